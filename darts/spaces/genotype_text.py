@@ -1,0 +1,152 @@
+"""Reading the text of a genotype: JSON, and the classic ``Genotype(normal=[...], ...)``.
+
+Only the shape is read here; ``darts.spaces.genotype.Genotype`` checks the values. Nothing is ever
+evaluated: the classic text is parsed to a syntax tree of which two levels are looked at.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import warnings
+from typing import Any, NoReturn
+
+SPACE = "cnn"
+"""The ``"space"`` that a genotype's JSON names."""
+
+MAX_CHARACTERS = 100_000
+_MAX_STATE = 10_000  # keeps range(...) from being spelled out into more memory than there is
+
+_PARTS = ("normal", "normal_concat", "reduce", "reduce_concat")
+
+
+def brief(value: object, limit: int = 60) -> str:
+    """A repr of one line and bounded length, whatever the value."""
+    try:
+        text = " ".join(repr(value).split())
+    except (ValueError, RecursionError):  # integers of thousands of digits, nested containers
+        text = f"a value of type {type(value).__name__}"
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise ValueError(f"not a genotype: {reason}") from None
+
+
+def _add_part(parts: dict[str, Any], name: object, value: Any) -> None:
+    if name not in _PARTS:
+        _refuse(f"unknown part {brief(name)}; the parts are {', '.join(_PARTS)}")
+    if name in parts:
+        _refuse(f"{name} is given twice")
+    parts[str(name)] = value
+
+
+def _require_all(parts: dict[str, Any]) -> dict[str, Any]:
+    missing = [name for name in _PARTS if name not in parts]
+    if missing:
+        _refuse(f"{', '.join(missing)} missing; the parts are {', '.join(_PARTS)}")
+    return parts
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object as its pairs: a dict would silently drop repeated keys."""
+
+
+def read_json(text: str) -> dict[str, Any]:
+    """The four parts of a genotype's JSON, unchecked (``ValueError`` if it is not of that form)."""
+    try:
+        content = json.loads(text, object_pairs_hook=_Pairs)
+    except json.JSONDecodeError as error:
+        _refuse(f"bad JSON at line {error.lineno}, column {error.colno}: {brief(error.msg)}")
+    except (ValueError, RecursionError, MemoryError):  # integers too long, nested too deeply
+        _refuse("JSON too long-winded: numbers with thousands of digits or very deep nesting")
+    if not isinstance(content, _Pairs):
+        _refuse(f"expected a JSON object, not {brief(content)}")
+    parts: dict[str, Any] = {}
+    for name, value in content:
+        if isinstance(value, _Pairs):
+            _refuse(f"{brief(name)} is a JSON object, not a list")
+        if name != "space":
+            _add_part(parts, name, value)
+        elif value != SPACE:
+            _refuse(f"it belongs to the space {brief(value)}, and this reader to '{SPACE}'")
+    return _require_all(parts)
+
+
+# What is left of a genotype without comments. Operators and attribute access are kept out, and so
+# are chained calls and subscripts: unbounded chains of those can exhaust the C stack of ast.parse.
+_FOREIGN = re.compile(r"[^\w\s()\[\],='\"]|[)\]]\s*[(\[]", re.ASCII)
+
+
+def read_classic(text: str) -> dict[str, Any]:
+    """The four parts of the classic text, unchecked (``ValueError`` if it is not of that form)."""
+    bare = re.sub(r"#[^\r\n]*", "", text).strip()
+    foreign = _FOREIGN.search(bare)
+    if foreign:
+        _refuse(f"{brief(foreign.group())} at character {foreign.start()} of {brief(bare)}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about literals such as `1in`, which are refused below
+            body = ast.parse(bare).body
+    except SyntaxError as error:
+        _refuse(f"{brief(bare)} does not read as Genotype(...): {brief(error.msg)}")
+    except (ValueError, RecursionError, MemoryError, OverflowError):
+        _refuse(f"{brief(bare)} is nested too deeply")
+    statement = body[0] if len(body) == 1 else None
+    if isinstance(statement, ast.Assign) and all(
+        isinstance(target, ast.Name) for target in statement.targets
+    ):
+        call: ast.expr | None = statement.value
+    else:
+        call = statement.value if isinstance(statement, ast.Expr) else None
+    if not (
+        isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id == "Genotype"
+    ):
+        _refuse(f"expected a JSON object or one Genotype(...), not {brief(bare)}")
+    if len(call.args) > len(_PARTS):
+        _refuse(f"{len(call.args)} parts by position, where there are {len(_PARTS)}")
+    parts: dict[str, Any] = {}
+    for name, node in zip(_PARTS, call.args, strict=False):
+        _add_part(parts, name, _read_part(name, node))
+    for keyword in call.keywords:
+        _add_part(parts, keyword.arg, _read_part(str(keyword.arg), keyword.value))
+    return _require_all(parts)
+
+
+def _read_part(name: str, node: ast.expr) -> Any:
+    """A list of literals or of pairs of literals, or a range: two levels, no recursion."""
+    if isinstance(node, ast.Call):
+        return _read_range(name, node)
+    return [
+        tuple(_literal(name, part) for part in item.elts)
+        if isinstance(item, (ast.List, ast.Tuple))
+        else _literal(name, item)
+        for item in _items(name, node)
+    ]
+
+
+def _items(name: str, node: ast.expr) -> list[ast.expr]:
+    if not isinstance(node, (ast.List, ast.Tuple)):
+        _refuse(f"{name} must be a list or a range(...)")
+    return node.elts
+
+
+def _literal(name: str, node: ast.expr) -> object:
+    if not isinstance(node, ast.Constant):
+        _refuse(f"{name} may hold only names in quotes and whole numbers")
+    return node.value
+
+
+def _read_range(name: str, node: ast.Call) -> range:
+    if not (isinstance(node.func, ast.Name) and node.func.id == "range") or node.keywords:
+        _refuse(f"the only call allowed in {name} is range(...)")
+    bounds = [_literal(name, argument) for argument in node.args]
+    if not 1 <= len(bounds) <= 3:
+        _refuse(f"range(...) in {name} takes 1 to 3 numbers, not {len(bounds)}")
+    numbers = [n for n in bounds if type(n) is int and n <= _MAX_STATE]
+    if len(numbers) != len(bounds) or (len(numbers) == 3 and numbers[2] == 0):
+        _refuse(f"range(...) in {name} takes whole numbers up to {_MAX_STATE}, not {brief(bounds)}")
+    return range(*numbers)

@@ -1,0 +1,317 @@
+"""Genotypes: validation, both texts there and back, and reading that survives any input."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from darts.spaces.genotype import OPERATIONS, PRIMITIVES, Genotype, difference
+
+NORMAL = [("sep_conv_3x3", 0), ("skip_connect", 1), ("dil_conv_5x5", 2), ("none", 0)]
+REDUCE = [("max_pool_3x3", 1), ("conv_7x1_1x7", 0)]
+SMALL = Genotype(NORMAL, [2, 3], REDUCE, [2])  # type: ignore[arg-type]
+CLASSIC = (
+    "Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1), ('dil_conv_5x5', 2), ('none', 0)], "
+    "normal_concat=[2, 3], reduce=[('max_pool_3x3', 1), ('conv_7x1_1x7', 0)], reduce_concat=[2])"
+)
+
+
+@st.composite
+def genotypes(draw: st.DrawFn) -> Genotype:
+    parts: list[Any] = []
+    for _ in range(2):
+        nodes = draw(st.integers(1, 6))
+        parts.append(
+            [
+                (draw(st.sampled_from(OPERATIONS)), draw(st.integers(0, i // 2 + 1)))
+                for i in range(2 * nodes)
+            ]
+        )
+        states = st.sampled_from(range(2, nodes + 2))
+        parts.append(draw(st.lists(states, min_size=1, unique=True)))
+    return Genotype(*parts)
+
+
+def parse_or_one_line(text: Any) -> Genotype | None:
+    """The genotype, or None after checking that the refusal is a ValueError of one line."""
+    try:
+        return Genotype.parse(text)
+    except ValueError as error:
+        message, kind = str(error), type(error)
+    assert kind is ValueError
+    assert message
+    assert message.splitlines() == [message]
+    assert len(message) < 500
+    return None
+
+
+def test_lists_become_tuples_and_the_genotype_is_frozen() -> None:
+    assert SMALL.normal == tuple(NORMAL)
+    assert SMALL.normal_concat == (2, 3)
+    assert hash(SMALL) == hash(Genotype.parse(CLASSIC))
+    with pytest.raises(FrozenInstanceError):
+        SMALL.normal = ()  # type: ignore[misc]
+
+
+def test_the_primitives_are_in_the_published_order() -> None:
+    assert PRIMITIVES == (
+        "none",
+        "max_pool_3x3",
+        "avg_pool_3x3",
+        "skip_connect",
+        "sep_conv_3x3",
+        "sep_conv_5x5",
+        "dil_conv_3x3",
+        "dil_conv_5x5",
+    )
+    assert OPERATIONS[:8] == PRIMITIVES
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"normal": []}, "normal has 0 edges"),
+        ({"normal": NORMAL[:3]}, "normal has 3 edges"),
+        ({"normal": "sep_conv_3x3"}, "must list"),
+        ({"normal": [("sep_conv_9x9", 0), *NORMAL[1:]]}, "'sep_conv_9x9'; choose from none, max"),
+        ({"normal": [(["x"], 0), *NORMAL[1:]]}, "unknown operation"),
+        ({"normal": [("none", 2), *NORMAL[1:]]}, "source 2 is not a state from 0 to 1"),
+        ({"normal": [("none", -1), *NORMAL[1:]]}, "source -1"),
+        ({"normal": [("none", True), *NORMAL[1:]]}, "source True"),
+        ({"normal": [("none", 0.0), *NORMAL[1:]]}, "source 0.0"),
+        ({"normal": [("none", 10**5000), *NORMAL[1:]]}, "a value of type int"),
+        ({"normal": [("none", 0, 1), *NORMAL[1:]]}, "not an .operation, source. pair"),
+        ({"normal_concat": []}, "at least one state"),
+        ({"normal_concat": [2, 2]}, "twice"),
+        ({"normal_concat": [1]}, "1 is not a node's state, from 2 to 3"),
+        ({"reduce_concat": [3]}, "3 is not a node's state, from 2 to 2"),
+        ({"reduce_concat": [True]}, "True"),
+        ({"reduce_concat": 2}, "at least one state, not 2"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line(change: dict[str, Any], match: str) -> None:
+    parts: dict[str, Any] = {"normal": NORMAL, "reduce": REDUCE}
+    parts |= {"normal_concat": [2], "reduce_concat": [2]}
+    Genotype(**parts)
+    with pytest.raises(ValueError, match=match) as caught:
+        Genotype(**(parts | change))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_cells_are_counted_and_listed() -> None:
+    assert Genotype.cells == ("normal", "reduce")
+    assert (SMALL.nodes("normal"), SMALL.nodes("reduce")) == (2, 1)
+    assert SMALL.edges("normal")[1:3] == [(1, 2, "skip_connect"), (2, 3, "dil_conv_5x5")]
+    assert SMALL.count("none") == SMALL.count("none", "normal") == 1
+    assert SMALL.count("none", "reduce") == 0
+    assert SMALL.concat("reduce") == (2,)
+    with pytest.raises(ValueError, match="'sideways'; choose from normal, reduce"):
+        SMALL.nodes("sideways")
+    with pytest.raises(ValueError, match="unknown operation 'zero'"):
+        SMALL.count("zero")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CLASSIC,
+        f"  \n{CLASSIC}\n",
+        f"NAME = {CLASSIC}",
+        f"genotype = {CLASSIC}",
+        CLASSIC.replace("'", '"').replace("[2, 3]", "range(2, 4)"),
+        CLASSIC.replace("[2, 3]", "range(2, 4, 1)").replace("[", "(").replace("]", ",)"),
+        CLASSIC.replace("normal=", "").replace("normal_concat=", ""),
+        CLASSIC.replace("normal_concat", "\n  # what; a (comment)[0] - says: {}\n  normal_concat"),
+        SMALL.to_json(),
+        "\ufeff" + SMALL.to_json(),
+        SMALL.to_json().replace('"space": "cnn",', ""),
+        str(SMALL),
+    ],
+)
+def test_every_accepted_form_reads_the_same(text: str) -> None:
+    assert Genotype.parse(text) == SMALL
+
+
+@given(genotypes())
+@settings(deadline=None)
+def test_both_texts_read_back(genotype: Genotype) -> None:
+    assert Genotype.parse(genotype.to_json()) == genotype
+    assert Genotype.parse(str(genotype)) == genotype
+    assert "\n" not in str(genotype)
+    assert json.loads(genotype.to_json())["space"] == "cnn"
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (SMALL.to_json().replace('"cnn"', '"nas201"'), "space 'nas201', and this reader to 'cnn'"),
+        (SMALL.to_json().replace('"reduce_concat"', '"extra"'), "unknown part 'extra'"),
+        (SMALL.to_json().replace('"reduce_concat"', '"reduce"'), "reduce is given twice"),
+        (SMALL.to_json()[:-1] + ', "normal": []}', "normal is given twice"),
+        ('{"normal": []}', "normal_concat, reduce, reduce_concat missing"),
+        (SMALL.to_json()[:-1], "bad JSON at line"),
+        (SMALL.to_json().replace("[2]", "[NaN]"), "nan is not a node"),
+        (SMALL.to_json().replace("[2]", f"[{'9' * 5000}]"), "thousands of digits"),
+        (
+            '{"normal": {"none": 0, "skip_connect": 1}, "normal_concat": [2], '
+            '"reduce": [["none", 0], ["none", 0]], "reduce_concat": [2]}',
+            "'normal' is a JSON object, not a list",
+        ),
+        ("[" * 50_000, "not a genotype"),
+        ("[1, 2]", "expected a JSON object"),
+        (CLASSIC.replace("normal_concat", "concat"), "unknown part 'concat'"),
+        (CLASSIC.replace("normal_concat", "reduce"), "reduce is given twice"),
+        (CLASSIC.replace("normal=", "", 1).replace("normal_concat", "normal"), "twice"),
+        (CLASSIC.replace("[2, 3]", "range(2, 10 ** 9)"), "\\*"),
+        (CLASSIC.replace("[2, 3]", "range(2, 1000000000000)"), "up to 10000"),
+        (CLASSIC.replace("[2, 3]", "range(0, 4, 0)"), "whole numbers"),
+        (CLASSIC.replace("[2, 3]", "range()"), "1 to 3 numbers"),
+        (CLASSIC.replace("[2, 3]", "range(True)"), "whole numbers"),
+        (CLASSIC.replace("[2, 3]", "open('x')"), "only call allowed"),
+        (CLASSIC.replace("[2, 3]", "None"), "must be a list"),
+        (CLASSIC.replace("[2, 3]", "[[2], [[3]]]"), "only names in quotes"),
+        (CLASSIC.replace("[2, 3]", f"[{'9' * 5000}]"), "not a genotype|is not a node"),
+        (CLASSIC + "\nx", "expected a JSON object or one Genotype"),
+        (f"f({CLASSIC})", "expected"),
+        ("Genotype", "expected"),
+        ("x = [1]", "expected"),
+        ("Genotype()", "normal, normal_concat, reduce, reduce_concat missing"),
+        ("Genotype(1, 2, 3, 4, 5)", "5 parts by position"),
+        ("Genotype(**{})", "at character"),
+        ("Genotype(*[1])", "at character"),
+        ("Genotype(normal=" + "[" * 20_000, "not a genotype"),
+        ("not " * 24_000 + "x", "not a genotype"),
+        ("f" + "()" * 40_000, "not a genotype"),
+        ("Genotype(1in [2])", "not a genotype"),
+        ("Genotype('\\d')", "not a genotype"),
+        ("Genotype(\x00)", "at character"),
+        ("", "empty text"),
+        (" \n", "empty text"),
+        ("x" * 100_001, "100000 characters"),
+        (b"Genotype()", "not from b'Genotype"),
+        (None, "not from None"),
+    ],
+)
+def test_refusals_say_why(text: Any, match: str) -> None:
+    assert parse_or_one_line(text) is None
+    with pytest.raises(ValueError, match=match):
+        Genotype.parse(text)
+
+
+@pytest.mark.parametrize("template", ["{}", "Genotype({})", "Genotype(normal=[{}])", "x = {}"])
+def test_code_is_never_executed(template: str, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    attacks = (
+        f"__import__('os').system('touch {trace}')",
+        f"open('{trace}', 'w')",
+        f"getattr(__import__('pathlib'), 'Path')('{trace}')",
+        f"[p for p in open('{trace}', 'w')]",
+    )
+    for attack in attacks:
+        assert parse_or_one_line(template.format(attack)) is None
+        assert parse_or_one_line(CLASSIC.replace("[2, 3]", attack)) is None
+    assert os.listdir(tmp_path) == []
+
+
+@given(st.text(max_size=200))
+@example("'\\ud800'")
+@settings(deadline=None)
+def test_any_text_is_refused_in_one_line(text: str) -> None:
+    parse_or_one_line(text)
+    parse_or_one_line(f"Genotype({text})")
+    parse_or_one_line(f'{{"normal": {text}}}')
+
+
+@given(
+    st.sampled_from([CLASSIC, SMALL.to_json()]),
+    st.lists(
+        st.tuples(
+            st.integers(0, 400),
+            st.integers(0, 5),
+            st.one_of(st.text(max_size=4), st.sampled_from(list("()[]{},='\"0123456789 \n_"))),
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+)
+@settings(deadline=None, max_examples=300)
+def test_a_damaged_text_is_read_validly_or_refused(
+    text: str, edits: list[tuple[int, int, str]]
+) -> None:
+    for place, removed, inserted in edits:
+        text = text[:place] + inserted + text[place + removed :]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        genotype = parse_or_one_line(text)
+    if genotype is not None:
+        assert Genotype.parse(str(genotype)) == genotype
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(OPERATIONS),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=8,
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            name: st.one_of(JSON, st.just(value), st.lists(st.just(value[0]), max_size=3))
+            for name, value in json.loads(SMALL.to_json()).items()
+        },
+    )
+)
+@settings(deadline=None)
+def test_json_of_any_shape_is_read_validly_or_refused(content: dict[str, Any]) -> None:
+    genotype = parse_or_one_line(json.dumps(content))
+    if genotype is not None:
+        assert [list(edge) for edge in genotype.normal] == content["normal"]
+
+
+@given(genotypes(), st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_the_order_of_a_nodes_edges_does_not_matter(genotype: Genotype, random: Any) -> None:
+    parts: list[Any] = []
+    for cell in Genotype.cells:
+        pairs = getattr(genotype, cell)
+        nodes = [list(pairs[i : i + 2]) for i in range(0, len(pairs), 2)]
+        for two in nodes:
+            random.shuffle(two)
+        parts += [[edge for two in nodes for edge in two], genotype.concat(cell)]
+    shuffled = Genotype(*parts)
+    assert shuffled.same_as(genotype)
+    assert shuffled.canonical() == genotype.canonical().canonical()
+    assert difference(shuffled, genotype) == []
+
+
+@given(genotypes(), genotypes())
+@settings(deadline=None)
+def test_difference_is_empty_only_for_the_same(a: Genotype, b: Genotype) -> None:
+    assert (difference(a, b) == []) == a.same_as(b)
+    assert len(difference(a, b)) == len(difference(b, a))
+
+
+def test_difference_speaks_plainly() -> None:
+    other = Genotype(
+        (("skip_connect", 1), ("sep_conv_3x3", 0), ("dil_conv_5x5", 2), ("sep_conv_3x3", 2)),
+        (3,),
+        (("max_pool_3x3", 1), ("conv_7x1_1x7", 0), ("none", 0), ("skip_connect", 1)),
+        (2,),
+    )
+    assert difference(SMALL, other) == [
+        "normal cell, node 1: none from c_{k-2} against sep_conv_3x3 from node 0",
+        "normal cell, output: node 0, node 1 against node 1",
+        "reduce cell: 1 nodes against 2",
+        "reduce cell, node 1: no edge against none from c_{k-2}",
+        "reduce cell, node 1: no edge against skip_connect from c_{k-1}",
+    ]
