@@ -1,0 +1,79 @@
+"""Random genotypes: valid, repeatable, uniform, and drawn from their own generator only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+
+from darts.spaces.cnn.encoding import SEARCHED, random_genotype
+from darts.spaces.genotype import Genotype
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_equal_generators_give_equal_genotypes_and_others_differ() -> None:
+    assert random_genotype(generator(0)) == random_genotype(generator(0))
+    assert len({random_genotype(generator(seed)) for seed in range(20)}) == 20
+
+
+def test_the_global_state_is_left_alone() -> None:
+    before = torch.get_rng_state()
+    random_genotype(generator(0))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("nodes", [1, 4, 6])
+def test_two_distinct_sources_a_node_and_all_nodes_concatenated(nodes: int) -> None:
+    source = generator(nodes)
+    for _ in range(20):
+        genotype = random_genotype(source, nodes)
+        for cell in Genotype.cells:
+            edges = genotype.edges(cell)
+            assert genotype.nodes(cell) == nodes
+            assert genotype.concat(cell) == tuple(range(2, nodes + 2))
+            assert all(
+                first[0] != second[0] for first, second in zip(edges[::2], edges[1::2], strict=True)
+            )
+        assert genotype.count("none") == 0
+
+
+def test_sources_and_operations_are_uniform() -> None:
+    source = generator(7)
+    draws = 1500
+    pairs: Counter[Any] = Counter()
+    names: Counter[str] = Counter()
+    for _ in range(draws):
+        edges = random_genotype(source, 2).edges("normal")
+        pairs[edges[2][0], edges[3][0]] += 1
+        names.update(name for _, _, name in edges)
+    assert set(pairs) == {(0, 1), (0, 2), (1, 2)}
+    assert set(names) == set(SEARCHED)
+    # Five standard deviations of a binomial count around its mean.
+    assert all(abs(n - draws / 3) < 5 * (draws * 2 / 9) ** 0.5 for n in pairs.values())
+    assert all(abs(n - 4 * draws / 7) < 5 * (4 * draws * 6 / 49) ** 0.5 for n in names.values())
+
+
+def test_only_the_given_operations_are_used() -> None:
+    genotype = random_genotype(generator(0), operations=["skip_connect"])
+    assert genotype.count("skip_connect") == 16
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"nodes": 0}, "at least 1, not 0"),
+        ({"nodes": True}, "not True"),
+        ({"nodes": 2.0}, "not 2.0"),
+        ({"operations": []}, "one or more distinct names"),
+        ({"operations": ["conv"]}, "not \\['conv'\\]"),
+        ({"operations": ["none", "none"]}, "distinct"),
+    ],
+)
+def test_bad_options_are_refused(options: dict[str, Any], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        random_genotype(generator(0), **options)

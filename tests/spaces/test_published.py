@@ -1,0 +1,81 @@
+"""The published genotypes and finding them by name."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from darts.spaces.cnn.published import PUBLISHED, Published, lookup
+from darts.spaces.genotype import Genotype
+
+
+@pytest.mark.parametrize("entry", PUBLISHED.values(), ids=PUBLISHED)
+def test_every_entry_is_whole(entry: Published) -> None:
+    assert PUBLISHED[entry.name] is entry
+    assert entry.name == entry.name.upper()
+    assert re.fullmatch(r"\d{4}\.\d{5}", entry.arxiv)
+    assert entry.paper
+    assert entry.test_error is None or 2 < entry.test_error < 4
+    assert entry.deviation is None or (entry.test_error and entry.deviation < 0.2)
+    assert Genotype.parse(str(entry.genotype)) == entry.genotype
+    for cell in Genotype.cells:
+        assert entry.genotype.nodes(cell) == (5 if entry.name in ("NASNET", "AMOEBANET") else 4)
+
+
+def test_no_architecture_is_there_twice() -> None:
+    assert len({entry.genotype.canonical() for entry in PUBLISHED.values()}) == len(PUBLISHED)
+
+
+def test_darts_v2_is_the_published_one() -> None:
+    published = Genotype.parse(
+        "DARTS_V2 = Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
+        "('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 0), "
+        "('skip_connect', 0), ('dil_conv_3x3', 2)], normal_concat=[2, 3, 4, 5], "
+        "reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), "
+        "('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), "
+        "('max_pool_3x3', 1)], reduce_concat=[2, 3, 4, 5])"
+    )
+    entry = PUBLISHED["DARTS_V2"]
+    assert entry.genotype == published
+    assert (entry.test_error, entry.deviation, entry.parameters_million) == (2.76, 0.09, 3.3)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("GDAS", 3.4), ("PDARTS", 3.4), ("PC_DARTS_CIFAR", 3.6), ("SGAS", 3.8), ("DRNAS_CIFAR", 4.1)],
+)
+def test_sizes_fit_the_cells(name: str, size: float) -> None:
+    """The weights of the operations at 36 channels and 20 cells come close to the claimed size."""
+    kernel = {"sep_conv_3x3": 9, "sep_conv_5x5": 25, "dil_conv_3x3": 9, "dil_conv_5x5": 25}
+    entry = PUBLISHED[name]
+    total, channels = 0, 36
+    for index in range(20):
+        cell = "reduce" if index in (6, 13) else "normal"
+        channels *= 2 if cell == "reduce" else 1
+        for _, _, operation in entry.genotype.edges(cell):
+            times = 2 if operation.startswith("sep") else 1
+            if operation in kernel:
+                total += times * channels * (kernel[operation] + channels)
+        total += 2 * channels * 4 * channels  # the two 1x1 convolutions on the cell's inputs
+    assert entry.parameters_million == size
+    assert total / 1e6 == pytest.approx(size, rel=0.08)
+
+
+def test_lookup_ignores_case_and_hyphens() -> None:
+    assert lookup("darts_v2") is lookup(" DARTS-V2 ") is PUBLISHED["DARTS_V2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("DARTS_V3", r"'DARTS_V3'; did you mean DARTS_V[12]\? choose from NASNET, AMOEBANET"),
+        ("qqq\n", r"called 'qqq\\n'; choose from NASNET"),
+        ("z" * 1000, r"zzz\.\.\.'; choose"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_choices(name: str, match: str) -> None:
+    with pytest.raises(ValueError, match=match) as caught:
+        lookup(name)
+    assert len(str(caught.value).splitlines()) == 1
+    assert all(known in str(caught.value) for known in PUBLISHED)
