@@ -1,0 +1,16 @@
+"""The cell-based space of the DARTS paper (arXiv:1806.09055)."""
+
+from darts.spaces.cnn.edgewise import EdgewiseSupernet
+from darts.spaces.cnn.encoding import random_genotype
+from darts.spaces.cnn.network import Network
+from darts.spaces.cnn.published import PUBLISHED, Published
+from darts.spaces.genotype import PRIMITIVES
+
+__all__ = [
+    "PRIMITIVES",
+    "PUBLISHED",
+    "EdgewiseSupernet",
+    "Network",
+    "Published",
+    "random_genotype",
+]

@@ -1,0 +1,194 @@
+"""The discrete network that a genotype describes, for training from scratch.
+
+References:
+    DARTS, arXiv:1806.09055, section 3.2 and appendix A; drop path from Larsson et al.,
+    "FractalNet", arXiv:1605.07648, as used per sample in NASNet, arXiv:1707.07012.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, overload
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from darts.spaces.cnn.operations import make_operation
+from darts.spaces.cnn.skeleton import (
+    CellPlan,
+    check_positive,
+    make_preprocessing,
+    make_stem,
+    plan_cells,
+)
+from darts.spaces.genotype import Genotype
+
+
+def drop_path(x: Tensor, probability: float) -> Tensor:
+    """Zero whole samples with the given probability and scale the others to keep the mean.
+
+    Shape: ``(B, C, H, W)`` -> the same.
+    """
+    keep = 1.0 - probability
+    mask = torch.empty(x.shape[0], 1, 1, 1, device=x.device, dtype=x.dtype).bernoulli_(keep)
+    return x * (mask / keep)
+
+
+class Cell(nn.Module):
+    """One discrete cell: two operations a node, their sum the node's state.
+
+    Shape: two states ``(B, C, H, W)`` -> ``(B, len(concat) * channels, H', W')``.
+    """
+
+    def __init__(self, plan: CellPlan, genotype: Genotype) -> None:
+        super().__init__()
+        self.preprocess0, self.preprocess1 = make_preprocessing(plan, affine=True)
+        chosen = genotype.normal if plan.kind == "normal" else genotype.reduce
+        self.concat = genotype.normal_concat if plan.kind == "normal" else genotype.reduce_concat
+        self.sources = [source for _, source in chosen]
+        self.operations = nn.ModuleList(
+            make_operation(name, plan.channels, 2 if plan.kind == "reduce" and source < 2 else 1)
+            for name, source in chosen
+        )
+
+    def forward(self, before_previous: Tensor, previous: Tensor, probability: float) -> Tensor:
+        states = [self.preprocess0(before_previous), self.preprocess1(previous)]
+        terms: list[Tensor] = []
+        for source, operation in zip(self.sources, self.operations, strict=True):
+            x = operation(states[source])
+            # An identity is never dropped: it is what keeps the path open.
+            if probability > 0 and self.training and not isinstance(operation, nn.Identity):
+                x = drop_path(x, probability)
+            terms.append(x)
+            if len(terms) == 2:
+                states.append(terms[0] + terms[1])
+                terms = []
+        return torch.cat([states[node] for node in self.concat], dim=1)
+
+
+def pool_to_two(x: Tensor) -> Tensor:
+    """Average into 2x2 overlapping windows, from any size.
+
+    A side of n pixels is read by two windows of ceil(3n/5) pixels, one from each end. That is the
+    published pooling of 5 pixels at stride 3 on 8x8 states (CIFAR-10) and at stride 2 on 7x7
+    states (ImageNet).
+
+    Shape: ``(B, C, H, W) -> (B, C, 2, 2)``.
+    """
+
+    def ends(x: Tensor, dim: int) -> Tensor:
+        side = x.shape[dim]
+        window = -(-3 * side // 5)
+        first = x.narrow(dim, 0, window).mean(dim, keepdim=True)
+        last = x.narrow(dim, side - window, window).mean(dim, keepdim=True)
+        return torch.cat([first, last], dim=dim)
+
+    return ends(ends(x, -2), -1)
+
+
+class AuxiliaryHead(nn.Module):
+    """A second classifier at two thirds of the depth, used in training only.
+
+    Shape: ``(B, C, H, W)`` of any size -> logits ``(B, classes)``.
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 128, 1, bias=False),
+            nn.BatchNorm2d(128),
+            nn.ReLU(),
+            nn.Conv2d(128, 768, 2, bias=False),
+            nn.BatchNorm2d(768),
+            nn.ReLU(),
+        )
+        self.classifier = nn.Linear(768, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.features(pool_to_two(F.relu(x))).flatten(1))
+
+
+class Network(nn.Module):
+    """The network that stacks a genotype's cells.
+
+    Args:
+        genotype: the two cells.
+        channels: width of the first cell's nodes (36 on CIFAR-10, 48 on ImageNet).
+        cells: number of cells (20 on CIFAR-10, 14 on ImageNet).
+        classes: number of classes.
+        auxiliary: whether to build the auxiliary head.
+        in_channels: channels of the images.
+        stem: "small" or "imagenet".
+        drop_path: probability with which the output of an operation that is not an identity is
+            dropped for a sample, in training; the attribute may be changed from epoch to epoch.
+
+    Shape: images ``(B, in_channels, H, W)`` with sides of at least 8 pixels -> logits
+    ``(B, classes)``.
+
+    Raises:
+        ValueError: for a size that is not positive, a probability outside [0, 1) or an unknown
+            stem.
+    """
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        *,
+        channels: int = 36,
+        cells: int = 20,
+        classes: int = 10,
+        auxiliary: bool = True,
+        in_channels: int = 3,
+        stem: str = "small",
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_positive(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
+        if not 0.0 <= drop_path < 1.0:
+            raise ValueError(f"drop_path must be at least 0 and below 1, got {drop_path!r}")
+        self.genotype = genotype
+        self.drop_path = drop_path
+        self.stem, width = make_stem(stem, in_channels, channels)
+        outputs = {"normal": len(genotype.normal_concat), "reduce": len(genotype.reduce_concat)}
+        plans = list(
+            plan_cells(
+                channels,
+                cells,
+                stem_width=width,
+                stem_reduces=self.stem.reduces,
+                outputs=outputs,
+            )
+        )
+        self.cells = nn.ModuleList(Cell(plan, genotype) for plan in plans)
+        self.auxiliary_at = 2 * cells // 3
+        widths = [outputs[plan.kind] * plan.channels for plan in plans]
+        self.auxiliary = AuxiliaryHead(widths[self.auxiliary_at], classes) if auxiliary else None
+        self.classifier = nn.Linear(widths[-1], classes)
+
+    @overload
+    def forward(self, images: Tensor, auxiliary: Literal[False] = False) -> Tensor: ...
+
+    @overload
+    def forward(self, images: Tensor, auxiliary: Literal[True]) -> tuple[Tensor, Tensor | None]: ...
+
+    def forward(
+        self, images: Tensor, auxiliary: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor | None]:
+        """Logits of a batch.
+
+        Args:
+            images: ``(B, in_channels, H, W)``.
+            auxiliary: return the auxiliary head's logits too, ``(logits, auxiliary logits)``;
+                the second is None when the network has no such head.
+        """
+        before_previous, previous = self.stem(images)
+        auxiliary_logits = None
+        for index, cell in enumerate(self.cells):
+            before_previous, previous = (
+                previous,
+                cell(before_previous, previous, self.drop_path),
+            )
+            if auxiliary and self.auxiliary is not None and index == self.auxiliary_at:
+                auxiliary_logits = self.auxiliary(previous)
+        logits = self.classifier(previous.mean(dim=(2, 3)))
+        return (logits, auxiliary_logits) if auxiliary else logits
