@@ -1,0 +1,41 @@
+"""The first-order gradient of the alphas.
+
+References:
+    DARTS, arXiv:1806.09055, section 2.3: equation 7 with xi = 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from darts.bilevel.functional import FunctionalLoss, LossFunction
+
+
+def first_order(
+    net: Any,
+    loss_fn: LossFunction,
+    train_batch: Any,
+    valid_batch: Any,
+    optimizer: Optimizer,
+) -> dict[str, Tensor]:
+    """Gradient of the validation loss with respect to the alphas at the present weights.
+
+    The weights enter as constants, so that no weight gradient is computed on the way.
+
+    Args:
+        net: supernet with ``alphas`` and ``weight_parameters()``; left exactly as found.
+        loss_fn: scalar loss of ``(net, batch)``.
+        train_batch: not used; here so that all bilevel gradients are called alike.
+        valid_batch: the batch whose loss is differentiated.
+        optimizer: not used, likewise.
+
+    Returns:
+        ``{name: gradient}`` with the shapes of ``net.alphas``.
+    """
+    loss = FunctionalLoss(net, loss_fn)
+    value = loss.at([weight.detach() for weight in loss.weights], loss.alphas, valid_batch)
+    return loss.named(torch.autograd.grad(value, loss.alphas))
