@@ -1,0 +1,186 @@
+"""Pictures of genotypes: what they say, that nothing in them collides, and their files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import torch
+from matplotlib import rcParams
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.transforms import Bbox
+
+from darts.analysis.draw import compare_genotypes, draw_genotype, save_figure, save_genotype
+from darts.spaces.cnn.encoding import random_genotype
+from darts.spaces.cnn.published import PUBLISHED
+from darts.spaces.genotype import OPERATIONS, Genotype
+
+V1, V2 = PUBLISHED["DARTS_V1"].genotype, PUBLISHED["DARTS_V2"].genotype
+
+
+def some_genotypes() -> dict[str, Genotype]:
+    source = torch.Generator().manual_seed(0)
+    known = {name: PUBLISHED[name].genotype for name in ("DARTS_V1", "NASNET", "AMOEBANET")}
+    return known | {
+        f"random-{nodes}": random_genotype(source, nodes, OPERATIONS) for nodes in (1, 2, 4, 7)
+    }
+
+
+def parts(figure: Figure, cell: str, kind: str) -> dict[str, Patch]:
+    found = (patch for axes in figure.axes for patch in axes.patches)
+    return {
+        str(patch.get_gid()): patch
+        for patch in found
+        if str(patch.get_gid()).startswith(cell) and str(patch.get_gid()).endswith(kind)
+    }
+
+
+def shrunk(box: Bbox) -> Bbox:
+    return Bbox.from_extents(box.x0 + 1, box.y0 + 1, box.x1 - 1, box.y1 - 1)
+
+
+@pytest.mark.parametrize("genotype", some_genotypes().values(), ids=some_genotypes())
+def test_nothing_collides_whatever_the_genotype(genotype: Genotype) -> None:
+    figure = draw_genotype(genotype, title="A title")
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for cell, axes in zip(Genotype.cells, figure.axes, strict=True):
+        boxes = {
+            name.removesuffix("-box"): patch.get_window_extent(renderer)
+            for name, patch in parts(figure, cell, "-box").items()
+        }
+        assert len(boxes) == 2 * genotype.nodes(cell)
+        labels = [text for text in axes.texts if text.get_text() in OPERATIONS]
+        assert sorted(text.get_text() for text in labels) == sorted(
+            name for name, _ in getattr(genotype, cell)
+        )
+        for label in labels:  # every label lies inside one box, and so apart from other labels
+            extent = label.get_window_extent(renderer)
+            assert sum(
+                box.x0 <= extent.x0 and extent.x1 <= box.x1 and box.y0 <= extent.y0
+                and extent.y1 <= box.y1
+                for box in boxes.values()
+            ) == 1  # fmt: skip
+        assert not any(a.overlaps(b) for a, b in combinations(boxes.values(), 2))
+        for name, curve in parts(figure, cell, "-curve").items():
+            drawn = curve.get_path().transformed(curve.get_transform())
+            for other, box in boxes.items():
+                if other != name.removesuffix("-curve"):
+                    assert not drawn.intersects_bbox(shrunk(box), filled=False), (name, other)
+        for text in axes.texts:
+            extent = text.get_window_extent(renderer)
+            assert figure.bbox.x0 <= extent.x0 < extent.x1 <= figure.bbox.x1
+            assert figure.bbox.y0 <= extent.y0 < extent.y1 <= figure.bbox.y1
+
+
+def test_parallel_edges_stay_apart() -> None:
+    pair = (("avg_pool_3x3", 0), ("avg_pool_3x3", 0))
+    figure = draw_genotype(Genotype(pair, (2,), pair, (2,)))
+    curves = [
+        c.get_path().interpolated(20).vertices for c in parts(figure, "normal", "-curve").values()
+    ]
+    first, second = (torch.as_tensor(curve) for curve in curves)
+    assert float((first - second).norm(dim=1).min()) > 0.05  # inches
+
+
+def test_families_have_their_own_colours() -> None:
+    names = ("max_pool_3x3", "skip_connect", "sep_conv_5x5", "dil_conv_3x3", "none", "conv_7x1_1x7")
+    colours = {}
+    for name in names:
+        figure = draw_genotype(Genotype(((name, 0), (name, 1)), (2,), ((name, 0), (name, 1)), (2,)))
+        (_, box), *_ = parts(figure, "normal", "-box").items()
+        colours[name] = to_hex(box.get_edgecolor())
+    assert len(set(colours.values())) == len(names)
+    assert "#ffffff" not in colours.values()
+
+
+def test_a_comparison_emphasises_exactly_what_differs() -> None:
+    figure = compare_genotypes(V1, V2, ("first", "second"))
+    assert {text.get_text() for text in figure.texts} == {"first", "second"}
+    assert len(figure.axes) == 4
+    for column, (mine, other) in enumerate(((V1, V2), (V2, V1))):
+        for cell in Genotype.cells:
+            faint = [
+                name
+                for name, patch in parts(figure, f"{cell}-{column}", "-curve").items()
+                if (patch.get_alpha() or 1.0) < 0.5
+            ]
+            same = [edge for edge in mine.edges(cell) if edge in other.edges(cell)]
+            assert len(faint) == len(same)
+            assert 0 < len(faint) < 8
+
+
+def test_genotypes_of_different_sizes_compare() -> None:
+    figure = compare_genotypes(V2, PUBLISHED["NASNET"].genotype, ("four", "five"))
+    assert len(parts(figure, "normal-0", "-box")) == 8
+    assert len(parts(figure, "normal-1", "-box")) == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "magic"), [("a.svg", b"<?xml"), ("a.PNG", b"\x89PNG"), ("sub/a.pdf", b"%PDF")]
+)
+def test_the_ending_names_the_format(name: str, magic: bytes, tmp_path: Path) -> None:
+    path = tmp_path / name
+    save_genotype(V2, path)
+    assert path.read_bytes().startswith(magic)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a", "svg"])
+def test_other_endings_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"must end in \.svg, \.png, \.pdf"):
+        save_genotype(V2, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_equal_genotypes_give_equal_bytes_and_text_stays_text(tmp_path: Path) -> None:
+    before = rcParams.copy()  # unlike dict(), does not resolve the backend
+    for name, genotype in (("a", V2), ("b", Genotype.parse(str(V2))), ("c", V1)):
+        save_genotype(genotype, tmp_path / f"{name}.svg", title="DARTS")
+    a, b, c = ((tmp_path / f"{name}.svg").read_bytes() for name in "abc")
+    assert a == b != c
+    assert b"sep_conv_3x3</text>" in a
+    assert b"dc:date" not in a
+    assert rcParams.copy() == before
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.svg"
+    path.write_text("old")
+
+    def fail(self: Figure, target: Path, **options: object) -> None:
+        Path(target).write_text("half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Figure, "savefig", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_genotype(V2, path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("title", ["$x^", "a\nb\x00", "細胞 <&>", "_" * 300])
+def test_any_title_can_be_drawn(title: str, tmp_path: Path) -> None:
+    save_figure(draw_genotype(V2, title=title), tmp_path / "a.svg")
+    save_figure(draw_genotype(V2, title=title), tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def test_pyplot_is_never_imported(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from darts.analysis.draw import save_genotype\n"
+        "from darts.spaces.genotype import Genotype\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        f"save_genotype(Genotype.parse({str(V2)!r}), sys.argv[1] + '/a.png')\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", program, str(tmp_path)], check=True)
+    assert (tmp_path / "a.png").exists()
