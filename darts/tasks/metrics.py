@@ -1,0 +1,98 @@
+"""The scores a task can report, by name, and which way is better.
+
+The counting is torchmetrics'; what is ours is the registry that commands and configuration share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One score.
+
+    Attributes:
+        name: the key in summaries, where the split stands before it (``valid_accuracy``).
+        higher_is_better: direction of improvement.
+        make: builds the torchmetrics object for a number of classes.
+        needs_classes: the score means nothing with fewer classes than this.
+    """
+
+    name: str
+    higher_is_better: bool
+    make: Callable[[int], Any]
+    needs_classes: int = 2
+
+    def prefers(self, new: float, old: float | None) -> bool:
+        """Whether to prefer ``new``, the later one: no number never, a tie always."""
+        if new != new:
+            return False
+        if old is None:
+            return True
+        return new >= old if self.higher_is_better else new <= old
+
+
+def _classification(kind: str, **options: Any) -> Callable[[int], Any]:
+    def make(classes: int) -> Any:
+        from torchmetrics import classification
+
+        return getattr(classification, kind)(num_classes=classes, **options)
+
+    return make
+
+
+def _mean(classes: int) -> Any:
+    from torchmetrics import MeanMetric
+
+    return MeanMetric()
+
+
+CLASSIFICATION = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", True, _classification("MulticlassAccuracy", average="micro")),
+        Metric(
+            "top5_accuracy",
+            True,
+            _classification("MulticlassAccuracy", average="micro", top_k=5),
+            needs_classes=6,
+        ),
+        Metric("macro_f1", True, _classification("MulticlassF1Score", average="macro")),
+        Metric("loss", False, _mean),
+    )
+}
+
+
+class ClassificationScores:
+    """Gathers logits and labels batch by batch and computes every score at the end.
+
+    Args:
+        classes: number of classes.
+        device: where the batches are.
+    """
+
+    def __init__(self, classes: int, device: torch.device) -> None:
+        self.metrics = {
+            name: metric.make(classes).to(device)
+            for name, metric in CLASSIFICATION.items()
+            if classes >= metric.needs_classes
+        }
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch: logits ``(B, classes)``, labels ``(B,)``."""
+        for name, metric in self.metrics.items():
+            if name == "loss":
+                losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+                metric.update(losses)
+            else:
+                metric.update(logits, labels)
+
+    def compute(self) -> dict[str, float]:
+        """Scores by name, fractions in [0, 1] except the loss (nats)."""
+        return {name: float(metric.compute()) for name, metric in self.metrics.items()}
