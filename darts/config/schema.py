@@ -1,0 +1,195 @@
+"""The typed configuration of every command; the defaults are the published CIFAR-10 recipes.
+
+References:
+    DARTS, arXiv:1806.09055, appendix A.1 (search) and A.2 (evaluation).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+from darts.config.fields import choice, number
+
+
+@dataclass
+class DatasetConfig:
+    """What to learn from, and what may be done to its images."""
+
+    name: str = MISSING
+    root: str = "data"  # folder that holds or will hold the files
+    download: bool = True
+    verify: bool = True  # false takes files with other checksums, with a warning
+    size: int | None = number(None, low=8, high=4096)  # side of the images, resized if need be
+    storage: str = choice("auto", "auto", "memory", "disk")
+    subset: int | None = number(None, low=2)  # use so many training images only, stratified
+    crop: str = choice("pad", "pad", "resized", "none")
+    padding: int = number(4, low=0, high=64)
+    flip: bool = True
+
+
+@dataclass
+class SyntheticConfig(DatasetConfig):
+    """A made-up set for tests."""
+
+    samples: int = number(256, low=4)
+    classes: int = number(10, low=2)
+    channels: int = number(3, low=1)
+
+
+@dataclass
+class SpaceConfig:
+    """Size of the networks."""
+
+    name: str = MISSING
+    channels: int = number(16, low=1)
+    cells: int = number(8, low=1)
+
+
+@dataclass
+class CnnConfig(SpaceConfig):
+    """The cell-based space of the DARTS paper."""
+
+    stem: str = choice("small", "small", "imagenet")
+
+
+@dataclass
+class RelaxationConfig:
+    """From alphas to mixing weights."""
+
+    name: str = MISSING
+
+
+@dataclass
+class BilevelConfig:
+    """The gradient of the alphas."""
+
+    name: str = MISSING
+
+
+@dataclass
+class UnrolledConfig(BilevelConfig):
+    """Through one weight step (equations 7 and 8)."""
+
+    hvp: str = choice("finite_difference", "finite_difference", "exact")
+    epsilon: float = number(0.01, above=0)
+    self_check: int = number(0, low=0)  # every so many steps, compare the two products; 0: never
+
+
+@dataclass
+class DiscretizeConfig:
+    """From the trained supernet to a genotype."""
+
+    name: str = MISSING
+
+
+@dataclass
+class WeightOptimizerConfig:
+    """SGD with a cosine schedule."""
+
+    lr: float = number(0.025, above=0)
+    lr_min: float = number(0.001, low=0)
+    momentum: float = number(0.9, low=0, below=1)
+    weight_decay: float = number(3e-4, low=0)
+    clip: float = number(5.0, low=0)  # largest norm of the gradient; 0: no clipping
+
+
+@dataclass
+class ArchOptimizerConfig:
+    """Adam for the alphas."""
+
+    lr: float = number(3e-4, above=0)
+    betas: list[float] = number([0.5, 0.999], low=0, below=1)
+    weight_decay: float = number(1e-3, low=0)
+
+
+@dataclass
+class LoaderConfig:
+    """Batches, and the processes that read images from disk."""
+
+    batch_size: int = number(64, low=1)
+    eval_batch_size: int = number(256, low=1)
+    workers: int = number(4, low=0, high=256)
+
+
+@dataclass
+class TrackingConfig:
+    """What is told while it runs."""
+
+    tensorboard: bool = True
+    figures_every: int = number(1, low=0)  # epochs between pictures in TensorBoard; 0: at the end
+    watts_per_core: float = number(10.0, above=0)  # for the energy estimate without a meter
+
+
+@dataclass
+class RunConfig:
+    """What search and retrain share."""
+
+    name: str = "run"
+    task: str = "classification"
+    metric: str = "accuracy"  # steers choices; measured on validation data
+    dataset: DatasetConfig = MISSING
+    space: SpaceConfig = MISSING
+    optimizer: WeightOptimizerConfig = field(default_factory=WeightOptimizerConfig)
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    seed: int = number(0, low=0, high=2**62)
+    device: str = "auto"
+    precision: str = choice("fp32", "fp32", "bf16", "fp16")
+    save_minutes: float = number(10.0, low=0)  # between checkpoints within an epoch; 0: each step
+    resume: str | None = None
+    dry_run: bool = False
+
+
+@dataclass
+class SearchConfig(RunConfig):
+    """``python -m darts.search``"""
+
+    epochs: int = number(50, low=1)
+    split: float = number(0.5, above=0, below=1)  # share of the training images for the weights
+    method: str = MISSING  # named by conf/method/*.yaml, which chooses the parts below
+    arch_optimizer: ArchOptimizerConfig = field(default_factory=ArchOptimizerConfig)
+    relaxation: RelaxationConfig = MISSING
+    bilevel: BilevelConfig = MISSING
+    discretize: DiscretizeConfig = MISSING
+
+
+@dataclass
+class RetrainConfig(RunConfig):
+    """``python -m darts.retrain``"""
+
+    genotype: str = MISSING  # a name, a JSON file, a run directory, or Genotype(...) text
+    epochs: int = number(600, low=1)
+    validation: float = number(0.1, low=0, below=1)  # share of the training images held out
+    choose: str = choice("best", "best", "last")  # which epoch's weights: by validation, or last
+    test: bool = True  # score the chosen weights on the test split, once, at the end
+    auxiliary: float = number(0.4, low=0)  # weight of the auxiliary head's loss; 0: no head
+    drop_path: float = number(0.2, low=0, below=1)  # reached linearly over the epochs
+    cutout: int = number(16, low=0)  # side of the erased square in pixels; 0: none
+    label_smoothing: float = number(0.0, low=0, below=1)
+    averaging: float = number(0.0, low=0, below=1)  # decay of averaged weights; 0: none
+
+
+@dataclass
+class EvaluateConfig:
+    """``python -m darts.evaluate``"""
+
+    name: str = "evaluate"
+    checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
+    part: str = choice("test", "test", "valid")
+    root: str | None = None  # where the data set is now, if not where it was for training
+    device: str = "auto"
+    precision: str = choice("fp32", "fp32", "bf16", "fp16")
+    batch_size: int = number(256, low=1)
+    workers: int = number(4, low=0, high=256)
+
+
+@dataclass
+class GenotypesConfig:
+    """``python -m darts.genotypes``"""
+
+    draw: str | None = None  # genotype to draw
+    validate: str | None = None  # genotype to check and describe
+    compare: list[str] | None = None  # two genotypes
+    out: str | None = None  # picture to write: .svg, .png or .pdf

@@ -1,0 +1,44 @@
+"""What Hydra is told: where the YAML lies, and which dataclass types which group option."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hydra.core.config_store import ConfigStore
+
+import darts
+from darts.config import schema
+
+COMMANDS = {
+    "search": schema.SearchConfig,
+    "retrain": schema.RetrainConfig,
+    "evaluate": schema.EvaluateConfig,
+    "genotypes": schema.GenotypesConfig,
+}
+
+# An option's YAML names its type by `- /schema/<group>/<type>@_here_`, so that options of one
+# group may have keys of their own.
+TYPES = {
+    "dataset": {"images": schema.DatasetConfig, "synthetic": schema.SyntheticConfig},
+    "space": {"cnn": schema.CnnConfig},
+    "relaxation": {"plain": schema.RelaxationConfig},
+    "bilevel": {"plain": schema.BilevelConfig, "unrolled": schema.UnrolledConfig},
+    "discretize": {"plain": schema.DiscretizeConfig},
+}
+
+
+def conf_folder() -> Path:
+    """The YAML: ``darts/conf`` where installed, ``conf`` beside the package in a checkout."""
+    package = Path(darts.__file__).resolve().parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+def register() -> None:
+    """Make the dataclasses known to Hydra; doing it twice changes nothing."""
+    store = ConfigStore.instance()
+    for name, node in COMMANDS.items():
+        store.store(group="schema", name=name, node=node, package="_global_")
+    for group, types in TYPES.items():
+        for name, node in types.items():
+            store.store(group=f"schema/{group}", name=name, node=node)
