@@ -1,0 +1,108 @@
+"""Checkpoints that are never torn, never executed and never taken for another's.
+
+A checkpoint is written to a temporary file, flushed to disk and renamed. It holds tensors and plain
+values only, so it loads with ``weights_only=True``; the zip archive's own checksums are verified
+first, because PyTorch does not.
+"""
+
+from __future__ import annotations
+
+import random
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from darts.tracking.files import replacing
+
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message is one line."""
+
+
+def save_checkpoint(path: Path, kind: str, content: dict[str, Any]) -> None:
+    """Write ``content`` so that ``path`` holds either the old or the new whole of it."""
+    with replacing(path) as file:
+        torch.save({"format": FORMAT, "kind": kind, **content}, file)
+
+
+def load_checkpoint(path: Path, kind: str | None = None) -> dict[str, Any]:
+    """Read a checkpoint to the CPU.
+
+    Args:
+        path: the file.
+        kind: the command that must have written it ("search", "retrain"); any if None.
+
+    Raises:
+        CheckpointError: when the file is absent, damaged, foreign, or of another kind.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise CheckpointError(f"checkpoint {path} is damaged: checksum of {damaged} differs")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError):
+        raise CheckpointError(f"checkpoint {path} is damaged or no checkpoint at all") from None
+    except Exception as error:
+        # torch.load raises nearly anything on a hostile or foreign file.
+        raise CheckpointError(f"checkpoint {path} cannot be read: {_first_line(error)}") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT or "kind" not in content:
+        raise CheckpointError(f"{path} is not a checkpoint of darts-nas (format {FORMAT})")
+    if kind is not None and content["kind"] != kind:
+        raise CheckpointError(f"checkpoint {path} was written by {content['kind']}, not by {kind}")
+    return content
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def random_states() -> dict[str, Any]:
+    """The states of Python's, NumPy's and PyTorch's global generators, as plain values."""
+    numpy_state: Any = np.random.get_state(legacy=False)
+    states: dict[str, Any] = {
+        "python": random.getstate(),
+        "numpy": {
+            "key": torch.from_numpy(numpy_state["state"]["key"].astype(np.int64)),
+            "pos": int(numpy_state["state"]["pos"]),
+            "has_gauss": int(numpy_state["has_gauss"]),
+            "gauss": float(numpy_state["gauss"]),
+        },
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    if torch.backends.mps.is_available():
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Put back what ``random_states`` gave; generators of absent devices are passed over."""
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    saved = states["numpy"]
+    np.random.set_state(
+        {
+            "bit_generator": "MT19937",
+            "state": {"key": saved["key"].numpy().astype(np.uint32), "pos": saved["pos"]},
+            "has_gauss": saved["has_gauss"],
+            "gauss": saved["gauss"],
+        }
+    )
+    torch.set_rng_state(states["torch"])
+    if "cuda" in states and torch.cuda.device_count() == len(states["cuda"]):
+        torch.cuda.set_rng_state_all(states["cuda"])
+    if "mps" in states and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(states["mps"])

@@ -1,0 +1,232 @@
+"""One run's directory: what is in it, how it is written, and how a run is taken up again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from darts.data import load_split, save_split
+from darts.engine.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    random_states,
+    restore_random_states,
+    save_checkpoint,
+)
+from darts.engine.interrupt import Interrupt, Interrupted
+from darts.tracking import Board, Console, EnergyMeter, MetricsLog, environment
+from darts.tracking.files import write_atomically, write_json
+
+# What may differ between a run and its continuation: where it computes and what it tells.
+FREE = (
+    "resume",
+    "device",
+    "save_minutes",
+    "dry_run",
+    "loader.workers",
+    "dataset.root",
+    "dataset.download",
+    "dataset.verify",
+    "tracking.",
+)
+
+
+class Run:
+    """The files of one run, from the first to the last.
+
+    ``Run(...)`` only looks: it loads the checkpoint of a run to be resumed, or makes sure that the
+    directory is free. ``begin`` writes the first files and opens the logs.
+
+    Args:
+        kind: the command.
+        directory: where everything goes.
+        config: the configuration as nested plain values.
+        config_text: the same as YAML.
+        overrides: of the command line, from which a resumed run is composed.
+        resume: go on with what is there.
+
+    Attributes:
+        state: what the checkpoint holds, or None for a run that begins.
+
+    Raises:
+        CheckpointError: when the checkpoint cannot serve, or a new run would overwrite an old one.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        directory: Path,
+        config: Mapping[str, Any],
+        *,
+        config_text: str,
+        overrides: Sequence[str],
+        resume: bool,
+    ) -> None:
+        self.kind = kind
+        self.directory = directory
+        self.config = dict(config)
+        self._config_text = config_text
+        self._overrides = [o for o in overrides if not o.startswith("resume=")]
+        self.state: dict[str, Any] | None = None
+        self._saved_at = time.monotonic()
+        if resume:
+            self._load()
+        elif (directory / "config.yaml").exists():
+            raise CheckpointError(
+                f"{directory} already holds a run; choose another hydra.run.dir, "
+                f"or go on with it by resume={directory}"
+            )
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint file."""
+        return self.directory / "checkpoint.pt"
+
+    def _load(self) -> None:
+        if (self.directory / "summary.json").exists():
+            raise CheckpointError(f"the run in {self.directory} is complete; nothing to resume")
+        if not self.checkpoint.exists():
+            return  # killed before its first checkpoint: begin again
+        self.state = load_checkpoint(self.checkpoint, self.kind)
+        differing = list(differences(self.state["config"], self.config))
+        if differing:
+            key, old, new = differing[0]
+            more = f" (and {len(differing) - 1} more keys)" if len(differing) > 1 else ""
+            raise CheckpointError(
+                f"cannot resume {self.directory}: {key} is {old!r} in the run and {new!r} here"
+                f"{more}"
+            )
+
+    def begin(
+        self,
+        splits: Mapping[str, Tensor],
+        *,
+        device: torch.device,
+        tensorboard: bool,
+        watts: float,
+    ) -> None:
+        """Write what is known before the first step, open the logs and start the energy meter.
+
+        Args:
+            splits: indices of the training images by use; a resumed run must have the same.
+            device: where the run computes.
+            tensorboard: whether to write the event file.
+            watts: power of a busy core for the energy estimate.
+
+        Raises:
+            CheckpointError: when the data set is not the one the run began with.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        path = self.directory / "split.npz"
+        if self.state is None:
+            save_split(path, dict(splits))
+            write_atomically(self.directory / "config.yaml", self._config_text)
+            write_json(self.directory / "overrides.json", self._overrides)
+            write_json(self.directory / "env.json", environment())
+        else:
+            saved = load_split(path)
+            if saved.keys() != splits.keys() or any(
+                not saved[name].equal(part) for name, part in splits.items()
+            ):
+                raise CheckpointError(
+                    f"cannot resume {self.directory}: the data set is not the one in split.npz"
+                )
+        self.energy = EnergyMeter(watts_per_core=watts, device=device)
+        resumed = self.state
+        if resumed is not None:
+            self.energy.load_state_dict(resumed["energy"])
+            restore_random_states(resumed["random"])
+        self.energy.start()
+        self.metrics = MetricsLog(
+            self.directory / "metrics.jsonl",
+            resume_at=None if resumed is None else resumed["metrics_offset"],
+        )
+        self.board = Board(
+            self.directory,
+            enabled=tensorboard,
+            purge_step=None if resumed is None else resumed["global_step"] + 1,
+        )
+
+    def log(self, step: int, row: Mapping[str, Any], scalars: Mapping[str, Any]) -> None:
+        """Add a row to metrics.jsonl and numbers to TensorBoard, at a global step."""
+        self.metrics.write(step=step, **row)
+        self.board.scalars(step, scalars)
+
+    def save(self, global_step: int, content: Mapping[str, Any]) -> None:
+        """Write the checkpoint: the command's content and what every run needs to go on."""
+        self.metrics.sync()
+        self.board.flush()
+        save_checkpoint(
+            self.checkpoint,
+            self.kind,
+            {
+                **content,
+                "config": self.config,
+                "global_step": global_step,
+                "metrics_offset": self.metrics.offset,
+                "random": random_states(),
+                "energy": self.energy.state_dict(),
+            },
+        )
+        self._saved_at = time.monotonic()
+
+    def due(self, minutes: float) -> bool:
+        """Whether the last checkpoint is older than so many minutes."""
+        return time.monotonic() - self._saved_at >= 60 * minutes
+
+    def cost(self) -> dict[str, Any]:
+        """Seconds and joules so far, resumed parts included, and where the joules come from."""
+        energy = self.energy.read()
+        return {
+            "seconds": energy.seconds,
+            "joules": energy.joules,
+            "joules_source": energy.source,
+        }
+
+    def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """Write summary.json, the run's last file, close the logs and return the summary."""
+        env = json.loads((self.directory / "env.json").read_text(encoding="utf-8"))
+        whole = {**summary, **self.cost(), "git_revision": env.get("git_revision")}
+        scores = {k: v for k, v in whole.items() if isinstance(v, float)}
+        self.board.hparams(self.config, scores)
+        self.close()
+        write_json(self.directory / "summary.json", whole)
+        return whole
+
+    def close(self) -> None:
+        """Close the logs, if ``begin`` opened them."""
+        for log in ("metrics", "board"):
+            if hasattr(self, log):
+                getattr(self, log).close()
+
+
+def leave_if_asked(interrupt: Interrupt, run: Run, console: Console) -> None:
+    """After a checkpoint: leave when a signal asked for it.
+
+    Raises:
+        Interrupted: with 128 plus the signal's number as exit code.
+    """
+    if interrupt.received is None:
+        return
+    run.close()
+    console.say(f"stopped and saved; go on with: python -m darts.{run.kind} resume={run.directory}")
+    raise Interrupted(128 + interrupt.received)
+
+
+def differences(
+    saved: Mapping[str, Any], given: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Dotted keys, outside ``FREE``, whose values differ, with both values."""
+    for name in dict.fromkeys([*saved, *given]):
+        key = prefix + name
+        old, new = saved.get(name), given.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from differences(old, new, key + ".")
+        elif old != new and not key.startswith(FREE):
+            yield key, old, new

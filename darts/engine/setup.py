@@ -1,0 +1,101 @@
+"""From a configuration's data set to batches: the first lines of every command."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from darts.data import Augmentation, Batches, Images, Source, load, stratified_subset
+
+# Keys of the data set's configuration that say what is done with its images, not what they are.
+_USES = ("name", "subset", "crop", "padding", "flip")
+
+
+def load_source(dataset: Any) -> Source:
+    """Load the data set of a configuration, a dataclass with ``name`` and the loader's options.
+
+    Raises:
+        ValueError: in one line, when files are missing or damaged, or an option does not fit.
+    """
+    options = {
+        field.name: getattr(dataset, field.name)
+        for field in dataclasses.fields(dataset)
+        if field.name not in _USES
+    }
+    return load(dataset.name, **options)
+
+
+def training_indices(source: Source, subset: int | None, seed: int) -> Tensor:
+    """Which of the training images to use: all, or a stratified subset; ``(n,)`` int64.
+
+    Raises:
+        ValueError: when the subset is larger than the training split.
+    """
+    if subset is None:
+        return torch.arange(len(source.train))
+    if subset > len(source.train):
+        raise ValueError(
+            f"dataset.subset={subset} is more than the {len(source.train)} training images of "
+            f"{source.name}"
+        )
+    return stratified_subset(source.train.labels, subset, seed=seed)
+
+
+class Feeder:
+    """Makes the batches of one run, so that what they have in common is said once.
+
+    Args:
+        source: the data set.
+        dataset: its configuration.
+        loader: sizes of batches and number of workers.
+        seed: of the run.
+        device: where the batches go.
+    """
+
+    def __init__(
+        self, source: Source, dataset: Any, loader: Any, *, seed: int, device: torch.device
+    ) -> None:
+        self.dataset = dataset
+        self.loader = loader
+        self.common: dict[str, Any] = {
+            "seed": seed,
+            "mean": source.mean,
+            "std": source.std,
+            "device": device,
+            "workers": loader.workers,
+        }
+
+    def training(self, images: Images, indices: Tensor, stream: str, *, cutout: int = 0) -> Batches:
+        """Shuffled, augmented batches without a smaller last one."""
+        augmentation = Augmentation(
+            crop=self.dataset.crop,
+            padding=self.dataset.padding,
+            flip=self.dataset.flip,
+            cutout=cutout,
+        )
+        return Batches(
+            images,
+            indices,
+            batch_size=self.loader.batch_size,
+            stream=stream,
+            augmentation=augmentation,
+            shuffle=True,
+            drop_last=True,
+            **self.common,
+        )
+
+    def evaluation(self, images: Images, indices: Tensor | None = None) -> Batches:
+        """All images once, in order, as they are."""
+        return Batches(
+            images,
+            torch.arange(len(images)) if indices is None else indices,
+            batch_size=self.loader.eval_batch_size,
+            stream="evaluation",
+            augmentation=None,
+            shuffle=False,
+            drop_last=False,
+            **self.common,
+        )
