@@ -1,0 +1,130 @@
+"""Score a retrained network: ``python -m darts.evaluate checkpoint=runs/retrain/<run>``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from darts.config import (
+    ConfigError,
+    EvaluateConfig,
+    Invocation,
+    RetrainConfig,
+    as_yaml,
+    launch,
+    rebuild,
+)
+from darts.data import load_split
+from darts.engine.checkpoint import CheckpointError, load_checkpoint
+from darts.engine.device import check_precision, resolve_device, seed_everything
+from darts.engine.evaluation import evaluate as score
+from darts.engine.setup import Feeder, load_source
+from darts.retrain import build_network
+from darts.spaces import SPACES, Genotype
+from darts.tasks import TASKS
+from darts.tracking import EnergyMeter, closing_table, environment
+from darts.tracking.files import write_atomically, write_json
+
+
+def check(config: EvaluateConfig) -> None:
+    """Refuse, before any data is read, what no type rules out."""
+    checkpoint_file(config.checkpoint)
+    check_precision(config.precision, resolve_device(config.device))
+
+
+def checkpoint_file(reference: str) -> Path:
+    """The checkpoint that a file name or a run directory stands for.
+
+    Raises:
+        ConfigError: when it is neither.
+    """
+    path = Path(reference)
+    file = path / "checkpoint.pt" if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigError(
+            f"checkpoint={reference!r} is neither a checkpoint file nor the directory of a "
+            "retrain run"
+        )
+    return file
+
+
+def evaluate(config: EvaluateConfig, call: Invocation) -> dict[str, Any]:
+    """Score the weights that the retraining chose; the summary is also in the run directory."""
+    device = resolve_device(config.device)
+    file = checkpoint_file(config.checkpoint)
+    saved = load_checkpoint(file, "retrain")
+    if saved["chosen"] is None:
+        raise CheckpointError(f"{file} is of a run that has not ended its first epoch")
+    trained = rebuild(RetrainConfig, saved["config"])
+    if config.root is not None:
+        trained.dataset.root = config.root
+    trained.loader.eval_batch_size, trained.loader.workers = config.batch_size, config.workers
+    seed_everything(trained.seed)
+
+    source = load_source(trained.dataset)
+    if list(source.classes) != saved["classes"]:
+        raise CheckpointError(
+            f"{file} was trained on {len(saved['classes'])} other classes than the "
+            f"{len(source.classes)} of {source.name} in {trained.dataset.root}"
+        )
+    images, indices = source.test, None
+    if config.part == "valid":
+        images = source.train if source.valid is None else source.valid
+        if source.valid is None:
+            indices = load_split(file.parent / "split.npz").get("valid")
+    if images is None or (config.part == "valid" and source.valid is None and indices is None):
+        raise ConfigError(f"part={config.part}: {source.name} has no such split in this run")
+
+    genotype = Genotype.parse(trained.genotype)
+    task = TASKS[trained.task](classes=len(source.classes))
+    net = build_network(SPACES[trained.space.name], genotype, trained, source).to(device)
+    net.load_state_dict(saved["chosen"]["net"])
+    feeder = Feeder(source, trained.dataset, trained.loader, seed=trained.seed, device=device)
+    meter = EnergyMeter(watts_per_core=trained.tracking.watts_per_core, device=device)
+    meter.start()
+    with torch.inference_mode():
+        scores = score(
+            net,
+            feeder.evaluation(images, indices).epoch(0),
+            task,
+            device=device,
+            precision=config.precision,
+        )
+    energy = meter.read()
+
+    env = environment()
+    summary = {
+        "command": "evaluate",
+        "name": trained.name,
+        "checkpoint": str(file),
+        "metric": trained.metric,
+        "epoch": saved["chosen"]["epoch"],
+        **{f"{config.part}_{name}": value for name, value in scores.items()},
+        "images": len(images) if indices is None else len(indices),
+        "seconds": energy.seconds,
+        "joules": energy.joules,
+        "joules_source": energy.source,
+        "seed": trained.seed,
+        "device": str(device),
+        "genotype": str(genotype),
+        "git_revision": env.get("git_revision"),
+    }
+    call.directory.mkdir(parents=True, exist_ok=True)
+    write_atomically(call.directory / "config.yaml", as_yaml(config))
+    write_atomically(call.directory / "genotype.json", genotype.to_json())
+    write_json(call.directory / "env.json", env)
+    write_json(call.directory / "summary.json", summary)
+    shown = {k: v for k, v in summary.items() if k.startswith(config.part + "_")}
+    closing_table("evaluate", {**shown, "images": summary["images"], "epoch": summary["epoch"]})
+    return summary
+
+
+def main() -> None:
+    """Entry point of ``darts-evaluate``."""
+    launch("evaluate", check, evaluate)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""List, draw, validate and compare genotypes: ``python -m darts.genotypes``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from darts.analysis.cost import count_parameters
+from darts.analysis.draw import compare_genotypes, save_genotype
+from darts.analysis.figures import save_figure
+from darts.config import ConfigError, GenotypesConfig, Invocation, launch
+from darts.spaces import Genotype, cnn
+from darts.spaces.find import find_genotype
+from darts.spaces.genotype import OPERATIONS, difference
+from darts.tracking import closing_table
+from darts.tracking.console import is_terminal
+
+PICTURES = (".svg", ".png", ".pdf")
+
+
+def check(config: GenotypesConfig) -> None:
+    """Refuse what no type rules out."""
+    asked = [key for key in ("draw", "validate", "compare") if getattr(config, key) is not None]
+    if len(asked) > 1:
+        raise ConfigError(f"{' and '.join(asked)} do not go together; choose one")
+    if config.out is not None:
+        if "draw" not in asked and "compare" not in asked:
+            raise ConfigError("out needs draw or compare")
+        if Path(config.out).suffix.lower() not in PICTURES:
+            raise ConfigError(f"out={config.out!r} must end in {', '.join(PICTURES)}")
+    if config.compare is not None and len(config.compare) != 2:
+        raise ConfigError(f"compare needs two genotypes, as compare=[A,B]; got {config.compare}")
+
+
+def genotypes(config: GenotypesConfig, call: Invocation) -> None:
+    """Do what was asked, or list the published genotypes."""
+    if config.draw is not None:
+        name, genotype = find_genotype(config.draw)
+        out = Path(config.out or f"{name}.svg")
+        save_genotype(genotype, out, title=name)
+        print(f"drew {name} to {out}")
+    elif config.validate is not None:
+        describe(*find_genotype(config.validate))
+    elif config.compare is not None:
+        compare(config.compare, config.out)
+    else:
+        list_published()
+
+
+def describe(name: str, genotype: Genotype) -> None:
+    """Print what a valid genotype consists of."""
+    rows: dict[str, Any] = {"genotype": str(genotype)}
+    for cell in genotype.cells:
+        counts = {op: genotype.count(op, cell) for op in OPERATIONS}
+        rows[cell] = f"{genotype.nodes(cell)} nodes: " + ", ".join(
+            f"{count} {op}" for op, count in counts.items() if count
+        )
+    network = cnn.Network(genotype, auxiliary=False)
+    rows["parameters"] = count_parameters(network.parameters())
+    rows["of"] = "36 channels, 20 cells, 10 classes, no auxiliary head"
+    closing_table(f"{name} is valid", rows)
+
+
+def compare(references: list[str], out: str | None) -> None:
+    """Print where two genotypes differ, and draw them side by side if asked."""
+    (first, a), (second, b) = (find_genotype(reference) for reference in references)
+    lines = difference(a, b)
+    print(f"{first} and {second}: {f'{len(lines)} differences' if lines else 'the same'}")
+    for line in lines:
+        print(f"  {line}")
+    if out is not None:
+        save_figure(compare_genotypes(a, b, (first, second)), Path(out))
+        print(f"drew both to {out}")
+
+
+def list_published() -> None:
+    """Print the published genotypes with citation and reported error."""
+    columns = ("name", "test error %", "parameters", "paper")
+    rows = [
+        (
+            entry.name,
+            _error(entry.test_error, entry.deviation),
+            "" if entry.parameters_million is None else f"{entry.parameters_million:g} M",
+            f"{entry.paper}, arXiv:{entry.arxiv}" + (f" ({entry.note})" if entry.note else ""),
+        )
+        for entry in cnn.PUBLISHED.values()
+    ]
+    if is_terminal(sys.stdout):
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(*columns, title="Published genotypes; errors on CIFAR-10 as reported")
+        for row in rows:
+            table.add_row(*row)
+        Console().print(table)
+        return
+    widths = [max(len(row[i]) for row in (columns, *rows)) for i in range(3)]
+    for row in (columns, *rows):
+        print("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]]))
+
+
+def _error(mean: float | None, deviation: float | None) -> str:
+    if mean is None:
+        return ""
+    return f"{mean:.2f}" + (f" ± {deviation:.2f}" if deviation is not None else "")
+
+
+def main() -> None:
+    """Entry point of ``darts-genotypes``."""
+    launch("genotypes", check, genotypes)
+
+
+if __name__ == "__main__":
+    main()

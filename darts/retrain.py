@@ -1,0 +1,301 @@
+"""Train a genotype's network from scratch: ``python -m darts.retrain genotype=DARTS_V2``.
+
+References:
+    DARTS, arXiv:1806.09055, section 3.2 and appendix A.2.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from darts.analysis.cost import count_macs, count_parameters
+from darts.analysis.draw import draw_genotype, save_genotype
+from darts.config import ConfigError, Invocation, RetrainConfig, as_yaml, launch, one_of
+from darts.data import stratified_split
+from darts.engine.device import (
+    autocast,
+    check_precision,
+    loss_scaler,
+    resolve_device,
+    seed_everything,
+)
+from darts.engine.dry_run import dry_run
+from darts.engine.evaluation import evaluate
+from darts.engine.interrupt import Interrupt
+from darts.engine.run import Run, leave_if_asked
+from darts.engine.setup import Feeder, load_source, training_indices
+from darts.engine.training import (
+    Diverged,
+    Means,
+    cosine,
+    descend,
+    require_finite,
+    set_learning_rate,
+)
+from darts.spaces import SPACES
+from darts.spaces.find import find_genotype
+from darts.tasks import TASKS
+from darts.tracking import Console, closing_table
+from darts.tracking.files import write_atomically
+
+
+def check(config: RetrainConfig) -> None:
+    """Refuse, before any data is read, what no type rules out."""
+    one_of("task", config.task, TASKS)
+    one_of("metric", config.metric, TASKS[config.task].metrics)
+    one_of("space.name", config.space.name, SPACES)
+    if config.optimizer.lr_min > config.optimizer.lr:
+        raise ConfigError(
+            f"optimizer.lr_min={config.optimizer.lr_min} is above optimizer.lr="
+            f"{config.optimizer.lr}; the schedule goes down"
+        )
+    if config.choose == "best" and config.validation == 0:
+        raise ConfigError(
+            "choose=best needs validation data, and validation=0 leaves none; "
+            "set validation above 0 or choose=last"
+        )
+    find_genotype(config.genotype)
+    check_precision(config.precision, resolve_device(config.device))
+
+
+def retrain(config: RetrainConfig, call: Invocation) -> dict[str, Any]:
+    """Train and score one network; the returned summary is also in the run directory."""
+    device = resolve_device(config.device)
+    genotype_name, genotype = find_genotype(config.genotype)
+    # The run shall not depend on a file that may go: it keeps the genotype itself.
+    plain = {**dataclasses.asdict(config), "genotype": str(genotype)}
+    run = Run(
+        "retrain",
+        call.directory,
+        plain,
+        config_text=as_yaml(dataclasses.replace(config, genotype=str(genotype))),
+        overrides=[
+            *(o for o in call.overrides if not o.startswith("genotype=")),
+            f"genotype={genotype}",
+        ],
+        resume=config.resume is not None,
+    )
+    seed_everything(config.seed)
+
+    # Data: a validation part is held out of the training images; the test split waits for the end.
+    source = load_source(config.dataset)
+    indices = training_indices(source, config.dataset.subset, config.seed)
+    feeder = Feeder(source, config.dataset, config.loader, seed=config.seed, device=device)
+    parts, valid_batches = {"train": indices}, None
+    if config.validation > 0 and source.valid is not None:  # the publisher held one out
+        valid_batches = feeder.evaluation(source.valid)
+    elif config.validation > 0:
+        train, valid = stratified_split(
+            source.train.labels[indices],
+            [1 - config.validation, config.validation],
+            seed=config.seed,
+        )
+        parts = {"train": indices[train], "valid": indices[valid]}
+        valid_batches = feeder.evaluation(source.train, parts["valid"])
+    train_batches = feeder.training(source.train, parts["train"], "train", cutout=config.cutout)
+
+    # Network and optimiser.
+    space = SPACES[config.space.name]
+    task = TASKS[config.task](
+        classes=len(source.classes),
+        label_smoothing=config.label_smoothing,
+        auxiliary_weight=config.auxiliary,
+    )
+    metric = task.metrics[config.metric]
+    net = build_network(space, genotype, config, source).to(device)
+    optimizer = torch.optim.SGD(
+        net.parameters(),
+        lr=config.optimizer.lr,
+        momentum=config.optimizer.momentum,
+        weight_decay=config.optimizer.weight_decay,
+    )
+    scaler = loss_scaler(config.precision, device)
+    averaged = None
+    if config.averaging > 0:
+        averaged = AveragedModel(
+            net, multi_avg_fn=get_ema_multi_avg_fn(config.averaging), use_buffers=True
+        )
+    judged = net if averaged is None else averaged.module
+
+    def train_step(batch: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        with autocast(config.precision, device):
+            loss, logits = task.network_loss(net, batch)
+        norm = descend(loss, optimizer, scaler, clip=config.optimizer.clip)
+        if averaged is not None:
+            averaged.update_parameters(net)
+        return loss.detach(), logits.detach(), norm
+
+    def score(batches: Any) -> dict[str, float]:
+        return evaluate(judged, batches, task, device=device, precision=config.precision)
+
+    steps = len(train_batches)
+    extra = [] if net.auxiliary is None else list(net.auxiliary.parameters())
+    parameters = count_parameters(net.parameters()) - count_parameters(extra)
+    macs = count_macs(net, torch.zeros(1, *source.train.shape, device=device))
+    size = {"parameters": parameters, "macs": macs}
+    if config.dry_run:
+        estimate = dry_run(
+            lambda step: train_step(train_batches.batch(0, step)),
+            lambda: score([valid_batches.batch(0, 0)]) if valid_batches else None,
+            steps=steps,
+            score_batches=len(valid_batches) if valid_batches else 0,
+            epochs=config.epochs,
+            device=device,
+        )
+        closing_table("dry run", {**size, **estimate})
+        return {**size, **estimate}
+
+    run.begin(
+        parts,
+        device=device,
+        tensorboard=config.tracking.tensorboard,
+        watts=config.tracking.watts_per_core,
+    )
+    means, first_epoch, first_step = Means(), 0, 0
+    scores: dict[str, float] = {}
+    chosen: dict[str, Any] | None = None  # weights to be judged by: epoch, scores, state
+    if run.state is not None:
+        net.load_state_dict(run.state["net"])
+        optimizer.load_state_dict(run.state["optimizer"])
+        scaler.load_state_dict(run.state["scaler"])
+        if averaged is not None:
+            averaged.load_state_dict(run.state["averaged"])
+        means.load_state_dict(run.state["means"])
+        first_epoch, first_step = run.state["epoch"], run.state["step"]
+        scores, chosen = run.state["scores"], run.state["chosen"]
+    else:
+        write_atomically(run.directory / "genotype.json", genotype.to_json())
+        save_genotype(genotype, run.directory / "genotype.svg", title=genotype_name)
+        run.board.figure("genotype", draw_genotype(genotype, title=genotype_name), 0)
+        run.board.text("genotype", f"`{genotype}`", 0)
+
+    def save(epoch: int, step: int) -> None:
+        content = {
+            "net": net.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "scaler": scaler.state_dict(),
+            "averaged": None if averaged is None else averaged.state_dict(),
+            "means": means.state_dict(),
+            "epoch": epoch,
+            "step": step,
+            "scores": scores,
+            "chosen": chosen,
+            "classes": list(source.classes),
+        }
+        run.save(epoch * steps + step, content)
+
+    total, done = config.epochs * steps, first_epoch * steps + first_step
+    with Console(total_steps=total, name="retrain", done=done) as console, Interrupt() as interrupt:
+        console.say(f"{'resuming' if done else 'training'} in {call.directory}")
+        for epoch in range(first_epoch, config.epochs):
+            lr = cosine(epoch, config.epochs, config.optimizer.lr, config.optimizer.lr_min)
+            set_learning_rate(optimizer, lr)
+            net.drop_path = config.drop_path * epoch / config.epochs
+            net.train()
+            for step, batch in enumerate(train_batches.epoch(epoch, first_step), first_step):
+                loss, logits, norm = train_step(batch)
+                value = require_finite(loss, epoch, step)
+                means.add(
+                    len(batch[1]),
+                    loss=value,
+                    accuracy=float((logits.argmax(1) == batch[1]).float().mean()),
+                    grad_norm=float(norm),
+                )
+                console.step(epoch=f"{epoch + 1}/{config.epochs}", loss=value)
+                if interrupt.received or run.due(config.save_minutes):
+                    save(epoch, step + 1)
+                    leave_if_asked(interrupt, run, console)
+            first_step = 0
+
+            # The end of an epoch: score on validation data, keep the best, tell, save.
+            scores = score(valid_batches.epoch(0)) if valid_batches is not None else {}
+            steering = scores.get(config.metric, float("nan"))
+            best = None if chosen is None else chosen["scores"].get(config.metric)
+            if config.choose == "last" or metric.prefers(steering, best):
+                state = {name: value.clone() for name, value in judged.state_dict().items()}
+                chosen = {"epoch": epoch + 1, "scores": scores, "net": state}
+            here, told = (epoch + 1) * steps, means.compute()
+            run.log(
+                here,
+                {
+                    "epoch": epoch + 1,
+                    "lr": lr,
+                    "drop_path": net.drop_path,
+                    **{f"train_{name}": told[name] for name in ("loss", "accuracy")},
+                    **{f"valid_{name}": value for name, value in scores.items()},
+                    "grad_norm": told["grad_norm"],
+                    **run.cost(),
+                },
+                {
+                    "loss/train": told["loss"],
+                    "loss/valid": scores.get("loss"),
+                    **{f"valid/{name}": value for name, value in scores.items()},
+                    "train/accuracy": told["accuracy"],
+                    "lr/weights": lr,
+                    "norm/gradient": told["grad_norm"],
+                    "epoch": epoch + 1,
+                },
+            )
+            shown = {f"valid_{config.metric}": steering} if scores else {}
+            console.epoch(epoch + 1, config.epochs, loss=told["loss"], **shown)
+            means = Means()
+            save(epoch + 1, 0)
+            leave_if_asked(interrupt, run, console)
+
+    # The end: the chosen weights, and the one look at the test split.
+    if chosen is None:
+        raise Diverged(
+            f"valid_{config.metric} was a number in no epoch; try a smaller optimizer.lr"
+        )
+    judged.load_state_dict(chosen["net"])
+    tested: dict[str, float] = {}
+    if config.test and source.test is not None:
+        tested = score(feeder.evaluation(source.test).epoch(0))
+    summary = run.finish(
+        {
+            "command": "retrain",
+            "name": config.name,
+            "metric": config.metric,
+            "epoch": chosen["epoch"],
+            **{f"valid_{name}": value for name, value in chosen["scores"].items()},
+            **{f"test_{name}": value for name, value in tested.items()},
+            **size,
+            "flops": 2 * macs,
+            "epochs": config.epochs,
+            "seed": config.seed,
+            "device": str(device),
+            "genotype": str(genotype),
+        }
+    )
+    keys = (
+        *(f"{part}_{config.metric}" for part in ("valid", "test")),
+        *("epoch", "seconds", "joules", "joules_source", "parameters", "macs"),
+    )
+    closing_table("retrain", {key: summary[key] for key in keys if key in summary})
+    print(f"\nScore it again:\n  python -m darts.evaluate checkpoint={call.directory}")
+    return summary
+
+
+def build_network(space: Any, genotype: Any, config: RetrainConfig, source: Any) -> Any:
+    """The discrete network of a retrain configuration."""
+    return space.network(
+        genotype,
+        classes=len(source.classes),
+        in_channels=source.channels,
+        auxiliary=config.auxiliary > 0,
+        drop_path=config.drop_path,
+        **{key: getattr(config.space, key) for key in space.options},
+    )
+
+
+def main() -> None:
+    """Entry point of ``darts-retrain``."""
+    launch("retrain", check, retrain)
+
+
+if __name__ == "__main__":
+    main()

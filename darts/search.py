@@ -1,0 +1,355 @@
+"""Search for an architecture: ``python -m darts.search dataset=cifar10``.
+
+A supernet is trained on one part of the training images while its alphas follow the validation
+loss on the other part; at the end a genotype is read out of the alphas.
+
+References:
+    Liu, Simonyan and Yang, "DARTS: Differentiable Architecture Search", arXiv:1806.09055,
+    algorithm 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from darts.analysis.alphas import genotype_counts, scalars_of
+from darts.analysis.cost import count_macs, count_parameters
+from darts.analysis.draw import draw_genotype, save_genotype
+from darts.analysis.figures import alpha_heatmap
+from darts.bilevel import GRADIENTS, compare_products
+from darts.config import ConfigError, Invocation, SearchConfig, as_yaml, launch, one_of
+from darts.data import stratified_split
+from darts.discretize import DISCRETISERS
+from darts.engine.device import (
+    autocast,
+    check_precision,
+    loss_scaler,
+    resolve_device,
+    seed_everything,
+)
+from darts.engine.dry_run import dry_run
+from darts.engine.evaluation import evaluate
+from darts.engine.interrupt import Interrupt
+from darts.engine.run import Run, leave_if_asked
+from darts.engine.setup import Feeder, load_source, training_indices
+from darts.engine.training import Means, cosine, descend, require_finite, set_learning_rate
+from darts.relaxations import RELAXATIONS
+from darts.spaces import SPACES, Genotype
+from darts.spaces.cnn.skeleton import edges as cnn_edges
+from darts.tasks import TASKS
+from darts.tracking import Console, closing_table
+from darts.tracking.files import write_atomically
+
+
+def check(config: SearchConfig) -> None:
+    """Refuse, before any data is read, what no type rules out."""
+    one_of("task", config.task, TASKS)
+    one_of("metric", config.metric, TASKS[config.task].metrics)
+    one_of("space.name", config.space.name, SPACES)
+    one_of("relaxation.name", config.relaxation.name, RELAXATIONS)
+    one_of("bilevel.name", config.bilevel.name, GRADIENTS)
+    one_of("discretize.name", config.discretize.name, DISCRETISERS)
+    if config.precision == "fp16":
+        raise ConfigError(
+            "precision=fp16 serves retraining, where losses are scaled; choose fp32 or bf16 here"
+        )
+    if config.optimizer.lr_min > config.optimizer.lr:
+        raise ConfigError(
+            f"optimizer.lr_min={config.optimizer.lr_min} is above optimizer.lr="
+            f"{config.optimizer.lr}; the schedule goes down"
+        )
+    if len(config.arch_optimizer.betas) != 2:
+        raise ConfigError(f"arch_optimizer.betas={config.arch_optimizer.betas} must be two numbers")
+    check_precision(config.precision, resolve_device(config.device))
+
+
+def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
+    """Run a search; the returned summary is also in the run directory."""
+    device = resolve_device(config.device)
+    run = Run(
+        "search",
+        call.directory,
+        dataclasses.asdict(config),
+        config_text=as_yaml(config),
+        overrides=call.overrides,
+        resume=config.resume is not None,
+    )
+    seed_everything(config.seed)
+
+    # Data: one part of the training images for the weights, the other for the alphas.
+    source = load_source(config.dataset)
+    indices = training_indices(source, config.dataset.subset, config.seed)
+    parts = stratified_split(
+        source.train.labels[indices], [config.split, 1 - config.split], seed=config.seed
+    )
+    for_weights, for_alphas = (indices[part] for part in parts)
+    feeder = Feeder(source, config.dataset, config.loader, seed=config.seed, device=device)
+    train_batches = feeder.training(source.train, for_weights, "weights")
+    valid_batches = feeder.training(source.train, for_alphas, "alphas")
+    score_batches = feeder.evaluation(source.train, for_alphas)
+
+    # Supernet, and the two optimisers: the alphas are in no list of the weights' optimiser.
+    space = SPACES[config.space.name]
+    task = TASKS[config.task](classes=len(source.classes))
+    net = space.supernet(
+        classes=len(source.classes),
+        in_channels=source.channels,
+        **{key: getattr(config.space, key) for key in space.options},
+    ).to(device)
+    alphas = list(net.alphas.values())
+    optimizer = torch.optim.SGD(
+        net.weight_parameters(),
+        lr=config.optimizer.lr,
+        momentum=config.optimizer.momentum,
+        weight_decay=config.optimizer.weight_decay,
+    )
+    arch_optimizer = torch.optim.Adam(
+        alphas,
+        lr=config.arch_optimizer.lr,
+        betas=(config.arch_optimizer.betas[0], config.arch_optimizer.betas[1]),
+        weight_decay=config.arch_optimizer.weight_decay,
+    )
+    scaler = loss_scaler(config.precision, device)
+
+    # The parts that make the method.
+    relax = RELAXATIONS[config.relaxation.name]
+    discretize = DISCRETISERS[config.discretize.name]
+    arch_gradient = GRADIENTS[config.bilevel.name]
+    options = dataclasses.asdict(config.bilevel)
+    del options["name"]
+    check_every = options.pop("self_check", 0)
+
+    def arch_loss(net: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
+        weights = relax(net.alphas)
+        return task.supernet_loss(lambda images: net(images, weights), batch)[0]
+
+    def arch_step(batch: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> Tensor:
+        with autocast(config.precision, device):
+            gradients = arch_gradient(net, arch_loss, batch, valid, optimizer, **options)
+        for name, alpha in net.alphas.items():
+            alpha.grad = gradients[name]
+        arch_optimizer.step()
+        arch_optimizer.zero_grad(set_to_none=True)
+        return torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
+
+    def weight_step(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        # The alphas are constants here, or the backward pass would reach for them too.
+        weights = relax({name: alpha.detach() for name, alpha in net.alphas.items()})
+        with autocast(config.precision, device):
+            loss, logits = task.supernet_loss(lambda images: net(images, weights), batch)
+        norm = descend(loss, optimizer, scaler, clip=config.optimizer.clip)
+        return loss.detach(), logits.detach(), norm
+
+    steps = len(train_batches)
+    parameters = count_parameters(net.weight_parameters())
+    image = torch.zeros(1, *source.train.shape, device=device)
+    macs = count_macs(net, image)
+    if config.dry_run:
+
+        def one_step(step: int) -> None:
+            batch = train_batches.batch(0, step)
+            arch_step(batch, valid_batches.batch(0, step))
+            weight_step(batch)
+
+        def one_score() -> None:
+            evaluate(net, [score_batches.batch(0, 0)], task, device=device)
+
+        estimate = dry_run(
+            one_step,
+            one_score,
+            steps=steps,
+            score_batches=len(score_batches),
+            epochs=config.epochs,
+            device=device,
+        )
+        closing_table("dry run", {"parameters": parameters, "macs": macs, **estimate})
+        return {"parameters": parameters, "macs": macs, **estimate}
+
+    run.begin(
+        {"weights": for_weights, "alphas": for_alphas},
+        device=device,
+        tensorboard=config.tracking.tensorboard,
+        watts=config.tracking.watts_per_core,
+    )
+    means, first_epoch, first_step = Means(), 0, 0
+    scores: dict[str, float] = {}
+    if run.state is not None:
+        net.load_state_dict(run.state["net"])
+        optimizer.load_state_dict(run.state["optimizer"])
+        arch_optimizer.load_state_dict(run.state["arch_optimizer"])
+        means.load_state_dict(run.state["means"])
+        first_epoch, first_step = run.state["epoch"], run.state["step"]
+        scores = run.state["scores"]
+
+    def save(epoch: int, step: int) -> None:
+        content = {
+            "net": net.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "arch_optimizer": arch_optimizer.state_dict(),
+            "means": means.state_dict(),
+            "epoch": epoch,
+            "step": step,
+            "scores": scores,
+        }
+        run.save(epoch * steps + step, content)
+
+    with torch.no_grad():
+        genotype = discretize(relax(net.alphas))
+    total, done = config.epochs * steps, first_epoch * steps + first_step
+    with Console(total_steps=total, name="search", done=done) as console, Interrupt() as interrupt:
+        console.say(f"{'resuming' if done else 'searching'} in {call.directory}")
+        for epoch in range(first_epoch, config.epochs):
+            lr = cosine(epoch, config.epochs, config.optimizer.lr, config.optimizer.lr_min)
+            set_learning_rate(optimizer, lr)
+            net.train()
+            valid_stream = valid_batches.stream(epoch * steps + first_step)
+            for step, batch in enumerate(train_batches.epoch(epoch, first_step), first_step):
+                here = epoch * steps + step
+                valid = next(valid_stream)
+                if check_every and here % check_every == 0:
+                    report = compare_products(
+                        net, arch_loss, batch, valid, optimizer, epsilon=options["epsilon"]
+                    )
+                    run.log(here, report, {f"bilevel/{k}": v for k, v in report.items()})
+                arch_norm = arch_step(batch, valid)
+                loss, logits, norm = weight_step(batch)
+                value = require_finite(loss, epoch, step)
+                means.add(
+                    len(batch[1]),
+                    loss=value,
+                    accuracy=float((logits.argmax(1) == batch[1]).float().mean()),
+                    grad_norm=float(norm),
+                    arch_grad_norm=float(arch_norm),
+                )
+                console.step(epoch=f"{epoch + 1}/{config.epochs}", loss=value)
+                if interrupt.received or run.due(config.save_minutes):
+                    save(epoch, step + 1)
+                    leave_if_asked(interrupt, run, console)
+            first_step = 0
+
+            # The end of an epoch: score the supernet, read the genotype, tell, save.
+            with torch.no_grad():
+                weights = relax(net.alphas)
+                scores = evaluate(
+                    net,
+                    score_batches.epoch(0),
+                    task,
+                    device=device,
+                    precision=config.precision,
+                    forward=lambda images, weights=weights: net(images, weights),
+                )
+            genotype = discretize(weights)
+            here, told = (epoch + 1) * steps, means.compute()
+            counts = genotype_counts(genotype)
+            run.log(
+                here,
+                {
+                    "epoch": epoch + 1,
+                    "lr": lr,
+                    **{f"train_{name}": told[name] for name in ("loss", "accuracy")},
+                    **{f"valid_{name}": score for name, score in scores.items()},
+                    **{name: told[name] for name in ("grad_norm", "arch_grad_norm")},
+                    **counts,
+                    "genotype": str(genotype),
+                    **run.cost(),
+                },
+                {
+                    "loss/train": told["loss"],
+                    "loss/valid": scores["loss"],
+                    **{f"valid/{name}": score for name, score in scores.items()},
+                    "train/accuracy": told["accuracy"],
+                    "lr/weights": lr,
+                    "lr/alphas": config.arch_optimizer.lr,
+                    "norm/gradient": told["grad_norm"],
+                    "norm/arch_gradient": told["arch_grad_norm"],
+                    "epoch": epoch + 1,
+                    **counts,
+                    **scalars_of(weights, space.operations),
+                },
+            )
+            every = config.tracking.figures_every
+            if epoch + 1 == config.epochs or (every and (epoch + 1) % every == 0):
+                show(run, weights, genotype, space.operations, epoch + 1, here)
+            write_atomically(run.directory / "genotype.json", genotype.to_json())
+            console.epoch(
+                epoch + 1,
+                config.epochs,
+                loss=told["loss"],
+                **{f"valid_{config.metric}": scores[config.metric]},
+                genotype=genotype,
+            )
+            means = Means()
+            save(epoch + 1, 0)
+            leave_if_asked(interrupt, run, console)
+
+    title = f"{config.name}, seed {config.seed}"
+    save_genotype(genotype, run.directory / "genotype.svg", title=title)
+    summary = run.finish(
+        {
+            "command": "search",
+            "name": config.name,
+            "metric": config.metric,
+            **{f"valid_{name}": score for name, score in scores.items()},
+            "parameters": parameters,
+            "macs": macs,
+            "flops": 2 * macs,
+            "epochs": config.epochs,
+            "seed": config.seed,
+            "device": str(device),
+            "genotype": str(genotype),
+            **genotype_counts(genotype),
+        }
+    )
+    keys = (f"valid_{config.metric}", "seconds", "joules", "joules_source", "parameters", "macs")
+    closing_table("search", {key: summary[key] for key in keys})
+    print(f"\n{genotype}\n\nTrain it from scratch:\n  {retrain_command(call)}")
+    return summary
+
+
+def show(
+    run: Run,
+    weights: dict[str, Tensor],
+    genotype: Genotype,
+    operations: tuple[str, ...],
+    epoch: int,
+    step: int,
+) -> None:
+    """Put the alphas as heatmaps and the genotype, drawn and written, into TensorBoard."""
+    if not run.board.enabled:
+        return
+    for cell, probabilities in weights.items():
+        rows = {pair: row for row, pair in enumerate(cnn_edges(genotype.nodes(cell)))}
+        chosen = [
+            (rows[source, target], operations.index(name))
+            for source, target, name in genotype.edges(cell)
+        ]
+        figure = alpha_heatmap(
+            probabilities,
+            operations=operations,
+            title=f"{cell} cell, epoch {epoch}",
+            chosen=chosen,
+        )
+        run.board.figure(f"alphas/{cell}", figure, step)
+    run.board.figure("genotype", draw_genotype(genotype, title=f"epoch {epoch}"), step)
+    run.board.text("genotype", f"`{genotype}`", step)
+
+
+def retrain_command(call: Invocation) -> str:
+    """The command that trains what this search found, on the same data."""
+    kept = [o for o in call.overrides if o.startswith(("dataset", "device=", "seed="))]
+    words = [f"genotype={call.directory}", *kept]
+    return " ".join(["python -m darts.retrain", *(shlex.quote(word) for word in words)])
+
+
+def main() -> None:
+    """Entry point of ``darts-search``."""
+    launch("search", check, search)
+
+
+if __name__ == "__main__":
+    main()
