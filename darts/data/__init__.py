@@ -1,0 +1,35 @@
+"""Data sets, splits, loaders and augmentation.
+
+source = load("cifar10", root="data")
+train, valid = stratified_split(source.train.labels, (0.5, 0.5), seed=0)
+batches = Batches(source.train, train, batch_size=64, seed=0, stream="weights",
+                  mean=source.mean, std=source.std, augmentation=Augmentation(),
+                  shuffle=True, drop_last=True, device="cpu")
+for images, labels in batches.epoch(0):
+    ...
+"""
+
+from __future__ import annotations
+
+from darts.data.augment import Augmentation
+from darts.data.batches import Batches
+from darts.data.images import DiskImages, Images, MemoryImages
+from darts.data.source import Source, SourceSpec
+from darts.data.sources import SOURCES, load
+from darts.data.split import load_split, save_split, stratified_split, stratified_subset
+
+__all__ = [
+    "SOURCES",
+    "Augmentation",
+    "Batches",
+    "DiskImages",
+    "Images",
+    "MemoryImages",
+    "Source",
+    "SourceSpec",
+    "load",
+    "load_split",
+    "save_split",
+    "stratified_split",
+    "stratified_subset",
+]

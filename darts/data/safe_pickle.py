@@ -1,0 +1,141 @@
+"""Pickled NumPy arrays, read without running anything that the file names.
+
+CIFAR is published as pickles, and to unpickle is to run the file. Here the names that such a file
+needs lead to inert stand-ins defined below, every other name is refused, and the arrays are built
+from the raw bytes after their type and size have been checked.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from typing import Any
+
+import numpy as np
+
+__all__ = ["load_pickled_arrays"]
+
+_CODES = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"f4", "f8", "b1"}
+
+
+class _Inert:
+    """Something that a pickle may name, without attributes that it could set."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("state for an object that has none")
+
+
+class _Token(_Inert):
+    """Stands for the class ndarray, which is named but never called."""
+
+    __slots__ = ()
+
+
+class _Dtype(_Inert):
+    __slots__ = ("code",)
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def __setstate__(self, state: Any) -> None:
+        order = state[1]
+        if order not in ("|", "<", ">", "=") or any(part is not None for part in state[2:5]):
+            raise pickle.UnpicklingError("an array of a structured type")
+        self.code = f"{order}{self.code}" if order in "<>" else self.code
+
+
+class _Array(_Inert):
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: np.ndarray | None = None
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran, raw = state
+        self.fill(raw, dtype, shape, "F" if fortran else "C")
+
+    def fill(self, raw: Any, dtype: Any, shape: Any, order: str) -> _Array:
+        # Python 2 wrote the bytes as a string, which comes back as Latin-1.
+        data = raw.encode("latin-1") if isinstance(raw, str) else bytes(raw)
+        if not isinstance(dtype, _Dtype):
+            raise pickle.UnpicklingError("an array without a type")
+        flat = np.frombuffer(data, dtype=dtype.code)
+        self.value = flat.reshape(tuple(int(n) for n in shape), order="F" if order == "F" else "C")
+        return self
+
+
+class _MakeDtype(_Inert):
+    __slots__ = ()
+
+    def __call__(self, code: str, *flags: Any) -> _Dtype:
+        if code not in _CODES:
+            raise pickle.UnpicklingError(f"an array of type {code!r}")
+        return _Dtype(code)
+
+
+class _MakeArray(_Inert):
+    __slots__ = ()
+
+    def __call__(self, *described: Any) -> _Array:
+        return _Array()
+
+
+class _FromBuffer(_Inert):
+    __slots__ = ()
+
+    def __call__(self, raw: Any, dtype: Any, shape: Any, order: str) -> _Array:
+        return _Array().fill(raw, dtype, shape, order)
+
+
+class _EncodeLatin1(_Inert):
+    __slots__ = ()
+
+    def __call__(self, text: str, codec: str) -> bytes:
+        if codec not in ("latin1", "latin-1"):
+            raise pickle.UnpicklingError(f"the codec {codec!r}")
+        return text.encode("latin-1")
+
+
+_NAMES: dict[tuple[str, str], _Inert] = {
+    ("numpy", "ndarray"): _Token(),
+    ("numpy", "dtype"): _MakeDtype(),
+    ("_codecs", "encode"): _EncodeLatin1(),  # how protocol 2 writes bytes
+}
+for _package in ("numpy.core", "numpy._core"):
+    _NAMES[f"{_package}.multiarray", "_reconstruct"] = _MakeArray()
+    _NAMES[f"{_package}.numeric", "_frombuffer"] = _FromBuffer()  # protocol 5
+
+
+class _Reader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _NAMES[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, refused") from None
+
+
+def load_pickled_arrays(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The dictionary that a pickle holds: lists, strings, numbers and arrays by name.
+
+    Raises:
+        ValueError: in one line, if the file is damaged, holds something else, or names anything
+            but the parts of an array.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = _Reader(file, encoding="latin1").load()
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {path}") from None
+    except Exception as error:  # documented: a damaged pickle may raise anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"the file {path} is damaged or not a data file: {reason}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"the file {path} is damaged or not a data file: no dictionary in it")
+    return {
+        key.decode("latin-1") if isinstance(key, bytes) else str(key): (
+            value.value if isinstance(value, _Array) else value
+        )
+        for key, value in content.items()
+    }

@@ -1,0 +1,112 @@
+"""The registry of data sets, and how one is loaded by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from darts.data.digits import load_digits
+from darts.data.folders import load_imagefolder, load_imagenet
+from darts.data.source import Query, Source, SourceSpec
+from darts.data.synthetic import OPTIONS, load_synthetic
+from darts.data.vision import (
+    LAYOUTS,
+    load_cifar10,
+    load_cifar100,
+    load_fashion_mnist,
+    load_svhn,
+)
+
+__all__ = ["SOURCES", "load"]
+
+_STORAGES = ("auto", "memory", "disk")
+
+SOURCES: dict[str, SourceSpec] = {
+    spec.name: spec
+    for spec in (
+        SourceSpec("digits", "handwritten digits, 1x8x8, comes with scikit-learn", load_digits),
+        SourceSpec(
+            "cifar10",
+            "10 classes of things, 3x32x32",
+            load_cifar10,
+            files=LAYOUTS["cifar10"].described(),
+        ),
+        SourceSpec(
+            "cifar100",
+            "100 classes of things, 3x32x32",
+            load_cifar100,
+            files=LAYOUTS["cifar100"].described(),
+        ),
+        SourceSpec("svhn", "house numbers, 3x32x32", load_svhn, files=LAYOUTS["svhn"].described()),
+        SourceSpec(
+            "fashion_mnist",
+            "10 classes of clothes, 1x28x28",
+            load_fashion_mnist,
+            files=LAYOUTS["fashion_mnist"].described(),
+        ),
+        SourceSpec(
+            "imagefolder",
+            "your own pictures, one folder a class",
+            load_imagefolder,
+            files=("train/<class>/*", "val/<class>/*", "test/<class>/*"),
+            storages=("memory", "disk"),
+        ),
+        SourceSpec(
+            "imagenet",
+            "ILSVRC2012, 1,000 classes, 3x224x224",
+            load_imagenet,
+            files=("train/<class>/*", "val/<class>/*"),
+            storages=("memory", "disk"),
+        ),
+        SourceSpec(
+            "synthetic",
+            "learnable patterns plus noise, 3x8x8, for tests",
+            load_synthetic,
+            options=tuple(OPTIONS),
+        ),
+    )
+}
+"""Every data set by name; to list them reads and imports nothing."""
+
+
+def load(
+    name: str,
+    *,
+    root: str | Path | None = "data",
+    download: bool = True,
+    verify: bool = True,
+    size: int | None = None,
+    storage: str = "auto",
+    seed: int = 0,
+    **options: Any,
+) -> Source:
+    """Load a data set.
+
+    Args:
+        name: one of `SOURCES`.
+        root: folder of its files; sets that come with a package need none.
+        download: fetch missing files, where the publisher offers them.
+        verify: insist on the published checksums; otherwise others are taken with a warning.
+        size: side of the images in pixels; None is the set's own.
+        storage: "memory", "disk", or "auto" to choose by size.
+        seed: of the `synthetic` set. Nothing else depends on it; the test splits are fixed.
+        **options: of this set alone, see `SourceSpec.options`.
+
+    Raises:
+        ValueError: in one line, if a name or a value is unknown, or files are missing or damaged.
+    """
+    if name not in SOURCES:
+        raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(SOURCES)}")
+    spec = SOURCES[name]
+    if storage not in _STORAGES:
+        raise ValueError(f"unknown storage {storage!r}: choose one of {', '.join(_STORAGES)}")
+    if storage != "auto" and storage not in spec.storages:
+        raise ValueError(f"{name} is kept in {spec.storages[0]}: storage={storage} is not offered")
+    if size is not None and size < 1:
+        raise ValueError(f"{name}: size is a number of pixels, at least 1, not {size}")
+    unknown = [option for option in options if option not in spec.options]
+    if unknown:
+        known = ", ".join(spec.options) or "none"
+        raise ValueError(f"{name} has no option {unknown[0]!r}: its options are {known}")
+    place = None if root is None else Path(root).expanduser()
+    return spec.loader(Query(name, place, download, verify, size, storage, seed, options))

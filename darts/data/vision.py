@@ -1,0 +1,201 @@
+"""The small published sets: CIFAR-10, CIFAR-100, SVHN and Fashion-MNIST.
+
+References:
+    CIFAR-10, CIFAR-100: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
+    SVHN: Netzer et al., "Reading Digits in Natural Images with Unsupervised Feature Learning",
+    2011.
+    Fashion-MNIST: Xiao, Rasul and Vollgraf, arXiv:1708.07747.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from darts.data.files import Archive, Layout, find
+from darts.data.images import MemoryImages
+from darts.data.safe_pickle import load_pickled_arrays
+from darts.data.source import Query, Source, memory_source
+
+__all__ = ["LAYOUTS", "load_cifar10", "load_cifar100", "load_fashion_mnist", "load_svhn"]
+
+_CIFAR = "https://www.cs.toronto.edu/~kriz"
+_SVHN = "http://ufldl.stanford.edu/housenumbers"
+_FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+_SVHN_FILES = {
+    "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373",
+    "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3",
+}
+_FASHION_FILES = {
+    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+}
+
+LAYOUTS = {
+    "cifar10": Layout(
+        folder="cifar-10-batches-py",
+        files={
+            "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+            "data_batch_1": "c99cafc152244af753f735de768cd75f",
+            "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+            "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+            "data_batch_4": "634d18415352ddfa80567beed471001a",
+            "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+            "test_batch": "40351d587109b95175f43aff81a1287e",
+        },
+        archives=(Archive(f"{_CIFAR}/cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
+        unpack=True,
+    ),
+    "cifar100": Layout(
+        folder="cifar-100-python",
+        files={
+            "meta": "7973b15100ade9c7d40fb424638fde48",
+            "train": "16019d7e3df5f24257cddd939b257f8d",
+            "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+        },
+        archives=(
+            Archive(f"{_CIFAR}/cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85"),
+        ),
+        unpack=True,
+    ),
+    "svhn": Layout(
+        folder="",
+        files=_SVHN_FILES,
+        archives=tuple(Archive(f"{_SVHN}/{name}", md5) for name, md5 in _SVHN_FILES.items()),
+    ),
+    "fashion_mnist": Layout(
+        folder="FashionMNIST/raw",
+        files=_FASHION_FILES,
+        archives=tuple(Archive(f"{_FASHION}/{name}", md5) for name, md5 in _FASHION_FILES.items()),
+    ),
+}
+
+_CIFAR10_STATISTICS = (
+    (0.49139968, 0.48215827, 0.44653124),
+    (0.24703233, 0.24348505, 0.26158768),
+)
+_CIFAR100_STATISTICS = (
+    (0.50707516, 0.48654887, 0.44091784),
+    (0.26733429, 0.25643846, 0.27615047),
+)
+
+_FASHION_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+
+def load_cifar10(query: Query) -> Source:
+    """50,000 and 10,000 colour images of 32 by 32 pixels in 10 classes."""
+    folder = find(query, LAYOUTS["cifar10"])
+    names = _names(folder / "batches.meta", "label_names")
+    train = [_cifar(folder / f"data_batch_{k}", "labels", len(names)) for k in range(1, 6)]
+    whole = MemoryImages(
+        torch.cat([part.pixels for part in train]), torch.cat([part.labels for part in train])
+    )
+    test = _cifar(folder / "test_batch", "labels", len(names))
+    return memory_source(
+        query.name, names, whole, test, size=query.size, constants=_CIFAR10_STATISTICS
+    )
+
+
+def load_cifar100(query: Query) -> Source:
+    """50,000 and 10,000 colour images of 32 by 32 pixels in 100 (fine) classes."""
+    folder = find(query, LAYOUTS["cifar100"])
+    names = _names(folder / "meta", "fine_label_names")
+    train = _cifar(folder / "train", "fine_labels", len(names))
+    test = _cifar(folder / "test", "fine_labels", len(names))
+    return memory_source(
+        query.name, names, train, test, size=query.size, constants=_CIFAR100_STATISTICS
+    )
+
+
+def load_svhn(query: Query) -> Source:
+    """73,257 and 26,032 colour images of 32 by 32 pixels, house numbers; without the extra set."""
+    folder = find(query, LAYOUTS["svhn"])
+    names = tuple(str(digit) for digit in range(10))
+    train, test = (_svhn(folder / name) for name in _SVHN_FILES)
+    return memory_source(query.name, names, train, test, size=query.size)
+
+
+def load_fashion_mnist(query: Query) -> Source:
+    """60,000 and 10,000 grey images of 28 by 28 pixels, clothes."""
+    folder = find(query, LAYOUTS["fashion_mnist"])
+    train, test = (
+        _images(
+            folder / f"{part}-images-idx3-ubyte.gz",
+            _idx(folder / f"{part}-images-idx3-ubyte.gz", 3)[:, None],
+            _idx(folder / f"{part}-labels-idx1-ubyte.gz", 1),
+            len(_FASHION_CLASSES),
+        )
+        for part in ("train", "t10k")
+    )
+    return memory_source(query.name, _FASHION_CLASSES, train, test, size=query.size)
+
+
+def _images(path: Path, pixels: np.ndarray, labels: np.ndarray, classes: int) -> MemoryImages:
+    sound = pixels.ndim == 4 and pixels.dtype == np.uint8 and labels.shape == pixels.shape[:1]
+    if not sound or not len(labels) or labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(f"the file {path} is damaged: images and labels do not match")
+    return MemoryImages(torch.tensor(pixels), torch.tensor(labels.astype(np.int64)))
+
+
+def _names(path: Path, key: str) -> tuple[str, ...]:
+    names = load_pickled_arrays(path).get(key)
+    if not isinstance(names, list) or not names:
+        raise ValueError(f"the file {path} is damaged: it has no {key}")
+    return tuple(n.decode("latin-1") if isinstance(n, bytes) else str(n) for n in names)
+
+
+def _cifar(path: Path, key: str, classes: int) -> MemoryImages:
+    content = load_pickled_arrays(path)
+    rows, labels = content.get("data"), content.get(key)
+    if not isinstance(rows, np.ndarray) or rows.shape[1:] != (3072,) or labels is None:
+        raise ValueError(f"the file {path} is damaged: it has no images or no {key}")
+    try:
+        numbers = np.asarray(labels, dtype=np.int64)
+    except (TypeError, ValueError):
+        raise ValueError(f"the file {path} is damaged: its {key} are no numbers") from None
+    return _images(path, rows.reshape(-1, 3, 32, 32), numbers, classes)
+
+
+def _svhn(path: Path) -> MemoryImages:
+    from scipy import io
+
+    try:
+        content = io.loadmat(str(path), variable_names=["X", "y"])
+        pixels = np.asarray(content["X"]).transpose(3, 2, 0, 1)  # from (32, 32, 3, N)
+        labels = np.asarray(content["y"]).reshape(-1).astype(np.int64)
+    except Exception as error:  # whatever the parser of a damaged file comes upon
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"the file {path} is damaged: {reason}") from None
+    return _images(path, pixels, labels % 10, 10)  # the digit 0 is published as 10
+
+
+def _idx(path: Path, dimensions: int) -> np.ndarray:
+    """An array of bytes in the IDX format: two zeros, type 8, rank, big-endian sizes, content."""
+    try:
+        with gzip.open(path, "rb") as file:
+            raw = file.read()
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise ValueError(f"the file {path} is damaged: {error}") from None
+    start = 4 + 4 * dimensions
+    shape = [int.from_bytes(raw[i : i + 4], "big") for i in range(4, start, 4)]
+    if raw[:4] != bytes([0, 0, 8, dimensions]) or math.prod(shape) != len(raw) - start:
+        raise ValueError(f"the file {path} is damaged: its size is not the one in its head")
+    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from darts.data import Augmentation
+from darts.data.augment import Normalisation, augment, draw, resized_box
+from darts.data.randomness import generator, mix
+
+MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
+
+
+def images(count: int = 12, height: int = 9, width: int = 7) -> Tensor:
+    return torch.randint(
+        0, 256, (count, 3, height, width), generator=generator("pixels"), dtype=torch.uint8
+    )
+
+
+def one_by_one(pixels: Tensor, draws: Tensor, options: Augmentation) -> Tensor:
+    """Each image alone, pixel by pixel, as the words say."""
+    result = torch.zeros(pixels.shape)
+    _, channels, height, width = pixels.shape
+    for n, (row, column, flip, y, x) in enumerate(draws.t().tolist()):
+        for c in range(channels):
+            for i in range(height):
+                for j in range(width):
+                    source_j = width - 1 - j if options.flip and flip else j
+                    source_i = i
+                    if options.crop == "pad":
+                        source_i += row - options.padding
+                        source_j += column - options.padding
+                    inside = 0 <= source_i < height and 0 <= source_j < width
+                    value = pixels[n, c, source_i, source_j].item() if inside else 0
+                    result[n, c, i, j] = (value / 255 - MEAN[c]) / STD[c]
+                    top, left = y - options.cutout // 2, x - options.cutout // 2
+                    if top <= i < top + options.cutout and left <= j < left + options.cutout:
+                        result[n, c, i, j] = 0
+    return result
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Augmentation(),
+        Augmentation(padding=2, cutout=3),
+        Augmentation(padding=0),
+        Augmentation(flip=False, cutout=4),
+        Augmentation(crop="none"),
+        Augmentation(crop="none", flip=False, cutout=20),
+    ],
+)
+def test_the_batch_equals_image_by_image(options: Augmentation) -> None:
+    pixels = images()
+    draws = draw(len(pixels), (9, 7), options.padding, generator(1))
+    fast = augment(pixels, draws, options, Normalisation(MEAN, STD, torch.device("cpu")))
+    torch.testing.assert_close(fast, one_by_one(pixels, draws, options), atol=2e-6, rtol=1e-5)
+
+
+def test_every_image_has_its_own_draw_over_the_whole_range() -> None:
+    draws = draw(4000, (9, 7), 2, generator(5))
+    rows, columns, flips, y, x = draws
+    assert set(rows.tolist()) == set(columns.tolist()) == set(range(5))
+    assert set(y.tolist()) == set(range(9))
+    assert set(x.tolist()) == set(range(7))
+    assert abs(flips.float().mean().item() - 0.5) < 0.05
+    # Independent of each other, and equally likely.
+    assert (torch.corrcoef(draws.double()) - torch.eye(5)).abs().max() < 0.08
+    assert torch.bincount(rows).min() > 4000 / 5 * 0.85
+
+
+def test_a_batch_of_one_image_repeated_comes_out_in_many_ways() -> None:
+    pixels = images(1).expand(64, -1, -1, -1)
+    draws = draw(64, (9, 7), 4, generator(0))
+    out = augment(pixels, draws, Augmentation(), Normalisation(MEAN, STD, torch.device("cpu")))
+    assert len({tuple(image.flatten().tolist()) for image in out}) > 40
+
+
+def test_cutout_of_16_on_32_hides_what_the_paper_hides() -> None:
+    options = Augmentation(crop="none", flip=False, cutout=16)
+    pixels = torch.full((20000, 1, 32, 32), 255, dtype=torch.uint8)
+    draws = draw(len(pixels), (32, 32), 0, generator(2))
+    out = augment(pixels, draws, options, Normalisation((0.0,), (1.0,), torch.device("cpu")))
+    hidden = (out == 0).sum(dim=(1, 2, 3))
+    assert hidden.max() == 256
+    assert hidden.min() == 64  # centred in a corner, a quarter is left
+    # Along one side, the mean length is 16 - (8 + 7 + ... + 1 + 7 + ... + 1) / 32 = 14.
+    assert abs(hidden.float().mean().item() - 14 * 14) < 1.5
+
+
+def test_switching_one_part_off_leaves_the_other_draws() -> None:
+    pixels = images(30)
+    normalise = Normalisation(MEAN, STD, torch.device("cpu"))
+    draws = draw(30, (9, 7), 4, generator(3))
+    plain = augment(pixels, draws, Augmentation(), normalise)
+    cut = augment(pixels, draws, Augmentation(cutout=3), normalise)
+    kept = cut != 0
+    assert torch.equal(cut[kept], plain[kept])
+    assert not kept.all()
+
+
+def test_normalisation_agrees_with_its_definition_in_any_type() -> None:
+    pixels = images(2)
+    exact = (pixels.double() / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(
+        3, 1, 1
+    )
+    for dtype in (torch.float32, torch.bfloat16):
+        out = Normalisation(MEAN, STD, torch.device("cpu"), dtype)(pixels)
+        assert out.dtype == dtype
+        torch.testing.assert_close(out, exact.to(dtype))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"crop": "centre"}, {"padding": -1}, {"cutout": -2}], ids=lambda w: next(iter(w))
+)
+def test_wrong_options_are_named(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
+        Augmentation(**wrong)
+
+
+def test_resized_boxes_fit_and_follow_the_published_ranges() -> None:
+    uniform = torch.rand(500, 10, 4, generator=generator(8), dtype=torch.float64).tolist()
+    areas = []
+    for attempts in uniform:
+        left, upper, right, lower = resized_box(100, 80, attempts)
+        assert 0 <= left < right <= 100
+        assert 0 <= upper < lower <= 80
+        areas.append((right - left) * (lower - upper) / 8000)
+        assert 0.7 < (right - left) / (lower - upper) < 1.4
+    assert min(areas) < 0.15
+    assert max(areas) > 0.85
+    assert len(set(areas)) > 300
+
+
+def test_a_box_that_never_fits_falls_back_to_the_centre() -> None:
+    left, upper, right, lower = resized_box(1000, 10, [(0.99, 0.5, 0.5, 0.5)] * 10)
+    assert (upper, lower) == (0, 10)
+    assert right - left == 13
+    assert abs((left + right) / 2 - 500) <= 1
+
+
+def test_seeds_are_stable_and_tell_their_parts_apart() -> None:
+    assert mix(0, "weights", "order", 0) == 8508628605750973431
+    names = [(1, "2"), ("1", 2), ("12",), (12,), (1, 2), ("1:2",), (), (0,), ("",)]
+    assert len({mix(*name) for name in names}) == len(names)
+    assert all(0 <= mix("seed", n) < 2**63 for n in range(200))
+    assert math.isclose(sum(mix(n) % 2 for n in range(1000)), 500, abs_tol=80)

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from darts.data import Augmentation, Batches, MemoryImages, Source, load
+
+Pair = tuple[Tensor, Tensor]
+
+
+@pytest.fixture(scope="module")
+def source() -> Source:
+    return load("synthetic", samples=53, size=10)
+
+
+def make(source: Source, count: int = 53, **changes: object) -> Batches:
+    options: dict = {
+        "batch_size": 8,
+        "seed": 3,
+        "stream": "weights",
+        "mean": source.mean,
+        "std": source.std,
+        "augmentation": Augmentation(cutout=4),
+        "shuffle": True,
+        "drop_last": True,
+        "device": "cpu",
+    }
+    return Batches(source.train, torch.arange(count), **(options | changes))
+
+
+def same(left: Pair, right: Pair) -> bool:
+    return torch.equal(left[0], right[0]) and torch.equal(left[1], right[1])
+
+
+def test_shapes_types_and_length(source: Source) -> None:
+    batches = make(source)
+    assert len(batches) == 6
+    pairs = list(batches.epoch(0))
+    assert len(pairs) == 6
+    for images, labels in pairs:
+        assert images.shape == (8, 3, 10, 10)
+        assert images.dtype == torch.float32
+        assert labels.shape == (8,)
+        assert labels.dtype == torch.int64
+
+
+def test_a_run_resumed_at_any_step_sees_the_same_batches(source: Source) -> None:
+    unbroken = list(islice(make(source).stream(), 14))
+    for position in range(14):
+        epoch, step = divmod(position, 6)
+        assert same(next(make(source).epoch(epoch, step)), unbroken[position])
+        assert same(next(make(source).stream(position)), unbroken[position])
+        assert same(make(source).batch(epoch, step), unbroken[position])
+    assert list(make(source).epoch(0, 6)) == []
+
+
+def test_seed_and_stream_name_the_batches(source: Source) -> None:
+    first = make(source).batch(0, 0)
+    assert same(first, make(source).batch(0, 0))
+    assert not same(first, make(source, seed=4).batch(0, 0))
+    assert not same(first, make(source, stream="alphas").batch(0, 0))
+
+
+def test_epochs_shuffle_and_augment_differently(source: Source) -> None:
+    plain = make(source, batch_size=53, augmentation=None)
+    (a, labels_a), (b, labels_b) = plain.batch(0, 0), plain.batch(1, 0)
+    assert not torch.equal(labels_a, labels_b)
+    rows = [sorted(image.flatten().tolist() for image in images) for images in (a, b)]
+    assert rows[0] == rows[1]  # every sample once an epoch, in both
+    still = make(source, shuffle=False)
+    assert not same(still.batch(0, 0), still.batch(1, 0))
+    assert torch.equal(still.batch(0, 0)[1], still.batch(1, 0)[1])
+
+
+def test_labels_stay_with_their_images(source: Source) -> None:
+    numbered = torch.arange(53, dtype=torch.uint8).view(53, 1, 1, 1).expand(53, 1, 8, 8)
+    images = MemoryImages(numbered, torch.arange(53))
+    batches = Batches(
+        images,
+        torch.arange(53),
+        batch_size=5,
+        seed=0,
+        stream="s",
+        mean=(0.0,),
+        std=(1 / 255,),
+        augmentation=Augmentation(padding=1),
+        shuffle=True,
+        drop_last=False,
+        device="cpu",
+    )
+    for pixels, labels in batches.epoch(2):
+        assert torch.equal(pixels.amax(dim=(1, 2, 3)).round().long(), labels)
+
+
+def test_the_global_generators_are_left_alone(source: Source) -> None:
+    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    list(make(source).epoch(1))
+    assert torch.equal(states[0], torch.get_rng_state())
+    assert (states[1] == np.random.get_state()[1]).all()
+    assert states[2] == random.getstate()
+
+
+def test_evaluation_takes_every_sample_in_order(source: Source) -> None:
+    batches = make(source, augmentation=None, shuffle=False, drop_last=False)
+    assert len(batches) == 7
+    images = torch.cat([images for images, _ in batches.epoch(0)])
+    labels = torch.cat([labels for _, labels in batches.epoch(5)])
+    assert torch.equal(labels, source.train.labels)
+    assert isinstance(source.train, MemoryImages)
+    exact = source.train.pixels / 255 - torch.tensor(source.mean).view(3, 1, 1)
+    torch.testing.assert_close(images, exact / torch.tensor(source.std).view(3, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("count", "drop_last", "sizes"),
+    [
+        (16, True, [8, 8]),
+        (17, True, [8, 8]),  # a batch of one would break batch norm
+        (17, False, [8, 8, 1]),
+        (5, True, [5]),  # the only batch is not dropped
+        (5, False, [5]),
+        (1, True, [1]),
+        (8, True, [8]),
+    ],
+)
+def test_the_last_batch(source: Source, count: int, drop_last: bool, sizes: list[int]) -> None:
+    batches = make(source, count, drop_last=drop_last)
+    assert [len(labels) for _, labels in batches.epoch(0)] == sizes
+    assert len(batches) == len(sizes)
+
+
+def test_only_the_indices_are_used(source: Source) -> None:
+    index = torch.tensor([40, 2, 33])
+    chosen = Batches(
+        source.train,
+        index,
+        batch_size=2,
+        seed=0,
+        stream="s",
+        mean=source.mean,
+        std=source.std,
+        augmentation=None,
+        shuffle=True,
+        drop_last=False,
+        device="cpu",
+    )
+    labels = torch.cat([labels for _, labels in chosen.epoch(0)])
+    assert sorted(labels.tolist()) == sorted(source.train.labels[index].tolist())
+
+
+def test_one_copy_serves_all_batches_of_a_set(source: Source) -> None:
+    assert isinstance(source.train, MemoryImages)
+    pixels, _ = source.train.on("cpu")
+    assert source.train.on(torch.device("cpu"))[0] is pixels
+    assert pixels.data_ptr() == source.train.pixels.data_ptr()
+    moved, _ = source.train.on("meta")
+    assert source.train.on("meta")[0] is moved
+
+
+def test_an_abandoned_epoch_does_not_disturb_the_next(source: Source) -> None:
+    batches = make(source)
+    wanted = list(make(source).epoch(0))
+    half = batches.epoch(0)
+    next(half)
+    whole = list(batches.epoch(0))
+    assert all(same(a, b) for a, b in zip(whole, wanted, strict=True))
+    assert same(next(half), wanted[1])
+
+
+def test_images_can_come_in_half_precision(source: Source) -> None:
+    half = make(source, dtype=torch.bfloat16).batch(0, 0)[0]
+    assert half.dtype == torch.bfloat16
+    assert torch.equal(half, make(source).batch(0, 0)[0].bfloat16())
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_the_same_batch_on_a_gpu(source: Source) -> None:
+    images, labels = make(source, device="cuda").batch(1, 2)
+    wanted = make(source).batch(1, 2)
+    assert torch.equal(labels.cpu(), wanted[1])
+    torch.testing.assert_close(images.cpu(), wanted[0])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: make(s, 0), "weights: .* the index is empty"),
+        (lambda s: make(s, batch_size=0), "batch_size must be at least 1, not 0"),
+        (lambda s: make(s, 54), "between 0 and 52"),
+        (lambda s: make(s, workers=-1), "workers must be at least 0, not -1"),
+        (lambda s: make(s, mean=(0.5,), std=(0.5,)), "3 channels"),
+        (lambda s: make(s, augmentation=Augmentation(crop="resized")), "storage='disk'"),
+        (lambda s: make(s).epoch(0, 7), "start must be 0 to 6"),
+        (lambda s: make(s).epoch(-1), "epoch -1"),
+        (lambda s: make(s).batch(0, 6), "step must be 0 to 5"),
+        (lambda s: make(s).stream(-1), "not -1"),
+    ],
+)
+def test_errors_are_one_line_and_raised_at_once(
+    source: Source, call: Callable[[Source], object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        call(source)
+    assert "\n" not in str(caught.value)

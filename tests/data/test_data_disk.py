@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from darts.data import Augmentation, Batches, DiskImages, Source, load
+
+Build = Callable[..., Batches]
+
+# PyTorch warns where there are fewer cores than workers.
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+
+
+@pytest.fixture
+def source(make_folder: Callable[..., Path]) -> Source:
+    root = make_folder("train", {"ant": 11, "bee": 10})
+    return load("imagefolder", root=root, size=8, storage="disk")
+
+
+@pytest.fixture
+def build(source: Source) -> Iterator[Build]:
+    made: list[Batches] = []
+
+    def make(**changes: object) -> Batches:
+        options: dict = {
+            "batch_size": 4,
+            "seed": 3,
+            "stream": "weights",
+            "mean": source.mean,
+            "std": source.std,
+            "augmentation": Augmentation(crop="resized", cutout=2),
+            "shuffle": True,
+            "drop_last": True,
+            "device": "cpu",
+        }
+        made.append(Batches(source.train, torch.arange(21), **(options | changes)))
+        return made[-1]
+
+    yield make
+    for batches in made:
+        batches.close()
+
+
+def equal(left: list[tuple[Tensor, Tensor]], right: list[tuple[Tensor, Tensor]]) -> bool:
+    return len(left) == len(right) and all(
+        torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
+        for a, b in zip(left, right, strict=True)
+    )
+
+
+def workers() -> set[int]:
+    return {child.pid for child in multiprocessing.active_children() if child.pid}
+
+
+def test_any_number_of_workers_and_any_start_give_the_same_batches(build: Build) -> None:
+    wanted = list(islice(build().stream(), 12))  # epochs of 5 steps
+    many = build(workers=2)
+    before = torch.get_rng_state()
+    assert equal(list(islice(many.stream(), 12)), wanted)
+    for position in (7, 0, 4, 5, 11):  # jumps, in the same workers
+        epoch, step = divmod(position, 5)
+        assert equal(list(many.epoch(epoch, step))[:1], wanted[position : position + 1])
+        assert equal([many.batch(epoch, step)], wanted[position : position + 1])
+    assert equal(list(build(workers=3).epoch(1, 2)), wanted[7:10])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_workers_live_through_epochs_jumps_and_abandoned_iterators(build: Build) -> None:
+    batches = build(workers=2)
+    other = workers()
+    list(batches.epoch(0))
+    first = workers() - other
+    assert len(first) == 2
+    for epoch in (1, 2):
+        list(batches.epoch(epoch))
+    abandoned = batches.epoch(7)
+    next(abandoned)
+    wanted = list(build().epoch(3))
+    assert equal(list(batches.epoch(3)), wanted)
+    assert equal(list(abandoned), list(build().epoch(7, 1)))
+    assert workers() - other == first
+    batches.close()
+    assert not workers() & first
+    assert equal(list(batches.epoch(3)), wanted)  # and come back when needed
+
+
+def test_an_endless_stream_keeps_its_workers(build: Build) -> None:
+    batches = build(workers=1)
+    other = workers()
+    stream = batches.stream(3)
+    seen = set()
+    for _ in range(12):
+        next(stream)
+        seen |= workers() - other
+    assert len(seen) == 1
+
+
+def test_workers_outlive_an_interrupt(build: Build) -> None:
+    batches = build(workers=2)
+    other = workers()
+    wanted = list(build().epoch(0))
+    stream = batches.epoch(0)
+    assert equal([next(stream)], wanted[:1])
+    assert equal([next(stream)], wanted[1:2])  # both workers are up
+    mine = workers() - other
+    for pid in mine:
+        os.kill(pid, signal.SIGINT)  # Ctrl-C on a terminal reaches them too
+    assert equal(list(stream), wanted[2:])
+    assert equal(list(batches.epoch(4)), list(build().epoch(4)))
+    assert len(mine) == 2
+    assert workers() - other == mine
+
+
+def test_workers_end_when_the_batches_are_forgotten(source: Source) -> None:
+    def some() -> set[int]:
+        batches = Batches(
+            source.train,
+            torch.arange(21),
+            batch_size=4,
+            seed=0,
+            stream="s",
+            mean=source.mean,
+            std=source.std,
+            augmentation=None,
+            shuffle=False,
+            drop_last=False,
+            device="cpu",
+            workers=1,
+        )
+        next(batches.epoch(0))
+        return workers()
+
+    other = workers()
+    assert some() - other
+    assert not workers() - other
+
+
+def test_memory_and_disk_give_the_same_batches(source: Source, build: Build) -> None:
+    assert isinstance(source.train, DiskImages)
+    memory = source.train.to_memory()
+    padded = {"augmentation": Augmentation(padding=2)}
+    plain = {"augmentation": None, "shuffle": False, "drop_last": False}
+    for options in (padded, plain):
+        disk = build(workers=1, **options)
+        twin = Batches(
+            memory,
+            torch.arange(21),
+            **({"batch_size": 4, "seed": 3, "stream": "weights", "shuffle": True}
+               | {"mean": source.mean, "std": source.std, "drop_last": True, "device": "cpu"}
+               | options),
+        )  # fmt: skip
+        assert equal(list(disk.epoch(1)), list(twin.epoch(1)))
+
+
+def test_evaluation_can_be_repeated_without_a_new_stream(build: Build) -> None:
+    batches = build(workers=2, augmentation=None, shuffle=False, drop_last=False)
+    first, again = list(batches.epoch(0)), list(batches.epoch(0))
+    assert len(first) == 6
+    assert equal(first, again)
+    assert equal(list(batches.epoch(0, 4)), first[4:])
+
+
+def test_every_image_of_a_batch_has_its_own_box(make_folder: Callable[..., Path]) -> None:
+    root = make_folder("train", {"ant": 1, "bee": 1}, size=(40, 40))
+    train = load("imagefolder", root=root, size=8, storage="disk").train
+    assert isinstance(train, DiskImages)
+    boxes = train.read([0] * 20, crop_seed=5)
+    assert len({tuple(image.flatten().tolist()) for image in boxes}) == 20
+    assert torch.equal(boxes, train.read([0] * 20, crop_seed=5))
+    assert not torch.equal(boxes, train.read([0] * 20, crop_seed=6))
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_corrupt_file_is_named_in_one_line(
+    source: Source, build: Build, count: int, tmp_path: Path
+) -> None:
+    broken = tmp_path / "train" / "bee" / "0000.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    batches = build(workers=count, shuffle=False, batch_size=7)
+    next(batches.epoch(0))
+    with pytest.raises(ValueError, match="cannot read the image") as caught:
+        list(batches.epoch(0))
+    assert str(broken) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(list(batches.epoch(0, 2))) == 1  # the rest can still be read
+
+
+def test_pictures_are_resized_by_the_shorter_side_and_cropped(tmp_path: Path) -> None:
+    from PIL import Image
+
+    picture = Image.new("RGB", (40, 20), (0, 0, 255))
+    picture.paste((255, 0, 0), (10, 0, 30, 20))  # red in the centre, as wide as it is high
+    picture.save(tmp_path / "a.png")
+    labels = torch.zeros(1, dtype=torch.int64)
+    images = DiskImages([str(tmp_path / "a.png")], labels, size=20)
+    assert images.read([0])[0, 0].eq(255).all()
+    small = DiskImages([str(tmp_path / "a.png")], labels, size=10, margin=1.2).read([0])
+    assert small.shape == (1, 3, 10, 10)
+    assert small[0, 0].eq(255).all()
+    wide = DiskImages([str(tmp_path / "a.png")], labels, size=24).read([0])
+    assert wide.shape == (1, 3, 24, 24)

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from darts.data import Batches, DiskImages, MemoryImages, load, stratified_split
+
+MakeFolder = Callable[..., Path]
+
+
+@pytest.mark.parametrize("valid", ["val", "valid", "validation"])
+def test_train_valid_and_test_folders(make_folder: MakeFolder, valid: str) -> None:
+    make_folder("train", {"bee": 4, "ant": 3})
+    make_folder(valid, {"ant": 2, "bee": 1})
+    root = make_folder("test", {"ant": 1, "bee": 2})
+    source = load("imagefolder", root=root)
+    assert source.classes == ("ant", "bee")
+    assert source.size == (32, 32)
+    assert source.channels == 3
+    assert source.valid is not None
+    assert source.test is not None
+    assert source.train.labels.tolist() == [0, 0, 0, 1, 1, 1, 1]
+    assert source.valid.labels.tolist() == [0, 0, 1]
+    assert source.test.labels.tolist() == [0, 1, 1]
+    assert isinstance(source.train, MemoryImages)
+
+
+def test_a_validation_folder_alone_is_the_test_split(make_folder: MakeFolder) -> None:
+    make_folder("train", {"ant": 3, "bee": 3})
+    root = make_folder("val", {"ant": 2})
+    source = load("imagefolder", root=root)
+    assert source.valid is None
+    assert source.test is not None
+    assert source.test.labels.tolist() == [0, 0]
+
+
+def test_train_alone_has_no_test_split(make_folder: MakeFolder) -> None:
+    source = load("imagefolder", root=make_folder("train", {"ant": 3, "bee": 3}))
+    assert source.test is None
+    assert source.valid is None
+
+
+def test_class_folders_alone_give_a_fixed_fifth_to_the_test_split(make_folder: MakeFolder) -> None:
+    root = make_folder("", {"ant": 10, "bee": 15})
+    first, second = (load("imagefolder", root=root, size=10, seed=s) for s in (0, 1))
+    assert first.test is not None
+    assert torch.bincount(first.train.labels).tolist() == [8, 12]
+    assert torch.bincount(first.test.labels).tolist() == [2, 3]
+    assert isinstance(first.test, MemoryImages)
+    assert isinstance(second.test, MemoryImages)
+    assert isinstance(first.train, MemoryImages)
+    assert torch.equal(first.test.pixels, second.test.pixels)
+    everything = torch.cat([first.train.pixels, first.test.pixels]).flatten(1)
+    assert len(everything.unique(dim=0)) == 25
+    disk = load("imagefolder", root=root, size=10, storage="disk").test
+    assert isinstance(disk, DiskImages)
+    assert torch.equal(disk.read(range(5)), first.test.pixels)
+
+
+def test_class_sorted_folders_show_both_halves_every_class(make_folder: MakeFolder) -> None:
+    root = make_folder("train", dict.fromkeys(("ant", "bee", "cat", "dog"), 6))
+    source = load("imagefolder", root=root, size=8)
+    assert source.train.labels.tolist() == sorted(source.train.labels.tolist())
+    for half in stratified_split(source.train.labels, (0.5, 0.5), seed=0):
+        assert torch.bincount(source.train.labels[half]).tolist() == [3] * 4
+        batches = Batches(
+            source.train,
+            half,
+            batch_size=12,
+            seed=0,
+            stream="s",
+            mean=source.mean,
+            std=source.std,
+            augmentation=None,
+            shuffle=True,
+            drop_last=True,
+            device="cpu",
+        )
+        assert len(batches.batch(0, 0)[1].unique()) == 4
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "bmp", "webp", "ppm", "gif", "PNG"])
+def test_formats(make_folder: MakeFolder, suffix: str) -> None:
+    root = make_folder("train", {"ant": 1, "bee": 1}, suffix=suffix)
+    assert len(load("imagefolder", root=root, size=8).train) == 2
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "CMYK"])
+def test_every_picture_becomes_rgb(make_folder: MakeFolder, mode: str) -> None:
+    suffix = "jpg" if mode == "CMYK" else "png"
+    root = make_folder("train", {"ant": 1, "bee": 1}, mode=mode, suffix=suffix)
+    assert load("imagefolder", root=root, size=8).channels == 3
+
+
+def test_a_palette_with_transparency_is_read_in_silence(
+    make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    root = make_folder("train", {"ant": 1, "bee": 1})
+    picture = Image.new("P", (8, 8), 1)
+    picture.putpalette([0, 0, 0, 10, 20, 30])
+    picture.save(tmp_path / "train" / "ant" / "p.png", transparency=bytes([0, 128]))
+    train = load("imagefolder", root=root, size=8, storage="disk").train
+    assert isinstance(train, DiskImages)
+    assert train.read([1])[0, :, 0, 0].tolist() == [10, 20, 30]
+
+
+def test_the_pixels_are_those_of_the_file(make_folder: MakeFolder, tmp_path: Path) -> None:
+    root = make_folder("train", {"ant": 2, "bee": 1}, size=(12, 12))
+    train = load("imagefolder", root=root, size=12).train
+    assert isinstance(train, MemoryImages)
+    with Image.open(tmp_path / "train" / "ant" / "0001.png") as file:
+        assert (train.pixels[1].permute(1, 2, 0).numpy() == np.asarray(file)).all()
+
+
+def test_storage_and_statistics(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_folder("train", {"ant": 2, "bee": 2})
+    memory = load("imagefolder", root=root, size=8)
+    assert isinstance(memory.train, MemoryImages)
+    assert (memory.mean, memory.std) == memory.train.statistics()
+    monkeypatch.setattr("darts.data.folders._MEMORY_LIMIT", 4 * 3 * 64 - 1)
+    assert isinstance(load("imagefolder", root=root, size=8).train, DiskImages)
+    monkeypatch.setattr("darts.data.folders._MEMORY_LIMIT", 4 * 3 * 64)
+    assert isinstance(load("imagefolder", root=root, size=8).train, MemoryImages)
+    disk = load("imagefolder", root=root, size=8, storage="disk")
+    assert isinstance(disk.train, DiskImages)
+    assert disk.mean == (0.485, 0.456, 0.406)
+
+
+def test_imagenet_uses_its_validation_folder_as_test(make_folder: MakeFolder) -> None:
+    make_folder("train", {"n01440764": 2, "n01443537": 2}, size=(50, 40))
+    root = make_folder("val", {"n01440764": 1, "n01443537": 1})
+    source = load("imagenet", root=root)
+    assert source.size == (224, 224)
+    assert isinstance(source.train, DiskImages)
+    assert isinstance(source.test, DiskImages)
+    assert source.valid is None
+    assert source.test.read([0]).shape == (1, 3, 224, 224)
+    assert source.train.margin == pytest.approx(256 / 224)
+    small = load("imagenet", root=root, size=16, storage="memory")
+    assert isinstance(small.train, MemoryImages)
+    assert small.mean == source.mean
+
+
+def test_files_in_deeper_folders_count_and_others_do_not(
+    make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    root = make_folder("train", {"ant": 1, "bee": 1, "bee/winter": 2, ".cache": 1})
+    (tmp_path / "train" / "ant" / "notes.txt").write_text("not a picture")
+    (tmp_path / "train" / "ant" / "._0000.png").write_text("left by another system")
+    source = load("imagefolder", root=root, size=8)
+    assert source.classes == ("ant", "bee")
+    assert torch.bincount(source.train.labels).tolist() == [1, 3]
+
+
+def test_what_is_wrong_with_a_folder_is_said_in_one_line(
+    make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    def refused(name: str, root: Path, message: str) -> None:
+        with pytest.raises(ValueError, match=message) as caught:
+            load(name, root=root, size=8)
+        assert "\n" not in str(caught.value)
+        assert str(root) in str(caught.value)
+
+    refused("imagefolder", tmp_path / "none", "two or more classes.*dataset.root")
+    refused("imagenet", tmp_path / "none", "no folder train and no folder val.*dataset.root")
+    root = make_folder("one/train", {"ant": 2}) / "one"
+    refused("imagefolder", root, "two or more classes")
+    root = make_folder("empty/train", {"ant": 2, "bee": 0}) / "empty"
+    refused("imagefolder", root, "bee holds no picture")
+    make_folder("more/train", {"ant": 2, "bee": 2})
+    root = make_folder("more/test", {"ant": 2, "cat": 1}) / "more"
+    refused("imagefolder", root, "cat is no class")
+    make_folder("lost/val", {"ant": 2, "bee": 2})
+    root = make_folder("lost/test", {"ant": 2, "bee": 2}) / "lost"
+    refused("imagefolder", root, "two or more classes")  # train is missing
+    root = make_folder("bad/train", {"ant": 2, "bee": 2}) / "bad"
+    (root / "train" / "bee" / "0001.png").write_bytes(b"no picture")
+    refused("imagefolder", root, "cannot read the image .*0001.png")

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from darts.data import SOURCES, MemoryImages, load
+from darts.data.split import stratified_split
+
+
+def test_listing_and_importing_read_nothing_heavy() -> None:
+    code = (
+        "import sys, darts.data\n"
+        "assert {'digits', 'cifar10', 'cifar100', 'svhn', 'fashion_mnist', 'imagefolder',"
+        " 'imagenet', 'synthetic'} == set(darts.data.SOURCES)\n"
+        "heavy = {'sklearn', 'scipy', 'PIL', 'torchvision.datasets', 'pandas', 'matplotlib'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_entries_describe_themselves(name: str) -> None:
+    spec = SOURCES[name]
+    assert spec.name == name
+    assert spec.description
+    assert set(spec.storages) <= {"memory", "disk"}
+    assert bool(spec.files) == (name not in ("digits", "synthetic"))
+
+
+def test_digits() -> None:
+    source = load("digits", seed=0)
+    assert source.channels == 1
+    assert source.size == (8, 8)
+    assert source.classes == tuple("0123456789")
+    assert source.test is not None
+    assert source.valid is None
+    assert (len(source.train), len(source.test)) == (1350, 447)
+    assert isinstance(source.train, MemoryImages)
+    assert source.train.pixels.min() == 0
+    assert source.train.pixels.max() == 255
+    for split in (source.train, source.test):
+        share = torch.bincount(split.labels, minlength=10) / len(split)
+        assert (share - 0.1).abs().max() < 0.01
+    scaled = source.train.pixels.double() / 255
+    assert source.mean[0] == pytest.approx(scaled.mean().item())
+    assert source.std[0] == pytest.approx(scaled.std(correction=0).item())
+
+
+def test_the_test_split_of_digits_ignores_the_seed() -> None:
+    first, second = load("digits", seed=0), load("digits", seed=1)
+    assert isinstance(first.test, MemoryImages)
+    assert isinstance(second.test, MemoryImages)
+    assert isinstance(first.train, MemoryImages)
+    assert torch.equal(first.test.pixels, second.test.pixels)
+    both = torch.cat([first.train.pixels, first.test.pixels])
+    assert len(both) == 1797
+    from sklearn.datasets import load_digits
+
+    levels = sorted(image.tolist() for image in load_digits().images.reshape(1797, 64))
+    mine = (both.double() * 16 / 255).round().reshape(1797, 64)
+    assert sorted(image.tolist() for image in mine) == levels
+
+
+def test_a_nearest_neighbour_reads_digits() -> None:
+    source = load("digits")
+    assert isinstance(source.train, MemoryImages)
+    assert isinstance(source.test, MemoryImages)
+    distance = torch.cdist(
+        source.test.pixels.flatten(1).float(), source.train.pixels.flatten(1).float()
+    )
+    guess = source.train.labels[distance.argmin(1)]
+    assert (guess == source.test.labels).float().mean() > 0.97
+
+
+def test_synthetic_follows_its_options_and_its_seed() -> None:
+    source = load("synthetic", seed=5, classes=4, samples=50, test_samples=10, channels=2, size=11)
+    assert source.train.shape == (2, 11, 11)
+    assert isinstance(source.train, MemoryImages)
+    assert source.test is not None
+    assert (len(source.train), len(source.test), len(source.classes)) == (50, 10, 4)
+    counts = torch.bincount(source.train.labels, minlength=4)
+    assert counts.max() - counts.min() <= 1
+    assert len(source.mean) == len(source.std) == 2
+    torch.manual_seed(1)
+    again = load("synthetic", seed=5, classes=4, samples=50, test_samples=10, channels=2, size=11)
+    assert isinstance(again.train, MemoryImages)
+    assert torch.equal(again.train.pixels, source.train.pixels)
+    other = load("synthetic", seed=6, classes=4, samples=50, channels=2, size=11)
+    assert isinstance(other.train, MemoryImages)
+    assert not torch.equal(other.train.pixels, source.train.pixels)
+
+
+def test_synthetic_can_be_learned_but_not_without_the_patterns() -> None:
+    source = load("synthetic")
+    assert isinstance(source.train, MemoryImages)
+    assert isinstance(source.test, MemoryImages)
+    train, test = source.train.pixels.flatten(1).double(), source.test.pixels.flatten(1).double()
+    centres = torch.stack([train[source.train.labels == k].mean(0) for k in range(10)])
+    guess = torch.cdist(test, centres).argmin(1)
+    assert (guess == source.test.labels).double().mean() > 0.9
+    # Brightness alone does not tell the classes apart.
+    dull = (test.mean(1)[:, None] - centres.mean(1)).abs().argmin(1)
+    assert (dull == source.test.labels).double().mean() < 0.7
+
+
+def test_size_resizes_without_aliasing() -> None:
+    stripes = torch.zeros(2, 1, 16, 16, dtype=torch.uint8)
+    stripes[..., ::2] = 200  # finer than the result can show
+    small = MemoryImages(stripes, torch.zeros(2, dtype=torch.int64)).resized(4)
+    assert small.shape == (1, 4, 4)
+    assert (small.pixels.int() - 100).abs().max() < 20
+    assert load("digits", size=12).size == (12, 12)
+
+
+def test_the_statistics_are_exact_and_never_zero() -> None:
+    pixels = torch.randint(0, 256, (40, 2, 5, 5), generator=torch.Generator().manual_seed(0))
+    pixels[:, 1] = 7
+    images = MemoryImages(pixels.to(torch.uint8), torch.zeros(40, dtype=torch.int64))
+    mean, std = images.statistics()
+    scaled = pixels[:, 0].double() / 255
+    assert mean == pytest.approx((scaled.mean().item(), 7 / 255))
+    assert std == pytest.approx((scaled.std(correction=0).item(), 1 / 255))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "cifar11"}, "unknown data set 'cifar11': choose one of digits, cifar10"),
+        ({"name": "digits", "storage": "tape"}, "'tape': choose one of auto, memory, disk"),
+        ({"name": "digits", "storage": "disk"}, "digits is kept in memory"),
+        ({"name": "digits", "size": 0}, "size is a number of pixels, at least 1, not 0"),
+        ({"name": "digits", "samples": 3}, "digits has no option 'samples'.* none"),
+        ({"name": "synthetic", "sample": 3}, "no option 'sample'.*classes, samples"),
+        ({"name": "synthetic", "samples": 0}, "samples must be a number from 1 up, not 0"),
+        ({"name": "synthetic", "classes": "ten"}, "not 'ten'"),
+        ({"name": "cifar10", "root": None}, "dataset.root must name the folder"),
+        ({"name": "imagefolder", "root": None}, "dataset.root must name the folder"),
+    ],
+)
+def test_wrong_requests_are_answered_in_one_line(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        load(**arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["digits", "synthetic"])
+def test_sets_in_packages_need_no_root(name: str, tmp_path: Path) -> None:
+    labels = load(name, root=None, download=False).train.labels
+    halves = stratified_split(labels, (0.5, 0.5), seed=0)
+    assert all(len(labels[half].unique()) == 10 for half in halves)
+
+
+def test_images_and_labels_must_match() -> None:
+    with pytest.raises(ValueError, match="3 images need as many integer labels"):
+        MemoryImages(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.zeros(2).long())
+    with pytest.raises(ValueError, match="pixels must be uint8"):
+        MemoryImages(torch.zeros(3, 1, 2, 2), torch.zeros(3).long())

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from darts.data import load, load_split, save_split, stratified_split, stratified_subset
+
+LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=120).map(torch.tensor)
+FRACTIONS = st.sampled_from([(0.5, 0.5), (0.8, 0.2), (1.0,), (0.29, 0.31, 0.4), (1.0, 0.0)])
+
+
+@settings(deadline=None, max_examples=60)
+@given(labels=LABELS, fractions=FRACTIONS, seed=st.integers(0, 2**40))
+def test_every_part_gets_its_share_of_every_class(
+    labels: torch.Tensor, fractions: tuple[float, ...], seed: int
+) -> None:
+    parts = stratified_split(labels, fractions, seed=seed)
+    assert len(parts) == len(fractions)
+    assert torch.cat(parts).sort().values.tolist() == list(range(len(labels)))
+    for label in labels.unique():
+        members = int((labels == label).sum())
+        for part, fraction in zip(parts, fractions, strict=True):
+            assert abs(int((labels[part] == label).sum()) - fraction * members) < 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(labels=LABELS, seed=st.integers(0, 100), data=st.data())
+def test_a_subset_keeps_the_proportions(
+    labels: torch.Tensor, seed: int, data: st.DataObject
+) -> None:
+    count = data.draw(st.integers(1, len(labels)))
+    subset = stratified_subset(labels, count, seed=seed)
+    assert len(subset) == len(set(subset.tolist())) == count
+    for label in labels.unique():
+        share = count * int((labels == label).sum()) / len(labels)
+        assert abs(int((labels[subset] == label).sum()) - share) < 1
+
+
+def test_halves_stay_equal_when_every_class_is_odd() -> None:
+    halves = stratified_split(torch.arange(10).repeat(13), (0.5, 0.5), seed=3)
+    assert [len(half) for half in halves] == [65, 65]
+
+
+def test_a_rounding_error_of_a_fraction_takes_nothing_away() -> None:
+    assert math.floor(0.29 * 100) == 28
+    parts = stratified_split(torch.zeros(100, dtype=torch.int64), (0.29, 0.71), seed=0)
+    assert [len(part) for part in parts] == [29, 71]
+
+
+def test_a_class_sorted_folder_shows_both_halves_every_class() -> None:
+    labels = torch.arange(10).repeat_interleave(50)  # as a walk through class folders gives them
+    for half in stratified_split(labels, (0.5, 0.5), seed=0):
+        assert torch.bincount(labels[half], minlength=10).tolist() == [25] * 10
+        # In shuffled order: the first fifth alone already holds most classes.
+        assert len(labels[half][:50].unique()) >= 8
+
+
+def test_the_seed_alone_decides() -> None:
+    labels = torch.arange(4).repeat(30)
+    first = stratified_split(labels, (0.5, 0.5), seed=7)
+    torch.manual_seed(99)
+    before = torch.get_rng_state()
+    again = stratified_split(labels, (0.5, 0.5), seed=7)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    other = stratified_split(labels, (0.5, 0.5), seed=8)
+    assert set(other[0].tolist()) != set(first[0].tolist())
+
+
+@pytest.mark.parametrize("fractions", [(), (0.5,), (0.7, 0.7), (1.5, -0.5)])
+def test_fractions_must_sum_to_one(fractions: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="sum to 1"):
+        stratified_split(torch.zeros(4, dtype=torch.int64), fractions, seed=0)
+
+
+@pytest.mark.parametrize("count", [0, -1, 5])
+def test_a_subset_needs_a_possible_count(count: int) -> None:
+    with pytest.raises(ValueError, match=rf"1 to 4 of the samples, not {count}"):
+        stratified_subset(torch.zeros(4, dtype=torch.int64), count, seed=0)
+
+
+def test_a_split_is_read_back_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    parts = {"weights": torch.tensor([3, 1]), "alphas": torch.tensor([], dtype=torch.int64)}
+    path = tmp_path / "run" / "split.npz"
+    save_split(path, parts, seed=4, dataset="digits")
+    read = load_split(path)
+    assert set(read) == set(parts)
+    assert all(torch.equal(read[name], parts[name]) for name in parts)
+    assert [file.name for file in path.parent.iterdir()] == ["split.npz"]
+    with np.load(path) as archive:
+        assert archive["seed"] == 4
+        assert archive["dataset"] == "digits"
+
+
+def test_a_failed_save_keeps_the_old_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "split.npz"
+    save_split(path, {"train": torch.tensor([1])})
+
+    def full(*args: object, **arrays: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="no space"):
+        save_split(path, {"train": torch.tensor([2])})
+    assert load_split(path)["train"].tolist() == [1]
+    assert [file.name for file in tmp_path.iterdir()] == ["split.npz"]
+
+
+def test_only_indices_are_saved(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'train'"):
+        save_split(tmp_path / "split.npz", {"train": torch.tensor([0.5])})
+
+
+@settings(deadline=None, max_examples=80)
+@given(data=st.data())
+def test_a_damaged_split_is_refused_in_one_line(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("split") / "split.npz"
+    parts = {"train": torch.arange(20), "valid": torch.arange(20, 30)}
+    save_split(path, parts)
+    raw = bytearray(path.read_bytes())
+    if data.draw(st.booleans(), label="cut"):
+        raw = raw[: data.draw(st.integers(0, len(raw) - 1))]
+    else:
+        place = data.draw(st.integers(0, len(raw) - 1))
+        raw[place] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(raw)
+    read: dict[str, torch.Tensor] = {}
+    message = ""
+    try:
+        read = load_split(path)
+    except ValueError as error:
+        message = str(error)
+    if message:
+        assert re.fullmatch(rf"the split {path} is damaged or not a split: .+", message)
+    else:  # a byte that carries no meaning, such as a date, or the letter of a name
+        assert read
+        for part in read.values():
+            assert any(torch.equal(part, kept) for kept in parts.values())
+
+
+def test_foreign_files_are_no_splits(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"there is no split at .*none\.npz"):
+        load_split(tmp_path / "none.npz")
+    np.savez(tmp_path / "objects.npz", train=np.array([{}], dtype=object))
+    np.savez(tmp_path / "floats.npz", train=np.array([0.5]))
+    np.savez(tmp_path / "negative.npz", train=np.array([-1]))
+    np.savez(tmp_path / "facts.npz", seed=1)
+    with open(tmp_path / "lone.npz", "wb") as file:
+        np.save(file, np.arange(3))
+    for name in ("objects", "floats", "negative", "facts", "lone"):
+        with pytest.raises(ValueError, match=rf"{name}\.npz is damaged or not a split"):
+            load_split(tmp_path / f"{name}.npz")
+
+
+def test_the_split_of_digits_is_balanced() -> None:
+    labels = load("digits").train.labels
+    for half in stratified_split(labels, (0.5, 0.5), seed=0):
+        counts = torch.bincount(labels[half], minlength=10)
+        assert (counts - torch.bincount(labels, minlength=10) / 2).abs().max() < 1

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import gzip
+import os
+import pickle
+import shutil
+import urllib.error
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from darts.data import MemoryImages, load
+from darts.data.vision import LAYOUTS
+
+NAMES = sorted(LAYOUTS)
+
+
+def rows(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, 3072), dtype=np.uint8)
+
+
+def make_cifar10(root: Path) -> None:
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for k, name in enumerate([f"data_batch_{n}" for n in range(1, 6)] + ["test_batch"]):
+        content = {b"data": rows(4, k), b"labels": [k, 9, 0, 1]}
+        (folder / name).write_bytes(pickle.dumps(content, protocol=2))
+    names = {"label_names": [f"kind {n}" for n in range(10)]}
+    (folder / "batches.meta").write_bytes(pickle.dumps(names, protocol=2))
+
+
+def make_cifar100(root: Path) -> None:
+    folder = root / "cifar-100-python"
+    folder.mkdir(parents=True)
+    for k, name in enumerate(["train", "test"]):
+        content = {"data": rows(3, k), "fine_labels": [k, 99, 5], "coarse_labels": [0, 0, 0]}
+        (folder / name).write_bytes(pickle.dumps(content, protocol=2))
+    names = {"fine_label_names": [f"kind {n}" for n in range(100)]}
+    (folder / "meta").write_bytes(pickle.dumps(names, protocol=2))
+
+
+def make_svhn(root: Path) -> None:
+    from scipy import io
+
+    root.mkdir(parents=True, exist_ok=True)
+    for k, name in enumerate(["train_32x32.mat", "test_32x32.mat"]):
+        pixels = rows(3, k).reshape(3, 3, 32, 32).transpose(2, 3, 1, 0)  # (32, 32, 3, N)
+        io.savemat(root / name, {"X": pixels, "y": np.array([[1], [10], [9]], dtype=np.uint8)})
+
+
+def make_fashion_mnist(root: Path) -> None:
+    folder = root / "FashionMNIST" / "raw"
+    folder.mkdir(parents=True)
+    for k, part in enumerate(["train", "t10k"]):
+        pixels = rows(1, k)[:, : 3 * 28 * 28].ravel()
+        pixels = np.resize(pixels, 3 * 28 * 28).astype(np.uint8)
+        head = bytes([0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 28, 0, 0, 0, 28])
+        with gzip.open(folder / f"{part}-images-idx3-ubyte.gz", "wb") as file:
+            file.write(head + pixels.tobytes())
+        with gzip.open(folder / f"{part}-labels-idx1-ubyte.gz", "wb") as file:
+            file.write(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 0, 9]))
+
+
+MAKE: dict[str, Callable[[Path], None]] = {
+    "cifar10": make_cifar10,
+    "cifar100": make_cifar100,
+    "svhn": make_svhn,
+    "fashion_mnist": make_fashion_mnist,
+}
+EXPECTED = {  # shape, train labels, classes
+    "cifar10": ((3, 32, 32), [0, 9, 0, 1, 1, 9, 0, 1, 2, 9, 0, 1, 3, 9, 0, 1, 4, 9, 0, 1], 10),
+    "cifar100": ((3, 32, 32), [0, 99, 5], 100),
+    "svhn": ((3, 32, 32), [1, 0, 9], 10),
+    "fashion_mnist": ((1, 28, 28), [7, 0, 9], 10),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("below", ["", "own"])
+def test_files_of_another_origin_are_read_with_one_warning(
+    name: str, below: str, tmp_path: Path
+) -> None:
+    MAKE[name](tmp_path / name if below else tmp_path)
+    with pytest.warns(UserWarning, match=f"{name}: .* differ from the published") as caught:
+        source = load(name, root=tmp_path, download=False, verify=False)
+    assert len(caught) == 1
+    shape, labels, classes = EXPECTED[name]
+    assert source.train.shape == shape
+    assert source.train.labels.tolist() == labels
+    assert len(source.classes) == classes
+    assert source.test is not None
+    assert len(source.mean) == len(source.std) == shape[0]
+    if name != "fashion_mnist":
+        assert isinstance(source.train, MemoryImages)
+        assert isinstance(source.test, MemoryImages)
+        assert torch.equal(source.train.pixels[0].flatten(), torch.from_numpy(rows(3, 0)[0]))
+        last = 5 if name == "cifar10" else 1
+        assert torch.equal(source.test.pixels[1].flatten(), torch.from_numpy(rows(3, last)[1]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_other_checksums_are_refused_unless_asked_for(name: str, tmp_path: Path) -> None:
+    MAKE[name](tmp_path)
+    with pytest.raises(ValueError, match=r"differ from the published.*dataset\.verify=false") as e:
+        load(name, root=tmp_path, download=False)
+    assert "\n" not in str(e.value)
+
+
+def test_files_with_the_published_checksums_give_no_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_cifar100(tmp_path)
+    published = LAYOUTS["cifar100"].files
+    monkeypatch.setattr("darts.data.files._md5", lambda path: published[path.name])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(load("cifar100", root=tmp_path, download=False).train) == 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_missing_set_says_what_to_put_where(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"dataset\.download is off") as caught:
+        load(name, root=tmp_path, download=False)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(file in message for file in LAYOUTS[name].files)
+    assert str(tmp_path / LAYOUTS[name].folder) in message
+    assert "dataset.root" in message
+
+
+def test_one_missing_file_is_named_alone(tmp_path: Path) -> None:
+    make_cifar10(tmp_path)
+    (tmp_path / "cifar-10-batches-py" / "data_batch_3").unlink()
+    with pytest.raises(ValueError, match="put data_batch_3 into"):
+        load("cifar10", root=tmp_path, download=False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "error",
+    [
+        urllib.error.URLError("no route to host"),
+        RuntimeError("File not found or corrupted."),
+        urllib.error.HTTPError("http://x", 404, "Not\nFound", {}, None),  # type: ignore[arg-type]
+    ],
+    ids=["network", "checksum", "gone"],
+)
+def test_a_failed_download_says_what_to_put_where(
+    name: str, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", fail)
+    with pytest.raises(ValueError, match=f"cannot download {name}") as caught:
+        load(name, root=tmp_path / "data")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(file in message for file in LAYOUTS[name].files)
+    assert str(tmp_path / "data" / LAYOUTS[name].folder) in message
+    assert "dataset.root" in message
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_absent_is_downloaded_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, root = tmp_path / "store", tmp_path / "data"
+    MAKE[name](store)
+    fetched = []
+
+    def download(url: str, folder: str, filename: str, md5: str) -> None:
+        fetched.append(filename)
+        assert len(md5) == 32
+        here = store / LAYOUTS[name].folder / filename
+        if here.exists():
+            shutil.copy(here, folder)
+        else:
+            (Path(folder) / filename).touch()
+
+    def unpack(archive: str, folder: str) -> None:
+        shutil.copytree(store / LAYOUTS[name].folder, Path(folder) / LAYOUTS[name].folder)
+
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", download)
+    monkeypatch.setattr("torchvision.datasets.utils.extract_archive", unpack)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="differ"):  # these are not the published files
+            load(name, root=root, verify=False)
+    assert fetched == [archive.name for archive in LAYOUTS[name].archives]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_damaged_file_is_named_in_one_line(name: str, tmp_path: Path) -> None:
+    MAKE[name](tmp_path)
+    for file in LAYOUTS[name].files:
+        path = tmp_path / LAYOUTS[name].folder / file
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) * 2 // 3])
+        with (
+            pytest.warns(UserWarning, match="differ"),
+            pytest.raises(ValueError, match="damaged") as caught,
+        ):
+            load(name, root=tmp_path, download=False, verify=False)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+        path.write_bytes(whole)
+
+
+def test_labels_out_of_range_are_damage(tmp_path: Path) -> None:
+    make_cifar10(tmp_path)
+    path = tmp_path / "cifar-10-batches-py" / "test_batch"
+    for labels in ([0, 1, 2, 10], [0, 1, 2], [0, 1, 2, "three"], [-1, 0, 0, 0]):
+        path.write_bytes(pickle.dumps({"data": rows(4, 0), "labels": labels}))
+        with (
+            pytest.warns(UserWarning, match="differ"),
+            pytest.raises(ValueError, match="test_batch is damaged"),
+        ):
+            load("cifar10", root=tmp_path, download=False, verify=False)
+
+
+def test_cifar10_can_be_made_smaller(tmp_path: Path) -> None:
+    make_cifar10(tmp_path)
+    with pytest.warns(UserWarning, match="differ"):
+        source = load("cifar10", root=tmp_path, download=False, verify=False, size=16)
+    assert source.size == (16, 16)
+    assert source.test is not None
+    assert source.test.shape == (3, 16, 16)
+
+
+@pytest.mark.data
+@pytest.mark.skipif("DARTS_DATA" not in os.environ, reason="needs DARTS_DATA")
+def test_real_cifar10_and_its_folders_hold_the_same_pictures() -> None:
+    top = Path(os.environ["DARTS_DATA"])
+    with pytest.warns(UserWarning, match="differ"):
+        packed = load("cifar10", root=top / "cifar10", download=False, verify=False)
+    folders = load("imagefolder", root=top / "cifar10-images", storage="disk")
+    assert packed.classes == folders.classes
+    assert packed.size == folders.size
+    assert packed.test is not None
+    assert folders.test is not None
+    for left, right, count in (
+        (packed.train, folders.train, 5000),
+        (packed.test, folders.test, 1000),
+    ):
+        assert torch.bincount(left.labels).tolist() == [count] * 10
+        assert torch.bincount(right.labels).tolist() == [count] * 10
+    assert isinstance(packed.train, MemoryImages)
+    assert packed.train.statistics()[0] == pytest.approx(packed.mean, abs=2e-3)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import pickle
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from darts.data.safe_pickle import load_pickled_arrays
+
+
+class Runs:
+    """Pickled as a call of `function(*arguments)`."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+def python2_pickle(rows: np.ndarray) -> bytes:
+    """What Python 2 wrote for {'data': rows, 'labels': [1, 2]}, spelt out by opcode."""
+
+    def text(value: bytes) -> bytes:
+        return b"T" + struct.pack("<i", len(value)) + value
+
+    shape = b"(" + b"".join(b"M" + struct.pack("<H", n) for n in rows.shape) + b"t"
+    dtype = b"cnumpy\ndtype\n(" + text(b"u1") + b"K\x00K\x01tR"
+    dtype += b"(K\x03" + text(b"|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00t" + text(b"b") + b"tR"
+    array += b"(K\x01" + shape + dtype + b"I00\n" + text(rows.tobytes()) + b"tb"
+    labels = text(b"labels") + b"](K\x01K\x02e"
+    return b"\x80\x02}(" + text(b"data") + array + labels + b"u."
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("dtype", ["u1", "<i8", ">i4", "<f4"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_honest_files_are_read(tmp_path: Path, protocol: int, dtype: str, order: str) -> None:
+    rows = np.asarray(np.arange(12).reshape(3, 4) * 17 % 251, dtype=dtype, order=order)  # type: ignore[call-overload]
+    content = {"data": rows, b"labels": [1, 2, 3], "names": ["a", "b"], "count": 3}
+    path = tmp_path / "batch"
+    path.write_bytes(pickle.dumps(content, protocol=protocol))
+    read = load_pickled_arrays(path)
+    assert (read["data"] == rows).all()
+    assert read["data"].dtype == rows.dtype
+    assert read["labels"] == [1, 2, 3]
+    assert read["names"] == ["a", "b"]
+    assert read["count"] == 3
+
+
+def test_a_file_of_python_2_is_read(tmp_path: Path) -> None:
+    rows = np.arange(250, 256, dtype=np.uint8).reshape(2, 3)
+    path = tmp_path / "batch"
+    path.write_bytes(python2_pickle(rows))
+    read = load_pickled_arrays(path)
+    assert (read["data"] == rows).all()
+    assert read["labels"] == [1, 2]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_malicious_file_is_refused_before_it_runs(tmp_path: Path, protocol: int) -> None:
+    trace = tmp_path / "trace"
+    attack = Runs(Path.touch, trace)
+    content = {"data": attack, "labels": []}
+    (tmp_path / "batch").write_bytes(pickle.dumps(content, protocol=protocol))
+    with pytest.raises(ValueError, match="refused") as caught:
+        load_pickled_arrays(tmp_path / "batch")
+    assert "\n" not in str(caught.value)
+    assert not trace.exists()
+    pickle.loads((tmp_path / "batch").read_bytes())  # noqa: S301
+    assert trace.exists()  # and it would have run
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"cos\nsystem\n(S'true'\ntR.",
+        b"cbuiltins\neval\n(S'1'\ntR.",
+        b"cbuiltins\ngetattr\n.",
+        b"cnumpy\nfromfile\n.",
+        b"cnumpy.core.multiarray\nscalar\n.",
+        b"\x80\x04\x8c\x05numpy\x8c\x0cndarray.dump\x93.",
+        b"cnumpy\ndtype\n(S'O'\ntR.",  # objects
+        b"cnumpy\ndtype\n(S'V8'\ntR.",
+        b"c_codecs\nencode\n(S'x'\nS'rot13'\ntR.",
+        # State for a function that the reader itself uses.
+        b"cnumpy.core.multiarray\n_reconstruct\n}S'__call__'\nI1\nsb.",
+        b"cnumpy\nndarray\n}S'x'\nI1\nsb.",
+        b"Ppersistent\n.",
+        b"\x80\x04K\x01.",  # a number
+        b"",
+        b"\x80\x05\x8e\xff\xff\xff\xff\xff\xff\xff\x7f",  # says it is enormous
+    ],
+)
+def test_whatever_else_a_pickle_tries_is_one_line(tmp_path: Path, body: bytes) -> None:
+    path = tmp_path / "batch"
+    path.write_bytes(body)
+    with pytest.raises(ValueError, match=r"batch is damaged or not a data file") as caught:
+        load_pickled_arrays(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_array_shorter_than_it_claims_is_refused(tmp_path: Path) -> None:
+    raw = python2_pickle(np.zeros((2, 3), np.uint8))
+    path = tmp_path / "batch"
+    path.write_bytes(raw.replace(b"M\x02\x00M\x03\x00", b"M\xff\xffM\xff\xff"))
+    with pytest.raises(ValueError, match="damaged"):
+        load_pickled_arrays(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"there is no file .*none"):
+        load_pickled_arrays(tmp_path / "none")
+
+
+@settings(deadline=None, max_examples=80)
+@given(data=st.data())
+def test_damage_gives_an_answer_or_one_line(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    raw = bytearray(pickle.dumps({"data": np.zeros((2, 3), np.uint8), "labels": [0, 1]}, 4))
+    for _ in range(data.draw(st.integers(1, 3))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("pickle") / "batch"
+    path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
+    message, read = "", None
+    try:
+        read = load_pickled_arrays(path)
+    except ValueError as error:
+        message = str(error)
+    assert isinstance(read, dict) or (message and "\n" not in message)
