@@ -106,7 +106,8 @@ def retrain(config: RetrainConfig, call: Invocation) -> dict[str, Any]:
         auxiliary_weight=config.auxiliary,
     )
     metric = task.metrics[config.metric]
-    net = build_network(space, genotype, config, source).to(device)
+    net = build_network(space, genotype, config, source)
+    net = net.to(device, memory_format=torch.channels_last)  # what convolutions run fastest on
     optimizer = torch.optim.SGD(
         net.parameters(),
         lr=config.optimizer.lr,

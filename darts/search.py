@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -100,7 +101,7 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
         classes=len(source.classes),
         in_channels=source.channels,
         **{key: getattr(config.space, key) for key in space.options},
-    ).to(device)
+    ).to(device, memory_format=torch.channels_last)  # what convolutions run fastest on
     alphas = list(net.alphas.values())
     optimizer = torch.optim.SGD(
         net.weight_parameters(),
@@ -128,6 +129,9 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
         weights = relax(net.alphas)
         return task.supernet_loss(lambda images: net(images, weights), batch)[0]
 
+    def mixed_by(weights: dict[str, Tensor]) -> Callable[[Tensor], Tensor]:
+        return lambda images: net(images, weights)
+
     def arch_step(batch: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> Tensor:
         with autocast(config.precision, device):
             gradients = arch_gradient(net, arch_loss, batch, valid, optimizer, **options)
@@ -141,7 +145,7 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
         # The alphas are constants here, or the backward pass would reach for them too.
         weights = relax({name: alpha.detach() for name, alpha in net.alphas.items()})
         with autocast(config.precision, device):
-            loss, logits = task.supernet_loss(lambda images: net(images, weights), batch)
+            loss, logits = task.supernet_loss(mixed_by(weights), batch)
         norm = descend(loss, optimizer, scaler, clip=config.optimizer.clip)
         return loss.detach(), logits.detach(), norm
 
@@ -241,7 +245,7 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
                     task,
                     device=device,
                     precision=config.precision,
-                    forward=lambda images, weights=weights: net(images, weights),
+                    forward=mixed_by(weights),
                 )
             genotype = discretize(weights)
             here, told = (epoch + 1) * steps, means.compute()

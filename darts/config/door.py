@@ -168,8 +168,7 @@ def _known_keys(command: str) -> list[str]:
         with hydra.initialize_config_dir(str(store.conf_folder()), version_base="1.3"):
             composed = hydra.compose(command, ["hydra.job.name=keys"], return_hydra_config=True)
         groups = [g for g in composed.hydra.runtime.choices if not g.startswith("hydra/")]
-        plain = OmegaConf.to_container(composed, resolve=False)
-        assert isinstance(plain, dict)
+        plain: Any = OmegaConf.to_container(composed, resolve=False)
         plain.pop("hydra", None)
         groups = ["experiment" if g.startswith("experiment/") else g for g in groups]
         return sorted({*errors.dotted_keys(plain), *(g for g in groups if "/" not in g)})

@@ -18,7 +18,7 @@ COMMANDS = {
 
 # An option's YAML names its type by `- /schema/<group>/<type>@_here_`, so that options of one
 # group may have keys of their own.
-TYPES = {
+TYPES: dict[str, dict[str, type]] = {
     "dataset": {"images": schema.DatasetConfig, "synthetic": schema.SyntheticConfig},
     "space": {"cnn": schema.CnnConfig},
     "relaxation": {"plain": schema.RelaxationConfig},

@@ -48,7 +48,7 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Non
     """The context in which forward passes run; does nothing for fp32."""
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device.type, dtype=_AUTOCAST[precision])  # type: ignore[return-value]
+    return torch.autocast(device.type, dtype=_AUTOCAST[precision])
 
 
 def loss_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
