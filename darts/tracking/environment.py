@@ -1,0 +1,132 @@
+"""What a run ran on: software, hardware and the revision of the code, for env.json."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import darts
+
+_PACKAGE = Path(darts.__file__).resolve().parent
+
+
+def environment() -> dict[str, Any]:
+    """Describe the present process and machine in JSON's types. Never raises.
+
+    Keys: `python`, `platform`, `versions` (torch, torchvision, numpy, darts-nas), `cpu` (model,
+    cores, threads that torch uses), `cuda` (version, driver, devices), `git_revision` and
+    `git_dirty` (see `git_state`), `command` (the arguments of the process) and `started` (UTC,
+    ISO 8601). The host's name is left out on purpose: run directories get published.
+    """
+    git = git_state()
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {
+            "torch": str(torch.__version__),
+            "torchvision": _version("torchvision"),
+            "numpy": _version("numpy"),
+            "darts-nas": darts.__version__,
+        },
+        "cpu": {
+            "model": _cpu_model(),
+            "cores": _cores(),
+            "threads": torch.get_num_threads(),
+        },
+        "cuda": _cuda(),
+        "git_revision": git["revision"] if git else None,
+        "git_dirty": git["dirty"] if git else None,
+        "command": list(sys.argv),
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def git_state(package: Path = _PACKAGE) -> dict[str, Any] | None:
+    """Revision of the checkout that `package` is part of: {"revision": hash, "dirty": bool}.
+
+    The working directory plays no part. The answer is None without git, and also where the
+    package only lies inside a repository without being tracked by it, as an installed copy in
+    the virtual environment of another project does. Dirty: a tracked file differs from the commit.
+    """
+    if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return None
+    revision = _git(package, "rev-parse", "--verify", "HEAD")
+    changes = _git(package, "status", "--porcelain", "--untracked-files=no", ":/")
+    if not revision or changes is None:
+        return None
+    return {"revision": revision, "dirty": bool(changes)}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Output of a git command in `folder`, or None if it fails."""
+    # Inside a git hook, GIT_DIR and its like would point git at the repository of the hook.
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    variables["GIT_OPTIONAL_LOCKS"] = "0"  # a mere question must not get in a commit's way
+    return _output(["git", "-C", str(folder), *arguments], variables)
+
+
+def _output(command: list[str], variables: dict[str, str] | None = None) -> str | None:
+    try:
+        done = subprocess.run(
+            command,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode("utf-8", errors="replace").strip()
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cores() -> int | None:
+    """Cores that this process may use, which in a container are fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _cpu_model() -> str | None:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    except OSError:
+        pass  # not Linux
+    if sys.platform == "darwin":
+        return _output(["sysctl", "-n", "machdep.cpu.brand_string"])
+    return platform.processor() or platform.machine() or None
+
+
+def _cuda() -> dict[str, Any] | None:
+    """CUDA version, driver and device names, or None without a usable GPU."""
+    try:
+        if not torch.cuda.is_available():
+            return None
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    except (RuntimeError, AssertionError):  # a driver that torch finds but cannot start
+        return None
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    driver = (_output(query) or "").splitlines()
+    return {
+        "version": torch.version.cuda,
+        "driver": driver[0].strip() if driver else None,
+        "devices": names,
+    }

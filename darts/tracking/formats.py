@@ -1,0 +1,69 @@
+"""How numbers and genotypes are written for people to read."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+# Quantities by the words of their names. A value outside 0 to 1 is never taken for a fraction, so
+# that a score already in percent is not multiplied again.
+_FRACTIONS = {"accuracy", "acc", "f1", "recall", "top1", "top5", "wer", "cer", "fraction"}
+
+
+def duration(seconds: float | None) -> str:
+    """Write seconds as h:mm:ss; None, NaN and infinity, which are unknown, as -:--:--."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-:--:--"
+    whole = round(max(seconds, 0.0))
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def display(name: str, value: Any) -> str:
+    """Write the value of the quantity `name`.
+
+    Fractions such as accuracies become percentages with two decimals, seconds h:mm:ss, large
+    numbers get thousands separators, other floats four significant digits. A genotype is written
+    in short.
+    """
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()  # a numpy or torch scalar
+    words = re.split(r"[^a-z0-9]+", name.lower())
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        if words[-1] == "seconds":  # unlike seconds_per_step, which is short
+            return duration(value)
+        if _FRACTIONS.intersection(words) and 0 <= value <= 1:
+            return f"{100 * value:.2f} %"
+    if isinstance(value, int):
+        return str(value) if "seed" in words else f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
+    if hasattr(value, "normal"):
+        return short_genotype(value)
+    return str(value)
+
+
+def short_genotype(genotype: Any) -> str:
+    """Write a genotype in one line, operation:source by operation:source.
+
+    For example `normal sep3:0 skip:1 ... / reduce max3:0 ...`.
+
+    Args:
+        genotype: has the attributes `normal` and `reduce` (or one of them), tuples of
+            (operation, source).
+    """
+    return " / ".join(
+        " ".join([cell, *(f"{_short(name)}:{source}" for name, source in getattr(genotype, cell))])
+        for cell in ("normal", "reduce")
+        if hasattr(genotype, cell)
+    )
+
+
+def _short(operation: str) -> str:
+    """sep_conv_3x3 -> sep3, skip_connect -> skip."""
+    size = re.search(r"_(\d+)x\d+", operation)
+    return operation.split("_")[0] + (size.group(1) if size else "")

@@ -1,0 +1,127 @@
+"""What TensorBoard itself reads out of the event file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from darts.tracking import Board
+
+
+def load(directory: Path) -> Any:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return EventAccumulator(str(directory), size_guidance={"images": 0}).Reload()
+
+
+def series(events: Any, tag: str) -> list[tuple[int, float]]:
+    return [(event.step, event.value) for event in events.Scalars(tag)]
+
+
+def small_figure() -> Figure:
+    figure = Figure(figsize=(2, 1), dpi=50)
+    figure.add_subplot().plot([1, 2])
+    return figure
+
+
+def test_everything_is_in_one_event_file_in_the_run_directory(tmp_path: Path) -> None:
+    figure = small_figure()
+    with Board(tmp_path) as board:
+        board.scalars(1, {"alpha/normal/0→2/skip_connect": 0.25, "absent": None})
+        board.scalars(2, {"alpha/normal/0→2/skip_connect": torch.tensor(0.5)})
+        board.text("genotype", "`sep_conv_3x3`", 2)
+        board.figure("alphas/normal", figure, 2)
+        board.image("batch", torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(0)), 2)
+        board.image("grey", np.zeros((4, 5), dtype=np.uint8), 2, layout="HW")
+        board.hparams({"optimizer": {"lr": 0.1}}, {"valid_accuracy": 0.75})
+    (file,) = tmp_path.iterdir()
+    assert file.is_file()
+    assert "tfevents" in file.name
+    events = load(tmp_path)
+    assert series(events, "alpha/normal/0→2/skip_connect") == [(1, 0.25), (2, 0.5)]
+    assert "absent" not in events.Tags()["scalars"]
+    text = events.Tensors("genotype/text_summary")[0].tensor_proto.string_val[0]
+    assert text == b"`sep_conv_3x3`"
+    drawn = events.Images("alphas/normal")[0]
+    assert (drawn.step, drawn.width, drawn.height) == (2, 100, 50)
+    assert events.Images("batch")[0].width == 5
+    assert events.Images("grey")[0].height == 4
+    assert series(events, "valid_accuracy") == [(2, 0.75)]
+    assert not figure.axes  # emptied, so that its memory is free
+
+
+def hparams_of(directory: Path) -> dict[str, Any]:
+    from tensorboard.plugins.hparams.metadata import (
+        SESSION_START_INFO_TAG,
+        parse_session_start_info_plugin_data,
+    )
+
+    metadata = load(directory).SummaryMetadata(SESSION_START_INFO_TAG)
+    info = parse_session_start_info_plugin_data(metadata.plugin_data.content)
+    return {key: getattr(v, v.WhichOneof("kind")) for key, v in info.hparams.items()}
+
+
+def test_hparams_are_flat_and_readable(tmp_path: Path) -> None:
+    params = {
+        "seed": 3,
+        "dataset": {"name": "digits", "download": True, "root": None},
+        "arch_optimizer": {"betas": (0.5, 0.999), "options": {"lr": np.float64(3e-4)}},
+    }
+    with Board(tmp_path) as board:
+        board.hparams(params, {"valid_accuracy": 0.9, "note": "text", "nothing": None}, step=7)
+    assert hparams_of(tmp_path) == {
+        "seed": 3,
+        "dataset.name": "digits",
+        "dataset.download": "true",
+        "dataset.root": "none",
+        "arch_optimizer.betas": "[0.5, 0.999]",
+        "arch_optimizer.options.lr": 3e-4,
+    }
+    events = load(tmp_path)
+    assert series(events, "valid_accuracy") == [(7, pytest.approx(0.9))]
+    assert "note" not in events.Tags()["scalars"]
+
+
+def test_a_resumed_run_hides_the_steps_that_it_does_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+
+    with Board(tmp_path) as board:
+        for step in (1, 2, 3):
+            board.scalars(step, {"loss": 1.0})
+    # Event files are named, and read, by the second in which they were begun.
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 10)
+    with Board(tmp_path, purge_step=2) as board:
+        for step in (2, 3):
+            board.scalars(step, {"loss": 5.0})
+    assert series(load(tmp_path), "loss") == [(1, 1.0), (2, 5.0), (3, 5.0)]
+
+
+def test_a_disabled_board_writes_nothing(tmp_path: Path) -> None:
+    figure = small_figure()
+    with Board(tmp_path / "run", enabled=False) as board:
+        board.scalars(1, {"loss": 1.0})
+        board.text("a", "b", 1)
+        board.figure("c", figure, 1)
+        board.image("d", torch.zeros(3, 2, 2), 1)
+        board.hparams({"a": 1}, {"b": 2.0})
+        board.flush()
+        assert not board.enabled
+    assert not (tmp_path / "run").exists()
+    assert not figure.axes
+
+
+def test_flush_makes_events_readable_before_the_end(tmp_path: Path) -> None:
+    board = Board(tmp_path)
+    board.scalars(1, {"loss": 2.0})
+    board.flush()
+    assert series(load(tmp_path), "loss") == [(1, 2.0)]
+    board.close()
+    board.close()

@@ -1,0 +1,310 @@
+"""What a run tells, on a terminal and elsewhere, under a clock that the test moves."""
+
+from __future__ import annotations
+
+import io
+import re
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from darts.tracking import Console, Pace, closing_table, display, duration, short_genotype
+
+GENOTYPE = SimpleNamespace(
+    normal=(("sep_conv_3x3", 0), ("skip_connect", 1)),
+    reduce=(("max_pool_3x3", 0), ("dil_conv_5x5", 2)),
+)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return Terminal()
+
+
+def make(stream: io.StringIO, clock: Clock, **options: Any) -> Console:
+    options = {"total_steps": 100, "name": "search", **options}
+    now = datetime(2030, 1, 2, 12, 3, 4)
+    return Console(stream=stream, clock=clock, now=lambda: now, **options)
+
+
+def test_a_log_has_one_line_an_epoch() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with make(stream, clock, total_steps=4) as console:
+        for epoch in (1, 2):
+            for _ in range(2):
+                clock.seconds += 10
+                console.step(loss=0.5)
+            console.epoch(epoch, 2, loss=0.25, valid_accuracy=0.9123)
+    assert stream.getvalue().splitlines() == [
+        "12:03:04 epoch 1/2 loss 0.25 valid_accuracy 91.23 %  50 % left 0:00:20",
+        "12:03:04 epoch 2/2 loss 0.25 valid_accuracy 91.23 %  100 % left 0:00:00",
+    ]
+
+
+def test_within_an_epoch_there_is_a_line_each_30_seconds_at_most() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with make(stream, clock, total_steps=200) as console:
+        console.epoch(2, 4)
+        for _ in range(100):
+            clock.seconds += 1
+            console.step(loss=1.5, genotype=GENOTYPE)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 1 + 3
+    assert lines[0].startswith("12:03:04 epoch 2/4  0 % left -:--:--")
+    assert lines[1] == "12:03:04 epoch 3/4 loss 1.5  15 % left 0:02:50"
+
+
+def test_a_log_has_no_escape_codes_even_for_markup() -> None:
+    stream = io.StringIO()
+    with make(stream, Clock()) as console:
+        console.say("saved in [bold]runs[/bold]")
+        console.warn("careful")
+        console.step()
+        console.epoch(1, 1, genotype=GENOTYPE)
+    closing_table("search", {"valid_accuracy": 0.5}, stream=stream)
+    text = stream.getvalue()
+    assert "\x1b" not in text
+    assert "12:03:04 saved in [bold]runs[/bold]\n" in text
+    assert "12:03:04 warning: careful\n" in text
+    assert "genotype normal sep3:0 skip:1 / reduce max3:0 dil5:2" in text
+
+
+def test_a_terminal_shows_a_bar_with_fields_time_and_genotype(terminal: Terminal) -> None:
+    clock = Clock()
+    with make(terminal, clock, done=20) as console:
+        clock.seconds += 40
+        console.step(20, loss=0.5)
+        console.epoch(2, 5, valid_accuracy=0.9, genotype=GENOTYPE)
+        console.say("a message with [brackets]")
+        console.warn("a warning")
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+    last = text[text.rindex("search") :]
+    assert "40 %" in last
+    assert "40/100" in last
+    assert "left 0:02:00" in last
+    assert "elapsed 0:00:40" in last
+    assert "epoch 2/5 loss 0.5 valid_accuracy 90.00 %" in last
+    assert "normal sep3:0 skip:1" in last
+    assert "reduce max3:0 dil5:2" in last
+    assert "a message with [brackets]\n" in text
+    assert "warning: a warning\n" in text
+    assert max(len(line) for line in text.replace("\r", "\n").split("\n")) <= 100
+
+
+def test_a_long_command_is_not_broken_into_lines(terminal: Terminal) -> None:
+    command = "python -m darts.retrain " + "dataset.root=/a/b/c " * 20
+    with make(terminal, Clock()) as console:
+        console.say(command)
+    assert command in terminal.getvalue()
+
+
+def colours(text: str) -> set[str]:
+    codes = {code for match in re.findall(r"\x1b\[([0-9;]*)m", text) for code in match.split(";")}
+    return {code for code in codes if code[:1] in "3479" and len(code) >= 2}
+
+
+@pytest.mark.parametrize("off", [False, True])
+def test_no_color_is_respected(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, off: bool
+) -> None:
+    if off:
+        monkeypatch.setenv("NO_COLOR", "1")
+    with make(terminal, Clock()) as console:
+        console.step()
+        console.warn("careful")
+    assert bool(colours(terminal.getvalue())) is not off
+
+
+def test_a_dumb_terminal_gets_plain_lines(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    with make(terminal, Clock()) as console:
+        console.epoch(1, 2, loss=1.0)
+    assert "\x1b" not in terminal.getvalue()
+    assert "epoch 1/2 loss 1" in terminal.getvalue()
+
+
+def test_the_cursor_comes_back_when_a_run_fails(terminal: Terminal) -> None:
+    def fail() -> None:
+        with make(terminal, Clock()) as console:
+            console.step()
+            raise RuntimeError("nan")
+
+    with pytest.raises(RuntimeError, match="nan"):
+        fail()
+    assert terminal.getvalue().rindex("\x1b[?25h") > terminal.getvalue().rindex("\x1b[?25l")
+
+
+def test_the_bar_is_drawn_ten_times_a_second_at_most(terminal: Terminal) -> None:
+    clock = Clock()
+    with make(terminal, clock, total_steps=10_000) as console:
+        before = len(terminal.getvalue())
+        console.step()
+        for _ in range(1000):
+            clock.seconds += 0.00005
+            console.step()
+        assert len(terminal.getvalue()) == before
+        clock.seconds += 0.1
+        console.step()
+        assert len(terminal.getvalue()) > before
+
+
+@pytest.mark.parametrize("kind", [io.StringIO, Terminal])
+def test_quiet_leaves_only_warnings(kind: type[io.StringIO]) -> None:
+    stream, clock = kind(), Clock()
+    with make(stream, clock, quiet=True) as console:
+        clock.seconds += 100
+        console.step(loss=1.0)
+        console.epoch(1, 2)
+        console.say("hello")
+        assert stream.getvalue() == ""
+        console.warn("careful")
+    assert "careful" in stream.getvalue()
+
+
+def test_time_left_counts_only_the_steps_of_this_process() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with make(stream, clock, total_steps=1000, done=900) as console:
+        clock.seconds += 20
+        console.step(10)
+        console.epoch(91, 100)
+    assert "91 % left 0:03:00" in stream.getvalue()  # 90 steps of 2 seconds each
+
+
+def test_more_steps_done_than_there_are_is_refused() -> None:
+    with pytest.raises(ValueError, match="done=101"):
+        make(io.StringIO(), Clock(), done=101)
+
+
+def test_a_steady_pace_gives_exactly_the_time_left() -> None:
+    clock = Clock()
+    pace = Pace(100, clock=clock)
+    assert pace.left() is None
+    for step in range(1, 101):
+        clock.seconds += 0.5
+        pace.advance(1)
+        assert pace.left() == pytest.approx(0.5 * (100 - step))
+    assert pace.elapsed() == pytest.approx(50)
+
+
+def test_the_pace_forgets_a_slow_start_but_not_at_once() -> None:
+    clock = Clock()
+    pace = Pace(10_000, clock=clock)
+    clock.seconds += 20  # the first step compiles kernels
+    pace.advance(1)
+    for _ in range(3000):
+        clock.seconds += 0.1
+        pace.advance(1)
+    left = pace.left()
+    assert left is not None
+    overall = (20 + 300) / 3001 * pace.remaining
+    assert (
+        0.1 * pace.remaining <= left < 0.1 * pace.remaining + 0.3 * (overall - 0.1 * pace.remaining)
+    )
+    clock.seconds += 3  # one slow step hardly matters
+    pace.advance(1)
+    after = pace.left()
+    assert after is not None
+    assert left < after < 1.1 * left
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.integers(1, 5), st.floats(0.01, 50)), min_size=1, max_size=30))
+def test_the_pace_stays_between_the_slowest_and_the_fastest(chunks: list[Any]) -> None:
+    clock = Clock()
+    pace = Pace(1000, clock=clock)
+    for steps, seconds in chunks:
+        clock.seconds += seconds
+        pace.advance(steps)
+    rates = [seconds / steps for steps, seconds in chunks]
+    left = pace.left()
+    assert left is not None
+    assert min(rates) * 0.999 <= left / pace.remaining <= max(rates) * 1.001
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0:00:00"),
+        (59.6, "0:01:00"),
+        (3661, "1:01:01"),
+        (360_000, "100:00:00"),
+        (-3, "0:00:00"),
+        (None, "-:--:--"),
+        (float("nan"), "-:--:--"),
+        (float("inf"), "-:--:--"),
+    ],
+)
+def test_duration(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("valid_accuracy", 0.97123, "97.12 %"),
+        ("test_macro_f1", torch.tensor(0.5), "50.00 %"),
+        ("top5_accuracy", np.float64(1.0), "100.00 %"),
+        ("accuracy", 97.1, "97.1"),
+        ("loss", 0.123456, "0.1235"),
+        ("loss", float("nan"), "nan"),
+        ("lr", 3e-7, "3e-07"),
+        ("seconds", 3661.0, "1:01:01"),
+        ("seconds_per_step", 0.0125, "0.0125"),
+        ("parameters", 1930618, "1,930,618"),
+        ("joules", 123456.7, "123,457"),
+        ("seed", 20301, "20301"),
+        ("joules_source", "rapl", "rapl"),
+        ("resumed", True, "yes"),
+        ("nothing", None, "-"),
+        ("genotype", GENOTYPE, "normal sep3:0 skip:1 / reduce max3:0 dil5:2"),
+    ],
+)
+def test_display(name: str, value: object, text: str) -> None:
+    assert display(name, value) == text
+
+
+def test_a_genotype_of_one_cell_is_written_in_short_too() -> None:
+    cell = SimpleNamespace(normal=(("nor_conv_1x1", 0), ("none", 1)))
+    assert short_genotype(cell) == "normal nor1:0 none:1"
+
+
+def test_the_closing_table_is_aligned_lines_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    closing_table("search", {"valid_accuracy": 0.9123, "parameters": 1930618, "seconds": 61.0})
+    assert capsys.readouterr().out.splitlines() == [
+        "search",
+        "valid_accuracy  91.23 %",
+        "parameters      1,930,618",
+        "seconds         0:01:01",
+    ]
+
+
+def test_the_closing_table_is_a_table_on_a_terminal(terminal: Terminal) -> None:
+    closing_table("search [1]", {"valid_accuracy": 0.9123, "path": "[a]"}, stream=terminal)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
+    assert "search [1]" in text
+    assert re.search(r"│ valid_accuracy │ 91\.23 % +│", text)
+    assert "[a]" in text

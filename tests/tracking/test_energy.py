@@ -1,0 +1,218 @@
+"""Joules from counters that wrap around, from estimates, and through resumes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from darts.tracking import EnergyMeter
+from darts.tracking import energy as energy_module
+
+
+def domain(
+    powercap: Path, name: str, label: str, microjoules: int, limit: int = 10_000_000
+) -> Path:
+    folder = powercap / name
+    folder.mkdir(parents=True)
+    (folder / "name").write_text(label + "\n")
+    (folder / "energy_uj").write_text(f"{microjoules}\n")
+    (folder / "max_energy_range_uj").write_text(f"{limit}\n")
+    return folder / "energy_uj"
+
+
+class Time:
+    """Wall clock and processor time under the test's control."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.wall, self.own, self.children = 100.0, 5.0, 1.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.wall)
+        monkeypatch.setattr(os, "times", lambda: (self.own, 0.5, self.children, 0.25, self.wall))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
+    return Time(monkeypatch)
+
+
+def test_rapl_adds_packages_and_memory_but_no_part_twice(tmp_path: Path, clock: Time) -> None:
+    files = [
+        domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000),
+        domain(tmp_path, "intel-rapl:1", "package-1", 2_000_000),
+        domain(tmp_path, "intel-rapl:0:1", "dram", 0),
+        domain(tmp_path, "intel-rapl:0:0", "core", 0),
+        domain(tmp_path, "intel-rapl:2", "psys", 0),
+    ]
+    meter = EnergyMeter(powercap=tmp_path)
+    meter.start()
+    for file in files:
+        file.write_text(str(int(file.read_text()) + 3_000_000))
+    clock.wall += 4
+    total = meter.read()
+    assert total.joules == pytest.approx(9.0)
+    assert total.seconds == pytest.approx(4.0)
+    assert total.source == "rapl"
+
+
+def test_a_counter_that_wraps_around_goes_on_counting(tmp_path: Path) -> None:
+    file = domain(tmp_path, "intel-rapl:0", "package-0", 9_000_000, limit=10_000_000)
+    meter = EnergyMeter(powercap=tmp_path)
+    meter.start()
+    file.write_text("500000")
+    assert meter.read().joules == pytest.approx(1.5)
+    file.write_text("2500000")
+    assert meter.read().joules == pytest.approx(3.5)
+
+
+def test_a_counter_that_fails_for_a_while_loses_nothing(tmp_path: Path) -> None:
+    file = domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000)
+    meter = EnergyMeter(powercap=tmp_path)
+    meter.start()
+    file.write_text("")
+    assert meter.read().joules == 0.0
+    file.write_text("3000000")
+    assert meter.read().joules == pytest.approx(2.0)
+
+
+def test_an_unreadable_counter_gives_way_to_the_estimate(tmp_path: Path) -> None:
+    domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000).unlink()
+    meter = EnergyMeter(powercap=tmp_path)
+    meter.start()
+    assert meter.read().source == "estimate: 10 W per busy core"
+
+
+def test_the_estimate_is_processor_time_of_process_and_children(
+    tmp_path: Path, clock: Time
+) -> None:
+    meter = EnergyMeter(watts_per_core=12.5, powercap=tmp_path)
+    meter.start()
+    clock.wall, clock.own, clock.children = clock.wall + 10, clock.own + 6, clock.children + 2
+    total = meter.read()
+    assert total.joules == pytest.approx(8 * 12.5)
+    assert total.seconds == pytest.approx(10)
+    assert total.source == "estimate: 12.5 W per busy core"
+
+
+def test_busy_seconds_of_the_real_process_cost_energy(tmp_path: Path) -> None:
+    meter = EnergyMeter(watts_per_core=10, powercap=tmp_path)
+    meter.start()
+    until = time.process_time() + 0.1
+    while time.process_time() < until:
+        pass
+    total = meter.read()
+    assert 0.5 < total.joules < 100
+    assert total.seconds >= 0.05
+
+
+def test_a_resumed_run_adds_to_what_the_checkpoint_says(tmp_path: Path, clock: Time) -> None:
+    first = EnergyMeter(powercap=tmp_path)
+    first.start()
+    clock.wall, clock.own = clock.wall + 10, clock.own + 3
+    state = json.loads(json.dumps(first.state_dict()))
+    assert state == {
+        "seconds": pytest.approx(10),
+        "joules": pytest.approx(30),
+        "source": "estimate: 10 W per busy core",
+    }
+    clock.wall += 1000  # the machine was off
+    second = EnergyMeter(powercap=tmp_path)
+    second.load_state_dict(state)
+    second.start()
+    clock.wall, clock.own = clock.wall + 5, clock.own + 1
+    total = second.read()
+    assert (total.seconds, total.joules) == (pytest.approx(15), pytest.approx(40))
+    assert total.source == "estimate: 10 W per busy core"
+
+
+def test_totals_before_can_be_given_to_the_constructor(tmp_path: Path, clock: Time) -> None:
+    meter = EnergyMeter(
+        joules_before=7, seconds_before=2, source_before="nvml", watts_per_core=1, powercap=tmp_path
+    )
+    assert meter.read() == energy_module.Energy(2.0, 7.0, "nvml")
+    meter.start()
+    clock.own += 3
+    assert meter.read().joules == pytest.approx(10)
+    assert meter.read().source == "mixed: nvml + estimate: 1 W per busy core"
+
+
+def test_sources_that_differ_are_all_named_once(tmp_path: Path) -> None:
+    state: dict[str, Any] = EnergyMeter(powercap=tmp_path / "none").state_dict()
+    domain(tmp_path / "rapl", "intel-rapl:0", "package-0", 0)
+    for powercap in ("none", "rapl", "rapl", "none"):
+        meter = EnergyMeter(powercap=tmp_path / powercap)
+        meter.load_state_dict(state)
+        meter.start()
+        state = meter.state_dict()
+    assert state["source"] == "mixed: estimate: 10 W per busy core + rapl"
+
+
+class FakeNvml(SimpleNamespace):
+    """As much of NVML as the meter asks for."""
+
+    class NVMLError(Exception):
+        pass
+
+    millijoules = 5_000
+    supported = True
+
+    def nvmlInit(self) -> None: ...
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
+        assert uuid == "GPU-1234"
+        return uuid
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: str) -> int:
+        if not self.supported:
+            raise self.NVMLError("not supported")
+        return self.millijoules
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
+    fake = FakeNvml()
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid="1234")
+    )
+    return fake
+
+
+def test_a_gpu_in_use_is_read_from_its_own_counter(tmp_path: Path, nvml: FakeNvml) -> None:
+    meter = EnergyMeter(device="cuda", powercap=tmp_path)
+    meter.start()
+    nvml.millijoules += 2_500
+    total = meter.read()
+    assert total.joules == pytest.approx(2.5)
+    assert total.source == "nvml"
+
+
+def test_a_gpu_without_a_counter_is_estimated_beside_the_processor(
+    tmp_path: Path, nvml: FakeNvml, clock: Time
+) -> None:
+    nvml.supported = False
+    meter = EnergyMeter(device="cuda:0", gpu_watts=100, powercap=tmp_path)
+    meter.start()
+    clock.wall, clock.own = clock.wall + 2, clock.own + 1
+    total = meter.read()
+    assert total.joules == pytest.approx(200 + 10)
+    assert total.source == "estimate: 10 W per busy core and estimate: 100 W per GPU"
+
+
+def test_a_gpu_that_is_not_in_use_does_not_count(tmp_path: Path, nvml: FakeNvml) -> None:
+    meter = EnergyMeter(device="cpu", powercap=tmp_path)
+    meter.start()
+    assert meter.read().source == "estimate: 10 W per busy core"
+
+
+@pytest.mark.parametrize("name", ["watts_per_core", "gpu_watts", "joules_before", "seconds_before"])
+def test_negative_numbers_are_refused_by_name(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name}=-1"):
+        EnergyMeter(**{name: -1.0})  # type: ignore[arg-type]

@@ -1,0 +1,132 @@
+"""The description of a run's surroundings, and that importing tracking stays cheap."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+import torch
+
+import darts
+from darts.tracking import environment, git_state, write_json
+
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    settings = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+    command = ["git", "-C", str(folder), *settings, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A repository that tracks the package `mine` and ignores the folder `.venv`."""
+    root = tmp_path / "checkout"
+    for name in ("mine", ".venv/site-packages/theirs"):
+        (root / name).mkdir(parents=True)
+        (root / name / "__init__.py").write_text("")
+    (root / ".gitignore").write_text(".venv\n")
+    git(root, "init", "-q")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "first")
+    return root
+
+
+def test_it_tells_what_the_run_depends_on(tmp_path: Path) -> None:
+    found = environment()
+    write_json(tmp_path / "env.json", found)
+    assert json.loads((tmp_path / "env.json").read_text()) == found
+    assert found["python"] == platform.python_version()
+    assert found["versions"]["torch"] == torch.__version__
+    assert found["versions"]["darts-nas"] == darts.__version__
+    assert found["versions"]["torchvision"]
+    assert found["versions"]["numpy"]
+    assert found["cpu"]["threads"] == torch.get_num_threads()
+    assert found["cpu"]["cores"] >= 1
+    assert found["command"] == sys.argv
+    assert datetime.fromisoformat(found["started"]).utcoffset() == timedelta(0)
+    assert (found["cuda"] is None) == (not torch.cuda.is_available())
+
+
+def test_the_host_is_not_named() -> None:
+    def texts(value: object) -> list[str]:
+        if isinstance(value, dict):
+            return [t for key, item in value.items() for t in (key, *texts(item))]
+        return [str(value)]
+
+    assert socket.gethostname() not in texts({**environment(), "command": None})
+
+
+@needs_git
+def test_the_revision_is_that_of_the_package_wherever_one_stands(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = git(checkout, "rev-parse", "HEAD")
+    monkeypatch.chdir(tmp_path)
+    assert git_state(checkout / "mine") == {"revision": head, "dirty": False}
+    (checkout / "note.txt").write_text("untracked")
+    assert git_state(checkout / "mine") == {"revision": head, "dirty": False}
+    (checkout / ".gitignore").write_text("")
+    assert git_state(checkout / "mine") == {"revision": head, "dirty": True}
+
+
+@needs_git
+def test_another_repository_is_never_taken_for_the_own_one(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lone = tmp_path / "lone"
+    lone.mkdir()
+    (lone / "__init__.py").write_text("")
+    monkeypatch.chdir(checkout)
+    assert git_state(checkout / ".venv/site-packages/theirs") is None
+    assert git_state(lone) is None
+
+
+@needs_git
+def test_variables_of_a_git_hook_do_not_lead_elsewhere(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = git(checkout, "rev-parse", "HEAD")
+    git(tmp_path, "init", "-q", "other")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))
+    assert git_state(checkout / "mine") == {"revision": head, "dirty": False}
+
+
+@needs_git
+def test_a_repository_without_a_commit_has_no_revision(tmp_path: Path) -> None:
+    (tmp_path / "__init__.py").write_text("")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    assert git_state(tmp_path) is None
+
+
+def test_without_git_there_is_no_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    found = environment()
+    assert found["git_revision"] is None
+    assert found["git_dirty"] is None
+
+
+def test_importing_tracking_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, darts.tracking, darts.analysis.alphas, darts.analysis.figures\n"
+        "heavy = {'tensorboard', 'matplotlib', 'rich', 'sklearn', 'PIL'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,146 @@
+"""Files are replaced whole or not at all, and JSON holds what runs put into it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from darts.tracking import plain, read_json, replacing, write_atomically, write_json
+
+
+def test_text_and_bytes_replace_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.txt"
+    write_atomically(path, "0→2")
+    assert path.read_bytes() == "0→2".encode()
+    write_atomically(path, b"\x00\xff")
+    assert path.read_bytes() == b"\x00\xff"
+    assert os.listdir(path.parent) == ["file.txt"]
+
+
+def test_a_writer_that_fails_leaves_the_old_content(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    write_atomically(path, b"old")
+
+    def fail() -> None:
+        with replacing(path) as file:
+            file.write(b"half of the n")
+            raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError, match="disk full"):
+        fail()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["checkpoint.pt"]
+
+
+def test_a_writer_that_is_killed_leaves_the_old_content(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    write_atomically(path, b"old")
+    code = (
+        "import os, sys; from darts.tracking.files import replacing\n"
+        "with replacing(sys.argv[1]) as file:\n"
+        "    file.write(b'half'); file.flush(); os._exit(9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert done.returncode == 9
+    assert path.read_bytes() == b"old"
+
+
+def test_the_old_content_stays_until_the_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "summary.json"
+    write_atomically(path, "old")
+
+    def refuse(source: object, target: object) -> None:
+        raise OSError("no rename today")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="no rename"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["summary.json"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
+def test_files_have_the_permissions_that_open_gives(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a", "x")
+    (tmp_path / "b").write_text("x")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "ab"]
+    assert modes[0] == modes[1]
+
+
+def test_json_takes_numpy_and_torch_and_turns_what_is_no_number_into_null(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(
+        path,
+        {
+            "nan": math.nan,
+            "inf": [math.inf, -math.inf],
+            "numpy": np.float32(0.5),
+            "numpy_nan": np.float64("nan"),
+            "integer": np.int64(3),
+            "flag": np.bool_(True),
+            "torch": torch.tensor(2.0, requires_grad=True),
+            "vector": torch.tensor([1.0, math.nan]),
+            "half": torch.tensor(1.5, dtype=torch.bfloat16),
+            "path": Path("a") / "b",
+            "tuple": (1, "0→2", None, True),
+            2: "key",
+        },
+    )
+    assert read_json(path) == {
+        "nan": None,
+        "inf": [None, None],
+        "numpy": 0.5,
+        "numpy_nan": None,
+        "integer": 3,
+        "flag": True,
+        "torch": 2.0,
+        "vector": [1.0, None],
+        "half": 1.5,
+        "path": os.path.join("a", "b"),
+        "tuple": [1, "0→2", None, True],
+        "2": "key",
+    }
+
+
+def test_json_refuses_other_types_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, 1)
+    with pytest.raises(TypeError, match="set"):
+        write_json(path, {"a": {1, 2}})
+    assert read_json(path) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
+def test_reading_what_is_not_json_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.json") as caught:
+        read_json(path)
+    assert "\n" not in str(caught.value)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(values)
+def test_plain_values_pass_strict_json_unchanged(value: object) -> None:
+    once = plain(value)
+    assert json.loads(json.dumps(once, allow_nan=False)) == once

@@ -1,0 +1,102 @@
+"""The metrics file of a resumed run is that of a run never broken."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from darts.tracking import MetricsLog, read_metrics
+
+
+def test_rows_come_back_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "metrics.jsonl"
+    with MetricsLog(path, resume_at=None) as log:
+        log.write(step=1, loss=0.5, genotype="0→2")
+        log.write(step=2, loss=math.nan)
+    assert read_metrics(path) == [
+        {"step": 1, "loss": 0.5, "genotype": "0→2"},
+        {"step": 2, "loss": None},
+    ]
+
+
+def test_sync_puts_the_rows_on_the_disk_and_offset_is_their_length(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with MetricsLog(path, resume_at=None) as log:
+        assert log.offset == 0
+        log.write(edge="0→2")
+        log.sync()
+        assert log.offset == path.stat().st_size > 0
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 8), st.integers(0, 8), st.binary(max_size=20))
+def test_a_resumed_file_equals_an_unbroken_one(
+    tmp_path_factory: pytest.TempPathFactory, saved: int, lost: int, torn: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("metrics")
+    with MetricsLog(folder / "whole.jsonl", resume_at=None) as log:
+        for step in range(10):
+            log.write(step=step, loss=1 / (step + 1))
+    broken = folder / "broken.jsonl"
+    with MetricsLog(broken, resume_at=None) as log:
+        for step in range(saved):
+            log.write(step=step, loss=1 / (step + 1))
+        offset = log.offset
+        for step in range(lost):
+            log.write(step=saved + step, loss=-1.0)
+    with open(broken, "ab") as file:
+        file.write(torn)
+    with MetricsLog(broken, resume_at=offset) as log:
+        assert log.offset == offset
+        for step in range(saved, 10):
+            log.write(step=step, loss=1 / (step + 1))
+    assert broken.read_bytes() == (folder / "whole.jsonl").read_bytes()
+
+
+def test_without_an_offset_the_file_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"old": 1}\n')
+    with MetricsLog(path, resume_at=None) as log:
+        log.write(new=1)
+    assert read_metrics(path) == [{"new": 1}]
+
+
+@pytest.mark.parametrize("offset", [12, -1])
+def test_an_impossible_offset_is_refused_and_nothing_is_cut(tmp_path: Path, offset: int) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"a": 1}\n')
+    with pytest.raises(ValueError, match=rf"byte {offset}: the file has 9 bytes") as caught:
+        MetricsLog(path, resume_at=offset)
+    assert "\n" not in str(caught.value)
+    assert path.read_text() == '{"a": 1}\n'
+
+
+def test_an_offset_within_a_row_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2}\n')
+    with pytest.raises(ValueError, match="no row ends there"):
+        MetricsLog(path, resume_at=12)
+
+
+def test_a_missing_file_has_no_bytes(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has 0 bytes"):
+        MetricsLog(tmp_path / "gone.jsonl", resume_at=5)
+    assert not (tmp_path / "gone.jsonl").exists()
+
+
+@pytest.mark.parametrize("torn", [b'{"a": 2', b"\xe2\x86", b"12", b'{"a": 2}'[:1]])
+def test_a_torn_last_line_is_left_out(tmp_path: Path, torn: bytes) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"a": 1}\n' + torn)
+    assert read_metrics(path) == [{"a": 1}]
+
+
+def test_a_damaged_line_elsewhere_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"a": 1}\n{"a": \n{"a": 3}\n')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2"):
+        read_metrics(path)
