@@ -6,19 +6,16 @@ cell; ``darts.analysis.cell_picture`` lays out the single cell.
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from darts.analysis._style import format_of, save_figure
 from darts.analysis.cell_picture import INK, MARGIN, Shared, cell_height, cell_width, draw_cell
 from darts.spaces.genotype import CELLS, Genotype
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-FORMATS: tuple[str, ...] = (".svg", ".png", ".pdf")
 
 
 def draw_genotype(genotype: Genotype, *, title: str | None = None) -> Figure:
@@ -56,46 +53,8 @@ def save_genotype(genotype: Genotype, path: str | Path, title: str | None = None
     Raises:
         ValueError: the name does not end in ``.svg``, ``.png`` or ``.pdf``.
     """
-    _format_of(Path(path))
+    format_of(path)
     save_figure(draw_genotype(genotype, title=title), path)
-
-
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure in the format that the file's ending names, replacing the file in one step.
-
-    SVG keeps its text as text, and neither SVG nor PDF says when it was made. A missing folder is
-    made.
-
-    Raises:
-        ValueError: the name does not end in ``.svg``, ``.png`` or ``.pdf``.
-    """
-    import matplotlib
-
-    path = Path(path)
-    kind = _format_of(path)
-    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[kind]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with (
-            matplotlib.rc_context({"svg.hashsalt": "darts", "svg.fonttype": "none"}),
-            warnings.catch_warnings(),
-        ):
-            # A title in a script that the font lacks is drawn with boxes; no reason to fail.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")
-            figure.savefig(temporary, format=kind, dpi=160, metadata=undated)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _format_of(path: Path) -> str:
-    ending = path.suffix.lower()
-    if ending not in FORMATS:
-        raise ValueError(
-            f"cannot draw into {str(path)!r}: the name must end in {', '.join(FORMATS)}"
-        )
-    return ending[1:]
 
 
 def _draw(

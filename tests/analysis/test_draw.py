@@ -155,11 +155,10 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
     path = tmp_path / "a.svg"
     path.write_text("old")
 
-    def fail(self: Figure, target: Path, **options: object) -> None:
-        Path(target).write_text("half")
+    def fail(descriptor: int) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(Figure, "savefig", fail)
+    monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(OSError, match="disk full"):
         save_genotype(V2, path)
     assert path.read_text() == "old"
