@@ -38,4 +38,6 @@ def first_order(
     """
     loss = FunctionalLoss(net, loss_fn)
     value = loss.at([weight.detach() for weight in loss.weights], loss.alphas, valid_batch)
-    return loss.named(torch.autograd.grad(value, loss.alphas))
+    # Alphas of a kind of cell that the supernet has none of have no part in the loss.
+    gradients = torch.autograd.grad(value, loss.alphas, allow_unused=True, materialize_grads=True)
+    return loss.named(gradients)

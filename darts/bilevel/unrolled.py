@@ -156,6 +156,8 @@ class _VirtualStep:
             [gradient for gradient, _ in pairs],
             self.loss.alphas,
             grad_outputs=[vector for _, vector in pairs],
+            allow_unused=True,
+            materialize_grads=True,
         )
 
     def finite_difference(self, epsilon: float) -> Sequence[Tensor]:
@@ -176,7 +178,9 @@ class _VirtualStep:
         device = weights[0].device.type
         with _replayed(self.random_state), torch.autocast(device, enabled=False):
             value = self.loss.at(weights, self.loss.alphas, self.train_batch)
-            return torch.autograd.grad(value, self.loss.alphas)
+            return torch.autograd.grad(
+                value, self.loss.alphas, allow_unused=True, materialize_grads=True
+            )
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:

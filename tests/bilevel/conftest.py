@@ -1,0 +1,71 @@
+"""A supernet without kinks, on which finite differences of every kind converge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Batch = tuple[Tensor, Tensor]
+
+
+class SmoothSupernet(nn.Module):
+    """Two mixed layers of convolution, tanh and batch norm, in the place of a supernet."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, 4, 3, padding=1)
+        self.layers = nn.ModuleList(
+            nn.ModuleList(
+                nn.Sequential(nn.Conv2d(4, 4, k, padding=k // 2), nn.Tanh(), nn.BatchNorm2d(4))
+                for k in (1, 3)
+            )
+            for _ in range(2)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(4, 3)
+        self.alphas = nn.ParameterDict(
+            {name: nn.Parameter(torch.randn(1, 3)) for name in ("first", "second")}
+        )
+
+    def weight_parameters(self) -> list[nn.Parameter]:
+        return [p for name, p in self.named_parameters() if not name.startswith("alphas.")]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(self.stem(x))
+        layer: Any
+        for alpha, layer in zip(self.alphas.values(), self.layers, strict=True):
+            mix = alpha.softmax(-1)[0]
+            x = mix[0] * x + mix[1] * layer[0](x) + mix[2] * layer[1](x)
+            x = self.dropout(x)
+        return self.classifier(x.mean((2, 3)))
+
+
+def cross_entropy(net: Any, batch: Batch) -> Tensor:
+    images, labels = batch
+    return F.cross_entropy(net(images), labels)
+
+
+def make_batch(seed: int, size: int = 6, channels: int = 2, classes: int = 3) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(size, channels, 8, 8, generator=generator)
+    return images, torch.randint(classes, (size,), generator=generator)
+
+
+@pytest.fixture
+def smooth() -> Callable[..., Any]:
+    """Builds ``(net, train batch, valid batch)`` in float64; the same for the same arguments."""
+
+    def make(dropout: float = 0.0) -> tuple[SmoothSupernet, Batch, Batch]:
+        torch.manual_seed(0)
+        net = SmoothSupernet(dropout).double()
+        train, valid = (
+            (images.double(), labels) for images, labels in (make_batch(1), make_batch(2))
+        )
+        return net, train, valid
+
+    return make

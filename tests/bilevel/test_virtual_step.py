@@ -1,0 +1,105 @@
+"""The step that is computed and not taken, against the one that PyTorch's optimiser takes."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from darts.bilevel.virtual_step import sgd_step
+
+COMBINATIONS = [
+    {
+        "momentum": momentum,
+        "dampening": dampening,
+        "weight_decay": decay,
+        "nesterov": nesterov,
+        "maximize": maximize,
+    }
+    for momentum, dampening, decay, nesterov, maximize in product(
+        (0.0, 0.9), (0.0, 0.3), (0.0, 1e-2), (False, True), (False, True)
+    )
+    if not nesterov or (momentum and not dampening)  # PyTorch refuses the others
+]
+
+
+def parameters() -> list[nn.Parameter]:
+    draw = torch.Generator().manual_seed(0)
+    shapes = [(3, 2, 3, 3), (4,), (2, 5)]
+    return [nn.Parameter(torch.randn(s, generator=draw, dtype=torch.float64)) for s in shapes]
+
+
+def gradients(weights: list[nn.Parameter], seed: int) -> list[Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    return [torch.randn(w.shape, generator=draw, dtype=torch.float64) for w in weights]
+
+
+@pytest.mark.parametrize("options", COMBINATIONS, ids=lambda o: "-".join(map(str, o.values())))
+def test_it_is_the_step_of_torch_at_the_first_and_at_later_steps(options: dict) -> None:
+    weights = parameters()
+    optimizer = torch.optim.SGD(weights, lr=0.05, **options)
+    for step in range(4):
+        optimizer.param_groups[0]["lr"] = 0.05 / (step + 1)  # as a schedule would
+        given = gradients(weights, step)
+        before = [w.detach().clone() for w in weights]
+        predicted, _ = sgd_step(optimizer, weights, given)
+        assert all(torch.equal(w, b) for w, b in zip(weights, before, strict=True))
+        for weight, gradient in zip(weights, given, strict=True):
+            weight.grad = gradient.clone()
+        optimizer.step()
+        for weight, guess in zip(weights, predicted, strict=True):
+            torch.testing.assert_close(guess, weight.detach(), rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("options", COMBINATIONS, ids=lambda o: "-".join(map(str, o.values())))
+def test_the_factor_says_how_far_a_weight_moves_by_its_gradient(options: dict) -> None:
+    weights = parameters()
+    optimizer = torch.optim.SGD(weights, lr=0.05, **options)
+    for step in range(3):
+        given, change = gradients(weights, step), gradients(weights, step + 100)
+        here, factors = sgd_step(optimizer, weights, given)
+        there, same = sgd_step(
+            optimizer, weights, [g + c for g, c in zip(given, change, strict=True)]
+        )
+        assert factors == same
+        for h, t, c, factor in zip(here, there, change, factors, strict=True):
+            torch.testing.assert_close(t - h, -factor * c, rtol=1e-9, atol=1e-12)
+        for weight, gradient in zip(weights, given, strict=True):
+            weight.grad = gradient
+        optimizer.step()
+
+
+def test_a_buffer_that_was_loaded_counts_like_one_that_grew() -> None:
+    weights = parameters()
+    optimizer = torch.optim.SGD(weights, lr=0.1, momentum=0.9)
+    for weight, gradient in zip(weights, gradients(weights, 0), strict=True):
+        weight.grad = gradient
+    optimizer.step()
+    again = torch.optim.SGD(weights, lr=0.1, momentum=0.9)
+    fresh, _ = sgd_step(again, weights, gradients(weights, 1))
+    again.load_state_dict(optimizer.state_dict())
+    resumed, _ = sgd_step(again, weights, gradients(weights, 1))
+    wanted, _ = sgd_step(optimizer, weights, gradients(weights, 1))
+    for a, b, c in zip(resumed, wanted, fresh, strict=True):
+        assert torch.equal(a, b)
+        assert not torch.equal(a, c)
+
+
+def test_a_missing_momentum_buffer_is_no_secret() -> None:
+    """Some weights have had a step and others, never reached by a loss, have not."""
+    weights = parameters()
+    optimizer = torch.optim.SGD(weights, lr=0.1, momentum=0.9, dampening=0.5)
+    weights[0].grad = torch.ones_like(weights[0])
+    optimizer.step()
+    _, factors = sgd_step(optimizer, weights, gradients(weights, 0))
+    assert factors == pytest.approx([0.1 * 0.5, 0.1, 0.1])
+
+
+def test_optimizers_other_than_sgd_are_refused_in_one_line() -> None:
+    weights = parameters()
+    for kind in (torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop):
+        with pytest.raises(ValueError, match=f"got {kind.__name__}; use SGD") as caught:
+            sgd_step(kind(weights), weights, gradients(weights, 0))
+        assert "\n" not in str(caught.value)
