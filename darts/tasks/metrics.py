@@ -50,7 +50,8 @@ def _classification(kind: str, **options: Any) -> Callable[[int], Any]:
 def _mean(classes: int) -> Any:
     from torchmetrics import MeanMetric
 
-    return MeanMetric()
+    # By default the metric would leave NaN out with a warning, and a diverged network look fine.
+    return MeanMetric(nan_strategy=float("nan"))
 
 
 CLASSIFICATION = {

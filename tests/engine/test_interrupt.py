@@ -1,0 +1,81 @@
+"""Signals that ask a run to leave, sent by this process to itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from darts.engine.interrupt import Interrupt, Interrupted
+
+
+def send(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(0.001)  # the handler runs between two instructions of the interpreter
+
+
+def handlers() -> list[object]:
+    return [signal.getsignal(number) for number in Interrupt.SIGNALS]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_noted_and_the_handlers_come_back(number: signal.Signals) -> None:
+    before = handlers()
+    with Interrupt() as interrupt:
+        assert interrupt.received is None
+        send(number)
+        assert interrupt.received == number
+    assert handlers() == before
+
+
+def test_a_second_ctrl_c_ends_at_once() -> None:
+    before = handlers()
+    with pytest.raises(KeyboardInterrupt), Interrupt():  # noqa: PT012
+        send(signal.SIGINT)
+        send(signal.SIGINT)
+        raise AssertionError("still here")
+    assert handlers() == before
+
+
+def test_a_second_sigterm_is_patient() -> None:
+    with Interrupt() as interrupt:
+        send(signal.SIGTERM)
+        send(signal.SIGTERM)
+        assert interrupt.received == signal.SIGTERM
+
+
+def test_handlers_come_back_after_an_error_and_can_be_nested() -> None:
+    before = handlers()
+    with pytest.raises(ZeroDivisionError), Interrupt():
+        raise ZeroDivisionError
+    assert handlers() == before
+    with Interrupt() as outer:
+        between = handlers()
+        with Interrupt() as inner:
+            send(signal.SIGTERM)
+        assert handlers() == between
+        assert (outer.received, inner.received) == (None, signal.SIGTERM)
+    assert handlers() == before
+
+
+def test_outside_the_main_thread_it_does_nothing() -> None:
+    before, seen = handlers(), []
+
+    def work() -> None:
+        with Interrupt() as interrupt:
+            seen.append((interrupt.received, handlers() == before))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(None, True)]
+    assert handlers() == before
+
+
+def test_leaving_is_an_exit_with_the_code_shells_expect() -> None:
+    with pytest.raises(SystemExit) as caught:
+        raise Interrupted(128 + signal.SIGTERM)
+    assert caught.value.code == 143

@@ -1,0 +1,323 @@
+"""The edge-wise supernet against a slow recomputation that knows only the published description.
+
+The recomputation takes the weights from ``weight_parameters()`` one after the other, in the order
+the description gives them, so it also proves that order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from darts.spaces.cnn import PRIMITIVES, EdgewiseSupernet
+
+Weights = dict[str, Tensor]
+
+
+def make(**options: Any) -> EdgewiseSupernet:
+    torch.manual_seed(options.pop("seed", 0))
+    net = EdgewiseSupernet(**{"channels": 2, "cells": 3, "classes": 4} | options)
+    for alpha in net.alphas.values():  # far from uniform, so that a mix-up of rows shows
+        nn.init.normal_(alpha)
+    return net
+
+
+def images(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+
+
+def softmax_of(net: EdgewiseSupernet) -> Weights:
+    """Written out, so as not to lean on the module's own."""
+    return {
+        kind: alpha.detach().exp() / alpha.detach().exp().sum(1, keepdim=True)
+        for kind, alpha in net.alphas.items()
+    }
+
+
+class Recomputation:
+    """The supernet's training-mode logits from a bare list of weights."""
+
+    def __init__(self, weights: list[nn.Parameter], channels: int, cells: int, stem: str) -> None:
+        self.left: Iterator[Tensor] = iter(weights)
+        self.channels, self.cells, self.stem = channels, cells, stem
+
+    def take(self, *shape: int) -> Tensor:
+        """The next weight, which must have this shape."""
+        weight = next(self.left)
+        assert weight.shape == shape
+        return weight
+
+    @staticmethod
+    def norm(x: Tensor, scale: Tensor | float = 1.0, shift: Tensor | float = 0.0) -> Tensor:
+        mean = x.mean((0, 2, 3), keepdim=True)
+        variance = (x - mean).square().mean((0, 2, 3), keepdim=True)
+        return (x - mean) / (variance + 1e-5).sqrt() * scale + shift
+
+    def affine_norm(self, x: Tensor) -> Tensor:
+        scale, shift = self.take(x.shape[1]), self.take(x.shape[1])
+        return self.norm(x, scale[:, None, None], shift[:, None, None])
+
+    def factorized_reduce(self, inputs: int, outputs: int) -> Callable[[Tensor], Tensor]:
+        first = self.take(outputs // 2, inputs, 1, 1)
+        second = self.take(outputs - outputs // 2, inputs, 1, 1)
+
+        def apply(x: Tensor) -> Tensor:
+            height, width = x.shape[2:]
+            room = torch.zeros(*x.shape[:2], height + height % 2, width + width % 2, dtype=x.dtype)
+            room[:, :, :height, :width] = x.relu()
+            halves = [
+                F.conv2d(room[:, :, 0::2, 0::2], first),
+                F.conv2d(room[:, :, 1::2, 1::2], second),
+            ]
+            return self.norm(torch.cat(halves, 1))
+
+        return apply
+
+    def pointwise(self, inputs: int, outputs: int) -> Callable[[Tensor], Tensor]:
+        weight = self.take(outputs, inputs, 1, 1)
+        return lambda x: self.norm(F.conv2d(x.relu(), weight))
+
+    def depthwise(self, c: int, kernel: int, stride: int, step: int) -> Callable[[Tensor], Tensor]:
+        deep, point = self.take(c, 1, kernel, kernel), self.take(c, c, 1, 1)
+        margin = (kernel - 1) * step // 2
+        return lambda x: self.norm(
+            F.conv2d(F.conv2d(x.relu(), deep, None, stride, margin, step, groups=c), point)
+        )
+
+    def operation(self, name: str, c: int, stride: int) -> Callable[[Tensor], Tensor]:
+        """Takes the operation's weights now; applies them when called."""
+        kernel = int(name[-1]) if name[-1].isdigit() else 0
+        if name == "none":
+            return lambda x: x[:, :, ::stride, ::stride] * 0
+        if name == "skip_connect":
+            return (lambda x: x) if stride == 1 else self.factorized_reduce(c, c)
+        if name == "max_pool_3x3":
+            return lambda x: self.norm(F.max_pool2d(x, 3, stride, 1))
+        if name == "avg_pool_3x3":
+            return lambda x: self.norm(
+                F.avg_pool2d(x, 3, stride, 1) / F.avg_pool2d(torch.ones_like(x), 3, stride, 1)
+            )
+        if name.startswith("dil"):
+            return self.depthwise(c, kernel, stride, 2)
+        first, second = self.depthwise(c, kernel, stride, 1), self.depthwise(c, kernel, 1, 1)
+        return lambda x: second(first(x))
+
+    def run(self, x: Tensor, mixing: Weights, classes: int) -> Tensor:
+        c = self.channels
+        if self.stem == "small":
+            x = self.affine_norm(F.conv2d(x, self.take(3 * c, x.shape[1], 3, 3), padding=1))
+            older, newer, widths, halved = x, x, (3 * c, 3 * c), False
+        else:
+            x = F.conv2d(x, self.take(c // 2, x.shape[1], 3, 3), stride=2, padding=1)
+            x = self.affine_norm(x).relu()
+            x = F.conv2d(x, self.take(c, c // 2, 3, 3), stride=2, padding=1)
+            older = self.affine_norm(x)
+            x = F.conv2d(older.relu(), self.take(c, c, 3, 3), stride=2, padding=1)
+            newer, widths, halved = self.affine_norm(x), (c, c), True
+        for number in range(self.cells):
+            shrinks = number in (self.cells // 3, 2 * self.cells // 3)
+            c = 2 * c if shrinks else c
+            table = mixing["reduce" if shrinks else "normal"]
+            bring = self.factorized_reduce if halved else self.pointwise
+            prepare = bring(widths[0], c), self.pointwise(widths[1], c)
+            states = {0: prepare[0](older), 1: prepare[1](newer)}
+            row = 0
+            for node in (2, 3, 4, 5):
+                total: Tensor | float = 0.0
+                for source in range(node):
+                    stride = 2 if shrinks and source in (0, 1) else 1
+                    for column, name in enumerate(PRIMITIVES):
+                        apply = self.operation(name, c, stride)
+                        if table[row, column] != 0:
+                            total = total + table[row, column] * apply(states[source])
+                    row += 1
+                assert isinstance(total, Tensor)
+                states[node] = total
+            older, newer = newer, torch.cat([states[n] for n in (2, 3, 4, 5)], 1)
+            widths, halved = (widths[1], 4 * c), shrinks
+        pooled = newer.flatten(2).mean(2)
+        matrix, bias = self.take(classes, 4 * c), self.take(classes)
+        assert next(self.left, None) is None, "there are more weights than the description has"
+        return pooled @ matrix.T + bias
+
+
+def recompute(net: EdgewiseSupernet, x: Tensor, mixing: Weights, **options: Any) -> Tensor:
+    with torch.no_grad():
+        slow = Recomputation(net.weight_parameters(), **options)
+        return slow.run(x, mixing, net.classifier.out_features)
+
+
+def test_published_number_of_weights() -> None:
+    with torch.device("meta"):
+        net = EdgewiseSupernet(channels=16, cells=8, classes=10)
+    assert sum(weight.numel() for weight in net.weight_parameters()) == 1_930_618
+    assert sum(p.numel() for p in net.parameters()) == 1_930_618 + 2 * 14 * 8
+
+
+def test_alphas_are_parameters_in_the_state_dict_and_no_weights() -> None:
+    net = make()
+    assert list(net.alphas) == ["normal", "reduce"]
+    state = net.state_dict()
+    weights = {id(weight) for weight in net.weight_parameters()}
+    for kind, alpha in net.alphas.items():
+        assert isinstance(alpha, nn.Parameter)
+        assert alpha.shape == (14, 8)
+        assert torch.equal(state[f"alphas.{kind}"], alpha)
+        assert id(alpha) not in weights
+    everything = {id(p) for p in net.parameters()}
+    assert len(weights) == len(net.weight_parameters()) == len(everything) - 2
+    other = make(seed=3)
+    other.load_state_dict(state)
+    x = images(2, 3, 8, 8)
+    assert torch.equal(other.eval()(x), net.eval()(x))
+
+
+def test_initial_alphas_are_small_and_differ() -> None:
+    net = EdgewiseSupernet(channels=2, cells=3)
+    for alpha in net.alphas.values():
+        assert 0 < alpha.abs().max() < 0.01
+        assert len(alpha.unique()) == alpha.numel()
+
+
+@pytest.mark.parametrize("stem", ["small", "imagenet"])
+def test_only_the_batch_norms_of_the_stem_are_affine(stem: str) -> None:
+    net = make(stem=stem)
+    affine = {
+        name
+        for name, module in net.named_modules()
+        if isinstance(module, nn.BatchNorm2d) and module.affine
+    }
+    in_stem = {
+        name
+        for name, module in net.named_modules()
+        if isinstance(module, nn.BatchNorm2d) and name.startswith("stem.")
+    }
+    assert affine == in_stem
+    assert affine
+    assert all(weight.ndim != 1 for n, weight in net.cells.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("channels", "cells", "stem", "size"),
+    [
+        (2, 3, "small", (8, 8)),
+        (3, 3, "small", (9, 13)),
+        (2, 4, "small", (11, 8)),
+        (2, 1, "small", (8, 8)),
+        (2, 3, "imagenet", (33, 47)),
+    ],
+)
+def test_logits_are_those_of_the_slow_recomputation(
+    channels: int, cells: int, stem: str, size: tuple[int, int]
+) -> None:
+    net = make(channels=channels, cells=cells, stem=stem).double()
+    x = images(3, 3, *size).double()
+    wanted = recompute(net, x, softmax_of(net), channels=channels, cells=cells, stem=stem)
+    torch.testing.assert_close(net(x), wanted, rtol=1e-8, atol=1e-10)
+
+
+def test_given_weights_take_the_place_of_the_softmax_of_the_alphas() -> None:
+    net = make().double()
+    x = images(4, 3, 8, 8).double()
+    own = {kind: alpha.softmax(-1) for kind, alpha in net.alphas.items()}
+    assert torch.equal(net(x, own), net(x))
+    # Any weights will do, such as some that do not sum to one and a few that are negative.
+    other = {kind: torch.randn_like(alpha) for kind, alpha in net.alphas.items()}
+    wanted = recompute(net, x, other, channels=2, cells=3, stem="small")
+    torch.testing.assert_close(net(x, other), wanted, rtol=1e-7, atol=1e-9)
+    swapped = {"normal": own["reduce"], "reduce": own["normal"]}
+    assert not torch.allclose(net(x, swapped), net(x))
+
+
+@pytest.mark.parametrize("column", range(8), ids=PRIMITIVES)
+def test_one_hot_weights_select_one_operation(column: int) -> None:
+    net = make().double()
+    x = images(3, 3, 8, 9).double()
+    table = torch.zeros(14, 8, dtype=torch.float64)
+    table[:, column] = 1
+    chosen = {"normal": table, "reduce": table}
+    logits = net(x, chosen)
+    wanted = recompute(net, x, chosen, channels=2, cells=3, stem="small")
+    torch.testing.assert_close(logits, wanted, rtol=1e-7, atol=1e-9)
+    if PRIMITIVES[column] == "none":
+        torch.testing.assert_close(logits, net.classifier.bias.expand_as(logits))
+
+
+def test_single_edge_of_a_cell_reaches_its_node_alone() -> None:
+    net = make().double()
+    outputs: list[Tensor] = []
+    net.cells[0].register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    x = images(2, 3, 8, 8).double()
+    row = 0
+    for node in range(4):
+        for _ in range(node + 2):
+            table = torch.zeros(14, 8, dtype=torch.float64)
+            table[row, PRIMITIVES.index("sep_conv_3x3")] = 1
+            # States that nothing enters are zero, and so is what a convolution makes of them.
+            net(x, {"normal": table, "reduce": table})
+            busy = outputs[-1].unflatten(1, (4, 2)).abs().sum((0, 2, 3, 4)) > 0
+            from_inputs = row - node * (node + 3) // 2 < 2
+            assert busy.nonzero().flatten().tolist() == ([node] if from_inputs else [])
+            row += 1
+    assert row == 14
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 9), (10, 15), (11, 8), (13, 19), (17, 16), (19, 19)])
+@pytest.mark.parametrize(("channels", "in_channels"), [(1, 1), (3, 3), (5, 2)])
+def test_any_size_and_any_number_of_channels(
+    size: tuple[int, int], channels: int, in_channels: int
+) -> None:
+    net = make(channels=channels, in_channels=in_channels, classes=3)
+    assert net(images(2, in_channels, *size)).shape == (2, 3)
+    assert net.eval()(images(1, in_channels, *size)).isfinite().all()
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 12), (64, 57)])
+def test_the_imagenet_stem_shrinks_by_eight_and_takes_small_images_too(
+    size: tuple[int, int],
+) -> None:
+    net = make(stem="imagenet", channels=3)
+    quarter, eighth = net.stem(images(2, 3, *size))
+    assert quarter.shape == (2, 3, *(-(-side // 4) for side in size))
+    assert eighth.shape == (2, 3, *(-(-side // 8) for side in size))
+    assert net(images(2, 3, *size)).shape == (2, 4)
+
+
+def test_other_cells_nodes_and_operations() -> None:
+    net = make(cells=2, nodes=2, operations=("skip_connect", "none", "dil_conv_3x3"))
+    assert {alpha.shape for alpha in net.alphas.values()} == {(5, 3)}
+    assert net.kinds == ["reduce", "reduce"]
+    assert net(images(2, 3, 8, 8)).shape == (2, 4)
+    assert make(cells=8).kinds == [*["normal"] * 2, "reduce"] * 2 + ["normal"] * 2
+
+
+def test_every_alpha_receives_a_gradient() -> None:
+    net = make(cells=4)
+    net(images(3, 3, 8, 8)).square().sum().backward()
+    for alpha in net.alphas.values():
+        assert alpha.grad is not None
+        assert (alpha.grad != 0).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channels": 0}, "channels must be a whole number of at least 1, got 0"),
+        ({"cells": -1}, "cells must be a whole number of at least 1, got -1"),
+        ({"classes": 2.5}, "classes must be a whole number of at least 1, got 2.5"),
+        ({"in_channels": True}, "in_channels must be a whole number of at least 1, got True"),
+        ({"nodes": 0}, "nodes must be a whole number of at least 1, got 0"),
+        ({"stem": "large"}, "unknown stem 'large'; choose from small, imagenet"),
+        ({"operations": ("skip", "none")}, "unknown operation 'skip'; choose from none, "),
+        ({"stem": "imagenet", "channels": 1}, "at least 2 output channels, got 1"),
+    ],
+)
+def test_wrong_options_are_answered_in_one_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        make(**options)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,285 @@
+"""The discrete network: published sizes, any genotype, auxiliary head, drop path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from darts.spaces.cnn import PUBLISHED, Network
+from darts.spaces.cnn.network import drop_path, pool_to_two
+from darts.spaces.genotype import Genotype
+
+V2 = PUBLISHED["DARTS_V2"].genotype
+REDUCE = [("max_pool_3x3", 0), ("max_pool_3x3", 1)]
+
+
+def genotype(*normal: tuple[str, int]) -> Genotype:
+    nodes = range(2, 2 + len(normal) // 2)
+    return Genotype(
+        normal=normal, normal_concat=tuple(nodes), reduce=tuple(REDUCE), reduce_concat=(2,)
+    )
+
+
+def make(cells_of: Genotype = V2, **options: Any) -> Network:
+    torch.manual_seed(0)
+    small = {"channels": 2, "cells": 3, "classes": 4, "auxiliary": False}
+    return Network(cells_of, **(small | options))
+
+
+def images(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+
+
+def first_cell(net: Network, x: Tensor) -> Tensor:
+    """What the first cell, a normal one, puts out."""
+    outputs: list[Tensor] = []
+    handle = net.cells[0].register_forward_hook(lambda m, inputs, output: outputs.append(output))
+    net(x)
+    handle.remove()
+    return outputs[0].detach()
+
+
+@pytest.mark.parametrize(
+    ("options", "weights"),
+    [
+        ({}, 3_349_342),
+        ({"channels": 48, "cells": 14, "classes": 1000, "stem": "imagenet"}, 4_718_752),
+    ],
+)
+def test_published_numbers_of_weights(options: dict[str, Any], weights: int) -> None:
+    with torch.device("meta"):
+        plain = Network(V2, **options, auxiliary=False)
+        whole = Network(V2, **options)
+    assert sum(p.numel() for p in plain.parameters()) == weights
+    assert whole.auxiliary is not None
+    head = sum(p.numel() for p in whole.auxiliary.parameters())
+    assert sum(p.numel() for p in whole.parameters()) == weights + head
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_published_genotype_builds_runs_and_learns(name: str) -> None:
+    net = make(PUBLISHED[name].genotype, cells=4, auxiliary=True, drop_path=0.2)
+    logits, auxiliary = net(images(3, 3, 8, 8), auxiliary=True)
+    assert logits.shape == auxiliary.shape == (3, 4)
+    (logits + auxiliary).square().sum().backward()
+    # A weight may lie on no path to the output only where the genotype leaves a state unused.
+    moved = [p.grad is not None for p in net.parameters()]
+    assert sum(moved) > 0.5 * len(moved)
+    assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
+
+
+def test_a_cell_is_the_sum_the_genotype_says() -> None:
+    net = make(
+        genotype(
+            ("skip_connect", 0), ("max_pool_3x3", 1), ("none", 0), ("skip_connect", 2),
+            ("skip_connect", 3), ("avg_pool_3x3", 2),
+        )
+    )  # fmt: skip
+    states: list[Tensor] = []
+    cell: Any = net.cells[0]
+    for module in (cell.preprocess0, cell.preprocess1):
+        module.register_forward_hook(lambda m, inputs, output: states.append(output.detach()))
+    y = first_cell(net, images(2, 3, 8, 8))
+    a, b = states
+    two = a + F.max_pool2d(b, 3, 1, 1)
+    averaged = F.avg_pool2d(two, 3, 1, 1, count_include_pad=False)
+    torch.testing.assert_close(y, torch.cat([two, two, two + averaged], 1))
+
+
+def test_a_genotype_of_none_alone_says_nothing_about_the_image() -> None:
+    net = make(
+        Genotype(
+            normal=(("none", 0), ("none", 1)), normal_concat=(2,),
+            reduce=(("none", 0), ("none", 1)), reduce_concat=(2,),
+        ),
+        drop_path=0.5,
+    )  # fmt: skip
+    for training in (True, False):
+        net.train(training)
+        logits = net(images(3, 3, 9, 8))
+        torch.testing.assert_close(logits, net.classifier.bias.expand(3, 4))
+
+
+def test_cells_of_unequal_width_fit_together() -> None:
+    net = make(
+        Genotype(
+            normal=(("skip_connect", 0), ("none", 1), ("sep_conv_3x3", 2), ("dil_conv_3x3", 0)),
+            normal_concat=(3,),
+            reduce=(*REDUCE, *REDUCE, ("skip_connect", 1), ("skip_connect", 3)),
+            reduce_concat=(4, 2, 3),
+        ),
+        cells=6,
+        auxiliary=True,
+    )
+    logits, auxiliary = net(images(2, 3, 9, 11), auxiliary=True)
+    assert logits.shape == auxiliary.shape == (2, 4)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 9), (11, 14), (17, 8), (19, 19)])
+@pytest.mark.parametrize("channels", [2, 3, 5])
+def test_any_size_and_odd_channels(channels: int, size: tuple[int, int]) -> None:
+    net = make(channels=channels, in_channels=1, auxiliary=True)
+    logits, auxiliary = net(images(2, 1, *size), auxiliary=True)
+    assert logits.shape == auxiliary.shape == (2, 4)
+    assert net.eval()(images(1, 1, *size)).isfinite().all()
+
+
+@pytest.mark.parametrize("size", [(8, 8), (31, 64)])
+def test_imagenet_stem(size: tuple[int, int]) -> None:
+    net = make(stem="imagenet", auxiliary=True)
+    logits, auxiliary = net(images(2, 3, *size), auxiliary=True)
+    assert logits.shape == auxiliary.shape == (2, 4)
+
+
+def test_one_channel() -> None:
+    plain = genotype(("skip_connect", 0), ("max_pool_3x3", 1))
+    assert make(plain, channels=1)(images(2, 3, 8, 8)).shape == (2, 4)
+
+
+def test_twenty_cells_on_eight_pixels() -> None:
+    net = make(cells=20, auxiliary=True, drop_path=0.3)
+    logits, auxiliary = net(images(2, 3, 8, 8), auxiliary=True)
+    (F.cross_entropy(logits, torch.tensor([0, 1])) + auxiliary.mean()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+    cells: Any = net.cells
+    widths = [cell.preprocess1[1].out_channels for cell in cells]
+    assert widths == [2] * 6 + [4] * 7 + [8] * 7
+
+
+def test_the_auxiliary_logits_come_only_when_asked_for() -> None:
+    net = make(auxiliary=True)
+    assert net.auxiliary is not None
+    calls: list[int] = []
+    net.auxiliary.register_forward_hook(lambda m, inputs, output: calls.append(1))
+    x = images(3, 3, 8, 8)
+    for training in (True, False):
+        net.train(training)
+        logits = net(x)
+        assert isinstance(logits, Tensor)
+        assert not calls
+        again, auxiliary = net(x, auxiliary=True)
+        assert torch.equal(again, logits)
+        assert auxiliary.shape == (3, 4)
+        assert len(calls) == 1
+        calls.clear()
+    assert make()(x, auxiliary=True)[1] is None
+
+
+def test_the_auxiliary_head_reads_the_second_reduction_cell() -> None:
+    net = make(auxiliary=True, cells=6)
+    assert net.auxiliary is not None
+    seen: list[tuple[Tensor, Tensor]] = []
+    net.cells[4].register_forward_hook(lambda m, inputs, output: seen.append((output, output)))
+    net.auxiliary.register_forward_pre_hook(lambda m, inputs: seen.append((inputs[0], inputs[0])))
+    net(images(2, 3, 8, 8), auxiliary=True)
+    assert len(seen) == 2
+    assert seen[0][0] is seen[1][0]
+
+
+@pytest.mark.parametrize(("side", "stride"), [(8, 3), (7, 2)])
+def test_pooling_to_two_is_the_published_one_at_the_published_sizes(side: int, stride: int) -> None:
+    x = images(2, 3, side, side).double()
+    torch.testing.assert_close(pool_to_two(x), F.avg_pool2d(x, 5, stride))
+
+
+@pytest.mark.parametrize("height", range(1, 21))
+def test_pooling_to_two_takes_any_size_and_sees_every_pixel(height: int) -> None:
+    for width in (1, 2, 3, 8, 13, 20):
+        x = images(2, 3, height, width).requires_grad_()
+        y = pool_to_two(x)
+        assert y.shape == (2, 3, 2, 2)
+        assert (torch.autograd.grad(y.sum(), x)[0] > 0).all()
+        constant = torch.full((1, 1, height, width), 3.0)
+        torch.testing.assert_close(pool_to_two(constant), torch.full((1, 1, 2, 2), 3.0))
+        # The mirrored image gives the mirrored means.
+        torch.testing.assert_close(pool_to_two(x.flip(-1)), y.flip(-1))
+
+
+def test_dropped_samples_are_zero_and_the_others_scaled() -> None:
+    torch.manual_seed(0)
+    x = images(400, 3, 2, 2).abs() + 1
+    y = drop_path(x, 0.25)
+    dropped = (y == 0).flatten(1).all(1)
+    torch.testing.assert_close(y[~dropped], x[~dropped] / 0.75)
+    # 100 expected, deviation sqrt(400 * 0.25 * 0.75) = 8.7: five deviations to each side.
+    assert 57 < int(dropped.sum()) < 143
+
+
+def test_drop_path_keeps_the_expectation() -> None:
+    torch.manual_seed(0)
+    y = drop_path(torch.ones(40_000, 1, 1, 1), 0.4)
+    # Standard error of the mean: sqrt(0.4 / 0.6 / 40000) = 0.0041.
+    assert abs(float(y.mean()) - 1) < 0.02
+
+
+def test_identities_are_never_dropped() -> None:
+    net = make(genotype(("skip_connect", 0), ("skip_connect", 1)), drop_path=0.0)
+    x = images(16, 3, 8, 8)
+    kept = first_cell(net, x)
+    net.drop_path = 0.95
+    assert torch.equal(first_cell(net, x), kept)
+
+
+def test_each_sample_draws_for_itself_and_each_operation_too() -> None:
+    net = make(genotype(("avg_pool_3x3", 0), ("none", 1), ("avg_pool_3x3", 0), ("none", 1)))
+    x = images(200, 3, 8, 8)
+    kept = first_cell(net, x)
+    net.drop_path = 0.5
+    y = first_cell(net, x)
+    nodes = [y[:, :2], y[:, 2:]]
+    dropped = [(node == 0).flatten(1).all(1) for node in nodes]
+    for node, gone, whole in zip(nodes, dropped, (kept[:, :2], kept[:, 2:]), strict=True):
+        assert 60 < int(gone.sum()) < 140
+        torch.testing.assert_close(node[~gone], 2 * whole[~gone])
+    assert 60 < int((dropped[0] != dropped[1]).sum()) < 140
+
+
+def test_drop_path_is_off_in_evaluation() -> None:
+    net = make(drop_path=0.9).eval()
+    x = images(8, 3, 8, 8)
+    before = torch.get_rng_state()
+    logits = net(x)
+    assert torch.equal(torch.get_rng_state(), before)  # not even drawn
+    net.drop_path = 0.0
+    assert torch.equal(net(x), logits)
+
+
+def test_the_probability_may_change_between_steps() -> None:
+    net = make(drop_path=0.0)
+    x = images(8, 3, 8, 8)
+    plain = net(x)
+    net.drop_path = 0.6
+    assert not torch.equal(net(x), plain)
+    net.drop_path = 0.0
+    assert torch.equal(net(x), plain)
+    assert not any("drop" in name for name in net.state_dict())
+
+
+def test_batch_norms_have_scale_and_shift_here() -> None:
+    net = make(auxiliary=True)
+    found = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert found
+    assert all(norm.affine for norm in found)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channels": 0}, "channels must be a whole number of at least 1, got 0"),
+        ({"cells": 0}, "cells must be a whole number of at least 1, got 0"),
+        ({"classes": -3}, "classes must be a whole number of at least 1, got -3"),
+        ({"in_channels": 1.0}, "in_channels must be a whole number of at least 1, got 1.0"),
+        ({"drop_path": 1.0}, r"drop_path must be at least 0 and below 1, got 1\.0"),
+        ({"drop_path": -0.1}, r"drop_path must be at least 0 and below 1, got -0\.1"),
+        ({"drop_path": float("nan")}, "drop_path must be at least 0 and below 1, got nan"),
+        ({"stem": "none"}, "unknown stem 'none'; choose from small, imagenet"),
+    ],
+)
+def test_wrong_options_are_answered_in_one_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        make(**options)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,69 @@
+"""The losses of classification, written out in plain Python."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from darts.tasks import TASKS, Classification
+
+DRAW = torch.Generator().manual_seed(0)
+LOGITS = torch.randn(6, 5, generator=DRAW, dtype=torch.float64) * 3
+AUXILIARY = torch.randn(6, 5, generator=DRAW, dtype=torch.float64)
+LABELS = torch.tensor([0, 4, 2, 2, 1, 3])
+
+
+def by_hand(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> float:
+    losses = []
+    for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
+        log_total = math.log(sum(math.exp(value) for value in row))
+        target = [smoothing / len(row)] * len(row)
+        target[label] += 1 - smoothing
+        losses.append(-sum(t * (value - log_total) for t, value in zip(target, row, strict=True)))
+    return sum(losses) / len(losses)
+
+
+class Fixed(torch.nn.Module):
+    """Gives the logits it was made with."""
+
+    def __init__(self, auxiliary: Tensor | None) -> None:
+        super().__init__()
+        self.given = auxiliary
+
+    def forward(self, images: Tensor, auxiliary: bool = False) -> Any:
+        return (LOGITS, self.given) if auxiliary else LOGITS
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_loss_is_the_mean_cross_entropy_with_label_smoothing(smoothing: float) -> None:
+    task = Classification(classes=5, label_smoothing=smoothing)
+    wanted = pytest.approx(by_hand(LOGITS, LABELS, smoothing), rel=1e-12)
+    assert float(task.loss(LOGITS, LABELS)) == wanted
+    loss, logits = task.supernet_loss(lambda images: LOGITS, (torch.zeros(6, 1), LABELS))
+    assert float(loss) == wanted
+    assert logits is LOGITS
+
+
+def test_the_auxiliary_loss_is_added_by_its_weight() -> None:
+    task = Classification(classes=5, label_smoothing=0.1, auxiliary_weight=0.4)
+    batch = (torch.zeros(6, 1), LABELS)
+    loss, logits = task.network_loss(Fixed(AUXILIARY), batch)
+    main, side = by_hand(LOGITS, LABELS, 0.1), by_hand(AUXILIARY, LABELS, 0.1)
+    assert float(loss) == pytest.approx(main + 0.4 * side, rel=1e-12)
+    assert logits is LOGITS
+    loss, _ = task.network_loss(Fixed(None), batch)
+    assert float(loss) == pytest.approx(main, rel=1e-12)
+
+
+def test_scores_are_empty_to_begin_with_and_separate() -> None:
+    task = TASKS["classification"](classes=5)
+    one, two = task.scores(torch.device("cpu")), task.scores(torch.device("cpu"))
+    one.update(LOGITS, LOGITS.argmax(1))
+    two.update(LOGITS, (LOGITS.argmax(1) + 1) % 5)
+    assert one.compute()["accuracy"] == 1
+    assert two.compute()["accuracy"] == 0
+    assert set(one.compute()) <= set(task.metrics)

@@ -1,0 +1,119 @@
+"""The scores against scikit-learn's, and which of two scores is preferred."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from sklearn import metrics as sklearn
+from torch import Tensor
+
+from darts.tasks import CLASSIFICATION, ClassificationScores
+
+CPU = torch.device("cpu")
+
+
+def sample(classes: int, count: int = 200, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Logits that lean to the right class, and unbalanced labels."""
+    draw = torch.Generator().manual_seed(seed)
+    labels = (torch.rand(count, generator=draw) ** 2 * classes).long()
+    logits = torch.randn(count, classes, generator=draw)
+    logits[torch.arange(count), labels] += 1
+    return logits, labels
+
+
+def scored(logits: Tensor, labels: Tensor, *sizes: int) -> dict[str, float]:
+    scores = ClassificationScores(logits.shape[1], CPU)
+    parts = sizes or (len(labels),)
+    for piece, truth in zip(logits.split(parts), labels.split(parts), strict=True):
+        scores.update(piece, truth)
+    return scores.compute()
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5, 6, 10, 100])
+def test_scores_are_those_of_scikit_learn(classes: int) -> None:
+    logits, labels = sample(classes)
+    found = scored(logits, labels)
+    predicted, truth = logits.argmax(1).numpy(), labels.numpy()
+    every = list(range(classes))
+    assert found["accuracy"] == pytest.approx(sklearn.accuracy_score(truth, predicted))
+    assert found["macro_f1"] == pytest.approx(sklearn.f1_score(truth, predicted, average="macro"))
+    probabilities = logits.double().softmax(1).numpy()
+    assert found["loss"] == pytest.approx(
+        sklearn.log_loss(truth, probabilities, labels=every), rel=1e-5
+    )
+    if classes > 5:
+        wanted = sklearn.top_k_accuracy_score(truth, logits.numpy(), k=5, labels=every)
+        assert found["top5_accuracy"] == pytest.approx(wanted)
+    else:  # among five classes all answers would be right
+        assert "top5_accuracy" not in found
+    assert set(found) <= set(CLASSIFICATION)
+    assert all(type(value) is float for value in found.values())
+
+
+def test_unequal_batches_count_by_their_samples() -> None:
+    logits, labels = sample(10)
+    found, whole = scored(logits, labels, 97, 1, 100, 2), scored(logits, labels)
+    for name, value in whole.items():
+        assert found[name] == pytest.approx(value), name
+
+
+def test_absent_classes_do_not_count_in_macro_f1() -> None:
+    logits, labels = sample(10)
+    keep = labels < 4
+    logits[:, 7:] = -100  # neither present nor predicted
+    found = scored(logits[keep], labels[keep])
+    predicted = logits[keep].argmax(1).numpy()
+    wanted = sklearn.f1_score(labels[keep].numpy(), predicted, average="macro")
+    assert found["macro_f1"] == pytest.approx(wanted)
+
+
+def test_loss_is_the_plain_cross_entropy_whatever_the_training_loss() -> None:
+    logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
+    found = scored(logits, torch.tensor([0, 1]))
+    assert found["loss"] == pytest.approx((math.log1p(math.exp(-2)) + math.log(2)) / 2)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_network_that_diverged_has_no_finite_loss(value: float) -> None:
+    logits, labels = sample(10)
+    logits[150:] = value
+    found = scored(logits, labels, 50, 50, 50, 50)
+    assert math.isnan(found["loss"])
+
+
+def test_prefers_the_better_and_of_equals_the_later() -> None:
+    accuracy, loss = CLASSIFICATION["accuracy"], CLASSIFICATION["loss"]
+    assert accuracy.prefers(0.6, 0.5)
+    assert not accuracy.prefers(0.5, 0.6)
+    assert loss.prefers(0.5, 0.6)
+    assert not loss.prefers(0.6, 0.5)
+    for metric in CLASSIFICATION.values():
+        assert metric.prefers(0.5, 0.5)
+        assert metric.prefers(0.0, None)
+
+
+def test_prefers_no_nan() -> None:
+    for metric in CLASSIFICATION.values():
+        assert not metric.prefers(float("nan"), 0.0)
+        assert not metric.prefers(float("nan"), None)
+
+
+def test_choosing_over_a_history_gives_the_last_best() -> None:
+    history = [float("nan"), 0.2, 0.7, 0.7, float("nan"), 0.3]
+    best, chosen = None, None
+    for epoch, value in enumerate(history):
+        if CLASSIFICATION["macro_f1"].prefers(value, best):
+            best, chosen = value, epoch
+    assert (best, chosen) == (0.7, 3)
+
+
+def test_directions_and_names_are_in_the_registry() -> None:
+    assert {name: metric.higher_is_better for name, metric in CLASSIFICATION.items()} == {
+        "accuracy": True,
+        "top5_accuracy": True,
+        "macro_f1": True,
+        "loss": False,
+    }
+    assert all(metric.name == name for name, metric in CLASSIFICATION.items())
