@@ -23,7 +23,7 @@ demo: $(READY)
 	$(BIN)/python -m darts.evaluate checkpoint=$(DEMO)/retrain hydra.run.dir=$(DEMO)/evaluate
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -108,7 +108,7 @@ class ArchOptimizerConfig:
 class LoaderConfig:
     """Batches, and the processes that read images from disk."""
 
-    batch_size: int = number(64, low=1)
+    batch_size: int = number(64, low=2)  # one sample has no batch statistics
     eval_batch_size: int = number(256, low=1)
     workers: int = number(4, low=0, high=256)
 
