@@ -1,0 +1,70 @@
+"""Every command in the README and the docs is one that the program takes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from darts import evaluate, genotypes, retrain, search
+from darts.config import compose
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "experiments" / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+CHECKS = {
+    "search": search.check,
+    "retrain": retrain.check,
+    "evaluate": evaluate.check,
+    "genotypes": genotypes.check,
+}
+
+
+def commands() -> list[str]:
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"```\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
+            found += [line.partition(" #")[0].strip() for line in block.splitlines()]
+        found += re.findall(r"`(python [^`]+|make \w+)`", page.read_text(encoding="utf-8"))
+    return sorted({line for line in found if line.startswith(("python ", "make "))})
+
+
+@pytest.mark.parametrize("line", [c for c in commands() if c.startswith("python -m darts.")])
+def test_a_command_composes_and_passes_its_check(line: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "checkpoint.pt").touch()
+    (run / "genotype.json").write_text(cell(), encoding="utf-8")
+    words = shlex.split(re.sub(r"runs/\w+/<run>", str(run), line))
+    command = words[2].removeprefix("darts.")
+    overrides = [word for word in words[3:] if not word.startswith(("--", "resume="))]
+    CHECKS[command](compose(command, overrides))
+
+
+def cell() -> str:
+    from darts.spaces.cnn import PUBLISHED
+
+    return PUBLISHED["DARTS_V2"].genotype.to_json()
+
+
+def test_every_make_target_named_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"^(\w+):", makefile, re.M)
+    named = [c.split()[1] for c in commands() if c.startswith("make ")]
+    assert named
+    assert set(named) <= set(targets)
+    assert {"help", "demo", "test", "lint", "bench"} <= set(targets)
+
+
+def test_every_script_named_exists() -> None:
+    scripts = [c.split()[1] for c in commands() if c.startswith("python experiments/")]
+    assert scripts
+    for script in scripts:
+        assert (ROOT / script).is_file(), script
+
+
+def test_links_to_files_of_the_project_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
