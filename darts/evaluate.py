@@ -53,6 +53,8 @@ def checkpoint_file(reference: str) -> Path:
 def evaluate(config: EvaluateConfig, call: Invocation) -> dict[str, Any]:
     """Score the weights that the retraining chose; the summary is also in the run directory."""
     device = resolve_device(config.device)
+    if (call.directory / "config.yaml").exists():
+        raise ConfigError(f"{call.directory} already holds a run; choose another hydra.run.dir")
     file = checkpoint_file(config.checkpoint)
     saved = load_checkpoint(file, "retrain")
     if saved["chosen"] is None:
@@ -79,7 +81,9 @@ def evaluate(config: EvaluateConfig, call: Invocation) -> dict[str, Any]:
 
     genotype = Genotype.parse(trained.genotype)
     task = TASKS[trained.task](classes=len(source.classes))
-    net = build_network(SPACES[trained.space.name], genotype, trained, source).to(device)
+    net = build_network(SPACES[trained.space.name], genotype, trained, source)
+    # As in training: the order in memory decides the last bits of a score.
+    net = net.to(device, memory_format=torch.channels_last)
     net.load_state_dict(saved["chosen"]["net"])
     feeder = Feeder(source, trained.dataset, trained.loader, seed=trained.seed, device=device)
     meter = EnergyMeter(watts_per_core=trained.tracking.watts_per_core, device=device)

@@ -14,8 +14,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from darts.analysis.cost import count_macs, count_parameters
 from darts.analysis.draw import draw_genotype, save_genotype
+from darts.analysis.run_pictures import draw_training
 from darts.config import ConfigError, Invocation, RetrainConfig, as_yaml, launch, one_of
-from darts.data import stratified_split
 from darts.engine.device import (
     autocast,
     check_precision,
@@ -27,7 +27,7 @@ from darts.engine.dry_run import dry_run
 from darts.engine.evaluation import evaluate
 from darts.engine.interrupt import Interrupt
 from darts.engine.run import Run, leave_if_asked
-from darts.engine.setup import Feeder, load_source, training_indices
+from darts.engine.setup import Feeder, divide, load_source, training_indices
 from darts.engine.training import (
     Diverged,
     Means,
@@ -39,7 +39,7 @@ from darts.engine.training import (
 from darts.spaces import SPACES
 from darts.spaces.find import find_genotype
 from darts.tasks import TASKS
-from darts.tracking import Console, closing_table
+from darts.tracking import Console, closing_table, read_metrics
 from darts.tracking.files import write_atomically
 
 
@@ -89,12 +89,10 @@ def retrain(config: RetrainConfig, call: Invocation) -> dict[str, Any]:
     if config.validation > 0 and source.valid is not None:  # the publisher held one out
         valid_batches = feeder.evaluation(source.valid)
     elif config.validation > 0:
-        train, valid = stratified_split(
-            source.train.labels[indices],
-            [1 - config.validation, config.validation],
-            seed=config.seed,
-        )
-        parts = {"train": indices[train], "valid": indices[valid]}
+        key = f"validation={config.validation}"
+        share = 1 - config.validation
+        train, valid = divide(source, indices, share, seed=config.seed, key=key)
+        parts = {"train": train, "valid": valid}
         valid_batches = feeder.evaluation(source.train, parts["valid"])
     train_batches = feeder.training(source.train, parts["train"], "train", cutout=config.cutout)
 
@@ -105,6 +103,7 @@ def retrain(config: RetrainConfig, call: Invocation) -> dict[str, Any]:
         label_smoothing=config.label_smoothing,
         auxiliary_weight=config.auxiliary,
     )
+    one_of("metric", config.metric, task.scores(device).metrics)  # some need many classes
     metric = task.metrics[config.metric]
     net = build_network(space, genotype, config, source)
     net = net.to(device, memory_format=torch.channels_last)  # what convolutions run fastest on
@@ -190,7 +189,8 @@ def retrain(config: RetrainConfig, call: Invocation) -> dict[str, Any]:
         run.save(epoch * steps + step, content)
 
     total, done = config.epochs * steps, first_epoch * steps + first_step
-    with Console(total_steps=total, name="retrain", done=done) as console, Interrupt() as interrupt:
+    console = Console(total_steps=total, name="retrain", done=done)
+    with run, console, Interrupt() as interrupt:
         console.say(f"{'resuming' if done else 'training'} in {call.directory}")
         for epoch in range(first_epoch, config.epochs):
             lr = cosine(epoch, config.epochs, config.optimizer.lr, config.optimizer.lr_min)
@@ -256,6 +256,8 @@ def retrain(config: RetrainConfig, call: Invocation) -> dict[str, Any]:
     tested: dict[str, float] = {}
     if config.test and source.test is not None:
         tested = score(feeder.evaluation(source.test).epoch(0))
+    run.metrics.sync()
+    draw_training(run.directory, read_metrics(run.metrics.path), title=config.name)
     summary = run.finish(
         {
             "command": "retrain",

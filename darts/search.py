@@ -20,11 +20,17 @@ from torch import Tensor
 
 from darts.analysis.alphas import genotype_counts, scalars_of
 from darts.analysis.cost import count_macs, count_parameters
-from darts.analysis.draw import draw_genotype, save_genotype
-from darts.analysis.figures import alpha_heatmap
+from darts.analysis.run_pictures import draw_search, show_alphas
 from darts.bilevel import GRADIENTS, compare_products
-from darts.config import ConfigError, Invocation, SearchConfig, as_yaml, launch, one_of
-from darts.data import stratified_split
+from darts.config import (
+    ConfigError,
+    Invocation,
+    SearchConfig,
+    as_yaml,
+    group_options,
+    launch,
+    one_of,
+)
 from darts.discretize import DISCRETISERS
 from darts.engine.device import (
     autocast,
@@ -37,13 +43,12 @@ from darts.engine.dry_run import dry_run
 from darts.engine.evaluation import evaluate
 from darts.engine.interrupt import Interrupt
 from darts.engine.run import Run, leave_if_asked
-from darts.engine.setup import Feeder, load_source, training_indices
+from darts.engine.setup import Feeder, divide, load_source, training_indices
 from darts.engine.training import Means, cosine, descend, require_finite, set_learning_rate
 from darts.relaxations import RELAXATIONS
-from darts.spaces import SPACES, Genotype
-from darts.spaces.cnn.skeleton import edges as cnn_edges
+from darts.spaces import SPACES
 from darts.tasks import TASKS
-from darts.tracking import Console, closing_table
+from darts.tracking import Console, closing_table, read_metrics
 from darts.tracking.files import write_atomically
 
 
@@ -85,10 +90,9 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
     # Data: one part of the training images for the weights, the other for the alphas.
     source = load_source(config.dataset)
     indices = training_indices(source, config.dataset.subset, config.seed)
-    parts = stratified_split(
-        source.train.labels[indices], [config.split, 1 - config.split], seed=config.seed
+    for_weights, for_alphas = divide(
+        source, indices, config.split, seed=config.seed, key=f"split={config.split}"
     )
-    for_weights, for_alphas = (indices[part] for part in parts)
     feeder = Feeder(source, config.dataset, config.loader, seed=config.seed, device=device)
     train_batches = feeder.training(source.train, for_weights, "weights")
     valid_batches = feeder.training(source.train, for_alphas, "alphas")
@@ -97,6 +101,7 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
     # Supernet, and the two optimisers: the alphas are in no list of the weights' optimiser.
     space = SPACES[config.space.name]
     task = TASKS[config.task](classes=len(source.classes))
+    one_of("metric", config.metric, task.scores(device).metrics)  # some need many classes
     net = space.supernet(
         classes=len(source.classes),
         in_channels=source.channels,
@@ -182,13 +187,14 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
     )
     means, first_epoch, first_step = Means(), 0, 0
     scores: dict[str, float] = {}
+    history: list[dict[str, Tensor]] = []  # the mixing weights at the end of each epoch
     if run.state is not None:
         net.load_state_dict(run.state["net"])
         optimizer.load_state_dict(run.state["optimizer"])
         arch_optimizer.load_state_dict(run.state["arch_optimizer"])
         means.load_state_dict(run.state["means"])
         first_epoch, first_step = run.state["epoch"], run.state["step"]
-        scores = run.state["scores"]
+        scores, history = run.state["scores"], run.state["history"]
 
     def save(epoch: int, step: int) -> None:
         content = {
@@ -199,13 +205,15 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
             "epoch": epoch,
             "step": step,
             "scores": scores,
+            "history": history,
         }
         run.save(epoch * steps + step, content)
 
     with torch.no_grad():
         genotype = discretize(relax(net.alphas))
     total, done = config.epochs * steps, first_epoch * steps + first_step
-    with Console(total_steps=total, name="search", done=done) as console, Interrupt() as interrupt:
+    console = Console(total_steps=total, name="search", done=done)
+    with run, console, Interrupt() as interrupt:
         console.say(f"{'resuming' if done else 'searching'} in {call.directory}")
         for epoch in range(first_epoch, config.epochs):
             lr = cosine(epoch, config.epochs, config.optimizer.lr, config.optimizer.lr_min)
@@ -219,7 +227,8 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
                     report = compare_products(
                         net, arch_loss, batch, valid, optimizer, epsilon=options["epsilon"]
                     )
-                    run.log(here, report, {f"bilevel/{k}": v for k, v in report.items()})
+                    # Numbered as the step it belongs to ends, so that a resumed run hides it.
+                    run.log(here + 1, report, {f"bilevel/{k}": v for k, v in report.items()})
                 arch_norm = arch_step(batch, valid)
                 loss, logits, norm = weight_step(batch)
                 value = require_finite(loss, epoch, step)
@@ -248,6 +257,7 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
                     forward=mixed_by(weights),
                 )
             genotype = discretize(weights)
+            history.append({name: weight.cpu() for name, weight in weights.items()})
             here, told = (epoch + 1) * steps, means.compute()
             counts = genotype_counts(genotype)
             run.log(
@@ -278,7 +288,9 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
             )
             every = config.tracking.figures_every
             if epoch + 1 == config.epochs or (every and (epoch + 1) % every == 0):
-                show(run, weights, genotype, space.operations, epoch + 1, here)
+                show_alphas(
+                    run.board, weights, genotype, space.operations, epoch=epoch + 1, step=here
+                )
             write_atomically(run.directory / "genotype.json", genotype.to_json())
             console.epoch(
                 epoch + 1,
@@ -291,8 +303,15 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
             save(epoch + 1, 0)
             leave_if_asked(interrupt, run, console)
 
-    title = f"{config.name}, seed {config.seed}"
-    save_genotype(genotype, run.directory / "genotype.svg", title=title)
+    run.metrics.sync()
+    draw_search(
+        run.directory,
+        history,
+        genotype,
+        space.operations,
+        read_metrics(run.metrics.path),
+        title=f"{config.name}, seed {config.seed}",
+    )
     summary = run.finish(
         {
             "command": "search",
@@ -311,41 +330,19 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
     )
     keys = (f"valid_{config.metric}", "seconds", "joules", "joules_source", "parameters", "macs")
     closing_table("search", {key: summary[key] for key in keys})
-    print(f"\n{genotype}\n\nTrain it from scratch:\n  {retrain_command(call)}")
+    print(f"\n{genotype}\n\nTrain it from scratch:\n  {retrain_command(call, config.dataset.name)}")
     return summary
 
 
-def show(
-    run: Run,
-    weights: dict[str, Tensor],
-    genotype: Genotype,
-    operations: tuple[str, ...],
-    epoch: int,
-    step: int,
-) -> None:
-    """Put the alphas as heatmaps and the genotype, drawn and written, into TensorBoard."""
-    if not run.board.enabled:
-        return
-    for cell, probabilities in weights.items():
-        rows = {pair: row for row, pair in enumerate(cnn_edges(genotype.nodes(cell)))}
-        chosen = [
-            (rows[source, target], operations.index(name))
-            for source, target, name in genotype.edges(cell)
-        ]
-        figure = alpha_heatmap(
-            probabilities,
-            operations=operations,
-            title=f"{cell} cell, epoch {epoch}",
-            chosen=chosen,
-        )
-        run.board.figure(f"alphas/{cell}", figure, step)
-    run.board.figure("genotype", draw_genotype(genotype, title=f"epoch {epoch}"), step)
-    run.board.text("genotype", f"`{genotype}`", step)
-
-
-def retrain_command(call: Invocation) -> str:
+def retrain_command(call: Invocation, dataset: str) -> str:
     """The command that trains what this search found, on the same data."""
     kept = [o for o in call.overrides if o.startswith(("dataset", "device=", "seed="))]
+    given = dict(o.split("=", 1) for o in call.overrides if "=" in o)
+    experiment = given.get("experiment/search")
+    if experiment in group_options("experiment/retrain"):
+        kept.insert(0, f"experiment={experiment}")
+    elif "dataset" not in given:
+        kept.insert(0, f"dataset={dataset}")
     words = [f"genotype={call.directory}", *kept]
     return " ".join(["python -m darts.retrain", *(shlex.quote(word) for word in words)])
 

@@ -10,6 +10,7 @@ from darts.config.schema import (
     RunConfig,
     SearchConfig,
 )
+from darts.config.store import group_options
 
 __all__ = [
     "ConfigError",
@@ -21,6 +22,7 @@ __all__ = [
     "SearchConfig",
     "as_yaml",
     "compose",
+    "group_options",
     "launch",
     "one_of",
     "rebuild",

@@ -7,9 +7,11 @@ the run's directory. Whatever is wrong ends here in one line on standard error a
 from __future__ import annotations
 
 import dataclasses
-import json
+import functools
 import os
 import sys
+import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +25,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from darts.config import errors, store
 from darts.config.fields import ConfigError, check_fields
+from darts.config.overrides import prepared, translated, values_of
+
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,32 +59,48 @@ def launch(
     given = list(sys.argv[1:] if arguments is None else arguments)
     directory: list[Path] = []
     result: list[Any] = []
+    failure: list[Exception] = []
 
     def run(composed: DictConfig) -> None:
+        if failure:  # of an earlier job of a sweep
+            return
         directory.append(Path(HydraConfig.get().runtime.output_dir))
-        config = OmegaConf.to_object(composed)
-        check_fields(config)
-        check(config)
-        overrides = tuple(HydraConfig.get().overrides.task)
-        result.append(task(config, Invocation(directory[-1], overrides)))
+        try:
+            config = OmegaConf.to_object(composed)
+            check_fields(config)
+            check(config)
+            overrides = tuple(HydraConfig.get().overrides.task)
+            result.append(task(config, Invocation(directory[-1], overrides)))
+        except Exception as error:
+            failure.append(error)  # raised again below: Hydra would print lines of its own first
 
     previous_arguments, previous_flag = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     # Errors shall reach the handler below, which puts them into one line, not be printed by Hydra.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    there: set[Path] = set()
+    previous_format = warnings.formatwarning
+    warnings.formatwarning = _plain_warnings(command)
     try:
-        sys.argv = [f"darts.{command}", *_prepared(command, given)]
+        sys.argv = [f"darts.{command}", *prepared(command, given)]
+        there = _present_folders(sys.argv)
         hydra.main(version_base="1.3", config_path=str(store.conf_folder()), config_name=command)(
             run
         )()
-    except (HydraException, OmegaConfBaseException) as error:
-        _leave(command, errors.one_line(error, _known_keys(command)))
-    except (ValueError, FileNotFoundError) as error:
+        if failure:
+            raise failure[0]
+    except ConfigError as error:
+        _leave(command, str(error))
+    except Exception as error:
+        # Before the first folder there was nothing at work but the composition of the overrides.
+        if not directory or isinstance(error, (HydraException, OmegaConfBaseException)):
+            _leave(command, errors.one_line(error, _known_keys(command)))
         if not _is_users(error):
             raise
-        _leave(command, " ".join(str(error).split("\n")))
+        _leave(command, str(error))
     finally:
+        warnings.formatwarning = previous_format
         sys.argv = previous_arguments
-        _remove_if_empty(directory)
+        _remove_if_empty(directory, there)
         if previous_flag is None:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
@@ -96,72 +117,18 @@ def compose(command: str, overrides: Sequence[str] = ()) -> Any:
     store.register()
     try:
         with hydra.initialize_config_dir(str(store.conf_folder()), version_base="1.3"):
-            composed = hydra.compose(command, [_translated(command, o) for o in overrides])
+            composed = hydra.compose(command, [translated(command, o) for o in overrides])
         config: Any = OmegaConf.to_object(composed)
-    except (HydraException, OmegaConfBaseException) as error:
+    except ConfigError:
+        raise
+    except Exception as error:
+        # Hydra's parsers let all kinds of exceptions through for overrides that they choke on.
         raise ConfigError(errors.one_line(error, _known_keys(command))) from None
     check_fields(config)
     return config
 
 
-def _prepared(command: str, arguments: list[str]) -> list[str]:
-    """Command-line arguments as Hydra shall see them."""
-    arguments = [_translated(command, argument) for argument in arguments]
-    resume = [a.partition("=")[2].strip("'\"") for a in arguments if a.startswith("resume=")]
-    if not resume or resume[-1] in ("", "null"):
-        return arguments
-    # A resumed run is composed from the overrides it began with and goes on in its own folder.
-    saved = [_translated(command, item) for item in saved_overrides(Path(resume[-1]))]
-    folder = str(Path(resume[-1]).resolve())
-    return [*saved, *arguments, f"hydra.run.dir={_quoted(folder)}"]
-
-
-def _translated(command: str, argument: str) -> str:
-    """One argument, with two shorthands written out.
-
-    Experiments lie in a folder a command, so ``experiment=x`` stands for
-    ``experiment/<command>=x``. A genotype in full is quoted for Hydra's grammar, which would take
-    its parentheses and braces for its own.
-    """
-    key, equals, value = argument.partition("=")
-    if key == "experiment" and equals:
-        return f"experiment/{command}={value}"
-    text = value.strip()
-    if equals and key in ("genotype", "draw", "validate") and _is_genotype_text(text):
-        return f"{key}={_quoted(text)}"
-    return argument
-
-
-def _is_genotype_text(text: str) -> bool:
-    return text.startswith("{") or ("Genotype(" in text and not text.startswith(("'", '"')))
-
-
-def _quoted(text: str) -> str:
-    """A value in Hydra's single quotes, where only quotes and backslashes before them count."""
-    escaped = text.replace("\\'", "\\\\'").replace("'", "\\'").replace("${", "\\${")
-    if escaped.endswith("\\"):
-        escaped += "\\"
-    return f"'{' '.join(escaped.splitlines())}'"
-
-
-def saved_overrides(directory: Path) -> list[str]:
-    """The overrides a run began with.
-
-    Raises:
-        ConfigError: when the folder holds no run.
-    """
-    path = directory / "overrides.json"
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ConfigError(
-            f"resume={str(directory)!r} is no run directory: {path.name} is missing or damaged"
-        ) from None
-    if not isinstance(saved, list) or not all(isinstance(item, str) for item in saved):
-        raise ConfigError(f"resume={str(directory)!r}: {path.name} is damaged")
-    return saved
-
-
+@functools.cache
 def _known_keys(command: str) -> list[str]:
     """All keys of a command's default configuration and its groups, for error messages."""
     with suppress(Exception):
@@ -176,21 +143,61 @@ def _known_keys(command: str) -> list[str]:
 
 
 def _is_users(error: BaseException) -> bool:
-    """Whether an error was raised by this package on purpose, rather than by a bug further down."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("darts.")
+    """Whether an error is the user's to mend: raised by this package or about a file."""
+    if isinstance(error, OSError):
+        return error.filename is not None
+    if not isinstance(error, ValueError):
+        return False
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    # By the file, since a command that was started by ``python -m`` has the name ``__main__``.
+    return bool(frames) and Path(frames[-1].f_code.co_filename).resolve().is_relative_to(_PACKAGE)
 
 
-def _remove_if_empty(directory: list[Path]) -> None:
-    """Take away the folder that Hydra made for a run that wrote nothing."""
+def _present_folders(arguments: Sequence[str]) -> set[Path]:
+    """Folders in which a run may come to lie and which were there before it."""
+    places: list[Any] = [
+        Path.cwd(),
+        *Path().glob("runs/*/*"),
+        *values_of("hydra.run.dir", arguments),
+    ]
+    return {
+        folder
+        for place in (Path(os.path.abspath(place)) for place in places)
+        for folder in (place, *place.parents)
+        if folder.exists()
+    }
+
+
+def _remove_if_empty(directory: list[Path], there: set[Path]) -> None:
+    """Take away the folders that Hydra made for a run that wrote nothing."""
     for folder in directory:
-        with suppress(OSError):
-            folder.rmdir()
+        for made in (folder, *folder.parents):
+            with suppress(OSError):
+                if made not in there and not any(made.iterdir()):
+                    made.rmdir()
+                    continue
+            break
+
+
+def _plain_warnings(command: str) -> Callable[..., str]:
+    """Formats warnings of this package as one line without a place in the code."""
+    usual = warnings.formatwarning
+
+    def plain(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        line: str | None = None,
+    ) -> str:
+        if category is UserWarning and Path(filename).resolve().is_relative_to(_PACKAGE):
+            return f"darts.{command}: warning: {' '.join(str(message).splitlines())}\n"
+        return usual(message, category, filename, lineno, line)
+
+    return plain
 
 
 def _leave(command: str, message: str) -> NoReturn:
     """Print one line and exit."""
-    print(f"darts.{command}: {message}", file=sys.stderr)
+    print(f"darts.{command}: {' '.join(message.splitlines())}", file=sys.stderr)
     raise SystemExit(2)

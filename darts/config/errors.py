@@ -18,9 +18,18 @@ def one_line(error: BaseException, known: Iterable[str]) -> str:
         error: what Hydra or OmegaConf raised.
         known: dotted keys that exist, to choose from when a key does not.
     """
+    return " ".join(_described(error, known).splitlines())
+
+
+def _described(error: BaseException, known: Iterable[str]) -> str:
     text = _text(error)
     if isinstance(error, OverrideParseException):
-        return f"cannot read the override {error.override!r}: {str(error).splitlines()[0]}"
+        reason = _match(r"(?m)^((?!Error parsing|Lexer|See https|\s*\^).+)$", str(error))
+        return (
+            f"cannot read the override {error.override!r}: "
+            f"{reason or 'a character is out of place'}; "
+            "write key=value, and a value with special characters as \"key='...'\""
+        )
     key = _match(r"full_key: (\S+)", text)
     if "not in struct" in text or "not in '" in text:
         return unknown_key(key or _match(r"Could not override '([^']+)'", text) or "?", list(known))
@@ -37,7 +46,7 @@ def one_line(error: BaseException, known: Iterable[str]) -> str:
         return (
             f"{shown}={name!r} is unknown; choose from {', '.join(choices)}{closest(name, choices)}"
         )
-    if "Missing mandatory value" in text:
+    if "missing mandatory value" in text.lower():
         return f"{key or _match(r'value: ([^ ]+)', text)} must be given"
     group_name = _match(r"Could not override '([^']+)'\.\s+No match in the defaults list", text)
     if group_name:
@@ -65,7 +74,8 @@ def unknown_key(key: str, known: list[str]) -> str:
             if not prefix or name.startswith(prefix + ".")
         }
     )
-    return f"no such key {key!r}{closest(key, known)}; keys here: {', '.join(beside)}"
+    choices = f"; keys here: {', '.join(beside)}" if beside else ""
+    return f"no such key {key!r}{closest(key, known)}{choices}"
 
 
 def dotted_keys(config: Mapping[str, Any], prefix: str = "") -> list[str]:

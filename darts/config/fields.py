@@ -72,7 +72,8 @@ def _check_limits(key: str, value: float, limits: dict[str, float | None]) -> No
         and (below is None or value < below)
     )
     if not sound:
-        bounds = [
+        bounds = [] if math.isfinite(value) else ["finite"]
+        bounds += [
             f"{words} {bound:g}"
             for words, bound in (
                 ("at least", low),

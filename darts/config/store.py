@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
@@ -34,8 +35,14 @@ def conf_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "conf"
 
 
+def group_options(group: str) -> list[str]:
+    """The names that a group of YAML files offers, such as ``experiment/retrain``."""
+    return sorted(file.stem for file in (conf_folder() / group).glob("*.yaml"))
+
+
+@functools.cache
 def register() -> None:
-    """Make the dataclasses known to Hydra; doing it twice changes nothing."""
+    """Make the dataclasses known to Hydra, once a process."""
     store = ConfigStore.instance()
     for name, node in COMMANDS.items():
         store.store(group="schema", name=name, node=node, package="_global_")

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from darts.tracking.files import write_atomically, write_json
 
 # What may differ between a run and its continuation: where it computes and what it tells.
 FREE = (
+    "name",
     "resume",
     "device",
     "save_minutes",
@@ -72,6 +74,7 @@ class Run:
         self.directory = directory
         self.config = dict(config)
         self._config_text = config_text
+        self.resume = resume
         self._overrides = [o for o in overrides if not o.startswith("resume=")]
         self.state: dict[str, Any] | None = None
         self._saved_at = time.monotonic()
@@ -126,9 +129,11 @@ class Run:
         path = self.directory / "split.npz"
         if self.state is None:
             save_split(path, dict(splits))
-            write_atomically(self.directory / "config.yaml", self._config_text)
-            write_json(self.directory / "overrides.json", self._overrides)
+            began = {"command": self.kind, "overrides": self._overrides}
+            write_json(self.directory / "overrides.json", began)
             write_json(self.directory / "env.json", environment())
+            # Last of these: a folder that holds it is a run, which can be resumed.
+            write_atomically(self.directory / "config.yaml", self._config_text)
         else:
             saved = load_split(path)
             if saved.keys() != splits.keys() or any(
@@ -138,10 +143,11 @@ class Run:
                     f"cannot resume {self.directory}: the data set is not the one in split.npz"
                 )
         self.energy = EnergyMeter(watts_per_core=watts, device=device)
-        resumed = self.state
+        resumed, purge = self.state, 0 if self.resume else None
         if resumed is not None:
             self.energy.load_state_dict(resumed["energy"])
             restore_random_states(resumed["random"])
+            purge = resumed["global_step"] + 1
         self.energy.start()
         self.metrics = MetricsLog(
             self.directory / "metrics.jsonl",
@@ -150,7 +156,7 @@ class Run:
         self.board = Board(
             self.directory,
             enabled=tensorboard,
-            purge_step=None if resumed is None else resumed["global_step"] + 1,
+            purge_step=purge,
         )
 
     def log(self, step: int, row: Mapping[str, Any], scalars: Mapping[str, Any]) -> None:
@@ -204,6 +210,19 @@ class Run:
         for log in ("metrics", "board"):
             if hasattr(self, log):
                 getattr(self, log).close()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the logs of a run that is left by an error; ``finish`` needs those of others."""
+        if kind is not None:
+            self.close()
 
 
 def leave_if_asked(interrupt: Interrupt, run: Run, console: Console) -> None:

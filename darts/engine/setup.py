@@ -8,7 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from darts.data import Augmentation, Batches, Images, Source, load, stratified_subset
+from darts.data import (
+    Augmentation,
+    Batches,
+    Images,
+    Source,
+    load,
+    stratified_split,
+    stratified_subset,
+)
 
 # Keys of the data set's configuration that say what is done with its images, not what they are.
 _USES = ("name", "subset", "crop", "padding", "flip")
@@ -42,6 +50,28 @@ def training_indices(source: Source, subset: int | None, seed: int) -> Tensor:
             f"{source.name}"
         )
     return stratified_subset(source.train.labels, subset, seed=seed)
+
+
+def divide(source: Source, indices: Tensor, share: float, *, seed: int, key: str) -> list[Tensor]:
+    """Cut the given training images in two, stratified: the first part gets the share.
+
+    Args:
+        source: the data set.
+        indices: which of its training images to use, ``(n,)`` int64.
+        share: of the first part, between 0 and 1.
+        seed: of the run.
+        key: the setting that the share comes from, with its value, for the error.
+
+    Raises:
+        ValueError: when a part would be empty.
+    """
+    parts = stratified_split(source.train.labels[indices], [share, 1 - share], seed=seed)
+    if not all(len(part) for part in parts):
+        raise ValueError(
+            f"{key} of {len(indices)} training images in {len(source.classes)} classes leaves a "
+            "part without any; take more images or a share nearer to 0.5"
+        )
+    return [indices[part] for part in parts]
 
 
 class Feeder:

@@ -25,6 +25,8 @@ def find_genotype(reference: str) -> tuple[str, Genotype]:
     text = reference.strip()
     if text.startswith("{") or "Genotype(" in text:
         return "given", Genotype.parse(text)
+    if not text:
+        raise ValueError("genotype is empty; name a published one, a file or a run directory")
     path = Path(text)
     if _is_there(path):
         file = path / "genotype.json" if path.is_dir() else path

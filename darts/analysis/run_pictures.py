@@ -1,0 +1,96 @@
+"""What a run leaves to look at: in TensorBoard while it runs, in its directory at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from darts.analysis.draw import draw_genotype, save_genotype
+from darts.analysis.figures import alpha_heatmap, alpha_history, curves, save_figure
+from darts.spaces.cnn.skeleton import edges
+from darts.spaces.genotype import Genotype
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from darts.tracking import Board
+
+
+def show_alphas(
+    board: Board,
+    weights: Mapping[str, Tensor],
+    genotype: Genotype,
+    operations: Sequence[str],
+    *,
+    epoch: int,
+    step: int,
+) -> None:
+    """Put the alphas as heatmaps and the genotype, drawn and written, into TensorBoard.
+
+    Args:
+        board: where to; nothing is drawn when it is not enabled.
+        weights: mixing weights by kind of cell, each ``(edges, operations)``.
+        genotype: what the weights stand for now.
+        operations: names of the columns.
+        epoch: for the titles, counted from 1.
+        step: global step.
+    """
+    if not board.enabled:
+        return
+    for cell in weights:
+        figure = heatmap(weights[cell], genotype, cell, operations, f"{cell} cell, epoch {epoch}")
+        board.figure(f"alphas/{cell}", figure, step)
+    board.figure("genotype", draw_genotype(genotype, title=f"epoch {epoch}"), step)
+    board.text("genotype", f"`{genotype}`", step)
+
+
+def heatmap(
+    weights: Tensor, genotype: Genotype, cell: str, operations: Sequence[str], title: str
+) -> Figure:
+    """The mixing weights of one kind of cell, those that the genotype keeps outlined."""
+    rows = {edge: row for row, edge in enumerate(edges(genotype.nodes(cell)))}
+    chosen = [
+        (rows[source, target], list(operations).index(name))
+        for source, target, name in genotype.edges(cell)
+    ]
+    return alpha_heatmap(weights, operations=operations, title=title, chosen=chosen)
+
+
+def draw_search(
+    directory: Path,
+    history: Sequence[Mapping[str, Tensor]],
+    genotype: Genotype,
+    operations: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    title: str,
+) -> None:
+    """Leave pictures in a directory: genotype, alphas at the end and over time, curves.
+
+    Args:
+        directory: where to.
+        history: mixing weights by kind of cell at the end of each epoch.
+        genotype: what was found.
+        operations: names of the weights' columns.
+        rows: of metrics.jsonl.
+        title: heading of all pictures.
+    """
+    save_genotype(genotype, directory / "genotype.svg", title=title)
+    for cell in genotype.cells:
+        heading = f"{cell} cell: {title}"
+        figure = heatmap(history[-1][cell], genotype, cell, operations, heading)
+        save_figure(figure, directory / f"alphas_{cell}.png")
+        past = [weights[cell] for weights in history]
+        figure = alpha_history(past, operations=operations, title=heading)
+        save_figure(figure, directory / f"alphas_{cell}_history.png")
+    draw_training(directory, rows, title=title)
+
+
+def draw_training(directory: Path, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
+    """Leave losses and accuracies over the epochs in a directory, from the rows of its metrics."""
+    keys = ("train_loss", "valid_loss", "train_accuracy", "valid_accuracy")
+    known = [key for key in keys if any(key in row for row in rows)]
+    save_figure(curves(rows, known, title=title), directory / "curves.png")

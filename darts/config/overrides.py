@@ -1,0 +1,93 @@
+"""What a user writes on the command line, as Hydra's grammar wants to have it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from darts.config.fields import ConfigError
+
+_PATHS = (
+    *("genotype", "checkpoint", "resume", "draw", "validate", "out"),
+    *("root", "dataset.root", "hydra.run.dir"),
+)
+_NEEDS_QUOTES = re.compile(r"[^\w/\\+.$%*@:?|, -]|[^ -~]")
+_IS_WRITTEN_FOR_HYDRA = re.compile(r"['\"\[]|.*\$\{")
+
+
+def prepared(command: str, arguments: list[str]) -> list[str]:
+    """Command-line arguments as Hydra shall see them."""
+    arguments = [translated(command, argument) for argument in arguments]
+    resume = values_of("resume", arguments)
+    if not resume or resume[-1] == "":
+        return arguments
+    # A resumed run is composed from the overrides it began with and goes on in its own folder.
+    saved = [translated(command, item) for item in saved_overrides(command, Path(resume[-1]))]
+    folder = str(Path(resume[-1]).resolve())
+    return [*saved, *arguments, f"hydra.run.dir={_quoted(folder)}"]
+
+
+def translated(command: str, argument: str) -> str:
+    """One argument, with shorthands written out.
+
+    Experiments lie in a folder a command, so ``experiment=x`` stands for
+    ``experiment/<command>=x``. A genotype in full is quoted for Hydra's grammar, which would take
+    its parentheses and braces for its own; so is a path with a character that the grammar refuses.
+    """
+    key, equals, value = argument.partition("=")
+    if equals and not key.strip("+~ "):
+        raise ConfigError(f"cannot read the override {argument!r}: its key is missing")
+    if key == "experiment" and equals:
+        return f"experiment/{command}={value}"
+    text = value.strip()
+    if equals and key in ("genotype", "draw", "validate") and _is_genotype_text(text):
+        return f"{key}={_quoted(text)}"
+    if key in _PATHS and _NEEDS_QUOTES.search(text) and not _IS_WRITTEN_FOR_HYDRA.match(text):
+        return f"{key}={_quoted(text)}"
+    return argument
+
+
+def values_of(key: str, arguments: Sequence[str]) -> list[str]:
+    """What the arguments give for a key, without Hydra's quotes; interpolations as written."""
+    given = [argument for argument in arguments if argument.startswith(f"{key}=")]
+    values = [override.value() for override in OverridesParser.create().parse_overrides(given)]
+    return ["" if value is None else str(value) for value in values]
+
+
+def _is_genotype_text(text: str) -> bool:
+    return text.startswith("{") or ("Genotype(" in text and not text.startswith(("'", '"')))
+
+
+def _quoted(text: str) -> str:
+    """A value in Hydra's single quotes, where only quotes and backslashes before them count."""
+    text = " ".join(text.splitlines())
+    escaped = re.sub(r"(\\*)'", r"\1\1\'", text)
+    escaped = re.sub(r"(\\*)\$\{", r"\1\1\${", escaped)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
+
+
+def saved_overrides(command: str, directory: Path) -> list[str]:
+    """The overrides a run began with.
+
+    Raises:
+        ConfigError: when the folder holds no run, or one of another command.
+    """
+    path = directory / "overrides.json"
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ConfigError(
+            f"resume={str(directory)!r} is no run directory: {path.name} is missing or damaged"
+        ) from None
+    overrides = saved.get("overrides") if isinstance(saved, dict) else None
+    if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
+        raise ConfigError(f"resume={str(directory)!r}: {path.name} is damaged")
+    if saved.get("command") != command:
+        raise ConfigError(
+            f"resume={str(directory)!r} is a run of {saved.get('command')}, not of {command}"
+        )
+    return overrides

@@ -1,0 +1,105 @@
+"""``python -m darts.evaluate`` from the outside."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from darts.spaces import Genotype
+
+
+@pytest.fixture(scope="module")
+def evaluated(retrained: Any, commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    (arguments,) = [commands.printed(retrained.out, "evaluate")]  # as retrain printed it
+    folder = tmp_path_factory.mktemp("evaluate") / "run"
+    return commands.exactly("evaluate", [*arguments, f"hydra.run.dir={folder}"], folder)
+
+
+def test_the_score_of_the_retraining(evaluated: Any, retrained: Any) -> None:
+    """Exactly: the same weights, the same images, the same arithmetic."""
+    scores = {k: v for k, v in retrained.result.items() if k.startswith("test_")}
+    assert scores
+    assert {k: evaluated.result[k] for k in scores} == scores
+    for key in ("epoch", "genotype", "seed", "metric", "name"):
+        assert evaluated.result[key] == retrained.result[key]
+    assert evaluated.result["images"] == 128
+
+
+def test_the_files_of_a_run(evaluated: Any) -> None:
+    present = {file.name for file in evaluated.directory.iterdir()}
+    assert {"config.yaml", "genotype.json", "summary.json", "env.json"} <= present
+    summary = evaluated.json("summary.json")
+    assert summary == evaluated.result
+    assert not [key for key, value in summary.items() if isinstance(value, (dict, list))]
+    assert {"seconds", "joules", "joules_source", "git_revision", "device"} <= summary.keys()
+    text = (evaluated.directory / "genotype.json").read_text(encoding="utf-8")
+    assert str(Genotype.parse(text)) == summary["genotype"]
+    assert f"{100 * summary['test_accuracy']:.2f}" in evaluated.out
+
+
+def test_the_validation_part(retrained: Any, commands: Any, tmp_path: Path) -> None:
+    place = f"hydra.run.dir={tmp_path / 'run'}"
+    done = commands.exactly("evaluate", [f"checkpoint={retrained.directory}", "part=valid", place])
+    scores = {k: v for k, v in retrained.result.items() if k.startswith("valid_")}
+    assert {k: done.result[k] for k in scores} == scores
+    assert done.result["images"] == 10
+    assert not [key for key in done.result if key.startswith("test")]
+
+
+def test_a_file_and_another_batch_size(retrained: Any, commands: Any, tmp_path: Path) -> None:
+    file = retrained.directory / "checkpoint.pt"
+    for index, more in enumerate((["batch_size=7"], ["precision=bf16"])):
+        place = f"hydra.run.dir={tmp_path / str(index)}"
+        done = commands.exactly("evaluate", [f"checkpoint={file}", *more, place])
+        assert abs(done.result["test_accuracy"] - retrained.result["test_accuracy"]) < 0.1
+        assert done.result["images"] == 128
+
+
+def test_the_retraining_is_left_alone(retrained: Any, evaluated: Any) -> None:
+    summary = retrained.json("summary.json")
+    assert summary["command"] == "retrain"
+    assert evaluated.json("summary.json")["command"] == "evaluate"
+
+
+@pytest.mark.parametrize("part", ["test", "valid"])
+def test_a_copy_without_its_split(retrained: Any, commands: Any, tmp_path: Path, part: str) -> None:
+    """The weights alone are enough for the test split, not for the validation part."""
+    file = tmp_path / "weights.pt"
+    shutil.copy(retrained.directory / "checkpoint.pt", file)
+    given = [f"checkpoint={file}", f"part={part}", f"hydra.run.dir={tmp_path / 'run'}"]
+    if part == "test":
+        result = commands.exactly("evaluate", given).result
+        assert result["test_accuracy"] == retrained.result["test_accuracy"]
+    else:
+        assert "split.npz" in commands.refused("evaluate", *given)
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_checkpoint(retrained: Any, commands: Any, tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint.pt"
+    shutil.copy(retrained.directory / "checkpoint.pt", file)
+    commands.flip_a_bit(file)
+    line = commands.refused("evaluate", f"checkpoint={file}", f"hydra.run.dir={tmp_path / 'x'}")
+    assert str(file) in line
+    assert "damaged" in line
+
+
+def test_a_checkpoint_of_a_search(searched: Any, commands: Any, tmp_path: Path) -> None:
+    line = commands.refused(
+        "evaluate", f"checkpoint={searched.directory}", f"hydra.run.dir={tmp_path / 'x'}"
+    )
+    assert "search" in line
+    assert "retrain" in line
+
+
+def test_a_run_that_has_not_ended_its_first_epoch(
+    retrained: Any, commands: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "checkpoint.pt"
+    torch.save(retrained.checkpoint | {"chosen": None}, file)
+    line = commands.refused("evaluate", f"checkpoint={file}", f"hydra.run.dir={tmp_path / 'x'}")
+    assert "first epoch" in line

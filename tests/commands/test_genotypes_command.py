@@ -1,0 +1,97 @@
+"""``python -m darts.genotypes`` from the outside: list, draw, validate, compare."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from darts.spaces.cnn import PUBLISHED
+
+GENOTYPE = PUBLISHED["SGAS"].genotype
+SCRIPTS = ("darts-search", "darts-retrain", "darts-evaluate", "darts-genotypes")
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_list(commands: Any, tmp_path: Path) -> None:
+    out = commands.run("genotypes", None).out
+    lines = out.splitlines()
+    assert len(lines) == len(PUBLISHED) + 1
+    for entry, line in zip(PUBLISHED.values(), lines[1:], strict=True):
+        assert line.startswith(entry.name)
+        assert f"arXiv:{entry.arxiv}" in line
+        assert entry.test_error is None or f"{entry.test_error:.2f}" in line
+    assert "DARTS_V2" in out
+    assert "2.76 ± 0.09" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_list_on_a_terminal(
+    commands: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("darts.genotypes.is_terminal", lambda _: True)
+    out = commands.run("genotypes", None).out
+    for name in PUBLISHED:
+        assert name in out
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
+def test_draw(commands: Any, tmp_path: Path, suffix: str) -> None:
+    out = commands.run("genotypes", None, "draw=SGAS", f"out=new/x.{suffix}").out
+    file = tmp_path / "new" / f"x.{suffix}"
+    start = {"svg": b"<", "png": b"\x89PNG", "pdf": b"%PDF"}[suffix]
+    assert file.read_bytes().startswith(start)
+    assert f"x.{suffix}" in out
+
+
+def test_draw_beside_you_by_default(commands: Any, tmp_path: Path) -> None:
+    commands.run("genotypes", None, "draw=SGAS")
+    assert [file.name for file in tmp_path.iterdir()] == ["SGAS.svg"]
+
+
+def test_draw_a_search(commands: Any, searched: Any, tmp_path: Path) -> None:
+    commands.run("genotypes", None, f"draw={searched.directory}", "out=found.svg")
+    assert (tmp_path / "found.svg").read_text(encoding="utf-8").lstrip().startswith("<")
+
+
+@pytest.mark.parametrize("reference", ["DARTS_V2", str(PUBLISHED["DARTS_V2"].genotype)])
+def test_validate(commands: Any, reference: str) -> None:
+    out = commands.run("genotypes", None, f"validate={reference}").out
+    assert "is valid" in out
+    assert str(PUBLISHED["DARTS_V2"].genotype) in out
+    assert "3,349,342" in out  # as published, in the published network
+    assert "4 nodes" in out
+
+
+def test_compare(commands: Any, tmp_path: Path) -> None:
+    out = commands.run("genotypes", None, "compare=[DARTS_V1,DARTS_V2]", "out=two.png").out
+    assert "DARTS_V1 and DARTS_V2" in out
+    assert "differences" in out
+    assert "normal cell" in out
+    assert (tmp_path / "two.png").read_bytes().startswith(b"\x89PNG")
+    out = commands.run("genotypes", None, "compare=[SGAS,sgas]").out
+    assert "the same" in out
+
+
+def test_compare_files(commands: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(GENOTYPE.to_json(), encoding="utf-8")
+    (tmp_path / "b.json").write_text(str(GENOTYPE), encoding="utf-8")
+    assert "the same" in commands.run("genotypes", None, "compare=[a.json,b.json]").out
+
+
+def test_a_place_that_cannot_be_written(commands: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert "file" in commands.refused("genotypes", "draw=SGAS", "out=file/x.svg")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_console_scripts_are_installed(script: str) -> None:
+    beside = Path(sys.executable).parent
+    assert shutil.which(script, path=str(beside)) or shutil.which(script)

@@ -1,0 +1,236 @@
+"""``python -m darts.search`` from the outside: what it writes, prints and returns."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from darts.config import Invocation, SearchConfig, rebuild
+from darts.data import load_split
+from darts.search import retrain_command
+from darts.spaces import Genotype
+from darts.spaces.cnn import PRIMITIVES
+
+QUIET = "tracking.tensorboard=false"
+CONTRACT = (
+    *("config.yaml", "genotype.json", "metrics.jsonl", "summary.json", "env.json"),
+    *("split.npz", "checkpoint.pt", "genotype.svg"),
+)
+
+
+def events(directory: Path) -> EventAccumulator:
+    accumulator = EventAccumulator(str(directory), size_guidance={"tensors": 0, "images": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def test_the_files_of_a_run(searched: Any) -> None:
+    present = {file.name for file in searched.directory.iterdir()}
+    assert set(CONTRACT) <= present
+    assert len([name for name in present if name.startswith("events.out.tfevents.")]) == 1
+    assert not [name for name in present if name.endswith(".tmp")]
+
+
+def test_the_summary_is_flat(searched: Any) -> None:
+    summary = searched.json("summary.json")
+    assert summary == json.loads(json.dumps(searched.result))
+    assert not [key for key, value in summary.items() if isinstance(value, (dict, list))]
+    assert 0 <= summary["valid_accuracy"] <= 1
+    assert 0 <= summary["valid_macro_f1"] <= 1
+    assert summary["metric"] == "accuracy"
+    assert summary["seed"] == 3
+    assert summary["flops"] == 2 * summary["macs"] > 0
+    assert summary["parameters"] > 0
+    assert summary["seconds"] > 0
+    assert summary["joules"] >= 0
+    assert isinstance(summary["joules_source"], str)
+    assert "git_revision" in summary
+    assert not [key for key in summary if key.startswith("test")]  # not a search's to look at
+
+
+def test_config_and_genotype_are_read_back(searched: Any) -> None:
+    text = (searched.directory / "config.yaml").read_text(encoding="utf-8")
+    config = rebuild(SearchConfig, yaml.safe_load(text))
+    assert (config.seed, config.dataset.name, config.epochs) == (3, "synthetic", 2)
+    genotype = Genotype.parse((searched.directory / "genotype.json").read_text(encoding="utf-8"))
+    assert str(genotype) == searched.result["genotype"]
+    assert str(genotype) in searched.out
+    assert "none" not in {name for cell in genotype.cells for _, _, name in genotype.edges(cell)}
+    assert (searched.directory / "genotype.svg").read_text(encoding="utf-8").lstrip()[0] == "<"
+    assert {"python", "versions", "command"} <= searched.json("env.json").keys()
+
+
+def test_one_row_an_epoch(searched: Any) -> None:
+    rows = searched.rows
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert [row["step"] for row in rows] == [1, 2]  # 32 images for the weights, batches of 32
+    for row in rows:
+        for key in ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"):
+            assert math.isfinite(row[key])
+        assert row["grad_norm"] > 0
+        assert row["arch_grad_norm"] > 0
+        Genotype.parse(row["genotype"])
+    assert rows[0]["lr"] > rows[1]["lr"] > 0
+    assert rows[0]["seconds"] < rows[1]["seconds"]
+    assert rows[-1]["valid_accuracy"] == searched.result["valid_accuracy"]
+    assert rows[-1]["genotype"] == searched.result["genotype"]
+
+
+def test_weights_and_alphas_see_different_images(searched: Any) -> None:
+    split = load_split(searched.directory / "split.npz")
+    weights, alphas = set(split["weights"].tolist()), set(split["alphas"].tolist())
+    assert len(weights) == len(alphas) == 32
+    assert weights | alphas == set(range(64))
+
+
+def test_what_tensorboard_shows(searched: Any) -> None:
+    board = events(searched.directory)
+    tags = board.Tags()
+    assert {"alphas/normal", "alphas/reduce", "genotype"} <= set(tags["images"])
+    assert len(board.Images("alphas/normal")) == 2
+    scalars = set(tags["scalars"])
+    wanted = {"loss/train", "loss/valid", "lr/weights", "lr/alphas", "valid/accuracy"}
+    wanted |= {"norm/gradient", "norm/arch_gradient"}
+    for cell in ("normal", "reduce"):
+        wanted |= {f"genotype/{cell}/skip_connect", f"entropy/{cell}/mean"}
+        wanted |= {f"alpha/{cell}/0→2/{operation}" for operation in PRIMITIVES}
+        wanted |= {f"alpha/{cell}/4→5/none", f"entropy/{cell}/1→3"}
+    assert wanted <= scalars
+    assert len([tag for tag in scalars if tag.startswith("alpha/normal/")]) == 14 * 8
+    first = [board.Scalars(f"alpha/reduce/0→2/{operation}")[0].value for operation in PRIMITIVES]
+    assert sum(first) == pytest.approx(1, abs=1e-5)
+    texts = [tag for tag in tags["tensors"] if tag.startswith("genotype")]
+    assert (
+        searched.result["genotype"].encode()
+        in board.Tensors(texts[0])[-1].tensor_proto.string_val[0]
+    )
+    # In TensorBoard's own form, read by its HPARAMS page.
+    assert "hparams" in board.summary_metadata["_hparams_/experiment"].plugin_data.plugin_name
+
+
+def test_the_printed_command_runs(searched: Any, commands: Any, tmp_path: Path) -> None:
+    arguments = commands.printed(searched.out, "retrain")
+    assert f"genotype={searched.directory}" in arguments
+    assert {"dataset=synthetic", "dataset.samples=64", "seed=3"} <= set(arguments)
+    folder = tmp_path / "run"
+    done = commands.exactly("retrain", [*arguments, "epochs=1", f"hydra.run.dir={folder}"], folder)
+    assert done.result["genotype"] == searched.result["genotype"]
+    assert done.result["seed"] == 3
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_place_that_needs_quotes(commands: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "it's (1) größer=better"
+    done = commands.run("search", folder, QUIET, "epochs=1", "space.channels=1")
+    assert (folder / "summary.json").is_file()
+    arguments = commands.printed(done.out, "retrain")
+    place = tmp_path / "b"
+    done = commands.exactly("retrain", [*arguments, "epochs=1", QUIET, f"hydra.run.dir={place}"])
+    found = Genotype.parse((folder / "genotype.json").read_text(encoding="utf-8"))
+    assert done.result["genotype"] == str(found)
+
+
+def test_the_printed_command_names_the_data_set_in_any_case(tmp_path: Path) -> None:
+    """Also where no override but an experiment, or the default, chose it."""
+    assert "dataset=digits" in retrain_command(Invocation(tmp_path, ()), "digits").split()
+    call = Invocation(tmp_path, ("experiment/search=cifar10_cpu", "seed=1"))
+    words = retrain_command(call, "cifar10").split()
+    assert {"experiment=cifar10_cpu", "seed=1"} <= set(words)
+    assert not [word for word in words if word.startswith("dataset=")]
+    call = Invocation(tmp_path, ("experiment/search=of_search_alone",))
+    assert "dataset=cifar10" in retrain_command(call, "cifar10").split()
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_seed_decides(commands: Any, tmp_path: Path) -> None:
+    a, b, c = (
+        commands.run(
+            "search", tmp_path / name, QUIET, "epochs=1", "space.channels=1", f"seed={seed}"
+        )
+        for name, seed in (("a", 5), ("b", 5), ("c", 6))
+    )
+    for key in ("net", "optimizer", "arch_optimizer", "random"):
+        assert commands.same(a.checkpoint[key], b.checkpoint[key])
+    assert commands.steps(a) == commands.steps(b)
+    assert not commands.same(a.checkpoint["net"], c.checkpoint["net"])
+    moved = [name for name in a.checkpoint["net"] if "alphas" in name]
+    assert len(moved) == 2  # in the state dict, and trained
+    assert all(a.checkpoint["net"][name].abs().max() > 0 for name in moved)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_second_order_with_self_check(commands: Any, tmp_path: Path) -> None:
+    exact = ("method=darts_v2", "bilevel.hvp=exact", "loader.batch_size=16", "epochs=1")
+    exact = (*exact, "space.channels=1", "tracking.figures_every=0")
+    done = commands.run("search", tmp_path / "run", *exact, "bilevel.self_check=1")
+    checks = [row for row in done.rows if "product_cosine" in row]
+    assert [row["step"] for row in checks] == [1, 2]
+    for row in checks:
+        assert -1.001 <= row["product_cosine"] <= 1.001
+        assert -1.001 <= row["gradient_cosine"] <= 1.001
+        assert row["product_relative_difference"] >= 0
+    tags = events(done.directory).Tags()["scalars"]
+    assert {"bilevel/product_cosine", "bilevel/gradient_cosine"} <= set(tags)
+    plain = commands.run("search", tmp_path / "plain", *exact, QUIET)
+    # Looking changes nothing.
+    assert commands.same(plain.checkpoint["net"], done.checkpoint["net"])
+    assert "product_cosine" not in plain.rows[0]
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("precision=bf16",),
+        ("space.cells=1",),  # a reduction cell alone
+        ("space.cells=3", "dataset.size=9", "dataset.channels=1", "dataset.classes=3"),
+        ("split=0.8", "dataset.subset=40", "optimizer.clip=0", "metric=loss"),
+    ],
+)
+def test_variations(commands: Any, tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    done = commands.run("search", tmp_path / "run", QUIET, "epochs=1", *overrides)
+    assert math.isfinite(done.result["valid_loss"])
+    assert not list(tmp_path.glob("run/events*"))
+
+
+def test_a_dry_run_leaves_nothing(
+    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = commands.run("search", None, "dry_run=true", "epochs=1000")
+    for word in ("parameters", "macs", "peak_memory_mb", "estimated_time"):
+        assert word in done.out
+        assert word in done.result
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_run_in_the_same_place_is_refused(
+    searched: Any, commands: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(searched.directory, folder)
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    for more in ((), ("dry_run=true",)):
+        line = commands.refused("search", "dataset=synthetic", f"hydra.run.dir={folder}", *more)
+        assert str(folder) in line
+        assert "resume=" in line
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_the_checkpoint_holds_plain_values(searched: Any) -> None:
+    saved = torch.load(searched.directory / "checkpoint.pt", weights_only=True)
+    assert {"net", "optimizer", "arch_optimizer", "epoch", "step", "random"} <= saved.keys()
+    assert (saved["kind"], saved["epoch"], saved["step"]) == ("search", 2, 0)
+    sizes = {len(g["params"]) for g in saved["optimizer"]["param_groups"]}
+    alphas = [name for name in saved["net"] if "alphas" in name]
+    weights = [n for n in saved["net"] if n not in alphas and "running" not in n]
+    # The weights' optimiser has no alpha in it.
+    assert sizes == {len([n for n in weights if "num_batches" not in n])}

@@ -1,0 +1,201 @@
+"""Random command lines give a configuration or one ConfigError of one line, nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import string
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from darts.config import ConfigError, SearchConfig, compose
+from darts.spaces.find import find_genotype
+from darts.spaces.genotype import OPERATIONS, Genotype
+
+FEW = settings(
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+
+VALID = (
+    "dataset=synthetic",
+    "dataset.samples=64",
+    "dataset.root='/tmp/with space'",
+    "dataset={name: cifar10, root: x}",
+    "+dataset.size=32",
+    "++epochs=3",
+    "~optimizer.clip",
+    "space.cells=3",
+    "method=darts_v2",
+    "bilevel=unrolled",
+    "bilevel.epsilon=1e-2",
+    "optimizer.lr=0.1",
+    "arch_optimizer.betas=[0.5,0.999]",
+    "name=${dataset.name}-${oc.env:HOME}",
+    "metric=macro_f1",
+    "dry_run=true",
+    "resume=null",
+    "experiment=cifar10_cpu",
+    "hydra.run.dir='x'",
+)
+KEYS = ("epochs", "dataset", "name", "optimizer.lr", "optimizer", "space", "method", "resume")
+INTERPOLATIONS = (
+    "${oc.env:HOME}",
+    "${oc.env:NO_SUCH_VARIABLE}",
+    "${name}",
+    "${epochs}",
+    "${dataset}",
+    "${nothing}",
+    "${now:%Y}",
+    "${hydra:run.dir}",
+    "${oc.decode:'[1,2'}",
+    "${oc.create:{a:1}}",
+    "${foo:bar}",
+    "${",
+    "\\${name}",
+)
+texts = st.text(st.characters(codec="utf-8"), max_size=12)
+symbols = st.text("[]{}()'\"\\=,:.$+~@* 01ae\n\t-", max_size=12)
+nested = st.recursive(
+    st.sampled_from(["1", "a", "null", "true", "1e400", "nan", "''"]),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda parts: f"[{','.join(parts)}]")
+        | inner.map(lambda part: f"{{a:{part}}}")
+    ),
+    max_leaves=8,
+)
+values = st.one_of(
+    texts,
+    symbols,
+    nested,
+    st.sampled_from(INTERPOLATIONS),
+    st.integers().map(str),
+    st.floats().map(str),
+)
+keys = st.one_of(st.sampled_from(KEYS), texts, symbols)
+written = st.builds("{}{}={}".format, st.sampled_from(["", "", "+", "++", "~"]), keys, values)
+
+
+@st.composite
+def mutated(draw: Any) -> str:
+    """A valid override with a few characters put in, taken out or exchanged."""
+    text = draw(st.sampled_from(VALID))
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.integers(0, len(text)))
+        gone = draw(st.integers(0, 2))
+        put = draw(st.text(string.printable + "ß→", max_size=2))
+        text = text[:place] + put + text[place + gone :]
+    return text
+
+
+overrides = st.lists(st.one_of(written, mutated(), texts, st.sampled_from(VALID)), max_size=3)
+
+
+def configured(command: str, given: list[str]) -> Any:
+    """The configuration, or None where it is refused as it should be."""
+    try:
+        return compose(command, given)
+    except ConfigError as error:
+        message = str(error)
+        assert message.strip()
+        assert len(message.splitlines()) == 1, message
+        return None
+
+
+@FEW
+@given(overrides)
+@example(["=3"])
+@example(["epochs=${oc.env:HOME}"])
+@example(["name=${oc.env:NO_SUCH_VARIABLE}"])
+@example(["name=${name}"])
+@example(["dataset=${dataset}"])
+@example(["dataset=[cifar10,digits]"])
+@example(["dataset=../method/darts_v1"])
+@example(["dataset=null"])
+@example(["method=null"])
+@example(["dataset/x=y"])
+@example(["~dataset"])
+@example(["~optimizer.clip"])
+@example(["epochs=1,2"])
+@example(["epochs=range(3)"])
+@example(["epochs=choice(1,2)"])
+@example(["name=" + "[" * 60 + "]" * 60])
+@example(["name=" + "a" * 5000])
+@example(["optimizer.lr=1" + "0" * 400])
+@example(["schema=search"])
+@example(["recipe/search=digits"])
+@example(["experiment/retrain=cifar10_cpu"])
+@example(["hydra=null"])
+@example(["hydra.run.dir=null"])
+@example(["hydra/launcher=foo"])
+@example(["_self_=3"])
+@example(["defaults=[]"])
+@example(["\x00=\x00"])
+@example(["name=\ud800"])
+@example(["\ud800=1"])
+def test_any_command_line_for_a_search(given: list[str]) -> None:
+    config = configured("search", given)
+    if config is not None:
+        assert isinstance(config, SearchConfig)
+        assert isinstance(dataclasses.asdict(config)["epochs"], int)
+
+
+@pytest.mark.parametrize("command", ["retrain", "evaluate", "genotypes"])
+@settings(FEW, max_examples=15)
+@given(given=st.lists(st.one_of(written, texts), max_size=2))
+def test_any_command_line_for_the_others(command: str, given: list[str]) -> None:
+    configured(command, given)
+
+
+names = st.sampled_from(OPERATIONS)
+
+
+@st.composite
+def cells(draw: Any) -> tuple[list[tuple[str, int]], list[int]]:
+    nodes = draw(st.integers(1, 4))
+    edges = [(draw(names), draw(st.integers(0, index // 2 + 1))) for index in range(2 * nodes)]
+    states = range(2, nodes + 2)
+    concat = draw(st.lists(st.sampled_from(states), min_size=1, max_size=nodes, unique=True))
+    return edges, concat
+
+
+genotypes = st.builds(lambda n, r: Genotype(*n, *r), cells(), cells())  # type: ignore[arg-type]
+
+
+@settings(FEW, max_examples=15)
+@given(genotypes, st.booleans())
+def test_a_genotype_on_the_command_line_is_read_back(genotype: Genotype, compact: bool) -> None:
+    as_json = genotype.to_json()
+    if compact:
+        as_json = json.dumps(json.loads(as_json), separators=(",", ":"))
+    for text in (str(genotype), f"NAME = {genotype}", as_json):
+        config = compose("retrain", [f"genotype={text}"])
+        assert find_genotype(config.genotype)[1] == genotype
+
+
+@FEW
+@given(
+    st.sampled_from(["{", "Genotype(", "x = Genotype("]),
+    st.text("'\"\\${}()[]:, =an0\n", max_size=16) | texts,
+)
+@example("{", "\\'")
+@example("{", "\\\\'")
+@example("{", "\\")
+@example("{", "\\\\")
+@example("{", "\\${")
+@example("{", "\\\\${oc.env:HOME}")
+@example("{", "'${'")
+@example("Genotype(", "${oc.env:HOME})")
+@example("Genotype(", "'\\")
+def test_genotype_text_arrives_as_it_was_written(start: str, rest: str) -> None:
+    """Whatever it is, no interpolation, quote or bracket in it means anything to Hydra."""
+    text = start + rest
+    config = compose("retrain", [f"genotype={text}"])
+    assert config.genotype.split() == text.split()
+    with pytest.raises(ValueError, match=r"^.+$") as refused:
+        find_genotype(config.genotype)
+    assert len(str(refused.value).splitlines()) == 1

@@ -1,0 +1,256 @@
+"""Whatever a user gets wrong ends in one line, before any data is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import torch
+
+from darts.engine import setup
+from darts.engine.checkpoint import save_checkpoint
+from darts.spaces.cnn import PUBLISHED
+
+DATASETS = ("cifar10", "cifar100", "digits", "fashion_mnist", "imagefolder", "imagenet", "svhn")
+SEARCH = "search"
+RETRAIN = "retrain"
+V2 = "genotype=DARTS_V2"
+NO_SUCH_OPERATION = str(PUBLISHED["DARTS_V2"].genotype).replace("dil_conv_3x3", "conv")
+
+# command, arguments, what the line must contain
+WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    # Keys.
+    (SEARCH, ("epoch=3",), ("'epoch'", "did you mean 'epochs'", "arch_optimizer", "seed")),
+    (SEARCH, ("auxiliary=0.4",), ("'auxiliary'", "epochs")),
+    (SEARCH, ("optimizer.lrr=1",), ("'optimizer.lrr'", "optimizer.lr,", "optimizer.momentum")),
+    (SEARCH, ("optimiser.lr=1",), ("'optimiser'", "did you mean 'optimizer'")),
+    (SEARCH, ("bilevel.hvp=exact",), ("'bilevel.hvp'", "bilevel.name")),
+    (SEARCH, ("dataset.samples=64",), ("'dataset.samples'", "dataset.root", "dataset.subset")),
+    (SEARCH, ("epochs.lr=1",), ("epochs",)),
+    (RETRAIN, (V2, "loader.batchsize=3"), ("'loader.batchsize'", "'loader.batch_size'")),
+    (RETRAIN, (V2, "method=darts_v2"), ("'method'", "genotype", "epochs")),
+    ("evaluate", ("epochs=3",), ("'epochs'", "checkpoint", "part")),
+    ("genotypes", ("drw=DARTS_V2",), ("'drw'", "did you mean 'draw'", "compare")),
+    # Names of options.
+    (SEARCH, ("dataset=cifar",), ("dataset='cifar'", *DATASETS, "did you mean 'cifar10'")),
+    (RETRAIN, (V2, "dataset=mnist"), ("dataset='mnist'", *DATASETS)),
+    (SEARCH, ("method=darts_v3",), ("method='darts_v3'", "darts_v1", "darts_v2")),
+    (SEARCH, ("bilevel=foo",), ("bilevel='foo'", "first_order", "unrolled")),
+    (SEARCH, ("relaxation=foo",), ("relaxation='foo'", "softmax")),
+    (SEARCH, ("discretize=foo",), ("discretize='foo'", "argmax")),
+    (SEARCH, ("space=foo",), ("space='foo'", "cnn")),
+    (SEARCH, ("space.name=foo",), ("space.name='foo'", "cnn")),
+    (SEARCH, ("bilevel.name=foo",), ("bilevel.name='foo'", "first_order", "unrolled")),
+    (SEARCH, ("experiment=foo",), ("experiment='foo'",)),
+    (RETRAIN, (V2, "experiment=foo"), ("experiment='foo'",)),
+    (SEARCH, ("task=foo",), ("task='foo'", "classification")),
+    (SEARCH, ("metric=foo",), ("metric='foo'", "accuracy", "macro_f1", "loss")),
+    (RETRAIN, (V2, "metric=foo"), ("metric='foo'", "accuracy", "macro_f1", "loss")),
+    (SEARCH, ("precision=fp8",), ("precision='fp8'", "fp32, bf16, fp16")),
+    ("evaluate", ("checkpoint=x", "precision=fp8"), ("precision='fp8'", "fp32, bf16, fp16")),
+    ("evaluate", ("checkpoint=x", "part=train"), ("part='train'", "test, valid")),
+    (RETRAIN, (V2, "choose=first"), ("choose='first'", "best, last")),
+    (SEARCH, ("dataset.storage=cloud",), ("dataset.storage='cloud'", "auto, memory, disk")),
+    (SEARCH, ("device=foo",), ("device='foo'", "auto, cpu, cuda, cuda:N, mps")),
+    (SEARCH, ("device=meta",), ("device='meta'", "auto, cpu, cuda, cuda:N, mps")),
+    (SEARCH, ("device=cuda:99",), ("device='cuda:99'", "auto, cpu, cuda, cuda:N, mps")),
+    (RETRAIN, (V2, "device=cuda:-1"), ("device='cuda:-1'", "auto, cpu, cuda, cuda:N, mps")),
+    # Types.
+    (SEARCH, ("epochs=many",), ("epochs", "'many'", "nteger")),
+    (SEARCH, ("epochs=1.5",), ("epochs", "1.5", "nteger")),
+    (SEARCH, ("epochs=null",), ("epochs",)),
+    (SEARCH, ("epochs=[1,2]",), ("epochs",)),
+    (SEARCH, ("optimizer.lr=fast",), ("optimizer.lr", "'fast'", "loat")),
+    (SEARCH, ("optimizer=3",), ("optimizer",)),
+    (SEARCH, ("dry_run=perhaps",), ("dry_run", "'perhaps'", "ool")),
+    (SEARCH, ("arch_optimizer.betas=0.5",), ("arch_optimizer.betas",)),
+    (SEARCH, ("arch_optimizer.betas=[0.5,x]",), ("arch_optimizer.betas", "x")),
+    ("genotypes", ("compare=DARTS_V2",), ("compare",)),
+    # Ranges.
+    (SEARCH, ("epochs=0",), ("epochs=0", "at least 1")),
+    (SEARCH, ("seed=-1",), ("seed=-1", "at least 0")),
+    (SEARCH, ("split=1",), ("split=1", "above 0", "below 1")),
+    (SEARCH, ("optimizer.lr=nan",), ("optimizer.lr=nan", "finite and above 0")),
+    (SEARCH, ("optimizer.lr=inf",), ("optimizer.lr=inf", "above 0")),
+    (SEARCH, ("optimizer.clip=inf",), ("optimizer.clip=inf", "finite")),
+    (SEARCH, ("optimizer.momentum=1",), ("optimizer.momentum=1", "below 1")),
+    (SEARCH, ("arch_optimizer.betas=[0.5,1.0]",), ("arch_optimizer.betas=1.0", "below 1")),
+    (SEARCH, ("loader.batch_size=1",), ("loader.batch_size=1", "at least 2")),
+    (SEARCH, ("space.channels=0",), ("space.channels=0", "at least 1")),
+    (SEARCH, ("dataset.size=4",), ("dataset.size=4", "at least 8")),
+    (SEARCH, ("bilevel=unrolled", "bilevel.epsilon=0"), ("bilevel.epsilon=0", "above 0")),
+    (RETRAIN, (V2, "drop_path=1"), ("drop_path=1", "below 1")),
+    (RETRAIN, (V2, "label_smoothing=-0.1"), ("label_smoothing=-0.1", "at least 0")),
+    (RETRAIN, (V2, "averaging=1"), ("averaging=1", "below 1")),
+    (RETRAIN, (V2, "auxiliary=nan"), ("auxiliary=nan", "at least 0")),
+    ("evaluate", ("checkpoint=x", "batch_size=0"), ("batch_size=0", "at least 1")),
+    # Combinations.
+    (SEARCH, ("optimizer.lr_min=0.2",), ("optimizer.lr_min=0.2", "optimizer.lr=0.05")),
+    (RETRAIN, (V2, "optimizer.lr_min=9"), ("optimizer.lr_min=9", "optimizer.lr=0.05")),
+    (SEARCH, ("precision=fp16",), ("precision=fp16", "fp32 or bf16")),
+    (SEARCH, ("arch_optimizer.betas=[0.5]",), ("arch_optimizer.betas=[0.5]", "two")),
+    (RETRAIN, (V2, "validation=0"), ("choose=best", "validation=0", "choose=last")),
+    ("genotypes", ("compare=[DARTS_V2]",), ("['DARTS_V2']", "compare=[A,B]")),
+    ("genotypes", ("draw=DARTS_V2", "out=x.gif"), ("'x.gif'", ".svg, .png, .pdf")),
+    ("genotypes", ("out=x.svg",), ("out", "draw or compare")),
+    ("genotypes", ("draw=SGAS", "validate=SGAS"), ("draw and validate", "choose one")),
+    # Genotypes and checkpoints.
+    (RETRAIN, (), ("genotype must be given",)),
+    (RETRAIN, ("genotype=DARTSV2",), ("'DARTSV2'", "did you mean DARTS_V2?", *PUBLISHED)),
+    (RETRAIN, ("genotype=zzz",), ("'zzz'", *PUBLISHED)),
+    (RETRAIN, ("genotype=''",), ("genotype is empty",)),
+    (RETRAIN, ("genotype=runs/search/x",), ("runs/search/x", "darts.genotypes")),
+    (RETRAIN, ("genotype=.",), ("genotype='.'", "genotype.json")),
+    (RETRAIN, ("genotype={",), ("JSON",)),
+    (RETRAIN, ('genotype={"normal": []}',), ("normal",)),
+    (RETRAIN, ("genotype=Genotype(normal=[('conv', 0)])",), ("normal_concat",)),
+    (RETRAIN, (f"genotype={NO_SUCH_OPERATION}",), ("'conv'", "sep_conv_3x3")),
+    (RETRAIN, ("genotype=Genotype(__import__('os').system('touch pwned'))",), ("enotype",)),
+    (RETRAIN, ("genotype=Genotype(${oc.env:HOME})",), ("enotype",)),
+    ("genotypes", ("draw=DARTSV2",), ("'DARTSV2'", "did you mean DARTS_V2?")),
+    ("genotypes", ("validate=Genotype()",), ("normal",)),
+    ("genotypes", ("compare=[DARTS_V2,zzz]",), ("'zzz'", *PUBLISHED)),
+    ("evaluate", (), ("checkpoint must be given",)),
+    ("evaluate", ("checkpoint=nowhere.pt",), ("checkpoint='nowhere.pt'", "retrain")),
+    ("evaluate", ("checkpoint=.",), ("checkpoint='.'", "retrain")),
+    # Resuming what is not there.
+    (SEARCH, ("resume=nowhere",), ("resume='nowhere'", "overrides.json")),
+    (RETRAIN, ("resume=.",), ("resume='.'", "overrides.json")),
+    # Overrides that cannot be read.
+    (SEARCH, ("epochs",), ("'epochs'", "missing EQUAL", "key=value")),
+    (SEARCH, ("epochs=[1,",), ("'epochs=[1,'",)),
+    (SEARCH, ("=3",), ("'=3'",)),
+    (SEARCH, ("dataset={a:b",), ("'dataset={a:b'",)),
+    (SEARCH, ("epochs=${nothing}",), ("nothing",)),
+    (SEARCH, ("name=${name}",), ("Recursive interpolation",)),
+)
+
+
+@pytest.fixture
+def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading a data set fails the test."""
+
+    def read(*_: Any, **__: Any) -> NoReturn:
+        raise AssertionError("data was read")
+
+    monkeypatch.setattr(setup, "load", read)
+
+
+@pytest.mark.usefixtures("no_data")
+@pytest.mark.parametrize(
+    ("command", "arguments", "named"), WRONG, ids=[f"{c} {' '.join(a)}" for c, a, _ in WRONG]
+)
+def test_one_line(
+    refused: Any, command: str, arguments: tuple[str, ...], named: tuple[str, ...]
+) -> None:
+    line = refused(command, *arguments)
+    for part in named:
+        assert part in line
+
+
+@pytest.mark.usefixtures("no_data")
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("{broken", "JSON"),
+        ("[]", "genotype"),
+        ("", "empty"),
+        ("Genotype(normal=1)", "normal"),
+        ("\x00\xff", "genotype"),
+        ('{"normal": ' * 5000, "genotype"),
+    ],
+)
+def test_genotype_file_that_is_none(refused: Any, tmp_path: Path, content: str, named: str) -> None:
+    (tmp_path / "g.json").write_text(content, encoding="latin-1")
+    line = refused("retrain", "genotype=g.json")
+    assert "'g.json'" in line
+    assert named in line
+
+
+@pytest.mark.usefixtures("no_data")
+def test_code_in_a_genotype_is_not_executed(refused: Any, tmp_path: Path) -> None:
+    for text in ("__import__('os').system('touch pwned')", "[open('pwned', 'w')]"):
+        refused("genotypes", f"validate=Genotype(normal={text})")
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.usefixtures("no_data")
+def test_checkpoint_that_is_none(refused: Any, tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint.pt"
+    file.write_text("no checkpoint")
+    assert str(file) in refused("evaluate", f"checkpoint={file}")
+    torch.save({"weights": torch.zeros(3)}, file)
+    assert "darts-nas" in refused("evaluate", f"checkpoint={file}")
+    save_checkpoint(file, "search", {})
+    line = refused("evaluate", f"checkpoint={file}")
+    assert "search" in line
+    assert "retrain" in line
+
+
+@pytest.mark.usefixtures("no_data")
+def test_checkpoint_of_another_version(refused: Any, tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint.pt"
+    save_checkpoint(file, "retrain", {"chosen": {}, "config": {"epochz": 3}})
+    assert "epochz" in refused("evaluate", f"checkpoint={file}")
+
+
+@pytest.mark.parametrize("content", ["", "{", "3", '["epochs=1"]', '{"overrides": [1]}'])
+@pytest.mark.usefixtures("no_data")
+def test_resume_of_a_damaged_run(refused: Any, tmp_path: Path, content: str) -> None:
+    (tmp_path / "overrides.json").write_text(content)
+    assert "overrides.json" in refused("search", f"resume={tmp_path}")
+
+
+@pytest.mark.usefixtures("no_data")
+def test_resume_by_another_command(refused: Any, tmp_path: Path) -> None:
+    began = {"command": "search", "overrides": ["method=darts_v2"]}
+    (tmp_path / "overrides.json").write_text(json.dumps(began))
+    line = refused("retrain", f"resume={tmp_path}")
+    assert "search" in line
+    assert "retrain" in line
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "named"),
+    [
+        ("search", ("dataset.subset=65",), ("dataset.subset=65", "64")),
+        ("search", ("split=0.01",), ("split=0.01", "64 training images")),
+        ("retrain", (V2, "validation=0.01"), ("validation=0.01", "64 training images")),
+        ("search", ("dataset.crop=resized",), ("resized", "disk")),
+        ("search", ("dataset.storage=disk",), ("disk", "synthetic")),
+        ("search", ("dataset.classes=4", "metric=top5_accuracy"), ("top5_accuracy", "macro_f1")),
+        ("retrain", (V2, "dataset.subset=65"), ("dataset.subset=65", "64")),
+        (
+            "retrain",
+            (V2, "dataset.classes=4", "metric=top5_accuracy"),
+            ("top5_accuracy", "macro_f1"),
+        ),
+    ],
+)
+def test_what_only_the_data_can_tell(
+    refused: Any, command: str, arguments: tuple[str, ...], named: tuple[str, ...]
+) -> None:
+    line = refused(command, "dataset=synthetic", "dataset.samples=64", *arguments)
+    for part in named:
+        assert part in line
+
+
+def test_missing_files_say_where_to_put_them(refused: Any) -> None:
+    line = refused("search", "dataset=cifar10", "dataset.download=false", "dataset.root=nowhere")
+    assert "nowhere" in line
+    assert "cifar-10" in line
+
+
+def test_a_folder_that_cannot_be_written(refused: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    line = refused("search", "dataset=synthetic", "hydra.run.dir=file/run")
+    assert "file/run" in line
+
+
+@pytest.mark.usefixtures("no_data")
+def test_an_empty_folder_of_the_user_stays(refused: Any, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    refused("search", "precision=fp16", "hydra.run.dir=mine")
+    assert (tmp_path / "mine").is_dir()
