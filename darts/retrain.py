@@ -7,6 +7,7 @@ References:
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from typing import Any
 
 import torch
@@ -279,7 +280,8 @@ def retrain(config: RetrainConfig, call: Invocation) -> dict[str, Any]:
         *("epoch", "seconds", "joules", "joules_source", "parameters", "macs"),
     )
     closing_table("retrain", {key: summary[key] for key in keys if key in summary})
-    print(f"\nScore it again:\n  python -m darts.evaluate checkpoint={call.directory}")
+    word = shlex.quote(f"checkpoint={call.directory}")
+    print(f"\nScore it again:\n  python -m darts.evaluate {word}")
     return summary
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -234,7 +235,8 @@ def leave_if_asked(interrupt: Interrupt, run: Run, console: Console) -> None:
     if interrupt.received is None:
         return
     run.close()
-    console.say(f"stopped and saved; go on with: python -m darts.{run.kind} resume={run.directory}")
+    word = shlex.quote(f"resume={run.directory}")
+    console.say(f"stopped and saved; go on with: python -m darts.{run.kind} {word}")
     raise Interrupted(128 + interrupt.received)
 
 

@@ -132,8 +132,9 @@ def test_a_place_that_needs_quotes(commands: Any, tmp_path: Path) -> None:
     done = commands.run("search", folder, QUIET, "epochs=1", "space.channels=1")
     assert (folder / "summary.json").is_file()
     arguments = commands.printed(done.out, "retrain")
-    place = tmp_path / "b"
+    place = tmp_path / "it's (2) größer=better"
     done = commands.exactly("retrain", [*arguments, "epochs=1", QUIET, f"hydra.run.dir={place}"])
+    assert commands.printed(done.out, "evaluate") == [f"checkpoint={place}"]
     found = Genotype.parse((folder / "genotype.json").read_text(encoding="utf-8"))
     assert done.result["genotype"] == str(found)
 
@@ -152,9 +153,7 @@ def test_the_printed_command_names_the_data_set_in_any_case(tmp_path: Path) -> N
 @pytest.mark.usefixtures("no_pictures")
 def test_the_seed_decides(commands: Any, tmp_path: Path) -> None:
     a, b, c = (
-        commands.run(
-            "search", tmp_path / name, QUIET, "epochs=1", "space.channels=1", f"seed={seed}"
-        )
+        commands.run("search", tmp_path / name, QUIET, "epochs=1", "space.cells=1", f"seed={seed}")
         for name, seed in (("a", 5), ("b", 5), ("c", 6))
     )
     for key in ("net", "optimizer", "arch_optimizer", "random"):
@@ -169,7 +168,7 @@ def test_the_seed_decides(commands: Any, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_pictures")
 def test_second_order_with_self_check(commands: Any, tmp_path: Path) -> None:
     exact = ("method=darts_v2", "bilevel.hvp=exact", "loader.batch_size=16", "epochs=1")
-    exact = (*exact, "space.channels=1", "tracking.figures_every=0")
+    exact = (*exact, "space.channels=1", "space.cells=1", "tracking.figures_every=0")
     done = commands.run("search", tmp_path / "run", *exact, "bilevel.self_check=1")
     checks = [row for row in done.rows if "product_cosine" in row]
     assert [row["step"] for row in checks] == [1, 2]
