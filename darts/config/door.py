@@ -88,6 +88,11 @@ def launch(
         )()
         if failure:
             raise failure[0]
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has gone, as `head` does; the interpreter shall not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except ConfigError as error:
         _leave(command, str(error))
     except Exception as error:
