@@ -19,6 +19,7 @@ from darts.config import (
 from darts.data import load_split
 from darts.engine.checkpoint import CheckpointError, load_checkpoint
 from darts.engine.device import check_precision, resolve_device, seed_everything
+from darts.engine.distributed import Ranks, distributed
 from darts.engine.evaluation import evaluate as score
 from darts.engine.setup import Feeder, load_source
 from darts.retrain import build_network
@@ -50,10 +51,11 @@ def checkpoint_file(reference: str) -> Path:
     return file
 
 
-def evaluate(config: EvaluateConfig, call: Invocation) -> dict[str, Any]:
+@distributed
+def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str, Any]:
     """Score the weights that the retraining chose; the summary is also in the run directory."""
-    device = resolve_device(config.device)
-    if (call.directory / "config.yaml").exists():
+    device = ranks.device
+    if ranks.main and (call.directory / "config.yaml").exists():
         raise ConfigError(f"{call.directory} already holds a run; choose another hydra.run.dir")
     file = checkpoint_file(config.checkpoint)
     saved = load_checkpoint(file, "retrain")
@@ -65,7 +67,7 @@ def evaluate(config: EvaluateConfig, call: Invocation) -> dict[str, Any]:
     trained.loader.eval_batch_size, trained.loader.workers = config.batch_size, config.workers
     seed_everything(trained.seed)
 
-    source = load_source(trained.dataset)
+    source = ranks.in_turn(lambda: load_source(trained.dataset))
     if list(source.classes) != saved["classes"]:
         raise CheckpointError(
             f"{file} was trained on {len(saved['classes'])} other classes than the "
@@ -85,8 +87,9 @@ def evaluate(config: EvaluateConfig, call: Invocation) -> dict[str, Any]:
     # As in training: the order in memory decides the last bits of a score.
     net = net.to(device, memory_format=torch.channels_last)
     net.load_state_dict(saved["chosen"]["net"])
-    feeder = Feeder(source, trained.dataset, trained.loader, seed=trained.seed, device=device)
-    meter = EnergyMeter(watts_per_core=trained.tracking.watts_per_core, device=device)
+    feeder = Feeder(source, trained.dataset, trained.loader, seed=trained.seed, ranks=ranks)
+    watts = trained.tracking.watts_per_core
+    meter = EnergyMeter(watts_per_core=watts, device=device, processors=ranks.local == 0)
     meter.start()
     with torch.inference_mode():
         scores = score(
@@ -108,13 +111,16 @@ def evaluate(config: EvaluateConfig, call: Invocation) -> dict[str, Any]:
         **{f"{config.part}_{name}": value for name, value in scores.items()},
         "images": len(images) if indices is None else len(indices),
         "seconds": energy.seconds,
-        "joules": energy.joules,
+        "joules": ranks.total(energy.joules),
         "joules_source": energy.source,
         "seed": trained.seed,
         "device": str(device),
+        "ranks": ranks.size,
         "genotype": str(genotype),
         "git_revision": env.get("git_revision"),
     }
+    if not ranks.main:
+        return summary
     call.directory.mkdir(parents=True, exist_ok=True)
     write_atomically(call.directory / "config.yaml", as_yaml(config))
     write_atomically(call.directory / "genotype.json", genotype.to_json())

@@ -24,6 +24,7 @@ from darts.engine.device import (
     resolve_device,
     seed_everything,
 )
+from darts.engine.distributed import Ranks, distributed
 from darts.engine.dry_run import dry_run
 from darts.engine.evaluation import evaluate
 from darts.engine.interrupt import Interrupt
@@ -41,7 +42,6 @@ from darts.spaces import SPACES
 from darts.spaces.find import find_genotype
 from darts.tasks import TASKS
 from darts.tracking import Console, closing_table, read_metrics
-from darts.tracking.files import write_atomically
 
 
 def check(config: RetrainConfig) -> None:
@@ -63,9 +63,10 @@ def check(config: RetrainConfig) -> None:
     check_precision(config.precision, resolve_device(config.device))
 
 
-def retrain(config: RetrainConfig, call: Invocation) -> dict[str, Any]:
+@distributed
+def retrain(config: RetrainConfig, call: Invocation, ranks: Ranks) -> dict[str, Any]:
     """Train and score one network; the returned summary is also in the run directory."""
-    device = resolve_device(config.device)
+    device = ranks.device
     genotype_name, genotype = find_genotype(config.genotype)
     # The run shall not depend on a file that may go: it keeps the genotype itself.
     plain = {**dataclasses.asdict(config), "genotype": str(genotype)}
@@ -79,13 +80,14 @@ def retrain(config: RetrainConfig, call: Invocation) -> dict[str, Any]:
             f"genotype={genotype}",
         ],
         resume=config.resume is not None,
+        ranks=ranks,
     )
     seed_everything(config.seed)
 
     # Data: a validation part is held out of the training images; the test split waits for the end.
-    source = load_source(config.dataset)
+    source = ranks.in_turn(lambda: load_source(config.dataset))
     indices = training_indices(source, config.dataset.subset, config.seed)
-    feeder = Feeder(source, config.dataset, config.loader, seed=config.seed, device=device)
+    feeder = Feeder(source, config.dataset, config.loader, seed=config.seed, ranks=ranks)
     parts, valid_batches = {"train": indices}, None
     if config.validation > 0 and source.valid is not None:  # the publisher held one out
         valid_batches = feeder.evaluation(source.valid)
@@ -121,11 +123,16 @@ def retrain(config: RetrainConfig, call: Invocation) -> dict[str, Any]:
             net, multi_avg_fn=get_ema_multi_avg_fn(config.averaging), use_buffers=True
         )
     judged = net if averaged is None else averaged.module
+    if ranks.size > 1:
+        ranks.prepare(net)
+        net.rows = train_batches.rows  # drop path draws for the whole batch
 
     def train_step(batch: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         with autocast(config.precision, device):
             loss, logits = task.network_loss(net, batch)
-        norm = descend(loss, optimizer, scaler, clip=config.optimizer.clip)
+        loss_part = ranks.part(loss, len(logits))
+        clip = config.optimizer.clip
+        norm = descend(loss_part, optimizer, scaler, clip=clip, reduce=ranks.reduce)
         if averaged is not None:
             averaged.update_parameters(net)
         return loss.detach(), logits.detach(), norm
@@ -152,7 +159,6 @@ def retrain(config: RetrainConfig, call: Invocation) -> dict[str, Any]:
 
     run.begin(
         parts,
-        device=device,
         tensorboard=config.tracking.tensorboard,
         watts=config.tracking.watts_per_core,
     )
@@ -168,8 +174,8 @@ def retrain(config: RetrainConfig, call: Invocation) -> dict[str, Any]:
         means.load_state_dict(run.state["means"])
         first_epoch, first_step = run.state["epoch"], run.state["step"]
         scores, chosen = run.state["scores"], run.state["chosen"]
-    else:
-        write_atomically(run.directory / "genotype.json", genotype.to_json())
+    elif ranks.main:
+        run.write("genotype.json", genotype.to_json())
         save_genotype(genotype, run.directory / "genotype.svg", title=genotype_name)
         run.board.figure("genotype", draw_genotype(genotype, title=genotype_name), 0)
         run.board.text("genotype", f"`{genotype}`", 0)
@@ -200,15 +206,17 @@ def retrain(config: RetrainConfig, call: Invocation) -> dict[str, Any]:
             net.train()
             for step, batch in enumerate(train_batches.epoch(epoch, first_step), first_step):
                 loss, logits, norm = train_step(batch)
+                right = (logits.argmax(1) == batch[1]).float().mean()
+                samples, (loss, right) = ranks.means(len(logits), loss, right)
                 value = require_finite(loss, epoch, step)
                 means.add(
-                    len(batch[1]),
+                    samples,
                     loss=value,
-                    accuracy=float((logits.argmax(1) == batch[1]).float().mean()),
+                    accuracy=float(right),
                     grad_norm=float(norm),
                 )
                 console.step(epoch=f"{epoch + 1}/{config.epochs}", loss=value)
-                if interrupt.received or run.due(config.save_minutes):
+                if ranks.highest(bool(interrupt.received) or run.due(config.save_minutes)):
                     save(epoch, step + 1)
                     leave_if_asked(interrupt, run, console)
             first_step = 0
@@ -257,8 +265,9 @@ def retrain(config: RetrainConfig, call: Invocation) -> dict[str, Any]:
     tested: dict[str, float] = {}
     if config.test and source.test is not None:
         tested = score(feeder.evaluation(source.test).epoch(0))
-    run.metrics.sync()
-    draw_training(run.directory, read_metrics(run.metrics.path), title=config.name)
+    if ranks.main:
+        run.metrics.sync()
+        draw_training(run.directory, read_metrics(run.metrics.path), title=config.name)
     summary = run.finish(
         {
             "command": "retrain",

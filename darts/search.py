@@ -39,6 +39,7 @@ from darts.engine.device import (
     resolve_device,
     seed_everything,
 )
+from darts.engine.distributed import Ranks, distributed
 from darts.engine.dry_run import dry_run
 from darts.engine.evaluation import evaluate
 from darts.engine.interrupt import Interrupt
@@ -49,7 +50,6 @@ from darts.relaxations import RELAXATIONS
 from darts.spaces import SPACES
 from darts.tasks import TASKS
 from darts.tracking import Console, closing_table, read_metrics
-from darts.tracking.files import write_atomically
 
 
 def check(config: SearchConfig) -> None:
@@ -74,9 +74,10 @@ def check(config: SearchConfig) -> None:
     check_precision(config.precision, resolve_device(config.device))
 
 
-def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
+@distributed
+def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, Any]:
     """Run a search; the returned summary is also in the run directory."""
-    device = resolve_device(config.device)
+    device = ranks.device
     run = Run(
         "search",
         call.directory,
@@ -84,16 +85,17 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
         config_text=as_yaml(config),
         overrides=call.overrides,
         resume=config.resume is not None,
+        ranks=ranks,
     )
     seed_everything(config.seed)
 
     # Data: one part of the training images for the weights, the other for the alphas.
-    source = load_source(config.dataset)
+    source = ranks.in_turn(lambda: load_source(config.dataset))
     indices = training_indices(source, config.dataset.subset, config.seed)
     for_weights, for_alphas = divide(
         source, indices, config.split, seed=config.seed, key=f"split={config.split}"
     )
-    feeder = Feeder(source, config.dataset, config.loader, seed=config.seed, device=device)
+    feeder = Feeder(source, config.dataset, config.loader, seed=config.seed, ranks=ranks)
     train_batches = feeder.training(source.train, for_weights, "weights")
     valid_batches = feeder.training(source.train, for_alphas, "alphas")
     score_batches = feeder.evaluation(source.train, for_alphas)
@@ -107,6 +109,7 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
         in_channels=source.channels,
         **{key: getattr(config.space, key) for key in space.options},
     ).to(device, memory_format=torch.channels_last)  # what convolutions run fastest on
+    ranks.prepare(net)
     alphas = list(net.alphas.values())
     optimizer = torch.optim.SGD(
         net.weight_parameters(),
@@ -132,14 +135,17 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
 
     def arch_loss(net: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
         weights = relax(net.alphas)
-        return task.supernet_loss(lambda images: net(images, weights), batch)[0]
+        loss, logits = task.supernet_loss(lambda images: net(images, weights), batch)
+        return ranks.part(loss, len(logits))
 
     def mixed_by(weights: dict[str, Tensor]) -> Callable[[Tensor], Tensor]:
         return lambda images: net(images, weights)
 
     def arch_step(batch: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> Tensor:
         with autocast(config.precision, device):
-            gradients = arch_gradient(net, arch_loss, batch, valid, optimizer, **options)
+            gradients = arch_gradient(
+                net, arch_loss, batch, valid, optimizer, reduce=ranks.reduce, **options
+            )
         for name, alpha in net.alphas.items():
             alpha.grad = gradients[name]
         arch_optimizer.step()
@@ -151,7 +157,9 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
         weights = relax({name: alpha.detach() for name, alpha in net.alphas.items()})
         with autocast(config.precision, device):
             loss, logits = task.supernet_loss(mixed_by(weights), batch)
-        norm = descend(loss, optimizer, scaler, clip=config.optimizer.clip)
+        loss_part = ranks.part(loss, len(logits))
+        clip = config.optimizer.clip
+        norm = descend(loss_part, optimizer, scaler, clip=clip, reduce=ranks.reduce)
         return loss.detach(), logits.detach(), norm
 
     steps = len(train_batches)
@@ -181,7 +189,6 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
 
     run.begin(
         {"weights": for_weights, "alphas": for_alphas},
-        device=device,
         tensorboard=config.tracking.tensorboard,
         watts=config.tracking.watts_per_core,
     )
@@ -225,22 +232,26 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
                 valid = next(valid_stream)
                 if check_every and here % check_every == 0:
                     report = compare_products(
-                        net, arch_loss, batch, valid, optimizer, epsilon=options["epsilon"]
+                        *(net, arch_loss, batch, valid, optimizer),
+                        epsilon=options["epsilon"],
+                        reduce=ranks.reduce,
                     )
                     # Numbered as the step it belongs to ends, so that a resumed run hides it.
                     run.log(here + 1, report, {f"bilevel/{k}": v for k, v in report.items()})
                 arch_norm = arch_step(batch, valid)
                 loss, logits, norm = weight_step(batch)
+                right = (logits.argmax(1) == batch[1]).float().mean()
+                samples, (loss, right) = ranks.means(len(logits), loss, right)
                 value = require_finite(loss, epoch, step)
                 means.add(
-                    len(batch[1]),
+                    samples,
                     loss=value,
-                    accuracy=float((logits.argmax(1) == batch[1]).float().mean()),
+                    accuracy=float(right),
                     grad_norm=float(norm),
                     arch_grad_norm=float(arch_norm),
                 )
                 console.step(epoch=f"{epoch + 1}/{config.epochs}", loss=value)
-                if interrupt.received or run.due(config.save_minutes):
+                if ranks.highest(bool(interrupt.received) or run.due(config.save_minutes)):
                     save(epoch, step + 1)
                     leave_if_asked(interrupt, run, console)
             first_step = 0
@@ -291,7 +302,7 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
                 show_alphas(
                     run.board, weights, genotype, space.operations, epoch=epoch + 1, step=here
                 )
-            write_atomically(run.directory / "genotype.json", genotype.to_json())
+            run.write("genotype.json", genotype.to_json())
             console.epoch(
                 epoch + 1,
                 config.epochs,
@@ -303,15 +314,16 @@ def search(config: SearchConfig, call: Invocation) -> dict[str, Any]:
             save(epoch + 1, 0)
             leave_if_asked(interrupt, run, console)
 
-    run.metrics.sync()
-    draw_search(
-        run.directory,
-        history,
-        genotype,
-        space.operations,
-        read_metrics(run.metrics.path),
-        title=f"{config.name}, seed {config.seed}",
-    )
+    if ranks.main:
+        run.metrics.sync()
+        draw_search(
+            run.directory,
+            history,
+            genotype,
+            space.operations,
+            read_metrics(run.metrics.path),
+            title=f"{config.name}, seed {config.seed}",
+        )
     summary = run.finish(
         {
             "command": "search",

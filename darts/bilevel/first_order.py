@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from darts.bilevel.functional import FunctionalLoss, LossFunction
+from darts.bilevel.functional import FunctionalLoss, LossFunction, Reduce
 
 
 def first_order(
@@ -21,6 +21,8 @@ def first_order(
     train_batch: Any,
     valid_batch: Any,
     optimizer: Optimizer,
+    *,
+    reduce: Reduce | None = None,
 ) -> dict[str, Tensor]:
     """Gradient of the validation loss with respect to the alphas at the present weights.
 
@@ -32,6 +34,8 @@ def first_order(
         train_batch: not used; here so that all bilevel gradients are called alike.
         valid_batch: the batch whose loss is differentiated.
         optimizer: not used, likewise.
+        reduce: sums tensors over the ranks of a distributed run, where each rank's loss is its
+            part of the whole batch's.
 
     Returns:
         ``{name: gradient}`` with the shapes of ``net.alphas``.
@@ -40,4 +44,4 @@ def first_order(
     value = loss.at([weight.detach() for weight in loss.weights], loss.alphas, valid_batch)
     # Alphas of a kind of cell that the supernet has none of have no part in the loss.
     gradients = torch.autograd.grad(value, loss.alphas, allow_unused=True, materialize_grads=True)
-    return loss.named(gradients)
+    return loss.named(reduce(gradients) if reduce else gradients)

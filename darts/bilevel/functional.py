@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 LossFunction = Callable[[Any, Any], Tensor]  # (net, batch) -> scalar
+Reduce = Callable[[Sequence[Tensor]], Sequence[Tensor]]  # each tensor's sum over the ranks
 
 
 class Supernet(Protocol):

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from darts.bilevel.functional import FunctionalLoss, LossFunction
+from darts.bilevel.functional import FunctionalLoss, LossFunction, Reduce
 from darts.bilevel.virtual_step import sgd_step
 
 PRODUCTS = ("finite_difference", "exact")
@@ -39,6 +39,7 @@ def unrolled(
     *,
     hvp: str = "finite_difference",
     epsilon: float = 0.01,
+    reduce: Reduce | None = None,
 ) -> dict[str, Tensor]:
     """Gradient of the validation loss after one weight step, with respect to the alphas.
 
@@ -56,6 +57,8 @@ def unrolled(
             derivative) or "exact" (automatic differentiation twice).
         epsilon: length of the finite perturbation: the weights move by ``epsilon * v / |v|`` to
             both sides, v being the gradient at the stepped weights. 0.01 as published.
+        reduce: sums tensors over the ranks of a distributed run, where each rank's loss is its
+            part of the whole batch's. The virtual step then is that of the whole batch.
 
     Returns:
         ``{name: gradient}`` with the shapes of ``net.alphas``.
@@ -65,7 +68,9 @@ def unrolled(
             is not SGD.
     """
     check_product(hvp, epsilon)
-    step = _VirtualStep(net, loss_fn, train_batch, valid_batch, optimizer, graph=hvp == "exact")
+    step = _VirtualStep(
+        net, loss_fn, train_batch, valid_batch, optimizer, graph=hvp == "exact", reduce=reduce
+    )
     implicit = step.exact() if hvp == "exact" else step.finite_difference(epsilon)
     return step.loss.named([d - i for d, i in zip(step.direct, implicit, strict=True)])
 
@@ -78,6 +83,7 @@ def compare_products(
     optimizer: Optimizer,
     *,
     epsilon: float = 0.01,
+    reduce: Reduce | None = None,
 ) -> dict[str, float]:
     """How far the finite difference is from the exact product on these batches.
 
@@ -87,7 +93,9 @@ def compare_products(
         the exact product over that of the first term.
     """
     check_product("exact", epsilon)
-    step = _VirtualStep(net, loss_fn, train_batch, valid_batch, optimizer, graph=True)
+    step = _VirtualStep(
+        net, loss_fn, train_batch, valid_batch, optimizer, graph=True, reduce=reduce
+    )
     direct = _flat(step.direct)
     exact, finite = _flat(step.exact()), _flat(step.finite_difference(epsilon))
     return {
@@ -111,6 +119,7 @@ class _VirtualStep:
 
     Args:
         graph: keep the graph of the training gradient, which the exact product needs.
+        reduce: sums tensors over the ranks.
     """
 
     def __init__(
@@ -122,7 +131,9 @@ class _VirtualStep:
         optimizer: Optimizer,
         *,
         graph: bool,
+        reduce: Reduce | None,
     ) -> None:
+        self.reduce: Reduce = reduce or (lambda tensors: tensors)
         self.loss = FunctionalLoss(net, loss_fn)
         self.train_batch = train_batch
         self.random_state = _random_state(self.loss.alphas[0].device)
@@ -135,30 +146,32 @@ class _VirtualStep:
         self.gradients = torch.autograd.grad(
             value, self.weights, create_graph=graph, allow_unused=True, materialize_grads=True
         )
-        detached = [gradient.detach() for gradient in self.gradients]
+        detached = self.reduce([gradient.detach() for gradient in self.gradients])
         stepped, scales = sgd_step(optimizer, self.loss.weights, detached)
         stepped = [w.requires_grad_() if w.is_leaf else w for w in stepped]
         value = self.loss.at(stepped, self.loss.alphas, valid_batch)
         both = torch.autograd.grad(
             value, [*self.loss.alphas, *stepped], allow_unused=True, materialize_grads=True
         )
+        direct_and_vector = self.reduce(both)
         count = len(self.loss.alphas)
-        self.direct = both[:count]
+        self.direct = direct_and_vector[:count]
         # What the mixed second derivative is multiplied with, learning rate included.
-        self.vector = [s * v for s, v in zip(scales, both[count:], strict=True)]
+        self.vector = [s * v for s, v in zip(scales, direct_and_vector[count:], strict=True)]
 
     def exact(self) -> Sequence[Tensor]:
         """The product by differentiating the training gradient with respect to the alphas."""
         pairs = [
             (g, v) for g, v in zip(self.gradients, self.vector, strict=True) if g.requires_grad
         ]
-        return torch.autograd.grad(
+        product = torch.autograd.grad(
             [gradient for gradient, _ in pairs],
             self.loss.alphas,
             grad_outputs=[vector for _, vector in pairs],
             allow_unused=True,
             materialize_grads=True,
         )
+        return self.reduce(product)
 
     def finite_difference(self, epsilon: float) -> Sequence[Tensor]:
         """The product as a central difference (equation 8), in full precision."""
@@ -167,7 +180,8 @@ class _VirtualStep:
             return [torch.zeros_like(alpha) for alpha in self.loss.alphas]
         plus = self._alpha_gradients(epsilon / length)
         minus = self._alpha_gradients(-epsilon / length)
-        return [(p - m) * (length / (2 * epsilon)) for p, m in zip(plus, minus, strict=True)]
+        factor = length / (2 * epsilon)
+        return self.reduce([(p - m) * factor for p, m in zip(plus, minus, strict=True)])
 
     def _alpha_gradients(self, factor: float) -> Sequence[Tensor]:
         """Gradient of the training loss for the alphas, the weights moved along the vector."""

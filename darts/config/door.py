@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import os
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -26,8 +27,10 @@ from omegaconf.errors import OmegaConfBaseException
 from darts.config import errors, store
 from darts.config.fields import ConfigError, check_fields
 from darts.config.overrides import prepared, translated, values_of
+from darts.engine.distributed import rank_and_size
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+_PATIENCE = 10.0  # seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +84,7 @@ def launch(
     previous_format = warnings.formatwarning
     warnings.formatwarning = _plain_warnings(command)
     try:
-        sys.argv = [f"darts.{command}", *prepared(command, given)]
+        sys.argv = [f"darts.{command}", *prepared(command, given), *_of_a_rank(given)]
         there = _present_folders(sys.argv)
         hydra.main(version_base="1.3", config_path=str(store.conf_folder()), config_name=command)(
             run
@@ -94,8 +97,10 @@ def launch(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except ConfigError as error:
+        _give_way(error)
         _leave(command, str(error))
     except Exception as error:
+        _give_way(error)
         # Before the first folder there was nothing at work but the composition of the overrides.
         if not directory or isinstance(error, (HydraException, OmegaConfBaseException)):
             _leave(command, errors.one_line(error, _known_keys(command)))
@@ -145,6 +150,25 @@ def _known_keys(command: str) -> list[str]:
         groups = ["experiment" if g.startswith("experiment/") else g for g in groups]
         return sorted({*errors.dotted_keys(plain), *(g for g in groups if "/" not in g)})
     return []
+
+
+def _of_a_rank(given: Sequence[str]) -> list[str]:
+    """What Hydra must be told under torchrun: the run's folder is rank 0's to make."""
+    rank, size = rank_and_size()
+    if size > 1 and {"-m", "--multirun"}.intersection(given):
+        raise ConfigError("--multirun starts runs one by one; call torchrun for each of them")
+    return ["hydra.run.dir=."] if rank > 0 else []
+
+
+def _give_way(error: Exception) -> None:
+    """Under torchrun, wait before an error is told that another rank may be telling.
+
+    Most errors are met by all ranks alike, and rank 0 tells of them; others are that a rank is
+    gone. torchrun then ends this process while it waits.
+    """
+    rank, size = rank_and_size()
+    if rank > 0 or (size > 1 and isinstance(error, RuntimeError)):
+        time.sleep(_PATIENCE)
 
 
 def _is_users(error: BaseException) -> bool:

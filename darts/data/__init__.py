@@ -14,6 +14,7 @@ from __future__ import annotations
 from darts.data.augment import Augmentation
 from darts.data.batches import Batches
 from darts.data.images import DiskImages, Images, MemoryImages
+from darts.data.schedule import share_of
 from darts.data.source import Source, SourceSpec
 from darts.data.sources import SOURCES, load
 from darts.data.split import load_split, save_split, stratified_split, stratified_subset
@@ -30,6 +31,7 @@ __all__ = [
     "load",
     "load_split",
     "save_split",
+    "share_of",
     "stratified_split",
     "stratified_subset",
 ]

@@ -16,7 +16,7 @@ from darts.data.augment import Augmentation, Normalisation, augment, draw
 from darts.data.images import DiskImages, Images, MemoryImages
 from darts.data.randomness import generator
 from darts.data.readers import DiskReader, MemoryReader
-from darts.data.schedule import Schedule
+from darts.data.schedule import Schedule, share_of
 
 __all__ = ["Batches"]
 
@@ -42,11 +42,12 @@ class Batches:
         device: where the batches go.
         workers: processes that decode files; without effect for images in memory.
         dtype: of the images.
+        rank, ranks: take the share of this rank of every batch, made as one process makes it whole.
 
     Raises:
         ValueError: if there are no indices or one is out of range, if `batch_size` is below 1 or
-            `workers` below 0, if the number of channels differs, or if random resized crops are
-            asked of images in memory.
+            `workers` below 0, if the number of channels differs, if random resized crops are
+            asked of images in memory, or if a batch has fewer samples than there are ranks.
     """
 
     def __init__(
@@ -65,6 +66,8 @@ class Batches:
         device: torch.device | str,
         workers: int = 0,
         dtype: torch.dtype = torch.float32,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         _check(images, indices, batch_size, mean, workers, stream)
         self.images = images
@@ -80,6 +83,12 @@ class Batches:
             drop_last=drop_last,
         )
         self._steps = self._schedule.steps
+        self._ranks = rank, ranks
+        if self._schedule.smallest < ranks:
+            raise ValueError(
+                f"{stream}: a batch of {self._schedule.smallest} images cannot be shared by "
+                f"{ranks} ranks; choose a larger loader.batch_size or fewer ranks"
+            )
         resized = augmentation is not None and augmentation.crop == "resized"
         self._memory: MemoryReader | None = None
         self._disk: DiskReader | None = None
@@ -94,6 +103,8 @@ class Batches:
                 workers=workers,
                 resized=resized,
                 pin=self.device.type == "cuda",
+                rank=rank,
+                ranks=ranks,
             )
         else:
             raise ValueError(f"images must be MemoryImages or DiskImages, not {type(images)}")
@@ -101,6 +112,13 @@ class Batches:
     def __len__(self) -> int:
         """Steps an epoch."""
         return self._steps
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """The first sample of this rank in a batch, and the size of the whole, smaller last one
+        apart."""
+        whole = min(self._schedule.batch_size, len(self._schedule.indices))
+        return share_of(whole, *self._ranks).start, whole
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch from step `start` on.
@@ -157,6 +175,8 @@ class Batches:
             private = generator(self._schedule.seed(position), "augment")
             size, padding = self.images.shape[1:], self.augmentation.padding
             plan = torch.cat([plan, draw(len(chosen), (size[0], size[1]), padding, private)])
+        share = share_of(len(chosen), *self._ranks)
+        chosen, plan = chosen[share], plan[:, share]
         overlap = self.device.type == "cuda"
         plan = plan.to(self.device, non_blocking=overlap)
         if self._memory is not None:

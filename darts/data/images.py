@@ -128,15 +128,21 @@ class DiskImages:
         chosen.labels, chosen._paths = self.labels[indices], self._paths[indices.numpy()]
         return chosen
 
-    def read(self, indices: Sequence[int], crop_seed: int | None = None) -> Tensor:
+    def read(
+        self,
+        indices: Sequence[int],
+        crop_seed: int | None = None,
+        share: slice = slice(None),
+    ) -> Tensor:
         """Decode some images in this process.
 
         Args:
             indices: which, B of them.
             crop_seed: makes it random resized crops, drawn from this seed alone.
+            share: which of the B to decode; the crops are those they have among all.
 
         Returns:
-            (B, 3, size, size) uint8.
+            (B, 3, size, size) uint8, or as many as fall into the share.
 
         Raises:
             ValueError: in one line that names the first file that cannot be read.
@@ -145,7 +151,8 @@ class DiskImages:
         if crop_seed is not None:
             shape = (len(indices), ATTEMPTS, 4)
             private = generator(crop_seed, "box")
-            boxes = torch.rand(shape, generator=private, dtype=torch.float64).tolist()
+            boxes = torch.rand(shape, generator=private, dtype=torch.float64)[share].tolist()
+        indices = indices[share]
         batch = torch.empty(len(indices), *self.shape, dtype=torch.uint8)
         for place, index in enumerate(indices):
             attempts = None if boxes is None else boxes[place]

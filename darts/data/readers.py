@@ -19,11 +19,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from darts.data.images import DiskImages, MemoryImages
-from darts.data.schedule import Schedule
+from darts.data.schedule import Schedule, share_of
 
 __all__ = ["DiskReader", "MemoryReader"]
 
-Request = tuple[list[int], int]  # the samples of a batch, and the seed of their crops
+# The samples of a batch, the seed of their crops, and which of them to decode.
+Request = tuple[list[int], int, slice]
 
 
 class MemoryReader:
@@ -45,9 +46,9 @@ class _Decoder(Dataset[Tensor]):
         self.resized = resized
 
     def __getitem__(self, request: Any) -> Any:
-        indices, seed = request
+        indices, seed, share = request
         try:
-            return self.images.read(indices, seed if self.resized else None)
+            return self.images.read(indices, seed if self.resized else None, share)
         except ValueError as error:
             # An exception would come back with the worker's traceback in its message.
             return str(error)
@@ -56,12 +57,14 @@ class _Decoder(Dataset[Tensor]):
 class _Requests(Sampler[Any]):
     """An endless stream of requests that begins wherever `position` stands."""
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Schedule, rank: int, ranks: int) -> None:
         self.schedule = schedule
+        self.ranks = rank, ranks
         self.position = 0
 
     def request(self, position: int) -> Request:
-        return self.schedule.chosen(position).tolist(), self.schedule.seed(position)
+        chosen = self.schedule.chosen(position).tolist()
+        return chosen, self.schedule.seed(position), share_of(len(chosen), *self.ranks)
 
     def __iter__(self) -> Iterator[Request]:
         position = self.position
@@ -93,6 +96,7 @@ class DiskReader:
         workers: number of processes; 0 decodes when asked, in this one.
         resized: random resized crops rather than whole pictures.
         pin: return page-locked memory, for copies to a GPU.
+        rank, ranks: decode this rank's share of every batch.
     """
 
     def __init__(
@@ -103,9 +107,11 @@ class DiskReader:
         workers: int,
         resized: bool,
         pin: bool = False,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         self._decoder = _Decoder(images, resized)
-        self._requests = _Requests(schedule)
+        self._requests = _Requests(schedule, rank, ranks)
         # Positions that differ by a multiple of the period hold the same pixels; 0: none do.
         self._period = 0 if schedule.shuffle or resized else schedule.steps
         self._next = 0  # the position that the stream of the workers stands at

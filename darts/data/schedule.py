@@ -1,4 +1,7 @@
-"""Which samples make up which batch, as a function of (seed, stream, epoch, step) alone."""
+"""Which samples make up which batch, as a function of (seed, stream, epoch, step) alone.
+
+Several ranks see the same batches, and each takes a share of every one.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,18 @@ from torch import Tensor
 
 from darts.data.randomness import mix, permutation
 
-__all__ = ["Schedule"]
+__all__ = ["Schedule", "share_of"]
+
+
+def share_of(count: int, rank: int, ranks: int) -> slice:
+    """Which of ``count`` things fall to a rank: contiguous shares that differ by one at most.
+
+    >>> [share_of(7, rank, 3) for rank in range(3)]
+    [slice(0, 3, None), slice(3, 5, None), slice(5, 7, None)]
+    """
+    each, more = divmod(count, ranks)
+    start = rank * each + min(rank, more)
+    return slice(start, start + each + (rank < more))
 
 
 class Schedule:
@@ -38,6 +52,7 @@ class Schedule:
         self._name = (seed, stream)
         whole, rest = divmod(len(indices), batch_size)
         self.steps = whole if drop_last and whole else whole + (rest > 0)
+        self.smallest = batch_size if whole and (drop_last or not rest) else rest
         self._orders: dict[int, Tensor] = {}
 
     def chosen(self, position: int) -> Tensor:

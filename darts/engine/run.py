@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 import time
@@ -10,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from darts.data import load_split, save_split
@@ -21,8 +21,9 @@ from darts.engine.checkpoint import (
     restore_random_states,
     save_checkpoint,
 )
+from darts.engine.distributed import Ranks
 from darts.engine.interrupt import Interrupt, Interrupted
-from darts.tracking import Board, Console, EnergyMeter, MetricsLog, environment
+from darts.tracking import Board, Console, Energy, EnergyMeter, MetricsLog, environment
 from darts.tracking.files import write_atomically, write_json
 
 # What may differ between a run and its continuation: where it computes and what it tells.
@@ -53,6 +54,7 @@ class Run:
         config_text: the same as YAML.
         overrides: of the command line, from which a resumed run is composed.
         resume: go on with what is there.
+        ranks: of which the first alone writes. The methods must be called on all of them.
 
     Attributes:
         state: what the checkpoint holds, or None for a run that begins.
@@ -70,7 +72,9 @@ class Run:
         config_text: str,
         overrides: Sequence[str],
         resume: bool,
+        ranks: Ranks,
     ) -> None:
+        self.ranks = ranks
         self.kind = kind
         self.directory = directory
         self.config = dict(config)
@@ -81,7 +85,7 @@ class Run:
         self._saved_at = time.monotonic()
         if resume:
             self._load()
-        elif (directory / "config.yaml").exists():
+        elif ranks.main and (directory / "config.yaml").exists():
             raise CheckpointError(
                 f"{directory} already holds a run; choose another hydra.run.dir, "
                 f"or go on with it by resume={directory}"
@@ -111,7 +115,6 @@ class Run:
         self,
         splits: Mapping[str, Tensor],
         *,
-        device: torch.device,
         tensorboard: bool,
         watts: float,
     ) -> None:
@@ -119,23 +122,22 @@ class Run:
 
         Args:
             splits: indices of the training images by use; a resumed run must have the same.
-            device: where the run computes.
             tensorboard: whether to write the event file.
             watts: power of a busy core for the energy estimate.
 
         Raises:
             CheckpointError: when the data set is not the one the run began with.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
-        path = self.directory / "split.npz"
-        if self.state is None:
+        path, main = self.directory / "split.npz", self.ranks.main
+        if self.state is None and main:
+            self.directory.mkdir(parents=True, exist_ok=True)
             save_split(path, dict(splits))
             began = {"command": self.kind, "overrides": self._overrides}
             write_json(self.directory / "overrides.json", began)
             write_json(self.directory / "env.json", environment())
             # Last of these: a folder that holds it is a run, which can be resumed.
             write_atomically(self.directory / "config.yaml", self._config_text)
-        else:
+        elif main:
             saved = load_split(path)
             if saved.keys() != splits.keys() or any(
                 not saved[name].equal(part) for name, part in splits.items()
@@ -143,30 +145,41 @@ class Run:
                 raise CheckpointError(
                     f"cannot resume {self.directory}: the data set is not the one in split.npz"
                 )
-        self.energy = EnergyMeter(watts_per_core=watts, device=device)
+        self.energy = EnergyMeter(
+            watts_per_core=watts, device=self.ranks.device, processors=self.ranks.local == 0
+        )
         resumed, purge = self.state, 0 if self.resume else None
         if resumed is not None:
-            self.energy.load_state_dict(resumed["energy"])
+            if main:  # the others count from 0, as their joules are added to these
+                self.energy.load_state_dict(resumed["energy"])
             restore_random_states(resumed["random"])
+            self.ranks.align_generators()
             purge = resumed["global_step"] + 1
         self.energy.start()
-        self.metrics = MetricsLog(
-            self.directory / "metrics.jsonl",
-            resume_at=None if resumed is None else resumed["metrics_offset"],
-        )
-        self.board = Board(
-            self.directory,
-            enabled=tensorboard,
-            purge_step=purge,
-        )
+        if main:
+            self.metrics = MetricsLog(
+                self.directory / "metrics.jsonl",
+                resume_at=None if resumed is None else resumed["metrics_offset"],
+            )
+        self.board = Board(self.directory, enabled=tensorboard and main, purge_step=purge)
 
     def log(self, step: int, row: Mapping[str, Any], scalars: Mapping[str, Any]) -> None:
         """Add a row to metrics.jsonl and numbers to TensorBoard, at a global step."""
-        self.metrics.write(step=step, **row)
-        self.board.scalars(step, scalars)
+        if self.ranks.main:
+            self.metrics.write(step=step, **row)
+            self.board.scalars(step, scalars)
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the directory, whole or not at all."""
+        if self.ranks.main:
+            write_atomically(self.directory / name, text)
 
     def save(self, global_step: int, content: Mapping[str, Any]) -> None:
         """Write the checkpoint: the command's content and what every run needs to go on."""
+        energy = dataclasses.asdict(self._energy())
+        self._saved_at = time.monotonic()
+        if not self.ranks.main:
+            return
         self.metrics.sync()
         self.board.flush()
         save_checkpoint(
@@ -178,7 +191,7 @@ class Run:
                 "global_step": global_step,
                 "metrics_offset": self.metrics.offset,
                 "random": random_states(),
-                "energy": self.energy.state_dict(),
+                "energy": energy,
             },
         )
         self._saved_at = time.monotonic()
@@ -189,17 +202,25 @@ class Run:
 
     def cost(self) -> dict[str, Any]:
         """Seconds and joules so far, resumed parts included, and where the joules come from."""
-        energy = self.energy.read()
+        energy = self._energy()
         return {
             "seconds": energy.seconds,
             "joules": energy.joules,
             "joules_source": energy.source,
         }
 
+    def _energy(self) -> Energy:
+        """What all ranks' processes have used."""
+        energy = self.energy.read()
+        return dataclasses.replace(energy, joules=self.ranks.total(energy.joules))
+
     def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """Write summary.json, the run's last file, close the logs and return the summary."""
+        whole = {**summary, "ranks": self.ranks.size, **self.cost()}
+        if not self.ranks.main:
+            return whole
         env = json.loads((self.directory / "env.json").read_text(encoding="utf-8"))
-        whole = {**summary, **self.cost(), "git_revision": env.get("git_revision")}
+        whole["git_revision"] = env.get("git_revision")
         scores = {k: v for k, v in whole.items() if isinstance(v, float)}
         self.board.hparams(self.config, scores)
         self.close()
@@ -227,17 +248,18 @@ class Run:
 
 
 def leave_if_asked(interrupt: Interrupt, run: Run, console: Console) -> None:
-    """After a checkpoint: leave when a signal asked for it.
+    """After a checkpoint: leave when a signal asked for it, on any rank.
 
     Raises:
         Interrupted: with 128 plus the signal's number as exit code.
     """
-    if interrupt.received is None:
+    number = run.ranks.highest(interrupt.received or 0)
+    if not number:
         return
     run.close()
     word = shlex.quote(f"resume={run.directory}")
     console.say(f"stopped and saved; go on with: python -m darts.{run.kind} {word}")
-    raise Interrupted(128 + interrupt.received)
+    raise Interrupted(128 + number)
 
 
 def differences(

@@ -14,9 +14,11 @@ from darts.data import (
     Images,
     Source,
     load,
+    share_of,
     stratified_split,
     stratified_subset,
 )
+from darts.engine.distributed import Ranks
 
 # Keys of the data set's configuration that say what is done with its images, not what they are.
 _USES = ("name", "subset", "crop", "padding", "flip")
@@ -82,19 +84,20 @@ class Feeder:
         dataset: its configuration.
         loader: sizes of batches and number of workers.
         seed: of the run.
-        device: where the batches go.
+        ranks: who take a share of each batch; they say where the batches go.
     """
 
     def __init__(
-        self, source: Source, dataset: Any, loader: Any, *, seed: int, device: torch.device
+        self, source: Source, dataset: Any, loader: Any, *, seed: int, ranks: Ranks
     ) -> None:
+        self.ranks = ranks
         self.dataset = dataset
         self.loader = loader
         self.common: dict[str, Any] = {
             "seed": seed,
             "mean": source.mean,
             "std": source.std,
-            "device": device,
+            "device": ranks.device,
             "workers": loader.workers,
         }
 
@@ -114,15 +117,25 @@ class Feeder:
             augmentation=augmentation,
             shuffle=True,
             drop_last=True,
+            rank=self.ranks.rank,
+            ranks=self.ranks.size,
             **self.common,
         )
 
     def evaluation(self, images: Images, indices: Tensor | None = None) -> Batches:
-        """All images once, in order, as they are."""
+        """All images once, in order, as they are; on several ranks, a share of them each.
+
+        Raises:
+            ValueError: when there are fewer images than ranks.
+        """
+        size = self.ranks.size
+        indices = torch.arange(len(images)) if indices is None else indices
+        if len(indices) < size:
+            raise ValueError(f"{len(indices)} images to score cannot be shared by {size} ranks")
         return Batches(
             images,
-            torch.arange(len(images)) if indices is None else indices,
-            batch_size=self.loader.eval_batch_size,
+            indices[share_of(len(indices), self.ranks.rank, size)],
+            batch_size=-(-self.loader.eval_batch_size // size),
             stream="evaluation",
             augmentation=None,
             shuffle=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -30,7 +31,12 @@ def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
 
 
 def descend(
-    loss: Tensor, optimizer: Optimizer, scaler: torch.amp.GradScaler, *, clip: float
+    loss: Tensor,
+    optimizer: Optimizer,
+    scaler: torch.amp.GradScaler,
+    *,
+    clip: float,
+    reduce: Callable[[Sequence[Tensor]], Sequence[Tensor]] | None = None,
 ) -> Tensor:
     """One step of the optimiser down the gradient of the loss.
 
@@ -39,14 +45,20 @@ def descend(
         optimizer: of the parameters to move; other parameters must not be in the graph.
         scaler: scales the loss in fp16, else passes it through.
         clip: largest norm of the whole gradient; 0 for no limit.
+        reduce: sums the gradients over the ranks of a distributed run, before all that follows, so
+            that all ranks clip, and skip a step in fp16, alike.
 
     Returns:
         The norm of the gradient before clipping, a scalar.
     """
     optimizer.zero_grad(set_to_none=True)
     scaler.scale(loss).backward()
-    scaler.unscale_(optimizer)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    if reduce is not None:
+        used = [p for p in parameters if p.grad is not None]
+        for p, gradient in zip(used, reduce([p.grad for p in used]), strict=True):
+            p.grad = gradient
+    scaler.unscale_(optimizer)
     norm = torch.nn.utils.clip_grad_norm_(parameters, clip or math.inf)
     scaler.step(optimizer)
     scaler.update()

@@ -65,6 +65,8 @@ class EnergyMeter:
         joules_before, seconds_before, source_before: totals of the run's earlier processes.
         device: where the run computes; by default a GPU counts if CUDA is in use already.
         powercap: folder of the RAPL counters.
+        processors: whether to read the RAPL counters, which count a whole machine: of several
+            processes on a machine one only should.
 
     Raises:
         ValueError: if a power or an earlier total is negative.
@@ -80,6 +82,7 @@ class EnergyMeter:
         source_before: str | None = None,
         device: torch.device | str | None = None,
         powercap: Path = POWERCAP,
+        processors: bool = True,
     ) -> None:
         for name, value in (
             ("watts_per_core", watts_per_core),
@@ -94,6 +97,7 @@ class EnergyMeter:
         self._before = Energy(float(seconds_before), float(joules_before), source)
         self._seconds = self._joules = 0.0  # of this process alone
         self._device, self._powercap = device, powercap
+        self._processors = processors
         self._counters: list[_Counter] = []
         self._since: float | None = None
 
@@ -139,7 +143,9 @@ class EnergyMeter:
         if on_gpu and (gpu := _nvml_counter(self._device)) is not None:
             return [gpu]
         counters = _rapl_counters(self._powercap)
-        if not counters:
+        if counters and not self._processors:
+            counters = []
+        elif not counters:
             watts = self._watts_per_core
             name = f"estimate: {watts:g} W per busy core"
             counters = [_Counter(name, lambda: watts * sum(os.times()[:4]))]

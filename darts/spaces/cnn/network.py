@@ -24,14 +24,21 @@ from darts.spaces.cnn.skeleton import (
 from darts.spaces.genotype import Genotype
 
 
-def drop_path(x: Tensor, probability: float) -> Tensor:
+def drop_path(x: Tensor, probability: float, rows: tuple[int, int] | None = None) -> Tensor:
     """Zero whole samples with the given probability and scale the others to keep the mean.
+
+    Args:
+        x: ``(B, C, H, W)``.
+        probability: of zero, in [0, 1).
+        rows: the place of the first of these samples in a larger batch, and the size of that
+            batch. The draws are made for all of it, as by a process that holds all of it.
 
     Shape: ``(B, C, H, W)`` -> the same.
     """
     keep = 1.0 - probability
-    mask = torch.empty(x.shape[0], 1, 1, 1, device=x.device, dtype=x.dtype).bernoulli_(keep)
-    return x * (mask / keep)
+    first, count = rows or (0, x.shape[0])
+    mask = torch.empty(count, 1, 1, 1, device=x.device, dtype=x.dtype).bernoulli_(keep)
+    return x * (mask[first : first + x.shape[0]] / keep)
 
 
 class Cell(nn.Module):
@@ -51,14 +58,20 @@ class Cell(nn.Module):
             for name, source in chosen
         )
 
-    def forward(self, before_previous: Tensor, previous: Tensor, probability: float) -> Tensor:
+    def forward(
+        self,
+        before_previous: Tensor,
+        previous: Tensor,
+        probability: float,
+        rows: tuple[int, int] | None = None,
+    ) -> Tensor:
         states = [self.preprocess0(before_previous), self.preprocess1(previous)]
         terms: list[Tensor] = []
         for source, operation in zip(self.sources, self.operations, strict=True):
             x = operation(states[source])
             # An identity is never dropped: it is what keeps the path open.
             if probability > 0 and self.training and not isinstance(operation, nn.Identity):
-                x = drop_path(x, probability)
+                x = drop_path(x, probability, rows)
             terms.append(x)
             if len(terms) == 2:
                 states.append(terms[0] + terms[1])
@@ -122,6 +135,9 @@ class Network(nn.Module):
         drop_path: probability with which the output of an operation that is not an identity is
             dropped for a sample, in training; the attribute may be changed from epoch to epoch.
 
+    Attributes:
+        rows: what ``drop_path`` needs to know when images are a part of a larger batch, or None.
+
     Shape: images ``(B, in_channels, H, W)`` with sides of at least 8 pixels -> logits
     ``(B, classes)``.
 
@@ -148,6 +164,7 @@ class Network(nn.Module):
             raise ValueError(f"drop_path must be at least 0 and below 1, got {drop_path!r}")
         self.genotype = genotype
         self.drop_path = drop_path
+        self.rows: tuple[int, int] | None = None
         self.stem, width = make_stem(stem, in_channels, channels)
         outputs = {"normal": len(genotype.normal_concat), "reduce": len(genotype.reduce_concat)}
         plans = list(
@@ -186,7 +203,7 @@ class Network(nn.Module):
         for index, cell in enumerate(self.cells):
             before_previous, previous = (
                 previous,
-                cell(before_previous, previous, self.drop_path),
+                cell(before_previous, previous, self.drop_path, self.rows),
             )
             if auxiliary and self.auxiliary is not None and index == self.auxiliary_at:
                 auxiliary_logits = self.auxiliary(previous)
