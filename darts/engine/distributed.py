@@ -131,9 +131,9 @@ class Ranks:
         """
         if self.size == 1:
             return loss
-        total = torch.tensor(float(samples), device=loss.device)
+        total = torch.tensor(samples, dtype=torch.float64, device=loss.device)
         dist.all_reduce(total)
-        return loss * (samples / total)
+        return loss * (samples / total).to(loss.dtype)
 
     def means(self, samples: int, *values: Tensor) -> tuple[int, list[Tensor]]:
         """The number of samples and the means over them, of all ranks, from those of each."""
