@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import os
 import sys
 import time
@@ -60,23 +61,7 @@ def launch(
     """
     store.register()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    directory: list[Path] = []
-    result: list[Any] = []
-    failure: list[Exception] = []
-
-    def run(composed: DictConfig) -> None:
-        if failure:  # of an earlier job of a sweep
-            return
-        directory.append(Path(HydraConfig.get().runtime.output_dir))
-        try:
-            config = OmegaConf.to_object(composed)
-            check_fields(config)
-            check(config)
-            overrides = tuple(HydraConfig.get().overrides.task)
-            result.append(task(config, Invocation(directory[-1], overrides)))
-        except Exception as error:
-            failure.append(error)  # raised again below: Hydra would print lines of its own first
-
+    job = _Job(command, check, task)
     previous_arguments, previous_flag = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     # Errors shall reach the handler below, which puts them into one line, not be printed by Hydra.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -87,10 +72,10 @@ def launch(
         sys.argv = [f"darts.{command}", *prepared(command, given), *_of_a_rank(given)]
         there = _present_folders(sys.argv)
         hydra.main(version_base="1.3", config_path=str(store.conf_folder()), config_name=command)(
-            run
+            job
         )()
-        if failure:
-            raise failure[0]
+        if job.failure:
+            raise job.failure[0]
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output has gone, as `head` does; the interpreter shall not complain.
@@ -102,7 +87,7 @@ def launch(
     except Exception as error:
         _give_way(error)
         # Before the first folder there was nothing at work but the composition of the overrides.
-        if not directory or isinstance(error, (HydraException, OmegaConfBaseException)):
+        if not job.directories or isinstance(error, (HydraException, OmegaConfBaseException)):
             _leave(command, errors.one_line(error, _known_keys(command)))
         if not _is_users(error):
             raise
@@ -110,12 +95,59 @@ def launch(
     finally:
         warnings.formatwarning = previous_format
         sys.argv = previous_arguments
-        _remove_if_empty(directory, there)
+        _remove_if_empty(job.directories, there)
         if previous_flag is None:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = previous_flag
-    return result[-1] if result else None
+    return job.results[-1] if job.results else None
+
+
+class _Job:
+    """What Hydra calls with each composed configuration, here or where a launcher sends it.
+
+    Attributes:
+        directories, results: of the jobs done in this process.
+        failure: the error of the first that failed; later ones are not begun.
+    """
+
+    def __init__(
+        self,
+        command: str,
+        check: Callable[[Any], None],
+        task: Callable[[Any, Invocation], Any],
+        *,
+        sent: bool = False,
+    ) -> None:
+        self.command, self.check, self.task, self.sent = command, check, task, sent
+        self.directories: list[Path] = []
+        self.results: list[Any] = []
+        self.failure: list[Exception] = []
+
+    def __reduce__(self) -> tuple[Callable[[str], _Job], tuple[str]]:
+        # By name: the functions of a command started by ``python -m`` belong to ``__main__``.
+        return _sent_job, (self.command,)
+
+    def __call__(self, composed: DictConfig) -> None:
+        if self.failure:
+            return
+        self.directories.append(Path(HydraConfig.get().runtime.output_dir))
+        try:
+            config = OmegaConf.to_object(composed)
+            check_fields(config)
+            self.check(config)
+            overrides = tuple(HydraConfig.get().overrides.task)
+            self.results.append(self.task(config, Invocation(self.directories[-1], overrides)))
+        except Exception as error:
+            if self.sent:
+                traceback.print_exc()  # into the launcher's log
+                raise
+            self.failure.append(error)  # raised again later: Hydra would print lines of its own
+
+
+def _sent_job(command: str) -> _Job:
+    module = importlib.import_module(f"darts.{command}")
+    return _Job(command, module.check, getattr(module, command), sent=True)
 
 
 def compose(command: str, overrides: Sequence[str] = ()) -> Any:
