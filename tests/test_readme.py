@@ -27,6 +27,8 @@ def commands() -> list[str]:
         for block in re.findall(r"```\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
             found += [line.partition(" #")[0].strip() for line in block.splitlines()]
         found += re.findall(r"`(python [^`]+|make \w+)`", page.read_text(encoding="utf-8"))
+    # What torchrun starts is a command like any other.
+    found = [re.sub(r"^(srun )?torchrun .*(-m darts\.)", r"python \2", line) for line in found]
     return sorted({line for line in found if line.startswith(("python ", "make "))})
 
 
@@ -39,6 +41,8 @@ def test_a_command_composes_and_passes_its_check(line: str, tmp_path: Path) -> N
     words = shlex.split(re.sub(r"runs/\w+/<run>", str(run), line))
     command = words[2].removeprefix("darts.")
     overrides = [word for word in words[3:] if not word.startswith(("--", "resume="))]
+    if "--multirun" in words:  # of a sweep, the first run
+        overrides = [word.partition(",")[0] for word in overrides]
     CHECKS[command](compose(command, overrides))
 
 
