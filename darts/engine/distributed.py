@@ -85,7 +85,8 @@ class Ranks:
             torch.cuda.set_device(self.device)
         # Long, since rank 0 may download; torchrun itself ends the others when one rank dies.
         timeout = datetime.timedelta(hours=2)
-        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timeout)
+        backend, own = ("nccl", self.device) if on_gpu else ("gloo", None)
+        dist.init_process_group(backend, timeout=timeout, device_id=own)
         if not self.main:
             self._left.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore", UserWarning)
@@ -188,7 +189,12 @@ def distributed(task: Callable[[Any, Any, Ranks], T]) -> Callable[[Any, Any], T]
     def command(config: Any, call: Any) -> T:
         with Ranks(config.device) as ranks:
             directory = Path(ranks.first(str(call.directory)))
-            return task(config, dataclasses.replace(call, directory=directory), ranks)
+            try:
+                return task(config, dataclasses.replace(call, directory=directory), ranks)
+            except SystemExit as leaving:
+                # The traceback's frames hold the network and so the connections, which must be
+                # closed before the interpreter ends.
+                raise leaving.with_traceback(None) from None
 
     return command
 

@@ -56,7 +56,11 @@ def torchrun(command: str, *given: str, cwd: Path) -> Iterator[subprocess.Popen[
             try:
                 process.communicate(timeout=45)
             except subprocess.TimeoutExpired:
+                workers = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+                left = workers.read_text().split() if workers.exists() else []
                 process.kill()
+                for worker in left:
+                    os.kill(int(worker), signal.SIGKILL)
 
 
 def ended(command: str, *given: str, cwd: Path, code: int = 0) -> tuple[str, str]:
