@@ -35,13 +35,14 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 
 @contextmanager
 def torchrun(command: str, *given: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    """A command on two ranks; whatever is left of it at the end is killed."""
+    """A command, or a script, on two ranks; whatever is left of it at the end is killed."""
+    target = [command] if command.endswith(".py") else ["-m", f"darts.{command}"]
     words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     # The folder is not the checkout's, from which Python would find the package.
     here = str(Path(search.__file__).parents[1])
     path = os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
-        [sys.executable, *words, "-m", f"darts.{command}", *given],
+        [sys.executable, *words, *target, *given],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -202,6 +203,29 @@ def test_an_error_is_told_once(tmp_path: Path) -> None:
     assert err.count("darts.search: ") == 1, err
     assert "did you mean 'epochs'" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_one_rank_ends_all(tmp_path: Path) -> None:
+    """The other rank waits for it in vain, and says nothing."""
+    script = tmp_path / "failing.py"
+    script.write_text(
+        "import os\n"
+        "from darts import search\n"
+        "from darts.config import door\n"
+        "door._PATIENCE = 2.0\n"
+        "real = search.require_finite\n"
+        "def failing(*arguments):\n"
+        "    if os.environ['RANK'] == '1':\n"
+        "        open('missing')\n"
+        "    return real(*arguments)\n"
+        "search.require_finite = failing\n"
+        "search.main()\n"
+    )
+    given = (*RUNS["search"], QUIET, f"hydra.run.dir={tmp_path / 'run'}")
+    _, err = ended(str(script), *given, cwd=tmp_path, code=1)
+    assert err.count("darts.search: ") == 1, err
+    assert "darts.search: [Errno 2] No such file or directory: 'missing'" in err
+    assert "[rank" not in err  # where a traceback would begin
 
 
 def test_a_sweep_is_refused(commands: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from darts import search
 from darts.config import (
     ConfigError,
     EvaluateConfig,
@@ -25,6 +27,7 @@ from darts.config import (
     launch,
     rebuild,
 )
+from darts.config.door import _Job
 from darts.config.schema import SyntheticConfig, UnrolledConfig
 from darts.engine.checkpoint import load_checkpoint
 from darts.spaces.cnn import PUBLISHED
@@ -308,3 +311,12 @@ def test_a_sweep_runs_every_job(tmp_path: Path) -> None:
     )
     assert [seed for seed, _ in seen] == [3, 4]
     assert len({directory for _, directory in seen}) == 2
+
+
+def test_a_job_sent_to_another_process_is_the_command_of_its_name() -> None:
+    """Functions of ``__main__`` could not be found there."""
+    job = _Job("search", lambda config: None, lambda config, call: None)
+    job.failure.append(ValueError("of another job"))
+    sent = pickle.loads(pickle.dumps(job))  # noqa: S301 - our own
+    assert (sent.check, sent.task) == (search.check, search.search)
+    assert (sent.failure, sent.sent, job.sent) == ([], True, False)

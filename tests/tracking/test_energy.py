@@ -61,6 +61,18 @@ def test_rapl_adds_packages_and_memory_but_no_part_twice(tmp_path: Path, clock: 
     assert total.source == "rapl"
 
 
+def test_one_of_several_processes_reads_the_counters_of_their_machine(tmp_path: Path) -> None:
+    file = domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000)
+    meters = [EnergyMeter(powercap=tmp_path, processors=first) for first in (True, False)]
+    for meter in meters:
+        meter.start()
+    file.write_text("3000000")
+    assert [meter.read().joules for meter in meters] == [pytest.approx(2.0), 0.0]
+    file.unlink()  # without counters, each process estimates what it alone uses
+    meters[1].start()
+    assert meters[1].read().source == "estimate: 10 W per busy core"
+
+
 def test_a_counter_that_wraps_around_goes_on_counting(tmp_path: Path) -> None:
     file = domain(tmp_path, "intel-rapl:0", "package-0", 9_000_000, limit=10_000_000)
     meter = EnergyMeter(powercap=tmp_path)
