@@ -61,6 +61,7 @@ class Ranks:
         self.device = self._own(device) if self.size > 1 else resolve_device(device)
         self.reduce: Reduce | None = self.sums if self.size > 1 else None
         self._left = ExitStack()
+        self._prepared: list[nn.Module] = []
 
     def _own(self, name: str) -> torch.device:
         if name == "auto":
@@ -80,6 +81,10 @@ class Ranks:
     def __enter__(self) -> Ranks:
         if self.size == 1:
             return self
+        # Its functions have the group that exists at its import as default, and would keep the
+        # group's threads alive to the end of the interpreter, which then aborts now and then.
+        import torch.distributed.nn.functional  # noqa: F401
+
         on_gpu = self.device.type == "cuda"
         if on_gpu:
             torch.cuda.set_device(self.device)
@@ -103,6 +108,10 @@ class Ranks:
         self._left.close()
         # After an error other ranks may wait for this one, and taking leave of them would hang.
         if self.size > 1 and (kind is None or issubclass(kind, SystemExit)):
+            # A network that held the group would keep its threads alive, and the interpreter must
+            # not end before they have.
+            for net in self._prepared:
+                synchronise(net, None)
             dist.destroy_process_group()
 
     def prepare(self, net: nn.Module) -> None:
@@ -113,6 +122,7 @@ class Ranks:
                 for own, first in zip(tensors, _flat(tensors, _from_first), strict=True):
                     own.copy_(first)
             synchronise(net, dist.group.WORLD)
+            self._prepared.append(net)
 
     def align_generators(self) -> None:
         """After the random states of rank 0 were restored: those of its GPU go to this rank's."""
