@@ -83,7 +83,7 @@ class Ranks:
             return self
         # Its functions have the group that exists at its import as default, and would keep the
         # group's threads alive to the end of the interpreter, which then aborts now and then.
-        import torch.distributed.nn.functional  # noqa: F401
+        import torch.distributed.nn.functional
 
         on_gpu = self.device.type == "cuda"
         if on_gpu:

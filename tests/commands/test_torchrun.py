@@ -235,10 +235,21 @@ def test_a_sweep_is_refused(commands: Any, monkeypatch: pytest.MonkeyPatch) -> N
     assert "--multirun" in commands.refused("search", "--multirun", "seed=0,1")
 
 
-def test_a_dry_run(tmp_path: Path) -> None:
-    out, _ = ended("search", *RUNS["search"], "dry_run=true", cwd=tmp_path)
+def test_a_dry_run_and_what_is_left_of_the_connections(tmp_path: Path) -> None:
+    """A thread of theirs that outlives the interpreter aborts the process now and then."""
+    script = tmp_path / "threads.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from darts import search\n"
+        "search.main()\n"
+        "threads = [file.read_text() for file in Path('/proc/self/task').glob('*/comm')]\n"
+        "assert not any('gloo' in name for name in threads), threads\n"
+    )
+    place = tmp_path / "place"
+    place.mkdir()
+    out, _ = ended(str(script), *RUNS["search"], "dry_run=true", cwd=place)
     assert out.count("estimated_time") == 1
-    assert list(tmp_path.iterdir()) == []
+    assert list(place.iterdir()) == []
 
 
 @pytest.fixture(autouse=True)
