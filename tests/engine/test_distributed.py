@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from darts.bilevel import compare_products, first_order, unrolled
 from darts.data import Augmentation, Batches, DiskImages, MemoryImages, share_of
 from darts.engine.distributed import Ranks, distributed, rank_and_size
 from darts.engine.evaluation import evaluate
+from darts.engine.interrupt import Interrupt
+from darts.engine.run import leave_if_asked
 from darts.engine.training import descend
 from darts.spaces.cnn import PUBLISHED, EdgewiseSupernet, Network
 from darts.tasks import Classification
@@ -103,6 +106,21 @@ def small_talk(ranks: Ranks) -> dict[str, Any]:
     }
 
 
+def leaving(ranks: Ranks) -> list[Any]:
+    """How a run is left when nobody, then when the second rank alone, was asked to."""
+    said: list[str] = []
+    run: Any = SimpleNamespace(ranks=ranks, close=said.clear, directory="here", kind="search")
+    console: Any = SimpleNamespace(say=said.append)
+    interrupt = Interrupt()
+    leave_if_asked(interrupt, run, console)
+    interrupt.received = 15 if ranks.rank == 1 else None
+    try:
+        leave_if_asked(interrupt, run, console)
+    except SystemExit as error:
+        return [error.code, *said]
+    return []
+
+
 def work() -> dict[str, Any]:
     ranks = Ranks("auto" if not torch.cuda.is_available() else "cpu")
     return {
@@ -110,6 +128,7 @@ def work() -> dict[str, Any]:
         "scores": scores(ranks),
         "dropped": dropped(ranks),
         "talk": small_talk(ranks),
+        "leaving": leaving(ranks),
     }
 
 
@@ -170,6 +189,13 @@ def test_short_messages(found: Any) -> None:
         assert (talk["samples"], talk["loss"]) == (3, pytest.approx(2 / 3))
         assert (talk["highest"], talk["total"]) == (15, 2.0)
         assert (talk["first"], talk["in_turn"]) == ("rank 0", "done")
+
+
+def test_a_signal_to_one_rank_makes_all_leave(found: Any) -> None:
+    for rank in found:
+        code, line = rank["leaving"]
+        assert code == 143
+        assert "resume=here" in line
 
 
 def test_one_process_keeps_everything_as_it_is() -> None:
