@@ -1,7 +1,8 @@
 """Typed configuration; the only place that knows Hydra."""
 
-from darts.config.door import Invocation, compose, launch
+from darts.config.door import compose, launch
 from darts.config.fields import ConfigError, one_of
+from darts.config.job import Invocation
 from darts.config.plain import as_yaml, rebuild
 from darts.config.schema import (
     EvaluateConfig,

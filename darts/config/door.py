@@ -6,9 +6,7 @@ the run's directory. Whatever is wrong ends here in one line on standard error a
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import importlib
 import os
 import sys
 import time
@@ -20,26 +18,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from darts.config import errors, store
 from darts.config.fields import ConfigError, check_fields
+from darts.config.job import Invocation, Job
 from darts.config.overrides import prepared, translated, values_of
 from darts.engine.distributed import rank_and_size
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _PATIENCE = 10.0  # seconds
-
-
-@dataclasses.dataclass(frozen=True)
-class Invocation:
-    """How a command was called: where it writes, and the overrides it was given."""
-
-    directory: Path
-    overrides: tuple[str, ...]
 
 
 def launch(
@@ -61,7 +51,7 @@ def launch(
     """
     store.register()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    job = _Job(command, check, task)
+    job = Job(command, check, task)
     previous_arguments, previous_flag = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     # Errors shall reach the handler below, which puts them into one line, not be printed by Hydra.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -101,53 +91,6 @@ def launch(
         else:
             os.environ["HYDRA_FULL_ERROR"] = previous_flag
     return job.results[-1] if job.results else None
-
-
-class _Job:
-    """What Hydra calls with each composed configuration, here or where a launcher sends it.
-
-    Attributes:
-        directories, results: of the jobs done in this process.
-        failure: the error of the first that failed; later ones are not begun.
-    """
-
-    def __init__(
-        self,
-        command: str,
-        check: Callable[[Any], None],
-        task: Callable[[Any, Invocation], Any],
-        *,
-        sent: bool = False,
-    ) -> None:
-        self.command, self.check, self.task, self.sent = command, check, task, sent
-        self.directories: list[Path] = []
-        self.results: list[Any] = []
-        self.failure: list[Exception] = []
-
-    def __reduce__(self) -> tuple[Callable[[str], _Job], tuple[str]]:
-        # By name: the functions of a command started by ``python -m`` belong to ``__main__``.
-        return _sent_job, (self.command,)
-
-    def __call__(self, composed: DictConfig) -> None:
-        if self.failure:
-            return
-        self.directories.append(Path(HydraConfig.get().runtime.output_dir))
-        try:
-            config = OmegaConf.to_object(composed)
-            check_fields(config)
-            self.check(config)
-            overrides = tuple(HydraConfig.get().overrides.task)
-            self.results.append(self.task(config, Invocation(self.directories[-1], overrides)))
-        except Exception as error:
-            if self.sent:
-                traceback.print_exc()  # into the launcher's log
-                raise
-            self.failure.append(error)  # raised again later: Hydra would print lines of its own
-
-
-def _sent_job(command: str) -> _Job:
-    module = importlib.import_module(f"darts.{command}")
-    return _Job(command, module.check, getattr(module, command), sent=True)
 
 
 def compose(command: str, overrides: Sequence[str] = ()) -> Any:

@@ -27,7 +27,7 @@ from darts.config import (
     launch,
     rebuild,
 )
-from darts.config.door import _Job
+from darts.config.job import Job
 from darts.config.schema import SyntheticConfig, UnrolledConfig
 from darts.engine.checkpoint import load_checkpoint
 from darts.spaces.cnn import PUBLISHED
@@ -315,7 +315,7 @@ def test_a_sweep_runs_every_job(tmp_path: Path) -> None:
 
 def test_a_job_sent_to_another_process_is_the_command_of_its_name() -> None:
     """Functions of ``__main__`` could not be found there."""
-    job = _Job("search", lambda config: None, lambda config, call: None)
+    job = Job("search", lambda config: None, lambda config, call: None)
     job.failure.append(ValueError("of another job"))
     sent = pickle.loads(pickle.dumps(job))  # noqa: S301 - our own
     assert (sent.check, sent.task) == (search.check, search.search)
