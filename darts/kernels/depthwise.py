@@ -1,0 +1,136 @@
+"""Depthwise convolutions whose backward pass stays on the fast path of the CPU's library.
+
+oneDNN has fast kernels for the forward pass of every depthwise convolution, but for the gradient of
+the weight only up to three taps a row and without dilation; others fall back to code that is five
+to twenty times slower. Here each gradient is rewritten, exactly, as what is fast:
+
+* The gradient of the input of a convolution with stride 1 that keeps the size is the convolution of
+  the output's gradient with the kernel turned by 180 degrees.
+* A convolution with stride 2 and dilation 2 reads every second pixel only: those are picked first
+  and convolved plainly.
+* A dilation of 2 at stride 1 is four plain convolutions, one on each phase of even and odd pixels.
+* The weight gradient of a kernel of five (or seven) taps a row is put together from blocks of three
+  columns, the image and the gradient moved against each other by two pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_NHWC = torch.channels_last
+
+
+def depthwise_conv2d(x: Tensor, weight: Tensor, stride: int = 1, dilation: int = 1) -> Tensor:
+    """``F.conv2d(x, weight, None, stride, dilation * (k // 2), dilation, groups=channels)``.
+
+    Args:
+        x: ``(B, C, H, W)``.
+        weight: ``(C, 1, k, k)`` with odd k.
+        stride: 1 or 2.
+        dilation: 1 or more.
+
+    Returns:
+        ``(B, C, ceil(H / stride), ceil(W / stride))``.
+    """
+    if stride == 2 and dilation == 2:
+        x = x[:, :, ::2, ::2].contiguous(memory_format=_NHWC)
+        stride = dilation = 1
+    if stride != 1 or x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        return plain_depthwise(x, weight, stride, dilation)
+    return _Depthwise.apply(x, weight, dilation)
+
+
+def plain_depthwise(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
+    """The same by PyTorch's own call."""
+    padding = dilation * (weight.shape[-1] // 2)
+    return F.conv2d(x, weight, None, stride, padding, dilation, groups=x.shape[1])
+
+
+class _Depthwise(torch.autograd.Function):
+    """Stride 1."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, dilation: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.dilation = dilation
+        return plain_depthwise(x, weight, 1, dilation)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, weight = ctx.saved_tensors
+        (gradient,) = gradients
+        need_x, need_weight, _ = ctx.needs_input_grad
+        if torch.is_grad_enabled():  # to be differentiated again
+            return *_differentiable(gradient, x, weight, ctx.dilation, need_x, need_weight), None
+        gradient = gradient.contiguous(memory_format=_NHWC)
+        grad_x = grad_weight = None
+        if need_x:
+            grad_x = plain_depthwise(gradient, weight.flip((2, 3)), 1, ctx.dilation)
+        if need_weight:
+            grad_weight = weight_gradient(x, gradient, weight.shape[-1], ctx.dilation)
+        return grad_x, grad_weight, None
+
+
+def _differentiable(
+    gradient: Tensor, x: Tensor, weight: Tensor, dilation: int, need_x: bool, need_weight: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    padding = dilation * (weight.shape[-1] // 2)
+    grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
+        *(gradient, x, weight, None, [1, 1], [padding] * 2, [dilation] * 2, False, [0, 0]),
+        *(x.shape[1], [need_x, need_weight, False]),
+    )
+    return grad_x, grad_weight
+
+
+def weight_gradient(x: Tensor, gradient: Tensor, kernel: int, dilation: int) -> Tensor:
+    """Gradient of the weight of a depthwise convolution of stride 1 that keeps the size.
+
+    Args:
+        x: input, ``(B, C, H, W)``.
+        gradient: of the output, ``(B, C, H, W)``.
+        kernel: odd number of taps a side.
+        dilation: distance of the taps.
+
+    Returns:
+        ``(C, 1, kernel, kernel)``.
+    """
+    height, width = x.shape[-2:]
+    if dilation == 2 and height % 2 == 0 and width % 2 == 0:
+        return weight_gradient(_phases(x), _phases(gradient), kernel, 1)
+    if dilation == 1 and kernel == 5 and width > 2:
+        columns = [
+            _columns(_cut(x, 0, 2), _cut(gradient, 2, 0), 5, 1),
+            _columns(x, gradient, 5, 3),
+            _columns(_cut(x, 2, 0), _cut(gradient, 0, 2), 5, 1),
+        ]
+        return torch.cat(columns, dim=-1)
+    return _columns(x, gradient, kernel, kernel, dilation)
+
+
+def _columns(x: Tensor, gradient: Tensor, rows: int, columns: int, dilation: int = 1) -> Tensor:
+    """PyTorch's weight gradient of a kernel of that size, ``(C, 1, rows, columns)``."""
+    channels = x.shape[1]
+    padding = [dilation * (rows // 2), dilation * (columns // 2)]
+    shape = x.new_empty((channels, 1, rows, columns))  # only its shape is looked at
+    result: Tensor = torch.ops.aten.convolution_backward(
+        *(gradient, x, shape, None, [1, 1], padding, [dilation] * 2, False, [0, 0]),
+        *(channels, [False, True, False]),
+    )[1]
+    return result
+
+
+def _cut(x: Tensor, left: int, right: int) -> Tensor:
+    """The image without so many columns at its left and right."""
+    return x[..., left : x.shape[-1] - right].contiguous(memory_format=_NHWC)
+
+
+def _phases(x: Tensor) -> Tensor:
+    """Pixels of even and odd rows and columns apart: ``(B, C, H, W) -> (4 * B, C, H/2, W/2)``."""
+    batch, channels, height, width = x.shape
+    pixels = x.permute(0, 2, 3, 1).reshape(batch, height // 2, 2, width // 2, 2, channels)
+    apart = pixels.permute(2, 4, 0, 1, 3, 5).reshape(-1, height // 2, width // 2, channels)
+    return apart.permute(0, 3, 1, 2)
