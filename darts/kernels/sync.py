@@ -18,7 +18,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["SyncedBatchNorm2d", "all_sum", "synchronise"]
+__all__ = ["SyncedBatchNorm2d", "all_sum", "batch_statistics", "synchronise"]
 
 
 class _AllSum(torch.autograd.Function):
@@ -49,13 +49,37 @@ def all_sum(x: Tensor, group: Any) -> Tensor:
     return x if group is None else _AllSum.apply(x, group)
 
 
+def batch_statistics(x: Tensor, group: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Statistics of the channels over the samples of all ranks, differentiable.
+
+    Each rank takes mean and variance of its own samples in two passes, and these are combined, so
+    that a large mean costs no digits.
+
+    Args:
+        x: this rank's samples, ``(B, C, H, W)``; B may differ between ranks.
+        group: their process group.
+
+    Returns:
+        Mean and biased variance, ``(C,)``, and the number of values a channel, ``(1,)``.
+    """
+    variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+    row = torch.cat([mean.new_full((1,), x.numel() // x.shape[1]), mean, variance])
+    # A row a rank, all others zero: the sum is a gathering that gradients flow through.
+    rank, ranks = dist.get_rank(group), dist.get_world_size(group)
+    table = all_sum(F.pad(row[None], (0, 0, rank, ranks - 1 - rank)), group)
+    counts, means, variances = table.split([1, len(mean), len(mean)], dim=1)
+    count = counts.sum(0)
+    share = counts / count  # (ranks, 1)
+    mean = (share * means).sum(0)
+    return mean, (share * (variances + (means - mean).square())).sum(0), count
+
+
 class SyncedBatchNorm2d(nn.BatchNorm2d):
     """``nn.BatchNorm2d`` whose batch is that of all ranks together.
 
-    Ranks may hold different numbers of samples, at least one each. Each rank computes mean and
-    variance of its own samples in two passes, and these are combined, so that a large mean costs no
-    digits. Under autocast the statistics are computed in float32. In evaluation mode, and without
-    a process group, it is ``nn.BatchNorm2d``.
+    Ranks may hold different numbers of samples, at least one each. Under autocast the statistics
+    are computed in float32. In evaluation mode, and without a process group, it is
+    ``nn.BatchNorm2d``.
 
     Attributes:
         process_group: the ranks that share a batch, or None.
@@ -70,7 +94,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
             return super().forward(input)
         self._check_input_dim(input)
         x = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
-        mean, variance, count = self._statistics(x)
+        mean, variance, count = batch_statistics(x, self.process_group)
         self._move_running(mean.detach(), variance.detach(), count)
         scale = (variance + self.eps).rsqrt()
         if self.weight is not None:
@@ -79,21 +103,6 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         if self.bias is not None:
             x = x + _channels(self.bias)
         return x.to(input.dtype)
-
-    def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean and biased variance by channel, ``(C,)``, and number of values a channel, ``(1,)``,
-        over all ranks."""
-        group = self.process_group
-        variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
-        row = torch.cat([mean.new_full((1,), x.numel() // x.shape[1]), mean, variance])
-        # A row a rank, all others zero: the sum is a gathering that gradients flow through.
-        rank, ranks = dist.get_rank(group), dist.get_world_size(group)
-        table = all_sum(F.pad(row[None], (0, 0, rank, ranks - 1 - rank)), group)
-        counts, means, variances = table.split([1, len(mean), len(mean)], dim=1)
-        count = counts.sum(0)
-        share = counts / count  # (ranks, 1)
-        mean = (share * means).sum(0)
-        return mean, (share * (variances + (means - mean).square())).sum(0), count
 
     @torch.no_grad()
     def _move_running(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
