@@ -2,8 +2,10 @@
 
 from darts.spaces.cnn.edgewise import EdgewiseSupernet
 from darts.spaces.cnn.encoding import random_genotype
+from darts.spaces.cnn.fuse import fuse_state_dict, unfuse_state_dict
 from darts.spaces.cnn.network import Network
 from darts.spaces.cnn.published import PUBLISHED, Published
+from darts.spaces.cnn.supernet import Supernet
 from darts.spaces.genotype import PRIMITIVES
 
 __all__ = [
@@ -12,5 +14,8 @@ __all__ = [
     "EdgewiseSupernet",
     "Network",
     "Published",
+    "Supernet",
+    "fuse_state_dict",
     "random_genotype",
+    "unfuse_state_dict",
 ]

@@ -8,7 +8,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 
 import torch
@@ -102,6 +102,8 @@ class EdgewiseSupernet(nn.Module):
         ValueError: for a size that is not positive, an unknown operation or an unknown stem.
     """
 
+    make_cell: Callable[[CellPlan, int, Sequence[str]], nn.Module] = SupernetCell
+
     def __init__(
         self,
         *,
@@ -130,7 +132,7 @@ class EdgewiseSupernet(nn.Module):
             )
         )
         self.kinds = [plan.kind for plan in plans]
-        self.cells = nn.ModuleList(SupernetCell(plan, nodes, self.operations) for plan in plans)
+        self.cells = nn.ModuleList(self.make_cell(plan, nodes, self.operations) for plan in plans)
         self.classifier = nn.Linear(nodes * plans[-1].channels, classes)
         shape = (len(edges(nodes)), len(self.operations))
         # Small random values, as published: they break ties without preferring anything.

@@ -101,6 +101,11 @@ def make_stem(kind: str, in_channels: int, channels: int) -> tuple[SmallStem | I
     raise ValueError(f"unknown stem {kind!r}; choose from {', '.join(STEMS)}")
 
 
+def kind_of(index: int, cells: int) -> str:
+    """Kind of a cell: those at a third and two thirds of the depth are reduction cells."""
+    return "reduce" if index in (cells // 3, 2 * cells // 3) else "normal"
+
+
 def plan_cells(
     channels: int,
     cells: int,
@@ -121,7 +126,7 @@ def plan_cells(
     before_previous = previous = stem_width
     reduced_before = stem_reduces
     for index in range(cells):
-        kind = "reduce" if index in (cells // 3, 2 * cells // 3) else "normal"
+        kind = kind_of(index, cells)
         if kind == "reduce":
             channels *= 2
         yield CellPlan(index, kind, before_previous, previous, channels, reduced_before)

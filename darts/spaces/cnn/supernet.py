@@ -1,0 +1,74 @@
+"""The supernet of the paper, fast: the function of ``EdgewiseSupernet`` with less work.
+
+References:
+    DARTS, arXiv:1806.09055, section 2.2, equation 2, and section 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from darts.spaces.cnn.edgewise import EdgewiseSupernet, SupernetCell
+from darts.spaces.cnn.fuse import groups_of
+from darts.spaces.cnn.group import Group, State
+from darts.spaces.cnn.skeleton import CellPlan
+
+
+class GroupedCell(nn.Module):
+    """One cell, its edges computed in groups of equal node and stride.
+
+    Shape: as ``SupernetCell``.
+    """
+
+    def __init__(self, plan: CellPlan, nodes: int, operations: Sequence[str]) -> None:
+        super().__init__()
+        # The same draws as the edge-wise cell, so that one seed gives one network.
+        edgewise = SupernetCell(plan, nodes, operations)
+        self.preprocess0, self.preprocess1 = edgewise.preprocess0, edgewise.preprocess1
+        numbers = groups_of(plan.kind, nodes)
+        self.groups = nn.ModuleList(
+            Group(
+                [edgewise.sources[number][0] for number in members],
+                [cast(Any, edgewise.edges[number]).operations for number in members],
+            )
+            for members in numbers
+        )
+        self.targets = [edgewise.sources[members[0]][1] for members in numbers]
+        self.sizes = [len(members) for members in numbers]
+        self.stride = 2 if plan.kind == "reduce" else 1
+
+    def forward(self, before_previous: Tensor, previous: Tensor, weights: Tensor) -> Tensor:
+        states = [State(self.preprocess0(before_previous)), State(self.preprocess1(previous))]
+        first = states[0].value[:, :, :: self.stride, :: self.stride]
+        incoming: list[Tensor] = []
+        for index, (group, rows) in enumerate(
+            zip(self.groups, weights.split(self.sizes), strict=True)
+        ):
+            total = group(states, rows)
+            if total is not None:
+                incoming.append(total)
+            if self.targets[index + 1 : index + 2] != [self.targets[index]]:  # the node's last
+                node = reduce(torch.add, incoming) if incoming else torch.zeros_like(first)
+                states.append(State(node))
+                incoming = []
+        return torch.cat([state.value for state in states[2:]], dim=1)
+
+
+class Supernet(EdgewiseSupernet):
+    """The supernet of the DARTS paper.
+
+    It has the arguments, alphas, initial weights and results of ``EdgewiseSupernet``, to rounding;
+    ``fuse_state_dict`` and ``unfuse_state_dict`` carry state dicts over. What it does differently:
+    see ``darts.spaces.cnn.group`` and ``darts.kernels``.
+    """
+
+    make_cell = GroupedCell
+
+    def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Logits of a batch, as ``EdgewiseSupernet.forward``."""
+        return super().forward(images.contiguous(memory_format=torch.channels_last), weights)
