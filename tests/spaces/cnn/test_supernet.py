@@ -1,0 +1,271 @@
+"""The fast supernet computes what the edge-wise one does: values, gradients and statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from both_supernets import (
+    EXACT,
+    Pair,
+    assert_same,
+    assert_same_gradients,
+    assert_same_state,
+    fused,
+    gradients,
+    images,
+    labels,
+    make_pair,
+)
+from torch import Tensor, nn
+
+from darts.spaces.cnn import PRIMITIVES, EdgewiseSupernet, Supernet, fuse_state_dict
+from darts.spaces.cnn.operations import FACTORIES
+
+Weights = dict[str, Tensor]
+EVERYTHING = tuple(FACTORIES)
+ALONE = [(name,) for name in FACTORIES]
+NONE_ALONE = pytest.mark.xfail(
+    raises=ValueError, strict=True, reason="fuse_state_dict refuses edges without weights"
+)
+
+
+def ids(value: Any) -> str | None:
+    if isinstance(value, tuple) and value and isinstance(value[0], str):
+        return "+".join(value) if len(value) < 3 else f"{len(value)} operations"
+    return "x".join(map(str, value)) if isinstance(value, tuple) else None
+
+
+def loss_of(net: nn.Module, x: Tensor, weights: Weights | None = None) -> Tensor:
+    """Takes the net's gradients along the way."""
+    logits = net(x) if weights is None else net(x, weights)
+    F.cross_entropy(logits, labels(len(x))).backward()
+    return logits.detach()
+
+
+def check(pair: Pair, x: Tensor, weights: Weights | None = None) -> None:
+    """Logits, gradients, running statistics, and logits in evaluation."""
+    torch.testing.assert_close(
+        loss_of(pair.fast, x, weights), loss_of(pair.slow, x, weights), **EXACT
+    )
+    assert_same_gradients(pair)
+    for seed in (5, 6):
+        for net in pair:
+            net(images(*x.shape, seed=seed))
+    assert_same_state(pair)
+    for net in pair:
+        net.eval()
+        net.zero_grad()
+    torch.testing.assert_close(
+        loss_of(pair.fast, x, weights), loss_of(pair.slow, x, weights), **EXACT
+    )
+    assert_same_gradients(pair)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 11)], ids=ids)
+@pytest.mark.parametrize("operations", [*ALONE[1:], PRIMITIVES, EVERYTHING], ids=ids)
+def test_every_operation_at_even_and_odd_sizes(
+    operations: tuple[str, ...], size: tuple[int, int]
+) -> None:
+    check(make_pair(operations=operations), images(3, 3, *size))
+
+
+@pytest.mark.parametrize("size", [(9, 9), (11, 14), (17, 12)], ids=ids)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"nodes": 4, "cells": 3, "channels": 2},
+        {"nodes": 1},
+        {"stem": "imagenet"},
+        {"stem": "imagenet", "channels": 4, "cells": 1, "nodes": 3},
+        {"in_channels": 1, "channels": 1},
+        {"in_channels": 2, "channels": 5, "cells": 2},
+    ],
+    ids=lambda options: "-".join(f"{k}={v}" for k, v in options.items()),
+)
+def test_other_networks(options: dict[str, Any], size: tuple[int, int]) -> None:
+    check(make_pair(**options), images(3, options.get("in_channels", 3), *size))
+
+
+def test_maps_of_a_single_pixel() -> None:
+    # The larger stem makes 1 pixel of 8, and every window lies mostly outside of the image.
+    check(make_pair(stem="imagenet", operations=EVERYTHING), images(5, 3, 8, 8))
+
+
+def test_channels_wider_than_those_that_a_cpu_folds() -> None:
+    check(make_pair(channels=12, cells=4, nodes=1), images(3, 3, 8, 8))
+
+
+@NONE_ALONE
+def test_only_none() -> None:
+    check(make_pair(operations=("none",)), images(3, 3, 8, 8))
+
+
+def test_only_none_gives_the_bias_of_the_classifier() -> None:
+    for net in make_pair(operations=("none",)):
+        logits = loss_of(net, images(3, 3, 9, 8))
+        torch.testing.assert_close(logits, net.classifier.bias.detach().expand(3, -1))
+        assert not any(gradients(net)[f"alphas.{kind}"].any() for kind in net.alphas)
+
+
+@pytest.mark.parametrize("options", [{}, {"operations": EVERYTHING, "stem": "imagenet"}])
+def test_one_seed_gives_one_network(options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    fast = Supernet(cells=3, channels=2, **options)
+    after = torch.rand(())
+    torch.manual_seed(0)
+    slow = EdgewiseSupernet(cells=3, channels=2, **options)
+    assert torch.equal(torch.rand(()), after)  # nor does anything else draw otherwise
+    wanted = fuse_state_dict(slow.state_dict())
+    assert set(fast.state_dict()) == set(wanted)
+    for name, value in fast.state_dict().items():
+        assert torch.equal(value, wanted[name]), name
+
+
+def test_numbers_of_weights() -> None:
+    fast, slow = Supernet(channels=4, cells=4), EdgewiseSupernet(channels=4, cells=4)
+    counts = [sum(w.numel() for w in net.weight_parameters()) for net in (fast, slow)]
+    assert counts[0] == counts[1]
+    alphas = {id(alpha) for alpha in fast.alphas.values()}
+    assert not alphas & {id(w) for w in fast.weight_parameters()}
+    assert {alpha.shape for alpha in fast.alphas.values()} == {(14, 8)}
+
+
+def tables(name: str, edges: int) -> Weights:
+    """Mixing weights with a gradient of their own."""
+    generator = torch.Generator().manual_seed(3)
+    made = {}
+    for kind in ("normal", "reduce"):
+        table = torch.randn(edges, len(PRIMITIVES), generator=generator, dtype=torch.float64)
+        if name == "one operation an edge":
+            chosen = 1 + torch.randint(len(PRIMITIVES) - 1, (edges,), generator=generator)
+            table = F.one_hot(chosen, len(PRIMITIVES)).double()
+        elif name == "some edges zero":
+            table[1::2] = 0
+        made[kind] = table.requires_grad_()
+    return made
+
+
+@pytest.mark.parametrize("name", ["any numbers", "one operation an edge", "some edges zero"])
+def test_mixing_weights_given_by_the_caller(name: str) -> None:
+    pair, x = make_pair(nodes=3), images(3, 3, 9, 8)
+    given = tables(name, 9), tables(name, 9)
+    found, wanted = (loss_of(*three) for three in zip(pair, (x, x), given, strict=True))
+    torch.testing.assert_close(found, wanted, **EXACT)
+    assert_same_gradients(pair)
+    for kind, table in given[0].items():
+        assert table.grad is not None
+        assert table.grad.any()
+        torch.testing.assert_close(table.grad, given[1][kind].grad, **EXACT)
+    assert all(not gradients(net)[f"alphas.{kind}"].any() for net in pair for kind in given[0])
+
+
+@pytest.mark.parametrize("column", range(len(PRIMITIVES)), ids=PRIMITIVES)
+def test_one_operation_on_all_edges(column: int) -> None:
+    pair, x = make_pair(), images(3, 3, 8, 9)
+    table = torch.zeros(5, len(PRIMITIVES), dtype=torch.float64)
+    table[:, column] = 1
+    chosen = {"normal": table, "reduce": table}
+    torch.testing.assert_close(pair.fast(x, chosen), pair.slow(x, chosen), **EXACT)
+
+
+def test_tables_of_another_shape_are_refused() -> None:
+    net = make_pair().fast
+    for shape in ((5, 7), (4, 8), (6, 8)):
+        table = torch.rand(shape, dtype=torch.float64)
+        with pytest.raises((ValueError, RuntimeError)):
+            net(images(2, 3, 8, 8), {"normal": table, "reduce": table})
+
+
+def test_the_layout_of_the_images_is_of_no_consequence() -> None:
+    x = images(3, 3, 9, 10)
+    found = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        net = make_pair().fast
+        logits = loss_of(net, x.contiguous(memory_format=layout))
+        found.append({"logits": logits} | gradients(net) | dict(net.named_buffers()))
+    assert_same(found[0], found[1])
+
+
+def test_images_that_need_a_gradient_get_it() -> None:
+    pair = make_pair()
+    x, y = images(3, 3, 9, 8).requires_grad_(), images(3, 3, 9, 8).requires_grad_()
+    loss_of(pair.fast, x)
+    loss_of(pair.slow, y)
+    torch.testing.assert_close(x.grad, y.grad, **EXACT)
+
+
+def test_forward_leaves_images_and_weights_as_they_are() -> None:
+    net, x = make_pair(operations=EVERYTHING).fast, images(3, 3, 9, 8)
+    before = [value.clone() for value in (x, *net.parameters())]
+    with torch.no_grad():
+        first, second = net(x), net(x)
+    assert torch.equal(first, second)
+    for value, kept in zip((x, *net.parameters()), before, strict=True):
+        assert torch.equal(value, kept)
+
+
+def test_alphas_alone_and_weights_alone_get_the_same_gradients() -> None:
+    x = images(3, 3, 9, 8)
+    both = make_pair().fast
+    loss_of(both, x)
+    for trained in ("alphas", "weights"):
+        net = make_pair().fast
+        wanted = {}
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(name.startswith("alphas.") == (trained == "alphas"))
+            if parameter.requires_grad:
+                wanted[name] = gradients(both)[name]
+        loss_of(net, x)
+        assert_same(wanted, gradients(net))
+        assert all(p.grad is None for p in net.parameters() if not p.requires_grad)
+
+
+def test_steps_of_training() -> None:
+    pair = make_pair()
+    momenta = []
+    for net in pair:
+        optimizer = torch.optim.SGD(
+            net.weight_parameters(), lr=0.1, momentum=0.9, weight_decay=3e-4
+        )
+        for step in range(3):
+            net.zero_grad()
+            loss_of(net, images(4, 3, 8, 9, seed=step))
+            norm = nn.utils.clip_grad_norm_(net.weight_parameters(), 0.5)
+            assert norm > 0.5  # so that clipping takes part
+            optimizer.step()
+        names = {parameter: name for name, parameter in net.named_parameters()}
+        momenta.append({names[p]: s["momentum_buffer"] for p, s in optimizer.state.items()})
+    assert_same_state(pair)
+    assert_same(momenta[1], fused(pair.slow, momenta[0]))
+
+
+@pytest.mark.parametrize("side", [2, 1])
+def test_a_single_value_a_channel_is_refused(side: int) -> None:
+    # One image of 2 pixels a side is halved to a single one, of which there is no variance.
+    net = make_pair(cells=1).fast
+    with pytest.raises(ValueError, match=r"more than (one|1) value"):
+        net(images(1, 3, side, side))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"operations": ("skip", "none")}, "unknown operation 'skip'; choose from none, "),
+        ({"operations": ("sep_conv_3x3", "")}, "unknown operation ''; choose from none, "),
+        ({"nodes": 0}, "nodes must be a whole number of at least 1, got 0"),
+        ({"stem": "large"}, "unknown stem 'large'; choose from small, imagenet"),
+    ],
+)
+def test_wrong_options_are_answered_as_by_the_edge_wise_network(
+    options: dict[str, Any], message: str
+) -> None:
+    said = []
+    for kind in (Supernet, EdgewiseSupernet):
+        with pytest.raises(ValueError, match=message) as caught:
+            kind(**{"channels": 2, "cells": 3} | options)
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+    assert "\n" not in said[0]
