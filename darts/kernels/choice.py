@@ -6,7 +6,7 @@ GPU follows from how tensor cores work and has not been measured yet.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,30 +17,45 @@ class Choice:
     """How the parallel edges of a node are computed.
 
     Attributes:
-        edges_at_once: edges in one grouped operation. On a CPU one edge's tensors fit in its cache;
-            on a GPU fewer and larger kernels win.
+        edges_at_once: edges in one grouped operation. On a CPU the tensors of one edge fit in its
+            cache; on a GPU fewer and larger kernels win.
         folded_hidden: largest number of channels for which a norm that a ReLU follows is folded
             into its convolution (``darts.kernels.pointwise``).
         folded_last: the same for the norm that ends an operation.
         composed: whether a depthwise and a pointwise convolution run as one dense convolution.
+        compiled: whether they run with their norm as one region of ``torch.compile``.
     """
 
     edges_at_once: int
-    folded_hidden: int
-    folded_last: int
-    composed: bool
+    folded_hidden: int = 0
+    folded_last: int = 0
+    composed: bool = False
+    compiled: bool = False
 
 
-CPU = Choice(edges_at_once=1, folded_hidden=16, folded_last=32, composed=False)
-CPU_REDUCED = Choice(edges_at_once=1, folded_hidden=0, folded_last=0, composed=False)
-GPU = Choice(edges_at_once=64, folded_hidden=0, folded_last=0, composed=False)
-GPU_REDUCED = Choice(edges_at_once=64, folded_hidden=0, folded_last=0, composed=True)
+CPU = Choice(edges_at_once=1, folded_hidden=16, folded_last=32)
+CPU_REDUCED = Choice(edges_at_once=1)
+GPU = Choice(edges_at_once=64)
+GPU_REDUCED = Choice(edges_at_once=64, composed=True)
 
 
-def choose(x: Tensor) -> Choice:
-    """The choice for operations on ``x``; reduced precision needs its statistics in float32."""
+def choose(x: Tensor, *, compiled: bool = False, synchronised: bool = False) -> Choice:
+    """The choice for operations on ``x``.
+
+    Reduced precision needs its statistics in float32, and those of several ranks are gathered by a
+    norm of its own, so neither folds the norm.
+
+    Args:
+        x: decides by its device and type.
+        compiled: the user asked for compilation.
+        synchronised: batch statistics are those of several ranks.
+    """
     device = x.device.type
     reduced = torch.is_autocast_enabled(device) or x.dtype in (torch.bfloat16, torch.float16)
     if device == "cpu":
-        return CPU_REDUCED if reduced else CPU
-    return GPU_REDUCED if reduced else GPU
+        choice = CPU_REDUCED if reduced else CPU
+    else:
+        choice = GPU_REDUCED if reduced else GPU
+    if synchronised:
+        return replace(choice, folded_hidden=0, folded_last=0)
+    return replace(choice, compiled=True) if compiled else choice

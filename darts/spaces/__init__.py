@@ -34,7 +34,7 @@ class Space:
 SPACES = {
     "cnn": Space(
         "cnn",
-        supernet=cnn.EdgewiseSupernet,
+        supernet=cnn.Supernet,
         network=cnn.Network,
         operations=cnn.PRIMITIVES,
         options=("channels", "cells", "stem"),

@@ -8,7 +8,6 @@ at once as the device likes. The mixing weight of an operation is the scale of i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -16,11 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.kernels.choice import Choice, choose
-from darts.kernels.composed import composed_conv2d
-from darts.kernels.depthwise import depthwise_conv2d
 from darts.kernels.mix import dense_gradient, weighted_sum
 from darts.kernels.norm import Normalised, normalise, update
-from darts.kernels.pointwise import pointwise_norm
+from darts.kernels.stage import finish, stage
 from darts.spaces.cnn.operations import FactorizedReduce, Zero
 from darts.spaces.cnn.stacked import stack
 
@@ -30,23 +27,29 @@ class State:
 
     def __init__(self, value: Tensor) -> None:
         self.value = dense_gradient(value)
+        self._views: dict[str, Tensor] = {}
         self._pooled: dict[tuple[type, int], Normalised] = {}
 
-    @cached_property
-    def rectified(self) -> Tensor:
-        """After ReLU."""
-        return F.relu(self.value)
+    def view(self, name: str) -> Tensor:
+        """What the convolutions read, each computed once.
 
-    @cached_property
-    def even(self) -> Tensor:
-        """Pixels of even rows and columns after ReLU, ``(B, C, ceil(H/2), ceil(W/2))``."""
-        return self.rectified[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
+        ``rectified``: after ReLU. ``even``: its pixels of even rows and columns,
+        ``(B, C, ceil(H/2), ceil(W/2))``. ``odd``: its pixels of odd rows and columns, padded by
+        zeros to the size of ``even``.
+        """
+        if name not in self._views:
+            self._views[name] = self._make(name)
+        return self._views[name]
 
-    @cached_property
-    def odd(self) -> Tensor:
-        """Pixels of odd rows and columns after ReLU, padded by zeros to the size of ``even``."""
-        height, width = self.value.shape[-2:]
-        pixels = F.pad(self.rectified[:, :, 1::2, 1::2], (0, width % 2, 0, height % 2))
+    def _make(self, name: str) -> Tensor:
+        if name == "rectified":
+            return F.relu(self.value)
+        x = self.view("rectified")
+        if name == "even":
+            pixels = x[:, :, ::2, ::2]
+        else:
+            height, width = x.shape[-2:]
+            pixels = F.pad(x[:, :, 1::2, 1::2], (0, width % 2, 0, height % 2))
         return pixels.contiguous(memory_format=torch.channels_last)
 
     def pooled(self, pool: Any, eps: float, group: Any) -> Normalised:
@@ -64,14 +67,15 @@ class Part:
         self.states = states
         self.first, self.count, self.total = first, len(states), total
 
-    def channels(self, stacked: int) -> slice:
-        """Where the part's copies lie in a dimension of the stacked module."""
-        each = stacked // self.total
-        return slice(self.first * each, (self.first + self.count) * each)
+    def of(self, stacked: Tensor | None) -> Tensor:
+        """The part's share of a stacked module's tensor; a view."""
+        assert stacked is not None
+        each = stacked.shape[0] // self.total
+        return stacked[self.first * each : (self.first + self.count) * each]
 
     def joined(self, name: str) -> Tensor:
-        """An attribute of the states side by side, ``(B, count * C, H, W)``."""
-        tensors = [getattr(state, name) for state in self.states]
+        """A view of the states, side by side: ``(B, count * C, H, W)``."""
+        tensors = [state.view(name) for state in self.states]
         return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=1)
 
 
@@ -87,6 +91,7 @@ class Group(nn.Module):
         super().__init__()
         self.sources = list(sources)
         self.operations = nn.ModuleList(stack(copies) for copies in zip(*edges, strict=True))
+        self.compiled = False
         self.process_group: Any = None  # ranks that share a batch, see darts.kernels.sync
 
     def forward(self, states: Sequence[State], weights: Tensor) -> Tensor | None:
@@ -99,9 +104,11 @@ class Group(nn.Module):
         Returns:
             ``(B, C, H', W')``, or None if no operation puts anything out.
         """
-        choice = choose(states[0].value)
-        if self.process_group is not None:  # statistics of all ranks are gathered unfolded
-            choice = Choice(choice.edges_at_once, 0, 0, choice.composed)
+        choice = choose(
+            states[0].value,
+            compiled=self.compiled,
+            synchronised=self.process_group is not None,
+        )
         chosen = [states[source] for source in self.sources]
         size = choice.edges_at_once
         parts = [
@@ -142,7 +149,7 @@ class Group(nn.Module):
                 self._update(norm, part, normalised)
                 outputs.append(normalised.output)
             else:
-                outputs.append(_by_running(pool(state.value), norm, part, None))
+                outputs.append(_by_running(pool(state.value), norm, part))
         return outputs
 
     def _chain(self, operation: nn.Sequential, part: Part, scale: Tensor, choice: Choice) -> Tensor:
@@ -152,115 +159,120 @@ class Group(nn.Module):
         x: Tensor | None = None
         begin = 0
         for end in ends:
-            *leading, last = (cast(nn.Conv2d, module) for module in modules[begin + 1 : end])
-            final = end == ends[-1]
-            x = self._stage(
-                leading, last, cast(nn.BatchNorm2d, modules[end]), x, part, scale, final, choice
-            )
+            convolutions = [cast(nn.Conv2d, module) for module in modules[begin + 1 : end]]
+            norm = cast(nn.BatchNorm2d, modules[end])
+            weight = scale if end == ends[-1] else None
+            x = self._stage(convolutions, norm, x, part, weight, choice)
             begin = end + 1
         return cast(Tensor, x)
 
     def _stage(
         self,
-        leading: Sequence[nn.Conv2d],
-        last: nn.Conv2d,
+        convolutions: Sequence[nn.Conv2d],
         norm: nn.BatchNorm2d,
         x: Tensor | None,
         part: Part,
-        scale: Tensor,
-        final: bool,
+        scale: Tensor | None,
         choice: Choice,
     ) -> Tensor:
-        """Convolutions and their norm, then ReLU, or weighting and sum at the end.
+        """Convolutions and their norm; then the weighted sum if ``scale`` is given, else ReLU.
 
         ``x`` is None for the first stage, which reads the states themselves.
         """
-        weight = last.weight[part.channels(last.weight.shape[0])]
-        width = weight.shape[0] // part.count
-        pointwise = last.kernel_size == (1, 1)
-        if choice.composed and pointwise and len(leading) == 1:
-            x = _convolve(leading[0], x, part, composed_with=weight)
-        else:
-            for convolution in leading:
+        if not self.training:
+            for convolution in convolutions:
                 x = _convolve(convolution, x, part)
-            limit = choice.folded_last if final else choice.folded_hidden
-            if pointwise and self.training and width <= limit:
-                folded = pointwise_norm(
-                    cast(Tensor, x),
-                    weight,
-                    scale if final else None,
-                    groups=part.count,
-                    eps=norm.eps,
-                    rectify=not final,
-                    summed=final,
-                )
-                self._update(norm, part, folded)
-                return folded.output
-            x = _convolve(last, x, part)
-        y = self._norm(x, norm, part, scale if final else None)
-        if not final:
-            return F.relu_(y)
-        return y if part.count == 1 else y.unflatten(1, (part.count, -1)).sum(1)
+            return _finish_by_running(cast(Tensor, x), norm, part, scale)
+        if _separable(convolutions):
+            depthwise, pointwise = convolutions
+            x, stride, dilation = _input(depthwise, x, part)
+            normalised = stage(
+                *(x, part.of(depthwise.weight), part.of(pointwise.weight), scale),
+                stride=stride,
+                dilation=dilation,
+                groups=part.count,
+                eps=norm.eps,
+                last=scale is not None,
+                choice=choice,
+                process_group=self.process_group,
+            )
+        else:
+            for convolution in convolutions:
+                x = _convolve(convolution, x, part)
+            normalised = finish(
+                *(cast(Tensor, x), scale, part.count, norm.eps),
+                last=scale is not None,
+                process_group=self.process_group,
+            )
+        self._update(norm, part, normalised)
+        return normalised.output
 
     def _reduce(
         self, operation: FactorizedReduce, part: Part, scale: Tensor, choice: Choice
     ) -> Tensor:
         """The skip connection of a reduction cell; the edges summed up."""
         halves = [
-            F.conv2d(
-                part.joined(pixels),
-                convolution.weight[part.channels(convolution.weight.shape[0])],
-                groups=part.count,
-            ).unflatten(1, (part.count, -1))
-            for pixels, convolution in (("even", operation.even), ("odd", operation.odd))
+            F.conv2d(part.joined(pixels), part.of(half.weight), groups=part.count)
+            for pixels, half in (("even", operation.even), ("odd", operation.odd))
         ]
-        y = self._norm(torch.cat(halves, dim=2).flatten(1, 2), operation.norm, part, scale)
-        return y if part.count == 1 else y.unflatten(1, (part.count, -1)).sum(1)
-
-    def _norm(self, x: Tensor, norm: nn.BatchNorm2d, part: Part, scale: Tensor | None) -> Tensor:
-        """Batch norm of the part's copies, times the mixing weight of each edge if given."""
-        factor = None
-        if scale is not None:
-            factor = scale[:, None].expand(-1, x.shape[1] // part.count).reshape(-1)
+        halves = [half.unflatten(1, (part.count, -1)) for half in halves]
+        y = torch.cat(halves, dim=2).flatten(1, 2)
         if not self.training:
-            return _by_running(x, norm, part, factor)
-        normalised = normalise(x, factor, norm.eps, self.process_group)
-        self._update(norm, part, normalised)
+            return _finish_by_running(y, operation.norm, part, scale)
+        normalised = finish(
+            *(y, scale, part.count, operation.norm.eps),
+            last=True,
+            process_group=self.process_group,
+        )
+        self._update(operation.norm, part, normalised)
         return normalised.output
 
     def _update(self, norm: nn.BatchNorm2d, part: Part, statistics: Normalised) -> None:
-        where = part.channels(norm.num_features)
-        mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
-        update(mean[where], variance[where], cast(float, norm.momentum), statistics)
+        mean, variance = part.of(norm.running_mean), part.of(norm.running_var)
+        update(mean, variance, cast(float, norm.momentum), statistics)
         if part.first == 0:
             cast(Tensor, norm.num_batches_tracked).add_(1)
 
 
-def _convolve(
-    module: nn.Conv2d, x: Tensor | None, part: Part, composed_with: Tensor | None = None
-) -> Tensor:
-    """The part's copies of a stacked convolution; ``x`` is None where the states are its input."""
-    weight = module.weight[part.channels(module.weight.shape[0])]
-    groups = module.groups // part.total * part.count
+def _separable(convolutions: Sequence[nn.Conv2d]) -> bool:
+    """Whether these are a depthwise convolution and a pointwise one."""
+    if len(convolutions) != 2:
+        return False
+    first, second = convolutions
+    square = first.kernel_size[0] == first.kernel_size[1]
+    return square and first.groups == first.in_channels and second.kernel_size == (1, 1)
+
+
+def _input(module: nn.Conv2d, x: Tensor | None, part: Part) -> tuple[Tensor, int, int]:
+    """What a convolution reads, its stride and its dilation; for None it reads the states."""
     stride, dilation = module.stride[0], module.dilation[0]
-    depthwise = weight.shape[1] == 1 and groups == weight.shape[0] and weight.shape[-1] > 1
-    if x is None:
-        # A dilation of 2 at stride 2 reads every second pixel only.
-        subsample = stride == dilation == 2
-        x = part.joined("even" if subsample else "rectified")
-        stride, dilation = (1, 1) if subsample else (stride, dilation)
-    if composed_with is not None:
-        return composed_conv2d(
-            *(x, weight, composed_with), stride=stride, dilation=dilation, groups=part.count
-        )
-    if depthwise and module.kernel_size[0] == module.kernel_size[1]:
-        return depthwise_conv2d(x, weight, stride, dilation)
+    if x is not None:
+        return x, stride, dilation
+    if stride == dilation == 2:  # reads every second pixel only
+        return part.joined("even"), 1, 1
+    return part.joined("rectified"), stride, dilation
+
+
+def _convolve(module: nn.Conv2d, x: Tensor | None, part: Part) -> Tensor:
+    """The part's copies of a stacked convolution."""
+    weight, groups = part.of(module.weight), module.groups // part.total * part.count
     padding = cast(tuple[int, int], module.padding)
+    if x is None:
+        x = part.joined("rectified")
     return F.conv2d(x, weight, None, module.stride, padding, module.dilation, groups)
 
 
-def _by_running(x: Tensor, norm: nn.BatchNorm2d, part: Part, factor: Tensor | None) -> Tensor:
+def _by_running(
+    x: Tensor, norm: nn.BatchNorm2d, part: Part, factor: Tensor | None = None
+) -> Tensor:
     """Batch norm by the running statistics of the part's copies."""
-    where = part.channels(norm.num_features)
-    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
-    return F.batch_norm(x, mean[where], variance[where], factor, None, False, 0.0, norm.eps)
+    mean, variance = part.of(norm.running_mean), part.of(norm.running_var)
+    return F.batch_norm(x, mean, variance, factor, None, False, 0.0, norm.eps)
+
+
+def _finish_by_running(y: Tensor, norm: nn.BatchNorm2d, part: Part, scale: Tensor | None) -> Tensor:
+    """``finish`` by running statistics: the weighted sum if ``scale`` is given, else ReLU."""
+    if scale is None:
+        return F.relu_(_by_running(y, norm, part))
+    factor = scale.repeat_interleave(y.shape[1] // part.count)
+    return _by_running(y, norm, part, factor).unflatten(1, (part.count, -1)).sum(1)
