@@ -1,0 +1,132 @@
+"""Batch norm that hands its statistics back, against PyTorch's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from darts.kernels.norm import normalise, update
+
+EPS = 1e-3
+SIZES = [(4, 3, 5, 6), (2, 1, 1, 1), (1, 4, 1, 2), (3, 8, 4, 4)]
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("scaled", [False, True], ids=["unscaled", "scaled"])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_values_and_gradients(
+    size: tuple[int, ...], scaled: bool, layout: torch.memory_format
+) -> None:
+    x = (1 + 2 * draw(*size)).contiguous(memory_format=layout).requires_grad_()
+    scale = draw(size[1], seed=1).requires_grad_() if scaled else None
+    inputs = [x, scale] if scale is not None else [x]
+    found = normalise(x, scale, EPS).output
+    wanted = F.batch_norm(x, None, None, scale, None, True, 0.0, EPS)
+    torch.testing.assert_close(found, wanted)
+    out = draw(*size, seed=2)
+    for one, other in zip(
+        torch.autograd.grad(found, inputs, out),
+        torch.autograd.grad(wanted, inputs, out),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["unscaled", "scaled"])
+def test_derivatives_of_both_orders(scaled: bool) -> None:
+    inputs = [draw(2, 2, 2, 3).requires_grad_()]
+    if scaled:
+        inputs.append(draw(2, seed=1).requires_grad_())
+
+    def function(x: Tensor, scale: Tensor | None = None) -> Tensor:
+        return normalise(x, scale, EPS).output
+
+    assert torch.autograd.gradcheck(function, inputs)
+    assert torch.autograd.gradgradcheck(function, inputs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_running_statistics_are_those_of_batch_norm(
+    size: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    norm = nn.BatchNorm2d(size[1], eps=1e-5, momentum=0.3, affine=False).to(dtype)
+    mean, variance = torch.zeros(size[1], dtype=dtype), torch.ones(size[1], dtype=dtype)
+    for seed in range(3):
+        # Variances down to far below eps.
+        x = (3 + draw(*size, seed=seed) * torch.logspace(-4, 2, size[1])[:, None, None]).to(dtype)
+        norm(x)
+        update(mean, variance, 0.3, normalise(x.requires_grad_(), None, 1e-5))
+    limit = 1e-5 if dtype == torch.float32 else 1e-10
+    torch.testing.assert_close(mean, norm.running_mean, rtol=limit, atol=limit)
+    torch.testing.assert_close(variance, norm.running_var, rtol=limit, atol=limit)
+
+
+def test_statistics_carry_no_gradient_and_ignore_the_scale() -> None:
+    x, scale = draw(4, 3, 5, 6).requires_grad_(), draw(3, seed=1).requires_grad_()
+    found = normalise(x, scale, EPS)
+    assert found.output.requires_grad
+    assert not found.mean.requires_grad
+    assert not found.variance.requires_grad
+    torch.testing.assert_close(found.mean, x.detach().mean((0, 2, 3)))
+    torch.testing.assert_close(found.variance, x.detach().var((0, 2, 3)))
+
+
+def test_a_part_of_the_running_statistics_moves_in_place() -> None:
+    mean, variance = torch.zeros(5), torch.ones(5)
+    statistics = normalise(draw(4, 2, 3, 3), None, EPS)  # in float64, kept in float32
+    update(mean[1:3], variance[1:3], 0.5, statistics)
+    torch.testing.assert_close(mean[1:3], statistics.mean.float() / 2)
+    torch.testing.assert_close(variance[1:3], 0.5 + statistics.variance.float() / 2)
+    assert not mean[[0, 3, 4]].any()
+    assert (variance[[0, 3, 4]] == 1).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1e3])
+def test_constant_channels_stay_finite(value: float) -> None:
+    x = draw(4, 3, 5, 6).float()
+    x[:, 1] = value
+    found = normalise(x.requires_grad_(), None, 1e-5)
+    (gradient,) = torch.autograd.grad(found.output.square().sum(), x)
+    assert gradient.isfinite().all()
+    wanted = F.batch_norm(x, None, None, None, None, True, 0.0, 1e-5)
+    torch.testing.assert_close(found.output, wanted)
+    torch.testing.assert_close(found.variance[1], torch.tensor(0.0), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "scaled",
+    [
+        pytest.param(
+            False,
+            id="unscaled",
+            marks=pytest.mark.xfail(
+                strict=True, reason="without a scale the statistics are rounded to bfloat16"
+            ),
+        ),
+        pytest.param(True, id="scaled"),
+    ],
+)
+def test_bfloat16_keeps_statistics_in_single_precision(scaled: bool) -> None:
+    x = (1 + draw(16, 4, 8, 8)).bfloat16()
+    scale = torch.ones(4) if scaled else None
+    found = normalise(x, scale, 1e-5)
+    assert found.output.dtype == torch.bfloat16
+    exact = x.double()
+    torch.testing.assert_close(found.mean.double(), exact.mean((0, 2, 3)), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.variance.double(), exact.var((0, 2, 3)), rtol=1e-5, atol=1e-5)
+    wanted = F.batch_norm(exact, None, None, None, None, True, 0.0, 1e-5)
+    assert float((found.output.double() - wanted).norm() / wanted.norm()) < 2**-8
+
+
+@pytest.mark.parametrize("scale", [None, torch.ones(3)])
+def test_a_single_value_a_channel_is_refused(scale: Tensor | None) -> None:
+    with pytest.raises(ValueError, match=r"more than one value a channel, got \(1, 3, 1, 1\)"):
+        normalise(torch.zeros(1, 3, 1, 1), scale, EPS)
