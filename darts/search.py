@@ -32,8 +32,10 @@ from darts.config import (
     one_of,
 )
 from darts.discretize import DISCRETISERS
+from darts.engine.architecture import architecture_step
 from darts.engine.device import (
     autocast,
+    check_compiler,
     check_precision,
     loss_scaler,
     resolve_device,
@@ -60,10 +62,6 @@ def check(config: SearchConfig) -> None:
     one_of("relaxation.name", config.relaxation.name, RELAXATIONS)
     one_of("bilevel.name", config.bilevel.name, GRADIENTS)
     one_of("discretize.name", config.discretize.name, DISCRETISERS)
-    if config.precision == "fp16":
-        raise ConfigError(
-            "precision=fp16 serves retraining, where losses are scaled; choose fp32 or bf16 here"
-        )
     if config.optimizer.lr_min > config.optimizer.lr:
         raise ConfigError(
             f"optimizer.lr_min={config.optimizer.lr_min} is above optimizer.lr="
@@ -110,6 +108,11 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
         **{key: getattr(config.space, key) for key in space.options},
     ).to(device, memory_format=torch.channels_last)  # what convolutions run fastest on
     ranks.prepare(net)
+    if config.memory == "checkpoint":
+        net.recompute_cells()
+    if config.compile:
+        check_compiler(device, ranks.size)
+        net.compile_regions()
     alphas = list(net.alphas.values())
     optimizer = torch.optim.SGD(
         net.weight_parameters(),
@@ -123,7 +126,7 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
         betas=(config.arch_optimizer.betas[0], config.arch_optimizer.betas[1]),
         weight_decay=config.arch_optimizer.weight_decay,
     )
-    scaler = loss_scaler(config.precision, device)
+    scaler, arch_scaler = (loss_scaler(config.precision, device) for _ in range(2))
 
     # The parts that make the method.
     relax = RELAXATIONS[config.relaxation.name]
@@ -142,15 +145,17 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
         return lambda images: net(images, weights)
 
     def arch_step(batch: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> Tensor:
-        with autocast(config.precision, device):
-            gradients = arch_gradient(
-                net, arch_loss, batch, valid, optimizer, reduce=ranks.reduce, **options
-            )
-        for name, alpha in net.alphas.items():
-            alpha.grad = gradients[name]
-        arch_optimizer.step()
-        arch_optimizer.zero_grad(set_to_none=True)
-        return torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
+        return architecture_step(
+            *(net, arch_loss, batch, valid),
+            gradient=arch_gradient,
+            optimizer=optimizer,
+            arch_optimizer=arch_optimizer,
+            scaler=arch_scaler,
+            precision=config.precision,
+            device=device,
+            reduce=ranks.reduce,
+            **options,
+        )
 
     def weight_step(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         # The alphas are constants here, or the backward pass would reach for them too.
@@ -199,6 +204,8 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
         net.load_state_dict(run.state["net"])
         optimizer.load_state_dict(run.state["optimizer"])
         arch_optimizer.load_state_dict(run.state["arch_optimizer"])
+        scaler.load_state_dict(run.state["scaler"])
+        arch_scaler.load_state_dict(run.state["arch_scaler"])
         means.load_state_dict(run.state["means"])
         first_epoch, first_step = run.state["epoch"], run.state["step"]
         scores, history = run.state["scores"], run.state["history"]
@@ -208,6 +215,8 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
             "net": net.state_dict(),
             "optimizer": optimizer.state_dict(),
             "arch_optimizer": arch_optimizer.state_dict(),
+            "scaler": scaler.state_dict(),
+            "arch_scaler": arch_scaler.state_dict(),
             "means": means.state_dict(),
             "epoch": epoch,
             "step": step,
@@ -242,14 +251,11 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
                 loss, logits, norm = weight_step(batch)
                 right = (logits.argmax(1) == batch[1]).float().mean()
                 samples, (loss, right) = ranks.means(len(logits), loss, right)
-                value = require_finite(loss, epoch, step)
-                means.add(
-                    samples,
-                    loss=value,
-                    accuracy=float(right),
-                    grad_norm=float(norm),
-                    arch_grad_norm=float(arch_norm),
-                )
+                # One transfer from the device for all numbers of the step.
+                numbers = torch.stack([loss, right, norm, arch_norm]).tolist()
+                value = require_finite(numbers[0], epoch, step)
+                names = ("loss", "accuracy", "grad_norm", "arch_grad_norm")
+                means.add(samples, **dict(zip(names, numbers, strict=True)))
                 console.step(epoch=f"{epoch + 1}/{config.epochs}", loss=value)
                 if ranks.highest(bool(interrupt.received) or run.due(config.save_minutes)):
                     save(epoch, step + 1)

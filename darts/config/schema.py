@@ -148,6 +148,8 @@ class SearchConfig(RunConfig):
 
     epochs: int = number(50, low=1)
     split: float = number(0.5, above=0, below=1)  # share of the training images for the weights
+    memory: str = choice("full", "full", "checkpoint")  # checkpoint: cells are computed twice
+    compile: bool = False  # run the convolutions with their norms through torch.compile
     method: str = MISSING  # named by conf/method/*.yaml, which chooses the parts below
     arch_optimizer: ArchOptimizerConfig = field(default_factory=ArchOptimizerConfig)
     relaxation: RelaxationConfig = MISSING

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -42,6 +44,20 @@ def check_precision(precision: str, device: torch.device) -> None:
     """Raise ValueError when the device does not offer the precision."""
     if precision == "fp16" and device.type == "cpu":
         raise ValueError("precision=fp16 needs a GPU; on the CPU choose fp32 or bf16")
+
+
+def check_compiler(device: torch.device, ranks: int) -> None:
+    """Raise ValueError when ``compile=true`` cannot work."""
+    if ranks > 1:
+        raise ValueError("compile=true works in a single process; leave it out under torchrun")
+    if device.type == "mps":
+        raise ValueError("compile=true needs a CPU or a CUDA GPU; leave it out on mps")
+    compilers = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++", "cl"]
+    if device.type == "cpu" and not any(shutil.which(name) for name in compilers):
+        raise ValueError(
+            f"compile=true on the CPU needs a C++ compiler, and none of {', '.join(compilers)} is "
+            "here; leave it out, or set CXX"
+        )
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:

@@ -26,13 +26,15 @@ from darts.engine.interrupt import Interrupt, Interrupted
 from darts.tracking import Board, Console, Energy, EnergyMeter, MetricsLog, environment
 from darts.tracking.files import write_atomically, write_json
 
-# What may differ between a run and its continuation: where it computes and what it tells.
+# What may differ between a run and its continuation: where and how it computes, what it tells.
 FREE = (
     "name",
     "resume",
     "device",
     "save_minutes",
     "dry_run",
+    "memory",
+    "compile",
     "loader.workers",
     "dataset.root",
     "dataset.download",

@@ -65,7 +65,7 @@ def descend(
     return norm
 
 
-def require_finite(loss: Tensor, epoch: int, step: int) -> float:
+def require_finite(loss: float | Tensor, epoch: int, step: int) -> float:
     """The loss as a number.
 
     Raises:

@@ -34,8 +34,9 @@ class _WeightedSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
-        count = len(ctx.saved_tensors) // 2
-        terms, weights = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        inputs = ctx.saved_tensors  # may be read once only under checkpointing
+        count = len(inputs) // 2
+        terms, weights = inputs[:count], inputs[count:]
         need = ctx.needs_input_grad[1:]
         by_term = [gradient * w if n else None for w, n in zip(weights, need, strict=False)]
         by_weight = [

@@ -157,5 +157,13 @@ class EdgewiseSupernet(nn.Module):
             weights = {kind: alpha.softmax(-1) for kind, alpha in self.alphas.items()}
         before_previous, previous = self.stem(images)
         for kind, cell in zip(self.kinds, self.cells, strict=True):
-            before_previous, previous = previous, cell(before_previous, previous, weights[kind])
+            output = self.run_cell(cell, before_previous, previous, weights[kind])
+            before_previous, previous = previous, output
         return self.classifier(previous.mean(dim=(2, 3)))
+
+    def run_cell(
+        self, cell: nn.Module, before_previous: Tensor, previous: Tensor, weights: Tensor
+    ) -> Tensor:
+        """The output of one cell; a place for other ways of computing it."""
+        output: Tensor = cell(before_previous, previous, weights)
+        return output

@@ -7,12 +7,13 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from darts.kernels.recompute import recomputed
 from darts.spaces.cnn.edgewise import EdgewiseSupernet, SupernetCell
 from darts.spaces.cnn.fuse import groups_of
 from darts.spaces.cnn.group import Group, State
@@ -68,6 +69,32 @@ class Supernet(EdgewiseSupernet):
     """
 
     make_cell = GroupedCell
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.recomputes = False
+
+    def compile_regions(self) -> None:
+        """Run the separable convolutions with their norms through ``torch.compile``.
+
+        Equal regions of all cells share one compilation. The whole network at once would take many
+        minutes to compile.
+        """
+        for module in self.modules():
+            if isinstance(module, Group):
+                module.compiled = True
+
+    def recompute_cells(self) -> None:
+        """Keep only what passes between cells for the backward pass, and compute the rest again."""
+        self.recomputes = True
+
+    def run_cell(
+        self, cell: nn.Module, before_previous: Tensor, previous: Tensor, weights: Tensor
+    ) -> Tensor:
+        """The output of one cell, kept or computed again as asked."""
+        run = partial(recomputed, cell) if self.recomputes else cell
+        output: Tensor = run(before_previous, previous, weights)
+        return output
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
         """Logits of a batch, as ``EdgewiseSupernet.forward``."""
