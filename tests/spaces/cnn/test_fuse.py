@@ -1,0 +1,201 @@
+"""State dicts of the two supernets, into each other and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from both_supernets import SMALL, images, labels, make_pair
+from torch import Tensor, nn
+
+from darts.spaces.cnn import EdgewiseSupernet, Supernet, fuse_state_dict, unfuse_state_dict
+from darts.spaces.cnn.fuse import groups_of
+from darts.spaces.cnn.operations import FACTORIES
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "paper's operations": {},
+    "fourteen edges": {"nodes": 4, "channels": 2, "cells": 3},
+    "reduction cells only": {"cells": 2, "nodes": 3},
+    "one cell": {"cells": 1, "nodes": 1},
+    "all operations": {"operations": tuple(FACTORIES), "channels": 5},
+    "weights in reduction cells only": {"operations": ("skip_connect", "none")},
+    "large stem": {"stem": "imagenet", "cells": 8},
+}
+# Both functions know their networks by the names of the edges' weights, which these have none of.
+NO_WEIGHTS = pytest.param(
+    {"operations": ("none",)},
+    id="no weights at all",
+    marks=pytest.mark.xfail(raises=ValueError, strict=True, reason="taken for another network"),
+)
+ALL = [*(pytest.param(options, id=name) for name, options in NETWORKS.items()), NO_WEIGHTS]
+
+
+def train(net: nn.Module) -> None:
+    """Some steps, so that no two statistics or weights are equal any more."""
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    for seed in (1, 2):
+        optimizer.zero_grad()
+        x = images(3, 3, 9, 8, seed=seed)
+        F.cross_entropy(net(x), labels(3, seed)).backward()
+        optimizer.step()
+
+
+def assert_equal(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    assert set(found) == set(wanted)
+    for name, value in found.items():
+        assert value.dtype == wanted[name].dtype
+        assert torch.equal(value, wanted[name]), name
+
+
+@pytest.mark.parametrize("trained", [False, True], ids=["fresh", "trained"])
+@pytest.mark.parametrize("options", ALL)
+def test_there_and_back_is_the_identity(options: dict[str, Any], trained: bool) -> None:
+    slow, fast = make_pair(**options)
+    if trained:
+        train(slow)
+        train(fast)
+    state = slow.state_dict()
+    assert_equal(unfuse_state_dict(fuse_state_dict(state)), state)
+    state = fast.state_dict()
+    assert_equal(fuse_state_dict(unfuse_state_dict(state)), state)
+
+
+@pytest.mark.parametrize("options", ALL)
+def test_the_other_network_loads_it_and_computes_the_same(options: dict[str, Any]) -> None:
+    slow, fast = make_pair(**options)
+    train(slow)
+    fast.load_state_dict(fuse_state_dict(slow.state_dict()))
+    x = images(3, 3, 8, 9, seed=4)
+    torch.testing.assert_close(fast.eval()(x), slow.eval()(x), rtol=1e-9, atol=1e-9)
+    train(fast.train())
+    slow.load_state_dict(unfuse_state_dict(fast.state_dict()))
+    torch.testing.assert_close(slow(x), fast.eval()(x), rtol=1e-9, atol=1e-9)
+
+
+def test_names_that_both_have_are_kept_and_order_is_that_of_the_edges() -> None:
+    slow, fast = make_pair(operations=("sep_conv_3x3",), cells=1, nodes=2)
+    state = fuse_state_dict(slow.state_dict())
+    for name in ("classifier.bias", "alphas.reduce", "cells.0.preprocess1.1.weight"):
+        assert torch.equal(state[name], slow.state_dict()[name])
+    edges = [edge.operations[0][1].weight for edge in slow.cells[0].edges]
+    # The first node has edges 0 and 1; the second has 2 and 3, which halve, and 4, which does not.
+    for group, members in enumerate(([0, 1], [2, 3], [4])):
+        found = state[f"cells.0.groups.{group}.operations.0.1.weight"]
+        assert torch.equal(found, torch.cat([edges[edge] for edge in members]))
+    assert set(state) == set(fast.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("kind", "nodes", "wanted"),
+    [
+        ("normal", 1, [[0, 1]]),
+        ("normal", 3, [[0, 1], [2, 3, 4], [5, 6, 7, 8]]),
+        ("reduce", 1, [[0, 1]]),
+        ("reduce", 3, [[0, 1], [2, 3], [4], [5, 6], [7, 8]]),
+    ],
+)
+def test_groups_have_one_node_and_one_stride(
+    kind: str, nodes: int, wanted: list[list[int]]
+) -> None:
+    assert groups_of(kind, nodes) == wanted
+
+
+def test_loading_across_leaves_two_networks_that_share_nothing() -> None:
+    slow, fast = make_pair()
+    fast.load_state_dict(fuse_state_dict(slow.state_dict()))
+    kept = {name: value.clone() for name, value in slow.state_dict().items()}
+    train(fast)
+    assert_equal(slow.state_dict(), kept)
+
+
+@pytest.mark.xfail(strict=True, reason="what is no edge's is handed through, not copied")
+@pytest.mark.parametrize("way", ["fuse", "unfuse"])
+def test_a_result_shares_no_memory_with_its_source(way: str) -> None:
+    slow, fast = make_pair()
+    source = (slow if way == "fuse" else fast).state_dict()
+    kept = {name: value.clone() for name, value in source.items()}
+    for value in (fuse_state_dict if way == "fuse" else unfuse_state_dict)(source).values():
+        value.add_(1)
+    assert_equal(dict(source), kept)
+
+
+def test_a_result_shares_no_memory_within_itself() -> None:
+    slow, fast = make_pair()
+    for state in (
+        fuse_state_dict(slow.state_dict()),
+        unfuse_state_dict(fast.state_dict()),
+    ):
+        places = [value.untyped_storage().data_ptr() for value in state.values()]
+        assert len(set(places)) == len(places)
+
+
+def wrong() -> dict[str, dict[str, Tensor]]:
+    """State dicts of other things."""
+    return {
+        "nothing": {},
+        "a layer": nn.Linear(2, 3).state_dict(),
+        "alphas only": {"alphas.normal": torch.zeros(14, 8), "alphas.reduce": torch.zeros(14, 8)},
+        "without alphas": {
+            name: value
+            for kind in (Supernet, EdgewiseSupernet)
+            for name, value in kind(**SMALL).state_dict().items()
+            if not name.startswith("alphas")
+        },
+    }
+
+
+@pytest.mark.parametrize("name", wrong())
+def test_other_state_dicts_are_refused(name: str) -> None:
+    for convert, what in (
+        (fuse_state_dict, "an EdgewiseSupernet"),
+        (unfuse_state_dict, "a Supernet"),
+    ):
+        with pytest.raises(ValueError, match=f"^this is not the state dict of {what}$"):
+            convert(wrong()[name])
+
+
+def test_the_wrong_way_round_is_refused() -> None:
+    slow, fast = make_pair()
+    with pytest.raises(ValueError, match=r"^this is not the state dict of an EdgewiseSupernet$"):
+        fuse_state_dict(fast.state_dict())
+    with pytest.raises(ValueError, match=r"^this is not the state dict of a Supernet$"):
+        unfuse_state_dict(slow.state_dict())
+
+
+def damaged(state: dict[str, Tensor], how: str) -> dict[str, Tensor]:
+    if how == "an impossible number of edges":
+        return state | {"alphas.normal": torch.zeros(4, 8)}
+    if how == "another number of edges":
+        return state | {"alphas.normal": torch.zeros(9, 8)}
+    gone = {
+        "first of a cell missing": ("cells.1.edges.0.", "cells.1.groups.0."),
+        "last of a cell missing": ("cells.1.edges.4.", "cells.1.groups.2."),
+        "one weight missing": (
+            "cells.1.edges.1.operations.4.1.weight",
+            "cells.1.groups.0.operations.4.1.weight",
+        ),
+    }[how]
+    return {name: value for name, value in state.items() if not name.startswith(gone)}
+
+
+@pytest.mark.xfail(strict=True, reason="incomplete state dicts end in other errors or in none")
+@pytest.mark.parametrize("way", ["fuse", "unfuse"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "an impossible number of edges",
+        "another number of edges",
+        "first of a cell missing",
+        "last of a cell missing",
+        "one weight missing",
+    ],
+)
+def test_damaged_state_dicts_are_refused(how: str, way: str) -> None:
+    slow, fast = make_pair()
+    net, convert = (slow, fuse_state_dict) if way == "fuse" else (fast, unfuse_state_dict)
+    state = damaged(net.state_dict(), how)
+    with pytest.raises(ValueError, match="state dict") as caught:
+        convert(state)
+    assert "\n" not in str(caught.value)

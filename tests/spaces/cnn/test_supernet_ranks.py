@@ -1,0 +1,45 @@
+"""The fast supernet on two ranks, its statistics synchronised, against the whole batch on one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+import torch.nn.functional as F
+from both_supernets import assert_same, fused, gradients, images, labels, make_pair
+from several_ranks import on_ranks
+from torch import Tensor, nn
+
+from darts.data import share_of
+from darts.kernels.sync import synchronise
+from darts.spaces.cnn.operations import FACTORIES
+
+SAMPLES = 7  # four on one rank, three on the other
+OPTIONS: dict[str, Any] = {"cells": 3, "channels": 2, "operations": tuple(FACTORIES)}
+
+
+def step(net: nn.Module, share: slice) -> dict[str, dict[str, Tensor]]:
+    """Gradients of the share's part of the whole loss, and statistics."""
+    x, wanted = images(SAMPLES, 3, 9, 8)[share], labels(SAMPLES)[share]
+    loss = F.cross_entropy(net(x), wanted, reduction="sum") / SAMPLES
+    loss.backward()
+    return {
+        "gradients": gradients(net),
+        "buffers": {name: buffer.clone() for name, buffer in net.named_buffers()},
+    }
+
+
+def work() -> dict[str, dict[str, Tensor]]:
+    net = synchronise(make_pair(**OPTIONS).fast, dist.group.WORLD)
+    return step(net, share_of(SAMPLES, dist.get_rank(), 2))
+
+
+def test_two_ranks_do_what_one_does(tmp_path: Path) -> None:
+    slow = make_pair(**OPTIONS).slow
+    wanted = {name: fused(slow, values) for name, values in step(slow, slice(None)).items()}
+    one, other = on_ranks(work, tmp_path)
+    total = {name: one["gradients"][name] + other["gradients"][name] for name in one["gradients"]}
+    assert_same(total, wanted["gradients"])
+    for rank in (one, other):
+        assert_same(rank["buffers"], wanted["buffers"])
