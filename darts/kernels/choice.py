@@ -17,8 +17,9 @@ class Choice:
     """How the parallel edges of a node are computed.
 
     Attributes:
-        edges_at_once: edges in one grouped operation. On a CPU the tensors of one edge fit in its
-            cache; on a GPU fewer and larger kernels win.
+        bytes_at_once: how many edges run as one grouped operation: as many as have inputs of so
+            many bytes together, but at least one. On a CPU, tensors that its cache holds win; on a
+            GPU, few and large kernels.
         folded_hidden: largest number of channels for which a norm that a ReLU follows is folded
             into its convolution (``darts.kernels.pointwise``).
         folded_last: the same for the norm that ends an operation.
@@ -26,17 +27,23 @@ class Choice:
         compiled: whether they run with their norm as one region of ``torch.compile``.
     """
 
-    edges_at_once: int
+    bytes_at_once: int
     folded_hidden: int = 0
     folded_last: int = 0
     composed: bool = False
     compiled: bool = False
 
+    def edges_at_once(self, x: Tensor) -> int:
+        """The number for edges whose inputs are as large as ``x``."""
+        return max(1, self.bytes_at_once // (x.numel() * x.element_size()))
 
-CPU = Choice(edges_at_once=1, folded_hidden=16, folded_last=32)
-CPU_REDUCED = Choice(edges_at_once=1)
-GPU = Choice(edges_at_once=64)
-GPU_REDUCED = Choice(edges_at_once=64, composed=True)
+
+ALL = 2**62
+
+CPU = Choice(bytes_at_once=4 * 2**20, folded_hidden=16, folded_last=32)
+CPU_REDUCED = Choice(bytes_at_once=4 * 2**20)
+GPU = Choice(bytes_at_once=ALL)
+GPU_REDUCED = Choice(bytes_at_once=ALL, composed=True)
 
 
 def choose(x: Tensor, *, compiled: bool = False, synchronised: bool = False) -> Choice:

@@ -9,7 +9,7 @@ to twenty times slower. Here each gradient is rewritten, exactly, as what is fas
 * A convolution with stride 2 and dilation 2 reads every second pixel only: those are picked first
   and convolved plainly.
 * A dilation of 2 at stride 1 is four plain convolutions, one on each phase of even and odd pixels.
-* The weight gradient of a kernel of five (or seven) taps a row is put together from blocks of three
+* The weight gradient of a kernel of five taps a row is put together from blocks of up to three
   columns, the image and the gradient moved against each other by two pixels.
 """
 

@@ -14,6 +14,20 @@ from torch import Tensor
 from darts.kernels.sync import batch_statistics
 
 
+class Running(NamedTuple):
+    """Running statistics of the channels of a batch, ``(C,)``, moved in place."""
+
+    mean: Tensor
+    variance: Tensor
+    momentum: float
+
+    @torch.no_grad()
+    def move(self, mean: Tensor, variance: Tensor) -> None:
+        """Towards the mean and the unbiased variance of a batch."""
+        self.mean.lerp_(mean.to(self.mean.dtype), self.momentum)
+        self.variance.lerp_(variance.to(self.variance.dtype), self.momentum)
+
+
 class Normalised(NamedTuple):
     """A normalised batch, and the statistics of its channels, which carry no gradient."""
 
@@ -22,25 +36,49 @@ class Normalised(NamedTuple):
     variance: Tensor  # unbiased, as running statistics take it
 
 
-def normalise(x: Tensor, scale: Tensor | None, eps: float, group: Any = None) -> Normalised:
+def normalise(
+    x: Tensor, scale: Tensor | None, eps: float, running: Running, group: Any = None
+) -> Tensor:
     """``scale * (x - mean) / sqrt(variance + eps)`` with the statistics of the batch.
 
     Args:
         x: ``(B, C, H, W)``.
         scale: ``(C,)``, or None for one.
         eps: added to the biased variance.
+        running: is moved towards the batch's statistics.
         group: process group whose ranks hold parts of the batch; None for one process.
 
     Raises:
         ValueError: for a single value a channel, which has no variance.
     """
     if group is not None:
-        return _normalise_synced(x, scale, eps, group)
+        normalised = _normalise_synced(x, scale, eps, group)
+        running.move(normalised.mean, normalised.variance)
+        return normalised.output
+    more_than_one(x)
+    return torch.native_batch_norm(
+        x, _float_scale(x, scale), None, running.mean, running.variance, True, running.momentum, eps
+    )[0]
+
+
+def normalise_shared(x: Tensor, eps: float, group: Any = None) -> Normalised:
+    """``normalise`` without a scale, for the caller to move the running statistics of several."""
+    if group is not None:
+        return _normalise_synced(x, None, eps, group)
     count = more_than_one(x)
-    output, mean, inverse = torch.native_batch_norm(x, scale, None, None, None, True, 0.0, eps)
+    output, mean, inverse = torch.native_batch_norm(
+        x, _float_scale(x, None), None, None, None, True, 0.0, eps
+    )
     with torch.no_grad():
         variance = (inverse.double().pow(-2) - eps) * (count / (count - 1))
     return Normalised(output, mean.detach(), variance.to(mean.dtype))
+
+
+def _float_scale(x: Tensor, scale: Tensor | None) -> Tensor | None:
+    """The scale; ones for reduced precision, whose statistics are in float32 only beside one."""
+    if scale is not None or x.dtype not in (torch.float16, torch.bfloat16):
+        return scale
+    return torch.ones(x.shape[1], device=x.device)
 
 
 def _normalise_synced(x: Tensor, scale: Tensor | None, eps: float, group: Any) -> Normalised:
@@ -65,12 +103,3 @@ def more_than_one(x: Tensor) -> int:
     if count < 2:
         raise ValueError(f"batch norm needs more than one value a channel, got {tuple(x.shape)}")
     return count
-
-
-@torch.no_grad()
-def update(
-    running_mean: Tensor, running_var: Tensor, momentum: float, statistics: Normalised
-) -> None:
-    """Move running statistics, in place, towards those of a batch; all ``(C,)``."""
-    running_mean.lerp_(statistics.mean.to(running_mean.dtype), momentum)
-    running_var.lerp_(statistics.variance.to(running_var.dtype), momentum)

@@ -127,6 +127,8 @@ class _PointwiseNorm(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         d, weight, scale, output, folded, m, wk, wm, r, ar = ctx.saved_tensors
         g, groups = gradients[0], ctx.groups
+        if g is None:  # nobody asked for the output
+            return (None,) * 7
         if torch.is_grad_enabled():  # to be differentiated again
             return *_differentiable(ctx, g, d, weight, scale, output is not None), *[None] * 4
         count = d.numel() // d.shape[1]
@@ -164,15 +166,17 @@ def _differentiable(
     ctx: Any, g: Tensor, d: Tensor, weight: Tensor, scale: Tensor | None, rectify: bool
 ) -> tuple[Tensor | None, ...]:
     """The gradients with a graph, from the plain computation."""
-    inputs = [d, weight] if scale is None else [d, weight, scale]
-    wanted = [x for x, need in zip(inputs, ctx.needs_input_grad, strict=False) if need]
+    # Aliases: should one input have been computed from another, each still counts by itself.
+    inputs = [None if x is None else x.view_as(x) for x in (d, weight, scale)]
     y = plain_pointwise_norm(
-        *(d, weight, scale),
+        *(inputs[0], inputs[1], inputs[2]),  # type: ignore[arg-type]
         groups=ctx.groups,
         eps=ctx.eps,
         rectify=rectify,
         summed=ctx.summed,
     )
+    pairs = zip(inputs, ctx.needs_input_grad, strict=False)
+    wanted = [x for x, need in pairs if need and x is not None]
     found = iter(torch.autograd.grad(y, wanted, g, create_graph=True))
     return tuple(next(found) if need else None for need in ctx.needs_input_grad[:3])
 

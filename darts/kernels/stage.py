@@ -16,7 +16,7 @@ from torch import Tensor
 from darts.kernels.choice import Choice
 from darts.kernels.composed import composed_conv2d
 from darts.kernels.depthwise import depthwise_conv2d, plain_depthwise
-from darts.kernels.norm import Normalised, normalise
+from darts.kernels.norm import Running, normalise
 from darts.kernels.pointwise import pointwise_norm
 
 
@@ -31,9 +31,10 @@ def stage(
     groups: int,
     eps: float,
     last: bool,
+    running: Running,
     choice: Choice,
     process_group: Any,
-) -> Normalised:
+) -> Tensor:
     """``groups`` separable convolutions side by side and their norms, by this batch's statistics.
 
     Args:
@@ -46,44 +47,56 @@ def stage(
         groups: number of edges.
         eps: of the norm.
         last: whether the stage ends an operation; then the groups are summed, else rectified.
+        running: running statistics of all groups, which are moved.
         choice: the way to compute it.
         process_group: ranks that share the batch, or None.
 
     Returns:
-        Output ``(B, C, H', W')`` of a last stage, else ``(B, groups * C, H', W')``, and statistics
-        of each channel of each group.
+        ``(B, C, H', W')`` for a last stage, else ``(B, groups * C, H', W')``.
     """
     if choice.compiled:
-        run = _compiled_stage()
-        return Normalised(*run(x, depthwise, pointwise, scale, stride, dilation, groups, eps, last))
+        convolve = _compiled_stage()
+        shape = (stride, dilation, groups, eps, last)
+        return convolve(x, depthwise, pointwise, scale, *shape, running)
     if choice.composed:
         y = composed_conv2d(
             x, depthwise, pointwise, stride=stride, dilation=dilation, groups=groups
         )
-        return finish(y, scale, groups, eps, last=last, process_group=process_group)
+        return finish(y, scale, groups, eps, last, running, process_group)
     d = depthwise_conv2d(x, depthwise, stride, dilation)
     if pointwise.shape[1] <= (choice.folded_last if last else choice.folded_hidden):
-        return pointwise_norm(
+        output, mean, variance = pointwise_norm(
             d, pointwise, scale, groups=groups, eps=eps, rectify=not last, summed=last
         )
+        running.move(mean, variance)
+        return output
     y = F.conv2d(d, pointwise, groups=groups)
-    return finish(y, scale, groups, eps, last=last, process_group=process_group)
+    return finish(y, scale, groups, eps, last, running, process_group)
 
 
 def finish(
-    y: Tensor, scale: Tensor | None, groups: int, eps: float, *, last: bool, process_group: Any
-) -> Normalised:
+    y: Tensor,
+    scale: Tensor | None,
+    groups: int,
+    eps: float,
+    last: bool,
+    running: Running,
+    process_group: Any = None,
+) -> Tensor:
     """Norm, mixing weights, and the sum over groups or ReLU; arguments as in ``stage``."""
-    factor = None
-    if scale is not None:
-        # A weight of stride 0, which expand alone may give, makes batch norm three times slower.
-        factor = scale.repeat_interleave(y.shape[1] // groups)
-    output, mean, variance = normalise(y, factor, eps, process_group)
+    output = normalise(y, per_channel(scale, y), eps, running, process_group)
     if not last:
-        output = F.relu_(output)
-    elif groups > 1:
-        output = output.unflatten(1, (groups, -1)).sum(1)
-    return Normalised(output, mean, variance)
+        return F.relu_(output)
+    return output if groups == 1 else output.unflatten(1, (groups, -1)).sum(1)
+
+
+def per_channel(scale: Tensor | None, y: Tensor) -> Tensor | None:
+    """The weight of each group, ``(groups,)``, for each of y's channels, ``(groups * C,)``."""
+    if scale is None:
+        return None
+    factor = scale[:, None].expand(-1, y.shape[1] // len(scale)).reshape(-1)
+    # One group leaves a view of stride 0, with which batch norm is three times slower.
+    return factor.contiguous()
 
 
 def plain_stage(
@@ -96,15 +109,15 @@ def plain_stage(
     groups: int,
     eps: float,
     last: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+    running: Running,
+) -> Tensor:
     """``stage`` in one process by PyTorch's own calls."""
     d = plain_depthwise(x, depthwise, stride, dilation)
-    y = F.conv2d(d, pointwise, groups=groups)
-    return tuple(finish(y, scale, groups, eps, last=last, process_group=None))  # type: ignore[return-value]
+    return finish(F.conv2d(d, pointwise, groups=groups), scale, groups, eps, last, running)
 
 
 @cache
-def _compiled_stage() -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+def _compiled_stage() -> Callable[..., Tensor]:
     """The plain stage through ``torch.compile``: once for each shape, shared by all cells."""
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 256)
     return torch.compile(plain_stage, dynamic=False)

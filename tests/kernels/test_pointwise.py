@@ -112,7 +112,6 @@ class Silent(torch.autograd.Function):
         return None
 
 
-@pytest.mark.xfail(strict=True, reason="a gradient is expected to be there")
 @pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
 def test_no_gradient_from_above_is_none_below(again: bool) -> None:
     inputs = [x.requires_grad_() for x in inputs_of(2, True)]
@@ -138,9 +137,6 @@ def test_only_what_is_asked_for_gets_a_gradient(needed: tuple[int, ...], again: 
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="what reaches an input through another one is counted a second time"
-)
 @pytest.mark.parametrize("shared", ["weight", "scale"])
 def test_inputs_that_depend_on_each_other(shared: str) -> None:
     """With a graph for the second derivative, the first one is the same as without."""

@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.kernels.choice import CPU, CPU_REDUCED, GPU, GPU_REDUCED, Choice, choose
+from darts.kernels.choice import ALL, CPU, CPU_REDUCED, GPU, GPU_REDUCED, Choice, choose
+from darts.kernels.norm import Running
 from darts.kernels.stage import plain_stage, stage
 
 WAYS = {
-    "plain": Choice(64),
-    "folded": Choice(64, folded_hidden=64, folded_last=64),
-    "composed": Choice(64, composed=True),
+    "plain": Choice(ALL),
+    "folded": Choice(ALL, folded_hidden=64, folded_last=64),
+    "composed": Choice(ALL, composed=True),
 }
 
 
@@ -30,13 +31,17 @@ def tensors(groups: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:
 def run(
     choice: Choice | None, inputs: list[Tensor], scale: Tensor | None, last: bool, **options: int
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """Output and running statistics after one batch; by the plain way without a choice."""
+    channels, dtype = inputs[2].shape[0], inputs[0].dtype
+    mean, variance = torch.zeros(channels, dtype=dtype), torch.ones(channels, dtype=dtype)
+    running = Running(mean, variance, 0.1)
     if choice is None:
-        return plain_stage(
-            *(*inputs, scale, options["stride"], options["dilation"], options["groups"], 1e-5, last)
-        )
-    return tuple(  # type: ignore[return-value]
-        stage(*inputs, scale, eps=1e-5, last=last, choice=choice, process_group=None, **options)  # type: ignore[arg-type]
-    )
+        shape = (options["stride"], options["dilation"], options["groups"])
+        output = plain_stage(*inputs, scale, *shape, 1e-5, last, running)
+    else:
+        same: Any = {"eps": 1e-5, "last": last, "running": running, "choice": choice}
+        output = stage(*inputs, scale, process_group=None, **same, **options)
+    return output, mean, variance
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -65,7 +70,7 @@ def test_the_compiled_way_agrees() -> None:
     scale = torch.rand(2).requires_grad_()
     options = {"stride": 1, "dilation": 1, "groups": 2}
     found, wanted = (
-        run(c, inputs, scale, True, **options) for c in (Choice(64, compiled=True), None)
+        run(c, inputs, scale, True, **options) for c in (Choice(ALL, compiled=True), None)
     )
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from darts.kernels.choice import Choice, choose
 from darts.kernels.mix import dense_gradient, weighted_sum
-from darts.kernels.norm import Normalised, normalise, update
-from darts.kernels.stage import finish, stage
+from darts.kernels.norm import Normalised, Running, normalise_shared
+from darts.kernels.stage import finish, per_channel, stage
 from darts.spaces.cnn.operations import FactorizedReduce, Zero
 from darts.spaces.cnn.stacked import stack
 
@@ -56,7 +56,7 @@ class State:
         """The state after pooling and batch norm by the statistics of the batch."""
         key = (type(pool), pool.stride)
         if key not in self._pooled:
-            self._pooled[key] = normalise(pool(self.value), None, eps, group)
+            self._pooled[key] = normalise_shared(pool(self.value), eps, group)
         return self._pooled[key]
 
 
@@ -72,6 +72,13 @@ class Part:
         assert stacked is not None
         each = stacked.shape[0] // self.total
         return stacked[self.first * each : (self.first + self.count) * each]
+
+    def running(self, norm: nn.BatchNorm2d) -> Running:
+        """The running statistics of the part's copies, which are going to see a batch."""
+        if self.first == 0:
+            cast(Tensor, norm.num_batches_tracked).add_(1)
+        momentum = cast(float, norm.momentum)
+        return Running(self.of(norm.running_mean), self.of(norm.running_var), momentum)
 
     def joined(self, name: str) -> Tensor:
         """A view of the states, side by side: ``(B, count * C, H, W)``."""
@@ -110,7 +117,7 @@ class Group(nn.Module):
             synchronised=self.process_group is not None,
         )
         chosen = [states[source] for source in self.sources]
-        size = choice.edges_at_once
+        size = choice.edges_at_once(states[0].value)
         parts = [
             Part(chosen[first : first + size], first, len(chosen))
             for first in range(0, len(chosen), size)
@@ -145,9 +152,9 @@ class Group(nn.Module):
         for index, state in enumerate(states):
             part = Part([state], index, len(states))
             if self.training:
-                normalised = state.pooled(pool, norm.eps, self.process_group)
-                self._update(norm, part, normalised)
-                outputs.append(normalised.output)
+                output, mean, variance = state.pooled(pool, norm.eps, self.process_group)
+                part.running(norm).move(mean, variance)
+                outputs.append(output)
             else:
                 outputs.append(_by_running(pool(state.value), norm, part))
         return outputs
@@ -186,26 +193,20 @@ class Group(nn.Module):
         if _separable(convolutions):
             depthwise, pointwise = convolutions
             x, stride, dilation = _input(depthwise, x, part)
-            normalised = stage(
+            return stage(
                 *(x, part.of(depthwise.weight), part.of(pointwise.weight), scale),
                 stride=stride,
                 dilation=dilation,
                 groups=part.count,
                 eps=norm.eps,
                 last=scale is not None,
+                running=part.running(norm),
                 choice=choice,
                 process_group=self.process_group,
             )
-        else:
-            for convolution in convolutions:
-                x = _convolve(convolution, x, part)
-            normalised = finish(
-                *(cast(Tensor, x), scale, part.count, norm.eps),
-                last=scale is not None,
-                process_group=self.process_group,
-            )
-        self._update(norm, part, normalised)
-        return normalised.output
+        for convolution in convolutions:
+            x = _convolve(convolution, x, part)
+        return self._finish(cast(Tensor, x), norm, part, scale)
 
     def _reduce(
         self, operation: FactorizedReduce, part: Part, scale: Tensor, choice: Choice
@@ -219,19 +220,11 @@ class Group(nn.Module):
         y = torch.cat(halves, dim=2).flatten(1, 2)
         if not self.training:
             return _finish_by_running(y, operation.norm, part, scale)
-        normalised = finish(
-            *(y, scale, part.count, operation.norm.eps),
-            last=True,
-            process_group=self.process_group,
-        )
-        self._update(operation.norm, part, normalised)
-        return normalised.output
+        return self._finish(y, operation.norm, part, scale)
 
-    def _update(self, norm: nn.BatchNorm2d, part: Part, statistics: Normalised) -> None:
-        mean, variance = part.of(norm.running_mean), part.of(norm.running_var)
-        update(mean, variance, cast(float, norm.momentum), statistics)
-        if part.first == 0:
-            cast(Tensor, norm.num_batches_tracked).add_(1)
+    def _finish(self, y: Tensor, norm: nn.BatchNorm2d, part: Part, scale: Tensor | None) -> Tensor:
+        last, running = scale is not None, part.running(norm)
+        return finish(y, scale, part.count, norm.eps, last, running, self.process_group)
 
 
 def _separable(convolutions: Sequence[nn.Conv2d]) -> bool:
@@ -272,7 +265,7 @@ def _by_running(
 
 def _finish_by_running(y: Tensor, norm: nn.BatchNorm2d, part: Part, scale: Tensor | None) -> Tensor:
     """``finish`` by running statistics: the weighted sum if ``scale`` is given, else ReLU."""
+    normalised = _by_running(y, norm, part, per_channel(scale, y))
     if scale is None:
-        return F.relu_(_by_running(y, norm, part))
-    factor = scale.repeat_interleave(y.shape[1] // part.count)
-    return _by_running(y, norm, part, factor).unflatten(1, (part.count, -1)).sum(1)
+        return F.relu_(normalised)
+    return normalised.unflatten(1, (part.count, -1)).sum(1)

@@ -64,6 +64,7 @@ def _stack_norms(copies: Sequence[nn.BatchNorm2d]) -> nn.BatchNorm2d:
     stacked = nn.BatchNorm2d(
         len(copies) * first.num_features, first.eps, first.momentum, first.affine
     )
+    stacked.to(cast(Tensor, first.running_mean))  # its type and device
     stacked.load_state_dict(concatenated([one.state_dict() for one in copies]))
     return stacked
 

@@ -27,9 +27,6 @@ from darts.spaces.cnn.operations import FACTORIES
 Weights = dict[str, Tensor]
 EVERYTHING = tuple(FACTORIES)
 ALONE = [(name,) for name in FACTORIES]
-NONE_ALONE = pytest.mark.xfail(
-    raises=ValueError, strict=True, reason="fuse_state_dict refuses edges without weights"
-)
 
 
 def ids(value: Any) -> str | None:
@@ -98,7 +95,6 @@ def test_channels_wider_than_those_that_a_cpu_folds() -> None:
     check(make_pair(channels=12, cells=4, nodes=1), images(3, 3, 8, 8))
 
 
-@NONE_ALONE
 def test_only_none() -> None:
     check(make_pair(operations=("none",)), images(3, 3, 8, 8))
 

@@ -14,7 +14,7 @@ from torch.optim import SGD, Optimizer
 
 from darts.bilevel import first_order, unrolled
 from darts.kernels import choice
-from darts.kernels.choice import Choice
+from darts.kernels.choice import ALL, Choice
 
 Batch = tuple[Tensor, Tensor]
 WAYS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -95,7 +95,7 @@ def test_gradients_of_the_alphas(options: dict[str, Any], way: str) -> None:
     assert_same(fast, slow)
 
 
-@pytest.mark.parametrize("row", [Choice(2, 64, 64, False), Choice(64, 64, 0, True)], ids=str)
+@pytest.mark.parametrize("row", [Choice(10_000, 64, 64, False), Choice(ALL, 64, 0, True)], ids=str)
 def test_exact_product_whichever_way_is_chosen(
     row: Choice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
