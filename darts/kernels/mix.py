@@ -57,6 +57,34 @@ def _flat(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(-1)  # no copy for channels_last
 
 
+def sum_groups(x: Tensor, groups: int) -> Tensor:
+    """``x.unflatten(1, (groups, -1)).sum(1)``, whose gradient comes back without gaps.
+
+    Args:
+        x: ``(B, groups * C, H, W)``.
+        groups: number of groups.
+
+    Returns:
+        ``(B, C, H, W)``.
+    """
+    return x if groups == 1 else _SumGroups.apply(x, groups)
+
+
+class _SumGroups(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, groups: int) -> Tensor:
+        ctx.groups = groups
+        first, *others = x.chunk(groups, dim=1)
+        total = first.clone(memory_format=_NHWC)
+        for other in others:
+            total.add_(other)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return torch.cat(gradients * ctx.groups, dim=1), None
+
+
 def dense_gradient(x: Tensor) -> Tensor:
     """``x`` itself; the gradient that comes back for it is made channels_last contiguous.
 

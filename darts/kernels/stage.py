@@ -16,6 +16,7 @@ from torch import Tensor
 from darts.kernels.choice import Choice
 from darts.kernels.composed import composed_conv2d
 from darts.kernels.depthwise import depthwise_conv2d, plain_depthwise
+from darts.kernels.mix import sum_groups
 from darts.kernels.norm import Running, normalise
 from darts.kernels.pointwise import pointwise_norm
 
@@ -87,7 +88,7 @@ def finish(
     output = normalise(y, per_channel(scale, y), eps, running, process_group)
     if not last:
         return F.relu_(output)
-    return output if groups == 1 else output.unflatten(1, (groups, -1)).sum(1)
+    return sum_groups(output, groups)
 
 
 def per_channel(scale: Tensor | None, y: Tensor) -> Tensor | None:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.kernels.choice import Choice, choose
-from darts.kernels.mix import dense_gradient, weighted_sum
+from darts.kernels.mix import dense_gradient, sum_groups, weighted_sum
 from darts.kernels.norm import Normalised, Running, normalise_shared
 from darts.kernels.stage import finish, per_channel, stage
 from darts.spaces.cnn.operations import FactorizedReduce, Zero
@@ -268,4 +268,4 @@ def _finish_by_running(y: Tensor, norm: nn.BatchNorm2d, part: Part, scale: Tenso
     normalised = _by_running(y, norm, part, per_channel(scale, y))
     if scale is None:
         return F.relu_(normalised)
-    return normalised.unflatten(1, (part.count, -1)).sum(1)
+    return sum_groups(normalised, part.count)
