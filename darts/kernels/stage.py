@@ -18,7 +18,6 @@ from darts.kernels.composed import composed_conv2d
 from darts.kernels.depthwise import depthwise_conv2d, plain_depthwise
 from darts.kernels.mix import sum_groups
 from darts.kernels.norm import Running, normalise
-from darts.kernels.pointwise import pointwise_norm
 
 
 def stage(
@@ -65,12 +64,6 @@ def stage(
         )
         return finish(y, scale, groups, eps, last, running, process_group)
     d = depthwise_conv2d(x, depthwise, stride, dilation)
-    if pointwise.shape[1] <= (choice.folded_last if last else choice.folded_hidden):
-        output, mean, variance = pointwise_norm(
-            d, pointwise, scale, groups=groups, eps=eps, rectify=not last, summed=last
-        )
-        running.move(mean, variance)
-        return output
     y = F.conv2d(d, pointwise, groups=groups)
     return finish(y, scale, groups, eps, last, running, process_group)
 

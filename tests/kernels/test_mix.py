@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.kernels.mix import dense_gradient, weighted_sum
+from darts.kernels.mix import dense_gradient, sum_groups, weighted_sum
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
@@ -129,3 +129,19 @@ def test_dense_gradient_is_the_identity() -> None:
     assert received[0].is_contiguous(memory_format=torch.channels_last)
     assert torch.autograd.gradcheck(dense_gradient, x)
     assert torch.autograd.gradgradcheck(dense_gradient, x)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 5])
+def test_groups_add_up(groups: int) -> None:
+    x = torch.randn(3, groups * 4, 5, 6, dtype=torch.float64).requires_grad_()
+    found, wanted = sum_groups(x, groups), x.unflatten(1, (groups, 4)).sum(1)
+    torch.testing.assert_close(found, wanted)
+    gradient = torch.randn_like(wanted).contiguous(memory_format=torch.channels_last)
+    for one, other in zip(
+        torch.autograd.grad(found, x, gradient),
+        torch.autograd.grad(wanted, x, gradient),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+        assert one.is_contiguous(memory_format=torch.channels_last) or groups == 1
+    assert torch.autograd.gradgradcheck(lambda x: sum_groups(x, groups), x)

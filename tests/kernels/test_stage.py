@@ -8,13 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.kernels.choice import ALL, CPU, CPU_REDUCED, GPU, GPU_REDUCED, Choice, choose
+from darts.kernels.choice import ALL, CPU, GPU, TENSOR_CORES, Choice, choose
 from darts.kernels.norm import Running
 from darts.kernels.stage import plain_stage, stage
 
 WAYS = {
     "plain": Choice(ALL),
-    "folded": Choice(ALL, folded_hidden=64, folded_last=64),
     "composed": Choice(ALL, composed=True),
 }
 
@@ -82,23 +81,23 @@ def test_the_compiled_way_agrees() -> None:
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
 
 
-def test_the_choice_follows_precision_ranks_and_wish() -> None:
-    x: Any = torch.zeros(1)
-    assert choose(x) == CPU
-    with torch.autocast("cpu", torch.bfloat16):
-        assert choose(x) == CPU_REDUCED
-    assert choose(x.bfloat16()) == CPU_REDUCED
-    assert choose(x, compiled=True).compiled
-    together = choose(x, synchronised=True)
-    assert (together.folded_hidden, together.folded_last) == (0, 0)
+def test_the_choice_follows_device_precision_and_wish() -> None:
+    class Somewhere:
+        def __init__(self, device: str, dtype: torch.dtype = torch.float32) -> None:
+            self.device, self.dtype = torch.device(device), dtype
+
+    def of(device: str, dtype: torch.dtype = torch.float32, **options: bool) -> Choice:
+        x: Any = Somewhere(device, dtype)
+        return choose(x, **options)
+
+    assert of("cpu") == of("cpu", torch.bfloat16) == CPU
+    assert of("cuda") == GPU
+    assert of("cuda", torch.float16) == of("cuda", torch.bfloat16) == TENSOR_CORES
+    assert of("cpu", compiled=True).compiled
+    assert of("cuda", compiled=True).compiled
 
 
-def test_a_gpu_takes_all_edges_at_once() -> None:
-    class OnGpu:
-        device = torch.device("cuda")
-        dtype = torch.float32
-
-    x: Any = OnGpu()
-    assert choose(x) == GPU
-    x.dtype = torch.bfloat16
-    assert choose(x) == GPU_REDUCED
+@pytest.mark.parametrize(("bytes_", "edges"), [(1, 1), (4 * 24, 1), (4 * 48, 2), (ALL, 2**54)])
+def test_edges_at_once_by_the_size_of_their_inputs(bytes_: int, edges: int) -> None:
+    found = Choice(bytes_).edges_at_once(torch.zeros(2, 3, 4, 1))
+    assert found == edges if edges < 3 else found > 1000

@@ -111,11 +111,7 @@ class Group(nn.Module):
         Returns:
             ``(B, C, H', W')``, or None if no operation puts anything out.
         """
-        choice = choose(
-            states[0].value,
-            compiled=self.compiled,
-            synchronised=self.process_group is not None,
-        )
+        choice = choose(states[0].value, compiled=self.compiled)
         chosen = [states[source] for source in self.sources]
         size = choice.edges_at_once(states[0].value)
         parts = [

@@ -27,16 +27,15 @@ from darts.spaces.cnn import PRIMITIVES
 from darts.spaces.cnn.operations import FACTORIES
 
 BYTES = (1, 10_000, ALL)  # one edge at once, some, all
-ROWS = [Choice(*row) for row in itertools.product(BYTES, (0, 64), (0, 64), (False, True))]
+ROWS = [Choice(*row) for row in itertools.product(BYTES, (False, True))]
 OWN = {name: row for name, row in vars(choice).items() if isinstance(row, Choice)}
 
 
 def name_of(row: Any) -> str | None:
     if not isinstance(row, Choice):
         return None
-    folded = f"folded_{row.folded_hidden}_{row.folded_last}"
     edges = BYTES.index(row.bytes_at_once) if row.bytes_at_once in BYTES else row.bytes_at_once
-    return f"{edges}_{folded}{'_composed' * row.composed}"
+    return f"{edges} at once{' composed' * row.composed}"
 
 
 def take(monkeypatch: pytest.MonkeyPatch, row: Choice) -> None:
@@ -112,7 +111,7 @@ def errors(x: Tensor, **options: Any) -> dict[str, list[float]]:
     return found
 
 
-@pytest.mark.parametrize("row", [OWN["CPU"], OWN["GPU"], Choice(10_000, 64, 64, True)], ids=name_of)
+@pytest.mark.parametrize("row", [OWN["CPU"], OWN["GPU"], Choice(10_000, True)], ids=name_of)
 @pytest.mark.parametrize("operations", [PRIMITIVES, ("none", "sep_conv_5x5", "dil_conv_3x3")])
 def test_single_precision_is_as_exact_as_edge_by_edge(
     operations: tuple[str, ...], row: Choice, monkeypatch: pytest.MonkeyPatch
@@ -124,8 +123,7 @@ def test_single_precision_is_as_exact_as_edge_by_edge(
         assert 0 < fast < 3 * slow + 1e-6, (name, slow, fast)
 
 
-# Folding a norm into its convolution is for full precision: its statistics need the digits.
-@pytest.mark.parametrize("row", [row for row in ROWS if not row.folded_hidden + row.folded_last])
+@pytest.mark.parametrize("row", ROWS, ids=name_of)
 @pytest.mark.parametrize("operations", [PRIMITIVES, tuple(FACTORIES)[3:]], ids=len)
 def test_ways_that_bfloat16_may_take(
     operations: tuple[str, ...], row: Choice, monkeypatch: pytest.MonkeyPatch
