@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from darts.spaces.cnn.group import State
 from darts.spaces.cnn.operations import make_operation
+from darts.spaces.cnn.rectified import leave_relu_out
 from darts.spaces.cnn.skeleton import (
     CellPlan,
     check_positive,
@@ -44,7 +46,10 @@ def drop_path(x: Tensor, probability: float, rows: tuple[int, int] | None = None
 class Cell(nn.Module):
     """One discrete cell: two operations a node, their sum the node's state.
 
-    Shape: two states ``(B, C, H, W)`` -> ``(B, len(concat) * channels, H', W')``.
+    What operations of one state have in common, its ReLU and its pools, is computed once.
+
+    Shape: two states behind their ReLU, ``(B, C, H, W)`` -> ``(B, len(concat) * channels, H', W')``
+    without one.
     """
 
     def __init__(self, plan: CellPlan, genotype: Genotype) -> None:
@@ -57,6 +62,9 @@ class Cell(nn.Module):
             make_operation(name, plan.channels, 2 if plan.kind == "reduce" and source < 2 else 1)
             for name, source in chosen
         )
+        for preprocess in (self.preprocess0, self.preprocess1):
+            leave_relu_out(preprocess)
+        self.rectified = [leave_relu_out(operation) for operation in self.operations]
 
     def forward(
         self,
@@ -65,18 +73,28 @@ class Cell(nn.Module):
         probability: float,
         rows: tuple[int, int] | None = None,
     ) -> Tensor:
-        states = [self.preprocess0(before_previous), self.preprocess1(previous)]
+        states = [State(self.preprocess0(before_previous)), State(self.preprocess1(previous))]
+        pooled: dict[tuple[int, type], Tensor] = {}
         terms: list[Tensor] = []
-        for source, operation in zip(self.sources, self.operations, strict=True):
-            x = operation(states[source])
+        for source, rectified, operation in zip(
+            self.sources, self.rectified, self.operations, strict=True
+        ):
+            state = states[source]
+            if isinstance(operation, (nn.MaxPool2d, nn.AvgPool2d)):
+                key = (source, type(operation))
+                if key not in pooled:
+                    pooled[key] = operation(state.value)
+                x = pooled[key]
+            else:
+                x = operation(state.view("rectified") if rectified else state.value)
             # An identity is never dropped: it is what keeps the path open.
             if probability > 0 and self.training and not isinstance(operation, nn.Identity):
                 x = drop_path(x, probability, rows)
             terms.append(x)
             if len(terms) == 2:
-                states.append(terms[0] + terms[1])
+                states.append(State(terms[0] + terms[1]))
                 terms = []
-        return torch.cat([states[node] for node in self.concat], dim=1)
+        return torch.cat([states[node].value for node in self.concat], dim=1)
 
 
 def pool_to_two(x: Tensor) -> Tensor:
@@ -88,15 +106,11 @@ def pool_to_two(x: Tensor) -> Tensor:
 
     Shape: ``(B, C, H, W) -> (B, C, 2, 2)``.
     """
-
-    def ends(x: Tensor, dim: int) -> Tensor:
-        side = x.shape[dim]
-        window = -(-3 * side // 5)
-        first = x.narrow(dim, 0, window).mean(dim, keepdim=True)
-        last = x.narrow(dim, side - window, window).mean(dim, keepdim=True)
-        return torch.cat([first, last], dim=dim)
-
-    return ends(ends(x, -2), -1)
+    height, width = x.shape[-2:]
+    window = (-(-3 * height // 5), -(-3 * width // 5))
+    # A window as large as its side leaves nothing to move by, and both means are one.
+    stride = (height - window[0] or 1, width - window[1] or 1)
+    return F.avg_pool2d(x, window, stride).expand(-1, -1, 2, 2)
 
 
 class AuxiliaryHead(nn.Module):
@@ -198,14 +212,13 @@ class Network(nn.Module):
             auxiliary: return the auxiliary head's logits too, ``(logits, auxiliary logits)``;
                 the second is None when the network has no such head.
         """
-        before_previous, previous = self.stem(images)
+        first, output = self.stem(images.contiguous(memory_format=torch.channels_last))
+        previous = F.relu(first)
         auxiliary_logits = None
         for index, cell in enumerate(self.cells):
-            before_previous, previous = (
-                previous,
-                cell(before_previous, previous, self.drop_path, self.rows),
-            )
+            before_previous, previous = previous, F.relu(output)
+            output = cell(before_previous, previous, self.drop_path, self.rows)
             if auxiliary and self.auxiliary is not None and index == self.auxiliary_at:
-                auxiliary_logits = self.auxiliary(previous)
-        logits = self.classifier(previous.mean(dim=(2, 3)))
+                auxiliary_logits = self.auxiliary(output)
+        logits = self.classifier(output.mean(dim=(2, 3)))
         return (logits, auxiliary_logits) if auxiliary else logits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -193,6 +194,8 @@ def test_pooling_to_two_takes_any_size_and_sees_every_pixel(height: int) -> None
         y = pool_to_two(x)
         assert y.shape == (2, 3, 2, 2)
         assert (torch.autograd.grad(y.sum(), x)[0] > 0).all()
+        top, left = math.ceil(3 * height / 5), math.ceil(3 * width / 5)
+        torch.testing.assert_close(y[..., 0, 0], x[..., :top, :left].mean((2, 3)))
         constant = torch.full((1, 1, height, width), 3.0)
         torch.testing.assert_close(pool_to_two(constant), torch.full((1, 1, 2, 2), 3.0))
         # The mirrored image gives the mirrored means.

@@ -1,0 +1,101 @@
+"""The discrete network written down plainly: what ``darts.spaces.cnn.Network`` is held against.
+
+Every operation begins with a ReLU of its own, every convolution is PyTorch's own call, a node adds
+its two terms up and a cell puts its nodes side by side, as in the published code. It makes the same
+draws as ``Network`` and has the same names in its state dict.
+
+References:
+    DARTS, arXiv:1806.09055, section 3.2 and appendix A.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from darts.spaces.cnn.network import AuxiliaryHead
+from darts.spaces.cnn.operations import make_operation
+from darts.spaces.cnn.skeleton import CellPlan, make_preprocessing, make_stem, plan_cells
+from darts.spaces.genotype import Genotype
+
+
+class PlainCell(nn.Module):
+    """One cell of a genotype.
+
+    Shape: two states ``(B, C, H, W)`` -> ``(B, len(concat) * channels, H', W')``.
+    """
+
+    def __init__(self, plan: CellPlan, genotype: Genotype) -> None:
+        super().__init__()
+        self.preprocess0, self.preprocess1 = make_preprocessing(plan, affine=True)
+        reduction = plan.kind == "reduce"
+        self.chosen = genotype.reduce if reduction else genotype.normal
+        self.concat = genotype.reduce_concat if reduction else genotype.normal_concat
+        self.operations = nn.ModuleList(
+            make_operation(name, plan.channels, 2 if reduction and source < 2 else 1)
+            for name, source in self.chosen
+        )
+
+    def forward(self, before_previous: Tensor, previous: Tensor, drop_path: float) -> Tensor:
+        states = [self.preprocess0(before_previous), self.preprocess1(previous)]
+        for node in range(len(self.chosen) // 2):
+            terms = []
+            for number in (2 * node, 2 * node + 1):
+                operation, (_, source) = self.operations[number], self.chosen[number]
+                x = operation(states[source])
+                if self.training and drop_path > 0 and not isinstance(operation, nn.Identity):
+                    kept = x.new_empty(len(x), 1, 1, 1).bernoulli_(1 - drop_path)
+                    x.div_(1 - drop_path).mul_(kept)
+                terms.append(x)
+            states.append(terms[0] + terms[1])
+        return torch.cat([states[node] for node in self.concat], dim=1)
+
+
+class PlainNetwork(nn.Module):
+    """The cells of a genotype in a row; arguments and results are those of ``Network``."""
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        *,
+        channels: int = 36,
+        cells: int = 20,
+        classes: int = 10,
+        auxiliary: bool = True,
+        in_channels: int = 3,
+        stem: str = "small",
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.drop_path = drop_path
+        self.stem, width = make_stem(stem, in_channels, channels)
+        outputs = {"normal": len(genotype.normal_concat), "reduce": len(genotype.reduce_concat)}
+        plans = list(
+            plan_cells(
+                *(channels, cells),
+                stem_width=width,
+                stem_reduces=self.stem.reduces,
+                outputs=outputs,
+            )
+        )
+        self.cells = nn.ModuleList(PlainCell(plan, genotype) for plan in plans)
+        widths = [outputs[plan.kind] * plan.channels for plan in plans]
+        self.auxiliary_at = 2 * cells // 3
+        self.auxiliary = AuxiliaryHead(widths[self.auxiliary_at], classes) if auxiliary else None
+        self.classifier = nn.Linear(widths[-1], classes)
+
+    def forward(
+        self, images: Tensor, auxiliary: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor | None]:
+        """Logits ``(B, classes)`` of images ``(B, in_channels, H, W)``, as ``Network.forward``."""
+        before_previous, previous = self.stem(images)
+        extra = None
+        for number, cell in enumerate(self.cells):
+            before_previous, previous = (
+                previous,
+                cell(before_previous, previous, self.drop_path),
+            )
+            if number == self.auxiliary_at and auxiliary and self.auxiliary is not None:
+                extra = self.auxiliary(previous)
+        logits = self.classifier(previous.mean(dim=(2, 3)))
+        return (logits, extra) if auxiliary else logits

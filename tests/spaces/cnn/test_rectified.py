@@ -1,0 +1,66 @@
+"""Operations that leave the ReLU to the holder of the state."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from darts.spaces.cnn import EdgewiseSupernet
+from darts.spaces.cnn.operations import FactorizedReduce, make_operation, relu_conv_norm
+from darts.spaces.cnn.rectified import (
+    DepthwiseConv2d,
+    RectifiedReduce,
+    leave_relu_out,
+)
+from darts.spaces.genotype import OPERATIONS
+
+PLAIN = ("none", "max_pool_3x3", "avg_pool_3x3")
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 9), (8, 11), (1, 1), (3, 2)])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_on_a_rectified_state_it_is_the_operation(
+    name: str, stride: int, size: tuple[int, int]
+) -> None:
+    torch.manual_seed(0)
+    operation = make_operation(name, 3, stride).double()
+    lean = copy.deepcopy(operation)
+    rectifies = leave_relu_out(lean)
+    assert rectifies == (name not in PLAIN and (name, stride) != ("skip_connect", 1))
+    assert list(lean.state_dict()) == list(operation.state_dict())
+    x = torch.randn(4, 3, *size, dtype=torch.float64)
+    y, wanted = lean(F.relu(x) if rectifies else x), operation(x)
+    torch.testing.assert_close(y, wanted, rtol=1e-10, atol=1e-10)
+    if rectifies:  # it has no ReLU of its own any more
+        assert not torch.allclose(lean(x), wanted)
+
+
+def test_it_is_changed_in_place_and_keeps_its_weights() -> None:
+    operation = make_operation("sep_conv_5x5", 4, 2)
+    weights = {name: id(weight) for name, weight in operation.named_parameters()}
+    assert leave_relu_out(operation)
+    assert {name: id(weight) for name, weight in operation.named_parameters()} == weights
+    kinds = [type(module) for module in operation]
+    convolutions = [DepthwiseConv2d, nn.Conv2d, nn.BatchNorm2d]
+    assert kinds == [nn.Identity, *convolutions, nn.ReLU, *convolutions]
+
+
+def test_what_is_not_depthwise_and_square_stays_pytorchs_own() -> None:
+    for operation in (
+        relu_conv_norm(1, 1),
+        relu_conv_norm(6, 3),
+        make_operation("conv_7x1_1x7", 4, 1),
+    ):
+        assert leave_relu_out(operation)
+        assert not any(isinstance(m, DepthwiseConv2d) for m in operation.modules())
+
+
+def test_the_edge_wise_supernet_is_left_plain() -> None:
+    net = EdgewiseSupernet(channels=2, cells=3)
+    assert any(type(module) is FactorizedReduce for module in net.modules())
+    assert not any(isinstance(m, (DepthwiseConv2d, RectifiedReduce)) for m in net.modules())
