@@ -41,7 +41,7 @@ from darts.engine.device import (
     resolve_device,
     seed_everything,
 )
-from darts.engine.distributed import Ranks, distributed
+from darts.engine.distributed import Ranks, distributed, rank_and_size
 from darts.engine.dry_run import dry_run
 from darts.engine.evaluation import evaluate
 from darts.engine.interrupt import Interrupt
@@ -70,6 +70,8 @@ def check(config: SearchConfig) -> None:
     if len(config.arch_optimizer.betas) != 2:
         raise ConfigError(f"arch_optimizer.betas={config.arch_optimizer.betas} must be two numbers")
     check_precision(config.precision, resolve_device(config.device))
+    if config.compile:
+        check_compiler(resolve_device(config.device), ranks=rank_and_size()[1])
 
 
 @distributed
@@ -111,7 +113,6 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
     if config.memory == "checkpoint":
         net.recompute_cells()
     if config.compile:
-        check_compiler(device, ranks.size)
         net.compile_regions()
     alphas = list(net.alphas.values())
     optimizer = torch.optim.SGD(

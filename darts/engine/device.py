@@ -46,7 +46,7 @@ def check_precision(precision: str, device: torch.device) -> None:
         raise ValueError("precision=fp16 needs a GPU; on the CPU choose fp32 or bf16")
 
 
-def check_compiler(device: torch.device, ranks: int) -> None:
+def check_compiler(device: torch.device, *, ranks: int) -> None:
     """Raise ValueError when ``compile=true`` cannot work."""
     if ranks > 1:
         raise ValueError("compile=true works in a single process; leave it out under torchrun")

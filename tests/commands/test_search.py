@@ -185,6 +185,31 @@ def test_second_order_with_self_check(commands: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("method", ["darts_v1", "darts_v2"])
+def test_less_memory_gives_the_same_run(commands: Any, tmp_path: Path, method: str) -> None:
+    small = (QUIET, "epochs=1", "space.cells=2", "space.channels=2", f"method={method}")
+    full, less = (
+        commands.run("search", tmp_path / memory, *small, f"memory={memory}")
+        for memory in ("full", "checkpoint")
+    )
+    for key in ("net", "optimizer", "arch_optimizer"):
+        assert commands.same(full.checkpoint[key], less.checkpoint[key])
+
+
+@pytest.mark.slow  # the compiler takes its time
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own modules
+def test_compiled_regions_give_the_same_run(commands: Any, tmp_path: Path) -> None:
+    small = (QUIET, "epochs=1", "space.cells=2", "space.channels=2")
+    plain = commands.run("search", tmp_path / "plain", *small)
+    compiled = commands.run("search", tmp_path / "compiled", *small, "compile=true")
+    for name, value in plain.checkpoint["net"].items():
+        torch.testing.assert_close(
+            compiled.checkpoint["net"][name], value, rtol=1e-2, atol=1e-3, msg=name
+        )
+
+
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(
     "overrides",
     [

@@ -291,7 +291,7 @@ def test_flags_of_hydra_in_a_process_of_its_own(tmp_path: Path) -> None:
 
 def test_an_error_in_a_process_of_its_own(tmp_path: Path) -> None:
     """As ``__main__`` too, the module's own errors are one line."""
-    words = [sys.executable, "-m", "darts.search", "precision=fp16"]
+    words = [sys.executable, "-m", "darts.search", "precision=fp16", "device=cpu"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1

@@ -89,7 +89,8 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # Combinations.
     (SEARCH, ("optimizer.lr_min=0.2",), ("optimizer.lr_min=0.2", "optimizer.lr=0.05")),
     (RETRAIN, (V2, "optimizer.lr_min=9"), ("optimizer.lr_min=9", "optimizer.lr=0.05")),
-    (SEARCH, ("precision=fp16",), ("precision=fp16", "fp32 or bf16")),
+    (SEARCH, ("precision=fp16", "device=cpu"), ("precision=fp16", "fp32 or bf16")),
+    (SEARCH, ("memory=half",), ("memory='half'", "full, checkpoint")),
     (SEARCH, ("arch_optimizer.betas=[0.5]",), ("arch_optimizer.betas=[0.5]", "two")),
     (RETRAIN, (V2, "validation=0"), ("choose=best", "validation=0", "choose=last")),
     ("genotypes", ("compare=[DARTS_V2]",), ("['DARTS_V2']", "compare=[A,B]")),
@@ -252,5 +253,5 @@ def test_a_folder_that_cannot_be_written(refused: Any, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_data")
 def test_an_empty_folder_of_the_user_stays(refused: Any, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    refused("search", "precision=fp16", "hydra.run.dir=mine")
+    refused("search", "precision=fp16", "device=cpu", "hydra.run.dir=mine")
     assert (tmp_path / "mine").is_dir()

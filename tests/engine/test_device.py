@@ -10,6 +10,7 @@ import torch
 
 from darts.engine.device import (
     autocast,
+    check_compiler,
     check_precision,
     loss_scaler,
     peak_memory,
@@ -95,3 +96,19 @@ def test_one_seed_for_all_global_generators() -> None:
 
 def test_peak_memory_is_in_bytes() -> None:
     assert 2**24 < peak_memory(CPU) < 2**40
+
+
+def test_compiling_needs_a_compiler_one_process_and_a_device_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cpu, cuda, mps = (torch.device(name) for name in ("cpu", "cuda", "mps"))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ValueError, match=r"compile=true on the CPU .* no-such-compiler"):
+        check_compiler(cpu, ranks=1)
+    check_compiler(cuda, ranks=1)
+    with pytest.raises(ValueError, match=r"compile=true .* mps"):
+        check_compiler(mps, ranks=1)
+    with pytest.raises(ValueError, match="compile=true works in a single process"):
+        check_compiler(cuda, ranks=2)
+    monkeypatch.setenv("CXX", "python3")  # whatever is on the path
+    check_compiler(cpu, ranks=1)

@@ -113,7 +113,9 @@ class Group(nn.Module):
         """
         choice = choose(states[0].value, compiled=self.compiled)
         chosen = [states[source] for source in self.sources]
-        size = choice.edges_at_once(states[0].value)
+        # Ranks exchange a message for each norm: the fewer, the better.
+        together = self.process_group is not None
+        size = len(chosen) if together else choice.edges_at_once(states[0].value)
         parts = [
             Part(chosen[first : first + size], first, len(chosen))
             for first in range(0, len(chosen), size)
