@@ -63,6 +63,7 @@ def sgd_step(
             else:
                 direction = velocity
                 scale *= fresh
-        moved.append(weight.detach() - lr * direction)
+        # Into the weight's own layout: convolutions are a third slower with another one.
+        moved.append(torch.empty_like(weight).copy_(weight - lr * direction))
         scales.append(lr * scale)
     return moved, scales

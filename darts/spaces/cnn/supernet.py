@@ -73,6 +73,8 @@ class Supernet(EdgewiseSupernet):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.recomputes = False
+        # Not the images alone: beside weights in the plain layout convolutions lose a third.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def compile_regions(self) -> None:
         """Run the separable convolutions with their norms through ``torch.compile``.
