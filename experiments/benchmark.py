@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from darts.engine.device import peak_memory
 
 HERE = Path(__file__).parent
 
@@ -73,10 +74,7 @@ def alternate(
 
 def peak_megabytes(device: str) -> float:
     """Peak memory: of the allocator on a GPU, of the whole process on the CPU."""
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    scale = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**20
+    return peak_memory(torch.device(device)) / 2**20
 
 
 def in_new_process(*arguments: str) -> Any:

@@ -10,7 +10,8 @@ to twenty times slower. Here each gradient is rewritten, exactly, as what is fas
   and convolved plainly.
 * A dilation of 2 at stride 1 is four plain convolutions, one on each phase of even and odd pixels.
 * The weight gradient of a kernel of five taps a row is put together from blocks of up to three
-  columns, the image and the gradient moved against each other by two pixels.
+  columns, the image and the gradient moved against each other by two pixels; for images of no more
+  than 16 pixels, from the products of all pairs of pixels.
 """
 
 from __future__ import annotations
@@ -101,6 +102,8 @@ def weight_gradient(x: Tensor, gradient: Tensor, kernel: int, dilation: int) -> 
     height, width = x.shape[-2:]
     if dilation == 2 and height % 2 == 0 and width % 2 == 0:
         return weight_gradient(_phases(x), _phases(gradient), kernel, 1)
+    if dilation == 1 and height * width <= 16 and kernel > 3:
+        return _by_pixels(x, gradient, kernel)
     if dilation == 1 and kernel == 5 and width > 2:
         columns = [
             _columns(_cut(x, 0, 2), _cut(gradient, 2, 0), 5, 1),
@@ -121,6 +124,20 @@ def _columns(x: Tensor, gradient: Tensor, rows: int, columns: int, dilation: int
         *(channels, [False, True, False]),
     )[1]
     return result
+
+
+def _by_pixels(x: Tensor, gradient: Tensor, kernel: int) -> Tensor:
+    """Of tiny images: products of all pairs of pixels, summed by their offset."""
+    channels, (height, width) = x.shape[1], x.shape[-2:]
+    pixels = height * width
+    a, b = (t.permute(1, 0, 2, 3).reshape(channels, -1, pixels) for t in (gradient, x))
+    products = a.mT @ b  # (C, pixels of the gradient, pixels of the image)
+    row, column = torch.arange(pixels) // width, torch.arange(pixels) % width
+    down, right = (t[None] - t[:, None] + kernel // 2 for t in (row, column))
+    inside = (down >= 0) & (down < kernel) & (right >= 0) & (right < kernel)
+    taps = (down * kernel + right)[inside]
+    result = x.new_zeros(channels, kernel * kernel).index_add_(1, taps, products[:, inside])
+    return result.view(channels, 1, kernel, kernel)
 
 
 def _cut(x: Tensor, left: int, right: int) -> Tensor:
