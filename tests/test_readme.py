@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,17 @@ def test_a_command_composes_and_passes_its_check(line: str, tmp_path: Path) -> N
     if "--multirun" in words:  # of a sweep, the first run
         overrides = [word.partition(",")[0] for word in overrides]
     CHECKS[command](compose(command, overrides))
+
+
+def documented_python() -> list[str]:
+    pages = [page.read_text(encoding="utf-8") for page in PAGES]
+    return [block for page in pages for block in re.findall(r"```python\n(.*?)```", page, re.S)]
+
+
+def test_documented_python_runs() -> None:
+    assert documented_python()
+    for block in documented_python():
+        subprocess.run([sys.executable, "-c", block], check=True, timeout=120)
 
 
 def cell() -> str:
