@@ -146,6 +146,7 @@ class _VirtualStep:
         self.gradients = torch.autograd.grad(
             value, self.weights, create_graph=graph, allow_unused=True, materialize_grads=True
         )
+        del value  # what its graph holds shall be free before the next one grows
         detached = self.reduce([gradient.detach() for gradient in self.gradients])
         stepped, scales = sgd_step(optimizer, self.loss.weights, detached)
         stepped = [w.requires_grad_() if w.is_leaf else w for w in stepped]
