@@ -198,7 +198,7 @@ def test_less_memory_gives_the_same_run(commands: Any, tmp_path: Path, method: s
 
 @pytest.mark.slow  # the compiler takes its time
 @pytest.mark.usefixtures("no_pictures")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own modules
+@pytest.mark.filterwarnings("ignore")  # the compiler warns of its own doings
 def test_compiled_regions_give_the_same_run(commands: Any, tmp_path: Path) -> None:
     small = (QUIET, "epochs=1", "space.cells=2", "space.channels=2")
     plain = commands.run("search", tmp_path / "plain", *small)
