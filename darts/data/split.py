@@ -153,7 +153,7 @@ def load_split(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         AttributeError,  # np.load gives a bare array, without .files, for a lone .npy
         TypeError,
         MemoryError,
-        NotImplementedError,
+        NotImplementedError,  # zipfile, on a way of compressing that it does not know
         RuntimeError,
         zipfile.BadZipFile,
         zlib.error,

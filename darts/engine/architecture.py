@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from darts.bilevel.functional import LossFunction
+from darts.bilevel.functional import LossFunction, Reduce
 from darts.engine.device import autocast
 
 
@@ -25,7 +25,7 @@ def architecture_step(
     scaler: torch.amp.GradScaler,
     precision: str,
     device: torch.device,
-    reduce: Callable[[Sequence[Tensor]], list[Tensor]] | None = None,
+    reduce: Reduce | None = None,
     **options: Any,
 ) -> Tensor:
     """Compute the gradient of the alphas and take one step along it.

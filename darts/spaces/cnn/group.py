@@ -18,7 +18,7 @@ from darts.kernels.choice import Choice, choose
 from darts.kernels.mix import dense_gradient, sum_groups, weighted_sum
 from darts.kernels.norm import Normalised, Running, normalise_shared
 from darts.kernels.stage import finish, per_channel, stage
-from darts.spaces.cnn.operations import FactorizedReduce, Zero
+from darts.spaces.cnn.operations import FactorizedReduce, Zero, even_pixels, odd_pixels
 from darts.spaces.cnn.stacked import stack
 
 
@@ -45,12 +45,7 @@ class State:
         if name == "rectified":
             return F.relu(self.value)
         x = self.view("rectified")
-        if name == "even":
-            pixels = x[:, :, ::2, ::2]
-        else:
-            height, width = x.shape[-2:]
-            pixels = F.pad(x[:, :, 1::2, 1::2], (0, width % 2, 0, height % 2))
-        return pixels.contiguous(memory_format=torch.channels_last)
+        return even_pixels(x) if name == "even" else odd_pixels(x)
 
     def pooled(self, pool: Any, eps: float, group: Any) -> Normalised:
         """The state after pooling and batch norm by the statistics of the batch."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.kernels.depthwise import depthwise_conv2d
-from darts.spaces.cnn.operations import FactorizedReduce
+from darts.spaces.cnn.operations import FactorizedReduce, even_pixels, odd_pixels
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -33,12 +33,9 @@ class RectifiedReduce(FactorizedReduce):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
-        even = x[..., ::2, ::2]
-        odd = F.pad(x[..., 1::2, 1::2], (0, width % 2, 0, height % 2))
         halves = [
-            F.conv2d(pixels.contiguous(memory_format=torch.channels_last), convolution.weight)
-            for pixels, convolution in ((even, self.even), (odd, self.odd))
+            F.conv2d(even_pixels(x), self.even.weight),
+            F.conv2d(odd_pixels(x), self.odd.weight),
         ]
         return self.norm(torch.cat(halves, dim=1))
 

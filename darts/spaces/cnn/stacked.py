@@ -2,7 +2,8 @@
 
 The k edges of a group each have a copy of every candidate operation. ``stack`` turns the k copies
 into one module of the same structure and the same names, whose weights and batch-norm statistics
-are those of the copies concatenated along the first dimension. ``slices`` cuts them apart again.
+are those of the copies concatenated along the first dimension. ``separated`` cuts their state
+dicts apart again.
 """
 
 from __future__ import annotations

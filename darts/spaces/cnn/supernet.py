@@ -45,7 +45,6 @@ class GroupedCell(nn.Module):
 
     def forward(self, before_previous: Tensor, previous: Tensor, weights: Tensor) -> Tensor:
         states = [State(self.preprocess0(before_previous)), State(self.preprocess1(previous))]
-        first = states[0].value[:, :, :: self.stride, :: self.stride]
         incoming: list[Tensor] = []
         for index, (group, rows) in enumerate(
             zip(self.groups, weights.split(self.sizes), strict=True)
@@ -54,8 +53,10 @@ class GroupedCell(nn.Module):
             if total is not None:
                 incoming.append(total)
             if self.targets[index + 1 : index + 2] != [self.targets[index]]:  # the node's last
-                node = reduce(torch.add, incoming) if incoming else torch.zeros_like(first)
-                states.append(State(node))
+                if not incoming:  # of operations that put nothing out
+                    size = states[0].value[:, :, :: self.stride, :: self.stride]
+                    incoming = [torch.zeros_like(size)]
+                states.append(State(reduce(torch.add, incoming)))
                 incoming = []
         return torch.cat([state.value for state in states[2:]], dim=1)
 
