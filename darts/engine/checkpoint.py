@@ -18,7 +18,7 @@ import torch
 
 from darts.tracking.files import replacing
 
-FORMAT = 1
+FORMATS = {"search": 2}  # by kind; 1 for the others. 2: the weights of the fast supernet
 
 
 class CheckpointError(ValueError):
@@ -28,7 +28,7 @@ class CheckpointError(ValueError):
 def save_checkpoint(path: Path, kind: str, content: dict[str, Any]) -> None:
     """Write ``content`` so that ``path`` holds either the old or the new whole of it."""
     with replacing(path) as file:
-        torch.save({"format": FORMAT, "kind": kind, **content}, file)
+        torch.save({"format": FORMATS.get(kind, 1), "kind": kind, **content}, file)
 
 
 def load_checkpoint(path: Path, kind: str | None = None) -> dict[str, Any]:
@@ -56,8 +56,13 @@ def load_checkpoint(path: Path, kind: str | None = None) -> dict[str, Any]:
     except Exception as error:
         # torch.load raises nearly anything on a hostile or foreign file.
         raise CheckpointError(f"checkpoint {path} cannot be read: {_first_line(error)}") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT or "kind" not in content:
-        raise CheckpointError(f"{path} is not a checkpoint of darts-nas (format {FORMAT})")
+    if not isinstance(content, dict) or not {"format", "kind"} <= content.keys():
+        raise CheckpointError(f"{path} is not a checkpoint of darts-nas")
+    found, known = content["format"], FORMATS.get(str(content["kind"]), 1)
+    if found != known:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of darts-nas of this version: format {found}, not {known}"
+        )
     if kind is not None and content["kind"] != kind:
         raise CheckpointError(f"checkpoint {path} was written by {content['kind']}, not by {kind}")
     return content

@@ -227,3 +227,12 @@ def test_the_checkpoint_of_another_command_is_refused(tmp_path: Path) -> None:
     save_checkpoint(path, "search", {"epoch": 1})
     refused(path, "was written by search, not by retrain", kind="retrain")
     assert load_checkpoint(path, "search")["epoch"] == 1
+
+
+def test_a_search_of_an_older_format_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"format": 1, "kind": "search"}, path)
+    with pytest.raises(CheckpointError, match="of this version: format 1, not 2$"):
+        load_checkpoint(path)
+    torch.save({"format": 1, "kind": "retrain"}, path)
+    assert load_checkpoint(path)["kind"] == "retrain"
