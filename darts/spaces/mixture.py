@@ -1,0 +1,70 @@
+"""What a supernet is told to compute: mixing weights, and what goes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class CellMixture(NamedTuple):
+    """The share of one cell.
+
+    Attributes:
+        weights: ``(edges, columns)``.
+        bypass: ``(edges,)``, the weights of what partial channels lead past the operations, or
+            None for ones.
+        active: for each edge the columns of the operations to run, or None for all of them.
+    """
+
+    weights: Tensor
+    bypass: Tensor | None = None
+    active: tuple[tuple[int, ...], ...] | None = None
+
+
+class Mixture(dict[str, Tensor]):
+    """Mixing weights by group of alphas, a dictionary like any other, with two things beside it.
+
+    Each tensor is ``(edges, columns)``, or ``(cells, edges, columns)`` with a slice for each cell
+    of the group. A column is a candidate operation; the last one is the auxiliary skip connection
+    in a supernet that has it.
+
+    Args:
+        weights: the mixing weights.
+        bypass: by group ``(edges,)``, see ``CellMixture``.
+        active: by group a mask ``(edges, columns)``. Operations that are off are not run, and their
+            weights get no gradient.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        *,
+        bypass: Mapping[str, Tensor] | None = None,
+        active: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        super().__init__(weights)
+        self.bypass = bypass
+        self.active = active
+        self._columns = {
+            group: tuple(tuple(row.nonzero()[:, 0].tolist()) for row in mask.cpu())
+            for group, mask in (active or {}).items()
+        }
+
+    def of_cell(self, group: str, index: int) -> CellMixture:
+        """The share of the ``index``-th cell of a group."""
+        weights = self[group]
+        if weights.ndim == 3:
+            weights = weights.unbind()[index]
+        bypass = None if self.bypass is None else self.bypass[group]
+        return CellMixture(weights, bypass, self._columns.get(group))
+
+    def replaced(self, weights: Mapping[str, Tensor]) -> Mixture:
+        """The same with other weights."""
+        return Mixture(weights, bypass=self.bypass, active=self.active)
+
+
+def as_mixture(weights: Mapping[str, Tensor]) -> Mixture:
+    """A plain dictionary of mixing weights as a mixture."""
+    return weights if isinstance(weights, Mixture) else Mixture(weights)
