@@ -8,29 +8,13 @@ import math
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from darts.parts import choice, number
+
+__all__ = ["ConfigError", "check_fields", "choice", "closest", "number", "one_of"]
+
 
 class ConfigError(ValueError):
     """A configuration that cannot run; the message is one line and names the valid choices."""
-
-
-def choice(default: str, *choices: str) -> Any:
-    """A field whose value is one of the given words."""
-    return dataclasses.field(default=default, metadata={"choices": choices})
-
-
-def number(
-    default: Any,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-) -> Any:
-    """A finite number, or a list of them, within bounds; ``above`` and ``below`` exclude theirs."""
-    metadata = {"limits": {"low": low, "high": high, "above": above, "below": below}}
-    if isinstance(default, list):
-        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
 
 
 def one_of(key: str, value: Any, choices: Collection[str]) -> None:

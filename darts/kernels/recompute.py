@@ -9,17 +9,21 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 
-def recomputed(module: nn.Module, *inputs: Tensor) -> Any:
+def recomputed(module: nn.Module, *inputs: Any, draws: bool = False) -> Any:
     """``module(*inputs)``, keeping its inputs alone for the backward pass.
 
     The second computation uses the weights of the first, even where ``functional_call`` has put
-    them into the module for a time, and moves no running statistics. The module must draw no
-    random numbers.
+    them into the module for a time, and moves no running statistics.
+
+    Args:
+        module: what to run.
+        *inputs: of it.
+        draws: whether it draws random numbers, which have to be the same again.
     """
     if not torch.is_grad_enabled():
         return module(*inputs)
@@ -27,7 +31,7 @@ def recomputed(module: nn.Module, *inputs: Tensor) -> Any:
     buffers = dict(module.named_buffers())
     again = False
 
-    def compute(*inputs: Tensor) -> Any:
+    def compute(*inputs: Any) -> Any:
         nonlocal again
         if not again:
             again = True
@@ -35,4 +39,4 @@ def recomputed(module: nn.Module, *inputs: Tensor) -> Any:
         copies = {name: buffer.clone() for name, buffer in buffers.items()}
         return functional_call(module, {**weights, **copies}, inputs)
 
-    return checkpoint(compute, *inputs, use_reentrant=False, preserve_rng_state=False)
+    return checkpoint(compute, *inputs, use_reentrant=False, preserve_rng_state=draws)

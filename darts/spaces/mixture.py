@@ -60,6 +60,13 @@ class Mixture(dict[str, Tensor]):
         bypass = None if self.bypass is None else self.bypass[group]
         return CellMixture(weights, bypass, self._columns.get(group))
 
+    def check(self, shapes: Mapping[str, tuple[int, int]]) -> None:
+        """Raise ValueError unless each group has its ``(edges, columns)``."""
+        for group, shape in shapes.items():
+            found = tuple(self[group].shape) if group in self else "nothing"
+            if found == "nothing" or found[-2:] != shape:
+                raise ValueError(f"mixing weights of {group} have shape {found}, not {shape}")
+
     def replaced(self, weights: Mapping[str, Tensor]) -> Mixture:
         """The same with other weights."""
         return Mixture(weights, bypass=self.bypass, active=self.active)

@@ -7,7 +7,7 @@ at once as the device likes. The mixing weight of an operation is the scale of i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -16,19 +16,46 @@ from torch import Tensor, nn
 
 from darts.kernels.choice import Choice, choose
 from darts.kernels.mix import dense_gradient, sum_groups, weighted_sum
-from darts.kernels.norm import Normalised, Running, normalise_shared
+from darts.kernels.norm import Normalised, Running, normalise, normalise_shared
 from darts.kernels.stage import finish, per_channel, stage
-from darts.spaces.cnn.operations import FactorizedReduce, Zero, even_pixels, odd_pixels
+from darts.spaces.cnn.operations import (
+    FactorizedReduce,
+    Zero,
+    beside,
+    even_pixels,
+    odd_pixels,
+)
 from darts.spaces.cnn.stacked import stack
 
 
 class State:
-    """One state of a cell, ``(B, C, H, W)``, and what the operations on it share."""
+    """One state of a cell, ``(B, C, H, W)``, and what the operations on it share.
 
-    def __init__(self, value: Tensor) -> None:
-        self.value = dense_gradient(value)
+    Args:
+        whole: the state.
+        width: how many of its channels go through operations; all when not given.
+
+    Attributes:
+        value: those channels.
+    """
+
+    def __init__(self, whole: Tensor, width: int | None = None) -> None:
+        self.whole = dense_gradient(whole)
+        self.width = whole.shape[1] if width is None else width
+        self.value = self.whole
+        if self.width < whole.shape[1]:
+            first = self.whole[:, : self.width]
+            self.value = dense_gradient(first.contiguous(memory_format=torch.channels_last))
         self._views: dict[str, Tensor] = {}
+        self._beside: dict[int, Tensor] = {}
         self._pooled: dict[tuple[type, int], Normalised] = {}
+
+    def beside(self, stride: int) -> Tensor:
+        """The other channels, at the size of an operation's output."""
+        if stride not in self._beside:
+            rest = beside(self.whole, self.width, stride)
+            self._beside[stride] = rest.contiguous(memory_format=torch.channels_last)
+        return self._beside[stride]
 
     def view(self, name: str) -> Tensor:
         """What the convolutions read, each computed once.
@@ -86,22 +113,45 @@ class Group(nn.Module):
 
     Args:
         sources: the states that the edges come from.
+        names: for each edge the names of its candidate operations.
         edges: for each edge its candidate operations; their weights are taken over.
     """
 
-    def __init__(self, sources: Sequence[int], edges: Iterable[Iterable[nn.Module]]) -> None:
+    def __init__(
+        self,
+        sources: Sequence[int],
+        names: Sequence[Sequence[str]],
+        edges: Sequence[Iterable[nn.Module]],
+    ) -> None:
         super().__init__()
         self.sources = list(sources)
-        self.operations = nn.ModuleList(stack(copies) for copies in zip(*edges, strict=True))
+        # Edges that have the same operation in the same column run it together.
+        modules = [list(edge) for edge in edges]
+        self.owners: list[tuple[str, int, list[int]]] = []  # name, column, edges
+        stacks = []
+        for column, alike in enumerate(zip(*names, strict=True)):
+            for name in dict.fromkeys(alike):
+                owners = [edge for edge, other in enumerate(alike) if other == name]
+                self.owners.append((name, column, owners))
+                stacks.append(stack([modules[edge][column] for edge in owners]))
+        self.operations = nn.ModuleList(stacks)
         self.compiled = False
         self.process_group: Any = None  # ranks that share a batch, see darts.kernels.sync
 
-    def forward(self, states: Sequence[State], weights: Tensor) -> Tensor | None:
+    def forward(
+        self,
+        states: Sequence[State],
+        weights: Tensor,
+        active: Sequence[Sequence[int]] | None = None,
+        dropout: float = 0.0,
+    ) -> Tensor | None:
         """Weighted sum over edges and operations.
 
         Args:
             states: of the cell so far.
             weights: ``(edges, operations)``.
+            active: for each edge the operations to run; all when not given.
+            dropout: share of the outputs of skip connections that are dropped in training.
 
         Returns:
             ``(B, C, H', W')``, or None if no operation puts anything out.
@@ -111,39 +161,44 @@ class Group(nn.Module):
         # Ranks exchange a message for each norm: the fewer, the better.
         together = self.process_group is not None
         size = len(chosen) if together else choice.edges_at_once(states[0].value)
-        parts = [
-            Part(chosen[first : first + size], first, len(chosen))
-            for first in range(0, len(chosen), size)
-        ]
+        columns = weights.unbind(1)
         total: Tensor | None = None
         terms: list[Tensor] = []
         factors: list[Tensor] = []
-        for operation, column in zip(self.operations, weights.unbind(1), strict=True):
+        for (name, column, owners), operation in zip(self.owners, self.operations, strict=True):
             if isinstance(operation, Zero):
                 continue
-            if isinstance(operation, nn.Identity):
-                terms += [state.value for state in chosen]
-                factors += column.unbind()
-            elif isinstance(operation, nn.Sequential) and not isinstance(operation[0], nn.ReLU):
-                terms += self._pools(operation, chosen)
-                factors += column.unbind()
-            else:
-                run = self._reduce if isinstance(operation, FactorizedReduce) else self._chain
-                for part, scale in zip(parts, column.split(size), strict=True):
-                    term = run(cast(Any, operation), part, scale, choice)
-                    # Nothing keeps a term for its backward pass, so the sum may overwrite it.
-                    total = term if total is None else total.add_(term)
+            copies = [c for c, e in enumerate(owners) if active is None or column in active[e]]
+            drop = dropout if self.training and name == "skip_connect" else 0.0
+            for run in _runs(copies, size):
+                edges = [owners[copy] for copy in run]
+                part = Part([chosen[edge] for edge in edges], run[0], len(owners))
+                scale = _at(columns[column], edges)
+                if isinstance(operation, nn.Identity):
+                    terms += [F.dropout(state.value, drop) for state in part.states]
+                    factors += scale.unbind()
+                    continue
+                if isinstance(operation, nn.Sequential) and not isinstance(operation[0], nn.ReLU):
+                    terms += self._pools(operation, part)
+                    factors += scale.unbind()
+                    continue
+                if isinstance(operation, FactorizedReduce):
+                    term = self._reduce(operation, part, scale, drop)
+                else:
+                    term = self._chain(cast(Any, operation), part, scale, choice)
+                # Nothing keeps a term for its backward pass, so the sum may overwrite it.
+                total = term if total is None else total.add_(term)
         if terms:
             mixed = weighted_sum(terms, factors)
             total = mixed if total is None else total.add_(mixed)
         return total
 
-    def _pools(self, operation: nn.Sequential, states: Sequence[State]) -> list[Tensor]:
+    def _pools(self, operation: nn.Sequential, edges: Part) -> list[Tensor]:
         """Pooled and normalised states; each edge keeps running statistics of its own."""
         pool, norm = operation[0], cast(nn.BatchNorm2d, operation[1])
         outputs = []
-        for index, state in enumerate(states):
-            part = Part([state], index, len(states))
+        for index, state in enumerate(edges.states):
+            part = Part([state], edges.first + index, edges.total)
             if self.training:
                 output, mean, variance = state.pooled(pool, norm.eps, self.process_group)
                 part.running(norm).move(mean, variance)
@@ -202,7 +257,7 @@ class Group(nn.Module):
         return self._finish(cast(Tensor, x), norm, part, scale)
 
     def _reduce(
-        self, operation: FactorizedReduce, part: Part, scale: Tensor, choice: Choice
+        self, operation: FactorizedReduce, part: Part, scale: Tensor, dropout: float
     ) -> Tensor:
         """The skip connection of a reduction cell; the edges summed up."""
         halves = [
@@ -213,11 +268,35 @@ class Group(nn.Module):
         y = torch.cat(halves, dim=2).flatten(1, 2)
         if not self.training:
             return _finish_by_running(y, operation.norm, part, scale)
+        if dropout:
+            norm, running = operation.norm, part.running(operation.norm)
+            weight = per_channel(scale, y)
+            y = normalise(y, weight, norm.eps, running, self.process_group)
+            return sum_groups(F.dropout(y, dropout), part.count)
         return self._finish(y, operation.norm, part, scale)
 
     def _finish(self, y: Tensor, norm: nn.BatchNorm2d, part: Part, scale: Tensor | None) -> Tensor:
         last, running = scale is not None, part.running(norm)
         return finish(y, scale, part.count, norm.eps, last, running, self.process_group)
+
+
+def _runs(copies: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Neighbouring copies, at most so many at once."""
+    run: list[int] = []
+    for copy in copies:
+        if run and (copy != run[-1] + 1 or len(run) == size):
+            yield run
+            run = []
+        run.append(copy)
+    if run:
+        yield run
+
+
+def _at(column: Tensor, edges: Sequence[int]) -> Tensor:
+    """The weights of these edges."""
+    if edges[-1] - edges[0] + 1 == len(edges):
+        return column[edges[0] : edges[-1] + 1]
+    return column[list(edges)]
 
 
 def _separable(convolutions: Sequence[nn.Conv2d]) -> bool:

@@ -61,6 +61,20 @@ def odd_pixels(x: Tensor) -> Tensor:
     return pixels.contiguous(memory_format=torch.channels_last)
 
 
+def beside(state: Tensor, width: int, stride: int) -> Tensor:
+    """The channels from ``width`` on, at the size of an operation's output."""
+    rest = state[:, width:]
+    return rest if stride == 1 else F.max_pool2d(rest, stride, stride, ceil_mode=True)
+
+
+def shuffled(x: Tensor, groups: int) -> Tensor:
+    """Channel ``i`` of each of the groups, side by side, for every ``i``: ``(B, C, H, W)``."""
+    if groups == 1:
+        return x
+    # (B, groups, C / groups, H, W) -> (B, C / groups, groups, H, W)
+    return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+
+
 class Zero(nn.Module):
     """The operation ``none``: no connection, a tensor of zeros."""
 

@@ -39,6 +39,18 @@ def edges(nodes: int) -> list[tuple[int, int]]:
     return [(source, node) for node in range(2, nodes + 2) for source in range(node)]
 
 
+def count_nodes(rows: int) -> int:
+    """How many nodes a cell of so many edges has: n nodes have 2 + 3 + ... + (n + 1) of them.
+
+    Raises:
+        ValueError: when no cell has so many.
+    """
+    for nodes in range(1, rows + 1):
+        if len(edges(nodes)) == rows:
+            return nodes
+    raise ValueError(f"a cell has 2, 5, 9, 14, 20, ... edges, not {rows}")
+
+
 class SmallStem(nn.Module):
     """For images of up to about 64 pixels: one 3x3 convolution, nothing shrinks.
 

@@ -13,52 +13,74 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from darts.kernels.mix import weighted_sum
 from darts.kernels.recompute import recomputed
 from darts.spaces.cnn.edgewise import EdgewiseSupernet, SupernetCell
 from darts.spaces.cnn.fuse import groups_of
 from darts.spaces.cnn.group import Group, State
-from darts.spaces.cnn.skeleton import CellPlan
+from darts.spaces.cnn.operations import shuffled
+from darts.spaces.cnn.skeleton import CellPlan, count_nodes
+from darts.spaces.mixture import CellMixture
 
 
 class GroupedCell(nn.Module):
     """One cell, its edges computed in groups of equal node and stride.
 
-    Shape: as ``SupernetCell``.
+    Arguments and shape as ``SupernetCell``.
     """
 
-    def __init__(self, plan: CellPlan, nodes: int, operations: Sequence[str]) -> None:
+    def __init__(
+        self, plan: CellPlan, candidates: Sequence[Sequence[str]], partial: int = 1
+    ) -> None:
         super().__init__()
         # The same draws as the edge-wise cell, so that one seed gives one network.
-        edgewise = SupernetCell(plan, nodes, operations)
+        edgewise = SupernetCell(plan, candidates, partial)
         self.preprocess0, self.preprocess1 = edgewise.preprocess0, edgewise.preprocess1
-        numbers = groups_of(plan.kind, nodes)
+        self.partial, self.width = partial, edgewise.width
+        self.members = groups_of(plan.kind, count_nodes(len(candidates)))
         self.groups = nn.ModuleList(
             Group(
-                [edgewise.sources[number][0] for number in members],
-                [cast(Any, edgewise.edges[number]).operations for number in members],
+                [edgewise.sources[edge][0] for edge in members],
+                [candidates[edge] for edge in members],
+                [cast(Any, edgewise.edges[edge]).operations for edge in members],
             )
-            for members in numbers
+            for members in self.members
         )
-        self.targets = [edgewise.sources[members[0]][1] for members in numbers]
-        self.sizes = [len(members) for members in numbers]
+        self.targets = [edgewise.sources[members[0]][1] for members in self.members]
         self.stride = 2 if plan.kind == "reduce" else 1
 
-    def forward(self, before_previous: Tensor, previous: Tensor, weights: Tensor) -> Tensor:
-        states = [State(self.preprocess0(before_previous)), State(self.preprocess1(previous))]
+    def forward(
+        self, before_previous: Tensor, previous: Tensor, mixture: CellMixture, dropout: float = 0.0
+    ) -> Tensor:
+        states = [
+            State(preprocess(x), self.width)
+            for preprocess, x in ((self.preprocess0, before_previous), (self.preprocess1, previous))
+        ]
+        rows = mixture.weights.split([len(members) for members in self.members])
         incoming: list[Tensor] = []
-        for index, (group, rows) in enumerate(
-            zip(self.groups, weights.split(self.sizes), strict=True)
-        ):
-            total = group(states, rows)
+        past: list[tuple[Tensor, Tensor]] = []  # what goes past the operations, with its weight
+        for index, members in enumerate(self.members):
+            group = cast(Group, self.groups[index])
+            active = mixture.active and [mixture.active[edge] for edge in members]
+            total = group(states, rows[index], active, dropout)
             if total is not None:
                 incoming.append(total)
+            if self.partial > 1:
+                weights = torch.ones(len(members), device=previous.device)
+                if mixture.bypass is not None:
+                    weights = mixture.bypass[members[0] : members[-1] + 1]
+                for source, weight in zip(group.sources, weights.unbind(), strict=True):
+                    past.append((states[source].beside(self.stride if source < 2 else 1), weight))
             if self.targets[index + 1 : index + 2] != [self.targets[index]]:  # the node's last
                 if not incoming:  # of operations that put nothing out
                     size = states[0].value[:, :, :: self.stride, :: self.stride]
                     incoming = [torch.zeros_like(size)]
-                states.append(State(reduce(torch.add, incoming)))
-                incoming = []
-        return torch.cat([state.value for state in states[2:]], dim=1)
+                value = reduce(torch.add, incoming)
+                if past:
+                    value = torch.cat([value, weighted_sum(*zip(*past, strict=True))], dim=1)
+                states.append(State(shuffled(value, self.partial), self.width))
+                incoming, past = [], []
+        return torch.cat([state.whole for state in states[2:]], dim=1)
 
 
 class Supernet(EdgewiseSupernet):
@@ -92,11 +114,12 @@ class Supernet(EdgewiseSupernet):
         self.recomputes = True
 
     def run_cell(
-        self, cell: nn.Module, before_previous: Tensor, previous: Tensor, weights: Tensor
+        self, cell: nn.Module, before_previous: Tensor, previous: Tensor, mixture: CellMixture
     ) -> Tensor:
         """The output of one cell, kept or computed again as asked."""
-        run = partial(recomputed, cell) if self.recomputes else cell
-        output: Tensor = run(before_previous, previous, weights)
+        draws = self.skip_dropout > 0
+        run = partial(recomputed, cell, draws=draws) if self.recomputes else cell
+        output: Tensor = run(before_previous, previous, mixture, self.skip_dropout)
         return output
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:

@@ -1,0 +1,166 @@
+"""Partial channels, sampled operations, weights by cell, auxiliary skips: both supernets agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from both_supernets import EXACT, assert_same_gradients, assert_same_state, images, labels, make_pair
+from torch import Tensor
+
+from darts.spaces.cnn import PRIMITIVES, EdgewiseSupernet, Supernet
+from darts.spaces.mixture import Mixture
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "all": {},
+    "partial": {"channels": 8, "partial": 4},
+    "auxiliary": {"auxiliary_skip": True},
+    "both": {"channels": 4, "partial": 2, "auxiliary_skip": True},
+}
+
+
+def mixture_of(net: EdgewiseSupernet, kind: str) -> Mixture:
+    """Random weights that carry gradients, with what the kind asks for."""
+    generator = torch.Generator().manual_seed(3)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+    shapes = net.shapes
+    if kind == "by cell":
+        return Mixture({g: draw(net.counts[g], *shape) for g, shape in shapes.items()})
+    weights = {g: draw(*shape) for g, shape in shapes.items()}
+    if kind == "bypass":
+        return Mixture(weights, bypass={g: draw(shape[0]) for g, shape in shapes.items()})
+    if kind == "sampled":
+        chosen = {g: torch.randint(c, (e,), generator=generator) for g, (e, c) in shapes.items()}
+        active = {g: F.one_hot(chosen[g], c).bool() for g, (_, c) in shapes.items()}
+        return Mixture(weights, active=active)
+    if kind == "some":
+        active = {g: torch.rand(s, generator=generator) < 0.5 for g, s in shapes.items()}
+        return Mixture(weights, active=active)
+    return Mixture(weights)
+
+
+KINDS = ("plain", "by cell", "bypass", "sampled", "some")
+
+
+def leaves(mixture: Mixture) -> list[Tensor]:
+    return [*mixture.values(), *(mixture.bypass or {}).values()]
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("options", OPTIONS)
+def test_the_fast_supernet_is_the_edgewise_one(options: str, kind: str, training: bool) -> None:
+    pair, x = make_pair(**OPTIONS[options]), images(3, 3, 9, 10)
+    given = []
+    for net in pair:
+        net.train(training)
+        mixture = mixture_of(net, kind)
+        loss = F.cross_entropy(net(x, mixture), labels(3))
+        loss.backward()
+        given.append((loss, *(leaf.grad for leaf in leaves(mixture))))
+    for slow, fast in zip(*given, strict=True):
+        torch.testing.assert_close(fast, slow, **EXACT)
+    assert_same_gradients(pair)
+    if kind not in ("sampled", "some"):  # of which only what ran has moved
+        assert_same_state(pair)
+
+
+@pytest.mark.parametrize("kind", ["sampled", "some"])
+@pytest.mark.parametrize("net", [0, 1], ids=["edgewise", "fast"])
+def test_what_is_off_does_not_run_and_is_as_if_its_weight_were_zero(net: int, kind: str) -> None:
+    x = images(3, 3, 8, 8)
+    masked = mixture_of(make_pair().slow, kind)
+    assert masked.active is not None
+    zeroed = {g: w.detach() * masked.active[g] for g, w in masked.items()}
+    found = make_pair()[net](x, masked)
+    torch.testing.assert_close(found, make_pair()[net](x, zeroed), **EXACT)
+    found.sum().backward()
+    for group, weight in masked.items():
+        assert weight.grad is not None
+        assert not weight.grad[~masked.active[group]].any()
+
+
+@pytest.mark.parametrize("net", [0, 1], ids=["edgewise", "fast"])
+def test_weights_by_cell_that_are_equal_are_the_weights_of_all(net: int) -> None:
+    pair, x = make_pair(), images(3, 3, 8, 8)
+    plain = mixture_of(pair.slow, "plain")
+    by_cell = {g: w.detach().expand(pair.slow.counts[g], -1, -1) for g, w in plain.items()}
+    torch.testing.assert_close(pair[net](x, by_cell), pair[net](x, plain), **EXACT)
+
+
+def test_the_auxiliary_skip_adds_the_state_itself() -> None:
+    """A normal cell with nothing but auxiliary skips sums states, as their definition says."""
+    net = EdgewiseSupernet(channels=2, cells=1, nodes=2, classes=3, auxiliary_skip=True).double()
+    net.eval()
+    cell: Any = net.cells[0]  # the only one reduces: cells // 3 == 0
+    weights = torch.zeros(5, 9, dtype=torch.float64)
+    weights[4, 8] = 0.25  # the edge from node 2 to node 3, of stride 1
+    weights[0, 8] = 1.0  # from the first input to node 2
+    seen = cell(*[images(2, 6, 8, 8)] * 2, Mixture({"reduce": weights}).of_cell("reduce", 0))
+    node2, node3 = seen.chunk(2, dim=1)
+    assert node2.any()
+    torch.testing.assert_close(node3, 0.25 * node2, **EXACT)
+
+
+@pytest.mark.parametrize("kind", [EdgewiseSupernet, Supernet])
+def test_partial_channels_have_fewer_weights_and_pass_the_rest_on(kind: Any) -> None:
+    net = kind(channels=8, cells=1, nodes=2, classes=3, partial=4).double().eval()
+    cell: Any = net.cells[0]  # a reduction cell of 16 channels: what goes past is pooled
+    nothing = Mixture({g: torch.zeros(s, dtype=torch.float64) for g, s in net.shapes.items()})
+    x = images(2, 24, 8, 8)
+    node = cell(x, x, nothing.of_cell("reduce", 0))[:, :16]
+    states = [pre(x) for pre in (cell.preprocess0, cell.preprocess1)]
+    past = sum(F.max_pool2d(state[:, state.shape[1] // 4 :], 2) for state in states)
+    channels = node.shape[1]
+    for position in range(channels):  # shuffled: group by group within a position
+        source = (position % 4) * (channels // 4) + position // 4
+        operated = source < channels // 4
+        wanted = torch.zeros_like(node[:, 0]) if operated else past[:, source - channels // 4]
+        torch.testing.assert_close(node[:, position], wanted, **EXACT)
+
+
+def test_a_width_that_cannot_be_divided_is_refused() -> None:
+    with pytest.raises(ValueError, match="partial=3 does not divide the 16 channels"):
+        Supernet(partial=3)
+
+
+def test_skip_dropout_zeroes_that_share_in_training_alone() -> None:
+    shares = []
+    for net in make_pair(cells=1, nodes=1):
+        skip = torch.zeros(2, 8, dtype=torch.float64)
+        skip[0, PRIMITIVES.index("skip_connect")] = 1
+        cell: Any = net.cells[0]
+        x = images(64, 9, 8, 8)
+        whole = cell(x, x, Mixture({"reduce": skip}).of_cell("reduce", 0))
+        torch.manual_seed(0)
+        dropped = cell(x, x, Mixture({"reduce": skip}).of_cell("reduce", 0), 0.3)
+        kept = dropped != 0
+        torch.testing.assert_close(dropped[kept], whole[kept] / 0.7, rtol=1e-6, atol=1e-9)
+        shares.append(1 - float(kept.double().mean()))
+        cell.eval()
+        again = [cell(x, x, Mixture({"reduce": skip}).of_cell("reduce", 0), p) for p in (0.0, 0.3)]
+        assert torch.equal(*again)
+    assert all(abs(share - 0.3) < 0.02 for share in shares)
+
+
+def test_edges_with_operations_of_their_own() -> None:
+    """As in the space S1: every edge has two operations, not the same ones."""
+    names = [name for name in PRIMITIVES if name != "none"]
+    rows = [[names[i % 7], names[(i + 3) % 7]] for i in range(5)]
+    pair = make_pair(operations={"normal": rows, "reduce": rows[::-1]})
+    assert pair.slow.alphas["normal"].shape == (5, 2)
+    assert pair.slow.candidates["reduce"][4] == ("max_pool_3x3", "sep_conv_3x3")
+    x = images(3, 3, 9, 8)
+    found = [net(x) for net in pair]
+    # Not the same draws edge by edge; what is equal is the number of weights and the shape.
+    assert found[0].shape == found[1].shape
+    assert sum(p.numel() for p in pair.slow.parameters()) == sum(
+        p.numel() for p in pair.fast.parameters()
+    )
+    with pytest.raises(ValueError, match="5 lists of equal length"):
+        Supernet(nodes=2, operations={"normal": rows[:4], "reduce": rows})
