@@ -1,20 +1,20 @@
 """The gradient of the alphas.
 
-Each entry of ``GRADIENTS`` is a callable
-``(net, loss_fn, train_batch, valid_batch, optimizer, **options) -> {name: gradient}`` that leaves
-network, buffers and optimiser exactly as it found them.
+``first_order`` and ``unrolled`` are callables
+``(net, loss_fn, train_batch, valid_batch, optimizer, **options) -> {name: gradient}`` that leave
+network, buffers and optimiser exactly as they found them; ``GRADIENTS`` lists the parts that
+methods name.
 """
 
-from collections.abc import Callable
-
-from torch import Tensor
-
+from darts.bilevel.arch_gradient import GRADIENTS, ArchGradient
 from darts.bilevel.first_order import first_order
 from darts.bilevel.unrolled import PRODUCTS, compare_products, unrolled
 
-GRADIENTS: dict[str, Callable[..., dict[str, Tensor]]] = {
-    "first_order": first_order,
-    "unrolled": unrolled,
-}
-
-__all__ = ["GRADIENTS", "PRODUCTS", "compare_products", "first_order", "unrolled"]
+__all__ = [
+    "GRADIENTS",
+    "PRODUCTS",
+    "ArchGradient",
+    "compare_products",
+    "first_order",
+    "unrolled",
+]

@@ -6,12 +6,14 @@ References:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from darts.bilevel.arch_gradient import GRADIENTS, ArchGradient
 from darts.bilevel.functional import FunctionalLoss, LossFunction, Reduce
 
 
@@ -45,3 +47,23 @@ def first_order(
     # Alphas of a kind of cell that the supernet has none of have no part in the loss.
     gradients = torch.autograd.grad(value, loss.alphas, allow_unused=True, materialize_grads=True)
     return loss.named(reduce(gradients) if reduce else gradients)
+
+
+@GRADIENTS.register
+@dataclass
+class FirstOrder(ArchGradient):
+    """The gradient at the present weights."""
+
+    name: str = "first_order"
+
+    def __call__(
+        self,
+        net: Any,
+        loss_fn: LossFunction,
+        train_batch: Any,
+        valid_batch: Any,
+        optimizer: Optimizer,
+        *,
+        reduce: Reduce | None = None,
+    ) -> dict[str, Tensor]:
+        return first_order(net, loss_fn, train_batch, valid_batch, optimizer, reduce=reduce)

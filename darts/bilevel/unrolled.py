@@ -18,14 +18,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from darts.bilevel.arch_gradient import GRADIENTS, ArchGradient
 from darts.bilevel.functional import FunctionalLoss, LossFunction, Reduce
 from darts.bilevel.virtual_step import sgd_step
+from darts.parts import choice, number
 
 PRODUCTS = ("finite_difference", "exact")
 
@@ -73,6 +76,37 @@ def unrolled(
     )
     implicit = step.exact() if hvp == "exact" else step.finite_difference(epsilon)
     return step.loss.named([d - i for d, i in zip(step.direct, implicit, strict=True)])
+
+
+@GRADIENTS.register
+@dataclass
+class Unrolled(ArchGradient):
+    """The gradient through one weight step.
+
+    Attributes:
+        hvp: how the second-order product is computed.
+        epsilon: length of the finite difference's step.
+        self_check: steps between comparisons of the two products; 0: none.
+    """
+
+    name: str = "unrolled"
+    hvp: str = choice("finite_difference", *PRODUCTS)
+    epsilon: float = number(0.01, above=0)
+    self_check: int = number(0, low=0)
+
+
+    def __call__(
+        self,
+        net: Any,
+        loss_fn: LossFunction,
+        train_batch: Any,
+        valid_batch: Any,
+        optimizer: Optimizer,
+        *,
+        reduce: Reduce | None = None,
+    ) -> dict[str, Tensor]:
+        options = {"hvp": self.hvp, "epsilon": self.epsilon}
+        return unrolled(net, loss_fn, train_batch, valid_batch, optimizer, reduce=reduce, **options)
 
 
 def compare_products(

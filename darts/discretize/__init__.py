@@ -1,12 +1,5 @@
-"""From a trained supernet to a genotype: one function a rule, registered by name."""
+"""From a trained supernet to a genotype; see ``darts.discretize.discretiser``."""
 
-from __future__ import annotations
+from darts.discretize.discretiser import DISCRETISERS, Discretiser, Trained
 
-from collections.abc import Callable
-
-from darts.discretize.argmax import argmax
-from darts.spaces.genotype import Genotype
-
-DISCRETISERS: dict[str, Callable[..., Genotype]] = {"argmax": argmax}
-
-__all__ = ["DISCRETISERS", "argmax"]
+__all__ = ["DISCRETISERS", "Discretiser", "Trained"]

@@ -1,11 +1,5 @@
-"""From alphas to mixing weights.
+"""From alphas to mixing weights; see ``darts.relaxations.relaxation``."""
 
-Each entry of ``RELAXATIONS`` is a callable ``{name: alpha (edges, operations)} -> {name: weights}``
-of the same shapes.
-"""
+from darts.relaxations.relaxation import RELAXATIONS, Relaxation, edge_group
 
-from darts.relaxations.softmax import softmax
-
-RELAXATIONS = {"softmax": softmax}
-
-__all__ = ["RELAXATIONS", "softmax"]
+__all__ = ["RELAXATIONS", "Relaxation", "edge_group"]

@@ -6,14 +6,19 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import Tensor
 
+from darts.relaxations.relaxation import RELAXATIONS, Relaxation, kept_softmax
 
-def softmax(alphas: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Mixing weights that are positive and sum to one on each edge.
 
-    Shape: each ``(edges, operations)`` -> the same.
-    """
-    return {name: alpha.softmax(-1) for name, alpha in alphas.items()}
+@RELAXATIONS.register
+@dataclass
+class Softmax(Relaxation):
+    """Mixing weights that are positive and sum to one on each edge."""
+
+    name: str = "softmax"
+
+    def probabilities(self, alpha: Tensor, kept: Tensor | None) -> Tensor:
+        return kept_softmax(alpha, kept)

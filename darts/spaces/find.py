@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from darts.spaces.cnn.published import lookup
-from darts.spaces.genotype import Genotype
+from darts.spaces.space import parse_genotype
 
 
-def find_genotype(reference: str) -> tuple[str, Genotype]:
+def find_genotype(reference: str) -> tuple[str, Any]:
     """Find a genotype.
 
     Args:
         reference: a published name, a JSON file, the directory of a search or retrain run, or the
-            genotype itself as JSON or as ``Genotype(...)`` text.
+            genotype itself as JSON, as ``Genotype(...)`` text or as a NAS-Bench-201 string.
 
     Returns:
         A short name for it, and the genotype.
@@ -23,8 +24,8 @@ def find_genotype(reference: str) -> tuple[str, Genotype]:
         ValueError: in one line, when nothing of the kind is there or it is no genotype.
     """
     text = reference.strip()
-    if text.startswith("{") or "Genotype(" in text:
-        return "given", Genotype.parse(text)
+    if text.startswith(("{", "|")) or "Genotype(" in text:
+        return "given", parse_genotype(text)
     if not text:
         raise ValueError("genotype is empty; name a published one, a file or a run directory")
     path = Path(text)
@@ -36,7 +37,7 @@ def find_genotype(reference: str) -> tuple[str, Genotype]:
                 "of a finished search"
             )
         try:
-            return path.stem, Genotype.parse(file.read_text(encoding="utf-8"))
+            return path.stem, parse_genotype(file.read_text(encoding="utf-8"))
         except (ValueError, OSError) as error:
             raise ValueError(f"genotype={reference!r}: {error}") from None
     if not re.fullmatch(r"\w+", text):

@@ -30,8 +30,9 @@ PRIMITIVES: tuple[str, ...] = (
 )
 """The eight candidate operations of the DARTS supernet, in the order of its alphas."""
 
-OPERATIONS: tuple[str, ...] = (*PRIMITIVES, "sep_conv_7x7", "conv_7x1_1x7")
-"""Every operation that a genotype may name: the primitives and two that are only ever discrete."""
+OPERATIONS: tuple[str, ...] = (*PRIMITIVES, "sep_conv_7x7", "conv_7x1_1x7", "noise")
+"""Every operation that a genotype may name: the primitives, two that are only ever discrete, and
+noise, a candidate of the subset S4."""
 
 CELLS: tuple[str, ...] = ("normal", "reduce")
 
@@ -57,7 +58,9 @@ class Genotype:
     reduce: tuple[tuple[str, int], ...]
     reduce_concat: tuple[int, ...]
 
+    space: ClassVar[str] = SPACE
     cells: ClassVar[tuple[str, ...]] = CELLS
+    inputs: ClassVar[int] = 2  # states of a cell that are other cells' outputs
 
     def __post_init__(self) -> None:
         for cell in CELLS:

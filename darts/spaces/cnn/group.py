@@ -20,6 +20,7 @@ from darts.kernels.norm import Normalised, Running, normalise, normalise_shared
 from darts.kernels.stage import finish, per_channel, stage
 from darts.spaces.cnn.operations import (
     FactorizedReduce,
+    Noise,
     Zero,
     beside,
     even_pixels,
@@ -176,6 +177,10 @@ class Group(nn.Module):
                 scale = _at(columns[column], edges)
                 if isinstance(operation, nn.Identity):
                     terms += [F.dropout(state.value, drop) for state in part.states]
+                    factors += scale.unbind()
+                    continue
+                if isinstance(operation, Noise):
+                    terms += [operation(state.value) for state in part.states]
                     factors += scale.unbind()
                     continue
                 if isinstance(operation, nn.Sequential) and not isinstance(operation[0], nn.ReLU):

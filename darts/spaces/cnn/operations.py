@@ -86,6 +86,21 @@ class Zero(nn.Module):
         return torch.zeros_like(x[..., :: self.stride, :: self.stride])
 
 
+class Noise(nn.Module):
+    """The operation ``noise``: nothing of the input, standard normal draws of its size.
+
+    References:
+        Zela et al., arXiv:1909.09656, section 3.1: the harmful candidate of the subset S4.
+    """
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.randn_like(x[..., :: self.stride, :: self.stride])
+
+
 def relu_conv_norm(inputs: int, outputs: int, *, affine: bool = True) -> nn.Sequential:
     """ReLU, pointwise convolution, batch norm: what brings a cell's inputs to its width."""
     return nn.Sequential(
@@ -171,6 +186,7 @@ FACTORIES: dict[str, Factory] = {
     "dil_conv_5x5": _dilated(5),
     "sep_conv_7x7": _separable(7),
     "conv_7x1_1x7": _conv_7x1_1x7,
+    "noise": lambda channels, stride, affine: Noise(stride),
 }
 
 

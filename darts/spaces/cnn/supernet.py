@@ -18,7 +18,7 @@ from darts.kernels.recompute import recomputed
 from darts.spaces.cnn.edgewise import EdgewiseSupernet, SupernetCell
 from darts.spaces.cnn.fuse import groups_of
 from darts.spaces.cnn.group import Group, State
-from darts.spaces.cnn.operations import shuffled
+from darts.spaces.cnn.operations import Noise, shuffled
 from darts.spaces.cnn.skeleton import CellPlan, count_nodes
 from darts.spaces.mixture import CellMixture
 
@@ -96,6 +96,7 @@ class Supernet(EdgewiseSupernet):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.recomputes = False
+        self.draws = any(isinstance(module, Noise) for module in self.modules())
         # Not the images alone: beside weights in the plain layout convolutions lose a third.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -117,7 +118,7 @@ class Supernet(EdgewiseSupernet):
         self, cell: nn.Module, before_previous: Tensor, previous: Tensor, mixture: CellMixture
     ) -> Tensor:
         """The output of one cell, kept or computed again as asked."""
-        draws = self.skip_dropout > 0
+        draws = self.skip_dropout > 0 or self.draws
         run = partial(recomputed, cell, draws=draws) if self.recomputes else cell
         output: Tensor = run(before_previous, previous, mixture, self.skip_dropout)
         return output

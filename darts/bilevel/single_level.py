@@ -1,0 +1,37 @@
+"""Alphas that learn from the batch of the weights: one level instead of two.
+
+References:
+    Xie et al., "SNAS", arXiv:1812.09926, section 2.2: weights and alphas share one objective.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from darts.bilevel.arch_gradient import GRADIENTS, ArchGradient
+from darts.bilevel.first_order import first_order
+from darts.bilevel.functional import LossFunction, Reduce
+
+
+@GRADIENTS.register
+@dataclass
+class SingleLevel(ArchGradient):
+    """The gradient of the training loss."""
+
+    name: str = "single_level"
+
+    def __call__(
+        self,
+        net: Any,
+        loss_fn: LossFunction,
+        train_batch: Any,
+        valid_batch: Any,
+        optimizer: Optimizer,
+        *,
+        reduce: Reduce | None = None,
+    ) -> dict[str, Tensor]:
+        return first_order(net, loss_fn, train_batch, train_batch, optimizer, reduce=reduce)

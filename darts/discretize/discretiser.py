@@ -1,0 +1,66 @@
+"""What all rules of discretisation have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from darts.parts import Registry
+from darts.spaces.setting import Setting
+
+DISCRETISERS = Registry("discretize", "darts.discretize")
+
+Masks = Mapping[str, Tensor]  # by group ``(edges, operations)``
+
+
+class Trained(Protocol):
+    """The searched supernet, as rules see it that do more than read the alphas.
+
+    Attributes:
+        setting: of the search; its ``kept`` masks decide what the supernet computes.
+        state: what to go on with after an interruption; plain values and tensors.
+    """
+
+    setting: Setting
+    state: dict[str, Any]
+
+    def expected(self) -> dict[str, Tensor]:
+        """By group the probabilities of the operations kept, ``(edges, operations)``."""
+        ...
+
+    def score(self, batches: int = 0) -> float:
+        """Of what the masks keep, on so many batches of validation data, all for 0.
+
+        More is better.
+        """
+        ...
+
+    def train(self, epochs: int) -> None:
+        """Train the weights of what the masks keep."""
+        ...
+
+    def save(self) -> None:
+        """Write a checkpoint with ``state`` and the masks, and leave if that was asked for."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Tell the user."""
+        ...
+
+
+@dataclass
+class Discretiser:
+    """One rule and its options."""
+
+    name: str = ""
+
+    def genotype(self, probabilities: Mapping[str, Tensor], setting: Setting) -> Any:
+        """What the alphas stand for now: cheap, called after every epoch."""
+        return setting.space.derive(probabilities, setting.candidates)
+
+    def final(self, trained: Trained) -> Any:
+        """The genotype of the search."""
+        return self.genotype(trained.expected(), trained.setting)

@@ -1,0 +1,160 @@
+"""What all relaxations have in common: from alphas to the mixture that a supernet computes.
+
+A relaxation says how the alphas of an edge become weights of its operations. With it go, for any
+of them, partial channels and edge normalisation (PC-DARTS) and the auxiliary skip connection
+(DARTS-).
+
+References:
+    PC-DARTS, arXiv:1907.05737, sections 3.2 and 3.3; DARTS-, arXiv:2009.01027, section 3.2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from darts.parts import Registry, choice, number
+from darts.spaces.mixture import Mixture
+from darts.spaces.setting import Setting
+
+RELAXATIONS = Registry("relaxation", "darts.relaxations")
+
+
+def edge_group(group: str) -> str:
+    """Name of the alphas that weight the edges of a group."""
+    return f"{group}_edges"
+
+
+@dataclass
+class Relaxation:
+    """One relaxation and its options.
+
+    Attributes:
+        partial: one in so many channels goes through the operations.
+        edge_normalisation: whether each edge has an alpha of its own, whose softmax over the edges
+            into one node weights the edges.
+        auxiliary_skip: weight of a skip connection beside the candidates at the start; 0: none.
+        auxiliary_decay: how that weight goes to zero over the search.
+    """
+
+    name: str = ""
+    partial: int = number(1, low=1)
+    edge_normalisation: bool = False
+    auxiliary_skip: float = number(0.0, low=0)
+    auxiliary_decay: str = choice("linear", "linear", "cosine", "constant")
+
+    def probabilities(self, alpha: Tensor, kept: Tensor | None) -> Tensor:
+        """How much each operation is worth: what is read, shown and discretised.
+
+        Args:
+            alpha: ``(edges, operations)``.
+            kept: mask of the same shape, or None for all.
+
+        Returns:
+            Of the same shape, within 0 and 1, and 0 where not kept.
+        """
+        raise NotImplementedError
+
+    def draw(self, alpha: Tensor, kept: Tensor | None, setting: Setting) -> tuple[Tensor, Any]:
+        """Weights to train with, and a mask of the operations to run, or None for the kept ones.
+
+        Random relaxations draw from PyTorch's global generator.
+        """
+        return self.probabilities(alpha, kept), None
+
+    def judge(self, alpha: Tensor, kept: Tensor | None) -> tuple[Tensor, Any]:
+        """Weights to score the supernet with, and a mask, as ``draw``; nothing random."""
+        return self.probabilities(alpha, kept), None
+
+    def prepare(self, net: Any) -> None:
+        """Add the alphas to a supernet that this relaxation has beside those of operations."""
+        if not self.edge_normalisation:
+            return
+        for group in list(net.alphas):
+            start = 1e-3 * torch.randn(len(net.alphas[group]))
+            net.alphas[edge_group(group)] = nn.Parameter(start)
+
+    def mixture(self, alphas: Mapping[str, Tensor], setting: Setting) -> Mixture:
+        """What the supernet computes in training.
+
+        Args:
+            alphas: of the supernet, those of edges among them.
+            setting: of the search.
+        """
+        groups = setting.candidates
+        drawn = {g: self.draw(alphas[g], setting.kept.get(g), setting) for g in groups}
+        return self._with_extras(drawn, alphas, setting)
+
+    def judged(self, alphas: Mapping[str, Tensor], setting: Setting) -> Mixture:
+        """What the supernet computes when it is scored."""
+        judged = {g: self.judge(alphas[g], setting.kept.get(g)) for g in setting.candidates}
+        return self._with_extras(judged, alphas, setting)
+
+    def expected(self, alphas: Mapping[str, Tensor], setting: Setting) -> dict[str, Tensor]:
+        """What the architecture is read from: probabilities, times the weights of the edges."""
+        edges = self._edges(alphas, setting)
+        return {
+            group: self.probabilities(alphas[group], setting.kept.get(group))
+            * (1.0 if edges is None else edges[group][:, None])
+            for group in setting.candidates
+        }
+
+    def _with_extras(
+        self,
+        drawn: Mapping[str, tuple[Tensor, Any]],
+        alphas: Mapping[str, Tensor],
+        setting: Setting,
+    ) -> Mixture:
+        edges = self._edges(alphas, setting)
+        weights: dict[str, Tensor] = {}
+        active: dict[str, Tensor] = {}
+        for group, (weight, mask) in drawn.items():
+            mask = setting.kept.get(group) if mask is None else mask
+            if edges is not None:
+                weight = weight * edges[group][:, None]
+            if self.auxiliary_skip > 0:
+                beta = self.auxiliary_weight(setting.progress)
+                share = torch.full_like(weight[:, :1], beta)
+                if edges is not None:
+                    share = share * edges[group][:, None]
+                weight = torch.cat([weight, share], dim=1)
+                mask = None if mask is None else F.pad(mask, (0, 1), value=True)
+            weights[group] = weight
+            if mask is not None and not bool(mask.all()):
+                active[group] = mask
+        return Mixture(weights, bypass=edges, active=active or None)
+
+    def auxiliary_weight(self, progress: float) -> float:
+        """Weight of the auxiliary skip connection."""
+        if self.auxiliary_decay == "constant":
+            return self.auxiliary_skip
+        if self.auxiliary_decay == "linear":
+            return self.auxiliary_skip * (1 - progress)
+        return self.auxiliary_skip * 0.5 * (1 + math.cos(math.pi * progress))
+
+    def _edges(
+        self, alphas: Mapping[str, Tensor], setting: Setting
+    ) -> dict[str, Tensor] | None:
+        """The weights of the edges, which sum to one over those into one node."""
+        if not self.edge_normalisation:
+            return None
+        weights = {}
+        for group, targets in setting.targets.items():
+            sizes = [targets.count(node) for node in dict.fromkeys(targets)]
+            parts = alphas[edge_group(group)].split(sizes)
+            weights[group] = torch.cat([part.softmax(0) for part in parts])
+        return weights
+
+
+def kept_softmax(alpha: Tensor, kept: Tensor | None) -> Tensor:
+    """Softmax over the operations of each edge that are kept; 0 for the others."""
+    if kept is None:
+        return alpha.softmax(-1)
+    weights = alpha.masked_fill(~kept, -math.inf).softmax(-1)
+    return weights.where(kept, torch.zeros_like(weights))  # of an edge that keeps nothing, too

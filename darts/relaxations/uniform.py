@@ -1,0 +1,39 @@
+"""Architectures drawn uniformly, whatever the alphas: random search with shared weights.
+
+References:
+    Li and Talwalkar, "Random Search and Reproducibility for Neural Architecture Search",
+    arXiv:1902.07638, section 3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from darts.relaxations.relaxation import RELAXATIONS, Relaxation, kept_softmax
+from darts.spaces.mixture import Mixture
+from darts.spaces.setting import Setting
+
+
+@RELAXATIONS.register
+@dataclass
+class Uniform(Relaxation):
+    """In training the supernet is a random architecture of the space, another one at each step."""
+
+    name: str = "uniform"
+
+    def probabilities(self, alpha: Tensor, kept: Tensor | None) -> Tensor:
+        return kept_softmax(torch.zeros_like(alpha), kept)
+
+    def mixture(self, alphas: Mapping[str, Tensor], setting: Setting) -> Mixture:
+        genotype = setting.space.random(torch.default_generator)
+        masks = setting.space.mask(genotype, setting.candidates)
+        drawn = {}
+        for group, alpha in alphas.items():
+            if group in masks:
+                mask = masks[group].to(alpha.device)
+                drawn[group] = (mask.to(alpha.dtype), mask)
+        return self._with_extras(drawn, alphas, setting)

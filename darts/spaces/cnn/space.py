@@ -1,0 +1,115 @@
+"""The cell-based space as a part of a method.
+
+References:
+    DARTS, arXiv:1806.09055, section 3.1; its subsets S1 to S4: Zela et al., "Understanding and
+    Robustifying Differentiable Architecture Search", arXiv:1909.09656, section 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+import torch
+from torch import Tensor
+
+from darts.parts import choice, number
+from darts.spaces.cnn.derive import Candidates, derive, mask_of
+from darts.spaces.cnn.edgewise import candidates_of
+from darts.spaces.cnn.encoding import random_genotype
+from darts.spaces.cnn.network import Network
+from darts.spaces.cnn.subsets import SUBSETS
+from darts.spaces.cnn.supernet import Supernet
+from darts.spaces.genotype import Genotype
+from darts.spaces.space import SPACES, Space
+
+NODES = 4
+
+
+@SPACES.register
+@dataclass
+class Cnn(Space):
+    """Two kinds of cells of four nodes, stacked ``cells`` deep.
+
+    Attributes:
+        stem: for small images, or one that makes large ones small.
+        candidates: all eight operations, or one of the subsets S1 to S4.
+    """
+
+    name: str = "cnn"
+    fan_in: ClassVar[int | None] = 2
+    channels: int = number(16, low=1)
+    cells: int = number(8, low=1)
+    stem: str = choice("small", "small", "imagenet")
+    candidates: str = choice("all", *SUBSETS)
+
+    def supernet(
+        self,
+        *,
+        classes: int,
+        in_channels: int,
+        partial: int = 1,
+        auxiliary_skip: bool = False,
+        depth: float = 1.0,
+    ) -> Supernet:
+        return Supernet(
+            channels=self.channels,
+            cells=max(1, round(depth * self.cells)),
+            classes=classes,
+            in_channels=in_channels,
+            nodes=NODES,
+            operations=SUBSETS[self.candidates],
+            partial=partial,
+            auxiliary_skip=auxiliary_skip,
+            stem=self.stem,
+        )
+
+    def network(
+        self,
+        genotype: Genotype,
+        *,
+        classes: int,
+        in_channels: int,
+        auxiliary: bool = False,
+        drop_path: float = 0.0,
+    ) -> Network:
+        return Network(
+            genotype,
+            channels=self.channels,
+            cells=self.cells,
+            classes=classes,
+            auxiliary=auxiliary,
+            in_channels=in_channels,
+            stem=self.stem,
+            drop_path=drop_path,
+        )
+
+    def parse(self, text: str) -> Genotype:
+        return Genotype.parse(text)
+
+    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
+        return derive(probabilities, candidates)
+
+    def random(self, generator: torch.Generator) -> Genotype:
+        rows = candidates_of(SUBSETS[self.candidates], NODES)
+        return random_genotype(generator, NODES, rows)
+
+    def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
+        return mask_of(genotype, candidates)
+
+    def inclusion(
+        self, probabilities: Mapping[str, Tensor], candidates: Candidates
+    ) -> dict[str, Tensor]:
+        """Two edges a node, shared out by their probability of any operation but ``none``."""
+        surely = {}
+        for group, p in probabilities.items():
+            drawn = torch.tensor([[name != "none" for name in row] for row in candidates[group]])
+            strength = (p * drawn.to(p.device)).sum(-1)
+            sizes = range(2, NODES + 2)
+            parts = [2 * part / part.sum() for part in strength.split(list(sizes))]
+            surely[group] = torch.cat(parts).clamp_max(1.0)
+        return surely
+
+

@@ -1,0 +1,36 @@
+"""What the parts of a method have to know beside the alphas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass
+class Setting:
+    """The supernet's layout, and how far the search has come.
+
+    Attributes:
+        space: the space searched, see ``darts.spaces.space``.
+        candidates: by group of alphas and edge, the names of the columns.
+        targets: by group, the node that each edge enters.
+        counts: by group, how many cells there are.
+        kept: by group a mask ``(edges, operations)`` of the candidates still in the search; groups
+            that are missing keep all.
+        progress: share of the search that is over when the epoch begins, in [0, 1).
+    """
+
+    space: Any
+    candidates: Mapping[str, tuple[tuple[str, ...], ...]]
+    targets: Mapping[str, tuple[int, ...]]
+    counts: Mapping[str, int]
+    kept: dict[str, Tensor] = field(default_factory=dict)
+    progress: float = 0.0
+
+    @classmethod
+    def of(cls, space: Any, net: Any) -> Setting:
+        """The setting of a supernet at the start."""
+        return cls(space, net.candidates, net.targets, net.counts)

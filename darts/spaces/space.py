@@ -1,0 +1,135 @@
+"""What a search space is: its networks, its genotypes, and the way from alphas to one of them.
+
+A space is a folder of this package and a YAML in ``conf/space``. Nothing else knows it by name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from darts.parts import Registry, number
+from darts.spaces.piece import Piece
+
+SPACES = Registry("space", "darts.spaces")
+
+Candidates = Mapping[str, tuple[tuple[str, ...], ...]]
+
+
+class AnyGenotype(Protocol):
+    """What all genotypes have in common."""
+
+    space: ClassVar[str]
+    cells: ClassVar[tuple[str, ...]]
+
+    def edges(self, cell: str) -> list[tuple[int, int, str]]:
+        """``(source state, target state, operation)`` of each edge of a cell."""
+        ...
+
+    def count(self, operation: str, cell: str | None = None) -> int:
+        """How many edges carry the operation."""
+        ...
+
+    def to_json(self) -> str:
+        """Text that ``parse`` reads back."""
+        ...
+
+
+@dataclass
+class Space:
+    """One search space with the size of its networks.
+
+    Attributes:
+        channels: width of the first cell.
+        cells: depth; what it counts is the space's to say.
+        fan_in: edges that a genotype keeps into each node; None for all.
+    """
+
+    name: str = ""
+    fan_in: ClassVar[int | None] = None
+    channels: int = number(16, low=1)
+    cells: int = number(8, low=1)
+
+    def supernet(
+        self,
+        *,
+        classes: int,
+        in_channels: int,
+        partial: int = 1,
+        auxiliary_skip: bool = False,
+        depth: float = 1.0,
+    ) -> Any:
+        """The supernet; ``depth`` times as deep as ``cells`` says.
+
+        It has ``alphas``, ``candidates``, ``targets``, ``counts``, ``shapes``, ``skip_dropout`` and
+        ``weight_parameters()`` as ``darts.spaces.cnn.EdgewiseSupernet`` describes them.
+        """
+        raise NotImplementedError
+
+    def network(
+        self,
+        genotype: Any,
+        *,
+        classes: int,
+        in_channels: int,
+        auxiliary: bool = False,
+        drop_path: float = 0.0,
+    ) -> Any:
+        """The discrete network of a genotype, see ``darts.spaces.cnn.Network``."""
+        raise NotImplementedError
+
+    def parse(self, text: str) -> Any:
+        """A genotype from its text; ``ValueError`` with one line for anything else."""
+        raise NotImplementedError
+
+    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Any:
+        """The genotype that probabilities ``(edges, operations)`` stand for."""
+        raise NotImplementedError
+
+    def random(self, generator: torch.Generator) -> Any:
+        """A genotype, each with the same probability."""
+        raise NotImplementedError
+
+    def mask(self, genotype: Any, candidates: Candidates) -> dict[str, Tensor]:
+        """Which columns of which edges a genotype uses: by group ``(edges, operations)``."""
+        raise NotImplementedError
+
+    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[Piece]:
+        """The discrete network taken apart, with every candidate, for images ``(C, H, W)``."""
+        raise NotImplementedError
+
+    def inclusion(
+        self, probabilities: Mapping[str, Tensor], candidates: Candidates
+    ) -> dict[str, Tensor]:
+        """How surely each edge will be in the genotype: by group ``(edges,)``, differentiable."""
+        return {group: torch.ones_like(p[:, 0]) for group, p in probabilities.items()}
+
+
+def parse_genotype(text: str) -> Any:
+    """A genotype of whatever space its text belongs to.
+
+    Raises:
+        ValueError: in one line, when it is the text of none.
+    """
+    named = space_named_in(text)
+    if named is not None:
+        return SPACES[named]().parse(text)
+    if text.strip().startswith("|"):
+        return SPACES["nas201"]().parse(text)
+    return SPACES["cnn"]().parse(text)
+
+
+def space_named_in(text: str) -> str | None:
+    """The known space that a genotype's JSON names, if it is JSON and does."""
+    if not text.lstrip("\ufeff \n\t").startswith("{"):
+        return None
+    try:
+        space = json.loads(text).get("space")
+    except (ValueError, RecursionError):
+        return None
+    return space if isinstance(space, str) and space in SPACES else None
