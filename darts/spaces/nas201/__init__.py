@@ -1,0 +1,19 @@
+"""The space of NAS-Bench-201 (arXiv:2001.00326), whose every architecture has been trained."""
+
+from darts.spaces.nas201.derive import derive
+from darts.spaces.nas201.edgewise import EdgewiseSupernet
+from darts.spaces.nas201.fuse import fuse_state_dict, unfuse_state_dict
+from darts.spaces.nas201.genotype import PRIMITIVES, Genotype
+from darts.spaces.nas201.network import Network
+from darts.spaces.nas201.supernet import Supernet
+
+__all__ = [
+    "PRIMITIVES",
+    "EdgewiseSupernet",
+    "Genotype",
+    "Network",
+    "Supernet",
+    "derive",
+    "fuse_state_dict",
+    "unfuse_state_dict",
+]
