@@ -23,7 +23,7 @@ from darts.engine.distributed import Ranks, distributed
 from darts.engine.evaluation import evaluate as score
 from darts.engine.setup import Feeder, load_source
 from darts.retrain import build_network
-from darts.spaces import SPACES, Genotype
+from darts.spaces import parse_genotype
 from darts.tasks import TASKS
 from darts.tracking import EnergyMeter, closing_table, environment
 from darts.tracking.files import write_atomically, write_json
@@ -81,9 +81,9 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
     if images is None or (config.part == "valid" and source.valid is None and indices is None):
         raise ConfigError(f"part={config.part}: {source.name} has no such split in this run")
 
-    genotype = Genotype.parse(trained.genotype)
+    genotype = parse_genotype(trained.genotype)
     task = TASKS[trained.task](classes=len(source.classes))
-    net = build_network(SPACES[trained.space.name], genotype, trained, source)
+    net = build_network(genotype, trained, source)
     # As in training: the order in memory decides the last bits of a score.
     net = net.to(device, memory_format=torch.channels_last)
     net.load_state_dict(saved["chosen"]["net"])

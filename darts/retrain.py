@@ -38,7 +38,6 @@ from darts.engine.training import (
     require_finite,
     set_learning_rate,
 )
-from darts.spaces import SPACES
 from darts.spaces.find import find_genotype
 from darts.tasks import TASKS
 from darts.tracking import Console, closing_table, read_metrics
@@ -48,7 +47,6 @@ def check(config: RetrainConfig) -> None:
     """Refuse, before any data is read, what no type rules out."""
     one_of("task", config.task, TASKS)
     one_of("metric", config.metric, TASKS[config.task].metrics)
-    one_of("space.name", config.space.name, SPACES)
     if config.optimizer.lr_min > config.optimizer.lr:
         raise ConfigError(
             f"optimizer.lr_min={config.optimizer.lr_min} is above optimizer.lr="
@@ -59,7 +57,12 @@ def check(config: RetrainConfig) -> None:
             "choose=best needs validation data, and validation=0 leaves none; "
             "set validation above 0 or choose=last"
         )
-    find_genotype(config.genotype)
+    _, genotype = find_genotype(config.genotype)
+    if genotype.space != config.space.name:
+        raise ConfigError(
+            f"genotype={config.genotype!r} is of the space {genotype.space}, not of "
+            f"{config.space.name}; add space={genotype.space}"
+        )
     check_precision(config.precision, resolve_device(config.device))
 
 
@@ -100,7 +103,6 @@ def retrain(config: RetrainConfig, call: Invocation, ranks: Ranks) -> dict[str, 
     train_batches = feeder.training(source.train, parts["train"], "train", cutout=config.cutout)
 
     # Network and optimiser.
-    space = SPACES[config.space.name]
     task = TASKS[config.task](
         classes=len(source.classes),
         label_smoothing=config.label_smoothing,
@@ -108,7 +110,7 @@ def retrain(config: RetrainConfig, call: Invocation, ranks: Ranks) -> dict[str, 
     )
     one_of("metric", config.metric, task.scores(device).metrics)  # some need many classes
     metric = task.metrics[config.metric]
-    net = build_network(space, genotype, config, source)
+    net = build_network(genotype, config, source)
     net = net.to(device, memory_format=torch.channels_last)  # what convolutions run fastest on
     optimizer = torch.optim.SGD(
         net.parameters(),
@@ -294,15 +296,14 @@ def retrain(config: RetrainConfig, call: Invocation, ranks: Ranks) -> dict[str, 
     return summary
 
 
-def build_network(space: Any, genotype: Any, config: RetrainConfig, source: Any) -> Any:
+def build_network(genotype: Any, config: RetrainConfig, source: Any) -> Any:
     """The discrete network of a retrain configuration."""
-    return space.network(
+    return config.space.network(
         genotype,
         classes=len(source.classes),
         in_channels=source.channels,
         auxiliary=config.auxiliary > 0,
         drop_path=config.drop_path,
-        **{key: getattr(config.space, key) for key in space.options},
     )
 
 

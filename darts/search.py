@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from darts.analysis.alphas import genotype_counts, scalars_of
 from darts.analysis.cost import count_macs, count_parameters
+from darts.analysis.curvature import AlphaHessian, dominant_eigenvalue
 from darts.analysis.run_pictures import draw_search, show_alphas
-from darts.bilevel import GRADIENTS, compare_products
+from darts.benchmarks.truth import Truth
 from darts.config import (
     ConfigError,
     Invocation,
@@ -31,25 +30,20 @@ from darts.config import (
     launch,
     one_of,
 )
-from darts.discretize import DISCRETISERS
-from darts.engine.architecture import architecture_step
+from darts.engine.decision import Decision
 from darts.engine.device import (
-    autocast,
     check_compiler,
     check_precision,
-    loss_scaler,
     resolve_device,
     seed_everything,
 )
 from darts.engine.distributed import Ranks, distributed, rank_and_size
 from darts.engine.dry_run import dry_run
-from darts.engine.evaluation import evaluate
 from darts.engine.interrupt import Interrupt
 from darts.engine.run import Run, leave_if_asked
+from darts.engine.searcher import Searcher
 from darts.engine.setup import Feeder, divide, load_source, training_indices
-from darts.engine.training import Means, cosine, descend, require_finite, set_learning_rate
-from darts.relaxations import RELAXATIONS
-from darts.spaces import SPACES
+from darts.engine.training import Means, require_finite
 from darts.tasks import TASKS
 from darts.tracking import Console, closing_table, read_metrics
 
@@ -58,10 +52,6 @@ def check(config: SearchConfig) -> None:
     """Refuse, before any data is read, what no type rules out."""
     one_of("task", config.task, TASKS)
     one_of("metric", config.metric, TASKS[config.task].metrics)
-    one_of("space.name", config.space.name, SPACES)
-    one_of("relaxation.name", config.relaxation.name, RELAXATIONS)
-    one_of("bilevel.name", config.bilevel.name, GRADIENTS)
-    one_of("discretize.name", config.discretize.name, DISCRETISERS)
     if config.optimizer.lr_min > config.optimizer.lr:
         raise ConfigError(
             f"optimizer.lr_min={config.optimizer.lr_min} is above optimizer.lr="
@@ -100,91 +90,35 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
     valid_batches = feeder.training(source.train, for_alphas, "alphas")
     score_batches = feeder.evaluation(source.train, for_alphas)
 
-    # Supernet, and the two optimisers: the alphas are in no list of the weights' optimiser.
-    space = SPACES[config.space.name]
+    # The supernet with its optimisers, and the parts that make the method.
     task = TASKS[config.task](classes=len(source.classes))
     one_of("metric", config.metric, task.scores(device).metrics)  # some need many classes
-    net = space.supernet(
+    truth = Truth.of(config.benchmark, config.space.name)
+    searcher = Searcher(
+        config,
+        task,
+        ranks,
         classes=len(source.classes),
         in_channels=source.channels,
-        **{key: getattr(config.space, key) for key in space.options},
-    ).to(device, memory_format=torch.channels_last)  # what convolutions run fastest on
-    ranks.prepare(net)
-    if config.memory == "checkpoint":
-        net.recompute_cells()
-    if config.compile:
-        net.compile_regions()
-    alphas = list(net.alphas.values())
-    optimizer = torch.optim.SGD(
-        net.weight_parameters(),
-        lr=config.optimizer.lr,
-        momentum=config.optimizer.momentum,
-        weight_decay=config.optimizer.weight_decay,
+        stage=0 if run.state is None else run.state["searcher"]["stage"],
     )
-    arch_optimizer = torch.optim.Adam(
-        alphas,
-        lr=config.arch_optimizer.lr,
-        betas=(config.arch_optimizer.betas[0], config.arch_optimizer.betas[1]),
-        weight_decay=config.arch_optimizer.weight_decay,
-    )
-    scaler, arch_scaler = (loss_scaler(config.precision, device) for _ in range(2))
-
-    # The parts that make the method.
-    relax = RELAXATIONS[config.relaxation.name]
-    discretize = DISCRETISERS[config.discretize.name]
-    arch_gradient = GRADIENTS[config.bilevel.name]
-    options = dataclasses.asdict(config.bilevel)
-    del options["name"]
-    check_every = options.pop("self_check", 0)
-
-    def arch_loss(net: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
-        weights = relax(net.alphas)
-        loss, logits = task.supernet_loss(lambda images: net(images, weights), batch)
-        return ranks.part(loss, len(logits))
-
-    def mixed_by(weights: dict[str, Tensor]) -> Callable[[Tensor], Tensor]:
-        return lambda images: net(images, weights)
-
-    def arch_step(batch: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> Tensor:
-        return architecture_step(
-            *(net, arch_loss, batch, valid),
-            gradient=arch_gradient,
-            optimizer=optimizer,
-            arch_optimizer=arch_optimizer,
-            scaler=arch_scaler,
-            precision=config.precision,
-            device=device,
-            reduce=ranks.reduce,
-            **options,
-        )
-
-    def weight_step(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        # The alphas are constants here, or the backward pass would reach for them too.
-        weights = relax({name: alpha.detach() for name, alpha in net.alphas.items()})
-        with autocast(config.precision, device):
-            loss, logits = task.supernet_loss(mixed_by(weights), batch)
-        loss_part = ranks.part(loss, len(logits))
-        clip = config.optimizer.clip
-        norm = descend(loss_part, optimizer, scaler, clip=clip, reduce=ranks.reduce)
-        return loss.detach(), logits.detach(), norm
+    setting, discretize = searcher.setting, config.discretize
 
     steps = len(train_batches)
-    parameters = count_parameters(net.weight_parameters())
-    image = torch.zeros(1, *source.train.shape, device=device)
-    macs = count_macs(net, image)
+    parameters = count_parameters(searcher.net.weight_parameters())
+    macs = count_macs(searcher.net, torch.zeros(1, *source.train.shape, device=device))
     if config.dry_run:
 
         def one_step(step: int) -> None:
             batch = train_batches.batch(0, step)
-            arch_step(batch, valid_batches.batch(0, step))
-            weight_step(batch)
+            if config.bilevel.moves_alphas:
+                searcher.arch_step(batch, valid_batches.batch(0, step))
+            searcher.weight_step(batch)
 
-        def one_score() -> None:
-            evaluate(net, [score_batches.batch(0, 0)], task, device=device)
-
+        searcher.begin_epoch(0)
         estimate = dry_run(
             one_step,
-            one_score,
+            lambda: searcher.score([score_batches.batch(0, 0)]),
             steps=steps,
             score_batches=len(score_batches),
             epochs=config.epochs,
@@ -200,60 +134,58 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
     )
     means, first_epoch, first_step = Means(), 0, 0
     scores: dict[str, float] = {}
-    history: list[dict[str, Tensor]] = []  # the mixing weights at the end of each epoch
+    history: list[dict[str, torch.Tensor]] = []  # probabilities at the end of each epoch
+    genotypes: list[str] = []  # what they stood for
+    eigenvalues: list[float] = []
+    decided: dict[str, Any] = {}  # by a rule that takes its time
+    stopped: int | None = None  # the epoch that an early stop goes back to, from 0
     if run.state is not None:
-        net.load_state_dict(run.state["net"])
-        optimizer.load_state_dict(run.state["optimizer"])
-        arch_optimizer.load_state_dict(run.state["arch_optimizer"])
-        scaler.load_state_dict(run.state["scaler"])
-        arch_scaler.load_state_dict(run.state["arch_scaler"])
+        searcher.load_state_dict(run.state["searcher"])
         means.load_state_dict(run.state["means"])
         first_epoch, first_step = run.state["epoch"], run.state["step"]
         scores, history = run.state["scores"], run.state["history"]
+        genotypes, eigenvalues = run.state["genotypes"], run.state["eigenvalues"]
+        decided, stopped = run.state["decided"], run.state["stopped"]
 
     def save(epoch: int, step: int) -> None:
         content = {
-            "net": net.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "arch_optimizer": arch_optimizer.state_dict(),
-            "scaler": scaler.state_dict(),
-            "arch_scaler": arch_scaler.state_dict(),
+            "searcher": searcher.state_dict(),
             "means": means.state_dict(),
             "epoch": epoch,
             "step": step,
             "scores": scores,
             "history": history,
+            "genotypes": genotypes,
+            "eigenvalues": eigenvalues,
+            "decided": decided,
+            "stopped": stopped,
         }
         run.save(epoch * steps + step, content)
 
-    with torch.no_grad():
-        genotype = discretize(relax(net.alphas))
+    genotype = discretize.genotype(searcher.expected(), setting)
     total, done = config.epochs * steps, first_epoch * steps + first_step
     console = Console(total_steps=total, name="search", done=done)
     with run, console, Interrupt() as interrupt:
         console.say(f"{'resuming' if done else 'searching'} in {call.directory}")
         for epoch in range(first_epoch, config.epochs):
-            lr = cosine(epoch, config.epochs, config.optimizer.lr, config.optimizer.lr_min)
-            set_learning_rate(optimizer, lr)
-            net.train()
+            if stopped is not None:
+                break
+            lr = searcher.begin_epoch(epoch)
+            moves = searcher.alphas_move(epoch)
             valid_stream = valid_batches.stream(epoch * steps + first_step)
             for step, batch in enumerate(train_batches.epoch(epoch, first_step), first_step):
                 here = epoch * steps + step
                 valid = next(valid_stream)
-                if check_every and here % check_every == 0:
-                    report = compare_products(
-                        *(net, arch_loss, batch, valid, optimizer),
-                        epsilon=options["epsilon"],
-                        reduce=ranks.reduce,
-                    )
+                report = searcher.report(here, batch, valid) if moves else {}
+                if report:
                     # Numbered as the step it belongs to ends, so that a resumed run hides it.
                     run.log(here + 1, report, {f"bilevel/{k}": v for k, v in report.items()})
-                arch_norm = arch_step(batch, valid)
-                loss, logits, norm = weight_step(batch)
+                arch_norm = searcher.arch_step(batch, valid) if moves else torch.zeros(())
+                loss, logits, norm = searcher.weight_step(batch)
                 right = (logits.argmax(1) == batch[1]).float().mean()
                 samples, (loss, right) = ranks.means(len(logits), loss, right)
                 # One transfer from the device for all numbers of the step.
-                numbers = torch.stack([loss, right, norm, arch_norm]).tolist()
+                numbers = torch.stack([loss, right, norm, arch_norm.to(device)]).tolist()
                 value = require_finite(numbers[0], epoch, step)
                 names = ("loss", "accuracy", "grad_norm", "arch_grad_norm")
                 means.add(samples, **dict(zip(names, numbers, strict=True)))
@@ -264,18 +196,20 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
             first_step = 0
 
             # The end of an epoch: score the supernet, read the genotype, tell, save.
-            with torch.no_grad():
-                weights = relax(net.alphas)
-                scores = evaluate(
-                    net,
-                    score_batches.epoch(0),
-                    task,
-                    device=device,
-                    precision=config.precision,
-                    forward=mixed_by(weights),
+            scores = searcher.score(score_batches.epoch(0))
+            probabilities = searcher.expected()
+            genotype = discretize.genotype(probabilities, setting)
+            history.append({group: p.cpu() for group, p in probabilities.items()})
+            genotypes.append(genotype.to_json())
+            known = {} if truth is None else truth.of_genotype(genotype)
+            if config.stopping.needs_curvature:
+                hessian = AlphaHessian(
+                    *(searcher.net, searcher.arch_loss, valid_batches.batch(epoch, 0)),
+                    ranks.reduce,
                 )
-            genotype = discretize(weights)
-            history.append({name: weight.cpu() for name, weight in weights.items()})
+                eigenvalues.append(dominant_eigenvalue(hessian))
+                known["eigenvalue"] = eigenvalues[-1]
+                stopped = config.stopping.stop(eigenvalues)
             here, told = (epoch + 1) * steps, means.compute()
             counts = genotype_counts(genotype)
             run.log(
@@ -287,6 +221,7 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
                     **{f"valid_{name}": score for name, score in scores.items()},
                     **{name: told[name] for name in ("grad_norm", "arch_grad_norm")},
                     **counts,
+                    **known,
                     "genotype": str(genotype),
                     **run.cost(),
                 },
@@ -296,30 +231,53 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
                     **{f"valid/{name}": score for name, score in scores.items()},
                     "train/accuracy": told["accuracy"],
                     "lr/weights": lr,
-                    "lr/alphas": config.arch_optimizer.lr,
+                    "lr/alphas": config.arch_optimizer.lr if moves else 0.0,
                     "norm/gradient": told["grad_norm"],
                     "norm/arch_gradient": told["arch_grad_norm"],
                     "epoch": epoch + 1,
                     **counts,
-                    **scalars_of(weights, space.operations),
+                    **{f"known/{name}": value for name, value in known.items()},
+                    **scalars_of(probabilities, setting),
                 },
             )
             every = config.tracking.figures_every
             if epoch + 1 == config.epochs or (every and (epoch + 1) % every == 0):
-                show_alphas(
-                    run.board, weights, genotype, space.operations, epoch=epoch + 1, step=here
-                )
+                show_alphas(run.board, probabilities, genotype, setting, epoch=epoch + 1, step=here)
             run.write("genotype.json", genotype.to_json())
+            shown = {name: known[name] for name in ("true_accuracy", "true_rank") if name in known}
             console.epoch(
                 epoch + 1,
                 config.epochs,
                 loss=told["loss"],
                 **{f"valid_{config.metric}": scores[config.metric]},
+                **shown,
                 genotype=genotype,
             )
             means = Means()
             save(epoch + 1, 0)
             leave_if_asked(interrupt, run, console)
+
+        # The end: the rule that turns the supernet into a genotype, which may take its time.
+        if stopped is not None:
+            console.say(f"stopped early: the genotype is that of epoch {stopped + 1}")
+            genotype = config.space.parse(genotypes[stopped])
+        else:
+
+            def save_decision() -> None:
+                save(config.epochs, 0)
+                leave_if_asked(interrupt, run, console)
+
+            trained = Decision(
+                searcher,
+                train_batches,
+                valid_batches,
+                score_batches,
+                state=decided,
+                save=save_decision,
+                say=console.say,
+            )
+            genotype = discretize.final(trained)
+        run.write("genotype.json", genotype.to_json())
 
     if ranks.main:
         run.metrics.sync()
@@ -327,7 +285,7 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
             run.directory,
             history,
             genotype,
-            space.operations,
+            setting,
             read_metrics(run.metrics.path),
             title=f"{config.name}, seed {config.seed}",
         )
@@ -345,15 +303,25 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
             "device": str(device),
             "genotype": str(genotype),
             **genotype_counts(genotype),
+            **({} if truth is None else truth.of_genotype(genotype)),
         }
     )
-    keys = (f"valid_{config.metric}", "seconds", "joules", "joules_source", "parameters", "macs")
-    closing_table("search", {key: summary[key] for key in keys})
-    print(f"\n{genotype}\n\nTrain it from scratch:\n  {retrain_command(call, config.dataset.name)}")
+    keys = (
+        f"valid_{config.metric}",
+        "true_accuracy",
+        "true_rank",
+        "seconds",
+        "joules",
+        "joules_source",
+        "parameters",
+        "macs",
+    )
+    closing_table("search", {key: summary[key] for key in keys if key in summary})
+    print(f"\n{genotype}\n\nTrain it from scratch:\n  {retrain_command(call, config)}")
     return summary
 
 
-def retrain_command(call: Invocation, dataset: str) -> str:
+def retrain_command(call: Invocation, config: SearchConfig) -> str:
     """The command that trains what this search found, on the same data."""
     kept = [o for o in call.overrides if o.startswith(("dataset", "device=", "seed="))]
     given = dict(o.split("=", 1) for o in call.overrides if "=" in o)
@@ -361,7 +329,9 @@ def retrain_command(call: Invocation, dataset: str) -> str:
     if experiment in group_options("experiment/retrain"):
         kept.insert(0, f"experiment={experiment}")
     elif "dataset" not in given:
-        kept.insert(0, f"dataset={dataset}")
+        kept.insert(0, f"dataset={config.dataset.name}")
+    if config.space.name != "cnn":
+        kept.insert(0, f"space={config.space.name}")
     words = [f"genotype={call.directory}", *kept]
     return " ".join(["python -m darts.retrain", *(shlex.quote(word) for word in words)])
 

@@ -6,30 +6,23 @@ of cell, after the relaxation (a softmax, say), not the raw alphas.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 
-def edge_names(rows: int, *, inputs: int = 2) -> list[str]:
-    """Name the edges of a cell whose every node sees all nodes before it: "0→2", "1→2", ...
+def edge_names(edges: Iterable[tuple[int, int]]) -> list[str]:
+    """Name edges by their source and target: "0→2", "1→2", ..."""
+    return [f"{source}→{target}" for source, target in edges]
 
-    Nodes 0 to inputs - 1 are the cell's inputs. Edges are listed node by node, and for each node
-    input by input.
 
-    Raises:
-        ValueError: if `rows` edges do not make a whole number of nodes.
-    """
-    names: list[str] = []
-    node = inputs
-    while len(names) < rows:
-        names.extend(f"{source}→{node}" for source in range(node))
-        node += 1
-    if len(names) != rows:
-        raise ValueError(f"{rows} edges do not make whole nodes of a cell with {inputs} inputs")
-    return names
+def column_names(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Names of the columns of all edges; numbers where the edges have candidates of their own."""
+    if all(row == rows[0] for row in rows):
+        return list(rows[0])
+    return [f"candidate {number}" for number in range(len(rows[0]))]
 
 
 def entropy(p: Tensor) -> Tensor:
@@ -55,18 +48,12 @@ def margin(p: Tensor, *, none: int | None = 0) -> Tensor:
     return best[..., 0] - best[..., 1]
 
 
-def scalars_of(
-    probabilities: Mapping[str, Tensor],
-    operations: Sequence[str],
-    *,
-    edges: Mapping[str, Sequence[str]] | None = None,
-) -> dict[str, float]:
+def scalars_of(probabilities: Mapping[str, Tensor], setting: Any) -> dict[str, float]:
     """Scalars for TensorBoard from the probabilities of each kind of cell.
 
     Args:
         probabilities: cell name -> (edges, operations).
-        operations: the names of the columns.
-        edges: cell name -> names of the rows; `edge_names` by default.
+        setting: names the edges and the operations, see `darts.spaces.Setting`.
 
     Returns:
         `alpha/<cell>/<edge>/<operation>`, `entropy/<cell>/<edge>`, `entropy/<cell>/mean` and
@@ -75,20 +62,22 @@ def scalars_of(
     Raises:
         ValueError: if the columns and the names of the operations differ in number.
     """
-    none = operations.index("none") if "none" in operations else None
     scalars: dict[str, float] = {}
     for cell, p in probabilities.items():
-        if p.shape[-1] != len(operations):
-            raise ValueError(f"{cell}: {p.shape[-1]} columns for {len(operations)} operations")
+        rows = setting.candidates[cell]
+        if p.shape[-1] != len(rows[0]):
+            raise ValueError(f"{cell}: {p.shape[-1]} columns for {len(rows[0])} operations")
         p = p.detach().to(device="cpu", dtype=torch.float64)
-        names = list(edges[cell]) if edges is not None else edge_names(len(p))
-        for name, row in zip(names, p.tolist(), strict=True):
+        names = edge_names(setting.edges[cell])
+        for name, operations, row in zip(names, rows, p.tolist(), strict=True):
             for operation, value in zip(operations, row, strict=True):
                 scalars[f"alpha/{cell}/{name}/{operation}"] = value
         spread = entropy(p)
         for name, value in zip(names, spread.tolist(), strict=True):
             scalars[f"entropy/{cell}/{name}"] = value
         scalars[f"entropy/{cell}/mean"] = float(spread.mean())
+        columns = column_names(rows)
+        none = columns.index("none") if "none" in columns else None
         if p.shape[-1] - (none is not None) >= 2:
             scalars[f"margin/{cell}/mean"] = float(margin(p, none=none).mean())
     return scalars
@@ -103,15 +92,13 @@ def genotype_counts(
     kept by default. The tags do not depend on the genotype: absent operations count 0.
 
     Args:
-        genotype: has the attributes `normal` and `reduce` (or one of them), tuples of
-            (operation, source).
+        genotype: of any space.
         operations: the operations to count.
     """
     return {
         f"genotype/{cell}/{operation}": sum(
-            name == operation for name, _ in getattr(genotype, cell)
+            name == operation for _, _, name in genotype.edges(cell)
         )
-        for cell in ("normal", "reduce")
-        if hasattr(genotype, cell)
+        for cell in genotype.cells
         for operation in operations
     }

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from darts.analysis._style import CHOSEN, line_style, new_figure, save_figure, tidy, whole_ticks
-from darts.analysis.alphas import edge_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["alpha_heatmap", "alpha_history", "curves", "edge_names", "save_figure"]
+__all__ = ["alpha_heatmap", "alpha_history", "curves", "save_figure"]
 
 
 def alpha_heatmap(
@@ -34,7 +33,7 @@ def alpha_heatmap(
         probabilities: (edges, operations), each at least 0.
         operations: names of the columns.
         title: heading.
-        edges: names of the rows; `edge_names` by default.
+        edges: names of the rows; their numbers by default.
         chosen: (row, column) of the operations that the genotype keeps, to be outlined.
         vmax: the value shown darkest. By default the largest one, but no less than twice the
             uniform weight, so that a search that has just begun looks undecided. Set it to
@@ -114,13 +113,13 @@ def alpha_history(
 ) -> Figure:
     """Draw mixing weights over the epochs, one panel an edge, one line an operation.
 
-    With the default edge names, a row of panels is a node and a column one of its inputs.
+    With edges named by source and target, a row of panels is a node and a column one of its inputs.
 
     Args:
         history: one (edges, operations) for each epoch.
         operations: names of the lines.
         title: heading.
-        edges: names of the panels; `edge_names` by default.
+        edges: names of the panels; their numbers by default.
         epochs: the epochs of the history; 1, 2, ... by default.
 
     Raises:
@@ -135,7 +134,7 @@ def alpha_history(
     epochs = list(range(1, len(history) + 1)) if epochs is None else list(epochs)
     if len(epochs) != len(history):
         raise ValueError(f"{len(epochs)} epochs for a history of {len(history)}")
-    places = _places(names, edges is None)
+    places = _places(names)
     rows, columns = (max(place[axis] for place in places) + 1 for axis in (0, 1))
     figure = new_figure(1.9 + 1.75 * columns, 1.0 + 1.45 * rows)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
@@ -222,7 +221,7 @@ def _row_names(
 ) -> list[str]:
     if len(shape) != 2 or shape[1] != len(operations):
         raise ValueError(f"alphas of shape {shape} do not fit {len(operations)} operations")
-    names = list(edges) if edges is not None else edge_names(shape[0])
+    names = list(edges) if edges is not None else [f"edge {row}" for row in range(shape[0])]
     if len(names) != shape[0]:
         raise ValueError(f"alphas of shape {shape} do not fit {len(names)} edges")
     return names
@@ -232,10 +231,10 @@ def _target(edge: str) -> str:
     return edge.rpartition("→")[2] if "→" in edge else ""
 
 
-def _places(names: Sequence[str], triangle: bool) -> list[tuple[int, int]]:
-    """Row and column of each panel: node by input for the default names, else four a row."""
-    if not triangle:
+def _places(names: Sequence[str]) -> list[tuple[int, int]]:
+    """Row and column of each panel: node by input where nodes have several, else four a row."""
+    pairs = [tuple(map(int, name.split("→"))) for name in names if "→" in name]
+    if len(pairs) < len(names) or len({target for _, target in pairs}) == len(pairs) > 1:
         return [divmod(edge, 4) for edge in range(len(names))]
-    pairs = [tuple(map(int, name.split("→"))) for name in names]
     first = min(target for _, target in pairs)
     return [(target - first, source) for source, target in pairs]

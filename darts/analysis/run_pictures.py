@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from darts.analysis.alphas import column_names, edge_names
 from darts.analysis.draw import draw_genotype, save_genotype
 from darts.analysis.figures import alpha_heatmap, alpha_history, curves, save_figure
-from darts.spaces.cnn.skeleton import edges
-from darts.spaces.genotype import Genotype
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 def show_alphas(
     board: Board,
     weights: Mapping[str, Tensor],
-    genotype: Genotype,
-    operations: Sequence[str],
+    genotype: Any,
+    setting: Any,
     *,
     epoch: int,
     step: int,
@@ -34,36 +33,36 @@ def show_alphas(
         board: where to; nothing is drawn when it is not enabled.
         weights: mixing weights by kind of cell, each ``(edges, operations)``.
         genotype: what the weights stand for now.
-        operations: names of the columns.
+        setting: names edges and columns, see ``darts.spaces.Setting``.
         epoch: for the titles, counted from 1.
         step: global step.
     """
     if not board.enabled:
         return
     for cell in weights:
-        figure = heatmap(weights[cell], genotype, cell, operations, f"{cell} cell, epoch {epoch}")
+        figure = heatmap(weights[cell], genotype, cell, setting, f"{cell}, epoch {epoch}")
         board.figure(f"alphas/{cell}", figure, step)
     board.figure("genotype", draw_genotype(genotype, title=f"epoch {epoch}"), step)
     board.text("genotype", f"`{genotype}`", step)
 
 
-def heatmap(
-    weights: Tensor, genotype: Genotype, cell: str, operations: Sequence[str], title: str
-) -> Figure:
+def heatmap(weights: Tensor, genotype: Any, cell: str, setting: Any, title: str) -> Figure:
     """The mixing weights of one kind of cell, those that the genotype keeps outlined."""
-    rows = {edge: row for row, edge in enumerate(edges(genotype.nodes(cell)))}
-    chosen = [
-        (rows[source, target], list(operations).index(name))
-        for source, target, name in genotype.edges(cell)
-    ]
-    return alpha_heatmap(weights, operations=operations, title=title, chosen=chosen)
+    mask = setting.space.mask(genotype, setting.candidates)[cell]
+    return alpha_heatmap(
+        weights,
+        operations=column_names(setting.candidates[cell]),
+        edges=edge_names(setting.edges[cell]),
+        title=title,
+        chosen=[(row, column) for row, column in mask.nonzero().tolist()],
+    )
 
 
 def draw_search(
     directory: Path,
     history: Sequence[Mapping[str, Tensor]],
-    genotype: Genotype,
-    operations: Sequence[str],
+    genotype: Any,
+    setting: Any,
     rows: Sequence[Mapping[str, Any]],
     *,
     title: str,
@@ -74,17 +73,19 @@ def draw_search(
         directory: where to.
         history: mixing weights by kind of cell at the end of each epoch.
         genotype: what was found.
-        operations: names of the weights' columns.
+        setting: names edges and columns, see ``darts.spaces.Setting``.
         rows: of metrics.jsonl.
         title: heading of all pictures.
     """
     save_genotype(genotype, directory / "genotype.svg", title=title)
     for cell in genotype.cells:
-        heading = f"{cell} cell: {title}"
-        figure = heatmap(history[-1][cell], genotype, cell, operations, heading)
+        heading = f"{cell}: {title}" if cell == "cell" else f"{cell} cell: {title}"
+        operations = column_names(setting.candidates[cell])
+        figure = heatmap(history[-1][cell], genotype, cell, setting, heading)
         save_figure(figure, directory / f"alphas_{cell}.png")
         past = [weights[cell] for weights in history]
-        figure = alpha_history(past, operations=operations, title=heading)
+        edges = edge_names(setting.edges[cell])
+        figure = alpha_history(past, operations=operations, edges=edges, title=heading)
         save_figure(figure, directory / f"alphas_{cell}_history.png")
     draw_training(directory, rows, title=title)
 

@@ -19,11 +19,10 @@ class ArchGradient:
     """One way to the gradient of the alphas; what it is called with leaves as it came.
 
     Attributes:
-        self_check: steps between comparisons of the second-order products; 0: none.
+        moves_alphas: whether there is a gradient at all.
     """
 
     name: str = ""
-    self_check: ClassVar[int] = 0
     moves_alphas: ClassVar[bool] = True
 
     def __call__(
@@ -48,3 +47,17 @@ class ArchGradient:
                 part of the whole batch's.
         """
         raise NotImplementedError
+
+    def report(
+        self,
+        step: int,
+        net: Any,
+        loss_fn: LossFunction,
+        train_batch: Any,
+        valid_batch: Any,
+        optimizer: Optimizer,
+        *,
+        reduce: Reduce | None = None,
+    ) -> dict[str, float]:
+        """What there is to tell about the gradient at a step, counted from 0; often nothing."""
+        return {}

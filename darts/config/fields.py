@@ -39,6 +39,12 @@ def check_fields(config: Any, prefix: str = "") -> None:
         value, key = getattr(config, field.name), prefix + field.name
         if dataclasses.is_dataclass(value):
             check_fields(value, key + ".")
+        elif isinstance(value, list) and value and dataclasses.is_dataclass(value[0]):
+            for index, item in enumerate(value):
+                check_fields(item, f"{key}[{index}].")
+        elif field.name == "name" and prefix and field.default not in ("", "???", value):
+            # A part is named by its type: another word here would change nothing.
+            raise ConfigError(f"{key}={value!r} has no effect; choose by {prefix[:-1]}={value}")
         elif "choices" in field.metadata:
             one_of(key, value, field.metadata["choices"])
         elif "limits" in field.metadata and value is not None:

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from darts.config.fields import choice, number
+from darts.bilevel import ArchGradient
+from darts.discretize import Discretiser
+from darts.engine.stages import Stage
+from darts.parts import choice, number
+from darts.perturbations import Perturbation
+from darts.regularizers import Regularizer
+from darts.relaxations import Relaxation
+from darts.spaces import Space
+from darts.stopping import Stopping
 
 
 @dataclass
@@ -39,52 +47,6 @@ class SyntheticConfig(DatasetConfig):
 
 
 @dataclass
-class SpaceConfig:
-    """Size of the networks."""
-
-    name: str = MISSING
-    channels: int = number(16, low=1)
-    cells: int = number(8, low=1)
-
-
-@dataclass
-class CnnConfig(SpaceConfig):
-    """The cell-based space of the DARTS paper."""
-
-    stem: str = choice("small", "small", "imagenet")
-
-
-@dataclass
-class RelaxationConfig:
-    """From alphas to mixing weights."""
-
-    name: str = MISSING
-
-
-@dataclass
-class BilevelConfig:
-    """The gradient of the alphas."""
-
-    name: str = MISSING
-
-
-@dataclass
-class UnrolledConfig(BilevelConfig):
-    """Through one weight step (equations 7 and 8)."""
-
-    hvp: str = choice("finite_difference", "finite_difference", "exact")
-    epsilon: float = number(0.01, above=0)
-    self_check: int = number(0, low=0)  # every so many steps, compare the two products; 0: never
-
-
-@dataclass
-class DiscretizeConfig:
-    """From the trained supernet to a genotype."""
-
-    name: str = MISSING
-
-
-@dataclass
 class WeightOptimizerConfig:
     """SGD with a cosine schedule."""
 
@@ -101,6 +63,7 @@ class ArchOptimizerConfig:
 
     lr: float = number(3e-4, above=0)
     betas: list[float] = number([0.5, 0.999], low=0, below=1)
+    warmup: float = number(0.0, low=0, below=1)  # share of a stage's epochs before alphas move
     weight_decay: float = number(1e-3, low=0)
 
 
@@ -123,6 +86,15 @@ class TrackingConfig:
 
 
 @dataclass
+class BenchmarkConfig:
+    """Where the truth about architectures is known."""
+
+    table: str | None = None  # file of accuracies for all architectures of space=nas201
+    dataset: str = "cifar10"
+    epochs: int = number(200, low=1)  # of the training that the table tells of
+
+
+@dataclass
 class RunConfig:
     """What search and retrain share."""
 
@@ -130,7 +102,7 @@ class RunConfig:
     task: str = "classification"
     metric: str = "accuracy"  # steers choices; measured on validation data
     dataset: DatasetConfig = MISSING
-    space: SpaceConfig = MISSING
+    space: Space = MISSING
     optimizer: WeightOptimizerConfig = field(default_factory=WeightOptimizerConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
@@ -152,9 +124,14 @@ class SearchConfig(RunConfig):
     compile: bool = False  # run the convolutions with their norms through torch.compile
     method: str = MISSING  # named by conf/method/*.yaml, which chooses the parts below
     arch_optimizer: ArchOptimizerConfig = field(default_factory=ArchOptimizerConfig)
-    relaxation: RelaxationConfig = MISSING
-    bilevel: BilevelConfig = MISSING
-    discretize: DiscretizeConfig = MISSING
+    relaxation: Relaxation = MISSING
+    bilevel: ArchGradient = MISSING
+    perturbation: Perturbation = MISSING
+    regularizer: Regularizer = MISSING
+    stopping: Stopping = MISSING
+    discretize: Discretiser = MISSING
+    stages: list[Stage] = field(default_factory=list)  # none: one stage as long as the search
+    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
 
 
 @dataclass

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 
 import darts
+from darts.bilevel import GRADIENTS
 from darts.config import schema
+from darts.discretize import DISCRETISERS
+from darts.perturbations import PERTURBATIONS
+from darts.regularizers import REGULARIZERS
+from darts.relaxations import RELAXATIONS
+from darts.spaces import SPACES
+from darts.stopping import STOPPING
 
 COMMANDS = {
     "search": schema.SearchConfig,
@@ -17,14 +25,16 @@ COMMANDS = {
     "genotypes": schema.GenotypesConfig,
 }
 
-# An option's YAML names its type by `- /schema/<group>/<type>@_here_`, so that options of one
-# group may have keys of their own.
-TYPES: dict[str, dict[str, type]] = {
+# An option's YAML names its type by `- /schema/<group>/<type>@_here_`. Parts are their own types.
+TYPES: dict[str, Mapping[str, type]] = {
     "dataset": {"images": schema.DatasetConfig, "synthetic": schema.SyntheticConfig},
-    "space": {"cnn": schema.CnnConfig},
-    "relaxation": {"plain": schema.RelaxationConfig},
-    "bilevel": {"plain": schema.BilevelConfig, "unrolled": schema.UnrolledConfig},
-    "discretize": {"plain": schema.DiscretizeConfig},
+    "space": SPACES,
+    "relaxation": RELAXATIONS,
+    "bilevel": GRADIENTS,
+    "perturbation": PERTURBATIONS,
+    "regularizer": REGULARIZERS,
+    "stopping": STOPPING,
+    "discretize": DISCRETISERS,
 }
 
 

@@ -31,15 +31,15 @@ class Trained(Protocol):
         """By group the probabilities of the operations kept, ``(edges, operations)``."""
         ...
 
-    def score(self, batches: int = 0) -> float:
+    def score(self, batches: int = 0, only: Masks | None = None) -> float:
         """Of what the masks keep, on so many batches of validation data, all for 0.
 
-        More is better.
+        More is better. Weights outside the masks ``only`` count as 0, the others as they are.
         """
         ...
 
-    def train(self, epochs: int) -> None:
-        """Train the weights of what the masks keep."""
+    def train(self, epochs: int, lr: float) -> None:
+        """Train weights and alphas of what the masks keep, at a constant learning rate."""
         ...
 
     def save(self) -> None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from darts.discretize.discretiser import DISCRETISERS, Discretiser, Trained
 from darts.parts import number
@@ -23,15 +22,17 @@ class Perturbation(Discretiser):
     """Edge by edge, in random order, an operation is worth what the score loses without it.
 
     Then, where a node keeps fewer edges than it has, the edges are chosen in the same way. After
-    each decision the weights are tuned.
+    each decision the supernet is tuned.
 
     Attributes:
-        tune: epochs of training the weights after a decision.
+        tune: epochs of training after a decision.
+        tune_lr: learning rate of the weights in them.
         batches: of validation data for each score; 0: all.
     """
 
     name: str = "perturbation"
     tune: int = number(5, low=0)
+    tune_lr: float = number(0.0025, above=0)
     batches: int = number(0, low=0)
 
     def final(self, trained: Trained) -> Any:
@@ -52,7 +53,7 @@ class Perturbation(Discretiser):
             questions.pop(0)
             trained.say(f"{total - len(questions)}/{total} decided: {said}")
             if self.tune and questions:
-                trained.train(self.tune)
+                trained.train(self.tune, self.tune_lr)
             trained.save()
         return self.genotype(trained.expected(), setting)
 
@@ -80,7 +81,7 @@ class Perturbation(Discretiser):
         for column in columns if len(columns) > 1 else ():
             without = kept.clone()
             without[edge, column] = False
-            scores[column] = self._score(trained, group, without)
+            scores[column] = trained.score(self.batches, {group: without})
         best = min(scores, key=lambda column: scores[column]) if scores else columns[0]
         mask = kept.clone()
         mask[edge] = False
@@ -89,24 +90,18 @@ class Perturbation(Discretiser):
         return f"{names[best]} on edge {edge} of the {group} cell"
 
     def _decide_edges(self, trained: Trained, group: str, edges: list[int]) -> str:
-        """Leave as many edges into a node as a genotype has."""
-        kept = trained.setting.kept[group]
-        scores = {}
-        for edge in edges:
-            without = kept.clone()
-            without[edge] = False
-            scores[edge] = self._score(trained, group, without)
-        ranked = sorted(edges, key=lambda edge: scores[edge])
-        mask = kept.clone()
-        mask[ranked[trained.setting.space.fan_in :]] = False
-        trained.setting.kept[group] = mask
-        left = sorted(ranked[: trained.setting.space.fan_in])
+        """Take out the edges without which the supernet does best, one by one."""
+        left = list(edges)
+        while len(left) > trained.setting.space.fan_in:
+            kept = trained.setting.kept[group]
+            scores = {}
+            for edge in left:
+                without = kept.clone()
+                without[edge] = False
+                scores[edge] = trained.score(self.batches, {group: without})
+            worst = max(left, key=lambda edge: scores[edge])
+            left.remove(worst)
+            mask = kept.clone()
+            mask[worst] = False
+            trained.setting.kept[group] = mask
         return f"edges {', '.join(map(str, left))} of the {group} cell"
-
-    def _score(self, trained: Trained, group: str, mask: Tensor) -> float:
-        kept = trained.setting.kept[group]
-        trained.setting.kept[group] = mask
-        try:
-            return trained.score(self.batches)
-        finally:
-            trained.setting.kept[group] = kept

@@ -26,7 +26,6 @@ def architecture_step(
     precision: str,
     device: torch.device,
     reduce: Reduce | None = None,
-    **options: Any,
 ) -> Tensor:
     """Compute the gradient of the alphas and take one step along it.
 
@@ -39,14 +38,13 @@ def architecture_step(
         loss_fn: scalar loss of a network and a batch.
         train_batch: the batch of the weight step.
         valid_batch: the batch whose loss the alphas are to lower.
-        gradient: an entry of ``darts.bilevel.GRADIENTS``.
+        gradient: a part of ``darts.bilevel.GRADIENTS``.
         optimizer: of the weights; only read.
         arch_optimizer: of the alphas.
         scaler: of the alphas' gradients alone; disabled but in fp16.
         precision: of forward and backward passes.
         device: of the net.
         reduce: sums gradients over the ranks of a distributed run.
-        **options: of the gradient.
 
     Returns:
         Norm of the gradient, a scalar.
@@ -65,7 +63,6 @@ def architecture_step(
         gradients = gradient(
             *(net, scaled_loss if enabled else loss_fn, train_batch, valid_batch, optimizer),
             reduce=scaled_back if enabled else reduce,
-            **options,
         )
     for name, alpha in net.alphas.items():
         # A power of two: scaled up here, and down again by the scaler that looks for overflow.

@@ -1,4 +1,4 @@
-"""Mixing weights that are moved while the weights train; see ``darts.perturbations.perturbation``."""
+"""Mixing weights moved in weight steps; see ``darts.perturbations.perturbation``."""
 
 from darts.perturbations.perturbation import PERTURBATIONS, Perturbation
 

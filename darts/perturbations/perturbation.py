@@ -1,4 +1,4 @@
-"""How the mixing weights are perturbed in the weight steps, so that the loss is flat around them."""
+"""Mixing weights perturbed in the weight steps, so that the loss is flat around them."""
 
 from __future__ import annotations
 

@@ -87,20 +87,25 @@ class Relaxation:
             alphas: of the supernet, those of edges among them.
             setting: of the search.
         """
-        groups = setting.candidates
-        drawn = {g: self.draw(alphas[g], setting.kept.get(g), setting) for g in groups}
+        drawn = {
+            group: self.draw(alphas[group], _kept(setting, group, alphas[group]), setting)
+            for group in setting.candidates
+        }
         return self._with_extras(drawn, alphas, setting)
 
     def judged(self, alphas: Mapping[str, Tensor], setting: Setting) -> Mixture:
         """What the supernet computes when it is scored."""
-        judged = {g: self.judge(alphas[g], setting.kept.get(g)) for g in setting.candidates}
+        judged = {
+            group: self.judge(alphas[group], _kept(setting, group, alphas[group]))
+            for group in setting.candidates
+        }
         return self._with_extras(judged, alphas, setting)
 
     def expected(self, alphas: Mapping[str, Tensor], setting: Setting) -> dict[str, Tensor]:
         """What the architecture is read from: probabilities, times the weights of the edges."""
         edges = self._edges(alphas, setting)
         return {
-            group: self.probabilities(alphas[group], setting.kept.get(group))
+            group: self.probabilities(alphas[group], _kept(setting, group, alphas[group]))
             * (1.0 if edges is None else edges[group][:, None])
             for group in setting.candidates
         }
@@ -138,9 +143,7 @@ class Relaxation:
             return self.auxiliary_skip * (1 - progress)
         return self.auxiliary_skip * 0.5 * (1 + math.cos(math.pi * progress))
 
-    def _edges(
-        self, alphas: Mapping[str, Tensor], setting: Setting
-    ) -> dict[str, Tensor] | None:
+    def _edges(self, alphas: Mapping[str, Tensor], setting: Setting) -> dict[str, Tensor] | None:
         """The weights of the edges, which sum to one over those into one node."""
         if not self.edge_normalisation:
             return None
@@ -150,6 +153,11 @@ class Relaxation:
             parts = alphas[edge_group(group)].split(sizes)
             weights[group] = torch.cat([part.softmax(0) for part in parts])
         return weights
+
+
+def _kept(setting: Setting, group: str, alpha: Tensor) -> Tensor | None:
+    mask = setting.kept.get(group)
+    return None if mask is None else mask.to(alpha.device)
 
 
 def kept_softmax(alpha: Tensor, kept: Tensor | None) -> Tensor:

@@ -16,7 +16,7 @@ class Setting:
     Attributes:
         space: the space searched, see ``darts.spaces.space``.
         candidates: by group of alphas and edge, the names of the columns.
-        targets: by group, the node that each edge enters.
+        edges: by group, each edge's source and target.
         counts: by group, how many cells there are.
         kept: by group a mask ``(edges, operations)`` of the candidates still in the search; groups
             that are missing keep all.
@@ -25,7 +25,7 @@ class Setting:
 
     space: Any
     candidates: Mapping[str, tuple[tuple[str, ...], ...]]
-    targets: Mapping[str, tuple[int, ...]]
+    edges: Mapping[str, tuple[tuple[int, int], ...]]
     counts: Mapping[str, int]
     kept: dict[str, Tensor] = field(default_factory=dict)
     progress: float = 0.0
@@ -33,4 +33,9 @@ class Setting:
     @classmethod
     def of(cls, space: Any, net: Any) -> Setting:
         """The setting of a supernet at the start."""
-        return cls(space, net.candidates, net.targets, net.counts)
+        return cls(space, net.candidates, net.edges, net.counts)
+
+    @property
+    def targets(self) -> dict[str, tuple[int, ...]]:
+        """By group, the node that each edge enters."""
+        return {group: tuple(target for _, target in pairs) for group, pairs in self.edges.items()}

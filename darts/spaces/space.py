@@ -66,7 +66,7 @@ class Space:
     ) -> Any:
         """The supernet; ``depth`` times as deep as ``cells`` says.
 
-        It has ``alphas``, ``candidates``, ``targets``, ``counts``, ``shapes``, ``skip_dropout`` and
+        It has ``alphas``, ``candidates``, ``edges``, ``counts``, ``shapes``, ``skip_dropout`` and
         ``weight_parameters()`` as ``darts.spaces.cnn.EdgewiseSupernet`` describes them.
         """
         raise NotImplementedError

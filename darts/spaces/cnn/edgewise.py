@@ -157,7 +157,7 @@ class EdgewiseSupernet(nn.Module):
     Attributes:
         alphas: by kind of cell ``(edges, operations)``.
         candidates: by kind of cell and edge, the names of the alphas' columns.
-        targets: by kind of cell, the node that each edge enters.
+        edges: by kind of cell, each edge's source and target.
         counts: by kind of cell, how many there are.
         skip_dropout: share of a skip connection's outputs that are dropped in training (P-DARTS,
             arXiv:1904.12760, section 3.3).
@@ -192,7 +192,7 @@ class EdgewiseSupernet(nn.Module):
             partial=partial,
         )
         self.candidates = candidates_of(operations, nodes)
-        self.targets = dict.fromkeys(CELLS, tuple(node for _, node in edges(nodes)))
+        self.edges = dict.fromkeys(CELLS, tuple(edges(nodes)))
         self.skip_dropout = 0.0
         self.auxiliary_skip = auxiliary_skip
         self.stem, width = make_stem(stem, in_channels, channels)

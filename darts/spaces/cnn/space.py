@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-
 import torch
 from torch import Tensor
 
@@ -111,5 +110,3 @@ class Cnn(Space):
             parts = [2 * part / part.sum() for part in strength.split(list(sizes))]
             surely[group] = torch.cat(parts).clamp_max(1.0)
         return surely
-
-

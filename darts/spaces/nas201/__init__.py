@@ -5,12 +5,14 @@ from darts.spaces.nas201.edgewise import EdgewiseSupernet
 from darts.spaces.nas201.fuse import fuse_state_dict, unfuse_state_dict
 from darts.spaces.nas201.genotype import PRIMITIVES, Genotype
 from darts.spaces.nas201.network import Network
+from darts.spaces.nas201.space import Nas201
 from darts.spaces.nas201.supernet import Supernet
 
 __all__ = [
     "PRIMITIVES",
     "EdgewiseSupernet",
     "Genotype",
+    "Nas201",
     "Network",
     "Supernet",
     "derive",

@@ -104,7 +104,10 @@ class SupernetCell(nn.Module):
         Args:
             x: ``(B, C, H, W)``.
             mixture: weights ``(6, columns)`` and what goes with them.
-            skip_dropout: probability with which an element behind a skip connection is dropped.
+            edges: ``{"cell": each edge's source and target}``.
+        counts: ``{"cell": how many cells there are}``.
+        shapes: of the mixing weights.
+        skip_dropout: probability with which an element behind a skip connection is dropped.
             seed: of the draws for it; None drops nothing.
         """
         weights, bypass, active = mixture
@@ -168,6 +171,9 @@ class EdgewiseSupernet(nn.Module):
     Attributes:
         alphas: ``{"cell": (6, operations)}``.
         candidates: ``{"cell": the names of the alphas' columns, edge by edge}``.
+        edges: ``{"cell": each edge's source and target}``.
+        counts: ``{"cell": how many cells there are}``.
+        shapes: of the mixing weights.
         skip_dropout: probability with which, in training, an element of what skip_connect puts out
             is dropped and the others are scaled up; not of the auxiliary skip connection.
 
@@ -203,6 +209,9 @@ class EdgewiseSupernet(nn.Module):
             raise ValueError(f"partial={partial} does not divide channels={channels}")
         self.operations = check_operations(operations)
         self.candidates = {"cell": (self.operations,) * len(EDGES)}
+        self.edges = {"cell": EDGES}
+        self.counts = {"cell": 3 * cells}
+        self.shapes = {"cell": (len(EDGES), len(self.operations) + auxiliary_skip)}
         self.auxiliary_skip = auxiliary_skip
         self.skip_dropout = 0.0
         self.stem = make_stem(in_channels, channels)
@@ -235,12 +244,7 @@ class EdgewiseSupernet(nn.Module):
             own = self.alphas["cell"].softmax(-1)
             weights = {"cell": F.pad(own, (0, 1)) if self.auxiliary_skip else own}
         mixture = as_mixture(weights)
-        wanted = (len(EDGES), len(self.operations) + self.auxiliary_skip)
-        if mixture["cell"].shape[-2:] != wanted:
-            shape = tuple(mixture["cell"].shape)
-            raise ValueError(
-                f"mixing weights of cell have shape {shape}, not (..., 6, {wanted[1]})"
-            )
+        mixture.check(self.shapes)
         dropping = self.training and self.skip_dropout > 0
         x, index = self.stem(images), 0
         for layer in self.layers:

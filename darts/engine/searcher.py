@@ -1,0 +1,287 @@
+"""What a search does in one step: the supernet, its two optimisers and the parts of the method.
+
+The command ``darts.search`` decides when a step is taken, what is told and what is saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from darts.bilevel.functional import FunctionalLoss
+from darts.engine.architecture import architecture_step
+from darts.engine.device import autocast, loss_scaler
+from darts.engine.distributed import Ranks
+from darts.engine.evaluation import evaluate
+from darts.engine.stages import Place, Stage, best_candidates, place_of, skip_dropout
+from darts.engine.training import cosine, descend, set_learning_rate
+from darts.spaces import Mixture, Setting
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Searcher:
+    """The searched supernet and how it learns.
+
+    Args:
+        config: of the search.
+        task: gives losses and scores.
+        ranks: who share the work.
+        classes: number of classes.
+        in_channels: channels of the images.
+        stage: number of the stage to begin with.
+
+    Attributes:
+        net: the supernet.
+        setting: of the search.
+        place: where the present epoch lies.
+        alpha_cost: added to the loss of the alphas, from the expected probabilities; or None.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        task: Any,
+        ranks: Ranks,
+        *,
+        classes: int,
+        in_channels: int,
+        stage: int = 0,
+    ) -> None:
+        self.config, self.task, self.ranks = config, task, ranks
+        self.relaxation = config.relaxation
+        self.stages: list[Stage] = config.stages or [Stage()]
+        place_of(0, config.epochs, self.stages)  # refuses too few epochs
+        self._shape = {"classes": classes, "in_channels": in_channels}
+        self.alpha_cost: Callable[[Mapping[str, Tensor]], Tensor] | None = None
+        self.place = Place(stage, 0, 1)
+        self.net = self._make_net(stage)
+        self.setting = Setting.of(config.space, self.net)
+        self._make_optimizers()
+
+    # Building.
+
+    def _make_net(self, number: int) -> Any:
+        config, stage = self.config, self.stages[number]
+        net = config.space.supernet(
+            **self._shape,
+            partial=max(1, self.relaxation.partial // stage.widen),
+            auxiliary_skip=self.relaxation.auxiliary_skip > 0,
+            depth=stage.depth,
+        )
+        self.relaxation.prepare(net)
+        # The layout that convolutions run fastest on.
+        net = net.to(self.ranks.device, memory_format=torch.channels_last)
+        self.ranks.prepare(net)
+        if config.memory == "checkpoint":
+            net.recompute_cells()
+        if config.compile:
+            net.compile_regions()
+        return net
+
+    def _make_optimizers(self) -> None:
+        """The alphas are in no list of the weights' optimiser."""
+        config, arch = self.config, self.config.arch_optimizer
+        self.optimizer = torch.optim.SGD(
+            self.net.weight_parameters(),
+            lr=config.optimizer.lr,
+            momentum=config.optimizer.momentum,
+            weight_decay=config.optimizer.weight_decay,
+        )
+        self.arch_optimizer = torch.optim.Adam(
+            list(self.net.alphas.values()),
+            lr=arch.lr,
+            betas=(arch.betas[0], arch.betas[1]),
+            weight_decay=arch.weight_decay,
+        )
+        device = self.ranks.device
+        self.scaler, self.arch_scaler = (loss_scaler(config.precision, device) for _ in range(2))
+
+    def _enter(self, number: int) -> None:
+        """Go to a later stage: drop candidates, and build what the stage changes."""
+        stage = self.stages[number]
+        if stage.keep < 1:
+            expected = self.expected()
+            self.setting.kept.update(best_candidates(expected, self.setting.kept, stage.keep))
+        before, self.net = self.net, self._make_net(number)
+        if not stage.fresh:
+            self.net.load_state_dict(_grown(before.state_dict(), self.net.state_dict()))
+        self.setting.counts = self.net.counts
+        self._make_optimizers()
+
+    # The epoch and its steps.
+
+    def begin_epoch(self, epoch: int) -> float:
+        """Set what changes from epoch to epoch; returns the learning rate."""
+        epochs = self.config.epochs
+        place = place_of(epoch, epochs, self.stages)
+        if place.stage != self.place.stage:
+            self._enter(place.stage)
+        self.place = place
+        self.setting.progress = epoch / epochs
+        self.net.skip_dropout = skip_dropout(self.stages[place.stage], place, epoch)
+        first, length = self._span(epoch)
+        lr = cosine(epoch - first, length, self.config.optimizer.lr, self.config.optimizer.lr_min)
+        set_learning_rate(self.optimizer, lr)
+        self.net.train()
+        return lr
+
+    def _span(self, epoch: int) -> tuple[int, int]:
+        """First epoch and length of the schedule, which begins anew with fresh weights."""
+        starts = [0]
+        for other in range(self.config.epochs):
+            place = place_of(other, self.config.epochs, self.stages)
+            if other == place.first and place.stage and self.stages[place.stage].fresh:
+                starts.append(other)
+        first = max(start for start in starts if start <= epoch)
+        after = min([start for start in starts if start > epoch], default=self.config.epochs)
+        return first, after - first
+
+    def alphas_move(self, epoch: int) -> bool:
+        """Whether steps of the alphas are taken in an epoch."""
+        rest = self.config.arch_optimizer.warmup
+        return self.config.bilevel.moves_alphas and self.place.share(epoch) >= rest
+
+    def arch_loss(self, net: Any, batch: Batch) -> Tensor:
+        """What the alphas are to lower; a rank's part of it."""
+        mixture = self.relaxation.mixture(net.alphas, self.setting)
+        loss, logits = self.task.supernet_loss(partial(_run, net, mixture), batch)
+        total = self.ranks.part(loss, len(logits))
+        terms = [self.config.regularizer.alpha_term(net.alphas, self.setting)]
+        if self.alpha_cost is not None:
+            terms.append(self.alpha_cost(self.relaxation.expected(net.alphas, self.setting)))
+        for term in terms:
+            if term is not None:
+                total = total + term / self.ranks.size
+        return total
+
+    def arch_step(self, batch: Batch, valid: Batch) -> Tensor:
+        """One step of the alphas; returns the norm of the gradient."""
+        return architecture_step(
+            *(self.net, self.arch_loss, batch, valid),
+            gradient=self.config.bilevel,
+            optimizer=self.optimizer,
+            arch_optimizer=self.arch_optimizer,
+            scaler=self.arch_scaler,
+            precision=self.config.precision,
+            device=self.ranks.device,
+            reduce=self.ranks.reduce,
+        )
+
+    def report(self, step: int, batch: Batch, valid: Batch) -> dict[str, float]:
+        """What the gradient of the alphas has to tell at a step."""
+        return self.config.bilevel.report(
+            *(step, self.net, self.arch_loss, batch, valid, self.optimizer),
+            reduce=self.ranks.reduce,
+        )
+
+    def weight_step(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """One step of the weights; returns loss, logits and the norm of the gradient."""
+        with torch.no_grad():  # the alphas are constants here
+            mixture = self.relaxation.mixture(self.net.alphas, self.setting)
+            slope = partial(self._slope, batch)
+            mixture = self.config.perturbation(mixture, slope, self.setting.progress)
+        with autocast(self.config.precision, self.ranks.device):
+            loss, logits = self.task.supernet_loss(partial(_run, self.net, mixture), batch)
+            total = self.ranks.part(loss, len(logits))
+            term = self.config.regularizer.weight_term(
+                mixture, partial(self._loss, batch), slope, self.setting
+            )
+        total = total if term is None else total + term
+        clip = self.config.optimizer.clip
+        norm = descend(total, self.optimizer, self.scaler, clip=clip, reduce=self.ranks.reduce)
+        return loss.detach(), logits.detach(), norm
+
+    def _loss(self, batch: Batch, mixture: Mixture) -> Tensor:
+        """A rank's part of the training loss of any mixture."""
+        loss, logits = self.task.supernet_loss(partial(_run, self.net, mixture), batch)
+        return self.ranks.part(loss, len(logits))
+
+    @torch.enable_grad()
+    def _slope(self, batch: Batch, mixture: Mixture) -> dict[str, Tensor]:
+        """Gradient of the training loss for mixing weights; statistics stay as they are."""
+        leaves = {group: w.detach().requires_grad_() for group, w in mixture.items()}
+        moved = mixture.replaced(leaves)
+
+        def loss_fn(net: Any, batch: Batch) -> Tensor:
+            loss, logits = self.task.supernet_loss(partial(_run, net, moved), batch)
+            return self.ranks.part(loss, len(logits))
+
+        functional = FunctionalLoss(self.net, loss_fn)
+        weights = [weight.detach() for weight in functional.weights]
+        with autocast(self.config.precision, self.ranks.device):
+            value = functional.at(weights, functional.alphas, batch)
+        gradients = torch.autograd.grad(
+            value, list(leaves.values()), allow_unused=True, materialize_grads=True
+        )
+        if self.ranks.reduce is not None:
+            gradients = tuple(self.ranks.reduce(gradients))
+        return dict(zip(leaves, gradients, strict=True))
+
+    # What is read out.
+
+    @torch.no_grad()
+    def expected(self) -> dict[str, Tensor]:
+        """By group the probabilities that the architecture is read from."""
+        return self.relaxation.expected(self.net.alphas, self.setting)
+
+    @torch.no_grad()
+    def score(
+        self, batches: Iterable[Batch], only: Mapping[str, Tensor] | None = None
+    ) -> dict[str, float]:
+        """Scores of the supernet in evaluation mode; outside the masks all weights are 0."""
+        mixture = self.relaxation.judged(self.net.alphas, self.setting)
+        if only is not None:
+            columns = {group: mask.shape[1] for group, mask in only.items()}
+            mixture = mixture.replaced(
+                {
+                    group: torch.cat(
+                        [w[:, : columns[group]] * only[group].to(w.device), w[:, columns[group] :]],
+                        dim=1,
+                    )
+                    if group in only
+                    else w
+                    for group, w in mixture.items()
+                }
+            )
+        return evaluate(
+            self.net,
+            batches,
+            self.task,
+            device=self.ranks.device,
+            precision=self.config.precision,
+            forward=partial(_run, self.net, mixture),
+        )
+
+    # Checkpoints.
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors."""
+        return {
+            "stage": self.place.stage,
+            "kept": dict(self.setting.kept),
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "arch_optimizer": self.arch_optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "arch_scaler": self.arch_scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state_dict``; the stage must be the one the searcher was made for."""
+        self.setting.kept = dict(state["kept"])
+        for name in ("net", "optimizer", "arch_optimizer", "scaler", "arch_scaler"):
+            getattr(self, name).load_state_dict(state[name])
+
+
+def _run(net: Any, mixture: Mixture, images: Tensor) -> Tensor:
+    logits: Tensor = net(images, mixture)
+    return logits
+
+
+def _grown(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: old[name] for name in new}

@@ -1,0 +1,82 @@
+"""The space of NAS-Bench-201 as a part of a method.
+
+References:
+    Dong and Yang, "NAS-Bench-201", arXiv:2001.00326, sections 2 and 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from darts.parts import number
+from darts.spaces.nas201.derive import derive
+from darts.spaces.nas201.genotype import EDGES, PRIMITIVES, Genotype
+from darts.spaces.nas201.network import Network
+from darts.spaces.nas201.supernet import Supernet
+from darts.spaces.space import SPACES, Candidates, Space
+
+
+@SPACES.register
+@dataclass
+class Nas201(Space):
+    """One kind of cell in three stages, ``cells`` of it in each."""
+
+    name: str = "nas201"
+    channels: int = number(16, low=1)
+    cells: int = number(5, low=1)
+
+    def supernet(
+        self,
+        *,
+        classes: int,
+        in_channels: int,
+        partial: int = 1,
+        auxiliary_skip: bool = False,
+        depth: float = 1.0,
+    ) -> Supernet:
+        return Supernet(
+            channels=self.channels,
+            cells=max(1, round(depth * self.cells)),
+            classes=classes,
+            in_channels=in_channels,
+            partial=partial,
+            auxiliary_skip=auxiliary_skip,
+        )
+
+    def network(
+        self,
+        genotype: Genotype,
+        *,
+        classes: int,
+        in_channels: int,
+        auxiliary: bool = False,
+        drop_path: float = 0.0,
+    ) -> Network:
+        return Network(
+            genotype,
+            channels=self.channels,
+            cells=self.cells,
+            classes=classes,
+            in_channels=in_channels,
+            auxiliary=auxiliary,
+            drop_path=drop_path,
+        )
+
+    def parse(self, text: str) -> Genotype:
+        return Genotype.parse(text)
+
+    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
+        return derive(probabilities, candidates)
+
+    def random(self, generator: torch.Generator) -> Genotype:
+        shape, device = (len(EDGES),), generator.device
+        drawn = torch.randint(len(PRIMITIVES), shape, generator=generator, device=device)
+        return Genotype.of(*(PRIMITIVES[column] for column in drawn.tolist()))
+
+    def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
+        rows = zip(genotype.operations, candidates["cell"], strict=True)
+        return {"cell": torch.tensor([[name == own for name in names] for own, names in rows])}
