@@ -181,6 +181,7 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
                     # Numbered as the step it belongs to ends, so that a resumed run hides it.
                     run.log(here + 1, report, {f"bilevel/{k}": v for k, v in report.items()})
                 arch_norm = searcher.arch_step(batch, valid) if moves else torch.zeros(())
+                searcher.look(here, batch, valid)
                 loss, logits, norm = searcher.weight_step(batch)
                 right = (logits.argmax(1) == batch[1]).float().mean()
                 samples, (loss, right) = ranks.means(len(logits), loss, right)

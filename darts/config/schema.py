@@ -13,6 +13,7 @@ from omegaconf import MISSING
 from darts.bilevel import ArchGradient
 from darts.discretize import Discretiser
 from darts.engine.stages import Stage
+from darts.freezing import Freezing
 from darts.parts import choice, number
 from darts.perturbations import Perturbation
 from darts.regularizers import Regularizer
@@ -129,6 +130,7 @@ class SearchConfig(RunConfig):
     perturbation: Perturbation = MISSING
     regularizer: Regularizer = MISSING
     stopping: Stopping = MISSING
+    freezing: Freezing = MISSING
     discretize: Discretiser = MISSING
     stages: list[Stage] = field(default_factory=list)  # none: one stage as long as the search
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)

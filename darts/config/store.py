@@ -12,6 +12,7 @@ import darts
 from darts.bilevel import GRADIENTS
 from darts.config import schema
 from darts.discretize import DISCRETISERS
+from darts.freezing import FREEZING
 from darts.perturbations import PERTURBATIONS
 from darts.regularizers import REGULARIZERS
 from darts.relaxations import RELAXATIONS
@@ -34,6 +35,7 @@ TYPES: dict[str, Mapping[str, type]] = {
     "perturbation": PERTURBATIONS,
     "regularizer": REGULARIZERS,
     "stopping": STOPPING,
+    "freezing": FREEZING,
     "discretize": DISCRETISERS,
 }
 

@@ -19,6 +19,7 @@ from darts.engine.distributed import Ranks
 from darts.engine.evaluation import evaluate
 from darts.engine.stages import Place, Stage, best_candidates, place_of, skip_dropout
 from darts.engine.training import cosine, descend, set_learning_rate
+from darts.freezing.freezing import Share
 from darts.spaces import Mixture, Setting
 
 Batch = tuple[Tensor, Tensor]
@@ -62,6 +63,8 @@ class Searcher:
         self.net = self._make_net(stage)
         self.setting = Setting.of(config.space, self.net)
         self._make_optimizers()
+        self.frozen: dict[str, Any] = {}  # of the rule that freezes operations
+        self._held: dict[str, list[tuple[Share, Tensor]]] = {}
 
     # Building.
 
@@ -109,9 +112,10 @@ class Searcher:
             self.setting.kept.update(best_candidates(expected, self.setting.kept, stage.keep))
         before, self.net = self.net, self._make_net(number)
         if not stage.fresh:
-            self.net.load_state_dict(_grown(before.state_dict(), self.net.state_dict()))
+            self.net.load_state_dict(self.net.widened(before.state_dict()))
         self.setting.counts = self.net.counts
         self._make_optimizers()
+        self.frozen, self._held = {}, {}
 
     # The epoch and its steps.
 
@@ -179,6 +183,37 @@ class Searcher:
             reduce=self.ranks.reduce,
         )
 
+    def look(self, step: int, batch: Batch, valid: Batch) -> None:
+        """Let the rule that freezes operations see the gradients of a step."""
+        freezing = self.config.freezing
+        if not freezing.looks_at(step):
+            return
+        loss = FunctionalLoss(self.net, self.arch_loss)
+        gradients = []
+        for one in (batch, valid):
+            weights = [weight.detach().requires_grad_() for weight in loss.weights]
+            with autocast(self.config.precision, self.ranks.device):
+                value = loss.at(weights, [alpha.detach() for alpha in loss.alphas], one)
+            found: Any = torch.autograd.grad(
+                value, weights, allow_unused=True, materialize_grads=True
+            )
+            found = found if self.ranks.reduce is None else self.ranks.reduce(found)
+            gradients.append(dict(zip(loss.weights, found, strict=True)))
+        shares = {
+            name: [Share(*row) for row in rows]
+            for name, rows in self.net.operation_shares().items()
+        }
+        freezing.look(shares, *gradients, self.frozen)
+        self._hold()
+
+    def _hold(self) -> None:
+        """Remember the weights of frozen operations, to put them back after each step."""
+        shares = self.net.operation_shares() if self.frozen.get("frozen") else {}
+        for name in self.frozen.get("frozen", ()):
+            if name in shares and name not in self._held:
+                rows = [Share(*row) for row in shares[name]]
+                self._held[name] = [(row, row.of(row.parameter).detach().clone()) for row in rows]
+
     def weight_step(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """One step of the weights; returns loss, logits and the norm of the gradient."""
         with torch.no_grad():  # the alphas are constants here
@@ -194,6 +229,10 @@ class Searcher:
         total = total if term is None else total + term
         clip = self.config.optimizer.clip
         norm = descend(total, self.optimizer, self.scaler, clip=clip, reduce=self.ranks.reduce)
+        with torch.no_grad():
+            # Momentum and weight decay would move them without a gradient, too.
+            for row, values in (pair for pairs in self._held.values() for pair in pairs):
+                row.of(row.parameter).copy_(values)
         return loss.detach(), logits.detach(), norm
 
     def _loss(self, batch: Batch, mixture: Mixture) -> Tensor:
@@ -264,6 +303,7 @@ class Searcher:
         return {
             "stage": self.place.stage,
             "kept": dict(self.setting.kept),
+            "frozen": self.frozen,
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "arch_optimizer": self.arch_optimizer.state_dict(),
@@ -276,12 +316,10 @@ class Searcher:
         self.setting.kept = dict(state["kept"])
         for name in ("net", "optimizer", "arch_optimizer", "scaler", "arch_scaler"):
             getattr(self, name).load_state_dict(state[name])
+        self.frozen = state["frozen"]
+        self._hold()
 
 
 def _run(net: Any, mixture: Mixture, images: Tensor) -> Tensor:
     logits: Tensor = net(images, mixture)
     return logits
-
-
-def _grown(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: old[name] for name in new}

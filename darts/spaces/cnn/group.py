@@ -139,6 +139,17 @@ class Group(nn.Module):
         self.compiled = False
         self.process_group: Any = None  # ranks that share a batch, see darts.kernels.sync
 
+    def shares(self) -> Iterator[tuple[str, list[tuple[nn.Parameter, int, int]]]]:
+        """Each edge's operations with weights: a name, and of each parameter the rows it owns."""
+        for (name, column, owners), operation in zip(self.owners, self.operations, strict=True):
+            for copy, edge in enumerate(owners):
+                rows = [
+                    (p, copy * len(p) // len(owners), (copy + 1) * len(p) // len(owners))
+                    for p in operation.parameters()
+                ]
+                if rows:
+                    yield f"{edge}.{column}.{name}", rows
+
     def forward(
         self,
         states: Sequence[State],

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from darts.kernels.mix import weighted_sum
 from darts.kernels.recompute import recomputed
-from darts.spaces.cnn.edgewise import EdgewiseSupernet, SupernetCell
-from darts.spaces.cnn.fuse import groups_of
+from darts.spaces.cnn.edgewise import SKIP, EdgewiseSupernet, SupernetCell
+from darts.spaces.cnn.fuse import fuse_state_dict, groups_of, unfuse_state_dict
 from darts.spaces.cnn.group import Group, State
 from darts.spaces.cnn.operations import Noise, shuffled
 from darts.spaces.cnn.skeleton import CellPlan, count_nodes
 from darts.spaces.mixture import CellMixture
+from darts.spaces.widen import widened
 
 
 class GroupedCell(nn.Module):
@@ -113,6 +114,24 @@ class Supernet(EdgewiseSupernet):
     def recompute_cells(self) -> None:
         """Keep only what passes between cells for the backward pass, and compute the rest again."""
         self.recomputes = True
+
+    def widened(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The state dict of a supernet with narrower operations in this one's shapes."""
+        own = unfuse_state_dict(self.state_dict())
+        return fuse_state_dict(widened(unfuse_state_dict(state), own))
+
+    def operation_shares(self) -> dict[str, list[tuple[nn.Parameter, int, int]]]:
+        """What each operation of each edge owns: parameters, with its first row and the last's end.
+
+        Skip connections are not among them.
+        """
+        return {
+            f"{path}.{name}": rows
+            for path, module in self.named_modules()
+            if isinstance(module, Group)
+            for name, rows in module.shares()
+            if not name.endswith(SKIP)
+        }
 
     def run_cell(
         self, cell: nn.Module, before_previous: Tensor, previous: Tensor, mixture: CellMixture
