@@ -34,11 +34,11 @@ from darts.spaces.nas201.skeleton import (
 
 
 def drop_elements(x: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
-    """Dropout by draws of a generator; without one nothing is dropped."""
+    """Dropout by draws of a generator, the same in any layout; without one nothing is dropped."""
     if generator is None:
         return x
     keep = 1.0 - probability
-    return x * (torch.empty_like(x).bernoulli_(keep, generator=generator) / keep)
+    return x * (x.new_empty(x.shape).bernoulli_(keep, generator=generator) / keep)
 
 
 class MixedEdge(nn.Module):
