@@ -121,8 +121,11 @@ class SupernetCell(nn.Module):
                         self.edges[number](first, weights[number], chosen, skip_dropout, generator)
                     )
                     passed.append(rest if bypass is None else bypass[number] * rest)
-            parts = torch.cat([reduce(torch.add, seen), reduce(torch.add, passed)], dim=1)
-            nodes.append(shuffle(parts, self.partial))
+            mixed = reduce(torch.add, seen)
+            if self.partial > 1:
+                parts = torch.cat([mixed, reduce(torch.add, passed)], dim=1)
+                mixed = shuffle(parts, self.partial)
+            nodes.append(mixed)
         return nodes[-1]
 
 
@@ -142,8 +145,6 @@ def shuffle(x: Tensor, groups: int) -> Tensor:
 
     Shape: ``(B, C, H, W)`` -> the same.
     """
-    if groups == 1:
-        return x
     return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
