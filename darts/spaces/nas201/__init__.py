@@ -2,9 +2,11 @@
 
 from darts.spaces.nas201.derive import derive
 from darts.spaces.nas201.edgewise import EdgewiseSupernet
+from darts.spaces.nas201.encoding import decode, dimensions, encode, neighbours, random_genotype
 from darts.spaces.nas201.fuse import fuse_state_dict, unfuse_state_dict
 from darts.spaces.nas201.genotype import PRIMITIVES, Genotype
 from darts.spaces.nas201.network import Network
+from darts.spaces.nas201.pieces import pieces
 from darts.spaces.nas201.space import Nas201
 from darts.spaces.nas201.supernet import Supernet
 
@@ -15,7 +17,13 @@ __all__ = [
     "Nas201",
     "Network",
     "Supernet",
+    "decode",
     "derive",
+    "dimensions",
+    "encode",
     "fuse_state_dict",
+    "neighbours",
+    "pieces",
+    "random_genotype",
     "unfuse_state_dict",
 ]

@@ -34,11 +34,11 @@ from darts.spaces.nas201.skeleton import (
 
 
 def drop_elements(x: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
-    """Dropout by draws of a generator; without one nothing is dropped."""
+    """Dropout by draws of a generator, the same in any layout; without one nothing is dropped."""
     if generator is None:
         return x
     keep = 1.0 - probability
-    return x * (torch.empty_like(x).bernoulli_(keep, generator=generator) / keep)
+    return x * (x.new_empty(x.shape).bernoulli_(keep, generator=generator) / keep)
 
 
 class MixedEdge(nn.Module):
@@ -124,8 +124,11 @@ class SupernetCell(nn.Module):
                         self.edges[number](first, weights[number], chosen, skip_dropout, generator)
                     )
                     passed.append(rest if bypass is None else bypass[number] * rest)
-            parts = torch.cat([reduce(torch.add, seen), reduce(torch.add, passed)], dim=1)
-            nodes.append(shuffle(parts, self.partial))
+            mixed = reduce(torch.add, seen)
+            if self.partial > 1:
+                parts = torch.cat([mixed, reduce(torch.add, passed)], dim=1)
+                mixed = shuffle(parts, self.partial)
+            nodes.append(mixed)
         return nodes[-1]
 
 
@@ -145,8 +148,6 @@ def shuffle(x: Tensor, groups: int) -> Tensor:
 
     Shape: ``(B, C, H, W)`` -> the same.
     """
-    if groups == 1:
-        return x
     return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
 
 

@@ -32,9 +32,10 @@ class ParallelConvNorm(nn.Module):
 
     def __init__(self, copies: Sequence[nn.Module]) -> None:
         super().__init__()
-        _, convolution, norm = cast(nn.Sequential, copies[0])
-        self.eps, self.momentum = norm.eps, norm.momentum
-        self.padding = convolution.padding
+        _, convolution, norm = cast(Any, copies[0])
+        self.eps: float = norm.eps
+        self.momentum: float = norm.momentum
+        self.padding: tuple[int, int] = convolution.padding
         self.edges = len(copies)
         self.process_group: Any = None  # ranks that share a batch, see darts.kernels.sync
         for name, value in side_by_side([copy.state_dict() for copy in copies]).items():

@@ -32,6 +32,7 @@ from darts.spaces.nas201.edgewise import (
 )
 from darts.spaces.nas201.genotype import EDGES, NODES
 from darts.spaces.nas201.parallel import ParallelConvNorm
+from darts.spaces.nas201.pool import average_pool
 
 LEAVING = [[n for n, (source, _) in enumerate(EDGES) if source == s] for s in range(NODES - 1)]
 """Numbers of the edges that leave each node but the last, by target."""
@@ -98,7 +99,7 @@ class SharedCell(nn.Module):
                     value = seen[before]
                     if name == "avg_pool_3x3":
                         if before not in pools:
-                            pools[before] = F.avg_pool2d(value, 3, 1, 1, count_include_pad=False)
+                            pools[before] = average_pool(value)
                         value = pools[before]
                     elif name == "skip_connect":
                         value = drop_elements(value, skip_dropout, generator)

@@ -1,0 +1,162 @@
+"""The edge-wise supernet against the equations of its papers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from both_nas201 import EXACT, images, make_pair
+from torch import Tensor, nn
+
+from darts.spaces.mixture import Mixture
+from darts.spaces.nas201 import PRIMITIVES, EdgewiseSupernet, Genotype, Network
+from darts.spaces.nas201.edgewise import SupernetCell, drop_elements
+from darts.spaces.nas201.genotype import EDGES
+
+
+def one_hot(genotype: Genotype) -> dict[str, Tensor]:
+    columns = torch.tensor([PRIMITIVES.index(name) for name in genotype.operations])
+    return {"cell": F.one_hot(columns, len(PRIMITIVES)).double()}
+
+
+def test_one_operation_an_edge_is_the_discrete_network() -> None:
+    genotype = Genotype.of(
+        "nor_conv_3x3", "avg_pool_3x3", "none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3"
+    )
+    net = make_pair(cells=2).slow
+    discrete = Network(genotype, channels=4, cells=2, classes=4).double()
+    state, kept = (
+        discrete.state_dict(),
+        [n for n, op in enumerate(genotype.operations) if op != "none"],
+    )
+    for name, value in net.state_dict().items():
+        words = name.split(".")
+        if "edges" not in words:
+            if name in state:
+                state[name] = value
+        elif genotype.operations[int(words[3])] == PRIMITIVES[int(words[5])]:
+            inner = ".".join([*words[:2], "operations", str(kept.index(int(words[3]))), *words[6:]])
+            assert inner in state
+            state[inner] = value
+    discrete.load_state_dict(state)  # whose norms are ones and zeros at first
+    x = images(3, 3, 9, 11)
+    for training in (True, False):
+        found, wanted = discrete.train(training)(x), net.train(training)(x, one_hot(genotype))
+        torch.testing.assert_close(found, wanted, **EXACT)
+
+
+def test_its_own_weights_are_the_softmax_of_the_alphas() -> None:
+    net, x = make_pair().slow, images(3, 3, 8, 8)
+    given = {"cell": net.alphas["cell"].softmax(-1)}
+    assert torch.equal(net(x), net(x, given))
+
+
+def test_a_cell_sums_all_paths_of_identities() -> None:
+    # x1 = a x0, x2 = b x0 + c x1, x3 = d x0 + e x1 + f x2.
+    net = make_pair(operations=("skip_connect",)).slow
+    a, b, c, d, e, f = table = images(6, seed=8)
+    cell: Any = net.layers[0]
+    x = images(2, 4, 5, 5)
+    mixture = Mixture({"cell": table[:, None]}).of_cell("cell", 0)
+    wanted = (d + e * a + f * (b + c * a)) * x
+    torch.testing.assert_close(cell(x, mixture, 0.0, None), wanted, **EXACT)
+
+
+def test_partial_channels_lead_the_others_past_the_operations() -> None:
+    cell = SupernetCell(4, ("skip_connect",), 2, False).double()
+    x, weights, bypass = images(2, 4, 3, 3), images(6, 1, seed=5), images(6, seed=6)
+    mixture = Mixture({"cell": weights}, bypass={"cell": bypass}).of_cell("cell", 0)
+    nodes = [x]
+    for target in (1, 2, 3):
+        total = torch.zeros_like(x)
+        for number, (source, node) in enumerate(EDGES):
+            if node == target:
+                total[:, :2] += weights[number] * nodes[source][:, :2]
+                total[:, 2:] += bypass[number] * nodes[source][:, 2:]
+        nodes.append(total[:, [0, 2, 1, 3]])  # shuffled: two groups of two, in turn
+    torch.testing.assert_close(cell(x, mixture, 0.0, None), nodes[-1], **EXACT)
+
+
+def test_the_bypass_is_ones_unless_told_otherwise() -> None:
+    net, x = make_pair(partial=2).slow, images(3, 3, 8, 8)
+    given = {"cell": net.alphas["cell"].softmax(-1)}
+    ones = Mixture(given, bypass={"cell": torch.ones(6).double()})
+    torch.testing.assert_close(net(x, given), net(x, ones), **EXACT)
+
+
+def test_the_auxiliary_skip_has_the_last_column() -> None:
+    net, x = (
+        make_pair(auxiliary_skip=True, operations=("none", "skip_connect")).slow,
+        images(3, 3, 8, 8),
+    )
+    assert net.alphas["cell"].shape == (6, 2)
+    assert net.candidates == {"cell": (("none", "skip_connect"),) * 6}
+    column = images(6, 1, seed=9)
+    own, auxiliary = (
+        torch.cat(parts, 1)
+        for parts in (
+            [torch.zeros_like(column), column, torch.zeros_like(column)],
+            [torch.zeros_like(column), torch.zeros_like(column), column],
+        )
+    )
+    torch.testing.assert_close(net(x, {"cell": own}), net(x, {"cell": auxiliary}), **EXACT)
+    padded = F.pad(net.alphas["cell"].softmax(-1), (0, 1))
+    assert torch.equal(net(x), net(x, {"cell": padded}))
+
+
+def test_dropout_is_on_skip_connections_in_training_alone() -> None:
+    net = make_pair(auxiliary_skip=True, operations=("skip_connect",)).slow
+    x, only_auxiliary = images(3, 3, 8, 8), {"cell": torch.tensor([[0.0, 1.0]] * 6).double()}
+    kept = [net(x), net(x, only_auxiliary)]
+    net.skip_dropout = 0.5
+    assert not torch.allclose(net(x), kept[0])
+    torch.testing.assert_close(net(x, only_auxiliary), kept[1], **EXACT)
+    net.eval()
+    assert torch.equal(net(x), net(x))
+
+
+def test_dropped_elements() -> None:
+    x = torch.ones(4, 5, 50, 50)
+    y = drop_elements(x, 0.25, torch.Generator().manual_seed(0))
+    assert y.unique().tolist() == [0.0, pytest.approx(4 / 3)]
+    assert float(y.mean()) == pytest.approx(1, abs=0.01)  # five deviations: 0.013
+    assert 0 < float((y[0, 0] == 0).float().mean()) < 1
+
+
+def test_norms_of_cells_have_no_parameters_and_others_have() -> None:
+    net = make_pair().slow
+    affine = {
+        name.split(".")[2] == "edges"
+        for name, module in net.named_modules()
+        if isinstance(module, nn.BatchNorm2d) and not module.affine
+    }
+    assert affine == {True}
+    assert all(p.requires_grad for p in net.weight_parameters())
+    alphas = {id(alpha) for alpha in net.alphas.values()}
+    assert not alphas & {id(p) for p in net.weight_parameters()}
+    assert float(EdgewiseSupernet(channels=2, cells=1).alphas["cell"].detach().abs().max()) < 1e-2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channels": 0}, "channels must be a whole number of at least 1, got 0"),
+        ({"channels": 6, "partial": 4}, "partial=4 does not divide channels=6"),
+        ({"operations": ("conv",)}, "unknown operation 'conv'; choose from none, skip_connect"),
+        ({"operations": ()}, "operations must be distinct names"),
+        ({"operations": ("none", "none")}, "operations must be distinct names"),
+    ],
+)
+def test_wrong_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        EdgewiseSupernet(**options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (5, 5), (2, 6, 6)])
+def test_wrong_mixing_weights(shape: tuple[int, ...]) -> None:
+    for net in make_pair():
+        with pytest.raises(ValueError, match="mixing weights of cell have shape"):
+            net(images(2, 3, 8, 8), {"cell": torch.zeros(shape).double()})

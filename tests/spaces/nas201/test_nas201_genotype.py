@@ -1,0 +1,111 @@
+"""Texts of architectures: what is read, what is written, what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from darts.spaces.nas201 import PRIMITIVES, Genotype
+
+ARCH = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|none~0|skip_connect~1|nor_conv_3x3~2|"
+
+
+def test_both_texts_are_read_back() -> None:
+    genotype = Genotype(ARCH)
+    assert str(genotype) == ARCH
+    assert Genotype.parse(ARCH) == genotype
+    assert Genotype.parse(genotype.to_json()) == genotype
+    assert json.loads(genotype.to_json()) == {"space": "nas201", "arch": ARCH}
+    assert Genotype.parse(f"\ufeff  {ARCH.replace('+', ' + ')}\n") == genotype
+    assert hash(Genotype.of(*genotype.operations)) == hash(genotype)
+
+
+def test_edges_and_counts() -> None:
+    genotype = Genotype(ARCH)
+    assert genotype.edges("cell") == [
+        (0, 1, "avg_pool_3x3"),
+        (0, 2, "nor_conv_1x1"),
+        (1, 2, "skip_connect"),
+        (0, 3, "none"),
+        (1, 3, "skip_connect"),
+        (2, 3, "nor_conv_3x3"),
+    ]
+    assert genotype.cells == ("cell",)
+    assert genotype.inputs == 1
+    assert genotype.nodes("cell") == 3
+    assert genotype.concat("cell") == (3,)
+    assert {name: genotype.count(name) for name in PRIMITIVES} == {
+        "none": 1,
+        "skip_connect": 2,
+        "nor_conv_1x1": 1,
+        "nor_conv_3x3": 1,
+        "avg_pool_3x3": 1,
+    }
+    assert genotype.count("none", "cell") == 1
+    assert genotype.same_as(genotype.canonical())
+    assert not genotype.same_as(Genotype.from_index(0))
+
+
+def test_numbers() -> None:
+    assert Genotype.from_index(0) == Genotype.of(*["none"] * 6)
+    assert Genotype.from_index(15624) == Genotype.of(*["avg_pool_3x3"] * 6)
+    # The first edge counts most: 1 * 5**5, and 3 for the last edge.
+    assert Genotype.from_index(3128).operations == (
+        *("skip_connect", "none", "none", "none", "none", "nor_conv_3x3"),
+    )
+    assert len({Genotype.from_index(i) for i in range(0, 15625, 25)}) == 625
+    assert all(Genotype.from_index(i).index == i for i in range(0, 15625, 77))
+
+
+@pytest.mark.parametrize("index", [-1, 15625, 1.0, True, "0", None])
+def test_wrong_numbers(index: Any) -> None:
+    with pytest.raises(ValueError, match="index must be a whole number from 0 to 15624"):
+        Genotype.from_index(index)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty text"),
+        (None, "read from text"),
+        ("x" * 100_001, "at most 100000 characters"),
+        ("|none~0|", "no NAS-Bench-201 architecture"),
+        ("__import__('os')", "no NAS-Bench-201 architecture"),
+        (ARCH.replace("none", "conv"), "unknown operation 'conv'; choose from none, skip_connect"),
+        (ARCH.replace("~2", "~1"), "no NAS-Bench-201 architecture"),
+        (ARCH + "+|none~0|none~1|none~2|none~3|", "no NAS-Bench-201 architecture"),
+        ("{", "bad JSON at line 1"),
+        ("[1]", "expected a JSON object"),
+        ('{"space": "cnn", "arch": "x"}', "belongs to the space 'cnn'"),
+        ('{"space": "nas201"}', "where 'space' and 'arch' belong"),
+        (f'{{"arch": "{ARCH}", "arch": "{ARCH}"}}', "where 'space' and 'arch' belong"),
+        ('{"space": "nas201", "arch": 3}', "an architecture is a text, not 3"),
+        ('{"space": "nas201", "arch": {"a": 1}}', "an architecture is a text"),
+        ('{"a":' * 19_000, "not a genotype"),
+        ('{"space": "nas201", "arch": ' + "9" * 5000 + "}", "not a genotype"),
+    ],
+    ids=range(17),
+)
+def test_anything_else_is_refused_in_one_line(text: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        Genotype.parse(text)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_unknown_operations_and_cells() -> None:
+    genotype = Genotype(ARCH)
+    with pytest.raises(ValueError, match="unknown operation 'max_pool_3x3'"):
+        genotype.count("max_pool_3x3")
+    for ask in (
+        genotype.nodes,
+        genotype.concat,
+        genotype.edges,
+        lambda c: genotype.count("none", c),
+    ):
+        with pytest.raises(ValueError, match="unknown cell 'normal'; choose from cell"):
+            ask("normal")
+    with pytest.raises(ValueError, match="6 edges, not 5"):
+        Genotype.of(*["none"] * 5)
