@@ -7,9 +7,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from darts.spaces.nas201.genotype import EDGES
+from darts.spaces.nas201.genotype import EDGES, LEAVING
 from darts.spaces.nas201.parallel import side_by_side, taken_apart
-from darts.spaces.nas201.supernet import LEAVING
 
 _EDGE = re.compile(r"(layers\.\d+)\.edges\.(\d+)\.operations\.(\d+)\.(.+)")
 _NODE = re.compile(r"(layers\.\d+)\.leaving\.(\d+)\.(\d+)\.(.+)")

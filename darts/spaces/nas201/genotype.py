@@ -40,6 +40,10 @@ _FORM = re.compile(
 )
 
 
+LEAVING = [[n for n, (source, _) in enumerate(EDGES) if source == s] for s in range(NODES - 1)]
+"""Numbers of the edges that leave each node but the last, by target."""
+
+
 @dataclass(frozen=True)
 class Genotype:
     """An architecture of the benchmark.

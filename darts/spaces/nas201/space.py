@@ -6,7 +6,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,9 +14,12 @@ from torch import Tensor
 
 from darts.parts import number
 from darts.spaces.nas201.derive import derive
-from darts.spaces.nas201.genotype import EDGES, PRIMITIVES, Genotype
+from darts.spaces.nas201.encoding import random_genotype
+from darts.spaces.nas201.genotype import Genotype
 from darts.spaces.nas201.network import Network
+from darts.spaces.nas201.pieces import pieces
 from darts.spaces.nas201.supernet import Supernet
+from darts.spaces.piece import Piece
 from darts.spaces.space import SPACES, Candidates, Space
 
 
@@ -73,10 +76,11 @@ class Nas201(Space):
         return derive(probabilities, candidates)
 
     def random(self, generator: torch.Generator) -> Genotype:
-        shape, device = (len(EDGES),), generator.device
-        drawn = torch.randint(len(PRIMITIVES), shape, generator=generator, device=device)
-        return Genotype.of(*(PRIMITIVES[column] for column in drawn.tolist()))
+        return random_genotype(generator)
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
         rows = zip(genotype.operations, candidates["cell"], strict=True)
         return {"cell": torch.tensor([[name == own for name in names] for own, names in rows])}
+
+    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[Piece]:
+        return pieces(self.channels, self.cells, classes, image[0], image)

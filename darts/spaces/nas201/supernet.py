@@ -30,12 +30,11 @@ from darts.spaces.nas201.edgewise import (
     halves,
     shuffle,
 )
-from darts.spaces.nas201.genotype import EDGES, NODES
+from darts.spaces.nas201.fuse import fuse_state_dict, unfuse_state_dict
+from darts.spaces.nas201.genotype import EDGES, LEAVING, NODES
 from darts.spaces.nas201.parallel import ParallelConvNorm
 from darts.spaces.nas201.pool import average_pool
-
-LEAVING = [[n for n, (source, _) in enumerate(EDGES) if source == s] for s in range(NODES - 1)]
-"""Numbers of the edges that leave each node but the last, by target."""
+from darts.spaces.widen import widened
 
 _ORDER = [number for numbers in LEAVING for number in numbers]
 _SIZES = [len(numbers) for numbers in LEAVING]
@@ -177,6 +176,22 @@ class Supernet(EdgewiseSupernet):
         self.recomputes = False
         # Not the images alone: beside weights in the plain layout convolutions lose a third.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def operation_shares(self) -> dict[str, list[tuple[nn.Parameter, int, int]]]:
+        """What each convolution of each edge owns: its parameter, first row and last row's end."""
+        shares = {}
+        for path, module in self.named_modules():
+            if isinstance(module, ParallelConvNorm):
+                each = len(module.weight) // module.edges
+                for edge in range(module.edges):
+                    rows = (module.weight, edge * each, (edge + 1) * each)
+                    shares[f"{path}.{edge}"] = [rows]
+        return shares
+
+    def widened(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The state dict of a supernet with narrower operations in this one's shapes."""
+        own = unfuse_state_dict(self.state_dict())
+        return fuse_state_dict(widened(unfuse_state_dict(state), own))
 
     def compile_regions(self) -> None:
         """Refuse: no part of this supernet has been found to gain by ``torch.compile``.
