@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ from darts.analysis.cost import count_parameters
 from darts.analysis.draw import compare_genotypes, save_genotype
 from darts.analysis.figures import save_figure
 from darts.config import ConfigError, GenotypesConfig, Invocation, launch
-from darts.spaces import Genotype, cnn
+from darts.spaces import cnn, space_of
 from darts.spaces.find import find_genotype
-from darts.spaces.genotype import OPERATIONS, difference
+from darts.spaces.in_words import difference
 from darts.tracking import closing_table
 from darts.tracking.console import is_terminal
 
@@ -48,25 +49,33 @@ def genotypes(config: GenotypesConfig, call: Invocation) -> None:
         list_published()
 
 
-def describe(name: str, genotype: Genotype) -> None:
+def describe(name: str, genotype: Any) -> None:
     """Print what a valid genotype consists of."""
-    rows: dict[str, Any] = {"genotype": str(genotype)}
+    space = space_of(genotype)
+    rows: dict[str, Any] = {"genotype": str(genotype), "space": space.name}
     for cell in genotype.cells:
-        counts = {op: genotype.count(op, cell) for op in OPERATIONS}
+        counts = Counter(operation for _, _, operation in genotype.edges(cell))
         rows[cell] = f"{genotype.nodes(cell)} nodes: " + ", ".join(
-            f"{count} {op}" for op, count in counts.items() if count
+            f"{count} {operation}" for operation, count in sorted(counts.items())
         )
-    network = cnn.Network(genotype, auxiliary=False)
+    network = space.network(genotype, classes=10, in_channels=3)
     rows["parameters"] = count_parameters(network.parameters())
-    rows["of"] = "36 channels, 20 cells, 10 classes, no auxiliary head"
+    rows["of"] = f"channels={space.channels}, cells={space.cells}, 10 classes, no auxiliary head"
     closing_table(f"{name} is valid", rows)
 
 
 def compare(references: list[str], out: str | None) -> None:
     """Print where two genotypes differ, and draw them side by side if asked."""
     (first, a), (second, b) = (find_genotype(reference) for reference in references)
+    spaces = space_of(a).name, space_of(b).name
+    if spaces[0] != spaces[1]:
+        raise ConfigError(
+            f"compare={references} names genotypes of the spaces {spaces[0]} and {spaces[1]}; "
+            "choose two of one space"
+        )
     lines = difference(a, b)
-    print(f"{first} and {second}: {f'{len(lines)} differences' if lines else 'the same'}")
+    count = f"{len(lines)} difference{'s' if len(lines) > 1 else ''}" if lines else "the same"
+    print(f"{first} and {second}: {count}")
     for line in lines:
         print(f"  {line}")
     if out is not None:

@@ -38,6 +38,7 @@ from darts.engine.training import (
     require_finite,
     set_learning_rate,
 )
+from darts.spaces import space_of
 from darts.spaces.find import find_genotype
 from darts.tasks import TASKS
 from darts.tracking import Console, closing_table, read_metrics
@@ -58,10 +59,11 @@ def check(config: RetrainConfig) -> None:
             "set validation above 0 or choose=last"
         )
     _, genotype = find_genotype(config.genotype)
-    if genotype.space != config.space.name:
+    space = space_of(genotype).name
+    if space != config.space.name:
         raise ConfigError(
-            f"genotype={config.genotype!r} is of the space {genotype.space}, not of "
-            f"{config.space.name}; add space={genotype.space}"
+            f"genotype={config.genotype!r} is of the space {space}, not of "
+            f"{config.space.name}; add space={space}"
         )
     check_precision(config.precision, resolve_device(config.device))
 

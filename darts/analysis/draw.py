@@ -1,53 +1,60 @@
 """Pictures of a genotype, drawn with matplotlib alone.
 
-A figure shows one genotype, or two side by side, each with its normal cell above its reduction
-cell; ``darts.analysis.cell_picture`` lays out the single cell.
+A figure shows one genotype, or two side by side, one cell above the other;
+``darts.analysis.cell_picture`` lays out a single cell, ``darts.analysis.chain_picture`` one that is
+nothing but a row of operations.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from darts.analysis._shapes import INK, MARGIN, Shared
 from darts.analysis._style import format_of, save_figure
-from darts.analysis.cell_picture import INK, MARGIN, Shared, cell_height, cell_width, draw_cell
-from darts.spaces.genotype import CELLS, Genotype
+from darts.analysis.cell_picture import cell_size, draw_cell
+from darts.analysis.chain_picture import chain_size, draw_chain
+from darts.spaces.in_words import check_comparable, is_chain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def draw_genotype(genotype: Genotype, *, title: str | None = None) -> Figure:
-    """Both cells of a genotype, the normal cell above the reduction cell.
+def draw_genotype(genotype: Any, *, title: str | None = None) -> Figure:
+    """All cells of a genotype of any space, one above the other.
 
     Colours tell the families of operations apart: pooling, skip connection, separable, dilated
-    and other convolutions, none.
+    and other convolutions, none; of inverted residual blocks those of three kernels.
     """
     return _draw([genotype], [title] if title else [], {})
 
 
-def compare_genotypes(a: Genotype, b: Genotype, names: tuple[str, str]) -> Figure:
+def compare_genotypes(a: Any, b: Any, names: tuple[str, str]) -> Figure:
     """Two genotypes side by side; what only one of them has stands out, the rest is faint.
 
-    As in ``darts.spaces.genotype.difference``, the order of a node's two edges does not count.
+    As in ``darts.spaces.in_words.difference``, the order of a node's edges does not count.
 
     Args:
         a: the left genotype.
-        b: the right one.
+        b: the right one, of the same space.
         names: what to write above each.
+
+    Raises:
+        ValueError: for genotypes of different spaces.
     """
+    check_comparable(a, b)
     shared = {
         cell: Shared(
             Counter(a.edges(cell)) & Counter(b.edges(cell)),
             frozenset(a.concat(cell)) & frozenset(b.concat(cell)),
         )
-        for cell in CELLS
+        for cell in a.cells
     }
     return _draw([a, b], list(names), shared)
 
 
-def save_genotype(genotype: Genotype, path: str | Path, title: str | None = None) -> None:
+def save_genotype(genotype: Any, path: str | Path, title: str | None = None) -> None:
     """Draw a genotype into a file; equal genotypes and titles give equal SVG bytes.
 
     Raises:
@@ -57,16 +64,14 @@ def save_genotype(genotype: Genotype, path: str | Path, title: str | None = None
     save_figure(draw_genotype(genotype, title=title), path)
 
 
-def _draw(
-    genotypes: list[Genotype],
-    titles: list[str],
-    shared: dict[str, Shared],
-) -> Figure:
+def _draw(genotypes: list[Any], titles: list[str], shared: dict[str, Shared]) -> Figure:
     from matplotlib.figure import Figure
 
     # Inches: the axes of a cell are as many units wide and high as inches on paper.
-    width = max(cell_width(g.nodes(cell)) for g in genotypes for cell in CELLS)
-    heights = {cell: cell_height(max(g.nodes(cell) for g in genotypes)) for cell in CELLS}
+    cells = genotypes[0].cells
+    sizes = [{cell: _size(genotype, cell) for cell in cells} for genotype in genotypes]
+    width = max(size[cell][0] for size in sizes for cell in cells)
+    heights = {cell: max(size[cell][1] for size in sizes) for cell in cells}
     banner = 0.5 if titles else 0.1
     total = sum(heights.values()) + banner
     figure = Figure(figsize=(width * len(genotypes), total), facecolor="white")
@@ -84,12 +89,17 @@ def _draw(
                 parse_math=False,
             )
         top = total - banner
-        for cell in CELLS:
+        for cell in cells:
             top -= heights[cell]
             axes = figure.add_axes(
                 (column / len(genotypes), top / total, 1 / len(genotypes), heights[cell] / total)
             )
             axes.set_axis_off()
             axes.set(xlim=(0, width), ylim=(-heights[cell], 0))
-            draw_cell(axes, genotype, cell, shared.get(cell), f"{cell}-{column}")
+            draw = draw_chain if is_chain(genotype, cell) else draw_cell
+            draw(axes, genotype, cell, shared.get(cell), f"{cell}-{column}")
     return figure
+
+
+def _size(genotype: Any, cell: str) -> tuple[float, float]:
+    return (chain_size if is_chain(genotype, cell) else cell_size)(genotype, cell)

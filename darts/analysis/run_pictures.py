@@ -78,8 +78,8 @@ def draw_search(
         title: heading of all pictures.
     """
     save_genotype(genotype, directory / "genotype.svg", title=title)
-    for cell in genotype.cells:
-        heading = f"{cell}: {title}" if cell == "cell" else f"{cell} cell: {title}"
+    for cell in history[-1]:
+        heading = f"{cell}: {title}"
         operations = column_names(setting.candidates[cell])
         figure = heatmap(history[-1][cell], genotype, cell, setting, heading)
         save_figure(figure, directory / f"alphas_{cell}.png")

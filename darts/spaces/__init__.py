@@ -3,6 +3,6 @@
 from darts.spaces.genotype import Genotype
 from darts.spaces.mixture import Mixture
 from darts.spaces.setting import Setting
-from darts.spaces.space import SPACES, Space, parse_genotype
+from darts.spaces.space import SPACES, Space, parse_genotype, space_of
 
-__all__ = ["SPACES", "Genotype", "Mixture", "Setting", "Space", "parse_genotype"]
+__all__ = ["SPACES", "Genotype", "Mixture", "Setting", "Space", "parse_genotype", "space_of"]

@@ -12,7 +12,6 @@ References:
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -148,40 +147,6 @@ class Genotype:
         if not text:
             raise ValueError("empty text: expected a JSON object or Genotype(...)")
         return cls(**(read_json(text) if text[0] in '{["' else read_classic(text)))
-
-
-def difference(a: Genotype, b: Genotype) -> list[str]:
-    """What distinguishes two genotypes, in words, edge by edge; empty if they are the same.
-
-    The order of a node's two edges and of a concatenation does not count.
-    """
-    lines: list[str] = []
-    for cell in CELLS:
-        if a.nodes(cell) != b.nodes(cell):
-            lines.append(f"{cell} cell: {a.nodes(cell)} nodes against {b.nodes(cell)}")
-        for state in range(2, 2 + max(a.nodes(cell), b.nodes(cell))):
-            ours, theirs = (
-                Counter((source, name) for source, node, name in g.edges(cell) if node == state)
-                for g in (a, b)
-            )
-            gone, new = (
-                [f"{name} from {state_name(source)}" for source, name in sorted(c.elements())]
-                for c in (ours - theirs, theirs - ours)
-            )
-            for index in range(max(len(gone), len(new))):
-                left = gone[index] if index < len(gone) else "no edge"
-                right = new[index] if index < len(new) else "no edge"
-                lines.append(f"{cell} cell, {state_name(state)}: {left} against {right}")
-        left_out, right_out = sorted(a.concat(cell)), sorted(b.concat(cell))
-        if left_out != right_out:
-            left, right = (", ".join(map(state_name, out)) for out in (left_out, right_out))
-            lines.append(f"{cell} cell, output: {left} against {right}")
-    return lines
-
-
-def state_name(state: int) -> str:
-    """How people call a state: ``c_{k-2}``, ``c_{k-1}``, then ``node 0``, ``node 1``, ..."""
-    return ("c_{k-2}", "c_{k-1}")[state] if state < 2 else f"node {state - 2}"
 
 
 def _unknown_operation(name: object) -> str:

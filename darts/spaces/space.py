@@ -26,6 +26,15 @@ class AnyGenotype(Protocol):
 
     space: ClassVar[str]
     cells: ClassVar[tuple[str, ...]]
+    inputs: ClassVar[int]  # states 0, 1, ... of a cell that are outputs of others
+
+    def nodes(self, cell: str) -> int:
+        """How many states a cell has beside its inputs."""
+        ...
+
+    def concat(self, cell: str) -> tuple[int, ...]:
+        """The states that make a cell's output."""
+        ...
 
     def edges(self, cell: str) -> list[tuple[int, int, str]]:
         """``(source state, target state, operation)`` of each edge of a cell."""
@@ -83,6 +92,11 @@ class Space:
         """The discrete network of a genotype, see ``darts.spaces.cnn.Network``."""
         raise NotImplementedError
 
+    @classmethod
+    def standard(cls, genotype: Any) -> Space:
+        """The space at the size in which the papers compare genotypes like this one."""
+        return cls()
+
     def parse(self, text: str) -> Any:
         """A genotype from its text; ``ValueError`` with one line for anything else."""
         raise NotImplementedError
@@ -122,6 +136,13 @@ def parse_genotype(text: str) -> Any:
     if text.strip().startswith("|"):
         return SPACES["nas201"]().parse(text)
     return SPACES["cnn"]().parse(text)
+
+
+def space_of(genotype: Any) -> Space:
+    """The space that a genotype belongs to, at its standard size."""
+    name = space_named_in(genotype.to_json())
+    standard: Space = SPACES[str(name)].standard(genotype)
+    return standard
 
 
 def space_named_in(text: str) -> str | None:

@@ -6,6 +6,8 @@ import math
 import re
 from typing import Any
 
+from darts.spaces.in_words import is_chain
+
 # Quantities by the words of their names. A value outside 0 to 1 is never taken for a fraction, so
 # that a score already in percent is not multiplied again.
 _FRACTIONS = {"accuracy", "acc", "f1", "recall", "top1", "top5", "wer", "cer", "fraction"}
@@ -42,28 +44,35 @@ def display(name: str, value: Any) -> str:
         return str(value) if "seed" in words else f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
-    if hasattr(value, "normal"):
+    if hasattr(value, "cells"):
         return short_genotype(value)
     return str(value)
 
 
 def short_genotype(genotype: Any) -> str:
-    """Write a genotype in one line, operation:source by operation:source.
+    """Write a genotype in one line, operation:source by operation:source, a part a cell.
 
-    For example `normal sep3:0 skip:1 ... / reduce max3:0 ...`.
+    For example `normal sep3:0 skip:1 ... / reduce max3:0 ...`. In a chain, where each operation
+    follows the one before, the sources are left out: `blocks mb-k3-e6 skip ...`.
 
     Args:
-        genotype: has the attributes `normal` and `reduce` (or one of them), tuples of
-            (operation, source).
+        genotype: of any space.
     """
-    return " / ".join(
-        " ".join([cell, *(f"{_short(name)}:{source}" for name, source in getattr(genotype, cell))])
-        for cell in ("normal", "reduce")
-        if hasattr(genotype, cell)
-    )
+    parts = []
+    for cell in genotype.cells:
+        chain = is_chain(genotype, cell)
+        edges = [
+            _short(name) if chain else f"{_short(name)}:{source}"
+            for source, _, name in genotype.edges(cell)
+        ]
+        parts.append(" ".join([cell, *edges]))
+    return " / ".join(parts)
 
 
 def _short(operation: str) -> str:
-    """sep_conv_3x3 -> sep3, skip_connect -> skip."""
+    """sep_conv_3x3 -> sep3, skip_connect -> skip, mb_k3_e6 -> mb-k3-e6."""
+    first, *others = operation.split("_")
     size = re.search(r"_(\d+)x\d+", operation)
-    return operation.split("_")[0] + (size.group(1) if size else "")
+    if size:
+        return first + size.group(1)
+    return "-".join([first, *(part for part in others if re.search(r"\d", part))])

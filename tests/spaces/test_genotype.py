@@ -13,7 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from darts.spaces.genotype import OPERATIONS, PRIMITIVES, Genotype, difference
+from darts.spaces.genotype import OPERATIONS, PRIMITIVES, Genotype
+from darts.spaces.in_words import difference
 
 NORMAL = [("sep_conv_3x3", 0), ("skip_connect", 1), ("dil_conv_5x5", 2), ("none", 0)]
 REDUCE = [("max_pool_3x3", 1), ("conv_7x1_1x7", 0)]

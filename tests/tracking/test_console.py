@@ -16,9 +16,16 @@ from hypothesis import strategies as st
 
 from darts.tracking import Console, Pace, closing_table, display, duration, short_genotype
 
-GENOTYPE = SimpleNamespace(
-    normal=(("sep_conv_3x3", 0), ("skip_connect", 1)),
-    reduce=(("max_pool_3x3", 0), ("dil_conv_5x5", 2)),
+
+def made_of(inputs: int, **cells: list[tuple[int, int, str]]) -> Any:
+    """What the console looks at in a genotype."""
+    return SimpleNamespace(cells=tuple(cells), inputs=inputs, edges=cells.get)
+
+
+GENOTYPE = made_of(
+    2,
+    normal=[(0, 2, "sep_conv_3x3"), (1, 2, "skip_connect")],
+    reduce=[(0, 2, "max_pool_3x3"), (2, 3, "dil_conv_5x5")],
 )
 
 
@@ -288,8 +295,15 @@ def test_display(name: str, value: object, text: str) -> None:
 
 
 def test_a_genotype_of_one_cell_is_written_in_short_too() -> None:
-    cell = SimpleNamespace(normal=(("nor_conv_1x1", 0), ("none", 1)))
-    assert short_genotype(cell) == "normal nor1:0 none:1"
+    cell = made_of(1, cell=[(0, 1, "nor_conv_1x1"), (0, 2, "none"), (1, 2, "avg_pool_3x3")])
+    assert short_genotype(cell) == "cell nor1:0 none:0 avg3:1"
+
+
+def test_a_chain_is_written_without_sources() -> None:
+    chain = made_of(1, blocks=[(0, 1, "mb_k3_e6"), (1, 2, "skip_connect")])
+    assert short_genotype(chain) == "blocks mb-k3-e6 skip"
+    double = made_of(2, normal=[(1, 2, "sep_conv_3x3"), (1, 2, "sep_conv_3x3")])
+    assert short_genotype(double) == "normal sep3:1 sep3:1"
 
 
 def test_the_closing_table_is_aligned_lines_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:

@@ -85,6 +85,10 @@ class Cnn(Space):
             drop_path=drop_path,
         )
 
+    @classmethod
+    def standard(cls, genotype: Genotype) -> Cnn:
+        return cls(channels=36, cells=20)
+
     def parse(self, text: str) -> Genotype:
         return Genotype.parse(text)
 
