@@ -19,6 +19,7 @@ import torch
 from darts.analysis.alphas import genotype_counts, scalars_of
 from darts.analysis.cost import count_macs, count_parameters
 from darts.analysis.curvature import AlphaHessian, dominant_eigenvalue
+from darts.analysis.expected_cost import MEASURES, ExpectedCost, Penalty
 from darts.analysis.run_pictures import draw_search, show_alphas
 from darts.benchmarks.truth import Truth
 from darts.config import (
@@ -104,6 +105,22 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
     )
     setting, discretize = searcher.setting, config.discretize
 
+    targets = {name: getattr(config.penalty, name) for name in MEASURES}
+    targets = {name: target for name, target in targets.items() if target is not None}
+    costs = {
+        name: ExpectedCost.measured(
+            config.space,
+            setting.candidates,
+            classes=len(source.classes),
+            image=source.train.shape,
+            measure=MEASURES[name],
+            device=device,
+        )
+        for name in targets
+    }
+    penalty = Penalty(costs, targets, config.penalty.weight)
+    searcher.alpha_cost = penalty if targets else None
+
     steps = len(train_batches)
     parameters = count_parameters(searcher.net.weight_parameters())
     macs = count_macs(searcher.net, torch.zeros(1, *source.train.shape, device=device))
@@ -141,6 +158,7 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
     stopped: int | None = None  # the epoch that an early stop goes back to, from 0
     if run.state is not None:
         searcher.load_state_dict(run.state["searcher"])
+        penalty.load_state_dict(run.state["penalty"])
         means.load_state_dict(run.state["means"])
         first_epoch, first_step = run.state["epoch"], run.state["step"]
         scores, history = run.state["scores"], run.state["history"]
@@ -150,6 +168,7 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
     def save(epoch: int, step: int) -> None:
         content = {
             "searcher": searcher.state_dict(),
+            "penalty": penalty.state_dict(),
             "means": means.state_dict(),
             "epoch": epoch,
             "step": step,
@@ -202,7 +221,9 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
             genotype = discretize.genotype(probabilities, setting)
             history.append({group: p.cpu() for group, p in probabilities.items()})
             genotypes.append(genotype.to_json())
-            known = {} if truth is None else truth.of_genotype(genotype)
+            known = penalty.expected(probabilities)
+            if truth is not None:
+                known |= truth.of_genotype(genotype)
             if config.stopping.needs_curvature:
                 hessian = AlphaHessian(
                     *(searcher.net, searcher.arch_loss, valid_batches.batch(epoch, 0)),
@@ -304,6 +325,7 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
             "device": str(device),
             "genotype": str(genotype),
             **genotype_counts(genotype),
+            **penalty.expected(searcher.expected()),
             **({} if truth is None else truth.of_genotype(genotype)),
         }
     )

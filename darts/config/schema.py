@@ -87,6 +87,16 @@ class TrackingConfig:
 
 
 @dataclass
+class PenaltyConfig:
+    """Targets for what the architecture costs at the size of the search's networks, an image."""
+
+    flops: float | None = number(None, above=0)  # two for each multiply-accumulate
+    parameters: float | None = number(None, above=0)
+    latency: float | None = number(None, above=0)  # seconds of single operations, added up
+    weight: float = number(1.0, low=0)  # of each cost's share above its target
+
+
+@dataclass
 class BenchmarkConfig:
     """Where the truth about architectures is known."""
 
@@ -133,6 +143,7 @@ class SearchConfig(RunConfig):
     freezing: Freezing = MISSING
     discretize: Discretiser = MISSING
     stages: list[Stage] = field(default_factory=list)  # none: one stage as long as the search
+    penalty: PenaltyConfig = field(default_factory=PenaltyConfig)
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
 
 

@@ -7,7 +7,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,9 +19,11 @@ from darts.spaces.cnn.derive import Candidates, derive, mask_of
 from darts.spaces.cnn.edgewise import candidates_of
 from darts.spaces.cnn.encoding import random_genotype
 from darts.spaces.cnn.network import Network
+from darts.spaces.cnn.pieces import pieces
 from darts.spaces.cnn.subsets import SUBSETS
 from darts.spaces.cnn.supernet import Supernet
 from darts.spaces.genotype import Genotype
+from darts.spaces.piece import Piece
 from darts.spaces.space import SPACES, Space
 
 NODES = 4
@@ -102,6 +104,16 @@ class Cnn(Space):
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
         return mask_of(genotype, candidates)
 
+    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[Piece]:
+        return pieces(
+            candidates_of(SUBSETS[self.candidates], NODES),
+            channels=self.channels,
+            cells=self.cells,
+            stem=self.stem,
+            classes=classes,
+            image=image,
+        )
+
     def inclusion(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
@@ -111,6 +123,6 @@ class Cnn(Space):
             drawn = torch.tensor([[name != "none" for name in row] for row in candidates[group]])
             strength = (p * drawn.to(p.device)).sum(-1)
             sizes = range(2, NODES + 2)
-            parts = [2 * part / part.sum() for part in strength.split(list(sizes))]
+            parts = [2 * part / part.sum().clamp_min(1e-12) for part in strength.split(list(sizes))]
             surely[group] = torch.cat(parts).clamp_max(1.0)
         return surely
