@@ -42,10 +42,10 @@ class Argmax(Discretiser):
         skips = torch.tensor([[name == "skip_connect" for name in row] for row in names])
         left = {group: p.detach().cpu().clone() for group, p in probabilities.items()}
         while genotype.count("skip_connect", cell) > self.skip_limit:
-            used = setting.space.mask(genotype, setting.candidates)[cell] & skips
+            used = setting.space.mask(genotype, setting.candidates)[cell] & skips & (left[cell] > 0)
+            if not bool(used.any()):
+                break  # edges with nothing but a skip to choose from
             strength = left[cell].masked_fill(~used, float("inf"))
             left[cell].view(-1)[strength.argmin()] = 0.0
-            if not bool((left[cell][skips] > 0).any()):
-                return super().genotype(left, setting)  # nothing but skips to choose from
             genotype = super().genotype(left, setting)
         return genotype
