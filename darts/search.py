@@ -60,6 +60,14 @@ def check(config: SearchConfig) -> None:
         )
     if len(config.arch_optimizer.betas) != 2:
         raise ConfigError(f"arch_optimizer.betas={config.arch_optimizer.betas} must be two numbers")
+    if not config.relaxation.uses_alphas and (
+        config.bilevel.moves_alphas or config.stopping.needs_curvature
+    ):
+        raise ConfigError(
+            f"relaxation={config.relaxation.name} does not go by the alphas, so that there is no "
+            f"gradient for bilevel={config.bilevel.name} stopping={config.stopping.name}; "
+            "choose bilevel=frozen stopping=never"
+        )
     check_precision(config.precision, resolve_device(config.device))
     if config.compile:
         check_compiler(resolve_device(config.device), ranks=rank_and_size()[1])
@@ -122,8 +130,13 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
     searcher.alpha_cost = penalty if targets else None
 
     steps = len(train_batches)
-    parameters = count_parameters(searcher.net.weight_parameters())
-    macs = count_macs(searcher.net, torch.zeros(1, *source.train.shape, device=device))
+
+    def size() -> dict[str, int]:
+        """Of the supernet, which a later stage may make larger."""
+        image = torch.zeros(1, *source.train.shape, device=device)
+        parameters = count_parameters(searcher.net.weight_parameters())
+        return {"parameters": parameters, "macs": count_macs(searcher.net, image)}
+
     if config.dry_run:
 
         def one_step(step: int) -> None:
@@ -141,8 +154,9 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
             epochs=config.epochs,
             device=device,
         )
-        closing_table("dry run", {"parameters": parameters, "macs": macs, **estimate})
-        return {"parameters": parameters, "macs": macs, **estimate}
+        told = {**size(), **estimate}
+        closing_table("dry run", told)
+        return told
 
     run.begin(
         {"weights": for_weights, "alphas": for_alphas},
@@ -226,7 +240,7 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
                 known |= truth.of_genotype(genotype)
             if config.stopping.needs_curvature:
                 hessian = AlphaHessian(
-                    *(searcher.net, searcher.arch_loss, valid_batches.batch(epoch, 0)),
+                    *(searcher.net, searcher.judged_loss, valid_batches.batch(epoch, 0)),
                     ranks.reduce,
                 )
                 eigenvalues.append(dominant_eigenvalue(hessian))
@@ -317,9 +331,8 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
             "name": config.name,
             "metric": config.metric,
             **{f"valid_{name}": score for name, score in scores.items()},
-            "parameters": parameters,
-            "macs": macs,
-            "flops": 2 * macs,
+            **(sizes := size()),
+            "flops": 2 * sizes["macs"],
             "epochs": config.epochs,
             "seed": config.seed,
             "device": str(device),

@@ -152,7 +152,13 @@ class Searcher:
 
     def arch_loss(self, net: Any, batch: Batch) -> Tensor:
         """What the alphas are to lower; a rank's part of it."""
-        mixture = self.relaxation.mixture(net.alphas, self.setting)
+        return self._alpha_loss(net, batch, self.relaxation.mixture(net.alphas, self.setting))
+
+    def judged_loss(self, net: Any, batch: Batch) -> Tensor:
+        """The same without draws, some of which cannot be differentiated twice."""
+        return self._alpha_loss(net, batch, self.relaxation.judged(net.alphas, self.setting))
+
+    def _alpha_loss(self, net: Any, batch: Batch, mixture: Mixture) -> Tensor:
         loss, logits = self.task.supernet_loss(partial(_run, net, mixture), batch)
         total = self.ranks.part(loss, len(logits))
         terms = [self.config.regularizer.alpha_term(net.alphas, self.setting)]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +41,10 @@ class Relaxation:
             into one node weights the edges.
         auxiliary_skip: weight of a skip connection beside the candidates at the start; 0: none.
         auxiliary_decay: how that weight goes to zero over the search.
+        uses_alphas: whether what the supernet computes depends on the alphas.
     """
+
+    uses_alphas: ClassVar[bool] = True
 
     name: str = ""
     partial: int = number(1, low=1)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from darts.relaxations.relaxation import RELAXATIONS, Relaxation, kept_softmax
@@ -23,6 +25,7 @@ from darts.spaces.setting import Setting
 class Uniform(Relaxation):
     """In training the supernet is a random architecture of the space, another one at each step."""
 
+    uses_alphas: ClassVar[bool] = False
     name: str = "uniform"
 
     def probabilities(self, alpha: Tensor, kept: Tensor | None) -> Tensor:
@@ -34,6 +37,17 @@ class Uniform(Relaxation):
         drawn = {}
         for group, alpha in alphas.items():
             if group in masks:
-                mask = masks[group].to(alpha.device)
+                mask = masks[group]
+                if group in setting.kept:
+                    mask = _redrawn(mask, setting.kept[group])
+                mask = mask.to(alpha.device)
                 drawn[group] = (mask.to(alpha.dtype), mask)
         return self._with_extras(drawn, alphas, setting)
+
+
+def _redrawn(mask: Tensor, kept: Tensor) -> Tensor:
+    """On the same edges, an operation that is kept, at random, in the place of one that is not."""
+    chances = torch.rand(kept.shape).masked_fill(~kept, -1.0)
+    other = F.one_hot(chances.argmax(-1), kept.shape[1]).bool() & kept
+    found = mask & kept
+    return found | other & (mask.any(-1) & ~found.any(-1))[:, None]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_search import batch_of
+from tiny_search import batch_of, searcher_of
 from torch import Tensor, nn
 
 from darts.analysis.curvature import AlphaHessian, dominant_eigenvalue
@@ -129,3 +129,25 @@ def test_alphas_without_a_part_in_the_loss() -> None:
     assert not product[:40].any()
     assert product[40:].any()
     assert np.isfinite(dominant_eigenvalue(hessian))
+
+
+@pytest.mark.parametrize("relaxation", ["softmax", "dirichlet", "concrete"])
+def test_of_a_random_relaxation_it_is_that_of_the_judged_supernet(relaxation: str) -> None:
+    """Against finite differences; a Dirichlet draw cannot be differentiated twice."""
+    searcher = searcher_of(f"relaxation={relaxation}", "space=nas201", "space.cells=1")
+    net, (images, labels) = searcher.net.double(), batch_of(1, images=6)
+    nn.init.normal_(net.alphas["cell"])  # elu has no second derivative at 0
+    batch = images.double(), labels
+    vector = torch.randn(30, generator=torch.Generator().manual_seed(3)).double()
+    random = torch.get_rng_state()
+    found = AlphaHessian(net, searcher.judged_loss, batch).times(vector)
+    step, gradients = 1e-4, []
+    alpha = net.alphas["cell"]
+    for sign in (1, -2):
+        with torch.no_grad():
+            alpha += sign * step * vector.view_as(alpha)
+        gradients += torch.autograd.grad(searcher.judged_loss(net, batch), alpha)
+    difference = (gradients[0] - gradients[1]).flatten() / (2 * step)
+    torch.testing.assert_close(found, difference, rtol=1e-3, atol=1e-6)
+    assert found.any()
+    assert torch.get_rng_state().equal(random)

@@ -70,6 +70,28 @@ def test_only_the_drawn_architecture_is_active() -> None:
                 assert mixture.active[group].equal(weight > 0)
 
 
+def test_only_what_is_kept_is_drawn_and_all_of_it_alike() -> None:
+    setting, net = setting_of("nas201")
+    kept = torch.rand(6, 5, generator=torch.Generator().manual_seed(0)) < 0.5
+    kept[2], kept[3] = torch.tensor([False, True, False, False, False]), False
+    setting.kept["cell"] = kept
+    torch.manual_seed(0)
+    weights = torch.stack([Uniform().mixture(net.alphas, setting)["cell"] for _ in range(2000)])
+    assert not weights[:, ~kept].any()
+    assert weights.sum(2).eq(kept.any(1)).all()
+    for edge in range(6):
+        if kept[edge].sum() > 1:
+            counts = weights[:, edge, kept[edge]].sum(0)
+            assert chi_square(counts) < 18.5  # at most 4 degrees of freedom
+
+
+def test_alphas_have_no_part_in_it() -> None:
+    setting, net = setting_of("nas201")
+    mixture = Uniform().mixture(net.alphas, setting)
+    assert not mixture["cell"].requires_grad
+    assert not Uniform.uses_alphas
+
+
 def test_probabilities_are_equal_among_what_is_kept() -> None:
     alpha = torch.randn(2, 4)
     kept = torch.tensor([[True, True, False, True], [False, False, True, False]])

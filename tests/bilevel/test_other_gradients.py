@@ -1,0 +1,47 @@
+"""One level instead of two, and alphas that do not move."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from tiny_search import batch_of, searcher_of, setting_of
+
+from darts.bilevel import GRADIENTS
+
+
+def cross_entropy(net: Any, batch: Any) -> torch.Tensor:
+    return F.cross_entropy(net(batch[0]), batch[1])
+
+
+def test_one_level_is_the_gradient_of_the_training_loss() -> None:
+    """By a plain backward pass; the validation batch is not even looked at."""
+    _, net = setting_of("nas201")
+    optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1)
+    found = GRADIENTS["single_level"]()(net, cross_entropy, batch_of(0), None, optimizer)
+    cross_entropy(net, batch_of(0)).backward()
+    torch.testing.assert_close(found["cell"], net.alphas["cell"].grad)
+    other = GRADIENTS["first_order"]()(net, cross_entropy, batch_of(0), batch_of(1), optimizer)
+    assert not torch.allclose(found["cell"], other["cell"], rtol=0.1)
+
+
+def test_one_level_in_a_search() -> None:
+    """The step of the alphas is the same whatever the validation batch."""
+    after = []
+    for valid in (1, 2):
+        searcher = searcher_of("bilevel=single_level", "space=nas201", "space.cells=1")
+        searcher.begin_epoch(0)
+        before = searcher.net.alphas["cell"].detach().clone()
+        searcher.arch_step(batch_of(0), batch_of(valid))
+        after.append(searcher.net.alphas["cell"].detach().clone())
+        assert not after[-1].equal(before)
+    assert after[0].equal(after[1])
+
+
+def test_frozen_alphas_take_no_step() -> None:
+    searcher = searcher_of("bilevel=frozen", "epochs=3")
+    for epoch in range(3):
+        searcher.begin_epoch(epoch)
+        assert not searcher.alphas_move(epoch)
+    assert {name for name in GRADIENTS if not GRADIENTS[name].moves_alphas} == {"frozen"}
