@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from darts.analysis._shapes import (
-    BOX_HEIGHT,
     BOX_WIDTH,
     HEADING,
     INK,
