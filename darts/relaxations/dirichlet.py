@@ -42,4 +42,5 @@ class Dirichlet(Relaxation):
 
 def _share(parts: Tensor, kept: Tensor | None) -> Tensor:
     parts = parts if kept is None else parts * kept
-    return parts / parts.sum(-1, keepdim=True).clamp_min(torch.finfo(parts.dtype).tiny)
+    total = parts.sum(-1, keepdim=True)
+    return parts / total.where(total > 0, torch.ones_like(total))  # an edge may keep nothing

@@ -73,8 +73,10 @@ class Gumbel(Concrete):
 def hardened(soft: Tensor) -> tuple[Tensor, Tensor]:
     """One-hot at the largest weight, with the gradient of ``soft``; and its mask.
 
+    An edge whose weights are all 0, as it keeps no operation, has none at all.
+
     Shape: ``(edges, operations)`` -> the same, twice.
     """
-    mask = F.one_hot(soft.argmax(-1), soft.shape[-1]).bool()
+    mask = F.one_hot(soft.argmax(-1), soft.shape[-1]).bool() & (soft > 0)
     # Ones and zeros exactly, not to rounding: soft - soft is nothing.
     return mask.to(soft.dtype) + (soft - soft.detach()), mask

@@ -1,0 +1,41 @@
+"""Small searches and the parts that tests take out of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from darts.config import SearchConfig, compose
+from darts.engine.distributed import Ranks
+from darts.engine.searcher import Searcher
+from darts.spaces import SPACES, Setting
+from darts.tasks import TASKS
+
+CLASSES = 3
+Batch = tuple[Tensor, Tensor]
+
+
+def setting_of(space: str, **sizes: Any) -> tuple[Setting, Any]:
+    """A setting and the supernet that it describes, of one cell (three on ``nas201``)."""
+    torch.manual_seed(0)
+    place = SPACES[space](**{"channels": 2, "cells": 1} | sizes)
+    net = place.supernet(classes=CLASSES, in_channels=3)
+    return Setting.of(place, net), net
+
+
+def searcher_of(*overrides: str) -> Searcher:
+    """A searcher of two cells with four channels, before its first epoch."""
+    torch.manual_seed(0)
+    config: SearchConfig = compose("search", ["dataset=synthetic", *overrides])
+    return Searcher(
+        config, TASKS["classification"](classes=CLASSES), Ranks(), classes=CLASSES, in_channels=3
+    )
+
+
+def batch_of(seed: int, images: int = 4) -> Batch:
+    """Random images of 8 pixels a side with random labels."""
+    draw = torch.Generator().manual_seed(seed)
+    images_ = torch.randn(images, 3, 8, 8, generator=draw)
+    return images_, torch.randint(CLASSES, (images,), generator=draw)
