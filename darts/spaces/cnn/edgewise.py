@@ -155,11 +155,16 @@ class EdgewiseSupernet(nn.Module):
         """
         if weights is None:
             weights = {kind: alpha.softmax(-1) for kind, alpha in self.alphas.items()}
-        before_previous, previous = self.stem(images)
+        before_previous, previous = self.run_stem(images)
         for kind, cell in zip(self.kinds, self.cells, strict=True):
             output = self.run_cell(cell, before_previous, previous, weights[kind])
             before_previous, previous = previous, output
         return self.classifier(previous.mean(dim=(2, 3)))
+
+    def run_stem(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The two inputs of the first cell; a place for other ways of computing them."""
+        first, second = self.stem(images)
+        return first, second
 
     def run_cell(
         self, cell: nn.Module, before_previous: Tensor, previous: Tensor, weights: Tensor

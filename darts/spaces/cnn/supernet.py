@@ -6,24 +6,32 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial, reduce
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.kernels.recompute import recomputed
 from darts.spaces.cnn.edgewise import EdgewiseSupernet, SupernetCell
 from darts.spaces.cnn.fuse import groups_of
 from darts.spaces.cnn.group import Group, State
+from darts.spaces.cnn.rectified import leave_relu_out
 from darts.spaces.cnn.skeleton import CellPlan
 
 
 class GroupedCell(nn.Module):
     """One cell, its edges computed in groups of equal node and stride.
 
-    Shape: as ``SupernetCell``.
+    Both cells that read its output take the ReLU of it first, and so do the edges between its
+    nodes: cells pass on what is rectified already.
+
+    Attributes:
+        rectifies: whether the output is rectified; the classifier wants that of the last as it is.
+
+    Shape: as ``SupernetCell``, the inputs behind their ReLU.
     """
 
     def __init__(self, plan: CellPlan, nodes: int, operations: Sequence[str]) -> None:
@@ -31,6 +39,9 @@ class GroupedCell(nn.Module):
         # The same draws as the edge-wise cell, so that one seed gives one network.
         edgewise = SupernetCell(plan, nodes, operations)
         self.preprocess0, self.preprocess1 = edgewise.preprocess0, edgewise.preprocess1
+        for preprocess in (self.preprocess0, self.preprocess1):
+            leave_relu_out(preprocess)
+        self.rectifies = True
         numbers = groups_of(plan.kind, nodes)
         self.groups = nn.ModuleList(
             Group(
@@ -58,7 +69,10 @@ class GroupedCell(nn.Module):
                     incoming = [torch.zeros_like(size)]
                 states.append(State(reduce(torch.add, incoming)))
                 incoming = []
-        return torch.cat([state.value for state in states[2:]], dim=1)
+        nodes = states[2:]
+        return torch.cat(
+            [node.view("rectified") if self.rectifies else node.value for node in nodes], dim=1
+        )
 
 
 class Supernet(EdgewiseSupernet):
@@ -73,6 +87,7 @@ class Supernet(EdgewiseSupernet):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        cast(GroupedCell, self.cells[-1]).rectifies = False
         self.recomputes = False
         # Not the images alone: beside weights in the plain layout convolutions lose a third.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -91,6 +106,12 @@ class Supernet(EdgewiseSupernet):
         """Keep only what passes between cells for the backward pass, and compute the rest again."""
         self.recomputes = True
 
+    def run_stem(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The two inputs of the first cell, behind their ReLU."""
+        first, second = self.stem(images.contiguous(memory_format=torch.channels_last))
+        rectified = F.relu(second)
+        return rectified if first is second else F.relu(first), rectified
+
     def run_cell(
         self, cell: nn.Module, before_previous: Tensor, previous: Tensor, weights: Tensor
     ) -> Tensor:
@@ -98,7 +119,3 @@ class Supernet(EdgewiseSupernet):
         run = partial(recomputed, cell) if self.recomputes else cell
         output: Tensor = run(before_previous, previous, weights)
         return output
-
-    def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Logits of a batch, as ``EdgewiseSupernet.forward``."""
-        return super().forward(images.contiguous(memory_format=torch.channels_last), weights)
