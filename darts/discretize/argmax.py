@@ -50,8 +50,9 @@ class Argmax(Discretiser):
             used = setting.space.mask(genotype, setting.candidates)[cell] & skips
             if int(used.sum()) <= self.skip_limit:
                 return genotype
+            used &= left[cell] > 0
+            if not bool(used.any()):
+                return genotype  # edges with nothing but a skip to choose from
             strength = left[cell].masked_fill(~used, float("inf"))
             left[cell].view(-1)[strength.argmin()] = 0.0
-            if not bool((left[cell][skips] > 0).any()):
-                return super().genotype(left, setting)  # nothing but skips to choose from
             genotype = super().genotype(left, setting)

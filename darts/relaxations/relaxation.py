@@ -120,7 +120,7 @@ class Relaxation:
         weights: dict[str, Tensor] = {}
         active: dict[str, Tensor] = {}
         for group, (weight, mask) in drawn.items():
-            mask = setting.kept.get(group) if mask is None else mask
+            mask = _kept(setting, group, weight) if mask is None else mask
             if edges is not None:
                 weight = weight * edges[group][:, None]
             if self.auxiliary_skip > 0:

@@ -1,0 +1,75 @@
+"""A trained supernet whose score is a known function of what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from tiny_search import setting_of
+from torch import Tensor
+
+from darts.spaces.setting import Setting
+
+Masks = dict[str, Tensor]
+
+
+class Interrupted(Exception):
+    """Stands for a process that ends after it has saved."""
+
+
+class MadeUp:
+    """What ``darts.discretize.Trained`` asks for, without a network.
+
+    Args:
+        space: name of the space.
+        value: score of masks, by group ``(edges, operations)``.
+        stop: raise ``Interrupted`` after so many saves.
+    """
+
+    def __init__(
+        self, space: str, value: Callable[[Masks], float], *, stop: int | None = None
+    ) -> None:
+        self.setting: Setting = setting_of(space)[0]
+        self.state: dict[str, Any] = {}
+        self.value, self.stop = value, stop
+        self.log: list[Any] = []  # batches of scores, ("train", epochs, lr), "save"
+
+    def masks(self) -> Masks:
+        return {
+            group: self.setting.kept.get(
+                group, torch.ones(len(rows), len(rows[0]), dtype=torch.bool)
+            )
+            for group, rows in self.setting.candidates.items()
+        }
+
+    def expected(self) -> Masks:
+        """Equal probabilities of what is kept."""
+        return {
+            group: mask / mask.sum(1, keepdim=True).clamp_min(1)
+            for group, mask in self.masks().items()
+        }
+
+    def score(self, batches: int = 0, only: Masks | None = None) -> float:
+        self.log.append(batches)
+        return self.value(self.masks() | (only or {}))
+
+    def train(self, epochs: int, lr: float) -> None:
+        self.log.append(("train", epochs, lr))
+
+    def save(self) -> None:
+        self.log.append("save")
+        if self.stop is not None and self.log.count("save") == self.stop:
+            raise Interrupted
+
+    def say(self, text: str) -> None:
+        pass
+
+
+def worths(space: str, seed: int) -> Masks:
+    """A random worth for each operation of each edge."""
+    draw = torch.Generator().manual_seed(seed)
+    return {
+        group: torch.rand(len(rows), len(rows[0]), generator=draw, dtype=torch.float64)
+        for group, rows in setting_of(space)[0].candidates.items()
+    }

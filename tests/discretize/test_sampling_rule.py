@@ -1,0 +1,83 @@
+"""Random architectures, the best of them by a known score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from made_up import MadeUp, Masks, worths
+
+from darts.discretize.sampling import Sampling
+
+
+def value_of(worth: Masks) -> Callable[[Masks], float]:
+    return lambda masks: float(sum((worth[g] * mask).sum() for g, mask in masks.items()))
+
+
+def drawn(trained: MadeUp, count: int) -> list[Any]:
+    """The architectures that the rule is going to draw."""
+    state = torch.get_rng_state()
+    found = [trained.setting.space.random(torch.default_generator) for _ in range(count)]
+    torch.set_rng_state(state)
+    return found
+
+
+def test_the_best_of_those_drawn() -> None:
+    for space in ("cnn", "nas201"):
+        value = value_of(worths(space, 0))
+        trained = MadeUp(space, value)
+        torch.manual_seed(1)
+        genotypes = drawn(trained, 50)
+        found = Sampling(samples=50).final(trained)
+        candidates = trained.setting.candidates
+        scores = [value(trained.setting.space.mask(genotype, candidates)) for genotype in genotypes]
+        assert found == genotypes[scores.index(max(scores))]
+        assert trained.setting.kept == {}
+
+
+def test_all_are_scored_on_few_batches_and_the_finalists_on_all() -> None:
+    trained = MadeUp("cnn", value_of(worths("cnn", 0)))
+    Sampling(samples=30, batches=3, finalists=4).final(trained)
+    assert trained.log == [3] * 30 + [0] * 4
+
+
+def test_the_second_score_decides_among_finalists() -> None:
+    """On all data, the order of the best three is the other way round."""
+    worth = worths("nas201", 0)
+
+    class Turned(MadeUp):
+        def score(self, batches: int = 0, only: Masks | None = None) -> float:
+            score = super().score(batches, only)
+            return score if batches else -score
+
+    trained = Turned("nas201", value_of(worth))
+    torch.manual_seed(2)
+    genotypes = set(drawn(trained, 40))
+    found = Sampling(samples=40, finalists=3).final(trained)
+    masks = trained.setting.space.mask
+    ranked = sorted(
+        genotypes, key=lambda g: -value_of(worth)(masks(g, trained.setting.candidates))
+    )
+    assert found == ranked[2]
+
+
+def test_an_architecture_drawn_twice_is_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = MadeUp("nas201", lambda masks: 0.0)
+    same = drawn(trained, 1)[0]
+    monkeypatch.setattr(trained.setting.space, "random", lambda generator: same)
+    assert Sampling(samples=20).final(trained) == same
+    assert trained.log == [1, 0]
+
+
+def test_masks_are_put_back_when_a_score_fails() -> None:
+    def failing(masks: Masks) -> float:
+        raise FloatingPointError
+
+    trained = MadeUp("nas201", failing)
+    kept = {"cell": torch.ones(6, 5, dtype=torch.bool)}
+    trained.setting.kept.update(kept)
+    with pytest.raises(FloatingPointError):
+        Sampling(samples=2).final(trained)
+    assert trained.setting.kept == kept
