@@ -36,7 +36,7 @@ def rebuild(kind: type[C], values: Mapping[str, Any]) -> C:
             types = store.TYPES.get(name, {})
             if not isinstance(value, Mapping):
                 continue
-            named = value.get("name")
+            named = str(value.get("name"))
             for candidate in [types[named]] if named in types else types.values():
                 fields = {field.name for field in dataclasses.fields(candidate)}
                 if fields == value.keys():

@@ -9,7 +9,6 @@ import pytest
 
 from darts.spaces import SPACES, parse_genotype, space_of
 
-
 OTHERS = [name for name in SPACES if name != "cnn"]
 
 
