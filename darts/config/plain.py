@@ -24,7 +24,8 @@ def as_yaml(config: Any) -> str:
 def rebuild(kind: type[C], values: Mapping[str, Any]) -> C:
     """The configuration whose ``dataclasses.asdict`` the values are, types and limits checked.
 
-    Where a group has several types, the one with just the given keys is taken.
+    Where a group has several types, the one of the given name is taken if there is one, else that
+    with just the given keys.
 
     Raises:
         ConfigError: when the values are not those of such a configuration.
@@ -32,9 +33,13 @@ def rebuild(kind: type[C], values: Mapping[str, Any]) -> C:
     try:
         node = OmegaConf.structured(kind)
         for name, value in values.items():
-            for candidate in store.TYPES.get(name, {}).values():
+            types = store.TYPES.get(name, {})
+            if not isinstance(value, Mapping):
+                continue
+            named = str(value.get("name"))
+            for candidate in [types[named]] if named in types else types.values():
                 fields = {field.name for field in dataclasses.fields(candidate)}
-                if isinstance(value, Mapping) and fields == value.keys():
+                if fields == value.keys():
                     node[name] = OmegaConf.structured(candidate)
         config = OmegaConf.to_object(OmegaConf.merge(node, dict(values)))
     except (OmegaConfBaseException, TypeError) as error:

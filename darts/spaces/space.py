@@ -147,7 +147,8 @@ def space_of(genotype: Any) -> Space:
 
 def space_named_in(text: str) -> str | None:
     """The known space that a genotype's JSON names, if it is JSON and does."""
-    if not text.lstrip("\ufeff \n\t").startswith("{"):
+    text = text.removeprefix("\ufeff").strip()
+    if not text.startswith("{"):
         return None
     try:
         space = json.loads(text).get("space")

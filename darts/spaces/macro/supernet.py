@@ -146,7 +146,7 @@ class Supernet(nn.Module):
         raise ValueError("compile=true: the macro space has nothing to compile; leave it out")
 
     def recompute_cells(self) -> None:
-        """Keep only what passes between blocks for the backward pass."""
+        """Keep only what passes between blocks, and compute the rest again to go backward."""
         self.recomputes = True
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
