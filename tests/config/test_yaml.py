@@ -20,7 +20,8 @@ CHECKOUT = Path(darts.__file__).resolve().parents[1]
 # What a command cannot do without, in whatever composition.
 NEEDED = {"search": [], "retrain": ["genotype=DARTS_V2"], "evaluate": ["checkpoint=x"]}
 SHARED = ("dataset", "space")
-SEARCH_ONLY = ("relaxation", "bilevel", "discretize", "method")
+PARTS = ("relaxation", "bilevel", "perturbation", "regularizer", "stopping", "freezing")
+SEARCH_ONLY = (*PARTS, "discretize", "method")
 
 
 def options() -> list[tuple[str, str]]:
@@ -64,10 +65,12 @@ def test_opens_with_a_command_that_composes_it(file: str) -> None:
     if group == ".":
         assert command == name
     elif group.startswith(("recipe/", "experiment/")):
-        # In a folder a command: chosen by the data set, or as an experiment.
+        # In a folder a command: chosen by the data set, or as an experiment. What the size of a
+        # network is in retraining is chosen by the space.
         kind, folder = group.split("/")
-        assert command == folder
-        assert f"{'dataset' if kind == 'recipe' else 'experiment'}={name}" in overrides
+        assert command == ("retrain" if folder == "network" else folder)
+        by = {"network": "space"}.get(folder, "dataset" if kind == "recipe" else "experiment")
+        assert f"{by}={name}" in overrides
     else:
         assert f"{group}={name}" in overrides
 
