@@ -61,6 +61,8 @@ def check(config: SearchConfig) -> None:
     if len(config.arch_optimizer.betas) != 2:
         raise ConfigError(f"arch_optimizer.betas={config.arch_optimizer.betas} must be two numbers")
     check_precision(config.precision, resolve_device(config.device))
+    if config.compile and not config.space.compiles:
+        raise ConfigError(f"compile=true: space={config.space.name} has nothing to compile")
     if config.compile:
         check_compiler(resolve_device(config.device), ranks=rank_and_size()[1])
 

@@ -57,10 +57,12 @@ class Space:
         channels: width of the first cell.
         cells: depth; what it counts is the space's to say.
         fan_in: edges that a genotype keeps into each node; None for all.
+        compiles: whether the supernet has anything for ``torch.compile``.
     """
 
     name: str = ""
     fan_in: ClassVar[int | None] = None
+    compiles: ClassVar[bool] = True
     channels: int = number(16, low=1)
     cells: int = number(8, low=1)
 

@@ -20,7 +20,8 @@ CHECKOUT = Path(darts.__file__).resolve().parents[1]
 # What a command cannot do without, in whatever composition.
 NEEDED = {"search": [], "retrain": ["genotype=DARTS_V2"], "evaluate": ["checkpoint=x"]}
 SHARED = ("dataset", "space")
-SEARCH_ONLY = ("relaxation", "bilevel", "discretize", "method")
+PARTS = ("relaxation", "bilevel", "perturbation", "regularizer", "stopping", "freezing")
+SEARCH_ONLY = (*PARTS, "discretize", "method")
 
 
 def options() -> list[tuple[str, str]]:
