@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from both_supernets import EXACT, assert_same_gradients, assert_same_state, images, labels, make_pair
+from both_supernets import (
+    EXACT,
+    assert_same_gradients,
+    assert_same_state,
+    images,
+    labels,
+    make_pair,
+)
 from torch import Tensor
 
 from darts.spaces.cnn import PRIMITIVES, EdgewiseSupernet, Supernet
