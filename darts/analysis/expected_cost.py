@@ -110,12 +110,17 @@ class ExpectedCost:
         return cls(fixed, tables, space, candidates)
 
     def __call__(self, probabilities: Mapping[str, Tensor]) -> Tensor:
-        """The expected cost, a scalar with a graph to the probabilities ``(edges, operations)``."""
+        """The expected cost, a scalar with a graph to the probabilities ``(edges, operations)``.
+
+        Those of an edge need not sum to one: what weights edges says whether one is kept, and not
+        what it costs then.
+        """
         surely = self._space.inclusion(probabilities, self._candidates)
-        terms = [
-            (surely[group][:, None] * p * self.tables[group].to(p.device, p.dtype)).sum()
-            for group, p in probabilities.items()
-        ]
+        terms = []
+        for group, p in probabilities.items():
+            shares = p / p.sum(-1, keepdim=True).clamp_min(1e-12)  # 0 where nothing is kept
+            table = self.tables[group].to(p.device, p.dtype)
+            terms.append((surely[group][:, None] * shares * table).sum())
         return torch.stack(terms).sum() + self.fixed
 
 
