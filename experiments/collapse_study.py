@@ -5,8 +5,8 @@
 
 searches S2 (skip connection or separable convolution on every edge) and S4 (noise or separable
 convolution) with several methods and seeds. What does harm there is known: noise never helps, and a
-cell of skip connections hardly learns. For each search the share of such operations among the edges of
-the genotype is kept, epoch by epoch. A finished run is not run again.
+cell of skip connections hardly learns. For each search the share of such operations among the edges
+of the genotype is kept, epoch by epoch. A finished run is not run again.
 
 References:
     Zela et al., "Understanding and Robustifying Differentiable Architecture Search",
