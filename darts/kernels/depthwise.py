@@ -12,8 +12,8 @@ to twenty times slower. Here each gradient is rewritten, exactly, as what is fas
 * The weight gradient of a kernel of five taps a row is put together from blocks of up to three
   columns, the image and the gradient moved against each other by two pixels; for images of no more
   than 16 pixels, from the products of all pairs of pixels.
-* The weight gradient of a kernel of five taps a row and stride 2 falls apart into four of up to three
-  taps and stride 1, one for each phase of the input's pixels.
+* The weight gradient of a kernel of five taps a row and stride 2 falls apart into four of up to
+  three taps and stride 1, one for each phase of the input's pixels.
 """
 
 from __future__ import annotations
