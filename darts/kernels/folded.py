@@ -1,15 +1,9 @@
 """Batch norm of few channels, with neighbouring pixels taken for channels.
 
-<<<<<<< HEAD
-PyTorch runs along the channels of one pixel after the other, which is slow where these are
-few. k pixels of a row with C channels each lie in memory like one pixel of k * C: the statistics of
-the k parts are taken and combined. The backward pass, where less is to be gained, is PyTorch's.
-=======
 PyTorch's batch norm runs along the channels of one pixel after the other and is slow where these
 are few. k pixels of a row with C channels each lie in memory like one pixel of k * C: the
 statistics of the k parts are taken and combined. The backward pass, where less is to be gained, is
 PyTorch's.
->>>>>>> speed
 
 References:
     Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample
