@@ -69,6 +69,8 @@ def check(config: SearchConfig) -> None:
             "choose bilevel=frozen stopping=never"
         )
     check_precision(config.precision, resolve_device(config.device))
+    if config.compile and not config.space.compiles:
+        raise ConfigError(f"compile=true: space={config.space.name} has nothing to compile")
     if config.compile:
         check_compiler(resolve_device(config.device), ranks=rank_and_size()[1])
 

@@ -28,11 +28,12 @@ import darts.search
 from darts.bilevel import first_order, unrolled
 from darts.config import ConfigError, Invocation, compose
 from darts.data import Batches, MemoryImages, load, load_split, stratified_split
-from darts.discretize import argmax
+from darts.discretize import DISCRETISERS
+from darts.engine import searcher
 from darts.engine.checkpoint import load_checkpoint
-from darts.relaxations import softmax
-from darts.spaces import SPACES
-from darts.spaces.cnn import PRIMITIVES, PUBLISHED, EdgewiseSupernet, Network
+from darts.relaxations import RELAXATIONS
+from darts.spaces import Setting
+from darts.spaces.cnn import PRIMITIVES, PUBLISHED, Cnn, EdgewiseSupernet, Network
 from darts.spaces.find import find_genotype
 from darts.spaces.genotype import Genotype
 
@@ -88,10 +89,10 @@ def first_net(monkeypatch: pytest.MonkeyPatch) -> list[EdgewiseSupernet]:
     no weight step leaves a gradient at its alphas is seen to.
     """
     noted: list[EdgewiseSupernet] = []
-    descend = darts.search.descend
+    descend = searcher.descend
 
-    def build(**options: Any) -> EdgewiseSupernet:
-        net = EdgewiseSupernet(**options, nodes=1)
+    def build(space: Cnn, *, depth: float, **options: Any) -> EdgewiseSupernet:
+        net = EdgewiseSupernet(channels=space.channels, cells=space.cells, nodes=1, **options)
         noted.extend([copy.deepcopy(net), net])
         return net
 
@@ -100,9 +101,8 @@ def first_net(monkeypatch: pytest.MonkeyPatch) -> list[EdgewiseSupernet]:
         assert all(alpha.grad is None for alpha in noted[1].alphas.values())
         return norm
 
-    small = dataclasses.replace(SPACES["cnn"], supernet=build)
-    monkeypatch.setattr(darts.search, "SPACES", {"cnn": small})
-    monkeypatch.setattr(darts.search, "descend", watched)
+    monkeypatch.setattr(Cnn, "supernet", build)
+    monkeypatch.setattr(searcher, "descend", watched)
     return noted
 
 
@@ -126,7 +126,7 @@ def test_2_alphas_are_saved_with_the_network_and_trained_by_one_optimizer(
         "space.channels=2", "space.cells=2", "optimizer.lr=0.5", "optimizer.weight_decay=0.1",
         "arch_optimizer.weight_decay=0", f"arch_optimizer.lr={rate}",
     )  # fmt: skip
-    saved = load_checkpoint(tmp_path / "run" / "checkpoint.pt", "search")
+    saved = load_checkpoint(tmp_path / "run" / "checkpoint.pt", "search")["searcher"]
     began = first_net[0]
     assert torch.equal(saved["net"]["alphas.reduce"], began.alphas["reduce"]) is not moving
     held = [len(saved[key]["param_groups"][0]["params"]) for key in ("optimizer", "arch_optimizer")]
@@ -167,18 +167,26 @@ def test_4_edges_are_ranked_by_probability_and_none_takes_no_part() -> None:
     among the edges, but is itself never chosen. To rank by raw alphas, or to leave ``none`` out of
     the softmax, gives another cell.
     """
+    setting = Setting.of(Cnn(), EdgewiseSupernet())
+
+    def read(alpha: Tensor) -> Genotype:
+        alphas = {"normal": alpha, "reduce": alpha}
+        probabilities = RELAXATIONS["softmax"]().expected(alphas, setting)
+        genotype: Genotype = DISCRETISERS["argmax"]().genotype(probabilities, setting)
+        return genotype
+
     none, skip = PRIMITIVES.index("none"), PRIMITIVES.index("skip_connect")
     alpha = torch.zeros(14, 8)
     # Node 3 (rows 2 to 4): the largest raw alpha stands where `none` is larger by far.
     alpha[2, skip], alpha[2, none] = 6.0, 12.0
     alpha[3, skip] = 3.0
     alpha[4, skip] = 2.0
-    genotype = argmax(softmax({"normal": alpha, "reduce": alpha}))
+    genotype = read(alpha)
     assert genotype.normal[2:4] == (("skip_connect", 1), ("skip_connect", 2))
     # Where `none` beats everything everywhere, it still is in no genotype.
     alpha = torch.zeros(14, 8)
     alpha[:, none] = 20.0
-    assert argmax(softmax({"normal": alpha, "reduce": alpha})).count("none") == 0
+    assert read(alpha).count("none") == 0
 
 
 def test_5_the_split_is_shuffled_and_every_part_sees_every_class(

@@ -63,6 +63,9 @@ def _described(error: BaseException, known: Iterable[str]) -> str:
 
 def unknown_key(key: str, known: list[str]) -> str:
     """One line for a key that does not exist, with the keys beside where it was looked for."""
+    if key in known:  # of the group's default option
+        group = key.split(".")[0]
+        return f"no such key {key!r} in the {group} chosen; leave it out or choose another {group}"
     prefix = key.rpartition(".")[0]
     while prefix and not any(name.startswith(prefix + ".") for name in known):
         prefix = prefix.rpartition(".")[0]

@@ -8,6 +8,7 @@ import math
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from darts.config.store import group_options
 from darts.parts import choice, number
 
 __all__ = ["ConfigError", "check_fields", "choice", "closest", "number", "one_of"]
@@ -44,7 +45,9 @@ def check_fields(config: Any, prefix: str = "") -> None:
                 check_fields(item, f"{key}[{index}].")
         elif field.name == "name" and prefix and field.default not in ("", "???", value):
             # A part is named by its type: another word here would change nothing.
-            raise ConfigError(f"{key}={value!r} has no effect; choose by {prefix[:-1]}={value}")
+            group = prefix[:-1]
+            known = ", ".join(group_options(group))
+            raise ConfigError(f"{key}={value!r} has no effect; write {group}= one of {known}")
         elif "choices" in field.metadata:
             one_of(key, value, field.metadata["choices"])
         elif "limits" in field.metadata and value is not None:

@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from darts.config import errors, store
-from darts.config.fields import ConfigError, check_fields
+from darts.config.fields import ConfigError, check_fields, one_of
+from darts.parts import Registry
 
 C = TypeVar("C")
 
@@ -24,18 +25,14 @@ def as_yaml(config: Any) -> str:
 def rebuild(kind: type[C], values: Mapping[str, Any]) -> C:
     """The configuration whose ``dataclasses.asdict`` the values are, types and limits checked.
 
-    Where a group has several types, the one with just the given keys is taken.
-
     Raises:
         ConfigError: when the values are not those of such a configuration.
     """
     try:
         node = OmegaConf.structured(kind)
-        for name, value in values.items():
-            for candidate in store.TYPES.get(name, {}).values():
-                fields = {field.name for field in dataclasses.fields(candidate)}
-                if isinstance(value, Mapping) and fields == value.keys():
-                    node[name] = OmegaConf.structured(candidate)
+        for group in node.keys() & values.keys() & store.TYPES.keys():
+            if isinstance(values[group], Mapping):
+                node[group] = OmegaConf.structured(_type_of(group, values[group]))
         config = OmegaConf.to_object(OmegaConf.merge(node, dict(values)))
     except (OmegaConfBaseException, TypeError) as error:
         raise ConfigError(
@@ -43,3 +40,18 @@ def rebuild(kind: type[C], values: Mapping[str, Any]) -> C:
         ) from None
     check_fields(config)
     return config  # type: ignore[return-value]
+
+
+def _type_of(group: str, value: Mapping[str, Any]) -> type:
+    """A part's type by its name, a data set's by its keys."""
+    types = store.TYPES[group]
+    if isinstance(types, Registry):
+        one_of(f"{group}.name", value.get("name"), list(types))
+        part: type = types[value["name"]]
+        return part
+    fitting = [kind for kind in types.values() if _keys(kind) == value.keys()]
+    return (fitting or list(types.values()))[0]
+
+
+def _keys(kind: Any) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}

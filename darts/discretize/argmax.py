@@ -25,9 +25,9 @@ class Argmax(Discretiser):
     """Read the genotype out of the probabilities.
 
     Attributes:
-        skip_limit: most skip connections in the first kind of cell (the normal one); of more, the
-            least probable are taken out, one by one, and the genotype is read again. None: no
-            limit.
+        skip_limit: most skip connections in the first group that may have some (in the normal
+            cell, of two kinds); of more, the least probable are taken out, one by one, and the
+            genotype is read again. None: no limit.
     """
 
     name: str = "argmax"
@@ -37,15 +37,22 @@ class Argmax(Discretiser):
         genotype = super().genotype(probabilities, setting)
         if self.skip_limit is None:
             return genotype
-        cell = next(iter(setting.candidates))
-        names = setting.candidates[cell]
-        skips = torch.tensor([[name == "skip_connect" for name in row] for row in names])
+        skipping = {
+            group: torch.tensor([[name == "skip_connect" for name in row] for row in names])
+            for group, names in setting.candidates.items()
+        }
+        cell = next((group for group, skips in skipping.items() if bool(skips.any())), None)
+        if cell is None:
+            return genotype
+        skips = skipping[cell]
         left = {group: p.detach().cpu().clone() for group, p in probabilities.items()}
-        while genotype.count("skip_connect", cell) > self.skip_limit:
-            used = setting.space.mask(genotype, setting.candidates)[cell] & skips & (left[cell] > 0)
+        while True:
+            used = setting.space.mask(genotype, setting.candidates)[cell] & skips
+            if int(used.sum()) <= self.skip_limit:
+                return genotype
+            used &= left[cell] > 0
             if not bool(used.any()):
-                break  # edges with nothing but a skip to choose from
+                return genotype  # edges with nothing but a skip to choose from
             strength = left[cell].masked_fill(~used, float("inf"))
             left[cell].view(-1)[strength.argmin()] = 0.0
             genotype = super().genotype(left, setting)
-        return genotype

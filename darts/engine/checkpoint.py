@@ -18,7 +18,7 @@ import torch
 
 from darts.tracking.files import replacing
 
-FORMATS = {"search": 2}  # by kind; 1 for the others. 2: the weights of the fast supernet
+FORMATS = {"search": 3}  # by kind; 1 for the others. 3: what the searcher holds, as one entry
 
 
 class CheckpointError(ValueError):

@@ -40,6 +40,7 @@ FREE = (
     "dataset.download",
     "dataset.verify",
     "tracking.",
+    "benchmark.",
 )
 
 

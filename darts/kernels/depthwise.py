@@ -12,6 +12,8 @@ to twenty times slower. Here each gradient is rewritten, exactly, as what is fas
 * The weight gradient of a kernel of five taps a row is put together from blocks of up to three
   columns, the image and the gradient moved against each other by two pixels; for images of no more
   than 16 pixels, from the products of all pairs of pixels.
+* The weight gradient of a kernel of five taps a row and stride 2 falls apart into four of up to
+  three taps and stride 1, one for each phase of the input's pixels.
 """
 
 from __future__ import annotations
@@ -40,9 +42,10 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, stride: int = 1, dilation: int =
     if stride == 2 and dilation == 2:
         x = x[:, :, ::2, ::2].contiguous(memory_format=_NHWC)
         stride = dilation = 1
-    if stride != 1 or x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+    fast = stride == 1 or (stride == 2 and dilation == 1 and weight.shape[-1] == 5)
+    if not fast or x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
         return plain_depthwise(x, weight, stride, dilation)
-    return _Depthwise.apply(x, weight, dilation)
+    return _Depthwise.apply(x, weight, stride, dilation)
 
 
 def plain_depthwise(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
@@ -52,39 +55,68 @@ def plain_depthwise(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Te
 
 
 class _Depthwise(torch.autograd.Function):
-    """Stride 1."""
+    """Stride 1, or 2 with five taps a row."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, dilation: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.dilation = dilation
-        return plain_depthwise(x, weight, 1, dilation)
+        ctx.stride, ctx.dilation = stride, dilation
+        return plain_depthwise(x, weight, stride, dilation)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
-        (gradient,) = gradients
-        need_x, need_weight, _ = ctx.needs_input_grad
+        (gradient,), stride, dilation = gradients, ctx.stride, ctx.dilation
+        need_x, need_weight = ctx.needs_input_grad[:2]
         if torch.is_grad_enabled():  # to be differentiated again
-            return *_differentiable(gradient, x, weight, ctx.dilation, need_x, need_weight), None
+            both = _plain_backward(gradient, x, weight, stride, dilation, need_x, need_weight)
+            return *both, None, None
         gradient = gradient.contiguous(memory_format=_NHWC)
         grad_x = grad_weight = None
-        if need_x:
-            grad_x = plain_depthwise(gradient, weight.flip((2, 3)), 1, ctx.dilation)
-        if need_weight:
-            grad_weight = weight_gradient(x, gradient, weight.shape[-1], ctx.dilation)
-        return grad_x, grad_weight, None
+        if need_x and stride == 1:
+            grad_x = plain_depthwise(gradient, weight.flip((2, 3)), 1, dilation)
+        elif need_x:
+            grad_x = _plain_backward(gradient, x, weight, stride, dilation, True, False)[0]
+        if need_weight and stride == 1:
+            grad_weight = weight_gradient(x, gradient, weight.shape[-1], dilation)
+        elif need_weight:
+            grad_weight = _strided_weight_gradient(x, gradient)
+        return grad_x, grad_weight, None, None
 
 
-def _differentiable(
-    gradient: Tensor, x: Tensor, weight: Tensor, dilation: int, need_x: bool, need_weight: bool
+def _plain_backward(
+    gradient: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: int,
+    dilation: int,
+    need_x: bool,
+    need_weight: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
     padding = dilation * (weight.shape[-1] // 2)
     grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
-        *(gradient, x, weight, None, [1, 1], [padding] * 2, [dilation] * 2, False, [0, 0]),
+        *(gradient, x, weight, None, [stride] * 2, [padding] * 2, [dilation] * 2, False, [0, 0]),
         *(x.shape[1], [need_x, need_weight, False]),
     )
     return grad_x, grad_weight
+
+
+def _strided_weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
+    """Of five taps a row and stride 2, ``(C, 1, 5, 5)``.
+
+    Output i reads pixel 2i + t - 2 with tap t: pixels i - 1 to i + 1 of the even ones with the even
+    taps, pixels i - 1 and i of the odd ones with the odd taps.
+    """
+    height, width = x.shape[-2:]
+    result = x.new_empty((x.shape[1], 1, 5, 5))
+    for row in (0, 1):
+        for column in (0, 1):
+            phase = x[..., row::2, column::2]
+            missing = (0, column * (width % 2), 0, row * (height % 2))
+            phase = F.pad(phase, missing).contiguous(memory_format=_NHWC)
+            taps = weight_gradient(phase, gradient, 3, 1)
+            result[..., row::2, column::2] = taps[..., : 3 - row, : 3 - column]
+    return result
 
 
 def weight_gradient(x: Tensor, gradient: Tensor, kernel: int, dilation: int) -> Tensor:

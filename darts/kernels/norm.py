@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from darts.kernels.folded import folded_norm, folds_of
 from darts.kernels.sync import batch_statistics
 
 
@@ -55,7 +56,11 @@ def normalise(
         normalised = _normalise_synced(x, scale, eps, group)
         running.move(normalised.mean, normalised.variance)
         return normalised.output
-    more_than_one(x)
+    count = more_than_one(x)
+    if (folds := folds_of(x)) > 1:
+        output, mean, variance = folded_norm(x, scale, eps, folds)
+        running.move(mean, variance * (count / (count - 1)))
+        return output
     return torch.native_batch_norm(
         x, _float_scale(x, scale), None, running.mean, running.variance, True, running.momentum, eps
     )[0]
@@ -66,6 +71,9 @@ def normalise_shared(x: Tensor, eps: float, group: Any = None) -> Normalised:
     if group is not None:
         return _normalise_synced(x, None, eps, group)
     count = more_than_one(x)
+    if (folds := folds_of(x)) > 1:
+        output, mean, variance = folded_norm(x, None, eps, folds)
+        return Normalised(output, mean, variance * (count / (count - 1)))
     output, mean, inverse = torch.native_batch_norm(
         x, _float_scale(x, None), None, None, None, True, 0.0, eps
     )

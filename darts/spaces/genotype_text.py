@@ -53,8 +53,10 @@ class _Pairs(list[tuple[str, Any]]):
     """A JSON object as its pairs: a dict would silently drop repeated keys."""
 
 
-def read_json(text: str) -> dict[str, Any]:
-    """The four parts of a genotype's JSON, unchecked (``ValueError`` if it is not of that form)."""
+def read_object(text: str) -> list[tuple[str, Any]]:
+    """A JSON object as its pairs, repeated keys and all (``ValueError`` if it is no object)."""
+    if not text:
+        raise ValueError("empty text: expected a JSON object")
     try:
         content = json.loads(text, object_pairs_hook=_Pairs)
     except json.JSONDecodeError as error:
@@ -63,6 +65,12 @@ def read_json(text: str) -> dict[str, Any]:
         _refuse("JSON too long-winded: numbers with thousands of digits or very deep nesting")
     if not isinstance(content, _Pairs):
         _refuse(f"expected a JSON object, not {brief(content)}")
+    return content
+
+
+def read_json(text: str) -> dict[str, Any]:
+    """The four parts of a genotype's JSON, unchecked (``ValueError`` if it is not of that form)."""
+    content = read_object(text)
     parts: dict[str, Any] = {}
     for name, value in content:
         if isinstance(value, _Pairs):

@@ -57,10 +57,12 @@ class Space:
         channels: width of the first cell.
         cells: depth; what it counts is the space's to say.
         fan_in: edges that a genotype keeps into each node; None for all.
+        compiles: whether the supernet has anything for ``torch.compile``.
     """
 
     name: str = ""
     fan_in: ClassVar[int | None] = None
+    compiles: ClassVar[bool] = True
     channels: int = number(16, low=1)
     cells: int = number(8, low=1)
 
@@ -147,7 +149,8 @@ def space_of(genotype: Any) -> Space:
 
 def space_named_in(text: str) -> str | None:
     """The known space that a genotype's JSON names, if it is JSON and does."""
-    if not text.lstrip("\ufeff \n\t").startswith("{"):
+    text = text.removeprefix("\ufeff").strip()
+    if not text.startswith("{"):
         return None
     try:
         space = json.loads(text).get("space")

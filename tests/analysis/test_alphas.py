@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darts.analysis.alphas import edge_names, entropy, genotype_counts, margin, scalars_of
+from darts.analysis.alphas import (
+    column_names,
+    edge_names,
+    entropy,
+    genotype_counts,
+    margin,
+    scalars_of,
+)
+from darts.spaces import Genotype, Setting, nas201
 
 OPERATIONS = ("none", "skip_connect", "sep_conv_3x3", "max_pool_3x3")
 
 
-def test_edges_are_named_node_by_node_and_input_by_input() -> None:
-    assert edge_names(5) == ["0→2", "1→2", "0→3", "1→3", "2→3"]
-    assert edge_names(14)[-1] == "4→5"
-    assert edge_names(6, inputs=1) == ["0→1", "0→2", "1→2", "0→3", "1→3", "2→3"]
+PAIRS = ((0, 2), (1, 2))
 
 
-@pytest.mark.parametrize("rows", [1, 3, 13])
-def test_edges_that_make_no_whole_cell_are_refused(rows: int) -> None:
-    with pytest.raises(ValueError, match=rf"{rows} edges"):
-        edge_names(rows)
+def setting(**edges: tuple[tuple[int, int], ...]) -> Setting:
+    candidates = {group: (OPERATIONS,) * len(pairs) for group, pairs in edges.items()}
+    return Setting(None, candidates, edges, dict.fromkeys(edges, 1))
+
+
+def test_edges_are_named_by_source_and_target() -> None:
+    assert edge_names([(0, 2), (1, 2), (3, 14)]) == ["0→2", "1→2", "3→14"]
+
+
+def test_columns_have_names_only_where_all_edges_agree() -> None:
+    assert column_names([("a", "b"), ("a", "b")]) == ["a", "b"]
+    assert column_names([("a", "b"), ("a", "c")]) == ["candidate 0", "candidate 1"]
 
 
 def test_entropy_of_certainty_is_zero_and_of_ignorance_log_n() -> None:
@@ -52,7 +64,7 @@ def test_none_does_not_compete_for_the_margin() -> None:
 
 def test_scalars_have_a_tag_for_each_edge_and_operation() -> None:
     p = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.25, 0.25]], requires_grad=True)
-    found = scalars_of({"normal": p, "reduce": p.flip(0)}, OPERATIONS)
+    found = scalars_of({"normal": p, "reduce": p.flip(0)}, setting(normal=PAIRS, reduce=PAIRS))
     assert found["alpha/normal/0→2/none"] == pytest.approx(0.7)
     assert found["alpha/reduce/1→2/skip_connect"] == pytest.approx(0.1)
     assert found["entropy/normal/1→2"] == pytest.approx(math.log(4))
@@ -63,18 +75,17 @@ def test_scalars_have_a_tag_for_each_edge_and_operation() -> None:
     assert all(type(value) is float for value in found.values())
 
 
-def test_scalars_take_other_edges_and_refuse_other_columns() -> None:
-    p = torch.full((1, 4), 0.25)
-    found = scalars_of({"cell": p}, OPERATIONS, edges={"cell": ["in→out"]})
-    assert found["alpha/cell/in→out/skip_connect"] == 0.25
-    with pytest.raises(ValueError, match="4 columns for 3 operations"):
-        scalars_of({"cell": p}, OPERATIONS[:3])
+def test_scalars_refuse_other_columns() -> None:
+    with pytest.raises(ValueError, match="cell: 3 columns for 4 operations"):
+        scalars_of({"cell": torch.full((2, 3), 1 / 3)}, setting(cell=PAIRS))
 
 
 def test_counts_are_there_even_when_they_are_zero() -> None:
-    genotype = SimpleNamespace(
-        normal=(("skip_connect", 0), ("skip_connect", 1), ("sep_conv_3x3", 0)),
-        reduce=(("none", 0), ("max_pool_3x3", 1)),
+    genotype = Genotype(
+        (("skip_connect", 0), ("skip_connect", 1), ("sep_conv_3x3", 0), ("sep_conv_3x3", 1)),
+        (2, 3),
+        (("none", 0), ("max_pool_3x3", 1)),
+        (2,),
     )
     assert genotype_counts(genotype) == {
         "genotype/normal/skip_connect": 2,
@@ -82,4 +93,12 @@ def test_counts_are_there_even_when_they_are_zero() -> None:
         "genotype/reduce/skip_connect": 0,
         "genotype/reduce/none": 1,
     }
-    assert genotype_counts(genotype, ["sep_conv_3x3"])["genotype/normal/sep_conv_3x3"] == 1
+    assert genotype_counts(genotype, ["sep_conv_3x3"])["genotype/normal/sep_conv_3x3"] == 2
+
+
+def test_counts_are_there_for_other_spaces() -> None:
+    genotype = nas201.Genotype.of(*("skip_connect", "none", "none"), *["nor_conv_3x3"] * 3)
+    assert genotype_counts(genotype) == {
+        "genotype/cell/skip_connect": 1,
+        "genotype/cell/none": 2,
+    }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -17,18 +19,40 @@ from matplotlib.patches import Patch
 from matplotlib.transforms import Bbox
 
 from darts.analysis.draw import compare_genotypes, draw_genotype, save_figure, save_genotype
+from darts.spaces import nas201
 from darts.spaces.cnn.encoding import random_genotype
 from darts.spaces.cnn.published import PUBLISHED
 from darts.spaces.genotype import OPERATIONS, Genotype
 
+
+@dataclass(frozen=True)
+class Chain:
+    """A genotype that is nothing but a row of operations."""
+
+    blocks: tuple[str, ...]
+    cells: ClassVar[tuple[str, ...]] = ("blocks",)
+    inputs: ClassVar[int] = 1
+
+    def nodes(self, cell: str) -> int:
+        return len(self.blocks)
+
+    def concat(self, cell: str) -> tuple[int, ...]:
+        return (len(self.blocks),)
+
+    def edges(self, cell: str) -> list[tuple[int, int, str]]:
+        return [(i, i + 1, name) for i, name in enumerate(self.blocks)]
+
+
 V1, V2 = PUBLISHED["DARTS_V1"].genotype, PUBLISHED["DARTS_V2"].genotype
 
 
-def some_genotypes() -> dict[str, Genotype]:
+def some_genotypes() -> dict[str, Any]:
     source = torch.Generator().manual_seed(0)
     known = {name: PUBLISHED[name].genotype for name in ("DARTS_V1", "NASNET", "AMOEBANET")}
     return known | {
-        f"random-{nodes}": random_genotype(source, nodes, OPERATIONS) for nodes in (1, 2, 4, 7)
+        **{f"random-{n}": random_genotype(source, n, OPERATIONS) for n in (1, 2, 4, 7)},
+        **{f"nas201-{n}": nas201.Genotype.from_index(n) for n in (0, 4711, 15_624)},
+        **{f"chain-{n}": Chain(("mb_k7_e6", "skip_connect", "none")[:n] * 3) for n in (1, 2, 3)},
     }
 
 
@@ -46,19 +70,18 @@ def shrunk(box: Bbox) -> Bbox:
 
 
 @pytest.mark.parametrize("genotype", some_genotypes().values(), ids=some_genotypes())
-def test_nothing_collides_whatever_the_genotype(genotype: Genotype) -> None:
+def test_nothing_collides_whatever_the_genotype(genotype: Any) -> None:
     figure = draw_genotype(genotype, title="A title")
     renderer = FigureCanvasAgg(figure).get_renderer()
-    for cell, axes in zip(Genotype.cells, figure.axes, strict=True):
+    for cell, axes in zip(genotype.cells, figure.axes, strict=True):
         boxes = {
             name.removesuffix("-box"): patch.get_window_extent(renderer)
             for name, patch in parts(figure, cell, "-box").items()
         }
-        assert len(boxes) == 2 * genotype.nodes(cell)
-        labels = [text for text in axes.texts if text.get_text() in OPERATIONS]
-        assert sorted(text.get_text() for text in labels) == sorted(
-            name for name, _ in getattr(genotype, cell)
-        )
+        operations = sorted(name for _, _, name in genotype.edges(cell))
+        assert len(boxes) == len(operations)
+        labels = [text for text in axes.texts if text.get_text() in operations]
+        assert sorted(text.get_text() for text in labels) == operations
         for label in labels:  # every label lies inside one box, and so apart from other labels
             extent = label.get_window_extent(renderer)
             assert sum(
@@ -113,6 +136,31 @@ def test_a_comparison_emphasises_exactly_what_differs() -> None:
             same = [edge for edge in mine.edges(cell) if edge in other.edges(cell)]
             assert len(faint) == len(same)
             assert 0 < len(faint) < 8
+
+
+def test_a_comparison_works_in_every_space() -> None:
+    first, second = (nas201.Genotype.from_index(n) for n in (0, 1))  # the last edge differs
+    for a, b in ((first, second), (Chain(("none", "skip")), Chain(("none", "conv", "skip")))):
+        cell = a.cells[0]
+        figure = compare_genotypes(a, b, ("left", "right"))
+        boxes = parts(figure, f"{cell}-0", "-box")
+        faint = [name for name, box in boxes.items() if (box.get_alpha() or 1.0) < 0.5]
+        assert len(faint) == len(a.edges(cell)) - 1
+        assert f"{cell}-0-edge-{len(faint)}-box" not in faint
+
+
+def test_genotypes_of_different_spaces_do_not_compare() -> None:
+    with pytest.raises(ValueError, match="different spaces") as caught:
+        compare_genotypes(V1, nas201.Genotype.from_index(0), ("left", "right"))
+    assert "\n" not in str(caught.value)
+
+
+def test_none_is_dashed() -> None:
+    figure = draw_genotype(nas201.Genotype.of("none", *["skip_connect"] * 5))
+    dashed = [
+        name for name, p in parts(figure, "cell", "-curve").items() if p.get_linestyle() == "--"
+    ]
+    assert dashed == ["cell-0-edge-0-curve"]
 
 
 def test_genotypes_of_different_sizes_compare() -> None:

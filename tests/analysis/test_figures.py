@@ -24,16 +24,19 @@ def probabilities(seed: int = 0, edges: int = 5) -> torch.Tensor:
     return torch.softmax(torch.randn(edges, len(OPERATIONS), generator=generator), dim=-1)
 
 
+EDGES = ("0→2", "1→2", "0→3", "1→3", "2→3")
+
+
 def labels(ticks: list[Any]) -> list[str]:
     return [tick.get_text() for tick in ticks]
 
 
 def test_the_heatmap_names_both_axes_and_writes_each_number() -> None:
     p = probabilities().requires_grad_()
-    figure = alpha_heatmap(p, operations=OPERATIONS, title="normal")
+    figure = alpha_heatmap(p, operations=OPERATIONS, edges=EDGES, title="normal")
     axes: Any = figure.axes[0]
     assert labels(axes.get_xticklabels()) == list(OPERATIONS)
-    assert labels(axes.get_yticklabels()) == ["0→2", "1→2", "0→3", "1→3", "2→3"]
+    assert labels(axes.get_yticklabels()) == list(EDGES)
     assert [text.get_text() for text in axes.texts] == [f"{v:.2f}" for v in p.flatten().tolist()]
     np.testing.assert_allclose(axes.images[0].get_array(), p.detach().numpy(), rtol=1e-6)
     assert figure.get_suptitle() == "normal"
@@ -72,14 +75,22 @@ def test_a_heatmap_that_does_not_fit_is_refused(options: dict[str, Any], message
 
 def test_the_history_has_a_panel_an_edge_and_a_line_an_operation() -> None:
     history = [probabilities(seed) for seed in range(4)]
-    figure = alpha_history(history, operations=OPERATIONS, title="normal")
+    figure = alpha_history(history, operations=OPERATIONS, edges=EDGES, title="normal")
     panels: dict[str, Any] = {axes.get_title(): axes for axes in figure.axes if axes.get_visible()}
-    assert list(panels) == ["0→2", "1→2", "0→3", "1→3", "2→3"]
+    assert list(panels) == list(EDGES)
     line = panels["1→3"].get_lines()[2]
     np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3, 4])
     np.testing.assert_allclose(line.get_ydata(), [p[3, 2].item() for p in history], rtol=1e-6)
     (legend,) = figure.legends
     assert labels(legend.get_texts()) == list(OPERATIONS)
+
+
+def test_the_panels_of_a_chain_fill_lines_of_four() -> None:
+    edges = [f"{i}→{i + 1}" for i in range(6)]
+    figure = alpha_history([probabilities(edges=6)], operations=OPERATIONS, edges=edges)
+    panels = [axes.get_subplotspec() for axes in figure.axes if axes.get_visible()]
+    places = [(spec.rowspan.start, spec.colspan.start) for spec in panels if spec is not None]
+    assert places == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1)]
 
 
 def test_the_history_takes_other_edges_and_epochs() -> None:

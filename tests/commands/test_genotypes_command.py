@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from darts.spaces import nas201
 from darts.spaces.cnn import PUBLISHED
 
 GENOTYPE = PUBLISHED["SGAS"].genotype
@@ -84,6 +85,28 @@ def test_compare_files(commands: Any, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(GENOTYPE.to_json(), encoding="utf-8")
     (tmp_path / "b.json").write_text(str(GENOTYPE), encoding="utf-8")
     assert "the same" in commands.run("genotypes", None, "compare=[a.json,b.json]").out
+
+
+OTHER = nas201.Genotype.of(*["nor_conv_3x3"] * 5, "skip_connect")
+
+
+def test_every_space_can_be_shown(commands: Any, tmp_path: Path) -> None:
+    commands.run("genotypes", None, f"draw={OTHER}", "out=cell.svg")
+    assert "nor_conv_3x3</text>" in (tmp_path / "cell.svg").read_text(encoding="utf-8")
+    out = commands.run("genotypes", None, f"validate={OTHER}").out
+    assert "3 nodes: 5 nor_conv_3x3, 1 skip_connect" in out
+    network = nas201.Network(OTHER, channels=16, cells=5, classes=10)
+    assert f"{sum(p.numel() for p in network.parameters()):,}" in out
+    (tmp_path / "a.json").write_text(OTHER.to_json(), encoding="utf-8")
+    (tmp_path / "b.json").write_text(nas201.Genotype.from_index(0).to_json(), encoding="utf-8")
+    out = commands.run("genotypes", None, "compare=[a.json,b.json]", "out=both.svg").out
+    assert "6 differences" in out
+    assert (tmp_path / "both.svg").exists()
+
+
+def test_two_spaces_do_not_compare(commands: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(OTHER.to_json(), encoding="utf-8")
+    assert "nas201 and cnn" in commands.refused("genotypes", "compare=[a.json,DARTS_V2]")
 
 
 def test_a_place_that_cannot_be_written(commands: Any, tmp_path: Path) -> None:

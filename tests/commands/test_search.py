@@ -13,7 +13,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from darts.config import Invocation, SearchConfig, rebuild
+from darts.config import Invocation, SearchConfig, compose, rebuild
 from darts.data import load_split
 from darts.search import retrain_command
 from darts.spaces import Genotype
@@ -141,13 +141,20 @@ def test_a_place_that_needs_quotes(commands: Any, tmp_path: Path) -> None:
 
 def test_the_printed_command_names_the_data_set_in_any_case(tmp_path: Path) -> None:
     """Also where no override but an experiment, or the default, chose it."""
-    assert "dataset=digits" in retrain_command(Invocation(tmp_path, ()), "digits").split()
+    digits, cifar10 = (compose("search", [f"dataset={name}"]) for name in ("digits", "cifar10"))
+    assert "dataset=digits" in retrain_command(Invocation(tmp_path, ()), digits).split()
     call = Invocation(tmp_path, ("experiment/search=cifar10_cpu", "seed=1"))
-    words = retrain_command(call, "cifar10").split()
+    words = retrain_command(call, cifar10).split()
     assert {"experiment=cifar10_cpu", "seed=1"} <= set(words)
-    assert not [word for word in words if word.startswith("dataset=")]
+    assert not [word for word in words if word.startswith(("dataset=", "space="))]
     call = Invocation(tmp_path, ("experiment/search=of_search_alone",))
-    assert "dataset=cifar10" in retrain_command(call, "cifar10").split()
+    assert "dataset=cifar10" in retrain_command(call, cifar10).split()
+
+
+def test_the_printed_command_names_a_space_that_is_not_the_default(tmp_path: Path) -> None:
+    config = compose("search", ["experiment=nas201_cpu"])
+    words = retrain_command(Invocation(tmp_path, ("experiment/search=nas201_cpu",)), config).split()
+    assert {"space=nas201", "experiment=nas201_cpu", f"genotype={tmp_path}"} <= set(words)
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -156,13 +163,14 @@ def test_the_seed_decides(commands: Any, tmp_path: Path) -> None:
         commands.run("search", tmp_path / name, QUIET, "epochs=1", "space.cells=1", f"seed={seed}")
         for name, seed in (("a", 5), ("b", 5), ("c", 6))
     )
-    for key in ("net", "optimizer", "arch_optimizer", "random"):
+    for key in ("searcher", "random"):
         assert commands.same(a.checkpoint[key], b.checkpoint[key])
     assert commands.steps(a) == commands.steps(b)
-    assert not commands.same(a.checkpoint["net"], c.checkpoint["net"])
-    moved = [name for name in a.checkpoint["net"] if "alphas" in name]
+    net = a.checkpoint["searcher"]["net"]
+    assert not commands.same(net, c.checkpoint["searcher"]["net"])
+    moved = [name for name in net if "alphas" in name]
     assert len(moved) == 2  # in the state dict, and trained
-    assert all(a.checkpoint["net"][name].abs().max() > 0 for name in moved)
+    assert all(net[name].abs().max() > 0 for name in moved)
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -180,7 +188,7 @@ def test_second_order_with_self_check(commands: Any, tmp_path: Path) -> None:
     assert {"bilevel/product_cosine", "bilevel/gradient_cosine"} <= set(tags)
     plain = commands.run("search", tmp_path / "plain", *exact, QUIET)
     # Looking changes nothing.
-    assert commands.same(plain.checkpoint["net"], done.checkpoint["net"])
+    assert commands.same(plain.checkpoint["searcher"], done.checkpoint["searcher"])
     assert "product_cosine" not in plain.rows[0]
 
 
@@ -192,8 +200,7 @@ def test_less_memory_gives_the_same_run(commands: Any, tmp_path: Path, method: s
         commands.run("search", tmp_path / memory, *small, f"memory={memory}")
         for memory in ("full", "checkpoint")
     )
-    for key in ("net", "optimizer", "arch_optimizer"):
-        assert commands.same(full.checkpoint[key], less.checkpoint[key])
+    assert commands.same(full.checkpoint["searcher"], less.checkpoint["searcher"])
 
 
 @pytest.mark.slow  # the compiler takes its time
@@ -203,10 +210,9 @@ def test_compiled_regions_give_the_same_run(commands: Any, tmp_path: Path) -> No
     small = (QUIET, "epochs=1", "space.cells=2", "space.channels=2")
     plain = commands.run("search", tmp_path / "plain", *small)
     compiled = commands.run("search", tmp_path / "compiled", *small, "compile=true")
-    for name, value in plain.checkpoint["net"].items():
-        torch.testing.assert_close(
-            compiled.checkpoint["net"][name], value, rtol=1e-2, atol=1e-3, msg=name
-        )
+    weights = compiled.checkpoint["searcher"]["net"]
+    for name, value in plain.checkpoint["searcher"]["net"].items():
+        torch.testing.assert_close(weights[name], value, rtol=1e-2, atol=1e-3, msg=name)
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -251,8 +257,10 @@ def test_a_second_run_in_the_same_place_is_refused(
 
 def test_the_checkpoint_holds_plain_values(searched: Any) -> None:
     saved = torch.load(searched.directory / "checkpoint.pt", weights_only=True)
-    assert {"net", "optimizer", "arch_optimizer", "epoch", "step", "random"} <= saved.keys()
+    assert {"searcher", "means", "epoch", "step", "random"} <= saved.keys()
     assert (saved["kind"], saved["epoch"], saved["step"]) == ("search", 2, 0)
+    saved = saved["searcher"]
+    assert {"net", "optimizer", "arch_optimizer", "stage", "kept", "frozen"} <= saved.keys()
     sizes = {len(g["params"]) for g in saved["optimizer"]["param_groups"]}
     alphas = [name for name in saved["net"] if "alphas" in name]
     weights = [n for n in saved["net"] if n not in alphas and "running" not in n]

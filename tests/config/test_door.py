@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from darts import search
+from darts.bilevel.unrolled import Unrolled
 from darts.config import (
     ConfigError,
     EvaluateConfig,
@@ -28,12 +29,14 @@ from darts.config import (
     rebuild,
 )
 from darts.config.job import Job
-from darts.config.schema import SyntheticConfig, UnrolledConfig
+from darts.config.schema import SyntheticConfig
+from darts.config.store import TYPES
 from darts.engine.checkpoint import load_checkpoint
 from darts.spaces.cnn import PUBLISHED
 from darts.spaces.find import find_genotype
 
 GENOTYPE = PUBLISHED["SGAS"].genotype
+CHAIN = "|none~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
 
 
 def accept(config: Any) -> None:
@@ -64,7 +67,7 @@ def test_the_task_gets_plain_dataclasses() -> None:
         return [type(config), type(config.dataset), type(config.bilevel), type(config.name)]
 
     kinds = call("search", task, "dataset=synthetic", "bilevel=unrolled")
-    assert kinds == [SearchConfig, SyntheticConfig, UnrolledConfig, str]
+    assert kinds == [SearchConfig, SyntheticConfig, Unrolled, str]
 
 
 def test_default_folder_names_command_and_run(tmp_path: Path) -> None:
@@ -139,6 +142,11 @@ CONFIGURATIONS = [
     ("search", SearchConfig, ["dataset=synthetic", "dataset.samples=64"]),
     ("search", SearchConfig, ["method=darts_v2", "bilevel.hvp=exact", "bilevel.self_check=3"]),
     ("search", SearchConfig, ["dataset=cifar10", "dataset.subset=100", "resume=x"]),
+    ("search", SearchConfig, ["space=nas201", "method=p_darts", "regularizer=zero_one"]),
+    ("search", SearchConfig, ["space.candidates=s3", "relaxation=gumbel", "stopping=curvature"]),
+    ("search", SearchConfig, ["regularizer=alignment", "freezing=gradient_matching"]),
+    ("search", SearchConfig, ["perturbation=adversarial", "perturbation.steps=3"]),
+    ("retrain", RetrainConfig, ["space=nas201", f"genotype={CHAIN}", "space.channels=3"]),
     ("retrain", RetrainConfig, [f"genotype={GENOTYPE}"]),
     ("retrain", RetrainConfig, ["genotype=SGAS", "dataset=synthetic", "space.stem=imagenet"]),
     ("evaluate", EvaluateConfig, ["checkpoint=größer", "root=null"]),
@@ -154,7 +162,7 @@ def test_there_and_back(command: str, kind: type, given: list[str]) -> None:
     for values in (dataclasses.asdict(config), yaml.safe_load(as_yaml(config))):
         again = rebuild(kind, values)
         assert again == config
-        for name in ("dataset", "bilevel"):
+        for name in TYPES:
             assert type(getattr(again, name, None)) is type(getattr(config, name, None))
 
 
@@ -172,6 +180,11 @@ def test_yaml_keeps_the_order_of_the_schema() -> None:
         ({"epochs": 0}, "epochs=0"),
         ({"dataset": {"name": "x", "colour": 1}}, "colour"),
         ({"dataset": 3}, "dataset"),
+        ({"space": {"name": "grid"}}, "space.name='grid' is unknown; choose from cnn"),
+        ({"space": {"channels": 3}}, "space.name=None"),
+        ({"relaxation": {"name": ["softmax"]}}, "relaxation.name=['softmax']"),
+        ({"bilevel": {"name": "first_order", "hvp": "exact"}}, "hvp"),
+        ({"stages": [{"share": 0}]}, "stages[0].share=0"),
         ({"precision": "fp8"}, "fp8"),
         ({"optimizer": None}, "optimizer"),
         ({"name": "${oc.env:NO_SUCH_VARIABLE}"}, "NO_SUCH_VARIABLE"),

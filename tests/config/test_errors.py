@@ -27,6 +27,11 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (SEARCH, ("optimizer.lrr=1",), ("'optimizer.lrr'", "optimizer.lr,", "optimizer.momentum")),
     (SEARCH, ("optimiser.lr=1",), ("'optimiser'", "did you mean 'optimizer'")),
     (SEARCH, ("bilevel.hvp=exact",), ("'bilevel.hvp'", "bilevel.name")),
+    (
+        SEARCH,
+        ("discretize=sampling", "discretize.skip_limit=1"),
+        ("'discretize.skip_limit'", "chosen"),
+    ),
     (SEARCH, ("dataset.samples=64",), ("'dataset.samples'", "dataset.root", "dataset.subset")),
     (SEARCH, ("epochs.lr=1",), ("epochs",)),
     (RETRAIN, (V2, "loader.batchsize=3"), ("'loader.batchsize'", "'loader.batch_size'")),
@@ -41,8 +46,18 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (SEARCH, ("relaxation=foo",), ("relaxation='foo'", "softmax")),
     (SEARCH, ("discretize=foo",), ("discretize='foo'", "argmax")),
     (SEARCH, ("space=foo",), ("space='foo'", "cnn")),
-    (SEARCH, ("space.name=foo",), ("space.name='foo'", "cnn")),
+    (SEARCH, ("regularizer=foo",), ("regularizer='foo'", "anchor", "none")),
+    (SEARCH, ("space.candidates=s5",), ("space.candidates='s5'", "all, s1, s2, s3, s4")),
+    (SEARCH, ("relaxation.auxiliary_decay=x",), ("auxiliary_decay='x'", "linear, cosine")),
+    # The name of a part does not choose it.
+    (SEARCH, ("space.name=foo",), ("space.name='foo'", "no effect", "cnn, nas201")),
     (SEARCH, ("bilevel.name=foo",), ("bilevel.name='foo'", "first_order", "unrolled")),
+    (SEARCH, ("relaxation.name=sigmoid",), ("relaxation.name='sigmoid'", "relaxation=", "gumbel")),
+    (RETRAIN, (V2, "space.name=nas201"), ("space.name='nas201'", "space=")),
+    *(
+        (SEARCH, (f"{group}.name=foo",), (f"{group}.name='foo'", "no effect"))
+        for group in ("perturbation", "regularizer", "stopping", "freezing", "discretize")
+    ),
     (SEARCH, ("experiment=foo",), ("experiment='foo'",)),
     (RETRAIN, (V2, "experiment=foo"), ("experiment='foo'",)),
     (SEARCH, ("task=foo",), ("task='foo'", "classification")),
@@ -91,6 +106,10 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (RETRAIN, (V2, "optimizer.lr_min=9"), ("optimizer.lr_min=9", "optimizer.lr=0.05")),
     (SEARCH, ("precision=fp16", "device=cpu"), ("precision=fp16", "fp32 or bf16")),
     (SEARCH, ("memory=half",), ("memory='half'", "full, checkpoint")),
+    (SEARCH, ("space=nas201", "compile=true"), ("compile=true", "space=nas201", "nothing")),
+    (SEARCH, ("stages=[{share: 0}]",), ("stages[0].share=0", "above 0")),
+    (SEARCH, ("stages=[{shape: 1}]",), ("shape",)),
+    (RETRAIN, (V2, "space=nas201"), ("'DARTS_V2'", "space cnn", "not of nas201", "space=cnn")),
     (SEARCH, ("arch_optimizer.betas=[0.5]",), ("arch_optimizer.betas=[0.5]", "two")),
     (RETRAIN, (V2, "validation=0"), ("choose=best", "validation=0", "choose=last")),
     ("genotypes", ("compare=[DARTS_V2]",), ("['DARTS_V2']", "compare=[A,B]")),

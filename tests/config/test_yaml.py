@@ -20,7 +20,8 @@ CHECKOUT = Path(darts.__file__).resolve().parents[1]
 # What a command cannot do without, in whatever composition.
 NEEDED = {"search": [], "retrain": ["genotype=DARTS_V2"], "evaluate": ["checkpoint=x"]}
 SHARED = ("dataset", "space")
-SEARCH_ONLY = ("relaxation", "bilevel", "discretize", "method")
+PARTS = ("relaxation", "bilevel", "perturbation", "regularizer", "stopping", "freezing")
+SEARCH_ONLY = (*PARTS, "discretize", "method")
 
 
 def options() -> list[tuple[str, str]]:
@@ -64,10 +65,11 @@ def test_opens_with_a_command_that_composes_it(file: str) -> None:
     if group == ".":
         assert command == name
     elif group.startswith(("recipe/", "experiment/")):
-        # In a folder a command: chosen by the data set, or as an experiment.
-        kind, folder = group.split("/")
+        # In a folder a command: chosen by the data set or another group, or as an experiment.
+        kind, folder, *by = group.split("/")
         assert command == folder
-        assert f"{'dataset' if kind == 'recipe' else 'experiment'}={name}" in overrides
+        key = by[0] if by else "dataset" if kind == "recipe" else "experiment"
+        assert f"{key}={name}" in overrides
     else:
         assert f"{group}={name}" in overrides
 
@@ -132,6 +134,14 @@ def test_published_retraining() -> None:
     assert config.averaging == 0.0
     assert config.validation > 0  # choices are made on validation data
     assert config.choose == "best"
+
+
+@pytest.mark.parametrize(("space", "cells"), [("nas201", 5), ("macro", 4)])
+def test_other_spaces_are_retrained_in_their_own_size(space: str, cells: int) -> None:
+    config = compose("retrain", ["dataset=cifar10", f"space={space}", "genotype=x"])
+    assert (config.space.channels, config.space.cells, config.auxiliary) == (16, cells, 0.0)
+    tiny = compose("retrain", ["dataset=synthetic", f"space={space}", "genotype=x"])
+    assert (tiny.space.channels, tiny.auxiliary) == (4, 0.0)
 
 
 def test_published_transfer_to_imagenet() -> None:

@@ -100,7 +100,7 @@ def test_edges_are_taken_out_one_by_one() -> None:
 
 
 def test_only_candidates_that_are_kept_compete() -> None:
-    """What stages have dropped does not come back, and an edge with one candidate needs no score."""
+    """What was dropped does not come back; an edge with one candidate needs no score."""
     worth = worths("nas201", 0)
     trained = MadeUp("nas201", additive(worth))
     kept = torch.ones(6, 5, dtype=torch.bool)

@@ -57,9 +57,7 @@ def test_the_second_score_decides_among_finalists() -> None:
     genotypes = set(drawn(trained, 40))
     found = Sampling(samples=40, finalists=3).final(trained)
     masks = trained.setting.space.mask
-    ranked = sorted(
-        genotypes, key=lambda g: -value_of(worth)(masks(g, trained.setting.candidates))
-    )
+    ranked = sorted(genotypes, key=lambda g: -value_of(worth)(masks(g, trained.setting.candidates)))
     assert found == ranked[2]
 
 

@@ -55,7 +55,7 @@ def edges_of(genotype: Genotype, cell: str) -> set[tuple[int, str]]:
     return {(places[source, node], name) for source, node, name in genotype.edges(cell)}
 
 
-@pytest.mark.parametrize("limit", range(0, 9))
+@pytest.mark.parametrize("limit", range(9))
 def test_as_written_out(limit: int) -> None:
     for seed in range(6):
         probabilities = tables(seed, favour=1.5)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.bilevel import GRADIENTS
+from darts.bilevel import GRADIENTS, first_order
 from darts.engine.architecture import architecture_step
 from darts.spaces.cnn import Supernet
 
@@ -39,17 +39,17 @@ def take(
 ) -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]:
     """How far a step moves the alphas, the norm it tells, and the plain float32 gradient."""
     net, weights, alphas, batches = setting()
-    plain = GRADIENTS[name](net, cross_entropy, *batches, weights, **options)
+    gradient = GRADIENTS[name](**options)
+    plain = gradient(net, cross_entropy, *batches, weights)
     before = {key: alpha.detach().clone() for key, alpha in net.alphas.items()}
     norm = architecture_step(
         *(net, loss, *batches),
-        gradient=GRADIENTS[name],
+        gradient=gradient,
         optimizer=weights,
         arch_optimizer=alphas,
         scaler=scaler,
         precision=precision,
         device=CPU,
-        **options,
     )
     assert all(alpha.grad is None for alpha in net.alphas.values())
     return {key: before[key] - net.alphas[key].detach() for key in before}, norm, plain
@@ -111,11 +111,11 @@ def test_a_step_that_overflows_is_left_out_and_the_scale_shrinks() -> None:
 
 def test_gradients_are_summed_before_they_are_scaled_back() -> None:
     net, weights, alphas, batches = setting()
-    plain = GRADIENTS["first_order"](net, cross_entropy, *batches, weights)
+    plain = first_order(net, cross_entropy, *batches, weights)
     before = nn.utils.parameters_to_vector(net.alphas.values()).detach().clone()
     architecture_step(
         *(net, cross_entropy, *batches),
-        gradient=GRADIENTS["first_order"],
+        gradient=first_order,
         optimizer=weights,
         arch_optimizer=alphas,
         scaler=torch.amp.GradScaler("cpu", init_scale=4.0),

@@ -6,7 +6,10 @@ import math
 
 import torch
 
-from darts.relaxations import RELAXATIONS, softmax
+from darts.relaxations import RELAXATIONS
+from darts.relaxations.softmax import Softmax
+from darts.spaces import Setting
+from darts.spaces.cnn import Cnn
 
 
 def alphas() -> dict[str, torch.Tensor]:
@@ -15,6 +18,16 @@ def alphas() -> dict[str, torch.Tensor]:
         "normal": torch.randn(14, 8, generator=draw, dtype=torch.float64),
         "reduce": torch.randn(5, 3, generator=draw, dtype=torch.float64),
     }
+
+
+def softmax(given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Mixing weights of a supernet with these alphas."""
+    candidates = {name: (("operation",) * a.shape[1],) * len(a) for name, a in given.items()}
+    setting = Setting(Cnn(), candidates, edges={}, counts={})
+    for weights in (Softmax().mixture(given, setting), Softmax().judged(given, setting)):
+        expected = Softmax().expected(given, setting)
+        assert all(torch.equal(weights[name], expected[name]) for name in given)
+    return dict(weights)
 
 
 def test_it_is_equation_two_of_the_paper() -> None:
@@ -56,4 +69,4 @@ def test_gradients_flow_to_the_alphas() -> None:
 
 
 def test_the_registry_knows_it() -> None:
-    assert RELAXATIONS["softmax"] is softmax
+    assert RELAXATIONS["softmax"] is Softmax

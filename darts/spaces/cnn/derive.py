@@ -90,12 +90,12 @@ def _columns(names: Sequence[str]) -> list[int]:
 
 def _check(cell: str, table: Tensor, names: Sequence[Sequence[str]]) -> int:
     """The number of nodes, once all is in order."""
+    nodes = count_nodes(len(names))
     if table.ndim != 2 or tuple(table.shape) != (len(names), len(names[0])):
         raise ValueError(
             f"probabilities of {cell} have shape {tuple(table.shape)}, not "
             f"({len(names)} edges, {len(names[0])} operations)"
         )
-    nodes = count_nodes(len(table))
     for row in names:
         unknown = [name for name in row if name not in OPERATIONS]
         if unknown or len(set(row)) != len(row):

@@ -242,7 +242,7 @@ class EdgewiseSupernet(nn.Module):
         """
         mixture = as_mixture(self._own_weights() if weights is None else weights)
         mixture.check(self.shapes)
-        before_previous, previous = self.stem(images)
+        before_previous, previous = self.run_stem(images)
         seen = dict.fromkeys(CELLS, 0)
         for kind, cell in zip(self.kinds, self.cells, strict=True):
             share = mixture.of_cell(kind, seen[kind])
@@ -250,6 +250,11 @@ class EdgewiseSupernet(nn.Module):
             output = self.run_cell(cell, before_previous, previous, share)
             before_previous, previous = previous, output
         return self.classifier(previous.mean(dim=(2, 3)))
+
+    def run_stem(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The two inputs of the first cell; a place for other ways of computing them."""
+        first, second = self.stem(images)
+        return first, second
 
     def run_cell(
         self, cell: nn.Module, before_previous: Tensor, previous: Tensor, mixture: CellMixture

@@ -17,15 +17,9 @@ from torch import Tensor, nn
 from darts.kernels.choice import Choice, choose
 from darts.kernels.mix import dense_gradient, sum_groups, weighted_sum
 from darts.kernels.norm import Normalised, Running, normalise, normalise_shared
+from darts.kernels.pixels import even_and_odd
 from darts.kernels.stage import finish, per_channel, stage
-from darts.spaces.cnn.operations import (
-    FactorizedReduce,
-    Noise,
-    Zero,
-    beside,
-    even_pixels,
-    odd_pixels,
-)
+from darts.spaces.cnn.operations import FactorizedReduce, Noise, Zero, beside
 from darts.spaces.cnn.stacked import stack
 
 
@@ -58,6 +52,10 @@ class State:
             self._beside[stride] = rest.contiguous(memory_format=torch.channels_last)
         return self._beside[stride]
 
+    def rectified(self) -> Tensor:
+        """All channels after ReLU."""
+        return self.view("rectified") if self.width == self.whole.shape[1] else F.relu(self.whole)
+
     def view(self, name: str) -> Tensor:
         """What the convolutions read, each computed once.
 
@@ -66,14 +64,12 @@ class State:
         zeros to the size of ``even``.
         """
         if name not in self._views:
-            self._views[name] = self._make(name)
+            if name == "rectified":
+                self._views[name] = F.relu(self.value)
+            else:
+                rectified = self.view("rectified")
+                self._views["even"], self._views["odd"] = even_and_odd(rectified)
         return self._views[name]
-
-    def _make(self, name: str) -> Tensor:
-        if name == "rectified":
-            return F.relu(self.value)
-        x = self.view("rectified")
-        return even_pixels(x) if name == "even" else odd_pixels(x)
 
     def pooled(self, pool: Any, eps: float, group: Any) -> Normalised:
         """The state after pooling and batch norm by the statistics of the batch."""

@@ -49,18 +49,6 @@ class FactorizedReduce(nn.Module):
         return self.norm(torch.cat([self.even(x), self.odd(moved)], dim=1))
 
 
-def even_pixels(x: Tensor) -> Tensor:
-    """What ``FactorizedReduce.even`` reads, ``(B, C, H, W) -> (B, C, ceil(H/2), ceil(W/2))``."""
-    return x[..., ::2, ::2].contiguous(memory_format=torch.channels_last)
-
-
-def odd_pixels(x: Tensor) -> Tensor:
-    """What ``FactorizedReduce.odd`` reads: as ``even_pixels``, padded with zeros to their size."""
-    height, width = x.shape[-2:]
-    pixels = F.pad(x[..., 1::2, 1::2], (0, width % 2, 0, height % 2))
-    return pixels.contiguous(memory_format=torch.channels_last)
-
-
 def beside(state: Tensor, width: int, stride: int) -> Tensor:
     """The channels from ``width`` on, at the size of an operation's output."""
     rest = state[:, width:]

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.kernels.depthwise import depthwise_conv2d
-from darts.spaces.cnn.operations import FactorizedReduce, even_pixels, odd_pixels
+from darts.kernels.pixels import even_and_odd
+from darts.spaces.cnn.operations import FactorizedReduce
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -33,10 +34,8 @@ class RectifiedReduce(FactorizedReduce):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        halves = [
-            F.conv2d(even_pixels(x), self.even.weight),
-            F.conv2d(odd_pixels(x), self.odd.weight),
-        ]
+        even, odd = even_and_odd(x)
+        halves = [F.conv2d(even, self.even.weight), F.conv2d(odd, self.odd.weight)]
         return self.norm(torch.cat(halves, dim=1))
 
 

@@ -11,6 +11,7 @@ from functools import partial, reduce
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.kernels.mix import weighted_sum
@@ -19,6 +20,7 @@ from darts.spaces.cnn.edgewise import SKIP, EdgewiseSupernet, SupernetCell
 from darts.spaces.cnn.fuse import fuse_state_dict, groups_of, unfuse_state_dict
 from darts.spaces.cnn.group import Group, State
 from darts.spaces.cnn.operations import Noise, shuffled
+from darts.spaces.cnn.rectified import leave_relu_out
 from darts.spaces.cnn.skeleton import CellPlan, count_nodes
 from darts.spaces.mixture import CellMixture
 from darts.spaces.widen import widened
@@ -27,7 +29,13 @@ from darts.spaces.widen import widened
 class GroupedCell(nn.Module):
     """One cell, its edges computed in groups of equal node and stride.
 
-    Arguments and shape as ``SupernetCell``.
+    Both cells that read its output take the ReLU of it first, and so do the edges between its
+    nodes: cells pass on what is rectified already.
+
+    Attributes:
+        rectifies: whether the output is rectified; the classifier wants that of the last as it is.
+
+    Arguments and shape as ``SupernetCell``, the inputs behind their ReLU.
     """
 
     def __init__(
@@ -37,6 +45,9 @@ class GroupedCell(nn.Module):
         # The same draws as the edge-wise cell, so that one seed gives one network.
         edgewise = SupernetCell(plan, candidates, partial)
         self.preprocess0, self.preprocess1 = edgewise.preprocess0, edgewise.preprocess1
+        for preprocess in (self.preprocess0, self.preprocess1):
+            leave_relu_out(preprocess)
+        self.rectifies = True
         self.partial, self.width = partial, edgewise.width
         self.members = groups_of(plan.kind, count_nodes(len(candidates)))
         self.groups = nn.ModuleList(
@@ -81,7 +92,9 @@ class GroupedCell(nn.Module):
                     value = torch.cat([value, weighted_sum(*zip(*past, strict=True))], dim=1)
                 states.append(State(shuffled(value, self.partial), self.width))
                 incoming, past = [], []
-        return torch.cat([state.whole for state in states[2:]], dim=1)
+        return torch.cat(
+            [node.rectified() if self.rectifies else node.whole for node in states[2:]], dim=1
+        )
 
 
 class Supernet(EdgewiseSupernet):
@@ -96,6 +109,7 @@ class Supernet(EdgewiseSupernet):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        cast(GroupedCell, self.cells[-1]).rectifies = False
         self.recomputes = False
         self.draws = any(isinstance(module, Noise) for module in self.modules())
         # Not the images alone: beside weights in the plain layout convolutions lose a third.
@@ -133,6 +147,12 @@ class Supernet(EdgewiseSupernet):
             if not name.endswith(SKIP)
         }
 
+    def run_stem(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The two inputs of the first cell, behind their ReLU."""
+        first, second = self.stem(images.contiguous(memory_format=torch.channels_last))
+        rectified = F.relu(second)
+        return rectified if first is second else F.relu(first), rectified
+
     def run_cell(
         self, cell: nn.Module, before_previous: Tensor, previous: Tensor, mixture: CellMixture
     ) -> Tensor:
@@ -141,7 +161,3 @@ class Supernet(EdgewiseSupernet):
         run = partial(recomputed, cell, draws=draws) if self.recomputes else cell
         output: Tensor = run(before_previous, previous, mixture, self.skip_dropout)
         return output
-
-    def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Logits of a batch, as ``EdgewiseSupernet.forward``."""
-        return super().forward(images.contiguous(memory_format=torch.channels_last), weights)

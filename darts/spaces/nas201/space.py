@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ class Nas201(Space):
     """One kind of cell in three stages, ``cells`` of it in each."""
 
     name: str = "nas201"
+    compiles: ClassVar[bool] = False
     channels: int = number(16, low=1)
     cells: int = number(5, low=1)
 

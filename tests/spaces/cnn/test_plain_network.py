@@ -11,8 +11,10 @@ from plain_network import PlainNetwork
 from torch import Tensor, nn
 
 from darts.spaces.cnn import PUBLISHED, Network
-from darts.spaces.genotype import OPERATIONS, Genotype
+from darts.spaces.genotype import OPERATIONS as KNOWN
+from darts.spaces.genotype import Genotype
 
+OPERATIONS = tuple(name for name in KNOWN if name != "noise")  # which is another in each network
 ALL_OPERATIONS = Genotype(
     # Every operation on a cell's input and on a node; in the other cell pools share their state.
     normal=tuple(

@@ -1,0 +1,50 @@
+"""The discrete network of the macro space taken apart, for what each candidate costs.
+
+References:
+    Expected costs under the mixing weights: Cai et al., "ProxylessNAS", arXiv:1812.00332,
+    section 3.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from darts.spaces.cnn.skeleton import check_positive
+from darts.spaces.macro.skeleton import (
+    last_channels,
+    make_head,
+    make_operation,
+    make_stem,
+    plan_blocks,
+)
+from darts.spaces.piece import Piece
+
+
+def pieces(channels: int, cells: int, classes: int, image: Sequence[int]) -> Iterator[Piece]:
+    """All candidates of all blocks, and what is always there, in the order of the layers.
+
+    Summed over the chosen candidate of each block and the fixed parts, their parameters and
+    multiply-accumulates are those of ``Network``.
+
+    Args:
+        channels: width of the first stage.
+        cells: number of blocks in each stage.
+        classes: number of classes.
+        image: shape of the images, ``(C, H, W)``.
+
+    Raises:
+        ValueError: for a size that is not positive.
+    """
+    in_channels, height, width = image
+    check_positive(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
+    check_positive(height=height, width=width)
+    yield Piece(partial(make_stem, in_channels, channels), (in_channels, height, width))
+    for plan in plan_blocks(channels, cells):
+        shape = (plan.inputs, height, width)
+        for column, name in enumerate(plan.candidates):
+            place = (plan.group, plan.row, column)
+            yield Piece(partial(make_operation, name, plan), shape, place)
+        height, width = (-(-side // plan.stride) for side in (height, width))
+    last = last_channels(channels)
+    yield Piece(partial(make_head, last, classes), (last, height, width))

@@ -1,0 +1,168 @@
+"""What the supernet and the discrete network of the macro space are made of.
+
+References:
+    Sandler et al., "MobileNetV2", arXiv:1801.04381, section 3.3 and tables 1 and 2: the inverted
+    residual block, and a last pointwise convolution to four times the width.
+    Cai et al., "ProxylessNAS", arXiv:1812.00332, section 4.1: the choices of a block.
+    Wu et al., "FBNet", arXiv:1812.03443, table 1: a macro-architecture with choices block by block.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from darts.spaces.cnn.network import drop_path
+from darts.spaces.cnn.rectified import DepthwiseConv2d
+from darts.spaces.macro.genotype import PRIMITIVES, STAGES
+
+
+class BlockPlan(NamedTuple):
+    """Place of one block in the stack.
+
+    Attributes:
+        inputs: channels in.
+        outputs: channels out.
+        stride: 2 where the image shrinks, else 1.
+        group: of the alphas, ``"first"`` for the first block of a stage and ``"rest"`` for others.
+        row: of the group.
+    """
+
+    inputs: int
+    outputs: int
+    stride: int
+    group: str
+    row: int
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The operations to choose from: the first block of a stage cannot be skipped."""
+        return PRIMITIVES if self.group == "rest" else PRIMITIVES[:-1]
+
+
+def plan_blocks(channels: int, cells: int) -> Iterator[BlockPlan]:
+    """Walk down the blocks between stem and head.
+
+    Args:
+        channels: width of the first stage; each stage is twice as wide as the one before.
+        cells: number of blocks a stage.
+    """
+    width = channels
+    for stage in range(STAGES):
+        own = channels * 2**stage
+        yield BlockPlan(width, own, 2 if stage else 1, "first", stage)
+        width = own
+        for index in range(cells - 1):
+            yield BlockPlan(width, width, 1, "rest", stage * (cells - 1) + index)
+
+
+def last_channels(channels: int) -> int:
+    """Width of the last stage."""
+    return channels * 2 ** (STAGES - 1)
+
+
+class InvertedResidual(nn.Module):
+    """Widen by a pointwise convolution, filter each channel, and narrow again without ReLU.
+
+    Where input and output have one shape, the input is added.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        stride: of the depthwise convolution.
+        kernel: its taps a side, an odd number.
+        expansion: how many times ``inputs`` channels it works on.
+        affine: whether batch norms have scale and shift.
+
+    Shape: ``(B, inputs, H, W)`` -> ``(B, outputs, ceil(H / stride), ceil(W / stride))``.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        stride: int,
+        *,
+        kernel: int,
+        expansion: int,
+        affine: bool = True,
+    ) -> None:
+        super().__init__()
+        hidden = expansion * inputs
+        self.residual = stride == 1 and inputs == outputs
+        self.layers = nn.Sequential(
+            nn.Conv2d(inputs, hidden, 1, bias=False),
+            nn.BatchNorm2d(hidden, affine=affine),
+            nn.ReLU6(),
+            DepthwiseConv2d(
+                hidden, hidden, kernel, stride, padding=kernel // 2, groups=hidden, bias=False
+            ),
+            nn.BatchNorm2d(hidden, affine=affine),
+            nn.ReLU6(),
+            nn.Conv2d(hidden, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs, affine=affine),
+        )
+
+    def forward(
+        self, x: Tensor, probability: float = 0.0, rows: tuple[int, int] | None = None
+    ) -> Tensor:
+        """The block's output.
+
+        Args:
+            x: ``(B, inputs, H, W)``.
+            probability: with which all but the input is dropped for a sample, in training.
+            rows: see ``darts.spaces.cnn.network.drop_path``.
+        """
+        y: Tensor = self.layers(x)
+        if not self.residual:
+            return y
+        if probability > 0 and self.training:
+            y = drop_path(y, probability, rows)
+        return x + y
+
+
+def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Module:
+    """Build one operation of a block.
+
+    Args:
+        name: of ``plan.candidates``.
+        plan: where it stands.
+        affine: whether batch norms have scale and shift.
+
+    Raises:
+        ValueError: for any other name.
+    """
+    if name not in plan.candidates:
+        raise ValueError(
+            f"unknown operation {name!r} of a block of the group {plan.group}; "
+            f"choose from {', '.join(plan.candidates)}"
+        )
+    if name == "skip_connect":
+        return nn.Identity()
+    kernel, expansion = map(int, re.findall(r"\d", name))
+    shape = (plan.inputs, plan.outputs, plan.stride)
+    return InvertedResidual(*shape, kernel=kernel, expansion=expansion, affine=affine)
+
+
+def conv_norm(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
+    """Convolution that keeps the size, batch norm, ReLU6."""
+    return [
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU6(),
+    ]
+
+
+def make_stem(in_channels: int, channels: int) -> nn.Sequential:
+    """A 3x3 convolution, ``(B, in_channels, H, W)`` -> ``(B, channels, H, W)``."""
+    return nn.Sequential(*conv_norm(in_channels, channels, 3))
+
+
+def make_head(channels: int, classes: int) -> nn.Sequential:
+    """Four times the width, global average, classifier: ``(B, channels, H, W)`` -> logits."""
+    wide = 4 * channels
+    pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*conv_norm(channels, wide, 1), *pool, nn.Linear(wide, classes))

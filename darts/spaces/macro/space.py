@@ -1,0 +1,111 @@
+"""The macro space as a part of a method.
+
+References:
+    Sandler et al., "MobileNetV2", arXiv:1801.04381; Cai et al., "ProxylessNAS", arXiv:1812.00332;
+    Wu et al., "FBNet", arXiv:1812.03443.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from darts.parts import number
+from darts.spaces.macro.derive import derive, mask_of
+from darts.spaces.macro.genotype import Genotype
+from darts.spaces.macro.network import Network
+from darts.spaces.macro.pieces import pieces
+from darts.spaces.macro.skeleton import plan_blocks
+from darts.spaces.macro.supernet import Supernet
+from darts.spaces.piece import Piece
+from darts.spaces.space import SPACES, Candidates, Space
+
+
+@SPACES.register
+@dataclass
+class Macro(Space):
+    """Three stages of inverted residual blocks, each block chosen on its own.
+
+    Attributes:
+        channels: width of the first stage; the second is twice as wide, the third four times.
+        cells: blocks in each stage of the supernet. A genotype brings its own number of blocks.
+    """
+
+    name: str = "macro"
+    channels: int = number(16, low=1)
+    cells: int = number(4, low=1)
+
+    def supernet(
+        self,
+        *,
+        classes: int,
+        in_channels: int,
+        partial: int = 1,
+        auxiliary_skip: bool = False,
+        depth: float = 1.0,
+    ) -> Supernet:
+        """The supernet, see ``Space.supernet``.
+
+        Raises:
+            ValueError: for partial channels, an auxiliary skip connection or another depth.
+        """
+        if partial > 1:
+            raise ValueError(f"space=macro has no partial channels, got partial={partial}; set 1")
+        if auxiliary_skip:
+            raise ValueError(
+                "space=macro has no auxiliary skip connections, since its blocks have one of their "
+                "own; set auxiliary_skip=0"
+            )
+        if depth != 1.0:
+            raise ValueError(
+                f"space=macro has no stages of another depth, got depth={depth}, since each block "
+                "has alphas of its own; set 1"
+            )
+        return Supernet(
+            channels=self.channels, cells=self.cells, classes=classes, in_channels=in_channels
+        )
+
+    def network(
+        self,
+        genotype: Genotype,
+        *,
+        classes: int,
+        in_channels: int,
+        auxiliary: bool = False,
+        drop_path: float = 0.0,
+    ) -> Network:
+        return Network(
+            genotype,
+            channels=self.channels,
+            classes=classes,
+            in_channels=in_channels,
+            auxiliary=auxiliary,
+            drop_path=drop_path,
+        )
+
+    @classmethod
+    def standard(cls, genotype: Genotype) -> Macro:
+        return cls(cells=genotype.depth)
+
+    def parse(self, text: str) -> Genotype:
+        return Genotype.parse(text)
+
+    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
+        return derive(probabilities, candidates)
+
+    def random(self, generator: torch.Generator) -> Genotype:
+        def draw(names: Sequence[str]) -> str:
+            place = torch.randint(len(names), (), generator=generator, device=generator.device)
+            return names[int(place)]
+
+        plans = plan_blocks(self.channels, self.cells)
+        return Genotype(tuple(draw(plan.candidates) for plan in plans))
+
+    def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
+        return mask_of(genotype, candidates)
+
+    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[Piece]:
+        return pieces(self.channels, self.cells, classes, image)

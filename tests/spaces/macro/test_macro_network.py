@@ -1,0 +1,121 @@
+"""The discrete network of the macro space, and its pieces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from darts.analysis.cost import count_macs, count_parameters
+from darts.spaces.macro import PRIMITIVES, Genotype, Macro, Network
+from darts.spaces.macro.derive import mask_of
+from darts.spaces.macro.skeleton import BlockPlan, InvertedResidual, make_operation, plan_blocks
+
+BLOCKS = ("mb_k3_e3", "skip_connect", "mb_k5_e6", "mb_k7_e3", "mb_k3_e6", "mb_k7_e6")
+
+
+def test_widths_and_strides() -> None:
+    plans = list(plan_blocks(16, 3))
+    assert [(p.inputs, p.outputs, p.stride) for p in plans if p.group == "first"] == [
+        (16, 16, 1),
+        (16, 32, 2),
+        (32, 64, 2),
+    ]
+    assert [(p.inputs, p.outputs, p.stride, p.row) for p in plans if p.group == "rest"] == [
+        (width, width, 1, row) for row, width in enumerate((16, 16, 32, 32, 64, 64))
+    ]
+
+
+def test_the_weights_of_an_inverted_residual_block() -> None:
+    # A pointwise convolution up, a depthwise one, a pointwise one down; two numbers a norm.
+    inputs, outputs, kernel, hidden = 4, 8, 5, 24
+    block = InvertedResidual(inputs, outputs, 2, kernel=kernel, expansion=6)
+    wanted = inputs * hidden + kernel**2 * hidden + hidden * outputs + 2 * (2 * hidden + outputs)
+    assert count_parameters(block.parameters()) == wanted
+    assert block(torch.randn(2, inputs, 7, 10)).shape == (2, outputs, 4, 5)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 13), (32, 32)])
+def test_images_of_any_size(size: tuple[int, int]) -> None:
+    net = Network(Genotype(BLOCKS), channels=2, classes=4, in_channels=1)
+    x = torch.randn(2, 1, *size)
+    assert net(x).shape == (2, 4)
+    logits, nothing = net.eval()(x, auxiliary=True)
+    assert nothing is None
+    assert torch.equal(logits, net(x))
+
+
+def test_a_skipped_block_makes_the_network_less_deep() -> None:
+    skipped = Network(Genotype(BLOCKS), channels=2)
+    whole = Network(Genotype(("mb_k3_e3", *BLOCKS[:1], *BLOCKS[2:])), channels=2)
+    more = count_parameters(whole.parameters()) - count_parameters(skipped.parameters())
+    plan = BlockPlan(2, 2, 1, "rest", 0)
+    assert more == count_parameters(make_operation("mb_k3_e3", plan).parameters())
+
+
+def test_drop_path_keeps_the_way_open_and_the_mean() -> None:
+    torch.manual_seed(0)
+    block = InvertedResidual(3, 3, 1, kernel=3, expansion=3)
+    x = torch.randn(1, 3, 5, 5).expand(4000, -1, -1, -1)
+    whole, dropped = block(x), block(x, 0.25)
+    gone = (dropped == x).flatten(1).all(1)
+    assert float(gone.float().mean()) == pytest.approx(0.25, abs=0.035)  # five deviations
+    torch.testing.assert_close(dropped[~gone], (x + (whole - x) / 0.75)[~gone])
+    wide = InvertedResidual(3, 6, 1, kernel=3, expansion=3)  # nothing would be left of it
+    assert torch.equal(wide(x[:9], 0.9), wide(x[:9]))
+    block.eval()
+    assert torch.equal(block(x[:9], 0.9), block(x[:9]))
+
+
+def test_drop_path_draws_for_a_whole_batch() -> None:
+    net = Network(Genotype(("mb_k3_e3",) * 3), channels=2, drop_path=0.5)
+    block: Any = net.blocks[0]
+    for norm in block.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.momentum, norm.training = 0.0, False
+    x = torch.randn(6, 2, 5, 5)
+    torch.manual_seed(1)
+    together = block(x, 0.5)
+    torch.manual_seed(1)
+    assert torch.equal(block(x[2:4], 0.5, (2, 6)), together[2:4])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channels": 0}, "channels must be a whole number of at least 1, got 0"),
+        ({"drop_path": 1.0}, "drop_path must be at least 0 and below 1, got 1.0"),
+        ({"auxiliary": True}, "networks of the macro space have no auxiliary head"),
+    ],
+)
+def test_wrong_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Network(Genotype(BLOCKS), **options)
+
+
+def test_operations_of_other_places() -> None:
+    first, *_ = plan_blocks(4, 2)
+    with pytest.raises(ValueError, match="unknown operation 'skip_connect' of a block of the gro"):
+        make_operation("skip_connect", first)
+
+
+@pytest.mark.parametrize(("seed", "sides"), [(0, (8, 8)), (1, (9, 13)), (2, (32, 32))])
+def test_parameters_and_multiplications_of_pieces_add_up(seed: int, sides: tuple[int, int]) -> None:
+    space = Macro(channels=4, cells=3)
+    genotype = space.random(torch.Generator().manual_seed(seed))
+    net = space.network(genotype, classes=7, in_channels=2)
+    masks = mask_of(genotype, space.supernet(classes=7, in_channels=2).candidates)
+    parameters = macs = places = 0
+    for piece in space.pieces(classes=7, image=(2, *sides)):
+        places += piece.place is not None
+        if piece.place is not None:
+            group, row, column = piece.place
+            if not masks[group][row, column]:
+                continue
+        module = piece.make()
+        parameters += count_parameters(module.parameters())
+        macs += count_macs(module, torch.zeros(1, *piece.shape))
+    assert places == 3 * 6 + 6 * len(PRIMITIVES)
+    assert parameters == count_parameters(net.parameters())
+    assert macs == count_macs(net, torch.zeros(1, 2, *sides))

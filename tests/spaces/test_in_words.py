@@ -1,0 +1,66 @@
+"""How genotypes of any space are spoken of."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from darts.spaces import Genotype, nas201, space_of
+from darts.spaces.in_words import cell_name, difference, is_chain, state_name
+
+V2 = Genotype((("none", 0), ("none", 1)), (2,), (("skip_connect", 1), ("none", 1)), (2,))
+
+
+def chain(*blocks: str) -> Any:
+    return SimpleNamespace(
+        cells=("blocks",),
+        inputs=1,
+        nodes=lambda cell: len(blocks),
+        concat=lambda cell: (len(blocks),),
+        edges=lambda cell: [(i, i + 1, name) for i, name in enumerate(blocks)],
+    )
+
+
+def test_states_and_cells_have_names() -> None:
+    assert [state_name(state) for state in range(4)] == ["c_{k-2}", "c_{k-1}", "node 0", "node 1"]
+    assert [state_name(state, 1) for state in range(2)] == ["node 0", "node 1"]
+    assert cell_name(V2, "reduce") == "reduce cell"
+    assert cell_name(nas201.Genotype.from_index(0), "cell") == "cell"
+
+
+def test_only_a_row_of_operations_is_a_chain() -> None:
+    assert is_chain(chain("a", "b"), "blocks")
+    assert not is_chain(nas201.Genotype.from_index(0), "cell")
+    assert not is_chain(V2, "reduce")  # both of its edges come from the state before
+
+
+def test_the_difference_of_two_architectures_of_the_benchmark() -> None:
+    a = nas201.Genotype.of("none", "none", "skip_connect", "none", "none", "nor_conv_3x3")
+    b = nas201.Genotype.of("none", "none", "none", "none", "none", "nor_conv_1x1")
+    assert difference(a, b) == [
+        "cell, node 2: skip_connect from node 1 against none from node 1",
+        "cell, node 3: nor_conv_3x3 from node 2 against nor_conv_1x1 from node 2",
+    ]
+
+
+def test_the_difference_of_two_chains_leaves_the_sources_out() -> None:
+    assert difference(chain("a", "b", "c"), chain("a", "d")) == [
+        "blocks: 3 nodes against 2",
+        "blocks, node 2: b against d",
+        "blocks, node 3: c against no edge",
+    ]
+
+
+def test_genotypes_of_different_spaces_have_no_difference() -> None:
+    with pytest.raises(ValueError, match="one has the cells normal, reduce, the other cell") as e:
+        difference(V2, nas201.Genotype.from_index(0))
+    assert "\n" not in str(e.value)
+
+
+def test_a_genotype_knows_its_space_and_the_size_of_the_papers() -> None:
+    cnn = space_of(V2)
+    assert (cnn.name, cnn.channels, cnn.cells) == ("cnn", 36, 20)
+    benchmark = space_of(nas201.Genotype.from_index(7))
+    assert (benchmark.name, benchmark.channels, benchmark.cells) == ("nas201", 16, 5)

@@ -1,0 +1,88 @@
+"""docs/extending.md, followed to the letter in a copy of the project."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(?:py|yaml)\n# ([\w/.]+)(?:, after: ([^\n]*))?\n(.*?)```", PAGE, re.DOTALL)
+SMALL = ("dataset=synthetic", "epochs=1", "space.channels=4", "space.cells=2", "device=cpu")
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with everything from the page in it."""
+    copy = tmp_path_factory.mktemp("extended")
+    for folder in ("darts", "conf"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, after, block in BLOCKS:
+        file = copy / name
+        if not after:
+            assert not file.exists()
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block, encoding="utf-8")
+            continue
+        text = file.read_text(encoding="utf-8")
+        assert after in text, f"{name} has no {after!r}"
+        file.write_text(text.replace(after, f"{after}\n{block.rstrip()}\n", 1), encoding="utf-8")
+    return copy
+
+
+def call(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=copy,
+        env=os.environ | {"PYTHONPATH": str(copy)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_the_page_has_its_three_parts() -> None:
+    files = [name for name, _, _ in BLOCKS]
+    assert len(files) == 8
+    assert sum(name.startswith("conf/") for name in files) == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "found"),
+    [
+        (("method=tempered", "bilevel=unrolled"), "Genotype("),
+        (("space.candidates=plain",), "conv_3x3"),
+        (("space=chain", "penalty.flops=1e3"), '"space": "chain"'),
+    ],
+    ids=["method", "operation", "space"],
+)
+def test_a_search_with_the_addition(
+    extended: Path, overrides: tuple[str, ...], found: str, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    done = call(extended, "darts.search", *SMALL, *overrides, f"hydra.run.dir={run}")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    assert found in summary["genotype"] or found == "conv_3x3"
+    config = (run / "config.yaml").read_text(encoding="utf-8")
+    assert all(f"{item.split('=')[0].split('.')[-1]}:" in config for item in overrides)
+    space = [item for item in overrides if item.startswith("space=")]
+    words = [f"genotype={run}", *space, *SMALL, f"hydra.run.dir={tmp_path / 'again'}"]
+    done = call(extended, "darts.retrain", *words, *(["auxiliary=0"] if space else []))
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_wrong_option_of_the_new_part_is_refused_in_one_line(extended: Path) -> None:
+    words = ("method=tempered", "relaxation.temperature=-1")
+    done = call(extended, "darts.search", *SMALL, *words)
+    assert done.returncode == 2
+    assert (
+        done.stderr.strip().splitlines()[-1].startswith("darts.search: relaxation.temperature=-1")
+    )
