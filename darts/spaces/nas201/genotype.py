@@ -58,6 +58,7 @@ class Genotype:
 
     arch: str
 
+    space: ClassVar[str] = SPACE
     cells: ClassVar[tuple[str, ...]] = ("cell",)
     inputs: ClassVar[int] = 1
 
