@@ -27,7 +27,11 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (SEARCH, ("optimizer.lrr=1",), ("'optimizer.lrr'", "optimizer.lr,", "optimizer.momentum")),
     (SEARCH, ("optimiser.lr=1",), ("'optimiser'", "did you mean 'optimizer'")),
     (SEARCH, ("bilevel.hvp=exact",), ("'bilevel.hvp'", "bilevel.name")),
-    (SEARCH, ("discretize=sampling", "discretize.skip_limit=1"), ("'discretize.skip_limit'", "chosen")),
+    (
+        SEARCH,
+        ("discretize=sampling", "discretize.skip_limit=1"),
+        ("'discretize.skip_limit'", "chosen"),
+    ),
     (SEARCH, ("dataset.samples=64",), ("'dataset.samples'", "dataset.root", "dataset.subset")),
     (SEARCH, ("epochs.lr=1",), ("epochs",)),
     (RETRAIN, (V2, "loader.batchsize=3"), ("'loader.batchsize'", "'loader.batch_size'")),
