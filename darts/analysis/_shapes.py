@@ -57,7 +57,7 @@ class Look:
 
     @classmethod
     def of(cls, operation: str, differs: bool | None) -> Look:
-        """By the operation's family, and by whether it stands out; None where nothing is compared."""
+        """By the operation's family, and whether it stands out; None where nothing is compared."""
         line, fill = next(look for part, look in _FAMILIES.items() if part in operation)
         dashes = "--" if operation == "none" else "-"
         if differs:

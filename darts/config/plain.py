@@ -47,7 +47,7 @@ def _type_of(group: str, value: Mapping[str, Any]) -> type:
     types = store.TYPES[group]
     if isinstance(types, Registry):
         one_of(f"{group}.name", value.get("name"), list(types))
-        return types[value["name"]]  # type: ignore[no-any-return]
+        return types[value["name"]]
     fitting = [kind for kind in types.values() if _keys(kind) == value.keys()]
     return (fitting or list(types.values()))[0]
 

@@ -11,8 +11,8 @@ from plain_network import PlainNetwork
 from torch import Tensor, nn
 
 from darts.spaces.cnn import PUBLISHED, Network
-from darts.spaces.genotype import Genotype
 from darts.spaces.genotype import OPERATIONS as KNOWN
+from darts.spaces.genotype import Genotype
 
 OPERATIONS = tuple(name for name in KNOWN if name != "noise")  # which is another in each network
 ALL_OPERATIONS = Genotype(
