@@ -68,11 +68,6 @@ def check(config: SearchConfig) -> None:
             f"gradient for bilevel={config.bilevel.name} stopping={config.stopping.name}; "
             "choose bilevel=frozen stopping=never"
         )
-    if config.bilevel.moves_alphas and not config.relaxation.uses_alphas:
-        raise ConfigError(
-            f"relaxation={config.relaxation.name} trains nothing that depends on alphas, so that "
-            f"bilevel={config.bilevel.name} has no gradient; choose bilevel=frozen"
-        )
     check_precision(config.precision, resolve_device(config.device))
     if config.compile and not config.space.compiles:
         raise ConfigError(f"compile=true: space={config.space.name} has nothing to compile")

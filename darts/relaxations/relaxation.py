@@ -36,7 +36,6 @@ class Relaxation:
     """One relaxation and its options.
 
     Attributes:
-        uses_alphas: whether what is trained depends on them.
         partial: one in so many channels goes through the operations.
         edge_normalisation: whether each edge has an alpha of its own, whose softmax over the edges
             into one node weights the edges.
@@ -46,9 +45,7 @@ class Relaxation:
     """
 
     uses_alphas: ClassVar[bool] = True
-
     name: str = ""
-    uses_alphas: ClassVar[bool] = True
     partial: int = number(1, low=1)
     edge_normalisation: bool = False
     auxiliary_skip: float = number(0.0, low=0)

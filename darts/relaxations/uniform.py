@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +27,6 @@ class Uniform(Relaxation):
 
     uses_alphas: ClassVar[bool] = False
     name: str = "uniform"
-    uses_alphas: ClassVar[bool] = False
 
     def probabilities(self, alpha: Tensor, kept: Tensor | None) -> Tensor:
         return kept_softmax(torch.zeros_like(alpha), kept)

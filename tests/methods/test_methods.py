@@ -46,9 +46,7 @@ def run(folder: Path, *overrides: str, fresh: bool = True) -> dict[str, Any]:
     """The summary of a search in this process."""
     given = [*TINY, f"hydra.run.dir={folder}"] if fresh else [f"resume={folder}"]
     with redirect_stdout(io.StringIO()):
-        result: dict[str, Any] = launch(
-            "search", search.check, search.search, [*given, *overrides]
-        )
+        result: dict[str, Any] = launch("search", search.check, search.search, [*given, *overrides])
     return result
 
 
@@ -175,7 +173,12 @@ def test_killed_and_resumed_it_ends_the_same(
 ) -> None:
     """Bit for bit, after a crash that loses the step it happens in; two steps an epoch."""
     channels = 6 if method == "drnas" else 4
-    given = [f"method={method}", "space=nas201", "loader.batch_size=16", f"space.channels={channels}"]
+    given = [
+        f"method={method}",
+        "space=nas201",
+        "loader.batch_size=16",
+        f"space.channels={channels}",
+    ]
     given += ["epochs=3", "save_minutes=0", "freezing.window=1"][: 3 if method == "oles" else 2]
     whole = run(tmp_path / "whole", *given)
     real, seen = search.require_finite, iter(range(steps))
