@@ -45,7 +45,6 @@ class Relaxation:
     """
 
     uses_alphas: ClassVar[bool] = True
-
     name: str = ""
     partial: int = number(1, low=1)
     edge_normalisation: bool = False

@@ -223,6 +223,9 @@ def test_compiled_regions_give_the_same_run(commands: Any, tmp_path: Path) -> No
         ("space.cells=1",),  # a reduction cell alone
         ("space.cells=3", "dataset.size=9", "dataset.channels=1", "dataset.classes=3"),
         ("split=0.8", "dataset.subset=40", "optimizer.clip=0", "metric=loss"),
+        ("space.candidates=s1", "space.cells=2"),
+        ("space.candidates=s4", "memory=checkpoint"),  # random draws within cells
+        ("space=nas201", "space.cells=1"),
     ],
 )
 def test_variations(commands: Any, tmp_path: Path, overrides: tuple[str, ...]) -> None:

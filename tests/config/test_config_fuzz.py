@@ -33,6 +33,13 @@ VALID = (
     "method=darts_v2",
     "bilevel=unrolled",
     "bilevel.epsilon=1e-2",
+    "method=gdas",
+    "space.candidates=s2",
+    "space=nas201",
+    "regularizer=anchor",
+    "regularizer.name=anchor",
+    "discretize.skip_limit=2",
+    "stages=[{share: 1, keep: 0.5}, {fresh: true}]",
     "optimizer.lr=0.1",
     "arch_optimizer.betas=[0.5,0.999]",
     "name=${dataset.name}-${oc.env:HOME}",
@@ -42,7 +49,10 @@ VALID = (
     "experiment=cifar10_cpu",
     "hydra.run.dir='x'",
 )
-KEYS = ("epochs", "dataset", "name", "optimizer.lr", "optimizer", "space", "method", "resume")
+KEYS = (
+    *("epochs", "dataset", "name", "optimizer.lr", "optimizer", "space", "method", "resume"),
+    *("stages", "relaxation", "discretize", "regularizer.name"),
+)
 INTERPOLATIONS = (
     "${oc.env:HOME}",
     "${oc.env:NO_SUCH_VARIABLE}",

@@ -95,7 +95,7 @@ def test_gradients_of_the_alphas_are_the_same(name: str, options: dict[str, Any]
     for recomputes in (False, True):
         net = make(recomputes=recomputes)
         optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1, momentum=0.9)
-        found.append(GRADIENTS[name](net, cross_entropy, train, valid, optimizer, **options))
+        found.append(GRADIENTS[name](**options)(net, cross_entropy, train, valid, optimizer))
     for key, gradient in found[0].items():
         torch.testing.assert_close(found[1][key], gradient, rtol=1e-12, atol=1e-12)
 

@@ -1,4 +1,4 @@
-"""The published discretisation rule, against a slow reading of the paper's sentence."""
+"""The published way to a genotype, against a slow reading of the paper's sentence, and back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from darts.spaces.cnn import derive
+from darts.spaces.cnn import derive, random_genotype
+from darts.spaces.cnn.derive import mask_of
+from darts.spaces.cnn.edgewise import candidates_of
+from darts.spaces.cnn.subsets import SUBSETS
 from darts.spaces.genotype import PRIMITIVES
 
 
@@ -145,3 +148,49 @@ def test_what_fits_no_cell_is_refused(
     with pytest.raises(ValueError, match=match) as caught:
         derive(probabilities, **options)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@given(st.sampled_from(sorted(SUBSETS)), st.integers(0, 10_000))
+@settings(deadline=None, max_examples=40)
+def test_the_mask_of_what_was_derived_is_what_was_chosen(name: str, seed: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    candidates = candidates_of(SUBSETS[name], 4)
+    probabilities = {
+        cell: torch.rand(14, len(rows[0]), generator=draw) for cell, rows in candidates.items()
+    }
+    genotype = derive(probabilities, candidates)
+    masks = mask_of(genotype, candidates)
+    for cell, rows in candidates.items():
+        assert masks[cell].dtype == torch.bool
+        chosen = [
+            (source, node + 2, rows[row][column])
+            for row, (node, source) in enumerate(edge_names(4))
+            for column in range(len(rows[row]))
+            if masks[cell][row, column]
+        ]
+        assert sorted(chosen) == sorted(genotype.edges(cell))
+        # Each is the strongest of its edge but none.
+        strength = probabilities[cell].clone()
+        strength[torch.tensor([[op == "none" for op in row] for row in rows])] = -1
+        used = masks[cell].any(1)
+        assert torch.equal(masks[cell][used].int().argmax(1), strength[used].argmax(1))
+
+
+@given(st.sampled_from(sorted(SUBSETS)), st.integers(0, 10_000), st.floats(0.05, 1))
+@settings(deadline=None, max_examples=40)
+def test_a_genotype_comes_back_from_its_mask(name: str, seed: int, surely: float) -> None:
+    candidates = candidates_of(SUBSETS[name], 4)
+    genotype = random_genotype(torch.Generator().manual_seed(seed), 4, candidates)
+    masks = mask_of(genotype, candidates)
+    assert derive({cell: surely * mask for cell, mask in masks.items()}, candidates).same_as(
+        genotype
+    )
+
+
+def test_a_genotype_that_is_none_of_the_candidates_has_no_mask() -> None:
+    genotype = random_genotype(torch.Generator().manual_seed(0), 4, ["sep_conv_7x7"])
+    with pytest.raises(ValueError, match=r"^sep_conv_7x7 from \d to \d is no candidate of normal$"):
+        mask_of(genotype, candidates_of(PRIMITIVES, 4))
+    larger = random_genotype(torch.Generator().manual_seed(0), 5)
+    with pytest.raises(ValueError, match="to 6 is no candidate"):
+        mask_of(larger, candidates_of(PRIMITIVES, 4))

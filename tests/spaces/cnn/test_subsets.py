@@ -1,0 +1,102 @@
+"""The subsets S1 to S4, and the operation ``noise`` that one of them has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from darts.config import compose
+from darts.discretize import DISCRETISERS
+from darts.relaxations import RELAXATIONS
+from darts.spaces import Genotype, Setting
+from darts.spaces.cnn import Supernet
+from darts.spaces.cnn.operations import make_operation
+from darts.spaces.cnn.subsets import SUBSETS
+
+S = ("s1", "s2", "s3", "s4")
+
+
+def space(name: str) -> Any:
+    small = ["space.channels=2", "space.cells=3", f"space.candidates={name}"]
+    return compose("search", small).space
+
+
+def allowed(genotype: Genotype, net: Any) -> bool:
+    """Whether every edge carries a candidate of its own."""
+    return all(
+        operation in dict(zip(net.edges[cell], net.candidates[cell], strict=True))[source, target]
+        for cell in Genotype.cells
+        for source, target, operation in genotype.edges(cell)
+    )
+
+
+@pytest.mark.parametrize("name", S)
+def test_a_search_space_of_these_operations_alone(name: str) -> None:
+    torch.manual_seed(0)
+    of = space(name)
+    net = of.supernet(classes=3, in_channels=3)
+    rows = {kind: net.candidates[kind] for kind in Genotype.cells}
+    columns = 3 if name == "s3" else 2
+    for kind, names in rows.items():
+        assert [len(row) for row in names] == [columns] * 14
+        assert net.alphas[kind].shape == (14, columns)
+    assert net(torch.randn(2, 3, 8, 8)).shape == (2, 3)
+    setting = Setting.of(of, net)
+    found = set()
+    for _ in range(20):
+        alphas = {kind: torch.randn(14, columns) for kind in Genotype.cells}
+        probabilities = RELAXATIONS["softmax"]().expected(alphas, setting)
+        genotype = DISCRETISERS["argmax"]().genotype(probabilities, setting)
+        for drawn in (genotype, of.random(torch.default_generator)):
+            assert allowed(drawn, net)
+            assert drawn.count("none") == 0
+            found |= {operation for cell in Genotype.cells for _, _, operation in drawn.edges(cell)}
+            assert all(int(mask.sum()) == 8 for mask in of.mask(drawn, net.candidates).values())
+    named = {op for kind in rows.values() for row in kind for op in row}
+    assert found == named - {"none"}
+
+
+def test_what_the_paper_names() -> None:
+    assert set(SUBSETS["s2"]) == {"skip_connect", "sep_conv_3x3"}
+    assert set(SUBSETS["s3"]) == {"none", "skip_connect", "sep_conv_3x3"}
+    assert set(SUBSETS["s4"]) == {"noise", "sep_conv_3x3"}
+    first = SUBSETS["s1"]
+    assert not isinstance(first, tuple)
+    for rows in first.values():  # type: ignore[union-attr]
+        assert all(len(set(row)) == 2 and "none" not in row for row in rows)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_noise_has_nothing_of_its_input(stride: int) -> None:
+    noise = make_operation("noise", 16, stride, affine=False)
+    assert not list(noise.parameters())
+    x = torch.full((8, 16, 9, 10), 1e6).requires_grad_()
+    torch.manual_seed(0)
+    y = noise(x)
+    assert y.shape == x[:, :, ::stride, ::stride].shape
+    assert not y.requires_grad
+    # Five standard errors of the mean and the variance of so many normal draws.
+    error = 5 / y.numel() ** 0.5
+    assert abs(float(y.mean())) < error
+    assert abs(float(y.var()) - 1) < error * 2**0.5
+    assert not torch.equal(noise(x), y), "other draws each time"
+    torch.manual_seed(0)
+    assert torch.equal(noise(torch.zeros_like(x)), y)
+
+
+def test_noise_is_drawn_again_where_cells_are_computed_twice() -> None:
+    gradients = []
+    for again in (False, True):
+        torch.manual_seed(0)
+        net = Supernet(channels=2, cells=3, classes=3, nodes=2, operations=SUBSETS["s4"])
+        if again:
+            net.recompute_cells()
+        x = torch.randn(4, 3, 8, 8)
+        F.cross_entropy(net(x), torch.arange(4) % 3).backward()
+        gradients.append([p.grad for p in net.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        assert one is not None
+        torch.testing.assert_close(one, other)

@@ -1,0 +1,83 @@
+"""Wider operations compute what the narrower ones did (arXiv:1511.05641, section 2.2)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from darts.spaces.cnn import EdgewiseSupernet, Supernet, unfuse_state_dict
+from darts.spaces.widen import widened
+
+widths = st.tuples(st.integers(1, 4), st.integers(0, 5)).map(lambda pair: (pair[0], sum(pair)))
+
+
+def chain(a: int, b: int, c: int) -> nn.Sequential:
+    """A convolution and a separable one, each with its norm."""
+    return nn.Sequential(
+        nn.Conv2d(a, b, 3, padding=1, bias=False),
+        nn.BatchNorm2d(b, affine=False),
+        nn.ReLU(),
+        nn.Conv2d(b, b, 3, padding=2, dilation=2, groups=b, bias=False),
+        nn.Conv2d(b, c, 1),
+        nn.BatchNorm2d(c),
+    ).double()
+
+
+def repeated(x: Tensor, width: int) -> Tensor:
+    """Channel ``i`` is channel ``i`` modulo the width there was, ``(B, C, H, W)``."""
+    return torch.stack([x[:, i % x.shape[1]] for i in range(width)], dim=1)
+
+
+@given(widths, widths, widths, st.integers(0, 1000))
+@settings(deadline=None, max_examples=30)
+def test_a_wider_chain_puts_out_the_same_channels_again(
+    a: tuple[int, int], b: tuple[int, int], c: tuple[int, int], seed: int
+) -> None:
+    torch.manual_seed(seed)
+    narrow, wide = (chain(a[side], b[side], c[side]) for side in (0, 1))
+    with torch.no_grad():
+        for parameter in narrow.parameters():
+            parameter.normal_()
+    for _ in range(2):  # so that running statistics are not those of the start
+        narrow(torch.randn(5, a[0], 6, 5, dtype=torch.float64))
+    wide.load_state_dict(widened(narrow.state_dict(), wide.state_dict()))
+    x = torch.randn(4, a[0], 6, 5, dtype=torch.float64)
+    for training in (False, True):
+        narrow.train(training)
+        wide.train(training)
+        torch.testing.assert_close(wide(repeated(x, a[1])), repeated(narrow(x), c[1]))
+
+
+def test_what_has_the_same_shape_is_the_same() -> None:
+    state = chain(2, 3, 4).state_dict()
+    again = widened(state, chain(2, 3, 4).state_dict())
+    assert list(again) == list(state)
+    assert all(torch.equal(again[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize("cells", [1, 3])
+def test_a_supernet_with_more_channels_through_its_operations(cells: int) -> None:
+    """The fast one, whose weights lie side by side, is widened as the edge-wise one is."""
+    options = {"channels": 8, "cells": cells, "nodes": 2, "classes": 3}
+    narrow, wide = Supernet(**options, partial=4), Supernet(**options, partial=2)
+    state = wide.widened(narrow.state_dict())
+    wide.load_state_dict(state)
+    before, after = unfuse_state_dict(narrow.state_dict()), unfuse_state_dict(state)
+    assert after.keys() == EdgewiseSupernet(**options, partial=2).state_dict().keys()
+    grown = 0
+    for name, value in before.items():
+        if value.shape == after[name].shape:
+            assert torch.equal(after[name], value), name
+        else:
+            grown += 1
+            assert ".edges." in name
+            rows = torch.arange(len(after[name])) % len(value)
+            wanted = value[rows]
+            if value.ndim == 4 and value.shape[1] != after[name].shape[1]:
+                wanted = torch.cat([wanted, wanted], dim=1) / 2  # twice as many channels come in
+            torch.testing.assert_close(after[name], wanted, msg=name)
+    assert grown
+    assert wide(torch.randn(2, 3, 8, 8)).isfinite().all()
