@@ -83,5 +83,6 @@ def test_every_script_named_exists() -> None:
 
 def test_links_to_files_of_the_project_lead_somewhere() -> None:
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        words = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)#:]+)\)", words):
             assert (page.parent / target).exists(), f"{page.name}: {target}"

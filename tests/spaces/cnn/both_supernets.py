@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from darts.spaces.cnn import EdgewiseSupernet, Supernet, fuse_state_dict
+from darts.spaces.cnn.operations import FACTORIES
 
+REPEATABLE = tuple(name for name in FACTORIES if name != "noise")  # which draws
 # Cell 0 is normal, 1 and 2 are reduction cells, 3 is normal again.
 SMALL: dict[str, Any] = {"channels": 3, "cells": 4, "classes": 4, "nodes": 2}
 EXACT = {"rtol": 1e-9, "atol": 1e-9}

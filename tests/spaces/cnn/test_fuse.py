@@ -7,19 +7,18 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from both_supernets import SMALL, images, labels, make_pair
+from both_supernets import REPEATABLE, SMALL, images, labels, make_pair
 from torch import Tensor, nn
 
 from darts.spaces.cnn import EdgewiseSupernet, Supernet, fuse_state_dict, unfuse_state_dict
 from darts.spaces.cnn.fuse import groups_of
-from darts.spaces.cnn.operations import FACTORIES
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "paper's operations": {},
     "fourteen edges": {"nodes": 4, "channels": 2, "cells": 3},
     "reduction cells only": {"cells": 2, "nodes": 3},
     "one cell": {"cells": 1, "nodes": 1},
-    "all operations": {"operations": tuple(FACTORIES), "channels": 5},
+    "all operations": {"operations": REPEATABLE, "channels": 5},
     "weights in reduction cells only": {"operations": ("skip_connect", "none")},
     "no weights at all": {"operations": ("none",)},
     "large stem": {"stem": "imagenet", "cells": 8},

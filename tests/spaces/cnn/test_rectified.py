@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from both_supernets import REPEATABLE
 from torch import nn
 
 from darts.spaces.cnn import EdgewiseSupernet
@@ -16,14 +17,13 @@ from darts.spaces.cnn.rectified import (
     RectifiedReduce,
     leave_relu_out,
 )
-from darts.spaces.genotype import OPERATIONS
 
 PLAIN = ("none", "max_pool_3x3", "avg_pool_3x3")
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 9), (8, 11), (1, 1), (3, 2)])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", REPEATABLE)
 def test_on_a_rectified_state_it_is_the_operation(
     name: str, stride: int, size: tuple[int, int]
 ) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from both_supernets import REPEATABLE
 from torch import Tensor, nn
 
-from darts.spaces.cnn.operations import FACTORIES, Zero, make_operation
+from darts.spaces.cnn.operations import Zero, make_operation
 from darts.spaces.cnn.stacked import concatenated, separated, stack
 
 CHANNELS = 3
@@ -31,7 +32,7 @@ def images(*shape: int) -> Tensor:
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("number", [1, 2, 5])
-@pytest.mark.parametrize("name", FACTORIES)
+@pytest.mark.parametrize("name", REPEATABLE)
 def test_names_and_values_are_those_of_the_copies(name: str, number: int, stride: int) -> None:
     copies = copies_of(name, number, stride)
     states = [one.state_dict() for one in copies]
@@ -54,7 +55,7 @@ def test_names_and_values_are_those_of_the_copies(name: str, number: int, stride
 
 @pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("name", [name for name in FACTORIES if name != "skip_connect"])
+@pytest.mark.parametrize("name", [name for name in REPEATABLE if name != "skip_connect"])
 def test_a_stack_runs_its_copies_side_by_side(name: str, stride: int, affine: bool) -> None:
     copies = copies_of(name, 3, stride, affine=affine)
     x = images(4, 3 * CHANNELS)
@@ -130,7 +131,7 @@ def test_modules_with_weights_of_their_own_are_refused(module: nn.Module) -> Non
 
 
 @pytest.mark.parametrize("number", [1, 2, 5])
-@pytest.mark.parametrize("name", FACTORIES)
+@pytest.mark.parametrize("name", REPEATABLE)
 def test_states_apart_and_together_again(name: str, number: int) -> None:
     states = [one.state_dict() for one in copies_of(name, number, 2)]
     together = concatenated(states)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from both_supernets import (
     EXACT,
+    REPEATABLE,
     Pair,
     assert_same,
     assert_same_gradients,
@@ -22,11 +23,10 @@ from both_supernets import (
 from torch import Tensor, nn
 
 from darts.spaces.cnn import PRIMITIVES, EdgewiseSupernet, Supernet, fuse_state_dict
-from darts.spaces.cnn.operations import FACTORIES
 
 Weights = dict[str, Tensor]
-EVERYTHING = tuple(FACTORIES)
-ALONE = [(name,) for name in FACTORIES]
+EVERYTHING = REPEATABLE
+ALONE = [(name,) for name in REPEATABLE]
 
 
 def ids(value: Any) -> str | None:

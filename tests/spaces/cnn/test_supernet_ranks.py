@@ -7,16 +7,15 @@ from typing import Any
 
 import torch.distributed as dist
 import torch.nn.functional as F
-from both_supernets import assert_same, fused, gradients, images, labels, make_pair
+from both_supernets import REPEATABLE, assert_same, fused, gradients, images, labels, make_pair
 from several_ranks import on_ranks
 from torch import Tensor, nn
 
 from darts.data import share_of
 from darts.kernels.sync import synchronise
-from darts.spaces.cnn.operations import FACTORIES
 
 SAMPLES = 7  # four on one rank, three on the other
-OPTIONS: dict[str, Any] = {"cells": 3, "channels": 2, "operations": tuple(FACTORIES)}
+OPTIONS: dict[str, Any] = {"cells": 3, "channels": 2, "operations": REPEATABLE}
 
 
 def step(net: nn.Module, share: slice) -> dict[str, dict[str, Tensor]]:

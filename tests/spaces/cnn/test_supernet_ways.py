@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from both_supernets import (
     DEVICES,
+    REPEATABLE,
     assert_same,
     fused,
     gradients,
@@ -24,7 +25,6 @@ from torch import Tensor, nn
 from darts.kernels import choice
 from darts.kernels.choice import ALL, Choice
 from darts.spaces.cnn import PRIMITIVES
-from darts.spaces.cnn.operations import FACTORIES
 
 BYTES = (1, 10_000, ALL)  # one edge at once, some, all
 ROWS = [Choice(*row) for row in itertools.product(BYTES, (False, True))]
@@ -87,7 +87,7 @@ def test_every_way_in_double_precision(
     row: Choice, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take(monkeypatch, row)
-    check(device, (9, 8), cells=3, operations=tuple(FACTORIES))
+    check(device, (9, 8), cells=3, operations=REPEATABLE)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -124,7 +124,7 @@ def test_single_precision_is_as_exact_as_edge_by_edge(
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name_of)
-@pytest.mark.parametrize("operations", [PRIMITIVES, tuple(FACTORIES)[3:]], ids=len)
+@pytest.mark.parametrize("operations", [PRIMITIVES, REPEATABLE[3:]], ids=len)
 def test_ways_that_bfloat16_may_take(
     operations: tuple[str, ...], row: Choice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +132,7 @@ def test_ways_that_bfloat16_may_take(
     in_bfloat16(operations)
 
 
-@pytest.mark.parametrize("operations", [(n,) for n in FACTORIES if n != "none"], ids="".join)
+@pytest.mark.parametrize("operations", [(n,) for n in REPEATABLE if n != "none"], ids="".join)
 def test_bfloat16_operation_by_operation(operations: tuple[str, ...]) -> None:
     in_bfloat16(operations)
 
