@@ -40,7 +40,7 @@ def test_a_mixture_stays_one(kind: type[RandomSmoothing], progress: float) -> No
     changed = kind()(mixture, linear(slope), progress)
     assert (changed["cell"] >= 0).all()
     torch.testing.assert_close(changed["cell"].sum(1), before.sum(1))
-    assert (changed["cell"] != before).any(1).all()
+    assert (changed["cell"] != before).any()  # an edge that would lose all weight keeps its own
     assert mixture["cell"].equal(before)
 
 
