@@ -150,7 +150,7 @@ def make_step(arguments: argparse.Namespace, way: str, order: int) -> Callable[[
         weight_step(net, optimizer, train, context(), alphas=True)
 
     def ours() -> None:
-        gradient = GRADIENTS["first_order" if order == 1 else "unrolled"]
+        gradient = GRADIENTS["first_order" if order == 1 else "unrolled"]()
         with context():
             gradient(net, loss, train, valid, optimizer)
         weight_step(net, optimizer, train, context(), alphas=False)
