@@ -64,10 +64,10 @@ class Registry(Mapping[str, Any]):
 
     def _all(self) -> dict[str, type]:
         if not self._complete:
-            self._complete = True
             package = importlib.import_module(self._package)
             for module in pkgutil.iter_modules(package.__path__, f"{self._package}."):
                 importlib.import_module(module.name)
+            self._complete = True  # not before: a module that fails shall fail again
         return self._parts
 
     def __getitem__(self, name: str) -> Any:

@@ -15,7 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(?:py|yaml)\n# ([\w/.]+)(?:, after: ([^\n]*))?\n(.*?)```", PAGE, re.DOTALL)
-SMALL = ("dataset=synthetic", "epochs=1", "space.channels=4", "space.cells=2", "device=cpu")
+SMALL = ("dataset=synthetic", "epochs=2", "space.channels=4", "space.cells=2", "device=cpu")
+CHAIN = {"skip_connect", "conv_1x1", "conv_3x3"}
 
 
 @pytest.fixture(scope="module")
@@ -55,27 +56,31 @@ def test_the_page_has_its_three_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "found"),
+    ("overrides", "allowed"),
     [
-        (("method=tempered", "bilevel=unrolled"), "Genotype("),
-        (("space.candidates=plain",), "conv_3x3"),
-        (("space=chain", "penalty.flops=1e3"), '"space": "chain"'),
+        (("method=tempered", "bilevel=unrolled"), None),
+        (("space.candidates=plain",), {"skip_connect", "conv_3x3"}),
+        (("space=chain", "method=drnas", "relaxation.partial=1", "penalty.flops=1e3"), CHAIN),
     ],
     ids=["method", "operation", "space"],
 )
 def test_a_search_with_the_addition(
-    extended: Path, overrides: tuple[str, ...], found: str, tmp_path: Path
+    extended: Path, overrides: tuple[str, ...], allowed: set[str] | None, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     done = call(extended, "darts.search", *SMALL, *overrides, f"hydra.run.dir={run}")
     assert done.returncode == 0, done.stderr
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    assert found in summary["genotype"] or found == "conv_3x3"
+    names = set(re.findall(r"\w*(?:conv|pool|skip|none)\w*", summary["genotype"]))
+    assert names
+    assert allowed is None or names <= allowed
     config = (run / "config.yaml").read_text(encoding="utf-8")
     assert all(f"{item.split('=')[0].split('.')[-1]}:" in config for item in overrides)
     space = [item for item in overrides if item.startswith("space=")]
     words = [f"genotype={run}", *space, *SMALL, f"hydra.run.dir={tmp_path / 'again'}"]
-    done = call(extended, "darts.retrain", *words, *(["auxiliary=0"] if space else []))
+    done = call(
+        extended, "darts.retrain", *words, *(["auxiliary=0", "drop_path=0"] if space else [])
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -86,3 +91,11 @@ def test_a_wrong_option_of_the_new_part_is_refused_in_one_line(extended: Path) -
     assert (
         done.stderr.strip().splitlines()[-1].startswith("darts.search: relaxation.temperature=-1")
     )
+
+
+@pytest.mark.parametrize("override", ["method=pc_darts", "method=oles", "memory=checkpoint"])
+def test_what_the_new_space_has_not_is_refused_in_one_line(extended: Path, override: str) -> None:
+    done = call(extended, "darts.search", *SMALL, "space=chain", override)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "space" in done.stderr.strip().splitlines()[-1]

@@ -104,3 +104,11 @@ def test_each_part_has_a_yaml_and_is_named_in_its_class(group: str) -> None:
         assert part.__doc__
         with pytest.raises(ConfigError, match="has no effect"):
             check_fields(part(name="another"), f"{group}.")
+
+
+def test_a_module_that_fails_fails_again(colours: Any) -> None:
+    folder = Path(colours.__file__).parent
+    (folder / "zinc.py").write_text("raise RuntimeError('no such colour')\n")
+    for _ in range(2):  # not a registry without it
+        with pytest.raises(RuntimeError, match="no such colour"):
+            list(colours.COLOURS)

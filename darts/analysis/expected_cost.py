@@ -59,7 +59,7 @@ class ExpectedCost:
         fixed: what is there in any architecture.
         tables: by group the cost of each candidate on each edge, ``(edges, operations)``, all cells
             of the group together.
-        space: says how surely an edge is kept.
+        space: says how much of each candidate is expected.
         candidates: names of the columns.
     """
 
@@ -110,17 +110,9 @@ class ExpectedCost:
         return cls(fixed, tables, space, candidates)
 
     def __call__(self, probabilities: Mapping[str, Tensor]) -> Tensor:
-        """The expected cost, a scalar with a graph to the probabilities ``(edges, operations)``.
-
-        Those of an edge need not sum to one: what weights edges says whether one is kept, and not
-        what it costs then.
-        """
-        surely = self._space.inclusion(probabilities, self._candidates)
-        terms = []
-        for group, p in probabilities.items():
-            shares = p / p.sum(-1, keepdim=True).clamp_min(1e-12)  # 0 where nothing is kept
-            table = self.tables[group].to(p.device, p.dtype)
-            terms.append((surely[group][:, None] * shares * table).sum())
+        """The expected cost, a scalar with a graph to the probabilities ``(edges, operations)``."""
+        usage = self._space.usage(probabilities, self._candidates)
+        terms = [(u * self.tables[g].to(u.device, u.dtype)).sum() for g, u in usage.items()]
         return torch.stack(terms).sum() + self.fixed
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
-from torch.optim import Optimizer
 
-from darts.bilevel.functional import LossFunction, Reduce
+from darts.bilevel.functional import Reduce
 from darts.parts import Registry
 
 GRADIENTS = Registry("bilevel", "darts.bilevel")
 
 
 @dataclass
-class ArchGradient:
+class ArchGradient(ABC):
     """One way to the gradient of the alphas; what it is called with leaves as it came.
 
     Attributes:
@@ -25,39 +25,18 @@ class ArchGradient:
     name: str = ""
     moves_alphas: ClassVar[bool] = True
 
-    def __call__(
-        self,
-        net: Any,
-        loss_fn: LossFunction,
-        train_batch: Any,
-        valid_batch: Any,
-        optimizer: Optimizer,
-        *,
-        reduce: Reduce | None = None,
-    ) -> dict[str, Tensor]:
-        """``{name: gradient}`` with the shapes of ``net.alphas``.
+    @abstractmethod
+    def __call__(self, *problem: Any, reduce: Reduce | None = None) -> dict[str, Tensor]:
+        """``{name: gradient}`` with the shapes of the supernet's alphas.
 
         Args:
-            net: supernet with ``alphas`` and ``weight_parameters()``; left exactly as found.
-            loss_fn: scalar loss of ``(net, batch)``.
-            train_batch: the batch of the weight step.
-            valid_batch: the batch whose loss the alphas are to lower.
-            optimizer: of the weights; only read.
+            *problem: ``(net, loss_fn, train_batch, valid_batch, optimizer)``: the supernet, the
+                scalar loss of ``(net, batch)``, the batch of the weight step, the one whose loss
+                the alphas are to lower, and the optimiser of the weights. All are only read.
             reduce: sums tensors over the ranks of a distributed run, where each rank's loss is its
                 part of the whole batch's.
         """
-        raise NotImplementedError
 
-    def report(
-        self,
-        step: int,
-        net: Any,
-        loss_fn: LossFunction,
-        train_batch: Any,
-        valid_batch: Any,
-        optimizer: Optimizer,
-        *,
-        reduce: Reduce | None = None,
-    ) -> dict[str, float]:
+    def report(self, step: int, *problem: Any, reduce: Reduce | None = None) -> dict[str, float]:
         """What there is to tell about the gradient at a step, counted from 0; often nothing."""
         return {}

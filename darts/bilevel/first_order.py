@@ -56,14 +56,5 @@ class FirstOrder(ArchGradient):
 
     name: str = "first_order"
 
-    def __call__(
-        self,
-        net: Any,
-        loss_fn: LossFunction,
-        train_batch: Any,
-        valid_batch: Any,
-        optimizer: Optimizer,
-        *,
-        reduce: Reduce | None = None,
-    ) -> dict[str, Tensor]:
-        return first_order(net, loss_fn, train_batch, valid_batch, optimizer, reduce=reduce)
+    def __call__(self, *problem: Any, reduce: Reduce | None = None) -> dict[str, Tensor]:
+        return first_order(*problem, reduce=reduce)

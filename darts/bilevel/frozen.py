@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
 
 from darts.bilevel.arch_gradient import GRADIENTS, ArchGradient
+from darts.bilevel.functional import Reduce
 
 
 @GRADIENTS.register
@@ -15,3 +19,6 @@ class Frozen(ArchGradient):
 
     name: str = "frozen"
     moves_alphas: ClassVar[bool] = False
+
+    def __call__(self, *problem: Any, reduce: Reduce | None = None) -> dict[str, Tensor]:
+        return {name: torch.zeros_like(alpha) for name, alpha in problem[0].alphas.items()}

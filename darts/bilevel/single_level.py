@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.optim import Optimizer
 
 from darts.bilevel.arch_gradient import GRADIENTS, ArchGradient
 from darts.bilevel.first_order import first_order
-from darts.bilevel.functional import LossFunction, Reduce
+from darts.bilevel.functional import Reduce
 
 
 @GRADIENTS.register
@@ -24,14 +23,6 @@ class SingleLevel(ArchGradient):
 
     name: str = "single_level"
 
-    def __call__(
-        self,
-        net: Any,
-        loss_fn: LossFunction,
-        train_batch: Any,
-        valid_batch: Any,
-        optimizer: Optimizer,
-        *,
-        reduce: Reduce | None = None,
-    ) -> dict[str, Tensor]:
+    def __call__(self, *problem: Any, reduce: Reduce | None = None) -> dict[str, Tensor]:
+        net, loss_fn, train_batch, _, optimizer = problem
         return first_order(net, loss_fn, train_batch, train_batch, optimizer, reduce=reduce)

@@ -94,42 +94,14 @@ class Unrolled(ArchGradient):
     epsilon: float = number(0.01, above=0)
     self_check: int = number(0, low=0)
 
-    def __call__(
-        self,
-        net: Any,
-        loss_fn: LossFunction,
-        train_batch: Any,
-        valid_batch: Any,
-        optimizer: Optimizer,
-        *,
-        reduce: Reduce | None = None,
-    ) -> dict[str, Tensor]:
-        return unrolled(
-            *(net, loss_fn, train_batch, valid_batch, optimizer),
-            hvp=self.hvp,
-            epsilon=self.epsilon,
-            reduce=reduce,
-        )
+    def __call__(self, *problem: Any, reduce: Reduce | None = None) -> dict[str, Tensor]:
+        return unrolled(*problem, hvp=self.hvp, epsilon=self.epsilon, reduce=reduce)
 
-    def report(
-        self,
-        step: int,
-        net: Any,
-        loss_fn: LossFunction,
-        train_batch: Any,
-        valid_batch: Any,
-        optimizer: Optimizer,
-        *,
-        reduce: Reduce | None = None,
-    ) -> dict[str, float]:
+    def report(self, step: int, *problem: Any, reduce: Reduce | None = None) -> dict[str, float]:
         """Every ``self_check`` steps, how far the two products are apart."""
         if not self.self_check or step % self.self_check:
             return {}
-        return compare_products(
-            *(net, loss_fn, train_batch, valid_batch, optimizer),
-            epsilon=self.epsilon,
-            reduce=reduce,
-        )
+        return compare_products(*problem, epsilon=self.epsilon, reduce=reduce)
 
 
 def compare_products(

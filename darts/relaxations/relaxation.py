@@ -11,6 +11,7 @@ References:
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -32,7 +33,7 @@ def edge_group(group: str) -> str:
 
 
 @dataclass
-class Relaxation:
+class Relaxation(ABC):
     """One relaxation and its options.
 
     Attributes:
@@ -51,6 +52,7 @@ class Relaxation:
     auxiliary_skip: float = number(0.0, low=0)
     auxiliary_decay: str = choice("linear", "linear", "cosine", "constant")
 
+    @abstractmethod
     def probabilities(self, alpha: Tensor, kept: Tensor | None) -> Tensor:
         """How much each operation is worth: what is read, shown and discretised.
 
@@ -61,7 +63,6 @@ class Relaxation:
         Returns:
             Of the same shape, within 0 and 1, and 0 where not kept.
         """
-        raise NotImplementedError
 
     def draw(self, alpha: Tensor, kept: Tensor | None, setting: Setting) -> tuple[Tensor, Any]:
         """Weights to train with, and a mask of the operations to run, or None for the kept ones.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from darts.spaces.cnn.published import lookup
-from darts.spaces.space import parse_genotype
+from darts.spaces.space import parse_genotype, space_recognising
 
 
 def find_genotype(reference: str) -> tuple[str, Any]:
@@ -15,7 +15,7 @@ def find_genotype(reference: str) -> tuple[str, Any]:
 
     Args:
         reference: a published name, a JSON file, the directory of a search or retrain run, or the
-            genotype itself as JSON, as ``Genotype(...)`` text or as a NAS-Bench-201 string.
+            genotype itself as JSON or in the notation of its space.
 
     Returns:
         A short name for it, and the genotype.
@@ -24,7 +24,7 @@ def find_genotype(reference: str) -> tuple[str, Any]:
         ValueError: in one line, when nothing of the kind is there or it is no genotype.
     """
     text = reference.strip()
-    if text.startswith(("{", "|")) or "Genotype(" in text:
+    if text.startswith("{") or space_recognising(text):
         return "given", parse_genotype(text)
     if not text:
         raise ValueError("genotype is empty; name a published one, a file or a run directory")

@@ -15,7 +15,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from darts.spaces.genotype_text import MAX_CHARACTERS, SPACE, brief, read_classic, read_json
+from darts.spaces.genotype_text import SPACE, brief, checked, read_classic, read_json
 
 PRIMITIVES: tuple[str, ...] = (
     "none",
@@ -137,13 +137,7 @@ class Genotype:
         Raises:
             ValueError: anything else, with a message of one line.
         """
-        if not isinstance(text, str):
-            raise ValueError(f"a genotype is read from text, not from {brief(text)}")
-        if len(text) > MAX_CHARACTERS:
-            raise ValueError(
-                f"a genotype's text has at most {MAX_CHARACTERS} characters, not {len(text)}"
-            )
-        text = text.removeprefix("\ufeff").strip()
+        text = checked(text)
         if not text:
             raise ValueError("empty text: expected a JSON object or Genotype(...)")
         return cls(**(read_json(text) if text[0] in '{["' else read_classic(text)))

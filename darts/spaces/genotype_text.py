@@ -68,6 +68,40 @@ def read_object(text: str) -> list[tuple[str, Any]]:
     return content
 
 
+def read_part(text: str, space: str, part: str) -> Any:
+    """The one part of the JSON genotype ``{"space": ..., <part>: ...}`` of a space, unchecked.
+
+    Raises:
+        ValueError: for a text of another form, or of another space.
+    """
+    pairs = read_object(text)
+    if sorted(name for name, _ in pairs) not in ([part], sorted([part, "space"])):
+        names = brief([name for name, _ in pairs])
+        raise ValueError(f"not a genotype: it holds {names}, where 'space' and '{part}' belong")
+    content = dict(pairs)
+    if content.get("space", space) != space:
+        raise ValueError(
+            f"not a genotype: it belongs to the space {brief(content['space'])}, "
+            f"and this reader to '{space}'"
+        )
+    return content[part]
+
+
+def checked(text: object) -> str:
+    """The text of a genotype without what surrounds it.
+
+    Raises:
+        ValueError: for what is no text, or too long a one.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"a genotype is read from text, not from {brief(text)}")
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(
+            f"a genotype's text has at most {MAX_CHARACTERS} characters, not {len(text)}"
+        )
+    return text.removeprefix("\ufeff").strip()
+
+
 def read_json(text: str) -> dict[str, Any]:
     """The four parts of a genotype's JSON, unchecked (``ValueError`` if it is not of that form)."""
     content = read_object(text)

@@ -6,6 +6,7 @@ A space is a folder of this package and a YAML in ``conf/space``. Nothing else k
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -50,7 +51,7 @@ class AnyGenotype(Protocol):
 
 
 @dataclass
-class Space:
+class Space(ABC):
     """One search space with the size of its networks.
 
     Attributes:
@@ -66,64 +67,72 @@ class Space:
     channels: int = number(16, low=1)
     cells: int = number(8, low=1)
 
-    def supernet(
-        self,
-        *,
-        classes: int,
-        in_channels: int,
-        partial: int = 1,
-        auxiliary_skip: bool = False,
-        depth: float = 1.0,
-    ) -> Any:
-        """The supernet; ``depth`` times as deep as ``cells`` says.
+    @abstractmethod
+    def supernet(self, *, depth: float = 1.0, **options: Any) -> Any:
+        """The supernet, a ``darts.spaces.supernet.SupernetBase``.
 
-        It has ``alphas``, ``candidates``, ``edges``, ``counts``, ``shapes``, ``skip_dropout`` and
-        ``weight_parameters()`` as ``darts.spaces.cnn.EdgewiseSupernet`` describes them.
+        Args:
+            depth: times as deep as ``cells`` says.
+            **options: ``classes``, ``in_channels``, ``partial`` (1 for all channels) and
+                ``auxiliary_skip``.
+
+        Raises:
+            ValueError: in one line, for what the space does not have.
         """
-        raise NotImplementedError
 
-    def network(
-        self,
-        genotype: Any,
-        *,
-        classes: int,
-        in_channels: int,
-        auxiliary: bool = False,
-        drop_path: float = 0.0,
-    ) -> Any:
-        """The discrete network of a genotype, see ``darts.spaces.cnn.Network``."""
-        raise NotImplementedError
+    @abstractmethod
+    def network(self, genotype: Any, **options: Any) -> Any:
+        """The discrete network of a genotype, see ``darts.spaces.cnn.Network``.
+
+        Args:
+            genotype: of this space.
+            **options: ``classes``, ``in_channels``, ``auxiliary`` (a head; False when not given)
+                and ``drop_path``.
+        """
 
     @classmethod
     def standard(cls, genotype: Any) -> Space:
         """The space at the size in which the papers compare genotypes like this one."""
         return cls()
 
+    @classmethod
+    def recognises(cls, text: str) -> bool:
+        """Whether a text that is not JSON is a genotype of this space, right or wrong."""
+        return False
+
+    @abstractmethod
     def parse(self, text: str) -> Any:
         """A genotype from its text; ``ValueError`` with one line for anything else."""
-        raise NotImplementedError
 
+    @abstractmethod
     def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Any:
         """The genotype that probabilities ``(edges, operations)`` stand for."""
-        raise NotImplementedError
 
+    @abstractmethod
     def random(self, generator: torch.Generator) -> Any:
         """A genotype, each with the same probability."""
-        raise NotImplementedError
 
+    @abstractmethod
     def mask(self, genotype: Any, candidates: Candidates) -> dict[str, Tensor]:
         """Which columns of which edges a genotype uses: by group ``(edges, operations)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[Piece]:
         """The discrete network taken apart, with every candidate, for images ``(C, H, W)``."""
-        raise NotImplementedError
 
-    def inclusion(
+    def usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """How surely each edge will be in the genotype: by group ``(edges,)``, differentiable."""
-        return {group: torch.ones_like(p[:, 0]) for group, p in probabilities.items()}
+        """How much of each candidate the discrete network is expected to have.
+
+        By group ``(edges, operations)``, differentiable. Probabilities of an edge need not sum to
+        one: what weights edges says nothing of the cost of one that is kept.
+        """
+        return {g: p / p.sum(-1, keepdim=True).clamp_min(1e-12) for g, p in probabilities.items()}
+
+    def deep(self, depth: float) -> int:
+        """``cells``, so many times."""
+        return max(1, round(depth * self.cells))
 
 
 def parse_genotype(text: str) -> Any:
@@ -135,9 +144,7 @@ def parse_genotype(text: str) -> Any:
     named = space_named_in(text)
     if named is not None:
         return SPACES[named]().parse(text)
-    if text.strip().startswith("|"):
-        return SPACES["nas201"]().parse(text)
-    return SPACES["cnn"]().parse(text)
+    return SPACES[space_recognising(text) or "cnn"]().parse(text)
 
 
 def space_of(genotype: Any) -> Space:
@@ -145,6 +152,11 @@ def space_of(genotype: Any) -> Space:
     name = space_named_in(genotype.to_json())
     standard: Space = SPACES[str(name)].standard(genotype)
     return standard
+
+
+def space_recognising(text: str) -> str | None:
+    """The space whose own notation, other than JSON, a text is in; None for no space's."""
+    return next((name for name in SPACES if SPACES[name].recognises(text.strip())), None)
 
 
 def space_named_in(text: str) -> str | None:

@@ -80,7 +80,7 @@ def test_written_out_on_nas201() -> None:
 
 
 def test_written_out_on_cnn() -> None:
-    """An edge counts as surely as it is among the two that its node keeps."""
+    """Two edges a node are kept, as strong ones as there are, and carry anything but ``none``."""
     cost, setting = table_cost("cnn")
     probabilities = random_probabilities(setting)
     wanted = cost.fixed
@@ -91,7 +91,8 @@ def test_written_out_on_cnn() -> None:
             strength = [1 - p[edge][0] for edge in range(first, first + inputs)]
             for edge, own in enumerate(strength, first):
                 surely = min(1.0, 2 * own / sum(strength))
-                wanted += surely * sum(a * b for a, b in zip(p[edge], table[edge], strict=True))
+                chosen = zip(p[edge][1:], table[edge][1:], strict=True)
+                wanted += surely * sum(a / own * b for a, b in chosen)
             first += inputs
     assert float(cost(probabilities)) == pytest.approx(wanted)
 

@@ -99,6 +99,16 @@ def test_a_method_finds_an_architecture(method: str, space: str, tmp_path: Path)
     check_mark(method, rows, torch.load(tmp_path / "checkpoint.pt", weights_only=True))
 
 
+@pytest.mark.parametrize("method", ["drnas", "gdas", "oles", "sdarts_adv", "darts_pt"])
+def test_a_method_searches_a_chain_of_blocks(method: str, tmp_path: Path) -> None:
+    needs = [item for item in NEEDS.get(method, ()) if not item.startswith("space.channels")]
+    one = ["relaxation.partial=1"] if method == "drnas" else []
+    summary = run(tmp_path, f"method={method}", "space=macro", *needs, *one)
+    assert str(SPACES["macro"]().parse(summary["genotype"])) == summary["genotype"]
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    check_mark(method, read_metrics(tmp_path / "metrics.jsonl"), content)
+
+
 @pytest.mark.parametrize(
     "overrides",
     [

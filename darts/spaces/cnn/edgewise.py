@@ -29,6 +29,7 @@ from darts.spaces.cnn.skeleton import (
 )
 from darts.spaces.genotype import PRIMITIVES
 from darts.spaces.mixture import CellMixture, as_mixture
+from darts.spaces.supernet import SupernetBase
 
 SKIP = "skip_connect"
 Operations: TypeAlias = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
@@ -131,7 +132,7 @@ class SupernetCell(nn.Module):
         return torch.cat(states[2:], dim=1)
 
 
-class EdgewiseSupernet(nn.Module):
+class EdgewiseSupernet(SupernetBase):
     """The supernet of the DARTS paper, and what later papers have added to it.
 
     Weights stand in the order of the published description: stem, each cell's preprocessing and
@@ -167,6 +168,7 @@ class EdgewiseSupernet(nn.Module):
             unknown operation or an unknown stem.
     """
 
+    space = "cnn"
     make_cell: Callable[..., nn.Module] = SupernetCell
 
     def __init__(
@@ -193,7 +195,6 @@ class EdgewiseSupernet(nn.Module):
         )
         self.candidates = candidates_of(operations, nodes)
         self.edges = dict.fromkeys(CELLS, tuple(edges(nodes)))
-        self.skip_dropout = 0.0
         self.auxiliary_skip = auxiliary_skip
         self.stem, width = make_stem(stem, in_channels, channels)
         plans = list(
@@ -225,11 +226,6 @@ class EdgewiseSupernet(nn.Module):
                 for kind, rows in self.candidates.items()
             }
         )
-
-    def weight_parameters(self) -> list[nn.Parameter]:
-        """Every parameter but the alphas."""
-        alphas = {id(alpha) for alpha in self.alphas.values()}
-        return [parameter for parameter in self.parameters() if id(parameter) not in alphas]
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
         """Logits of a batch.

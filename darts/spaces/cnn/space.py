@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -46,50 +46,33 @@ class Cnn(Space):
     stem: str = choice("small", "small", "imagenet")
     candidates: str = choice("all", *SUBSETS)
 
-    def supernet(
-        self,
-        *,
-        classes: int,
-        in_channels: int,
-        partial: int = 1,
-        auxiliary_skip: bool = False,
-        depth: float = 1.0,
-    ) -> Supernet:
+    def supernet(self, *, depth: float = 1.0, **options: Any) -> Supernet:
         return Supernet(
             channels=self.channels,
-            cells=max(1, round(depth * self.cells)),
-            classes=classes,
-            in_channels=in_channels,
+            cells=self.deep(depth),
             nodes=NODES,
             operations=SUBSETS[self.candidates],
-            partial=partial,
-            auxiliary_skip=auxiliary_skip,
             stem=self.stem,
+            **options,
         )
 
-    def network(
-        self,
-        genotype: Genotype,
-        *,
-        classes: int,
-        in_channels: int,
-        auxiliary: bool = False,
-        drop_path: float = 0.0,
-    ) -> Network:
+    def network(self, genotype: Genotype, *, auxiliary: bool = False, **options: Any) -> Network:
         return Network(
             genotype,
             channels=self.channels,
             cells=self.cells,
-            classes=classes,
-            auxiliary=auxiliary,
-            in_channels=in_channels,
             stem=self.stem,
-            drop_path=drop_path,
+            auxiliary=auxiliary,
+            **options,
         )
 
     @classmethod
     def standard(cls, genotype: Genotype) -> Cnn:
         return cls(channels=36, cells=20)
+
+    @classmethod
+    def recognises(cls, text: str) -> bool:
+        return "Genotype(" in text
 
     def parse(self, text: str) -> Genotype:
         return Genotype.parse(text)
@@ -114,15 +97,20 @@ class Cnn(Space):
             image=image,
         )
 
-    def inclusion(
+    def usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Two edges a node, shared out by their probability of any operation but ``none``."""
-        surely = {}
+        """Two edges a node, shared out by their probability of any operation but ``none``.
+
+        A kept edge carries one of these operations, never ``none``.
+        """
+        shares = {}
         for group, p in probabilities.items():
-            drawn = torch.tensor([[name != "none" for name in row] for row in candidates[group]])
-            strength = (p * drawn.to(p.device)).sum(-1)
-            sizes = range(2, NODES + 2)
-            parts = [2 * part / part.sum().clamp_min(1e-12) for part in strength.split(list(sizes))]
-            surely[group] = torch.cat(parts).clamp_max(1.0)
-        return surely
+            chosen = torch.tensor([[name != "none" for name in row] for row in candidates[group]])
+            p = p * chosen.to(p.device)
+            strength = p.sum(-1)
+            sizes = list(range(2, NODES + 2))
+            parts = [2 * part / part.sum().clamp_min(1e-12) for part in strength.split(sizes)]
+            kept = torch.cat(parts).clamp_max(1.0)
+            shares[group] = kept[:, None] * p / strength[:, None].clamp_min(1e-12)
+        return shares

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from darts.spaces.macro.genotype import STAGES, Genotype
+from darts.spaces.probabilities import checked_rows
 
 Candidates = Mapping[str, Sequence[Sequence[str]]]
 
@@ -37,7 +38,7 @@ def derive(probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genot
         )
     chosen: dict[str, list[str]] = {}
     for group, names in candidates.items():
-        rows = _rows(group, probabilities[group].detach(), names)
+        rows = checked_rows(group, probabilities[group], (len(names), len(names[0])))
         # Lists, since max() keeps the first among equals.
         chosen[group] = [
             own[max(range(len(values)), key=values.__getitem__)]
@@ -76,20 +77,3 @@ def in_order(groups: Mapping[str, Sequence[Any]]) -> list[Any]:
         for stage in range(STAGES)
         for item in (groups["first"][stage], *rest[stage * after : (stage + 1) * after])
     ]
-
-
-def _rows(group: str, table: Tensor, names: Sequence[Sequence[str]]) -> list[list[float]]:
-    """The probabilities as lists, once all is in order."""
-    wanted = (len(names), len(names[0]))
-    if tuple(table.shape) != wanted:
-        raise ValueError(f"probabilities of {group} have shape {tuple(table.shape)}, not {wanted}")
-    if not bool(torch.isfinite(table).all()):
-        raise ValueError(f"probabilities of {group} hold values that are not finite")
-    low, high = float(table.min()), float(table.max())
-    if low < 0 or high > 1 + 1e-3:
-        raise ValueError(
-            f"probabilities of {group} range from {low:.4g} to {high:.4g}, not within 0 and 1; "
-            "take the softmax of the alphas first"
-        )
-    rows: list[list[float]] = table.to("cpu", torch.float64).tolist()
-    return rows

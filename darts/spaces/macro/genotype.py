@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import ClassVar
 
-from darts.spaces.genotype_text import MAX_CHARACTERS, brief, read_object
+from darts.spaces.genotype_text import brief, checked, read_part
 
 SPACE = "macro"
 """The ``"space"`` that a genotype's JSON names."""
@@ -122,23 +122,7 @@ class Genotype:
         Raises:
             ValueError: anything else, with a message of one line.
         """
-        if not isinstance(text, str):
-            raise ValueError(f"a genotype is read from text, not from {brief(text)}")
-        if len(text) > MAX_CHARACTERS:
-            raise ValueError(
-                f"a genotype's text has at most {MAX_CHARACTERS} characters, not {len(text)}"
-            )
-        pairs = read_object(text.removeprefix("\ufeff").strip())
-        if sorted(name for name, _ in pairs) not in (["blocks"], ["blocks", "space"]):
-            names = brief([name for name, _ in pairs])
-            raise ValueError(f"not a genotype: it holds {names}, where 'space' and 'blocks' belong")
-        content = dict(pairs)
-        if content.get("space", SPACE) != SPACE:
-            raise ValueError(
-                f"not a genotype: it belongs to the space {brief(content['space'])}, "
-                f"and this reader to '{SPACE}'"
-            )
-        return cls(content["blocks"])
+        return cls(read_part(checked(text), SPACE, "blocks"))
 
 
 def _check_operation(name: object) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -35,17 +36,17 @@ class Macro(Space):
     """
 
     name: str = "macro"
+    compiles: ClassVar[bool] = False
     channels: int = number(16, low=1)
     cells: int = number(4, low=1)
 
     def supernet(
         self,
         *,
-        classes: int,
-        in_channels: int,
+        depth: float = 1.0,
         partial: int = 1,
         auxiliary_skip: bool = False,
-        depth: float = 1.0,
+        **options: Any,
     ) -> Supernet:
         """The supernet, see ``Space.supernet``.
 
@@ -64,27 +65,10 @@ class Macro(Space):
                 f"space=macro has no stages of another depth, got depth={depth}, since each block "
                 "has alphas of its own; set 1"
             )
-        return Supernet(
-            channels=self.channels, cells=self.cells, classes=classes, in_channels=in_channels
-        )
+        return Supernet(channels=self.channels, cells=self.cells, **options)
 
-    def network(
-        self,
-        genotype: Genotype,
-        *,
-        classes: int,
-        in_channels: int,
-        auxiliary: bool = False,
-        drop_path: float = 0.0,
-    ) -> Network:
-        return Network(
-            genotype,
-            channels=self.channels,
-            classes=classes,
-            in_channels=in_channels,
-            auxiliary=auxiliary,
-            drop_path=drop_path,
-        )
+    def network(self, genotype: Genotype, **options: Any) -> Network:
+        return Network(genotype, channels=self.channels, **options)
 
     @classmethod
     def standard(cls, genotype: Genotype) -> Macro:

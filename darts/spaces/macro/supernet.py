@@ -28,6 +28,7 @@ from darts.spaces.macro.skeleton import (
     plan_blocks,
 )
 from darts.spaces.mixture import as_mixture
+from darts.spaces.supernet import SupernetBase
 
 
 class MixedBlock(nn.Module):
@@ -68,7 +69,7 @@ class MixedBlock(nn.Module):
         return y
 
 
-class Supernet(nn.Module):
+class Supernet(SupernetBase):
     """The supernet of the macro space.
 
     A stem, three stages of blocks, of which the second and third begin with stride 2 and twice the
@@ -103,6 +104,8 @@ class Supernet(nn.Module):
         ValueError: for a size that is not positive.
     """
 
+    space = "macro"
+
     def __init__(
         self, *, channels: int = 16, cells: int = 4, classes: int = 10, in_channels: int = 3
     ) -> None:
@@ -120,7 +123,6 @@ class Supernet(nn.Module):
         }
         self.counts = dict.fromkeys(groups, 1)
         self.shapes = {group: (len(rows), len(rows[0])) for group, rows in self.candidates.items()}
-        self.skip_dropout = 0.0
         self.recomputes = False
         self.stem = make_stem(in_channels, channels)
         self.blocks = nn.ModuleList(MixedBlock(plan) for plan in self.plans)
@@ -132,18 +134,14 @@ class Supernet(nn.Module):
         # What convolutions run fastest on.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def weight_parameters(self) -> list[nn.Parameter]:
-        """Every parameter but the alphas."""
-        alphas = {id(alpha) for alpha in self.alphas.values()}
-        return [parameter for parameter in self.parameters() if id(parameter) not in alphas]
-
-    def compile_regions(self) -> None:
-        """Refuse: no part of this supernet has been found to gain by ``torch.compile``.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError("compile=true: the macro space has nothing to compile; leave it out")
+    def operation_shares(self) -> dict[str, list[tuple[nn.Parameter, int, int]]]:
+        """What each candidate of each block owns: all of its parameters, whole."""
+        return {
+            f"{position}.{name}": [(p, 0, len(p)) for p in operation.parameters()]
+            for position, block in enumerate(self.blocks)
+            for name, operation in zip(block.plan.candidates, block.operations, strict=True)  # type: ignore[union-attr,arg-type]
+            if name != "skip_connect"
+        }
 
     def recompute_cells(self) -> None:
         """Keep only what passes between blocks, and compute the rest again to go backward."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from darts.spaces.nas201.genotype import EDGES, Genotype
+from darts.spaces.probabilities import checked_rows
 
 
 def derive(
@@ -34,25 +34,15 @@ def derive(
     for what, mapping in (("probabilities", probabilities), ("candidates", candidates)):
         if set(mapping) != set(Genotype.cells):
             raise ValueError(f"{what} are for cells {sorted(mapping)}, not for cell")
-    table, names = probabilities["cell"].detach(), candidates["cell"]
+    names = candidates["cell"]
     widths = {len(row) for row in names}
     if len(names) != len(EDGES) or len(widths) != 1 or not min(widths):
         raise ValueError(
             f"candidates of cell must be {len(EDGES)} rows of equal length, at least 1"
         )
     wanted = (len(EDGES), widths.pop())
-    if tuple(table.shape) != wanted:
-        raise ValueError(f"probabilities of cell have shape {tuple(table.shape)}, not {wanted}")
-    if not bool(torch.isfinite(table).all()):
-        raise ValueError("probabilities of cell hold values that are not finite")
-    low, high = float(table.min()), float(table.max())
-    if low < 0 or high > 1 + 1e-3:
-        raise ValueError(
-            f"probabilities of cell range from {low:.4g} to {high:.4g}, not within 0 and 1; "
-            "take the softmax of the alphas first"
-        )
+    rows = checked_rows("cell", probabilities["cell"], wanted)
     # Lists, since max() keeps the first among equals.
-    rows = table.to("cpu", torch.float64).tolist()
     return Genotype.of(
         *(
             row[max(range(len(values)), key=values.__getitem__)]

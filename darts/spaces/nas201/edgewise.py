@@ -31,6 +31,7 @@ from darts.spaces.nas201.skeleton import (
     make_stem,
     plan_layers,
 )
+from darts.spaces.supernet import SupernetBase
 
 
 def drop_elements(x: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
@@ -151,7 +152,7 @@ def shuffle(x: Tensor, groups: int) -> Tensor:
     return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
-class EdgewiseSupernet(nn.Module):
+class EdgewiseSupernet(SupernetBase):
     """The supernet of the NAS-Bench-201 space.
 
     The norms of its cells have no affine parameters, those of stem, residual blocks and head have.
@@ -185,6 +186,7 @@ class EdgewiseSupernet(nn.Module):
             of channels that ``partial`` does not divide.
     """
 
+    space = "nas201"
     make_cell: Callable[[int, Sequence[str], int, bool], nn.Module] = SupernetCell
 
     def __init__(
@@ -214,7 +216,6 @@ class EdgewiseSupernet(nn.Module):
         self.counts = {"cell": 3 * cells}
         self.shapes = {"cell": (len(EDGES), len(self.operations) + auxiliary_skip)}
         self.auxiliary_skip = auxiliary_skip
-        self.skip_dropout = 0.0
         self.stem = make_stem(in_channels, channels)
         self.layers = nn.ModuleList(
             self.make_cell(layer.outputs, self.operations, partial, auxiliary_skip)
@@ -226,11 +227,6 @@ class EdgewiseSupernet(nn.Module):
         # Small random values break ties without preferring anything.
         shape = (len(EDGES), len(self.operations))
         self.alphas = nn.ParameterDict({"cell": nn.Parameter(1e-3 * torch.randn(shape))})
-
-    def weight_parameters(self) -> list[nn.Parameter]:
-        """Every parameter but the alphas."""
-        alphas = {id(alpha) for alpha in self.alphas.values()}
-        return [parameter for parameter in self.parameters() if id(parameter) not in alphas]
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
         """Logits of a batch.

@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from darts.spaces.genotype_text import MAX_CHARACTERS, brief
+from darts.spaces.genotype_text import MAX_CHARACTERS, brief, checked, read_part
 
 SPACE = "nas201"
 """The ``"space"`` that a genotype's JSON names."""
@@ -182,45 +182,10 @@ class Genotype:
         Raises:
             ValueError: anything else, with a message of one line.
         """
-        if not isinstance(text, str):
-            raise ValueError(f"a genotype is read from text, not from {brief(text)}")
-        if len(text) > MAX_CHARACTERS:
-            raise ValueError(
-                f"a genotype's text has at most {MAX_CHARACTERS} characters, not {len(text)}"
-            )
-        text = text.removeprefix("\ufeff").strip()
+        text = checked(text)
         if not text:
             raise ValueError("empty text: expected a JSON object or an architecture of |op~0|+...")
-        return cls(_read_json(text) if text[0] in '{["' else text)
-
-
-def _read_json(text: str) -> Any:
-    """The architecture that a JSON object holds, unchecked."""
-    try:
-        pairs = json.loads(text, object_pairs_hook=_Pairs)
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"not a genotype: bad JSON at line {error.lineno}, column {error.colno}: "
-            f"{brief(error.msg)}"
-        ) from None
-    except (ValueError, RecursionError, MemoryError):  # numbers too long, nested too deeply
-        raise ValueError("not a genotype: JSON too long-winded") from None
-    if not isinstance(pairs, _Pairs):
-        raise ValueError(f"not a genotype: expected a JSON object, not {brief(pairs)}")
-    if sorted(name for name, _ in pairs) not in (["arch"], ["arch", "space"]):
-        names = brief([name for name, _ in pairs])
-        raise ValueError(f"not a genotype: it holds {names}, where 'space' and 'arch' belong")
-    content = dict(pairs)
-    if content.get("space", SPACE) != SPACE:
-        raise ValueError(
-            f"not a genotype: it belongs to the space {brief(content['space'])}, "
-            f"and this reader to '{SPACE}'"
-        )
-    return content["arch"]
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """A JSON object as its pairs: a dict would silently drop repeated keys."""
+        return cls(read_part(text, SPACE, "arch") if text[0] in '{["' else text)
 
 
 def _check_operation(name: object) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -34,42 +34,15 @@ class Nas201(Space):
     channels: int = number(16, low=1)
     cells: int = number(5, low=1)
 
-    def supernet(
-        self,
-        *,
-        classes: int,
-        in_channels: int,
-        partial: int = 1,
-        auxiliary_skip: bool = False,
-        depth: float = 1.0,
-    ) -> Supernet:
-        return Supernet(
-            channels=self.channels,
-            cells=max(1, round(depth * self.cells)),
-            classes=classes,
-            in_channels=in_channels,
-            partial=partial,
-            auxiliary_skip=auxiliary_skip,
-        )
+    def supernet(self, *, depth: float = 1.0, **options: Any) -> Supernet:
+        return Supernet(channels=self.channels, cells=self.deep(depth), **options)
 
-    def network(
-        self,
-        genotype: Genotype,
-        *,
-        classes: int,
-        in_channels: int,
-        auxiliary: bool = False,
-        drop_path: float = 0.0,
-    ) -> Network:
-        return Network(
-            genotype,
-            channels=self.channels,
-            cells=self.cells,
-            classes=classes,
-            in_channels=in_channels,
-            auxiliary=auxiliary,
-            drop_path=drop_path,
-        )
+    def network(self, genotype: Genotype, **options: Any) -> Network:
+        return Network(genotype, channels=self.channels, cells=self.cells, **options)
+
+    @classmethod
+    def recognises(cls, text: str) -> bool:
+        return text.startswith("|")
 
     def parse(self, text: str) -> Genotype:
         return Genotype.parse(text)

@@ -193,14 +193,6 @@ class Supernet(EdgewiseSupernet):
         own = unfuse_state_dict(self.state_dict())
         return fuse_state_dict(widened(unfuse_state_dict(state), own))
 
-    def compile_regions(self) -> None:
-        """Refuse: no part of this supernet has been found to gain by ``torch.compile``.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError("compile=true: the nas201 space has nothing to compile; leave it out")
-
     def recompute_cells(self) -> None:
         """Keep only what passes between cells for the backward pass, and compute the rest again."""
         self.recomputes = True

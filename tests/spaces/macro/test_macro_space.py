@@ -62,7 +62,7 @@ def test_wrong_probabilities() -> None:
     candidates = Macro(channels=2, cells=2).supernet(**SIZES).candidates
     right = {"first": torch.full((3, 6), 1 / 6), "rest": torch.full((3, 7), 1 / 7)}
     for change, message in (
-        ({"first": torch.zeros(3, 7)}, r"first have shape \(3, 7\), not \(3, 6\)"),
+        ({"first": torch.zeros(3, 7)}, r"first have shape \(3, 7\), not \(3 edges, 6 operations\)"),
         ({"rest": torch.full((3, 7), torch.nan)}, "rest hold values that are not finite"),
         ({"rest": torch.full((3, 7), -1.0)}, "range from -1 to -1, not within 0 and 1"),
         ({"other": torch.zeros(1)}, r"groups \['first', 'other', 'rest'\]"),

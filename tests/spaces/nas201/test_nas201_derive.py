@@ -33,8 +33,8 @@ def test_candidates_that_differ_from_edge_to_edge() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (torch.zeros(5, 5), r"have shape \(5, 5\), not \(6, 5\)"),
-        (torch.zeros(6, 6), r"have shape \(6, 6\), not \(6, 5\)"),
+        (torch.zeros(5, 5), r"have shape \(5, 5\), not \(6 edges, 5 operations\)"),
+        (torch.zeros(6, 6), r"have shape \(6, 6\), not \(6 edges, 5 operations\)"),
         (torch.zeros(2, 6, 5), "have shape"),
         (torch.full((6, 5), float("nan")), "not finite"),
         (torch.full((6, 5), 1.2), "not within 0 and 1"),
