@@ -44,6 +44,7 @@ from darts.engine.interrupt import Interrupt
 from darts.engine.run import Run, leave_if_asked
 from darts.engine.searcher import Searcher
 from darts.engine.setup import Feeder, divide, load_source, training_indices
+from darts.engine.stages import spans
 from darts.engine.training import Means, require_finite
 from darts.tasks import TASKS
 from darts.tracking import Console, closing_table, read_metrics
@@ -147,7 +148,6 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
                 searcher.arch_step(batch, valid_batches.batch(0, step))
             searcher.weight_step(batch)
 
-        searcher.begin_epoch(0)
         estimate = dry_run(
             one_step,
             lambda: searcher.score([score_batches.batch(0, 0)]),
@@ -155,6 +155,8 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
             score_batches=len(score_batches),
             epochs=config.epochs,
             device=device,
+            enter=searcher.begin_epoch,
+            stages=spans(config.epochs, searcher.stages),
         )
         told = {**size(), **estimate}
         closing_table("dry run", told)

@@ -49,3 +49,30 @@ def test_an_epoch_of_one_step_repeats_it() -> None:
     steps: list[int] = []
     dry_run(steps.append, lambda: None, steps=1, score_batches=0, epochs=1, device=CPU)
     assert steps == [0, 0]
+
+
+def test_stages_are_measured_each_and_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three epochs of a step of one second, then two of one of four."""
+    clock = [0.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
+    slow = [1.0]
+
+    def enter(epoch: int) -> None:
+        slow[0] = {0: 1.0, 3: 4.0}[epoch]
+
+    def one_step(step: int) -> None:
+        clock[0] += slow[0]
+
+    found = dry_run(
+        one_step,
+        lambda: None,
+        steps=10,
+        score_batches=1,
+        epochs=5,
+        device=CPU,
+        enter=enter,
+        stages=[(0, 3), (3, 2)],
+    )
+    assert found["seconds_per_step"] == pytest.approx((3 * 1 + 2 * 4) / 5)
+    assert found["estimated_time"] == "0:01:50"
+    assert found["steps"] == 50
