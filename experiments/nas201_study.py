@@ -3,8 +3,8 @@
     python experiments/nas201_study.py --table nasbench201.csv --root data
 
 runs ``experiment=nas201_cpu`` for each method and seed, seed by seed, and looks the result up in
-the table. A finished run is not run again and an interrupted one is resumed, so the script may be
-stopped at any time. Beside the methods stands random search at the same cost: random cells,
+the table. A row on record or a finished run is not run again and an interrupted run is resumed,
+so the script may be stopped at any time (delete a row to have it measured anew). Beside the methods stands random search at the same cost: random cells,
 trained in the same proxy one after the other until the time of a first-order search is used up,
 the best by validation taken.
 
@@ -232,19 +232,23 @@ def main() -> None:
         parser.error(f"unknown methods {', '.join(unknown)}; choose from {', '.join(METHODS)}")
     truth = nas201.load(given.table)
 
+    def on_record() -> dict[tuple[str, int], dict[str, Any]]:
+        return {(row["method"], row["seed"]): row for row in record("nas201_study", KEY, [])}
+
     def work(task: tuple[str, int]) -> None:
         method, seed = task
         if method == BASELINE:
-            summary = run("search", given.runs / f"darts_v1-{seed}")
-            row = random_search(seed, summary["seconds"], given, truth)
+            budget = on_record()["darts_v1", seed]["seconds"]
+            row = random_search(seed, budget, given, truth)
         else:
             row = searched(method, seed, given, truth)
         print(f"{method} {seed}: {row['accuracy']:.2f} % in {row['seconds']:.0f} s", flush=True)
         record("nas201_study", KEY, [row])
 
+    have = on_record()
     tasks = [(method, seed) for seed in range(given.seeds) for method in given.methods]
     with ThreadPoolExecutor(given.jobs) as pool:
-        list(pool.map(work, tasks))
+        list(pool.map(work, (task for task in tasks if task not in have)))
     rows = record("nas201_study", KEY, [])
     put_table("nas201_study", f"{report(rows)}\n\n{ten_random(truth)}")
 
