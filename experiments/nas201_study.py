@@ -4,9 +4,9 @@
 
 runs ``experiment=nas201_cpu`` for each method and seed, seed by seed, and looks the result up in
 the table. A row on record or a finished run is not run again and an interrupted run is resumed,
-so the script may be stopped at any time (delete a row to have it measured anew). Beside the methods stands random search at the same cost: random cells,
-trained in the same proxy one after the other until the time of a first-order search is used up,
-the best by validation taken.
+so the script may be stopped at any time (delete a row to have it measured anew). Beside the methods
+stands random search at the same cost: random cells, trained in the same proxy one after the other
+until the time of a first-order search is used up, the best by validation taken.
 
 Rows go to results/nas201_study.json and, as a table, into README.md. ``--jobs 2`` runs two
 searches side by side, each with ``OMP_NUM_THREADS`` as it is set.

@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from darts.bilevel.arch_gradient import GRADIENTS, ArchGradient
-from darts.bilevel.functional import FunctionalLoss, LossFunction, Reduce
+from darts.bilevel.functional import FunctionalLoss, LossFunction, Reduce, gradients
 
 
 def first_order(
@@ -45,8 +44,8 @@ def first_order(
     loss = FunctionalLoss(net, loss_fn)
     value = loss.at([weight.detach() for weight in loss.weights], loss.alphas, valid_batch)
     # Alphas of a kind of cell that the supernet has none of have no part in the loss.
-    gradients = torch.autograd.grad(value, loss.alphas, allow_unused=True, materialize_grads=True)
-    return loss.named(reduce(gradients) if reduce else gradients)
+    found = gradients(value, loss.alphas)
+    return loss.named(reduce(found) if reduce else found)
 
 
 @GRADIENTS.register

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -24,6 +25,17 @@ class Supernet(Protocol):
     def alphas(self) -> nn.ParameterDict: ...
 
     def weight_parameters(self) -> list[nn.Parameter]: ...
+
+
+def gradients(output: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Gradients of a scalar, zeros for what it does not depend on.
+
+    It may depend on none: where all operations that were sampled into a node are ``none``, nothing
+    passes the cell, and the loss is a constant to the alphas.
+    """
+    if not output.requires_grad:
+        return tuple(torch.zeros_like(value) for value in inputs)
+    return torch.autograd.grad(output, inputs, allow_unused=True, materialize_grads=True)
 
 
 class FunctionalLoss(nn.Module):

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from darts.bilevel.arch_gradient import GRADIENTS, ArchGradient
-from darts.bilevel.functional import FunctionalLoss, LossFunction, Reduce
+from darts.bilevel.functional import FunctionalLoss, LossFunction, Reduce, gradients
 from darts.bilevel.virtual_step import sgd_step
 from darts.parts import choice, number
 
@@ -180,10 +180,7 @@ class _VirtualStep:
         stepped, scales = sgd_step(optimizer, self.loss.weights, detached)
         stepped = [w.requires_grad_() if w.is_leaf else w for w in stepped]
         value = self.loss.at(stepped, self.loss.alphas, valid_batch)
-        both = torch.autograd.grad(
-            value, [*self.loss.alphas, *stepped], allow_unused=True, materialize_grads=True
-        )
-        direct_and_vector = self.reduce(both)
+        direct_and_vector = self.reduce(gradients(value, [*self.loss.alphas, *stepped]))
         count = len(self.loss.alphas)
         self.direct = direct_and_vector[:count]
         # What the mixed second derivative is multiplied with, learning rate included.
@@ -224,9 +221,7 @@ class _VirtualStep:
         device = weights[0].device.type
         with _replayed(self.random_state), torch.autocast(device, enabled=False):
             value = self.loss.at(weights, self.loss.alphas, self.train_batch)
-            return torch.autograd.grad(
-                value, self.loss.alphas, allow_unused=True, materialize_grads=True
-            )
+            return gradients(value, self.loss.alphas)
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:

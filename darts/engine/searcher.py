@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from darts.bilevel.functional import FunctionalLoss
+from darts.bilevel.functional import FunctionalLoss, gradients
 from darts.engine.architecture import architecture_step
 from darts.engine.device import autocast, loss_scaler
 from darts.engine.distributed import Ranks
@@ -195,21 +195,19 @@ class Searcher:
         if not freezing.looks_at(step):
             return
         loss = FunctionalLoss(self.net, self.arch_loss)
-        gradients = []
+        seen = []
         for one in (batch, valid):
             weights = [weight.detach().requires_grad_() for weight in loss.weights]
             with autocast(self.config.precision, self.ranks.device):
                 value = loss.at(weights, [alpha.detach() for alpha in loss.alphas], one)
-            found: Any = torch.autograd.grad(
-                value, weights, allow_unused=True, materialize_grads=True
-            )
+            found: Any = gradients(value, weights)
             found = found if self.ranks.reduce is None else self.ranks.reduce(found)
-            gradients.append(dict(zip(loss.weights, found, strict=True)))
+            seen.append(dict(zip(loss.weights, found, strict=True)))
         shares = {
             name: [Share(*row) for row in rows]
             for name, rows in self.net.operation_shares().items()
         }
-        freezing.look(shares, *gradients, self.frozen)
+        freezing.look(shares, *seen, self.frozen)
         self._hold()
 
     def _hold(self) -> None:
@@ -260,12 +258,9 @@ class Searcher:
         weights = [weight.detach() for weight in functional.weights]
         with autocast(self.config.precision, self.ranks.device):
             value = functional.at(weights, functional.alphas, batch)
-        gradients = torch.autograd.grad(
-            value, list(leaves.values()), allow_unused=True, materialize_grads=True
-        )
-        if self.ranks.reduce is not None:
-            gradients = tuple(self.ranks.reduce(gradients))
-        return dict(zip(leaves, gradients, strict=True))
+        found: Any = gradients(value, list(leaves.values()))
+        found = found if self.ranks.reduce is None else self.ranks.reduce(found)
+        return dict(zip(leaves, found, strict=True))
 
     # What is read out.
 

@@ -217,3 +217,18 @@ def test_weights_off_the_path_of_the_loss_count_as_zero(hvp: str) -> None:
 
 def test_the_registry_names_both() -> None:
     assert {"first_order", "unrolled"} <= set(GRADIENTS)
+
+
+@pytest.mark.parametrize("way", ["first_order", "finite_difference", "exact"])
+def test_a_loss_without_any_alpha_has_a_gradient_of_zero(way: str) -> None:
+    """As a cell whose sampled operations lead nothing to its output leaves behind."""
+    net, optimizer = prepared()
+
+    def cut(view: Any, given: Batch) -> Tensor:
+        weights = {name: torch.zeros_like(alpha) for name, alpha in view.alphas.items()}
+        return F.cross_entropy(view(given[0], weights), given[1])
+
+    call, options = WAYS[way]
+    found = call(net, cut, batch(1), batch(2), optimizer, **options)
+    assert [gradient.shape for gradient in found.values()] == [(5, 8), (5, 8)]
+    assert not any(gradient.any() for gradient in found.values())

@@ -7,7 +7,7 @@ import re
 
 import pytest
 import torch
-from tiny_search import batch_of, setting_of
+from tiny_search import batch_of, searcher_of, setting_of
 from torch import Tensor
 
 from darts.relaxations.gumbel import Concrete, Gumbel, hardened
@@ -165,3 +165,20 @@ def test_what_did_not_run_learns_nothing(space: str) -> None:
     assert alive > 0
     # But all alphas of an edge whose operation has put something out.
     assert (gradients[f"alphas.{group}"].count_nonzero(1) > 1).any()
+
+
+@pytest.mark.parametrize("bilevel", ["first_order", "unrolled"])
+def test_a_search_lives_through_a_cell_that_lets_nothing_pass(bilevel: str) -> None:
+    """All six edges draw ``none``: no alpha has a part in the loss, and no weight of a cell."""
+    searcher = searcher_of(
+        "method=gdas", "space=nas201", f"bilevel={bilevel}", "arch_optimizer.weight_decay=0"
+    )
+    searcher.begin_epoch(0)
+    with torch.no_grad():
+        searcher.net.alphas["cell"][:, 0] = 100.0
+    before = searcher.net.alphas["cell"].detach().clone()
+    assert searcher.arch_step(batch_of(0), batch_of(1)) == 0
+    loss, _, norm = searcher.weight_step(batch_of(0))
+    assert loss.isfinite()
+    assert norm > 0  # of the classifier's bias
+    assert searcher.net.alphas["cell"].equal(before)
