@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 Value = bool | int | float | str | None
 Point = dict[str, Value]
@@ -110,9 +109,9 @@ class Range:
         slack = 1e-9 * max(abs(self.low), abs(self.high))
         if not self.low - slack <= value <= self.high + slack:
             return False
-        return self.step is None or math.isclose(value, self._nearest(value), abs_tol=slack)
+        return self.step is None or abs(value - float(self._nearest(value))) <= slack
 
-    def at(self, place: float) -> Value:
+    def at(self, place: float) -> int | float:
         """The number at a place from 0 (``low``) to 1 (``high``)."""
         place = min(1.0, max(0.0, place))
         if self.log:
@@ -164,14 +163,15 @@ class Range:
         others = self.neighbours(value)
         return others[draw.randrange(len(others))] if others else value
 
-    def _level(self, level: int) -> Value:
+    def _level(self, level: int) -> int | float:
         return self._nearest(self.low + level * (self.step or 1))
 
-    def _nearest(self, value: float) -> Value:
+    def _nearest(self, value: float) -> int | float:
         value = min(self.high, max(self.low, value))
         if self.step is not None:
             top = (self.levels or 1) - 1
             value = self.low + self.step * min(top, round((value - self.low) / self.step))
+            value = float(f"{value:.12g}")  # 0.3, not 0.30000000000000004
         return round(value) if self.whole else float(value)
 
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from darts.parameters import Parameter, Point, Value
 from darts.parts import Registry, number
 from darts.spaces.piece import Piece
 
@@ -111,6 +112,18 @@ class Space(ABC):
     @abstractmethod
     def random(self, generator: torch.Generator) -> Any:
         """A genotype, each with the same probability."""
+
+    @abstractmethod
+    def parameters(self) -> list[Parameter]:
+        """An architecture as parameters; each genotype is one point of them."""
+
+    @abstractmethod
+    def encode(self, genotype: Any) -> Point:
+        """The point that a genotype is; ``ValueError`` in one line if none of this space is."""
+
+    @abstractmethod
+    def decode(self, point: Mapping[str, Value]) -> Any:
+        """The genotype that a point of ``parameters`` is."""
 
     @abstractmethod
     def mask(self, genotype: Any, candidates: Candidates) -> dict[str, Tensor]:

@@ -14,10 +14,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from darts.parameters import Parameter, Point, Value
 from darts.parts import choice, number
 from darts.spaces.cnn.derive import Candidates, derive, mask_of
 from darts.spaces.cnn.edgewise import candidates_of
-from darts.spaces.cnn.encoding import random_genotype
+from darts.spaces.cnn.encoding import decode, encode, parameters, random_genotype
 from darts.spaces.cnn.network import Network
 from darts.spaces.cnn.pieces import pieces
 from darts.spaces.cnn.subsets import SUBSETS
@@ -81,15 +82,28 @@ class Cnn(Space):
         return derive(probabilities, candidates)
 
     def random(self, generator: torch.Generator) -> Genotype:
-        rows = candidates_of(SUBSETS[self.candidates], NODES)
-        return random_genotype(generator, NODES, rows)
+        return random_genotype(generator, NODES, self.rows)
+
+    @property
+    def rows(self) -> Candidates:
+        """By kind of cell, the operations of each edge."""
+        return candidates_of(SUBSETS[self.candidates], NODES)
+
+    def parameters(self) -> list[Parameter]:
+        return parameters(self.rows)
+
+    def encode(self, genotype: Genotype) -> Point:
+        return encode(genotype, self.rows)
+
+    def decode(self, point: Mapping[str, Value]) -> Genotype:
+        return decode(point, self.rows)
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
         return mask_of(genotype, candidates)
 
     def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[Piece]:
         return pieces(
-            candidates_of(SUBSETS[self.candidates], NODES),
+            self.rows,
             channels=self.channels,
             cells=self.cells,
             stem=self.stem,

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from darts.parameters import Choice, Parameter, Point, Value
 from darts.parts import number
 from darts.spaces.macro.derive import derive, mask_of
 from darts.spaces.macro.genotype import Genotype
@@ -87,6 +88,23 @@ class Macro(Space):
 
         plans = plan_blocks(self.channels, self.cells)
         return Genotype(tuple(draw(plan.candidates) for plan in plans))
+
+    def parameters(self) -> list[Parameter]:
+        plans = plan_blocks(self.channels, self.cells)
+        return [
+            Parameter(f"block{number}", Choice(plan.candidates))
+            for number, plan in enumerate(plans)
+        ]
+
+    def encode(self, genotype: Genotype) -> Point:
+        if genotype.depth != self.cells:
+            raise ValueError(
+                f"a genotype of {genotype.depth} blocks a stage is none of space.cells={self.cells}"
+            )
+        return {f"block{number}": name for number, name in enumerate(genotype.blocks)}
+
+    def decode(self, point: Mapping[str, Value]) -> Genotype:
+        return Genotype(tuple(str(point[parameter.name]) for parameter in self.parameters()))
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
         return mask_of(genotype, candidates)

@@ -2,7 +2,7 @@
 
 from darts.spaces.nas201.derive import derive
 from darts.spaces.nas201.edgewise import EdgewiseSupernet
-from darts.spaces.nas201.encoding import decode, dimensions, encode, neighbours, random_genotype
+from darts.spaces.nas201.encoding import decode, encode, parameters, random_genotype
 from darts.spaces.nas201.fuse import fuse_state_dict, unfuse_state_dict
 from darts.spaces.nas201.genotype import PRIMITIVES, Genotype
 from darts.spaces.nas201.network import Network
@@ -19,10 +19,9 @@ __all__ = [
     "Supernet",
     "decode",
     "derive",
-    "dimensions",
     "encode",
     "fuse_state_dict",
-    "neighbours",
+    "parameters",
     "pieces",
     "random_genotype",
     "unfuse_state_dict",

@@ -6,12 +6,15 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import torch
 
-from darts.spaces.genotype_text import brief
+from darts.parameters import Choice, Parameter, Point, Value
 from darts.spaces.nas201.genotype import ARCHITECTURES, EDGES, PRIMITIVES, Genotype
+
+NAMES = tuple(f"{source}>{target}" for source, target in EDGES)
+"""Name of each edge's parameter."""
 
 
 def random_genotype(generator: torch.Generator) -> Genotype:
@@ -24,37 +27,20 @@ def random_genotype(generator: torch.Generator) -> Genotype:
     return Genotype.from_index(int(drawn))
 
 
-def dimensions() -> list[tuple[str, tuple[str, ...]]]:
-    """Name and choices of each dimension: the edges, as ``"source>target"``, and the operations."""
-    return [(f"{source}>{target}", PRIMITIVES) for source, target in EDGES]
+def parameters() -> list[Parameter]:
+    """The operation of each edge."""
+    return [Parameter(name, Choice(PRIMITIVES)) for name in NAMES]
 
 
-def encode(genotype: Genotype) -> tuple[int, ...]:
-    """For each dimension the number of the choice."""
-    return tuple(PRIMITIVES.index(name) for name in genotype.operations)
+def encode(genotype: Genotype) -> Point:
+    """The genotype as a point of ``parameters``."""
+    return dict(zip(NAMES, genotype.operations, strict=True))
 
 
-def decode(indices: Sequence[int]) -> Genotype:
-    """The genotype that ``encode`` makes these numbers of.
+def decode(point: Mapping[str, Value]) -> Genotype:
+    """The genotype that ``encode`` makes this point of.
 
     Raises:
-        ValueError: for another count of numbers, or one that is no choice.
+        ValueError: for an unknown operation.
     """
-    for index in indices:
-        whole = isinstance(index, int) and not isinstance(index, bool)
-        if not whole or not 0 <= index < len(PRIMITIVES):
-            raise ValueError(
-                f"{brief(index)} is no operation's number, from 0 to {len(PRIMITIVES) - 1}"
-            )
-    return Genotype.of(*(PRIMITIVES[index] for index in indices))
-
-
-def neighbours(genotype: Genotype) -> list[Genotype]:
-    """All genotypes that differ in the operation of one edge: 24, edge by edge."""
-    point = encode(genotype)
-    return [
-        decode((*point[:edge], choice, *point[edge + 1 :]))
-        for edge, current in enumerate(point)
-        for choice in range(len(PRIMITIVES))
-        if choice != current
-    ]
+    return Genotype.of(*(str(point[name]) for name in NAMES))

@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from darts.parameters import Parameter, Point, Value
 from darts.parts import number
 from darts.spaces.nas201.derive import derive
-from darts.spaces.nas201.encoding import random_genotype
+from darts.spaces.nas201.encoding import decode, encode, parameters, random_genotype
 from darts.spaces.nas201.genotype import Genotype
 from darts.spaces.nas201.network import Network
 from darts.spaces.nas201.pieces import pieces
@@ -52,6 +53,15 @@ class Nas201(Space):
 
     def random(self, generator: torch.Generator) -> Genotype:
         return random_genotype(generator)
+
+    def parameters(self) -> list[Parameter]:
+        return parameters()
+
+    def encode(self, genotype: Genotype) -> Point:
+        return encode(genotype)
+
+    def decode(self, point: Mapping[str, Value]) -> Genotype:
+        return decode(point)
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
         rows = zip(genotype.operations, candidates["cell"], strict=True)

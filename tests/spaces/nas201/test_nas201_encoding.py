@@ -1,20 +1,20 @@
-"""Architectures as points: drawn, numbered, and next to each other."""
+"""Architectures as points: drawn, and next to each other."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from random import Random
 
 import pytest
 import torch
 
+from darts.parameters import Parameters
 from darts.spaces.nas201 import (
     PRIMITIVES,
     Genotype,
     decode,
-    dimensions,
     encode,
-    neighbours,
+    parameters,
     random_genotype,
 )
 
@@ -31,25 +31,20 @@ def test_draws_are_uniform_and_of_the_generator_alone() -> None:
     assert [random_genotype(generator) for _ in range(5)] == drawn[:5]
 
 
-def test_numbers_there_and_back() -> None:
-    assert [name for name, _ in dimensions()] == ["0>1", "0>2", "1>2", "0>3", "1>3", "2>3"]
-    for index in range(0, 15625, 111):
-        genotype = Genotype.from_index(index)
-        point = encode(genotype)
-        assert decode(point) == genotype
-        chosen = [choices[number] for (_, choices), number in zip(dimensions(), point, strict=True)]
-        assert tuple(chosen) == genotype.operations
-
-
-@pytest.mark.parametrize("point", [(0,) * 5, (0, 0, 0, 0, 0, 5), (0, 0, -1, 0, 0, 0), (0.0,) * 6])
-def test_wrong_numbers(point: Any) -> None:
-    with pytest.raises(ValueError, match=r"no operation's number|6 edges, not 5"):
-        decode(point)
+def test_a_parameter_an_edge() -> None:
+    assert [parameter.name for parameter in parameters()] == [
+        *("0>1", "0>2", "1>2", "0>3", "1>3", "2>3")
+    ]
+    point = encode(Genotype.from_index(7777))
+    assert tuple(point.values()) == Genotype.from_index(7777).operations
+    with pytest.raises(ValueError, match="unknown operation 'nor_conv_5x5'"):
+        decode({**point, "1>3": "nor_conv_5x5"})
 
 
 def test_neighbours_are_all_at_distance_one() -> None:
     genotype = Genotype.from_index(7777)
-    found = neighbours(genotype)
+    near = Parameters(parameters()).neighbours(encode(genotype), Random(0))
+    found = [decode(point) for point in near]
     everything = map(Genotype.from_index, range(15625))
     wanted = {
         other
