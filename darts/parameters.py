@@ -7,6 +7,7 @@ an architecture (see ``Space.parameters``) are all a list of parameters.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -305,11 +306,12 @@ class Parameters:
         for value in parameter.domain.grid(levels):
             yield from self._points({**point, parameter.name: value}, place + 1, levels)
 
-    def size(self, levels: int) -> int:
-        """How many points the grid has."""
+    def size(self, levels: int, most: int | None = None) -> int:
+        """How many points the grid has; not counted further than ``most``."""
         if not any(parameter.when for parameter in self.all):
-            return math.prod(len(parameter.domain.grid(levels)) for parameter in self.all)
-        return sum(1 for _ in self.points(levels))
+            size = math.prod(len(parameter.domain.grid(levels)) for parameter in self.all)
+            return size if most is None else min(size, most)
+        return sum(1 for _ in itertools.islice(self.points(levels), most))
 
 
 def key_of(point: Mapping[str, Value]) -> tuple[tuple[str, str], ...]:

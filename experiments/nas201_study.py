@@ -237,11 +237,15 @@ def main() -> None:
 
     def work(task: tuple[str, int]) -> None:
         method, seed = task
-        if method == BASELINE:
-            budget = on_record()["darts_v1", seed]["seconds"]
-            row = random_search(seed, budget, given, truth)
-        else:
-            row = searched(method, seed, given, truth)
+        try:
+            if method == BASELINE:
+                budget = on_record()["darts_v1", seed]["seconds"]
+                row = random_search(seed, budget, given, truth)
+            else:
+                row = searched(method, seed, given, truth)
+        except (subprocess.CalledProcessError, KeyError) as error:
+            print(f"{method} {seed}: failed: {error}", flush=True)  # and the others go on
+            return
         print(f"{method} {seed}: {row['accuracy']:.2f} % in {row['seconds']:.0f} s", flush=True)
         record("nas201_study", KEY, [row])
 

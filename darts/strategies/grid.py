@@ -1,0 +1,77 @@
+"""Grid search: every combination once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, ClassVar
+
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from darts.parameters import Point
+from darts.parts import choice, number
+from darts.strategies.strategy import RETRIED, STRATEGIES, PointSampler, Setup, Strategy, Tried
+
+LARGEST = 1_000_000  # points; a list of more would only fill memory
+
+
+class GridPoints(PointSampler):
+    """The points of a grid in their order, each by the trial of its number.
+
+    Trials that repeat a lost one bring their point along and take none of the grid's.
+    """
+
+    def __init__(self, setup: Setup, points: Sequence[Point]) -> None:
+        super().__init__(setup)
+        self.points = points
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        # All trials of smaller numbers are there already, whichever worker made them.
+        repeats = sum(
+            RETRIED in other.system_attrs
+            for other in study.get_trials(deepcopy=False)
+            if other.number < trial.number
+        )
+        return self.points[(trial.number - repeats) % len(self.points)]
+
+    def propose(self, tried: Sequence[Tried], draw: Random) -> tuple[Point, dict[str, Any]]:
+        raise NotImplementedError("a grid looks at numbers only")
+
+
+@STRATEGIES.register
+@dataclass
+class Grid(Strategy):
+    """All combinations.
+
+    Attributes:
+        levels: how many numbers of a continuum, or of more integers than that, are tried.
+        order: shuffled, so that a grid that is not finished covers the whole space, or as written.
+    """
+
+    name: str = "grid"
+    levels: int = number(5, low=2)
+    order: str = choice("shuffled", "shuffled", "written")
+    several: ClassVar[bool] = True
+
+    def sampler(self, setup: Setup) -> BaseSampler:
+        points = list(setup.space.points(self.levels))
+        if self.order == "shuffled":
+            Random(setup.seed).shuffle(points)
+        return GridPoints(setup, points)
+
+    def check(self, setup: Setup) -> None:
+        size = self.limit(setup)
+        if size > LARGEST:
+            raise ValueError(
+                f"the grid has {size:,} points; lower strategy.levels or the number of parameters, "
+                "or choose strategy=random"
+            )
+
+    def limit(self, setup: Setup) -> int:
+        return setup.space.size(self.levels, most=LARGEST + 1)
