@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -69,8 +70,20 @@ def check(config: RetrainConfig) -> None:
 
 
 @distributed
-def retrain(config: RetrainConfig, call: Invocation, ranks: Ranks) -> dict[str, Any]:
-    """Train and score one network; the returned summary is also in the run directory."""
+def retrain(
+    config: RetrainConfig,
+    call: Invocation,
+    ranks: Ranks,
+    watch: Callable[[int, dict[str, float]], None] | None = None,
+) -> dict[str, Any]:
+    """Train and score one network; the returned summary is also in the run directory.
+
+    Args:
+        config: of the run.
+        call: where it goes.
+        ranks: who share the work.
+        watch: is told each epoch, from 1, and its validation scores; it may raise to end the run.
+    """
     device = ranks.device
     genotype_name, genotype = find_genotype(config.genotype)
     # The run shall not depend on a file that may go: it keeps the genotype itself.
@@ -180,9 +193,10 @@ def retrain(config: RetrainConfig, call: Invocation, ranks: Ranks) -> dict[str, 
         scores, chosen = run.state["scores"], run.state["chosen"]
     elif ranks.main:
         run.write("genotype.json", genotype.to_json())
-        save_genotype(genotype, run.directory / "genotype.svg", title=genotype_name)
-        run.board.figure("genotype", draw_genotype(genotype, title=genotype_name), 0)
         run.board.text("genotype", f"`{genotype}`", 0)
+        if config.tracking.pictures:
+            save_genotype(genotype, run.directory / "genotype.svg", title=genotype_name)
+            run.board.figure("genotype", draw_genotype(genotype, title=genotype_name), 0)
 
     def save(epoch: int, step: int) -> None:
         content = {
@@ -259,6 +273,8 @@ def retrain(config: RetrainConfig, call: Invocation, ranks: Ranks) -> dict[str, 
             means = Means()
             save(epoch + 1, 0)
             leave_if_asked(interrupt, run, console)
+            if watch is not None:
+                watch(epoch + 1, scores)
 
     # The end: the chosen weights, and the one look at the test split.
     if chosen is None:
@@ -269,7 +285,7 @@ def retrain(config: RetrainConfig, call: Invocation, ranks: Ranks) -> dict[str, 
     tested: dict[str, float] = {}
     if config.test and source.test is not None:
         tested = score(feeder.evaluation(source.test).epoch(0))
-    if ranks.main:
+    if ranks.main and config.tracking.pictures:
         run.metrics.sync()
         draw_training(run.directory, read_metrics(run.metrics.path), title=config.name)
     summary = run.finish(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -77,8 +78,20 @@ def check(config: SearchConfig) -> None:
 
 
 @distributed
-def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, Any]:
-    """Run a search; the returned summary is also in the run directory."""
+def search(
+    config: SearchConfig,
+    call: Invocation,
+    ranks: Ranks,
+    watch: Callable[[int, dict[str, float]], None] | None = None,
+) -> dict[str, Any]:
+    """Run a search; the returned summary is also in the run directory.
+
+    Args:
+        config: of the run.
+        call: where it goes.
+        ranks: who share the work.
+        watch: is told each epoch, from 1, and its validation scores; it may raise to end the run.
+    """
     device = ranks.device
     run = Run(
         "search",
@@ -281,7 +294,9 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
                 },
             )
             every = config.tracking.figures_every
-            if epoch + 1 == config.epochs or (every and (epoch + 1) % every == 0):
+            if config.tracking.pictures and (
+                epoch + 1 == config.epochs or (every and (epoch + 1) % every == 0)
+            ):
                 show_alphas(run.board, probabilities, genotype, setting, epoch=epoch + 1, step=here)
             run.write("genotype.json", genotype.to_json())
             shown = {name: known[name] for name in ("true_accuracy", "true_rank") if name in known}
@@ -296,6 +311,8 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
             means = Means()
             save(epoch + 1, 0)
             leave_if_asked(interrupt, run, console)
+            if watch is not None:
+                watch(epoch + 1, scores)
 
         # The end: the rule that turns the supernet into a genotype, which may take its time.
         if stopped is not None:
@@ -319,7 +336,7 @@ def search(config: SearchConfig, call: Invocation, ranks: Ranks) -> dict[str, An
             genotype = discretize.final(trained)
         run.write("genotype.json", genotype.to_json())
 
-    if ranks.main:
+    if ranks.main and config.tracking.pictures:
         run.metrics.sync()
         draw_search(
             run.directory,

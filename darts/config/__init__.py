@@ -10,6 +10,7 @@ from darts.config.schema import (
     RetrainConfig,
     RunConfig,
     SearchConfig,
+    TuneConfig,
 )
 from darts.config.store import group_options
 
@@ -21,6 +22,7 @@ __all__ = [
     "RetrainConfig",
     "RunConfig",
     "SearchConfig",
+    "TuneConfig",
     "as_yaml",
     "compose",
     "group_options",

@@ -12,12 +12,13 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -25,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from darts.config import errors, store
 from darts.config.fields import ConfigError, check_fields
 from darts.config.job import Invocation, Job
-from darts.config.overrides import prepared, translated, values_of
+from darts.config.overrides import handed_on, prepared, translated, values_of
 from darts.engine.distributed import rank_and_size
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -101,8 +102,9 @@ def compose(command: str, overrides: Sequence[str] = ()) -> Any:
     """
     store.register()
     try:
-        with hydra.initialize_config_dir(str(store.conf_folder()), version_base="1.3"):
-            composed = hydra.compose(command, [translated(command, o) for o in overrides])
+        with _composing():
+            given = handed_on(command, [translated(command, o) for o in overrides])
+            composed = hydra.compose(command, given)
         config: Any = OmegaConf.to_object(composed)
     except ConfigError:
         raise
@@ -113,11 +115,23 @@ def compose(command: str, overrides: Sequence[str] = ()) -> Any:
     return config
 
 
+@contextmanager
+def _composing() -> Iterator[None]:
+    """Hydra over our YAML, also within a command that Hydra itself has started."""
+    world = GlobalHydra.instance()
+    outer, world.hydra = world.hydra, None
+    try:
+        with hydra.initialize_config_dir(str(store.conf_folder()), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
 @functools.cache
 def _known_keys(command: str) -> list[str]:
     """All keys of a command's default configuration and its groups, for error messages."""
     with suppress(Exception):
-        with hydra.initialize_config_dir(str(store.conf_folder()), version_base="1.3"):
+        with _composing():
             composed = hydra.compose(command, ["hydra.job.name=keys"], return_hydra_config=True)
         groups = [g for g in composed.hydra.runtime.choices if not g.startswith("hydra/")]
         plain: Any = OmegaConf.to_container(composed, resolve=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Sequence
@@ -10,25 +11,28 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from darts.config.fields import ConfigError
+from darts.config.schema import TuneConfig
 
 _PATHS = (
     *("genotype", "checkpoint", "resume", "draw", "validate", "out"),
     *("root", "dataset.root", "hydra.run.dir"),
 )
+_TUNES = {field.name for field in dataclasses.fields(TuneConfig)} | {"experiment", "hydra"}
+_OPEN = ("parameters.", "limits.")  # whose keys are the user's to name
 _NEEDS_QUOTES = re.compile(r"[^\w/\\+.$%*@:?|, -]|[^ -~]")
 _IS_WRITTEN_FOR_HYDRA = re.compile(r"['\"\[]|.*\$\{")
 
 
 def prepared(command: str, arguments: list[str]) -> list[str]:
     """Command-line arguments as Hydra shall see them."""
-    arguments = [translated(command, argument) for argument in arguments]
+    arguments = handed_on(command, [translated(command, argument) for argument in arguments])
     resume = values_of("resume", arguments)
     if not resume or resume[-1] == "":
         return arguments
     # A resumed run is composed from the overrides it began with and goes on in its own folder.
     saved = [translated(command, item) for item in saved_overrides(command, Path(resume[-1]))]
     folder = str(Path(resume[-1]).resolve())
-    return [*saved, *arguments, f"hydra.run.dir={_quoted(folder)}"]
+    return [*saved, *arguments, f"hydra.run.dir={quoted(folder)}"]
 
 
 def translated(command: str, argument: str) -> str:
@@ -37,18 +41,43 @@ def translated(command: str, argument: str) -> str:
     Experiments lie in a folder a command, so ``experiment=x`` stands for
     ``experiment/<command>=x``. A genotype in full is quoted for Hydra's grammar, which would take
     its parentheses and braces for its own; so is a path with a character that the grammar refuses.
+    What a study varies may be added without a plus.
     """
     key, equals, value = argument.partition("=")
     if equals and not key.strip("+~ "):
         raise ConfigError(f"cannot read the override {argument!r}: its key is missing")
     if key == "experiment" and equals:
         return f"experiment/{command}={value}"
+    if command == "tune" and equals and key.startswith(_OPEN):
+        return f"++{argument}"
     text = value.strip()
     if equals and key in ("genotype", "draw", "validate") and _is_genotype_text(text):
-        return f"{key}={_quoted(text)}"
+        return f"{key}={quoted(text)}"
     if key in _PATHS and _NEEDS_QUOTES.search(text) and not _IS_WRITTEN_FOR_HYDRA.match(text):
-        return f"{key}={_quoted(text)}"
+        return f"{key}={quoted(text)}"
     return argument
+
+
+def handed_on(command: str, arguments: Sequence[str]) -> list[str]:
+    """Arguments of ``darts.tune`` whose keys are not its own, as overrides of its trials.
+
+    Raises:
+        ConfigError: when such overrides are given in both ways.
+    """
+    if command != "tune":
+        return list(arguments)
+    own: list[str] = []
+    others: list[str] = []
+    for argument in arguments:
+        key, equals, _ = argument.partition("=")
+        name = re.split(r"[./@]", key.lstrip("+~"))[0]
+        mine = not equals or argument.startswith(("-", "~")) or name in _TUNES
+        (own if mine else others).append(argument)
+    if not others:
+        return own
+    if any(argument.startswith("overrides=") for argument in own):
+        raise ConfigError(f"overrides= and {others[0]} exclude each other; give all as keys")
+    return [*own, f"overrides=[{','.join(quoted(text) for text in others)}]"]
 
 
 def values_of(key: str, arguments: Sequence[str]) -> list[str]:
@@ -62,7 +91,7 @@ def _is_genotype_text(text: str) -> bool:
     return text.startswith("{") or ("Genotype(" in text and not text.startswith(("'", '"')))
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A value in Hydra's single quotes, where only quotes and backslashes before them count."""
     text = " ".join(text.splitlines())
     escaped = re.sub(r"(\\*)'", r"\1\1\'", text)

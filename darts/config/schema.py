@@ -7,19 +7,23 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import MISSING
 
 from darts.bilevel import ArchGradient
 from darts.discretize import Discretiser
 from darts.engine.stages import Stage
+from darts.evaluation import Evaluation
 from darts.freezing import Freezing
 from darts.parts import choice, number
 from darts.perturbations import Perturbation
+from darts.pruning import Pruning
 from darts.regularizers import Regularizer
 from darts.relaxations import Relaxation
 from darts.spaces import Space
 from darts.stopping import Stopping
+from darts.strategies import Strategy
 
 
 @dataclass
@@ -82,6 +86,7 @@ class TrackingConfig:
     """What is told while it runs."""
 
     tensorboard: bool = True
+    pictures: bool = True  # in the run directory and TensorBoard
     figures_every: int = number(1, low=0)  # epochs between pictures in TensorBoard; 0: at the end
     watts_per_core: float = number(10.0, above=0)  # for the energy estimate without a meter
 
@@ -161,6 +166,50 @@ class RetrainConfig(RunConfig):
     cutout: int = number(16, low=0)  # side of the erased square in pixels; 0: none
     label_smoothing: float = number(0.0, low=0, below=1)
     averaging: float = number(0.0, low=0, below=1)  # decay of averaged weights; 0: none
+
+
+@dataclass
+class BudgetConfig:
+    """When a study ends."""
+
+    trials: int | None = number(30, low=1)
+    hours: float | None = number(None, above=0)  # of all sessions; a trial that runs is let end
+
+
+@dataclass
+class AccountConfig:
+    """What is found out beside the best point."""
+
+    surrogate: str = choice("forest", "forest", "gp", "none")  # model of the score
+    corners: int = number(0, low=0, high=100)  # seeds for {default, best} architecture x the rest
+    final: bool = True  # train the best once more at the end, and score it on the test split
+
+
+@dataclass
+class TuneConfig:
+    """``python -m darts.tune``"""
+
+    name: str = "tune"
+    target: str = choice("retrain", "retrain", "search")  # the command that a trial runs
+    base: list[str] = field(default_factory=list)  # its overrides, by the experiment
+    overrides: list[str] = field(default_factory=list)  # and by the command line
+    parameters: dict[str, Any] = field(default_factory=dict)  # what to vary
+    metric: str = "accuracy"  # on validation data
+    costs: list[str] = field(default_factory=list)  # to lower beside it
+    limits: dict[str, float] = field(default_factory=dict)  # costs that must not be exceeded
+    strategy: Strategy = MISSING
+    pruning: Pruning = MISSING
+    evaluation: Evaluation = MISSING
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    account: AccountConfig = field(default_factory=AccountConfig)
+    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    storage: str | None = None  # address of a database; a file in the run's directory by default
+    heartbeat: int = number(20, low=1, high=3600)  # seconds between a worker's signs of life
+    retries: int = number(1, low=0, high=100)  # of a trial whose worker was killed
+    workers: int = number(1, low=0, high=1024)  # processes here; 0: in the command's own
+    seed: int = number(0, low=0, high=2**31)
+    resume: str | None = None
 
 
 @dataclass

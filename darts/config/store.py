@@ -12,16 +12,20 @@ import darts
 from darts.bilevel import GRADIENTS
 from darts.config import schema
 from darts.discretize import DISCRETISERS
+from darts.evaluation import EVALUATIONS
 from darts.freezing import FREEZING
 from darts.perturbations import PERTURBATIONS
+from darts.pruning import PRUNING
 from darts.regularizers import REGULARIZERS
 from darts.relaxations import RELAXATIONS
 from darts.spaces import SPACES
 from darts.stopping import STOPPING
+from darts.strategies import STRATEGIES
 
 COMMANDS = {
     "search": schema.SearchConfig,
     "retrain": schema.RetrainConfig,
+    "tune": schema.TuneConfig,
     "evaluate": schema.EvaluateConfig,
     "genotypes": schema.GenotypesConfig,
 }
@@ -37,6 +41,9 @@ TYPES: dict[str, Mapping[str, type]] = {
     "stopping": STOPPING,
     "freezing": FREEZING,
     "discretize": DISCRETISERS,
+    "strategy": STRATEGIES,
+    "pruning": PRUNING,
+    "evaluation": EVALUATIONS,
 }
 
 

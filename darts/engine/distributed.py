@@ -189,18 +189,18 @@ class Ranks:
         return result
 
 
-def distributed(task: Callable[[Any, Any, Ranks], T]) -> Callable[[Any, Any], T]:
+def distributed(task: Callable[..., T]) -> Callable[..., T]:
     """Make a command that takes the ranks as third argument one that finds them itself.
 
     The ranks are connected while it runs, and its run directory is rank 0's on all of them.
     """
 
     @functools.wraps(task)
-    def command(config: Any, call: Any) -> T:
+    def command(config: Any, call: Any, **more: Any) -> T:
         with Ranks(config.device) as ranks:
             directory = Path(ranks.first(str(call.directory)))
             try:
-                return task(config, dataclasses.replace(call, directory=directory), ranks)
+                return task(config, dataclasses.replace(call, directory=directory), ranks, **more)
             except SystemExit as leaving:
                 # The traceback's frames hold the network and so the connections, which must be
                 # closed before the interpreter ends.

@@ -266,13 +266,16 @@ def leave_if_asked(interrupt: Interrupt, run: Run, console: Console) -> None:
 
 
 def differences(
-    saved: Mapping[str, Any], given: Mapping[str, Any], prefix: str = ""
+    saved: Mapping[str, Any],
+    given: Mapping[str, Any],
+    prefix: str = "",
+    free: tuple[str, ...] = FREE,
 ) -> Iterator[tuple[str, Any, Any]]:
-    """Dotted keys, outside ``FREE``, whose values differ, with both values."""
+    """Dotted keys, but for those that begin as a ``free`` one, whose values differ, with both."""
     for name in dict.fromkeys([*saved, *given]):
         key = prefix + name
         old, new = saved.get(name), given.get(name)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from differences(old, new, key + ".")
-        elif old != new and not key.startswith(FREE):
+            yield from differences(old, new, key + ".", free)
+        elif old != new and not key.startswith(free):
             yield key, old, new

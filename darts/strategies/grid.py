@@ -14,15 +14,22 @@ from optuna.trial import FrozenTrial
 
 from darts.parameters import Point
 from darts.parts import choice, number
-from darts.strategies.strategy import RETRIED, STRATEGIES, PointSampler, Setup, Strategy, Tried
+from darts.strategies.strategy import (
+    STRATEGIES,
+    PointSampler,
+    Setup,
+    Strategy,
+    Tried,
+    place_of,
+)
 
 LARGEST = 1_000_000  # points; a list of more would only fill memory
 
 
 class GridPoints(PointSampler):
-    """The points of a grid in their order, each by the trial of its number.
+    """The points of a grid in their order, each by the trial in its place.
 
-    Trials that repeat a lost one bring their point along and take none of the grid's.
+    Trials that repeat a lost one bring their point along.
     """
 
     def __init__(self, setup: Setup, points: Sequence[Point]) -> None:
@@ -32,13 +39,8 @@ class GridPoints(PointSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        # All trials of smaller numbers are there already, whichever worker made them.
-        repeats = sum(
-            RETRIED in other.system_attrs
-            for other in study.get_trials(deepcopy=False)
-            if other.number < trial.number
-        )
-        return self.points[(trial.number - repeats) % len(self.points)]
+        place = place_of(trial.number, study.get_trials(deepcopy=False))
+        return self.points[place % len(self.points)]
 
     def propose(self, tried: Sequence[Tried], draw: Random) -> tuple[Point, dict[str, Any]]:
         raise NotImplementedError("a grid looks at numbers only")

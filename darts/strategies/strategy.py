@@ -27,7 +27,24 @@ STRATEGIES = Registry("strategy", "darts.strategies")
 Constraints = Callable[[FrozenTrial], Sequence[float]]
 
 RETRIED = "failed_trial"
-"""The attribute that a trial has which repeats another one that was lost."""
+"""System attribute of a trial that repeats a lost one: the lost one's number."""
+
+SURPLUS = "surplus"
+"""User attribute of a trial that began when there were enough, and was not evaluated."""
+
+
+def place_of(number: int, trials: Sequence[FrozenTrial]) -> int:
+    """How many trials of smaller numbers take a place of their own.
+
+    All of them are there when a trial begins, whichever worker made them, so that no two trials
+    have the same place. Those that repeat a lost trial stand in its place.
+    """
+    return sum(
+        other.number < number
+        and RETRIED not in other.system_attrs
+        and SURPLUS not in other.user_attrs
+        for other in trials
+    )
 
 
 @dataclass(frozen=True)

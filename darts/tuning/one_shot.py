@@ -1,0 +1,119 @@
+"""Architectures scored with the weights that a supernet has learned.
+
+References:
+    Bender et al., "Understanding and Simplifying One-Shot Architecture Search", ICML 2018.
+    Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling",
+    arXiv:1904.00420, section 3.4: statistics of batch norm for each path.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from darts.config import SearchConfig, rebuild
+from darts.engine.checkpoint import load_checkpoint
+from darts.engine.device import autocast, resolve_device
+from darts.engine.distributed import Ranks
+from darts.engine.evaluation import evaluate
+from darts.engine.searcher import Searcher
+from darts.engine.setup import Feeder, divide, load_source, training_indices
+from darts.spaces import Mixture
+from darts.tasks import TASKS
+
+
+class OneShot:
+    """A searched supernet that scores genotypes of its space on the alphas' half of the data.
+
+    Args:
+        checkpoint: directory of the search, or its checkpoint.
+        calibration: batches of the weights' half from which batch norm takes its statistics.
+
+    Raises:
+        ValueError: in one line, when it is the checkpoint of no search.
+    """
+
+    def __init__(self, checkpoint: Path, calibration: int) -> None:
+        file = checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint
+        if not file.is_file():
+            raise ValueError(
+                f"evaluation.checkpoint={str(checkpoint)!r} is neither the directory of a search "
+                "nor a checkpoint file"
+            )
+        state = load_checkpoint(file, "search")
+        self.config = config = rebuild(SearchConfig, state["config"])
+        self._device = resolve_device(config.device)
+        source = load_source(config.dataset)
+        indices = training_indices(source, config.dataset.subset, config.seed)
+        for_weights, for_alphas = divide(
+            source, indices, config.split, seed=config.seed, key=f"split={config.split}"
+        )
+        ranks = Ranks(config.device)
+        feeder = Feeder(source, config.dataset, config.loader, seed=config.seed, ranks=ranks)
+        train = feeder.training(source.train, for_weights, "calibration")
+        self._calibration = [train.batch(0, n) for n in range(min(calibration, len(train)))]
+        self._valid = feeder.evaluation(source.train, for_alphas)
+        self._task = TASKS[config.task](classes=len(source.classes))
+        self._searcher = Searcher(
+            *(config, self._task, ranks),
+            classes=len(source.classes),
+            in_channels=source.channels,
+            stage=state["searcher"]["stage"],
+        )
+        self._searcher.load_state_dict(state["searcher"])
+
+    def scores(self, genotype: Any) -> dict[str, float]:
+        """``valid_accuracy`` and the other scores of a genotype.
+
+        Raises:
+            ValueError: for a genotype of another space.
+        """
+        setting, net = self._searcher.setting, self._searcher.net
+        if genotype.space != setting.space.name:
+            raise ValueError(
+                f"the supernet is of space={setting.space.name}, the genotype of {genotype.space}"
+            )
+        active = setting.space.mask(genotype, setting.candidates)
+        weights = {}
+        for group, mask in active.items():
+            columns = net.shapes[group][1]  # one more with an auxiliary skip connection
+            weights[group] = torch.zeros(len(mask), columns, device=self._device)
+            weights[group][:, : mask.shape[1]] = mask.to(self._device, torch.float32)
+        mixture = Mixture(weights, active={g: w > 0 for g, w in weights.items()})
+
+        def path(images: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = net(images, mixture)
+            return logits
+
+        self._calibrate(net, path)
+        found = evaluate(
+            net,
+            self._valid.epoch(0),
+            self._task,
+            device=self._device,
+            precision=self.config.precision,
+            forward=path,
+        )
+        return {f"valid_{name}": value for name, value in found.items()}
+
+    @torch.no_grad()
+    def _calibrate(self, net: Any, path: Any) -> None:
+        """Batch norm's statistics as the plain mean over the calibration batches."""
+        norms = [
+            module
+            for module in net.modules()
+            if getattr(module, "momentum", None) is not None and list(module.buffers(recurse=False))
+        ]
+        before = [norm.momentum for norm in norms]
+        net.train()
+        try:
+            for number, (images, _) in enumerate(self._calibration, 1):
+                for norm in norms:
+                    norm.momentum = 1 / number
+                with autocast(self.config.precision, self._device):
+                    path(images)
+        finally:
+            for norm, momentum in zip(norms, before, strict=True):
+                norm.momentum = momentum

@@ -1,0 +1,105 @@
+"""What evaluations use: the commands that trials run, the benchmark's table, a supernet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from darts import retrain, search
+from darts.analysis.expected_cost import MEASURES
+from darts.benchmarks import nas201
+from darts.config import ConfigError, Invocation, TuneConfig, compose
+from darts.engine.device import resolve_device
+from darts.engine.setup import load_source
+from darts.evaluation import Candidate
+from darts.tuning.one_shot import OneShot
+
+_COMMANDS: Mapping[str, Any] = {
+    "retrain": (retrain.check, retrain.retrain),
+    "search": (search.check, search.search),
+}
+
+
+def trial_config(target: str, overrides: Sequence[str]) -> Any:
+    """The checked configuration of a trial.
+
+    Raises:
+        ConfigError: as the command itself would print it.
+    """
+    config = compose(target, overrides)
+    _COMMANDS[target][0](config)
+    return config
+
+
+def run_command(target: str, overrides: Sequence[str], directory: Path, **more: Any) -> Any:
+    """Run a command in this process; its summary."""
+    config = trial_config(target, overrides)
+    return _COMMANDS[target][1](config, Invocation(directory, tuple(overrides)), **more)
+
+
+class TrialTools:
+    """``darts.evaluation.Tools`` of one worker; what is loaded once serves all its trials.
+
+    Args:
+        config: of the study.
+    """
+
+    def __init__(self, config: TuneConfig) -> None:
+        self._config = config
+        self._supernets: dict[tuple[str, int], OneShot] = {}
+        self._sources: dict[str, Any] = {}
+
+    def train(self, candidate: Candidate) -> Mapping[str, Any]:
+        """Run the trial's command in the candidate's directory."""
+        summary: Mapping[str, Any] = run_command(
+            *(self._config.target, candidate.overrides, candidate.directory),
+            watch=candidate.watch,
+        )
+        return summary
+
+    @cached_property
+    def table(self) -> nas201.Table:
+        """The benchmark's table (``ConfigError`` without one)."""
+        if self._config.benchmark.table is None:
+            raise ConfigError("evaluation=table needs benchmark.table=FILE")
+        return nas201.load(self._config.benchmark.table)
+
+    def known(self, genotype: Any, *, split: str, epochs: int) -> float:
+        """Accuracy in percent by the table."""
+        dataset = self._config.benchmark.dataset
+        return self.table.accuracy(genotype, dataset=dataset, split=split, epochs=epochs)
+
+    def inherited(self, checkpoint: str, genotype: Any, calibration: int) -> Mapping[str, float]:
+        """Validation scores of a genotype with a searched supernet's weights."""
+        key = (checkpoint, calibration)
+        if key not in self._supernets:
+            self._supernets[key] = OneShot(Path(checkpoint), calibration)
+        return self._supernets[key].scores(genotype)
+
+    def size(self, candidate: Candidate, names: Sequence[str]) -> dict[str, float]:
+        """Costs of the network that a candidate would train, an image: flops, parameters, latency.
+
+        Raises:
+            ConfigError: for another cost.
+        """
+        unknown = [name for name in names if name not in MEASURES]
+        if unknown or self._config.target != "retrain":
+            raise ConfigError(
+                f"costs={unknown or list(names)} is not known with evaluation="
+                f"{self._config.evaluation.name} target={self._config.target}; "
+                f"choose from {', '.join(MEASURES)} with target=retrain"
+            )
+        config = trial_config("retrain", candidate.overrides)
+        name = str(config.dataset)
+        if name not in self._sources:
+            self._sources[name] = load_source(config.dataset)
+        source, device = self._sources[name], resolve_device(config.device)
+        _, genotype = retrain.find_genotype(config.genotype)
+        net = retrain.build_network(genotype, config, source).to(device)
+        example = torch.zeros(1, *source.train.shape, device=device)
+        net.eval()
+        return {name: MEASURES[name](net, example) for name in names}
