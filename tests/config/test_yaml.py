@@ -68,6 +68,10 @@ def test_opens_with_a_command_that_composes_it(file: str) -> None:
         # In a folder a command: chosen by the data set or another group, or as an experiment.
         kind, folder, *by = group.split("/")
         assert command == folder
+        if by == ["both"]:  # chosen by a space and a data set together
+            space, _, dataset = name.partition("_")
+            assert {f"space={space}", f"dataset={dataset}"} <= set(overrides)
+            return
         key = by[0] if by else "dataset" if kind == "recipe" else "experiment"
         assert f"{key}={name}" in overrides
     else:
