@@ -94,7 +94,9 @@ class ExpectedCost:
             group: torch.full((len(rows), len(rows[0])), 1 / len(rows[0]), dtype=torch.float64)
             for group, rows in candidates.items()
         }
-        tables = {group: torch.zeros_like(u) for group, u in space.usage(uniform, candidates).items()}
+        tables = {
+            group: torch.zeros_like(u) for group, u in space.usage(uniform, candidates).items()
+        }
         fixed = 0.0
         known: dict[tuple[str, tuple[int, ...]], float] = {}
         for piece in space.pieces(classes=classes, image=image):
