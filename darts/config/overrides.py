@@ -13,7 +13,7 @@ from darts.config.fields import ConfigError
 
 _PATHS = (
     *("genotype", "checkpoint", "resume", "draw", "validate", "out"),
-    *("root", "dataset.root", "hydra.run.dir"),
+    *("root", "dataset.root", "dataset.label", "hydra.run.dir"),
 )
 _NEEDS_QUOTES = re.compile(r"[^\w/\\+.$%*@:?|, -]|[^ -~]")
 _IS_WRITTEN_FOR_HYDRA = re.compile(r"['\"\[]|.*\$\{")
