@@ -148,6 +148,22 @@ def test_other_spaces_are_retrained_in_their_own_size(space: str, cells: int) ->
     assert (tiny.space.channels, tiny.auxiliary) == (4, 0.0)
 
 
+def test_sizes_by_data_set_are_those_of_spaces_that_have_them() -> None:
+    """A space without channels takes every recipe of a data set, and tables those of a space."""
+    for name in names("dataset"):
+        root = f"dataset.root={name}"
+        for space in names("space"):
+            compose("search", [f"dataset={name}", f"space={space}", root])
+            config = compose("retrain", [f"dataset={name}", f"space={space}", root, "genotype=x"])
+            assert config.space.name == space
+            # What its networks do not have is off.
+            assert space == "cnn" or config.auxiliary == 0
+            assert space != "mlp" or (
+                config.drop_path == 0 and not hasattr(config.space, "channels")
+            )
+            assert name != "csv" or (config.cutout == 0 and not hasattr(config.dataset, "crop"))
+
+
 def test_published_transfer_to_imagenet() -> None:
     config = compose("retrain", ["dataset=imagenet", "genotype=DARTS_V2"])
     assert (config.space.channels, config.space.cells, config.space.stem) == (48, 14, "imagenet")
