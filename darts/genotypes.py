@@ -18,6 +18,7 @@ from darts.tracking import closing_table
 from darts.tracking.console import is_terminal
 
 PICTURES = (".svg", ".png", ".pdf")
+IMAGE = (3, 32, 32)  # of the networks whose parameters are counted
 
 
 def check(config: GenotypesConfig) -> None:
@@ -58,9 +59,11 @@ def describe(name: str, genotype: Any) -> None:
         rows[cell] = f"{genotype.nodes(cell)} nodes: " + ", ".join(
             f"{count} {operation}" for operation, count in sorted(counts.items())
         )
-    network = space.network(genotype, classes=10, in_channels=3)
+    network = space.network(genotype, classes=10, in_channels=space.inputs(IMAGE))
     rows["parameters"] = count_parameters(network.parameters())
-    rows["of"] = f"channels={space.channels}, cells={space.cells}, 10 classes, no auxiliary head"
+    size = [f"{key}={getattr(space, key)}" for key in ("channels", "cells") if hasattr(space, key)]
+    image = [] if space.images else [f"images of {'x'.join(map(str, IMAGE))}"]
+    rows["of"] = ", ".join([*size, *image, "10 classes, no auxiliary head"])
     closing_table(f"{name} is valid", rows)
 
 

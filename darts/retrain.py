@@ -319,7 +319,7 @@ def build_network(genotype: Any, config: RetrainConfig, source: Any) -> Any:
     return config.space.network(
         genotype,
         classes=len(source.classes),
-        in_channels=source.channels,
+        in_channels=config.space.inputs(source.train.shape),
         auxiliary=config.auxiliary > 0,
         drop_path=config.drop_path,
     )

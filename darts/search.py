@@ -124,7 +124,7 @@ def search(
         task,
         ranks,
         classes=len(source.classes),
-        in_channels=source.channels,
+        in_channels=config.space.inputs(source.train.shape),
         stage=0 if run.state is None else run.state["searcher"]["stage"],
     )
     setting, discretize = searcher.setting, config.discretize

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -14,15 +15,22 @@ from darts.spaces import SPACES, Setting
 from darts.tasks import TASKS
 
 CLASSES = 3
+IMAGE = (3, 8, 8)
 Batch = tuple[Tensor, Tensor]
 
 
 def setting_of(space: str, **sizes: Any) -> tuple[Setting, Any]:
     """A setting and the supernet that it describes, of one cell (three on ``nas201``)."""
     torch.manual_seed(0)
-    place = SPACES[space](**{"channels": 2, "cells": 1} | sizes)
-    net = place.supernet(classes=CLASSES, in_channels=3)
+    place = small(space, **{"channels": 2, "cells": 1} | sizes)
+    net = place.supernet(classes=CLASSES, in_channels=place.inputs(IMAGE))
     return Setting.of(place, net), net
+
+
+def small(space: str, **sizes: Any) -> Any:
+    """A space with those of the sizes that it has."""
+    known = {field.name for field in dataclasses.fields(SPACES[space])}
+    return SPACES[space](**{key: size for key, size in sizes.items() if key in known})
 
 
 def searcher_of(*overrides: str) -> Searcher:

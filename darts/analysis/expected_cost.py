@@ -57,8 +57,8 @@ class ExpectedCost:
 
     Args:
         fixed: what is there in any architecture.
-        tables: by group the cost of each candidate on each edge, ``(edges, operations)``, all cells
-            of the group together.
+        tables: by group of the space's ``usage`` the cost of each candidate on each edge,
+            ``(edges, operations)``, all cells of the group together.
         space: says how much of each candidate is expected.
         candidates: names of the columns.
     """
@@ -90,9 +90,12 @@ class ExpectedCost:
             measure: an entry of ``MEASURES``, or any other.
             device: where to measure.
         """
-        tables = {
-            group: torch.zeros(len(rows), len(rows[0]), dtype=torch.float64)
+        uniform = {
+            group: torch.full((len(rows), len(rows[0])), 1 / len(rows[0]), dtype=torch.float64)
             for group, rows in candidates.items()
+        }
+        tables = {
+            group: torch.zeros_like(u) for group, u in space.usage(uniform, candidates).items()
         }
         fixed = 0.0
         known: dict[tuple[str, tuple[int, ...]], float] = {}

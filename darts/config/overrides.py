@@ -15,7 +15,7 @@ from darts.config.schema import TuneConfig
 
 _PATHS = (
     *("genotype", "checkpoint", "resume", "draw", "validate", "out"),
-    *("root", "dataset.root", "hydra.run.dir"),
+    *("root", "dataset.root", "dataset.label", "hydra.run.dir"),
 )
 _TUNES = {field.name for field in dataclasses.fields(TuneConfig)} | {"experiment", "hydra"}
 _OPEN = ("parameters.", "limits.")  # whose keys are the user's to name

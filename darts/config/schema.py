@@ -28,22 +28,37 @@ from darts.strategies import Strategy
 
 @dataclass
 class DatasetConfig:
-    """What to learn from, and what may be done to its images."""
+    """What to learn from."""
 
     name: str = MISSING
     root: str = "data"  # folder that holds or will hold the files
+    subset: int | None = number(None, low=2)  # use so many training samples only, stratified
+
+
+@dataclass
+class ImagesConfig(DatasetConfig):
+    """Images, and what may be done to them."""
+
     download: bool = True
     verify: bool = True  # false takes files with other checksums, with a warning
     size: int | None = number(None, low=8, high=4096)  # side of the images, resized if need be
     storage: str = choice("auto", "auto", "memory", "disk")
-    subset: int | None = number(None, low=2)  # use so many training images only, stratified
     crop: str = choice("pad", "pad", "resized", "none")
     padding: int = number(4, low=0, high=64)
     flip: bool = True
 
 
 @dataclass
-class SyntheticConfig(DatasetConfig):
+class TableConfig(DatasetConfig):
+    """Rows of numbers; the root is a file, or a folder with train.csv."""
+
+    label: str | None = None  # the column of classes; none: the last
+    test_share: float = number(0.2, above=0, below=1)  # held out where there is no test.csv
+    split_seed: int = number(0, low=0, high=2**62)  # of that split; the run's seed is not in it
+
+
+@dataclass
+class SyntheticConfig(ImagesConfig):
     """A made-up set for tests."""
 
     samples: int = number(256, low=4)

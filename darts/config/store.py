@@ -32,7 +32,11 @@ COMMANDS = {
 
 # An option's YAML names its type by `- /schema/<group>/<type>@_here_`. Parts are their own types.
 TYPES: dict[str, Mapping[str, type]] = {
-    "dataset": {"images": schema.DatasetConfig, "synthetic": schema.SyntheticConfig},
+    "dataset": {
+        "images": schema.ImagesConfig,
+        "synthetic": schema.SyntheticConfig,
+        "table": schema.TableConfig,
+    },
     "space": SPACES,
     "relaxation": RELAXATIONS,
     "bilevel": GRADIENTS,

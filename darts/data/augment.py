@@ -58,7 +58,7 @@ class Augmentation:
 
 
 class Normalisation:
-    """`(pixel / 255 - mean) / std` by channel, folded into one multiplication and one addition."""
+    """`(pixel / levels - mean) / std` by channel, folded into one multiplication and addition."""
 
     def __init__(
         self,
@@ -66,18 +66,20 @@ class Normalisation:
         std: Sequence[float],
         device: torch.device,
         dtype: torch.dtype = torch.float32,
+        levels: int = 255,
     ) -> None:
         if len(mean) != len(std) or min(std) <= 0:
             raise ValueError(f"mean {tuple(mean)} and positive std {tuple(std)} must pair up")
         centre = torch.tensor(mean, dtype=torch.float64).view(1, -1, 1, 1)
         spread = torch.tensor(std, dtype=torch.float64).view(1, -1, 1, 1)
-        self.scale = (1 / (255 * spread)).to(device, torch.float32)
+        self.scale = (1 / (levels * spread)).to(device, torch.float32)
         self.shift = (-centre / spread).to(device, torch.float32)
         self.dtype = dtype
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """(B, C, H, W) uint8 to float; computed in float32 whatever the dtype of the result."""
-        return pixels.float().mul_(self.scale).add_(self.shift).to(self.dtype)
+        """(B, C, H, W) to float; computed in float32 whatever the dtype of the result."""
+        # A copy even of what is float32: it is changed in place.
+        return pixels.to(torch.float32, copy=True).mul_(self.scale).add_(self.shift).to(self.dtype)
 
 
 def draw(count: int, size: tuple[int, int], padding: int, generator: torch.Generator) -> Tensor:

@@ -73,7 +73,7 @@ class Batches:
         self.images = images
         self.augmentation = augmentation
         self.device = torch.device(device)
-        self._normalise = Normalisation(mean, std, self.device, dtype)
+        self._normalise = Normalisation(mean, std, self.device, dtype, images.levels)
         self._schedule = Schedule(
             indices,
             batch_size=batch_size,

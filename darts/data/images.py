@@ -1,4 +1,4 @@
-"""Where the pixels of a data set are: in memory as one tensor, or in files.
+"""Where the samples of a data set are: in memory as one tensor, or in files.
 
 Both kinds hold labels on the CPU and say the shape of an image; only `MemoryImages` can be moved to
 a device whole.
@@ -28,15 +28,16 @@ class Images(Protocol):
 
     labels: Tensor  # (N,) int64 on the CPU
     shape: tuple[int, int, int]  # channels, height, width
+    levels: int  # what stands for 1.0
 
     def __len__(self) -> int: ...
 
 
 class MemoryImages:
-    """Images in one uint8 tensor, copied to each device at most once.
+    """Images in one tensor, copied to each device at most once.
 
     Args:
-        pixels: (N, C, H, W) uint8.
+        pixels: (N, C, H, W), uint8 with 255 for 1.0, or float32 for samples that are no images.
         labels: (N,) integers.
 
     Raises:
@@ -44,12 +45,13 @@ class MemoryImages:
     """
 
     def __init__(self, pixels: Tensor, labels: Tensor) -> None:
-        if pixels.ndim != 4 or pixels.dtype != torch.uint8:
+        if pixels.ndim != 4 or pixels.dtype not in (torch.uint8, torch.float32):
             raise ValueError(
-                f"pixels must be uint8 of shape (N, C, H, W), not {pixels.dtype} "
+                f"pixels must be uint8 or float32 of shape (N, C, H, W), not {pixels.dtype} "
                 f"of shape {tuple(pixels.shape)}"
             )
         self.pixels = pixels.contiguous()
+        self.levels = 255 if pixels.dtype == torch.uint8 else 1
         self.labels = _checked(labels, len(pixels))
         self.shape: tuple[int, int, int] = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
         self._copies: dict[torch.device, tuple[Tensor, Tensor]] = {}
@@ -69,9 +71,10 @@ class MemoryImages:
         return MemoryImages(self.pixels[indices], self.labels[indices])
 
     def resized(self, size: int) -> MemoryImages:
-        """The images at `size` by `size` pixels, bilinear and without aliasing."""
+        """The images, of bytes, at `size` by `size` pixels, bilinear and without aliasing."""
         if self.shape[1:] == (size, size):
             return self
+        self._need_bytes()
         parts = []
         for chunk in self.pixels.split(4096):
             smooth = F.interpolate(
@@ -81,7 +84,12 @@ class MemoryImages:
         return MemoryImages(torch.cat(parts), self.labels)
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation by channel, in units of [0, 1], from exact histograms."""
+        """Mean and standard deviation by channel, in units of [0, 1], from exact histograms.
+
+        Raises:
+            ValueError: for pixels that are no bytes.
+        """
+        self._need_bytes()
         level = torch.arange(256, dtype=torch.float64) / 255
         means, deviations = [], []
         for channel in range(self.shape[0]):
@@ -95,6 +103,10 @@ class MemoryImages:
             deviations.append(max(deviation, 1 / 255))
         return tuple(means), tuple(deviations)
 
+    def _need_bytes(self) -> None:
+        if self.pixels.dtype != torch.uint8:
+            raise ValueError(f"that is for images of bytes, not of {self.pixels.dtype}")
+
 
 class DiskImages:
     """Image files, decoded when they are asked for.
@@ -105,6 +117,8 @@ class DiskImages:
         size: side of the decoded image in pixels.
         margin: see `decode`; ImageNet is customarily resized to 256 for a crop of 224.
     """
+
+    levels = 255
 
     def __init__(
         self, paths: Sequence[str], labels: Tensor, *, size: int, margin: float = 1.0

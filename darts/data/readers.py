@@ -34,7 +34,7 @@ class MemoryReader:
         self.pixels, self.labels = images.on(device)
 
     def read(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) uint8 and (B,) int64 on the device, for (B,) indices on it."""
+        """(B, C, H, W) pixels and (B,) int64 on the device, for (B,) indices on it."""
         return self.pixels[indices], self.labels[indices]
 
 

@@ -9,6 +9,8 @@ from darts.data.digits import load_digits
 from darts.data.folders import load_imagefolder, load_imagenet
 from darts.data.source import Query, Source, SourceSpec
 from darts.data.synthetic import OPTIONS, load_synthetic
+from darts.data.tables import OPTIONS as TABLE_OPTIONS
+from darts.data.tables import load_csv
 from darts.data.vision import (
     LAYOUTS,
     load_cifar10,
@@ -59,6 +61,13 @@ SOURCES: dict[str, SourceSpec] = {
             storages=("memory", "disk"),
         ),
         SourceSpec(
+            "csv",
+            "your own table of numbers with a column of classes",
+            load_csv,
+            files=("train.csv", "valid.csv", "test.csv"),
+            options=tuple(TABLE_OPTIONS),
+        ),
+        SourceSpec(
             "synthetic",
             "learnable patterns plus noise, 3x8x8, for tests",
             load_synthetic,
@@ -84,7 +93,7 @@ def load(
 
     Args:
         name: one of `SOURCES`.
-        root: folder of its files; sets that come with a package need none.
+        root: folder of its files, or a file of `csv`; sets that come with a package need none.
         download: fetch missing files, where the publisher offers them.
         verify: insist on the published checksums; otherwise others are taken with a warning.
         size: side of the images in pixels; None is the set's own.

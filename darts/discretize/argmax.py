@@ -47,7 +47,7 @@ class Argmax(Discretiser):
         skips = skipping[cell]
         left = {group: p.detach().cpu().clone() for group, p in probabilities.items()}
         while True:
-            used = setting.space.mask(genotype, setting.candidates)[cell] & skips
+            used = setting.space.used(left, setting.candidates)[cell].cpu() & skips
             if int(used.sum()) <= self.skip_limit:
                 return genotype
             used &= left[cell] > 0

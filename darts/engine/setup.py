@@ -20,8 +20,9 @@ from darts.data import (
 )
 from darts.engine.distributed import Ranks
 
-# Keys of the data set's configuration that say what is done with its images, not what they are.
-_USES = ("name", "subset", "crop", "padding", "flip")
+# Keys of the data set's configuration that say what is done with its samples, not what they are.
+_CHANGES = ("crop", "padding", "flip")
+_USES = ("name", "subset", *_CHANGES)
 
 
 def load_source(dataset: Any) -> Source:
@@ -102,25 +103,35 @@ class Feeder:
         }
 
     def training(self, images: Images, indices: Tensor, stream: str, *, cutout: int = 0) -> Batches:
-        """Shuffled, augmented batches without a smaller last one."""
-        augmentation = Augmentation(
-            crop=self.dataset.crop,
-            padding=self.dataset.padding,
-            flip=self.dataset.flip,
-            cutout=cutout,
-        )
+        """Shuffled, augmented batches without a smaller last one.
+
+        Raises:
+            ValueError: when cutout is asked of a data set of no images.
+        """
         return Batches(
             images,
             indices,
             batch_size=self.loader.batch_size,
             stream=stream,
-            augmentation=augmentation,
+            augmentation=self._augmentation(cutout),
             shuffle=True,
             drop_last=True,
             rank=self.ranks.rank,
             ranks=self.ranks.size,
             **self.common,
         )
+
+    def _augmentation(self, cutout: int) -> Augmentation | None:
+        """What is done to training images; None for a data set of other things."""
+        if all(hasattr(self.dataset, key) for key in _CHANGES):
+            options = {key: getattr(self.dataset, key) for key in _CHANGES}
+            return Augmentation(**options, cutout=cutout)
+        if cutout:
+            raise ValueError(
+                f"cutout={cutout} erases a part of an image, and a sample of {self.dataset.name} "
+                "is none; set cutout=0"
+            )
+        return None
 
     def evaluation(self, images: Images, indices: Tensor | None = None) -> Batches:
         """All images once, in order, as they are; on several ranks, a share of them each.

@@ -14,7 +14,8 @@ class Piece(NamedTuple):
     Attributes:
         make: builds the module as it is in the discrete network.
         shape: of its input for one image, ``(C, H, W)``.
-        place: ``(group, edge, column)`` of the alpha that decides; None for a fixed part.
+        place: ``(group, edge, column)`` of ``Space.usage``, in most spaces of the alpha that
+            decides; None for a fixed part.
     """
 
     make: Callable[[], nn.Module]

@@ -6,6 +6,7 @@ A space is a folder of this package and a YAML in ``conf/space``. Nothing else k
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,20 +54,36 @@ class AnyGenotype(Protocol):
 
 @dataclass
 class Space(ABC):
-    """One search space with the size of its networks.
+    """One search space with the size of its networks, of which the depth is common to all.
 
     Attributes:
-        channels: width of the first cell.
         cells: depth; what it counts is the space's to say.
         fan_in: edges that a genotype keeps into each node; None for all.
         compiles: whether the supernet has anything for ``torch.compile``.
+        images: whether its networks look at images; else they take a sample as a row of numbers.
     """
 
     name: str = ""
     fan_in: ClassVar[int | None] = None
     compiles: ClassVar[bool] = True
-    channels: int = number(16, low=1)
+    images: ClassVar[bool] = True
     cells: int = number(8, low=1)
+
+    def inputs(self, shape: Sequence[int]) -> int:
+        """The ``in_channels`` of networks for samples of a shape ``(C, H, W)``.
+
+        Raises:
+            ValueError: in one line, when the space is one of images and a sample is none.
+        """
+        if not self.images:
+            return math.prod(shape)
+        if tuple(shape[1:]) == (1, 1):
+            others = " or ".join(name for name in SPACES if not SPACES[name].images)
+            raise ValueError(
+                f"space={self.name} is one of images, and a sample of this data set is a row of "
+                f"{shape[0]} numbers; choose space={others}"
+            )
+        return shape[0]
 
     @abstractmethod
     def supernet(self, *, depth: float = 1.0, **options: Any) -> Any:
@@ -74,8 +91,8 @@ class Space(ABC):
 
         Args:
             depth: times as deep as ``cells`` says.
-            **options: ``classes``, ``in_channels``, ``partial`` (1 for all channels) and
-                ``auxiliary_skip``.
+            **options: ``classes``, ``in_channels`` (see ``inputs``), ``partial`` (1 for all
+                channels) and ``auxiliary_skip``.
 
         Raises:
             ValueError: in one line, for what the space does not have.
@@ -133,12 +150,19 @@ class Space(ABC):
     def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[Piece]:
         """The discrete network taken apart, with every candidate, for images ``(C, H, W)``."""
 
+    def used(
+        self, probabilities: Mapping[str, Tensor], candidates: Candidates
+    ) -> dict[str, Tensor]:
+        """Which columns of which edges ``derive`` goes by, as ``mask``."""
+        return self.mask(self.derive(probabilities, candidates), candidates)
+
     def usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """How much of each candidate the discrete network is expected to have.
+        """How much of each piece that alphas decide on the discrete network is expected to have.
 
-        By group ``(edges, operations)``, differentiable. Probabilities of an edge need not sum to
+        By group ``(edges, operations)``, differentiable; a space may have groups beside those of
+        its alphas for what depends on several of them. Probabilities of an edge need not sum to
         one: what weights edges says nothing of the cost of one that is kept.
         """
         return {g: p / p.sum(-1, keepdim=True).clamp_min(1e-12) for g, p in probabilities.items()}

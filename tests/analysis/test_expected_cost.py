@@ -59,7 +59,7 @@ def test_of_one_architecture_they_are_the_networks(
     seen = set()
     for _ in range(4):
         genotype = space.random(draw)
-        net = space.network(genotype, classes=3, in_channels=image[0])
+        net = space.network(genotype, classes=3, in_channels=space.inputs(image))
         chosen = {g: m.double() for g, m in space.mask(genotype, setting.candidates).items()}
         flops = 2 * count_macs(net, torch.zeros(1, *image))
         assert float(costs["flops"](chosen)) == flops

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_search import IMAGE, small
 
 from darts.spaces import SPACES, parse_genotype, space_of
 
@@ -25,7 +26,8 @@ def test_search_retrain_evaluate_and_show(space: str, commands: Any, tmp_path: P
     assert found.rows[-1]["genotype"] == str(genotype)
 
     given = f"genotype={found.directory}"
-    sizes = ("epochs=1", "space.channels=4", "space.cells=1", "auxiliary=0", quiet)
+    sizes = ["epochs=1", "space.cells=1", "auxiliary=0", quiet]
+    sizes += ["space.channels=4"] if hasattr(SPACES[space], "channels") else []
     trained = commands.run("retrain", tmp_path / "trained", given, chosen, *sizes)
     scored = commands.run("evaluate", tmp_path / "scored", f"checkpoint={trained.directory}")
     assert scored.result["test_accuracy"] == trained.result["test_accuracy"]
@@ -40,8 +42,8 @@ def test_search_retrain_evaluate_and_show(space: str, commands: Any, tmp_path: P
 
 
 def genotype_groups(space: str) -> list[str]:
-    net = SPACES[space](channels=2, cells=1).supernet(classes=2, in_channels=3)
-    return list(net.alphas)
+    place = small(space, channels=2, cells=1)
+    return list(place.supernet(classes=2, in_channels=place.inputs(IMAGE)).alphas)
 
 
 @pytest.mark.parametrize("space", OTHERS)

@@ -68,6 +68,10 @@ def test_opens_with_a_command_that_composes_it(file: str) -> None:
         # In a folder a command: chosen by the data set or another group, or as an experiment.
         kind, folder, *by = group.split("/")
         assert command == folder
+        if by == ["both"]:  # chosen by a space and a data set together
+            space, _, dataset = name.partition("_")
+            assert {f"space={space}", f"dataset={dataset}"} <= set(overrides)
+            return
         key = by[0] if by else "dataset" if kind == "recipe" else "experiment"
         assert f"{key}={name}" in overrides
     else:
@@ -142,6 +146,22 @@ def test_other_spaces_are_retrained_in_their_own_size(space: str, cells: int) ->
     assert (config.space.channels, config.space.cells, config.auxiliary) == (16, cells, 0.0)
     tiny = compose("retrain", ["dataset=synthetic", f"space={space}", "genotype=x"])
     assert (tiny.space.channels, tiny.auxiliary) == (4, 0.0)
+
+
+def test_sizes_by_data_set_are_those_of_spaces_that_have_them() -> None:
+    """A space without channels takes every recipe of a data set, and tables those of a space."""
+    for name in names("dataset"):
+        root = f"dataset.root={name}"
+        for space in names("space"):
+            compose("search", [f"dataset={name}", f"space={space}", root])
+            config = compose("retrain", [f"dataset={name}", f"space={space}", root, "genotype=x"])
+            assert config.space.name == space
+            # What its networks do not have is off.
+            assert space == "cnn" or config.auxiliary == 0
+            assert space != "mlp" or (
+                config.drop_path == 0 and not hasattr(config.space, "channels")
+            )
+            assert name != "csv" or (config.cutout == 0 and not hasattr(config.dataset, "crop"))
 
 
 def test_published_transfer_to_imagenet() -> None:

@@ -15,7 +15,7 @@ def test_listing_and_importing_read_nothing_heavy() -> None:
     code = (
         "import sys, darts.data\n"
         "assert {'digits', 'cifar10', 'cifar100', 'svhn', 'fashion_mnist', 'imagefolder',"
-        " 'imagenet', 'synthetic'} == set(darts.data.SOURCES)\n"
+        " 'imagenet', 'synthetic', 'csv'} == set(darts.data.SOURCES)\n"
         "heavy = {'sklearn', 'scipy', 'PIL', 'torchvision.datasets', 'pandas', 'matplotlib'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
@@ -157,5 +157,9 @@ def test_sets_in_packages_need_no_root(name: str, tmp_path: Path) -> None:
 def test_images_and_labels_must_match() -> None:
     with pytest.raises(ValueError, match="3 images need as many integer labels"):
         MemoryImages(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.zeros(2).long())
-    with pytest.raises(ValueError, match="pixels must be uint8"):
-        MemoryImages(torch.zeros(3, 1, 2, 2), torch.zeros(3).long())
+    with pytest.raises(ValueError, match="pixels must be uint8 or float32"):
+        MemoryImages(torch.zeros(3, 1, 2, 2).double(), torch.zeros(3).long())
+    floats = MemoryImages(torch.zeros(3, 1, 2, 2), torch.zeros(3).long())
+    for call in (floats.statistics, lambda: floats.resized(4)):
+        with pytest.raises(ValueError, match=r"for images of bytes, not of torch\.float32"):
+            call()

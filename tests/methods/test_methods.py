@@ -21,8 +21,9 @@ from darts.tracking import read_json, read_metrics
 METHODS = sorted(file.stem for file in (Path(conf.__file__).parent / "method").glob("*.yaml"))
 TINY = (
     *("dataset=synthetic", "dataset.samples=64", "loader.batch_size=64"),
-    *("tracking.tensorboard=false", "space.channels=4", "space.cells=1", "epochs=1"),
+    *("tracking.tensorboard=false", "epochs=1"),
 )
+ONE_CELL = ("space.channels=4", "space.cells=1")
 # As many epochs as there are stages, or as it takes until a method does what sets it apart.
 NEEDS = {
     "beta_darts": ("epochs=2",),
@@ -47,7 +48,8 @@ def _no_pictures() -> Iterator[None]:
 
 def run(folder: Path, *overrides: str, fresh: bool = True) -> dict[str, Any]:
     """The summary of a search in this process."""
-    given = [*TINY, f"hydra.run.dir={folder}"] if fresh else [f"resume={folder}"]
+    sizes = () if "space=mlp" in overrides else ONE_CELL
+    given = [*TINY, *sizes, f"hydra.run.dir={folder}"] if fresh else [f"resume={folder}"]
     with redirect_stdout(io.StringIO()):
         result: dict[str, Any] = launch("search", search.check, search.search, [*given, *overrides])
     return result
@@ -107,6 +109,28 @@ def test_a_method_searches_a_chain_of_blocks(method: str, tmp_path: Path) -> Non
     assert str(SPACES["macro"]().parse(summary["genotype"])) == summary["genotype"]
     content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     check_mark(method, read_metrics(tmp_path / "metrics.jsonl"), content)
+
+
+@pytest.mark.parametrize(
+    "method", ["drnas", "gdas", "sdarts_adv", "darts_pt", "fair_darts", "random_sharing"]
+)
+def test_a_method_searches_a_fully_connected_network(method: str, tmp_path: Path) -> None:
+    one = ["relaxation.partial=1"] if method == "drnas" else []
+    needs = (*NEEDS.get(method, ()), *one)
+    summary = run(tmp_path, f"method={method}", "space=mlp", "space.widths=[4,8]", *needs)
+    assert str(SPACES["mlp"]().parse(summary["genotype"])) == summary["genotype"]
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    check_mark(method, read_metrics(tmp_path / "metrics.jsonl"), content)
+
+
+@pytest.mark.parametrize("method", ["pc_darts", "darts_minus", "p_darts", "oles"])
+def test_what_a_fully_connected_network_has_not_is_refused(method: str, tmp_path: Path) -> None:
+    told = io.StringIO()
+    with redirect_stderr(told), pytest.raises(SystemExit) as left:
+        run(tmp_path, f"method={method}", "space=mlp", *NEEDS.get(method, ()))
+    assert left.value.code == 2
+    assert len(told.getvalue().splitlines()) == 1
+    assert "mlp" in told.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,143 @@
+"""The mlp space as a part of a method.
+
+References:
+    Mendoza et al., "Towards Automatically-Tuned Neural Networks", AutoML workshop 2016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from darts.parameters import Parameter, Point, Value
+from darts.parts import choice, number
+from darts.spaces.mlp.derive import best_columns, derive, mask_of
+from darts.spaces.mlp.encoding import decode, encode, parameters, random_genotype
+from darts.spaces.mlp.genotype import MAX_WIDTH, Genotype
+from darts.spaces.mlp.network import Network
+from darts.spaces.mlp.pieces import pieces, usage
+from darts.spaces.mlp.skeleton import NORMALISATIONS, check_choices
+from darts.spaces.mlp.supernet import Supernet
+from darts.spaces.piece import Piece
+from darts.spaces.space import SPACES, Candidates, Space
+
+
+@SPACES.register
+@dataclass
+class Mlp(Space):
+    """Fully connected networks: depth, and width and activation of each hidden layer.
+
+    Samples are taken as rows of numbers, whatever their shape.
+
+    Attributes:
+        cells: most hidden layers. A genotype brings its own number of them.
+        widths: of a hidden layer, to choose from.
+        activations: of a hidden layer, to choose from.
+        normalisation: in front of each activation.
+        dropout: probability with which, in training, what a unit puts out is dropped for a sample.
+
+    Raises:
+        ValueError: for an unknown activation, or one or a width that is there twice.
+    """
+
+    name: str = "mlp"
+    compiles: ClassVar[bool] = False
+    images: ClassVar[bool] = False
+    cells: int = number(2, low=1)
+    widths: list[int] = number([16, 32, 64, 128], low=1, high=MAX_WIDTH)
+    activations: list[str] = field(default_factory=lambda: ["relu", "gelu", "silu", "tanh"])
+    normalisation: str = choice(NORMALISATIONS[0], *NORMALISATIONS)
+    dropout: float = number(0.0, low=0, below=1)
+
+    def __post_init__(self) -> None:
+        check_choices(self.activations, self.widths)
+
+    def supernet(
+        self,
+        *,
+        depth: float = 1.0,
+        partial: int = 1,
+        auxiliary_skip: bool = False,
+        **options: Any,
+    ) -> Supernet:
+        """The supernet, see ``Space.supernet``.
+
+        Raises:
+            ValueError: for partial channels, an auxiliary skip connection or another depth.
+        """
+        if partial > 1:
+            raise ValueError(f"space=mlp has no partial channels, got partial={partial}; set 1")
+        if auxiliary_skip:
+            raise ValueError(
+                "space=mlp has no auxiliary skip connections, since its first layer cannot have "
+                "one; set auxiliary_skip=0"
+            )
+        if depth != 1.0:
+            raise ValueError(
+                f"space=mlp has no stages of another depth, got depth={depth}, since each layer "
+                "has alphas of its own; set 1"
+            )
+        return Supernet(
+            activations=self.activations,
+            widths=self.widths,
+            cells=self.cells,
+            normalisation=self.normalisation,
+            dropout=self.dropout,
+            **options,
+        )
+
+    def network(self, genotype: Genotype, **options: Any) -> Network:
+        return Network(genotype, normalisation=self.normalisation, dropout=self.dropout, **options)
+
+    @classmethod
+    def standard(cls, genotype: Genotype) -> Mlp:
+        activations, widths = zip(*genotype.parts, strict=True)
+        return cls(
+            cells=len(genotype.layers),
+            widths=sorted(set(widths)),
+            activations=list(dict.fromkeys(activations)),
+        )
+
+    def parse(self, text: str) -> Genotype:
+        return Genotype.parse(text)
+
+    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
+        return derive(probabilities, candidates)
+
+    def random(self, generator: torch.Generator) -> Genotype:
+        return random_genotype(generator, self.activations, self.widths, self.cells)
+
+    def parameters(self) -> list[Parameter]:
+        return parameters(self.activations, self.widths, self.cells)
+
+    def encode(self, genotype: Genotype) -> Point:
+        return encode(genotype, self.activations, self.widths, self.cells)
+
+    def decode(self, point: Mapping[str, Value]) -> Genotype:
+        return decode(point)
+
+    def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
+        return mask_of(genotype, candidates)
+
+    def used(
+        self, probabilities: Mapping[str, Tensor], candidates: Candidates
+    ) -> dict[str, Tensor]:
+        """Layers that are skipped stay in their places, which a genotype does not tell."""
+        return {
+            group: F.one_hot(torch.tensor(columns), len(candidates[group][0])).bool()
+            for group, columns in best_columns(probabilities, candidates).items()
+        }
+
+    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[Piece]:
+        return pieces(self.activations, self.widths, self.cells, self.normalisation, classes, image)
+
+    def usage(
+        self, probabilities: Mapping[str, Tensor], candidates: Candidates
+    ) -> dict[str, Tensor]:
+        """Beside the candidates, how probable each pair of neighbouring widths is."""
+        return usage(super().usage(probabilities, candidates), len(self.widths))

@@ -1,0 +1,252 @@
+"""Tables of numbers: what is read, how it is split and scaled, and what is said of a wrong file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from darts.data import Batches, MemoryImages, Source, load, stratified_split
+from darts.data.augment import Normalisation
+from darts.data.randomness import mix
+from darts.data.table_file import read_table
+
+Write = Callable[..., Path]
+
+ROWS = ["1,10,x", "2,20,y", "3,30,x", "4,40,y", "5,50,x", "6,60,y", "7,70,x", "8,80,y"]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(*lines: str, name: str = "table.csv", end: str = "\n") -> Path:
+        path = tmp_path / name
+        path.write_bytes((end.join(lines) + end).encode())
+        return path
+
+    return write
+
+
+def pixels(images: Any) -> Tensor:
+    assert isinstance(images, MemoryImages)
+    return images.pixels
+
+
+def column(source: Source, part: str, number: int = 0) -> list[float]:
+    found: list[float] = pixels(getattr(source, part))[:, number, 0, 0].tolist()
+    return found
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_file_is_read_whatever_its_delimiter(delimiter: str, write: Write) -> None:
+    lines = ["one", "and, two", "kind"], ["1.5", "-2e3", "a b"], [" 0 ", "7", "c"]
+    quoted = [delimiter.join(f'"{cell}"' for cell in cells) for cells in lines]
+    table = read_table(write("\ufeff" + quoted[0], *quoted[1:], "", end="\r\n"), None)
+    assert (table.columns, table.label) == (("one", "and, two"), "kind")
+    assert table.features.tolist() == [[1.5, -2000.0], [0.0, 7.0]]
+    assert (table.labels, table.lines) == (["a b", "c"], [2, 3])
+
+
+def test_the_label_may_be_any_column(write: Write) -> None:
+    table = read_table(write("a,b,c", "1,x,3", "4,y,6"), "b")
+    assert (table.columns, table.labels) == (("a", "c"), ["x", "y"])
+    assert table.features.tolist() == [[1, 3], [4, 6]]
+
+
+def test_names_that_count_are_a_header(write: Write) -> None:
+    assert read_table(write("0,1,class", "5,6,a"), None).columns == ("0", "1")
+
+
+def test_real_sets_come_back(write: Write) -> None:
+    """Every row of scikit-learn's sets is in one of the splits, scaled by the training rows."""
+    from sklearn import datasets
+
+    for name in ("iris", "wine", "breast_cancer"):
+        bunch = getattr(datasets, f"load_{name}")()
+        lines = [
+            ",".join([*map(repr, row.tolist()), str(bunch.target_names[label])])
+            for row, label in zip(bunch.data, bunch.target, strict=True)
+        ]
+        header = ",".join([*map(str, bunch.feature_names), "class"])
+        source = load("csv", root=write(header, *lines))
+        assert source.classes == tuple(sorted(map(str, bunch.target_names)))
+        assert source.train.shape == (bunch.data.shape[1], 1, 1)
+        labels = torch.tensor(
+            [source.classes.index(str(bunch.target_names[label])) for label in bunch.target]
+        )
+        kept, held = stratified_split(labels, (0.8, 0.2), seed=mix("csv", "test", 0))
+        rows = torch.from_numpy(bunch.data)
+        mean, std = rows[kept].mean(0), rows[kept].std(0, correction=0)
+        for part, indices in ((source.train, kept), (source.test, held)):
+            assert part is not None
+            assert torch.equal(part.labels, labels[indices])
+            wanted = ((rows[indices] - mean) / std).float()
+            torch.testing.assert_close(pixels(part).flatten(1), wanted, rtol=1e-5, atol=1e-6)
+        share = torch.bincount(labels[held]) / torch.bincount(labels)
+        assert (share - 0.2).abs().max() < 0.02
+
+
+def test_the_test_split_follows_its_share_and_seed_and_not_the_runs_seed(write: Write) -> None:
+    path = write("a,b,c", *ROWS)
+    first = load("csv", root=path, test_share=0.25)
+    assert first.test is not None
+    assert (len(first.train), len(first.test)) == (6, 2)
+    assert first.test.labels.sort().values.tolist() == [0, 1]
+    again = load("csv", root=path, test_share=0.25, seed=5)
+    assert torch.equal(pixels(first.test), pixels(again.test))
+    others = [load("csv", root=path, test_share=0.25, split_seed=seed) for seed in range(1, 6)]
+    assert any(not torch.equal(pixels(first.train), pixels(other.train)) for other in others)
+
+
+def test_a_folder_brings_its_own_parts(write: Write, tmp_path: Path) -> None:
+    """They are scaled by the training file, and their columns may stand in another order."""
+    write("a,b,c", *ROWS, name="train.csv")
+    write("c,b,a", "y,45,4.5", name="test.csv")
+    write("a,b,c", "2.5,5,x", "9,9,y", name="valid.csv")
+    source = load("csv", root=tmp_path)
+    assert source.test is not None
+    assert source.valid is not None
+    assert (len(source.train), len(source.test), len(source.valid)) == (8, 1, 2)
+    deviation = np.std(np.arange(1, 9))
+    assert column(source, "train") == pytest.approx(((np.arange(1, 9) - 4.5) / deviation).tolist())
+    assert pixels(source.test).flatten().tolist() == [0, 0]
+    assert column(source, "valid") == pytest.approx([-2 / deviation, 4.5 / deviation])
+    assert (source.test.labels.tolist(), source.valid.labels.tolist()) == ([1], [0, 1])
+    (tmp_path / "test.csv").unlink()
+    held = load("csv", root=tmp_path)
+    assert held.test is not None
+    assert held.valid is not None
+    assert (len(held.train), len(held.test), len(held.valid)) == (6, 2, 2)
+
+
+def test_batches_are_the_rows_on_any_scale(write: Write) -> None:
+    """Numbers that float32 cannot tell apart, huge, tiny, and constant ones."""
+    rows = [f"{1.7e9 + i},{i}e300,{i}e-300,0.1,{'xy'[i % 2]}" for i in range(8)]
+    source = load("csv", root=write("time,huge,tiny,same,kind", *rows), test_share=0.25)
+    batches = Batches(
+        source.train,
+        torch.arange(6),
+        batch_size=4,
+        seed=0,
+        stream="train",
+        mean=source.mean,
+        std=source.std,
+        augmentation=None,
+        shuffle=False,
+        drop_last=False,
+        device="cpu",
+    )
+    seen = torch.cat([images for images, _ in batches.epoch(0)]).flatten(1).double()
+    assert seen.shape == (6, 4)
+    for number in (0, 1, 2):
+        assert float(seen[:, number].mean()) == pytest.approx(0, abs=1e-6)
+        assert float(seen[:, number].std(correction=0)) == pytest.approx(1, abs=1e-6)
+        torch.testing.assert_close(seen[:, number], seen[:, 0], rtol=1e-5, atol=1e-6)
+    assert not bool(seen[:, 3].any())
+    assert torch.equal(pixels(source.train).flatten(1).double(), seen)  # not changed in place
+    torch.testing.assert_close(batches.batch(0, 0)[0].flatten(1).double(), seen[:4])
+
+
+def test_floats_are_normalised_as_they_are() -> None:
+    x = torch.tensor([[3.0, 5.0]]).view(1, 2, 1, 1)
+    normalise = Normalisation((1.0, 2.0), (2.0, 3.0), torch.device("cpu"), levels=1)
+    assert normalise(x).flatten().tolist() == [1.0, 1.0]
+    assert x.flatten().tolist() == [3.0, 5.0]
+
+
+def test_classes_that_are_whole_numbers_are_in_their_order(write: Write) -> None:
+    lines = ["1,10", "2,9", "3,-1", "4,10", "5,9", "6,-1"]
+    source = load("csv", root=write("a,grade", *lines), test_share=0.5)
+    assert source.classes == ("-1", "9", "10")
+    texts = [line.replace(",", ",g") for line in lines]
+    source = load("csv", root=write("a,grade", *texts), test_share=0.5)
+    assert source.classes == ("g-1", "g10", "g9")
+
+
+HEAD = "a,b,c"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], "line 1: there is no header"),
+        (["", HEAD, *ROWS], "line 1: there is no header"),
+        ([HEAD], "has a header and no rows"),
+        (["a"], "one column only, 'a'"),
+        (["a,a,c", *ROWS], "two columns are named 'a'"),
+        (["a,,c", *ROWS], "line 1: column 2 has no name"),
+        (ROWS, "line 1: numbers, where the names of the columns belong; put a header"),
+        ([HEAD, ROWS[0], "1,2"], "line 3: 2 cells, where the header has 3"),
+        ([HEAD, ROWS[0], "1,2,x,4"], "line 3: 4 cells, where the header has 3"),
+        ([HEAD, "1,two,x"], "line 2, column 'b': 'two' is no number; .* dataset.label=b"),
+        ([HEAD, "1,1_0,x"], "line 2, column 'b': '1_0' is no number"),
+        ([HEAD, *ROWS, ",3,x"], r"line 10, column 'a': a value is missing \(''\)"),
+        ([HEAD, "1,NA,x"], r"line 2, column 'b': a value is missing \('NA'\)"),
+        ([HEAD, "1,2,x", "3,nan,y"], "line 3, column 'b': nan is no finite number"),
+        ([HEAD, "1,2,x", "-inf,4,y"], "line 3, column 'a': -inf is no finite number"),
+        ([HEAD, "1,2,x", "3,4,"], "line 3, column 'c': no class"),
+        ([HEAD, "1,2,x", "3,4,x"], "column 'c': 'x' is the only class"),
+        ([HEAD, *ROWS, "9,90,z"], "column 'c': line 10 is the only row of class 'z'"),
+        ([HEAD, "1,2,x", "3,4,x", "5,6,y", "7,8,y"], "of 4 rows leaves no training row"),
+        ([HEAD, *(f"{i}e307,{i},{'xy'[i % 2]}" for i in range(10, 18))], "'a': numbers too large"),
+        ([HEAD, '1,"2,x'], "cannot be read as a table"),
+    ],
+)
+def test_a_wrong_file_is_told_in_one_line(lines: list[str], message: str, write: Write) -> None:
+    path = write(*lines) if lines else write("", end="")
+    share = 0.8 if "training row" in message else 0.25
+    with pytest.raises(ValueError, match=message) as caught:
+        load("csv", root=path, test_share=share)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["a,c", "1,x"], "has no column 'b'"),
+        (["a,b,d,c", "1,2,3,x"], "has a column that the training file has not: 'd'"),
+        (["a,b,kind", "1,2,x"], "has no column 'c' for dataset.label; its columns are a, b, kind"),
+        (["a,b,c", "1,2,x", "1,2,z"], "line 3, column 'c': 'z' is no class of the training file"),
+    ],
+)
+def test_a_test_file_must_fit(lines: list[str], message: str, write: Write, tmp_path: Path) -> None:
+    write(HEAD, *ROWS, name="train.csv")
+    path = write(*lines, name="test.csv")
+    with pytest.raises(ValueError, match=message) as caught:
+        load("csv", root=tmp_path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"label": "d"}, "has no column 'd' for dataset.label; its columns are a, b, c"),
+        ({"test_share": 0.01}, "dataset.test_share=0.01 of 8 rows leaves no test row"),
+        ({"test_share": 1.0}, "test_share must lie between 0 and 1, not 1.0"),
+        ({"size": 8}, "a row of numbers has no size in pixels: leave size=8 out"),
+        ({"storage": "disk"}, "csv is kept in memory"),
+        ({"root": None}, "dataset.root must name a CSV file, or a folder with train.csv"),
+        ({"root": "nowhere.csv"}, "nowhere.csv is not there: set dataset.root"),
+    ],
+)
+def test_wrong_requests(options: dict[str, Any], message: str, write: Write) -> None:
+    path = write(HEAD, *ROWS)
+    with pytest.raises(ValueError, match=message) as caught:
+        load("csv", **{"root": path, **options})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_a_training_file_and_a_file_that_is_no_text(
+    write: Write, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"holds no train.csv"):
+        load("csv", root=tmp_path)
+    path = write(HEAD)
+    path.write_bytes(b"a,b\n\xff\xfe,1\n")
+    with pytest.raises(ValueError, match="is no text in UTF-8"):
+        load("csv", root=path)

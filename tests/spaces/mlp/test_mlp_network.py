@@ -1,0 +1,122 @@
+"""The discrete network of the mlp space, and its pieces."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from darts.analysis.cost import count_macs, count_parameters
+from darts.analysis.expected_cost import ExpectedCost, flops_of, parameters_of
+from darts.spaces.mlp import Genotype, Mlp, Network
+from darts.spaces.mlp.skeleton import drop_units
+
+LAYERS = Genotype(("relu_5", "tanh_3"))
+
+
+@pytest.mark.parametrize(("kind", "each"), [("batch", 2), ("layer", 3), ("none", 1)])
+def test_its_weights_by_hand(kind: str, each: int) -> None:
+    """Beside the matrices: scale and shift of a norm, bias where no batch norm takes it out."""
+    net = Network(LAYERS, classes=4, in_channels=12, normalisation=kind)
+    matrices = 12 * 5 + 5 * 3 + 3 * 4
+    assert count_parameters(net.parameters()) == matrices + each * (5 + 3) + 4
+    assert count_macs(net, torch.zeros(1, 3, 2, 2)) == matrices
+
+
+def test_written_out() -> None:
+    torch.manual_seed(0)
+    net = Network(LAYERS, classes=4, in_channels=12, normalisation="layer").double()
+    x = torch.randn(6, 3, 2, 2, dtype=torch.float64)
+    (first, _, _), (second, _, _) = net.layers  # type: ignore[misc]
+    y = F.relu(F.layer_norm(F.linear(x.flatten(1), first.weight, first.bias), (5,)))
+    y = torch.tanh(F.layer_norm(F.linear(y, second.weight, second.bias), (3,)))
+    wanted = F.linear(y, net.classifier.weight, net.classifier.bias)
+    torch.testing.assert_close(net(x), wanted)
+    logits, nothing = net.eval()(x, auxiliary=True)
+    assert nothing is None
+    torch.testing.assert_close(logits, wanted)
+
+
+def test_dropout_in_training_alone() -> None:
+    torch.manual_seed(0)
+    net = Network(LAYERS, classes=4, in_channels=12, normalisation="none", dropout=0.5)
+    x = torch.randn(6, 12)
+    assert not torch.equal(net(x), net(x))
+    net.eval()
+    assert torch.equal(net(x), net(x))
+    plain = Network(LAYERS, classes=4, in_channels=12, normalisation="none")
+    plain.load_state_dict(net.state_dict())
+    assert torch.equal(net(x), plain(x))
+
+
+def test_ranks_drop_what_one_process_drops() -> None:
+    x = torch.randn(7, 5)
+    torch.manual_seed(1)
+    whole = drop_units(x, 0.4)
+    parts = []
+    for first, end in ((0, 4), (4, 7)):
+        torch.manual_seed(1)
+        parts.append(drop_units(x[first:end], 0.4, (first, 7)))
+    assert torch.equal(torch.cat(parts), whole)
+    kept = whole != 0
+    assert 0 < int(kept.sum()) < 35
+    torch.testing.assert_close(whole[kept], x[kept] / 0.6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"auxiliary": True}, "no auxiliary head; set auxiliary=0"),
+        ({"drop_path": 0.2}, "one path only, got drop_path=0.2; set drop_path=0, and space.drop"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
+        ({"normalisation": "group"}, "unknown normalisation 'group'"),
+        ({"classes": 0}, "classes must be a whole number"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        Network(LAYERS, **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["batch", "none"])
+@pytest.mark.parametrize("cells", [1, 3])
+def test_expected_costs_are_those_of_all_networks_by_their_probability(
+    kind: str, cells: int
+) -> None:
+    """Every choice of every layer, skips among them, written out and weighted."""
+    space = Mlp(cells=cells, widths=[3, 8], activations=["relu", "tanh"], normalisation=kind)
+    candidates = space.supernet(classes=4, in_channels=6).candidates
+    draw = torch.Generator().manual_seed(0)
+    p = {
+        group: torch.randn(len(rows), len(rows[0]), generator=draw).double().softmax(-1)
+        for group, rows in candidates.items()
+    }
+    rows = [
+        list(zip(names, values.tolist(), strict=True))
+        for group in candidates
+        for names, values in zip(candidates[group], p[group], strict=True)
+    ]
+    wanted = {"flops": 0.0, "parameters": 0.0}
+    for choice in itertools.product(*rows):
+        probability = torch.tensor([share for _, share in choice]).double().prod().item()
+        layers = tuple(name for name, _ in choice if name != "skip_connect")
+        net = space.network(Genotype(layers), classes=4, in_channels=6)
+        wanted["flops"] += probability * 2 * count_macs(net, torch.zeros(1, 6))
+        wanted["parameters"] += probability * count_parameters(net.parameters())
+    for name, measure in (("flops", flops_of), ("parameters", parameters_of)):
+        cost = ExpectedCost.measured(
+            *(space, candidates),
+            classes=4,
+            image=(6, 1, 1),
+            measure=measure,
+            device=torch.device("cpu"),
+        )
+        leaves = {group: value.clone().requires_grad_() for group, value in p.items()}
+        found = cost(leaves)
+        assert float(found.detach()) == pytest.approx(wanted[name])
+        found.backward()
+        assert all(bool(leaf.grad.any()) for leaf in leaves.values())  # type: ignore[union-attr]

@@ -1,0 +1,50 @@
+"""The supernet of the mlp space on two ranks against the whole batch on one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from several_ranks import on_ranks
+from torch import Tensor, nn
+
+from darts.data import share_of
+from darts.kernels.sync import synchronise
+from darts.spaces.mlp import Supernet
+
+SAMPLES = 7  # four on one rank, three on the other
+
+
+def make() -> Supernet:
+    torch.manual_seed(0)
+    return Supernet(activations=("relu", "tanh"), widths=(3, 5), classes=4, in_channels=6).double()
+
+
+def step(net: nn.Module, share: slice) -> dict[str, dict[str, Tensor]]:
+    """Gradients of the share's part of the whole loss, and statistics."""
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randn(SAMPLES, 6, 1, 1, generator=draw, dtype=torch.float64)[share]
+    wanted = torch.randint(4, (SAMPLES,), generator=draw)[share]
+    (F.cross_entropy(net(x), wanted, reduction="sum") / SAMPLES).backward()
+    gradients: dict[str, Any] = {name: p.grad for name, p in net.named_parameters()}
+    return {"gradients": gradients, "buffers": {name: b.clone() for name, b in net.named_buffers()}}
+
+
+def work() -> dict[str, dict[str, Tensor]]:
+    net = synchronise(make(), dist.group.WORLD)
+    return step(net, share_of(SAMPLES, dist.get_rank(), 2))
+
+
+def test_two_ranks_do_what_one_does(tmp_path: Path) -> None:
+    wanted = step(make(), slice(None))
+    one, other = on_ranks(work, tmp_path)
+    for name, gradient in wanted["gradients"].items():
+        total = one["gradients"][name] + other["gradients"][name]
+        torch.testing.assert_close(total, gradient, rtol=1e-9, atol=1e-9)
+    for name, buffer in wanted["buffers"].items():
+        for rank in (one, other):
+            torch.testing.assert_close(rank["buffers"][name], buffer, rtol=1e-9, atol=1e-9)
+    assert any(name.endswith("running_var") for name in wanted["buffers"])

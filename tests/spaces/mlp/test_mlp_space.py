@@ -1,0 +1,138 @@
+"""The mlp space as a part of a method."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+
+from darts.discretize.argmax import Argmax
+from darts.parameters import Parameters
+from darts.spaces import SPACES, Setting
+from darts.spaces.mlp import Genotype, Mlp
+
+SIZES: dict[str, Any] = {"classes": 4, "in_channels": 12}
+SMALL: dict[str, Any] = {"widths": [4, 2], "activations": ["relu", "tanh"]}
+
+
+def test_it_is_registered() -> None:
+    assert SPACES["mlp"] is Mlp
+    assert (Mlp().cells, Mlp().widths) == (2, [16, 32, 64, 128])
+    assert not hasattr(Mlp(), "channels")  # an architecture has widths of its own
+
+
+def test_samples_are_rows_of_numbers() -> None:
+    assert Mlp().inputs((3, 8, 8)) == 192
+    assert Mlp().inputs((5, 1, 1)) == 5
+
+
+@pytest.mark.parametrize("name", [name for name in SPACES if SPACES[name].images])
+def test_spaces_of_images_take_no_rows_of_numbers(name: str) -> None:
+    assert SPACES[name]().inputs((3, 8, 8)) == 3
+    with pytest.raises(ValueError, match=f"space={name} is one of images.*5 numbers.*space=mlp"):
+        SPACES[name]().inputs((5, 1, 1))
+
+
+def test_derive_takes_the_most_probable_candidate_and_leaves_skips_out() -> None:
+    space = Mlp(cells=3, **SMALL)
+    candidates = space.supernet(**SIZES).candidates
+    p = {"first": torch.tensor([[0.1, 0.2, 0.6, 0.1]])}
+    p["rest"] = torch.tensor([[0.1, 0.1, 0.1, 0.1, 0.6], [0.0, 0.4, 0.2, 0.2, 0.2]])
+    assert space.derive(p, candidates).layers == ("tanh_4", "relu_2")
+    used = space.used(p, candidates)
+    assert used["rest"].tolist() == [[False] * 4 + [True], [False, True, False, False, False]]
+    uniform = {group: torch.full_like(value, 0.2) for group, value in p.items()}
+    assert space.derive(uniform, candidates).layers == ("relu_4",) * 3  # the lower column
+    with pytest.raises(ValueError, match=r"groups \['first'\], not \['first', 'rest'\]"):
+        space.derive({"first": p["first"]}, candidates)
+
+
+def test_the_mask_of_a_genotype_derives_it() -> None:
+    space = Mlp(cells=3, **SMALL)
+    candidates = space.supernet(**SIZES).candidates
+    for seed in range(20):
+        genotype = space.random(torch.Generator().manual_seed(seed))
+        mask = space.mask(genotype, candidates)
+        assert {group: m.shape for group, m in mask.items()} == {"first": (1, 4), "rest": (2, 5)}
+        assert all(bool((m.sum(-1) == 1).all()) for m in mask.values())
+        probabilities = {group: m.double() for group, m in mask.items()}
+        assert space.derive(probabilities, candidates) == genotype
+        assert all(torch.equal(space.used(probabilities, candidates)[g], mask[g]) for g in mask)
+
+
+def test_every_genotype_is_as_probable_as_any_other() -> None:
+    space, generator = Mlp(cells=2, **SMALL), torch.Generator().manual_seed(0)
+    counts = Counter(space.random(generator) for _ in range(4000))
+    assert len(counts) == 4 + 16
+    assert max(abs(count - 200) for count in counts.values()) < 60  # four deviations
+    deep = Mlp(cells=50).random(generator)  # more networks than a float tells apart
+    assert 48 <= len(deep.layers) <= 50
+
+
+def test_every_genotype_of_a_small_space_is_one_point() -> None:
+    space = Mlp(cells=2, widths=[4, 2, 8], activations=["relu", "tanh"])
+    points = list(Parameters(space.parameters()).points(9))
+    genotypes = [space.decode(point) for point in points]
+    assert len(set(genotypes)) == len(genotypes) == 6 + 36
+    assert [space.encode(genotype) for genotype in genotypes] == points
+    names = [f"{a}_{w}" for a in ("relu", "tanh") for w in (4, 2, 8)]
+    wanted = {(a,) for a in names} | {(a, b) for a in names for b in names}
+    assert {genotype.layers for genotype in genotypes} == wanted
+    assert points[0] == {"depth": 1, "layer1.width": 4, "layer1.activation": "relu"}
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (("relu_4",) * 3, "3 layers is none of space.cells=2"),
+        (("relu_5",), r"relu_5 is none of .* space.widths=\[4, 2\]"),
+        (("gelu_4",), r"gelu_4 is none of space.activations=\['relu', 'tanh'\]"),
+    ],
+)
+def test_foreign_genotypes_are_no_points(layers: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Mlp(cells=2, **SMALL).encode(Genotype(layers))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"partial": 4}, "space=mlp has no partial channels, got partial=4"),
+        ({"auxiliary_skip": True}, "space=mlp has no auxiliary skip connections"),
+        ({"depth": 0.5}, "space=mlp has no stages of another depth, got depth=0.5"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        Mlp().supernet(**SIZES, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_options_reach_both_networks() -> None:
+    space = Mlp(normalisation="none", dropout=0.25)
+    net, found = space.supernet(**SIZES), space.network(Genotype(("relu_7",)), **SIZES)
+    assert (net.dropout, found.dropout) == (0.25, 0.25)
+    assert not any("Norm" in type(m).__name__ for n in (net, found) for m in n.modules())
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2])
+def test_a_limit_to_skips_takes_the_least_probable_out(limit: int) -> None:
+    """Layers that are skipped in the middle count, too, though a genotype does not tell where."""
+    space = Mlp(cells=4, **SMALL)
+    setting = Setting.of(space, space.supernet(**SIZES))
+    rest = torch.tensor(
+        [[0.0, 0.1, 0.0, 0.0, 0.9], [0.0, 0.0, 0.3, 0.0, 0.7], [0.9, 0.0, 0.0, 0.0, 0.1]]
+    )
+    p = {"first": torch.full((1, 4), 0.25), "rest": rest}
+    found = Argmax(skip_limit=limit).genotype(p, setting)
+    wanted = {0: ("relu_2", "tanh_4"), 1: ("tanh_4",), 2: ()}[limit]
+    assert found.layers == ("relu_4", *wanted, "relu_4")
+
+
+@pytest.mark.parametrize("key", ["widths", "activations"])
+def test_repeated_choices_are_refused(key: str) -> None:
+    values: dict[str, Any] = {"widths": [8, 8], "activations": ["relu", "relu"]}
+    with pytest.raises(ValueError, match=f"space.{key}=.* must be distinct, and at least one"):
+        Mlp(**{key: values[key]})

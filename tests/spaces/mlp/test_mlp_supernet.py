@@ -1,0 +1,321 @@
+"""The supernet of the mlp space against the sum over its candidates, one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from darts.bilevel import GRADIENTS
+from darts.spaces.mixture import Mixture
+from darts.spaces.mlp import Genotype, Mlp, Network, Supernet
+from darts.spaces.mlp.derive import mask_of
+from darts.spaces.mlp.skeleton import MODULES
+
+EXACT = {"rtol": 1e-9, "atol": 1e-9}
+CLASSES = 4
+CHOICES: dict[str, Any] = {"activations": ("sigmoid", "relu", "tanh"), "widths": (3, 7, 5)}
+KINDS = ["batch", "layer", "none"]
+
+
+def make(normalisation: str = "batch", cells: int = 3, **options: Any) -> Supernet:
+    torch.manual_seed(0)
+    sizes = {"classes": CLASSES, "in_channels": 12, "cells": cells, **CHOICES, **options}
+    return Supernet(normalisation=normalisation, **sizes).double()
+
+
+def samples(*shape: int, seed: int = 1) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def mixing(net: Supernet, seed: int = 2) -> dict[str, Tensor]:
+    return {g: samples(*shape, seed=seed).softmax(-1) for g, shape in net.shapes.items()}
+
+
+def test_it_describes_its_alphas() -> None:
+    net = make(cells=3)
+    names = tuple(f"{a}_{w}" for a in CHOICES["activations"] for w in CHOICES["widths"])
+    assert {group: tuple(alpha.shape) for group, alpha in net.alphas.items()} == {
+        "first": (1, 9),
+        "rest": (2, 10),
+    }
+    assert net.shapes == {"first": (1, 9), "rest": (2, 10)}
+    assert net.counts == {"first": 1, "rest": 1}
+    assert net.candidates == {"first": (names,), "rest": ((*names, "skip_connect"),) * 2}
+    assert net.edges == {"first": ((0, 1),), "rest": ((1, 2), (2, 3))}
+    assert set(make(cells=1).alphas) == {"first"}
+
+
+def test_weights_are_everything_but_the_alphas() -> None:
+    net = make()
+    weights, alphas = net.weight_parameters(), list(net.alphas.values())
+    assert not {id(w) for w in weights} & {id(a) for a in alphas}
+    assert len(weights) + len(alphas) == len(list(net.parameters()))
+    assert {f"alphas.{group}" for group in net.alphas} <= set(net.state_dict())
+    assert max(float(alpha.detach().abs().max()) for alpha in alphas) < 1e-2
+
+
+def by_definition(net: Any, kind: str, x: Tensor, weights: dict[str, Tensor]) -> Tensor:
+    """Candidate by candidate, each with its own linear map, norm and zeros behind its width."""
+    x = x.flatten(1)
+    rows = [(group, row) for group, (count, _) in net.shapes.items() for row in range(count)]
+    for layer, (group, row) in zip(net.layers, rows, strict=True):
+        total = torch.zeros(len(x), max(CHOICES["widths"]), dtype=x.dtype)
+        for column, name in enumerate(net.candidates[group][row]):
+            if name == "skip_connect":
+                y = x
+            else:
+                activation, _, width = name.rpartition("_")
+                bias = None if layer.linear.bias is None else layer.linear.bias[: int(width)]
+                z = F.linear(x, layer.linear.weight[: int(width)], bias)
+                if kind == "batch":
+                    z = (z - z.mean(0)) / (z.var(0, False) + 1e-5).sqrt()
+                elif kind == "layer":
+                    mean, variance = z.mean(1, keepdim=True), z.var(1, False, keepdim=True)
+                    z = (z - mean) / (variance + 1e-5).sqrt()
+                z = getattr(torch, activation)(z)
+                y = torch.cat([z, torch.zeros(len(x), total.shape[1] - int(width)).double()], 1)
+            total = total + weights[group][row, column] * y
+        x = total
+    return F.linear(x, net.classifier.weight, net.classifier.bias)
+
+
+@pytest.mark.parametrize("cells", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_the_weighted_sum_of_its_candidates(kind: str, cells: int) -> None:
+    """Values, and gradients of weights, mixing weights and input."""
+    net, x = make(kind, cells), samples(5, 3, 2, 2).requires_grad_()
+    weights = {group: w.requires_grad_() for group, w in mixing(net).items()}
+    sources = [x, *weights.values(), *net.weight_parameters()]
+    found, wanted = net(x, weights), by_definition(net, kind, x, weights)
+    torch.testing.assert_close(found, wanted, **EXACT)
+    along = samples(5, CLASSES, seed=3)
+    ours, theirs = (
+        torch.autograd.grad((y * along).sum(), sources, retain_graph=True) for y in (found, wanted)
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, **EXACT)
+        assert bool(b.any())
+
+
+def test_its_own_weights_are_the_softmax_of_the_alphas() -> None:
+    net, x = make(), samples(3, 12)
+    own = {group: alpha.softmax(-1) for group, alpha in net.alphas.items()}
+    assert torch.equal(net(x), net(x, own))
+    sliced = {group: weights[None] for group, weights in own.items()}  # a slice for its one cell
+    assert torch.equal(net(x), net(x, sliced))
+
+
+def discrete_of(net: Any, genotype: Genotype, kind: str, kept: list[int]) -> Network:
+    """The genotype's network with the supernet's weights, of the layers that are not skipped."""
+    discrete = Network(
+        genotype, classes=CLASSES, in_channels=12, normalisation=kind, dropout=net.dropout
+    ).double()
+    width = 12
+    with torch.no_grad():
+        for own, number in zip(discrete.layers, kept, strict=True):
+            layer, linear = net.layers[number], own[0]  # type: ignore[index]
+            linear.weight.copy_(layer.linear.weight[: linear.out_features, :width])
+            if linear.bias is not None:
+                linear.bias.copy_(layer.linear.bias[: linear.out_features])
+            width = linear.out_features
+            if kind == "batch":
+                ours, theirs = (
+                    next(m for m in module.modules() if isinstance(m, nn.BatchNorm2d))
+                    for module in (own, layer)
+                )
+                for name in ("running_mean", "running_var"):
+                    getattr(ours, name).copy_(getattr(theirs, name)[:width])
+        discrete.classifier.weight.copy_(net.classifier.weight[:, :width])
+        discrete.classifier.bias.copy_(net.classifier.bias)
+    return discrete
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("tanh_5", "sigmoid_3", "relu_7"),
+        ("relu_7", "skip_connect", "tanh_3"),
+        ("sigmoid_3", "skip_connect", "skip_connect"),
+    ],
+)
+def test_one_candidate_a_layer_is_the_discrete_network(
+    names: tuple[str, ...], kind: str, training: bool
+) -> None:
+    """With the slices of the shared weights: outputs, and the gradients of these slices."""
+    net = make(kind)
+    net(samples(6, 12, seed=5), mixing(net))  # moves the running statistics
+    space = Mlp(cells=3, activations=list(CHOICES["activations"]), widths=list(CHOICES["widths"]))
+    rows = [row for names in net.candidates.values() for row in names]
+    hot = [[float(own == name) for own in row] for row, name in zip(rows, names, strict=True)]
+    one_hot = {"first": torch.tensor(hot[:1]).double(), "rest": torch.tensor(hot[1:]).double()}
+    genotype = space.derive(one_hot, net.candidates)
+    kept = [number for number, name in enumerate(names) if name != "skip_connect"]
+    assert genotype.layers == tuple(names[number] for number in kept)
+    discrete = discrete_of(net, genotype, kind, kept)
+    x = samples(5, 3, 4)
+    wanted, found = discrete.train(training)(x), net.train(training)(x, one_hot)
+    torch.testing.assert_close(found, wanted, **EXACT)
+    for y in (found, wanted):
+        y.square().sum().backward()
+    shared: Any = net.layers[kept[-1]]
+    own: Any = discrete.layers[-1]
+    linear, slice_of = own[0], shared.linear.weight.grad
+    torch.testing.assert_close(
+        slice_of[: linear.out_features, : linear.in_features], linear.weight.grad, **EXACT
+    )
+    assert not bool(slice_of[linear.out_features :].any())
+
+
+def test_gradients_of_the_alphas_are_finite_differences() -> None:
+    net, x = make("layer"), samples(4, 12)
+    target = torch.tensor([0, 1, 2, 3])
+
+    def loss() -> Tensor:
+        return F.cross_entropy(net(x), target)
+
+    found = torch.autograd.grad(loss(), list(net.alphas.values()))
+    for alpha, gradient in zip(net.alphas.values(), found, strict=True):
+        for place in [(0, 0), (len(alpha) - 1, 4), (0, alpha.shape[1] - 1)]:
+            with torch.no_grad():
+                values = []
+                for step in (1e-6, -2e-6):
+                    alpha[place] += step
+                    values.append(float(loss()))
+                alpha[place] += 1e-6
+            wanted = (values[0] - values[1]) / 2e-6
+            assert float(gradient[place]) == pytest.approx(wanted, rel=1e-5, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("first_order", {}), ("unrolled", {}), ("unrolled", {"hvp": "exact"})],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_gradients_of_a_search_leave_it_as_it_is(
+    name: str, options: dict[str, Any], kind: str
+) -> None:
+    net = make(kind)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1, momentum=0.9)
+    batch = samples(6, 12), torch.tensor([0, 1, 2, 3, 0, 1])
+    gradients = GRADIENTS[name](**options)(
+        net, lambda net, b: F.cross_entropy(net(b[0]), b[1]), batch, batch, optimizer
+    )
+    assert {group: g.shape for group, g in gradients.items()} == {
+        group: alpha.shape for group, alpha in net.alphas.items()
+    }
+    assert all(bool(g.isfinite().all()) and bool(g.any()) for g in gradients.values())
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_not_active_counts_as_zero_and_gets_no_gradient(kind: str) -> None:
+    net, x = make(kind).eval(), samples(2, 12)
+    active = {
+        "first": torch.tensor([[False] * 3 + [True, False, True] + [False] * 3]),  # relu
+        "rest": torch.tensor([[True] + [False] * 5 + [True] * 4, [False] * 9 + [True]]),
+    }
+    weights = {group: w.requires_grad_() for group, w in mixing(net).items()}
+    ran: list[str] = []
+    for name, module in net.named_modules():
+        if isinstance(module, tuple(MODULES.values())):
+            module.register_forward_hook(lambda *_, name=name: ran.append(name))
+    found = net(x, Mixture(weights, active=active))
+    # One activation of the first layer, two of the second, and the third is skipped.
+    assert ran == [f"layers.{place}" for place in ("0.activations.1", "1.activations.0")] + [
+        "layers.1.activations.2"
+    ]
+    zeroed = {group: w * active[group] for group, w in weights.items()}
+    torch.testing.assert_close(found, net(x, zeroed), **EXACT)
+    found.square().sum().backward()
+    for group, w in weights.items():
+        assert w.grad is not None
+        assert not bool(w.grad[~active[group]].any())
+        assert bool(w.grad[active[group]].any())
+
+
+def test_a_layer_without_anything_active_puts_out_zeros() -> None:
+    net, x = make(), samples(2, 12)
+    active = {"first": torch.ones(1, 9) > 0, "rest": torch.ones(2, 10) > 0}
+    active["rest"][1] = False
+    weights = mixing(net)
+    found = net(x, Mixture(weights, active=active))
+    torch.testing.assert_close(found, net.classifier.bias.expand(2, -1))
+
+
+def test_dropout_is_on_units_and_on_skips_in_training_alone() -> None:
+    net, x = make("none"), samples(64, 12)
+    skips = {"first": F.one_hot(torch.tensor([3]), 9).double()}
+    skips["rest"] = F.one_hot(torch.tensor([9, 9]), 10).double()
+    layers = {**skips, "rest": F.one_hot(torch.tensor([3, 3]), 10).double()}
+    kept = [net(x, skips), net(x, layers)]
+    net.skip_dropout = 0.5
+    assert not torch.allclose(net(x, skips), kept[0])
+    assert torch.equal(net(x, layers), kept[1])
+    net.skip_dropout, net.dropout = 0.0, 0.5
+    assert not torch.allclose(net(x, layers), kept[1])
+    net.classifier = nn.Identity()
+    net.dropout = 0.0
+    whole = net(x, skips)
+    net.dropout = 0.25
+    share = net(x, skips) / whole.where(whole != 0, torch.nan)  # once, in the first layer
+    share = share[share.isfinite()].detach()
+    assert set(share.round(decimals=9).unique().tolist()) == {0.0, round(4 / 3, 9)}
+    assert float(share.mean()) == pytest.approx(1, abs=0.15)
+    net.eval()
+    torch.testing.assert_close(net(x, skips), whole)
+
+
+def test_mixed_precision() -> None:
+    for kind in KINDS:
+        net, x = make(kind).float(), samples(8, 12).float()
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = net(x)
+        logits.float().sum().backward()
+        assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in net.parameters())
+        torch.testing.assert_close(logits.float(), net(x), rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cells": 0}, "cells must be a whole number of at least 1, got 0"),
+        ({"in_channels": 0}, "in_channels must be a whole number of at least 1, got 0"),
+        ({"activations": ("relu", "step")}, "unknown 'step'; choose from relu, leaky_relu"),
+        ({"activations": ()}, "at least one"),
+        ({"widths": (8, 8)}, r"space.widths=\[8, 8\] must be distinct"),
+        ({"widths": (0,)}, "must lie between 1 and 65536"),
+        ({"normalisation": "group"}, "unknown normalisation 'group'; choose from batch, layer"),
+    ],
+)
+def test_wrong_sizes(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Supernet(**options)
+
+
+def test_wrong_mixing_weights() -> None:
+    net, x = make(), samples(2, 12)
+    with pytest.raises(ValueError, match="mixing weights of rest have shape nothing"):
+        net(x, {"first": torch.ones(1, 9).double()})
+
+
+@pytest.mark.parametrize("call", ["compile_regions", "recompute_cells", "operation_shares"])
+def test_what_it_does_not_have_is_refused(call: str) -> None:
+    with pytest.raises(ValueError, match="the mlp space"):
+        getattr(make(), call)()
+
+
+def test_a_genotype_that_is_none_of_the_candidates_has_no_mask() -> None:
+    candidates = make(cells=2).candidates
+    for layers, message in (
+        (("relu_3",) * 3, "the genotype has 3 layers, more than 2"),
+        (("relu_4",), "relu_4 is no candidate of a layer of the group first"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            mask_of(Genotype(layers), candidates)
