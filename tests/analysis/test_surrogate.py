@@ -183,7 +183,7 @@ def test_a_marginal_is_the_slow_mean_of_the_same_model() -> None:
 @pytest.mark.parametrize("kind", ["forest", "gp"])
 def test_a_conditional_parameter_is_seen_where_it_is_there(kind: Any) -> None:
     def function(point: Point) -> float:
-        return 10.0 if point["kind"] == "adam" else float(point["momentum"])  # type: ignore[arg-type]
+        return 10.0 if point["kind"] == "adam" else float(point["momentum"])
 
     surrogate = fitted(TREE, function, 300, kind=kind)
     found = surrogate.marginal("momentum", 4)
