@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#222222", "#5B3A8E")
 _GREY = "#8A8A8A"
 CHOSEN = "#D55E00"
+STRONG = "#0072B2"
+FAINT = "#9AA5B1"
 
 _UNDATED: dict[str, dict[str, Any]] = {
     "svg": {"Date": None},
@@ -46,6 +49,19 @@ def line_style(index: int, label: str) -> dict[str, Any]:
     return {"label": label, "color": colour, "linestyle": dash, "linewidth": 1.5}
 
 
+def shortened(name: str, most: int = 30) -> str:
+    """A name of at most so many characters: its middle is left out, for both ends tell most."""
+    if len(name) <= most:
+        return name
+    tail = (most - 1) // 2
+    return f"{name[: most - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def columns_of(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """All first and all second numbers, of no pairs too."""
+    return [x for x, _ in pairs], [y for _, y in pairs]
+
+
 def tidy(axes: Axes) -> None:
     """A light grid, and no frame above and to the right."""
     axes.spines[["top", "right"]].set_visible(False)
@@ -59,6 +75,27 @@ def whole_ticks(axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+
+
+def log_ticks(axes: Axes) -> None:
+    """A logarithmic horizontal axis with few ticks, written as plain numbers."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    few = high < 100 * low  # less than two powers of ten in sight
+    subs = (1.0, 2.0, 5.0) if few else (1.0,)
+    axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=6))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
+def plausible(values: Sequence[float]) -> tuple[float, float]:
+    """Bounds beyond which a value would press all others together on an axis."""
+    import numpy as np
+
+    low, high = np.quantile(values, (0.25, 0.75))
+    return float(low - 3 * (high - low)), float(high + 3 * (high - low))
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> None:
