@@ -6,7 +6,8 @@ runs ``experiment=nas201_cpu`` for each method and seed, seed by seed, and looks
 the table. A row on record or a finished run is not run again and an interrupted run is resumed,
 so the script may be stopped at any time (delete a row to have it measured anew). Beside the methods
 stands random search at the same cost: random cells, trained in the same proxy one after the other
-until the time of a first-order search is used up, the best by validation taken.
+until the energy of a first-order search is used up, the best by validation taken. Where energy is
+estimated from the processor's time, that is the same computing time, whatever else goes on.
 
 Rows go to results/nas201_study.json and, as a table, into README.md. ``--jobs 2`` runs two
 searches side by side, each with ``OMP_NUM_THREADS`` as it is set.
@@ -129,11 +130,11 @@ def searched(method: str, seed: int, given: argparse.Namespace, truth: Any) -> d
 def random_search(
     seed: int, budget: float, given: argparse.Namespace, truth: Any
 ) -> dict[str, Any]:
-    """Random cells in the proxy, until the budget in seconds is used up."""
+    """Random cells in the proxy, until the budget in joules is used up."""
     draw = random.Random(seed)
-    spent, joules = 0.0, 0.0
+    seconds, joules = 0.0, 0.0
     scores: dict[str, float] = {}
-    while spent < budget:
+    while joules < budget:
         genotype = Genotype.from_index(draw.randrange(15625))
         summary = run(
             "retrain",
@@ -144,7 +145,7 @@ def random_search(
             f"seed={seed}",
             *given.overrides,
         )
-        spent, joules = spent + summary["seconds"], joules + summary["joules"]
+        seconds, joules = seconds + summary["seconds"], joules + summary["joules"]
         scores[str(genotype)] = summary["valid_accuracy"]
     best = max(scores, key=lambda arch: scores[arch])
     return row_of(
@@ -152,7 +153,7 @@ def random_search(
         seed,
         best,
         truth,
-        seconds=spent,
+        seconds=seconds,
         joules=joules,
         valid_accuracy=scores[best],
         cells=len(scores),
@@ -239,7 +240,7 @@ def main() -> None:
         method, seed = task
         try:
             if method == BASELINE:
-                budget = on_record()["darts_v1", seed]["seconds"]
+                budget = on_record()["darts_v1", seed]["joules"]
                 row = random_search(seed, budget, given, truth)
             else:
                 row = searched(method, seed, given, truth)

@@ -134,8 +134,8 @@ def main() -> None:
     ]
     text = (
         f"{given.queries} queries, {given.seeds} seeds each; p by Mann and Whitney, one-sided. "
-        f"For {given.queries} random cells the table implies {mean:.2f} ± {deviation:.2f}; the best "
-        f"cell has {optimum:.2f}."
+        f"For {given.queries} random cells the table implies {mean:.2f} ± {deviation:.2f}; "
+        f"the best cell has {optimum:.2f}."
     )
     put_table("strategies_nas201", f"{table(columns, lines)}\n\n{text}")
     save_figure(regret(curves), PICTURE)

@@ -73,5 +73,5 @@ def test_console_scripts_lead_to_functions() -> None:
         assert name == module.replace(".", "-")
         assert callable(getattr(__import__(module, fromlist=[function]), function))
     assert {script.split("=")[0].strip() for script in scripts} == {
-        f"darts-{command}" for command in ("search", "retrain", "evaluate", "genotypes")
+        f"darts-{command}" for command in ("search", "retrain", "evaluate", "tune", "genotypes")
     }

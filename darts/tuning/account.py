@@ -85,7 +85,7 @@ def _truth(plan: Plan, complete: Sequence[FrozenTrial], best: FrozenTrial) -> di
 
 
 def _surrogate(plan: Plan, complete: Sequence[FrozenTrial]) -> Surrogate | None:
-    kind = plan.config.account.surrogate
+    kind: Any = plan.config.account.surrogate
     if kind == "none" or len(complete) < LEAST:
         return None
     points, values = [point_of(trial) for trial in complete], [t.values[0] for t in complete]

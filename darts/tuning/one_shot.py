@@ -59,7 +59,7 @@ class OneShot:
         self._searcher = Searcher(
             *(config, self._task, ranks),
             classes=len(source.classes),
-            in_channels=source.channels,
+            in_channels=config.space.inputs(source.train.shape),
             stage=state["searcher"]["stage"],
         )
         self._searcher.load_state_dict(state["searcher"])

@@ -130,8 +130,8 @@ class Plan:
         return tuple(merged([*self.fixed, *self.space.overrides(point)]))
 
 
-def suggested(trial: optuna.Trial, space: SearchSpace) -> Point:
-    """The point of a trial, asked for parameter by parameter."""
+def suggested(trial: optuna.Trial, space: Any) -> Point:
+    """The point of a trial, asked for parameter by parameter from ``space.parameters``."""
     point: Point = {}
     for parameter in space.parameters:
         if not parameter.active(point):

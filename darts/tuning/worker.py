@@ -166,7 +166,8 @@ class Worker:
             raise ValueError(f"evaluation={plan.config.evaluation.name} tells {known or 'nothing'}")
         if missing:
             scores |= self.tools.size(candidate, missing)
-        trial.set_user_attr(SCORES, scores)
+        source = {k: v for k, v in found.items() if k == "joules_source"}  # beside their number
+        trial.set_user_attr(SCORES, {**scores, **source})
         values = [scores[name] for name in plan.objectives]
         if not all(map(math.isfinite, values)):
             raise ValueError(f"{plan.score}={values[0]} is no finite number")
