@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,9 @@ from darts.engine.checkpoint import CheckpointError, load_checkpoint
 from darts.engine.device import check_precision, resolve_device, seed_everything
 from darts.engine.distributed import Ranks, distributed
 from darts.engine.evaluation import evaluate as score
-from darts.engine.setup import Feeder, load_source
+from darts.engine.feed import feed_of
 from darts.retrain import build_network
 from darts.spaces import parse_genotype
-from darts.tasks import TASKS
 from darts.tracking import EnergyMeter, closing_table, environment
 from darts.tracking.files import write_atomically, write_json
 
@@ -67,35 +67,40 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
     trained.loader.eval_batch_size, trained.loader.workers = config.batch_size, config.workers
     seed_everything(trained.seed)
 
-    source = ranks.in_turn(lambda: load_source(trained.dataset))
-    if list(source.classes) != saved["classes"]:
+    feed = feed_of(trained, ranks)
+    if list(feed.names) != saved["names"]:
         raise CheckpointError(
-            f"{file} was trained on {len(saved['classes'])} other classes than the "
-            f"{len(source.classes)} of {source.name} in {trained.dataset.root}"
+            f"{file} was trained on {len(saved['names'])} other {feed.told_apart} than the "
+            f"{len(feed.names)} of {trained.dataset.name} in {trained.dataset.root}"
         )
-    images, indices = source.test, None
-    if config.part == "valid":
-        images = source.train if source.valid is None else source.valid
-        if source.valid is None:
-            indices = load_split(file.parent / "split.npz").get("valid")
-    if images is None or (config.part == "valid" and source.valid is None and indices is None):
-        raise ConfigError(f"part={config.part}: {source.name} has no such split in this run")
+    parts = load_split(file.parent / "split.npz") if config.part == "valid" else {}
+    batches = feed.held(config.part, parts)
+    if batches is None:
+        name = trained.dataset.name
+        raise ConfigError(f"part={config.part}: {name} has no such split in this run")
 
     genotype = parse_genotype(trained.genotype)
-    task = TASKS[trained.task](classes=len(source.classes))
-    net = build_network(genotype, trained, source)
+    objective = trained.task.objective(feed.names)
+    net = build_network(genotype, trained, feed)
     # As in training: the order in memory decides the last bits of a score.
     net = net.to(device, memory_format=torch.channels_last)
     net.load_state_dict(saved["chosen"]["net"])
-    feeder = Feeder(source, trained.dataset, trained.loader, seed=trained.seed, ranks=ranks)
     watts = trained.tracking.watts_per_core
     meter = EnergyMeter(watts_per_core=watts, device=device, processors=ranks.local == 0)
     meter.start()
+    samples = 0
+
+    def counted(found: Iterable[Any]) -> Iterator[Any]:
+        nonlocal samples
+        for batch in found:
+            samples += objective.samples(batch)
+            yield batch
+
     with torch.inference_mode():
         scores = score(
             net,
-            feeder.evaluation(images, indices).epoch(0),
-            task,
+            counted(batches.epoch(0)),
+            objective,
             device=device,
             precision=config.precision,
         )
@@ -109,7 +114,7 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
         "metric": trained.metric,
         "epoch": saved["chosen"]["epoch"],
         **{f"{config.part}_{name}": value for name, value in scores.items()},
-        "images": len(images) if indices is None else len(indices),
+        "samples": int(ranks.total(samples)),
         "seconds": energy.seconds,
         "joules": ranks.total(energy.joules),
         "joules_source": energy.source,
@@ -127,7 +132,7 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
     write_json(call.directory / "env.json", env)
     write_json(call.directory / "summary.json", summary)
     shown = {k: v for k, v in summary.items() if k.startswith(config.part + "_")}
-    closing_table("evaluate", {**shown, "images": summary["images"], "epoch": summary["epoch"]})
+    closing_table("evaluate", {**shown, "samples": summary["samples"], "epoch": summary["epoch"]})
     return summary
 
 

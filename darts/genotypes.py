@@ -18,7 +18,6 @@ from darts.tracking import closing_table
 from darts.tracking.console import is_terminal
 
 PICTURES = (".svg", ".png", ".pdf")
-IMAGE = (3, 32, 32)  # of the networks whose parameters are counted
 
 
 def check(config: GenotypesConfig) -> None:
@@ -59,11 +58,11 @@ def describe(name: str, genotype: Any) -> None:
         rows[cell] = f"{genotype.nodes(cell)} nodes: " + ", ".join(
             f"{count} {operation}" for operation, count in sorted(counts.items())
         )
-    network = space.network(genotype, classes=10, in_channels=space.inputs(IMAGE))
+    sizes, words = space.usual()
+    network = space.network(genotype, **sizes)
     rows["parameters"] = count_parameters(network.parameters())
     size = [f"{key}={getattr(space, key)}" for key in ("channels", "cells") if hasattr(space, key)]
-    image = [] if space.images else [f"images of {'x'.join(map(str, IMAGE))}"]
-    rows["of"] = ", ".join([*size, *image, "10 classes, no auxiliary head"])
+    rows["of"] = ", ".join([*size, *words])
     closing_table(f"{name} is valid", rows)
 
 

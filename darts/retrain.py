@@ -28,9 +28,9 @@ from darts.engine.device import (
 from darts.engine.distributed import Ranks, distributed
 from darts.engine.dry_run import dry_run
 from darts.engine.evaluation import evaluate
+from darts.engine.feed import Feed, check_data, feed_of
 from darts.engine.interrupt import Interrupt
 from darts.engine.run import Run, leave_if_asked
-from darts.engine.setup import Feeder, divide, load_source, training_indices
 from darts.engine.training import (
     Diverged,
     Means,
@@ -41,14 +41,13 @@ from darts.engine.training import (
 )
 from darts.spaces import space_of
 from darts.spaces.find import find_genotype
-from darts.tasks import TASKS
 from darts.tracking import Console, closing_table, read_metrics
 
 
 def check(config: RetrainConfig) -> None:
     """Refuse, before any data is read, what no type rules out."""
-    one_of("task", config.task, TASKS)
-    one_of("metric", config.metric, TASKS[config.task].metrics)
+    check_data(config)
+    one_of("metric", config.metric, config.task.metrics)
     if config.optimizer.lr_min > config.optimizer.lr:
         raise ConfigError(
             f"optimizer.lr_min={config.optimizer.lr_min} is above optimizer.lr="
@@ -102,30 +101,17 @@ def retrain(
     )
     seed_everything(config.seed)
 
-    # Data: a validation part is held out of the training images; the test split waits for the end.
-    source = ranks.in_turn(lambda: load_source(config.dataset))
-    indices = training_indices(source, config.dataset.subset, config.seed)
-    feeder = Feeder(source, config.dataset, config.loader, seed=config.seed, ranks=ranks)
-    parts, valid_batches = {"train": indices}, None
-    if config.validation > 0 and source.valid is not None:  # the publisher held one out
-        valid_batches = feeder.evaluation(source.valid)
-    elif config.validation > 0:
-        key = f"validation={config.validation}"
-        share = 1 - config.validation
-        train, valid = divide(source, indices, share, seed=config.seed, key=key)
-        parts = {"train": train, "valid": valid}
-        valid_batches = feeder.evaluation(source.train, parts["valid"])
-    train_batches = feeder.training(source.train, parts["train"], "train", cutout=config.cutout)
+    # Data: a validation part is held out of the training data; the test split waits for the end.
+    feed = feed_of(config, ranks)
+    train_batches, valid_batches = feed.trained()
 
     # Network and optimiser.
-    task = TASKS[config.task](
-        classes=len(source.classes),
-        label_smoothing=config.label_smoothing,
-        auxiliary_weight=config.auxiliary,
+    objective = config.task.objective(
+        feed.names, label_smoothing=config.label_smoothing, auxiliary=config.auxiliary
     )
-    one_of("metric", config.metric, task.scores(device).metrics)  # some need many classes
-    metric = task.metrics[config.metric]
-    net = build_network(genotype, config, source)
+    one_of("metric", config.metric, objective.scores(device).metrics)  # some need many classes
+    metric = objective.metrics[config.metric]
+    net = build_network(genotype, config, feed)
     net = net.to(device, memory_format=torch.channels_last)  # what convolutions run fastest on
     optimizer = torch.optim.SGD(
         net.parameters(),
@@ -144,23 +130,23 @@ def retrain(
         ranks.prepare(net)
         net.rows = train_batches.rows  # drop path draws for the whole batch
 
-    def train_step(batch: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def train_step(batch: Any) -> tuple[torch.Tensor, Any, torch.Tensor]:
         with autocast(config.precision, device):
-            loss, logits = task.network_loss(net, batch)
-        loss_part = ranks.part(loss, len(logits))
+            loss, outputs = objective.network_loss(net, batch)
+        loss_part = ranks.part(loss, objective.samples(batch))
         clip = config.optimizer.clip
         norm = descend(loss_part, optimizer, scaler, clip=clip, reduce=ranks.reduce)
         if averaged is not None:
             averaged.update_parameters(net)
-        return loss.detach(), logits.detach(), norm
+        return loss.detach(), outputs, norm
 
     def score(batches: Any) -> dict[str, float]:
-        return evaluate(judged, batches, task, device=device, precision=config.precision)
+        return evaluate(judged, batches, objective, device=device, precision=config.precision)
 
     steps = len(train_batches)
     extra = [] if net.auxiliary is None else list(net.auxiliary.parameters())
     parameters = count_parameters(net.parameters()) - count_parameters(extra)
-    macs = count_macs(net, torch.zeros(1, *source.train.shape, device=device))
+    macs = count_macs(net, feed.example())
     size = {"parameters": parameters, "macs": macs}
     if config.dry_run:
         estimate = dry_run(
@@ -175,7 +161,7 @@ def retrain(
         return {**size, **estimate}
 
     run.begin(
-        parts,
+        feed.parts,
         tensorboard=config.tracking.tensorboard,
         watts=config.tracking.watts_per_core,
     )
@@ -191,12 +177,16 @@ def retrain(
         means.load_state_dict(run.state["means"])
         first_epoch, first_step = run.state["epoch"], run.state["step"]
         scores, chosen = run.state["scores"], run.state["chosen"]
+        train_batches.load_state_dict(run.state["train_batches"])
     elif ranks.main:
         run.write("genotype.json", genotype.to_json())
         run.board.text("genotype", f"`{genotype}`", 0)
         if config.tracking.pictures:
             save_genotype(genotype, run.directory / "genotype.svg", title=genotype_name)
             run.board.figure("genotype", draw_genotype(genotype, title=genotype_name), 0)
+
+    for name, text in feed.files().items():
+        run.write(name, text)
 
     def save(epoch: int, step: int) -> None:
         content = {
@@ -209,7 +199,8 @@ def retrain(
             "step": step,
             "scores": scores,
             "chosen": chosen,
-            "classes": list(source.classes),
+            "names": list(feed.names),
+            "train_batches": train_batches.state_dict(),
         }
         run.save(epoch * steps + step, content)
 
@@ -223,16 +214,13 @@ def retrain(
             net.drop_path = config.drop_path * epoch / config.epochs
             net.train()
             for step, batch in enumerate(train_batches.epoch(epoch, first_step), first_step):
-                loss, logits, norm = train_step(batch)
-                right = (logits.argmax(1) == batch[1]).float().mean()
-                samples, (loss, right) = ranks.means(len(logits), loss, right)
-                value = require_finite(loss, epoch, step)
-                means.add(
-                    samples,
-                    loss=value,
-                    accuracy=float(right),
-                    grad_norm=float(norm),
-                )
+                loss, outputs, norm = train_step(batch)
+                seen = {"loss": loss, **objective.seen(outputs, batch)}
+                samples, shared = ranks.means(objective.samples(batch), *seen.values())
+                numbers = torch.stack([*shared, norm]).tolist()
+                value = require_finite(numbers[0], epoch, step)
+                names = (*(f"train_{name}" for name in seen), "grad_norm")
+                means.add(samples, **dict(zip(names, numbers, strict=True)))
                 console.step(epoch=f"{epoch + 1}/{config.epochs}", loss=value)
                 if ranks.highest(bool(interrupt.received) or run.due(config.save_minutes)):
                     save(epoch, step + 1)
@@ -253,23 +241,23 @@ def retrain(
                     "epoch": epoch + 1,
                     "lr": lr,
                     "drop_path": net.drop_path,
-                    **{f"train_{name}": told[name] for name in ("loss", "accuracy")},
+                    **(trained := {n: v for n, v in told.items() if n.startswith("train_")}),
                     **{f"valid_{name}": value for name, value in scores.items()},
                     "grad_norm": told["grad_norm"],
                     **run.cost(),
                 },
                 {
-                    "loss/train": told["loss"],
+                    "loss/train": told["train_loss"],
                     "loss/valid": scores.get("loss"),
                     **{f"valid/{name}": value for name, value in scores.items()},
-                    "train/accuracy": told["accuracy"],
+                    **{n.replace("_", "/", 1): v for n, v in trained.items() if n != "train_loss"},
                     "lr/weights": lr,
                     "norm/gradient": told["grad_norm"],
                     "epoch": epoch + 1,
                 },
             )
             shown = {f"valid_{config.metric}": steering} if scores else {}
-            console.epoch(epoch + 1, config.epochs, loss=told["loss"], **shown)
+            console.epoch(epoch + 1, config.epochs, loss=told["train_loss"], **shown)
             means = Means()
             save(epoch + 1, 0)
             leave_if_asked(interrupt, run, console)
@@ -283,8 +271,8 @@ def retrain(
         )
     judged.load_state_dict(chosen["net"])
     tested: dict[str, float] = {}
-    if config.test and source.test is not None:
-        tested = score(feeder.evaluation(source.test).epoch(0))
+    if config.test and (test_batches := feed.held("test", feed.parts)) is not None:
+        tested = score(test_batches.epoch(0))
     if ranks.main and config.tracking.pictures:
         run.metrics.sync()
         draw_training(run.directory, read_metrics(run.metrics.path), title=config.name)
@@ -314,12 +302,11 @@ def retrain(
     return summary
 
 
-def build_network(genotype: Any, config: RetrainConfig, source: Any) -> Any:
+def build_network(genotype: Any, config: RetrainConfig, feed: Feed) -> Any:
     """The discrete network of a retrain configuration."""
     return config.space.network(
         genotype,
-        classes=len(source.classes),
-        in_channels=config.space.inputs(source.train.shape),
+        **feed.sizes(config.space),
         auxiliary=config.auxiliary > 0,
         drop_path=config.drop_path,
     )

@@ -41,20 +41,19 @@ from darts.engine.device import (
 )
 from darts.engine.distributed import Ranks, distributed, rank_and_size
 from darts.engine.dry_run import dry_run
+from darts.engine.feed import check_data, feed_of
 from darts.engine.interrupt import Interrupt
 from darts.engine.run import Run, leave_if_asked
 from darts.engine.searcher import Searcher
-from darts.engine.setup import Feeder, divide, load_source, training_indices
 from darts.engine.stages import spans
 from darts.engine.training import Means, require_finite
-from darts.tasks import TASKS
 from darts.tracking import Console, closing_table, read_metrics
 
 
 def check(config: SearchConfig) -> None:
     """Refuse, before any data is read, what no type rules out."""
-    one_of("task", config.task, TASKS)
-    one_of("metric", config.metric, TASKS[config.task].metrics)
+    check_data(config)
+    one_of("metric", config.metric, config.task.metrics)
     if config.optimizer.lr_min > config.optimizer.lr:
         raise ConfigError(
             f"optimizer.lr_min={config.optimizer.lr_min} is above optimizer.lr="
@@ -105,26 +104,16 @@ def search(
     seed_everything(config.seed)
 
     # Data: one part of the training images for the weights, the other for the alphas.
-    source = ranks.in_turn(lambda: load_source(config.dataset))
-    indices = training_indices(source, config.dataset.subset, config.seed)
-    for_weights, for_alphas = divide(
-        source, indices, config.split, seed=config.seed, key=f"split={config.split}"
-    )
-    feeder = Feeder(source, config.dataset, config.loader, seed=config.seed, ranks=ranks)
-    train_batches = feeder.training(source.train, for_weights, "weights")
-    valid_batches = feeder.training(source.train, for_alphas, "alphas")
-    score_batches = feeder.evaluation(source.train, for_alphas)
+    feed = feed_of(config, ranks)
+    train_batches, valid_batches, score_batches = feed.searched()
+    sizes = feed.sizes(config.space)
 
     # The supernet with its optimisers, and the parts that make the method.
-    task = TASKS[config.task](classes=len(source.classes))
-    one_of("metric", config.metric, task.scores(device).metrics)  # some need many classes
+    objective = config.task.objective(feed.names)
+    one_of("metric", config.metric, objective.scores(device).metrics)  # some need many classes
     truth = Truth.of(config.benchmark, config.space.name)
     searcher = Searcher(
-        config,
-        task,
-        ranks,
-        classes=len(source.classes),
-        in_channels=config.space.inputs(source.train.shape),
+        *(config, objective, ranks, sizes),
         stage=0 if run.state is None else run.state["searcher"]["stage"],
     )
     setting, discretize = searcher.setting, config.discretize
@@ -135,8 +124,8 @@ def search(
         name: ExpectedCost.measured(
             config.space,
             setting.candidates,
-            classes=len(source.classes),
-            image=source.train.shape,
+            classes=len(feed.names),
+            image=tuple(feed.example().shape[1:]),
             measure=MEASURES[name],
             device=device,
         )
@@ -147,11 +136,10 @@ def search(
 
     steps = len(train_batches)
 
-    def size() -> dict[str, int]:
+    def cost() -> dict[str, int]:
         """Of the supernet, which a later stage may make larger."""
-        image = torch.zeros(1, *source.train.shape, device=device)
         parameters = count_parameters(searcher.net.weight_parameters())
-        return {"parameters": parameters, "macs": count_macs(searcher.net, image)}
+        return {"parameters": parameters, "macs": count_macs(searcher.net, feed.example())}
 
     if config.dry_run:
 
@@ -171,12 +159,12 @@ def search(
             enter=searcher.begin_epoch,
             stages=spans(config.epochs, searcher.stages),
         )
-        told = {**size(), **estimate}
+        told = {**cost(), **estimate}
         closing_table("dry run", told)
         return told
 
     run.begin(
-        {"weights": for_weights, "alphas": for_alphas},
+        feed.parts,
         tensorboard=config.tracking.tensorboard,
         watts=config.tracking.watts_per_core,
     )
@@ -195,6 +183,10 @@ def search(
         scores, history = run.state["scores"], run.state["history"]
         genotypes, eigenvalues = run.state["genotypes"], run.state["eigenvalues"]
         decided, stopped = run.state["decided"], run.state["stopped"]
+        train_batches.load_state_dict(run.state["train_batches"])
+        valid_batches.load_state_dict(run.state["valid_batches"])
+    for name, text in feed.files().items():
+        run.write(name, text)
 
     def save(epoch: int, step: int) -> None:
         content = {
@@ -209,6 +201,8 @@ def search(
             "eigenvalues": eigenvalues,
             "decided": decided,
             "stopped": stopped,
+            "train_batches": train_batches.state_dict(),
+            "valid_batches": valid_batches.state_dict(),
         }
         run.save(epoch * steps + step, content)
 
@@ -232,13 +226,13 @@ def search(
                     run.log(here + 1, report, {f"bilevel/{k}": v for k, v in report.items()})
                 arch_norm = searcher.arch_step(batch, valid) if moves else torch.zeros(())
                 searcher.look(here, batch, valid)
-                loss, logits, norm = searcher.weight_step(batch)
-                right = (logits.argmax(1) == batch[1]).float().mean()
-                samples, (loss, right) = ranks.means(len(logits), loss, right)
+                loss, outputs, norm = searcher.weight_step(batch)
+                seen = {"loss": loss, **objective.seen(outputs, batch)}
+                samples, shared = ranks.means(objective.samples(batch), *seen.values())
                 # One transfer from the device for all numbers of the step.
-                numbers = torch.stack([loss, right, norm, arch_norm.to(device)]).tolist()
+                numbers = torch.stack([*shared, norm, arch_norm.to(device)]).tolist()
                 value = require_finite(numbers[0], epoch, step)
-                names = ("loss", "accuracy", "grad_norm", "arch_grad_norm")
+                names = (*(f"train_{name}" for name in seen), "grad_norm", "arch_grad_norm")
                 means.add(samples, **dict(zip(names, numbers, strict=True)))
                 console.step(epoch=f"{epoch + 1}/{config.epochs}", loss=value)
                 if ranks.highest(bool(interrupt.received) or run.due(config.save_minutes)):
@@ -270,7 +264,7 @@ def search(
                 {
                     "epoch": epoch + 1,
                     "lr": lr,
-                    **{f"train_{name}": told[name] for name in ("loss", "accuracy")},
+                    **(seen_means := {n: v for n, v in told.items() if n.startswith("train_")}),
                     **{f"valid_{name}": score for name, score in scores.items()},
                     **{name: told[name] for name in ("grad_norm", "arch_grad_norm")},
                     **counts,
@@ -279,10 +273,14 @@ def search(
                     **run.cost(),
                 },
                 {
-                    "loss/train": told["loss"],
+                    "loss/train": told["train_loss"],
                     "loss/valid": scores["loss"],
                     **{f"valid/{name}": score for name, score in scores.items()},
-                    "train/accuracy": told["accuracy"],
+                    **{
+                        n.replace("_", "/", 1): v
+                        for n, v in seen_means.items()
+                        if n != "train_loss"
+                    },
                     "lr/weights": lr,
                     "lr/alphas": config.arch_optimizer.lr if moves else 0.0,
                     "norm/gradient": told["grad_norm"],
@@ -303,7 +301,7 @@ def search(
             console.epoch(
                 epoch + 1,
                 config.epochs,
-                loss=told["loss"],
+                loss=told["train_loss"],
                 **{f"valid_{config.metric}": scores[config.metric]},
                 **shown,
                 genotype=genotype,
@@ -352,8 +350,8 @@ def search(
             "name": config.name,
             "metric": config.metric,
             **{f"valid_{name}": score for name, score in scores.items()},
-            **(sizes := size()),
-            "flops": 2 * sizes["macs"],
+            **(size := cost()),
+            "flops": 2 * size["macs"],
             "epochs": config.epochs,
             "seed": config.seed,
             "device": str(device),
@@ -389,6 +387,8 @@ def retrain_command(call: Invocation, config: SearchConfig) -> str:
         kept.insert(0, f"dataset={config.dataset.name}")
     if config.space.name != "cnn":
         kept.insert(0, f"space={config.space.name}")
+    if config.task.name != "classification":
+        kept.insert(0, f"task={config.task.name}")
     words = [f"genotype={call.directory}", *kept]
     return " ".join(["python -m darts.retrain", *(shlex.quote(word) for word in words)])
 

@@ -23,7 +23,7 @@ from plain_network import PlainNetwork
 
 from darts.engine.training import descend
 from darts.spaces.cnn import PUBLISHED, Network
-from darts.tasks import Classification
+from darts.tasks import TASKS
 
 KEY = (
     *("hardware", "genotype", "channels", "cells", "batch", "size", "auxiliary", "drop_path"),
@@ -39,7 +39,7 @@ def ways(
     size, device = arguments.size, arguments.device
     images = torch.randn(arguments.batch, 3, size, size, device=device)
     labels = torch.randint(10, (arguments.batch,), device=device)
-    task = Classification(classes=10, auxiliary_weight=0.4)
+    objective = TASKS["classification"]().objective(range(10), auxiliary=0.4)
     scaler = torch.amp.GradScaler(torch.device(device).type, enabled=False)
 
     def make(kind: Any, layout: torch.memory_format) -> Callable[[], None]:
@@ -54,7 +54,7 @@ def ways(
         optimizer = torch.optim.SGD(net.parameters(), lr=0.025, momentum=0.9, weight_decay=3e-4)
 
         def step() -> None:
-            loss, _ = task.network_loss(net, (images, labels))
+            loss, _ = objective.network_loss(net, (images, labels))
             descend(loss, optimizer, scaler, clip=5.0)
 
         return step

@@ -273,13 +273,13 @@ def test_7_the_epoch_is_chosen_on_validation_data_and_the_test_split_read_once(
     """Published: the training of the final network scores the test images after every epoch, and
     the best of those scores is what is reported.
     """
-    load_real, score_real = darts.retrain.load_source, darts.retrain.evaluate
+    load_real, score_real = darts.engine.feed.load, darts.retrain.evaluate
     test_images: list[Watched] = []
     states: list[dict[str, Tensor]] = []
     script = [0.25, 0.75, 0.5, 0.125]  # validation accuracies: the second epoch is the best
 
-    def load_watched(dataset: Any) -> Any:
-        source = load_real(dataset)
+    def load_watched(name: str, **options: Any) -> Any:
+        source = load_real(name, **options)
         assert isinstance(source.test, MemoryImages)
         test_images.append(Watched(source.test, tmp_path / "metrics.jsonl"))
         return dataclasses.replace(source, test=test_images[0])
@@ -291,7 +291,7 @@ def test_7_the_epoch_is_chosen_on_validation_data_and_the_test_split_read_once(
             scores["accuracy"] = script[len(states) - 1]
         return scores
 
-    monkeypatch.setattr(darts.retrain, "load_source", load_watched)
+    monkeypatch.setattr(darts.engine.feed, "load", load_watched)
     monkeypatch.setattr(darts.retrain, "evaluate", scripted)
     summary = run(
         "retrain", tmp_path, "genotype=DARTS_V1", "epochs=4", "dataset.samples=96",

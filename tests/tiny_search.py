@@ -12,7 +12,6 @@ from darts.config import SearchConfig, compose
 from darts.engine.distributed import Ranks
 from darts.engine.searcher import Searcher
 from darts.spaces import SPACES, Setting
-from darts.tasks import TASKS
 
 CLASSES = 3
 IMAGE = (3, 8, 8)
@@ -37,9 +36,8 @@ def searcher_of(*overrides: str) -> Searcher:
     """A searcher of two cells with four channels, before its first epoch."""
     torch.manual_seed(0)
     config: SearchConfig = compose("search", ["dataset=synthetic", *overrides])
-    return Searcher(
-        config, TASKS["classification"](classes=CLASSES), Ranks(), classes=CLASSES, in_channels=3
-    )
+    objective = config.task.objective([str(number) for number in range(CLASSES)])
+    return Searcher(config, objective, Ranks(), {"classes": CLASSES, "in_channels": 3})
 
 
 def batch_of(seed: int, images: int = 4) -> Batch:

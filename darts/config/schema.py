@@ -24,6 +24,7 @@ from darts.relaxations import Relaxation
 from darts.spaces import Space
 from darts.stopping import Stopping
 from darts.strategies import Strategy
+from darts.tasks import Task
 
 
 @dataclass
@@ -130,7 +131,7 @@ class RunConfig:
     """What search and retrain share."""
 
     name: str = "run"
-    task: str = "classification"
+    task: Task = MISSING
     metric: str = "accuracy"  # steers choices; measured on validation data
     dataset: DatasetConfig = MISSING
     space: Space = MISSING

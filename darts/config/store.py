@@ -21,6 +21,7 @@ from darts.relaxations import RELAXATIONS
 from darts.spaces import SPACES
 from darts.stopping import STOPPING
 from darts.strategies import STRATEGIES
+from darts.tasks import TASKS
 
 COMMANDS = {
     "search": schema.SearchConfig,
@@ -37,6 +38,7 @@ TYPES: dict[str, Mapping[str, type]] = {
         "synthetic": schema.SyntheticConfig,
         "table": schema.TableConfig,
     },
+    "task": TASKS,
     "space": SPACES,
     "relaxation": RELAXATIONS,
     "bilevel": GRADIENTS,

@@ -7,7 +7,8 @@ files, with any number of workers, on any device.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -161,6 +162,13 @@ class Batches:
         if epoch < 0 or not 0 <= step < self._steps:
             raise ValueError(f"epoch {epoch}, step {step}: step must be 0 to {self._steps - 1}")
         return self._at(epoch * self._steps + step, ahead=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the batches to come depend on beside their place: nothing, here."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state_dict``."""
 
     def close(self) -> None:
         """End the worker processes, if there are any; they start again when needed."""

@@ -79,6 +79,8 @@ class SourceSpec:
         files: what it needs under its root; empty if it needs none.
         storages: "memory", "disk" or both.
         options: names of the options that only this set takes.
+        kind: what its samples are: "images", "rows" of numbers, "audio" or "text". Tasks say what
+            they learn from, spaces what their networks take.
     """
 
     name: str
@@ -87,6 +89,7 @@ class SourceSpec:
     files: tuple[str, ...] = ()
     storages: tuple[str, ...] = ("memory",)
     options: tuple[str, ...] = ()
+    kind: str = "images"
 
 
 def memory_source(

@@ -66,6 +66,7 @@ SOURCES: dict[str, SourceSpec] = {
             load_csv,
             files=("train.csv", "valid.csv", "test.csv"),
             options=tuple(TABLE_OPTIONS),
+            kind="rows",
         ),
         SourceSpec(
             "synthetic",

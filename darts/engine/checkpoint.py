@@ -18,7 +18,8 @@ import torch
 
 from darts.tracking.files import replacing
 
-FORMATS = {"search": 3}  # by kind; 1 for the others. 3: what the searcher holds, as one entry
+# By kind, 1 for the others. Search 4 and retrain 2: the task is a part, batches have a state.
+FORMATS = {"search": 4, "retrain": 2}
 
 
 class CheckpointError(ValueError):

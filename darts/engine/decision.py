@@ -52,7 +52,7 @@ class Decision:
         config = self._searcher.config
         part: Iterable[Any] = self._score_batches.epoch(0)
         score = self._searcher.score(islice(part, batches or None), only)[config.metric]
-        higher = self._searcher.task.metrics[config.metric].higher_is_better
+        higher = self._searcher.objective.metrics[config.metric].higher_is_better
         return score if higher else -score
 
     def train(self, epochs: int, lr: float) -> None:

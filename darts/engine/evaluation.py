@@ -6,39 +6,40 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from darts.engine.device import autocast
+from darts.tasks import Objective
 
 
 @torch.no_grad()
 def evaluate(
     net: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
-    task: Any,
+    batches: Iterable[Any],
+    objective: Objective,
     *,
     device: torch.device,
     precision: str = "fp32",
-    forward: Callable[[Tensor], Tensor] | None = None,
+    forward: Callable[..., Any] | None = None,
 ) -> dict[str, float]:
-    """All scores of the task, in evaluation mode; the network's mode is put back.
+    """All scores of the objective, in evaluation mode; the network's mode is put back.
 
     Args:
         net: what is switched to evaluation mode.
-        batches: one pass over the split, ``(images, labels)`` on the device.
-        task: gives the scores.
+        batches: one pass over the split, on the device.
+        objective: says what is asked of the network, and gives the scores.
         device: where the batches are.
         precision: of the forward passes; scores are computed in float32.
-        forward: maps images to logits; ``net`` itself when not given.
+        forward: stands for the network; ``net`` itself when not given.
     """
-    scores = task.scores(device)
+    scores = objective.scores(device)
     training = net.training
     net.eval()
     try:
-        for images, labels in batches:
+        for batch in batches:
             with autocast(precision, device):
-                logits = (forward or net)(images)
-            scores.update(logits.float(), labels)
+                outputs = objective.predict(forward or net, batch)
+            scores.update(outputs, batch)
     finally:
         net.train(training)
     return scores.compute()

@@ -21,8 +21,9 @@ from darts.engine.stages import Place, Stage, best_candidates, place_of, skip_dr
 from darts.engine.training import cosine, descend, set_learning_rate
 from darts.freezing.freezing import Share
 from darts.spaces import Mixture, Setting
+from darts.tasks import Objective
 
-Batch = tuple[Tensor, Tensor]
+Batch = Any
 
 
 class Searcher:
@@ -30,10 +31,9 @@ class Searcher:
 
     Args:
         config: of the search.
-        task: gives losses and scores.
+        objective: gives losses and scores.
         ranks: who share the work.
-        classes: number of classes.
-        in_channels: channels of the images.
+        sizes: what the supernet must know to fit the data, see ``Feed.sizes``.
         stage: number of the stage to begin with.
 
     Attributes:
@@ -46,18 +46,17 @@ class Searcher:
     def __init__(
         self,
         config: Any,
-        task: Any,
+        objective: Objective,
         ranks: Ranks,
+        sizes: Mapping[str, int],
         *,
-        classes: int,
-        in_channels: int,
         stage: int = 0,
     ) -> None:
-        self.config, self.task, self.ranks = config, task, ranks
+        self.config, self.objective, self.ranks = config, objective, ranks
         self.relaxation = config.relaxation
         self.stages: list[Stage] = config.stages or [Stage()]
         place_of(0, config.epochs, self.stages)  # refuses too few epochs
-        self._shape = {"classes": classes, "in_channels": in_channels}
+        self._sizes = dict(sizes)
         self.alpha_cost: Callable[[Mapping[str, Tensor]], Tensor] | None = None
         self.place = Place(stage, 0, 1)
         self.net = self._make_net(stage)
@@ -71,7 +70,7 @@ class Searcher:
     def _make_net(self, number: int) -> Any:
         config, stage = self.config, self.stages[number]
         net = config.space.supernet(
-            **self._shape,
+            **self._sizes,
             partial=max(1, self.relaxation.partial // stage.widen),
             auxiliary_skip=self.relaxation.auxiliary_skip > 0,
             depth=stage.depth,
@@ -159,8 +158,8 @@ class Searcher:
         return self._alpha_loss(net, batch, self.relaxation.judged(net.alphas, self.setting))
 
     def _alpha_loss(self, net: Any, batch: Batch, mixture: Mixture) -> Tensor:
-        loss, logits = self.task.supernet_loss(partial(_run, net, mixture), batch)
-        total = self.ranks.part(loss, len(logits))
+        loss, _ = self.objective.supernet_loss(partial(_run, net, mixture), batch)
+        total = self.ranks.part(loss, self.objective.samples(batch))
         terms = [self.config.regularizer.alpha_term(net.alphas, self.setting)]
         if self.alpha_cost is not None:
             terms.append(self.alpha_cost(self.relaxation.expected(net.alphas, self.setting)))
@@ -218,15 +217,15 @@ class Searcher:
                 rows = [Share(*row) for row in shares[name]]
                 self._held[name] = [(row, row.of(row.parameter).detach().clone()) for row in rows]
 
-    def weight_step(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """One step of the weights; returns loss, logits and the norm of the gradient."""
+    def weight_step(self, batch: Batch) -> tuple[Tensor, Any, Tensor]:
+        """One step of the weights; returns loss, outputs and the norm of the gradient."""
         with torch.no_grad():  # the alphas are constants here
             mixture = self.relaxation.mixture(self.net.alphas, self.setting)
             slope = partial(self._slope, batch)
             mixture = self.config.perturbation(mixture, slope, self.setting.progress)
         with autocast(self.config.precision, self.ranks.device):
-            loss, logits = self.task.supernet_loss(partial(_run, self.net, mixture), batch)
-            total = self.ranks.part(loss, len(logits))
+            loss, outputs = self.objective.supernet_loss(partial(_run, self.net, mixture), batch)
+            total = self.ranks.part(loss, self.objective.samples(batch))
             term = self.config.regularizer.weight_term(
                 mixture, partial(self._loss, batch), slope, self.setting
             )
@@ -237,12 +236,12 @@ class Searcher:
             # Momentum and weight decay would move them without a gradient, too.
             for row, values in (pair for pairs in self._held.values() for pair in pairs):
                 row.of(row.parameter).copy_(values)
-        return loss.detach(), logits.detach(), norm
+        return loss.detach(), outputs, norm
 
     def _loss(self, batch: Batch, mixture: Mixture) -> Tensor:
         """A rank's part of the training loss of any mixture."""
-        loss, logits = self.task.supernet_loss(partial(_run, self.net, mixture), batch)
-        return self.ranks.part(loss, len(logits))
+        loss, _ = self.objective.supernet_loss(partial(_run, self.net, mixture), batch)
+        return self.ranks.part(loss, self.objective.samples(batch))
 
     @torch.enable_grad()
     def _slope(self, batch: Batch, mixture: Mixture) -> dict[str, Tensor]:
@@ -251,8 +250,8 @@ class Searcher:
         moved = mixture.replaced(leaves)
 
         def loss_fn(net: Any, batch: Batch) -> Tensor:
-            loss, logits = self.task.supernet_loss(partial(_run, net, moved), batch)
-            return self.ranks.part(loss, len(logits))
+            loss, _ = self.objective.supernet_loss(partial(_run, net, moved), batch)
+            return self.ranks.part(loss, self.objective.samples(batch))
 
         functional = FunctionalLoss(self.net, loss_fn)
         weights = [weight.detach() for weight in functional.weights]
@@ -291,7 +290,7 @@ class Searcher:
         return evaluate(
             self.net,
             batches,
-            self.task,
+            self.objective,
             device=self.ranks.device,
             precision=self.config.precision,
             forward=partial(_run, self.net, mixture),
@@ -321,6 +320,5 @@ class Searcher:
         self._hold()
 
 
-def _run(net: Any, mixture: Mixture, images: Tensor) -> Tensor:
-    logits: Tensor = net(images, mixture)
-    return logits
+def _run(net: Any, mixture: Mixture, inputs: Any, **more: Any) -> Any:
+    return net(inputs, mixture, **more)

@@ -6,7 +6,6 @@ A space is a folder of this package and a YAML in ``conf/space``. Nothing else k
 from __future__ import annotations
 
 import json
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,29 +59,17 @@ class Space(ABC):
         cells: depth; what it counts is the space's to say.
         fan_in: edges that a genotype keeps into each node; None for all.
         compiles: whether the supernet has anything for ``torch.compile``.
-        images: whether its networks look at images; else they take a sample as a row of numbers.
+        takes: kinds of data sets that its networks take, see ``darts.data.SourceSpec.kind``.
     """
 
     name: str = ""
     fan_in: ClassVar[int | None] = None
     compiles: ClassVar[bool] = True
-    images: ClassVar[bool] = True
+    takes: ClassVar[tuple[str, ...]] = ("images", "audio")
     cells: int = number(8, low=1)
 
     def inputs(self, shape: Sequence[int]) -> int:
-        """The ``in_channels`` of networks for samples of a shape ``(C, H, W)``.
-
-        Raises:
-            ValueError: in one line, when the space is one of images and a sample is none.
-        """
-        if not self.images:
-            return math.prod(shape)
-        if tuple(shape[1:]) == (1, 1):
-            others = " or ".join(name for name in SPACES if not SPACES[name].images)
-            raise ValueError(
-                f"space={self.name} is one of images, and a sample of this data set is a row of "
-                f"{shape[0]} numbers; choose space={others}"
-            )
+        """The ``in_channels`` of networks for samples of a shape ``(C, H, W)``."""
         return shape[0]
 
     @abstractmethod
@@ -107,6 +94,13 @@ class Space(ABC):
             **options: ``classes``, ``in_channels``, ``auxiliary`` (a head; False when not given)
                 and ``drop_path``.
         """
+
+    def usual(self) -> tuple[dict[str, int], list[str]]:
+        """Sizes of data, as ``network`` takes them, by which its weights may be told; in words."""
+        return (
+            {"classes": 10, "in_channels": self.inputs((3, 32, 32))},
+            ["images of 3x32x32", "10 classes", "no auxiliary head"],
+        )
 
     @classmethod
     def standard(cls, genotype: Any) -> Space:

@@ -1,8 +1,6 @@
-"""What is learned: from a batch to a loss, from outputs to scores."""
+"""What is learned: from a batch to a loss, from outputs to scores. ``TASKS`` lists them."""
 
-from darts.tasks.classification import Classification
-from darts.tasks.metrics import CLASSIFICATION, ClassificationScores, Metric
+from darts.tasks.metrics import Metric
+from darts.tasks.task import TASKS, Objective, Scores, Task
 
-TASKS = {"classification": Classification}
-
-__all__ = ["CLASSIFICATION", "TASKS", "Classification", "ClassificationScores", "Metric"]
+__all__ = ["TASKS", "Metric", "Objective", "Scores", "Task"]

@@ -1,39 +1,42 @@
-"""Images in, one of several classes out."""
+"""One of several classes for each sample: images, rows of numbers."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.tasks.metrics import CLASSIFICATION, ClassificationScores
+from darts.tasks.metrics import CLASSIFICATION, ClassificationScores, Metric
+from darts.tasks.task import TASKS, Forward, Objective, Task
 
 
-@dataclass(frozen=True)
-class Classification:
-    """Cross entropy on logits.
+class ClassificationObjective(Objective):
+    """Cross entropy on logits; a batch is ``(samples, labels)``, outputs are logits.
 
-    Attributes:
+    Args:
         classes: number of classes.
-        label_smoothing: share of the target spread evenly over all classes (Szegedy et al.,
-            arXiv:1512.00567, section 7).
-        auxiliary_weight: factor of the auxiliary head's loss, for networks that have one.
+        label_smoothing: share of the target spread evenly over all classes.
+        auxiliary: factor of the auxiliary head's loss.
     """
 
-    classes: int
-    label_smoothing: float = 0.0
-    auxiliary_weight: float = 0.0
-
     metrics = CLASSIFICATION
+
+    def __init__(
+        self, classes: int, *, label_smoothing: float = 0.0, auxiliary: float = 0.0
+    ) -> None:
+        self.classes, self.label_smoothing, self.auxiliary = classes, label_smoothing, auxiliary
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean cross entropy in nats; logits ``(B, classes)``, labels ``(B,)``."""
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
-    def supernet_loss(self, forward: Any, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def supernet_loss(
+        self, forward: Forward, batch: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """Loss and logits of a network that maps images to logits."""
         images, labels = batch
         logits = forward(images)
@@ -45,9 +48,39 @@ class Classification:
         logits, auxiliary = net(images, auxiliary=True)
         loss = self.loss(logits, labels)
         if auxiliary is not None:
-            loss = loss + self.auxiliary_weight * self.loss(auxiliary, labels)
+            loss = loss + self.auxiliary * self.loss(auxiliary, labels)
         return loss, logits
+
+    def predict(self, forward: Forward, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Logits ``(B, classes)``."""
+        logits: Tensor = forward(batch[0])
+        return logits
+
+    def samples(self, batch: tuple[Tensor, Tensor]) -> int:
+        """``B``."""
+        return len(batch[1])
+
+    def seen(self, outputs: Tensor, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """``accuracy``."""
+        return {"accuracy": (outputs.argmax(1) == batch[1]).float().mean()}
 
     def scores(self, device: torch.device) -> ClassificationScores:
         """An empty collection of this task's scores."""
         return ClassificationScores(self.classes, device)
+
+
+@TASKS.register
+@dataclass
+class Classification(Task):
+    """Samples in, one of several classes out."""
+
+    name: str = "classification"
+    reads: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
+    metrics: ClassVar[Mapping[str, Metric]] = CLASSIFICATION
+
+    def objective(
+        self, names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
+    ) -> ClassificationObjective:
+        return ClassificationObjective(
+            len(names), label_smoothing=label_smoothing, auxiliary=auxiliary
+        )

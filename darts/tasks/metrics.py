@@ -85,8 +85,9 @@ class ClassificationScores:
             if classes >= metric.needs_classes
         }
 
-    def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch: logits ``(B, classes)``, labels ``(B,)``."""
+    def update(self, outputs: Tensor, batch: tuple[Tensor, Tensor]) -> None:
+        """Add a batch: logits ``(B, classes)``, and samples with labels ``(B,)``."""
+        logits, labels = outputs.float(), batch[1]
         for name, metric in self.metrics.items():
             if name == "loss":
                 losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")

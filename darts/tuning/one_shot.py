@@ -18,10 +18,9 @@ from darts.engine.checkpoint import load_checkpoint
 from darts.engine.device import autocast, resolve_device
 from darts.engine.distributed import Ranks
 from darts.engine.evaluation import evaluate
+from darts.engine.feed import feed_of
 from darts.engine.searcher import Searcher
-from darts.engine.setup import Feeder, divide, load_source, training_indices
 from darts.spaces import Mixture
-from darts.tasks import TASKS
 
 
 class OneShot:
@@ -45,21 +44,13 @@ class OneShot:
         state = load_checkpoint(file, "search")
         self.config = config = rebuild(SearchConfig, state["config"])
         self._device = resolve_device(config.device)
-        source = load_source(config.dataset)
-        indices = training_indices(source, config.dataset.subset, config.seed)
-        for_weights, for_alphas = divide(
-            source, indices, config.split, seed=config.seed, key=f"split={config.split}"
-        )
         ranks = Ranks(config.device)
-        feeder = Feeder(source, config.dataset, config.loader, seed=config.seed, ranks=ranks)
-        train = feeder.training(source.train, for_weights, "calibration")
+        feed = feed_of(config, ranks)
+        train, _, self._valid = feed.searched()
         self._calibration = [train.batch(0, n) for n in range(min(calibration, len(train)))]
-        self._valid = feeder.evaluation(source.train, for_alphas)
-        self._task = TASKS[config.task](classes=len(source.classes))
+        self._objective = config.task.objective(feed.names)
         self._searcher = Searcher(
-            *(config, self._task, ranks),
-            classes=len(source.classes),
-            in_channels=config.space.inputs(source.train.shape),
+            *(config, self._objective, ranks, feed.sizes(config.space)),
             stage=state["searcher"]["stage"],
         )
         self._searcher.load_state_dict(state["searcher"])
@@ -83,15 +74,14 @@ class OneShot:
             weights[group][:, : mask.shape[1]] = mask.to(self._device, torch.float32)
         mixture = Mixture(weights, active={g: w > 0 for g, w in weights.items()})
 
-        def path(images: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = net(images, mixture)
-            return logits
+        def path(inputs: Any, **more: Any) -> Any:
+            return net(inputs, mixture, **more)
 
         self._calibrate(net, path)
         found = evaluate(
             net,
             self._valid.epoch(0),
-            self._task,
+            self._objective,
             device=self._device,
             precision=self.config.precision,
             forward=path,
@@ -109,11 +99,11 @@ class OneShot:
         before = [norm.momentum for norm in norms]
         net.train()
         try:
-            for number, (images, _) in enumerate(self._calibration, 1):
+            for number, batch in enumerate(self._calibration, 1):
                 for norm in norms:
                     norm.momentum = 1 / number
                 with autocast(self.config.precision, self._device):
-                    path(images)
+                    self._objective.predict(path, batch)
         finally:
             for norm, momentum in zip(norms, before, strict=True):
                 norm.momentum = momentum

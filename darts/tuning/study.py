@@ -18,7 +18,6 @@ from darts.config import ConfigError, TuneConfig, one_of
 from darts.parameters import Choice, Point
 from darts.strategies import Setup
 from darts.strategies.strategy import distribution
-from darts.tasks import TASKS
 from darts.tuning.space import SearchSpace
 from darts.tuning.store import FAILURE, counted, open_storage
 from darts.tuning.tools import trial_config
@@ -169,7 +168,7 @@ def check_study(config: TuneConfig) -> None:
             raise ConfigError(f"limits.{name}={limit} must be above 0")
     for name, point in space.extremes():
         example = example_of(config, space, point, name)
-    one_of("metric", config.metric, TASKS[example.task].metrics)
+    one_of("metric", config.metric, example.task.metrics)
     setup = Setup(
         space.parameters,
         objectives=1 + len(config.costs),
@@ -206,7 +205,7 @@ def plan_of(config: TuneConfig, directory: Path) -> Plan:
         space=space,
         fixed=tuple(fixed_overrides(config)),
         epochs=example.epochs,
-        higher_is_better=TASKS[example.task].metrics[config.metric].higher_is_better,
+        higher_is_better=example.task.metrics[config.metric].higher_is_better,
         trials=config.budget.trials,
     )
     most = config.strategy.limit(plan.setup())

@@ -7,14 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from darts import retrain, search
 from darts.analysis.expected_cost import MEASURES
 from darts.benchmarks import nas201
 from darts.config import ConfigError, Invocation, TuneConfig, compose
-from darts.engine.device import resolve_device
-from darts.engine.setup import load_source
+from darts.engine.distributed import Ranks
+from darts.engine.feed import Feed, feed_of
 from darts.evaluation import Candidate
 from darts.tuning.one_shot import OneShot
 
@@ -51,7 +49,7 @@ class TrialTools:
     def __init__(self, config: TuneConfig) -> None:
         self._config = config
         self._supernets: dict[tuple[str, int], OneShot] = {}
-        self._sources: dict[str, Any] = {}
+        self._feeds: dict[str, Feed] = {}
 
     def train(self, candidate: Candidate) -> Mapping[str, Any]:
         """Run the trial's command in the candidate's directory."""
@@ -95,11 +93,11 @@ class TrialTools:
             )
         config = trial_config("retrain", candidate.overrides)
         name = str(config.dataset)
-        if name not in self._sources:
-            self._sources[name] = load_source(config.dataset)
-        source, device = self._sources[name], resolve_device(config.device)
+        if name not in self._feeds:
+            self._feeds[name] = feed_of(config, Ranks(config.device))
+        feed = self._feeds[name]
+        example = feed.example()
         _, genotype = retrain.find_genotype(config.genotype)
-        net = retrain.build_network(genotype, config, source).to(device)
-        example = torch.zeros(1, *source.train.shape, device=device)
+        net = retrain.build_network(genotype, config, feed).to(example.device)
         net.eval()
         return {name: MEASURES[name](net, example) for name in names}

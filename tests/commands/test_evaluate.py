@@ -26,7 +26,7 @@ def test_the_score_of_the_retraining(evaluated: Any, retrained: Any) -> None:
     assert {k: evaluated.result[k] for k in scores} == scores
     for key in ("epoch", "genotype", "seed", "metric", "name"):
         assert evaluated.result[key] == retrained.result[key]
-    assert evaluated.result["images"] == 128
+    assert evaluated.result["samples"] == 128
 
 
 def test_the_files_of_a_run(evaluated: Any) -> None:
@@ -46,7 +46,7 @@ def test_the_validation_part(retrained: Any, commands: Any, tmp_path: Path) -> N
     done = commands.exactly("evaluate", [f"checkpoint={retrained.directory}", "part=valid", place])
     scores = {k: v for k, v in retrained.result.items() if k.startswith("valid_")}
     assert {k: done.result[k] for k in scores} == scores
-    assert done.result["images"] == 10
+    assert done.result["samples"] == 10
     assert not [key for key in done.result if key.startswith("test")]
 
 
@@ -56,7 +56,7 @@ def test_a_file_and_another_batch_size(retrained: Any, commands: Any, tmp_path: 
         place = f"hydra.run.dir={tmp_path / str(index)}"
         done = commands.exactly("evaluate", [f"checkpoint={file}", *more, place])
         assert abs(done.result["test_accuracy"] - retrained.result["test_accuracy"]) < 0.1
-        assert done.result["images"] == 128
+        assert done.result["samples"] == 128
 
 
 def test_the_retraining_is_left_alone(retrained: Any, evaluated: Any) -> None:

@@ -48,18 +48,22 @@ def test_search_retrain_and_evaluate(iris: Path, commands: Any, tmp_path: Path) 
     assert scored.result["test_accuracy"] == trained.result["test_accuracy"]
     test = load("csv", root=iris, label="kind").test
     assert test is not None
-    assert scored.result["images"] == len(test) == 30
+    assert scored.result["samples"] == len(test) == 30
 
 
 @pytest.mark.parametrize(
     ("command", "overrides", "message"),
     [
         *(
-            ("search", [f"space={name}"], f"space={name} is one of images")
+            ("search", [f"space={name}"], "dataset=csv is rows; choose space=mlp")
             for name in SPACES
-            if SPACES[name].images
+            if "images" in SPACES[name].takes and "rows" not in SPACES[name].takes
         ),
-        ("retrain", ["genotype=DARTS_V2"], "a row of 4 numbers; choose space=mlp"),
+        (
+            "retrain",
+            ["genotype=DARTS_V2"],
+            "space=cnn takes images or audio, and dataset=csv is rows",
+        ),
         ("search", ["space=mlp", "dataset.crop=pad"], "dataset.crop"),
         ("search", ["space=mlp", "dataset.flip=true"], "dataset.flip"),
         ("search", ["space=mlp", "dataset.size=8"], "dataset.size"),

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import pytest
 import torch
 
-from darts.engine import setup
+from darts.engine import feed
 from darts.engine.checkpoint import save_checkpoint
 from darts.spaces.cnn import PUBLISHED
 
@@ -155,7 +155,7 @@ def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(*_: Any, **__: Any) -> NoReturn:
         raise AssertionError("data was read")
 
-    monkeypatch.setattr(setup, "load", read)
+    monkeypatch.setattr(feed, "load", read)
 
 
 @pytest.mark.usefixtures("no_data")

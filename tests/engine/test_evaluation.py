@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from darts.engine.evaluation import evaluate
-from darts.tasks import Classification
+from darts.tasks.classification import ClassificationObjective
 
 CPU = torch.device("cpu")
-TASK = Classification(classes=4)
+TASK = ClassificationObjective(4)
 
 
 def net() -> nn.Sequential:
@@ -72,7 +72,7 @@ def test_forward_passes_run_in_the_precision_and_scores_do_not() -> None:
     model = net()
     dtypes: list[Any] = []
     model.register_forward_hook(lambda module, inputs, output: dtypes.append(output.dtype))
-    task = Classification(classes=4)
+    task = ClassificationObjective(4)
     half = evaluate(model, batches(6), task, device=CPU, precision="bf16")
     full = evaluate(model, batches(6), task, device=CPU)
     assert dtypes == [torch.bfloat16, torch.float32]

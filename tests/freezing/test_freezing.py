@@ -111,6 +111,9 @@ class Opposed:
                 total = total + (-1 if opposed else 1) * parameter[first:end].sum()
         return 1e-3 * total, torch.zeros(len(batch[0]), 3)
 
+    def samples(self, batch: tuple[Tensor, Tensor]) -> int:
+        return len(batch[0])
+
 
 TRAIN, VALID = ((batch_of(0)[0], torch.full((4,), label)) for label in (0, 1))
 
@@ -123,7 +126,7 @@ def searching(space: str) -> tuple[Searcher, str]:
     )
     names = list(searcher.net.operation_shares())
     chosen = names[len(names) // 2]
-    searcher.task = Opposed(chosen)
+    searcher.objective = Opposed(chosen)
     searcher.begin_epoch(0)
     return searcher, chosen
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.tasks import TASKS, Classification
+from darts.tasks import TASKS
+from darts.tasks.classification import ClassificationObjective
 
 DRAW = torch.Generator().manual_seed(0)
 LOGITS = torch.randn(6, 5, generator=DRAW, dtype=torch.float64) * 3
@@ -40,7 +41,7 @@ class Fixed(torch.nn.Module):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
 def test_loss_is_the_mean_cross_entropy_with_label_smoothing(smoothing: float) -> None:
-    task = Classification(classes=5, label_smoothing=smoothing)
+    task = ClassificationObjective(5, label_smoothing=smoothing)
     wanted = pytest.approx(by_hand(LOGITS, LABELS, smoothing), rel=1e-12)
     assert float(task.loss(LOGITS, LABELS)) == wanted
     loss, logits = task.supernet_loss(lambda images: LOGITS, (torch.zeros(6, 1), LABELS))
@@ -49,7 +50,7 @@ def test_loss_is_the_mean_cross_entropy_with_label_smoothing(smoothing: float) -
 
 
 def test_the_auxiliary_loss_is_added_by_its_weight() -> None:
-    task = Classification(classes=5, label_smoothing=0.1, auxiliary_weight=0.4)
+    task = ClassificationObjective(5, label_smoothing=0.1, auxiliary=0.4)
     batch = (torch.zeros(6, 1), LABELS)
     loss, logits = task.network_loss(Fixed(AUXILIARY), batch)
     main, side = by_hand(LOGITS, LABELS, 0.1), by_hand(AUXILIARY, LABELS, 0.1)
@@ -60,10 +61,10 @@ def test_the_auxiliary_loss_is_added_by_its_weight() -> None:
 
 
 def test_scores_are_empty_to_begin_with_and_separate() -> None:
-    task = TASKS["classification"](classes=5)
+    task = TASKS["classification"]().objective("abcde")
     one, two = task.scores(torch.device("cpu")), task.scores(torch.device("cpu"))
-    one.update(LOGITS, LOGITS.argmax(1))
-    two.update(LOGITS, (LOGITS.argmax(1) + 1) % 5)
+    one.update(LOGITS, (None, LOGITS.argmax(1)))
+    two.update(LOGITS, (None, (LOGITS.argmax(1) + 1) % 5))
     assert one.compute()["accuracy"] == 1
     assert two.compute()["accuracy"] == 0
     assert set(one.compute()) <= set(task.metrics)

@@ -9,7 +9,7 @@ import torch
 from sklearn import metrics as sklearn
 from torch import Tensor
 
-from darts.tasks import CLASSIFICATION, ClassificationScores
+from darts.tasks.metrics import CLASSIFICATION, ClassificationScores
 
 CPU = torch.device("cpu")
 
@@ -27,7 +27,7 @@ def scored(logits: Tensor, labels: Tensor, *sizes: int) -> dict[str, float]:
     scores = ClassificationScores(logits.shape[1], CPU)
     parts = sizes or (len(labels),)
     for piece, truth in zip(logits.split(parts), labels.split(parts), strict=True):
-        scores.update(piece, truth)
+        scores.update(piece, (piece, truth))
     return scores.compute()
 
 

@@ -6,6 +6,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -47,7 +48,7 @@ class Mlp(Space):
 
     name: str = "mlp"
     compiles: ClassVar[bool] = False
-    images: ClassVar[bool] = False
+    takes: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
     cells: int = number(2, low=1)
     widths: list[int] = number([16, 32, 64, 128], low=1, high=MAX_WIDTH)
     activations: list[str] = field(default_factory=lambda: ["relu", "gelu", "silu", "tanh"])
@@ -56,6 +57,10 @@ class Mlp(Space):
 
     def __post_init__(self) -> None:
         check_choices(self.activations, self.widths)
+
+    def inputs(self, shape: Sequence[int]) -> int:
+        """Numbers of a sample."""
+        return math.prod(shape)
 
     def supernet(
         self,

@@ -28,13 +28,6 @@ def test_samples_are_rows_of_numbers() -> None:
     assert Mlp().inputs((5, 1, 1)) == 5
 
 
-@pytest.mark.parametrize("name", [name for name in SPACES if SPACES[name].images])
-def test_spaces_of_images_take_no_rows_of_numbers(name: str) -> None:
-    assert SPACES[name]().inputs((3, 8, 8)) == 3
-    with pytest.raises(ValueError, match=f"space={name} is one of images.*5 numbers.*space=mlp"):
-        SPACES[name]().inputs((5, 1, 1))
-
-
 def test_derive_takes_the_most_probable_candidate_and_leaves_skips_out() -> None:
     space = Mlp(cells=3, **SMALL)
     candidates = space.supernet(**SIZES).candidates

@@ -1,0 +1,124 @@
+"""A run's data: from the data set of a configuration to batches for all that the run does."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+from torch import Tensor
+
+from darts.data import SOURCES, load
+from darts.engine.distributed import Ranks
+from darts.spaces import SPACES
+from darts.tasks import TASKS
+
+
+class Streams(NamedTuple):
+    """What a search reads.
+
+    Attributes:
+        weights: batches that the weights learn from.
+        alphas: batches that the alphas learn from.
+        scored: all of the alphas' data, in order, as it is.
+    """
+
+    weights: Any
+    alphas: Any
+    scored: Any
+
+
+class Feed(ABC):
+    """Makes the batches of one run.
+
+    Args:
+        config: of a search or a retraining.
+        ranks: who take a share of each batch; they say where the batches go.
+
+    Attributes:
+        names: of what the task tells apart: classes, words, ...
+        parts: by name, which training samples serve what, ``(n,)`` int64; for ``split.npz``.
+
+    Raises:
+        ValueError: in one line, when files are missing or damaged, or an option does not fit.
+    """
+
+    names: tuple[str, ...]
+    told_apart: ClassVar[str] = "classes"  # what the names are
+
+    def __init__(self, config: Any, ranks: Ranks) -> None:
+        self.config, self.ranks = config, ranks
+        self.parts: dict[str, Tensor] = {}
+        self.source: Any = ranks.in_turn(lambda: load(config.dataset.name, **self.options()))
+
+    def options(self) -> dict[str, Any]:
+        """The loader's, out of the data set's configuration."""
+        dataset = self.config.dataset
+        fields = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(dataset)}
+        return {name: value for name, value in fields.items() if name not in self.uses()}
+
+    @classmethod
+    def uses(cls) -> tuple[str, ...]:
+        """Keys of the data set's configuration that say what is done with its samples."""
+        return ("name", "subset")
+
+    @abstractmethod
+    def sizes(self, space: Any) -> dict[str, int]:
+        """What networks of a space must know to fit the data."""
+
+    @abstractmethod
+    def example(self) -> Tensor:
+        """The smallest input of a network, by which its costs are told, on the device."""
+
+    @abstractmethod
+    def searched(self) -> Streams:
+        """What a search reads; sets ``parts``."""
+
+    @abstractmethod
+    def trained(self) -> tuple[Any, Any]:
+        """Batches of a retraining, and those it is judged by or None; sets ``parts``."""
+
+    @abstractmethod
+    def held(self, part: str, parts: Mapping[str, Tensor]) -> Any:
+        """The ``test`` split, or the ``valid`` part of a retraining, in order; None without one.
+
+        Args:
+            part: which.
+            parts: as the run has saved them.
+        """
+
+    def files(self) -> dict[str, str]:
+        """What belongs into the run's directory beside the usual, by name."""
+        return {}
+
+
+def check_data(config: Any) -> None:
+    """See, before anything is read, that task, data set and space belong together.
+
+    Raises:
+        ValueError: in one line that names what would do.
+    """
+    task, dataset, space = config.task, config.dataset.name, config.space
+    kind = SOURCES[dataset].kind
+    if kind not in task.reads:
+        tasks = [name for name in TASKS if kind in TASKS[name].reads]
+        sets = [name for name, spec in SOURCES.items() if spec.kind in task.reads]
+        raise ValueError(
+            f"task={task.name} learns from {' or '.join(task.reads)}, and dataset={dataset} is "
+            f"{kind}; choose dataset={' or '.join(sets)}, or task={' or '.join(tasks)}"
+        )
+    if kind not in space.takes:
+        spaces = [name for name in SPACES if kind in SPACES[name].takes]
+        raise ValueError(
+            f"space={space.name} takes {' or '.join(space.takes)}, and dataset={dataset} is "
+            f"{kind}; choose space={' or '.join(spaces)}"
+        )
+
+
+def feed_of(config: Any, ranks: Ranks) -> Feed:
+    """The feed for a configuration's kind of data set."""
+    from darts.engine.samples import SampleFeed
+
+    feeds: dict[str, type[Feed]] = dict.fromkeys(("images", "rows", "audio"), SampleFeed)
+    return feeds[SOURCES[config.dataset.name].kind](config, ranks)
