@@ -125,7 +125,7 @@ def search(
             config.space,
             setting.candidates,
             classes=len(feed.names),
-            image=tuple(feed.example().shape[1:]),
+            image=feed.shape,
             measure=MEASURES[name],
             device=device,
         )

@@ -59,6 +59,21 @@ class TableConfig(DatasetConfig):
 
 
 @dataclass
+class TextConfig(DatasetConfig):
+    """Text as a stream of tokens, in three parts; the subset is of its first tokens."""
+
+    level: str = choice("word", "word", "char")  # what a token is
+
+
+@dataclass
+class PublishedTextConfig(TextConfig):
+    """A text that may be fetched."""
+
+    download: bool = True
+    verify: bool = True  # false takes files with other checksums, with a warning
+
+
+@dataclass
 class SyntheticConfig(ImagesConfig):
     """A made-up set for tests."""
 

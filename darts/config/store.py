@@ -37,6 +37,8 @@ TYPES: dict[str, Mapping[str, type]] = {
         "images": schema.ImagesConfig,
         "synthetic": schema.SyntheticConfig,
         "table": schema.TableConfig,
+        "text": schema.TextConfig,
+        "published_text": schema.PublishedTextConfig,
     },
     "task": TASKS,
     "space": SPACES,

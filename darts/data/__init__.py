@@ -13,21 +13,28 @@ from __future__ import annotations
 
 from darts.data.augment import Augmentation
 from darts.data.batches import Batches
+from darts.data.corpus import Corpus
 from darts.data.images import DiskImages, Images, MemoryImages
 from darts.data.schedule import share_of
 from darts.data.source import Source, SourceSpec
 from darts.data.sources import SOURCES, load
 from darts.data.split import load_split, save_split, stratified_split, stratified_subset
+from darts.data.windows import IGNORED, Carry, Window, Windows
 
 __all__ = [
+    "IGNORED",
     "SOURCES",
     "Augmentation",
     "Batches",
+    "Carry",
+    "Corpus",
     "DiskImages",
     "Images",
     "MemoryImages",
     "Source",
     "SourceSpec",
+    "Window",
+    "Windows",
     "load",
     "load_split",
     "save_split",

@@ -85,7 +85,7 @@ class SourceSpec:
 
     name: str
     description: str
-    loader: Callable[[Query], Source]
+    loader: Callable[[Query], Any]
     files: tuple[str, ...] = ()
     storages: tuple[str, ...] = ("memory",)
     options: tuple[str, ...] = ()

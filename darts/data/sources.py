@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from darts.data.corpus import OPTIONS as TEXT_OPTIONS
+from darts.data.corpus import PTB, load_ptb, load_text
 from darts.data.digits import load_digits
 from darts.data.folders import load_imagefolder, load_imagenet
-from darts.data.source import Query, Source, SourceSpec
+from darts.data.source import Query, SourceSpec
 from darts.data.synthetic import OPTIONS, load_synthetic
 from darts.data.tables import OPTIONS as TABLE_OPTIONS
 from darts.data.tables import load_csv
@@ -69,6 +71,22 @@ SOURCES: dict[str, SourceSpec] = {
             kind="rows",
         ),
         SourceSpec(
+            "text",
+            "your own text in three files",
+            load_text,
+            files=("train.txt", "valid.txt", "test.txt"),
+            options=tuple(TEXT_OPTIONS),
+            kind="text",
+        ),
+        SourceSpec(
+            "ptb",
+            "Penn Treebank, 10,000 words, Mikolov's version",
+            load_ptb,
+            files=PTB.described(),
+            options=tuple(TEXT_OPTIONS),
+            kind="text",
+        ),
+        SourceSpec(
             "synthetic",
             "learnable patterns plus noise, 3x8x8, for tests",
             load_synthetic,
@@ -89,8 +107,8 @@ def load(
     storage: str = "auto",
     seed: int = 0,
     **options: Any,
-) -> Source:
-    """Load a data set.
+) -> Any:
+    """Load a data set: a `Source`, or a `Corpus` of one of text.
 
     Args:
         name: one of `SOURCES`.

@@ -67,6 +67,11 @@ class Feed(ABC):
     def sizes(self, space: Any) -> dict[str, int]:
         """What networks of a space must know to fit the data."""
 
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample, for ``Space.pieces``."""
+
     @abstractmethod
     def example(self) -> Tensor:
         """The smallest input of a network, by which its costs are told, on the device."""
@@ -119,6 +124,8 @@ def check_data(config: Any) -> None:
 def feed_of(config: Any, ranks: Ranks) -> Feed:
     """The feed for a configuration's kind of data set."""
     from darts.engine.samples import SampleFeed
+    from darts.engine.texts import TextFeed
 
     feeds: dict[str, type[Feed]] = dict.fromkeys(("images", "rows", "audio"), SampleFeed)
+    feeds["text"] = TextFeed
     return feeds[SOURCES[config.dataset.name].kind](config, ranks)

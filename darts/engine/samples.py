@@ -90,9 +90,14 @@ class SampleFeed(Feed):
             "in_channels": space.inputs(self.source.train.shape),
         }
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(C, H, W)``."""
+        return tuple(self.source.train.shape)
+
     def example(self) -> Tensor:
         """One sample ``(1, C, H, W)`` of zeros."""
-        return torch.zeros(1, *self.source.train.shape, device=self.ranks.device)
+        return torch.zeros(1, *self.shape, device=self.ranks.device)
 
     def searched(self) -> Streams:
         """One stratified part of the training samples for the weights, the other for the alphas."""

@@ -47,7 +47,8 @@ def _classification(kind: str, **options: Any) -> Callable[[int], Any]:
     return make
 
 
-def _mean(classes: int) -> Any:
+def mean_metric(classes: int = 0) -> Any:
+    """A mean over all samples, of whatever is given to it."""
     from torchmetrics import MeanMetric
 
     # By default the metric would leave NaN out with a warning, and a diverged network look fine.
@@ -65,7 +66,7 @@ CLASSIFICATION = {
             needs_classes=6,
         ),
         Metric("macro_f1", True, _classification("MulticlassF1Score", average="macro")),
-        Metric("loss", False, _mean),
+        Metric("loss", False, mean_metric),
     )
 }
 

@@ -62,7 +62,7 @@ def test_search_retrain_and_evaluate(iris: Path, commands: Any, tmp_path: Path) 
         (
             "retrain",
             ["genotype=DARTS_V2"],
-            "space=cnn takes images or audio, and dataset=csv is rows",
+            "takes images or audio, and dataset=csv is rows",
         ),
         ("search", ["space=mlp", "dataset.crop=pad"], "dataset.crop"),
         ("search", ["space=mlp", "dataset.flip=true"], "dataset.flip"),

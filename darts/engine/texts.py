@@ -1,0 +1,97 @@
+"""Text as windows of a stream."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from darts.data import Corpus, Windows
+from darts.engine.distributed import Ranks
+from darts.engine.feed import Feed, Streams
+
+TEST_COLUMNS = 1  # the test split is read from its beginning to its end, with the state that it has
+
+
+class TextFeed(Feed):
+    """Windows of a ``Corpus``: weights learn from its training part, alphas from the other."""
+
+    source: Corpus
+    told_apart: ClassVar[str] = "tokens"
+
+    def __init__(self, config: Any, ranks: Ranks) -> None:
+        if ranks.size > 1:
+            raise ValueError(
+                f"task={config.task.name} runs in one process, since its networks carry a state "
+                "from window to window; leave torchrun out"
+            )
+        super().__init__(config, ranks)
+        self.names = self.source.vocabulary
+
+    def sizes(self, space: Any) -> dict[str, int]:
+        """``vocabulary``: how many tokens there are."""
+        return {"vocabulary": len(self.names)}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """A token has none."""
+        return ()
+
+    def example(self) -> Tensor:
+        """One token, ``(1, 1)``."""
+        return torch.zeros(1, 1, dtype=torch.int64, device=self.ranks.device)
+
+    def searched(self) -> Streams:
+        """The weights learn from the training part, the alphas from the validation part."""
+        return Streams(
+            self._training(self._train(), "weights"),
+            self._training(self.source.valid, "alphas"),
+            self._evaluation(self.source.valid, self.config.loader.eval_batch_size),
+        )
+
+    def trained(self) -> tuple[Windows, Windows | None]:
+        """The training part, and the validation part unless ``validation=0``."""
+        size = self.config.loader.eval_batch_size
+        valid = self._evaluation(self.source.valid, size) if self.config.validation > 0 else None
+        return self._training(self._train(), "train"), valid
+
+    def held(self, part: str, parts: Mapping[str, Tensor]) -> Windows:
+        """The test part, read in one column, or the validation part."""
+        if part == "test":
+            return self._evaluation(self.source.test, TEST_COLUMNS)
+        return self._evaluation(self.source.valid, self.config.loader.eval_batch_size)
+
+    def files(self) -> dict[str, str]:
+        """``vocabulary.json``, a list of tokens in the order of their numbers."""
+        return {"vocabulary.json": json.dumps(self.names, ensure_ascii=False, indent=0) + "\n"}
+
+    def _train(self) -> Tensor:
+        """The tokens to learn from: all, or the first so many."""
+        subset, tokens = self.config.dataset.subset, self.source.train
+        if subset is not None and subset > len(tokens):
+            raise ValueError(
+                f"dataset.subset={subset} is more than the {len(tokens)} training tokens of "
+                f"{self.source.name}"
+            )
+        return tokens[:subset]
+
+    def _training(self, tokens: Tensor, stream: str) -> Windows:
+        size = self.config.loader.batch_size
+        return self._windows(tokens, size, stream, shift=True)
+
+    def _evaluation(self, tokens: Tensor, columns: int) -> Windows:
+        return self._windows(tokens, columns, "evaluation", shift=False)
+
+    def _windows(self, tokens: Tensor, columns: int, stream: str, *, shift: bool) -> Windows:
+        return Windows(
+            tokens,
+            columns=columns,
+            length=self.config.task.window,
+            seed=self.config.seed,
+            stream=stream,
+            shift=shift,
+            device=self.ranks.device,
+        )
