@@ -1,0 +1,79 @@
+"""Texts in three files become streams of numbers and a vocabulary."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from darts.data import load
+
+TEXT = {"train": "a b a\n\nc a b\n", "valid": "b d a\n", "test": "a c\n"}
+
+
+def folder(path: Path, **texts: str | bytes) -> Path:
+    for part, text in (TEXT | texts).items():
+        content = text if isinstance(text, bytes) else text.encode()
+        (path / f"{part}.txt").write_bytes(content)
+    return path
+
+
+def words(corpus: Any, part: str) -> list[str]:
+    return [corpus.vocabulary[number] for number in getattr(corpus, part).tolist()]
+
+
+def test_words_and_ends_of_lines(tmp_path: Path) -> None:
+    corpus = load("text", root=folder(tmp_path))
+    # By frequency, then by name; what is not in the training part is unknown.
+    assert corpus.vocabulary == ("<eos>", "a", "b", "c", "<unk>")
+    assert words(corpus, "train") == ["a", "b", "a", "<eos>", "<eos>", "c", "a", "b", "<eos>"]
+    assert words(corpus, "valid") == ["b", "<unk>", "a", "<eos>"]
+    assert words(corpus, "test") == ["a", "c", "<eos>"]
+
+
+def test_characters(tmp_path: Path) -> None:
+    corpus = load("text", root=folder(tmp_path), level="char")
+    assert "".join(words(corpus, "train")) == TEXT["train"]
+    assert words(corpus, "valid") == ["b", " ", "<unk>", " ", "a", "\n"]
+
+
+def test_any_script_and_a_mark_of_byte_order(tmp_path: Path) -> None:
+    root = folder(tmp_path, train=b"\xef\xbb\xbf" + "für 漢字\n".encode(), valid="漢字 für\n")
+    corpus = load("text", root=root)
+    assert words(corpus, "valid") == ["漢字", "für", "<eos>"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "message"),
+    [
+        ({"train": b"\xff\xfe"}, {}, "train.txt is no UTF-8 text: byte 0"),
+        ({"test": ""}, {}, "test.txt has no two tokens to predict among"),
+        ({"valid": "a"}, {"level": "char"}, "valid.txt has no two tokens"),
+        ({}, {"level": "byte"}, "level='byte' is unknown; choose from"),
+    ],
+)
+def test_what_is_no_text_is_told_in_one_line(
+    texts: dict[str, Any], options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        load("text", root=folder(tmp_path, **texts), **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    (folder(tmp_path) / "valid.txt").unlink()
+    with pytest.raises(ValueError, match=r"valid.txt not in .*: put train.txt, valid.txt and test"):
+        load("text", root=tmp_path)
+    with pytest.raises(ValueError, match=r"ptb is not there.*put ptb.train.txt.*dataset.root"):
+        load("ptb", root=tmp_path, download=False)
+
+
+@pytest.mark.data
+@pytest.mark.skipif("DARTS_DATA" not in os.environ, reason="needs DARTS_DATA")
+def test_penn_treebank_has_its_published_size() -> None:
+    corpus = load("ptb", root=Path(os.environ["DARTS_DATA"]) / "ptb", download=False)
+    assert len(corpus.vocabulary) == 10_000
+    sizes = tuple(len(part) for part in (corpus.train, corpus.valid, corpus.test))
+    assert sizes == (929_589, 73_760, 82_430)

@@ -1,0 +1,111 @@
+"""Windows of a stream: what is in them, when, and what is carried from one to the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from darts.data import IGNORED, Windows
+
+CPU = torch.device("cpu")
+
+
+def windows(count: int, columns: int, length: int, *, shift: bool, seed: int = 0) -> Windows:
+    return Windows(
+        torch.arange(count),
+        columns=columns,
+        length=length,
+        seed=seed,
+        stream="test",
+        shift=shift,
+        device=CPU,
+    )
+
+
+def pairs(found: Any) -> list[tuple[int, int]]:
+    return [
+        (int(token), int(target))
+        for window in found
+        for token, target in zip(window.tokens.flatten(), window.targets.flatten(), strict=True)
+        if target != IGNORED
+    ]
+
+
+@pytest.mark.parametrize("count", [2, 7, 23, 24, 25, 60])
+@pytest.mark.parametrize("columns", [1, 2, 5])
+@pytest.mark.parametrize("length", [1, 3, 7])
+def test_in_evaluation_every_token_but_the_first_is_a_target_once(
+    count: int, columns: int, length: int
+) -> None:
+    made = windows(count, columns, length, shift=False)
+    found = list(made.epoch(0))
+    assert len(found) == len(made)
+    assert sorted(pairs(found)) == [(number, number + 1) for number in range(count - 1)]
+    assert max(len(window.tokens) for window in found) <= length
+
+
+def test_in_training_windows_follow_each_other_in_every_column() -> None:
+    made = windows(100, 3, 5, shift=True)
+    beginnings = set()
+    for epoch in range(12):
+        found = list(made.epoch(epoch))
+        assert len(found) == len(made) == (33 - 4) // 5
+        whole = torch.cat([window.tokens for window in found])
+        assert bool((whole[1:] == whole[:-1] + 1).all())
+        assert all(bool((w.targets == w.tokens + 1).all()) for w in found)
+        assert all(w.tokens.shape == (5, 3) for w in found)
+        beginnings.add(int(whole[0, 0]))
+    assert beginnings <= set(range(5))
+    assert len(beginnings) > 2  # epochs begin elsewhere
+
+
+def test_an_epoch_depends_on_seed_and_number_alone() -> None:
+    def first(seed: int, epoch: int) -> Tensor:
+        return next(windows(200, 2, 9, shift=True, seed=seed).epoch(epoch)).tokens
+
+    assert torch.equal(first(0, 3), first(0, 3))
+    assert len({int(first(seed, 3)[0, 0]) for seed in range(8)}) > 1
+
+
+def test_a_stream_goes_on_from_epoch_to_epoch() -> None:
+    made = windows(50, 2, 4, shift=True)
+    steps = len(made)
+    stream = made.stream(steps - 1)
+    assert torch.equal(next(stream).tokens, made.batch(0, steps - 1).tokens)
+    assert torch.equal(next(stream).tokens, made.batch(1, 0).tokens)
+
+
+def test_what_a_window_leaves_is_where_the_next_begins() -> None:
+    made = windows(50, 2, 4, shift=False)
+    found = made.epoch(0)
+    first = next(found)
+    assert first.carry.state is None
+    first.carry.after = torch.ones(2, 3)
+    second = next(found)
+    assert torch.equal(second.carry.state, torch.ones(2, 3))
+    assert second.carry.after is None
+    second.carry.after = torch.full((2, 3), 2.0)
+    assert next(made.epoch(1)).carry.state is None  # an epoch begins anew
+    assert made.batch(0, 3).carry.state is None  # as does what stands for itself
+
+
+def test_a_resumed_stream_carries_on() -> None:
+    made = windows(90, 2, 4, shift=True)
+    stream = made.epoch(0)
+    next(stream).carry.after = torch.ones(2, 3)
+    next(stream).carry.after = torch.full((2, 3), 5.0)
+    again = windows(90, 2, 4, shift=True)
+    again.load_state_dict(made.state_dict())
+    window = next(again.epoch(0, 2))
+    assert torch.equal(window.tokens, next(stream).tokens)
+    assert torch.equal(window.carry.state, torch.full((2, 3), 5.0))
+
+
+@pytest.mark.parametrize(("count", "columns", "length"), [(20, 4, 5), (9, 1, 9), (4, 8, 1)])
+def test_too_short_a_stream_is_refused(count: int, columns: int, length: int) -> None:
+    line = f"{count} tokens in {columns} columns are too few for windows of {length}; choose"
+    with pytest.raises(ValueError, match=line):
+        windows(count, columns, length, shift=True)
