@@ -60,13 +60,20 @@ class Space(ABC):
         cells: depth; what it counts is the space's to say.
         fan_in: edges that a genotype keeps into each node; None for all.
         compiles: whether the supernet has anything for ``torch.compile``.
-        images: whether its networks look at images; else they take a sample as a row of numbers.
+        images: whether its networks look at images; else they take a sample as a row of numbers,
+            or read sequences of tokens.
+        tokens: whether they read sequences of tokens.
+        published: by name what others have found in the space; each has a ``name``, ``genotype``,
+            ``paper``, ``arxiv``, ``parameters_million``, ``note`` and ``result``, and for all of
+            them a ``measure`` and a ``title``.
     """
 
     name: str = ""
     fan_in: ClassVar[int | None] = None
     compiles: ClassVar[bool] = True
     images: ClassVar[bool] = True
+    tokens: ClassVar[bool] = False
+    published: ClassVar[Mapping[str, Any]] = {}
     cells: int = number(8, low=1)
 
     def inputs(self, shape: Sequence[int]) -> int:
@@ -78,7 +85,8 @@ class Space(ABC):
         if not self.images:
             return math.prod(shape)
         if tuple(shape[1:]) == (1, 1):
-            others = " or ".join(name for name in SPACES if not SPACES[name].images)
+            rows = [name for name in SPACES if not (SPACES[name].images or SPACES[name].tokens)]
+            others = " or ".join(rows)
             raise ValueError(
                 f"space={self.name} is one of images, and a sample of this data set is a row of "
                 f"{shape[0]} numbers; choose space={others}"
@@ -107,6 +115,13 @@ class Space(ABC):
             **options: ``classes``, ``in_channels``, ``auxiliary`` (a head; False when not given)
                 and ``drop_path``.
         """
+
+    def usual(self) -> tuple[dict[str, int], list[str]]:
+        """Sizes of data, as ``network`` takes them, by which its weights may be told; in words."""
+        return (
+            {"classes": 10, "in_channels": self.inputs((3, 32, 32))},
+            ["images of 3x32x32", "10 classes", "no auxiliary head"],
+        )
 
     @classmethod
     def standard(cls, genotype: Any) -> Space:
@@ -192,8 +207,12 @@ def space_of(genotype: Any) -> Space:
 
 
 def space_recognising(text: str) -> str | None:
-    """The space whose own notation, other than JSON, a text is in; None for no space's."""
-    return next((name for name in SPACES if SPACES[name].recognises(text.strip())), None)
+    """The space whose own notation, other than JSON, a text is in; None for no space's.
+
+    The classic notation is that of ``cnn`` unless another space knows it for its own.
+    """
+    names = [name for name in SPACES if SPACES[name].recognises(text.strip())]
+    return next((name for name in names if name != "cnn"), names[0] if names else None)
 
 
 def space_named_in(text: str) -> str | None:
