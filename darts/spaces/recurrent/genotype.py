@@ -56,6 +56,7 @@ class Genotype:
     space: ClassVar[str] = SPACE
     cells: ClassVar[tuple[str, ...]] = ("recurrent",)
     inputs: ClassVar[int] = 1
+    recurs: ClassVar[bool] = True  # a cell's output is an input of itself, a step later
 
     def __init__(self, recurrent: object, concat: object) -> None:
         nodes = _check_nodes(recurrent)

@@ -168,7 +168,7 @@ class Recurrent(Space):
             ValueError: always, in one line.
         """
         raise ValueError(
-            f"space=recurrent reads sequences of tokens, and this data set has samples of the shape "
+            f"space=recurrent reads sequences of tokens, and this data set has samples of shape "
             f"{tuple(shape)}; choose another space"
         )
 
