@@ -11,7 +11,7 @@ from darts.analysis.cost import count_parameters
 from darts.analysis.draw import compare_genotypes, save_genotype
 from darts.analysis.figures import save_figure
 from darts.config import ConfigError, GenotypesConfig, Invocation, launch
-from darts.spaces import cnn, space_of
+from darts.spaces import SPACES, space_of
 from darts.spaces.find import find_genotype
 from darts.spaces.in_words import difference
 from darts.tracking import closing_table
@@ -86,22 +86,28 @@ def compare(references: list[str], out: str | None) -> None:
 
 
 def list_published() -> None:
-    """Print the published genotypes with citation and reported error."""
-    columns = ("name", "test error %", "parameters", "paper")
+    """Print the published genotypes of each space with citation and reported result."""
+    for space in SPACES.values():
+        if space.published:
+            _list(list(space.published.values()))
+
+
+def _list(entries: list[Any]) -> None:
+    columns = ("name", entries[0].measure, "parameters", "paper")
     rows = [
         (
             entry.name,
-            _error(entry.test_error, entry.deviation),
+            entry.result,
             "" if entry.parameters_million is None else f"{entry.parameters_million:g} M",
             f"{entry.paper}, arXiv:{entry.arxiv}" + (f" ({entry.note})" if entry.note else ""),
         )
-        for entry in cnn.PUBLISHED.values()
+        for entry in entries
     ]
     if is_terminal(sys.stdout):
         from rich.console import Console
         from rich.table import Table
 
-        table = Table(*columns, title="Published genotypes; errors on CIFAR-10 as reported")
+        table = Table(*columns, title=entries[0].title)
         for row in rows:
             table.add_row(*row)
         Console().print(table)
@@ -109,12 +115,6 @@ def list_published() -> None:
     widths = [max(len(row[i]) for row in (columns, *rows)) for i in range(3)]
     for row in (columns, *rows):
         print("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]]))
-
-
-def _error(mean: float | None, deviation: float | None) -> str:
-    if mean is None:
-        return ""
-    return f"{mean:.2f}" + (f" ± {deviation:.2f}" if deviation is not None else "")
 
 
 def main() -> None:

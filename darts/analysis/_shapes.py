@@ -23,6 +23,10 @@ _FAMILIES = {  # a part of the operation's name -> line and border, fill
     "dil": ("#805ad5", "#f6f2fe"),
     "_k5": ("#2b6cb0", "#eff6fd"),
     "_k7": ("#805ad5", "#f6f2fe"),
+    "tanh": ("#2b6cb0", "#eff6fd"),
+    "relu": ("#c05621", "#fff6ee"),
+    "sigmoid": ("#805ad5", "#f6f2fe"),
+    "identity": ("#2f855a", "#f0faf4"),
     "": ("#0f766e", "#ecfaf8"),
 }
 
@@ -89,7 +93,8 @@ def operation_box(axes: Axes, x: float, y: float, operation: str, look: Look, gi
 
 def heading(axes: Axes, cell: str) -> None:
     """The name of a cell above its picture."""
-    text = {"normal": "Normal cell", "reduce": "Reduction cell"}.get(cell, cell.capitalize())
+    named = {"normal": "Normal cell", "reduce": "Reduction cell", "recurrent": "Recurrent cell"}
+    text = named.get(cell, cell.capitalize())
     axes.text(MARGIN, -0.2, text, fontsize=11.5, color=QUIET, va="center")
 
 

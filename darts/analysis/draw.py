@@ -2,7 +2,7 @@
 
 A figure shows one genotype, or two side by side, one cell above the other;
 ``darts.analysis.cell_picture`` lays out a single cell, ``darts.analysis.chain_picture`` one that is
-nothing but a row of operations.
+nothing but a row of operations, ``darts.analysis.recurrent_picture`` a recurrent one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from darts.analysis._shapes import INK, MARGIN, Shared
 from darts.analysis._style import format_of, save_figure
 from darts.analysis.cell_picture import cell_size, draw_cell
 from darts.analysis.chain_picture import chain_size, draw_chain
+from darts.analysis.recurrent_picture import draw_recurrent, recurrent_size
 from darts.spaces.in_words import check_comparable, is_chain
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def draw_genotype(genotype: Any, *, title: str | None = None) -> Figure:
     """All cells of a genotype of any space, one above the other.
 
     Colours tell the families of operations apart: pooling, skip connection, separable, dilated
-    and other convolutions, none; of inverted residual blocks those of three kernels.
+    and other convolutions, none; of inverted residual blocks those of three kernels; and
+    activations.
     """
     return _draw([genotype], [title] if title else [], {})
 
@@ -96,10 +98,21 @@ def _draw(genotypes: list[Any], titles: list[str], shared: dict[str, Shared]) ->
             )
             axes.set_axis_off()
             axes.set(xlim=(0, width), ylim=(-heights[cell], 0))
-            draw = draw_chain if is_chain(genotype, cell) else draw_cell
+            _, draw = _way(genotype, cell)
             draw(axes, genotype, cell, shared.get(cell), f"{cell}-{column}")
     return figure
 
 
 def _size(genotype: Any, cell: str) -> tuple[float, float]:
-    return (chain_size if is_chain(genotype, cell) else cell_size)(genotype, cell)
+    size, _ = _way(genotype, cell)
+    width, height = size(genotype, cell)
+    return width, height
+
+
+def _way(genotype: Any, cell: str) -> tuple[Any, Any]:
+    """How a cell is drawn: what tells its size, and what draws it."""
+    if getattr(genotype, "recurs", False):
+        return recurrent_size, draw_recurrent
+    if is_chain(genotype, cell):
+        return chain_size, draw_chain
+    return cell_size, draw_cell

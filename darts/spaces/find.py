@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from darts.spaces.cnn.published import lookup
-from darts.spaces.space import parse_genotype, space_recognising
+from darts.spaces.space import SPACES, parse_genotype, space_recognising
 
 
 def find_genotype(reference: str) -> tuple[str, Any]:
@@ -45,8 +45,13 @@ def find_genotype(reference: str) -> tuple[str, Any]:
             f"genotype={reference!r} is no file or directory, and no published name; "
             "python -m darts.genotypes lists the names"
         )
-    published = lookup(text)
+    published = lookup(text, published_genotypes())
     return published.name, published.genotype
+
+
+def published_genotypes() -> dict[str, Any]:
+    """What others have found in any space, by name."""
+    return {name: entry for space in SPACES.values() for name, entry in space.published.items()}
 
 
 def _is_there(path: Path) -> bool:

@@ -1,6 +1,6 @@
 """Reading the text of a genotype: JSON, and the classic ``Genotype(normal=[...], ...)``.
 
-Only the shape is read here; ``darts.spaces.genotype.Genotype`` checks the values. Nothing is ever
+Only the shape is read here; the genotypes of the spaces check the values. Nothing is ever
 evaluated: the classic text is parsed to a syntax tree of which two levels are looked at.
 """
 
@@ -18,7 +18,8 @@ SPACE = "cnn"
 MAX_CHARACTERS = 100_000
 _MAX_STATE = 10_000  # keeps range(...) from being spelled out into more memory than there is
 
-_PARTS = ("normal", "normal_concat", "reduce", "reduce_concat")
+PARTS = ("normal", "normal_concat", "reduce", "reduce_concat")
+"""What a genotype of the cell-based space consists of."""
 
 
 def brief(value: object, limit: int = 60) -> str:
@@ -34,19 +35,29 @@ def _refuse(reason: str) -> NoReturn:
     raise ValueError(f"not a genotype: {reason}") from None
 
 
-def _add_part(parts: dict[str, Any], name: object, value: Any) -> None:
-    if name not in _PARTS:
-        _refuse(f"unknown part {brief(name)}; the parts are {', '.join(_PARTS)}")
-    if name in parts:
-        _refuse(f"{name} is given twice")
-    parts[str(name)] = value
+class _Parts(dict[str, Any]):
+    """The parts read so far, of those that there are.
 
+    Args:
+        names: of the parts, in the order of the classic text.
+    """
 
-def _require_all(parts: dict[str, Any]) -> dict[str, Any]:
-    missing = [name for name in _PARTS if name not in parts]
-    if missing:
-        _refuse(f"{', '.join(missing)} missing; the parts are {', '.join(_PARTS)}")
-    return parts
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.names = names
+
+    def add(self, name: object, value: Any) -> None:
+        if name not in self.names:
+            _refuse(f"unknown part {brief(name)}; the parts are {', '.join(self.names)}")
+        if name in self:
+            _refuse(f"{name} is given twice")
+        self[str(name)] = value
+
+    def whole(self) -> dict[str, Any]:
+        missing = [name for name in self.names if name not in self]
+        if missing:
+            _refuse(f"{', '.join(missing)} missing; the parts are {', '.join(self.names)}")
+        return dict(self)
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -102,18 +113,18 @@ def checked(text: object) -> str:
     return text.removeprefix("\ufeff").strip()
 
 
-def read_json(text: str) -> dict[str, Any]:
-    """The four parts of a genotype's JSON, unchecked (``ValueError`` if it is not of that form)."""
+def read_json(text: str, space: str = SPACE, names: tuple[str, ...] = PARTS) -> dict[str, Any]:
+    """The parts of a genotype's JSON, unchecked (``ValueError`` if it is not of that form)."""
     content = read_object(text)
-    parts: dict[str, Any] = {}
+    parts = _Parts(names)
     for name, value in content:
         if isinstance(value, _Pairs):
             _refuse(f"{brief(name)} is a JSON object, not a list")
         if name != "space":
-            _add_part(parts, name, value)
-        elif value != SPACE:
-            _refuse(f"it belongs to the space {brief(value)}, and this reader to '{SPACE}'")
-    return _require_all(parts)
+            parts.add(name, value)
+        elif value != space:
+            _refuse(f"it belongs to the space {brief(value)}, and this reader to '{space}'")
+    return parts.whole()
 
 
 # What is left of a genotype without comments. Operators and attribute access are kept out, and so
@@ -121,8 +132,8 @@ def read_json(text: str) -> dict[str, Any]:
 _FOREIGN = re.compile(r"[^\w\s()\[\],='\"]|[)\]]\s*[(\[]", re.ASCII)
 
 
-def read_classic(text: str) -> dict[str, Any]:
-    """The four parts of the classic text, unchecked (``ValueError`` if it is not of that form)."""
+def read_classic(text: str, names: tuple[str, ...] = PARTS) -> dict[str, Any]:
+    """The parts of the classic text, unchecked (``ValueError`` if it is not of that form)."""
     bare = re.sub(r"#[^\r\n]*", "", text).strip()
     foreign = _FOREIGN.search(bare)
     if foreign:
@@ -148,14 +159,14 @@ def read_classic(text: str) -> dict[str, Any]:
         and call.func.id == "Genotype"
     ):
         _refuse(f"expected a JSON object or one Genotype(...), not {brief(bare)}")
-    if len(call.args) > len(_PARTS):
-        _refuse(f"{len(call.args)} parts by position, where there are {len(_PARTS)}")
-    parts: dict[str, Any] = {}
-    for name, node in zip(_PARTS, call.args, strict=False):
-        _add_part(parts, name, _read_part(name, node))
+    if len(call.args) > len(names):
+        _refuse(f"{len(call.args)} parts by position, where there are {len(names)}")
+    parts = _Parts(names)
+    for name, node in zip(names, call.args, strict=False):
+        parts.add(name, _read_part(name, node))
     for keyword in call.keywords:
-        _add_part(parts, keyword.arg, _read_part(str(keyword.arg), keyword.value))
-    return _require_all(parts)
+        parts.add(keyword.arg, _read_part(str(keyword.arg), keyword.value))
+    return parts.whole()
 
 
 def _read_part(name: str, node: ast.expr) -> Any:

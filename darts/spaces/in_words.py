@@ -23,9 +23,14 @@ def state_name(state: int, inputs: int = 2) -> str:
 
 
 def is_chain(genotype: Any, cell: str) -> bool:
-    """Whether a cell is a row of operations, each on the output of the one before."""
+    """Whether a cell is a row of operations, each on the output of the one before.
+
+    The last one's output is the cell's.
+    """
     places = [(source, target) for source, target, _ in genotype.edges(cell)]
-    return genotype.inputs == 1 and places == [(i, i + 1) for i in range(len(places))]
+    in_a_row = places == [(i, i + 1) for i in range(len(places))]
+    last = tuple(genotype.concat(cell)) == (len(places),)
+    return genotype.inputs == 1 and in_a_row and last
 
 
 def difference(a: Any, b: Any) -> list[str]:

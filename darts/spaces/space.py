@@ -60,12 +60,16 @@ class Space(ABC):
         fan_in: edges that a genotype keeps into each node; None for all.
         compiles: whether the supernet has anything for ``torch.compile``.
         takes: kinds of data sets that its networks take, see ``darts.data.SourceSpec.kind``.
+        published: by name what others have found in the space; each has a ``name``, ``genotype``,
+            ``paper``, ``arxiv``, ``parameters_million``, ``note`` and ``result``, and for all of
+            them a ``measure`` and a ``title``.
     """
 
     name: str = ""
     fan_in: ClassVar[int | None] = None
     compiles: ClassVar[bool] = True
     takes: ClassVar[tuple[str, ...]] = ("images", "audio")
+    published: ClassVar[Mapping[str, Any]] = {}
     cells: int = number(8, low=1)
 
     def inputs(self, shape: Sequence[int]) -> int:
@@ -186,8 +190,12 @@ def space_of(genotype: Any) -> Space:
 
 
 def space_recognising(text: str) -> str | None:
-    """The space whose own notation, other than JSON, a text is in; None for no space's."""
-    return next((name for name in SPACES if SPACES[name].recognises(text.strip())), None)
+    """The space whose own notation, other than JSON, a text is in; None for no space's.
+
+    The classic notation is that of ``cnn`` unless another space knows it for its own.
+    """
+    names = [name for name in SPACES if SPACES[name].recognises(text.strip())]
+    return next((name for name in names if name != "cnn"), names[0] if names else None)
 
 
 def space_named_in(text: str) -> str | None:

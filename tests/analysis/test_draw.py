@@ -16,10 +16,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.path import Path as Way
 from matplotlib.transforms import Bbox
 
 from darts.analysis.draw import compare_genotypes, draw_genotype, save_figure, save_genotype
-from darts.spaces import nas201
+from darts.spaces import nas201, recurrent
 from darts.spaces.cnn.encoding import random_genotype
 from darts.spaces.cnn.published import PUBLISHED
 from darts.spaces.genotype import OPERATIONS, Genotype
@@ -52,7 +53,19 @@ def some_genotypes() -> dict[str, Any]:
     return known | {
         **{f"random-{n}": random_genotype(source, n, OPERATIONS) for n in (1, 2, 4, 7)},
         **{f"nas201-{n}": nas201.Genotype.from_index(n) for n in (0, 4711, 15_624)},
+        **{f"recurrent-{name}": genotype for name, genotype in recurrent_genotypes().items()},
         **{f"chain-{n}": Chain(("mb_k7_e6", "skip_connect", "none")[:n] * 3) for n in (1, 2, 3)},
+    }
+
+
+def recurrent_genotypes() -> dict[str, Any]:
+    source = torch.Generator().manual_seed(1)
+    names = recurrent.ACTIVATIONS
+    return {
+        **{name: entry.genotype for name, entry in recurrent.PUBLISHED.items()},
+        **{f"random-{n}": recurrent.random_genotype(source, n) for n in (1, 2, 5, 12)},
+        "star": recurrent.Genotype([(names[n % 4], 0) for n in range(9)], range(1, 10)),
+        "row": recurrent.Genotype([(names[n % 4], n) for n in range(5)], range(1, 6)),
     }
 
 
@@ -99,6 +112,47 @@ def test_nothing_collides_whatever_the_genotype(genotype: Any) -> None:
             extent = text.get_window_extent(renderer)
             assert figure.bbox.x0 <= extent.x0 < extent.x1 <= figure.bbox.x1
             assert figure.bbox.y0 <= extent.y0 < extent.y1 <= figure.bbox.y1
+
+
+@pytest.mark.parametrize("genotype", recurrent_genotypes().values(), ids=recurrent_genotypes())
+def test_the_ways_of_a_recurrent_cell_never_meet(genotype: Any) -> None:
+    """Neither those to other nodes nor those to the output, beside where they begin."""
+    figure = draw_genotype(genotype)
+    (axes,) = figure.axes
+    curves = parts(figure, "recurrent", "-curve")
+    drawn = {name: patch.get_path() for name, patch in curves.items()}
+    grey = [p.get_path() for p in axes.patches if to_hex(p.get_edgecolor()) == "#b8c0cc"]
+    outputs = [Way(path.vertices[:2]) for path in grey]  # without their heads
+    assert len(outputs) == len(genotype.outputs)
+    for way in drawn.values():
+        assert not any(way.intersects_path(output, filled=False) for output in outputs)
+    sources = {f"recurrent-0-edge-{n}-curve": e[0] for n, e in enumerate(genotype.edges())}
+    for (a, first), (b, second) in combinations(drawn.items(), 2):
+        if sources[a] != sources[b]:
+            assert not first.intersects_path(second, filled=False)
+        elif "row" not in (a, b):
+            ends = [torch.as_tensor(way.vertices[2:]) for way in (first, second)]
+            assert not len(ends[0]) or not len(ends[1]) or not torch.equal(*ends)
+
+
+def test_a_recurrent_cell_says_what_it_is_made_of() -> None:
+    cell = recurrent.PUBLISHED["DARTS_RNN_V2"].genotype
+    (axes,) = draw_genotype(cell).axes
+    texts = [text.get_text() for text in axes.texts]
+    assert {"Recurrent cell", "$x_t$", "$h_{t-1}$", "$h_t$", "mean"} <= set(texts)
+    assert sorted(text for text in texts if text.isdigit()) == sorted("012345678")
+    alone = recurrent.Genotype([("tanh", 0)], (1,))
+    (axes,) = draw_genotype(alone).axes
+    assert "mean" not in [text.get_text() for text in axes.texts]
+
+
+def test_recurrent_cells_compare() -> None:
+    first = recurrent.Genotype([("tanh", 0), ("relu", 1)], (1, 2))
+    second = recurrent.Genotype([("tanh", 0), ("relu", 0)], (2,))
+    figure = compare_genotypes(first, second, ("left", "right"))
+    boxes = parts(figure, "recurrent", "-box")
+    faint = [name for name, box in boxes.items() if (box.get_alpha() or 1.0) < 0.5]
+    assert faint == ["recurrent-0-edge-0-box", "recurrent-1-edge-0-box"]
 
 
 def test_parallel_edges_stay_apart() -> None:

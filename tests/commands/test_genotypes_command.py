@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from darts.spaces import nas201
+from darts.spaces import nas201, recurrent
 from darts.spaces.cnn import PUBLISHED
 
 GENOTYPE = PUBLISHED["SGAS"].genotype
@@ -24,13 +24,18 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_list(commands: Any, tmp_path: Path) -> None:
     out = commands.run("genotypes", None).out
     lines = out.splitlines()
-    assert len(lines) == len(PUBLISHED) + 1
-    for entry, line in zip(PUBLISHED.values(), lines[1:], strict=True):
+    first = len(PUBLISHED) + 1
+    assert len(lines) == first + len(recurrent.PUBLISHED) + 1
+    for entry, line in zip(PUBLISHED.values(), lines[1:first], strict=True):
         assert line.startswith(entry.name)
         assert f"arXiv:{entry.arxiv}" in line
         assert entry.test_error is None or f"{entry.test_error:.2f}" in line
     assert "DARTS_V2" in out
     assert "2.76 ± 0.09" in out
+    assert "test perplexity" in lines[first]
+    for cell, line in zip(recurrent.PUBLISHED.values(), lines[first + 1 :], strict=True):
+        assert line.startswith(cell.name)
+        assert f"{cell.test_perplexity:.1f}" in line
     assert list(tmp_path.iterdir()) == []
 
 
@@ -39,7 +44,7 @@ def test_list_on_a_terminal(
 ) -> None:
     monkeypatch.setattr("darts.genotypes.is_terminal", lambda _: True)
     out = commands.run("genotypes", None).out
-    for name in PUBLISHED:
+    for name in (*PUBLISHED, *recurrent.PUBLISHED):
         assert name in out
 
 
@@ -102,6 +107,20 @@ def test_every_space_can_be_shown(commands: Any, tmp_path: Path) -> None:
     out = commands.run("genotypes", None, "compare=[a.json,b.json]", "out=both.svg").out
     assert "6 differences" in out
     assert (tmp_path / "both.svg").exists()
+
+
+def test_a_recurrent_cell_can_be_shown(commands: Any, tmp_path: Path) -> None:
+    commands.run("genotypes", None, "draw=DARTS_RNN_V2", "out=cell.svg")
+    assert "sigmoid</text>" in (tmp_path / "cell.svg").read_text(encoding="utf-8")
+    out = commands.run("genotypes", None, "validate=DARTS_RNN_V2").out
+    assert "8 nodes: 1 identity, 3 relu, 2 sigmoid, 2 tanh" in out
+    assert "22,960,000" in out  # 23 million, as published
+    given = str(recurrent.PUBLISHED["DARTS_RNN_V1"].genotype)
+    (tmp_path / "a.txt").write_text(f"DARTS_V1 = {given}", encoding="utf-8")
+    out = commands.run("genotypes", None, "compare=[DARTS_RNN_V1,a.txt]").out
+    assert "the same" in out
+    line = commands.refused("search", "space=recurrent", "dataset=digits")
+    assert "space=recurrent takes text, and dataset=digits is images" in line
 
 
 def test_two_spaces_do_not_compare(commands: Any, tmp_path: Path) -> None:

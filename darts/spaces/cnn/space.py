@@ -21,6 +21,7 @@ from darts.spaces.cnn.edgewise import candidates_of
 from darts.spaces.cnn.encoding import decode, encode, parameters, random_genotype
 from darts.spaces.cnn.network import Network
 from darts.spaces.cnn.pieces import pieces
+from darts.spaces.cnn.published import PUBLISHED
 from darts.spaces.cnn.subsets import SUBSETS
 from darts.spaces.cnn.supernet import Supernet
 from darts.spaces.genotype import Genotype
@@ -42,6 +43,7 @@ class Cnn(Space):
 
     name: str = "cnn"
     fan_in: ClassVar[int | None] = 2
+    published: ClassVar[Mapping[str, Any]] = PUBLISHED
     channels: int = number(16, low=1)
     cells: int = number(8, low=1)
     stem: str = choice("small", "small", "imagenet")

@@ -1,0 +1,38 @@
+"""The space of recurrent cells (arXiv:1806.09055, section 3.1)."""
+
+from darts.spaces.recurrent.cell import DiscreteCell
+from darts.spaces.recurrent.derive import derive
+from darts.spaces.recurrent.dropout import Dropouts
+from darts.spaces.recurrent.edgewise import EdgewiseCell, EdgewiseSupernet
+from darts.spaces.recurrent.encoding import decode, encode, parameters, random_genotype
+from darts.spaces.recurrent.genotype import ACTIVATIONS, PRIMITIVES, Genotype
+from darts.spaces.recurrent.network import Network
+from darts.spaces.recurrent.pieces import pieces
+from darts.spaces.recurrent.published import PUBLISHED, Published
+from darts.spaces.recurrent.search_cell import SearchCell
+from darts.spaces.recurrent.space import Recurrent
+from darts.spaces.recurrent.supernet import Supernet
+from darts.spaces.recurrent.words import Output
+
+__all__ = [
+    "ACTIVATIONS",
+    "PRIMITIVES",
+    "PUBLISHED",
+    "DiscreteCell",
+    "Dropouts",
+    "EdgewiseCell",
+    "EdgewiseSupernet",
+    "Genotype",
+    "Network",
+    "Output",
+    "Published",
+    "Recurrent",
+    "SearchCell",
+    "Supernet",
+    "decode",
+    "derive",
+    "encode",
+    "parameters",
+    "pieces",
+    "random_genotype",
+]

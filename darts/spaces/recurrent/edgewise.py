@@ -1,0 +1,89 @@
+"""The cell of the supernet written out edge by edge, activation by activation and step by step.
+
+It is slow and obviously right: the definition of the space's continuous relaxation, and what the
+fast cell is tested against. Weights, buffers and random draws are those of the fast one.
+
+References:
+    DARTS, arXiv:1806.09055, sections 3.1 and 3.3 and appendix A.1.2.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from darts.spaces.recurrent.dropout import Rows, locked_mask
+from darts.spaces.recurrent.genotype import PRIMITIVES
+from darts.spaces.recurrent.search_cell import Active, SearchCell
+from darts.spaces.recurrent.supernet import Supernet
+
+
+class EdgewiseCell(SearchCell):
+    """All candidates of all edges of a recurrent cell; see ``SearchCell``."""
+
+    def forward(
+        self,
+        inputs: Tensor,
+        hidden: Tensor | None,
+        weights: Tensor,
+        active: Active = None,
+        rows: Rows = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Run over a sequence, as ``SearchCell.forward``."""
+        steps, batch, _ = inputs.shape
+        if hidden is None:
+            hidden = torch.zeros(batch, self.hidden, dtype=inputs.dtype, device=inputs.device)
+        input_mask = torch.ones_like(inputs[0])
+        hidden_mask = torch.ones_like(hidden)
+        if self.training:
+            if self.dropouts.input > 0:
+                input_mask = locked_mask(inputs, self.dropouts.input, rows)
+            if self.dropouts.hidden > 0:
+                hidden_mask = locked_mask(hidden, self.dropouts.hidden, rows)
+        outputs = []
+        for step in range(steps):
+            hidden = self.step(inputs[step] * input_mask, hidden, hidden_mask, weights, active)
+            outputs.append(hidden)
+        return torch.stack(outputs), hidden
+
+    def step(
+        self, x: Tensor, hidden: Tensor, mask: Tensor, weights: Tensor, active: Active
+    ) -> Tensor:
+        """One step, ``(B, E)`` and ``(B, H)`` -> ``(B, H)``."""
+        first_weight = torch.cat([self.input_weight, self.hidden_weight])  # (E + H, 2H)
+        product = torch.cat([x, hidden * mask], dim=1) @ first_weight
+        gate, new = torch.sigmoid(product[:, : self.hidden]), torch.tanh(product[:, self.hidden :])
+        states = [self.normalised(hidden + gate * (new - hidden))]
+        edge = 0
+        for node in range(1, self.nodes + 1):
+            total = torch.zeros_like(states[0])
+            for state in states[:node]:
+                product = (state * mask) @ self.node_weights[node - 1]
+                gate, new = torch.sigmoid(product[:, : self.hidden]), product[:, self.hidden :]
+                for column, name in enumerate(PRIMITIVES):
+                    if name == "none" or (active is not None and column not in active[edge]):
+                        continue
+                    if name == "tanh":
+                        candidate = torch.tanh(new)
+                    elif name == "relu":
+                        candidate = torch.relu(new)
+                    elif name == "sigmoid":
+                        candidate = torch.sigmoid(new)
+                    else:
+                        candidate = new
+                    passed = state + gate * (candidate - state)
+                    total = total + weights[edge, column] * passed
+                edge += 1
+            states.append(self.normalised(total))
+        return torch.stack(states[1:]).mean(0)
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """Batch norm of ``(B, H)``."""
+        found: Tensor = self.norm(x[:, :, None, None])
+        return found[:, :, 0, 0]
+
+
+class EdgewiseSupernet(Supernet):
+    """The supernet with this cell; arguments as those of ``Supernet``."""
+
+    cell_kind = EdgewiseCell

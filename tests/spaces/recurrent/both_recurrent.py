@@ -1,0 +1,72 @@
+"""Both supernets of the recurrent space with the same weights, and sequences for them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from darts.spaces.recurrent import Dropouts, EdgewiseSupernet, Supernet
+
+SMALL: dict[str, Any] = {"vocabulary": 7, "embedding": 5, "hidden": 5, "nodes": 3}
+DROPPING = Dropouts(word=0.2, embedding=0.3, input=0.4, hidden=0.3, output=0.4)
+EXACT = {"rtol": 1e-9, "atol": 1e-9}
+
+
+class Pair(NamedTuple):
+    """Two networks that compute the same."""
+
+    slow: EdgewiseSupernet
+    fast: Supernet
+
+
+class Batch(NamedTuple):
+    """Tokens ``(T, B)``, those that follow them, and the state before them ``(B, H)``."""
+
+    tokens: Tensor
+    targets: Tensor
+    hidden: Tensor
+
+
+def make(kind: Any, **options: Any) -> Any:
+    """A supernet in float64 with the weights of one seed: alphas and weights far from nought."""
+    torch.manual_seed(0)
+    net = kind(**SMALL | options)
+    nn.init.normal_(net.alphas["recurrent"])  # a mix-up of rows shows
+    with torch.no_grad():
+        for weight in net.weight_parameters():
+            weight.mul_(20)  # so that gates open and close
+    return net.double()
+
+
+def make_pair(**options: Any) -> Pair:
+    return Pair(make(EdgewiseSupernet, **options), make(Supernet, **options))
+
+
+def batch(seed: int = 1, steps: int = 4, size: int = 6) -> Batch:
+    draw = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(SMALL["vocabulary"], (steps + 1, size), generator=draw)
+    hidden = torch.randn(size, SMALL["hidden"], generator=draw, dtype=torch.float64)
+    return Batch(tokens[:-1], tokens[1:], hidden)
+
+
+def loss_of(net: Any, data: Batch, *weights: Any) -> Tensor:
+    """Cross entropy and what regularises activations, so that every output counts."""
+    out = net(data.tokens, *weights, hidden=data.hidden)
+    entropy = F.cross_entropy(out.logits.flatten(0, 1), data.targets.flatten())
+    change = (out.raw[1:] - out.raw[:-1]).square().mean()
+    return entropy + change + out.dropped.square().mean() + out.hidden.square().mean()
+
+
+def gradients(net: nn.Module) -> dict[str, Tensor | None]:
+    return {name: parameter.grad for name, parameter in net.named_parameters()}
+
+
+def assert_same(found: Any, wanted: Any) -> None:
+    assert set(found) == set(wanted)
+    for name, value in wanted.items():
+        assert (found[name] is None) == (value is None), name
+        if value is not None:
+            torch.testing.assert_close(found[name], value, **EXACT, msg=lambda m, n=name: n + m)

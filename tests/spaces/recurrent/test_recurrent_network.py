@@ -1,0 +1,239 @@
+"""The discrete recurrent network: against a plain cell, published sizes, dropout, truncation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from darts.spaces.recurrent import (
+    PUBLISHED,
+    DiscreteCell,
+    Dropouts,
+    Genotype,
+    Network,
+    random_genotype,
+)
+from darts.spaces.recurrent.dropout import embedded, locked_dropout, locked_mask
+
+EXACT = {"rtol": 1e-9, "atol": 1e-9}
+FUNCTIONS: dict[str, Any] = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "identity": lambda x: x,
+}
+GENOTYPES = {name: entry.genotype for name, entry in PUBLISHED.items()} | {
+    f"random-{seed}": random_genotype(torch.Generator().manual_seed(seed), 1 + seed)
+    for seed in range(5)
+}
+
+
+def make(genotype: Genotype, **dropouts: float) -> DiscreteCell:
+    torch.manual_seed(0)
+    cell = DiscreteCell(genotype, 4, 5, Dropouts(**dropouts))
+    with torch.no_grad():
+        for weight in cell.parameters():
+            weight.mul_(25)
+    return cell.double()
+
+
+def sequence(steps: int = 5, size: int = 3) -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(1)
+    inputs = torch.randn(steps, size, 4, generator=draw, dtype=torch.float64)
+    return inputs, torch.randn(size, 5, generator=draw, dtype=torch.float64)
+
+
+def plainly(
+    cell: DiscreteCell, inputs: Tensor, hidden: Tensor, input_mask: Tensor, hidden_mask: Tensor
+) -> Tensor:
+    """Node by node, as the paper describes it."""
+    outputs = []
+    first = torch.cat([cell.input_weight, cell.hidden_weight])
+    for x in inputs:
+        c, h = (torch.cat([x * input_mask, hidden * hidden_mask], 1) @ first).split(5, dim=1)
+        states = [hidden + c.sigmoid() * (h.tanh() - hidden)]
+        for node, (name, source) in enumerate(cell.genotype.recurrent):
+            before = states[source]
+            c, h = ((before * hidden_mask) @ cell.node_weights[node]).split(5, dim=1)
+            states.append(before + c.sigmoid() * (FUNCTIONS[name](h) - before))
+        hidden = sum(states[i] for i in cell.genotype.outputs) / len(cell.genotype.outputs)
+        outputs.append(hidden)
+    return torch.stack(outputs)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize("genotype", GENOTYPES.values(), ids=GENOTYPES)
+def test_the_cell_is_the_plain_one(genotype: Genotype, training: bool) -> None:
+    cell = make(genotype, input=0.4, hidden=0.3).train(training)
+    inputs, hidden = sequence()
+    for leaf in (inputs, hidden):
+        leaf.requires_grad_()
+    torch.manual_seed(2)
+    one = torch.ones((), dtype=torch.float64)
+    masks = (locked_mask(inputs, 0.4), locked_mask(hidden, 0.3)) if training else (one, one)
+    wanted = plainly(cell, inputs, hidden, *masks)
+    torch.manual_seed(2)
+    found, last = cell(inputs, hidden)
+    torch.testing.assert_close(found, wanted, **EXACT)
+    torch.testing.assert_close(last, wanted[-1], **EXACT)
+    leaves = [inputs, hidden, *cell.parameters()]
+    weights = torch.arange(found.numel(), dtype=torch.float64).cos().view_as(found)
+    slopes = [torch.autograd.grad((out * weights).sum(), leaves) for out in (found, wanted)]
+    for ours, theirs in zip(*slopes, strict=True):
+        torch.testing.assert_close(ours, theirs, **EXACT)
+
+
+def test_two_nodes_worked_out() -> None:
+    """One unit, whose products are all nought: gates are half open, activations those of nought."""
+    cell = DiscreteCell(Genotype([("sigmoid", 0), ("tanh", 1)], (1, 2)), 1, 1)
+    with torch.no_grad():
+        for weight in cell.parameters():
+            weight.zero_()
+    found, _ = cell(torch.ones(2, 1, 1), torch.full((1, 1), 8.0))
+    # s0 = 8 / 2; s1 = 4 + (0.5 - 4) / 2; s2 = s1 / 2; their mean is 1.6875, and so on from there.
+    s1 = 4 + (0.5 - 4) / 2
+    first = (s1 + s1 / 2) / 2
+    s0 = first / 2
+    s1 = s0 + (0.5 - s0) / 2
+    assert found.flatten().tolist() == pytest.approx([first, (s1 + s1 / 2) / 2])
+
+
+@pytest.mark.parametrize(("name", "nodes"), [("DARTS_RNN_V1", 8), ("DARTS_RNN_V2", 8)])
+def test_the_published_size(name: str, nodes: int) -> None:
+    """23 million: shared embeddings, the bias of the decoder, and the products of the cell."""
+    entry = PUBLISHED[name]
+    net = Network(entry.genotype, 10_000)
+    count = sum(parameter.numel() for parameter in net.parameters())
+    assert count == 10_000 * 850 + 10_000 + 1700 * 1700 + nodes * 850 * 1700 == 22_960_000
+    assert count / 1e6 == pytest.approx(entry.parameters_million, abs=0.5)
+    for parameter in net.parameters():
+        assert float(parameter.detach().abs().max()) <= 0.04
+
+
+def test_weights_of_their_own() -> None:
+    genotype = PUBLISHED["DARTS_RNN_V2"].genotype
+    net = Network(genotype, 20, embedding=6, hidden=4, tied=False)
+    count = sum(parameter.numel() for parameter in net.parameters())
+    assert count == 20 * 6 + 20 * 4 + 20 + 10 * 8 + 8 * 4 * 8
+    with pytest.raises(ValueError, match="embedding=6 and hidden=4 to be equal"):
+        Network(genotype, 20, embedding=6, hidden=4)
+
+
+def network(**dropouts: float) -> Network:
+    torch.manual_seed(0)
+    genotype = PUBLISHED["DARTS_RNN_V1"].genotype
+    return Network(genotype, 11, embedding=5, hidden=5, dropouts=Dropouts(**dropouts)).double()
+
+
+def test_what_comes_out() -> None:
+    net = network(output=0.5)
+    tokens = torch.randint(11, (4, 3))
+    out = net(tokens)
+    assert out.logits.shape == (4, 3, 11)
+    assert out.raw.shape == out.dropped.shape == (4, 3, 5)
+    torch.testing.assert_close(out.hidden, out.raw[-1], **EXACT)
+    torch.testing.assert_close(out.logits, out.dropped @ net.words.embedding.T, **EXACT)
+    dropped = out.dropped == 0
+    torch.testing.assert_close(out.dropped[~dropped], 2 * out.raw[~dropped], **EXACT)
+    assert bool((dropped == dropped[0]).all())  # locked over time
+    assert dropped.any()
+    assert not dropped.all()
+
+
+def test_seven_steps_are_three_and_then_four() -> None:
+    net = network(hidden=0.5, output=0.5).eval()
+    tokens = torch.randint(11, (7, 3))
+    whole = net(tokens)
+    first = net(tokens[:3])
+    second = net(tokens[3:], first.hidden)
+    torch.testing.assert_close(torch.cat([first.logits, second.logits]), whole.logits, **EXACT)
+    torch.testing.assert_close(second.hidden, whole.hidden, **EXACT)
+    cut = net(tokens[3:], first.hidden.detach())
+    torch.testing.assert_close(cut.logits, second.logits, **EXACT)
+
+
+def test_locked_masks() -> None:
+    torch.manual_seed(0)
+    x = torch.ones(6, 40, 50, dtype=torch.float64)
+    dropped = locked_dropout(x, 0.25, training=True)
+    assert set(dropped.unique().tolist()) == {0.0, 1 / 0.75}
+    assert bool((dropped == dropped[0]).all())  # the same at each step
+    assert float((dropped[0] == 0).double().mean()) == pytest.approx(0.25, abs=0.04)
+    assert not torch.equal(dropped[0, 0], dropped[0, 1])  # another for each sequence
+    assert not torch.equal(locked_dropout(x, 0.25, training=True), dropped)
+    assert locked_dropout(x, 0.25, training=False) is x
+    assert locked_dropout(x, 0.0, training=True) is x
+
+
+def test_a_part_of_a_batch_has_its_part_of_the_masks() -> None:
+    x = torch.ones(2, 7, 5)
+    torch.manual_seed(0)
+    whole = locked_mask(x, 0.5)
+    torch.manual_seed(0)
+    torch.testing.assert_close(locked_mask(x[:, :3], 0.5, (4, 7)), whole[4:7], rtol=0, atol=0)
+
+
+def test_words_are_dropped_everywhere() -> None:
+    torch.manual_seed(0)
+    weight = torch.rand(9, 4, dtype=torch.float64) + 1
+    tokens = torch.randint(9, (30, 5))
+    found = embedded(tokens, weight, 0.4, training=True)
+    gone = {word for word in range(9) if not found[tokens == word].any()}
+    assert 0 < len(gone) < 9
+    for word in set(range(9)) - gone:
+        wanted = (weight[word] / 0.6).expand(int((tokens == word).sum()), -1)
+        torch.testing.assert_close(found[tokens == word], wanted, **EXACT)
+    torch.testing.assert_close(embedded(tokens, weight, 0.4, training=False), weight[tokens])
+
+
+ALL = ("word", "embedding", "input", "hidden", "output", "weight")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_dropout_acts_in_training_alone(name: str) -> None:
+    net, tokens = network(**{name: 0.5}), torch.randint(11, (4, 3))
+    plain = network().eval()(tokens).logits
+    draws = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        draws.append(net(tokens).logits)
+    torch.testing.assert_close(draws[0], draws[1], rtol=0, atol=0)  # the default generator's draws
+    assert not torch.allclose(draws[0], draws[2])
+    assert not torch.allclose(draws[0], plain)
+    torch.testing.assert_close(net.eval()(tokens).logits, plain, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
+def test_wrong_probabilities(value: float) -> None:
+    with pytest.raises(ValueError, match="dropout hidden must be in"):
+        Dropouts(hidden=value)
+
+
+def test_dropped_weights_are_between_hidden_states() -> None:
+    """Those of the first product that the last output goes into; the same at all steps."""
+    genotype = Genotype([("identity", 0)], (1,))
+    cell = make(genotype, weight=0.5)
+    inputs, hidden = sequence(steps=1)
+    inputs.zero_()
+    torch.manual_seed(4)
+    found, _ = cell(inputs, hidden)
+    torch.manual_seed(4)
+    weight = torch.nn.functional.dropout(cell.hidden_weight, 0.5)
+    with torch.no_grad():
+        other = make(genotype)
+        other.hidden_weight.copy_(weight)
+    torch.testing.assert_close(found, other(inputs, hidden)[0], **EXACT)
+
+
+def test_mixed_precision_is_near_the_exact_result() -> None:
+    torch.manual_seed(0)
+    net = Network(PUBLISHED["DARTS_RNN_V2"].genotype, 11, embedding=8, hidden=8)
+    tokens = torch.randint(11, (5, 3))
+    exact = net(tokens).logits
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = net(tokens)
+    assert rounded.hidden.dtype == torch.float32
+    torch.testing.assert_close(rounded.logits.float(), exact, rtol=0.05, atol=1e-3)

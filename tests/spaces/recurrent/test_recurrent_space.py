@@ -1,0 +1,252 @@
+"""The recurrent space as a part of a method: reading cells out, points, costs, refusals."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from darts.analysis.cost import count_macs, count_parameters
+from darts.analysis.expected_cost import MEASURES, ExpectedCost
+from darts.discretize.argmax import Argmax
+from darts.parameters import Parameters
+from darts.relaxations import RELAXATIONS
+from darts.spaces import SPACES, Setting, space_of
+from darts.spaces.recurrent import ACTIVATIONS, PRIMITIVES, PUBLISHED, Genotype, Recurrent
+
+SMALL: dict[str, Any] = {"nodes": 3, "embedding": 4, "hidden": 4}
+WORDS = 9
+
+
+def setting_of(**options: Any) -> tuple[Setting, Any]:
+    torch.manual_seed(0)
+    space = Recurrent(**SMALL | options)
+    net = space.supernet(vocabulary=WORDS)
+    return Setting.of(space, net), net
+
+
+def random_table(seed: int, edges: int = 6) -> Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randn(edges, 5, generator=draw, dtype=torch.float64).softmax(-1)
+
+
+def test_it_is_registered() -> None:
+    assert SPACES["recurrent"] is Recurrent
+    space = Recurrent()
+    assert (space.nodes, space.embedding, space.hidden, space.cells) == (8, 300, 300, 1)
+    assert (space.input_dropout, space.hidden_dropout, space.output_dropout) == (0.75, 0.25, 0.75)
+    standard = space_of(PUBLISHED["ENAS_RNN"].genotype)
+    assert (standard.name, standard.nodes, standard.hidden) == ("recurrent", 11, 850)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_derive_against_all_cells(seed: int) -> None:
+    """Of all predecessors and activations of a node, those of the largest probability."""
+    setting, _ = setting_of()
+    table = random_table(seed)
+    table[:, 0] += 0.5 * (seed % 2)  # none is never chosen, however strong
+    table = table / table.sum(-1, keepdim=True)
+    found = setting.space.derive({"recurrent": table}, setting.candidates)
+    first = 0
+    for node, pair in enumerate(found.recurrent, 1):
+        choices = itertools.product(range(node), range(1, 5))
+        source, column = max(choices, key=lambda c: float(table[first + c[0], c[1]]))
+        assert pair == (PRIMITIVES[column], source)
+        first += node
+    assert found.outputs == (1, 2, 3)
+
+
+def test_derive_goes_by_probability_and_not_by_alpha() -> None:
+    """An edge that is all but certain of none is weak, however large its other alphas are."""
+    setting, _ = setting_of(nodes=2)
+    alphas = torch.zeros(3, 5)
+    alphas[1] = torch.tensor([9.0, 3.0, 2.0, 1.0, 0.0])
+    alphas[2] = torch.tensor([0.0, 0.0, 0.0, 2.0, 0.0])
+    table = RELAXATIONS["softmax"]().expected({"recurrent": alphas}, setting)
+    found = setting.space.derive(table, setting.candidates)
+    assert found.recurrent == (("tanh", 0), ("sigmoid", 1))
+    even = {"recurrent": torch.full((3, 5), 0.2)}
+    assert setting.space.derive(even, setting.candidates).recurrent == (("tanh", 0), ("tanh", 0))
+
+
+@pytest.mark.parametrize(
+    ("table", "match"),
+    [
+        (torch.full((5, 5), 0.2), "have shape"),
+        (torch.full((6, 5), float("nan")), "not finite"),
+        (torch.full((6, 5), 2.0), "not within 0 and 1"),
+    ],
+)
+def test_wrong_probabilities(table: Tensor, match: str) -> None:
+    setting, _ = setting_of()
+    with pytest.raises(ValueError, match=match):
+        setting.space.derive({"recurrent": table}, setting.candidates)
+
+
+@pytest.mark.parametrize(
+    ("rows", "match"),
+    [
+        ((PRIMITIVES,) * 4, "4 edges make no recurrent cell"),
+        ((), "0 edges make no recurrent cell"),
+        ((("none",),), "hold no activation"),
+        ((("tanh", "tanh"),), "must be distinct"),
+        ((("tanh", "conv"),), "must be distinct names of none, tanh"),
+    ],
+)
+def test_wrong_candidates(rows: Any, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        Recurrent().derive({"recurrent": torch.ones(len(rows), 1)}, {"recurrent": rows})
+    with pytest.raises(ValueError, match="for groups"):
+        Recurrent().derive({"normal": torch.ones(1, 1)}, {"recurrent": (PRIMITIVES,)})
+
+
+def test_the_mask_of_a_genotype_derives_it() -> None:
+    setting, _ = setting_of()
+    space = setting.space
+    for seed in range(20):
+        genotype = space.random(torch.Generator().manual_seed(seed))
+        mask = space.mask(genotype, setting.candidates)
+        assert mask["recurrent"].shape == (6, 5)
+        assert [int(part.sum()) for part in mask["recurrent"].split([1, 2, 3])] == [1, 1, 1]
+        table = {"recurrent": mask["recurrent"].double()}
+        assert Argmax().genotype(table, setting) == genotype
+        assert torch.equal(space.used(table, setting.candidates)["recurrent"], mask["recurrent"])
+    four = Genotype([("tanh", 0), ("tanh", 0), ("tanh", 0), ("relu", 3)], (1,))
+    with pytest.raises(ValueError, match="relu from 3 to 4 is no candidate"):
+        space.mask(four, setting.candidates)
+
+
+def test_the_supernet_of_one_path_is_the_cell_with_its_norms() -> None:
+    """A mask with weights of one leaves one predecessor and activation a node."""
+    setting, net = setting_of(
+        input_dropout=0.0, hidden_dropout=0.0, output_dropout=0.0, embedding_dropout=0.0
+    )
+    genotype = setting.space.random(torch.Generator().manual_seed(3))
+    found = setting.space.network(genotype, vocabulary=WORDS)
+    own = found.state_dict()
+    found.load_state_dict({name: net.state_dict()[name] for name in own})
+    with torch.no_grad():
+        net.eval()
+        net.cell.norm.eps = 0.0  # with fresh statistics, the norm is then an identity
+        mask = setting.space.mask(genotype, setting.candidates)["recurrent"].float()
+        tokens = torch.randint(WORDS, (5, 2))
+        torch.testing.assert_close(net(tokens, {"recurrent": mask}).raw, found(tokens).raw)
+
+
+def test_every_genotype_is_as_probable_as_any_other() -> None:
+    space, generator = Recurrent(nodes=2), torch.Generator().manual_seed(0)
+    counts = Counter(space.random(generator) for _ in range(6400))
+    assert len(counts) == 4 * 8
+    assert max(abs(count - 200) for count in counts.values()) < 60  # four deviations
+
+
+def test_every_genotype_is_one_point() -> None:
+    space = Recurrent(nodes=3)
+    points = list(Parameters(space.parameters()).points(9))
+    genotypes = [space.decode(point) for point in points]
+    assert len(points) == len(set(genotypes)) == 4**3 * 6
+    assert [space.encode(genotype) for genotype in genotypes] == points
+    wanted = {
+        tuple(zip(names, sources, strict=True))
+        for names in itertools.product(ACTIVATIONS, repeat=3)
+        for sources in itertools.product((0,), (0, 1), (0, 1, 2))
+    }
+    assert {genotype.recurrent for genotype in genotypes} == wanted
+
+
+def test_foreign_genotypes_are_no_points() -> None:
+    for genotype in (PUBLISHED["ENAS_RNN"].genotype, Genotype([("tanh", 0)] * 8, (1, 2))):
+        with pytest.raises(
+            ValueError, match=r"a cell of space\.nodes=8 has as many nodes and puts"
+        ):
+            Recurrent().encode(genotype)
+    Recurrent().encode(PUBLISHED["DARTS_RNN_V1"].genotype)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("name", ["flops", "parameters"])
+def test_expected_costs_are_those_of_the_network(name: str, tied: bool) -> None:
+    """For one token, and the same for all cells: each node has one product."""
+    setting, _ = setting_of(tied=tied)
+    space = setting.space
+    cost = ExpectedCost.measured(
+        space,
+        setting.candidates,
+        classes=WORDS,
+        image=(),
+        measure=MEASURES[name],
+        device=torch.device("cpu"),
+    )
+    for seed in range(4):
+        genotype = space.random(torch.Generator().manual_seed(seed))
+        net = space.network(genotype, vocabulary=WORDS)
+        wanted = {
+            "flops": 2 * count_macs(net, torch.zeros(1, 1, dtype=torch.int64)),
+            "parameters": count_parameters(net.parameters()),
+        }[name]
+        mask = space.mask(genotype, setting.candidates)
+        assert float(cost({g: m.double() for g, m in mask.items()})) == wanted
+        assert float(cost({"recurrent": random_table(seed)})) == pytest.approx(wanted)
+    macs = 8 * 8 + 3 * 4 * 8 + 4 * WORDS
+    own = 0 if tied else 4 * WORDS
+    assert wanted == {"flops": 2 * macs, "parameters": macs + WORDS + own}[name]
+
+
+def test_usage_is_one_edge_a_node() -> None:
+    setting, _ = setting_of()
+    table = random_table(0).requires_grad_()
+    usage = setting.space.usage({"recurrent": table}, setting.candidates)["recurrent"]
+    assert [float(part.detach().sum()) for part in usage.split([1, 2, 3])] == pytest.approx(
+        [1, 1, 1]
+    )
+    assert not usage[:, 0].any()
+    usage[0, 1].backward()
+    assert table.grad is not None
+    assert table.grad[0, 1:].any()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s, g: s.supernet(vocabulary=9, partial=4), "no partial channels, got partial=4"),
+        (lambda s, g: s.supernet(vocabulary=9, auxiliary_skip=True), "no auxiliary skip"),
+        (lambda s, g: s.supernet(vocabulary=9, depth=0.5), "got depth=0.5; set 1"),
+        (lambda s, g: s.network(g, vocabulary=9, auxiliary=True), "no auxiliary head"),
+        (lambda s, g: s.network(g, vocabulary=9, drop_path=0.2), "drop_path=0.2; set drop_path=0"),
+        (lambda s, g: s.pieces(classes=9, image=(3, 32, 32)), "takes tokens, not images"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(call: Any, message: str) -> None:
+    space = Recurrent(**SMALL)
+    genotype = space.random(torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match=message) as caught:
+        call(space, genotype)
+    assert "\n" not in str(caught.value)
+
+
+def test_options_reach_both_networks() -> None:
+    space = Recurrent(nodes=2, embedding=5, hidden=6, tied=False, word_dropout=0.1)
+    genotype = space.random(torch.Generator().manual_seed(0))
+    net, found = space.supernet(vocabulary=9), space.network(genotype, vocabulary=9)
+    for one in (net, found):
+        assert one.words.embedding.shape == (9, 5)
+        assert one.cell.input_weight.shape == (5, 12)
+        assert one.words.dropouts.word == 0.1
+        assert one.cell.dropouts == space.dropouts
+    assert (found.auxiliary, found.drop_path, found.rows) == (None, 0.0, None)
+
+
+@pytest.mark.parametrize("relaxation", ["softmax", "gumbel", "dirichlet", "sigmoid", "uniform"])
+def test_relaxations_train_it(relaxation: str) -> None:
+    setting, net = setting_of()
+    part = RELAXATIONS[relaxation]()
+    part.prepare(net)
+    mixture = part.mixture(net.alphas, setting)
+    logits = net(torch.randint(WORDS, (3, 4)), mixture).logits
+    logits.square().mean().backward()
+    assert bool(torch.isfinite(logits).all())
+    assert setting.space.derive(part.expected(net.alphas, setting), setting.candidates)
