@@ -64,7 +64,8 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
     trained = rebuild(RetrainConfig, saved["config"])
     if config.root is not None:
         trained.dataset.root = config.root
-    trained.loader.eval_batch_size, trained.loader.workers = config.batch_size, config.workers
+    trained.loader.eval_batch_size = config.batch_size or trained.loader.eval_batch_size
+    trained.loader.workers = config.workers
     seed_everything(trained.seed)
 
     feed = feed_of(trained, ranks)

@@ -253,7 +253,7 @@ class EvaluateConfig:
     root: str | None = None  # where the data set is now, if not where it was for training
     device: str = "auto"
     precision: str = choice("fp32", "fp32", "bf16", "fp16")
-    batch_size: int = number(256, low=1)
+    batch_size: int | None = number(None, low=1)  # none: as in training
     workers: int = number(4, low=0, high=256)
 
 

@@ -17,7 +17,10 @@ TEST_COLUMNS = 1  # the test split is read from its beginning to its end, with t
 
 
 class TextFeed(Feed):
-    """Windows of a ``Corpus``: weights learn from its training part, alphas from the other."""
+    """Windows of a ``Corpus``: weights learn from its training part, alphas from the other.
+
+    Of the parts it keeps the first token's place and that behind the last, in the file of the part.
+    """
 
     source: Corpus
     told_apart: ClassVar[str] = "tokens"
@@ -46,17 +49,27 @@ class TextFeed(Feed):
 
     def searched(self) -> Streams:
         """The weights learn from the training part, the alphas from the validation part."""
+        train = self._train()
+        self.parts = {"weights": _whole(train), "alphas": _whole(self.source.valid)}
         return Streams(
-            self._training(self._train(), "weights"),
+            self._training(train, "weights"),
             self._training(self.source.valid, "alphas"),
             self._evaluation(self.source.valid, self.config.loader.eval_batch_size),
         )
 
     def trained(self) -> tuple[Windows, Windows | None]:
         """The training part, and the validation part unless ``validation=0``."""
-        size = self.config.loader.eval_batch_size
-        valid = self._evaluation(self.source.valid, size) if self.config.validation > 0 else None
-        return self._training(self._train(), "train"), valid
+        if self.config.cutout:
+            raise ValueError(
+                f"cutout={self.config.cutout} erases a part of an image, and a text is none; "
+                "set cutout=0"
+            )
+        train = self._train()
+        self.parts = {"train": _whole(train)}
+        if not self.config.validation > 0:
+            return self._training(train, "train"), None
+        self.parts["valid"] = _whole(self.source.valid)
+        return self._training(train, "train"), self.held("valid", self.parts)
 
     def held(self, part: str, parts: Mapping[str, Tensor]) -> Windows:
         """The test part, read in one column, or the validation part."""
@@ -95,3 +108,7 @@ class TextFeed(Feed):
             shift=shift,
             device=self.ranks.device,
         )
+
+
+def _whole(tokens: Tensor) -> Tensor:
+    return torch.tensor([0, len(tokens)])
