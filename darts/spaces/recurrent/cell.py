@@ -206,8 +206,8 @@ class DiscreteCell(RecurrentCell):
             name, node = leaving[0]
             states[node] = highway(state, FUNCTIONS[name](new), torch.sigmoid(gate))
             return
-        gate = torch.sigmoid(gate).unflatten(1, (nodes, -1))  # (B, nodes, H)
-        new = new.unflatten(1, (nodes, -1))
+        gate = torch.sigmoid(gate).view(len(gate), nodes, -1)  # (B, nodes, H)
+        new = new.view(len(new), nodes, -1)
         first = 0
         for name, group in groupby(leaving, key=lambda pair: pair[0]):
             own = [node for _, node in group]

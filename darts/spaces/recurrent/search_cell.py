@@ -6,9 +6,6 @@ the same gate ``c`` and bypass, the weights go to the activations alone,
 
     sum_k w_k (s + c (f_k(g) - s)) = s' + c (sum_k w_k f_k(g) - s'),    s' = s sum_k w_k.
 
-Batch norm has one set of running statistics for all nodes and steps, as published. They are moved
-once, at the end of a sequence, by all its statistics in their order.
-
 References:
     DARTS, arXiv:1806.09055, sections 3.1 and 3.3: batch norm in each node while searching, without
     affine parameters; appendix A.1.2.
@@ -20,14 +17,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.kernels.norm import normalise_shared
 from darts.spaces.recurrent.cell import FUNCTIONS, RecurrentCell, highway, masked
 from darts.spaces.recurrent.derive import edges_of
 from darts.spaces.recurrent.dropout import Dropouts, Rows
 from darts.spaces.recurrent.genotype import PRIMITIVES
+from darts.spaces.recurrent.norm import SequenceNorm
 
 Active = Sequence[Sequence[int]] | None
 """For each edge the columns that count, or None for all."""
@@ -115,16 +111,14 @@ class SearchCell(RecurrentCell):
         entering = entering_of(weights, active, self.nodes)
         node_weights = self.node_weights.unbind()
         outputs: list[Tensor] = []
-        seen: list[tuple[Tensor, Tensor]] = []
+        normalise = SequenceNorm(self.norm, self.training, self.process_group)
         for start in prepared.starts():
-            states = [self._normalise(start(hidden), seen)]
+            states = [normalise(start(hidden))]
             for weight, edges in zip(node_weights, entering, strict=True):
-                node = self._node(states, edges, weight, prepared.mask)
-                states.append(self._normalise(node, seen))
+                states.append(normalise(self._node(states, edges, weight, prepared.mask)))
             hidden = torch.stack(states[1:]).mean(0)
             outputs.append(hidden)
-        if seen:
-            self._move_running(seen)
+        normalise.move_running()
         return torch.stack(outputs), hidden
 
     @staticmethod
@@ -135,34 +129,9 @@ class SearchCell(RecurrentCell):
         if edges is None:
             return torch.zeros_like(states[0])
         before = torch.stack([states[source] for source in edges.sources])  # (sources, B, H)
-        product = masked(before, mask).flatten(0, 1) @ weight
-        return edges.mixed(before, product.unflatten(0, before.shape[:2]))
-
-    def _normalise(self, x: Tensor, seen: list[tuple[Tensor, Tensor]]) -> Tensor:
-        """Batch norm of ``(B, H)``; in training, what moves the running statistics is noted."""
-        norm = self.norm
-        if not self.training:
-            return F.batch_norm(x, norm.running_mean, norm.running_var, eps=norm.eps)
-        found = normalise_shared(x[:, :, None, None], norm.eps, self.process_group)
-        seen.append((found.mean, found.variance))
-        return found.output[:, :, 0, 0]
-
-    @torch.no_grad()
-    def _move_running(self, seen: list[tuple[Tensor, Tensor]]) -> None:
-        """One exponential moving average after the other is a weighted sum of all."""
-        norm, count = self.norm, len(seen)
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        assert norm.num_batches_tracked is not None
-        assert norm.momentum is not None
-        kind = {"dtype": norm.running_mean.dtype, "device": norm.running_mean.device}
-        left = (1.0 - norm.momentum) ** torch.arange(count, -1, -1, **kind)  # type: ignore[call-overload]
-        for running, values in zip(
-            (norm.running_mean, norm.running_var), zip(*seen, strict=True), strict=True
-        ):
-            moved = (norm.momentum * left[1:]) @ torch.stack(values).to(running.dtype)
-            running.mul_(left[0]).add_(moved)
-        norm.num_batches_tracked.add_(count)
+        sources, batch, width = before.shape
+        product = masked(before, mask).view(-1, width) @ weight
+        return edges.mixed(before, product.view(sources, batch, -1))
 
 
 def entering_of(weights: Tensor, active: Active, nodes: int) -> list[Entering | None]:
