@@ -17,6 +17,7 @@ from darts.data.images import DiskImages, Images, MemoryImages
 from darts.data.schedule import share_of
 from darts.data.source import Source, SourceSpec
 from darts.data.sources import SOURCES, load
+from darts.data.spec_augment import SpecAugment
 from darts.data.split import load_split, save_split, stratified_split, stratified_subset
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "MemoryImages",
     "Source",
     "SourceSpec",
+    "SpecAugment",
     "load",
     "load_split",
     "save_split",

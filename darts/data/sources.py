@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from darts.data.audio import FOLDER_OPTIONS, FSDD_OPTIONS, load_audiofolder, load_fsdd
 from darts.data.digits import load_digits
 from darts.data.folders import load_imagefolder, load_imagenet
 from darts.data.source import Query, Source, SourceSpec
@@ -66,6 +67,20 @@ SOURCES: dict[str, SourceSpec] = {
             load_csv,
             files=("train.csv", "valid.csv", "test.csv"),
             options=tuple(TABLE_OPTIONS),
+        ),
+        SourceSpec(
+            "fsdd",
+            "spoken digits of six speakers, as spectrograms",
+            load_fsdd,
+            files=("recordings/<digit>_<speaker>_<index>.wav",),
+            options=tuple(FSDD_OPTIONS),
+        ),
+        SourceSpec(
+            "audiofolder",
+            "your own recordings, one folder a class, as spectrograms",
+            load_audiofolder,
+            files=("train/<class>/*.wav", "valid/<class>/*.wav", "test/<class>/*.wav"),
+            options=tuple(FOLDER_OPTIONS),
         ),
         SourceSpec(
             "synthetic",
