@@ -36,6 +36,8 @@ TYPES: dict[str, Mapping[str, type]] = {
         "images": schema.ImagesConfig,
         "synthetic": schema.SyntheticConfig,
         "table": schema.TableConfig,
+        "spoken_digits": schema.SpokenDigitsConfig,
+        "audiofolder": schema.AudioFolderConfig,
     },
     "space": SPACES,
     "relaxation": RELAXATIONS,

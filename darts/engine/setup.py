@@ -13,6 +13,7 @@ from darts.data import (
     Batches,
     Images,
     Source,
+    SpecAugment,
     load,
     share_of,
     stratified_split,
@@ -21,8 +22,9 @@ from darts.data import (
 from darts.engine.distributed import Ranks
 
 # Keys of the data set's configuration that say what is done with its samples, not what they are.
-_CHANGES = ("crop", "padding", "flip")
-_USES = ("name", "subset", *_CHANGES)
+_IMAGES = ("crop", "padding", "flip")
+_SPECTROGRAMS = ("frequency_masks", "frequency_width", "time_masks", "time_width", "shift")
+_USES = ("name", "subset", *_IMAGES, *_SPECTROGRAMS)
 
 
 def load_source(dataset: Any) -> Source:
@@ -106,7 +108,7 @@ class Feeder:
         """Shuffled, augmented batches without a smaller last one.
 
         Raises:
-            ValueError: when cutout is asked of a data set of no images.
+            ValueError: when cutout is asked of a data set of no images, or masks do not fit.
         """
         return Batches(
             images,
@@ -121,17 +123,23 @@ class Feeder:
             **self.common,
         )
 
-    def _augmentation(self, cutout: int) -> Augmentation | None:
-        """What is done to training images; None for a data set of other things."""
-        if all(hasattr(self.dataset, key) for key in _CHANGES):
-            options = {key: getattr(self.dataset, key) for key in _CHANGES}
-            return Augmentation(**options, cutout=cutout)
+    def _augmentation(self, cutout: int) -> Augmentation | SpecAugment | None:
+        """What is done to training samples, by what the configuration of their set offers."""
+        if images := self._changes(_IMAGES):
+            return Augmentation(**images, cutout=cutout)
         if cutout:
             raise ValueError(
                 f"cutout={cutout} erases a part of an image, and a sample of {self.dataset.name} "
                 "is none; set cutout=0"
             )
-        return None
+        spectrograms = self._changes(_SPECTROGRAMS)
+        return SpecAugment(**spectrograms) if spectrograms else None
+
+    def _changes(self, keys: tuple[str, ...]) -> dict[str, Any]:
+        """The values of these keys, where the data set has them all."""
+        if not all(hasattr(self.dataset, key) for key in keys):
+            return {}
+        return {key: getattr(self.dataset, key) for key in keys}
 
     def evaluation(self, images: Images, indices: Tensor | None = None) -> Batches:
         """All images once, in order, as they are; on several ranks, a share of them each.
