@@ -74,6 +74,38 @@ class PublishedTextConfig(TextConfig):
 
 
 @dataclass
+class AudioConfig(DatasetConfig):
+    """Recordings, the spectrograms made of them, and what may be done to these."""
+
+    rate: int = number(16000, low=1000, high=1_000_000)  # samples a second; others are resampled
+    mels: int = number(64, low=8, high=1024)  # bands of frequency, the height of an image
+    window: float = number(25.0, above=0, high=10_000)  # milliseconds
+    hop: float = number(10.0, above=0, high=10_000)  # milliseconds from one frame to the next
+    seconds: float = number(1.0, above=0, high=3600)  # of a recording, padded or cropped if need be
+    scale: str = choice("slaney", "slaney", "htk")  # what a mel is
+    frequency_masks: int = number(2, low=0, high=100)
+    frequency_width: int = number(8, low=0)  # bands of the widest mask
+    time_masks: int = number(2, low=0, high=100)
+    time_width: int = number(8, low=0)  # frames of the widest mask
+    shift: int = number(4, low=0)  # frames, earlier or later
+
+
+@dataclass
+class SpokenDigitsConfig(AudioConfig):
+    """The Free Spoken Digit Dataset."""
+
+    held_out: list[str] = field(default_factory=list)  # speakers who are the test split instead
+
+
+@dataclass
+class AudioFolderConfig(AudioConfig):
+    """WAV files in class folders."""
+
+    test_share: float = number(0.2, above=0, below=1)  # held out where there is no test folder
+    split_seed: int = number(0, low=0, high=2**62)  # of that split; the run's seed is not in it
+
+
+@dataclass
 class SyntheticConfig(ImagesConfig):
     """A made-up set for tests."""
 

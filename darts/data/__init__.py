@@ -18,6 +18,7 @@ from darts.data.images import DiskImages, Images, MemoryImages
 from darts.data.schedule import share_of
 from darts.data.source import Source, SourceSpec
 from darts.data.sources import SOURCES, load
+from darts.data.spec_augment import SpecAugment
 from darts.data.split import load_split, save_split, stratified_split, stratified_subset
 from darts.data.windows import IGNORED, Carry, Window, Windows
 
@@ -33,6 +34,7 @@ __all__ = [
     "MemoryImages",
     "Source",
     "SourceSpec",
+    "SpecAugment",
     "Window",
     "Windows",
     "load",

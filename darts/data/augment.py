@@ -1,4 +1,4 @@
-"""Augmentation by the batch, every image with its own draw.
+"""Augmentation by the batch, every sample with its own draw; here that of images.
 
 The draws are made on the CPU and the pixels are moved on the device that holds them, so that the
 same batch comes out on every device. Random crop and flip are one gather; cutout is one mask.
@@ -17,14 +17,32 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Augmentation", "Normalisation", "augment", "draw", "resized_box"]
+__all__ = ["Augmentation", "Augmenter", "Normalisation", "augment", "draw", "resized_box"]
 
 CROPS = ("pad", "resized", "none")
+
+
+class Augmenter(Protocol):
+    """What `Batches` asks of an augmentation."""
+
+    @property
+    def of_files(self) -> bool:
+        """Whether it takes its part of the original file, which is decoded anew each time."""
+
+    def check(self, shape: Sequence[int], *, in_memory: bool) -> None:
+        """Raise ValueError unless it fits samples of a shape (C, H, W) that are kept there."""
+
+    def draw(self, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+        """All that is random about `count` samples of (H, W): (draws, B) int64 on the CPU."""
+
+    def apply(self, pixels: Tensor, draws: Tensor, normalise: Normalisation) -> Tensor:
+        """Samples (B, C, H, W) as they are stored, changed and normalised."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +73,28 @@ class Augmentation:
                 "padding and cutout are pixels, at least 0, not "
                 f"padding={self.padding}, cutout={self.cutout}"
             )
+
+    @property
+    def of_files(self) -> bool:
+        """Whether crops are taken of the original files."""
+        return self.crop == "resized"
+
+    def check(self, shape: Sequence[int], *, in_memory: bool) -> None:
+        """Make sure that there are files to crop, if that is wanted.
+
+        Raises:
+            ValueError: if there are none.
+        """
+        if self.of_files and in_memory:
+            raise ValueError("crop='resized' needs storage='disk': it crops the original files")
+
+    def draw(self, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+        """See `draw`."""
+        return draw(count, size, self.padding, generator)
+
+    def apply(self, pixels: Tensor, draws: Tensor, normalise: Normalisation) -> Tensor:
+        """See `augment`."""
+        return augment(pixels, draws, self, normalise)
 
 
 class Normalisation:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from darts.data.augment import Augmentation, Normalisation, augment, draw
+from darts.data.augment import Augmenter, Normalisation
 from darts.data.images import DiskImages, Images, MemoryImages
 from darts.data.randomness import generator
 from darts.data.readers import DiskReader, MemoryReader
@@ -47,8 +47,8 @@ class Batches:
 
     Raises:
         ValueError: if there are no indices or one is out of range, if `batch_size` is below 1 or
-            `workers` below 0, if the number of channels differs, if random resized crops are
-            asked of images in memory, or if a batch has fewer samples than there are ranks.
+            `workers` below 0, if the number of channels differs, if the augmentation does not fit
+            the images, or if a batch has fewer samples than there are ranks.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Batches:
         stream: str,
         mean: Sequence[float],
         std: Sequence[float],
-        augmentation: Augmentation | None,
+        augmentation: Augmenter | None,
         shuffle: bool,
         drop_last: bool,
         device: torch.device | str,
@@ -90,19 +90,18 @@ class Batches:
                 f"{stream}: a batch of {self._schedule.smallest} images cannot be shared by "
                 f"{ranks} ranks; choose a larger loader.batch_size or fewer ranks"
             )
-        resized = augmentation is not None and augmentation.crop == "resized"
+        if augmentation is not None:
+            augmentation.check(images.shape, in_memory=isinstance(images, MemoryImages))
         self._memory: MemoryReader | None = None
         self._disk: DiskReader | None = None
         if isinstance(images, MemoryImages):
-            if resized:
-                raise ValueError("crop='resized' needs storage='disk': it crops the original files")
             self._memory = MemoryReader(images, self.device)
         elif isinstance(images, DiskImages):
             self._disk = DiskReader(
                 images,
                 self._schedule,
                 workers=workers,
-                resized=resized,
+                resized=augmentation is not None and augmentation.of_files,
                 pin=self.device.type == "cuda",
                 rank=rank,
                 ranks=ranks,
@@ -177,12 +176,13 @@ class Batches:
 
     def _at(self, position: int, ahead: bool = True) -> tuple[Tensor, Tensor]:
         chosen = self._schedule.chosen(position)
-        # Row 0 holds the samples and rows 1 to 5 the draws: one small copy to the device.
+        # Row 0 holds the samples and the others the draws: one small copy to the device.
         plan = chosen[None]
         if self.augmentation is not None:
             private = generator(self._schedule.seed(position), "augment")
-            size, padding = self.images.shape[1:], self.augmentation.padding
-            plan = torch.cat([plan, draw(len(chosen), (size[0], size[1]), padding, private)])
+            _, height, width = self.images.shape
+            draws = self.augmentation.draw(len(chosen), (height, width), private)
+            plan = torch.cat([plan, draws])
         share = share_of(len(chosen), *self._ranks)
         chosen, plan = chosen[share], plan[:, share]
         overlap = self.device.type == "cuda"
@@ -195,7 +195,7 @@ class Batches:
             labels = self.images.labels[chosen].to(self.device)
         if self.augmentation is None:
             return self._normalise(pixels), labels
-        return augment(pixels, plan[1:], self.augmentation, self._normalise), labels
+        return self.augmentation.apply(pixels, plan[1:], self._normalise), labels
 
 
 def _check(

@@ -10,16 +10,18 @@ everywhere, since its test labels are not public.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from darts.data.images import DiskImages
 from darts.data.randomness import mix
 from darts.data.source import Query, Source, memory_source
 from darts.data.split import stratified_split
 
-__all__ = ["SUFFIXES", "load_imagefolder", "load_imagenet"]
+__all__ = ["SUFFIXES", "class_files", "class_names", "load_imagefolder", "load_imagenet"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".gif")
 _VALID = ("val", "valid", "validation")
@@ -59,7 +61,7 @@ def _load(query: Query, *, size: int, margin: float, automatic: str) -> Source:
     root = query.folder()
     nested = (root / "train").is_dir()
     top = root / "train" if nested else root
-    classes = _class_names(top)
+    classes = class_names(top)
     if len(classes) < 2 or set(classes) <= {*_VALID, "test"}:
         raise ValueError(
             f"{query.name}: {top} needs a folder of pictures for each of two or more classes: "
@@ -67,10 +69,11 @@ def _load(query: Query, *, size: int, margin: float, automatic: str) -> Source:
         )
 
     def read(folder: Path) -> DiskImages:
-        unknown = sorted(set(_class_names(folder)) - set(classes))
+        unknown = sorted(set(class_names(folder)) - set(classes))
         if unknown:
             raise ValueError(f"{query.name}: {folder / unknown[0]} is no class of {top}")
-        return _scan(query.name, folder, classes, size, margin, every=folder == top)
+        paths, labels = class_files(query.name, folder, classes, SUFFIXES, every=folder == top)
+        return DiskImages(paths, labels, size=size, margin=margin)
 
     train = read(top)
     valid: DiskImages | None = None
@@ -102,17 +105,39 @@ def _load(query: Query, *, size: int, margin: float, automatic: str) -> Source:
     )
 
 
-def _class_names(folder: Path) -> tuple[str, ...]:
+def class_names(folder: Path) -> tuple[str, ...]:
+    """The folders in a folder, sorted, hidden ones left out; none if there is no such folder."""
     if not folder.is_dir():
         return ()
     with os.scandir(folder) as entries:
         return tuple(sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".")))
 
 
-def _scan(
-    name: str, folder: Path, classes: tuple[str, ...], size: int, margin: float, every: bool
-) -> DiskImages:
-    """The pictures under each class folder, at any depth, sorted."""
+def class_files(
+    name: str,
+    folder: Path,
+    classes: Sequence[str],
+    suffixes: tuple[str, ...],
+    *,
+    every: bool,
+    thing: str = "picture",
+) -> tuple[list[str], Tensor]:
+    """The files under each class folder, at any depth, sorted, and the number of each one's class.
+
+    Args:
+        name: of the data set, for errors.
+        folder: that holds the class folders.
+        classes: their names.
+        suffixes: of the files, in small letters.
+        every: insist on a file in every class, not only in one.
+        thing: what a file is called in errors.
+
+    Returns:
+        N paths and (N,) int64.
+
+    Raises:
+        ValueError: if there is none.
+    """
     paths: list[str] = []
     labels: list[int] = []
     for label, kind in enumerate(classes):
@@ -120,13 +145,13 @@ def _scan(
             os.path.join(place, file)
             for place, _, files in os.walk(folder / kind)
             for file in files
-            if file.lower().endswith(SUFFIXES) and not file.startswith(".")
+            if file.lower().endswith(suffixes) and not file.startswith(".")
         )
         if every and not found:
-            kinds = " ".join(suffix[1:] for suffix in SUFFIXES)
-            raise ValueError(f"{name}: {folder / kind} holds no picture ({kinds})")
+            kinds = " ".join(suffix[1:] for suffix in suffixes)
+            raise ValueError(f"{name}: {folder / kind} holds no {thing} ({kinds})")
         paths += found
         labels += [label] * len(found)
     if not paths:
-        raise ValueError(f"{name}: {folder} holds no picture in a class folder")
-    return DiskImages(paths, torch.tensor(labels), size=size, margin=margin)
+        raise ValueError(f"{name}: {folder} holds no {thing} in a class folder")
+    return paths, torch.tensor(labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from darts.data.audio import FOLDER_OPTIONS, FSDD_OPTIONS, load_audiofolder, load_fsdd
 from darts.data.corpus import OPTIONS as TEXT_OPTIONS
 from darts.data.corpus import PTB, load_ptb, load_text
 from darts.data.digits import load_digits
@@ -85,6 +86,22 @@ SOURCES: dict[str, SourceSpec] = {
             files=PTB.described(),
             options=tuple(TEXT_OPTIONS),
             kind="text",
+        ),
+        SourceSpec(
+            "fsdd",
+            "spoken digits of six speakers, as spectrograms",
+            load_fsdd,
+            files=("recordings/<digit>_<speaker>_<index>.wav",),
+            options=tuple(FSDD_OPTIONS),
+            kind="audio",
+        ),
+        SourceSpec(
+            "audiofolder",
+            "your own recordings, one folder a class, as spectrograms",
+            load_audiofolder,
+            files=("train/<class>/*.wav", "valid/<class>/*.wav", "test/<class>/*.wav"),
+            options=tuple(FOLDER_OPTIONS),
+            kind="audio",
         ),
         SourceSpec(
             "synthetic",

@@ -13,6 +13,7 @@ from darts.data import (
     Batches,
     Images,
     Source,
+    SpecAugment,
     share_of,
     stratified_split,
     stratified_subset,
@@ -21,7 +22,8 @@ from darts.engine.distributed import Ranks
 from darts.engine.feed import Feed, Streams
 
 # Keys of the data set's configuration that say how its training samples are changed.
-_CHANGES = ("crop", "padding", "flip")
+_IMAGES = ("crop", "padding", "flip")
+_SPECTROGRAMS = ("frequency_masks", "frequency_width", "time_masks", "time_width", "shift")
 
 
 def training_indices(source: Source, subset: int | None, seed: int) -> Tensor:
@@ -81,7 +83,7 @@ class SampleFeed(Feed):
 
     @classmethod
     def uses(cls) -> tuple[str, ...]:
-        return (*super().uses(), *_CHANGES)
+        return (*super().uses(), *_IMAGES, *_SPECTROGRAMS)
 
     def sizes(self, space: Any) -> dict[str, int]:
         """``classes`` and ``in_channels``."""
@@ -142,7 +144,7 @@ class SampleFeed(Feed):
         """Shuffled, augmented batches without a smaller last one.
 
         Raises:
-            ValueError: when cutout is asked of a data set of no images.
+            ValueError: when cutout is asked of a data set of no images, or masks do not fit.
         """
         return Batches(
             images,
@@ -157,18 +159,24 @@ class SampleFeed(Feed):
             **self._common,
         )
 
-    def _augmentation(self, cutout: int) -> Augmentation | None:
-        """What is done to training images; None for a data set of other things."""
-        dataset = self.config.dataset
-        if all(hasattr(dataset, key) for key in _CHANGES):
-            options = {key: getattr(dataset, key) for key in _CHANGES}
-            return Augmentation(**options, cutout=cutout)
+    def _augmentation(self, cutout: int) -> Augmentation | SpecAugment | None:
+        """What is done to training samples, by what the configuration of their set offers."""
+        if images := self._changes(_IMAGES):
+            return Augmentation(**images, cutout=cutout)
         if cutout:
             raise ValueError(
-                f"cutout={cutout} erases a part of an image, and a sample of {dataset.name} "
-                "is none; set cutout=0"
+                f"cutout={cutout} erases a part of an image, and a sample of "
+                f"{self.config.dataset.name} is none; set cutout=0"
             )
-        return None
+        spectrograms = self._changes(_SPECTROGRAMS)
+        return SpecAugment(**spectrograms) if spectrograms else None
+
+    def _changes(self, keys: tuple[str, ...]) -> dict[str, Any]:
+        """The values of these keys, where the data set has them all."""
+        dataset = self.config.dataset
+        if not all(hasattr(dataset, key) for key in keys):
+            return {}
+        return {key: getattr(dataset, key) for key in keys}
 
     def evaluation(self, images: Images, indices: Tensor | None = None) -> Batches:
         """All images once, in order, as they are; on several ranks, a share of them each.

@@ -80,16 +80,21 @@ class ClassificationScores:
     """
 
     def __init__(self, classes: int, device: torch.device) -> None:
-        self.metrics = {
+        self._counters = {
             name: metric.make(classes).to(device)
             for name, metric in CLASSIFICATION.items()
             if classes >= metric.needs_classes
         }
 
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What is counted, by name."""
+        return self._counters
+
     def update(self, outputs: Tensor, batch: tuple[Tensor, Tensor]) -> None:
         """Add a batch: logits ``(B, classes)``, and samples with labels ``(B,)``."""
         logits, labels = outputs.float(), batch[1]
-        for name, metric in self.metrics.items():
+        for name, metric in self._counters.items():
             if name == "loss":
                 losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
                 metric.update(losses)

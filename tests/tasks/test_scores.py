@@ -9,6 +9,7 @@ import torch
 from sklearn import metrics as sklearn
 from torch import Tensor
 
+from darts.tasks import TASKS
 from darts.tasks.metrics import CLASSIFICATION, ClassificationScores
 
 CPU = torch.device("cpu")
@@ -117,3 +118,16 @@ def test_directions_and_names_are_in_the_registry() -> None:
         "loss": False,
     }
     assert all(metric.name == name for name, metric in CLASSIFICATION.items())
+
+
+def test_of_speech_the_words_of_the_names_are_counted() -> None:
+    """Of names with several words, some may be right."""
+    objective = TASKS["speech"]().objective(["turn left", "turn right", "stop"])
+    scores = objective.scores(CPU)
+    said = torch.eye(3)[[1, 2, 2]] * 9
+    scores.update(said, (said, torch.tensor([0, 2, 1])))
+    found = scores.compute()
+    # "turn right" for "turn left": one of two; "stop" for "turn right": two of two; of five words.
+    assert found["word_error_rate"] == pytest.approx(3 / 5)
+    assert found["accuracy"] == pytest.approx(1 / 3)
+    assert set(found) <= set(objective.metrics)

@@ -1,0 +1,268 @@
+"""Spoken digits and folders of recordings: what is read, how it is split, what is refused."""
+
+from __future__ import annotations
+
+import os
+import time
+import wave
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from darts.data import MemoryImages, load, stratified_split
+from darts.data.audio import spectrograms
+from darts.data.mel import SILENCE, Spectrogram
+from darts.data.randomness import mix
+
+SMALL = {"mels": 10, "window": 32.0, "hop": 16.0, "seconds": 0.2}
+SPEAKERS = ("ann", "bob", "cy")
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a tone of a pitch."""
+
+    def write(name: str, pitch: float, rate: int = 8000, seconds: float = 0.15) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tone = np.sin(2 * np.pi * pitch * np.arange(round(rate * seconds)) / rate)
+        with wave.open(str(path), "wb") as file:
+            file.setparams((1, 2, rate, 0, "NONE", ""))
+            file.writeframes((tone * 16000).astype("<i2").tobytes())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def digits(write: Write, tmp_path: Path) -> Path:
+    """Every digit by three speakers, numbers 0 to 6, the pitch telling them all apart."""
+    for digit in range(10):
+        for which, speaker in enumerate(SPEAKERS):
+            for number in range(7):
+                write(f"recordings/{digit}_{speaker}_{number}.wav", pitch(digit, which, number))
+    return tmp_path
+
+
+def pitch(digit: int, speaker: int, number: int) -> float:
+    return 300 + 300 * digit + 80 * speaker + 10 * number
+
+
+def pixels(images: Any) -> Tensor:
+    assert isinstance(images, MemoryImages)
+    return images.pixels
+
+
+def made_of(paths: Iterable[Path], **form: Any) -> Tensor:
+    return spectrograms(list(paths), Spectrogram(**{"rate": 8000, **SMALL, **form}))
+
+
+def test_the_publishers_split_of_fsdd(digits: Path) -> None:
+    source = load("fsdd", root=digits, **SMALL)
+    assert source.classes == tuple("0123456789")
+    assert source.valid is None
+    assert source.test is not None
+    assert (len(source.train), len(source.test)) == (60, 150)
+    assert source.train.shape == (1, 10, 13)
+    for part, numbers in ((source.train, (5, 6)), (source.test, range(5))):
+        rows = [(d, s, n) for d in range(10) for s in SPEAKERS for n in numbers]
+        assert part.labels.tolist() == [digit for digit, *_ in rows]
+        files = [digits / f"recordings/{d}_{s}_{n}.wav" for d, s, n in rows]
+        assert torch.equal(pixels(part), made_of(files))
+    train = pixels(source.train).double()
+    assert source.mean == pytest.approx((train.mean().item(),))
+    assert source.std == pytest.approx((train.std(correction=0).item(),))
+
+
+def test_speakers_can_be_held_out(digits: Path) -> None:
+    source = load("fsdd", root=digits, held_out=["bob"], **SMALL)
+    assert source.test is not None
+    assert (len(source.train), len(source.test)) == (140, 70)
+    files = [digits / f"recordings/{d}_bob_{n}.wav" for d in range(10) for n in range(7)]
+    assert torch.equal(pixels(source.test), made_of(files))
+    heard = {tuple(row) for row in pixels(source.train).flatten(1).tolist()}
+    assert not heard & {tuple(row) for row in pixels(source.test).flatten(1).tolist()}
+    both = load("fsdd", root=digits, held_out=["bob", "ann"], **SMALL)
+    assert (len(both.train), len(both.test or ())) == (70, 140)
+
+
+@pytest.mark.parametrize("place", ["recordings", ".", "fsdd/recordings"])
+def test_where_the_recordings_may_lie(place: str, digits: Path) -> None:
+    if place != "recordings":
+        (digits / place).mkdir(parents=True, exist_ok=True)
+        for path in list((digits / "recordings").iterdir()):
+            path.rename(digits / place / path.name)
+        (digits / "recordings").rmdir()
+    (digits / place / "README.md").write_text("no recording")
+    (digits / place / "._0_ann_0.wav").write_text("a file manager's")
+    assert len(load("fsdd", root=digits, **SMALL).train) == 60
+
+
+def test_other_rates_and_lengths_are_brought_to_one(write: Write) -> None:
+    """The same tone, however it was recorded, looks the same in the middle."""
+    rates = (8000, 16000, 44100, 8000, 22050)
+    files = [write(f"{n}.wav", 1000, rate, 0.15 if n < 3 else 1.0) for n, rate in enumerate(rates)]
+    made = made_of(files)
+    assert made.shape == (5, 1, 10, 13)
+    # Frames of 32 ms in the middle of 150 ms, in the bands that the tone is in.
+    loud = made[:, :, :, 5:8][:, :, made[0, 0, :, 6] > 0]
+    assert loud.numel()
+    assert (loud - loud[:1]).abs().max() < 0.1
+    # The short ones are silent before and after, as near as a window reaches.
+    assert (made[:1, :, :, [0, -1]] == SILENCE).all()
+    assert (made[3:, :, :, [0, -1]].amax((1, 2)) > 0).all()
+
+
+def test_many_files_are_as_one_by_one(write: Write) -> None:
+    """Chunks and rates do not mix recordings up."""
+    files = [write(f"{n}.wav", 300 + 5 * n, (8000, 11025)[n % 3 // 2]) for n in range(260)]
+    made = made_of(files)
+    alone = torch.cat([made_of([path]) for path in files])
+    torch.testing.assert_close(made, alone, atol=0.01, rtol=0)
+
+
+def folders(write: Write, part: str, **counts: int) -> None:
+    for which, (kind, count) in enumerate(counts.items()):
+        for number in range(count):
+            write(f"{part}/{kind}/deep/{number}.WAV", 400 + 900 * which + 7 * number)
+
+
+def test_folders_with_all_parts(write: Write, tmp_path: Path) -> None:
+    folders(write, "train", no=6, yes=7)
+    folders(write, "val", no=2)
+    folders(write, "test", no=3, yes=1)
+    (tmp_path / "train/no/notes.txt").write_text("no recording")
+    source = load("audiofolder", root=tmp_path, rate=8000, **SMALL)
+    assert source.classes == ("no", "yes")
+    assert source.train.labels.tolist() == [0] * 6 + [1] * 7
+    assert source.valid is not None
+    assert source.valid.labels.tolist() == [0, 0]
+    assert source.test is not None
+    assert source.test.labels.tolist() == [0, 0, 0, 1]
+    assert torch.equal(pixels(source.test)[3:], made_of([tmp_path / "test/yes/deep/0.WAV"]))
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_test_split_is_held_out_where_there_is_none(
+    nested: bool, write: Write, tmp_path: Path
+) -> None:
+    place = tmp_path / "train" if nested else tmp_path
+    folders(write, "train" if nested else ".", a=10, b=20)
+    files = sorted(place.rglob("*.WAV"))
+    everything, labels = made_of(files), torch.tensor([0] * 10 + [1] * 20)
+    for options in ({}, {"test_share": 0.3}, {"split_seed": 4}, {"seed": 9}):
+        source = load("audiofolder", root=tmp_path, rate=8000, **SMALL, **options)  # type: ignore[arg-type]
+        assert source.test is not None
+        assert source.valid is None
+        share = options.get("test_share", 0.2)
+        kept, held = stratified_split(
+            labels, (1 - share, share), seed=mix("audio", "test", int(options.get("split_seed", 0)))
+        )
+        for part, chosen in ((source.train, kept), (source.test, held)):
+            assert torch.equal(part.labels, labels[chosen])
+            assert torch.equal(pixels(part), everything[chosen])
+        assert torch.bincount(source.test.labels).tolist() == [10 * share, 20 * share]
+
+
+def test_silence_has_statistics(write: Write, tmp_path: Path) -> None:
+    for name in ("a/0.wav", "a/1.wav", "b/0.wav", "b/1.wav"):
+        write(name, 0)
+    source = load("audiofolder", root=tmp_path, rate=8000, test_share=0.5, **SMALL)
+    assert (source.mean, source.std) == ((SILENCE,), (1.0,))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"held_out": ["bob", "dan"]}, "'dan' is no speaker; choose from ann, bob, cy"),
+        ({"held_out": "bob"}, "is no speaker; choose from ann, bob, cy"),
+        ({"held_out": [*SPEAKERS]}, "names every speaker"),
+        ({"size": 32}, "fsdd: a recording has no size in pixels: leave size=32 out"),
+        ({"mels": 300}, "fsdd: mels=300 is too many for a window of 32 milliseconds"),
+        ({"test_share": 0.2}, "fsdd has no option 'test_share'"),
+        ({"storage": "disk"}, "fsdd is kept in memory"),
+    ],
+)
+def test_what_fsdd_refuses(options: dict[str, Any], message: str, digits: Path) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        load("fsdd", root=digits, **{**SMALL, **options})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda top: [p.unlink() for p in top.glob("3_*_[56].wav")], "digit 3 for the train split"),
+        (lambda top: [p.unlink() for p in top.glob("*_[0-4].wav")], "digit 0 for the test split"),
+        (lambda top: (top / "ten_ann_0.wav").touch(), r"ten_ann_0\.wav is not named <digit>_"),
+        (lambda top: (top / "4_cy_1.wav").write_bytes(b"RIFF"), r"4_cy_1\.wav: is no WAV file"),
+        (lambda top: (top / "4_cy_1.wav").write_bytes(b""), r"4_cy_1\.wav: is no WAV file"),
+    ],
+)
+def test_what_is_wrong_with_recordings(
+    change: Callable[[Path], Any], message: str, digits: Path
+) -> None:
+    change(digits / "recordings")
+    with pytest.raises(ValueError, match=message) as caught:
+        load("fsdd", root=digits, **SMALL)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_set_says_what_to_put_where(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="put the recordings of the Free Spoken") as caught:
+        load("fsdd", root=tmp_path / "none")
+    assert str(tmp_path / "none" / "recordings") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("made", "options", "message"),
+    [
+        ([], {}, "needs a folder of WAV files for each of two or more classes: put them there"),
+        (["a/0.wav"], {}, "two or more classes"),
+        (["test/a/0.wav", "valid/b/0.wav"], {}, "two or more classes"),
+        (["train/a/0.wav", "train/b/0.mp3"], {}, r"train/b holds no WAV file \(wav\)"),
+        (["train/a/0.wav", "train/b/0.wav", "test/c/0.wav"], {}, "test/c is no class of"),
+        (["a/0.wav", "b/0.wav"], {}, "leaves no test file"),
+        (["a/0.wav", "b/0.wav"], {"test_share": 0.9}, "no training file of a class"),
+        (["a/0.wav", "b/0.wav"], {"test_share": 1}, "test_share must lie between 0 and 1, not 1"),
+        (["a/0.wav", "b/0.wav"], {"hop": 0.0}, "audiofolder: hop must be above 0"),
+        (["a/0.wav", "b/0.wav"], {"held_out": ["x"]}, "audiofolder has no option 'held_out'"),
+    ],
+)
+def test_what_a_folder_refuses(
+    made: list[str], options: dict[str, Any], message: str, write: Write, tmp_path: Path
+) -> None:
+    for name in made:
+        write(name, 500)
+    with pytest.raises(ValueError, match=message) as caught:
+        load("audiofolder", root=tmp_path, **{"rate": 8000, **SMALL, **options})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.data
+@pytest.mark.skipif("DARTS_DATA" not in os.environ, reason="needs DARTS_DATA")
+def test_real_fsdd() -> None:
+    root = Path(os.environ["DARTS_DATA"]) / "fsdd"
+    start = time.process_time()
+    source = load("fsdd", root=root, window=32.0, hop=16.0)
+    assert time.process_time() - start < 10
+    assert source.test is not None
+    assert (len(source.train), len(source.test)) == (2700, 300)
+    assert torch.bincount(source.train.labels).tolist() == [270] * 10
+    assert torch.bincount(source.test.labels).tolist() == [30] * 10
+    assert source.train.shape == (1, 64, 63)
+    held = load("fsdd", root=root, held_out=["theo"], window=32.0, hop=16.0)
+    assert (len(held.train), len(held.test or ())) == (2500, 500)
+    # Even the nearest neighbour tells spoken digits of known speakers apart, if not well.
+    labels, rows = source.train.labels, pixels(source.train).flatten(1)
+    kept, asked = stratified_split(labels, (0.9, 0.1), seed=0)
+    guess = labels[kept][torch.cdist(rows[asked], rows[kept]).argmin(1)]
+    assert (guess == labels[asked]).float().mean() > 0.7

@@ -1,0 +1,162 @@
+"""SpecAugment: the batch against one spectrogram at a time, and how masks are drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from darts.data import Batches, MemoryImages, SpecAugment
+from darts.data.augment import Normalisation
+from darts.data.mel import SILENCE
+from darts.data.randomness import generator
+
+BANDS, FRAMES = 12, 9
+MEAN, STD = -40.0, 15.0
+
+
+def spectrograms(count: int = 20) -> Tensor:
+    return -80 + 90 * torch.rand(count, 1, BANDS, FRAMES, generator=generator("decibels"))
+
+
+def normalisation() -> Normalisation:
+    return Normalisation((MEAN,), (STD,), torch.device("cpu"), levels=1)
+
+
+def one_by_one(pixels: Tensor, draws: Tensor, options: SpecAugment) -> Tensor:
+    """Each spectrogram alone, point by point, as the words say."""
+    result = torch.zeros(pixels.shape)
+    for n, (shift, *masks) in enumerate(draws.t().tolist()):
+        pairs = list(zip(masks[::2], masks[1::2], strict=True))
+        for band in range(BANDS):
+            for frame in range(FRAMES):
+                inside = 0 <= frame - shift < FRAMES
+                value = pixels[n, 0, band, frame - shift].item() if inside else SILENCE
+                hidden = any(
+                    first <= (band if number < options.frequency_masks else frame) < first + width
+                    for number, (width, first) in enumerate(pairs)
+                )
+                result[n, 0, band, frame] = 0.0 if hidden else (value - MEAN) / STD
+    return result
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        SpecAugment(2, 4, 2, 3, 3),
+        SpecAugment(1, 12, 0, 3, 0),
+        SpecAugment(0, 4, 1, 9, 9),
+        SpecAugment(0, 0, 0, 0, 2),
+        SpecAugment(0, 0, 0, 0, 0),
+        SpecAugment(3, 0, 2, 0, 0),
+    ],
+)
+def test_the_batch_equals_one_by_one(options: SpecAugment) -> None:
+    pixels = spectrograms()
+    before = pixels.clone()
+    draws = options.draw(len(pixels), (BANDS, FRAMES), generator(1))
+    assert draws.dtype == torch.int64
+    assert draws.shape == (1 + 2 * (options.frequency_masks + options.time_masks), len(pixels))
+    found = options.apply(pixels, draws, normalisation())
+    torch.testing.assert_close(found, one_by_one(pixels, draws, options), atol=2e-6, rtol=1e-5)
+    assert torch.equal(pixels, before)
+
+
+def test_masks_are_as_wide_as_the_paper_says_and_anywhere() -> None:
+    options = SpecAugment(1, 5, 1, 4, 2)
+    shift, f, f0, t, t0 = options.draw(6000, (BANDS, FRAMES), generator(2))
+    assert set(shift.tolist()) == set(range(-2, 3))
+    assert set(f.tolist()) == set(range(6))
+    assert set(t.tolist()) == set(range(5))
+    assert torch.bincount(f).min() > 6000 / 6 * 0.85  # all widths are equally likely
+    for width, first, side in ((f, f0, BANDS), (t, t0, FRAMES)):
+        assert (first >= 0).all()
+        assert (first + width <= side).all()
+        for value in width.unique().tolist():
+            places = first[width == value]
+            assert set(places.tolist()) == set(range(side - value + 1))
+    both = torch.corrcoef(torch.stack([shift, f, t]).double())
+    assert (both - torch.eye(3)).abs().max() < 0.06
+
+
+def test_the_hidden_share_is_what_it_should_be() -> None:
+    """Widths from 0 to 4 hide 2 of 12 bands in the mean."""
+    options = SpecAugment(1, 4, 0, 0, 0)
+    pixels = torch.full((5000, 1, BANDS, FRAMES), 10.0)
+    draws = options.draw(len(pixels), (BANDS, FRAMES), generator(3))
+    hidden = (options.apply(pixels, draws, normalisation()) == 0).float().mean()
+    assert abs(hidden - 2 / 12) < 0.01
+
+
+def batches(options: SpecAugment | None, images: Any = None, **changes: Any) -> Batches:
+    images = images or MemoryImages(spectrograms(40), torch.arange(40) % 10)
+    given: dict[str, Any] = {
+        "batch_size": 8,
+        "seed": 3,
+        "stream": "train",
+        "mean": (MEAN,),
+        "std": (STD,),
+        "shuffle": True,
+        "drop_last": True,
+        "device": "cpu",
+    }
+    return Batches(images, torch.arange(40), augmentation=options, **(given | changes))
+
+
+def test_batches_are_a_function_of_their_place_alone() -> None:
+    options = SpecAugment(1, 4, 1, 3, 2)
+    torch.manual_seed(0)
+    unbroken = list(batches(options).epoch(1))
+    torch.manual_seed(1)
+    for step, (images, labels) in enumerate(unbroken):
+        again = batches(options).batch(1, step)
+        assert torch.equal(images, again[0])
+        assert torch.equal(labels, again[1])
+    assert not torch.equal(unbroken[0][0], batches(options).batch(2, 0)[0])
+    assert not torch.equal(unbroken[0][0], batches(options, seed=4).batch(1, 0)[0])
+    assert not torch.equal(unbroken[0][0], batches(options, stream="alphas").batch(1, 0)[0])
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 8])
+def test_the_shares_of_the_ranks_make_the_whole_batch(ranks: int) -> None:
+    options = SpecAugment(2, 4, 1, 3, 2)
+    for step in (0, 4):
+        whole, labels = batches(options).batch(0, step)
+        parts = [batches(options, rank=r, ranks=ranks).batch(0, step) for r in range(ranks)]
+        assert torch.equal(whole, torch.cat([images for images, _ in parts]))
+        assert torch.equal(labels, torch.cat([share for _, share in parts]))
+
+
+def test_what_is_stored_is_not_changed() -> None:
+    pixels = spectrograms(40)
+    images = MemoryImages(pixels.clone(), torch.arange(40) % 10)
+    list(batches(SpecAugment(2, 6, 2, 6, 3), images).epoch(0))
+    assert torch.equal(images.pixels, pixels)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"frequency_width": 13}, "frequency_width=13 is more than the 12 bands"),
+        ({"frequency_width": 2, "time_width": 10}, "time_width=10 is more than the 9 frames"),
+        ({"frequency_width": 2, "shift": 10}, "shift=10 is more than the 9 frames"),
+        ({"time_masks": -1}, "time_masks must be at least 0, not -1"),
+        ({"shift": -1}, "shift must be at least 0, not -1"),
+    ],
+)
+def test_what_does_not_fit_is_refused(options: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        batches(SpecAugment(**options))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_the_same_batch_on_a_gpu() -> None:
+    options = SpecAugment(2, 4, 2, 3, 2)
+    images, labels = batches(options, device="cuda").batch(1, 2)
+    wanted = batches(options).batch(1, 2)
+    assert torch.equal(labels.cpu(), wanted[1])
+    torch.testing.assert_close(images.cpu(), wanted[0])

@@ -1,0 +1,200 @@
+"""WAV files of every kind that is read, those that are not, and other rates."""
+
+from __future__ import annotations
+
+import math
+import struct
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from darts.data.wav import read_wav, resample
+
+Place = Callable[[bytes], Path]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    def place(content: bytes) -> Path:
+        path = tmp_path / "some where.wav"
+        path.write_bytes(content)
+        return path
+
+    return place
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return name + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+
+
+def form(kind: int = 1, channels: int = 1, rate: int = 8000, bits: int = 16) -> bytes:
+    frame = channels * bits // 8
+    return chunk(b"fmt ", struct.pack("<HHIIHH", kind, channels, rate, 0, frame, bits))
+
+
+def riff(*chunks: bytes) -> bytes:
+    body = b"WAVE" + b"".join(chunks)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_what_python_writes_is_read(width: int, channels: int, tmp_path: Path) -> None:
+    """Whole numbers, each compared with what it stands for, computed one by one."""
+    rng = np.random.default_rng(width)
+    top = 1 << (8 * width - 1)
+    numbers = rng.integers(-top, top, (17, channels))
+    numbers[0], numbers[1] = -top, top - 1
+    shift = top if width == 1 else 0
+    content = b"".join(
+        int(n + shift).to_bytes(width, "little", signed=width > 1) for n in numbers.flatten()
+    )
+    path = tmp_path / "numbers.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((channels, width, 11025, 0, "NONE", ""))
+        file.writeframes(content)
+    samples, rate = read_wav(path)
+    assert rate == 11025
+    assert samples.dtype == torch.float32
+    wanted = [sum(int(n) for n in row) / channels / top for row in numbers]
+    assert samples.tolist() == pytest.approx(wanted, abs=1e-7)
+    assert samples[0] == -1
+
+
+def test_floats_are_read_as_they_are(place: Place) -> None:
+    numbers = np.array([[0.25, -0.5], [1.5, 0.5], [0.0, 1e-3]], "<f4")
+    samples, rate = read_wav(place(riff(form(3, 2, 44100, 32), chunk(b"data", numbers.tobytes()))))
+    assert rate == 44100
+    assert samples.tolist() == pytest.approx([-0.125, 1.0, 5e-4])
+
+
+def test_other_chunks_are_passed_over(place: Place) -> None:
+    data = chunk(b"data", struct.pack("<3h", 16384, -16384, 8192))
+    odd = chunk(b"LIST", b"odd")  # padded to an even length
+    path = place(riff(odd, form(), chunk(b"cue ", b"data"), data, chunk(b"id3 ", b"x")))
+    assert read_wav(path)[0].tolist() == [0.5, -0.5, 0.25]
+
+
+def test_the_extensible_format_says_its_kind_further_on(place: Place) -> None:
+    body = struct.pack("<HHIIHH", 0xFFFE, 1, 16000, 64000, 4, 32)
+    body += struct.pack("<HHI", 22, 32, 0) + struct.pack("<H", 3) + bytes(14)
+    path = place(riff(chunk(b"fmt ", body), chunk(b"data", struct.pack("<2f", 0.5, -0.25))))
+    assert read_wav(path)[0].tolist() == [0.5, -0.25]
+
+
+def test_a_stream_has_no_length(place: Place) -> None:
+    content = riff(form()) + b"data" + struct.pack("<I", 0xFFFFFFFF) + struct.pack("<2hb", 1, 2, 3)
+    samples, _ = read_wav(place(content))
+    assert (samples * 32768).tolist() == [1, 2]
+
+
+DATA = chunk(b"data", bytes(8))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is no WAV file"),
+        (b"ID3\x03" + bytes(100), "is no WAV file: it does not begin with RIFF and WAVE"),
+        (b"RIFF\0\0\0\0AVI " + bytes(20), "is no WAV file"),
+        (riff(DATA), "no fmt chunk stands before the samples"),
+        (riff(form()), "it has no samples"),
+        (riff(chunk(b"fmt ", b"short"), DATA), "its fmt chunk is too short"),
+        (riff(form(), DATA)[:-3], "is cut short: 5 of 8 bytes of samples"),
+        (riff(form(), chunk(b"data", b"")), "it holds no sample"),
+        (riff(form(), chunk(b"data", b"123")), "3 bytes are no multiple of 2 a sample"),
+        (riff(form(channels=3), DATA), "8 bytes are no multiple of 6 a sample"),
+        (riff(form(channels=0), DATA), "0 channels at 8000 samples a second"),
+        (riff(form(rate=0), DATA), "1 channels at 0 samples a second"),
+        (riff(form(rate=4_000_000_000), DATA), "at 4000000000 samples a second"),
+        (riff(form(kind=6, bits=8), DATA), "holds samples of format 6 with 8 bits"),
+        (riff(form(kind=3, bits=64), DATA), "holds samples of format 3 with 64 bits"),
+        (riff(form(bits=12), DATA), "holds samples of format 1 with 12 bits"),
+        (
+            riff(form(3, bits=32), chunk(b"data", struct.pack("<2f", 1.0, math.nan))),
+            "not every sample is a finite number",
+        ),
+    ],
+)
+def test_a_wrong_file_is_named_in_one_line(content: bytes, message: str, place: Place) -> None:
+    path = place(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_wav(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none\.wav: cannot be read \(No such file"):
+        read_wav(tmp_path / "none.wav")
+
+
+@pytest.mark.parametrize(
+    "content", [riff(form(), chunk(b"LIST", b"abc"), DATA), riff(form(3, 2, bits=32), DATA)]
+)
+def test_no_damage_is_worse_than_a_value_error(content: bytes, place: Place) -> None:
+    """Cut anywhere, and with any byte changed, a file is read or refused in one line."""
+    rng = np.random.default_rng(0)
+    damaged = [content[:end] for end in range(len(content))]
+    for at in range(len(content)):
+        for byte in (0, 255, int(rng.integers(256))):
+            damaged.append(content[:at] + bytes([byte]) + content[at + 1 :])
+    refused = []
+    for wrong in damaged:
+        try:
+            samples, rate = read_wav(place(wrong))
+        except ValueError as error:
+            refused.append(str(error))
+        else:
+            assert samples.ndim == 1
+            assert len(samples) > 0
+            assert samples.isfinite().all()
+            assert rate > 0
+    assert 0 < len(refused) < len(damaged)
+    assert all(len(message.splitlines()) == 1 for message in refused)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        *((44100, 8000), (8000, 44100), (48000, 16000), (16000, 48000), (22050, 16000)),
+        *((11025, 8000), (16000, 8000), (8025, 8000), (96000, 16000)),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 50, 1999])
+def test_resampling_agrees_with_scipy(old: int, new: int, count: int) -> None:
+    """To 2e-6 of signals of deviation 1: the same filter, in single precision."""
+    from scipy.signal import resample_poly
+
+    samples = torch.from_numpy(np.random.default_rng(old + count).normal(size=(2, count)))
+    common = math.gcd(old, new)
+    wanted = resample_poly(samples.numpy(), new // common, old // common, axis=1)
+    found = resample(samples.float(), old, new)
+    assert found.shape == wanted.shape
+    np.testing.assert_allclose(found.numpy(), wanted, atol=2e-6, rtol=0)
+    # In double precision the two are the same function.
+    np.testing.assert_allclose(resample(samples, old, new).numpy(), wanted, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize(("old", "new"), [(44100, 16000), (8000, 22050)])
+def test_a_tone_stays_a_tone(old: int, new: int) -> None:
+    time = torch.arange(old) / old
+    tone = torch.sin(2 * torch.pi * 1000 * time)[None]
+    wanted = torch.sin(2 * torch.pi * 1000 * torch.arange(new) / new)
+    found = resample(tone, old, new)[0]
+    middle = slice(new // 10, -new // 10)  # the ends are steps to silence
+    assert (found - wanted)[middle].abs().max() < 2e-3
+
+
+def test_what_the_lower_rate_cannot_carry_is_gone() -> None:
+    tone = torch.sin(2 * torch.pi * 7000 * torch.arange(44100) / 44100)[None]
+    assert resample(tone, 44100, 8000)[0, 800:-800].abs().max() < 2e-3
+
+
+def test_the_same_rate_changes_nothing() -> None:
+    samples = torch.randn(1, 9, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(resample(samples, 8000, 8000), samples)
