@@ -70,7 +70,10 @@ def test_search_retrain_and_evaluate(tones: Path, commands: Any, tmp_path: Path)
     assert trained.result["test_accuracy"] > 0.85
     scored = commands.run("evaluate", tmp_path / "scored", f"checkpoint={trained.directory}")
     assert scored.result["test_accuracy"] == trained.result["test_accuracy"]
-    assert scored.result["images"] == 20
+    assert scored.result["test_word_error_rate"] == pytest.approx(
+        1 - scored.result["test_accuracy"]  # names of one word
+    )
+    assert scored.result["samples"] == 20
 
 
 @pytest.mark.usefixtures("no_pictures")
