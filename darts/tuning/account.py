@@ -53,6 +53,7 @@ def account_of(plan: Plan, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
             higher_is_better=plan.higher_is_better,
             surrogate=surrogate,
             corners=corners,
+            title=plan.config.name,
         )
     return found
 

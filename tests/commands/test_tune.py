@@ -53,7 +53,7 @@ def tuned(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
         "parameters.averaging={low: 0.5, high: 0.9, when: {choose: last}}",
     )
     folder = tmp_path_factory.mktemp("tune") / "run"
-    return commands.run("tune", folder, *WHOLE, *more, *HERE, "budget.trials=10", "seed=4")
+    return commands.run("tune", folder, *WHOLE, *more, *HERE, "metric=loss", "budget.trials=10")
 
 
 def test_what_is_in_the_run_directory(tuned: Any) -> None:
@@ -70,21 +70,21 @@ def test_the_summary_is_flat_and_tells_of_the_best(tuned: Any) -> None:
     summary, best = tuned.json("summary.json"), tuned.json("best.json")
     assert not any(isinstance(value, (dict, list)) for value in summary.values())
     assert (summary["command"], summary["metric"], summary["strategy"]) == (
-        *("tune", "accuracy"),
+        *("tune", "loss"),
         "tpe",
     )
     assert (summary["trials"], summary["complete"], summary["failed"]) == (10, 10, 0)
-    assert (summary["seed"], summary["genotype"]) == (4, None)
+    assert (summary["seed"], summary["genotype"]) == (0, None)
     scores = [trial.value for trial in trials_of(tuned.directory)]
-    assert summary["valid_accuracy"] == best["valid_accuracy"] == max(scores)
-    assert scores[summary["trial"]] == max(scores)
+    assert summary["valid_loss"] == best["valid_loss"] == min(scores)
+    assert scores[summary["trial"]] == min(scores)
     assert 0 <= summary["test_accuracy"] <= 1
     assert summary["share_hyperparameters"] + summary["share_interaction"] == pytest.approx(1)
     # All trainings are in the bill, and the last one too.
     files = [*tuned.directory.glob("trials/*/summary.json"), tuned.directory / "final/summary.json"]
     assert summary["joules"] == pytest.approx(sum(read_json(file)["joules"] for file in files))
     assert len(files) == 11
-    assert f"test_accuracy   {100 * summary['test_accuracy']:.2f} %" in tuned.out
+    assert f"test_loss      {summary['test_loss']:.4g}" in tuned.out
 
 
 def test_a_row_for_each_trial(tuned: Any) -> None:
@@ -92,7 +92,7 @@ def test_a_row_for_each_trial(tuned: Any) -> None:
     assert [int(row["trial"]) for row in rows] == list(range(10))
     for row, trial in zip(rows, trials_of(tuned.directory), strict=True):
         assert row["state"] == "complete"
-        assert float(row["valid_accuracy"]) == trial.value
+        assert float(row["valid_loss"]) == trial.value
         assert float(row["optimizer.lr"]) == trial.params["optimizer.lr"]
         assert row["choose"] == trial.params["choose"]
         assert (row["averaging"] == "") == (row["choose"] == "best")
@@ -109,8 +109,8 @@ def test_the_best_is_trained_again_by_its_command(
     printed = commands.printed(tuned.out, "retrain")
     own = [f"hydra.run.dir={tmp_path}", "tracking.tensorboard=false", "tracking.pictures=false"]
     again = commands.exactly("retrain", [*printed, *own], tmp_path)
-    assert again.result["valid_accuracy"] == best["valid_accuracy"]
-    assert again.result["test_accuracy"] == tuned.result["test_accuracy"]
+    assert again.result["valid_loss"] == best["valid_loss"]
+    assert again.result["test_loss"] == tuned.result["test_loss"]
     config = compose("retrain", best["overrides"])
     retrain.check(config)
     assert config.optimizer.lr == best["parameters"]["optimizer.lr"]
@@ -125,8 +125,8 @@ def test_a_row_of_tensorboards_hparams_for_each_trial(tuned: Any) -> None:
     for row, folder in zip(rows, folders, strict=True):
         board = EventAccumulator(str(folder))
         board.Reload()
-        (score,) = board.Scalars("hparam/valid_accuracy")
-        assert score.value == pytest.approx(float(row["valid_accuracy"]))
+        (score,) = board.Scalars("hparam/valid_loss")
+        assert score.value == pytest.approx(float(row["valid_loss"]))
         content = board.summary_metadata[metadata.SESSION_START_INFO_TAG].plugin_data.content
         start = metadata.parse_session_start_info_plugin_data(content)
         assert start.hparams["optimizer.lr"].number_value == float(row["optimizer.lr"])
@@ -166,9 +166,6 @@ def test_architectures_alone_by_a_table(commands: Any, tmp_path: Path, table: Pa
     # The genotype is taken from the directory, as it is from that of a search.
     config = compose("retrain", [f"genotype={tmp_path}", "space=nas201"])
     retrain.check(config)
-    assert (tmp_path / "genotype.json").read_text() == json.dumps(genotype) or genotype in (
-        tmp_path / "genotype.json"
-    ).read_text()
     retrain.check(compose("retrain", commands.printed(done.out, "retrain")))
 
 
@@ -276,6 +273,7 @@ def test_the_whole_command_is_killed_and_resumed(commands: Any, tmp_path: Path) 
     assert len(rows_of(folder)) == 5
 
 
+@pytest.mark.slow
 def test_another_machine_joins_by_the_same_storage(commands: Any, tmp_path: Path) -> None:
     """Two commands in directories of their own share the trials and come to the same end."""
     one, other = tmp_path / "one", tmp_path / "other"
@@ -289,7 +287,9 @@ def test_another_machine_joins_by_the_same_storage(commands: Any, tmp_path: Path
     trials = counted(study.trials)
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 8
     assert len({trial.user_attrs[WORKER] for trial in trials}) == 2
-    folders = [p.name for folder in (one, other) for p in folder.glob("trials/*/summary.json")]
+    folders = [
+        p.parent.name for folder in (one, other) for p in folder.glob("trials/*/summary.json")
+    ]
     assert sorted(folders) == [f"{trial.number:04d}" for trial in trials]  # each by one of them
     summary = read_json(one / "summary.json")
     assert summary["trial"] == done.result["trial"] == study.best_trial.number
@@ -367,9 +367,12 @@ CELLS = (*TABLE, "hydra.run.dir=never")
             "base must name all of it: genotype must be given",
         ),
         (CELLS, "evaluation=table needs benchmark.table=FILE"),
-        ((*CELLS, "metric=macro_f1"), "evaluation=table tells accuracy, not metric=macro_f1"),
+        (
+            (*CELLS, "benchmark.table=x", "metric=macro_f1"),
+            "evaluation=table tells accuracy, not metric=macro_f1",
+        ),
         ((*CELLS, "parameters.genotype.space=cnn"), "evaluation=table knows space=nas201"),
-        ((*CELLS, "account.corners=1"), "benchmark.table=FILE"),
+        ((*CELLS, "benchmark.table=x", "account.corners=1"), "evaluation=table does not"),
         ((*CELLS, "benchmark.table=no.csv"), "there is no benchmark table 'no.csv'"),
         ((*CELLS, "benchmark.table={table}", "evaluation.epochs=7"), "no column 'cifar10_val_ep7'"),
         ((*CELLS, "benchmark.table={table}", "benchmark.epochs=9"), "no column 'cifar10_test_ep9'"),
