@@ -28,16 +28,17 @@ from darts.tracking import Console, closing_table, environment
 from darts.tracking.files import read_json, write_atomically, write_json
 from darts.tracking.formats import display, duration
 from darts.tuning.account import account_of
-from darts.tuning.results import point_of, rows_of, show_hparams, state_of, write_best, write_trials
-from darts.tuning.study import (
-    Plan,
-    best_of,
-    check_study,
-    failure_of,
-    finished,
-    plan_of,
-    scores_of,
+from darts.tuning.checks import check_study, try_out
+from darts.tuning.results import (
+    joules_of,
+    point_of,
+    rows_of,
+    show_hparams,
+    state_of,
+    write_best,
+    write_trials,
 )
+from darts.tuning.study import Plan, best_of, failure_of, finished, plan_of, scores_of
 from darts.tuning.supervisor import Supervisor
 from darts.tuning.worker import needed
 
@@ -47,6 +48,7 @@ FREE = (
     *("workers", "heartbeat", "retries"),
 )
 TOLD = 5.0  # seconds between writings of the files that show how far a study is
+SHORT = 80  # characters of a genotype that a line about a trial has room for
 
 
 def check(config: TuneConfig) -> None:
@@ -54,8 +56,6 @@ def check(config: TuneConfig) -> None:
     if rank_and_size()[1] > 1:
         raise ConfigError("darts.tune starts its own workers: set workers=N and leave torchrun out")
     check_study(config)
-    if config.account.corners and not config.evaluation.trains:
-        raise ConfigError(f"account.corners trains, evaluation={config.evaluation.name} does not")
 
 
 def tune(config: TuneConfig, call: Invocation) -> dict[str, Any]:
@@ -63,8 +63,11 @@ def tune(config: TuneConfig, call: Invocation) -> dict[str, Any]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     plan = plan_of(config, Path(call.directory))
     trials = plan.trials
-    _begin(config, call)
+    _refuse_another(config, call)
+    try_out(plan)
     study = plan.open()
+    if not config.resume:
+        _write_what_is_known(config, call)
     earlier = float(study.user_attrs.get("seconds", 0.0))
     began = time.monotonic()
 
@@ -96,10 +99,9 @@ def tune(config: TuneConfig, call: Invocation) -> dict[str, Any]:
 
     def say(trial: FrozenTrial) -> None:
         best = best_of(plan, study.get_trials(deepcopy=False))
-        fields = {} if best is None else {f"best {plan.score}": best.values[0]}
-        console.step(1, **fields)
         if plan.config.evaluation.trains:  # others are too fast to be told one by one
             console.say(line_of(plan, trial, best))
+        console.step(1, **({} if best is None else {f"best {plan.score}": best.values[0]}))
 
     supervisor = Supervisor(plan, study, say, deadline=deadline, told=ended)
     with console:
@@ -131,17 +133,20 @@ def tune(config: TuneConfig, call: Invocation) -> dict[str, Any]:
         **{state: states.count(state) for state in ("complete", "pruned", "failed")},
         "genotype": best["genotype"],
         "seconds": spent(),
-        **_joules(trials_now),
+        **joules_of(plan, trials_now),
         "seed": config.seed,
         "git_revision": read_json(call.directory / "env.json").get("git_revision"),
     }
     write_json(_summary(call), summary)
     keys = (
         *plan.objectives,
-        *(key for key in summary if key.startswith(("test_", "gain_"))),
+        f"test_{config.metric}",
+        *("true_rank", "rank_correlation_spearman"),
+        *(f"gain_{name}" for name in ("architecture", "hyperparameters", "both", "interaction")),
         *("trials", "complete", "pruned", "failed", "seconds", "joules", "joules_source"),
     )
-    closing_table("tune", {key: summary[key] for key in keys if key in summary})
+    nothing = ("joules", "joules_source") if summary["joules"] is None else ()
+    closing_table("tune", {k: summary[k] for k in keys if k in summary and k not in nothing})
     print(f"\nTrain the best again:\n  {best['command']}")
     return summary
 
@@ -159,49 +164,48 @@ def line_of(plan: Plan, trial: FrozenTrial, best: FrozenTrial | None) -> str:
         words.append("(best)")
     for name, value in plan.space.settings(point_of(trial)).items():
         words.append(f"{name}={display('', value)}")
+    if plan.space.parameters.contains(trial.params):
+        genotype = plan.space.genotype(point_of(trial))
+        short = "" if genotype is None else display("genotype", genotype)
+        words += [short] if 0 < len(short) <= SHORT else []  # of longer ones trials.csv tells
     begin, end = trial.datetime_start, trial.datetime_complete
     if begin and end:
         words.append(duration((end - begin).total_seconds()))
     return " ".join(words)
 
 
-def _begin(config: TuneConfig, call: Invocation) -> None:
-    """Write what is known before the first trial, or see that a resumed study is the same."""
-    directory, plain = Path(call.directory), dataclasses.asdict(config)
+def _refuse_another(config: TuneConfig, call: Invocation) -> None:
+    """See that the directory is free, or that the study resumed is the same."""
+    directory = Path(call.directory)
     file = directory / "study.json"
     if config.resume:
         saved = json.loads(file.read_text(encoding="utf-8"))
-        differing = list(differences(saved, json.loads(json.dumps(plain)), free=FREE))
+        plain = json.loads(json.dumps(dataclasses.asdict(config)))
+        differing = list(differences(saved, plain, free=FREE))
         if differing:
             key, old, new = differing[0]
             raise ConfigError(
                 f"cannot resume {directory}: {key} is {old!r} in the study and {new!r} here"
             )
-        return
-    if file.exists():
+    elif file.exists():
         raise ConfigError(
             f"{directory} already holds a study; choose another hydra.run.dir, or go on with it by "
             f"resume={directory}"
         )
-    directory.mkdir(parents=True, exist_ok=True)
+
+
+def _write_what_is_known(config: TuneConfig, call: Invocation) -> None:
+    """Write what is known before the first trial."""
+    directory = Path(call.directory)
     write_json(directory / "env.json", environment())
     overrides = [o for o in call.overrides if not o.startswith("resume=")]
     write_json(directory / "overrides.json", {"command": "tune", "overrides": overrides})
-    write_json(file, plain)
     write_atomically(directory / "config.yaml", as_yaml(config))
+    write_json(directory / "study.json", dataclasses.asdict(config))
 
 
 def _summary(call: Invocation) -> Path:
     return Path(call.directory) / "summary.json"
-
-
-def _joules(trials: list[FrozenTrial]) -> dict[str, Any]:
-    """What the trials used, where they tell; a source for all of them."""
-    told = [scores_of(trial) for trial in finished(trials) if "joules" in scores_of(trial)]
-    sources = sorted({str(scores["joules_source"]) for scores in told})
-    if len(sources) != 1:  # numbers of different sources are not added up
-        return {"joules": None, "joules_source": " and ".join(sources) or "not measured"}
-    return {"joules": sum(scores["joules"] for scores in told), "joules_source": sources[0]}
 
 
 def main() -> None:

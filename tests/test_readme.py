@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from darts import evaluate, genotypes, retrain, search
+from darts import evaluate, genotypes, retrain, search, tune
 from darts.config import compose
 
 ROOT = Path(__file__).parents[1]
@@ -20,6 +20,7 @@ CHECKS = {
     "retrain": retrain.check,
     "evaluate": evaluate.check,
     "genotypes": genotypes.check,
+    "tune": tune.check,
 }
 
 

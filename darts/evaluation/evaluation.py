@@ -54,12 +54,18 @@ class Evaluation(ABC):
 
     Attributes:
         needs_genotype: whether it knows architectures only.
+        space: the one whose architectures it knows; None for any.
         trains: whether it runs the trial's command, so that a trial has epochs.
+        metrics: those of the task that it tells; None for all.
+        costs: that it tells.
     """
 
     name: str = ""
     needs_genotype: ClassVar[bool] = False
+    space: ClassVar[str | None] = None
     trains: ClassVar[bool] = False
+    metrics: ClassVar[tuple[str, ...] | None] = None
+    costs: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def __call__(self, candidate: Candidate, tools: Tools) -> Mapping[str, Any]:

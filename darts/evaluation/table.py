@@ -28,6 +28,8 @@ class Table(Evaluation):
     split: str = "val"
     epochs: int = number(12, low=1)
     needs_genotype: ClassVar[bool] = True
+    space: ClassVar[str | None] = "nas201"
+    metrics: ClassVar[tuple[str, ...] | None] = ("accuracy",)
 
     def __call__(self, candidate: Candidate, tools: Tools) -> Mapping[str, Any]:
         accuracy = tools.known(candidate.genotype, split=self.split, epochs=self.epochs)

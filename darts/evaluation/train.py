@@ -16,6 +16,7 @@ class Train(Evaluation):
 
     name: str = "train"
     trains: ClassVar[bool] = True
+    costs: ClassVar[tuple[str, ...]] = ("parameters", "macs", "flops", "seconds", "joules")
 
     def __call__(self, candidate: Candidate, tools: Tools) -> Mapping[str, Any]:
         return tools.train(candidate)

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 from darts.parameters import Point
 from darts.parts import choice, number
 from darts.strategies.strategy import (
+    RETRIED,
     STRATEGIES,
     PointSampler,
     Setup,
@@ -29,7 +30,7 @@ LARGEST = 1_000_000  # points; a list of more would only fill memory
 class GridPoints(PointSampler):
     """The points of a grid in their order, each by the trial in its place.
 
-    Trials that repeat a lost one bring their point along.
+    Trials that repeat a lost one have its place.
     """
 
     def __init__(self, setup: Setup, points: Sequence[Point]) -> None:
@@ -39,7 +40,8 @@ class GridPoints(PointSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        place = place_of(trial.number, study.get_trials(deepcopy=False))
+        number = trial.system_attrs.get(RETRIED, trial.number)
+        place = place_of(number, study.get_trials(deepcopy=False))
         return self.points[place % len(self.points)]
 
     def propose(self, tried: Sequence[Tried], draw: Random) -> tuple[Point, dict[str, Any]]:

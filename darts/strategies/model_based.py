@@ -8,15 +8,13 @@ References:
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
-from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, TPESampler
 
 from darts.parts import number
-from darts.strategies.strategy import STRATEGIES, Setup, Strategy
+from darts.strategies.strategy import STRATEGIES, Setup, Strategy, quiet
 
 
 @STRATEGIES.register
@@ -35,8 +33,7 @@ class Tpe(Strategy):
     several: ClassVar[bool] = True
 
     def sampler(self, setup: Setup) -> BaseSampler:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
+        with quiet():
             return TPESampler(
                 seed=setup.seed,
                 n_startup_trials=self.startup,
@@ -61,8 +58,7 @@ class Gp(Strategy):
     several: ClassVar[bool] = True
 
     def sampler(self, setup: Setup) -> BaseSampler:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
+        with quiet():
             return GPSampler(
                 seed=setup.seed,
                 n_startup_trials=self.startup,

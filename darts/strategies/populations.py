@@ -8,16 +8,14 @@ References:
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
-from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler
 
 from darts.parameters import Range
 from darts.parts import number
-from darts.strategies.strategy import STRATEGIES, Setup, Strategy
+from darts.strategies.strategy import STRATEGIES, Setup, Strategy, quiet
 
 
 @STRATEGIES.register
@@ -44,8 +42,7 @@ class CmaEs(Strategy):
             raise ValueError("strategy=cmaes knows no limits; choose strategy=evolution or tpe")
 
     def sampler(self, setup: Setup) -> BaseSampler:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
+        with quiet():
             return CmaEsSampler(
                 seed=setup.seed, n_startup_trials=self.startup, warn_independent_sampling=False
             )
@@ -65,8 +62,7 @@ class Nsga2(Strategy):
     several: ClassVar[bool] = True
 
     def sampler(self, setup: Setup) -> BaseSampler:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
+        with quiet():
             return NSGAIISampler(
                 seed=setup.seed,
                 population_size=self.population,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, ClassVar
@@ -15,6 +17,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -98,6 +101,15 @@ def distribution(domain: Domain) -> BaseDistribution:
     low, high, step = int(domain.low), int(domain.high), int(domain.step or 1)
     # Optuna would warn of an upper bound that is no step away from the lower one.
     return IntDistribution(low, high - (high - low) % step, domain.log, step)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Nobody is to read that Optuna calls a sampler experimental, or may rename its options."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        warnings.filterwarnings("ignore", "`constraints_func` has been deprecated", FutureWarning)
+        yield
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from optuna.trial import FrozenTrial, TrialState
 from darts.analysis.factorial import factorial
 from darts.analysis.study_pictures import draw_study
 from darts.analysis.surrogate import LEAST, Surrogate
-from darts.spaces.nas201.genotype import ARCHITECTURES
 from darts.strategies import STRATEGIES
 from darts.tracking.files import read_json, write_json
 from darts.tuning.corners import FACTORS, Corners
@@ -19,7 +18,7 @@ from darts.tuning.results import best_overrides, point_of, rows_of
 from darts.tuning.store import counted
 from darts.tuning.study import Plan, best_of
 from darts.tuning.supervisor import Supervisor
-from darts.tuning.tools import TrialTools, run_command
+from darts.tuning.tools import TrialTools, knows_truth, run_command
 
 
 def account_of(plan: Plan, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
@@ -54,29 +53,23 @@ def account_of(plan: Plan, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
             higher_is_better=plan.higher_is_better,
             surrogate=surrogate,
             corners=corners,
+            title=plan.config.name,
         )
     return found
 
 
 def _truth(plan: Plan, complete: Sequence[FrozenTrial], best: FrozenTrial) -> dict[str, Any]:
     """What a benchmark's table says of the best, and how well the scores of trials rank."""
-    config = plan.config.benchmark
-    architecture = plan.space.architecture
-    if config.table is None or architecture is None or architecture.name != "nas201":
+    if not knows_truth(plan.config, plan.space.architecture):
         return {}
     from scipy.stats import kendalltau, spearmanr
 
-    table = TrialTools(plan.config).table
-    which = {"dataset": config.dataset, "split": "test", "epochs": config.epochs}
-    genotype = plan.space.genotype(point_of(best))
-    found: dict[str, Any] = {
-        "test_accuracy": table.accuracy(genotype, **which) / 100,
-        "true_rank": table.rank(genotype, **which),
-        "true_regret": table.regret(genotype, **which) / 100,
-        "architectures": ARCHITECTURES,
-    }
+    tools = TrialTools(plan.config)
+    found = tools.truth(plan.space.genotype(point_of(best)))
     scores = [trial.values[0] for trial in complete]
-    truths = [table.accuracy(plan.space.genotype(point_of(t)), **which) for t in complete]
+    truths = [
+        tools.truth(plan.space.genotype(point_of(trial)))["test_accuracy"] for trial in complete
+    ]
     if len(set(scores)) > 1 and len(set(truths)) > 1:
         sign = 1 if plan.higher_is_better else -1
         found["rank_correlation_spearman"] = sign * float(spearmanr(scores, truths).statistic)

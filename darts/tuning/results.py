@@ -12,7 +12,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.parameters import Point
-from darts.tracking import Board
+from darts.tracking import Board, read_metrics
 from darts.tracking.files import write_atomically, write_json
 from darts.tuning.store import FAILURE, counted
 from darts.tuning.study import Plan, best_of, failure_of, merged, scores_of
@@ -79,8 +79,10 @@ def write_best(plan: Plan, trials: Sequence[FrozenTrial]) -> dict[str, Any] | No
     if best is None:
         return None
     overrides = best_overrides(plan, best)
-    words = " ".join(shlex.quote(word) for word in overrides)
     genotype = plan.space.genotype(point_of(best))
+    # As the command for people to copy: its genotype is in this directory.
+    short = [f"genotype={plan.directory}" if o.startswith("genotype=") else o for o in overrides]
+    words = " ".join(shlex.quote(word) for word in (overrides if genotype is None else short))
     content = {
         "trial": best.number,
         **{name: scores_of(best)[name] for name in plan.objectives},
@@ -93,6 +95,24 @@ def write_best(plan: Plan, trials: Sequence[FrozenTrial]) -> dict[str, Any] | No
         write_atomically(plan.directory / "genotype.json", genotype.to_json())
     write_json(plan.directory / "best.json", content)
     return content
+
+
+def joules_of(plan: Plan, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
+    """What all trainings used, those for the account too: ``joules`` and ``joules_source``.
+
+    What a trial used that did not come to its end is in its directory, if it ran here.
+    """
+    told = [scores_of(trial) for trial in trials if "joules" in scores_of(trial)]
+    complete = {f"{trial.number:04d}" for trial in trials if "joules" in scores_of(trial)}
+    others = [d for d in plan.directory.glob("trials/*") if d.name not in complete]
+    others += [*plan.directory.glob("corners/trials/*"), plan.directory / "final"]
+    for directory in others:
+        rows = (directory / "metrics.jsonl").exists() and read_metrics(directory / "metrics.jsonl")
+        told += [rows[-1]] if rows and "joules" in rows[-1] else []
+    sources = sorted({str(row["joules_source"]) for row in told})
+    if len(sources) != 1:  # numbers of different sources are not added up
+        return {"joules": None, "joules_source": " and ".join(sources) or "not measured"}
+    return {"joules": sum(row["joules"] for row in told), "joules_source": sources[0]}
 
 
 def show_hparams(plan: Plan, trials: Sequence[FrozenTrial], shown: set[int]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import optuna
@@ -20,6 +21,9 @@ from darts.strategies.strategy import RETRIED, SURPLUS
 
 FAILURE = "failure"
 """User attribute: why a trial failed, in one line."""
+
+THINKING = 10
+"""So many heartbeats a strategy may think about a trial before it is taken for lost."""
 
 _HISTORY = "retry_history"
 
@@ -87,6 +91,30 @@ def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """The trials that stand for themselves: not replaced, and not begun beyond the budget."""
     gone = replaced(trials)
     return [t for t in trials if t.number not in gone and SURPLUS not in t.user_attrs]
+
+
+def never_alive(study: Study, trials: Sequence[FrozenTrial], heartbeat: int) -> list[FrozenTrial]:
+    """Running trials that have given no sign of life in ``THINKING`` heartbeats.
+
+    The first sign comes when the strategy has thought and the evaluation begins. Optuna takes for
+    lost only what has given one, so that a trial whose worker was killed before would run for ever.
+    """
+    from sqlalchemy import text
+
+    late = datetime.now() - timedelta(seconds=THINKING * heartbeat)
+    quiet = [
+        trial
+        for trial in trials
+        if trial.state == TrialState.RUNNING
+        and trial.datetime_start is not None
+        and trial.datetime_start < late
+    ]
+    if not quiet:
+        return []
+    storage = getattr(study._storage, "_backend", study._storage)
+    with storage.engine.connect() as connection:
+        known = set(connection.execute(text("SELECT trial_id FROM trial_heartbeats")).scalars())
+    return [trial for trial in quiet if trial._trial_id not in known]
 
 
 def give_up(study: Study, trial: FrozenTrial, reason: str, retries: int) -> bool:

@@ -14,7 +14,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.config import ConfigError, TuneConfig, one_of
+from darts.config import ConfigError, TuneConfig
 from darts.parameters import Choice, Point
 from darts.strategies import Setup
 from darts.strategies.strategy import distribution
@@ -24,6 +24,9 @@ from darts.tuning.tools import trial_config
 
 SCORES = "scores"
 """User attribute: the scores and costs of a trial by name."""
+
+ABOUT = "about"
+"""The study's attribute: what it varies and steers by, for machines that join it."""
 
 WORKER = "worker"
 """User attribute: which process runs or ran a trial."""
@@ -116,13 +119,28 @@ class Plan:
                 pruner=config.pruning.pruner(self.epochs),
                 load_if_exists=True,
             )
-        found = [direction.name.lower() for direction in study.directions]
-        if found != self.directions:
-            raise ConfigError(
-                f"the study {self.name!r} in storage={self.storage!r} has other objectives "
-                f"({', '.join(found)}); choose another name"
-            )
+        self._recognise(study)
         return study
+
+    def _recognise(self, study: Study) -> None:
+        """Refuse a study of the same name that is about something else."""
+        own = {
+            "objectives": self.objectives,
+            "parameters": {p.name: repr((p.domain, p.when)) for p in self.space.parameters},
+            # Where the data lie may be another place on each machine.
+            "overrides": sorted(o for o in self.fixed if not o.startswith("dataset.root=")),
+            "evaluation": self.config.evaluation.name,
+        }
+        found = study.user_attrs.get(ABOUT)
+        if found is None:
+            study.set_user_attr(ABOUT, own)
+            return
+        for name, value in own.items():
+            if found.get(name) != value:
+                raise ConfigError(
+                    f"the study {self.name!r} in storage={self.storage!r} has other {name}; "
+                    "choose another name"
+                )
 
     def overrides(self, point: Point) -> tuple[str, ...]:
         """The whole command line of a trial."""
@@ -144,40 +162,6 @@ def suggested(trial: optuna.Trial, space: Any) -> Point:
         step = {} if limits.log else {"step": limits.step}
         point[name] = ask(name, limits.low, limits.high, log=limits.log, **step)
     return point
-
-
-def check_study(config: TuneConfig) -> None:
-    """Refuse before the first trial whatever a trial would be refused for.
-
-    Raises:
-        ConfigError: in one line.
-    """
-    space = SearchSpace(config.parameters)
-    if config.evaluation.needs_genotype:
-        others = space.groups().get("hyperparameters")
-        if space.architecture is None or others:
-            more = f", not {others[0]}" if others else ""
-            raise ConfigError(
-                f"evaluation={config.evaluation.name} knows architectures: "
-                f"parameters must be {{genotype: {{space: ...}}}}{more}"
-            )
-    if config.budget.trials is None and config.budget.hours is None:
-        raise ConfigError("budget.trials and budget.hours are both null: when shall it end?")
-    for name, limit in config.limits.items():
-        if not limit > 0:
-            raise ConfigError(f"limits.{name}={limit} must be above 0")
-    for name, point in space.extremes():
-        example = example_of(config, space, point, name)
-    one_of("metric", config.metric, example.task.metrics)
-    setup = Setup(
-        space.parameters,
-        objectives=1 + len(config.costs),
-        constraints=(lambda trial: []) if config.limits else None,
-    )
-    config.strategy.check(setup)
-    if config.pruning.name != "none" and (config.costs or not config.evaluation.trains):
-        reason = "costs" if config.costs else f"evaluation={config.evaluation.name}"
-        raise ConfigError(f"pruning={config.pruning.name} and {reason} exclude each other")
 
 
 def example_of(config: TuneConfig, space: SearchSpace, point: Point, name: str) -> Any:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from multiprocessing.process import BaseProcess
 
+import torch
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -94,7 +95,9 @@ class Supervisor:
 
     def _start(self, number: int) -> None:
         name = f"{number}-{secrets.token_hex(4)}"
-        threads = max(1, (os.cpu_count() or 1) // self._plan.config.workers)
+        threads = None  # as the user says
+        if "OMP_NUM_THREADS" not in os.environ:
+            threads = max(1, torch.get_num_threads() // self._plan.config.workers)
         process = self._context.Process(
             target=work, args=(self._plan, name, number, threads, self._deadline)
         )

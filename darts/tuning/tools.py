@@ -39,6 +39,12 @@ def run_command(target: str, overrides: Sequence[str], directory: Path, **more: 
     return _COMMANDS[target][1](config, Invocation(directory, tuple(overrides)), **more)
 
 
+def knows_truth(config: TuneConfig, architecture: Any) -> bool:
+    """Whether there is a table, and it tells of the architectures that are searched."""
+    told = architecture is not None and architecture.name == "nas201"
+    return config.benchmark.table is not None and told
+
+
 class TrialTools:
     """``darts.evaluation.Tools`` of one worker; what is loaded once serves all its trials.
 
@@ -66,6 +72,17 @@ class TrialTools:
             raise ConfigError("evaluation=table needs benchmark.table=FILE")
         return nas201.load(self._config.benchmark.table)
 
+    def truth(self, genotype: Any) -> dict[str, Any]:
+        """What the table tells of a training in full: ``test_accuracy``, its rank and regret."""
+        config = self._config.benchmark
+        which = {"dataset": config.dataset, "split": "test", "epochs": config.epochs}
+        return {
+            "test_accuracy": self.table.accuracy(genotype, **which) / 100,
+            "true_rank": self.table.rank(genotype, **which),
+            "true_regret": self.table.regret(genotype, **which) / 100,
+            "architectures": nas201.ARCHITECTURES,
+        }
+
     def known(self, genotype: Any, *, split: str, epochs: int) -> float:
         """Accuracy in percent by the table."""
         dataset = self._config.benchmark.dataset
@@ -79,18 +96,7 @@ class TrialTools:
         return self._supernets[key].scores(genotype)
 
     def size(self, candidate: Candidate, names: Sequence[str]) -> dict[str, float]:
-        """Costs of the network that a candidate would train, an image: flops, parameters, latency.
-
-        Raises:
-            ConfigError: for another cost.
-        """
-        unknown = [name for name in names if name not in MEASURES]
-        if unknown or self._config.target != "retrain":
-            raise ConfigError(
-                f"costs={unknown or list(names)} is not known with evaluation="
-                f"{self._config.evaluation.name} target={self._config.target}; "
-                f"choose from {', '.join(MEASURES)} with target=retrain"
-            )
+        """Costs of the network that a candidate would train, an image, by ``MEASURES``."""
         config = trial_config("retrain", candidate.overrides)
         name = str(config.dataset)
         if name not in self._feeds:

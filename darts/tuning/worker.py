@@ -32,30 +32,34 @@ from optuna.trial import FrozenTrial, TrialState
 from darts.engine.interrupt import Interrupt
 from darts.evaluation import Candidate
 from darts.strategies.strategy import RETRIED, SURPLUS, place_of
-from darts.tuning.store import FAILURE, counted, give_up
+from darts.tuning.store import FAILURE, counted, give_up, never_alive
 from darts.tuning.study import SCORES, WORKER, Plan, suggested
 from darts.tuning.tools import TrialTools
 
 HOPELESS = 3
 """If so many trials have ended and all of them failed, there is something wrong with the study."""
 
+SETTINGS = ("epochs", "seed", "ranks")
+"""Numbers of a summary that are no results."""
+
 
 class TrialFailed(Exception):
     """Raised out of a trial that is recorded as failed."""
 
 
-def work(plan: Plan, name: str, number: int, threads: int, deadline: float | None) -> None:
+def work(plan: Plan, name: str, number: int, threads: int | None, deadline: float | None) -> None:
     """Evaluate trials; the main function of a worker's process.
 
     Args:
         plan: of the study.
         name: by which it signs its trials.
         number: of the worker on this machine, from 0.
-        threads: of PyTorch.
+        threads: of PyTorch; None for as many as the environment says.
         deadline: when to begin no more trials, in seconds since the epoch.
     """
     _take_a_gpu(number)
-    torch.set_num_threads(threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     _leave_with_the_supervisor()
     with told_to(plan.directory / "workers" / f"{number}.log"), Interrupt() as interrupt:
@@ -95,9 +99,12 @@ class Worker:
 
     def step(self) -> bool:
         """Evaluate a trial, or wait a moment for those of others; False if no more is needed."""
-        need = needed(self.plan, self.study.get_trials(deepcopy=False))
+        trials = self.study.get_trials(deepcopy=False)
+        need = needed(self.plan, trials)
         if need == "wait":  # they may yet be lost
             time.sleep(0.5)
+            for trial in never_alive(self.study, trials, self.plan.config.heartbeat):
+                give_up(self.study, trial, "its worker is gone", self.plan.config.retries)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 optuna.storages.fail_stale_trials(self.study)
@@ -158,7 +165,7 @@ class Worker:
             plan.overrides(point), plan.space.genotype(point), directory, watch=watch
         )
         found = plan.config.evaluation(candidate, self.tools)
-        scores = {name: float(v) for name, v in found.items() if _is_number(v)}
+        scores = {n: v for n, v in found.items() if _is_number(v) and n not in SETTINGS}
         wanted = [*plan.objectives, *plan.config.limits]
         missing = [name for name in wanted if name not in scores]
         if plan.score in missing:
@@ -168,7 +175,7 @@ class Worker:
             scores |= self.tools.size(candidate, missing)
         source = {k: v for k, v in found.items() if k == "joules_source"}  # beside their number
         trial.set_user_attr(SCORES, {**scores, **source})
-        values = [scores[name] for name in plan.objectives]
+        values = [float(scores[name]) for name in plan.objectives]
         if not all(map(math.isfinite, values)):
             raise ValueError(f"{plan.score}={values[0]} is no finite number")
         return values

@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts import evaluate, genotypes, retrain, search
+from darts import evaluate, genotypes, retrain, search, tune
 from darts.config import launch
 from darts.tracking import read_json, read_metrics
 
@@ -28,6 +28,7 @@ PARTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "retrain": (retrain.check, retrain.retrain),
     "evaluate": (evaluate.check, evaluate.evaluate),
     "genotypes": (genotypes.check, genotypes.genotypes),
+    "tune": (tune.check, tune.tune),
 }
 TINY = {
     "search": ("dataset=synthetic", "dataset.samples=64"),

@@ -99,6 +99,17 @@ def test_some_follow_several_objectives(name: str) -> None:
     assert all(TREE.contains(trial.params) and len(trial.values) == 2 for trial in found)
 
 
+@pytest.mark.parametrize("name", ["tpe", "gp", "nsga2"])
+def test_limits_are_told_to_those_of_optuna(name: str) -> None:
+    """Without a warning, and what exceeds them is avoided in the end."""
+    strategy = STRATEGIES[name](**({"population": 8} if name == "nsga2" else {}))
+    limits = Setup(TREE, constraints=lambda trial: [int(str(trial.params["layers"])) - 2])
+    study = optuna.create_study(direction="maximize", sampler=strategy.sampler(limits))
+    study.optimize(lambda t: score(suggested(t, Space(TREE))), n_trials=40)
+    deep = [trial.params["layers"] > 2 for trial in study.trials]
+    assert sum(deep[20:]) < 10
+
+
 @pytest.mark.parametrize("name", [n for n in STRATEGIES if not STRATEGIES[n].several])
 def test_the_others_say_so(name: str) -> None:
     line = f"strategy={name} follows one objective; with costs choose from gp, grid, nsga2, random"

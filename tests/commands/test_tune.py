@@ -1,0 +1,396 @@
+"""Whole studies as a user runs them, on nets of a few units, and what is refused before them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
+
+from darts import retrain
+from darts.benchmarks import nas201
+from darts.config import compose
+from darts.tracking import read_json
+from darts.tuning.store import counted
+from darts.tuning.study import WORKER
+
+HERE = ("workers=0",)  # where processes are not the point
+DATA = ("dataset=synthetic", "dataset.samples=48", "epochs=1", "loader.batch_size=16")
+NET = ("space=mlp", 'genotype={"space": "mlp", "layers": ["relu_8"]}')
+RATE = "parameters.optimizer.lr={low: 0.001, high: 0.1, log: true}"
+WHOLE = (*DATA, *NET, RATE)
+SIMPLE = ("experiment=simplenet", *DATA[:3], *NET[1:])
+TABLE = ("experiment=nas201_table",)
+BARE = ("account.final=false", "tracking.pictures=false", "tracking.tensorboard=false")
+
+
+def rows_of(directory: Path) -> list[dict[str, str]]:
+    with (directory / "trials.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def trials_of(directory: Path, name: str = "tune") -> list[Any]:
+    return list(
+        optuna.load_study(study_name=name, storage=f"sqlite:///{directory}/study.db").trials
+    )
+
+
+@pytest.fixture(scope="module")
+def tuned(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Hyperparameters alone, some of them under a condition."""
+    more = (
+        "parameters.choose=[best, last]",
+        "parameters.averaging={low: 0.5, high: 0.9, when: {choose: last}}",
+    )
+    folder = tmp_path_factory.mktemp("tune") / "run"
+    return commands.run("tune", folder, *WHOLE, *more, *HERE, "metric=loss", "budget.trials=10")
+
+
+def test_what_is_in_the_run_directory(tuned: Any) -> None:
+    names = {path.name for path in tuned.directory.iterdir()}
+    names -= {"study.db-shm", "study.db-wal"}  # SQLite's own, gone with the process
+    assert names == {
+        *("config.yaml", "env.json", "overrides.json", "study.json", "study.db", "trials"),
+        *("trials.csv", "best.json", "summary.json", "account.json", "final", "hparams"),
+        *("history.svg", "importances.svg", "marginals.svg"),
+    }
+
+
+def test_the_summary_is_flat_and_tells_of_the_best(tuned: Any) -> None:
+    summary, best = tuned.json("summary.json"), tuned.json("best.json")
+    assert not any(isinstance(value, (dict, list)) for value in summary.values())
+    assert (summary["command"], summary["metric"], summary["strategy"]) == (
+        *("tune", "loss"),
+        "tpe",
+    )
+    assert (summary["trials"], summary["complete"], summary["failed"]) == (10, 10, 0)
+    assert (summary["seed"], summary["genotype"]) == (0, None)
+    scores = [trial.value for trial in trials_of(tuned.directory)]
+    assert summary["valid_loss"] == best["valid_loss"] == min(scores)
+    assert scores[summary["trial"]] == min(scores)
+    assert 0 <= summary["test_accuracy"] <= 1
+    assert summary["share_hyperparameters"] + summary["share_interaction"] == pytest.approx(1)
+    # All trainings are in the bill, and the last one too.
+    files = [*tuned.directory.glob("trials/*/summary.json"), tuned.directory / "final/summary.json"]
+    assert summary["joules"] == pytest.approx(sum(read_json(file)["joules"] for file in files))
+    assert len(files) == 11
+    assert f"test_loss      {summary['test_loss']:.4g}" in tuned.out
+
+
+def test_a_row_for_each_trial(tuned: Any) -> None:
+    rows = rows_of(tuned.directory)
+    assert [int(row["trial"]) for row in rows] == list(range(10))
+    for row, trial in zip(rows, trials_of(tuned.directory), strict=True):
+        assert row["state"] == "complete"
+        assert float(row["valid_loss"]) == trial.value
+        assert float(row["optimizer.lr"]) == trial.params["optimizer.lr"]
+        assert row["choose"] == trial.params["choose"]
+        assert (row["averaging"] == "") == (row["choose"] == "best")
+        assert int(row["parameters"]) > 0
+        assert float(row["wall_seconds"]) > 0
+        assert row["failure"] == ""
+
+
+def test_the_best_is_trained_again_by_its_command(
+    commands: Any, tuned: Any, tmp_path: Path
+) -> None:
+    """The command that is printed, and the overrides in best.json, lead to the same scores."""
+    best = tuned.json("best.json")
+    printed = commands.printed(tuned.out, "retrain")
+    own = [f"hydra.run.dir={tmp_path}", "tracking.tensorboard=false", "tracking.pictures=false"]
+    again = commands.exactly("retrain", [*printed, *own], tmp_path)
+    assert again.result["valid_loss"] == best["valid_loss"]
+    assert again.result["test_loss"] == tuned.result["test_loss"]
+    config = compose("retrain", best["overrides"])
+    retrain.check(config)
+    assert config.optimizer.lr == best["parameters"]["optimizer.lr"]
+    assert config.averaging == best["parameters"].get("averaging", 0.0)
+    assert compose("retrain", printed) == config
+
+
+def test_a_row_of_tensorboards_hparams_for_each_trial(tuned: Any) -> None:
+    rows = rows_of(tuned.directory)
+    folders = sorted((tuned.directory / "hparams").iterdir())
+    assert len(folders) == 10
+    for row, folder in zip(rows, folders, strict=True):
+        board = EventAccumulator(str(folder))
+        board.Reload()
+        (score,) = board.Scalars("hparam/valid_loss")
+        assert score.value == pytest.approx(float(row["valid_loss"]))
+        content = board.summary_metadata[metadata.SESSION_START_INFO_TAG].plugin_data.content
+        start = metadata.parse_session_start_info_plugin_data(content)
+        assert start.hparams["optimizer.lr"].number_value == float(row["optimizer.lr"])
+        assert start.hparams["choose"].string_value == row["choose"]
+
+
+def test_resuming_a_complete_study_needs_a_larger_budget(
+    commands: Any, tmp_path: Path, table: Path
+) -> None:
+    given = [*TABLE, f"benchmark.table={table}", *BARE, f"hydra.run.dir={tmp_path}"]
+    commands.exactly("tune", [*given, "budget.trials=4"])
+    line = commands.refused("tune", f"resume={tmp_path}")
+    assert "is complete; raise budget.trials" in line
+    line = commands.refused("tune", f"resume={tmp_path}", "strategy=random")
+    assert "strategy.name is 'evolution' in the study and 'random' here" in line
+    assert "already holds a study" in commands.refused("tune", *given)
+    done = commands.exactly("tune", [f"resume={tmp_path}", "budget.trials=6"], tmp_path)
+    assert done.result["trials"] == 6
+    assert len(rows_of(tmp_path)) == 6
+
+
+def test_architectures_alone_by_a_table(commands: Any, tmp_path: Path, table: Path) -> None:
+    truth = nas201.load(table)
+    given = [*TABLE, "strategy=greedy", f"benchmark.table={table}", "tracking.tensorboard=false"]
+    done = commands.run("tune", tmp_path, *given, "budget.trials=40")
+    summary, genotype = done.json("summary.json"), done.result["genotype"]
+    assert summary["test_accuracy"] == pytest.approx(truth.accuracy(genotype) / 100)
+    assert summary["valid_accuracy"] == pytest.approx(
+        truth.accuracy(genotype, split="val", epochs=12) / 100
+    )
+    assert summary["true_rank"] == truth.rank(genotype)
+    assert summary["true_regret"] == pytest.approx(truth.regret(genotype) / 100)
+    assert summary["rank_correlation_spearman"] == pytest.approx(1)  # the table is made so
+    assert (summary["joules"], summary["joules_source"]) == (None, "not measured")
+    assert not (tmp_path / "final").exists()  # the table knows how that would end
+    assert {row["genotype"] for row in rows_of(tmp_path)} >= {genotype}
+    # The genotype is taken from the directory, as it is from that of a search.
+    config = compose("retrain", [f"genotype={tmp_path}", "space=nas201"])
+    retrain.check(config)
+    retrain.check(compose("retrain", commands.printed(done.out, "retrain")))
+
+
+@pytest.fixture(scope="module")
+def joint(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Architecture and hyperparameters, and the corners at the end."""
+    folder = tmp_path_factory.mktemp("joint") / "run"
+    more = ("account.corners=2", "strategy=evolution", "strategy.population=2", "seed=1")
+    return commands.run("tune", folder, *SIMPLE, *HERE, *more, "budget.trials=3")
+
+
+def test_architectures_and_hyperparameters_together(joint: Any) -> None:
+    best, rows = joint.json("best.json"), rows_of(joint.directory)
+    assert len(rows) == 3
+    assert set(best["parameters"]) == {"optimizer.lr", "loader.batch_size"}
+    assert best["genotype"] == joint.result["genotype"] == rows[best["trial"]]["genotype"]
+    (layer,) = json.loads(best["genotype"])["layers"]
+    assert layer.split("_")[0] in ("relu", "tanh")
+    config = compose("retrain", best["overrides"])
+    assert (config.genotype, config.space.name) == (best["genotype"], "mlp")
+    assert layer.replace("_", "-") in joint.out  # in the line of its trial
+
+
+def test_gains_are_differences_of_the_corners(joint: Any) -> None:
+    """By the summaries of the trainings themselves."""
+    scores: dict[tuple[bool, bool], dict[int, float]] = {}
+    best = joint.json("best.json")
+    for file in joint.directory.glob("corners/trials/*/summary.json"):
+        summary, config = (
+            read_json(file),
+            compose("retrain", read_json(file.parent / "overrides.json")["overrides"]),
+        )
+        alike = config.optimizer.lr == best["parameters"]["optimizer.lr"]
+        alike &= config.loader.batch_size == best["parameters"]["loader.batch_size"]
+        corner = (summary["genotype"] == best["genotype"], alike)
+        scores.setdefault(corner, {})[summary["seed"]] = summary["valid_accuracy"]
+        assert not any(name.startswith("test_") for name in summary)
+    assert len(scores) == 4
+    assert all(set(own) == {2, 3} for own in scores.values())  # seeds that the search had not
+    mean = {corner: statistics.mean(own.values()) for corner, own in scores.items()}
+    found = joint.json("summary.json")
+    start = mean[False, False]
+    assert found["gain_architecture"] == pytest.approx(mean[True, False] - start)
+    assert found["gain_hyperparameters"] == pytest.approx(mean[False, True] - start)
+    assert found["gain_both"] == pytest.approx(mean[True, True] - start)
+    assert found["gain_both_count"] == 2
+    assert found["score_default_default"] == pytest.approx(start)
+    assert (joint.directory / "corners.svg").exists()
+
+
+def test_a_front_of_accuracy_and_flops(commands: Any, tmp_path: Path) -> None:
+    more = ("costs=[flops]", "limits.parameters=3000", "strategy=nsga2", "account.final=false")
+    done = commands.run("tune", tmp_path, *SIMPLE, *HERE, *more, "budget.trials=4")
+    rows, best = rows_of(tmp_path), done.json("best.json")
+    assert (tmp_path / "front_flops.svg").exists()
+    assert all(int(row["flops"]) > 0 for row in rows)
+    assert best["flops"] == done.result["flops"] == int(rows[best["trial"]]["flops"])
+    within = [row for row in rows if int(row["parameters"]) <= 3000]
+    assert within
+    assert best["valid_accuracy"] == max(float(row["valid_accuracy"]) for row in within)
+    assert "test_accuracy" not in done.result
+
+
+def test_trials_may_be_searches(commands: Any, tmp_path: Path) -> None:
+    given = ("target=search", "space=mlp", "space.cells=1", "space.widths=[4,8]", *DATA)
+    rate = "parameters.arch_optimizer.lr=[0.01, 0.1]"
+    pictures = ("tracking.pictures=false", "account.final=false", "strategy=grid")
+    done = commands.run("tune", tmp_path, *given, *HERE, *pictures, rate)
+    assert done.result["trials"] == 2  # the grid has no more
+    assert done.json("best.json")["command"].startswith("python -m darts.search ")
+
+
+def wait_for(process: Any, condition: Any) -> None:
+    until = time.monotonic() + 240
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, "nothing happens"
+        time.sleep(0.02)
+
+
+def ended(directory: Path) -> int:
+    """How many trials have left their summary."""
+    return len(list(directory.glob("trials/*/summary.json")))
+
+
+def test_the_whole_command_is_killed_and_resumed(commands: Any, tmp_path: Path) -> None:
+    """SIGKILL to supervisor and worker at once, amid a trial: none is lost or done twice."""
+    folder = tmp_path / "it's here"
+    given = [*WHOLE, *BARE, "workers=1", "heartbeat=1", "budget.trials=5", "strategy=random"]
+    process = commands.start("tune", *given, f"hydra.run.dir={folder}", start_new_session=True)
+    wait_for(process, lambda: ended(folder) >= 2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    before = trials_of(folder)
+    complete = [trial for trial in before if trial.state == TrialState.COMPLETE]
+    assert 1 <= len(complete) < 5
+    done = commands.exactly("tune", [f"resume={folder}", *HERE], folder)
+    trials = trials_of(folder)
+    assert [t.params for t in trials[: len(before)]] == [t.params for t in before]
+    assert [t.values for t in trials[: len(complete)]] == [t.values for t in complete]
+    assert len(counted(trials)) == done.result["complete"] == done.result["trials"] == 5
+    # What was running is there twice, as lost and as repeated, and nothing else is.
+    points = [json.dumps(trial.params) for trial in trials]
+    assert len(points) - len(set(points)) == sum(t.state == TrialState.FAIL for t in trials) <= 1
+    assert len(rows_of(folder)) == 5
+
+
+@pytest.mark.slow
+def test_another_machine_joins_by_the_same_storage(commands: Any, tmp_path: Path) -> None:
+    """Two commands in directories of their own share the trials and come to the same end."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    given = [*WHOLE, *BARE, *HERE, f"storage=sqlite:///{tmp_path}/shared.db", "budget.trials=8"]
+    process = commands.start("tune", *given, f"hydra.run.dir={one}")
+    wait_for(process, lambda: ended(one) >= 1)
+    done = commands.exactly("tune", [*given, f"hydra.run.dir={other}"], other)
+    _, err = process.communicate(timeout=240)
+    assert (process.returncode, err) == (0, "")
+    study = optuna.load_study(study_name="tune", storage=f"sqlite:///{tmp_path}/shared.db")
+    trials = counted(study.trials)
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 8
+    assert len({trial.user_attrs[WORKER] for trial in trials}) == 2
+    folders = [
+        p.parent.name for folder in (one, other) for p in folder.glob("trials/*/summary.json")
+    ]
+    assert sorted(folders) == [f"{trial.number:04d}" for trial in trials]  # each by one of them
+    summary = read_json(one / "summary.json")
+    assert summary["trial"] == done.result["trial"] == study.best_trial.number
+    assert summary["valid_accuracy"] == done.result["valid_accuracy"]
+    assert len(rows_of(one)) == len(rows_of(other)) == 8
+    line = commands.refused("tune", *given, "parameters.epochs=[1]", f"hydra.run.dir={other}2")
+    assert "has other parameters; choose another name" in line
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(
+    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    real, epochs = retrain.require_finite, iter(range(20))
+
+    def interrupted(*arguments: Any) -> float:
+        if next(epochs, None) == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+        return float(real(*arguments))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(retrain, "require_finite", interrupted)
+        with pytest.raises(SystemExit) as left:
+            commands.run("tune", folder, *WHOLE, *BARE, *HERE, "budget.trials=4", "retries=0")
+    assert left.value.code == 130
+    states = [trial.state.name for trial in trials_of(folder)]
+    assert states == ["COMPLETE", "COMPLETE", "FAIL", "WAITING"]
+    assert not (folder / "summary.json").exists()
+    assert len(rows_of(folder)) == 2
+    done = commands.exactly("tune", [f"resume={folder}"], folder)
+    assert done.result["complete"] == done.result["trials"] == 4
+
+
+def test_a_budget_of_time(commands: Any, tmp_path: Path) -> None:
+    """No trial begins after it; a study that had none is told so."""
+    given = (*WHOLE, *BARE, *HERE, "budget.trials=null")
+    done = commands.run("tune", tmp_path / "a", *given, "budget.hours=0.0004")
+    assert done.result["trials"] >= 1
+    starts = [trial.datetime_start for trial in trials_of(tmp_path / "a")]
+    assert (max(starts) - min(starts)).total_seconds() < 1.5
+    line = commands.refused("tune", *given, "budget.hours=1e-9", f"hydra.run.dir={tmp_path / 'b'}")
+    assert "no trial was completed; budget.hours=1e-09 may be too short" in line
+
+
+HPO = (*WHOLE, "hydra.run.dir=never")
+CELLS = (*TABLE, "hydra.run.dir=never")
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ((*DATA, *NET), "parameters is empty: name keys to vary"),
+        ((*HPO, "epochz=3"), "did you mean 'epochs'"),
+        ((*HPO, "parameters.optimizer.lrr=[1]"), "did you mean 'optimizer.lr'"),
+        ((*HPO, "parameters.epochs={low: 3, high: 1}"), "parameters.epochs: low=3 is above high=1"),
+        ((*HPO, "parameters.epochs=[]"), "parameters.epochs: there is nothing to choose from"),
+        ((*HPO, "parameters.epochs={low: 0, high: 3}"), "epochs=0 is out of range"),
+        ((*HPO, "parameters.drop_path=[0, 1.5]"), "drop_path=1.5 is out of range"),
+        ((*HPO, "parameters.choose=[best, first]"), "choose='first' is unknown"),
+        ((*HPO, "parameters.genotype.space=rnn"), "parameters.genotype.space='rnn' is unknown"),
+        ((*HPO, "metric=acc"), "metric='acc' is unknown; choose from accuracy,"),
+        ((*HPO, "costs=[flop]"), "costs: 'flop' is unknown"),
+        ((*HPO, "limits.flop=1"), "limits: 'flop' is unknown"),
+        ((*HPO, "limits.flops=0"), "limits.flops=0.0 must be above 0"),
+        ((*HPO, "strategy=foo"), "strategy"),
+        ((*HPO, "strategy=cmaes"), "cmaes adapts to two or more numbers"),
+        ((*HPO, "strategy=greedy", "costs=[flops]"), "strategy=greedy follows one objective"),
+        ((*HPO, "pruning=median", "costs=[flops]"), "pruning=median and costs exclude each other"),
+        ((*HPO, "budget.trials=null"), "budget.trials and budget.hours are both null"),
+        ((*HPO, "workers=-1"), "workers=-1 is out of range"),
+        ((*HPO, "benchmark.table=x"), "benchmark.table tells of architectures"),
+        ((*HPO, "evaluation=supernet", "evaluation.checkpoint=x"), "knows architectures"),
+        (
+            ("experiment=simplenet", "account.corners=1"),
+            "base must name all of it: genotype must be given",
+        ),
+        (CELLS, "evaluation=table needs benchmark.table=FILE"),
+        (
+            (*CELLS, "benchmark.table=x", "metric=macro_f1"),
+            "evaluation=table tells accuracy, not metric=macro_f1",
+        ),
+        ((*CELLS, "parameters.genotype.space=cnn"), "evaluation=table knows space=nas201"),
+        ((*CELLS, "benchmark.table=x", "account.corners=1"), "evaluation=table does not"),
+        ((*CELLS, "benchmark.table=no.csv"), "there is no benchmark table 'no.csv'"),
+        ((*CELLS, "benchmark.table={table}", "evaluation.epochs=7"), "no column 'cifar10_val_ep7'"),
+        ((*CELLS, "benchmark.table={table}", "benchmark.epochs=9"), "no column 'cifar10_test_ep9'"),
+        (("experiment=digits_oneshot",), "evaluation.checkpoint must be given"),
+        (("experiment=digits_oneshot", "evaluation.checkpoint=no"), "evaluation.checkpoint='no'"),
+        ((*HPO, *HERE, "storage=study.log"), "storage='study.log' cannot be opened"),
+    ],
+)
+def test_what_is_told_before_the_first_trial(
+    commands: Any,
+    table: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: tuple[str, ...],
+    named: str,
+) -> None:
+    """In one line, and nothing is left behind."""
+    monkeypatch.chdir(tmp_path)
+    words = [word.replace("{table}", str(table)) for word in given]
+    assert named in commands.refused("tune", *words)
+    assert list(tmp_path.iterdir()) == []
