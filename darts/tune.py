@@ -81,9 +81,11 @@ def tune(config: TuneConfig, call: Invocation) -> dict[str, Any]:
     deadline = None
     if config.budget.hours is not None:
         deadline = time.time() + 3600 * config.budget.hours - earlier
-    console = Console(
-        total_steps=max(len(ended), trials or len(ended) + 1), name="tune", done=len(ended)
-    )
+    # Steps are trials, or seconds where only they are limited.
+    total = trials if trials is not None else int(3600 * (config.budget.hours or 0))
+    done = len(ended) if trials is not None else int(earlier)
+    console = Console(total_steps=max(total, done), name="tune", done=done)
+    shown_steps = done
     shown: set[int] = set()
     last = 0.0
 
@@ -98,10 +100,14 @@ def tune(config: TuneConfig, call: Invocation) -> dict[str, Any]:
             last = time.monotonic()
 
     def say(trial: FrozenTrial) -> None:
+        nonlocal shown_steps
         best = best_of(plan, study.get_trials(deepcopy=False))
         if plan.config.evaluation.trains:  # others are too fast to be told one by one
             console.say(line_of(plan, trial, best))
-        console.step(1, **({} if best is None else {f"best {plan.score}": best.values[0]}))
+        now = shown_steps + 1 if trials is not None else int(spent())
+        fields = {} if best is None else {f"best {plan.score}": best.values[0]}
+        console.step(now - shown_steps, **fields)
+        shown_steps = now
 
     supervisor = Supervisor(plan, study, say, deadline=deadline, told=ended)
     with console:

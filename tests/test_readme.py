@@ -46,6 +46,9 @@ def test_a_command_composes_and_passes_its_check(line: str, tmp_path: Path) -> N
     overrides = [word for word in words[3:] if not word.startswith(("--", "resume="))]
     if "--multirun" in words:  # of a sweep, the first run
         overrides = [word.partition(",")[0] for word in overrides]
+    if "resume" in line and command == "tune":  # what it varies is in the run's own overrides
+        assert overrides == []
+        return
     CHECKS[command](compose(command, overrides))
 
 

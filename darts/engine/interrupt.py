@@ -14,6 +14,8 @@ class Interrupted(SystemExit):
 class Interrupt:
     """Context manager that notes the signal instead of dying in the middle of a step.
 
+    Of two, one within the other, as where a study runs a training, both come to know.
+
     Attributes:
         received: the signal's number, or None.
     """
@@ -23,6 +25,7 @@ class Interrupt:
     def __init__(self) -> None:
         self.received: int | None = None
         self._previous: dict[int, object] = {}
+        self._outer: Interrupt | None = None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:
@@ -34,6 +37,9 @@ class Interrupt:
         if threading.current_thread() is threading.main_thread():
             for number in self.SIGNALS:
                 self._previous[number] = signal.signal(number, self._note)
+            owner = getattr(self._previous[signal.SIGTERM], "__self__", None)
+            if isinstance(owner, Interrupt):
+                self._outer, self.received = owner, owner.received
         return self
 
     def __exit__(
@@ -45,3 +51,5 @@ class Interrupt:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._previous.clear()
+        if self._outer is not None:
+            self._outer.received = self.received

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +14,11 @@ from darts.analysis.study_pictures import draw_study
 from darts.analysis.surrogate import LEAST, Surrogate
 from darts.strategies import STRATEGIES
 from darts.tracking.files import read_json, write_json
+from darts.tracking.formats import display
 from darts.tuning.corners import FACTORS, Corners
 from darts.tuning.results import best_overrides, point_of, rows_of
 from darts.tuning.store import counted
-from darts.tuning.study import Plan, best_of
+from darts.tuning.study import Plan, best_of, failure_of
 from darts.tuning.supervisor import Supervisor
 from darts.tuning.tools import TrialTools, knows_truth, run_command
 
@@ -104,7 +106,16 @@ def _corners(plan: Plan, best: FrozenTrial) -> Any:
     )
     study = own.open()
     print(f"\ncorners: {own.trials} trainings of {' and '.join(corners.factors)}", flush=True)
-    Supervisor(own, study, lambda trial: None).run()
+    done = itertools.count(1)
+
+    def say(trial: FrozenTrial) -> None:
+        words = [f"{name} {trial.params[name]}" for name in corners.factors]
+        words.append(f"seed {trial.params['seed']}")
+        known = trial.state == TrialState.COMPLETE
+        score = display(plan.score, trial.values[0]) if known else failure_of(trial)
+        print(f"{next(done)}/{own.trials} {', '.join(words)}: {plan.score} {score}", flush=True)
+
+    Supervisor(own, study, say).run()
     scores: dict[tuple[str, ...], dict[int, float]] = {}
     for trial in counted(study.get_trials(deepcopy=False)):
         if trial.state == TrialState.COMPLETE:

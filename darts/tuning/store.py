@@ -111,7 +111,7 @@ def never_alive(study: Study, trials: Sequence[FrozenTrial], heartbeat: int) -> 
     ]
     if not quiet:
         return []
-    storage = getattr(study._storage, "_backend", study._storage)
+    storage: Any = getattr(study._storage, "_backend", study._storage)
     with storage.engine.connect() as connection:
         known = set(connection.execute(text("SELECT trial_id FROM trial_heartbeats")).scalars())
     return [trial for trial in quiet if trial._trial_id not in known]

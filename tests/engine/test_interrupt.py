@@ -57,7 +57,7 @@ def test_handlers_come_back_after_an_error_and_can_be_nested() -> None:
         with Interrupt() as inner:
             send(signal.SIGTERM)
         assert handlers() == between
-        assert (outer.received, inner.received) == (None, signal.SIGTERM)
+        assert (outer.received, inner.received) == (signal.SIGTERM, signal.SIGTERM)
     assert handlers() == before
 
 
@@ -79,3 +79,19 @@ def test_leaving_is_an_exit_with_the_code_shells_expect() -> None:
     with pytest.raises(SystemExit) as caught:
         raise Interrupted(128 + signal.SIGTERM)
     assert caught.value.code == 143
+
+
+def test_of_two_within_each_other_both_know() -> None:
+    """A study runs a training: the signal may come before the training begins, or amid it."""
+    before = handlers()
+    with Interrupt() as outer:
+        send(signal.SIGTERM)
+        with Interrupt() as inner:
+            assert inner.received == signal.SIGTERM
+    with Interrupt() as outer:
+        with Interrupt() as inner:
+            send(signal.SIGINT)
+        assert outer.received == inner.received == signal.SIGINT
+    with Interrupt() as alone:
+        assert alone.received is None
+    assert handlers() == before

@@ -60,7 +60,8 @@ def test_a_grid_point_whose_worker_was_killed_is_done_after_all(
     planned: Callable[..., Plan], short: list[str]
 ) -> None:
     """Though the trial was lost before it had its parameters."""
-    plan = planned(*short, "parameters.optimizer.lr=[0.01,0.02,0.04]", "strategy=grid")
+    fixed = [override for override in short if not override.startswith("parameters.")]
+    plan = planned(*fixed, "parameters.optimizer.lr=[0.01,0.02,0.04]", "strategy=grid")
     study = plan.open()
     lost = study.ask()
     others = [suggested(study.ask(), plan.space) for _ in range(2)]

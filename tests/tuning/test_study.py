@@ -39,13 +39,15 @@ def test_of_two_overrides_of_a_key_the_last_counts() -> None:
 
 
 def test_trials_have_the_studys_seed_and_metric_and_no_look_at_the_test_split() -> None:
-    config = compose("tune", ["base=[dataset=digits,test=true,metric=loss]", "epochs=2", "seed=5"])
+    config = compose(
+        "tune", ["base=['dataset=digits','test=true','metric=loss']", "epochs=2", "seed=5"]
+    )
     fixed = fixed_overrides(config)
     assert set(fixed) == {
         *("dataset=digits", "epochs=2", "seed=5", "metric=accuracy", "test=false"),
         *("tracking.tensorboard=false", "tracking.pictures=false"),
     }
-    config = compose("tune", ["base=[seed=3]"])  # one seed for all trials, as the experiment says
+    config = compose("tune", ["base=['seed=3']"])  # one seed for all trials, as the experiment says
     assert "seed=3" in fixed_overrides(config)
     assert "seed=0" not in fixed_overrides(config)
     assert not any(
