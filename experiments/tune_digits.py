@@ -71,7 +71,7 @@ def default_overrides(given: argparse.Namespace) -> list[str]:
 def trained(name: str, study: dict[str, Any], seed: int, given: argparse.Namespace) -> None:
     """Train a pair with a fresh seed, and put its scores on record."""
     overrides = [o for o in study["overrides"] if not o.startswith("seed=")]
-    told = {key: study[key] for key in ("trials", "found") if key in study}
+    told: dict[str, Any] = {key: study[key] for key in ("trials", "found") if key in study}
     summary = run(
         "retrain",
         given.runs / f"{name}-{given.seed}-trained" / str(seed),
