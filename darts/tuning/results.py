@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from darts.parameters import Point
 from darts.tracking import Board, read_metrics
-from darts.tracking.files import write_atomically, write_json
+from darts.tracking.files import read_json, write_atomically, write_json
 from darts.tuning.store import FAILURE, counted
 from darts.tuning.study import Plan, best_of, failure_of, merged, scores_of
 
@@ -107,12 +107,21 @@ def joules_of(plan: Plan, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
     others = [d for d in plan.directory.glob("trials/*") if d.name not in complete]
     others += [*plan.directory.glob("corners/trials/*"), plan.directory / "final"]
     for directory in others:
-        rows = (directory / "metrics.jsonl").exists() and read_metrics(directory / "metrics.jsonl")
-        told += [rows[-1]] if rows and "joules" in rows[-1] else []
+        told += _bill(directory)
     sources = sorted({str(row["joules_source"]) for row in told})
     if len(sources) != 1:  # numbers of different sources are not added up
         return {"joules": None, "joules_source": " and ".join(sources) or "not measured"}
     return {"joules": sum(row["joules"] for row in told), "joules_source": sources[0]}
+
+
+def _bill(directory: Path) -> list[Mapping[str, Any]]:
+    """What a training has used: by its summary or, if it did not come to its end, its last row."""
+    summary, metrics = directory / "summary.json", directory / "metrics.jsonl"
+    if summary.exists():
+        rows = [read_json(summary)]
+    else:
+        rows = read_metrics(metrics) if metrics.exists() else []
+    return [row for row in rows[-1:] if "joules" in row]
 
 
 def show_hparams(plan: Plan, trials: Sequence[FrozenTrial], shown: set[int]) -> None:

@@ -21,7 +21,7 @@ from darts.engine.interrupt import Interrupt
 from darts.engine.run import leave_if_asked
 from darts.engine.training import descend
 from darts.spaces.cnn import PUBLISHED, EdgewiseSupernet, Network
-from darts.tasks import Classification
+from darts.tasks.classification import ClassificationObjective
 
 SAMPLES = 5  # three on one rank, two on the other
 GRADIENTS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -72,7 +72,7 @@ def scores(ranks: Ranks) -> dict[str, float]:
     chosen = share_of(7, ranks.rank, ranks.size)
     images, labels = images[chosen], labels[chosen]
     batches = zip(images.split(2), labels.split(2), strict=True)
-    return evaluate(net, batches, Classification(classes=3), device=ranks.device)
+    return evaluate(net, batches, ClassificationObjective(3), device=ranks.device)
 
 
 def dropped(ranks: Ranks) -> Tensor:

@@ -19,7 +19,8 @@ from darts.tracking import Console, Pace, closing_table, display, duration, shor
 
 def made_of(inputs: int, **cells: list[tuple[int, int, str]]) -> Any:
     """What the console looks at in a genotype."""
-    return SimpleNamespace(cells=tuple(cells), inputs=inputs, edges=cells.get)
+    last = {cell: (edges[-1][1],) for cell, edges in cells.items()}
+    return SimpleNamespace(cells=tuple(cells), inputs=inputs, edges=cells.get, concat=last.get)
 
 
 GENOTYPE = made_of(
