@@ -158,7 +158,7 @@ def test_a_test_split_is_held_out_where_there_is_none(
     files = sorted(place.rglob("*.WAV"))
     everything, labels = made_of(files), torch.tensor([0] * 10 + [1] * 20)
     for options in ({}, {"test_share": 0.3}, {"split_seed": 4}, {"seed": 9}):
-        source = load("audiofolder", root=tmp_path, rate=8000, **SMALL, **options)  # type: ignore[arg-type]
+        source = load("audiofolder", root=tmp_path, rate=8000, **SMALL, **options)
         assert source.test is not None
         assert source.valid is None
         share = options.get("test_share", 0.2)
