@@ -62,8 +62,10 @@ class _Depthwise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
-        ctx.save_for_backward(x, weight)
+        need_x, need_weight = ctx.needs_input_grad[:2]
+        ctx.save_for_backward(x if need_weight else None, weight if need_x else None)
         ctx.stride, ctx.dilation = stride, dilation
+        ctx.shapes = x.shape, weight.shape
         return plain_depthwise(x, weight, stride, dilation)
 
     @staticmethod
@@ -71,7 +73,14 @@ class _Depthwise(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         (gradient,), stride, dilation = gradients, ctx.stride, ctx.dilation
         need_x, need_weight = ctx.needs_input_grad[:2]
-        if torch.is_grad_enabled():  # to be differentiated again
+        plain = torch.is_grad_enabled()  # to be differentiated again
+        if plain or stride == 2:
+            # Of what was not kept, the shape alone is looked at.
+            x, weight = (
+                torch.empty(shape, dtype=gradient.dtype, memory_format=_NHWC) if t is None else t
+                for t, shape in zip((x, weight), ctx.shapes, strict=True)
+            )
+        if plain:
             both = _plain_backward(gradient, x, weight, stride, dilation, need_x, need_weight)
             return *both, None, None
         gradient = gradient.contiguous(memory_format=_NHWC)
@@ -81,7 +90,7 @@ class _Depthwise(torch.autograd.Function):
         elif need_x:
             grad_x = _plain_backward(gradient, x, weight, stride, dilation, True, False)[0]
         if need_weight and stride == 1:
-            grad_weight = weight_gradient(x, gradient, weight.shape[-1], dilation)
+            grad_weight = weight_gradient(x, gradient, ctx.shapes[1][-1], dilation)
         elif need_weight:
             grad_weight = _strided_weight_gradient(x, gradient)
         return grad_x, grad_weight, None, None

@@ -18,6 +18,7 @@ from darts.kernels.composed import composed_conv2d
 from darts.kernels.depthwise import depthwise_conv2d, plain_depthwise
 from darts.kernels.mix import sum_groups
 from darts.kernels.norm import Running, normalise
+from darts.kernels.pointwise import pointwise_conv2d
 
 
 def stage(
@@ -64,7 +65,8 @@ def stage(
         )
         return finish(y, scale, groups, eps, last, running, process_group)
     d = depthwise_conv2d(x, depthwise, stride, dilation)
-    y = F.conv2d(d, pointwise, groups=groups)
+    y = pointwise_conv2d(d, pointwise, groups)
+    del d
     return finish(y, scale, groups, eps, last, running, process_group)
 
 
