@@ -18,6 +18,7 @@ from darts.kernels.choice import Choice, choose
 from darts.kernels.mix import dense_gradient, sum_groups, weighted_sum
 from darts.kernels.norm import Normalised, Running, normalise, normalise_shared
 from darts.kernels.pixels import even_and_odd
+from darts.kernels.pool import average_pool
 from darts.kernels.stage import finish, per_channel, stage
 from darts.spaces.cnn.operations import FactorizedReduce, Noise, Zero, beside
 from darts.spaces.cnn.stacked import stack
@@ -75,7 +76,7 @@ class State:
         """The state after pooling and batch norm by the statistics of the batch."""
         key = (type(pool), pool.stride)
         if key not in self._pooled:
-            self._pooled[key] = normalise_shared(pool(self.value), eps, group)
+            self._pooled[key] = normalise_shared(pooled(pool, self.value), eps, group)
         return self._pooled[key]
 
 
@@ -216,7 +217,7 @@ class Group(nn.Module):
                 part.running(norm).move(mean, variance)
                 outputs.append(output)
             else:
-                outputs.append(_by_running(pool(state.value), norm, part))
+                outputs.append(_by_running(pooled(pool, state.value), norm, part))
         return outputs
 
     def _chain(self, operation: nn.Sequential, part: Part, scale: Tensor, choice: Choice) -> Tensor:
@@ -290,6 +291,13 @@ class Group(nn.Module):
     def _finish(self, y: Tensor, norm: nn.BatchNorm2d, part: Part, scale: Tensor | None) -> Tensor:
         last, running = scale is not None, part.running(norm)
         return finish(y, scale, part.count, norm.eps, last, running, self.process_group)
+
+
+def pooled(pool: nn.Module, x: Tensor) -> Tensor:
+    """``pool(x)``."""
+    if isinstance(pool, nn.AvgPool2d) and (pool.kernel_size, pool.stride) == (3, 1):
+        return average_pool(x)
+    return cast(Tensor, pool(x))
 
 
 def _runs(copies: Sequence[int], size: int) -> Iterator[list[int]]:

@@ -33,7 +33,7 @@ from darts.spaces.nas201.edgewise import (
 from darts.spaces.nas201.fuse import fuse_state_dict, unfuse_state_dict
 from darts.spaces.nas201.genotype import EDGES, LEAVING, NODES
 from darts.spaces.nas201.parallel import ParallelConvNorm
-from darts.spaces.nas201.pool import average_pool
+from darts.kernels.pool import average_pool
 from darts.spaces.widen import widened
 
 _ORDER = [number for numbers in LEAVING for number in numbers]
