@@ -8,9 +8,9 @@ to twenty times slower. Here each gradient is rewritten, exactly, as what is fas
   the output's gradient with the kernel turned by 180 degrees.
 * A convolution with stride 2 and dilation 2 reads every second pixel only: those are picked first
   and convolved plainly.
-* For the weight gradient, d neighbouring pixels are taken for channels, which costs nothing: taps at
-  a distance of d are then neighbours in their row. Down the columns the gradient is that of a kernel
-  without dilation, whose superfluous rows are left out afterwards.
+* For the weight gradient, d neighbouring pixels are taken for channels, which costs nothing: taps
+  at a distance of d are then neighbours in their row. Down the columns the gradient is that of a
+  kernel without dilation, whose superfluous rows are left out afterwards.
 * That of a kernel of five taps a row is put together from three columns and the two between them,
   each at a distance of two taps.
 * The weight gradient of a kernel of five taps a row and stride 2 falls apart into four of up to
