@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 LossFunction = Callable[[Any, Any], Tensor]  # (net, batch) -> scalar
 Reduce = Callable[[Sequence[Tensor]], Sequence[Tensor]]  # each tensor's sum over the ranks
@@ -38,38 +37,49 @@ def gradients(output: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     return torch.autograd.grad(output, inputs, allow_unused=True, materialize_grads=True)
 
 
-class FunctionalLoss(nn.Module):
+class FunctionalLoss:
     """``loss_fn(net, batch)`` evaluated at given weights and alphas.
 
+    Like ``torch.func.functional_call``, but where the network's tensors are held is looked up once
+    for all evaluations.
+
     Args:
-        net: the supernet.
+        net: the supernet, whose modules stay the same from here on.
         loss_fn: scalar loss of a network and a batch.
     """
 
     def __init__(self, net: Any, loss_fn: LossFunction) -> None:
-        super().__init__()
         self.net = net
         self.loss_fn = loss_fn
-        names = {id(parameter): name for name, parameter in self.named_parameters()}
         self.weights: list[nn.Parameter] = net.weight_parameters()
         self.alpha_groups: list[str] = list(net.alphas)
-        self._weight_names = [names[id(weight)] for weight in self.weights]
-        self._alpha_names = [names[id(alpha)] for alpha in net.alphas.values()]
+        self._buffers = list(net.buffers())
+        holders = [h for m in net.modules() for h in (m._parameters, m._buffers)]
+        # A tensor that is tied has several places.
+        self._places: list[tuple[dict[str, Any], str, Tensor]] = [
+            (holder, name, tensor)
+            for holder in holders
+            for name, tensor in holder.items()
+            if tensor is not None
+        ]
 
     @property
     def alphas(self) -> list[Tensor]:
         """The network's own alphas, in the order of ``alpha_groups``."""
         return list(self.net.alphas.values())
 
-    def forward(self, batch: Any) -> Tensor:
-        return self.loss_fn(self.net, batch)
-
     def at(self, weights: Sequence[Tensor], alphas: Sequence[Tensor], batch: Any) -> Tensor:
         """The loss at ``weights`` and ``alphas``, given in the order of the network's own."""
-        values: dict[str, Tensor] = {name: b.clone() for name, b in self.named_buffers()}
-        values.update(zip(self._weight_names, weights, strict=True))
-        values.update(zip(self._alpha_names, alphas, strict=True))
-        return functional_call(self, values, (batch,))
+        own = [*self.weights, *self.alphas]
+        values = dict(zip(map(id, own), [*weights, *alphas], strict=True))
+        values.update((id(buffer), buffer.clone()) for buffer in self._buffers)
+        try:
+            for holder, name, tensor in self._places:
+                holder[name] = values.get(id(tensor), tensor)
+            return self.loss_fn(self.net, batch)
+        finally:
+            for holder, name, tensor in self._places:
+                holder[name] = tensor
 
     def named(self, gradients: Sequence[Tensor]) -> dict[str, Tensor]:
         """Gradients of the alphas by group."""

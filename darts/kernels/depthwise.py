@@ -8,10 +8,11 @@ to twenty times slower. Here each gradient is rewritten, exactly, as what is fas
   the output's gradient with the kernel turned by 180 degrees.
 * A convolution with stride 2 and dilation 2 reads every second pixel only: those are picked first
   and convolved plainly.
-* A dilation of 2 at stride 1 is four plain convolutions, one on each phase of even and odd pixels.
-* The weight gradient of a kernel of five taps a row is put together from blocks of up to three
-  columns, the image and the gradient moved against each other by two pixels; for images of no more
-  than 16 pixels, from the products of all pairs of pixels.
+* For the weight gradient, d neighbouring pixels are taken for channels, which costs nothing: taps
+  at a distance of d are then neighbours in their row. Down the columns the gradient is that of a
+  kernel without dilation, whose superfluous rows are left out afterwards.
+* That of a kernel of five taps a row is put together from three columns and the two between them,
+  each at a distance of two taps.
 * The weight gradient of a kernel of five taps a row and stride 2 falls apart into four of up to
   three taps and stride 1, one for each phase of the input's pixels.
 """
@@ -23,6 +24,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from darts.kernels.pixels import fold
 
 _NHWC = torch.channels_last
 
@@ -59,8 +62,10 @@ class _Depthwise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
-        ctx.save_for_backward(x, weight)
+        need_x, need_weight = ctx.needs_input_grad[:2]
+        ctx.save_for_backward(x if need_weight else None, weight if need_x else None)
         ctx.stride, ctx.dilation = stride, dilation
+        ctx.shapes = x.shape, weight.shape
         return plain_depthwise(x, weight, stride, dilation)
 
     @staticmethod
@@ -68,7 +73,14 @@ class _Depthwise(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         (gradient,), stride, dilation = gradients, ctx.stride, ctx.dilation
         need_x, need_weight = ctx.needs_input_grad[:2]
-        if torch.is_grad_enabled():  # to be differentiated again
+        plain = torch.is_grad_enabled()  # to be differentiated again
+        if plain or stride == 2:
+            # Of what was not kept, the shape alone is looked at.
+            x, weight = (
+                torch.empty(shape, dtype=gradient.dtype, memory_format=_NHWC) if t is None else t
+                for t, shape in zip((x, weight), ctx.shapes, strict=True)
+            )
+        if plain:
             both = _plain_backward(gradient, x, weight, stride, dilation, need_x, need_weight)
             return *both, None, None
         gradient = gradient.contiguous(memory_format=_NHWC)
@@ -78,7 +90,7 @@ class _Depthwise(torch.autograd.Function):
         elif need_x:
             grad_x = _plain_backward(gradient, x, weight, stride, dilation, True, False)[0]
         if need_weight and stride == 1:
-            grad_weight = weight_gradient(x, gradient, weight.shape[-1], dilation)
+            grad_weight = weight_gradient(x, gradient, ctx.shapes[1][-1], dilation)
         elif need_weight:
             grad_weight = _strided_weight_gradient(x, gradient)
         return grad_x, grad_weight, None, None
@@ -131,55 +143,35 @@ def weight_gradient(x: Tensor, gradient: Tensor, kernel: int, dilation: int) -> 
     Returns:
         ``(C, 1, kernel, kernel)``.
     """
-    height, width = x.shape[-2:]
-    if dilation == 2 and height % 2 == 0 and width % 2 == 0:
-        return weight_gradient(_phases(x), _phases(gradient), kernel, 1)
-    if dilation == 1 and height * width <= 16 and kernel > 3:
-        return _by_pixels(x, gradient, kernel)
-    if dilation == 1 and kernel == 5 and width > 2:
-        columns = [
-            _columns(_cut(x, 0, 2), _cut(gradient, 2, 0), 5, 1),
-            _columns(x, gradient, 5, 3),
-            _columns(_cut(x, 2, 0), _cut(gradient, 0, 2), 5, 1),
-        ]
-        return torch.cat(columns, dim=-1)
-    return _columns(x, gradient, kernel, kernel, dilation)
+    rows = dilation * (kernel - 1) + 1
+    if kernel > 5 or (kernel == 3 and dilation == 1):
+        return _columns(x, gradient, kernel, kernel, dilation)
+    folds = dilation if kernel == 3 else 2 * dilation
+    # Zeros at the right and the bottom add nothing; the fast path wants as many rows as taps.
+    missing = (0, -x.shape[3] % folds, 0, max(0, rows - x.shape[2]))
+    if any(missing):
+        x, gradient = F.pad(x, missing), F.pad(gradient, missing)
+    x, gradient = (t.contiguous(memory_format=_NHWC) for t in (x, gradient))
+    folded = fold(gradient, folds)
+    taps = _columns(fold(x, folds), folded, rows, 3)
+    if kernel == 5:
+        # The taps between: of an image moved by half a fold, which has one folded pixel more.
+        moved = F.pad(x, (dilation, dilation)).contiguous(memory_format=_NHWC)
+        between = _columns(fold(moved, folds), folded, rows, 2)
+        taps = torch.cat([taps, between], dim=3)[..., [0, 3, 1, 4, 2]]
+    return taps[:, :, ::dilation].unflatten(0, (folds, -1)).sum(0)
 
 
 def _columns(x: Tensor, gradient: Tensor, rows: int, columns: int, dilation: int = 1) -> Tensor:
-    """PyTorch's weight gradient of a kernel of that size, ``(C, 1, rows, columns)``."""
+    """PyTorch's weight gradient of a kernel of that size, ``(C, 1, rows, columns)``.
+
+    For an even number of columns the image is ``columns - 1`` pixels wider than the gradient.
+    """
     channels = x.shape[1]
-    padding = [dilation * (rows // 2), dilation * (columns // 2)]
+    padding = [dilation * (rows // 2), dilation * (columns // 2) * (columns % 2)]
     shape = x.new_empty((channels, 1, rows, columns))  # only its shape is looked at
     result: Tensor = torch.ops.aten.convolution_backward(
         *(gradient, x, shape, None, [1, 1], padding, [dilation] * 2, False, [0, 0]),
         *(channels, [False, True, False]),
     )[1]
     return result
-
-
-def _by_pixels(x: Tensor, gradient: Tensor, kernel: int) -> Tensor:
-    """Of tiny images: products of all pairs of pixels, summed by their offset."""
-    channels, (height, width) = x.shape[1], x.shape[-2:]
-    pixels = height * width
-    a, b = (t.permute(1, 0, 2, 3).reshape(channels, -1, pixels) for t in (gradient, x))
-    products = a.mT @ b  # (C, pixels of the gradient, pixels of the image)
-    row, column = torch.arange(pixels) // width, torch.arange(pixels) % width
-    down, right = (t[None] - t[:, None] + kernel // 2 for t in (row, column))
-    inside = (down >= 0) & (down < kernel) & (right >= 0) & (right < kernel)
-    taps = (down * kernel + right)[inside]
-    result = x.new_zeros(channels, kernel * kernel).index_add_(1, taps, products[:, inside])
-    return result.view(channels, 1, kernel, kernel)
-
-
-def _cut(x: Tensor, left: int, right: int) -> Tensor:
-    """The image without so many columns at its left and right."""
-    return x[..., left : x.shape[-1] - right].contiguous(memory_format=_NHWC)
-
-
-def _phases(x: Tensor) -> Tensor:
-    """Pixels of even and odd rows and columns apart: ``(B, C, H, W) -> (4 * B, C, H/2, W/2)``."""
-    batch, channels, height, width = x.shape
-    pixels = x.permute(0, 2, 3, 1).reshape(batch, height // 2, 2, width // 2, 2, channels)
-    apart = pixels.permute(2, 4, 0, 1, 3, 5).reshape(-1, height // 2, width // 2, channels)
-    return apart.permute(0, 3, 1, 2)

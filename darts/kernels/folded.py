@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from darts.kernels.pixels import fold
+
 _NHWC = torch.channels_last
 _CHANNELS = 64  # beyond, nothing is gained
 _VALUES = 2**20  # below, the small operations on the statistics cost more than is gained
@@ -60,15 +62,12 @@ class _FoldedNorm(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, scale: Tensor | None, eps: float, folds: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        folded = _fold(x, folds)
-        means, variances = torch.batch_norm_update_stats(folded, None, None, 0.0)
-        spread, mean = torch.var_mean(means.view(folds, -1), dim=0, correction=0)
-        variance = variances.view(folds, -1).mean(0).add_(spread)
+        mean, variance = batch_statistics(x, folds)
         inverse = (variance + eps).rsqrt_()
         factor = inverse if scale is None else inverse * scale
         output = torch.empty_like(x)  # no view, so that others may write into it
-        shifts, factors = _repeat(-mean * factor, folds), _repeat(factor, folds)
-        torch.addcmul(shifts, folded, factors, out=_fold(output, folds))
+        shifts, factors = repeated(-mean * factor, folds), repeated(factor, folds)
+        torch.addcmul(shifts, fold(x, folds), factors, out=fold(output, folds))
         ctx.save_for_backward(x, scale, mean, inverse)
         ctx.eps = eps
         ctx.mark_non_differentiable(mean, variance)
@@ -84,12 +83,15 @@ class _FoldedNorm(torch.autograd.Function):
         return grad_x, grad_scale, None, None
 
 
-def _fold(x: Tensor, folds: int) -> Tensor:
-    """``(B, C, H, W) -> (B, folds * C, H, W / folds)``, a view."""
-    rows = x.permute(0, 2, 3, 1)
-    return rows.reshape(*rows.shape[:2], -1, folds * x.shape[1]).permute(0, 3, 1, 2)
+def batch_statistics(x: Tensor, folds: int) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance of the channels of ``(B, C, H, W)``, ``(C,)``."""
+    means, variances = torch.batch_norm_update_stats(fold(x, folds), None, None, 0.0)
+    if folds == 1:
+        return means, variances
+    spread, mean = torch.var_mean(means.view(folds, -1), dim=0, correction=0)
+    return mean, variances.view(folds, -1).mean(0).add_(spread)
 
 
-def _repeat(values: Tensor, folds: int) -> Tensor:
+def repeated(values: Tensor, folds: int) -> Tensor:
     """Of each channel for each of its folds, ``(C,) -> (1, folds * C, 1, 1)``."""
     return values.repeat(folds).view(1, -1, 1, 1)

@@ -1,4 +1,4 @@
-"""Every second pixel of an image, twice: what operations of stride 2 read."""
+"""Pixels of an image regrouped: every second one, and neighbours taken for channels."""
 
 from __future__ import annotations
 
@@ -45,3 +45,17 @@ class _EvenAndOdd(torch.autograd.Function):
         gradient[..., ::2, ::2] = even
         gradient[..., 1::2, 1::2] = odd[..., : height // 2, : width // 2]
         return gradient
+
+
+def fold(x: Tensor, folds: int) -> Tensor:
+    """Neighbouring pixels of a row as channels of one; a view where x is channels_last.
+
+    Args:
+        x: ``(B, C, H, W)``.
+        folds: how many pixels to take together, a divisor of W.
+
+    Returns:
+        ``(B, folds * C, H, W / folds)``, the channels of the first pixel first.
+    """
+    rows = x.permute(0, 2, 3, 1)
+    return rows.reshape(*rows.shape[:2], -1, folds * x.shape[1]).permute(0, 3, 1, 2)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,8 @@ from darts.kernels.composed import composed_conv2d
 from darts.kernels.depthwise import depthwise_conv2d, plain_depthwise
 from darts.kernels.mix import sum_groups
 from darts.kernels.norm import Running, normalise
+from darts.kernels.pointwise import pointwise_conv2d
+from darts.kernels.total import Total, can_add
 
 
 def stage(
@@ -34,7 +36,8 @@ def stage(
     running: Running,
     choice: Choice,
     process_group: Any,
-) -> Tensor:
+    total: Total | None = None,
+) -> Tensor | None:
     """``groups`` separable convolutions side by side and their norms, by this batch's statistics.
 
     Args:
@@ -50,22 +53,29 @@ def stage(
         running: running statistics of all groups, which are moved.
         choice: the way to compute it.
         process_group: ranks that share the batch, or None.
+        total: what to add the output of a last stage to, instead of giving it back.
 
     Returns:
-        ``(B, C, H', W')`` for a last stage, else ``(B, groups * C, H', W')``.
+        ``(B, C, H', W')`` for a last stage, None if a total took it; else
+        ``(B, groups * C, H', W')``.
     """
     if choice.compiled:
         convolve = _compiled_stage()
         shape = (stride, dilation, groups, eps, last)
-        return convolve(x, depthwise, pointwise, scale, *shape, running)
+        output = convolve(x, depthwise, pointwise, scale, *shape, running)
+        if total is None:
+            return output
+        total.add(output)
+        return None
     if choice.composed:
         y = composed_conv2d(
             x, depthwise, pointwise, stride=stride, dilation=dilation, groups=groups
         )
-        return finish(y, scale, groups, eps, last, running, process_group)
+        return finish(y, scale, groups, eps, last, running, process_group, total)
     d = depthwise_conv2d(x, depthwise, stride, dilation)
-    y = F.conv2d(d, pointwise, groups=groups)
-    return finish(y, scale, groups, eps, last, running, process_group)
+    y = pointwise_conv2d(d, pointwise, groups)
+    del d  # its memory is free for the next operation, unless the backward pass wants it
+    return finish(y, scale, groups, eps, last, running, process_group, total)
 
 
 def finish(
@@ -76,8 +86,16 @@ def finish(
     last: bool,
     running: Running,
     process_group: Any = None,
-) -> Tensor:
+    total: Total | None = None,
+) -> Tensor | None:
     """Norm, mixing weights, and the sum over groups or ReLU; arguments as in ``stage``."""
+    if total is not None:
+        if process_group is None and scale is not None and can_add(y):
+            total.add_normalised(y, scale, groups, eps, running)
+        else:
+            output = normalise(y, per_channel(scale, y), eps, running, process_group)
+            total.add(sum_groups(output, groups))
+        return None
     output = normalise(y, per_channel(scale, y), eps, running, process_group)
     if not last:
         return F.relu_(output)
@@ -107,7 +125,8 @@ def plain_stage(
 ) -> Tensor:
     """``stage`` in one process by PyTorch's own calls."""
     d = plain_depthwise(x, depthwise, stride, dilation)
-    return finish(F.conv2d(d, pointwise, groups=groups), scale, groups, eps, last, running)
+    y = F.conv2d(d, pointwise, groups=groups)
+    return cast(Tensor, finish(y, scale, groups, eps, last, running))
 
 
 @cache

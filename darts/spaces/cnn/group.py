@@ -18,7 +18,9 @@ from darts.kernels.choice import Choice, choose
 from darts.kernels.mix import dense_gradient, sum_groups, weighted_sum
 from darts.kernels.norm import Normalised, Running, normalise, normalise_shared
 from darts.kernels.pixels import even_and_odd
+from darts.kernels.pool import average_pool
 from darts.kernels.stage import finish, per_channel, stage
+from darts.kernels.total import Total
 from darts.spaces.cnn.operations import FactorizedReduce, Noise, Zero, beside
 from darts.spaces.cnn.stacked import stack
 
@@ -75,7 +77,7 @@ class State:
         """The state after pooling and batch norm by the statistics of the batch."""
         key = (type(pool), pool.stride)
         if key not in self._pooled:
-            self._pooled[key] = normalise_shared(pool(self.value), eps, group)
+            self._pooled[key] = normalise_shared(run_pool(pool, self.value), eps, group)
         return self._pooled[key]
 
 
@@ -170,7 +172,7 @@ class Group(nn.Module):
         together = self.process_group is not None
         size = len(chosen) if together else choice.edges_at_once(states[0].value)
         columns = weights.unbind(1)
-        total: Tensor | None = None
+        total = Total()
         terms: list[Tensor] = []
         factors: list[Tensor] = []
         for (name, column, owners), operation in zip(self.owners, self.operations, strict=True):
@@ -195,15 +197,12 @@ class Group(nn.Module):
                     factors += scale.unbind()
                     continue
                 if isinstance(operation, FactorizedReduce):
-                    term = self._reduce(operation, part, scale, drop)
+                    self._reduce(operation, part, scale, drop, total)
                 else:
-                    term = self._chain(cast(Any, operation), part, scale, choice)
-                # Nothing keeps a term for its backward pass, so the sum may overwrite it.
-                total = term if total is None else total.add_(term)
+                    self._chain(cast(Any, operation), part, scale, choice, total)
         if terms:
-            mixed = weighted_sum(terms, factors)
-            total = mixed if total is None else total.add_(mixed)
-        return total
+            total.add(weighted_sum(terms, factors))
+        return total.result()
 
     def _pools(self, operation: nn.Sequential, edges: Part) -> list[Tensor]:
         """Pooled and normalised states; each edge keeps running statistics of its own."""
@@ -216,11 +215,13 @@ class Group(nn.Module):
                 part.running(norm).move(mean, variance)
                 outputs.append(output)
             else:
-                outputs.append(_by_running(pool(state.value), norm, part))
+                outputs.append(_by_running(run_pool(pool, state.value), norm, part))
         return outputs
 
-    def _chain(self, operation: nn.Sequential, part: Part, scale: Tensor, choice: Choice) -> Tensor:
-        """ReLU, convolutions and batch norm, perhaps several times; the edges summed up."""
+    def _chain(
+        self, operation: nn.Sequential, part: Part, scale: Tensor, choice: Choice, total: Total
+    ) -> None:
+        """ReLU, convolutions and batch norm, perhaps several times; added for all edges."""
         modules = list(operation)
         ends = [i for i, module in enumerate(modules) if isinstance(module, nn.BatchNorm2d)]
         x: Tensor | None = None
@@ -228,10 +229,10 @@ class Group(nn.Module):
         for end in ends:
             convolutions = [cast(nn.Conv2d, module) for module in modules[begin + 1 : end]]
             norm = cast(nn.BatchNorm2d, modules[end])
-            weight = scale if end == ends[-1] else None
-            x = self._stage(convolutions, norm, x, part, weight, choice)
+            last = end == ends[-1]
+            weight, into = (scale, total) if last else (None, None)
+            x = self._stage(convolutions, norm, x, part, weight, into, choice)
             begin = end + 1
-        return cast(Tensor, x)
 
     def _stage(
         self,
@@ -240,16 +241,17 @@ class Group(nn.Module):
         x: Tensor | None,
         part: Part,
         scale: Tensor | None,
+        total: Total | None,
         choice: Choice,
-    ) -> Tensor:
-        """Convolutions and their norm; then the weighted sum if ``scale`` is given, else ReLU.
+    ) -> Tensor | None:
+        """Convolutions and their norm; then ReLU, unless there is a total to add to, weighted.
 
         ``x`` is None for the first stage, which reads the states themselves.
         """
         if not self.training:
             for convolution in convolutions:
                 x = _convolve(convolution, x, part)
-            return _finish_by_running(cast(Tensor, x), norm, part, scale)
+            return _finish_by_running(cast(Tensor, x), norm, part, scale, total)
         if _separable(convolutions):
             depthwise, pointwise = convolutions
             x, stride, dilation = _input(depthwise, x, part)
@@ -263,15 +265,21 @@ class Group(nn.Module):
                 running=part.running(norm),
                 choice=choice,
                 process_group=self.process_group,
+                total=total,
             )
         for convolution in convolutions:
             x = _convolve(convolution, x, part)
-        return self._finish(cast(Tensor, x), norm, part, scale)
+        return self._finish(cast(Tensor, x), norm, part, scale, total)
 
     def _reduce(
-        self, operation: FactorizedReduce, part: Part, scale: Tensor, dropout: float
-    ) -> Tensor:
-        """The skip connection of a reduction cell; the edges summed up."""
+        self,
+        operation: FactorizedReduce,
+        part: Part,
+        scale: Tensor,
+        dropout: float,
+        total: Total,
+    ) -> None:
+        """The skip connection of a reduction cell; added for all edges."""
         halves = [
             F.conv2d(part.joined(pixels), part.of(half.weight), groups=part.count)
             for pixels, half in (("even", operation.even), ("odd", operation.odd))
@@ -279,17 +287,33 @@ class Group(nn.Module):
         halves = [half.unflatten(1, (part.count, -1)) for half in halves]
         y = torch.cat(halves, dim=2).flatten(1, 2)
         if not self.training:
-            return _finish_by_running(y, operation.norm, part, scale)
-        if dropout:
+            _finish_by_running(y, operation.norm, part, scale, total)
+        elif dropout:
             norm, running = operation.norm, part.running(operation.norm)
             weight = per_channel(scale, y)
             y = normalise(y, weight, norm.eps, running, self.process_group)
-            return sum_groups(F.dropout(y, dropout), part.count)
-        return self._finish(y, operation.norm, part, scale)
+            total.add(sum_groups(F.dropout(y, dropout), part.count))
+        else:
+            self._finish(y, operation.norm, part, scale, total)
 
-    def _finish(self, y: Tensor, norm: nn.BatchNorm2d, part: Part, scale: Tensor | None) -> Tensor:
+    def _finish(
+        self,
+        y: Tensor,
+        norm: nn.BatchNorm2d,
+        part: Part,
+        scale: Tensor | None,
+        total: Total | None,
+    ) -> Tensor | None:
         last, running = scale is not None, part.running(norm)
-        return finish(y, scale, part.count, norm.eps, last, running, self.process_group)
+        shape = (part.count, norm.eps, last, running, self.process_group)
+        return finish(y, scale, *shape, total)
+
+
+def run_pool(pool: nn.Module, x: Tensor) -> Tensor:
+    """``pool(x)``."""
+    if isinstance(pool, nn.AvgPool2d) and (pool.kernel_size, pool.stride) == (3, 1):
+        return average_pool(x)
+    return cast(Tensor, pool(x))
 
 
 def _runs(copies: Sequence[int], size: int) -> Iterator[list[int]]:
@@ -347,9 +371,12 @@ def _by_running(
     return F.batch_norm(x, mean, variance, factor, None, False, 0.0, norm.eps)
 
 
-def _finish_by_running(y: Tensor, norm: nn.BatchNorm2d, part: Part, scale: Tensor | None) -> Tensor:
-    """``finish`` by running statistics: the weighted sum if ``scale`` is given, else ReLU."""
+def _finish_by_running(
+    y: Tensor, norm: nn.BatchNorm2d, part: Part, scale: Tensor | None, total: Total | None
+) -> Tensor | None:
+    """``finish`` by running statistics."""
     normalised = _by_running(y, norm, part, per_channel(scale, y))
-    if scale is None:
+    if total is None:
         return F.relu_(normalised)
-    return sum_groups(normalised, part.count)
+    total.add(sum_groups(normalised, part.count))
+    return None

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.kernels.mix import weighted_sum
+from darts.kernels.pool import average_pool
 from darts.kernels.recompute import recomputed
 from darts.spaces.mixture import CellMixture
 from darts.spaces.nas201.edgewise import (
@@ -33,7 +34,6 @@ from darts.spaces.nas201.edgewise import (
 from darts.spaces.nas201.fuse import fuse_state_dict, unfuse_state_dict
 from darts.spaces.nas201.genotype import EDGES, LEAVING, NODES
 from darts.spaces.nas201.parallel import ParallelConvNorm
-from darts.spaces.nas201.pool import average_pool
 from darts.spaces.widen import widened
 
 _ORDER = [number for numbers in LEAVING for number in numbers]
