@@ -38,6 +38,7 @@ from darts.engine.training import (
     descend,
     require_finite,
     set_learning_rate,
+    weight_optimizer,
 )
 from darts.spaces import space_of
 from darts.spaces.find import find_genotype
@@ -113,12 +114,7 @@ def retrain(
     metric = objective.metrics[config.metric]
     net = build_network(genotype, config, feed)
     net = net.to(device, memory_format=torch.channels_last)  # what convolutions run fastest on
-    optimizer = torch.optim.SGD(
-        net.parameters(),
-        lr=config.optimizer.lr,
-        momentum=config.optimizer.momentum,
-        weight_decay=config.optimizer.weight_decay,
-    )
+    optimizer = weight_optimizer(net.parameters(), config.optimizer)
     scaler = loss_scaler(config.precision, device)
     averaged = None
     if config.averaging > 0:
@@ -256,6 +252,9 @@ def retrain(
                     "epoch": epoch + 1,
                 },
             )
+            if text := objective.told():
+                run.write("samples.md", text)
+                run.board.text("samples", text, here)
             shown = {f"valid_{config.metric}": steering} if scores else {}
             console.epoch(epoch + 1, config.epochs, loss=told["train_loss"], **shown)
             means = Means()
@@ -273,6 +272,8 @@ def retrain(
     tested: dict[str, float] = {}
     if config.test and (test_batches := feed.held("test", feed.parts)) is not None:
         tested = score(test_batches.epoch(0))
+        if text := objective.told():
+            run.write("samples_test.md", text)
     if ranks.main and config.tracking.pictures:
         run.metrics.sync()
         draw_training(run.directory, read_metrics(run.metrics.path), title=config.name)

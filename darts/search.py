@@ -69,6 +69,11 @@ def check(config: SearchConfig) -> None:
             f"gradient for bilevel={config.bilevel.name} stopping={config.stopping.name}; "
             "choose bilevel=frozen stopping=never"
         )
+    if config.bilevel.mirrors_sgd and config.optimizer.kind != "sgd":
+        raise ConfigError(
+            f"bilevel={config.bilevel.name} mirrors a step of SGD, and optimizer.kind="
+            f"{config.optimizer.kind}; choose optimizer.kind=sgd or bilevel=first_order"
+        )
     check_precision(config.precision, resolve_device(config.device))
     if config.compile and not config.space.compiles:
         raise ConfigError(f"compile=true: space={config.space.name} has nothing to compile")
@@ -297,6 +302,9 @@ def search(
             ):
                 show_alphas(run.board, probabilities, genotype, setting, epoch=epoch + 1, step=here)
             run.write("genotype.json", genotype.to_json())
+            if text := objective.told():
+                run.write("samples.md", text)
+                run.board.text("samples", text, here)
             shown = {name: known[name] for name in ("true_accuracy", "true_rank") if name in known}
             console.epoch(
                 epoch + 1,

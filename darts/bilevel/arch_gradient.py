@@ -20,10 +20,12 @@ class ArchGradient(ABC):
 
     Attributes:
         moves_alphas: whether there is a gradient at all.
+        mirrors_sgd: whether it follows a step of the weights, which must then be one of SGD.
     """
 
     name: str = ""
     moves_alphas: ClassVar[bool] = True
+    mirrors_sgd: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, *problem: Any, reduce: Reduce | None = None) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -90,6 +90,7 @@ class Unrolled(ArchGradient):
     """
 
     name: str = "unrolled"
+    mirrors_sgd: ClassVar[bool] = True
     hvp: str = choice("finite_difference", *PRODUCTS)
     epsilon: float = number(0.01, above=0)
     self_check: int = number(0, low=0)

@@ -74,6 +74,23 @@ class PublishedTextConfig(TextConfig):
 
 
 @dataclass
+class SentencesConfig(DatasetConfig):
+    """Pairs of sentences, and which words are known."""
+
+    least: int = number(2, low=1)  # occurrences in the training part that a word needs
+    most: int = number(20000, low=1)  # words of a side
+    longest: int = number(60, low=1, high=1000)  # words of a sentence that are read
+
+
+@dataclass
+class PairsConfig(SentencesConfig):
+    """Two files a part, a sentence a line."""
+
+    source: str = "src"  # ending of the files that are read, such as de
+    target: str = "tgt"  # of those that are to be said
+
+
+@dataclass
 class AudioConfig(DatasetConfig):
     """Recordings, the spectrograms made of them, and what may be done to these."""
 
@@ -116,11 +133,12 @@ class SyntheticConfig(ImagesConfig):
 
 @dataclass
 class WeightOptimizerConfig:
-    """SGD with a cosine schedule."""
+    """SGD or Adam with a cosine schedule."""
 
+    kind: str = choice("sgd", "sgd", "adam")  # adam: with decoupled weight decay
     lr: float = number(0.025, above=0)
     lr_min: float = number(0.001, low=0)
-    momentum: float = number(0.9, low=0, below=1)
+    momentum: float = number(0.9, low=0, below=1)  # of Adam: the decay of the first moment
     weight_decay: float = number(3e-4, low=0)
     clip: float = number(5.0, low=0)  # largest norm of the gradient; 0: no clipping
 

@@ -39,6 +39,8 @@ TYPES: dict[str, Mapping[str, type]] = {
         "table": schema.TableConfig,
         "text": schema.TextConfig,
         "published_text": schema.PublishedTextConfig,
+        "sentences": schema.SentencesConfig,
+        "pairs": schema.PairsConfig,
         "spoken_digits": schema.SpokenDigitsConfig,
         "audiofolder": schema.AudioFolderConfig,
     },

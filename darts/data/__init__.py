@@ -15,7 +15,9 @@ from darts.data.augment import Augmentation
 from darts.data.batches import Batches
 from darts.data.corpus import Corpus
 from darts.data.images import DiskImages, Images, MemoryImages
+from darts.data.pairs import Pairs, Sentences
 from darts.data.schedule import share_of
+from darts.data.sentences import PairBatch, SentenceBatches
 from darts.data.source import Source, SourceSpec
 from darts.data.sources import SOURCES, load
 from darts.data.spec_augment import SpecAugment
@@ -32,6 +34,10 @@ __all__ = [
     "DiskImages",
     "Images",
     "MemoryImages",
+    "PairBatch",
+    "Pairs",
+    "SentenceBatches",
+    "Sentences",
     "Source",
     "SourceSpec",
     "SpecAugment",

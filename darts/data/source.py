@@ -79,8 +79,8 @@ class SourceSpec:
         files: what it needs under its root; empty if it needs none.
         storages: "memory", "disk" or both.
         options: names of the options that only this set takes.
-        kind: what its samples are: "images", "rows" of numbers, "audio" or "text". Tasks say what
-            they learn from, spaces what their networks take.
+        kind: what its samples are: "images", "rows" of numbers, "audio", "text", or "pairs" of
+            sentences. Tasks say what they learn from, spaces what their networks take.
     """
 
     name: str

@@ -10,6 +10,8 @@ from darts.data.corpus import OPTIONS as TEXT_OPTIONS
 from darts.data.corpus import PTB, load_ptb, load_text
 from darts.data.digits import load_digits
 from darts.data.folders import load_imagefolder, load_imagenet
+from darts.data.pairs import NEWS_OPTIONS, load_agnews, load_multi30k, load_pairs
+from darts.data.pairs import OPTIONS as PAIR_OPTIONS
 from darts.data.source import Query, SourceSpec
 from darts.data.synthetic import OPTIONS, load_synthetic
 from darts.data.tables import OPTIONS as TABLE_OPTIONS
@@ -102,6 +104,30 @@ SOURCES: dict[str, SourceSpec] = {
             files=("train/<class>/*.wav", "valid/<class>/*.wav", "test/<class>/*.wav"),
             options=tuple(FOLDER_OPTIONS),
             kind="audio",
+        ),
+        SourceSpec(
+            "pairs",
+            "your own sentences with their translations",
+            load_pairs,
+            files=("train.<source>", "train.<target>", "valid.*", "test.*"),
+            options=tuple(PAIR_OPTIONS),
+            kind="pairs",
+        ),
+        SourceSpec(
+            "multi30k",
+            "captions of pictures in several languages",
+            load_multi30k,
+            files=("train.<language>", "val.<language>", "test_2016_flickr.<language>"),
+            options=tuple(PAIR_OPTIONS),
+            kind="pairs",
+        ),
+        SourceSpec(
+            "agnews",
+            "news, from the description to the title",
+            load_agnews,
+            files=("test.csv",),
+            options=tuple(NEWS_OPTIONS),
+            kind="pairs",
         ),
         SourceSpec(
             "synthetic",

@@ -123,9 +123,10 @@ def check_data(config: Any) -> None:
 
 def feed_of(config: Any, ranks: Ranks) -> Feed:
     """The feed for a configuration's kind of data set."""
+    from darts.engine.pairs import PairFeed
     from darts.engine.samples import SampleFeed
     from darts.engine.texts import TextFeed
 
     feeds: dict[str, type[Feed]] = dict.fromkeys(("images", "rows", "audio"), SampleFeed)
-    feeds["text"] = TextFeed
+    feeds |= {"text": TextFeed, "pairs": PairFeed}
     return feeds[SOURCES[config.dataset.name].kind](config, ranks)

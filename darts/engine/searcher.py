@@ -18,7 +18,7 @@ from darts.engine.device import autocast, loss_scaler
 from darts.engine.distributed import Ranks
 from darts.engine.evaluation import evaluate
 from darts.engine.stages import Place, Stage, best_candidates, place_of, skip_dropout
-from darts.engine.training import cosine, descend, set_learning_rate
+from darts.engine.training import cosine, descend, set_learning_rate, weight_optimizer
 from darts.freezing.freezing import Share
 from darts.spaces import Mixture, Setting
 from darts.tasks import Objective
@@ -88,12 +88,7 @@ class Searcher:
     def _make_optimizers(self) -> None:
         """The alphas are in no list of the weights' optimiser."""
         config, arch = self.config, self.config.arch_optimizer
-        self.optimizer = torch.optim.SGD(
-            self.net.weight_parameters(),
-            lr=config.optimizer.lr,
-            momentum=config.optimizer.momentum,
-            weight_decay=config.optimizer.weight_decay,
-        )
+        self.optimizer = weight_optimizer(self.net.weight_parameters(), config.optimizer)
         self.arch_optimizer = torch.optim.Adam(
             list(self.net.alphas.values()),
             lr=arch.lr,
@@ -320,5 +315,5 @@ class Searcher:
         self._hold()
 
 
-def _run(net: Any, mixture: Mixture, inputs: Any, **more: Any) -> Any:
-    return net(inputs, mixture, **more)
+def _run(net: Any, mixture: Mixture, samples: Any, /, **more: Any) -> Any:
+    return net(samples, mixture, **more)

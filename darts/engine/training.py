@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 
@@ -22,6 +22,19 @@ def cosine(epoch: int, epochs: int, high: float, low: float) -> float:
         Loshchilov and Hutter, "SGDR", arXiv:1608.03983, equation 5, without restarts.
     """
     return low + 0.5 * (high - low) * (1 + math.cos(math.pi * epoch / epochs))
+
+
+def weight_optimizer(parameters: Iterable[nn.Parameter], config: Any) -> Optimizer:
+    """The optimiser of a configuration's ``optimizer``.
+
+    References:
+        Kingma and Ba, "Adam", arXiv:1412.6980; with the weight decay of Loshchilov and Hutter,
+        "Decoupled Weight Decay Regularization", arXiv:1711.05101.
+    """
+    common = {"lr": config.lr, "weight_decay": config.weight_decay}
+    if config.kind == "adam":
+        return torch.optim.AdamW(parameters, betas=(config.momentum, 0.999), **common)
+    return torch.optim.SGD(parameters, momentum=config.momentum, **common)
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:

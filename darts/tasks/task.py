@@ -75,6 +75,10 @@ class Objective(ABC):
     def scores(self, device: torch.device) -> Scores:
         """An empty collection of this task's scores."""
 
+    def told(self) -> str:
+        """Samples of the last scoring that people would like to read, in Markdown; often none."""
+        return ""
+
 
 @dataclass
 class Task(ABC):

@@ -74,8 +74,8 @@ class OneShot:
             weights[group][:, : mask.shape[1]] = mask.to(self._device, torch.float32)
         mixture = Mixture(weights, active={g: w > 0 for g, w in weights.items()})
 
-        def path(inputs: Any, **more: Any) -> Any:
-            return net(inputs, mixture, **more)
+        def path(samples: Any, /, **more: Any) -> Any:
+            return net(samples, mixture, **more)
 
         self._calibrate(net, path)
         found = evaluate(

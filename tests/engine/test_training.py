@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from darts.config.schema import WeightOptimizerConfig
 from darts.engine.device import loss_scaler
 from darts.engine.training import (
     Diverged,
@@ -16,6 +17,7 @@ from darts.engine.training import (
     descend,
     require_finite,
     set_learning_rate,
+    weight_optimizer,
 )
 
 SCALER = loss_scaler("fp32", torch.device("cpu"))
@@ -135,3 +137,17 @@ def test_means_weigh_by_samples_and_go_on_from_a_checkpoint() -> None:
         second.add(count, loss=loss, accuracy=accuracy)
     assert second.compute() == whole.compute()
     assert Means().compute() == {}
+
+
+def test_weights_move_by_the_optimiser_that_is_asked_for() -> None:
+    """The first step of Adam is the learning rate along the sign, whatever the gradient's size."""
+    config = WeightOptimizerConfig(kind="adam", lr=0.1, momentum=0.8, weight_decay=0.0)
+    weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = weight_optimizer([weight], config)
+    weight.grad = torch.tensor([1e-3, -50.0])
+    optimizer.step()
+    assert weight.tolist() == pytest.approx([0.9, -1.9], abs=1e-5)
+    assert optimizer.param_groups[0]["betas"] == (0.8, 0.999)
+    plain = weight_optimizer([weight], WeightOptimizerConfig(lr=0.1, weight_decay=0.01))
+    assert isinstance(plain, torch.optim.SGD)
+    assert plain.param_groups[0]["momentum"] == 0.9

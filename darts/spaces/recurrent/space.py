@@ -24,6 +24,7 @@ from darts.spaces.recurrent.network import Network
 from darts.spaces.recurrent.pieces import pieces, usage
 from darts.spaces.recurrent.published import PUBLISHED
 from darts.spaces.recurrent.supernet import Supernet
+from darts.spaces.recurrent.translation import TranslationNetwork, TranslationSupernet
 from darts.spaces.space import SPACES, Candidates, Space
 
 PENN_TREEBANK = 10_000
@@ -52,7 +53,7 @@ class Recurrent(Space):
     name: str = "recurrent"
     fan_in: ClassVar[int | None] = 1
     compiles: ClassVar[bool] = False
-    takes: ClassVar[tuple[str, ...]] = ("text",)
+    takes: ClassVar[tuple[str, ...]] = ("text", "pairs")
     published: ClassVar[Mapping[str, Any]] = PUBLISHED
     cells: int = number(1, low=1, high=1)
     nodes: int = number(8, low=1, high=64)
@@ -85,14 +86,15 @@ class Recurrent(Space):
         partial: int = 1,
         auxiliary_skip: bool = False,
         **options: Any,
-    ) -> Supernet:
-        """The supernet as a language model, see ``Space.supernet``.
+    ) -> Supernet | TranslationSupernet:
+        """The supernet as a language model or a translator, see ``Space.supernet``.
 
         Args:
             depth: must be 1.
             partial: must be 1.
             auxiliary_skip: must be False.
-            **options: ``vocabulary``, the number of tokens.
+            **options: ``vocabulary``, the number of tokens of a language model; or ``sources`` and
+                ``targets``, those of a translator.
 
         Raises:
             ValueError: for stages of another depth, partial channels or an auxiliary skip
@@ -109,7 +111,8 @@ class Recurrent(Space):
                 "space=recurrent has no auxiliary skip connections, since every candidate bypasses "
                 "its activation already; set auxiliary_skip=0"
             )
-        return Supernet(
+        kind: Any = Supernet if "vocabulary" in options else TranslationSupernet
+        return kind(
             **options,
             embedding=self.embedding,
             hidden=self.hidden,
@@ -125,14 +128,14 @@ class Recurrent(Space):
         auxiliary: bool = False,
         drop_path: float = 0.0,
         **options: Any,
-    ) -> Network:
-        """The discrete network as a language model, see ``Space.network``.
+    ) -> Network | TranslationNetwork:
+        """The discrete network as a language model or a translator, see ``Space.network``.
 
         Args:
             genotype: the cell.
             auxiliary: must be False.
             drop_path: must be 0.
-            **options: ``vocabulary``, the number of tokens.
+            **options: as of ``supernet``.
 
         Raises:
             ValueError: for an auxiliary head or drop path, or tied weights of two shapes.
@@ -146,7 +149,8 @@ class Recurrent(Space):
                 "networks of the recurrent space have one path into each node, got "
                 f"drop_path={drop_path}; set drop_path=0, and space.hidden_dropout to drop units"
             )
-        return Network(
+        kind: Any = Network if "vocabulary" in options else TranslationNetwork
+        return kind(
             genotype,
             **options,
             embedding=self.embedding,

@@ -1,0 +1,155 @@
+"""Batches of pairs of sentences, as a pure function of (seed, stream, epoch, step).
+
+Sentences of a similar length are put together, so that little is computed for padding: an epoch's
+random order is cut into pools, a pool is sorted by length, and the batches come in a random order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from darts.data.pairs import Sentences
+from darts.data.randomness import permutation
+from darts.data.schedule import share_of
+from darts.data.words import BEGIN, PADDING
+
+__all__ = ["PairBatch", "SentenceBatches"]
+
+POOL = 50
+"""Batches that are sorted by length together."""
+
+
+class PairBatch(NamedTuple):
+    """Some pairs; padded behind their ends.
+
+    Attributes:
+        sources: ``(S, B)`` int64.
+        inputs: what a decoder is given, ``(T, B)`` int64: each target behind its beginning.
+        targets: what it is to say, ``(T, B)`` int64.
+        references: the targets as they were written.
+    """
+
+    sources: Tensor
+    inputs: Tensor
+    targets: Tensor
+    references: tuple[str, ...]
+
+
+class SentenceBatches:
+    """Batches of some pairs.
+
+    Args:
+        sentences: of which part.
+        indices: which of them, ``(n,)`` int64.
+        batch_size: B.
+        seed: of the run.
+        stream: a name that sets the draws of this object apart from those of others.
+        shuffle: batches of an epoch in another order, of other pairs, without a smaller last one;
+            else all of them, by length.
+        device: where the batches go.
+        rank, ranks: take the share of this rank of every batch.
+
+    Raises:
+        ValueError: in one line, if there is no pair, or a batch has fewer pairs than there are
+            ranks.
+    """
+
+    def __init__(
+        self,
+        sentences: Sentences,
+        indices: Tensor,
+        *,
+        batch_size: int,
+        seed: int,
+        stream: str,
+        shuffle: bool,
+        device: torch.device,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        count = len(indices)
+        if not count:
+            raise ValueError(f"{stream}: there is no pair of sentences to make batches of")
+        self._sentences, self._indices = sentences, indices
+        self._lengths = (sentences.sources[indices] != PADDING).sum(1)
+        self._size, self._shuffle = min(batch_size, count), shuffle
+        self._name, self._device = (seed, stream), device
+        self._ranks = rank, ranks
+        whole, rest = divmod(count, self._size)
+        self._steps = whole if shuffle else whole + (rest > 0)
+        smallest = rest if rest and not shuffle else self._size
+        if smallest < ranks:
+            raise ValueError(
+                f"{stream}: a batch of {smallest} pairs cannot be shared by {ranks} ranks; choose "
+                "another loader.batch_size or fewer ranks"
+            )
+        self._order: tuple[int, list[Tensor]] | None = None
+
+    def __len__(self) -> int:
+        """Steps an epoch."""
+        return self._steps
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """The first pair of this rank in a batch, and the size of the whole."""
+        return share_of(self._size, *self._ranks).start, self._size
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[PairBatch]:
+        """The batches of one epoch from step ``start`` on."""
+        return (self.batch(epoch, step) for step in range(start, self._steps))
+
+    def stream(self, position: int = 0) -> Iterator[PairBatch]:
+        """Batches without end, epoch after epoch, from batch number ``position`` on."""
+        while True:
+            yield self.batch(*divmod(position, self._steps))
+            position += 1
+
+    def batch(self, epoch: int, step: int) -> PairBatch:
+        """One batch at random access."""
+        chosen = self._batches(epoch)[step]
+        chosen = chosen[share_of(len(chosen), *self._ranks)]
+        sources, targets = self._sentences.sources[chosen], self._sentences.targets[chosen]
+        sources = sources[:, : int((sources != PADDING).sum(1).max())].t()
+        targets = targets[:, : int((targets != PADDING).sum(1).max())].t()
+        begin = torch.full((1, len(chosen)), BEGIN)
+        inputs = torch.cat([begin, targets[:-1]])
+        references = tuple(self._sentences.references[number] for number in chosen.tolist())
+        return PairBatch(
+            sources.contiguous().to(self._device),
+            inputs.contiguous().to(self._device),
+            targets.contiguous().to(self._device),
+            references,
+        )
+
+    def _batches(self, epoch: int) -> list[Tensor]:
+        """Which pairs make up the batches of an epoch."""
+        epoch = epoch if self._shuffle else 0
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, self._cut(epoch)
+        return self._order[1]
+
+    def _cut(self, epoch: int) -> list[Tensor]:
+        if not self._shuffle:
+            ordered = self._indices[torch.argsort(self._lengths, stable=True)]
+            return list(ordered.split(self._size))
+        order = permutation(len(self._indices), *self._name, "order", epoch)
+        order = order[: self._steps * self._size]
+        pools = order.split(POOL * self._size)
+        ranked = [pool[torch.argsort(self._lengths[pool], stable=True)] for pool in pools]
+        batches = torch.cat(ranked).split(self._size)
+        shown = permutation(self._steps, *self._name, "batches", epoch).tolist()
+        return [self._indices[batches[number]] for number in shown]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the batches to come depend on beside their place: nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state_dict``."""
+
+    def close(self) -> None:
+        """Nothing to end."""

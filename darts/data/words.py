@@ -1,0 +1,78 @@
+"""Words of sentences: how a text is cut into them, and which numbers they have."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+__all__ = ["BEGIN", "END", "PADDING", "SPECIAL", "UNKNOWN", "Vocabulary", "join", "split"]
+
+SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>")
+"""The first entries of every vocabulary: behind the end, unknown, before the first word, end."""
+PADDING, UNKNOWN, BEGIN, END = range(len(SPECIAL))
+
+# Apostrophes and hyphens inside a word belong to it, as the tokenizer of SacreBLEU has it.
+_WORD = re.compile(r"\w+(?:['’\-]\w+)*|[^\w\s]")
+_NO_SPACE_BEFORE = re.compile(r"\s+([.,!?;:%)\]}…»])")
+_NO_SPACE_AFTER = re.compile(r"([(\[{«])\s+")
+
+
+def split(text: str) -> list[str]:
+    """The words and marks of a sentence.
+
+    >>> split("A man's T-shirt, (blue).")
+    ['A', "man's", 'T-shirt', ',', '(', 'blue', ')', '.']
+    """
+    return _WORD.findall(text)
+
+
+def join(words: Iterable[str]) -> str:
+    """Words as people write them: no space before a full stop.
+
+    >>> join(["A", "man", ",", "(", "blue", ")", "."])
+    'A man, (blue).'
+    """
+    return _NO_SPACE_AFTER.sub(r"\1", _NO_SPACE_BEFORE.sub(r"\1", " ".join(words)))
+
+
+class Vocabulary:
+    """Words by number: the special ones first, then the most frequent.
+
+    Args:
+        words: all of them, in the order of their numbers, the special ones first.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = tuple(words)
+        self._numbers = {word: number for number, word in enumerate(self.words)}
+
+    @classmethod
+    def of(cls, sentences: Iterable[Sequence[str]], *, least: int, most: int) -> Vocabulary:
+        """The words that occur at least so often, at most so many of them beside the special ones.
+
+        Args:
+            sentences: in words.
+            least: occurrences that a word needs.
+            most: words.
+        """
+        counts = Counter(word for sentence in sentences for word in sentence)
+        ranked = sorted(counts, key=lambda word: (-counts[word], word))
+        return cls([*SPECIAL, *[word for word in ranked if counts[word] >= least][:most]])
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def numbers(self, sentence: Sequence[str]) -> list[int]:
+        """Of each word; ``UNKNOWN`` for others."""
+        return [self._numbers.get(word, UNKNOWN) for word in sentence]
+
+    def text(self, numbers: Iterable[int]) -> str:
+        """What people read, up to the end; an unknown word stays visible."""
+        words = []
+        for number in numbers:
+            if number == END:
+                break
+            if number not in (PADDING, BEGIN):
+                words.append(self.words[number])
+        return join(words)

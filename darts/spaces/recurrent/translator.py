@@ -1,0 +1,153 @@
+"""What stands around recurrent cells where one sentence is to be said as another.
+
+Two cells read the source, one from each end; a third says the target, word by word, and looks at
+what the two have made of the source. All three have one architecture and weights of their own.
+
+References:
+    Bahdanau, Cho and Bengio, "Neural Machine Translation by Jointly Learning to Align and
+    Translate", arXiv:1409.0473: reading from both ends, attention.
+    Luong, Pham and Manning, "Effective Approaches to Attention-based Neural Machine Translation",
+    arXiv:1508.04025, sections 3.1 and 3.3: attention by a product, behind the cell, so that the
+    cell runs over a whole target at once. Its "input feeding" is left out for that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from darts.data.words import BEGIN, PADDING
+from darts.spaces.cnn.skeleton import check_positive
+from darts.spaces.recurrent.cell import INITIAL_RANGE
+from darts.spaces.recurrent.dropout import Dropouts, Rows, locked_dropout
+
+Run = Callable[[nn.Module, Tensor, Tensor | None], tuple[Tensor, Tensor]]
+"""Runs a cell over inputs ``(T, B, E)`` from a state ``(B, H)``: its outputs and last state."""
+
+
+class Read(NamedTuple):
+    """What the encoder has made of sources.
+
+    Attributes:
+        values: ``(B, S, 2H)``, what both cells put out at each word.
+        keys: ``(B, S, H)``, what a decoder compares itself with.
+        padded: ``(B, S)``, where there is no word.
+    """
+
+    values: Tensor
+    keys: Tensor
+    padded: Tensor
+
+    def chosen(self, rows: Tensor) -> Read:
+        """The same of some of the sources, perhaps repeated."""
+        return Read(*(each[rows] for each in self))
+
+
+class Translator(nn.Module):
+    """Embeddings, the way through three cells, attention, and the choice of words.
+
+    Args:
+        make_cell: makes a cell for inputs of a width.
+        sources: number of words of the source.
+        targets: number of words of the target, V.
+        embedding: numbers in an embedding, E.
+        hidden: numbers in a state, H.
+        tied: whether the target's embeddings and the decoder share their weights.
+        dropouts: of which ``embedding`` and ``output`` apply here.
+
+    Attributes:
+        rows: what dropout needs to know when sentences are a part of a larger batch, or None.
+
+    Raises:
+        ValueError: for a size that is not positive.
+    """
+
+    def __init__(
+        self,
+        make_cell: Callable[[int], nn.Module],
+        *,
+        sources: int,
+        targets: int,
+        embedding: int,
+        hidden: int,
+        tied: bool,
+        dropouts: Dropouts,
+    ) -> None:
+        super().__init__()
+        check_positive(sources=sources, targets=targets, embedding=embedding, hidden=hidden)
+        self.dropouts = dropouts
+        self.rows: Rows = None
+        self.source_words = nn.Parameter(torch.empty(sources, embedding))
+        self.target_words = nn.Parameter(torch.empty(targets, embedding))
+        self.decoder = None if tied else nn.Parameter(torch.empty(targets, embedding))
+        self.bias = nn.Parameter(torch.zeros(targets))
+        for words in (self.source_words, self.target_words, self.decoder):
+            if words is not None:
+                nn.init.uniform_(words, -INITIAL_RANGE, INITIAL_RANGE)
+        self.reader = make_cell(embedding)
+        self.back_reader = make_cell(embedding)
+        self.speaker = make_cell(embedding)
+        self.first = nn.Linear(2 * hidden, hidden)
+        self.key = nn.Linear(2 * hidden, hidden, bias=False)
+        self.mix = nn.Linear(3 * hidden, embedding, bias=False)
+
+    def read(self, sources: Tensor, run: Run) -> tuple[Read, Tensor]:
+        """Read sources ``(S, B)``; returns what was read, and the decoder's first state."""
+        embedded = self._embedded(sources, self.source_words)
+        lengths = (sources != PADDING).sum(0)
+        turned = reversal(lengths, len(sources))[..., None]
+        ahead, _ = run(self.reader, embedded, None)
+        back, _ = run(self.back_reader, embedded.gather(0, turned.expand_as(embedded)), None)
+        back = back.gather(0, turned.expand_as(back))
+        values = torch.cat([ahead, back], dim=2).transpose(0, 1)  # (B, S, 2H)
+        ends = (lengths - 1).clamp_min(0)[None, :, None].expand(1, -1, ahead.shape[2])
+        both = torch.cat([ahead.gather(0, ends)[0], back[0]], dim=1)
+        return (
+            Read(values, self.key(values), (sources == PADDING).t()),
+            torch.tanh(self.first(both)),
+        )
+
+    def say(self, read: Read, inputs: Tensor, state: Tensor, run: Run) -> tuple[Tensor, Tensor]:
+        """Logits ``(T, B, V)`` of the words behind inputs ``(T, B)``, and the state behind them."""
+        raw, state = run(self.speaker, self._embedded(inputs, self.target_words), state)
+        asked = raw.transpose(0, 1)  # (B, T, H)
+        scores = asked @ read.keys.transpose(1, 2) / math.sqrt(raw.shape[2])  # (B, T, S)
+        weights = scores.masked_fill(read.padded[:, None], -math.inf).softmax(2)
+        seen = torch.cat([asked, weights.to(read.values.dtype) @ read.values], dim=2)
+        mixed = torch.tanh(self.mix(seen)).transpose(0, 1)
+        mixed = locked_dropout(mixed, self.dropouts.output, self.training, self.rows)
+        words = self.target_words if self.decoder is None else self.decoder
+        return F.linear(mixed, words, self.bias), state
+
+    def run_through(self, sources: Tensor, inputs: Tensor | None, run: Run) -> Tensor:
+        """Logits of given targets; of the first word alone without any."""
+        if inputs is None:
+            inputs = torch.full_like(sources[:1], BEGIN)
+        read, state = self.read(sources, run)
+        return self.say(read, inputs, state, run)[0]
+
+    def _embedded(self, tokens: Tensor, words: Tensor) -> Tensor:
+        if tokens.ndim != 2:
+            raise ValueError(f"sentences must be (T, B), got {tuple(tokens.shape)}")
+        found = F.embedding(tokens, words)
+        return locked_dropout(found, self.dropouts.embedding, self.training, self.rows)
+
+
+def reversal(lengths: Tensor, longest: int) -> Tensor:
+    """Where each word comes from when sentences are turned round and padding stays behind them.
+
+    Args:
+        lengths: ``(B,)``.
+        longest: S.
+
+    Returns:
+        ``(S, B)`` of int64.
+    """
+    places = torch.arange(longest, device=lengths.device)[:, None]
+    turned = lengths[None] - 1 - places
+    return torch.where(turned >= 0, turned, places.expand_as(turned))

@@ -1,0 +1,140 @@
+"""Pairs of sentences from files, and batches of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from darts.data import SentenceBatches, load
+from darts.data.words import BEGIN, END, PADDING, UNKNOWN
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Sentences of 1 to 7 words, said backwards."""
+    for part, count in (("train", 50), ("valid", 7), ("test", 5)):
+        lines = [" ".join(f"w{(n * 3 + i) % 11}" for i in range(n % 7 + 1)) for n in range(count)]
+        (tmp_path / f"{part}.x").write_text("\n".join(lines) + "\n")
+        turned = [" ".join(reversed(line.split())).upper() for line in lines]
+        (tmp_path / f"{part}.y").write_text("\n".join(turned) + "\n")
+    return tmp_path
+
+
+def loaded(folder: Path, **options: Any) -> Any:
+    return load("pairs", root=folder, source="x", target="y", **options)
+
+
+def test_both_sides_are_read(folder: Path) -> None:
+    pairs = loaded(folder)
+    assert len(pairs.train), len(pairs.valid) == (50, 7)
+    assert pairs.train.references[2] == "W8 W7 W6"
+    assert pairs.source.text(pairs.train.sources[2].tolist()) == "w6 w7 w8"
+    assert pairs.target.text(pairs.train.targets[2].tolist()) == "W8 W7 W6"
+    row = pairs.train.sources[2].tolist()
+    assert row[3:] == [END, *[PADDING] * (len(row) - 4)]
+
+
+def test_rare_and_late_words_are_left_out(folder: Path) -> None:
+    pairs = loaded(folder, most=3, longest=2)
+    assert len(pairs.source) == 4 + 3
+    assert UNKNOWN in pairs.train.sources
+    assert pairs.train.sources.shape[1] == 3  # two words and the end
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_batch_holds_its_pairs_and_as_little_padding_as_can_be(
+    folder: Path, shuffle: bool
+) -> None:
+    pairs = loaded(folder)
+    made = batches(pairs, shuffle=shuffle)
+    seen: list[str] = []
+    for batch in made.epoch(0):
+        assert batch.sources.shape[0] == int((batch.sources != PADDING).sum(0).max())
+        assert torch.equal(batch.inputs[1:], batch.targets[:-1])
+        assert bool((batch.inputs[0] == BEGIN).all())
+        for column, text in enumerate(batch.references):
+            assert pairs.target.text(batch.targets[:, column].tolist()) == text
+            source = pairs.source.text(batch.sources[:, column].tolist())
+            assert source.upper().split() == text.split()[::-1]
+        seen += batch.references
+    if shuffle:
+        assert len(seen) == 48  # six batches of eight
+    else:
+        assert sorted(seen) == sorted(pairs.train.references)
+
+
+def batches(pairs: Any, *, shuffle: bool, seed: int = 0, rank: int = 0, ranks: int = 1) -> Any:
+    return SentenceBatches(
+        pairs.train,
+        torch.arange(50),
+        batch_size=8,
+        seed=seed,
+        stream="test",
+        shuffle=shuffle,
+        device=CPU,
+        rank=rank,
+        ranks=ranks,
+    )
+
+
+def test_epochs_differ_and_are_the_same_again(folder: Path) -> None:
+    pairs = loaded(folder)
+
+    def order(epoch: int, seed: int = 0) -> list[tuple[str, ...]]:
+        return [batch.references for batch in batches(pairs, shuffle=True, seed=seed).epoch(epoch)]
+
+    assert order(1) == order(1)
+    assert order(0) != order(1)
+    assert order(1) != order(1, seed=1)
+    stream = batches(pairs, shuffle=True).stream(5)
+    assert [next(stream).references for _ in range(3)] == [order(0)[5], *order(1)[:2]]
+
+
+def test_ranks_share_each_batch(folder: Path) -> None:
+    pairs = loaded(folder)
+    whole = batches(pairs, shuffle=True).batch(2, 1)
+    parts = [batches(pairs, shuffle=True, rank=r, ranks=3).batch(2, 1) for r in range(3)]
+    assert sum((part.references for part in parts), ()) == whole.references
+
+
+def test_news_become_headlines_in_parts_that_stay(tmp_path: Path) -> None:
+    rows = [f'"{n % 4 + 1}","Title {n}","Text\\{n} of it, with ""quotes"""' for n in range(40)]
+    (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
+    first, second = (load("agnews", root=tmp_path, least=1) for _ in range(2))
+    assert (len(first.train), len(first.valid), len(first.test)) == (32, 4, 4)
+    assert first.test.references == second.test.references
+    everything = {*first.train.references, *first.valid.references, *first.test.references}
+    assert everything == {f"Title {n}" for n in range(40)}
+    text = first.source.text(first.train.sources[0].tolist())
+    assert text.startswith("Text ")
+    assert first.train.references[0].split()[1] in text.split()
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (lambda d: (d / "valid.y").unlink(), {}, "valid.y not in .*: put them there"),
+        (lambda d: (d / "test.x").write_text("a\n"), {}, "test.x has 1 lines and .*test.y has 5"),
+        (lambda d: (d / "test.x").write_bytes(b"\xff"), {}, "no UTF-8 text: byte 0"),
+        (lambda d: None, {"target": "x"}, "dataset.source and dataset.target are both 'x'"),
+        (
+            lambda d: [(d / f"valid.{e}").write_text("") for e in "xy"],
+            {},
+            "the valid part has no pair of sentences",
+        ),
+    ],
+)
+def test_what_is_no_set_of_pairs(
+    folder: Path, change: Any, options: dict[str, str], message: str
+) -> None:
+    change(folder)
+    with pytest.raises(ValueError, match=message) as caught:
+        loaded(folder, **options) if not options else load(
+            "pairs", root=folder, **{"source": "x", "target": "y"} | options
+        )
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,43 @@
+"""Sentences in words and back, and the numbers of words."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from darts.data.words import BEGIN, END, PADDING, SPECIAL, UNKNOWN, Vocabulary, join, split
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Two men, talking.", ["Two", "men", ",", "talking", "."]),
+        ("A man's T-shirt", ["A", "man's", "T-shirt"]),
+        ("Mädchen (blau) 3.5", ["Mädchen", "(", "blau", ")", "3", ".", "5"]),
+        ("  ", []),
+    ],
+)
+def test_words_and_marks(text: str, words: list[str]) -> None:
+    assert split(text) == words
+
+
+@given(st.text(max_size=60))
+def test_nothing_but_spaces_is_lost(text: str) -> None:
+    assert "".join(split(text)) == "".join(text.split())
+    assert split(join(split(text))) == split(text)
+
+
+def test_a_vocabulary_has_the_frequent_words() -> None:
+    sentences = [["b", "a", "a"], ["c", "b", "a"], ["d"]]
+    assert Vocabulary.of(sentences, least=1, most=9).words == (*SPECIAL, "a", "b", "c", "d")
+    assert Vocabulary.of(sentences, least=2, most=9).words == (*SPECIAL, "a", "b")
+    assert Vocabulary.of(sentences, least=1, most=1).words == (*SPECIAL, "a")
+
+
+def test_numbers_become_text_up_to_the_end() -> None:
+    words = Vocabulary([*SPECIAL, "A", "man", "."])
+    numbers = words.numbers(["A", "tall", "man", "."])
+    assert numbers == [4, UNKNOWN, 5, 6]
+    assert words.text([BEGIN, *numbers, END, PADDING, 5]) == "A <unk> man."
+    assert len(words) == 7

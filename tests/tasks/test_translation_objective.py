@@ -1,0 +1,123 @@
+"""Losses and scores of translations and headlines, against others that compute them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from darts.data.sentences import PairBatch
+from darts.data.words import END, PADDING, SPECIAL, Vocabulary
+from darts.tasks import TASKS
+from darts.tasks.translation import Spoken
+
+CPU = torch.device("cpu")
+TEXTS = (
+    ("a man is riding a horse in the field", "a man rides a horse in a field"),
+    ("two dogs play in the snow", "two dogs play in the white snow"),
+    ("the boy", "a small boy is jumping over a fence near the house"),
+    ("a woman in a red dress sings a song", "a woman in a red dress sings a song"),
+)
+WORDS = Vocabulary([*SPECIAL, *sorted({w for pair in TEXTS for t in pair for w in t.split()})])
+
+
+def columns(texts: list[str]) -> Tensor:
+    rows = [torch.tensor([*WORDS.numbers(text.split()), END]) for text in texts]
+    return torch.nn.utils.rnn.pad_sequence(rows, padding_value=PADDING)
+
+
+def scored(task: str) -> dict[str, float]:
+    said, written = ([pair[side] for pair in TEXTS] for side in (0, 1))
+    objective = TASKS[task]().objective(WORDS.words)
+    scores = objective.scores(CPU)
+    for part in (slice(0, 3), slice(3, 4)):
+        targets = columns(written[part])
+        logits = torch.zeros(*targets.shape, len(WORDS))
+        batch = PairBatch(targets, targets, targets, tuple(written[part]))
+        scores.update(Spoken(logits, columns(said[part])), batch)
+    return scores.compute()
+
+
+def test_bleu_is_that_of_sacrebleu() -> None:
+    import sacrebleu
+
+    said, written = ([pair[side] for pair in TEXTS] for side in (0, 1))
+    wanted = sacrebleu.corpus_bleu(said, [written]).score
+    found = scored("translation")
+    assert 10 < wanted < 90
+    assert found["bleu"] == pytest.approx(wanted / 100, rel=1e-5)
+    assert found["loss"] == pytest.approx(math.log(len(WORDS)), rel=1e-5)
+    assert found["perplexity"] == pytest.approx(len(WORDS), rel=1e-4)
+
+
+def test_rouge_is_counted_by_hand() -> None:
+    def f_measure(common: int, said: int, written: int) -> float:
+        precision, recall = common / said, common / written
+        return 2 * precision * recall / (precision + recall) if common else 0.0
+
+    def overlap(said: list[str], written: list[str], size: int) -> float:
+        a, b = (
+            [tuple(words[i : i + size]) for i in range(len(words) - size + 1)]
+            for words in (said, written)
+        )
+        common = sum(min(a.count(gram), b.count(gram)) for gram in set(a))
+        return f_measure(common, len(a), len(b))
+
+    pairs = [(said.split(), written.split()) for said, written in TEXTS]
+    found = scored("summarisation")
+    for size, name in ((1, "rouge1"), (2, "rouge2")):
+        wanted = sum(overlap(*pair, size) for pair in pairs) / len(pairs)
+        assert found[name] == pytest.approx(wanted, rel=1e-5)
+    wanted = sum(f_measure(_lcs(a, b), len(a), len(b)) for a, b in pairs) / len(pairs)
+    assert found["rougeL"] == pytest.approx(wanted, rel=1e-5)
+
+
+def _lcs(a: list[str], b: list[str]) -> int:
+    """Length of the longest common subsequence."""
+    table = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
+    for i, x in enumerate(a):
+        for j, y in enumerate(b):
+            same = table[i][j] + 1
+            table[i + 1][j + 1] = same if x == y else max(table[i][j + 1], table[i + 1][j])
+    return table[-1][-1]
+
+
+def test_padding_has_no_part_in_the_loss() -> None:
+    draw = torch.Generator().manual_seed(0)
+    targets = columns([TEXTS[0][0], TEXTS[2][0]])
+    logits = torch.randn(*targets.shape, len(WORDS), generator=draw, dtype=torch.float64)
+    batch = PairBatch(targets, targets, targets, ("", ""))
+    objective = TASKS["translation"]().objective(WORDS.words, label_smoothing=0.1)
+    rows = [
+        -logits[t, b].log_softmax(0)
+        for b in range(2)
+        for t in range(len(targets))
+        if targets[t, b] != PADDING
+    ]
+    goals = [int(word) for column in targets.t() for word in column if word != PADDING]
+    plain = sum(float(row[goal]) for row, goal in zip(rows, goals, strict=True)) / len(rows)
+    loss, _ = objective.supernet_loss(lambda sources, inputs: logits, batch)
+    assert float(loss) == pytest.approx(plain, rel=1e-10)
+    assert objective.samples(batch) == len(rows) == 9 + 1 + 2 + 1
+    smooth = sum(
+        0.9 * float(r[g]) + 0.1 * float(r.mean()) for r, g in zip(rows, goals, strict=True)
+    )
+    loss, _ = objective.network_loss(lambda sources, inputs: logits, batch)
+    assert float(loss) == pytest.approx(smooth / len(rows), rel=1e-10)
+
+
+def test_samples_are_shown() -> None:
+    objective = TASKS["translation"]().objective(WORDS.words)
+    assert objective.told() == ""
+    targets = columns(["a man"])
+    scores = objective.scores(CPU)
+    batch = PairBatch(targets, targets, targets, ("a | man",))
+    scores.update(Spoken(torch.zeros(*targets.shape, len(WORDS)), targets), batch)
+    assert objective.told().splitlines()[-1] == "| a \\| man | a man |"
+
+
+def test_there_is_no_auxiliary_head() -> None:
+    with pytest.raises(ValueError, match="no auxiliary head; set auxiliary=0"):
+        TASKS["translation"]().objective("ab", auxiliary=0.4)
