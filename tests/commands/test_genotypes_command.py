@@ -120,7 +120,7 @@ def test_a_recurrent_cell_can_be_shown(commands: Any, tmp_path: Path) -> None:
     out = commands.run("genotypes", None, "compare=[DARTS_RNN_V1,a.txt]").out
     assert "the same" in out
     line = commands.refused("search", "space=recurrent", "dataset=digits")
-    assert "space=recurrent takes text, and dataset=digits is images" in line
+    assert "space=recurrent takes text or pairs, and dataset=digits is images" in line
 
 
 def test_two_spaces_do_not_compare(commands: Any, tmp_path: Path) -> None:

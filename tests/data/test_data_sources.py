@@ -15,7 +15,8 @@ def test_listing_and_importing_read_nothing_heavy() -> None:
     code = (
         "import sys, darts.data\n"
         "assert {'digits', 'cifar10', 'cifar100', 'svhn', 'fashion_mnist', 'imagefolder',"
-        " 'imagenet', 'synthetic', 'csv', 'fsdd', 'audiofolder', 'text', 'ptb'}"
+        " 'imagenet', 'synthetic', 'csv', 'fsdd', 'audiofolder', 'text', 'ptb',"
+        " 'pairs', 'multi30k', 'agnews'}"
         " == set(darts.data.SOURCES)\n"
         "heavy = {'sklearn', 'scipy', 'PIL', 'torchvision.datasets', 'pandas', 'matplotlib'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
