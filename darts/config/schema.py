@@ -75,11 +75,19 @@ class PublishedTextConfig(TextConfig):
 
 @dataclass
 class SentencesConfig(DatasetConfig):
-    """Pairs of sentences, and which words are known."""
+    """Sentences, and which words of them are known."""
 
     least: int = number(2, low=1)  # occurrences in the training part that a word needs
     most: int = number(20000, low=1)  # words of a side
     longest: int = number(60, low=1, high=1000)  # words of a sentence that are read
+
+
+@dataclass
+class DocumentsConfig(SentencesConfig):
+    """Tables of texts."""
+
+    label: str = "label"  # the column of classes
+    text: str = "text"  # and that of texts
 
 
 @dataclass

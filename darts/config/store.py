@@ -41,6 +41,7 @@ TYPES: dict[str, Mapping[str, type]] = {
         "published_text": schema.PublishedTextConfig,
         "sentences": schema.SentencesConfig,
         "pairs": schema.PairsConfig,
+        "documents": schema.DocumentsConfig,
         "spoken_digits": schema.SpokenDigitsConfig,
         "audiofolder": schema.AudioFolderConfig,
     },

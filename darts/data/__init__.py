@@ -14,10 +14,11 @@ from __future__ import annotations
 from darts.data.augment import Augmentation
 from darts.data.batches import Batches
 from darts.data.corpus import Corpus
+from darts.data.documents import Documents, Labelled
 from darts.data.images import DiskImages, Images, MemoryImages
 from darts.data.pairs import Pairs, Sentences
 from darts.data.schedule import share_of
-from darts.data.sentences import PairBatch, SentenceBatches
+from darts.data.sentences import DocumentBatches, PairBatch, SentenceBatches
 from darts.data.source import Source, SourceSpec
 from darts.data.sources import SOURCES, load
 from darts.data.spec_augment import SpecAugment
@@ -32,7 +33,10 @@ __all__ = [
     "Carry",
     "Corpus",
     "DiskImages",
+    "DocumentBatches",
+    "Documents",
     "Images",
+    "Labelled",
     "MemoryImages",
     "PairBatch",
     "Pairs",

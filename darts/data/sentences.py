@@ -1,4 +1,4 @@
-"""Batches of pairs of sentences, as a pure function of (seed, stream, epoch, step).
+"""Batches of sentences, as a pure function of (seed, stream, epoch, step).
 
 Sentences of a similar length are put together, so that little is computed for padding: an epoch's
 random order is cut into pools, a pool is sorted by length, and the batches come in a random order.
@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from darts.data.documents import Labelled
 from darts.data.pairs import Sentences
 from darts.data.randomness import permutation
 from darts.data.schedule import share_of
 from darts.data.words import BEGIN, PADDING
 
-__all__ = ["PairBatch", "SentenceBatches"]
+__all__ = ["DocumentBatches", "PairBatch", "SentenceBatches"]
 
 POOL = 50
 """Batches that are sorted by length together."""
@@ -39,28 +40,27 @@ class PairBatch(NamedTuple):
     references: tuple[str, ...]
 
 
-class SentenceBatches:
-    """Batches of some pairs.
+class ByLength:
+    """Batches of sentences of a similar length.
 
     Args:
-        sentences: of which part.
+        sentences: numbers of words, ``(N, L)`` int64, padded.
         indices: which of them, ``(n,)`` int64.
         batch_size: B.
         seed: of the run.
         stream: a name that sets the draws of this object apart from those of others.
-        shuffle: batches of an epoch in another order, of other pairs, without a smaller last one;
-            else all of them, by length.
+        shuffle: batches of an epoch in another order, of other sentences, without a smaller last
+            one; else all of them, by length.
         device: where the batches go.
         rank, ranks: take the share of this rank of every batch.
 
     Raises:
-        ValueError: in one line, if there is no pair, or a batch has fewer pairs than there are
-            ranks.
+        ValueError: in one line, if there is no sentence, or a batch has fewer than there are ranks.
     """
 
     def __init__(
         self,
-        sentences: Sentences,
+        sentences: Tensor,
         indices: Tensor,
         *,
         batch_size: int,
@@ -73,19 +73,19 @@ class SentenceBatches:
     ) -> None:
         count = len(indices)
         if not count:
-            raise ValueError(f"{stream}: there is no pair of sentences to make batches of")
-        self._sentences, self._indices = sentences, indices
-        self._lengths = (sentences.sources[indices] != PADDING).sum(1)
+            raise ValueError(f"{stream}: there is no sentence to make batches of")
+        self._indices = indices
+        self._lengths = (sentences[indices] != PADDING).sum(1)
         self._size, self._shuffle = min(batch_size, count), shuffle
-        self._name, self._device = (seed, stream), device
+        self._name, self.device = (seed, stream), device
         self._ranks = rank, ranks
         whole, rest = divmod(count, self._size)
         self._steps = whole if shuffle else whole + (rest > 0)
         smallest = rest if rest and not shuffle else self._size
         if smallest < ranks:
             raise ValueError(
-                f"{stream}: a batch of {smallest} pairs cannot be shared by {ranks} ranks; choose "
-                "another loader.batch_size or fewer ranks"
+                f"{stream}: a batch of {smallest} sentences cannot be shared by {ranks} ranks; "
+                "choose another loader.batch_size or fewer ranks"
             )
         self._order: tuple[int, list[Tensor]] | None = None
 
@@ -95,44 +95,41 @@ class SentenceBatches:
 
     @property
     def rows(self) -> tuple[int, int]:
-        """The first pair of this rank in a batch, and the size of the whole."""
+        """The first sentence of this rank in a batch, and the size of the whole."""
         return share_of(self._size, *self._ranks).start, self._size
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[PairBatch]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]:
         """The batches of one epoch from step ``start`` on."""
         return (self.batch(epoch, step) for step in range(start, self._steps))
 
-    def stream(self, position: int = 0) -> Iterator[PairBatch]:
+    def stream(self, position: int = 0) -> Iterator[Any]:
         """Batches without end, epoch after epoch, from batch number ``position`` on."""
         while True:
             yield self.batch(*divmod(position, self._steps))
             position += 1
 
-    def batch(self, epoch: int, step: int) -> PairBatch:
+    def batch(self, epoch: int, step: int) -> Any:
         """One batch at random access."""
         chosen = self._batches(epoch)[step]
-        chosen = chosen[share_of(len(chosen), *self._ranks)]
-        sources, targets = self._sentences.sources[chosen], self._sentences.targets[chosen]
-        sources = sources[:, : int((sources != PADDING).sum(1).max())].t()
-        targets = targets[:, : int((targets != PADDING).sum(1).max())].t()
-        begin = torch.full((1, len(chosen)), BEGIN)
-        inputs = torch.cat([begin, targets[:-1]])
-        references = tuple(self._sentences.references[number] for number in chosen.tolist())
-        return PairBatch(
-            sources.contiguous().to(self._device),
-            inputs.contiguous().to(self._device),
-            targets.contiguous().to(self._device),
-            references,
-        )
+        return self.of(chosen[share_of(len(chosen), *self._ranks)])
+
+    def of(self, chosen: Tensor) -> Any:
+        """The batch of some sentences, on the device."""
+        raise NotImplementedError
+
+    def cut(self, sentences: Tensor) -> Tensor:
+        """Without what is padding to all, ``(B, L) -> (longest, B)``."""
+        longest = int((sentences != PADDING).sum(1).max())
+        return sentences[:, :longest].t().contiguous()
 
     def _batches(self, epoch: int) -> list[Tensor]:
-        """Which pairs make up the batches of an epoch."""
+        """Which sentences make up the batches of an epoch."""
         epoch = epoch if self._shuffle else 0
         if self._order is None or self._order[0] != epoch:
-            self._order = epoch, self._cut(epoch)
+            self._order = epoch, self._drawn(epoch)
         return self._order[1]
 
-    def _cut(self, epoch: int) -> list[Tensor]:
+    def _drawn(self, epoch: int) -> list[Tensor]:
         if not self._shuffle:
             ordered = self._indices[torch.argsort(self._lengths, stable=True)]
             return list(ordered.split(self._size))
@@ -153,3 +150,48 @@ class SentenceBatches:
 
     def close(self) -> None:
         """Nothing to end."""
+
+
+class SentenceBatches(ByLength):
+    """Batches of pairs, of similar length on the side that is read.
+
+    Args:
+        sentences: of which part.
+        indices: which of them, ``(n,)`` int64.
+        **options: of ``ByLength``.
+    """
+
+    def __init__(self, sentences: Sentences, indices: Tensor, **options: Any) -> None:
+        super().__init__(sentences.sources, indices, **options)
+        self._sentences = sentences
+
+    def of(self, chosen: Tensor) -> PairBatch:
+        """A ``PairBatch``."""
+        sources = self.cut(self._sentences.sources[chosen])
+        targets = self.cut(self._sentences.targets[chosen])
+        begin = torch.full((1, len(chosen)), BEGIN)
+        return PairBatch(
+            sources.to(self.device),
+            torch.cat([begin, targets[:-1]]).to(self.device),
+            targets.to(self.device),
+            tuple(self._sentences.references[number] for number in chosen.tolist()),
+        )
+
+
+class DocumentBatches(ByLength):
+    """Batches of texts with their classes.
+
+    Args:
+        documents: of which part.
+        indices: which of them, ``(n,)`` int64.
+        **options: of ``ByLength``.
+    """
+
+    def __init__(self, documents: Labelled, indices: Tensor, **options: Any) -> None:
+        super().__init__(documents.texts, indices, **options)
+        self._documents = documents
+
+    def of(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Texts ``(L, B)`` and labels ``(B,)``."""
+        texts = self.cut(self._documents.texts[chosen])
+        return texts.to(self.device), self._documents.labels[chosen].to(self.device)

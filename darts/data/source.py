@@ -56,6 +56,7 @@ class Query:
     storage: str = "auto"
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = "images"
 
     def folder(self) -> Path:
         """The root, which this data set cannot do without.
@@ -79,8 +80,9 @@ class SourceSpec:
         files: what it needs under its root; empty if it needs none.
         storages: "memory", "disk" or both.
         options: names of the options that only this set takes.
-        kind: what its samples are: "images", "rows" of numbers, "audio", "text", or "pairs" of
-            sentences. Tasks say what they learn from, spaces what their networks take.
+        kinds: what its samples can be: "images", "rows" of numbers, "audio", "text", "documents"
+            with a class, or "pairs" of sentences. Tasks say what they learn from, spaces what their
+            networks take.
     """
 
     name: str
@@ -89,7 +91,7 @@ class SourceSpec:
     files: tuple[str, ...] = ()
     storages: tuple[str, ...] = ("memory",)
     options: tuple[str, ...] = ()
-    kind: str = "images"
+    kinds: tuple[str, ...] = ("images",)
 
 
 def memory_source(

@@ -9,9 +9,13 @@ from darts.data.audio import FOLDER_OPTIONS, FSDD_OPTIONS, load_audiofolder, loa
 from darts.data.corpus import OPTIONS as TEXT_OPTIONS
 from darts.data.corpus import PTB, load_ptb, load_text
 from darts.data.digits import load_digits
+from darts.data.documents import OPTIONS as DOCUMENT_OPTIONS
+from darts.data.documents import load_documents
 from darts.data.folders import load_imagefolder, load_imagenet
-from darts.data.pairs import NEWS_OPTIONS, load_agnews, load_multi30k, load_pairs
+from darts.data.news import OPTIONS as NEWS_OPTIONS
+from darts.data.news import load_agnews
 from darts.data.pairs import OPTIONS as PAIR_OPTIONS
+from darts.data.pairs import load_multi30k, load_pairs
 from darts.data.source import Query, SourceSpec
 from darts.data.synthetic import OPTIONS, load_synthetic
 from darts.data.tables import OPTIONS as TABLE_OPTIONS
@@ -71,7 +75,7 @@ SOURCES: dict[str, SourceSpec] = {
             load_csv,
             files=("train.csv", "valid.csv", "test.csv"),
             options=tuple(TABLE_OPTIONS),
-            kind="rows",
+            kinds=("rows",),
         ),
         SourceSpec(
             "text",
@@ -79,7 +83,7 @@ SOURCES: dict[str, SourceSpec] = {
             load_text,
             files=("train.txt", "valid.txt", "test.txt"),
             options=tuple(TEXT_OPTIONS),
-            kind="text",
+            kinds=("text",),
         ),
         SourceSpec(
             "ptb",
@@ -87,7 +91,7 @@ SOURCES: dict[str, SourceSpec] = {
             load_ptb,
             files=PTB.described(),
             options=tuple(TEXT_OPTIONS),
-            kind="text",
+            kinds=("text",),
         ),
         SourceSpec(
             "fsdd",
@@ -95,7 +99,7 @@ SOURCES: dict[str, SourceSpec] = {
             load_fsdd,
             files=("recordings/<digit>_<speaker>_<index>.wav",),
             options=tuple(FSDD_OPTIONS),
-            kind="audio",
+            kinds=("audio",),
         ),
         SourceSpec(
             "audiofolder",
@@ -103,7 +107,7 @@ SOURCES: dict[str, SourceSpec] = {
             load_audiofolder,
             files=("train/<class>/*.wav", "valid/<class>/*.wav", "test/<class>/*.wav"),
             options=tuple(FOLDER_OPTIONS),
-            kind="audio",
+            kinds=("audio",),
         ),
         SourceSpec(
             "pairs",
@@ -111,7 +115,7 @@ SOURCES: dict[str, SourceSpec] = {
             load_pairs,
             files=("train.<source>", "train.<target>", "valid.*", "test.*"),
             options=tuple(PAIR_OPTIONS),
-            kind="pairs",
+            kinds=("pairs",),
         ),
         SourceSpec(
             "multi30k",
@@ -119,15 +123,23 @@ SOURCES: dict[str, SourceSpec] = {
             load_multi30k,
             files=("train.<language>", "val.<language>", "test_2016_flickr.<language>"),
             options=tuple(PAIR_OPTIONS),
-            kind="pairs",
+            kinds=("pairs",),
+        ),
+        SourceSpec(
+            "documents",
+            "your own texts in a table with a column of classes",
+            load_documents,
+            files=("train.csv", "valid.csv", "test.csv"),
+            options=tuple(DOCUMENT_OPTIONS),
+            kinds=("documents",),
         ),
         SourceSpec(
             "agnews",
-            "news, from the description to the title",
+            "news with their topics, or from the description to the title",
             load_agnews,
             files=("test.csv",),
             options=tuple(NEWS_OPTIONS),
-            kind="pairs",
+            kinds=("documents", "pairs"),
         ),
         SourceSpec(
             "synthetic",
@@ -149,9 +161,10 @@ def load(
     size: int | None = None,
     storage: str = "auto",
     seed: int = 0,
+    kind: str | None = None,
     **options: Any,
 ) -> Any:
-    """Load a data set: a `Source`, or a `Corpus` of one of text.
+    """Load a data set: a `Source`, a `Corpus` of text, `Documents` or `Pairs` of sentences.
 
     Args:
         name: one of `SOURCES`.
@@ -161,6 +174,7 @@ def load(
         size: side of the images in pixels; None is the set's own.
         storage: "memory", "disk", or "auto" to choose by size.
         seed: of the `synthetic` set. Nothing else depends on it; the test splits are fixed.
+        kind: one of the set's kinds; None is the first.
         **options: of this set alone, see `SourceSpec.options`.
 
     Raises:
@@ -175,9 +189,15 @@ def load(
         raise ValueError(f"{name} is kept in {spec.storages[0]}: storage={storage} is not offered")
     if size is not None and size < 1:
         raise ValueError(f"{name}: size is a number of pixels, at least 1, not {size}")
+    if kind is not None and kind not in spec.kinds:
+        raise ValueError(f"{name} is no set of {kind}; it is one of {' or '.join(spec.kinds)}")
     unknown = [option for option in options if option not in spec.options]
     if unknown:
         known = ", ".join(spec.options) or "none"
         raise ValueError(f"{name} has no option {unknown[0]!r}: its options are {known}")
     place = None if root is None else Path(root).expanduser()
-    return spec.loader(Query(name, place, download, verify, size, storage, seed, options))
+    query = Query(
+        *(name, place, download, verify, size, storage, seed, options),
+        kind=kind or spec.kinds[0],
+    )
+    return spec.loader(query)

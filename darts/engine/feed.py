@@ -50,7 +50,10 @@ class Feed(ABC):
     def __init__(self, config: Any, ranks: Ranks) -> None:
         self.config, self.ranks = config, ranks
         self.parts: dict[str, Tensor] = {}
-        self.source: Any = ranks.in_turn(lambda: load(config.dataset.name, **self.options()))
+        kind = kind_of(config)
+        self.source: Any = ranks.in_turn(
+            lambda: load(config.dataset.name, kind=kind, **self.options())
+        )
 
     def options(self) -> dict[str, Any]:
         """The loader's, out of the data set's configuration."""
@@ -98,35 +101,47 @@ class Feed(ABC):
         return {}
 
 
+def kind_of(config: Any) -> str:
+    """As what a configuration's data set is read: the first of its kinds that serves the task.
+
+    Raises:
+        ValueError: in one line that names what would do, when none does.
+    """
+    task, dataset = config.task, config.dataset.name
+    kinds = SOURCES[dataset].kinds
+    for kind in kinds:
+        if kind in task.reads:
+            return kind
+    tasks = [name for name in TASKS if set(kinds) & set(TASKS[name].reads)]
+    sets = [name for name, spec in SOURCES.items() if set(spec.kinds) & set(task.reads)]
+    raise ValueError(
+        f"task={task.name} learns from {' or '.join(task.reads)}, and dataset={dataset} is "
+        f"{' or '.join(kinds)}; choose dataset={' or '.join(sets)}, or task={' or '.join(tasks)}"
+    )
+
+
 def check_data(config: Any) -> None:
     """See, before anything is read, that task, data set and space belong together.
 
     Raises:
         ValueError: in one line that names what would do.
     """
-    task, dataset, space = config.task, config.dataset.name, config.space
-    kind = SOURCES[dataset].kind
-    if kind not in task.reads:
-        tasks = [name for name in TASKS if kind in TASKS[name].reads]
-        sets = [name for name, spec in SOURCES.items() if spec.kind in task.reads]
-        raise ValueError(
-            f"task={task.name} learns from {' or '.join(task.reads)}, and dataset={dataset} is "
-            f"{kind}; choose dataset={' or '.join(sets)}, or task={' or '.join(tasks)}"
-        )
+    kind, space = kind_of(config), config.space
     if kind not in space.takes:
         spaces = [name for name in SPACES if kind in SPACES[name].takes]
         raise ValueError(
-            f"space={space.name} takes {' or '.join(space.takes)}, and dataset={dataset} is "
-            f"{kind}; choose space={' or '.join(spaces)}"
+            f"space={space.name} takes {' or '.join(space.takes)}, and dataset="
+            f"{config.dataset.name} is {kind}; choose space={' or '.join(spaces)}"
         )
 
 
 def feed_of(config: Any, ranks: Ranks) -> Feed:
     """The feed for a configuration's kind of data set."""
+    from darts.engine.documents import DocumentFeed
     from darts.engine.pairs import PairFeed
     from darts.engine.samples import SampleFeed
     from darts.engine.texts import TextFeed
 
     feeds: dict[str, type[Feed]] = dict.fromkeys(("images", "rows", "audio"), SampleFeed)
-    feeds |= {"text": TextFeed, "pairs": PairFeed}
-    return feeds[SOURCES[config.dataset.name].kind](config, ranks)
+    feeds |= {"text": TextFeed, "pairs": PairFeed, "documents": DocumentFeed}
+    return feeds[kind_of(config)](config, ranks)

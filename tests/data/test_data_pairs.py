@@ -105,7 +105,7 @@ def test_ranks_share_each_batch(folder: Path) -> None:
 def test_news_become_headlines_in_parts_that_stay(tmp_path: Path) -> None:
     rows = [f'"{n % 4 + 1}","Title {n}","Text\\{n} of it, with ""quotes"""' for n in range(40)]
     (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
-    first, second = (load("agnews", root=tmp_path, least=1) for _ in range(2))
+    first, second = (load("agnews", root=tmp_path, kind="pairs", least=1) for _ in range(2))
     assert (len(first.train), len(first.valid), len(first.test)) == (32, 4, 4)
     assert first.test.references == second.test.references
     everything = {*first.train.references, *first.valid.references, *first.test.references}
