@@ -1,5 +1,6 @@
 """The space of recurrent cells (arXiv:1806.09055, section 3.1)."""
 
+from darts.spaces.output import Output
 from darts.spaces.recurrent.cell import DiscreteCell
 from darts.spaces.recurrent.derive import derive
 from darts.spaces.recurrent.dropout import Dropouts
@@ -12,7 +13,6 @@ from darts.spaces.recurrent.published import PUBLISHED, Published
 from darts.spaces.recurrent.search_cell import SearchCell
 from darts.spaces.recurrent.space import Recurrent
 from darts.spaces.recurrent.supernet import Supernet
-from darts.spaces.recurrent.words import Output
 
 __all__ = [
     "ACTIVATIONS",

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from darts.spaces.output import Output
 from darts.spaces.recurrent.cell import DiscreteCell
 from darts.spaces.recurrent.dropout import Dropouts, Rows
 from darts.spaces.recurrent.genotype import Genotype
-from darts.spaces.recurrent.words import Output, Words
+from darts.spaces.recurrent.words import Words
 
 
 class Network(nn.Module):

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from darts.spaces.mixture import as_mixture
+from darts.spaces.output import Output
 from darts.spaces.recurrent.derive import GROUP, edges_of
 from darts.spaces.recurrent.dropout import Dropouts
 from darts.spaces.recurrent.genotype import PRIMITIVES
 from darts.spaces.recurrent.search_cell import SearchCell
-from darts.spaces.recurrent.words import Output, Words
+from darts.spaces.recurrent.words import Words
 from darts.spaces.supernet import SupernetBase
 
 

@@ -8,32 +8,14 @@ References:
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.cnn.skeleton import check_positive
+from darts.spaces.output import Output
 from darts.spaces.recurrent.cell import INITIAL_RANGE
 from darts.spaces.recurrent.dropout import Dropouts, Rows, embedded, locked_dropout
-
-
-class Output(NamedTuple):
-    """What a language model says of a batch of sequences.
-
-    Attributes:
-        logits: ``(T, B, V)``, of the token that follows each.
-        hidden: ``(B, H)``, to go on with; its graph leads back into the sequence.
-        raw: ``(T, B, H)``, the cell's outputs, whose change from step to step may be penalised
-            (temporal activation regularisation).
-        dropped: ``(T, B, H)``, the same behind the dropout, whose size may be penalised.
-    """
-
-    logits: Tensor
-    hidden: Tensor
-    raw: Tensor
-    dropped: Tensor
 
 
 class Words(nn.Module):

@@ -1,0 +1,34 @@
+"""A space of transformers: attention or convolutions, and feed-forward layers, block by block."""
+
+from darts.spaces.output import Output
+from darts.spaces.transformer.derive import derive
+from darts.spaces.transformer.edgewise import EdgewiseClassifier, EdgewiseSupernet
+from darts.spaces.transformer.encoding import decode, encode, parameters, random_genotype
+from darts.spaces.transformer.frame import Size
+from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS, Genotype
+from darts.spaces.transformer.network import Network, TextClassifier
+from darts.spaces.transformer.pieces import classifier_pieces, language_pieces
+from darts.spaces.transformer.space import Transformer
+from darts.spaces.transformer.supernet import ClassifierSupernet, Supernet
+
+__all__ = [
+    "FEED_FORWARDS",
+    "MIXERS",
+    "ClassifierSupernet",
+    "EdgewiseClassifier",
+    "EdgewiseSupernet",
+    "Genotype",
+    "Network",
+    "Output",
+    "Size",
+    "Supernet",
+    "TextClassifier",
+    "Transformer",
+    "classifier_pieces",
+    "decode",
+    "derive",
+    "encode",
+    "language_pieces",
+    "parameters",
+    "random_genotype",
+]
