@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -126,7 +127,12 @@ class Frame(nn.Module):
     Args:
         words: how many there are, V.
         size: of the networks.
+
+    Attributes:
+        causal: whether words see none behind them.
     """
+
+    causal: ClassVar[bool]
 
     def __init__(self, words: int, size: Size) -> None:
         super().__init__()

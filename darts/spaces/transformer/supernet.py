@@ -226,7 +226,7 @@ class MixedStack(SupernetBase):
             )
         x: Tensor = self.frame.embed(tokens, None)
         for block, mixers, layers in zip(self.blocks, *chosen, strict=True):
-            draws = self.training and block.dropout > 0  # type: ignore[operator]
+            draws = self.training and self.frame.dropout > 0
             run: Any = partial(recomputed, block, draws=draws) if self.recomputes else block
             x = run(x, sight, mixers, layers)
         return x
