@@ -30,8 +30,8 @@ class DocumentFeed(Feed):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """A word has none."""
-        return ()
+        """How many words are known: of which a text may have each any number of times."""
+        return (len(self.source.words),)
 
     def example(self) -> Tensor:
         """A text of one word, ``(1, 1)``."""

@@ -60,7 +60,7 @@ def test_opens_with_a_command_that_composes_it(file: str) -> None:
     named = {word.partition("=")[0] for word in overrides}
     assert all(("=" in word) for word in overrides)
     missing = [o for o in NEEDED.get(command, []) if o.partition("=")[0] not in named]
-    compose(command, [*overrides, *missing])
+    config = compose(command, [*overrides, *missing])
     group, name = Path(file).parent.as_posix(), Path(file).stem
     if group == ".":
         assert command == name
@@ -71,6 +71,9 @@ def test_opens_with_a_command_that_composes_it(file: str) -> None:
         if by == ["both"]:  # chosen by a space and a data set together
             space, _, dataset = name.partition("_")
             assert {f"space={space}", f"dataset={dataset}"} <= set(overrides)
+            return
+        if by == ["task"]:  # chosen by a space and a task together
+            assert name == f"{config.space.name}_{config.task.name}"
             return
         key = by[0] if by else "dataset" if kind == "recipe" else "experiment"
         assert f"{key}={name}" in overrides

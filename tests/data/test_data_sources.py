@@ -16,7 +16,7 @@ def test_listing_and_importing_read_nothing_heavy() -> None:
         "import sys, darts.data\n"
         "assert {'digits', 'cifar10', 'cifar100', 'svhn', 'fashion_mnist', 'imagefolder',"
         " 'imagenet', 'synthetic', 'csv', 'fsdd', 'audiofolder', 'text', 'ptb',"
-        " 'pairs', 'multi30k', 'agnews'}"
+        " 'pairs', 'multi30k', 'agnews', 'documents'}"
         " == set(darts.data.SOURCES)\n"
         "heavy = {'sklearn', 'scipy', 'PIL', 'torchvision.datasets', 'pandas', 'matplotlib'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
