@@ -12,12 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from darts.analysis.cost import count_macs, count_parameters
 from darts.analysis.draw import draw_genotype, save_genotype
 from darts.analysis.run_pictures import draw_training
 from darts.config import ConfigError, Invocation, RetrainConfig, as_yaml, launch, one_of
+from darts.engine.averaging import Averaging, require_one_way
 from darts.engine.device import (
     autocast,
     check_precision,
@@ -58,6 +58,12 @@ def check(config: RetrainConfig) -> None:
         raise ConfigError(
             "choose=best needs validation data, and validation=0 leaves none; "
             "set validation above 0 or choose=last"
+        )
+    require_one_way(config.averaging, config.average_after)
+    if config.average_after and config.validation == 0:
+        raise ConfigError(
+            f"average_after={config.average_after} needs validation data, and validation=0 leaves "
+            "none; set validation above 0 or average_after=0"
         )
     _, genotype = find_genotype(config.genotype)
     space = space_of(genotype).name
@@ -116,12 +122,7 @@ def retrain(
     net = net.to(device, memory_format=torch.channels_last)  # what convolutions run fastest on
     optimizer = weight_optimizer(net.parameters(), config.optimizer)
     scaler = loss_scaler(config.precision, device)
-    averaged = None
-    if config.averaging > 0:
-        averaged = AveragedModel(
-            net, multi_avg_fn=get_ema_multi_avg_fn(config.averaging), use_buffers=True
-        )
-    judged = net if averaged is None else averaged.module
+    averaging = Averaging(net, decay=config.averaging, patience=config.average_after)
     if ranks.size > 1:
         ranks.prepare(net)
         net.rows = train_batches.rows  # drop path draws for the whole batch
@@ -132,11 +133,11 @@ def retrain(
         loss_part = ranks.part(loss, objective.samples(batch))
         clip = config.optimizer.clip
         norm = descend(loss_part, optimizer, scaler, clip=clip, reduce=ranks.reduce)
-        if averaged is not None:
-            averaged.update_parameters(net)
+        averaging.step()
         return loss.detach(), outputs, norm
 
     def score(batches: Any) -> dict[str, float]:
+        judged = averaging.judged
         return evaluate(judged, batches, objective, device=device, precision=config.precision)
 
     steps = len(train_batches)
@@ -168,8 +169,7 @@ def retrain(
         net.load_state_dict(run.state["net"])
         optimizer.load_state_dict(run.state["optimizer"])
         scaler.load_state_dict(run.state["scaler"])
-        if averaged is not None:
-            averaged.load_state_dict(run.state["averaged"])
+        averaging.load_state_dict(run.state["averaging"])
         means.load_state_dict(run.state["means"])
         first_epoch, first_step = run.state["epoch"], run.state["step"]
         scores, chosen = run.state["scores"], run.state["chosen"]
@@ -189,7 +189,7 @@ def retrain(
             "net": net.state_dict(),
             "optimizer": optimizer.state_dict(),
             "scaler": scaler.state_dict(),
-            "averaged": None if averaged is None else averaged.state_dict(),
+            "averaging": averaging.state_dict(),
             "means": means.state_dict(),
             "epoch": epoch,
             "step": step,
@@ -228,7 +228,8 @@ def retrain(
             steering = scores.get(config.metric, float("nan"))
             best = None if chosen is None else chosen["scores"].get(config.metric)
             if config.choose == "last" or metric.prefers(steering, best):
-                state = {name: value.clone() for name, value in judged.state_dict().items()}
+                judged = averaging.judged.state_dict()
+                state = {name: value.clone() for name, value in judged.items()}
                 chosen = {"epoch": epoch + 1, "scores": scores, "net": state}
             here, told = (epoch + 1) * steps, means.compute()
             run.log(
@@ -257,6 +258,8 @@ def retrain(
                 run.board.text("samples", text, here)
             shown = {f"valid_{config.metric}": steering} if scores else {}
             console.epoch(epoch + 1, config.epochs, loss=told["train_loss"], **shown)
+            if averaging.epoch(steering, metric):
+                console.say(f"valid_{config.metric} has stopped to improve: weights are averaged")
             means = Means()
             save(epoch + 1, 0)
             leave_if_asked(interrupt, run, console)
@@ -268,7 +271,7 @@ def retrain(
         raise Diverged(
             f"valid_{config.metric} was a number in no epoch; try a smaller optimizer.lr"
         )
-    judged.load_state_dict(chosen["net"])
+    averaging.judged.load_state_dict(chosen["net"])
     tested: dict[str, float] = {}
     if config.test and (test_batches := feed.held("test", feed.parts)) is not None:
         tested = score(test_batches.epoch(0))

@@ -255,6 +255,7 @@ class RetrainConfig(RunConfig):
     cutout: int = number(16, low=0)  # side of the erased square in pixels; 0: none
     label_smoothing: float = number(0.0, low=0, below=1)
     averaging: float = number(0.0, low=0, below=1)  # decay of averaged weights; 0: none
+    average_after: int = number(0, low=0)  # epochs without a better score before a mean; 0: none
 
 
 @dataclass

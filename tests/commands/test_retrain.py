@@ -134,6 +134,7 @@ def test_a_run_does_not_depend_on_the_file_it_came_from(commands: Any, tmp_path:
     "overrides",
     [
         ("averaging=0.5", "label_smoothing=0.1"),
+        ("average_after=1", "epochs=4"),
         ("auxiliary=0", "cutout=0", "drop_path=0.5"),
         ("precision=bf16",),
         ("dataset.size=9", "dataset.channels=1", "dataset.classes=3", "auxiliary=0.4"),

@@ -99,6 +99,8 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (RETRAIN, (V2, "drop_path=1"), ("drop_path=1", "below 1")),
     (RETRAIN, (V2, "label_smoothing=-0.1"), ("label_smoothing=-0.1", "at least 0")),
     (RETRAIN, (V2, "averaging=1"), ("averaging=1", "below 1")),
+    (RETRAIN, (V2, "average_after=2", "validation=0", "choose=last"), ("average_after=2 needs",)),
+    (RETRAIN, (V2, "averaging=0.9", "average_after=2"), ("two ways to average",)),
     (RETRAIN, (V2, "auxiliary=nan"), ("auxiliary=nan", "at least 0")),
     ("evaluate", ("checkpoint=x", "batch_size=0"), ("batch_size=0", "at least 1")),
     # Combinations.
