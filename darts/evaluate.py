@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from darts.analysis.run_pictures import draw_confusions
 from darts.config import (
     ConfigError,
     EvaluateConfig,
@@ -132,6 +133,8 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
     write_atomically(call.directory / "genotype.json", genotype.to_json())
     write_json(call.directory / "env.json", env)
     write_json(call.directory / "summary.json", summary)
+    if trained.tracking.pictures:
+        draw_confusions(call.directory / "confusion.svg", objective, feed.names)
     shown = {k: v for k, v in summary.items() if k.startswith(config.part + "_")}
     closing_table("evaluate", {**shown, "samples": summary["samples"], "epoch": summary["epoch"]})
     return summary

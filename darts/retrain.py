@@ -15,7 +15,7 @@ import torch
 
 from darts.analysis.cost import count_macs, count_parameters
 from darts.analysis.draw import draw_genotype, save_genotype
-from darts.analysis.run_pictures import draw_training
+from darts.analysis.run_pictures import draw_confusions, draw_training, show_confusion
 from darts.config import ConfigError, Invocation, RetrainConfig, as_yaml, launch, one_of
 from darts.engine.averaging import Averaging, require_one_way
 from darts.engine.device import (
@@ -256,6 +256,9 @@ def retrain(
             if text := objective.told():
                 run.write("samples.md", text)
                 run.board.text("samples", text, here)
+            every = config.tracking.figures_every
+            if config.tracking.pictures and scores and every and (epoch + 1) % every == 0:
+                show_confusion(run.board, objective, feed.names, epoch=epoch + 1, step=here)
             shown = {f"valid_{config.metric}": steering} if scores else {}
             console.epoch(epoch + 1, config.epochs, loss=told["train_loss"], **shown)
             if averaging.epoch(steering, metric):
@@ -277,6 +280,8 @@ def retrain(
         tested = score(test_batches.epoch(0))
         if text := objective.told():
             run.write("samples_test.md", text)
+        if ranks.main and config.tracking.pictures:
+            draw_confusions(run.directory / "confusion_test.svg", objective, feed.names)
     if ranks.main and config.tracking.pictures:
         run.metrics.sync()
         draw_training(run.directory, read_metrics(run.metrics.path), title=config.name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from darts.analysis.alphas import column_names, edge_names
+from darts.analysis.confusion_picture import draw_confusion
 from darts.analysis.draw import draw_genotype, save_genotype
 from darts.analysis.figures import alpha_heatmap, alpha_history, curves, save_figure
 
@@ -95,3 +96,20 @@ def draw_training(directory: Path, rows: Sequence[Mapping[str, Any]], *, title: 
     keys = ("train_loss", "valid_loss", "train_accuracy", "valid_accuracy")
     known = [key for key in keys if any(key in row for row in rows)]
     save_figure(curves(rows, known, title=title), directory / "curves.png")
+
+
+def show_confusion(
+    board: Board, objective: Any, names: Sequence[str], *, epoch: int, step: int
+) -> None:
+    """Put the classes of the last scoring against the true ones into TensorBoard, if there are."""
+    counts = objective.confusion()
+    if board.enabled and counts is not None:
+        figure = draw_confusion(counts, names, title=f"validation, epoch {epoch}")
+        board.figure("confusion", figure, step)
+
+
+def draw_confusions(path: Path, objective: Any, names: Sequence[str]) -> None:
+    """Leave the classes of the last scoring against the true ones as a picture, if there are."""
+    counts = objective.confusion()
+    if counts is not None:
+        save_figure(draw_confusion(counts, names, title="which class for which"), path)

@@ -29,6 +29,7 @@ class ClassificationObjective(Objective):
         self, classes: int, *, label_smoothing: float = 0.0, auxiliary: float = 0.0
     ) -> None:
         self.classes, self.label_smoothing, self.auxiliary = classes, label_smoothing, auxiliary
+        self._last: ClassificationScores | None = None
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean cross entropy in nats; logits ``(B, classes)``, labels ``(B,)``."""
@@ -66,7 +67,16 @@ class ClassificationObjective(Objective):
 
     def scores(self, device: torch.device) -> ClassificationScores:
         """An empty collection of this task's scores."""
+        self._last = self.collection(device)
+        return self._last
+
+    def collection(self, device: torch.device) -> ClassificationScores:
+        """What ``scores`` returns."""
         return ClassificationScores(self.classes, device)
+
+    def confusion(self) -> Tensor | None:
+        """Of the last scoring, see ``ClassificationScores``."""
+        return None if self._last is None else self._last.confusion
 
 
 @TASKS.register

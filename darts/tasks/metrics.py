@@ -66,9 +66,14 @@ CLASSIFICATION = {
             needs_classes=6,
         ),
         Metric("macro_f1", True, _classification("MulticlassF1Score", average="macro")),
+        Metric("micro_f1", True, _classification("MulticlassF1Score", average="micro")),
         Metric("loss", False, mean_metric),
     )
 }
+
+
+MATRIX = 200
+"""Classes up to which a confusion matrix is counted; nobody reads a larger one."""
 
 
 class ClassificationScores:
@@ -77,6 +82,10 @@ class ClassificationScores:
     Args:
         classes: number of classes.
         device: where the batches are.
+
+    Attributes:
+        confusion: after ``compute``, samples by true and by said class, ``(classes, classes)`` on
+            the CPU; None before it, and for more than ``MATRIX`` classes.
     """
 
     def __init__(self, classes: int, device: torch.device) -> None:
@@ -85,6 +94,10 @@ class ClassificationScores:
             for name, metric in CLASSIFICATION.items()
             if classes >= metric.needs_classes
         }
+        counted = 2 <= classes <= MATRIX
+        make = _classification("MulticlassConfusionMatrix")
+        self._matrix = make(classes).to(device) if counted else None
+        self.confusion: Tensor | None = None
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -94,6 +107,8 @@ class ClassificationScores:
     def update(self, outputs: Tensor, batch: tuple[Tensor, Tensor]) -> None:
         """Add a batch: logits ``(B, classes)``, and samples with labels ``(B,)``."""
         logits, labels = outputs.float(), batch[1]
+        if self._matrix is not None:
+            self._matrix.update(logits, labels)
         for name, metric in self._counters.items():
             if name == "loss":
                 losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
@@ -103,4 +118,6 @@ class ClassificationScores:
 
     def compute(self) -> dict[str, float]:
         """Scores by name, fractions in [0, 1] except the loss (nats)."""
+        if self._matrix is not None:
+            self.confusion = self._matrix.compute().cpu()
         return {name: float(metric.compute()) for name, metric in self.metrics.items()}

@@ -62,8 +62,8 @@ class SpeechObjective(ClassificationObjective):
         super().__init__(len(names), **options)
         self._names = tuple(names)
 
-    def scores(self, device: torch.device) -> SpeechScores:
-        """An empty collection of this task's scores."""
+    def collection(self, device: torch.device) -> SpeechScores:
+        """What ``scores`` returns."""
         return SpeechScores(self._names, device)
 
 

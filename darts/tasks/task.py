@@ -79,6 +79,13 @@ class Objective(ABC):
         """Samples of the last scoring that people would like to read, in Markdown; often none."""
         return ""
 
+    def confusion(self) -> Tensor | None:
+        """How many samples of each class (row) were taken for each (column) in the last scoring.
+
+        None for what has no classes.
+        """
+        return None
+
 
 @dataclass
 class Task(ABC):

@@ -14,6 +14,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from darts.analysis.confusion_picture import draw_confusion
 from darts.analysis.figures import alpha_heatmap, alpha_history, curves, save_figure
 
 OPERATIONS = ("none", "skip_connect", "sep_conv_3x3")
@@ -166,3 +167,21 @@ def test_no_figure_goes_through_pyplot() -> None:
     assert (
         "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
     )
+
+
+@pytest.mark.parametrize("classes", [2, 12, 30, 70])
+def test_a_confusion_matrix_shows_percents_of_the_true_class(classes: int) -> None:
+    counts = torch.eye(classes) * 3
+    counts[0, 1] = 1
+    names = [f"class {n}" for n in range(classes)]
+    figure = draw_confusion(counts, names, title="which")
+    axes = figure.axes[0]
+    shown = axes.images[0].get_array()
+    assert shown[0, 0] == pytest.approx(75)
+    assert shown[0, 1] == pytest.approx(25)
+    written = [text.get_text() for text in axes.texts]
+    assert written == (["75.0", "25.0", *["100"] * (classes - 1)] if classes <= 20 else [])
+    ticks = [label.get_text() for label in axes.get_yticklabels()]
+    assert (ticks == names) == (classes <= 60)
+    with pytest.raises(ValueError, match="3 names for a matrix"):
+        draw_confusion(counts, names[:1] * 3)

@@ -31,7 +31,7 @@ def test_the_score_of_the_retraining(evaluated: Any, retrained: Any) -> None:
 
 def test_the_files_of_a_run(evaluated: Any) -> None:
     present = {file.name for file in evaluated.directory.iterdir()}
-    assert {"config.yaml", "genotype.json", "summary.json", "env.json"} <= present
+    assert {"config.yaml", "genotype.json", "summary.json", "env.json", "confusion.svg"} <= present
     summary = evaluated.json("summary.json")
     assert summary == evaluated.result
     assert not [key for key, value in summary.items() if isinstance(value, (dict, list))]

@@ -22,7 +22,7 @@ QUIET = "tracking.tensorboard=false"
 V2 = "genotype=DARTS_V2"
 CONTRACT = (
     *("config.yaml", "genotype.json", "metrics.jsonl", "summary.json", "env.json"),
-    *("split.npz", "checkpoint.pt", "genotype.svg"),
+    *("split.npz", "checkpoint.pt", "genotype.svg", "confusion_test.svg"),
 )
 
 
@@ -87,7 +87,7 @@ def test_what_tensorboard_shows(retrained: Any) -> None:
     board = EventAccumulator(str(retrained.directory), size_guidance={"tensors": 0})
     board.Reload()
     tags = board.Tags()
-    assert "genotype" in tags["images"]
+    assert {"genotype", "confusion"} <= set(tags["images"])
     wanted = {"loss/train", "loss/valid", "valid/accuracy", "lr/weights", "norm/gradient"}
     assert wanted <= set(tags["scalars"])
     assert [event.step for event in board.Scalars("loss/train")] == [3, 6, 9]

@@ -40,6 +40,7 @@ def test_scores_are_those_of_scikit_learn(classes: int) -> None:
     every = list(range(classes))
     assert found["accuracy"] == pytest.approx(sklearn.accuracy_score(truth, predicted))
     assert found["macro_f1"] == pytest.approx(sklearn.f1_score(truth, predicted, average="macro"))
+    assert found["micro_f1"] == pytest.approx(sklearn.f1_score(truth, predicted, average="micro"))
     probabilities = logits.double().softmax(1).numpy()
     assert found["loss"] == pytest.approx(
         sklearn.log_loss(truth, probabilities, labels=every), rel=1e-5
@@ -51,6 +52,28 @@ def test_scores_are_those_of_scikit_learn(classes: int) -> None:
         assert "top5_accuracy" not in found
     assert set(found) <= set(CLASSIFICATION)
     assert all(type(value) is float for value in found.values())
+
+
+@pytest.mark.parametrize("classes", [2, 10, 200])
+def test_the_confusion_matrix_is_that_of_scikit_learn(classes: int) -> None:
+    logits, labels = sample(classes, count=500)
+    objective = TASKS["classification"]().objective([str(n) for n in range(classes)])
+    assert objective.confusion() is None
+    scores = objective.scores(CPU)
+    for piece, truth in zip(logits.split(150), labels.split(150), strict=True):
+        scores.update(piece, (piece, truth))
+    scores.compute()
+    wanted = sklearn.confusion_matrix(labels, logits.argmax(1), labels=list(range(classes)))
+    assert objective.confusion().tolist() == wanted.tolist()
+
+
+def test_nobody_reads_a_confusion_matrix_of_many_classes() -> None:
+    objective = TASKS["classification"]().objective([str(n) for n in range(201)])
+    scores = objective.scores(CPU)
+    logits, labels = sample(201)
+    scores.update(logits, (logits, labels))
+    scores.compute()
+    assert objective.confusion() is None
 
 
 def test_unequal_batches_count_by_their_samples() -> None:
@@ -115,6 +138,7 @@ def test_directions_and_names_are_in_the_registry() -> None:
         "accuracy": True,
         "top5_accuracy": True,
         "macro_f1": True,
+        "micro_f1": True,
         "loss": False,
     }
     assert all(metric.name == name for name, metric in CLASSIFICATION.items())
