@@ -26,6 +26,8 @@ _FAMILIES = {  # a part of the operation's name -> line and border, fill
     "tanh": ("#2b6cb0", "#eff6fd"),
     "relu": ("#c05621", "#fff6ee"),
     "sigmoid": ("#805ad5", "#f6f2fe"),
+    "attention": ("#805ad5", "#f6f2fe"),
+    "gelu": ("#2b6cb0", "#eff6fd"),
     "identity": ("#2f855a", "#f0faf4"),
     "": ("#0f766e", "#ecfaf8"),
 }

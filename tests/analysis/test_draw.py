@@ -20,7 +20,7 @@ from matplotlib.path import Path as Way
 from matplotlib.transforms import Bbox
 
 from darts.analysis.draw import compare_genotypes, draw_genotype, save_figure, save_genotype
-from darts.spaces import nas201, recurrent
+from darts.spaces import nas201, recurrent, transformer
 from darts.spaces.cnn.encoding import random_genotype
 from darts.spaces.cnn.published import PUBLISHED
 from darts.spaces.genotype import OPERATIONS, Genotype
@@ -54,6 +54,7 @@ def some_genotypes() -> dict[str, Any]:
         **{f"random-{n}": random_genotype(source, n, OPERATIONS) for n in (1, 2, 4, 7)},
         **{f"nas201-{n}": nas201.Genotype.from_index(n) for n in (0, 4711, 15_624)},
         **{f"recurrent-{name}": genotype for name, genotype in recurrent_genotypes().items()},
+        **{f"transformer-{n}": transformer.random_genotype(source, n) for n in (1, 2, 5)},
         **{f"chain-{n}": Chain(("mb_k7_e6", "skip_connect", "none")[:n] * 3) for n in (1, 2, 3)},
     }
 
@@ -174,6 +175,14 @@ def test_families_have_their_own_colours() -> None:
         colours[name] = to_hex(box.get_edgecolor())
     assert len(set(colours.values())) == len(names)
     assert "#ffffff" not in colours.values()
+
+
+def test_kinds_of_layers_of_a_transformer_have_their_own_colours() -> None:
+    blocks = (("attention_2", "relu_1"), ("conv_15", "gelu_4"), ("identity", "gelu_1"))
+    boxes = parts(draw_genotype(transformer.Genotype(blocks)), "blocks", "-box")
+    colours = [to_hex(boxes[f"blocks-0-edge-{n}-box"].get_edgecolor()) for n in range(6)]
+    assert len(set(colours)) == 5
+    assert colours[3] == colours[5]
 
 
 def test_a_comparison_emphasises_exactly_what_differs() -> None:

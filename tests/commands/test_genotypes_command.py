@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from darts.spaces import nas201, recurrent
+from darts.spaces import nas201, recurrent, transformer
 from darts.spaces.cnn import PUBLISHED
 
 GENOTYPE = PUBLISHED["SGAS"].genotype
@@ -121,6 +121,27 @@ def test_a_recurrent_cell_can_be_shown(commands: Any, tmp_path: Path) -> None:
     assert "the same" in out
     line = commands.refused("search", "space=recurrent", "dataset=digits")
     assert "space=recurrent takes text or pairs, and dataset=digits is images" in line
+
+
+def test_a_transformer_can_be_shown(commands: Any, tmp_path: Path) -> None:
+    first = transformer.Genotype((("attention_4", "gelu_2"), ("conv_7", "relu_1")))
+    second = transformer.Genotype((("attention_4", "gelu_2"), ("identity", "relu_1")))
+    commands.run("genotypes", None, f"draw={first}", "out=blocks.svg")
+    picture = (tmp_path / "blocks.svg").read_text(encoding="utf-8")
+    assert all(f"{name}</text>" in picture for pair in first.blocks for name in pair)
+    out = commands.run("genotypes", None, f"validate={first}").out
+    assert "4 nodes: 1 attention_4, 1 conv_7, 1 gelu_2, 1 relu_1" in out
+    assert "cells=2, hidden=128, 10,000 tokens" in out
+    network = transformer.Network(first, 10_000)
+    assert f"{sum(p.numel() for p in network.parameters()):,}" in out
+    (tmp_path / "a.json").write_text(first.to_json(), encoding="utf-8")
+    (tmp_path / "b.json").write_text(second.to_json(), encoding="utf-8")
+    out = commands.run("genotypes", None, "compare=[a.json,b.json]", "out=both.svg").out
+    assert "1 difference" in out
+    assert "blocks, node 3: conv_7 against identity" in out
+    assert (tmp_path / "both.svg").exists()
+    line = commands.refused("search", "space=transformer", "dataset=digits")
+    assert "space=transformer takes text or documents, and dataset=digits is images" in line
 
 
 def test_two_spaces_do_not_compare(commands: Any, tmp_path: Path) -> None:

@@ -123,6 +123,64 @@ def test_a_method_searches_a_fully_connected_network(method: str, tmp_path: Path
     check_mark(method, read_metrics(tmp_path / "metrics.jsonl"), content)
 
 
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides of a search for a transformer of two small blocks."""
+    folder = tmp_path_factory.mktemp("texts")
+    rows = [f"{('cold', 'hot')[i % 2]},{('ice', 'fire')[i % 2]} and so on" for i in range(32)]
+    for part in ("train", "test"):
+        (folder / f"{part}.csv").write_text("\n".join(["label,text", *rows]) + "\n")
+    return [
+        *("task=text_classification", "dataset=documents", f"dataset.root={folder}"),
+        *("tracking.tensorboard=false", "epochs=1", "loader.batch_size=16", "seed=0"),
+        *("space=transformer", "space.hidden=8", "space.cells=2"),
+    ]
+
+
+def search_texts(texts: list[str], folder: Path, *more: str) -> dict[str, Any]:
+    with redirect_stdout(io.StringIO()):
+        found: dict[str, Any] = launch(
+            "search", search.check, search.search, [*texts, *more, f"hydra.run.dir={folder}"]
+        )
+    return found
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["darts_v2", "drnas", "gdas", "sdarts_adv", "darts_pt", "fair_darts", "random_sharing"],
+)
+def test_a_method_searches_a_transformer(method: str, texts: list[str], tmp_path: Path) -> None:
+    one = ["relaxation.partial=1"] if method == "drnas" else []
+    needs = [*NEEDS.get(method, ()), *one]
+    summary = search_texts(texts, tmp_path, f"method={method}", *needs)
+    assert str(SPACES["transformer"]().parse(summary["genotype"])) == summary["genotype"]
+    assert math.isfinite(summary["valid_loss"])
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    check_mark(method, read_metrics(tmp_path / "metrics.jsonl"), content)
+
+
+def test_recomputed_blocks_end_the_same(texts: list[str], tmp_path: Path) -> None:
+    """Each batch with the same draws: only the memory it takes is another."""
+    found = []
+    for memory in ("full", "checkpoint"):
+        folder = tmp_path / memory
+        search_texts(texts, folder, "space.dropout=0.3", f"memory={memory}")
+        found.append(torch.load(folder / "checkpoint.pt", weights_only=True)["searcher"])
+    assert same(found[0]["net"], found[1]["net"])
+
+
+@pytest.mark.parametrize("method", ["pc_darts", "darts_minus", "p_darts", "oles"])
+def test_what_a_transformer_has_not_is_refused(
+    method: str, texts: list[str], tmp_path: Path
+) -> None:
+    told = io.StringIO()
+    with redirect_stderr(told), pytest.raises(SystemExit) as left:
+        search_texts(texts, tmp_path, f"method={method}", *NEEDS.get(method, ()))
+    assert left.value.code == 2
+    assert len(told.getvalue().splitlines()) == 1
+    assert "transformer" in told.getvalue()
+
+
 @pytest.mark.parametrize("method", ["pc_darts", "darts_minus", "p_darts", "oles"])
 def test_what_a_fully_connected_network_has_not_is_refused(method: str, tmp_path: Path) -> None:
     told = io.StringIO()

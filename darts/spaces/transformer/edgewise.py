@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.spaces.transformer.layers import Sight
+from darts.spaces.transformer.layers import Sight, dropped
 from darts.spaces.transformer.supernet import Chosen, ClassifierSupernet, MixedBlock, Supernet
 
 
@@ -31,7 +31,7 @@ class EdgewiseBlock(MixedBlock):
                     self.mixer_norm(x), sight, int(number)
                 )
         if set(mixers) - {"identity"}:
-            total = F.dropout(total, self.dropout, self.training)
+            total = dropped(total, self.dropout, self.training)
         x = x + total
         total = torch.zeros_like(x)
         for name, weight in layers.items():
@@ -41,7 +41,7 @@ class EdgewiseBlock(MixedBlock):
             inside = F.relu(inside) if activation == "relu" else F.gelu(inside)
             total = total + weight * (inside @ self.down.weight[:, :units].t())
         if layers:
-            total = F.dropout(total, self.dropout, self.training)
+            total = dropped(total, self.dropout, self.training)
         return x + total
 
     def one_attention(self, y: Tensor, sight: Sight, heads: int) -> Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -47,12 +48,8 @@ class Size:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        check_positive(hidden=self.width, longest=self.longest)
-        if self.width % max(HEADS):
-            raise ValueError(
-                f"space.hidden={self.width} cannot be shared out among {max(HEADS)} heads; choose "
-                f"a multiple of {max(HEADS)}"
-            )
+        check_positive(width=self.width, longest=self.longest)
+        check_heads(self.width)
         if self.positions not in POSITIONS:
             raise ValueError(
                 f"unknown positions {self.positions!r}; choose from {', '.join(POSITIONS)}"
@@ -61,12 +58,23 @@ class Size:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout!r}")
 
 
-def sinusoids(length: int, width: int) -> Tensor:
+def check_heads(width: int) -> None:
+    """Raise ValueError, in one line, for a width that heads do not divide."""
+    if width % max(HEADS):
+        raise ValueError(
+            f"space.hidden={width} cannot be shared out among {max(HEADS)} heads; choose a "
+            f"multiple of {max(HEADS)}"
+        )
+
+
+@lru_cache(maxsize=16)  # a search reads texts of few lengths again and again
+def sinusoids(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Sines and cosines of places 0, 1, ..., ``(length, width)``: waves of 2 pi to 20000 pi."""
     places = torch.arange(length, dtype=torch.float64)[:, None]
     waves = torch.arange(0, width, 2, dtype=torch.float64) / width
     angles = places * torch.exp(-math.log(10_000.0) * waves)  # (length, width / 2)
-    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
+    table = torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
+    return table.to(dtype).to(device)  # rounded first: not every device has float64
 
 
 class Places(nn.Module):
@@ -91,7 +99,7 @@ class Places(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         length, width = x.shape[1:]
         if self.table is None:
-            return x + sinusoids(length, width).to(x)
+            return x + sinusoids(length, width, x.dtype, x.device)
         if length > self.longest:
             raise ValueError(
                 f"space.longest={self.longest} places are learned, and a text has {length} words; "
@@ -142,8 +150,12 @@ class Frame(nn.Module):
         self.places = Places(size)
         self.norm = nn.LayerNorm(size.width)
 
-    def embed(self, tokens: Tensor, rows: Rows) -> Tensor:
+    def embed(self, tokens: Tensor, rows: Rows = None) -> Tensor:
         """Tokens ``(T, B)`` as ``(B, T, D)``.
+
+        Args:
+            tokens: the words' numbers.
+            rows: of the draws.
 
         Raises:
             ValueError: for tokens of another shape, or a text that is too long.
@@ -170,7 +182,7 @@ class LanguageFrame(Frame):
         ones = torch.ones(length, length, dtype=torch.bool, device=tokens.device)
         return Sight(ones.triu(1), None)
 
-    def say(self, x: Tensor, rows: Rows) -> Output:
+    def say(self, x: Tensor, rows: Rows = None) -> Output:
         """What follows each word, by what the blocks put out, ``(B, T, D)``."""
         raw = self.norm(x)
         behind = dropped(raw, self.dropout, self.training, rows)
@@ -195,7 +207,7 @@ class ClassifierFrame(Frame):
         words = tokens.t() != PADDING  # (B, L)
         return Sight(~words[:, None, None], words[..., None])
 
-    def classify(self, x: Tensor, sight: Sight, rows: Rows) -> Tensor:
+    def classify(self, x: Tensor, sight: Sight, rows: Rows = None) -> Tensor:
         """Logits ``(B, C)`` by what the blocks put out, ``(B, L, D)``."""
         there = sight.words
         assert there is not None

@@ -7,7 +7,7 @@ References:
 
 from __future__ import annotations
 
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 from torch import Tensor, nn
 
@@ -35,6 +35,8 @@ class Stack(nn.Module):
         ValueError: for a probability outside [0, 1).
     """
 
+    frame: Frame
+
     def __init__(self, genotype: Genotype, frame: Frame, size: Size, drop_path: float) -> None:
         super().__init__()
         if not 0.0 <= drop_path < 1.0:
@@ -43,15 +45,15 @@ class Stack(nn.Module):
         self.drop_path = drop_path
         self.rows: Rows = None
         self.auxiliary: nn.Module | None = None
-        self.frame: Any = frame
+        self.frame = frame
         self.blocks = nn.ModuleList(
-            Block(*pair, size.width, causal=self.frame.causal, dropout=size.dropout)
+            Block(*pair, size.width, causal=frame.causal, dropout=size.dropout)
             for pair in genotype.blocks
         )
 
     def run(self, tokens: Tensor, sight: Sight) -> Tensor:
         """What the last block puts out, ``(B, T, D)``; tokens ``(T, B)``."""
-        x: Tensor = self.frame.embed(tokens, self.rows)
+        x = self.frame.embed(tokens, self.rows)
         for block in self.blocks:
             x = block(x, sight, self.drop_path, self.rows)
         return x
@@ -68,6 +70,8 @@ class Network(Stack):
 
     Shape: tokens ``(T, B)`` -> ``Output``.
     """
+
+    frame: LanguageFrame
 
     def __init__(
         self,
@@ -88,8 +92,7 @@ class Network(Stack):
             hidden: of no account, since nothing is carried from one sequence to the next.
         """
         x = self.run(tokens, self.frame.sight(tokens))
-        said: Output = self.frame.say(x, self.rows)
-        return said
+        return self.frame.say(x, self.rows)
 
 
 class TextClassifier(Stack):
@@ -104,6 +107,8 @@ class TextClassifier(Stack):
 
     Shape: tokens ``(L, B)``, with ``PADDING`` behind the end of a text -> logits ``(B, C)``.
     """
+
+    frame: ClassifierFrame
 
     def __init__(
         self,
@@ -131,5 +136,5 @@ class TextClassifier(Stack):
             auxiliary: return ``(logits, None)``, as networks with an auxiliary head do.
         """
         sight = self.frame.sight(tokens)
-        logits: Tensor = self.frame.classify(self.run(tokens, sight), sight, self.rows)
+        logits = self.frame.classify(self.run(tokens, sight), sight, self.rows)
         return (logits, None) if auxiliary else logits

@@ -20,7 +20,7 @@ from darts.spaces.piece import Piece
 from darts.spaces.space import SPACES, Candidates, Space
 from darts.spaces.transformer.derive import derive, mask_of
 from darts.spaces.transformer.encoding import decode, encode, parameters, random_genotype
-from darts.spaces.transformer.frame import POSITIONS, Size
+from darts.spaces.transformer.frame import POSITIONS, Size, check_heads
 from darts.spaces.transformer.genotype import Genotype
 from darts.spaces.transformer.network import Network, TextClassifier
 from darts.spaces.transformer.pieces import classifier_pieces, language_pieces
@@ -57,7 +57,7 @@ class Transformer(Space):
     length: int = number(64, low=1)
 
     def __post_init__(self) -> None:
-        self.size()
+        check_heads(self.hidden)  # the fields say the rest
 
     def size(self) -> Size:
         """What all networks have to know beside their data.

@@ -21,7 +21,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial, reduce
 from typing import Any
 
@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from darts.kernels.recompute import recomputed
 from darts.spaces.cnn.skeleton import check_positive
-from darts.spaces.mixture import as_mixture
+from darts.spaces.mixture import Mixture, as_mixture
 from darts.spaces.output import Output
 from darts.spaces.supernet import SupernetBase
 from darts.spaces.transformer.frame import ClassifierFrame, Frame, LanguageFrame, Size
@@ -175,6 +175,7 @@ class MixedStack(SupernetBase):
 
     space = "transformer"
     block_kind = MixedBlock
+    frame: Frame
 
     def __init__(self, frame: Frame, cells: int, size: Size) -> None:
         super().__init__()
@@ -187,9 +188,9 @@ class MixedStack(SupernetBase):
         self.counts = dict.fromkeys(GROUPS, 1)
         self.shapes = {group: (cells, len(names)) for group, names in GROUPS.items()}
         self.recomputes = False
-        self.frame: Any = frame
+        self.frame = frame
         self.blocks = nn.ModuleList(
-            self.block_kind(size.width, causal=self.frame.causal, dropout=size.dropout)
+            self.block_kind(size.width, causal=frame.causal, dropout=size.dropout)
             for _ in range(cells)
         )
         # Small random values break ties without preferring anything.
@@ -214,22 +215,24 @@ class MixedStack(SupernetBase):
             weights = {group: self.alphas[group].softmax(-1) for group in self.shapes}
         mixture = as_mixture(weights)
         mixture.check(self.shapes)
-        chosen = []
-        for group, names in GROUPS.items():
-            own, _, active = mixture.of_cell(group, 0)
-            rows: Sequence[Any] = active or (range(len(names)),) * len(own)
-            chosen.append(
-                [
-                    {names[column]: row[column] for column in columns}
-                    for row, columns in zip(map(torch.unbind, own), rows, strict=True)
-                ]
-            )
-        x: Tensor = self.frame.embed(tokens, None)
+        draws = self.training and self.frame.dropout > 0
+        x = self.frame.embed(tokens)
+        chosen = [_chosen(mixture, group) for group in GROUPS]
         for block, mixers, layers in zip(self.blocks, *chosen, strict=True):
-            draws = self.training and self.frame.dropout > 0
             run: Any = partial(recomputed, block, draws=draws) if self.recomputes else block
             x = run(x, sight, mixers, layers)
         return x
+
+
+def _chosen(mixture: Mixture, group: str) -> list[dict[str, Tensor]]:
+    """Block by block, the weights ``()`` of a group's candidates that are active, by name."""
+    weights, _, active = mixture.of_cell(group, 0)
+    names = GROUPS[group]
+    columns = active or (tuple(range(len(names))),) * len(weights)
+    return [
+        {names[column]: row[column] for column in own}
+        for row, own in zip(map(torch.unbind, weights), columns, strict=True)
+    ]
 
 
 class Supernet(MixedStack):
@@ -242,6 +245,8 @@ class Supernet(MixedStack):
 
     Shape: tokens ``(T, B)`` -> ``Output``.
     """
+
+    frame: LanguageFrame
 
     def __init__(self, vocabulary: int, *, cells: int = 4, size: Size | None = None) -> None:
         size = size or Size()
@@ -261,8 +266,7 @@ class Supernet(MixedStack):
             hidden: of no account, since nothing is carried from one sequence to the next.
         """
         x = self.run(tokens, self.frame.sight(tokens), weights)
-        said: Output = self.frame.say(x, None)
-        return said
+        return self.frame.say(x)
 
 
 class ClassifierSupernet(MixedStack):
@@ -276,6 +280,8 @@ class ClassifierSupernet(MixedStack):
 
     Shape: tokens ``(L, B)``, with ``PADDING`` behind the end of a text -> logits ``(B, C)``.
     """
+
+    frame: ClassifierFrame
 
     def __init__(
         self, *, classes: int, words: int, cells: int = 4, size: Size | None = None
@@ -291,5 +297,4 @@ class ClassifierSupernet(MixedStack):
             weights: see ``MixedStack.run``.
         """
         sight = self.frame.sight(tokens)
-        logits: Tensor = self.frame.classify(self.run(tokens, sight, weights), sight, None)
-        return logits
+        return self.frame.classify(self.run(tokens, sight, weights), sight)

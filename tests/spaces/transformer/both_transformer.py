@@ -1,0 +1,97 @@
+"""Both supernets of the transformer space with the same weights, and texts for them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from darts.data.words import PADDING
+from darts.spaces.transformer import (
+    ClassifierSupernet,
+    EdgewiseClassifier,
+    EdgewiseSupernet,
+    Size,
+    Supernet,
+)
+
+WORDS, CLASSES = 11, 3
+EXACT = {"rtol": 1e-9, "atol": 1e-9}
+KINDS: dict[str, tuple[Any, Any, dict[str, int]]] = {
+    "language": (EdgewiseSupernet, Supernet, {"vocabulary": WORDS}),
+    "classifier": (EdgewiseClassifier, ClassifierSupernet, {"words": WORDS, "classes": CLASSES}),
+}
+
+
+class Batch(NamedTuple):
+    """Texts ``(T, B)``, and what is to be said of them: ``(T, B)``, or a class each ``(B,)``."""
+
+    tokens: Tensor
+    targets: Tensor
+
+
+def stirred(net: Any) -> Any:
+    """The network in float64, no weight at a value that hides a mix-up."""
+    with torch.no_grad():
+        for name, weight in net.named_parameters():
+            noise = torch.randn_like(weight)
+            # Products of a few numbers of one: attention is far from even, but not all at a word.
+            scale = 0.2 if weight.ndim == 1 and not name.startswith("alphas") else 0.5
+            weight.copy_(weight + scale * noise)
+    return net.double()
+
+
+def make(which: Any, options: dict[str, int], cells: int = 2, **sizes: Any) -> Any:
+    """A supernet with the weights of one seed."""
+    torch.manual_seed(0)
+    net = stirred(which(**options, cells=cells, size=Size(8, **sizes)))
+    nn.init.normal_(net.alphas["mixer"])
+    nn.init.normal_(net.alphas["feed_forward"])
+    return net
+
+
+def make_pair(kind: str, **options: Any) -> tuple[Any, Any]:
+    """The slow one and the fast one."""
+    slow, fast, own = KINDS[kind]
+    return make(slow, own, **options), make(fast, own, **options)
+
+
+def texts(*lengths: int, seed: int = 1) -> Tensor:
+    """Random words, padded, ``(longest, B)``."""
+    draw = torch.Generator().manual_seed(seed)
+    columns = torch.full((max(lengths), len(lengths)), PADDING)
+    for number, length in enumerate(lengths):
+        columns[:length, number] = torch.randint(PADDING + 1, WORDS, (length,), generator=draw)
+    return columns
+
+
+def batch(kind: str, seed: int = 1) -> Batch:
+    if kind == "language":
+        draw = torch.Generator().manual_seed(seed)
+        tokens = torch.randint(WORDS, (6, 3), generator=draw)
+        return Batch(tokens[:-1], tokens[1:])
+    return Batch(texts(9, 1, 6, 4, seed=seed), (torch.arange(4) + seed) % CLASSES)
+
+
+def loss_of(net: Any, data: Batch, *weights: Any) -> Tensor:
+    """Cross entropy, and for language models what regularises activations."""
+    out = net(data.tokens, *weights)
+    if isinstance(out, Tensor):
+        return F.cross_entropy(out, data.targets)
+    entropy = F.cross_entropy(out.logits.flatten(0, 1), data.targets.flatten())
+    change = (out.raw[1:] - out.raw[:-1]).square().mean()
+    return entropy + change + out.dropped.square().mean()
+
+
+def gradients(net: nn.Module) -> dict[str, Tensor | None]:
+    return {name: parameter.grad for name, parameter in net.named_parameters()}
+
+
+def assert_same(found: Any, wanted: Any, exact: Any = EXACT) -> None:
+    assert set(found) == set(wanted)
+    for name, value in wanted.items():
+        assert (found[name] is None) == (value is None), name
+        if value is not None:
+            torch.testing.assert_close(found[name], value, **exact, msg=lambda m, n=name: n + m)

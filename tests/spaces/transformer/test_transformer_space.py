@@ -1,0 +1,239 @@
+"""The transformer space as a part of a method: reading blocks out, points, costs, refusals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from darts.analysis.cost import count_macs, count_parameters
+from darts.analysis.expected_cost import MEASURES, ExpectedCost
+from darts.discretize.argmax import Argmax
+from darts.parameters import Parameters
+from darts.relaxations import RELAXATIONS
+from darts.spaces import SPACES, Setting
+from darts.spaces.transformer import FEED_FORWARDS, MIXERS, Genotype, Transformer
+
+SMALL: dict[str, Any] = {"hidden": 16, "cells": 3, "length": 12}
+LANGUAGE, TEXTS = {"vocabulary": 30}, {"classes": 4, "words": 30}
+both = pytest.mark.parametrize("sizes", [LANGUAGE, TEXTS], ids=["language", "classifier"])
+
+
+def setting_of(**options: Any) -> tuple[Setting, Any]:
+    torch.manual_seed(0)
+    space = Transformer(**SMALL | options)
+    net = space.supernet(**LANGUAGE)
+    return Setting.of(space, net), net
+
+
+def random_tables(seed: int, cells: int = 3) -> dict[str, Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    return {
+        group: torch.randn(cells, columns, generator=draw, dtype=torch.float64).softmax(-1)
+        for group, columns in (("mixer", 7), ("feed_forward", 6))
+    }
+
+
+def test_it_is_registered() -> None:
+    assert SPACES["transformer"] is Transformer
+    space = Transformer()
+    assert (space.cells, space.hidden, space.positions) == (4, 128, "sinusoidal")
+    assert space.takes == ("text", "documents")
+
+
+def test_derive_takes_the_most_probable_of_each_block() -> None:
+    setting, _ = setting_of()
+    for seed in range(10):
+        tables = random_tables(seed)
+        found = setting.space.derive(tables, setting.candidates)
+        for row, pair in enumerate(found.blocks):
+            for name, names, group in zip(pair, (MIXERS, FEED_FORWARDS), tables, strict=True):
+                values = tables[group][row].tolist()
+                assert values[names.index(name)] == max(values)
+    even = {group: torch.full_like(table, 0.1) for group, table in random_tables(0).items()}
+    lowest = Genotype((("attention_2", "relu_1"),) * 3)
+    assert setting.space.derive(even, setting.candidates) == lowest
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"mixer": torch.full((2, 7), 0.1)}, "probabilities of mixer have shape"),
+        ({"feed_forward": torch.full((3, 6), float("nan"))}, "not finite"),
+        ({"feed_forward": torch.full((3, 6), 2.0)}, "not within 0 and 1"),
+        ({"normal": torch.ones(1, 1)}, "not .'feed_forward', 'mixer'."),
+    ],
+)
+def test_wrong_probabilities(change: dict[str, Tensor], match: str) -> None:
+    setting, _ = setting_of()
+    with pytest.raises(ValueError, match=match) as caught:
+        setting.space.derive({**random_tables(0), **change}, setting.candidates)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_mask_of_a_genotype_derives_it() -> None:
+    setting, _ = setting_of()
+    space = setting.space
+    for seed in range(20):
+        genotype = space.random(torch.Generator().manual_seed(seed))
+        mask = space.mask(genotype, setting.candidates)
+        assert {group: tuple(m.shape) for group, m in mask.items()} == {
+            "mixer": (3, 7),
+            "feed_forward": (3, 6),
+        }
+        assert all(bool((m.sum(-1) == 1).all()) for m in mask.values())
+        tables = {group: m.double() for group, m in mask.items()}
+        assert Argmax().genotype(tables, setting) == genotype
+        used = space.used(tables, setting.candidates)
+        assert all(torch.equal(used[group], m) for group, m in mask.items())
+    with pytest.raises(ValueError, match="the genotype has 1 blocks, not 3"):
+        space.mask(Genotype((("conv_3", "relu_1"),)), setting.candidates)
+    fewer = {"mixer": (("conv_7",),), "feed_forward": (FEED_FORWARDS,)}
+    with pytest.raises(ValueError, match="conv_3 is no candidate of a block's mixer"):
+        space.mask(Genotype((("conv_3", "relu_1"),)), fewer)
+
+
+def test_every_genotype_is_as_probable_as_any_other() -> None:
+    space, generator = Transformer(cells=1), torch.Generator().manual_seed(0)
+    counts = Counter(space.random(generator) for _ in range(200 * 42))
+    assert len(counts) == 42
+    assert max(abs(count - 200) for count in counts.values()) < 60  # four deviations
+
+
+def test_every_genotype_is_one_point() -> None:
+    space = Transformer(cells=1)
+    points = list(Parameters(space.parameters()).points(9))
+    genotypes = [space.decode(point) for point in points]
+    wanted = {Genotype(((mixer, layer),)) for mixer in MIXERS for layer in FEED_FORWARDS}
+    assert set(genotypes) == wanted
+    assert len(points) == len(wanted)
+    assert [space.encode(genotype) for genotype in genotypes] == points
+    assert points[0] == {
+        "block0.mixer": "attention_2",
+        "block0.ratio": 1,
+        "block0.activation": "relu",
+    }
+    with pytest.raises(ValueError, match=r"a genotype of 2 blocks is none of space\.cells=1"):
+        space.encode(Genotype((("conv_3", "relu_1"),) * 2))
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
+@pytest.mark.parametrize("name", ["flops", "parameters"])
+@both
+def test_expected_costs_are_those_of_the_network(
+    sizes: dict[str, int], name: str, positions: str
+) -> None:
+    """Of one text of ``space.length`` words."""
+    setting, _ = setting_of(positions=positions, longest=20)
+    space = setting.space
+    language = sizes is LANGUAGE
+    cost = ExpectedCost.measured(
+        space,
+        setting.candidates,
+        classes=30 if language else 4,
+        image=() if language else (30,),
+        measure=MEASURES[name],
+        device=torch.device("cpu"),
+    )
+    for seed in range(4):
+        genotype = space.random(torch.Generator().manual_seed(seed))
+        net = space.network(genotype, **sizes)
+        wanted = {
+            "flops": 2 * count_macs(net, torch.ones(12, 1, dtype=torch.int64)),
+            "parameters": count_parameters(net.parameters()),
+        }[name]
+        mask = space.mask(genotype, setting.candidates)
+        assert float(cost({group: m.double() for group, m in mask.items()})) == wanted
+    even = {
+        group: torch.full_like(table, 1 / table.shape[1])
+        for group, table in random_tables(0).items()
+    }
+    costs = {name: float(cost.tables[group][0, column]) for group, column, name in columns()}
+    fixed = cost.fixed + 3 * (sum(costs[m] for m in MIXERS) / 7)
+    assert float(cost(even)) == pytest.approx(fixed + 3 * sum(costs[f] for f in FEED_FORWARDS) / 6)
+    tables = {group: table.requires_grad_() for group, table in random_tables(0).items()}
+    cost(tables).backward()
+    assert all(table.grad is not None and bool(table.grad.any()) for table in tables.values())
+
+
+def columns() -> list[tuple[str, int, str]]:
+    groups = {"mixer": MIXERS, "feed_forward": FEED_FORWARDS}
+    return [(group, i, name) for group, names in groups.items() for i, name in enumerate(names)]
+
+
+def test_costs_worked_out() -> None:
+    """Multiply-accumulates of a text of 12 words at a width of 16."""
+    space, length, width = Transformer(**SMALL), 12, 16
+    costs = {
+        name: count_macs(piece.make(), torch.zeros(1, *piece.shape))
+        for piece in space.pieces(classes=4, image=(30,))
+        for group, column, name in columns()
+        if piece.place == (group, 0, column)
+    }
+    # Four maps of each word, each query with each key, and each weight with each value.
+    attention = 4 * length * width**2 + 2 * length**2 * width
+    assert costs == {
+        **{f"attention_{heads}": attention for heads in (2, 4, 8)},
+        **{f"conv_{taps}": length * taps * width for taps in (3, 7, 15)},
+        "identity": 0,
+        **{name: 2 * int(name[-1]) * length * width**2 for name in FEED_FORWARDS},
+    }
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s, g: s.supernet(vocabulary=9, partial=4), "no partial channels, got partial=4"),
+        (lambda s, g: s.supernet(vocabulary=9, auxiliary_skip=True), "no auxiliary skip"),
+        (lambda s, g: s.supernet(vocabulary=9, depth=0.5), "got depth=0.5, since each.*; set 1"),
+        (lambda s, g: s.supernet(classes=9, in_channels=3), "need vocabulary .* in_channels"),
+        (lambda s, g: s.supernet(), "got neither"),
+        (lambda s, g: s.network(g, vocabulary=9, auxiliary=True), "no auxiliary head"),
+        (lambda s, g: s.network(g, vocabulary=9, classes=2), "need vocabulary .* or classes and"),
+        (lambda s, g: s.network(g, vocabulary=9, drop_path=1.5), "drop_path must be at least 0"),
+        (lambda s, g: s.pieces(classes=9, image=(3, 32, 32)), "takes texts, not images"),
+        (lambda s, g: Transformer(hidden=12), "space.hidden=12 cannot be .* multiple of 8"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(call: Any, message: str) -> None:
+    space = Transformer(**SMALL)
+    genotype = space.random(torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match=message) as caught:
+        call(space, genotype)
+    assert "\n" not in str(caught.value)
+
+
+@both
+def test_options_reach_both_networks(sizes: dict[str, int]) -> None:
+    space = Transformer(cells=2, hidden=8, positions="learned", longest=9, dropout=0.3)
+    genotype = Genotype((("conv_3", "relu_1"),) * 5)
+    net, found = space.supernet(**sizes), space.network(genotype, **sizes, drop_path=0.2)
+    for one in (net, found):
+        assert one.frame.embedding.table.shape == (30, 8)
+        assert one.frame.places.table.shape == (9, 8)
+        assert {one.frame.dropout, *(block.dropout for block in one.blocks)} == {0.3}
+    assert (len(net.blocks), len(found.blocks)) == (2, 5)
+    assert (found.auxiliary, found.drop_path, found.rows) == (None, 0.2, None)
+    out = found(torch.ones(4, 2, dtype=torch.int64))
+    assert (out.logits.shape == (4, 2, 30)) if sizes is LANGUAGE else (out.shape == (2, 4))
+
+
+@pytest.mark.parametrize("relaxation", sorted(RELAXATIONS))
+@both
+def test_relaxations_train_it(relaxation: str, sizes: dict[str, int]) -> None:
+    torch.manual_seed(0)
+    space = Transformer(**SMALL)
+    net = space.supernet(**sizes)
+    setting = Setting.of(space, net)
+    part = RELAXATIONS[relaxation]()
+    part.prepare(net)
+    out = net(torch.randint(1, 30, (3, 4)), part.mixture(net.alphas, setting))
+    logits = out.logits if sizes is LANGUAGE else out
+    logits.square().mean().backward()
+    assert bool(torch.isfinite(logits).all())
+    for weight in net.weight_parameters():
+        assert weight.grad is None or bool(weight.grad.isfinite().all())
+    assert space.derive(part.expected(net.alphas, setting), setting.candidates)

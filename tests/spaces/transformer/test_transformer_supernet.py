@@ -1,0 +1,418 @@
+"""The supernets of the transformer space: against the edge-wise ones, discrete networks and
+finite differences."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from both_transformer import (
+    CLASSES,
+    EXACT,
+    KINDS,
+    WORDS,
+    Batch,
+    assert_same,
+    batch,
+    gradients,
+    loss_of,
+    make,
+    make_pair,
+    texts,
+)
+from torch import Tensor
+from torch.optim import SGD
+
+from darts.bilevel import first_order, unrolled
+from darts.data.words import PADDING
+from darts.spaces import Mixture
+from darts.spaces.transformer import (
+    FEED_FORWARDS,
+    MIXERS,
+    ClassifierSupernet,
+    Genotype,
+    Network,
+    Size,
+    Supernet,
+    TextClassifier,
+)
+
+DROPPING = {"dropout": 0.3}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "dropping": DROPPING,
+    "learned places": {"positions": "learned", "longest": 9},
+    "one block": {"cells": 1},
+}
+WAYS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "first_order": (first_order, {}),
+    "finite_difference": (unrolled, {"hvp": "finite_difference"}),
+    "exact": (unrolled, {"hvp": "exact"}),
+}
+both_kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+def outputs(net: Any, data: Batch, *weights: Any, seed: int = 5) -> dict[str, Tensor]:
+    torch.manual_seed(seed)
+    out = net(data.tokens, *weights)
+    return {"logits": out} if isinstance(out, Tensor) else out._asdict()
+
+
+def backward(net: Any, data: Batch, *weights: Any, seed: int = 5) -> None:
+    torch.manual_seed(seed)
+    loss_of(net, data, *weights).backward()
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@both_kinds
+def test_outputs_and_gradients(kind: str, options: dict[str, Any], training: bool) -> None:
+    slow, fast = make_pair(kind, **options)
+    assert_same(fast.state_dict(), slow.state_dict())
+    for net in (slow, fast):
+        net.train(training)
+        backward(net, batch(kind))
+    assert_same(outputs(fast, batch(kind)), outputs(slow, batch(kind)))
+    assert_same(gradients(fast), gradients(slow))
+    for name, gradient in gradients(fast).items():
+        assert gradient is not None
+        assert bool(gradient.any()), name
+
+
+def masks() -> dict[str, dict[str, list[list[int]]]]:
+    """By group the columns that are active in each of two blocks."""
+    return {
+        "one each": {"mixer": [[1], [4]], "feed_forward": [[3], [2]]},
+        "identity alone": {"mixer": [[6], [6]], "feed_forward": [[0], [5]]},
+        "few heads": {"mixer": [[0, 1], [0, 6]], "feed_forward": [[0, 1], [3, 4]]},
+        "short kernels": {"mixer": [[3, 4], [3]], "feed_forward": [[1, 3], [0, 5]]},
+        "nothing": {"mixer": [[], [2, 5]], "feed_forward": [[], [4]]},
+    }
+
+
+@pytest.mark.parametrize("chosen", masks().values(), ids=masks())
+@both_kinds
+def test_what_is_not_active_is_left_out(kind: str, chosen: dict[str, list[list[int]]]) -> None:
+    found, slopes = [], []
+    pair = make_pair(kind, **DROPPING)
+    active = {
+        group: torch.tensor(
+            [[column in own for column in range(shape[1])] for own in chosen[group]]
+        )
+        for group, shape in pair[0].shapes.items()
+    }
+    for net in pair:
+        weights = {g: a.detach().softmax(-1).requires_grad_() for g, a in net.alphas.items()}
+        mixture = Mixture(weights, active=active)
+        backward(net, batch(kind), mixture)
+        found.append(outputs(net, batch(kind), mixture))
+        slopes.append({group: w.grad for group, w in weights.items()})
+        for group, w in weights.items():
+            assert w.grad is None or not bool(w.grad[~active[group]].any())
+        net.eval()  # where all are run, draws are others
+        off = {group: w.detach() * active[group] for group, w in weights.items()}
+        assert_same(outputs(net, batch(kind), off), outputs(net, batch(kind), mixture))
+        net.train()
+    assert_same(found[1], found[0])
+    assert_same(slopes[1], slopes[0])
+    assert_same(gradients(pair[1]), gradients(pair[0]))
+
+
+def discrete_of(net: Any, genotype: Genotype) -> Any:
+    """The genotype's network, with its part of the supernet's weights."""
+    size = Size(8, dropout=net.frame.dropout)
+    if isinstance(net, Supernet):
+        found: Any = Network(genotype, WORDS, size=size)
+    else:
+        found = TextClassifier(genotype, classes=CLASSES, words=WORDS, size=size)
+    found = found.double()
+    found.frame.load_state_dict(net.frame.state_dict())
+    for own, shared in zip(found.blocks, net.blocks, strict=True):
+        pairs = [("feed_forward.norm", "feed_norm"), ("feed_forward.up", "up")]
+        pairs += [("feed_forward.down", "down"), ("mixer.norm", "mixer_norm")]
+        pairs += [("mixer.project", "project"), ("mixer.out", "out")]
+        state = {}
+        for ours, theirs in pairs:
+            for name, value in shared.get_submodule(theirs).state_dict().items():
+                state[f"{ours}.{name}"] = value
+        for kernel in shared.kernels:
+            state[f"mixer.kernel.{kernel.shape[1]}"] = kernel
+        with torch.no_grad():
+            for name, weight in own.named_parameters():
+                key = f"{name}.{weight.shape[1]}" if name == "mixer.kernel" else name
+                weight.copy_(state[key][tuple(slice(n) for n in weight.shape)])
+    return found
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        (("attention_2", "relu_1"), ("conv_15", "gelu_4")),
+        (("attention_8", "gelu_2"), ("identity", "relu_4")),
+        (("conv_3", "gelu_1"), ("attention_4", "relu_2")),
+        (("conv_7", "relu_2"), ("conv_7", "relu_2")),
+    ],
+)
+@both_kinds
+def test_one_candidate_each_is_the_discrete_network(
+    kind: str, blocks: tuple[tuple[str, str], ...]
+) -> None:
+    """Whether the others are left out or have weights of nought, in training and evaluation."""
+    net = make_pair(kind, **DROPPING)[1]
+    genotype = Genotype(blocks)
+    names: Any = zip(net.candidates, zip(*blocks, strict=True), strict=True)
+    mask = {
+        group: torch.tensor(
+            [
+                [n == own for n in row]
+                for row, own in zip(net.candidates[group], chosen, strict=True)
+            ]
+        )
+        for group, chosen in names
+    }
+    hot = {group: m.double() for group, m in mask.items()}
+    discrete = discrete_of(net, genotype)
+    for training in (True, False):
+        net.train(training)
+        discrete.train(training)
+        wanted = outputs(discrete, batch(kind))
+        assert_same(outputs(net, batch(kind), Mixture(hot, active=mask)), wanted)
+    assert_same(outputs(net, batch(kind), hot), wanted)
+
+
+def test_narrow_layers_are_the_first_units_of_wide_ones() -> None:
+    net = make_pair("language")[1]
+    columns = F.one_hot(torch.tensor([FEED_FORWARDS.index("relu_2")] * 2), 6).double()
+    mixers = F.one_hot(torch.tensor([MIXERS.index("identity")] * 2), 7).double()
+    backward(net, batch("language"), {"mixer": mixers, "feed_forward": columns})
+    block = net.blocks[0]
+    assert bool(block.up.weight.grad[:16].any())
+    assert not bool(block.up.weight.grad[16:].any())
+    assert not bool(block.down.weight.grad[:, 16:].any())
+
+
+def trained(net: Any, kind: str) -> SGD:
+    """After two steps, so that momenta are there."""
+    optimizer = SGD(net.weight_parameters(), lr=0.05, momentum=0.9, weight_decay=3e-3)
+    for seed in (11, 12):
+        net.zero_grad()
+        backward(net, batch(kind, seed), seed=seed)
+        optimizer.step()
+    net.zero_grad()
+    return optimizer
+
+
+def alpha_gradients(
+    net: Any, kind: str, way: str, optimizer: SGD, **more: float
+) -> dict[str, Tensor]:
+    gradient, options = WAYS[way]
+    torch.manual_seed(7)
+    found: dict[str, Tensor] = gradient(
+        net, loss_of, batch(kind, 1), batch(kind, 2), optimizer, **options, **more
+    )
+    return found
+
+
+@pytest.mark.parametrize("options", [{}, DROPPING], ids=["plain", "dropping"])
+@pytest.mark.parametrize("way", WAYS)
+@both_kinds
+def test_gradients_of_the_alphas(kind: str, way: str, options: dict[str, float]) -> None:
+    found = []
+    for net in make_pair(kind, **options):
+        optimizer = trained(net, kind)
+        before = copy.deepcopy(net.state_dict())
+        found.append(alpha_gradients(net, kind, way, optimizer))
+        assert_same(net.state_dict(), before, {"rtol": 0, "atol": 0})
+    # A finite difference divides the rounding of its two losses by a small number.
+    exact = EXACT if way != "finite_difference" else {"rtol": 1e-6, "atol": 1e-8}
+    assert_same(found[1], found[0], exact)
+    assert {group: tuple(g.shape) for group, g in found[1].items()} == net.shapes
+    assert all(bool(gradient.all()) for gradient in found[1].values())
+
+
+@pytest.mark.parametrize("way", WAYS)
+@both_kinds
+def test_gradients_of_the_alphas_are_finite_differences(kind: str, way: str) -> None:
+    """Of the validation loss; in second order, of that behind a step of the weights."""
+    net = make_pair(kind)[1]
+    lr, decay = 0.05, 3e-3
+    optimizer = SGD(net.weight_parameters(), lr=lr, weight_decay=decay)
+
+    @torch.enable_grad()
+    def validation() -> float:
+        if way == "first_order":
+            return float(loss_of(net, batch(kind, 2)).detach())
+        moved = copy.deepcopy(net)
+        weights = moved.weight_parameters()
+        slopes = torch.autograd.grad(loss_of(moved, batch(kind, 1)), weights)
+        with torch.no_grad():
+            for weight, slope in zip(weights, slopes, strict=True):
+                weight -= lr * (slope + decay * weight)
+        return float(loss_of(moved, batch(kind, 2)).detach())
+
+    # A step so small that no unit of these few goes through nought.
+    small = {"epsilon": 1e-5} if way == "finite_difference" else {}
+    found = alpha_gradients(net, kind, way, optimizer, **small)
+    for group, alpha in net.alphas.items():
+        for place in [(0, 0), (1, 2), (0, 4), (1, alpha.shape[1] - 1)]:
+            with torch.no_grad():
+                values = []
+                for step in (1e-5, -2e-5):
+                    alpha[place] += step
+                    values.append(validation())
+                alpha[place] += 1e-5
+            wanted = (values[0] - values[1]) / 2e-5
+            assert float(found[group][place]) == pytest.approx(wanted, rel=1e-5, abs=1e-9)
+
+
+@pytest.mark.parametrize("options", [{}, DROPPING], ids=["plain", "dropping"])
+@both_kinds
+def test_recomputed_blocks_are_the_same(kind: str, options: dict[str, float]) -> None:
+    """With the same draws, in one step and in gradients of the alphas of both orders."""
+    plain, again = (make_pair(kind, **options)[1] for _ in range(2))
+    again.recompute_cells()
+    for net in (plain, again):
+        backward(net, batch(kind))
+    assert_same(gradients(again), gradients(plain))
+    for net in (plain, again):
+        net.zero_grad()
+    optimizers = [trained(net, kind) for net in (plain, again)]
+    for way in WAYS:
+        found = [
+            alpha_gradients(net, kind, way, optimizer)
+            for net, optimizer in zip((plain, again), optimizers, strict=True)
+        ]
+        # Finite differences magnify the last digits.
+        exact = EXACT if way != "finite_difference" else {"rtol": 1e-6, "atol": 1e-8}
+        assert_same(found[1], found[0], exact)
+
+
+def test_recomputed_blocks_run_twice() -> None:
+    net = make_pair("classifier")[1]
+    ran = []
+    net.blocks[0].register_forward_pre_hook(lambda *_: ran.append(1))
+    backward(net, batch("classifier"))
+    assert len(ran) == 1
+    net.recompute_cells()
+    backward(net, batch("classifier"))
+    assert len(ran) == 3
+
+
+def test_the_identity_adds_nothing_whatever_its_weight() -> None:
+    net = make_pair("language")[1]
+    weights = {group: alpha.detach().softmax(-1) for group, alpha in net.alphas.items()}
+    other = {**weights, "mixer": weights["mixer"].clone()}
+    other["mixer"][:, -1] += 1
+    assert_same(outputs(net, batch("language"), other), outputs(net, batch("language"), weights))
+
+
+def test_no_word_hears_of_those_behind_it() -> None:
+    net = make_pair("language")[1].eval()
+    tokens = batch("language").tokens
+    for place in range(1, len(tokens)):
+        changed = tokens.clone()
+        changed[place:] = (changed[place:] + 1) % WORDS
+        first, second = (net(given).logits for given in (tokens, changed))
+        torch.testing.assert_close(first[:place], second[:place], **EXACT)
+        assert not torch.allclose(first[place], second[place])
+
+
+def test_a_text_hears_nothing_of_padding_and_neighbours() -> None:
+    net = make_pair("classifier")[1].eval()
+    together = net(texts(9, 1, 6))
+    for number, length in enumerate((9, 1, 6)):
+        for padding in (0, 4):
+            alone = F.pad(texts(9, 1, 6)[:length, [number]], (0, 0, 0, padding), value=PADDING)
+            torch.testing.assert_close(net(alone)[0], together[number], **EXACT)
+
+
+def test_a_text_without_words_is_finite() -> None:
+    net = make_pair("classifier")[1]
+    tokens = torch.full((4, 2), PADDING)
+    tokens[:2, 0] = 5
+    logits = net(tokens)
+    assert bool(logits.isfinite().all())
+    torch.testing.assert_close(logits[1], net.frame.classifier.bias, **EXACT)
+    logits.sum().backward()
+    assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in net.parameters())
+
+
+def test_nothing_is_carried_from_one_sequence_to_the_next() -> None:
+    net = make_pair("language")[1].eval()
+    tokens = batch("language").tokens
+    out = net(tokens)
+    assert out.hidden.shape == (3, 0)
+    assert torch.equal(net(tokens, hidden=out.hidden).logits, out.logits)
+
+
+def test_size_and_layout() -> None:
+    width, cells = 16, 3
+    net = Supernet(100, cells=cells, size=Size(width))
+    block = 4 * width + 4 * width**2 + (3 + 7 + 15) * width + 2 * 4 * width**2 + 4 * width
+    words = 100 * width + 100 + 2 * width  # the decoder shares the embeddings
+    assert sum(weight.numel() for weight in net.weight_parameters()) == cells * block + words
+    other = ClassifierSupernet(classes=5, words=100, cells=cells, size=Size(width))
+    ours = 100 * width + 2 * width + 5 * width + 5
+    assert sum(weight.numel() for weight in other.weight_parameters()) == cells * block + ours
+    assert net.shapes == {"mixer": (3, 7), "feed_forward": (3, 6)}
+    assert {group: tuple(alpha.shape) for group, alpha in net.alphas.items()} == net.shapes
+    assert net.candidates == {"mixer": (MIXERS,) * 3, "feed_forward": (FEED_FORWARDS,) * 3}
+    assert net.edges == {
+        "mixer": ((0, 1), (2, 3), (4, 5)),
+        "feed_forward": ((1, 2), (3, 4), (5, 6)),
+    }
+    assert net.counts == {"mixer": 1, "feed_forward": 1}
+    assert {"alphas.mixer", "alphas.feed_forward"} <= set(net.state_dict())
+    assert max(float(alpha.detach().abs().max()) for alpha in net.alphas.values()) < 1e-2
+
+
+def test_its_own_weights_are_the_softmax_of_the_alphas() -> None:
+    net = make_pair("language")[1].eval()
+    own = {group: alpha.softmax(-1) for group, alpha in net.alphas.items()}
+    tokens = batch("language").tokens
+    assert torch.equal(net(tokens).logits, net(tokens, own).logits)
+    sliced = {group: weights[None] for group, weights in own.items()}  # a slice for its one cell
+    assert torch.equal(net(tokens).logits, net(tokens, sliced).logits)
+
+
+@pytest.mark.parametrize("options", [{}, DROPPING], ids=["plain", "dropping"])
+@both_kinds
+def test_mixed_precision_is_near_the_exact_result(kind: str, options: dict[str, float]) -> None:
+    torch.manual_seed(0)
+    net = KINDS[kind][1](**KINDS[kind][2], size=Size(16, **options))
+    exact = outputs(net, batch(kind))["logits"]
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = outputs(net, batch(kind))["logits"]
+        backward(net, batch(kind))
+    assert (rounded.float() - exact).norm() < 0.05 * exact.norm()
+    for name, gradient in gradients(net).items():
+        assert gradient is not None
+        assert bool(torch.isfinite(gradient).all()), name
+
+
+def test_what_it_cannot_do_is_refused_in_one_line() -> None:
+    net = make_pair("language")[1]
+    classifier = make(*KINDS["classifier"][1:])
+    learned = make(*KINDS["classifier"][1:], positions="learned", longest=3)
+    tokens = batch("language").tokens
+    cases: list[tuple[Any, str]] = [
+        (
+            lambda: net(tokens, {"mixer": torch.ones(2, 7), "feed_forward": torch.ones(2, 7)}),
+            r"mixing weights of feed_forward have shape \(2, 7\), not \(2, 6\)",
+        ),
+        (lambda: net(tokens, {"mixer": torch.ones(2, 7)}), "feed_forward have shape nothing"),
+        (lambda: net(tokens[0]), r"tokens must be \(T, B\), got \(3,\)"),
+        (lambda: classifier(tokens[0]), r"tokens must be \(T, B\), got \(3,\)"),
+        (lambda: learned(texts(4)), "space.longest=3 places are learned, and a text has 4 words"),
+        (lambda: Supernet(7, cells=0), "cells must be a whole number of at least 1, got 0"),
+        (lambda: Supernet(0), "words must be a whole number of at least 1, got 0"),
+        (lambda: net.compile_regions(), "nothing to compile"),
+        (lambda: net.operation_shares(), "choose freezing=none"),
+    ]
+    for call, message in cases:
+        with pytest.raises(ValueError, match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value)
