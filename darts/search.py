@@ -75,6 +75,11 @@ def check(config: SearchConfig) -> None:
             f"{config.optimizer.kind}; choose optimizer.kind=sgd or bilevel=first_order"
         )
     check_precision(config.precision, resolve_device(config.device))
+    if any(stage.skip_dropout for stage in config.stages) and not config.space.drops_skips:
+        raise ConfigError(
+            f"space={config.space.name} has no skip connections whose outputs could be dropped; "
+            "set skip_dropout=0 in all stages"
+        )
     if config.compile and not config.space.compiles:
         raise ConfigError(f"compile=true: space={config.space.name} has nothing to compile")
     if config.compile:

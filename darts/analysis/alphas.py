@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from darts.spaces import space_of
+
 
 def edge_names(edges: Iterable[tuple[int, int]]) -> list[str]:
     """Name edges by their source and target: "0→2", "1→2", ..."""
@@ -83,18 +85,18 @@ def scalars_of(probabilities: Mapping[str, Tensor], setting: Any) -> dict[str, f
     return scalars
 
 
-def genotype_counts(
-    genotype: Any, operations: Sequence[str] = ("skip_connect", "none")
-) -> dict[str, int]:
+def genotype_counts(genotype: Any, operations: Sequence[str] | None = None) -> dict[str, int]:
     """How often each operation stands in each cell: `genotype/<cell>/<operation>` -> count.
 
-    A search that fills its cells with skip connections has collapsed, so these are the counts
-    kept by default. The tags do not depend on the genotype: absent operations count 0.
+    A search that fills its cells with skip connections has collapsed, so these, by the name that
+    the space has for them, and ``none`` are counted by default. The tags do not depend on the genotype: absent operations count 0.
 
     Args:
         genotype: of any space.
         operations: the operations to count.
     """
+    if operations is None:
+        operations = (space_of(genotype).skip, "none")
     return {
         f"genotype/{cell}/{operation}": sum(
             name == operation for _, _, name in genotype.edges(cell)

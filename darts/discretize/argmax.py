@@ -38,7 +38,7 @@ class Argmax(Discretiser):
         if self.skip_limit is None:
             return genotype
         skipping = {
-            group: torch.tensor([[name == "skip_connect" for name in row] for row in names])
+            group: torch.tensor([[name == setting.space.skip for name in row] for row in names])
             for group, names in setting.candidates.items()
         }
         cell = next((group for group, skips in skipping.items() if bool(skips.any())), None)

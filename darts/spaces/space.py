@@ -58,6 +58,8 @@ class Space(ABC):
     Attributes:
         cells: depth; what it counts is the space's to say.
         fan_in: edges that a genotype keeps into each node; None for all.
+        skip: name of the operation that hands its input on.
+        drops_skips: whether in training the supernet can drop a share of what that puts out.
         compiles: whether the supernet has anything for ``torch.compile``.
         takes: kinds of data sets that its networks take, see ``darts.data.SourceSpec.kind``.
         published: by name what others have found in the space; each has a ``name``, ``genotype``,
@@ -67,6 +69,8 @@ class Space(ABC):
 
     name: str = ""
     fan_in: ClassVar[int | None] = None
+    skip: ClassVar[str] = "skip_connect"
+    drops_skips: ClassVar[bool] = True
     compiles: ClassVar[bool] = True
     takes: ClassVar[tuple[str, ...]] = ("images", "audio")
     published: ClassVar[Mapping[str, Any]] = {}

@@ -52,6 +52,8 @@ class Recurrent(Space):
 
     name: str = "recurrent"
     fan_in: ClassVar[int | None] = 1
+    skip: ClassVar[str] = "identity"
+    drops_skips: ClassVar[bool] = False
     compiles: ClassVar[bool] = False
     takes: ClassVar[tuple[str, ...]] = ("text", "pairs")
     published: ClassVar[Mapping[str, Any]] = PUBLISHED

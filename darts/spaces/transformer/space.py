@@ -47,6 +47,8 @@ class Transformer(Space):
     """
 
     name: str = "transformer"
+    skip: ClassVar[str] = "identity"
+    drops_skips: ClassVar[bool] = False
     compiles: ClassVar[bool] = False
     takes: ClassVar[tuple[str, ...]] = ("text", "documents")
     cells: int = number(4, low=1)
