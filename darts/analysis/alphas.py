@@ -89,7 +89,8 @@ def genotype_counts(genotype: Any, operations: Sequence[str] | None = None) -> d
     """How often each operation stands in each cell: `genotype/<cell>/<operation>` -> count.
 
     A search that fills its cells with skip connections has collapsed, so these, by the name that
-    the space has for them, and ``none`` are counted by default. The tags do not depend on the genotype: absent operations count 0.
+    the space has for them, and ``none`` are counted by default. The tags do not depend on the
+    genotype: absent operations count 0.
 
     Args:
         genotype: of any space.
