@@ -24,9 +24,10 @@ from darts.engine.device import check_precision, resolve_device, seed_everything
 from darts.engine.distributed import Ranks, distributed
 from darts.engine.evaluation import evaluate as score
 from darts.engine.feed import feed_of
+from darts.engine.run import meter_of
 from darts.retrain import build_network
 from darts.spaces import parse_genotype
-from darts.tracking import EnergyMeter, closing_table, environment
+from darts.tracking import closing_table, environment, grams_of_co2
 from darts.tracking.files import write_atomically, write_json
 
 
@@ -87,8 +88,7 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
     # As in training: the order in memory decides the last bits of a score.
     net = net.to(device, memory_format=torch.channels_last)
     net.load_state_dict(saved["chosen"]["net"])
-    watts = trained.tracking.watts_per_core
-    meter = EnergyMeter(watts_per_core=watts, device=device, processors=ranks.local == 0)
+    meter = meter_of(trained.tracking.energy, ranks)
     meter.start()
     samples = 0
 
@@ -107,6 +107,7 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
             precision=config.precision,
         )
     energy = meter.read()
+    joules = ranks.total(energy.joules)
 
     env = environment()
     summary = {
@@ -118,8 +119,9 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
         **{f"{config.part}_{name}": value for name, value in scores.items()},
         "samples": int(ranks.total(samples)),
         "seconds": energy.seconds,
-        "joules": ranks.total(energy.joules),
+        "joules": joules,
         "joules_source": energy.source,
+        "gco2e": grams_of_co2(joules, trained.tracking.energy.gco2_per_kwh),
         "seed": trained.seed,
         "device": str(device),
         "ranks": ranks.size,

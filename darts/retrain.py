@@ -157,11 +157,7 @@ def retrain(
         closing_table("dry run", {**size, **estimate})
         return {**size, **estimate}
 
-    run.begin(
-        feed.parts,
-        tensorboard=config.tracking.tensorboard,
-        watts=config.tracking.watts_per_core,
-    )
+    run.begin(feed.parts, tracking=config.tracking)
     means, first_epoch, first_step = Means(), 0, 0
     scores: dict[str, float] = {}
     chosen: dict[str, Any] | None = None  # weights to be judged by: epoch, scores, state
@@ -224,7 +220,8 @@ def retrain(
             first_step = 0
 
             # The end of an epoch: score on validation data, keep the best, tell, save.
-            scores = score(valid_batches.epoch(0)) if valid_batches is not None else {}
+            with run.phase("validation"):
+                scores = score(valid_batches.epoch(0)) if valid_batches is not None else {}
             steering = scores.get(config.metric, float("nan"))
             best = None if chosen is None else chosen["scores"].get(config.metric)
             if config.choose == "last" or metric.prefers(steering, best):
@@ -277,7 +274,8 @@ def retrain(
     averaging.judged.load_state_dict(chosen["net"])
     tested: dict[str, float] = {}
     if config.test and (test_batches := feed.held("test", feed.parts)) is not None:
-        tested = score(test_batches.epoch(0))
+        with run.phase("test"):
+            tested = score(test_batches.epoch(0))
         if text := objective.told():
             run.write("samples_test.md", text)
         if ranks.main and config.tracking.pictures:
@@ -303,7 +301,7 @@ def retrain(
     )
     keys = (
         *(f"{part}_{config.metric}" for part in ("valid", "test")),
-        *("epoch", "seconds", "joules", "joules_source", "parameters", "macs"),
+        *("epoch", "seconds", "joules", "joules_source", "gco2e", "parameters", "macs"),
     )
     closing_table("retrain", {key: summary[key] for key in keys if key in summary})
     word = shlex.quote(f"checkpoint={call.directory}")

@@ -173,11 +173,7 @@ def search(
         closing_table("dry run", told)
         return told
 
-    run.begin(
-        feed.parts,
-        tensorboard=config.tracking.tensorboard,
-        watts=config.tracking.watts_per_core,
-    )
+    run.begin(feed.parts, tracking=config.tracking)
     means, first_epoch, first_step = Means(), 0, 0
     scores: dict[str, float] = {}
     history: list[dict[str, torch.Tensor]] = []  # probabilities at the end of each epoch
@@ -251,7 +247,8 @@ def search(
             first_step = 0
 
             # The end of an epoch: score the supernet, read the genotype, tell, save.
-            scores = searcher.score(score_batches.epoch(0))
+            with run.phase("validation"):
+                scores = searcher.score(score_batches.epoch(0))
             probabilities = searcher.expected()
             genotype = discretize.genotype(probabilities, setting)
             history.append({group: p.cpu() for group, p in probabilities.items()})
@@ -344,7 +341,8 @@ def search(
                 save=save_decision,
                 say=console.say,
             )
-            genotype = discretize.final(trained)
+            with run.phase("discretisation"):
+                genotype = discretize.final(trained)
         run.write("genotype.json", genotype.to_json())
 
     if ranks.main and config.tracking.pictures:
@@ -381,6 +379,7 @@ def search(
         "seconds",
         "joules",
         "joules_source",
+        "gco2e",
         "parameters",
         "macs",
     )

@@ -149,9 +149,10 @@ def tune(config: TuneConfig, call: Invocation) -> dict[str, Any]:
         f"test_{config.metric}",
         *("true_rank", "rank_correlation_spearman"),
         *(f"gain_{name}" for name in ("architecture", "hyperparameters", "both", "interaction")),
-        *("trials", "complete", "pruned", "failed", "seconds", "joules", "joules_source"),
+        *("trials", "complete", "pruned", "failed", "seconds"),
+        *("joules", "joules_source", "gco2e"),
     )
-    nothing = ("joules", "joules_source") if summary["joules"] is None else ()
+    nothing = ("joules", "joules_source", "gco2e") if summary["joules"] is None else ()
     closing_table("tune", {k: summary[k] for k in keys if k in summary and k not in nothing})
     print(f"\nTrain the best again:\n  {best['command']}")
     return summary

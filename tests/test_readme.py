@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from darts import evaluate, genotypes, retrain, search, tune
 from darts.config import compose
+from darts.spaces import SPACES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "experiments" / "README.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -40,7 +42,9 @@ def test_a_command_composes_and_passes_its_check(line: str, tmp_path: Path) -> N
     run = tmp_path / "run"
     run.mkdir()
     (run / "checkpoint.pt").touch()
-    (run / "genotype.json").write_text(cell(), encoding="utf-8")
+    space = re.search(r"\bspace=(\w+)", line)  # in which that run has searched
+    found = genotype_of(space.group(1) if space else "cnn")
+    (run / "genotype.json").write_text(found, encoding="utf-8")
     words = shlex.split(re.sub(r"runs/\w+/<run>", str(run), line))
     command = words[2].removeprefix("darts.")
     overrides = [word for word in words[3:] if not word.startswith(("--", "resume="))]
@@ -63,10 +67,9 @@ def test_documented_python_runs() -> None:
         subprocess.run([sys.executable, "-c", block], check=True, timeout=120)
 
 
-def cell() -> str:
-    from darts.spaces.cnn import PUBLISHED
-
-    return PUBLISHED["DARTS_V2"].genotype.to_json()
+def genotype_of(space: str) -> str:
+    genotype = SPACES[space]().random(torch.Generator().manual_seed(0))
+    return str(genotype.to_json())
 
 
 def test_every_make_target_named_exists() -> None:

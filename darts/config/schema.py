@@ -171,13 +171,22 @@ class LoaderConfig:
 
 
 @dataclass
+class EnergyConfig:
+    """What energy is estimated by where no meter can be read, and what it causes."""
+
+    watts_per_core: float = number(10.0, above=0)  # of a busy processor core
+    gpu_watts: float = number(250.0, above=0)  # of a GPU in use
+    gco2_per_kwh: float = number(480.0, low=0)  # grams of CO2-equivalent; the world's mean of 2023
+
+
+@dataclass
 class TrackingConfig:
     """What is told while it runs."""
 
     tensorboard: bool = True
     pictures: bool = True  # in the run directory and TensorBoard
     figures_every: int = number(1, low=0)  # epochs between pictures in TensorBoard; 0: at the end
-    watts_per_core: float = number(10.0, above=0)  # for the energy estimate without a meter
+    energy: EnergyConfig = field(default_factory=EnergyConfig)
 
 
 @dataclass

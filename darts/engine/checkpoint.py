@@ -19,7 +19,7 @@ import torch
 from darts.tracking.files import replacing
 
 # By kind, 1 for the others. Search 4 and retrain 2: the task is a part, batches have a state.
-FORMATS = {"search": 4, "retrain": 3}
+FORMATS = {"search": 5, "retrain": 3}
 
 
 class CheckpointError(ValueError):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,8 +23,9 @@ from darts.engine.checkpoint import (
 )
 from darts.engine.distributed import Ranks
 from darts.engine.interrupt import Interrupt, Interrupted
-from darts.tracking import Board, Console, Energy, EnergyMeter, MetricsLog, environment
+from darts.tracking import Board, Console, EnergyMeter, Ledger, MetricsLog, environment
 from darts.tracking.files import write_atomically, write_json
+from darts.tracking.ledger import PHASES, Entry, account, cost_of
 
 # What may differ between a run and its continuation: where and how it computes, what it tells.
 FREE = (
@@ -118,15 +119,13 @@ class Run:
         self,
         splits: Mapping[str, Tensor],
         *,
-        tensorboard: bool,
-        watts: float,
+        tracking: Any,
     ) -> None:
         """Write what is known before the first step, open the logs and start the energy meter.
 
         Args:
             splits: indices of the training images by use; a resumed run must have the same.
-            tensorboard: whether to write the event file.
-            watts: power of a busy core for the energy estimate.
+            tracking: the configuration's ``tracking``.
 
         Raises:
             CheckpointError: when the data set is not the one the run began with.
@@ -148,23 +147,22 @@ class Run:
                 raise CheckpointError(
                     f"cannot resume {self.directory}: the data set is not the one in split.npz"
                 )
-        self.energy = EnergyMeter(
-            watts_per_core=watts, device=self.ranks.device, processors=self.ranks.local == 0
-        )
+        self._gco2_per_kwh = tracking.energy.gco2_per_kwh
+        self._ledger = Ledger(meter_of(tracking.energy, self.ranks))
         resumed, purge = self.state, 0 if self.resume else None
         if resumed is not None:
             if main:  # the others count from 0, as their joules are added to these
-                self.energy.load_state_dict(resumed["energy"])
+                self._ledger.load_state_dict(resumed["energy"])
             restore_random_states(resumed["random"])
             self.ranks.align_generators()
             purge = resumed["global_step"] + 1
-        self.energy.start()
+        self._ledger.start()
         if main:
             self.metrics = MetricsLog(
                 self.directory / "metrics.jsonl",
                 resume_at=None if resumed is None else resumed["metrics_offset"],
             )
-        self.board = Board(self.directory, enabled=tensorboard and main, purge_step=purge)
+        self.board = Board(self.directory, enabled=tracking.tensorboard and main, purge_step=purge)
 
     def log(self, step: int, row: Mapping[str, Any], scalars: Mapping[str, Any]) -> None:
         """Add a row to metrics.jsonl and numbers to TensorBoard, at a global step."""
@@ -179,7 +177,7 @@ class Run:
 
     def save(self, global_step: int, content: Mapping[str, Any]) -> None:
         """Write the checkpoint: the command's content and what every run needs to go on."""
-        energy = dataclasses.asdict(self._energy())
+        energy = {"entries": self._entries()}
         self._saved_at = time.monotonic()
         if not self.ranks.main:
             return
@@ -203,23 +201,28 @@ class Run:
         """Whether the last checkpoint is older than so many minutes."""
         return time.monotonic() - self._saved_at >= 60 * minutes
 
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Within it, costs are those of another phase than training; see ``Ledger``."""
+        return self._ledger.phase(name)
+
     def cost(self) -> dict[str, Any]:
         """Seconds and joules so far, resumed parts included, and where the joules come from."""
-        energy = self._energy()
-        return {
-            "seconds": energy.seconds,
-            "joules": energy.joules,
-            "joules_source": energy.source,
-        }
+        return cost_of(self._entries(), self._gco2_per_kwh)
 
-    def _energy(self) -> Energy:
-        """What all ranks' processes have used."""
-        energy = self.energy.read()
-        return dataclasses.replace(energy, joules=self.ranks.total(energy.joules))
+    def _entries(self) -> list[Entry]:
+        """The accounts of all ranks' processes, on the first rank."""
+        entries, own = self._ledger.entries(), self._ledger.joules()
+        if self.ranks.size > 1:
+            for phase in PHASES:
+                others = self.ranks.total(own[phase]) - own[phase]
+                for entry in [entry for entry in entries if entry["phase"] == phase][-1:]:
+                    entry["joules"] += others
+        return entries
 
     def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """Write summary.json, the run's last file, close the logs and return the summary."""
-        whole = {**summary, "ranks": self.ranks.size, **self.cost()}
+        entries = self._entries()
+        whole = {**summary, "ranks": self.ranks.size, **cost_of(entries, self._gco2_per_kwh)}
         if not self.ranks.main:
             return whole
         env = json.loads((self.directory / "env.json").read_text(encoding="utf-8"))
@@ -227,6 +230,7 @@ class Run:
         scores = {k: v for k, v in whole.items() if isinstance(v, float)}
         self.board.hparams(self.config, scores)
         self.close()
+        write_json(self.directory / "energy.json", account(entries, self._gco2_per_kwh))
         write_json(self.directory / "summary.json", whole)
         return whole
 
@@ -248,6 +252,16 @@ class Run:
         """Close the logs of a run that is left by an error; ``finish`` needs those of others."""
         if kind is not None:
             self.close()
+
+
+def meter_of(energy: Any, ranks: Ranks) -> EnergyMeter:
+    """The meter of one of the ranks, by the configuration's ``tracking.energy``."""
+    return EnergyMeter(
+        watts_per_core=energy.watts_per_core,
+        gpu_watts=energy.gpu_watts,
+        device=ranks.device,
+        processors=ranks.local == 0,
+    )
 
 
 def leave_if_asked(interrupt: Interrupt, run: Run, console: Console) -> None:

@@ -16,7 +16,9 @@ class Train(Evaluation):
 
     name: str = "train"
     trains: ClassVar[bool] = True
-    costs: ClassVar[tuple[str, ...]] = ("parameters", "macs", "flops", "seconds", "joules")
+    costs: ClassVar[tuple[str, ...]] = (
+        *("parameters", "macs", "flops", "seconds", "joules", "gco2e"),
+    )
 
     def __call__(self, candidate: Candidate, tools: Tools) -> Mapping[str, Any]:
         return tools.train(candidate)

@@ -9,6 +9,7 @@ from darts.tracking.energy import Energy, EnergyMeter
 from darts.tracking.environment import environment, git_state
 from darts.tracking.files import plain, read_json, replacing, write_atomically, write_json
 from darts.tracking.formats import display, duration, short_genotype
+from darts.tracking.ledger import Ledger, grams_of_co2
 from darts.tracking.metrics import MetricsLog, read_metrics
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Console",
     "Energy",
     "EnergyMeter",
+    "Ledger",
     "MetricsLog",
     "Pace",
     "closing_table",
@@ -23,6 +25,7 @@ __all__ = [
     "duration",
     "environment",
     "git_state",
+    "grams_of_co2",
     "plain",
     "read_json",
     "read_metrics",

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -23,7 +22,7 @@ POWERCAP = Path("/sys/class/powercap")
 
 @dataclass(frozen=True)
 class Energy:
-    """Cumulative cost of a run: wall-clock seconds, joules, and where the joules come from."""
+    """A cost: wall-clock seconds, joules, and where the joules come from."""
 
     seconds: float
     joules: float
@@ -53,7 +52,7 @@ class _Counter:
 
 
 class EnergyMeter:
-    """Seconds and joules of a run, going on from an earlier process's total after a resume.
+    """Seconds and joules of this process since ``start``.
 
     RAPL counters wrap around, at full load within the hour: `read` more often than that, once an
     epoch say.
@@ -62,14 +61,13 @@ class EnergyMeter:
         watts_per_core: power of one busy core, for the estimate from processor seconds (which
             include child processes once they have ended).
         gpu_watts: power of a GPU in use that has no readable counter, for its wall-clock seconds.
-        joules_before, seconds_before, source_before: totals of the run's earlier processes.
         device: where the run computes; by default a GPU counts if CUDA is in use already.
         powercap: folder of the RAPL counters.
         processors: whether to read the RAPL counters, which count a whole machine: of several
             processes on a machine one only should.
 
     Raises:
-        ValueError: if a power or an earlier total is negative.
+        ValueError: if a power is negative.
     """
 
     def __init__(
@@ -77,25 +75,15 @@ class EnergyMeter:
         *,
         watts_per_core: float = 10.0,
         gpu_watts: float = 250.0,
-        joules_before: float = 0.0,
-        seconds_before: float = 0.0,
-        source_before: str | None = None,
         device: torch.device | str | None = None,
         powercap: Path = POWERCAP,
         processors: bool = True,
     ) -> None:
-        for name, value in (
-            ("watts_per_core", watts_per_core),
-            ("gpu_watts", gpu_watts),
-            ("joules_before", joules_before),
-            ("seconds_before", seconds_before),
-        ):
+        for name, value in (("watts_per_core", watts_per_core), ("gpu_watts", gpu_watts)):
             if not value >= 0:
                 raise ValueError(f"{name}={value} must not be negative")
         self._watts_per_core, self._gpu_watts = float(watts_per_core), float(gpu_watts)
-        source = source_before or ("unknown" if joules_before > 0 else "none")
-        self._before = Energy(float(seconds_before), float(joules_before), source)
-        self._seconds = self._joules = 0.0  # of this process alone
+        self._seconds = self._joules = 0.0
         self._device, self._powercap = device, powercap
         self._processors = processors
         self._counters: list[_Counter] = []
@@ -103,40 +91,21 @@ class EnergyMeter:
 
     def start(self) -> None:
         """Begin to count, on the best counters that the machine offers."""
-        self.read()
         self._counters = self._find_counters()
         for counter in self._counters:
             counter.last = counter.read()
         self._since = time.monotonic()
 
     def read(self) -> Energy:
-        """Totals so far, those of earlier processes included."""
+        """What has been used since ``start``; nothing before it."""
         if self._since is not None:
             now = time.monotonic()
             self._seconds += now - self._since
             self._since = now
             self._joules += sum(counter.advance() for counter in self._counters)
-        return Energy(
-            self._before.seconds + self._seconds,
-            self._before.joules + self._joules,
-            self._source(),
-        )
-
-    def state_dict(self) -> dict[str, float | str]:
-        """Totals for a checkpoint, as plain numbers and text."""
-        total = self.read()
-        return {"seconds": total.seconds, "joules": total.joules, "source": total.source}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take a checkpoint's totals as those of the earlier processes, before or after `start`."""
-        self._before = Energy(float(state["seconds"]), float(state["joules"]), str(state["source"]))
-
-    def _source(self) -> str:
-        earlier = self._before.source.removeprefix("mixed: ").split(" + ")
-        # "and" joins counters of different devices that run at once, "+" those of different times.
-        present = " and ".join(dict.fromkeys(counter.name for counter in self._counters))
-        sources = [s for s in dict.fromkeys([*earlier, present]) if s not in ("", "none")]
-        return f"mixed: {' + '.join(sources)}" if len(sources) > 1 else "".join(sources) or "none"
+        # Counters of different devices that run at once.
+        source = " and ".join(dict.fromkeys(counter.name for counter in self._counters))
+        return Energy(self._seconds, self._joules, source or "none")
 
     def _find_counters(self) -> list[_Counter]:
         on_gpu = _uses_cuda(self._device)

@@ -98,7 +98,7 @@ def write_best(plan: Plan, trials: Sequence[FrozenTrial]) -> dict[str, Any] | No
 
 
 def joules_of(plan: Plan, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
-    """What all trainings used, those for the account too: ``joules`` and ``joules_source``.
+    """What all trainings used, those for the account too: ``joules``, their source and ``gco2e``.
 
     What a trial used that did not come to its end is in its directory, if it ran here.
     """
@@ -110,8 +110,10 @@ def joules_of(plan: Plan, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
         told += _bill(directory)
     sources = sorted({str(row["joules_source"]) for row in told})
     if len(sources) != 1:  # numbers of different sources are not added up
-        return {"joules": None, "joules_source": " and ".join(sources) or "not measured"}
-    return {"joules": sum(row["joules"] for row in told), "joules_source": sources[0]}
+        source = " and ".join(sources) or "not measured"
+        return {"joules": None, "joules_source": source, "gco2e": None}
+    sums = {key: sum(row[key] for row in told) for key in ("joules", "gco2e")}
+    return {**sums, "joules_source": sources[0]}
 
 
 def _bill(directory: Path) -> list[Mapping[str, Any]]:

@@ -237,7 +237,7 @@ def failure_of(trial: FrozenTrial) -> str:
     return str(trial.user_attrs.get(FAILURE, "its worker is gone"))
 
 
-def scores_of(trial: FrozenTrial) -> Mapping[str, float]:
+def scores_of(trial: FrozenTrial) -> Mapping[str, Any]:
     """Scores and costs of a trial, as far as they are known."""
-    scores: Mapping[str, float] = trial.user_attrs.get(SCORES, {})
+    scores: Mapping[str, Any] = trial.user_attrs.get(SCORES, {})
     return scores

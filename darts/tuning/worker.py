@@ -33,7 +33,7 @@ from darts.engine.interrupt import Interrupt
 from darts.evaluation import Candidate
 from darts.strategies.strategy import RETRIED, SURPLUS, place_of
 from darts.tuning.store import FAILURE, counted, give_up, never_alive
-from darts.tuning.study import SCORES, WORKER, Plan, suggested
+from darts.tuning.study import SCORES, WORKER, Plan, scores_of, suggested
 from darts.tuning.tools import TrialTools
 
 HOPELESS = 3
@@ -173,12 +173,24 @@ class Worker:
             raise ValueError(f"evaluation={plan.config.evaluation.name} tells {known or 'nothing'}")
         if missing:
             scores |= self.tools.size(candidate, missing)
+        if {"joules", "gco2e"} & set(wanted):
+            self._require_one_source(str(found["joules_source"]))
         source = {k: v for k, v in found.items() if k == "joules_source"}  # beside their number
         trial.set_user_attr(SCORES, {**scores, **source})
         values = [float(scores[name]) for name in plan.objectives]
         if not all(map(math.isfinite, values)):
             raise ValueError(f"{plan.score}={values[0]} is no finite number")
         return values
+
+    def _require_one_source(self, source: str) -> None:
+        """Raise ``ValueError`` where joules would be compared with those of another source."""
+        for trial in self.study.get_trials(deepcopy=False):
+            other = scores_of(trial).get("joules_source", source)
+            if other != source or source.startswith("mixed"):
+                raise ValueError(
+                    f"its joules are of the source {source}, and those of trial {trial.number} of "
+                    f"{other}: they do not compare"
+                )
 
 
 def _is_number(value: Any) -> bool:

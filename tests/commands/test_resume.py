@@ -20,6 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from darts import retrain, search
 from darts.data import load_split, save_split
 from darts.engine.checkpoint import load_checkpoint
+from darts.tracking import read_json
 
 QUIET = "tracking.tensorboard=false"
 DATA = ("dataset=synthetic", "dataset.samples=48", "loader.batch_size=8", "seed=7")
@@ -97,6 +98,30 @@ def assert_same(commands: Any, done: Any, expected: Any) -> None:
     for key in ("valid_accuracy", "valid_loss", "test_accuracy", "test_loss", "epoch"):
         assert done.result.get(key) == expected.result.get(key)
     assert done.result["seconds"] > 0
+
+
+@pytest.mark.parametrize("command", ["search", "retrain"])
+def test_the_bill_adds_up_through_a_crash(
+    commands: Any, copy: Callable[[str], Path], command: str
+) -> None:
+    folder = copy(command)
+    saved = torch.load(folder / "checkpoint.pt", weights_only=True)["energy"]["entries"]
+    before = {entry["phase"]: entry for entry in saved}
+    assert before["training"]["joules"] > 0
+    done = commands.exactly(command, [f"resume={folder}"], folder)
+    bill = read_json(folder / "energy.json")
+    phases = {entry["phase"]: entry for entry in bill["phases"]}
+    assert {"training", "validation"} <= phases.keys()
+    assert ("test" in phases) == (command == "retrain")
+    for name, entry in before.items():
+        assert phases[name]["joules"] > entry["joules"]
+        assert phases[name]["seconds"] > entry["seconds"]
+    summary = read_json(folder / "summary.json")
+    assert summary == done.result
+    for key in ("seconds", "joules", "gco2e"):
+        assert sum(entry[key] for entry in bill["phases"]) == pytest.approx(summary[key])
+    assert summary["gco2e"] == pytest.approx(summary["joules"] / 3.6e6 * bill["gco2_per_kwh"])
+    assert summary["joules_source"] == phases["training"]["source"]
 
 
 def wait_for_saves(process: Any, file: Path, count: int) -> None:
@@ -183,7 +208,7 @@ def test_a_second_crash_is_resumed_too(commands: Any, copy: Any, unbroken: Any) 
 
 def test_settings_that_may_change(commands: Any, copy: Any, unbroken: Any) -> None:
     folder = copy("retrain")
-    changed = ["loader.workers=1", "tracking.watts_per_core=20", "tracking.figures_every=0"]
+    changed = ["loader.workers=1", "tracking.energy.watts_per_core=20", "tracking.figures_every=0"]
     changed += ["dataset.root=elsewhere", "dataset.download=false", "save_minutes=1", "device=cpu"]
     done = commands.exactly("retrain", [f"resume={folder}", *changed, "name=other"], folder)
     assert_same(commands, done, unbroken["retrain"])

@@ -76,10 +76,10 @@ def assert_alike(ours: Path, theirs: Path) -> None:
     """Two runs differ by rounding only, but for what they cost."""
     left, right = (torch.load(d / "checkpoint.pt", weights_only=True) for d in (ours, theirs))
     assert left.keys() == right.keys()
-    for part in ("net", "optimizer", "arch_optimizer", "averaged", "history", "random"):
+    for part in ("net", "optimizer", "arch_optimizer", "averaging", "history", "random"):
         assert_near(left.get(part), right.get(part), part)
     for a, b in zip(*(read_metrics(d / "metrics.jsonl") for d in (ours, theirs)), strict=True):
-        costs = {"seconds": None, "joules": None}
+        costs = {"seconds": None, "joules": None, "gco2e": None}
         assert_near(a | costs, b | costs, f"row of epoch {a['epoch']}")
     genotypes = [(d / "genotype.json").read_text() for d in (ours, theirs)]
     assert genotypes[0] == genotypes[1]
@@ -134,7 +134,7 @@ def test_a_retraining_is_that_of_one_process(
     ours, theirs = (commands_summary(d) for d in (run, alone["retrain"]))
     assert (ours["ranks"], theirs["ranks"]) == (2, 1)
     for name, value in theirs.items():
-        if isinstance(value, float) and name not in ("seconds", "joules"):
+        if isinstance(value, float) and name not in ("seconds", "joules", "gco2e"):
             assert ours[name] == pytest.approx(value, rel=1e-3), name
     assert ours["joules_source"] == theirs["joules_source"]
     # The checkpoint of two ranks is one like any other.

@@ -216,6 +216,22 @@ def test_gains_are_differences_of_the_corners(joint: Any) -> None:
     assert (joint.directory / "corners.svg").exists()
 
 
+def test_joules_are_a_cost_and_those_of_two_sources_do_not_compare(
+    commands: Any, tmp_path: Path
+) -> None:
+    power = "parameters.tracking.energy.watts_per_core=[10.0, 20.0]"  # of the estimate
+    done = commands.run(
+        *("tune", tmp_path / "run", *DATA, *NET, power, *HERE, *BARE, "metric=loss"),
+        *("strategy=grid", "costs=[joules]", "budget.trials=2"),
+    )
+    first, second = rows_of(done.directory)
+    assert (first["state"], second["state"]) == ("complete", "failed")
+    assert float(first["joules"]) > 0
+    assert float(first["gco2e"]) == pytest.approx(float(first["joules"]) / 3.6e6 * 480)
+    told = "its joules are of the source estimate: 20 W per busy core, and those of trial 0 of"
+    assert told in second["failure"]
+
+
 def test_a_front_of_accuracy_and_flops(commands: Any, tmp_path: Path) -> None:
     more = ("costs=[flops]", "limits.parameters=7000", "strategy=nsga2", "account.final=false")
     done = commands.run("tune", tmp_path, *SIMPLE, *HERE, *more, "budget.trials=4")

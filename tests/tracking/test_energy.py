@@ -1,20 +1,17 @@
-"""Joules from counters that wrap around, from estimates, and through resumes."""
+"""Joules from counters that wrap around, and from estimates."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 
 from darts.tracking import EnergyMeter
-from darts.tracking import energy as energy_module
 
 
 def domain(
@@ -123,48 +120,6 @@ def test_busy_seconds_of_the_real_process_cost_energy(tmp_path: Path) -> None:
     assert total.seconds >= 0.05
 
 
-def test_a_resumed_run_adds_to_what_the_checkpoint_says(tmp_path: Path, clock: Time) -> None:
-    first = EnergyMeter(powercap=tmp_path)
-    first.start()
-    clock.wall, clock.own = clock.wall + 10, clock.own + 3
-    state = json.loads(json.dumps(first.state_dict()))
-    assert state == {
-        "seconds": pytest.approx(10),
-        "joules": pytest.approx(30),
-        "source": "estimate: 10 W per busy core",
-    }
-    clock.wall += 1000  # the machine was off
-    second = EnergyMeter(powercap=tmp_path)
-    second.load_state_dict(state)
-    second.start()
-    clock.wall, clock.own = clock.wall + 5, clock.own + 1
-    total = second.read()
-    assert (total.seconds, total.joules) == (pytest.approx(15), pytest.approx(40))
-    assert total.source == "estimate: 10 W per busy core"
-
-
-def test_totals_before_can_be_given_to_the_constructor(tmp_path: Path, clock: Time) -> None:
-    meter = EnergyMeter(
-        joules_before=7, seconds_before=2, source_before="nvml", watts_per_core=1, powercap=tmp_path
-    )
-    assert meter.read() == energy_module.Energy(2.0, 7.0, "nvml")
-    meter.start()
-    clock.own += 3
-    assert meter.read().joules == pytest.approx(10)
-    assert meter.read().source == "mixed: nvml + estimate: 1 W per busy core"
-
-
-def test_sources_that_differ_are_all_named_once(tmp_path: Path) -> None:
-    state: dict[str, Any] = EnergyMeter(powercap=tmp_path / "none").state_dict()
-    domain(tmp_path / "rapl", "intel-rapl:0", "package-0", 0)
-    for powercap in ("none", "rapl", "rapl", "none"):
-        meter = EnergyMeter(powercap=tmp_path / powercap)
-        meter.load_state_dict(state)
-        meter.start()
-        state = meter.state_dict()
-    assert state["source"] == "mixed: estimate: 10 W per busy core + rapl"
-
-
 class FakeNvml(SimpleNamespace):
     """As much of NVML as the meter asks for."""
 
@@ -224,7 +179,7 @@ def test_a_gpu_that_is_not_in_use_does_not_count(tmp_path: Path, nvml: FakeNvml)
     assert meter.read().source == "estimate: 10 W per busy core"
 
 
-@pytest.mark.parametrize("name", ["watts_per_core", "gpu_watts", "joules_before", "seconds_before"])
+@pytest.mark.parametrize("name", ["watts_per_core", "gpu_watts"])
 def test_negative_numbers_are_refused_by_name(name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name}=-1"):
         EnergyMeter(**{name: -1.0})  # type: ignore[arg-type]

@@ -1,0 +1,125 @@
+"""What each phase of a run has cost, through all its processes.
+
+Costs of different sources are kept apart, since joules of a counter and of an estimate are not the
+same thing: their sum is told as a mixture, and nothing should be compared by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from darts.tracking.energy import Energy, EnergyMeter
+
+PHASES = ("training", "validation", "discretisation", "test")
+"""What a run's time goes to; all that is nothing else is training."""
+
+Entry = dict[str, Any]
+"""``phase``, ``source``, ``seconds`` and ``joules``."""
+
+
+def grams_of_co2(joules: float, gco2_per_kwh: float) -> float:
+    """CO2-equivalent of so much electricity, in grams, where a kilowatt-hour causes so many."""
+    return joules / 3.6e6 * gco2_per_kwh
+
+
+class Ledger:
+    """Writes a meter's readings to the account of the phase that is under way.
+
+    Args:
+        meter: of this process.
+    """
+
+    def __init__(self, meter: EnergyMeter) -> None:
+        self._meter = meter
+        self._phase = PHASES[0]
+        self._accounts: dict[tuple[str, str], list[float]] = {}  # seconds and joules
+        self._seen = Energy(0.0, 0.0, "none")
+
+    def start(self) -> None:
+        """Begin to count."""
+        self._meter.start()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Within it, costs are those of another phase.
+
+        Raises:
+            ValueError: if there is no such phase.
+        """
+        if name not in PHASES:
+            raise ValueError(f"phase={name!r} is unknown; choose from {', '.join(PHASES)}")
+        self._charge()
+        outer, self._phase = self._phase, name
+        try:
+            yield
+        finally:
+            self._charge()
+            self._phase = outer
+
+    def entries(self) -> list[Entry]:
+        """All accounts, in the order of the phases."""
+        self._charge()
+        order = {phase: number for number, phase in enumerate(PHASES)}
+        return [
+            {"phase": phase, "source": source, "seconds": seconds, "joules": joules}
+            for (phase, source), (seconds, joules) in sorted(
+                self._accounts.items(), key=lambda account: order[account[0][0]]
+            )
+        ]
+
+    def joules(self) -> dict[str, float]:
+        """By phase, what this process alone has used; 0 for phases that it has not seen."""
+        self._charge()
+        return {
+            phase: sum(own[1] for (name, _), own in self._accounts.items() if name == phase)
+            for phase in PHASES
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"entries": self.entries()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the accounts of the run's earlier processes, before ``start``."""
+        self._accounts = {
+            (entry["phase"], entry["source"]): [entry["seconds"], entry["joules"]]
+            for entry in state["entries"]
+        }
+
+    def _charge(self) -> None:
+        now = self._meter.read()
+        account = self._accounts.setdefault((self._phase, now.source), [0.0, 0.0])
+        account[0] += now.seconds - self._seen.seconds
+        account[1] += now.joules - self._seen.joules
+        self._seen = now
+        if account == [0.0, 0.0]:
+            del self._accounts[self._phase, now.source]
+
+
+def total(entries: Sequence[Mapping[str, Any]]) -> Energy:
+    """The sum of all accounts; the source of several is named as a mixture of them."""
+    sources = list(dict.fromkeys(entry["source"] for entry in entries if entry["source"] != "none"))
+    return Energy(
+        sum(entry["seconds"] for entry in entries),
+        sum(entry["joules"] for entry in entries),
+        f"mixed: {' + '.join(sources)}" if len(sources) > 1 else "".join(sources) or "none",
+    )
+
+
+def cost_of(entries: Sequence[Entry], gco2_per_kwh: float) -> dict[str, Any]:
+    """The sum of a ledger's entries for a summary."""
+    energy = total(entries)
+    return {
+        "seconds": energy.seconds,
+        "joules": energy.joules,
+        "joules_source": energy.source,
+        "gco2e": grams_of_co2(energy.joules, gco2_per_kwh),
+    }
+
+
+def account(entries: Sequence[Entry], gco2_per_kwh: float) -> dict[str, Any]:
+    """A ledger for ``energy.json``."""
+    rows = [{**e, "gco2e": grams_of_co2(e["joules"], gco2_per_kwh)} for e in entries]
+    return {"gco2_per_kwh": gco2_per_kwh, "phases": rows}

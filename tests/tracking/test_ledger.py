@@ -1,0 +1,132 @@
+"""Accounts add up: over phases, processes and sources."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from darts.tracking import Energy, Ledger, grams_of_co2
+from darts.tracking.ledger import PHASES, account, cost_of, total
+
+
+@dataclass
+class Meter:
+    """One that shows what a test sets."""
+
+    source: str = "rapl"
+    seconds: float = 0.0
+    joules: float = 0.0
+
+    def start(self) -> None: ...
+
+    def read(self) -> Energy:
+        return Energy(self.seconds, self.joules, self.source)
+
+    def use(self, seconds: float, joules: float) -> None:
+        self.seconds, self.joules = self.seconds + seconds, self.joules + joules
+
+
+def opened(source: str = "rapl") -> tuple[Any, Ledger]:
+    meter: Any = Meter(source)
+    ledger = Ledger(meter)
+    ledger.start()
+    return meter, ledger
+
+
+def test_each_phase_pays_for_what_it_uses() -> None:
+    meter, ledger = opened()
+    meter.use(10, 100)
+    with ledger.phase("validation"):
+        meter.use(2, 30)
+        with ledger.phase("test"):
+            meter.use(1, 5)
+        meter.use(2, 30)
+    meter.use(10, 100)
+    assert ledger.entries() == [
+        {"phase": "training", "source": "rapl", "seconds": 20, "joules": 200},
+        {"phase": "validation", "source": "rapl", "seconds": 4, "joules": 60},
+        {"phase": "test", "source": "rapl", "seconds": 1, "joules": 5},
+    ]
+    assert ledger.joules() == {"training": 200, "validation": 60, "discretisation": 0, "test": 5}
+
+
+def test_a_phase_that_fails_has_paid() -> None:
+    meter, ledger = opened()
+
+    def fail() -> None:
+        with ledger.phase("validation"):
+            meter.use(1, 7)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    meter.use(1, 1)
+    assert [entry["joules"] for entry in ledger.entries()] == [1, 7]
+    lunch = ledger.phase("lunch")
+    with pytest.raises(ValueError, match="phase='lunch' is unknown; choose from training, valid"):
+        lunch.__enter__()
+
+
+uses = st.lists(
+    st.tuples(
+        st.sampled_from(PHASES),
+        st.sampled_from(("rapl", "nvml")),
+        st.integers(0, 1000),
+        st.integers(0, 1000),
+    ),
+    max_size=12,
+)
+
+
+@given(uses)
+def test_whatever_is_used_is_in_the_sum_once(used: list[tuple[str, str, int, int]]) -> None:
+    """Each use in a process of its own, which goes on from the state of the one before it."""
+    state: dict[str, Any] = {"entries": []}
+    for phase, source, seconds, joules in used:
+        meter: Any = Meter(source)
+        ledger = Ledger(meter)
+        ledger.load_state_dict(json.loads(json.dumps(state)))
+        ledger.start()
+        with ledger.phase(phase):
+            meter.use(seconds, joules)
+        state = ledger.state_dict()
+    for phase in PHASES:
+        for source in ("rapl", "nvml"):
+            wanted = sum(j for p, s, _, j in used if (p, s) == (phase, source))
+            found = [e for e in state["entries"] if (e["phase"], e["source"]) == (phase, source)]
+            assert sum(entry["joules"] for entry in found) == wanted
+            assert len(found) <= 1
+    whole = total(state["entries"])
+    assert whole.seconds == sum(seconds for _, _, seconds, _ in used)
+    assert whole.joules == sum(joules for *_, joules in used)
+    sources = {source for _, source, seconds, joules in used if seconds or joules}
+    assert whole.source.startswith("mixed: ") == (len(sources) > 1)
+    assert all(source in whole.source for source in sources)
+
+
+def test_grams_are_those_of_kilowatt_hours() -> None:
+    assert grams_of_co2(3.6e6, 480) == pytest.approx(480)  # a kilowatt-hour
+    meter, ledger = opened("estimate: 10 W per busy core")
+    meter.use(100, 7.2e6)
+    with ledger.phase("test"):
+        meter.use(1, 3.6e6)
+    assert cost_of(ledger.entries(), 100) == {
+        "seconds": 101,
+        "joules": 10.8e6,
+        "joules_source": "estimate: 10 W per busy core",
+        "gco2e": pytest.approx(300),
+    }
+    told = account(ledger.entries(), 100)
+    assert told["gco2_per_kwh"] == 100
+    assert [row["gco2e"] for row in told["phases"]] == [pytest.approx(200), pytest.approx(100)]
+
+
+def test_nothing_used_is_nothing_told() -> None:
+    _, ledger = opened()
+    assert ledger.entries() == []
+    assert total([]) == Energy(0, 0, "none")
