@@ -109,7 +109,8 @@ class RecurrentCell(nn.Module):
             )
         if hidden is None:
             return inputs.new_zeros(inputs.shape[1], self.hidden)
-        if hidden.shape != (inputs.shape[1], self.hidden):
+        # One by one, as an export is traced with a batch of any size.
+        if hidden.shape[0] != inputs.shape[1] or hidden.shape[1:] != (self.hidden,):
             raise ValueError(
                 f"hidden must be ({inputs.shape[1]}, {self.hidden}), got {tuple(hidden.shape)}"
             )
@@ -206,8 +207,8 @@ class DiscreteCell(RecurrentCell):
             name, node = leaving[0]
             states[node] = highway(state, FUNCTIONS[name](new), torch.sigmoid(gate))
             return
-        gate = torch.sigmoid(gate).view(len(gate), nodes, -1)  # (B, nodes, H)
-        new = new.view(len(new), nodes, -1)
+        gate = torch.sigmoid(gate).unflatten(1, (nodes, -1))  # (B, nodes, H)
+        new = new.unflatten(1, (nodes, -1))
         first = 0
         for name, group in groupby(leaving, key=lambda pair: pair[0]):
             own = [node for _, node in group]

@@ -67,14 +67,22 @@ def check_heads(width: int) -> None:
         )
 
 
-@lru_cache(maxsize=16)  # a search reads texts of few lengths again and again
 def sinusoids(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Sines and cosines of places 0, 1, ..., ``(length, width)``: waves of 2 pi to 20000 pi."""
+    if torch.compiler.is_compiling():  # an export is traced with texts of any length
+        return _sinusoids(length, width, dtype, device)
+    return _kept(length, width, dtype, device)
+
+
+def _sinusoids(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     places = torch.arange(length, dtype=torch.float64)[:, None]
     waves = torch.arange(0, width, 2, dtype=torch.float64) / width
     angles = places * torch.exp(-math.log(10_000.0) * waves)  # (length, width / 2)
     table = torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
     return table.to(dtype).to(device)  # rounded first: not every device has float64
+
+
+_kept = lru_cache(maxsize=16)(_sinusoids)  # a search reads texts of few lengths again and again
 
 
 class Places(nn.Module):
