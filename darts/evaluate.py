@@ -84,7 +84,7 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
 
     genotype = parse_genotype(trained.genotype)
     objective = trained.task.objective(feed.names)
-    net = build_network(genotype, trained, feed)
+    net = build_network(genotype, trained, feed.sizes(trained.space))
     # As in training: the order in memory decides the last bits of a score.
     net = net.to(device, memory_format=torch.channels_last)
     net.load_state_dict(saved["chosen"]["net"])

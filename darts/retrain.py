@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ from darts.engine.device import (
 from darts.engine.distributed import Ranks, distributed
 from darts.engine.dry_run import dry_run
 from darts.engine.evaluation import evaluate
-from darts.engine.feed import Feed, check_data, feed_of
+from darts.engine.feed import check_data, feed_of
 from darts.engine.interrupt import Interrupt
 from darts.engine.run import Run, leave_if_asked
 from darts.engine.training import (
@@ -118,7 +118,8 @@ def retrain(
     )
     one_of("metric", config.metric, objective.scores(device).metrics)  # some need many classes
     metric = objective.metrics[config.metric]
-    net = build_network(genotype, config, feed)
+    sizes = feed.sizes(config.space)
+    net = build_network(genotype, config, sizes)
     net = net.to(device, memory_format=torch.channels_last)  # what convolutions run fastest on
     optimizer = weight_optimizer(net.parameters(), config.optimizer)
     scaler = loss_scaler(config.precision, device)
@@ -192,6 +193,8 @@ def retrain(
             "scores": scores,
             "chosen": chosen,
             "names": list(feed.names),
+            "sizes": sizes,
+            "inputs": [dataclasses.asdict(i) for i in feed.inputs()],
             "train_batches": train_batches.state_dict(),
         }
         run.save(epoch * steps + step, content)
@@ -309,11 +312,11 @@ def retrain(
     return summary
 
 
-def build_network(genotype: Any, config: RetrainConfig, feed: Feed) -> Any:
-    """The discrete network of a retrain configuration."""
+def build_network(genotype: Any, config: RetrainConfig, sizes: Mapping[str, int]) -> Any:
+    """The discrete network of a retrain configuration; sizes are those of ``Feed.sizes``."""
     return config.space.network(
         genotype,
-        **feed.sizes(config.space),
+        **sizes,
         auxiliary=config.auxiliary > 0,
         drop_path=config.drop_path,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from darts import evaluate, genotypes, retrain, search, tune
+from darts import evaluate, export, genotypes, retrain, search, tune
 from darts.config import compose
 from darts.spaces import SPACES
 
@@ -21,6 +21,7 @@ CHECKS = {
     "search": search.check,
     "retrain": retrain.check,
     "evaluate": evaluate.check,
+    "export": export.check,
     "genotypes": genotypes.check,
     "tune": tune.check,
 }

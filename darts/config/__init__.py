@@ -6,6 +6,7 @@ from darts.config.job import Invocation
 from darts.config.plain import as_yaml, rebuild
 from darts.config.schema import (
     EvaluateConfig,
+    ExportConfig,
     GenotypesConfig,
     RetrainConfig,
     RunConfig,
@@ -17,6 +18,7 @@ from darts.config.store import group_options
 __all__ = [
     "ConfigError",
     "EvaluateConfig",
+    "ExportConfig",
     "GenotypesConfig",
     "Invocation",
     "RetrainConfig",

@@ -326,6 +326,16 @@ class EvaluateConfig:
 
 
 @dataclass
+class ExportConfig:
+    """``python -m darts.export``"""
+
+    name: str = "export"
+    checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
+    format: str = choice("onnx", "onnx", "torch_export")
+    tolerance: float = number(1e-4, above=0)  # largest difference of any output, or share of it
+
+
+@dataclass
 class GenotypesConfig:
     """``python -m darts.genotypes``"""
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "retrain": schema.RetrainConfig,
     "tune": schema.TuneConfig,
     "evaluate": schema.EvaluateConfig,
+    "export": schema.ExportConfig,
     "genotypes": schema.GenotypesConfig,
 }
 

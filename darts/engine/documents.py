@@ -12,7 +12,7 @@ from torch import Tensor
 from darts.data import DocumentBatches, Documents, Labelled, stratified_split, stratified_subset
 from darts.data.words import PADDING
 from darts.engine.distributed import Ranks
-from darts.engine.feed import Feed, Streams
+from darts.engine.feed import Feed, Input, Streams
 
 
 class DocumentFeed(Feed):
@@ -36,6 +36,10 @@ class DocumentFeed(Feed):
     def example(self) -> Tensor:
         """A text of one word, ``(1, 1)``."""
         return torch.full((1, 1), PADDING + 1, device=self.ranks.device)
+
+    def inputs(self) -> list[Input]:
+        """Tokens of texts of any length, ``(L, B)``."""
+        return [Input("tokens", (8, 2), {0: "length", 1: "batch"}, len(self.source.words))]
 
     def searched(self) -> Streams:
         """One stratified part of the training texts for the weights, the other for the alphas."""

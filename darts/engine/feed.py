@@ -29,6 +29,26 @@ class Streams(NamedTuple):
     scored: Any
 
 
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """One of the tensors that networks take, for an export.
+
+    Attributes:
+        name: of it.
+        shape: of an example.
+        free: axes that may have any length, with a name each.
+        below: tokens are numbers from 1 to it, itself not among them; None where any numbers go in.
+        mean, std: what images are normalised by, channel by channel, in units of [0, 1].
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    free: Mapping[int, str]
+    below: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+
 class Feed(ABC):
     """Makes the batches of one run.
 
@@ -78,6 +98,10 @@ class Feed(ABC):
     @abstractmethod
     def example(self) -> Tensor:
         """The smallest input of a network, by which its costs are told, on the device."""
+
+    def inputs(self) -> list[Input]:
+        """What discrete networks take; nothing where a forward pass does not make an answer."""
+        return []
 
     @abstractmethod
     def searched(self) -> Streams:

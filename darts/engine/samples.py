@@ -19,7 +19,7 @@ from darts.data import (
     stratified_subset,
 )
 from darts.engine.distributed import Ranks
-from darts.engine.feed import Feed, Streams
+from darts.engine.feed import Feed, Input, Streams
 
 # Keys of the data set's configuration that say how its training samples are changed.
 _IMAGES = ("crop", "padding", "flip")
@@ -100,6 +100,11 @@ class SampleFeed(Feed):
     def example(self) -> Tensor:
         """One sample ``(1, C, H, W)`` of zeros."""
         return torch.zeros(1, *self.shape, device=self.ranks.device)
+
+    def inputs(self) -> list[Input]:
+        """A batch of samples."""
+        mean, std = self.source.mean, self.source.std
+        return [Input("samples", (2, *self.shape), {0: "batch"}, mean=mean, std=std)]
 
     def searched(self) -> Streams:
         """One stratified part of the training samples for the weights, the other for the alphas."""

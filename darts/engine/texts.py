@@ -11,7 +11,7 @@ from torch import Tensor
 
 from darts.data import Corpus, Windows
 from darts.engine.distributed import Ranks
-from darts.engine.feed import Feed, Streams
+from darts.engine.feed import Feed, Input, Streams
 
 TEST_COLUMNS = 1  # the test split is read from its beginning to its end, with the state that it has
 
@@ -46,6 +46,10 @@ class TextFeed(Feed):
     def example(self) -> Tensor:
         """One token, ``(1, 1)``."""
         return torch.zeros(1, 1, dtype=torch.int64, device=self.ranks.device)
+
+    def inputs(self) -> list[Input]:
+        """Tokens of a window, ``(T, B)``."""
+        return [Input("tokens", (self.config.task.window, 2), {1: "batch"}, len(self.names))]
 
     def searched(self) -> Streams:
         """The weights learn from the training part, the alphas from the validation part."""

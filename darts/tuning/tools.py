@@ -104,6 +104,6 @@ class TrialTools:
         feed = self._feeds[name]
         example = feed.example()
         _, genotype = retrain.find_genotype(config.genotype)
-        net = retrain.build_network(genotype, config, feed).to(example.device)
+        net = retrain.build_network(genotype, config, feed.sizes(config.space)).to(example.device)
         net.eval()
         return {name: MEASURES[name](net, example) for name in names}

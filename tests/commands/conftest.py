@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts import evaluate, genotypes, retrain, search, tune
+from darts import evaluate, export, genotypes, retrain, search, tune
 from darts.config import launch
 from darts.tracking import read_json, read_metrics
 
@@ -27,6 +27,7 @@ PARTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "search": (search.check, search.search),
     "retrain": (retrain.check, retrain.retrain),
     "evaluate": (evaluate.check, evaluate.evaluate),
+    "export": (export.check, export.export),
     "genotypes": (genotypes.check, genotypes.genotypes),
     "tune": (tune.check, tune.tune),
 }

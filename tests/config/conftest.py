@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from darts import evaluate, genotypes, retrain, search
+from darts import evaluate, export, genotypes, retrain, search
 from darts.config import launch
 
 PARTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "search": (search.check, search.search),
     "retrain": (retrain.check, retrain.retrain),
+    "export": (export.check, export.export),
     "evaluate": (evaluate.check, evaluate.evaluate),
     "genotypes": (genotypes.check, genotypes.genotypes),
 }

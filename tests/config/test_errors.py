@@ -135,6 +135,9 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("genotypes", ("validate=Genotype()",), ("normal",)),
     ("genotypes", ("compare=[DARTS_V2,zzz]",), ("'zzz'", *PUBLISHED)),
     ("evaluate", (), ("checkpoint must be given",)),
+    ("export", ("checkpoint=nowhere.pt",), ("checkpoint='nowhere.pt'", "retrain")),
+    ("export", ("checkpoint=x", "format=tflite"), ("format='tflite'", "onnx, torch_export")),
+    ("export", ("checkpoint=x", "tolerance=0"), ("tolerance=0", "above 0")),
     ("evaluate", ("checkpoint=nowhere.pt",), ("checkpoint='nowhere.pt'", "retrain")),
     ("evaluate", ("checkpoint=.",), ("checkpoint='.'", "retrain")),
     # Resuming what is not there.

@@ -18,7 +18,12 @@ CONF = conf_folder()
 FILES = sorted(file.relative_to(CONF).as_posix() for file in CONF.rglob("*.yaml"))
 CHECKOUT = Path(darts.__file__).resolve().parents[1]
 # What a command cannot do without, in whatever composition.
-NEEDED = {"search": [], "retrain": ["genotype=DARTS_V2"], "evaluate": ["checkpoint=x"]}
+NEEDED = {
+    "search": [],
+    "retrain": ["genotype=DARTS_V2"],
+    "evaluate": ["checkpoint=x"],
+    "export": ["checkpoint=x"],
+}
 SHARED = ("dataset", "space")
 PARTS = ("relaxation", "bilevel", "perturbation", "regularizer", "stopping", "freezing")
 SEARCH_ONLY = (*PARTS, "discretize", "method")
