@@ -18,8 +18,9 @@ import torch
 
 from darts.tracking.files import replacing
 
-# By kind, 1 for the others. Search 4 and retrain 2: the task is a part, batches have a state.
-FORMATS = {"search": 4, "retrain": 2}
+# By kind, 1 for the others. Search 5: what its doctor has seen. Retrain 2: the task is a part,
+# batches have a state.
+FORMATS = {"search": 5, "retrain": 2}
 
 
 class CheckpointError(ValueError):

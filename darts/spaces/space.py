@@ -60,6 +60,8 @@ class Space(ABC):
         fan_in: edges that a genotype keeps into each node; None for all.
         compiles: whether the supernet has anything for ``torch.compile``.
         takes: kinds of data sets that its networks take, see ``darts.data.SourceSpec.kind``.
+        skips: operations that pass their input on as it is, or put nothing out.
+        weightless: operations without weights of their own, those among them.
         published: by name what others have found in the space; each has a ``name``, ``genotype``,
             ``paper``, ``arxiv``, ``parameters_million``, ``note`` and ``result``, and for all of
             them a ``measure`` and a ``title``.
@@ -69,6 +71,8 @@ class Space(ABC):
     fan_in: ClassVar[int | None] = None
     compiles: ClassVar[bool] = True
     takes: ClassVar[tuple[str, ...]] = ("images", "audio")
+    skips: ClassVar[tuple[str, ...]] = ("none", "skip_connect")
+    weightless: ClassVar[tuple[str, ...]] = ("none", "skip_connect")
     published: ClassVar[Mapping[str, Any]] = {}
     cells: int = number(8, low=1)
 

@@ -36,7 +36,7 @@ TINY = {
 }
 QUIET = "tracking.tensorboard=false"
 # What may differ between a run and its repetition: costs, and where a row of such costs ends.
-COSTS = ("seconds", "joules", "joules_source")
+COSTS = ("seconds", "joules", "joules_source", "doctor_seconds")
 
 
 @dataclass(frozen=True)
