@@ -153,7 +153,8 @@ def report(rows: Sequence[dict[str, Any]]) -> str:
             f"{kind} {mean([row['scores'][kind]['test_accuracy'] for row in both])} %"
             for kind in KINDS
         ]
-        text += f"\n\nSearches that would have gone back: {len(both)} of {len(rows)}; {', '.join(means)}."
+        went = f"{len(both)} of {len(rows)} searches would have gone back"
+        text += f"\n\n{went}. Test accuracy of these: {', '.join(means)}."
     return text
 
 
