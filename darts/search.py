@@ -17,9 +17,8 @@ from typing import Any
 
 import torch
 
-from darts.analysis.alphas import genotype_counts, scalars_of
+from darts.analysis.alphas import genotype_counts, means_of, scalars_of
 from darts.analysis.cost import count_macs, count_parameters
-from darts.analysis.curvature import AlphaHessian, dominant_eigenvalue
 from darts.analysis.expected_cost import MEASURES, ExpectedCost, Penalty
 from darts.analysis.run_pictures import draw_search, show_alphas
 from darts.benchmarks.truth import Truth
@@ -40,6 +39,7 @@ from darts.engine.device import (
     seed_everything,
 )
 from darts.engine.distributed import Ranks, distributed, rank_and_size
+from darts.engine.doctor import Examination, Report, eigenvalue_of
 from darts.engine.dry_run import dry_run
 from darts.engine.feed import check_data, feed_of
 from darts.engine.interrupt import Interrupt
@@ -69,12 +69,19 @@ def check(config: SearchConfig) -> None:
             f"gradient for bilevel={config.bilevel.name} stopping={config.stopping.name}; "
             "choose bilevel=frozen stopping=never"
         )
+    check_doctor(config)
     if config.bilevel.mirrors_sgd and config.optimizer.kind != "sgd":
         raise ConfigError(
             f"bilevel={config.bilevel.name} mirrors a step of SGD, and optimizer.kind="
             f"{config.optimizer.kind}; choose optimizer.kind=sgd or bilevel=first_order"
         )
     check_precision(config.precision, resolve_device(config.device))
+    limit = getattr(config.discretize, "skip_limit", None)
+    if config.space.skip is None and limit is not None:
+        raise ConfigError(
+            f"discretize.skip_limit={limit}: space={config.space.name} has no skip connections; "
+            "leave it out"
+        )
     if any(stage.skip_dropout for stage in config.stages) and not config.space.drops_skips:
         raise ConfigError(
             f"space={config.space.name} has no skip connections whose outputs could be dropped; "
@@ -84,6 +91,24 @@ def check(config: SearchConfig) -> None:
         raise ConfigError(f"compile=true: space={config.space.name} has nothing to compile")
     if config.compile:
         check_compiler(resolve_device(config.device), ranks=rank_and_size()[1])
+
+
+def check_doctor(config: SearchConfig) -> None:
+    """Refuse an action that nothing could ever lead to."""
+    doctor = config.doctor
+    if doctor.action == "warn":
+        return
+    key = f"doctor.action={doctor.action}"
+    if not config.relaxation.uses_alphas:
+        raise ConfigError(
+            f"{key}: relaxation={config.relaxation.name} does not go by the alphas, so that there "
+            "is nothing to judge; choose doctor.action=warn"
+        )
+    if not 0 < doctor.every <= config.epochs:
+        raise ConfigError(
+            f"{key}, but doctor.every={doctor.every} looks at none of epochs={config.epochs}; "
+            f"choose doctor.every from 1 to {config.epochs}, or doctor.action=warn"
+        )
 
 
 @distributed
@@ -179,6 +204,7 @@ def search(
     history: list[dict[str, torch.Tensor]] = []  # probabilities at the end of each epoch
     genotypes: list[str] = []  # what they stood for
     eigenvalues: list[float] = []
+    doctor = Examination(searcher, train_batches, valid_batches, score_batches)
     decided: dict[str, Any] = {}  # by a rule that takes its time
     stopped: int | None = None  # the epoch that an early stop goes back to, from 0
     if run.state is not None:
@@ -189,6 +215,7 @@ def search(
         scores, history = run.state["scores"], run.state["history"]
         genotypes, eigenvalues = run.state["genotypes"], run.state["eigenvalues"]
         decided, stopped = run.state["decided"], run.state["stopped"]
+        doctor.load_state_dict(run.state["doctor"])
         train_batches.load_state_dict(run.state["train_batches"])
         valid_batches.load_state_dict(run.state["valid_batches"])
     for name, text in feed.files().items():
@@ -205,6 +232,7 @@ def search(
             "history": history,
             "genotypes": genotypes,
             "eigenvalues": eigenvalues,
+            "doctor": doctor.state_dict(),
             "decided": decided,
             "stopped": stopped,
             "train_batches": train_batches.state_dict(),
@@ -248,7 +276,7 @@ def search(
 
             # The end of an epoch: score the supernet, read the genotype, tell, save.
             with run.phase("validation"):
-                scores = searcher.score(score_batches.epoch(0))
+                scores, samples_told = searcher.score(score_batches.epoch(0)), objective.told()
             probabilities = searcher.expected()
             genotype = discretize.genotype(probabilities, setting)
             history.append({group: p.cpu() for group, p in probabilities.items()})
@@ -257,15 +285,16 @@ def search(
             if truth is not None:
                 known |= truth.of_genotype(genotype)
             if config.stopping.needs_curvature:
-                hessian = AlphaHessian(
-                    *(searcher.net, searcher.judged_loss, valid_batches.batch(epoch, 0)),
-                    ranks.reduce,
-                )
-                eigenvalues.append(dominant_eigenvalue(hessian))
+                eigenvalues.append(eigenvalue_of(searcher, valid_batches.batch(epoch, 0)))
                 known["eigenvalue"] = eigenvalues[-1]
                 stopped = config.stopping.stop(eigenvalues)
+            looked: Report | None = None
+            if doctor.looks_at(epoch):
+                with run.phase("doctor"):
+                    looked = doctor.look(genotypes, scores, known.get("eigenvalue"))
+                stopped = looked.back_to if stopped is None else stopped
             here, told = (epoch + 1) * steps, means.compute()
-            counts = genotype_counts(genotype)
+            counts, decisions = genotype_counts(genotype), scalars_of(probabilities, setting)
             run.log(
                 here,
                 {
@@ -276,6 +305,7 @@ def search(
                     **{name: told[name] for name in ("grad_norm", "arch_grad_norm")},
                     **counts,
                     **known,
+                    **({} if looked is None else {**means_of(decisions), **looked.row}),
                     "genotype": str(genotype),
                     **run.cost(),
                 },
@@ -295,7 +325,8 @@ def search(
                     "epoch": epoch + 1,
                     **counts,
                     **{f"known/{name}": value for name, value in known.items()},
-                    **scalars_of(probabilities, setting),
+                    **decisions,
+                    **({} if looked is None else looked.scalars),
                 },
             )
             every = config.tracking.figures_every
@@ -304,10 +335,16 @@ def search(
             ):
                 show_alphas(run.board, probabilities, genotype, setting, epoch=epoch + 1, step=here)
             run.write("genotype.json", genotype.to_json())
-            if text := objective.told():
-                run.write("samples.md", text)
-                run.board.text("samples", text, here)
-            shown = {name: known[name] for name in ("true_accuracy", "true_rank") if name in known}
+            if samples_told:
+                run.write("samples.md", samples_told)
+                run.board.text("samples", samples_told, here)
+            truths = ("true_accuracy", "true_rank")
+            shown: dict[str, Any] = {name: known[name] for name in truths if name in known}
+            if looked is not None:
+                shown["doctor"] = looked.verdict
+                run.board.text("doctor", looked.text, here)
+                for line in looked.warnings:
+                    console.warn(line)
             console.epoch(
                 epoch + 1,
                 config.epochs,
@@ -324,7 +361,8 @@ def search(
 
         # The end: the rule that turns the supernet into a genotype, which may take its time.
         if stopped is not None:
-            console.say(f"stopped early: the genotype is that of epoch {stopped + 1}")
+            early = "stopped early: " if len(genotypes) < config.epochs else ""
+            console.say(f"{early}the genotype is that of epoch {stopped + 1}")
             genotype = config.space.parse(genotypes[stopped])
         else:
 
@@ -367,6 +405,8 @@ def search(
             "seed": config.seed,
             "device": str(device),
             "genotype": str(genotype),
+            "genotype_epoch": config.epochs if stopped is None else stopped + 1,
+            **doctor.summary(),
             **genotype_counts(genotype),
             **penalty.expected(searcher.expected()),
             **({} if truth is None else truth.of_genotype(genotype)),

@@ -58,8 +58,8 @@ def scalars_of(probabilities: Mapping[str, Tensor], setting: Any) -> dict[str, f
         setting: names the edges and the operations, see `darts.spaces.Setting`.
 
     Returns:
-        `alpha/<cell>/<edge>/<operation>`, `entropy/<cell>/<edge>`, `entropy/<cell>/mean` and
-        `margin/<cell>/mean`.
+        `alpha/<cell>/<edge>/<operation>`, and `entropy/<cell>/<edge>`, `entropy/<cell>/mean`,
+        `margin/<cell>/<edge>` and `margin/<cell>/mean`.
 
     Raises:
         ValueError: if the columns and the names of the operations differ in number.
@@ -81,8 +81,16 @@ def scalars_of(probabilities: Mapping[str, Tensor], setting: Any) -> dict[str, f
         columns = column_names(rows)
         none = columns.index("none") if "none" in columns else None
         if p.shape[-1] - (none is not None) >= 2:
-            scalars[f"margin/{cell}/mean"] = float(margin(p, none=none).mean())
+            leads = margin(p, none=none)
+            for name, value in zip(names, leads.tolist(), strict=True):
+                scalars[f"margin/{cell}/{name}"] = value
+            scalars[f"margin/{cell}/mean"] = float(leads.mean())
     return scalars
+
+
+def means_of(scalars: Mapping[str, float]) -> dict[str, float]:
+    """Of such scalars the means alone, a few for each kind of cell."""
+    return {name: value for name, value in scalars.items() if name.endswith("/mean")}
 
 
 def genotype_counts(genotype: Any, operations: Sequence[str] | None = None) -> dict[str, int]:
@@ -97,7 +105,7 @@ def genotype_counts(genotype: Any, operations: Sequence[str] | None = None) -> d
         operations: the operations to count.
     """
     if operations is None:
-        operations = (space_of(genotype).skip, "none")
+        operations = [name for name in (space_of(genotype).skip, "none") if name]
     return {
         f"genotype/{cell}/{operation}": sum(
             name == operation for _, _, name in genotype.edges(cell)

@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from darts.analysis.doctor import Doctor
 from darts.bilevel import ArchGradient
 from darts.discretize import Discretiser
 from darts.engine.stages import Stage
@@ -247,6 +248,7 @@ class SearchConfig(RunConfig):
     discretize: Discretiser = MISSING
     stages: list[Stage] = field(default_factory=list)  # none: one stage as long as the search
     penalty: PenaltyConfig = field(default_factory=PenaltyConfig)
+    doctor: Doctor = field(default_factory=Doctor)  # whether the search is collapsing
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
 
 

@@ -18,7 +18,8 @@ import torch
 
 from darts.tracking.files import replacing
 
-# By kind, 1 for the others. Search 4 and retrain 2: the task is a part, batches have a state.
+# By kind, 1 for the others. Search 5: what its doctor has seen, a ledger. Retrain 3: averages that
+# may begin later, a ledger, what an export needs.
 FORMATS = {"search": 5, "retrain": 3}
 
 

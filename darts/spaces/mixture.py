@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -75,3 +76,24 @@ class Mixture(dict[str, Tensor]):
 def as_mixture(weights: Mapping[str, Tensor]) -> Mixture:
     """A plain dictionary of mixing weights as a mixture."""
     return weights if isinstance(weights, Mixture) else Mixture(weights)
+
+
+def path_of(
+    masks: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, int]], device: torch.device
+) -> Mixture:
+    """The mixture that runs the operations of one architecture alone, each with weight one.
+
+    Args:
+        masks: by group ``(edges, operations)``, what the architecture uses, see ``Space.mask``.
+        shapes: of the supernet's mixing weights; an auxiliary skip connection is left out.
+        device: of the weights.
+    """
+    active = {
+        group: torch.nn.functional.pad(mask, (0, shapes[group][1] - mask.shape[1])).to(device)
+        for group, mask in masks.items()
+    }
+    return Mixture(
+        {group: mask.float() for group, mask in active.items()},
+        bypass={group: mask.any(1).float() for group, mask in active.items()},
+        active=active,
+    )

@@ -58,10 +58,12 @@ class Space(ABC):
     Attributes:
         cells: depth; what it counts is the space's to say.
         fan_in: edges that a genotype keeps into each node; None for all.
-        skip: name of the operation that hands its input on.
+        skip: name of the operation that hands its input on; None where there is none.
         drops_skips: whether in training the supernet can drop a share of what that puts out.
         compiles: whether the supernet has anything for ``torch.compile``.
         takes: kinds of data sets that its networks take, see ``darts.data.SourceSpec.kind``.
+        skips: operations that pass their input on as it is, or put nothing out.
+        weightless: operations without weights of their own, those among them.
         published: by name what others have found in the space; each has a ``name``, ``genotype``,
             ``paper``, ``arxiv``, ``parameters_million``, ``note`` and ``result``, and for all of
             them a ``measure`` and a ``title``.
@@ -69,10 +71,12 @@ class Space(ABC):
 
     name: str = ""
     fan_in: ClassVar[int | None] = None
-    skip: ClassVar[str] = "skip_connect"
+    skip: ClassVar[str | None] = "skip_connect"
     drops_skips: ClassVar[bool] = True
     compiles: ClassVar[bool] = True
     takes: ClassVar[tuple[str, ...]] = ("images", "audio")
+    skips: ClassVar[tuple[str, ...]] = ("none", "skip_connect")
+    weightless: ClassVar[tuple[str, ...]] = ("none", "skip_connect")
     published: ClassVar[Mapping[str, Any]] = {}
     cells: int = number(8, low=1)
 

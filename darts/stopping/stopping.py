@@ -39,6 +39,18 @@ class Never(Stopping):
     name: str = "never"
 
 
+def then_to_now(values: Sequence[float], window: int, patience: int) -> float | None:
+    """The mean over ``window`` values as it was ``patience`` values ago, by what it is now.
+
+    None where there are too few values, or the mean is not positive now.
+    """
+    last = len(values)
+    if last < window + patience:
+        return None
+    then, now = (sum(values[end - window : end]) for end in (last - patience, last))
+    return then / now if now > 0 else None
+
+
 @STOPPING.register
 @dataclass
 class Curvature(Stopping):
@@ -60,12 +72,7 @@ class Curvature(Stopping):
     needs_curvature: ClassVar[bool] = True
 
     def stop(self, eigenvalues: Sequence[float]) -> int | None:
-        last = len(eigenvalues) - 1
-        before = last - self.patience
-        if before < self.window - 1:
+        ratio = then_to_now(eigenvalues, self.window, self.patience)
+        if ratio is None or not ratio < self.ratio:  # nor for no number
             return None
-        now, then = (self._mean(eigenvalues, epoch) for epoch in (last, before))
-        return before if now > 0 and then / now < self.ratio else None
-
-    def _mean(self, values: Sequence[float], epoch: int) -> float:
-        return sum(values[epoch - self.window + 1 : epoch + 1]) / self.window
+        return len(eigenvalues) - 1 - self.patience

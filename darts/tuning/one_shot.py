@@ -11,16 +11,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from darts.config import SearchConfig, rebuild
+from darts.engine.calibration import calibrate
 from darts.engine.checkpoint import load_checkpoint
-from darts.engine.device import autocast, resolve_device
+from darts.engine.device import resolve_device
 from darts.engine.distributed import Ranks
 from darts.engine.evaluation import evaluate
 from darts.engine.feed import feed_of
 from darts.engine.searcher import Searcher
-from darts.spaces import Mixture
+from darts.spaces.mixture import path_of
 
 
 class OneShot:
@@ -67,17 +66,16 @@ class OneShot:
                 f"the supernet is of space={setting.space.name}, the genotype of {genotype.space}"
             )
         active = setting.space.mask(genotype, setting.candidates)
-        weights = {}
-        for group, mask in active.items():
-            columns = net.shapes[group][1]  # one more with an auxiliary skip connection
-            weights[group] = torch.zeros(len(mask), columns, device=self._device)
-            weights[group][:, : mask.shape[1]] = mask.to(self._device, torch.float32)
-        mixture = Mixture(weights, active={g: w > 0 for g, w in weights.items()})
+        mixture = path_of(active, net.shapes, self._device)
 
         def path(samples: Any, /, **more: Any) -> Any:
             return net(samples, mixture, **more)
 
-        self._calibrate(net, path)
+        calibrate(
+            *(net, path, self._calibration, self._objective),
+            device=self._device,
+            precision=self.config.precision,
+        )
         found = evaluate(
             net,
             self._valid.epoch(0),
@@ -87,23 +85,3 @@ class OneShot:
             forward=path,
         )
         return {f"valid_{name}": value for name, value in found.items()}
-
-    @torch.no_grad()
-    def _calibrate(self, net: Any, path: Any) -> None:
-        """Batch norm's statistics as the plain mean over the calibration batches."""
-        norms = [
-            module
-            for module in net.modules()
-            if getattr(module, "momentum", None) is not None and list(module.buffers(recurse=False))
-        ]
-        before = [norm.momentum for norm in norms]
-        net.train()
-        try:
-            for number, batch in enumerate(self._calibration, 1):
-                for norm in norms:
-                    norm.momentum = 1 / number
-                with autocast(self.config.precision, self._device):
-                    self._objective.predict(path, batch)
-        finally:
-            for norm, momentum in zip(norms, before, strict=True):
-                norm.momentum = momentum

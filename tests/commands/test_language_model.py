@@ -136,6 +136,8 @@ def test_methods_serve_text_as_they_serve_images(
         ("search", ["dataset.subset=999999"], "more than the 840 training tokens of text"),
         ("search", ["dataset.level=syllable"], "dataset.level='syllable' is unknown"),
         ("search", ["method=pc_darts"], "space=recurrent has no partial channels"),
+        ("search", ["discretize.skip_limit=2"], "space=recurrent has no skip connections"),
+        ("search", ["stages=[{skip_dropout: 0.1}]"], "could be dropped; set skip_dropout=0"),
         ("retrain", ["genotype=DARTS_V2"], "is of the space cnn, not of recurrent"),
         ("retrain", ["genotype=DARTS_RNN_V2", "auxiliary=0.4"], "no auxiliary head"),
         ("retrain", ["genotype=DARTS_RNN_V2", "drop_path=0.1"], "set drop_path=0"),

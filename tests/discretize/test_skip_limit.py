@@ -13,7 +13,6 @@ from darts.analysis.alphas import genotype_counts
 from darts.discretize.argmax import Argmax
 from darts.spaces import Setting
 from darts.spaces.genotype import PRIMITIVES, Genotype
-from darts.spaces.recurrent import Recurrent
 from darts.spaces.transformer import Transformer
 
 SETTING = setting_of("cnn")[0]
@@ -114,14 +113,13 @@ def test_the_one_cell_of_nas201() -> None:
 
 
 def test_a_space_names_what_it_skips_by() -> None:
-    """Blocks of a transformer and nodes of a recurrent cell hand their input on by ``identity``."""
-    for space in (Transformer(cells=3), Recurrent(nodes=3)):
-        net = space.supernet(vocabulary=5)
-        setting = Setting.of(space, net)
-        group = next(iter(net.candidates))
-        tables = {name: torch.full(alpha.shape, 0.01) for name, alpha in net.alphas.items()}
-        for row, names in enumerate(net.candidates[group]):
-            tables[group][row, names.index("identity")] = 0.5 + 0.1 * row
-        for limit in (3, 1, 0):
-            found = Argmax(skip_limit=limit).genotype(tables, setting)
-            assert genotype_counts(found)[f"genotype/{found.cells[0]}/identity"] == limit
+    """Blocks of a transformer hand their input on by ``identity``."""
+    space = Transformer(cells=3)
+    net = space.supernet(vocabulary=5)
+    setting = Setting.of(space, net)
+    tables = {name: torch.full(alpha.shape, 0.01) for name, alpha in net.alphas.items()}
+    for row, names in enumerate(net.candidates["mixer"]):
+        tables["mixer"][row, names.index("identity")] = 0.5 + 0.1 * row
+    for limit in (3, 1, 0):
+        found = Argmax(skip_limit=limit).genotype(tables, setting)
+        assert genotype_counts(found)["genotype/blocks/identity"] == limit

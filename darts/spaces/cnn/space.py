@@ -43,6 +43,10 @@ class Cnn(Space):
 
     name: str = "cnn"
     fan_in: ClassVar[int | None] = 2
+    weightless: ClassVar[tuple[str, ...]] = (
+        *("none", "skip_connect", "max_pool_3x3", "avg_pool_3x3"),
+        "noise",
+    )
     published: ClassVar[Mapping[str, Any]] = PUBLISHED
     channels: int = number(16, low=1)
     cells: int = number(8, low=1)

@@ -32,6 +32,7 @@ class Nas201(Space):
 
     name: str = "nas201"
     compiles: ClassVar[bool] = False
+    weightless: ClassVar[tuple[str, ...]] = ("none", "skip_connect", "avg_pool_3x3")
     channels: int = number(16, low=1)
     cells: int = number(5, low=1)
 

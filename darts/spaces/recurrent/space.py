@@ -52,10 +52,13 @@ class Recurrent(Space):
 
     name: str = "recurrent"
     fan_in: ClassVar[int | None] = 1
-    skip: ClassVar[str] = "identity"
+    skip: ClassVar[str | None] = None
     drops_skips: ClassVar[bool] = False
     compiles: ClassVar[bool] = False
     takes: ClassVar[tuple[str, ...]] = ("text", "pairs")
+    # Every edge has weights, and "identity" is its activation.
+    skips: ClassVar[tuple[str, ...]] = ("none",)
+    weightless: ClassVar[tuple[str, ...]] = ("none",)
     published: ClassVar[Mapping[str, Any]] = PUBLISHED
     cells: int = number(1, low=1, high=1)
     nodes: int = number(8, low=1, high=64)

@@ -47,10 +47,12 @@ class Transformer(Space):
     """
 
     name: str = "transformer"
-    skip: ClassVar[str] = "identity"
+    skip: ClassVar[str | None] = "identity"
     drops_skips: ClassVar[bool] = False
     compiles: ClassVar[bool] = False
     takes: ClassVar[tuple[str, ...]] = ("text", "documents")
+    skips: ClassVar[tuple[str, ...]] = ("identity",)
+    weightless: ClassVar[tuple[str, ...]] = ("identity",)
     cells: int = number(4, low=1)
     hidden: int = number(128, low=1)
     positions: str = choice(POSITIONS[0], *POSITIONS)
