@@ -71,7 +71,7 @@ def test_scalars_have_a_tag_for_each_edge_and_operation() -> None:
     mean = (found["entropy/normal/0→2"] + found["entropy/normal/1→2"]) / 2
     assert found["entropy/normal/mean"] == pytest.approx(mean)
     assert found["margin/normal/mean"] == pytest.approx(0.0)
-    assert len(found) == 2 * (2 * 4 + 2 + 2)
+    assert len(found) == 2 * (2 * 4 + 2 + 2 + 2)
     assert all(type(value) is float for value in found.values())
 
 
