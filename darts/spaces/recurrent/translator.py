@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from darts.data.words import BEGIN, PADDING
 from darts.spaces.cnn.skeleton import check_positive
-from darts.spaces.recurrent.cell import INITIAL_RANGE
 from darts.spaces.recurrent.dropout import Dropouts, Rows, locked_dropout
 
 Run = Callable[[nn.Module, Tensor, Tensor | None], tuple[Tensor, Tensor]]
@@ -88,10 +87,16 @@ class Translator(nn.Module):
         self.bias = nn.Parameter(torch.zeros(targets))
         for words in (self.source_words, self.target_words, self.decoder):
             if words is not None:
-                nn.init.uniform_(words, -INITIAL_RANGE, INITIAL_RANGE)
+                nn.init.normal_(words, std=embedding**-0.5)
         self.reader = make_cell(embedding)
         self.back_reader = make_cell(embedding)
         self.speaker = make_cell(embedding)
+        # The cells' own start suits the huge steps of a language model's SGD. Adam's are so small
+        # that products which shrink their input teach nothing but how frequent words are.
+        for cell in (self.reader, self.back_reader, self.speaker):
+            for weight in cell.parameters():  # (..., inputs, outputs)
+                bound = math.sqrt(3 / weight.shape[-2])  # keeps the variance
+                nn.init.uniform_(weight, -bound, bound)
         self.first = nn.Linear(2 * hidden, hidden)
         self.key = nn.Linear(2 * hidden, hidden, bias=False)
         self.mix = nn.Linear(3 * hidden, embedding, bias=False)
