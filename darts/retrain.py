@@ -30,6 +30,7 @@ from darts.engine.dry_run import dry_run
 from darts.engine.evaluation import evaluate
 from darts.engine.feed import check_data, feed_of
 from darts.engine.interrupt import Interrupt
+from darts.engine.plan import check_budget, plan_of, tell_plan
 from darts.engine.run import Run, leave_if_asked
 from darts.engine.training import (
     Diverged,
@@ -48,6 +49,7 @@ from darts.tracking import Console, closing_table, read_metrics
 def check(config: RetrainConfig) -> None:
     """Refuse, before any data is read, what no type rules out."""
     check_data(config)
+    check_budget(config)
     one_of("metric", config.metric, config.task.metrics)
     if config.optimizer.lr_min > config.optimizer.lr:
         raise ConfigError(
@@ -154,9 +156,9 @@ def retrain(
             score_batches=len(valid_batches) if valid_batches else 0,
             epochs=config.epochs,
             device=device,
+            **plan_of(config, ranks),
         )
-        closing_table("dry run", {**size, **estimate})
-        return {**size, **estimate}
+        return tell_plan(config, {**size, **estimate}, device)
 
     run.begin(feed.parts, tracking=config.tracking)
     means, first_epoch, first_step = Means(), 0, 0

@@ -43,6 +43,7 @@ from darts.engine.doctor import Examination, Report, eigenvalue_of
 from darts.engine.dry_run import dry_run
 from darts.engine.feed import check_data, feed_of
 from darts.engine.interrupt import Interrupt
+from darts.engine.plan import check_budget, plan_of, tell_plan
 from darts.engine.run import Run, leave_if_asked
 from darts.engine.searcher import Searcher
 from darts.engine.stages import spans
@@ -53,6 +54,7 @@ from darts.tracking import Console, closing_table, read_metrics
 def check(config: SearchConfig) -> None:
     """Refuse, before any data is read, what no type rules out."""
     check_data(config)
+    check_budget(config)
     one_of("metric", config.metric, config.task.metrics)
     if config.optimizer.lr_min > config.optimizer.lr:
         raise ConfigError(
@@ -184,6 +186,14 @@ def search(
                 searcher.arch_step(batch, valid_batches.batch(0, step))
             searcher.weight_step(batch)
 
+        doctor = Examination(searcher, train_batches, valid_batches, score_batches)
+
+        def look() -> None:
+            genotype = discretize.genotype(searcher.expected(), setting)
+            doctor.look([genotype.to_json()], searcher.score([score_batches.batch(0, 0)]), None)
+
+        looks = sum(doctor.looks_at(epoch) for epoch in range(config.epochs))
+        others = config.epochs - looks if config.stopping.needs_curvature else 0
         estimate = dry_run(
             one_step,
             lambda: searcher.score([score_batches.batch(0, 0)]),
@@ -193,10 +203,13 @@ def search(
             device=device,
             enter=searcher.begin_epoch,
             stages=spans(config.epochs, searcher.stages),
+            rare=[
+                (looks, look),
+                (others, lambda: eigenvalue_of(searcher, valid_batches.batch(0, 0))),
+            ],
+            **plan_of(config, ranks),
         )
-        told = {**cost(), **estimate}
-        closing_table("dry run", told)
-        return told
+        return tell_plan(config, {**cost(), **estimate}, device)
 
     run.begin(feed.parts, tracking=config.tracking)
     means, first_epoch, first_step = Means(), 0, 0

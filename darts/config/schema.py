@@ -210,6 +210,14 @@ class BenchmarkConfig:
 
 
 @dataclass
+class RunBudgetConfig:
+    """What a plan is held against."""
+
+    hours: float | None = number(None, above=0)
+    memory_mb: float | None = number(None, above=0)  # of the process on a CPU, else of the device
+
+
+@dataclass
 class RunConfig:
     """What search and retrain share."""
 
@@ -226,7 +234,8 @@ class RunConfig:
     precision: str = choice("fp32", "fp32", "bf16", "fp16")
     save_minutes: float = number(10.0, low=0)  # between checkpoints within an epoch; 0: each step
     resume: str | None = None
-    dry_run: bool = False
+    dry_run: bool = False  # plan: tell what the run will cost, and do no more
+    budget: RunBudgetConfig = field(default_factory=RunBudgetConfig)  # of the plan
 
 
 @dataclass

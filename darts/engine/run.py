@@ -21,6 +21,7 @@ from darts.engine.checkpoint import (
     restore_random_states,
     save_checkpoint,
 )
+from darts.engine.device import peak_memory
 from darts.engine.distributed import Ranks
 from darts.engine.interrupt import Interrupt, Interrupted
 from darts.tracking import Board, Console, EnergyMeter, Ledger, MetricsLog, environment
@@ -222,7 +223,9 @@ class Run:
     def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """Write summary.json, the run's last file, close the logs and return the summary."""
         entries = self._entries()
-        whole = {**summary, "ranks": self.ranks.size, **cost_of(entries, self._gco2_per_kwh)}
+        memory = {"peak_memory_mb": peak_memory(self.ranks.device) / 2**20}
+        cost = cost_of(entries, self._gco2_per_kwh)
+        whole = {**summary, "ranks": self.ranks.size, **cost, **memory}
         if not self.ranks.main:
             return whole
         env = json.loads((self.directory / "env.json").read_text(encoding="utf-8"))

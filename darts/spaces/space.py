@@ -60,6 +60,7 @@ class Space(ABC):
         fan_in: edges that a genotype keeps into each node; None for all.
         skip: name of the operation that hands its input on; None where there is none.
         drops_skips: whether in training the supernet can drop a share of what that puts out.
+        has_partial: whether operations may be mixed on a part of the channels.
         compiles: whether the supernet has anything for ``torch.compile``.
         takes: kinds of data sets that its networks take, see ``darts.data.SourceSpec.kind``.
         skips: operations that pass their input on as it is, or put nothing out.
@@ -73,6 +74,7 @@ class Space(ABC):
     fan_in: ClassVar[int | None] = None
     skip: ClassVar[str | None] = "skip_connect"
     drops_skips: ClassVar[bool] = True
+    has_partial: ClassVar[bool] = True
     compiles: ClassVar[bool] = True
     takes: ClassVar[tuple[str, ...]] = ("images", "audio")
     skips: ClassVar[tuple[str, ...]] = ("none", "skip_connect")

@@ -37,7 +37,7 @@ TINY = {
 }
 QUIET = "tracking.tensorboard=false"
 # What may differ between a run and its repetition: costs, and where a row of such costs ends.
-COSTS = ("seconds", "joules", "joules_source", "gco2e", "doctor_seconds")
+COSTS = ("seconds", "joules", "joules_source", "gco2e", "doctor_seconds", "peak_memory_mb")
 
 
 @dataclass(frozen=True)

@@ -297,7 +297,7 @@ def test_refusals(commands: Any, overrides: tuple[str, ...], message: str) -> No
     assert message in line
 
 
-def test_a_dry_run_does_not_look(commands: Any) -> None:
+def test_a_dry_run_tells_nothing_of_a_look(commands: Any) -> None:
     done = commands.run("search", None, "dry_run=true", "epochs=5", "doctor.every=1")
     assert "doctor" not in done.out
     assert not ours(done.result)

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from darts.engine import dry_run as module
 from darts.engine.dry_run import dry_run
+from darts.tracking import Energy
 
 CPU = torch.device("cpu")
 
 
-def test_it_takes_two_steps_and_one_score_and_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
+class Meter:
+    """Of a machine that takes 50 watts."""
+
+    def __init__(self, clock: list[float]) -> None:
+        self.clock, self.since = clock, 0.0
+
+    def start(self) -> None:
+        self.since = self.clock[0]
+
+    def read(self) -> Energy:
+        seconds = self.clock[0] - self.since
+        return Energy(seconds, 50 * seconds, "rapl")
+
+
+def common(clock: list[float]) -> dict[str, Any]:
+    return {"device": CPU, "meter": Meter(clock), "gco2_per_kwh": 360.0}
+
+
+def test_it_takes_some_steps_and_one_score_and_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, told = [0.0], []
 
     def duration(seconds: float) -> str:
@@ -23,32 +43,53 @@ def test_it_takes_two_steps_and_one_score_and_adds_up(monkeypatch: pytest.Monkey
     monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     monkeypatch.setattr(module, "duration", duration)
     steps: list[int] = []
+    seconds = iter([60.0, 0.25, 0.25, 9.0, 0.2, 0.25])  # the first warms up; a median hides the 9
 
     def one_step(number: int) -> None:
-        clock[0] += 0.25 if steps else 60.0  # the first one warms up and does not count
+        clock[0] += next(seconds)
         steps.append(number)
 
-    scores: list[float] = []
+    def spend(time: float) -> None:
+        clock[0] += time
 
-    def one_score() -> None:
-        clock[0] += 0.5
-        scores.append(clock[0])
-
-    found = dry_run(one_step, one_score, steps=100, score_batches=10, epochs=50, device=CPU)
-    assert steps == [0, 1]
-    assert len(scores) == 1
+    found = dry_run(
+        one_step,
+        lambda: spend(0.5),
+        steps=100,
+        score_batches=10,
+        epochs=50,
+        rare=[(4, lambda: spend(3.0)), (0, lambda: spend(1000.0))],
+        **common(clock),
+    )
+    assert steps == [0, 1, 2, 3, 4, 5]
     assert found["steps"] == 5000
     assert found["epochs"] == 50
     assert found["seconds_per_step"] == 0.25
     assert found["estimated_time"] == "a while"
-    assert told == [50 * (100 * 0.25 + 10 * 0.5)]
-    assert found["peak_memory_mb"] > 16
+    assert told == [found["estimated_seconds"]] == [50 * (100 * 0.25 + 10 * 0.5) + 4 * 3]
+    assert found["estimated_joules"] == pytest.approx(50 * told[0])
+    assert found["estimated_gco2e"] == pytest.approx(50 * told[0] / 1e4)  # 360 g for 3.6 MJ
+    assert found["joules_source"] == "rapl"
+    assert found["peak_memory_mb"] >= found["base_memory_mb"] > 16
+
+
+def test_slow_steps_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, steps = [0.0], []
+    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
+
+    def one_step(number: int) -> None:
+        clock[0] += 100.0
+        steps.append(number)
+
+    found = dry_run(one_step, lambda: None, steps=100, score_batches=0, epochs=1, **common(clock))
+    assert steps == [0, 1]
+    assert found["estimated_seconds"] == 10_000
 
 
 def test_an_epoch_of_one_step_repeats_it() -> None:
     steps: list[int] = []
-    dry_run(steps.append, lambda: None, steps=1, score_batches=0, epochs=1, device=CPU)
-    assert steps == [0, 0]
+    dry_run(steps.append, lambda: None, steps=1, score_batches=0, epochs=1, **common([0.0]))
+    assert steps == [0] * 6
 
 
 def test_stages_are_measured_each_and_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +110,7 @@ def test_stages_are_measured_each_and_added_up(monkeypatch: pytest.MonkeyPatch) 
         steps=10,
         score_batches=1,
         epochs=5,
-        device=CPU,
+        **common(clock),
         enter=enter,
         stages=[(0, 3), (3, 2)],
     )

@@ -37,6 +37,7 @@ class Macro(Space):
     """
 
     name: str = "macro"
+    has_partial: ClassVar[bool] = False
     compiles: ClassVar[bool] = False
     channels: int = number(16, low=1)
     cells: int = number(4, low=1)

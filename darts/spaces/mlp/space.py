@@ -47,6 +47,7 @@ class Mlp(Space):
     """
 
     name: str = "mlp"
+    has_partial: ClassVar[bool] = False
     compiles: ClassVar[bool] = False
     takes: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
     cells: int = number(2, low=1)

@@ -51,6 +51,7 @@ class Recurrent(Space):
     """
 
     name: str = "recurrent"
+    has_partial: ClassVar[bool] = False
     fan_in: ClassVar[int | None] = 1
     skip: ClassVar[str | None] = None
     drops_skips: ClassVar[bool] = False

@@ -47,6 +47,10 @@ class Read(NamedTuple):
         return Read(*(each[rows] for each in self))
 
 
+EMBEDDED = 0.15
+"""Deviation of the numbers in embeddings at the start."""
+
+
 class Translator(nn.Module):
     """Embeddings, the way through three cells, attention, and the choice of words.
 
@@ -87,7 +91,7 @@ class Translator(nn.Module):
         self.bias = nn.Parameter(torch.zeros(targets))
         for words in (self.source_words, self.target_words, self.decoder):
             if words is not None:
-                nn.init.normal_(words, std=embedding**-0.5)
+                nn.init.normal_(words, std=EMBEDDED)
         self.reader = make_cell(embedding)
         self.back_reader = make_cell(embedding)
         self.speaker = make_cell(embedding)

@@ -47,6 +47,7 @@ class Transformer(Space):
     """
 
     name: str = "transformer"
+    has_partial: ClassVar[bool] = False
     skip: ClassVar[str | None] = "identity"
     drops_skips: ClassVar[bool] = False
     compiles: ClassVar[bool] = False

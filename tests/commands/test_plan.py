@@ -1,0 +1,76 @@
+"""Plans against the runs that they are of."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CODE = (
+    "import sys; from darts import search; from darts.config import launch;"
+    "print(launch('search', search.check, search.search, sys.argv[1:])['peak_memory_mb'])"
+)
+LARGE = ("dataset=synthetic", "dataset.samples=256", "dataset.size=32", "epochs=1")
+TASK = ("task=language_model", "dataset=text", "loader.batch_size=32", "epochs=1")
+
+
+def peak(*given: str) -> float:
+    """Megabytes of a search in a process of its own."""
+    words = [sys.executable, "-W", "ignore", "-c", CODE, *given]
+    one = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, check=True, capture_output=True, text=True, env=one, timeout=500)
+    return float(done.stdout.splitlines()[-1])
+
+
+def words(folder: Path) -> str:
+    draw = random.Random(0)
+    names = [f"word{n}" for n in range(4000)]
+    for part in ("train", "valid", "test"):
+        lines = [" ".join(draw.choices(names, k=20)) for _ in range(400)]
+        (folder / f"{part}.txt").write_text("\n".join(lines) + "\n")
+    return f"dataset.root={folder}"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(("space.cells=2", "space.channels=8"), id="cells of DARTS"),
+        pytest.param(
+            ("space=nas201", "space.cells=1", "method=darts_v2", "doctor.every=1"),
+            id="second order on NAS-Bench-201, with a look",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(TASK, id="a recurrent cell", marks=pytest.mark.slow),
+    ],
+)
+def test_the_memory_of_a_plan_is_that_of_the_run(given: tuple[str, ...], tmp_path: Path) -> None:
+    own = (*given, words(tmp_path)) if given is TASK else (*LARGE, *given)
+    planned = peak(*own, "dry_run=true", f"hydra.run.dir={tmp_path / 'plan'}")
+    used = peak(*own, f"hydra.run.dir={tmp_path / 'run'}")
+    assert planned == pytest.approx(used, rel=0.2)
+
+
+def test_a_plan_says_what_to_change(commands: Any) -> None:
+    tight = ("dry_run=true", "budget.memory_mb=1", "budget.hours=1e-9")
+    done = commands.run("search", None, *tight, "epochs=50")
+    memory, time, *levers = done.result["advice"]
+    assert memory.startswith("memory: ")
+    assert time.startswith("time: ")
+    assert any(line.startswith("or memory=checkpoint: ") for line in levers)
+    assert all(line in done.out for line in done.result["advice"])
+    assert done.result["estimated_joules"] > 0
+    wide = ("dry_run=true", "budget.memory_mb=1e6", "budget.hours=1e6")
+    done = commands.run("retrain", None, "genotype=DARTS_V2", *wide)
+    assert done.result["advice"] == []
+    assert "The run keeps to its budget." in done.out
+
+
+def test_a_budget_is_of_a_plan(commands: Any) -> None:
+    for command, given in (("search", ()), ("retrain", ("genotype=DARTS_V2",))):
+        line = commands.refused(command, *given, "budget.hours=1")
+        assert "add dry_run=true or leave them out" in line
