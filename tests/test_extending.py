@@ -58,7 +58,7 @@ def test_the_page_has_its_three_parts() -> None:
 @pytest.mark.parametrize(
     ("overrides", "allowed"),
     [
-        (("method=tempered", "bilevel=unrolled"), None),
+        pytest.param(("method=tempered", "bilevel=unrolled"), None, marks=pytest.mark.slow),
         (("space.candidates=plain",), {"skip_connect", "conv_3x3"}),
         (("space=chain", "method=drnas", "relaxation.partial=1", "penalty.flops=1e3"), CHAIN),
     ],

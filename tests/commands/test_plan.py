@@ -39,7 +39,9 @@ def words(folder: Path) -> str:
 @pytest.mark.parametrize(
     "given",
     [
-        pytest.param(("space.cells=2", "space.channels=8"), id="cells of DARTS"),
+        pytest.param(
+            ("space.cells=2", "space.channels=8"), id="cells of DARTS", marks=pytest.mark.slow
+        ),
         pytest.param(
             ("space=nas201", "space.cells=1", "method=darts_v2", "doctor.every=1"),
             id="second order on NAS-Bench-201, with a look",

@@ -138,7 +138,10 @@ def wait_for_saves(process: Any, file: Path, count: int) -> None:
 
 @pytest.mark.parametrize(
     ("command", "number", "code"),
-    [("search", signal.SIGTERM, 143), ("retrain", signal.SIGINT, 130)],
+    [
+        ("search", signal.SIGTERM, 143),
+        pytest.param("retrain", signal.SIGINT, 130, marks=pytest.mark.slow),
+    ],
 )
 def test_killed_twice_then_stopped(
     commands: Any, unbroken: Any, tmp_path: Path, command: str, number: int, code: int

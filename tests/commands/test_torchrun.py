@@ -182,6 +182,7 @@ def test_a_search_is_stopped_on_two_ranks_and_ended_by_one(
     assert_alike(run, alone["search"])
 
 
+@pytest.mark.slow
 def test_a_search_is_begun_by_one_process_and_ended_on_two_ranks(
     commands: Any, alone: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +214,7 @@ def test_an_error_is_told_once(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_error_of_one_rank_ends_all(tmp_path: Path) -> None:
     """The other rank waits for it in vain, and says nothing."""
     script = tmp_path / "failing.py"
@@ -244,6 +246,7 @@ def test_a_sweep_is_refused(commands: Any, monkeypatch: pytest.MonkeyPatch) -> N
     assert "--multirun" in commands.refused("search", "--multirun", "seed=0,1")
 
 
+@pytest.mark.slow
 def test_a_dry_run_and_what_is_left_of_the_connections(tmp_path: Path) -> None:
     """A thread of theirs that outlives the interpreter aborts the process now and then."""
     script = tmp_path / "threads.py"

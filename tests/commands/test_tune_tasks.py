@@ -45,7 +45,9 @@ def texts_with_classes(folder: Path, draw: random.Random) -> list[str]:
 @pytest.mark.parametrize(
     ("written", "metric", "space", "size"),
     [
-        (running_text, "perplexity", "recurrent", "nodes: 2"),
+        pytest.param(
+            *(running_text, "perplexity", "recurrent", "nodes: 2"), marks=pytest.mark.slow
+        ),
         (running_text, "perplexity", "transformer", "cells: 1"),
         (two_languages, "bleu", "recurrent", "nodes: 2"),
         (texts_with_classes, "macro_f1", "transformer", "cells: 1"),

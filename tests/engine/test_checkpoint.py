@@ -14,6 +14,7 @@ import torch
 
 from darts.engine import checkpoint
 from darts.engine.checkpoint import (
+    FORMATS,
     CheckpointError,
     load_checkpoint,
     random_states,
@@ -231,9 +232,9 @@ def test_the_checkpoint_of_another_command_is_refused(tmp_path: Path) -> None:
 
 def test_a_search_of_an_older_format_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
-    for kind, known in (("search", 5), ("retrain", 2)):
+    for kind, known in FORMATS.items():
         torch.save({"format": 1, "kind": kind}, path)
         with pytest.raises(CheckpointError, match=rf"of this version: format 1, not {known}$"):
             load_checkpoint(path)
-    torch.save({"format": 2, "kind": "retrain"}, path)
-    assert load_checkpoint(path)["kind"] == "retrain"
+        torch.save({"format": known, "kind": kind}, path)
+        assert load_checkpoint(path)["kind"] == kind

@@ -150,8 +150,8 @@ def search_texts(texts: list[str], folder: Path, *more: str) -> dict[str, Any]:
     ["darts_v2", "drnas", "gdas", "sdarts_adv", "darts_pt", "fair_darts", "random_sharing"],
 )
 def test_a_method_searches_a_transformer(method: str, texts: list[str], tmp_path: Path) -> None:
-    one = ["relaxation.partial=1"] if method == "drnas" else []
-    needs = [*NEEDS.get(method, ()), *one]
+    own = {"drnas": ["relaxation.partial=1"], "darts_v2": ["optimizer.kind=sgd"]}
+    needs = [*NEEDS.get(method, ()), *own.get(method, ())]
     summary = search_texts(texts, tmp_path, f"method={method}", *needs)
     assert str(SPACES["transformer"]().parse(summary["genotype"])) == summary["genotype"]
     assert math.isfinite(summary["valid_loss"])
