@@ -345,3 +345,11 @@ class GenotypesConfig:
     validate: str | None = None  # genotype to check and describe
     compare: list[str] | None = None  # two genotypes
     out: str | None = None  # picture to write: .svg, .png or .pdf
+
+
+@dataclass
+class ReportConfig:
+    """``python -m darts.report RUN [RUN ...]``"""
+
+    runs: list[str] = field(default_factory=list)  # directories of searches, retrainings, studies
+    out: str | None = None  # page to write; report.html in the first of them by default
