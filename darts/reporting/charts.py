@@ -56,8 +56,9 @@ def chart(
     percent: bool = False,
     top: float | None = None,
     caption: str = "",
+    across_is: str = "epoch",
 ) -> str:
-    """A panel with curves over the epochs.
+    """A panel with curves over the epochs, or over something else.
 
     Args:
         lines: the curves; nothing is drawn when none has a point.
@@ -65,7 +66,8 @@ def chart(
         small: for many panels beside each other; without a legend.
         percent: values are fractions, told in percent.
         top: the vertical axis goes from 0 to here; around all values by default.
-        caption: markup below the title.
+        caption: markup in the place of the title.
+        across_is: what the horizontal axis is.
     """
     points = [point for line in lines for point in line.known]
     if not points:
@@ -84,7 +86,7 @@ def chart(
         return height - bottom - (y - y0) / (y1 - y0) * (height - bottom - above)
 
     parts = []
-    few = 2 if small else 4
+    few = 2 if small else 5
     for y in ticks(y0, y1, few):
         parts.append(
             f'<line class="grid" x1="{left:g}" x2="{width - right:g}" '
@@ -94,6 +96,8 @@ def chart(
         parts.append(_text(left - 4, up(y) + 0.35 * size, shown, size, "end"))
     for x in ticks(x0, x1, few, whole=True):
         parts.append(_text(across(x), height - 0.4 * size, f"{x:g}", size, "middle"))
+    if not small:
+        parts.append(_text(left - 8, height - 0.4 * size, across_is, size, "end"))
     for line in sorted(lines, key=lambda line: line.strong):
         known = [(across(x), up(y)) for x, y in line.known]
         hint = f"<title>{escaped(line.label)}</title>"
@@ -134,9 +138,11 @@ def charts(panels: Iterable[str], *, small: bool = False) -> str:
 def ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[float]:
     """At most ``most + 1`` round numbers from ``low`` to ``high``, evenly spaced."""
     step = 10.0 ** math.floor(math.log10((high - low) / most))
-    step = next(step * m for m in (1, 2, 5, 10) if (high - low) / (step * m) <= most * (1 + 1e-9))
+    step = next(
+        step * m for m in (1, 2, 2.5, 5, 10) if (high - low) / (step * m) <= most * (1 + 1e-9)
+    )
     if whole:
-        step = max(1.0, step)
+        step = max(1.0, math.ceil(step))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [number * step for number in range(first, last + 1)]
 

@@ -35,7 +35,7 @@ def escaped(text: Any) -> str:
 
 
 def element(tag: str, content: str, **attributes: str) -> str:
-    """An element around markup; attributes are escaped, ``a_b`` is ``a-b``, ``class_`` ``class``."""
+    """An element around markup; attributes are escaped, ``class_`` is ``class``, _ is -."""
     given = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escaped(value)}"'
         for key, value in attributes.items()

@@ -269,7 +269,10 @@ def study(record: Record) -> str:
         ]
         dots = [(trial, value) for trial, value in known if trial is not None]
         panel = chart(
-            [Line(score, dots, 0, dots=True)], f"{words(score)} by trial", percent=is_share(score)
+            [Line(score, dots, 0, dots=True)],
+            words(score),
+            percent=is_share(score),
+            across_is="trial",
         )
         parts.append(charts([panel]))
     body = [[_of_csv(name, row.get(name, "")) for name in names] for row in record.trials]
