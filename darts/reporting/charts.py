@@ -97,7 +97,7 @@ def chart(
     for x in ticks(x0, x1, few, whole=True):
         parts.append(_text(across(x), height - 0.4 * size, f"{x:g}", size, "middle"))
     if not small:
-        parts.append(_text(left - 8, height - 0.4 * size, across_is, size, "end"))
+        parts.append(_text(0.0, height - 0.4 * size, across_is, size, "start"))
     for line in sorted(lines, key=lambda line: line.strong):
         known = [(across(x), up(y)) for x, y in line.known]
         hint = f"<title>{escaped(line.label)}</title>"

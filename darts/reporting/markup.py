@@ -55,12 +55,25 @@ def code(text: str) -> str:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Cell | str]]) -> str:
     """A table that a click on a column's head sorts."""
+    lines = [list(row) for row in rows]
     heads = "".join(
-        element("th", element("button", escaped(name), type="button"), scope="col") for name in head
+        element("th", element("button", escaped(name), type="button"), scope="col", class_=kind)
+        for name, kind in zip(head, _kinds(len(head), lines), strict=True)
     )
-    body = "".join(element("tr", "".join(map(_cell, row))) for row in rows)
+    body = "".join(element("tr", "".join(map(_cell, line))) for line in lines)
     whole = element("thead", element("tr", heads)) + element("tbody", body)
     return element("div", element("table", whole, class_="sortable"), class_="wide", tabindex="0")
+
+
+def _kinds(columns: int, lines: Sequence[Sequence[Cell | str]]) -> list[str]:
+    """Of each column, whether it holds numbers; what is not known may be missing."""
+    kinds = []
+    for column in range(columns):
+        cells = [line[column] for line in lines]
+        known = [c for c in cells if (c if isinstance(c, str) else c.text)]
+        numbers = all(isinstance(c, Cell) and c.value is not None for c in known)
+        kinds.append("number" if known and numbers else "text")
+    return kinds
 
 
 def _cell(given: Cell | str) -> str:

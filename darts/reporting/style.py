@@ -12,7 +12,7 @@ body{margin:0 auto;max-width:78rem;padding:1rem;background:var(--ground);color:v
 font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
 h1{font-size:1.6rem;line-height:1.2;margin:.4rem 0}h2{font-size:1.3rem;margin:0 0 .4rem}
 h3{font-size:1.05rem;margin:1.6rem 0 .5rem}h4{font-size:.95rem;margin:1rem 0 .3rem}
-h1,h2,h3,h4,p,li,td{overflow-wrap:anywhere}p{margin:.4rem 0}
+h1,h2,h3,h4,p,li{overflow-wrap:anywhere}td{overflow-wrap:break-word}p{margin:.4rem 0}
 .quiet{color:var(--quiet);font-size:.9rem}.warn{color:var(--warn)}
 a{color:var(--mark)}nav a{display:inline-block;margin-right:1rem;padding:.2rem 0}
 article,.card{background:var(--paper);border:1px solid var(--rule);border-radius:.6rem;
@@ -28,8 +28,8 @@ font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{padding:.3rem .7rem;border-bottom:1px solid var(--rule);text-align:left;vertical-align:top;
 min-width:4rem;max-width:24rem}
-td.number{text-align:right;white-space:nowrap}
-th button{all:unset;cursor:pointer;font-weight:600;font-size:.85rem}
+td.number{text-align:right;white-space:nowrap}th.number{text-align:right}
+th button{all:unset;cursor:pointer;white-space:nowrap;font-weight:600;font-size:.85rem}
 th button:focus-visible{outline:2px solid var(--mark)}
 th button::after{content:" \\2195";color:var(--quiet)}
 th[aria-sort=ascending] button::after{content:" \\2191"}
