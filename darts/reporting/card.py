@@ -127,7 +127,7 @@ def _named(config: Mapping[str, Any], key: str) -> str:
     return str(part.get("name", "")) if isinstance(part, Mapping) else str(part)
 
 
-def _scores(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _scores(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
     names = dict.fromkeys(
         name.partition("_")[2] for name in summary if name.startswith(("valid_", "test_"))
     )

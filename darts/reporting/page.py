@@ -117,7 +117,9 @@ def _cost(records: Sequence[Record], names: Sequence[str]) -> str:
             parts.SOURCES + " Each run has its own account below."
         )
     columns = ("seconds", "joules", "gco2e")
-    rows = [(name, *(cell(c, numbers.get(c)) for c in columns)) for name, numbers in told]
+    rows: list[list[Cell | str]] = [
+        [name, *(cell(c, numbers.get(c)) for c in columns)] for name, numbers in told
+    ]
     return paragraph(f"Source of the joules: {sources.pop()}.", "quiet") + table(
         ("run", "time", "joules", "g CO2e"), rows
     )

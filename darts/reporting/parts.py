@@ -208,7 +208,7 @@ def doctor(record: Record) -> str:
     ):
         panels.append(chart([Line(title, over_epochs(looks, name))], title))
     head = ("epoch", "verdict", *(words(n.removeprefix("doctor/")) for n in names))
-    body = [
+    body: list[list[Cell | str]] = [
         [cell("epoch", row["epoch"]), str(row["doctor"]), *(cell(n, row.get(n)) for n in names)]
         for row in looks
     ]

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +16,6 @@ from darts.tracking import read_json, read_metrics
 
 COMMANDS = ("search", "retrain", "tune")
 """Whose runs can be told about."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -102,8 +100,8 @@ def read_record(directory: Path) -> Record:
         raise ValueError(f"{str(directory)!r} is no directory; name one of a run")
     if not (directory / "config.yaml").is_file():
         raise ValueError(f"{str(directory)!r} is no run directory: it has no config.yaml")
-    summary = _json(directory / "summary.json", {})
-    began = _json(directory / "overrides.json", {})
+    summary = _json(directory / "summary.json")
+    began = _json(directory / "overrides.json")
     command = began.get("command", summary.get("command"))
     if command not in COMMANDS:
         raise ValueError(
@@ -111,7 +109,7 @@ def read_record(directory: Path) -> Record:
             f"{', '.join(COMMANDS)}"
         )
     text = (directory / "config.yaml").read_text(encoding="utf-8")
-    energy = _json(directory / "energy.json", {})
+    energy = _json(directory / "energy.json")
     metrics, confusion = directory / "metrics.jsonl", directory / "confusion_test.svg"
     rows = read_metrics(metrics) if metrics.is_file() else []
     return Record(
@@ -120,17 +118,17 @@ def read_record(directory: Path) -> Record:
         config=_yaml(directory / "config.yaml", text),
         config_text=text,
         overrides=[str(override) for override in began.get("overrides", [])],
-        env=_json(directory / "env.json", {}),
+        env=_json(directory / "env.json"),
         summary=summary,
         rows=[row for row in rows if isinstance(row.get("epoch"), int)],
         phases=list(energy.get("phases", [])),
         gco2_per_kwh=energy.get("gco2_per_kwh"),
         genotype=_genotype(directory / "genotype.json"),
-        alphas=_json(directory / "alphas.json", {}),
+        alphas=_json(directory / "alphas.json"),
         samples=_samples(directory / "split.npz"),
         confusion=confusion.read_bytes() if confusion.is_file() else None,
         trials=_trials(directory / "trials.csv"),
-        best=_json(directory / "best.json", {}),
+        best=_json(directory / "best.json"),
     )
 
 
@@ -144,13 +142,11 @@ def short_names(records: Sequence[Record]) -> list[str]:
     return ["/".join(own) for own in parts]
 
 
-def _json(path: Path, default: T) -> T:
-    """A JSON file of the type of ``default``, which stands for one that is not there."""
-    if not path.is_file():
-        return default
-    content = read_json(path)
-    if not isinstance(content, type(default)):
-        raise ValueError(f"{path} is damaged: it should hold a {type(default).__name__}")
+def _json(path: Path) -> dict[str, Any]:
+    """What a JSON file holds by name; nothing if it is not there."""
+    content = read_json(path) if path.is_file() else {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged: it should hold names with values")
     return content
 
 
@@ -162,7 +158,7 @@ def _yaml(path: Path, text: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path} is damaged: it should hold a dict")
+        raise ValueError(f"{path} is damaged: it should hold keys with values")
     return content
 
 
