@@ -320,6 +320,7 @@ class EvaluateConfig:
     name: str = "evaluate"
     checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
     part: str = choice("test", "test", "valid")
+    importance: bool = False  # what validation data lose without each edge of the network
     root: str | None = None  # where the data set is now, if not where it was for training
     device: str = "auto"
     precision: str = choice("fp32", "fp32", "bf16", "fp16")
