@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -74,10 +75,14 @@ def chart(
         return ""
     width, height = (170.0, 100.0) if small else (340.0, 200.0)
     size = 9 if small else 11
-    left, bottom, right, above = (3.4 * size, 1.7 * size, 8.0, 0.7 * size)
+    bottom, right, above = 1.7 * size, 8.0, 0.7 * size
     xs, ys = [x for x, _ in points], [y for _, y in points]
     x0, x1 = _room(min(xs), max(xs), 0.0)
     y0, y1 = _room(min(ys), max(ys), 0.05) if top is None else (0.0, top or 1.0)
+    few = 2 if small else 5
+    marks = ticks(y0, y1, few)
+    shown = written([100 * y for y in marks] if percent else marks, " %" if percent else "")
+    left = max(3.4, 0.8 + 0.58 * max(map(len, shown), default=0)) * size
 
     def across(x: float) -> float:
         return left + (x - x0) / (x1 - x0) * (width - left - right)
@@ -86,18 +91,16 @@ def chart(
         return height - bottom - (y - y0) / (y1 - y0) * (height - bottom - above)
 
     parts = []
-    few = 2 if small else 5
-    for y in ticks(y0, y1, few):
+    for y, text in zip(marks, shown, strict=True):
         parts.append(
             f'<line class="grid" x1="{left:g}" x2="{width - right:g}" '
             f'y1="{up(y):.1f}" y2="{up(y):.1f}"/>'
         )
-        shown = f"{100 * y:.4g} %" if percent else f"{y:.4g}"
-        parts.append(_text(left - 4, up(y) + 0.35 * size, shown, size, "end"))
+        parts.append(_text(left - 4, up(y) + 0.35 * size, text, size, "end"))
     for x in ticks(x0, x1, few, whole=True):
         parts.append(_text(across(x), height - 0.4 * size, f"{x:g}", size, "middle"))
     if not small:
-        parts.append(_text(0.0, height - 0.4 * size, across_is, size, "start"))
+        parts.append(_text(0.0, height - 0.4 * size, across_is, 0.8 * size, "start"))
     for line in sorted(lines, key=lambda line: line.strong):
         known = [(across(x), up(y)) for x, y in line.known]
         hint = f"<title>{escaped(line.label)}</title>"
@@ -145,6 +148,17 @@ def ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[fl
         step = max(1.0, math.ceil(step))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [number * step for number in range(first, last + 1)]
+
+
+def written(marks: Sequence[float], unit: str = "") -> list[str]:
+    """Ticks with as many decimals as tell them apart."""
+    step = min((b - a for a, b in itertools.pairwise(marks)), default=1.0)
+    if not 1e-5 <= step < 1e6:
+        return [f"{mark:.3g}{unit}" for mark in marks]
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    if decimals or step < 10:
+        decimals += abs(step * 10**decimals - round(step * 10**decimals)) > 1e-3  # as of 2.5
+    return [f"{mark:.{decimals}f}{unit}" for mark in marks]
 
 
 def _room(low: float, high: float, share: float) -> tuple[float, float]:

@@ -200,6 +200,29 @@ def test_a_run_that_has_not_ended(commands: Any, searched: Any, tmp_path: Path) 
     assert "No epoch has ended yet." in text
 
 
+def test_what_the_doctor_found(commands: Any, searched: Any, tmp_path: Path) -> None:
+    run = copied(searched, tmp_path / "run")
+    (row,) = searched.rows[-1:]
+    looks = [
+        {**row, "epoch": epoch, "doctor": verdict, "doctor_healthy_epoch": 1, **numbers}
+        for epoch, verdict, numbers in (
+            (1, "healthy", {"doctor/normal/skips": 2, "doctor/eigenvalue": 0.125}),
+            (2, "6 of 8 edges are skips", {"doctor/normal/skips": 6, "doctor/eigenvalue": None}),
+        )
+    ]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(look) + "\n" for look in looks))
+    found = {"doctor": looks[-1]["doctor"], "doctor_healthy_epoch": 1}
+    summary = {**json.loads((run / "summary.json").read_text()), **found}
+    (run / "summary.json").write_text(json.dumps(summary))
+    commands.exactly("report", [str(run)])
+    page = (run / "report.html").read_text()
+    section = page.split("<h3>the doctor</h3>")[1].split("</section>")[0]
+    assert "6 of 8 edges are skips" in section
+    assert "Last healthy look: epoch 1." in section
+    assert "edges that are skips" in section
+    assert "0.125" in section
+
+
 def test_a_study(commands: Any, tmp_path: Path) -> None:
     """A directory as a study leaves it; those that really run are slow."""
     run = tmp_path / "study"

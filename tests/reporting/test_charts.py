@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darts.reporting.charts import Line, chart, charts, ticks
+from darts.reporting.charts import Line, chart, charts, ticks, written
 
 
 def points_of(drawing: str) -> list[list[tuple[float, float]]]:
@@ -73,3 +73,12 @@ def test_ticks_are_few_even_and_inside(low: float, span: float, most: int, whole
     steps = {round((b - a) / (high - low), 4) for a, b in itertools.pairwise(found)}
     assert len(steps) <= 1
     assert not whole or all(tick == round(tick) for tick in found)
+
+
+def test_ticks_are_told_apart_by_as_few_decimals_as_it_takes() -> None:
+    assert written([0.0, 0.25, 0.5]) == ["0.00", "0.25", "0.50"]
+    assert written([2.0791, 2.0792]) == ["2.0791", "2.0792"]
+    assert written([20.0, 40.0], " %") == ["20 %", "40 %"]
+    assert written([0.0, 2.5, 5.0]) == ["0.0", "2.5", "5.0"]
+    assert written([1.0]) == ["1"]
+    assert written([]) == []
