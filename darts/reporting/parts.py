@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from darts.analysis._style import rendered
 from darts.analysis.draw import draw_genotype
+from darts.analysis.figures import rendered
 from darts.reporting.charts import Line, chart, charts, legend
 from darts.reporting.markup import (
     Cell,
