@@ -8,6 +8,9 @@ from typing import Any
 
 import torch
 
+from darts.analysis.draw import draw_importances
+from darts.analysis.figures import save_figure
+from darts.analysis.importance import has_edges, importances
 from darts.analysis.run_pictures import draw_confusions
 from darts.config import (
     ConfigError,
@@ -90,6 +93,8 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
     net.load_state_dict(saved["chosen"]["net"])
     meter = meter_of(trained.tracking.energy, ranks)
     meter.start()
+    if config.importance:
+        lost = lost_without(net, genotype, objective, feed, file, trained, config, device)
     samples = 0
 
     def counted(found: Iterable[Any]) -> Iterator[Any]:
@@ -137,9 +142,61 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
     write_json(call.directory / "summary.json", summary)
     if trained.tracking.pictures:
         draw_confusions(call.directory / "confusion.svg", objective, feed.names)
+    if config.importance:
+        told = {"metric": trained.metric, "part": "valid", **lost}
+        write_json(call.directory / "importance.json", told)
+        if trained.tracking.pictures:
+            title = f"valid_{trained.metric} lost without each edge"
+            figure = draw_importances(genotype, lost["edges"], title=title)
+            save_figure(figure, call.directory / "importance.svg")
+        show_importances(trained.metric, lost)
     shown = {k: v for k, v in summary.items() if k.startswith(config.part + "_")}
     closing_table("evaluate", {**shown, "samples": summary["samples"], "epoch": summary["epoch"]})
     return summary
+
+
+def lost_without(
+    net: Any,
+    genotype: Any,
+    objective: Any,
+    feed: Any,
+    file: Path,
+    trained: RetrainConfig,
+    config: EvaluateConfig,
+    device: torch.device,
+) -> dict[str, Any]:
+    """What the steering score loses on validation data without each edge, see ``importances``.
+
+    Raises:
+        ConfigError: for a network without edges, or a run without validation data.
+    """
+    if not has_edges(net):
+        raise ConfigError(
+            f"importance=true: networks of space={trained.space.name} have no edges that could be "
+            "taken out"
+        )
+    batches = feed.held("valid", load_split(file.parent / "split.npz"))
+    if batches is None:
+        raise ConfigError("importance=true needs validation data, and this run held none out")
+
+    def scored() -> float:
+        found = score(net, batches.epoch(0), objective, device=device, precision=config.precision)
+        return found[trained.metric]
+
+    better = objective.metrics[trained.metric].higher_is_better
+    with torch.inference_mode():
+        return importances(net, genotype, scored, higher_is_better=better)
+
+
+def show_importances(metric: str, lost: dict[str, Any]) -> None:
+    """Print what was lost, most first."""
+    edges = [(cell, edge) for cell, own in lost["edges"].items() for edge in own]
+    rows = {
+        f"{cell} {edge['source']}→{edge['target']} {edge['operation']}": f"{edge['lost']:+.4g}"
+        for cell, edge in sorted(edges, key=lambda pair: -pair[1]["lost"])
+    }
+    rows |= {f"all {name}": f"{loss:+.4g}" for name, loss in lost["operations"].items()}
+    closing_table(f"valid_{metric} lost without", rows)
 
 
 def main() -> None:

@@ -41,6 +41,7 @@ from darts.engine.training import (
     set_learning_rate,
     weight_optimizer,
 )
+from darts.reporting import model_card, read_record
 from darts.spaces import space_of
 from darts.spaces.find import find_genotype
 from darts.tracking import Console, closing_table, read_metrics
@@ -304,6 +305,9 @@ def retrain(
             "genotype": str(genotype),
         }
     )
+    if ranks.main:
+        card = model_card(read_record(run.directory), exports=bool(feed.inputs()))
+        run.write("model_card.md", card)
     keys = (
         *(f"{part}_{config.metric}" for part in ("valid", "test")),
         *("epoch", "seconds", "joules", "joules_source", "gco2e", "parameters", "macs"),

@@ -11,13 +11,14 @@ References:
 from __future__ import annotations
 
 import dataclasses
+import json
 import shlex
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from darts.analysis.alphas import genotype_counts, means_of, scalars_of
+from darts.analysis.alphas import genotype_counts, means_of, named_history, scalars_of
 from darts.analysis.cost import count_macs, count_parameters
 from darts.analysis.expected_cost import MEASURES, ExpectedCost, Penalty
 from darts.analysis.run_pictures import draw_search, show_alphas
@@ -348,6 +349,7 @@ def search(
             ):
                 show_alphas(run.board, probabilities, genotype, setting, epoch=epoch + 1, step=here)
             run.write("genotype.json", genotype.to_json())
+            run.write("alphas.json", json.dumps(named_history(history, setting)) + "\n")
             if samples_told:
                 run.write("samples.md", samples_told)
                 run.board.text("samples", samples_told, here)

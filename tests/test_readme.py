@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from darts import evaluate, export, genotypes, retrain, search, tune
+from darts import evaluate, export, genotypes, report, retrain, search, tune
 from darts.config import compose
 from darts.spaces import SPACES
 
@@ -23,6 +23,7 @@ CHECKS = {
     "evaluate": evaluate.check,
     "export": export.check,
     "genotypes": genotypes.check,
+    "report": report.check,
     "tune": tune.check,
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,14 @@ class Shared:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """What a network loses without each edge: by cell, and the most of all."""
+
+    by_cell: Mapping[str, Sequence[float]]
+    most: float
+
+
+@dataclass(frozen=True)
 class Look:
     """How an operation is drawn: line, fill and ink of its box, weight and opacity of its curve."""
 
@@ -71,6 +79,16 @@ class Look:
         if differs is None:
             return cls(line, fill, line, 1.7, 1.0, dashes)
         return cls(line, fill, line, 1.4, 0.35, dashes)
+
+    @classmethod
+    def weighed(cls, share: float) -> Look:
+        """By a share in [0, 1], from thin and pale to thick and dark."""
+        from matplotlib import colormaps
+        from matplotlib.colors import to_hex
+
+        share = min(max(share, 0.0), 1.0)
+        colour = to_hex(colormaps["YlOrRd"](0.25 + 0.7 * share))
+        return cls(colour, colour, "white" if share > 0.4 else INK, 1.0 + 5.0 * share, 1.0, "-")
 
     @property
     def stroke(self) -> dict[str, Any]:

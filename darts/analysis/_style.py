@@ -107,9 +107,13 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150)
     Raises:
         ValueError: the name does not end in ``.svg``, ``.png`` or ``.pdf``.
     """
+    write_atomically(path, rendered(figure, format_of(path), dpi=dpi))
+
+
+def rendered(figure: Figure, kind: str, *, dpi: int = 150) -> bytes:
+    """A figure as the content of a file of the kind ``svg``, ``png`` or ``pdf``."""
     import matplotlib
 
-    kind = format_of(path)
     buffer = io.BytesIO()
     with (
         matplotlib.rc_context({"svg.hashsalt": "darts-nas", "svg.fonttype": "none"}),
@@ -118,7 +122,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150)
         # A title in a script that the font lacks is drawn with boxes; no reason to fail.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(buffer, format=kind, dpi=dpi, metadata=_UNDATED[kind])
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def format_of(path: str | os.PathLike[str]) -> str:

@@ -27,6 +27,30 @@ def column_names(rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"candidate {number}" for number in range(len(rows[0]))]
 
 
+def named_history(history: Sequence[Mapping[str, Tensor]], setting: Any) -> dict[str, Any]:
+    """Mixing weights over the epochs with the names of edges and operations, for ``alphas.json``.
+
+    Args:
+        history: by kind of cell ``(edges, operations)``, at the end of each epoch.
+        setting: names edges and columns, see ``darts.spaces.Setting``.
+
+    Returns:
+        By kind of cell ``edges``, ``operations`` (those of each edge) and ``epochs``: for each
+        epoch a matrix of the mixing weights, to six digits.
+    """
+    return {
+        cell: {
+            "edges": edge_names(setting.edges[cell]),
+            "operations": [list(row) for row in setting.candidates[cell]],
+            "epochs": [
+                [[round(value, 6) for value in row] for row in weights[cell].tolist()]
+                for weights in history
+            ],
+        }
+        for cell in (history[-1] if history else ())
+    }
+
+
 def entropy(p: Tensor) -> Tensor:
     """Entropy of each edge in nats, (edges, operations) -> (edges,); log(operations) at most."""
     return torch.special.entr(p).sum(dim=-1)

@@ -21,6 +21,7 @@ from darts.analysis._shapes import (
     STATE_HEIGHT,
     STATE_WIDTH,
     Look,
+    Lost,
     Shared,
     arrow,
     heading,
@@ -62,7 +63,14 @@ def cell_size(genotype: Any, cell: str) -> tuple[float, float]:
     return width, HEADING + 0.24 + sum(_row_heights(genotype, cell)) + MARGIN / 2
 
 
-def draw_cell(axes: Axes, genotype: Any, cell: str, shared: Shared | None, gid: str) -> None:
+def draw_cell(
+    axes: Axes,
+    genotype: Any,
+    cell: str,
+    shared: Shared | None,
+    gid: str,
+    lost: Lost | None = None,
+) -> None:
     """Draw a cell into axes whose unit is an inch, from ``(0, 0)`` at the top left downwards.
 
     Args:
@@ -71,6 +79,7 @@ def draw_cell(axes: Axes, genotype: Any, cell: str, shared: Shared | None, gid: 
         cell: one of its cells.
         shared: what to draw faintly, the rest standing out; None draws everything alike.
         gid: prefix of the SVG ids of the boxes and curves.
+        lost: by which edges are as wide and dark as they matter, in place of their families.
     """
     from matplotlib.patches import Circle
 
@@ -94,7 +103,15 @@ def draw_cell(axes: Axes, genotype: Any, cell: str, shared: Shared | None, gid: 
         axes.add_patch(Circle((x - _RADIUS, y), _RADIUS, facecolor=INK, edgecolor=INK, zorder=4))
         label(axes, x - _RADIUS, y, str(index), 10, color="white", fontweight="bold")
     for index, curve in enumerate(_plan(genotype, cell, exits, shared)):
-        _draw_curve(axes, curve, f"{gid}-edge-{index}")
+        loss = None if lost is None else lost.by_cell[cell][index]
+        look = Look.of(curve.operation, curve.differs)
+        if lost is not None and loss is not None:
+            look = Look.weighed(loss / lost.most)
+            x, y = curve.box
+            # Above the arrow to the node or below it, away from the node.
+            aside = 0.09 if y >= curve.node[1] else -0.09
+            label(axes, x + BOX_WIDTH + 0.17, y + aside, f"{loss:+.3f}", 6.5, color=INK)
+        _draw_curve(axes, curve, look, f"{gid}-edge-{index}")
 
     right = left + nodes * _PITCH + _BEND
     concat = genotype.concat(cell)
@@ -153,9 +170,8 @@ def _plan(
     return curves
 
 
-def _draw_curve(axes: Axes, curve: _Curve, gid: str) -> None:
+def _draw_curve(axes: Axes, curve: _Curve, look: Look, gid: str) -> None:
     """The curve to the operation's box, the box with its name, the arrow to the node."""
-    look = Look.of(curve.operation, curve.differs)
     (x0, y0), (x1, y1), (x2, y2) = curve.start, curve.box, curve.node
     bend = min(curve.exit_x + _BEND, x1)
     reach = (bend - curve.exit_x) * 0.55

@@ -8,10 +8,11 @@ nothing but a row of operations, ``darts.analysis.recurrent_picture`` a recurren
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from darts.analysis._shapes import INK, MARGIN, Shared
+from darts.analysis._shapes import INK, MARGIN, Lost, Shared
 from darts.analysis._style import format_of, save_figure
 from darts.analysis.cell_picture import cell_size, draw_cell
 from darts.analysis.chain_picture import chain_size, draw_chain
@@ -30,6 +31,21 @@ def draw_genotype(genotype: Any, *, title: str | None = None) -> Figure:
     activations.
     """
     return _draw([genotype], [title] if title else [], {})
+
+
+def draw_importances(
+    genotype: Any, edges: Mapping[str, Sequence[Mapping[str, Any]]], *, title: str | None = None
+) -> Figure:
+    """A genotype whose edges are as wide and dark as what is lost without them.
+
+    Args:
+        genotype: of a space whose cells have edges.
+        edges: of ``darts.analysis.importance.importances``.
+        title: heading.
+    """
+    lost = {cell: [edge["lost"] for edge in own] for cell, own in edges.items()}
+    most = max([loss for own in lost.values() for loss in own if loss > 0], default=1.0)
+    return _draw([genotype], [title] if title else [], {}, Lost(lost, most))
 
 
 def compare_genotypes(a: Any, b: Any, names: tuple[str, str]) -> Figure:
@@ -66,7 +82,12 @@ def save_genotype(genotype: Any, path: str | Path, title: str | None = None) -> 
     save_figure(draw_genotype(genotype, title=title), path)
 
 
-def _draw(genotypes: list[Any], titles: list[str], shared: dict[str, Shared]) -> Figure:
+def _draw(
+    genotypes: list[Any],
+    titles: list[str],
+    shared: dict[str, Shared],
+    lost: Lost | None = None,
+) -> Figure:
     from matplotlib.figure import Figure
 
     # Inches: the axes of a cell are as many units wide and high as inches on paper.
@@ -99,7 +120,8 @@ def _draw(genotypes: list[Any], titles: list[str], shared: dict[str, Shared]) ->
             axes.set_axis_off()
             axes.set(xlim=(0, width), ylim=(-heights[cell], 0))
             _, draw = _way(genotype, cell)
-            draw(axes, genotype, cell, shared.get(cell), f"{cell}-{column}")
+            others = {} if lost is None else {"lost": lost}
+            draw(axes, genotype, cell, shared.get(cell), f"{cell}-{column}", **others)
     return figure
 
 

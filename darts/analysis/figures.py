@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from darts.analysis._style import CHOSEN, line_style, new_figure, save_figure, tidy, whole_ticks
+from darts.analysis._style import (
+    CHOSEN,
+    line_style,
+    new_figure,
+    rendered,
+    save_figure,
+    tidy,
+    whole_ticks,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["alpha_heatmap", "alpha_history", "curves", "save_figure"]
+__all__ = ["alpha_heatmap", "alpha_history", "curves", "rendered", "save_figure"]
 
 
 def alpha_heatmap(

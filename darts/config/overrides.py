@@ -18,6 +18,10 @@ _PATHS = (
     *("root", "dataset.root", "dataset.label", "hydra.run.dir"),
 )
 _TUNES = {field.name for field in dataclasses.fields(TuneConfig)} | {"experiment", "hydra"}
+_FLAGS_WITH_VALUE = {
+    *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
+    *("--config-dir", "-cd", "--experimental-rerun", "--info", "-i"),
+}
 _OPEN = ("parameters.", "limits.")  # whose keys are the user's to name
 _NEEDS_QUOTES = re.compile(r"[^\w/\\+.$%*@:?|, -]|[^ -~]")
 _IS_WRITTEN_FOR_HYDRA = re.compile(r"['\"\[]|.*\$\{")
@@ -59,11 +63,16 @@ def translated(command: str, argument: str) -> str:
 
 
 def handed_on(command: str, arguments: Sequence[str]) -> list[str]:
-    """Arguments of ``darts.tune`` whose keys are not its own, as overrides of its trials.
+    """Arguments that are no overrides of the command itself, as the value of one that is.
+
+    ``darts.tune`` hands keys that are not its own on to its trials, and ``darts.report`` takes
+    run directories as they are.
 
     Raises:
-        ConfigError: when such overrides are given in both ways.
+        ConfigError: when such a value is given in both ways.
     """
+    if command == "report":
+        return _with_runs(arguments)
     if command != "tune":
         return list(arguments)
     own: list[str] = []
@@ -78,6 +87,23 @@ def handed_on(command: str, arguments: Sequence[str]) -> list[str]:
     if any(argument.startswith("overrides=") for argument in own):
         raise ConfigError(f"overrides= and {others[0]} exclude each other; give all as keys")
     return [*own, f"overrides=[{','.join(quoted(text) for text in others)}]"]
+
+
+def _with_runs(arguments: Sequence[str]) -> list[str]:
+    """Run directories among the arguments as ``runs=[...]``; a folder's name may have an ``=``."""
+    own: list[str] = []
+    runs: list[str] = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        is_override = "=" in argument and not Path(argument).is_dir()
+        if argument.startswith("-") or before in _FLAGS_WITH_VALUE or is_override:
+            own.append(argument)
+        else:
+            runs.append(argument)
+    if not runs:
+        return own
+    if any(argument.startswith("runs=") for argument in own):
+        raise ConfigError(f"runs= and {runs[0]} exclude each other; name all directories one way")
+    return [*own, f"runs=[{','.join(quoted(text) for text in runs)}]"]
 
 
 def values_of(key: str, arguments: Sequence[str]) -> list[str]:

@@ -329,6 +329,7 @@ class EvaluateConfig:
     name: str = "evaluate"
     checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
     part: str = choice("test", "test", "valid")
+    importance: bool = False  # what validation data lose without each edge of the network
     root: str | None = None  # where the data set is now, if not where it was for training
     device: str = "auto"
     precision: str = choice("fp32", "fp32", "bf16", "fp16")
@@ -354,3 +355,11 @@ class GenotypesConfig:
     validate: str | None = None  # genotype to check and describe
     compare: list[str] | None = None  # two genotypes
     out: str | None = None  # picture to write: .svg, .png or .pdf
+
+
+@dataclass
+class ReportConfig:
+    """``python -m darts.report RUN [RUN ...]``"""
+
+    runs: list[str] = field(default_factory=list)  # directories of searches, retrainings, studies
+    out: str | None = None  # page to write; report.html in the first of them by default

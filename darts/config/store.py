@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": schema.EvaluateConfig,
     "export": schema.ExportConfig,
     "genotypes": schema.GenotypesConfig,
+    "report": schema.ReportConfig,
 }
 
 # An option's YAML names its type by `- /schema/<group>/<type>@_here_`. Parts are their own types.

@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts import evaluate, export, genotypes, retrain, search, tune
+from darts import evaluate, export, genotypes, report, retrain, search, tune
 from darts.config import launch
 from darts.tracking import read_json, read_metrics
 
@@ -29,6 +29,7 @@ PARTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "evaluate": (evaluate.check, evaluate.evaluate),
     "export": (export.check, export.export),
     "genotypes": (genotypes.check, genotypes.genotypes),
+    "report": (report.check, report.report),
     "tune": (tune.check, tune.tune),
 }
 TINY = {

@@ -103,3 +103,34 @@ def test_a_run_that_has_not_ended_its_first_epoch(
     torch.save(retrained.checkpoint | {"chosen": None}, file)
     line = commands.refused("evaluate", f"checkpoint={file}", f"hydra.run.dir={tmp_path / 'x'}")
     assert "first epoch" in line
+
+
+def test_importances_of_edges(retrained: Any, commands: Any, tmp_path: Path) -> None:
+    """On validation data, whatever part is scored; scores are those without the question."""
+    folder = tmp_path / "run"
+    given = [f"checkpoint={retrained.directory}", "part=valid", "importance=true"]
+    done = commands.exactly("evaluate", [*given, f"hydra.run.dir={folder}"], folder)
+    found = done.json("importance.json")
+    assert (found["metric"], found["part"]) == ("accuracy", "valid")
+    assert found["score"] == done.result["valid_accuracy"] == retrained.result["valid_accuracy"]
+    genotype = Genotype.parse((folder / "genotype.json").read_text())
+    for cell in genotype.cells:
+        own = [(e["source"], e["target"], e["operation"]) for e in found["edges"][cell]]
+        assert own == genotype.edges(cell)
+        # A score of ten samples moves by tenths.
+        assert all(abs(10 * e["lost"] - round(10 * e["lost"])) < 1e-5 for e in found["edges"][cell])
+    assert (folder / "importance.svg").is_file()
+    assert "lost without" in done.out
+    assert not [key for key in done.result if key.startswith("test")]
+
+
+def test_networks_without_edges_have_no_importances(commands: Any, tmp_path: Path) -> None:
+    given = [
+        "space=mlp",
+        'genotype={"space": "mlp", "layers": ["relu_16"]}',
+        "epochs=1",
+        "dataset.samples=64",
+    ]
+    made = commands.run("retrain", tmp_path / "mlp", *given)
+    line = commands.refused("evaluate", f"checkpoint={made.directory}", "importance=true")
+    assert "space=mlp" in line

@@ -23,6 +23,7 @@ V2 = "genotype=DARTS_V2"
 CONTRACT = (
     *("config.yaml", "genotype.json", "metrics.jsonl", "summary.json", "env.json"),
     *("split.npz", "checkpoint.pt", "genotype.svg", "confusion_test.svg"),
+    "model_card.md",
 )
 
 

@@ -22,7 +22,7 @@ from darts.spaces.cnn import PRIMITIVES
 QUIET = "tracking.tensorboard=false"
 CONTRACT = (
     *("config.yaml", "genotype.json", "metrics.jsonl", "summary.json", "env.json"),
-    *("split.npz", "checkpoint.pt", "genotype.svg"),
+    *("split.npz", "checkpoint.pt", "genotype.svg", "alphas.json"),
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from darts import evaluate, export, genotypes, retrain, search
+from darts import evaluate, export, genotypes, report, retrain, search
 from darts.config import launch
 
 PARTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
@@ -17,6 +17,7 @@ PARTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "export": (export.check, export.export),
     "evaluate": (evaluate.check, evaluate.evaluate),
     "genotypes": (genotypes.check, genotypes.genotypes),
+    "report": (report.check, report.report),
 }
 
 Refused = Callable[..., str]

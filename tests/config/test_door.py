@@ -30,7 +30,7 @@ from darts.config import (
 )
 from darts.config.job import Job
 from darts.config.schema import SyntheticConfig
-from darts.config.store import TYPES
+from darts.config.store import COMMANDS, TYPES
 from darts.engine.checkpoint import load_checkpoint
 from darts.spaces.cnn import PUBLISHED
 from darts.spaces.find import find_genotype
@@ -275,7 +275,7 @@ def test_a_checkpoint_of_another_version_is_refused_by_its_own_error(tmp_path: P
         load_checkpoint(tmp_path / "checkpoint.pt")
 
 
-@pytest.mark.parametrize("command", ["search", "retrain", "evaluate", "export", "genotypes"])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "tune"])
 @pytest.mark.parametrize("flag", [["--help"], ["--cfg", "job"]])
 def test_flags_of_hydra(
     command: str, flag: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path

@@ -54,6 +54,7 @@ class Cell(nn.Module):
 
     def __init__(self, plan: CellPlan, genotype: Genotype) -> None:
         super().__init__()
+        self.kind = plan.kind
         self.preprocess0, self.preprocess1 = make_preprocessing(plan, affine=True)
         chosen = genotype.normal if plan.kind == "normal" else genotype.reduce
         self.concat = genotype.normal_concat if plan.kind == "normal" else genotype.reduce_concat
@@ -222,3 +223,7 @@ class Network(nn.Module):
                 auxiliary_logits = self.auxiliary(output)
         logits = self.classifier(output.mean(dim=(2, 3)))
         return (logits, auxiliary_logits) if auxiliary else logits
+
+    def carriers(self, cell: str, edge: int) -> list[tuple[nn.ModuleList, int]]:
+        """Where the operation of a genotype's edge stands, in each cell of a kind."""
+        return [(own.operations, edge) for own in self.cells if own.kind == cell]  # type: ignore[misc]

@@ -36,6 +36,8 @@ class Cell(nn.Module):
     def __init__(self, channels: int, genotype: Genotype) -> None:
         super().__init__()
         kept = [edge for edge in genotype.edges() if edge[2] != "none"]
+        numbers = [n for n, edge in enumerate(genotype.edges()) if edge[2] != "none"]
+        self.places_of = {number: place for place, number in enumerate(numbers)}  # of edges
         self.places = [(source, target) for source, target, _ in kept]
         self.operations = nn.ModuleList(make_operation(name, channels) for _, _, name in kept)
         self.rectified = [leave_relu_out(operation) for operation in self.operations]
@@ -58,6 +60,8 @@ class Cell(nn.Module):
                     if (source, "pooled") not in views:
                         views[source, "pooled"] = operation(y)
                     y = views[source, "pooled"]
+                else:
+                    y = operation(y)
                 # An identity is never dropped: it is what keeps the path open.
                 dropped = not isinstance(operation, nn.Identity)
                 if probability > 0 and self.training and dropped:
@@ -137,3 +141,8 @@ class Network(nn.Module):
             x = layer(x, self.drop_path, self.rows) if isinstance(layer, Cell) else layer(x)
         logits = self.head(x)
         return (logits, None) if auxiliary else logits
+
+    def carriers(self, cell: str, edge: int) -> list[tuple[nn.ModuleList, int]]:
+        """Where the operation of a genotype's edge stands, in each cell; ``none`` nowhere."""
+        cells = [layer for layer in self.layers if isinstance(layer, Cell)]
+        return [(own.operations, own.places_of[edge]) for own in cells if edge in own.places_of]

@@ -1,0 +1,109 @@
+"""Model cards of retrainings."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from darts.reporting import Record, model_card
+from darts.spaces.cnn import PUBLISHED
+
+
+def record(**changes: Any) -> Record:
+    summary = {
+        "epoch": 3,
+        "epochs": 5,
+        "seed": 7,
+        "device": "cpu",
+        "parameters": 1234,
+        "macs": 56789,
+        "valid_accuracy": 0.75,
+        "test_accuracy": 0.625,
+        "valid_loss": 1.5,
+        "git_revision": "abc123",
+        "metric": "accuracy",
+    }
+    phases = [
+        {"phase": phase, "source": source, "seconds": 60.0, "joules": joules, "gco2e": 1.0}
+        for phase, source, joules in (
+            ("training", "nvml", 1000.0),
+            ("training", "rapl", 20.0),
+            ("test", "nvml", 500.0),
+        )
+    ]
+    return dataclasses.replace(
+        Record(
+            directory=Path("run"),
+            command="retrain",
+            config={
+                "name": "pipes | and *stars*",
+                "choose": "best",
+                "metric": "accuracy",
+                "epochs": 5,
+                "task": {"name": "classification"},
+                "dataset": {"name": "digits"},
+                "space": {"name": "cnn", "channels": 12},
+                "optimizer": {"lr": 0.025},
+            },
+            config_text="",
+            overrides=[],
+            env={},
+            summary=summary,
+            rows=[],
+            phases=phases,
+            gco2_per_kwh=480.0,
+            genotype=PUBLISHED["DARTS_V2"].genotype,
+            alphas={},
+            samples={"train": 1200, "valid": 100},
+            confusion=None,
+            trials=[],
+            best={},
+        ),
+        **changes,
+    )
+
+
+def test_it_says_what_the_network_is() -> None:
+    card = model_card(record())
+    for text in (
+        *("# pipes \\| and \\*stars\\*", "classification", "digits", "epoch 3 of 5"),
+        *("| accuracy | 75.00 % | 62.50 % |", "| loss | 1.5 |  |", "1,234", "56,789"),
+        *(str(PUBLISHED["DARTS_V2"].genotype), "| train | 1,200 |", "| valid | 100 |"),
+        *("| optimizer.lr | 0.025 |", "480 g", "seed 7", "`abc123`"),
+        *("darts.evaluate checkpoint=RUN", "darts.export checkpoint=RUN"),
+    ):
+        assert text in card
+
+
+def test_costs_are_summed_within_a_source_alone() -> None:
+    card = model_card(record())
+    assert "| nvml | 0:02:00 | 1,500 | 2 |" in card
+    assert "| rapl | 0:01:00 | 20 | 1 |" in card
+    assert "1,520" not in card
+
+
+def test_limits_are_those_of_the_run() -> None:
+    both = model_card(record())
+    assert "chosen on the validation data" in both
+    assert "scored once" in both
+    summary = {k: v for k, v in record().summary.items() if not k.startswith(("test_", "valid_"))}
+    last = {**record().config, "choose": "last"}
+    neither = model_card(record(summary=summary, config=last))
+    assert "There is no test score." in neither
+    assert "No data was held out" in neither
+    assert "chosen on the validation data" not in neither
+    assert "scored once" not in neither
+
+
+def test_it_promises_no_export_that_is_refused() -> None:
+    assert "darts.export" not in model_card(record(), exports=False)
+
+
+def test_other_runs_have_none() -> None:
+    with pytest.raises(ValueError, match="no finished retraining"):
+        model_card(record(command="search"))
+    with pytest.raises(ValueError, match="no finished retraining"):
+        model_card(record(summary={}))
