@@ -188,8 +188,9 @@ class Comparison:
         found = []
         if pairs < needed:
             least = min(1.0, self.comparisons * least_p(pairs))
+            searches = "1 search is" if pairs == 1 else f"{pairs} searches are"
             found.append(
-                f"{pairs} searches are too few, as p cannot fall below {least:.3g} with them; "
+                f"{searches} too few, as p cannot fall below {least:.3g} with them; "
                 f"at least {needed} are needed"
             )
         if self.difference.low is None:

@@ -11,6 +11,7 @@ from darts.config.schema import (
     RetrainConfig,
     RunConfig,
     SearchConfig,
+    StudyConfig,
     TuneConfig,
 )
 from darts.config.store import group_options
@@ -24,6 +25,7 @@ __all__ = [
     "RetrainConfig",
     "RunConfig",
     "SearchConfig",
+    "StudyConfig",
     "TuneConfig",
     "as_yaml",
     "compose",

@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts import evaluate, export, genotypes, retrain, search, tune
+from darts import evaluate, export, genotypes, retrain, search, study, tune
 from darts.config import launch
 from darts.tracking import read_json, read_metrics
 
@@ -30,6 +30,7 @@ PARTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "export": (export.check, export.export),
     "genotypes": (genotypes.check, genotypes.genotypes),
     "tune": (tune.check, tune.tune),
+    "study": (study.check, study.study),
 }
 TINY = {
     "search": ("dataset=synthetic", "dataset.samples=64"),

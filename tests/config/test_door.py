@@ -275,7 +275,9 @@ def test_a_checkpoint_of_another_version_is_refused_by_its_own_error(tmp_path: P
         load_checkpoint(tmp_path / "checkpoint.pt")
 
 
-@pytest.mark.parametrize("command", ["search", "retrain", "evaluate", "export", "genotypes"])
+@pytest.mark.parametrize(
+    "command", ["search", "retrain", "evaluate", "study", "export", "genotypes"]
+)
 @pytest.mark.parametrize("flag", [["--help"], ["--cfg", "job"]])
 def test_flags_of_hydra(
     command: str, flag: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
