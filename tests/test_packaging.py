@@ -74,5 +74,7 @@ def test_console_scripts_lead_to_functions() -> None:
         assert callable(getattr(__import__(module, fromlist=[function]), function))
     assert {script.split("=")[0].strip() for script in scripts} == {
         f"darts-{command}"
-        for command in ("search", "retrain", "evaluate", "tune", "export", "genotypes", "report")
+        for command in (
+            *("search", "retrain", "evaluate", "tune", "study", "export", "genotypes", "report"),
+        )
     }

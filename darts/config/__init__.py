@@ -12,6 +12,7 @@ from darts.config.schema import (
     RetrainConfig,
     RunConfig,
     SearchConfig,
+    StudyConfig,
     TuneConfig,
 )
 from darts.config.store import group_options
@@ -26,6 +27,7 @@ __all__ = [
     "RetrainConfig",
     "RunConfig",
     "SearchConfig",
+    "StudyConfig",
     "TuneConfig",
     "as_yaml",
     "compose",

@@ -11,18 +11,25 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from darts.config.fields import ConfigError
-from darts.config.schema import TuneConfig
+from darts.config.schema import StudyConfig, TuneConfig
 
 _PATHS = (
     *("genotype", "checkpoint", "resume", "draw", "validate", "out"),
     *("root", "dataset.root", "dataset.label", "hydra.run.dir"),
 )
-_TUNES = {field.name for field in dataclasses.fields(TuneConfig)} | {"experiment", "hydra"}
 _FLAGS_WITH_VALUE = {
     *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
     *("--config-dir", "-cd", "--experimental-rerun", "--info", "-i"),
 }
-_OPEN = ("parameters.", "limits.")  # whose keys are the user's to name
+# Commands that run others: keys that are not their own go to those.
+_OWN = {
+    command: {field.name for field in dataclasses.fields(kind)} | {"experiment", "hydra"}
+    for command, kind in {"tune": TuneConfig, "study": StudyConfig}.items()
+}
+_OPEN = {  # whose keys are the user's to name
+    "tune": ("parameters.", "limits."),
+    "study": ("search.", "retrain.", "settings."),
+}
 _NEEDS_QUOTES = re.compile(r"[^\w/\\+.$%*@:?|, -]|[^ -~]")
 _IS_WRITTEN_FOR_HYDRA = re.compile(r"['\"\[]|.*\$\{")
 
@@ -45,14 +52,16 @@ def translated(command: str, argument: str) -> str:
     Experiments lie in a folder a command, so ``experiment=x`` stands for
     ``experiment/<command>=x``. A genotype in full is quoted for Hydra's grammar, which would take
     its parentheses and braces for its own; so is a path with a character that the grammar refuses.
-    What a study varies may be added without a plus.
+    What a study varies, or says to some of its runs, may be added without a plus.
     """
     key, equals, value = argument.partition("=")
     if equals and not key.strip("+~ "):
         raise ConfigError(f"cannot read the override {argument!r}: its key is missing")
     if key == "experiment" and equals:
         return f"experiment/{command}={value}"
-    if command == "tune" and equals and key.startswith(_OPEN):
+    if command == "study" and key == "method" and equals:
+        return f"judged={value}"  # to Hydra, `method` is the group that a search chooses from
+    if equals and key.startswith(_OPEN.get(command, ())):
         return f"++{argument}"
     text = value.strip()
     if equals and key in ("genotype", "draw", "validate") and _is_genotype_text(text):
@@ -65,22 +74,22 @@ def translated(command: str, argument: str) -> str:
 def handed_on(command: str, arguments: Sequence[str]) -> list[str]:
     """Arguments that are no overrides of the command itself, as the value of one that is.
 
-    ``darts.tune`` hands keys that are not its own on to its trials, and ``darts.report`` takes
-    run directories as they are.
+    ``darts.tune`` and ``darts.study`` hand keys that are not their own on to what they run, and
+    ``darts.report`` takes run directories as they are.
 
     Raises:
         ConfigError: when such a value is given in both ways.
     """
     if command == "report":
         return _with_runs(arguments)
-    if command != "tune":
+    if command not in _OWN:
         return list(arguments)
     own: list[str] = []
     others: list[str] = []
     for argument in arguments:
         key, equals, _ = argument.partition("=")
         name = re.split(r"[./@]", key.lstrip("+~"))[0]
-        mine = not equals or argument.startswith(("-", "~")) or name in _TUNES
+        mine = not equals or argument.startswith(("-", "~")) or name in _OWN[command]
         (own if mine else others).append(argument)
     if not others:
         return own

@@ -323,6 +323,27 @@ class TuneConfig:
 
 
 @dataclass
+class StudyConfig:
+    """``python -m darts.study``"""
+
+    name: str = "study"
+    judged: str = "darts_v1"  # of conf/method; on the command line method=, here a group's name
+    baselines: list[str] = field(default_factory=lambda: ["random", "random_sharing"])
+    searches: int = number(7, low=1, high=1000)  # of each, with seeds seed, seed + 1, ...
+    retrainings: int = number(2, low=1, high=100)  # of what each search found
+    metric: str = "accuracy"  # by validation for choices, on the test split for the comparison
+    base: list[str] = field(default_factory=list)  # overrides of all runs, by the experiment
+    overrides: list[str] = field(default_factory=list)  # and by the command line
+    search: dict[str, Any] = field(default_factory=dict)  # keys of the searches alone
+    retrain: dict[str, Any] = field(default_factory=dict)  # of the retrainings alone
+    settings: dict[str, Any] = field(default_factory=dict)  # of the searches of one name
+    draws: int = number(10_000, low=1000, high=10_000_000)  # resamples of the bootstrap
+    workers: int = number(1, low=1, high=1024)  # runs at the same time
+    seed: int = number(0, low=0, high=2**31)
+    resume: str | None = None
+
+
+@dataclass
 class EvaluateConfig:
     """``python -m darts.evaluate``"""
 

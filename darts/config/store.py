@@ -27,6 +27,7 @@ COMMANDS = {
     "search": schema.SearchConfig,
     "retrain": schema.RetrainConfig,
     "tune": schema.TuneConfig,
+    "study": schema.StudyConfig,
     "evaluate": schema.EvaluateConfig,
     "export": schema.ExportConfig,
     "genotypes": schema.GenotypesConfig,

@@ -30,7 +30,7 @@ def display(name: str, value: Any) -> str:
     """
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()  # a numpy or torch scalar
-    words = re.split(r"[^a-z0-9]+", name.lower())
+    words = _words(name)
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -38,7 +38,7 @@ def display(name: str, value: Any) -> str:
     if isinstance(value, (int, float)):
         if words[-1] == "seconds":  # unlike seconds_per_step, which is short
             return duration(value)
-        if _FRACTIONS.intersection(words) and 0 <= value <= 1:
+        if is_fraction(name) and 0 <= value <= 1:
             return f"{100 * value:.2f} %"
     if isinstance(value, int):
         return str(value) if "seed" in words else f"{value:,}"
@@ -47,6 +47,15 @@ def display(name: str, value: Any) -> str:
     if hasattr(value, "cells"):
         return short_genotype(value)
     return str(value)
+
+
+def is_fraction(name: str) -> bool:
+    """Whether the quantity of that name is a share of one, such as an accuracy."""
+    return bool(_FRACTIONS.intersection(_words(name)))
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[^a-z0-9]+", name.lower())
 
 
 def short_genotype(genotype: Any) -> str:

@@ -1,0 +1,256 @@
+"""What a study ends with: rows, numbers, verdicts in words, a page and a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from darts.analysis.figures import save_figure
+from darts.analysis.statistics import (
+    ALPHA,
+    Comparison,
+    Interval,
+    bootstrap,
+    compare,
+    in_words,
+    verdict,
+)
+from darts.analysis.strip_picture import strips
+from darts.studying.protocol import RANDOM, RANDOM_SEARCH, Protocol
+from darts.studying.runs import RunFailed, command_text, summary_of
+from darts.tracking.files import read_json, write_atomically
+from darts.tracking.formats import duration, is_fraction
+
+
+class Results:
+    """What the runs of a complete study say.
+
+    Args:
+        protocol: whose runs are all complete.
+
+    Attributes:
+        rows: a row a retrained network.
+        scores: by name, test scores of the retrainings of each search.
+        intervals: by name, of the mean over searches.
+        comparisons: of the method with each baseline.
+
+    Raises:
+        RunFailed: for a retraining without a test score.
+    """
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol, config = protocol, protocol.config
+        self.score = f"test_{config.metric}"
+        self.rows = [row for name in protocol.names for row in self._rows_of(name)]
+        self.scores = {
+            name: [
+                [row[self.score] for row in self.rows if row["name"] == name and row["search"] == i]
+                for i in range(config.searches)
+            ]
+            for name in protocol.names
+        }
+        self.intervals = {
+            name: bootstrap(scores, draws=config.draws) for name, scores in self.scores.items()
+        }
+        self.comparisons = compare(
+            (config.judged, self.scores[config.judged]),
+            [(name, self.scores[name]) for name in config.baselines],
+            higher_is_better=protocol.metric.higher_is_better,
+            draws=config.draws,
+        )
+
+    def _rows_of(self, name: str) -> list[dict[str, Any]]:
+        protocol = self.protocol
+        rows = []
+        for index in range(protocol.config.searches):
+            cost = protocol.search_cost(name, index)
+            for number, directory in enumerate(protocol.retrained(name, index)):
+                summary = summary_of(directory)
+                if not isinstance(summary.get(self.score), (int, float)):
+                    raise RunFailed(f"{directory} has no {self.score} to be compared by")
+                valid = f"valid_{protocol.metric.name}"
+                rows.append(
+                    {
+                        "name": name,
+                        "search": index,
+                        "retraining": number,
+                        "seed": summary["seed"],
+                        self.score: summary[self.score],
+                        valid: summary.get(valid),
+                        "parameters": summary["parameters"],
+                        "macs": summary["macs"],
+                        "search_seconds": cost["seconds"],
+                        "search_joules": cost["joules"],
+                        "seconds": summary["seconds"],
+                        "joules": summary["joules"],
+                        "joules_source": summary["joules_source"],
+                        "genotype": summary["genotype"],
+                        "directory": directory.relative_to(protocol.directory).as_posix(),
+                    }
+                )
+        return rows
+
+    def search_joules(self, name: str) -> float:
+        """Of a search, as a mean."""
+        rows = [row for row in self.rows if row["name"] == name]
+        return float(np.mean([row["search_joules"] for row in rows]))
+
+    def show(self, value: float) -> str:
+        """A score, in percent if it is a fraction."""
+        return f"{100 * value:.2f} %" if is_fraction(self.score) else f"{value:.4g}"
+
+    def show_difference(self, value: float) -> str:
+        """A difference of scores."""
+        return f"{100 * value:.2f} points" if is_fraction(self.score) else f"{value:.4g}"
+
+    def verdicts(self) -> list[str]:
+        """A sentence a comparison."""
+        return [verdict(comparison, self.show_difference) for comparison in self.comparisons]
+
+    def summary(self) -> dict[str, Any]:
+        """Flat, for summary.json."""
+        flat: dict[str, Any] = {}
+        for name, found in self.intervals.items():
+            key = f"{name}_{self.score}"
+            flat |= {key: found.mean, f"{key}_low": found.low, f"{key}_high": found.high}
+            flat[f"{name}_search_joules"] = self.search_joules(name)
+        for c, text in zip(self.comparisons, self.verdicts(), strict=True):
+            key, d = f"difference_{c.baseline}", c.difference
+            flat |= {key: d.mean, f"{key}_low": d.low, f"{key}_high": d.high}
+            flat |= {f"{key}_p": c.p, f"{key}_p_holm": c.corrected}
+            flat |= {f"{key}_cliffs_delta": c.delta, f"{key}_shown": c.shown}
+            flat[f"{key}_verdict"] = text
+        return flat
+
+    def write(self, overrides: Sequence[str]) -> None:
+        """``rows.csv``, ``report.md`` and ``scores.svg`` in the study's directory."""
+        directory = self.protocol.directory
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(self.rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_atomically(directory / "rows.csv", text.getvalue())
+        write_atomically(directory / "report.md", self.page(overrides))
+        config = self.protocol.config
+        figure = strips(
+            self.scores,
+            self.intervals,
+            label=self.score.replace("_", " "),
+            title=f"{config.name}: searches {config.searches}, retrainings {config.retrainings}",
+        )
+        save_figure(figure, directory / "scores.svg")
+
+    def page(self, overrides: Sequence[str]) -> str:
+        """The study in Markdown."""
+        config, score = self.protocol.config, self.score.replace("_", " ")
+        known = {row["joules_source"] for row in self.rows}
+        parts = [
+            f"# {config.name}: {config.judged} beside {', '.join(config.baselines)}",
+            " ".join(self.verdicts()),
+            "![Scores of all networks](scores.svg)",
+            table(
+                (*("", f"{score}, mean", "95 % interval", "smallest", "largest"), "J a search"),
+                [self._line_of(name) for name in self.protocol.names],
+            ),
+            table(
+                ("difference", "mean", "95 % interval", "p", "p (Holm)", "Cliff's delta"),
+                [self._line_about(comparison) for comparison in self.comparisons],
+            ),
+            f"Searches of each: {config.searches}; retrainings of what each found: "
+            f"{config.retrainings}. The unit is the search: its retrainings are averaged, since "
+            "they are not independent. Intervals are those of the studentized bootstrap over "
+            "searches; p-values are of the test that flips signs of the differences between "
+            f"searches of the same seed, corrected for {len(self.comparisons)} comparisons by "
+            "Holm's procedure. A difference is called one only if its interval does not cover 0 "
+            f"and p is at most {ALPHA}. Choices were made on validation data; the test split was "
+            f"scored once by each of the {len(self.rows)} networks, at the end of its training.",
+            " ".join(self._about(name) for name in self.protocol.names),
+            f"Energy is of the source {' and '.join(sorted(map(str, known)))}; retrainings used "
+            f"{sum(row['joules'] for row in self.rows):,.0f} J in "
+            f"{duration(sum(row['seconds'] for row in self.rows))} of run time, all added up.",
+            "## Commands",
+            "The study, one of its searches and one of its retrainings:",
+            "```\n" + "\n".join(self._commands(overrides)) + "\n```",
+            "All networks are in [rows.csv](rows.csv).",
+        ]
+        return "\n\n".join(parts) + "\n"
+
+    def _line_of(self, name: str) -> tuple[str, ...]:
+        found, scores = self.intervals[name], [s for group in self.scores[name] for s in group]
+        return (
+            *(f"`{name}`", self.show(found.mean), self._between(found, self.show)),
+            *(self.show(min(scores)), self.show(max(scores)), f"{self.search_joules(name):,.0f}"),
+        )
+
+    def _line_about(self, c: Comparison) -> tuple[str, ...]:
+        return (
+            *(f"`{c.method}` - `{c.baseline}`", self.show_difference(c.difference.mean)),
+            *(
+                self._between(c.difference, self.show_difference),
+                f"{c.p:.3g}",
+                f"{c.corrected:.3g}",
+            ),
+            f"{c.delta:.2f} ({in_words(c.delta)})",
+        )
+
+    def _between(self, found: Interval, show: Callable[[float], str]) -> str:
+        if found.low is None or found.high is None:
+            return "too few searches"
+        return f"{show(found.low)} to {show(found.high)}"
+
+    def _about(self, name: str) -> str:
+        """What a name stands for."""
+        method = self.protocol.config.judged
+        if name == method:
+            return f"`{name}` is the method that is judged."
+        if name == RANDOM:
+            return f"`{name}`: an architecture drawn at random, at no cost."
+        cost = self.search_joules(name) / self.search_joules(method)
+        if name == RANDOM_SEARCH:
+            place = [self.protocol.place(name, i) for i in range(self.protocol.config.searches)]
+            trained = np.mean([read_json(p / "chosen.json")["trained"] for p in place])
+            return (
+                f"`{name}`: the best by validation of {trained:.1f} architectures on average, "
+                f"trained briefly at {cost:.2f} of the cost of a search of `{method}`."
+            )
+        return (
+            f"`{name}`: searches of as many epochs as cost what those of `{method}` cost; they "
+            f"came to {cost:.2f} of it."
+        )
+
+    def _commands(self, overrides: Sequence[str]) -> list[str]:
+        protocol = self.protocol
+        method = protocol.config.judged
+        genotype = next(row["genotype"] for row in self.rows if row["name"] == method)
+        return [
+            " ".join(["python -m darts.study", *map(shlex.quote, overrides)]),
+            command_text("search", protocol.search_overrides(method, 0)),
+            command_text("retrain", protocol.retrain_overrides(genotype, 0, 0)),
+        ]
+
+
+def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    rows = [header, ["---"] * len(header), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def cost_of_all(protocol: Protocol) -> Mapping[str, Any]:
+    """What all runs of a study have used together, pilots and short trainings too."""
+    told = [read_json(file) for file in sorted(protocol.directory.glob("runs/**/summary.json"))]
+    sources = sorted({str(summary["joules_source"]) for summary in told})
+    seconds = sum(summary["seconds"] for summary in told)
+    if len(sources) != 1:  # numbers of different sources are not added up
+        return {
+            "seconds": seconds,
+            "joules": None,
+            "joules_source": " and ".join(sources),
+            "gco2e": None,
+        }
+    sums = {key: sum(summary[key] for summary in told) for key in ("joules", "gco2e")}
+    return {"seconds": seconds, **sums, "joules_source": sources[0]}

@@ -1,0 +1,75 @@
+"""Stands for ``darts.search`` and ``darts.retrain`` where only their results matter.
+
+Writes what a study reads, with costs and scores that follow from the overrides, and saves after
+each epoch, so that it can be stopped and resumed. A search with ``name=`` its method fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+JOULES = {"darts_v1": 20.0, "random_sharing": 5.0, "retrain": 10.0}  # an epoch
+AFTER = {"random_sharing": 7.0}
+SECONDS = float(os.environ.get("FAKE_SECONDS", "0"))  # an epoch
+
+
+def main() -> None:
+    """One run."""
+    command, *words = sys.argv[1:]
+    given = dict(word.split("=", 1) for word in words)
+    if "resume" in given:
+        directory = Path(given["resume"])
+        saved = json.loads((directory / "overrides.json").read_text())["overrides"]
+        given = dict(word.split("=", 1) for word in saved)
+    else:
+        directory = Path(given["hydra.run.dir"])
+        directory.mkdir(parents=True)
+        text = json.dumps({"command": command, "overrides": words})
+        (directory / "overrides.json").write_text(text)
+    with (directory / "starts").open("a") as file:
+        file.write("x")
+    leaving: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: leaving.append(number))
+    signal.signal(signal.SIGINT, lambda number, _: leaving.append(number))
+    kind = given.get("method", command)
+    epochs = int(given["epochs"])
+    metrics = directory / "metrics.jsonl"
+    done = len(metrics.read_text().splitlines()) if metrics.exists() else 0
+    for epoch in range(done, epochs):
+        time.sleep(SECONDS)
+        with metrics.open("a") as file:
+            file.write(
+                json.dumps({"epoch": epoch + 1, "joules": (epoch + 1) * JOULES[kind]}) + "\n"
+            )
+        if leaving:
+            sys.exit(128 + leaving[0])
+    if given.get("name") == kind:
+        sys.exit(f"darts.{command}: it diverged")
+    genotype = '{"space": "mlp", "layers": ["relu_8"]}'
+    chance = random.Random(str((kind, given["seed"], given.get("genotype", "")[-20:])))
+    summary = {
+        "seed": int(given["seed"]),
+        "valid_accuracy": 0.5 + 0.4 * chance.random(),
+        "seconds": 1.0,
+        "joules": epochs * JOULES[kind] + AFTER.get(kind, 0.0),
+        "joules_source": "made up",
+        "gco2e": 0.1,
+        "parameters": 10,
+        "macs": 20,
+        "genotype": genotype,
+    }
+    if command == "search":
+        (directory / "genotype.json").write_text(genotype)
+    elif given.get("test") != "false":
+        found = "darts_v1" in given["genotype"]
+        summary["test_accuracy"] = (0.8 if found else 0.6) + 0.1 * chance.random()
+    (directory / "summary.json").write_text(json.dumps(summary))
+
+
+main()

@@ -1,0 +1,274 @@
+"""Studies from their first run to the report; most of them over runs that only look like runs."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from darts.config import compose
+from darts.studying import runs as real_runs
+from darts.studying.protocol import epochs_within, flat
+from darts.studying.runs import RunFailed, Runs
+from darts.tracking import read_json
+
+FAKE = str(Path(__file__).with_name("fake_run.py"))
+NET = ("dataset=synthetic", "dataset.samples=48", "space=mlp", "loader.batch_size=16")
+ALL = "baselines=[random,random_sharing,random_search]"
+SMALL = (*NET, "search.epochs=2", "retrain.epochs=3", "settings.random_search.epochs=1")
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(real_runs, "program", lambda command: [sys.executable, FAKE, command])
+
+
+def overrides_of(directory: Path) -> dict[str, str]:
+    words = read_json(directory / "overrides.json")["overrides"]
+    return dict(word.split("=", 1) for word in words)
+
+
+def starts(study: Path) -> dict[str, int]:
+    """How often each run was started."""
+    return {
+        file.parent.relative_to(study / "runs").as_posix(): len(file.read_text())
+        for file in sorted(study.glob("runs/**/starts"))
+    }
+
+
+@pytest.fixture(scope="module")
+def studied(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("study") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(real_runs, "program", lambda command: [sys.executable, FAKE, command])
+        return commands.run(
+            "study", folder, *SMALL, ALL, "searches=7", "retrainings=1", "workers=2", "seed=5"
+        )
+
+
+def test_what_is_in_the_run_directory(studied: Any) -> None:
+    assert {path.name for path in studied.directory.iterdir()} == {
+        *("config.yaml", "env.json", "overrides.json", "study.json", "summary.json"),
+        *("report.md", "rows.csv", "scores.svg", "runs"),
+    }
+    summary = studied.json("summary.json")
+    assert summary == studied.result
+    assert all(not isinstance(value, (dict, list)) for value in summary.values())
+    with (studied.directory / "rows.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4 * 7
+    for name in ("darts_v1", "random", "random_sharing", "random_search"):
+        own = [float(row["test_accuracy"]) for row in rows if row["name"] == name]
+        assert summary[f"{name}_test_accuracy"] == pytest.approx(np.mean(own))
+        assert summary[f"{name}_test_accuracy_low"] < np.mean(own)
+        assert summary[f"{name}_test_accuracy_high"] > np.mean(own)
+
+
+def test_every_run_is_started_once_and_told_its_seed(studied: Any) -> None:
+    assert set(starts(studied.directory).values()) == {1}
+    place = studied.directory / "runs"
+    for name in ("darts_v1", "random", "random_sharing", "random_search"):
+        seeds = [overrides_of(place / name / str(i) / "retrain-0")["seed"] for i in range(7)]
+        assert seeds == [str(5 + i) for i in range(7)]
+    for name in ("darts_v1", "random_sharing"):
+        found = [overrides_of(place / name / str(i) / "search") for i in range(7)]
+        assert [given["seed"] for given in found] == [str(5 + i) for i in range(7)]
+        assert {given["method"] for given in found} == {name}
+
+
+def test_baselines_cost_what_the_method_costs(studied: Any) -> None:
+    """40 J: 7 epochs of 5 J with 7 J after them, or 4 trainings of 10 J."""
+    place = studied.directory / "runs"
+    assert overrides_of(place / "darts_v1/0/search")["epochs"] == "2"
+    assert overrides_of(place / "random_sharing/pilot")["epochs"] == "3"
+    assert overrides_of(place / "random_sharing/0/search")["epochs"] == "7"
+    chosen = read_json(place / "random_search/0/chosen.json")
+    assert (chosen["trained"], chosen["joules"]) == (4, 40.0)
+    summary = studied.result
+    assert summary["darts_v1_search_joules"] == 40.0
+    assert summary["random_sharing_search_joules"] == 42.0
+    assert summary["random_search_search_joules"] == 40.0
+    assert summary["random_search_joules"] == 0.0
+    everything = 7 * (40 + 42 + 40) + 22 + 28 * 30
+    assert summary["joules"] == pytest.approx(everything)
+    assert summary["seconds"] == 2 * 7 + 1 + 7 * 4 + 28  # a second a run
+
+
+def test_choices_are_made_on_validation_data(studied: Any) -> None:
+    place = studied.directory / "runs/random_search/0"
+    short = sorted(place.glob("short-???"))
+    assert all(overrides_of(run)["test"] == "false" for run in short)
+    assert all("test_accuracy" not in read_json(run / "summary.json") for run in short)
+    best = max(short, key=lambda run: read_json(run / "summary.json")["valid_accuracy"])
+    assert overrides_of(best)["genotype"] == (place / "genotype.json").read_text()
+    retrained = overrides_of(place / "retrain-0")
+    assert retrained["genotype"] == str(place / "genotype.json")
+    assert "test" not in retrained
+    assert overrides_of(studied.directory / "runs/darts_v1/2/retrain-0")["genotype"] == str(
+        studied.directory / "runs/darts_v1/2/search"
+    )
+
+
+def test_random_architectures_differ_from_search_to_search(studied: Any) -> None:
+    found = {(studied.directory / f"runs/random/{i}/genotype.json").read_text() for i in range(7)}
+    assert len(found) > 1
+
+
+def test_the_report(studied: Any) -> None:
+    page = (studied.directory / "report.md").read_text(encoding="utf-8")
+    # The made-up scores of what darts_v1 finds are higher, but three comparisons need seven pairs.
+    for name in ("random", "random_sharing", "random_search"):
+        assert studied.result[f"difference_{name}_shown"]
+        assert f"darts_v1 is better than {name}: difference " in page
+        assert f"| `darts_v1` - `{name}` | " in page
+        assert studied.result[f"difference_{name}_verdict"] in studied.out
+    assert "at 1.00 of the cost of a search of `darts_v1`" in page
+    assert "they came to 1.05 of it" in page
+    for line in page.splitlines():
+        if line.startswith("python -m darts."):
+            words = shlex.split(line)
+            compose(words[2].removeprefix("darts."), words[3:])
+    picture = (studied.directory / "scores.svg").read_text(encoding="utf-8")
+    for name in ("darts_v1", "random", "random_sharing", "random_search"):
+        assert f"interval-{name}" in picture
+    assert "test_accuracy" not in studied.out.partition("\nstudy\n")[0]  # not while it runs
+
+
+@pytest.mark.usefixtures("fake")
+def test_too_few_searches_show_nothing(commands: Any, tmp_path: Path) -> None:
+    given = (*SMALL, "baselines=[random]", "searches=4", "retrainings=2")
+    done = commands.run("study", tmp_path / "run", *given)
+    verdict = done.result["difference_random_verdict"]
+    assert "No difference between darts_v1 and random is shown: 4 searches are too few" in verdict
+    assert "at least 6 are needed" in verdict
+    assert not done.result["difference_random_shown"]
+    for name in ("darts_v1", "random"):  # each network has a seed of its own, the same for both
+        place = done.directory / "runs" / name
+        runs = [place / str(i) / f"retrain-{j}" for i in range(4) for j in range(2)]
+        assert [overrides_of(run)["seed"] for run in runs] == [str(n) for n in range(8)]
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_stopped_study_is_resumed(
+    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM reaches the runs, which save; what was complete is not run again."""
+    monkeypatch.setenv("FAKE_SECONDS", "0.5")
+    given = (*SMALL, ALL, "searches=2", "retrainings=1", "workers=2")
+    folder = tmp_path / "run"
+    first = folder / "runs/darts_v1/0/search/metrics.jsonl"
+
+    def stop() -> None:
+        while not first.exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    with pytest.raises(SystemExit) as left:
+        commands.run("study", folder, *given)
+    thread.join()
+    assert left.value.code == 143
+    assert not (folder / "summary.json").exists()
+    before = starts(folder)
+    assert 1 <= len(before) <= 2
+
+    monkeypatch.setenv("FAKE_SECONDS", "0")
+    line = commands.refused("study", *given, f"hydra.run.dir={folder}")
+    assert "already holds a study" in line
+    line = commands.refused("study", f"resume={folder}", "searches=3")
+    assert "searches is 2 in the study and 3 here" in line
+    commands.exactly("study", [f"resume={folder}", "workers=1"], folder)
+    assert read_json(folder / "summary.json")["searches"] == 2
+    after = starts(folder)
+    assert after["darts_v1/0/search"] == 2
+    assert {count for name, count in after.items() if name not in before} == {1}
+    rows = (folder / "runs/darts_v1/0/search/metrics.jsonl").read_text().splitlines()
+    assert len(rows) == 2  # it went on where it had been
+    assert "is complete" in commands.refused("study", f"resume={folder}")
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_run_that_fails_keeps_others_from_nothing(commands: Any, tmp_path: Path) -> None:
+    given = (*SMALL, "baselines=[random,random_sharing]", "searches=2", "retrainings=1")
+    folder = tmp_path / "run"
+    line = commands.refused(
+        "study", *given, "settings.random_sharing.name=random_sharing", f"hydra.run.dir={folder}"
+    )
+    assert "1 of 13 jobs failed" in line  # the pilot; four others needed it
+    assert "darts.search: it diverged" in line
+    assert "pilot.log" in line
+    assert not (folder / "report.md").exists()
+    assert "random/1/retrain-0" in starts(folder)
+    assert "random_sharing/0/search" not in starts(folder)
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_run_that_another_process_is_at_is_waited_for(tmp_path: Path) -> None:
+    """As when a study was killed and its runs go on."""
+    directory = tmp_path / "search"
+    hold = (
+        "import fcntl, pathlib, sys, time\n"
+        "place = pathlib.Path(sys.argv[1])\n"
+        "file = place.with_name('search.lock').open('wb')\n"
+        "fcntl.flock(file, fcntl.LOCK_EX)\n"
+        "print('held', flush=True)\n"
+        "time.sleep(1)\n"
+        "place.mkdir()\n"
+        "(place / 'summary.json').write_text('{\"by\": \"another\"}')\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(directory)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        summary = Runs(1)("search", directory, ["method=darts_v1", "seed=0", "epochs=1"])
+    assert summary == {"by": "another"}
+    assert not (directory / "starts").exists()
+
+
+def test_epochs_within_a_budget() -> None:
+    assert epochs_within(100.0, [10.0, 20.0, 30.0], 35.0) == round((100 - 5) / 10)
+    assert epochs_within(1.0, [10.0, 20.0, 30.0], 35.0) == 1
+    assert epochs_within(100.0, [12.0, 20.0, 28.0], 28.0) == 12  # the first is slower
+    with pytest.raises(RunFailed, match="does not tell"):
+        epochs_within(100.0, [1.0, 1.0, 1.0], 1.0)
+
+
+def test_settings_as_overrides() -> None:
+    nested = {"space": "mlp", "stages": [], "optimizer": {"lr": 0.1}, "name": "a b", "x": None}
+    expected = ["space=mlp", "stages=[]", "optimizer.lr=0.1", "name='a b'", "x=null"]
+    assert flat(nested) == expected
+
+
+@pytest.mark.slow  # real runs
+def test_real_runs_and_a_study_that_is_killed(commands: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    given = [
+        *(*NET, "epochs=1", "settings.random_sharing.discretize.samples=3", ALL),
+        *("searches=1", "retrainings=1", "workers=2", f"hydra.run.dir={folder}"),
+    ]
+    process = commands.start("study", *given, start_new_session=True)
+    while not (folder / "runs/darts_v1/0/search/summary.json").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    search = (folder / "runs/darts_v1/0/search/summary.json").stat()
+    done = commands.exactly("study", [f"resume={folder}"], folder)
+    assert (folder / "runs/darts_v1/0/search/summary.json").stat().st_mtime == search.st_mtime
+    summary = done.result
+    assert summary["random_sharing_search_joules"] > 0
+    assert summary["random_search_search_joules"] >= summary["darts_v1_search_joules"]
+    assert "1 search is too few" in summary["difference_random_verdict"]
+    assert (folder / "report.md").exists()
