@@ -59,7 +59,9 @@ def test_the_page_has_its_three_parts() -> None:
     ("overrides", "allowed"),
     [
         pytest.param(("method=tempered", "bilevel=unrolled"), None, marks=pytest.mark.slow),
-        (("space.candidates=plain",), {"skip_connect", "conv_3x3"}),
+        pytest.param(
+            *(("space.candidates=plain",), {"skip_connect", "conv_3x3"}), marks=pytest.mark.slow
+        ),
         (("space=chain", "method=drnas", "relaxation.partial=1", "penalty.flops=1e3"), CHAIN),
     ],
     ids=["method", "operation", "space"],
@@ -93,7 +95,13 @@ def test_a_wrong_option_of_the_new_part_is_refused_in_one_line(extended: Path) -
     )
 
 
-@pytest.mark.parametrize("override", ["method=pc_darts", "method=oles", "memory=checkpoint"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        "method=pc_darts",
+        *(pytest.param(o, marks=pytest.mark.slow) for o in ("method=oles", "memory=checkpoint")),
+    ],
+)
 def test_what_the_new_space_has_not_is_refused_in_one_line(extended: Path, override: str) -> None:
     done = call(extended, "darts.search", *SMALL, "space=chain", override)
     assert done.returncode == 2, done.stderr

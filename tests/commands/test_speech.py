@@ -77,7 +77,9 @@ def test_search_retrain_and_evaluate(tones: Path, commands: Any, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("no_pictures")
-@pytest.mark.parametrize(("command", "steps"), [("search", 4), ("retrain", 7)])
+@pytest.mark.parametrize(
+    ("command", "steps"), [pytest.param("search", 4, marks=pytest.mark.slow), ("retrain", 7)]
+)
 def test_a_run_that_crashes_in_its_second_epoch_ends_like_an_unbroken_one(
     command: str,
     steps: int,

@@ -68,7 +68,7 @@ class Crash(RuntimeError):
 
 
 @pytest.mark.usefixtures("no_pictures")
-@pytest.mark.parametrize("command", ["search", "retrain"])
+@pytest.mark.parametrize("command", ["search", pytest.param("retrain", marks=pytest.mark.slow)])
 def test_a_crashed_run_goes_on_bit_for_bit(
     commands: Any, given: list[str], tmp_path: Path, command: str
 ) -> None:

@@ -159,6 +159,7 @@ def commands_summary(directory: Path) -> dict[str, Any]:
     return summary
 
 
+@pytest.mark.slow
 def test_a_search_is_stopped_on_two_ranks_and_ended_by_one(
     commands: Any, alone: dict[str, Path], tmp_path: Path
 ) -> None:

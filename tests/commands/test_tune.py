@@ -267,6 +267,7 @@ def ended(directory: Path) -> int:
     return len(list(directory.glob("trials/*/summary.json")))
 
 
+@pytest.mark.slow
 def test_the_whole_command_is_killed_and_resumed(commands: Any, tmp_path: Path) -> None:
     """SIGKILL to supervisor and worker at once, amid a trial: none is lost or done twice."""
     folder = tmp_path / "it's here"

@@ -275,7 +275,14 @@ def test_a_checkpoint_of_another_version_is_refused_by_its_own_error(tmp_path: P
         load_checkpoint(tmp_path / "checkpoint.pt")
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "tune"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        name if name in ("search", "report") else pytest.param(name, marks=pytest.mark.slow)
+        for name in COMMANDS
+        if name != "tune"
+    ],
+)
 @pytest.mark.parametrize("flag", [["--help"], ["--cfg", "job"]])
 def test_flags_of_hydra(
     command: str, flag: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path

@@ -91,7 +91,7 @@ class Sum:
         return {"valid_accuracy": score, "valid_loss": -score}
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "loss"])
+@pytest.mark.parametrize("metric", ["accuracy", pytest.param("loss", marks=pytest.mark.slow)])
 def test_corners_are_trained_and_compared(planned: Callable[..., Plan], metric: str) -> None:
     plan = planned(
         *("dataset=synthetic", "dataset.samples=48", "space=mlp", f"genotype={CELL}"),

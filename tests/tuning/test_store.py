@@ -37,6 +37,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
         open_storage(f"sqlite:///{tmp_path}/study.db", heartbeat=20, retries=1)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_while_its_strategy_thinks_is_missed(
     planned: Callable[..., Plan], table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,6 +110,7 @@ def test_a_trial_that_kills_its_worker_is_given_up(
     assert [t.state for t in counted(study.trials)] == [TrialState.FAIL, TrialState.COMPLETE]
 
 
+@pytest.mark.slow
 def test_without_a_heartbeat_a_trial_is_taken_for_lost(
     planned: Callable[..., Plan], table: Path
 ) -> None:
@@ -225,6 +226,7 @@ def test_a_score_that_is_not_told_fails_the_trial(
     assert failure_of(trial) == "ValueError: evaluation=train tells valid_accuracy"
 
 
+@pytest.mark.slow
 def test_pruned_trials_end_early(planned: Callable[..., Plan], short: list[str]) -> None:
     """Successive halving: of three trials at the first rung one goes on."""
     plan = planned(
