@@ -24,7 +24,6 @@ from darts.analysis.expected_cost import MEASURES, ExpectedCost, Penalty
 from darts.analysis.run_pictures import draw_search, show_alphas
 from darts.benchmarks.truth import Truth
 from darts.config import (
-    ConfigError,
     Invocation,
     SearchConfig,
     as_yaml,
@@ -34,18 +33,16 @@ from darts.config import (
 )
 from darts.engine.decision import Decision
 from darts.engine.device import (
-    check_compiler,
-    check_precision,
-    resolve_device,
     seed_everything,
 )
-from darts.engine.distributed import Ranks, distributed, rank_and_size
+from darts.engine.distributed import Ranks, distributed
 from darts.engine.doctor import Examination, Report, eigenvalue_of
 from darts.engine.dry_run import dry_run
 from darts.engine.feed import check_data, feed_of
 from darts.engine.interrupt import Interrupt
 from darts.engine.plan import check_budget, plan_of, tell_plan
 from darts.engine.run import Run, leave_if_asked
+from darts.engine.search_checks import check_parts
 from darts.engine.searcher import Searcher
 from darts.engine.stages import spans
 from darts.engine.training import Means, require_finite
@@ -57,61 +54,7 @@ def check(config: SearchConfig) -> None:
     check_data(config)
     check_budget(config)
     one_of("metric", config.metric, config.task.metrics)
-    if config.optimizer.lr_min > config.optimizer.lr:
-        raise ConfigError(
-            f"optimizer.lr_min={config.optimizer.lr_min} is above optimizer.lr="
-            f"{config.optimizer.lr}; the schedule goes down"
-        )
-    if len(config.arch_optimizer.betas) != 2:
-        raise ConfigError(f"arch_optimizer.betas={config.arch_optimizer.betas} must be two numbers")
-    if not config.relaxation.uses_alphas and (
-        config.bilevel.moves_alphas or config.stopping.needs_curvature
-    ):
-        raise ConfigError(
-            f"relaxation={config.relaxation.name} does not go by the alphas, so that there is no "
-            f"gradient for bilevel={config.bilevel.name} stopping={config.stopping.name}; "
-            "choose bilevel=frozen stopping=never"
-        )
-    check_doctor(config)
-    if config.bilevel.mirrors_sgd and config.optimizer.kind != "sgd":
-        raise ConfigError(
-            f"bilevel={config.bilevel.name} mirrors a step of SGD, and optimizer.kind="
-            f"{config.optimizer.kind}; choose optimizer.kind=sgd or bilevel=first_order"
-        )
-    check_precision(config.precision, resolve_device(config.device))
-    limit = getattr(config.discretize, "skip_limit", None)
-    if config.space.skip is None and limit is not None:
-        raise ConfigError(
-            f"discretize.skip_limit={limit}: space={config.space.name} has no skip connections; "
-            "leave it out"
-        )
-    if any(stage.skip_dropout for stage in config.stages) and not config.space.drops_skips:
-        raise ConfigError(
-            f"space={config.space.name} has no skip connections whose outputs could be dropped; "
-            "set skip_dropout=0 in all stages"
-        )
-    if config.compile and not config.space.compiles:
-        raise ConfigError(f"compile=true: space={config.space.name} has nothing to compile")
-    if config.compile:
-        check_compiler(resolve_device(config.device), ranks=rank_and_size()[1])
-
-
-def check_doctor(config: SearchConfig) -> None:
-    """Refuse an action that nothing could ever lead to."""
-    doctor = config.doctor
-    if doctor.action == "warn":
-        return
-    key = f"doctor.action={doctor.action}"
-    if not config.relaxation.uses_alphas:
-        raise ConfigError(
-            f"{key}: relaxation={config.relaxation.name} does not go by the alphas, so that there "
-            "is nothing to judge; choose doctor.action=warn"
-        )
-    if not 0 < doctor.every <= config.epochs:
-        raise ConfigError(
-            f"{key}, but doctor.every={doctor.every} looks at none of epochs={config.epochs}; "
-            f"choose doctor.every from 1 to {config.epochs}, or doctor.action=warn"
-        )
+    check_parts(config)
 
 
 @distributed

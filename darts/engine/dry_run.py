@@ -11,6 +11,7 @@ import torch
 
 from darts.engine.device import peak_memory
 from darts.tracking import EnergyMeter, duration, grams_of_co2
+from darts.tracking.board import load_writers
 
 MOST_STEPS = 5
 MOST_SECONDS = 20.0  # for the steps of one stage
@@ -59,7 +60,7 @@ def dry_run(
         and ``estimated_gco2e``.
     """
     if pictures:
-        import torch.utils.tensorboard  # noqa: F401
+        load_writers()
     base = peak_memory(device)
     meter.start()
     training = scoring = others = 0.0

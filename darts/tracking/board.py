@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+def load_writers() -> None:
+    """Load what draws and what writes event files, and so take its memory, before the first use."""
+    import torch.utils.tensorboard  # noqa: F401
+
+
 class Board:
     """Write scalars, texts, pictures and hyperparameters to TensorBoard.
 

@@ -63,6 +63,10 @@ class Done:
         return content
 
 
+class Crash(RuntimeError):
+    """Stands for whatever ends a process without warning."""
+
+
 @dataclass(frozen=True)
 class Commands:
     """Calls commands in this process."""
@@ -119,6 +123,35 @@ class Commands:
         start = largest.header_offset + 30 + sum(struct.unpack("<HH", header[26:30]))
         content[start + largest.file_size // 2] ^= 4
         file.write_bytes(content)
+
+    def crash(self, command: str, steps: int, call: Callable[[], Any]) -> None:
+        """Call, and let the command fail in the step after so many before that counts anywhere."""
+        module: Any = {"search": search, "retrain": retrain}[command]
+        real, left = module.require_finite, iter(range(steps))
+
+        def failing(*arguments: Any) -> float:
+            if next(left, None) is None:
+                raise Crash
+            return float(real(*arguments))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "require_finite", failing)
+            with pytest.raises(Crash):
+                call()
+
+    def goes_on(self, command: str, given: Iterable[str], folder: Path, steps: int = 4) -> None:
+        """A run that crashes after so many steps and is resumed ends bit for bit as a whole one."""
+        start = [*given, "save_minutes=0"]
+        whole_in, broken_in = folder / "whole", folder / "broken"
+        whole = self.exactly(command, [*start, f"hydra.run.dir={whole_in}"], whole_in)
+        broken = [*start, f"hydra.run.dir={broken_in}"]
+        self.crash(command, steps, lambda: self.exactly(command, broken))
+        done = self.exactly(command, [f"resume={broken_in}"], broken_in)
+        ours, theirs = done.checkpoint, whole.checkpoint
+        assert ours.keys() == theirs.keys()
+        for key in ours.keys() - {"energy", "config", "metrics_offset"}:
+            assert self.same(ours[key], theirs[key]), f"{key} differs"
+        assert self.steps(done) == self.steps(whole)
 
     def steps(self, done: Done) -> list[dict[str, Any]]:
         """The rows of a run without what it cost."""

@@ -35,25 +35,6 @@ MODULES: dict[str, Any] = {"search": search, "retrain": retrain}
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
-class Crash(RuntimeError):
-    """Stands for whatever ends a process without warning."""
-
-
-def crash_after(steps: int, command: str, call: Callable[[], Any]) -> None:
-    """Call the command, and let it fail in the step after so many before that counts anywhere."""
-    real, seen = MODULES[command].require_finite, iter(range(steps))
-
-    def failing(*arguments: Any) -> float:
-        if next(seen, None) is None:
-            raise Crash
-        return float(real(*arguments))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MODULES[command], "require_finite", failing)
-        with pytest.raises(Crash):
-            call()
-
-
 @pytest.fixture(scope="module")
 def unbroken(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The runs that the others must equal."""
@@ -72,7 +53,7 @@ def broken(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     for command, given in RUNS.items():
         folders[command] = tmp_path_factory.mktemp(f"broken_{command}") / "run"
         start = partial(commands.run, command, folders[command], QUIET, "save_minutes=0", *given)
-        crash_after(STEPS[command] + 2, command, start)
+        commands.crash(command, STEPS[command] + 2, start)
     return folders
 
 
@@ -183,7 +164,7 @@ def test_crashed_at_an_edge(
     """Right at the end of an epoch, and before anything was saved."""
     folder = tmp_path / "run"
     start = partial(commands.run, command, folder, QUIET, "save_minutes=0", *RUNS[command])
-    crash_after(steps, command, start)
+    commands.crash(command, steps, start)
     assert (folder / "checkpoint.pt").exists() == (steps > 0)
     done = commands.exactly(command, [f"resume={folder}"], folder)
     assert_same(commands, done, unbroken[command])
@@ -203,7 +184,7 @@ def test_a_second_crash_is_resumed_too(commands: Any, copy: Any, unbroken: Any) 
     folder = copy("retrain")
     again = partial(commands.exactly, "retrain", [f"resume={folder}", "save_minutes=0"])
     for steps in (1, 7):
-        crash_after(steps, "retrain", again)
+        commands.crash("retrain", steps, again)
     done = commands.exactly("retrain", [f"resume={folder}"], folder)
     assert_same(commands, done, unbroken["retrain"])
     assert done.json("overrides.json")["command"] == "retrain"
@@ -221,7 +202,7 @@ def test_tensorboard_shows_each_step_once(commands: Any, tmp_path: Path) -> None
     folder = tmp_path / "run"
     given = ("genotype=DARTS_V2", "loader.batch_size=16", "epochs=3")
     # Three steps an epoch, saved at their ends.
-    crash_after(7, "retrain", partial(commands.run, "retrain", folder, *given))
+    commands.crash("retrain", 7, partial(commands.run, "retrain", folder, *given))
     done = commands.exactly("retrain", [f"resume={folder}"], folder)
     assert len(list(folder.glob("events*"))) == 2
     board = EventAccumulator(str(folder))

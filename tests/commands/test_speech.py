@@ -9,18 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from darts import retrain, search
-
 QUIET = "tracking.tensorboard=false"
 FORM = (
     *("dataset.rate=8000", "dataset.mels=8", "dataset.hop=16", "dataset.window=32"),
     *("dataset.seconds=0.15", "dataset.frequency_width=1", "dataset.time_width=2"),
     "dataset.shift=1",
 )
-
-
-class Crash(RuntimeError):
-    """Stands for whatever ends a process without warning."""
 
 
 @pytest.fixture(scope="module")
@@ -86,33 +80,11 @@ def test_a_run_that_crashes_in_its_second_epoch_ends_like_an_unbroken_one(
     tones: Path,
     commands: Any,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     more = ["epochs=2", "tracking.pictures=false"]
     if command == "retrain":
         more += ["genotype=DARTS_V2", "auxiliary=0", "test=false"]
-    words = given(tones, *more)
-    whole = commands.exactly(
-        command, [*words, f"hydra.run.dir={tmp_path / 'whole'}"], tmp_path / "whole"
-    )
-
-    module: Any = {"search": search, "retrain": retrain}[command]
-    real, left = module.require_finite, iter(range(steps))
-
-    def failing(*arguments: Any) -> float:
-        if next(left, None) is None:
-            raise Crash
-        return float(real(*arguments))
-
-    broken = [*words, "save_minutes=0", f"hydra.run.dir={tmp_path / 'broken'}"]
-    monkeypatch.setattr(module, "require_finite", failing)
-    with pytest.raises(Crash):
-        commands.exactly(command, broken)
-    monkeypatch.setattr(module, "require_finite", real)
-    again = commands.exactly(command, [f"resume={tmp_path / 'broken'}"], tmp_path / "broken")
-    assert commands.steps(again) == commands.steps(whole)
-    network = "searcher" if command == "search" else "net"
-    assert commands.same(again.checkpoint[network], whole.checkpoint[network])
+    commands.goes_on(command, given(tones, *more), tmp_path, steps)
 
 
 @pytest.mark.parametrize(

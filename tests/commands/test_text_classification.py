@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from darts import retrain, search
 from darts.tracking import read_json
 
 QUIET = "tracking.tensorboard=false"
@@ -63,41 +62,15 @@ def test_search_retrain_and_evaluate(commands: Any, given: list[str], tmp_path: 
     assert scored.result["samples"] == 60
 
 
-class Crash(RuntimeError):
-    """Stands for whatever ends a process without warning."""
-
-
 @pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("command", ["search", pytest.param("retrain", marks=pytest.mark.slow)])
 def test_a_crashed_run_goes_on_bit_for_bit(
     commands: Any, given: list[str], tmp_path: Path, command: str
 ) -> None:
-    module: Any = {"search": search, "retrain": retrain}[command]
     genotype = '{"space": "transformer", "blocks": [["attention_2", "gelu_2"]]}'
     (tmp_path / "genotype.json").write_text(genotype)
     more = [*SIZE] if command == "search" else [f"genotype={tmp_path / 'genotype.json'}"]
-    start = [*given, *more, "epochs=2", "save_minutes=0"]
-    whole = commands.exactly(
-        command, [*start, f"hydra.run.dir={tmp_path / 'whole'}"], tmp_path / "whole"
-    )
-    real, left = module.require_finite, iter(range(4))
-
-    def failing(*arguments: Any) -> float:
-        if next(left, None) is None:
-            raise Crash
-        return float(real(*arguments))
-
-    folder = tmp_path / "broken"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "require_finite", failing)
-        with pytest.raises(Crash):
-            commands.exactly(command, [*start, f"hydra.run.dir={folder}"])
-    done = commands.exactly(command, [f"resume={folder}"], folder)
-    ours, theirs = done.checkpoint, whole.checkpoint
-    assert ours.keys() == theirs.keys()
-    for key in ours.keys() - {"energy", "config", "metrics_offset"}:
-        assert commands.same(ours[key], theirs[key]), f"{key} differs"
-    assert commands.steps(done) == commands.steps(whole)
+    commands.goes_on(command, [*given, *more, "epochs=2"], tmp_path)
 
 
 @pytest.mark.parametrize("method", ["darts_v2", "gdas", "random_sharing", "darts_pt"])

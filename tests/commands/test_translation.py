@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from darts import retrain, search
 from darts.tracking import read_json
 
 QUIET = "tracking.tensorboard=false"
@@ -64,36 +63,12 @@ def test_search_retrain_and_evaluate(commands: Any, given: list[str], tmp_path: 
         assert scored.result[f"test_{name}"] == trained.result[f"test_{name}"]
 
 
-class Crash(RuntimeError):
-    """Stands for whatever ends a process without warning."""
-
-
 @pytest.mark.parametrize("command", ["search", "retrain"])
 def test_a_crashed_run_goes_on_bit_for_bit(
     commands: Any, given: list[str], tmp_path: Path, command: str
 ) -> None:
-    module: Any = {"search": search, "retrain": retrain}[command]
     more = ["space.nodes=2"] if command == "search" else ["genotype=DARTS_RNN_V1"]
-    start = [*given, *more, "epochs=2", "save_minutes=0", "dataset.subset=96"]
-    folder = tmp_path / "whole"
-    whole = commands.exactly(command, [*start, f"hydra.run.dir={folder}"], folder)
-    real, left = module.require_finite, iter(range(4))
-
-    def failing(*arguments: Any) -> float:
-        if next(left, None) is None:
-            raise Crash
-        return float(real(*arguments))
-
-    folder = tmp_path / "broken"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "require_finite", failing)
-        with pytest.raises(Crash):
-            commands.exactly(command, [*start, f"hydra.run.dir={folder}"])
-    done = commands.exactly(command, [f"resume={folder}"], folder)
-    ours, theirs = done.checkpoint, whole.checkpoint
-    for key in ours.keys() - {"energy", "config", "metrics_offset"}:
-        assert commands.same(ours[key], theirs[key]), f"{key} differs"
-    assert commands.steps(done) == commands.steps(whole)
+    commands.goes_on(command, [*given, *more, "epochs=2", "dataset.subset=96"], tmp_path)
 
 
 @pytest.mark.parametrize("method", ["darts_v2", "gdas", "random_sharing"])
