@@ -81,6 +81,7 @@ class SentencesConfig(DatasetConfig):
     least: int = number(2, low=1)  # occurrences in the training part that a word needs
     most: int = number(20000, low=1)  # words of a side
     longest: int = number(60, low=1, high=1000)  # words of a sentence that are read
+    lower: bool = False  # whether capitals are read as small letters
 
 
 @dataclass
@@ -97,6 +98,7 @@ class PairsConfig(SentencesConfig):
 
     source: str = "src"  # ending of the files that are read, such as de
     target: str = "tgt"  # of those that are to be said
+    joint: bool = False  # whether both sides have one vocabulary
 
 
 @dataclass

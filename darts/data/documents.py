@@ -22,9 +22,16 @@ from darts.data.words import Vocabulary, split
 
 __all__ = ["OPTIONS", "Documents", "Labelled", "Rows", "load_documents", "made"]
 
-OPTIONS = {"label": "label", "text": "text", "least": 2, "most": 20000, "longest": 60}
+OPTIONS = {
+    "label": "label",
+    "text": "text",
+    "least": 2,
+    "most": 20000,
+    "longest": 60,
+    "lower": False,
+}
 """Options and defaults: the columns of class and text, how often a word occurs at least, how many
-words there are at most, and how many of a text are read."""
+words there are at most, how many of a text are read, and whether capitals are small letters."""
 
 Rows = list[tuple[str, str]]
 """Class and text of each document."""
@@ -113,8 +120,9 @@ def made(query: Query, parts: dict[str, Rows]) -> Documents:
     for part, rows in parts.items():
         if not rows:
             raise ValueError(f"{query.name}: the {part} part has no text")
+    lower = bool(options["lower"])
     words = Vocabulary.of(
-        (split(text) for _, text in parts["train"]),
+        (split(text, lower=lower) for _, text in parts["train"]),
         least=int(options["least"]),
         most=int(options["most"]),
     )
@@ -127,7 +135,7 @@ def made(query: Query, parts: dict[str, Rows]) -> Documents:
         if unknown is not None:
             raise ValueError(f"{query.name}: the class {unknown!r} is not in the training part")
         return Labelled(
-            padded([words.numbers(split(text)[:longest]) for _, text in rows]),
+            padded([words.numbers(split(text, lower=lower)[:longest]) for _, text in rows]),
             torch.tensor([numbers[label] for label, _ in rows]),
         )
 

@@ -8,6 +8,7 @@ References:
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 from darts.data import documents, pairs
 from darts.data.documents import Documents
@@ -17,7 +18,7 @@ from darts.data.source import Query
 
 __all__ = ["OPTIONS", "load_agnews"]
 
-OPTIONS = {name: pairs.OPTIONS[name] for name in ("least", "most", "longest")}
+OPTIONS = {name: pairs.OPTIONS[name] for name in ("least", "most", "longest", "lower")}
 TOPICS = {"1": "world", "2": "sports", "3": "business", "4": "technology"}
 _SHARES = (("train", 0.8), ("valid", 0.1), ("test", 0.1))
 
@@ -26,8 +27,8 @@ def load_agnews(query: Query) -> Pairs | Documents:
     """`test.csv` of AG News, cut in three parts that are always the same.
 
     Returns:
-        Pairs of description and title, or, where documents are asked for, both as one text with
-        its topic.
+        Pairs of description and title, in one vocabulary; or, where documents are asked for, both
+        as one text with its topic.
 
     Raises:
         ValueError: in one line, if the file is missing or another.
@@ -55,4 +56,5 @@ def load_agnews(query: Query) -> Pairs | Documents:
     if query.kind == "documents":
         texts = {p: [(topic, f"{a}. {b}") for topic, a, b in own] for p, own in parts.items()}
         return documents.made(query, texts)
-    return pairs.made(query, {p: [(b, a) for _, a, b in own] for p, own in parts.items()})
+    joint = replace(query, options={**query.options, "joint": True})
+    return pairs.made(joint, {p: [(b, a) for _, a, b in own] for p, own in parts.items()})

@@ -20,9 +20,18 @@ from darts.data.words import END, PADDING, Vocabulary, split
 
 __all__ = ["OPTIONS", "Pairs", "Sentences", "load_multi30k", "load_pairs", "made", "padded"]
 
-OPTIONS = {"source": "src", "target": "tgt", "least": 2, "most": 20000, "longest": 60}
-"""Options and defaults: endings of the files of both sides, how often a word occurs at least, how
-many words there are at most, and how many of a sentence are read."""
+OPTIONS = {
+    "source": "src",
+    "target": "tgt",
+    "joint": False,
+    "least": 2,
+    "most": 20000,
+    "longest": 60,
+    "lower": False,
+}
+"""Options and defaults: endings of the files of both sides, whether both have one vocabulary, how
+often a word occurs at least, how many words there are at most, how many of a sentence are read,
+and whether capitals are read as small letters."""
 
 MULTI30K = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
 
@@ -51,7 +60,7 @@ class Pairs:
 
     Attributes:
         name: in the registry.
-        source, target: the words of both sides.
+        source, target: the words of both sides; one vocabulary may be both.
         train, valid, test: its parts.
     """
 
@@ -127,21 +136,21 @@ def made(query: Query, parts: dict[str, Rows]) -> Pairs:
     empty = [part for part, rows in parts.items() if not rows]
     if empty:
         raise ValueError(f"{query.name}: the {empty[0]} part has no pair of sentences")
-    sides = [
-        Vocabulary.of(
-            (split(row[side]) for row in parts["train"]),
-            least=int(options["least"]),
-            most=int(options["most"]),
-        )
-        for side in (0, 1)
-    ]
+    lower = bool(options["lower"])
+    least, most = int(options["least"]), int(options["most"])
+    texts = [[split(row[side], lower=lower) for row in parts["train"]] for side in (0, 1)]
+    if options["joint"]:
+        sides = [Vocabulary.of(texts[0] + texts[1], least=least, most=most)] * 2
+    else:
+        sides = [Vocabulary.of(own, least=least, most=most) for own in texts]
     longest = int(options["longest"])
+
+    def numbers(rows: Rows, side: int) -> Tensor:
+        texts = (split(row[side], lower=lower)[:longest] for row in rows)
+        return padded([sides[side].numbers(text) for text in texts])
+
     made = {
-        part: Sentences(
-            padded([sides[0].numbers(split(row[0])[:longest]) for row in rows]),
-            padded([sides[1].numbers(split(row[1])[:longest]) for row in rows]),
-            tuple(row[1] for row in rows),
-        )
+        part: Sentences(numbers(rows, 0), numbers(rows, 1), tuple(row[1] for row in rows))
         for part, rows in parts.items()
     }
     return Pairs(query.name, sides[0], sides[1], **made)

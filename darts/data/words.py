@@ -18,13 +18,13 @@ _NO_SPACE_BEFORE = re.compile(r"\s+([.,!?;:%)\]}…»])")
 _NO_SPACE_AFTER = re.compile(r"([(\[{«])\s+")
 
 
-def split(text: str) -> list[str]:
-    """The words and marks of a sentence.
+def split(text: str, *, lower: bool = False) -> list[str]:
+    """The words and marks of a sentence, in small letters if asked.
 
     >>> split("A man's T-shirt, (blue).")
     ['A', "man's", 'T-shirt', ',', '(', 'blue', ')', '.']
     """
-    return _WORD.findall(text)
+    return _WORD.findall(text.lower() if lower else text)
 
 
 def join(words: Iterable[str]) -> str:

@@ -27,8 +27,9 @@ class PairFeed(Feed):
         self.names = self.source.target.words
 
     def sizes(self, space: Any) -> dict[str, int]:
-        """``sources`` and ``targets``: how many words there are."""
-        return {"sources": len(self.source.source), "targets": len(self.source.target)}
+        """``sources`` and ``targets``: how many words there are; ``joint``: whether the same."""
+        source, target = self.source.source, self.source.target
+        return {"sources": len(source), "targets": len(target), "joint": source is target}
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -90,6 +90,8 @@ def test_headlines_are_judged_by_rouge(commands: Any, tmp_path: Path) -> None:
     size = ["loader.batch_size=8", "task.longest=5", f"hydra.run.dir={tmp_path / 'run'}"]
     done = commands.exactly("search", [*given, *small, *size], tmp_path / "run")
     assert {"valid_rouge1", "valid_rouge2", "valid_rougeL"} <= set(done.result)
+    words = read_json(tmp_path / "run" / "vocabulary.json")
+    assert words["source"] == words["target"]
     assert not any("bleu" in name for name in done.result)
 
 
@@ -102,6 +104,7 @@ def test_headlines_are_judged_by_rouge(commands: Any, tmp_path: Path) -> None:
         ("search", ["bilevel=unrolled"], "mirrors a step of SGD, and optimizer.kind=adam; choose"),
         ("search", ["penalty.parameters=100"], "leave penalty out"),
         ("search", ["optimizer.kind=lion"], "optimizer.kind='lion' is unknown"),
+        ("search", ["space.copy=true"], "must have one vocabulary; set dataset.joint=true"),
         ("search", ["dataset.target=fr"], "train.fr, valid.fr, test.fr not in"),
         ("retrain", ["genotype=DARTS_RNN_V2", "auxiliary=0.4"], "no auxiliary head"),
         ("retrain", ["genotype=DARTS_RNN_V2", "cutout=4"], "cutout=4 erases a part of an image"),

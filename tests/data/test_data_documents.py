@@ -85,6 +85,12 @@ def test_news_are_documents_or_pairs(tmp_path: Path) -> None:
     pairs = load("agnews", root=tmp_path, kind="pairs")
     own = [topics[int(title.split()[1]) % 4] for title in pairs.test.references]
     assert own == [found.classes[label] for label in found.test.labels]  # the same items
+    assert pairs.source is pairs.target
+    for kind in ("documents", "pairs"):
+        small = load("agnews", root=tmp_path, kind=kind, lower=True)
+        words = small.words if kind == "documents" else small.source
+        assert "text" in words.words
+        assert "Text" not in words.words
     with pytest.raises(ValueError, match="agnews is no set of images; it is one of documents or"):
         load("agnews", root=tmp_path, kind="images")
 

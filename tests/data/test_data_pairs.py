@@ -46,6 +46,16 @@ def test_rare_and_late_words_are_left_out(folder: Path) -> None:
     assert pairs.train.sources.shape[1] == 3  # two words and the end
 
 
+def test_both_sides_may_have_one_vocabulary_and_no_capitals(folder: Path) -> None:
+    pairs = loaded(folder, joint=True, lower=True)
+    assert pairs.source is pairs.target
+    assert all(word == word.lower() for word in pairs.source.words)
+    assert pairs.train.targets[2].tolist()[:3] == pairs.train.sources[2].tolist()[2::-1]
+    assert pairs.train.references[2] == "W8 W7 W6"  # as it was written
+    apart = loaded(folder, joint=True)
+    assert len(apart.source) - 4 == 2 * (len(pairs.source) - 4)
+
+
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_a_batch_holds_its_pairs_and_as_little_padding_as_can_be(
     folder: Path, shuffle: bool

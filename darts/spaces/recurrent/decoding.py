@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor
 
-from darts.data.words import BEGIN, END, PADDING
+from darts.data.words import BEGIN, END, PADDING, UNKNOWN
 from darts.spaces.recurrent.translator import Run, Translator
 
 
@@ -51,7 +51,7 @@ def decode(net: Translator, sources: Tensor, run: Run, *, longest: int, beam: in
     while len(said) < longest and not bool(ended.all()):
         logits, state = net.say(read, last, state, run)
         logits = logits[0].float()
-        logits[:, [PADDING, BEGIN]] = -math.inf  # no words
+        logits[:, [PADDING, UNKNOWN, BEGIN]] = -math.inf  # no words
         steps = logits.log_softmax(1).view(batch, beam, -1)
         stay = torch.full_like(steps, -math.inf)
         stay[..., PADDING] = 0.0  # an ended way goes on as it is

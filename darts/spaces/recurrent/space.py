@@ -42,6 +42,7 @@ class Recurrent(Space):
         embedding: numbers in an embedding.
         hidden: numbers in a state.
         tied: whether embeddings and decoder share their weights.
+        copy: whether a translator may take words of the source over.
         word_dropout: probability with which, in training, a word is dropped from a batch.
         embedding_dropout: the same of a number of the embeddings, for a whole sequence.
         input_dropout: of what a cell takes in from outside, for a whole sequence.
@@ -66,6 +67,7 @@ class Recurrent(Space):
     embedding: int = number(300, low=1)
     hidden: int = number(300, low=1)
     tied: bool = True
+    copy: bool = False
     word_dropout: float = number(0.0, low=0, below=1)
     embedding_dropout: float = number(0.2, low=0, below=1)
     input_dropout: float = number(0.75, low=0, below=1)
@@ -100,11 +102,12 @@ class Recurrent(Space):
             partial: must be 1.
             auxiliary_skip: must be False.
             **options: ``vocabulary``, the number of tokens of a language model; or ``sources`` and
-                ``targets``, those of a translator.
+                ``targets``, those of a translator, and ``joint`` if they are the same.
 
         Raises:
             ValueError: for stages of another depth, partial channels or an auxiliary skip
-                connection, for dropped weights, or tied weights of two shapes.
+                connection, for dropped weights, tied weights of two shapes, or copies where there
+                is no source of the same words.
         """
         if depth != 1.0:
             raise ValueError(f"space=recurrent has one cell at any depth, got depth={depth}; set 1")
@@ -119,7 +122,7 @@ class Recurrent(Space):
             )
         kind: Any = Supernet if "vocabulary" in options else TranslationSupernet
         return kind(
-            **options,
+            **self._copying(options),
             embedding=self.embedding,
             hidden=self.hidden,
             nodes=self.nodes,
@@ -144,7 +147,8 @@ class Recurrent(Space):
             **options: as of ``supernet``.
 
         Raises:
-            ValueError: for an auxiliary head or drop path, or tied weights of two shapes.
+            ValueError: for an auxiliary head or drop path, tied weights of two shapes, or copies
+                where there is no source of the same words.
         """
         if auxiliary:
             raise ValueError(
@@ -158,12 +162,23 @@ class Recurrent(Space):
         kind: Any = Network if "vocabulary" in options else TranslationNetwork
         return kind(
             genotype,
-            **options,
+            **self._copying(options),
             embedding=self.embedding,
             hidden=self.hidden,
             tied=self.tied,
             dropouts=self.dropouts,
         )
+
+    def _copying(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Options of a network, with what a translator is told of copies."""
+        if "vocabulary" not in options:
+            return {**options, "copy": self.copy}
+        if self.copy:
+            raise ValueError(
+                "space.copy=true: a language model has no source to take words from; "
+                "set space.copy=false"
+            )
+        return options
 
     def usual(self) -> tuple[dict[str, int], list[str]]:
         """The vocabulary of Penn Treebank."""

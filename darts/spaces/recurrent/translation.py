@@ -33,6 +33,7 @@ class TranslationNetwork(Translator):
         embedding, hidden: sizes, E and H.
         tied: whether the target's embeddings and the decoder share their weights.
         dropouts: what is dropped in training.
+        joint, copy: see ``Translator``.
 
     Attributes:
         auxiliary: None.
@@ -49,6 +50,8 @@ class TranslationNetwork(Translator):
         hidden: int,
         tied: bool = True,
         dropouts: Dropouts | None = None,
+        joint: bool = False,
+        copy: bool = False,
     ) -> None:
         dropouts = dropouts or Dropouts()
         super().__init__(
@@ -59,6 +62,8 @@ class TranslationNetwork(Translator):
             hidden=hidden,
             tied=tied,
             dropouts=dropouts,
+            joint=joint,
+            copy=copy,
         )
         self.genotype = genotype
         self.auxiliary: nn.Module | None = None
@@ -101,9 +106,11 @@ class TranslationSupernet(SupernetBase):
         nodes: of the cell beside state 0.
         tied: whether the target's embeddings and the decoder share their weights.
         dropouts: of which ``weight`` must be 0.
+        joint, copy: see ``Translator``.
 
     Raises:
-        ValueError: for a size that is not positive, or dropped weights.
+        ValueError: for a size that is not positive, dropped weights, or copies between two
+            vocabularies.
     """
 
     space = "recurrent"
@@ -118,6 +125,8 @@ class TranslationSupernet(SupernetBase):
         nodes: int = 8,
         tied: bool = True,
         dropouts: Dropouts | None = None,
+        joint: bool = False,
+        copy: bool = False,
     ) -> None:
         super().__init__()
         dropouts = dropouts or Dropouts()
@@ -134,6 +143,8 @@ class TranslationSupernet(SupernetBase):
             hidden=hidden,
             tied=tied,
             dropouts=dropouts,
+            joint=joint,
+            copy=copy,
         )
         places = edges_of(nodes)
         self.candidates = {GROUP: (PRIMITIVES,) * len(places)}

@@ -9,6 +9,7 @@ References:
     Luong, Pham and Manning, "Effective Approaches to Attention-based Neural Machine Translation",
     arXiv:1508.04025, sections 3.1 and 3.3: attention by a product, behind the cell, so that the
     cell runs over a whole target at once. Its "input feeding" is left out for that.
+    `pointer` for words that are taken over.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from darts.data.words import BEGIN, PADDING
 from darts.spaces.cnn.skeleton import check_positive
 from darts.spaces.recurrent.dropout import Dropouts, Rows, locked_dropout
+from darts.spaces.recurrent.pointer import Pointer
 
 Run = Callable[[nn.Module, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 """Runs a cell over inputs ``(T, B, E)`` from a state ``(B, H)``: its outputs and last state."""
@@ -35,12 +37,12 @@ class Read(NamedTuple):
     Attributes:
         values: ``(B, S, 2H)``, what both cells put out at each word.
         keys: ``(B, S, H)``, what a decoder compares itself with.
-        padded: ``(B, S)``, where there is no word.
+        words: ``(B, S)``, the sources.
     """
 
     values: Tensor
     keys: Tensor
-    padded: Tensor
+    words: Tensor
 
     def chosen(self, rows: Tensor) -> Read:
         """The same of some of the sources, perhaps repeated."""
@@ -62,12 +64,14 @@ class Translator(nn.Module):
         hidden: numbers in a state, H.
         tied: whether the target's embeddings and the decoder share their weights.
         dropouts: of which ``embedding`` and ``output`` apply here.
+        joint: whether both sides have one vocabulary, and so one table of embeddings.
+        copy: whether words of the source may be taken over.
 
     Attributes:
         rows: what dropout needs to know when sentences are a part of a larger batch, or None.
 
     Raises:
-        ValueError: for a size that is not positive.
+        ValueError: for a size that is not positive, or copies between two vocabularies.
     """
 
     def __init__(
@@ -80,12 +84,19 @@ class Translator(nn.Module):
         hidden: int,
         tied: bool,
         dropouts: Dropouts,
+        joint: bool = False,
+        copy: bool = False,
     ) -> None:
         super().__init__()
         check_positive(sources=sources, targets=targets, embedding=embedding, hidden=hidden)
+        if copy and not joint:
+            raise ValueError(
+                "copy takes words of the source over, so both sides must have one vocabulary; "
+                "set dataset.joint=true, or space.copy=false"
+            )
         self.dropouts = dropouts
         self.rows: Rows = None
-        self.source_words = nn.Parameter(torch.empty(sources, embedding))
+        self.source_words = None if joint else nn.Parameter(torch.empty(sources, embedding))
         self.target_words = nn.Parameter(torch.empty(targets, embedding))
         self.decoder = None if tied else nn.Parameter(torch.empty(targets, embedding))
         self.bias = nn.Parameter(torch.zeros(targets))
@@ -104,10 +115,12 @@ class Translator(nn.Module):
         self.first = nn.Linear(2 * hidden, hidden)
         self.key = nn.Linear(2 * hidden, hidden, bias=False)
         self.mix = nn.Linear(3 * hidden, embedding, bias=False)
+        self.pointer = Pointer(3 * hidden + embedding) if copy else None
 
     def read(self, sources: Tensor, run: Run) -> tuple[Read, Tensor]:
         """Read sources ``(S, B)``; returns what was read, and the decoder's first state."""
-        embedded = self._embedded(sources, self.source_words)
+        own = self.target_words if self.source_words is None else self.source_words
+        embedded = self._embedded(sources, own)
         lengths = (sources != PADDING).sum(0)
         turned = reversal(lengths, len(sources))[..., None]
         ahead, _ = run(self.reader, embedded, None)
@@ -117,21 +130,26 @@ class Translator(nn.Module):
         ends = (lengths - 1).clamp_min(0)[None, :, None].expand(1, -1, ahead.shape[2])
         both = torch.cat([ahead.gather(0, ends)[0], back[0]], dim=1)
         return (
-            Read(values, self.key(values), (sources == PADDING).t()),
+            Read(values, self.key(values), sources.t()),
             torch.tanh(self.first(both)),
         )
 
     def say(self, read: Read, inputs: Tensor, state: Tensor, run: Run) -> tuple[Tensor, Tensor]:
         """Logits ``(T, B, V)`` of the words behind inputs ``(T, B)``, and the state behind them."""
-        raw, state = run(self.speaker, self._embedded(inputs, self.target_words), state)
+        embedded = self._embedded(inputs, self.target_words)
+        raw, state = run(self.speaker, embedded, state)
         asked = raw.transpose(0, 1)  # (B, T, H)
         scores = asked @ read.keys.transpose(1, 2) / math.sqrt(raw.shape[2])  # (B, T, S)
-        weights = scores.masked_fill(read.padded[:, None], -math.inf).softmax(2)
+        weights = scores.masked_fill((read.words == PADDING)[:, None], -math.inf).softmax(2)
         seen = torch.cat([asked, weights.to(read.values.dtype) @ read.values], dim=2)
         mixed = torch.tanh(self.mix(seen)).transpose(0, 1)
         mixed = locked_dropout(mixed, self.dropouts.output, self.training, self.rows)
         words = self.target_words if self.decoder is None else self.decoder
-        return F.linear(mixed, words, self.bias), state
+        logits = F.linear(mixed, words, self.bias)
+        if self.pointer is not None:
+            told = torch.cat([seen.transpose(0, 1), embedded], dim=2)  # (T, B, 3H + E)
+            logits = self.pointer(logits, weights.transpose(0, 1), read.words, told)
+        return logits, state
 
     def run_through(self, sources: Tensor, inputs: Tensor | None, run: Run) -> Tensor:
         """Logits of given targets; of the first word alone without any."""

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.data.words import BEGIN, END, PADDING
+from darts.data.words import BEGIN, END, PADDING, UNKNOWN
 from darts.spaces.recurrent import Dropouts, Genotype, Recurrent
 from darts.spaces.recurrent.translation import TranslationNetwork, TranslationSupernet
 from darts.spaces.recurrent.translator import reversal
@@ -19,11 +19,15 @@ from darts.spaces.recurrent.translator import reversal
 CELL = Genotype(recurrent=[("tanh", 0), ("relu", 1), ("sigmoid", 1)], concat=range(1, 4))
 SIZES: dict[str, Any] = {"embedding": 6, "hidden": 5}
 WORDS = 7  # of the target, the special ones among them
+NEVER = [PADDING, UNKNOWN, BEGIN]  # are said
 
 
-def network(**more: Any) -> TranslationNetwork:
+COPYING = {"joint": True, "copy": True}
+
+
+def network(sources: int = 9, **more: Any) -> TranslationNetwork:
     torch.manual_seed(0)
-    net = TranslationNetwork(CELL, 9, WORDS, **SIZES, **more).double().eval()
+    net = TranslationNetwork(CELL, sources, WORDS, **SIZES, **more).double().eval()
     for weight in net.parameters():  # far from the small values that training begins with
         weight.data = torch.randn_like(weight)
     return net
@@ -52,18 +56,24 @@ def losses(net: Any, sources: Tensor, targets: Tensor) -> list[float]:
     return rows.view(targets.shape).sum(0).tolist()
 
 
-def test_the_loss_of_a_sentence_does_not_depend_on_its_neighbours() -> None:
-    net = network()
-    sources, targets = sentences(2, 7, 4), sentences(6, 1, 3, seed=1, words=WORDS)
+def translators() -> list[TranslationNetwork]:
+    """With two vocabularies, and with one whose words may be taken over."""
+    return [network(), network(WORDS, **COPYING)]
+
+
+@pytest.mark.parametrize("net", translators(), ids=["two", "one"])
+def test_the_loss_of_a_sentence_does_not_depend_on_its_neighbours(net: TranslationNetwork) -> None:
+    sources = sentences(2, 7, 4, words=WORDS)
+    targets = sentences(6, 1, 3, seed=1, words=WORDS)
     together = losses(net, sources, targets)
     for number, (s, t) in enumerate(((2, 6), (7, 1), (4, 3))):
         alone = losses(net, sources[:s, [number]], targets[:t, [number]])
         assert alone[0] == pytest.approx(together[number], rel=1e-10)
 
 
-def test_what_is_said_does_not_depend_on_neighbours_either() -> None:
-    net = network()
-    sources = sentences(2, 7, 4)
+@pytest.mark.parametrize("net", translators(), ids=["two", "one"])
+def test_what_is_said_does_not_depend_on_neighbours_either(net: TranslationNetwork) -> None:
+    sources = sentences(2, 7, 4, words=WORDS)
     for beam in (1, 3):
         together = net(sources, longest=6, beam=beam)
         for number, length in enumerate((2, 7, 4)):
@@ -77,16 +87,16 @@ def said(column: Tensor) -> list[int]:
     return words[: words.index(END) + 1] if END in words else words
 
 
-def test_greedy_words_are_the_best_behind_those_before_them() -> None:
-    net = network()
-    sources = sentences(5, 3)
+@pytest.mark.parametrize("net", translators(), ids=["two", "one"])
+def test_greedy_words_are_the_best_behind_those_before_them(net: TranslationNetwork) -> None:
+    sources = sentences(5, 3, words=WORDS)
     found = net(sources, longest=8)
     for number in range(2):
         own = sources[:, [number]]
         words: list[int] = []
         while len(words) < 8 and END not in words:
             logits = net(own, inputs=torch.tensor([[BEGIN, *words]]).t())[-1, 0]
-            logits[[PADDING, BEGIN]] = -math.inf
+            logits[NEVER] = -math.inf
             words.append(int(logits.argmax()))
         assert said(found[:, number]) == words
 
@@ -96,18 +106,92 @@ def test_a_wide_beam_finds_the_best_of_all_sentences() -> None:
     """Every sentence of up to three words is scored by its mean, one by one."""
     net = network()
     source = sentences(4)
-    usable = [word for word in range(WORDS) if word not in (PADDING, BEGIN)]
+    usable = [word for word in range(WORDS) if word not in NEVER]
     best, wanted = -math.inf, None
     for length in (1, 2, 3):
         for words in itertools.product(usable, repeat=length):
             if END in words[:-1] or (length < 3 and words[-1] != END):
                 continue
             logits = net(source, inputs=torch.tensor([[BEGIN, *words[:-1]]]).t())[:, 0]
-            logits[:, [PADDING, BEGIN]] = -math.inf
+            logits[:, NEVER] = -math.inf
             steps = logits.log_softmax(1)[range(length), list(words)]
             if float(steps.mean()) > best:
                 best, wanted = float(steps.mean()), list(words)
     assert said(net(source, longest=3, beam=len(usable) ** 3)[:, 0]) == wanted
+
+
+@torch.no_grad()
+def test_a_word_is_made_or_taken_over() -> None:
+    """Equation 9 of arXiv:1704.04368, word by word; attention written out beside it."""
+    net, plain = network(WORDS, **COPYING), network(WORDS, joint=True)
+    plain.load_state_dict(net.state_dict(), strict=False)
+    sources, inputs = sentences(5, 3, words=WORDS), shifted(sentences(4, 2, seed=1, words=WORDS))
+    assert len(set(sources[:, 0].tolist())) < 5  # a word occurs twice
+    made, found = plain(sources, inputs=inputs).softmax(2), net(sources, inputs=inputs).exp()
+
+    def run(cell: Any, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        outputs: tuple[Tensor, Tensor] = cell(x, state, None)
+        return outputs
+
+    read, state = net.read(sources, run)
+    embedded = net.target_words[inputs]
+    said, _ = run(net.speaker, embedded, state)
+    for t, b in itertools.product(range(4), range(2)):
+        count = int((sources[:, b] != PADDING).sum())
+        scores = (read.keys[b, :count] @ said[t, b]) / math.sqrt(SIZES["hidden"])
+        attention = scores.softmax(0)
+        told = torch.cat([said[t, b], attention @ read.values[b, :count], embedded[t, b]])
+        own = float(torch.sigmoid(net.pointer.choice(told)))
+        for word in range(WORDS):
+            places = [s for s in range(count) if sources[s, b] == word]
+            pointed = sum(float(attention[s]) for s in places)
+            wanted = own * float(made[t, b, word]) + (1 - own) * pointed
+            assert float(found[t, b, word]) == pytest.approx(wanted, abs=1e-12)
+    assert torch.allclose(found.sum(2), torch.ones(4, 2, dtype=torch.float64))
+
+
+def test_one_vocabulary_is_one_table_of_embeddings() -> None:
+    def count(**more: Any) -> int:
+        return sum(weight.numel() for weight in network(WORDS, **more).parameters())
+
+    assert count() - count(joint=True) == WORDS * SIZES["embedding"]
+    assert count(**COPYING) - count(joint=True) == 3 * SIZES["hidden"] + SIZES["embedding"] + 1
+
+
+def test_a_network_learns_to_take_words_over() -> None:
+    """The one word of a source that training has never heard as a target is said all the same."""
+    torch.manual_seed(0)
+    net = TranslationNetwork(CELL, 30, 30, embedding=16, hidden=16, **COPYING)
+    plain = TranslationNetwork(CELL, 30, 30, embedding=16, hidden=16, joint=True)
+    held = range(25, 30)
+    for each in (net, plain):
+        optimizer = torch.optim.Adam(each.parameters(), lr=0.02)
+        for step in range(60):
+            words = torch.randint(4, held.start, (1, 32), generator=generator(step))
+            sources = torch.cat([words, torch.full_like(words, END)])
+            logits = each(sources, inputs=shifted(sources))
+            loss = F.cross_entropy(logits.flatten(0, 1), sources.flatten())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    new = torch.tensor([list(held), [END] * len(held)])
+    for each, right in ((net, True), (plain, False)):
+        assert (each.eval()(new, longest=3)[0].tolist() == list(held)) == right
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("kind", ["network", "supernet"])
+def test_copies_need_a_source_of_the_same_words(kind: str) -> None:
+    space = Recurrent(nodes=2, embedding=6, hidden=5, copy=True)
+    given = [space.random(generator(0))] if kind == "network" else []
+    with pytest.raises(ValueError, match=r"both sides must have one vocabulary; set dataset.joint"):
+        getattr(space, kind)(*given, sources=WORDS, targets=WORDS)
+    with pytest.raises(ValueError, match="a language model has no source to take words from"):
+        getattr(space, kind)(*given, vocabulary=WORDS)
+    assert getattr(space, kind)(*given, sources=WORDS, targets=WORDS, joint=True)
 
 
 @pytest.mark.parametrize(("beam", "longest"), [(0, 3), (1, 0)])
@@ -123,10 +207,12 @@ def test_turning_sentences_round_twice_changes_nothing() -> None:
     assert turned[:, 1].tolist() == [3, 2, 1, 0, 4, 5]
 
 
-def test_the_supernet_learns_all_its_weights_and_alphas() -> None:
+@pytest.mark.parametrize("more", [{}, COPYING])
+def test_the_supernet_learns_all_its_weights_and_alphas(more: dict[str, bool]) -> None:
     torch.manual_seed(0)
-    net = TranslationSupernet(9, WORDS, **SIZES, nodes=2)
-    sources, targets = sentences(2, 7, 4), sentences(6, 1, 3, seed=1, words=WORDS)
+    net = TranslationSupernet(WORDS, WORDS, **SIZES, nodes=2, **more)
+    sources = sentences(2, 7, 4, words=WORDS)
+    targets = sentences(6, 1, 3, seed=1, words=WORDS)
     logits = net(sources, None, inputs=shifted(targets))
     F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PADDING).backward()
     for name, parameter in net.named_parameters():
