@@ -90,24 +90,11 @@ class Crash(RuntimeError):
     """Stands for whatever ends a process without warning."""
 
 
-def crash_after(steps: int, call: Callable[[], Any]) -> None:
-    real, seen = search.require_finite, iter(range(steps))
-
-    def failing(*arguments: Any) -> float:
-        if next(seen, None) is None:
-            raise Crash
-        return float(real(*arguments))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "require_finite", failing)
-        with pytest.raises(Crash):
-            call()
-
-
 def test_resumed_between_two_looks(commands: Any, examined: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     given = (*SMALL, "doctor.every=2", "save_minutes=0", QUIET)
-    crash_after(10, partial(commands.run, "search", folder, *given))  # in the last epoch
+    begun = partial(commands.run, "search", folder, *given)
+    commands.crash("search", 10, begun)  # in the last epoch
     done = commands.exactly("search", [f"resume={folder}"], folder)
     for key in done.checkpoint.keys() - {"energy", "config", "metrics_offset"}:
         assert commands.same(done.checkpoint[key], examined.checkpoint[key]), key
