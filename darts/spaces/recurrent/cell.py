@@ -18,6 +18,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import groupby
@@ -97,6 +98,11 @@ class RecurrentCell(nn.Module):
         for weight in self.parameters():
             nn.init.uniform_(weight, -INITIAL_RANGE, INITIAL_RANGE)
 
+    def keep_variance(self) -> None:
+        """Start anew with products that put out about as much as they take in."""
+        for weight in self.parameters():
+            keep_variance(weight)
+
     def begin(self, inputs: Tensor, hidden: Tensor | None) -> Tensor:
         """The hidden state that a sequence begins with, zeros for None.
 
@@ -132,6 +138,12 @@ class RecurrentCell(nn.Module):
         projected = inputs.reshape(steps * batch, -1) @ self.input_weight
         weight = F.dropout(self.hidden_weight, self.dropouts.weight, self.training)
         return Prepared(projected.view(steps, batch, -1), weight, mask)
+
+
+def keep_variance(weight: Tensor) -> None:
+    """Draw a weight ``(..., inputs, outputs)`` such that its product keeps the variance."""
+    bound = math.sqrt(3 / weight.shape[-2])
+    nn.init.uniform_(weight, -bound, bound)
 
 
 def masked(state: Tensor, mask: Tensor | None) -> Tensor:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from darts.spaces.recurrent.cell import FUNCTIONS, RecurrentCell, highway, masked
+from darts.spaces.recurrent.cell import FUNCTIONS, RecurrentCell, highway, keep_variance, masked
 from darts.spaces.recurrent.derive import edges_of
 from darts.spaces.recurrent.dropout import Dropouts, Rows
 from darts.spaces.recurrent.genotype import PRIMITIVES
@@ -81,6 +81,14 @@ class SearchCell(RecurrentCell):
     ) -> None:
         super().__init__(width, hidden, nodes, dropouts or Dropouts())
         self.norm = nn.BatchNorm2d(hidden, affine=False)
+
+    def keep_variance(self) -> None:
+        """Start anew with a product of the inputs that puts out about as much as it takes in.
+
+        Between the states batch norm keeps the variance. With larger weights there, the gradient
+        grows with each word that it goes back.
+        """
+        keep_variance(self.input_weight)
 
     def forward(
         self,

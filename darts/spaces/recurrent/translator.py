@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from darts.data.words import BEGIN, PADDING
 from darts.spaces.cnn.skeleton import check_positive
+from darts.spaces.recurrent.cell import RecurrentCell
 from darts.spaces.recurrent.dropout import Dropouts, Rows, locked_dropout
 from darts.spaces.recurrent.pointer import Pointer
 
@@ -76,7 +77,7 @@ class Translator(nn.Module):
 
     def __init__(
         self,
-        make_cell: Callable[[int], nn.Module],
+        make_cell: Callable[[int], RecurrentCell],
         *,
         sources: int,
         targets: int,
@@ -109,9 +110,7 @@ class Translator(nn.Module):
         # The cells' own start suits the huge steps of a language model's SGD. Adam's are so small
         # that products which shrink their input teach nothing but how frequent words are.
         for cell in (self.reader, self.back_reader, self.speaker):
-            for weight in cell.parameters():  # (..., inputs, outputs)
-                bound = math.sqrt(3 / weight.shape[-2])  # keeps the variance
-                nn.init.uniform_(weight, -bound, bound)
+            cell.keep_variance()
         self.first = nn.Linear(2 * hidden, hidden)
         self.key = nn.Linear(2 * hidden, hidden, bias=False)
         self.mix = nn.Linear(3 * hidden, embedding, bias=False)

@@ -13,8 +13,11 @@ from torch import Tensor
 
 from darts.data.words import BEGIN, END, PADDING, UNKNOWN
 from darts.spaces.recurrent import Dropouts, Genotype, Recurrent
+from darts.spaces.recurrent.cell import RecurrentCell
+from darts.spaces.recurrent.genotype import PRIMITIVES
+from darts.spaces.recurrent.search_cell import SearchCell
 from darts.spaces.recurrent.translation import TranslationNetwork, TranslationSupernet
-from darts.spaces.recurrent.translator import reversal
+from darts.spaces.recurrent.translator import EMBEDDED, reversal
 
 CELL = Genotype(recurrent=[("tanh", 0), ("relu", 1), ("sigmoid", 1)], concat=range(1, 4))
 SIZES: dict[str, Any] = {"embedding": 6, "hidden": 5}
@@ -205,6 +208,22 @@ def test_turning_sentences_round_twice_changes_nothing() -> None:
     turned = reversal(lengths, 6)
     assert turned.gather(0, turned).tolist() == [[place] * 4 for place in range(6)]
     assert turned[:, 1].tolist() == [3, 2, 1, 0, 4, 5]
+
+
+@pytest.mark.parametrize(("own", "low", "high"), [(True, 0.5, 5.0), (False, 10.0, 1e4)])
+def test_the_gradient_of_a_search_survives_a_long_sentence(
+    own: bool, low: float, high: float
+) -> None:
+    """It neither vanishes nor explodes in 40 words, as it does with the start of other cells."""
+    torch.manual_seed(0)
+    cell = SearchCell(32, 32, 4)
+    start = SearchCell.keep_variance if own else RecurrentCell.keep_variance
+    start(cell)
+    hidden = torch.randn(32, 32, requires_grad=True)
+    weights = torch.full((10, len(PRIMITIVES)), 1 / len(PRIMITIVES))
+    _, last = cell(EMBEDDED * torch.randn(40, 32, 32), hidden, weights)
+    (found,) = torch.autograd.grad((last * torch.randn_like(last)).sum(), hidden)
+    assert low < float(found.square().mean().sqrt()) < high
 
 
 @pytest.mark.parametrize("more", [{}, COPYING])
