@@ -7,6 +7,7 @@ the epoch are drawn anew, so that a film takes about a second.
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,10 @@ def film(
     if frames < 2:
         raise ValueError(f"a film has at least two frames, not {frames}")
     shown = chosen_epochs(count, frames)
-    pictures = _pictures(told, kept or {}, shown)
+    with warnings.catch_warnings():
+        # As in ``rendered``: a name in a script that the font lacks is no reason to fail.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        pictures = _pictures(told, kept or {}, shown)
     each = 10 * round(min(max(LENGTH / len(shown), SHORTEST), LONGEST) / 10)  # GIF counts so
     buffer = io.BytesIO()
     pictures[0].save(
@@ -143,18 +147,22 @@ def _stage(
             *(axes.axvline(c - 0.5, color="white", linewidth=0.8) for c in range(len(operations))),
         ]
         for row, column in sorted(kept.get(name, ())):
-            place, style = (column - 0.45, row - 0.42), {"edgecolor": CHOSEN, "linewidth": 1.8}
-            lines.append(axes.add_patch(Rectangle(place, 0.9, 0.84, fill=False, **style)))
+            style: dict[str, Any] = {"edgecolor": CHOSEN, "linewidth": 1.8}
+            lines.append(
+                axes.add_patch(
+                    Rectangle((column - 0.45, row - 0.42), 0.9, 0.84, fill=False, **style)
+                )
+            )
         for line in lines:
             line.set_animated(True)
-        axes.set_xticks(range(len(operations)), operations, rotation=40, ha="left")
-        for tick in axes.get_xticklabels():
-            tick.set_rotation_mode("anchor")
-        axes.set_yticks(range(len(edges)), edges)
+        plain: dict[str, Any] = {"parse_math": False}
+        slanted = {"rotation": 40, "ha": "left", "rotation_mode": "anchor", **plain}
+        axes.set_xticks(range(len(operations)), operations, **slanted)
+        axes.set_yticks(range(len(edges)), edges, **plain)
         axes.xaxis.tick_top()
         axes.tick_params(length=0, labelsize=8)
         axes.spines[:].set_visible(False)
-        axes.set_title(name, fontsize=11, loc="left")
+        axes.set_title(name, fontsize=11, loc="left", **plain)
         moving[name] = (image, lines)
     bar = figure.colorbar(moving[names[0]][0], ax=grid, fraction=0.03, pad=0.02, aspect=30)
     bar.outline.set_visible(False)

@@ -129,6 +129,14 @@ def test_edges_with_candidates_of_their_own_and_any_number_of_kinds() -> None:
     assert pictures[0].shape[1] > one[0].shape[1]
 
 
+def test_any_names_are_drawn() -> None:
+    """Also those that matplotlib would take for formulas, and those that its font lacks."""
+    alphas = told(1)
+    alphas["$\\frac{$"] = alphas.pop("normal")
+    alphas["$\\frac{$"]["operations"] = [["$x_$", "\u4f60", "<b>"]] * 2
+    assert len(frames_of(film(alphas))[0]) == 1
+
+
 def test_equal_alphas_give_equal_files() -> None:
     assert film(told(3)) == film(told(3))
     assert film(told(3)) != film(told(4))
