@@ -56,6 +56,7 @@ def chart(
     small: bool = False,
     percent: bool = False,
     top: float | None = None,
+    counts: bool = False,
     caption: str = "",
     across_is: str = "epoch",
 ) -> str:
@@ -67,6 +68,7 @@ def chart(
         small: for many panels beside each other; without a legend.
         percent: values are fractions, told in percent.
         top: the vertical axis goes from 0 to here; around all values by default.
+        counts: values are whole numbers, told from 0.
         caption: markup in the place of the title.
         across_is: what the horizontal axis is.
     """
@@ -78,9 +80,11 @@ def chart(
     bottom, right, above = 1.7 * size, 8.0, 0.7 * size
     xs, ys = [x for x, _ in points], [y for _, y in points]
     x0, x1 = _room(min(xs), max(xs), 0.0)
+    if counts and top is None:
+        top = 1.05 * max(1.0, *ys)
     y0, y1 = _room(min(ys), max(ys), 0.05) if top is None else (0.0, top or 1.0)
     few = 2 if small else 5
-    marks = ticks(y0, y1, few)
+    marks = ticks(y0, y1, few, whole=counts)
     shown = written([100 * y for y in marks] if percent else marks, " %" if percent else "")
     left = max(3.4, 0.8 + 0.58 * max(map(len, shown), default=0)) * size
 
