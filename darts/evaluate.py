@@ -200,7 +200,12 @@ def lost_without(
 
 def show_importances(metric: str, lost: dict[str, Any]) -> None:
     """Print what was lost, most first."""
-    edges = [(cell, edge) for cell, own in lost["edges"].items() for edge in own]
+    edges = [
+        (cell, edge)
+        for cell, own in lost["edges"].items()
+        for edge in own
+        if edge["lost"] is not None
+    ]
     rows = {
         f"{cell} {edge['source']}→{edge['target']} {edge['operation']}": f"{edge['lost']:+.4g}"
         for cell, edge in sorted(edges, key=lambda pair: -pair[1]["lost"])

@@ -52,9 +52,12 @@ class Shared:
 
 @dataclass(frozen=True)
 class Lost:
-    """What a network loses without each edge: by cell, the most of all, and how it is written."""
+    """What a network loses without each edge: by cell, the most of all, and how it is written.
 
-    by_cell: Mapping[str, Sequence[float]]
+    Of an edge that cannot be taken out it is None.
+    """
+
+    by_cell: Mapping[str, Sequence[float | None]]
     most: float
     percent: bool = False
 

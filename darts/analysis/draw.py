@@ -49,7 +49,7 @@ def draw_importances(
         title: heading.
     """
     lost = {cell: [edge["lost"] for edge in own] for cell, own in edges.items()}
-    most = max([loss for own in lost.values() for loss in own if loss > 0], default=1.0)
+    most = max([loss for own in lost.values() for loss in own if loss and loss > 0], default=1.0)
     return _draw([genotype], [title] if title else [], {}, Lost(lost, most, percent))
 
 

@@ -62,9 +62,10 @@ def reliance(record: Record, anchor: str) -> str:
         (own["lost"], (cell, f"{own['source']}→{own['target']}", own["operation"]))
         for cell, found in edges.items()
         for own in found
+        if own["lost"] is not None
     ]
     rows.sort(key=lambda row: -row[0])
-    carriers = [own["operation"] for found in edges.values() for own in found]
+    carriers = [where[-1] for _, where in rows]
     together = sorted(told["operations"].items(), key=lambda pair: -pair[1])
     tables = table(
         ("cell", "edge", "operation", head), [(*where, lost(value)) for value, where in rows]
@@ -91,9 +92,11 @@ def reliance(record: Record, anchor: str) -> str:
 def _reading(told: dict[str, Any], metric: str, percent: bool) -> str:
     """What the numbers are, and how fine they can be."""
     text = (
-        f"What the {words(metric)} loses when an edge puts out zeros and all else stays as it was "
-        "trained: the wider and stronger, the more."
+        f"How much worse the {words(metric)} gets when an edge puts out zeros and all else stays "
+        "as it was trained: the wider and stronger, the more."
     )
+    if any(own["lost"] is None for found in told["edges"].values() for own in found):
+        text += " Left out are operations that nothing goes around."
     samples = told.get("samples")
     if not samples:
         return text
