@@ -1,4 +1,4 @@
-"""The alphas of a search as a film: a GIF with a frame an epoch, all kinds of cells side by side.
+"""The alphas of a search as a film: a GIF with a frame an epoch, all kinds of cells together.
 
 What stays the same is drawn once. Of each frame only the cells of the matrices and the number of
 the epoch are drawn anew, so that a film takes about a second.
@@ -24,7 +24,7 @@ FRAMES = 60
 LENGTH, SHORTEST, LONGEST, HELD = 6000, 60, 400, 2500
 """Milliseconds: all frames together, the least and the most for one of them, and the last one."""
 
-_BESIDE = 2  # matrices in a row
+_BESIDE, _WIDE = 2, 10  # matrices in a row, if none has more columns than that
 _DPI = 100
 
 
@@ -123,10 +123,10 @@ def _stage(
     from matplotlib.patches import Rectangle
 
     names = list(told)
-    beside = min(_BESIDE, len(names))
-    below = -(-len(names) // beside)
     columns = {name: column_names(told[name]["operations"]) for name in names}
     widest = max(map(len, columns.values()))
+    beside = min(_BESIDE, len(names)) if widest <= _WIDE else 1
+    below = -(-len(names) // beside)
     highest = max(len(told[name]["edges"]) for name in names)
     figure = new_figure(
         0.9 + beside * (0.8 + 0.3 * widest), 0.4 + below * (1.3 + min(0.23 * highest, 9.0))

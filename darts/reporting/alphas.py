@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 
 from darts.analysis.alpha_film import film
 from darts.reporting.cells import states
 from darts.reporting.charts import Line, chart, charts, legend
 from darts.reporting.markup import element, escaped, paragraph, picture
 from darts.reporting.record import Record
+from darts.spaces import space_of
+
+Kept = Mapping[str, Collection[tuple[int, int]]]
+"""By kind of cell the rows and columns of what a genotype keeps."""
 
 _FRAMES = 30  # of a film, which makes it about 300 kB of the page
 
@@ -16,9 +21,9 @@ _FRAMES = 30  # of a film, which makes it about 300 kB of the page
 def alphas(record: Record) -> str:
     """The mixing weights over time, a panel an edge, and how undecided they are."""
     parts = []
-    entropies = []
+    entropies, kept = [], _kept(record)
     for number, (name, told) in enumerate(record.alphas.items()):
-        epochs, kept = told["epochs"], _kept(record, name)
+        epochs, chosen_here = told["epochs"], kept.get(name, set())
         top = max((p for matrix in epochs for row in matrix for p in row), default=1.0)
         panels = []
         for edge, (edge_name, operations) in enumerate(
@@ -29,7 +34,7 @@ def alphas(record: Record) -> str:
                     operation,
                     [(t, matrix[edge][o]) for t, matrix in enumerate(epochs, start=1)],
                     None if operation == "none" else o,
-                    strong=(edge_name, operation) in kept,
+                    strong=(edge, o) in chosen_here,
                 )
                 for o, operation in enumerate(operations)
             ]
@@ -52,23 +57,12 @@ def alphas(record: Record) -> str:
         f"{states(record.genotype)}"
     )
     panel = chart(entropies, "how undecided: mean entropy of the edges, nats")
-    overview = element("div", filmed(record) + charts([panel]), class_="beside")
+    overview = element("div", filmed(record, kept) + charts([panel]), class_="beside")
     return paragraph(note, "quiet") + overview + "".join(parts)
 
 
-def filmed(record: Record) -> str:
+def filmed(record: Record, kept: Kept) -> str:
     """The same as a film, shown or put away by who reads it."""
-    kept = {}
-    for name, told in record.alphas.items():
-        own = _kept(record, name)
-        kept[name] = [
-            (row, column)
-            for row, (edge, operations) in enumerate(
-                zip(told["edges"], told["operations"], strict=True)
-            )
-            for column, operation in enumerate(operations)
-            if (edge, operation) in own
-        ]
     moving = picture(
         film(record.alphas, kept=kept, frames=_FRAMES),
         "mixing weights, a frame an epoch",
@@ -77,11 +71,19 @@ def filmed(record: Record) -> str:
     return element("details", element("summary", "As a film") + moving, open="")
 
 
-def _kept(record: Record, name: str) -> set[tuple[str, str]]:
-    """Edges with the operations that the genotype has on them, where alphas and cells agree."""
-    if record.genotype is None or name not in record.genotype.cells:
-        return set()
-    return {(f"{s}→{t}", operation) for s, t, operation in record.genotype.edges(name)}
+def _kept(record: Record) -> Kept:
+    """What the genotype keeps, as far as it can be told."""
+    if record.genotype is None or not record.alphas:
+        return {}
+    candidates = {
+        name: tuple(tuple(row) for row in told["operations"])
+        for name, told in record.alphas.items()
+    }
+    try:
+        mask = space_of(record.genotype).mask(record.genotype, candidates)
+    except ValueError:  # the files are of two moments of a search that changes its candidates
+        return {}
+    return {name: {(r, c) for r, c in own.nonzero().tolist()} for name, own in mask.items()}
 
 
 def _entropy(matrix: list[list[float]]) -> float:

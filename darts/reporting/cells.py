@@ -92,8 +92,8 @@ def reliance(record: Record, anchor: str) -> str:
 def _reading(told: dict[str, Any], metric: str, percent: bool) -> str:
     """What the numbers are, and how fine they can be."""
     text = (
-        f"How much worse the {words(metric)} gets when an edge puts out zeros and all else stays "
-        "as it was trained: the wider and stronger, the more."
+        f"How much worse the {words(metric)} gets when an operation puts out zeros and all else "
+        "stays as it was trained: the wider and stronger, the more."
     )
     if any(own["lost"] is None for found in told["edges"].values() for own in found):
         text += " Left out are operations that nothing goes around."

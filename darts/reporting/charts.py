@@ -45,8 +45,12 @@ class Line:
     @property
     def kind(self) -> str:
         """Classes of its path."""
-        dashed = self.number is None or self.number // _COLOURS % 2
-        return f"l {self.colour}{' d' if dashed else ''}{' k' if self.strong else ''}"
+        return f"l {self.colour}{self.dash}{' k' if self.strong else ''}"
+
+    @property
+    def dash(self) -> str:
+        """A further class if it is dashed."""
+        return " d" if self.number is None or self.number // _COLOURS % 2 else ""
 
 
 def chart(
@@ -131,7 +135,9 @@ def legend(lines: Iterable[Line]) -> str:
     """The names of curves with their colours."""
     return element(
         "ul",
-        "".join(element("li", escaped(line.label), class_=line.colour) for line in lines),
+        "".join(
+            element("li", escaped(line.label), class_=f"{line.colour}{line.dash}") for line in lines
+        ),
         class_="legend",
     )
 

@@ -58,6 +58,7 @@ svg text{fill:var(--quiet)}.grid{stroke:var(--rule);stroke-width:1}
 font-size:.8rem}
 .legend li::before{content:"";display:inline-block;width:1.1em;border-top:3px solid var(--c);
 margin-right:.4em;vertical-align:middle}
+.legend li.d::before{border-top-style:dashed}
 .l{fill:none;stroke:var(--c);stroke-width:1.8;stroke-linejoin:round}.l.d{stroke-dasharray:5 3}
 .l.k{stroke-width:3.2}.p{fill:var(--c)}
 .c0{--c:var(--c0)}.c1{--c:var(--c1)}.c2{--c:var(--c2)}.c3{--c:var(--c3)}.c4{--c:var(--c4)}

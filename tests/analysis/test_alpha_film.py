@@ -127,6 +127,11 @@ def test_edges_with_candidates_of_their_own_and_any_number_of_kinds() -> None:
     one, _, _ = frames_of(film({"a": alphas["kind 0"]}))
     assert pictures[0].shape[0] > one[0].shape[0]
     assert pictures[0].shape[1] > one[0].shape[1]
+    # Side by side they would be too wide to be read.
+    wide = {"edges": ["0→1"], "operations": [list("abcdefghijkl")], "epochs": [[[0.1] * 12]]}
+    one, _, _ = frames_of(film({"a": wide}))
+    two, _, _ = frames_of(film({"a": wide, "b": wide}))
+    assert two[0].shape[1] == one[0].shape[1]
 
 
 def test_any_names_are_drawn() -> None:
