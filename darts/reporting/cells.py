@@ -59,7 +59,7 @@ def reliance(record: Record, anchor: str) -> str:
         return Cell(f"{round(100 * value, 2) + 0.0:+.2f}" if percent else f"{value:+.4g}", value)
 
     rows = [
-        (own["lost"], (cell, f"{own['source']}→{own['target']}", own["operation"]))
+        (own["lost"], (f"{cell} {own['source']}→{own['target']}", own["operation"]))
         for cell, found in edges.items()
         for own in found
         if own["lost"] is not None
@@ -68,7 +68,7 @@ def reliance(record: Record, anchor: str) -> str:
     carriers = [where[-1] for _, where in rows]
     together = sorted(told["operations"].items(), key=lambda pair: -pair[1])
     tables = table(
-        ("cell", "edge", "operation", head), [(*where, lost(value)) for value, where in rows]
+        ("edge", "operation", head), [(*where, lost(value)) for value, where in rows]
     ) + table(
         ("all edges with", "edges", head),
         [

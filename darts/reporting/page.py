@@ -75,20 +75,23 @@ def compared(records: Sequence[Record], names: Sequence[str]) -> str:
 
 
 def results(records: Sequence[Record], names: Sequence[str]) -> str:
-    """A row a run: scores, sizes, time."""
+    """A row a run: scores, sizes, time; and how far they are, if some have not ended."""
     ranked = Counter(name for record in records for name in headline(record))
     columns = sorted(ranked, key=_rank)
+    unfinished = not all(record.finished for record in records)
     rows: list[list[Cell | str]] = [
         [
             name,
             *(cell(column, record.numbers.get(column)) for column in columns),
             cell("seed", record.config.get("seed")),
             record.command,
-            record.progress,
+            *([record.progress] if unfinished else []),
         ]
         for record, name in zip(records, names, strict=True)
     ]
-    return table(("run", *map(words, columns), "seed", "command", "state"), rows)
+    return table(
+        ("run", *map(words, columns), "seed", "command", *(["state"] if unfinished else [])), rows
+    )
 
 
 def _rank(column: str) -> tuple[int, str]:

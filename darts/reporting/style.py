@@ -67,6 +67,7 @@ margin-right:.4em;vertical-align:middle}
 and what was white lets the page through. */
 @media screen and (prefers-color-scheme:dark){.paper{filter:invert(1) hue-rotate(180deg);
 mix-blend-mode:screen}}
+@media(max-width:30rem){th,td{padding:.3rem .45rem;min-width:3rem}article{padding:.8rem}}
 @media(min-width:60rem){body{padding:1.5rem}article{padding:1.2rem 1.6rem}}
 @media print{body{background:#fff}article{break-inside:avoid-page}}
 """

@@ -136,13 +136,10 @@ def test_an_evaluation_becomes_a_part_of_its_retraining(
     relied = article.split("what the network relies on")[1].split("</section>")[0]
     found = evaluated.json("importance.json")
     assert f"Scored on {found['samples']} samples" in relied
-    rows = re.findall(
-        r"<tr><td>(\w+)</td><td>(\S+)</td><td>(\w+)</td><td[^>]*>([^<]+)</td>", relied
-    )
+    rows = re.findall(r"<tr><td>(\w+ \d→\d)</td><td>(\w+)</td><td[^>]*>([^<]+)</td>", relied)
     told = {
         (
-            cell,
-            f"{e['source']}→{e['target']}",
+            f"{cell} {e['source']}→{e['target']}",
             e["operation"],
             f"{round(100 * e['lost'], 2) + 0.0:+.2f}",
         )
