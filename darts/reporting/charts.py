@@ -156,7 +156,8 @@ def ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[fl
     )
     if whole:
         step = max(1.0, math.ceil(step))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    room = 1e-9 * (high - low)  # of the axis, not of a step, which may be far longer
+    first, last = math.ceil((low - room) / step), math.floor((high + room) / step)
     return [number * step for number in range(first, last + 1)]
 
 
