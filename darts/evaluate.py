@@ -32,6 +32,7 @@ from darts.retrain import build_network
 from darts.spaces import parse_genotype
 from darts.tracking import closing_table, environment, grams_of_co2
 from darts.tracking.files import write_atomically, write_json
+from darts.tracking.formats import is_fraction
 
 
 def check(config: EvaluateConfig) -> None:
@@ -94,7 +95,7 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
     meter = meter_of(trained.tracking.energy, ranks)
     meter.start()
     if config.importance:
-        lost = lost_without(net, genotype, objective, feed, file, trained, config, device)
+        lost = lost_without(net, genotype, objective, feed, file, trained, config, ranks)
     samples = 0
 
     def counted(found: Iterable[Any]) -> Iterator[Any]:
@@ -138,6 +139,8 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
     call.directory.mkdir(parents=True, exist_ok=True)
     write_atomically(call.directory / "config.yaml", as_yaml(config))
     write_atomically(call.directory / "genotype.json", genotype.to_json())
+    began = {"command": "evaluate", "overrides": list(call.overrides)}
+    write_json(call.directory / "overrides.json", began)
     write_json(call.directory / "env.json", env)
     write_json(call.directory / "summary.json", summary)
     if trained.tracking.pictures:
@@ -146,8 +149,10 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
         told = {"metric": trained.metric, "part": "valid", **lost}
         write_json(call.directory / "importance.json", told)
         if trained.tracking.pictures:
+            percent = is_fraction(trained.metric)
             title = f"valid_{trained.metric} lost without each edge"
-            figure = draw_importances(genotype, lost["edges"], title=title)
+            title += ", percentage points" if percent else ""
+            figure = draw_importances(genotype, lost["edges"], percent=percent, title=title)
             save_figure(figure, call.directory / "importance.svg")
         show_importances(trained.metric, lost)
     shown = {k: v for k, v in summary.items() if k.startswith(config.part + "_")}
@@ -163,9 +168,11 @@ def lost_without(
     file: Path,
     trained: RetrainConfig,
     config: EvaluateConfig,
-    device: torch.device,
+    ranks: Ranks,
 ) -> dict[str, Any]:
     """What the steering score loses on validation data without each edge, see ``importances``.
+
+    ``samples`` is added, the number of those data.
 
     Raises:
         ConfigError: for a network without edges, or a run without validation data.
@@ -179,18 +186,26 @@ def lost_without(
     if batches is None:
         raise ConfigError("importance=true needs validation data, and this run held none out")
 
+    how: Any = {"device": ranks.device, "precision": config.precision}
+
     def scored() -> float:
-        found = score(net, batches.epoch(0), objective, device=device, precision=config.precision)
-        return found[trained.metric]
+        return score(net, batches.epoch(0), objective, **how)[trained.metric]
 
     better = objective.metrics[trained.metric].higher_is_better
     with torch.inference_mode():
-        return importances(net, genotype, scored, higher_is_better=better)
+        found = importances(net, genotype, scored, higher_is_better=better)
+    samples = ranks.total(sum(objective.samples(batch) for batch in batches.epoch(0)))
+    return {"samples": int(samples), **found}
 
 
 def show_importances(metric: str, lost: dict[str, Any]) -> None:
     """Print what was lost, most first."""
-    edges = [(cell, edge) for cell, own in lost["edges"].items() for edge in own]
+    edges = [
+        (cell, edge)
+        for cell, own in lost["edges"].items()
+        for edge in own
+        if edge["lost"] is not None
+    ]
     rows = {
         f"{cell} {edge['source']}→{edge['target']} {edge['operation']}": f"{edge['lost']:+.4g}"
         for cell, edge in sorted(edges, key=lambda pair: -pair[1]["lost"])

@@ -52,10 +52,18 @@ class Shared:
 
 @dataclass(frozen=True)
 class Lost:
-    """What a network loses without each edge: by cell, and the most of all."""
+    """What a network loses without each edge: by cell, the most of all, and how it is written.
 
-    by_cell: Mapping[str, Sequence[float]]
+    Of an edge that cannot be taken out it is None.
+    """
+
+    by_cell: Mapping[str, Sequence[float | None]]
     most: float
+    percent: bool = False
+
+    def written(self, loss: float) -> str:
+        """A loss as its edge is labelled."""
+        return f"{100 * loss:+.1f}" if self.percent else f"{loss:+.3f}"
 
 
 @dataclass(frozen=True)

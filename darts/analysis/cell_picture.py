@@ -110,7 +110,7 @@ def draw_cell(
             x, y = curve.box
             # Above the arrow to the node or below it, away from the node.
             aside = 0.09 if y >= curve.node[1] else -0.09
-            label(axes, x + BOX_WIDTH + 0.17, y + aside, f"{loss:+.3f}", 6.5, color=INK)
+            label(axes, x + BOX_WIDTH + 0.17, y + aside, lost.written(loss), 7.5, color=INK)
         _draw_curve(axes, curve, look, f"{gid}-edge-{index}")
 
     right = left + nodes * _PITCH + _BEND

@@ -14,6 +14,7 @@ from darts.analysis._shapes import (
     STATE_HEIGHT,
     STATE_WIDTH,
     Look,
+    Lost,
     Shared,
     arrow,
     heading,
@@ -40,7 +41,14 @@ def chain_size(genotype: Any, cell: str) -> tuple[float, float]:
     return width, HEADING + math.ceil(blocks / PER_LINE) * _LINE + MARGIN / 2
 
 
-def draw_chain(axes: Axes, genotype: Any, cell: str, shared: Shared | None, gid: str) -> None:
+def draw_chain(
+    axes: Axes,
+    genotype: Any,
+    cell: str,
+    shared: Shared | None,
+    gid: str,
+    lost: Lost | None = None,
+) -> None:
     """Draw a chain as ``darts.analysis.cell_picture.draw_cell`` draws a cell."""
     edges = genotype.edges(cell)
     differs = [None] * len(edges) if shared is None else shared.differs(edges)
@@ -53,6 +61,10 @@ def draw_chain(axes: Axes, genotype: Any, cell: str, shared: Shared | None, gid:
         line, column = divmod(index, PER_LINE)
         x, y = left + _GAP + column * (BOX_WIDTH + _GAP), first - line * _LINE
         look = Look.of(operation, differs[index])
+        loss = None if lost is None else lost.by_cell[cell][index]
+        if lost is not None and loss is not None:
+            look = Look.weighed(loss / lost.most)
+            label(axes, x + BOX_WIDTH / 2, y - 0.22, lost.written(loss), 7.5, color=INK)
         _way(axes, end, (x, y), f"{gid}-edge-{index}-curve")
         operation_box(axes, x, y, operation, look, f"{gid}-edge-{index}-box")
         label(axes, x + BOX_WIDTH / 2, y + 0.22, str(number), 7.5, color=QUIET)

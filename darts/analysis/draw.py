@@ -34,18 +34,23 @@ def draw_genotype(genotype: Any, *, title: str | None = None) -> Figure:
 
 
 def draw_importances(
-    genotype: Any, edges: Mapping[str, Sequence[Mapping[str, Any]]], *, title: str | None = None
+    genotype: Any,
+    edges: Mapping[str, Sequence[Mapping[str, Any]]],
+    *,
+    percent: bool = False,
+    title: str | None = None,
 ) -> Figure:
     """A genotype whose edges are as wide and dark as what is lost without them.
 
     Args:
         genotype: of a space whose cells have edges.
         edges: of ``darts.analysis.importance.importances``.
+        percent: what is lost is a share of one, and written in percentage points.
         title: heading.
     """
     lost = {cell: [edge["lost"] for edge in own] for cell, own in edges.items()}
-    most = max([loss for own in lost.values() for loss in own if loss > 0], default=1.0)
-    return _draw([genotype], [title] if title else [], {}, Lost(lost, most))
+    most = max([loss for own in lost.values() for loss in own if loss and loss > 0], default=1.0)
+    return _draw([genotype], [title] if title else [], {}, Lost(lost, most, percent))
 
 
 def compare_genotypes(a: Any, b: Any, names: tuple[str, str]) -> Figure:

@@ -1,7 +1,8 @@
 """How much a trained network lives by each of its edges: what its score loses without it.
 
 An edge is taken out of all cells of its kind: its operation puts out zeros, and all else, batch
-norm with its running statistics included, stays as it was trained. A network trained without the
+norm with its running statistics included, stays as it was trained. Where an operation adds to its
+own input, as the blocks of a chain do, the input is passed on. A network trained without the
 edge would have learnt to do without, so this tells what this network relies on, and not which
 architecture would be better. Edges that stand in for each other may each look unimportant.
 """
@@ -26,28 +27,35 @@ class Removed(nn.Module):
         super().__init__()
         self.operation = operation
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *given: Any) -> Tensor:
         """Zeros of the operation's shape."""
-        return torch.zeros_like(self.operation(x))
+        return torch.zeros_like(self.operation(*given))
 
 
 def has_edges(net: Any) -> bool:
-    """Whether a network is made of cells whose edges can be taken out."""
-    return hasattr(net, "carriers")
+    """Whether a network has edges that can be taken out."""
+    if not hasattr(net, "carriers"):
+        return False
+    cells = {cell: net.genotype.edges(cell) for cell in net.genotype.cells}
+    return any(
+        net.carriers(cell, number) is not None
+        for cell, edges in cells.items()
+        for number in range(len(edges))
+    )
 
 
 @contextmanager
 def without(net: Any, edges: Iterable[Edge]) -> Iterator[None]:
     """Within it, the operations of these edges put out zeros; then all is as before."""
     places = [place for cell, edge in edges for place in net.carriers(cell, edge)]
-    operations = [modules[index] for modules, index in places]
+    operations = [getattr(module, name) for module, name in places]
     try:
-        for (modules, index), operation in zip(places, operations, strict=True):
-            modules[index] = Removed(operation)
+        for (module, name), operation in zip(places, operations, strict=True):
+            setattr(module, name, Removed(operation))
         yield
     finally:
-        for (modules, index), operation in zip(places, operations, strict=True):
-            modules[index] = operation
+        for (module, name), operation in zip(places, operations, strict=True):
+            setattr(module, name, operation)
 
 
 def importances(
@@ -64,7 +72,9 @@ def importances(
     Returns:
         ``score`` of the whole network; ``edges``, by kind of cell a list of ``source``, ``target``,
         ``operation`` and ``lost``, in the order of ``genotype.edges``; and ``operations``, by name
-        what is lost without all edges that carry it. Positive is worse without.
+        what is lost without all edges that carry it. Positive is worse without. ``lost`` is None
+        for an edge that cannot be taken out, since nothing goes around it; it counts for no
+        operation either.
     """
     whole = score()
 
@@ -78,15 +88,11 @@ def importances(
     for cell in genotype.cells:
         edges[cell] = []
         for number, (source, target, operation) in enumerate(genotype.edges(cell)):
-            carrying.setdefault(operation, []).append((cell, number))
-            edges[cell].append(
-                {
-                    "source": source,
-                    "target": target,
-                    "operation": operation,
-                    "lost": lost([(cell, number)]),
-                }
-            )
+            named = {"source": source, "target": target, "operation": operation}
+            removable = net.carriers(cell, number) is not None
+            edges[cell].append({**named, "lost": lost([(cell, number)]) if removable else None})
+            if removable:
+                carrying.setdefault(operation, []).append((cell, number))
     return {
         "score": whole,
         "edges": edges,

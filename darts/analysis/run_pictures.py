@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from darts.analysis.alphas import column_names, edge_names
+from darts.analysis.alpha_film import film
+from darts.analysis.alphas import column_names, edge_names, named_history
 from darts.analysis.confusion_picture import draw_confusion
 from darts.analysis.draw import draw_genotype, save_genotype
 from darts.analysis.figures import alpha_heatmap, alpha_history, curves, save_figure
+from darts.tracking.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +70,7 @@ def draw_search(
     *,
     title: str,
 ) -> None:
-    """Leave pictures in a directory: genotype, alphas at the end and over time, curves.
+    """Leave pictures in a directory: genotype, alphas at the end, over time and as a film, curves.
 
     Args:
         directory: where to.
@@ -88,6 +90,12 @@ def draw_search(
         edges = edge_names(setting.edges[cell])
         figure = alpha_history(past, operations=operations, edges=edges, title=heading)
         save_figure(figure, directory / f"alphas_{cell}_history.png")
+    mask = setting.space.mask(genotype, setting.candidates)
+    kept = {
+        cell: [(row, column) for row, column in own.nonzero().tolist()]
+        for cell, own in mask.items()
+    }
+    write_atomically(directory / "alphas.gif", film(named_history(history, setting), kept=kept))
     draw_training(directory, rows, title=title)
 
 

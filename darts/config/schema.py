@@ -384,5 +384,5 @@ class GenotypesConfig:
 class ReportConfig:
     """``python -m darts.report RUN [RUN ...]``"""
 
-    runs: list[str] = field(default_factory=list)  # directories of searches, retrainings, studies
+    runs: list[str] = field(default_factory=list)  # run directories
     out: str | None = None  # page to write; report.html in the first of them by default

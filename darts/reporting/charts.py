@@ -45,8 +45,12 @@ class Line:
     @property
     def kind(self) -> str:
         """Classes of its path."""
-        dashed = self.number is None or self.number // _COLOURS % 2
-        return f"l {self.colour}{' d' if dashed else ''}{' k' if self.strong else ''}"
+        return f"l {self.colour}{self.dash}{' k' if self.strong else ''}"
+
+    @property
+    def dash(self) -> str:
+        """A further class if it is dashed."""
+        return " d" if self.number is None or self.number // _COLOURS % 2 else ""
 
 
 def chart(
@@ -56,6 +60,7 @@ def chart(
     small: bool = False,
     percent: bool = False,
     top: float | None = None,
+    counts: bool = False,
     caption: str = "",
     across_is: str = "epoch",
 ) -> str:
@@ -67,6 +72,7 @@ def chart(
         small: for many panels beside each other; without a legend.
         percent: values are fractions, told in percent.
         top: the vertical axis goes from 0 to here; around all values by default.
+        counts: values are whole numbers, told from 0.
         caption: markup in the place of the title.
         across_is: what the horizontal axis is.
     """
@@ -78,9 +84,11 @@ def chart(
     bottom, right, above = 1.7 * size, 8.0, 0.7 * size
     xs, ys = [x for x, _ in points], [y for _, y in points]
     x0, x1 = _room(min(xs), max(xs), 0.0)
+    if counts and top is None:
+        top = 1.05 * max(1.0, *ys)
     y0, y1 = _room(min(ys), max(ys), 0.05) if top is None else (0.0, top or 1.0)
     few = 2 if small else 5
-    marks = ticks(y0, y1, few)
+    marks = ticks(y0, y1, few, whole=counts)
     shown = written([100 * y for y in marks] if percent else marks, " %" if percent else "")
     left = max(3.4, 0.8 + 0.58 * max(map(len, shown), default=0)) * size
 
@@ -127,7 +135,9 @@ def legend(lines: Iterable[Line]) -> str:
     """The names of curves with their colours."""
     return element(
         "ul",
-        "".join(element("li", escaped(line.label), class_=line.colour) for line in lines),
+        "".join(
+            element("li", escaped(line.label), class_=f"{line.colour}{line.dash}") for line in lines
+        ),
         class_="legend",
     )
 
@@ -146,7 +156,8 @@ def ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[fl
     )
     if whole:
         step = max(1.0, math.ceil(step))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    room = 1e-9 * (high - low)  # of the axis, not of a step, which may be far longer
+    first, last = math.ceil((low - room) / step), math.floor((high + room) / step)
     return [number * step for number in range(first, last + 1)]
 
 

@@ -65,6 +65,16 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell | str]]) -> str:
     return element("div", element("table", whole, class_="sortable"), class_="wide", tabindex="0")
 
 
+def pairs(rows: Iterable[tuple[str, Cell | str]]) -> str:
+    """Names with what each of them is, as they come."""
+    lines = [
+        element("tr", element("th", escaped(name), scope="row") + _cell(given, aligned=False))
+        for name, given in rows
+    ]
+    body = element("table", element("tbody", "".join(lines)), class_="pairs")
+    return element("div", body, class_="wide", tabindex="0") if lines else ""
+
+
 def _kinds(columns: int, lines: Sequence[Sequence[Cell | str]]) -> list[str]:
     """Of each column, whether it holds numbers; what is not known may be missing."""
     kinds = []
@@ -76,8 +86,8 @@ def _kinds(columns: int, lines: Sequence[Sequence[Cell | str]]) -> list[str]:
     return kinds
 
 
-def _cell(given: Cell | str) -> str:
-    if isinstance(given, str) or given.value is None:
+def _cell(given: Cell | str, *, aligned: bool = True) -> str:
+    if isinstance(given, str) or given.value is None or not aligned:
         return element("td", escaped(given if isinstance(given, str) else given.text))
     return element("td", escaped(given.text), class_="number", data_v=f"{given.value:.9g}")
 
@@ -95,19 +105,20 @@ def tiles(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def folded(title: str, content: str) -> str:
-    """Markup that is shown when asked for."""
-    return element("details", element("summary", escaped(title)) + content)
+    """Markup that is shown when asked for; nothing without content."""
+    return element("details", element("summary", escaped(title)) + content) if content else ""
 
 
-def section(title: str, content: str) -> str:
+def section(title: str, content: str, **attributes: str) -> str:
     """A part of a run's page; nothing without content."""
-    return element("section", element("h3", escaped(title)) + content) if content else ""
+    head = element("h3", escaped(title))
+    return element("section", head + content, **attributes) if content else ""
 
 
-def picture(svg: bytes, description: str) -> str:
+def picture(content: bytes, description: str, *, kind: str = "svg+xml") -> str:
     """A drawing from a file. As an image, it can neither run scripts nor load anything."""
-    data = base64.b64encode(svg).decode("ascii")
-    image = f'<img alt="{escaped(description)}" src="data:image/svg+xml;base64,{data}">'
+    data = base64.b64encode(content).decode("ascii")
+    image = f'<img alt="{escaped(description)}" src="data:image/{kind};base64,{data}">'
     return element("div", image, class_="paper", tabindex="0")
 
 

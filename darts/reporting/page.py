@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import darts
-from darts.reporting import parts
+from darts.reporting.account import SOURCES, environment
+from darts.reporting.article import whole
 from darts.reporting.charts import Line, chart, charts
 from darts.reporting.markup import (
     Cell,
@@ -19,7 +20,9 @@ from darts.reporting.markup import (
     section,
     table,
 )
-from darts.reporting.record import Record, short_names
+from darts.reporting.naming import headline, is_share, words
+from darts.reporting.over_time import over_epochs
+from darts.reporting.record import Record, placed, short_names
 from darts.spaces import space_of
 from darts.spaces.in_words import difference
 from darts.tracking import short_genotype
@@ -33,18 +36,25 @@ def page(records: Sequence[Record]) -> str:
     """
     if not records:
         raise ValueError("there is no run to report on")
-    names = short_names(records)
-    several = len(records) > 1
-    title = f"{len(records)} runs" if several else f"{records[0].command} {records[0].name}"
+    called = short_names(records)
+    places = placed(records)
+    mains, names = [records[own] for own, _ in places], [called[own] for own, _ in places]
+    several = len(mains) > 1
+    title = f"{len(records)} runs" if several else f"{mains[0].command} {mains[0].name}"
     body = element("h1", escaped(title))
     if several:
         links = "".join(
-            element("a", escaped(name), href=f"#run-{number}")
-            for number, name in enumerate(names, start=1)
+            element("a", escaped(called[own]), href=f"#run-{number}")
+            + "".join(
+                element("a", escaped(called[one]), href=f"#run-{number}-evaluations")
+                for one in evaluations
+            )
+            for number, (own, evaluations) in enumerate(places, start=1)
         )
-        body += element("nav", links) + compared(records, names)
-    for number, (record, name) in enumerate(zip(records, names, strict=True), start=1):
-        body += parts.whole(record, name, f"run-{number}")
+        body += element("nav", links) + compared(mains, names)
+    for number, (own, evaluations) in enumerate(places, start=1):
+        evaluated = {called[one]: records[one] for one in evaluations}
+        body += whole(records[own], called[own], f"run-{number}", evaluated)
     body += paragraph(
         f"Written by darts-nas {darts.__version__} from the files of the runs.", "quiet"
     )
@@ -65,20 +75,23 @@ def compared(records: Sequence[Record], names: Sequence[str]) -> str:
 
 
 def results(records: Sequence[Record], names: Sequence[str]) -> str:
-    """A row a run: scores, sizes, time."""
-    ranked = Counter(name for record in records for name in parts.headline(record))
+    """A row a run: scores, sizes, time; and how far they are, if some have not ended."""
+    ranked = Counter(name for record in records for name in headline(record))
     columns = sorted(ranked, key=_rank)
+    unfinished = not all(record.finished for record in records)
     rows: list[list[Cell | str]] = [
         [
             name,
-            record.command,
-            record.progress,
             *(cell(column, record.numbers.get(column)) for column in columns),
             cell("seed", record.config.get("seed")),
+            record.command,
+            *([record.progress] if unfinished else []),
         ]
         for record, name in zip(records, names, strict=True)
     ]
-    return table(("run", "command", "state", *map(parts.words, columns), "seed"), rows)
+    return table(
+        ("run", *map(words, columns), "seed", "command", *(["state"] if unfinished else [])), rows
+    )
 
 
 def _rank(column: str) -> tuple[int, str]:
@@ -95,12 +108,12 @@ def _curves(records: Sequence[Record], names: Sequence[str]) -> str:
     panels = []
     for column in dict.fromkeys(asked):
         lines = [
-            Line(name, parts.over_epochs(record.rows, column), number)
+            Line(name, over_epochs(record.rows, column), number)
             for number, (record, name) in enumerate(zip(records, names, strict=True))
         ]
         lines = [line for line in lines if line.known]
         if len(lines) > 1:
-            panels.append(chart(lines, parts.words(column), percent=parts.is_share(column)))
+            panels.append(chart(lines, words(column), percent=is_share(column)))
     return charts(panels)
 
 
@@ -114,7 +127,7 @@ def _cost(records: Sequence[Record], names: Sequence[str]) -> str:
     if len(sources) > 1 or any(source.startswith("mixed") for source in sources):
         found = ", ".join(sorted(sources))
         return paragraph(f"The runs' joules come from several sources ({found}).") + paragraph(
-            parts.SOURCES + " Each run has its own account below."
+            SOURCES + " Each run has its own account below."
         )
     columns = ("seconds", "joules", "gco2e")
     rows: list[list[Cell | str]] = [
@@ -166,7 +179,7 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 def _around(record: Record) -> dict[str, Any]:
     """What a run ran on, as keys beside those of the configuration."""
-    known = {f"({name})": value for name, value in parts.environment(record).items()}
+    known = {f"({name})": value for name, value in environment(record).items()}
     return {**known, "(git revision)": record.env.get("git_revision")}
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from darts.spaces import parse_genotype
 from darts.tracking import read_json, read_metrics
 
-COMMANDS = ("search", "retrain", "tune")
+COMMANDS = ("search", "retrain", "evaluate", "tune")
 """Whose runs can be told about."""
 
 
@@ -27,7 +27,7 @@ class Record:
         command: that made it, one of ``COMMANDS``.
         config: nested plain values, and
         config_text: the same as it was written.
-        overrides: of the command line.
+        overrides: of the command line; None if it is not known.
         env: software, hardware and revision.
         summary: scores and costs; empty until the run has ended.
         rows: of ``metrics.jsonl``, those that end an epoch.
@@ -37,6 +37,7 @@ class Record:
         alphas: of a search, see ``darts.analysis.alphas.named_history``.
         samples: how many served what, by name.
         confusion: the picture of the classes told from the true ones, SVG.
+        importance: of an evaluation, see ``darts.analysis.importance.importances``.
         trials: of a study, by the columns of ``trials.csv``.
         best: of a study.
     """
@@ -45,7 +46,7 @@ class Record:
     command: str
     config: dict[str, Any]
     config_text: str
-    overrides: list[str]
+    overrides: list[str] | None
     env: dict[str, Any]
     summary: dict[str, Any]
     rows: list[dict[str, Any]]
@@ -55,13 +56,15 @@ class Record:
     alphas: dict[str, Any]
     samples: dict[str, int]
     confusion: bytes | None
+    importance: dict[str, Any]
     trials: list[dict[str, str]]
     best: dict[str, Any]
 
     @property
     def name(self) -> str:
-        """What the configuration calls the run."""
-        return str(self.config.get("name", self.directory.name))
+        """What the configuration calls the run; of an evaluation that of the retraining."""
+        named = self.summary if self.command == "evaluate" else self.config
+        return str(named.get("name", self.directory.name))
 
     @property
     def finished(self) -> bool:
@@ -71,7 +74,12 @@ class Record:
     @property
     def metric(self) -> str:
         """The score that steered."""
-        return str(self.config.get("metric", "accuracy"))
+        return str(self.config.get("metric", self.summary.get("metric", "accuracy")))
+
+    @property
+    def part(self) -> str:
+        """The data whose confusions are drawn."""
+        return str(self.config.get("part", "test"))
 
     @property
     def progress(self) -> str:
@@ -93,8 +101,7 @@ def read_record(directory: Path) -> Record:
     """Read a run directory.
 
     Raises:
-        ValueError: in one line, when it is none of a search, a retraining or a study, or one of
-            its files is damaged.
+        ValueError: in one line, when it is of none of ``COMMANDS``, or one of its files is damaged.
     """
     if not directory.is_dir():
         raise ValueError(f"{str(directory)!r} is no directory; name one of a run")
@@ -110,14 +117,16 @@ def read_record(directory: Path) -> Record:
         )
     text = (directory / "config.yaml").read_text(encoding="utf-8")
     energy = _json(directory / "energy.json")
-    metrics, confusion = directory / "metrics.jsonl", directory / "confusion_test.svg"
+    metrics = directory / "metrics.jsonl"
+    drawn = "confusion.svg" if command == "evaluate" else "confusion_test.svg"
+    confusion = directory / drawn
     rows = read_metrics(metrics) if metrics.is_file() else []
     return Record(
         directory=directory,
         command=command,
         config=_yaml(directory / "config.yaml", text),
         config_text=text,
-        overrides=[str(override) for override in began.get("overrides", [])],
+        overrides=[str(o) for o in began["overrides"]] if "overrides" in began else None,
         env=_json(directory / "env.json"),
         summary=summary,
         rows=[row for row in rows if isinstance(row.get("epoch"), int)],
@@ -127,9 +136,33 @@ def read_record(directory: Path) -> Record:
         alphas=_json(directory / "alphas.json"),
         samples=_samples(directory / "split.npz"),
         confusion=confusion.read_bytes() if confusion.is_file() else None,
+        importance=_json(directory / "importance.json"),
         trials=_trials(directory / "trials.csv"),
         best=_json(directory / "best.json"),
     )
+
+
+def placed(records: Sequence[Record]) -> list[tuple[int, list[int]]]:
+    """Which runs stand on their own, and which evaluations belong to each of them, by number.
+
+    An evaluation belongs to the retraining in whose directory its checkpoint lies, if that is one
+    of the runs.
+    """
+    trained = {
+        record.directory.resolve(): number
+        for number, record in enumerate(records)
+        if record.command == "retrain"
+    }
+    owners: list[int | None] = []
+    for record in records:
+        checkpoint = record.summary.get("checkpoint") if record.command == "evaluate" else None
+        folder = Path(str(checkpoint)).parent.resolve() if checkpoint else None
+        owners.append(trained.get(folder) if folder else None)
+    return [
+        (number, [own for own, owner in enumerate(owners) if owner == number])
+        for number, owner in enumerate(owners)
+        if owner is None
+    ]
 
 
 def short_names(records: Sequence[Record]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,24 @@ def test_importances_of_edges(retrained: Any, commands: Any, tmp_path: Path) -> 
     assert (folder / "importance.svg").is_file()
     assert "lost without" in done.out
     assert not [key for key in done.result if key.startswith("test")]
+
+
+def test_importances_of_a_chain(commands: Any, tmp_path: Path) -> None:
+    """Blocks that change the width are left out, and a page says so."""
+    blocks = ["mb_k3_e3", "skip_connect", "mb_k3_e3", "mb_k5_e3", "mb_k3_e3", "mb_k3_e3"]
+    genotype = json.dumps({"space": "macro", "blocks": blocks})
+    given = ["space=macro", "space.channels=4", f"genotype={genotype}", "epochs=1", "cutout=0"]
+    made = commands.run("retrain", tmp_path / "made", *given)
+    folder = tmp_path / "run"
+    given = [f"checkpoint={made.directory}", "part=valid", "importance=true"]
+    done = commands.exactly("evaluate", [*given, f"hydra.run.dir={folder}"], folder)
+    lost = [edge["lost"] for edge in done.json("importance.json")["edges"]["blocks"]]
+    assert [number for number, loss in enumerate(lost) if loss is None] == [2, 4]
+    assert lost[1] == 0
+    assert (folder / "importance.svg").is_file()
+    commands.exactly("report", [str(made.directory), str(folder), f"out={tmp_path / 'page.html'}"])
+    page = (tmp_path / "page.html").read_text()
+    assert "Left out are operations that nothing goes around." in page
 
 
 def test_networks_without_edges_have_no_importances(commands: Any, tmp_path: Path) -> None:

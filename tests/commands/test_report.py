@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import json
 import re
 import shutil
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from darts.tracking import display
 
@@ -106,6 +109,93 @@ def test_the_page_of_a_retraining(commands: Any, retrained: Any, tmp_path: Path)
     assert "data:image/svg+xml;base64," in out.read_text()  # the confusions
     for phase in retrained.json("energy.json")["phases"]:
         assert phase["phase"] in text
+
+
+@pytest.fixture(scope="module")
+def evaluated(retrained: Any, commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An evaluation of the retraining that asked for importances."""
+    folder = tmp_path_factory.mktemp("evaluate") / "of it"
+    given = [f"checkpoint={retrained.directory}", "part=valid", "importance=true"]
+    return commands.exactly("evaluate", [*given, f"hydra.run.dir='{folder}'"], folder)
+
+
+def test_an_evaluation_becomes_a_part_of_its_retraining(
+    commands: Any, searched: Any, retrained: Any, evaluated: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "page.html"
+    runs = [str(run.directory) for run in (searched, evaluated, retrained)]
+    commands.exactly("report", [*runs, f"out={out}"])
+    text, reader = read(out)
+    page = out.read_text()
+    assert "3 runs" in text
+    assert {"run-1", "run-2", "run-2-evaluations"} <= set(reader.ids)
+    assert "run-3" not in reader.ids
+    assert 'href="#run-2-evaluations"' in page
+    assert page.count("what the network relies on") == 1
+    article = page.split('id="run-2"')[1]
+    relied = article.split("what the network relies on")[1].split("</section>")[0]
+    found = evaluated.json("importance.json")
+    assert f"Scored on {found['samples']} samples" in relied
+    rows = re.findall(r"<tr><td>(\w+ \d→\d)</td><td>(\w+)</td><td[^>]*>([^<]+)</td>", relied)
+    told = {
+        (
+            f"{cell} {e['source']}→{e['target']}",
+            e["operation"],
+            f"{round(100 * e['lost'], 2) + 0.0:+.2f}",
+        )
+        for cell, edges in found["edges"].items()
+        for e in edges
+    }
+    assert set(rows) == told
+    lost = [float(row[-1]) for row in rows]
+    assert lost == sorted(lost, reverse=True)
+    # Drawn as well, apart from the drawing of the architecture.
+    for cell, edges in found["edges"].items():
+        for number in range(len(edges)):
+            assert len([i for i in reader.ids if i.endswith(f"{cell}-0-edge-{number}-box")]) == 3
+    listed = article.split('id="run-2-evaluations"')[1].split("</section>")[0]
+    assert display("valid_accuracy", evaluated.result["valid_accuracy"]) in listed
+    assert "python -m darts.evaluate" in html.unescape(listed)
+
+
+def test_an_evaluation_alone(commands: Any, evaluated: Any, tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    commands.exactly("report", [str(evaluated.directory), f"out={out}"])
+    text, _ = read(out)
+    assert "evaluate: finished" in text
+    assert f"The network of {evaluated.result['checkpoint']}" in text
+    assert "what the network relies on" in text
+    assert "not which architecture would be better" in text
+    assert "part=valid importance=true" in text
+    assert "data:image/svg+xml;base64," in out.read_text()  # the confusions
+
+
+def test_an_evaluation_of_another_network_stands_on_its_own(
+    commands: Any, retrained: Any, evaluated: Any, tmp_path: Path
+) -> None:
+    """Whatever it is given beside, a copy of its retraining too; and importances are optional."""
+    other = copied(retrained, tmp_path / "other")
+    plain = copied(evaluated, tmp_path / "plain")
+    (plain / "importance.json").unlink()
+    (plain / "overrides.json").unlink()
+    out = tmp_path / "page.html"
+    commands.exactly("report", [str(other), str(plain), f"out={out}"])
+    text, reader = read(out)
+    assert {"run-1", "run-2"} <= set(reader.ids)
+    assert "run-1-evaluations" not in reader.ids
+    assert "what the network relies on" not in text
+    assert "python -m darts.evaluate" not in text  # which is not known
+
+
+def test_a_film_of_the_alphas(commands: Any, searched: Any, tmp_path: Path) -> None:
+    """Made from the alphas themselves, so that a run under way has one as well."""
+    run = copied(searched, tmp_path / "run")
+    for name in ("alphas.gif", "summary.json"):
+        (run / name).unlink()
+    commands.exactly("report", [str(run)])
+    (encoded,) = re.findall(r"data:image/gif;base64,([^\"]+)", (run / "report.html").read_text())
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as film:
+        assert getattr(film, "n_frames", 1) == len(searched.rows)
 
 
 def test_several_runs_side_by_side(
@@ -253,7 +343,7 @@ def test_directories_that_are_no_runs(commands: Any, searched: Any, tmp_path: Pa
     (tmp_path / "summary.json").write_text('{"command": "export"}')
     line = commands.refused("report", str(tmp_path))
     assert "export" in line
-    assert "search, retrain, tune" in line
+    assert "search, retrain, evaluate, tune" in line
     (tmp_path / "summary.json").write_text("[]")
     assert "summary.json is damaged" in commands.refused("report", str(tmp_path))
     run = copied(searched, tmp_path / "run")
@@ -278,11 +368,11 @@ CHROME = next(
 @pytest.mark.slow
 @pytest.mark.skipif(not CHROME, reason="needs chromium")
 def test_a_browser_shows_it_without_complaint(
-    commands: Any, searched: Any, retrained: Any, tmp_path: Path
+    commands: Any, searched: Any, retrained: Any, evaluated: Any, tmp_path: Path
 ) -> None:
     """In a frame as wide as a phone nothing sticks out, and the tables' script is let run."""
     page = tmp_path / "page.html"
-    runs = [str(searched.directory), str(retrained.directory)]
+    runs = [str(run.directory) for run in (searched, retrained, evaluated)]
     commands.exactly("report", [*runs, f"out={page}"])
     probe = """
       <script>
@@ -290,11 +380,15 @@ def test_a_browser_shows_it_without_complaint(
       frame.onload = () => {
         const inner = frame.contentDocument, table = inner.querySelector("table.sortable");
         const names = () => [...table.tBodies[0].rows].map(row => row.cells[0].textContent);
-        const head = table.tHead.rows[0].cells[1].firstChild;
+        const column = [...table.tHead.rows[0].cells].find(c => c.textContent === "parameters");
+        const head = column.firstChild;
         head.click(); const up = names(); head.click(); const down = names();
+        const images = [...inner.images].map(image => image.complete && image.naturalWidth);
+        inner.querySelectorAll("details").forEach(part => { part.open = true; });
         document.title = JSON.stringify({
-          wide: inner.documentElement.scrollWidth, up, down,
-          sorted: table.tHead.rows[0].cells[1].getAttribute("aria-sort")});
+          wide: inner.documentElement.scrollWidth, up, down, images,
+          drawings: inner.querySelectorAll(".paper svg").length,
+          sorted: column.getAttribute("aria-sort")});
       };
       </script>"""
     frame = f'<iframe src="{page.name}" width="390" height="800" style="border:0"></iframe>'
@@ -316,6 +410,9 @@ def test_a_browser_shows_it_without_complaint(
     assert title is not None
     found = json.loads(html.unescape(title.group(1)))
     assert found["wide"] <= 390
+    assert len(found["images"]) == 3  # the film, and the confusions on both parts
+    assert all(width > 100 for width in found["images"])
+    assert found["drawings"] == 3
     assert found["sorted"] == "descending"
     assert found["up"] == found["down"][::-1]
     assert len(set(found["up"])) == 2

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from darts.config import Invocation, SearchConfig, compose, rebuild
@@ -37,6 +38,21 @@ def test_the_files_of_a_run(searched: Any) -> None:
     assert set(CONTRACT) <= present
     assert len([name for name in present if name.startswith("events.out.tfevents.")]) == 1
     assert not [name for name in present if name.endswith(".tmp")]
+
+
+def test_the_alphas_are_filmed(searched: Any) -> None:
+    """A frame an epoch."""
+    with Image.open(searched.directory / "alphas.gif") as film:
+        assert film.format == "GIF"
+        frames: int = getattr(film, "n_frames", 1)
+        assert frames == len(searched.rows) == searched.json("summary.json")["epochs"]
+
+
+def test_a_run_without_pictures(commands: Any, tmp_path: Path) -> None:
+    done = commands.run("search", tmp_path / "run", QUIET, "epochs=1", "tracking.pictures=false")
+    names = {file.name for file in done.directory.iterdir()}
+    assert "alphas.json" in names
+    assert not [name for name in names if name.endswith((".svg", ".png", ".gif"))]
 
 
 def test_the_summary_is_flat(searched: Any) -> None:

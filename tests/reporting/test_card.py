@@ -59,6 +59,7 @@ def record(**changes: Any) -> Record:
             alphas={},
             samples={"train": 1200, "valid": 100},
             confusion=None,
+            importance={},
             trials=[],
             best={},
         ),

@@ -8,7 +8,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from darts.reporting.charts import Line, chart, charts, ticks, written
@@ -62,6 +62,7 @@ def test_names_are_text() -> None:
     st.integers(1, 6),
     st.booleans(),
 )
+@example(low=6.282948590992545e-12, span=1e-6, most=1, whole=True)
 def test_ticks_are_few_even_and_inside(low: float, span: float, most: int, whole: bool) -> None:
     high = low + span
     if high - low < 1e-9 * max(abs(low), abs(high)):

@@ -224,6 +224,6 @@ class Network(nn.Module):
         logits = self.classifier(output.mean(dim=(2, 3)))
         return (logits, auxiliary_logits) if auxiliary else logits
 
-    def carriers(self, cell: str, edge: int) -> list[tuple[nn.ModuleList, int]]:
-        """Where the operation of a genotype's edge stands, in each cell of a kind."""
-        return [(own.operations, edge) for own in self.cells if own.kind == cell]  # type: ignore[misc]
+    def carriers(self, cell: str, edge: int) -> list[tuple[nn.Module, str]]:
+        """Modules and attributes that hold the operation of a genotype's edge, a pair a cell."""
+        return [(own.operations, str(edge)) for own in self.cells if own.kind == cell]  # type: ignore[misc]

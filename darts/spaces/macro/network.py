@@ -94,3 +94,14 @@ class Network(nn.Module):
                 x = block(x, self.drop_path, self.rows)
         logits: Tensor = self.head(x)
         return (logits, None) if auxiliary else logits
+
+    def carriers(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
+        """Module and attribute that hold what a block adds to its input.
+
+        A skipped block has none. Blocks that change width or size add to nothing, so that nothing
+        would be left without them: of those it is None.
+        """
+        block = self.blocks[edge]
+        if not isinstance(block, InvertedResidual):
+            return []
+        return [(block, "layers")] if block.residual else None

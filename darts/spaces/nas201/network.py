@@ -142,7 +142,8 @@ class Network(nn.Module):
         logits = self.head(x)
         return (logits, None) if auxiliary else logits
 
-    def carriers(self, cell: str, edge: int) -> list[tuple[nn.ModuleList, int]]:
-        """Where the operation of a genotype's edge stands, in each cell; ``none`` nowhere."""
+    def carriers(self, cell: str, edge: int) -> list[tuple[nn.Module, str]]:
+        """Modules and attributes that hold the operation of a genotype's edge; of ``none`` none."""
         cells = [layer for layer in self.layers if isinstance(layer, Cell)]
-        return [(own.operations, own.places_of[edge]) for own in cells if edge in own.places_of]
+        places = [(own.operations, own.places_of.get(edge)) for own in cells]
+        return [(operations, str(place)) for operations, place in places if place is not None]

@@ -51,6 +51,13 @@ class Stack(nn.Module):
             for pair in genotype.blocks
         )
 
+    def carriers(self, cell: str, edge: int) -> list[tuple[nn.Module, str]]:
+        """Module and attribute that hold an operation; of an identity none, as it adds nothing."""
+        number, second = divmod(edge, 2)
+        name = "feed_forward" if second else "mixer"
+        held = getattr(self.blocks[number], name)
+        return [] if isinstance(held, nn.Identity) else [(self.blocks[number], name)]
+
     def run(self, tokens: Tensor, sight: Sight) -> Tensor:
         """What the last block puts out, ``(B, T, D)``; tokens ``(T, B)``."""
         x = self.frame.embed(tokens, self.rows)

@@ -1,0 +1,90 @@
+"""Mixing weights over time, as a page shows them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from darts.reporting import page, read_record
+from darts.spaces.macro import PRIMITIVES
+
+WIDTHS = ["relu_8", "relu_16", "tanh_8"]
+SPACES: dict[str, Any] = {
+    # By group the names of edges, and the candidates of each.
+    "macro": {
+        "first": (["0→1", "2→3", "4→5"], list(PRIMITIVES[:-1])),
+        "rest": (["1→2", "3→4", "5→6"], list(PRIMITIVES)),
+    },
+    "mlp": {"first": (["0→1"], WIDTHS), "rest": (["1→2", "2→3"], [*WIDTHS, "skip_connect"])},
+}
+
+
+def run(directory: Path, genotype: dict[str, Any], epochs: int = 2) -> Path:
+    """A directory as a search leaves it, as far as the alphas go."""
+    alphas = {
+        group: {
+            "edges": edges,
+            "operations": [names] * len(edges),
+            "epochs": [[[1 / len(names)] * len(names)] * len(edges)] * epochs,
+        }
+        for group, (edges, names) in SPACES[genotype["space"]].items()
+    }
+    for name, content in (
+        ("config.yaml", {"name": "it"}),
+        ("summary.json", {"command": "search"}),
+        ("genotype.json", genotype),
+        ("alphas.json", alphas),
+    ):
+        (directory / name).write_text(json.dumps(content))
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("genotype", "kept"),
+    [
+        (
+            {"space": "macro", "blocks": ["mb_k3_e3", "skip_connect", *["mb_k5_e6"] * 4]},
+            {"0→1 mb_k3_e3", "1→2 skip_connect"}
+            | {f"{number}→{number + 1} mb_k5_e6" for number in range(2, 6)},
+        ),
+        # The genotype has no third layer, since one is skipped.
+        (
+            {"space": "mlp", "layers": ["tanh_8", "relu_16"]},
+            {"0→1 tanh_8", "1→2 relu_16", "2→3 skip_connect"},
+        ),
+    ],
+)
+def test_what_the_genotype_keeps_is_marked_where_groups_are_no_cells(
+    genotype: dict[str, Any], kept: set[str], tmp_path: Path
+) -> None:
+    text = page([read_record(run(tmp_path, genotype))])
+    marked = re.findall(r'<span class="kept">([^<]+)</span>', text)
+    assert sorted(marked) == sorted(kept)
+    thick = re.findall(r'<polyline class="[^"]* k" [^>]*><title>(\w+)', text)
+    assert sorted(thick) == sorted(own.split()[1] for own in kept)
+
+
+def test_a_genotype_that_does_not_fit_the_alphas_marks_nothing(tmp_path: Path) -> None:
+    """Files of two moments of a search, say."""
+    blocks = {"space": "macro", "blocks": ["mb_k3_e3"] * 3}
+    text = page([read_record(run(tmp_path, blocks))])
+    assert 'aria-label="first 0→1"' in text
+    assert 'class="kept"' not in text
+
+
+def test_dashed_lines_are_dashed_in_the_legend(tmp_path: Path) -> None:
+    """Beyond eight operations the colours come again."""
+    directory = run(tmp_path, {"space": "mlp", "layers": ["tanh_8"]})
+    alphas = json.loads((directory / "alphas.json").read_text())
+    for told in alphas.values():
+        many = [f"relu_{width}" for width in range(1, 11)]
+        told["operations"] = [many] * len(told["edges"])
+        told["epochs"] = [[[0.1] * 10] * len(told["edges"])] * 2
+    (directory / "alphas.json").write_text(json.dumps(alphas))
+    text = page([read_record(directory)])
+    assert '<li class="c0">relu_1</li>' in text
+    assert '<li class="c0 d">relu_9</li>' in text
