@@ -388,7 +388,8 @@ def search(
 
 def retrain_command(call: Invocation, config: SearchConfig) -> str:
     """The command that trains what this search found, on the same data."""
-    kept = [o for o in call.overrides if o.startswith(("dataset", "device=", "seed="))]
+    shared = tuple(f"space.{name}=" for name in config.space.kept)
+    kept = [o for o in call.overrides if o.startswith(("dataset", "device=", "seed=", *shared))]
     given = dict(o.split("=", 1) for o in call.overrides if "=" in o)
     experiment = given.get("experiment/search")
     if experiment in group_options("experiment/retrain"):

@@ -105,9 +105,18 @@ def _rows(path: Path, label: str, text: str) -> Rows:
                         f"{path} has no column {name!r} for dataset.{key}; its columns are "
                         f"{', '.join(columns) or 'none'}"
                     )
-            return [(row[label] or "", row[text] or "") for row in reader]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no UTF-8 text: byte {error.start}") from None
+            found = []
+            for row in reader:
+                if row[label] is None or row[text] is None:
+                    raise ValueError(
+                        f"{path}, line {reader.line_num}: {label} or {text} is missing"
+                    )
+                found.append((row[label], row[text]))
+            return found
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no UTF-8 text") from None
+    except csv.Error as error:
+        raise ValueError(f"{path}, behind line {reader.line_num}: {error}") from None
 
 
 def made(query: Query, parts: dict[str, Rows]) -> Documents:

@@ -113,10 +113,11 @@ def _from_files(query: Query, names: dict[str, str]) -> Pairs:
 
 
 def _lines(source: Path, target: Path) -> Rows:
-    sides = []
+    sides: list[list[str]] = []
     for path in (source, target):
         try:
-            sides.append(path.read_text(encoding="utf-8-sig").splitlines())
+            with path.open(encoding="utf-8-sig") as file:  # splitlines knows more ends of lines
+                sides.append([line.rstrip("\n") for line in file])
         except UnicodeDecodeError as error:
             raise ValueError(f"{path} is no UTF-8 text: byte {error.start}") from None
     if len(sides[0]) != len(sides[1]):

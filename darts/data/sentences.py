@@ -50,7 +50,7 @@ class ByLength:
         seed: of the run.
         stream: a name that sets the draws of this object apart from those of others.
         shuffle: batches of an epoch in another order, of other sentences, without a smaller last
-            one; else all of them, by length.
+            one; else all of them, in one order.
         device: where the batches go.
         rank, ranks: take the share of this rank of every batch.
 
@@ -132,7 +132,10 @@ class ByLength:
     def _drawn(self, epoch: int) -> list[Tensor]:
         if not self._shuffle:
             ordered = self._indices[torch.argsort(self._lengths, stable=True)]
-            return list(ordered.split(self._size))
+            found = ordered.split(self._size)
+            # The first few of them may stand for all, and so must not be the shortest.
+            order = permutation(len(found), "order of evaluation").tolist()
+            return [found[number] for number in order]
         order = permutation(len(self._indices), *self._name, "order", epoch)
         order = order[: self._steps * self._size]
         pools = order.split(POOL * self._size)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -12,10 +14,21 @@ SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>")
 """The first entries of every vocabulary: behind the end, unknown, before the first word, end."""
 PADDING, UNKNOWN, BEGIN, END = range(len(SPECIAL))
 
-# Apostrophes and hyphens inside a word belong to it, as the tokenizer of SacreBLEU has it.
-_WORD = re.compile(r"\w+(?:['’\-]\w+)*|[^\w\s]")
+_IN_NUMBER = re.compile(r"(?<=\d)(\.|,(?=\s+\d{3}\b))\s+(?=\d)")
 _NO_SPACE_BEFORE = re.compile(r"\s+([.,!?;:%)\]}…»])")
 _NO_SPACE_AFTER = re.compile(r"([(\[{«])\s+")
+
+
+@functools.cache
+def _word() -> re.Pattern[str]:
+    """A word or a mark.
+
+    Apostrophes and hyphens inside a word belong to it, as the tokenizer of SacreBLEU has it, and so
+    do the vowel signs and accents of their own that follow a letter in many scripts.
+    """
+    signs = "".join(c for c in map(chr, range(0x300, 0x1F000)) if unicodedata.category(c)[0] == "M")
+    letter = rf"[\w{re.escape(signs)}]"
+    return re.compile(rf"{letter}+(?:['’\-]{letter}+)*|[^\w\s]")
 
 
 def split(text: str, *, lower: bool = False) -> list[str]:
@@ -24,16 +37,17 @@ def split(text: str, *, lower: bool = False) -> list[str]:
     >>> split("A man's T-shirt, (blue).")
     ['A', "man's", 'T-shirt', ',', '(', 'blue', ')', '.']
     """
-    return _WORD.findall(text.lower() if lower else text)
+    return _word().findall(text.lower() if lower else text)
 
 
 def join(words: Iterable[str]) -> str:
-    """Words as people write them: no space before a full stop.
+    """Words as people write them: no space before a full stop, none in a number.
 
-    >>> join(["A", "man", ",", "(", "blue", ")", "."])
-    'A man, (blue).'
+    >>> join(["A", "man", ",", "(", "1", ".", "80", "m", ")", "."])
+    'A man, (1.80 m).'
     """
-    return _NO_SPACE_AFTER.sub(r"\1", _NO_SPACE_BEFORE.sub(r"\1", " ".join(words)))
+    text = _NO_SPACE_BEFORE.sub(r"\1", " ".join(words))
+    return _IN_NUMBER.sub(r"\1", _NO_SPACE_AFTER.sub(r"\1", text))
 
 
 class Vocabulary:

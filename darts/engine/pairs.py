@@ -92,7 +92,7 @@ class PairFeed(Feed):
         if subset > count:
             raise ValueError(
                 f"dataset.subset={subset} is more than the {count} training pairs of "
-                f"{self.source.name}"
+                f"{self.source.name}; set dataset.subset=null for all of them"
             )
         return permutation(count, self.config.seed, "subset")[:subset].sort().values
 

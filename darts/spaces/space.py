@@ -62,6 +62,7 @@ class Space(ABC):
         drops_skips: whether in training the supernet can drop a share of what that puts out.
         has_partial: whether operations may be mixed on a part of the channels.
         compiles: whether the supernet has anything for ``torch.compile``.
+        kept: settings beside the sizes that a retraining shares with its search.
         takes: kinds of data sets that its networks take, see ``darts.data.SourceSpec.kind``.
         skips: operations that pass their input on as it is, or put nothing out.
         weightless: operations without weights of their own, those among them.
@@ -76,6 +77,7 @@ class Space(ABC):
     drops_skips: ClassVar[bool] = True
     has_partial: ClassVar[bool] = True
     compiles: ClassVar[bool] = True
+    kept: ClassVar[tuple[str, ...]] = ()
     takes: ClassVar[tuple[str, ...]] = ("images", "audio")
     skips: ClassVar[tuple[str, ...]] = ("none", "skip_connect")
     weightless: ClassVar[tuple[str, ...]] = ("none", "skip_connect")

@@ -173,6 +173,22 @@ def test_the_printed_command_names_a_space_that_is_not_the_default(tmp_path: Pat
     assert {"space=nas201", "experiment=nas201_cpu", f"genotype={tmp_path}"} <= set(words)
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("space.stem=imagenet", True),
+        ("space.channels=4", False),
+        ("task=translation dataset.joint=true space.copy=true", True),
+    ],
+)
+def test_the_printed_command_keeps_what_is_no_size(tmp_path: Path, given: str, kept: bool) -> None:
+    overrides = tuple(given.split())
+    more = ["dataset=pairs"] if "task=translation" in overrides else []
+    config = compose("search", [*overrides, *more])
+    words = retrain_command(Invocation(tmp_path, overrides), config).split()
+    assert (set(overrides) <= set(words)) == kept
+
+
 @pytest.mark.usefixtures("no_pictures")
 def test_the_seed_decides(commands: Any, tmp_path: Path) -> None:
     a, b, c = (

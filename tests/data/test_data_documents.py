@@ -105,6 +105,12 @@ def test_news_are_documents_or_pairs(tmp_path: Path) -> None:
             {"text": "body"},
             "has no column 'body' for dataset.text; its columns are label, text",
         ),
+        ({"train": "label,text\na,x\nb\n"}, {}, "train.csv, line 3: label or text is missing"),
+        (
+            {"train": "label,text\na,x\nb," + "y" * 200_000},
+            {},
+            "train.csv, behind line 2: field larger",
+        ),
     ],
 )
 def test_what_is_no_set_of_documents(

@@ -46,6 +46,25 @@ def test_rare_and_late_words_are_left_out(folder: Path) -> None:
     assert pairs.train.sources.shape[1] == 3  # two words and the end
 
 
+def test_a_line_ends_where_editors_end_it(tmp_path: Path) -> None:
+    """Python takes other characters for ends of lines, too, which would misalign the sides."""
+    sources = ["one\u2028two", "three\x0c", "four"]
+    targets = ["eins zwei", "drei\x85x", "vier"]
+    for part in ("train", "valid", "test"):
+        (tmp_path / f"{part}.x").write_bytes("\r\n".join(sources).encode())
+        (tmp_path / f"{part}.y").write_bytes(("\n".join(targets) + "\n").encode())
+    pairs = loaded(tmp_path, least=1)
+    assert pairs.train.references == tuple(targets)
+    found = [pairs.source.text(row.tolist()) for row in pairs.train.sources]
+    assert found == ["one two", "three", "four"]
+
+
+def test_the_first_sentences_of_an_evaluation_are_not_the_shortest(folder: Path) -> None:
+    made = [batch.sources.shape[0] for batch in batches(loaded(folder), shuffle=False).epoch(0)]
+    assert made != sorted(made)
+    assert made == [b.sources.shape[0] for b in batches(loaded(folder), shuffle=False).epoch(3)]
+
+
 def test_both_sides_may_have_one_vocabulary_and_no_capitals(folder: Path) -> None:
     pairs = loaded(folder, joint=True, lower=True)
     assert pairs.source is pairs.target

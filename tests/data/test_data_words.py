@@ -15,6 +15,7 @@ from darts.data.words import BEGIN, END, PADDING, SPECIAL, UNKNOWN, Vocabulary, 
         ("Two men, talking.", ["Two", "men", ",", "talking", "."]),
         ("A man's T-shirt", ["A", "man's", "T-shirt"]),
         ("Mädchen (blau) 3.5", ["Mädchen", "(", "blau", ")", "3", ".", "5"]),
+        ("हिन्दी भाषा, cafe\u0301", ["हिन्दी", "भाषा", ",", "cafe\u0301"]),
         ("  ", []),
     ],
 )
@@ -41,3 +42,8 @@ def test_numbers_become_text_up_to_the_end() -> None:
     assert numbers == [4, UNKNOWN, 5, 6]
     assert words.text([BEGIN, *numbers, END, PADDING, 5]) == "A <unk> man."
     assert len(words) == 7
+
+
+def test_numbers_are_joined() -> None:
+    for text in ("2,000.50 m, 7.", "rank 5, 6", "1, 2.5"):
+        assert join(split(text)) == text

@@ -43,6 +43,7 @@ class Cnn(Space):
 
     name: str = "cnn"
     fan_in: ClassVar[int | None] = 2
+    kept: ClassVar[tuple[str, ...]] = ("stem",)
     weightless: ClassVar[tuple[str, ...]] = (
         *("none", "skip_connect", "max_pool_3x3", "avg_pool_3x3"),
         "noise",

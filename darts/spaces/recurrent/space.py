@@ -57,6 +57,7 @@ class Recurrent(Space):
     skip: ClassVar[str | None] = None
     drops_skips: ClassVar[bool] = False
     compiles: ClassVar[bool] = False
+    kept: ClassVar[tuple[str, ...]] = ("tied", "copy")
     takes: ClassVar[tuple[str, ...]] = ("text", "pairs")
     # Every edge has weights, and "identity" is its activation.
     skips: ClassVar[tuple[str, ...]] = ("none",)
