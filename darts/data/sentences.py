@@ -132,10 +132,10 @@ class ByLength:
     def _drawn(self, epoch: int) -> list[Tensor]:
         if not self._shuffle:
             ordered = self._indices[torch.argsort(self._lengths, stable=True)]
-            found = ordered.split(self._size)
+            by_length = ordered.split(self._size)
             # The first few of them may stand for all, and so must not be the shortest.
-            order = permutation(len(found), "order of evaluation").tolist()
-            return [found[number] for number in order]
+            mixed = permutation(len(by_length), "order of evaluation").tolist()
+            return [by_length[number] for number in mixed]
         order = permutation(len(self._indices), *self._name, "order", epoch)
         order = order[: self._steps * self._size]
         pools = order.split(POOL * self._size)
