@@ -43,14 +43,14 @@ def rebuild(kind: type[C], values: Mapping[str, Any]) -> C:
 
 
 def _type_of(group: str, value: Mapping[str, Any]) -> type:
-    """A part's type by its name, a data set's by its keys."""
+    """A part's type by its name, a data set's by its keys, of which an older file may lack some."""
     types = store.TYPES[group]
     if isinstance(types, Registry):
         one_of(f"{group}.name", value.get("name"), list(types))
         part: type = types[value["name"]]
         return part
-    fitting = [kind for kind in types.values() if _keys(kind) == value.keys()]
-    return (fitting or list(types.values()))[0]
+    fitting = [kind for kind in types.values() if _keys(kind) >= value.keys()]
+    return min(fitting, key=lambda kind: len(_keys(kind)), default=next(iter(types.values())))
 
 
 def _keys(kind: Any) -> set[str]:

@@ -199,6 +199,22 @@ def test_rebuild_refuses_in_one_line(change: dict[Any, Any], named: str) -> None
     assert len(str(refused.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("data", "newer"),
+    [
+        ("multi30k", {"joint", "lower"}),
+        ("documents", {"lower"}),
+        ("fsdd", {"shift"}),
+        ("csv", set()),
+    ],
+)
+def test_a_file_from_before_a_key_is_read_as_its_default(data: str, newer: set[str]) -> None:
+    config = compose("search", [f"dataset={data}"])
+    values = dataclasses.asdict(config)
+    values["dataset"] = {k: v for k, v in values["dataset"].items() if k not in newer}
+    assert rebuild(SearchConfig, values) == config
+
+
 def test_rebuild_refuses_another_commands_values() -> None:
     with pytest.raises(ConfigError) as refused:
         rebuild(SearchConfig, dataclasses.asdict(compose("retrain", ["genotype=SGAS"])))
