@@ -328,6 +328,10 @@ def search(
                 save(config.epochs, 0)
                 leave_if_asked(interrupt, run, console)
 
+            def pause_decision() -> None:
+                if ranks.highest(bool(interrupt.received) or run.due(config.save_minutes)):
+                    save_decision()
+
             trained = Decision(
                 searcher,
                 train_batches,
@@ -335,6 +339,7 @@ def search(
                 score_batches,
                 state=decided,
                 save=save_decision,
+                pause=pause_decision,
                 say=console.say,
             )
             with run.phase("discretisation"):

@@ -46,6 +46,10 @@ class Trained(Protocol):
         """Write a checkpoint with ``state`` and the masks, and leave if that was asked for."""
         ...
 
+    def pause(self) -> None:
+        """The same, if a checkpoint is due or leaving was asked for; cheap where neither is."""
+        ...
+
     def say(self, text: str) -> None:
         """Tell the user."""
         ...

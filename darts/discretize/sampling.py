@@ -7,6 +7,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,14 +34,29 @@ class Sampling(Discretiser):
     finalists: int = number(10, low=1)
 
     def final(self, trained: Trained) -> Any:
-        space = trained.setting.space
-        drawn = [space.random(torch.default_generator) for _ in range(self.samples)]
-        genotypes = list({genotype.to_json(): genotype for genotype in drawn}.values())
-        trained.say(f"scoring {len(genotypes)} random architectures with the shared weights")
-        first = [self._score(trained, genotype, self.batches) for genotype in genotypes]
+        space, state = trained.setting.space, trained.state
+        if "genotypes" not in state:
+            drawn = [space.random(torch.default_generator) for _ in range(self.samples)]
+            texts = dict.fromkeys(genotype.to_json() for genotype in drawn)
+            state.update(genotypes=list(texts), first=[], final=[])
+        genotypes = [space.parse(text) for text in state["genotypes"]]
+        first: list[float] = state["first"]
+        final: list[float] = state["final"]
+        done = f" ({len(first)} are scored already)" if first else ""
+        trained.say(f"scoring {len(genotypes)} random architectures with the shared weights{done}")
+        self._go_on(trained, genotypes, self.batches, first)
         order = sorted(range(len(genotypes)), key=lambda i: -first[i])[: self.finalists]
-        final = [self._score(trained, genotypes[i], 0) for i in order]
+        self._go_on(trained, [genotypes[i] for i in order], 0, final)
+        trained.save()
         return genotypes[order[max(range(len(order)), key=final.__getitem__)]]
+
+    def _go_on(
+        self, trained: Trained, genotypes: Sequence[Any], batches: int, scores: list[float]
+    ) -> None:
+        """Score those that have no score yet."""
+        for genotype in genotypes[len(scores) :]:
+            scores.append(self._score(trained, genotype, batches))
+            trained.pause()
 
     def _score(self, trained: Trained, genotype: Any, batches: int) -> float:
         setting = trained.setting

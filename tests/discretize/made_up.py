@@ -25,14 +25,21 @@ class MadeUp:
         space: name of the space.
         value: score of masks, by group ``(edges, operations)``.
         stop: raise ``Interrupted`` after so many saves.
+        leave: raise it at the pause of that number.
     """
 
     def __init__(
-        self, space: str, value: Callable[[Masks], float], *, stop: int | None = None
+        self,
+        space: str,
+        value: Callable[[Masks], float],
+        *,
+        stop: int | None = None,
+        leave: int | None = None,
     ) -> None:
         self.setting: Setting = setting_of(space)[0]
         self.state: dict[str, Any] = {}
-        self.value, self.stop = value, stop
+        self.value, self.stop, self.leave = value, stop, leave
+        self.pauses = 0
         self.log: list[Any] = []  # batches of scores, ("train", epochs, lr), "save"
 
     def masks(self) -> Masks:
@@ -60,6 +67,11 @@ class MadeUp:
     def save(self) -> None:
         self.log.append("save")
         if self.stop is not None and self.log.count("save") == self.stop:
+            raise Interrupted
+
+    def pause(self) -> None:
+        self.pauses += 1
+        if self.pauses == self.leave:
             raise Interrupted
 
     def say(self, text: str) -> None:
