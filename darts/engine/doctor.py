@@ -173,7 +173,7 @@ class Examination:
 
     def _report(self, look: Look, seconds: float) -> Report:
         rules, metric = self._rules, self._searcher.config.metric
-        complaints, healthy = self._complaints(), rules.healthy(self.looks)
+        complaints, healthy = self._complaints(), self._healthy()
         lines = [f"doctor: {text}" for text in complaints]
         back_to: int | None = None
         if complaints and rules.action == "rollback":
@@ -204,13 +204,16 @@ class Examination:
     def _complaints(self) -> list[str]:
         return self._rules.verdict(self.looks, self._searcher.config.epochs)
 
+    def _healthy(self) -> int | None:
+        return self._rules.healthy(self.looks, self._searcher.config.epochs)
+
     def summary(self) -> dict[str, Any]:
         """The verdict of the last look in words, and the last healthy epoch; or nothing."""
         if not self.looks:
             return {}
         return {
             "doctor": "; ".join(self._complaints()) or "healthy",
-            "doctor_healthy_epoch": self._rules.healthy(self.looks),
+            "doctor_healthy_epoch": self._healthy(),
         }
 
     def state_dict(self) -> list[dict[str, Any]]:
