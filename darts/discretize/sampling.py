@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from darts.discretize.discretiser import DISCRETISERS, Discretiser, Trained
+from darts.discretize.discretiser import DISCRETISERS, Discretiser, Masks, Trained, Work
 from darts.parts import number
+from darts.spaces.setting import Setting
 
 
 @DISCRETISERS.register
@@ -50,6 +51,18 @@ class Sampling(Discretiser):
         trained.save()
         return genotypes[order[max(range(len(order)), key=final.__getitem__)]]
 
+    def work(self, setting: Setting) -> list[Work]:
+        def one() -> Masks:
+            return setting.space.mask(
+                setting.space.random(torch.default_generator), setting.candidates
+            )
+
+        finalists = min(self.finalists, self.samples)
+        return [
+            Work(one, scores=self.samples, batches=self.batches),
+            Work(one, scores=finalists, batches=0),
+        ]
+
     def _go_on(
         self, trained: Trained, genotypes: Sequence[Any], batches: int, scores: list[float]
     ) -> None:
@@ -60,10 +73,5 @@ class Sampling(Discretiser):
 
     def _score(self, trained: Trained, genotype: Any, batches: int) -> float:
         setting = trained.setting
-        before = dict(setting.kept)
-        setting.kept.update(setting.space.mask(genotype, setting.candidates))
-        try:
+        with setting.keeping(setting.space.mask(genotype, setting.candidates)):
             return trained.score(batches)
-        finally:
-            setting.kept.clear()
-            setting.kept.update(before)

@@ -9,6 +9,7 @@ import torch
 from tiny_search import setting_of
 from torch import Tensor
 
+from darts.discretize import Discretiser
 from darts.spaces.setting import Setting
 
 Masks = dict[str, Tensor]
@@ -85,3 +86,19 @@ def worths(space: str, seed: int) -> Masks:
         group: torch.rand(len(rows), len(rows[0]), generator=draw, dtype=torch.float64)
         for group, rows in setting_of(space)[0].candidates.items()
     }
+
+
+def done_by(rule: Discretiser, trained: MadeUp, all_batches: int) -> tuple[int, int]:
+    """Batches scored and epochs trained by a rule that ends; a score on all has so many."""
+    rule.final(trained)
+    batches = sum(entry or all_batches for entry in trained.log if isinstance(entry, int))
+    epochs = sum(entry[1] for entry in trained.log if isinstance(entry, tuple))
+    return batches, epochs
+
+
+def told_by(rule: Discretiser, setting: Setting, all_batches: int) -> tuple[int, int]:
+    """The same, as the rule says before it begins."""
+    works = rule.work(setting)
+    assert works is not None
+    batches = sum(work.scores * (work.batches or all_batches) for work in works)
+    return batches, sum(work.epochs for work in works)

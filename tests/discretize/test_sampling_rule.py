@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import Interrupted, MadeUp, Masks, worths
+from made_up import Interrupted, MadeUp, Masks, done_by, told_by, worths
 
 from darts.discretize.sampling import Sampling
 
@@ -101,3 +101,15 @@ def test_masks_are_put_back_when_a_score_fails() -> None:
     with pytest.raises(FloatingPointError):
         Sampling(samples=2).final(trained)
     assert trained.setting.kept == kept
+
+
+@pytest.mark.parametrize("options", [{}, {"samples": 3}, {"samples": 20, "batches": 4}])
+def test_what_it_says_that_it_does(options: dict[str, int]) -> None:
+    rule = Sampling(**({"samples": 50} | options))
+    trained = MadeUp("cnn", value_of(worths("cnn", 0)))  # so large a space repeats nothing
+    said = told_by(rule, trained.setting, 7)
+    assert said == done_by(rule, trained, 7)
+    works = rule.work(trained.setting) or []
+    masks = [work.masks() for work in works for _ in range(3)]
+    assert all(mask.sum() == 8 for one in masks for mask in one.values())
+    assert len({str(one) for one in masks}) > 1
