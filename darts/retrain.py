@@ -26,7 +26,7 @@ from darts.engine.device import (
     seed_everything,
 )
 from darts.engine.distributed import Ranks, distributed
-from darts.engine.dry_run import dry_run
+from darts.engine.dry_run import Span, dry_run
 from darts.engine.evaluation import evaluate
 from darts.engine.feed import check_data, feed_of
 from darts.engine.interrupt import Interrupt
@@ -151,11 +151,10 @@ def retrain(
     size = {"parameters": parameters, "macs": macs}
     if config.dry_run:
         estimate = dry_run(
-            lambda step: train_step(train_batches.batch(0, step)),
+            [Span(config.epochs, lambda step: train_step(train_batches.batch(0, step)))],
             lambda: score([valid_batches.batch(0, 0)]) if valid_batches else None,
             steps=steps,
             score_batches=len(valid_batches) if valid_batches else 0,
-            epochs=config.epochs,
             device=device,
             **plan_of(config, ranks),
         )

@@ -23,28 +23,18 @@ from darts.analysis.cost import count_macs, count_parameters
 from darts.analysis.expected_cost import MEASURES, ExpectedCost, Penalty
 from darts.analysis.run_pictures import draw_search, show_alphas
 from darts.benchmarks.truth import Truth
-from darts.config import (
-    Invocation,
-    SearchConfig,
-    as_yaml,
-    group_options,
-    launch,
-    one_of,
-)
+from darts.config import Invocation, SearchConfig, as_yaml, group_options, launch, one_of
 from darts.engine.decision import Decision
-from darts.engine.device import (
-    seed_everything,
-)
+from darts.engine.device import seed_everything
 from darts.engine.distributed import Ranks, distributed
 from darts.engine.doctor import Examination, Report, eigenvalue_of
-from darts.engine.dry_run import dry_run
 from darts.engine.feed import check_data, feed_of
 from darts.engine.interrupt import Interrupt
-from darts.engine.plan import check_budget, plan_of, tell_plan
+from darts.engine.plan import check_budget
 from darts.engine.run import Run, leave_if_asked
 from darts.engine.search_checks import check_parts
+from darts.engine.search_plan import plan_search
 from darts.engine.searcher import Searcher
-from darts.engine.stages import spans
 from darts.engine.training import Means, require_finite
 from darts.tracking import Console, closing_table, read_metrics
 
@@ -86,7 +76,7 @@ def search(
 
     # Data: one part of the training images for the weights, the other for the alphas.
     feed = feed_of(config, ranks)
-    train_batches, valid_batches, score_batches = feed.searched()
+    train_batches, valid_batches, score_batches = streams = feed.searched()
     sizes = feed.sizes(config.space)
 
     # The supernet with its optimisers, and the parts that make the method.
@@ -123,37 +113,7 @@ def search(
         return {"parameters": parameters, "macs": count_macs(searcher.net, feed.example())}
 
     if config.dry_run:
-
-        def one_step(step: int) -> None:
-            batch = train_batches.batch(0, step)
-            if config.bilevel.moves_alphas:
-                searcher.arch_step(batch, valid_batches.batch(0, step))
-            searcher.weight_step(batch)
-
-        doctor = Examination(searcher, train_batches, valid_batches, score_batches)
-
-        def look() -> None:
-            genotype = discretize.genotype(searcher.expected(), setting)
-            doctor.look([genotype.to_json()], searcher.score([score_batches.batch(0, 0)]), None)
-
-        looks = sum(doctor.looks_at(epoch) for epoch in range(config.epochs))
-        others = config.epochs - looks if config.stopping.needs_curvature else 0
-        estimate = dry_run(
-            one_step,
-            lambda: searcher.score([score_batches.batch(0, 0)]),
-            steps=steps,
-            score_batches=len(score_batches),
-            epochs=config.epochs,
-            device=device,
-            enter=searcher.begin_epoch,
-            stages=spans(config.epochs, searcher.stages),
-            rare=[
-                (looks, look),
-                (others, lambda: eigenvalue_of(searcher, valid_batches.batch(0, 0))),
-            ],
-            **plan_of(config, ranks),
-        )
-        return tell_plan(config, {**cost(), **estimate}, device)
+        return plan_search(searcher, streams, cost)
 
     run.begin(feed.parts, tracking=config.tracking)
     means, first_epoch, first_step = Means(), 0, 0
@@ -328,6 +288,10 @@ def search(
                 save(config.epochs, 0)
                 leave_if_asked(interrupt, run, console)
 
+            def pause_decision() -> None:
+                if ranks.highest(bool(interrupt.received) or run.due(config.save_minutes)):
+                    save_decision()
+
             trained = Decision(
                 searcher,
                 train_batches,
@@ -335,6 +299,7 @@ def search(
                 score_batches,
                 state=decided,
                 save=save_decision,
+                pause=pause_decision,
                 say=console.say,
             )
             with run.phase("discretisation"):

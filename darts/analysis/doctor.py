@@ -61,7 +61,8 @@ class Doctor:
         every: epochs from one look to the next; 0: none.
         action: ``warn`` tells; ``stop`` also ends the search, with the genotype of that epoch;
             ``rollback`` ends it with the genotype of the last healthy look.
-        warmup: share of the epochs in which nothing is called a collapse.
+        warmup: share of the epochs in which nothing is called a collapse; of the looks in it, only
+            the last may be gone back to.
         skips: share of a cell's edges that may be skip connections or ``none``. No published cell
             has more than half of them.
         weightless: share of all edges of a genotype that may be without weights. DARTS_V1 has 0.69.
@@ -99,18 +100,24 @@ class Doctor:
 
     def verdict(self, looks: Sequence[Look], epochs: int) -> list[str]:
         """The complaints, unless it is too early for them in a search of so many epochs."""
-        early = looks[-1].epoch <= self.warmup * epochs
-        return [] if early else self.complaints(looks)
+        return [] if self._is_early(looks[-1], epochs) else self.complaints(looks)
 
-    def healthy(self, looks: Sequence[Look]) -> int | None:
+    def _is_early(self, look: Look, epochs: int) -> bool:
+        return look.epoch <= self.warmup * epochs
+
+    def healthy(self, looks: Sequence[Look], epochs: int) -> int | None:
         """The epoch, from 1, of the last look without complaints; None if there is none.
 
-        Where the curvature has grown, the growth began ``patience`` looks ago.
+        Of the looks within the warm-up of a search of so many epochs only the last counts, since
+        the genotypes before it are accidents. Where the curvature has grown, the growth began
+        ``patience`` looks ago.
         """
         last = len(looks)
         if self._of_curvature(looks) is not None:
             last -= self.patience
-        sound = (end for end in range(last, 0, -1) if not self.complaints(looks[:end]))
+        early = sum(self._is_early(look, epochs) for look in looks)
+        first = max(1, early)
+        sound = (end for end in range(last, first - 1, -1) if not self.complaints(looks[:end]))
         end = next(sound, None)
         return None if end is None else looks[end - 1].epoch
 

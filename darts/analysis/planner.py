@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SMALLEST = 8  # a batch whose statistics are worth something
+NOTABLE = 0.05  # of the memory that a run adds
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,7 @@ class Plan:
                 f"budget.memory_mb={memory_mb:g}; " + self._smaller_batch(told, memory_mb)
             )
         if hours is not None and told["estimated_seconds"] > 3600 * hours:
-            fit = math.floor(self.epochs * 3600 * hours / told["estimated_seconds"])
-            fewer = f"set epochs={fit}" if fit else "not one epoch fits: take less data"
+            fewer = self._fewer_epochs(told, 3600 * hours)
             lines.append(
                 f"time: {told['estimated_seconds'] / 3600:.2g} hours are more than "
                 f"budget.hours={hours:g}; {fewer}"
@@ -60,6 +60,19 @@ class Plan:
         if lines:
             lines += [f"or {override}: {effect}" for override, effect in self.levers.items()]
         return lines
+
+    def _fewer_epochs(self, told: Mapping[str, Any], seconds: float) -> str:
+        """How many fit; what is done behind the last of them takes as long after any number."""
+        last = told["finish_seconds"]
+        fit = math.floor(self.epochs * (seconds - last) / (told["estimated_seconds"] - last))
+        if fit >= 1:
+            return f"set epochs={fit}"
+        if not last:
+            return "not one epoch fits: take less data"
+        return (
+            "not one epoch fits beside the decision on a genotype, which takes "
+            f"{last / 3600:.2g} of them: make it smaller by discretize.*, or take less data"
+        )
 
     def _smaller_batch(self, told: Mapping[str, Any], memory_mb: float) -> str:
         """Of the memory, what the first step has added is taken to grow with the batch."""
@@ -77,10 +90,21 @@ class Plan:
         )
 
 
-def levers_of(config: Any, device: str) -> dict[str, str]:
-    """What a configuration leaves to be made smaller; see ``Plan``."""
+def levers_of(config: Any, device: str, told: Mapping[str, Any]) -> dict[str, str]:
+    """What a configuration leaves to be made smaller; see ``Plan``.
+
+    Args:
+        config: of a search or a retraining.
+        device: kind of it.
+        told: what ``dry_run`` has found, and of a search by how much looks raise the peak.
+    """
     found: dict[str, str] = {}
-    if getattr(config, "memory", None) == "full":
+    raised = told.get("looks_memory_mb", 0.0)
+    looks = raised > NOTABLE * (told["peak_memory_mb"] - told["base_memory_mb"])
+    if looks and not config.stopping.needs_curvature:
+        found["doctor.every=0"] = f"no looks, which need {raised:,.0f} MB more than a step"
+    # A look differentiates twice, and cells that are computed again are then kept in addition.
+    if getattr(config, "memory", None) == "full" and not looks:
         found["memory=checkpoint"] = "cells are computed twice and not kept"
     partial = getattr(getattr(config, "relaxation", None), "partial", None)
     if partial == 1 and config.space.has_partial:

@@ -39,6 +39,10 @@ class ArchGradient(ABC):
                 part of the whole batch's.
         """
 
+    def reports_at(self, step: int) -> bool:
+        """Whether there is something to ``report`` at a step, counted from 0."""
+        return False
+
     def report(self, step: int, *problem: Any, reduce: Reduce | None = None) -> dict[str, float]:
         """What there is to tell about the gradient at a step, counted from 0; often nothing."""
         return {}

@@ -98,9 +98,12 @@ class Unrolled(ArchGradient):
     def __call__(self, *problem: Any, reduce: Reduce | None = None) -> dict[str, Tensor]:
         return unrolled(*problem, hvp=self.hvp, epsilon=self.epsilon, reduce=reduce)
 
+    def reports_at(self, step: int) -> bool:
+        return self.self_check > 0 and step % self.self_check == 0
+
     def report(self, step: int, *problem: Any, reduce: Reduce | None = None) -> dict[str, float]:
         """Every ``self_check`` steps, how far the two products are apart."""
-        if not self.self_check or step % self.self_check:
+        if not self.reports_at(step):
             return {}
         return compare_products(*problem, epsilon=self.epsilon, reduce=reduce)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -46,9 +46,30 @@ class Trained(Protocol):
         """Write a checkpoint with ``state`` and the masks, and leave if that was asked for."""
         ...
 
+    def pause(self) -> None:
+        """The same, if a checkpoint is due or leaving was asked for; cheap where neither is."""
+        ...
+
     def say(self, text: str) -> None:
         """Tell the user."""
         ...
+
+
+class Work(NamedTuple):
+    """Some of what ``final`` does, for those who plan a search.
+
+    Attributes:
+        masks: gives what the supernet keeps meanwhile, or an example of it; groups that are missing
+            keep what they have.
+        scores: how many times it is scored.
+        batches: of validation data for each score, all for 0.
+        epochs: of training.
+    """
+
+    masks: Callable[[], Masks]
+    scores: int = 0
+    batches: int = 0
+    epochs: int = 0
 
 
 @dataclass
@@ -64,3 +85,7 @@ class Discretiser:
     def final(self, trained: Trained) -> Any:
         """The genotype of the search."""
         return self.genotype(trained.expected(), trained.setting)
+
+    def work(self, setting: Setting) -> list[Work] | None:
+        """What ``final`` will do to a supernet of this setting; None where a rule does not say."""
+        return [] if type(self).final is Discretiser.final else None

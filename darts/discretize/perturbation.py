@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from darts.discretize.discretiser import DISCRETISERS, Discretiser, Trained
+from darts.discretize.discretiser import DISCRETISERS, Discretiser, Trained, Work
 from darts.parts import number
+from darts.spaces.setting import Setting
 
 
 @DISCRETISERS.register
@@ -38,10 +40,8 @@ class Perturbation(Discretiser):
     def final(self, trained: Trained) -> Any:
         setting = trained.setting
         if "questions" not in trained.state:
-            for group, names in setting.candidates.items():
-                whole = torch.ones(len(names), len(names[0]), dtype=torch.bool)
-                setting.kept.setdefault(group, whole)
-            trained.state["questions"] = self._questions(trained)
+            setting.kept.update(_whole(setting))
+            trained.state["questions"] = self._questions(setting)
         questions: list[list[Any]] = trained.state["questions"]
         total = len(questions)
         while questions:
@@ -57,9 +57,37 @@ class Perturbation(Discretiser):
             trained.save()
         return self.genotype(trained.expected(), setting)
 
-    def _questions(self, trained: Trained) -> list[list[Any]]:
+    def work(self, setting: Setting) -> list[Work]:
+        """While edges are decided, the supernet shrinks from all that it keeps to one operation on
+        each of them: half of the work is told of either end.
+        """
+        whole, fan_in = _whole(setting), setting.space.fan_in or 0
+        competing = {
+            (group, edge): _competing(setting, mask, group, edge)
+            for group, mask in whole.items()
+            for edge in range(len(mask))
+        }
+
+        def single() -> dict[str, Tensor]:
+            masks = {group: torch.zeros_like(mask) for group, mask in whole.items()}
+            for (group, edge), columns in competing.items():
+                masks[group][edge, columns[int(torch.randint(len(columns), ()))]] = True
+            return masks
+
+        choices = [len(columns) for columns in competing.values()]
+        nodes = [len(edges) for _, edges, about_edges in self._questions(setting) if about_edges]
+        scores = sum(count for count in choices if count > 1)
+        more = sum(sum(range(fan_in + 1, count + 1)) for count in nodes)
+        epochs = self.tune * (len(choices) + len(nodes) - 1)  # none after the last decision
+        first, early = scores // 2, self.tune * len(choices) // 2
+        return [
+            Work(lambda: whole, scores=first, batches=self.batches, epochs=early),
+            Work(single, scores=scores - first + more, batches=self.batches, epochs=epochs - early),
+        ]
+
+    def _questions(self, setting: Setting) -> list[list[Any]]:
         """Edges in random order, then nodes: ``[group, edges, whether these compete]``."""
-        setting, fan_in = trained.setting, trained.setting.space.fan_in
+        fan_in = setting.space.fan_in
         operations: list[list[Any]] = []
         nodes: list[list[Any]] = []
         for group, targets in setting.targets.items():
@@ -73,10 +101,8 @@ class Perturbation(Discretiser):
     def _decide_operation(self, trained: Trained, group: str, edge: int) -> str:
         """Leave one operation on an edge."""
         kept = trained.setting.kept[group]
-        columns = kept[edge].nonzero()[:, 0].tolist()
+        columns = _competing(trained.setting, kept, group, edge)
         names = trained.setting.candidates[group][edge]
-        if trained.setting.space.fan_in is not None:  # a cell that drops edges has no need of none
-            columns = [column for column in columns if names[column] != "none"] or columns
         scores = {}
         for column in columns if len(columns) > 1 else ():
             without = kept.clone()
@@ -105,3 +131,20 @@ class Perturbation(Discretiser):
             mask[worst] = False
             trained.setting.kept[group] = mask
         return f"edges {', '.join(map(str, left))} of the {group} cell"
+
+
+def _whole(setting: Setting) -> dict[str, Tensor]:
+    """By group a mask ``(edges, operations)`` of all that is kept."""
+    return {
+        group: setting.kept.get(group, torch.ones(len(names), len(names[0]), dtype=torch.bool))
+        for group, names in setting.candidates.items()
+    }
+
+
+def _competing(setting: Setting, kept: Tensor, group: str, edge: int) -> list[int]:
+    """The columns of the operations of which an edge keeps one."""
+    columns: list[int] = kept[edge].nonzero()[:, 0].tolist()
+    if setting.space.fan_in is None:
+        return columns
+    names = setting.candidates[group][edge]  # a cell that drops edges has no need of none
+    return [column for column in columns if names[column] != "none"] or columns

@@ -7,13 +7,15 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from darts.discretize.discretiser import DISCRETISERS, Discretiser, Trained
+from darts.discretize.discretiser import DISCRETISERS, Discretiser, Masks, Trained, Work
 from darts.parts import number
+from darts.spaces.setting import Setting
 
 
 @DISCRETISERS.register
@@ -33,21 +35,43 @@ class Sampling(Discretiser):
     finalists: int = number(10, low=1)
 
     def final(self, trained: Trained) -> Any:
-        space = trained.setting.space
-        drawn = [space.random(torch.default_generator) for _ in range(self.samples)]
-        genotypes = list({genotype.to_json(): genotype for genotype in drawn}.values())
-        trained.say(f"scoring {len(genotypes)} random architectures with the shared weights")
-        first = [self._score(trained, genotype, self.batches) for genotype in genotypes]
+        space, state = trained.setting.space, trained.state
+        if "genotypes" not in state:
+            drawn = [space.random(torch.default_generator) for _ in range(self.samples)]
+            texts = dict.fromkeys(genotype.to_json() for genotype in drawn)
+            state.update(genotypes=list(texts), first=[], final=[])
+        genotypes = [space.parse(text) for text in state["genotypes"]]
+        first: list[float] = state["first"]
+        final: list[float] = state["final"]
+        done = f" ({len(first)} are scored already)" if first else ""
+        trained.say(f"scoring {len(genotypes)} random architectures with the shared weights{done}")
+        self._go_on(trained, genotypes, self.batches, first)
         order = sorted(range(len(genotypes)), key=lambda i: -first[i])[: self.finalists]
-        final = [self._score(trained, genotypes[i], 0) for i in order]
+        self._go_on(trained, [genotypes[i] for i in order], 0, final)
+        trained.save()
         return genotypes[order[max(range(len(order)), key=final.__getitem__)]]
+
+    def work(self, setting: Setting) -> list[Work]:
+        def one() -> Masks:
+            return setting.space.mask(
+                setting.space.random(torch.default_generator), setting.candidates
+            )
+
+        finalists = min(self.finalists, self.samples)
+        return [
+            Work(one, scores=self.samples, batches=self.batches),
+            Work(one, scores=finalists, batches=0),
+        ]
+
+    def _go_on(
+        self, trained: Trained, genotypes: Sequence[Any], batches: int, scores: list[float]
+    ) -> None:
+        """Score those that have no score yet."""
+        for genotype in genotypes[len(scores) :]:
+            scores.append(self._score(trained, genotype, batches))
+            trained.pause()
 
     def _score(self, trained: Trained, genotype: Any, batches: int) -> float:
         setting = trained.setting
-        before = dict(setting.kept)
-        setting.kept.update(setting.space.mask(genotype, setting.candidates))
-        try:
+        with setting.keeping(setting.space.mask(genotype, setting.candidates)):
             return trained.score(batches)
-        finally:
-            setting.kept.clear()
-            setting.kept.update(before)

@@ -22,6 +22,7 @@ class Decision:
         score_batches: of the alphas' data, for scores.
         state: what an interrupted decision has left; is filled.
         save: writes a checkpoint and leaves if that was asked for.
+        pause: the same, if a checkpoint is due or leaving was asked for.
         say: tells the user.
     """
 
@@ -34,6 +35,7 @@ class Decision:
         *,
         state: dict[str, Any],
         save: Callable[[], None],
+        pause: Callable[[], None],
         say: Callable[[str], None],
     ) -> None:
         self._searcher = searcher
@@ -41,7 +43,7 @@ class Decision:
         self._score_batches = score_batches
         self.setting = searcher.setting
         self.state = state
-        self.save, self.say = save, say
+        self.save, self.pause, self.say = save, pause, say
 
     def expected(self) -> dict[str, Tensor]:
         """By group the probabilities of the operations kept."""

@@ -130,8 +130,9 @@ class Examination:
         space, metric = searcher.setting.space, searcher.config.metric
         genotype = space.parse(genotypes[-1])
         # What went through torch.compile cannot be differentiated twice.
+        lacking: list[str] = []
         if eigenvalue is None and not searcher.config.compile:
-            eigenvalue = eigenvalue_of(searcher, self._valid.batch(number - 1, 0))
+            eigenvalue, lacking = self._eigenvalue(number - 1)
         supernet, path = self._both(number - 1, genotype, scores)
         higher = searcher.objective.metrics[metric].higher_is_better
         drift = None
@@ -151,7 +152,24 @@ class Examination:
             drift=drift,
         )
         self.looks.append(look)
-        return self._report(look, time.perf_counter() - start)
+        return self._report(look, lacking, time.perf_counter() - start)
+
+    def _eigenvalue(self, epoch: int) -> tuple[float | None, list[str]]:
+        """None where it does not fit into the device's memory, and a line that says so.
+
+        A look must not end a search that is well without it. Of several ranks, the others would
+        wait for ever for the part of one that gives up.
+        """
+        batch = self._valid.batch(epoch, 0)
+        try:
+            return eigenvalue_of(self._searcher, batch), []
+        except torch.OutOfMemoryError:
+            if self._searcher.ranks.size > 1:
+                raise
+        return None, [
+            "doctor: no eigenvalue, which needs more memory than the device has left; "
+            "doctor.every=0 spares the attempt"
+        ]
 
     def _both(self, epoch: int, genotype: Any, scores: Mapping[str, float]) -> tuple[float, float]:
         """The steering metric of supernet and path, on the same batches."""
@@ -171,10 +189,10 @@ class Examination:
         metric = searcher.config.metric
         return scores[metric], found[metric]
 
-    def _report(self, look: Look, seconds: float) -> Report:
+    def _report(self, look: Look, lacking: Sequence[str], seconds: float) -> Report:
         rules, metric = self._rules, self._searcher.config.metric
-        complaints, healthy = self._complaints(), rules.healthy(self.looks)
-        lines = [f"doctor: {text}" for text in complaints]
+        complaints, healthy = self._complaints(), self._healthy()
+        lines = [*lacking, *(f"doctor: {text}" for text in complaints)]
         back_to: int | None = None
         if complaints and rules.action == "rollback":
             back_to = None if healthy is None else healthy - 1
@@ -204,13 +222,16 @@ class Examination:
     def _complaints(self) -> list[str]:
         return self._rules.verdict(self.looks, self._searcher.config.epochs)
 
+    def _healthy(self) -> int | None:
+        return self._rules.healthy(self.looks, self._searcher.config.epochs)
+
     def summary(self) -> dict[str, Any]:
         """The verdict of the last look in words, and the last healthy epoch; or nothing."""
         if not self.looks:
             return {}
         return {
             "doctor": "; ".join(self._complaints()) or "healthy",
-            "doctor_healthy_epoch": self._rules.healthy(self.looks),
+            "doctor_healthy_epoch": self._healthy(),
         }
 
     def state_dict(self) -> list[dict[str, Any]]:

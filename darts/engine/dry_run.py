@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,66 +15,83 @@ from darts.tracking import EnergyMeter, duration, grams_of_co2
 from darts.tracking.board import load_writers
 
 MOST_STEPS = 5
-MOST_SECONDS = 20.0  # for the steps of one stage
+MOST_SECONDS = 20.0  # for the steps of one span
 
 Rare = tuple[int, Callable[[], object]]
-"""How often a run does something else that takes its time, and the doing of it."""
+"""How often a run does something that takes its time, and the doing of it."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Epochs whose steps are alike.
+
+    Attributes:
+        epochs: how many.
+        step: does the training step of that number.
+        first: number of the first of them.
+        rare: what is done now and then in them, beside steps and scores.
+    """
+
+    epochs: int
+    step: Callable[[int], object]
+    first: int = 0
+    rare: Sequence[Rare] = ()
 
 
 def dry_run(
-    one_step: Callable[[int], object],
+    spans: Sequence[Span],
     one_score: Callable[[], object],
     *,
     steps: int,
     score_batches: int,
-    epochs: int,
     device: torch.device,
     meter: EnergyMeter,
     gco2_per_kwh: float,
     enter: Callable[[int], object] = lambda epoch: None,
-    stages: Sequence[tuple[int, int]] = (),
-    rare: Sequence[Rare] = (),
+    finish: Callable[[], Sequence[Rare]] = lambda: (),
     pictures: bool = False,
 ) -> dict[str, Any]:
     """Take a step to warm up and some to measure, score one batch, and add it all up.
 
-    Where the work changes on the way, this is done in each stage.
+    This is done in each span. What is rare there is done once, and what ends the run as steps are:
+    once to warm up and some times more.
 
     Args:
-        one_step: does the training step of that number.
+        spans: all epochs of the run.
         one_score: scores one evaluation batch.
         steps: training steps an epoch.
         score_batches: evaluation batches an epoch.
-        epochs: number of epochs.
         device: on which it runs.
         meter: of energy; joules are as many a second as while it is measured.
         gco2_per_kwh: grams of CO2-equivalent a kilowatt-hour causes.
         enter: makes ready for the epoch of that number.
-        stages: first epoch and number of epochs of each; one of all epochs when not given.
-        rare: what else is done now and then.
+        finish: what is done behind the last epoch; asked for there.
         pictures: whether the run loads what draws, which takes memory.
 
     Returns:
         ``base_memory_mb`` and ``peak_memory_mb`` before and after (of the whole process on the CPU,
-        of the allocator on a GPU), ``seconds_per_step`` (a mean over the stages), the counts,
-        ``estimated_seconds`` and, as text, ``estimated_time``, ``estimated_joules``, their source
-        and ``estimated_gco2e``.
+        of the allocator on a GPU), ``seconds_per_step`` (a mean over the epochs), the counts,
+        ``estimated_seconds``, ``finish_seconds`` of them that do not depend on the number of epochs
+        and, as text, ``estimated_time``, ``estimated_joules``, their source and
+        ``estimated_gco2e``.
     """
     if pictures:
         load_writers()
     base = peak_memory(device)
     meter.start()
-    training = scoring = others = 0.0
-    for first, length in stages or [(0, epochs)]:
-        enter(first)
-        one_step(0)
-        training += length * steps * _middle(one_step, steps, device)
+    epochs = sum(span.epochs for span in spans)
+    training = scoring = others = finishing = 0.0
+    for span in spans:
+        enter(span.first)
+        training += span.epochs * steps * _middle(span.step, steps, device)
         if score_batches:
-            scoring += length * score_batches * _timed(one_score, device)
-    for count, work in rare:
-        others += count * _timed(work, device) if count else 0.0
+            scoring += span.epochs * score_batches * _timed(one_score, device)
+        others += sum(count * _timed(work, device) for count, work in span.rare if count)
+    for count, work in finish():
+        if count:
+            finishing += count * _middle(lambda number, work=work: work(), 1, device)  # type: ignore[misc]
     used = meter.read()
-    seconds = training + scoring + others
+    seconds = training + scoring + others + finishing
     joules = used.joules / used.seconds * seconds if used.seconds else 0.0
     return {
         "steps": epochs * steps,
@@ -82,6 +100,7 @@ def dry_run(
         "base_memory_mb": base / 2**20,
         "peak_memory_mb": peak_memory(device) / 2**20,
         "estimated_seconds": seconds,
+        "finish_seconds": finishing,
         "estimated_time": duration(seconds),
         "estimated_joules": joules,
         "joules_source": used.source,
@@ -90,7 +109,8 @@ def dry_run(
 
 
 def _middle(one_step: Callable[[int], object], steps: int, device: torch.device) -> float:
-    """The median of some steps' seconds."""
+    """The median of some steps' seconds, after one to warm up."""
+    one_step(0)
     taken: list[float] = []
     while len(taken) < MOST_STEPS and sum(taken) < MOST_SECONDS:
         number = (len(taken) + 1) % steps

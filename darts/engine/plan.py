@@ -35,18 +35,22 @@ def plan_of(config: Any, ranks: Ranks) -> dict[str, Any]:
 
 def tell_plan(config: Any, told: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     """Print what a dry run has found, and what to change where it exceeds the budget."""
-    closing_table("dry run", {k: v for k, v in told.items() if k != "estimated_seconds"})
+    inner = ("estimated_seconds", "finish_seconds", "looks_memory_mb", "not_counted")
+    closing_table("dry run", {k: v for k, v in told.items() if k not in inner})
     plan = Plan(
         batch_size=config.loader.batch_size,
         lr=config.optimizer.lr,
         adam=config.optimizer.kind == "adam",
         epochs=config.epochs,
-        levers=levers_of(config, device.type),
+        levers=levers_of(config, device.type, told),
     )
     limits = {"hours": config.budget.hours, "memory_mb": config.budget.memory_mb}
     lines = plan.advice(told, **limits)
     if lines:
         print("\n" + "\n".join(lines))
     elif any(limit is not None for limit in limits.values()):
-        print("\nThe run keeps to its budget.")
+        whole = "not_counted" not in told
+        print("\nThe run keeps to its budget." if whole else "\nWhat is counted fits the budget.")
+    if "not_counted" in told:
+        print(f"\nnot counted: {told['not_counted']}")
     return {**told, "advice": lines}

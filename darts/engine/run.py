@@ -212,13 +212,9 @@ class Run:
 
     def _entries(self) -> list[Entry]:
         """The accounts of all ranks' processes, on the first rank."""
-        entries, own = self._ledger.entries(), self._ledger.joules()
-        if self.ranks.size > 1:
-            for phase in PHASES:
-                others = self.ranks.total(own[phase]) - own[phase]
-                for entry in [entry for entry in entries if entry["phase"] == phase][-1:]:
-                    entry["joules"] += others
-        return entries
+        own = self._ledger.joules()
+        others = {phase: self.ranks.total(own[phase]) - own[phase] for phase in PHASES}
+        return self._ledger.entries(others)
 
     def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """Write summary.json, the run's last file, close the logs and return the summary."""

@@ -142,7 +142,8 @@ class Searcher:
     def alphas_move(self, epoch: int) -> bool:
         """Whether steps of the alphas are taken in an epoch."""
         rest = self.config.arch_optimizer.warmup
-        return self.config.bilevel.moves_alphas and self.place.share(epoch) >= rest
+        place = place_of(epoch, self.config.epochs, self.stages)
+        return self.config.bilevel.moves_alphas and place.share(epoch) >= rest
 
     def arch_loss(self, net: Any, batch: Batch) -> Tensor:
         """What the alphas are to lower; a rank's part of it."""

@@ -75,12 +75,6 @@ def place_of(epoch: int, epochs: int, stages: Sequence[Stage]) -> Place:
     return Place(number, first, ends[number] - first)
 
 
-def spans(epochs: int, stages: Sequence[Stage]) -> list[tuple[int, int]]:
-    """First epoch and number of epochs of each stage."""
-    places = dict.fromkeys(place_of(epoch, epochs, stages) for epoch in range(epochs))
-    return [(place.first, place.length) for place in places]
-
-
 def skip_dropout(stage: Stage, place: Place, epoch: int) -> float:
     """The share of skip connections' outputs that are dropped in an epoch."""
     return stage.skip_dropout * math.exp(-stage.dropout_decay * (epoch - place.first))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +35,17 @@ class Setting:
     def of(cls, space: Any, net: Any) -> Setting:
         """The setting of a supernet at the start."""
         return cls(space, net.candidates, net.edges, net.counts)
+
+    @contextmanager
+    def keeping(self, masks: Mapping[str, Tensor]) -> Iterator[None]:
+        """Within it, the groups named keep what these masks ``(edges, operations)`` say."""
+        before = dict(self.kept)
+        self.kept.update(masks)
+        try:
+            yield
+        finally:
+            self.kept.clear()
+            self.kept.update(before)
 
     @property
     def targets(self) -> dict[str, tuple[int, ...]]:

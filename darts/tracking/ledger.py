@@ -58,14 +58,23 @@ class Ledger:
             self._charge()
             self._phase = outer
 
-    def entries(self) -> list[Entry]:
-        """All accounts, in the order of the phases."""
+    def entries(self, others: Mapping[str, float] | None = None) -> list[Entry]:
+        """All accounts, in the order of the phases.
+
+        Args:
+            others: by phase, joules that other processes have used in the time that this one has
+                been counting; they go to accounts of this meter's source.
+        """
         self._charge()
+        accounts = {name: list(own) for name, own in self._accounts.items()}
+        for phase, joules in (others or {}).items():
+            if joules:
+                accounts.setdefault((phase, self._seen.source), [0.0, 0.0])[1] += joules
         order = {phase: number for number, phase in enumerate(PHASES)}
         return [
             {"phase": phase, "source": source, "seconds": seconds, "joules": joules}
             for (phase, source), (seconds, joules) in sorted(
-                self._accounts.items(), key=lambda account: order[account[0][0]]
+                accounts.items(), key=lambda account: order[account[0][0]]
             )
         ]
 

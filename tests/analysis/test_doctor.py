@@ -146,13 +146,31 @@ def test_it_says_nothing_in_the_beginning() -> None:
 def test_the_last_healthy_epoch() -> None:
     rules = Doctor()
     history = [look(5, 6), look(10, 2), look(15, 3), look(20, 5), look(25, 7)]
-    assert [rules.healthy(history[:n]) for n in range(1, 6)] == [None, 10, 15, 15, 15]
+    assert [rules.healthy(history[:n], 25) for n in range(1, 6)] == [None, 10, 15, 15, 15]
     # Growth of the curvature began before it was seen.
-    assert Doctor(window=2).healthy(looks_of(0.1, 0.1, 0.1, 0.2)) == 15
+    assert Doctor(window=2).healthy(looks_of(0.1, 0.1, 0.1, 0.2), 25) == 15
     longer = Doctor(window=2, patience=2)
     assert longer.complaints(looks_of(*[0.1] * 4)) == []
     assert longer.complaints(looks_of(*[0.1] * 4, 0.5)) != []
-    assert longer.healthy(looks_of(*[0.1] * 4, 0.5)) == 15
+    assert longer.healthy(looks_of(*[0.1] * 4, 0.5), 25) == 15
+
+
+def test_the_warm_up_is_nothing_to_go_back_to() -> None:
+    """But for its last look: an early genotype is an accident, healthy or not."""
+    rules = Doctor(every=1)  # of 50 epochs, the first ten
+    history = [look(1, 4), *(look(epoch, 6) for epoch in range(2, 12))]
+    assert rules.verdict(history, 50) != []
+    assert rules.healthy(history, 50) is None
+    assert Doctor(every=1, warmup=0.0).healthy(history, 50) == 1
+    last = [*history[:9], look(10, 4), look(11, 6)]
+    assert rules.healthy(last, 50) == 10
+    assert rules.healthy([*last[:8], look(9, 4), *last[9:]], 50) == 10
+    grown = [*looks_of(0.1, 0.1), look(15, eigenvalue=0.9)]
+    assert Doctor(window=2, warmup=0.4).healthy(grown, 25) == 10
+    assert Doctor(window=2, warmup=0.6).healthy(grown, 25) is None  # the growth began before it
+    # Within the warm-up, the present look is the last.
+    assert rules.healthy(history[:1], 50) == 1
+    assert rules.healthy(history[:2], 50) is None
 
 
 def test_shares_of_a_score_that_are_lost() -> None:

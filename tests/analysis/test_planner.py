@@ -9,7 +9,12 @@ import pytest
 from darts.analysis.planner import Plan, levers_of
 from darts.config import compose
 
-TOLD = {"peak_memory_mb": 5000.0, "base_memory_mb": 1000.0, "estimated_seconds": 7200.0}
+TOLD = {
+    "peak_memory_mb": 5000.0,
+    "base_memory_mb": 1000.0,
+    "estimated_seconds": 7200.0,
+    "finish_seconds": 0.0,
+}
 
 
 def plan(**given: Any) -> Plan:
@@ -51,9 +56,19 @@ def test_as_many_epochs_as_fit() -> None:
     assert line.endswith("not one epoch fits: take less data")
 
 
+def test_fewer_epochs_do_not_shorten_the_last_decision() -> None:
+    """Half an hour is left for epochs of which fifty take an hour."""
+    told = TOLD | {"finish_seconds": 3600.0}
+    (line,) = plan().advice(told, hours=1.5, memory_mb=None)
+    assert line.endswith("set epochs=25")
+    for hours in (0.5, 1.0):
+        (line,) = plan().advice(told, hours=hours, memory_mb=None)
+        assert "not one epoch fits beside the decision on a genotype, which takes 1 of" in line
+
+
 def test_levers_are_those_that_a_configuration_has_left() -> None:
     def levers(*given: str, device: str = "cpu", command: str = "search") -> set[str]:
-        return set(levers_of(compose(command, given), device))
+        return set(levers_of(compose(command, given), device, TOLD))
 
     assert levers() == {"memory=checkpoint", "relaxation.partial=4"}
     assert levers("memory=checkpoint", "method=pc_darts") == set()
@@ -65,3 +80,18 @@ def test_levers_are_those_that_a_configuration_has_left() -> None:
     # All of them are overrides that the configuration takes.
     for lever in levers("method=darts_v2", device="cuda"):
         compose("search", ["method=darts_v2", lever])
+
+
+def test_where_looks_set_the_peak_they_are_left_out_first() -> None:
+    """And cells are not computed twice, which makes a look need more."""
+
+    def levers(raised: float, *given: str) -> dict[str, str]:
+        return levers_of(compose("search", given), "cpu", TOLD | {"looks_memory_mb": raised})
+
+    assert "memory=checkpoint" in levers(100.0)
+    assert "doctor.every=0" not in levers(100.0)
+    found = levers(2000.0)
+    assert found["doctor.every=0"] == "no looks, which need 2,000 MB more than a step"
+    assert "memory=checkpoint" not in found
+    # The rule that stops by the curvature needs as much, whoever looks.
+    assert not {"doctor.every=0", "memory=checkpoint"} & set(levers(2000.0, "stopping=curvature"))

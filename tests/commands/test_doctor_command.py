@@ -295,3 +295,30 @@ def test_the_history_is_plain(examined: Any) -> None:
     assert [look["epoch"] for look in saved["doctor"]] == [2, 4]
     assert "doctor_seconds" not in str(saved["doctor"])
     assert read_json(examined.directory / "summary.json")["command"] == "search"
+
+
+def test_an_eigenvalue_that_does_not_fit_is_left_out(
+    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search goes on as it would have without a look; other errors end it."""
+    from darts.analysis.curvature import AlphaHessian
+
+    def fails_by(kind: type[Exception]) -> Callable[..., Any]:
+        def times(*_: Any) -> Any:
+            raise kind("no room")
+
+        return times
+
+    given = (*FAST, "doctor.every=2", "dataset.size=8", QUIET)
+    monkeypatch.setattr(AlphaHessian, "times", fails_by(torch.OutOfMemoryError))
+    done = commands.run("search", tmp_path / "run", *given)
+    assert done.out.count("warning: doctor: no eigenvalue, which needs more memory") == 2
+    looked = [row for row in done.rows if ours(row)]
+    assert [row["doctor/eigenvalue"] for row in looked] == [None, None]
+    assert all(0 <= row["doctor/path_accuracy"] <= 1 for row in looked)
+    off = commands.run("search", tmp_path / "off", *given, "doctor.every=0")
+    assert commands.same(done.checkpoint["searcher"], off.checkpoint["searcher"])
+    assert commands.same(done.checkpoint["random"], off.checkpoint["random"])
+    monkeypatch.setattr(AlphaHessian, "times", fails_by(RuntimeError))
+    with pytest.raises(RuntimeError, match="no room"):
+        commands.run("search", tmp_path / "other", *given)

@@ -19,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from darts import retrain, search
 from darts.data import load_split, save_split
+from darts.discretize.sampling import Sampling
 from darts.engine.checkpoint import load_checkpoint
 from darts.tracking import read_json
 
@@ -357,3 +358,38 @@ def test_stopped_in_this_process(
     assert_same(
         commands, commands.exactly("search", [f"resume={folder}"], folder), unbroken["search"]
     )
+
+
+def test_stopped_while_random_architectures_are_scored(
+    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal is obeyed between two of them, and none is scored again."""
+    small = (
+        *DATA,
+        "dataset.size=8",
+        "epochs=1",
+        "space=nas201",
+        "space.channels=1",
+        "space.cells=1",
+        QUIET,
+    )
+    few = ("method=random_sharing", "discretize.samples=4", "discretize.finalists=2")
+    real, scored = Sampling._score, []
+
+    def counted(*given: Any) -> float:
+        scored.append(given)
+        if len(scored) == 6 + 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(*given)
+
+    monkeypatch.setattr(Sampling, "_score", counted)
+    whole = commands.run("search", tmp_path / "whole", *small, *few)
+    assert len(scored) == 6
+    folder = tmp_path / "run"
+    with pytest.raises(SystemExit) as left:
+        commands.run("search", folder, *small, *few)
+    assert left.value.code == 143
+    assert len(scored) == 6 + 3
+    done = commands.exactly("search", [f"resume={folder}"], folder)
+    assert len(scored) == 6 + 6
+    assert_same(commands, done, whole)

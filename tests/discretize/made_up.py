@@ -9,6 +9,7 @@ import torch
 from tiny_search import setting_of
 from torch import Tensor
 
+from darts.discretize import Discretiser
 from darts.spaces.setting import Setting
 
 Masks = dict[str, Tensor]
@@ -25,14 +26,21 @@ class MadeUp:
         space: name of the space.
         value: score of masks, by group ``(edges, operations)``.
         stop: raise ``Interrupted`` after so many saves.
+        leave: raise it at the pause of that number.
     """
 
     def __init__(
-        self, space: str, value: Callable[[Masks], float], *, stop: int | None = None
+        self,
+        space: str,
+        value: Callable[[Masks], float],
+        *,
+        stop: int | None = None,
+        leave: int | None = None,
     ) -> None:
         self.setting: Setting = setting_of(space)[0]
         self.state: dict[str, Any] = {}
-        self.value, self.stop = value, stop
+        self.value, self.stop, self.leave = value, stop, leave
+        self.pauses = 0
         self.log: list[Any] = []  # batches of scores, ("train", epochs, lr), "save"
 
     def masks(self) -> Masks:
@@ -62,6 +70,11 @@ class MadeUp:
         if self.stop is not None and self.log.count("save") == self.stop:
             raise Interrupted
 
+    def pause(self) -> None:
+        self.pauses += 1
+        if self.pauses == self.leave:
+            raise Interrupted
+
     def say(self, text: str) -> None:
         pass
 
@@ -73,3 +86,19 @@ def worths(space: str, seed: int) -> Masks:
         group: torch.rand(len(rows), len(rows[0]), generator=draw, dtype=torch.float64)
         for group, rows in setting_of(space)[0].candidates.items()
     }
+
+
+def done_by(rule: Discretiser, trained: MadeUp, all_batches: int) -> tuple[int, int]:
+    """Batches scored and epochs trained by a rule that ends; a score on all has so many."""
+    rule.final(trained)
+    batches = sum(entry or all_batches for entry in trained.log if isinstance(entry, int))
+    epochs = sum(entry[1] for entry in trained.log if isinstance(entry, tuple))
+    return batches, epochs
+
+
+def told_by(rule: Discretiser, setting: Setting, all_batches: int) -> tuple[int, int]:
+    """The same, as the rule says before it begins."""
+    works = rule.work(setting)
+    assert works is not None
+    batches = sum(work.scores * (work.batches or all_batches) for work in works)
+    return batches, sum(work.epochs for work in works)

@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from made_up import Interrupted, MadeUp, Masks, worths
+from made_up import Interrupted, MadeUp, Masks, done_by, told_by, worths
 
+from darts.discretize import Discretiser, Trained
+from darts.discretize.argmax import Argmax
 from darts.discretize.perturbation import Perturbation
 
 
@@ -168,3 +170,38 @@ def test_interrupted_and_resumed_it_ends_the_same(space: str, saves: int) -> Non
     torch.manual_seed(99)  # nothing is drawn anew
     assert Perturbation(tune=0).final(resumed) == wanted
     assert whole.log.count("save") == saves + resumed.log.count("save")
+
+
+@pytest.mark.parametrize("space", ["cnn", "nas201", "macro"])
+@pytest.mark.parametrize("tune", [0, 3])
+def test_what_it_says_that_it_does(space: str, tune: int) -> None:
+    """Also where a search has dropped candidates, some edges but for one."""
+    for dropped in (False, True):
+        trained = MadeUp(space, additive(worths(space, 0)))
+        if dropped:
+            for group, mask in trained.masks().items():
+                mask[:, 1::2] = False
+                mask[0] = False
+                mask[0, -1] = True
+                trained.setting.kept[group] = mask
+        rule = Perturbation(tune=tune, batches=2)
+        said = told_by(rule, trained.setting, 7)
+        kept = dict(trained.setting.kept)
+        works = rule.work(trained.setting) or []
+        assert trained.setting.kept == kept
+        whole, single = (work.masks() for work in works)
+        for group, mask in trained.masks().items():
+            assert whole[group].equal(mask)
+            assert (single[group].sum(1) == 1).all()
+            assert not (single[group] & ~mask).any()
+        assert said == done_by(rule, trained, 7)
+
+
+def test_a_rule_that_takes_its_time_has_to_say_so_itself() -> None:
+    class Slow(Discretiser):
+        def final(self, trained: Trained) -> None:
+            trained.score()
+
+    setting = MadeUp("nas201", lambda masks: 0.0).setting
+    assert Slow().work(setting) is None
+    assert Discretiser().work(setting) == Argmax().work(setting) == []

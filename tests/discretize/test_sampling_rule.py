@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from made_up import MadeUp, Masks, worths
+from made_up import Interrupted, MadeUp, Masks, done_by, told_by, worths
 
 from darts.discretize.sampling import Sampling
 
@@ -40,7 +41,8 @@ def test_the_best_of_those_drawn() -> None:
 def test_all_are_scored_on_few_batches_and_the_finalists_on_all() -> None:
     trained = MadeUp("cnn", value_of(worths("cnn", 0)))
     Sampling(samples=30, batches=3, finalists=4).final(trained)
-    assert trained.log == [3] * 30 + [0] * 4
+    assert trained.log == [3] * 30 + [0] * 4 + ["save"]
+    assert trained.pauses == 34
 
 
 def test_the_second_score_decides_among_finalists() -> None:
@@ -66,7 +68,27 @@ def test_an_architecture_drawn_twice_is_scored_once(monkeypatch: pytest.MonkeyPa
     same = drawn(trained, 1)[0]
     monkeypatch.setattr(trained.setting.space, "random", lambda generator: same)
     assert Sampling(samples=20).final(trained) == same
-    assert trained.log == [1, 0]
+    assert trained.log == [1, 0, "save"]
+
+
+@pytest.mark.parametrize("leave", [1, 17, 30, 32])
+def test_interrupted_and_resumed_it_ends_the_same(leave: int) -> None:
+    """No score is computed twice, and nothing is drawn anew."""
+    value = value_of(worths("cnn", 0))
+    rule = Sampling(samples=30, finalists=4)
+    torch.manual_seed(3)
+    whole = MadeUp("cnn", value)
+    wanted = rule.final(whole)
+    torch.manual_seed(3)
+    broken = MadeUp("cnn", value, leave=leave)
+    with pytest.raises(Interrupted):
+        rule.final(broken)
+    resumed = MadeUp("cnn", value)
+    resumed.state = copy.deepcopy(broken.state)
+    torch.manual_seed(99)
+    assert rule.final(resumed) == wanted
+    assert resumed.state == whole.state
+    assert broken.log + resumed.log == whole.log
 
 
 def test_masks_are_put_back_when_a_score_fails() -> None:
@@ -79,3 +101,15 @@ def test_masks_are_put_back_when_a_score_fails() -> None:
     with pytest.raises(FloatingPointError):
         Sampling(samples=2).final(trained)
     assert trained.setting.kept == kept
+
+
+@pytest.mark.parametrize("options", [{}, {"samples": 3}, {"samples": 20, "batches": 4}])
+def test_what_it_says_that_it_does(options: dict[str, int]) -> None:
+    rule = Sampling(**({"samples": 50} | options))
+    trained = MadeUp("cnn", value_of(worths("cnn", 0)))  # so large a space repeats nothing
+    said = told_by(rule, trained.setting, 7)
+    assert said == done_by(rule, trained, 7)
+    works = rule.work(trained.setting) or []
+    masks = [work.masks() for work in works for _ in range(3)]
+    assert all(mask.sum() == 8 for one in masks for mask in one.values())
+    assert len({str(one) for one in masks}) > 1

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from darts.engine import dry_run as module
-from darts.engine.dry_run import dry_run
+from darts.engine.dry_run import Span, dry_run
 from darts.tracking import Energy
 
 CPU = torch.device("cpu")
@@ -53,12 +53,10 @@ def test_it_takes_some_steps_and_one_score_and_adds_up(monkeypatch: pytest.Monke
         clock[0] += time
 
     found = dry_run(
-        one_step,
+        [Span(50, one_step, rare=[(4, lambda: spend(3.0)), (0, lambda: spend(1000.0))])],
         lambda: spend(0.5),
         steps=100,
         score_batches=10,
-        epochs=50,
-        rare=[(4, lambda: spend(3.0)), (0, lambda: spend(1000.0))],
         **common(clock),
     )
     assert steps == [0, 1, 2, 3, 4, 5]
@@ -81,14 +79,14 @@ def test_slow_steps_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
         clock[0] += 100.0
         steps.append(number)
 
-    found = dry_run(one_step, lambda: None, steps=100, score_batches=0, epochs=1, **common(clock))
+    found = dry_run([Span(1, one_step)], lambda: None, steps=100, score_batches=0, **common(clock))
     assert steps == [0, 1]
     assert found["estimated_seconds"] == 10_000
 
 
 def test_an_epoch_of_one_step_repeats_it() -> None:
     steps: list[int] = []
-    dry_run(steps.append, lambda: None, steps=1, score_batches=0, epochs=1, **common([0.0]))
+    dry_run([Span(1, steps.append)], lambda: None, steps=1, score_batches=0, **common([0.0]))
     assert steps == [0] * 6
 
 
@@ -105,15 +103,56 @@ def test_stages_are_measured_each_and_added_up(monkeypatch: pytest.MonkeyPatch) 
         clock[0] += slow[0]
 
     found = dry_run(
-        one_step,
+        [Span(3, one_step), Span(2, one_step, first=3)],
         lambda: None,
         steps=10,
         score_batches=1,
-        epochs=5,
         **common(clock),
         enter=enter,
-        stages=[(0, 3), (3, 2)],
     )
     assert found["seconds_per_step"] == pytest.approx((3 * 1 + 2 * 4) / 5)
     assert found["estimated_time"] == "0:01:50"
     assert found["steps"] == 50
+
+
+def test_what_is_rare_is_done_in_its_own_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look takes 10 seconds in the first three epochs, which have one, and 100 in the others."""
+    clock, slow = [0.0], [0.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
+
+    def enter(epoch: int) -> None:
+        slow[0] = {0: 10.0, 3: 100.0}[epoch]
+
+    def look() -> None:
+        clock[0] += slow[0]
+
+    spans = [Span(3, lambda _: None, rare=[(1, look)]), Span(4, lambda _: None, 3, [(2, look)])]
+    found = dry_run(spans, lambda: None, steps=10, score_batches=1, enter=enter, **common(clock))
+    assert found["estimated_seconds"] == 1 * 10 + 2 * 100
+    assert found["finish_seconds"] == 0
+
+
+def test_the_end_is_measured_behind_the_last_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a median after one to warm up; the first and one of the others are slow."""
+    clock, entered = [0.0], []
+    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
+    seconds = iter([50.0, 0.5, 0.5, 7.0, 0.5, 0.5])
+
+    def one() -> None:
+        assert entered == [0, 3]
+        clock[0] += next(seconds)
+
+    def never() -> None:
+        raise AssertionError
+
+    found = dry_run(
+        [Span(3, lambda _: None), Span(2, lambda _: None, 3)],
+        lambda: None,
+        steps=10,
+        score_batches=0,
+        enter=entered.append,
+        finish=lambda: [(1000, one), (0, never)],
+        **common(clock),
+    )
+    assert found["estimated_seconds"] == found["finish_seconds"] == 500
+    assert list(seconds) == []

@@ -9,7 +9,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from darts.engine.stages import Place, Stage, best_candidates, place_of, skip_dropout, spans
+from darts.engine.stages import Place, Stage, best_candidates, place_of, skip_dropout
 
 shares = st.lists(st.floats(0.01, 100), min_size=1, max_size=6)
 
@@ -105,9 +105,3 @@ def test_dropout_falls_by_the_same_factor_every_epoch(
     for epoch in range(first, first + length):
         assert math.isclose(skip_dropout(stage, place, epoch), expected, abs_tol=1e-12)
         expected /= math.e**decay
-
-
-def test_spans_are_the_stages_one_after_the_other() -> None:
-    stages = [Stage(), Stage(share=2.0), Stage()]
-    assert spans(8, stages) == [(0, 2), (2, 4), (6, 2)]
-    assert spans(5, [Stage()]) == [(0, 5)]

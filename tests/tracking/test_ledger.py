@@ -131,3 +131,32 @@ def test_nothing_used_is_nothing_told() -> None:
     _, ledger = opened()
     assert ledger.entries() == []
     assert total([]) == Energy(0, 0, "none")
+
+
+def test_what_others_use_is_of_the_present_source() -> None:
+    """A run that began on rapl, went on on nvml and came back, with another rank beside it."""
+    ours = [("rapl", 10.0), ("nvml", 20.0), ("rapl", 30.0)]
+    state: dict[str, Any] = {"entries": []}
+    for source, joules in ours:
+        meter: Any = Meter(source)
+        ledger = Ledger(meter)
+        ledger.load_state_dict(state)
+        ledger.start()
+        meter.use(1, joules)
+        state = {"entries": ledger.entries({"training": 100.0, "test": 5.0, "doctor": 0.0})}
+    found = {(e["phase"], e["source"]): (e["seconds"], e["joules"]) for e in state["entries"]}
+    assert found == {
+        ("training", "rapl"): (2, 10 + 30 + 200),
+        ("training", "nvml"): (1, 20 + 100),
+        ("test", "rapl"): (0, 10),  # where this rank has done nothing
+        ("test", "nvml"): (0, 5),
+    }
+    assert [e["phase"] for e in state["entries"]] == ["training"] * 2 + ["test"] * 2
+
+
+def test_what_others_use_is_not_kept() -> None:
+    meter, ledger = opened()
+    meter.use(1, 10)
+    for _ in range(2):
+        assert ledger.entries({"training": 7.0})[0]["joules"] == 17
+    assert ledger.joules()["training"] == 10
