@@ -25,6 +25,7 @@ from darts.studying.runs import RunFailed, Runs, is_complete, summary_of
 from darts.tasks.metrics import Metric
 from darts.tracking.files import read_json, write_atomically, write_json
 from darts.tracking.formats import display, duration
+from darts.tracking.ledger import common_source
 from darts.tracking.metrics import read_metrics
 from darts.tuning.study import merged
 from darts.tuning.tools import trial_config
@@ -205,12 +206,12 @@ class Protocol:
         return f"best of {number}: {score} {display(score, best[0])} in {duration(seconds)}"
 
     def search_cost(self, name: str, index: int) -> dict[str, Any]:
-        """Seconds and joules of what was done before the retrainings."""
+        """Seconds, joules and their source of what was done before the retrainings."""
         if name == RANDOM:
-            return {"seconds": 0.0, "joules": 0.0}
+            return {"seconds": 0.0, "joules": 0.0, "joules_source": None}
         place = self.place(name, index)
         told = read_json(place / "chosen.json" if name in DRAWN else place / "search/summary.json")
-        return {key: told[key] for key in ("seconds", "joules")}
+        return {key: told[key] for key in ("seconds", "joules", "joules_source")}
 
 
 def check_protocol(config: StudyConfig) -> None:
@@ -263,7 +264,7 @@ def epochs_within(budget: float, after_epochs: list[float], whole: float) -> int
 def require_one_source(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
     """Raise ``RunFailed`` for joules that do not compare, since they are of different sources."""
     sources = [ours["joules_source"], theirs["joules_source"]]
-    if sources[0] != sources[1]:
+    if common_source(sources) is None:
         raise RunFailed(f"joules of {sources[0]} and of {sources[1]} do not compare")
 
 

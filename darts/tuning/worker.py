@@ -32,6 +32,7 @@ from optuna.trial import FrozenTrial, TrialState
 from darts.engine.interrupt import Interrupt
 from darts.evaluation import Candidate
 from darts.strategies.strategy import RETRIED, SURPLUS, place_of
+from darts.tracking.ledger import common_source
 from darts.tuning.store import FAILURE, counted, give_up, never_alive
 from darts.tuning.study import SCORES, WORKER, Plan, scores_of, suggested
 from darts.tuning.tools import TrialTools
@@ -186,7 +187,7 @@ class Worker:
         """Raise ``ValueError`` where joules would be compared with those of another source."""
         for trial in self.study.get_trials(deepcopy=False):
             other = scores_of(trial).get("joules_source", source)
-            if other != source or source.startswith("mixed"):
+            if common_source([source, other]) is None:
                 raise ValueError(
                     f"its joules are of the source {source}, and those of trial {trial.number} of "
                     f"{other}: they do not compare"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +20,8 @@ import pytest
 
 from darts.config import compose
 from darts.studying import runs as real_runs
-from darts.studying.protocol import epochs_within, flat
+from darts.studying.protocol import Protocol, epochs_within, flat, require_one_source
+from darts.studying.report import Results, cost_of_all
 from darts.studying.runs import RunFailed, Runs
 from darts.tracking import read_json
 
@@ -142,6 +145,64 @@ def test_the_report(studied: Any) -> None:
     for name in ("darts_v1", "random", "random_sharing", "random_search"):
         assert f"interval-{name}" in picture
     assert "test_accuracy" not in studied.out.partition("\nstudy\n")[0]  # not while it runs
+
+
+def results_of(study: Any, folder: Path, edits: dict[str, dict[str, Any]]) -> Results:
+    """The results of a copy of a study in which some files tell something else."""
+    shutil.copytree(study.directory / "runs", folder / "runs")
+    for pattern, edit in edits.items():
+        files = list(folder.glob(f"runs/{pattern}"))
+        assert files
+        for file in files:
+            file.write_text(json.dumps({**read_json(file), **edit}))
+    given = read_json(study.directory / "overrides.json")["overrides"]
+    return Results(Protocol(compose("study", [*given, "draws=1000"]), folder))
+
+
+@pytest.mark.parametrize("source", ["another", "mixed: nvml + rapl"])
+def test_joules_of_several_sources_are_not_added_up(
+    studied: Any, tmp_path: Path, source: str
+) -> None:
+    """One search has told of another source, or all of the same mixture."""
+    which = "random_sharing/0/search" if source == "another" else "**"
+    edits = {f"{which}/{name}.json": {"joules_source": source} for name in ("summary", "chosen")}
+    if source == "another":
+        del edits[f"{which}/chosen.json"]
+    results = results_of(studied, tmp_path, edits)
+    page = results.page(["x=1"])
+    assert "several sources" in page
+    assert "retrainings used" not in page
+    assert results.search_joules("random_sharing") is None
+    assert results.cost_ratio("random_sharing") is None
+    assert "Whether random_sharing cost as much as darts_v1 is not known." in page
+    alone = results.search_joules("darts_v1")
+    assert alone == (40.0 if source == "another" else None)
+    assert cost_of_all(results.protocol)["joules"] is None
+    row = next(row for row in results.rows if row["name"] == "random_sharing")
+    assert row["search_joules_source"] == source
+
+
+def test_mixtures_do_not_compare() -> None:
+    mixed = {"joules_source": "mixed: nvml + rapl"}
+    with pytest.raises(RunFailed, match="do not compare"):
+        require_one_source(mixed, mixed)
+    require_one_source({"joules_source": "rapl"}, {"joules_source": "rapl"})
+
+
+def test_unequal_cost_is_said_in_the_verdict(studied: Any, tmp_path: Path) -> None:
+    assert "equal cost" not in studied.result["difference_random_sharing_verdict"]
+    edits = {"random_sharing/*/search/summary.json": {"joules": 56.0}}
+    verdicts = dict(
+        zip(
+            ("random", "random_sharing", "random_search"),
+            results_of(studied, tmp_path, edits).verdicts(),
+            strict=True,
+        )
+    )
+    said = "random_sharing cost 1.40 times as much as darts_v1: not at equal cost."
+    assert verdicts["random_sharing"].endswith(said)
+    for other in ("random", "random_search"):
+        assert "equal cost" not in verdicts[other]
 
 
 @pytest.mark.usefixtures("fake")
