@@ -18,6 +18,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from darts.analysis.statistics import pairs_needed
 from darts.config import ConfigError, Invocation, StudyConfig, as_yaml, launch
 from darts.engine.distributed import rank_and_size
 from darts.engine.interrupt import Interrupt, Interrupted
@@ -65,6 +66,12 @@ def study(config: StudyConfig, call: Invocation) -> dict[str, Any]:
         console.say(
             f"{'resuming' if config.resume else 'studying'} in {directory}: {len(jobs)} jobs"
         )
+        needed = pairs_needed(len(config.baselines))
+        if config.searches < needed:
+            console.say(
+                f"searches={config.searches} can show no difference, whatever comes of them: "
+                f"comparisons with {len(config.baselines)} need at least {needed}"
+            )
         failed = run_jobs(
             jobs,
             config.workers,
@@ -81,7 +88,8 @@ def study(config: StudyConfig, call: Invocation) -> dict[str, Any]:
         name, why = next(iter(failed.items()))
         raise ConfigError(
             f"{len(failed)} of {len(jobs)} jobs failed, and nothing is compared without them; "
-            f"{name}: {why}; try them again by {word}"
+            f"{name}: {why}; {word} tries them again, which mends what chance has caused; what a "
+            "setting has caused needs a new study with another"
         )
     overrides = read_json(directory / "overrides.json")["overrides"]
     try:

@@ -21,7 +21,7 @@ from darts.config import ConfigError, StudyConfig, group_options
 from darts.config.overrides import quoted
 from darts.spaces import Space
 from darts.studying.jobs import Job
-from darts.studying.runs import RunFailed, Runs, is_complete, summary_of
+from darts.studying.runs import RunFailed, Runs, bill_of_diverged, is_complete, summary_of
 from darts.tasks.metrics import Metric
 from darts.tracking.files import read_json, write_atomically, write_json
 from darts.tracking.formats import display, duration
@@ -36,6 +36,9 @@ DRAWN = (RANDOM, RANDOM_SEARCH)
 
 PILOT = 3
 """Epochs of the run that tells what an epoch of a baseline's search costs."""
+
+HOPELESS = 3
+"""If so many short trainings are the first and all diverge, it is not the architectures."""
 
 _QUIET = ("tracking.tensorboard=false", "tracking.pictures=false")
 _PLAIN = re.compile(r"[\w./-]+")
@@ -186,6 +189,7 @@ class Protocol:
         """Architectures trained briefly until the cost of the method's search is used up."""
         budget, place = self._budget(index), self.place(RANDOM_SEARCH, index)
         joules = seconds = 0.0
+        diverged: list[str] = []
         best: tuple[float, Any] | None = None
         score, number = f"valid_{self.metric.name}", 0
         for number, genotype in enumerate(self.random(index)):
@@ -193,17 +197,34 @@ class Protocol:
                 break
             directory = place / f"short-{number:03d}"
             given = self.short_overrides(genotype.to_json(), index)
-            summary = runs("retrain", directory, given)
+            summary = self._short(runs, directory, given)
             require_one_source(summary, budget)
             joules, seconds = joules + summary["joules"], seconds + summary["seconds"]
-            if self.metric.prefers(summary[score], None if best is None else best[0]):
+            if score not in summary:
+                diverged.append(summary["why"])
+                if len(diverged) == number + 1 == HOPELESS:
+                    raise RunFailed(f"the first {HOPELESS} short trainings diverged: {diverged[0]}")
+            elif self.metric.prefers(summary[score], None if best is None else best[0]):
                 best = (summary[score], genotype)
         if best is None:
             raise RunFailed(f"{score} was a number for none of {number} architectures")
         write_atomically(self.found(RANDOM_SEARCH, index), best[1].to_json())
         cost = {"joules": joules, "seconds": seconds, "joules_source": budget["joules_source"]}
         write_json(place / "chosen.json", {**cost, "trained": number, score: best[0]})
-        return f"best of {number}: {score} {display(score, best[0])} in {duration(seconds)}"
+        lost = f" ({len(diverged)} diverged)" if diverged else ""
+        return f"best of {number}{lost}: {score} {display(score, best[0])} in {duration(seconds)}"
+
+    def _short(self, runs: Runs, directory: Path, given: list[str]) -> dict[str, Any]:
+        """The summary of a short training or, if it diverged, what it has cost for nothing."""
+        bill = bill_of_diverged(directory)
+        if bill is None:
+            try:
+                return runs("retrain", directory, given)
+            except RunFailed:
+                bill = bill_of_diverged(directory)
+                if bill is None:
+                    raise
+        return bill
 
     def search_cost(self, name: str, index: int) -> dict[str, Any]:
         """Seconds, joules and their source of what was done before the retrainings."""

@@ -21,8 +21,9 @@ from darts.analysis.statistics import (
     verdict,
 )
 from darts.analysis.strip_picture import strips
+from darts.engine.run import DIVERGED
 from darts.studying.protocol import RANDOM, RANDOM_SEARCH, Protocol
-from darts.studying.runs import RunFailed, command_text, summary_of
+from darts.studying.runs import RunFailed, bill_of_diverged, command_text, summary_of
 from darts.tracking.files import read_json, write_atomically
 from darts.tracking.formats import duration, is_fraction
 from darts.tracking.ledger import added_up, common_source
@@ -289,4 +290,6 @@ def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 def cost_of_all(protocol: Protocol) -> Mapping[str, Any]:
     """What all runs of a study have used together, pilots and short trainings too."""
     told = [read_json(file) for file in sorted(protocol.directory.glob("runs/**/summary.json"))]
+    others = sorted(protocol.directory.glob(f"runs/**/{DIVERGED}"))
+    told += [bill for file in others if (bill := bill_of_diverged(file.parent)) is not None]
     return {"seconds": sum(summary["seconds"] for summary in told), **added_up(told)}

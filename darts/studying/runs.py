@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import torch
 
+from darts.engine.run import DIVERGED
 from darts.tracking.files import read_json
 
 _POLL = 0.2  # seconds
@@ -148,6 +149,15 @@ def summary_of(directory: Path) -> dict[str, Any]:
     """The summary of a complete run."""
     summary: dict[str, Any] = read_json(directory / "summary.json")
     return summary
+
+
+def bill_of_diverged(directory: Path) -> dict[str, Any] | None:
+    """Of a run that diverged: ``why``, and what it has cost; None of others."""
+    file = directory / DIVERGED
+    if is_complete(directory) or not file.exists():
+        return None
+    bill: dict[str, Any] = read_json(file)
+    return bill
 
 
 def log_of(directory: Path) -> Path:

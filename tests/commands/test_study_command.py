@@ -144,6 +144,7 @@ def test_the_report(studied: Any) -> None:
     picture = (studied.directory / "scores.svg").read_text(encoding="utf-8")
     for name in ("darts_v1", "random", "random_sharing", "random_search"):
         assert f"interval-{name}" in picture
+    assert "can show no difference" not in studied.out
     assert "test_accuracy" not in studied.out.partition("\nstudy\n")[0]  # not while it runs
 
 
@@ -209,6 +210,9 @@ def test_unequal_cost_is_said_in_the_verdict(studied: Any, tmp_path: Path) -> No
 def test_too_few_searches_show_nothing(commands: Any, tmp_path: Path) -> None:
     given = (*SMALL, "baselines=[random]", "searches=4", "retrainings=2")
     done = commands.run("study", tmp_path / "run", *given)
+    begun = done.out.partition("search darts_v1 0")[0]  # before the first run has ended
+    assert "searches=4 can show no difference" in begun
+    assert "need at least 6" in begun
     verdict = done.result["difference_random_verdict"]
     assert "No difference between darts_v1 and random is shown: 4 searches are too few" in verdict
     assert "at least 6 are needed" in verdict
@@ -272,6 +276,31 @@ def test_a_run_that_fails_keeps_others_from_nothing(commands: Any, tmp_path: Pat
     assert not (folder / "report.md").exists()
     assert "random/1/retrain-0" in starts(folder)
     assert "random_sharing/0/search" not in starts(folder)
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_short_training_that_diverges_is_paid_for(commands: Any, tmp_path: Path) -> None:
+    """40 J: three trainings of 10 J, each followed by one of 4 J that diverges."""
+    given = (*SMALL, "baselines=[random_search]", "searches=1", "retrainings=1")
+    done = commands.run("study", tmp_path / "run", *given, "settings.random_search.optimizer.lr=9")
+    place = done.directory / "runs/random_search/0"
+    chosen = read_json(place / "chosen.json")
+    assert (chosen["trained"], chosen["joules"], chosen["seconds"]) == (6, 42.0, 6.0)
+    assert "best of 6 (3 diverged)" in done.out
+    assert not (place / "short-001/summary.json").exists()
+    assert done.result["joules"] == 40 + 42 + 2 * 30  # the method's search, this, retrainings
+
+
+@pytest.mark.usefixtures("fake")
+def test_short_trainings_that_all_diverge_end(commands: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    given = (*SMALL, "baselines=[random_search]", "searches=1", "retrainings=1")
+    bad = "settings.random_search.optimizer.lr=99"
+    line = commands.refused("study", *given, bad, f"hydra.run.dir={folder}")
+    assert "the first 3 short trainings diverged: the loss became nan" in line
+    assert "needs a new study" in line
+    assert commands.refused("study", f"resume={folder}").partition("; ")[0] in line
+    assert starts(folder)["random_search/0/short-000"] == 1  # it would diverge again
 
 
 @pytest.mark.usefixtures("fake")
