@@ -25,7 +25,7 @@ from darts.engine.interrupt import Interrupt, Interrupted
 from darts.engine.run import differences
 from darts.studying.jobs import Job, run_jobs
 from darts.studying.protocol import Protocol, check_protocol
-from darts.studying.report import Results, cost_of_all
+from darts.studying.report import Results, cost_of_all, shared_counter
 from darts.studying.runs import RunFailed, Runs
 from darts.tracking import Console, closing_table, environment
 from darts.tracking.files import read_json, write_atomically, write_json
@@ -58,8 +58,13 @@ def study(config: StudyConfig, call: Invocation) -> dict[str, Any]:
     ended = itertools.count(done + 1)
     console = Console(total_steps=len(jobs), name="study", done=done)
 
+    warned: set[str] = {""}
+
     def told(job: Job, text: str) -> None:
         console.say(f"{job.name}: {text}")
+        if (warning := shared_counter(protocol, runs.sources)) not in warned:
+            warned.add(warning)
+            console.say(f"warning: {warning}")
         console.step(jobs=f"{next(ended)}/{len(jobs)}")
 
     with console, Interrupt() as interrupt:

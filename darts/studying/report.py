@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,11 @@ from darts.analysis.statistics import (
     verdict,
 )
 from darts.analysis.strip_picture import strips
+from darts.engine.device import visible_gpus
 from darts.engine.run import DIVERGED
 from darts.studying.protocol import RANDOM, RANDOM_SEARCH, Protocol
 from darts.studying.runs import RunFailed, bill_of_diverged, command_text, summary_of
+from darts.tracking.energy import counts_others
 from darts.tracking.files import read_json, write_atomically
 from darts.tracking.formats import duration, is_fraction
 from darts.tracking.ledger import added_up, common_source
@@ -201,13 +203,18 @@ class Results:
             f"and p is at most {ALPHA}. Choices were made on validation data; the test split was "
             f"scored once by each of the {len(self.rows)} networks, at the end of its training.",
             " ".join(self._about(name) for name in self.protocol.names),
-            self._energy(),
+            f"{self._energy()} {self.shared_counter()}".rstrip(),
             "## Commands",
             "The study, one of its searches and one of its retrainings:",
             "```\n" + "\n".join(self._commands(overrides)) + "\n```",
             "All networks are in [rows.csv](rows.csv).",
         ]
         return "\n\n".join(parts) + "\n"
+
+    def shared_counter(self) -> str:
+        """See the function of that name."""
+        keys = ("joules_source", "search_joules_source")
+        return shared_counter(self.protocol, (row[key] for row in self.rows for key in keys))
 
     def _energy(self) -> str:
         """What retrainings used, and by which source."""
@@ -279,6 +286,22 @@ class Results:
             command_text("search", protocol.search_overrides(method, 0)),
             command_text("retrain", protocol.retrain_overrides(genotype, 0, 0)),
         ]
+
+
+def shared_counter(protocol: Protocol, sources: Iterable[object]) -> str:
+    """A sentence about runs that counted what others used; empty if there are none."""
+    workers = protocol.config.workers
+    began = protocol.directory / "study.json"  # a study may go on with fewer
+    workers = max(workers, read_json(began)["workers"] if began.exists() else 0)
+    gpus = len(visible_gpus())
+    shared = sorted({str(s) for s in sources if counts_others(str(s), workers, gpus)})
+    if not shared:
+        return ""
+    return (
+        f"With workers={workers}, runs share the counter {', '.join(shared)}, which "
+        "counts for each what all of them use: costs are too high and compare roughly; "
+        "workers=1 counts each alone."
+    )
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

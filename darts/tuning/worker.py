@@ -29,6 +29,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from darts.engine.device import gpu_in_turn
 from darts.engine.interrupt import Interrupt
 from darts.evaluation import Candidate
 from darts.strategies.strategy import RETRIED, SURPLUS, place_of
@@ -232,10 +233,7 @@ def told_to(file: Path | None) -> Iterator[None]:
 
 def _take_a_gpu(number: int) -> None:
     """Spread the workers of a machine over its GPUs, before CUDA has begun in this process."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = visible.split(",") if visible else [str(n) for n in range(torch.cuda.device_count())]
-    if len(devices) > 1:
-        os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
+    os.environ.update(gpu_in_turn(number))
 
 
 def _leave_with_the_supervisor() -> None:

@@ -304,6 +304,37 @@ def test_short_trainings_that_all_diverge_end(commands: Any, tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize(
+    ("gpus", "source", "workers", "shared"),
+    [
+        ("3,5", "nvml", 2, False),
+        ("3", "nvml", 2, True),
+        ("3", "nvml", 1, False),
+        ("3,5", "rapl", 2, True),
+    ],
+)
+def test_runs_take_gpus_in_turn_and_do_not_share_counters_unsaid(
+    commands: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    gpus: str,
+    source: str,
+    workers: int,
+    shared: bool,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+    monkeypatch.setenv("FAKE_SOURCE", source)
+    monkeypatch.setenv("FAKE_SECONDS", "0.1")
+    given = (*SMALL, "baselines=[random]", "searches=1", "retrainings=1", f"workers={workers}")
+    done = commands.run("study", tmp_path / "run", *given)
+    used = {read_json(file)["gpu"] for file in done.directory.glob("runs/**/summary.json")}
+    assert used == (set(gpus.split(",")) if workers > 1 else {gpus})
+    said = f"share the counter {source}"
+    assert (said in done.out) == shared
+    assert (said in (done.directory / "report.md").read_text()) == shared
+
+
+@pytest.mark.usefixtures("fake")
 def test_a_run_that_another_process_is_at_is_waited_for(tmp_path: Path) -> None:
     """As when a study was killed and its runs go on."""
     directory = tmp_path / "search"
