@@ -21,6 +21,7 @@ from darts.config import ConfigError, StudyConfig, group_options
 from darts.config.overrides import quoted
 from darts.spaces import Space
 from darts.studying.jobs import Job
+from darts.studying.pilot import Price, pilot_overrides
 from darts.studying.runs import RunFailed, Runs, bill_of_diverged, is_complete, summary_of
 from darts.tasks.metrics import Metric
 from darts.tracking.files import read_json, write_atomically, write_json
@@ -33,9 +34,6 @@ from darts.tuning.tools import trial_config
 RANDOM, RANDOM_SEARCH = "random", "random_search"
 DRAWN = (RANDOM, RANDOM_SEARCH)
 """Baselines that are no method: an architecture drawn, and the best of some trained briefly."""
-
-PILOT = 3
-"""Epochs of the run that tells what an epoch of a baseline's search costs."""
 
 HOPELESS = 3
 """If so many short trainings are the first and all diverge, it is not the architectures."""
@@ -116,7 +114,8 @@ class Protocol:
         for name in self.config.baselines:
             if name not in DRAWN:
                 pilot = self.directory / "runs" / name / "pilot"
-                overrides = merged([*self.search_overrides(name, 0), f"epochs={PILOT}"])
+                given = self.search_overrides(name, 0)
+                overrides = merged([*given, *pilot_overrides(trial_config("search", given))])
                 jobs.append(self._run(runs, f"pilot of {name}", "search", pilot, overrides))
         for index in range(self.config.searches):
             for name in self.names:
@@ -178,9 +177,9 @@ class Protocol:
         """A baseline's search of as many epochs as cost what the method's search has cost."""
         budget, pilot = self._budget(index), self.directory / "runs" / name / "pilot"
         require_one_source(summary_of(pilot), budget)
-        rows = [row["joules"] for row in read_metrics(pilot / "metrics.jsonl") if "epoch" in row]
-        epochs = epochs_within(budget["joules"], rows, summary_of(pilot)["joules"])
-        given = merged([*self.search_overrides(name, index), f"epochs={epochs}"])
+        own = self.search_overrides(name, index)
+        epochs = price_of(pilot).epochs_within(trial_config("search", own), budget["joules"])
+        given = merged([*own, f"epochs={epochs}"])
         summary = runs("search", self.place(name, index) / "search", given)
         share = summary["joules"] / budget["joules"]
         return f"{self._told(summary)}, {epochs} epochs at {share:.2f} of the cost"
@@ -267,19 +266,14 @@ def check_protocol(config: StudyConfig) -> None:
     trial_config("retrain", protocol.short_overrides(genotype, 0))
 
 
-def epochs_within(budget: float, after_epochs: list[float], whole: float) -> int:
-    """How many epochs of a search cost a budget, at least one.
-
-    Args:
-        budget: in joules.
-        after_epochs: of a pilot, what it had used by the end of each epoch.
-        whole: what the pilot has used in all, with what a search does after its epochs.
-    """
-    epoch = (after_epochs[-1] - after_epochs[0]) / (len(after_epochs) - 1)
-    if not epoch > 0:
-        raise RunFailed("the pilot does not tell what an epoch costs")
-    rest = whole - len(after_epochs) * epoch
-    return max(1, round((budget - rest) / epoch))
+def price_of(pilot: Path) -> Price:
+    """What searches cost by a pilot that is complete."""
+    given = read_json(pilot / "overrides.json")["overrides"]
+    config = trial_config("search", [o for o in given if not o.startswith("hydra.")])
+    rows = [row["joules"] for row in read_metrics(pilot / "metrics.jsonl") if "epoch" in row]
+    phases = read_json(pilot / "energy.json")["phases"]
+    looks = sum(entry["joules"] for entry in phases if entry["phase"] == "doctor")
+    return Price(config, rows, summary_of(pilot)["joules"], looks)
 
 
 def require_one_source(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:

@@ -20,10 +20,12 @@ import pytest
 
 from darts.config import compose
 from darts.studying import runs as real_runs
-from darts.studying.protocol import Protocol, epochs_within, flat, require_one_source
+from darts.studying.pilot import Price, pilot_overrides
+from darts.studying.protocol import Protocol, flat, require_one_source
 from darts.studying.report import Results, cost_of_all
 from darts.studying.runs import RunFailed, Runs
 from darts.tracking import read_json
+from darts.tuning.tools import trial_config
 
 FAKE = str(Path(__file__).with_name("fake_run.py"))
 NET = ("dataset=synthetic", "dataset.samples=48", "space=mlp", "loader.batch_size=16")
@@ -359,11 +361,51 @@ def test_a_run_that_another_process_is_at_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_epochs_within_a_budget() -> None:
-    assert epochs_within(100.0, [10.0, 20.0, 30.0], 35.0) == round((100 - 5) / 10)
-    assert epochs_within(1.0, [10.0, 20.0, 30.0], 35.0) == 1
-    assert epochs_within(100.0, [12.0, 20.0, 28.0], 28.0) == 12  # the first is slower
+    config = trial_config("search", [*NET, "method=random_sharing", "epochs=3"])
+
+    def epochs(budget: float, after_epochs: list[float], whole: float) -> int:
+        return Price(config, after_epochs, whole).epochs_within(config, budget)
+
+    assert epochs(100.0, [10.0, 20.0, 30.0], 35.0) == round((100 - 5) / 10)
+    assert epochs(100.0, [12.0, 20.0, 28.0], 28.0) == 12  # the first is slower
+    assert epochs(15.0, [10.0, 20.0, 30.0], 35.0) == 1
+    with pytest.raises(RunFailed, match=r"14 J do not pay for 1 epoch and .* after them, 15 J"):
+        epochs(14.0, [10.0, 20.0, 30.0], 35.0)
+    with pytest.raises(RunFailed, match="300 J do not pay"):  # 510 J come after the epochs
+        epochs(300.0, [18.0, 35.0, 52.0], 561.0)
     with pytest.raises(RunFailed, match="does not tell"):
-        epochs_within(100.0, [1.0, 1.0, 1.0], 1.0)
+        epochs(100.0, [1.0, 1.0, 1.0], 1.0)
+
+
+def test_a_pilot_that_lacks_a_kind_of_epoch_is_refused() -> None:
+    """Three epochs of PC-DARTS, as they were run once: alphas rest in the first alone."""
+    config = trial_config("search", [*NET[:2], "method=pc_darts", "epochs=3"])
+    with pytest.raises(RunFailed, match="no epoch of stage 1 in which alphas rest"):
+        Price(config, [10.0, 30.0, 50.0], 50.0)
+
+
+@pytest.mark.parametrize("method", ["p_darts", "pc_darts", "drnas", "random_sharing", "darts_v1"])
+def test_a_pilot_has_all_kinds_of_epochs(method: str) -> None:
+    given = [*NET[:2], f"method={method}", "epochs=50"]
+    whole = trial_config("search", given)
+    pilot = trial_config("search", [*given, *pilot_overrides(whole)])
+    assert pilot.epochs == 3 * max(1, len(whole.stages or []))
+    rows = [10.0 * (epoch + 1) for epoch in range(pilot.epochs)]
+    price = Price(pilot, rows, rows[-1])
+    for epochs in (3, 17, 50, 101):  # whatever it has, each epoch costs the same here
+        assert price.of(whole, epochs) == pytest.approx(10 * epochs)
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_method_in_stages_costs_as_much(commands: Any, tmp_path: Path) -> None:
+    """Of the 400 J of 20 epochs of darts_v1; each stage is dearer, above all where alphas move."""
+    given = ("dataset=synthetic", "dataset.samples=48", "baselines=[p_darts]", "searches=1")
+    sizes = ("search.epochs=20", "retrain.epochs=1", "retrainings=1")
+    done = commands.run("study", tmp_path / "run", *given, *sizes)
+    pilot = overrides_of(done.directory / "runs/p_darts/pilot")
+    assert (pilot["epochs"], pilot["doctor.every"]) == ("9", "9")
+    assert 380 <= done.result["p_darts_search_joules"] <= 420
+    assert "equal cost" not in done.result["difference_p_darts_verdict"]
 
 
 def test_settings_as_overrides() -> None:
@@ -376,7 +418,8 @@ def test_settings_as_overrides() -> None:
 def test_real_runs_and_a_study_that_is_killed(commands: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     given = [
-        *(*NET, "epochs=1", "settings.random_sharing.discretize.samples=3", ALL),
+        *(*NET, "epochs=1", "search.epochs=6", "settings.random_search.epochs=4", ALL),
+        "settings.random_sharing.discretize.samples=1",
         *("searches=1", "retrainings=1", "workers=2", f"hydra.run.dir={folder}"),
     ]
     process = commands.start("study", *given, start_new_session=True)
