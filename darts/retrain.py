@@ -273,9 +273,10 @@ def retrain(
 
     # The end: the chosen weights, and the one look at the test split.
     if chosen is None:
-        raise Diverged(
-            f"valid_{config.metric} was a number in no epoch; try a smaller optimizer.lr"
-        )
+        with run:
+            raise Diverged(
+                f"valid_{config.metric} was a number in no epoch; try a smaller optimizer.lr"
+            )
     averaging.judged.load_state_dict(chosen["net"])
     tested: dict[str, float] = {}
     if config.test and (test_batches := feed.held("test", feed.parts)) is not None:

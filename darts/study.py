@@ -18,13 +18,14 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from darts.analysis.statistics import pairs_needed
 from darts.config import ConfigError, Invocation, StudyConfig, as_yaml, launch
 from darts.engine.distributed import rank_and_size
 from darts.engine.interrupt import Interrupt, Interrupted
 from darts.engine.run import differences
 from darts.studying.jobs import Job, run_jobs
 from darts.studying.protocol import Protocol, check_protocol
-from darts.studying.report import Results, cost_of_all
+from darts.studying.report import Results, cost_of_all, shared_counter
 from darts.studying.runs import RunFailed, Runs
 from darts.tracking import Console, closing_table, environment
 from darts.tracking.files import read_json, write_atomically, write_json
@@ -57,14 +58,25 @@ def study(config: StudyConfig, call: Invocation) -> dict[str, Any]:
     ended = itertools.count(done + 1)
     console = Console(total_steps=len(jobs), name="study", done=done)
 
+    warned: set[str] = {""}
+
     def told(job: Job, text: str) -> None:
         console.say(f"{job.name}: {text}")
+        if (warning := shared_counter(protocol, runs.sources)) not in warned:
+            warned.add(warning)
+            console.say(f"warning: {warning}")
         console.step(jobs=f"{next(ended)}/{len(jobs)}")
 
     with console, Interrupt() as interrupt:
         console.say(
             f"{'resuming' if config.resume else 'studying'} in {directory}: {len(jobs)} jobs"
         )
+        needed = pairs_needed(len(config.baselines))
+        if config.searches < needed:
+            console.say(
+                f"searches={config.searches} can show no difference, whatever comes of them: "
+                f"comparisons with {len(config.baselines)} need at least {needed}"
+            )
         failed = run_jobs(
             jobs,
             config.workers,
@@ -81,7 +93,8 @@ def study(config: StudyConfig, call: Invocation) -> dict[str, Any]:
         name, why = next(iter(failed.items()))
         raise ConfigError(
             f"{len(failed)} of {len(jobs)} jobs failed, and nothing is compared without them; "
-            f"{name}: {why}; try them again by {word}"
+            f"{name}: {why}; {word} tries them again, which mends what chance has caused; what a "
+            "setting has caused needs a new study with another"
         )
     overrides = read_json(directory / "overrides.json")["overrides"]
     try:

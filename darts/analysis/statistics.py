@@ -27,6 +27,8 @@ ALPHA = 0.05
 EXACT = 16
 """Up to so many pairs, all changes of signs are counted; beyond, so many are drawn:"""
 FLIPS = 100_000
+LEAST = 4
+"""Searches for which there is an interval, unless almost all of them are equal."""
 
 Groups = Sequence[Sequence[float]]
 Numbers = NDArray[np.float64]
@@ -34,7 +36,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its interval; no bounds where there are too few searches for any.
+    """A mean and its interval; no bounds where the data does not give any.
 
     Attributes:
         mean: over searches.
@@ -46,6 +48,11 @@ class Interval:
     low: float | None
     high: float | None
     count: int
+
+    @property
+    def lacking(self) -> str:
+        """Why there are no bounds, where there are none."""
+        return "too few searches" if self.count < LEAST else "almost all are equal"
 
     def covers(self, value: float) -> bool:
         """Whether the data does not speak against a value."""
@@ -81,7 +88,7 @@ def bootstrap(
     mean, count = float(values.mean()), len(values)
     if count > 1 and np.ptp(values) == 0:
         return Interval(mean, mean, mean, count)
-    if count < 4:  # too often the same search is drawn each time, which says nothing of spread
+    if count < LEAST:  # too often the same search is drawn each time, which says nothing of spread
         return Interval(mean, None, None, count)
     generator = np.random.default_rng(seed)
     drawn = values[generator.integers(count, size=(draws, count))]
@@ -94,7 +101,7 @@ def bootstrap(
     scale = float(values.std(ddof=1))
     low, high = mean - scale * float(ratio[-1 - outside]), mean - scale * float(ratio[outside])
     if not (math.isfinite(low) and math.isfinite(high)):
-        return Interval(mean, None, None, count)
+        return Interval(mean, None, None, count)  # the same value drawn each time, too often
     return Interval(mean, low, high, count)
 
 
@@ -194,7 +201,9 @@ class Comparison:
                 f"at least {needed} are needed"
             )
         if self.difference.low is None:
-            found.append("there is no interval for so few searches")
+            equal = "there is no interval, as almost all differences are equal"
+            few = "there is no interval for so few searches"
+            found.append(few if pairs < LEAST else equal)
         elif self.difference.covers(0.0):
             found.append("the interval of the difference covers 0")
         if self.corrected > ALPHA and pairs >= needed:

@@ -40,6 +40,22 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def visible_gpus() -> list[str]:
+    """The CUDA devices of this process, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",") if visible else [str(n) for n in range(torch.cuda.device_count())]
+
+
+def gpu_in_turn(number: int) -> dict[str, str]:
+    """What the environment of one of several processes says, which take a machine's GPUs in turn.
+
+    Args:
+        number: of the process, from 0.
+    """
+    gpus = visible_gpus()
+    return {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if len(gpus) > 1 else {}
+
+
 def check_precision(precision: str, device: torch.device) -> None:
     """Raise ValueError when the device does not offer the precision."""
     if precision == "fp16" and device.type == "cpu":

@@ -24,6 +24,7 @@ from darts.engine.checkpoint import (
 from darts.engine.device import peak_memory
 from darts.engine.distributed import Ranks
 from darts.engine.interrupt import Interrupt, Interrupted
+from darts.engine.training import Diverged
 from darts.tracking import Board, Console, EnergyMeter, Ledger, MetricsLog, environment
 from darts.tracking.files import write_atomically, write_json
 from darts.tracking.ledger import PHASES, Entry, account, cost_of
@@ -44,6 +45,8 @@ FREE = (
     "tracking.",
     "benchmark.",
 )
+
+DIVERGED = "diverged.json"
 
 
 class Run:
@@ -148,6 +151,8 @@ class Run:
                 raise CheckpointError(
                     f"cannot resume {self.directory}: the data set is not the one in split.npz"
                 )
+        if main:
+            (self.directory / DIVERGED).unlink(missing_ok=True)
         self._gco2_per_kwh = tracking.energy.gco2_per_kwh
         self._ledger = Ledger(meter_of(tracking.energy, self.ranks))
         resumed, purge = self.state, 0 if self.resume else None
@@ -248,9 +253,17 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the logs of a run that is left by an error; ``finish`` needs those of others."""
-        if kind is not None:
-            self.close()
+        """Close the logs of a run that is left by an error; ``finish`` needs those of others.
+
+        One that diverges leaves in ``diverged.json`` why, and what it has cost.
+        """
+        if kind is None:
+            return
+        if isinstance(error, Diverged):
+            bill = {"why": str(error), **self.cost()}
+            if self.ranks.main:
+                write_json(self.directory / DIVERGED, bill)
+        self.close()
 
 
 def meter_of(energy: Any, ranks: Ranks) -> EnergyMeter:

@@ -26,6 +26,12 @@ from darts.tasks import Objective
 Batch = Any
 
 
+def alphas_move(config: Any, place: Place, epoch: int) -> bool:
+    """Whether a search takes steps of the alphas in an epoch that lies at a place."""
+    moves: bool = config.bilevel.moves_alphas
+    return moves and place.share(epoch) >= config.arch_optimizer.warmup
+
+
 class Searcher:
     """The searched supernet and how it learns.
 
@@ -141,9 +147,8 @@ class Searcher:
 
     def alphas_move(self, epoch: int) -> bool:
         """Whether steps of the alphas are taken in an epoch."""
-        rest = self.config.arch_optimizer.warmup
         place = place_of(epoch, self.config.epochs, self.stages)
-        return self.config.bilevel.moves_alphas and place.share(epoch) >= rest
+        return alphas_move(self.config, place, epoch)
 
     def arch_loss(self, net: Any, batch: Batch) -> Tensor:
         """What the alphas are to lower; a rank's part of it."""

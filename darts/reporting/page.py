@@ -26,6 +26,7 @@ from darts.reporting.record import Record, placed, short_names
 from darts.spaces import space_of
 from darts.spaces.in_words import difference
 from darts.tracking import short_genotype
+from darts.tracking.ledger import common_source
 
 
 def page(records: Sequence[Record]) -> str:
@@ -124,7 +125,7 @@ def _cost(records: Sequence[Record], names: Sequence[str]) -> str:
     sources = {str(numbers.get("joules_source")) for _, numbers in told}
     if not told:
         return ""
-    if len(sources) > 1 or any(source.startswith("mixed") for source in sources):
+    if common_source(sources) is None:
         found = ", ".join(sorted(sources))
         return paragraph(f"The runs' joules come from several sources ({found}).") + paragraph(
             SOURCES + " Each run has its own account below."

@@ -21,10 +21,12 @@ from darts.config import ConfigError, StudyConfig, group_options
 from darts.config.overrides import quoted
 from darts.spaces import Space
 from darts.studying.jobs import Job
-from darts.studying.runs import RunFailed, Runs, is_complete, summary_of
+from darts.studying.pilot import Price, pilot_overrides
+from darts.studying.runs import RunFailed, Runs, bill_of_diverged, is_complete, summary_of
 from darts.tasks.metrics import Metric
 from darts.tracking.files import read_json, write_atomically, write_json
 from darts.tracking.formats import display, duration
+from darts.tracking.ledger import common_source
 from darts.tracking.metrics import read_metrics
 from darts.tuning.study import merged
 from darts.tuning.tools import trial_config
@@ -33,8 +35,8 @@ RANDOM, RANDOM_SEARCH = "random", "random_search"
 DRAWN = (RANDOM, RANDOM_SEARCH)
 """Baselines that are no method: an architecture drawn, and the best of some trained briefly."""
 
-PILOT = 3
-"""Epochs of the run that tells what an epoch of a baseline's search costs."""
+HOPELESS = 3
+"""If so many short trainings are the first and all diverge, it is not the architectures."""
 
 _QUIET = ("tracking.tensorboard=false", "tracking.pictures=false")
 _PLAIN = re.compile(r"[\w./-]+")
@@ -112,7 +114,8 @@ class Protocol:
         for name in self.config.baselines:
             if name not in DRAWN:
                 pilot = self.directory / "runs" / name / "pilot"
-                overrides = merged([*self.search_overrides(name, 0), f"epochs={PILOT}"])
+                given = self.search_overrides(name, 0)
+                overrides = merged([*given, *pilot_overrides(trial_config("search", given))])
                 jobs.append(self._run(runs, f"pilot of {name}", "search", pilot, overrides))
         for index in range(self.config.searches):
             for name in self.names:
@@ -174,9 +177,9 @@ class Protocol:
         """A baseline's search of as many epochs as cost what the method's search has cost."""
         budget, pilot = self._budget(index), self.directory / "runs" / name / "pilot"
         require_one_source(summary_of(pilot), budget)
-        rows = [row["joules"] for row in read_metrics(pilot / "metrics.jsonl") if "epoch" in row]
-        epochs = epochs_within(budget["joules"], rows, summary_of(pilot)["joules"])
-        given = merged([*self.search_overrides(name, index), f"epochs={epochs}"])
+        own = self.search_overrides(name, index)
+        epochs = price_of(pilot).epochs_within(trial_config("search", own), budget["joules"])
+        given = merged([*own, f"epochs={epochs}"])
         summary = runs("search", self.place(name, index) / "search", given)
         share = summary["joules"] / budget["joules"]
         return f"{self._told(summary)}, {epochs} epochs at {share:.2f} of the cost"
@@ -185,6 +188,7 @@ class Protocol:
         """Architectures trained briefly until the cost of the method's search is used up."""
         budget, place = self._budget(index), self.place(RANDOM_SEARCH, index)
         joules = seconds = 0.0
+        diverged: list[str] = []
         best: tuple[float, Any] | None = None
         score, number = f"valid_{self.metric.name}", 0
         for number, genotype in enumerate(self.random(index)):
@@ -192,25 +196,42 @@ class Protocol:
                 break
             directory = place / f"short-{number:03d}"
             given = self.short_overrides(genotype.to_json(), index)
-            summary = runs("retrain", directory, given)
+            summary = self._short(runs, directory, given)
             require_one_source(summary, budget)
             joules, seconds = joules + summary["joules"], seconds + summary["seconds"]
-            if self.metric.prefers(summary[score], None if best is None else best[0]):
+            if score not in summary:
+                diverged.append(summary["why"])
+                if len(diverged) == number + 1 == HOPELESS:
+                    raise RunFailed(f"the first {HOPELESS} short trainings diverged: {diverged[0]}")
+            elif self.metric.prefers(summary[score], None if best is None else best[0]):
                 best = (summary[score], genotype)
         if best is None:
             raise RunFailed(f"{score} was a number for none of {number} architectures")
         write_atomically(self.found(RANDOM_SEARCH, index), best[1].to_json())
         cost = {"joules": joules, "seconds": seconds, "joules_source": budget["joules_source"]}
         write_json(place / "chosen.json", {**cost, "trained": number, score: best[0]})
-        return f"best of {number}: {score} {display(score, best[0])} in {duration(seconds)}"
+        lost = f" ({len(diverged)} diverged)" if diverged else ""
+        return f"best of {number}{lost}: {score} {display(score, best[0])} in {duration(seconds)}"
+
+    def _short(self, runs: Runs, directory: Path, given: list[str]) -> dict[str, Any]:
+        """The summary of a short training or, if it diverged, what it has cost for nothing."""
+        bill = bill_of_diverged(directory)
+        if bill is None:
+            try:
+                return runs("retrain", directory, given)
+            except RunFailed:
+                bill = bill_of_diverged(directory)
+                if bill is None:
+                    raise
+        return bill
 
     def search_cost(self, name: str, index: int) -> dict[str, Any]:
-        """Seconds and joules of what was done before the retrainings."""
+        """Seconds, joules and their source of what was done before the retrainings."""
         if name == RANDOM:
-            return {"seconds": 0.0, "joules": 0.0}
+            return {"seconds": 0.0, "joules": 0.0, "joules_source": None}
         place = self.place(name, index)
         told = read_json(place / "chosen.json" if name in DRAWN else place / "search/summary.json")
-        return {key: told[key] for key in ("seconds", "joules")}
+        return {key: told[key] for key in ("seconds", "joules", "joules_source")}
 
 
 def check_protocol(config: StudyConfig) -> None:
@@ -245,25 +266,20 @@ def check_protocol(config: StudyConfig) -> None:
     trial_config("retrain", protocol.short_overrides(genotype, 0))
 
 
-def epochs_within(budget: float, after_epochs: list[float], whole: float) -> int:
-    """How many epochs of a search cost a budget, at least one.
-
-    Args:
-        budget: in joules.
-        after_epochs: of a pilot, what it had used by the end of each epoch.
-        whole: what the pilot has used in all, with what a search does after its epochs.
-    """
-    epoch = (after_epochs[-1] - after_epochs[0]) / (len(after_epochs) - 1)
-    if not epoch > 0:
-        raise RunFailed("the pilot does not tell what an epoch costs")
-    rest = whole - len(after_epochs) * epoch
-    return max(1, round((budget - rest) / epoch))
+def price_of(pilot: Path) -> Price:
+    """What searches cost by a pilot that is complete."""
+    given = read_json(pilot / "overrides.json")["overrides"]
+    config = trial_config("search", [o for o in given if not o.startswith("hydra.")])
+    rows = [row["joules"] for row in read_metrics(pilot / "metrics.jsonl") if "epoch" in row]
+    phases = read_json(pilot / "energy.json")["phases"]
+    looks = sum(entry["joules"] for entry in phases if entry["phase"] == "doctor")
+    return Price(config, rows, summary_of(pilot)["joules"], looks)
 
 
 def require_one_source(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
     """Raise ``RunFailed`` for joules that do not compare, since they are of different sources."""
     sources = [ours["joules_source"], theirs["joules_source"]]
-    if sources[0] != sources[1]:
+    if common_source(sources) is None:
         raise RunFailed(f"joules of {sources[0]} and of {sources[1]} do not compare")
 
 

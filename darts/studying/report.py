@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,17 @@ from darts.analysis.statistics import (
     verdict,
 )
 from darts.analysis.strip_picture import strips
+from darts.engine.device import visible_gpus
+from darts.engine.run import DIVERGED
 from darts.studying.protocol import RANDOM, RANDOM_SEARCH, Protocol
-from darts.studying.runs import RunFailed, command_text, summary_of
+from darts.studying.runs import RunFailed, bill_of_diverged, command_text, summary_of
+from darts.tracking.energy import counts_others
 from darts.tracking.files import read_json, write_atomically
 from darts.tracking.formats import duration, is_fraction
+from darts.tracking.ledger import added_up, common_source
+
+EQUAL = (0.9, 1.1)
+"""A baseline that costs so many times what the method costs is called one of equal cost."""
 
 
 class Results:
@@ -86,6 +93,7 @@ class Results:
                         "macs": summary["macs"],
                         "search_seconds": cost["seconds"],
                         "search_joules": cost["joules"],
+                        "search_joules_source": cost["joules_source"],
                         "seconds": summary["seconds"],
                         "joules": summary["joules"],
                         "joules_source": summary["joules_source"],
@@ -95,10 +103,23 @@ class Results:
                 )
         return rows
 
-    def search_joules(self, name: str) -> float:
-        """Of a search, as a mean."""
+    def search_joules(self, name: str) -> float | None:
+        """Of a search, as a mean; None where searches have told of different sources."""
         rows = [row for row in self.rows if row["name"] == name]
+        if common_source(row["search_joules_source"] for row in rows) is None:
+            return None
         return float(np.mean([row["search_joules"] for row in rows]))
+
+    def cost_ratio(self, name: str) -> float | None:
+        """What a search of a baseline costs, as a multiple of the method's; None if not known."""
+        if name == RANDOM:
+            return 0.0
+        method = self.protocol.config.judged
+        rows = [row for row in self.rows if row["name"] in (name, method)]
+        if common_source(row["search_joules_source"] for row in rows) is None:
+            return None
+        ours, theirs = self.search_joules(method), self.search_joules(name)
+        return theirs / ours if ours and theirs is not None else None
 
     def show(self, value: float) -> str:
         """A score, in percent if it is a fraction."""
@@ -109,8 +130,21 @@ class Results:
         return f"{100 * value:.2f} points" if is_fraction(self.score) else f"{value:.4g}"
 
     def verdicts(self) -> list[str]:
-        """A sentence a comparison."""
-        return [verdict(comparison, self.show_difference) for comparison in self.comparisons]
+        """A sentence a comparison, and another where the two did not cost the same."""
+        return [
+            verdict(comparison, self.show_difference) + self._unequal(comparison.baseline)
+            for comparison in self.comparisons
+        ]
+
+    def _unequal(self, name: str) -> str:
+        if name == RANDOM:
+            return ""
+        ratio, method = self.cost_ratio(name), self.protocol.config.judged
+        if ratio is None:
+            return f" Whether {name} cost as much as {method} is not known."
+        if EQUAL[0] <= ratio <= EQUAL[1]:
+            return ""
+        return f" {name} cost {ratio:.2f} times as much as {method}: not at equal cost."
 
     def summary(self) -> dict[str, Any]:
         """Flat, for summary.json."""
@@ -148,7 +182,6 @@ class Results:
     def page(self, overrides: Sequence[str]) -> str:
         """The study in Markdown."""
         config, score = self.protocol.config, self.score.replace("_", " ")
-        known = {row["joules_source"] for row in self.rows}
         parts = [
             f"# {config.name}: {config.judged} beside {', '.join(config.baselines)}",
             " ".join(self.verdicts()),
@@ -170,9 +203,7 @@ class Results:
             f"and p is at most {ALPHA}. Choices were made on validation data; the test split was "
             f"scored once by each of the {len(self.rows)} networks, at the end of its training.",
             " ".join(self._about(name) for name in self.protocol.names),
-            f"Energy is of the source {' and '.join(sorted(map(str, known)))}; retrainings used "
-            f"{sum(row['joules'] for row in self.rows):,.0f} J in "
-            f"{duration(sum(row['seconds'] for row in self.rows))} of run time, all added up.",
+            f"{self._energy()} {self.shared_counter()}".rstrip(),
             "## Commands",
             "The study, one of its searches and one of its retrainings:",
             "```\n" + "\n".join(self._commands(overrides)) + "\n```",
@@ -180,11 +211,33 @@ class Results:
         ]
         return "\n\n".join(parts) + "\n"
 
+    def shared_counter(self) -> str:
+        """See the function of that name."""
+        keys = ("joules_source", "search_joules_source")
+        return shared_counter(self.protocol, (row[key] for row in self.rows for key in keys))
+
+    def _energy(self) -> str:
+        """What retrainings used, and by which source."""
+        rows = self.rows
+        time = f"{duration(sum(row['seconds'] for row in rows))} of run time, all added up"
+        keys = ("joules_source", "search_joules_source")
+        sources = [row[key] for row in rows for key in keys if row[key] is not None]
+        source = common_source(sources)
+        if source is None:
+            known = ", ".join(sorted(set(map(str, sources))))
+            return (
+                f"Energy is of several sources ({known}), whose joules are not added up or "
+                f"compared; retrainings took {time}."
+            )
+        joules = sum(row["joules"] for row in rows)
+        return f"Energy is of the source {source}; retrainings used {joules:,.0f} J in {time}."
+
     def _line_of(self, name: str) -> tuple[str, ...]:
         found, scores = self.intervals[name], [s for group in self.scores[name] for s in group]
         return (
             *(f"`{name}`", self.show(found.mean), self._between(found, self.show)),
-            *(self.show(min(scores)), self.show(max(scores)), f"{self.search_joules(name):,.0f}"),
+            *(self.show(min(scores)), self.show(max(scores))),
+            "several sources" if (joules := self.search_joules(name)) is None else f"{joules:,.0f}",
         )
 
     def _line_about(self, c: Comparison) -> tuple[str, ...]:
@@ -200,7 +253,7 @@ class Results:
 
     def _between(self, found: Interval, show: Callable[[float], str]) -> str:
         if found.low is None or found.high is None:
-            return "too few searches"
+            return found.lacking
         return f"{show(found.low)} to {show(found.high)}"
 
     def _about(self, name: str) -> str:
@@ -210,17 +263,18 @@ class Results:
             return f"`{name}` is the method that is judged."
         if name == RANDOM:
             return f"`{name}`: an architecture drawn at random, at no cost."
-        cost = self.search_joules(name) / self.search_joules(method)
+        ratio = self.cost_ratio(name)
+        cost = "an unknown share" if ratio is None else f"{ratio:.2f}"
         if name == RANDOM_SEARCH:
             place = [self.protocol.place(name, i) for i in range(self.protocol.config.searches)]
             trained = np.mean([read_json(p / "chosen.json")["trained"] for p in place])
             return (
                 f"`{name}`: the best by validation of {trained:.1f} architectures on average, "
-                f"trained briefly at {cost:.2f} of the cost of a search of `{method}`."
+                f"trained briefly at {cost} of the cost of a search of `{method}`."
             )
         return (
             f"`{name}`: searches of as many epochs as cost what those of `{method}` cost; they "
-            f"came to {cost:.2f} of it."
+            f"came to {cost} of it."
         )
 
     def _commands(self, overrides: Sequence[str]) -> list[str]:
@@ -234,6 +288,22 @@ class Results:
         ]
 
 
+def shared_counter(protocol: Protocol, sources: Iterable[object]) -> str:
+    """A sentence about runs that counted what others used; empty if there are none."""
+    workers = protocol.config.workers
+    began = protocol.directory / "study.json"  # a study may go on with fewer
+    workers = max(workers, read_json(began)["workers"] if began.exists() else 0)
+    gpus = len(visible_gpus())
+    shared = sorted({str(s) for s in sources if counts_others(str(s), workers, gpus)})
+    if not shared:
+        return ""
+    return (
+        f"With workers={workers}, runs share the counter {', '.join(shared)}, which "
+        "counts for each what all of them use: costs are too high and compare roughly; "
+        "workers=1 counts each alone."
+    )
+
+
 def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A table in Markdown."""
     rows = [header, ["---"] * len(header), *lines]
@@ -243,14 +313,6 @@ def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 def cost_of_all(protocol: Protocol) -> Mapping[str, Any]:
     """What all runs of a study have used together, pilots and short trainings too."""
     told = [read_json(file) for file in sorted(protocol.directory.glob("runs/**/summary.json"))]
-    sources = sorted({str(summary["joules_source"]) for summary in told})
-    seconds = sum(summary["seconds"] for summary in told)
-    if len(sources) != 1:  # numbers of different sources are not added up
-        return {
-            "seconds": seconds,
-            "joules": None,
-            "joules_source": " and ".join(sources),
-            "gco2e": None,
-        }
-    sums = {key: sum(summary[key] for summary in told) for key in ("joules", "gco2e")}
-    return {"seconds": seconds, **sums, "joules_source": sources[0]}
+    others = sorted(protocol.directory.glob(f"runs/**/{DIVERGED}"))
+    told += [bill for file in others if (bill := bill_of_diverged(file.parent)) is not None]
+    return {"seconds": sum(summary["seconds"] for summary in told), **added_up(told)}

@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 
 import torch
 
+from darts.engine.device import gpu_in_turn
+from darts.engine.run import DIVERGED
 from darts.tracking.files import read_json
 
 _POLL = 0.2  # seconds
@@ -33,14 +35,19 @@ class Runs:
 
     Args:
         workers: runs at the same time, who share the threads of this process unless
-            ``OMP_NUM_THREADS`` says how many each has.
+            ``OMP_NUM_THREADS`` says how many each has, and take its GPUs in turn.
+
+    Attributes:
+        sources: of joules, that runs have told of.
     """
 
     def __init__(self, workers: int) -> None:
         self._environment = dict(os.environ)
         threads = max(1, torch.get_num_threads() // workers)
         self._environment.setdefault("OMP_NUM_THREADS", str(threads))
+        self._own = [gpu_in_turn(n) if workers > 1 else {} for n in range(workers)]
         self._lock = threading.Lock()
+        self.sources: set[str] = set()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
@@ -68,7 +75,10 @@ class Runs:
         with self._alone(directory) as held:
             if not is_complete(directory):
                 self._run(command, directory, overrides, held)
-        return summary_of(directory)
+        summary = summary_of(directory)
+        with self._lock:
+            self.sources.add(str(summary.get("joules_source")))
+        return summary
 
     def _run(
         self, command: str, directory: Path, overrides: Sequence[str], held: BinaryIO | None
@@ -84,18 +94,20 @@ class Runs:
             with self._lock:
                 if self._stopped:
                     raise Stopped
+                own = self._own.pop(0)  # of as many as there may be at the same time
                 process = subprocess.Popen(
                     [*program(command), *words],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env=self._environment,
+                    env={**self._environment, **own},
                     pass_fds=() if held is None else (held.fileno(),),
                 )
                 self._running.add(process)
             code = process.wait()
             with self._lock:
                 self._running.discard(process)
+                self._own.insert(0, own)
         if is_complete(directory):
             return
         if self._stopped:
@@ -148,6 +160,15 @@ def summary_of(directory: Path) -> dict[str, Any]:
     """The summary of a complete run."""
     summary: dict[str, Any] = read_json(directory / "summary.json")
     return summary
+
+
+def bill_of_diverged(directory: Path) -> dict[str, Any] | None:
+    """Of a run that diverged: ``why``, and what it has cost; None of others."""
+    file = directory / DIVERGED
+    if is_complete(directory) or not file.exists():
+        return None
+    bill: dict[str, Any] = read_json(file)
+    return bill
 
 
 def log_of(directory: Path) -> Path:

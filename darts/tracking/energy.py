@@ -51,6 +51,18 @@ class _Counter:
         return gained
 
 
+def counts_others(source: str, processes: int, gpus: int) -> bool:
+    """Whether what a counter says of one of several processes includes what the others use.
+
+    Args:
+        source: of the joules.
+        processes: at the same time on a machine.
+        gpus: over which they are spread evenly.
+    """
+    per_gpu, per_machine = "nvml" in source, "rapl" in source
+    return (per_gpu and processes > max(1, gpus)) or (per_machine and processes > 1)
+
+
 class EnergyMeter:
     """Seconds and joules of this process since ``start``.
 

@@ -6,7 +6,7 @@ same thing: their sum is told as a mixture, and nothing should be compared by it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -115,6 +115,32 @@ def total(entries: Sequence[Mapping[str, Any]]) -> Energy:
         sum(entry["joules"] for entry in entries),
         f"mixed: {' + '.join(sources)}" if len(sources) > 1 else "".join(sources) or "none",
     )
+
+
+def common_source(sources: Iterable[object]) -> str | None:
+    """The source of joules that may be compared and added up; None where they may not.
+
+    They may if all are of the same source, and it is no mixture: of two mixtures of the same name
+    nobody knows how much of each is in them.
+    """
+    names = {str(source) for source in sources}
+    if len(names) != 1 or next(iter(names)).startswith("mixed"):
+        return None
+    return names.pop()
+
+
+def added_up(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``joules``, ``joules_source`` and ``gco2e`` of several runs together.
+
+    Args:
+        told: what each has told of the three; without a common source there is no sum.
+    """
+    sources = [row["joules_source"] for row in told]
+    if common_source(sources) is None:
+        text = " and ".join(sorted(set(map(str, sources)))) or "not measured"
+        return {"joules": None, "joules_source": text, "gco2e": None}
+    sums = {key: sum(row[key] for row in told) for key in ("joules", "gco2e")}
+    return {**sums, "joules_source": sources[0]}
 
 
 def cost_of(entries: Sequence[Entry], gco2_per_kwh: float) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from darts.parameters import Point
 from darts.tracking import Board, read_metrics
 from darts.tracking.files import read_json, write_atomically, write_json
+from darts.tracking.ledger import added_up
 from darts.tuning.store import FAILURE, counted
 from darts.tuning.study import Plan, best_of, failure_of, merged, scores_of
 
@@ -108,12 +109,7 @@ def joules_of(plan: Plan, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
     others += [*plan.directory.glob("corners/trials/*"), plan.directory / "final"]
     for directory in others:
         told += _bill(directory)
-    sources = sorted({str(row["joules_source"]) for row in told})
-    if len(sources) != 1:  # numbers of different sources are not added up
-        source = " and ".join(sources) or "not measured"
-        return {"joules": None, "joules_source": source, "gco2e": None}
-    sums = {key: sum(row[key] for row in told) for key in ("joules", "gco2e")}
-    return {**sums, "joules_source": sources[0]}
+    return added_up(told)
 
 
 def _bill(directory: Path) -> list[Mapping[str, Any]]:

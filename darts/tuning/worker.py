@@ -29,9 +29,11 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from darts.engine.device import gpu_in_turn
 from darts.engine.interrupt import Interrupt
 from darts.evaluation import Candidate
 from darts.strategies.strategy import RETRIED, SURPLUS, place_of
+from darts.tracking.ledger import common_source
 from darts.tuning.store import FAILURE, counted, give_up, never_alive
 from darts.tuning.study import SCORES, WORKER, Plan, scores_of, suggested
 from darts.tuning.tools import TrialTools
@@ -186,7 +188,7 @@ class Worker:
         """Raise ``ValueError`` where joules would be compared with those of another source."""
         for trial in self.study.get_trials(deepcopy=False):
             other = scores_of(trial).get("joules_source", source)
-            if other != source or source.startswith("mixed"):
+            if common_source([source, other]) is None:
                 raise ValueError(
                     f"its joules are of the source {source}, and those of trial {trial.number} of "
                     f"{other}: they do not compare"
@@ -231,10 +233,7 @@ def told_to(file: Path | None) -> Iterator[None]:
 
 def _take_a_gpu(number: int) -> None:
     """Spread the workers of a machine over its GPUs, before CUDA has begun in this process."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = visible.split(",") if visible else [str(n) for n in range(torch.cuda.device_count())]
-    if len(devices) > 1:
-        os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
+    os.environ.update(gpu_in_turn(number))
 
 
 def _leave_with_the_supervisor() -> None:

@@ -199,6 +199,16 @@ def test_no_difference_is_called_one() -> None:
         assert "at least 7 are needed" in verdict(found)
 
 
+@pytest.mark.parametrize("differences", [[0.0] * 11 + [1.0], [2.0] * 7 + [3.0]])
+def test_almost_equal_differences_are_not_called_few(differences: list[float]) -> None:
+    (found,) = compare(("a", [[d] for d in differences]), [("b", [[0.0]] * len(differences))])
+    assert found.difference.low is None
+    assert found.difference.lacking == "almost all are equal"
+    assert "no interval, as almost all differences are equal" in verdict(found)
+    assert "few" not in verdict(found)
+    assert bootstrap([[1.0], [2.0]]).lacking == "too few searches"
+
+
 def test_an_interval_alone_is_not_enough() -> None:
     interval = Interval(0.1, 0.05, 0.15, 8)
     assert Comparison("a", "b", interval, 0.01, 0.02, 0.5, 2).shown

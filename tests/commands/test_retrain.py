@@ -17,6 +17,7 @@ from darts.config import RetrainConfig, rebuild
 from darts.data import load_split
 from darts.spaces import Genotype
 from darts.spaces.cnn import PUBLISHED, Network
+from darts.tracking import read_json
 
 QUIET = "tracking.tensorboard=false"
 V2 = "genotype=DARTS_V2"
@@ -242,3 +243,17 @@ def test_the_checkpoint_holds_plain_values(retrained: Any) -> None:
     saved = torch.load(retrained.directory / "checkpoint.pt", weights_only=True)
     assert {"net", "optimizer", "scaler", "epoch", "step", "random", "chosen"} <= saved.keys()
     assert (saved["kind"], saved["epoch"], saved["step"]) == ("retrain", 3, 0)
+
+
+def test_a_run_that_diverges_tells_what_it_has_cost(commands: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    given = ["dataset=synthetic", "dataset.samples=64", "space=mlp", "epochs=2", "seed=0"]
+    given += [QUIET, "tracking.pictures=false", "loader.workers=0", f"hydra.run.dir={folder}"]
+    given.append('genotype={"space":"mlp","layers":["relu_8"]}')
+    line = commands.refused("retrain", *given, "optimizer.lr=1.0e30", "optimizer.clip=0")
+    bill = read_json(folder / "diverged.json")
+    assert bill["why"] in line
+    assert bill["seconds"] > 0
+    assert bill["joules"] >= 0
+    assert bill["joules_source"] != "none"
+    assert not (folder / "summary.json").exists()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,9 +20,12 @@ import pytest
 
 from darts.config import compose
 from darts.studying import runs as real_runs
-from darts.studying.protocol import epochs_within, flat
+from darts.studying.pilot import Price, pilot_overrides
+from darts.studying.protocol import Protocol, flat, require_one_source
+from darts.studying.report import Results, cost_of_all
 from darts.studying.runs import RunFailed, Runs
 from darts.tracking import read_json
+from darts.tuning.tools import trial_config
 
 FAKE = str(Path(__file__).with_name("fake_run.py"))
 NET = ("dataset=synthetic", "dataset.samples=48", "space=mlp", "loader.batch_size=16")
@@ -141,13 +146,75 @@ def test_the_report(studied: Any) -> None:
     picture = (studied.directory / "scores.svg").read_text(encoding="utf-8")
     for name in ("darts_v1", "random", "random_sharing", "random_search"):
         assert f"interval-{name}" in picture
+    assert "can show no difference" not in studied.out
     assert "test_accuracy" not in studied.out.partition("\nstudy\n")[0]  # not while it runs
+
+
+def results_of(study: Any, folder: Path, edits: dict[str, dict[str, Any]]) -> Results:
+    """The results of a copy of a study in which some files tell something else."""
+    shutil.copytree(study.directory / "runs", folder / "runs")
+    for pattern, edit in edits.items():
+        files = list(folder.glob(f"runs/{pattern}"))
+        assert files
+        for file in files:
+            file.write_text(json.dumps({**read_json(file), **edit}))
+    given = read_json(study.directory / "overrides.json")["overrides"]
+    return Results(Protocol(compose("study", [*given, "draws=1000"]), folder))
+
+
+@pytest.mark.parametrize("source", ["another", "mixed: nvml + rapl"])
+def test_joules_of_several_sources_are_not_added_up(
+    studied: Any, tmp_path: Path, source: str
+) -> None:
+    """One search has told of another source, or all of the same mixture."""
+    which = "random_sharing/0/search" if source == "another" else "**"
+    edits = {f"{which}/{name}.json": {"joules_source": source} for name in ("summary", "chosen")}
+    if source == "another":
+        del edits[f"{which}/chosen.json"]
+    results = results_of(studied, tmp_path, edits)
+    page = results.page(["x=1"])
+    assert "several sources" in page
+    assert "retrainings used" not in page
+    assert results.search_joules("random_sharing") is None
+    assert results.cost_ratio("random_sharing") is None
+    assert "Whether random_sharing cost as much as darts_v1 is not known." in page
+    alone = results.search_joules("darts_v1")
+    assert alone == (40.0 if source == "another" else None)
+    assert cost_of_all(results.protocol)["joules"] is None
+    row = next(row for row in results.rows if row["name"] == "random_sharing")
+    assert row["search_joules_source"] == source
+
+
+def test_mixtures_do_not_compare() -> None:
+    mixed = {"joules_source": "mixed: nvml + rapl"}
+    with pytest.raises(RunFailed, match="do not compare"):
+        require_one_source(mixed, mixed)
+    require_one_source({"joules_source": "rapl"}, {"joules_source": "rapl"})
+
+
+def test_unequal_cost_is_said_in_the_verdict(studied: Any, tmp_path: Path) -> None:
+    assert "equal cost" not in studied.result["difference_random_sharing_verdict"]
+    edits = {"random_sharing/*/search/summary.json": {"joules": 56.0}}
+    verdicts = dict(
+        zip(
+            ("random", "random_sharing", "random_search"),
+            results_of(studied, tmp_path, edits).verdicts(),
+            strict=True,
+        )
+    )
+    said = "random_sharing cost 1.40 times as much as darts_v1: not at equal cost."
+    assert verdicts["random_sharing"].endswith(said)
+    for other in ("random", "random_search"):
+        assert "equal cost" not in verdicts[other]
 
 
 @pytest.mark.usefixtures("fake")
 def test_too_few_searches_show_nothing(commands: Any, tmp_path: Path) -> None:
     given = (*SMALL, "baselines=[random]", "searches=4", "retrainings=2")
     done = commands.run("study", tmp_path / "run", *given)
+    begun = done.out.partition("search darts_v1 0")[0]  # before the first run has ended
+    assert "searches=4 can show no difference" in begun
+    assert "need at least 6" in begun
     verdict = done.result["difference_random_verdict"]
     assert "No difference between darts_v1 and random is shown: 4 searches are too few" in verdict
     assert "at least 6 are needed" in verdict
@@ -214,6 +281,62 @@ def test_a_run_that_fails_keeps_others_from_nothing(commands: Any, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("fake")
+def test_a_short_training_that_diverges_is_paid_for(commands: Any, tmp_path: Path) -> None:
+    """40 J: three trainings of 10 J, each followed by one of 4 J that diverges."""
+    given = (*SMALL, "baselines=[random_search]", "searches=1", "retrainings=1")
+    done = commands.run("study", tmp_path / "run", *given, "settings.random_search.optimizer.lr=9")
+    place = done.directory / "runs/random_search/0"
+    chosen = read_json(place / "chosen.json")
+    assert (chosen["trained"], chosen["joules"], chosen["seconds"]) == (6, 42.0, 6.0)
+    assert "best of 6 (3 diverged)" in done.out
+    assert not (place / "short-001/summary.json").exists()
+    assert done.result["joules"] == 40 + 42 + 2 * 30  # the method's search, this, retrainings
+
+
+@pytest.mark.usefixtures("fake")
+def test_short_trainings_that_all_diverge_end(commands: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    given = (*SMALL, "baselines=[random_search]", "searches=1", "retrainings=1")
+    bad = "settings.random_search.optimizer.lr=99"
+    line = commands.refused("study", *given, bad, f"hydra.run.dir={folder}")
+    assert "the first 3 short trainings diverged: the loss became nan" in line
+    assert "needs a new study" in line
+    assert commands.refused("study", f"resume={folder}").partition("; ")[0] in line
+    assert starts(folder)["random_search/0/short-000"] == 1  # it would diverge again
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize(
+    ("gpus", "source", "workers", "shared"),
+    [
+        ("3,5", "nvml", 2, False),
+        ("3", "nvml", 2, True),
+        ("3", "nvml", 1, False),
+        ("3,5", "rapl", 2, True),
+    ],
+)
+def test_runs_take_gpus_in_turn_and_do_not_share_counters_unsaid(
+    commands: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    gpus: str,
+    source: str,
+    workers: int,
+    shared: bool,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+    monkeypatch.setenv("FAKE_SOURCE", source)
+    monkeypatch.setenv("FAKE_SECONDS", "0.1")
+    given = (*SMALL, "baselines=[random]", "searches=1", "retrainings=1", f"workers={workers}")
+    done = commands.run("study", tmp_path / "run", *given)
+    used = {read_json(file)["gpu"] for file in done.directory.glob("runs/**/summary.json")}
+    assert used == (set(gpus.split(",")) if workers > 1 else {gpus})
+    said = f"share the counter {source}"
+    assert (said in done.out) == shared
+    assert (said in (done.directory / "report.md").read_text()) == shared
+
+
+@pytest.mark.usefixtures("fake")
 def test_a_run_that_another_process_is_at_is_waited_for(tmp_path: Path) -> None:
     """As when a study was killed and its runs go on."""
     directory = tmp_path / "search"
@@ -238,11 +361,51 @@ def test_a_run_that_another_process_is_at_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_epochs_within_a_budget() -> None:
-    assert epochs_within(100.0, [10.0, 20.0, 30.0], 35.0) == round((100 - 5) / 10)
-    assert epochs_within(1.0, [10.0, 20.0, 30.0], 35.0) == 1
-    assert epochs_within(100.0, [12.0, 20.0, 28.0], 28.0) == 12  # the first is slower
+    config = trial_config("search", [*NET, "method=random_sharing", "epochs=3"])
+
+    def epochs(budget: float, after_epochs: list[float], whole: float) -> int:
+        return Price(config, after_epochs, whole).epochs_within(config, budget)
+
+    assert epochs(100.0, [10.0, 20.0, 30.0], 35.0) == round((100 - 5) / 10)
+    assert epochs(100.0, [12.0, 20.0, 28.0], 28.0) == 12  # the first is slower
+    assert epochs(15.0, [10.0, 20.0, 30.0], 35.0) == 1
+    with pytest.raises(RunFailed, match=r"14 J do not pay for 1 epoch and .* after them, 15 J"):
+        epochs(14.0, [10.0, 20.0, 30.0], 35.0)
+    with pytest.raises(RunFailed, match="300 J do not pay"):  # 510 J come after the epochs
+        epochs(300.0, [18.0, 35.0, 52.0], 561.0)
     with pytest.raises(RunFailed, match="does not tell"):
-        epochs_within(100.0, [1.0, 1.0, 1.0], 1.0)
+        epochs(100.0, [1.0, 1.0, 1.0], 1.0)
+
+
+def test_a_pilot_that_lacks_a_kind_of_epoch_is_refused() -> None:
+    """Three epochs of PC-DARTS, as they were run once: alphas rest in the first alone."""
+    config = trial_config("search", [*NET[:2], "method=pc_darts", "epochs=3"])
+    with pytest.raises(RunFailed, match="no epoch of stage 1 in which alphas rest"):
+        Price(config, [10.0, 30.0, 50.0], 50.0)
+
+
+@pytest.mark.parametrize("method", ["p_darts", "pc_darts", "drnas", "random_sharing", "darts_v1"])
+def test_a_pilot_has_all_kinds_of_epochs(method: str) -> None:
+    given = [*NET[:2], f"method={method}", "epochs=50"]
+    whole = trial_config("search", given)
+    pilot = trial_config("search", [*given, *pilot_overrides(whole)])
+    assert pilot.epochs == 3 * max(1, len(whole.stages or []))
+    rows = [10.0 * (epoch + 1) for epoch in range(pilot.epochs)]
+    price = Price(pilot, rows, rows[-1])
+    for epochs in (3, 17, 50, 101):  # whatever it has, each epoch costs the same here
+        assert price.of(whole, epochs) == pytest.approx(10 * epochs)
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_method_in_stages_costs_as_much(commands: Any, tmp_path: Path) -> None:
+    """Of the 400 J of 20 epochs of darts_v1; each stage is dearer, above all where alphas move."""
+    given = ("dataset=synthetic", "dataset.samples=48", "baselines=[p_darts]", "searches=1")
+    sizes = ("search.epochs=20", "retrain.epochs=1", "retrainings=1")
+    done = commands.run("study", tmp_path / "run", *given, *sizes)
+    pilot = overrides_of(done.directory / "runs/p_darts/pilot")
+    assert (pilot["epochs"], pilot["doctor.every"]) == ("9", "9")
+    assert 380 <= done.result["p_darts_search_joules"] <= 420
+    assert "equal cost" not in done.result["difference_p_darts_verdict"]
 
 
 def test_settings_as_overrides() -> None:
@@ -255,7 +418,8 @@ def test_settings_as_overrides() -> None:
 def test_real_runs_and_a_study_that_is_killed(commands: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     given = [
-        *(*NET, "epochs=1", "settings.random_sharing.discretize.samples=3", ALL),
+        *(*NET, "epochs=1", "search.epochs=6", "settings.random_search.epochs=4", ALL),
+        "settings.random_sharing.discretize.samples=1",
         *("searches=1", "retrainings=1", "workers=2", f"hydra.run.dir={folder}"),
     ]
     process = commands.start("study", *given, start_new_session=True)

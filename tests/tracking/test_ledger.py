@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darts.tracking import Energy, Ledger, grams_of_co2
-from darts.tracking.ledger import PHASES, account, cost_of, total
+from darts.tracking.ledger import PHASES, account, added_up, common_source, cost_of, total
 
 
 @dataclass
@@ -125,6 +125,26 @@ def test_grams_are_those_of_kilowatt_hours() -> None:
     told = account(ledger.entries(), 100)
     assert told["gco2_per_kwh"] == 100
     assert [row["gco2e"] for row in told["phases"]] == [pytest.approx(200), pytest.approx(100)]
+
+
+@pytest.mark.parametrize(
+    ("sources", "common"),
+    [
+        (["nvml", "nvml"], "nvml"),
+        (["nvml", "rapl"], None),
+        (["mixed: nvml + rapl", "mixed: nvml + rapl"], None),
+        ([], None),
+    ],
+)
+def test_joules_are_added_up_if_they_are_of_one_plain_source(
+    sources: list[str], common: str | None
+) -> None:
+    assert common_source(sources) == common
+    told = [{"joules": 2.0, "gco2e": 0.5, "joules_source": source} for source in sources]
+    found = added_up(told)
+    assert found["joules"] == (None if common is None else 4.0)
+    assert found["gco2e"] == (None if common is None else 1.0)
+    assert all(source in found["joules_source"] for source in sources)
 
 
 def test_nothing_used_is_nothing_told() -> None:
