@@ -143,6 +143,8 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
     write_json(call.directory / "overrides.json", began)
     write_json(call.directory / "env.json", env)
     write_json(call.directory / "summary.json", summary)
+    if samples_told := objective.told():
+        write_atomically(call.directory / f"samples_{config.part}.md", samples_told)
     if trained.tracking.pictures:
         draw_confusions(call.directory / "confusion.svg", objective, feed.names)
     if config.importance:

@@ -73,7 +73,7 @@ def headlines(root: Path) -> dict[str, object]:
         values = metric.compute()
         return {name: float(values[f"{name}_fmeasure"]) for name in ROUGE}
 
-    by_count = {count: scored("valid", count) for count in (6, 8, 10, 12, 14)}
+    by_count = {count: scored("valid", count) for count in range(6, 31, 2)}
     best = max(by_count, key=lambda count: by_count[count]["rouge1"])
     return {
         "task": "summarisation",

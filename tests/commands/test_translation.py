@@ -59,6 +59,7 @@ def test_search_retrain_and_evaluate(commands: Any, given: list[str], tmp_path: 
     assert table.startswith("| written | said |")
     assert any(line.split("|")[1] == line.split("|")[2] for line in table.splitlines()[2:])
     scored = commands.run("evaluate", tmp_path / "scored", f"checkpoint={trained.directory}")
+    assert (tmp_path / "scored" / "samples_test.md").read_text() == table
     for name in ("bleu", "loss", "perplexity"):
         assert scored.result[f"test_{name}"] == trained.result[f"test_{name}"]
 
