@@ -100,7 +100,8 @@ def levers_of(config: Any, device: str, told: Mapping[str, Any]) -> dict[str, st
     """
     found: dict[str, str] = {}
     raised = told.get("looks_memory_mb", 0.0)
-    looks = raised > NOTABLE * (told["peak_memory_mb"] - told["base_memory_mb"])
+    added = told["peak_memory_mb"] - told["base_memory_mb"]  # where memory was freed, below 0
+    looks = raised > NOTABLE * max(added, 0.0)
     if looks and not config.stopping.needs_curvature:
         found["doctor.every=0"] = f"no looks, which need {raised:,.0f} MB more than a step"
     # A look differentiates twice, and cells that are computed again are then kept in addition.

@@ -77,6 +77,8 @@ def test_levers_are_those_that_a_configuration_has_left() -> None:
     assert "precision=bf16" in levers(device="cuda")
     assert "precision=bf16" not in levers("precision=bf16", device="cuda")
     assert levers("genotype=DARTS_V2", command="retrain") == set()
+    freed = TOLD | {"base_memory_mb": TOLD["peak_memory_mb"] + 1}
+    assert levers_of(compose("retrain", ["genotype=DARTS_V2"]), "cpu", freed) == {}
     # All of them are overrides that the configuration takes.
     for lever in levers("method=darts_v2", device="cuda"):
         compose("search", ["method=darts_v2", lever])
