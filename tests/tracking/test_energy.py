@@ -31,6 +31,8 @@ class Time:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.wall, self.own, self.children = 100.0, 5.0, 1.0
         monkeypatch.setattr(time, "monotonic", lambda: self.wall)
+        monkeypatch.setattr(time, "process_time", lambda: self.own)
+        # What it says of the process itself ticks too slowly, and must not be counted as well.
         monkeypatch.setattr(os, "times", lambda: (self.own, 0.5, self.children, 0.25, self.wall))
 
 
@@ -118,6 +120,14 @@ def test_busy_seconds_of_the_real_process_cost_energy(tmp_path: Path) -> None:
     total = meter.read()
     assert 0.5 < total.joules < 100
     assert total.seconds >= 0.05
+
+
+def test_a_moment_costs_something_too(tmp_path: Path) -> None:
+    """A hundredth of a second is as long as a small trial takes."""
+    meter = EnergyMeter(watts_per_core=10, powercap=tmp_path)
+    meter.start()
+    sum(range(10_000))
+    assert 0 < meter.read().joules < 1
 
 
 class FakeNvml(SimpleNamespace):
