@@ -6,6 +6,7 @@ random order is cut into pools, a pool is sorted by length, and the batches come
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ class PairBatch(NamedTuple):
     references: tuple[str, ...]
 
 
-class ByLength:
+class ByLength(ABC):
     """Batches of sentences of a similar length.
 
     Args:
@@ -113,9 +114,9 @@ class ByLength:
         chosen = self._batches(epoch)[step]
         return self.of(chosen[share_of(len(chosen), *self._ranks)])
 
+    @abstractmethod
     def of(self, chosen: Tensor) -> Any:
         """The batch of some sentences, on the device."""
-        raise NotImplementedError
 
     def cut(self, sentences: Tensor) -> Tensor:
         """Without what is padding to all, ``(B, L) -> (longest, B)``."""
@@ -148,10 +149,10 @@ class ByLength:
         """What the batches to come depend on beside their place: nothing."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - of none of them
         """Go on from ``state_dict``."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Nothing to end."""
 
 

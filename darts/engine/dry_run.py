@@ -50,6 +50,7 @@ def dry_run(
     enter: Callable[[int], object] = lambda epoch: None,
     finish: Callable[[], Sequence[Rare]] = lambda: (),
     pictures: bool = False,
+    highest: Callable[[int], int] = int,
 ) -> dict[str, Any]:
     """Take a step to warm up and some to measure, score one batch, and add it all up.
 
@@ -67,6 +68,7 @@ def dry_run(
         enter: makes ready for the epoch of that number.
         finish: what is done behind the last epoch; asked for there.
         pictures: whether the run loads what draws, which takes memory.
+        highest: of a number of each rank.
 
     Returns:
         ``base_memory_mb`` and ``peak_memory_mb`` before and after (of the whole process on the CPU,
@@ -83,13 +85,13 @@ def dry_run(
     training = scoring = others = finishing = 0.0
     for span in spans:
         enter(span.first)
-        training += span.epochs * steps * _middle(span.step, steps, device)
+        training += span.epochs * steps * _middle(span.step, steps, device, highest)
         if score_batches:
             scoring += span.epochs * score_batches * _timed(one_score, device)
         others += sum(count * _timed(work, device) for count, work in span.rare if count)
     for count, work in finish():
         if count:
-            finishing += count * _middle(lambda number, work=work: work(), 1, device)  # type: ignore[misc]
+            finishing += count * _middle(lambda number, work=work: work(), 1, device, highest)  # type: ignore[misc]
     used = meter.read()
     seconds = training + scoring + others + finishing
     joules = used.joules / used.seconds * seconds if used.seconds else 0.0
@@ -108,11 +110,19 @@ def dry_run(
     }
 
 
-def _middle(one_step: Callable[[int], object], steps: int, device: torch.device) -> float:
-    """The median of some steps' seconds, after one to warm up."""
+def _middle(
+    one_step: Callable[[int], object],
+    steps: int,
+    device: torch.device,
+    highest: Callable[[int], int],
+) -> float:
+    """The median of some steps' seconds, after one to warm up.
+
+    Ranks step together, so that the slowest clock ends it for all.
+    """
     one_step(0)
     taken: list[float] = []
-    while len(taken) < MOST_STEPS and sum(taken) < MOST_SECONDS:
+    while len(taken) < MOST_STEPS and highest(round(1000 * sum(taken))) < 1000 * MOST_SECONDS:
         number = (len(taken) + 1) % steps
         taken.append(_timed(lambda number=number: one_step(number), device))  # type: ignore[misc]
     return statistics.median(taken)

@@ -30,6 +30,7 @@ def plan_of(config: Any, ranks: Ranks) -> dict[str, Any]:
         "meter": meter_of(tracking.energy, ranks),
         "gco2_per_kwh": tracking.energy.gco2_per_kwh,
         "pictures": tracking.pictures or tracking.tensorboard,
+        "highest": ranks.highest,
     }
 
 

@@ -21,10 +21,10 @@ from optuna.samplers import BaseSampler
 
 from darts.parameters import Point
 from darts.parts import number
-from darts.strategies.strategy import STRATEGIES, PointSampler, Setup, Strategy, Tried
+from darts.strategies.strategy import STRATEGIES, Proposer, Setup, Strategy, Tried
 
 
-class Breeder(PointSampler):
+class Breeder(Proposer):
     """Children of the youngest."""
 
     def __init__(self, setup: Setup, options: Evolution) -> None:

@@ -20,13 +20,13 @@ from optuna.samplers import BaseSampler
 
 from darts.parameters import Point, key_of
 from darts.parts import number
-from darts.strategies.strategy import STRATEGIES, PointSampler, Setup, Strategy, Tried
+from darts.strategies.strategy import STRATEGIES, Proposer, Setup, Strategy, Tried
 
 CLIMB = "greedy:climb"
 """The attribute that says which climb a trial belongs to."""
 
 
-class Climber(PointSampler):
+class Climber(Proposer):
     """Climbs one after the other; workers share the present one."""
 
     def __init__(self, setup: Setup, starts: int) -> None:

@@ -20,7 +20,6 @@ from darts.strategies.strategy import (
     PointSampler,
     Setup,
     Strategy,
-    Tried,
     place_of,
 )
 
@@ -43,9 +42,6 @@ class GridPoints(PointSampler):
         number = trial.system_attrs.get(RETRIED, trial.number)
         place = place_of(number, study.get_trials(deepcopy=False))
         return self.points[place % len(self.points)]
-
-    def propose(self, tried: Sequence[Tried], draw: Random) -> tuple[Point, dict[str, Any]]:
-        raise NotImplementedError("a grid looks at numbers only")
 
 
 @STRATEGIES.register

@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 from optuna.samplers import BaseSampler
 
 from darts.parameters import Point
-from darts.strategies.strategy import STRATEGIES, PointSampler, Setup, Strategy, Tried
+from darts.strategies.strategy import STRATEGIES, Proposer, Setup, Strategy, Tried
 
 
-class RandomPoints(PointSampler):
+class RandomPoints(Proposer):
     """Points at random, none of them twice as long as others are easily found."""
 
     def propose(self, tried: Sequence[Tried], draw: Random) -> tuple[Point, dict[str, Any]]:

@@ -137,21 +137,44 @@ class Tried:
 
 
 class PointSampler(BaseSampler):
-    """A sampler that proposes a whole point, conditions included, from what has been tried.
-
-    The proposal of a trial is a function of seed, number and history alone, so that it does not
-    matter which worker makes it. Subclasses say what to ``propose``.
-    """
+    """A sampler of whole points, conditions included, where Optuna's own go by parameter."""
 
     def __init__(self, setup: Setup) -> None:
         self.space = setup.space
         self._setup = setup
         self._distributions = {p.name: distribution(p.domain) for p in setup.space}
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._distributions
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """For what a repeated trial, killed amid its parameters, still lacks."""
+        draw = Random(f"{self._setup.seed} {trial.number} {param_name}")
+        return self.space.by_name[param_name].domain.draw(draw)
+
+
+class Proposer(PointSampler):
+    """A sampler that proposes a point from what has been tried.
+
+    The proposal of a trial is a function of seed, number and history alone, so that it does not
+    matter which worker makes it.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
         self._finished: dict[int, Tried] = {}
 
+    @abstractmethod
     def propose(self, tried: Sequence[Tried], draw: Random) -> tuple[Point, dict[str, Any]]:
         """The next point, and marks for the trial to carry."""
-        raise NotImplementedError
 
     def untried(
         self, tried: Sequence[Tried], draw: Random, make: Callable[[], Point], tries: int = 100
@@ -165,13 +188,6 @@ class PointSampler(BaseSampler):
             point = make()
         return point
 
-    # Optuna's side.
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self._distributions
-
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
@@ -182,17 +198,6 @@ class PointSampler(BaseSampler):
             # The way in which Optuna's own samplers keep what belongs to a trial.
             study._storage.set_trial_system_attr(trial._trial_id, name, value)
         return point
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """For what a repeated trial, killed amid its parameters, still lacks."""
-        draw = Random(f"{self._setup.seed} {trial.number} {param_name}")
-        return self.space.by_name[param_name].domain.draw(draw)
 
     def _history(self, study: Study, current: FrozenTrial) -> list[Tried]:
         sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0

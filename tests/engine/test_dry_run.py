@@ -156,3 +156,22 @@ def test_the_end_is_measured_behind_the_last_span(monkeypatch: pytest.MonkeyPatc
     )
     assert found["estimated_seconds"] == found["finish_seconds"] == 500
     assert list(seconds) == []
+
+
+def test_ranks_take_as_many_steps_as_the_slowest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that went on alone would wait for ever for the others."""
+    clock, taken = [0.0], [0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def one_step(number: int) -> None:
+        clock[0] += 1.0
+        taken[0] += 1
+
+    def run(other: int) -> int:
+        """Steps where another rank needs so many times as long."""
+        taken[0] = 0
+        more: dict[str, Any] = {"steps": 9, "score_batches": 0, "highest": lambda own: other * own}
+        dry_run([Span(3, one_step)], lambda: None, **more, **common(clock))
+        return taken[0]
+
+    assert (run(1), run(7), run(100)) == (6, 4, 2)  # one of them warms up

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from darts.parameters import Parameters, key_of
 from darts.spaces import SPACES, macro, mlp
 from darts.strategies import STRATEGIES, Setup
-from darts.strategies.strategy import PointSampler, Tried
+from darts.strategies.strategy import PointSampler, Proposer, Tried
 
 OWN = ("random", "greedy", "evolution", "grid")
 SMALL: dict[str, Any] = {
@@ -23,13 +23,13 @@ SMALL: dict[str, Any] = {
 }
 
 
-def sampler_of(name: str, space: Parameters, seed: int = 0, **options: Any) -> PointSampler:
+def sampler_of(name: str, space: Parameters, seed: int = 0, **options: Any) -> Proposer:
     made = STRATEGIES[name](**options).sampler(Setup(space, seed))
-    assert isinstance(made, PointSampler)
+    assert isinstance(made, Proposer)
     return made
 
 
-def walk(sampler: PointSampler, count: int, seed: int) -> list[Tried]:
+def walk(sampler: Proposer, count: int, seed: int) -> list[Tried]:
     """So many proposals, each scored at random, some of them failed or still running."""
     tried: list[Tried] = []
     for number in range(count):
@@ -87,7 +87,8 @@ def test_every_genotype_of_a_small_space_is_proposed(place: str, name: str) -> N
 def test_a_grid_holds_every_genotype_once(place: str) -> None:
     space = SMALL[place]
     parameters = Parameters(space.parameters())
-    sampler: Any = sampler_of("grid", parameters)
+    sampler: Any = STRATEGIES["grid"]().sampler(Setup(parameters, 0))
+    assert isinstance(sampler, PointSampler)
     genotypes = [space.decode(point) for point in sampler.points]
     assert len(genotypes) == len(set(genotypes)) == parameters.size(2)
 
