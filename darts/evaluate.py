@@ -8,10 +8,6 @@ from typing import Any
 
 import torch
 
-from darts.analysis.draw import draw_importances
-from darts.analysis.figures import save_figure
-from darts.analysis.importance import has_edges, importances
-from darts.analysis.run_pictures import draw_confusions
 from darts.config import (
     ConfigError,
     EvaluateConfig,
@@ -22,17 +18,21 @@ from darts.config import (
     rebuild,
 )
 from darts.data import load_split
-from darts.engine.checkpoint import CheckpointError, load_checkpoint
-from darts.engine.device import check_precision, resolve_device, seed_everything
-from darts.engine.distributed import Ranks, distributed
-from darts.engine.evaluation import evaluate as score
-from darts.engine.feed import feed_of
-from darts.engine.run import meter_of
+from darts.data_modules.data_module import make_data_module
+from darts.judging.edge_importance import has_edges, importances
+from darts.plotting.figures import save_figure
+from darts.plotting.genotype import draw_importances
+from darts.plotting.run import draw_confusions
 from darts.retrain import build_network
 from darts.spaces import parse_genotype
 from darts.tracking import closing_table, environment, grams_of_co2
 from darts.tracking.files import write_atomically, write_json
 from darts.tracking.formats import is_fraction
+from darts.training.checkpoint import CheckpointError, load_checkpoint
+from darts.training.device import check_precision, resolve_device, seed_everything
+from darts.training.distributed import Ranks, distributed
+from darts.training.run_directory import meter_of
+from darts.training.scoring import evaluate as score
 
 
 def check(config: EvaluateConfig) -> None:
@@ -74,28 +74,28 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
     trained.loader.workers = config.workers
     seed_everything(trained.seed)
 
-    feed = feed_of(trained, ranks)
-    if list(feed.names) != saved["names"]:
+    data_module = make_data_module(trained, ranks)
+    if list(data_module.names) != saved["names"]:
         raise CheckpointError(
-            f"{file} was trained on {len(saved['names'])} other {feed.told_apart} than the "
-            f"{len(feed.names)} of {trained.dataset.name} in {trained.dataset.root}"
+            f"{file} was trained on {len(saved['names'])} other {data_module.told_apart} than the "
+            f"{len(data_module.names)} of {trained.dataset.name} in {trained.dataset.root}"
         )
     parts = load_split(file.parent / "split.npz") if config.part == "valid" else {}
-    batches = feed.held(config.part, parts)
+    batches = data_module.held(config.part, parts)
     if batches is None:
         name = trained.dataset.name
         raise ConfigError(f"part={config.part}: {name} has no such split in this run")
 
     genotype = parse_genotype(trained.genotype)
-    objective = trained.task.objective(feed.names)
-    net = build_network(genotype, trained, feed.sizes(trained.space))
+    objective = trained.task.objective(data_module.names)
+    net = build_network(genotype, trained, data_module.sizes(trained.space))
     # As in training: the order in memory decides the last bits of a score.
     net = net.to(device, memory_format=torch.channels_last)
     net.load_state_dict(saved["chosen"]["net"])
     meter = meter_of(trained.tracking.energy, ranks)
     meter.start()
     if config.importance:
-        lost = lost_without(net, genotype, objective, feed, file, trained, config, ranks)
+        lost = lost_without(net, genotype, objective, data_module, file, trained, config, ranks)
     samples = 0
 
     def counted(found: Iterable[Any]) -> Iterator[Any]:
@@ -113,7 +113,7 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
             precision=config.precision,
         )
     energy = meter.read()
-    joules = ranks.total(energy.joules)
+    joules = ranks.all_reduce_sum(energy.joules)
 
     env = environment()
     summary = {
@@ -123,7 +123,7 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
         "metric": trained.metric,
         "epoch": saved["chosen"]["epoch"],
         **{f"{config.part}_{name}": value for name, value in scores.items()},
-        "samples": int(ranks.total(samples)),
+        "samples": int(ranks.all_reduce_sum(samples)),
         "seconds": energy.seconds,
         "joules": joules,
         "joules_source": energy.source,
@@ -146,7 +146,7 @@ def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str
     if samples_told := objective.told():
         write_atomically(call.directory / f"samples_{config.part}.md", samples_told)
     if trained.tracking.pictures:
-        draw_confusions(call.directory / "confusion.svg", objective, feed.names)
+        draw_confusions(call.directory / "confusion.svg", objective, data_module.names)
     if config.importance:
         told = {"metric": trained.metric, "part": "valid", **lost}
         write_json(call.directory / "importance.json", told)
@@ -166,7 +166,7 @@ def lost_without(
     net: Any,
     genotype: Any,
     objective: Any,
-    feed: Any,
+    data_module: Any,
     file: Path,
     trained: RetrainConfig,
     config: EvaluateConfig,
@@ -184,7 +184,7 @@ def lost_without(
             f"importance=true: networks of space={trained.space.name} have no edges that could be "
             "taken out"
         )
-    batches = feed.held("valid", load_split(file.parent / "split.npz"))
+    batches = data_module.held("valid", load_split(file.parent / "split.npz"))
     if batches is None:
         raise ConfigError("importance=true needs validation data, and this run held none out")
 
@@ -196,7 +196,7 @@ def lost_without(
     better = objective.metrics[trained.metric].higher_is_better
     with torch.inference_mode():
         found = importances(net, genotype, scored, higher_is_better=better)
-    samples = ranks.total(sum(objective.samples(batch) for batch in batches.epoch(0)))
+    samples = ranks.all_reduce_sum(sum(objective.samples(batch) for batch in batches.epoch(0)))
     return {"samples": int(samples), **found}
 
 

@@ -6,7 +6,6 @@ import json
 import os
 from typing import Any
 
-from darts.analysis.cost import count_parameters
 from darts.config import (
     ConfigError,
     ExportConfig,
@@ -16,14 +15,15 @@ from darts.config import (
     launch,
     rebuild,
 )
-from darts.engine.checkpoint import CheckpointError, load_checkpoint
-from darts.engine.feed import Input
-from darts.engine.tracing import FORMATS, Plain, difference
+from darts.data_modules.data_module import Input
 from darts.evaluate import checkpoint_file
 from darts.retrain import build_network
 from darts.spaces import parse_genotype
 from darts.tracking import closing_table, environment
 from darts.tracking.files import write_atomically, write_json
+from darts.training.checkpoint import CheckpointError, load_checkpoint
+from darts.training.cost import count_parameters
+from darts.training.tracing import FORMATS, Plain, difference
 
 
 def check(config: ExportConfig) -> None:

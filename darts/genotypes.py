@@ -7,15 +7,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from darts.analysis.cost import count_parameters
-from darts.analysis.draw import compare_genotypes, save_genotype
-from darts.analysis.figures import save_figure
 from darts.config import ConfigError, GenotypesConfig, Invocation, launch
+from darts.plotting.figures import save_figure
+from darts.plotting.genotype import compare_genotypes, save_genotype
 from darts.spaces import SPACES, space_of
 from darts.spaces.find import find_genotype
 from darts.spaces.in_words import difference
 from darts.tracking import closing_table
 from darts.tracking.console import is_terminal
+from darts.training.cost import count_parameters
 
 PICTURES = (".svg", ".png", ".pdf")
 

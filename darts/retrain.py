@@ -13,38 +13,38 @@ from typing import Any
 
 import torch
 
-from darts.analysis.cost import count_macs, count_parameters
-from darts.analysis.draw import draw_genotype, save_genotype
-from darts.analysis.run_pictures import draw_confusions, draw_training, show_confusion
 from darts.config import ConfigError, Invocation, RetrainConfig, as_yaml, launch, one_of
-from darts.engine.averaging import Averaging, require_one_way
-from darts.engine.device import (
+from darts.data_modules.data_module import check_data, make_data_module
+from darts.plotting.genotype import draw_genotype, save_genotype
+from darts.plotting.run import draw_confusions, draw_training, show_confusion
+from darts.reporting import model_card, read_record
+from darts.spaces import space_of
+from darts.spaces.find import find_genotype
+from darts.tracking import Console, closing_table, read_metrics
+from darts.training.averaging import Averaging, require_one_way
+from darts.training.cost import count_macs, count_parameters
+from darts.training.device import (
     autocast,
     check_precision,
     loss_scaler,
     resolve_device,
     seed_everything,
 )
-from darts.engine.distributed import Ranks, distributed
-from darts.engine.dry_run import Span, dry_run
-from darts.engine.evaluation import evaluate
-from darts.engine.feed import check_data, feed_of
-from darts.engine.interrupt import Interrupt
-from darts.engine.plan import check_budget, plan_of, tell_plan
-from darts.engine.run import Run, leave_if_asked
-from darts.engine.training import (
+from darts.training.distributed import Ranks, distributed
+from darts.training.dry_run import Span, dry_run
+from darts.training.interrupt import Interrupt
+from darts.training.plan import check_budget, plan_of, tell_plan
+from darts.training.run_directory import Run, leave_if_asked
+from darts.training.scoring import evaluate
+from darts.training.steps import (
     Diverged,
     Means,
     cosine,
-    descend,
+    optimizer_step,
     require_finite,
     set_learning_rate,
     weight_optimizer,
 )
-from darts.reporting import model_card, read_record
-from darts.spaces import space_of
-from darts.spaces.find import find_genotype
-from darts.tracking import Console, closing_table, read_metrics
 
 
 def check(config: RetrainConfig) -> None:
@@ -112,16 +112,16 @@ def retrain(
     seed_everything(config.seed)
 
     # Data: a validation part is held out of the training data; the test split waits for the end.
-    feed = feed_of(config, ranks)
-    train_batches, valid_batches = feed.trained()
+    data_module = make_data_module(config, ranks)
+    train_batches, valid_batches = data_module.trained()
 
-    # Network and optimiser.
+    # Network and optimizer.
     objective = config.task.objective(
-        feed.names, label_smoothing=config.label_smoothing, auxiliary=config.auxiliary
+        data_module.names, label_smoothing=config.label_smoothing, auxiliary=config.auxiliary
     )
     one_of("metric", config.metric, objective.scores(device).metrics)  # some need many classes
     metric = objective.metrics[config.metric]
-    sizes = feed.sizes(config.space)
+    sizes = data_module.sizes(config.space)
     net = build_network(genotype, config, sizes)
     net = net.to(device, memory_format=torch.channels_last)  # what convolutions run fastest on
     optimizer = weight_optimizer(net.parameters(), config.optimizer)
@@ -134,9 +134,9 @@ def retrain(
     def train_step(batch: Any) -> tuple[torch.Tensor, Any, torch.Tensor]:
         with autocast(config.precision, device):
             loss, outputs = objective.network_loss(net, batch)
-        loss_part = ranks.part(loss, objective.samples(batch))
+        loss_part = ranks.loss_share(loss, objective.samples(batch))
         clip = config.optimizer.clip
-        norm = descend(loss_part, optimizer, scaler, clip=clip, reduce=ranks.reduce)
+        norm = optimizer_step(loss_part, optimizer, scaler, clip=clip, reduce=ranks.reduce)
         averaging.step()
         return loss.detach(), outputs, norm
 
@@ -147,7 +147,7 @@ def retrain(
     steps = len(train_batches)
     extra = [] if net.auxiliary is None else list(net.auxiliary.parameters())
     parameters = count_parameters(net.parameters()) - count_parameters(extra)
-    macs = count_macs(net, feed.example())
+    macs = count_macs(net, data_module.example())
     size = {"parameters": parameters, "macs": macs}
     if config.dry_run:
         estimate = dry_run(
@@ -160,7 +160,7 @@ def retrain(
         )
         return tell_plan(config, {**size, **estimate}, device)
 
-    run.begin(feed.parts, tracking=config.tracking)
+    run.begin(data_module.parts, tracking=config.tracking)
     means, first_epoch, first_step = Means(), 0, 0
     scores: dict[str, float] = {}
     chosen: dict[str, Any] | None = None  # weights to be judged by: epoch, scores, state
@@ -180,7 +180,7 @@ def retrain(
             save_genotype(genotype, run.directory / "genotype.svg", title=genotype_name)
             run.board.figure("genotype", draw_genotype(genotype, title=genotype_name), 0)
 
-    for name, text in feed.files().items():
+    for name, text in data_module.files().items():
         run.write(name, text)
 
     def save(epoch: int, step: int) -> None:
@@ -194,9 +194,9 @@ def retrain(
             "step": step,
             "scores": scores,
             "chosen": chosen,
-            "names": list(feed.names),
+            "names": list(data_module.names),
             "sizes": sizes,
-            "inputs": [dataclasses.asdict(i) for i in feed.inputs()],
+            "inputs": [dataclasses.asdict(i) for i in data_module.inputs()],
             "train_batches": train_batches.state_dict(),
         }
         run.save(epoch * steps + step, content)
@@ -213,13 +213,13 @@ def retrain(
             for step, batch in enumerate(train_batches.epoch(epoch, first_step), first_step):
                 loss, outputs, norm = train_step(batch)
                 seen = {"loss": loss, **objective.seen(outputs, batch)}
-                samples, shared = ranks.means(objective.samples(batch), *seen.values())
+                samples, shared = ranks.weighted_means(objective.samples(batch), *seen.values())
                 numbers = torch.stack([*shared, norm]).tolist()
                 value = require_finite(numbers[0], epoch, step)
                 names = (*(f"train_{name}" for name in seen), "grad_norm")
                 means.add(samples, **dict(zip(names, numbers, strict=True)))
                 console.step(epoch=f"{epoch + 1}/{config.epochs}", loss=value)
-                if ranks.highest(bool(interrupt.received) or run.due(config.save_minutes)):
+                if ranks.all_reduce_max(bool(interrupt.received) or run.due(config.save_minutes)):
                     save(epoch, step + 1)
                     leave_if_asked(interrupt, run, console)
             first_step = 0
@@ -260,7 +260,7 @@ def retrain(
                 run.board.text("samples", text, here)
             every = config.tracking.figures_every
             if config.tracking.pictures and scores and every and (epoch + 1) % every == 0:
-                show_confusion(run.board, objective, feed.names, epoch=epoch + 1, step=here)
+                show_confusion(run.board, objective, data_module.names, epoch=epoch + 1, step=here)
             shown = {f"valid_{config.metric}": steering} if scores else {}
             console.epoch(epoch + 1, config.epochs, loss=told["train_loss"], **shown)
             if averaging.epoch(steering, metric):
@@ -279,13 +279,13 @@ def retrain(
             )
     averaging.judged.load_state_dict(chosen["net"])
     tested: dict[str, float] = {}
-    if config.test and (test_batches := feed.held("test", feed.parts)) is not None:
+    if config.test and (test_batches := data_module.held("test", data_module.parts)) is not None:
         with run.phase("test"):
             tested = score(test_batches.epoch(0))
         if text := objective.told():
             run.write("samples_test.md", text)
         if ranks.main and config.tracking.pictures:
-            draw_confusions(run.directory / "confusion_test.svg", objective, feed.names)
+            draw_confusions(run.directory / "confusion_test.svg", objective, data_module.names)
     if ranks.main and config.tracking.pictures:
         run.metrics.sync()
         draw_training(run.directory, read_metrics(run.metrics.path), title=config.name)
@@ -306,7 +306,7 @@ def retrain(
         }
     )
     if ranks.main:
-        card = model_card(read_record(run.directory), exports=bool(feed.inputs()))
+        card = model_card(read_record(run.directory), exports=bool(data_module.inputs()))
         run.write("model_card.md", card)
     keys = (
         *(f"{part}_{config.metric}" for part in ("valid", "test")),
@@ -319,7 +319,7 @@ def retrain(
 
 
 def build_network(genotype: Any, config: RetrainConfig, sizes: Mapping[str, int]) -> Any:
-    """The discrete network of a retrain configuration; sizes are those of ``Feed.sizes``."""
+    """The discrete network of a retrain configuration; sizes are those of ``DataModule.sizes``."""
     return config.space.network(
         genotype,
         **sizes,

@@ -18,25 +18,25 @@ from typing import Any
 
 import torch
 
-from darts.analysis.alphas import genotype_counts, means_of, named_history, scalars_of
-from darts.analysis.cost import count_macs, count_parameters
-from darts.analysis.expected_cost import MEASURES, ExpectedCost, Penalty
-from darts.analysis.run_pictures import draw_search, show_alphas
-from darts.benchmarks.truth import Truth
 from darts.config import Invocation, SearchConfig, as_yaml, group_options, launch, one_of
-from darts.engine.decision import Decision
-from darts.engine.device import seed_everything
-from darts.engine.distributed import Ranks, distributed
-from darts.engine.doctor import Examination, Report, eigenvalue_of
-from darts.engine.feed import check_data, feed_of
-from darts.engine.interrupt import Interrupt
-from darts.engine.plan import check_budget
-from darts.engine.run import Run, leave_if_asked
-from darts.engine.search_checks import check_parts
-from darts.engine.search_plan import plan_search
-from darts.engine.searcher import Searcher
-from darts.engine.training import Means, require_finite
+from darts.data_modules.data_module import check_data, make_data_module
+from darts.judging.truth import Truth
+from darts.plotting.run import draw_search, show_alphas
+from darts.searching.alphas import genotype_counts, means_of, named_history, scalars_of
+from darts.searching.checks import check_parts
+from darts.searching.decision import Decision
+from darts.searching.diagnosis import Examination, Report, eigenvalue_of
+from darts.searching.expected_cost import MEASURES, ExpectedCost, Penalty
+from darts.searching.search_plan import plan_search
+from darts.searching.searcher import Searcher
 from darts.tracking import Console, closing_table, read_metrics
+from darts.training.cost import count_macs, count_parameters
+from darts.training.device import seed_everything
+from darts.training.distributed import Ranks, distributed
+from darts.training.interrupt import Interrupt
+from darts.training.plan import check_budget
+from darts.training.run_directory import Run, leave_if_asked
+from darts.training.steps import Means, require_finite
 
 
 def check(config: SearchConfig) -> None:
@@ -75,28 +75,28 @@ def search(
     seed_everything(config.seed)
 
     # Data: one part of the training images for the weights, the other for the alphas.
-    feed = feed_of(config, ranks)
-    train_batches, valid_batches, score_batches = streams = feed.searched()
-    sizes = feed.sizes(config.space)
+    data_module = make_data_module(config, ranks)
+    train_batches, valid_batches, score_batches = loaders = data_module.searched()
+    sizes = data_module.sizes(config.space)
 
-    # The supernet with its optimisers, and the parts that make the method.
-    objective = config.task.objective(feed.names)
+    # The supernet with its optimizers, and the parts that make the method.
+    objective = config.task.objective(data_module.names)
     one_of("metric", config.metric, objective.scores(device).metrics)  # some need many classes
     truth = Truth.of(config.benchmark, config.space.name)
     searcher = Searcher(
         *(config, objective, ranks, sizes),
         stage=0 if run.state is None else run.state["searcher"]["stage"],
     )
-    setting, discretize = searcher.setting, config.discretize
+    context, discretize = searcher.context, config.discretize
 
     targets = {name: getattr(config.penalty, name) for name in MEASURES}
     targets = {name: target for name, target in targets.items() if target is not None}
     costs = {
         name: ExpectedCost.measured(
             config.space,
-            setting.candidates,
-            classes=len(feed.names),
-            image=feed.shape,
+            context.candidates,
+            classes=len(data_module.names),
+            image=data_module.shape,
             measure=MEASURES[name],
             device=device,
         )
@@ -110,12 +110,12 @@ def search(
     def cost() -> dict[str, int]:
         """Of the supernet, which a later stage may make larger."""
         parameters = count_parameters(searcher.net.weight_parameters())
-        return {"parameters": parameters, "macs": count_macs(searcher.net, feed.example())}
+        return {"parameters": parameters, "macs": count_macs(searcher.net, data_module.example())}
 
     if config.dry_run:
-        return plan_search(searcher, streams, cost)
+        return plan_search(searcher, loaders, cost)
 
-    run.begin(feed.parts, tracking=config.tracking)
+    run.begin(data_module.parts, tracking=config.tracking)
     means, first_epoch, first_step = Means(), 0, 0
     scores: dict[str, float] = {}
     history: list[dict[str, torch.Tensor]] = []  # probabilities at the end of each epoch
@@ -135,7 +135,7 @@ def search(
         doctor.load_state_dict(run.state["doctor"])
         train_batches.load_state_dict(run.state["train_batches"])
         valid_batches.load_state_dict(run.state["valid_batches"])
-    for name, text in feed.files().items():
+    for name, text in data_module.files().items():
         run.write(name, text)
 
     def save(epoch: int, step: int) -> None:
@@ -157,7 +157,7 @@ def search(
         }
         run.save(epoch * steps + step, content)
 
-    genotype = discretize.genotype(searcher.expected(), setting)
+    genotype = discretize.genotype(searcher.expected(), context)
     total, done = config.epochs * steps, first_epoch * steps + first_step
     console = Console(total_steps=total, name="search", done=done)
     with run, console, Interrupt() as interrupt:
@@ -166,7 +166,7 @@ def search(
             if stopped is not None:
                 break
             lr = searcher.begin_epoch(epoch)
-            moves = searcher.alphas_move(epoch)
+            moves = searcher.updates_alphas(epoch)
             valid_stream = valid_batches.stream(epoch * steps + first_step)
             for step, batch in enumerate(train_batches.epoch(epoch, first_step), first_step):
                 here = epoch * steps + step
@@ -179,14 +179,14 @@ def search(
                 searcher.look(here, batch, valid)
                 loss, outputs, norm = searcher.weight_step(batch)
                 seen = {"loss": loss, **objective.seen(outputs, batch)}
-                samples, shared = ranks.means(objective.samples(batch), *seen.values())
+                samples, shared = ranks.weighted_means(objective.samples(batch), *seen.values())
                 # One transfer from the device for all numbers of the step.
                 numbers = torch.stack([*shared, norm, arch_norm.to(device)]).tolist()
                 value = require_finite(numbers[0], epoch, step)
                 names = (*(f"train_{name}" for name in seen), "grad_norm", "arch_grad_norm")
                 means.add(samples, **dict(zip(names, numbers, strict=True)))
                 console.step(epoch=f"{epoch + 1}/{config.epochs}", loss=value)
-                if ranks.highest(bool(interrupt.received) or run.due(config.save_minutes)):
+                if ranks.all_reduce_max(bool(interrupt.received) or run.due(config.save_minutes)):
                     save(epoch, step + 1)
                     leave_if_asked(interrupt, run, console)
             first_step = 0
@@ -195,7 +195,7 @@ def search(
             with run.phase("validation"):
                 scores, samples_told = searcher.score(score_batches.epoch(0)), objective.told()
             probabilities = searcher.expected()
-            genotype = discretize.genotype(probabilities, setting)
+            genotype = discretize.genotype(probabilities, context)
             history.append({group: p.cpu() for group, p in probabilities.items()})
             genotypes.append(genotype.to_json())
             known = penalty.expected(probabilities)
@@ -211,7 +211,7 @@ def search(
                     looked = doctor.look(genotypes, scores, known.get("eigenvalue"))
                 stopped = looked.back_to if stopped is None else stopped
             here, told = (epoch + 1) * steps, means.compute()
-            counts, decisions = genotype_counts(genotype), scalars_of(probabilities, setting)
+            counts, decisions = genotype_counts(genotype), scalars_of(probabilities, context)
             run.log(
                 here,
                 {
@@ -250,9 +250,9 @@ def search(
             if config.tracking.pictures and (
                 epoch + 1 == config.epochs or (every and (epoch + 1) % every == 0)
             ):
-                show_alphas(run.board, probabilities, genotype, setting, epoch=epoch + 1, step=here)
+                show_alphas(run.board, probabilities, genotype, context, epoch=epoch + 1, step=here)
             run.write("genotype.json", genotype.to_json())
-            run.write("alphas.json", json.dumps(named_history(history, setting)) + "\n")
+            run.write("alphas.json", json.dumps(named_history(history, context)) + "\n")
             if samples_told:
                 run.write("samples.md", samples_told)
                 run.board.text("samples", samples_told, here)
@@ -289,7 +289,7 @@ def search(
                 leave_if_asked(interrupt, run, console)
 
             def pause_decision() -> None:
-                if ranks.highest(bool(interrupt.received) or run.due(config.save_minutes)):
+                if ranks.all_reduce_max(bool(interrupt.received) or run.due(config.save_minutes)):
                     save_decision()
 
             trained = Decision(
@@ -302,7 +302,7 @@ def search(
                 pause=pause_decision,
                 say=console.say,
             )
-            with run.phase("discretisation"):
+            with run.phase("discretization"):
                 genotype = discretize.final(trained)
         run.write("genotype.json", genotype.to_json())
 
@@ -312,7 +312,7 @@ def search(
             run.directory,
             history,
             genotype,
-            setting,
+            context,
             read_metrics(run.metrics.path),
             title=f"{config.name}, seed {config.seed}",
         )

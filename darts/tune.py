@@ -21,15 +21,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import ConfigError, Invocation, TuneConfig, as_yaml, launch
-from darts.engine.distributed import rank_and_size
-from darts.engine.interrupt import Interrupted
-from darts.engine.run import differences
-from darts.tracking import Console, closing_table, environment
-from darts.tracking.files import read_json, write_atomically, write_json
-from darts.tracking.formats import display, duration
-from darts.tuning.account import account_of
-from darts.tuning.checks import check_study, try_out
-from darts.tuning.results import (
+from darts.hpo.account import account_of
+from darts.hpo.checks import check_study, try_out
+from darts.hpo.results import (
     joules_of,
     point_of,
     rows_of,
@@ -38,9 +32,15 @@ from darts.tuning.results import (
     write_best,
     write_trials,
 )
-from darts.tuning.study import Plan, best_of, failure_of, finished, plan_of, scores_of
-from darts.tuning.supervisor import Supervisor
-from darts.tuning.worker import needed
+from darts.hpo.study import Plan, best_of, failure_of, finished, plan_of, scores_of
+from darts.hpo.supervisor import Supervisor
+from darts.hpo.worker import needed
+from darts.tracking import Console, closing_table, environment
+from darts.tracking.files import read_json, write_atomically, write_json
+from darts.tracking.formats import display, duration
+from darts.training.distributed import rank_and_size
+from darts.training.interrupt import Interrupted
+from darts.training.run_directory import differences
 
 # What may differ between a study and its continuation.
 FREE = (

@@ -5,7 +5,7 @@
 One step is forward, backward, clipping and SGD. ``plain`` is experiments/plain_network.py in the
 plain memory layout, as the published code runs it; ``network`` is ``darts.spaces.cnn.Network`` as
 ``darts.retrain`` runs it. Both have the same weights and see the same images, and alternate in one
-process. For each setting of the auxiliary head and of drop path, medians of images a second and of
+process. For each context of the auxiliary head and of drop path, medians of images a second and of
 the ratios within a round are printed and written to results/bench_retrain.json and README.md.
 
 Imports nothing but torch and the parts of darts that need nothing else.
@@ -21,9 +21,9 @@ import torch
 from benchmark import alternate, command, hardware, put_table, record, table
 from plain_network import PlainNetwork
 
-from darts.engine.training import descend
 from darts.spaces.cnn import PUBLISHED, Network
 from darts.tasks import TASKS
+from darts.training.steps import optimizer_step
 
 KEY = (
     *("hardware", "genotype", "channels", "cells", "batch", "size", "auxiliary", "drop_path"),
@@ -55,7 +55,7 @@ def ways(
 
         def step() -> None:
             loss, _ = objective.network_loss(net, (images, labels))
-            descend(loss, optimizer, scaler, clip=5.0)
+            optimizer_step(loss, optimizer, scaler, clip=5.0)
 
         return step
 
@@ -66,7 +66,7 @@ def ways(
 
 
 def main() -> None:
-    """Measure each setting, write, print."""
+    """Measure each context, write, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--genotype", default="DARTS_V2", choices=PUBLISHED)
     parser.add_argument("--channels", type=int, default=16)

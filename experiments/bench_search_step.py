@@ -60,7 +60,7 @@ def loss(net: Any, batch: Batch) -> Tensor:
 
 
 def weight_optimizer(net: Any) -> torch.optim.SGD:
-    """The published optimiser of the weights."""
+    """The published optimizer of the weights."""
     return torch.optim.SGD(net.weight_parameters(), lr=0.025, momentum=0.9, weight_decay=3e-4)
 
 
@@ -159,7 +159,7 @@ def make_step(arguments: argparse.Namespace, way: str, order: int) -> Callable[[
 
 
 def data_seconds(arguments: argparse.Namespace) -> float:
-    """Time to make the two batches of a step: read, cropped, flipped and normalised."""
+    """Time to make the two batches of a step: read, cropped, flipped and normalized."""
     size = arguments.size
     images = MemoryImages(
         torch.randint(256, (4096, 3, size, size), dtype=torch.uint8), torch.zeros(4096).long()

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from darts.engine.device import peak_memory
+from darts.training.device import peak_memory
 
 HERE = Path(__file__).parent
 

@@ -22,9 +22,9 @@ from typing import Any
 
 import torch
 
-from darts.analysis.cost import count_parameters
 from darts.spaces import Genotype, cnn
 from darts.tracking.files import read_json, write_json
+from darts.training.cost import count_parameters
 
 RESULTS = Path(__file__).parent / "results" / "cifar10_cpu.json"
 CELLS, CLASSES = 5, 10  # as in conf/experiment/retrain/cifar10_cpu.yaml

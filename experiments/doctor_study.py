@@ -28,7 +28,7 @@ from typing import Any
 from benchmark import command, hardware, put_table, record, table
 from nas201_study import run
 
-from darts.analysis.doctor import counts_of
+from darts.methods.collapse import counts_of
 from darts.spaces import SPACES, parse_genotype
 from darts.tracking.files import write_atomically
 from darts.tracking.metrics import read_metrics

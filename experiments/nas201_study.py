@@ -27,7 +27,7 @@ from typing import Any
 
 from benchmark import hardware, put_table, record, table
 
-from darts.benchmarks import nas201
+from darts.judging import nas201_table
 from darts.spaces.nas201 import Genotype
 from darts.tracking.files import read_json
 from darts.tracking.metrics import read_metrics
@@ -231,7 +231,7 @@ def main() -> None:
     unknown = sorted(set(given.methods) - {*METHODS, BASELINE})
     if unknown:
         parser.error(f"unknown methods {', '.join(unknown)}; choose from {', '.join(METHODS)}")
-    truth = nas201.load(given.table)
+    truth = nas201_table.load(given.table)
 
     def on_record() -> dict[tuple[str, int], dict[str, Any]]:
         return {(row["method"], row["seed"]): row for row in record("nas201_study", KEY, [])}

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from benchmark import hardware, put_table, record, table
 
-from darts.data import Documents, Labelled, Pairs, load
+from darts.data import Documents, Labeled, Pairs, load
 from darts.data.words import END, PADDING, join
 from darts.tasks.translation import ROUGE
 
@@ -24,7 +24,7 @@ KEY = ("task", "method")
 COMMAND = "python experiments/news_baselines.py --root DIR"
 
 
-def texts(documents: Documents, part: Labelled) -> list[str]:
+def texts(documents: Documents, part: Labeled) -> list[str]:
     """The texts of a part, as networks see them."""
     return [documents.words.text(row.tolist()) for row in part.texts]
 
@@ -76,7 +76,7 @@ def headlines(root: Path) -> dict[str, object]:
     by_count = {count: scored("valid", count) for count in range(6, 31, 2)}
     best = max(by_count, key=lambda count: by_count[count]["rouge1"])
     return {
-        "task": "summarisation",
+        "task": "summarization",
         "method": f"the first {best} words",
         "chosen": f"{best} words",
         "valid": by_count[best],

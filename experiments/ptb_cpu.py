@@ -3,7 +3,7 @@
     python experiments/ptb_cpu.py --root DIR --genotype runs/search/<run>
 
 trains each network for the same processor time (``--minutes``) in the same way: same data, windows,
-objective, optimiser and dropout, learning rate on a cosine over the time. The weights with the best
+objective, optimizer and dropout, learning rate on a cosine over the time. The weights with the best
 validation perplexity are kept, and scored once on the test part. The LSTM is as wide as gives it
 the weights of the other. Writes results/ptb_cpu.json and the table in README.md.
 """
@@ -21,17 +21,17 @@ import torch
 from benchmark import hardware, put_table, record, table
 from torch import Tensor, nn
 
-from darts.analysis.cost import count_parameters
 from darts.config.schema import WeightOptimizerConfig
 from darts.data import Corpus, Window, Windows, load
-from darts.engine.device import loss_scaler, seed_everything
-from darts.engine.evaluation import evaluate
-from darts.engine.training import cosine, descend, set_learning_rate, weight_optimizer
 from darts.spaces.find import find_genotype
 from darts.spaces.recurrent import Dropouts, Network
 from darts.spaces.recurrent.dropout import locked_dropout
 from darts.spaces.recurrent.words import Output, Words
 from darts.tasks.language_model import LanguageObjective
+from darts.training.cost import count_parameters
+from darts.training.device import loss_scaler, seed_everything
+from darts.training.scoring import evaluate
+from darts.training.steps import cosine, optimizer_step, set_learning_rate, weight_optimizer
 
 KEY = ("network", "minutes", "seed", "units")
 CPU = torch.device("cpu")
@@ -120,7 +120,7 @@ def trained(net: Any, corpus: Corpus, given: argparse.Namespace) -> dict[str, An
         set_learning_rate(optimizer, cosine(int(spent), int(budget) + 1, given.lr, 0.0))
         net.train()
         loss, _ = objective.network_loss(net, window)
-        descend(loss, optimizer, scaler, clip=given.clip)
+        optimizer_step(loss, optimizer, scaler, clip=given.clip)
         steps += 1
     net.load_state_dict(chosen)
     tested = evaluate(net, windows(corpus, "test", 1, given).epoch(0), objective, device=CPU)

@@ -23,13 +23,13 @@ import optuna
 from benchmark import hardware, put_table, record, table
 from scipy.stats import mannwhitneyu
 
-from darts.analysis._style import save_figure
-from darts.analysis.study_pictures import regret
-from darts.benchmarks import nas201
-from darts.parameters import Parameters
+from darts.hpo.study import suggested
+from darts.judging import nas201_table
+from darts.plotting.style import save_figure
+from darts.plotting.trials import regret
 from darts.spaces.nas201 import decode, parameters
+from darts.spaces.parameters import Parameters
 from darts.strategies import STRATEGIES, Setup
-from darts.tuning.study import suggested
 
 BASELINE = "random"
 COMMAND = "python experiments/strategies_nas201.py --table FILE"
@@ -80,7 +80,7 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown strategies {', '.join(unknown)}; known: {', '.join(STRATEGIES)}")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    truth = nas201.load(given.table)
+    truth = nas201_table.load(given.table)
     valid, test = truth.column(split="val", epochs=12), truth.column()
     optimum = float(test.max())
 

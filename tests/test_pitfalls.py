@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from darts.searching import searcher
 from PIL import Image
 from torch import Tensor, nn
 
@@ -28,14 +29,13 @@ import darts.search
 from darts.bilevel import first_order, unrolled
 from darts.config import ConfigError, Invocation, compose
 from darts.data import Batches, MemoryImages, load, load_split, stratified_split
-from darts.discretize import DISCRETISERS
-from darts.engine import searcher
-from darts.engine.checkpoint import load_checkpoint
-from darts.relaxations import RELAXATIONS
-from darts.spaces import Setting
+from darts.methods.discretization import DISCRETISERS
+from darts.methods.relaxation import RELAXATIONS
+from darts.spaces import SearchContext
 from darts.spaces.cnn import PRIMITIVES, PUBLISHED, Cnn, EdgewiseSupernet, Network
 from darts.spaces.find import find_genotype
 from darts.spaces.genotype import Genotype
+from darts.training.checkpoint import load_checkpoint
 
 Batch = tuple[Tensor, Tensor]
 
@@ -89,7 +89,7 @@ def first_net(monkeypatch: pytest.MonkeyPatch) -> list[EdgewiseSupernet]:
     no weight step leaves a gradient at its alphas is seen to.
     """
     noted: list[EdgewiseSupernet] = []
-    descend = searcher.descend
+    optimizer_step = searcher.optimizer_step
 
     def build(space: Cnn, *, depth: float, **options: Any) -> EdgewiseSupernet:
         net = EdgewiseSupernet(channels=space.channels, cells=space.cells, nodes=1, **options)
@@ -97,12 +97,12 @@ def first_net(monkeypatch: pytest.MonkeyPatch) -> list[EdgewiseSupernet]:
         return net
 
     def watched(*args: Any, **options: Any) -> Tensor:
-        norm = descend(*args, **options)
+        norm = optimizer_step(*args, **options)
         assert all(alpha.grad is None for alpha in noted[1].alphas.values())
         return norm
 
     monkeypatch.setattr(Cnn, "supernet", build)
-    monkeypatch.setattr(searcher, "descend", watched)
+    monkeypatch.setattr(searcher, "optimizer_step", watched)
     return noted
 
 
@@ -111,7 +111,7 @@ def test_2_alphas_are_saved_with_the_network_and_trained_by_one_optimizer(
     tmp_path: Path, first_net: list[EdgewiseSupernet], moving: bool
 ) -> None:
     """Published: the alphas are bare tensors outside the state dict, so that a saved search cannot
-    go on. Made into parameters carelessly, they fall to the weight optimiser as well, which then
+    go on. Made into parameters carelessly, they fall to the weight optimizer as well, which then
     decays and moves them a second time.
     """
     net = supernet()
@@ -119,7 +119,7 @@ def test_2_alphas_are_saved_with_the_network_and_trained_by_one_optimizer(
     weights = {id(weight) for weight in net.weight_parameters()}
     assert not weights & {id(alpha) for alpha in net.alphas.values()}
 
-    # With an architecture optimiser that stands still, a search does not move the alphas at all.
+    # With an architecture optimizer that stands still, a search does not move the alphas at all.
     rate = 0.1 if moving else 1e-30
     run(
         "search", tmp_path / "run", "epochs=2", "dataset.samples=64", "loader.batch_size=16",
@@ -167,12 +167,12 @@ def test_4_edges_are_ranked_by_probability_and_none_takes_no_part() -> None:
     among the edges, but is itself never chosen. To rank by raw alphas, or to leave ``none`` out of
     the softmax, gives another cell.
     """
-    setting = Setting.of(Cnn(), EdgewiseSupernet())
+    context = SearchContext.of(Cnn(), EdgewiseSupernet())
 
     def read(alpha: Tensor) -> Genotype:
         alphas = {"normal": alpha, "reduce": alpha}
-        probabilities = RELAXATIONS["softmax"]().expected(alphas, setting)
-        genotype: Genotype = DISCRETISERS["argmax"]().genotype(probabilities, setting)
+        probabilities = RELAXATIONS["softmax"]().expected(alphas, context)
+        genotype: Genotype = DISCRETISERS["argmax"]().genotype(probabilities, context)
         return genotype
 
     none, skip = PRIMITIVES.index("none"), PRIMITIVES.index("skip_connect")
@@ -273,7 +273,7 @@ def test_7_the_epoch_is_chosen_on_validation_data_and_the_test_split_read_once(
     """Published: the training of the final network scores the test images after every epoch, and
     the best of those scores is what is reported.
     """
-    load_real, score_real = darts.engine.feed.load, darts.retrain.evaluate
+    load_real, score_real = darts.data_modules.data_module.load, darts.retrain.evaluate
     test_images: list[Watched] = []
     states: list[dict[str, Tensor]] = []
     script = [0.25, 0.75, 0.5, 0.125]  # validation accuracies: the second epoch is the best
@@ -291,7 +291,7 @@ def test_7_the_epoch_is_chosen_on_validation_data_and_the_test_split_read_once(
             scores["accuracy"] = script[len(states) - 1]
         return scores
 
-    monkeypatch.setattr(darts.engine.feed, "load", load_watched)
+    monkeypatch.setattr(darts.data_modules.data_module, "load", load_watched)
     monkeypatch.setattr(darts.retrain, "evaluate", scripted)
     summary = run(
         "retrain", tmp_path, "genotype=DARTS_V1", "epochs=4", "dataset.samples=96",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from darts import evaluate, export, genotypes, report, retrain, search, study, tune
+from darts import compare, evaluate, export, genotypes, report, retrain, search, tune
 from darts.config import compose
 from darts.spaces import SPACES
 
@@ -25,7 +25,7 @@ CHECKS = {
     "genotypes": genotypes.check,
     "report": report.check,
     "tune": tune.check,
-    "study": study.check,
+    "compare": compare.check,
 }
 
 
@@ -52,7 +52,7 @@ def test_a_command_composes_and_passes_its_check(line: str, tmp_path: Path) -> N
         overrides = [word.partition(",")[0] for word in overrides]
     if "resume" in line and command in (
         "tune",
-        "study",
+        "compare",
     ):  # what it varies is in the run's own overrides
         assert overrides == []
         return

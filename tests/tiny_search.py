@@ -9,21 +9,21 @@ import torch
 from torch import Tensor
 
 from darts.config import SearchConfig, compose
-from darts.engine.distributed import Ranks
-from darts.engine.searcher import Searcher
-from darts.spaces import SPACES, Setting
+from darts.searching.searcher import Searcher
+from darts.spaces import SPACES, SearchContext
+from darts.training.distributed import Ranks
 
 CLASSES = 3
 IMAGE = (3, 8, 8)
 Batch = tuple[Tensor, Tensor]
 
 
-def setting_of(space: str, **sizes: Any) -> tuple[Setting, Any]:
-    """A setting and the supernet that it describes, of one cell (three on ``nas201``)."""
+def setting_of(space: str, **sizes: Any) -> tuple[SearchContext, Any]:
+    """A context and the supernet that it describes, of one cell (three on ``nas201``)."""
     torch.manual_seed(0)
     place = small(space, **{"channels": 2, "cells": 1} | sizes)
     net = place.supernet(classes=CLASSES, in_channels=place.inputs(IMAGE))
-    return Setting.of(place, net), net
+    return SearchContext.of(place, net), net
 
 
 def small(space: str, **sizes: Any) -> Any:

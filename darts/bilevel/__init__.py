@@ -2,7 +2,7 @@
 
 ``first_order`` and ``unrolled`` are callables
 ``(net, loss_fn, train_batch, valid_batch, optimizer, **options) -> {name: gradient}`` that leave
-network, buffers and optimiser exactly as they found them; ``GRADIENTS`` lists the parts that
+network, buffers and optimizer exactly as they found them; ``GRADIENTS`` lists the parts that
 methods name.
 """
 

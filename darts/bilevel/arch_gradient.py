@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from darts.bilevel.functional import Reduce
-from darts.parts import Registry
+from darts.registry import Registry
 
 GRADIENTS = Registry("bilevel", "darts.bilevel")
 
@@ -19,12 +19,12 @@ class ArchGradient(ABC):
     """One way to the gradient of the alphas; what it is called with leaves as it came.
 
     Attributes:
-        moves_alphas: whether there is a gradient at all.
+        updates_alphas: whether there is a gradient at all.
         mirrors_sgd: whether it follows a step of the weights, which must then be one of SGD.
     """
 
     name: str = ""
-    moves_alphas: ClassVar[bool] = True
+    updates_alphas: ClassVar[bool] = True
     mirrors_sgd: ClassVar[bool] = False
 
     @abstractmethod
@@ -34,7 +34,7 @@ class ArchGradient(ABC):
         Args:
             *problem: ``(net, loss_fn, train_batch, valid_batch, optimizer)``: the supernet, the
                 scalar loss of ``(net, batch)``, the batch of the weight step, the one whose loss
-                the alphas are to lower, and the optimiser of the weights. All are only read.
+                the alphas are to lower, and the optimizer of the weights. All are only read.
             reduce: sums tensors over the ranks of a distributed run, where each rank's loss is its
                 part of the whole batch's.
         """

@@ -18,7 +18,7 @@ class Frozen(ArchGradient):
     """No step of the alphas is taken."""
 
     name: str = "frozen"
-    moves_alphas: ClassVar[bool] = False
+    updates_alphas: ClassVar[bool] = False
 
     def __call__(self, *problem: Any, reduce: Reduce | None = None) -> dict[str, Tensor]:
         return {name: torch.zeros_like(alpha) for name, alpha in problem[0].alphas.items()}

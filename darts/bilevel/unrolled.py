@@ -28,7 +28,7 @@ from torch.optim import Optimizer
 from darts.bilevel.arch_gradient import GRADIENTS, ArchGradient
 from darts.bilevel.functional import FunctionalLoss, LossFunction, Reduce, gradients
 from darts.bilevel.virtual_step import sgd_step
-from darts.parts import choice, number
+from darts.registry import choice, number
 
 PRODUCTS = ("finite_difference", "exact")
 
@@ -55,7 +55,7 @@ def unrolled(
         loss_fn: scalar loss of ``(net, batch)``.
         train_batch: the batch of the weight step.
         valid_batch: the batch whose loss is differentiated.
-        optimizer: the weights' SGD optimiser; only read.
+        optimizer: the weights' SGD optimizer; only read.
         hvp: "finite_difference" (two more evaluations of the training loss, no second
             derivative) or "exact" (automatic differentiation twice).
         epsilon: length of the finite perturbation: the weights move by ``epsilon * v / |v|`` to
@@ -67,7 +67,7 @@ def unrolled(
         ``{name: gradient}`` with the shapes of ``net.alphas``.
 
     Raises:
-        ValueError: for an unknown product, an epsilon that is not positive, or an optimiser that
+        ValueError: for an unknown product, an epsilon that is not positive, or an optimizer that
             is not SGD.
     """
     check_product(hvp, epsilon)

@@ -1,4 +1,4 @@
-"""The weight step that the optimiser would take, computed without taking it."""
+"""The weight step that the optimizer would take, computed without taking it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def sgd_step(
 ) -> tuple[list[Tensor], list[float]]:
     """Weights after one step of ``torch.optim.SGD``, and how far each moves per unit of gradient.
 
-    Learning rate, momentum (with the optimiser's own buffers), dampening, weight decay and
-    Nesterov's variant are those of the parameter's group. A weight the optimiser does not hold
+    Learning rate, momentum (with the optimizer's own buffers), dampening, weight decay and
+    Nesterov's variant are those of the parameter's group. A weight the optimizer does not hold
     stays where it is. Gradient clipping is no part of the step: it is applied outside the
-    optimiser, and the published method leaves it out here as well.
+    optimizer, and the published method leaves it out here as well.
 
     Args:
-        optimizer: an SGD optimiser, only read.
+        optimizer: an SGD optimizer, only read.
         weights: its parameters, each of any shape.
         gradients: the gradient of each.
 
@@ -30,7 +30,7 @@ def sgd_step(
         ``d(new weight) / d(gradient) = -s``.
 
     Raises:
-        ValueError: when the optimiser is not SGD.
+        ValueError: when the optimizer is not SGD.
     """
     if not isinstance(optimizer, SGD):
         raise ValueError(

@@ -1,10 +1,10 @@
 """Typed configuration; the only place that knows Hydra."""
 
-from darts.config.door import compose, launch
 from darts.config.fields import ConfigError, one_of
 from darts.config.job import Invocation
-from darts.config.plain import as_yaml, rebuild
+from darts.config.launch import compose, launch
 from darts.config.schema import (
+    CompareConfig,
     EvaluateConfig,
     ExportConfig,
     GenotypesConfig,
@@ -12,12 +12,13 @@ from darts.config.schema import (
     RetrainConfig,
     RunConfig,
     SearchConfig,
-    StudyConfig,
     TuneConfig,
 )
+from darts.config.serialization import as_yaml, rebuild
 from darts.config.store import group_options
 
 __all__ = [
+    "CompareConfig",
     "ConfigError",
     "EvaluateConfig",
     "ExportConfig",
@@ -27,7 +28,6 @@ __all__ = [
     "RetrainConfig",
     "RunConfig",
     "SearchConfig",
-    "StudyConfig",
     "TuneConfig",
     "as_yaml",
     "compose",

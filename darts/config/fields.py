@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from darts.config.store import group_options
-from darts.parts import choice, number
+from darts.registry import choice, number
 
 __all__ = ["ConfigError", "check_fields", "choice", "closest", "number", "one_of"]
 

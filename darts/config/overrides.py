@@ -11,7 +11,7 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from darts.config.fields import ConfigError
-from darts.config.schema import StudyConfig, TuneConfig
+from darts.config.schema import CompareConfig, TuneConfig
 
 _PATHS = (
     *("genotype", "checkpoint", "resume", "draw", "validate", "out"),
@@ -24,11 +24,11 @@ _FLAGS_WITH_VALUE = {
 # Commands that run others: keys that are not their own go to those.
 _OWN = {
     command: {field.name for field in dataclasses.fields(kind)} | {"experiment", "hydra"}
-    for command, kind in {"tune": TuneConfig, "study": StudyConfig}.items()
+    for command, kind in {"tune": TuneConfig, "compare": CompareConfig}.items()
 }
 _OPEN = {  # whose keys are the user's to name
     "tune": ("parameters.", "limits."),
-    "study": ("search.", "retrain.", "settings."),
+    "compare": ("search.", "retrain.", "settings."),
 }
 _NEEDS_QUOTES = re.compile(r"[^\w/\\+.$%*@:?|, -]|[^ -~]")
 _IS_WRITTEN_FOR_HYDRA = re.compile(r"['\"\[]|.*\$\{")
@@ -59,7 +59,7 @@ def translated(command: str, argument: str) -> str:
         raise ConfigError(f"cannot read the override {argument!r}: its key is missing")
     if key == "experiment" and equals:
         return f"experiment/{command}={value}"
-    if command == "study" and key == "method" and equals:
+    if command == "compare" and key == "method" and equals:
         return f"judged={value}"  # to Hydra, `method` is the group that a search chooses from
     if equals and key.startswith(_OPEN.get(command, ())):
         return f"++{argument}"
@@ -74,7 +74,7 @@ def translated(command: str, argument: str) -> str:
 def handed_on(command: str, arguments: Sequence[str]) -> list[str]:
     """Arguments that are no overrides of the command itself, as the value of one that is.
 
-    ``darts.tune`` and ``darts.study`` hand keys that are not their own on to what they run, and
+    ``darts.tune`` and ``darts.compare`` hand keys that are not their own on to what they run, and
     ``darts.report`` takes run directories as they are.
 
     Raises:

@@ -11,20 +11,20 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from darts.analysis.doctor import Doctor
 from darts.bilevel import ArchGradient
-from darts.discretize import Discretiser
-from darts.engine.stages import Stage
-from darts.evaluation import Evaluation
-from darts.freezing import Freezing
-from darts.parts import choice, number
-from darts.perturbations import Perturbation
-from darts.pruning import Pruning
-from darts.regularizers import Regularizer
-from darts.relaxations import Relaxation
+from darts.methods.collapse import Doctor
+from darts.methods.discretization import Discretization
+from darts.methods.freezing import Freezing
+from darts.methods.perturbation import Perturbation
+from darts.methods.regularizer import Regularizer
+from darts.methods.relaxation import Relaxation
+from darts.methods.stages import Stage
+from darts.methods.stopping import Stopping
+from darts.registry import choice, number
 from darts.spaces import Space
-from darts.stopping import Stopping
 from darts.strategies import Strategy
+from darts.strategies.judge import Evaluation
+from darts.strategies.pruner import Pruning
 from darts.tasks import Task
 
 
@@ -256,7 +256,7 @@ class SearchConfig(RunConfig):
     regularizer: Regularizer = MISSING
     stopping: Stopping = MISSING
     freezing: Freezing = MISSING
-    discretize: Discretiser = MISSING
+    discretize: Discretization = MISSING
     stages: list[Stage] = field(default_factory=list)  # none: one stage as long as the search
     penalty: PenaltyConfig = field(default_factory=PenaltyConfig)
     doctor: Doctor = field(default_factory=Doctor)  # whether the search is collapsing
@@ -325,10 +325,10 @@ class TuneConfig:
 
 
 @dataclass
-class StudyConfig:
-    """``python -m darts.study``"""
+class CompareConfig:
+    """``python -m darts.compare``"""
 
-    name: str = "study"
+    name: str = "compare"
     judged: str = "darts_v1"  # of conf/method; on the command line method=, here a group's name
     baselines: list[str] = field(default_factory=lambda: ["random", "random_sharing"])
     searches: int = number(7, low=1, high=1000)  # of each, with seeds seed, seed + 1, ...

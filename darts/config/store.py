@@ -11,23 +11,23 @@ from hydra.core.config_store import ConfigStore
 import darts
 from darts.bilevel import GRADIENTS
 from darts.config import schema
-from darts.discretize import DISCRETISERS
-from darts.evaluation import EVALUATIONS
-from darts.freezing import FREEZING
-from darts.perturbations import PERTURBATIONS
-from darts.pruning import PRUNING
-from darts.regularizers import REGULARIZERS
-from darts.relaxations import RELAXATIONS
+from darts.methods.discretization import DISCRETISERS
+from darts.methods.freezing import FREEZING
+from darts.methods.perturbation import PERTURBATIONS
+from darts.methods.regularizer import REGULARIZERS
+from darts.methods.relaxation import RELAXATIONS
+from darts.methods.stopping import STOPPING
 from darts.spaces import SPACES
-from darts.stopping import STOPPING
 from darts.strategies import STRATEGIES
+from darts.strategies.judge import EVALUATIONS
+from darts.strategies.pruner import PRUNING
 from darts.tasks import TASKS
 
 COMMANDS = {
     "search": schema.SearchConfig,
     "retrain": schema.RetrainConfig,
     "tune": schema.TuneConfig,
-    "study": schema.StudyConfig,
+    "compare": schema.CompareConfig,
     "evaluate": schema.EvaluateConfig,
     "export": schema.ExportConfig,
     "genotypes": schema.GenotypesConfig,

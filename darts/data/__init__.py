@@ -14,7 +14,7 @@ from __future__ import annotations
 from darts.data.augment import Augmentation
 from darts.data.batches import Batches
 from darts.data.corpus import Corpus
-from darts.data.documents import Documents, Labelled
+from darts.data.documents import Documents, Labeled
 from darts.data.images import DiskImages, Images, MemoryImages
 from darts.data.pairs import Pairs, Sentences
 from darts.data.schedule import share_of
@@ -36,7 +36,7 @@ __all__ = [
     "DocumentBatches",
     "Documents",
     "Images",
-    "Labelled",
+    "Labeled",
     "MemoryImages",
     "PairBatch",
     "Pairs",

@@ -1,7 +1,7 @@
 """Recordings with a class each, as log-mel spectrograms: spoken digits, and anybody's own folders.
 
 A sample is a spectrogram in decibels, (1, bands, frames) float32, made once when the data set is
-loaded; batches are normalised by mean and deviation of the training spectrograms. Every recording
+loaded; batches are normalized by mean and deviation of the training spectrograms. Every recording
 is brought to one length, see `fitted`, and to one rate.
 """
 

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Augmentation", "Augmenter", "Normalisation", "augment", "draw", "resized_box"]
+__all__ = ["Augmentation", "Augmenter", "Normalization", "augment", "draw", "resized_box"]
 
 CROPS = ("pad", "resized", "none")
 
@@ -41,8 +41,8 @@ class Augmenter(Protocol):
     def draw(self, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
         """All that is random about `count` samples of (H, W): (draws, B) int64 on the CPU."""
 
-    def apply(self, pixels: Tensor, draws: Tensor, normalise: Normalisation) -> Tensor:
-        """Samples (B, C, H, W) as they are stored, changed and normalised."""
+    def apply(self, pixels: Tensor, draws: Tensor, normalize: Normalization) -> Tensor:
+        """Samples (B, C, H, W) as they are stored, changed and normalized."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Augmentation:
             the file's full picture and resizes it (disk storage only); "none" leaves it alone.
         padding: zero pixels on each side for "pad".
         flip: mirror left and right with probability one half.
-        cutout: side in pixels of the square set to zero after normalisation; 0 is off.
+        cutout: side in pixels of the square set to zero after normalization; 0 is off.
 
     Raises:
         ValueError: if `crop` is unknown, or `padding` or `cutout` is negative.
@@ -92,12 +92,12 @@ class Augmentation:
         """See `draw`."""
         return draw(count, size, self.padding, generator)
 
-    def apply(self, pixels: Tensor, draws: Tensor, normalise: Normalisation) -> Tensor:
+    def apply(self, pixels: Tensor, draws: Tensor, normalize: Normalization) -> Tensor:
         """See `augment`."""
-        return augment(pixels, draws, self, normalise)
+        return augment(pixels, draws, self, normalize)
 
 
-class Normalisation:
+class Normalization:
     """`(pixel / levels - mean) / std` by channel, folded into one multiplication and addition."""
 
     def __init__(
@@ -110,10 +110,10 @@ class Normalisation:
     ) -> None:
         if len(mean) != len(std) or min(std) <= 0:
             raise ValueError(f"mean {tuple(mean)} and positive std {tuple(std)} must pair up")
-        centre = torch.tensor(mean, dtype=torch.float64).view(1, -1, 1, 1)
+        center = torch.tensor(mean, dtype=torch.float64).view(1, -1, 1, 1)
         spread = torch.tensor(std, dtype=torch.float64).view(1, -1, 1, 1)
         self.scale = (1 / (levels * spread)).to(device, torch.float32)
-        self.shift = (-centre / spread).to(device, torch.float32)
+        self.shift = (-center / spread).to(device, torch.float32)
         self.dtype = dtype
 
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class Normalisation:
 
 
 def draw(count: int, size: tuple[int, int], padding: int, generator: torch.Generator) -> Tensor:
-    """Crop offsets, flips and cutout centres of `count` images.
+    """Crop offsets, flips and cutout centers of `count` images.
 
     All five are drawn whether used or not, so that switching one off leaves the others as they
     were.
@@ -136,7 +136,7 @@ def draw(count: int, size: tuple[int, int], padding: int, generator: torch.Gener
 
     Returns:
         (5, B) int64 on the CPU: row offset, column offset, flip (0 or 1), and the row and the
-        column of the centre of the cutout square.
+        column of the center of the cutout square.
     """
     ends = torch.tensor([2 * padding + 1, 2 * padding + 1, 2, *size], dtype=torch.float64)
     uniform = torch.rand(5, count, generator=generator, dtype=torch.float64)
@@ -144,29 +144,29 @@ def draw(count: int, size: tuple[int, int], padding: int, generator: torch.Gener
 
 
 def augment(
-    pixels: Tensor, draws: Tensor, augmentation: Augmentation, normalise: Normalisation
+    pixels: Tensor, draws: Tensor, augmentation: Augmentation, normalize: Normalization
 ) -> Tensor:
-    """Crop, flip, normalise, then cut out.
+    """Crop, flip, normalize, then cut out.
 
     Args:
         pixels: (B, C, H, W) uint8.
         draws: (5, B) from `draw`, on the device of `pixels`.
         augmentation: which of the draws are used.
-        normalise: applied between the flip and the cutout.
+        normalize: applied between the flip and the cutout.
 
     Returns:
         (B, C, H, W) float.
     """
-    rows, columns, flips, centre_row, centre_column = draws
+    rows, columns, flips, center_row, center_column = draws
     if augmentation.crop == "pad" and augmentation.padding:
         pixels = _crop(pixels, rows, columns, flips if augmentation.flip else None, augmentation)
     elif augmentation.flip:
         pixels = torch.where(flips.bool().view(-1, 1, 1, 1), pixels.flip(3), pixels)
-    images = normalise(pixels)
+    images = normalize(pixels)
     if augmentation.cutout:
         side = augmentation.cutout
-        hit_rows = _within(centre_row, side, images.shape[2])  # (B, H)
-        hit_columns = _within(centre_column, side, images.shape[3])  # (B, W)
+        hit_rows = _within(center_row, side, images.shape[2])  # (B, H)
+        hit_columns = _within(center_column, side, images.shape[3])  # (B, W)
         square = hit_rows[:, None, :, None] & hit_columns[:, None, None, :]  # (B, 1, H, W)
         images = images.masked_fill_(square, 0.0)
     return images
@@ -187,10 +187,10 @@ def _crop(
     return padded.flatten(2).gather(2, place).view(count, channels, height, width)
 
 
-def _within(centre: Tensor, side: int, length: int) -> Tensor:
-    """Which of `length` positions a segment of `side` around each centre covers, (B, length)."""
-    first = (centre - side // 2)[:, None]
-    place = torch.arange(length, device=centre.device)
+def _within(center: Tensor, side: int, length: int) -> Tensor:
+    """Which of `length` positions a segment of `side` around each center covers, (B, length)."""
+    first = (center - side // 2)[:, None]
+    place = torch.arange(length, device=center.device)
     return (place >= first) & (place < first + side)
 
 
@@ -202,7 +202,7 @@ def resized_box(
     Args:
         width, height: of the whole picture in pixels.
         uniform: attempts, each four numbers in [0, 1) for area, aspect ratio, row and column. The
-            first attempt that fits is used, else the largest centred box of a permitted ratio.
+            first attempt that fits is used, else the largest centerd box of a permitted ratio.
 
     Returns:
         left, upper, right, lower in pixels.

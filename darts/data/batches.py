@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from darts.data.augment import Augmenter, Normalisation
+from darts.data.augment import Augmenter, Normalization
 from darts.data.images import DiskImages, Images, MemoryImages
 from darts.data.randomness import generator
 from darts.data.readers import DiskReader, MemoryReader
@@ -23,7 +23,7 @@ __all__ = ["Batches"]
 
 
 class Batches:
-    """Normalised batches of some images of a data set.
+    """Normalized batches of some images of a data set.
 
     For evaluation: `shuffle=False, drop_last=False, augmentation=None`, which goes through the
     indices in their order, all of them, every epoch alike.
@@ -74,7 +74,7 @@ class Batches:
         self.images = images
         self.augmentation = augmentation
         self.device = torch.device(device)
-        self._normalise = Normalisation(mean, std, self.device, dtype, images.levels)
+        self._normalize = Normalization(mean, std, self.device, dtype, images.levels)
         self._schedule = Schedule(
             indices,
             batch_size=batch_size,
@@ -124,7 +124,7 @@ class Batches:
         """The batches of one epoch from step `start` on.
 
         Returns:
-            An iterator of images (B, C, H, W), normalised, and labels (B,) int64, on the device.
+            An iterator of images (B, C, H, W), normalized, and labels (B,) int64, on the device.
             It may be left at any point.
 
         Raises:
@@ -194,8 +194,8 @@ class Batches:
             pixels = self._disk.read(position, ahead=ahead).to(self.device, non_blocking=overlap)
             labels = self.images.labels[chosen].to(self.device)
         if self.augmentation is None:
-            return self._normalise(pixels), labels
-        return self.augmentation.apply(pixels, plan[1:], self._normalise), labels
+            return self._normalize(pixels), labels
+        return self.augmentation.apply(pixels, plan[1:], self._normalize), labels
 
 
 def _check(

@@ -1,4 +1,4 @@
-"""Texts as streams of tokens: any folder with three files, and the Penn Treebank.
+"""Texts as loaders of tokens: any folder with three files, and the Penn Treebank.
 
 A token is a word, with one for the end of each line, or a character. The vocabulary is that of the
 training part; what is not in it becomes `<unk>`.
@@ -97,14 +97,14 @@ def _read(query: Query, files: dict[str, Path]) -> Corpus:
     vocabulary = sorted(counts, key=lambda token: (-counts[token], token))
     numbers = {token: number for number, token in enumerate(vocabulary)}
     unknown = numbers[UNKNOWN]
-    streams = {
+    loaders = {
         part: torch.tensor([numbers.get(t, unknown) for t in _tokens(path, str(level))])
         for part, path in files.items()
     }
-    for part, stream in streams.items():
+    for part, stream in loaders.items():
         if len(stream) < 2:
             raise ValueError(f"{query.name}: {files[part]} has no two tokens to predict among")
-    return Corpus(query.name, tuple(vocabulary), **streams)
+    return Corpus(query.name, tuple(vocabulary), **loaders)
 
 
 def _tokens(path: Path, level: str) -> Iterator[str]:

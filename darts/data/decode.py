@@ -1,6 +1,6 @@
 """Image files to pixels, with Pillow.
 
-Whole pictures are resized by their shorter side and cropped in the centre; a random resized crop
+Whole pictures are resized by their shorter side and cropped in the center; a random resized crop
 takes a box of the original instead. Everything becomes RGB.
 """
 
@@ -17,7 +17,7 @@ from darts.data.augment import resized_box
 __all__ = ["ATTEMPTS", "decode"]
 
 ATTEMPTS = 10
-"""Boxes that a random resized crop tries before it takes the centre."""
+"""Boxes that a random resized crop tries before it takes the center."""
 
 
 def decode(
@@ -31,7 +31,7 @@ def decode(
     Args:
         path: of the file.
         size: side of the result in pixels.
-        margin: the shorter side is resized to `size * margin` before the centre is cropped.
+        margin: the shorter side is resized to `size * margin` before the center is cropped.
         uniform: attempts for `resized_box`, which make it a random resized crop.
 
     Returns:

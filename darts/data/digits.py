@@ -1,4 +1,4 @@
-"""The digits set that scikit-learn carries: 1,797 real grey images of 8 by 8 pixels.
+"""The digits set that scikit-learn carries: 1,797 real gray images of 8 by 8 pixels.
 
 References:
     Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning

@@ -20,7 +20,7 @@ from darts.data.pairs import padded
 from darts.data.source import Query
 from darts.data.words import Vocabulary, split
 
-__all__ = ["OPTIONS", "Documents", "Labelled", "Rows", "load_documents", "made"]
+__all__ = ["OPTIONS", "Documents", "Labeled", "Rows", "load_documents", "made"]
 
 OPTIONS = {
     "label": "label",
@@ -38,7 +38,7 @@ Rows = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
+class Labeled:
     """One part of a set.
 
     Attributes:
@@ -68,9 +68,9 @@ class Documents:
     name: str
     words: Vocabulary
     classes: tuple[str, ...]
-    train: Labelled
-    valid: Labelled | None
-    test: Labelled
+    train: Labeled
+    valid: Labeled | None
+    test: Labeled
 
 
 def load_documents(query: Query) -> Documents:
@@ -139,15 +139,15 @@ def made(query: Query, parts: dict[str, Rows]) -> Documents:
     numbers = {label: number for number, label in enumerate(classes)}
     longest = int(options["longest"])
 
-    def labelled(rows: Rows) -> Labelled:
+    def labeled(rows: Rows) -> Labeled:
         unknown = next((label for label, _ in rows if label not in numbers), None)
         if unknown is not None:
             raise ValueError(f"{query.name}: the class {unknown!r} is not in the training part")
-        return Labelled(
+        return Labeled(
             padded([words.numbers(split(text, lower=lower)[:longest]) for _, text in rows]),
             torch.tensor([numbers[label] for label, _ in rows]),
         )
 
-    valid = labelled(parts["valid"]) if "valid" in parts else None
-    train, test = labelled(parts["train"]), labelled(parts["test"])
+    valid = labeled(parts["valid"]) if "valid" in parts else None
+    train, test = labeled(parts["train"]), labeled(parts["test"])
     return Documents(query.name, words, classes, train, valid, test)

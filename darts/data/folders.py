@@ -30,7 +30,7 @@ _IMAGENET_STATISTICS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def load_imagefolder(query: Query) -> Source:
-    """Colour images of `size` (32 unless given) pixels a side; see the top of this module.
+    """Color images of `size` (32 unless given) pixels a side; see the top of this module.
 
     They are kept in memory if they fit in 512 MB, with mean and deviation of the training images,
     and else decoded as needed, with those of ImageNet.
@@ -41,7 +41,7 @@ def load_imagefolder(query: Query) -> Source:
 def load_imagenet(query: Query) -> Source:
     """ILSVRC2012 as class folders under `train` and `val`, 224 pixels a side unless told otherwise.
 
-    For evaluation the shorter side is resized to 8/7 of the size (256 for 224) before the centre
+    For evaluation the shorter side is resized to 8/7 of the size (256 for 224) before the center
     is cropped.
 
     References:

@@ -24,7 +24,7 @@ __all__ = ["DiskImages", "Images", "MemoryImages"]
 
 
 class Images(Protocol):
-    """A sequence of labelled images of one shape."""
+    """A sequence of labeled images of one shape."""
 
     labels: Tensor  # (N,) int64 on the CPU
     shape: tuple[int, int, int]  # channels, height, width

@@ -96,7 +96,7 @@ class Spectrogram:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Bands and frames. A frame is centred on every `step`-th sample, the first included."""
+        """Bands and frames. A frame is centerd on every `step`-th sample, the first included."""
         return self.mels, 1 + self.samples // self.step
 
     def __call__(self, recordings: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ def fitted(samples: Tensor, count: int) -> Tensor:
 def mel_filters(rate: int, fft: int, mels: int, scale: str = "slaney") -> Tensor:
     """Triangles over the frequencies of a Fourier transform, each of area one over hertz.
 
-    Their corners are evenly spaced in mel from 0 to half the rate; neighbours overlap by half.
+    Their corners are evenly spaced in mel from 0 to half the rate; neighbors overlap by half.
 
     Args:
         rate: samples a second.
@@ -154,8 +154,8 @@ def mel_filters(rate: int, fft: int, mels: int, scale: str = "slaney") -> Tensor
     corners = [_hertz(top * n / (mels + 1), scale) for n in range(mels + 2)]
     edges = torch.tensor(corners, dtype=torch.float64)[:, None]
     hertz = torch.arange(fft // 2 + 1, dtype=torch.float64) * (rate / fft)
-    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
-    rising, falling = (hertz - low) / (centre - low), (high - hertz) / (high - centre)
+    low, center, high = edges[:-2], edges[1:-1], edges[2:]
+    rising, falling = (hertz - low) / (center - low), (high - hertz) / (high - center)
     triangles = torch.minimum(rising, falling).clamp(min=0)  # (mels, fft / 2 + 1), 1 at the tip
     return (triangles * 2 / (high - low)).float()
 

@@ -1,4 +1,4 @@
-"""Private random streams, named by what they are for.
+"""Private random loaders, named by what they are for.
 
 A generator is seeded from a hash of its name (any tuple of integers and strings), so that a draw
 depends on nothing but that name: not on the draws before it, on the process that makes it, or on

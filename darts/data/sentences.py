@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from darts.data.documents import Labelled
+from darts.data.documents import Labeled
 from darts.data.pairs import Sentences
 from darts.data.randomness import permutation
 from darts.data.schedule import share_of
@@ -191,7 +191,7 @@ class DocumentBatches(ByLength):
         **options: of ``ByLength``.
     """
 
-    def __init__(self, documents: Labelled, indices: Tensor, **options: Any) -> None:
+    def __init__(self, documents: Labeled, indices: Tensor, **options: Any) -> None:
         super().__init__(documents.texts, indices, **options)
         self._documents = documents
 

@@ -22,7 +22,7 @@ class Source:
         train: everything that may be trained on or chosen by; cut it with `stratified_split`.
         test: the test split, or None if there is none.
         valid: a validation split of the publisher's own beside the test split, else None.
-        mean, std: by channel, in units of [0, 1]; what batches are normalised by.
+        mean, std: by channel, in units of [0, 1]; what batches are normalized by.
     """
 
     name: str

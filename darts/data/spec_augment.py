@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from darts.data.augment import Normalisation
+from darts.data.augment import Normalization
 from darts.data.mel import SILENCE
 
 __all__ = ["SpecAugment"]
@@ -28,7 +28,7 @@ class SpecAugment:
     """What is done to training spectrograms.
 
     The width of a mask is drawn from 0 to its largest, its place from all where it fits; masks may
-    overlap. A masked stripe has the mean of the data set, which is 0 after normalisation.
+    overlap. A masked stripe has the mean of the data set, which is 0 after normalization.
 
     Attributes:
         frequency_masks: how many stripes of bands are masked.
@@ -93,20 +93,20 @@ class SpecAugment:
         first = (uniform[1 + masks :] * (side - width + 1)).long()
         return torch.cat([shift, torch.stack([width, first], 1).flatten(0, 1)])
 
-    def apply(self, pixels: Tensor, draws: Tensor, normalise: Normalisation) -> Tensor:
-        """Shift, normalise, then mask.
+    def apply(self, pixels: Tensor, draws: Tensor, normalize: Normalization) -> Tensor:
+        """Shift, normalize, then mask.
 
         Args:
             pixels: (B, C, bands, frames) float, in decibels.
             draws: from `draw`, on the device of `pixels`.
-            normalise: applied between the shift and the masks.
+            normalize: applied between the shift and the masks.
 
         Returns:
             (B, C, bands, frames) float.
         """
         if self.shift:
             pixels = _shifted(pixels, draws[0])
-        images = normalise(pixels)
+        images = normalize(pixels)
         for number, (width, first) in enumerate(zip(draws[1::2], draws[2::2], strict=True)):
             if number < self.frequency_masks:
                 hidden = _stripe(first, width, images.shape[2])[:, None, :, None]

@@ -68,9 +68,9 @@ def load_csv(query: Query) -> Source:
             )
         features["test"], answers["test"] = train.features[held.numpy()], labels[held]
     rows = train.features[kept.numpy()]
-    standardised = _standardisation(train, rows)
+    standardized = _standardization(train, rows)
     splits = {
-        part: MemoryImages(standardised(features[part]), answers[part])
+        part: MemoryImages(standardized(features[part]), answers[part])
         for part in ("valid", "test")
         if part in features
     }
@@ -78,7 +78,7 @@ def load_csv(query: Query) -> Source:
     return memory_source(
         query.name,
         classes,
-        MemoryImages(standardised(rows), labels[kept]),
+        MemoryImages(standardized(rows), labels[kept]),
         splits["test"],
         size=None,
         valid=splits.get("valid"),
@@ -130,25 +130,25 @@ def _labels(table: Table, classes: Sequence[str]) -> Tensor:
     return torch.tensor([numbers[name] for name in table.labels])
 
 
-def _standardisation(table: Table, rows: np.ndarray) -> Callable[[np.ndarray], Tensor]:
+def _standardization(table: Table, rows: np.ndarray) -> Callable[[np.ndarray], Tensor]:
     """By the training rows: a function from ``(N, F)`` float64 to ``(N, F, 1, 1)`` float32."""
     constant = rows.max(0) == rows.min(0)
     with np.errstate(all="ignore"):  # what overflows is found below
         mean = np.where(constant, rows[0], rows.mean(0))
-        centred = rows - mean
+        centerd = rows - mean
         # Relative to the largest, so that no square overflows or vanishes.
-        largest = np.where(constant, 1.0, np.abs(centred).max(0))
-        deviation = np.where(constant, 1.0, largest * np.sqrt(((centred / largest) ** 2).mean(0)))
+        largest = np.where(constant, 1.0, np.abs(centerd).max(0))
+        deviation = np.where(constant, 1.0, largest * np.sqrt(((centerd / largest) ** 2).mean(0)))
 
-    def standardised(features: np.ndarray) -> Tensor:
+    def standardized(features: np.ndarray) -> Tensor:
         with np.errstate(all="ignore"):
             values = torch.from_numpy(((features - mean) / deviation).astype(np.float32))
         strange = torch.nonzero(~values.isfinite().all(0)).flatten().tolist()
         if strange:
             name = table.columns[strange[0]]
             raise ValueError(
-                f"csv: {table.path}, column {name!r}: numbers too large to standardise"
+                f"csv: {table.path}, column {name!r}: numbers too large to standardize"
             )
         return values[:, :, None, None]
 
-    return standardised
+    return standardized

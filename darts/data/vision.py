@@ -101,7 +101,7 @@ _FASHION_CLASSES = (
 
 
 def load_cifar10(query: Query) -> Source:
-    """50,000 and 10,000 colour images of 32 by 32 pixels in 10 classes."""
+    """50,000 and 10,000 color images of 32 by 32 pixels in 10 classes."""
     folder = find(query, LAYOUTS["cifar10"])
     names = _names(folder / "batches.meta", "label_names")
     train = [_cifar(folder / f"data_batch_{k}", "labels", len(names)) for k in range(1, 6)]
@@ -115,7 +115,7 @@ def load_cifar10(query: Query) -> Source:
 
 
 def load_cifar100(query: Query) -> Source:
-    """50,000 and 10,000 colour images of 32 by 32 pixels in 100 (fine) classes."""
+    """50,000 and 10,000 color images of 32 by 32 pixels in 100 (fine) classes."""
     folder = find(query, LAYOUTS["cifar100"])
     names = _names(folder / "meta", "fine_label_names")
     train = _cifar(folder / "train", "fine_labels", len(names))
@@ -126,7 +126,7 @@ def load_cifar100(query: Query) -> Source:
 
 
 def load_svhn(query: Query) -> Source:
-    """73,257 and 26,032 colour images of 32 by 32 pixels, house numbers; without the extra set."""
+    """73,257 and 26,032 color images of 32 by 32 pixels, house numbers; without the extra set."""
     folder = find(query, LAYOUTS["svhn"])
     names = tuple(str(digit) for digit in range(10))
     train, test = (_svhn(folder / name) for name in _SVHN_FILES)
@@ -134,7 +134,7 @@ def load_svhn(query: Query) -> Source:
 
 
 def load_fashion_mnist(query: Query) -> Source:
-    """60,000 and 10,000 grey images of 28 by 28 pixels, clothes."""
+    """60,000 and 10,000 gray images of 28 by 28 pixels, clothes."""
     folder = find(query, LAYOUTS["fashion_mnist"])
     train, test = (
         _images(

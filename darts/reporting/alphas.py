@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 
-from darts.analysis.alpha_film import film
+from darts.plotting.alpha_film import film
 from darts.reporting.cells import states
 from darts.reporting.charts import Line, chart, charts, legend
 from darts.reporting.markup import element, escaped, paragraph, picture

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from darts.analysis.draw import draw_genotype, draw_importances
-from darts.analysis.figures import rendered
+from darts.plotting.figures import rendered
+from darts.plotting.genotype import draw_genotype, draw_importances
 from darts.reporting.markup import Cell, code, element, folded, paragraph, table
 from darts.reporting.naming import is_share, words
 from darts.reporting.record import Record

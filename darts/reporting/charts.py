@@ -1,4 +1,4 @@
-"""Curves as SVG that takes its colours from the page, so that they suit light and dark."""
+"""Curves as SVG that takes its colors from the page, so that they suit light and dark."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Line:
     Attributes:
         label: its name.
         points: of it; those that are no finite numbers are passed over.
-        number: by which it gets its colour, and beyond eight a dash; None is grey and dashed.
+        number: by which it gets its color, and beyond eight a dash; None is gray and dashed.
         strong: drawn thicker.
         dots: draw points alone.
     """
@@ -38,14 +38,14 @@ class Line:
         return [(x, y) for x, y in self.points if y is not None and math.isfinite(y)]
 
     @property
-    def colour(self) -> str:
-        """Class of its colour."""
+    def color(self) -> str:
+        """Class of its color."""
         return "cn" if self.number is None else f"c{self.number % _COLOURS}"
 
     @property
     def kind(self) -> str:
         """Classes of its path."""
-        return f"l {self.colour}{self.dash}{' k' if self.strong else ''}"
+        return f"l {self.color}{self.dash}{' k' if self.strong else ''}"
 
     @property
     def dash(self) -> str:
@@ -114,7 +114,7 @@ def chart(
         hint = f"<title>{escaped(line.label)}</title>"
         if line.dots or len(known) == 1:
             parts += [
-                f'<circle class="p {line.colour}" cx="{x:.1f}" cy="{y:.1f}" r="2.5">{hint}</circle>'
+                f'<circle class="p {line.color}" cx="{x:.1f}" cy="{y:.1f}" r="2.5">{hint}</circle>'
                 for x, y in known
             ]
         elif known:
@@ -132,11 +132,11 @@ def chart(
 
 
 def legend(lines: Iterable[Line]) -> str:
-    """The names of curves with their colours."""
+    """The names of curves with their colors."""
     return element(
         "ul",
         "".join(
-            element("li", escaped(line.label), class_=f"{line.colour}{line.dash}") for line in lines
+            element("li", escaped(line.label), class_=f"{line.color}{line.dash}") for line in lines
         ),
         class_="legend",
     )

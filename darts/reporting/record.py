@@ -34,10 +34,10 @@ class Record:
         phases: of ``energy.json``: phase, source, seconds, joules and grams of CO2-equivalent.
         gco2_per_kwh: by which these grams were computed.
         genotype: what was found or trained.
-        alphas: of a search, see ``darts.analysis.alphas.named_history``.
+        alphas: of a search, see ``darts.searching.alphas.named_history``.
         samples: how many served what, by name.
         confusion: the picture of the classes told from the true ones, SVG.
-        importance: of an evaluation, see ``darts.analysis.importance.importances``.
+        importance: of an evaluation, see ``darts.judging.edge_importance.importances``.
         trials: of a study, by the columns of ``trials.csv``.
         best: of a study.
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from darts.spaces.cnn.published import lookup
-from darts.spaces.space import SPACES, parse_genotype, space_recognising
+from darts.spaces.space import SPACES, parse_genotype, space_recognizing
 
 
 def find_genotype(reference: str) -> tuple[str, Any]:
@@ -24,7 +24,7 @@ def find_genotype(reference: str) -> tuple[str, Any]:
         ValueError: in one line, when nothing of the kind is there or it is no genotype.
     """
     text = reference.strip()
-    if text.startswith("{") or space_recognising(text):
+    if text.startswith("{") or space_recognizing(text):
         return "given", parse_genotype(text)
     if not text:
         raise ValueError("genotype is empty; name a published one, a file or a run directory")

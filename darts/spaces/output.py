@@ -15,7 +15,7 @@ class Output(NamedTuple):
         hidden: ``(B, H)``, to go on with; its graph leads back into the sequence. A network that
             carries nothing from one sequence to the next has H = 0.
         raw: ``(T, B, H)``, the outputs of the network's body, whose change from step to step may be
-            penalised (temporal activation regularisation).
+            penalised (temporal activation regularization).
         dropped: ``(T, B, H)``, the same behind the dropout, whose size may be penalised.
     """
 

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from darts.parameters import Parameter, Point, Value
-from darts.parts import Registry, number
+from darts.registry import Registry, number
+from darts.spaces.parameters import Parameter, Point, Value
 from darts.spaces.piece import Piece
 
 SPACES = Registry("space", "darts.spaces")
@@ -124,7 +124,7 @@ class Space(ABC):
         return cls()
 
     @classmethod
-    def recognises(cls, text: str) -> bool:
+    def recognizes(cls, text: str) -> bool:
         """Whether a text that is not JSON is a genotype of this space, right or wrong."""
         return False
 
@@ -191,7 +191,7 @@ def parse_genotype(text: str) -> Any:
     named = space_named_in(text)
     if named is not None:
         return SPACES[named]().parse(text)
-    return SPACES[space_recognising(text) or "cnn"]().parse(text)
+    return SPACES[space_recognizing(text) or "cnn"]().parse(text)
 
 
 def space_of(genotype: Any) -> Space:
@@ -201,12 +201,12 @@ def space_of(genotype: Any) -> Space:
     return standard
 
 
-def space_recognising(text: str) -> str | None:
+def space_recognizing(text: str) -> str | None:
     """The space whose own notation, other than JSON, a text is in; None for no space's.
 
     The classic notation is that of ``cnn`` unless another space knows it for its own.
     """
-    names = [name for name in SPACES if SPACES[name].recognises(text.strip())]
+    names = [name for name in SPACES if SPACES[name].recognizes(text.strip())]
     return next((name for name in names if name != "cnn"), names[0] if names else None)
 
 

@@ -1,4 +1,4 @@
-"""Genetic search: regularised evolution with mutation and crossover.
+"""Genetic search: regularized evolution with mutation and crossover.
 
 The population is what was finished last, so that everybody dies of age, however good. A child comes
 from the best of a few drawn at random: its parameters are crossed with those of a second parent, or
@@ -19,8 +19,8 @@ from typing import Any
 
 from optuna.samplers import BaseSampler
 
-from darts.parameters import Point
-from darts.parts import number
+from darts.registry import number
+from darts.spaces.parameters import Point
 from darts.strategies.strategy import STRATEGIES, Proposer, Setup, Strategy, Tried
 
 
@@ -53,7 +53,7 @@ class Breeder(Proposer):
 @STRATEGIES.register
 @dataclass
 class Evolution(Strategy):
-    """Regularised evolution.
+    """Regularized evolution.
 
     Attributes:
         population: how many, drawn at random, it begins with, and how many may be parents.

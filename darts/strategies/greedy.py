@@ -1,7 +1,7 @@
 """Greedy search: change one parameter at a time, and keep what is better.
 
-From a start, a neighbour that differs in one parameter is tried; where it is better, the climb goes
-on from there, and where no neighbour is, a new climb begins elsewhere. Along one coordinate after
+From a start, a neighbor that differs in one parameter is tried; where it is better, the climb goes
+on from there, and where no neighbor is, a new climb begins elsewhere. Along one coordinate after
 the other this is coordinate descent, with the coordinates in a random order.
 
 References:
@@ -18,8 +18,8 @@ from typing import Any
 
 from optuna.samplers import BaseSampler
 
-from darts.parameters import Point, key_of
-from darts.parts import number
+from darts.registry import number
+from darts.spaces.parameters import Point, key_of
 from darts.strategies.strategy import STRATEGIES, Proposer, Setup, Strategy, Tried
 
 CLIMB = "greedy:climb"
@@ -40,7 +40,7 @@ class Climber(Proposer):
         if known and len(own) >= self.starts:
             keys = {one.key for one in tried}
             best = min(known, key=lambda one: one.order)
-            for point in self.space.neighbours(best.point, draw):
+            for point in self.space.neighbors(best.point, draw):
                 if key_of(point) not in keys:
                     return point, {CLIMB: climb}
             climb += 1

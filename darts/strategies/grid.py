@@ -12,8 +12,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from darts.parameters import Point
-from darts.parts import choice, number
+from darts.registry import choice, number
+from darts.spaces.parameters import Point
 from darts.strategies.strategy import (
     RETRIED,
     STRATEGIES,

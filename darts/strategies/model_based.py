@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from optuna.samplers import BaseSampler, GPSampler, TPESampler
 
-from darts.parts import number
+from darts.registry import number
 from darts.strategies.strategy import STRATEGIES, Setup, Strategy, quiet
 
 

@@ -13,8 +13,8 @@ from typing import ClassVar
 
 from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler
 
-from darts.parameters import Range
-from darts.parts import number
+from darts.registry import number
+from darts.spaces.parameters import Range
 from darts.strategies.strategy import STRATEGIES, Setup, Strategy, quiet
 
 

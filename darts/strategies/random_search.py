@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from optuna.samplers import BaseSampler
 
-from darts.parameters import Point
+from darts.spaces.parameters import Point
 from darts.strategies.strategy import STRATEGIES, Proposer, Setup, Strategy, Tried
 
 

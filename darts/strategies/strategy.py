@@ -22,8 +22,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.parameters import Choice, Domain, Parameters, Point, key_of
-from darts.parts import Registry
+from darts.registry import Registry
+from darts.spaces.parameters import Choice, Domain, Parameters, Point, key_of
 
 STRATEGIES = Registry("strategy", "darts.strategies")
 

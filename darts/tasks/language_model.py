@@ -5,7 +5,7 @@ a ``Said``: logits of the next tokens and its state behind them.
 
 References:
     Merity, Keskar and Socher, "Regularizing and Optimizing LSTM Language Models",
-    arXiv:1708.02182, section 4.6: activation regularisation.
+    arXiv:1708.02182, section 4.6: activation regularization.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from darts.data.windows import IGNORED, Window
-from darts.parts import number
+from darts.registry import number
 from darts.tasks.metrics import Metric, mean_metric
 from darts.tasks.task import TASKS, Forward, Objective, Task
 
@@ -101,7 +101,7 @@ class LanguageObjective(Objective):
         self.label_smoothing, self.activation, self.temporal = label_smoothing, activation, temporal
 
     def supernet_loss(self, forward: Forward, batch: Window) -> tuple[Tensor, Tensor]:
-        """Mean cross entropy in nats with what regularises activations, and logits."""
+        """Mean cross entropy in nats with what regularizes activations, and logits."""
         said: Said = forward(batch.tokens, hidden=batch.carry.state)
         batch.carry.after = said.hidden.detach()
         return self._loss(said, batch, 0.0), said.logits.detach()

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from darts.parts import Registry
+from darts.registry import Registry
 from darts.tasks.metrics import Metric
 
 TASKS = Registry("task", "darts.tasks")

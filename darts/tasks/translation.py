@@ -21,7 +21,7 @@ from torch import Tensor
 
 from darts.data.sentences import PairBatch
 from darts.data.words import PADDING, Vocabulary
-from darts.parts import number
+from darts.registry import number
 from darts.tasks.metrics import Metric, mean_metric
 from darts.tasks.task import TASKS, Forward, Objective, Task
 
@@ -237,8 +237,8 @@ class Translation(PairTask):
 
 @TASKS.register
 @dataclass
-class Summarisation(PairTask):
+class Summarization(PairTask):
     """Judged by ROUGE."""
 
-    name: str = "summarisation"
+    name: str = "summarization"
     metrics: ClassVar[Mapping[str, Metric]] = SUMMARIES

@@ -12,7 +12,7 @@ from typing import Any
 
 from darts.tracking.energy import Energy, EnergyMeter
 
-PHASES = ("training", "validation", "doctor", "discretisation", "test")
+PHASES = ("training", "validation", "doctor", "discretization", "test")
 """What a run's time goes to; all that is nothing else is training."""
 
 Entry = dict[str, Any]

@@ -29,7 +29,7 @@ def loss_fn(net: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def with_history(net: Any, batch: Any, options: dict[str, Any]) -> torch.optim.SGD:
-    """An optimiser that has taken two steps, so that its momentum buffers are filled."""
+    """An optimizer that has taken two steps, so that its momentum buffers are filled."""
     optimizer = torch.optim.SGD(net.weight_parameters(), **options)
     for _ in range(2):
         optimizer.zero_grad()

@@ -43,5 +43,5 @@ def test_frozen_alphas_take_no_step() -> None:
     searcher = searcher_of("bilevel=frozen", "epochs=3")
     for epoch in range(3):
         searcher.begin_epoch(epoch)
-        assert not searcher.alphas_move(epoch)
-    assert {name for name in GRADIENTS if not GRADIENTS[name].moves_alphas} == {"frozen"}
+        assert not searcher.updates_alphas(epoch)
+    assert {name for name in GRADIENTS if not GRADIENTS[name].updates_alphas} == {"frozen"}

@@ -1,4 +1,4 @@
-"""The step that is computed and not taken, against the one that PyTorch's optimiser takes."""
+"""The step that is computed and not taken, against the one that PyTorch's optimizer takes."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts import evaluate, export, genotypes, report, retrain, search, study, tune
+from darts import compare, evaluate, export, genotypes, report, retrain, search, tune
 from darts.config import launch
 from darts.tracking import read_json, read_metrics
 
@@ -31,7 +31,7 @@ PARTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "genotypes": (genotypes.check, genotypes.genotypes),
     "report": (report.check, report.report),
     "tune": (tune.check, tune.tune),
-    "study": (study.check, study.study),
+    "compare": (compare.check, compare.compare),
 }
 TINY = {
     "search": ("dataset=synthetic", "dataset.samples=64"),

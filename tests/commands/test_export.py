@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from darts.training import tracing
 
-from darts.engine import tracing
 from darts.tracking import read_json
 
 BARE = ("tracking.tensorboard=false", "tracking.pictures=false", "epochs=1")

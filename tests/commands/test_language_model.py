@@ -77,7 +77,7 @@ def test_search_retrain_and_evaluate(
 def test_a_crashed_run_goes_on_bit_for_bit(
     commands: Any, given: list[str], tmp_path: Path, command: str
 ) -> None:
-    """The states of both streams are part of it."""
+    """The states of both loaders are part of it."""
     more = ["space.nodes=2"] if command == "search" else ["genotype=DARTS_RNN_V1"]
     commands.goes_on(command, [*given, *more, "epochs=2"], tmp_path)
 

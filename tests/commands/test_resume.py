@@ -19,9 +19,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from darts import retrain, search
 from darts.data import load_split, save_split
-from darts.discretize.sampling import Sampling
-from darts.engine.checkpoint import load_checkpoint
+from darts.methods.sampling import Sampling
 from darts.tracking import read_json
+from darts.training.checkpoint import load_checkpoint
 
 QUIET = "tracking.tensorboard=false"
 DATA = ("dataset=synthetic", "dataset.samples=48", "loader.batch_size=8", "seed=7")

@@ -299,5 +299,5 @@ def test_the_checkpoint_holds_plain_values(searched: Any) -> None:
     sizes = {len(g["params"]) for g in saved["optimizer"]["param_groups"]}
     alphas = [name for name in saved["net"] if "alphas" in name]
     weights = [n for n in saved["net"] if n not in alphas and "running" not in n]
-    # The weights' optimiser has no alpha in it.
+    # The weights' optimizer has no alpha in it.
     assert sizes == {len([n for n in weights if "num_batches" not in n])}

@@ -65,7 +65,7 @@ def torchrun(command: str, *given: str, cwd: Path) -> Iterator[subprocess.Popen[
 
 
 def ended(command: str, *given: str, cwd: Path, code: int = 0) -> tuple[str, str]:
-    """What a command on two ranks, run to its end, printed to both streams."""
+    """What a command on two ranks, run to its end, printed to both loaders."""
     with torchrun(command, *given, cwd=cwd) as process:
         out, err = process.communicate(timeout=120)
         assert process.returncode == code, err

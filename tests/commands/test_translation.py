@@ -86,7 +86,7 @@ def test_methods_serve_sentences_too(
 def test_headlines_are_judged_by_rouge(commands: Any, tmp_path: Path) -> None:
     rows = [f'"{n % 4 + 1}","one {n % 5} two","a text of {n % 5} words"' for n in range(80)]
     (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
-    given = ["task=summarisation", f"dataset.root={tmp_path}", QUIET, PICTURES, "epochs=1"]
+    given = ["task=summarization", f"dataset.root={tmp_path}", QUIET, PICTURES, "epochs=1"]
     small = ["space.embedding=8", "space.hidden=8", "space.nodes=2", "dataset.subset=null"]
     size = ["loader.batch_size=8", "task.longest=5", f"hydra.run.dir={tmp_path / 'run'}"]
     done = commands.exactly("search", [*given, *small, *size], tmp_path / "run")

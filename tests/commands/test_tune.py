@@ -18,11 +18,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 
 from darts import retrain
-from darts.benchmarks import nas201
 from darts.config import compose
+from darts.hpo.store import counted
+from darts.hpo.study import WORKER
+from darts.judging import nas201_table
 from darts.tracking import read_json
-from darts.tuning.store import counted
-from darts.tuning.study import WORKER
 
 HERE = ("workers=0",)  # where processes are not the point
 DATA = ("dataset=synthetic", "dataset.samples=48", "epochs=1", "loader.batch_size=16")
@@ -149,7 +149,7 @@ def test_resuming_a_complete_study_needs_a_larger_budget(
 
 
 def test_architectures_alone_by_a_table(commands: Any, tmp_path: Path, table: Path) -> None:
-    truth = nas201.load(table)
+    truth = nas201_table.load(table)
     given = [*TABLE, "strategy=greedy", f"benchmark.table={table}", "tracking.tensorboard=false"]
     done = commands.run("tune", tmp_path, *given, "budget.trials=40")
     summary, genotype = done.json("summary.json"), done.result["genotype"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from darts import evaluate, export, genotypes, report, retrain, search, study
+from darts import compare, evaluate, export, genotypes, report, retrain, search
 from darts.config import launch
 
 PARTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
@@ -16,7 +16,7 @@ PARTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "retrain": (retrain.check, retrain.retrain),
     "export": (export.check, export.export),
     "evaluate": (evaluate.check, evaluate.evaluate),
-    "study": (study.check, study.study),
+    "compare": (compare.check, compare.compare),
     "genotypes": (genotypes.check, genotypes.genotypes),
     "report": (report.check, report.report),
 }

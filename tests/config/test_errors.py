@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
+from darts.data_modules import data_module
 
-from darts.engine import feed
-from darts.engine.checkpoint import save_checkpoint
 from darts.spaces.cnn import PUBLISHED
+from darts.training.checkpoint import save_checkpoint
 
 DATASETS = ("cifar10", "cifar100", "digits", "fashion_mnist", "imagefolder", "imagenet", "svhn")
 SEARCH = "search"
@@ -25,7 +25,7 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (SEARCH, ("epoch=3",), ("'epoch'", "did you mean 'epochs'", "arch_optimizer", "seed")),
     (SEARCH, ("auxiliary=0.4",), ("'auxiliary'", "epochs")),
     (SEARCH, ("optimizer.lrr=1",), ("'optimizer.lrr'", "optimizer.lr,", "optimizer.momentum")),
-    (SEARCH, ("optimiser.lr=1",), ("'optimiser'", "did you mean 'optimizer'")),
+    (SEARCH, ("optimizer.lr=1",), ("'optimizer'", "did you mean 'optimizer'")),
     (SEARCH, ("bilevel.hvp=exact",), ("'bilevel.hvp'", "bilevel.name")),
     (
         SEARCH,
@@ -138,19 +138,19 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("export", ("checkpoint=nowhere.pt",), ("checkpoint='nowhere.pt'", "retrain")),
     ("export", ("checkpoint=x", "format=tflite"), ("format='tflite'", "onnx, torch_export")),
     ("export", ("checkpoint=x", "tolerance=0"), ("tolerance=0", "above 0")),
-    ("study", ("method=darts_v3",), ("method='darts_v3'", "darts_v1", "darts_v2")),
-    ("study", ("baselines=[luck]",), ("'luck'", "random, random_search", "random_sharing")),
-    ("study", ("baselines=[darts_v1]",), ("'darts_v1'", "random_sharing")),
-    ("study", ("baselines=[]",), ("baselines=[]", "one or more of random")),
-    ("study", ("baselines=[random,random]",), ("each once",)),
-    ("study", ("searches=0",), ("searches=0", "at least 1")),
-    ("study", ("draws=10",), ("draws=10", "at least 1000")),
-    ("study", ("dataset=mnist",), ("dataset='mnist'", *DATASETS)),
-    ("study", ("search.epoch=3",), ("'epoch'", "did you mean 'epochs'")),
-    ("study", ("retrain.method=x",), ("'method'",)),
-    ("study", ("retrain.test=false",), ("retrain.test=false", "on the test split")),
-    ("study", ("settings.random.epochs=3",), ("settings.random ", "random_search", "darts_v1")),
-    ("study", ("metric=foo",), ("metric='foo'", "accuracy", "loss")),
+    ("compare", ("method=darts_v3",), ("method='darts_v3'", "darts_v1", "darts_v2")),
+    ("compare", ("baselines=[luck]",), ("'luck'", "random, random_search", "random_sharing")),
+    ("compare", ("baselines=[darts_v1]",), ("'darts_v1'", "random_sharing")),
+    ("compare", ("baselines=[]",), ("baselines=[]", "one or more of random")),
+    ("compare", ("baselines=[random,random]",), ("each once",)),
+    ("compare", ("searches=0",), ("searches=0", "at least 1")),
+    ("compare", ("draws=10",), ("draws=10", "at least 1000")),
+    ("compare", ("dataset=mnist",), ("dataset='mnist'", *DATASETS)),
+    ("compare", ("search.epoch=3",), ("'epoch'", "did you mean 'epochs'")),
+    ("compare", ("retrain.method=x",), ("'method'",)),
+    ("compare", ("retrain.test=false",), ("retrain.test=false", "on the test split")),
+    ("compare", ("settings.random.epochs=3",), ("settings.random ", "random_search", "darts_v1")),
+    ("compare", ("metric=foo",), ("metric='foo'", "accuracy", "loss")),
     ("evaluate", ("checkpoint=nowhere.pt",), ("checkpoint='nowhere.pt'", "retrain")),
     ("evaluate", ("checkpoint=.",), ("checkpoint='.'", "retrain")),
     # Resuming what is not there.
@@ -173,7 +173,7 @@ def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(*_: Any, **__: Any) -> NoReturn:
         raise AssertionError("data was read")
 
-    monkeypatch.setattr(feed, "load", read)
+    monkeypatch.setattr(data_module, "load", read)
 
 
 @pytest.mark.usefixtures("no_data")

@@ -261,7 +261,7 @@ def test_real_fsdd() -> None:
     assert source.train.shape == (1, 64, 63)
     held = load("fsdd", root=root, held_out=["theo"], window=32.0, hop=16.0)
     assert (len(held.train), len(held.test or ())) == (2500, 500)
-    # Even the nearest neighbour tells spoken digits of known speakers apart, if not well.
+    # Even the nearest neighbor tells spoken digits of known speakers apart, if not well.
     labels, rows = source.train.labels, pixels(source.train).flatten(1)
     kept, asked = stratified_split(labels, (0.9, 0.1), seed=0)
     guess = labels[kept][torch.cdist(rows[asked], rows[kept]).argmin(1)]

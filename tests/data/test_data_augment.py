@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from darts.data import Augmentation
-from darts.data.augment import Normalisation, augment, draw, resized_box
+from darts.data.augment import Normalization, augment, draw, resized_box
 from darts.data.randomness import generator, mix
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
@@ -55,7 +55,7 @@ def one_by_one(pixels: Tensor, draws: Tensor, options: Augmentation) -> Tensor:
 def test_the_batch_equals_image_by_image(options: Augmentation) -> None:
     pixels = images()
     draws = draw(len(pixels), (9, 7), options.padding, generator(1))
-    fast = augment(pixels, draws, options, Normalisation(MEAN, STD, torch.device("cpu")))
+    fast = augment(pixels, draws, options, Normalization(MEAN, STD, torch.device("cpu")))
     torch.testing.assert_close(fast, one_by_one(pixels, draws, options), atol=2e-6, rtol=1e-5)
 
 
@@ -74,7 +74,7 @@ def test_every_image_has_its_own_draw_over_the_whole_range() -> None:
 def test_a_batch_of_one_image_repeated_comes_out_in_many_ways() -> None:
     pixels = images(1).expand(64, -1, -1, -1)
     draws = draw(64, (9, 7), 4, generator(0))
-    out = augment(pixels, draws, Augmentation(), Normalisation(MEAN, STD, torch.device("cpu")))
+    out = augment(pixels, draws, Augmentation(), Normalization(MEAN, STD, torch.device("cpu")))
     assert len({tuple(image.flatten().tolist()) for image in out}) > 40
 
 
@@ -82,38 +82,38 @@ def test_cutout_of_16_on_32_hides_what_the_paper_hides() -> None:
     options = Augmentation(crop="none", flip=False, cutout=16)
     pixels = torch.full((20000, 1, 32, 32), 255, dtype=torch.uint8)
     draws = draw(len(pixels), (32, 32), 0, generator(2))
-    out = augment(pixels, draws, options, Normalisation((0.0,), (1.0,), torch.device("cpu")))
+    out = augment(pixels, draws, options, Normalization((0.0,), (1.0,), torch.device("cpu")))
     hidden = (out == 0).sum(dim=(1, 2, 3))
     assert hidden.max() == 256
-    assert hidden.min() == 64  # centred in a corner, a quarter is left
+    assert hidden.min() == 64  # centerd in a corner, a quarter is left
     # Along one side, the mean length is 16 - (8 + 7 + ... + 1 + 7 + ... + 1) / 32 = 14.
     assert abs(hidden.float().mean().item() - 14 * 14) < 1.5
 
 
 def test_switching_one_part_off_leaves_the_other_draws() -> None:
     pixels = images(30)
-    normalise = Normalisation(MEAN, STD, torch.device("cpu"))
+    normalize = Normalization(MEAN, STD, torch.device("cpu"))
     draws = draw(30, (9, 7), 4, generator(3))
-    plain = augment(pixels, draws, Augmentation(), normalise)
-    cut = augment(pixels, draws, Augmentation(cutout=3), normalise)
+    plain = augment(pixels, draws, Augmentation(), normalize)
+    cut = augment(pixels, draws, Augmentation(cutout=3), normalize)
     kept = cut != 0
     assert torch.equal(cut[kept], plain[kept])
     assert not kept.all()
 
 
-def test_normalisation_agrees_with_its_definition_in_any_type() -> None:
+def test_normalization_agrees_with_its_definition_in_any_type() -> None:
     pixels = images(2)
     exact = (pixels.double() / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(
         3, 1, 1
     )
     for dtype in (torch.float32, torch.bfloat16):
-        out = Normalisation(MEAN, STD, torch.device("cpu"), dtype)(pixels)
+        out = Normalization(MEAN, STD, torch.device("cpu"), dtype)(pixels)
         assert out.dtype == dtype
         torch.testing.assert_close(out, exact.to(dtype))
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"crop": "centre"}, {"padding": -1}, {"cutout": -2}], ids=lambda w: next(iter(w))
+    "wrong", [{"crop": "center"}, {"padding": -1}, {"cutout": -2}], ids=lambda w: next(iter(w))
 )
 def test_wrong_options_are_named(wrong: dict) -> None:
     with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):

@@ -1,4 +1,4 @@
-"""Texts in three files become streams of numbers and a vocabulary."""
+"""Texts in three files become loaders of numbers and a vocabulary."""
 
 from __future__ import annotations
 

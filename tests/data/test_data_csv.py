@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from darts.data import Batches, MemoryImages, Source, load, stratified_split
-from darts.data.augment import Normalisation
+from darts.data.augment import Normalization
 from darts.data.randomness import mix
 from darts.data.table_file import read_table
 
@@ -151,10 +151,10 @@ def test_batches_are_the_rows_on_any_scale(write: Write) -> None:
     torch.testing.assert_close(batches.batch(0, 0)[0].flatten(1).double(), seen[:4])
 
 
-def test_floats_are_normalised_as_they_are() -> None:
+def test_floats_are_normalized_as_they_are() -> None:
     x = torch.tensor([[3.0, 5.0]]).view(1, 2, 1, 1)
-    normalise = Normalisation((1.0, 2.0), (2.0, 3.0), torch.device("cpu"), levels=1)
-    assert normalise(x).flatten().tolist() == [1.0, 1.0]
+    normalize = Normalization((1.0, 2.0), (2.0, 3.0), torch.device("cpu"), levels=1)
+    assert normalize(x).flatten().tolist() == [1.0, 1.0]
     assert x.flatten().tolist() == [3.0, 5.0]
 
 

@@ -197,7 +197,7 @@ def test_pictures_are_resized_by_the_shorter_side_and_cropped(tmp_path: Path) ->
     from PIL import Image
 
     picture = Image.new("RGB", (40, 20), (0, 0, 255))
-    picture.paste((255, 0, 0), (10, 0, 30, 20))  # red in the centre, as wide as it is high
+    picture.paste((255, 0, 0), (10, 0, 30, 20))  # red in the center, as wide as it is high
     picture.save(tmp_path / "a.png")
     labels = torch.zeros(1, dtype=torch.int64)
     images = DiskImages([str(tmp_path / "a.png")], labels, size=20)

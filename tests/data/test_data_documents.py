@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 def written(folder: Path, **tables: str) -> Path:
     given = {
         "train": 'label,text\nb,red red blue\na,"green, blue"\nb,red\n',
-        "test": "label,text\na,green grey\n",
+        "test": "label,text\na,green gray\n",
     }
     for part, text in (given | tables).items():
         (folder / f"{part}.csv").write_text(text)

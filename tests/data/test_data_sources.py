@@ -67,7 +67,7 @@ def test_the_test_split_of_digits_ignores_the_seed() -> None:
     assert sorted(image.tolist() for image in mine) == levels
 
 
-def test_a_nearest_neighbour_reads_digits() -> None:
+def test_a_nearest_neighbor_reads_digits() -> None:
     source = load("digits")
     assert isinstance(source.train, MemoryImages)
     assert isinstance(source.test, MemoryImages)
@@ -101,11 +101,11 @@ def test_synthetic_can_be_learned_but_not_without_the_patterns() -> None:
     assert isinstance(source.train, MemoryImages)
     assert isinstance(source.test, MemoryImages)
     train, test = source.train.pixels.flatten(1).double(), source.test.pixels.flatten(1).double()
-    centres = torch.stack([train[source.train.labels == k].mean(0) for k in range(10)])
-    guess = torch.cdist(test, centres).argmin(1)
+    centers = torch.stack([train[source.train.labels == k].mean(0) for k in range(10)])
+    guess = torch.cdist(test, centers).argmin(1)
     assert (guess == source.test.labels).double().mean() > 0.9
     # Brightness alone does not tell the classes apart.
-    dull = (test.mean(1)[:, None] - centres.mean(1)).abs().argmin(1)
+    dull = (test.mean(1)[:, None] - centers.mean(1)).abs().argmin(1)
     assert (dull == source.test.labels).double().mean() < 0.7
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from darts.data import Batches, MemoryImages, SpecAugment
-from darts.data.augment import Normalisation
+from darts.data.augment import Normalization
 from darts.data.mel import SILENCE
 from darts.data.randomness import generator
 
@@ -21,8 +21,8 @@ def spectrograms(count: int = 20) -> Tensor:
     return -80 + 90 * torch.rand(count, 1, BANDS, FRAMES, generator=generator("decibels"))
 
 
-def normalisation() -> Normalisation:
-    return Normalisation((MEAN,), (STD,), torch.device("cpu"), levels=1)
+def normalization() -> Normalization:
+    return Normalization((MEAN,), (STD,), torch.device("cpu"), levels=1)
 
 
 def one_by_one(pixels: Tensor, draws: Tensor, options: SpecAugment) -> Tensor:
@@ -59,7 +59,7 @@ def test_the_batch_equals_one_by_one(options: SpecAugment) -> None:
     draws = options.draw(len(pixels), (BANDS, FRAMES), generator(1))
     assert draws.dtype == torch.int64
     assert draws.shape == (1 + 2 * (options.frequency_masks + options.time_masks), len(pixels))
-    found = options.apply(pixels, draws, normalisation())
+    found = options.apply(pixels, draws, normalization())
     torch.testing.assert_close(found, one_by_one(pixels, draws, options), atol=2e-6, rtol=1e-5)
     assert torch.equal(pixels, before)
 
@@ -86,7 +86,7 @@ def test_the_hidden_share_is_what_it_should_be() -> None:
     options = SpecAugment(1, 4, 0, 0, 0)
     pixels = torch.full((5000, 1, BANDS, FRAMES), 10.0)
     draws = options.draw(len(pixels), (BANDS, FRAMES), generator(3))
-    hidden = (options.apply(pixels, draws, normalisation()) == 0).float().mean()
+    hidden = (options.apply(pixels, draws, normalization()) == 0).float().mean()
     assert abs(hidden - 2 / 12) < 0.01
 
 

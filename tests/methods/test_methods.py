@@ -203,7 +203,7 @@ def test_what_a_fully_connected_network_has_not_is_refused(method: str, tmp_path
             *("regularizer=alignment", "freezing=gradient_matching", "freezing.window=1"),
         ],
         [
-            *("method=darts_minus", "relaxation=sigmoid", "relaxation.edge_normalisation=true"),
+            *("method=darts_minus", "relaxation=sigmoid", "relaxation.edge_normalization=true"),
             *("relaxation.auxiliary_skip=1", "relaxation.partial=2", "perturbation=random"),
             *("discretize=perturbation", "discretize.tune=1", "stopping=curvature"),
         ],

@@ -77,7 +77,7 @@ def test_a_genotype_that_does_not_fit_the_alphas_marks_nothing(tmp_path: Path) -
 
 
 def test_dashed_lines_are_dashed_in_the_legend(tmp_path: Path) -> None:
-    """Beyond eight operations the colours come again."""
+    """Beyond eight operations the colors come again."""
     directory = run(tmp_path, {"space": "mlp", "layers": ["tanh_8"]})
     alphas = json.loads((directory / "alphas.json").read_text())
     for told in alphas.values():

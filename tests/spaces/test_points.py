@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from darts.parameters import Parameters, key_of
 from darts.spaces import SPACES, cnn, macro, nas201
 from darts.spaces.cnn.subsets import SUBSETS
 from darts.spaces.genotype import Genotype
+from darts.spaces.parameters import Parameters, key_of
 
 PLACES: dict[str, Any] = {
     **{name: SPACES[name]() for name in SPACES},

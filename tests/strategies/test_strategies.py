@@ -14,13 +14,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from darts.parameters import Choice, Parameter, Parameters, Point, Range, key_of
+from darts.hpo.study import suggested
 from darts.spaces import nas201
+from darts.spaces.parameters import Choice, Parameter, Parameters, Point, Range, key_of
 from darts.strategies import STRATEGIES, Setup
 from darts.strategies.evolution import Breeder, Evolution
 from darts.strategies.greedy import CLIMB, Climber
 from darts.strategies.strategy import RETRIED, SURPLUS, Tried, distribution, place_of
-from darts.tuning.study import suggested
 
 TREE = Parameters(
     [

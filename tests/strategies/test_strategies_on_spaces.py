@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darts.parameters import Parameters, key_of
 from darts.spaces import SPACES, macro, mlp
+from darts.spaces.parameters import Parameters, key_of
 from darts.strategies import STRATEGIES, Setup
 from darts.strategies.strategy import PointSampler, Proposer, Tried
 
@@ -66,7 +66,7 @@ def test_any_genotype_is_reached_by_changes_of_one_parameter(place: str, seed: i
         if parameter.name not in goal or here[parameter.name] == goal[parameter.name]:
             continue
         value = goal[parameter.name]
-        assert value in parameter.domain.neighbours(here[parameter.name])
+        assert value in parameter.domain.neighbors(here[parameter.name])
         here = parameters.completed({**here, parameter.name: value}, Random(seed))
         assert space.encode(space.decode(here)) == here
     assert here == goal

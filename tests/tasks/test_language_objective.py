@@ -58,7 +58,7 @@ def test_the_loss_is_the_mean_over_the_targets_that_there_are() -> None:
     assert LanguageObjective().samples(batch) == 10
 
 
-def test_activations_are_regularised_as_by_hand() -> None:
+def test_activations_are_regularized_as_by_hand() -> None:
     plain, _ = LanguageObjective().supernet_loss(lambda tokens, hidden: SAID, window())
     objective = LanguageObjective(activation=2.0, temporal=3.0)
     loss, _ = objective.supernet_loss(lambda tokens, hidden: SAID, window())

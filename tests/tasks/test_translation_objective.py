@@ -66,7 +66,7 @@ def test_rouge_is_counted_by_hand() -> None:
         return f_measure(common, len(a), len(b))
 
     pairs = [(said.split(), written.split()) for said, written in TEXTS]
-    found = scored("summarisation")
+    found = scored("summarization")
     for size, name in ((1, "rouge1"), (2, "rouge2")):
         wanted = sum(overlap(*pair, size) for pair in pairs) / len(pairs)
         assert found[name] == pytest.approx(wanted, rel=1e-5)

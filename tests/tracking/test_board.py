@@ -37,7 +37,7 @@ def test_everything_is_in_one_event_file_in_the_run_directory(tmp_path: Path) ->
         board.text("genotype", "`sep_conv_3x3`", 2)
         board.figure("alphas/normal", figure, 2)
         board.image("batch", torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(0)), 2)
-        board.image("grey", np.zeros((4, 5), dtype=np.uint8), 2, layout="HW")
+        board.image("gray", np.zeros((4, 5), dtype=np.uint8), 2, layout="HW")
         board.hparams({"optimizer": {"lr": 0.1}}, {"valid_accuracy": 0.75})
     (file,) = tmp_path.iterdir()
     assert file.is_file()
@@ -50,7 +50,7 @@ def test_everything_is_in_one_event_file_in_the_run_directory(tmp_path: Path) ->
     drawn = events.Images("alphas/normal")[0]
     assert (drawn.step, drawn.width, drawn.height) == (2, 100, 50)
     assert events.Images("batch")[0].width == 5
-    assert events.Images("grey")[0].height == 4
+    assert events.Images("gray")[0].height == 4
     assert series(events, "valid_accuracy") == [(2, 0.75)]
     assert not figure.axes  # emptied, so that its memory is free
 

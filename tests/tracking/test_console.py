@@ -128,7 +128,7 @@ def test_a_long_command_is_not_broken_into_lines(terminal: Terminal) -> None:
     assert command in terminal.getvalue()
 
 
-def colours(text: str) -> set[str]:
+def colors(text: str) -> set[str]:
     codes = {code for match in re.findall(r"\x1b\[([0-9;]*)m", text) for code in match.split(";")}
     return {code for code in codes if code[:1] in "3479" and len(code) >= 2}
 
@@ -142,7 +142,7 @@ def test_no_color_is_respected(
     with make(terminal, Clock()) as console:
         console.step()
         console.warn("careful")
-    assert bool(colours(terminal.getvalue())) is not off
+    assert bool(colors(terminal.getvalue())) is not off
 
 
 def test_a_dumb_terminal_gets_plain_lines(

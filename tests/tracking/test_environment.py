@@ -118,7 +118,7 @@ def test_without_git_there_is_no_revision(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_importing_tracking_loads_nothing_heavy() -> None:
     code = (
-        "import sys, darts.tracking, darts.analysis.alphas, darts.analysis.figures\n"
+        "import sys, darts.tracking, darts.searching.alphas, darts.plotting.figures\n"
         "heavy = {'tensorboard', 'matplotlib', 'rich', 'sklearn', 'PIL'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )

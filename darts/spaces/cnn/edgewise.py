@@ -44,7 +44,7 @@ class MixedOperation(nn.Module):
     def __init__(self, channels: int, stride: int, operations: Sequence[str]) -> None:
         super().__init__()
         self.operations = nn.ModuleList(
-            make_operation(name, channels, stride, affine=False, normalise_pool=True)
+            make_operation(name, channels, stride, affine=False, normalize_pool=True)
             for name in operations
         )
         self.stride = stride

@@ -16,8 +16,8 @@ from typing import cast
 
 import torch
 
-from darts.parameters import Choice, Parameter, Point, Value
 from darts.spaces.genotype import OPERATIONS, PRIMITIVES, Genotype
+from darts.spaces.parameters import Choice, Parameter, Point, Value
 
 Rows = Mapping[str, Sequence[Sequence[str]]]
 

@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.kernels.choice import Choice, choose
-from darts.kernels.mix import dense_gradient, sum_groups, weighted_sum
-from darts.kernels.norm import Normalised, Running, normalise, normalise_shared
-from darts.kernels.pixels import even_and_odd
-from darts.kernels.pool import average_pool
-from darts.kernels.stage import finish, per_channel, stage
-from darts.kernels.total import Total
+from darts.ops.dispatch import Choice, choose
+from darts.ops.mix import dense_gradient, sum_groups, weighted_sum
+from darts.ops.norm import Normalized, Running, normalize, normalize_shared
+from darts.ops.pixels import even_and_odd
+from darts.ops.pool import average_pool
+from darts.ops.stage import finish, per_channel, stage
+from darts.ops.total import Total
 from darts.spaces.cnn.operations import FactorizedReduce, Noise, Zero, beside
 from darts.spaces.cnn.stacked import stack
 
@@ -45,7 +45,7 @@ class State:
             self.value = dense_gradient(first.contiguous(memory_format=torch.channels_last))
         self._views: dict[str, Tensor] = {}
         self._beside: dict[int, Tensor] = {}
-        self._pooled: dict[tuple[type, int], Normalised] = {}
+        self._pooled: dict[tuple[type, int], Normalized] = {}
 
     def beside(self, stride: int) -> Tensor:
         """The other channels, at the size of an operation's output."""
@@ -73,11 +73,11 @@ class State:
                 self._views["even"], self._views["odd"] = even_and_odd(rectified)
         return self._views[name]
 
-    def pooled(self, pool: Any, eps: float, group: Any) -> Normalised:
+    def pooled(self, pool: Any, eps: float, group: Any) -> Normalized:
         """The state after pooling and batch norm by the statistics of the batch."""
         key = (type(pool), pool.stride)
         if key not in self._pooled:
-            self._pooled[key] = normalise_shared(run_pool(pool, self.value), eps, group)
+            self._pooled[key] = normalize_shared(run_pool(pool, self.value), eps, group)
         return self._pooled[key]
 
 
@@ -135,7 +135,7 @@ class Group(nn.Module):
                 stacks.append(stack([modules[edge][column] for edge in owners]))
         self.operations = nn.ModuleList(stacks)
         self.compiled = False
-        self.process_group: Any = None  # ranks that share a batch, see darts.kernels.sync
+        self.process_group: Any = None  # ranks that share a batch, see darts.ops.sync
 
     def shares(self) -> Iterator[tuple[str, list[tuple[nn.Parameter, int, int]]]]:
         """Each edge's operations with weights: a name, and of each parameter the rows it owns."""
@@ -170,7 +170,7 @@ class Group(nn.Module):
         chosen = [states[source] for source in self.sources]
         # Ranks exchange a message for each norm: the fewer, the better.
         together = self.process_group is not None
-        size = len(chosen) if together else choice.edges_at_once(states[0].value)
+        size = len(chosen) if together else dispatch.edges_at_once(states[0].value)
         columns = weights.unbind(1)
         total = Total()
         terms: list[Tensor] = []
@@ -205,7 +205,7 @@ class Group(nn.Module):
         return total.result()
 
     def _pools(self, operation: nn.Sequential, edges: Part) -> list[Tensor]:
-        """Pooled and normalised states; each edge keeps running statistics of its own."""
+        """Pooled and normalized states; each edge keeps running statistics of its own."""
         pool, norm = operation[0], cast(nn.BatchNorm2d, operation[1])
         outputs = []
         for index, state in enumerate(edges.states):
@@ -291,7 +291,7 @@ class Group(nn.Module):
         elif dropout:
             norm, running = operation.norm, part.running(operation.norm)
             weight = per_channel(scale, y)
-            y = normalise(y, weight, norm.eps, running, self.process_group)
+            y = normalize(y, weight, norm.eps, running, self.process_group)
             total.add(sum_groups(F.dropout(y, dropout), part.count))
         else:
             self._finish(y, operation.norm, part, scale, total)
@@ -317,7 +317,7 @@ def run_pool(pool: nn.Module, x: Tensor) -> Tensor:
 
 
 def _runs(copies: Sequence[int], size: int) -> Iterator[list[int]]:
-    """Neighbouring copies, at most so many at once."""
+    """Neighboring copies, at most so many at once."""
     run: list[int] = []
     for copy in copies:
         if run and (copy != run[-1] + 1 or len(run) == size):
@@ -375,8 +375,8 @@ def _finish_by_running(
     y: Tensor, norm: nn.BatchNorm2d, part: Part, scale: Tensor | None, total: Total | None
 ) -> Tensor | None:
     """``finish`` by running statistics."""
-    normalised = _by_running(y, norm, part, per_channel(scale, y))
+    normalized = _by_running(y, norm, part, per_channel(scale, y))
     if total is None:
-        return F.relu_(normalised)
-    total.add(sum_groups(normalised, part.count))
+        return F.relu_(normalized)
+    total.add(sum_groups(normalized, part.count))
     return None

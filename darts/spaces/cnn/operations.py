@@ -22,7 +22,7 @@ class FactorizedReduce(nn.Module):
     """Halve height and width by two pointwise convolutions, one on even and one on odd pixels.
 
     ReLU, then each convolution reads every second pixel, the second one from an image moved by one
-    pixel; their outputs are concatenated and normalised. Odd sides are padded with zeros on the
+    pixel; their outputs are concatenated and normalized. Odd sides are padded with zeros on the
     right and bottom for the moved image, which changes nothing on even sides.
 
     Args:
@@ -179,7 +179,7 @@ FACTORIES: dict[str, Factory] = {
 
 
 def make_operation(
-    name: str, channels: int, stride: int, *, affine: bool = True, normalise_pool: bool = False
+    name: str, channels: int, stride: int, *, affine: bool = True, normalize_pool: bool = False
 ) -> nn.Module:
     """Build one operation.
 
@@ -189,7 +189,7 @@ def make_operation(
         stride: 1 or 2.
         affine: whether batch norms have scale and shift (they have none in a supernet, where
             they would undo the mixing weights).
-        normalise_pool: put a batch norm without affine parameters behind a pooling, as the
+        normalize_pool: put a batch norm without affine parameters behind a pooling, as the
             supernet does so that all candidates of an edge have one scale.
 
     Raises:
@@ -198,6 +198,6 @@ def make_operation(
     if name not in FACTORIES:
         raise ValueError(f"unknown operation {name!r}; choose from {', '.join(FACTORIES)}")
     operation = FACTORIES[name](channels, stride, affine)
-    if normalise_pool and "pool" in name:
+    if normalize_pool and "pool" in name:
         return nn.Sequential(operation, nn.BatchNorm2d(channels, affine=False))
     return operation

@@ -291,7 +291,7 @@ _ENTRIES = (
         test_error=None,
         deviation=None,
         parameters_million=5.3,
-        note="searched on ImageNet: 24.2 % top-1 error there in the mobile setting, at 5.3 M",
+        note="searched on ImageNet: 24.2 % top-1 error there in the mobile context, at 5.3 M",
     ),
     Published(
         name="SGAS",
@@ -366,7 +366,7 @@ _ENTRIES = (
         test_error=None,
         deviation=None,
         parameters_million=5.7,
-        note="searched on ImageNet: 23.7 % top-1 error there in the mobile setting, at 5.7 M",
+        note="searched on ImageNet: 23.7 % top-1 error there in the mobile context, at 5.7 M",
     ),
 )
 

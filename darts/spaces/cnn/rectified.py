@@ -3,7 +3,7 @@
 Convolutions and the skip connection of stride 2 begin with a ReLU, and several of them, and the
 preprocessing of two cells, read one state. Here such an operation is changed, in place, into one
 that leaves the ReLU to whoever holds the state. Its depthwise convolutions take the fast path of
-``darts.kernels.depthwise``. Weights, their names and the function stay what they are.
+``darts.ops.depthwise``. Weights, their names and the function stay what they are.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.kernels.depthwise import depthwise_conv2d
-from darts.kernels.pixels import even_and_odd
+from darts.ops.depthwise import depthwise_conv2d
+from darts.ops.pixels import even_and_odd
 from darts.spaces.cnn.operations import FactorizedReduce
 
 

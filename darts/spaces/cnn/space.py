@@ -14,8 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from darts.parameters import Parameter, Point, Value
-from darts.parts import choice, number
+from darts.registry import choice, number
 from darts.spaces.cnn.derive import Candidates, derive, mask_of
 from darts.spaces.cnn.edgewise import candidates_of
 from darts.spaces.cnn.encoding import decode, encode, parameters, random_genotype
@@ -25,6 +24,7 @@ from darts.spaces.cnn.published import PUBLISHED
 from darts.spaces.cnn.subsets import SUBSETS
 from darts.spaces.cnn.supernet import Supernet
 from darts.spaces.genotype import Genotype
+from darts.spaces.parameters import Parameter, Point, Value
 from darts.spaces.piece import Piece
 from darts.spaces.space import SPACES, Space
 
@@ -79,7 +79,7 @@ class Cnn(Space):
         return cls(channels=36, cells=20)
 
     @classmethod
-    def recognises(cls, text: str) -> bool:
+    def recognizes(cls, text: str) -> bool:
         return "Genotype(" in text
 
     def parse(self, text: str) -> Genotype:

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.kernels.mix import weighted_sum
-from darts.kernels.recompute import recomputed
+from darts.ops.mix import weighted_sum
+from darts.ops.recompute import recomputed
 from darts.spaces.cnn.edgewise import SKIP, EdgewiseSupernet, SupernetCell
 from darts.spaces.cnn.fuse import fuse_state_dict, groups_of, unfuse_state_dict
 from darts.spaces.cnn.group import Group, State
@@ -102,7 +102,7 @@ class Supernet(EdgewiseSupernet):
 
     It has the arguments, alphas, initial weights and results of ``EdgewiseSupernet``, to rounding;
     ``fuse_state_dict`` and ``unfuse_state_dict`` carry state dicts over. What it does differently:
-    see ``darts.spaces.cnn.group`` and ``darts.kernels``.
+    see ``darts.spaces.cnn.group`` and ``darts.ops``.
     """
 
     make_cell = GroupedCell

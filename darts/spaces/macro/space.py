@@ -14,14 +14,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from darts.parameters import Choice, Parameter, Point, Value
-from darts.parts import number
+from darts.registry import number
 from darts.spaces.macro.derive import derive, mask_of
 from darts.spaces.macro.genotype import Genotype
 from darts.spaces.macro.network import Network
 from darts.spaces.macro.pieces import pieces
 from darts.spaces.macro.skeleton import plan_blocks
 from darts.spaces.macro.supernet import Supernet
+from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.piece import Piece
 from darts.spaces.space import SPACES, Candidates, Space
 

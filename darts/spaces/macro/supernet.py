@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.kernels.mix import weighted_sum
-from darts.kernels.recompute import recomputed
+from darts.ops.mix import weighted_sum
+from darts.ops.recompute import recomputed
 from darts.spaces.cnn.skeleton import check_positive
 from darts.spaces.macro.skeleton import (
     BlockPlan,

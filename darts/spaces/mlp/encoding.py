@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from darts.parameters import Choice, Parameter, Point, Range, Value
 from darts.spaces.mlp.genotype import Genotype
+from darts.spaces.parameters import Choice, Parameter, Point, Range, Value
 
 
 def random_genotype(

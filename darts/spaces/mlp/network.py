@@ -10,7 +10,7 @@ from darts.spaces.cnn.skeleton import check_positive
 from darts.spaces.mlp.genotype import Genotype
 from darts.spaces.mlp.skeleton import (
     MODULES,
-    check_normalisation,
+    check_normalization,
     drop_units,
     make_preactivation,
 )
@@ -23,7 +23,7 @@ class Network(nn.Module):
         genotype: the layers; their number and widths are the size of the network.
         classes: number of classes.
         in_channels: numbers in a sample.
-        normalisation: "batch", "layer" or "none", in front of each activation.
+        normalization: "batch", "layer" or "none", in front of each activation.
         dropout: probability with which, in training, what a unit puts out is dropped for a sample.
         auxiliary: the space has no auxiliary head, so this must be False.
         drop_path: its networks have one path only, so this must be 0.
@@ -35,7 +35,7 @@ class Network(nn.Module):
     Shape: samples ``(B, ...)`` of ``in_channels`` numbers each -> logits ``(B, classes)``.
 
     Raises:
-        ValueError: for a size that is not positive, an unknown normalisation, a probability outside
+        ValueError: for a size that is not positive, an unknown normalization, a probability outside
             [0, 1), an auxiliary head or drop path.
     """
 
@@ -45,14 +45,14 @@ class Network(nn.Module):
         *,
         classes: int = 10,
         in_channels: int = 64,
-        normalisation: str = "batch",
+        normalization: str = "batch",
         dropout: float = 0.0,
         auxiliary: bool = False,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         check_positive(classes=classes, in_channels=in_channels)
-        check_normalisation(normalisation)
+        check_normalization(normalization)
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"dropout must be at least 0 and below 1, got {dropout!r}")
         if auxiliary:
@@ -69,7 +69,7 @@ class Network(nn.Module):
         self.layers = nn.ModuleList()
         width = in_channels
         for activation, own in genotype.parts:
-            before = make_preactivation(width, own, normalisation)
+            before = make_preactivation(width, own, normalization)
             self.layers.append(nn.Sequential(*before, MODULES[activation]()))
             width = own
         self.classifier = nn.Linear(width, classes)

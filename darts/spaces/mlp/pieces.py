@@ -22,7 +22,7 @@ def pieces(
     activations: Sequence[str],
     widths: Sequence[int],
     cells: int,
-    normalisation: str,
+    normalization: str,
     classes: int,
     image: Sequence[int],
 ) -> Iterator[Piece]:
@@ -32,13 +32,13 @@ def pieces(
         activations: of each layer.
         widths: of each layer.
         cells: number of layers.
-        normalisation: one of ``NORMALISATIONS``.
+        normalization: one of ``NORMALISATIONS``.
         classes: number of classes.
         image: shape of a sample, ``(C, H, W)``.
     """
     inputs = math.prod(image)
     for column, width in enumerate(widths):
-        make = partial(make_preactivation, inputs, width, normalisation)
+        make = partial(make_preactivation, inputs, width, normalization)
         yield Piece(make, (inputs,), ("input", 0, column))
     for layer in range(cells):
         group, row = ("rest", layer - 1) if layer else ("first", 0)
@@ -49,7 +49,7 @@ def pieces(
         for source, before in enumerate(widths) if layer else ():
             for column, width in enumerate(widths):
                 place = ("pairs", layer - 1, source * len(widths) + column)
-                make = partial(make_preactivation, before, width, normalisation)
+                make = partial(make_preactivation, before, width, normalization)
                 yield Piece(make, (before,), place)
     for column, width in enumerate(widths):
         yield Piece(partial(nn.Linear, width, classes), (width,), ("output", 0, column))

@@ -58,19 +58,19 @@ def check_choices(activations: Sequence[str], widths: Sequence[int]) -> None:
         raise ValueError(f"space.widths={list(widths)} must lie between 1 and {MAX_WIDTH}")
 
 
-def check_normalisation(name: str) -> None:
-    """Raise ValueError for an unknown normalisation."""
+def check_normalization(name: str) -> None:
+    """Raise ValueError for an unknown normalization."""
     if name not in NORMALISATIONS:
-        raise ValueError(f"unknown normalisation {name!r}; choose from {', '.join(NORMALISATIONS)}")
+        raise ValueError(f"unknown normalization {name!r}; choose from {', '.join(NORMALISATIONS)}")
 
 
-def make_linear(inputs: int, width: int, normalisation: str) -> nn.Linear:
+def make_linear(inputs: int, width: int, normalization: str) -> nn.Linear:
     """A linear map; batch norm would take a bias out again."""
-    return nn.Linear(inputs, width, bias=normalisation != "batch")
+    return nn.Linear(inputs, width, bias=normalization != "batch")
 
 
 def make_norm(name: str, width: int, *, affine: bool) -> nn.Module:
-    """One normalisation of ``(B, width)``.
+    """One normalization of ``(B, width)``.
 
     Batch norm goes through ``nn.BatchNorm2d``, the kind that several ranks know how to share.
     """
@@ -82,10 +82,10 @@ def make_norm(name: str, width: int, *, affine: bool) -> nn.Module:
     return nn.Identity()
 
 
-def make_preactivation(inputs: int, width: int, normalisation: str) -> nn.Sequential:
+def make_preactivation(inputs: int, width: int, normalization: str) -> nn.Sequential:
     """A hidden layer of the discrete network without its activation."""
-    norm = make_norm(normalisation, width, affine=True)
-    return nn.Sequential(make_linear(inputs, width, normalisation), norm)
+    norm = make_norm(normalization, width, affine=True)
+    return nn.Sequential(make_linear(inputs, width, normalization), norm)
 
 
 def drop_units(x: Tensor, probability: float, rows: tuple[int, int] | None = None) -> Tensor:

@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.parameters import Parameter, Point, Value
-from darts.parts import choice, number
+from darts.registry import choice, number
 from darts.spaces.mlp.derive import best_columns, derive, mask_of
 from darts.spaces.mlp.encoding import decode, encode, parameters, random_genotype
 from darts.spaces.mlp.genotype import MAX_WIDTH, Genotype
@@ -24,6 +23,7 @@ from darts.spaces.mlp.network import Network
 from darts.spaces.mlp.pieces import pieces, usage
 from darts.spaces.mlp.skeleton import NORMALISATIONS, check_choices
 from darts.spaces.mlp.supernet import Supernet
+from darts.spaces.parameters import Parameter, Point, Value
 from darts.spaces.piece import Piece
 from darts.spaces.space import SPACES, Candidates, Space
 
@@ -39,7 +39,7 @@ class Mlp(Space):
         cells: most hidden layers. A genotype brings its own number of them.
         widths: of a hidden layer, to choose from.
         activations: of a hidden layer, to choose from.
-        normalisation: in front of each activation.
+        normalization: in front of each activation.
         dropout: probability with which, in training, what a unit puts out is dropped for a sample.
 
     Raises:
@@ -53,7 +53,7 @@ class Mlp(Space):
     cells: int = number(2, low=1)
     widths: list[int] = number([16, 32, 64, 128], low=1, high=MAX_WIDTH)
     activations: list[str] = field(default_factory=lambda: ["relu", "gelu", "silu", "tanh"])
-    normalisation: str = choice(NORMALISATIONS[0], *NORMALISATIONS)
+    normalization: str = choice(NORMALISATIONS[0], *NORMALISATIONS)
     dropout: float = number(0.0, low=0, below=1)
 
     def __post_init__(self) -> None:
@@ -92,13 +92,13 @@ class Mlp(Space):
             activations=self.activations,
             widths=self.widths,
             cells=self.cells,
-            normalisation=self.normalisation,
+            normalization=self.normalization,
             dropout=self.dropout,
             **options,
         )
 
     def network(self, genotype: Genotype, **options: Any) -> Network:
-        return Network(genotype, normalisation=self.normalisation, dropout=self.dropout, **options)
+        return Network(genotype, normalization=self.normalization, dropout=self.dropout, **options)
 
     @classmethod
     def standard(cls, genotype: Genotype) -> Mlp:
@@ -140,10 +140,10 @@ class Mlp(Space):
         }
 
     def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[Piece]:
-        return pieces(self.activations, self.widths, self.cells, self.normalisation, classes, image)
+        return pieces(self.activations, self.widths, self.cells, self.normalization, classes, image)
 
     def usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Beside the candidates, how probable each pair of neighbouring widths is."""
+        """Beside the candidates, how probable each pair of neighboring widths is."""
         return usage(super().usage(probabilities, candidates), len(self.widths))

@@ -1,7 +1,7 @@
 """The supernet of the mlp space: linear maps that all widths and activations of a layer share.
 
 A narrower layer is the first units of the widest one, so that one linear map as wide as can be
-serves all candidates. Its output is normalised and goes through each activation once. What a
+serves all candidates. Its output is normalized and goes through each activation once. What a
 candidate adds is then its activation, cut off behind its width and times its weight; summed over
 the widths first, this makes one factor for each activation and unit, and a layer costs little more
 than the widest candidate with all activations.
@@ -31,7 +31,7 @@ from darts.spaces.mlp.skeleton import (
     MODULES,
     candidates_of,
     check_choices,
-    check_normalisation,
+    check_normalization,
     make_linear,
     make_norm,
 )
@@ -50,12 +50,12 @@ class MixedLayer(nn.Module):
     masks: Tensor
 
     def __init__(
-        self, inputs: int, activations: Sequence[str], widths: Sequence[int], normalisation: str
+        self, inputs: int, activations: Sequence[str], widths: Sequence[int], normalization: str
     ) -> None:
         super().__init__()
-        self.size, self.per_width = max(widths), normalisation == "layer"
-        self.linear = make_linear(inputs, self.size, normalisation)
-        own = "none" if self.per_width else normalisation
+        self.size, self.per_width = max(widths), normalization == "layer"
+        self.linear = make_linear(inputs, self.size, normalization)
+        own = "none" if self.per_width else normalization
         self.norm = make_norm(own, self.size, affine=False)
         self.activations = nn.ModuleList(MODULES[name]() for name in activations)
         units = torch.arange(self.size)
@@ -101,21 +101,21 @@ class MixedLayer(nn.Module):
         """``(B, size)``: the sum over the activations that run, and all widths."""
         z = self.norm(self.linear(x))
         if self.per_width:
-            z = self._normalised(z)  # (B, widths, size)
+            z = self._normalized(z)  # (B, widths, size)
             return reduce(
                 torch.add, [(self.activations[k](z) * factors[k]).sum(1) for k in running]
             )
         by_unit = factors.sum(1)  # (kinds, size)
         return reduce(torch.add, [self.activations[k](z) * by_unit[k] for k in running])
 
-    def _normalised(self, z: Tensor) -> Tensor:
+    def _normalized(self, z: Tensor) -> Tensor:
         """Layer norm over the units of each width, ``(B, size)`` -> ``(B, widths, size)``."""
         z = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
         shares = self.masks / self.masks.sum(1, keepdim=True)  # (widths, size), with the sum 1
         z = z[:, None]  # (B, 1, size)
-        centred = z - (z * shares).sum(-1, keepdim=True)
-        variance = (centred.square() * shares).sum(-1, keepdim=True)  # (B, widths, 1)
-        return centred * (variance + _EPSILON).rsqrt()
+        centerd = z - (z * shares).sum(-1, keepdim=True)
+        variance = (centerd.square() * shares).sum(-1, keepdim=True)  # (B, widths, 1)
+        return centerd * (variance + _EPSILON).rsqrt()
 
 
 class Supernet(SupernetBase):
@@ -130,7 +130,7 @@ class Supernet(SupernetBase):
         activations: candidates, of ``ACTIVATIONS``.
         widths: candidates.
         cells: number of layers.
-        normalisation: "batch", "layer" or "none".
+        normalization: "batch", "layer" or "none".
         dropout: probability with which, in training, what a unit puts out is dropped.
         classes: number of classes.
         in_channels: numbers in a sample.
@@ -159,7 +159,7 @@ class Supernet(SupernetBase):
         activations: Sequence[str] = ("relu", "tanh"),
         widths: Sequence[int] = (16, 32),
         cells: int = 2,
-        normalisation: str = "batch",
+        normalization: str = "batch",
         dropout: float = 0.0,
         classes: int = 10,
         in_channels: int = 64,
@@ -167,7 +167,7 @@ class Supernet(SupernetBase):
         super().__init__()
         check_positive(cells=cells, classes=classes, in_channels=in_channels)
         check_choices(activations, widths)
-        check_normalisation(normalisation)
+        check_normalization(normalization)
         self.dropout = dropout
         self.candidates = candidates_of(activations, widths, cells)
         places = tuple((layer, layer + 1) for layer in range(cells))
@@ -175,7 +175,7 @@ class Supernet(SupernetBase):
         self.counts = dict.fromkeys(self.candidates, 1)
         self.shapes = {group: (len(rows), len(rows[0])) for group, rows in self.candidates.items()}
         self.layers = nn.ModuleList(
-            MixedLayer(max(widths) if layer else in_channels, activations, widths, normalisation)
+            MixedLayer(max(widths) if layer else in_channels, activations, widths, normalization)
             for layer in range(cells)
         )
         self.classifier = nn.Linear(max(widths), classes)

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import torch
 
-from darts.parameters import Choice, Parameter, Point, Value
 from darts.spaces.nas201.genotype import ARCHITECTURES, EDGES, PRIMITIVES, Genotype
+from darts.spaces.parameters import Choice, Parameter, Point, Value
 
 NAMES = tuple(f"{source}>{target}" for source, target in EDGES)
 """Name of each edge's parameter."""

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.kernels.norm import Running, normalise
-from darts.kernels.stage import per_channel
+from darts.ops.norm import Running, normalize
+from darts.ops.stage import per_channel
 
 
 class ParallelConvNorm(nn.Module):
@@ -37,7 +37,7 @@ class ParallelConvNorm(nn.Module):
         self.momentum: float = norm.momentum
         self.padding: tuple[int, int] = convolution.padding
         self.edges = len(copies)
-        self.process_group: Any = None  # ranks that share a batch, see darts.kernels.sync
+        self.process_group: Any = None  # ranks that share a batch, see darts.ops.sync
         for name, value in side_by_side([copy.state_dict() for copy in copies]).items():
             if name == "weight":
                 self.weight = nn.Parameter(value)
@@ -64,7 +64,7 @@ class ParallelConvNorm(nn.Module):
             return F.batch_norm(y, mean, variance, scale, None, False, 0.0, self.eps)
         self.num_batches_tracked[chosen] += 1
         running = Running(mean, variance, self.momentum)
-        return normalise(y, scale, self.eps, running, self.process_group)
+        return normalize(y, scale, self.eps, running, self.process_group)
 
 
 def side_by_side(copies: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -13,14 +13,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from darts.parameters import Parameter, Point, Value
-from darts.parts import number
+from darts.registry import number
 from darts.spaces.nas201.derive import derive
 from darts.spaces.nas201.encoding import decode, encode, parameters, random_genotype
 from darts.spaces.nas201.genotype import Genotype
 from darts.spaces.nas201.network import Network
 from darts.spaces.nas201.pieces import pieces
 from darts.spaces.nas201.supernet import Supernet
+from darts.spaces.parameters import Parameter, Point, Value
 from darts.spaces.piece import Piece
 from darts.spaces.space import SPACES, Candidates, Space
 
@@ -43,7 +43,7 @@ class Nas201(Space):
         return Network(genotype, channels=self.channels, cells=self.cells, **options)
 
     @classmethod
-    def recognises(cls, text: str) -> bool:
+    def recognizes(cls, text: str) -> bool:
         return text.startswith("|")
 
     def parse(self, text: str) -> Genotype:

@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.kernels.mix import weighted_sum
-from darts.kernels.pool import average_pool
-from darts.kernels.recompute import recomputed
+from darts.ops.mix import weighted_sum
+from darts.ops.pool import average_pool
+from darts.ops.recompute import recomputed
 from darts.spaces.mixture import CellMixture
 from darts.spaces.nas201.edgewise import (
     EdgewiseSupernet,

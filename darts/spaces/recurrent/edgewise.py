@@ -53,7 +53,7 @@ class EdgewiseCell(SearchCell):
         first_weight = torch.cat([self.input_weight, self.hidden_weight])  # (E + H, 2H)
         product = torch.cat([x, hidden * mask], dim=1) @ first_weight
         gate, new = torch.sigmoid(product[:, : self.hidden]), torch.tanh(product[:, self.hidden :])
-        states = [self.normalised(hidden + gate * (new - hidden))]
+        states = [self.normalized(hidden + gate * (new - hidden))]
         edge = 0
         for node in range(1, self.nodes + 1):
             total = torch.zeros_like(states[0])
@@ -74,10 +74,10 @@ class EdgewiseCell(SearchCell):
                     passed = state + gate * (candidate - state)
                     total = total + weights[edge, column] * passed
                 edge += 1
-            states.append(self.normalised(total))
+            states.append(self.normalized(total))
         return torch.stack(states[1:]).mean(0)
 
-    def normalised(self, x: Tensor) -> Tensor:
+    def normalized(self, x: Tensor) -> Tensor:
         """Batch norm of ``(B, H)``."""
         found: Tensor = self.norm(x[:, :, None, None])
         return found[:, :, 0, 0]

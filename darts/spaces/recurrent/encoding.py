@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import torch
 
-from darts.parameters import Choice, Parameter, Point, Value
+from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.recurrent.genotype import ACTIVATIONS, Genotype
 
 

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.kernels.norm import more_than_one, normalise_shared
+from darts.ops.norm import more_than_one, normalize_shared
 
 
 class SequenceNorm:
-    """Normalises the states of one sequence.
+    """Normalizes the states of one sequence.
 
     Args:
         norm: without affine parameters; keeps the running statistics.
@@ -40,7 +40,7 @@ class SequenceNorm:
         if not self.training:
             return F.batch_norm(x, norm.running_mean, norm.running_var, eps=norm.eps)
         if self.group is not None:
-            found = normalise_shared(x[:, :, None, None], norm.eps, self.group)
+            found = normalize_shared(x[:, :, None, None], norm.eps, self.group)
             output, mean, spread = found.output[:, :, 0, 0], found.mean, found.variance
         else:
             self._size = more_than_one(x)

@@ -119,14 +119,14 @@ class SearchCell(RecurrentCell):
         entering = entering_of(weights, active, self.nodes)
         node_weights = self.node_weights.unbind()
         outputs: list[Tensor] = []
-        normalise = SequenceNorm(self.norm, self.training, self.process_group)
+        normalize = SequenceNorm(self.norm, self.training, self.process_group)
         for start in prepared.starts():
-            states = [normalise(start(hidden))]
+            states = [normalize(start(hidden))]
             for weight, edges in zip(node_weights, entering, strict=True):
-                states.append(normalise(self._node(states, edges, weight, prepared.mask)))
+                states.append(normalize(self._node(states, edges, weight, prepared.mask)))
             hidden = torch.stack(states[1:]).mean(0)
             outputs.append(hidden)
-        normalise.move_running()
+        normalize.move_running()
         return torch.stack(outputs), hidden
 
     @staticmethod

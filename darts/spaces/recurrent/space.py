@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from darts.parameters import Parameter, Point, Value
-from darts.parts import number
+from darts.registry import number
+from darts.spaces.parameters import Parameter, Point, Value
 from darts.spaces.piece import Piece
 from darts.spaces.recurrent.derive import derive, mask_of
 from darts.spaces.recurrent.dropout import Dropouts
@@ -191,7 +191,7 @@ class Recurrent(Space):
         return cls(nodes=genotype.nodes(), embedding=850, hidden=850)
 
     @classmethod
-    def recognises(cls, text: str) -> bool:
+    def recognizes(cls, text: str) -> bool:
         return is_classic(text)
 
     def parse(self, text: str) -> Genotype:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import torch
 
-from darts.parameters import Choice, Parameter, Point, Value
+from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS, Genotype
 from darts.spaces.transformer.layers import ACTIVATIONS, RATIOS
 

@@ -66,7 +66,9 @@ class Genotype:
                     f"block {number} is {brief(pair)}, not a pair of mixer and feed-forward layer"
                 )
             _check_name(f"block {number}: unknown mixer", pair[0], MIXERS)
-            _check_name(f"block {number}: unknown feed-forward layer", pair[1], FEED_FORWARDS)
+            _check_name(
+                f"block {number}: unknown feed-forward layer", pair[1], FEED_FORWARDS
+            )
         object.__setattr__(self, "blocks", tuple((first, then) for first, then in self.blocks))
 
     def nodes(self, cell: str = "blocks") -> int:

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from darts.parameters import Parameter, Point, Value
-from darts.parts import choice, number
+from darts.registry import choice, number
+from darts.spaces.parameters import Parameter, Point, Value
 from darts.spaces.piece import Piece
 from darts.spaces.space import SPACES, Candidates, Space
 from darts.spaces.transformer.derive import derive, mask_of

@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.kernels.recompute import recomputed
+from darts.ops.recompute import recomputed
 from darts.spaces.cnn.skeleton import check_positive
 from darts.spaces.mixture import Mixture, as_mixture
 from darts.spaces.output import Output
@@ -102,7 +102,7 @@ class MixedBlock(nn.Module):
             terms += [self.convolve(y, sight, kernels)] if kernels else []
             x = x + dropped(reduce(torch.add, terms), self.dropout, self.training)
         if layers:
-            y = self.feed(self.feed_norm(x), layers)
+            y = self.feed_forward_sum(self.feed_norm(x), layers)
             x = x + dropped(y, self.dropout, self.training)
         return x
 
@@ -132,7 +132,7 @@ class MixedBlock(nn.Module):
                 terms.append(chosen[taps] * F.pad(kernel, sides))
         return convolve(y, reduce(torch.add, terms), self.causal, sight)
 
-    def feed(self, y: Tensor, chosen: Chosen) -> Tensor:
+    def feed_forward_sum(self, y: Tensor, chosen: Chosen) -> Tensor:
         """The weighted sum of several feed-forward layers, ``(B, T, D)``."""
         ratios = [ratio for ratio in RATIOS if any(n.endswith(f"_{ratio}") for n in chosen)]
         units = max(ratios) * self.width

@@ -163,13 +163,13 @@ def test_the_affine_flag_reaches_every_batch_norm(name: str, stride: int) -> Non
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_only_pools_are_normalised_on_demand_and_without_affine(name: str) -> None:
+def test_only_pools_are_normalized_on_demand_and_without_affine(name: str) -> None:
     plain = make_operation(name, 4, 1)
-    normalised = make_operation(name, 4, 1, normalise_pool=True)
-    assert len(norms(normalised)) == len(norms(plain)) + (name in POOLS)
+    normalized = make_operation(name, 4, 1, normalize_pool=True)
+    assert len(norms(normalized)) == len(norms(plain)) + (name in POOLS)
     if name in POOLS:
-        assert not list(normalised.parameters())
-        y = normalised(3 * images(8, 4, 6, 6) + 2)
+        assert not list(normalized.parameters())
+        y = normalized(3 * images(8, 4, 6, 6) + 2)
         torch.testing.assert_close(y.mean((0, 2, 3)), torch.zeros(4), atol=1e-5, rtol=0)
         torch.testing.assert_close(
             y.var((0, 2, 3), unbiased=False), torch.ones(4), rtol=1e-3, atol=0

@@ -18,7 +18,7 @@ CHANNELS = 3
 def copies_of(name: str, number: int, stride: int, **options: Any) -> list[nn.Module]:
     torch.manual_seed(0)
     copies = [
-        make_operation(name, CHANNELS, stride, normalise_pool=True, **{"affine": False} | options)
+        make_operation(name, CHANNELS, stride, normalize_pool=True, **{"affine": False} | options)
         for _ in range(number)
     ]
     for one in copies:  # statistics apart as well

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from darts.config import compose
-from darts.discretize import DISCRETISERS
-from darts.relaxations import RELAXATIONS
-from darts.spaces import Genotype, Setting
+from darts.methods.discretization import DISCRETISERS
+from darts.methods.relaxation import RELAXATIONS
+from darts.spaces import Genotype, SearchContext
 from darts.spaces.cnn import Supernet
 from darts.spaces.cnn.operations import make_operation
 from darts.spaces.cnn.subsets import SUBSETS
@@ -44,12 +44,12 @@ def test_a_search_space_of_these_operations_alone(name: str) -> None:
         assert [len(row) for row in names] == [columns] * 14
         assert net.alphas[kind].shape == (14, columns)
     assert net(torch.randn(2, 3, 8, 8)).shape == (2, 3)
-    setting = Setting.of(of, net)
+    context = SearchContext.of(of, net)
     found = set()
     for _ in range(20):
         alphas = {kind: torch.randn(14, columns) for kind in Genotype.cells}
-        probabilities = RELAXATIONS["softmax"]().expected(alphas, setting)
-        genotype = DISCRETISERS["argmax"]().genotype(probabilities, setting)
+        probabilities = RELAXATIONS["softmax"]().expected(alphas, context)
+        genotype = DISCRETISERS["argmax"]().genotype(probabilities, context)
         for drawn in (genotype, of.random(torch.default_generator)):
             assert allowed(drawn, net)
             assert drawn.count("none") == 0

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from darts.bilevel import first_order, unrolled
-from darts.kernels import choice
-from darts.kernels.choice import ALL, Choice
+from darts.ops import dispatch
+from darts.ops.dispatch import ALL, Choice
 
 Batch = tuple[Tensor, Tensor]
 WAYS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -49,7 +49,7 @@ def trained(net: Any) -> Optimizer:
 
 
 def make(**options: Any) -> tuple[Pair, list[Optimizer]]:
-    """Two networks and optimisers in one and the same state."""
+    """Two networks and optimizers in one and the same state."""
     pair = make_pair(**options)
     slow = trained(pair.slow)
     pair.fast.load_state_dict(fused(pair.slow, {}))
@@ -101,8 +101,8 @@ def test_exact_product_whichever_way_is_chosen(
 ) -> None:
     pair, (slow, fast) = make(cells=3)
     wanted = unrolled(pair.slow, cross_entropy, batch(1), batch(2), slow, hvp="exact")
-    for name in [name for name, value in vars(choice).items() if isinstance(value, Choice)]:
-        monkeypatch.setattr(choice, name, row)
+    for name in [name for name, value in vars(dispatch).items() if isinstance(value, Choice)]:
+        monkeypatch.setattr(dispatch, name, row)
     found = unrolled(pair.fast, cross_entropy, batch(1), batch(2), fast, hvp="exact")
     assert_same(found, wanted)
 

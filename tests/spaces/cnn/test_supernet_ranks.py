@@ -1,4 +1,4 @@
-"""The fast supernet on two ranks, its statistics synchronised, against the whole batch on one."""
+"""The fast supernet on two ranks, its statistics synchronized, against the whole batch on one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from several_ranks import on_ranks
 from torch import Tensor, nn
 
 from darts.data import share_of
-from darts.kernels.sync import synchronise
+from darts.ops.sync import synchronize
 
 SAMPLES = 7  # four on one rank, three on the other
 OPTIONS: dict[str, Any] = {"cells": 3, "channels": 2, "operations": REPEATABLE}
@@ -30,7 +30,7 @@ def step(net: nn.Module, share: slice) -> dict[str, dict[str, Tensor]]:
 
 
 def work() -> dict[str, dict[str, Tensor]]:
-    net = synchronise(make_pair(**OPTIONS).fast, dist.group.WORLD)
+    net = synchronize(make_pair(**OPTIONS).fast, dist.group.WORLD)
     return step(net, share_of(SAMPLES, dist.get_rank(), 2))
 
 

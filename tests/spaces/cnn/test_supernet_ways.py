@@ -22,13 +22,13 @@ from both_supernets import (
 )
 from torch import Tensor, nn
 
-from darts.kernels import choice
-from darts.kernels.choice import ALL, Choice
+from darts.ops import dispatch
+from darts.ops.dispatch import ALL, Choice
 from darts.spaces.cnn import PRIMITIVES
 
 BYTES = (1, 10_000, ALL)  # one edge at once, some, all
 ROWS = [Choice(*row) for row in itertools.product(BYTES, (False, True))]
-OWN = {name: row for name, row in vars(choice).items() if isinstance(row, Choice)}
+OWN = {name: row for name, row in vars(dispatch).items() if isinstance(row, Choice)}
 
 
 def name_of(row: Any) -> str | None:
@@ -41,7 +41,7 @@ def name_of(row: Any) -> str | None:
 def take(monkeypatch: pytest.MonkeyPatch, row: Choice) -> None:
     """Let this row be taken on every device and in every precision."""
     for name in OWN:
-        monkeypatch.setattr(choice, name, row)
+        monkeypatch.setattr(dispatch, name, row)
 
 
 def step(net: nn.Module, x: Tensor) -> Tensor:

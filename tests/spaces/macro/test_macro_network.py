@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from darts.analysis.cost import count_macs, count_parameters
 from darts.spaces.macro import PRIMITIVES, Genotype, Macro, Network
 from darts.spaces.macro.derive import mask_of
 from darts.spaces.macro.skeleton import BlockPlan, InvertedResidual, make_operation, plan_blocks
+from darts.training.cost import count_macs, count_parameters
 
 BLOCKS = ("mb_k3_e3", "skip_connect", "mb_k5_e6", "mb_k7_e3", "mb_k3_e6", "mb_k7_e6")
 

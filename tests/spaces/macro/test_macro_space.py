@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from darts.discretize.argmax import Argmax
-from darts.spaces import SPACES, Setting, space_of
+from darts.methods.argmax import Argmax
+from darts.spaces import SPACES, SearchContext, space_of
 from darts.spaces.macro import PRIMITIVES, Genotype, Macro, derive
 from darts.spaces.macro.derive import in_order
 
@@ -95,9 +95,9 @@ def test_a_genotype_brings_its_depth() -> None:
 @pytest.mark.parametrize("limit", [0, 1, 2])
 def test_a_limit_to_skips_counts_those_of_the_blocks_that_can_be_skipped(limit: int) -> None:
     space = Macro(channels=2, cells=2)
-    setting = Setting.of(space, space.supernet(**SIZES))
+    context = SearchContext.of(space, space.supernet(**SIZES))
     rest = torch.tensor([[0.1, *5 * [0.0], 0.9], [0.3, *5 * [0.0], 0.7], [0.2, *5 * [0.0], 0.8]])
     p = {"first": torch.full((3, 6), 1 / 6), "rest": rest}
-    found = Argmax(skip_limit=limit).genotype(p, setting)
+    found = Argmax(skip_limit=limit).genotype(p, context)
     skipped = [found.blocks[place] == "skip_connect" for place in (1, 3, 5)]
     assert skipped == [limit > 0, False, limit > 1]  # the most probable stay

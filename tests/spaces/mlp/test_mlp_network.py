@@ -9,10 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from darts.analysis.cost import count_macs, count_parameters
-from darts.analysis.expected_cost import ExpectedCost, flops_of, parameters_of
+from darts.searching.expected_cost import ExpectedCost, flops_of, parameters_of
 from darts.spaces.mlp import Genotype, Mlp, Network
 from darts.spaces.mlp.skeleton import drop_units
+from darts.training.cost import count_macs, count_parameters
 
 LAYERS = Genotype(("relu_5", "tanh_3"))
 
@@ -20,7 +20,7 @@ LAYERS = Genotype(("relu_5", "tanh_3"))
 @pytest.mark.parametrize(("kind", "each"), [("batch", 2), ("layer", 3), ("none", 1)])
 def test_its_weights_by_hand(kind: str, each: int) -> None:
     """Beside the matrices: scale and shift of a norm, bias where no batch norm takes it out."""
-    net = Network(LAYERS, classes=4, in_channels=12, normalisation=kind)
+    net = Network(LAYERS, classes=4, in_channels=12, normalization=kind)
     matrices = 12 * 5 + 5 * 3 + 3 * 4
     assert count_parameters(net.parameters()) == matrices + each * (5 + 3) + 4
     assert count_macs(net, torch.zeros(1, 3, 2, 2)) == matrices
@@ -28,7 +28,7 @@ def test_its_weights_by_hand(kind: str, each: int) -> None:
 
 def test_written_out() -> None:
     torch.manual_seed(0)
-    net = Network(LAYERS, classes=4, in_channels=12, normalisation="layer").double()
+    net = Network(LAYERS, classes=4, in_channels=12, normalization="layer").double()
     x = torch.randn(6, 3, 2, 2, dtype=torch.float64)
     (first, _, _), (second, _, _) = net.layers  # type: ignore[misc]
     y = F.relu(F.layer_norm(F.linear(x.flatten(1), first.weight, first.bias), (5,)))
@@ -42,12 +42,12 @@ def test_written_out() -> None:
 
 def test_dropout_in_training_alone() -> None:
     torch.manual_seed(0)
-    net = Network(LAYERS, classes=4, in_channels=12, normalisation="none", dropout=0.5)
+    net = Network(LAYERS, classes=4, in_channels=12, normalization="none", dropout=0.5)
     x = torch.randn(6, 12)
     assert not torch.equal(net(x), net(x))
     net.eval()
     assert torch.equal(net(x), net(x))
-    plain = Network(LAYERS, classes=4, in_channels=12, normalisation="none")
+    plain = Network(LAYERS, classes=4, in_channels=12, normalization="none")
     plain.load_state_dict(net.state_dict())
     assert torch.equal(net(x), plain(x))
 
@@ -72,7 +72,7 @@ def test_ranks_drop_what_one_process_drops() -> None:
         ({"auxiliary": True}, "no auxiliary head; set auxiliary=0"),
         ({"drop_path": 0.2}, "one path only, got drop_path=0.2; set drop_path=0, and space.drop"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
-        ({"normalisation": "group"}, "unknown normalisation 'group'"),
+        ({"normalization": "group"}, "unknown normalization 'group'"),
         ({"classes": 0}, "classes must be a whole number"),
     ],
 )
@@ -88,7 +88,7 @@ def test_expected_costs_are_those_of_all_networks_by_their_probability(
     kind: str, cells: int
 ) -> None:
     """Every choice of every layer, skips among them, written out and weighted."""
-    space = Mlp(cells=cells, widths=[3, 8], activations=["relu", "tanh"], normalisation=kind)
+    space = Mlp(cells=cells, widths=[3, 8], activations=["relu", "tanh"], normalization=kind)
     candidates = space.supernet(classes=4, in_channels=6).candidates
     draw = torch.Generator().manual_seed(0)
     p = {

@@ -12,7 +12,7 @@ from several_ranks import on_ranks
 from torch import Tensor, nn
 
 from darts.data import share_of
-from darts.kernels.sync import synchronise
+from darts.ops.sync import synchronize
 from darts.spaces.mlp import Supernet
 
 SAMPLES = 7  # four on one rank, three on the other
@@ -34,7 +34,7 @@ def step(net: nn.Module, share: slice) -> dict[str, dict[str, Tensor]]:
 
 
 def work() -> dict[str, dict[str, Tensor]]:
-    net = synchronise(make(), dist.group.WORLD)
+    net = synchronize(make(), dist.group.WORLD)
     return step(net, share_of(SAMPLES, dist.get_rank(), 2))
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from darts.discretize.argmax import Argmax
-from darts.parameters import Parameters
-from darts.spaces import SPACES, Setting
+from darts.methods.argmax import Argmax
+from darts.spaces import SPACES, SearchContext
 from darts.spaces.mlp import Genotype, Mlp
+from darts.spaces.parameters import Parameters
 
 SIZES: dict[str, Any] = {"classes": 4, "in_channels": 12}
 SMALL: dict[str, Any] = {"widths": [4, 2], "activations": ["relu", "tanh"]}
@@ -104,7 +104,7 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -
 
 
 def test_options_reach_both_networks() -> None:
-    space = Mlp(normalisation="none", dropout=0.25)
+    space = Mlp(normalization="none", dropout=0.25)
     net, found = space.supernet(**SIZES), space.network(Genotype(("relu_7",)), **SIZES)
     assert (net.dropout, found.dropout) == (0.25, 0.25)
     assert not any("Norm" in type(m).__name__ for n in (net, found) for m in n.modules())
@@ -114,12 +114,12 @@ def test_options_reach_both_networks() -> None:
 def test_a_limit_to_skips_takes_the_least_probable_out(limit: int) -> None:
     """Layers that are skipped in the middle count, too, though a genotype does not tell where."""
     space = Mlp(cells=4, **SMALL)
-    setting = Setting.of(space, space.supernet(**SIZES))
+    context = SearchContext.of(space, space.supernet(**SIZES))
     rest = torch.tensor(
         [[0.0, 0.1, 0.0, 0.0, 0.9], [0.0, 0.0, 0.3, 0.0, 0.7], [0.9, 0.0, 0.0, 0.0, 0.1]]
     )
     p = {"first": torch.full((1, 4), 0.25), "rest": rest}
-    found = Argmax(skip_limit=limit).genotype(p, setting)
+    found = Argmax(skip_limit=limit).genotype(p, context)
     wanted = {0: ("relu_2", "tanh_4"), 1: ("tanh_4",), 2: ()}[limit]
     assert found.layers == ("relu_4", *wanted, "relu_4")
 

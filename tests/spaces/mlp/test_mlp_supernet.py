@@ -21,10 +21,10 @@ CHOICES: dict[str, Any] = {"activations": ("sigmoid", "relu", "tanh"), "widths":
 KINDS = ["batch", "layer", "none"]
 
 
-def make(normalisation: str = "batch", cells: int = 3, **options: Any) -> Supernet:
+def make(normalization: str = "batch", cells: int = 3, **options: Any) -> Supernet:
     torch.manual_seed(0)
     sizes = {"classes": CLASSES, "in_channels": 12, "cells": cells, **CHOICES, **options}
-    return Supernet(normalisation=normalisation, **sizes).double()
+    return Supernet(normalization=normalization, **sizes).double()
 
 
 def samples(*shape: int, seed: int = 1) -> Tensor:
@@ -112,7 +112,7 @@ def test_its_own_weights_are_the_softmax_of_the_alphas() -> None:
 def discrete_of(net: Any, genotype: Genotype, kind: str, kept: list[int]) -> Network:
     """The genotype's network with the supernet's weights, of the layers that are not skipped."""
     discrete = Network(
-        genotype, classes=CLASSES, in_channels=12, normalisation=kind, dropout=net.dropout
+        genotype, classes=CLASSES, in_channels=12, normalization=kind, dropout=net.dropout
     ).double()
     width = 12
     with torch.no_grad():
@@ -291,7 +291,7 @@ def test_mixed_precision() -> None:
         ({"activations": ()}, "at least one"),
         ({"widths": (8, 8)}, r"space.widths=\[8, 8\] must be distinct"),
         ({"widths": (0,)}, "must lie between 1 and 65536"),
-        ({"normalisation": "group"}, "unknown normalisation 'group'; choose from batch, layer"),
+        ({"normalization": "group"}, "unknown normalization 'group'; choose from batch, layer"),
     ],
 )
 def test_wrong_sizes(options: dict[str, Any], message: str) -> None:

@@ -8,7 +8,6 @@ from random import Random
 import pytest
 import torch
 
-from darts.parameters import Parameters
 from darts.spaces.nas201 import (
     PRIMITIVES,
     Genotype,
@@ -17,6 +16,7 @@ from darts.spaces.nas201 import (
     parameters,
     random_genotype,
 )
+from darts.spaces.parameters import Parameters
 
 
 def test_draws_are_uniform_and_of_the_generator_alone() -> None:
@@ -41,9 +41,9 @@ def test_a_parameter_an_edge() -> None:
         decode({**point, "1>3": "nor_conv_5x5"})
 
 
-def test_neighbours_are_all_at_distance_one() -> None:
+def test_neighbors_are_all_at_distance_one() -> None:
     genotype = Genotype.from_index(7777)
-    near = Parameters(parameters()).neighbours(encode(genotype), Random(0))
+    near = Parameters(parameters()).neighbors(encode(genotype), Random(0))
     found = [decode(point) for point in near]
     everything = map(Genotype.from_index, range(15625))
     wanted = {

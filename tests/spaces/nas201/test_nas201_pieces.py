@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from darts.analysis.cost import count_macs, count_parameters
 from darts.spaces.nas201 import PRIMITIVES, Network, pieces, random_genotype
+from darts.training.cost import count_macs, count_parameters
 
 
 @pytest.mark.parametrize(("seed", "sides"), [(0, (8, 8)), (1, (9, 13)), (2, (32, 32))])

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from darts.bilevel import first_order, unrolled
 from darts.data import share_of
-from darts.kernels.sync import synchronise
+from darts.ops.sync import synchronize
 from darts.spaces.mixture import Mixture
 from darts.spaces.nas201 import PRIMITIVES, EdgewiseSupernet, Supernet, fuse_state_dict
 
@@ -195,7 +195,7 @@ def step(net: nn.Module, share: slice) -> dict[str, dict[str, Tensor]]:
 
 
 def work() -> dict[str, dict[str, Tensor]]:
-    net = synchronise(make_pair().fast, dist.group.WORLD)
+    net = synchronize(make_pair().fast, dist.group.WORLD)
     return step(net, share_of(SAMPLES, dist.get_rank(), 2))
 
 

@@ -53,7 +53,7 @@ def batch(seed: int = 1, steps: int = 4, size: int = 6) -> Batch:
 
 
 def loss_of(net: Any, data: Batch, *weights: Any) -> Tensor:
-    """Cross entropy and what regularises activations, so that every output counts."""
+    """Cross entropy and what regularizes activations, so that every output counts."""
     out = net(data.tokens, *weights, hidden=data.hidden)
     entropy = F.cross_entropy(out.logits.flatten(0, 1), data.targets.flatten())
     change = (out.raw[1:] - out.raw[:-1]).square().mean()

@@ -10,23 +10,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.analysis.cost import count_macs, count_parameters
-from darts.analysis.expected_cost import MEASURES, ExpectedCost
-from darts.discretize.argmax import Argmax
-from darts.parameters import Parameters
-from darts.relaxations import RELAXATIONS
-from darts.spaces import SPACES, Setting, space_of
+from darts.methods.argmax import Argmax
+from darts.methods.relaxation import RELAXATIONS
+from darts.searching.expected_cost import MEASURES, ExpectedCost
+from darts.spaces import SPACES, SearchContext, space_of
+from darts.spaces.parameters import Parameters
 from darts.spaces.recurrent import ACTIVATIONS, PRIMITIVES, PUBLISHED, Genotype, Recurrent
+from darts.training.cost import count_macs, count_parameters
 
 SMALL: dict[str, Any] = {"nodes": 3, "embedding": 4, "hidden": 4}
 WORDS = 9
 
 
-def setting_of(**options: Any) -> tuple[Setting, Any]:
+def setting_of(**options: Any) -> tuple[SearchContext, Any]:
     torch.manual_seed(0)
     space = Recurrent(**SMALL | options)
     net = space.supernet(vocabulary=WORDS)
-    return Setting.of(space, net), net
+    return SearchContext.of(space, net), net
 
 
 def random_table(seed: int, edges: int = 6) -> Tensor:
@@ -46,11 +46,11 @@ def test_it_is_registered() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_derive_against_all_cells(seed: int) -> None:
     """Of all predecessors and activations of a node, those of the largest probability."""
-    setting, _ = setting_of()
+    context, _ = setting_of()
     table = random_table(seed)
     table[:, 0] += 0.5 * (seed % 2)  # none is never chosen, however strong
     table = table / table.sum(-1, keepdim=True)
-    found = setting.space.derive({"recurrent": table}, setting.candidates)
+    found = context.space.derive({"recurrent": table}, context.candidates)
     first = 0
     for node, pair in enumerate(found.recurrent, 1):
         choices = itertools.product(range(node), range(1, 5))
@@ -62,15 +62,15 @@ def test_derive_against_all_cells(seed: int) -> None:
 
 def test_derive_goes_by_probability_and_not_by_alpha() -> None:
     """An edge that is all but certain of none is weak, however large its other alphas are."""
-    setting, _ = setting_of(nodes=2)
+    context, _ = setting_of(nodes=2)
     alphas = torch.zeros(3, 5)
     alphas[1] = torch.tensor([9.0, 3.0, 2.0, 1.0, 0.0])
     alphas[2] = torch.tensor([0.0, 0.0, 0.0, 2.0, 0.0])
-    table = RELAXATIONS["softmax"]().expected({"recurrent": alphas}, setting)
-    found = setting.space.derive(table, setting.candidates)
+    table = RELAXATIONS["softmax"]().expected({"recurrent": alphas}, context)
+    found = context.space.derive(table, context.candidates)
     assert found.recurrent == (("tanh", 0), ("sigmoid", 1))
     even = {"recurrent": torch.full((3, 5), 0.2)}
-    assert setting.space.derive(even, setting.candidates).recurrent == (("tanh", 0), ("tanh", 0))
+    assert context.space.derive(even, context.candidates).recurrent == (("tanh", 0), ("tanh", 0))
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_derive_goes_by_probability_and_not_by_alpha() -> None:
     ],
 )
 def test_wrong_probabilities(table: Tensor, match: str) -> None:
-    setting, _ = setting_of()
+    context, _ = setting_of()
     with pytest.raises(ValueError, match=match):
-        setting.space.derive({"recurrent": table}, setting.candidates)
+        context.space.derive({"recurrent": table}, context.candidates)
 
 
 @pytest.mark.parametrize(
@@ -105,34 +105,34 @@ def test_wrong_candidates(rows: Any, match: str) -> None:
 
 
 def test_the_mask_of_a_genotype_derives_it() -> None:
-    setting, _ = setting_of()
-    space = setting.space
+    context, _ = setting_of()
+    space = context.space
     for seed in range(20):
         genotype = space.random(torch.Generator().manual_seed(seed))
-        mask = space.mask(genotype, setting.candidates)
+        mask = space.mask(genotype, context.candidates)
         assert mask["recurrent"].shape == (6, 5)
         assert [int(part.sum()) for part in mask["recurrent"].split([1, 2, 3])] == [1, 1, 1]
         table = {"recurrent": mask["recurrent"].double()}
-        assert Argmax().genotype(table, setting) == genotype
-        assert torch.equal(space.used(table, setting.candidates)["recurrent"], mask["recurrent"])
+        assert Argmax().genotype(table, context) == genotype
+        assert torch.equal(space.used(table, context.candidates)["recurrent"], mask["recurrent"])
     four = Genotype([("tanh", 0), ("tanh", 0), ("tanh", 0), ("relu", 3)], (1,))
     with pytest.raises(ValueError, match="relu from 3 to 4 is no candidate"):
-        space.mask(four, setting.candidates)
+        space.mask(four, context.candidates)
 
 
 def test_the_supernet_of_one_path_is_the_cell_with_its_norms() -> None:
     """A mask with weights of one leaves one predecessor and activation a node."""
-    setting, net = setting_of(
+    context, net = setting_of(
         input_dropout=0.0, hidden_dropout=0.0, output_dropout=0.0, embedding_dropout=0.0
     )
-    genotype = setting.space.random(torch.Generator().manual_seed(3))
-    found = setting.space.network(genotype, vocabulary=WORDS)
+    genotype = context.space.random(torch.Generator().manual_seed(3))
+    found = context.space.network(genotype, vocabulary=WORDS)
     own = found.state_dict()
     found.load_state_dict({name: net.state_dict()[name] for name in own})
     with torch.no_grad():
         net.eval()
         net.cell.norm.eps = 0.0  # with fresh statistics, the norm is then an identity
-        mask = setting.space.mask(genotype, setting.candidates)["recurrent"].float()
+        mask = context.space.mask(genotype, context.candidates)["recurrent"].float()
         tokens = torch.randint(WORDS, (5, 2))
         torch.testing.assert_close(net(tokens, {"recurrent": mask}).raw, found(tokens).raw)
 
@@ -171,11 +171,11 @@ def test_foreign_genotypes_are_no_points() -> None:
 @pytest.mark.parametrize("name", ["flops", "parameters"])
 def test_expected_costs_are_those_of_the_network(name: str, tied: bool) -> None:
     """For one token, and the same for all cells: each node has one product."""
-    setting, _ = setting_of(tied=tied)
-    space = setting.space
+    context, _ = setting_of(tied=tied)
+    space = context.space
     cost = ExpectedCost.measured(
         space,
-        setting.candidates,
+        context.candidates,
         classes=WORDS,
         image=(),
         measure=MEASURES[name],
@@ -188,7 +188,7 @@ def test_expected_costs_are_those_of_the_network(name: str, tied: bool) -> None:
             "flops": 2 * count_macs(net, torch.zeros(1, 1, dtype=torch.int64)),
             "parameters": count_parameters(net.parameters()),
         }[name]
-        mask = space.mask(genotype, setting.candidates)
+        mask = space.mask(genotype, context.candidates)
         assert float(cost({g: m.double() for g, m in mask.items()})) == wanted
         assert float(cost({"recurrent": random_table(seed)})) == pytest.approx(wanted)
     macs = 8 * 8 + 3 * 4 * 8 + 4 * WORDS
@@ -197,9 +197,9 @@ def test_expected_costs_are_those_of_the_network(name: str, tied: bool) -> None:
 
 
 def test_usage_is_one_edge_a_node() -> None:
-    setting, _ = setting_of()
+    context, _ = setting_of()
     table = random_table(0).requires_grad_()
-    usage = setting.space.usage({"recurrent": table}, setting.candidates)["recurrent"]
+    usage = context.space.usage({"recurrent": table}, context.candidates)["recurrent"]
     assert [float(part.detach().sum()) for part in usage.split([1, 2, 3])] == pytest.approx(
         [1, 1, 1]
     )
@@ -242,11 +242,11 @@ def test_options_reach_both_networks() -> None:
 
 @pytest.mark.parametrize("relaxation", ["softmax", "gumbel", "dirichlet", "sigmoid", "uniform"])
 def test_relaxations_train_it(relaxation: str) -> None:
-    setting, net = setting_of()
+    context, net = setting_of()
     part = RELAXATIONS[relaxation]()
     part.prepare(net)
-    mixture = part.mixture(net.alphas, setting)
+    mixture = part.mixture(net.alphas, context)
     logits = net(torch.randint(WORDS, (3, 4)), mixture).logits
     logits.square().mean().backward()
     assert bool(torch.isfinite(logits).all())
-    assert setting.space.derive(part.expected(net.alphas, setting), setting.candidates)
+    assert context.space.derive(part.expected(net.alphas, context), context.candidates)

@@ -27,7 +27,7 @@ from torch.optim import SGD
 
 from darts.bilevel import first_order, unrolled
 from darts.data import share_of
-from darts.kernels.sync import synchronise
+from darts.ops.sync import synchronize
 from darts.spaces import Mixture
 from darts.spaces.recurrent import Dropouts, EdgewiseCell, Supernet
 
@@ -199,7 +199,7 @@ def test_a_cell_of_one_unit_and_two_nodes(steps: int) -> None:
 
 
 def test_batch_norm_of_state_0_and_of_every_node() -> None:
-    """In training each is normalised over the batch, so the means that are put out have mean 0."""
+    """In training each is normalized over the batch, so the means that are put out have mean 0."""
     net = make(Supernet, nodes=1)
     raw = net(batch(size=9).tokens).raw
     torch.testing.assert_close(raw.mean(1), torch.zeros(4, 5, dtype=torch.float64), **EXACT)
@@ -294,7 +294,7 @@ def step(net: Any, share: slice) -> dict[str, dict[str, Tensor]]:
 
 
 def work() -> dict[str, dict[str, Tensor]]:
-    net = synchronise(make(Supernet), dist.group.WORLD)
+    net = synchronize(make(Supernet), dist.group.WORLD)
     return step(net, share_of(7, dist.get_rank(), 2))
 
 

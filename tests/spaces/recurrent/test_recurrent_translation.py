@@ -65,7 +65,7 @@ def translators() -> list[TranslationNetwork]:
 
 
 @pytest.mark.parametrize("net", translators(), ids=["two", "one"])
-def test_the_loss_of_a_sentence_does_not_depend_on_its_neighbours(net: TranslationNetwork) -> None:
+def test_the_loss_of_a_sentence_does_not_depend_on_its_neighbors(net: TranslationNetwork) -> None:
     sources = sentences(2, 7, 4, words=WORDS)
     targets = sentences(6, 1, 3, seed=1, words=WORDS)
     together = losses(net, sources, targets)
@@ -75,7 +75,7 @@ def test_the_loss_of_a_sentence_does_not_depend_on_its_neighbours(net: Translati
 
 
 @pytest.mark.parametrize("net", translators(), ids=["two", "one"])
-def test_what_is_said_does_not_depend_on_neighbours_either(net: TranslationNetwork) -> None:
+def test_what_is_said_does_not_depend_on_neighbors_either(net: TranslationNetwork) -> None:
     sources = sentences(2, 7, 4, words=WORDS)
     for beam in (1, 3):
         together = net(sources, longest=6, beam=beam)

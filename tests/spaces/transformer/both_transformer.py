@@ -76,7 +76,7 @@ def batch(kind: str, seed: int = 1) -> Batch:
 
 
 def loss_of(net: Any, data: Batch, *weights: Any) -> Tensor:
-    """Cross entropy, and for language models what regularises activations."""
+    """Cross entropy, and for language models what regularizes activations."""
     out = net(data.tokens, *weights)
     if isinstance(out, Tensor):
         return F.cross_entropy(out, data.targets)

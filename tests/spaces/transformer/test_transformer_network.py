@@ -40,8 +40,8 @@ def make(kind: str, genotype: Genotype = EVERY, path: float = 0.0, **sizes: Any)
 
 
 def norm(x: Tensor, module: Any) -> Tensor:
-    centred = x - x.mean()
-    return centred / (centred.square().mean() + 1e-5).sqrt() * module.weight + module.bias
+    centerd = x - x.mean()
+    return centerd / (centerd.square().mean() + 1e-5).sqrt() * module.weight + module.bias
 
 
 def gelu(x: float) -> float:
@@ -168,7 +168,7 @@ def test_how_far_a_word_is_heard(mixer: str) -> None:
         assert heard == set(wanted) & set(range(21))
 
 
-def test_a_text_hears_nothing_of_padding_and_neighbours() -> None:
+def test_a_text_hears_nothing_of_padding_and_neighbors() -> None:
     net = make("classifier").eval()
     tokens = texts(9, 1, 6)
     together = net(tokens)
@@ -258,7 +258,7 @@ def test_a_dropped_path_leaves_a_text_as_it_is() -> None:
     torch.testing.assert_close(block.eval()(x, sight, path=0.5), block(x, sight), **EXACT)
 
 
-def test_outputs_may_be_regularised() -> None:
+def test_outputs_may_be_regularized() -> None:
     net = make("language", dropout=0.5)
     out = net(torch.randint(WORDS, (9, 4)))
     gone = out.dropped == 0

@@ -9,24 +9,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.analysis.cost import count_macs, count_parameters
-from darts.analysis.expected_cost import MEASURES, ExpectedCost
-from darts.discretize.argmax import Argmax
-from darts.parameters import Parameters
-from darts.relaxations import RELAXATIONS
-from darts.spaces import SPACES, Setting
+from darts.methods.argmax import Argmax
+from darts.methods.relaxation import RELAXATIONS
+from darts.searching.expected_cost import MEASURES, ExpectedCost
+from darts.spaces import SPACES, SearchContext
+from darts.spaces.parameters import Parameters
 from darts.spaces.transformer import FEED_FORWARDS, MIXERS, Genotype, Transformer
+from darts.training.cost import count_macs, count_parameters
 
 SMALL: dict[str, Any] = {"hidden": 16, "cells": 3, "length": 12}
 LANGUAGE, TEXTS = {"vocabulary": 30}, {"classes": 4, "words": 30}
 both = pytest.mark.parametrize("sizes", [LANGUAGE, TEXTS], ids=["language", "classifier"])
 
 
-def setting_of(**options: Any) -> tuple[Setting, Any]:
+def setting_of(**options: Any) -> tuple[SearchContext, Any]:
     torch.manual_seed(0)
     space = Transformer(**SMALL | options)
     net = space.supernet(**LANGUAGE)
-    return Setting.of(space, net), net
+    return SearchContext.of(space, net), net
 
 
 def random_tables(seed: int, cells: int = 3) -> dict[str, Tensor]:
@@ -45,17 +45,17 @@ def test_it_is_registered() -> None:
 
 
 def test_derive_takes_the_most_probable_of_each_block() -> None:
-    setting, _ = setting_of()
+    context, _ = setting_of()
     for seed in range(10):
         tables = random_tables(seed)
-        found = setting.space.derive(tables, setting.candidates)
+        found = context.space.derive(tables, context.candidates)
         for row, pair in enumerate(found.blocks):
             for name, names, group in zip(pair, (MIXERS, FEED_FORWARDS), tables, strict=True):
                 values = tables[group][row].tolist()
                 assert values[names.index(name)] == max(values)
     even = {group: torch.full_like(table, 0.1) for group, table in random_tables(0).items()}
     lowest = Genotype((("attention_2", "relu_1"),) * 3)
-    assert setting.space.derive(even, setting.candidates) == lowest
+    assert context.space.derive(even, context.candidates) == lowest
 
 
 @pytest.mark.parametrize(
@@ -68,29 +68,29 @@ def test_derive_takes_the_most_probable_of_each_block() -> None:
     ],
 )
 def test_wrong_probabilities(change: dict[str, Tensor], match: str) -> None:
-    setting, _ = setting_of()
+    context, _ = setting_of()
     with pytest.raises(ValueError, match=match) as caught:
-        setting.space.derive({**random_tables(0), **change}, setting.candidates)
+        context.space.derive({**random_tables(0), **change}, context.candidates)
     assert "\n" not in str(caught.value)
 
 
 def test_the_mask_of_a_genotype_derives_it() -> None:
-    setting, _ = setting_of()
-    space = setting.space
+    context, _ = setting_of()
+    space = context.space
     for seed in range(20):
         genotype = space.random(torch.Generator().manual_seed(seed))
-        mask = space.mask(genotype, setting.candidates)
+        mask = space.mask(genotype, context.candidates)
         assert {group: tuple(m.shape) for group, m in mask.items()} == {
             "mixer": (3, 7),
             "feed_forward": (3, 6),
         }
         assert all(bool((m.sum(-1) == 1).all()) for m in mask.values())
         tables = {group: m.double() for group, m in mask.items()}
-        assert Argmax().genotype(tables, setting) == genotype
-        used = space.used(tables, setting.candidates)
+        assert Argmax().genotype(tables, context) == genotype
+        used = space.used(tables, context.candidates)
         assert all(torch.equal(used[group], m) for group, m in mask.items())
     with pytest.raises(ValueError, match="the genotype has 1 blocks, not 3"):
-        space.mask(Genotype((("conv_3", "relu_1"),)), setting.candidates)
+        space.mask(Genotype((("conv_3", "relu_1"),)), context.candidates)
     fewer = {"mixer": (("conv_7",),), "feed_forward": (FEED_FORWARDS,)}
     with pytest.raises(ValueError, match="conv_3 is no candidate of a block's mixer"):
         space.mask(Genotype((("conv_3", "relu_1"),)), fewer)
@@ -127,12 +127,12 @@ def test_expected_costs_are_those_of_the_network(
     sizes: dict[str, int], name: str, positions: str
 ) -> None:
     """Of one text of ``space.length`` words."""
-    setting, _ = setting_of(positions=positions, longest=20)
-    space = setting.space
+    context, _ = setting_of(positions=positions, longest=20)
+    space = context.space
     language = sizes is LANGUAGE
     cost = ExpectedCost.measured(
         space,
-        setting.candidates,
+        context.candidates,
         classes=30 if language else 4,
         image=() if language else (30,),
         measure=MEASURES[name],
@@ -145,7 +145,7 @@ def test_expected_costs_are_those_of_the_network(
             "flops": 2 * count_macs(net, torch.ones(12, 1, dtype=torch.int64)),
             "parameters": count_parameters(net.parameters()),
         }[name]
-        mask = space.mask(genotype, setting.candidates)
+        mask = space.mask(genotype, context.candidates)
         assert float(cost({group: m.double() for group, m in mask.items()})) == wanted
     even = {
         group: torch.full_like(table, 1 / table.shape[1])
@@ -227,13 +227,13 @@ def test_relaxations_train_it(relaxation: str, sizes: dict[str, int]) -> None:
     torch.manual_seed(0)
     space = Transformer(**SMALL)
     net = space.supernet(**sizes)
-    setting = Setting.of(space, net)
+    context = SearchContext.of(space, net)
     part = RELAXATIONS[relaxation]()
     part.prepare(net)
-    out = net(torch.randint(1, 30, (3, 4)), part.mixture(net.alphas, setting))
+    out = net(torch.randint(1, 30, (3, 4)), part.mixture(net.alphas, context))
     logits = out.logits if sizes is LANGUAGE else out
     logits.square().mean().backward()
     assert bool(torch.isfinite(logits).all())
     for weight in net.weight_parameters():
         assert weight.grad is None or bool(weight.grad.isfinite().all())
-    assert space.derive(part.expected(net.alphas, setting), setting.candidates)
+    assert space.derive(part.expected(net.alphas, context), context.candidates)

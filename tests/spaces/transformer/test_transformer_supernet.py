@@ -320,7 +320,7 @@ def test_no_word_hears_of_those_behind_it() -> None:
         assert not torch.allclose(first[place], second[place])
 
 
-def test_a_text_hears_nothing_of_padding_and_neighbours() -> None:
+def test_a_text_hears_nothing_of_padding_and_neighbors() -> None:
     net = make_pair("classifier")[1].eval()
     together = net(texts(9, 1, 6))
     for number, length in enumerate((9, 1, 6)):

@@ -1,1 +1,0 @@
-"""Tables of architectures that others have trained, to judge a search without training again."""

@@ -1,1 +1,0 @@
-"""What ``darts.study`` consists of: its runs, their order, and the page that it ends with."""

@@ -1,0 +1,358 @@
+"""The one door: what comes in, what goes back, and what it does not swallow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from darts import search
+from darts.bilevel.unrolled import Unrolled
+from darts.config import (
+    ConfigError,
+    EvaluateConfig,
+    GenotypesConfig,
+    Invocation,
+    RetrainConfig,
+    SearchConfig,
+    as_yaml,
+    compose,
+    launch,
+    rebuild,
+)
+from darts.config.job import Job
+from darts.config.schema import SyntheticConfig
+from darts.config.store import COMMANDS, TYPES
+from darts.spaces.cnn import PUBLISHED
+from darts.spaces.find import find_genotype
+from darts.training.checkpoint import load_checkpoint
+
+GENOTYPE = PUBLISHED["SGAS"].genotype
+CHAIN = "|none~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
+
+
+def accept(config: Any) -> None:
+    """Nothing is wrong."""
+
+
+def call(command: str, task: Any, *arguments: str, check: Any = accept) -> Any:
+    return launch(command, check, task, arguments)
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_result_comes_back(tmp_path: Path) -> None:
+    def task(config: SearchConfig, call: Invocation) -> tuple[int, Invocation]:
+        return config.epochs, call
+
+    epochs, invocation = call("search", task, "epochs=7", f"hydra.run.dir={tmp_path / 'x'}")
+    assert epochs == 7
+    assert invocation.directory == tmp_path / "x"
+    assert invocation.overrides == ("epochs=7",)
+
+
+def test_the_task_gets_plain_dataclasses() -> None:
+    def task(config: SearchConfig, _: Invocation) -> list[type]:
+        return [type(config), type(config.dataset), type(config.bilevel), type(config.name)]
+
+    kinds = call("search", task, "dataset=synthetic", "bilevel=unrolled")
+    assert kinds == [SearchConfig, SyntheticConfig, Unrolled, str]
+
+
+def test_default_folder_names_command_and_run(tmp_path: Path) -> None:
+    folder = call("search", lambda _, call: call.directory, "name=mine")
+    assert folder.parent == tmp_path / "runs" / "search" / "mine"
+    assert not (tmp_path / "runs").exists(), "an empty run leaves nothing"
+
+
+def test_folder_that_was_written_to_stays() -> None:
+    def task(_: Any, call: Invocation) -> Path:
+        (call.directory / "note").write_text("kept")
+        return call.directory / "note"
+
+    assert call("search", task).read_text() == "kept"
+
+
+def test_the_command_line_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["tests"])
+    call("search", lambda *_: None)
+    with pytest.raises(SystemExit):
+        call("search", lambda *_: None, "no_such_key=1")
+    assert sys.argv == ["tests"]
+
+
+def test_arguments_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["darts-search", "epochs=9"])
+    assert launch("search", accept, lambda config, _: config.epochs) == 9
+
+
+@pytest.mark.parametrize("command", ["search", "retrain"])
+def test_experiments_by_their_short_name(command: str) -> None:
+    needed = ["genotype=SGAS"] if command == "retrain" else []
+    short = compose(command, [*needed, "experiment=cifar10_cpu"])
+    assert short == compose(command, [*needed, f"experiment/{command}=cifar10_cpu"])
+    assert short.dataset.name == "cifar10"
+    assert short != compose(command, needed)
+
+
+@pytest.mark.parametrize("key", ["genotype", "draw", "validate"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        str(GENOTYPE),
+        GENOTYPE.to_json(),
+        f"SGAS = {GENOTYPE}",
+        f'"{GENOTYPE}"',  # quoted for Hydra all the same
+    ],
+)
+def test_genotype_text_needs_no_quoting_for_hydra(key: str, text: str) -> None:
+    command = "retrain" if key == "genotype" else "genotypes"
+    config = compose(command, [f"{key}={text}"])
+    assert find_genotype(getattr(config, key))[1] == GENOTYPE
+
+
+@pytest.mark.parametrize("name", ["a=b", "große Läufe", "with space", "(1) [2] {3}", "it's"])
+def test_paths_need_no_quoting_for_hydra(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    assert compose("evaluate", [f"checkpoint={path}"]).checkpoint == str(path)
+    assert compose("search", [f"dataset.root={path}"]).dataset.root == str(path)
+    assert call("search", lambda _, call: call.directory, f"hydra.run.dir={path}") == path
+
+
+def test_quoted_and_interpolated_paths_keep_their_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLACE", "/somewhere")
+    assert compose("evaluate", ["checkpoint='a b'"]).checkpoint == "a b"
+    assert compose("evaluate", ["checkpoint=${oc.env:PLACE}/x"]).checkpoint == "/somewhere/x"
+    assert compose("search", ["resume=null"]).resume is None
+
+
+CONFIGURATIONS = [
+    ("search", SearchConfig, []),
+    ("search", SearchConfig, ["dataset=synthetic", "dataset.samples=64"]),
+    ("search", SearchConfig, ["method=darts_v2", "bilevel.hvp=exact", "bilevel.self_check=3"]),
+    ("search", SearchConfig, ["dataset=cifar10", "dataset.subset=100", "resume=x"]),
+    ("search", SearchConfig, ["space=nas201", "method=p_darts", "regularizer=zero_one"]),
+    ("search", SearchConfig, ["space.candidates=s3", "relaxation=gumbel", "stopping=curvature"]),
+    ("search", SearchConfig, ["regularizer=alignment", "freezing=gradient_matching"]),
+    ("search", SearchConfig, ["perturbation=adversarial", "perturbation.steps=3"]),
+    ("retrain", RetrainConfig, ["space=nas201", f"genotype={CHAIN}", "space.channels=3"]),
+    ("retrain", RetrainConfig, [f"genotype={GENOTYPE}"]),
+    ("retrain", RetrainConfig, ["genotype=SGAS", "dataset=synthetic", "space.stem=imagenet"]),
+    ("evaluate", EvaluateConfig, ["checkpoint=größer", "root=null"]),
+    ("genotypes", GenotypesConfig, ["compare=[SGAS,DARTS_V2]"]),
+    ("genotypes", GenotypesConfig, []),
+]
+
+
+@pytest.mark.parametrize(("command", "kind", "given"), CONFIGURATIONS)
+def test_there_and_back(command: str, kind: type, given: list[str]) -> None:
+    config = compose(command, given)
+    assert isinstance(config, kind)
+    for values in (dataclasses.asdict(config), yaml.safe_load(as_yaml(config))):
+        again = rebuild(kind, values)
+        assert again == config
+        for name in TYPES:
+            assert type(getattr(again, name, None)) is type(getattr(config, name, None))
+
+
+def test_yaml_keeps_the_order_of_the_schema() -> None:
+    config = compose("search", ["dataset=synthetic"])
+    lines = [line for line in as_yaml(config).splitlines() if not line.startswith((" ", "-"))]
+    assert [x.partition(":")[0] for x in lines] == [f.name for f in dataclasses.fields(config)]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"epochz": 3}, "epochz"),
+        ({"epochs": "many"}, "epochs"),
+        ({"epochs": 0}, "epochs=0"),
+        ({"dataset": {"name": "x", "color": 1}}, "color"),
+        ({"dataset": 3}, "dataset"),
+        ({"space": {"name": "grid"}}, "space.name='grid' is unknown; choose from cnn"),
+        ({"space": {"channels": 3}}, "space.name=None"),
+        ({"relaxation": {"name": ["softmax"]}}, "relaxation.name=['softmax']"),
+        ({"bilevel": {"name": "first_order", "hvp": "exact"}}, "hvp"),
+        ({"stages": [{"share": 0}]}, "stages[0].share=0"),
+        ({"precision": "fp8"}, "fp8"),
+        ({"optimizer": None}, "optimizer"),
+        ({"name": "${oc.env:NO_SUCH_VARIABLE}"}, "NO_SUCH_VARIABLE"),
+        ({3: 4}, "3"),
+    ],
+)
+def test_rebuild_refuses_in_one_line(change: dict[Any, Any], named: str) -> None:
+    values = dataclasses.asdict(compose("search")) | change
+    with pytest.raises(ConfigError) as refused:
+        rebuild(SearchConfig, values)
+    assert named in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "newer"),
+    [
+        ("multi30k", {"joint", "lower"}),
+        ("documents", {"lower"}),
+        ("fsdd", {"shift"}),
+        ("csv", set()),
+    ],
+)
+def test_a_file_from_before_a_key_is_read_as_its_default(data: str, newer: set[str]) -> None:
+    config = compose("search", [f"dataset={data}"])
+    values = dataclasses.asdict(config)
+    values["dataset"] = {k: v for k, v in values["dataset"].items() if k not in newer}
+    assert rebuild(SearchConfig, values) == config
+
+
+def test_rebuild_refuses_another_commands_values() -> None:
+    with pytest.raises(ConfigError) as refused:
+        rebuild(SearchConfig, dataclasses.asdict(compose("retrain", ["genotype=SGAS"])))
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        lambda: json.loads("{"),  # a ValueError raised outside of the package
+        lambda: {}["key"],
+        lambda: [].pop(),
+        lambda: 1 / 0,
+        lambda: dataclasses.replace(3),  # type: ignore[type-var]
+    ],
+)
+@pytest.mark.parametrize("where", ["check", "task"])
+def test_bugs_are_not_swallowed(
+    bug: Any, where: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def fail(*_: Any) -> None:
+        bug()
+
+    parts = {"check": accept, "task": lambda *_: None, where: fail}
+    kinds = (ValueError, KeyError, IndexError, ZeroDivisionError, TypeError)
+    with pytest.raises(kinds) as raised:
+        call("search", parts["task"], check=parts["check"])
+    assert "fail" in {entry.name for entry in raised.traceback}
+    assert capsys.readouterr().err == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_of_the_package_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def task(*_: Any) -> None:
+        find_genotype("no_such_genotype")
+
+    with pytest.raises(SystemExit) as left:
+        call("search", task)
+    assert left.value.code == 2
+    assert "no_such_genotype" in capsys.readouterr().err
+
+
+def test_errors_of_many_lines_become_one(capsys: pytest.CaptureFixture[str]) -> None:
+    def check(_: Any) -> None:
+        raise ConfigError("one\ntwo\r\nthree\u2028four")
+
+    with pytest.raises(SystemExit):
+        call("search", lambda *_: None, check=check)
+    assert capsys.readouterr().err == "darts.search: one two three four\n"
+
+
+def test_missing_files_are_the_users(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def task(*_: Any) -> None:
+        (tmp_path / "gone").read_text()
+
+    with pytest.raises(SystemExit) as left:
+        call("search", task)
+    assert left.value.code == 2
+    assert str(tmp_path / "gone") in capsys.readouterr().err
+
+
+def test_exit_codes_of_the_task_pass() -> None:
+    def task(*_: Any) -> None:
+        raise SystemExit(143)
+
+    with pytest.raises(SystemExit) as left:
+        call("search", task)
+    assert left.value.code == 143
+
+
+def test_a_checkpoint_of_another_version_is_refused_by_its_own_error(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 no archive")
+    with pytest.raises(ValueError, match=r"checkpoint\.pt"):
+        load_checkpoint(tmp_path / "checkpoint.pt")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        name if name in ("search", "report") else pytest.param(name, marks=pytest.mark.slow)
+        for name in COMMANDS
+        if name != "tune"
+    ],
+)
+@pytest.mark.parametrize("flag", [["--help"], ["--cfg", "job"]])
+def test_flags_of_hydra(
+    command: str, flag: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def task(*_: Any) -> None:
+        raise AssertionError("the command ran")
+
+    leaves = pytest.raises(SystemExit, match=r"^0$") if flag == ["--help"] else nullcontext()
+    with leaves:
+        call(command, task, *flag)
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert {"search": "epochs", "retrain": "cutout"}.get(command, "") in said.out
+    if flag == ["--help"]:
+        assert f"darts.{command}" in said.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_flags_of_hydra_in_a_process_of_its_own(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "darts.search", "--cfg", "job", "dataset=cifar10", "seed=5"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = yaml.safe_load(done.stdout)
+    assert (shown["epochs"], shown["seed"], shown["dataset"]["name"]) == (50, 5, "cifar10")
+
+
+def test_an_error_in_a_process_of_its_own(tmp_path: Path) -> None:
+    """As ``__main__`` too, the module's own errors are one line."""
+    words = [sys.executable, "-m", "darts.search", "precision=fp16", "device=cpu"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "precision=fp16" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_listing_from_an_empty_folder_leaves_it(tmp_path: Path) -> None:
+    call("genotypes", lambda *_: None)
+    assert tmp_path.is_dir()
+
+
+def test_a_sweep_runs_every_job(tmp_path: Path) -> None:
+    seen = []
+    call(
+        "search", lambda config, call: seen.append((config.seed, call.directory)), "-m", "seed=3,4"
+    )
+    assert [seed for seed, _ in seen] == [3, 4]
+    assert len({directory for _, directory in seen}) == 2
+
+
+def test_a_job_sent_to_another_process_is_the_command_of_its_name() -> None:
+    """Functions of ``__main__`` could not be found there."""
+    job = Job("search", lambda config: None, lambda config, call: None)
+    job.failure.append(ValueError("of another job"))
+    sent = pickle.loads(pickle.dumps(job))  # noqa: S301 - our own
+    assert (sent.check, sent.task) == (search.check, search.search)
+    assert (sent.failure, sent.sent, job.sent) == ([], True, False)

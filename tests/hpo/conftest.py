@@ -1,0 +1,39 @@
+"""Studies whose trials cost nothing, or seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from darts.config import compose
+from darts.hpo.checks import check_study
+from darts.hpo.study import Plan, plan_of
+
+SHORT = (
+    *("dataset=synthetic", "dataset.samples=48", "genotype=DARTS_V2", "loader.batch_size=8"),
+    *("space.channels=2", "space.cells=1", "epochs=2"),
+)
+RATES = "parameters.optimizer.lr={low: 0.01, high: 0.1, log: true}"
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Callable[..., Plan]:
+    """Makes the checked plan of a study from its command line."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+    def make(*overrides: str) -> Plan:
+        config: Any = compose("tune", [*overrides])
+        check_study(config)
+        return plan_of(config, tmp_path / "study")
+
+    return make
+
+
+@pytest.fixture
+def short() -> list[str]:
+    """Overrides of a study whose trials train for a second."""
+    return [*SHORT, RATES, "budget.trials=4"]

@@ -1,0 +1,133 @@
+"""From YAML to parameters, and from points to overrides that Hydra reads as they are meant."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from darts.config import ConfigError, RetrainConfig, compose
+from darts.hpo.search_space import SearchSpace
+from darts.spaces.parameters import Choice, Range
+
+WHOLE: dict[str, Any] = {
+    "optimizer": {
+        "lr": {"low": 0.003, "high": 0.3, "log": True},
+        "clip": {"low": 1, "high": 5},
+    },
+    "loader.batch_size": [16, 32],
+    "averaging": {"low": 0.9, "high": 0.999, "when": {"choose": "last"}},
+    "choose": ["best", "last"],
+    "drop_path": {"low": 0.0, "high": 0.4, "step": 0.1},
+    "dataset": {"size": {"choices": [None, 8, 12]}},
+    "genotype": {"space": "cnn", "candidates": "s2"},
+}
+
+
+def test_descriptions_become_domains() -> None:
+    space = SearchSpace(WHOLE)
+    by_name = {name: p.domain for name, p in space.parameters.by_name.items()}
+    assert by_name["optimizer.lr"] == Range(0.003, 0.3, log=True)
+    assert by_name["optimizer.clip"] == Range(1, 5, whole=True)
+    assert by_name["loader.batch_size"] == Choice((16, 32))
+    assert by_name["drop_path"] == Range(0.0, 0.4, step=0.1)
+    assert by_name["dataset.size"] == Choice((None, 8, 12))
+    names = list(by_name)
+    assert names.index("choose") < names.index("averaging")  # what it depends on comes first
+    assert by_name["genotype.normal.2"] == Choice(("0+1",))
+    groups = space.groups()
+    assert len(groups["hyperparameters"]) == 7
+    assert len(groups["architecture"]) == len(names) - 7
+
+
+def test_points_become_configurations() -> None:
+    """Each override means its value, whatever type that has."""
+    space = SearchSpace(WHOLE)
+    draw = Random(0)
+    for _ in range(8):
+        point = space.parameters.draw(draw)
+        config: RetrainConfig = compose("retrain", space.overrides(point))
+        assert config.optimizer.lr == pytest.approx(point["optimizer.lr"], rel=1e-12)
+        assert config.optimizer.clip == point["optimizer.clip"]
+        assert config.loader.batch_size == point["loader.batch_size"]
+        assert config.choose == point["choose"]
+        assert config.averaging == point.get("averaging", 0.0)
+        assert config.dataset.size == point["dataset.size"]
+        assert config.genotype == str(space.genotype(point))
+        assert config.space.name == "cnn"
+        assert space.shown(point)["genotype"] == config.genotype
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1e-05, "1e-05"),
+        (True, "true"),
+        (None, "null"),
+        ("last", "last"),
+        ("true", "'true'"),
+        ("it's", "'it\\'s'"),
+        ("1", "'1'"),
+    ],
+)
+def test_values_as_hydra_reads_them(value: Any, text: str) -> None:
+    space = SearchSpace({"name": [value, "other"]})
+    assert space.overrides({"name": value}) == [f"name={text}"]
+    if isinstance(value, str):
+        assert compose("retrain", ["genotype=DARTS_V2", f"name={text}"]).name == value
+
+
+def test_lists_are_choices_too() -> None:
+    space = SearchSpace({"arch_optimizer": {"betas": [[0.5, 0.999], [0.9, 0.999]]}})
+    point = space.parameters.draw(Random(0))
+    config = compose("search", space.overrides(point))
+    assert config.arch_optimizer.betas in ([0.5, 0.999], [0.9, 0.999])
+
+
+def test_extremes_show_every_value_and_bound_once() -> None:
+    space = SearchSpace({name: WHOLE[name] for name in ("averaging", "choose", "genotype")})
+    shown = [(name, point.get(name)) for name, point in space.extremes()]
+    assert [pair for pair in shown if not pair[0].startswith("genotype.")] == [
+        ("choose", "best"),
+        ("choose", "last"),
+        ("averaging", 0.9),
+        ("averaging", 0.999),
+    ]
+    assert sum(name.startswith("genotype.") for name, _ in shown) == 1
+    assert all(space.parameters.contains(point) for _, point in space.extremes())
+
+
+@pytest.mark.parametrize(
+    ("described", "match"),
+    [
+        ({}, "parameters is empty: name keys to vary"),
+        ({"epochs": 5}, "parameters.epochs=5 describes no parameter; write a list of choices"),
+        ({"epochs": []}, "parameters.epochs: there is nothing to choose from"),
+        ({"epochs": {"low": 3}}, "parameters.epochs: high is missing"),
+        ({"epochs": {"low": 5, "high": 3}}, "parameters.epochs: low=5 is above high=3"),
+        ({"epochs": {"low": 3, "high": 5, "lgo": True}}, "unknown 'lgo' .did you mean 'low'"),
+        ({"epochs": {"low": "3", "high": 5}}, "'3' is no number"),
+        ({"epochs": {"low": 1, "high": 5, "log": 3}}, "log=3 is neither true nor false"),
+        ({"epochs": {"choices": 3}}, "choices=3 is no list"),
+        ({"epochs": {"choices": [3], "low": 1}}, "choices and low/high exclude each other"),
+        ({"epochs": {"choices": [1, 1]}}, r"\[1, 1\] has a value twice"),
+        ({"epochs": {"choices": [1], "when": 3}}, "when=3 must name keys and values"),
+        (
+            {"epochs": {"choices": [1], "when": {"choose": "best"}}},
+            "epochs depends on choose, which is no parameter before it",
+        ),
+        (
+            {"a": {"choices": [1], "when": {"b": 1}}, "b": {"choices": [1], "when": {"a": 1}}},
+            "depends on itself",
+        ),
+        ({"genotype": {"low": 1}}, "parameters.genotype must name a space, as {space: nas201}"),
+        ({"genotype": {"space": "rnn2"}}, "parameters.genotype.space='rnn2' is unknown"),
+        ({"genotype": {"space": "cnn", "cell": 1}}, "unknown 'cell' .did you mean 'cells'"),
+        ({"genotype": {"space": "cnn", "candidates": "s9"}}, "candidates='s9' is unknown"),
+    ],
+)
+def test_what_describes_no_space_is_told_in_one_line(described: Any, match: str) -> None:
+    with pytest.raises(ConfigError, match=match) as caught:
+        SearchSpace(described)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,147 @@
+"""Lambda-DARTS: the mean cosine of the cells' gradients, and its gradient for the weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny_search import batch_of
+from torch import Tensor
+
+from darts.methods.alignment import Alignment, agreement, ascent
+from darts.spaces import SearchContext
+from darts.spaces.cnn import EdgewiseSupernet
+from darts.spaces.mixture import Mixture
+
+DRAW = torch.Generator().manual_seed(0)
+
+
+def naive(gradients: Tensor) -> float:
+    """Every pair of cells, number by number."""
+    rows = gradients.flatten(1).tolist()
+    cosines = []
+    for i in range(len(rows)):
+        for j in range(i + 1, len(rows)):
+            dot = sum(a * b for a, b in zip(rows[i], rows[j], strict=True))
+            lengths = [math.sqrt(sum(a * a for a in row)) for row in (rows[i], rows[j])]
+            cosines.append(dot / (lengths[0] * lengths[1]))
+    return sum(cosines) / len(cosines)
+
+
+def test_agreement_is_the_mean_cosine_over_pairs() -> None:
+    gradients = torch.randn(4, 3, 5, generator=DRAW, dtype=torch.float64)
+    assert float(agreement(gradients)) == pytest.approx(naive(gradients))
+    alike = gradients[:1] * torch.tensor([1.0, 2.0, 0.1])[:, None, None]
+    assert float(agreement(alike)) == pytest.approx(1)
+    assert float(agreement(torch.stack([gradients[0], -gradients[0]]))) == pytest.approx(-1)
+    assert float(agreement(gradients[:1])) == 0
+
+
+def test_its_derivative() -> None:
+    gradients = torch.randn(3, 2, 4, generator=DRAW, dtype=torch.float64)
+    found = ascent(gradients)
+    step = 1e-6
+    for place in ((0, 0, 0), (1, 1, 2), (2, 0, 3)):
+        change = torch.zeros_like(gradients)
+        change[place] = step
+        slope = (naive(gradients + change) - naive(gradients - change)) / (2 * step)
+        assert float(found[place]) == pytest.approx(slope, rel=1e-5)
+
+
+class Small:
+    """A supernet of four cells (two of each kind) in float64, a batch and a mixture."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.net = EdgewiseSupernet(channels=2, cells=5, classes=3, nodes=1).double()
+        images, self.labels = batch_of(1, images=6)
+        self.images = images.double()
+        weights = torch.rand(2, 2, 8, generator=torch.Generator().manual_seed(2)).double()
+        self.mixture = Mixture(dict(zip(("normal", "reduce"), weights.softmax(-1), strict=True)))
+        self.context = SearchContext(
+            None, self.net.candidates, self.net.edges, self.net.counts, progress=0.5
+        )
+
+    def loss(self, mixture: Mapping[str, Tensor]) -> Tensor:
+        return F.cross_entropy(self.net(self.images, mixture), self.labels)
+
+    def slope(self, mixture: Mixture) -> dict[str, Tensor]:
+        leaves = {group: w.detach().requires_grad_() for group, w in mixture.items()}
+        found = torch.autograd.grad(self.loss(mixture.replaced(leaves)), list(leaves.values()))
+        return dict(zip(leaves, found, strict=True))
+
+    def exact(self) -> list[Tensor]:
+        """The gradient of the sum of both kinds' ``Lambda`` by double backward."""
+        leaves = {
+            group: w.expand(self.net.counts[group], -1, -1).clone().requires_grad_()
+            for group, w in self.mixture.items()
+        }
+        found = torch.autograd.grad(
+            self.loss(Mixture(leaves)), list(leaves.values()), create_graph=True
+        )
+        total = sum((agreement(gradient) for gradient in found), torch.zeros(()))
+        return list(torch.autograd.grad(total, self.net.weight_parameters(), allow_unused=True))
+
+
+def flat(tensors: Any) -> Tensor:
+    return torch.cat([t.flatten() for t in tensors if t is not None])
+
+
+def test_the_weights_climb_agreement() -> None:
+    """Against the exact second derivative; the error falls with the square of the step.
+
+    Steps far longer than these cross kinks of the ReLUs.
+    """
+    small = Small()
+    assert small.net.counts == {"normal": 3, "reduce": 2}
+    exact = small.exact()
+    used = [p for p, g in zip(small.net.weight_parameters(), exact, strict=True) if g is not None]
+    wanted = -0.8 * 0.5 * flat(exact)
+    errors = []
+    for epsilon in (1e-4, 1e-5):
+        regularizer = Alignment(weight=0.8, epsilon=epsilon)
+        term = regularizer.weight_term(small.mixture, small.loss, small.slope, small.context)
+        assert term is not None
+        found = flat(torch.autograd.grad(term, used, allow_unused=True, materialize_grads=True))
+        errors.append(float((found - wanted).norm() / wanted.norm()))
+    assert errors[0] < 1e-5
+    assert errors[1] < errors[0] / 50
+
+
+def test_nothing_at_the_start_or_without_pairs() -> None:
+    small = Small()
+
+    def no(*_: Any) -> Any:
+        raise AssertionError("nothing is to be computed")
+
+    begin = dataclasses.replace(small.context, progress=0.0)
+    assert Alignment().weight_term(small.mixture, no, no, begin) is None
+    single = dataclasses.replace(small.context, counts={"normal": 1, "reduce": 1})
+    found = {group: torch.ones(1, 2, 8) for group in small.mixture}
+    assert Alignment().weight_term(small.mixture, no, lambda _: found, single) is None
+
+
+def test_a_step_raises_agreement() -> None:
+    small = Small()
+
+    def now() -> float:
+        by_cell = small.mixture.replaced(
+            {g: w.expand(small.net.counts[g], -1, -1) for g, w in small.mixture.items()}
+        )
+        return sum(naive(gradient) for gradient in small.slope(by_cell).values())
+
+    before = now()
+    term = Alignment(weight=1.0).weight_term(small.mixture, small.loss, small.slope, small.context)
+    assert term is not None
+    used = small.net.weight_parameters()
+    found = torch.autograd.grad(term, used, allow_unused=True, materialize_grads=True)
+    length = flat(found).norm()
+    with torch.no_grad():
+        for parameter, gradient in zip(used, found, strict=True):
+            parameter -= 1e-5 * gradient / length
+    assert now() - before == pytest.approx(1e-5 * float(length) / 0.5, rel=0.01)

@@ -1,0 +1,96 @@
+"""Terms of the alphas' loss against formulas written out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from tiny_search import setting_of
+from torch import Tensor
+
+from darts.methods.anchor import Anchor
+from darts.methods.beta_decay import BetaDecay
+from darts.methods.regularizer import NoRegularizer, Regularizer
+from darts.methods.zero_one import ZeroOne
+
+SETTING = dataclasses.replace(setting_of("cnn")[0], progress=0.4)
+DRAW = torch.Generator().manual_seed(0)
+
+
+def alphas_of() -> dict[str, Tensor]:
+    """Of both cells, and weights of edges, which are no operations' and have no part in this."""
+    shapes = {"normal": (14, 8), "reduce": (14, 8), "normal_edges": (14,)}
+    return {
+        name: torch.randn(shape, generator=DRAW, dtype=torch.float64).requires_grad_()
+        for name, shape in shapes.items()
+    }
+
+
+def gradients(regularizer: Regularizer, alphas: dict[str, Tensor]) -> list[Tensor]:
+    term = regularizer.alpha_term(alphas, SETTING)
+    assert term is not None
+    found = torch.autograd.grad(term, list(alphas.values()), allow_unused=True)
+    assert found[2] is None
+    return [gradient for gradient in found[:2] if gradient is not None]
+
+
+def values(alphas: dict[str, Tensor]) -> list[list[float]]:
+    """All edges of both cells."""
+    return [row for cell in ("normal", "reduce") for row in alphas[cell].tolist()]
+
+
+def test_beta_decay() -> None:
+    alphas = alphas_of()
+    regularizer = BetaDecay(weight=25.0)
+    term = regularizer.alpha_term(alphas, SETTING)
+    rows = [math.log(sum(math.exp(a) for a in row)) for row in values(alphas)]
+    assert float(term.detach()) == pytest.approx(25 * 0.4 * sum(rows) / 28)
+    for cell, gradient in zip(("normal", "reduce"), gradients(regularizer, alphas), strict=True):
+        wanted = 25 * 0.4 * alphas[cell].detach().softmax(1) / 28
+        torch.testing.assert_close(gradient, wanted)
+    begin = dataclasses.replace(SETTING, progress=0.0)
+    assert regularizer.alpha_term(alphas, begin) == 0
+
+
+def test_zero_one() -> None:
+    alphas = alphas_of()
+    term = ZeroOne(weight=10.0).alpha_term(alphas, SETTING)
+    squares = [(1 / (1 + math.exp(-a)) - 0.5) ** 2 for row in values(alphas) for a in row]
+    assert float(term.detach()) == pytest.approx(-10 * sum(squares) / 224)
+    found = gradients(ZeroOne(weight=10.0), alphas)
+    for cell, gradient in zip(("normal", "reduce"), found, strict=True):
+        s = alphas[cell].detach().sigmoid()
+        torch.testing.assert_close(gradient, -10 * 2 * (s - 0.5) * s * (1 - s) / 224)
+        # A step down the gradient takes each sigmoid away from one half.
+        assert (gradient.sign() == (0.5 - s).sign()).all()
+
+
+def test_anchor() -> None:
+    """``KL(Dir(b) || Dir(1))``: log-gammas of the sum and of each, and the expected logarithms."""
+    alphas = alphas_of()
+    term = Anchor(weight=0.3).alpha_term(alphas, SETTING)
+    wanted = 0.0
+    for row in values(alphas):
+        beta = torch.tensor([a + 1 if a > 0 else math.exp(a) for a in row], dtype=torch.float64)
+        wanted += math.lgamma(float(beta.sum())) - math.lgamma(len(row))
+        wanted -= sum(math.lgamma(b) for b in beta.tolist())
+        expected_logs = torch.special.digamma(beta) - torch.special.digamma(beta.sum())
+        wanted += float(((beta - 1) * expected_logs).sum())
+    assert float(term.detach()) == pytest.approx(0.3 * wanted)
+    # In closed form, by the concentrations: trigammas; then by the alphas.
+    found = gradients(Anchor(weight=0.3), alphas)
+    for cell, gradient in zip(("normal", "reduce"), found, strict=True):
+        alpha = alphas[cell].detach()
+        beta = torch.where(alpha > 0, alpha + 1, alpha.exp())
+        by_beta = (beta - 1) * torch.polygamma(1, beta)
+        by_beta -= (beta - 1).sum(1, keepdim=True) * torch.polygamma(1, beta.sum(1, keepdim=True))
+        torch.testing.assert_close(gradient, 0.3 * by_beta * torch.where(alpha > 0, 1, beta))
+    # Nothing to pay at the anchor itself.
+    flat = {name: torch.zeros_like(alpha) for name, alpha in alphas.items()}
+    assert float(Anchor().alpha_term(flat, SETTING)) == pytest.approx(0, abs=1e-12)
+
+
+def test_none_adds_nothing() -> None:
+    assert NoRegularizer().alpha_term(alphas_of(), SETTING) is None

@@ -1,0 +1,107 @@
+"""Dirichlet mixing weights against the closed forms of the distribution."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_search import setting_of
+from torch import Tensor
+
+from darts.methods.dirichlet import Dirichlet, concentration
+
+SETTING, _ = setting_of("nas201")
+ROW = torch.tensor([0.8, -0.5, 0.0, 1.5, -1.2], dtype=torch.float64)
+KEPT = torch.tensor([True, False, True, True, False])
+DRAWS = 40_000
+
+
+def draws(alpha: Tensor, kept: Tensor | None = None) -> Tensor:
+    torch.manual_seed(0)
+    mask = None if kept is None else kept.expand(DRAWS, -1)
+    weights, active = Dirichlet().draw(alpha.expand(DRAWS, -1), mask, SETTING)
+    assert active is None
+    return weights
+
+
+def test_concentrations_are_elu_plus_one() -> None:
+    wanted = torch.where(ROW > 0, ROW + 1, ROW.exp())
+    torch.testing.assert_close(concentration(ROW), wanted)
+    assert (concentration(torch.tensor([-1e4, -200.0])) > 0).all()
+
+
+@pytest.mark.parametrize("kept", [None, KEPT])
+def test_mean_and_variance_of_draws(kept: Tensor | None) -> None:
+    """Components that are kept, divided by their sum, are Dirichlet with their concentrations."""
+    weights = draws(ROW, kept)
+    torch.testing.assert_close(weights.sum(1), torch.ones(DRAWS, dtype=torch.float64))
+    beta = concentration(ROW) * (1 if kept is None else kept)
+    total = beta.sum()
+    mean = beta / total
+    variance = beta * (total - beta) / (total.square() * (total + 1))
+    limit = 5 * (variance / DRAWS).sqrt()  # standard errors
+    assert ((weights.mean(0) - mean).abs() <= limit).all()
+    torch.testing.assert_close(weights.var(0), variance, rtol=0.05, atol=1e-12)
+    covariance = torch.cov(weights.T)
+    wanted = -beta[:, None] * beta / (total.square() * (total + 1))
+    wanted = wanted - torch.diag(wanted.diagonal()) + torch.diag(variance)
+    torch.testing.assert_close(covariance, wanted, rtol=0.1, atol=5e-4)
+
+
+@pytest.mark.parametrize("kept", [None, KEPT])
+def test_probabilities_are_the_mean(kept: Tensor | None) -> None:
+    found = Dirichlet().probabilities(ROW[None], None if kept is None else kept[None])[0]
+    beta = [float(b) for b in concentration(ROW)]
+    total = sum(b for b, there in zip(beta, KEPT, strict=True) if kept is None or there)
+    wanted = [
+        b / total if kept is None or there else 0.0 for b, there in zip(beta, KEPT, strict=True)
+    ]
+    torch.testing.assert_close(found, torch.tensor(wanted, dtype=torch.float64))
+    judged, active = Dirichlet().judge(ROW[None], None if kept is None else kept[None])
+    assert judged[0].equal(found)
+    assert active is None
+
+
+def second_moments(alpha: Tensor) -> Tensor:
+    """``E[theta_i ** 2]`` in closed form."""
+    beta = torch.where(alpha > 0, alpha + 1, alpha.exp())
+    total = beta.sum()
+    return beta * (beta + 1) / (total * (total + 1))
+
+
+def test_the_pathwise_gradient_is_that_of_the_expectation() -> None:
+    factors = torch.tensor([1.0, -2.0, 0.5, 3.0, -1.0], dtype=torch.float64)
+    alpha = ROW.clone().requires_grad_()
+    (draws(alpha).square().mean(0) * factors).sum().backward()
+    step = 1e-5
+    exact = []
+    for column in range(5):
+        change = step * torch.eye(5, dtype=torch.float64)[column]
+        up, down = ((second_moments(ROW + s * change) * factors).sum() for s in (1, -1))
+        exact.append((up - down) / (2 * step))
+    torch.testing.assert_close(alpha.grad, torch.stack(exact), rtol=0.05, atol=5e-3)
+
+
+def test_pruned_components_are_zero_without_gradient() -> None:
+    alpha = ROW.clone().requires_grad_()
+    weights = draws(alpha, KEPT)
+    assert not weights[:, ~KEPT].any()
+    weights.square().sum().backward()
+    assert alpha.grad is not None
+    assert (alpha.grad.abs() > 1).equal(KEPT)
+    assert (alpha.grad[~KEPT].abs() < 1e-10).all()  # all paths cancel but for rounding
+
+
+def test_an_edge_that_keeps_nothing() -> None:
+    """Zeros, and finite gradients whatever comes from above."""
+    kept = torch.stack([KEPT, torch.zeros(5, dtype=torch.bool)])
+    alpha = ROW.float().repeat(2, 1).requires_grad_()
+    for weights in (
+        Dirichlet().draw(alpha, kept, SETTING)[0],
+        Dirichlet().probabilities(alpha, kept),
+    ):
+        assert not weights[1].any()
+        alpha.grad = None
+        (1e6 * weights.square().sum() + 1e6 * weights.sum()).backward()
+        assert alpha.grad is not None
+        assert not alpha.grad[1].any()
+        assert alpha.grad.isfinite().all()

@@ -1,0 +1,217 @@
+"""What goes with any relaxation: weights of edges, auxiliary skips, masks of what is kept."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+import torch
+from tiny_search import batch_of, setting_of
+from torch import Tensor
+
+from darts.methods.relaxation import RELAXATIONS, edge_group, kept_softmax
+from darts.methods.softmax import Softmax
+from darts.spaces import SPACES, SearchContext
+from darts.spaces.mixture import Mixture
+
+SETTING, _ = setting_of("cnn")
+DRAW = torch.Generator().manual_seed(0)
+
+
+def alphas_of(context: SearchContext) -> dict[str, Tensor]:
+    """Far from uniform, in float64, with those of edges."""
+    alphas = {}
+    for group, rows in context.candidates.items():
+        alphas[group] = torch.randn(len(rows), len(rows[0]), generator=DRAW).double()
+        alphas[edge_group(group)] = torch.randn(len(rows), generator=DRAW).double()
+    return {name: alpha.requires_grad_() for name, alpha in alphas.items()}
+
+
+def test_edges_sum_to_one_over_those_into_a_node() -> None:
+    for space, entering in (("cnn", [2, 3, 4, 5]), ("nas201", [1, 2, 3])):
+        context, _ = setting_of(space)
+        alphas = alphas_of(context)
+        mixture = Softmax(edge_normalization=True).mixture(alphas, context)
+        assert mixture.bypass is not None
+        for group in context.candidates:
+            raw = alphas[edge_group(group)].tolist()
+            first = 0
+            for count in entering:  # the edges into a node stand together, the first node's first
+                powers = [math.exp(a) for a in raw[first : first + count]]
+                wanted = torch.tensor([p / sum(powers) for p in powers], dtype=torch.float64)
+                found = mixture.bypass[group][first : first + count]
+                torch.testing.assert_close(found, wanted)
+                assert float(found.detach().sum()) == pytest.approx(1)
+                first += count
+            assert first == len(raw)
+
+
+@pytest.mark.parametrize("name", ["softmax", "sigmoid", "dirichlet", "concrete", "gumbel"])
+def test_the_mixture_is_the_product_of_edge_and_operation(name: str) -> None:
+    relaxation = RELAXATIONS[name]()
+    with_edges = RELAXATIONS[name](edge_normalization=True)
+    alphas = alphas_of(SETTING)
+    torch.manual_seed(1)
+    plain = relaxation.mixture(alphas, SETTING)
+    torch.manual_seed(1)
+    weighted = with_edges.mixture(alphas, SETTING)
+    assert weighted.bypass is not None
+    for group in SETTING.candidates:
+        edges = weighted.bypass[group]
+        torch.testing.assert_close(weighted[group], plain[group] * edges[:, None])
+        expected = with_edges.expected(alphas, SETTING)[group]
+        own = relaxation.probabilities(alphas[group], None)
+        torch.testing.assert_close(expected, own * edges[:, None])
+    assert plain.bypass is None
+
+
+def test_the_gradient_of_the_weights_of_edges() -> None:
+    alphas = alphas_of(SETTING)
+    relaxation = Softmax(edge_normalization=True)
+    upstream = torch.randn(14, 8, generator=DRAW).double()
+    (relaxation.mixture(alphas, SETTING)["normal"] * upstream).sum().backward()
+    per_edge = (alphas["normal"].detach().softmax(1) * upstream).sum(1)
+    first = 0
+    for count in (2, 3, 4, 5):
+        node = slice(first, first + count)
+        weights = alphas["normal_edges"].detach()[node].softmax(0)
+        jacobian = torch.diag(weights) - weights.outer(weights)
+        found = alphas["normal_edges"].grad
+        assert found is not None
+        torch.testing.assert_close(found[node], jacobian @ per_edge[node])
+        first += count
+
+
+def test_a_prepared_supernet_has_alphas_of_edges_and_partial_channels_use_them() -> None:
+    """What goes past the operations is weighted by its edge."""
+    torch.manual_seed(0)
+    space = SPACES["nas201"](channels=4, cells=1)
+    net = space.supernet(classes=3, in_channels=3, partial=2)
+    relaxation = Softmax(partial=2, edge_normalization=True)
+    relaxation.prepare(net)
+    assert net.alphas["cell_edges"].shape == (6,)
+    assert id(net.alphas["cell_edges"]) not in {id(p) for p in net.weight_parameters()}
+    context = SearchContext.of(space, net)
+    images, _ = batch_of(0)
+    base = net(images, relaxation.mixture(net.alphas, context)).detach()
+    # With no operation at all, weights of edges are still felt.
+    nothing = {"cell": torch.zeros(6, 5)}
+    outputs = []
+    for move in (0.0, 2.0):
+        with torch.no_grad():
+            net.alphas["cell_edges"][1] += move
+        mixture = relaxation.mixture(net.alphas, context).replaced(nothing)
+        outputs.append(net(images, mixture))
+    assert not torch.allclose(*outputs, atol=1e-4)
+    assert not torch.allclose(base, outputs[0], atol=1e-4)
+
+
+def test_the_auxiliary_skip_is_one_more_column() -> None:
+    alphas = alphas_of(SETTING)
+    relaxation = Softmax(auxiliary_skip=0.8)
+    plain = Softmax().mixture(alphas, SETTING)
+    mixture = relaxation.mixture(alphas, dataclasses.replace(SETTING, progress=0.25))
+    for group in SETTING.candidates:
+        assert mixture[group].shape == (14, 9)
+        assert mixture[group][:, :8].equal(plain[group])
+        assert mixture[group][:, 8].tolist() == pytest.approx([0.6] * 14)
+        # It is no candidate: nothing about it is read out.
+        assert relaxation.expected(alphas, SETTING)[group].shape == (14, 8)
+    weighted = dataclasses.replace(relaxation, edge_normalization=True).mixture(alphas, SETTING)
+    assert weighted.bypass is not None
+    torch.testing.assert_close(weighted["normal"][:, 8], 0.8 * weighted.bypass["normal"])
+
+
+def test_the_auxiliary_skip_adds_its_input() -> None:
+    """With all candidates off, a weight of one makes every cell of nas201 four times its input."""
+    torch.manual_seed(0)
+    space = SPACES["nas201"](channels=2, cells=1)
+    net = space.supernet(classes=3, in_channels=3, auxiliary_skip=True)
+    weights = torch.zeros(6, 6)
+    weights[:, 5] = 1
+    cell = net.layers[0]
+    x = torch.randn(2, 2, 8, 8)
+    output = cell(x, Mixture({"cell": weights}).of_cell("cell", 0), 0.0, None)
+    torch.testing.assert_close(output, 4 * x)  # nodes are x, x, 2x and x + x + 2x
+
+
+@pytest.mark.parametrize(
+    ("decay", "values"),
+    [
+        ("linear", [2.0, 1.5, 1.0, 0.04]),
+        ("constant", [2.0] * 4),
+        ("cosine", [2.0, 1 + math.cos(math.pi / 4), 1.0, 1 + math.cos(0.98 * math.pi)]),
+    ],
+)
+def test_the_schedule_of_the_auxiliary_skip(decay: str, values: list[float]) -> None:
+    relaxation = Softmax(auxiliary_skip=2.0, auxiliary_decay=decay)
+    found = [relaxation.auxiliary_weight(progress) for progress in (0, 0.25, 0.5, 0.98)]
+    assert found == pytest.approx(values)
+
+
+def some_kept() -> Tensor:
+    kept = torch.rand(14, 8, generator=torch.Generator().manual_seed(3)) < 0.6
+    kept[:, 4] = True
+    kept[5] = False  # an edge with nothing
+    return kept
+
+
+@pytest.mark.parametrize("options", [{}, {"edge_normalization": True, "auxiliary_skip": 1.0}])
+@pytest.mark.parametrize("name", ["softmax", "sigmoid", "dirichlet", "concrete", "gumbel"])
+def test_what_is_not_kept_is_zero_without_gradient(name: str, options: dict[str, Any]) -> None:
+    relaxation = RELAXATIONS[name](**options)
+    kept = some_kept()
+    context = dataclasses.replace(SETTING, kept={"normal": kept})
+    alphas = alphas_of(context)
+    torch.manual_seed(2)
+    for mixture in (relaxation.mixture(alphas, context), relaxation.judged(alphas, context)):
+        weights = mixture["normal"][:, :8]
+        assert not weights[~kept].any()
+        assert mixture.active is not None
+        assert "reduce" not in mixture.active or name == "gumbel"
+        active = mixture.active["normal"]
+        assert not active[:, :8][~kept].any()
+        assert active[:, 8:].all()  # the auxiliary skip stays
+        if name != "gumbel":
+            assert active[:, :8].equal(kept)
+    expected = relaxation.expected(alphas, context)["normal"]
+    assert not expected[~kept].any()
+    if name != "sigmoid" and not options:
+        torch.testing.assert_close(expected.sum(1), kept.any(1).double())
+    factors = torch.rand(14, 8, generator=DRAW).double()
+    for weights in (expected, relaxation.mixture(alphas, context)["normal"][:, :8]):
+        alphas["normal"].grad = None
+        (weights * factors).sum().backward(retain_graph=True)
+        gradient = alphas["normal"].grad
+        assert gradient is not None
+        assert gradient.isfinite().all()
+        assert (gradient[~kept].abs() < 1e-10).all()
+        assert gradient[kept].any()
+
+
+def test_the_softmax_of_what_is_kept() -> None:
+    alpha = torch.randn(14, 8, generator=DRAW).double()
+    kept = some_kept()
+    found = kept_softmax(alpha, kept)
+    for row, mask, out in zip(alpha.tolist(), kept.tolist(), found.tolist(), strict=True):
+        powers = [math.exp(a) if there else 0.0 for a, there in zip(row, mask, strict=True)]
+        assert out == pytest.approx([p / (sum(powers) or 1) for p in powers])
+
+
+@pytest.mark.parametrize("name", ["softmax", "sigmoid", "dirichlet", "concrete", "gumbel"])
+def test_what_is_read_and_judged_is_not_random(name: str) -> None:
+    relaxation = RELAXATIONS[name]()
+    alphas = alphas_of(SETTING)
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    first = relaxation.judged(alphas, SETTING), relaxation.expected(alphas, SETTING)
+    assert torch.get_rng_state().equal(state)
+    again = relaxation.judged(alphas, SETTING), relaxation.expected(alphas, SETTING)
+    for a, b in zip(first, again, strict=True):
+        assert all(a[group].equal(b[group]) for group in SETTING.candidates)
+    before = copy.deepcopy(alphas)
+    relaxation.mixture(alphas, SETTING)
+    assert all(alphas[key].equal(before[key]) for key in alphas)

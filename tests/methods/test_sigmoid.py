@@ -1,0 +1,39 @@
+"""Sigmoids that do not compete."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from darts.methods.sigmoid import Sigmoid
+
+ALPHA = torch.tensor([[0.0, 2.0, -3.0], [1.0, -0.5, 0.25]], dtype=torch.float64)
+KEPT = torch.tensor([[True, False, True], [True, True, True]])
+
+
+def test_the_formula_and_its_gradient() -> None:
+    alpha = ALPHA.clone().requires_grad_()
+    weights = Sigmoid().probabilities(alpha, None)
+    values = [[1 / (1 + math.exp(-a)) for a in row] for row in ALPHA.tolist()]
+    wanted = torch.tensor(values, dtype=torch.float64)
+    torch.testing.assert_close(weights, wanted)
+    upstream = torch.arange(1.0, 7.0, dtype=torch.float64).view(2, 3)
+    (weights * upstream).sum().backward()
+    torch.testing.assert_close(alpha.grad, upstream * wanted * (1 - wanted))
+
+
+def test_no_operation_is_moved_by_another() -> None:
+    changed = ALPHA.clone()
+    changed[0, 1] += 5
+    same = Sigmoid().probabilities(changed, None) == Sigmoid().probabilities(ALPHA, None)
+    assert same.logical_not().nonzero().tolist() == [[0, 1]]
+
+
+def test_what_is_not_kept_is_zero_and_the_others_stay() -> None:
+    alpha = ALPHA.clone().requires_grad_()
+    weights = Sigmoid().probabilities(alpha, KEPT)
+    assert weights.equal(ALPHA.sigmoid().where(KEPT, torch.zeros_like(ALPHA)))
+    weights.sum().backward()
+    assert alpha.grad is not None
+    assert (alpha.grad != 0).equal(KEPT)

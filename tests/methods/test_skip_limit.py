@@ -1,0 +1,125 @@
+"""At most so many skip connections in the normal cell, by the fewest changes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from tiny_search import setting_of
+from torch import Tensor
+
+from darts.methods.argmax import Argmax
+from darts.searching.alphas import genotype_counts
+from darts.spaces import SearchContext
+from darts.spaces.genotype import PRIMITIVES, Genotype
+from darts.spaces.transformer import Transformer
+
+SETTING = setting_of("cnn")[0]
+SKIP = PRIMITIVES.index("skip_connect")
+
+
+def tables(seed: int, favor: float = 3.0) -> dict[str, Tensor]:
+    """Probabilities that like skip connections, in both cells."""
+    draw = torch.Generator().manual_seed(seed)
+    alphas = torch.randn(2, 14, 8, generator=draw, dtype=torch.float64)
+    alphas[:, :, SKIP] += favor
+    return dict(zip(("normal", "reduce"), alphas.softmax(-1), strict=True))
+
+
+def read(table: list[list[float]]) -> list[tuple[float, int, int, str]]:
+    """Probability, edge, node and operation of what a cell keeps."""
+    kept = []
+    first = 0
+    for node in range(2, 6):
+        best = []
+        for edge in range(first, first + node):
+            column = max(range(1, 8), key=lambda c: table[edge][c])
+            best.append((table[edge][column], edge, node, PRIMITIVES[column]))
+        kept += sorted(best, reverse=True)[:2]
+        first += node
+    return kept
+
+
+def slow(table: Tensor, limit: int) -> set[tuple[int, str]]:
+    """Edges and operations of the normal cell: the weakest skip in use goes, and all over again."""
+    rows = [list(row) for row in table.tolist()]
+    while True:
+        kept = read(rows)
+        skips = sorted(entry for entry in kept if entry[3] == "skip_connect")
+        if len(skips) <= limit:
+            return {(edge, name) for _, edge, _, name in kept}
+        rows[skips[0][1]][SKIP] = 0.0
+
+
+def edges_of(genotype: Genotype, cell: str) -> set[tuple[int, str]]:
+    places = {pair: edge for edge, pair in enumerate(SETTING.edges[cell])}
+    return {(places[source, node], name) for source, node, name in genotype.edges(cell)}
+
+
+@pytest.mark.parametrize("limit", range(9))
+def test_as_written_out(limit: int) -> None:
+    for seed in range(6):
+        probabilities = tables(seed, favor=1.5)
+        before = {group: table.clone() for group, table in probabilities.items()}
+        found = Argmax(skip_limit=limit).genotype(probabilities, SETTING)
+        assert found.count("skip_connect", "normal") <= limit
+        assert edges_of(found, "normal") == slow(probabilities["normal"], limit)
+        free = Argmax().genotype(probabilities, SETTING)
+        assert found.reduce == free.reduce  # the limit is the normal cell's alone
+        assert all(probabilities[group].equal(before[group]) for group in before)
+
+
+def test_without_need_nothing_changes() -> None:
+    for seed in range(5):
+        probabilities = tables(seed, favor=0.5)
+        free = Argmax().genotype(probabilities, SETTING)
+        count = free.count("skip_connect", "normal")
+        assert Argmax(skip_limit=count).genotype(probabilities, SETTING) == free
+
+
+def test_as_many_skips_as_allowed_stay() -> None:
+    """Where all edges would skip, exactly the limit is used: no more were taken out than needed."""
+    for limit in range(9):
+        found = Argmax(skip_limit=limit).genotype(tables(0, favor=9.0), SETTING)
+        assert found.count("skip_connect", "normal") == limit
+        assert found.count("skip_connect", "reduce") == 8
+
+
+def test_edges_that_kept_nothing_but_a_skip() -> None:
+    """It ends, and what can be brought below the limit is."""
+    candidates = dict.fromkeys(("normal", "reduce"), (("skip_connect", "sep_conv_3x3"),) * 14)
+    context: SearchContext = dataclasses.replace(SETTING, candidates=candidates)
+    table = torch.tensor([[0.8, 0.2]] * 14)
+    table[0] = torch.tensor([1.0, 0.0])
+    table[1] = torch.tensor([1.0, 0.0])
+    probabilities = {"normal": table, "reduce": table}
+    for limit, wanted in ((0, 2), (1, 2), (2, 2), (4, 4)):
+        found = Argmax(skip_limit=limit).genotype(probabilities, context)
+        assert found.count("skip_connect", "normal") == wanted
+    only = torch.tensor([[1.0, 0.0]] * 14)
+    found = Argmax(skip_limit=2).genotype({"normal": only, "reduce": only}, context)
+    assert found.count("skip_connect", "normal") == 8
+
+
+def test_the_one_cell_of_nas201() -> None:
+    context = setting_of("nas201")[0]
+    table = torch.full((6, 5), 0.1)
+    table[:, 1] = torch.tensor([0.5, 0.9, 0.6, 0.8, 0.7, 0.55])
+    table[:, 3] = 0.2
+    found = Argmax(skip_limit=2).genotype({"cell": table}, context)
+    conv, skip = "nor_conv_3x3", "skip_connect"
+    assert list(found.operations) == [conv, skip, conv, skip, conv, conv]
+
+
+def test_a_space_names_what_it_skips_by() -> None:
+    """Blocks of a transformer hand their input on by ``identity``."""
+    space = Transformer(cells=3)
+    net = space.supernet(vocabulary=5)
+    context = SearchContext.of(space, net)
+    tables = {name: torch.full(alpha.shape, 0.01) for name, alpha in net.alphas.items()}
+    for row, names in enumerate(net.candidates["mixer"]):
+        tables["mixer"][row, names.index("identity")] = 0.5 + 0.1 * row
+    for limit in (3, 1, 0):
+        found = Argmax(skip_limit=limit).genotype(tables, context)
+        assert genotype_counts(found)["genotype/blocks/identity"] == limit

@@ -1,0 +1,170 @@
+"""Random and adversarial changes of a mixture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from darts.methods import smooth
+from darts.methods.perturbation import NoPerturbation
+from darts.methods.smooth import Adversarial, RandomSmoothing, moved, noise
+from darts.spaces.mixture import Mixture
+
+DRAW = torch.Generator().manual_seed(0)
+
+
+def mixture_of(**options: Any) -> Mixture:
+    """Rows of several sums, as edge weights give them."""
+    weights = torch.rand(6, 5, generator=DRAW).double()
+    sums = torch.tensor([1.0, 1.0, 0.5, 2.0, 1e-3, 1.0]).double()
+    return Mixture({"cell": weights / weights.sum(1, keepdim=True) * sums[:, None]}, **options)
+
+
+def nowhere(mixture: Mixture) -> dict[str, Tensor]:
+    raise AssertionError("the gradient is not asked for")
+
+
+def linear(slope: Tensor) -> Any:
+    return lambda mixture: {"cell": slope}
+
+
+@pytest.mark.parametrize("kind", [RandomSmoothing, Adversarial])
+@pytest.mark.parametrize("progress", [0.0, 0.5, 0.98])
+def test_a_mixture_stays_one(kind: type[RandomSmoothing], progress: float) -> None:
+    mixture = mixture_of()
+    before = mixture["cell"].clone()
+    slope = torch.randn(6, 5, generator=DRAW).double()
+    changed = kind()(mixture, linear(slope), progress)
+    assert (changed["cell"] >= 0).all()
+    torch.testing.assert_close(changed["cell"].sum(1), before.sum(1))
+    assert (changed["cell"] != before).any()  # an edge that would lose all weight keeps its own
+    assert mixture["cell"].equal(before)
+
+
+def test_noise_fills_the_ball_and_no_more() -> None:
+    mixture = Mixture({"cell": torch.zeros(1000, 10)})
+    torch.manual_seed(0)
+    draws = noise(mixture, 0.2)["cell"]
+    assert draws.abs().max() <= 0.2
+    # A uniform distribution: its mean, variance and quarters.
+    assert abs(float(draws.mean())) < 5 * 0.2 / 3**0.5 / 100
+    assert float(draws.var()) == pytest.approx(0.2**2 / 3, rel=0.05)
+    quarters = torch.histc(draws, 4, -0.2, 0.2) / draws.numel()
+    assert (quarters - 0.25).abs().max() < 0.02
+
+
+def test_projection_written_out() -> None:
+    weight = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
+    change = torch.tensor([[0.1, -0.4, 0.0], [-1.0, -1.0, -1.0]])
+    found = moved(Mixture({"cell": weight}), {"cell": change})["cell"]
+    # 0.6, 0 and 0.2 brought to a sum of 1; an edge that has lost all of it stays.
+    torch.testing.assert_close(found, torch.tensor([[0.75, 0.0, 0.25], [0.5, 0.3, 0.2]]))
+
+
+def test_the_radius_grows_linearly() -> None:
+    found = [RandomSmoothing().radius_at(progress) for progress in (0, 0.5, 1)]
+    assert found == pytest.approx([0.03, 0.165, 0.3])
+    assert Adversarial(radius=0.1, radius_end=0.2).radius_at(0.25) == pytest.approx(0.125)
+
+
+@pytest.mark.parametrize("kind", [RandomSmoothing, Adversarial])
+def test_every_change_is_within_the_ball(
+    kind: type[RandomSmoothing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the projection; and that of an epoch further on is larger."""
+    changes: list[Tensor] = []
+
+    def watched(mixture: Mixture, change: dict[str, Tensor]) -> Mixture:
+        changes.append(change["cell"])
+        return moved(mixture, change)
+
+    monkeypatch.setattr(smooth, "moved", watched)
+    sizes = []
+    for progress in (0.0, 0.9):
+        changes.clear()
+        perturbation = kind()
+        perturbation(mixture_of(), linear(torch.randn(6, 5, generator=DRAW).double()), progress)
+        radius = perturbation.radius_at(progress)
+        assert all(change.abs().max() <= radius + 1e-12 for change in changes)
+        assert len({id(change) for change in changes}) == (1 if kind is RandomSmoothing else 8)
+        sizes.append(float(changes[-1].abs().max()))
+    assert sizes[1] > 2 * sizes[0]
+
+
+def test_the_attack_on_a_linear_loss_is_the_sign() -> None:
+    """Half of the slopes up and half down, with weights above the radius: a corner of the ball."""
+    weights = torch.full((3, 4), 0.25, dtype=torch.float64)
+    slope = torch.tensor([[1.0, -2, 3, -0.1], [-1, -1, 5, 5], [0.2, 0.1, -0.3, -7]]).double()
+    attack = Adversarial(radius=0.1, radius_end=0.1)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        found = attack(Mixture({"cell": weights}), linear(slope), 0.0)["cell"]
+        torch.testing.assert_close(found, weights + 0.1 * slope.sign())
+
+
+def test_one_step_from_the_random_start() -> None:
+    weights = torch.full((2, 4), 0.25, dtype=torch.float64)
+    slope = torch.tensor([[1.0, -1, 1, -1]] * 2).double()
+    torch.manual_seed(3)
+    start = noise(Mixture({"cell": weights}), 0.1)["cell"]
+    torch.manual_seed(3)
+    attack = Adversarial(radius=0.1, radius_end=0.1, steps=10)
+    seen: list[Tensor] = []
+
+    def slope_of(mixture: Mixture) -> dict[str, Tensor]:
+        seen.append(mixture["cell"])
+        return {"cell": slope}
+
+    attack(Mixture({"cell": weights}), slope_of, 0.0)
+    assert len(seen) == 10
+    for step in range(2):
+        wanted = weights + (start + step * 0.02 * slope.sign()).clamp(-0.1, 0.1)
+        torch.testing.assert_close(seen[step], wanted / wanted.sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize("curvature", [0.0, 3.0])
+def test_the_attack_is_worse_than_chance(curvature: float) -> None:
+    """On a linear and on a quadratic loss; the projection may cost the attack a little."""
+    slope = torch.randn(6, 5, generator=DRAW).double()
+    mixture = mixture_of()
+
+    def loss(mixture: Mixture) -> Tensor:
+        w = mixture["cell"]
+        return (slope * w).sum() + curvature * w.square().sum()
+
+    def gradient(mixture: Mixture) -> dict[str, Tensor]:
+        return {"cell": slope + 2 * curvature * mixture["cell"]}
+
+    gains = []
+    for seed in range(20):
+        torch.manual_seed(seed)
+        chance = loss(RandomSmoothing()(mixture, nowhere, 0.5))
+        torch.manual_seed(seed)
+        attacked = loss(Adversarial()(mixture, gradient, 0.5))
+        assert attacked > loss(mixture)
+        gains.append(float(attacked - chance))
+    assert sum(gain > 0 for gain in gains) >= 17
+    assert sum(gains) / len(gains) > 0.1 * float(loss(mixture).abs())
+
+
+@pytest.mark.parametrize("kind", [RandomSmoothing, Adversarial])
+def test_what_does_not_run_gets_no_weight(kind: type[RandomSmoothing]) -> None:
+    active = torch.rand(6, 5, generator=DRAW) < 0.6
+    active[:, 0] = True
+    active[3] = torch.tensor([False, True, False, False, False])
+    weights = mixture_of()["cell"] * active
+    mixture = Mixture({"cell": weights}, active={"cell": active}, bypass={"cell": torch.ones(6)})
+    changed = kind()(mixture, linear(torch.randn(6, 5, generator=DRAW).double()), 0.9)
+    assert not changed["cell"][~active].any()
+    torch.testing.assert_close(changed["cell"].sum(1), weights.sum(1))
+    torch.testing.assert_close(changed["cell"][3], weights[3])  # a single one cannot move
+    assert changed.active is mixture.active
+    assert changed.bypass is mixture.bypass
+
+
+def test_none_is_the_mixture_itself() -> None:
+    mixture = mixture_of()
+    assert NoPerturbation()(mixture, nowhere, 0.5) is mixture

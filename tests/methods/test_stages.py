@@ -1,0 +1,107 @@
+"""Stages of a search: which epochs they take, what they keep, and how their dropout falls."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from darts.methods.stages import Place, Stage, best_candidates, place_of, skip_dropout
+
+shares = st.lists(st.floats(0.01, 100), min_size=1, max_size=6)
+
+
+@given(st.integers(1, 120), shares)
+@settings(deadline=None)
+def test_stages_follow_each_other_without_gap_and_take_all_epochs(
+    epochs: int, given: list[float]
+) -> None:
+    assume(epochs >= len(given))
+    stages = [Stage(share=share) for share in given]
+    places = [place_of(epoch, epochs, stages) for epoch in range(epochs)]
+    assert [place for i, place in enumerate(places) if place not in places[:i]] == sorted(
+        set(places)
+    )
+    taken = []
+    for number, place in enumerate(sorted(set(places))):
+        assert place.stage == number
+        assert place.length >= 1
+        own = [epoch for epoch in range(epochs) if places[epoch] == place]
+        assert own == list(range(place.first, place.first + place.length))
+        assert [place.share(epoch) for epoch in own] == [i / len(own) for i in range(len(own))]
+        taken += own
+    assert taken == list(range(epochs))
+    assert len(set(places)) == len(stages)
+    assert place_of(epochs + 7, epochs, stages) == places[-1]
+
+
+@given(st.integers(1, 500), shares)
+@settings(deadline=None)
+def test_lengths_are_the_shares_to_half_an_epoch(epochs: int, given: list[float]) -> None:
+    exact = [epochs * share / sum(given) for share in given]
+    assume(min(exact) >= 1.5)  # no stage has to be made longer than its share
+    stages = [Stage(share=share) for share in given]
+    ends = {}
+    for epoch in range(epochs):
+        place = place_of(epoch, epochs, stages)
+        ends[place.stage] = place.first + place.length
+    for number, end in ends.items():
+        assert abs(end - sum(exact[: number + 1])) <= 0.5 + 1e-6
+
+
+def test_three_equal_stages_of_75_epochs_have_25_each() -> None:
+    stages = [Stage(), Stage(), Stage()]
+    assert place_of(0, 75, stages) == Place(0, 0, 25)
+    assert place_of(24, 75, stages) == Place(0, 0, 25)
+    assert place_of(25, 75, stages) == Place(1, 25, 25)
+    assert place_of(74, 75, stages) == Place(2, 50, 25)
+
+
+def test_a_stage_of_next_to_nothing_has_an_epoch_all_the_same() -> None:
+    stages = [Stage(share=1e-6), Stage(share=1.0), Stage(share=1e-6)]
+    assert [place_of(epoch, 4, stages).stage for epoch in range(4)] == [0, 1, 1, 2]
+
+
+def test_fewer_epochs_than_stages_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^epochs=1 are fewer than the method's 2 stages$"):
+        place_of(0, 1, [Stage(), Stage()])
+
+
+@given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 9), st.floats(0.01, 1))
+@settings(deadline=None)
+def test_each_edge_keeps_its_best(seed: int, edges: int, columns: int, keep: float) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    order = torch.rand(edges, columns, generator=draw).argsort(1)
+    p = (order + 1) / (columns + 1)  # no two of an edge are equal
+    there = torch.rand(edges, columns, generator=draw) < 0.7
+    count = max(1, int(keep * columns + 0.5))
+    for kept in ({}, {"cell": there}):
+        mask = best_candidates({"cell": p}, kept, keep)["cell"]
+        assert (mask.dtype, mask.shape) == (torch.bool, p.shape)
+        for edge in range(edges):
+            left = [c for c in range(columns) if not kept or there[edge, c]]
+            best = sorted(left, key=lambda c: -float(p[edge, c]))[:count]
+            assert mask[edge].nonzero()[:, 0].tolist() == sorted(best)
+
+
+def test_eight_candidates_become_five_and_three() -> None:
+    p = torch.rand(14, 8, generator=torch.Generator().manual_seed(0))
+    five = best_candidates({"normal": p}, {}, 0.625)
+    three = best_candidates({"normal": p.flip(1)}, five, 0.375)["normal"]
+    assert (five["normal"].sum(1) == 5).all()
+    assert (three.sum(1) == 3).all()
+    assert not (three & ~five["normal"]).any(), "what is gone does not come back"
+
+
+@given(st.floats(0, 0.99), st.floats(0, 2), st.integers(0, 50), st.integers(1, 30))
+def test_dropout_falls_by_the_same_factor_every_epoch(
+    start: float, decay: float, first: int, length: int
+) -> None:
+    stage, place = Stage(skip_dropout=start, dropout_decay=decay), Place(1, first, length)
+    expected = start
+    for epoch in range(first, first + length):
+        assert math.isclose(skip_dropout(stage, place, epoch), expected, abs_tol=1e-12)
+        expected /= math.e**decay

@@ -1,0 +1,100 @@
+"""Architectures drawn uniformly over the space, whatever the alphas."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+from tiny_search import setting_of
+from torch import Tensor
+
+from darts.methods.uniform import Uniform
+from darts.spaces.mixture import Mixture
+
+
+def draws(space: str, count: int) -> tuple[list[Mixture], dict[str, tuple[tuple[str, ...], ...]]]:
+    """Mixtures drawn with alphas that would prefer the last operation by far."""
+    context, net = setting_of(space)
+    alphas = {group: torch.zeros_like(alpha) for group, alpha in net.alphas.items()}
+    for alpha in alphas.values():
+        alpha[:, -1] = 50
+    torch.manual_seed(0)
+    return [Uniform().mixture(alphas, context) for _ in range(count)], dict(context.candidates)
+
+
+def chi_square(counts: Tensor) -> float:
+    """Against equal frequencies."""
+    wanted = counts.sum() / counts.numel()
+    return float((counts - wanted).square().sum() / wanted)
+
+
+def test_every_operation_on_every_edge_of_nas201() -> None:
+    mixtures, _ = draws("nas201", 2000)
+    weights = torch.stack([m["cell"] for m in mixtures])
+    assert weights.sum(2).eq(1).all()
+    for edge in range(6):
+        assert chi_square(weights[:, edge].sum(0)) < 18.5  # 4 degrees of freedom, p = 0.001
+    pairs = Counter(tuple(row[:2].argmax(1).tolist()) for row in weights)  # edges are independent
+    assert len(pairs) == 25
+    assert chi_square(torch.tensor(list(pairs.values()), dtype=torch.float32)) < 51.2  # of 24
+
+
+def test_two_inputs_a_node_and_any_operation_but_none_of_cnn() -> None:
+    mixtures, candidates = draws("cnn", 1500)
+    for cell in ("normal", "reduce"):
+        weights = torch.stack([m[cell] for m in mixtures])
+        assert weights.unique().tolist() == [0, 1]
+        used = weights.sum(2)
+        assert used.max() == 1
+        first = 0
+        for inputs in range(2, 6):
+            entering = used[:, first : first + inputs]
+            assert entering.sum(1).eq(2).all()
+            # Each edge in 2 of `inputs` architectures.
+            wanted = 2 * len(mixtures) / inputs
+            spread = (wanted * (1 - 2 / inputs)) ** 0.5
+            assert ((entering.sum(0) - wanted).abs() <= 4 * spread).all()
+            first += inputs
+        by_operation = weights.sum((0, 1))
+        none = candidates[cell][0].index("none")
+        assert by_operation[none] == 0
+        others = by_operation[[c for c in range(8) if c != none]]
+        assert chi_square(others) < 22.5  # 6 degrees of freedom, p = 0.001
+
+
+def test_only_the_drawn_architecture_is_active() -> None:
+    for space in ("cnn", "nas201"):
+        for mixture in draws(space, 3)[0]:
+            assert mixture.active is not None
+            for group, weight in mixture.items():
+                assert mixture.active[group].equal(weight > 0)
+
+
+def test_only_what_is_kept_is_drawn_and_all_of_it_alike() -> None:
+    context, net = setting_of("nas201")
+    kept = torch.rand(6, 5, generator=torch.Generator().manual_seed(0)) < 0.5
+    kept[2], kept[3] = torch.tensor([False, True, False, False, False]), False
+    context.kept["cell"] = kept
+    torch.manual_seed(0)
+    weights = torch.stack([Uniform().mixture(net.alphas, context)["cell"] for _ in range(2000)])
+    assert not weights[:, ~kept].any()
+    assert weights.sum(2).eq(kept.any(1)).all()
+    for edge in range(6):
+        if kept[edge].sum() > 1:
+            counts = weights[:, edge, kept[edge]].sum(0)
+            assert chi_square(counts) < 18.5  # at most 4 degrees of freedom
+
+
+def test_alphas_have_no_part_in_it() -> None:
+    context, net = setting_of("nas201")
+    mixture = Uniform().mixture(net.alphas, context)
+    assert not mixture["cell"].requires_grad
+    assert not Uniform.uses_alphas
+
+
+def test_probabilities_are_equal_among_what_is_kept() -> None:
+    alpha = torch.randn(2, 4)
+    kept = torch.tensor([[True, True, False, True], [False, False, True, False]])
+    assert Uniform().probabilities(alpha, None).eq(0.25).all()
+    wanted = torch.tensor([[1 / 3, 1 / 3, 0, 1 / 3], [0, 0, 1, 0]])
+    torch.testing.assert_close(Uniform().probabilities(alpha, kept), wanted)

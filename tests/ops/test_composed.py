@@ -1,0 +1,54 @@
+"""The composed convolution against the two it is made of."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from darts.ops.composed import composed_conv2d
+
+
+def draw(*shape: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+
+def one_after_the_other(
+    x: Tensor, depthwise: Tensor, pointwise: Tensor, *, stride: int, dilation: int, groups: int
+) -> Tensor:
+    padding = dilation * (depthwise.shape[-1] // 2)
+    y = F.conv2d(x, depthwise, None, stride, padding, dilation, groups=x.shape[1])
+    return F.conv2d(y, pointwise, groups=groups)
+
+
+@pytest.mark.parametrize("size", [(6, 8), (7, 5), (2, 1)], ids=lambda size: "{}x{}".format(*size))
+@pytest.mark.parametrize("outputs", [2, 3, 5])
+@pytest.mark.parametrize("groups", [1, 2, 5])
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2), (2, 2)])
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+def test_values_and_gradients(
+    kernel: int, stride: int, dilation: int, groups: int, outputs: int, size: tuple[int, int]
+) -> None:
+    inputs = [
+        draw(2, groups * 3, *size, seed=0),
+        draw(groups * 3, 1, kernel, kernel, seed=1),
+        draw(groups * outputs, 3, 1, 1, seed=2),
+    ]
+    found = []
+    for function in (composed_conv2d, one_after_the_other):
+        y = function(*inputs, stride=stride, dilation=dilation, groups=groups)
+        gradients = torch.autograd.grad(y.sin().sum(), inputs)
+        found.append((y, *gradients))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_second_derivatives() -> None:
+    inputs = (draw(1, 4, 4, 3, seed=0), draw(4, 1, 3, 3, seed=1), draw(4, 2, 1, 1, seed=2))
+    assert torch.autograd.gradgradcheck(
+        lambda *given: composed_conv2d(*given, stride=2, dilation=1, groups=2),
+        inputs,
+        fast_mode=True,
+    )

@@ -1,0 +1,165 @@
+"""Depthwise convolutions and their derivatives against PyTorch's own, which rewrites nothing."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from darts.ops.depthwise import depthwise_conv2d, weight_gradient
+
+EXACT = {"rtol": 1e-11, "atol": 1e-11}
+KERNELS = [3, 5, 7]
+# Of equal and unequal parity, and down to maps that a window never lies inside of.
+SIZES = [(8, 8), (9, 7), (6, 11), (10, 4), (5, 3), (4, 2), (2, 4), (3, 1), (1, 3), (2, 2), (1, 1)]
+PACES = [(1, 1), (2, 1), (1, 2), (2, 2), (1, 3)]  # stride and dilation
+
+
+def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def convolve(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
+    """Written out tap by tap: no convolution of any library."""
+    side = weight.shape[-1]
+    margin = dilation * (side // 2)
+    padded = F.pad(x, (margin,) * 4)
+    height, width = (math.ceil(length / stride) for length in x.shape[-2:])
+    total = torch.zeros(*x.shape[:2], height, width, dtype=x.dtype)
+    for row in range(side):
+        for column in range(side):
+            window = padded[:, :, row * dilation :, column * dilation :]
+            window = window[:, :, ::stride, ::stride][:, :, :height, :width]
+            total = total + weight[:, 0, row, column].view(1, -1, 1, 1) * window
+    return total
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "{}x{}".format(*size))
+@pytest.mark.parametrize(("stride", "dilation"), PACES)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_values_and_gradients(
+    kernel: int, stride: int, dilation: int, size: tuple[int, int]
+) -> None:
+    found = []
+    for function in (depthwise_conv2d, convolve):
+        x, weight = draw(2, 3, *size).requires_grad_(), draw(3, 1, kernel, kernel, seed=1)
+        weight.requires_grad_()
+        y = function(x, weight, stride, dilation)
+        y.backward(draw(*y.shape, seed=2))
+        found.append((y.detach(), x.grad, weight.grad))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, **EXACT)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("outgoing", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_layouts(
+    kernel: int, dilation: int, layout: torch.memory_format, outgoing: torch.memory_format
+) -> None:
+    x, weight = draw(2, 3, 6, 8), draw(3, 1, kernel, kernel, seed=1)
+    wanted = torch.autograd.functional.vjp(
+        lambda *inputs: convolve(*inputs, 1, dilation), (x, weight), draw(2, 3, 6, 8, seed=2)
+    )
+    inputs = [x.contiguous(memory_format=layout).requires_grad_(), weight.requires_grad_()]
+    y = depthwise_conv2d(*inputs, 1, dilation)
+    gradients = torch.autograd.grad(
+        y, inputs, draw(2, 3, 6, 8, seed=2).contiguous(memory_format=outgoing)
+    )
+    for one, other in zip((y, *gradients), (wanted[0], *wanted[1]), strict=True):
+        torch.testing.assert_close(one, other, **EXACT)
+
+
+def test_inputs_and_gradients_that_are_views_of_something_larger() -> None:
+    whole, weight = draw(2, 6, 5, 6).requires_grad_(), draw(3, 1, 5, 5, seed=1)
+    out = draw(2, 3, 5, 12, seed=2)[..., ::2]
+    found = [
+        torch.autograd.grad(function(whole[:, 1:4], weight, 1, 1), whole, out)[0]
+        for function in (depthwise_conv2d, convolve)
+    ]
+    torch.testing.assert_close(found[0], found[1], **EXACT)
+
+
+@pytest.mark.parametrize("wanted", ["x", "weight"])
+@pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_one_gradient_alone(kernel: int, again: bool, wanted: str) -> None:
+    found = []
+    for function in (depthwise_conv2d, convolve):
+        x, weight = draw(2, 3, 5, 6), draw(3, 1, kernel, kernel, seed=1)
+        needed = (x if wanted == "x" else weight).requires_grad_()
+        y = function(x, weight, 1, 1)
+        (gradient,) = torch.autograd.grad(y.square().sum(), needed, create_graph=again)
+        if again:
+            (gradient,) = torch.autograd.grad(gradient.pow(3).sum(), needed)
+        found.append(gradient)
+        assert [x.requires_grad, weight.requires_grad] == [wanted == "x", wanted == "weight"]
+    torch.testing.assert_close(found[0], found[1], rtol=1e-10, atol=1e-8)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (3, 5), (1, 2)], ids=lambda size: "{}x{}".format(*size))
+@pytest.mark.parametrize(("stride", "dilation"), PACES[:4])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_derivatives_of_both_orders(
+    kernel: int, stride: int, dilation: int, size: tuple[int, int]
+) -> None:
+    inputs = (
+        draw(1, 2, *size).requires_grad_(),
+        draw(2, 1, kernel, kernel, seed=1).requires_grad_(),
+    )
+
+    def function(x: Tensor, weight: Tensor) -> Tensor:
+        return depthwise_conv2d(x, weight, stride, dilation)
+
+    assert torch.autograd.gradcheck(function, inputs, fast_mode=True)
+    assert torch.autograd.gradgradcheck(function, inputs, fast_mode=True)
+
+
+@pytest.mark.parametrize("size", SIZES[:6], ids=lambda size: "{}x{}".format(*size))
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_weight_gradient(kernel: int, dilation: int, size: tuple[int, int]) -> None:
+    x, out = draw(2, 3, *size), draw(2, 3, *size, seed=2)
+    weight = draw(3, 1, kernel, kernel, seed=1).requires_grad_()
+    (wanted,) = torch.autograd.grad(convolve(x, weight, 1, dilation), weight, out)
+    found = weight_gradient(x, out, kernel, dilation)
+    assert found.shape == (3, 1, kernel, kernel)
+    torch.testing.assert_close(found, wanted, **EXACT)
+
+
+@pytest.mark.parametrize(("stride", "dilation"), PACES[:4])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_single_precision(kernel: int, stride: int, dilation: int) -> None:
+    x, weight = draw(8, 4, 16, 14), draw(4, 1, kernel, kernel, seed=1)
+    shape = depthwise_conv2d(x, weight, stride, dilation).shape
+    out = draw(*shape, seed=2)
+    exact = torch.autograd.functional.vjp(
+        lambda *inputs: convolve(*inputs, stride, dilation), (x, weight), out
+    )
+    found = torch.autograd.functional.vjp(
+        lambda *inputs: depthwise_conv2d(*inputs, stride, dilation),
+        (x.float(), weight.float()),
+        out.float(),
+    )
+    for one, other in zip((found[0], *found[1]), (exact[0], *exact[1]), strict=True):
+        assert one.dtype == torch.float32
+        # Rounding of some hundred or thousand terms, each of about 6e-8.
+        assert float((one - other).norm() / other.norm()) < 1e-6
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_autocast(kernel: int) -> None:
+    x, weight = draw(2, 3, 6, 6).float().requires_grad_(), draw(3, 1, kernel, kernel, seed=1)
+    weight = weight.float().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = depthwise_conv2d(x, weight)
+    y.float().square().sum().backward()
+    assert y.dtype == torch.bfloat16
+    assert x.grad is not None
+    assert weight.grad is not None
+    torch.testing.assert_close(y.float(), convolve(x, weight, 1, 1), rtol=0.02, atol=0.1)

@@ -1,0 +1,147 @@
+"""Weighted sums against sums written out."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import pytest
+import torch
+from torch import Tensor
+
+from darts.ops.mix import dense_gradient, sum_groups, weighted_sum
+
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+
+
+def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def plain(terms: list[Tensor], weights: list[Tensor]) -> Tensor:
+    return reduce(torch.add, (w * t for t, w in zip(terms, weights, strict=True)))
+
+
+def derivatives(
+    function: object, terms: list[Tensor], weights: Tensor, out: Tensor
+) -> list[Tensor]:
+    assert callable(function)
+    y = function(terms, list(weights.unbind()))
+    return [y, *torch.autograd.grad(y, [*terms, weights], out)]
+
+
+@pytest.mark.parametrize("outgoing", LAYOUTS)
+@pytest.mark.parametrize("layouts", [LAYOUTS[:1] * 3, LAYOUTS[1:] * 3, [*LAYOUTS, LAYOUTS[0]]])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_values_and_gradients(
+    count: int, layouts: list[torch.memory_format], outgoing: torch.memory_format
+) -> None:
+    terms = [
+        draw(2, 3, 4, 5, seed=seed).contiguous(memory_format=layout).requires_grad_()
+        for seed, layout in enumerate(layouts[:count])
+    ]
+    weights, out = draw(count, seed=7).requires_grad_(), draw(2, 3, 4, 5, seed=8)
+    out = out.contiguous(memory_format=outgoing)
+    kept = [term.detach().clone() for term in terms]
+    for one, other in zip(
+        derivatives(weighted_sum, terms, weights, out),
+        derivatives(plain, terms, weights, out),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    for term, before in zip(terms, kept, strict=True):
+        assert torch.equal(term, before)
+
+
+@pytest.mark.parametrize("wanted", ["terms", "weights", "one term"])
+def test_only_what_is_asked_for_gets_a_gradient(wanted: str) -> None:
+    terms = [draw(2, 3, 4, 5, seed=seed) for seed in (0, 1)]
+    weights = list(draw(2, seed=7).unbind())
+    needed = {"terms": terms, "weights": weights, "one term": terms[1:]}[wanted]
+    for tensor in needed:
+        tensor.requires_grad_()
+    found = torch.autograd.grad(weighted_sum(terms, weights).sin().sum(), needed)
+    expected = torch.autograd.grad(plain(terms, weights).sin().sum(), needed)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_the_same_term_twice() -> None:
+    term, weights = draw(2, 3, 4, 5).requires_grad_(), draw(2, seed=7).requires_grad_()
+    found = torch.autograd.grad(weighted_sum([term] * 2, list(weights)).sin().sum(), term)
+    expected = torch.autograd.grad(plain([term] * 2, list(weights)).sin().sum(), term)
+    torch.testing.assert_close(found, expected)
+
+
+def test_derivatives_of_both_orders() -> None:
+    inputs = [draw(1, 2, 2, 3, seed=seed).requires_grad_() for seed in (0, 1, 2)]
+    inputs += [weight.requires_grad_() for weight in draw(3, seed=7).unbind()]
+
+    def function(*given: Tensor) -> Tensor:
+        return weighted_sum(given[:3], given[3:])
+
+    assert torch.autograd.gradcheck(function, inputs)
+    assert torch.autograd.gradgradcheck(function, inputs)
+
+
+def test_a_sum_may_be_written_into_afterwards() -> None:
+    terms = [draw(2, 3, 4, 5, seed=seed).requires_grad_() for seed in (0, 1)]
+    weights, more = draw(2, seed=7).requires_grad_(), draw(2, 3, 4, 5, seed=9)
+    inputs = [*terms, weights]
+    y = weighted_sum(terms, list(weights.unbind())).add_(more)
+    wanted = plain(terms, list(weights.unbind())) + more
+    torch.testing.assert_close(y, wanted)
+    for one, other in zip(
+        torch.autograd.grad(y.sin().sum(), inputs),
+        torch.autograd.grad(wanted.sin().sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16], ids=str)
+def test_terms_in_bfloat16(kind: torch.dtype) -> None:
+    terms = [draw(4, 3, 8, 8, seed=seed, dtype=torch.bfloat16) for seed in (0, 1)]
+    terms = [term.requires_grad_() for term in terms]
+    weights = draw(2, seed=7, dtype=kind).requires_grad_()
+    out = draw(4, 3, 8, 8, seed=8, dtype=torch.bfloat16)
+    found = derivatives(weighted_sum, terms, weights, out)
+    exact = [tensor.detach().double().requires_grad_() for tensor in (*terms, weights)]
+    expected = derivatives(plain, exact[:2], exact[2], out.double())
+    assert [x.dtype for x in found] == [torch.bfloat16] * 3 + [kind]
+    for one, other in zip(found, expected, strict=True):
+        difference = (one.double() - other).detach()
+        assert float(difference.norm() / other.detach().norm()) < 2**-7
+    if kind == torch.float32:  # the sum of all products keeps the digits that the weights have
+        torch.testing.assert_close(found[-1].double(), expected[-1], rtol=1e-4, atol=1e-4)
+
+
+def test_dense_gradient_is_the_identity() -> None:
+    x = draw(2, 3, 4, 5).requires_grad_()
+    y = dense_gradient(x)
+    assert torch.equal(y, x)
+    gaps = draw(2, 9, 4, 5, seed=1)[:, 3:6]
+    received: list[Tensor] = []
+    middle = x * 1
+    middle.register_hook(received.append)
+    (gradient,) = torch.autograd.grad(dense_gradient(middle), x, gaps)
+    assert torch.equal(gradient, gaps)
+    assert received[0].is_contiguous(memory_format=torch.channels_last)
+    assert torch.autograd.gradcheck(dense_gradient, x)
+    assert torch.autograd.gradgradcheck(dense_gradient, x)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 5])
+def test_groups_add_up(groups: int) -> None:
+    x = torch.randn(3, groups * 4, 5, 6, dtype=torch.float64).requires_grad_()
+    found, wanted = sum_groups(x, groups), x.unflatten(1, (groups, 4)).sum(1)
+    torch.testing.assert_close(found, wanted)
+    gradient = torch.randn_like(wanted).contiguous(memory_format=torch.channels_last)
+    for one, other in zip(
+        torch.autograd.grad(found, x, gradient),
+        torch.autograd.grad(wanted, x, gradient),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+        assert one.is_contiguous(memory_format=torch.channels_last) or groups == 1
+    assert torch.autograd.gradgradcheck(lambda x: sum_groups(x, groups), x)

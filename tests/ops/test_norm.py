@@ -1,0 +1,136 @@
+"""Batch norm that hands its statistics back, against PyTorch's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from darts.ops.norm import Running, normalize, normalize_shared
+
+EPS = 1e-3
+SIZES = [(4, 3, 5, 6), (2, 1, 1, 1), (1, 4, 1, 2), (3, 8, 4, 4)]
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def still(channels: int) -> Running:
+    """Running statistics that nobody looks at."""
+    zeros = torch.zeros(channels, dtype=torch.float64)
+    return Running(zeros, zeros + 1, 0.1)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("scaled", [False, True], ids=["unscaled", "scaled"])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_values_and_gradients(
+    size: tuple[int, ...], scaled: bool, layout: torch.memory_format
+) -> None:
+    x = (1 + 2 * draw(*size)).contiguous(memory_format=layout).requires_grad_()
+    scale = draw(size[1], seed=1).requires_grad_() if scaled else None
+    inputs = [x, scale] if scale is not None else [x]
+    found = normalize(x, scale, EPS, still(size[1]))
+    wanted = F.batch_norm(x, None, None, scale, None, True, 0.0, EPS)
+    torch.testing.assert_close(found, wanted)
+    out = draw(*size, seed=2)
+    for one, other in zip(
+        torch.autograd.grad(found, inputs, out),
+        torch.autograd.grad(wanted, inputs, out),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["unscaled", "scaled"])
+def test_derivatives_of_both_orders(scaled: bool) -> None:
+    inputs = [draw(2, 2, 2, 3).requires_grad_()]
+    if scaled:
+        inputs.append(draw(2, seed=1).requires_grad_())
+
+    def function(x: Tensor, scale: Tensor | None = None) -> Tensor:
+        return normalize(x, scale, EPS, still(2))
+
+    assert torch.autograd.gradcheck(function, inputs)
+    assert torch.autograd.gradgradcheck(function, inputs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_running_statistics_are_those_of_batch_norm(
+    size: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    norm = nn.BatchNorm2d(size[1], eps=1e-5, momentum=0.3, affine=False).to(dtype)
+    alone, shared = (
+        Running(torch.zeros(size[1], dtype=dtype), torch.ones(size[1], dtype=dtype), 0.3)
+        for _ in range(2)
+    )
+    for seed in range(3):
+        # Variances down to far below eps.
+        x = (3 + draw(*size, seed=seed) * torch.logspace(-4, 2, size[1])[:, None, None]).to(dtype)
+        norm(x)
+        normalize(x.requires_grad_(), torch.ones(size[1], dtype=dtype), 1e-5, alone)
+        _, mean, variance = normalize_shared(x, 1e-5)
+        shared.move(mean, variance)
+    limit = 1e-5 if dtype == torch.float32 else 1e-10
+    for running in (alone, shared):
+        torch.testing.assert_close(running.mean, norm.running_mean, rtol=limit, atol=limit)
+        torch.testing.assert_close(running.variance, norm.running_var, rtol=limit, atol=limit)
+
+
+def test_shared_statistics_carry_no_gradient() -> None:
+    x = draw(4, 3, 5, 6).requires_grad_()
+    found = normalize_shared(x, EPS)
+    assert found.output.requires_grad
+    assert not found.mean.requires_grad
+    assert not found.variance.requires_grad
+    torch.testing.assert_close(found.mean, x.detach().mean((0, 2, 3)))
+    torch.testing.assert_close(found.variance, x.detach().var((0, 2, 3)))
+    torch.testing.assert_close(found.output, normalize(x, None, EPS, still(3)))
+
+
+def test_a_part_of_the_running_statistics_moves_in_place() -> None:
+    mean, variance = torch.zeros(5), torch.ones(5)
+    statistics = normalize_shared(draw(4, 2, 3, 3), EPS)  # in float64, kept in float32
+    Running(mean[1:3], variance[1:3], 0.5).move(statistics.mean, statistics.variance)
+    torch.testing.assert_close(mean[1:3], statistics.mean.float() / 2)
+    torch.testing.assert_close(variance[1:3], 0.5 + statistics.variance.float() / 2)
+    assert not mean[[0, 3, 4]].any()
+    assert (variance[[0, 3, 4]] == 1).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1e3])
+def test_constant_channels_stay_finite(value: float) -> None:
+    x = draw(4, 3, 5, 6).float()
+    x[:, 1] = value
+    found = normalize_shared(x.requires_grad_(), 1e-5)
+    (gradient,) = torch.autograd.grad(found.output.square().sum(), x)
+    assert gradient.isfinite().all()
+    wanted = F.batch_norm(x, None, None, None, None, True, 0.0, 1e-5)
+    torch.testing.assert_close(found.output, wanted)
+    torch.testing.assert_close(found.variance[1], torch.tensor(0.0), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_bfloat16_keeps_statistics_in_single_precision(shared: bool) -> None:
+    x = (1 + draw(16, 4, 8, 8)).bfloat16()
+    exact = x.double()
+    if shared:
+        output, mean, variance = normalize_shared(x, 1e-5)
+    else:
+        mean, variance = torch.zeros(4), torch.ones(4)
+        output = normalize(x, None, 1e-5, Running(mean, variance, 1.0))
+    assert output.dtype == torch.bfloat16
+    torch.testing.assert_close(mean.double(), exact.mean((0, 2, 3)), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(variance.double(), exact.var((0, 2, 3)), rtol=1e-5, atol=1e-5)
+    wanted = F.batch_norm(exact, None, None, None, None, True, 0.0, 1e-5)
+    assert float((output.double() - wanted).norm() / wanted.norm()) < 2**-8
+
+
+@pytest.mark.parametrize("scale", [None, torch.ones(3)])
+def test_a_single_value_a_channel_is_refused(scale: Tensor | None) -> None:
+    with pytest.raises(ValueError, match=r"more than one value a channel, got \(1, 3, 1, 1\)"):
+        normalize(torch.zeros(1, 3, 1, 1), scale, EPS, still(3))

@@ -1,0 +1,45 @@
+"""Even and odd pixels against slices written out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from darts.ops.pixels import even_and_odd
+
+SIZES = [(8, 8), (4, 6), (5, 4), (4, 5), (3, 7), (2, 1), (1, 2), (1, 1)]
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+
+
+def plain(x: Tensor) -> tuple[Tensor, Tensor]:
+    height, width = x.shape[-2:]
+    return x[..., ::2, ::2], F.pad(x, (0, width % 2, 0, height % 2))[..., 1::2, 1::2]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("used", ["even", "odd", "both"])
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "{}x{}".format(*size))
+def test_values_and_gradients(
+    size: tuple[int, int], used: str, layout: torch.memory_format
+) -> None:
+    x = torch.randn(2, 3, *size, dtype=torch.float64).contiguous(memory_format=layout)
+    x.requires_grad_()
+    found = []
+    for function in (even_and_odd, plain):
+        even, odd = function(x)
+        chosen = {"even": [even], "odd": [odd], "both": [even, odd]}[used]
+        loss = sum((y.sin() * torch.arange(y.numel()).view(y.shape)).sum() for y in chosen)
+        (gradient,) = torch.autograd.grad(loss, x)
+        found.append((even, odd, gradient))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+    assert all(y.is_contiguous(memory_format=torch.channels_last) for y in found[0][:2])
+
+
+@pytest.mark.parametrize("size", [(4, 4), (3, 5), (1, 2)], ids=lambda size: "{}x{}".format(*size))
+def test_derivatives_of_both_orders(size: tuple[int, int]) -> None:
+    x = torch.randn(1, 2, *size, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(even_and_odd, x)
+    assert torch.autograd.gradgradcheck(even_and_odd, x)

@@ -1,0 +1,71 @@
+"""Pointwise convolutions against products of matrices, and what they keep."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from darts.ops.pointwise import pointwise_conv2d
+
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def product(x: Tensor, weight: Tensor, groups: int) -> Tensor:
+    """Each group's channels multiplied by its matrix."""
+    parts = zip(x.chunk(groups, dim=1), weight[:, :, 0, 0].chunk(groups), strict=True)
+    return torch.cat([torch.einsum("dc,bchw->bdhw", w, part) for part, w in parts], dim=1)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("wanted", ["x", "weight", "both"])
+@pytest.mark.parametrize(("groups", "inputs", "outputs"), [(1, 3, 5), (2, 3, 3), (3, 2, 4)])
+def test_values_and_gradients(
+    groups: int, inputs: int, outputs: int, wanted: str, layout: torch.memory_format
+) -> None:
+    x = draw(2, groups * inputs, 5, 3).contiguous(memory_format=layout)
+    weight = draw(groups * outputs, inputs, 1, 1, seed=1)
+    needed = {"x": [x], "weight": [weight], "both": [x, weight]}[wanted]
+    for tensor in needed:
+        tensor.requires_grad_()
+    out = draw(2, groups * outputs, 5, 3, seed=2)
+    found, expected = (f(x, weight, groups) for f in (pointwise_conv2d, product))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    for one, other in zip(
+        torch.autograd.grad(found, needed, out),
+        torch.autograd.grad(expected, needed, out),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_derivatives_of_both_orders(constant: bool) -> None:
+    x = draw(1, 4, 2, 3).requires_grad_()
+    weight = draw(6, 2, 1, 1, seed=1).requires_grad_(not constant)
+
+    def function(x: Tensor, weight: Tensor) -> Tensor:
+        return pointwise_conv2d(x, weight, 2).sin()
+
+    assert torch.autograd.gradcheck(function, (x, weight), fast_mode=True)
+    assert torch.autograd.gradgradcheck(function, (x, weight), fast_mode=True)
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_the_input_is_kept_for_the_gradient_of_the_weight_alone(constant: bool) -> None:
+    kept: list[int] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept.append(tensor.data_ptr())
+        return tensor
+
+    x = draw(2, 3, 4, 4).requires_grad_()
+    weight = draw(3, 3, 1, 1, seed=1).requires_grad_(not constant)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        pointwise_conv2d(x, weight)
+    assert (x.data_ptr() in kept) == (not constant)

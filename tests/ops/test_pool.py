@@ -1,0 +1,53 @@
+"""The fast average pooling is PyTorch's, and so are its derivatives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from darts.ops.pool import average_pool
+
+EXACT = {"rtol": 1e-9, "atol": 1e-9}
+
+
+def images(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 1, 1, 1), (2, 5, 1, 4), (3, 2, 7, 2)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_values_and_both_derivatives(shape: tuple[int, ...], layout: torch.memory_format) -> None:
+    found = []
+    for pool in (average_pool, lambda x: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)):
+        x = images(*shape).contiguous(memory_format=layout).requires_grad_()
+        y = pool(x)
+        (first,) = torch.autograd.grad(y.pow(3).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad((first * images(*shape, seed=3)).sum(), x)
+        found.append((y, first, second))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, **EXACT)
+
+
+def test_derivatives_against_finite_differences() -> None:
+    x = images(1, 2, 4, 3).requires_grad_()
+    assert torch.autograd.gradcheck(average_pool, x)
+    assert torch.autograd.gradgradcheck(average_pool, x)
+
+
+def test_after_evaluation_without_gradients() -> None:
+    with torch.inference_mode():
+        average_pool(images(1, 2, 5, 6))
+    assert torch.autograd.gradgradcheck(average_pool, images(1, 2, 5, 6).requires_grad_())
+
+
+def test_reduced_precision_and_autocast_keep_the_type() -> None:
+    x = images(2, 3, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        for dtype in (torch.float32, torch.bfloat16):
+            y = average_pool(x.to(dtype))
+            assert y.dtype == dtype
+            limit = 1e-5 if dtype == torch.float32 else 2e-2
+            torch.testing.assert_close(y.double(), average_pool(x), rtol=limit, atol=limit)

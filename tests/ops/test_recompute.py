@@ -1,0 +1,121 @@
+"""Recomputed modules give the gradients of kept ones, and move running statistics once."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from darts.bilevel import GRADIENTS
+from darts.ops.recompute import recomputed
+from darts.spaces.cnn import Supernet
+
+
+class Noted(nn.Module):
+    """Remembers, weakly, a tensor that its backward pass needs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+        self.norm = nn.BatchNorm1d(3)
+        self.inner: weakref.ref[Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.linear(x).tanh()
+        self.inner = weakref.ref(inner)
+        output: Tensor = self.norm(inner).square()
+        return output
+
+
+def test_inner_tensors_are_freed_and_gradients_the_same() -> None:
+    torch.manual_seed(0)
+    module, x = Noted(), torch.randn(5, 3)
+    kept = module(x)
+    assert module.inner is not None
+    assert module.inner() is not None
+    wanted = torch.autograd.grad(kept.sum(), list(module.parameters()))
+    y = recomputed(module, x)
+    gc.collect()
+    assert module.inner() is None
+    got = torch.autograd.grad(y.sum(), list(module.parameters()))
+    for a, b in zip(got, wanted, strict=True):
+        assert a.equal(b)
+
+
+def test_the_second_computation_uses_the_weights_of_the_first() -> None:
+    torch.manual_seed(0)
+    module, x = Noted(), torch.randn(5, 3)
+    others = {name: torch.randn_like(p).requires_grad_() for name, p in module.named_parameters()}
+
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, x: Tensor) -> Any:
+            return recomputed(self.module, x)
+
+    given = {f"module.{name}": value for name, value in others.items()}
+    y = functional_call(Outer(), given, (x,))  # type: ignore[arg-type]
+    got = torch.autograd.grad(y.sum(), list(others.values()))  # the module has its own again
+    kept = functional_call(module, others, (x,))  # type: ignore[arg-type]
+    for a, b in zip(got, torch.autograd.grad(kept.sum(), list(others.values())), strict=True):
+        assert a.equal(b)
+
+
+def make(*, recomputes: bool) -> Supernet:
+    torch.manual_seed(0)
+    net = Supernet(channels=2, cells=3, classes=4, nodes=2).double()
+    if recomputes:
+        net.recompute_cells()
+    return net
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    return torch.randn(4, 3, 9, 9, dtype=torch.float64), torch.randint(4, (4,))
+
+
+def cross_entropy(net: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
+    return F.cross_entropy(net(batch[0]), batch[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("first_order", {}), ("unrolled", {}), ("unrolled", {"hvp": "exact"})],
+)
+def test_gradients_of_the_alphas_are_the_same(name: str, options: dict[str, Any]) -> None:
+    found = []
+    train, valid = batch(), batch()
+    for recomputes in (False, True):
+        net = make(recomputes=recomputes)
+        optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1, momentum=0.9)
+        found.append(GRADIENTS[name](**options)(net, cross_entropy, train, valid, optimizer))
+    for key, gradient in found[0].items():
+        torch.testing.assert_close(found[1][key], gradient, rtol=1e-12, atol=1e-12)
+
+
+def test_a_weight_step_and_its_running_statistics_are_the_same() -> None:
+    samples = batch()
+    states = []
+    for recomputes in (False, True):
+        net = make(recomputes=recomputes)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for _ in range(2):
+            optimizer.zero_grad()
+            cross_entropy(net, samples).backward()
+            optimizer.step()
+        states.append(net.state_dict())
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=1e-12, atol=1e-12)
+
+
+def test_without_gradients_nothing_is_recomputed() -> None:
+    net, samples = make(recomputes=True), batch()
+    with torch.no_grad():
+        assert net(samples[0]).equal(make(recomputes=False)(samples[0]))

@@ -1,0 +1,103 @@
+"""Every way to compute a separable stage against the plain one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from darts.ops.dispatch import ALL, CPU, GPU, TENSOR_CORES, Choice, choose
+from darts.ops.norm import Running
+from darts.ops.stage import plain_stage, stage
+
+WAYS = {
+    "plain": Choice(ALL),
+    "composed": Choice(ALL, composed=True),
+}
+
+
+def tensors(groups: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=dtype).requires_grad_()
+
+    return [draw(3, groups * 4, 7, 6), draw(groups * 4, 1, 5, 5), draw(groups * 4, 4, 1, 1)]
+
+
+def run(
+    choice: Choice | None, inputs: list[Tensor], scale: Tensor | None, last: bool, **options: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Output and running statistics after one batch; by the plain way without a choice."""
+    channels, dtype = inputs[2].shape[0], inputs[0].dtype
+    mean, variance = torch.zeros(channels, dtype=dtype), torch.ones(channels, dtype=dtype)
+    running = Running(mean, variance, 0.1)
+    if choice is None:
+        shape = (options["stride"], options["dilation"], options["groups"])
+        output = plain_stage(*inputs, scale, *shape, 1e-5, last, running)
+    else:
+        same: Any = {"eps": 1e-5, "last": last, "running": running, "choice": choice}
+        output = stage(*inputs, scale, process_group=None, **same, **options)
+    return output, mean, variance
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (1, 2), (2, 1)])
+@pytest.mark.parametrize("last", [False, True])
+def test_all_ways_agree(way: str, groups: int, stride: int, dilation: int, last: bool) -> None:
+    inputs = tensors(groups)
+    scale = torch.rand(groups, dtype=torch.float64).requires_grad_() if last else None
+    options = {"stride": stride, "dilation": dilation, "groups": groups}
+    found, wanted = (run(c, inputs, scale, last, **options) for c in (WAYS[way], None))
+    gradient = torch.randn_like(wanted[0])
+    leaves = [*inputs, *([scale] if scale is not None else [])]
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+    for a, b in zip(
+        *(torch.autograd.grad(out[0], leaves, gradient) for out in (found, wanted)), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.slow  # the compiler takes its time
+@pytest.mark.filterwarnings("ignore")  # the compiler warns of its own doings
+def test_the_compiled_way_agrees() -> None:
+    inputs = tensors(2, torch.float32)
+    scale = torch.rand(2).requires_grad_()
+    options = {"stride": 1, "dilation": 1, "groups": 2}
+    found, wanted = (
+        run(c, inputs, scale, True, **options) for c in (Choice(ALL, compiled=True), None)
+    )
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    gradient = torch.randn_like(wanted[0])
+    for a, b in zip(
+        *(torch.autograd.grad(o[0], [*inputs, scale], gradient) for o in (found, wanted)),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+
+def test_the_choice_follows_device_precision_and_wish() -> None:
+    class Somewhere:
+        def __init__(self, device: str, dtype: torch.dtype = torch.float32) -> None:
+            self.device, self.dtype = torch.device(device), dtype
+
+    def of(device: str, dtype: torch.dtype = torch.float32, **options: bool) -> Choice:
+        x: Any = Somewhere(device, dtype)
+        return choose(x, **options)
+
+    assert of("cpu") == of("cpu", torch.bfloat16) == CPU
+    assert of("cuda") == GPU
+    assert of("cuda", torch.float16) == of("cuda", torch.bfloat16) == TENSOR_CORES
+    assert of("cpu", compiled=True).compiled
+    assert of("cuda", compiled=True).compiled
+
+
+@pytest.mark.parametrize(("bytes_", "edges"), [(1, 1), (4 * 24, 1), (4 * 48, 2), (ALL, 2**54)])
+def test_edges_at_once_by_the_size_of_their_inputs(bytes_: int, edges: int) -> None:
+    found = Choice(bytes_).edges_at_once(torch.zeros(2, 3, 4, 1))
+    assert found == edges if edges < 3 else found > 1000

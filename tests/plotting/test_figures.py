@@ -1,0 +1,187 @@
+"""Pictures show the numbers and names they were given, and become files deterministically."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from darts.plotting.confusion import draw_confusion
+from darts.plotting.figures import alpha_heatmap, alpha_history, curves, save_figure
+
+OPERATIONS = ("none", "skip_connect", "sep_conv_3x3")
+
+
+def probabilities(seed: int = 0, edges: int = 5) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.softmax(torch.randn(edges, len(OPERATIONS), generator=generator), dim=-1)
+
+
+EDGES = ("0→2", "1→2", "0→3", "1→3", "2→3")
+
+
+def labels(ticks: list[Any]) -> list[str]:
+    return [tick.get_text() for tick in ticks]
+
+
+def test_the_heatmap_names_both_axes_and_writes_each_number() -> None:
+    p = probabilities().requires_grad_()
+    figure = alpha_heatmap(p, operations=OPERATIONS, edges=EDGES, title="normal")
+    axes: Any = figure.axes[0]
+    assert labels(axes.get_xticklabels()) == list(OPERATIONS)
+    assert labels(axes.get_yticklabels()) == list(EDGES)
+    assert [text.get_text() for text in axes.texts] == [f"{v:.2f}" for v in p.flatten().tolist()]
+    np.testing.assert_allclose(axes.images[0].get_array(), p.detach().numpy(), rtol=1e-6)
+    assert figure.get_suptitle() == "normal"
+
+
+def test_chosen_edges_are_outlined_where_they_are() -> None:
+    figure = alpha_heatmap(probabilities(), operations=OPERATIONS, chosen=[(0, 1), (4, 2)])
+    boxes = [patch for patch in figure.axes[0].patches if patch.get_gid() == "chosen"]
+    centers = [
+        box.get_window_extent().transformed(figure.axes[0].transData.inverted()) for box in boxes
+    ]
+    found = [((c.y0 + c.y1) / 2, (c.x0 + c.x1) / 2) for c in centers]
+    np.testing.assert_allclose(found, [(0, 1), (4, 2)], atol=1e-6)
+
+
+def test_a_search_that_has_just_begun_looks_undecided() -> None:
+    uniform = torch.full((5, 3), 1 / 3)
+    image: Any = alpha_heatmap(uniform, operations=OPERATIONS).axes[0].images[0]
+    np.testing.assert_allclose(image.norm(1 / 3), 0.5)
+    image = alpha_heatmap(uniform, operations=OPERATIONS, vmax=1.0).axes[0].images[0]
+    np.testing.assert_allclose(image.norm(1 / 3), 1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"operations": OPERATIONS[:2]}, "do not fit 2 operations"),
+        ({"edges": ["a"]}, "do not fit 1 edges"),
+        ({"chosen": [(5, 0)]}, r"chosen \(5, 0\)"),
+    ],
+)
+def test_a_heatmap_that_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        alpha_heatmap(probabilities(), **{"operations": OPERATIONS, **options})
+
+
+def test_the_history_has_a_panel_an_edge_and_a_line_an_operation() -> None:
+    history = [probabilities(seed) for seed in range(4)]
+    figure = alpha_history(history, operations=OPERATIONS, edges=EDGES, title="normal")
+    panels: dict[str, Any] = {axes.get_title(): axes for axes in figure.axes if axes.get_visible()}
+    assert list(panels) == list(EDGES)
+    line = panels["1→3"].get_lines()[2]
+    np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3, 4])
+    np.testing.assert_allclose(line.get_ydata(), [p[3, 2].item() for p in history], rtol=1e-6)
+    (legend,) = figure.legends
+    assert labels(legend.get_texts()) == list(OPERATIONS)
+
+
+def test_the_panels_of_a_chain_fill_lines_of_four() -> None:
+    edges = [f"{i}→{i + 1}" for i in range(6)]
+    figure = alpha_history([probabilities(edges=6)], operations=OPERATIONS, edges=edges)
+    panels = [axes.get_subplotspec() for axes in figure.axes if axes.get_visible()]
+    places = [(spec.rowspan.start, spec.colspan.start) for spec in panels if spec is not None]
+    assert places == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1)]
+
+
+def test_the_history_takes_other_edges_and_epochs() -> None:
+    figure = alpha_history(
+        [probabilities(edges=6)], operations=OPERATIONS, edges=list("abcdef"), epochs=[10]
+    )
+    panels: list[Any] = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title() for axes in panels] == list("abcdef")
+    assert list(panels[0].get_lines()[0].get_xdata()) == [10]
+    with pytest.raises(ValueError, match="2 epochs for a history of 1"):
+        alpha_history([probabilities()], operations=OPERATIONS, epochs=[1, 2])
+    with pytest.raises(ValueError, match="no history"):
+        alpha_history([], operations=OPERATIONS)
+
+
+ROWS: list[dict[str, Any]] = [
+    {"epoch": 1, "train_loss": 2.0, "valid_accuracy": 0.5},
+    {"epoch": 2, "train_loss": 1.0, "valid_loss": None},
+    {"epoch": 3, "train_loss": 0.5, "valid_loss": 0.7, "valid_accuracy": 0.75},
+]
+
+
+def test_curves_share_a_panel_by_kind_and_skip_what_is_missing() -> None:
+    figure = curves(ROWS, ["train_loss", "valid_loss", "valid_accuracy"])
+    loss: Any
+    accuracy: Any
+    loss, accuracy = figure.axes
+    assert [line.get_label() for line in loss.get_lines()] == ["train_loss", "valid_loss"]
+    assert list(loss.get_lines()[1].get_xdata()) == [3]
+    np.testing.assert_array_equal(accuracy.get_lines()[0].get_xdata(), [1, 3])
+    np.testing.assert_allclose(accuracy.get_lines()[0].get_ydata(), [50, 75])
+
+
+def test_curves_name_the_columns_there_are() -> None:
+    with pytest.raises(ValueError, match="'test_loss'; choose from: epoch, train_loss") as caught:
+        curves(ROWS, ["test_loss"])
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="keys is empty"):
+        curves(ROWS, [])
+
+
+def draw() -> list[Figure]:
+    return [
+        alpha_heatmap(probabilities(), operations=OPERATIONS, chosen=[(0, 1)], title="a"),
+        alpha_history([probabilities()], operations=OPERATIONS),
+        curves(ROWS, ["train_loss", "valid_loss"]),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_equal_figures_give_equal_files(tmp_path: Path, kind: str) -> None:
+    for index, pair in enumerate(zip(draw(), draw(), strict=True)):
+        paths = [tmp_path / f"{index}{side}.{kind}" for side in "ab"]
+        for figure, path in zip(pair, paths, strict=True):
+            save_figure(figure, path, dpi=40)
+        first, second = (path.read_bytes() for path in paths)
+        assert first == second
+        if kind == "svg":
+            assert ElementTree.fromstring(first).tag.endswith("svg")
+        else:
+            assert Image.open(io.BytesIO(first)).size[0] > 50
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_another_extension_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\.svg, \.png, \.pdf"):
+        save_figure(draw()[0], tmp_path / "a.jpg")
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_figure_goes_through_pyplot() -> None:
+    draw()
+    assert (
+        "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+    )
+
+
+@pytest.mark.parametrize("classes", [2, 12, 30, 70])
+def test_a_confusion_matrix_shows_percents_of_the_true_class(classes: int) -> None:
+    counts = torch.eye(classes) * 3
+    counts[0, 1] = 1
+    names = [f"class {n}" for n in range(classes)]
+    figure = draw_confusion(counts, names, title="which")
+    axes = figure.axes[0]
+    shown = axes.images[0].get_array()
+    assert shown[0, 0] == pytest.approx(75)
+    assert shown[0, 1] == pytest.approx(25)
+    written = [text.get_text() for text in axes.texts]
+    assert written == (["75.0", "25.0", *["100"] * (classes - 1)] if classes <= 20 else [])
+    ticks = [label.get_text() for label in axes.get_yticklabels()]
+    assert (ticks == names) == (classes <= 60)
+    with pytest.raises(ValueError, match="3 names for a matrix"):
+        draw_confusion(counts, names[:1] * 3)

@@ -1,0 +1,29 @@
+"""Strips show every network and, where there is one, the interval of the mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from darts.judging.statistics import Interval, bootstrap
+from darts.plotting.strip import strips
+
+
+def test_every_score_is_a_point_and_every_interval_a_bar() -> None:
+    scores = {"a": [[0.1, 0.2], [0.3, 0.5], [0.2, 0.2], [0.4, 0.3]], "b": [[0.6], [0.7]]}
+    found = {name: bootstrap(groups) for name, groups in scores.items()}
+    axes: Any = strips(scores, found, label="test accuracy").axes[0]
+    points = [line.get_ydata() for line in axes.lines if line.get_marker() == "o"]
+    assert [list(map(float, point)) for point in points] == [*scores["a"], *scores["b"]]
+    means = [float(line.get_ydata()[0]) for line in axes.lines if line.get_marker() == "D"]
+    assert means == [found["a"].mean, found["b"].mean]
+    (bar,) = [line for line in axes.lines if str(line.get_gid()).startswith("interval-")]
+    np.testing.assert_allclose(bar.get_ydata(), [found["a"].low, found["a"].high])
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a", "b"]
+
+
+def test_nothing_cannot_be_drawn() -> None:
+    with pytest.raises(ValueError, match="no scores"):
+        strips({}, {"a": Interval(0.0, None, None, 1)}, label="x")

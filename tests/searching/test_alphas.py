@@ -1,0 +1,104 @@
+"""Numbers that summarize alphas and genotypes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from darts.searching.alphas import (
+    column_names,
+    edge_names,
+    entropy,
+    genotype_counts,
+    margin,
+    scalars_of,
+)
+from darts.spaces import Genotype, SearchContext, nas201
+
+OPERATIONS = ("none", "skip_connect", "sep_conv_3x3", "max_pool_3x3")
+
+
+PAIRS = ((0, 2), (1, 2))
+
+
+def context(**edges: tuple[tuple[int, int], ...]) -> SearchContext:
+    candidates = {group: (OPERATIONS,) * len(pairs) for group, pairs in edges.items()}
+    return SearchContext(None, candidates, edges, dict.fromkeys(edges, 1))
+
+
+def test_edges_are_named_by_source_and_target() -> None:
+    assert edge_names([(0, 2), (1, 2), (3, 14)]) == ["0→2", "1→2", "3→14"]
+
+
+def test_columns_have_names_only_where_all_edges_agree() -> None:
+    assert column_names([("a", "b"), ("a", "b")]) == ["a", "b"]
+    assert column_names([("a", "b"), ("a", "c")]) == ["candidate 0", "candidate 1"]
+
+
+def test_entropy_of_certainty_is_zero_and_of_ignorance_log_n() -> None:
+    p = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0.0, 0.0]])
+    torch.testing.assert_close(entropy(p), torch.tensor([0.0, math.log(4), math.log(2)]))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000), st.integers(2, 9))
+def test_entropy_and_margin_stay_within_their_bounds(seed: int, operations: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    p = torch.softmax(3 * torch.randn(5, operations, generator=generator), dim=-1)
+    assert ((entropy(p) >= 0) & (entropy(p) <= math.log(operations) + 1e-6)).all()
+    lead = margin(p, none=None)
+    assert ((lead >= 0) & (lead <= 1)).all()
+
+
+def test_none_does_not_compete_for_the_margin() -> None:
+    p = torch.tensor([[0.9, 0.06, 0.03, 0.01]])
+    torch.testing.assert_close(margin(p), torch.tensor([0.03]))
+    torch.testing.assert_close(margin(p, none=None), torch.tensor([0.84]))
+    with pytest.raises(ValueError, match="not 1"):
+        margin(p[:, :2])
+
+
+def test_scalars_have_a_tag_for_each_edge_and_operation() -> None:
+    p = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.25, 0.25]], requires_grad=True)
+    found = scalars_of({"normal": p, "reduce": p.flip(0)}, context(normal=PAIRS, reduce=PAIRS))
+    assert found["alpha/normal/0→2/none"] == pytest.approx(0.7)
+    assert found["alpha/reduce/1→2/skip_connect"] == pytest.approx(0.1)
+    assert found["entropy/normal/1→2"] == pytest.approx(math.log(4))
+    mean = (found["entropy/normal/0→2"] + found["entropy/normal/1→2"]) / 2
+    assert found["entropy/normal/mean"] == pytest.approx(mean)
+    assert found["margin/normal/mean"] == pytest.approx(0.0)
+    assert len(found) == 2 * (2 * 4 + 2 + 2 + 2)
+    assert all(type(value) is float for value in found.values())
+
+
+def test_scalars_refuse_other_columns() -> None:
+    with pytest.raises(ValueError, match="cell: 3 columns for 4 operations"):
+        scalars_of({"cell": torch.full((2, 3), 1 / 3)}, context(cell=PAIRS))
+
+
+def test_counts_are_there_even_when_they_are_zero() -> None:
+    genotype = Genotype(
+        (("skip_connect", 0), ("skip_connect", 1), ("sep_conv_3x3", 0), ("sep_conv_3x3", 1)),
+        (2, 3),
+        (("none", 0), ("max_pool_3x3", 1)),
+        (2,),
+    )
+    assert genotype_counts(genotype) == {
+        "genotype/normal/skip_connect": 2,
+        "genotype/normal/none": 0,
+        "genotype/reduce/skip_connect": 0,
+        "genotype/reduce/none": 1,
+    }
+    assert genotype_counts(genotype, ["sep_conv_3x3"])["genotype/normal/sep_conv_3x3"] == 2
+
+
+def test_counts_are_there_for_other_spaces() -> None:
+    genotype = nas201.Genotype.of(*("skip_connect", "none", "none"), *["nor_conv_3x3"] * 3)
+    assert genotype_counts(genotype) == {
+        "genotype/cell/skip_connect": 1,
+        "genotype/cell/none": 2,
+    }

@@ -1,0 +1,190 @@
+"""What the doctor measures, against slow recomputations; and that it leaves no trace."""
+
+from __future__ import annotations
+
+import copy
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_search import batch_of, searcher_of
+from torch import Tensor, nn
+
+from darts.searching.calibration import undisturbed
+from darts.searching.diagnosis import eigenvalue_of, path_masks, path_score
+from darts.searching.searcher import Searcher
+from darts.spaces import Mixture, SearchContext, cnn, nas201
+from darts.spaces.cnn.subsets import SUBSETS
+
+CALIBRATION = [batch_of(seed) for seed in (10, 11, 12)]
+SCORED = [batch_of(seed, images=6) for seed in (20, 21)]
+
+
+def trained(*overrides: str) -> Searcher:
+    """After a few steps, so that the running statistics are the mixture's own."""
+    searcher = searcher_of("space.cells=2", *overrides)
+    searcher.begin_epoch(0)
+    for seed in range(3):
+        searcher.arch_step(batch_of(seed), batch_of(seed + 5))
+        searcher.weight_step(batch_of(seed))
+    for alpha in searcher.net.alphas.values():
+        nn.init.normal_(alpha)
+    return searcher
+
+
+def slow(net: nn.Module, weights: dict[str, Tensor]) -> tuple[float, float]:
+    """Accuracy and loss of an edge-wise supernet with statistics of the path."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # a cumulative mean
+    with torch.no_grad():
+        net.train()
+        for images, _ in CALIBRATION:
+            net(images, weights)
+        net.eval()
+        pairs = [(net(images, weights), labels) for images, labels in SCORED]
+    logits, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    right = (logits.argmax(1) == labels).float().mean()
+    return float(right), float(nn.functional.cross_entropy(logits, labels))
+
+
+def one_hot(genotype: Any, context: SearchContext) -> dict[str, Tensor]:
+    """Edge by edge."""
+    weights = {}
+    for group, rows in context.candidates.items():
+        edges = {(source, target): name for source, target, name in genotype.edges(group)}
+        pairs = zip(context.edges[group], rows, strict=True)
+        values = [[float(edges.get(edge) == name) for name in names] for edge, names in pairs]
+        weights[group] = torch.tensor(values)
+    return weights
+
+
+@pytest.mark.parametrize("space", ["cnn", "nas201"])
+def test_the_score_of_a_path(space: str) -> None:
+    few = {"cnn": ("space.candidates=s2", "space.channels=2"), "nas201": ()}[space]
+    searcher = trained(f"space={space}", *few)
+    genotype = searcher.config.discretize.genotype(searcher.expected(), searcher.context)
+    masks = path_masks(genotype, searcher.expected(), searcher.context)
+    found = path_score(searcher, masks, CALIBRATION, SCORED)
+    sizes = {"channels": searcher.config.space.channels, "cells": 2, "classes": 3}
+    net: Any
+    if space == "cnn":
+        net = cnn.EdgewiseSupernet(**sizes, operations=SUBSETS["s2"])
+        net.load_state_dict(cnn.unfuse_state_dict(searcher.net.state_dict()))
+    else:
+        net = nas201.EdgewiseSupernet(**sizes, in_channels=3)
+        net.load_state_dict(nas201.unfuse_state_dict(searcher.net.state_dict()))
+    accuracy, loss = slow(net, one_hot(genotype, searcher.context))
+    assert found["accuracy"] == pytest.approx(accuracy)
+    assert found["loss"] == pytest.approx(loss, rel=1e-3)
+    assert found["loss"] != pytest.approx(searcher.score(SCORED)["loss"], rel=1e-2)
+
+
+def test_partial_channels_pass_on_the_genotypes_edges_only() -> None:
+    """What is led past the operations of other edges is no part of the path."""
+    searcher = trained("relaxation.partial=2", "space.channels=4", "space.candidates=s2")
+    genotype = searcher.config.discretize.genotype(searcher.expected(), searcher.context)
+    masks = path_masks(genotype, searcher.expected(), searcher.context)
+    found = path_score(searcher, masks, CALIBRATION, SCORED)
+    net = cnn.EdgewiseSupernet(channels=4, cells=2, classes=3, partial=2, operations=SUBSETS["s2"])
+    net.load_state_dict(cnn.unfuse_state_dict(searcher.net.state_dict()))
+    weights = one_hot(genotype, searcher.context)
+    bypass = {group: rows.sum(1) for group, rows in weights.items()}
+    assert all(set(row.tolist()) == {0.0, 1.0} for row in bypass.values())
+    assert found["loss"] == pytest.approx(slow(net, Mixture(weights, bypass=bypass))[1], rel=1e-3)
+
+
+def test_layers_left_out_stay_in_their_places() -> None:
+    """Of a fully connected network, whose genotype does not tell them."""
+    searcher = searcher_of("space=mlp", "space.cells=3", "space.widths=[4]")
+    with torch.no_grad():
+        for alpha in searcher.net.alphas.values():
+            alpha.zero_()
+        searcher.net.alphas["first"][0, 0] = 1
+        searcher.net.alphas["rest"][0, -1] = 1  # the second layer is skipped
+        searcher.net.alphas["rest"][1, 0] = 1
+    probabilities = searcher.expected()
+    genotype = searcher.config.discretize.genotype(probabilities, searcher.context)
+    assert len(genotype.layers) == 2
+    masks = path_masks(genotype, probabilities, searcher.context)
+    assert [row.nonzero().item() for row in masks["rest"]] == [masks["rest"].shape[1] - 1, 0]
+    other = searcher.config.space.parse('{"layers": ["relu_4"]}')
+    assert other.to_json() != genotype.to_json()
+    assert int(path_masks(other, probabilities, searcher.context)["rest"][0].nonzero()) > 0
+
+
+@pytest.mark.parametrize(
+    "space", [("space=cnn", "space.candidates=s2"), ("space=nas201",), ("space=macro",)]
+)
+def test_the_eigenvalue_is_that_of_the_dense_hessian(space: tuple[str, ...]) -> None:
+    """To one per cent, as a search asks for it."""
+    searcher = searcher_of(*space, "space.cells=1")
+    net = searcher.net
+    for alpha in net.alphas.values():
+        nn.init.normal_(alpha)
+    copied = copy.deepcopy(net)
+    batch, alphas = batch_of(1, images=8), list(copied.alphas.values())
+    loss = searcher.judged_loss(copied, batch)
+    first = torch.autograd.grad(loss, alphas, create_graph=True, materialize_grads=True)
+    flat = torch.cat([gradient.flatten() for gradient in first])
+    rows = []
+    for entry in flat:
+        row = [torch.zeros_like(alpha) for alpha in alphas]
+        if entry.requires_grad:
+            row = list(
+                torch.autograd.grad(entry, alphas, retain_graph=True, materialize_grads=True)
+            )
+        rows.append(torch.cat([part.flatten() for part in row]))
+    largest = float(torch.linalg.eigvalsh(torch.stack(rows).double())[-1])
+    assert largest > 0
+    assert eigenvalue_of(searcher, batch) == pytest.approx(largest, rel=0.01)
+
+
+@pytest.mark.parametrize("space", ["cnn", "nas201", "macro"])
+def test_it_leaves_no_trace(space: str) -> None:
+    searcher = trained(f"space={space}")
+    searcher.net.skip_dropout = 0.25
+    before = copy.deepcopy(searcher.state_dict())
+    gradients = [None if p.grad is None else p.grad.clone() for p in searcher.net.parameters()]
+    states = random.getstate(), torch.get_rng_state()
+    genotype = searcher.config.discretize.genotype(searcher.expected(), searcher.context)
+    masks = path_masks(genotype, searcher.expected(), searcher.context)
+    first = path_score(searcher, masks, CALIBRATION, SCORED), eigenvalue_of(searcher, batch_of(1))
+    again = path_score(searcher, masks, CALIBRATION, SCORED), eigenvalue_of(searcher, batch_of(1))
+    assert first == again
+    after = searcher.state_dict()["net"]
+    assert all(after[name].equal(value) for name, value in before["net"].items())
+    for parameter, gradient in zip(searcher.net.parameters(), gradients, strict=True):
+        assert (gradient is None) == (parameter.grad is None)
+        assert gradient is None or gradient.equal(parameter.grad)
+    assert searcher.net.training
+    assert searcher.net.skip_dropout == 0.25
+    assert random.getstate() == states[0]
+    assert torch.get_rng_state().equal(states[1])
+    momenta = {getattr(module, "momentum", 0.1) for module in searcher.net.modules()}
+    assert momenta == {0.1}
+
+
+def test_undisturbed_after_an_error() -> None:
+    searcher = trained()
+    before = copy.deepcopy(searcher.net.state_dict())
+    drawn = np.random.get_state()[1].tolist()  # type: ignore[index]
+
+    def spoil() -> None:
+        with undisturbed(searcher.net):
+            searcher.net.eval()
+            torch.rand(3), np.random.rand(3)
+            for buffer in searcher.net.buffers():
+                buffer.zero_()
+            raise KeyError
+
+    state = torch.get_rng_state()
+    with pytest.raises(KeyError):
+        spoil()
+    assert all(value.equal(before[name]) for name, value in searcher.net.state_dict().items())
+    assert searcher.net.training
+    assert torch.get_rng_state().equal(state)
+    assert np.random.get_state()[1].tolist() == drawn  # type: ignore[index]

@@ -1,0 +1,79 @@
+"""Weights and multiply-accumulates counted by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from darts.spaces.cnn import PUBLISHED, EdgewiseSupernet, Network
+from darts.training.cost import count_macs, count_parameters
+
+
+def test_a_small_net_by_hand() -> None:
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, bias=False),  # on 10x12
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 5, stride=2, padding=2, groups=8, bias=False),  # to 5x6
+        nn.Conv2d(8, 16, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, 7),
+    )
+    by_hand = 10 * 12 * 8 * 3 * 9 + 5 * 6 * 8 * 25 + 5 * 6 * 16 * 8 + 16 * 7
+    assert count_macs(net, torch.zeros(1, 3, 10, 12)) == by_hand
+    weights = 8 * 3 * 9 + 2 * 8 + 8 * 25 + (16 * 8 + 16) + (16 * 7 + 7)
+    assert count_parameters(net.parameters()) == weights
+    assert count_parameters([]) == 0
+
+
+def test_the_net_is_left_as_it_was() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout())
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    for training in (True, False):
+        net.train(training)
+        count_macs(net, torch.ones(1, 3, 8, 8))
+        assert net.training is training
+        assert all(part.training is training for part in net)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert all(p.grad is None and p.requires_grad for p in net.parameters())
+
+
+def test_the_mode_comes_back_after_an_error() -> None:
+    net = nn.Conv2d(3, 4, 3)
+    with pytest.raises(RuntimeError, match="channels"):
+        count_macs(net, torch.zeros(1, 2, 8, 8))
+    assert net.training
+
+
+def test_one_image_is_enough_in_training_mode() -> None:
+    """Batch norm refuses a batch of one at one pixel in training, so evaluation mode counts."""
+    net = EdgewiseSupernet(channels=2, cells=4, classes=3)
+    assert net.training
+    assert count_macs(net, torch.zeros(1, 3, 8, 8)) > 0
+
+
+def test_the_auxiliary_head_costs_nothing_at_use() -> None:
+    genotype = PUBLISHED["DARTS_V2"].genotype
+    macs = {
+        count_macs(
+            Network(genotype, channels=2, cells=3, classes=5, auxiliary=auxiliary),
+            torch.zeros(1, 3, 8, 8),
+        )
+        for auxiliary in (True, False)
+    }
+    assert len(macs) == 1
+
+
+def test_a_network_of_one_normal_cell_by_hand() -> None:
+    genotype = PUBLISHED["DARTS_V2"].genotype
+    assert genotype.count("sep_conv_3x3", "normal") == 5
+    assert genotype.count("dil_conv_3x3", "normal") == 1
+    net = Network(genotype, channels=2, cells=3, classes=5, auxiliary=False)
+    net.cells = nn.ModuleList([net.cells[0]])
+    net.classifier = nn.Linear(8, 5)
+    stem, preprocessing = 64 * 6 * 27, 64 * 2 * (6 * 2)
+    separable, dilated = 64 * 2 * (2 * 9 + 2 * 2), 64 * (2 * 9 + 2 * 2)
+    by_hand = stem + preprocessing + 5 * separable + dilated + 8 * 5
+    assert count_macs(net, torch.zeros(1, 3, 8, 8)) == by_hand

@@ -1,0 +1,114 @@
+"""Devices and precisions by name."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from darts.training.device import (
+    autocast,
+    check_compiler,
+    check_precision,
+    loss_scaler,
+    peak_memory,
+    resolve_device,
+    seed_everything,
+)
+
+CPU = torch.device("cpu")
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: int, mps: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+def test_auto_takes_the_best_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cuda, mps, wanted in ((2, True, "cuda"), (0, True, "mps"), (0, False, "cpu")):
+        pretend(monkeypatch, cuda=cuda, mps=mps)
+        assert resolve_device("auto").type == wanted
+
+
+def test_devices_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve_device("cpu") == CPU
+    pretend(monkeypatch, cuda=2, mps=True)
+    for name in ("cuda", "cuda:0", "cuda:1", "mps"):
+        assert resolve_device(name) == torch.device(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cuda:2", "PyTorch sees 2 CUDA devices"),
+        ("mps", "PyTorch sees no such device"),
+        ("tpu", "is unknown"),
+        ("", "is unknown"),
+        ("cuda:x", "is unknown"),
+        ("0", "is unknown"),
+        ("meta", "is not supported"),
+        ("xla", "is not supported"),
+    ],
+)
+def test_devices_that_are_not(name: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, cuda=2, mps=False)
+    with pytest.raises(ValueError, match=message) as caught:
+        resolve_device(name)
+    text = str(caught.value)
+    assert repr(name) in text
+    assert "choose from auto, cpu, cuda, cuda:N, mps" in text
+    assert "\n" not in text
+
+
+def test_without_a_gpu_cuda_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, cuda=0, mps=False)
+    with pytest.raises(ValueError, match="device='cuda': PyTorch sees 0 CUDA devices"):
+        resolve_device("cuda")
+
+
+def test_precisions() -> None:
+    x = torch.ones(2, 2)
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        check_precision(name, CPU)
+        with autocast(name, CPU):
+            assert (x @ x).dtype == dtype
+    with pytest.raises(ValueError, match="fp16 needs a GPU; on the CPU choose fp32 or bf16"):
+        check_precision("fp16", CPU)
+    check_precision("fp16", torch.device("cuda"))
+    assert not loss_scaler("bf16", CPU).is_enabled()
+    assert not loss_scaler("fp32", CPU).is_enabled()
+
+
+def test_one_seed_for_all_global_generators() -> None:
+    def draw() -> list[float]:
+        return [random.random(), float(np.random.rand()), float(torch.rand(()))]
+
+    seed_everything(2**40 + 1)  # beyond what NumPy takes
+    first = draw()
+    seed_everything(2**40 + 1)
+    assert draw() == first
+    seed_everything(2**40 + 2)
+    assert all(a != b for a, b in zip(draw(), first, strict=True))
+
+
+def test_peak_memory_is_in_bytes() -> None:
+    assert 2**24 < peak_memory(CPU) < 2**40
+
+
+def test_compiling_needs_a_compiler_one_process_and_a_device_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cpu, cuda, mps = (torch.device(name) for name in ("cpu", "cuda", "mps"))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ValueError, match=r"compile=true on the CPU .* no-such-compiler"):
+        check_compiler(cpu, ranks=1)
+    check_compiler(cuda, ranks=1)
+    with pytest.raises(ValueError, match=r"compile=true .* mps"):
+        check_compiler(mps, ranks=1)
+    with pytest.raises(ValueError, match="compile=true works in a single process"):
+        check_compiler(cuda, ranks=2)
+    monkeypatch.setenv("CXX", "python3")  # whatever is on the path
+    check_compiler(cpu, ranks=1)
