@@ -174,7 +174,7 @@ def test_an_eigenvalue_is_computed_once(
     from darts.searching import diagnosis
 
     values = iter([0.25, 0.5, 0.75, 1.0])
-    for module in (search, doctor):
+    for module in (search, diagnosis):
         monkeypatch.setattr(module, "eigenvalue_of", lambda *_: next(values))
     given = (*FAST, "doctor.every=2", "stopping=curvature", QUIET)
     done = commands.run("search", tmp_path / "run", *given)

@@ -53,17 +53,17 @@ def starts(study: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def studied(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("study") / "run"
+    folder = tmp_path_factory.mktemp("compare") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(real_runs, "program", lambda command: [sys.executable, FAKE, command])
         return commands.run(
-            "study", folder, *SMALL, ALL, "searches=7", "retrainings=1", "workers=2", "seed=5"
+            "compare", folder, *SMALL, ALL, "searches=7", "retrainings=1", "workers=2", "seed=5"
         )
 
 
 def test_what_is_in_the_run_directory(studied: Any) -> None:
     assert {path.name for path in studied.directory.iterdir()} == {
-        *("config.yaml", "env.json", "overrides.json", "study.json", "summary.json"),
+        *("config.yaml", "env.json", "overrides.json", "comparison.json", "summary.json"),
         *("report.md", "rows.csv", "scores.svg", "runs"),
     }
     summary = studied.json("summary.json")
@@ -147,7 +147,7 @@ def test_the_report(studied: Any) -> None:
     for name in ("darts_v1", "random", "random_sharing", "random_search"):
         assert f"interval-{name}" in picture
     assert "can show no difference" not in studied.out
-    assert "test_accuracy" not in studied.out.partition("\nstudy\n")[0]  # not while it runs
+    assert "test_accuracy" not in studied.out.partition("\ncompare\n")[0]  # not while it runs
 
 
 def results_of(study: Any, folder: Path, edits: dict[str, dict[str, Any]]) -> Results:
@@ -159,7 +159,7 @@ def results_of(study: Any, folder: Path, edits: dict[str, dict[str, Any]]) -> Re
         for file in files:
             file.write_text(json.dumps({**read_json(file), **edit}))
     given = read_json(study.directory / "overrides.json")["overrides"]
-    return Results(Protocol(compose("study", [*given, "draws=1000"]), folder))
+    return Results(Protocol(compose("compare", [*given, "draws=1000"]), folder))
 
 
 @pytest.mark.parametrize("source", ["another", "mixed: nvml + rapl"])
@@ -211,7 +211,7 @@ def test_unequal_cost_is_said_in_the_verdict(studied: Any, tmp_path: Path) -> No
 @pytest.mark.usefixtures("fake")
 def test_too_few_searches_show_nothing(commands: Any, tmp_path: Path) -> None:
     given = (*SMALL, "baselines=[random]", "searches=4", "retrainings=2")
-    done = commands.run("study", tmp_path / "run", *given)
+    done = commands.run("compare", tmp_path / "run", *given)
     begun = done.out.partition("search darts_v1 0")[0]  # before the first run has ended
     assert "searches=4 can show no difference" in begun
     assert "need at least 6" in begun
@@ -243,7 +243,7 @@ def test_a_stopped_study_is_resumed(
     thread = threading.Thread(target=stop)
     thread.start()
     with pytest.raises(SystemExit) as left:
-        commands.run("study", folder, *given)
+        commands.run("compare", folder, *given)
     thread.join()
     assert left.value.code == 143
     assert not (folder / "summary.json").exists()
@@ -251,18 +251,18 @@ def test_a_stopped_study_is_resumed(
     assert 1 <= len(before) <= 2
 
     monkeypatch.setenv("FAKE_SECONDS", "0")
-    line = commands.refused("study", *given, f"hydra.run.dir={folder}")
-    assert "already holds a study" in line
-    line = commands.refused("study", f"resume={folder}", "searches=3")
-    assert "searches is 2 in the study and 3 here" in line
-    commands.exactly("study", [f"resume={folder}", "workers=1"], folder)
+    line = commands.refused("compare", *given, f"hydra.run.dir={folder}")
+    assert "already holds a comparison" in line
+    line = commands.refused("compare", f"resume={folder}", "searches=3")
+    assert "searches is 2 in the comparison and 3 here" in line
+    commands.exactly("compare", [f"resume={folder}", "workers=1"], folder)
     assert read_json(folder / "summary.json")["searches"] == 2
     after = starts(folder)
     assert after["darts_v1/0/search"] == 2
     assert {count for name, count in after.items() if name not in before} == {1}
     rows = (folder / "runs/darts_v1/0/search/metrics.jsonl").read_text().splitlines()
     assert len(rows) == 2  # it went on where it had been
-    assert "is complete" in commands.refused("study", f"resume={folder}")
+    assert "is complete" in commands.refused("compare", f"resume={folder}")
 
 
 @pytest.mark.usefixtures("fake")
@@ -270,7 +270,7 @@ def test_a_run_that_fails_keeps_others_from_nothing(commands: Any, tmp_path: Pat
     given = (*SMALL, "baselines=[random,random_sharing]", "searches=2", "retrainings=1")
     folder = tmp_path / "run"
     line = commands.refused(
-        "study", *given, "settings.random_sharing.name=random_sharing", f"hydra.run.dir={folder}"
+        "compare", *given, "settings.random_sharing.name=random_sharing", f"hydra.run.dir={folder}"
     )
     assert "1 of 13 jobs failed" in line  # the pilot; four others needed it
     assert "darts.search: it diverged" in line
@@ -284,7 +284,7 @@ def test_a_run_that_fails_keeps_others_from_nothing(commands: Any, tmp_path: Pat
 def test_a_short_training_that_diverges_is_paid_for(commands: Any, tmp_path: Path) -> None:
     """40 J: three trainings of 10 J, each followed by one of 4 J that diverges."""
     given = (*SMALL, "baselines=[random_search]", "searches=1", "retrainings=1")
-    done = commands.run("study", tmp_path / "run", *given, "settings.random_search.optimizer.lr=9")
+    done = commands.run("compare", tmp_path / "run", *given, "settings.random_search.optimizer.lr=9")
     place = done.directory / "runs/random_search/0"
     chosen = read_json(place / "chosen.json")
     assert (chosen["trained"], chosen["joules"], chosen["seconds"]) == (6, 42.0, 6.0)
@@ -298,10 +298,10 @@ def test_short_trainings_that_all_diverge_end(commands: Any, tmp_path: Path) -> 
     folder = tmp_path / "run"
     given = (*SMALL, "baselines=[random_search]", "searches=1", "retrainings=1")
     bad = "settings.random_search.optimizer.lr=99"
-    line = commands.refused("study", *given, bad, f"hydra.run.dir={folder}")
+    line = commands.refused("compare", *given, bad, f"hydra.run.dir={folder}")
     assert "the first 3 short trainings diverged: the loss became nan" in line
-    assert "needs a new study" in line
-    assert commands.refused("study", f"resume={folder}").partition("; ")[0] in line
+    assert "needs a new comparison" in line
+    assert commands.refused("compare", f"resume={folder}").partition("; ")[0] in line
     assert starts(folder)["random_search/0/short-000"] == 1  # it would diverge again
 
 
@@ -328,7 +328,7 @@ def test_runs_take_gpus_in_turn_and_do_not_share_counters_unsaid(
     monkeypatch.setenv("FAKE_SOURCE", source)
     monkeypatch.setenv("FAKE_SECONDS", "0.1")
     given = (*SMALL, "baselines=[random]", "searches=1", "retrainings=1", f"workers={workers}")
-    done = commands.run("study", tmp_path / "run", *given)
+    done = commands.run("compare", tmp_path / "run", *given)
     used = {read_json(file)["gpu"] for file in done.directory.glob("runs/**/summary.json")}
     assert used == (set(gpus.split(",")) if workers > 1 else {gpus})
     said = f"share the counter {source}"
@@ -401,7 +401,7 @@ def test_a_method_in_stages_costs_as_much(commands: Any, tmp_path: Path) -> None
     """Of the 400 J of 20 epochs of darts_v1; each stage is dearer, above all where alphas move."""
     given = ("dataset=synthetic", "dataset.samples=48", "baselines=[p_darts]", "searches=1")
     sizes = ("search.epochs=20", "retrain.epochs=1", "retrainings=1")
-    done = commands.run("study", tmp_path / "run", *given, *sizes)
+    done = commands.run("compare", tmp_path / "run", *given, *sizes)
     pilot = overrides_of(done.directory / "runs/p_darts/pilot")
     assert (pilot["epochs"], pilot["doctor.every"]) == ("9", "9")
     assert 380 <= done.result["p_darts_search_joules"] <= 420
@@ -422,14 +422,14 @@ def test_real_runs_and_a_study_that_is_killed(commands: Any, tmp_path: Path) -> 
         "settings.random_sharing.discretize.samples=1",
         *("searches=1", "retrainings=1", "workers=2", f"hydra.run.dir={folder}"),
     ]
-    process = commands.start("study", *given, start_new_session=True)
+    process = commands.start("compare", *given, start_new_session=True)
     while not (folder / "runs/darts_v1/0/search/summary.json").exists():
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     search = (folder / "runs/darts_v1/0/search/summary.json").stat()
-    done = commands.exactly("study", [f"resume={folder}"], folder)
+    done = commands.exactly("compare", [f"resume={folder}"], folder)
     assert (folder / "runs/darts_v1/0/search/summary.json").stat().st_mtime == search.st_mtime
     summary = done.result
     assert summary["random_sharing_search_joules"] > 0

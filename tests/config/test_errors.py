@@ -25,7 +25,7 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (SEARCH, ("epoch=3",), ("'epoch'", "did you mean 'epochs'", "arch_optimizer", "seed")),
     (SEARCH, ("auxiliary=0.4",), ("'auxiliary'", "epochs")),
     (SEARCH, ("optimizer.lrr=1",), ("'optimizer.lrr'", "optimizer.lr,", "optimizer.momentum")),
-    (SEARCH, ("optimizer.lr=1",), ("'optimizer'", "did you mean 'optimizer'")),
+    (SEARCH, ("optimiser.lr=1",), ("'optimiser'", "did you mean 'optimizer'")),
     (SEARCH, ("bilevel.hvp=exact",), ("'bilevel.hvp'", "bilevel.name")),
     (
         SEARCH,

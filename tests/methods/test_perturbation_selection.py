@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from made_up import Interrupted, MadeUp, Masks, done_by, told_by, worths
+from made_up_supernet import Interrupted, MadeUp, Masks, done_by, told_by, worths
 
 from darts.methods.argmax import Argmax
 from darts.methods.discretization import Discretization, Trained

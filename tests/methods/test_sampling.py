@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import Interrupted, MadeUp, Masks, done_by, told_by, worths
+from made_up_supernet import Interrupted, MadeUp, Masks, done_by, told_by, worths
 
 from darts.methods.sampling import Sampling
 

@@ -170,7 +170,7 @@ class Group(nn.Module):
         chosen = [states[source] for source in self.sources]
         # Ranks exchange a message for each norm: the fewer, the better.
         together = self.process_group is not None
-        size = len(chosen) if together else dispatch.edges_at_once(states[0].value)
+        size = len(chosen) if together else choice.edges_at_once(states[0].value)
         columns = weights.unbind(1)
         total = Total()
         terms: list[Tensor] = []
