@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from benchmark import alternate, command, hardware, put_table, record, table
-from plain_network import PlainNetwork
+from oracles.plain_network import PlainNetwork
 
 from darts.spaces.cnn import PUBLISHED, Network
 from darts.tasks import TASKS

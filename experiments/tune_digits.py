@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import hardware, put_table, record, table
-from nas201_study import mean_and_deviation, run
+from compare_nas201 import mean_and_deviation, run
 
 from darts.config import compose
 from darts.tracking.files import read_json

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from plain_network import PlainNetwork
+from oracles.plain_network import PlainNetwork
 from torch import Tensor, nn
 
 from darts.spaces.cnn import PUBLISHED, Network

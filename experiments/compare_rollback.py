@@ -1,6 +1,6 @@
 """Whether it pays to go back when the doctor of a search complains.
 
-    python experiments/doctor_study.py
+    python experiments/compare_rollback.py
 
 searches S2 (skip connection or separable convolution on every edge) with plain DARTS and several
 seeds to the end, with ``doctor.action=warn``. Then two genotypes of each search are retrained by
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import command, hardware, put_table, record, table
-from nas201_study import run
+from compare_nas201 import run
 
 from darts.methods.collapse import counts_of
 from darts.spaces import SPACES, parse_genotype
@@ -172,7 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--root", default="data")
-    parser.add_argument("--runs", default=Path("runs/doctor_study"), type=Path)
+    parser.add_argument("--runs", default=Path("runs/compare_rollback"), type=Path)
     parser.add_argument("--space", default="s2", help="space.candidates")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=100, help="of a search")
@@ -187,8 +187,8 @@ def main() -> None:
         row = studied(seed, given)
         scores = {kind: round(100 * own["test_accuracy"], 2) for kind, own in row["scores"].items()}
         print(f"seed {seed}: complaints at {row['complaints']}, test % {scores}", flush=True)
-        record("doctor_study", KEY, [row])
-    put_table("doctor_study", report(record("doctor_study", KEY, [])))
+        record("compare_rollback", KEY, [row])
+    put_table("compare_rollback", report(record("compare_rollback", KEY, [])))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Which methods drift to skip connections or noise, on subsets of the space made for it.
 
-    python experiments/collapse_study.py
-    python experiments/collapse_study.py --dataset cifar10 --root data --epochs 30
+    python experiments/compare_collapse.py
+    python experiments/compare_collapse.py --dataset cifar10 --root data --epochs 30
 
 searches S2 (skip connection or separable convolution on every edge) and S4 (noise or separable
 convolution) with several methods and seeds. What does harm there is known: noise never helps, and a
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import hardware, put_table, record, table
-from nas201_study import run
+from compare_nas201 import run
 
 from darts.spaces import parse_genotype
 from darts.tracking.metrics import read_metrics
@@ -68,7 +68,7 @@ def searched(space: str, method: str, seed: int, given: argparse.Namespace) -> d
         "valid_accuracy": summary["valid_accuracy"],
         "seconds": summary["seconds"],
         "genotype": summary["genotype"],
-        "command": "python experiments/collapse_study.py",
+        "command": "python experiments/compare_collapse.py",
         "hardware": hardware("cpu"),
     }
 
@@ -104,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--root", default="data")
-    parser.add_argument("--runs", default=Path("runs/collapse_study"), type=Path)
+    parser.add_argument("--runs", default=Path("runs/compare_collapse"), type=Path)
     parser.add_argument("--methods", nargs="*", default=METHODS)
     parser.add_argument("--spaces", nargs="*", default=[*HARMFUL])
     parser.add_argument("--seeds", type=int, default=3)
@@ -118,8 +118,8 @@ def main() -> None:
                 row = searched(space, method, seed, given)
                 share_at_end = 100 * row["harmful"]
                 print(f"{space} {method} {seed}: {share_at_end:.0f} % {HARMFUL[space]}", flush=True)
-                record("collapse_study", KEY, [row])
-    put_table("collapse_study", report(record("collapse_study", KEY, [])))
+                record("compare_collapse", KEY, [row])
+    put_table("compare_collapse", report(record("compare_collapse", KEY, [])))
 
 
 if __name__ == "__main__":

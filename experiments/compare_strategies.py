@@ -1,12 +1,12 @@
 """Strategies of black-box search on NAS-Bench-201: regret against the number of queries.
 
-    python experiments/strategies_nas201.py --table nasbench201.csv
+    python experiments/compare_strategies.py --table nasbench201.csv
 
 Each strategy asks for the validation accuracy after 12 epochs of so many cells, and is judged by
 the test accuracy after 200 epochs of the cell that was best by what it asked for. Random search
 stands beside what the table implies for it: the best of so many cells drawn without a computer.
 
-Rows go to results/strategies_nas201.json, a table into README.md and the picture into docs/images.
+Rows go to results/compare_strategies.json, a table into README.md and the picture into docs/images.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from darts.spaces.parameters import Parameters
 from darts.strategies import STRATEGIES, Setup
 
 BASELINE = "random"
-COMMAND = "python experiments/strategies_nas201.py --table FILE"
+COMMAND = "python experiments/compare_strategies.py --table FILE"
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "regret.svg"
 
 
@@ -114,7 +114,7 @@ def main() -> None:
             }
         )
         print(f"{name}: {rows[-1]['mean']:.2f} ± {rows[-1]['deviation']:.2f}", flush=True)
-    record("strategies_nas201", ("strategy", "queries"), rows)
+    record("compare_strategies", ("strategy", "queries"), rows)
 
     mean, deviation = implied(given.queries, valid, test)
     columns = [
@@ -137,7 +137,7 @@ def main() -> None:
         f"For {given.queries} random cells the table implies {mean:.2f} ± {deviation:.2f}; "
         f"the best cell has {optimum:.2f}."
     )
-    put_table("strategies_nas201", f"{table(columns, lines)}\n\n{text}")
+    put_table("compare_strategies", f"{table(columns, lines)}\n\n{text}")
     save_figure(regret(curves), PICTURE)
 
 

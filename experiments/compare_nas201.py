@@ -1,6 +1,6 @@
 """Search methods on NAS-Bench-201, judged by the true accuracy of what they find.
 
-    python experiments/nas201_study.py --table nasbench201.csv --root data
+    python experiments/compare_nas201.py --table nasbench201.csv --root data
 
 runs ``experiment=nas201_cpu`` for each method and seed, seed by seed, and looks the result up in
 the table. A row on record or a finished run is not run again and an interrupted run is resumed,
@@ -9,7 +9,7 @@ stands random search at the same cost: random cells, trained in the same proxy o
 until the energy of a first-order search is used up, the best by validation taken. Where energy is
 estimated from the processor's time, that is the same computing time, whatever else goes on.
 
-Rows go to results/nas201_study.json and, as a table, into README.md. ``--jobs 2`` runs two
+Rows go to results/compare_nas201.json and, as a table, into README.md. ``--jobs 2`` runs two
 searches side by side, each with ``OMP_NUM_THREADS`` as it is set.
 """
 
@@ -64,7 +64,7 @@ PUBLISHED = {  # test accuracy on CIFAR-10 after a search on all of it, as repor
     "random_sharing": "87.66",
 }
 KEY = ("method", "seed")
-COMMAND = "python experiments/nas201_study.py --table FILE --root DIR"  # paths are the user's own
+COMMAND = "python experiments/compare_nas201.py --table FILE --root DIR"  # paths are the user's own
 
 
 def run(name: str, directory: Path, *overrides: str) -> dict[str, Any]:
@@ -222,7 +222,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--table", required=True, type=Path, help="accuracies of all cells")
     parser.add_argument("--root", default="data", help="folder that holds or will hold CIFAR-10")
-    parser.add_argument("--runs", default=Path("runs/nas201_study"), type=Path)
+    parser.add_argument("--runs", default=Path("runs/compare_nas201"), type=Path)
     parser.add_argument("--methods", nargs="*", default=[*METHODS, BASELINE])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1, help="searches side by side")
@@ -234,7 +234,7 @@ def main() -> None:
     truth = nas201_table.load(given.table)
 
     def on_record() -> dict[tuple[str, int], dict[str, Any]]:
-        return {(row["method"], row["seed"]): row for row in record("nas201_study", KEY, [])}
+        return {(row["method"], row["seed"]): row for row in record("compare_nas201", KEY, [])}
 
     def work(task: tuple[str, int]) -> None:
         method, seed = task
@@ -248,14 +248,14 @@ def main() -> None:
             print(f"{method} {seed}: failed: {error}", flush=True)  # and the others go on
             return
         print(f"{method} {seed}: {row['accuracy']:.2f} % in {row['seconds']:.0f} s", flush=True)
-        record("nas201_study", KEY, [row])
+        record("compare_nas201", KEY, [row])
 
     have = on_record()
     tasks = [(method, seed) for seed in range(given.seeds) for method in given.methods]
     with ThreadPoolExecutor(given.jobs) as pool:
         list(pool.map(work, (task for task in tasks if task not in have)))
-    rows = record("nas201_study", KEY, [])
-    put_table("nas201_study", f"{report(rows)}\n\n{ten_random(truth)}")
+    rows = record("compare_nas201", KEY, [])
+    put_table("compare_nas201", f"{report(rows)}\n\n{ten_random(truth)}")
 
 
 if __name__ == "__main__":
