@@ -18,13 +18,13 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from darts.comparing.jobs import Job, run_jobs
-from darts.comparing.protocol import Protocol, check_protocol
-from darts.comparing.report import Results, cost_of_all, shared_counter
-from darts.comparing.runs import RunFailed, Runs
+from darts.comparing.scheduler import PlannedRun, execute
+from darts.comparing.plan import ComparisonPlan, check_comparison
+from darts.comparing.report import ComparisonResults, total_cost, shared_counter_warning
+from darts.comparing.runs import RunFailed, RunLauncher
 from darts.config import CompareConfig, ConfigError, Invocation, as_yaml, launch
 from darts.judging.statistics import pairs_needed
-from darts.tracking import Console, closing_table, environment
+from darts.tracking import Console, print_summary, environment
 from darts.tracking.files import read_json, write_atomically, write_json
 from darts.training.distributed import rank_and_size
 from darts.training.interrupt import Interrupt, Interrupted
@@ -38,7 +38,7 @@ def check(config: CompareConfig) -> None:
     """Refuse, before the first run, whatever a run would be refused for."""
     if rank_and_size()[1] > 1:
         raise ConfigError("darts.compare starts its own runs: set workers=N and leave torchrun out")
-    check_protocol(config)
+    check_comparison(config)
 
 
 def compare(config: CompareConfig, call: Invocation) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def compare(config: CompareConfig, call: Invocation) -> dict[str, Any]:
     _refuse_another(config, directory)
     if not config.resume:
         _write_what_is_known(config, directory, call)
-    protocol, runs = Protocol(config, directory), Runs(config.workers)
+    protocol, runs = ComparisonPlan(config, directory), RunLauncher(config.workers)
     jobs = protocol.jobs(runs)
     done = sum(job.done() for job in jobs)
     ended = itertools.count(done + 1)
@@ -60,24 +60,24 @@ def compare(config: CompareConfig, call: Invocation) -> dict[str, Any]:
 
     warned: set[str] = {""}
 
-    def told(job: Job, text: str) -> None:
-        console.say(f"{job.name}: {text}")
-        if (warning := shared_counter(protocol, runs.sources)) not in warned:
+    def told(job: PlannedRun, text: str) -> None:
+        console.info(f"{job.name}: {text}")
+        if (warning := shared_counter_warning(protocol, runs.sources)) not in warned:
             warned.add(warning)
-            console.say(f"warning: {warning}")
+            console.info(f"warning: {warning}")
         console.step(jobs=f"{next(ended)}/{len(jobs)}")
 
     with console, Interrupt() as interrupt:
-        console.say(
+        console.info(
             f"{'resuming' if config.resume else 'studying'} in {directory}: {len(jobs)} jobs"
         )
         needed = pairs_needed(len(config.baselines))
         if config.searches < needed:
-            console.say(
+            console.info(
                 f"searches={config.searches} can show no difference, whatever comes of them: "
                 f"comparisons with {len(config.baselines)} need at least {needed}"
             )
-        failed = run_jobs(
+        failed = execute(
             jobs,
             config.workers,
             told=told,
@@ -98,7 +98,7 @@ def compare(config: CompareConfig, call: Invocation) -> dict[str, Any]:
         )
     overrides = read_json(directory / "overrides.json")["overrides"]
     try:
-        results = Results(protocol)
+        results = ComparisonResults(protocol)
     except RunFailed as error:
         raise ConfigError(str(error)) from None
     results.write(overrides)
@@ -106,17 +106,17 @@ def compare(config: CompareConfig, call: Invocation) -> dict[str, Any]:
         "command": "compare",
         "name": config.name,
         "metric": config.metric,
-        "method": config.judged,
+        "method": config.method_name,
         "searches": config.searches,
         "retrainings": config.retrainings,
         **results.summary(),
-        **cost_of_all(protocol),
+        **total_cost(protocol),
         "seed": config.seed,
         "git_revision": read_json(directory / "env.json").get("git_revision"),
     }
     write_json(directory / "summary.json", summary)
     shown = {name: summary[f"{name}_{results.score}"] for name in protocol.names}
-    closing_table("compare", {f"{name} {results.score}": value for name, value in shown.items()})
+    print_summary("compare", {f"{name} {results.score}": value for name, value in shown.items()})
     print("\n" + "\n".join(results.verdicts()))
     print(f"\nThe report: {Path(call.directory) / 'report.md'}")
     return summary

@@ -11,9 +11,9 @@ from darts.config import ConfigError, GenotypesConfig, Invocation, launch
 from darts.plotting.figures import save_figure
 from darts.plotting.genotype import compare_genotypes, save_genotype
 from darts.spaces import SPACES, space_of
-from darts.spaces.find import find_genotype
-from darts.spaces.in_words import difference
-from darts.tracking import closing_table
+from darts.spaces.lookup import find_genotype
+from darts.spaces.describe import difference
+from darts.tracking import print_summary
 from darts.tracking.console import is_terminal
 from darts.training.cost import count_parameters
 
@@ -58,12 +58,12 @@ def describe(name: str, genotype: Any) -> None:
         rows[cell] = f"{genotype.nodes(cell)} nodes: " + ", ".join(
             f"{count} {operation}" for operation, count in sorted(counts.items())
         )
-    sizes, words = space.usual()
+    sizes, words = space.reference_sizes()
     network = space.network(genotype, **sizes)
     rows["parameters"] = count_parameters(network.parameters())
     size = [f"{key}={getattr(space, key)}" for key in ("channels", "cells") if hasattr(space, key)]
     rows["of"] = ", ".join([*size, *words])
-    closing_table(f"{name} is valid", rows)
+    print_summary(f"{name} is valid", rows)
 
 
 def compare(references: list[str], out: str | None) -> None:

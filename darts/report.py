@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from darts.config import ConfigError, Invocation, ReportConfig, launch
-from darts.reporting import page, read_record
+from darts.reporting import report_page, read_run
 from darts.tracking.files import write_atomically
 
 
@@ -26,9 +26,9 @@ def report(config: ReportConfig, call: Invocation) -> Path:
     Raises:
         ValueError: for a directory that is no run's, or a file in it that is damaged.
     """
-    records = [read_record(Path(run)) for run in config.runs]
+    records = [read_run(Path(run)) for run in config.runs]
     out = Path(config.out) if config.out is not None else Path(config.runs[0]) / "report.html"
-    write_atomically(out, page(records))
+    write_atomically(out, report_page(records))
     print(f"wrote {out}")
     return out
 

@@ -16,11 +16,11 @@ from darts.comparing.runs import RunFailed
 from darts.methods.stages import Stage, place_of
 from darts.searching.searcher import updates_alphas
 
-EPOCHS = 3
+EPOCHS_PER_STAGE = 3
 """Of each stage: one that begins it, one in which alphas rest, and one in which they move."""
 
 
-class Kind(NamedTuple):
+class EpochKind(NamedTuple):
     """Of an epoch: the number of its stage, and whether alphas move in it."""
 
     stage: int
@@ -33,14 +33,14 @@ def pilot_overrides(config: Any) -> list[str]:
     Args:
         config: of the search.
     """
-    stages, epochs = stages_of(config), EPOCHS
-    while min(Counter(place_of(e, epochs, stages).stage for e in range(epochs)).values()) < EPOCHS:
+    stages, epochs = stages_of(config), EPOCHS_PER_STAGE
+    while min(Counter(place_of(e, epochs, stages).stage for e in range(epochs)).values()) < EPOCHS_PER_STAGE:
         epochs += 1
     found = [f"epochs={epochs}"]
     if config.bilevel.updates_alphas and config.arch_optimizer.warmup > 0:
         found.append("arch_optimizer.warmup=0.5")
-    if config.relaxation.uses_alphas and config.doctor.every > 0:
-        found += [f"doctor.every={epochs}", "doctor.action=warn"]
+    if config.relaxation.uses_alphas and config.collapse.every > 0:
+        found += [f"collapse.every={epochs}", "collapse.action=warn"]
     return found
 
 
@@ -49,7 +49,7 @@ def stages_of(config: Any) -> list[Stage]:
     return config.stages or [Stage()]
 
 
-class Price:
+class CostModel:
     """What searches of a method cost, by how many epochs they have.
 
     Args:
@@ -67,7 +67,7 @@ class Price:
     ) -> None:
         count = _looks(config, len(after_epochs))
         self._look = looks / count if count else 0.0
-        measured: dict[Kind, list[float]] = defaultdict(list)
+        measured: dict[EpochKind, list[float]] = defaultdict(list)
         for epoch, (before, after) in enumerate(pairwise(after_epochs), 1):
             place = place_of(epoch, config.epochs, stages_of(config))
             if epoch > place.first:  # entering a stage costs, and is paid once
@@ -123,13 +123,13 @@ class Price:
         return min((high, low), key=lambda epochs: abs(self.of(config, epochs) - budget))
 
 
-def _kind(config: Any, epoch: int, epochs: int) -> Kind:
+def _kind(config: Any, epoch: int, epochs: int) -> EpochKind:
     place = place_of(epoch, epochs, stages_of(config))
-    return Kind(place.stage, updates_alphas(config, place, epoch))
+    return EpochKind(place.stage, updates_alphas(config, place, epoch))
 
 
 def _looks_at(config: Any, epoch: int) -> bool:
-    return bool(config.doctor.looks_at(epoch) and config.relaxation.uses_alphas)
+    return bool(config.collapse.is_due(epoch) and config.relaxation.uses_alphas)
 
 
 def _looks(config: Any, epochs: int) -> int:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from darts.comparing.protocol import RANDOM, RANDOM_SEARCH, Protocol
-from darts.comparing.runs import RunFailed, bill_of_diverged, command_text, summary_of
+from darts.comparing.plan import RANDOM, RANDOM_SEARCH, ComparisonPlan
+from darts.comparing.runs import RunFailed, read_divergence, shell_command, read_summary
 from darts.judging.statistics import (
     ALPHA,
     Comparison,
@@ -22,11 +22,11 @@ from darts.judging.statistics import (
     verdict,
 )
 from darts.plotting.figures import save_figure
-from darts.plotting.strip import strips
-from darts.tracking.energy import counts_others
+from darts.plotting.scores import draw_scores
+from darts.tracking.energy import is_shared_counter
 from darts.tracking.files import read_json, write_atomically
-from darts.tracking.formats import duration, is_fraction
-from darts.tracking.ledger import added_up, common_source
+from darts.tracking.formats import format_duration, is_fraction
+from darts.tracking.ledger import sum_costs, common_source
 from darts.training.device import visible_gpus
 from darts.training.run_directory import DIVERGED
 
@@ -34,7 +34,7 @@ EQUAL = (0.9, 1.1)
 """A baseline that costs so many times what the method costs is called one of equal cost."""
 
 
-class Results:
+class ComparisonResults:
     """What the runs of a complete comparison say.
 
     Args:
@@ -50,7 +50,7 @@ class Results:
         RunFailed: for a retraining without a test score.
     """
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: ComparisonPlan) -> None:
         self.protocol, config = protocol, protocol.config
         self.score = f"test_{config.metric}"
         self.rows = [row for name in protocol.names for row in self._rows_of(name)]
@@ -65,7 +65,7 @@ class Results:
             name: bootstrap(scores, draws=config.draws) for name, scores in self.scores.items()
         }
         self.comparisons = compare(
-            (config.judged, self.scores[config.judged]),
+            (config.method_name, self.scores[config.method_name]),
             [(name, self.scores[name]) for name in config.baselines],
             higher_is_better=protocol.metric.higher_is_better,
             draws=config.draws,
@@ -77,7 +77,7 @@ class Results:
         for index in range(protocol.config.searches):
             cost = protocol.search_cost(name, index)
             for number, directory in enumerate(protocol.retrained(name, index)):
-                summary = summary_of(directory)
+                summary = read_summary(directory)
                 if not isinstance(summary.get(self.score), (int, float)):
                     raise RunFailed(f"{directory} has no {self.score} to be compared by")
                 valid = f"valid_{protocol.metric.name}"
@@ -114,7 +114,7 @@ class Results:
         """What a search of a baseline costs, as a multiple of the method's; None if not known."""
         if name == RANDOM:
             return 0.0
-        method = self.protocol.config.judged
+        method = self.protocol.config.method_name
         rows = [row for row in self.rows if row["name"] in (name, method)]
         if common_source(row["search_joules_source"] for row in rows) is None:
             return None
@@ -139,7 +139,7 @@ class Results:
     def _unequal(self, name: str) -> str:
         if name == RANDOM:
             return ""
-        ratio, method = self.cost_ratio(name), self.protocol.config.judged
+        ratio, method = self.cost_ratio(name), self.protocol.config.method_name
         if ratio is None:
             return f" Whether {name} cost as much as {method} is not known."
         if EQUAL[0] <= ratio <= EQUAL[1]:
@@ -156,8 +156,8 @@ class Results:
         for c, text in zip(self.comparisons, self.verdicts(), strict=True):
             key, d = f"difference_{c.baseline}", c.difference
             flat |= {key: d.mean, f"{key}_low": d.low, f"{key}_high": d.high}
-            flat |= {f"{key}_p": c.p, f"{key}_p_holm": c.corrected}
-            flat |= {f"{key}_cliffs_delta": c.delta, f"{key}_shown": c.shown}
+            flat |= {f"{key}_p": c.p, f"{key}_p_holm": c.corrected_p}
+            flat |= {f"{key}_cliffs_delta": c.delta, f"{key}_shown": c.significant}
             flat[f"{key}_verdict"] = text
         return flat
 
@@ -171,7 +171,7 @@ class Results:
         write_atomically(directory / "rows.csv", text.getvalue())
         write_atomically(directory / "report.md", self.page(overrides))
         config = self.protocol.config
-        figure = strips(
+        figure = draw_scores(
             self.scores,
             self.intervals,
             label=self.score.replace("_", " "),
@@ -183,7 +183,7 @@ class Results:
         """The comparison in Markdown."""
         config, score = self.protocol.config, self.score.replace("_", " ")
         parts = [
-            f"# {config.name}: {config.judged} beside {', '.join(config.baselines)}",
+            f"# {config.name}: {config.method_name} beside {', '.join(config.baselines)}",
             " ".join(self.verdicts()),
             "![Scores of all networks](scores.svg)",
             table(
@@ -214,12 +214,12 @@ class Results:
     def shared_counter(self) -> str:
         """See the function of that name."""
         keys = ("joules_source", "search_joules_source")
-        return shared_counter(self.protocol, (row[key] for row in self.rows for key in keys))
+        return shared_counter_warning(self.protocol, (row[key] for row in self.rows for key in keys))
 
     def _energy(self) -> str:
         """What retrainings used, and by which source."""
         rows = self.rows
-        time = f"{duration(sum(row['seconds'] for row in rows))} of run time, all added up"
+        time = f"{format_duration(sum(row['seconds'] for row in rows))} of run time, all added up"
         keys = ("joules_source", "search_joules_source")
         sources = [row[key] for row in rows for key in keys if row[key] is not None]
         source = common_source(sources)
@@ -246,19 +246,19 @@ class Results:
             *(
                 self._between(c.difference, self.show_difference),
                 f"{c.p:.3g}",
-                f"{c.corrected:.3g}",
+                f"{c.corrected_p:.3g}",
             ),
             f"{c.delta:.2f} ({in_words(c.delta)})",
         )
 
     def _between(self, found: Interval, show: Callable[[float], str]) -> str:
         if found.low is None or found.high is None:
-            return found.lacking
+            return found.why_unbounded
         return f"{show(found.low)} to {show(found.high)}"
 
     def _about(self, name: str) -> str:
         """What a name stands for."""
-        method = self.protocol.config.judged
+        method = self.protocol.config.method_name
         if name == method:
             return f"`{name}` is the method that is judged."
         if name == RANDOM:
@@ -279,22 +279,22 @@ class Results:
 
     def _commands(self, overrides: Sequence[str]) -> list[str]:
         protocol = self.protocol
-        method = protocol.config.judged
+        method = protocol.config.method_name
         genotype = next(row["genotype"] for row in self.rows if row["name"] == method)
         return [
             " ".join(["python -m darts.compare", *map(shlex.quote, overrides)]),
-            command_text("search", protocol.search_overrides(method, 0)),
-            command_text("retrain", protocol.retrain_overrides(genotype, 0, 0)),
+            shell_command("search", protocol.search_overrides(method, 0)),
+            shell_command("retrain", protocol.retrain_overrides(genotype, 0, 0)),
         ]
 
 
-def shared_counter(protocol: Protocol, sources: Iterable[object]) -> str:
+def shared_counter_warning(protocol: ComparisonPlan, sources: Iterable[object]) -> str:
     """A sentence about runs that counted what others used; empty if there are none."""
     workers = protocol.config.workers
     began = protocol.directory / "comparison.json"  # a comparison may go on with fewer
     workers = max(workers, read_json(began)["workers"] if began.exists() else 0)
     gpus = len(visible_gpus())
-    shared = sorted({str(s) for s in sources if counts_others(str(s), workers, gpus)})
+    shared = sorted({str(s) for s in sources if is_shared_counter(str(s), workers, gpus)})
     if not shared:
         return ""
     return (
@@ -310,9 +310,9 @@ def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def cost_of_all(protocol: Protocol) -> Mapping[str, Any]:
+def total_cost(protocol: ComparisonPlan) -> Mapping[str, Any]:
     """What all runs of a comparison have used together, pilots and short trainings too."""
     told = [read_json(file) for file in sorted(protocol.directory.glob("runs/**/summary.json"))]
     others = sorted(protocol.directory.glob(f"runs/**/{DIVERGED}"))
-    told += [bill for file in others if (bill := bill_of_diverged(file.parent)) is not None]
-    return {"seconds": sum(summary["seconds"] for summary in told), **added_up(told)}
+    told += [bill for file in others if (bill := read_divergence(file.parent)) is not None]
+    return {"seconds": sum(summary["seconds"] for summary in told), **sum_costs(told)}

@@ -26,11 +26,11 @@ class RunFailed(Exception):
     """A run that ended without a summary."""
 
 
-class Stopped(Exception):
+class RunStopped(Exception):
     """A run that was asked to save and leave, or that did not begin for that reason."""
 
 
-class Runs:
+class RunLauncher:
     """Starts runs, and can ask those that are under way to leave.
 
     Args:
@@ -75,7 +75,7 @@ class Runs:
         with self._alone(directory) as held:
             if not is_complete(directory):
                 self._run(command, directory, overrides, held)
-        summary = summary_of(directory)
+        summary = read_summary(directory)
         with self._lock:
             self.sources.add(str(summary.get("joules_source")))
         return summary
@@ -88,15 +88,15 @@ class Runs:
             words = [f"resume={directory}"]
         else:
             words.append(f"hydra.run.dir={directory}")
-        with log_of(directory).open("ab") as log:
-            log.write(f"{command_text(command, words)}\n".encode())
+        with log_file(directory).open("ab") as log:
+            log.write(f"{shell_command(command, words)}\n".encode())
             log.flush()
             with self._lock:
                 if self._stopped:
-                    raise Stopped
+                    raise RunStopped
                 own = self._own.pop(0)  # of as many as there may be at the same time
                 process = subprocess.Popen(
-                    [*program(command), *words],
+                    [*command_arguments(command), *words],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -111,10 +111,10 @@ class Runs:
         if is_complete(directory):
             return
         if self._stopped:
-            raise Stopped
-        said = log_of(directory).read_text(encoding="utf-8", errors="replace").split("\n")
+            raise RunStopped
+        said = log_file(directory).read_text(encoding="utf-8", errors="replace").split("\n")
         last = next((line for line in reversed(said) if line.strip()), "")
-        raise RunFailed(f"ended with code {code}: {last.strip()} (see {log_of(directory)})")
+        raise RunFailed(f"ended with code {code}: {last.strip()} (see {log_file(directory)})")
 
     @contextlib.contextmanager
     def _alone(self, directory: Path) -> Iterator[BinaryIO | None]:
@@ -136,17 +136,17 @@ class Runs:
                     break
                 except BlockingIOError:
                     if self._stopped:
-                        raise Stopped from None
+                        raise RunStopped from None
                     time.sleep(_POLL)
             yield file
 
 
-def program(command: str) -> list[str]:
+def command_arguments(command: str) -> list[str]:
     """What starts a command."""
     return [sys.executable, "-m", f"darts.{command}"]
 
 
-def command_text(command: str, overrides: Sequence[str]) -> str:
+def shell_command(command: str, overrides: Sequence[str]) -> str:
     """A command line that can be copied."""
     return " ".join(["python -m", f"darts.{command}", *map(shlex.quote, overrides)])
 
@@ -156,13 +156,13 @@ def is_complete(directory: Path) -> bool:
     return (directory / "summary.json").exists()
 
 
-def summary_of(directory: Path) -> dict[str, Any]:
+def read_summary(directory: Path) -> dict[str, Any]:
     """The summary of a complete run."""
     summary: dict[str, Any] = read_json(directory / "summary.json")
     return summary
 
 
-def bill_of_diverged(directory: Path) -> dict[str, Any] | None:
+def read_divergence(directory: Path) -> dict[str, Any] | None:
     """Of a run that diverged: ``why``, and what it has cost; None of others."""
     file = directory / DIVERGED
     if is_complete(directory) or not file.exists():
@@ -171,6 +171,6 @@ def bill_of_diverged(directory: Path) -> dict[str, Any] | None:
     return bill
 
 
-def log_of(directory: Path) -> Path:
+def log_file(directory: Path) -> Path:
     """What a run has printed."""
     return directory.with_name(f"{directory.name}.log")

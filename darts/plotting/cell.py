@@ -20,9 +20,9 @@ from darts.plotting.shapes import (
     MARGIN,
     STATE_HEIGHT,
     STATE_WIDTH,
-    Look,
-    Lost,
-    Shared,
+    EdgeStyle,
+    EdgeImportance,
+    CommonEdges,
     arrow,
     heading,
     label,
@@ -67,9 +67,9 @@ def draw_cell(
     axes: Axes,
     genotype: Any,
     cell: str,
-    shared: Shared | None,
+    shared: CommonEdges | None,
     gid: str,
-    lost: Lost | None = None,
+    lost: EdgeImportance | None = None,
 ) -> None:
     """Draw a cell into axes whose unit is an inch, from ``(0, 0)`` at the top left downwards.
 
@@ -104,9 +104,9 @@ def draw_cell(
         label(axes, x - _RADIUS, y, str(index), 10, color="white", fontweight="bold")
     for index, curve in enumerate(_plan(genotype, cell, exits, shared)):
         loss = None if lost is None else lost.by_cell[cell][index]
-        look = Look.of(curve.operation, curve.differs)
+        look = EdgeStyle.of(curve.operation, curve.differs)
         if lost is not None and loss is not None:
-            look = Look.weighed(loss / lost.most)
+            look = EdgeStyle.weighed(loss / lost.most)
             x, y = curve.box
             # Above the arrow to the node or below it, away from the node.
             aside = 0.09 if y >= curve.node[1] else -0.09
@@ -134,7 +134,7 @@ def _row_heights(genotype: Any, cell: str) -> list[float]:
 
 
 def _plan(
-    genotype: Any, cell: str, exits: Sequence[tuple[float, float]], shared: Shared | None
+    genotype: Any, cell: str, exits: Sequence[tuple[float, float]], shared: CommonEdges | None
 ) -> list[_Curve]:
     """Give every edge a box and a point on its source, so that few curves cross."""
     inputs, edges = genotype.inputs, genotype.edges(cell)
@@ -170,7 +170,7 @@ def _plan(
     return curves
 
 
-def _draw_curve(axes: Axes, curve: _Curve, look: Look, gid: str) -> None:
+def _draw_curve(axes: Axes, curve: _Curve, look: EdgeStyle, gid: str) -> None:
     """The curve to the operation's box, the box with its name, the arrow to the node."""
     (x0, y0), (x1, y1), (x2, y2) = curve.start, curve.box, curve.node
     bend = min(curve.exit_x + _BEND, x1)

@@ -13,9 +13,9 @@ from darts.plotting.shapes import (
     QUIET,
     STATE_HEIGHT,
     STATE_WIDTH,
-    Look,
-    Lost,
-    Shared,
+    EdgeStyle,
+    EdgeImportance,
+    CommonEdges,
     arrow,
     heading,
     label,
@@ -45,9 +45,9 @@ def draw_chain(
     axes: Axes,
     genotype: Any,
     cell: str,
-    shared: Shared | None,
+    shared: CommonEdges | None,
     gid: str,
-    lost: Lost | None = None,
+    lost: EdgeImportance | None = None,
 ) -> None:
     """Draw a chain as ``darts.plotting.cell.draw_cell`` draws a cell."""
     edges = genotype.edges(cell)
@@ -60,10 +60,10 @@ def draw_chain(
     for index, (_, number, operation) in enumerate(edges):
         line, column = divmod(index, PER_LINE)
         x, y = left + _GAP + column * (BOX_WIDTH + _GAP), first - line * _LINE
-        look = Look.of(operation, differs[index])
+        look = EdgeStyle.of(operation, differs[index])
         loss = None if lost is None else lost.by_cell[cell][index]
         if lost is not None and loss is not None:
-            look = Look.weighed(loss / lost.most)
+            look = EdgeStyle.weighed(loss / lost.most)
             label(axes, x + BOX_WIDTH / 2, y - 0.22, lost.written(loss), 7.5, color=INK)
         _way(axes, end, (x, y), f"{gid}-edge-{index}-curve")
         operation_box(axes, x, y, operation, look, f"{gid}-edge-{index}-box")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from darts.plotting.style import new_figure, shortened
+from darts.plotting.style import new_figure, shorten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +48,7 @@ def draw_confusion(counts: Tensor, names: Sequence[str], *, title: str = "") -> 
                 color="white" if value > 50 else "#222222",
             )
     if len(names) <= _NAMED:
-        short = [shortened(name, 16) for name in names]
+        short = [shorten(name, 16) for name in names]
         axes.set_xticks(range(len(names)), short, rotation=40, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(names)), short)
     axes.tick_params(length=0, labelsize=8)

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from darts.plotting.style import (
-    CHOSEN,
+    HIGHLIGHT,
     line_style,
     new_figure,
-    rendered,
+    render,
     save_figure,
-    tidy,
-    whole_ticks,
+    style_axes,
+    integer_ticks,
 )
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["alpha_heatmap", "alpha_history", "curves", "rendered", "save_figure"]
+__all__ = ["draw_alpha_heatmap", "draw_alpha_history", "draw_metrics", "render", "save_figure"]
 
 
-def alpha_heatmap(
+def draw_alpha_heatmap(
     probabilities: Tensor,
     *,
     operations: Sequence[str],
@@ -91,7 +91,7 @@ def alpha_heatmap(
             0.92,
             0.88,
             fill=False,
-            edgecolor=CHOSEN,
+            edgecolor=HIGHLIGHT,
             linewidth=2.2,
             zorder=3,
         )
@@ -111,7 +111,7 @@ def alpha_heatmap(
     return figure
 
 
-def alpha_history(
+def draw_alpha_history(
     history: Sequence[Tensor],
     *,
     operations: Sequence[str],
@@ -163,19 +163,19 @@ def alpha_history(
             )
         axes.set_title(names[edge], fontsize=9, pad=3)
         axes.set_ylim(0, 1.05 * top if top > 0 else 1)
-        tidy(axes)
+        style_axes(axes)
         below_is_empty = (row + 1, column) not in places
         axes.tick_params(labelleft=column == 0, labelbottom=below_is_empty)
         if below_is_empty:
             axes.set_xlabel("epoch", fontsize=8)
-        whole_ticks(axes)
+        integer_ticks(axes)
     lines = grid[places[0]].get_lines()
     figure.legend(lines, operations, loc="outside right upper", fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=12)
     return figure
 
 
-def curves(
+def draw_metrics(
     rows: Sequence[Mapping[str, Any]], keys: Sequence[str], *, x: str = "epoch", title: str = ""
 ) -> Figure:
     """Draw columns of a metrics file over the epochs, quantities of a kind in one panel.
@@ -218,8 +218,8 @@ def curves(
         axes.set_xlabel(x)
         axes.set_ylabel(f"{kind}, %" if percent else kind)
         axes.legend(frameon=False, fontsize=9)
-        tidy(axes)
-        whole_ticks(axes)
+        style_axes(axes)
+        integer_ticks(axes)
     figure.suptitle(title, fontsize=12)
     return figure
 

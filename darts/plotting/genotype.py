@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from darts.plotting.cell import cell_size, draw_cell
 from darts.plotting.chain import chain_size, draw_chain
 from darts.plotting.recurrent_cell import draw_recurrent, recurrent_size
-from darts.plotting.shapes import INK, MARGIN, Lost, Shared
-from darts.plotting.style import format_of, save_figure
-from darts.spaces.in_words import check_comparable, is_chain
+from darts.plotting.shapes import INK, MARGIN, EdgeImportance, CommonEdges
+from darts.plotting.style import file_format, save_figure
+from darts.spaces.describe import check_comparable, is_chain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,7 @@ def draw_genotype(genotype: Any, *, title: str | None = None) -> Figure:
     return _draw([genotype], [title] if title else [], {})
 
 
-def draw_importances(
+def draw_edge_importances(
     genotype: Any,
     edges: Mapping[str, Sequence[Mapping[str, Any]]],
     *,
@@ -48,15 +48,15 @@ def draw_importances(
         percent: what is lost is a share of one, and written in percentage points.
         title: heading.
     """
-    lost = {cell: [edge["lost"] for edge in own] for cell, own in edges.items()}
+    lost = {cell: [edge["score_drop"] for edge in own] for cell, own in edges.items()}
     most = max([loss for own in lost.values() for loss in own if loss and loss > 0], default=1.0)
-    return _draw([genotype], [title] if title else [], {}, Lost(lost, most, percent))
+    return _draw([genotype], [title] if title else [], {}, EdgeImportance(lost, most, percent))
 
 
 def compare_genotypes(a: Any, b: Any, names: tuple[str, str]) -> Figure:
     """Two genotypes side by side; what only one of them has stands out, the rest is faint.
 
-    As in ``darts.spaces.in_words.difference``, the order of a node's edges does not count.
+    As in ``darts.spaces.describe.difference``, the order of a node's edges does not count.
 
     Args:
         a: the left genotype.
@@ -68,7 +68,7 @@ def compare_genotypes(a: Any, b: Any, names: tuple[str, str]) -> Figure:
     """
     check_comparable(a, b)
     shared = {
-        cell: Shared(
+        cell: CommonEdges(
             Counter(a.edges(cell)) & Counter(b.edges(cell)),
             frozenset(a.concat(cell)) & frozenset(b.concat(cell)),
         )
@@ -83,15 +83,15 @@ def save_genotype(genotype: Any, path: str | Path, title: str | None = None) -> 
     Raises:
         ValueError: the name does not end in ``.svg``, ``.png`` or ``.pdf``.
     """
-    format_of(path)
+    file_format(path)
     save_figure(draw_genotype(genotype, title=title), path)
 
 
 def _draw(
     genotypes: list[Any],
     titles: list[str],
-    shared: dict[str, Shared],
-    lost: Lost | None = None,
+    shared: dict[str, CommonEdges],
+    lost: EdgeImportance | None = None,
 ) -> Figure:
     from matplotlib.figure import Figure
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from darts.judging.pareto import known_number, pareto
-from darts.plotting.style import CHOSEN, FAINT, columns_of, log_ticks, new_figure, shortened, tidy
+from darts.judging.pareto import has_number, pareto
+from darts.plotting.style import HIGHLIGHT, MUTED, unzip, log_ticks, new_figure, shorten, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _OFFSETS = ((-5, 5), (0, 7), (-5, 12), (-14, 5), (7, -7), (7, 5), (-5, -9))
 
 
-def front(
+def draw_pareto_front(
     rows: Sequence[Mapping[str, Any]],
     metric: str,
     cost: str,
@@ -42,11 +42,11 @@ def front(
     known = [
         {"trial": place, **row}
         for place, row in enumerate(rows)
-        if known_number(row, metric) and known_number(row, cost)
+        if has_number(row, metric) and has_number(row, cost)
     ]
     if not known:
         raise ValueError(f"no row has both {metric} and {cost}")
-    places = pareto(known, {metric: higher_is_better, cost: False})
+    places = pareto_front(known, {metric: higher_is_better, cost: False})
     best: dict[tuple[float, float], list[str]] = {}  # the trials at each point of the front
     for place in sorted(places, key=lambda place: (known[place][cost], known[place]["trial"])):
         row = known[place]
@@ -56,12 +56,12 @@ def front(
     others = [p for row in known if (p := (row[cost], row[metric])) not in best]
     if others:
         axes.scatter(
-            *columns_of(others), s=16, color=FAINT, linewidth=0, label="dominated", zorder=2
+            *unzip(others), s=16, color=MUTED, linewidth=0, label="dominated", zorder=2
         )
     axes.plot(
-        *columns_of(list(best)),
+        *unzip(list(best)),
         drawstyle="steps-post",
-        color=CHOSEN,
+        color=HIGHLIGHT,
         marker="o",
         markersize=5,
         linewidth=1.4,
@@ -71,10 +71,10 @@ def front(
     costs = [row[cost] for row in known]
     if min(costs) > 0 and max(costs) > 30 * min(costs):
         log_ticks(axes)
-    axes.set_xlabel(shortened(cost))
-    axes.set_ylabel(shortened(metric))
+    axes.set_xlabel(shorten(cost))
+    axes.set_ylabel(shorten(metric))
     axes.margins(0.1)
-    tidy(axes)
+    style_axes(axes)
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=12)
     texts = [", ".join(trials[:3]) + ", …" * (len(trials) > 3) for trials in best.values()]
@@ -106,7 +106,7 @@ def _label(
                 ha="right" if right < 0 else "left" if right > 0 else "center",
                 va="bottom" if above * up > 0 else "top",
                 fontsize=8,
-                color=CHOSEN,
+                color=HIGHLIGHT,
             )
             note.set_in_layout(False)
             box = note.get_window_extent()

@@ -16,8 +16,8 @@ from darts.plotting.shapes import (
     QUIET,
     STATE_HEIGHT,
     STATE_WIDTH,
-    Look,
-    Shared,
+    EdgeStyle,
+    CommonEdges,
     arrow,
     heading,
     label,
@@ -52,7 +52,7 @@ def recurrent_size(genotype: Any, cell: str) -> tuple[float, float]:
     return width, HEADING + 0.3 + max(genotype.nodes(cell), 2) * _ROW + MARGIN / 2
 
 
-def draw_recurrent(axes: Axes, genotype: Any, cell: str, shared: Shared | None, gid: str) -> None:
+def draw_recurrent(axes: Axes, genotype: Any, cell: str, shared: CommonEdges | None, gid: str) -> None:
     """Draw a recurrent cell as ``darts.plotting.cell.draw_cell`` draws a cell."""
     edges = genotype.edges(cell)
     differs = [None] * len(edges) if shared is None else shared.differs(edges)
@@ -88,7 +88,7 @@ def draw_recurrent(axes: Axes, genotype: Any, cell: str, shared: Shared | None, 
         rank = [t for _, t in followers].index(target)
         lane = min(_LANE, _LANES / max(len(followers) - 1, 1))
         shift = ((len(followers) - 1) / 2 - rank) * lane  # the lowest one leaves furthest left
-        look = Look.of(name, differs[index])
+        look = EdgeStyle.of(name, differs[index])
         _draw_edge(axes, spots[source], shift, spots[target], name, look, f"{gid}-edge-{index}")
     for number, (x, y) in spots.items():
         _draw_node(axes, x, y, number)
@@ -116,7 +116,7 @@ def _draw_edge(
     shift: float,
     target: tuple[float, float],
     name: str,
-    look: Look,
+    look: EdgeStyle,
     gid: str,
 ) -> None:
     """The way down from a node and into a follower's row, the activation's box, the arrow."""

@@ -34,7 +34,7 @@ _FAMILIES = {  # a part of the operation's name -> line and border, fill
 
 
 @dataclass(frozen=True)
-class Shared:
+class CommonEdges:
     """What a cell has in common with the one it is compared with: edges and output states."""
 
     edges: Counter[tuple[int, int, str]]
@@ -51,7 +51,7 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class Lost:
+class EdgeImportance:
     """What a network loses without each edge: by cell, the most of all, and how it is written.
 
     Of an edge that cannot be taken out it is None.
@@ -67,7 +67,7 @@ class Lost:
 
 
 @dataclass(frozen=True)
-class Look:
+class EdgeStyle:
     """How an operation is drawn: line, fill and ink of its box, weight and opacity of its curve."""
 
     line: str
@@ -78,7 +78,7 @@ class Look:
     dashes: str
 
     @classmethod
-    def of(cls, operation: str, differs: bool | None) -> Look:
+    def of(cls, operation: str, differs: bool | None) -> EdgeStyle:
         """By the operation's family; what differs stands out, unless nothing is compared (None)."""
         line, fill = next(look for part, look in _FAMILIES.items() if part in operation)
         dashes = "--" if operation == "none" else "-"
@@ -89,7 +89,7 @@ class Look:
         return cls(line, fill, line, 1.4, 0.35, dashes)
 
     @classmethod
-    def weighed(cls, share: float) -> Look:
+    def weighed(cls, share: float) -> EdgeStyle:
         """By a share in [0, 1], from thin and pale to thick and dark."""
         from matplotlib import colormaps
         from matplotlib.colors import to_hex
@@ -109,7 +109,7 @@ class Look:
         }
 
 
-def operation_box(axes: Axes, x: float, y: float, operation: str, look: Look, gid: str) -> None:
+def operation_box(axes: Axes, x: float, y: float, operation: str, look: EdgeStyle, gid: str) -> None:
     """A box with the operation's name; ``(x, y)`` is the middle of its left side."""
     size = (BOX_WIDTH, BOX_HEIGHT)
     rounded(axes, x, y, *size, facecolor="white", edgecolor="white", zorder=3)

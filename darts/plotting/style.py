@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 # Okabe and Ito's colors, told apart by color-blind readers too; `none` is gray, as it is absent.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#222222", "#5B3A8E")
 _GREY = "#8A8A8A"
-CHOSEN = "#D55E00"
-STRONG = "#0072B2"
-FAINT = "#9AA5B1"
+HIGHLIGHT = "#D55E00"
+PRIMARY = "#0072B2"
+MUTED = "#9AA5B1"
 
 _UNDATED: dict[str, dict[str, Any]] = {
     "svg": {"Date": None},
@@ -49,7 +49,7 @@ def line_style(index: int, label: str) -> dict[str, Any]:
     return {"label": label, "color": color, "linestyle": dash, "linewidth": 1.5}
 
 
-def shortened(name: str, most: int = 30) -> str:
+def shorten(name: str, most: int = 30) -> str:
     """A name of at most so many characters: its middle is left out, for both ends tell most."""
     if len(name) <= most:
         return name
@@ -57,12 +57,12 @@ def shortened(name: str, most: int = 30) -> str:
     return f"{name[: most - 1 - tail]}…{name[len(name) - tail :]}"
 
 
-def columns_of(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+def unzip(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
     """All first and all second numbers, of no pairs too."""
     return [x for x, _ in pairs], [y for _, y in pairs]
 
 
-def tidy(axes: Axes) -> None:
+def style_axes(axes: Axes) -> None:
     """A light grid, and no frame above and to the right."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="#DDDDDD", linewidth=0.6)
@@ -70,7 +70,7 @@ def tidy(axes: Axes) -> None:
     axes.tick_params(labelsize=8)
 
 
-def whole_ticks(axes: Axes) -> None:
+def integer_ticks(axes: Axes) -> None:
     """Whole numbers on the horizontal axis, since there is no epoch 2.5."""
     from matplotlib.ticker import MaxNLocator
 
@@ -90,7 +90,7 @@ def log_ticks(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def plausible(values: Sequence[float]) -> tuple[float, float]:
+def outlier_bounds(values: Sequence[float]) -> tuple[float, float]:
     """Bounds beyond which a value would press all others together on an axis."""
     import numpy as np
 
@@ -107,10 +107,10 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150)
     Raises:
         ValueError: the name does not end in ``.svg``, ``.png`` or ``.pdf``.
     """
-    write_atomically(path, rendered(figure, format_of(path), dpi=dpi))
+    write_atomically(path, render(figure, file_format(path), dpi=dpi))
 
 
-def rendered(figure: Figure, kind: str, *, dpi: int = 150) -> bytes:
+def render(figure: Figure, kind: str, *, dpi: int = 150) -> bytes:
     """A figure as the content of a file of the kind ``svg``, ``png`` or ``pdf``."""
     import matplotlib
 
@@ -125,7 +125,7 @@ def rendered(figure: Figure, kind: str, *, dpi: int = 150) -> bytes:
     return buffer.getvalue()
 
 
-def format_of(path: str | os.PathLike[str]) -> str:
+def file_format(path: str | os.PathLike[str]) -> str:
     """The format that a file's ending names.
 
     Raises:

@@ -7,29 +7,29 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from darts.plotting.style import (
-    CHOSEN,
-    FAINT,
-    STRONG,
-    columns_of,
+    HIGHLIGHT,
+    MUTED,
+    PRIMARY,
+    unzip,
     new_figure,
-    plausible,
-    shortened,
-    tidy,
-    whole_ticks,
+    outlier_bounds,
+    shorten,
+    style_axes,
+    integer_ticks,
 )
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MARKS: dict[str, dict[str, Any]] = {
-    "complete": {"marker": "o", "s": 16, "color": FAINT, "linewidth": 0},
+    "complete": {"marker": "o", "s": 16, "color": MUTED, "linewidth": 0},
     "pruned": {"marker": "D", "s": 15, "facecolor": "none", "edgecolor": "#E69F00", "linewidth": 1},
-    "failed": {"marker": "x", "s": 22, "color": CHOSEN, "linewidth": 1.2},
+    "failed": {"marker": "x", "s": 22, "color": HIGHLIGHT, "linewidth": 1.2},
 }
 _EDGE = 0.02  # how far from the edge a trial is put whose score is not shown, of the axes' height
 
 
-def history(
+def draw_trial_history(
     values: Sequence[float | None],
     states: Sequence[str],
     metric: str,
@@ -71,27 +71,27 @@ def history(
         lost = [(numbers[p], edge) for p in members if shown[p] is None]
         label = f"{state} ({len(members)})"
         if members:
-            axes.scatter(*columns_of(known), label=label, zorder=3, **mark)
+            axes.scatter(*unzip(known), label=label, zorder=3, **mark)
         if lost:
             # At the edge in the axes' own height, whatever the scores are.
             across = axes.get_xaxis_transform()
-            axes.scatter(*columns_of(lost), transform=across, zorder=3, **mark)
+            axes.scatter(*unzip(lost), transform=across, zorder=3, **mark)
     steps = _best_so_far(numbers, scores, states, higher_is_better)
     if steps:
         steps.append((max(numbers), steps[-1][1]))
         axes.plot(
-            *columns_of(steps),
+            *unzip(steps),
             drawstyle="steps-post",
-            color=STRONG,
+            color=PRIMARY,
             linewidth=1.8,
             label="best so far",
             zorder=2,
         )
     axes.set_xlabel("trial")
-    axes.set_ylabel(shortened(metric))
+    axes.set_ylabel(shorten(metric))
     axes.margins(y=0.09)
-    tidy(axes)
-    whole_ticks(axes)
+    style_axes(axes)
+    integer_ticks(axes)
     if len(values):
         room = max(0.5, 0.03 * (max(numbers) - min(numbers)))
         axes.set_xlim(min(numbers) - room, max(numbers) + room)
@@ -126,7 +126,7 @@ def _without_outliers(scores: Sequence[float | None], higher_is_better: bool) ->
     known = [score for score in scores if score is not None]
     if not known:
         return list(scores)
-    low, high = plausible(known)
+    low, high = outlier_bounds(known)
     return [
         score if score is None or (score >= low if higher_is_better else score <= high) else None
         for score in scores

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 
-from darts.plotting.alpha_film import film
-from darts.reporting.cells import states
+from darts.plotting.alpha_animation import animate_alphas
+from darts.reporting.architecture import states
 from darts.reporting.charts import Line, chart, charts, legend
-from darts.reporting.markup import element, escaped, paragraph, picture
-from darts.reporting.record import Record
+from darts.reporting.markup import element, escape, paragraph, image
+from darts.reporting.run_record import RunRecord
 from darts.spaces import space_of
 
 Kept = Mapping[str, Collection[tuple[int, int]]]
@@ -18,7 +18,7 @@ Kept = Mapping[str, Collection[tuple[int, int]]]
 _FRAMES = 30  # of a film, which makes it about 300 kB of the page
 
 
-def alphas(record: Record) -> str:
+def alphas(record: RunRecord) -> str:
     """The mixing weights over time, a panel an edge, and how undecided they are."""
     parts = []
     entropies, kept = [], _kept(record)
@@ -39,7 +39,7 @@ def alphas(record: Record) -> str:
                 for o, operation in enumerate(operations)
             ]
             chosen = ", ".join(line.label for line in lines if line.strong)
-            text = escaped(f"{edge_name} {chosen}")
+            text = escape(f"{edge_name} {chosen}")
             caption = element("span", text, class_="kept") if chosen else text
             panels.append(chart(lines, f"{name} {edge_name}", small=True, top=top, caption=caption))
         operations = told["operations"][0]
@@ -48,7 +48,7 @@ def alphas(record: Record) -> str:
             panels_legend = legend(lines)
         else:
             panels_legend = ""
-        parts.append(element("h4", escaped(name)) + panels_legend + charts(panels, small=True))
+        parts.append(element("h4", escape(name)) + panels_legend + charts(panels, small=True))
         entropies.append(Line(name, list(enumerate(map(_entropy, epochs), start=1)), number))
     if not parts:
         return ""
@@ -61,17 +61,17 @@ def alphas(record: Record) -> str:
     return paragraph(note, "quiet") + overview + "".join(parts)
 
 
-def filmed(record: Record, kept: Kept) -> str:
+def filmed(record: RunRecord, kept: Kept) -> str:
     """The same as a film, shown or put away by who reads it."""
-    moving = picture(
-        film(record.alphas, kept=kept, frames=_FRAMES),
+    moving = image(
+        animate_alphas(record.alphas, kept=kept, frames=_FRAMES),
         "mixing weights, a frame an epoch",
         kind="gif",
     )
     return element("details", element("summary", "As a film") + moving, open="")
 
 
-def _kept(record: Record) -> Kept:
+def _kept(record: RunRecord) -> Kept:
     """What the genotype keeps, as far as it can be told."""
     if record.genotype is None or not record.alphas:
         return {}

@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from darts.reporting.record import Record
-from darts.tracking import display, short_genotype
+from darts.reporting.run_record import RunRecord
+from darts.tracking import format_value, format_genotype
 
 _RECIPE = (
     *("epochs", "precision", "optimizer.kind", "optimizer.lr", "optimizer.lr_min"),
@@ -21,7 +21,7 @@ _RECIPE = (
 )
 
 
-def model_card(record: Record, *, exports: bool = True) -> str:
+def model_card(record: RunRecord, *, exports: bool = True) -> str:
     """Markdown about the network of a finished retraining.
 
     Args:
@@ -51,9 +51,9 @@ def model_card(record: Record, *, exports: bool = True) -> str:
             ("", ""),
             [
                 ("space", _named(config, "space")),
-                ("parameters", display("parameters", summary["parameters"])),
-                ("multiply-accumulates of one sample", display("macs", summary["macs"])),
-                ("in short", short_genotype(record.genotype)),
+                ("parameters", format_value("parameters", summary["parameters"])),
+                ("multiply-accumulates of one sample", format_value("macs", summary["macs"])),
+                ("in short", format_genotype(record.genotype)),
             ],
         ),
         _fenced(str(record.genotype)),
@@ -92,7 +92,7 @@ def model_card(record: Record, *, exports: bool = True) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def limits(record: Record) -> list[str]:
+def limits(record: RunRecord) -> list[str]:
     """What the scores of a run do not say."""
     summary, config = record.summary, record.config
     tested = any(name.startswith("test_") for name in summary)
@@ -135,7 +135,7 @@ def _scores(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
         (
             name.replace("_", " "),
             *(
-                display(f"{part}_{name}", summary[f"{part}_{name}"])
+                format_value(f"{part}_{name}", summary[f"{part}_{name}"])
                 if f"{part}_{name}" in summary
                 else ""
                 for part in ("valid", "test")
@@ -156,13 +156,13 @@ def _recipe(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _costs(record: Record) -> list[tuple[str, ...]]:
+def _costs(record: RunRecord) -> list[tuple[str, ...]]:
     """Sums over the phases, by source."""
     rows = []
     for source in dict.fromkeys(str(phase["source"]) for phase in record.phases):
         own = [phase for phase in record.phases if phase["source"] == source]
         sums = {name: math.fsum(p[name] for p in own) for name in ("seconds", "joules", "gco2e")}
-        rows.append((source, *(display(name, value) for name, value in sums.items())))
+        rows.append((source, *(format_value(name, value) for name, value in sums.items())))
     return rows
 
 

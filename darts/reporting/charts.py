@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from darts.reporting.markup import element, escaped
+from darts.reporting.markup import element, escape
 
 _COLOURS = 8
 
@@ -89,7 +89,7 @@ def chart(
     y0, y1 = _room(min(ys), max(ys), 0.05) if top is None else (0.0, top or 1.0)
     few = 2 if small else 5
     marks = ticks(y0, y1, few, whole=counts)
-    shown = written([100 * y for y in marks] if percent else marks, " %" if percent else "")
+    shown = format_ticks([100 * y for y in marks] if percent else marks, " %" if percent else "")
     left = max(3.4, 0.8 + 0.58 * max(map(len, shown), default=0)) * size
 
     def across(x: float) -> float:
@@ -111,7 +111,7 @@ def chart(
         parts.append(_text(0.0, height - 0.4 * size, across_is, 0.8 * size, "start"))
     for line in sorted(lines, key=lambda line: line.strong):
         known = [(across(x), up(y)) for x, y in line.known]
-        hint = f"<title>{escaped(line.label)}</title>"
+        hint = f"<title>{escape(line.label)}</title>"
         if line.dots or len(known) == 1:
             parts += [
                 f'<circle class="p {line.color}" cx="{x:.1f}" cy="{y:.1f}" r="2.5">{hint}</circle>'
@@ -128,7 +128,7 @@ def chart(
         aria_label=title,
     )
     below = "" if small or len(lines) < 2 else legend(lines)
-    return element("figure", element("figcaption", caption or escaped(title)) + below + drawing)
+    return element("figure", element("figcaption", caption or escape(title)) + below + drawing)
 
 
 def legend(lines: Iterable[Line]) -> str:
@@ -136,7 +136,7 @@ def legend(lines: Iterable[Line]) -> str:
     return element(
         "ul",
         "".join(
-            element("li", escaped(line.label), class_=f"{line.color}{line.dash}") for line in lines
+            element("li", escape(line.label), class_=f"{line.color}{line.dash}") for line in lines
         ),
         class_="legend",
     )
@@ -161,7 +161,7 @@ def ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[fl
     return [number * step for number in range(first, last + 1)]
 
 
-def written(marks: Sequence[float], unit: str = "") -> list[str]:
+def format_ticks(marks: Sequence[float], unit: str = "") -> list[str]:
     """Ticks with as many decimals as tell them apart."""
     step = min((b - a for a, b in itertools.pairwise(marks)), default=1.0)
     if not 1e-5 <= step < 1e6:
@@ -183,5 +183,5 @@ def _room(low: float, high: float, share: float) -> tuple[float, float]:
 def _text(x: float, y: float, text: str, size: float, anchor: str) -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" text-anchor="{anchor}">'
-        f"{escaped(text)}</text>"
+        f"{escape(text)}</text>"
     )

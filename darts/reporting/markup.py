@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from darts.reporting.style import SCRIPT, STYLE
-from darts.tracking import display
+from darts.tracking import format_value
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ def cell(name: str, value: Any) -> Cell:
     if value is None:
         return Cell("")
     number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-    return Cell(display(name, value), number)
+    return Cell(format_value(name, value), number)
 
 
-def escaped(text: Any) -> str:
+def escape(text: Any) -> str:
     """Text as it may stand anywhere in a page, attributes included."""
     return html.escape(str(text), quote=True)
 
@@ -37,7 +37,7 @@ def escaped(text: Any) -> str:
 def element(tag: str, content: str, **attributes: str) -> str:
     """An element around markup; attributes are escaped, ``class_`` is ``class``, _ is -."""
     given = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escaped(value)}"'
+        f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"'
         for key, value in attributes.items()
     )
     return f"<{tag}{given}>{content}</{tag}>"
@@ -45,19 +45,19 @@ def element(tag: str, content: str, **attributes: str) -> str:
 
 def paragraph(text: str, kind: str = "") -> str:
     """A paragraph of text."""
-    return element("p", escaped(text), **({"class_": kind} if kind else {}))
+    return element("p", escape(text), **({"class_": kind} if kind else {}))
 
 
-def code(text: str) -> str:
+def code_block(text: str) -> str:
     """Text to be copied, as it is."""
-    return element("pre", element("code", escaped(text)))
+    return element("pre", element("code", escape(text)))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Cell | str]]) -> str:
     """A table that a click on a column's head sorts."""
     lines = [list(row) for row in rows]
     heads = "".join(
-        element("th", element("button", escaped(name), type="button"), scope="col", class_=kind)
+        element("th", element("button", escape(name), type="button"), scope="col", class_=kind)
         for name, kind in zip(head, _kinds(len(head), lines), strict=True)
     )
     body = "".join(element("tr", "".join(map(_cell, line))) for line in lines)
@@ -65,10 +65,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell | str]]) -> str:
     return element("div", element("table", whole, class_="sortable"), class_="wide", tabindex="0")
 
 
-def pairs(rows: Iterable[tuple[str, Cell | str]]) -> str:
+def definition_table(rows: Iterable[tuple[str, Cell | str]]) -> str:
     """Names with what each of them is, as they come."""
     lines = [
-        element("tr", element("th", escaped(name), scope="row") + _cell(given, aligned=False))
+        element("tr", element("th", escape(name), scope="row") + _cell(given, aligned=False))
         for name, given in rows
     ]
     body = element("table", element("tbody", "".join(lines)), class_="pairs")
@@ -88,8 +88,8 @@ def _kinds(columns: int, lines: Sequence[Sequence[Cell | str]]) -> list[str]:
 
 def _cell(given: Cell | str, *, aligned: bool = True) -> str:
     if isinstance(given, str) or given.value is None or not aligned:
-        return element("td", escaped(given if isinstance(given, str) else given.text))
-    return element("td", escaped(given.text), class_="number", data_v=f"{given.value:.9g}")
+        return element("td", escape(given if isinstance(given, str) else given.text))
+    return element("td", escape(given.text), class_="number", data_v=f"{given.value:.9g}")
 
 
 def tiles(pairs: Iterable[tuple[str, str]]) -> str:
@@ -97,28 +97,28 @@ def tiles(pairs: Iterable[tuple[str, str]]) -> str:
     return element(
         "dl",
         "".join(
-            element("div", element("dt", escaped(name)) + element("dd", escaped(text)))
+            element("div", element("dt", escape(name)) + element("dd", escape(text)))
             for name, text in pairs
         ),
         class_="tiles",
     )
 
 
-def folded(title: str, content: str) -> str:
+def collapsible(title: str, content: str) -> str:
     """Markup that is shown when asked for; nothing without content."""
-    return element("details", element("summary", escaped(title)) + content) if content else ""
+    return element("details", element("summary", escape(title)) + content) if content else ""
 
 
 def section(title: str, content: str, **attributes: str) -> str:
     """A part of a run's page; nothing without content."""
-    head = element("h3", escaped(title))
+    head = element("h3", escape(title))
     return element("section", head + content, **attributes) if content else ""
 
 
-def picture(content: bytes, description: str, *, kind: str = "svg+xml") -> str:
+def image(content: bytes, description: str, *, kind: str = "svg+xml") -> str:
     """A drawing from a file. As an image, it can neither run scripts nor load anything."""
     data = base64.b64encode(content).decode("ascii")
-    image = f'<img alt="{escaped(description)}" src="data:image/{kind};base64,{data}">'
+    image = f'<img alt="{escape(description)}" src="data:image/{kind};base64,{data}">'
     return element("div", image, class_="paper", tabindex="0")
 
 
@@ -134,6 +134,6 @@ def document(title: str, body: str) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escaped(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
         f"<body>\n{body}\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )

@@ -7,29 +7,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import darts
-from darts.reporting.account import SOURCES, environment
-from darts.reporting.article import whole
+from darts.reporting.costs import SOURCES, environment
+from darts.reporting.run_article import run_article
 from darts.reporting.charts import Line, chart, charts
 from darts.reporting.markup import (
     Cell,
     cell,
     document,
     element,
-    escaped,
+    escape,
     paragraph,
     section,
     table,
 )
-from darts.reporting.naming import headline, is_share, words
-from darts.reporting.over_time import over_epochs
-from darts.reporting.record import Record, placed, short_names
+from darts.reporting.labels import headline_metrics, is_percentage, label
+from darts.reporting.training_curves import over_epochs
+from darts.reporting.run_record import RunRecord, group_evaluations, short_run_names
 from darts.spaces import space_of
-from darts.spaces.in_words import difference
-from darts.tracking import short_genotype
+from darts.spaces.describe import difference
+from darts.tracking import format_genotype
 from darts.tracking.ledger import common_source
 
 
-def page(records: Sequence[Record]) -> str:
+def report_page(records: Sequence[RunRecord]) -> str:
     """One self-contained HTML page about one run or more.
 
     Raises:
@@ -37,17 +37,17 @@ def page(records: Sequence[Record]) -> str:
     """
     if not records:
         raise ValueError("there is no run to report on")
-    called = short_names(records)
-    places = placed(records)
+    called = short_run_names(records)
+    places = group_evaluations(records)
     mains, names = [records[own] for own, _ in places], [called[own] for own, _ in places]
     several = len(mains) > 1
     title = f"{len(records)} runs" if several else f"{mains[0].command} {mains[0].name}"
-    body = element("h1", escaped(title))
+    body = element("h1", escape(title))
     if several:
         links = "".join(
-            element("a", escaped(called[own]), href=f"#run-{number}")
+            element("a", escape(called[own]), href=f"#run-{number}")
             + "".join(
-                element("a", escaped(called[one]), href=f"#run-{number}-evaluations")
+                element("a", escape(called[one]), href=f"#run-{number}-evaluations")
                 for one in evaluations
             )
             for number, (own, evaluations) in enumerate(places, start=1)
@@ -55,14 +55,14 @@ def page(records: Sequence[Record]) -> str:
         body += element("nav", links) + compared(mains, names)
     for number, (own, evaluations) in enumerate(places, start=1):
         evaluated = {called[one]: records[one] for one in evaluations}
-        body += whole(records[own], called[own], f"run-{number}", evaluated)
+        body += run_article(records[own], called[own], f"run-{number}", evaluated)
     body += paragraph(
         f"Written by darts-nas {darts.__version__} from the files of the runs.", "quiet"
     )
     return document(title, element("main", body))
 
 
-def compared(records: Sequence[Record], names: Sequence[str]) -> str:
+def compared(records: Sequence[RunRecord], names: Sequence[str]) -> str:
     """What tells the runs apart: results, curves, cost, configuration."""
     body = (
         element("h2", "Side by side")
@@ -75,9 +75,9 @@ def compared(records: Sequence[Record], names: Sequence[str]) -> str:
     return element("article", body, id="compared")
 
 
-def results(records: Sequence[Record], names: Sequence[str]) -> str:
+def results(records: Sequence[RunRecord], names: Sequence[str]) -> str:
     """A row a run: scores, sizes, time; and how far they are, if some have not ended."""
-    ranked = Counter(name for record in records for name in headline(record))
+    ranked = Counter(name for record in records for name in headline_metrics(record))
     columns = sorted(ranked, key=_rank)
     unfinished = not all(record.finished for record in records)
     rows: list[list[Cell | str]] = [
@@ -91,7 +91,7 @@ def results(records: Sequence[Record], names: Sequence[str]) -> str:
         for record, name in zip(records, names, strict=True)
     ]
     return table(
-        ("run", *map(words, columns), "seed", "command", *(["state"] if unfinished else [])), rows
+        ("run", *map(label, columns), "seed", "command", *(["state"] if unfinished else [])), rows
     )
 
 
@@ -103,7 +103,7 @@ def _rank(column: str) -> tuple[int, str]:
     return late.get(column, place), column
 
 
-def _curves(records: Sequence[Record], names: Sequence[str]) -> str:
+def _curves(records: Sequence[RunRecord], names: Sequence[str]) -> str:
     """The same quantity of all runs in one panel, where at least two have it."""
     asked = ["valid_loss", "train_loss", *(f"valid_{record.metric}" for record in records)]
     panels = []
@@ -114,11 +114,11 @@ def _curves(records: Sequence[Record], names: Sequence[str]) -> str:
         ]
         lines = [line for line in lines if line.known]
         if len(lines) > 1:
-            panels.append(chart(lines, words(column), percent=is_share(column)))
+            panels.append(chart(lines, label(column), percent=is_percentage(column)))
     return charts(panels)
 
 
-def _cost(records: Sequence[Record], names: Sequence[str]) -> str:
+def _cost(records: Sequence[RunRecord], names: Sequence[str]) -> str:
     """Joules beside each other, if they come from one source."""
     told = [(name, r.numbers) for name, r in zip(names, records, strict=True)]
     told = [(name, numbers) for name, numbers in told if numbers.get("joules") is not None]
@@ -139,22 +139,22 @@ def _cost(records: Sequence[Record], names: Sequence[str]) -> str:
     )
 
 
-def _genotypes(records: Sequence[Record], names: Sequence[str]) -> str:
+def _genotypes(records: Sequence[RunRecord], names: Sequence[str]) -> str:
     """The genotypes in short, and in words where two differ."""
     known = [(n, r.genotype) for n, r in zip(names, records, strict=True) if r.genotype is not None]
     if not known:
         return ""
-    found = table(("run", "genotype"), [(name, short_genotype(g)) for name, g in known])
+    found = table(("run", "genotype"), [(name, format_genotype(g)) for name, g in known])
     if len(known) != 2 or len({space_of(genotype).name for _, genotype in known}) > 1:
         return found
     lines = difference(known[0][1], known[1][1])
     if not lines:
         return found + paragraph("Both are the same architecture.")
-    items = "".join(element("li", escaped(line)) for line in lines)
+    items = "".join(element("li", escape(line)) for line in lines)
     return found + element("ul", items)
 
 
-def differences(records: Sequence[Record], names: Sequence[str]) -> str:
+def differences(records: Sequence[RunRecord], names: Sequence[str]) -> str:
     """Keys of the configuration, and of the environment, in which the runs differ."""
     flat = [{**dict(_flat(r.config)), **_around(r)} for r in records]
     shared = [key for key in dict.fromkeys(k for one in flat for k in one) if _differs(flat, key)]
@@ -178,7 +178,7 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return pairs
 
 
-def _around(record: Record) -> dict[str, Any]:
+def _around(record: RunRecord) -> dict[str, Any]:
     """What a run ran on, as keys beside those of the configuration."""
     known = {f"({name})": value for name, value in environment(record).items()}
     return {**known, "(git revision)": record.env.get("git_revision")}

@@ -3,34 +3,34 @@
 Importing this package is cheap: TensorBoard, matplotlib and rich are loaded by first use.
 """
 
-from darts.tracking.board import Board
-from darts.tracking.console import Console, Pace, closing_table
+from darts.tracking.tensorboard import TensorBoard
+from darts.tracking.console import Console, RemainingTime, print_summary
 from darts.tracking.energy import Energy, EnergyMeter
 from darts.tracking.environment import environment, git_state
-from darts.tracking.files import plain, read_json, replacing, write_atomically, write_json
-from darts.tracking.formats import display, duration, short_genotype
+from darts.tracking.files import to_jsonable, read_json, open_atomically, write_atomically, write_json
+from darts.tracking.formats import format_value, format_duration, format_genotype
 from darts.tracking.ledger import Ledger, grams_of_co2
 from darts.tracking.metrics import MetricsLog, read_metrics
 
 __all__ = [
-    "Board",
+    "TensorBoard",
     "Console",
     "Energy",
     "EnergyMeter",
     "Ledger",
     "MetricsLog",
-    "Pace",
-    "closing_table",
-    "display",
-    "duration",
+    "RemainingTime",
+    "print_summary",
+    "format_value",
+    "format_duration",
     "environment",
     "git_state",
     "grams_of_co2",
-    "plain",
+    "to_jsonable",
     "read_json",
     "read_metrics",
-    "replacing",
-    "short_genotype",
+    "open_atomically",
+    "format_genotype",
     "write_atomically",
     "write_json",
 ]

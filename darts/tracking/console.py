@@ -11,14 +11,14 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from darts.tracking.formats import display, duration
+from darts.tracking.formats import format_value, format_duration
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
     from rich.console import RenderableType
 
 
-class Pace:
+class RemainingTime:
     """Estimate the time left from the steps done by this process.
 
     Seconds per step are a mean in which a step's influence fades over half the time run so far
@@ -86,7 +86,7 @@ class Console:
         self._total, self._done, self._name, self._quiet = total_steps, done, name, quiet
         self._stream = sys.stdout if stream is None else stream
         self._clock, self._now = clock, now
-        self._pace = Pace(total_steps - done, clock=clock)
+        self._pace = RemainingTime(total_steps - done, clock=clock)
         self._fields: dict[str, Any] = {}
         self._live: Any = None
         self._rich: RichConsole | None = None
@@ -95,7 +95,7 @@ class Console:
         self._drawn = self._logged = clock()
 
     def __enter__(self) -> Console:
-        self._pace = Pace(self._total - self._done, clock=self._clock)
+        self._pace = RemainingTime(self._total - self._done, clock=self._clock)
         self._drawn = self._logged = self._clock()
         if self._rich is not None and not self._quiet:
             from rich.live import Live
@@ -170,7 +170,7 @@ class Console:
     def _log(self, fields: Mapping[str, Any]) -> None:
         self._logged = self._clock()
         if not self._quiet:
-            self._line(f"{_join(fields)}  {self._percent()} % left {duration(self._pace.left())}")
+            self._line(f"{_join(fields)}  {self._percent()} % left {format_duration(self._pace.left())}")
 
     def _line(self, text: str) -> None:
         self._stream.write(f"{self._now():%H:%M:%S} {text}\n")
@@ -195,23 +195,23 @@ class Console:
             ProgressBar(total=max(self._total, 1), completed=min(self._done, self._total)),
             Text(f"{self._percent()} %", style="magenta"),
             f"{self._done:,}/{self._total:,}",
-            Text(f"left {duration(self._pace.left())}", style="cyan"),
-            Text(f"elapsed {duration(self._pace.elapsed())}", style="dim"),
+            Text(f"left {format_duration(self._pace.left())}", style="cyan"),
+            Text(f"elapsed {format_duration(self._pace.elapsed())}", style="dim"),
         )
         fields = {key: value for key, value in self._fields.items() if key != "genotype"}
         lines: list[RenderableType] = [row]
         if fields:
             lines.append(Text(_join(fields), no_wrap=True, overflow="ellipsis"))
         if "genotype" in self._fields:
-            for cell in display("genotype", self._fields["genotype"]).split(" / "):
+            for cell in format_value("genotype", self._fields["genotype"]).split(" / "):
                 lines.append(Text(cell, style="green", no_wrap=True, overflow="ellipsis"))
         return Group(*lines)
 
 
-def closing_table(title: str, rows: Mapping[str, object], *, stream: TextIO | None = None) -> None:
+def print_summary(title: str, rows: Mapping[str, object], *, stream: TextIO | None = None) -> None:
     """Print names and values below a title; see `display` for how the values are written."""
     stream = sys.stdout if stream is None else stream
-    cells = {name: display(name, value) for name, value in rows.items()}
+    cells = {name: format_value(name, value) for name, value in rows.items()}
     if is_terminal(stream):
         from rich.table import Table
         from rich.text import Text
@@ -242,4 +242,4 @@ def _rich_console(stream: TextIO) -> RichConsole:
 
 
 def _join(fields: Mapping[str, Any]) -> str:
-    return " ".join(f"{key} {display(key, value)}" for key, value in fields.items())
+    return " ".join(f"{key} {format_value(key, value)}" for key, value in fields.items())

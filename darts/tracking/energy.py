@@ -56,7 +56,7 @@ def _processor_seconds() -> float:
     return time.process_time() + sum(os.times()[2:4])
 
 
-def counts_others(source: str, processes: int, gpus: int) -> bool:
+def is_shared_counter(source: str, processes: int, gpus: int) -> bool:
     """Whether what a counter says of one of several processes includes what the others use.
 
     Args:

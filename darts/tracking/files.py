@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Yield a binary file whose content takes the place of `path` when the block ends well.
 
     If the block raises, the temporary file is removed and `path` is left as it was. Large objects
@@ -52,11 +52,11 @@ def _sync_folder(folder: Path) -> None:
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
     """Replace the content of `path` by `data` (text is stored as UTF-8), creating its folder."""
-    with replacing(path) as handle:
+    with open_atomically(path) as handle:
         handle.write(data.encode("utf-8") if isinstance(data, str) else data)
 
 
-def plain(obj: Any) -> Any:
+def to_jsonable(obj: Any) -> Any:
     """Return `obj` as JSON's own types: dict, list, str, int, float, bool and None.
 
     NaN and infinities become None. Whatever has `tolist()` (numpy and torch scalars and arrays)
@@ -70,19 +70,19 @@ def plain(obj: Any) -> Any:
     if isinstance(obj, float):
         return float(obj) if math.isfinite(obj) else None
     if isinstance(obj, Mapping):
-        return {str(key): plain(value) for key, value in obj.items()}
+        return {str(key): to_jsonable(value) for key, value in obj.items()}
     if isinstance(obj, (list, tuple)):
-        return [plain(value) for value in obj]
+        return [to_jsonable(value) for value in obj]
     if isinstance(obj, os.PathLike):
         return os.fspath(obj)
     if hasattr(obj, "tolist"):
-        return plain(obj.tolist())
+        return to_jsonable(obj.tolist())
     raise TypeError(f"cannot store a {type(obj).__name__} as JSON: {obj!r}")
 
 
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:
     """Write `obj` to `path` atomically as indented JSON; see `plain` for what is accepted."""
-    text = json.dumps(plain(obj), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(to_jsonable(obj), indent=2, ensure_ascii=False, allow_nan=False)
     write_atomically(path, text + "\n")
 
 

@@ -6,14 +6,14 @@ import math
 import re
 from typing import Any
 
-from darts.spaces.in_words import is_chain
+from darts.spaces.describe import is_chain
 
 # Quantities by the words of their names. A value outside 0 to 1 is never taken for a fraction, so
 # that a score already in percent is not multiplied again.
 _FRACTIONS = {"accuracy", "acc", "f1", "recall", "top1", "top5", "wer", "cer", "fraction"}
 
 
-def duration(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """Write seconds as h:mm:ss; None, NaN and infinity, which are unknown, as -:--:--."""
     if seconds is None or not math.isfinite(seconds):
         return "-:--:--"
@@ -21,7 +21,7 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
-def display(name: str, value: Any) -> str:
+def format_value(name: str, value: Any) -> str:
     """Write the value of the quantity `name`.
 
     Fractions such as accuracies become percentages with two decimals, seconds h:mm:ss, large
@@ -37,7 +37,7 @@ def display(name: str, value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, (int, float)):
         if words[-1] == "seconds":  # unlike seconds_per_step, which is short
-            return duration(value)
+            return format_duration(value)
         if is_fraction(name) and 0 <= value <= 1:
             return f"{100 * value:.2f} %"
     if isinstance(value, int):
@@ -45,7 +45,7 @@ def display(name: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
     if hasattr(value, "cells"):
-        return short_genotype(value)
+        return format_genotype(value)
     return str(value)
 
 
@@ -58,7 +58,7 @@ def _words(name: str) -> list[str]:
     return re.split(r"[^a-z0-9]+", name.lower())
 
 
-def short_genotype(genotype: Any) -> str:
+def format_genotype(genotype: Any) -> str:
     """Write a genotype in one line, operation:source by operation:source, a part a cell.
 
     For example `normal sep3:0 skip:1 ... / reduce max3:0 ...`. In a chain, where each operation

@@ -12,10 +12,10 @@ from typing import Any
 
 from darts.tracking.energy import Energy, EnergyMeter
 
-PHASES = ("training", "validation", "doctor", "discretization", "test")
+PHASES = ("training", "validation", "collapse", "discretization", "test")
 """What a run's time goes to; all that is nothing else is training."""
 
-Entry = dict[str, Any]
+LedgerEntry = dict[str, Any]
 """``phase``, ``source``, ``seconds`` and ``joules``."""
 
 
@@ -58,7 +58,7 @@ class Ledger:
             self._charge()
             self._phase = outer
 
-    def entries(self, others: Mapping[str, float] | None = None) -> list[Entry]:
+    def entries(self, others: Mapping[str, float] | None = None) -> list[LedgerEntry]:
         """All accounts, in the order of the phases.
 
         Args:
@@ -107,7 +107,7 @@ class Ledger:
             del self._accounts[self._phase, now.source]
 
 
-def total(entries: Sequence[Mapping[str, Any]]) -> Energy:
+def total_energy(entries: Sequence[Mapping[str, Any]]) -> Energy:
     """The sum of all accounts; the source of several is named as a mixture of them."""
     sources = list(dict.fromkeys(entry["source"] for entry in entries if entry["source"] != "none"))
     return Energy(
@@ -129,7 +129,7 @@ def common_source(sources: Iterable[object]) -> str | None:
     return names.pop()
 
 
-def added_up(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def sum_costs(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """``joules``, ``joules_source`` and ``gco2e`` of several runs together.
 
     Args:
@@ -143,9 +143,9 @@ def added_up(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {**sums, "joules_source": sources[0]}
 
 
-def cost_of(entries: Sequence[Entry], gco2_per_kwh: float) -> dict[str, Any]:
+def summary_costs(entries: Sequence[LedgerEntry], gco2_per_kwh: float) -> dict[str, Any]:
     """The sum of a ledger's entries for a summary."""
-    energy = total(entries)
+    energy = total_energy(entries)
     return {
         "seconds": energy.seconds,
         "joules": energy.joules,
@@ -154,7 +154,7 @@ def cost_of(entries: Sequence[Entry], gco2_per_kwh: float) -> dict[str, Any]:
     }
 
 
-def account(entries: Sequence[Entry], gco2_per_kwh: float) -> dict[str, Any]:
+def energy_report(entries: Sequence[LedgerEntry], gco2_per_kwh: float) -> dict[str, Any]:
     """A ledger for ``energy.json``."""
     rows = [{**e, "gco2e": grams_of_co2(e["joules"], gco2_per_kwh)} for e in entries]
     return {"gco2_per_kwh": gco2_per_kwh, "phases": rows}

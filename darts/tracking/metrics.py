@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from darts.tracking.files import plain
+from darts.tracking.files import to_jsonable
 
 
 class MetricsLog:
@@ -38,7 +38,7 @@ class MetricsLog:
 
     def write(self, **row: Any) -> None:
         """Append one row; values as for `darts.tracking.files.plain` (NaN becomes null)."""
-        text = json.dumps(plain(row), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(to_jsonable(row), ensure_ascii=False, allow_nan=False)
         self._file.write(text.encode("utf-8") + b"\n")
 
     @property

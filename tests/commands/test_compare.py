@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 from darts.comparing import runs as real_runs
-from darts.comparing.pilot import Price, pilot_overrides
-from darts.comparing.protocol import Protocol, flat, require_one_source
-from darts.comparing.report import Results, cost_of_all
-from darts.comparing.runs import RunFailed, Runs
+from darts.comparing.pilot import CostModel, pilot_overrides
+from darts.comparing.plan import ComparisonPlan, as_overrides, require_common_source
+from darts.comparing.report import ComparisonResults, total_cost
+from darts.comparing.runs import RunFailed, RunLauncher
 from darts.config import compose
 from darts.hpo.tools import trial_config
 from darts.tracking import read_json
@@ -150,7 +150,7 @@ def test_the_report(studied: Any) -> None:
     assert "test_accuracy" not in studied.out.partition("\ncompare\n")[0]  # not while it runs
 
 
-def results_of(study: Any, folder: Path, edits: dict[str, dict[str, Any]]) -> Results:
+def results_of(study: Any, folder: Path, edits: dict[str, dict[str, Any]]) -> ComparisonResults:
     """The results of a copy of a study in which some files tell something else."""
     shutil.copytree(study.directory / "runs", folder / "runs")
     for pattern, edit in edits.items():
@@ -159,7 +159,7 @@ def results_of(study: Any, folder: Path, edits: dict[str, dict[str, Any]]) -> Re
         for file in files:
             file.write_text(json.dumps({**read_json(file), **edit}))
     given = read_json(study.directory / "overrides.json")["overrides"]
-    return Results(Protocol(compose("compare", [*given, "draws=1000"]), folder))
+    return ComparisonResults(ComparisonPlan(compose("compare", [*given, "draws=1000"]), folder))
 
 
 @pytest.mark.parametrize("source", ["another", "mixed: nvml + rapl"])
@@ -180,7 +180,7 @@ def test_joules_of_several_sources_are_not_added_up(
     assert "Whether random_sharing cost as much as darts_v1 is not known." in page
     alone = results.search_joules("darts_v1")
     assert alone == (40.0 if source == "another" else None)
-    assert cost_of_all(results.protocol)["joules"] is None
+    assert total_cost(results.protocol)["joules"] is None
     row = next(row for row in results.rows if row["name"] == "random_sharing")
     assert row["search_joules_source"] == source
 
@@ -188,8 +188,8 @@ def test_joules_of_several_sources_are_not_added_up(
 def test_mixtures_do_not_compare() -> None:
     mixed = {"joules_source": "mixed: nvml + rapl"}
     with pytest.raises(RunFailed, match="do not compare"):
-        require_one_source(mixed, mixed)
-    require_one_source({"joules_source": "rapl"}, {"joules_source": "rapl"})
+        require_common_source(mixed, mixed)
+    require_common_source({"joules_source": "rapl"}, {"joules_source": "rapl"})
 
 
 def test_unequal_cost_is_said_in_the_verdict(studied: Any, tmp_path: Path) -> None:
@@ -355,7 +355,7 @@ def test_a_run_that_another_process_is_at_is_waited_for(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        summary = Runs(1)("search", directory, ["method=darts_v1", "seed=0", "epochs=1"])
+        summary = RunLauncher(1)("search", directory, ["method=darts_v1", "seed=0", "epochs=1"])
     assert summary == {"by": "another"}
     assert not (directory / "starts").exists()
 
@@ -364,7 +364,7 @@ def test_epochs_within_a_budget() -> None:
     config = trial_config("search", [*NET, "method=random_sharing", "epochs=3"])
 
     def epochs(budget: float, after_epochs: list[float], whole: float) -> int:
-        return Price(config, after_epochs, whole).epochs_within(config, budget)
+        return CostModel(config, after_epochs, whole).epochs_within(config, budget)
 
     assert epochs(100.0, [10.0, 20.0, 30.0], 35.0) == round((100 - 5) / 10)
     assert epochs(100.0, [12.0, 20.0, 28.0], 28.0) == 12  # the first is slower
@@ -381,7 +381,7 @@ def test_a_pilot_that_lacks_a_kind_of_epoch_is_refused() -> None:
     """Three epochs of PC-DARTS, as they were run once: alphas rest in the first alone."""
     config = trial_config("search", [*NET[:2], "method=pc_darts", "epochs=3"])
     with pytest.raises(RunFailed, match="no epoch of stage 1 in which alphas rest"):
-        Price(config, [10.0, 30.0, 50.0], 50.0)
+        CostModel(config, [10.0, 30.0, 50.0], 50.0)
 
 
 @pytest.mark.parametrize("method", ["p_darts", "pc_darts", "drnas", "random_sharing", "darts_v1"])
@@ -391,7 +391,7 @@ def test_a_pilot_has_all_kinds_of_epochs(method: str) -> None:
     pilot = trial_config("search", [*given, *pilot_overrides(whole)])
     assert pilot.epochs == 3 * max(1, len(whole.stages or []))
     rows = [10.0 * (epoch + 1) for epoch in range(pilot.epochs)]
-    price = Price(pilot, rows, rows[-1])
+    price = CostModel(pilot, rows, rows[-1])
     for epochs in (3, 17, 50, 101):  # whatever it has, each epoch costs the same here
         assert price.of(whole, epochs) == pytest.approx(10 * epochs)
 
@@ -403,7 +403,7 @@ def test_a_method_in_stages_costs_as_much(commands: Any, tmp_path: Path) -> None
     sizes = ("search.epochs=20", "retrain.epochs=1", "retrainings=1")
     done = commands.run("compare", tmp_path / "run", *given, *sizes)
     pilot = overrides_of(done.directory / "runs/p_darts/pilot")
-    assert (pilot["epochs"], pilot["doctor.every"]) == ("9", "9")
+    assert (pilot["epochs"], pilot["collapse.every"]) == ("9", "9")
     assert 380 <= done.result["p_darts_search_joules"] <= 420
     assert "equal cost" not in done.result["difference_p_darts_verdict"]
 
@@ -411,7 +411,7 @@ def test_a_method_in_stages_costs_as_much(commands: Any, tmp_path: Path) -> None
 def test_settings_as_overrides() -> None:
     nested = {"space": "mlp", "stages": [], "optimizer": {"lr": 0.1}, "name": "a b", "x": None}
     expected = ["space=mlp", "stages=[]", "optimizer.lr=0.1", "name='a b'", "x=null"]
-    assert flat(nested) == expected
+    assert as_overrides(nested) == expected
 
 
 @pytest.mark.slow  # real runs

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from darts.tracking import display
+from darts.tracking import format_value
 
 VOID = {"meta", "img", "line", "circle", "polyline", "path", "use", "br", "rect"}
 
@@ -80,7 +80,7 @@ def test_the_page_of_a_search(commands: Any, searched: Any, tmp_path: Path) -> N
     text, _ = read(page)
     summary = searched.json("summary.json")
     for name in ("valid_accuracy", "parameters", "macs"):
-        assert display(name, summary[name]) in text
+        assert format_value(name, summary[name]) in text
     assert summary["genotype"] in text
     assert summary["joules_source"] in text
     assert "search: finished" in text
@@ -105,7 +105,7 @@ def test_the_page_of_a_retraining(commands: Any, retrained: Any, tmp_path: Path)
     text, _ = read(out)
     summary = retrained.json("summary.json")
     for name in ("test_accuracy", "valid_accuracy"):
-        assert display(name, summary[name]) in text
+        assert format_value(name, summary[name]) in text
     assert "data:image/svg+xml;base64," in out.read_text()  # the confusions
     for phase in retrained.json("energy.json")["phases"]:
         assert phase["phase"] in text
@@ -154,7 +154,7 @@ def test_an_evaluation_becomes_a_part_of_its_retraining(
         for number in range(len(edges)):
             assert len([i for i in reader.ids if i.endswith(f"{cell}-0-edge-{number}-box")]) == 3
     listed = article.split('id="run-2-evaluations"')[1].split("</section>")[0]
-    assert display("valid_accuracy", evaluated.result["valid_accuracy"]) in listed
+    assert format_value("valid_accuracy", evaluated.result["valid_accuracy"]) in listed
     assert "python -m darts.evaluate" in html.unescape(listed)
 
 
@@ -252,7 +252,7 @@ def test_what_a_run_says_is_never_markup(commands: Any, searched: Any, tmp_path:
     run = copied(searched, tmp_path / "<b>run")
     evil = "<script>alert(1)</script>\"'&"
     for name, change in (
-        ("summary.json", {"doctor": evil, evil: evil, "joules_source": evil}),
+        ("summary.json", {"collapse_verdict": evil, evil: evil, "joules_source": evil}),
         ("env.json", {"platform": evil, "cpu": {"model": evil}}),
         ("overrides.json", {"overrides": [f"name={evil}"]}),
     ):
@@ -294,14 +294,14 @@ def test_what_the_doctor_found(commands: Any, searched: Any, tmp_path: Path) -> 
     run = copied(searched, tmp_path / "run")
     (row,) = searched.rows[-1:]
     looks = [
-        {**row, "epoch": epoch, "doctor": verdict, "doctor_healthy_epoch": 1, **numbers}
+        {**row, "epoch": epoch, "collapse_verdict": verdict, "collapse_healthy_epoch": 1, **numbers}
         for epoch, verdict, numbers in (
-            (1, "healthy", {"doctor/normal/skips": 2, "doctor/eigenvalue": 0.125}),
-            (2, "6 of 8 edges are skips", {"doctor/normal/skips": 6, "doctor/eigenvalue": None}),
+            (1, "healthy", {"collapse/normal/skips": 2, "collapse/eigenvalue": 0.125}),
+            (2, "6 of 8 edges are skips", {"collapse/normal/skips": 6, "collapse/eigenvalue": None}),
         )
     ]
     (run / "metrics.jsonl").write_text("".join(json.dumps(look) + "\n" for look in looks))
-    found = {"doctor": looks[-1]["doctor"], "doctor_healthy_epoch": 1}
+    found = {"collapse_verdict": looks[-1]["collapse_verdict"], "collapse_healthy_epoch": 1}
     summary = {**json.loads((run / "summary.json").read_text()), **found}
     (run / "summary.json").write_text(json.dumps(summary))
     commands.exactly("report", [str(run)])

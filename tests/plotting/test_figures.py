@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from darts.plotting.confusion import draw_confusion
-from darts.plotting.figures import alpha_heatmap, alpha_history, curves, save_figure
+from darts.plotting.figures import draw_alpha_heatmap, draw_alpha_history, draw_metrics, save_figure
 
 OPERATIONS = ("none", "skip_connect", "sep_conv_3x3")
 
@@ -34,7 +34,7 @@ def labels(ticks: list[Any]) -> list[str]:
 
 def test_the_heatmap_names_both_axes_and_writes_each_number() -> None:
     p = probabilities().requires_grad_()
-    figure = alpha_heatmap(p, operations=OPERATIONS, edges=EDGES, title="normal")
+    figure = draw_alpha_heatmap(p, operations=OPERATIONS, edges=EDGES, title="normal")
     axes: Any = figure.axes[0]
     assert labels(axes.get_xticklabels()) == list(OPERATIONS)
     assert labels(axes.get_yticklabels()) == list(EDGES)
@@ -44,7 +44,7 @@ def test_the_heatmap_names_both_axes_and_writes_each_number() -> None:
 
 
 def test_chosen_edges_are_outlined_where_they_are() -> None:
-    figure = alpha_heatmap(probabilities(), operations=OPERATIONS, chosen=[(0, 1), (4, 2)])
+    figure = draw_alpha_heatmap(probabilities(), operations=OPERATIONS, chosen=[(0, 1), (4, 2)])
     boxes = [patch for patch in figure.axes[0].patches if patch.get_gid() == "chosen"]
     centers = [
         box.get_window_extent().transformed(figure.axes[0].transData.inverted()) for box in boxes
@@ -55,9 +55,9 @@ def test_chosen_edges_are_outlined_where_they_are() -> None:
 
 def test_a_search_that_has_just_begun_looks_undecided() -> None:
     uniform = torch.full((5, 3), 1 / 3)
-    image: Any = alpha_heatmap(uniform, operations=OPERATIONS).axes[0].images[0]
+    image: Any = draw_alpha_heatmap(uniform, operations=OPERATIONS).axes[0].images[0]
     np.testing.assert_allclose(image.norm(1 / 3), 0.5)
-    image = alpha_heatmap(uniform, operations=OPERATIONS, vmax=1.0).axes[0].images[0]
+    image = draw_alpha_heatmap(uniform, operations=OPERATIONS, vmax=1.0).axes[0].images[0]
     np.testing.assert_allclose(image.norm(1 / 3), 1 / 3)
 
 
@@ -71,12 +71,12 @@ def test_a_search_that_has_just_begun_looks_undecided() -> None:
 )
 def test_a_heatmap_that_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        alpha_heatmap(probabilities(), **{"operations": OPERATIONS, **options})
+        draw_alpha_heatmap(probabilities(), **{"operations": OPERATIONS, **options})
 
 
 def test_the_history_has_a_panel_an_edge_and_a_line_an_operation() -> None:
     history = [probabilities(seed) for seed in range(4)]
-    figure = alpha_history(history, operations=OPERATIONS, edges=EDGES, title="normal")
+    figure = draw_alpha_history(history, operations=OPERATIONS, edges=EDGES, title="normal")
     panels: dict[str, Any] = {axes.get_title(): axes for axes in figure.axes if axes.get_visible()}
     assert list(panels) == list(EDGES)
     line = panels["1→3"].get_lines()[2]
@@ -88,23 +88,23 @@ def test_the_history_has_a_panel_an_edge_and_a_line_an_operation() -> None:
 
 def test_the_panels_of_a_chain_fill_lines_of_four() -> None:
     edges = [f"{i}→{i + 1}" for i in range(6)]
-    figure = alpha_history([probabilities(edges=6)], operations=OPERATIONS, edges=edges)
+    figure = draw_alpha_history([probabilities(edges=6)], operations=OPERATIONS, edges=edges)
     panels = [axes.get_subplotspec() for axes in figure.axes if axes.get_visible()]
     places = [(spec.rowspan.start, spec.colspan.start) for spec in panels if spec is not None]
     assert places == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1)]
 
 
 def test_the_history_takes_other_edges_and_epochs() -> None:
-    figure = alpha_history(
+    figure = draw_alpha_history(
         [probabilities(edges=6)], operations=OPERATIONS, edges=list("abcdef"), epochs=[10]
     )
     panels: list[Any] = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title() for axes in panels] == list("abcdef")
     assert list(panels[0].get_lines()[0].get_xdata()) == [10]
     with pytest.raises(ValueError, match="2 epochs for a history of 1"):
-        alpha_history([probabilities()], operations=OPERATIONS, epochs=[1, 2])
+        draw_alpha_history([probabilities()], operations=OPERATIONS, epochs=[1, 2])
     with pytest.raises(ValueError, match="no history"):
-        alpha_history([], operations=OPERATIONS)
+        draw_alpha_history([], operations=OPERATIONS)
 
 
 ROWS: list[dict[str, Any]] = [
@@ -115,7 +115,7 @@ ROWS: list[dict[str, Any]] = [
 
 
 def test_curves_share_a_panel_by_kind_and_skip_what_is_missing() -> None:
-    figure = curves(ROWS, ["train_loss", "valid_loss", "valid_accuracy"])
+    figure = draw_metrics(ROWS, ["train_loss", "valid_loss", "valid_accuracy"])
     loss: Any
     accuracy: Any
     loss, accuracy = figure.axes
@@ -127,17 +127,17 @@ def test_curves_share_a_panel_by_kind_and_skip_what_is_missing() -> None:
 
 def test_curves_name_the_columns_there_are() -> None:
     with pytest.raises(ValueError, match="'test_loss'; choose from: epoch, train_loss") as caught:
-        curves(ROWS, ["test_loss"])
+        draw_metrics(ROWS, ["test_loss"])
     assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match="keys is empty"):
-        curves(ROWS, [])
+        draw_metrics(ROWS, [])
 
 
 def draw() -> list[Figure]:
     return [
-        alpha_heatmap(probabilities(), operations=OPERATIONS, chosen=[(0, 1)], title="a"),
-        alpha_history([probabilities()], operations=OPERATIONS),
-        curves(ROWS, ["train_loss", "valid_loss"]),
+        draw_alpha_heatmap(probabilities(), operations=OPERATIONS, chosen=[(0, 1)], title="a"),
+        draw_alpha_history([probabilities()], operations=OPERATIONS),
+        draw_metrics(ROWS, ["train_loss", "valid_loss"]),
     ]
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from darts.reporting import Record, model_card
+from darts.reporting import RunRecord, model_card
 from darts.spaces.cnn import PUBLISHED
 
 
-def record(**changes: Any) -> Record:
+def record(**changes: Any) -> RunRecord:
     summary = {
         "epoch": 3,
         "epochs": 5,
@@ -35,7 +35,7 @@ def record(**changes: Any) -> Record:
         )
     ]
     return dataclasses.replace(
-        Record(
+        RunRecord(
             directory=Path("run"),
             command="retrain",
             config={

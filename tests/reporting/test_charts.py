@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from darts.reporting.charts import Line, chart, charts, ticks, written
+from darts.reporting.charts import Line, chart, charts, ticks, format_ticks
 
 
 def points_of(drawing: str) -> list[list[tuple[float, float]]]:
@@ -77,9 +77,9 @@ def test_ticks_are_few_even_and_inside(low: float, span: float, most: int, whole
 
 
 def test_ticks_are_told_apart_by_as_few_decimals_as_it_takes() -> None:
-    assert written([0.0, 0.25, 0.5]) == ["0.00", "0.25", "0.50"]
-    assert written([2.0791, 2.0792]) == ["2.0791", "2.0792"]
-    assert written([20.0, 40.0], " %") == ["20 %", "40 %"]
-    assert written([0.0, 2.5, 5.0]) == ["0.0", "2.5", "5.0"]
-    assert written([1.0]) == ["1"]
-    assert written([]) == []
+    assert format_ticks([0.0, 0.25, 0.5]) == ["0.00", "0.25", "0.50"]
+    assert format_ticks([2.0791, 2.0792]) == ["2.0791", "2.0792"]
+    assert format_ticks([20.0, 40.0], " %") == ["20 %", "40 %"]
+    assert format_ticks([0.0, 2.5, 5.0]) == ["0.0", "2.5", "5.0"]
+    assert format_ticks([1.0]) == ["1"]
+    assert format_ticks([]) == []

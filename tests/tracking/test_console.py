@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darts.tracking import Console, Pace, closing_table, display, duration, short_genotype
+from darts.tracking import Console, RemainingTime, print_summary, format_value, format_duration, format_genotype
 
 
 def made_of(inputs: int, **cells: list[tuple[int, int, str]]) -> Any:
@@ -87,11 +87,11 @@ def test_within_an_epoch_there_is_a_line_each_30_seconds_at_most() -> None:
 def test_a_log_has_no_escape_codes_even_for_markup() -> None:
     stream = io.StringIO()
     with make(stream, Clock()) as console:
-        console.say("saved in [bold]runs[/bold]")
+        console.info("saved in [bold]runs[/bold]")
         console.warn("careful")
         console.step()
         console.epoch(1, 1, genotype=GENOTYPE)
-    closing_table("search", {"valid_accuracy": 0.5}, stream=stream)
+    print_summary("search", {"valid_accuracy": 0.5}, stream=stream)
     text = stream.getvalue()
     assert "\x1b" not in text
     assert "12:03:04 saved in [bold]runs[/bold]\n" in text
@@ -105,7 +105,7 @@ def test_a_terminal_shows_a_bar_with_fields_time_and_genotype(terminal: Terminal
         clock.seconds += 40
         console.step(20, loss=0.5)
         console.epoch(2, 5, valid_accuracy=0.9, genotype=GENOTYPE)
-        console.say("a message with [brackets]")
+        console.info("a message with [brackets]")
         console.warn("a warning")
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
     last = text[text.rindex("search") :]
@@ -124,7 +124,7 @@ def test_a_terminal_shows_a_bar_with_fields_time_and_genotype(terminal: Terminal
 def test_a_long_command_is_not_broken_into_lines(terminal: Terminal) -> None:
     command = "python -m darts.retrain " + "dataset.root=/a/b/c " * 20
     with make(terminal, Clock()) as console:
-        console.say(command)
+        console.info(command)
     assert command in terminal.getvalue()
 
 
@@ -187,7 +187,7 @@ def test_quiet_leaves_only_warnings(kind: type[io.StringIO]) -> None:
         clock.seconds += 100
         console.step(loss=1.0)
         console.epoch(1, 2)
-        console.say("hello")
+        console.info("hello")
         assert stream.getvalue() == ""
         console.warn("careful")
     assert "careful" in stream.getvalue()
@@ -209,7 +209,7 @@ def test_more_steps_done_than_there_are_is_refused() -> None:
 
 def test_a_steady_pace_gives_exactly_the_time_left() -> None:
     clock = Clock()
-    pace = Pace(100, clock=clock)
+    pace = RemainingTime(100, clock=clock)
     assert pace.left() is None
     for step in range(1, 101):
         clock.seconds += 0.5
@@ -220,7 +220,7 @@ def test_a_steady_pace_gives_exactly_the_time_left() -> None:
 
 def test_the_pace_forgets_a_slow_start_but_not_at_once() -> None:
     clock = Clock()
-    pace = Pace(10_000, clock=clock)
+    pace = RemainingTime(10_000, clock=clock)
     clock.seconds += 20  # the first step compiles kernels
     pace.advance(1)
     for _ in range(3000):
@@ -243,7 +243,7 @@ def test_the_pace_forgets_a_slow_start_but_not_at_once() -> None:
 @given(st.lists(st.tuples(st.integers(1, 5), st.floats(0.01, 50)), min_size=1, max_size=30))
 def test_the_pace_stays_between_the_slowest_and_the_fastest(chunks: list[Any]) -> None:
     clock = Clock()
-    pace = Pace(1000, clock=clock)
+    pace = RemainingTime(1000, clock=clock)
     for steps, seconds in chunks:
         clock.seconds += seconds
         pace.advance(steps)
@@ -267,7 +267,7 @@ def test_the_pace_stays_between_the_slowest_and_the_fastest(chunks: list[Any]) -
     ],
 )
 def test_duration(seconds: float | None, text: str) -> None:
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -292,23 +292,23 @@ def test_duration(seconds: float | None, text: str) -> None:
     ],
 )
 def test_display(name: str, value: object, text: str) -> None:
-    assert display(name, value) == text
+    assert format_value(name, value) == text
 
 
 def test_a_genotype_of_one_cell_is_written_in_short_too() -> None:
     cell = made_of(1, cell=[(0, 1, "nor_conv_1x1"), (0, 2, "none"), (1, 2, "avg_pool_3x3")])
-    assert short_genotype(cell) == "cell nor1:0 none:0 avg3:1"
+    assert format_genotype(cell) == "cell nor1:0 none:0 avg3:1"
 
 
 def test_a_chain_is_written_without_sources() -> None:
     chain = made_of(1, blocks=[(0, 1, "mb_k3_e6"), (1, 2, "skip_connect")])
-    assert short_genotype(chain) == "blocks mb-k3-e6 skip"
+    assert format_genotype(chain) == "blocks mb-k3-e6 skip"
     double = made_of(2, normal=[(1, 2, "sep_conv_3x3"), (1, 2, "sep_conv_3x3")])
-    assert short_genotype(double) == "normal sep3:1 sep3:1"
+    assert format_genotype(double) == "normal sep3:1 sep3:1"
 
 
 def test_the_closing_table_is_aligned_lines_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
-    closing_table("search", {"valid_accuracy": 0.9123, "parameters": 1930618, "seconds": 61.0})
+    print_summary("search", {"valid_accuracy": 0.9123, "parameters": 1930618, "seconds": 61.0})
     assert capsys.readouterr().out.splitlines() == [
         "search",
         "valid_accuracy  91.23 %",
@@ -318,7 +318,7 @@ def test_the_closing_table_is_aligned_lines_in_a_log(capsys: pytest.CaptureFixtu
 
 
 def test_the_closing_table_is_a_table_on_a_terminal(terminal: Terminal) -> None:
-    closing_table("search [1]", {"valid_accuracy": 0.9123, "path": "[a]"}, stream=terminal)
+    print_summary("search [1]", {"valid_accuracy": 0.9123, "path": "[a]"}, stream=terminal)
     text = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
     assert "search [1]" in text
     assert re.search(r"│ valid_accuracy │ 91\.23 % +│", text)

@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darts.tracking import plain, read_json, replacing, write_atomically, write_json
+from darts.tracking import to_jsonable, read_json, open_atomically, write_atomically, write_json
 
 
 def test_text_and_bytes_replace_what_was_there(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_a_writer_that_fails_leaves_the_old_content(tmp_path: Path) -> None:
     write_atomically(path, b"old")
 
     def fail() -> None:
-        with replacing(path) as file:
+        with open_atomically(path) as file:
             file.write(b"half of the n")
             raise RuntimeError("disk full")
 
@@ -142,5 +142,5 @@ values = st.recursive(
 @settings(deadline=None, max_examples=50)
 @given(values)
 def test_plain_values_pass_strict_json_unchanged(value: object) -> None:
-    once = plain(value)
+    once = to_jsonable(value)
     assert json.loads(json.dumps(once, allow_nan=False)) == once

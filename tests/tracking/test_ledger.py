@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darts.tracking import Energy, Ledger, grams_of_co2
-from darts.tracking.ledger import PHASES, account, added_up, common_source, cost_of, total
+from darts.tracking.ledger import PHASES, energy_report, sum_costs, common_source, summary_costs, total_energy
 
 
 @dataclass
@@ -102,7 +102,7 @@ def test_whatever_is_used_is_in_the_sum_once(used: list[tuple[str, str, int, int
             found = [e for e in state["entries"] if (e["phase"], e["source"]) == (phase, source)]
             assert sum(entry["joules"] for entry in found) == wanted
             assert len(found) <= 1
-    whole = total(state["entries"])
+    whole = total_energy(state["entries"])
     assert whole.seconds == sum(seconds for _, _, seconds, _ in used)
     assert whole.joules == sum(joules for *_, joules in used)
     sources = {source for _, source, seconds, joules in used if seconds or joules}
@@ -116,13 +116,13 @@ def test_grams_are_those_of_kilowatt_hours() -> None:
     meter.use(100, 7.2e6)
     with ledger.phase("test"):
         meter.use(1, 3.6e6)
-    assert cost_of(ledger.entries(), 100) == {
+    assert summary_costs(ledger.entries(), 100) == {
         "seconds": 101,
         "joules": 10.8e6,
         "joules_source": "estimate: 10 W per busy core",
         "gco2e": pytest.approx(300),
     }
-    told = account(ledger.entries(), 100)
+    told = energy_report(ledger.entries(), 100)
     assert told["gco2_per_kwh"] == 100
     assert [row["gco2e"] for row in told["phases"]] == [pytest.approx(200), pytest.approx(100)]
 
@@ -141,7 +141,7 @@ def test_joules_are_added_up_if_they_are_of_one_plain_source(
 ) -> None:
     assert common_source(sources) == common
     told = [{"joules": 2.0, "gco2e": 0.5, "joules_source": source} for source in sources]
-    found = added_up(told)
+    found = sum_costs(told)
     assert found["joules"] == (None if common is None else 4.0)
     assert found["gco2e"] == (None if common is None else 1.0)
     assert all(source in found["joules_source"] for source in sources)
@@ -150,7 +150,7 @@ def test_joules_are_added_up_if_they_are_of_one_plain_source(
 def test_nothing_used_is_nothing_told() -> None:
     _, ledger = opened()
     assert ledger.entries() == []
-    assert total([]) == Energy(0, 0, "none")
+    assert total_energy([]) == Energy(0, 0, "none")
 
 
 def test_what_others_use_is_of_the_present_source() -> None:
@@ -163,7 +163,7 @@ def test_what_others_use_is_of_the_present_source() -> None:
         ledger.load_state_dict(state)
         ledger.start()
         meter.use(1, joules)
-        state = {"entries": ledger.entries({"training": 100.0, "test": 5.0, "doctor": 0.0})}
+        state = {"entries": ledger.entries({"training": 100.0, "test": 5.0, "collapse": 0.0})}
     found = {(e["phase"], e["source"]): (e["seconds"], e["joules"]) for e in state["entries"]}
     assert found == {
         ("training", "rapl"): (2, 10 + 30 + 200),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from darts.reporting import page, read_record
+from darts.reporting import report_page, read_run
 from darts.spaces.macro import PRIMITIVES
 
 WIDTHS = ["relu_8", "relu_16", "tanh_8"]
@@ -61,7 +61,7 @@ def run(directory: Path, genotype: dict[str, Any], epochs: int = 2) -> Path:
 def test_what_the_genotype_keeps_is_marked_where_groups_are_no_cells(
     genotype: dict[str, Any], kept: set[str], tmp_path: Path
 ) -> None:
-    text = page([read_record(run(tmp_path, genotype))])
+    text = report_page([read_run(run(tmp_path, genotype))])
     marked = re.findall(r'<span class="kept">([^<]+)</span>', text)
     assert sorted(marked) == sorted(kept)
     thick = re.findall(r'<polyline class="[^"]* k" [^>]*><title>(\w+)', text)
@@ -71,7 +71,7 @@ def test_what_the_genotype_keeps_is_marked_where_groups_are_no_cells(
 def test_a_genotype_that_does_not_fit_the_alphas_marks_nothing(tmp_path: Path) -> None:
     """Files of two moments of a search, say."""
     blocks = {"space": "macro", "blocks": ["mb_k3_e3"] * 3}
-    text = page([read_record(run(tmp_path, blocks))])
+    text = report_page([read_run(run(tmp_path, blocks))])
     assert 'aria-label="first 0→1"' in text
     assert 'class="kept"' not in text
 
@@ -85,6 +85,6 @@ def test_dashed_lines_are_dashed_in_the_legend(tmp_path: Path) -> None:
         told["operations"] = [many] * len(told["edges"])
         told["epochs"] = [[[0.1] * 10] * len(told["edges"])] * 2
     (directory / "alphas.json").write_text(json.dumps(alphas))
-    text = page([read_record(directory)])
+    text = report_page([read_run(directory)])
     assert '<li class="c0">relu_1</li>' in text
     assert '<li class="c0 d">relu_9</li>' in text

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from darts.reporting.markup import Cell, cell, code, folded, pairs, paragraph, table
-from darts.reporting.record import Record
-from darts.tracking import display
+from darts.reporting.markup import Cell, cell, code_block, collapsible, definition_table, paragraph, table
+from darts.reporting.run_record import RunRecord
+from darts.tracking import format_value
 
 SOURCES = (
     "Joules of different sources are not compared or added up: a counter reads a whole device, "
@@ -17,14 +17,14 @@ SOURCES = (
 )
 
 
-def cost(record: Record) -> str:
+def cost(record: RunRecord) -> str:
     """Seconds and joules by phase and source."""
     numbers = record.numbers
     if not record.phases:
         if numbers.get("joules") is None:
             return ""
         told = (
-            f"{display('seconds', numbers.get('seconds'))}, {display('joules', numbers['joules'])}"
+            f"{format_value('seconds', numbers.get('seconds'))}, {format_value('joules', numbers['joules'])}"
             f" J ({numbers.get('joules_source', 'source unknown')})"
         )
         return paragraph(told if record.finished else f"So far: {told}")
@@ -49,18 +49,18 @@ def cost(record: Record) -> str:
     return found + "".join(paragraph(note, "quiet") for note in notes)
 
 
-def configuration(record: Record) -> str:
+def configuration(record: RunRecord) -> str:
     """The whole YAML."""
-    return folded("config.yaml", code(record.config_text))
+    return collapsible("config.yaml", code_block(record.config_text))
 
 
-def reproduction(record: Record) -> str:
+def reproduction(record: RunRecord) -> str:
     """The command, and what it ran on."""
     env = record.env
     parts = []
     if record.overrides is not None:
         given = " ".join(shlex.quote(override) for override in record.overrides)
-        parts.append(code(f"python -m darts.{record.command} {given}".rstrip()))
+        parts.append(code_block(f"python -m darts.{record.command} {given}".rstrip()))
     revision = env.get("git_revision") or record.summary.get("git_revision")
     known: dict[str, Any] = {"seed": record.config.get("seed"), "git revision": revision}
     if env.get("git_dirty"):
@@ -68,10 +68,10 @@ def reproduction(record: Record) -> str:
     known["started"] = env.get("started")
     known |= environment(record)
     rows = [(name, str(value)) for name, value in known.items() if value is not None]
-    return "".join(parts) + pairs(rows)
+    return "".join(parts) + definition_table(rows)
 
 
-def environment(record: Record) -> dict[str, str]:
+def environment(record: RunRecord) -> dict[str, str]:
     """Software and hardware, by name."""
     env = record.env
     found = {"python": env.get("python"), "platform": env.get("platform")}

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from darts.plotting.alpha_film import FRAMES, HELD, LONGEST, SHORTEST, chosen_epochs, film
+from darts.plotting.alpha_animation import MAX_FRAMES, LAST_FRAME_MS, MAX_FRAME_MS, MIN_FRAME_MS, sample_epochs, animate_alphas
 
 OPERATIONS = ["none", "skip_connect", "sep_conv_3x3"]
 
@@ -39,21 +39,21 @@ def frames_of(gif: bytes) -> tuple[list[np.ndarray], list[int], Any]:
 
 
 def test_a_frame_an_epoch_the_last_held_and_then_again() -> None:
-    pictures, durations, loop = frames_of(film(told(7)))
+    pictures, durations, loop = frames_of(animate_alphas(told(7)))
     assert len(pictures) == 7
     assert len({picture.shape for picture in pictures}) == 1
-    assert SHORTEST <= durations[0] <= LONGEST
+    assert MIN_FRAME_MS <= durations[0] <= MAX_FRAME_MS
     assert durations[:-1] == durations[:1] * 6
-    assert durations[-1] == HELD > durations[0]
+    assert durations[-1] == LAST_FRAME_MS > durations[0]
     assert loop == 0  # for ever
 
 
 def test_of_many_epochs_few_are_shown_evenly_and_the_ends_always() -> None:
-    pictures, durations, _ = frames_of(film(told(200)))
-    assert len(pictures) == FRAMES
+    pictures, durations, _ = frames_of(animate_alphas(told(200)))
+    assert len(pictures) == MAX_FRAMES
     assert sum(durations[:-1]) < 10_000
     for count in (2, 59, 60, 61, 100, 599):
-        shown = chosen_epochs(count, 60)
+        shown = sample_epochs(count, 60)
         assert (shown[0], shown[-1], len(shown)) == (0, count - 1, min(count, 60))
         steps = set(np.diff(shown).tolist())
         assert min(steps) >= 1
@@ -65,9 +65,9 @@ def test_what_changes_is_seen_where_it_changes() -> None:
     alphas = told(2)
     for own in alphas.values():
         own["epochs"] = [[[0.25, 0.25, 0.5], [0.1, 0.2, 0.7]] for _ in range(2)]
-    still, _, _ = frames_of(film(alphas))
+    still, _, _ = frames_of(animate_alphas(alphas))
     alphas["normal"]["epochs"][1][1] = [0.1, 0.7, 0.2]
-    moved, _, _ = frames_of(film(alphas))
+    moved, _, _ = frames_of(animate_alphas(alphas))
     assert np.array_equal(moved[0], still[0])
     where = (moved[1] != still[1]).any(-1)
     rows, columns = np.nonzero(where)
@@ -88,7 +88,7 @@ def test_colors_mean_the_same_in_all_frames_and_matrices() -> None:
         ("reduce", [[[0.9] * 3] * 2, [[0.25] * 3] * 2]),
     ):
         alphas[cell]["epochs"] = matrices
-    (first, last), _, _ = frames_of(film(alphas))
+    (first, last), _, _ = frames_of(animate_alphas(alphas))
     height, width = first.shape[:2]
     left = first[int(0.7 * height) :, : int(0.4 * width)].reshape(-1, 3)
     right = last[int(0.7 * height) :, int(0.45 * width) : int(0.8 * width)].reshape(-1, 3)
@@ -105,8 +105,8 @@ def test_colors_mean_the_same_in_all_frames_and_matrices() -> None:
 
 
 def test_what_the_genotype_keeps_is_outlined() -> None:
-    plain, _, _ = frames_of(film(told(2)))
-    outlined, _, _ = frames_of(film(told(2), kept={"reduce": {(0, 2)}}))
+    plain, _, _ = frames_of(animate_alphas(told(2)))
+    outlined, _, _ = frames_of(animate_alphas(told(2), kept={"reduce": {(0, 2)}}))
     changed = outlined[1][(plain[1] != outlined[1]).any(-1)]
     assert len(changed) > 50
     # More red than blue, but where the corners are blended.
@@ -122,15 +122,15 @@ def test_edges_with_candidates_of_their_own_and_any_number_of_kinds() -> None:
         }
         for number in range(3)
     }
-    pictures, _, _ = frames_of(film(alphas))
+    pictures, _, _ = frames_of(animate_alphas(alphas))
     assert len(pictures) == 1
-    one, _, _ = frames_of(film({"a": alphas["kind 0"]}))
+    one, _, _ = frames_of(animate_alphas({"a": alphas["kind 0"]}))
     assert pictures[0].shape[0] > one[0].shape[0]
     assert pictures[0].shape[1] > one[0].shape[1]
     # Side by side they would be too wide to be read.
     wide = {"edges": ["0→1"], "operations": [list("abcdefghijkl")], "epochs": [[[0.1] * 12]]}
-    one, _, _ = frames_of(film({"a": wide}))
-    two, _, _ = frames_of(film({"a": wide, "b": wide}))
+    one, _, _ = frames_of(animate_alphas({"a": wide}))
+    two, _, _ = frames_of(animate_alphas({"a": wide, "b": wide}))
     assert two[0].shape[1] == one[0].shape[1]
 
 
@@ -139,18 +139,18 @@ def test_any_names_are_drawn() -> None:
     alphas = told(1)
     alphas["$\\frac{$"] = alphas.pop("normal")
     alphas["$\\frac{$"]["operations"] = [["$x_$", "\u4f60", "<b>"]] * 2
-    assert len(frames_of(film(alphas))[0]) == 1
+    assert len(frames_of(animate_alphas(alphas))[0]) == 1
 
 
 def test_equal_alphas_give_equal_files() -> None:
-    assert film(told(3)) == film(told(3))
-    assert film(told(3)) != film(told(4))
+    assert animate_alphas(told(3)) == animate_alphas(told(3))
+    assert animate_alphas(told(3)) != animate_alphas(told(4))
 
 
 def test_without_an_epoch_there_is_no_film() -> None:
     with pytest.raises(ValueError, match="no alphas"):
-        film({})
+        animate_alphas({})
     with pytest.raises(ValueError, match="no alphas"):
-        film(told(0))
+        animate_alphas(told(0))
     with pytest.raises(ValueError, match="two frames, not 1"):
-        film(told(3), frames=1)
+        animate_alphas(told(3), frames=1)

@@ -11,28 +11,28 @@ import warnings
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from darts.plotting.style import CHOSEN, new_figure
+from darts.plotting.style import HIGHLIGHT, new_figure
 from darts.searching.alphas import column_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
-FRAMES = 60
+MAX_FRAMES = 60
 """The most frames of a film."""
 
-LENGTH, SHORTEST, LONGEST, HELD = 6000, 60, 400, 2500
+TOTAL_MS, MIN_FRAME_MS, MAX_FRAME_MS, LAST_FRAME_MS = 6000, 60, 400, 2500
 """Milliseconds: all frames together, the least and the most for one of them, and the last one."""
 
 _BESIDE, _WIDE = 2, 10  # matrices in a row, if none has more columns than that
 _DPI = 100
 
 
-def film(
+def animate_alphas(
     told: Mapping[str, Any],
     *,
     kept: Mapping[str, Collection[tuple[int, int]]] | None = None,
-    frames: int = FRAMES,
+    frames: int = MAX_FRAMES,
 ) -> bytes:
     """Mixing weights over the epochs as a GIF that begins again when it has ended.
 
@@ -53,25 +53,25 @@ def film(
         raise ValueError("there are no alphas to film")
     if frames < 2:
         raise ValueError(f"a film has at least two frames, not {frames}")
-    shown = chosen_epochs(count, frames)
+    shown = sample_epochs(count, frames)
     with warnings.catch_warnings():
         # As in ``rendered``: a name in a script that the font lacks is no reason to fail.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         pictures = _pictures(told, kept or {}, shown)
-    each = 10 * round(min(max(LENGTH / len(shown), SHORTEST), LONGEST) / 10)  # GIF counts so
+    each = 10 * round(min(max(TOTAL_MS / len(shown), MIN_FRAME_MS), MAX_FRAME_MS) / 10)  # GIF counts so
     buffer = io.BytesIO()
     pictures[0].save(
         buffer,
         format="GIF",
         save_all=True,
         append_images=pictures[1:],
-        duration=[each] * (len(shown) - 1) + [HELD],
+        duration=[each] * (len(shown) - 1) + [LAST_FRAME_MS],
         loop=0,
     )
     return buffer.getvalue()
 
 
-def chosen_epochs(count: int, most: int) -> list[int]:
+def sample_epochs(count: int, most: int) -> list[int]:
     """At most so many of the epochs 0 to ``count - 1``, evenly spaced, with the first and last."""
     if count <= most:
         return list(range(count))
@@ -147,7 +147,7 @@ def _stage(
             *(axes.axvline(c - 0.5, color="white", linewidth=0.8) for c in range(len(operations))),
         ]
         for row, column in sorted(kept.get(name, ())):
-            style: dict[str, Any] = {"edgecolor": CHOSEN, "linewidth": 1.8}
+            style: dict[str, Any] = {"edgecolor": HIGHLIGHT, "linewidth": 1.8}
             lines.append(
                 axes.add_patch(
                     Rectangle((column - 0.45, row - 0.42), 0.9, 0.84, fill=False, **style)
@@ -185,5 +185,5 @@ def _colors() -> Any:
 
     shades = colormaps["YlGnBu"](np.linspace(0.0, 1.0, 191))[:, :3]
     grays = np.repeat(np.linspace(0.0, 1.0, 48)[:, None], 3, axis=1)
-    outline = np.linspace(to_rgb(CHOSEN), (1.0, 1.0, 1.0), 17)
+    outline = np.linspace(to_rgb(HIGHLIGHT), (1.0, 1.0, 1.0), 17)
     return (255 * np.concatenate([shades, grays, outline])).round().astype(int)

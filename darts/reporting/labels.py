@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from darts.reporting.record import Record
-from darts.tracking import display
+from darts.reporting.run_record import RunRecord
+from darts.tracking import format_value
 
 _NAMED = {"macs": "MACs", "seconds": "time", "lr": "learning rate", "gco2e": "g CO2e"}
 
 
-def words(name: str) -> str:
+def label(name: str) -> str:
     """A name as it is read: ``valid_accuracy`` is valid accuracy."""
     return _NAMED.get(name, name.replace("_", " ").replace("/", ", "))
 
 
-def is_share(name: str) -> bool:
+def is_percentage(name: str) -> bool:
     """Whether numbers between 0 and 1 of this name are told in percent."""
-    return display(name, 0.5).endswith("%")
+    return format_value(name, 0.5).endswith("%")
 
 
-def headline(record: Record) -> list[str]:
+def headline_metrics(record: RunRecord) -> list[str]:
     """The names of the numbers to be seen first, those that the run has."""
     metric, numbers = record.metric, record.numbers
     asked = (

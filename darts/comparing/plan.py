@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-from darts.comparing.jobs import Job
-from darts.comparing.pilot import Price, pilot_overrides
-from darts.comparing.runs import RunFailed, Runs, bill_of_diverged, is_complete, summary_of
+from darts.comparing.scheduler import PlannedRun
+from darts.comparing.pilot import CostModel, pilot_overrides
+from darts.comparing.runs import RunFailed, RunLauncher, read_divergence, is_complete, read_summary
 from darts.config import CompareConfig, ConfigError, group_options
 from darts.config.overrides import quoted
 from darts.hpo.study import merged
@@ -27,7 +27,7 @@ from darts.hpo.tools import trial_config
 from darts.spaces import Space
 from darts.tasks.metrics import Metric
 from darts.tracking.files import read_json, write_atomically, write_json
-from darts.tracking.formats import display, duration
+from darts.tracking.formats import format_value, format_duration
 from darts.tracking.ledger import common_source
 from darts.tracking.metrics import read_metrics
 
@@ -42,7 +42,7 @@ _QUIET = ("tracking.tensorboard=false", "tracking.pictures=false")
 _PLAIN = re.compile(r"[\w./-]+")
 
 
-class Protocol:
+class ComparisonPlan:
     """The runs of a comparison.
 
     Args:
@@ -57,19 +57,19 @@ class Protocol:
     def __init__(self, config: CompareConfig, directory: Path) -> None:
         self.config = config
         self.directory = directory
-        searched = trial_config("search", self.search_overrides(config.judged, 0))
+        searched = trial_config("search", self.search_overrides(config.method_name, 0))
         self.space: Space = searched.space
         self.metric: Metric = searched.task.metrics[config.metric]
 
     @property
     def names(self) -> list[str]:
         """The method, then its baselines."""
-        return [self.config.judged, *self.config.baselines]
+        return [self.config.method_name, *self.config.baselines]
 
     def search_overrides(self, name: str, index: int) -> list[str]:
         """Overrides of a search; of a baseline's as if it had the method's epochs."""
         own = self.config.settings.get(name) or {}
-        given = [*self._common(self.config.search), *flat(own), f"method={name}"]
+        given = [*self._common(self.config.search), *as_overrides(own), f"method={name}"]
         return merged([*given, f"seed={self.config.seed + index}"])
 
     def retrain_overrides(self, genotype: str, index: int, number: int) -> list[str]:
@@ -80,12 +80,12 @@ class Protocol:
     def short_overrides(self, genotype: str, index: int) -> list[str]:
         """Overrides of one training of ``random_search``, which sees no test data."""
         own = self.config.settings.get(RANDOM_SEARCH) or {}
-        given = [*self._common(self.config.retrain), *flat(own), f"genotype={genotype}"]
+        given = [*self._common(self.config.retrain), *as_overrides(own), f"genotype={genotype}"]
         return merged([*given, "test=false", f"seed={self.config.seed + index}"])
 
     def _common(self, own: Mapping[str, Any]) -> list[str]:
         config = self.config
-        given = [*config.base, *config.overrides, *flat(own)]
+        given = [*config.base, *config.overrides, *as_overrides(own)]
         return [*_QUIET, *given, f"metric={config.metric}"]
 
     def place(self, name: str, index: int) -> Path:
@@ -108,7 +108,7 @@ class Protocol:
         while True:
             yield self.space.random(generator)
 
-    def jobs(self, runs: Runs) -> list[Job]:
+    def jobs(self, runs: RunLauncher) -> list[PlannedRun]:
         """All that is to be done, seed by seed."""
         jobs = []
         for name in self.config.baselines:
@@ -131,35 +131,35 @@ class Protocol:
         return jobs
 
     def _run(
-        self, runs: Runs, title: str, command: str, place: Path, given: list[str], *needs: str
-    ) -> Job:
+        self, runs: RunLauncher, title: str, command: str, place: Path, given: list[str], *needs: str
+    ) -> PlannedRun:
         def work() -> str:
             return self._told(runs(command, place, given))
 
-        return Job(title, work, partial(is_complete, place), needs)
+        return PlannedRun(title, work, partial(is_complete, place), needs)
 
     def _told(self, summary: Mapping[str, Any]) -> str:
         # Not the test score: nobody shall stop a comparison at a moment that suits them.
         name = f"valid_{self.metric.name}"
-        score = f"{name} {display(name, summary[name])} " if name in summary else ""
-        return f"{score}in {duration(summary['seconds'])}"
+        score = f"{name} {format_value(name, summary[name])} " if name in summary else ""
+        return f"{score}in {format_duration(summary['seconds'])}"
 
-    def _search_job(self, runs: Runs, name: str, index: int) -> Job:
+    def _search_job(self, runs: RunLauncher, name: str, index: int) -> PlannedRun:
         """The search of a method, or what stands for one."""
         place, title = self.place(name, index), f"search {name} {index}"
-        budget = f"search {self.config.judged} {index}"
-        if name == self.config.judged:
+        budget = f"search {self.config.method_name} {index}"
+        if name == self.config.method_name:
             given = self.search_overrides(name, index)
             return self._run(runs, title, "search", place / "search", given)
         if name == RANDOM:
             file = self.found(name, index)
-            return Job(title, partial(self._draw, index), file.exists)
+            return PlannedRun(title, partial(self._draw, index), file.exists)
         if name == RANDOM_SEARCH:
             work = partial(self._random_search, runs, index)
-            return Job(title, work, (place / "chosen.json").exists, (budget,))
+            return PlannedRun(title, work, (place / "chosen.json").exists, (budget,))
         search = place / "search"
         work = partial(self._equal_search, runs, name, index)
-        return Job(title, work, partial(is_complete, search), (budget, f"pilot of {name}"))
+        return PlannedRun(title, work, partial(is_complete, search), (budget, f"pilot of {name}"))
 
     def _draw(self, index: int) -> str:
         genotype = next(self.random(index))
@@ -168,23 +168,23 @@ class Protocol:
 
     def _budget(self, index: int) -> dict[str, Any]:
         """What the method's search with the same seed has cost."""
-        summary = summary_of(self.place(self.config.judged, index) / "search")
+        summary = read_summary(self.place(self.config.method_name, index) / "search")
         if not summary["joules"] > 0:
-            raise RunFailed(f"the cost of the search of {self.config.judged} is not known")
+            raise RunFailed(f"the cost of the search of {self.config.method_name} is not known")
         return summary
 
-    def _equal_search(self, runs: Runs, name: str, index: int) -> str:
+    def _equal_search(self, runs: RunLauncher, name: str, index: int) -> str:
         """A baseline's search of as many epochs as cost what the method's search has cost."""
         budget, pilot = self._budget(index), self.directory / "runs" / name / "pilot"
-        require_one_source(summary_of(pilot), budget)
+        require_common_source(read_summary(pilot), budget)
         own = self.search_overrides(name, index)
-        epochs = price_of(pilot).epochs_within(trial_config("search", own), budget["joules"])
+        epochs = read_cost_model(pilot).epochs_within(trial_config("search", own), budget["joules"])
         given = merged([*own, f"epochs={epochs}"])
         summary = runs("search", self.place(name, index) / "search", given)
         share = summary["joules"] / budget["joules"]
         return f"{self._told(summary)}, {epochs} epochs at {share:.2f} of the cost"
 
-    def _random_search(self, runs: Runs, index: int) -> str:
+    def _random_search(self, runs: RunLauncher, index: int) -> str:
         """Architectures trained briefly until the cost of the method's search is used up."""
         budget, place = self._budget(index), self.place(RANDOM_SEARCH, index)
         joules = seconds = 0.0
@@ -197,7 +197,7 @@ class Protocol:
             directory = place / f"short-{number:03d}"
             given = self.short_overrides(genotype.to_json(), index)
             summary = self._short(runs, directory, given)
-            require_one_source(summary, budget)
+            require_common_source(summary, budget)
             joules, seconds = joules + summary["joules"], seconds + summary["seconds"]
             if score not in summary:
                 diverged.append(summary["why"])
@@ -211,16 +211,16 @@ class Protocol:
         cost = {"joules": joules, "seconds": seconds, "joules_source": budget["joules_source"]}
         write_json(place / "chosen.json", {**cost, "trained": number, score: best[0]})
         lost = f" ({len(diverged)} diverged)" if diverged else ""
-        return f"best of {number}{lost}: {score} {display(score, best[0])} in {duration(seconds)}"
+        return f"best of {number}{lost}: {score} {format_value(score, best[0])} in {format_duration(seconds)}"
 
-    def _short(self, runs: Runs, directory: Path, given: list[str]) -> dict[str, Any]:
+    def _short(self, runs: RunLauncher, directory: Path, given: list[str]) -> dict[str, Any]:
         """The summary of a short training or, if it diverged, what it has cost for nothing."""
-        bill = bill_of_diverged(directory)
+        bill = read_divergence(directory)
         if bill is None:
             try:
                 return runs("retrain", directory, given)
             except RunFailed:
-                bill = bill_of_diverged(directory)
+                bill = read_divergence(directory)
                 if bill is None:
                     raise
         return bill
@@ -234,16 +234,16 @@ class Protocol:
         return {key: told[key] for key in ("seconds", "joules", "joules_source")}
 
 
-def check_protocol(config: CompareConfig) -> None:
+def check_comparison(config: CompareConfig) -> None:
     """Refuse whatever a run would be refused for, and comparisons that are none.
 
     Raises:
         ConfigError: in one line.
     """
     methods = group_options("method")
-    if config.judged not in methods:
-        raise ConfigError(f"method={config.judged!r} is unknown; choose from {', '.join(methods)}")
-    known = [*DRAWN, *(method for method in methods if method != config.judged)]
+    if config.method_name not in methods:
+        raise ConfigError(f"method={config.method_name!r} is unknown; choose from {', '.join(methods)}")
+    known = [*DRAWN, *(method for method in methods if method != config.method_name)]
     for name in config.baselines:
         if name not in known:
             raise ConfigError(f"baselines: {name!r} is none; choose from {', '.join(known)}")
@@ -255,7 +255,7 @@ def check_protocol(config: CompareConfig) -> None:
     for name in config.settings:  # of any search, for an experiment may be run with other baselines
         if name not in searched:
             raise ConfigError(f"settings.{name} is of no search; choose from {', '.join(searched)}")
-    protocol = Protocol(config, Path())
+    protocol = ComparisonPlan(config, Path())
     for name in protocol.names:
         if name not in DRAWN:
             trial_config("search", protocol.search_overrides(name, 0))
@@ -266,24 +266,24 @@ def check_protocol(config: CompareConfig) -> None:
     trial_config("retrain", protocol.short_overrides(genotype, 0))
 
 
-def price_of(pilot: Path) -> Price:
+def read_cost_model(pilot: Path) -> CostModel:
     """What searches cost by a pilot that is complete."""
     given = read_json(pilot / "overrides.json")["overrides"]
     config = trial_config("search", [o for o in given if not o.startswith("hydra.")])
     rows = [row["joules"] for row in read_metrics(pilot / "metrics.jsonl") if "epoch" in row]
     phases = read_json(pilot / "energy.json")["phases"]
-    looks = sum(entry["joules"] for entry in phases if entry["phase"] == "doctor")
-    return Price(config, rows, summary_of(pilot)["joules"], looks)
+    looks = sum(entry["joules"] for entry in phases if entry["phase"] == "collapse")
+    return CostModel(config, rows, read_summary(pilot)["joules"], looks)
 
 
-def require_one_source(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+def require_common_source(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
     """Raise ``RunFailed`` for joules that do not compare, since they are of different sources."""
     sources = [ours["joules_source"], theirs["joules_source"]]
     if common_source(sources) is None:
         raise RunFailed(f"joules of {sources[0]} and of {sources[1]} do not compare")
 
 
-def flat(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
+def as_overrides(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Nested settings as overrides.
 
     >>> flat({"epochs": 3, "optimizer": {"lr": 0.1}})
@@ -292,7 +292,7 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
     found = []
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            found += flat(value, f"{prefix}{key}.")
+            found += as_overrides(value, f"{prefix}{key}.")
         elif isinstance(value, str):
             text = value if _PLAIN.fullmatch(value) else quoted(value)
             found.append(f"{prefix}{key}={text}")

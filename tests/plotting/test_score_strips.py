@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from darts.judging.statistics import Interval, bootstrap
-from darts.plotting.strip import strips
+from darts.plotting.scores import draw_scores
 
 
 def test_every_score_is_a_point_and_every_interval_a_bar() -> None:
     scores = {"a": [[0.1, 0.2], [0.3, 0.5], [0.2, 0.2], [0.4, 0.3]], "b": [[0.6], [0.7]]}
     found = {name: bootstrap(groups) for name, groups in scores.items()}
-    axes: Any = strips(scores, found, label="test accuracy").axes[0]
+    axes: Any = draw_scores(scores, found, label="test accuracy").axes[0]
     points = [line.get_ydata() for line in axes.lines if line.get_marker() == "o"]
     assert [list(map(float, point)) for point in points] == [*scores["a"], *scores["b"]]
     means = [float(line.get_ydata()[0]) for line in axes.lines if line.get_marker() == "D"]
@@ -26,4 +26,4 @@ def test_every_score_is_a_point_and_every_interval_a_bar() -> None:
 
 def test_nothing_cannot_be_drawn() -> None:
     with pytest.raises(ValueError, match="no scores"):
-        strips({}, {"a": Interval(0.0, None, None, 1)}, label="x")
+        draw_scores({}, {"a": Interval(0.0, None, None, 1)}, label="x")

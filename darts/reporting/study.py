@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping
 
 from darts.reporting.charts import Line, chart, charts
-from darts.reporting.markup import Cell, cell, code, element, folded, pairs, table
-from darts.reporting.naming import is_share, words
-from darts.reporting.record import Record
+from darts.reporting.markup import Cell, cell, code_block, element, collapsible, definition_table, table
+from darts.reporting.labels import is_percentage, label
+from darts.reporting.run_record import RunRecord
 
 
-def study(record: Record) -> str:
+def study(record: RunRecord) -> str:
     """The trials of a study."""
     if not record.trials:
         return ""
@@ -20,8 +20,8 @@ def study(record: Record) -> str:
         settings = record.best.get("parameters")
         found = settings.items() if isinstance(settings, Mapping) else ()
         parts.append(element("h4", "the best point"))
-        parts.append(pairs((str(k), cell(str(k), v)) for k, v in found))
-        parts.append(code(str(record.best.get("command", ""))))
+        parts.append(definition_table((str(k), cell(str(k), v)) for k, v in found))
+        parts.append(code_block(str(record.best.get("command", ""))))
     names = list(dict.fromkeys(name for row in record.trials for name in row))
     score = next((n for n in (record.metric, f"valid_{record.metric}") if n in names), None)
     if score is not None:
@@ -31,13 +31,13 @@ def study(record: Record) -> str:
         dots = [(trial, value) for trial, value in known if trial is not None]
         panel = chart(
             [Line(score, dots, 0, dots=True)],
-            words(score),
-            percent=is_share(score),
+            label(score),
+            percent=is_percentage(score),
             across_is="trial",
         )
         parts.append(charts([panel]))
     body = [[_of_csv(name, row.get(name, "")) for name in names] for row in record.trials]
-    parts.append(folded("All trials", table(names, body)))
+    parts.append(collapsible("All trials", table(names, body)))
     return "".join(parts)
 
 

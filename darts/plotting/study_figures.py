@@ -11,21 +11,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from darts.plotting import account
+from darts.plotting import importances
 from darts.judging.factorial import Estimate, Factorial
-from darts.judging.pareto import known_number, pareto
-from darts.plotting.account import corners, importance_bars, marginals
-from darts.plotting.pareto_front import front
+from darts.judging.pareto import has_number, pareto
+from darts.plotting.importances import draw_factorial, draw_importance_bars, draw_marginals
+from darts.plotting.pareto_front import draw_pareto_front
 from darts.plotting.style import (
     line_style,
     log_ticks,
     new_figure,
     save_figure,
-    shortened,
-    tidy,
-    whole_ticks,
+    shorten,
+    style_axes,
+    integer_ticks,
 )
-from darts.plotting.trial_history import history
+from darts.plotting.trial_history import draw_trial_history
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     from darts.judging.surrogate import Surrogate
 
 __all__ = [
-    "corners",
-    "draw_study",
-    "front",
-    "history",
-    "importance_bars",
-    "marginals",
+    "draw_factorial",
+    "save_study_figures",
+    "draw_pareto_front",
+    "draw_trial_history",
+    "draw_importance_bars",
+    "draw_marginals",
     "pareto",
-    "regret",
-    "save_pictures",
+    "draw_regret",
+    "save_figures",
 ]
 
 
-def regret(
+def draw_regret(
     curves: Mapping[str, Sequence[Sequence[float]]],
     *,
     log: bool = True,
@@ -75,7 +75,7 @@ def regret(
             raise ValueError(f"the curves of {name} must be of one length, not {sorted(lengths)}")
         points = [Estimate.of(column) for column in np.asarray(seeds, dtype=float).T]
         queries = range(1, len(points) + 1)
-        style = line_style(index, shortened(name))
+        style = line_style(index, shorten(name))
         style["label"] += f" ({len(seeds)} seed{'s' if len(seeds) > 1 else ''})"
         axes.plot(
             queries,
@@ -91,17 +91,17 @@ def regret(
     if log:
         log_ticks(axes)
     else:
-        whole_ticks(axes)
+        integer_ticks(axes)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("queries")
     axes.set_ylabel(ylabel)
-    tidy(axes)
+    style_axes(axes)
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=12)
     return figure
 
 
-def save_pictures(directory: str | os.PathLike[str], figures: Mapping[str, Figure]) -> list[Path]:
+def save_figures(directory: str | os.PathLike[str], figures: Mapping[str, Figure]) -> list[Path]:
     """Write each figure as ``<name>.svg`` into a directory; the files' paths."""
     paths = [Path(directory) / f"{name}.svg" for name in figures]
     for path, figure in zip(paths, figures.values(), strict=True):
@@ -109,7 +109,7 @@ def save_pictures(directory: str | os.PathLike[str], figures: Mapping[str, Figur
     return paths
 
 
-def draw_study(
+def save_study_figures(
     directory: str | os.PathLike[str],
     rows: Sequence[Mapping[str, Any]],
     *,
@@ -137,20 +137,20 @@ def draw_study(
         the files' paths.
     """
     metric, *costs = objectives
-    values = [row[metric] if known_number(row, metric) else None for row in rows]
+    values = [row[metric] if has_number(row, metric) else None for row in rows]
     states, numbers = [str(row["state"]) for row in rows], [int(row["trial"]) for row in rows]
     figures = {
-        "history": history(values, states, metric, higher_is_better, numbers=numbers, title=title)
+        "history": draw_trial_history(values, states, metric, higher_is_better, numbers=numbers, title=title)
     }
     complete = [row for row in rows if row["state"] == "complete"]
     for cost in costs:
-        if any(known_number(row, metric) and known_number(row, cost) for row in complete):
-            figures[f"front_{cost}"] = front(complete, metric, cost, higher_is_better, title=title)
+        if any(has_number(row, metric) and has_number(row, cost) for row in complete):
+            figures[f"front_{cost}"] = draw_pareto_front(complete, metric, cost, higher_is_better, title=title)
     if surrogate is not None:
         importances = surrogate.importances()
-        figures["importances"] = importance_bars(importances, title=title)
-        names = list(importances)[: account.PANELS]
-        figures["marginals"] = marginals(surrogate, names, ylabel=metric, title=title)
+        figures["importances"] = draw_importance_bars(importances, title=title)
+        names = list(importances)[: importances.PANELS]
+        figures["marginals"] = draw_marginals(surrogate, names, ylabel=metric, title=title)
     if corners is not None:
-        figures["corners"] = account.corners(corners, ylabel=metric, title=title)
-    return save_pictures(directory, figures)
+        figures["corners"] = analysis.factorial_seeds(corners, ylabel=metric, title=title)
+    return save_figures(directory, figures)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from darts.judging.factorial import LEVELS, Factorial
 from darts.plotting.style import (
-    FAINT,
-    STRONG,
-    columns_of,
+    MUTED,
+    PRIMARY,
+    unzip,
     line_style,
     log_ticks,
     new_figure,
-    plausible,
-    shortened,
-    tidy,
+    outlier_bounds,
+    shorten,
+    style_axes,
 )
 from darts.spaces.parameters import Choice, Domain, Value
 
@@ -32,7 +32,7 @@ PANELS = 9
 _BARS = 30
 
 
-def importance_bars(
+def draw_importance_bars(
     importances: Mapping[str, float], *, most: int = _BARS, title: str = ""
 ) -> Figure:
     """Draw shares of the variance as bars with their numbers, largest first.
@@ -48,12 +48,12 @@ def importance_bars(
     if not importances:
         raise ValueError("there are no importances to draw")
     pairs = sorted(importances.items(), key=lambda pair: -pair[1])
-    shown = [(shortened(name), share) for name, share in pairs[:most]]
-    colors = [STRONG] * len(shown)
+    shown = [(shorten(name), share) for name, share in pairs[:most]]
+    colors = [PRIMARY] * len(shown)
     if len(pairs) > most:
         left = pairs[most:]
         shown.append((f"{len(left)} others together", sum(share for _, share in left)))
-        colors.append(FAINT)
+        colors.append(MUTED)
     figure = new_figure(6.2, 1.1 + 0.24 * len(shown))
     axes = figure.add_subplot()
     places = range(len(shown))
@@ -72,7 +72,7 @@ def importance_bars(
     # Room for the number behind the longest bar, and no magnification of nothing.
     axes.set_xlim(0, max(0.05, 1.14 * max(share for _, share in shown)))
     axes.set_xlabel("share of the surrogate's variance explained alone", fontsize=9)
-    tidy(axes)
+    style_axes(axes)
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.3g} %")
@@ -80,7 +80,7 @@ def importance_bars(
     return figure
 
 
-def marginals(
+def draw_marginals(
     surrogate: Surrogate,
     names: Sequence[str] | None = None,
     *,
@@ -120,7 +120,7 @@ def marginals(
         _panel(axes, surrogate, marginal)
         axes.set_ylim(low, high)
     for row in panels:
-        row[0].set_ylabel(shortened(ylabel, 24), fontsize=9)
+        row[0].set_ylabel(shorten(ylabel, 24), fontsize=9)
     if outside:
         note = f"{outside} of {len(surrogate.values)} trials lie outside the panels"
         figure.supxlabel(note, fontsize=8, color="#555555")
@@ -128,7 +128,7 @@ def marginals(
     return figure
 
 
-def corners(factorial: Factorial, *, ylabel: str = "score", title: str = "") -> Figure:
+def draw_factorial(factorial: Factorial, *, ylabel: str = "score", title: str = "") -> Figure:
     """Draw the means of the factorial design with their 95 % intervals, and the gains in words.
 
     Lines that are not parallel are an interaction.
@@ -165,8 +165,8 @@ def corners(factorial: Factorial, *, ylabel: str = "score", title: str = "") -> 
     axes.set_xticks(range(len(names)), [f"{name} architecture" for name in names])
     axes.set_xlim(-0.4, len(names) - 0.6)
     axes.margins(y=0.12)
-    axes.set_ylabel(shortened(ylabel))
-    tidy(axes)
+    axes.set_ylabel(shorten(ylabel))
+    style_axes(axes)
     axes.grid(False, axis="x")
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=12)
@@ -184,7 +184,7 @@ def _signed(gain: Any) -> str:
 
 def _bounds(values: Sequence[float], found: Sequence[Marginal]) -> tuple[float, float]:
     """The vertical axis: all means, and all values but those far from the others."""
-    low, high = plausible(values)
+    low, high = outlier_bounds(values)
     inside = [value for value in values if low <= value <= high]
     inside += [mean for marginal in found for mean in marginal.mean]
     room = 0.06 * (max(inside) - min(inside)) or 0.5
@@ -204,27 +204,27 @@ def _panel(axes: Axes, surrogate: Surrogate, marginal: Marginal) -> None:
         )
         if name in point
     ]
-    style: dict[str, Any] = {"color": FAINT, "alpha": 0.6, "linewidth": 0, "zorder": 1}
-    axes.scatter(*columns_of(tried), s=9, **style)
+    style: dict[str, Any] = {"color": MUTED, "alpha": 0.6, "linewidth": 0, "zorder": 1}
+    axes.scatter(*unzip(tried), s=9, **style)
     if isinstance(domain, Choice) or len(mean) == 1:
         places = [_across(domain, value) for value in marginal.values]
         axes.errorbar(
-            places, mean, yerr=deviation, fmt="o", color=STRONG, capsize=3, markersize=5, zorder=3
+            places, mean, yerr=deviation, fmt="o", color=PRIMARY, capsize=3, markersize=5, zorder=3
         )
     else:
         grid: Any = marginal.values
-        axes.fill_between(grid, low, high, color=STRONG, alpha=0.2, linewidth=0, zorder=2)
-        axes.plot(grid, mean, color=STRONG, linewidth=1.6, zorder=3)
-    tidy(axes)
+        axes.fill_between(grid, low, high, color=PRIMARY, alpha=0.2, linewidth=0, zorder=2)
+        axes.plot(grid, mean, color=PRIMARY, linewidth=1.6, zorder=3)
+    style_axes(axes)
     if isinstance(domain, Choice):
-        texts = [shortened(str(value), 14) for value in marginal.values]
+        texts = [shorten(str(value), 14) for value in marginal.values]
         crowded = sum(len(text) + 2 for text in texts) > 30
         turned: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
         axes.set_xticks(range(len(texts)), texts, **(turned if crowded else {}))
         axes.set_xlim(-0.6, len(texts) - 0.4)
     elif domain.log:
         log_ticks(axes)
-    axes.set_title(shortened(name), fontsize=9, pad=4)
+    axes.set_title(shorten(name), fontsize=9, pad=4)
     axes.tick_params(labelsize=7)
     axes.xaxis.get_offset_text().set_fontsize(7)
 

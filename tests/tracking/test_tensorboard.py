@@ -10,7 +10,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from darts.tracking import Board
+from darts.tracking import TensorBoard
 
 
 def load(directory: Path) -> Any:
@@ -31,7 +31,7 @@ def small_figure() -> Figure:
 
 def test_everything_is_in_one_event_file_in_the_run_directory(tmp_path: Path) -> None:
     figure = small_figure()
-    with Board(tmp_path) as board:
+    with TensorBoard(tmp_path) as board:
         board.scalars(1, {"alpha/normal/0→2/skip_connect": 0.25, "absent": None})
         board.scalars(2, {"alpha/normal/0→2/skip_connect": torch.tensor(0.5)})
         board.text("genotype", "`sep_conv_3x3`", 2)
@@ -72,7 +72,7 @@ def test_hparams_are_flat_and_readable(tmp_path: Path) -> None:
         "dataset": {"name": "digits", "download": True, "root": None},
         "arch_optimizer": {"betas": (0.5, 0.999), "options": {"lr": np.float64(3e-4)}},
     }
-    with Board(tmp_path) as board:
+    with TensorBoard(tmp_path) as board:
         board.hparams(params, {"valid_accuracy": 0.9, "note": "text", "nothing": None}, step=7)
     assert hparams_of(tmp_path) == {
         "seed": 3,
@@ -92,13 +92,13 @@ def test_a_resumed_run_hides_the_steps_that_it_does_again(
 ) -> None:
     import time
 
-    with Board(tmp_path) as board:
+    with TensorBoard(tmp_path) as board:
         for step in (1, 2, 3):
             board.scalars(step, {"loss": 1.0})
     # Event files are named, and read, by the second in which they were begun.
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 10)
-    with Board(tmp_path, purge_step=2) as board:
+    with TensorBoard(tmp_path, purge_step=2) as board:
         for step in (2, 3):
             board.scalars(step, {"loss": 5.0})
     assert series(load(tmp_path), "loss") == [(1, 1.0), (2, 5.0), (3, 5.0)]
@@ -106,7 +106,7 @@ def test_a_resumed_run_hides_the_steps_that_it_does_again(
 
 def test_a_disabled_board_writes_nothing(tmp_path: Path) -> None:
     figure = small_figure()
-    with Board(tmp_path / "run", enabled=False) as board:
+    with TensorBoard(tmp_path / "run", enabled=False) as board:
         board.scalars(1, {"loss": 1.0})
         board.text("a", "b", 1)
         board.figure("c", figure, 1)
@@ -119,7 +119,7 @@ def test_a_disabled_board_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_flush_makes_events_readable_before_the_end(tmp_path: Path) -> None:
-    board = Board(tmp_path)
+    board = TensorBoard(tmp_path)
     board.scalars(1, {"loss": 2.0})
     board.flush()
     assert series(load(tmp_path), "loss") == [(1, 2.0)]

@@ -5,21 +5,21 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from darts.plotting.figures import rendered
-from darts.plotting.genotype import draw_genotype, draw_importances
-from darts.reporting.markup import Cell, code, element, folded, paragraph, table
-from darts.reporting.naming import is_share, words
-from darts.reporting.record import Record
-from darts.tracking import short_genotype
+from darts.plotting.figures import render
+from darts.plotting.genotype import draw_genotype, draw_edge_importances
+from darts.reporting.markup import Cell, code_block, element, collapsible, paragraph, table
+from darts.reporting.labels import is_percentage, label
+from darts.reporting.run_record import RunRecord
+from darts.tracking import format_genotype
 
 
-def architecture(record: Record, anchor: str) -> str:
+def architecture(record: RunRecord, anchor: str) -> str:
     """The genotype, drawn and written; ``anchor`` makes the drawing's ids its own."""
     if record.genotype is None:
         return ""
-    drawing = inlined(rendered(draw_genotype(record.genotype), "svg"), f"{anchor}-")
-    text = paragraph(short_genotype(record.genotype), "quiet")
-    return drawing + text + folded("Genotype to copy", code(str(record.genotype)))
+    drawing = inlined(render(draw_genotype(record.genotype), "svg"), f"{anchor}-")
+    text = paragraph(format_genotype(record.genotype), "quiet")
+    return drawing + text + collapsible("Genotype to copy", code_block(str(record.genotype)))
 
 
 def inlined(svg: bytes, prefix: str) -> str:
@@ -44,14 +44,14 @@ def states(genotype: Any) -> str:
     )
 
 
-def reliance(record: Record, anchor: str) -> str:
+def reliance(record: RunRecord, anchor: str) -> str:
     """What an evaluation found the score to lose without each edge, drawn and in numbers."""
     told = record.importance
     if not told or record.genotype is None:
         return ""
     metric, edges = f"valid_{told['metric']}", told["edges"]
-    percent = is_share(metric)
-    drawing = rendered(draw_importances(record.genotype, edges, percent=percent), "svg")
+    percent = is_percentage(metric)
+    drawing = render(draw_edge_importances(record.genotype, edges, percent=percent), "svg")
     head = f"lost{', points' if percent else ''}"
 
     def lost(value: float) -> Cell:
@@ -59,10 +59,10 @@ def reliance(record: Record, anchor: str) -> str:
         return Cell(f"{round(100 * value, 2) + 0.0:+.2f}" if percent else f"{value:+.4g}", value)
 
     rows = [
-        (own["lost"], (f"{cell} {own['source']}→{own['target']}", own["operation"]))
+        (own["score_drop"], (f"{cell} {own['source']}→{own['target']}", own["operation"]))
         for cell, found in edges.items()
         for own in found
-        if own["lost"] is not None
+        if own["score_drop"] is not None
     ]
     rows.sort(key=lambda row: -row[0])
     carriers = [where[-1] for _, where in rows]
@@ -92,10 +92,10 @@ def reliance(record: Record, anchor: str) -> str:
 def _reading(told: dict[str, Any], metric: str, percent: bool) -> str:
     """What the numbers are, and how fine they can be."""
     text = (
-        f"How much worse the {words(metric)} gets when an operation puts out zeros and all else "
+        f"How much worse the {label(metric)} gets when an operation puts out zeros and all else "
         "stays as it was trained: the wider and stronger, the more."
     )
-    if any(own["lost"] is None for found in told["edges"].values() for own in found):
+    if any(own["score_drop"] is None for found in told["edges"].values() for own in found):
         text += " Left out are operations that nothing goes around."
     samples = told.get("samples")
     if not samples:

@@ -14,17 +14,17 @@ from matplotlib.figure import Figure
 
 from darts.judging.factorial import factorial
 from darts.judging.surrogate import Surrogate
-from darts.plotting.style import shortened
-from darts.plotting.trials import (
-    corners,
-    draw_study,
-    front,
-    history,
-    importance_bars,
-    marginals,
+from darts.plotting.style import shorten
+from darts.plotting.study_figures import (
+    draw_factorial,
+    save_study_figures,
+    draw_pareto_front,
+    draw_trial_history,
+    draw_importance_bars,
+    draw_marginals,
     pareto,
-    regret,
-    save_pictures,
+    draw_regret,
+    save_figures,
 )
 from darts.spaces.parameters import Choice, Parameter, Parameters, Point, Range
 
@@ -67,7 +67,7 @@ def offsets(axes: Any) -> list[list[list[float]]]:
 def test_the_history_marks_every_trial_and_the_best_so_far() -> None:
     values = [0.5, 0.4, None, 0.9, 0.8, math.nan, 0.85]
     states = ["complete", "complete", "failed", "pruned", "complete", "failed", "complete"]
-    figure = history(values, states, "accuracy", True, title="run")
+    figure = draw_trial_history(values, states, "accuracy", True, title="run")
     axes = figure.axes[0]
     assert offsets(axes) == [
         [[0, 0.5], [1, 0.4], [4, 0.8], [6, 0.85]],
@@ -85,7 +85,7 @@ def test_the_history_marks_every_trial_and_the_best_so_far() -> None:
 
 def test_of_a_loss_the_best_is_the_lowest_and_the_bad_side_is_above() -> None:
     values = [3.0, 2.0, 2.5, 1.0, 2.0, 2.2, 1000.0]
-    figure = history(values, ["complete"] * 7, "loss", False, numbers=range(5, 12))
+    figure = draw_trial_history(values, ["complete"] * 7, "loss", False, numbers=range(5, 12))
     axes = figure.axes[0]
     line = np.asarray(axes.get_lines()[0].get_xydata()).tolist()
     assert line == [[5, 3], [6, 2], [8, 1], [11, 1]]
@@ -94,9 +94,9 @@ def test_of_a_loss_the_best_is_the_lowest_and_the_bad_side_is_above() -> None:
 
 
 def test_a_history_without_scores_and_one_without_trials() -> None:
-    figure = history([None, None], ["failed"] * 2, "loss", False)
+    figure = draw_trial_history([None, None], ["failed"] * 2, "loss", False)
     assert not figure.axes[0].get_lines()
-    assert history([], [], "loss", False).axes[0].get_xlabel() == "trial"
+    assert draw_trial_history([], [], "loss", False).axes[0].get_xlabel() == "trial"
 
 
 @pytest.mark.parametrize(
@@ -105,14 +105,14 @@ def test_a_history_without_scores_and_one_without_trials() -> None:
 )
 def test_a_history_that_does_not_fit(values: list[Any], states: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        history(values, states, "loss", False)
+        draw_trial_history(values, states, "loss", False)
 
 
 # Importances and marginals
 
 
 def test_bars_have_names_and_numbers_largest_first() -> None:
-    figure = importance_bars({"a": 0.05, "b": 0.6, "a.long.name.of.a.parameter.in.a.tree": 0.2})
+    figure = draw_importance_bars({"a": 0.05, "b": 0.6, "a.long.name.of.a.parameter.in.a.tree": 0.2})
     axes: Any = figure.axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == ["b", "a.long.name.of.…eter.in.a.tree", "a"]
@@ -121,19 +121,19 @@ def test_bars_have_names_and_numbers_largest_first() -> None:
 
 
 def test_what_has_no_bar_is_summed() -> None:
-    figure = importance_bars({f"p{i}": 1 / 2**i for i in range(1, 9)}, most=5)
+    figure = draw_importance_bars({f"p{i}": 1 / 2**i for i in range(1, 9)}, most=5)
     axes: Any = figure.axes[0]
     assert len(axes.patches) == 6
     assert axes.patches[-1].get_width() == pytest.approx(2**-6 + 2**-7 + 2**-8)
     assert axes.get_yticklabels()[-1].get_text() == "3 others together"
     with pytest.raises(ValueError, match="no importances"):
-        importance_bars({})
+        draw_importance_bars({})
 
 
 @pytest.mark.parametrize("count", [1, 2, 30])
 def test_names_of_bars_do_not_overlap(count: int) -> None:
     names = [f"architecture.of.the.normal.cell.{i}.operation" for i in range(count)]
-    figure = importance_bars({name: 0.5 / (i + 1) for i, name in enumerate(names)})
+    figure = draw_importance_bars({name: 0.5 / (i + 1) for i, name in enumerate(names)})
     figure.draw_without_rendering()
     axes: Any = figure.axes[0]
     assert overlapping([*axes.get_yticklabels(), *axes.texts]) == []
@@ -142,7 +142,7 @@ def test_names_of_bars_do_not_overlap(count: int) -> None:
 
 def test_marginals_have_a_panel_a_parameter_with_mean_band_and_trials() -> None:
     model = surrogate()
-    figure = marginals(model, ["rate", "kind", "momentum"], levels=5, ylabel="loss")
+    figure = draw_marginals(model, ["rate", "kind", "momentum"], levels=5, ylabel="loss")
     panels: dict[str, Any] = {axes.get_title(): axes for axes in figure.axes if axes.get_visible()}
     assert list(panels) == ["rate", "kind", "momentum"]
     rate = panels["rate"]
@@ -166,19 +166,19 @@ def test_marginals_have_a_panel_a_parameter_with_mean_band_and_trials() -> None:
 
 
 def test_the_most_important_are_shown_when_nobody_says_which() -> None:
-    titles = [axes.get_title() for axes in marginals(surrogate()).axes]
+    titles = [axes.get_title() for axes in draw_marginals(surrogate()).axes]
     assert titles[0] == "rate"
     assert set(titles) == {"rate", "kind", "momentum"}
     with pytest.raises(ValueError, match="no parameters to draw"):
-        marginals(surrogate(), [])
+        draw_marginals(surrogate(), [])
 
 
 def test_a_trial_far_from_all_others_is_counted_and_not_shown() -> None:
     model = surrogate()
     values = [*model.values.tolist()[:-1], -1e6]
-    figure = marginals(Surrogate(SPACE, model.points, values), ["kind"])
+    figure = draw_marginals(Surrogate(SPACE, model.points, values), ["kind"])
     assert figure.get_supxlabel() == "1 of 40 trials lie outside the panels"
-    assert marginals(model, ["kind"]).get_supxlabel() == ""
+    assert draw_marginals(model, ["kind"]).get_supxlabel() == ""
 
 
 # Fronts
@@ -201,16 +201,16 @@ def test_the_front_is_what_nothing_beats(directions: tuple[bool, ...]) -> None:
         return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
 
     expected = [i for i, row in enumerate(rows) if not any(beats(other, row) for other in rows)]
-    assert pareto(rows, dict(zip(names, directions, strict=True))) == expected
+    assert pareto_front(rows, dict(zip(names, directions, strict=True))) == expected
     assert len(expected) < 80
 
 
 def test_a_row_without_a_number_is_on_no_front() -> None:
     rows: list[dict[str, Any]] = [{"a": 1.0}, {"a": math.nan, "b": 0}, {"a": 0.5, "b": 1}, {}]
-    assert pareto(rows, {"a": True, "b": False}) == [2]
-    assert pareto([], {"a": True}) == []
+    assert pareto_front(rows, {"a": True, "b": False}) == [2]
+    assert pareto_front([], {"a": True}) == []
     with pytest.raises(ValueError, match="at least one objective"):
-        pareto(rows, {})
+        pareto_front(rows, {})
 
 
 def test_the_picture_of_a_front_names_its_trials() -> None:
@@ -221,23 +221,23 @@ def test_the_picture_of_a_front_names_its_trials() -> None:
         {"trial": 13, "accuracy": None, "macs": 1},
         {"trial": 14, "accuracy": 0.9, "macs": 100},
     ]
-    figure = front(rows, "accuracy", "macs", True)
+    figure = draw_pareto_front(rows, "accuracy", "macs", True)
     axes: Any = figure.axes[0]
     assert offsets(axes) == [[[50, 0.7]]]
     assert np.asarray(axes.get_lines()[0].get_xydata()).tolist() == [[10, 0.8], [100, 0.9]]
     assert [text.get_text() for text in axes.texts] == ["11", "10, 14"]
-    figure = front(rows, "accuracy", "macs", False)
+    figure = draw_pareto_front(rows, "accuracy", "macs", False)
     axes = figure.axes[0]
     assert np.asarray(axes.get_lines()[0].get_xydata()).tolist() == [[10, 0.8], [50, 0.7]]
     with pytest.raises(ValueError, match="no row has both accuracy and joules"):
-        front(rows, "accuracy", "joules", True)
+        draw_pareto_front(rows, "accuracy", "joules", True)
 
 
 @pytest.mark.parametrize("higher", [True, False])
 def test_labels_of_a_crowded_front_cover_nothing(higher: bool) -> None:
     sign = 1 if higher else -1
     rows = [{"trial": 100 + i, "score": sign * i / 200, "cost": 10 + i} for i in range(60)]
-    figure = front(rows, "score", "cost", higher)
+    figure = draw_pareto_front(rows, "score", "cost", higher)
     texts: list[Any] = list(figure.axes[0].texts)
     assert 10 < len(texts) < 60
     assert overlapping(texts) == []
@@ -254,7 +254,7 @@ def test_corners_show_means_and_intervals_and_tell_the_gains() -> None:
         ("best", "best"): [4.0, 5.0, 7.0],
     }
     design = factorial(scores)
-    figure = corners(design, ylabel="accuracy")
+    figure = draw_factorial(design, ylabel="accuracy")
     axes: Any = figure.axes[0]
     default, best = axes.containers
     assert default.lines[0].get_ydata().tolist() == pytest.approx([2, 9.5 / 3])
@@ -269,17 +269,17 @@ def test_corners_show_means_and_intervals_and_tell_the_gains() -> None:
 
 def test_corners_of_one_factor() -> None:
     one = factorial({("default", "default"): [1.0], ("default", "best"): [2.0]})
-    figure = corners(one)
+    figure = draw_factorial(one)
     axes: Any = figure.axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["default architecture"]
     assert figure.get_supxlabel() == "gain of hyperparameters: +1 (1 seed)"
     other = factorial({("default", "default"): [1.0, 2.0], ("best", "default"): [2.0, 3.0]})
-    assert legend(corners(other)) == ["default hyperparameters"]
+    assert legend(draw_factorial(other)) == ["default hyperparameters"]
 
 
 def test_regret_is_a_mean_with_a_band_a_strategy() -> None:
     curves = {"random": [[4.0, 2.0, 1.0], [2.0, 2.0, 0.0]], "evolution": [[3.0, 1.0]]}
-    figure = regret(curves)
+    figure = draw_regret(curves)
     axes: Any = figure.axes[0]
     drawn = [np.asarray(line.get_xydata()).tolist() for line in axes.get_lines()]
     assert drawn == [[[1, 3], [2, 2], [3, 0.5]], [[1, 3], [2, 1]]]
@@ -289,11 +289,11 @@ def test_regret_is_a_mean_with_a_band_a_strategy() -> None:
     assert heights.min() == 0
     assert heights.max() == pytest.approx(3 + 12.7062 * math.sqrt(2) / math.sqrt(2))
     assert axes.get_xscale() == "log"
-    assert regret(curves, log=False).axes[0].get_xscale() == "linear"
+    assert draw_regret(curves, log=False).axes[0].get_xscale() == "linear"
     with pytest.raises(ValueError, match="of one length"):
-        regret({"random": [[1.0], [1.0, 2.0]]})
+        draw_regret({"random": [[1.0], [1.0, 2.0]]})
     with pytest.raises(ValueError, match="no curves"):
-        regret({})
+        draw_regret({})
 
 
 # Files
@@ -310,7 +310,7 @@ def test_a_study_leaves_its_pictures(tmp_path: Path) -> None:
     design = factorial({("default", "default"): [1.0, 2.0], ("best", "best"): [2.0, 3.0]})
     options: dict[str, Any] = {"surrogate": model, "corners": design, "title": "the study"}
     for place in ("one", "two"):
-        paths = draw_study(
+        paths = save_study_figures(
             tmp_path / place, rows, objectives=["loss", "macs"], higher_is_better=False, **options
         )
     names = ["history", "front_macs", "importances", "marginals", "corners"]
@@ -326,17 +326,17 @@ def test_a_study_leaves_its_pictures(tmp_path: Path) -> None:
 def test_a_study_without_any_score_leaves_its_history(tmp_path: Path) -> None:
     rows = [{"trial": 0, "state": "failed"}]
     options: dict[str, Any] = {"objectives": ["loss", "macs"], "higher_is_better": False}
-    assert [path.name for path in draw_study(tmp_path, rows, **options)] == ["history.svg"]
+    assert [path.name for path in save_study_figures(tmp_path, rows, **options)] == ["history.svg"]
 
 
 def test_pictures_are_saved_under_their_names(tmp_path: Path) -> None:
-    figures = {"a": importance_bars({"x": 0.5}), "b": importance_bars({"x": 0.4})}
-    paths = save_pictures(tmp_path / "new", figures)
+    figures = {"a": draw_importance_bars({"x": 0.5}), "b": draw_importance_bars({"x": 0.4})}
+    paths = save_figures(tmp_path / "new", figures)
     assert paths == [tmp_path / "new" / "a.svg", tmp_path / "new" / "b.svg"]
     assert "40.0 %" in paths[1].read_text(encoding="utf-8")
 
 
 def test_long_names_keep_both_ends() -> None:
-    assert shortened("short") == "short"
-    assert shortened("abcdefghij", 5) == "ab…ij"
-    assert len(shortened("x" * 99)) == 30
+    assert shorten("short") == "short"
+    assert shorten("abcdefghij", 5) == "ab…ij"
+    assert len(shorten("x" * 99)) == 30

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from darts.tracking.files import plain
+from darts.tracking.files import to_jsonable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def load_writers() -> None:
+def preload_tensorboard() -> None:
     """Load what draws and what writes event files, and so take its memory, before the first use."""
     import torch.utils.tensorboard  # noqa: F401
 
 
-class Board:
+class TensorBoard:
     """Write scalars, texts, pictures and hyperparameters to TensorBoard.
 
     Args:
@@ -104,7 +104,7 @@ class Board:
 
         numbers = {
             tag: float(value)
-            for tag, value in plain(metrics).items()
+            for tag, value in to_jsonable(metrics).items()
             if isinstance(value, (int, float))
         }
         # SummaryWriter.add_hparams would put these three records into a folder of their own,
@@ -124,7 +124,7 @@ class Board:
             self._writer.close()
             self._writer = None
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> TensorBoard:
         return self
 
     def __exit__(

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from darts.comparing.runs import RunFailed, Stopped
+from darts.comparing.runs import RunFailed, RunStopped
 
 
 @dataclass(frozen=True)
-class Job:
+class PlannedRun:
     """One thing to do.
 
     Attributes:
@@ -26,11 +26,11 @@ class Job:
     needs: tuple[str, ...] = ()
 
 
-def run_jobs(
-    jobs: Sequence[Job],
+def execute(
+    jobs: Sequence[PlannedRun],
     workers: int,
     *,
-    told: Callable[[Job, str], None],
+    told: Callable[[PlannedRun, str], None],
     stopping: Callable[[], bool],
     stop: Callable[[], None],
 ) -> dict[str, str]:
@@ -54,7 +54,7 @@ def run_jobs(
     done = {job.name for job in jobs if job.done()}
     left = [job for job in jobs if job.name not in done]
     failed: dict[str, str] = {}
-    running: dict[Future[str], Job] = {}
+    running: dict[Future[str], PlannedRun] = {}
     with ThreadPoolExecutor(workers) as pool:
         try:
             while True:
@@ -74,7 +74,7 @@ def run_jobs(
                         text = future.result()
                     except RunFailed as error:
                         failed[job.name] = str(error)
-                    except Stopped:
+                    except RunStopped:
                         pass
                     else:
                         done.add(job.name)

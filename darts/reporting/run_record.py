@@ -19,7 +19,7 @@ COMMANDS = ("search", "retrain", "evaluate", "tune")
 
 
 @dataclass(frozen=True)
-class Record:
+class RunRecord:
     """One run; what it has not written (yet) is empty.
 
     Attributes:
@@ -97,7 +97,7 @@ class Record:
         return self.summary or (self.rows[-1] if self.rows else {})
 
 
-def read_record(directory: Path) -> Record:
+def read_run(directory: Path) -> RunRecord:
     """Read a run directory.
 
     Raises:
@@ -121,7 +121,7 @@ def read_record(directory: Path) -> Record:
     drawn = "confusion.svg" if command == "evaluate" else "confusion_test.svg"
     confusion = directory / drawn
     rows = read_metrics(metrics) if metrics.is_file() else []
-    return Record(
+    return RunRecord(
         directory=directory,
         command=command,
         config=_yaml(directory / "config.yaml", text),
@@ -142,7 +142,7 @@ def read_record(directory: Path) -> Record:
     )
 
 
-def placed(records: Sequence[Record]) -> list[tuple[int, list[int]]]:
+def group_evaluations(records: Sequence[RunRecord]) -> list[tuple[int, list[int]]]:
     """Which runs stand on their own, and which evaluations belong to each of them, by number.
 
     An evaluation belongs to the retraining in whose directory its checkpoint lies, if that is one
@@ -165,7 +165,7 @@ def placed(records: Sequence[Record]) -> list[tuple[int, list[int]]]:
     ]
 
 
-def short_names(records: Sequence[Record]) -> list[str]:
+def short_run_names(records: Sequence[RunRecord]) -> list[str]:
     """What to call each run: the end of its path, as long as it takes to tell them apart."""
     parts = [record.directory.resolve().parts for record in records]
     for length in range(1, max(map(len, parts), default=0) + 1):

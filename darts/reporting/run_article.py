@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from darts.reporting.account import configuration, cost, reproduction
+from darts.reporting.costs import configuration, cost, reproduction
 from darts.reporting.alphas import alphas
-from darts.reporting.cells import architecture, reliance
+from darts.reporting.architecture import architecture, reliance
 from darts.reporting.markup import (
     Cell,
     cell,
     element,
-    escaped,
-    folded,
-    pairs,
+    escape,
+    collapsible,
+    definition_table,
     paragraph,
-    picture,
+    image,
     section,
     table,
     tiles,
 )
-from darts.reporting.naming import headline, words
-from darts.reporting.over_time import curves, doctor
-from darts.reporting.record import Record
-from darts.reporting.trials import study
-from darts.tracking import display
+from darts.reporting.labels import headline_metrics, label
+from darts.reporting.training_curves import training_curves, collapse_checks
+from darts.reporting.run_record import RunRecord
+from darts.reporting.study import study
+from darts.tracking import format_value
 
-Named = Mapping[str, Record]
+Named = Mapping[str, RunRecord]
 """Runs by what the page calls them."""
 
 
-def whole(record: Record, title: str, anchor: str, evaluations: Named | None = None) -> str:
+def run_article(record: RunRecord, title: str, anchor: str, evaluations: Named | None = None) -> str:
     """All of one run.
 
     Args:
@@ -41,8 +41,8 @@ def whole(record: Record, title: str, anchor: str, evaluations: Named | None = N
     """
     evaluated = evaluations or {}
     state = "state" if record.finished else "state warn"
-    head = element("h2", escaped(title))
-    head += element("span", escaped(f"{record.command}: {record.progress}"), class_=state)
+    head = element("h2", escape(title))
+    head += element("span", escape(f"{record.command}: {record.progress}"), class_=state)
     found = "what was found" if record.command in ("search", "tune") else "architecture"
     relied = {title: record, **evaluated}
     body = (
@@ -52,8 +52,8 @@ def whole(record: Record, title: str, anchor: str, evaluations: Named | None = N
         + section("what the network relies on", _reliances(relied, anchor))
         + section("trials", study(record))
         + section("alphas over time", alphas(record))
-        + section("curves", curves(record))
-        + section("the doctor", doctor(record))
+        + section("curves", training_curves(record))
+        + section("the doctor", collapse_checks(record))
         + section("confusions", confusion(record))
         + section("evaluations", _evaluations(evaluated), id=f"{anchor}-evaluations")
         + section("cost", cost(record))
@@ -63,29 +63,29 @@ def whole(record: Record, title: str, anchor: str, evaluations: Named | None = N
     return element("article", body, id=anchor)
 
 
-def result(record: Record) -> str:
+def result(record: RunRecord) -> str:
     """Scores and sizes."""
     numbers = record.numbers
     if not numbers and not record.trials:
         return paragraph("No epoch has ended yet.", "warn")
-    shown = tiles((words(name), display(name, numbers[name])) for name in headline(record))
+    shown = tiles((label(name), format_value(name, numbers[name])) for name in headline_metrics(record))
     if not record.finished and record.rows:
         shown = paragraph(f"As of epoch {record.rows[-1]['epoch']}:", "warn") + shown
     if record.command == "evaluate":
         shown += paragraph(f"The network of {numbers.get('checkpoint')}", "quiet")
-    return shown + folded("All numbers", _numbers(record))
+    return shown + collapsible("All numbers", _numbers(record))
 
 
-def _numbers(record: Record) -> str:
+def _numbers(record: RunRecord) -> str:
     """All of them by their own names, as scripts read them."""
-    return pairs((k, cell(k, value)) for k, value in record.numbers.items() if k != "genotype")
+    return definition_table((k, cell(k, value)) for k, value in record.numbers.items() if k != "genotype")
 
 
-def confusion(record: Record) -> str:
+def confusion(record: RunRecord) -> str:
     """Which classes were taken for which."""
     if record.confusion is None:
         return ""
-    return picture(record.confusion, f"true classes against those said, {record.part} split")
+    return image(record.confusion, f"true classes against those said, {record.part} split")
 
 
 def _reliances(records: Named, anchor: str) -> str:
@@ -97,23 +97,23 @@ def _reliances(records: Named, anchor: str) -> str:
     }
     if len(known) < 2:
         return "".join(known.values())
-    return "".join(element("h4", escaped(name)) + found for name, found in known.items())
+    return "".join(element("h4", escape(name)) + found for name, found in known.items())
 
 
 def _evaluations(evaluated: Named) -> str:
     """A row an evaluation, and all of each for those who ask."""
     if not evaluated:
         return ""
-    columns = list(dict.fromkeys(name for r in evaluated.values() for name in headline(r)))
+    columns = list(dict.fromkeys(name for r in evaluated.values() for name in headline_metrics(r)))
     rows: list[list[Cell | str]] = [
         [name, record.part, *(cell(column, record.numbers.get(column)) for column in columns)]
         for name, record in evaluated.items()
     ]
     more = "".join(
-        folded(
+        collapsible(
             f"All of {name}",
             _numbers(record) + confusion(record) + reproduction(record),
         )
         for name, record in evaluated.items()
     )
-    return table(("run", "part", *map(words, columns)), rows) + more
+    return table(("run", "part", *map(label, columns)), rows) + more
