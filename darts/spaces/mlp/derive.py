@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from darts.spaces.mlp.genotype import Genotype
-from darts.spaces.mlp.skeleton import SKIP
-from darts.spaces.probabilities import checked_rows
+from darts.spaces.mlp.layers import SKIP
+from darts.spaces.probability_rows import checked_rows
 
 Candidates = Mapping[str, Sequence[Sequence[str]]]
 

@@ -64,7 +64,7 @@ def encode(
             f"a genotype of {len(genotype.layers)} layers is none of space.cells={cells}"
         )
     point: Point = {"depth": len(genotype.layers)}
-    for number, (activation, width) in enumerate(genotype.parts, 1):
+    for number, (activation, width) in enumerate(genotype.layer_specs, 1):
         if activation not in activations or width not in widths:
             raise ValueError(
                 f"layer {activation}_{width} is none of space.activations={list(activations)} and "

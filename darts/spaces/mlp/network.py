@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from darts.spaces.cnn.skeleton import check_positive
 from darts.spaces.mlp.genotype import Genotype
-from darts.spaces.mlp.skeleton import (
-    MODULES,
+from darts.spaces.mlp.layers import (
+    ACTIVATION_MODULES,
     check_normalization,
     drop_units,
     make_preactivation,
@@ -68,9 +68,9 @@ class Network(nn.Module):
         self.auxiliary: nn.Module | None = None
         self.layers = nn.ModuleList()
         width = in_channels
-        for activation, own in genotype.parts:
+        for activation, own in genotype.layer_specs:
             before = make_preactivation(width, own, normalization)
-            self.layers.append(nn.Sequential(*before, MODULES[activation]()))
+            self.layers.append(nn.Sequential(*before, ACTIVATION_MODULES[activation]()))
             width = own
         self.classifier = nn.Linear(width, classes)
 

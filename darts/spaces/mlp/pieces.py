@@ -14,8 +14,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from darts.spaces.mlp.skeleton import MODULES, make_preactivation
-from darts.spaces.piece import Piece
+from darts.spaces.mlp.layers import ACTIVATION_MODULES, make_preactivation
+from darts.spaces.network_piece import NetworkPiece
 
 
 def pieces(
@@ -25,34 +25,34 @@ def pieces(
     normalization: str,
     classes: int,
     image: Sequence[int],
-) -> Iterator[Piece]:
+) -> Iterator[NetworkPiece]:
     """All linear maps with their norms, all activations, and the classifiers, by width.
 
     Args:
         activations: of each layer.
         widths: of each layer.
         cells: number of layers.
-        normalization: one of ``NORMALISATIONS``.
+        normalization: one of ``NORMALIZATIONS``.
         classes: number of classes.
         image: shape of a sample, ``(C, H, W)``.
     """
     inputs = math.prod(image)
     for column, width in enumerate(widths):
         make = partial(make_preactivation, inputs, width, normalization)
-        yield Piece(make, (inputs,), ("input", 0, column))
+        yield NetworkPiece(make, (inputs,), ("input", 0, column))
     for layer in range(cells):
         group, row = ("rest", layer - 1) if layer else ("first", 0)
         for number, activation in enumerate(activations):
             for column, width in enumerate(widths):
                 place = (group, row, number * len(widths) + column)
-                yield Piece(MODULES[activation], (width,), place)
+                yield NetworkPiece(ACTIVATION_MODULES[activation], (width,), place)
         for source, before in enumerate(widths) if layer else ():
             for column, width in enumerate(widths):
                 place = ("pairs", layer - 1, source * len(widths) + column)
                 make = partial(make_preactivation, before, width, normalization)
-                yield Piece(make, (before,), place)
+                yield NetworkPiece(make, (before,), place)
     for column, width in enumerate(widths):
-        yield Piece(partial(nn.Linear, width, classes), (width,), ("output", 0, column))
+        yield NetworkPiece(partial(nn.Linear, width, classes), (width,), ("output", 0, column))
 
 
 def usage(probabilities: Mapping[str, Tensor], widths: int) -> dict[str, Tensor]:

@@ -21,10 +21,10 @@ from darts.spaces.mlp.encoding import decode, encode, parameters, random_genotyp
 from darts.spaces.mlp.genotype import MAX_WIDTH, Genotype
 from darts.spaces.mlp.network import Network
 from darts.spaces.mlp.pieces import pieces, usage
-from darts.spaces.mlp.skeleton import NORMALISATIONS, check_choices
+from darts.spaces.mlp.layers import NORMALIZATIONS, check_choices
 from darts.spaces.mlp.supernet import Supernet
 from darts.spaces.parameters import Parameter, Point, Value
-from darts.spaces.piece import Piece
+from darts.spaces.network_piece import NetworkPiece
 from darts.spaces.space import SPACES, Candidates, Space
 
 
@@ -47,19 +47,19 @@ class Mlp(Space):
     """
 
     name: str = "mlp"
-    has_partial: ClassVar[bool] = False
-    compiles: ClassVar[bool] = False
-    takes: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
+    supports_partial: ClassVar[bool] = False
+    supports_compile: ClassVar[bool] = False
+    data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
     cells: int = number(2, low=1)
     widths: list[int] = number([16, 32, 64, 128], low=1, high=MAX_WIDTH)
     activations: list[str] = field(default_factory=lambda: ["relu", "gelu", "silu", "tanh"])
-    normalization: str = choice(NORMALISATIONS[0], *NORMALISATIONS)
+    normalization: str = choice(NORMALIZATIONS[0], *NORMALIZATIONS)
     dropout: float = number(0.0, low=0, below=1)
 
     def __post_init__(self) -> None:
         check_choices(self.activations, self.widths)
 
-    def inputs(self, shape: Sequence[int]) -> int:
+    def in_channels(self, shape: Sequence[int]) -> int:
         """Numbers of a sample."""
         return math.prod(shape)
 
@@ -101,8 +101,8 @@ class Mlp(Space):
         return Network(genotype, normalization=self.normalization, dropout=self.dropout, **options)
 
     @classmethod
-    def standard(cls, genotype: Genotype) -> Mlp:
-        activations, widths = zip(*genotype.parts, strict=True)
+    def reference(cls, genotype: Genotype) -> Mlp:
+        activations, widths = zip(*genotype.layer_specs, strict=True)
         return cls(
             cells=len(genotype.layers),
             widths=sorted(set(widths)),
@@ -130,7 +130,7 @@ class Mlp(Space):
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
         return mask_of(genotype, candidates)
 
-    def used(
+    def derived_mask(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
         """Layers that are skipped stay in their places, which a genotype does not tell."""
@@ -139,11 +139,11 @@ class Mlp(Space):
             for group, columns in best_columns(probabilities, candidates).items()
         }
 
-    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[Piece]:
+    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[NetworkPiece]:
         return pieces(self.activations, self.widths, self.cells, self.normalization, classes, image)
 
-    def usage(
+    def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
         """Beside the candidates, how probable each pair of neighboring widths is."""
-        return usage(super().usage(probabilities, candidates), len(self.widths))
+        return usage(super().expected_usage(probabilities, candidates), len(self.widths))

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 
 from darts.spaces.cnn.skeleton import check_positive
 from darts.spaces.mixture import as_mixture
-from darts.spaces.mlp.skeleton import (
-    MODULES,
+from darts.spaces.mlp.layers import (
+    ACTIVATION_MODULES,
     candidates_of,
     check_choices,
     check_normalization,
@@ -57,7 +57,7 @@ class MixedLayer(nn.Module):
         self.linear = make_linear(inputs, self.size, normalization)
         own = "none" if self.per_width else normalization
         self.norm = make_norm(own, self.size, affine=False)
-        self.activations = nn.ModuleList(MODULES[name]() for name in activations)
+        self.activations = nn.ModuleList(ACTIVATION_MODULES[name]() for name in activations)
         units = torch.arange(self.size)
         masks = torch.stack([(units < width).float() for width in widths])  # (widths, size)
         self.register_buffer("masks", masks, persistent=False)

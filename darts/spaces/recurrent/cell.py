@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.cnn.skeleton import check_positive
-from darts.spaces.recurrent.dropout import Dropouts, Rows, locked_mask
+from darts.spaces.recurrent.dropout import DropoutRates, Rows, locked_mask
 from darts.spaces.recurrent.genotype import Genotype
 
 INITIAL_RANGE = 0.04
@@ -88,7 +88,7 @@ class RecurrentCell(nn.Module):
         ValueError: for a size that is not positive.
     """
 
-    def __init__(self, width: int, hidden: int, nodes: int, dropouts: Dropouts) -> None:
+    def __init__(self, width: int, hidden: int, nodes: int, dropouts: DropoutRates) -> None:
         super().__init__()
         check_positive(width=width, hidden=hidden, nodes=nodes)
         self.width, self.hidden, self.nodes, self.dropouts = width, hidden, nodes, dropouts
@@ -98,10 +98,10 @@ class RecurrentCell(nn.Module):
         for weight in self.parameters():
             nn.init.uniform_(weight, -INITIAL_RANGE, INITIAL_RANGE)
 
-    def keep_variance(self) -> None:
+    def init_preserving_variance(self) -> None:
         """Start anew with products that put out about as much as they take in."""
         for weight in self.parameters():
-            keep_variance(weight)
+            init_preserving_variance(weight)
 
     def begin(self, inputs: Tensor, hidden: Tensor | None) -> Tensor:
         """The hidden state that a sequence begins with, zeros for None.
@@ -140,7 +140,7 @@ class RecurrentCell(nn.Module):
         return Prepared(projected.view(steps, batch, -1), weight, mask)
 
 
-def keep_variance(weight: Tensor) -> None:
+def init_preserving_variance(weight: Tensor) -> None:
     """Draw a weight ``(..., inputs, outputs)`` such that its product keeps the variance."""
     bound = math.sqrt(3 / weight.shape[-2])
     nn.init.uniform_(weight, -bound, bound)
@@ -165,9 +165,9 @@ class DiscreteCell(RecurrentCell):
     """
 
     def __init__(
-        self, genotype: Genotype, width: int, hidden: int, dropouts: Dropouts | None = None
+        self, genotype: Genotype, width: int, hidden: int, dropouts: DropoutRates | None = None
     ) -> None:
-        super().__init__(width, hidden, genotype.nodes(), dropouts or Dropouts())
+        super().__init__(width, hidden, genotype.nodes(), dropouts or DropoutRates())
         self.genotype = genotype
         # By state the nodes that take it in, those of one activation side by side.
         self.leaving: dict[int, list[tuple[str, int]]] = {}

@@ -22,7 +22,7 @@ Rows = tuple[int, int] | None
 
 
 @dataclass(frozen=True)
-class Dropouts:
+class DropoutRates:
     """With which probability what is dropped in training; the published names in brackets.
 
     Attributes:

@@ -14,22 +14,22 @@ from torch import Tensor
 
 from darts.spaces.recurrent.dropout import Rows, locked_mask
 from darts.spaces.recurrent.genotype import PRIMITIVES
-from darts.spaces.recurrent.search_cell import Active, SearchCell
+from darts.spaces.recurrent.mixed_cell import ActiveColumns, MixedCell
 from darts.spaces.recurrent.supernet import Supernet
 
 
-class EdgewiseCell(SearchCell):
-    """All candidates of all edges of a recurrent cell; see ``SearchCell``."""
+class EdgewiseCell(MixedCell):
+    """All candidates of all edges of a recurrent cell; see ``MixedCell``."""
 
     def forward(
         self,
         inputs: Tensor,
         hidden: Tensor | None,
         weights: Tensor,
-        active: Active = None,
+        active: ActiveColumns = None,
         rows: Rows = None,
     ) -> tuple[Tensor, Tensor]:
-        """Run over a sequence, as ``SearchCell.forward``."""
+        """Run over a sequence, as ``MixedCell.forward``."""
         steps, batch, _ = inputs.shape
         if hidden is None:
             hidden = torch.zeros(batch, self.hidden, dtype=inputs.dtype, device=inputs.device)
@@ -47,7 +47,7 @@ class EdgewiseCell(SearchCell):
         return torch.stack(outputs), hidden
 
     def step(
-        self, x: Tensor, hidden: Tensor, mask: Tensor, weights: Tensor, active: Active
+        self, x: Tensor, hidden: Tensor, mask: Tensor, weights: Tensor, active: ActiveColumns
     ) -> Tensor:
         """One step, ``(B, E)`` and ``(B, H)`` -> ``(B, H)``."""
         first_weight = torch.cat([self.input_weight, self.hidden_weight])  # (E + H, 2H)
@@ -86,4 +86,4 @@ class EdgewiseCell(SearchCell):
 class EdgewiseSupernet(Supernet):
     """The supernet with this cell; arguments as those of ``Supernet``."""
 
-    cell_kind = EdgewiseCell
+    cell_class = EdgewiseCell

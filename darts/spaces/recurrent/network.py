@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from darts.spaces.output import Output
+from darts.spaces.language_model_output import LanguageModelOutput
 from darts.spaces.recurrent.cell import DiscreteCell
-from darts.spaces.recurrent.dropout import Dropouts, Rows
+from darts.spaces.recurrent.dropout import DropoutRates, Rows
 from darts.spaces.recurrent.genotype import Genotype
-from darts.spaces.recurrent.words import Words
+from darts.spaces.recurrent.embedding import EmbeddingDecoder
 
 
 class Network(nn.Module):
@@ -32,7 +32,7 @@ class Network(nn.Module):
         auxiliary: None.
         drop_path: 0, as there is one path into each node.
 
-    Shape: tokens ``(T, B)``, and a hidden state ``(B, H)`` -> ``Output``.
+    Shape: tokens ``(T, B)``, and a hidden state ``(B, H)`` -> ``LanguageModelOutput``.
 
     Raises:
         ValueError: for a size that is not positive, or tied weights of two shapes.
@@ -46,18 +46,18 @@ class Network(nn.Module):
         embedding: int = 850,
         hidden: int = 850,
         tied: bool = True,
-        dropouts: Dropouts | None = None,
+        dropouts: DropoutRates | None = None,
     ) -> None:
         super().__init__()
-        dropouts = dropouts or Dropouts()
+        dropouts = dropouts or DropoutRates()
         self.genotype = genotype
         self.rows: Rows = None
         self.auxiliary: nn.Module | None = None
         self.drop_path = 0.0
-        self.words = Words(vocabulary, embedding, hidden, tied, dropouts)
+        self.words = EmbeddingDecoder(vocabulary, embedding, hidden, tied, dropouts)
         self.cell = DiscreteCell(genotype, embedding, hidden, dropouts)
 
-    def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> Output:
+    def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
         """Say what follows.
 
         Args:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.ops.norm import more_than_one, normalize_shared
+from darts.ops.batch_norm import values_per_channel, normalize_shared
 
 
 class SequenceNorm:
@@ -43,7 +43,7 @@ class SequenceNorm:
             found = normalize_shared(x[:, :, None, None], norm.eps, self.group)
             output, mean, spread = found.output[:, :, 0, 0], found.mean, found.variance
         else:
-            self._size = more_than_one(x)
+            self._size = values_per_channel(x)
             output, mean, spread = torch.native_batch_norm(
                 x, None, None, None, None, True, 0.0, norm.eps
             )

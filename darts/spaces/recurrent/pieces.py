@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from darts.spaces.piece import Piece
+from darts.spaces.network_piece import NetworkPiece
 from darts.spaces.recurrent.cell import FUNCTIONS, highway
 from darts.spaces.recurrent.derive import GROUP, edges_of
 from darts.spaces.recurrent.genotype import PRIMITIVES
@@ -53,7 +53,7 @@ class Lookup(nn.Module):
         return found
 
 
-def pieces(nodes: int, vocabulary: int, embedding: int, hidden: int, tied: bool) -> Iterator[Piece]:
+def pieces(nodes: int, vocabulary: int, embedding: int, hidden: int, tied: bool) -> Iterator[NetworkPiece]:
     """What a token goes through, with all candidates of all edges.
 
     Args:
@@ -64,18 +64,18 @@ def pieces(nodes: int, vocabulary: int, embedding: int, hidden: int, tied: bool)
         tied: whether embeddings and decoder share their weights.
     """
     if not tied:
-        yield Piece(partial(Lookup, vocabulary, embedding), ())
+        yield NetworkPiece(partial(Lookup, vocabulary, embedding), ())
     inputs = embedding + hidden
-    yield Piece(partial(Step, inputs, hidden, "tanh"), (inputs,))
+    yield NetworkPiece(partial(Step, inputs, hidden, "tanh"), (inputs,))
     for edge in range(len(edges_of(nodes))):
         for column, name in enumerate(PRIMITIVES):
             if name != "none":
                 make = partial(Step, hidden, hidden, name)
-                yield Piece(make, (hidden,), (GROUP, edge, column))
-    yield Piece(partial(nn.Linear, hidden, vocabulary), (hidden,))
+                yield NetworkPiece(make, (hidden,), (GROUP, edge, column))
+    yield NetworkPiece(partial(nn.Linear, hidden, vocabulary), (hidden,))
 
 
-def usage(
+def expected_usage(
     probabilities: Mapping[str, Tensor], candidates: Mapping[str, Sequence[Sequence[str]]]
 ) -> dict[str, Tensor]:
     """How probable each candidate is to be the one of its node, of which there is one.

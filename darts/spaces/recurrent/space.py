@@ -15,9 +15,9 @@ from torch import Tensor
 
 from darts.registry import number
 from darts.spaces.parameters import Parameter, Point, Value
-from darts.spaces.piece import Piece
+from darts.spaces.network_piece import NetworkPiece
 from darts.spaces.recurrent.derive import derive, mask_of
-from darts.spaces.recurrent.dropout import Dropouts
+from darts.spaces.recurrent.dropout import DropoutRates
 from darts.spaces.recurrent.encoding import decode, encode, parameters, random_genotype
 from darts.spaces.recurrent.genotype import Genotype, is_classic
 from darts.spaces.recurrent.network import Network
@@ -52,16 +52,16 @@ class Recurrent(Space):
     """
 
     name: str = "recurrent"
-    has_partial: ClassVar[bool] = False
+    supports_partial: ClassVar[bool] = False
     fan_in: ClassVar[int | None] = 1
-    skip: ClassVar[str | None] = None
-    drops_skips: ClassVar[bool] = False
-    compiles: ClassVar[bool] = False
-    kept: ClassVar[tuple[str, ...]] = ("tied", "copy")
-    takes: ClassVar[tuple[str, ...]] = ("text", "pairs")
+    skip_operation: ClassVar[str | None] = None
+    supports_skip_dropout: ClassVar[bool] = False
+    supports_compile: ClassVar[bool] = False
+    retrain_keys: ClassVar[tuple[str, ...]] = ("tied", "copy")
+    data_kinds: ClassVar[tuple[str, ...]] = ("text", "pairs")
     # Every edge has weights, and "identity" is its activation.
-    skips: ClassVar[tuple[str, ...]] = ("none",)
-    weightless: ClassVar[tuple[str, ...]] = ("none",)
+    skip_operations: ClassVar[tuple[str, ...]] = ("none",)
+    weightless_operations: ClassVar[tuple[str, ...]] = ("none",)
     published: ClassVar[Mapping[str, Any]] = PUBLISHED
     cells: int = number(1, low=1, high=1)
     nodes: int = number(8, low=1, high=64)
@@ -77,9 +77,9 @@ class Recurrent(Space):
     weight_dropout: float = number(0.0, low=0, below=1)
 
     @property
-    def dropouts(self) -> Dropouts:
+    def dropouts(self) -> DropoutRates:
         """All of them."""
-        return Dropouts(
+        return DropoutRates(
             word=self.word_dropout,
             embedding=self.embedding_dropout,
             input=self.input_dropout,
@@ -181,13 +181,13 @@ class Recurrent(Space):
             )
         return options
 
-    def usual(self) -> tuple[dict[str, int], list[str]]:
+    def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
         """The vocabulary of Penn Treebank."""
         sizes = [f"embedding={self.embedding}", f"hidden={self.hidden}"]
         return {"vocabulary": PENN_TREEBANK}, [*sizes, f"{PENN_TREEBANK:,} tokens"]
 
     @classmethod
-    def standard(cls, genotype: Genotype) -> Recurrent:
+    def reference(cls, genotype: Genotype) -> Recurrent:
         return cls(nodes=genotype.nodes(), embedding=850, hidden=850)
 
     @classmethod
@@ -215,7 +215,7 @@ class Recurrent(Space):
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
         return mask_of(genotype, candidates)
 
-    def pieces(self, *, classes: int, image: Sequence[int] = ()) -> Iterator[Piece]:
+    def pieces(self, *, classes: int, image: Sequence[int] = ()) -> Iterator[NetworkPiece]:
         """The discrete network taken apart; costs are those of one token.
 
         Args:
@@ -229,7 +229,7 @@ class Recurrent(Space):
             raise ValueError(f"space=recurrent takes tokens, not images of shape {tuple(image)}")
         return pieces(self.nodes, classes, self.embedding, self.hidden, self.tied)
 
-    def usage(
+    def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
         """One edge a node, see ``darts.spaces.recurrent.pieces.usage``."""

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from darts.spaces.mixture import as_mixture
-from darts.spaces.output import Output
+from darts.spaces.language_model_output import LanguageModelOutput
 from darts.spaces.recurrent.derive import GROUP, edges_of
-from darts.spaces.recurrent.dropout import Dropouts
+from darts.spaces.recurrent.dropout import DropoutRates
 from darts.spaces.recurrent.genotype import PRIMITIVES
-from darts.spaces.recurrent.search_cell import SearchCell
-from darts.spaces.recurrent.words import Words
+from darts.spaces.recurrent.mixed_cell import MixedCell
+from darts.spaces.recurrent.embedding import EmbeddingDecoder
 from darts.spaces.supernet import SupernetBase
 
 
@@ -43,14 +43,14 @@ class Supernet(SupernetBase):
         counts: ``{"recurrent": 1}``: there is one cell.
         shapes: of the mixing weights.
 
-    Shape: tokens ``(T, B)``, and a hidden state ``(B, H)`` -> ``Output``.
+    Shape: tokens ``(T, B)``, and a hidden state ``(B, H)`` -> ``LanguageModelOutput``.
 
     Raises:
         ValueError: for a size that is not positive, tied weights of two shapes, or dropped weights.
     """
 
     space = "recurrent"
-    cell_kind = SearchCell
+    cell_class = MixedCell
 
     def __init__(
         self,
@@ -60,17 +60,17 @@ class Supernet(SupernetBase):
         hidden: int = 300,
         nodes: int = 8,
         tied: bool = True,
-        dropouts: Dropouts | None = None,
+        dropouts: DropoutRates | None = None,
     ) -> None:
         super().__init__()
-        dropouts = dropouts or Dropouts()
+        dropouts = dropouts or DropoutRates()
         if dropouts.weight > 0:
             raise ValueError(
                 f"the supernet of the recurrent space drops no weights, got {dropouts.weight}; "
                 "set the dropout of weights to 0"
             )
-        self.words = Words(vocabulary, embedding, hidden, tied, dropouts)
-        self.cell = self.cell_kind(embedding, hidden, nodes, dropouts)
+        self.words = EmbeddingDecoder(vocabulary, embedding, hidden, tied, dropouts)
+        self.cell = self.cell_class(embedding, hidden, nodes, dropouts)
         places = edges_of(nodes)
         self.candidates = {GROUP: (PRIMITIVES,) * len(places)}
         self.edges, self.counts = {GROUP: places}, {GROUP: 1}
@@ -84,7 +84,7 @@ class Supernet(SupernetBase):
         tokens: Tensor,
         weights: Mapping[str, Tensor] | None = None,
         hidden: Tensor | None = None,
-    ) -> Output:
+    ) -> LanguageModelOutput:
         """Say what follows.
 
         Args:

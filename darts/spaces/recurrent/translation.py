@@ -13,18 +13,18 @@ from torch import Tensor, nn
 
 from darts.spaces.mixture import as_mixture
 from darts.spaces.recurrent.cell import DiscreteCell
-from darts.spaces.recurrent.decoding import decode
+from darts.spaces.recurrent.beam_search import decode
 from darts.spaces.recurrent.derive import GROUP, edges_of
-from darts.spaces.recurrent.dropout import Dropouts
+from darts.spaces.recurrent.dropout import DropoutRates
 from darts.spaces.recurrent.genotype import PRIMITIVES, Genotype
-from darts.spaces.recurrent.search_cell import SearchCell
-from darts.spaces.recurrent.translator import Translator
+from darts.spaces.recurrent.mixed_cell import MixedCell
+from darts.spaces.recurrent.encoder_decoder import EncoderDecoder
 from darts.spaces.supernet import SupernetBase
 
 CELLS = 3  # one for each direction of the source, and the decoder's
 
 
-class TranslationNetwork(Translator):
+class TranslationNetwork(EncoderDecoder):
     """A translator with the cell of a genotype.
 
     Args:
@@ -33,7 +33,7 @@ class TranslationNetwork(Translator):
         embedding, hidden: sizes, E and H.
         tied: whether the target's embeddings and the decoder share their weights.
         dropouts: what is dropped in training.
-        joint, copy: see ``Translator``.
+        joint, copy: see ``EncoderDecoder``.
 
     Attributes:
         auxiliary: None.
@@ -49,11 +49,11 @@ class TranslationNetwork(Translator):
         embedding: int,
         hidden: int,
         tied: bool = True,
-        dropouts: Dropouts | None = None,
+        dropouts: DropoutRates | None = None,
         joint: bool = False,
         copy: bool = False,
     ) -> None:
-        dropouts = dropouts or Dropouts()
+        dropouts = dropouts or DropoutRates()
         super().__init__(
             lambda width: DiscreteCell(genotype, width, hidden, dropouts),
             sources=sources,
@@ -73,7 +73,7 @@ class TranslationNetwork(Translator):
         self,
         sources: Tensor,
         inputs: Tensor | None = None,
-        longest: int | None = None,
+        max_length: int | None = None,
         beam: int = 1,
     ) -> Tensor:
         """Say sources in other words.
@@ -81,7 +81,7 @@ class TranslationNetwork(Translator):
         Args:
             sources: ``(S, B)``, padded behind their ends.
             inputs: ``(T, B)``, targets behind their beginning; without, the first word is asked.
-            longest: translate, in so many words at most, instead.
+            max_length: translate, in so many words at most, instead.
             beam: see ``decode``.
 
         Returns:
@@ -92,8 +92,8 @@ class TranslationNetwork(Translator):
             found: tuple[Tensor, Tensor] = cell(x, state, self.rows)
             return found
 
-        if longest is not None:
-            return decode(self, sources, run, longest=longest, beam=beam)
+        if max_length is not None:
+            return decode(self, sources, run, max_length=max_length, beam=beam)
         return self.run_through(sources, inputs, run)
 
 
@@ -106,7 +106,7 @@ class TranslationSupernet(SupernetBase):
         nodes: of the cell beside state 0.
         tied: whether the target's embeddings and the decoder share their weights.
         dropouts: of which ``weight`` must be 0.
-        joint, copy: see ``Translator``.
+        joint, copy: see ``EncoderDecoder``.
 
     Raises:
         ValueError: for a size that is not positive, dropped weights, or copies between two
@@ -124,19 +124,19 @@ class TranslationSupernet(SupernetBase):
         hidden: int,
         nodes: int = 8,
         tied: bool = True,
-        dropouts: Dropouts | None = None,
+        dropouts: DropoutRates | None = None,
         joint: bool = False,
         copy: bool = False,
     ) -> None:
         super().__init__()
-        dropouts = dropouts or Dropouts()
+        dropouts = dropouts or DropoutRates()
         if dropouts.weight > 0:
             raise ValueError(
                 f"the supernet of the recurrent space drops no weights, got {dropouts.weight}; "
                 "set the dropout of weights to 0"
             )
-        self.translator = Translator(
-            lambda width: SearchCell(width, hidden, nodes, dropouts),
+        self.translator = EncoderDecoder(
+            lambda width: MixedCell(width, hidden, nodes, dropouts),
             sources=sources,
             targets=targets,
             embedding=embedding,
@@ -158,7 +158,7 @@ class TranslationSupernet(SupernetBase):
         sources: Tensor,
         weights: Mapping[str, Tensor] | None = None,
         inputs: Tensor | None = None,
-        longest: int | None = None,
+        max_length: int | None = None,
         beam: int = 1,
     ) -> Tensor:
         """Say sources in other words; as ``TranslationNetwork``, with mixing weights."""
@@ -174,6 +174,6 @@ class TranslationSupernet(SupernetBase):
             found: tuple[Tensor, Tensor] = cell(x, state, own, active)
             return found
 
-        if longest is not None:
-            return decode(net, sources, run, longest=longest, beam=beam)
+        if max_length is not None:
+            return decode(net, sources, run, max_length=max_length, beam=beam)
         return net.run_through(sources, inputs, run)

@@ -1,10 +1,10 @@
 """A space of transformers: attention or convolutions, and feed-forward layers, block by block."""
 
-from darts.spaces.output import Output
+from darts.spaces.language_model_output import LanguageModelOutput
 from darts.spaces.transformer.derive import derive
 from darts.spaces.transformer.edgewise import EdgewiseClassifier, EdgewiseSupernet
 from darts.spaces.transformer.encoding import decode, encode, parameters, random_genotype
-from darts.spaces.transformer.frame import Size
+from darts.spaces.transformer.frame import ModelConfig
 from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS, Genotype
 from darts.spaces.transformer.network import Network, TextClassifier
 from darts.spaces.transformer.pieces import classifier_pieces, language_pieces
@@ -19,8 +19,8 @@ __all__ = [
     "EdgewiseSupernet",
     "Genotype",
     "Network",
-    "Output",
-    "Size",
+    "LanguageModelOutput",
+    "ModelConfig",
     "Supernet",
     "TextClassifier",
     "Transformer",

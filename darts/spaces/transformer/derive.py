@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from darts.spaces.probabilities import checked_rows
+from darts.spaces.probability_rows import checked_rows
 from darts.spaces.transformer.genotype import Genotype
 from darts.spaces.transformer.supernet import GROUPS
 

@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.spaces.transformer.layers import Sight, dropped
+from darts.spaces.transformer.layers import AttentionMask, dropped
 from darts.spaces.transformer.supernet import Chosen, ClassifierSupernet, MixedBlock, Supernet
 
 
 class EdgewiseBlock(MixedBlock):
     """All candidates of one block; see ``MixedBlock``."""
 
-    def forward(self, x: Tensor, sight: Sight, mixers: Chosen, layers: Chosen) -> Tensor:
+    def forward(self, x: Tensor, sight: AttentionMask, mixers: Chosen, layers: Chosen) -> Tensor:
         """The block's output, as ``MixedBlock.forward``."""
         total = torch.zeros_like(x)
         for name, weight in mixers.items():
@@ -44,7 +44,7 @@ class EdgewiseBlock(MixedBlock):
             total = dropped(total, self.dropout, self.training)
         return x + total
 
-    def one_attention(self, y: Tensor, sight: Sight, heads: int) -> Tensor:
+    def one_attention(self, y: Tensor, sight: AttentionMask, heads: int) -> Tensor:
         """Attention with so many heads, ``(B, T, D)``."""
         size = self.width // heads
         matrices = self.project.weight.chunk(3)
@@ -58,7 +58,7 @@ class EdgewiseBlock(MixedBlock):
             outputs.append(torch.einsum("bqk,bkd->bqd", weights, value))
         return torch.cat(outputs, dim=2) @ self.out.weight.t()
 
-    def one_convolution(self, y: Tensor, sight: Sight, taps: int) -> Tensor:
+    def one_convolution(self, y: Tensor, sight: AttentionMask, taps: int) -> Tensor:
         """A convolution over so many words, ``(B, T, D)``."""
         (kernel,) = (kernel for kernel in self.kernels if kernel.shape[1] == taps)
         if sight.words is not None:
@@ -79,10 +79,10 @@ class EdgewiseBlock(MixedBlock):
 class EdgewiseSupernet(Supernet):
     """The language model with these blocks; arguments as those of ``Supernet``."""
 
-    block_kind = EdgewiseBlock
+    block_class = EdgewiseBlock
 
 
 class EdgewiseClassifier(ClassifierSupernet):
     """The classifier with these blocks; arguments as those of ``ClassifierSupernet``."""
 
-    block_kind = EdgewiseBlock
+    block_class = EdgewiseBlock

@@ -20,20 +20,20 @@ from torch import Tensor, nn
 
 from darts.data.words import PADDING
 from darts.spaces.cnn.skeleton import check_positive
-from darts.spaces.output import Output
-from darts.spaces.transformer.layers import HEADS, Rows, Sight, dropped
+from darts.spaces.language_model_output import LanguageModelOutput
+from darts.spaces.transformer.layers import HEADS, Rows, AttentionMask, dropped
 
 POSITIONS = ("sinusoidal", "learned")
 
 
 @dataclass(frozen=True)
-class Size:
+class ModelConfig:
     """What all networks of the space have to know beside their data.
 
     Attributes:
         width: numbers of a word between the blocks, D, which all numbers of heads divide.
         positions: of ``POSITIONS``: how a word's place is told.
-        longest: words of the longest text, where places are learned.
+        max_length: words of the max_length text, where places are learned.
         dropout: probability with which, in training, a number of the embeddings, of what a layer
             adds and of the outputs is dropped.
 
@@ -44,11 +44,11 @@ class Size:
 
     width: int = 128
     positions: str = POSITIONS[0]
-    longest: int = 512
+    max_length: int = 512
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        check_positive(width=self.width, longest=self.longest)
+        check_positive(width=self.width, max_length=self.max_length)
         check_heads(self.width)
         if self.positions not in POSITIONS:
             raise ValueError(
@@ -67,7 +67,7 @@ def check_heads(width: int) -> None:
         )
 
 
-def sinusoids(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def sinusoidal_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Sines and cosines of places 0, 1, ..., ``(length, width)``: waves of 2 pi to 20000 pi."""
     if torch.compiler.is_compiling():  # an export is traced with texts of any length
         return _sinusoids(length, width, dtype, device)
@@ -85,7 +85,7 @@ def _sinusoids(length: int, width: int, dtype: torch.dtype, device: torch.device
 _kept = lru_cache(maxsize=16)(_sinusoids)  # a search reads texts of few lengths again and again
 
 
-class Places(nn.Module):
+class PositionalEncoding(nn.Module):
     """Adds to each word what tells its place.
 
     Args:
@@ -97,20 +97,20 @@ class Places(nn.Module):
         ValueError: in ``forward``, for a text longer than the places that are learned.
     """
 
-    def __init__(self, size: Size) -> None:
+    def __init__(self, size: ModelConfig) -> None:
         super().__init__()
-        self.longest = size.longest
+        self.max_length = size.max_length
         self.table: nn.Parameter | None = None
         if size.positions == "learned":
-            self.table = nn.Parameter(torch.empty(size.longest, size.width).normal_())
+            self.table = nn.Parameter(torch.empty(size.max_length, size.width).normal_())
 
     def forward(self, x: Tensor) -> Tensor:
         length, width = x.shape[1:]
         if self.table is None:
-            return x + sinusoids(length, width, x.dtype, x.device)
-        if length > self.longest:
+            return x + sinusoidal_table(length, width, x.dtype, x.device)
+        if length > self.max_length:
             raise ValueError(
-                f"space.longest={self.longest} places are learned, and a text has {length} words; "
+                f"space.max_length={self.max_length} places are learned, and a text has {length} words; "
                 "choose a larger one, or space.positions=sinusoidal"
             )
         return x + self.table[:length]
@@ -150,12 +150,12 @@ class Frame(nn.Module):
 
     causal: ClassVar[bool]
 
-    def __init__(self, words: int, size: Size) -> None:
+    def __init__(self, words: int, size: ModelConfig) -> None:
         super().__init__()
         check_positive(words=words)
         self.dropout = size.dropout
         self.embedding = Embedding(words, size.width)
-        self.places = Places(size)
+        self.places = PositionalEncoding(size)
         self.norm = nn.LayerNorm(size.width)
 
     def embed(self, tokens: Tensor, rows: Rows = None) -> Tensor:
@@ -179,24 +179,24 @@ class LanguageFrame(Frame):
 
     causal = True
 
-    def __init__(self, words: int, size: Size) -> None:
+    def __init__(self, words: int, size: ModelConfig) -> None:
         super().__init__(words, size)
         self.bias = nn.Parameter(torch.zeros(words))
 
     @staticmethod
-    def sight(tokens: Tensor) -> Sight:
+    def sight(tokens: Tensor) -> AttentionMask:
         """Nothing behind a word is seen; tokens ``(T, B)``."""
         length = len(tokens)
         ones = torch.ones(length, length, dtype=torch.bool, device=tokens.device)
-        return Sight(ones.triu(1), None)
+        return AttentionMask(ones.triu(1), None)
 
-    def say(self, x: Tensor, rows: Rows = None) -> Output:
+    def say(self, x: Tensor, rows: Rows = None) -> LanguageModelOutput:
         """What follows each word, by what the blocks put out, ``(B, T, D)``."""
         raw = self.norm(x)
         behind = dropped(raw, self.dropout, self.training, rows)
         raw, behind = raw.transpose(0, 1), behind.transpose(0, 1)  # (T, B, D)
         logits = F.linear(behind, self.embedding.table, self.bias)
-        return Output(logits, raw.new_zeros(raw.shape[1], 0), raw, behind)
+        return LanguageModelOutput(logits, raw.new_zeros(raw.shape[1], 0), raw, behind)
 
 
 class ClassifierFrame(Frame):
@@ -204,18 +204,18 @@ class ClassifierFrame(Frame):
 
     causal = False
 
-    def __init__(self, words: int, size: Size, classes: int) -> None:
+    def __init__(self, words: int, size: ModelConfig, classes: int) -> None:
         super().__init__(words, size)
         check_positive(classes=classes)
         self.classifier = nn.Linear(size.width, classes)
 
     @staticmethod
-    def sight(tokens: Tensor) -> Sight:
+    def sight(tokens: Tensor) -> AttentionMask:
         """No padding is seen; tokens ``(L, B)``."""
         words = tokens.t() != PADDING  # (B, L)
-        return Sight(~words[:, None, None], words[..., None])
+        return AttentionMask(~words[:, None, None], words[..., None])
 
-    def classify(self, x: Tensor, sight: Sight, rows: Rows = None) -> Tensor:
+    def classify(self, x: Tensor, sight: AttentionMask, rows: Rows = None) -> Tensor:
         """Logits ``(B, C)`` by what the blocks put out, ``(B, L, D)``."""
         there = sight.words
         assert there is not None

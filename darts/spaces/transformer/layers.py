@@ -34,7 +34,7 @@ Rows = tuple[int, int] | None
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
 
 
-class Sight(NamedTuple):
+class AttentionMask(NamedTuple):
     """What of a batch of texts may be looked at.
 
     Attributes:
@@ -73,7 +73,7 @@ def products_of(queries: Tensor, keys: Tensor, heads: int) -> Tensor:
     return split_heads(queries, heads) @ split_heads(keys, heads).transpose(2, 3)
 
 
-def attention_weights(products: Tensor, size: int, sight: Sight | None) -> Tensor:
+def attention_weights(products: Tensor, size: int, sight: AttentionMask | None) -> Tensor:
     """The softmax of products of vectors of ``size`` numbers, ``(B, heads, T, T)``."""
     scores = products / math.sqrt(size)
     if sight is not None:
@@ -82,7 +82,7 @@ def attention_weights(products: Tensor, size: int, sight: Sight | None) -> Tenso
     return scores.softmax(3)
 
 
-def convolve(x: Tensor, kernel: Tensor, causal: bool, sight: Sight | None) -> Tensor:
+def convolve(x: Tensor, kernel: Tensor, causal: bool, sight: AttentionMask | None) -> Tensor:
     """Filter each number of the words along the text; beyond its ends there are zeros.
 
     Args:
@@ -138,7 +138,7 @@ class Attention(nn.Module):
     def extra_repr(self) -> str:
         return f"heads={self.heads}"
 
-    def forward(self, x: Tensor, sight: Sight | None = None) -> Tensor:
+    def forward(self, x: Tensor, sight: AttentionMask | None = None) -> Tensor:
         queries, keys, values = self.project(self.norm(x)).chunk(3, dim=2)
         products = products_of(queries, keys, self.heads)
         weights = attention_weights(products, x.shape[2] // self.heads, sight)
@@ -166,7 +166,7 @@ class Convolution(nn.Module):
     def extra_repr(self) -> str:
         return f"taps={self.kernel.shape[1]}, causal={self.causal}"
 
-    def forward(self, x: Tensor, sight: Sight | None = None) -> Tensor:
+    def forward(self, x: Tensor, sight: AttentionMask | None = None) -> Tensor:
         return convolve(self.norm(x), self.kernel, self.causal, sight)
 
 
@@ -233,7 +233,7 @@ class Block(nn.Module):
         self.mixer = make_mixer(mixer, width, causal)
         self.feed_forward = make_feed_forward(feed_forward, width)
 
-    def forward(self, x: Tensor, sight: Sight, path: float = 0.0, rows: Rows = None) -> Tensor:
+    def forward(self, x: Tensor, sight: AttentionMask, path: float = 0.0, rows: Rows = None) -> Tensor:
         """The block's output.
 
         Args:

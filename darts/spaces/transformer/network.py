@@ -11,10 +11,10 @@ from typing import Literal, overload
 
 from torch import Tensor, nn
 
-from darts.spaces.output import Output
-from darts.spaces.transformer.frame import ClassifierFrame, Frame, LanguageFrame, Size
+from darts.spaces.language_model_output import LanguageModelOutput
+from darts.spaces.transformer.frame import ClassifierFrame, Frame, LanguageFrame, ModelConfig
 from darts.spaces.transformer.genotype import Genotype
-from darts.spaces.transformer.layers import Block, Rows, Sight
+from darts.spaces.transformer.layers import Block, Rows, AttentionMask
 
 
 class Stack(nn.Module):
@@ -37,7 +37,7 @@ class Stack(nn.Module):
 
     frame: Frame
 
-    def __init__(self, genotype: Genotype, frame: Frame, size: Size, drop_path: float) -> None:
+    def __init__(self, genotype: Genotype, frame: Frame, size: ModelConfig, drop_path: float) -> None:
         super().__init__()
         if not 0.0 <= drop_path < 1.0:
             raise ValueError(f"drop_path must be at least 0 and below 1, got {drop_path!r}")
@@ -51,14 +51,14 @@ class Stack(nn.Module):
             for pair in genotype.blocks
         )
 
-    def carriers(self, cell: str, edge: int) -> list[tuple[nn.Module, str]]:
+    def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]]:
         """Module and attribute that hold an operation; of an identity none, as it adds nothing."""
         number, second = divmod(edge, 2)
         name = "feed_forward" if second else "mixer"
         held = getattr(self.blocks[number], name)
         return [] if isinstance(held, nn.Identity) else [(self.blocks[number], name)]
 
-    def run(self, tokens: Tensor, sight: Sight) -> Tensor:
+    def run(self, tokens: Tensor, sight: AttentionMask) -> Tensor:
         """What the last block puts out, ``(B, T, D)``; tokens ``(T, B)``."""
         x = self.frame.embed(tokens, self.rows)
         for block in self.blocks:
@@ -75,7 +75,7 @@ class Network(Stack):
         size: of the network.
         drop_path: see ``Stack``.
 
-    Shape: tokens ``(T, B)`` -> ``Output``.
+    Shape: tokens ``(T, B)`` -> ``LanguageModelOutput``.
     """
 
     frame: LanguageFrame
@@ -85,13 +85,13 @@ class Network(Stack):
         genotype: Genotype,
         vocabulary: int,
         *,
-        size: Size | None = None,
+        size: ModelConfig | None = None,
         drop_path: float = 0.0,
     ) -> None:
-        size = size or Size()
+        size = size or ModelConfig()
         super().__init__(genotype, LanguageFrame(vocabulary, size), size, drop_path)
 
-    def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> Output:
+    def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
         """Say what follows.
 
         Args:
@@ -123,10 +123,10 @@ class TextClassifier(Stack):
         *,
         classes: int,
         words: int,
-        size: Size | None = None,
+        size: ModelConfig | None = None,
         drop_path: float = 0.0,
     ) -> None:
-        size = size or Size()
+        size = size or ModelConfig()
         super().__init__(genotype, ClassifierFrame(words, size, classes), size, drop_path)
 
     @overload

@@ -11,13 +11,13 @@ from functools import partial
 
 from torch import nn
 
-from darts.spaces.piece import Piece
-from darts.spaces.transformer.frame import Embedding, Places, Size
+from darts.spaces.network_piece import NetworkPiece
+from darts.spaces.transformer.frame import Embedding, PositionalEncoding, ModelConfig
 from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS
 from darts.spaces.transformer.layers import make_feed_forward, make_mixer
 
 
-def language_pieces(size: Size, cells: int, vocabulary: int, length: int) -> Iterator[Piece]:
+def language_pieces(size: ModelConfig, cells: int, vocabulary: int, length: int) -> Iterator[NetworkPiece]:
     """All candidates of all blocks of a language model, and what is always there.
 
     Summed over the chosen candidates and the fixed parts, their parameters and multiply-accumulates
@@ -30,12 +30,12 @@ def language_pieces(size: Size, cells: int, vocabulary: int, length: int) -> Ite
         length: of a text, in tokens.
     """
     yield from _body(size, cells, length, causal=True)
-    yield Piece(partial(nn.Linear, size.width, vocabulary), (length, size.width))
+    yield NetworkPiece(partial(nn.Linear, size.width, vocabulary), (length, size.width))
 
 
 def classifier_pieces(
-    size: Size, cells: int, classes: int, words: int, length: int
-) -> Iterator[Piece]:
+    size: ModelConfig, cells: int, classes: int, words: int, length: int
+) -> Iterator[NetworkPiece]:
     """The same of ``TextClassifier``.
 
     Args:
@@ -45,20 +45,20 @@ def classifier_pieces(
         words: how many there are.
         length: of a text, in words.
     """
-    yield Piece(partial(Embedding, words, size.width), (length,))
+    yield NetworkPiece(partial(Embedding, words, size.width), (length,))
     yield from _body(size, cells, length, causal=False)
-    yield Piece(partial(nn.Linear, size.width, classes), (size.width,))
+    yield NetworkPiece(partial(nn.Linear, size.width, classes), (size.width,))
 
 
-def _body(size: Size, cells: int, length: int, *, causal: bool) -> Iterator[Piece]:
+def _body(size: ModelConfig, cells: int, length: int, *, causal: bool) -> Iterator[NetworkPiece]:
     shape = (length, size.width)
-    yield Piece(partial(Places, size), shape)
+    yield NetworkPiece(partial(PositionalEncoding, size), shape)
     for row in range(cells):
         for column, name in enumerate(MIXERS):
             make = partial(make_mixer, name, size.width, causal)
-            yield Piece(make, shape, ("mixer", row, column))
+            yield NetworkPiece(make, shape, ("mixer", row, column))
         for column, name in enumerate(FEED_FORWARDS):
-            yield Piece(
+            yield NetworkPiece(
                 partial(make_feed_forward, name, size.width), shape, ("feed_forward", row, column)
             )
-    yield Piece(partial(nn.LayerNorm, size.width), shape)
+    yield NetworkPiece(partial(nn.LayerNorm, size.width), shape)

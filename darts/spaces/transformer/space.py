@@ -16,11 +16,11 @@ from torch import Tensor
 
 from darts.registry import choice, number
 from darts.spaces.parameters import Parameter, Point, Value
-from darts.spaces.piece import Piece
+from darts.spaces.network_piece import NetworkPiece
 from darts.spaces.space import SPACES, Candidates, Space
 from darts.spaces.transformer.derive import derive, mask_of
 from darts.spaces.transformer.encoding import decode, encode, parameters, random_genotype
-from darts.spaces.transformer.frame import POSITIONS, Size, check_heads
+from darts.spaces.transformer.frame import POSITIONS, ModelConfig, check_heads
 from darts.spaces.transformer.genotype import Genotype
 from darts.spaces.transformer.network import Network, TextClassifier
 from darts.spaces.transformer.pieces import classifier_pieces, language_pieces
@@ -39,38 +39,38 @@ class Transformer(Space):
         cells: blocks of the supernet. A genotype brings its own number.
         hidden: numbers of a word between the blocks, a multiple of 8.
         positions: how a word's place is told: by sines, at any length, or by vectors that are
-            learned for the first ``longest`` places.
-        longest: see there.
+            learned for the first ``max_length`` places.
+        max_length: see there.
         dropout: probability with which, in training, a number of the embeddings, of what a layer
             adds and of the outputs is dropped.
         length: words of the text whose costs ``pieces`` tells.
     """
 
     name: str = "transformer"
-    has_partial: ClassVar[bool] = False
-    skip: ClassVar[str | None] = "identity"
-    drops_skips: ClassVar[bool] = False
-    compiles: ClassVar[bool] = False
-    takes: ClassVar[tuple[str, ...]] = ("text", "documents")
-    skips: ClassVar[tuple[str, ...]] = ("identity",)
-    weightless: ClassVar[tuple[str, ...]] = ("identity",)
+    supports_partial: ClassVar[bool] = False
+    skip_operation: ClassVar[str | None] = "identity"
+    supports_skip_dropout: ClassVar[bool] = False
+    supports_compile: ClassVar[bool] = False
+    data_kinds: ClassVar[tuple[str, ...]] = ("text", "documents")
+    skip_operations: ClassVar[tuple[str, ...]] = ("identity",)
+    weightless_operations: ClassVar[tuple[str, ...]] = ("identity",)
     cells: int = number(4, low=1)
     hidden: int = number(128, low=1)
     positions: str = choice(POSITIONS[0], *POSITIONS)
-    longest: int = number(512, low=1)
+    max_length: int = number(512, low=1)
     dropout: float = number(0.1, low=0, below=1)
     length: int = number(64, low=1)
 
     def __post_init__(self) -> None:
         check_heads(self.hidden)  # the fields say the rest
 
-    def size(self) -> Size:
+    def size(self) -> ModelConfig:
         """What all networks have to know beside their data.
 
         Raises:
             ValueError: in one line, for a size that is none.
         """
-        return Size(self.hidden, self.positions, self.longest, self.dropout)
+        return ModelConfig(self.hidden, self.positions, self.max_length, self.dropout)
 
     def supernet(
         self,
@@ -108,7 +108,7 @@ class Transformer(Space):
                 "block has alphas of its own; set 1"
             )
         kind: Any = Supernet if _is_language(options) else ClassifierSupernet
-        return kind(**options, cells=self.cells, size=self.size())
+        return kind(**options, cells=self.cells, config=self.size())
 
     def network(
         self,
@@ -134,9 +134,9 @@ class Transformer(Space):
                 "networks of the transformer space have no auxiliary head; set auxiliary=0"
             )
         kind: Any = Network if _is_language(options) else TextClassifier
-        return kind(genotype, **options, size=self.size(), drop_path=drop_path)
+        return kind(genotype, **options, config=self.size(), drop_path=drop_path)
 
-    def usual(self) -> tuple[dict[str, int], list[str]]:
+    def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
         """The vocabulary of Penn Treebank."""
         return (
             {"vocabulary": PENN_TREEBANK},
@@ -144,7 +144,7 @@ class Transformer(Space):
         )
 
     @classmethod
-    def standard(cls, genotype: Genotype) -> Transformer:
+    def reference(cls, genotype: Genotype) -> Transformer:
         return cls(cells=len(genotype.blocks))
 
     def parse(self, text: str) -> Genotype:
@@ -168,7 +168,7 @@ class Transformer(Space):
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
         return mask_of(genotype, candidates)
 
-    def pieces(self, *, classes: int, image: Sequence[int] = ()) -> Iterator[Piece]:
+    def pieces(self, *, classes: int, image: Sequence[int] = ()) -> Iterator[NetworkPiece]:
         """The discrete network taken apart; costs are those of one text of ``length`` words.
 
         Args:

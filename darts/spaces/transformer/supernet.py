@@ -29,19 +29,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.ops.recompute import recomputed
+from darts.ops.recompute import recompute
 from darts.spaces.cnn.skeleton import check_positive
 from darts.spaces.mixture import Mixture, as_mixture
-from darts.spaces.output import Output
+from darts.spaces.language_model_output import LanguageModelOutput
 from darts.spaces.supernet import SupernetBase
-from darts.spaces.transformer.frame import ClassifierFrame, Frame, LanguageFrame, Size
+from darts.spaces.transformer.frame import ClassifierFrame, Frame, LanguageFrame, ModelConfig
 from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS
 from darts.spaces.transformer.layers import (
     ACTIVATIONS,
     HEADS,
     RATIOS,
     TAPS,
-    Sight,
+    AttentionMask,
     attention_weights,
     convolve,
     dropped,
@@ -85,7 +85,7 @@ class MixedBlock(nn.Module):
         self.up = nn.Linear(width, max(RATIOS) * width)
         self.down = nn.Linear(max(RATIOS) * width, width, bias=False)
 
-    def forward(self, x: Tensor, sight: Sight, mixers: Chosen, layers: Chosen) -> Tensor:
+    def forward(self, x: Tensor, sight: AttentionMask, mixers: Chosen, layers: Chosen) -> Tensor:
         """The block's output; only what is chosen is run.
 
         Args:
@@ -106,7 +106,7 @@ class MixedBlock(nn.Module):
             x = x + dropped(y, self.dropout, self.training)
         return x
 
-    def attend(self, y: Tensor, sight: Sight, chosen: Mapping[int, Tensor]) -> Tensor:
+    def attend(self, y: Tensor, sight: AttentionMask, chosen: Mapping[int, Tensor]) -> Tensor:
         """The weighted sum of attention with several numbers of heads, ``(B, T, D)``."""
         finest = max(chosen)
         queries, keys, values = self.project(y).chunk(3, dim=2)
@@ -121,7 +121,7 @@ class MixedBlock(nn.Module):
         found: Tensor = self.out(join_heads(seen))
         return found
 
-    def convolve(self, y: Tensor, sight: Sight, chosen: Mapping[int, Tensor]) -> Tensor:
+    def convolve(self, y: Tensor, sight: AttentionMask, chosen: Mapping[int, Tensor]) -> Tensor:
         """The weighted sum of several convolutions, ``(B, T, D)``."""
         widest = max(chosen)
         terms = []
@@ -174,10 +174,10 @@ class MixedStack(SupernetBase):
     """
 
     space = "transformer"
-    block_kind = MixedBlock
+    block_class = MixedBlock
     frame: Frame
 
-    def __init__(self, frame: Frame, cells: int, size: Size) -> None:
+    def __init__(self, frame: Frame, cells: int, size: ModelConfig) -> None:
         super().__init__()
         check_positive(cells=cells)
         self.candidates = {group: (names,) * cells for group, names in GROUPS.items()}
@@ -190,7 +190,7 @@ class MixedStack(SupernetBase):
         self.recomputes = False
         self.frame = frame
         self.blocks = nn.ModuleList(
-            self.block_kind(size.width, causal=frame.causal, dropout=size.dropout)
+            self.block_class(size.width, causal=frame.causal, dropout=size.dropout)
             for _ in range(cells)
         )
         # Small random values break ties without preferring anything.
@@ -202,7 +202,7 @@ class MixedStack(SupernetBase):
         """Keep only what passes between blocks, and compute the rest again to go backward."""
         self.recomputes = True
 
-    def run(self, tokens: Tensor, sight: Sight, weights: Mapping[str, Tensor] | None) -> Tensor:
+    def run(self, tokens: Tensor, sight: AttentionMask, weights: Mapping[str, Tensor] | None) -> Tensor:
         """What the last block puts out, ``(B, T, D)``.
 
         Args:
@@ -219,7 +219,7 @@ class MixedStack(SupernetBase):
         x = self.frame.embed(tokens)
         chosen = [_chosen(mixture, group) for group in GROUPS]
         for block, mixers, layers in zip(self.blocks, *chosen, strict=True):
-            run: Any = partial(recomputed, block, draws=draws) if self.recomputes else block
+            run: Any = partial(recompute, block, random=draws) if self.recomputes else block
             x = run(x, sight, mixers, layers)
         return x
 
@@ -243,13 +243,13 @@ class Supernet(MixedStack):
         cells: number of blocks.
         size: of the network.
 
-    Shape: tokens ``(T, B)`` -> ``Output``.
+    Shape: tokens ``(T, B)`` -> ``LanguageModelOutput``.
     """
 
     frame: LanguageFrame
 
-    def __init__(self, vocabulary: int, *, cells: int = 4, size: Size | None = None) -> None:
-        size = size or Size()
+    def __init__(self, vocabulary: int, *, cells: int = 4, size: ModelConfig | None = None) -> None:
+        size = size or ModelConfig()
         super().__init__(LanguageFrame(vocabulary, size), cells, size)
 
     def forward(
@@ -257,7 +257,7 @@ class Supernet(MixedStack):
         tokens: Tensor,
         weights: Mapping[str, Tensor] | None = None,
         hidden: Tensor | None = None,
-    ) -> Output:
+    ) -> LanguageModelOutput:
         """Say what follows.
 
         Args:
@@ -284,9 +284,9 @@ class ClassifierSupernet(MixedStack):
     frame: ClassifierFrame
 
     def __init__(
-        self, *, classes: int, words: int, cells: int = 4, size: Size | None = None
+        self, *, classes: int, words: int, cells: int = 4, size: ModelConfig | None = None
     ) -> None:
-        size = size or Size()
+        size = size or ModelConfig()
         super().__init__(ClassifierFrame(words, size, classes), cells, size)
 
     def forward(self, tokens: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darts.spaces import parse_genotype, space_of
-from darts.spaces.in_words import difference, is_chain
+from darts.spaces.describe import difference, is_chain
 from darts.spaces.mlp import ACTIVATIONS, Genotype
-from darts.spaces.mlp.skeleton import MODULES
+from darts.spaces.mlp.layers import ACTIVATION_MODULES
 
 LAYERS = st.builds(lambda a, w: f"{a}_{w}", st.sampled_from(ACTIVATIONS), st.integers(1, 65536))
 
@@ -34,7 +34,7 @@ def test_both_texts_are_read_back(layers: list[str]) -> None:
 
 def test_it_is_a_chain() -> None:
     genotype = Genotype(("leaky_relu_64", "tanh_32"))
-    assert genotype.parts == [("leaky_relu", 64), ("tanh", 32)]
+    assert genotype.layer_specs == [("leaky_relu", 64), ("tanh", 32)]
     assert genotype.edges("layers") == [(0, 1, "leaky_relu_64"), (1, 2, "tanh_32")]
     assert is_chain(genotype, "layers")
     assert (genotype.nodes("layers"), genotype.concat("layers")) == (2, (2,))
@@ -48,9 +48,9 @@ def test_it_is_a_chain() -> None:
 
 
 def test_every_activation_has_its_module() -> None:
-    assert tuple(MODULES) == ACTIVATIONS
+    assert tuple(ACTIVATION_MODULES) == ACTIVATIONS
     x = torch.linspace(-2, 2, 9)
-    for name, module in MODULES.items():
+    for name, module in ACTIVATION_MODULES.items():
         assert torch.equal(module()(x), getattr(torch.nn.functional, name)(x))
 
 

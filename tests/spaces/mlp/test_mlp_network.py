@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from darts.searching.expected_cost import ExpectedCost, flops_of, parameters_of
 from darts.spaces.mlp import Genotype, Mlp, Network
-from darts.spaces.mlp.skeleton import drop_units
+from darts.spaces.mlp.layers import drop_units
 from darts.training.cost import count_macs, count_parameters
 
 LAYERS = Genotype(("relu_5", "tanh_3"))

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from several_ranks import on_ranks
 from torch import Tensor, nn
 
-from darts.data import share_of
-from darts.ops.sync import synchronize
+from darts.data import rank_slice
+from darts.ops.sync_batch_norm import convert_sync_batch_norm
 from darts.spaces.mlp import Supernet
 
 SAMPLES = 7  # four on one rank, three on the other
@@ -34,8 +34,8 @@ def step(net: nn.Module, share: slice) -> dict[str, dict[str, Tensor]]:
 
 
 def work() -> dict[str, dict[str, Tensor]]:
-    net = synchronize(make(), dist.group.WORLD)
-    return step(net, share_of(SAMPLES, dist.get_rank(), 2))
+    net = convert_sync_batch_norm(make(), dist.group.WORLD)
+    return step(net, rank_slice(SAMPLES, dist.get_rank(), 2))
 
 
 def test_two_ranks_do_what_one_does(tmp_path: Path) -> None:

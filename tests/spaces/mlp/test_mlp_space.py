@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from darts.methods.argmax import Argmax
+from darts.methods.discretization_argmax import Argmax
 from darts.spaces import SPACES, SearchContext
 from darts.spaces.mlp import Genotype, Mlp
 from darts.spaces.parameters import Parameters
@@ -24,8 +24,8 @@ def test_it_is_registered() -> None:
 
 
 def test_samples_are_rows_of_numbers() -> None:
-    assert Mlp().inputs((3, 8, 8)) == 192
-    assert Mlp().inputs((5, 1, 1)) == 5
+    assert Mlp().in_channels((3, 8, 8)) == 192
+    assert Mlp().in_channels((5, 1, 1)) == 5
 
 
 def test_derive_takes_the_most_probable_candidate_and_leaves_skips_out() -> None:
@@ -34,7 +34,7 @@ def test_derive_takes_the_most_probable_candidate_and_leaves_skips_out() -> None
     p = {"first": torch.tensor([[0.1, 0.2, 0.6, 0.1]])}
     p["rest"] = torch.tensor([[0.1, 0.1, 0.1, 0.1, 0.6], [0.0, 0.4, 0.2, 0.2, 0.2]])
     assert space.derive(p, candidates).layers == ("tanh_4", "relu_2")
-    used = space.used(p, candidates)
+    used = space.derived_mask(p, candidates)
     assert used["rest"].tolist() == [[False] * 4 + [True], [False, True, False, False, False]]
     uniform = {group: torch.full_like(value, 0.2) for group, value in p.items()}
     assert space.derive(uniform, candidates).layers == ("relu_4",) * 3  # the lower column
@@ -52,7 +52,7 @@ def test_the_mask_of_a_genotype_derives_it() -> None:
         assert all(bool((m.sum(-1) == 1).all()) for m in mask.values())
         probabilities = {group: m.double() for group, m in mask.items()}
         assert space.derive(probabilities, candidates) == genotype
-        assert all(torch.equal(space.used(probabilities, candidates)[g], mask[g]) for g in mask)
+        assert all(torch.equal(space.derived_mask(probabilities, candidates)[g], mask[g]) for g in mask)
 
 
 def test_every_genotype_is_as_probable_as_any_other() -> None:
@@ -114,7 +114,7 @@ def test_options_reach_both_networks() -> None:
 def test_a_limit_to_skips_takes_the_least_probable_out(limit: int) -> None:
     """Layers that are skipped in the middle count, too, though a genotype does not tell where."""
     space = Mlp(cells=4, **SMALL)
-    context = SearchContext.of(space, space.supernet(**SIZES))
+    context = SearchContext.from_supernet(space, space.supernet(**SIZES))
     rest = torch.tensor(
         [[0.0, 0.1, 0.0, 0.0, 0.9], [0.0, 0.0, 0.3, 0.0, 0.7], [0.9, 0.0, 0.0, 0.0, 0.1]]
     )

@@ -13,7 +13,7 @@ from darts.bilevel import GRADIENTS
 from darts.spaces.mixture import Mixture
 from darts.spaces.mlp import Genotype, Mlp, Network, Supernet
 from darts.spaces.mlp.derive import mask_of
-from darts.spaces.mlp.skeleton import MODULES
+from darts.spaces.mlp.layers import ACTIVATION_MODULES
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 CLASSES = 4
@@ -224,7 +224,7 @@ def test_what_is_not_active_counts_as_zero_and_gets_no_gradient(kind: str) -> No
     weights = {group: w.requires_grad_() for group, w in mixing(net).items()}
     ran: list[str] = []
     for name, module in net.named_modules():
-        if isinstance(module, tuple(MODULES.values())):
+        if isinstance(module, tuple(ACTIVATION_MODULES.values())):
             module.register_forward_hook(lambda *_, name=name: ran.append(name))
     found = net(x, Mixture(weights, active=active))
     # One activation of the first layer, two of the second, and the third is skipped.

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from darts.spaces import parse_genotype, space_of
 from darts.spaces.cnn import PUBLISHED as CNN
-from darts.spaces.find import find_genotype
-from darts.spaces.in_words import difference, is_chain
+from darts.spaces.lookup import find_genotype
+from darts.spaces.describe import difference, is_chain
 from darts.spaces.recurrent import ACTIVATIONS, PRIMITIVES, PUBLISHED, Genotype
 
 PAIRS: Any = [("tanh", 0), ("relu", 1), ("identity", 1)]

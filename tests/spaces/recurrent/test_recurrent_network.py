@@ -11,7 +11,7 @@ from torch import Tensor
 from darts.spaces.recurrent import (
     PUBLISHED,
     DiscreteCell,
-    Dropouts,
+    DropoutRates,
     Genotype,
     Network,
     random_genotype,
@@ -33,7 +33,7 @@ GENOTYPES = {name: entry.genotype for name, entry in PUBLISHED.items()} | {
 
 def make(genotype: Genotype, **dropouts: float) -> DiscreteCell:
     torch.manual_seed(0)
-    cell = DiscreteCell(genotype, 4, 5, Dropouts(**dropouts))
+    cell = DiscreteCell(genotype, 4, 5, DropoutRates(**dropouts))
     with torch.no_grad():
         for weight in cell.parameters():
             weight.mul_(25)
@@ -125,7 +125,7 @@ def test_weights_of_their_own() -> None:
 def network(**dropouts: float) -> Network:
     torch.manual_seed(0)
     genotype = PUBLISHED["DARTS_RNN_V1"].genotype
-    return Network(genotype, 11, embedding=5, hidden=5, dropouts=Dropouts(**dropouts)).double()
+    return Network(genotype, 11, embedding=5, hidden=5, dropouts=DropoutRates(**dropouts)).double()
 
 
 def test_what_comes_out() -> None:
@@ -209,7 +209,7 @@ def test_each_dropout_acts_in_training_alone(name: str) -> None:
 @pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
 def test_wrong_probabilities(value: float) -> None:
     with pytest.raises(ValueError, match="dropout hidden must be in"):
-        Dropouts(hidden=value)
+        DropoutRates(hidden=value)
 
 
 def test_dropped_weights_are_between_hidden_states() -> None:

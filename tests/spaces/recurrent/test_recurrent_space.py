@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.methods.argmax import Argmax
+from darts.methods.discretization_argmax import Argmax
 from darts.methods.relaxation import RELAXATIONS
 from darts.searching.expected_cost import MEASURES, ExpectedCost
 from darts.spaces import SPACES, SearchContext, space_of
@@ -26,7 +26,7 @@ def setting_of(**options: Any) -> tuple[SearchContext, Any]:
     torch.manual_seed(0)
     space = Recurrent(**SMALL | options)
     net = space.supernet(vocabulary=WORDS)
-    return SearchContext.of(space, net), net
+    return SearchContext.from_supernet(space, net), net
 
 
 def random_table(seed: int, edges: int = 6) -> Tensor:
@@ -66,7 +66,7 @@ def test_derive_goes_by_probability_and_not_by_alpha() -> None:
     alphas = torch.zeros(3, 5)
     alphas[1] = torch.tensor([9.0, 3.0, 2.0, 1.0, 0.0])
     alphas[2] = torch.tensor([0.0, 0.0, 0.0, 2.0, 0.0])
-    table = RELAXATIONS["softmax"]().expected({"recurrent": alphas}, context)
+    table = RELAXATIONS["softmax"]().probabilities({"recurrent": alphas}, context)
     found = context.space.derive(table, context.candidates)
     assert found.recurrent == (("tanh", 0), ("sigmoid", 1))
     even = {"recurrent": torch.full((3, 5), 0.2)}
@@ -114,7 +114,7 @@ def test_the_mask_of_a_genotype_derives_it() -> None:
         assert [int(part.sum()) for part in mask["recurrent"].split([1, 2, 3])] == [1, 1, 1]
         table = {"recurrent": mask["recurrent"].double()}
         assert Argmax().genotype(table, context) == genotype
-        assert torch.equal(space.used(table, context.candidates)["recurrent"], mask["recurrent"])
+        assert torch.equal(space.derived_mask(table, context.candidates)["recurrent"], mask["recurrent"])
     four = Genotype([("tanh", 0), ("tanh", 0), ("tanh", 0), ("relu", 3)], (1,))
     with pytest.raises(ValueError, match="relu from 3 to 4 is no candidate"):
         space.mask(four, context.candidates)
@@ -199,7 +199,7 @@ def test_expected_costs_are_those_of_the_network(name: str, tied: bool) -> None:
 def test_usage_is_one_edge_a_node() -> None:
     context, _ = setting_of()
     table = random_table(0).requires_grad_()
-    usage = context.space.usage({"recurrent": table}, context.candidates)["recurrent"]
+    usage = context.space.expected_usage({"recurrent": table}, context.candidates)["recurrent"]
     assert [float(part.detach().sum()) for part in usage.split([1, 2, 3])] == pytest.approx(
         [1, 1, 1]
     )
@@ -249,4 +249,4 @@ def test_relaxations_train_it(relaxation: str) -> None:
     logits = net(torch.randint(WORDS, (3, 4)), mixture).logits
     logits.square().mean().backward()
     assert bool(torch.isfinite(logits).all())
-    assert context.space.derive(part.expected(net.alphas, context), context.candidates)
+    assert context.space.derive(part.probabilities(net.alphas, context), context.candidates)

@@ -26,10 +26,10 @@ from torch import Tensor
 from torch.optim import SGD
 
 from darts.bilevel import first_order, unrolled
-from darts.data import share_of
-from darts.ops.sync import synchronize
+from darts.data import rank_slice
+from darts.ops.sync_batch_norm import convert_sync_batch_norm
 from darts.spaces import Mixture
-from darts.spaces.recurrent import Dropouts, EdgewiseCell, Supernet
+from darts.spaces.recurrent import DropoutRates, EdgewiseCell, Supernet
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -121,9 +121,9 @@ def trained(net: Any) -> SGD:
     return optimizer
 
 
-@pytest.mark.parametrize("dropouts", [Dropouts(), DROPPING], ids=["plain", "dropping"])
+@pytest.mark.parametrize("dropouts", [DropoutRates(), DROPPING], ids=["plain", "dropping"])
 @pytest.mark.parametrize("way", WAYS)
-def test_gradients_of_the_alphas(way: str, dropouts: Dropouts) -> None:
+def test_gradients_of_the_alphas(way: str, dropouts: DropoutRates) -> None:
     gradient, options = WAYS[way]
     found = []
     for net in make_pair(dropouts=dropouts):
@@ -255,7 +255,7 @@ def test_what_it_cannot_do_is_refused_in_one_line() -> None:
         ),
         (lambda: net(data.tokens[:0]), r"inputs must be \(T, B, 5\) with T at least 1"),
         (lambda: Supernet(7, embedding=3, hidden=4), "tied=false"),
-        (lambda: Supernet(7, dropouts=Dropouts(weight=0.5)), "drops no weights, got 0.5"),
+        (lambda: Supernet(7, dropouts=DropoutRates(weight=0.5)), "drops no weights, got 0.5"),
         (lambda: Supernet(7, nodes=0), "nodes must be"),
         (lambda: net.recompute_cells(), "memory=checkpoint"),
         (lambda: net.compile_regions(), "nothing to compile"),
@@ -294,8 +294,8 @@ def step(net: Any, share: slice) -> dict[str, dict[str, Tensor]]:
 
 
 def work() -> dict[str, dict[str, Tensor]]:
-    net = synchronize(make(Supernet), dist.group.WORLD)
-    return step(net, share_of(7, dist.get_rank(), 2))
+    net = convert_sync_batch_norm(make(Supernet), dist.group.WORLD)
+    return step(net, rank_slice(7, dist.get_rank(), 2))
 
 
 def test_two_ranks_do_what_one_does(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from darts.data.words import BEGIN, END, PADDING, UNKNOWN
-from darts.spaces.recurrent import Dropouts, Genotype, Recurrent
+from darts.spaces.recurrent import DropoutRates, Genotype, Recurrent
 from darts.spaces.recurrent.cell import RecurrentCell
 from darts.spaces.recurrent.genotype import PRIMITIVES
-from darts.spaces.recurrent.search_cell import SearchCell
+from darts.spaces.recurrent.mixed_cell import MixedCell
 from darts.spaces.recurrent.translation import TranslationNetwork, TranslationSupernet
-from darts.spaces.recurrent.translator import EMBEDDED, reversal
+from darts.spaces.recurrent.encoder_decoder import EMBEDDING_STD, reversed_positions
 
 CELL = Genotype(recurrent=[("tanh", 0), ("relu", 1), ("sigmoid", 1)], concat=range(1, 4))
 SIZES: dict[str, Any] = {"embedding": 6, "hidden": 5}
@@ -37,7 +37,7 @@ def network(sources: int = 9, **more: Any) -> TranslationNetwork:
 
 
 def sentences(*lengths: int, seed: int = 0, words: int = 9) -> Tensor:
-    """Random words, ended and padded, ``(longest, B)``."""
+    """Random words, ended and padded, ``(max_length, B)``."""
     draw = torch.Generator().manual_seed(seed)
     columns = torch.full((max(lengths), len(lengths)), PADDING)
     for number, length in enumerate(lengths):
@@ -78,9 +78,9 @@ def test_the_loss_of_a_sentence_does_not_depend_on_its_neighbors(net: Translatio
 def test_what_is_said_does_not_depend_on_neighbors_either(net: TranslationNetwork) -> None:
     sources = sentences(2, 7, 4, words=WORDS)
     for beam in (1, 3):
-        together = net(sources, longest=6, beam=beam)
+        together = net(sources, max_length=6, beam=beam)
         for number, length in enumerate((2, 7, 4)):
-            alone = net(sources[:length, [number]], longest=6, beam=beam)[:, 0]
+            alone = net(sources[:length, [number]], max_length=6, beam=beam)[:, 0]
             assert said(alone) == said(together[:, number])
 
 
@@ -93,7 +93,7 @@ def said(column: Tensor) -> list[int]:
 @pytest.mark.parametrize("net", translators(), ids=["two", "one"])
 def test_greedy_words_are_the_best_behind_those_before_them(net: TranslationNetwork) -> None:
     sources = sentences(5, 3, words=WORDS)
-    found = net(sources, longest=8)
+    found = net(sources, max_length=8)
     for number in range(2):
         own = sources[:, [number]]
         words: list[int] = []
@@ -120,7 +120,7 @@ def test_a_wide_beam_finds_the_best_of_all_sentences() -> None:
             steps = logits.log_softmax(1)[range(length), list(words)]
             if float(steps.mean()) > best:
                 best, wanted = float(steps.mean()), list(words)
-    assert said(net(source, longest=3, beam=len(usable) ** 3)[:, 0]) == wanted
+    assert said(net(source, max_length=3, beam=len(usable) ** 3)[:, 0]) == wanted
 
 
 @torch.no_grad()
@@ -179,7 +179,7 @@ def test_a_network_learns_to_take_words_over() -> None:
             optimizer.step()
     new = torch.tensor([list(held), [END] * len(held)])
     for each, right in ((net, True), (plain, False)):
-        assert (each.eval()(new, longest=3)[0].tolist() == list(held)) == right
+        assert (each.eval()(new, max_length=3)[0].tolist() == list(held)) == right
 
 
 def generator(seed: int) -> torch.Generator:
@@ -197,15 +197,15 @@ def test_copies_need_a_source_of_the_same_words(kind: str) -> None:
     assert getattr(space, kind)(*given, sources=WORDS, targets=WORDS, joint=True)
 
 
-@pytest.mark.parametrize(("beam", "longest"), [(0, 3), (1, 0)])
-def test_no_beam_and_no_length_are_refused(beam: int, longest: int) -> None:
-    with pytest.raises(ValueError, match=f"beam={beam} and longest={longest} must be 1 or more"):
-        network()(sentences(2), longest=longest, beam=beam)
+@pytest.mark.parametrize(("beam", "max_length"), [(0, 3), (1, 0)])
+def test_no_beam_and_no_length_are_refused(beam: int, max_length: int) -> None:
+    with pytest.raises(ValueError, match=f"beam={beam} and max_length={max_length} must be 1 or more"):
+        network()(sentences(2), max_length=max_length, beam=beam)
 
 
 def test_turning_sentences_round_twice_changes_nothing() -> None:
     lengths = torch.tensor([1, 4, 6, 3])
-    turned = reversal(lengths, 6)
+    turned = reversed_positions(lengths, 6)
     assert turned.gather(0, turned).tolist() == [[place] * 4 for place in range(6)]
     assert turned[:, 1].tolist() == [3, 2, 1, 0, 4, 5]
 
@@ -216,12 +216,12 @@ def test_the_gradient_of_a_search_survives_a_long_sentence(
 ) -> None:
     """It neither vanishes nor explodes in 40 words, as it does with the start of other cells."""
     torch.manual_seed(0)
-    cell = SearchCell(32, 32, 4)
-    start = SearchCell.keep_variance if own else RecurrentCell.keep_variance
+    cell = MixedCell(32, 32, 4)
+    start = MixedCell.init_preserving_variance if own else RecurrentCell.init_preserving_variance
     start(cell)
     hidden = torch.randn(32, 32, requires_grad=True)
     weights = torch.full((10, len(PRIMITIVES)), 1 / len(PRIMITIVES))
-    _, last = cell(EMBEDDED * torch.randn(40, 32, 32), hidden, weights)
+    _, last = cell(EMBEDDING_STD * torch.randn(40, 32, 32), hidden, weights)
     (found,) = torch.autograd.grad((last * torch.randn_like(last)).sum(), hidden)
     assert low < float(found.square().mean().sqrt()) < high
 
@@ -255,7 +255,7 @@ def test_three_cells_may_have_mixing_weights_of_their_own() -> None:
 
 
 def test_dropout_is_for_training() -> None:
-    net = network(dropouts=Dropouts(embedding=0.5, output=0.5, hidden=0.3))
+    net = network(dropouts=DropoutRates(embedding=0.5, output=0.5, hidden=0.3))
     sources, inputs = sentences(3, 5), shifted(sentences(4, 2, seed=1, words=WORDS))
     assert torch.equal(net(sources, inputs), net(sources, inputs))
     net.train()

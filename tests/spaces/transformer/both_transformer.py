@@ -13,7 +13,7 @@ from darts.spaces.transformer import (
     ClassifierSupernet,
     EdgewiseClassifier,
     EdgewiseSupernet,
-    Size,
+    ModelConfig,
     Supernet,
 )
 
@@ -46,7 +46,7 @@ def stirred(net: Any) -> Any:
 def make(which: Any, options: dict[str, int], cells: int = 2, **sizes: Any) -> Any:
     """A supernet with the weights of one seed."""
     torch.manual_seed(0)
-    net = stirred(which(**options, cells=cells, size=Size(8, **sizes)))
+    net = stirred(which(**options, cells=cells, config=ModelConfig(8, **sizes)))
     nn.init.normal_(net.alphas["mixer"])
     nn.init.normal_(net.alphas["feed_forward"])
     return net
@@ -59,7 +59,7 @@ def make_pair(kind: str, **options: Any) -> tuple[Any, Any]:
 
 
 def texts(*lengths: int, seed: int = 1) -> Tensor:
-    """Random words, padded, ``(longest, B)``."""
+    """Random words, padded, ``(max_length, B)``."""
     draw = torch.Generator().manual_seed(seed)
     columns = torch.full((max(lengths), len(lengths)), PADDING)
     for number, length in enumerate(lengths):

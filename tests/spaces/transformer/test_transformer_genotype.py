@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darts.spaces import parse_genotype, space_of
-from darts.spaces.find import find_genotype
-from darts.spaces.in_words import difference, is_chain
+from darts.spaces.lookup import find_genotype
+from darts.spaces.describe import difference, is_chain
 from darts.spaces.transformer import FEED_FORWARDS, MIXERS, Genotype
 
 BLOCKS = st.lists(

@@ -15,11 +15,11 @@ from darts.spaces.transformer import (
     MIXERS,
     Genotype,
     Network,
-    Size,
+    ModelConfig,
     TextClassifier,
     random_genotype,
 )
-from darts.spaces.transformer.frame import Places, sinusoids
+from darts.spaces.transformer.frame import PositionalEncoding, sinusoidal_table
 from darts.spaces.transformer.layers import dropped
 
 WIDTH = 8
@@ -32,10 +32,10 @@ EVERY = GENOTYPES["all"]
 
 def make(kind: str, genotype: Genotype = EVERY, path: float = 0.0, **sizes: Any) -> Any:
     torch.manual_seed(0)
-    size = Size(WIDTH, **sizes)
+    size = ModelConfig(WIDTH, **sizes)
     if kind == "language":
-        return stirred(Network(genotype, WORDS, size=size, drop_path=path))
-    made = TextClassifier(genotype, classes=CLASSES, words=WORDS, size=size, drop_path=path)
+        return stirred(Network(genotype, WORDS, config=size, drop_path=path))
+    made = TextClassifier(genotype, classes=CLASSES, words=WORDS, config=size, drop_path=path)
     return stirred(made)
 
 
@@ -181,21 +181,21 @@ def test_a_text_hears_nothing_of_padding_and_neighbors() -> None:
 
 
 def test_places_by_sines_and_learned() -> None:
-    """Of the shortest wave 2 pi places, of the longest 20,000 pi."""
-    table = sinusoids(50, 6, torch.float64, torch.device("cpu"))
+    """Of the shortest wave 2 pi places, of the max_length 20,000 pi."""
+    table = sinusoidal_table(50, 6, torch.float64, torch.device("cpu"))
     for place in (0, 1, 49):
         for i in range(3):
             angle = place / 10_000 ** (i / 3)
             pair = table[place, 2 * i : 2 * i + 2].tolist()
             assert pair == pytest.approx([math.sin(angle), math.cos(angle)])
     x = torch.randn(2, 5, WIDTH)
-    learned = Places(Size(WIDTH, "learned", longest=5))
+    learned = PositionalEncoding(ModelConfig(WIDTH, "learned", max_length=5))
     assert learned.table is not None
     torch.testing.assert_close(learned(x), x + learned.table)
     torch.testing.assert_close(learned(x[:, :3]), x[:, :3] + learned.table[:3])
     with pytest.raises(ValueError, match="5 places are learned, and a text has 6 words"):
         learned(torch.randn(1, 6, WIDTH))
-    sines = Places(Size(WIDTH, longest=5))
+    sines = PositionalEncoding(ModelConfig(WIDTH, max_length=5))
     assert list(sines.parameters()) == []
     with torch.inference_mode():
         sines(torch.randn(1, 6, WIDTH))
@@ -282,8 +282,8 @@ def test_sizes() -> None:
             }[kind]
             ratio = int(feed_forward.split("_")[1])
             wanted += 2 * width + 2 * ratio * width**2 + ratio * width
-        model = Network(genotype, words, size=Size(width))
-        classifier = TextClassifier(genotype, classes=5, words=words, size=Size(width))
+        model = Network(genotype, words, config=ModelConfig(width))
+        classifier = TextClassifier(genotype, classes=5, words=words, config=ModelConfig(width))
         found = [sum(p.numel() for p in net.parameters()) for net in (model, classifier)]
         assert found == [
             wanted + words * width + words,  # the decoder shares the embeddings
@@ -293,11 +293,11 @@ def test_sizes() -> None:
 
 def test_what_it_cannot_be_is_refused_in_one_line() -> None:
     cases: list[tuple[Any, str]] = [
-        (lambda: Size(12), "space.hidden=12 cannot be shared out among 8 heads"),
-        (lambda: Size(0), "width must be a whole number of at least 1, got 0"),
-        (lambda: Size(8, longest=0), "longest must be a whole number of at least 1, got 0"),
-        (lambda: Size(8, "none"), "unknown positions 'none'; choose from sinusoidal, learned"),
-        (lambda: Size(8, dropout=1.0), r"dropout must be in \[0, 1\), got 1.0"),
+        (lambda: ModelConfig(12), "space.hidden=12 cannot be shared out among 8 heads"),
+        (lambda: ModelConfig(0), "width must be a whole number of at least 1, got 0"),
+        (lambda: ModelConfig(8, max_length=0), "max_length must be a whole number of at least 1, got 0"),
+        (lambda: ModelConfig(8, "none"), "unknown positions 'none'; choose from sinusoidal, learned"),
+        (lambda: ModelConfig(8, dropout=1.0), r"dropout must be in \[0, 1\), got 1.0"),
         (lambda: Network(EVERY, 7, drop_path=1.0), "drop_path must be at least 0 and below 1"),
         (lambda: Network(EVERY, 0), "words must be a whole number of at least 1, got 0"),
         (
@@ -315,10 +315,10 @@ def test_what_it_cannot_be_is_refused_in_one_line() -> None:
 @pytest.mark.parametrize("kind", ["language", "classifier"])
 def test_mixed_precision_is_near_the_exact_result(kind: str) -> None:
     torch.manual_seed(0)
-    size, tokens = Size(16), texts(7, 2, 5)
-    net: Any = Network(EVERY, WORDS, size=size)
+    size, tokens = ModelConfig(16), texts(7, 2, 5)
+    net: Any = Network(EVERY, WORDS, config=size)
     if kind == "classifier":
-        net = TextClassifier(EVERY, classes=CLASSES, words=WORDS, size=size)
+        net = TextClassifier(EVERY, classes=CLASSES, words=WORDS, config=size)
     exact = net(tokens)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = net(tokens)

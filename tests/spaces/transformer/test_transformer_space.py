@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.methods.argmax import Argmax
+from darts.methods.discretization_argmax import Argmax
 from darts.methods.relaxation import RELAXATIONS
 from darts.searching.expected_cost import MEASURES, ExpectedCost
 from darts.spaces import SPACES, SearchContext
@@ -26,7 +26,7 @@ def setting_of(**options: Any) -> tuple[SearchContext, Any]:
     torch.manual_seed(0)
     space = Transformer(**SMALL | options)
     net = space.supernet(**LANGUAGE)
-    return SearchContext.of(space, net), net
+    return SearchContext.from_supernet(space, net), net
 
 
 def random_tables(seed: int, cells: int = 3) -> dict[str, Tensor]:
@@ -41,7 +41,7 @@ def test_it_is_registered() -> None:
     assert SPACES["transformer"] is Transformer
     space = Transformer()
     assert (space.cells, space.hidden, space.positions) == (4, 128, "sinusoidal")
-    assert space.takes == ("text", "documents")
+    assert space.data_kinds == ("text", "documents")
 
 
 def test_derive_takes_the_most_probable_of_each_block() -> None:
@@ -87,7 +87,7 @@ def test_the_mask_of_a_genotype_derives_it() -> None:
         assert all(bool((m.sum(-1) == 1).all()) for m in mask.values())
         tables = {group: m.double() for group, m in mask.items()}
         assert Argmax().genotype(tables, context) == genotype
-        used = space.used(tables, context.candidates)
+        used = space.derived_mask(tables, context.candidates)
         assert all(torch.equal(used[group], m) for group, m in mask.items())
     with pytest.raises(ValueError, match="the genotype has 1 blocks, not 3"):
         space.mask(Genotype((("conv_3", "relu_1"),)), context.candidates)
@@ -127,7 +127,7 @@ def test_expected_costs_are_those_of_the_network(
     sizes: dict[str, int], name: str, positions: str
 ) -> None:
     """Of one text of ``space.length`` words."""
-    context, _ = setting_of(positions=positions, longest=20)
+    context, _ = setting_of(positions=positions, max_length=20)
     space = context.space
     language = sizes is LANGUAGE
     cost = ExpectedCost.measured(
@@ -208,7 +208,7 @@ def test_what_makes_no_sense_is_refused(call: Any, message: str) -> None:
 
 @both
 def test_options_reach_both_networks(sizes: dict[str, int]) -> None:
-    space = Transformer(cells=2, hidden=8, positions="learned", longest=9, dropout=0.3)
+    space = Transformer(cells=2, hidden=8, positions="learned", max_length=9, dropout=0.3)
     genotype = Genotype((("conv_3", "relu_1"),) * 5)
     net, found = space.supernet(**sizes), space.network(genotype, **sizes, drop_path=0.2)
     for one in (net, found):
@@ -227,7 +227,7 @@ def test_relaxations_train_it(relaxation: str, sizes: dict[str, int]) -> None:
     torch.manual_seed(0)
     space = Transformer(**SMALL)
     net = space.supernet(**sizes)
-    context = SearchContext.of(space, net)
+    context = SearchContext.from_supernet(space, net)
     part = RELAXATIONS[relaxation]()
     part.prepare(net)
     out = net(torch.randint(1, 30, (3, 4)), part.mixture(net.alphas, context))
@@ -236,4 +236,4 @@ def test_relaxations_train_it(relaxation: str, sizes: dict[str, int]) -> None:
     assert bool(torch.isfinite(logits).all())
     for weight in net.weight_parameters():
         assert weight.grad is None or bool(weight.grad.isfinite().all())
-    assert space.derive(part.expected(net.alphas, context), context.candidates)
+    assert space.derive(part.probabilities(net.alphas, context), context.candidates)

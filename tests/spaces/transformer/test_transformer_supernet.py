@@ -35,7 +35,7 @@ from darts.spaces.transformer import (
     ClassifierSupernet,
     Genotype,
     Network,
-    Size,
+    ModelConfig,
     Supernet,
     TextClassifier,
 )
@@ -44,7 +44,7 @@ DROPPING = {"dropout": 0.3}
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "dropping": DROPPING,
-    "learned places": {"positions": "learned", "longest": 9},
+    "learned places": {"positions": "learned", "max_length": 9},
     "one block": {"cells": 1},
 }
 WAYS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -123,11 +123,11 @@ def test_what_is_not_active_is_left_out(kind: str, chosen: dict[str, list[list[i
 
 def discrete_of(net: Any, genotype: Genotype) -> Any:
     """The genotype's network, with its part of the supernet's weights."""
-    size = Size(8, dropout=net.frame.dropout)
+    size = ModelConfig(8, dropout=net.frame.dropout)
     if isinstance(net, Supernet):
-        found: Any = Network(genotype, WORDS, size=size)
+        found: Any = Network(genotype, WORDS, config=size)
     else:
-        found = TextClassifier(genotype, classes=CLASSES, words=WORDS, size=size)
+        found = TextClassifier(genotype, classes=CLASSES, words=WORDS, config=size)
     found = found.double()
     found.frame.load_state_dict(net.frame.state_dict())
     for own, shared in zip(found.blocks, net.blocks, strict=True):
@@ -350,11 +350,11 @@ def test_nothing_is_carried_from_one_sequence_to_the_next() -> None:
 
 def test_size_and_layout() -> None:
     width, cells = 16, 3
-    net = Supernet(100, cells=cells, size=Size(width))
+    net = Supernet(100, cells=cells, config=ModelConfig(width))
     block = 4 * width + 4 * width**2 + (3 + 7 + 15) * width + 2 * 4 * width**2 + 4 * width
     words = 100 * width + 100 + 2 * width  # the decoder shares the embeddings
     assert sum(weight.numel() for weight in net.weight_parameters()) == cells * block + words
-    other = ClassifierSupernet(classes=5, words=100, cells=cells, size=Size(width))
+    other = ClassifierSupernet(classes=5, words=100, cells=cells, config=ModelConfig(width))
     ours = 100 * width + 2 * width + 5 * width + 5
     assert sum(weight.numel() for weight in other.weight_parameters()) == cells * block + ours
     assert net.shapes == {"mixer": (3, 7), "feed_forward": (3, 6)}
@@ -382,7 +382,7 @@ def test_its_own_weights_are_the_softmax_of_the_alphas() -> None:
 @both_kinds
 def test_mixed_precision_is_near_the_exact_result(kind: str, options: dict[str, float]) -> None:
     torch.manual_seed(0)
-    net = KINDS[kind][1](**KINDS[kind][2], size=Size(16, **options))
+    net = KINDS[kind][1](**KINDS[kind][2], config=ModelConfig(16, **options))
     exact = outputs(net, batch(kind))["logits"]
     with torch.autocast("cpu", torch.bfloat16):
         rounded = outputs(net, batch(kind))["logits"]
@@ -396,7 +396,7 @@ def test_mixed_precision_is_near_the_exact_result(kind: str, options: dict[str, 
 def test_what_it_cannot_do_is_refused_in_one_line() -> None:
     net = make_pair("language")[1]
     classifier = make(*KINDS["classifier"][1:])
-    learned = make(*KINDS["classifier"][1:], positions="learned", longest=3)
+    learned = make(*KINDS["classifier"][1:], positions="learned", max_length=3)
     tokens = batch("language").tokens
     cases: list[tuple[Any, str]] = [
         (
@@ -406,7 +406,7 @@ def test_what_it_cannot_do_is_refused_in_one_line() -> None:
         (lambda: net(tokens, {"mixer": torch.ones(2, 7)}), "feed_forward have shape nothing"),
         (lambda: net(tokens[0]), r"tokens must be \(T, B\), got \(3,\)"),
         (lambda: classifier(tokens[0]), r"tokens must be \(T, B\), got \(3,\)"),
-        (lambda: learned(texts(4)), "space.longest=3 places are learned, and a text has 4 words"),
+        (lambda: learned(texts(4)), "space.max_length=3 places are learned, and a text has 4 words"),
         (lambda: Supernet(7, cells=0), "cells must be a whole number of at least 1, got 0"),
         (lambda: Supernet(0), "words must be a whole number of at least 1, got 0"),
         (lambda: net.compile_regions(), "nothing to compile"),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from darts.spaces.mlp.genotype import ACTIVATIONS, MAX_WIDTH
 
-MODULES: dict[str, type[nn.Module]] = {
+ACTIVATION_MODULES: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "leaky_relu": nn.LeakyReLU,
     "elu": nn.ELU,
@@ -23,7 +23,7 @@ MODULES: dict[str, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
 }
 
-NORMALISATIONS = ("batch", "layer", "none")
+NORMALIZATIONS = ("batch", "layer", "none")
 
 SKIP = "skip_connect"
 
@@ -60,8 +60,8 @@ def check_choices(activations: Sequence[str], widths: Sequence[int]) -> None:
 
 def check_normalization(name: str) -> None:
     """Raise ValueError for an unknown normalization."""
-    if name not in NORMALISATIONS:
-        raise ValueError(f"unknown normalization {name!r}; choose from {', '.join(NORMALISATIONS)}")
+    if name not in NORMALIZATIONS:
+        raise ValueError(f"unknown normalization {name!r}; choose from {', '.join(NORMALIZATIONS)}")
 
 
 def make_linear(inputs: int, width: int, normalization: str) -> nn.Linear:

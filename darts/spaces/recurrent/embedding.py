@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.cnn.skeleton import check_positive
-from darts.spaces.output import Output
+from darts.spaces.language_model_output import LanguageModelOutput
 from darts.spaces.recurrent.cell import INITIAL_RANGE
-from darts.spaces.recurrent.dropout import Dropouts, Rows, embedded, locked_dropout
+from darts.spaces.recurrent.dropout import DropoutRates, Rows, embedded, locked_dropout
 
 
-class Words(nn.Module):
+class EmbeddingDecoder(nn.Module):
     """Embeddings and decoder.
 
     Args:
@@ -33,7 +33,7 @@ class Words(nn.Module):
     """
 
     def __init__(
-        self, vocabulary: int, embedding: int, hidden: int, tied: bool, dropouts: Dropouts
+        self, vocabulary: int, embedding: int, hidden: int, tied: bool, dropouts: DropoutRates
     ) -> None:
         super().__init__()
         check_positive(vocabulary=vocabulary, embedding=embedding, hidden=hidden)
@@ -61,8 +61,8 @@ class Words(nn.Module):
         found = embedded(tokens, self.embedding, self.dropouts.word, self.training)
         return locked_dropout(found, self.dropouts.embedding, self.training, rows)
 
-    def decode(self, raw: Tensor, hidden: Tensor, rows: Rows = None) -> Output:
+    def decode(self, raw: Tensor, hidden: Tensor, rows: Rows = None) -> LanguageModelOutput:
         """From what a cell puts out, ``(T, B, H)``."""
         dropped = locked_dropout(raw, self.dropouts.output, self.training, rows)
         weight = self.embedding if self.decoder is None else self.decoder
-        return Output(F.linear(dropped, weight, self.bias), hidden, raw, dropped)
+        return LanguageModelOutput(F.linear(dropped, weight, self.bias), hidden, raw, dropped)

@@ -1,7 +1,7 @@
-"""Words taken over from the source, where both sides have one vocabulary.
+"""EmbeddingDecoder taken over from the source, where both sides have one vocabulary.
 
 References:
-    See, Liu and Manning, "Get To The Point: Summarization with Pointer-Generator Networks",
+    See, Liu and Manning, "Get To The Point: Summarization with PointerGenerator-Generator Networks",
     arXiv:1704.04368, section 2.2. Its vocabulary that grows by the unknown words of a source, and
     its coverage, are left out.
 """
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Pointer(nn.Module):
+class PointerGenerator(nn.Module):
     """Mixes the words of a vocabulary with those that attention points at.
 
     Args:

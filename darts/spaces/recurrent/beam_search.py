@@ -15,28 +15,28 @@ import torch
 from torch import Tensor
 
 from darts.data.words import BEGIN, END, PADDING, UNKNOWN
-from darts.spaces.recurrent.translator import Run, Translator
+from darts.spaces.recurrent.encoder_decoder import Run, EncoderDecoder
 
 
 @torch.no_grad()
-def decode(net: Translator, sources: Tensor, run: Run, *, longest: int, beam: int = 1) -> Tensor:
+def decode(net: EncoderDecoder, sources: Tensor, run: Run, *, max_length: int, beam: int = 1) -> Tensor:
     """What a translator says of sources.
 
     Args:
         net: in whatever mode it is.
         sources: ``(S, B)``.
         run: runs its cells.
-        longest: words of a target, the end included.
+        max_length: words of a target, the end included.
         beam: how many ways are followed at once; 1 is greedy.
 
     Returns:
-        ``(L, B)`` with L up to ``longest``; behind an end there is padding.
+        ``(L, B)`` with L up to ``max_length``; behind an end there is padding.
 
     Raises:
         ValueError: for a beam or a length below 1.
     """
-    if beam < 1 or longest < 1:
-        raise ValueError(f"beam={beam} and longest={longest} must be 1 or more")
+    if beam < 1 or max_length < 1:
+        raise ValueError(f"beam={beam} and max_length={max_length} must be 1 or more")
     read, state = net.read(sources, run)
     batch = sources.shape[1]
     rows = torch.arange(batch, device=sources.device).repeat_interleave(beam)
@@ -48,7 +48,7 @@ def decode(net: Translator, sources: Tensor, run: Run, *, longest: int, beam: in
     said = sources.new_zeros(0, batch * beam)
     last = sources.new_full((1, batch * beam), BEGIN)
     ended = torch.zeros(batch, beam, dtype=torch.bool, device=sources.device)
-    while len(said) < longest and not bool(ended.all()):
+    while len(said) < max_length and not bool(ended.all()):
         logits, state = net.say(read, last, state, run)
         logits = logits[0].float()
         logits[:, [PADDING, UNKNOWN, BEGIN]] = -math.inf  # no words

@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from darts.spaces.recurrent.cell import FUNCTIONS, RecurrentCell, highway, keep_variance, masked
+from darts.spaces.recurrent.cell import FUNCTIONS, RecurrentCell, highway, init_preserving_variance, masked
 from darts.spaces.recurrent.derive import edges_of
-from darts.spaces.recurrent.dropout import Dropouts, Rows
+from darts.spaces.recurrent.dropout import DropoutRates, Rows
 from darts.spaces.recurrent.genotype import PRIMITIVES
 from darts.spaces.recurrent.norm import SequenceNorm
 
-Active = Sequence[Sequence[int]] | None
+ActiveColumns = Sequence[Sequence[int]] | None
 """For each edge the columns that count, or None for all."""
 
 
@@ -57,7 +57,7 @@ class Entering(NamedTuple):
         return highway(states * self.total, target, torch.sigmoid(gate)).sum(0)
 
 
-class SearchCell(RecurrentCell):
+class MixedCell(RecurrentCell):
     """All candidates of all edges of a recurrent cell.
 
     Args:
@@ -77,25 +77,25 @@ class SearchCell(RecurrentCell):
     process_group: Any = None
 
     def __init__(
-        self, width: int, hidden: int, nodes: int = 8, dropouts: Dropouts | None = None
+        self, width: int, hidden: int, nodes: int = 8, dropouts: DropoutRates | None = None
     ) -> None:
-        super().__init__(width, hidden, nodes, dropouts or Dropouts())
+        super().__init__(width, hidden, nodes, dropouts or DropoutRates())
         self.norm = nn.BatchNorm2d(hidden, affine=False)
 
-    def keep_variance(self) -> None:
+    def init_preserving_variance(self) -> None:
         """Start anew with a product of the inputs that puts out about as much as it takes in.
 
         Between the states batch norm keeps the variance. With larger weights there, the gradient
         grows with each word that it goes back.
         """
-        keep_variance(self.input_weight)
+        init_preserving_variance(self.input_weight)
 
     def forward(
         self,
         inputs: Tensor,
         hidden: Tensor | None,
         weights: Tensor,
-        active: Active = None,
+        active: ActiveColumns = None,
         rows: Rows = None,
     ) -> tuple[Tensor, Tensor]:
         """Run over a sequence.
@@ -142,12 +142,12 @@ class SearchCell(RecurrentCell):
         return edges.mixed(before, product.view(sources, batch, -1))
 
 
-def entering_of(weights: Tensor, active: Active, nodes: int) -> list[Entering | None]:
+def entering_of(weights: Tensor, active: ActiveColumns, nodes: int) -> list[Entering | None]:
     """By node the edges that enter it and count.
 
     Args:
         weights: mixing weights ``(edges, 5)``.
-        active: see ``SearchCell.forward``.
+        active: see ``MixedCell.forward``.
         nodes: how many follow state 0.
 
     Returns:

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from darts.data.words import BEGIN, PADDING
 from darts.spaces.cnn.skeleton import check_positive
 from darts.spaces.recurrent.cell import RecurrentCell
-from darts.spaces.recurrent.dropout import Dropouts, Rows, locked_dropout
-from darts.spaces.recurrent.pointer import Pointer
+from darts.spaces.recurrent.dropout import DropoutRates, Rows, locked_dropout
+from darts.spaces.recurrent.pointer_generator import PointerGenerator
 
 Run = Callable[[nn.Module, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 """Runs a cell over inputs ``(T, B, E)`` from a state ``(B, H)``: its outputs and last state."""
@@ -50,11 +50,11 @@ class Read(NamedTuple):
         return Read(*(each[rows] for each in self))
 
 
-EMBEDDED = 0.15
+EMBEDDING_STD = 0.15
 """Deviation of the numbers in embeddings at the start."""
 
 
-class Translator(nn.Module):
+class EncoderDecoder(nn.Module):
     """Embeddings, the way through three cells, attention, and the choice of words.
 
     Args:
@@ -84,7 +84,7 @@ class Translator(nn.Module):
         embedding: int,
         hidden: int,
         tied: bool,
-        dropouts: Dropouts,
+        dropouts: DropoutRates,
         joint: bool = False,
         copy: bool = False,
     ) -> None:
@@ -103,25 +103,25 @@ class Translator(nn.Module):
         self.bias = nn.Parameter(torch.zeros(targets))
         for words in (self.source_words, self.target_words, self.decoder):
             if words is not None:
-                nn.init.normal_(words, std=EMBEDDED)
+                nn.init.normal_(words, std=EMBEDDING_STD)
         self.reader = make_cell(embedding)
         self.back_reader = make_cell(embedding)
         self.speaker = make_cell(embedding)
         # The cells' own start suits the huge steps of a language model's SGD. Adam's are so small
         # that products which shrink their input teach nothing but how frequent words are.
         for cell in (self.reader, self.back_reader, self.speaker):
-            cell.keep_variance()
+            cell.init_preserving_variance()
         self.first = nn.Linear(2 * hidden, hidden)
         self.key = nn.Linear(2 * hidden, hidden, bias=False)
         self.mix = nn.Linear(3 * hidden, embedding, bias=False)
-        self.pointer = Pointer(3 * hidden + embedding) if copy else None
+        self.pointer = PointerGenerator(3 * hidden + embedding) if copy else None
 
     def read(self, sources: Tensor, run: Run) -> tuple[Read, Tensor]:
         """Read sources ``(S, B)``; returns what was read, and the decoder's first state."""
         own = self.target_words if self.source_words is None else self.source_words
         embedded = self._embedded(sources, own)
         lengths = (sources != PADDING).sum(0)
-        turned = reversal(lengths, len(sources))[..., None]
+        turned = reversed_positions(lengths, len(sources))[..., None]
         ahead, _ = run(self.reader, embedded, None)
         back, _ = run(self.back_reader, embedded.gather(0, turned.expand_as(embedded)), None)
         back = back.gather(0, turned.expand_as(back))
@@ -164,16 +164,16 @@ class Translator(nn.Module):
         return locked_dropout(found, self.dropouts.embedding, self.training, self.rows)
 
 
-def reversal(lengths: Tensor, longest: int) -> Tensor:
+def reversed_positions(lengths: Tensor, max_length: int) -> Tensor:
     """Where each word comes from when sentences are turned round and padding stays behind them.
 
     Args:
         lengths: ``(B,)``.
-        longest: S.
+        max_length: S.
 
     Returns:
         ``(S, B)`` of int64.
     """
-    places = torch.arange(longest, device=lengths.device)[:, None]
+    places = torch.arange(max_length, device=lengths.device)[:, None]
     turned = lengths[None] - 1 - places
     return torch.where(turned >= 0, turned, places.expand_as(turned))
