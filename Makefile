@@ -2,14 +2,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 DEMO := runs/demo/$(shell date +%Y-%m-%d_%H-%M-%S)
+# Seconds after which `make test-slow` starts no further test; empty for no limit.
+BUDGET ?=
 
-.PHONY: help demo test lint bench
+.PHONY: help demo test test-slow lint bench
 
 help:
-	@echo "make demo   search, retrain and evaluate on the embedded digits, in a few minutes"
-	@echo "make test   run the tests (those marked slow are left out: $(BIN)/pytest -m slow)"
-	@echo "make lint   ruff and mypy"
-	@echo "make bench  measure the search step against the published way of computing it"
+	@echo "make demo       search, retrain and evaluate on the embedded digits, in a few minutes"
+	@echo "make test       run all tests that are not marked slow"
+	@echo "make test-slow  run the slow tests; BUDGET=1800 stops after half an hour"
+	@echo "make lint       run ruff, mypy and import-linter"
+	@echo "make bench      measure a search step against the published implementation"
 
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -25,10 +28,14 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
+test-slow: $(READY)
+	$(BIN)/python -m pytest -n 2 -m slow $(if $(BUDGET),--time-budget $(BUDGET))
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(READY)
 	$(BIN)/python experiments/bench_search_step.py

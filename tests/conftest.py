@@ -1,25 +1,58 @@
-"""What all tests share."""
+"""Options and fixtures for all tests."""
 
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-# The nets here are so small that threads cost more than they give, and tests run side by side.
+# The networks in the tests are too small to gain from threads, and tests run in parallel.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+START = pytest.StashKey[float]()
+# Tests in these places run whole commands and take longest.
+LONG_RUNNING = ("commands", "test_extending.py", "test_packaging.py")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--time-budget",
+        type=float,
+        metavar="SECONDS",
+        help="run quick tests first, and skip tests that have not started after this time",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[START] = time.monotonic()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--time-budget") is not None:
+        items.sort(key=lambda item: any(place in item.path.parts for place in LONG_RUNNING))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    budget = item.config.getoption("--time-budget")
+    if budget is not None and time.monotonic() - item.config.stash[START] > budget:
+        pytest.skip(f"time budget of {budget:g} s is used up")
 
 
 def accuracy(index: int) -> float:
-    """Of the made-up table: by the digits of an architecture's number, some better than others."""
-    digits = [index // 5**place % 5 for place in range(6)]
-    return 50 + sum((3, 4, 1, 8, 2)[digit] * (place + 1) / 5 for place, digit in enumerate(digits))
+    """Return the accuracy in percent of an architecture in the synthetic benchmark table.
+
+    It depends on the operations of the architecture, which are the base-5 digits of its index.
+    """
+    operations = [index // 5**edge % 5 for edge in range(6)]
+    gains = (3, 4, 1, 8, 2)
+    return 50 + sum(gains[name] * (edge + 1) / 5 for edge, name in enumerate(operations))
 
 
 @pytest.fixture(scope="session")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A benchmark in which the test accuracy is a function of the validation accuracy."""
+    """A synthetic NAS-Bench-201 table: validation accuracy is test accuracy minus 10 points."""
     from darts.spaces.nas201 import Genotype
 
     path = tmp_path_factory.mktemp("table") / "table.csv"

@@ -1,4 +1,4 @@
-"""Work done by several processes that are connected as the ranks of a run are."""
+"""Run a function in several processes that are connected like the ranks of a run."""
 
 from __future__ import annotations
 
@@ -12,27 +12,32 @@ import torch
 import torch.distributed as dist
 from torch import multiprocessing
 
+TIMEOUT = 90  # seconds
 
-def on_ranks(work: Callable[..., Any], folder: Path, *arguments: Any, ranks: int = 2) -> list[Any]:
-    """What ``work(*arguments)`` returns on each rank, connected by gloo.
+
+def on_ranks(function: Callable[..., Any], folder: Path, *args: Any, ranks: int = 2) -> list[Any]:
+    """Return the result of ``function(*args)`` on each rank, connected by gloo.
 
     Args:
-        work: a function at the top of a test module; its results must be tensors and plain values.
-        folder: for the files by which the processes meet and hand over their results.
+        function: A function at the top level of a test module. It returns tensors and plain
+            values.
+        folder: An empty folder. The processes exchange their addresses and results in it.
+        args: Arguments of the function.
+        ranks: The number of processes.
     """
     context = multiprocessing.get_context("spawn")
     processes = [
-        context.Process(target=_rank, args=(work, rank, ranks, folder, arguments), daemon=True)
+        context.Process(target=_run, args=(function, rank, ranks, folder, args), daemon=True)
         for rank in range(ranks)
     ]
     try:
         for process in processes:
             process.start()
-        until = time.monotonic() + 90
+        deadline = time.monotonic() + TIMEOUT
         for process in processes:
-            process.join(max(until - time.monotonic(), 0))
-        codes = [process.exitcode for process in processes]
-        assert codes == [0] * ranks, codes
+            process.join(max(deadline - time.monotonic(), 0))
+        exit_codes = [process.exitcode for process in processes]
+        assert exit_codes == [0] * ranks, exit_codes
     finally:
         for process in processes:
             process.kill()
@@ -40,10 +45,10 @@ def on_ranks(work: Callable[..., Any], folder: Path, *arguments: Any, ranks: int
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(ranks)]
 
 
-def _rank(work: Any, rank: int, ranks: int, folder: Path, arguments: Any) -> None:
-    os.environ |= {"MASTER_ADDR": "here", "RANK": str(rank), "WORLD_SIZE": str(ranks)}
+def _run(function: Callable[..., Any], rank: int, ranks: int, folder: Path, args: Any) -> None:
+    os.environ |= {"MASTER_ADDR": "unused", "RANK": str(rank), "WORLD_SIZE": str(ranks)}
     os.environ |= {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(ranks)}
-    meeting = f"file://{folder / 'meeting'}"
-    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=ranks)
-    torch.save(work(*arguments), folder / f"{rank}.pt")
+    address = f"file://{folder / 'rendezvous'}"
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=ranks)
+    torch.save(function(*args), folder / f"{rank}.pt")
     dist.destroy_process_group()

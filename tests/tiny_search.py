@@ -1,4 +1,4 @@
-"""Small searches and the parts that tests take out of them."""
+"""Small spaces, supernets, searchers and batches for tests."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ IMAGE = (3, 8, 8)
 Batch = tuple[Tensor, Tensor]
 
 
-def setting_of(space: str, **sizes: Any) -> tuple[SearchContext, Any]:
-    """A context and the supernet that it describes, of one cell (three on ``nas201``)."""
+def context_and_supernet(space: str, **sizes: Any) -> tuple[SearchContext, Any]:
+    """Return a supernet with one cell (``nas201``: one cell per stage) and its search context."""
     torch.manual_seed(0)
-    place = small(space, **{"channels": 2, "cells": 1} | sizes)
-    net = place.supernet(classes=CLASSES, in_channels=place.inputs(IMAGE))
-    return SearchContext.of(place, net), net
+    tiny = small_space(space, **{"channels": 2, "cells": 1} | sizes)
+    net = tiny.supernet(classes=CLASSES, in_channels=tiny.in_channels(IMAGE))
+    return SearchContext.from_supernet(tiny, net), net
 
 
-def small(space: str, **sizes: Any) -> Any:
-    """A space with those of the sizes that it has."""
-    known = {field.name for field in dataclasses.fields(SPACES[space])}
-    return SPACES[space](**{key: size for key, size in sizes.items() if key in known})
+def small_space(name: str, **sizes: Any) -> Any:
+    """Return a space; sizes that are not fields of this space are ignored."""
+    fields = {field.name for field in dataclasses.fields(SPACES[name])}
+    return SPACES[name](**{key: size for key, size in sizes.items() if key in fields})
 
 
-def searcher_of(*overrides: str) -> Searcher:
-    """A searcher of two cells with four channels, before its first epoch."""
+def make_searcher(*overrides: str) -> Searcher:
+    """Return a searcher with a supernet of two cells and four channels, before its first epoch."""
     torch.manual_seed(0)
     config: SearchConfig = compose("search", ["dataset=synthetic", *overrides])
     objective = config.task.objective([str(number) for number in range(CLASSES)])
     return Searcher(config, objective, Ranks(), {"classes": CLASSES, "in_channels": 3})
 
 
-def batch_of(seed: int, images: int = 4) -> Batch:
-    """Random images of 8 pixels a side with random labels."""
-    draw = torch.Generator().manual_seed(seed)
-    images_ = torch.randn(images, 3, 8, 8, generator=draw)
-    return images_, torch.randint(CLASSES, (images,), generator=draw)
+def make_batch(seed: int, size: int = 4) -> Batch:
+    """Return random images of 8x8 pixels with random labels."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(size, 3, 8, 8, generator=generator)
+    return images, torch.randint(CLASSES, (size,), generator=generator)
