@@ -27,7 +27,7 @@ from darts.data.wav import read_wav, resample
 __all__ = ["FOLDER_OPTIONS", "FSDD_OPTIONS", "load_audiofolder", "load_fsdd", "spectrograms"]
 
 _FORM = {"rate": 16000, "mels": 64, "window": 25.0, "hop": 10.0, "seconds": 1.0, "scale": "slaney"}
-FSDD_OPTIONS = {**_FORM, "rate": 8000, "held_out": ()}
+FSDD_OPTIONS = {**_FORM, "rate": 8000, "test_speakers": ()}
 """Of the spectrogram, see `Spectrogram`; and the speakers who are the test split."""
 FOLDER_OPTIONS = {**_FORM, "test_share": 0.2, "split_seed": 0}
 """Of the spectrogram; and of a test split that is held out, the share and the seed."""
@@ -62,7 +62,7 @@ def load_fsdd(query: Query) -> Source:
         if name is None:
             raise ValueError(f"fsdd: {path} is not named <digit>_<speaker>_<index>.wav")
         found.append((int(name[1]), name[2], int(name[3]), path))
-    held_out = _speakers(options["held_out"], sorted({speaker for _, speaker, *_ in found}))
+    held_out = _speakers(options["test_speakers"], sorted({speaker for _, speaker, *_ in found}))
     tested = [
         speaker in held_out if held_out else number < _FSDD_TEST for _, speaker, number, _ in found
     ]
@@ -203,8 +203,8 @@ def _speakers(wanted: Sequence[str], known: Sequence[str]) -> set[str]:
     if isinstance(wanted, str) or any(speaker not in known for speaker in wanted):
         strange = next((speaker for speaker in wanted if speaker not in known), wanted)
         raise ValueError(
-            f"fsdd: dataset.held_out: {strange!r} is no speaker; choose from {', '.join(known)}"
+            f"fsdd: dataset.test_speakers: {strange!r} is no speaker; choose from {', '.join(known)}"
         )
     if len(set(wanted)) == len(known):
-        raise ValueError("fsdd: dataset.held_out names every speaker and leaves none to train on")
+        raise ValueError("fsdd: dataset.test_speakers names every speaker and leaves none to train on")
     return set(wanted)

@@ -29,7 +29,7 @@ CROPS = ("pad", "resized", "none")
 
 
 class Augmenter(Protocol):
-    """What `Batches` asks of an augmentation."""
+    """What `SampleLoader` asks of an augmentation."""
 
     @property
     def of_files(self) -> bool:

@@ -17,19 +17,19 @@ from darts.data.augment import Augmenter, Normalization
 from darts.data.images import DiskImages, Images, MemoryImages
 from darts.data.randomness import generator
 from darts.data.readers import DiskReader, MemoryReader
-from darts.data.schedule import Schedule, share_of
+from darts.data.schedule import Schedule, rank_slice
 
-__all__ = ["Batches"]
+__all__ = ["SampleLoader"]
 
 
-class Batches:
+class SampleLoader:
     """Normalized batches of some images of a data set.
 
     For evaluation: `shuffle=False, drop_last=False, augmentation=None`, which goes through the
     indices in their order, all of them, every epoch alike.
 
     Args:
-        images: in memory (which then lives on `device` once, however many `Batches` share it) or
+        images: in memory (which then lives on `device` once, however many `SampleLoader` share it) or
             on disk.
         indices: (n,) int64, which of the images.
         batch_size: B.
@@ -118,7 +118,7 @@ class Batches:
         """The first sample of this rank in a batch, and the size of the whole, smaller last one
         apart."""
         whole = min(self._schedule.batch_size, len(self._schedule.indices))
-        return share_of(whole, *self._ranks).start, whole
+        return rank_slice(whole, *self._ranks).start, whole
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch from step `start` on.
@@ -183,7 +183,7 @@ class Batches:
             _, height, width = self.images.shape
             draws = self.augmentation.draw(len(chosen), (height, width), private)
             plan = torch.cat([plan, draws])
-        share = share_of(len(chosen), *self._ranks)
+        share = rank_slice(len(chosen), *self._ranks)
         chosen, plan = chosen[share], plan[:, share]
         overlap = self.device.type == "cuda"
         plan = plan.to(self.device, non_blocking=overlap)

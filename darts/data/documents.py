@@ -25,10 +25,10 @@ __all__ = ["OPTIONS", "Documents", "Labeled", "Rows", "load_documents", "made"]
 OPTIONS = {
     "label": "label",
     "text": "text",
-    "least": 2,
-    "most": 20000,
-    "longest": 60,
-    "lower": False,
+    "min_count": 2,
+    "max_vocab": 20000,
+    "max_length": 60,
+    "lowercase": False,
 }
 """Options and defaults: the columns of class and text, how often a word occurs at least, how many
 words there are at most, how many of a text are read, and whether capitals are small letters."""
@@ -129,22 +129,22 @@ def made(query: Query, parts: dict[str, Rows]) -> Documents:
     for part, rows in parts.items():
         if not rows:
             raise ValueError(f"{query.name}: the {part} part has no text")
-    lower = bool(options["lower"])
+    lower = bool(options["lowercase"])
     words = Vocabulary.of(
-        (split(text, lower=lower) for _, text in parts["train"]),
-        least=int(options["least"]),
-        most=int(options["most"]),
+        (split(text, lowercase=lower) for _, text in parts["train"]),
+        min_count=int(options["min_count"]),
+        max_vocab=int(options["max_vocab"]),
     )
     classes = tuple(sorted({label for label, _ in parts["train"]}))
     numbers = {label: number for number, label in enumerate(classes)}
-    longest = int(options["longest"])
+    longest = int(options["max_length"])
 
     def labeled(rows: Rows) -> Labeled:
         unknown = next((label for label, _ in rows if label not in numbers), None)
         if unknown is not None:
             raise ValueError(f"{query.name}: the class {unknown!r} is not in the training part")
         return Labeled(
-            padded([words.numbers(split(text, lower=lower)[:longest]) for _, text in rows]),
+            padded([words.numbers(split(text, lowercase=lower)[:longest]) for _, text in rows]),
             torch.tensor([numbers[label] for label, _ in rows]),
         )
 

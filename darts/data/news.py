@@ -18,7 +18,9 @@ from darts.data.source import Query
 
 __all__ = ["OPTIONS", "load_agnews"]
 
-OPTIONS = {name: pairs.OPTIONS[name] for name in ("least", "most", "longest", "lower")}
+OPTIONS = {
+    name: pairs.OPTIONS[name] for name in ("min_count", "max_vocab", "max_length", "lowercase")
+}
 TOPICS = {"1": "world", "2": "sports", "3": "business", "4": "technology"}
 _SHARES = (("train", 0.8), ("valid", 0.1), ("test", 0.1))
 

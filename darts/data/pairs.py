@@ -24,10 +24,10 @@ OPTIONS = {
     "source": "src",
     "target": "tgt",
     "joint": False,
-    "least": 2,
-    "most": 20000,
-    "longest": 60,
-    "lower": False,
+    "min_count": 2,
+    "max_vocab": 20000,
+    "max_length": 60,
+    "lowercase": False,
 }
 """Options and defaults: endings of the files of both sides, whether both have one vocabulary, how
 often a word occurs at least, how many words there are at most, how many of a sentence are read,
@@ -137,17 +137,17 @@ def made(query: Query, parts: dict[str, Rows]) -> Pairs:
     empty = [part for part, rows in parts.items() if not rows]
     if empty:
         raise ValueError(f"{query.name}: the {empty[0]} part has no pair of sentences")
-    lower = bool(options["lower"])
-    least, most = int(options["least"]), int(options["most"])
-    texts = [[split(row[side], lower=lower) for row in parts["train"]] for side in (0, 1)]
+    lower = bool(options["lowercase"])
+    least, most = int(options["min_count"]), int(options["max_vocab"])
+    texts = [[split(row[side], lowercase=lower) for row in parts["train"]] for side in (0, 1)]
     if options["joint"]:
-        sides = [Vocabulary.of(texts[0] + texts[1], least=least, most=most)] * 2
+        sides = [Vocabulary.of(texts[0] + texts[1], min_count=least, max_vocab=most)] * 2
     else:
-        sides = [Vocabulary.of(own, least=least, most=most) for own in texts]
-    longest = int(options["longest"])
+        sides = [Vocabulary.of(own, min_count=least, max_vocab=most) for own in texts]
+    longest = int(options["max_length"])
 
     def numbers(rows: Rows, side: int) -> Tensor:
-        texts = (split(row[side], lower=lower)[:longest] for row in rows)
+        texts = (split(row[side], lowercase=lower)[:longest] for row in rows)
         return padded([sides[side].numbers(text) for text in texts])
 
     made = {

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from darts.data.images import DiskImages, MemoryImages
-from darts.data.schedule import Schedule, share_of
+from darts.data.schedule import Schedule, rank_slice
 
 __all__ = ["DiskReader", "MemoryReader"]
 
@@ -64,7 +64,7 @@ class _Requests(Sampler[Any]):
 
     def request(self, position: int) -> Request:
         chosen = self.schedule.chosen(position).tolist()
-        return chosen, self.schedule.seed(position), share_of(len(chosen), *self.ranks)
+        return chosen, self.schedule.seed(position), rank_slice(len(chosen), *self.ranks)
 
     def __iter__(self) -> Iterator[Request]:
         position = self.position

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from darts.data.randomness import mix, permutation
 
-__all__ = ["Schedule", "share_of"]
+__all__ = ["Schedule", "rank_slice"]
 
 
-def share_of(count: int, rank: int, ranks: int) -> slice:
+def rank_slice(count: int, rank: int, ranks: int) -> slice:
     """Which of ``count`` things fall to a rank: contiguous shares that differ by one at most.
 
-    >>> [share_of(7, rank, 3) for rank in range(3)]
+    >>> [rank_slice(7, rank, 3) for rank in range(3)]
     [slice(0, 3, None), slice(3, 5, None), slice(5, 7, None)]
     """
     each, more = divmod(count, ranks)

@@ -16,10 +16,10 @@ from torch import Tensor
 from darts.data.documents import Labeled
 from darts.data.pairs import Sentences
 from darts.data.randomness import permutation
-from darts.data.schedule import share_of
+from darts.data.schedule import rank_slice
 from darts.data.words import BEGIN, PADDING
 
-__all__ = ["DocumentBatches", "PairBatch", "SentenceBatches"]
+__all__ = ["DocumentLoader", "PairBatch", "PairLoader"]
 
 POOL = 50
 """Batches that are sorted by length together."""
@@ -97,7 +97,7 @@ class ByLength(ABC):
     @property
     def rows(self) -> tuple[int, int]:
         """The first sentence of this rank in a batch, and the size of the whole."""
-        return share_of(self._size, *self._ranks).start, self._size
+        return rank_slice(self._size, *self._ranks).start, self._size
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]:
         """The batches of one epoch from step ``start`` on."""
@@ -112,7 +112,7 @@ class ByLength(ABC):
     def batch(self, epoch: int, step: int) -> Any:
         """One batch at random access."""
         chosen = self._batches(epoch)[step]
-        return self.of(chosen[share_of(len(chosen), *self._ranks)])
+        return self.of(chosen[rank_slice(len(chosen), *self._ranks)])
 
     @abstractmethod
     def of(self, chosen: Tensor) -> Any:
@@ -156,7 +156,7 @@ class ByLength(ABC):
         """Nothing to end."""
 
 
-class SentenceBatches(ByLength):
+class PairLoader(ByLength):
     """Batches of pairs, of similar length on the side that is read.
 
     Args:
@@ -182,7 +182,7 @@ class SentenceBatches(ByLength):
         )
 
 
-class DocumentBatches(ByLength):
+class DocumentLoader(ByLength):
     """Batches of texts with their classes.
 
     Args:

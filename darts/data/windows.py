@@ -14,9 +14,9 @@ from torch import Tensor
 
 from darts.data.randomness import mix
 
-__all__ = ["IGNORED", "Carry", "Window", "Windows"]
+__all__ = ["IGNORE_INDEX", "Carry", "Window", "WindowLoader"]
 
-IGNORED = -100
+IGNORE_INDEX = -100
 """The target of a place that holds no token, as ``torch.nn.functional.cross_entropy`` has it."""
 
 
@@ -46,7 +46,7 @@ class Window(NamedTuple):
 
     Attributes:
         tokens: ``(T, B)`` int64.
-        targets: the tokens that follow, ``(T, B)`` int64; ``IGNORED`` behind the end.
+        targets: the tokens that follow, ``(T, B)`` int64; ``IGNORE_INDEX`` behind the end.
         carry: the state in which the window begins, and where to leave that in which it ends.
     """
 
@@ -55,7 +55,7 @@ class Window(NamedTuple):
     carry: Carry
 
 
-class Windows:
+class WindowLoader:
     """Windows of a stream as a pure function of (seed, stream, epoch, step), the carry apart.
 
     In training each epoch begins at another of the first T places, so that windows are cut
@@ -100,7 +100,7 @@ class Windows:
         self._steps = steps
         self._columns = columns
         self._inputs = self._laid(tokens[:-1], height, 0).to(device)
-        self._targets = self._laid(tokens[1:], height, IGNORED).to(device)
+        self._targets = self._laid(tokens[1:], height, IGNORE_INDEX).to(device)
 
     def _laid(self, stream: Tensor, height: int, filler: int) -> Tensor:
         """The stream in columns, ``(height, B)``."""

@@ -31,13 +31,13 @@ def _word() -> re.Pattern[str]:
     return re.compile(rf"{letter}+(?:['’\-]{letter}+)*|[^\w\s]")
 
 
-def split(text: str, *, lower: bool = False) -> list[str]:
+def split(text: str, *, lowercase: bool = False) -> list[str]:
     """The words and marks of a sentence, in small letters if asked.
 
     >>> split("A man's T-shirt, (blue).")
     ['A', "man's", 'T-shirt', ',', '(', 'blue', ')', '.']
     """
-    return _word().findall(text.lower() if lower else text)
+    return _word().findall(text.lower() if lowercase else text)
 
 
 def join(words: Iterable[str]) -> str:
@@ -62,17 +62,19 @@ class Vocabulary:
         self._numbers = {word: number for number, word in enumerate(self.words)}
 
     @classmethod
-    def of(cls, sentences: Iterable[Sequence[str]], *, least: int, most: int) -> Vocabulary:
+    def of(
+        cls, sentences: Iterable[Sequence[str]], *, min_count: int, max_vocab: int
+    ) -> Vocabulary:
         """The words that occur at least so often, at most so many of them beside the special ones.
 
         Args:
             sentences: in words.
-            least: occurrences that a word needs.
-            most: words.
+            min_count: occurrences that a word needs.
+            max_vocab: words.
         """
         counts = Counter(word for sentence in sentences for word in sentence)
         ranked = sorted(counts, key=lambda word: (-counts[word], word))
-        return cls([*SPECIAL, *[word for word in ranked if counts[word] >= least][:most]])
+        return cls([*SPECIAL, *[word for word in ranked if counts[word] >= min_count][:max_vocab]])
 
     def __len__(self) -> int:
         return len(self.words)

@@ -26,11 +26,11 @@ class SearchLoaders(NamedTuple):
 
     weights: Any
     alphas: Any
-    scored: Any
+    scoring: Any
 
 
 @dataclasses.dataclass(frozen=True)
-class Input:
+class InputSpec:
     """One of the tensors that networks take, for an export.
 
     Attributes:
@@ -65,12 +65,12 @@ class DataModule(ABC):
     """
 
     names: tuple[str, ...]
-    told_apart: ClassVar[str] = "classes"  # what the names are
+    target_noun: ClassVar[str] = "classes"  # what the names are
 
     def __init__(self, config: Any, ranks: Ranks) -> None:
         self.config, self.ranks = config, ranks
-        self.parts: dict[str, Tensor] = {}
-        kind = kind_of(config)
+        self.subsets: dict[str, Tensor] = {}
+        kind = data_kind(config)
         self.source: Any = ranks.local_main_first(
             lambda: load(config.dataset.name, kind=kind, **self.options())
         )
@@ -87,32 +87,32 @@ class DataModule(ABC):
         return ("name", "subset")
 
     @abstractmethod
-    def sizes(self, space: Any) -> dict[str, int]:
+    def network_sizes(self, space: Any) -> dict[str, int]:
         """What networks of a space must know to fit the data."""
 
     @property
     @abstractmethod
-    def shape(self) -> tuple[int, ...]:
+    def sample_shape(self) -> tuple[int, ...]:
         """Of one sample, for ``Space.pieces``."""
 
     @abstractmethod
-    def example(self) -> Tensor:
+    def example_input(self) -> Tensor:
         """The smallest input of a network, by which its costs are told, on the device."""
 
-    def inputs(self) -> list[Input]:
+    def input_specs(self) -> list[InputSpec]:
         """What discrete networks take; nothing where a forward pass does not make an answer."""
         return []
 
     @abstractmethod
-    def searched(self) -> SearchLoaders:
+    def search_loaders(self) -> SearchLoaders:
         """What a search reads; sets ``parts``."""
 
     @abstractmethod
-    def trained(self) -> tuple[Any, Any]:
+    def retrain_loaders(self) -> tuple[Any, Any]:
         """Batches of a retraining, and those it is judged by or None; sets ``parts``."""
 
     @abstractmethod
-    def held(self, part: str, parts: Mapping[str, Tensor]) -> Any:
+    def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> Any:
         """The ``test`` split, or the ``valid`` part of a retraining, in order; None without one.
 
         Args:
@@ -120,12 +120,12 @@ class DataModule(ABC):
             parts: as the run has saved them.
         """
 
-    def files(self) -> dict[str, str]:
+    def extra_files(self) -> dict[str, str]:
         """What belongs into the run's directory beside the usual, by name."""
         return {}
 
 
-def kind_of(config: Any) -> str:
+def data_kind(config: Any) -> str:
     """As what a configuration's data set is read: the first of its kinds that serves the task.
 
     Raises:
@@ -134,27 +134,27 @@ def kind_of(config: Any) -> str:
     task, dataset = config.task, config.dataset.name
     kinds = SOURCES[dataset].kinds
     for kind in kinds:
-        if kind in task.reads:
+        if kind in task.data_kinds:
             return kind
-    tasks = [name for name in TASKS if set(kinds) & set(TASKS[name].reads)]
-    sets = [name for name, spec in SOURCES.items() if set(spec.kinds) & set(task.reads)]
+    tasks = [name for name in TASKS if set(kinds) & set(TASKS[name].data_kinds)]
+    sets = [name for name, spec in SOURCES.items() if set(spec.kinds) & set(task.data_kinds)]
     raise ValueError(
-        f"task={task.name} learns from {' or '.join(task.reads)}, and dataset={dataset} is "
+        f"task={task.name} learns from {' or '.join(task.data_kinds)}, and dataset={dataset} is "
         f"{' or '.join(kinds)}; choose dataset={' or '.join(sets)}, or task={' or '.join(tasks)}"
     )
 
 
-def check_data(config: Any) -> None:
+def check_data_kind(config: Any) -> None:
     """See, before anything is read, that task, data set and space belong together.
 
     Raises:
         ValueError: in one line that names what would do.
     """
-    kind, space = kind_of(config), config.space
-    if kind not in space.takes:
+    kind, space = data_kind(config), config.space
+    if kind not in space.data_kinds:
         spaces = [name for name in SPACES if kind in SPACES[name].takes]
         raise ValueError(
-            f"space={space.name} takes {' or '.join(space.takes)}, and dataset="
+            f"space={space.name} takes {' or '.join(space.data_kinds)}, and dataset="
             f"{config.dataset.name} is {kind}; choose space={' or '.join(spaces)}"
         )
 
@@ -174,4 +174,4 @@ def make_data_module(config: Any, ranks: Ranks) -> DataModule:
         "pairs": PairDataModule,
         "documents": DocumentDataModule,
     }
-    return data_modules[kind_of(config)](config, ranks)
+    return data_modules[data_kind(config)](config, ranks)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from darts.data import DocumentBatches, Documents, Labeled, stratified_split, stratified_subset
+from darts.data import DocumentLoader, Documents, Labeled, stratified_split, stratified_subset
 from darts.data.words import PADDING
-from darts.data_modules.data_module import DataModule, Input, SearchLoaders
+from darts.data_modules.data_module import DataModule, InputSpec, SearchLoaders
 from darts.training.distributed import Ranks
 
 
@@ -22,37 +22,37 @@ class DocumentDataModule(DataModule):
 
     def __init__(self, config: Any, ranks: Ranks) -> None:
         super().__init__(config, ranks)
-        self.names = self.source.classes
+        self.target_names = self.source.classes
 
-    def sizes(self, space: Any) -> dict[str, int]:
+    def network_sizes(self, space: Any) -> dict[str, int]:
         """``classes``, and ``words``: how many are known."""
-        return {"classes": len(self.names), "words": len(self.source.words)}
+        return {"classes": len(self.target_names), "words": len(self.source.words)}
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def sample_shape(self) -> tuple[int, ...]:
         """How many words are known: of which a text may have each any number of times."""
         return (len(self.source.words),)
 
-    def example(self) -> Tensor:
+    def example_input(self) -> Tensor:
         """A text of one word, ``(1, 1)``."""
         return torch.full((1, 1), PADDING + 1, device=self.ranks.device)
 
-    def inputs(self) -> list[Input]:
+    def input_specs(self) -> list[InputSpec]:
         """Tokens of texts of any length, ``(L, B)``."""
-        return [Input("tokens", (8, 2), {0: "length", 1: "batch"}, len(self.source.words))]
+        return [InputSpec("tokens", (8, 2), {0: "length", 1: "batch"}, len(self.source.words))]
 
-    def searched(self) -> SearchLoaders:
+    def search_loaders(self) -> SearchLoaders:
         """One stratified part of the training texts for the weights, the other for the alphas."""
         train = self.source.train
-        weights, alphas = self._divided(self.config.split, f"split={self.config.split}")
-        self.parts = {"weights": weights, "alphas": alphas}
+        weights, alphas = self._divided(self.config.train_portion, f"train_portion={self.config.train_portion}")
+        self.subsets = {"weights": weights, "alphas": alphas}
         return SearchLoaders(
             self._training(weights, "weights"),
             self._training(alphas, "alphas"),
             self._evaluation(train, alphas),
         )
 
-    def trained(self) -> tuple[DocumentBatches, DocumentBatches | None]:
+    def retrain_loaders(self) -> tuple[DocumentLoader, DocumentLoader | None]:
         """Training texts, of which some are held out where the publisher did not do so."""
         config = self.config
         if config.cutout:
@@ -63,21 +63,21 @@ class DocumentDataModule(DataModule):
         if config.validation > 0 and self.source.valid is None:
             share = 1 - config.validation
             train, valid = self._divided(share, f"validation={config.validation}")
-            self.parts = {"train": train, "valid": valid}
+            self.subsets = {"train": train, "valid": valid}
         else:
-            self.parts = {"train": self._indices()}
-        judged = self.held("valid", self.parts) if config.validation > 0 else None
-        return self._training(self.parts["train"], "train"), judged
+            self.subsets = {"train": self._indices()}
+        judged = self.held_out_loader("valid", self.subsets) if config.validation > 0 else None
+        return self._training(self.subsets["train"], "train"), judged
 
-    def held(self, part: str, parts: Mapping[str, Tensor]) -> DocumentBatches | None:
+    def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> DocumentLoader | None:
         """The test part, or what a retraining was judged by."""
-        if part == "test":
+        if split == "test":
             return self._evaluation(self.source.test)
         if self.source.valid is not None:
             return self._evaluation(self.source.valid)
-        return self._evaluation(self.source.train, parts["valid"]) if "valid" in parts else None
+        return self._evaluation(self.source.train, subsets["valid"]) if "valid" in subsets else None
 
-    def files(self) -> dict[str, str]:
+    def extra_files(self) -> dict[str, str]:
         """``vocabulary.json``: the words in the order of their numbers."""
         return {"vocabulary.json": json.dumps(self.source.words.words, ensure_ascii=False) + "\n"}
 
@@ -104,8 +104,8 @@ class DocumentDataModule(DataModule):
             )
         return [indices[part] for part in parts]
 
-    def _training(self, indices: Tensor, stream: str) -> DocumentBatches:
-        return DocumentBatches(
+    def _training(self, indices: Tensor, stream: str) -> DocumentLoader:
+        return DocumentLoader(
             self.source.train,
             indices,
             batch_size=self.config.loader.batch_size,
@@ -116,9 +116,9 @@ class DocumentDataModule(DataModule):
             **self._common,
         )
 
-    def _evaluation(self, texts: Labeled, indices: Tensor | None = None) -> DocumentBatches:
+    def _evaluation(self, texts: Labeled, indices: Tensor | None = None) -> DocumentLoader:
         own = torch.arange(len(texts)) if indices is None else indices
-        return DocumentBatches(
+        return DocumentLoader(
             texts,
             own[self.ranks.rank :: self.ranks.size],  # a share of all, not of each batch
             batch_size=-(-self.config.loader.eval_batch_size // self.ranks.size),

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from darts.data import Pairs, SentenceBatches, Sentences
+from darts.data import PairLoader, Pairs, Sentences
 from darts.data.randomness import permutation
 from darts.data.words import PADDING
 from darts.data_modules.data_module import DataModule, SearchLoaders
@@ -20,19 +20,19 @@ class PairDataModule(DataModule):
     """Batches of ``Pairs``; the parts are its publisher's, and a search cuts the first in two."""
 
     source: Pairs
-    told_apart: ClassVar[str] = "words"
+    target_noun: ClassVar[str] = "words"
 
     def __init__(self, config: Any, ranks: Ranks) -> None:
         super().__init__(config, ranks)
-        self.names = self.source.target.words
+        self.target_names = self.source.target.words
 
-    def sizes(self, space: Any) -> dict[str, int]:
+    def network_sizes(self, space: Any) -> dict[str, int]:
         """``sources`` and ``targets``: how many words there are; ``joint``: whether the same."""
         source, target = self.source.source, self.source.target
         return {"sources": len(source), "targets": len(target), "joint": source is target}
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def sample_shape(self) -> tuple[int, ...]:
         """Costs of a sentence are not known apart by candidate.
 
         Raises:
@@ -43,43 +43,43 @@ class PairDataModule(DataModule):
             f"task={self.config.task.name}; leave penalty out"
         )
 
-    def example(self) -> Tensor:
+    def example_input(self) -> Tensor:
         """A sentence of one word, ``(1, 1)``."""
         return torch.full((1, 1), PADDING + 1, device=self.ranks.device)
 
-    def searched(self) -> SearchLoaders:
+    def search_loaders(self) -> SearchLoaders:
         """One part of the training pairs for the weights, the other for the alphas."""
         config, train = self.config, self.source.train
         order = self._indices()[permutation(len(self._indices()), config.seed, "split")]
-        count = round(config.split * len(order))
+        count = round(config.train_portion * len(order))
         if not 0 < count < len(order):
             raise ValueError(
-                f"split={config.split} of {len(order)} training pairs leaves a part without any; "
+                f"train_portion={config.train_portion} of {len(order)} training pairs leaves a part without any; "
                 "take more pairs or a share nearer to 0.5"
             )
-        self.parts = {"weights": order[:count], "alphas": order[count:]}
+        self.subsets = {"weights": order[:count], "alphas": order[count:]}
         return SearchLoaders(
             self._training(train, order[:count], "weights"),
             self._training(train, order[count:], "alphas"),
             self._evaluation(self.source.valid),
         )
 
-    def trained(self) -> tuple[SentenceBatches, SentenceBatches | None]:
+    def retrain_loaders(self) -> tuple[PairLoader, PairLoader | None]:
         """The training pairs, and the validation part unless ``validation=0``."""
         if self.config.cutout:
             raise ValueError(
                 f"cutout={self.config.cutout} erases a part of an image, and a sentence is none; "
                 "set cutout=0"
             )
-        self.parts = {"train": self._indices()}
+        self.subsets = {"train": self._indices()}
         valid = self._evaluation(self.source.valid) if self.config.validation > 0 else None
-        return self._training(self.source.train, self.parts["train"], "train"), valid
+        return self._training(self.source.train, self.subsets["train"], "train"), valid
 
-    def held(self, part: str, parts: Mapping[str, Tensor]) -> SentenceBatches:
+    def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> PairLoader:
         """The test or the validation part."""
-        return self._evaluation(self.source.test if part == "test" else self.source.valid)
+        return self._evaluation(self.source.test if split == "test" else self.source.valid)
 
-    def files(self) -> dict[str, str]:
+    def extra_files(self) -> dict[str, str]:
         """``vocabulary.json``: the words of both sides in the order of their numbers."""
         words = {"source": self.source.source.words, "target": self.source.target.words}
         return {"vocabulary.json": json.dumps(words, ensure_ascii=False, indent=0) + "\n"}
@@ -96,8 +96,8 @@ class PairDataModule(DataModule):
             )
         return permutation(count, self.config.seed, "subset")[:subset].sort().values
 
-    def _training(self, sentences: Sentences, indices: Tensor, stream: str) -> SentenceBatches:
-        return SentenceBatches(
+    def _training(self, sentences: Sentences, indices: Tensor, stream: str) -> PairLoader:
+        return PairLoader(
             sentences,
             indices,
             batch_size=self.config.loader.batch_size,
@@ -108,9 +108,9 @@ class PairDataModule(DataModule):
             **self._common,
         )
 
-    def _evaluation(self, sentences: Sentences) -> SentenceBatches:
+    def _evaluation(self, sentences: Sentences) -> PairLoader:
         rank, ranks = self.ranks.rank, self.ranks.size
-        return SentenceBatches(
+        return PairLoader(
             sentences,
             torch.arange(rank, len(sentences), ranks),  # a share of all, not of each batch
             batch_size=-(-self.config.loader.eval_batch_size // ranks),

@@ -10,15 +10,15 @@ from torch import Tensor
 
 from darts.data import (
     Augmentation,
-    Batches,
     Images,
+    SampleLoader,
     Source,
     SpecAugment,
-    share_of,
+    rank_slice,
     stratified_split,
     stratified_subset,
 )
-from darts.data_modules.data_module import DataModule, Input, SearchLoaders
+from darts.data_modules.data_module import DataModule, InputSpec, SearchLoaders
 from darts.training.distributed import Ranks
 
 # Keys of the data set's configuration that say how its training samples are changed.
@@ -71,7 +71,7 @@ class SampleDataModule(DataModule):
 
     def __init__(self, config: Any, ranks: Ranks) -> None:
         super().__init__(config, ranks)
-        self.names = tuple(self.source.classes)
+        self.target_names = tuple(self.source.classes)
         loader = config.loader
         self._common: dict[str, Any] = {
             "seed": config.seed,
@@ -85,59 +85,59 @@ class SampleDataModule(DataModule):
     def uses(cls) -> tuple[str, ...]:
         return (*super().uses(), *_IMAGES, *_SPECTROGRAMS)
 
-    def sizes(self, space: Any) -> dict[str, int]:
+    def network_sizes(self, space: Any) -> dict[str, int]:
         """``classes`` and ``in_channels``."""
         return {
-            "classes": len(self.names),
-            "in_channels": space.inputs(self.source.train.shape),
+            "classes": len(self.target_names),
+            "in_channels": space.in_channels(self.source.train.shape),
         }
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def sample_shape(self) -> tuple[int, ...]:
         """``(C, H, W)``."""
         return tuple(self.source.train.shape)
 
-    def example(self) -> Tensor:
+    def example_input(self) -> Tensor:
         """One sample ``(1, C, H, W)`` of zeros."""
-        return torch.zeros(1, *self.shape, device=self.ranks.device)
+        return torch.zeros(1, *self.sample_shape, device=self.ranks.device)
 
-    def inputs(self) -> list[Input]:
+    def input_specs(self) -> list[InputSpec]:
         """A batch of samples."""
         mean, std = self.source.mean, self.source.std
-        return [Input("samples", (2, *self.shape), {0: "batch"}, mean=mean, std=std)]
+        return [InputSpec("samples", (2, *self.sample_shape), {0: "batch"}, mean=mean, std=std)]
 
-    def searched(self) -> SearchLoaders:
+    def search_loaders(self) -> SearchLoaders:
         """One stratified part of the training samples for the weights, the other for the alphas."""
         config, train = self.config, self.source.train
-        weights, alphas = self._divided(config.split, f"split={config.split}")
-        self.parts = {"weights": weights, "alphas": alphas}
+        weights, alphas = self._divided(config.train_portion, f"train_portion={config.train_portion}")
+        self.subsets = {"weights": weights, "alphas": alphas}
         return SearchLoaders(
             self.training(train, weights, "weights"),
             self.training(train, alphas, "alphas"),
             self.evaluation(train, alphas),
         )
 
-    def trained(self) -> tuple[Batches, Batches | None]:
+    def retrain_loaders(self) -> tuple[SampleLoader, SampleLoader | None]:
         """Training samples, of which some are held out where the publisher did not do so."""
         config, source = self.config, self.source
         valid = None
         if config.validation > 0 and source.valid is None:
             share, key = 1 - config.validation, f"validation={config.validation}"
             indices, held = self._divided(share, key)
-            self.parts = {"train": indices, "valid": held}
+            self.subsets = {"train": indices, "valid": held}
             valid = self.evaluation(source.train, held)
         else:
             indices = training_indices(source, config.dataset.subset, config.seed)
-            self.parts = {"train": indices}
+            self.subsets = {"train": indices}
             if config.validation > 0 and source.valid is not None:
                 valid = self.evaluation(source.valid)
         return self.training(source.train, indices, "train", cutout=config.cutout), valid
 
-    def held(self, part: str, parts: Mapping[str, Tensor]) -> Batches | None:
+    def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> SampleLoader | None:
         """The test split, or what a retraining was judged by."""
-        images, indices = (self.source.test, None) if part == "test" else (self.source.valid, None)
-        if part == "valid" and images is None and "valid" in parts:
-            images, indices = self.source.train, parts["valid"]
+        images, indices = (self.source.test, None) if split == "test" else (self.source.valid, None)
+        if split == "valid" and images is None and "valid" in subsets:
+            images, indices = self.source.train, subsets["valid"]
         return None if images is None else self.evaluation(images, indices)
 
     def _divided(self, share: float, key: str) -> list[Tensor]:
@@ -145,13 +145,15 @@ class SampleDataModule(DataModule):
         indices = training_indices(self.source, config.dataset.subset, config.seed)
         return divide(self.source, indices, share, seed=config.seed, key=key)
 
-    def training(self, images: Images, indices: Tensor, stream: str, *, cutout: int = 0) -> Batches:
+    def training(
+        self, images: Images, indices: Tensor, stream: str, *, cutout: int = 0
+    ) -> SampleLoader:
         """Shuffled, augmented batches without a smaller last one.
 
         Raises:
             ValueError: when cutout is asked of a data set of no images, or masks do not fit.
         """
-        return Batches(
+        return SampleLoader(
             images,
             indices,
             batch_size=self.config.loader.batch_size,
@@ -183,7 +185,7 @@ class SampleDataModule(DataModule):
             return {}
         return {key: getattr(dataset, key) for key in keys}
 
-    def evaluation(self, images: Images, indices: Tensor | None = None) -> Batches:
+    def evaluation(self, images: Images, indices: Tensor | None = None) -> SampleLoader:
         """All images once, in order, as they are; on several ranks, a share of them each.
 
         Raises:
@@ -193,9 +195,9 @@ class SampleDataModule(DataModule):
         indices = torch.arange(len(images)) if indices is None else indices
         if len(indices) < size:
             raise ValueError(f"{len(indices)} images to score cannot be shared by {size} ranks")
-        return Batches(
+        return SampleLoader(
             images,
-            indices[share_of(len(indices), self.ranks.rank, size)],
+            indices[rank_slice(len(indices), self.ranks.rank, size)],
             batch_size=-(-self.config.loader.eval_batch_size // size),
             stream="evaluation",
             augmentation=None,

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from darts.data import Corpus, Windows
-from darts.data_modules.data_module import DataModule, Input, SearchLoaders
+from darts.data import Corpus, WindowLoader
+from darts.data_modules.data_module import DataModule, InputSpec, SearchLoaders
 from darts.training.distributed import Ranks
 
 TEST_COLUMNS = 1  # the test split is read from its beginning to its end, with the state that it has
@@ -23,7 +23,7 @@ class TextDataModule(DataModule):
     """
 
     source: Corpus
-    told_apart: ClassVar[str] = "tokens"
+    target_noun: ClassVar[str] = "tokens"
 
     def __init__(self, config: Any, ranks: Ranks) -> None:
         if ranks.size > 1:
@@ -32,36 +32,38 @@ class TextDataModule(DataModule):
                 "from window to window; leave torchrun out"
             )
         super().__init__(config, ranks)
-        self.names = self.source.vocabulary
+        self.target_names = self.source.vocabulary
 
-    def sizes(self, space: Any) -> dict[str, int]:
+    def network_sizes(self, space: Any) -> dict[str, int]:
         """``vocabulary``: how many tokens there are."""
-        return {"vocabulary": len(self.names)}
+        return {"vocabulary": len(self.target_names)}
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def sample_shape(self) -> tuple[int, ...]:
         """A token has none."""
         return ()
 
-    def example(self) -> Tensor:
+    def example_input(self) -> Tensor:
         """One token, ``(1, 1)``."""
         return torch.zeros(1, 1, dtype=torch.int64, device=self.ranks.device)
 
-    def inputs(self) -> list[Input]:
+    def input_specs(self) -> list[InputSpec]:
         """Tokens of a window, ``(T, B)``."""
-        return [Input("tokens", (self.config.task.window, 2), {1: "batch"}, len(self.names))]
+        return [
+            InputSpec("tokens", (self.config.task.window, 2), {1: "batch"}, len(self.target_names))
+        ]
 
-    def searched(self) -> SearchLoaders:
+    def search_loaders(self) -> SearchLoaders:
         """The weights learn from the training part, the alphas from the validation part."""
         train = self._train()
-        self.parts = {"weights": _whole(train), "alphas": _whole(self.source.valid)}
+        self.subsets = {"weights": _whole(train), "alphas": _whole(self.source.valid)}
         return SearchLoaders(
             self._training(train, "weights"),
             self._training(self.source.valid, "alphas"),
             self._evaluation(self.source.valid, self.config.loader.eval_batch_size),
         )
 
-    def trained(self) -> tuple[Windows, Windows | None]:
+    def retrain_loaders(self) -> tuple[WindowLoader, WindowLoader | None]:
         """The training part, and the validation part unless ``validation=0``."""
         if self.config.cutout:
             raise ValueError(
@@ -69,21 +71,23 @@ class TextDataModule(DataModule):
                 "set cutout=0"
             )
         train = self._train()
-        self.parts = {"train": _whole(train)}
+        self.subsets = {"train": _whole(train)}
         if not self.config.validation > 0:
             return self._training(train, "train"), None
-        self.parts["valid"] = _whole(self.source.valid)
-        return self._training(train, "train"), self.held("valid", self.parts)
+        self.subsets["valid"] = _whole(self.source.valid)
+        return self._training(train, "train"), self.held_out_loader("valid", self.subsets)
 
-    def held(self, part: str, parts: Mapping[str, Tensor]) -> Windows:
+    def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> WindowLoader:
         """The test part, read in one column, or the validation part."""
-        if part == "test":
+        if split == "test":
             return self._evaluation(self.source.test, TEST_COLUMNS)
         return self._evaluation(self.source.valid, self.config.loader.eval_batch_size)
 
-    def files(self) -> dict[str, str]:
+    def extra_files(self) -> dict[str, str]:
         """``vocabulary.json``, a list of tokens in the order of their numbers."""
-        return {"vocabulary.json": json.dumps(self.names, ensure_ascii=False, indent=0) + "\n"}
+        return {
+            "vocabulary.json": json.dumps(self.target_names, ensure_ascii=False, indent=0) + "\n"
+        }
 
     def _train(self) -> Tensor:
         """The tokens to learn from: all, or the first so many."""
@@ -95,15 +99,15 @@ class TextDataModule(DataModule):
             )
         return tokens[:subset]
 
-    def _training(self, tokens: Tensor, stream: str) -> Windows:
+    def _training(self, tokens: Tensor, stream: str) -> WindowLoader:
         size = self.config.loader.batch_size
         return self._windows(tokens, size, stream, shift=True)
 
-    def _evaluation(self, tokens: Tensor, columns: int) -> Windows:
+    def _evaluation(self, tokens: Tensor, columns: int) -> WindowLoader:
         return self._windows(tokens, columns, "evaluation", shift=False)
 
-    def _windows(self, tokens: Tensor, columns: int, stream: str, *, shift: bool) -> Windows:
-        return Windows(
+    def _windows(self, tokens: Tensor, columns: int, stream: str, *, shift: bool) -> WindowLoader:
+        return WindowLoader(
             tokens,
             columns=columns,
             length=self.config.task.window,

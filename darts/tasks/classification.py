@@ -57,11 +57,11 @@ class ClassificationObjective(Objective):
         logits: Tensor = forward(batch[0])
         return logits
 
-    def samples(self, batch: tuple[Tensor, Tensor]) -> int:
+    def num_samples(self, batch: tuple[Tensor, Tensor]) -> int:
         """``B``."""
         return len(batch[1])
 
-    def seen(self, outputs: Tensor, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    def train_metrics(self, outputs: Tensor, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         """``accuracy``."""
         return {"accuracy": (outputs.argmax(1) == batch[1]).float().mean()}
 
@@ -74,7 +74,7 @@ class ClassificationObjective(Objective):
         """What ``scores`` returns."""
         return ClassificationScores(self.classes, device)
 
-    def confusion(self) -> Tensor | None:
+    def confusion_matrix(self) -> Tensor | None:
         """Of the last scoring, see ``ClassificationScores``."""
         return None if self._last is None else self._last.confusion
 
@@ -85,7 +85,7 @@ class Classification(Task):
     """Samples in, one of several classes out."""
 
     name: str = "classification"
-    reads: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
+    data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
     metrics: ClassVar[Mapping[str, Metric]] = CLASSIFICATION
 
     def objective(

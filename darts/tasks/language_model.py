@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.data.windows import IGNORED, Window
+from darts.data.windows import IGNORE_INDEX, Window
 from darts.registry import number
 from darts.tasks.metrics import Metric, mean_metric
 from darts.tasks.task import TASKS, Forward, Objective, Task
@@ -79,8 +79,10 @@ class LanguageScores:
 def losses_of(logits: Tensor, targets: Tensor) -> Tensor:
     """Cross entropy in nats of each target that there is, one after the other."""
     flat = targets.flatten()
-    losses = F.cross_entropy(logits.flatten(0, 1), flat, reduction="none", ignore_index=IGNORED)
-    return losses[flat != IGNORED]
+    losses = F.cross_entropy(
+        logits.flatten(0, 1), flat, reduction="none", ignore_index=IGNORE_INDEX
+    )
+    return losses[flat != IGNORE_INDEX]
 
 
 class LanguageObjective(Objective):
@@ -116,7 +118,7 @@ class LanguageObjective(Objective):
         loss = F.cross_entropy(
             said.logits.flatten(0, 1),
             batch.targets.flatten(),
-            ignore_index=IGNORED,
+            ignore_index=IGNORE_INDEX,
             label_smoothing=smoothing,
         )
         if self.activation:
@@ -131,11 +133,11 @@ class LanguageObjective(Objective):
         batch.carry.after = said.hidden.detach()
         return said.logits
 
-    def samples(self, batch: Window) -> int:
+    def num_samples(self, batch: Window) -> int:
         """Targets that there are."""
-        return int((batch.targets != IGNORED).sum())
+        return int((batch.targets != IGNORE_INDEX).sum())
 
-    def seen(self, outputs: Tensor, batch: Window) -> dict[str, Tensor]:
+    def train_metrics(self, outputs: Tensor, batch: Window) -> dict[str, Tensor]:
         """Nothing beside the loss."""
         return {}
 
@@ -156,7 +158,7 @@ class LanguageModel(Task):
     """
 
     name: str = "language_model"
-    reads: ClassVar[tuple[str, ...]] = ("text",)
+    data_kinds: ClassVar[tuple[str, ...]] = ("text",)
     metrics: ClassVar[Mapping[str, Metric]] = METRICS
     window: int = number(35, low=1)
     activation: float = number(0.0, low=0)

@@ -21,13 +21,13 @@ class Metric:
         name: the key in summaries, where the split stands before it (``valid_accuracy``).
         higher_is_better: direction of improvement.
         make: builds the torchmetrics object for a number of classes.
-        needs_classes: the score means nothing with fewer classes than this.
+        min_classes: the score means nothing with fewer classes than this.
     """
 
     name: str
     higher_is_better: bool
     make: Callable[[int], Any]
-    needs_classes: int = 2
+    min_classes: int = 2
 
     def prefers(self, new: float, old: float | None) -> bool:
         """Whether to prefer ``new``, the later one: no number never, a tie always."""
@@ -63,7 +63,7 @@ CLASSIFICATION = {
             "top5_accuracy",
             True,
             _classification("MulticlassAccuracy", average="micro", top_k=5),
-            needs_classes=6,
+            min_classes=6,
         ),
         Metric("macro_f1", True, _classification("MulticlassF1Score", average="macro")),
         Metric("micro_f1", True, _classification("MulticlassF1Score", average="micro")),
@@ -92,7 +92,7 @@ class ClassificationScores:
         self._counters = {
             name: metric.make(classes).to(device)
             for name, metric in CLASSIFICATION.items()
-            if classes >= metric.needs_classes
+            if classes >= metric.min_classes
         }
         counted = 2 <= classes <= MATRIX
         make = _classification("MulticlassConfusionMatrix")

@@ -73,7 +73,7 @@ class Speech(Classification):
     """Recordings in, one of several classes out."""
 
     name: str = "speech"
-    reads: ClassVar[tuple[str, ...]] = ("audio",)
+    data_kinds: ClassVar[tuple[str, ...]] = ("audio",)
     metrics: ClassVar[Mapping[str, Metric]] = METRICS
 
     def objective(

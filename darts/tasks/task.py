@@ -64,22 +64,22 @@ class Objective(ABC):
         """Outputs in evaluation mode."""
 
     @abstractmethod
-    def samples(self, batch: Any) -> int:
+    def num_samples(self, batch: Any) -> int:
         """Over how many samples the loss of a batch is a mean."""
 
     @abstractmethod
-    def seen(self, outputs: Any, batch: Any) -> dict[str, Tensor]:
+    def train_metrics(self, outputs: Any, batch: Any) -> dict[str, Tensor]:
         """Scores of a training batch that cost next to nothing, scalars; the same names always."""
 
     @abstractmethod
     def scores(self, device: torch.device) -> Scores:
         """An empty collection of this task's scores."""
 
-    def told(self) -> str:
+    def sample_outputs(self) -> str:
         """Samples of the last scoring that people would like to read, in Markdown; often none."""
         return ""
 
-    def confusion(self) -> Tensor | None:
+    def confusion_matrix(self) -> Tensor | None:
         """How many samples of each class (row) were taken for each (column) in the last scoring.
 
         None for what has no classes.
@@ -97,7 +97,7 @@ class Task(ABC):
     """
 
     name: str = ""
-    reads: ClassVar[tuple[str, ...]] = ()
+    data_kinds: ClassVar[tuple[str, ...]] = ()
     metrics: ClassVar[Mapping[str, Metric]] = {}
 
     @abstractmethod

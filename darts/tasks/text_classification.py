@@ -15,4 +15,4 @@ class TextClassification(Classification):
     """Texts in, one of several classes out."""
 
     name: str = "text_classification"
-    reads: ClassVar[tuple[str, ...]] = ("documents",)
+    data_kinds: ClassVar[tuple[str, ...]] = ("documents",)

@@ -1,7 +1,7 @@
 """One sentence as another: translations, headlines.
 
 A network for it is given ``sources (S, B)`` and ``inputs (T, B)``, the target's words behind their
-beginning, and says logits ``(T, B, V)``; asked with ``longest`` and ``beam``, it says words.
+beginning, and says logits ``(T, B, V)``; asked with ``max_length`` and ``beam``, it says words.
 
 References:
     Post, "A Call for Clarity in Reporting BLEU Scores", arXiv:1804.08771.
@@ -49,7 +49,7 @@ TRANSLATION = {"bleu": Metric("bleu", True, _bleu), **LOSSES}
 SUMMARIES = {**{name: Metric(name, True, _rouge) for name in ROUGE}, **LOSSES}
 
 
-class Spoken(NamedTuple):
+class TranslationOutput(NamedTuple):
     """What a network has said.
 
     Attributes:
@@ -86,7 +86,7 @@ class TextScores:
         self.metrics: Mapping[str, Any] = dict.fromkeys(metrics)
         self.shown: list[tuple[str, str]] = []
 
-    def update(self, outputs: Spoken, batch: PairBatch) -> None:
+    def update(self, outputs: TranslationOutput, batch: PairBatch) -> None:
         """Add a batch."""
         self._losses.update(losses_of(outputs.logits.float(), batch.targets))
         said = [self._words.text(column) for column in outputs.words.t().tolist()]
@@ -122,7 +122,7 @@ class PairObjective(Objective):
         metrics: what is reported.
         label_smoothing: share of the target spread evenly over the vocabulary, in training of
             discrete networks.
-        longest: words that are said at most, the end included.
+        max_length: words that are said at most, the end included.
         beam: ways that are followed at once where a network is scored.
     """
 
@@ -132,12 +132,12 @@ class PairObjective(Objective):
         metrics: Mapping[str, Metric],
         *,
         label_smoothing: float,
-        longest: int,
+        max_length: int,
         beam: int,
     ) -> None:
         self.metrics = metrics
         self._words = Vocabulary(words)
-        self.label_smoothing, self.longest, self.beam = label_smoothing, longest, beam
+        self.label_smoothing, self.max_length, self.beam = label_smoothing, max_length, beam
         self._last: TextScores | None = None
 
     def supernet_loss(self, forward: Forward, batch: PairBatch) -> tuple[Tensor, Tensor]:
@@ -159,17 +159,17 @@ class PairObjective(Objective):
             label_smoothing=smoothing,
         )
 
-    def predict(self, forward: Forward, batch: PairBatch) -> Spoken:
+    def predict(self, forward: Forward, batch: PairBatch) -> TranslationOutput:
         """Logits of the true words, and a network's own words."""
         logits = forward(batch.sources, inputs=batch.inputs)
-        words = forward(batch.sources, longest=self.longest, beam=self.beam)
-        return Spoken(logits, words)
+        words = forward(batch.sources, max_length=self.max_length, beam=self.beam)
+        return TranslationOutput(logits, words)
 
-    def samples(self, batch: PairBatch) -> int:
+    def num_samples(self, batch: PairBatch) -> int:
         """Words of the targets, ends included."""
         return int((batch.targets != PADDING).sum())
 
-    def seen(self, outputs: Tensor, batch: PairBatch) -> dict[str, Tensor]:
+    def train_metrics(self, outputs: Tensor, batch: PairBatch) -> dict[str, Tensor]:
         """Nothing beside the loss."""
         return {}
 
@@ -178,7 +178,7 @@ class PairObjective(Objective):
         self._last = TextScores(self._words, self.metrics, device)
         return self._last
 
-    def told(self) -> str:
+    def sample_outputs(self) -> str:
         """The first sentences of the last scoring, in Markdown."""
         if self._last is None or not self._last.shown:
             return ""
@@ -196,12 +196,12 @@ class PairTask(Task):
     """Sentences in, sentences out.
 
     Attributes:
-        longest: words that are said at most, the end included.
+        max_length: words that are said at most, the end included.
         beam: ways that are followed at once where a network is scored; 1 is greedy.
     """
 
-    reads: ClassVar[tuple[str, ...]] = ("pairs",)
-    longest: int = number(60, low=1, high=1000)
+    data_kinds: ClassVar[tuple[str, ...]] = ("pairs",)
+    max_length: int = number(60, low=1, high=1000)
     beam: int = number(1, low=1, high=100)
 
     def objective(
@@ -221,7 +221,7 @@ class PairTask(Task):
             names,
             self.metrics,
             label_smoothing=label_smoothing,
-            longest=self.longest,
+            max_length=self.max_length,
             beam=self.beam,
         )
 

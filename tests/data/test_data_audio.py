@@ -82,14 +82,14 @@ def test_the_publishers_split_of_fsdd(digits: Path) -> None:
 
 
 def test_speakers_can_be_held_out(digits: Path) -> None:
-    source = load("fsdd", root=digits, held_out=["bob"], **SMALL)
+    source = load("fsdd", root=digits, test_speakers=["bob"], **SMALL)
     assert source.test is not None
     assert (len(source.train), len(source.test)) == (140, 70)
     files = [digits / f"recordings/{d}_bob_{n}.wav" for d in range(10) for n in range(7)]
     assert torch.equal(pixels(source.test), made_of(files))
     heard = {tuple(row) for row in pixels(source.train).flatten(1).tolist()}
     assert not heard & {tuple(row) for row in pixels(source.test).flatten(1).tolist()}
-    both = load("fsdd", root=digits, held_out=["bob", "ann"], **SMALL)
+    both = load("fsdd", root=digits, test_speakers=["bob", "ann"], **SMALL)
     assert (len(both.train), len(both.test or ())) == (70, 140)
 
 
@@ -181,9 +181,9 @@ def test_silence_has_statistics(write: Write, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"held_out": ["bob", "dan"]}, "'dan' is no speaker; choose from ann, bob, cy"),
-        ({"held_out": "bob"}, "is no speaker; choose from ann, bob, cy"),
-        ({"held_out": [*SPEAKERS]}, "names every speaker"),
+        ({"test_speakers": ["bob", "dan"]}, "'dan' is no speaker; choose from ann, bob, cy"),
+        ({"test_speakers": "bob"}, "is no speaker; choose from ann, bob, cy"),
+        ({"test_speakers": [*SPEAKERS]}, "names every speaker"),
         ({"size": 32}, "fsdd: a recording has no size in pixels: leave size=32 out"),
         ({"mels": 300}, "fsdd: mels=300 is too many for a window of 32 milliseconds"),
         ({"test_share": 0.2}, "fsdd has no option 'test_share'"),
@@ -234,7 +234,7 @@ def test_a_missing_set_says_what_to_put_where(tmp_path: Path) -> None:
         (["a/0.wav", "b/0.wav"], {"test_share": 0.9}, "no training file of a class"),
         (["a/0.wav", "b/0.wav"], {"test_share": 1}, "test_share must lie between 0 and 1, not 1"),
         (["a/0.wav", "b/0.wav"], {"hop": 0.0}, "audiofolder: hop must be above 0"),
-        (["a/0.wav", "b/0.wav"], {"held_out": ["x"]}, "audiofolder has no option 'held_out'"),
+        (["a/0.wav", "b/0.wav"], {"test_speakers": ["x"]}, "audiofolder has no option 'held_out'"),
     ],
 )
 def test_what_a_folder_refuses(
@@ -259,7 +259,7 @@ def test_real_fsdd() -> None:
     assert torch.bincount(source.train.labels).tolist() == [270] * 10
     assert torch.bincount(source.test.labels).tolist() == [30] * 10
     assert source.train.shape == (1, 64, 63)
-    held = load("fsdd", root=root, held_out=["theo"], window=32.0, hop=16.0)
+    held = load("fsdd", root=root, test_speakers=["theo"], window=32.0, hop=16.0)
     assert (len(held.train), len(held.test or ())) == (2500, 500)
     # Even the nearest neighbor tells spoken digits of known speakers apart, if not well.
     labels, rows = source.train.labels, pixels(source.train).flatten(1)

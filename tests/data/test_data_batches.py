@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.data import Augmentation, Batches, MemoryImages, Source, load
+from darts.data import Augmentation, MemoryImages, SampleLoader, Source, load
 
 Pair = tuple[Tensor, Tensor]
 
@@ -19,7 +19,7 @@ def source() -> Source:
     return load("synthetic", samples=53, size=10)
 
 
-def make(source: Source, count: int = 53, **changes: object) -> Batches:
+def make(source: Source, count: int = 53, **changes: object) -> SampleLoader:
     options: dict = {
         "batch_size": 8,
         "seed": 3,
@@ -31,7 +31,7 @@ def make(source: Source, count: int = 53, **changes: object) -> Batches:
         "drop_last": True,
         "device": "cpu",
     }
-    return Batches(source.train, torch.arange(count), **(options | changes))
+    return SampleLoader(source.train, torch.arange(count), **(options | changes))
 
 
 def same(left: Pair, right: Pair) -> bool:
@@ -81,7 +81,7 @@ def test_epochs_shuffle_and_augment_differently(source: Source) -> None:
 def test_labels_stay_with_their_images(source: Source) -> None:
     numbered = torch.arange(53, dtype=torch.uint8).view(53, 1, 1, 1).expand(53, 1, 8, 8)
     images = MemoryImages(numbered, torch.arange(53))
-    batches = Batches(
+    batches = SampleLoader(
         images,
         torch.arange(53),
         batch_size=5,
@@ -137,7 +137,7 @@ def test_the_last_batch(source: Source, count: int, drop_last: bool, sizes: list
 
 def test_only_the_indices_are_used(source: Source) -> None:
     index = torch.tensor([40, 2, 33])
-    chosen = Batches(
+    chosen = SampleLoader(
         source.train,
         index,
         batch_size=2,

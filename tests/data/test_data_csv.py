@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.data import Batches, MemoryImages, Source, load, stratified_split
+from darts.data import MemoryImages, SampleLoader, Source, load, stratified_split
 from darts.data.augment import Normalization
 from darts.data.randomness import mix
 from darts.data.table_file import read_table
@@ -127,7 +127,7 @@ def test_batches_are_the_rows_on_any_scale(write: Write) -> None:
     """Numbers that float32 cannot tell apart, huge, tiny, and constant ones."""
     rows = [f"{1.7e9 + i},{i}e300,{i}e-300,0.1,{'xy'[i % 2]}" for i in range(8)]
     source = load("csv", root=write("time,huge,tiny,same,kind", *rows), test_share=0.25)
-    batches = Batches(
+    batches = SampleLoader(
         source.train,
         torch.arange(6),
         batch_size=4,

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.data import Augmentation, Batches, DiskImages, Source, load
+from darts.data import Augmentation, DiskImages, SampleLoader, Source, load
 
-Build = Callable[..., Batches]
+Build = Callable[..., SampleLoader]
 
 # PyTorch warns where there are fewer cores than workers.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
@@ -27,9 +27,9 @@ def source(make_folder: Callable[..., Path]) -> Source:
 
 @pytest.fixture
 def build(source: Source) -> Iterator[Build]:
-    made: list[Batches] = []
+    made: list[SampleLoader] = []
 
-    def make(**changes: object) -> Batches:
+    def make(**changes: object) -> SampleLoader:
         options: dict = {
             "batch_size": 4,
             "seed": 3,
@@ -41,7 +41,7 @@ def build(source: Source) -> Iterator[Build]:
             "drop_last": True,
             "device": "cpu",
         }
-        made.append(Batches(source.train, torch.arange(21), **(options | changes)))
+        made.append(SampleLoader(source.train, torch.arange(21), **(options | changes)))
         return made[-1]
 
     yield make
@@ -121,7 +121,7 @@ def test_workers_outlive_an_interrupt(build: Build) -> None:
 
 def test_workers_end_when_the_batches_are_forgotten(source: Source) -> None:
     def some() -> set[int]:
-        batches = Batches(
+        batches = SampleLoader(
             source.train,
             torch.arange(21),
             batch_size=4,
@@ -150,7 +150,7 @@ def test_memory_and_disk_give_the_same_batches(source: Source, build: Build) -> 
     plain = {"augmentation": None, "shuffle": False, "drop_last": False}
     for options in (padded, plain):
         disk = build(workers=1, **options)
-        twin = Batches(
+        twin = SampleLoader(
             memory,
             torch.arange(21),
             **({"batch_size": 4, "seed": 3, "stream": "weights", "shuffle": True}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from darts.data import DocumentBatches, load
+from darts.data import DocumentLoader, load
 from darts.data.words import PADDING
 
 CPU = torch.device("cpu")
@@ -25,7 +25,7 @@ def written(folder: Path, **tables: str) -> Path:
 
 
 def test_words_and_classes_are_those_of_the_training_part(tmp_path: Path) -> None:
-    found = load("documents", root=written(tmp_path), least=1)
+    found = load("documents", root=written(tmp_path), min_count=1)
     assert found.classes == ("a", "b")
     assert found.train.labels.tolist() == [1, 0, 1]
     assert found.words.words[4:] == ("red", "blue", ",", "green")
@@ -41,7 +41,7 @@ def test_words_and_classes_are_those_of_the_training_part(tmp_path: Path) -> Non
 def test_columns_may_have_other_names_and_a_validation_part_its_own_file(tmp_path: Path) -> None:
     table = "id,class,body\n1,x,one two\n2,y,three\n"
     folder = written(tmp_path, train=table, test=table, valid=table)
-    found = load("documents", root=folder, label="class", text="body", least=1)
+    found = load("documents", root=folder, label="class", text="body", min_count=1)
     assert found.classes == ("x", "y")
     assert found.valid is not None
     assert len(found.valid) == 2
@@ -50,9 +50,9 @@ def test_columns_may_have_other_names_and_a_validation_part_its_own_file(tmp_pat
 def test_batches_hold_texts_with_their_classes(tmp_path: Path) -> None:
     rows = [f"{'even' if n % 2 == 0 else 'odd'},{'w ' * (n % 5 + 1)}n{n}" for n in range(20)]
     table = "label,text\n" + "\n".join(rows) + "\n"
-    found = load("documents", root=written(tmp_path, train=table, test=table), least=1)
+    found = load("documents", root=written(tmp_path, train=table, test=table), min_count=1)
     for shuffle in (True, False):
-        made = DocumentBatches(
+        made = DocumentLoader(
             found.train,
             torch.arange(20),
             batch_size=6,
@@ -74,7 +74,7 @@ def test_batches_hold_texts_with_their_classes(tmp_path: Path) -> None:
 def test_news_are_documents_or_pairs(tmp_path: Path) -> None:
     rows = [f'"{n % 4 + 1}","Title {n}","Text {n} of it"' for n in range(40)]
     (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
-    found = load("agnews", root=tmp_path, least=1)
+    found = load("agnews", root=tmp_path, min_count=1)
     assert found.classes == ("business", "sports", "technology", "world")
     assert (len(found.train), len(found.valid), len(found.test)) == (32, 4, 4)
     text = found.words.text(found.train.texts[0].tolist())
@@ -87,7 +87,7 @@ def test_news_are_documents_or_pairs(tmp_path: Path) -> None:
     assert own == [found.classes[label] for label in found.test.labels]  # the same items
     assert pairs.source is pairs.target
     for kind in ("documents", "pairs"):
-        small = load("agnews", root=tmp_path, kind=kind, lower=True)
+        small = load("agnews", root=tmp_path, kind=kind, lowercase=True)
         words = small.words if kind == "documents" else small.source
         assert "text" in words.words
         assert "Text" not in words.words

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from darts.data import Batches, DiskImages, MemoryImages, load, stratified_split
+from darts.data import DiskImages, MemoryImages, SampleLoader, load, stratified_split
 
 MakeFolder = Callable[..., Path]
 
@@ -68,7 +68,7 @@ def test_class_sorted_folders_show_both_halves_every_class(make_folder: MakeFold
     assert source.train.labels.tolist() == sorted(source.train.labels.tolist())
     for half in stratified_split(source.train.labels, (0.5, 0.5), seed=0):
         assert torch.bincount(source.train.labels[half]).tolist() == [3] * 4
-        batches = Batches(
+        batches = SampleLoader(
             source.train,
             half,
             batch_size=12,

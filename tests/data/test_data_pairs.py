@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from darts.data import SentenceBatches, load
+from darts.data import PairLoader, load
 from darts.data.words import BEGIN, END, PADDING, UNKNOWN
 
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ def test_both_sides_are_read(folder: Path) -> None:
 
 
 def test_rare_and_late_words_are_left_out(folder: Path) -> None:
-    pairs = loaded(folder, most=3, longest=2)
+    pairs = loaded(folder, max_vocab=3, max_length=2)
     assert len(pairs.source) == 4 + 3
     assert UNKNOWN in pairs.train.sources
     assert pairs.train.sources.shape[1] == 3  # two words and the end
@@ -53,7 +53,7 @@ def test_a_line_ends_where_editors_end_it(tmp_path: Path) -> None:
     for part in ("train", "valid", "test"):
         (tmp_path / f"{part}.x").write_bytes("\r\n".join(sources).encode())
         (tmp_path / f"{part}.y").write_bytes(("\n".join(targets) + "\n").encode())
-    pairs = loaded(tmp_path, least=1)
+    pairs = loaded(tmp_path, min_count=1)
     assert pairs.train.references == tuple(targets)
     found = [pairs.source.text(row.tolist()) for row in pairs.train.sources]
     assert found == ["one two", "three", "four"]
@@ -66,7 +66,7 @@ def test_the_first_sentences_of_an_evaluation_are_not_the_shortest(folder: Path)
 
 
 def test_both_sides_may_have_one_vocabulary_and_no_capitals(folder: Path) -> None:
-    pairs = loaded(folder, joint=True, lower=True)
+    pairs = loaded(folder, joint=True, lowercase=True)
     assert pairs.source is pairs.target
     assert all(word == word.lower() for word in pairs.source.words)
     assert pairs.train.targets[2].tolist()[:3] == pairs.train.sources[2].tolist()[2::-1]
@@ -98,7 +98,7 @@ def test_a_batch_holds_its_pairs_and_as_little_padding_as_can_be(
 
 
 def batches(pairs: Any, *, shuffle: bool, seed: int = 0, rank: int = 0, ranks: int = 1) -> Any:
-    return SentenceBatches(
+    return PairLoader(
         pairs.train,
         torch.arange(50),
         batch_size=8,
@@ -134,7 +134,7 @@ def test_ranks_share_each_batch(folder: Path) -> None:
 def test_news_become_headlines_in_parts_that_stay(tmp_path: Path) -> None:
     rows = [f'"{n % 4 + 1}","Title {n}","Text\\{n} of it, with ""quotes"""' for n in range(40)]
     (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
-    first, second = (load("agnews", root=tmp_path, kind="pairs", least=1) for _ in range(2))
+    first, second = (load("agnews", root=tmp_path, kind="pairs", min_count=1) for _ in range(2))
     assert (len(first.train), len(first.valid), len(first.test)) == (32, 4, 4)
     assert first.test.references == second.test.references
     everything = {*first.train.references, *first.valid.references, *first.test.references}

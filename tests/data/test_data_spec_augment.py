@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.data import Batches, MemoryImages, SpecAugment
+from darts.data import MemoryImages, SampleLoader, SpecAugment
 from darts.data.augment import Normalization
 from darts.data.mel import SILENCE
 from darts.data.randomness import generator
@@ -90,7 +90,7 @@ def test_the_hidden_share_is_what_it_should_be() -> None:
     assert abs(hidden - 2 / 12) < 0.01
 
 
-def batches(options: SpecAugment | None, images: Any = None, **changes: Any) -> Batches:
+def batches(options: SpecAugment | None, images: Any = None, **changes: Any) -> SampleLoader:
     images = images or MemoryImages(spectrograms(40), torch.arange(40) % 10)
     given: dict[str, Any] = {
         "batch_size": 8,
@@ -102,7 +102,7 @@ def batches(options: SpecAugment | None, images: Any = None, **changes: Any) -> 
         "drop_last": True,
         "device": "cpu",
     }
-    return Batches(images, torch.arange(40), augmentation=options, **(given | changes))
+    return SampleLoader(images, torch.arange(40), augmentation=options, **(given | changes))
 
 
 def test_batches_are_a_function_of_their_place_alone() -> None:

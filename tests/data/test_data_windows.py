@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.data import IGNORED, Windows
+from darts.data import IGNORE_INDEX, WindowLoader
 
 CPU = torch.device("cpu")
 
 
-def windows(count: int, columns: int, length: int, *, shift: bool, seed: int = 0) -> Windows:
-    return Windows(
+def windows(count: int, columns: int, length: int, *, shift: bool, seed: int = 0) -> WindowLoader:
+    return WindowLoader(
         torch.arange(count),
         columns=columns,
         length=length,
@@ -30,7 +30,7 @@ def pairs(found: Any) -> list[tuple[int, int]]:
         (int(token), int(target))
         for window in found
         for token, target in zip(window.tokens.flatten(), window.targets.flatten(), strict=True)
-        if target != IGNORED
+        if target != IGNORE_INDEX
     ]
 
 

@@ -31,9 +31,15 @@ def test_nothing_but_spaces_is_lost(text: str) -> None:
 
 def test_a_vocabulary_has_the_frequent_words() -> None:
     sentences = [["b", "a", "a"], ["c", "b", "a"], ["d"]]
-    assert Vocabulary.of(sentences, least=1, most=9).words == (*SPECIAL, "a", "b", "c", "d")
-    assert Vocabulary.of(sentences, least=2, most=9).words == (*SPECIAL, "a", "b")
-    assert Vocabulary.of(sentences, least=1, most=1).words == (*SPECIAL, "a")
+    assert Vocabulary.of(sentences, min_count=1, max_vocab=9).words == (
+        *SPECIAL,
+        "a",
+        "b",
+        "c",
+        "d",
+    )
+    assert Vocabulary.of(sentences, min_count=2, max_vocab=9).words == (*SPECIAL, "a", "b")
+    assert Vocabulary.of(sentences, min_count=1, max_vocab=1).words == (*SPECIAL, "a")
 
 
 def test_numbers_become_text_up_to_the_end() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.data import IGNORED, Carry, Window
+from darts.data import IGNORE_INDEX, Carry, Window
 from darts.tasks import TASKS
 from darts.tasks.language_model import LanguageObjective
 
@@ -31,7 +31,7 @@ SAID = Said(
     torch.randn(4, 3, 5, generator=DRAW, dtype=torch.float64),
 )
 TARGETS = torch.randint(7, (4, 3), generator=DRAW)
-TARGETS[3, 1:] = IGNORED
+TARGETS[3, 1:] = IGNORE_INDEX
 
 
 def window(state: Tensor | None = None) -> Window:
@@ -43,7 +43,7 @@ def window(state: Tensor | None = None) -> Window:
 def nats() -> list[float]:
     losses = []
     for row, target in zip(SAID.logits.flatten(0, 1).tolist(), TARGETS.flatten(), strict=True):
-        if target != IGNORED:
+        if target != IGNORE_INDEX:
             losses.append(math.log(sum(math.exp(v) for v in row)) - row[int(target)])
     return losses
 
@@ -105,7 +105,7 @@ def test_labels_are_smoothed_in_training_of_networks_alone() -> None:
     objective = task.objective("abcdefg", label_smoothing=0.1)
     smooth, _ = objective.network_loss(lambda tokens, hidden: SAID, window())
     plain, _ = objective.supernet_loss(lambda tokens, hidden: SAID, window())
-    keep = TARGETS.flatten() != IGNORED
+    keep = TARGETS.flatten() != IGNORE_INDEX
     rows = SAID.logits.flatten(0, 1)[keep].log_softmax(1)
     assert float(smooth) == pytest.approx(0.9 * float(plain) - 0.1 * float(rows.mean()), rel=1e-9)
 

@@ -58,13 +58,13 @@ def test_scores_are_those_of_scikit_learn(classes: int) -> None:
 def test_the_confusion_matrix_is_that_of_scikit_learn(classes: int) -> None:
     logits, labels = sample(classes, count=500)
     objective = TASKS["classification"]().objective([str(n) for n in range(classes)])
-    assert objective.confusion() is None
+    assert objective.confusion_matrix() is None
     scores = objective.scores(CPU)
     for piece, truth in zip(logits.split(150), labels.split(150), strict=True):
         scores.update(piece, (piece, truth))
     scores.compute()
     wanted = sklearn.confusion_matrix(labels, logits.argmax(1), labels=list(range(classes)))
-    assert objective.confusion().tolist() == wanted.tolist()
+    assert objective.confusion_matrix().tolist() == wanted.tolist()
 
 
 def test_nobody_reads_a_confusion_matrix_of_many_classes() -> None:
@@ -73,7 +73,7 @@ def test_nobody_reads_a_confusion_matrix_of_many_classes() -> None:
     logits, labels = sample(201)
     scores.update(logits, (logits, labels))
     scores.compute()
-    assert objective.confusion() is None
+    assert objective.confusion_matrix() is None
 
 
 def test_unequal_batches_count_by_their_samples() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from darts.data.sentences import PairBatch
 from darts.data.words import END, PADDING, SPECIAL, Vocabulary
 from darts.tasks import TASKS
-from darts.tasks.translation import Spoken
+from darts.tasks.translation import TranslationOutput
 
 CPU = torch.device("cpu")
 TEXTS = (
@@ -36,7 +36,7 @@ def scored(task: str) -> dict[str, float]:
         targets = columns(written[part])
         logits = torch.zeros(*targets.shape, len(WORDS))
         batch = PairBatch(targets, targets, targets, tuple(written[part]))
-        scores.update(Spoken(logits, columns(said[part])), batch)
+        scores.update(TranslationOutput(logits, columns(said[part])), batch)
     return scores.compute()
 
 
@@ -100,7 +100,7 @@ def test_padding_has_no_part_in_the_loss() -> None:
     plain = sum(float(row[goal]) for row, goal in zip(rows, goals, strict=True)) / len(rows)
     loss, _ = objective.supernet_loss(lambda sources, inputs: logits, batch)
     assert float(loss) == pytest.approx(plain, rel=1e-10)
-    assert objective.samples(batch) == len(rows) == 9 + 1 + 2 + 1
+    assert objective.num_samples(batch) == len(rows) == 9 + 1 + 2 + 1
     smooth = sum(
         0.9 * float(r[g]) + 0.1 * float(r.mean()) for r, g in zip(rows, goals, strict=True)
     )
@@ -110,12 +110,12 @@ def test_padding_has_no_part_in_the_loss() -> None:
 
 def test_samples_are_shown() -> None:
     objective = TASKS["translation"]().objective(WORDS.words)
-    assert objective.told() == ""
+    assert objective.sample_outputs() == ""
     targets = columns(["a man"])
     scores = objective.scores(CPU)
     batch = PairBatch(targets, targets, targets, ("a | man",))
-    scores.update(Spoken(torch.zeros(*targets.shape, len(WORDS)), targets), batch)
-    assert objective.told().splitlines()[-1] == "| a \\| man | a man |"
+    scores.update(TranslationOutput(torch.zeros(*targets.shape, len(WORDS)), targets), batch)
+    assert objective.sample_outputs().splitlines()[-1] == "| a \\| man | a man |"
 
 
 def test_there_is_no_auxiliary_head() -> None:
