@@ -1,36 +1,44 @@
-"""What is told about a run: console, metrics, TensorBoard, environment and energy.
+"""Records of a run: console output, metrics, TensorBoard, environment and energy.
 
-Importing this package is cheap: TensorBoard, matplotlib and rich are loaded by first use.
+Importing this package is cheap: TensorBoard, matplotlib and rich are loaded on first use.
 """
 
-from darts.tracking.tensorboard import TensorBoard
 from darts.tracking.console import Console, RemainingTime, print_summary
 from darts.tracking.energy import Energy, EnergyMeter
 from darts.tracking.environment import environment, git_state
-from darts.tracking.files import to_jsonable, read_json, open_atomically, write_atomically, write_json
-from darts.tracking.formats import format_value, format_duration, format_genotype
+from darts.tracking.files import (
+    JsonObject,
+    open_atomically,
+    read_json,
+    to_jsonable,
+    write_atomically,
+    write_json,
+)
+from darts.tracking.formats import format_duration, format_genotype, format_value
 from darts.tracking.ledger import Ledger, grams_of_co2
 from darts.tracking.metrics import MetricsLog, read_metrics
+from darts.tracking.tensorboard import TensorBoard
 
 __all__ = [
-    "TensorBoard",
     "Console",
     "Energy",
     "EnergyMeter",
+    "JsonObject",
     "Ledger",
     "MetricsLog",
     "RemainingTime",
-    "print_summary",
-    "format_value",
-    "format_duration",
+    "TensorBoard",
     "environment",
+    "format_duration",
+    "format_genotype",
+    "format_value",
     "git_state",
     "grams_of_co2",
-    "to_jsonable",
+    "open_atomically",
+    "print_summary",
     "read_json",
     "read_metrics",
-    "open_atomically",
-    "format_genotype",
+    "to_jsonable",
     "write_atomically",
     "write_json",
 ]

@@ -1,4 +1,4 @@
-"""What a running command tells: a progress bar on a terminal, plain log lines elsewhere."""
+"""Console output of a running command: a progress bar on a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -9,66 +9,71 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from darts.tracking.formats import format_value, format_duration
+from darts.tracking.formats import format_duration, format_value
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
     from rich.console import RenderableType
+    from rich.live import Live
 
 
 class RemainingTime:
-    """Estimate the time left from the steps done by this process.
+    """Estimate of the time left, from the steps that this process has taken.
 
-    Seconds per step are a mean in which a step's influence fades over half the time run so far
-    (30 seconds at least): slow first steps are soon forgotten, and the work between epochs, which
-    counts towards the step after it, does not make the estimate swing.
+    Seconds per step are an exponentially weighted mean with a window of half the elapsed time, but
+    at least 30 seconds. So slow first steps are soon forgotten, and the work between epochs, which
+    counts towards the next step, does not make the estimate swing.
 
     Args:
-        remaining: steps still to do when this process begins.
-        clock: seconds, from any origin.
+        remaining_steps: Steps left when this process starts.
+        clock: Source of time in seconds, with any origin.
     """
 
-    def __init__(self, remaining: int, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.remaining = remaining
+    def __init__(
+        self, remaining_steps: int, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.remaining_steps = remaining_steps
         self._clock = clock
-        self._begin = self._last = clock()
-        self._seconds = self._steps = 0.0
+        self._start = self._last = clock()
+        self._weighted_seconds = self._weighted_steps = 0.0
 
     def advance(self, steps: int) -> None:
-        """Count steps that ended now."""
+        """Count steps that have just ended."""
         now = self._clock()
         passed = now - self._last
-        fade = math.exp(-passed / max(30.0, (now - self._begin) / 2))
-        self._seconds = self._seconds * fade + passed
-        self._steps = self._steps * fade + steps
+        decay = math.exp(-passed / max(30.0, (now - self._start) / 2))
+        self._weighted_seconds = self._weighted_seconds * decay + passed
+        self._weighted_steps = self._weighted_steps * decay + steps
         self._last = now
-        self.remaining = max(self.remaining - steps, 0)
+        self.remaining_steps = max(self.remaining_steps - steps, 0)
 
     def elapsed(self) -> float:
-        """Seconds since this process began."""
-        return self._clock() - self._begin
+        """Return the seconds since this process started."""
+        return self._clock() - self._start
 
-    def left(self) -> float | None:
-        """Seconds left, or None before the first step."""
-        return self.remaining * self._seconds / self._steps if self._steps > 0 else None
+    def seconds_left(self) -> float | None:
+        """Return the estimated seconds left, or None before the first step."""
+        if self._weighted_steps == 0:
+            return None
+        return self.remaining_steps * self._weighted_seconds / self._weighted_steps
 
 
 class Console:
-    """Progress of a command, as a context manager.
+    """Progress and messages of a command, as a context manager.
 
     Args:
-        total_steps: steps of the whole run, those before a resume included.
-        name: what is running, "search" say.
-        done: steps done before this process began.
-        quiet: say nothing but warnings.
-        stream: where to write, standard output by default.
-        clock, now: sources of time, for tests.
+        total_steps: Steps of the whole run, including those before a resume.
+        name: Name of the command, for example "search".
+        done: Steps taken before this process started.
+        quiet: Print warnings only.
+        stream: Output stream. Default: standard output.
+        clock, now: Sources of time, for tests.
     """
 
-    _log_every = 30.0  # seconds between log lines within an epoch
-    _draw_every = 0.1  # seconds between drawings of the bar
+    _log_interval = 30.0  # seconds between log lines within an epoch
+    _draw_interval = 0.1  # seconds between redraws of the bar
 
     def __init__(
         self,
@@ -82,65 +87,65 @@ class Console:
         now: Callable[[], datetime] = datetime.now,
     ) -> None:
         if not 0 <= done <= total_steps:
-            raise ValueError(f"done={done} must lie between 0 and total_steps={total_steps}")
+            raise ValueError(f"done={done}: must be between 0 and total_steps={total_steps}")
         self._total, self._done, self._name, self._quiet = total_steps, done, name, quiet
         self._stream = sys.stdout if stream is None else stream
         self._clock, self._now = clock, now
-        self._pace = RemainingTime(total_steps - done, clock=clock)
-        self._fields: dict[str, Any] = {}
-        self._live: Any = None
+        self._time = RemainingTime(total_steps - done, clock=clock)
+        self._fields: dict[str, object] = {}
+        self._live: Live | None = None
         self._rich: RichConsole | None = None
         if is_terminal(self._stream):
             self._rich = _rich_console(self._stream)
         self._drawn = self._logged = clock()
 
     def __enter__(self) -> Console:
-        self._pace = RemainingTime(self._total - self._done, clock=self._clock)
+        self._time = RemainingTime(self._total - self._done, clock=self._clock)
         self._drawn = self._logged = self._clock()
         if self._rich is not None and not self._quiet:
             from rich.live import Live
 
-            # Drawn from step(), not from rich's own thread: loaders fork their workers, and a
+            # step() redraws the bar, not a thread of rich: data loaders fork their workers, and a
             # fork while another thread holds a lock can hang the worker.
-            own = self._stream in (sys.stdout, sys.stderr)
+            redirect = self._stream in (sys.stdout, sys.stderr)
             self._live = Live(
                 console=self._rich,
                 get_renderable=self._draw,
                 auto_refresh=False,
-                redirect_stdout=own,
-                redirect_stderr=own,
+                redirect_stdout=redirect,
+                redirect_stderr=redirect,
             )
             self._live.start(refresh=True)
         return self
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if self._live is not None:
             self._live.refresh()
             self._live.stop()
             self._live = None
 
-    def step(self, n: int = 1, **fields: Any) -> None:
-        """Count `n` steps that ended now, and show the fields (loss=0.3, ...) from now on."""
+    def step(self, n: int = 1, **fields: object) -> None:
+        """Count `n` steps that have just ended, and show the fields (loss=0.3, ...) from now on."""
         self._done += n
-        self._pace.advance(n)
+        self._time.advance(n)
         self._fields.update(fields)
         now = self._clock()
         if self._live is not None:
-            if now - self._drawn >= self._draw_every:
+            if now - self._drawn >= self._draw_interval:
                 self._live.refresh()
                 self._drawn = now
-        elif now - self._logged >= self._log_every:
-            # The genotype changes by the epoch and is long, so the epoch's own line has it.
+        elif now - self._logged >= self._log_interval:
+            # The genotype is long and changes once per epoch; only the epoch's line shows it.
             self._log({key: value for key, value in self._fields.items() if key != "genotype"})
 
-    def epoch(self, number: int, total: int, **scores: Any) -> None:
-        """Say that epoch `number` (from 1) of `total` has ended with these scores."""
-        # First in the line, wherever the fields before had it.
+    def epoch(self, number: int, total: int, **scores: object) -> None:
+        """Report that epoch `number` (from 1) of `total` has ended with these scores."""
+        # The epoch comes first in the line, wherever the fields had it before.
         self._fields = {"epoch": f"{number}/{total}", **self._fields, **scores}
         self._fields["epoch"] = f"{number}/{total}"
         if self._live is not None:
@@ -148,11 +153,11 @@ class Console:
             self._drawn = self._clock()
         else:
             self._log({"epoch": f"{number}/{total}", **scores})
-            # Until the next epoch ends, log lines are about the one that has begun.
+            # Log lines until the end of the next epoch belong to that epoch.
             self._fields["epoch"] = f"{min(number + 1, total)}/{total}"
 
-    def say(self, message: str) -> None:
-        """Print a message, above the bar on a terminal."""
+    def info(self, message: str) -> None:
+        """Print a message; on a terminal, above the bar."""
         if not self._quiet:
             self._print(message, style=None)
 
@@ -162,25 +167,26 @@ class Console:
 
     def _print(self, message: str, style: str | None) -> None:
         if self._rich is not None:
-            # soft_wrap leaves line breaks to the terminal, so that a command copies as one line.
+            # With soft_wrap the terminal breaks lines, so that a command can be copied whole.
             self._rich.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
         else:
-            self._line(message)
+            self._write_line(message)
 
-    def _log(self, fields: Mapping[str, Any]) -> None:
+    def _log(self, fields: Mapping[str, object]) -> None:
         self._logged = self._clock()
         if not self._quiet:
-            self._line(f"{_join(fields)}  {self._percent()} % left {format_duration(self._pace.left())}")
+            left = format_duration(self._time.seconds_left())
+            self._write_line(f"{_join(fields)}  {self._percent()} % left {left}")
 
-    def _line(self, text: str) -> None:
+    def _write_line(self, text: str) -> None:
         self._stream.write(f"{self._now():%H:%M:%S} {text}\n")
-        self._stream.flush()  # a log that is followed, or lost with a kill, should be complete
+        self._stream.flush()  # complete for `tail -f`, and after a kill
 
     def _percent(self) -> int:
         return min(100 * self._done // self._total, 100) if self._total else 100
 
     def _draw(self) -> RenderableType:
-        """The bar, below it the fields, below them the genotype, which takes a line or two."""
+        """Return the bar, then a line of fields, then the genotype with one line per cell."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -195,8 +201,8 @@ class Console:
             ProgressBar(total=max(self._total, 1), completed=min(self._done, self._total)),
             Text(f"{self._percent()} %", style="magenta"),
             f"{self._done:,}/{self._total:,}",
-            Text(f"left {format_duration(self._pace.left())}", style="cyan"),
-            Text(f"elapsed {format_duration(self._pace.elapsed())}", style="dim"),
+            Text(f"left {format_duration(self._time.seconds_left())}", style="cyan"),
+            Text(f"elapsed {format_duration(self._time.elapsed())}", style="dim"),
         )
         fields = {key: value for key, value in self._fields.items() if key != "genotype"}
         lines: list[RenderableType] = [row]
@@ -209,7 +215,7 @@ class Console:
 
 
 def print_summary(title: str, rows: Mapping[str, object], *, stream: TextIO | None = None) -> None:
-    """Print names and values below a title; see `display` for how the values are written."""
+    """Print names and values below a title. `format_value` formats the values."""
     stream = sys.stdout if stream is None else stream
     cells = {name: format_value(name, value) for name, value in rows.items()}
     if is_terminal(stream):
@@ -230,7 +236,7 @@ def print_summary(title: str, rows: Mapping[str, object], *, stream: TextIO | No
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether the stream understands cursor movements: a terminal, and not a dumb one."""
+    """Return whether the stream is a terminal that supports cursor movements."""
     isatty = getattr(stream, "isatty", None)
     return bool(isatty and isatty()) and os.environ.get("TERM", "") != "dumb"
 
@@ -241,5 +247,5 @@ def _rich_console(stream: TextIO) -> RichConsole:
     return RichConsole(file=stream, force_terminal=True)
 
 
-def _join(fields: Mapping[str, Any]) -> str:
+def _join(fields: Mapping[str, object]) -> str:
     return " ".join(f"{key} {format_value(key, value)}" for key, value in fields.items())

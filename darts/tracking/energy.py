@@ -1,8 +1,8 @@
-"""How much energy a run has used, measured where the machine can measure it, else estimated.
+"""Energy that a run uses: read from hardware counters if available, otherwise estimated.
 
-The source travels with every number, since a reading of a counter and a guess from processor time
-must not be compared as equals. A counter covers the whole device: on a shared machine it includes
-what others use. "nvml" is the GPU alone, "rapl" the processors and their memory.
+Every number carries its source, because counter readings and estimates from processor time are not
+comparable. A counter covers the whole device; on a shared machine it includes other processes.
+Source "nvml" is the GPU alone, "rapl" the processors and their memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ POWERCAP = Path("/sys/class/powercap")
 
 @dataclass(frozen=True)
 class Energy:
-    """A cost: wall-clock seconds, joules, and where the joules come from."""
+    """Wall-clock seconds, joules, and the source of the joules."""
 
     seconds: float
     joules: float
@@ -31,7 +31,7 @@ class Energy:
 
 @dataclass
 class _Counter:
-    """A rising reading in joules, which starts again from 0 after `wraps_at` (None: never)."""
+    """Increasing counter in joules that restarts from 0 after `wraps_at` (None: never)."""
 
     name: str
     read: Callable[[], float]
@@ -39,11 +39,11 @@ class _Counter:
     last: float = 0.0
 
     def advance(self) -> float:
-        """Joules since the last call; none if the counter cannot be read at the moment."""
+        """Return the joules since the last call, or 0 if the counter cannot be read now."""
         try:
             now = self.read()
         except (OSError, ValueError):
-            return 0.0  # a lost reading must not end a search that has run for days
+            return 0.0  # a failed reading must not end a search that has run for days
         gained = now - self.last
         if gained < 0:
             gained = gained + self.wraps_at if self.wraps_at is not None else now
@@ -52,39 +52,39 @@ class _Counter:
 
 
 def _processor_seconds() -> float:
-    """Of this process, and of its children that have ended, whose clock ticks a hundredth."""
+    """Seconds of this process and of its ended children (those in steps of 10 ms)."""
     return time.process_time() + sum(os.times()[2:4])
 
 
 def is_shared_counter(source: str, processes: int, gpus: int) -> bool:
-    """Whether what a counter says of one of several processes includes what the others use.
+    """Return whether a counter read by one of several processes includes the other processes.
 
     Args:
-        source: of the joules.
-        processes: at the same time on a machine.
-        gpus: over which they are spread evenly.
+        source: Source of the joules.
+        processes: Number of simultaneous processes on the machine.
+        gpus: Number of GPUs, over which the processes are distributed evenly.
     """
     per_gpu, per_machine = "nvml" in source, "rapl" in source
     return (per_gpu and processes > max(1, gpus)) or (per_machine and processes > 1)
 
 
 class EnergyMeter:
-    """Seconds and joules of this process since ``start``.
+    """Meter of the seconds and joules of this process since ``start``.
 
-    RAPL counters wrap around, at full load within the hour: `read` more often than that, once an
-    epoch say.
+    RAPL counters wrap around, at full load within an hour. Call `read` more often than that, for
+    example once per epoch.
 
     Args:
-        watts_per_core: power of one busy core, for the estimate from processor seconds (which
-            include child processes once they have ended).
-        gpu_watts: power of a GPU in use that has no readable counter, for its wall-clock seconds.
-        device: where the run computes; by default a GPU counts if CUDA is in use already.
-        powercap: folder of the RAPL counters.
-        processors: whether to read the RAPL counters, which count a whole machine: of several
-            processes on a machine one only should.
+        watts_per_core: Power of a busy core, for the estimate from processor seconds (which
+            include child processes that have ended).
+        gpu_watts: Power of a GPU without a readable counter; multiplied with wall-clock seconds.
+        device: Device of the run. Default: the GPU if CUDA is already initialized.
+        powercap: Folder of the RAPL counters.
+        processors: Whether to read the RAPL counters. They cover the whole machine, so only one of
+            several processes on a machine should read them.
 
     Raises:
-        ValueError: if a power is negative.
+        ValueError: If a power is negative.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class EnergyMeter:
     ) -> None:
         for name, value in (("watts_per_core", watts_per_core), ("gpu_watts", gpu_watts)):
             if not value >= 0:
-                raise ValueError(f"{name}={value} must not be negative")
+                raise ValueError(f"{name}={value}: must be >= 0")
         self._watts_per_core, self._gpu_watts = float(watts_per_core), float(gpu_watts)
         self._seconds = self._joules = 0.0
         self._device, self._powercap = device, powercap
@@ -107,20 +107,20 @@ class EnergyMeter:
         self._since: float | None = None
 
     def start(self) -> None:
-        """Begin to count, on the best counters that the machine offers."""
+        """Start to measure with the best counters of this machine."""
         self._counters = self._find_counters()
         for counter in self._counters:
             counter.last = counter.read()
         self._since = time.monotonic()
 
     def read(self) -> Energy:
-        """What has been used since ``start``; nothing before it."""
+        """Return the energy used since ``start``; zero before it."""
         if self._since is not None:
             now = time.monotonic()
             self._seconds += now - self._since
             self._since = now
             self._joules += sum(counter.advance() for counter in self._counters)
-        # Counters of different devices that run at once.
+        # Several counters are those of different devices.
         source = " and ".join(dict.fromkeys(counter.name for counter in self._counters))
         return Energy(self._seconds, self._joules, source or "none")
 
@@ -143,19 +143,19 @@ class EnergyMeter:
 
 def _uses_cuda(device: torch.device | str | None) -> bool:
     if device is None:
-        return torch.cuda.is_available() and torch.cuda.is_initialized()
+        return torch.cuda.is_available() and bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
     return torch.device(device).type == "cuda"
 
 
 def _nvml_counter(device: torch.device | str | None) -> _Counter | None:
-    """The energy counter of the GPU in use, or None without NVML or on a GPU too old for it."""
+    """Return the energy counter of the GPU in use, or None if NVML or the GPU has none."""
     try:
         import pynvml
     except ImportError:
         return None
     index = torch.device(device).index if device is not None else None
     try:
-        # By its identity: NVML numbers all GPUs, CUDA only those in CUDA_VISIBLE_DEVICES.
+        # By UUID: NVML numbers all GPUs, CUDA only those in CUDA_VISIBLE_DEVICES.
         properties = torch.cuda.get_device_properties(
             torch.cuda.current_device() if index is None else index
         )
@@ -167,7 +167,7 @@ def _nvml_counter(device: torch.device | str | None) -> _Counter | None:
 
     def read() -> float:
         try:
-            return pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3  # from millijoules
+            return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3  # from mJ
         except pynvml.NVMLError as error:
             raise OSError(str(error)) from error
 
@@ -175,19 +175,19 @@ def _nvml_counter(device: torch.device | str | None) -> _Counter | None:
 
 
 def _rapl_counters(powercap: Path) -> list[_Counter]:
-    """One counter for each processor package and each memory domain that may be read."""
+    """Return a counter for each readable processor package and memory domain."""
     counters = []
     for folder in sorted(powercap.glob("intel-rapl:*")):
         try:
-            # Cores and graphics are parts of the package, and "psys" contains it: counting them
-            # too would count the same joules twice. Memory is a domain of its own.
+            # The package includes cores and graphics, and "psys" includes the package; reading
+            # them too would count the same joules twice. Memory is a separate domain.
             name = (folder / "name").read_text().strip()
             if not re.fullmatch(r"package-\d+|package|dram", name):
                 continue
             file = folder / "energy_uj"
             _joules_in(file)
             limit = int((folder / "max_energy_range_uj").read_text()) / 1e6
-        except (OSError, ValueError):  # root alone may read the counters on most systems
+        except (OSError, ValueError):  # on most systems only root may read the counters
             continue
         counters.append(_Counter("rapl", partial(_joules_in, file), limit))
     return counters

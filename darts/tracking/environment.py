@@ -1,4 +1,4 @@
-"""What a run ran on: software, hardware and the revision of the code, for env.json."""
+"""Environment of a run for env.json: software, hardware and the revision of the code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 
@@ -18,13 +18,13 @@ import darts
 _PACKAGE = Path(darts.__file__).resolve().parent
 
 
-def environment() -> dict[str, Any]:
-    """Describe the present process and machine in JSON's types. Never raises.
+def environment() -> dict[str, object]:
+    """Describe the current process and machine in JSON types. Never raises.
 
     Keys: `python`, `platform`, `versions` (torch, torchvision, numpy, darts-nas), `cpu` (model,
-    cores, threads that torch uses), `cuda` (version, driver, devices), `git_revision` and
+    cores, threads of torch), `cuda` (version, driver, devices), `git_revision` and
     `git_dirty` (see `git_state`), `command` (the arguments of the process) and `started` (UTC,
-    ISO 8601). The host's name is left out on purpose: run directories get published.
+    ISO 8601). The host name is omitted because run directories are published.
     """
     git = git_state()
     return {
@@ -49,12 +49,19 @@ def environment() -> dict[str, Any]:
     }
 
 
-def git_state(package: Path = _PACKAGE) -> dict[str, Any] | None:
-    """Revision of the checkout that `package` is part of: {"revision": hash, "dirty": bool}.
+class GitState(TypedDict):
+    """Revision of a checkout; dirty if a tracked file differs from the commit."""
 
-    The working directory plays no part. The answer is None without git, and also where the
-    package only lies inside a repository without being tracked by it, as an installed copy in
-    the virtual environment of another project does. Dirty: a tracked file differs from the commit.
+    revision: str
+    dirty: bool
+
+
+def git_state(package: Path = _PACKAGE) -> GitState | None:
+    """Return the revision of the checkout that tracks `package`.
+
+    The working directory does not matter. Returns None without git, and if a repository contains
+    the package but does not track it, for example as an installed copy in the virtual environment
+    of another project.
     """
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None
@@ -66,10 +73,10 @@ def git_state(package: Path = _PACKAGE) -> dict[str, Any] | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """Output of a git command in `folder`, or None if it fails."""
-    # Inside a git hook, GIT_DIR and its like would point git at the repository of the hook.
+    """Return the output of a git command in `folder`, or None if it fails."""
+    # Inside a git hook, GIT_DIR and similar variables name the repository of the hook.
     variables = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    variables["GIT_OPTIONAL_LOCKS"] = "0"  # a mere question must not get in a commit's way
+    variables["GIT_OPTIONAL_LOCKS"] = "0"  # do not lock out a concurrent commit
     return _output(["git", "-C", str(folder), *arguments], variables)
 
 
@@ -96,7 +103,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _cores() -> int | None:
-    """Cores that this process may use, which in a container are fewer than the machine has."""
+    """Return the cores that this process may use; in a container fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()
@@ -115,13 +122,13 @@ def _cpu_model() -> str | None:
     return platform.processor() or platform.machine() or None
 
 
-def _cuda() -> dict[str, Any] | None:
-    """CUDA version, driver and device names, or None without a usable GPU."""
+def _cuda() -> dict[str, object] | None:
+    """Return CUDA version, driver and device names, or None without a usable GPU."""
     try:
         if not torch.cuda.is_available():
             return None
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    except (RuntimeError, AssertionError):  # a driver that torch finds but cannot start
+    except (RuntimeError, AssertionError):  # torch finds the driver but cannot initialize it
         return None
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     driver = (_output(query) or "").splitlines()

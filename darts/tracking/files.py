@@ -1,7 +1,7 @@
-"""Files that are either the old version or the new one, never half of each.
+"""Atomic file writes and JSON.
 
-A run can be killed at any moment, so everything that a later run reads is written to a temporary
-file beside the target, forced to the disk and then renamed over the target in one step.
+A run can be killed at any moment. Every file that a later run reads is therefore written to a
+temporary file in the same folder, synced to disk and renamed to its final name.
 """
 
 from __future__ import annotations
@@ -12,19 +12,26 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
+
+JsonObject: TypeAlias = dict[str, Any]
+"""A decoded JSON object: one row of metrics, a summary, ..."""
+
+Jsonable: TypeAlias = (
+    "dict[str, Jsonable] | list[Jsonable] | str | int | float | bool | None"  # JSON's own types
+)
 
 
 @contextlib.contextmanager
 def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Yield a binary file whose content takes the place of `path` when the block ends well.
+    """Open a binary file that replaces `path` when the block ends without an exception.
 
-    If the block raises, the temporary file is removed and `path` is left as it was. Large objects
-    can be written straight into the file: `with replacing(p) as f: torch.save(state, f)`.
+    If the block raises, the temporary file is removed and `path` stays as it was. Large objects
+    can be written directly: `with open_atomically(p) as f: torch.save(state, f)`.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # The process number keeps two processes that write the same target out of each other's file.
+    # The process ID separates the temporary files of processes that write the same target.
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as handle:
@@ -39,9 +46,9 @@ def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Force the rename itself to the disk, where the system can open a folder."""
-    # Windows cannot open folders, and some network file systems refuse to sync them. The rename
-    # is atomic there all the same; it is only not yet certain to outlive a power cut.
+    """Sync the rename itself to disk, where the system can open a folder."""
+    # Windows cannot open folders, and some network file systems cannot sync them. The rename is
+    # atomic there too, but may be lost in a power failure.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -51,19 +58,19 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
-    """Replace the content of `path` by `data` (text is stored as UTF-8), creating its folder."""
+    """Replace the content of `path` with `data` (text as UTF-8); create its folder if missing."""
     with open_atomically(path) as handle:
         handle.write(data.encode("utf-8") if isinstance(data, str) else data)
 
 
-def to_jsonable(obj: Any) -> Any:
-    """Return `obj` as JSON's own types: dict, list, str, int, float, bool and None.
+def to_jsonable(obj: object) -> Jsonable:
+    """Convert `obj` to JSON's types: dict, list, str, int, float, bool and None.
 
-    NaN and infinities become None. Whatever has `tolist()` (numpy and torch scalars and arrays)
-    is converted by it, and paths become text.
+    NaN and infinity become None. Objects with `tolist()` (numpy and torch scalars and arrays) are
+    converted with it, and paths become text.
 
     Raises:
-        TypeError: for any other type, naming it.
+        TypeError: If `obj` contains an object of any other type.
     """
     if obj is None or isinstance(obj, (bool, int, str)):
         return obj
@@ -74,14 +81,14 @@ def to_jsonable(obj: Any) -> Any:
     if isinstance(obj, (list, tuple)):
         return [to_jsonable(value) for value in obj]
     if isinstance(obj, os.PathLike):
-        return os.fspath(obj)
+        return str(os.fspath(obj))
     if hasattr(obj, "tolist"):
         return to_jsonable(obj.tolist())
     raise TypeError(f"cannot store a {type(obj).__name__} as JSON: {obj!r}")
 
 
-def write_json(path: str | os.PathLike[str], obj: Any) -> None:
-    """Write `obj` to `path` atomically as indented JSON; see `plain` for what is accepted."""
+def write_json(path: str | os.PathLike[str], obj: object) -> None:
+    """Write `obj` to `path` atomically as indented JSON, converted by `to_jsonable`."""
     text = json.dumps(to_jsonable(obj), indent=2, ensure_ascii=False, allow_nan=False)
     write_atomically(path, text + "\n")
 
@@ -90,8 +97,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: one line naming the file, if its content is not JSON.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If its content is not JSON; one line that names the file.
     """
     data = Path(path).read_bytes()
     try:

@@ -1,52 +1,92 @@
-"""What each phase of a run has cost, through all its processes.
+"""Energy and time that each phase of a run has used, over all its processes.
 
-Costs of different sources are kept apart, since joules of a counter and of an estimate are not the
-same thing: their sum is told as a mixture, and nothing should be compared by it.
+Costs are kept apart by their source, since joules read from a counter and estimated joules are not
+the same quantity. A sum over several sources is marked as mixed and must not be compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TypedDict
 
 from darts.tracking.energy import Energy, EnergyMeter
+from darts.tracking.files import JsonObject
 
 PHASES = ("training", "validation", "collapse", "discretization", "test")
-"""What a run's time goes to; all that is nothing else is training."""
+"""Phases of a run. Time that belongs to no other phase is training."""
 
-LedgerEntry = dict[str, Any]
-"""``phase``, ``source``, ``seconds`` and ``joules``."""
+
+class LedgerEntry(TypedDict):
+    """Cost of one phase, measured by one source."""
+
+    phase: str
+    source: str
+    seconds: float
+    joules: float
+
+
+class PhaseCost(LedgerEntry):
+    """A ledger entry with its emissions, as in ``energy.json``."""
+
+    gco2e: float
+
+
+class EnergyReport(TypedDict):
+    """Content of ``energy.json``."""
+
+    gco2_per_kwh: float
+    phases: list[PhaseCost]
+
+
+class CostSummary(TypedDict):
+    """Cost of a run, as in ``summary.json``."""
+
+    seconds: float
+    joules: float
+    joules_source: str
+    gco2e: float
+
+
+class LedgerState(TypedDict):
+    """State of a `Ledger` in a checkpoint."""
+
+    entries: list[LedgerEntry]
 
 
 def grams_of_co2(joules: float, gco2_per_kwh: float) -> float:
-    """CO2-equivalent of so much electricity, in grams, where a kilowatt-hour causes so many."""
+    """Convert joules of electricity to grams of CO2-equivalent.
+
+    Args:
+        joules: Energy.
+        gco2_per_kwh: Emissions of the electricity in grams of CO2-equivalent per kilowatt-hour.
+    """
     return joules / 3.6e6 * gco2_per_kwh
 
 
 class Ledger:
-    """Writes a meter's readings to the account of the phase that is under way.
+    """Assigns the readings of an energy meter to the current phase.
 
     Args:
-        meter: of this process.
+        meter: Energy meter of this process.
     """
 
     def __init__(self, meter: EnergyMeter) -> None:
         self._meter = meter
         self._phase = PHASES[0]
-        self._accounts: dict[tuple[str, str], list[float]] = {}  # seconds and joules
-        self._seen = Energy(0.0, 0.0, "none")
+        self._accounts: dict[tuple[str, str], list[float]] = {}  # (phase, source): seconds, joules
+        self._last = Energy(0.0, 0.0, "none")
 
     def start(self) -> None:
-        """Begin to count."""
+        """Start the meter."""
         self._meter.start()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Within it, costs are those of another phase.
+        """Assign the costs of a ``with`` block to another phase.
 
         Raises:
-            ValueError: if there is no such phase.
+            ValueError: If the phase is unknown.
         """
         if name not in PHASES:
             raise ValueError(f"phase={name!r} is unknown; choose from {', '.join(PHASES)}")
@@ -59,17 +99,17 @@ class Ledger:
             self._phase = outer
 
     def entries(self, others: Mapping[str, float] | None = None) -> list[LedgerEntry]:
-        """All accounts, in the order of the phases.
+        """Return all entries in the order of the phases.
 
         Args:
-            others: by phase, joules that other processes have used in the time that this one has
-                been counting; they go to accounts of this meter's source.
+            others: Joules by phase that other processes of the run have used since this process
+                started; they are added under the source of this meter.
         """
         self._charge()
-        accounts = {name: list(own) for name, own in self._accounts.items()}
+        accounts = {key: list(account) for key, account in self._accounts.items()}
         for phase, joules in (others or {}).items():
             if joules:
-                accounts.setdefault((phase, self._seen.source), [0.0, 0.0])[1] += joules
+                accounts.setdefault((phase, self._last.source), [0.0, 0.0])[1] += joules
         order = {phase: number for number, phase in enumerate(PHASES)}
         return [
             {"phase": phase, "source": source, "seconds": seconds, "joules": joules}
@@ -78,20 +118,20 @@ class Ledger:
             )
         ]
 
-    def joules(self) -> dict[str, float]:
-        """By phase, what this process alone has used; 0 for phases that it has not seen."""
+    def joules_by_phase(self) -> dict[str, float]:
+        """Return the joules that this process alone has used, with 0 for unused phases."""
         self._charge()
         return {
-            phase: sum(own[1] for (name, _), own in self._accounts.items() if name == phase)
+            phase: sum(account[1] for (name, _), account in self._accounts.items() if name == phase)
             for phase in PHASES
         }
 
-    def state_dict(self) -> dict[str, Any]:
-        """Plain values."""
+    def state_dict(self) -> LedgerState:
+        """Return the entries as plain values."""
         return {"entries": self.entries()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from the accounts of the run's earlier processes, before ``start``."""
+    def load_state_dict(self, state: LedgerState) -> None:
+        """Continue from the entries of earlier processes of the run. Call it before ``start``."""
         self._accounts = {
             (entry["phase"], entry["source"]): [entry["seconds"], entry["joules"]]
             for entry in state["entries"]
@@ -100,15 +140,15 @@ class Ledger:
     def _charge(self) -> None:
         now = self._meter.read()
         account = self._accounts.setdefault((self._phase, now.source), [0.0, 0.0])
-        account[0] += now.seconds - self._seen.seconds
-        account[1] += now.joules - self._seen.joules
-        self._seen = now
+        account[0] += now.seconds - self._last.seconds
+        account[1] += now.joules - self._last.joules
+        self._last = now
         if account == [0.0, 0.0]:
             del self._accounts[self._phase, now.source]
 
 
-def total_energy(entries: Sequence[Mapping[str, Any]]) -> Energy:
-    """The sum of all accounts; the source of several is named as a mixture of them."""
+def sum_entries(entries: Sequence[LedgerEntry]) -> Energy:
+    """Add up all entries. Several sources are combined to one named ``mixed: ...``."""
     sources = list(dict.fromkeys(entry["source"] for entry in entries if entry["source"] != "none"))
     return Energy(
         sum(entry["seconds"] for entry in entries),
@@ -118,10 +158,10 @@ def total_energy(entries: Sequence[Mapping[str, Any]]) -> Energy:
 
 
 def common_source(sources: Iterable[object]) -> str | None:
-    """The source of joules that may be compared and added up; None where they may not.
+    """Return the source of joules that can be compared and added up, or None if they cannot.
 
-    They may if all are of the same source, and it is no mixture: of two mixtures of the same name
-    nobody knows how much of each is in them.
+    They can if all have the same source and it is not mixed: two mixed sources of the same name
+    may have different proportions.
     """
     names = {str(source) for source in sources}
     if len(names) != 1 or next(iter(names)).startswith("mixed"):
@@ -129,23 +169,26 @@ def common_source(sources: Iterable[object]) -> str | None:
     return names.pop()
 
 
-def sum_costs(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """``joules``, ``joules_source`` and ``gco2e`` of several runs together.
+def sum_costs(costs: Sequence[JsonObject]) -> JsonObject:
+    """Add up ``joules`` and ``gco2e`` of several runs.
 
     Args:
-        told: what each has told of the three; without a common source there is no sum.
+        costs: Rows with ``joules``, ``joules_source`` and ``gco2e``.
+
+    Returns:
+        The same three keys. Without a common source both sums are None.
     """
-    sources = [row["joules_source"] for row in told]
+    sources = [row["joules_source"] for row in costs]
     if common_source(sources) is None:
         text = " and ".join(sorted(set(map(str, sources)))) or "not measured"
         return {"joules": None, "joules_source": text, "gco2e": None}
-    sums = {key: sum(row[key] for row in told) for key in ("joules", "gco2e")}
+    sums = {key: sum(row[key] for row in costs) for key in ("joules", "gco2e")}
     return {**sums, "joules_source": sources[0]}
 
 
-def summary_costs(entries: Sequence[LedgerEntry], gco2_per_kwh: float) -> dict[str, Any]:
-    """The sum of a ledger's entries for a summary."""
-    energy = total_energy(entries)
+def summary_costs(entries: Sequence[LedgerEntry], gco2_per_kwh: float) -> CostSummary:
+    """Add up ledger entries for ``summary.json``."""
+    energy = sum_entries(entries)
     return {
         "seconds": energy.seconds,
         "joules": energy.joules,
@@ -154,7 +197,9 @@ def summary_costs(entries: Sequence[LedgerEntry], gco2_per_kwh: float) -> dict[s
     }
 
 
-def energy_report(entries: Sequence[LedgerEntry], gco2_per_kwh: float) -> dict[str, Any]:
-    """A ledger for ``energy.json``."""
-    rows = [{**e, "gco2e": grams_of_co2(e["joules"], gco2_per_kwh)} for e in entries]
-    return {"gco2_per_kwh": gco2_per_kwh, "phases": rows}
+def energy_report(entries: Sequence[LedgerEntry], gco2_per_kwh: float) -> EnergyReport:
+    """Return the ledger entries with their emissions, for ``energy.json``."""
+    phases: list[PhaseCost] = [
+        {**entry, "gco2e": grams_of_co2(entry["joules"], gco2_per_kwh)} for entry in entries
+    ]
+    return {"gco2_per_kwh": gco2_per_kwh, "phases": phases}

@@ -1,7 +1,7 @@
-"""The numbers of a run as JSON lines, one row a line, in the order in which they were written.
+"""Metrics of a run as JSON lines, one row per line.
 
-A checkpoint stores the length of the file at its moment. A resumed run cuts the file back to that
-length, so that rows which the killed run wrote after the checkpoint are not there twice.
+A checkpoint stores the length of this file. A resumed run truncates the file to that length, so
+that rows which the interrupted run wrote after the checkpoint do not appear twice.
 """
 
 from __future__ import annotations
@@ -10,21 +10,20 @@ import json
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from darts.tracking.files import to_jsonable
+from darts.tracking.files import JsonObject, to_jsonable
 
 
 class MetricsLog:
     """An append-only file of JSON lines.
 
     Args:
-        path: the file; its folder is created if need be.
-        resume_at: the `offset` stored in the checkpoint that the run goes on from. Rows behind it
-            are cut off. None starts an empty file, whatever was there before.
+        path: The file. Its folder is created if missing.
+        resume_at: The `offset` stored in the checkpoint from which the run resumes; later rows are
+            removed. None starts with an empty file, even if the file exists.
 
     Raises:
-        ValueError: if the file is shorter than `resume_at`, or does not have a row ending there.
+        ValueError: If the file is shorter than `resume_at`, or no row ends there.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, resume_at: int | None = None) -> None:
@@ -32,12 +31,12 @@ class MetricsLog:
         if resume_at is not None:
             _check_offset(self.path, resume_at)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.path, "ab")  # noqa: SIM115 - open for the life of the run
+        self._file = open(self.path, "ab")  # noqa: SIM115 - stays open during the run
         self._file.truncate(resume_at or 0)
         self._file.seek(0, os.SEEK_END)
 
-    def write(self, **row: Any) -> None:
-        """Append one row; values as for `darts.tracking.files.plain` (NaN becomes null)."""
+    def write(self, **row: object) -> None:
+        """Append a row of values that `to_jsonable` accepts (NaN becomes null)."""
         text = json.dumps(to_jsonable(row), ensure_ascii=False, allow_nan=False)
         self._file.write(text.encode("utf-8") + b"\n")
 
@@ -47,12 +46,12 @@ class MetricsLog:
         return self._file.tell()
 
     def sync(self) -> None:
-        """Force everything written so far to the disk."""
+        """Sync all rows to disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Sync and close the file; closing twice is allowed."""
+        """Sync and close the file. Closing twice is allowed."""
         if not self._file.closed:
             self.sync()
             self._file.close()
@@ -62,15 +61,15 @@ class MetricsLog:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 
 
 def _check_offset(path: Path, offset: int) -> None:
-    """Refuse an offset at which `path` cannot have been cut by a checkpoint."""
+    """Raise ValueError unless `offset` is the end of a row of `path`, or 0."""
     size = path.stat().st_size if path.exists() else 0
     if not 0 <= offset <= size:
         raise ValueError(f"cannot resume {path} at byte {offset}: the file has {size} bytes")
@@ -81,15 +80,15 @@ def _check_offset(path: Path, offset: int) -> None:
                 raise ValueError(f"cannot resume {path} at byte {offset}: no row ends there")
 
 
-def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Read all rows of a metrics file; a last line torn by a kill is left out.
+def read_metrics(path: str | os.PathLike[str]) -> list[JsonObject]:
+    """Read all rows of a metrics file, except a last row that a kill left incomplete.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: one line naming the file and the line, if any other line is not a JSON object.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If another line is not a JSON object; the message names file and line.
     """
     lines = Path(path).read_bytes().split(b"\n")
-    rows: list[dict[str, Any]] = []
+    rows: list[JsonObject] = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -98,7 +97,7 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
             if not isinstance(row, dict):
                 raise ValueError("not a JSON object")
         except ValueError as error:
-            if number == len(lines):  # nothing ends the last piece, so it was cut while written
+            if number == len(lines):  # not terminated by a newline: the write was interrupted
                 break
             raise ValueError(f"{path}, line {number}: {error}") from None
         rows.append(row)

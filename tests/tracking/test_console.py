@@ -1,4 +1,4 @@
-"""What a run tells, on a terminal and elsewhere, under a clock that the test moves."""
+"""Console output on terminals and in logs, with a clock that the tests control."""
 
 from __future__ import annotations
 
@@ -14,16 +14,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darts.tracking import Console, RemainingTime, print_summary, format_value, format_duration, format_genotype
+from darts.tracking import (
+    Console,
+    RemainingTime,
+    format_duration,
+    format_genotype,
+    format_value,
+    print_summary,
+)
 
 
-def made_of(inputs: int, **cells: list[tuple[int, int, str]]) -> Any:
-    """What the console looks at in a genotype."""
+def fake_genotype(inputs: int, **cells: list[tuple[int, int, str]]) -> Any:
+    """The attributes of a genotype that its format needs."""
     last = {cell: (edges[-1][1],) for cell, edges in cells.items()}
     return SimpleNamespace(cells=tuple(cells), inputs=inputs, edges=cells.get, concat=last.get)
 
 
-GENOTYPE = made_of(
+GENOTYPE = fake_genotype(
     2,
     normal=[(0, 2, "sep_conv_3x3"), (1, 2, "skip_connect")],
     reduce=[(0, 2, "max_pool_3x3"), (2, 3, "dil_conv_5x5")],
@@ -57,7 +64,7 @@ def make(stream: io.StringIO, clock: Clock, **options: Any) -> Console:
     return Console(stream=stream, clock=clock, now=lambda: now, **options)
 
 
-def test_a_log_has_one_line_an_epoch() -> None:
+def test_log_has_one_line_per_epoch() -> None:
     stream, clock = io.StringIO(), Clock()
     with make(stream, clock, total_steps=4) as console:
         for epoch in (1, 2):
@@ -71,7 +78,7 @@ def test_a_log_has_one_line_an_epoch() -> None:
     ]
 
 
-def test_within_an_epoch_there_is_a_line_each_30_seconds_at_most() -> None:
+def test_log_lines_within_an_epoch_are_at_least_30_seconds_apart() -> None:
     stream, clock = io.StringIO(), Clock()
     with make(stream, clock, total_steps=200) as console:
         console.epoch(2, 4)
@@ -84,7 +91,7 @@ def test_within_an_epoch_there_is_a_line_each_30_seconds_at_most() -> None:
     assert lines[1] == "12:03:04 epoch 3/4 loss 1.5  15 % left 0:02:50"
 
 
-def test_a_log_has_no_escape_codes_even_for_markup() -> None:
+def test_log_has_no_escape_codes_and_keeps_markup() -> None:
     stream = io.StringIO()
     with make(stream, Clock()) as console:
         console.info("saved in [bold]runs[/bold]")
@@ -99,7 +106,7 @@ def test_a_log_has_no_escape_codes_even_for_markup() -> None:
     assert "genotype normal sep3:0 skip:1 / reduce max3:0 dil5:2" in text
 
 
-def test_a_terminal_shows_a_bar_with_fields_time_and_genotype(terminal: Terminal) -> None:
+def test_terminal_shows_bar_fields_time_and_genotype(terminal: Terminal) -> None:
     clock = Clock()
     with make(terminal, clock, done=20) as console:
         clock.seconds += 40
@@ -121,7 +128,7 @@ def test_a_terminal_shows_a_bar_with_fields_time_and_genotype(terminal: Terminal
     assert max(len(line) for line in text.replace("\r", "\n").split("\n")) <= 100
 
 
-def test_a_long_command_is_not_broken_into_lines(terminal: Terminal) -> None:
+def test_long_message_is_not_wrapped(terminal: Terminal) -> None:
     command = "python -m darts.retrain " + "dataset.root=/a/b/c " * 20
     with make(terminal, Clock()) as console:
         console.info(command)
@@ -134,7 +141,7 @@ def colors(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("off", [False, True])
-def test_no_color_is_respected(
+def test_no_color_variable_disables_colors(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, off: bool
 ) -> None:
     if off:
@@ -145,9 +152,7 @@ def test_no_color_is_respected(
     assert bool(colors(terminal.getvalue())) is not off
 
 
-def test_a_dumb_terminal_gets_plain_lines(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dumb_terminal_gets_log_lines(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     with make(terminal, Clock()) as console:
         console.epoch(1, 2, loss=1.0)
@@ -155,7 +160,7 @@ def test_a_dumb_terminal_gets_plain_lines(
     assert "epoch 1/2 loss 1" in terminal.getvalue()
 
 
-def test_the_cursor_comes_back_when_a_run_fails(terminal: Terminal) -> None:
+def test_cursor_is_restored_after_an_exception(terminal: Terminal) -> None:
     def fail() -> None:
         with make(terminal, Clock()) as console:
             console.step()
@@ -166,7 +171,7 @@ def test_the_cursor_comes_back_when_a_run_fails(terminal: Terminal) -> None:
     assert terminal.getvalue().rindex("\x1b[?25h") > terminal.getvalue().rindex("\x1b[?25l")
 
 
-def test_the_bar_is_drawn_ten_times_a_second_at_most(terminal: Terminal) -> None:
+def test_bar_is_drawn_at_most_ten_times_per_second(terminal: Terminal) -> None:
     clock = Clock()
     with make(terminal, clock, total_steps=10_000) as console:
         before = len(terminal.getvalue())
@@ -181,7 +186,7 @@ def test_the_bar_is_drawn_ten_times_a_second_at_most(terminal: Terminal) -> None
 
 
 @pytest.mark.parametrize("kind", [io.StringIO, Terminal])
-def test_quiet_leaves_only_warnings(kind: type[io.StringIO]) -> None:
+def test_quiet_prints_only_warnings(kind: type[io.StringIO]) -> None:
     stream, clock = kind(), Clock()
     with make(stream, clock, quiet=True) as console:
         clock.seconds += 100
@@ -193,7 +198,7 @@ def test_quiet_leaves_only_warnings(kind: type[io.StringIO]) -> None:
     assert "careful" in stream.getvalue()
 
 
-def test_time_left_counts_only_the_steps_of_this_process() -> None:
+def test_time_left_uses_only_the_steps_of_this_process() -> None:
     stream, clock = io.StringIO(), Clock()
     with make(stream, clock, total_steps=1000, done=900) as console:
         clock.seconds += 20
@@ -202,55 +207,59 @@ def test_time_left_counts_only_the_steps_of_this_process() -> None:
     assert "91 % left 0:03:00" in stream.getvalue()  # 90 steps of 2 seconds each
 
 
-def test_more_steps_done_than_there_are_is_refused() -> None:
+def test_more_done_than_total_steps_raises() -> None:
     with pytest.raises(ValueError, match="done=101"):
         make(io.StringIO(), Clock(), done=101)
 
 
-def test_a_steady_pace_gives_exactly_the_time_left() -> None:
+def test_remaining_time_is_exact_for_constant_speed() -> None:
     clock = Clock()
-    pace = RemainingTime(100, clock=clock)
-    assert pace.left() is None
+    estimate = RemainingTime(100, clock=clock)
+    assert estimate.seconds_left() is None
     for step in range(1, 101):
         clock.seconds += 0.5
-        pace.advance(1)
-        assert pace.left() == pytest.approx(0.5 * (100 - step))
-    assert pace.elapsed() == pytest.approx(50)
+        estimate.advance(1)
+        assert estimate.seconds_left() == pytest.approx(0.5 * (100 - step))
+    assert estimate.elapsed() == pytest.approx(50)
 
 
-def test_the_pace_forgets_a_slow_start_but_not_at_once() -> None:
+def test_remaining_time_forgets_a_slow_start_gradually() -> None:
     clock = Clock()
-    pace = RemainingTime(10_000, clock=clock)
+    estimate = RemainingTime(10_000, clock=clock)
     clock.seconds += 20  # the first step compiles kernels
-    pace.advance(1)
+    estimate.advance(1)
     for _ in range(3000):
         clock.seconds += 0.1
-        pace.advance(1)
-    left = pace.left()
+        estimate.advance(1)
+    left = estimate.seconds_left()
     assert left is not None
-    overall = (20 + 300) / 3001 * pace.remaining
+    overall = (20 + 300) / 3001 * estimate.remaining_steps
     assert (
-        0.1 * pace.remaining <= left < 0.1 * pace.remaining + 0.3 * (overall - 0.1 * pace.remaining)
+        0.1 * estimate.remaining_steps
+        <= left
+        < 0.1 * estimate.remaining_steps + 0.3 * (overall - 0.1 * estimate.remaining_steps)
     )
     clock.seconds += 3  # one slow step hardly matters
-    pace.advance(1)
-    after = pace.left()
+    estimate.advance(1)
+    after = estimate.seconds_left()
     assert after is not None
     assert left < after < 1.1 * left
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.integers(1, 5), st.floats(0.01, 50)), min_size=1, max_size=30))
-def test_the_pace_stays_between_the_slowest_and_the_fastest(chunks: list[Any]) -> None:
+def test_remaining_time_is_within_the_range_of_step_times(
+    chunks: list[Any],
+) -> None:
     clock = Clock()
-    pace = RemainingTime(1000, clock=clock)
+    estimate = RemainingTime(1000, clock=clock)
     for steps, seconds in chunks:
         clock.seconds += seconds
-        pace.advance(steps)
+        estimate.advance(steps)
     rates = [seconds / steps for steps, seconds in chunks]
-    left = pace.left()
+    left = estimate.seconds_left()
     assert left is not None
-    assert min(rates) * 0.999 <= left / pace.remaining <= max(rates) * 1.001
+    assert min(rates) * 0.999 <= left / estimate.remaining_steps <= max(rates) * 1.001
 
 
 @pytest.mark.parametrize(
@@ -266,7 +275,7 @@ def test_the_pace_stays_between_the_slowest_and_the_fastest(chunks: list[Any]) -
         (float("inf"), "-:--:--"),
     ],
 )
-def test_duration(seconds: float | None, text: str) -> None:
+def test_format_duration(seconds: float | None, text: str) -> None:
     assert format_duration(seconds) == text
 
 
@@ -291,23 +300,23 @@ def test_duration(seconds: float | None, text: str) -> None:
         ("genotype", GENOTYPE, "normal sep3:0 skip:1 / reduce max3:0 dil5:2"),
     ],
 )
-def test_display(name: str, value: object, text: str) -> None:
+def test_format_value(name: str, value: object, text: str) -> None:
     assert format_value(name, value) == text
 
 
-def test_a_genotype_of_one_cell_is_written_in_short_too() -> None:
-    cell = made_of(1, cell=[(0, 1, "nor_conv_1x1"), (0, 2, "none"), (1, 2, "avg_pool_3x3")])
+def test_format_genotype_of_a_single_cell() -> None:
+    cell = fake_genotype(1, cell=[(0, 1, "nor_conv_1x1"), (0, 2, "none"), (1, 2, "avg_pool_3x3")])
     assert format_genotype(cell) == "cell nor1:0 none:0 avg3:1"
 
 
-def test_a_chain_is_written_without_sources() -> None:
-    chain = made_of(1, blocks=[(0, 1, "mb_k3_e6"), (1, 2, "skip_connect")])
+def test_format_genotype_of_a_chain_omits_sources() -> None:
+    chain = fake_genotype(1, blocks=[(0, 1, "mb_k3_e6"), (1, 2, "skip_connect")])
     assert format_genotype(chain) == "blocks mb-k3-e6 skip"
-    double = made_of(2, normal=[(1, 2, "sep_conv_3x3"), (1, 2, "sep_conv_3x3")])
+    double = fake_genotype(2, normal=[(1, 2, "sep_conv_3x3"), (1, 2, "sep_conv_3x3")])
     assert format_genotype(double) == "normal sep3:1 sep3:1"
 
 
-def test_the_closing_table_is_aligned_lines_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+def test_summary_in_a_log_is_aligned_lines(capsys: pytest.CaptureFixture[str]) -> None:
     print_summary("search", {"valid_accuracy": 0.9123, "parameters": 1930618, "seconds": 61.0})
     assert capsys.readouterr().out.splitlines() == [
         "search",
@@ -317,7 +326,7 @@ def test_the_closing_table_is_aligned_lines_in_a_log(capsys: pytest.CaptureFixtu
     ]
 
 
-def test_the_closing_table_is_a_table_on_a_terminal(terminal: Terminal) -> None:
+def test_summary_on_a_terminal_is_a_table(terminal: Terminal) -> None:
     print_summary("search [1]", {"valid_accuracy": 0.9123, "path": "[a]"}, stream=terminal)
     text = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
     assert "search [1]" in text

@@ -1,4 +1,4 @@
-"""Joules from counters that wrap around, and from estimates."""
+"""Energy from counters, including wraparound, and from estimates."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def domain(
 
 
 class Time:
-    """Wall clock and processor time under the test's control."""
+    """Wall-clock and processor time that a test sets."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.wall, self.own, self.children = 100.0, 5.0, 1.0
         monkeypatch.setattr(time, "monotonic", lambda: self.wall)
         monkeypatch.setattr(time, "process_time", lambda: self.own)
-        # What it says of the process itself ticks too slowly, and must not be counted as well.
+        # Entries 0 and 1 (this process) are too coarse and must not be counted again.
         monkeypatch.setattr(os, "times", lambda: (self.own, 0.5, self.children, 0.25, self.wall))
 
 
@@ -41,7 +41,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
     return Time(monkeypatch)
 
 
-def test_rapl_adds_packages_and_memory_but_no_part_twice(tmp_path: Path, clock: Time) -> None:
+def test_rapl_sums_packages_and_memory_without_double_counting(tmp_path: Path, clock: Time) -> None:
     files = [
         domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000),
         domain(tmp_path, "intel-rapl:1", "package-1", 2_000_000),
@@ -60,19 +60,19 @@ def test_rapl_adds_packages_and_memory_but_no_part_twice(tmp_path: Path, clock: 
     assert total.source == "rapl"
 
 
-def test_one_of_several_processes_reads_the_counters_of_their_machine(tmp_path: Path) -> None:
+def test_processors_false_skips_the_counters_of_the_machine(tmp_path: Path) -> None:
     file = domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000)
     meters = [EnergyMeter(powercap=tmp_path, processors=first) for first in (True, False)]
     for meter in meters:
         meter.start()
     file.write_text("3000000")
     assert [meter.read().joules for meter in meters] == [pytest.approx(2.0), 0.0]
-    file.unlink()  # without counters, each process estimates what it alone uses
+    file.unlink()  # without counters, each process estimates its own energy
     meters[1].start()
     assert meters[1].read().source == "estimate: 10 W per busy core"
 
 
-def test_a_counter_that_wraps_around_goes_on_counting(tmp_path: Path) -> None:
+def test_counter_continues_after_wraparound(tmp_path: Path) -> None:
     file = domain(tmp_path, "intel-rapl:0", "package-0", 9_000_000, limit=10_000_000)
     meter = EnergyMeter(powercap=tmp_path)
     meter.start()
@@ -82,7 +82,7 @@ def test_a_counter_that_wraps_around_goes_on_counting(tmp_path: Path) -> None:
     assert meter.read().joules == pytest.approx(3.5)
 
 
-def test_a_counter_that_fails_for_a_while_loses_nothing(tmp_path: Path) -> None:
+def test_temporary_read_failure_loses_no_energy(tmp_path: Path) -> None:
     file = domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000)
     meter = EnergyMeter(powercap=tmp_path)
     meter.start()
@@ -92,16 +92,14 @@ def test_a_counter_that_fails_for_a_while_loses_nothing(tmp_path: Path) -> None:
     assert meter.read().joules == pytest.approx(2.0)
 
 
-def test_an_unreadable_counter_gives_way_to_the_estimate(tmp_path: Path) -> None:
+def test_unreadable_counter_falls_back_to_the_estimate(tmp_path: Path) -> None:
     domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000).unlink()
     meter = EnergyMeter(powercap=tmp_path)
     meter.start()
     assert meter.read().source == "estimate: 10 W per busy core"
 
 
-def test_the_estimate_is_processor_time_of_process_and_children(
-    tmp_path: Path, clock: Time
-) -> None:
+def test_estimate_uses_processor_time_of_process_and_children(tmp_path: Path, clock: Time) -> None:
     meter = EnergyMeter(watts_per_core=12.5, powercap=tmp_path)
     meter.start()
     clock.wall, clock.own, clock.children = clock.wall + 10, clock.own + 6, clock.children + 2
@@ -111,7 +109,7 @@ def test_the_estimate_is_processor_time_of_process_and_children(
     assert total.source == "estimate: 12.5 W per busy core"
 
 
-def test_busy_seconds_of_the_real_process_cost_energy(tmp_path: Path) -> None:
+def test_busy_process_uses_energy(tmp_path: Path) -> None:
     meter = EnergyMeter(watts_per_core=10, powercap=tmp_path)
     meter.start()
     until = time.process_time() + 0.1
@@ -122,8 +120,8 @@ def test_busy_seconds_of_the_real_process_cost_energy(tmp_path: Path) -> None:
     assert total.seconds >= 0.05
 
 
-def test_a_moment_costs_something_too(tmp_path: Path) -> None:
-    """A hundredth of a second is as long as a small trial takes."""
+def test_durations_below_10_ms_use_energy(tmp_path: Path) -> None:
+    """Small trials take that long, and the clock of `os.times` does not resolve it."""
     meter = EnergyMeter(watts_per_core=10, powercap=tmp_path)
     meter.start()
     sum(range(10_000))
@@ -131,7 +129,7 @@ def test_a_moment_costs_something_too(tmp_path: Path) -> None:
 
 
 class FakeNvml(SimpleNamespace):
-    """As much of NVML as the meter asks for."""
+    """The functions of NVML that the meter calls."""
 
     class NVMLError(Exception):
         pass
@@ -162,7 +160,7 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
     return fake
 
 
-def test_a_gpu_in_use_is_read_from_its_own_counter(tmp_path: Path, nvml: FakeNvml) -> None:
+def test_gpu_in_use_is_read_from_its_counter(tmp_path: Path, nvml: FakeNvml) -> None:
     meter = EnergyMeter(device="cuda", powercap=tmp_path)
     meter.start()
     nvml.millijoules += 2_500
@@ -171,7 +169,7 @@ def test_a_gpu_in_use_is_read_from_its_own_counter(tmp_path: Path, nvml: FakeNvm
     assert total.source == "nvml"
 
 
-def test_a_gpu_without_a_counter_is_estimated_beside_the_processor(
+def test_gpu_without_counter_is_estimated_in_addition_to_the_processor(
     tmp_path: Path, nvml: FakeNvml, clock: Time
 ) -> None:
     nvml.supported = False
@@ -183,13 +181,13 @@ def test_a_gpu_without_a_counter_is_estimated_beside_the_processor(
     assert total.source == "estimate: 10 W per busy core and estimate: 100 W per GPU"
 
 
-def test_a_gpu_that_is_not_in_use_does_not_count(tmp_path: Path, nvml: FakeNvml) -> None:
+def test_gpu_not_in_use_is_not_counted(tmp_path: Path, nvml: FakeNvml) -> None:
     meter = EnergyMeter(device="cpu", powercap=tmp_path)
     meter.start()
     assert meter.read().source == "estimate: 10 W per busy core"
 
 
 @pytest.mark.parametrize("name", ["watts_per_core", "gpu_watts"])
-def test_negative_numbers_are_refused_by_name(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"{name}=-1"):
+def test_negative_power_raises_with_its_name(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name}=-1\.0: must be >= 0"):
         EnergyMeter(**{name: -1.0})  # type: ignore[arg-type]

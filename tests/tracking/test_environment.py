@@ -1,4 +1,4 @@
-"""The description of a run's surroundings, and that importing tracking stays cheap."""
+"""Environment and revision of a run; cost of importing darts.tracking."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import subprocess
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,8 +42,8 @@ def checkout(tmp_path: Path) -> Path:
     return root
 
 
-def test_it_tells_what_the_run_depends_on(tmp_path: Path) -> None:
-    found = environment()
+def test_environment_lists_software_and_hardware(tmp_path: Path) -> None:
+    found: Any = environment()
     write_json(tmp_path / "env.json", found)
     assert json.loads((tmp_path / "env.json").read_text()) == found
     assert found["python"] == platform.python_version()
@@ -57,7 +58,7 @@ def test_it_tells_what_the_run_depends_on(tmp_path: Path) -> None:
     assert (found["cuda"] is None) == (not torch.cuda.is_available())
 
 
-def test_the_host_is_not_named() -> None:
+def test_environment_omits_the_host_name() -> None:
     def texts(value: object) -> list[str]:
         if isinstance(value, dict):
             return [t for key, item in value.items() for t in (key, *texts(item))]
@@ -67,7 +68,7 @@ def test_the_host_is_not_named() -> None:
 
 
 @needs_git
-def test_the_revision_is_that_of_the_package_wherever_one_stands(
+def test_revision_does_not_depend_on_the_working_directory(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = git(checkout, "rev-parse", "HEAD")
@@ -80,7 +81,7 @@ def test_the_revision_is_that_of_the_package_wherever_one_stands(
 
 
 @needs_git
-def test_another_repository_is_never_taken_for_the_own_one(
+def test_untracked_package_has_no_revision(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lone = tmp_path / "lone"
@@ -92,7 +93,7 @@ def test_another_repository_is_never_taken_for_the_own_one(
 
 
 @needs_git
-def test_variables_of_a_git_hook_do_not_lead_elsewhere(
+def test_revision_ignores_the_variables_of_a_git_hook(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = git(checkout, "rev-parse", "HEAD")
@@ -102,21 +103,21 @@ def test_variables_of_a_git_hook_do_not_lead_elsewhere(
 
 
 @needs_git
-def test_a_repository_without_a_commit_has_no_revision(tmp_path: Path) -> None:
+def test_repository_without_commit_has_no_revision(tmp_path: Path) -> None:
     (tmp_path / "__init__.py").write_text("")
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
     assert git_state(tmp_path) is None
 
 
-def test_without_git_there_is_no_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_without_git_has_no_revision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     found = environment()
     assert found["git_revision"] is None
     assert found["git_dirty"] is None
 
 
-def test_importing_tracking_loads_nothing_heavy() -> None:
+def test_import_of_tracking_loads_no_heavy_package() -> None:
     code = (
         "import sys, darts.tracking, darts.searching.alphas, darts.plotting.figures\n"
         "heavy = {'tensorboard', 'matplotlib', 'rich', 'sklearn', 'PIL'}\n"

@@ -1,4 +1,4 @@
-"""Files are replaced whole or not at all, and JSON holds what runs put into it."""
+"""Atomic replacement of files, and conversion to JSON."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darts.tracking import to_jsonable, read_json, open_atomically, write_atomically, write_json
+from darts.tracking import open_atomically, read_json, to_jsonable, write_atomically, write_json
 
 
-def test_text_and_bytes_replace_what_was_there(tmp_path: Path) -> None:
+def test_write_replaces_text_and_bytes(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file.txt"
     write_atomically(path, "0→2")
     assert path.read_bytes() == "0→2".encode()
@@ -28,7 +28,7 @@ def test_text_and_bytes_replace_what_was_there(tmp_path: Path) -> None:
     assert os.listdir(path.parent) == ["file.txt"]
 
 
-def test_a_writer_that_fails_leaves_the_old_content(tmp_path: Path) -> None:
+def test_exception_in_the_block_keeps_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     write_atomically(path, b"old")
 
@@ -43,12 +43,12 @@ def test_a_writer_that_fails_leaves_the_old_content(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["checkpoint.pt"]
 
 
-def test_a_writer_that_is_killed_leaves_the_old_content(tmp_path: Path) -> None:
+def test_killed_writer_keeps_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     write_atomically(path, b"old")
     code = (
-        "import os, sys; from darts.tracking.files import replacing\n"
-        "with replacing(sys.argv[1]) as file:\n"
+        "import os, sys; from darts.tracking.files import open_atomically\n"
+        "with open_atomically(sys.argv[1]) as file:\n"
         "    file.write(b'half'); file.flush(); os._exit(9)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
@@ -56,14 +56,14 @@ def test_a_writer_that_is_killed_leaves_the_old_content(tmp_path: Path) -> None:
     assert path.read_bytes() == b"old"
 
 
-def test_the_old_content_stays_until_the_rename(
+def test_failed_rename_keeps_the_old_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "summary.json"
     write_atomically(path, "old")
 
     def refuse(source: object, target: object) -> None:
-        raise OSError("no rename today")
+        raise OSError("no rename")
 
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OSError, match="no rename"):
@@ -72,15 +72,15 @@ def test_the_old_content_stays_until_the_rename(
     assert os.listdir(tmp_path) == ["summary.json"]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
-def test_files_have_the_permissions_that_open_gives(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
+def test_permissions_equal_those_of_open(tmp_path: Path) -> None:
     write_atomically(tmp_path / "a", "x")
     (tmp_path / "b").write_text("x")
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "ab"]
     assert modes[0] == modes[1]
 
 
-def test_json_takes_numpy_and_torch_and_turns_what_is_no_number_into_null(tmp_path: Path) -> None:
+def test_write_json_converts_numpy_and_torch_and_writes_nan_as_null(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_json(
         path,
@@ -115,7 +115,7 @@ def test_json_takes_numpy_and_torch_and_turns_what_is_no_number_into_null(tmp_pa
     }
 
 
-def test_json_refuses_other_types_by_name(tmp_path: Path) -> None:
+def test_write_json_raises_for_other_types_and_keeps_the_file(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_json(path, 1)
     with pytest.raises(TypeError, match="set"):
@@ -124,7 +124,7 @@ def test_json_refuses_other_types_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
-def test_reading_what_is_not_json_is_one_line(tmp_path: Path, content: bytes) -> None:
+def test_read_json_of_invalid_content_raises_in_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.json"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"x\.json") as caught:
@@ -141,6 +141,6 @@ values = st.recursive(
 
 @settings(deadline=None, max_examples=50)
 @given(values)
-def test_plain_values_pass_strict_json_unchanged(value: object) -> None:
+def test_to_jsonable_result_is_strict_json(value: object) -> None:
     once = to_jsonable(value)
     assert json.loads(json.dumps(once, allow_nan=False)) == once

@@ -1,4 +1,4 @@
-"""Accounts add up: over phases, processes and sources."""
+"""Costs by phase and source, and their sums over processes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darts.tracking import Energy, Ledger, grams_of_co2
-from darts.tracking.ledger import PHASES, energy_report, sum_costs, common_source, summary_costs, total_energy
+from darts.tracking.ledger import (
+    PHASES,
+    common_source,
+    energy_report,
+    sum_costs,
+    sum_entries,
+    summary_costs,
+)
 
 
 @dataclass
 class Meter:
-    """One that shows what a test sets."""
+    """A meter whose readings a test sets."""
 
     source: str = "rapl"
     seconds: float = 0.0
@@ -38,7 +45,7 @@ def opened(source: str = "rapl") -> tuple[Any, Ledger]:
     return meter, ledger
 
 
-def test_each_phase_pays_for_what_it_uses() -> None:
+def test_costs_belong_to_the_current_phase() -> None:
     meter, ledger = opened()
     meter.use(10, 100)
     with ledger.phase("validation"):
@@ -53,10 +60,10 @@ def test_each_phase_pays_for_what_it_uses() -> None:
         {"phase": "test", "source": "rapl", "seconds": 1, "joules": 5},
     ]
     used = {"training": 200, "validation": 60, "test": 5}
-    assert ledger.joules() == dict.fromkeys(PHASES, 0) | used
+    assert ledger.joules_by_phase() == dict.fromkeys(PHASES, 0) | used
 
 
-def test_a_phase_that_fails_has_paid() -> None:
+def test_phase_that_raises_is_charged() -> None:
     meter, ledger = opened()
 
     def fail() -> None:
@@ -68,9 +75,9 @@ def test_a_phase_that_fails_has_paid() -> None:
         fail()
     meter.use(1, 1)
     assert [entry["joules"] for entry in ledger.entries()] == [1, 7]
-    lunch = ledger.phase("lunch")
-    with pytest.raises(ValueError, match="phase='lunch' is unknown; choose from training, valid"):
-        lunch.__enter__()
+    unknown = ledger.phase("pause")
+    with pytest.raises(ValueError, match="phase='pause' is unknown; choose from training, valid"):
+        unknown.__enter__()
 
 
 uses = st.lists(
@@ -85,8 +92,8 @@ uses = st.lists(
 
 
 @given(uses)
-def test_whatever_is_used_is_in_the_sum_once(used: list[tuple[str, str, int, int]]) -> None:
-    """Each use in a process of its own, which goes on from the state of the one before it."""
+def test_sum_contains_each_use_exactly_once(used: list[tuple[str, str, int, int]]) -> None:
+    """Each use happens in a new process that continues from the previous state."""
     state: dict[str, Any] = {"entries": []}
     for phase, source, seconds, joules in used:
         meter: Any = Meter(source)
@@ -102,7 +109,7 @@ def test_whatever_is_used_is_in_the_sum_once(used: list[tuple[str, str, int, int
             found = [e for e in state["entries"] if (e["phase"], e["source"]) == (phase, source)]
             assert sum(entry["joules"] for entry in found) == wanted
             assert len(found) <= 1
-    whole = total_energy(state["entries"])
+    whole = sum_entries(state["entries"])
     assert whole.seconds == sum(seconds for _, _, seconds, _ in used)
     assert whole.joules == sum(joules for *_, joules in used)
     sources = {source for _, source, seconds, joules in used if seconds or joules}
@@ -110,7 +117,7 @@ def test_whatever_is_used_is_in_the_sum_once(used: list[tuple[str, str, int, int
     assert all(source in whole.source for source in sources)
 
 
-def test_grams_are_those_of_kilowatt_hours() -> None:
+def test_emissions_are_grams_per_kilowatt_hour() -> None:
     assert grams_of_co2(3.6e6, 480) == pytest.approx(480)  # a kilowatt-hour
     meter, ledger = opened("estimate: 10 W per busy core")
     meter.use(100, 7.2e6)
@@ -122,9 +129,9 @@ def test_grams_are_those_of_kilowatt_hours() -> None:
         "joules_source": "estimate: 10 W per busy core",
         "gco2e": pytest.approx(300),
     }
-    told = energy_report(ledger.entries(), 100)
-    assert told["gco2_per_kwh"] == 100
-    assert [row["gco2e"] for row in told["phases"]] == [pytest.approx(200), pytest.approx(100)]
+    report = energy_report(ledger.entries(), 100)
+    assert report["gco2_per_kwh"] == 100
+    assert [row["gco2e"] for row in report["phases"]] == [pytest.approx(200), pytest.approx(100)]
 
 
 @pytest.mark.parametrize(
@@ -136,25 +143,25 @@ def test_grams_are_those_of_kilowatt_hours() -> None:
         ([], None),
     ],
 )
-def test_joules_are_added_up_if_they_are_of_one_plain_source(
+def test_joules_are_summed_only_with_a_common_source(
     sources: list[str], common: str | None
 ) -> None:
     assert common_source(sources) == common
-    told = [{"joules": 2.0, "gco2e": 0.5, "joules_source": source} for source in sources]
-    found = sum_costs(told)
+    costs = [{"joules": 2.0, "gco2e": 0.5, "joules_source": source} for source in sources]
+    found = sum_costs(costs)
     assert found["joules"] == (None if common is None else 4.0)
     assert found["gco2e"] == (None if common is None else 1.0)
     assert all(source in found["joules_source"] for source in sources)
 
 
-def test_nothing_used_is_nothing_told() -> None:
+def test_unused_ledger_has_no_entries() -> None:
     _, ledger = opened()
     assert ledger.entries() == []
-    assert total_energy([]) == Energy(0, 0, "none")
+    assert sum_entries([]) == Energy(0, 0, "none")
 
 
-def test_what_others_use_is_of_the_present_source() -> None:
-    """A run that began on rapl, went on on nvml and came back, with another rank beside it."""
+def test_joules_of_other_ranks_get_the_current_source() -> None:
+    """The run changes from rapl to nvml and back, and has a second rank."""
     ours = [("rapl", 10.0), ("nvml", 20.0), ("rapl", 30.0)]
     state: dict[str, Any] = {"entries": []}
     for source, joules in ours:
@@ -168,15 +175,15 @@ def test_what_others_use_is_of_the_present_source() -> None:
     assert found == {
         ("training", "rapl"): (2, 10 + 30 + 200),
         ("training", "nvml"): (1, 20 + 100),
-        ("test", "rapl"): (0, 10),  # where this rank has done nothing
+        ("test", "rapl"): (0, 10),  # this rank has used nothing here
         ("test", "nvml"): (0, 5),
     }
     assert [e["phase"] for e in state["entries"]] == ["training"] * 2 + ["test"] * 2
 
 
-def test_what_others_use_is_not_kept() -> None:
+def test_joules_of_other_ranks_are_not_stored() -> None:
     meter, ledger = opened()
     meter.use(1, 10)
     for _ in range(2):
         assert ledger.entries({"training": 7.0})[0]["joules"] == 17
-    assert ledger.joules()["training"] == 10
+    assert ledger.joules_by_phase()["training"] == 10

@@ -1,4 +1,4 @@
-"""The metrics file of a resumed run is that of a run never broken."""
+"""Metrics files, also of resumed runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from darts.tracking import MetricsLog, read_metrics
 
 
-def test_rows_come_back_in_order(tmp_path: Path) -> None:
+def test_rows_are_read_in_order(tmp_path: Path) -> None:
     path = tmp_path / "run" / "metrics.jsonl"
     with MetricsLog(path, resume_at=None) as log:
         log.write(step=1, loss=0.5, genotype="0→2")
@@ -23,7 +23,7 @@ def test_rows_come_back_in_order(tmp_path: Path) -> None:
     ]
 
 
-def test_sync_puts_the_rows_on_the_disk_and_offset_is_their_length(tmp_path: Path) -> None:
+def test_offset_is_the_file_size_after_sync(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     with MetricsLog(path, resume_at=None) as log:
         assert log.offset == 0
@@ -34,7 +34,7 @@ def test_sync_puts_the_rows_on_the_disk_and_offset_is_their_length(tmp_path: Pat
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 8), st.integers(0, 8), st.binary(max_size=20))
-def test_a_resumed_file_equals_an_unbroken_one(
+def test_resumed_file_equals_an_uninterrupted_one(
     tmp_path_factory: pytest.TempPathFactory, saved: int, lost: int, torn: bytes
 ) -> None:
     folder = tmp_path_factory.mktemp("metrics")
@@ -57,7 +57,7 @@ def test_a_resumed_file_equals_an_unbroken_one(
     assert broken.read_bytes() == (folder / "whole.jsonl").read_bytes()
 
 
-def test_without_an_offset_the_file_begins_anew(tmp_path: Path) -> None:
+def test_without_offset_the_file_starts_empty(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"old": 1}\n')
     with MetricsLog(path, resume_at=None) as log:
@@ -66,7 +66,7 @@ def test_without_an_offset_the_file_begins_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("offset", [12, -1])
-def test_an_impossible_offset_is_refused_and_nothing_is_cut(tmp_path: Path, offset: int) -> None:
+def test_offset_outside_the_file_raises_and_keeps_the_file(tmp_path: Path, offset: int) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"a": 1}\n')
     with pytest.raises(ValueError, match=rf"byte {offset}: the file has 9 bytes") as caught:
@@ -75,27 +75,27 @@ def test_an_impossible_offset_is_refused_and_nothing_is_cut(tmp_path: Path, offs
     assert path.read_text() == '{"a": 1}\n'
 
 
-def test_an_offset_within_a_row_is_refused(tmp_path: Path) -> None:
+def test_offset_within_a_row_raises(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"a": 1}\n{"a": 2}\n')
     with pytest.raises(ValueError, match="no row ends there"):
         MetricsLog(path, resume_at=12)
 
 
-def test_a_missing_file_has_no_bytes(tmp_path: Path) -> None:
+def test_offset_of_a_missing_file_raises(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has 0 bytes"):
         MetricsLog(tmp_path / "gone.jsonl", resume_at=5)
     assert not (tmp_path / "gone.jsonl").exists()
 
 
 @pytest.mark.parametrize("torn", [b'{"a": 2', b"\xe2\x86", b"12", b'{"a": 2}'[:1]])
-def test_a_torn_last_line_is_left_out(tmp_path: Path, torn: bytes) -> None:
+def test_incomplete_last_line_is_skipped(tmp_path: Path, torn: bytes) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"a": 1}\n' + torn)
     assert read_metrics(path) == [{"a": 1}]
 
 
-def test_a_damaged_line_elsewhere_is_named(tmp_path: Path) -> None:
+def test_invalid_line_elsewhere_raises_with_its_number(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"a": 1}\n{"a": \n{"a": 3}\n')
     with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2"):

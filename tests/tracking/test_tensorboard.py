@@ -1,4 +1,4 @@
-"""What TensorBoard itself reads out of the event file."""
+"""The event file, read by TensorBoard itself."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def small_figure() -> Figure:
     return figure
 
 
-def test_everything_is_in_one_event_file_in_the_run_directory(tmp_path: Path) -> None:
+def test_all_records_are_in_one_event_file_of_the_run_directory(tmp_path: Path) -> None:
     figure = small_figure()
     with TensorBoard(tmp_path) as board:
-        board.scalars(1, {"alpha/normal/0→2/skip_connect": 0.25, "absent": None})
-        board.scalars(2, {"alpha/normal/0→2/skip_connect": torch.tensor(0.5)})
-        board.text("genotype", "`sep_conv_3x3`", 2)
-        board.figure("alphas/normal", figure, 2)
-        board.image("batch", torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(0)), 2)
-        board.image("gray", np.zeros((4, 5), dtype=np.uint8), 2, layout="HW")
-        board.hparams({"optimizer": {"lr": 0.1}}, {"valid_accuracy": 0.75})
+        board.log_scalars(1, {"alpha/normal/0→2/skip_connect": 0.25, "absent": None})
+        board.log_scalars(2, {"alpha/normal/0→2/skip_connect": torch.tensor(0.5)})
+        board.log_text("genotype", "`sep_conv_3x3`", 2)
+        board.log_figure("alphas/normal", figure, 2)
+        board.log_image("batch", torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(0)), 2)
+        board.log_image("gray", np.zeros((4, 5), dtype=np.uint8), 2, layout="HW")
+        board.log_hparams({"optimizer": {"lr": 0.1}}, {"valid_accuracy": 0.75})
     (file,) = tmp_path.iterdir()
     assert file.is_file()
     assert "tfevents" in file.name
@@ -52,7 +52,7 @@ def test_everything_is_in_one_event_file_in_the_run_directory(tmp_path: Path) ->
     assert events.Images("batch")[0].width == 5
     assert events.Images("gray")[0].height == 4
     assert series(events, "valid_accuracy") == [(2, 0.75)]
-    assert not figure.axes  # emptied, so that its memory is free
+    assert not figure.axes  # cleared to free its memory
 
 
 def hparams_of(directory: Path) -> dict[str, Any]:
@@ -66,14 +66,14 @@ def hparams_of(directory: Path) -> dict[str, Any]:
     return {key: getattr(v, v.WhichOneof("kind")) for key, v in info.hparams.items()}
 
 
-def test_hparams_are_flat_and_readable(tmp_path: Path) -> None:
+def test_hparams_have_dotted_names_and_readable_values(tmp_path: Path) -> None:
     params = {
         "seed": 3,
         "dataset": {"name": "digits", "download": True, "root": None},
         "arch_optimizer": {"betas": (0.5, 0.999), "options": {"lr": np.float64(3e-4)}},
     }
     with TensorBoard(tmp_path) as board:
-        board.hparams(params, {"valid_accuracy": 0.9, "note": "text", "nothing": None}, step=7)
+        board.log_hparams(params, {"valid_accuracy": 0.9, "note": "text", "nothing": None}, step=7)
     assert hparams_of(tmp_path) == {
         "seed": 3,
         "dataset.name": "digits",
@@ -87,40 +87,40 @@ def test_hparams_are_flat_and_readable(tmp_path: Path) -> None:
     assert "note" not in events.Tags()["scalars"]
 
 
-def test_a_resumed_run_hides_the_steps_that_it_does_again(
+def test_resumed_run_hides_the_steps_that_it_repeats(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import time
 
     with TensorBoard(tmp_path) as board:
         for step in (1, 2, 3):
-            board.scalars(step, {"loss": 1.0})
-    # Event files are named, and read, by the second in which they were begun.
+            board.log_scalars(step, {"loss": 1.0})
+    # Event files are named by their creation time in seconds, and read in that order.
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 10)
     with TensorBoard(tmp_path, purge_step=2) as board:
         for step in (2, 3):
-            board.scalars(step, {"loss": 5.0})
+            board.log_scalars(step, {"loss": 5.0})
     assert series(load(tmp_path), "loss") == [(1, 1.0), (2, 5.0), (3, 5.0)]
 
 
-def test_a_disabled_board_writes_nothing(tmp_path: Path) -> None:
+def test_disabled_writer_writes_nothing(tmp_path: Path) -> None:
     figure = small_figure()
     with TensorBoard(tmp_path / "run", enabled=False) as board:
-        board.scalars(1, {"loss": 1.0})
-        board.text("a", "b", 1)
-        board.figure("c", figure, 1)
-        board.image("d", torch.zeros(3, 2, 2), 1)
-        board.hparams({"a": 1}, {"b": 2.0})
+        board.log_scalars(1, {"loss": 1.0})
+        board.log_text("a", "b", 1)
+        board.log_figure("c", figure, 1)
+        board.log_image("d", torch.zeros(3, 2, 2), 1)
+        board.log_hparams({"a": 1}, {"b": 2.0})
         board.flush()
         assert not board.enabled
     assert not (tmp_path / "run").exists()
     assert not figure.axes
 
 
-def test_flush_makes_events_readable_before_the_end(tmp_path: Path) -> None:
+def test_flush_makes_events_readable_before_close(tmp_path: Path) -> None:
     board = TensorBoard(tmp_path)
-    board.scalars(1, {"loss": 2.0})
+    board.log_scalars(1, {"loss": 2.0})
     board.flush()
     assert series(load(tmp_path), "loss") == [(1, 2.0)]
     board.close()
