@@ -1,8 +1,8 @@
-"""Parts: what methods are combined from, and where they are found by name.
+"""Registries of components, and the dataclass fields that declare their options.
 
-A part is a dataclass. Its fields are its options, with their limits, so that the class serves as
-the type of its YAML as well; its methods are what it does. Each kind of part has a package and a
-registry, and the modules of the package are the parts: a new one is one more file in the folder.
+A component is a dataclass: its fields are its options and its methods are its behavior. The class
+also types the YAML file that configures it. Each kind of component has a package and a registry.
+The registry imports every module of the package, so adding a component means adding a file.
 """
 
 from __future__ import annotations
@@ -13,69 +13,81 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-Kind = TypeVar("Kind", bound=type)
+Class = TypeVar("Class", bound=type)
+Component = TypeVar("Component", covariant=True)
 
 
-def choice(default: str, *choices: str) -> Any:
-    """A field whose value is one of the given words."""
+def choice(default: str, *choices: str) -> Any:  # Any, as for dataclasses.field
+    """Declare a field whose value is one of ``choices``."""
     return dataclasses.field(default=default, metadata={"choices": choices})
 
 
 def number(
-    default: Any,
+    default: float | list[int] | list[float] | None,
     *,
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
     below: float | None = None,
-) -> Any:
-    """A finite number, or a list of them, within bounds; ``above`` and ``below`` exclude theirs."""
+) -> Any:  # Any, as for dataclasses.field
+    """Declare a field whose value is a finite number, or a list of them, within bounds.
+
+    Args:
+        default: default value; a list is copied for each instance.
+        low: smallest value.
+        high: largest value.
+        above: exclusive lower bound.
+        below: exclusive upper bound.
+    """
     metadata = {"limits": {"low": low, "high": high, "above": above, "below": below}}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
-class Registry(Mapping[str, Any]):
-    """The parts of one kind by name; a mapping.
+class Registry(Mapping[str, type[Component]]):
+    """A mapping from names to the component classes of one kind.
+
+    Annotate it with the base class of the components, for example ``Registry[Relaxation]``.
 
     Args:
-        group: the kind, which is also the name of the group of YAML files.
-        package: whose modules define the parts. They are imported when somebody first asks.
+        group: kind of component; also the name of its group of YAML files.
+        package: package whose modules define the components. The registry imports them on first
+            access.
     """
 
     def __init__(self, group: str, package: str) -> None:
         self.group = group
         self._package = package
-        self._parts: dict[str, type] = {}
+        self._components: dict[str, type[Component]] = {}
         self._complete = False
 
-    def register(self, part: Kind) -> Kind:
-        """Class decorator: list a part by the default of its field ``name``.
+    def register(self, component: Class) -> Class:
+        """Register a class under the default of its field ``name``; a class decorator.
 
         Raises:
-            ValueError: when the name is taken by another class.
+            ValueError: if another class has this name.
         """
-        name = part.name  # type: ignore[attr-defined]
-        if self._parts.get(name, part) is not part:
-            raise ValueError(f"{self.group} {name!r} is registered already")
-        self._parts[name] = part
-        return part
+        name = component.name  # type: ignore[attr-defined]
+        registered: object = self._components.setdefault(name, component)
+        if registered is not component:
+            raise ValueError(f"{self.group} {name!r} is already registered; choose another name")
+        return component
 
-    def _all(self) -> dict[str, type]:
+    def _all(self) -> dict[str, type[Component]]:
         if not self._complete:
             package = importlib.import_module(self._package)
             for module in pkgutil.iter_modules(package.__path__, f"{self._package}."):
                 importlib.import_module(module.name)
-            self._complete = True  # not before: a module that fails shall fail again
-        return self._parts
+            self._complete = True  # set last, so that a failed import is repeated on next access
+        return self._components
 
-    def __getitem__(self, name: str) -> Any:
-        parts = self._all()
-        if name not in parts:
-            known = ", ".join(sorted(parts))
-            raise ValueError(f"unknown {self.group} {name!r}; choose from {known}")
-        return parts[name]
+    def __getitem__(self, name: str) -> type[Component]:
+        components = self._all()
+        if name not in components:
+            names = ", ".join(sorted(components))
+            raise ValueError(f"unknown {self.group} {name!r}; choose from {names}")
+        return components[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._all()

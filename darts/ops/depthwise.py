@@ -1,37 +1,36 @@
-"""Depthwise convolutions whose backward pass stays on the fast path of the CPU's library.
+"""Depthwise convolutions with a fast backward pass on CPUs.
 
-oneDNN has fast kernels for the forward pass of every depthwise convolution, but for the gradient of
-the weight only up to three taps a row and without dilation; others fall back to code that is five
-to twenty times slower. Here each gradient is rewritten, exactly, as what is fast:
+oneDNN has fast kernels for the forward pass of every depthwise convolution. For the gradient of the
+weight, it has them only for rows of up to three taps without dilation; the fallback is five to
+twenty times slower. This module rewrites each gradient, exactly, in terms of fast kernels:
 
-* The gradient of the input of a convolution with stride 1 that keeps the size is the convolution of
-  the output's gradient with the kernel turned by 180 degrees.
-* A convolution with stride 2 and dilation 2 reads every second pixel only: those are picked first
-  and convolved plainly.
-* For the weight gradient, d neighboring pixels are taken for channels, which costs nothing: taps
-  at a distance of d are then neighbors in their row. Down the columns the gradient is that of a
-  kernel without dilation, whose superfluous rows are left out afterwards.
-* That of a kernel of five taps a row is put together from three columns and the two between them,
-  each at a distance of two taps.
-* The weight gradient of a kernel of five taps a row and stride 2 falls apart into four of up to
-  three taps and stride 1, one for each phase of the input's pixels.
+* Input gradient, stride 1: a convolution of the output gradient with the kernel rotated by 180
+  degrees.
+* Stride 2 and dilation 2 reads every second pixel only. These pixels are selected first and then
+  convolved with stride 1 and dilation 1.
+* Weight gradient, dilation d: d neighboring pixels become channels at no cost, so that taps at
+  distance d become neighbors within a row. Along the columns, the gradient of a kernel without
+  dilation is computed and the superfluous rows are dropped.
+* Weight gradient, five taps per row: the gradients of three columns and of the two columns between
+  them, each at a distance of two taps, are combined.
+* Weight gradient, five taps per row and stride 2: it splits into four gradients of up to three taps
+  per row and stride 1, one for each phase of the input pixels.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from darts.ops.autograd import Context, OneOutput
 from darts.ops.pixels import fold
 
 _NHWC = torch.channels_last
 
 
 def depthwise_conv2d(x: Tensor, weight: Tensor, stride: int = 1, dilation: int = 1) -> Tensor:
-    """``F.conv2d(x, weight, None, stride, dilation * (k // 2), dilation, groups=channels)``.
+    """Compute ``F.conv2d(x, weight, None, stride, dilation * (k // 2), dilation, groups=C)``.
 
     Args:
         x: ``(B, C, H, W)``.
@@ -52,16 +51,16 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, stride: int = 1, dilation: int =
 
 
 def plain_depthwise(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
-    """The same by PyTorch's own call."""
+    """Compute ``depthwise_conv2d`` with PyTorch's own convolution."""
     padding = dilation * (weight.shape[-1] // 2)
     return F.conv2d(x, weight, None, stride, padding, dilation, groups=x.shape[1])
 
 
-class _Depthwise(torch.autograd.Function):
-    """Stride 1, or 2 with five taps a row."""
+class _Depthwise(OneOutput):
+    """A depthwise convolution with stride 1, or with stride 2 and five taps per row."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
+    def forward(ctx: Context, x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
         need_x, need_weight = ctx.needs_input_grad[:2]
         ctx.save_for_backward(x if need_weight else None, weight if need_x else None)
         ctx.stride, ctx.dilation = stride, dilation
@@ -69,20 +68,24 @@ class _Depthwise(torch.autograd.Function):
         return plain_depthwise(x, weight, stride, dilation)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(
+        ctx: Context, *gradients: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
         (gradient,), stride, dilation = gradients, ctx.stride, ctx.dilation
         need_x, need_weight = ctx.needs_input_grad[:2]
-        plain = torch.is_grad_enabled()  # to be differentiated again
+        plain = torch.is_grad_enabled()  # this backward pass will itself be differentiated
         if plain or stride == 2:
-            # Of what was not kept, the shape alone is looked at.
+            # convolution_backward uses only the shape of a tensor that was not saved.
             x, weight = (
                 torch.empty(shape, dtype=gradient.dtype, memory_format=_NHWC) if t is None else t
                 for t, shape in zip((x, weight), ctx.shapes, strict=True)
             )
         if plain:
-            both = _plain_backward(gradient, x, weight, stride, dilation, need_x, need_weight)
-            return *both, None, None
+            grad_x, grad_weight = _plain_backward(
+                gradient, x, weight, stride, dilation, need_x, need_weight
+            )
+            return grad_x, grad_weight, None, None
         gradient = gradient.contiguous(memory_format=_NHWC)
         grad_x = grad_weight = None
         if need_x and stride == 1:
@@ -106,72 +109,112 @@ def _plain_backward(
     need_weight: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
     padding = dilation * (weight.shape[-1] // 2)
+    return _convolution_backward(
+        gradient,
+        x,
+        weight,
+        stride=stride,
+        padding=[padding, padding],
+        dilation=dilation,
+        need_x=need_x,
+        need_weight=need_weight,
+    )
+
+
+def _convolution_backward(
+    gradient: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    *,
+    stride: int,
+    padding: list[int],
+    dilation: int,
+    need_x: bool,
+    need_weight: bool,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Call PyTorch's backward kernel of a depthwise convolution without bias."""
     grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
-        *(gradient, x, weight, None, [stride] * 2, [padding] * 2, [dilation] * 2, False, [0, 0]),
-        *(x.shape[1], [need_x, need_weight, False]),
+        gradient,
+        x,
+        weight,
+        None,
+        [stride, stride],
+        padding,
+        [dilation, dilation],
+        False,
+        [0, 0],
+        x.shape[1],
+        [need_x, need_weight, False],
     )
     return grad_x, grad_weight
 
 
 def _strided_weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
-    """Of five taps a row and stride 2, ``(C, 1, 5, 5)``.
+    """Return the weight gradient for five taps per row and stride 2, ``(C, 1, 5, 5)``.
 
-    Output i reads pixel 2i + t - 2 with tap t: pixels i - 1 to i + 1 of the even ones with the even
-    taps, pixels i - 1 and i of the odd ones with the odd taps.
+    Output i reads pixel 2i + t - 2 with tap t. The even taps read pixels i - 1 to i + 1 of the even
+    pixels, and the odd taps read pixels i - 1 and i of the odd pixels.
     """
     height, width = x.shape[-2:]
     result = x.new_empty((x.shape[1], 1, 5, 5))
     for row in (0, 1):
         for column in (0, 1):
             phase = x[..., row::2, column::2]
-            missing = (0, column * (width % 2), 0, row * (height % 2))
-            phase = F.pad(phase, missing).contiguous(memory_format=_NHWC)
+            padding = (0, column * (width % 2), 0, row * (height % 2))
+            phase = F.pad(phase, padding).contiguous(memory_format=_NHWC)
             taps = weight_gradient(phase, gradient, 3, 1)
             result[..., row::2, column::2] = taps[..., : 3 - row, : 3 - column]
     return result
 
 
 def weight_gradient(x: Tensor, gradient: Tensor, kernel: int, dilation: int) -> Tensor:
-    """Gradient of the weight of a depthwise convolution of stride 1 that keeps the size.
+    """Return the weight gradient of a depthwise convolution with stride 1 and "same" padding.
 
     Args:
         x: input, ``(B, C, H, W)``.
-        gradient: of the output, ``(B, C, H, W)``.
-        kernel: odd number of taps a side.
-        dilation: distance of the taps.
+        gradient: gradient of the output, ``(B, C, H, W)``.
+        kernel: odd kernel size.
+        dilation: distance between taps.
 
     Returns:
         ``(C, 1, kernel, kernel)``.
     """
     rows = dilation * (kernel - 1) + 1
     if kernel > 5 or (kernel == 3 and dilation == 1):
-        return _columns(x, gradient, kernel, kernel, dilation)
+        return _rectangular_gradient(x, gradient, kernel, kernel, dilation)
     folds = dilation if kernel == 3 else 2 * dilation
-    # Zeros at the right and the bottom add nothing; the fast path wants as many rows as taps.
-    missing = (0, -x.shape[3] % folds, 0, max(0, rows - x.shape[2]))
-    if any(missing):
-        x, gradient = F.pad(x, missing), F.pad(gradient, missing)
+    # Zeros at the right and the bottom add nothing. The fast kernel needs as many rows as taps.
+    padding = (0, -x.shape[3] % folds, 0, max(0, rows - x.shape[2]))
+    if any(padding):
+        x, gradient = F.pad(x, padding), F.pad(gradient, padding)
     x, gradient = (t.contiguous(memory_format=_NHWC) for t in (x, gradient))
     folded = fold(gradient, folds)
-    taps = _columns(fold(x, folds), folded, rows, 3)
+    taps = _rectangular_gradient(fold(x, folds), folded, rows, 3)
     if kernel == 5:
-        # The taps between: of an image moved by half a fold, which has one folded pixel more.
-        moved = F.pad(x, (dilation, dilation)).contiguous(memory_format=_NHWC)
-        between = _columns(fold(moved, folds), folded, rows, 2)
+        # The two columns in between come from the image shifted by half a fold, which is one
+        # folded pixel wider.
+        shifted = F.pad(x, (dilation, dilation)).contiguous(memory_format=_NHWC)
+        between = _rectangular_gradient(fold(shifted, folds), folded, rows, 2)
         taps = torch.cat([taps, between], dim=3)[..., [0, 3, 1, 4, 2]]
-    return taps[:, :, ::dilation].unflatten(0, (folds, -1)).sum(0)
+    return torch.unflatten(taps[:, :, ::dilation], 0, (folds, -1)).sum(0)
 
 
-def _columns(x: Tensor, gradient: Tensor, rows: int, columns: int, dilation: int = 1) -> Tensor:
-    """PyTorch's weight gradient of a kernel of that size, ``(C, 1, rows, columns)``.
+def _rectangular_gradient(
+    x: Tensor, gradient: Tensor, rows: int, columns: int, dilation: int = 1
+) -> Tensor:
+    """Return PyTorch's weight gradient for a kernel of a given size, ``(C, 1, rows, columns)``.
 
-    For an even number of columns the image is ``columns - 1`` pixels wider than the gradient.
+    For an even number of columns, the image must be ``columns - 1`` pixels wider than the gradient.
     """
-    channels = x.shape[1]
-    padding = [dilation * (rows // 2), dilation * (columns // 2) * (columns % 2)]
-    shape = x.new_empty((channels, 1, rows, columns))  # only its shape is looked at
-    result: Tensor = torch.ops.aten.convolution_backward(
-        *(gradient, x, shape, None, [1, 1], padding, [dilation] * 2, False, [0, 0]),
-        *(channels, [False, True, False]),
+    grad_weight = _convolution_backward(
+        gradient,
+        x,
+        x.new_empty((x.shape[1], 1, rows, columns)),  # only its shape is used
+        stride=1,
+        padding=[dilation * (rows // 2), dilation * (columns // 2) * (columns % 2)],
+        dilation=dilation,
+        need_x=False,
+        need_weight=True,
     )[1]
-    return result
+    assert grad_weight is not None
+    return grad_weight

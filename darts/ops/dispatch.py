@@ -1,7 +1,7 @@
-"""Which way of computing is taken where: the one place that knows devices apart.
+"""Choice of the kernels for each device. No other module distinguishes devices.
 
-The figures behind the row of the CPU are those of experiments/bench_search_step.py. The row of the
-GPU follows from how tensor cores work and has not been measured yet.
+The CPU settings come from measurements with experiments/bench_search_step.py. The GPU settings
+follow from how tensor cores work and are not measured yet.
 """
 
 from __future__ import annotations
@@ -13,44 +13,44 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Choice:
+class KernelPlan:
     """How the parallel edges of a node are computed.
 
     Attributes:
-        bytes_at_once: how many edges run as one grouped operation: as many as have inputs of so
-            many bytes together, but at least one. On a CPU, tensors that its cache holds win; on a
-            GPU, few and large kernels.
-        composed: whether a depthwise and a pointwise convolution run as one dense convolution.
-        compiled: whether they run with their norm as one region of ``torch.compile``.
+        max_bytes: upper limit on the input bytes of the edges that run as one grouped operation;
+            one edge always runs. On a CPU, tensors that fit into the cache are fastest; on a GPU,
+            few large kernels are.
+        fused: run a depthwise and a pointwise convolution as one dense convolution.
+        compiled: run both convolutions and their norm as one ``torch.compile`` region.
     """
 
-    bytes_at_once: int
-    composed: bool = False
+    max_bytes: int
+    fused: bool = False
     compiled: bool = False
 
-    def edges_at_once(self, x: Tensor) -> int:
-        """The number for edges whose inputs are as large as ``x``."""
-        return max(1, self.bytes_at_once // (x.numel() * x.element_size()))
+    def edges_per_kernel(self, x: Tensor) -> int:
+        """Return the number of edges per grouped operation, for inputs of the size of ``x``."""
+        return max(1, self.max_bytes // (x.numel() * x.element_size()))
 
 
-ALL = 2**62
+UNLIMITED = 2**62
 
-CPU = Choice(bytes_at_once=2 * 2**20)
-GPU = Choice(bytes_at_once=ALL)
-TENSOR_CORES = Choice(bytes_at_once=ALL, composed=True)
+CPU = KernelPlan(max_bytes=2 * 2**20)
+GPU = KernelPlan(max_bytes=UNLIMITED)
+TENSOR_CORES = KernelPlan(max_bytes=UNLIMITED, fused=True)
 
 
-def choose(x: Tensor, *, compiled: bool = False) -> Choice:
-    """The choice for operations on ``x``.
+def plan_kernels(x: Tensor, *, compiled: bool = False) -> KernelPlan:
+    """Return the kernel plan for operations on ``x``.
 
     Args:
-        x: decides by its device and type.
-        compiled: the user asked for compilation.
+        x: input; its device and dtype select the plan.
+        compiled: whether to use ``torch.compile``.
     """
     device = x.device.type
     if device == "cpu":
-        choice = CPU
+        plan = CPU
     else:
         reduced = torch.is_autocast_enabled(device) or x.dtype in (torch.bfloat16, torch.float16)
-        choice = TENSOR_CORES if reduced else GPU
-    return replace(choice, compiled=True) if compiled else choice
+        plan = TENSOR_CORES if reduced else GPU
+    return replace(plan, compiled=True) if compiled else plan

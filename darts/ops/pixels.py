@@ -1,45 +1,46 @@
-"""Pixels of an image regrouped: every second one, and neighbors taken for channels."""
+"""Rearrangements of pixels: every second pixel, and neighboring pixels as channels."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from darts.ops.autograd import Context, SeveralOutputs
+
 _NHWC = torch.channels_last
 
 
-def even_and_odd(x: Tensor) -> tuple[Tensor, Tensor]:
-    """``x[..., ::2, ::2]`` and ``x[..., 1::2, 1::2]``, the second padded with zeros to one size.
+def split_even_odd(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``x[..., ::2, ::2]`` and ``x[..., 1::2, 1::2]``, zero-padded to the same size.
 
-    Their gradients come back together, where two views would fill an image each and add them up.
+    The backward pass writes both gradients into one tensor. Two views would each allocate a full
+    image and add them.
 
     Args:
         x: ``(B, C, H, W)``.
 
     Returns:
-        Twice ``(B, C, ceil(H/2), ceil(W/2))``, channels_last.
+        Two tensors ``(B, C, ceil(H / 2), ceil(W / 2))`` in channels_last layout.
     """
-    even, odd = _EvenAndOdd.apply(x)
+    even, odd = _SplitEvenOdd.apply(x)
     return even, odd
 
 
-class _EvenAndOdd(torch.autograd.Function):
+class _SplitEvenOdd(SeveralOutputs):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Context, x: Tensor) -> tuple[Tensor, Tensor]:
         height, width = ctx.size = x.shape[-2:]
         odd = F.pad(x[..., 1::2, 1::2], (0, width % 2, 0, height % 2))
         even = x[..., ::2, ::2]
         return even.contiguous(memory_format=_NHWC), odd.contiguous(memory_format=_NHWC)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+    def backward(ctx: Context, *gradients: Tensor) -> Tensor:
         even, odd = gradients
         height, width = ctx.size
-        shape = (*even.shape[:2], height, width)
-        # Filled in place, which can be differentiated again.
+        shape = (even.shape[0], even.shape[1], height, width)
+        # In-place writes keep this differentiable for a second backward pass.
         gradient = torch.empty(shape, dtype=even.dtype, device=even.device, memory_format=_NHWC)
         gradient.zero_()
         gradient[..., ::2, ::2] = even
@@ -48,14 +49,16 @@ class _EvenAndOdd(torch.autograd.Function):
 
 
 def fold(x: Tensor, folds: int) -> Tensor:
-    """Neighboring pixels of a row as channels of one; a view where x is channels_last.
+    """Merge neighboring pixels of a row into the channels of one pixel.
+
+    The result is a view if x is in channels_last layout.
 
     Args:
         x: ``(B, C, H, W)``.
-        folds: how many pixels to take together, a divisor of W.
+        folds: number of pixels to merge; a divisor of W.
 
     Returns:
-        ``(B, folds * C, H, W / folds)``, the channels of the first pixel first.
+        ``(B, folds * C, H, W / folds)``; the channels of the leftmost pixel come first.
     """
     rows = x.permute(0, 2, 3, 1)
     return rows.reshape(*rows.shape[:2], -1, folds * x.shape[1]).permute(0, 3, 1, 2)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.ops.pixels import even_and_odd
+from darts.ops.pixels import split_even_odd
 
 SIZES = [(8, 8), (4, 6), (5, 4), (4, 5), (3, 7), (2, 1), (1, 2), (1, 1)]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
@@ -27,7 +27,7 @@ def test_values_and_gradients(
     x = torch.randn(2, 3, *size, dtype=torch.float64).contiguous(memory_format=layout)
     x.requires_grad_()
     found = []
-    for function in (even_and_odd, plain):
+    for function in (split_even_odd, plain):
         even, odd = function(x)
         chosen = {"even": [even], "odd": [odd], "both": [even, odd]}[used]
         loss = sum((y.sin() * torch.arange(y.numel()).view(y.shape)).sum() for y in chosen)
@@ -41,5 +41,5 @@ def test_values_and_gradients(
 @pytest.mark.parametrize("size", [(4, 4), (3, 5), (1, 2)], ids=lambda size: "{}x{}".format(*size))
 def test_derivatives_of_both_orders(size: tuple[int, int]) -> None:
     x = torch.randn(1, 2, *size, dtype=torch.float64).requires_grad_()
-    assert torch.autograd.gradcheck(even_and_odd, x)
-    assert torch.autograd.gradgradcheck(even_and_odd, x)
+    assert torch.autograd.gradcheck(split_even_odd, x)
+    assert torch.autograd.gradgradcheck(split_even_odd, x)

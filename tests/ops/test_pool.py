@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.ops.pool import average_pool
+from darts.ops.pool import avg_pool3x3
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 
@@ -21,7 +21,7 @@ def images(*shape: int, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_values_and_both_derivatives(shape: tuple[int, ...], layout: torch.memory_format) -> None:
     found = []
-    for pool in (average_pool, lambda x: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)):
+    for pool in (avg_pool3x3, lambda x: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)):
         x = images(*shape).contiguous(memory_format=layout).requires_grad_()
         y = pool(x)
         (first,) = torch.autograd.grad(y.pow(3).sum(), x, create_graph=True)
@@ -33,21 +33,21 @@ def test_values_and_both_derivatives(shape: tuple[int, ...], layout: torch.memor
 
 def test_derivatives_against_finite_differences() -> None:
     x = images(1, 2, 4, 3).requires_grad_()
-    assert torch.autograd.gradcheck(average_pool, x)
-    assert torch.autograd.gradgradcheck(average_pool, x)
+    assert torch.autograd.gradcheck(avg_pool3x3, x)
+    assert torch.autograd.gradgradcheck(avg_pool3x3, x)
 
 
 def test_after_evaluation_without_gradients() -> None:
     with torch.inference_mode():
-        average_pool(images(1, 2, 5, 6))
-    assert torch.autograd.gradgradcheck(average_pool, images(1, 2, 5, 6).requires_grad_())
+        avg_pool3x3(images(1, 2, 5, 6))
+    assert torch.autograd.gradgradcheck(avg_pool3x3, images(1, 2, 5, 6).requires_grad_())
 
 
 def test_reduced_precision_and_autocast_keep_the_type() -> None:
     x = images(2, 3, 8, 8)
     with torch.autocast("cpu", torch.bfloat16):
         for dtype in (torch.float32, torch.bfloat16):
-            y = average_pool(x.to(dtype))
+            y = avg_pool3x3(x.to(dtype))
             assert y.dtype == dtype
             limit = 1e-5 if dtype == torch.float32 else 2e-2
-            torch.testing.assert_close(y.double(), average_pool(x), rtol=limit, atol=limit)
+            torch.testing.assert_close(y.double(), avg_pool3x3(x), rtol=limit, atol=limit)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.ops.norm import Running, normalize, normalize_shared
+from darts.ops.batch_norm import RunningStats, normalize, normalize_shared
 
 EPS = 1e-3
 SIZES = [(4, 3, 5, 6), (2, 1, 1, 1), (1, 4, 1, 2), (3, 8, 4, 4)]
@@ -18,10 +18,10 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
-def still(channels: int) -> Running:
+def still(channels: int) -> RunningStats:
     """Running statistics that nobody looks at."""
     zeros = torch.zeros(channels, dtype=torch.float64)
-    return Running(zeros, zeros + 1, 0.1)
+    return RunningStats(zeros, zeros + 1, 0.1)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -65,7 +65,7 @@ def test_running_statistics_are_those_of_batch_norm(
 ) -> None:
     norm = nn.BatchNorm2d(size[1], eps=1e-5, momentum=0.3, affine=False).to(dtype)
     alone, shared = (
-        Running(torch.zeros(size[1], dtype=dtype), torch.ones(size[1], dtype=dtype), 0.3)
+        RunningStats(torch.zeros(size[1], dtype=dtype), torch.ones(size[1], dtype=dtype), 0.3)
         for _ in range(2)
     )
     for seed in range(3):
@@ -74,7 +74,7 @@ def test_running_statistics_are_those_of_batch_norm(
         norm(x)
         normalize(x.requires_grad_(), torch.ones(size[1], dtype=dtype), 1e-5, alone)
         _, mean, variance = normalize_shared(x, 1e-5)
-        shared.move(mean, variance)
+        shared.update(mean, variance)
     limit = 1e-5 if dtype == torch.float32 else 1e-10
     for running in (alone, shared):
         torch.testing.assert_close(running.mean, norm.running_mean, rtol=limit, atol=limit)
@@ -95,7 +95,7 @@ def test_shared_statistics_carry_no_gradient() -> None:
 def test_a_part_of_the_running_statistics_moves_in_place() -> None:
     mean, variance = torch.zeros(5), torch.ones(5)
     statistics = normalize_shared(draw(4, 2, 3, 3), EPS)  # in float64, kept in float32
-    Running(mean[1:3], variance[1:3], 0.5).move(statistics.mean, statistics.variance)
+    RunningStats(mean[1:3], variance[1:3], 0.5).update(statistics.mean, statistics.variance)
     torch.testing.assert_close(mean[1:3], statistics.mean.float() / 2)
     torch.testing.assert_close(variance[1:3], 0.5 + statistics.variance.float() / 2)
     assert not mean[[0, 3, 4]].any()
@@ -122,7 +122,7 @@ def test_bfloat16_keeps_statistics_in_single_precision(shared: bool) -> None:
         output, mean, variance = normalize_shared(x, 1e-5)
     else:
         mean, variance = torch.zeros(4), torch.ones(4)
-        output = normalize(x, None, 1e-5, Running(mean, variance, 1.0))
+        output = normalize(x, None, 1e-5, RunningStats(mean, variance, 1.0))
     assert output.dtype == torch.bfloat16
     torch.testing.assert_close(mean.double(), exact.mean((0, 2, 3)), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(variance.double(), exact.var((0, 2, 3)), rtol=1e-5, atol=1e-5)
@@ -132,5 +132,5 @@ def test_bfloat16_keeps_statistics_in_single_precision(shared: bool) -> None:
 
 @pytest.mark.parametrize("scale", [None, torch.ones(3)])
 def test_a_single_value_a_channel_is_refused(scale: Tensor | None) -> None:
-    with pytest.raises(ValueError, match=r"more than one value a channel, got \(1, 3, 1, 1\)"):
+    with pytest.raises(ValueError, match=r"more than one value per channel, got \(1, 3, 1, 1\)"):
         normalize(torch.zeros(1, 3, 1, 1), scale, EPS, still(3))

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.ops.composed import composed_conv2d
+from darts.ops.fused_conv import fused_separable_conv2d
 
 
 def draw(*shape: int, seed: int) -> Tensor:
@@ -37,7 +37,7 @@ def test_values_and_gradients(
         draw(groups * outputs, 3, 1, 1, seed=2),
     ]
     found = []
-    for function in (composed_conv2d, one_after_the_other):
+    for function in (fused_separable_conv2d, one_after_the_other):
         y = function(*inputs, stride=stride, dilation=dilation, groups=groups)
         gradients = torch.autograd.grad(y.sin().sum(), inputs)
         found.append((y, *gradients))
@@ -48,7 +48,7 @@ def test_values_and_gradients(
 def test_second_derivatives() -> None:
     inputs = (draw(1, 4, 4, 3, seed=0), draw(4, 1, 3, 3, seed=1), draw(4, 2, 1, 1, seed=2))
     assert torch.autograd.gradgradcheck(
-        lambda *given: composed_conv2d(*given, stride=2, dilation=1, groups=2),
+        lambda *given: fused_separable_conv2d(*given, stride=2, dilation=1, groups=2),
         inputs,
         fast_mode=True,
     )

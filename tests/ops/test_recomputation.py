@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from darts.bilevel import GRADIENTS
-from darts.ops.recompute import recomputed
+from darts.ops.recomputation import recompute
 from darts.spaces.cnn import Supernet
 
 
@@ -40,7 +40,7 @@ def test_inner_tensors_are_freed_and_gradients_the_same() -> None:
     assert module.inner is not None
     assert module.inner() is not None
     wanted = torch.autograd.grad(kept.sum(), list(module.parameters()))
-    y = recomputed(module, x)
+    y = recompute(module, x)
     gc.collect()
     assert module.inner() is None
     got = torch.autograd.grad(y.sum(), list(module.parameters()))
@@ -59,7 +59,7 @@ def test_the_second_computation_uses_the_weights_of_the_first() -> None:
             self.module = module
 
         def forward(self, x: Tensor) -> Any:
-            return recomputed(self.module, x)
+            return recompute(self.module, x)
 
     given = {f"module.{name}": value for name, value in others.items()}
     y = functional_call(Outer(), given, (x,))  # type: ignore[arg-type]

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.ops.dispatch import ALL, CPU, GPU, TENSOR_CORES, Choice, choose
-from darts.ops.norm import Running
-from darts.ops.stage import plain_stage, stage
+from darts.ops.batch_norm import RunningStats
+from darts.ops.dispatch import CPU, GPU, TENSOR_CORES, UNLIMITED, KernelPlan, plan_kernels
+from darts.ops.separable import plain_separable_conv, separable_conv
 
 WAYS = {
-    "plain": Choice(ALL),
-    "composed": Choice(ALL, composed=True),
+    "plain": KernelPlan(UNLIMITED),
+    "composed": KernelPlan(UNLIMITED, fused=True),
 }
 
 
@@ -28,18 +28,22 @@ def tensors(groups: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:
 
 
 def run(
-    choice: Choice | None, inputs: list[Tensor], scale: Tensor | None, last: bool, **options: int
+    choice: KernelPlan | None,
+    inputs: list[Tensor],
+    scale: Tensor | None,
+    last: bool,
+    **options: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Output and running statistics after one batch; by the plain way without a choice."""
     channels, dtype = inputs[2].shape[0], inputs[0].dtype
     mean, variance = torch.zeros(channels, dtype=dtype), torch.ones(channels, dtype=dtype)
-    running = Running(mean, variance, 0.1)
+    running = RunningStats(mean, variance, 0.1)
     if choice is None:
         shape = (options["stride"], options["dilation"], options["groups"])
-        output = plain_stage(*inputs, scale, *shape, 1e-5, last, running)
+        output = plain_separable_conv(*inputs, scale, *shape, 1e-5, last, running)
     else:
-        same: Any = {"eps": 1e-5, "last": last, "running": running, "choice": choice}
-        output = stage(*inputs, scale, process_group=None, **same, **options)
+        same: Any = {"eps": 1e-5, "last": last, "running": running, "plan": choice}
+        output = separable_conv(*inputs, scale, process_group=None, **same, **options)
     return output, mean, variance
 
 
@@ -69,7 +73,7 @@ def test_the_compiled_way_agrees() -> None:
     scale = torch.rand(2).requires_grad_()
     options = {"stride": 1, "dilation": 1, "groups": 2}
     found, wanted = (
-        run(c, inputs, scale, True, **options) for c in (Choice(ALL, compiled=True), None)
+        run(c, inputs, scale, True, **options) for c in (KernelPlan(UNLIMITED, compiled=True), None)
     )
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
@@ -86,9 +90,9 @@ def test_the_choice_follows_device_precision_and_wish() -> None:
         def __init__(self, device: str, dtype: torch.dtype = torch.float32) -> None:
             self.device, self.dtype = torch.device(device), dtype
 
-    def of(device: str, dtype: torch.dtype = torch.float32, **options: bool) -> Choice:
+    def of(device: str, dtype: torch.dtype = torch.float32, **options: bool) -> KernelPlan:
         x: Any = Somewhere(device, dtype)
-        return choose(x, **options)
+        return plan_kernels(x, **options)
 
     assert of("cpu") == of("cpu", torch.bfloat16) == CPU
     assert of("cuda") == GPU
@@ -97,7 +101,9 @@ def test_the_choice_follows_device_precision_and_wish() -> None:
     assert of("cuda", compiled=True).compiled
 
 
-@pytest.mark.parametrize(("bytes_", "edges"), [(1, 1), (4 * 24, 1), (4 * 48, 2), (ALL, 2**54)])
+@pytest.mark.parametrize(
+    ("bytes_", "edges"), [(1, 1), (4 * 24, 1), (4 * 48, 2), (UNLIMITED, 2**54)]
+)
 def test_edges_at_once_by_the_size_of_their_inputs(bytes_: int, edges: int) -> None:
-    found = Choice(bytes_).edges_at_once(torch.zeros(2, 3, 4, 1))
+    found = KernelPlan(bytes_).edges_per_kernel(torch.zeros(2, 3, 4, 1))
     assert found == edges if edges < 3 else found > 1000

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.ops.mix import dense_gradient, sum_groups, weighted_sum
+from darts.ops.sums import dense_gradient, sum_groups, weighted_sum
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 

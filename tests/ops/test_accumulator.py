@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.ops import folded
-from darts.ops.norm import Running, normalize
-from darts.ops.total import Total, can_add
+from darts.ops import folded_norm
+from darts.ops.accumulator import SumAccumulator, can_add_normalized
+from darts.ops.batch_norm import RunningStats, normalize
 
 EPS = 1e-3
 GROUPS = [[1], [2], [1, 3], [2, 1, 1]]
@@ -28,12 +28,12 @@ def images(groups: Sequence[int], size: Sequence[int]) -> tuple[list[Tensor], li
     return [y.requires_grad_() for y in ys], [scale.requires_grad_() for scale in scales]
 
 
-def statistics(y: Tensor) -> Running:
-    return Running(y.new_zeros(y.shape[1]), y.new_ones(y.shape[1]), 0.1)
+def statistics(y: Tensor) -> RunningStats:
+    return RunningStats(y.new_zeros(y.shape[1]), y.new_ones(y.shape[1]), 0.1)
 
 
-def summed(ys: list[Tensor], scales: list[Tensor], running: list[Running]) -> Tensor:
-    total = Total()
+def summed(ys: list[Tensor], scales: list[Tensor], running: list[RunningStats]) -> Tensor:
+    total = SumAccumulator()
     for y, scale, moved in zip(ys, scales, running, strict=True):
         total.add_normalized(y, scale, len(scale), EPS, moved)
     found = total.result()
@@ -41,7 +41,7 @@ def summed(ys: list[Tensor], scales: list[Tensor], running: list[Running]) -> Te
     return found
 
 
-def written_out(ys: list[Tensor], scales: list[Tensor], running: list[Running]) -> Tensor:
+def written_out(ys: list[Tensor], scales: list[Tensor], running: list[RunningStats]) -> Tensor:
     total = torch.zeros(())
     for y, scale, moved in zip(ys, scales, running, strict=True):
         mean, variance = y.mean((0, 2, 3)), y.var((0, 2, 3), correction=0)
@@ -62,7 +62,9 @@ def test_values_statistics_and_gradients(
     groups: list[int], folds: bool, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if folds:
-        monkeypatch.setattr("darts.ops.total.folds_of", lambda x: 2 if x.shape[3] % 2 == 0 else 1)
+        monkeypatch.setattr(
+            "darts.ops.accumulator.num_folds", lambda x: 2 if x.shape[3] % 2 == 0 else 1
+        )
     found = []
     for function in (summed, written_out):
         ys, scales = images(groups, size)
@@ -78,7 +80,7 @@ def test_values_statistics_and_gradients(
 def test_between_other_terms() -> None:
     (y,), (scale,) = images([2], (3, 4))
     first, last = (draw(2, 4, 3, 4, seed=seed).requires_grad_() for seed in (7, 8))
-    total = Total()
+    total = SumAccumulator()
     total.add(first * 2)
     total.add_normalized(y, scale, 2, EPS, statistics(y.detach()))
     total.add(last * 3)
@@ -93,7 +95,7 @@ def test_between_other_terms() -> None:
 
 
 def test_nothing_is_no_image() -> None:
-    assert Total().result() is None
+    assert SumAccumulator().result() is None
 
 
 @pytest.mark.parametrize("wanted", ["y", "scale"])
@@ -121,7 +123,7 @@ def test_derivatives_of_both_orders() -> None:
 @pytest.mark.parametrize("mean", [0, 30])
 def test_single_precision_is_that_of_norms_added_up(mean: int) -> None:
     y = mean + draw(16, 8, 64, 128, dtype=torch.float32)
-    assert folded.folds_of(y) > 1
+    assert folded_norm.num_folds(y) > 1
     scale = torch.tensor([0.5])
     exact = written_out([y.double()] * 3, [scale.double()] * 3, [statistics(y.double())] * 3)
     apart = [normalize(y, scale.repeat(8), EPS, statistics(y)) for _ in range(3)]
@@ -137,7 +139,7 @@ def test_single_precision_is_that_of_norms_added_up(mean: int) -> None:
 
 def test_what_is_left_to_the_plain_norm() -> None:
     y = draw(2, 3, 4, 5)
-    assert can_add(y)
-    assert can_add(y.float())
-    assert not can_add(y.bfloat16())
-    assert not can_add(y.contiguous())
+    assert can_add_normalized(y)
+    assert can_add_normalized(y.float())
+    assert not can_add_normalized(y.bfloat16())
+    assert not can_add_normalized(y.contiguous())

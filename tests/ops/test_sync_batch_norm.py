@@ -10,8 +10,8 @@ import torch.distributed as dist
 from several_ranks import on_ranks
 from torch import Tensor, nn
 
-from darts.data import share_of
-from darts.ops.sync import SyncedBatchNorm2d, all_sum, synchronize
+from darts.data import rank_slice
+from darts.ops.sync_batch_norm import SyncedBatchNorm2d, all_reduce_sum, convert_sync_batch_norm
 
 SAMPLES = 7  # four on one rank, three on the other
 CASES: dict[str, dict[str, Any]] = {
@@ -60,19 +60,19 @@ def make(options: dict[str, Any]) -> nn.Sequential:
 def work() -> dict[str, Any]:
     torch.manual_seed(0)
     group, rank = dist.group.WORLD, dist.get_rank()
-    share = share_of(SAMPLES, rank, 2)
+    share = rank_slice(SAMPLES, rank, 2)
     found: dict[str, Any] = {}
     for name, options in CASES.items():
-        net = synchronize(make(options), group)
+        net = convert_sync_batch_norm(make(options), group)
         found[name] = derivatives(net[0], share)
     for name, shift in SHIFTS.items():
-        found[name] = derivatives(synchronize(make({}), group)[0], share, shift)
+        found[name] = derivatives(convert_sync_batch_norm(make({}), group)[0], share, shift)
     x = torch.full((2,), float(rank + 1), requires_grad=True)
-    total = all_sum(x.square(), group)
+    total = all_reduce_sum(x.square(), group)
     (first,) = torch.autograd.grad((rank + 1) * total.square().sum(), x, create_graph=True)
     (again,) = torch.autograd.grad(first.sum(), x)
     found["sum"] = {"total": total.detach(), "first": first.detach(), "again": again}
-    norm = synchronize(nn.Sequential(nn.BatchNorm2d(3)), group)
+    norm = convert_sync_batch_norm(nn.Sequential(nn.BatchNorm2d(3)), group)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found["half"] = norm(draw(0)[share].bfloat16()).detach()
     return found
@@ -122,7 +122,7 @@ def test_in_one_process_it_is_batch_norm() -> None:
     ours, theirs = SyncedBatchNorm2d(3), nn.BatchNorm2d(3)
     assert torch.equal(ours(x), theirs(x))
     assert torch.equal(ours.running_var, theirs.running_var)
-    assert all_sum(x, None) is x
+    assert all_reduce_sum(x, None) is x
 
 
 def test_a_network_is_changed_in_place() -> None:
@@ -134,7 +134,7 @@ def test_a_network_is_changed_in_place() -> None:
     before = {name: id(value) for name, value in net.named_parameters()}
     keys = list(net.state_dict())
     group = object()
-    assert synchronize(net, group) is net
+    assert convert_sync_batch_norm(net, group) is net
     assert {name: id(value) for name, value in net.named_parameters()} == before
     assert list(net.state_dict()) == keys
     assert isinstance(net[1], SyncedBatchNorm2d)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.ops.folded import folded_norm, folds_of
-from darts.ops.norm import Running, normalize, normalize_shared
+from darts.ops.batch_norm import RunningStats, normalize, normalize_shared
+from darts.ops.folded_norm import folded_batch_norm, num_folds
 
 EPS = 1e-3
 # (B, C, H, W) and how many pixels are taken together
@@ -33,7 +33,7 @@ def test_values_and_gradients(shape: tuple[int, ...], folds: int, scaled: bool) 
     inputs = draw(shape, scaled)
     x, scale = inputs[0], inputs[1] if scaled else None
     out = torch.randn(shape, dtype=torch.float64)
-    found = folded_norm(x, scale, EPS, folds)
+    found = folded_batch_norm(x, scale, EPS, folds)
     wanted = plain(x, scale)
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other)
@@ -51,7 +51,7 @@ def test_derivatives_of_both_orders(scaled: bool) -> None:
     inputs = draw((2, 2, 2, 4), scaled)
 
     def function(x: Tensor, scale: Tensor | None = None) -> Tensor:
-        return folded_norm(x, scale, EPS, 2)[0]
+        return folded_batch_norm(x, scale, EPS, 2)[0]
 
     assert torch.autograd.gradcheck(function, inputs)
     assert torch.autograd.gradgradcheck(function, inputs)
@@ -60,7 +60,7 @@ def test_derivatives_of_both_orders(scaled: bool) -> None:
 def test_the_output_may_be_written_into() -> None:
     x = draw((3, 2, 4, 6), False)[0]
     out = torch.randn(3, 2, 4, 6, dtype=torch.float64)
-    (found,) = torch.autograd.grad(folded_norm(x, None, EPS, 2)[0].relu_(), x, out)
+    (found,) = torch.autograd.grad(folded_batch_norm(x, None, EPS, 2)[0].relu_(), x, out)
     (wanted,) = torch.autograd.grad(plain(x, None)[0].relu(), x, out)
     torch.testing.assert_close(found, wanted)
 
@@ -68,11 +68,11 @@ def test_the_output_may_be_written_into() -> None:
 def test_large_batches_of_few_channels_are_folded_and_norm_alike() -> None:
     torch.manual_seed(0)
     x = (torch.randn(64, 16, 32, 32) + 1).contiguous(memory_format=torch.channels_last)
-    assert folds_of(x) > 1
-    assert folds_of(x.contiguous()) == folds_of(x[:2]) == folds_of(x.double()) == 1
-    assert folds_of(x[..., :31].contiguous(memory_format=torch.channels_last)) == 1
+    assert num_folds(x) > 1
+    assert num_folds(x.contiguous()) == num_folds(x[:2]) == num_folds(x.double()) == 1
+    assert num_folds(x[..., :31].contiguous(memory_format=torch.channels_last)) == 1
     scale = torch.rand(16)
-    running = Running(torch.zeros(16), torch.ones(16), 0.1)
+    running = RunningStats(torch.zeros(16), torch.ones(16), 0.1)
     output = normalize(x, scale, EPS, running)
     exact, mean, _ = plain(x.double(), scale.double())
     unbiased = x.double().var(dim=(0, 2, 3))

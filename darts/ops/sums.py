@@ -1,29 +1,33 @@
-"""Weighted sums of feature maps in one pass a term."""
+"""Weighted sums and group sums of feature maps, without intermediate tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from darts.ops.autograd import Context, OneOutput
 
 _NHWC = torch.channels_last
 
 
 def weighted_sum(terms: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
-    """``sum(weight * term)`` without storing a product.
+    """Compute ``sum(weight * term)`` without storing the products.
 
     Args:
-        terms: each ``(B, C, H, W)``; at least one.
-        weights: as many scalars, each ``()``.
+        terms: at least one tensor ``(B, C, H, W)``.
+        weights: one scalar ``()`` per term.
+
+    Returns:
+        ``(B, C, H, W)``.
     """
     return _WeightedSum.apply(len(terms), *terms, *weights)
 
 
-class _WeightedSum(torch.autograd.Function):
+class _WeightedSum(OneOutput):
     @staticmethod
-    def forward(ctx: Any, count: int, *inputs: Tensor) -> Tensor:
+    def forward(ctx: Context, count: int, *inputs: Tensor) -> Tensor:
         terms, weights = inputs[:count], inputs[count:]
         ctx.save_for_backward(*inputs)
         total = terms[0] * weights[0]
@@ -32,9 +36,9 @@ class _WeightedSum(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
-        inputs = ctx.saved_tensors  # may be read once only under checkpointing
+        inputs = ctx.saved_tensors  # under checkpointing they can be read only once
         count = len(inputs) // 2
         terms, weights = inputs[:count], inputs[count:]
         need = ctx.needs_input_grad[1:]
@@ -47,18 +51,18 @@ class _WeightedSum(torch.autograd.Function):
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """Sum of all products, in one pass where the layout allows."""
+    """Return the sum of all products, in one pass if the layout allows it."""
     if a.device.type != "cpu" or a.dtype not in (torch.float32, torch.float64):
         return (a.float() * b.float()).sum() if a.dtype.itemsize < 4 else (a * b).sum()
-    return torch.dot(_flat(a), _flat(b))
+    return torch.dot(_flatten(a), _flatten(b))
 
 
-def _flat(x: Tensor) -> Tensor:
+def _flatten(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(-1)  # no copy for channels_last
 
 
 def sum_groups(x: Tensor, groups: int) -> Tensor:
-    """``x.unflatten(1, (groups, -1)).sum(1)``, whose gradient comes back without gaps.
+    """Compute ``x.unflatten(1, (groups, -1)).sum(1)`` with a contiguous gradient.
 
     Args:
         x: ``(B, groups * C, H, W)``.
@@ -70,9 +74,9 @@ def sum_groups(x: Tensor, groups: int) -> Tensor:
     return x if groups == 1 else _SumGroups.apply(x, groups)
 
 
-class _SumGroups(torch.autograd.Function):
+class _SumGroups(OneOutput):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, groups: int) -> Tensor:
+    def forward(ctx: Context, x: Tensor, groups: int) -> Tensor:
         ctx.groups = groups
         first, *others = x.chunk(groups, dim=1)
         total = first.clone(memory_format=_NHWC)
@@ -81,24 +85,24 @@ class _SumGroups(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, None]:
         return torch.cat(gradients * ctx.groups, dim=1), None
 
 
 def dense_gradient(x: Tensor) -> Tensor:
-    """``x`` itself; the gradient that comes back for it is made channels_last contiguous.
+    """Return ``x`` and make its gradient contiguous in channels_last layout.
 
-    The gradient of a concatenation is a view with gaps, and each of the many operations that it
-    goes to would copy it.
+    The gradient of a concatenation is a strided view. Without this function, each operation that
+    receives the gradient copies it.
     """
     return _DenseGradient.apply(x)
 
 
-class _DenseGradient(torch.autograd.Function):
+class _DenseGradient(OneOutput):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Context, x: Tensor) -> Tensor:
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+    def backward(ctx: Context, *gradients: Tensor) -> Tensor:
         return gradients[0].contiguous(memory_format=_NHWC)

@@ -1,0 +1,126 @@
+"""Batch normalization without parameters and buffers of its own, which returns its statistics.
+
+Edges that share an input can share its normalization, and each edge still updates its own running
+statistics.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributed import ProcessGroup
+
+from darts.ops.folded_norm import folded_batch_norm, num_folds
+from darts.ops.sync_batch_norm import synced_statistics
+
+
+class RunningStats(NamedTuple):
+    """Running statistics of the channels, ``(C,)``, updated in place."""
+
+    mean: Tensor
+    variance: Tensor
+    momentum: float
+
+    @torch.no_grad()
+    def update(self, mean: Tensor, variance: Tensor) -> None:
+        """Average in the mean and the unbiased variance of a batch."""
+        self.mean.lerp_(mean.to(self.mean.dtype), self.momentum)
+        self.variance.lerp_(variance.to(self.variance.dtype), self.momentum)
+
+
+class Normalized(NamedTuple):
+    """A normalized batch and the statistics of its channels, which carry no gradient."""
+
+    output: Tensor
+    mean: Tensor
+    variance: Tensor  # unbiased, as for running statistics
+
+
+def normalize(
+    x: Tensor,
+    scale: Tensor | None,
+    eps: float,
+    running: RunningStats,
+    group: ProcessGroup | None = None,
+) -> Tensor:
+    """Compute ``scale * (x - mean) / sqrt(variance + eps)`` with the statistics of the batch.
+
+    Args:
+        x: ``(B, C, H, W)``.
+        scale: ``(C,)``, or None for ones.
+        eps: added to the biased variance.
+        running: running statistics to update.
+        group: ranks that share the batch; None for one process.
+
+    Raises:
+        ValueError: if a channel has only one value and therefore no variance.
+    """
+    if group is not None:
+        normalized = _normalize_synced(x, scale, eps, group)
+        running.update(normalized.mean, normalized.variance)
+        return normalized.output
+    count = values_per_channel(x)
+    if (folds := num_folds(x)) > 1:
+        output, mean, variance = folded_batch_norm(x, scale, eps, folds)
+        running.update(mean, variance * (count / (count - 1)))
+        return output
+    return torch.native_batch_norm(
+        x, _float_scale(x, scale), None, running.mean, running.variance, True, running.momentum, eps
+    )[0]
+
+
+def normalize_shared(x: Tensor, eps: float, group: ProcessGroup | None = None) -> Normalized:
+    """Normalize like ``normalize``, without a scale, and return the statistics.
+
+    The caller updates the running statistics of every edge that shares the normalization.
+    """
+    if group is not None:
+        return _normalize_synced(x, None, eps, group)
+    count = values_per_channel(x)
+    if (folds := num_folds(x)) > 1:
+        output, mean, variance = folded_batch_norm(x, None, eps, folds)
+        return Normalized(output, mean, variance * (count / (count - 1)))
+    output, mean, inverse = torch.native_batch_norm(
+        x, _float_scale(x, None), None, None, None, True, 0.0, eps
+    )
+    with torch.no_grad():
+        variance = (inverse.double().pow(-2) - eps) * (count / (count - 1))
+    return Normalized(output, mean.detach(), variance.to(mean.dtype))
+
+
+def _float_scale(x: Tensor, scale: Tensor | None) -> Tensor | None:
+    """Return the scale; float32 ones if x has reduced precision and there is no scale.
+
+    With reduced precision, PyTorch computes the statistics in float32 only if a scale is given.
+    """
+    if scale is not None or x.dtype not in (torch.float16, torch.bfloat16):
+        return scale
+    return torch.ones(x.shape[1], device=x.device)
+
+
+def _normalize_synced(
+    x: Tensor, scale: Tensor | None, eps: float, group: ProcessGroup
+) -> Normalized:
+    exact = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    mean, variance, count = synced_statistics(exact, group)
+    factor = (variance + eps).rsqrt()
+    if scale is not None:
+        factor = factor * scale
+    output = (exact - mean.view(1, -1, 1, 1)) * factor.view(1, -1, 1, 1)
+    with torch.no_grad():
+        unbiased = variance * (count / (count - 1))
+    return Normalized(output.to(x.dtype), mean.detach(), unbiased)
+
+
+def values_per_channel(x: Tensor) -> int:
+    """Return the number of values per channel of ``(B, C, H, W)``.
+
+    Raises:
+        ValueError: if it is less than 2.
+    """
+    count = x.numel() // x.shape[1]
+    if count < 2:
+        raise ValueError(f"batch norm needs more than one value per channel, got {tuple(x.shape)}")
+    return count

@@ -1,0 +1,33 @@
+"""A depthwise and a pointwise convolution fused into one dense convolution.
+
+The kernel of the dense convolution is the product of the two kernels. The fused form needs more
+arithmetic and far less memory traffic, which suits tensor cores.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def fused_separable_conv2d(
+    x: Tensor, depthwise: Tensor, pointwise: Tensor, *, stride: int, dilation: int, groups: int
+) -> Tensor:
+    """Compute ``pointwise_conv2d(depthwise_conv2d(x, ...), ...)`` with one convolution.
+
+    Args:
+        x: ``(B, groups * C, H, W)``.
+        depthwise: ``(groups * C, 1, k, k)`` with odd k.
+        pointwise: ``(groups * D, C, 1, 1)``.
+        stride: 1 or 2.
+        dilation: distance between taps.
+        groups: number of independent convolutions.
+
+    Returns:
+        ``(B, groups * D, ceil(H / stride), ceil(W / stride))``.
+    """
+    side = depthwise.shape[-1]
+    taps = depthwise.view(groups, 1, -1, side, side)  # (groups, 1, C, k, k)
+    mixing = pointwise.view(groups, -1, pointwise.shape[1], 1, 1)  # (groups, D, C, 1, 1)
+    kernel = (mixing * taps).flatten(0, 1)  # (groups * D, C, k, k)
+    return F.conv2d(x, kernel, None, stride, dilation * (side // 2), dilation, groups)

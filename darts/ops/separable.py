@@ -1,0 +1,144 @@
+"""Depthwise convolution, pointwise convolution and batch norm: the building block of operations.
+
+``darts.ops.dispatch`` selects one of three implementations: two convolutions, one fused
+convolution, or the plain PyTorch calls compiled with ``torch.compile``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.distributed import ProcessGroup
+
+from darts.ops.accumulator import SumAccumulator, can_add_normalized
+from darts.ops.batch_norm import RunningStats, normalize
+from darts.ops.depthwise import depthwise_conv2d, plain_depthwise
+from darts.ops.dispatch import KernelPlan
+from darts.ops.fused_conv import fused_separable_conv2d
+from darts.ops.pointwise import pointwise_conv2d
+from darts.ops.sums import sum_groups
+
+
+def separable_conv(
+    x: Tensor,
+    depthwise: Tensor,
+    pointwise: Tensor,
+    scale: Tensor | None,
+    *,
+    stride: int,
+    dilation: int,
+    groups: int,
+    eps: float,
+    last: bool,
+    running: RunningStats,
+    plan: KernelPlan,
+    process_group: ProcessGroup | None,
+    accumulator: SumAccumulator | None = None,
+) -> Tensor | None:
+    """Compute ``groups`` independent separable convolutions, each followed by batch norm.
+
+    Batch norm uses the statistics of this batch.
+
+    Args:
+        x: ``(B, groups * C, H, W)``.
+        depthwise: ``(groups * C, 1, k, k)``.
+        pointwise: ``(groups * C, C, 1, 1)``.
+        scale: mixing weight of each group, ``(groups,)``, or None for ones.
+        stride: stride of the depthwise convolution.
+        dilation: dilation of the depthwise convolution.
+        groups: number of edges.
+        eps: added to the variance by batch norm.
+        last: whether this block ends an operation. The groups are then summed; otherwise a ReLU
+            follows.
+        running: running statistics of all groups; updated.
+        plan: implementation to use.
+        process_group: ranks that share the batch, or None.
+        accumulator: adds up the output of a last block, which is then not returned.
+
+    Returns:
+        ``(B, C, H', W')`` for a last block, or None with an accumulator; otherwise
+        ``(B, groups * C, H', W')``.
+    """
+    if plan.compiled:
+        output = _compiled_separable_conv()(
+            x, depthwise, pointwise, scale, stride, dilation, groups, eps, last, running
+        )
+        if accumulator is None:
+            return output
+        accumulator.add(output)
+        return None
+    if plan.fused:
+        y = fused_separable_conv2d(
+            x, depthwise, pointwise, stride=stride, dilation=dilation, groups=groups
+        )
+    else:
+        d = depthwise_conv2d(x, depthwise, stride, dilation)
+        y = pointwise_conv2d(d, pointwise, groups)
+        del d  # frees its memory for the next operation unless the backward pass needs it
+    return normalize_and_reduce(y, scale, groups, eps, last, running, process_group, accumulator)
+
+
+def normalize_and_reduce(
+    y: Tensor,
+    scale: Tensor | None,
+    groups: int,
+    eps: float,
+    last: bool,
+    running: RunningStats,
+    process_group: ProcessGroup | None = None,
+    accumulator: SumAccumulator | None = None,
+) -> Tensor | None:
+    """Apply batch norm and mixing weights, then sum the groups or apply ReLU.
+
+    The arguments are those of ``separable_conv``.
+    """
+    if accumulator is not None:
+        if process_group is None and scale is not None and can_add_normalized(y):
+            accumulator.add_normalized(y, scale, groups, eps, running)
+        else:
+            output = normalize(y, repeat_per_channel(scale, y), eps, running, process_group)
+            accumulator.add(sum_groups(output, groups))
+        return None
+    output = normalize(y, repeat_per_channel(scale, y), eps, running, process_group)
+    if not last:
+        return F.relu_(output)
+    return sum_groups(output, groups)
+
+
+def repeat_per_channel(scale: Tensor | None, y: Tensor) -> Tensor | None:
+    """Repeat the weight of each group for its channels, ``(groups,)`` -> ``(groups * C,)``."""
+    if scale is None:
+        return None
+    factor = scale[:, None].expand(-1, y.shape[1] // len(scale)).reshape(-1)
+    # For one group this is a view of stride 0, which makes batch norm three times slower.
+    return factor.contiguous()
+
+
+def plain_separable_conv(
+    x: Tensor,
+    depthwise: Tensor,
+    pointwise: Tensor,
+    scale: Tensor | None,
+    stride: int,
+    dilation: int,
+    groups: int,
+    eps: float,
+    last: bool,
+    running: RunningStats,
+) -> Tensor:
+    """Compute ``separable_conv`` in one process with PyTorch's own convolutions."""
+    d = plain_depthwise(x, depthwise, stride, dilation)
+    y = F.conv2d(d, pointwise, groups=groups)
+    return cast(Tensor, normalize_and_reduce(y, scale, groups, eps, last, running))
+
+
+@cache
+def _compiled_separable_conv() -> Callable[..., Tensor]:
+    """Compile ``plain_separable_conv``, once per shape for all cells."""
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 256)
+    return torch.compile(plain_separable_conv, dynamic=False)
