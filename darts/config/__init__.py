@@ -1,9 +1,6 @@
-"""Typed configuration; the only place that knows Hydra."""
+"""Typed configuration of every command: dataclasses, composed from YAML and the command line."""
 
-from darts.config.fields import ConfigError, one_of
-from darts.config.job import Invocation
-from darts.config.launch import compose, launch
-from darts.config.schema import (
+from darts.config.commands import (
     CompareConfig,
     EvaluateConfig,
     ExportConfig,
@@ -14,25 +11,86 @@ from darts.config.schema import (
     SearchConfig,
     TuneConfig,
 )
+from darts.config.conf_files import conf_folder, group_options
+from darts.config.datasets import (
+    AudioConfig,
+    AudioFolderConfig,
+    DatasetConfig,
+    DocumentsConfig,
+    ImagesConfig,
+    PairsConfig,
+    PublishedTextConfig,
+    SentencesConfig,
+    SpokenDigitsConfig,
+    SyntheticConfig,
+    TableConfig,
+    TextConfig,
+)
+from darts.config.fields import ConfigError, check_fields, closest, one_of
+from darts.config.groups import COMMANDS, TYPES
+from darts.config.hydra_adapter import Invocation
+from darts.config.launch import compose, launch
+from darts.config.options import (
+    AnalysisConfig,
+    ArchOptimizerConfig,
+    BenchmarkConfig,
+    EnergyConfig,
+    LoaderConfig,
+    PenaltyConfig,
+    RunBudgetConfig,
+    TrackingConfig,
+    TuneBudgetConfig,
+    WeightOptimizerConfig,
+)
+from darts.config.overrides import quoted
 from darts.config.serialization import as_yaml, rebuild
-from darts.config.store import group_options
+from darts.config.torchrun import rank_and_size
 
 __all__ = [
+    "COMMANDS",
+    "TYPES",
+    "AnalysisConfig",
+    "ArchOptimizerConfig",
+    "AudioConfig",
+    "AudioFolderConfig",
+    "BenchmarkConfig",
     "CompareConfig",
     "ConfigError",
+    "DatasetConfig",
+    "DocumentsConfig",
+    "EnergyConfig",
     "EvaluateConfig",
     "ExportConfig",
     "GenotypesConfig",
+    "ImagesConfig",
     "Invocation",
+    "LoaderConfig",
+    "PairsConfig",
+    "PenaltyConfig",
+    "PublishedTextConfig",
     "ReportConfig",
     "RetrainConfig",
+    "RunBudgetConfig",
     "RunConfig",
     "SearchConfig",
+    "SentencesConfig",
+    "SpokenDigitsConfig",
+    "SyntheticConfig",
+    "TableConfig",
+    "TextConfig",
+    "TrackingConfig",
+    "TuneBudgetConfig",
     "TuneConfig",
+    "WeightOptimizerConfig",
     "as_yaml",
+    "check_fields",
+    "closest",
     "compose",
+    "conf_folder",
     "group_options",
     "launch",
     "one_of",
+    "quoted",
+    "rank_and_size",
     "rebuild",
 ]

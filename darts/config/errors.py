@@ -1,38 +1,38 @@
-"""Hydra's and OmegaConf's errors in one line that names the valid choices."""
+"""One-line messages for the errors of Hydra and OmegaConf, with the valid choices."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
-
-from hydra.errors import OverrideParseException
+from collections.abc import Sequence
 
 from darts.config.fields import closest
+from darts.config.hydra_adapter import OverrideParseException
+
+_MAX_CAUSES = 5
 
 
-def one_line(error: BaseException, known: Iterable[str]) -> str:
-    """Say in one line what was wrong with a configuration.
+def one_line(error: BaseException, keys: Sequence[str]) -> str:
+    """Return one line that describes what is wrong with a configuration.
 
     Args:
-        error: what Hydra or OmegaConf raised.
-        known: dotted keys that exist, to choose from when a key does not.
+        error: raised by Hydra or OmegaConf.
+        keys: dotted keys that exist, for suggestions.
     """
-    return " ".join(_described(error, known).splitlines())
+    return " ".join(_describe(error, keys).splitlines())
 
 
-def _described(error: BaseException, known: Iterable[str]) -> str:
-    text = _text(error)
+def _describe(error: BaseException, keys: Sequence[str]) -> str:
+    text = _messages(error)
     if isinstance(error, OverrideParseException):
-        reason = _match(r"(?m)^((?!Error parsing|Lexer|See https|\s*\^).+)$", str(error))
+        reason = _search(r"(?m)^((?!Error parsing|Lexer|See https|\s*\^).+)$", str(error))
         return (
             f"cannot read the override {error.override!r}: "
-            f"{reason or 'a character is out of place'}; "
+            f"{reason or 'unexpected character'}; "
             "write key=value, and a value with special characters as \"key='...'\""
         )
-    key = _match(r"full_key: (\S+)", text)
+    key = _search(r"full_key: (\S+)", text)
     if "not in struct" in text or "not in '" in text:
-        return unknown_key(key or _match(r"Could not override '([^']+)'", text) or "?", list(known))
+        return _unknown_key(key or _search(r"Could not override '([^']+)'", text) or "?", keys)
     option = re.search(
         r"Could not find '([^']+)'\s+Available options in '([^']+)':\s*(.*?)\n\s*(?:Config|$)",
         text,
@@ -40,19 +40,18 @@ def _described(error: BaseException, known: Iterable[str]) -> str:
     )
     if option:
         path, group, names = option.groups()
-        choices = [name for name in names.split() if name]
-        name = path.rsplit("/", 1)[-1]
-        shown = group.split("/")[0]
+        name, choices = path.rsplit("/", 1)[-1], names.split()
         return (
-            f"{shown}={name!r} is unknown; choose from {', '.join(choices)}{closest(name, choices)}"
+            f"{group.split('/')[0]}={name!r} is unknown; choose from "
+            f"{', '.join(choices)}{closest(name, choices)}"
         )
     if "missing mandatory value" in text.lower():
-        return f"{key or _match(r'value: ([^ ]+)', text)} must be given"
-    group_name = _match(r"Could not override '([^']+)'\.\s+No match in the defaults list", text)
+        return f"{key or _search(r'value: ([^ ]+)', text)} must be given"
+    group_name = _search(r"Could not override '([^']+)'\.\s+No match in the defaults list", text)
     if group_name:
-        return unknown_key(group_name, list(known))
+        return _unknown_key(group_name, keys)
     if key:
-        return f"{key}: {_first_line(_root(error))}"
+        return f"{key}: {_first_line(_root_cause(error))}"
     lines = [
         line.strip()
         for line in text.splitlines()
@@ -61,48 +60,37 @@ def _described(error: BaseException, known: Iterable[str]) -> str:
     return "; ".join(lines[:3]) or type(error).__name__
 
 
-def unknown_key(key: str, known: list[str]) -> str:
-    """One line for a key that does not exist, with the keys beside where it was looked for."""
-    if key in known:  # of the group's default option
+def _unknown_key(key: str, keys: Sequence[str]) -> str:
+    """Return one line for a key that does not exist, with the keys at the same place."""
+    if key in keys:  # a key of the group's default option
         group = key.split(".")[0]
         return f"no such key {key!r} in the {group} chosen; leave it out or choose another {group}"
     prefix = key.rpartition(".")[0]
-    while prefix and not any(name.startswith(prefix + ".") for name in known):
+    while prefix and not any(name.startswith(prefix + ".") for name in keys):
         prefix = prefix.rpartition(".")[0]
     depth = prefix.count(".") + 1 if prefix else 0
-    beside = sorted(
+    siblings = sorted(
         {
             ".".join(name.split(".")[: depth + 1])
-            for name in known
+            for name in keys
             if not prefix or name.startswith(prefix + ".")
         }
     )
-    choices = f"; keys here: {', '.join(beside)}" if beside else ""
-    return f"no such key {key!r}{closest(key, known)}{choices}"
+    choices = f"; keys here: {', '.join(siblings)}" if siblings else ""
+    return f"no such key {key!r}{closest(key, keys)}{choices}"
 
 
-def dotted_keys(config: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """All keys of a nested mapping, inner ones with dots, groups themselves included."""
-    keys = []
-    for name, value in config.items():
-        keys.append(prefix + str(name))
-        if isinstance(value, Mapping):
-            keys += dotted_keys(value, f"{prefix}{name}.")
-    return keys
+def _messages(error: BaseException) -> str:
+    """Return the messages of an error and of its causes."""
+    messages: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(messages) < _MAX_CAUSES:
+        messages.append(str(cause))
+        cause = cause.__cause__
+    return "\n".join(messages)
 
 
-def _text(error: BaseException) -> str:
-    """The messages of an error and of what caused it."""
-    parts: list[str] = []
-    seen: BaseException | None = error
-    while seen is not None and len(parts) < 5:
-        parts.append(str(seen))
-        seen = seen.__cause__
-    return "\n".join(parts)
-
-
-def _root(error: BaseException) -> BaseException:
-    """What an error was raised from in the first place."""
+def _root_cause(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
     return error
@@ -113,6 +101,6 @@ def _first_line(error: BaseException) -> str:
     return lines[0].strip() if lines else type(error).__name__
 
 
-def _match(pattern: str, text: str) -> str | None:
-    found = re.search(pattern, text)
-    return found.group(1) if found else None
+def _search(pattern: str, text: str) -> str | None:
+    match = re.search(pattern, text)
+    return match.group(1) if match else None

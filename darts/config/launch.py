@@ -1,12 +1,10 @@
-"""The one door through which the outside comes in: command line and YAML to plain dataclasses.
+"""Entry point of the commands: from the command line to a checked configuration dataclass.
 
-Hydra composes; the result is turned into the command's dataclass once, checked, and handed on with
-the run's directory. Whatever is wrong ends here in one line on standard error and exit code 2.
+Errors that the user can fix end in one line on standard error and exit code 2.
 """
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 import time
@@ -15,165 +13,154 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from darts.config import errors, store
+from darts.config import errors
 from darts.config.fields import ConfigError, check_fields
-from darts.config.job import Invocation, Job
-from darts.config.overrides import handed_on, prepared, translated, values_of
-from darts.training.distributed import rank_and_size
+from darts.config.hydra_adapter import (
+    COMPOSITION_ERRORS,
+    HydraJob,
+    Invocation,
+    compose_object,
+    known_keys,
+    run_job,
+    values_of,
+)
+from darts.config.overrides import hydra_arguments, hydra_overrides
+from darts.config.torchrun import rank_and_size
+
+C = TypeVar("C")
+R = TypeVar("R")
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_PATIENCE = 10.0  # seconds
+_ERROR_DELAY = 10.0  # seconds
 
 
 def launch(
     command: str,
-    check: Callable[[Any], None],
-    task: Callable[[Any, Invocation], Any],
+    check: Callable[[C], None],
+    task: Callable[[C, Invocation], R],
     arguments: Sequence[str] | None = None,
-) -> Any:
-    """Run one command from its command line.
+) -> R | None:
+    """Run a command from its command line.
 
     Args:
-        command: name of its YAML in ``conf/``.
-        check: raises ValueError for values and combinations that no type rules out.
+        command: name of its YAML file in ``conf``.
+        check: raises ValueError for values and combinations that the types allow but that cannot
+            run.
         task: the command itself.
-        arguments: overrides and Hydra's own flags; the process's when not given.
+        arguments: overrides and flags of Hydra; None for those of the process.
+
+    Returns:
+        What ``task`` returns, in a sweep for the last run; None if only flags such as ``--cfg``
+        were processed.
 
     Raises:
-        SystemExit: with code 2 after one line on standard error, for anything the user can mend.
+        SystemExit: with code 2 after one line on standard error, for errors that the user can fix.
     """
-    store.register()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    job = Job(command, check, task)
-    previous_arguments, previous_flag = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    # Errors shall reach the handler below, which puts them into one line, not be printed by Hydra.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    there: set[Path] = set()
-    previous_format = warnings.formatwarning
-    warnings.formatwarning = _plain_warnings(command)
-    try:
-        sys.argv = [f"darts.{command}", *prepared(command, given), *_of_a_rank(given)]
-        there = _present_folders(sys.argv)
-        hydra.main(version_base="1.3", config_path=str(store.conf_folder()), config_name=command)(
-            job
-        )()
-        if job.failure:
-            raise job.failure[0]
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read the output has gone, as `head` does; the interpreter shall not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
-    except ConfigError as error:
-        _give_way(error)
-        _leave(command, str(error))
-    except Exception as error:
-        _give_way(error)
-        # Before the first folder there was nothing at work but the composition of the overrides.
-        if not job.directories or isinstance(error, (HydraException, OmegaConfBaseException)):
-            _leave(command, errors.one_line(error, _known_keys(command)))
-        if not _is_users(error):
-            raise
-        _leave(command, str(error))
-    finally:
-        warnings.formatwarning = previous_format
-        sys.argv = previous_arguments
-        _remove_if_empty(job.directories, there)
-        if previous_flag is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = previous_flag
+    job = HydraJob(command, check, task)
+    existing: set[Path] = set()
+    with _process_state(command):
+        try:
+            sys.argv = [
+                f"darts.{command}",
+                *hydra_arguments(command, given),
+                *_rank_overrides(given),
+            ]
+            existing = _existing_folders(sys.argv)
+            run_job(job)
+            if job.failure:
+                raise job.failure[0]
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader of the output has exited, as `head` does; silence the interpreter, too.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(1) from None
+        except ConfigError as error:
+            _wait_for_other_ranks(error)
+            _exit(command, str(error))
+        except Exception as error:
+            _wait_for_other_ranks(error)
+            # Without a run directory, nothing but the composition has run.
+            if not job.directories or isinstance(error, COMPOSITION_ERRORS):
+                _exit(command, errors.one_line(error, known_keys(command)))
+            if not _is_user_error(error):
+                raise
+            _exit(command, str(error))
+        finally:
+            _remove_empty(job.directories, existing)
     return job.results[-1] if job.results else None
 
 
 def compose(command: str, overrides: Sequence[str] = ()) -> Any:
-    """The checked configuration of a command without running it, for tests and scripts.
+    """Return the checked configuration of a command without running it, for tests and scripts.
 
     Raises:
-        ConfigError: as ``launch`` would print it.
+        ConfigError: with the message that ``launch`` would print.
     """
-    store.register()
     try:
-        with _composing():
-            given = handed_on(command, [translated(command, o) for o in overrides])
-            composed = hydra.compose(command, given)
-        config: Any = OmegaConf.to_object(composed)
+        config = compose_object(command, hydra_overrides(command, overrides))
     except ConfigError:
         raise
     except Exception as error:
-        # Hydra's parsers let all kinds of exceptions through for overrides that they choke on.
-        raise ConfigError(errors.one_line(error, _known_keys(command))) from None
+        # Hydra's parsers raise exceptions of many types for malformed overrides.
+        raise ConfigError(errors.one_line(error, known_keys(command))) from None
     check_fields(config)
     return config
 
 
 @contextmanager
-def _composing() -> Iterator[None]:
-    """Hydra over our YAML, also within a command that Hydra itself has started."""
-    world = GlobalHydra.instance()
-    outer, world.hydra = world.hydra, None
+def _process_state(command: str) -> Iterator[None]:
+    """Restore what ``launch`` changes in the process; format warnings of this package."""
+    arguments, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    format_warning = warnings.formatwarning
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them
+    warnings.formatwarning = _short_warnings(command)
     try:
-        with hydra.initialize_config_dir(str(store.conf_folder()), version_base="1.3"):
-            yield
+        yield
     finally:
-        GlobalHydra.instance().hydra = outer
+        warnings.formatwarning = format_warning
+        sys.argv = arguments
+        if full_error is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
 
 
-@functools.cache
-def _known_keys(command: str) -> list[str]:
-    """All keys of a command's default configuration and its groups, for error messages."""
-    with suppress(Exception):
-        with _composing():
-            composed = hydra.compose(command, ["hydra.job.name=keys"], return_hydra_config=True)
-        groups = [g for g in composed.hydra.runtime.choices if not g.startswith("hydra/")]
-        plain: Any = OmegaConf.to_container(composed, resolve=False)
-        plain.pop("hydra", None)
-        groups = ["experiment" if g.startswith("experiment/") else g for g in groups]
-        return sorted({*errors.dotted_keys(plain), *(g for g in groups if "/" not in g)})
-    return []
-
-
-def _of_a_rank(given: Sequence[str]) -> list[str]:
-    """What Hydra must be told under torchrun: the run's folder is rank 0's to make."""
+def _rank_overrides(given: Sequence[str]) -> list[str]:
+    """Return the overrides that ``torchrun`` requires: only rank 0 creates the run directory."""
     rank, size = rank_and_size()
     if size > 1 and {"-m", "--multirun"}.intersection(given):
         raise ConfigError("--multirun starts runs one by one; call torchrun for each of them")
     return ["hydra.run.dir=."] if rank > 0 else []
 
 
-def _give_way(error: Exception) -> None:
-    """Under torchrun, wait before an error is told that another rank may be telling.
+def _wait_for_other_ranks(error: Exception) -> None:
+    """Under ``torchrun``, give another rank time to report the error first.
 
-    Most errors are met by all ranks alike, and rank 0 tells of them; others are that a rank is
-    gone. torchrun then ends this process while it waits.
+    Most errors occur on all ranks, and rank 0 reports them; a RuntimeError may only say that
+    another rank is gone. In the meantime, torchrun ends this process.
     """
     rank, size = rank_and_size()
     if rank > 0 or (size > 1 and isinstance(error, RuntimeError)):
-        time.sleep(_PATIENCE)
+        time.sleep(_ERROR_DELAY)
 
 
-def _is_users(error: BaseException) -> bool:
-    """Whether an error is the user's to mend: raised by this package or about a file."""
+def _is_user_error(error: BaseException) -> bool:
+    """Return whether the user can fix an error: this package raised it, or it names a file."""
     if isinstance(error, OSError):
         return error.filename is not None
     if not isinstance(error, ValueError):
         return False
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    # By the file, since a command that was started by ``python -m`` has the name ``__main__``.
+    # By file, since the module of a command started by ``python -m`` is named ``__main__``.
     return bool(frames) and Path(frames[-1].f_code.co_filename).resolve().is_relative_to(_PACKAGE)
 
 
-def _present_folders(arguments: Sequence[str]) -> set[Path]:
-    """Folders in which a run may come to lie and which were there before it."""
-    places: list[Any] = [
+def _existing_folders(arguments: Sequence[str]) -> set[Path]:
+    """Return the folders that exist before the run, among those where it may create its own."""
+    places: list[str | Path] = [
         Path.cwd(),
         *Path().glob("runs/*/*"),
         *values_of("hydra.run.dir", arguments),
@@ -186,22 +173,22 @@ def _present_folders(arguments: Sequence[str]) -> set[Path]:
     }
 
 
-def _remove_if_empty(directory: list[Path], there: set[Path]) -> None:
-    """Take away the folders that Hydra made for a run that wrote nothing."""
-    for folder in directory:
-        for made in (folder, *folder.parents):
+def _remove_empty(directories: list[Path], existing: set[Path]) -> None:
+    """Remove the folders that Hydra created for a run that wrote nothing."""
+    for directory in directories:
+        for folder in (directory, *directory.parents):
             with suppress(OSError):
-                if made not in there and not any(made.iterdir()):
-                    made.rmdir()
+                if folder not in existing and not any(folder.iterdir()):
+                    folder.rmdir()
                     continue
             break
 
 
-def _plain_warnings(command: str) -> Callable[..., str]:
-    """Formats warnings of this package as one line without a place in the code."""
-    usual = warnings.formatwarning
+def _short_warnings(command: str) -> Callable[..., str]:
+    """Return a formatter that prints warnings of this package in one line, without a source."""
+    default = warnings.formatwarning
 
-    def plain(
+    def format_warning(
         message: Warning | str,
         category: type[Warning],
         filename: str,
@@ -210,12 +197,12 @@ def _plain_warnings(command: str) -> Callable[..., str]:
     ) -> str:
         if category is UserWarning and Path(filename).resolve().is_relative_to(_PACKAGE):
             return f"darts.{command}: warning: {' '.join(str(message).splitlines())}\n"
-        return usual(message, category, filename, lineno, line)
+        return default(message, category, filename, lineno, line)
 
-    return plain
+    return format_warning
 
 
-def _leave(command: str, message: str) -> NoReturn:
-    """Print one line and exit."""
+def _exit(command: str, message: str) -> NoReturn:
+    """Print one line and exit with code 2."""
     print(f"darts.{command}: {' '.join(message.splitlines())}", file=sys.stderr)
     raise SystemExit(2)

@@ -1,4 +1,4 @@
-"""What a user writes on the command line, as Hydra's grammar wants to have it."""
+"""Translation of command-line arguments into overrides that Hydra's grammar accepts."""
 
 from __future__ import annotations
 
@@ -8,51 +8,75 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-
+from darts.config.commands import CompareConfig, TuneConfig
 from darts.config.fields import ConfigError
-from darts.config.schema import CompareConfig, TuneConfig
+from darts.config.hydra_adapter import values_of
 
-_PATHS = (
-    *("genotype", "checkpoint", "resume", "draw", "validate", "out"),
-    *("root", "dataset.root", "dataset.label", "hydra.run.dir"),
+_PATH_KEYS = (
+    "genotype",
+    "checkpoint",
+    "resume",
+    "draw",
+    "validate",
+    "out",
+    "root",
+    "dataset.root",
+    "dataset.label",
+    "hydra.run.dir",
 )
 _FLAGS_WITH_VALUE = {
-    *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
-    *("--config-dir", "-cd", "--experimental-rerun", "--info", "-i"),
+    "--cfg",
+    "-c",
+    "--package",
+    "-p",
+    "--config-path",
+    "-cp",
+    "--config-name",
+    "-cn",
+    "--config-dir",
+    "-cd",
+    "--experimental-rerun",
+    "--info",
+    "-i",
 }
-# Commands that run others: keys that are not their own go to those.
-_OWN = {
-    command: {field.name for field in dataclasses.fields(kind)} | {"experiment", "hydra"}
-    for command, kind in {"tune": TuneConfig, "compare": CompareConfig}.items()
+# Commands that run other commands pass on all keys but these.
+_OWN_KEYS = {
+    command: {field.name for field in dataclasses.fields(cls)} | {"experiment", "hydra"}
+    for command, cls in {"tune": TuneConfig, "compare": CompareConfig}.items()
 }
-_OPEN = {  # whose keys are the user's to name
+_OPEN_MAPPINGS = {  # mappings that accept any key
     "tune": ("parameters.", "limits."),
     "compare": ("search.", "retrain.", "settings."),
 }
 _NEEDS_QUOTES = re.compile(r"[^\w/\\+.$%*@:?|, -]|[^ -~]")
-_IS_WRITTEN_FOR_HYDRA = re.compile(r"['\"\[]|.*\$\{")
+_IS_HYDRA_SYNTAX = re.compile(r"['\"\[]|.*\$\{")
 
 
-def prepared(command: str, arguments: list[str]) -> list[str]:
-    """Command-line arguments as Hydra shall see them."""
-    arguments = handed_on(command, [translated(command, argument) for argument in arguments])
-    resume = values_of("resume", arguments)
+def hydra_arguments(command: str, arguments: Sequence[str]) -> list[str]:
+    """Return the command-line arguments for Hydra.
+
+    A resumed run is composed from the overrides it started with, and writes to its own directory.
+    """
+    overrides = hydra_overrides(command, arguments)
+    resume = values_of("resume", overrides)
     if not resume or resume[-1] == "":
-        return arguments
-    # A resumed run is composed from the overrides it began with and goes on in its own folder.
-    saved = [translated(command, item) for item in saved_overrides(command, Path(resume[-1]))]
-    folder = str(Path(resume[-1]).resolve())
-    return [*saved, *arguments, f"hydra.run.dir={quoted(folder)}"]
+        return overrides
+    saved = [_translate(command, item) for item in saved_overrides(command, Path(resume[-1]))]
+    directory = str(Path(resume[-1]).resolve())
+    return [*saved, *overrides, f"hydra.run.dir={quoted(directory)}"]
 
 
-def translated(command: str, argument: str) -> str:
-    """One argument, with shorthands written out.
+def hydra_overrides(command: str, overrides: Sequence[str]) -> list[str]:
+    """Return overrides of a command, as a user writes them, for Hydra."""
+    return _collect_foreign(command, [_translate(command, item) for item in overrides])
 
-    Experiments lie in a folder a command, so ``experiment=x`` stands for
-    ``experiment/<command>=x``. A genotype in full is quoted for Hydra's grammar, which would take
-    its parentheses and braces for its own; so is a path with a character that the grammar refuses.
-    What a study varies, or says to some of its runs, may be added without a plus.
+
+def _translate(command: str, argument: str) -> str:
+    """Write out the shorthands of one argument.
+
+    * ``experiment=x`` becomes ``experiment/<command>=x``: each command has a folder of experiments.
+    * Genotype text and paths are quoted where Hydra's grammar does not accept their characters.
+    * Keys of open mappings, such as ``parameters.``, get the prefix ``++``.
     """
     key, equals, value = argument.partition("=")
     if equals and not key.strip("+~ "):
@@ -60,66 +84,61 @@ def translated(command: str, argument: str) -> str:
     if key == "experiment" and equals:
         return f"experiment/{command}={value}"
     if command == "compare" and key == "method" and equals:
-        return f"judged={value}"  # to Hydra, `method` is the group that a search chooses from
-    if equals and key.startswith(_OPEN.get(command, ())):
+        return f"method_name={value}"  # for Hydra, `method` is a config group
+    if equals and key.startswith(_OPEN_MAPPINGS.get(command, ())):
         return f"++{argument}"
     text = value.strip()
     if equals and key in ("genotype", "draw", "validate") and _is_genotype_text(text):
         return f"{key}={quoted(text)}"
-    if key in _PATHS and _NEEDS_QUOTES.search(text) and not _IS_WRITTEN_FOR_HYDRA.match(text):
+    if key in _PATH_KEYS and _NEEDS_QUOTES.search(text) and not _IS_HYDRA_SYNTAX.match(text):
         return f"{key}={quoted(text)}"
     return argument
 
 
-def handed_on(command: str, arguments: Sequence[str]) -> list[str]:
-    """Arguments that are no overrides of the command itself, as the value of one that is.
+def _collect_foreign(command: str, arguments: Sequence[str]) -> list[str]:
+    """Collect the arguments that are not overrides of the command in one override.
 
-    ``darts.tune`` and ``darts.compare`` hand keys that are not their own on to what they run, and
-    ``darts.report`` takes run directories as they are.
+    ``darts.tune`` and ``darts.compare`` pass keys that they do not have to the commands that they
+    run, as ``overrides=[...]``. ``darts.report`` takes run directories as ``runs=[...]``.
 
     Raises:
-        ConfigError: when such a value is given in both ways.
+        ConfigError: if that override is given, too.
     """
     if command == "report":
-        return _with_runs(arguments)
-    if command not in _OWN:
+        return _collect_runs(arguments)
+    if command not in _OWN_KEYS:
         return list(arguments)
     own: list[str] = []
-    others: list[str] = []
+    foreign: list[str] = []
     for argument in arguments:
         key, equals, _ = argument.partition("=")
         name = re.split(r"[./@]", key.lstrip("+~"))[0]
-        mine = not equals or argument.startswith(("-", "~")) or name in _OWN[command]
-        (own if mine else others).append(argument)
-    if not others:
+        is_own = not equals or argument.startswith(("-", "~")) or name in _OWN_KEYS[command]
+        (own if is_own else foreign).append(argument)
+    if not foreign:
         return own
     if any(argument.startswith("overrides=") for argument in own):
-        raise ConfigError(f"overrides= and {others[0]} exclude each other; give all as keys")
-    return [*own, f"overrides=[{','.join(quoted(text) for text in others)}]"]
+        raise ConfigError(f"overrides= and {foreign[0]} exclude each other; write all as keys")
+    return [*own, f"overrides=[{','.join(quoted(text) for text in foreign)}]"]
 
 
-def _with_runs(arguments: Sequence[str]) -> list[str]:
-    """Run directories among the arguments as ``runs=[...]``; a folder's name may have an ``=``."""
+def _collect_runs(arguments: Sequence[str]) -> list[str]:
     own: list[str] = []
     runs: list[str] = []
-    for before, argument in zip(["", *arguments], arguments, strict=False):
+    for previous, argument in zip(["", *arguments], arguments, strict=False):
+        # The name of a run directory may contain an equals sign.
         is_override = "=" in argument and not Path(argument).is_dir()
-        if argument.startswith("-") or before in _FLAGS_WITH_VALUE or is_override:
+        if argument.startswith("-") or previous in _FLAGS_WITH_VALUE or is_override:
             own.append(argument)
         else:
             runs.append(argument)
     if not runs:
         return own
     if any(argument.startswith("runs=") for argument in own):
-        raise ConfigError(f"runs= and {runs[0]} exclude each other; name all directories one way")
+        raise ConfigError(
+            f"runs= and {runs[0]} exclude each other; list all run directories in one of the ways"
+        )
     return [*own, f"runs=[{','.join(quoted(text) for text in runs)}]"]
-
-
-def values_of(key: str, arguments: Sequence[str]) -> list[str]:
-    """What the arguments give for a key, without Hydra's quotes; interpolations as written."""
-    given = [argument for argument in arguments if argument.startswith(f"{key}=")]
-    values = [override.value() for override in OverridesParser.create().parse_overrides(given)]
-    return ["" if value is None else str(value) for value in values]
 
 
 def _is_genotype_text(text: str) -> bool:
@@ -127,7 +146,7 @@ def _is_genotype_text(text: str) -> bool:
 
 
 def quoted(text: str) -> str:
-    """A value in Hydra's single quotes, where only quotes and backslashes before them count."""
+    """Return a value in Hydra's single quotes; quotes, backslashes and ``${`` are escaped."""
     text = " ".join(text.splitlines())
     escaped = re.sub(r"(\\*)'", r"\1\1\'", text)
     escaped = re.sub(r"(\\*)\$\{", r"\1\1\${", escaped)
@@ -135,23 +154,24 @@ def quoted(text: str) -> str:
 
 
 def saved_overrides(command: str, directory: Path) -> list[str]:
-    """The overrides a run began with.
+    """Return the overrides that a run started with.
 
     Raises:
-        ConfigError: when the folder holds no run, or one of another command.
+        ConfigError: if the directory holds no run, or a run of another command.
     """
     path = directory / "overrides.json"
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise ConfigError(
-            f"resume={str(directory)!r} is no run directory: {path.name} is missing or damaged"
+            f"resume={str(directory)!r} is not a run directory: {path.name} is missing or damaged"
         ) from None
     overrides = saved.get("overrides") if isinstance(saved, dict) else None
     if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
         raise ConfigError(f"resume={str(directory)!r}: {path.name} is damaged")
     if saved.get("command") != command:
         raise ConfigError(
-            f"resume={str(directory)!r} is a run of {saved.get('command')}, not of {command}"
+            f"resume={str(directory)!r} is a run of darts.{saved.get('command')}; resume it with "
+            "that command"
         )
     return overrides

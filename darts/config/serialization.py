@@ -1,57 +1,69 @@
-"""Configurations as YAML text, and back from the plain values that a checkpoint holds."""
+"""Configurations as YAML text, and configurations from the values in a checkpoint."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from darts.config import errors, store
+from darts.config import errors
 from darts.config.fields import ConfigError, check_fields, one_of
+from darts.config.groups import TYPES
 from darts.registry import Registry
 
-C = TypeVar("C")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+C = TypeVar("C", bound="DataclassInstance")
 
 
-def as_yaml(config: Any) -> str:
-    """A configuration dataclass as YAML text, keys in the order of the schema."""
-    return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
+def as_yaml(config: DataclassInstance) -> str:
+    """Return a configuration as YAML text, keys in the order of the fields."""
+    values = dataclasses.asdict(config)
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return text
 
 
-def rebuild(kind: type[C], values: Mapping[str, Any]) -> C:
-    """The configuration whose ``dataclasses.asdict`` the values are, types and limits checked.
+def rebuild(config_class: type[C], values: Mapping[str, Any]) -> C:
+    """Return the configuration with the values of ``dataclasses.asdict``, types and limits checked.
+
+    Keys that an older file lacks get their defaults.
 
     Raises:
-        ConfigError: when the values are not those of such a configuration.
+        ConfigError: if the values do not fit the class.
     """
     try:
-        node = OmegaConf.structured(kind)
-        for group in node.keys() & values.keys() & store.TYPES.keys():
+        node = OmegaConf.structured(config_class)
+        for group in node.keys() & values.keys() & TYPES.keys():
             if isinstance(values[group], Mapping):
-                node[group] = OmegaConf.structured(_type_of(group, values[group]))
+                node[group] = OmegaConf.structured(_class_of(group, values[group]))
         config = OmegaConf.to_object(OmegaConf.merge(node, dict(values)))
     except (OmegaConfBaseException, TypeError) as error:
         raise ConfigError(
-            f"no configuration of this version: {errors.one_line(error, [])}"
+            f"not a configuration of this version: {errors.one_line(error, [])}"
         ) from None
+    if not isinstance(config, config_class):
+        raise TypeError(f"{type(config).__name__} is not {config_class.__name__}")
     check_fields(config)
-    return config  # type: ignore[return-value]
+    return config
 
 
-def _type_of(group: str, value: Mapping[str, Any]) -> type:
-    """A part's type by its name, a data set's by its keys, of which an older file may lack some."""
-    types = store.TYPES[group]
+def _class_of(group: str, values: Mapping[str, object]) -> type:
+    """Return the class of a component by its name, of a data set by its keys."""
+    types = TYPES[group]
     if isinstance(types, Registry):
-        one_of(f"{group}.name", value.get("name"), list(types))
-        part: type = types[value["name"]]
-        return part
-    fitting = [kind for kind in types.values() if _keys(kind) >= value.keys()]
-    return min(fitting, key=lambda kind: len(_keys(kind)), default=next(iter(types.values())))
+        name = values.get("name")
+        one_of(f"{group}.name", name, list(types))
+        component: type = types[str(name)]
+        return component
+    # The class with the fewest keys that has all of these.
+    fitting = [cls for cls in types.values() if _keys(cls) >= values.keys()]
+    return min(fitting, key=lambda cls: len(_keys(cls)), default=next(iter(types.values())))
 
 
-def _keys(kind: Any) -> set[str]:
-    return {field.name for field in dataclasses.fields(kind)}
+def _keys(cls: type[DataclassInstance]) -> set[str]:
+    return {field.name for field in dataclasses.fields(cls)}

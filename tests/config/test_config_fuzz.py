@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from darts.config import ConfigError, SearchConfig, compose
-from darts.spaces.find import find_genotype
 from darts.spaces.genotype import OPERATIONS, Genotype
+from darts.spaces.lookup import find_genotype
 
 FEW = settings(
     deadline=None,

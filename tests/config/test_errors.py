@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
-from darts.data_modules import data_module
 
+from darts.data_modules import data_module
 from darts.spaces.cnn import PUBLISHED
 from darts.training.checkpoint import save_checkpoint
 
@@ -65,8 +65,8 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (RETRAIN, (V2, "metric=foo"), ("metric='foo'", "accuracy", "macro_f1", "loss")),
     (SEARCH, ("precision=fp8",), ("precision='fp8'", "fp32, bf16, fp16")),
     ("evaluate", ("checkpoint=x", "precision=fp8"), ("precision='fp8'", "fp32, bf16, fp16")),
-    ("evaluate", ("checkpoint=x", "part=train"), ("part='train'", "test, valid")),
-    (RETRAIN, (V2, "choose=first"), ("choose='first'", "best, last")),
+    ("evaluate", ("checkpoint=x", "split=train"), ("split='train'", "test, valid")),
+    (RETRAIN, (V2, "selection=first"), ("selection='first'", "best, last")),
     (SEARCH, ("dataset.storage=cloud",), ("dataset.storage='cloud'", "auto, memory, disk")),
     (SEARCH, ("device=foo",), ("device='foo'", "auto, cpu, cuda, cuda:N, mps")),
     (SEARCH, ("device=meta",), ("device='meta'", "auto, cpu, cuda, cuda:N, mps")),
@@ -86,7 +86,7 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # Ranges.
     (SEARCH, ("epochs=0",), ("epochs=0", "at least 1")),
     (SEARCH, ("seed=-1",), ("seed=-1", "at least 0")),
-    (SEARCH, ("split=1",), ("split=1", "above 0", "below 1")),
+    (SEARCH, ("train_portion=1",), ("train_portion=1", "above 0", "below 1")),
     (SEARCH, ("optimizer.lr=nan",), ("optimizer.lr=nan", "finite and above 0")),
     (SEARCH, ("optimizer.lr=inf",), ("optimizer.lr=inf", "above 0")),
     (SEARCH, ("optimizer.clip=inf",), ("optimizer.clip=inf", "finite")),
@@ -98,9 +98,13 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (SEARCH, ("bilevel=unrolled", "bilevel.epsilon=0"), ("bilevel.epsilon=0", "above 0")),
     (RETRAIN, (V2, "drop_path=1"), ("drop_path=1", "below 1")),
     (RETRAIN, (V2, "label_smoothing=-0.1"), ("label_smoothing=-0.1", "at least 0")),
-    (RETRAIN, (V2, "averaging=1"), ("averaging=1", "below 1")),
-    (RETRAIN, (V2, "average_after=2", "validation=0", "choose=last"), ("average_after=2 needs",)),
-    (RETRAIN, (V2, "averaging=0.9", "average_after=2"), ("two ways to average",)),
+    (RETRAIN, (V2, "ema_decay=1"), ("ema_decay=1", "below 1")),
+    (
+        RETRAIN,
+        (V2, "averaging_patience=2", "validation=0", "selection=last"),
+        ("averaging_patience=2 needs",),
+    ),
+    (RETRAIN, (V2, "ema_decay=0.9", "averaging_patience=2"), ("two ways to average",)),
     (RETRAIN, (V2, "auxiliary=nan"), ("auxiliary=nan", "at least 0")),
     ("evaluate", ("checkpoint=x", "batch_size=0"), ("batch_size=0", "at least 1")),
     # Combinations.
@@ -113,7 +117,7 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (SEARCH, ("stages=[{shape: 1}]",), ("shape",)),
     (RETRAIN, (V2, "space=nas201"), ("'DARTS_V2'", "space cnn", "not of nas201", "space=cnn")),
     (SEARCH, ("arch_optimizer.betas=[0.5]",), ("arch_optimizer.betas=[0.5]", "two")),
-    (RETRAIN, (V2, "validation=0"), ("choose=best", "validation=0", "choose=last")),
+    (RETRAIN, (V2, "validation=0"), ("selection=best", "validation=0", "selection=last")),
     ("genotypes", ("compare=[DARTS_V2]",), ("['DARTS_V2']", "compare=[A,B]")),
     ("genotypes", ("draw=DARTS_V2", "out=x.gif"), ("'x.gif'", ".svg, .png, .pdf")),
     ("genotypes", ("out=x.svg",), ("out", "draw or compare")),
@@ -148,7 +152,11 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("compare", ("dataset=mnist",), ("dataset='mnist'", *DATASETS)),
     ("compare", ("search.epoch=3",), ("'epoch'", "did you mean 'epochs'")),
     ("compare", ("retrain.method=x",), ("'method'",)),
-    ("compare", ("retrain.test=false",), ("retrain.test=false", "on the test split")),
+    (
+        "compare",
+        ("retrain.evaluate_test=false",),
+        ("retrain.evaluate_test=false", "on the test split"),
+    ),
     ("compare", ("settings.random.epochs=3",), ("settings.random ", "random_search", "darts_v1")),
     ("compare", ("metric=foo",), ("metric='foo'", "accuracy", "loss")),
     ("evaluate", ("checkpoint=nowhere.pt",), ("checkpoint='nowhere.pt'", "retrain")),
@@ -254,7 +262,7 @@ def test_resume_by_another_command(refused: Any, tmp_path: Path) -> None:
     ("command", "arguments", "named"),
     [
         ("search", ("dataset.subset=65",), ("dataset.subset=65", "64")),
-        ("search", ("split=0.01",), ("split=0.01", "64 training images")),
+        ("search", ("train_portion=0.01",), ("train_portion=0.01", "64 training images")),
         ("retrain", (V2, "validation=0.01"), ("validation=0.01", "64 training images")),
         ("search", ("dataset.crop=resized",), ("resized", "disk")),
         ("search", ("dataset.storage=disk",), ("disk", "synthetic")),

@@ -17,22 +17,23 @@ import yaml
 from darts import search
 from darts.bilevel.unrolled import Unrolled
 from darts.config import (
+    COMMANDS,
+    TYPES,
     ConfigError,
     EvaluateConfig,
     GenotypesConfig,
     Invocation,
     RetrainConfig,
     SearchConfig,
+    SyntheticConfig,
     as_yaml,
     compose,
     launch,
     rebuild,
 )
-from darts.config.job import Job
-from darts.config.schema import SyntheticConfig
-from darts.config.store import COMMANDS, TYPES
+from darts.config.hydra_adapter import HydraJob
 from darts.spaces.cnn import PUBLISHED
-from darts.spaces.find import find_genotype
+from darts.spaces.lookup import find_genotype
 from darts.training.checkpoint import load_checkpoint
 
 GENOTYPE = PUBLISHED["SGAS"].genotype
@@ -202,8 +203,8 @@ def test_rebuild_refuses_in_one_line(change: dict[Any, Any], named: str) -> None
 @pytest.mark.parametrize(
     ("data", "newer"),
     [
-        ("multi30k", {"joint", "lower"}),
-        ("documents", {"lower"}),
+        ("multi30k", {"joint", "lowercase"}),
+        ("documents", {"lowercase"}),
         ("fsdd", {"shift"}),
         ("csv", set()),
     ],
@@ -351,8 +352,8 @@ def test_a_sweep_runs_every_job(tmp_path: Path) -> None:
 
 def test_a_job_sent_to_another_process_is_the_command_of_its_name() -> None:
     """Functions of ``__main__`` could not be found there."""
-    job = Job("search", lambda config: None, lambda config, call: None)
+    job = HydraJob("search", lambda config: None, lambda config, call: None)
     job.failure.append(ValueError("of another job"))
     sent = pickle.loads(pickle.dumps(job))  # noqa: S301 - our own
     assert (sent.check, sent.task) == (search.check, search.search)
-    assert (sent.failure, sent.sent, job.sent) == ([], True, False)
+    assert (sent.failure, sent.remote, job.remote) == ([], True, False)

@@ -11,8 +11,7 @@ import pytest
 import yaml
 
 import darts
-from darts.config import ConfigError, compose
-from darts.config.store import COMMANDS, conf_folder, group_options
+from darts.config import COMMANDS, ConfigError, compose, conf_folder, group_options
 
 CONF = conf_folder()
 FILES = sorted(file.relative_to(CONF).as_posix() for file in CONF.rglob("*.yaml"))
@@ -114,7 +113,7 @@ def test_composes_from_any_directory(
 def test_published_search() -> None:
     config = compose("search", ["dataset=cifar10"])
     assert (config.space.channels, config.space.cells, config.space.stem) == (16, 8, "small")
-    assert (config.loader.batch_size, config.epochs, config.split) == (64, 50, 0.5)
+    assert (config.loader.batch_size, config.epochs, config.train_portion) == (64, 50, 0.5)
     weights = config.optimizer
     assert (weights.lr, weights.lr_min, weights.momentum) == (0.025, 0.001, 0.9)
     assert (weights.weight_decay, weights.clip) == (3e-4, 5.0)
@@ -143,9 +142,9 @@ def test_published_retraining() -> None:
     weights = config.optimizer
     assert (weights.lr, weights.lr_min, weights.momentum) == (0.025, 0.0, 0.9)
     assert (weights.weight_decay, weights.clip) == (3e-4, 5.0)
-    assert config.averaging == 0.0
+    assert config.ema_decay == 0.0
     assert config.validation > 0  # choices are made on validation data
-    assert config.choose == "best"
+    assert config.selection == "best"
 
 
 @pytest.mark.parametrize(("space", "cells"), [("nas201", 5), ("macro", 4)])

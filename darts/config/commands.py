@@ -1,0 +1,230 @@
+"""Configuration of the commands; the defaults are the published CIFAR-10 recipes.
+
+References:
+    DARTS, arXiv:1806.09055, appendix A.1 (search) and A.2 (evaluation).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from darts.bilevel import ArchGradient
+from darts.config.datasets import DatasetConfig
+from darts.config.fields import MISSING
+from darts.config.options import (
+    AnalysisConfig,
+    ArchOptimizerConfig,
+    BenchmarkConfig,
+    LoaderConfig,
+    PenaltyConfig,
+    RunBudgetConfig,
+    TrackingConfig,
+    TuneBudgetConfig,
+    WeightOptimizerConfig,
+)
+from darts.methods.collapse import CollapseChecks
+from darts.methods.discretization import Discretization
+from darts.methods.freezing import Freezing
+from darts.methods.perturbation import Perturbation
+from darts.methods.regularizer import Regularizer
+from darts.methods.relaxation import Relaxation
+from darts.methods.stages import Stage
+from darts.methods.stopping import Stopping
+from darts.registry import choice, number
+from darts.spaces import Space
+from darts.strategies import Strategy
+from darts.strategies.judges import Judge
+from darts.strategies.pruners import Pruner
+from darts.tasks import Task
+
+
+@dataclass
+class RunConfig:
+    """What ``search`` and ``retrain`` share."""
+
+    # Keys, or prefixes of keys, that a resumed run may change.
+    may_change_on_resume: ClassVar[tuple[str, ...]] = (
+        "name",
+        "resume",
+        "device",
+        "save_minutes",
+        "dry_run",
+        "memory",
+        "compile",
+        "loader.workers",
+        "dataset.root",
+        "dataset.download",
+        "dataset.verify",
+        "tracking.",
+        "benchmark.",
+    )
+
+    name: str = "run"
+    task: Task = MISSING
+    metric: str = "accuracy"  # the steering metric, measured on validation data
+    dataset: DatasetConfig = MISSING
+    space: Space = MISSING
+    optimizer: WeightOptimizerConfig = field(default_factory=WeightOptimizerConfig)
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    seed: int = number(0, low=0, high=2**62)
+    device: str = "auto"
+    precision: str = choice("fp32", "fp32", "bf16", "fp16")
+    save_minutes: float = number(10.0, low=0)  # between checkpoints within an epoch; 0: every step
+    resume: str | None = None  # run directory to continue
+    dry_run: bool = False  # print what the run will cost, and stop
+    budget: RunBudgetConfig = field(default_factory=RunBudgetConfig)  # of the dry run's plan
+
+
+@dataclass
+class SearchConfig(RunConfig):
+    """``python -m darts.search``"""
+
+    epochs: int = number(50, low=1)
+    train_portion: float = number(0.5, above=0, below=1)  # of the samples, for the weights
+    memory: str = choice("full", "full", "checkpoint")  # checkpoint: recompute cells in backward
+    compile: bool = False  # compile convolutions and their norms with torch.compile
+    method: str = MISSING  # file of conf/method; it sets the components below
+    arch_optimizer: ArchOptimizerConfig = field(default_factory=ArchOptimizerConfig)
+    relaxation: Relaxation = MISSING
+    bilevel: ArchGradient = MISSING
+    perturbation: Perturbation = MISSING
+    regularizer: Regularizer = MISSING
+    stopping: Stopping = MISSING
+    freezing: Freezing = MISSING
+    discretize: Discretization = MISSING
+    stages: list[Stage] = field(default_factory=list)  # empty: one stage with all epochs
+    penalty: PenaltyConfig = field(default_factory=PenaltyConfig)
+    collapse: CollapseChecks = field(default_factory=CollapseChecks)
+    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
+
+
+@dataclass
+class RetrainConfig(RunConfig):
+    """``python -m darts.retrain``"""
+
+    genotype: str = MISSING  # a name, a JSON file, a run directory, or Genotype(...) text
+    epochs: int = number(600, low=1)
+    validation: float = number(0.1, low=0, below=1)  # share of the training split held out
+    selection: str = choice("best", "best", "last")  # epoch of the result: best by validation
+    evaluate_test: bool = True  # score the selected weights on the test split, once, at the end
+    auxiliary: float = number(0.4, low=0)  # weight of the auxiliary head's loss; 0: no head
+    drop_path: float = number(0.2, low=0, below=1)  # final probability; grows linearly from 0
+    cutout: int = number(16, low=0)  # side of the erased square in pixels; 0: none
+    label_smoothing: float = number(0.0, low=0, below=1)
+    ema_decay: float = number(0.0, low=0, below=1)  # exponential average of weights; 0: none
+    # Average the weights once the score has not improved for this many epochs; 0: never.
+    averaging_patience: int = number(0, low=0)
+
+
+@dataclass
+class TuneConfig:
+    """``python -m darts.tune``"""
+
+    # Keys, or prefixes of keys, that a resumed run may change.
+    may_change_on_resume: ClassVar[tuple[str, ...]] = (
+        "name",
+        "resume",
+        "budget.",
+        "analysis.",
+        "benchmark.",
+        "tracking.",
+        "workers",
+        "heartbeat",
+        "retries",
+    )
+
+    name: str = "tune"
+    target: str = choice("retrain", "retrain", "search")  # command that a trial runs
+    base: list[str] = field(default_factory=list)  # overrides of all trials, from the experiment
+    overrides: list[str] = field(default_factory=list)  # and from the command line
+    parameters: dict[str, Any] = field(default_factory=dict)  # what to vary: key -> domain
+    metric: str = "accuracy"  # measured on validation data
+    costs: list[str] = field(default_factory=list)  # minimized in addition to the metric
+    limits: dict[str, float] = field(default_factory=dict)  # upper bounds of costs
+    strategy: Strategy = MISSING
+    pruner: Pruner = MISSING
+    judge: Judge = MISSING
+    budget: TuneBudgetConfig = field(default_factory=TuneBudgetConfig)
+    analysis: AnalysisConfig = field(default_factory=AnalysisConfig)
+    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    storage: str | None = None  # URL of a database; null: a file in the run directory
+    heartbeat: int = number(20, low=1, high=3600)  # seconds between a worker's heartbeats
+    retries: int = number(1, low=0, high=100)  # of a trial whose worker was killed
+    workers: int = number(1, low=0, high=1024)  # processes; 0: run trials in this process
+    seed: int = number(0, low=0, high=2**31)
+    resume: str | None = None  # run directory to continue
+
+
+@dataclass
+class CompareConfig:
+    """``python -m darts.compare``"""
+
+    # Keys, or prefixes of keys, that a resumed run may change.
+    may_change_on_resume: ClassVar[tuple[str, ...]] = (
+        "name",
+        "resume",
+        "workers",
+        "draws",
+    )
+
+    name: str = "compare"
+    method_name: str = "darts_v1"  # file of conf/method; on the command line: method=
+    baselines: list[str] = field(default_factory=lambda: ["random", "random_sharing"])
+    searches: int = number(7, low=1, high=1000)  # per method, with seeds seed, seed + 1, ...
+    retrainings: int = number(2, low=1, high=100)  # per search
+    metric: str = "accuracy"  # on validation data for choices, on the test split for the result
+    base: list[str] = field(default_factory=list)  # overrides of all runs, from the experiment
+    overrides: list[str] = field(default_factory=list)  # and from the command line
+    search: dict[str, Any] = field(default_factory=dict)  # keys of all searches
+    retrain: dict[str, Any] = field(default_factory=dict)  # keys of all retrainings
+    settings: dict[str, Any] = field(default_factory=dict)  # method -> keys of its searches
+    draws: int = number(10_000, low=1000, high=10_000_000)  # resamples of the bootstrap
+    workers: int = number(1, low=1, high=1024)  # runs at the same time
+    seed: int = number(0, low=0, high=2**31)
+    resume: str | None = None  # run directory to continue
+
+
+@dataclass
+class EvaluateConfig:
+    """``python -m darts.evaluate``"""
+
+    name: str = "evaluate"
+    checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
+    split: str = choice("test", "test", "valid")
+    importance: bool = False  # measure what validation data lose without each edge
+    root: str | None = None  # folder of the data set; null: as in training
+    device: str = "auto"
+    precision: str = choice("fp32", "fp32", "bf16", "fp16")
+    batch_size: int | None = number(None, low=1)  # null: as in training
+    workers: int = number(4, low=0, high=256)
+
+
+@dataclass
+class ExportConfig:
+    """``python -m darts.export``"""
+
+    name: str = "export"
+    checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
+    format: str = choice("onnx", "onnx", "torch_export")
+    tolerance: float = number(1e-4, above=0)  # largest error of an output, absolute or relative
+
+
+@dataclass
+class GenotypesConfig:
+    """``python -m darts.genotypes``"""
+
+    draw: str | None = None  # genotype to draw
+    validate: str | None = None  # genotype to check and describe
+    compare: list[str] | None = None  # two genotypes
+    out: str | None = None  # figure to write: .svg, .png or .pdf
+
+
+@dataclass
+class ReportConfig:
+    """``python -m darts.report RUN [RUN ...]``"""
+
+    runs: list[str] = field(default_factory=list)  # run directories
+    out: str | None = None  # page to write; null: report.html in the first run directory

@@ -1,0 +1,19 @@
+"""The YAML files of ``conf``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import darts
+
+
+def conf_folder() -> Path:
+    """Return the folder of the YAML files: ``darts/conf`` if installed, else ``conf``."""
+    package = Path(darts.__file__).resolve().parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+def group_options(group: str) -> list[str]:
+    """Return the names of a group's YAML files; a group is a folder of ``conf``."""
+    return sorted(file.stem for file in (conf_folder() / group).glob("*.yaml"))

@@ -1,0 +1,172 @@
+"""Composition and start of commands by Hydra; the only module that imports it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from darts.config.conf_files import conf_folder
+from darts.config.fields import check_fields
+from darts.config.groups import COMMANDS, TYPES
+
+__all__ = [
+    "COMPOSITION_ERRORS",
+    "HydraJob",
+    "Invocation",
+    "OverrideParseException",
+    "compose_object",
+    "known_keys",
+    "run_job",
+    "values_of",
+]
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
+
+
+@dataclasses.dataclass(frozen=True)
+class Invocation:
+    """How a command was called.
+
+    Attributes:
+        directory: the run directory.
+        overrides: of the command line.
+    """
+
+    directory: Path
+    overrides: tuple[str, ...]
+
+
+class HydraJob(Generic[C, R]):
+    """The function that Hydra calls with each composed configuration.
+
+    A launcher of Hydra may send the jobs of a sweep to other processes, for example on a cluster.
+
+    Attributes:
+        directories, results: of the jobs that ran in this process.
+        failure: the error of the first job that failed; later jobs do not start.
+    """
+
+    def __init__(
+        self,
+        command: str,
+        check: Callable[[C], None],
+        task: Callable[[C, Invocation], R],
+        *,
+        remote: bool = False,
+    ) -> None:
+        self.command, self.check, self.task, self.remote = command, check, task, remote
+        self.directories: list[Path] = []
+        self.results: list[R] = []
+        self.failure: list[Exception] = []
+
+    def __reduce__(self) -> tuple[Callable[[str], HydraJob[Any, Any]], tuple[str]]:
+        # By name: the functions of a command started by ``python -m`` belong to ``__main__``.
+        return _remote_job, (self.command,)
+
+    def __call__(self, composed: DictConfig) -> None:
+        if self.failure:
+            return
+        self.directories.append(Path(HydraConfig.get().runtime.output_dir))
+        try:
+            config: Any = OmegaConf.to_object(composed)
+            check_fields(config)
+            self.check(config)
+            overrides = tuple(HydraConfig.get().overrides.task)
+            self.results.append(self.task(config, Invocation(self.directories[-1], overrides)))
+        except Exception as error:
+            if self.remote:
+                traceback.print_exc()  # into the launcher's log
+                raise
+            self.failure.append(error)  # raised by the caller: Hydra would print its own lines
+
+
+def _remote_job(command: str) -> HydraJob[Any, Any]:
+    module = importlib.import_module(f"darts.{command}")
+    return HydraJob(command, module.check, getattr(module, command), remote=True)
+
+
+def run_job(job: HydraJob[C, R]) -> None:
+    """Compose the configurations that ``sys.argv`` describes, and call the job with each."""
+    _register()
+    start = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=job.command)
+    start(job)()
+
+
+def compose_object(command: str, overrides: Sequence[str]) -> Any:
+    """Return the dataclass of a command's configuration; its values are not checked."""
+    _register()
+    with _initialized():
+        return OmegaConf.to_object(hydra.compose(command, list(overrides)))
+
+
+def values_of(key: str, arguments: Sequence[str]) -> list[str]:
+    """Return the values that the arguments give a key, unquoted, interpolations unresolved."""
+    matching = [argument for argument in arguments if argument.startswith(f"{key}=")]
+    values = [override.value() for override in OverridesParser.create().parse_overrides(matching)]
+    return ["" if value is None else str(value) for value in values]
+
+
+@functools.cache
+def known_keys(command: str) -> list[str]:
+    """Return all keys and groups of a command's default configuration, for error messages."""
+    with suppress(Exception):
+        _register()
+        with _initialized():
+            composed = hydra.compose(command, ["hydra.job.name=keys"], return_hydra_config=True)
+        groups = [g for g in composed.hydra.runtime.choices if not g.startswith("hydra/")]
+        groups = ["experiment" if g.startswith("experiment/") else g for g in groups]
+        plain: Any = OmegaConf.to_container(composed, resolve=False)
+        plain.pop("hydra", None)
+        return sorted({*_dotted_keys(plain), *(g for g in groups if "/" not in g)})
+    return []
+
+
+def _dotted_keys(config: Mapping[str, object], prefix: str = "") -> list[str]:
+    """Return all keys of a nested mapping, inner ones with dots, mappings included."""
+    keys = []
+    for name, value in config.items():
+        keys.append(prefix + str(name))
+        if isinstance(value, Mapping):
+            keys += _dotted_keys(value, f"{prefix}{name}.")
+    return keys
+
+
+@contextmanager
+def _initialized() -> Iterator[None]:
+    """Initialize Hydra with our folder, also inside a command that Hydra has started."""
+    singleton = GlobalHydra.instance()
+    outer, singleton.hydra = singleton.hydra, None
+    try:
+        with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
+@functools.cache
+def _register() -> None:
+    """Store the dataclasses in Hydra's ConfigStore, once per process."""
+    store = ConfigStore.instance()
+    for name, node in COMMANDS.items():
+        store.store(group="schema", name=name, node=node, package="_global_")
+    for group, types in TYPES.items():
+        for name, node in types.items():
+            store.store(group=f"schema/{group}", name=name, node=node)

@@ -1,0 +1,103 @@
+"""Options that several commands share: optimizers, loaders, tracking, targets and budgets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from darts.registry import choice, number
+
+
+@dataclass
+class WeightOptimizerConfig:
+    """SGD or Adam with a cosine schedule."""
+
+    algorithm: str = choice("sgd", "sgd", "adam")  # adam: with decoupled weight decay
+    lr: float = number(0.025, above=0)
+    lr_min: float = number(0.001, low=0)
+    momentum: float = number(0.9, low=0, below=1)  # for Adam: decay of the first moment
+    weight_decay: float = number(3e-4, low=0)
+    clip: float = number(5.0, low=0)  # largest norm of the gradient; 0: no clipping
+
+
+@dataclass
+class ArchOptimizerConfig:
+    """Adam for the alphas."""
+
+    lr: float = number(3e-4, above=0)
+    betas: list[float] = number([0.5, 0.999], low=0, below=1)
+    warmup: float = number(0.0, low=0, below=1)  # share of a stage's epochs with frozen alphas
+    weight_decay: float = number(1e-3, low=0)
+
+
+@dataclass
+class LoaderConfig:
+    """Batch sizes, and the processes that read images from disk."""
+
+    batch_size: int = number(64, low=2)  # batch normalization needs two samples
+    eval_batch_size: int = number(256, low=1)
+    workers: int = number(4, low=0, high=256)
+
+
+@dataclass
+class EnergyConfig:
+    """Estimate of power where no meter can be read, and the emissions of a kilowatt-hour."""
+
+    watts_per_core: float = number(10.0, above=0)  # of a busy processor core
+    gpu_watts: float = number(250.0, above=0)  # of a GPU in use
+    gco2_per_kwh: float = number(480.0, low=0)  # gCO2e; the world average of 2023
+
+
+@dataclass
+class TrackingConfig:
+    """What is recorded while a command runs."""
+
+    tensorboard: bool = True
+    figures: bool = True  # write figures to the run directory and to TensorBoard
+    figures_every: int = number(1, low=0)  # epochs between figures in TensorBoard; 0: at the end
+    energy: EnergyConfig = field(default_factory=EnergyConfig)
+
+
+@dataclass
+class PenaltyConfig:
+    """Targets for the cost of the architecture, for one sample and the size of the supernet."""
+
+    flops: float | None = number(None, above=0)  # two per multiply-accumulate operation
+    parameters: float | None = number(None, above=0)
+    latency: float | None = number(None, above=0)  # seconds; the sum over single operations
+    weight: float = number(1.0, low=0)  # of the relative excess of each cost
+
+
+@dataclass
+class BenchmarkConfig:
+    """A benchmark table, and the column of it that counts."""
+
+    table: str | None = None  # file with the accuracy of every architecture of space=nas201
+    dataset: str = "cifar10"
+    epochs: int = number(200, low=1)  # length of the training that the accuracy belongs to
+
+
+@dataclass
+class RunBudgetConfig:
+    """Limits that the plan of a dry run is compared with."""
+
+    hours: float | None = number(None, above=0)
+    memory_mb: float | None = number(None, above=0)  # of the device; on a CPU: of the process
+
+
+@dataclass
+class TuneBudgetConfig:
+    """When a tuning run starts no more trials."""
+
+    trials: int | None = number(30, low=1)
+    hours: float | None = number(None, above=0)  # summed over all sessions; running trials finish
+
+
+@dataclass
+class AnalysisConfig:
+    """What ``darts.tune`` computes after the last trial."""
+
+    surrogate: str = choice("forest", "forest", "gp", "none")  # regression model of the score
+    # Seeds per corner of the design {default, best} architecture x {default, best}
+    # hyperparameters; 0 skips it.
+    factorial_seeds: int = number(0, low=0, high=100)
+    retrain_best: bool = True  # train the best point once more and score it on the test split
