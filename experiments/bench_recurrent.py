@@ -1,17 +1,17 @@
-"""How many tokens a second recurrent cells go through, forward and backward.
+"""Tokens per second of recurrent cells, forward and backward.
 
     python experiments/bench_recurrent.py
 
-The search cell is computed in three ways that alternate in one process: ``edgewise``, edge by edge
-and candidate by candidate; ``published``, all edges into a node in one product and candidates one
-by one (experiments/plain_recurrent.py); ``fast``, ``darts.spaces.recurrent.SearchCell``. The mixing
-weights are constants, as in a step of the weights. The discrete cell is computed node by node
-(``plain``) and as ``darts.spaces.recurrent.DiscreteCell`` does (``network``), beside
-``torch.nn.LSTM`` with as many units and far fewer weights. All drop out as the published recipe.
-Embeddings and decoder are left out. Medians of tokens a second and of the ratios within a round are
+Implementations of the search cell alternate in one process: ``edgewise`` computes one edge and one
+candidate at a time; ``published`` computes all edges into a node in one product and one candidate
+at a time (plain_recurrent.py); ``fast`` is ``darts.spaces.recurrent.MixedCell``. The mixing weights
+are constants, as in a weight step. The discrete cell is computed node by node (``plain``) and by
+``darts.spaces.recurrent.DiscreteCell`` (``network``), and compared with a ``torch.nn.LSTM`` of the
+same width, which has far fewer weights. All use the dropout of the published recipe. Embedding and
+decoder are not included. Medians of the tokens per second, and of the speedups within a round, are
 printed and written to results/bench_recurrent.json and README.md.
 
-Imports nothing but torch and the parts of darts that need nothing else.
+Imports only torch and modules of darts that need nothing else.
 """
 
 from __future__ import annotations
@@ -21,35 +21,36 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from benchmark import alternate, command, hardware, put_table, record, table
-from plain_recurrent import PlainCell, PlainSearchCell
+from benchmark import alternate
+from plain_recurrent import PlainCell, PlainMixedCell
+from records import command, hardware, put_table, record, table
 from torch import nn
 
-from darts.spaces.recurrent import PUBLISHED, DiscreteCell, Dropouts, EdgewiseCell, SearchCell
+from darts.spaces.recurrent import PUBLISHED, DiscreteCell, DropoutRates, EdgewiseCell, MixedCell
 
-KEY = ("hardware", "cell", "hidden", "steps", "batch", "way")
-DROPOUTS = Dropouts(input=0.75, hidden=0.25)
+KEY = ("hardware", "cell", "hidden", "steps", "batch", "implementation")
+DROPOUTS = DropoutRates(input=0.75, hidden=0.25)
 
 
-def search_ways(arguments: argparse.Namespace) -> dict[str, Callable[[], object]]:
-    """The ways to compute the cell of the supernet."""
-    hidden, device = arguments.hidden, arguments.device
-    inputs = torch.randn(arguments.steps, arguments.batch, hidden, device=device)
+def search_cells(args: argparse.Namespace) -> dict[str, Callable[[], object]]:
+    """Return one training step per implementation of the supernet's cell."""
+    hidden, device = args.hidden, args.device
+    inputs = torch.randn(args.steps, args.batch, hidden, device=device)
     weights = torch.randn(36, 5, device=device).softmax(-1)
 
-    def make(kind: Any) -> Callable[[], None]:
-        cell = kind(hidden, hidden, 8, DROPOUTS).to(device)
+    def make(cell_class: Any) -> Callable[[], None]:
+        cell = cell_class(hidden, hidden, 8, DROPOUTS).to(device)
         return lambda: step(cell, inputs, None, weights)
 
-    kinds = {"edgewise": EdgewiseCell, "published": PlainSearchCell, "fast": SearchCell}
-    return {way: make(kind) for way, kind in kinds.items() if way in arguments.ways}
+    classes = {"edgewise": EdgewiseCell, "published": PlainMixedCell, "fast": MixedCell}
+    return {name: make(classes[name]) for name in classes if name in args.implementations}
 
 
-def discrete_ways(arguments: argparse.Namespace) -> dict[str, Callable[[], object]]:
-    """The ways to compute the cell of a genotype, and another cell of its width."""
-    hidden, device = arguments.hidden, arguments.device
-    inputs = torch.randn(arguments.steps, arguments.batch, hidden, device=device)
-    genotype = PUBLISHED[arguments.genotype].genotype
+def discrete_cells(args: argparse.Namespace) -> dict[str, Callable[[], object]]:
+    """Return one training step per implementation of a genotype's cell, and of an LSTM."""
+    hidden, device = args.hidden, args.device
+    inputs = torch.randn(args.steps, args.batch, hidden, device=device)
+    genotype = PUBLISHED[args.genotype].genotype
     cells = {
         "plain": PlainCell(genotype, hidden, hidden, DROPOUTS),
         "network": DiscreteCell(genotype, hidden, hidden, DROPOUTS),
@@ -60,57 +61,70 @@ def discrete_ways(arguments: argparse.Namespace) -> dict[str, Callable[[], objec
         cell.to(device)
         return lambda: step(cell, inputs)
 
-    return {way: make(cell) for way, cell in cells.items()}
+    return {name: make(cell) for name, cell in cells.items()}
 
 
 def step(cell: nn.Module, inputs: torch.Tensor, *more: Any) -> None:
-    """One forward and one backward pass; gradients are thrown away."""
+    """Run one forward and one backward pass."""
     cell.zero_grad()
     outputs, _ = cell(inputs, *more)
-    outputs.square().mean().backward()
+    torch.autograd.backward(outputs.square().mean())
 
 
 def main() -> None:
-    """Measure both kinds of cell, write, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Measure both cells and write the results."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--genotype", default="DARTS_RNN_V2", choices=PUBLISHED)
     parser.add_argument("--hidden", type=int, default=300)
     parser.add_argument("--steps", type=int, default=35)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--ways", nargs="+", default=["edgewise", "published", "fast"])
+    parser.add_argument(
+        "--implementations",
+        nargs="+",
+        default=["edgewise", "published", "fast"],
+        help="of the search cell",
+    )
     parser.add_argument("--device", default="cpu")
-    arguments = parser.parse_args()
-    shape = {key: getattr(arguments, key) for key in ("hidden", "steps", "batch")}
-    tokens = arguments.steps * arguments.batch
+    args = parser.parse_args()
+    shape = {key: getattr(args, key) for key in ("hidden", "steps", "batch")}
+    tokens = args.steps * args.batch
     rows = []
-    for cell, ways in (
-        ("search", search_ways(arguments)),
-        (arguments.genotype, discrete_ways(arguments)),
+    for cell, steps in (
+        ("search", search_cells(args)),
+        (args.genotype, discrete_cells(args)),
     ):
-        for way, timed in alternate(ways, arguments.repeats, arguments.device).items():
+        for implementation, timing in alternate(steps, args.repeats, args.device).items():
             rows.append(
                 {
                     "command": command(),
                     "torch": torch.__version__,
-                    "hardware": hardware(arguments.device),
+                    "hardware": hardware(args.device),
                     "cell": cell,
                     **shape,
-                    "way": way,
-                    "repeats": arguments.repeats,
-                    "tokens_per_second": tokens / timed["seconds"],
-                    "speedup": timed["speedup"],
+                    "implementation": implementation,
+                    "repeats": args.repeats,
+                    "tokens_per_second": tokens / timing["seconds"],
+                    "speedup": timing["speedup"],
                 }
             )
-            print(f"{cell}, {way}: {timed['seconds']:.3f} s", flush=True)
+            print(f"{cell}, {implementation}: {timing['seconds']:.3f} s", flush=True)
     columns = (
-        *("hardware", "cell", "units, steps, batch", "way", "tokens a second", "times faster"),
+        "hardware",
+        "cell",
+        "units, steps, batch",
+        "implementation",
+        "tokens per second",
+        "speedup",
     )
     lines = [
         (
-            *(row["hardware"], row["cell"]),
+            row["hardware"],
+            row["cell"],
             f"{row['hidden']}, {row['steps']}, {row['batch']}",
-            *(row["way"], f"{row['tokens_per_second']:.0f}", f"{row['speedup']:.2f}"),
+            row["implementation"],
+            f"{row['tokens_per_second']:.0f}",
+            f"{row['speedup']:.2f}",
         )
         for row in record("bench_recurrent", KEY, rows)
     ]

@@ -1,56 +1,61 @@
-"""How many images a second a network is retrained at, against the published way of computing it.
+"""Images per second of retraining, compared with the published implementation.
 
     python experiments/bench_retrain.py
 
-One step is forward, backward, clipping and SGD. ``plain`` is experiments/plain_network.py in the
-plain memory layout, as the published code runs it; ``network`` is ``darts.spaces.cnn.Network`` as
-``darts.retrain`` runs it. Both have the same weights and see the same images, and alternate in one
-process. For each context of the auxiliary head and of drop path, medians of images a second and of
-the ratios within a round are printed and written to results/bench_retrain.json and README.md.
+A step is a forward pass, a backward pass, gradient clipping and SGD. ``plain`` is
+tests/oracles/plain_network.py in the default memory layout, as in the published code; ``network``
+is ``darts.spaces.cnn.Network`` as ``darts.retrain`` runs it. Both have the same weights and images,
+and alternate in one process. Each is measured without and with the auxiliary head and drop path.
+Medians of the images per second, and of the speedups within a round, are printed and written to
+results/bench_retrain.json and README.md.
 
-Imports nothing but torch and the parts of darts that need nothing else.
+Imports only torch and modules of darts that need nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
-from benchmark import alternate, command, hardware, put_table, record, table
-from oracles.plain_network import PlainNetwork
+from benchmark import alternate
+from records import command, hardware, put_table, record, table
 
 from darts.spaces.cnn import PUBLISHED, Network
 from darts.tasks import TASKS
 from darts.training.steps import optimizer_step
 
-KEY = (
-    *("hardware", "genotype", "channels", "cells", "batch", "size", "auxiliary", "drop_path"),
-    "way",
-)
-SETTINGS = ((False, 0.0), (True, 0.0), (True, 0.2))  # auxiliary head, drop path
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from oracles.plain_network import PlainNetwork
+
+SHAPE = ("genotype", "channels", "cells", "batch", "size")
+KEY = ("hardware", *SHAPE, "auxiliary", "drop_path", "implementation")
+CASES = ((False, 0.0), (True, 0.0), (True, 0.2))  # auxiliary head, drop path
 
 
-def ways(
-    arguments: argparse.Namespace, auxiliary: bool, drop_path: float
+def steps(
+    args: argparse.Namespace, auxiliary: bool, drop_path: float
 ) -> dict[str, Callable[[], object]]:
-    """The two ways of computing a step, each with a network of its own."""
-    size, device = arguments.size, arguments.device
-    images = torch.randn(arguments.batch, 3, size, size, device=device)
-    labels = torch.randint(10, (arguments.batch,), device=device)
-    objective = TASKS["classification"]().objective(range(10), auxiliary=0.4)
-    scaler = torch.amp.GradScaler(torch.device(device).type, enabled=False)
+    """Return a training step per implementation, each with its own network."""
+    images = torch.randn(args.batch, 3, args.size, args.size, device=args.device)
+    labels = torch.randint(10, (args.batch,), device=args.device)
+    objective = TASKS["classification"]().objective(
+        [str(label) for label in range(10)], auxiliary=0.4
+    )
+    scaler = torch.amp.GradScaler(torch.device(args.device).type, enabled=False)
 
-    def make(kind: Any, layout: torch.memory_format) -> Callable[[], None]:
+    def make(network_class: Any, layout: torch.memory_format) -> Callable[[], None]:
         torch.manual_seed(0)
-        net = kind(
-            PUBLISHED[arguments.genotype].genotype,
-            channels=arguments.channels,
-            cells=arguments.cells,
+        net = network_class(
+            PUBLISHED[args.genotype].genotype,
+            channels=args.channels,
+            cells=args.cells,
             auxiliary=auxiliary,
             drop_path=drop_path,
-        ).to(device=device, memory_format=layout)
+        ).to(device=args.device, memory_format=layout)
         optimizer = torch.optim.SGD(net.parameters(), lr=0.025, momentum=0.9, weight_decay=3e-4)
 
         def step() -> None:
@@ -66,46 +71,55 @@ def ways(
 
 
 def main() -> None:
-    """Measure each context, write, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Measure each case and write the results."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--genotype", default="DARTS_V2", choices=PUBLISHED)
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--cells", type=int, default=8)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--size", type=int, default=32, help="height and width in pixels")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu")
-    arguments = parser.parse_args()
-    shape = {k: getattr(arguments, k) for k in ("genotype", "channels", "cells", "batch", "size")}
+    args = parser.parse_args()
     rows = []
-    for auxiliary, drop_path in SETTINGS:
-        steps = ways(arguments, auxiliary, drop_path)
-        for way, timed in alternate(steps, arguments.repeats, arguments.device).items():
+    for auxiliary, drop_path in CASES:
+        timings = alternate(steps(args, auxiliary, drop_path), args.repeats, args.device)
+        for implementation, timing in timings.items():
             rows.append(
                 {
                     "command": command(),
                     "torch": torch.__version__,
-                    "hardware": hardware(arguments.device),
-                    **shape,
+                    "hardware": hardware(args.device),
+                    **{key: getattr(args, key) for key in SHAPE},
                     "auxiliary": auxiliary,
                     "drop_path": drop_path,
-                    "way": way,
-                    "repeats": arguments.repeats,
-                    "images_per_second": arguments.batch / timed["seconds"],
-                    "speedup": timed["speedup"],
+                    "implementation": implementation,
+                    "repeats": args.repeats,
+                    "images_per_second": args.batch / timing["seconds"],
+                    "speedup": timing["speedup"],
                 }
             )
-            print(f"{way}: {timed['seconds']:.3f} s", flush=True)
+            print(f"{implementation}: {timing['seconds']:.3f} s", flush=True)
     columns = (
-        *("hardware", "genotype", "C x cells, batch, pixels", "auxiliary head", "drop path", "way"),
-        *("images a second", "times faster"),
+        "hardware",
+        "genotype",
+        "C x cells, batch, pixels",
+        "auxiliary head",
+        "drop path",
+        "implementation",
+        "images per second",
+        "speedup",
     )
     lines = [
         (
-            *(row["hardware"], row["genotype"]),
+            row["hardware"],
+            row["genotype"],
             f"{row['channels']} x {row['cells']}, {row['batch']}, {row['size']}",
-            *("on" if row["auxiliary"] else "off", row["drop_path"], row["way"]),
-            *(f"{row['images_per_second']:.1f}", f"{row['speedup']:.2f}"),
+            "on" if row["auxiliary"] else "off",
+            row["drop_path"],
+            row["implementation"],
+            f"{row['images_per_second']:.1f}",
+            f"{row['speedup']:.2f}",
         )
         for row in record("bench_retrain", KEY, rows)
     ]

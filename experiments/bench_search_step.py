@@ -1,23 +1,23 @@
-"""How long a step of the search takes and how much memory, against the published way.
+"""Time and memory of a search step, compared with the published implementation.
 
     python experiments/bench_search_step.py
     python experiments/bench_search_step.py --device cuda --precision bf16
 
-A step is one gradient of the alphas and one step of the weights. Three ways of the same mathematics
-alternate in one process:
+A search step is one architecture step and one weight step. Three implementations of the same
+mathematics alternate in one process:
 
-* ``published``: the edge-wise network as the original description runs it: plain memory layout, the
-  first-order gradient of the alphas by a backward pass through everything, the second-order one on
-  a copy of the network made for the step, with the weights moved in place and back.
-* ``edgewise``: the edge-wise network with the gradients of ``darts.bilevel``, which ask for nothing
-  else, in channels_last layout.
+* ``published``: the edge-wise supernet as in the published code: default memory layout; the
+  first-order gradient of the alphas by a backward pass through all parameters; the second-order
+  gradient on a copy of the network made for the step, with the finite difference in place.
+* ``edgewise``: the edge-wise supernet in channels_last layout with the gradients of
+  ``darts.bilevel``, which compute only the gradients they need.
 * ``fast``: ``cnn.Supernet`` with the same gradients, as ``darts.search`` runs it.
 
-Peak memory is measured in a process of its own for each way. The data path is timed as well:
-making the two batches of a step from images in memory, augmented. Rows go to
-results/bench_search_step.json and into the table of README.md.
+The peak memory of each is measured in its own process. The script also measures the time to make
+the two augmented batches of a step from images in memory. The results are written to
+results/bench_search_step.json and README.md.
 
-Imports nothing but torch and the parts of darts that need nothing else.
+Imports only torch and modules of darts that need nothing else.
 """
 
 from __future__ import annotations
@@ -31,36 +31,28 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from benchmark import (
-    alternate,
-    command,
-    hardware,
-    in_new_process,
-    peak_megabytes,
-    put_table,
-    record,
-    seconds_of,
-    table,
-)
+from benchmark import alternate, peak_megabytes, run_in_new_process, time_once
+from records import Row, command, hardware, put_table, record, table
 from torch import Tensor
 
 from darts.bilevel import GRADIENTS
-from darts.data import Augmentation, Batches, MemoryImages
+from darts.data import Augmentation, MemoryImages, SampleLoader
 from darts.spaces import cnn
 
-WAYS = ("published", "edgewise", "fast")
+IMPLEMENTATIONS = ("published", "edgewise", "fast")
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-KEY = ("hardware", "precision", "options", "channels", "cells", "batch", "size", "order", "way")
+CASE = ("hardware", "precision", "channels", "cells", "batch", "size", "order")
+KEY = (*CASE, "options", "implementation")
 Batch = tuple[Tensor, Tensor]
 
 
 def loss(net: Any, batch: Batch) -> Tensor:
-    """Cross entropy of a batch."""
+    """Return the cross-entropy of a batch."""
     return F.cross_entropy(net(batch[0]), batch[1])
 
 
 def weight_optimizer(net: Any) -> torch.optim.SGD:
-    """The published optimizer of the weights."""
+    """Return the weight optimizer of the published recipe."""
     return torch.optim.SGD(net.weight_parameters(), lr=0.025, momentum=0.9, weight_decay=3e-4)
 
 
@@ -70,17 +62,17 @@ def weight_step(
     batch: Batch,
     context: AbstractContextManager[None],
     *,
-    alphas: bool,
+    alpha_gradients: bool,
 ) -> None:
-    """One step of the weights; the published code computes the alphas' gradients as well."""
+    """Take one weight step; the published code also computes the gradients of the alphas."""
     optimizer.zero_grad(set_to_none=True)
     with context:
-        if alphas:
+        if alpha_gradients:
             value = loss(net, batch)
         else:
             weights = {name: alpha.detach().softmax(-1) for name, alpha in net.alphas.items()}
             value = F.cross_entropy(net(batch[0], weights), batch[1])
-    value.backward()
+    torch.autograd.backward(value)
     torch.nn.utils.clip_grad_norm_(net.weight_parameters(), 5.0)
     optimizer.step()
 
@@ -88,7 +80,7 @@ def weight_step(
 def published_second_order(
     net: Any, optimizer: torch.optim.SGD, train: Batch, valid: Batch
 ) -> None:
-    """Second order on a fresh copy of the network, the finite difference in place."""
+    """Compute the second-order gradient on a copy of the network, as the published code does."""
     parameters = net.weight_parameters()
     gradients = torch.autograd.grad(loss(net, train), parameters)
     copied = copy.deepcopy(net)
@@ -98,77 +90,77 @@ def published_second_order(
         ):
             momentum = 0.9 * optimizer.state.get(old, {}).get("momentum_buffer", 0.0)
             new.sub_(0.025 * (momentum + gradient + 3e-4 * old))
-    loss(copied, valid).backward()
+    torch.autograd.backward(loss(copied, valid))
     vector = [p.grad for p in copied.weight_parameters() if p.grad is not None]
     scale = 0.01 / torch.cat([v.reshape(-1) for v in vector]).norm()
     alphas = list(net.alphas.values())
-    for factor, measured in ((scale, True), (-2 * scale, True), (scale, False)):
+    for factor, has_loss in ((scale, True), (-2 * scale, True), (scale, False)):
         with torch.no_grad():
             for parameter, direction in zip(parameters, vector, strict=True):
                 parameter.add_(factor * direction)
-        if measured:
+        if has_loss:
             torch.autograd.grad(loss(net, train), alphas)
 
 
-def make_step(arguments: argparse.Namespace, way: str, order: int) -> Callable[[], None]:
-    """One way of computing a step, with a network of its own."""
-    device, size = arguments.device, arguments.size
+def make_step(args: argparse.Namespace, implementation: str, order: int) -> Callable[[], None]:
+    """Return a search step of one implementation, with its own network."""
+    device, size = args.device, args.size
     generator = torch.Generator().manual_seed(0)
-    layout = torch.contiguous_format if way == "published" else torch.channels_last
+    layout = torch.contiguous_format if implementation == "published" else torch.channels_last
     train, valid = (
         (
-            torch.randn(arguments.batch, 3, size, size, generator=generator)
+            torch.randn(args.batch, 3, size, size, generator=generator)
             .to(device)
             .contiguous(memory_format=layout),
-            torch.randint(10, (arguments.batch,), generator=generator).to(device),
+            torch.randint(10, (args.batch,), generator=generator).to(device),
         )
         for _ in range(2)
     )
     torch.manual_seed(0)
-    kind = cnn.Supernet if way == "fast" else cnn.EdgewiseSupernet
-    net: Any = kind(channels=arguments.channels, cells=arguments.cells)
+    net_class = cnn.Supernet if implementation == "fast" else cnn.EdgewiseSupernet
+    net: Any = net_class(channels=args.channels, cells=args.cells)
     net = net.to(device=device, memory_format=layout)
-    if way == "fast" and arguments.compile:
+    if implementation == "fast" and args.compile:
         net.compile_regions()
-    if way == "fast" and arguments.memory == "checkpoint":
+    if implementation == "fast" and args.memory == "checkpoint":
         net.recompute_cells()
     optimizer = weight_optimizer(net)
 
     def context() -> AbstractContextManager[None]:
-        if arguments.precision == "fp32":
+        if args.precision == "fp32":
             return nullcontext()
-        return torch.autocast(torch.device(device).type, DTYPES[arguments.precision])
+        return torch.autocast(torch.device(device).type, DTYPES[args.precision])
 
     def published() -> None:
         if order == 1:
             with context():
                 value = loss(net, valid)
-            value.backward()
+            torch.autograd.backward(value)
         else:
             with context():
                 published_second_order(net, optimizer, train, valid)
-        weight_step(net, optimizer, train, context(), alphas=True)
+        weight_step(net, optimizer, train, context(), alpha_gradients=True)
 
     def ours() -> None:
         gradient = GRADIENTS["first_order" if order == 1 else "unrolled"]()
         with context():
             gradient(net, loss, train, valid, optimizer)
-        weight_step(net, optimizer, train, context(), alphas=False)
+        weight_step(net, optimizer, train, context(), alpha_gradients=False)
 
-    return published if way == "published" else ours
+    return published if implementation == "published" else ours
 
 
-def data_seconds(arguments: argparse.Namespace) -> float:
-    """Time to make the two batches of a step: read, cropped, flipped and normalized."""
-    size = arguments.size
+def data_seconds(args: argparse.Namespace) -> float:
+    """Return the seconds to make the two batches of a step: read, crop, flip, normalize."""
+    size = args.size
     images = MemoryImages(
         torch.randint(256, (4096, 3, size, size), dtype=torch.uint8), torch.zeros(4096).long()
     )
-    batches = [
-        Batches(
+    loaders = [
+        SampleLoader(
             images,
             torch.arange(4096),
-            batch_size=arguments.batch,
+            batch_size=args.batch,
             seed=0,
             stream=stream,
             mean=(0.5, 0.5, 0.5),
@@ -176,87 +168,97 @@ def data_seconds(arguments: argparse.Namespace) -> float:
             augmentation=Augmentation(crop="pad", padding=4, flip=True, cutout=0),
             shuffle=True,
             drop_last=True,
-            device=arguments.device,
+            device=args.device,
         )
         for stream in ("weights", "alphas")
     ]
 
     def both() -> None:
-        for one in batches:
-            one.batch(0, 0)
+        for loader in loaders:
+            loader.batch(0, 0)
 
-    return alternate({"data": both}, 9, arguments.device)["data"]["seconds"]
-
-
-def memory_of(arguments: argparse.Namespace, way: str, order: int) -> float:
-    """Peak megabytes of three steps in a process of their own."""
-    sizes = [f"--{k}={getattr(arguments, k)}" for k in ("channels", "cells", "batch", "size")]
-    kept = [f"--{k}={getattr(arguments, k)}" for k in ("device", "precision", "memory", "threads")]
-    flags = ["--compile"] if arguments.compile else []
-    only = ["--memory-of", way, "--orders", str(order)]
-    return float(in_new_process(*sizes, *kept, *flags, *only))
+    return alternate({"data": both}, 9, args.device)["data"]["seconds"]
 
 
-def measure(arguments: argparse.Namespace, order: int) -> list[dict[str, Any]]:
-    """The rows of one order."""
+def measure_memory(args: argparse.Namespace, implementation: str, order: int) -> float:
+    """Return the peak memory in megabytes of three steps in a new process."""
+    keys = ("channels", "cells", "batch", "size", "device", "precision", "memory", "threads")
+    options = [f"--{key}={getattr(args, key)}" for key in keys]
+    if args.compile:
+        options.append("--compile")
+    options += ["--memory-of", implementation, "--orders", str(order)]
+    return float(run_in_new_process(*options))
+
+
+def measure(args: argparse.Namespace, order: int) -> list[Row]:
+    """Measure all implementations for one order of the gradient."""
     steps: dict[str, Callable[[], object]]
-    steps = {way: make_step(arguments, way, order) for way in arguments.ways}
-    timed = alternate(steps, arguments.repeats, arguments.device)
+    steps = {name: make_step(args, name, order) for name in args.implementations}
+    timings = alternate(steps, args.repeats, args.device)
     del steps
-    data = data_seconds(arguments)
-    options = " ".join(
-        ["compile"] * arguments.compile + ["checkpoint"] * (arguments.memory == "checkpoint")
-    )
+    data = data_seconds(args)
+    options = " ".join(["compile"] * args.compile + ["checkpoint"] * (args.memory == "checkpoint"))
     rows = []
-    for way in arguments.ways:
+    for name in args.implementations:
         rows.append(
             {
                 "command": command(),
                 "torch": torch.__version__,
-                "hardware": hardware(arguments.device),
-                "precision": arguments.precision,
+                "hardware": hardware(args.device),
+                "precision": args.precision,
                 "options": options,
-                "channels": arguments.channels,
-                "cells": arguments.cells,
-                "batch": arguments.batch,
-                "size": arguments.size,
+                "channels": args.channels,
+                "cells": args.cells,
+                "batch": args.batch,
+                "size": args.size,
                 "order": order,
-                "way": way,
-                "repeats": arguments.repeats,
-                "seconds": timed[way]["seconds"],
-                # Against the published way, if it ran in the same rounds.
-                "speedup": timed[way]["speedup"] if "published" in arguments.ways else None,
-                "peak_mb": memory_of(arguments, way, order),
+                "implementation": name,
+                "repeats": args.repeats,
+                "seconds": timings[name]["seconds"],
+                # Compared with the published implementation, if it ran in the same rounds.
+                "speedup": timings[name]["speedup"]
+                if "published" in args.implementations
+                else None,
+                "peak_mb": measure_memory(args, name, order),
                 "data_seconds": data,
-                # 50 epochs on half of the 50,000 images of CIFAR-10, scoring left out.
-                "search_hours": 50 * (25_000 // arguments.batch) * timed[way]["seconds"] / 3600,
+                # 50 epochs on half of the 50,000 images of CIFAR-10, without validation.
+                "search_hours": 50 * (25_000 // args.batch) * timings[name]["seconds"] / 3600,
             }
         )
-        print(f"order {order}, {way}: {rows[-1]['seconds']:.3f} s", flush=True)
+        print(f"order {order}, {name}: {rows[-1]['seconds']:.3f} s", flush=True)
     return rows
 
 
-def show(rows: list[dict[str, Any]]) -> None:
-    """All recorded rows as the table of README.md."""
+def write_table(rows: list[Row]) -> None:
+    """Write all recorded rows as a table to README.md."""
     columns = (
-        *("hardware", "precision", "C x cells, batch, pixels", "order", "way", "s a step"),
-        *("times faster", "peak MB", "of published", "data %", "search h"),
+        "hardware",
+        "precision",
+        "C x cells, batch, pixels",
+        "order",
+        "implementation",
+        "s per step",
+        "speedup",
+        "peak MB",
+        "of published",
+        "data %",
+        "search h",
     )
     published = {
-        tuple(row[k] for k in KEY[:-1] if k != "options"): row["peak_mb"]
+        tuple(row[k] for k in CASE): row["peak_mb"]
         for row in rows
-        if row["way"] == "published"
+        if row["implementation"] == "published"
     }
     lines = []
     for row in rows:
-        base = published.get(tuple(row[k] for k in KEY[:-1] if k != "options"))
+        base = published.get(tuple(row[k] for k in CASE))
         lines.append(
             (
                 row["hardware"],
                 f"{row['precision']} {row['options']}".strip(),
                 f"{row['channels']} x {row['cells']}, {row['batch']}, {row['size']}",
                 row["order"],
-                row["way"],
+                row["implementation"],
                 f"{row['seconds']:.3f}",
                 "" if row["speedup"] is None else f"{row['speedup']:.2f}",
                 f"{row['peak_mb']:.0f}",
@@ -269,12 +271,12 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Measure both orders, write, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Measure both orders and write the results."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--cells", type=int, default=8)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--size", type=int, default=32, help="height and width in pixels")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -282,19 +284,21 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--memory", choices=("full", "checkpoint"), default="full")
     parser.add_argument("--orders", type=int, nargs="+", choices=(1, 2), default=[1, 2])
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--memory-of", choices=WAYS, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    if arguments.memory_of:
-        step = make_step(arguments, arguments.memory_of, arguments.orders[0])
+    parser.add_argument(
+        "--implementations", nargs="+", choices=IMPLEMENTATIONS, default=list(IMPLEMENTATIONS)
+    )
+    parser.add_argument("--memory-of", choices=IMPLEMENTATIONS, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.memory_of:
+        step = make_step(args, args.memory_of, args.orders[0])
         for _ in range(3):
-            seconds_of(step, arguments.device)
-        print(json.dumps(peak_megabytes(arguments.device)))
+            time_once(step, args.device)
+        print(json.dumps(peak_megabytes(args.device)))
         return
-    for order in arguments.orders:
-        rows = record("bench_search_step", KEY, measure(arguments, order))
-    show(rows)
+    for order in args.orders:
+        rows = record("bench_search_step", KEY, measure(args, order))
+    write_table(rows)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""How far the finite-difference product is from the exact one on a ReLU supernet.
+"""Compare the finite-difference and the exact second-order product on a ReLU supernet.
 
     python experiments/bilevel_products.py
 
-Both second-order products of ``darts.bilevel.unrolled`` are computed for the same batches of the
-digits, on a supernet at its first weights and after some epochs of search, over batch sizes and
-lengths of the perturbation. Writes experiments/results/bilevel_products.json and prints a table of
-medians over batches.
+Computes both second-order products of ``darts.bilevel.unrolled`` for the same batches of the
+digits, with the initial supernet and after some epochs of search, for several batch sizes and
+lengths of the finite difference. Writes the medians over batches to
+experiments/results/bilevel_products.json and prints them as a table.
 """
 
 from __future__ import annotations
@@ -14,47 +14,48 @@ import argparse
 import os
 import platform
 import statistics
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from records import HERE, command
 
 from darts.bilevel import PRODUCTS, compare_products, first_order, unrolled
-from darts.data import Augmentation, Batches, load, stratified_split
+from darts.data import Augmentation, SampleLoader, load, stratified_split
 from darts.spaces import cnn
 from darts.tracking.files import write_json
 
-RESULTS = Path(__file__).parent / "results" / "bilevel_products.json"
+RESULTS = HERE / "results" / "bilevel_products.json"
 KEYS = ("product_cosine", "product_relative_difference", "gradient_cosine", "product_share")
 
 
 def loss(net: Any, batch: Any) -> torch.Tensor:
-    """Cross entropy of a batch."""
+    """Return the cross-entropy of a batch."""
     return F.cross_entropy(net(batch[0]), batch[1])
 
 
 def main() -> None:
-    """Measure, write, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batches", type=int, default=5, help="pairs of batches per figure")
-    parser.add_argument("--epochs", type=int, default=8, help="epochs of search in between")
+    """Measure, write the results and print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--batches", type=int, default=5, help="pairs of batches per median")
+    parser.add_argument(
+        "--epochs", type=int, default=8, help="epochs of search before the second measurement"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    torch.manual_seed(given.seed)
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
 
     source = load("digits")
-    halves = stratified_split(source.train.labels, [0.5, 0.5], seed=given.seed)
+    subsets = stratified_split(source.train.labels, [0.5, 0.5], seed=args.seed)
 
-    def batches(part: int, size: int) -> Batches:
-        return Batches(
+    def loader(subset: int, size: int) -> SampleLoader:
+        return SampleLoader(
             source.train,
-            halves[part],
+            subsets[subset],
             batch_size=size,
-            seed=given.seed,
-            stream=str(part),
+            seed=args.seed,
+            stream=str(subset),
             mean=source.mean,
             std=source.std,
             augmentation=Augmentation(padding=1, flip=False),
@@ -67,37 +68,37 @@ def main() -> None:
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.025, momentum=0.9, weight_decay=3e-4)
     arch_optimizer = torch.optim.Adam(net.alphas.values(), lr=0.01, betas=(0.5, 0.999))
 
-    def epoch(number: int) -> None:
-        pairs = zip(batches(0, 64).epoch(number), batches(1, 64).epoch(number), strict=False)
+    def search_epoch(number: int) -> None:
+        pairs = zip(loader(0, 64).epoch(number), loader(1, 64).epoch(number), strict=False)
         for train, valid in pairs:
             for name, gradient in first_order(net, loss, train, valid, optimizer).items():
                 net.alphas[name].grad = gradient
             arch_optimizer.step()
             arch_optimizer.zero_grad()
             optimizer.zero_grad()
-            loss(net, train).backward()
+            torch.autograd.backward(loss(net, train))
             arch_optimizer.zero_grad()
             optimizer.step()
 
     rows = []
-    for trained in (0, given.epochs):
-        for number in range(trained):
-            epoch(number)
+    for epochs in (0, args.epochs):
+        for number in range(epochs):
+            search_epoch(number)
         for size in (16, 64, 256):
             for epsilon in (1.0, 0.1, 0.01, 0.001):
                 reports = []
-                for place in range(given.batches):
-                    pair = [batches(part, size).batch(100 + place, 0) for part in (0, 1)]
+                for number in range(args.batches):
+                    pair = [loader(subset, size).batch(100 + number, 0) for subset in (0, 1)]
                     reports.append(
                         compare_products(net, loss, pair[0], pair[1], optimizer, epsilon=epsilon)
                     )
                 medians = {key: statistics.median(r[key] for r in reports) for key in KEYS}
-                row = {"epochs": trained, "batch": size, "epsilon": epsilon, **medians}
+                row = {"epochs": epochs, "batch": size, "epsilon": epsilon, **medians}
                 rows.append(row)
                 print(row, flush=True)
-    pair = [batches(part, 64).batch(0, 0) for part in (0, 1)]
+    pair = [loader(subset, 64).batch(0, 0) for subset in (0, 1)]
     seconds: dict[str, list[float]] = {"first_order": [], **{name: [] for name in PRODUCTS}}
-    for _ in range(given.batches):
+    for _ in range(args.batches):
         for name, times in seconds.items():
             start = time.perf_counter()
             if name == "first_order":
@@ -111,15 +112,15 @@ def main() -> None:
         )
         for name, times in seconds.items()
     }
-    print("time of one gradient of the alphas at batch 64, over the first-order one:", ratios)
+    print("time of one gradient at batch size 64, relative to first order:", ratios)
     write_json(
         RESULTS,
         {
-            "command": " ".join(["python", "experiments/bilevel_products.py", *sys.argv[1:]]),
+            "command": command(),
             "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}",
             "torch": torch.__version__,
-            "seed": given.seed,
-            "batches": given.batches,
+            "seed": args.seed,
+            "batches": args.batches,
             "time_over_first_order": ratios,
             "rows": rows,
         },

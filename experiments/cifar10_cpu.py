@@ -1,11 +1,12 @@
-"""CIFAR-10 from search to test score on two CPU cores, and five random genotypes beside it.
+"""Search, retraining and test score on CIFAR-10 with two CPU cores, compared with random genotypes.
 
     python experiments/cifar10_cpu.py --root data
 
-searches with ``experiment=cifar10_cpu``, retrains and evaluates what was found, then retrains
-random genotypes with the same recipe, each at the number of channels that brings its weights
-closest to those of the found network. A run that is already there is not run again. The results go
-to experiments/results/cifar10_cpu.json and, as a table, to standard output.
+Searches with ``experiment=cifar10_cpu``, retrains and evaluates the resulting genotype, and then
+retrains random genotypes with the same recipe. The number of channels of each random genotype is
+chosen so that its number of weights is closest to that of the network found by the search. A
+finished run is not repeated. The results are written to experiments/results/cifar10_cpu.json and
+printed as a table.
 """
 
 from __future__ import annotations
@@ -15,82 +16,70 @@ import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import torch
+from records import HERE, command
+from runs import run
 
 from darts.spaces import Genotype, cnn
-from darts.tracking.files import read_json, write_json
+from darts.tracking.files import write_json
 from darts.training.cost import count_parameters
 
-RESULTS = Path(__file__).parent / "results" / "cifar10_cpu.json"
+RESULTS = HERE / "results" / "cifar10_cpu.json"
 CELLS, CLASSES = 5, 10  # as in conf/experiment/retrain/cifar10_cpu.yaml
 
 
-def command(name: str, directory: Path, *overrides: str) -> dict[str, Any]:
-    """Run a command unless its directory is complete already; returns its summary."""
-    if not (directory / "summary.json").exists():
-        if (directory / "overrides.json").exists():
-            overrides = (f"resume={directory}",)
-        else:
-            overrides = (*overrides, f"hydra.run.dir={directory}")
-        subprocess.run([sys.executable, "-m", f"darts.{name}", *overrides], check=True)
-    summary: dict[str, Any] = read_json(directory / "summary.json")
-    return summary
-
-
-def weights_at(genotype: Genotype, channels: int) -> int:
-    """Weights of the retrained network at so many channels."""
+def count_weights(genotype: Genotype, channels: int) -> int:
+    """Return the number of weights of the retrained network with this number of channels."""
     net = cnn.Network(genotype, channels=channels, cells=CELLS, classes=CLASSES, auxiliary=False)
     return count_parameters(net.parameters())
 
 
 def main() -> None:
     """Run what is missing and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--root", default="data", help="folder that holds or will hold CIFAR-10")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--root", default="data", help="folder of CIFAR-10")
     parser.add_argument("--runs", default="runs/cifar10_cpu", help="folder of the runs")
-    parser.add_argument("--random", type=int, default=5, help="how many random genotypes")
+    parser.add_argument("--random", type=int, default=5, help="number of random genotypes")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("overrides", nargs="*", help="passed to search and retrain")
-    given = parser.parse_args()
-    runs = Path(given.runs)
-    common = [f"dataset.root={given.root}", f"seed={given.seed}", *given.overrides]
+    parser.add_argument("overrides", nargs="*", help="of search and retrain")
+    args = parser.parse_args()
+    runs = Path(args.runs)
+    common = [f"dataset.root={args.root}", f"seed={args.seed}", *args.overrides]
 
     recipe = ["experiment=cifar10_cpu", *common]
-    search = command("search", runs / "search", *recipe)
-    found = command("retrain", runs / "found", f"genotype={runs / 'search'}", *recipe)
-    command("evaluate", runs / "evaluate", f"checkpoint={runs / 'found'}")
+    search = run("search", runs / "search", *recipe, log=False)
+    found = run("retrain", runs / "found", f"genotype={runs / 'search'}", *recipe, log=False)
+    run("evaluate", runs / "evaluate", f"checkpoint={runs / 'found'}", log=False)
 
     rows = [{**found, "name": "found", "channels": 12}]
-    for index in range(given.random):
-        generator = torch.Generator().manual_seed(given.seed * 1000 + index)
+    for index in range(args.random):
+        generator = torch.Generator().manual_seed(args.seed * 1000 + index)
         genotype = cnn.random_genotype(generator)
         channels = min(
-            range(4, 41), key=lambda c: abs(weights_at(genotype, c) - found["parameters"])
+            range(4, 41), key=lambda c: abs(count_weights(genotype, c) - found["parameters"])
         )
         file = runs / f"random{index}.json"
         runs.mkdir(parents=True, exist_ok=True)
         file.write_text(genotype.to_json(), encoding="utf-8")
-        summary = command(
+        summary = run(
             "retrain",
             runs / f"random{index}",
             f"genotype={file}",
             f"space.channels={channels}",
             *recipe,
+            log=False,
         )
         rows.append({**summary, "name": f"random {index}", "channels": channels})
 
     keys = ("name", "channels", "parameters", "macs", "valid_accuracy", "test_accuracy", "seconds")
     table = [{key: row[key] for key in (*keys, "genotype")} for row in rows]
     result = {
-        "command": " ".join(["python", "experiments/cifar10_cpu.py", *sys.argv[1:]]),
+        "command": command(),
         "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}",
         "torch": torch.__version__,
-        "seed": given.seed,
+        "seed": args.seed,
         "search_valid_accuracy": search["valid_accuracy"],
         "search_seconds": search["seconds"],
         "end_to_end_seconds": search["seconds"] + found["seconds"],

@@ -1,12 +1,13 @@
-"""Which methods drift to skip connections or noise, on subsets of the space made for it.
+"""Fraction of skip connections or noise that each method selects in two small spaces.
 
     python experiments/compare_collapse.py
     python experiments/compare_collapse.py --dataset cifar10 --root data --epochs 30
 
-searches S2 (skip connection or separable convolution on every edge) and S4 (noise or separable
-convolution) with several methods and seeds. What does harm there is known: noise never helps, and a
-cell of skip connections hardly learns. For each search the share of such operations among the edges
-of the genotype is kept, epoch by epoch. A finished run is not run again.
+Searches S2 (skip connection or separable convolution on every edge) and S4 (noise or separable
+convolution) with several methods and seeds. In these spaces it is known which operations are
+harmful: noise never helps, and a cell of skip connections hardly learns. For each epoch of a search
+the script records the fraction of the genotype's edges that have the harmful operation. A finished
+run is not repeated.
 
 References:
     Zela et al., "Understanding and Robustifying Differentiable Architecture Search",
@@ -19,10 +20,9 @@ import argparse
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmark import hardware, put_table, record, table
-from compare_nas201 import run
+from records import Row, hardware, put_table, record, table
+from runs import run
 
 from darts.spaces import parse_genotype
 from darts.tracking.metrics import read_metrics
@@ -33,36 +33,36 @@ KEY = ("dataset", "space", "method", "seed", "epochs")
 
 
 def share(text: str, operation: str) -> float:
-    """Share of the edges of a genotype that carry an operation."""
+    """Return the fraction of the edges of a genotype that have an operation."""
     genotype = parse_genotype(text)
     edges = [name for cell in genotype.cells for *_, name in genotype.edges(cell)]
     return edges.count(operation) / len(edges)
 
 
-def searched(space: str, method: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
-    """One search."""
-    directory = given.runs / given.dataset / space / f"{method}-{seed}"
-    size = ("space.channels=8", "space.cells=3") if given.dataset == "digits" else ()
+def search(space: str, method: str, seed: int, args: argparse.Namespace) -> Row:
+    """Run one search and return its row."""
+    directory = args.runs / args.dataset / space / f"{method}-{seed}"
+    size = ("space.channels=8", "space.cells=3") if args.dataset == "digits" else ()
     summary = run(
         "search",
         directory,
         f"method={method}",
-        f"dataset={given.dataset}",
-        f"dataset.root={given.root}",
+        f"dataset={args.dataset}",
+        f"dataset.root={args.root}",
         f"space.candidates={space}",
-        f"epochs={given.epochs}",
+        f"epochs={args.epochs}",
         f"seed={seed}",
-        f"arch_optimizer.lr={given.arch_lr}",
+        f"arch_optimizer.lr={args.arch_lr}",
         *size,
-        *given.overrides,
+        *args.overrides,
     )
     history = [row for row in read_metrics(directory / "metrics.jsonl") if "genotype" in row]
     return {
-        "dataset": given.dataset,
+        "dataset": args.dataset,
         "space": space,
         "method": method,
         "seed": seed,
-        "epochs": given.epochs,
+        "epochs": args.epochs,
         "harmful": share(summary["genotype"], HARMFUL[space]),
         "history": [round(share(row["genotype"], HARMFUL[space]), 3) for row in history],
         "valid_accuracy": summary["valid_accuracy"],
@@ -73,9 +73,9 @@ def searched(space: str, method: str, seed: int, given: argparse.Namespace) -> d
     }
 
 
-def report(rows: Sequence[dict[str, Any]]) -> str:
-    """Mean share of harmful edges by method, halfway and at the end."""
-    groups: dict[tuple[str, str, str, int], list[dict[str, Any]]] = {}
+def report(rows: Sequence[Row]) -> str:
+    """Return the table of the fraction of harmful operations, halfway and at the end."""
+    groups: dict[tuple[str, str, str, int], list[Row]] = {}
     for row in rows:
         key = (row["dataset"], row["space"], row["method"], row["epochs"])
         groups.setdefault(key, []).append(row)
@@ -96,11 +96,11 @@ def report(rows: Sequence[dict[str, Any]]) -> str:
             )
         )
     columns = ("data", "space", "method", "epochs", "seeds", "operation")
-    return table((*columns, "% of edges halfway", "at the end", "supernet valid %"), lines)
+    return table((*columns, "% of edges halfway", "at the end", "supernet validation %"), lines)
 
 
 def main() -> None:
-    """Run what is missing, and write rows and table."""
+    """Run what is missing and write the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--root", default="data")
@@ -110,12 +110,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--arch-lr", type=float, default=0.01)
-    parser.add_argument("--overrides", nargs="*", default=[], help="for all runs")
-    given = parser.parse_args()
-    for seed in range(given.seeds):
-        for space in given.spaces:
-            for method in given.methods:
-                row = searched(space, method, seed, given)
+    parser.add_argument("--overrides", nargs="*", default=[], help="of all runs")
+    args = parser.parse_args()
+    for seed in range(args.seeds):
+        for space in args.spaces:
+            for method in args.methods:
+                row = search(space, method, seed, args)
                 share_at_end = 100 * row["harmful"]
                 print(f"{space} {method} {seed}: {share_at_end:.0f} % {HARMFUL[space]}", flush=True)
                 record("compare_collapse", KEY, [row])

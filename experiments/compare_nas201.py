@@ -1,16 +1,17 @@
-"""Search methods on NAS-Bench-201, judged by the true accuracy of what they find.
+"""Search methods on NAS-Bench-201, compared by the true accuracy of the cells they find.
 
     python experiments/compare_nas201.py --table nasbench201.csv --root data
 
-runs ``experiment=nas201_cpu`` for each method and seed, seed by seed, and looks the result up in
-the table. A row on record or a finished run is not run again and an interrupted run is resumed,
-so the script may be stopped at any time (delete a row to have it measured anew). Beside the methods
-stands random search at the same cost: random cells, trained in the same proxy one after the other
-until the energy of a first-order search is used up, the best by validation taken. Where energy is
-estimated from the processor's time, that is the same computing time, whatever else goes on.
+Runs ``experiment=nas201_cpu`` for each seed and method, and looks up the resulting cell in the
+benchmark table. Recorded rows and finished runs are not repeated and interrupted runs are resumed,
+so the script may be stopped at any time (delete a row to measure it again). The baseline is random
+search at the same cost: it trains random cells with the same proxy recipe, one after the other,
+until it has used the energy of a first-order search, and returns the best cell on validation data.
+Where energy is estimated from processor time, equal energy means equal processor time, whatever
+else runs on the machine.
 
-Rows go to results/compare_nas201.json and, as a table, into README.md. ``--jobs 2`` runs two
-searches side by side, each with ``OMP_NUM_THREADS`` as it is set.
+The results are written to results/compare_nas201.json and README.md. ``--jobs 2`` runs two searches
+in parallel, each with ``OMP_NUM_THREADS`` threads.
 """
 
 from __future__ import annotations
@@ -19,27 +20,40 @@ import argparse
 import random
 import statistics
 import subprocess
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmark import hardware, put_table, record, table
+from records import Row, hardware, mean_and_deviation, put_table, record, table
+from runs import run
 
-from darts.judging import nas201_table
+from darts.judging.nas201_table import Table, load
 from darts.spaces.nas201 import Genotype
-from darts.tracking.files import read_json
 from darts.tracking.metrics import read_metrics
 
-METHODS = (
-    *("darts_v1", "drnas", "gdas", "pc_darts", "darts_minus", "random_sharing"),
-    *("beta_darts", "sdarts_rs", "snas", "fair_darts", "lambda_darts", "oles"),
-    *("darts_v2", "p_darts", "r_darts", "sdarts_adv", "darts_pt"),
-)
+METHODS = [
+    "darts_v1",
+    "drnas",
+    "gdas",
+    "pc_darts",
+    "darts_minus",
+    "random_sharing",
+    "beta_darts",
+    "sdarts_rs",
+    "snas",
+    "fair_darts",
+    "lambda_darts",
+    "oles",
+    "darts_v2",
+    "p_darts",
+    "r_darts",
+    "sdarts_adv",
+    "darts_pt",
+]
 BASELINE = "random_search"
-# What a method needs beside the recipe: NAS-Bench-201 has been searched without DrNAS's partial
-# channels and stages by its authors, too, and a short budget asks for other schedules.
+# Overrides of a method in addition to the recipe. The authors of DrNAS also search NAS-Bench-201
+# without partial channels and stages; the other overrides shorten schedules.
 SETTINGS: dict[str, tuple[str, ...]] = {
     "drnas": ("relaxation.partial=1", "stages=[]", "arch_optimizer.warmup=0"),
     "p_darts": (
@@ -52,7 +66,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "darts_pt": ("discretize.tune=1", "discretize.batches=4"),
     "random_sharing": ("discretize.samples=300",),
 }
-PUBLISHED = {  # test accuracy on CIFAR-10 after a search on all of it, as reported
+PUBLISHED = {  # reported test accuracy on CIFAR-10 after a search on the full training split
     "darts_v1": "54.30",
     "darts_v2": "54.30",
     "gdas": "93.61",
@@ -64,35 +78,19 @@ PUBLISHED = {  # test accuracy on CIFAR-10 after a search on all of it, as repor
     "random_sharing": "87.66",
 }
 KEY = ("method", "seed")
-COMMAND = "python experiments/compare_nas201.py --table FILE --root DIR"  # paths are the user's own
+COMMAND = "python experiments/compare_nas201.py --table FILE --root DIR"  # without local paths
 
 
-def run(name: str, directory: Path, *overrides: str) -> dict[str, Any]:
-    """Run a command unless its directory is complete; returns its summary."""
-    if not (directory / "summary.json").exists():
-        if (directory / "overrides.json").exists():
-            overrides = (f"resume={directory}",)
-        else:
-            overrides = (*overrides, f"hydra.run.dir={directory}")
-        log = directory.with_suffix(".log")
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as file:
-            words = [sys.executable, "-m", f"darts.{name}", *overrides]
-            subprocess.run(words, check=True, stdout=file, stderr=file)
-    summary: dict[str, Any] = read_json(directory / "summary.json")
-    return summary
-
-
-def row_of(method: str, seed: int, arch: str, truth: Any, **more: Any) -> dict[str, Any]:
-    """What the table says about an architecture."""
+def make_row(method: str, seed: int, arch: str, benchmark: Table, **more: Any) -> Row:
+    """Return the row of an architecture, with its entries in the benchmark table."""
     return {
         "method": method,
         "seed": seed,
         "arch": arch,
-        "accuracy": truth.accuracy(arch),
-        "regret": truth.regret(arch),
-        "rank": truth.rank(arch),
-        "percentile": truth.percentile(arch),
+        "accuracy": benchmark.accuracy(arch),
+        "regret": benchmark.regret(arch),
+        "rank": benchmark.rank(arch),
+        "percentile": benchmark.percentile(arch),
         "skips": Genotype.parse(arch).count("skip_connect"),
         "command": COMMAND,
         "hardware": hardware("cpu"),
@@ -100,26 +98,26 @@ def row_of(method: str, seed: int, arch: str, truth: Any, **more: Any) -> dict[s
     }
 
 
-def searched(method: str, seed: int, given: argparse.Namespace, truth: Any) -> dict[str, Any]:
-    """One search."""
-    directory = given.runs / f"{method}-{seed}"
+def search(method: str, seed: int, args: argparse.Namespace, benchmark: Table) -> Row:
+    """Run one search and return its row."""
+    directory = args.runs / f"{method}-{seed}"
     summary = run(
         "search",
         directory,
         f"method={method}",
         "experiment=nas201_cpu",
-        f"dataset.root={given.root}",
-        f"benchmark.table={given.table}",
+        f"dataset.root={args.root}",
+        f"benchmark.table={args.table}",
         f"seed={seed}",
         *SETTINGS.get(method, ()),
-        *given.overrides,
+        *args.overrides,
     )
     history = [row for row in read_metrics(directory / "metrics.jsonl") if "true_accuracy" in row]
-    return row_of(
+    return make_row(
         method,
         seed,
         summary["genotype"],
-        truth,
+        benchmark,
         seconds=summary["seconds"],
         joules=summary["joules"],
         valid_accuracy=summary["valid_accuracy"],
@@ -127,10 +125,8 @@ def searched(method: str, seed: int, given: argparse.Namespace, truth: Any) -> d
     )
 
 
-def random_search(
-    seed: int, budget: float, given: argparse.Namespace, truth: Any
-) -> dict[str, Any]:
-    """Random cells in the proxy, until the budget in joules is used up."""
+def random_search(seed: int, budget: float, args: argparse.Namespace, benchmark: Table) -> Row:
+    """Train random cells with the proxy recipe until they have used ``budget`` joules."""
     draw = random.Random(seed)
     seconds, joules = 0.0, 0.0
     scores: dict[str, float] = {}
@@ -138,21 +134,21 @@ def random_search(
         genotype = Genotype.from_index(draw.randrange(15625))
         summary = run(
             "retrain",
-            given.runs / f"{BASELINE}-{seed}" / str(genotype.index),
+            args.runs / f"{BASELINE}-{seed}" / str(genotype.index),
             f"genotype={genotype}",
             "experiment=nas201_cpu",
-            f"dataset.root={given.root}",
+            f"dataset.root={args.root}",
             f"seed={seed}",
-            *given.overrides,
+            *args.overrides,
         )
         seconds, joules = seconds + summary["seconds"], joules + summary["joules"]
         scores[str(genotype)] = summary["valid_accuracy"]
     best = max(scores, key=lambda arch: scores[arch])
-    return row_of(
+    return make_row(
         BASELINE,
         seed,
         best,
-        truth,
+        benchmark,
         seconds=seconds,
         joules=joules,
         valid_accuracy=scores[best],
@@ -160,24 +156,24 @@ def random_search(
     )
 
 
-def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
-    """``mean ± deviation``, the deviation of a sample."""
-    if len(values) < 2:
-        return f"{values[0]:.{digits}f}"
-    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
-
-
-def report(rows: Sequence[dict[str, Any]]) -> str:
-    """The table of all rows, best mean first."""
-    by_method: dict[str, list[dict[str, Any]]] = {}
+def report(rows: Sequence[Row]) -> str:
+    """Return the table of all rows, best mean first."""
+    by_method: dict[str, list[Row]] = {}
     for row in rows:
         by_method.setdefault(row["method"], []).append(row)
     ordered = sorted(
         by_method, key=lambda name: -statistics.mean(row["accuracy"] for row in by_method[name])
     )
     columns = [
-        *("method", "seeds", "true test accuracy %", "regret", "better than % of cells"),
-        *("skips", "seconds", "kJ (estimate)", "published %"),
+        "method",
+        "seeds",
+        "true test accuracy %",
+        "regret",
+        "better than % of cells",
+        "skips",
+        "seconds",
+        "kJ (estimate)",
+        "published %",
     ]
     lines = []
     for name in ordered:
@@ -198,19 +194,19 @@ def report(rows: Sequence[dict[str, Any]]) -> str:
     return table(columns, lines)
 
 
-def ten_random(truth: Any, draws: int = 2000) -> str:
-    """The best of ten random cells by their validation accuracy after 12 epochs, as the truth."""
+def best_of_ten_random(benchmark: Table, draws: int = 2000) -> str:
+    """Return a sentence about the best of ten random cells, by validation accuracy at 12 epochs."""
     draw = random.Random(0)
     archs = [Genotype.from_index(index) for index in range(15625)]
     best = []
     for _ in range(draws):
         chosen = max(
             (archs[draw.randrange(len(archs))] for _ in range(10)),
-            key=lambda arch: truth.accuracy(arch, split="val", epochs=12),
+            key=lambda arch: benchmark.accuracy(arch, split="val", epochs=12),
         )
-        best.append(truth.accuracy(chosen))
-    average = statistics.mean(truth.accuracy(arch) for arch in archs)
-    arch, optimum = truth.optimum()
+        best.append(benchmark.accuracy(chosen))
+    average = statistics.mean(benchmark.accuracy(arch) for arch in archs)
+    arch, optimum = benchmark.optimum()
     return (
         f"Best of all cells {optimum:.2f} (`{arch}`), mean {average:.2f}; best of ten random "
         f"cells by validation accuracy after 12 epochs {mean_and_deviation(best)}."
@@ -218,44 +214,44 @@ def ten_random(truth: Any, draws: int = 2000) -> str:
 
 
 def main() -> None:
-    """Run what is missing, and write rows and table."""
+    """Run what is missing and write the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--table", required=True, type=Path, help="accuracies of all cells")
-    parser.add_argument("--root", default="data", help="folder that holds or will hold CIFAR-10")
+    parser.add_argument("--table", required=True, type=Path, help="benchmark table")
+    parser.add_argument("--root", default="data", help="folder of CIFAR-10")
     parser.add_argument("--runs", default=Path("runs/compare_nas201"), type=Path)
     parser.add_argument("--methods", nargs="*", default=[*METHODS, BASELINE])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=1, help="searches side by side")
-    parser.add_argument("--overrides", nargs="*", default=[], help="for all runs")
-    given = parser.parse_args()
-    unknown = sorted(set(given.methods) - {*METHODS, BASELINE})
+    parser.add_argument("--jobs", type=int, default=1, help="number of parallel searches")
+    parser.add_argument("--overrides", nargs="*", default=[], help="of all runs")
+    args = parser.parse_args()
+    unknown = sorted(set(args.methods) - {*METHODS, BASELINE})
     if unknown:
         parser.error(f"unknown methods {', '.join(unknown)}; choose from {', '.join(METHODS)}")
-    truth = nas201_table.load(given.table)
+    benchmark = load(args.table)
 
-    def on_record() -> dict[tuple[str, int], dict[str, Any]]:
+    def recorded_rows() -> dict[tuple[str, int], Row]:
         return {(row["method"], row["seed"]): row for row in record("compare_nas201", KEY, [])}
 
     def work(task: tuple[str, int]) -> None:
         method, seed = task
         try:
             if method == BASELINE:
-                budget = on_record()["darts_v1", seed]["joules"]
-                row = random_search(seed, budget, given, truth)
+                budget = recorded_rows()["darts_v1", seed]["joules"]
+                row = random_search(seed, budget, args, benchmark)
             else:
-                row = searched(method, seed, given, truth)
+                row = search(method, seed, args, benchmark)
         except (subprocess.CalledProcessError, KeyError) as error:
-            print(f"{method} {seed}: failed: {error}", flush=True)  # and the others go on
+            print(f"{method} {seed}: failed: {error}", flush=True)  # continue with the others
             return
         print(f"{method} {seed}: {row['accuracy']:.2f} % in {row['seconds']:.0f} s", flush=True)
         record("compare_nas201", KEY, [row])
 
-    have = on_record()
-    tasks = [(method, seed) for seed in range(given.seeds) for method in given.methods]
-    with ThreadPoolExecutor(given.jobs) as pool:
-        list(pool.map(work, (task for task in tasks if task not in have)))
+    recorded = recorded_rows()
+    tasks = [(method, seed) for seed in range(args.seeds) for method in args.methods]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        list(pool.map(work, (task for task in tasks if task not in recorded)))
     rows = record("compare_nas201", KEY, [])
-    put_table("compare_nas201", f"{report(rows)}\n\n{ten_random(truth)}")
+    put_table("compare_nas201", f"{report(rows)}\n\n{best_of_ten_random(benchmark)}")
 
 
 if __name__ == "__main__":

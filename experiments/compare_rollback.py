@@ -1,16 +1,16 @@
-"""Whether it pays to go back when the doctor of a search complains.
+"""Compare the final genotype of a search with the one that a collapse check returns to.
 
     python experiments/compare_rollback.py
 
-searches S2 (skip connection or separable convolution on every edge) with plain DARTS and several
-seeds to the end, with ``doctor.action=warn``. Then two genotypes of each search are retrained by
-the same recipe and seeds: the final one, and the one that ``doctor.action=rollback`` would have
-returned at the first complaint behind a healthy look. Where there is none, there is nothing to
-compare; where both genotypes are the same, they are trained once. A finished run is not run again,
-and an interrupted one is resumed.
+Searches S2 (skip connection or separable convolution on every edge) with first-order DARTS and
+several seeds to the end, with ``collapse.action=warn``. Then two genotypes of each search are
+retrained with the same recipe and seeds: the final one, and the one that
+``collapse.action=rollback`` would have returned at the first warning that follows a healthy check.
+A search without such a warning is not compared; equal genotypes are trained once. A finished run is
+not repeated, and an interrupted run is resumed.
 
-The digits do not collapse by their own recipe. With few images, many epochs and a fivefold rate of
-the alphas they do, and that is what is run.
+With their own recipe the digits do not collapse. With few images, many epochs and five times the
+learning rate of the alphas they do; the defaults of this script use these settings.
 
 References:
     Zela et al., "Understanding and Robustifying Differentiable Architecture Search",
@@ -23,12 +23,11 @@ import argparse
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmark import command, hardware, put_table, record, table
-from compare_nas201 import run
+from records import Row, command, hardware, mean_and_deviation, put_table, record, table
+from runs import run
 
-from darts.methods.collapse import counts_of
+from darts.methods.collapse import count_edges
 from darts.spaces import SPACES, parse_genotype
 from darts.tracking.files import write_atomically
 from darts.tracking.metrics import read_metrics
@@ -37,68 +36,68 @@ KEY = ("dataset", "space", "seed", "epochs", "arch_lr", "overrides", "retrain_ov
 KINDS = ("final", "rollback")
 
 
-def complaints(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows at which the doctor complained."""
-    return [row for row in rows if row.get("doctor", "healthy") != "healthy"]
+def warnings(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows in which the collapse checks warned."""
+    return [row for row in rows if row.get("collapse_verdict", "healthy") != "healthy"]
 
 
-def rollback(rows: Sequence[dict[str, Any]]) -> tuple[int, int, str] | None:
-    """The epochs of the complaint that ends the search and of the genotype, and its text.
+def rollback(rows: Sequence[Row]) -> tuple[int, int, str] | None:
+    """Return the epoch that ends the search, and the epoch and text of the genotype it returns.
 
-    That is the first complaint behind a healthy look; without one, the search goes on.
+    The search ends at the first warning that follows a healthy check; without one, return None.
     """
     by_epoch = {row["epoch"]: row["genotype"] for row in rows if "genotype" in row}
-    for row in complaints(rows):
-        healthy = row["doctor_healthy_epoch"]
+    for row in warnings(rows):
+        healthy = row["collapse_healthy_epoch"]
         if healthy is not None:
             return row["epoch"], healthy, by_epoch[healthy]
     return None
 
 
-def skips(text: str) -> float:
-    """Share of a genotype's edges that are skip connections."""
+def skip_fraction(text: str) -> float:
+    """Return the fraction of a genotype's edges that are skip connections."""
     genotype = parse_genotype(text)
-    found = counts_of(genotype, SPACES[genotype.space].skips)
-    return sum(found.values()) / sum(counts_of(genotype).values())
+    skips = count_edges(genotype, SPACES[genotype.space].skip_operations)
+    return sum(skips.values()) / sum(count_edges(genotype).values())
 
 
-def trained(text: str, directory: Path, seed: int, given: argparse.Namespace) -> dict[str, Any]:
-    """Mean scores of one genotype over its retrainings, and the test accuracy of each."""
+def retrain(text: str, directory: Path, seed: int, args: argparse.Namespace) -> Row:
+    """Return the mean scores of a genotype's retrainings, and the test accuracy of each."""
     file = directory / "genotype.json"
     directory.mkdir(parents=True, exist_ok=True)
     write_atomically(file, parse_genotype(text).to_json())
-    name = "_".join(given.retrain_overrides).replace("/", "-") or "recipe"
+    name = "_".join(args.retrain_overrides).replace("/", "-") or "recipe"
     summaries = [
         run(
             "retrain",
             directory / f"{name}_{number}",
-            f"dataset={given.dataset}",
-            f"dataset.root={given.root}",
+            f"dataset={args.dataset}",
+            f"dataset.root={args.root}",
             f"genotype={file}",
             f"seed={1000 * seed + number}",
-            *given.retrain_overrides,
+            *args.retrain_overrides,
         )
-        for number in range(given.retrainings)
+        for number in range(args.retrainings)
     ]
-    found: dict[str, Any] = {"parameters": summaries[0]["parameters"]}
+    scores: Row = {"parameters": summaries[0]["parameters"]}
     for score in ("valid_accuracy", "test_accuracy"):
-        found[score] = statistics.mean(summary[score] for summary in summaries)
-    return {**found, "test_accuracies": [summary["test_accuracy"] for summary in summaries]}
+        scores[score] = statistics.mean(summary[score] for summary in summaries)
+    return {**scores, "test_accuracies": [summary["test_accuracy"] for summary in summaries]}
 
 
-def studied(seed: int, given: argparse.Namespace) -> dict[str, Any]:
-    """One search and its two retrainings."""
-    words = (f"epochs={given.epochs}", f"arch_optimizer.lr={given.arch_lr}", *given.overrides)
+def compare(seed: int, args: argparse.Namespace) -> Row:
+    """Run one search, retrain its two genotypes, and return the row."""
+    words = (f"epochs={args.epochs}", f"arch_optimizer.lr={args.arch_lr}", *args.overrides)
     name = "_".join([f"seed{seed}", *words]).replace("/", "-")
-    directory = given.runs / given.dataset / given.space / name
-    size = ("space.channels=8", "space.cells=3") if given.dataset == "digits" else ()
+    directory = args.runs / args.dataset / args.space / name
+    size = ("space.channels=8", "space.cells=3") if args.dataset == "digits" else ()
     summary = run(
         "search",
         directory / "search",
         "method=darts_v1",
-        f"dataset={given.dataset}",
-        f"dataset.root={given.root}",
-        f"space.candidates={given.space}",
+        f"dataset={args.dataset}",
+        f"dataset.root={args.root}",
+        f"space.candidates={args.space}",
         f"seed={seed}",
         *(*size, *words),
     )
@@ -106,87 +105,87 @@ def studied(seed: int, given: argparse.Namespace) -> dict[str, Any]:
     genotypes = {"final": summary["genotype"]}
     if (back := rollback(rows)) is not None:
         genotypes["rollback"] = back[2]
-    scores: dict[str, dict[str, Any]] = {}
+    scores: dict[str, Row] = {}
     for kind, text in genotypes.items():
         if kind == "rollback" and text == genotypes["final"]:
             scores[kind] = scores["final"]
         else:
-            scores[kind] = trained(text, directory / kind, seed, given)
-    looks = [row for row in rows if "doctor" in row]
+            scores[kind] = retrain(text, directory / kind, seed, args)
+    checks = [row for row in rows if "collapse_verdict" in row]
     return {
-        "dataset": given.dataset,
-        "space": given.space,
+        "dataset": args.dataset,
+        "space": args.space,
         "seed": seed,
-        "epochs": given.epochs,
-        "arch_lr": given.arch_lr,
-        "overrides": list(given.overrides),
-        "retrain_overrides": list(given.retrain_overrides),
-        "complaints": [row["epoch"] for row in complaints(rows)],
+        "epochs": args.epochs,
+        "arch_lr": args.arch_lr,
+        "overrides": list(args.overrides),
+        "retrain_overrides": list(args.retrain_overrides),
+        "warnings": [row["epoch"] for row in warnings(rows)],
         "end_epoch": None if back is None else back[0],
         "rollback_epoch": None if back is None else back[1],
-        "verdicts": {row["epoch"]: row["doctor"] for row in looks},
+        "verdicts": {row["epoch"]: row["collapse_verdict"] for row in checks},
         "genotypes": genotypes,
-        "skips": {kind: skips(text) for kind, text in genotypes.items()},
+        "skips": {kind: skip_fraction(text) for kind, text in genotypes.items()},
         "scores": scores,
-        "doctor_seconds": sum(row["doctor_seconds"] for row in looks),
+        "collapse_seconds": sum(row["collapse_seconds"] for row in checks),
         "seconds": summary["seconds"],
         "command": command(),
         "hardware": hardware("cpu"),
     }
 
 
-def mean(values: Sequence[float]) -> str:
-    """Mean and standard deviation of fractions, in percent."""
-    spread = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{100 * statistics.mean(values):.2f}{spread}"
-
-
-def report(rows: Sequence[dict[str, Any]]) -> str:
-    """A line a search, and below it the means over those that had something to compare."""
+def report(rows: Sequence[Row]) -> str:
+    """Return one line per search, and the means over the searches with a rollback."""
     lines = []
     for row in sorted(rows, key=lambda row: [str(row[key]) for key in KEY]):
         cells: list[object] = [row["dataset"], row["space"].upper(), row["epochs"], row["seed"]]
-        cells += [len(row["complaints"]), row["end_epoch"] or "", row["rollback_epoch"] or ""]
-        for part, name in (("skips", None), ("scores", "test_accuracy")):
+        cells += [len(row["warnings"]), row["end_epoch"] or "", row["rollback_epoch"] or ""]
+        for field, name in (("skips", None), ("scores", "test_accuracy")):
             for kind in KINDS:
-                value = row[part].get(kind)
+                value = row[field].get(kind)
                 value = value[name] if name and value else value
                 cells.append("" if value is None else f"{100 * value:.2f}")
         lines.append(cells)
-    columns = ("data", "space", "epochs", "seed", "complaints", "ends at", "goes back to")
+    columns = ("data", "space", "epochs", "seed", "warnings", "ends at", "returns to")
     measured = ("skips % final", "rollback", "test % final", "rollback")
     text = table((*columns, *measured), lines)
     both = [row for row in rows if "rollback" in row["scores"]]
     if both:
         pairs = [[row["scores"][kind]["test_accuracy"] for row in both] for kind in KINDS]
-        means = [f"{kind} {mean(own)} %" for kind, own in zip(KINDS, pairs, strict=True)]
+        means = [
+            f"{kind} {mean_and_deviation([100 * score for score in own])} %"
+            for kind, own in zip(KINDS, pairs, strict=True)
+        ]
         better = sum(back > final for final, back in zip(*pairs, strict=True))
-        went = f"{len(both)} of {len(rows)} searches would have gone back"
-        text += f"\n\n{went}. Test accuracy of these: {', '.join(means)}; "
-        text += f"going back is better in {better} of {len(both)}."
+        text += (
+            f"\n\nA rollback would have ended {len(both)} of {len(rows)} searches. Test accuracy "
+            f"of these: {', '.join(means)}; the rollback is better in {better} of {len(both)}."
+        )
     return text
 
 
 def main() -> None:
-    """Run what is missing, and write rows and table."""
+    """Run what is missing and write the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--root", default="data")
     parser.add_argument("--runs", default=Path("runs/compare_rollback"), type=Path)
     parser.add_argument("--space", default="s2", help="space.candidates")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=100, help="of a search")
+    parser.add_argument("--epochs", type=int, default=100, help="of each search")
     parser.add_argument("--arch-lr", type=float, default=0.05)
-    parser.add_argument("--overrides", nargs="*", default=["dataset.subset=400"], help="to search")
+    parser.add_argument(
+        "--overrides", nargs="*", default=["dataset.subset=400"], help="of the searches"
+    )
     parser.add_argument("--retrainings", type=int, default=3, help="of each genotype")
     parser.add_argument(
-        "--retrain-overrides", nargs="*", default=["dataset.subset=400"], help="to retrain"
+        "--retrain-overrides", nargs="*", default=["dataset.subset=400"], help="of the retrainings"
     )
-    given = parser.parse_args()
-    for seed in range(given.seeds):
-        row = studied(seed, given)
+    args = parser.parse_args()
+    for seed in range(args.seeds):
+        row = compare(seed, args)
         scores = {kind: round(100 * own["test_accuracy"], 2) for kind, own in row["scores"].items()}
-        print(f"seed {seed}: complaints at {row['complaints']}, test % {scores}", flush=True)
+        print(f"seed {seed}: warnings at epochs {row['warnings']}, test % {scores}", flush=True)
         record("compare_rollback", KEY, [row])
     put_table("compare_rollback", report(record("compare_rollback", KEY, [])))
 

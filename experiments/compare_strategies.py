@@ -1,12 +1,13 @@
-"""Strategies of black-box search on NAS-Bench-201: regret against the number of queries.
+"""Black-box search strategies on NAS-Bench-201: regret as a function of the number of queries.
 
     python experiments/compare_strategies.py --table nasbench201.csv
 
-Each strategy asks for the validation accuracy after 12 epochs of so many cells, and is judged by
-the test accuracy after 200 epochs of the cell that was best by what it asked for. Random search
-stands beside what the table implies for it: the best of so many cells drawn without a computer.
+Each strategy queries the validation accuracy after 12 epochs of a number of cells. Its result is
+the test accuracy after 200 epochs of the cell with the best queried accuracy. Random search is also
+compared with its expected result, computed from the table without Optuna.
 
-Rows go to results/compare_strategies.json, a table into README.md and the picture into docs/images.
+The results are written to results/compare_strategies.json and README.md, and the figure to
+docs/images/regret.svg.
 """
 
 from __future__ import annotations
@@ -20,48 +21,49 @@ from typing import Any
 
 import numpy as np
 import optuna
-from benchmark import hardware, put_table, record, table
+from records import Row, hardware, put_table, record, table
 from scipy.stats import mannwhitneyu
 
-from darts.hpo.study import suggested
+from darts.hpo.study import suggest_point
 from darts.judging import nas201_table
+from darts.plotting.study_figures import draw_regret
 from darts.plotting.style import save_figure
-from darts.plotting.trials import regret
 from darts.spaces.nas201 import decode, parameters
 from darts.spaces.parameters import Parameters
 from darts.strategies import STRATEGIES, Setup
 
 BASELINE = "random"
 COMMAND = "python experiments/compare_strategies.py --table FILE"
-PICTURE = Path(__file__).parents[1] / "docs" / "images" / "regret.svg"
+FIGURE = Path(__file__).parents[1] / "docs" / "images" / "regret.svg"
 
 
-class Space:
-    """What ``suggested`` asks for parameters."""
-
-    parameters = Parameters(parameters())
+PARAMETERS = Parameters(parameters())
 
 
-def trace(name: str, seed: int, queries: int, valid: Any, test: Any) -> list[float]:
-    """True accuracy, after each query, of the best cell asked for so far."""
-    setup = Setup(Space.parameters, seed)
-    study = optuna.create_study(direction="maximize", sampler=STRATEGIES[name]().sampler(setup))
-    asked: list[int] = []
+def trace_accuracy(name: str, seed: int, queries: int, valid: Any, test: Any) -> list[float]:
+    """Return the true accuracy of the best cell so far, after each query."""
+    setup = Setup(PARAMETERS, seed)
+    study = optuna.create_study(
+        direction="maximize", sampler=STRATEGIES[name]().make_sampler(setup)
+    )
+    queried: list[int] = []
 
     def objective(trial: optuna.Trial) -> float:
-        asked.append(decode(suggested(trial, Space)).index)
-        return float(valid[asked[-1]])
+        queried.append(decode(suggest_point(trial, PARAMETERS)).index)
+        return float(valid[queried[-1]])
 
     study.optimize(objective, n_trials=queries)
-    best, found = asked[0], []
-    for index in asked:
+    best, accuracies = queried[0], []
+    for index in queried:
         best = index if valid[index] > valid[best] else best
-        found.append(float(test[best]))
-    return found
+        accuracies.append(float(test[best]))
+    return accuracies
 
 
-def implied(queries: int, valid: Any, test: Any, draws: int = 10_000) -> tuple[float, float]:
-    """Mean and deviation of the best of so many cells at random, by direct simulation."""
+def simulate_random(
+    queries: int, valid: Any, test: Any, draws: int = 10_000
+) -> tuple[float, float]:
+    """Return mean and deviation of the best of ``queries`` random cells, by simulation."""
     draw = np.random.default_rng(0)
     cells = draw.integers(len(valid), size=(draws, queries))
     best = cells[np.arange(draws), valid[cells].argmax(1)]
@@ -69,46 +71,48 @@ def implied(queries: int, valid: Any, test: Any, draws: int = 10_000) -> tuple[f
 
 
 def main() -> None:
-    """Run all, and write rows, table and picture."""
+    """Run all strategies, and write the results and the figure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--table", required=True, type=Path, help="accuracies of all cells")
+    parser.add_argument("--table", required=True, type=Path, help="benchmark table")
     parser.add_argument("--strategies", nargs="*", default=["random", "evolution", "greedy", "tpe"])
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--queries", type=int, default=100)
-    given = parser.parse_args()
-    unknown = sorted(set(given.strategies) - set(STRATEGIES))
+    args = parser.parse_args()
+    unknown = sorted(set(args.strategies) - set(STRATEGIES))
     if unknown:
-        parser.error(f"unknown strategies {', '.join(unknown)}; known: {', '.join(STRATEGIES)}")
+        parser.error(
+            f"unknown strategies {', '.join(unknown)}; choose from {', '.join(STRATEGIES)}"
+        )
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    truth = nas201_table.load(given.table)
-    valid, test = truth.column(split="val", epochs=12), truth.column()
+    benchmark = nas201_table.load(args.table)
+    valid, test = benchmark.column(split="val", epochs=12), benchmark.column()
     optimum = float(test.max())
 
     curves: dict[str, Any] = {}
-    rows: list[dict[str, Any]] = []
-    for name in given.strategies:
+    rows: list[Row] = []
+    for name in args.strategies:
         begin = time.perf_counter()
         traces = [
-            trace(name, seed, given.queries, valid, test)
-            for seed in random.Random(0).sample(range(10**6), given.seeds)
+            trace_accuracy(name, seed, args.queries, valid, test)
+            for seed in random.Random(0).sample(range(10**6), args.seeds)
         ]
         seconds = time.perf_counter() - begin
         curves[name] = optimum - np.array(traces)  # (seeds, queries)
-        ends = [one[-1] for one in traces]
-        baseline = [optimum - end for end in curves.get(BASELINE, curves[name])[:, -1]]
+        final = [trace[-1] for trace in traces]
+        baseline = [optimum - regret for regret in curves.get(BASELINE, curves[name])[:, -1]]
         rows.append(
             {
                 "strategy": name,
-                "queries": given.queries,
-                "seeds": given.seeds,
-                "mean": statistics.mean(ends),
-                "deviation": statistics.stdev(ends),
-                "regret": optimum - statistics.mean(ends),
-                "optimal": sum(end == optimum for end in ends) / len(ends),
+                "queries": args.queries,
+                "seeds": args.seeds,
+                "mean": statistics.mean(final),
+                "deviation": statistics.stdev(final),
+                "regret": optimum - statistics.mean(final),
+                "optimal": sum(accuracy == optimum for accuracy in final) / len(final),
                 "p": None
                 if name == BASELINE
-                else float(mannwhitneyu(ends, baseline, alternative="greater").pvalue),
-                "seconds_per_query": seconds / given.seeds / given.queries,
+                else float(mannwhitneyu(final, baseline, alternative="greater").pvalue),
+                "seconds_per_query": seconds / args.seeds / args.queries,
                 "command": COMMAND,
                 "hardware": hardware("cpu"),
             }
@@ -116,10 +120,14 @@ def main() -> None:
         print(f"{name}: {rows[-1]['mean']:.2f} ± {rows[-1]['deviation']:.2f}", flush=True)
     record("compare_strategies", ("strategy", "queries"), rows)
 
-    mean, deviation = implied(given.queries, valid, test)
+    mean, deviation = simulate_random(args.queries, valid, test)
     columns = [
-        *("strategy", "true test accuracy %", "regret", "found the best cell"),
-        *("p against random", "ms a query"),
+        "strategy",
+        "true test accuracy %",
+        "regret",
+        "found the best cell",
+        "p against random",
+        "ms per query",
     ]
     lines = [
         (
@@ -133,12 +141,12 @@ def main() -> None:
         for row in sorted(rows, key=lambda row: -row["mean"])
     ]
     text = (
-        f"{given.queries} queries, {given.seeds} seeds each; p by Mann and Whitney, one-sided. "
-        f"For {given.queries} random cells the table implies {mean:.2f} ± {deviation:.2f}; "
+        f"{args.queries} queries, {args.seeds} seeds each; p of the one-sided Mann-Whitney test. "
+        f"For {args.queries} random cells, a simulation gives {mean:.2f} ± {deviation:.2f}; "
         f"the best cell has {optimum:.2f}."
     )
     put_table("compare_strategies", f"{table(columns, lines)}\n\n{text}")
-    save_figure(regret(curves), PICTURE)
+    save_figure(draw_regret(curves), FIGURE)
 
 
 if __name__ == "__main__":

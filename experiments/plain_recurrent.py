@@ -1,8 +1,8 @@
-"""Recurrent cells computed as published, to hold those of ``darts.spaces.recurrent`` against.
+"""Recurrent cells computed as in the published code, to compare with ``darts.spaces.recurrent``.
 
-Input and last output go through one product at each step; the search cell takes all edges into a
-node together and its candidates one after the other, the discrete cell its nodes. Weights and
-random draws are those of the fast cells.
+Input and last output go through one product at each step. The search cell computes all edges into a
+node together and one candidate at a time; the discrete cell computes one node at a time. Weights
+and random numbers are those of the fast cells.
 
 References:
     DARTS, arXiv:1806.09055, sections 3.1 and 3.3.
@@ -13,43 +13,43 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darts.spaces.recurrent import DiscreteCell, SearchCell
+from darts.spaces.rank_dropout import BatchRows
+from darts.spaces.recurrent import DiscreteCell, MixedCell
 from darts.spaces.recurrent.cell import FUNCTIONS
-from darts.spaces.recurrent.dropout import Rows
 from darts.spaces.recurrent.genotype import PRIMITIVES
-from darts.spaces.recurrent.search_cell import Active
+from darts.spaces.recurrent.mixed_cell import ActiveColumns
 
 
-def _first(x: Tensor, hidden: Tensor, weight: Tensor, mask: Tensor | None) -> Tensor:
-    seen = hidden if mask is None else hidden * mask
-    gate, new = (torch.cat([x, seen], dim=1) @ weight).chunk(2, dim=1)
+def _first_state(x: Tensor, hidden: Tensor, weight: Tensor, mask: Tensor | None) -> Tensor:
+    masked = hidden if mask is None else hidden * mask
+    gate, new = (torch.cat([x, masked], dim=1) @ weight).chunk(2, dim=1)
     return hidden + torch.sigmoid(gate) * (torch.tanh(new) - hidden)
 
 
-class PlainSearchCell(SearchCell):
-    """All edges into a node in one product, their candidates one by one."""
+class PlainMixedCell(MixedCell):
+    """One product for all edges into a node, then one candidate at a time."""
 
     def forward(
         self,
         inputs: Tensor,
         hidden: Tensor | None,
         weights: Tensor,
-        active: Active = None,
-        rows: Rows = None,
+        active: ActiveColumns = None,
+        rows: BatchRows = None,
     ) -> tuple[Tensor, Tensor]:
         if active is not None:
-            raise ValueError("the plain cell runs all candidates")
-        hidden = self.begin(inputs, hidden)
-        inputs, mask = self.masks(inputs, hidden, rows)
+            raise ValueError("PlainMixedCell computes all candidates; active must be None")
+        hidden = self.initial_hidden(inputs, hidden)
+        inputs, mask = self.apply_dropout(inputs, hidden, rows)
         first = torch.cat([self.input_weight, self.hidden_weight])
         outputs = []
         for x in inputs:
-            states = self._normed(_first(x, hidden, first, mask))[None]
+            states = self._normed(_first_state(x, hidden, first, mask))[None]
             edge = 0
             for node in range(1, self.nodes + 1):
-                seen = states if mask is None else states * mask
-                product = seen.flatten(0, 1) @ self.node_weights[node - 1]
-                gate, new = product.unflatten(0, states.shape[:2]).chunk(2, dim=2)
+                masked = states if mask is None else states * mask
+                product = masked.flatten(0, 1) @ self.node_weights[node - 1]
+                gate, new = product.view(*states.shape[:2], -1).chunk(2, dim=2)
                 gate = torch.sigmoid(gate)
                 total = torch.zeros_like(states[0])
                 for column, name in enumerate(PRIMITIVES):
@@ -65,26 +65,26 @@ class PlainSearchCell(SearchCell):
         return torch.stack(outputs), hidden
 
     def _normed(self, x: Tensor) -> Tensor:
-        found: Tensor = self.norm(x[:, :, None, None])
-        return found[:, :, 0, 0]
+        normed: Tensor = self.norm(x[:, :, None, None])
+        return normed[:, :, 0, 0]
 
 
 class PlainCell(DiscreteCell):
-    """Node by node, each with a product of its own."""
+    """One product per node."""
 
     def forward(
-        self, inputs: Tensor, hidden: Tensor | None = None, rows: Rows = None
+        self, inputs: Tensor, hidden: Tensor | None = None, rows: BatchRows = None
     ) -> tuple[Tensor, Tensor]:
-        hidden = self.begin(inputs, hidden)
-        inputs, mask = self.masks(inputs, hidden, rows)
+        hidden = self.initial_hidden(inputs, hidden)
+        inputs, mask = self.apply_dropout(inputs, hidden, rows)
         first = torch.cat([self.input_weight, self.hidden_weight])
         outputs = []
         for x in inputs:
-            states = [_first(x, hidden, first, mask)]
+            states = [_first_state(x, hidden, first, mask)]
             for node, (name, source) in enumerate(self.genotype.recurrent):
                 state = states[source]
-                seen = state if mask is None else state * mask
-                gate, new = (seen @ self.node_weights[node]).chunk(2, dim=1)
+                masked = state if mask is None else state * mask
+                gate, new = (masked @ self.node_weights[node]).chunk(2, dim=1)
                 states.append(state + torch.sigmoid(gate) * (FUNCTIONS[name](new) - state))
             hidden = torch.stack([states[node] for node in self.genotype.outputs], -1).mean(-1)
             outputs.append(hidden)

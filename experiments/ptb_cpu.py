@@ -1,11 +1,12 @@
-"""A searched recurrent cell against an LSTM of as many weights, on the Penn Treebank.
+"""A searched recurrent cell compared with an LSTM of the same size on the Penn Treebank.
 
     python experiments/ptb_cpu.py --root DIR --genotype runs/search/<run>
 
-trains each network for the same processor time (``--minutes``) in the same way: same data, windows,
-objective, optimizer and dropout, learning rate on a cosine over the time. The weights with the best
-validation perplexity are kept, and scored once on the test part. The LSTM is as wide as gives it
-the weights of the other. Writes results/ptb_cpu.json and the table in README.md.
+Trains each network for the same processor time (``--minutes``) with the same data, windows,
+objective and optimizer, and a cosine schedule of the learning rate over the time. The weights with
+the best validation perplexity are evaluated once on the test split. The width of the LSTM is chosen
+so that its number of weights is closest to that of the searched network. The results are written to
+results/ptb_cpu.json and README.md.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmark import hardware, put_table, record, table
+from records import Row, hardware, put_table, record, table
 from torch import Tensor, nn
 
-from darts.config.schema import WeightOptimizerConfig
-from darts.data import Corpus, Window, Windows, load
-from darts.spaces.find import find_genotype
-from darts.spaces.recurrent import Dropouts, Network
+from darts.config import WeightOptimizerConfig
+from darts.data import Corpus, Window, WindowLoader, load
+from darts.spaces.language_model_output import LanguageModelOutput
+from darts.spaces.lookup import find_genotype
+from darts.spaces.recurrent import DropoutRates, Network
 from darts.spaces.recurrent.dropout import locked_dropout
-from darts.spaces.recurrent.words import Output, Words
+from darts.spaces.recurrent.embedding import EmbeddingDecoder
 from darts.tasks.language_model import LanguageObjective
 from darts.training.cost import count_parameters
 from darts.training.device import loss_scaler, seed_everything
@@ -38,103 +40,104 @@ CPU = torch.device("cpu")
 
 
 class LstmNetwork(nn.Module):
-    """A language model of one LSTM layer; its state is hidden and memory side by side.
+    """A language model with one LSTM layer; its state concatenates hidden and cell state.
 
     Args:
-        vocabulary: number of tokens.
-        width: of embeddings and states, which share the weights of embedding and decoder.
-        dropouts: as of ``Network``.
+        vocabulary: The number of tokens.
+        width: The size of embeddings and states. Embedding and decoder share their weights.
+        dropouts: As for ``Network``.
     """
 
-    def __init__(self, vocabulary: int, width: int, dropouts: Dropouts) -> None:
+    def __init__(self, vocabulary: int, width: int, dropouts: DropoutRates) -> None:
         super().__init__()
         self.dropouts = dropouts
-        self.words = Words(vocabulary, width, width, True, dropouts)
+        self.embedding = EmbeddingDecoder(vocabulary, width, width, True, dropouts)
         self.lstm = nn.LSTM(width, width)
 
-    def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> Output:
-        """Say what follows, as ``Network.forward``; ``hidden`` is ``(B, 2 * width)``."""
-        inputs = self.words.embed(tokens)
+    def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
+        """Predict the next tokens like ``Network.forward``; ``hidden`` is ``(B, 2 * width)``."""
+        inputs = self.embedding.embed(tokens)
         inputs = locked_dropout(inputs, self.dropouts.input, self.training)
         state = None if hidden is None else tuple(x[None].contiguous() for x in hidden.chunk(2, 1))
-        raw, (last, memory) = self.lstm(inputs, state)
-        return self.words.decode(raw, torch.cat([last[0], memory[0]], dim=1))
+        outputs, (last, memory) = self.lstm(inputs, state)
+        return self.embedding.decode(outputs, torch.cat([last[0], memory[0]], dim=1))
 
 
-def lstm_of(weights: int, vocabulary: int, dropouts: Dropouts) -> LstmNetwork:
-    """The LSTM whose number of weights is nearest."""
+def lstm_with(weights: int, vocabulary: int, dropouts: DropoutRates) -> LstmNetwork:
+    """Return the LSTM whose number of weights is closest to ``weights``."""
     sizes = range(8, 1024)
     width = min(sizes, key=lambda w: abs(w * vocabulary + vocabulary + 8 * w * w + 8 * w - weights))
     return LstmNetwork(vocabulary, width, dropouts)
 
 
-def windows(corpus: Corpus, part: str, columns: int, given: argparse.Namespace) -> Windows:
-    """A part of the text, shifted from epoch to epoch in training."""
-    return Windows(
-        getattr(corpus, part),
+def windows(corpus: Corpus, split: str, columns: int, args: argparse.Namespace) -> WindowLoader:
+    """Return the loader of a split; the windows of the training split shift with the epoch."""
+    return WindowLoader(
+        getattr(corpus, split),
         columns=columns,
-        length=given.window,
-        seed=given.seed,
-        stream=part,
-        shift=part == "train",
+        length=args.window,
+        seed=args.seed,
+        stream=split,
+        shift=split == "train",
         device=CPU,
     )
 
 
-def endless(batches: Windows) -> Iterator[tuple[int, Window]]:
-    """All windows, with the number of the epoch."""
+def endless(loader: WindowLoader) -> Iterator[tuple[int, Window]]:
+    """Yield all windows with their epoch, without end."""
     epoch = 0
     while True:
-        for window in batches.epoch(epoch):
+        for window in loader.epoch(epoch):
             yield epoch, window
         epoch += 1
 
 
-def trained(net: Any, corpus: Corpus, given: argparse.Namespace) -> dict[str, Any]:
-    """Train for so many minutes of processor time; scores of the best weights."""
+def train(net: Any, corpus: Corpus, args: argparse.Namespace) -> Row:
+    """Train for ``--minutes`` of processor time, and return the scores of the best weights."""
     objective = LanguageObjective(temporal=1e-3)
     config = WeightOptimizerConfig(
-        kind=given.optimizer, lr=given.lr, momentum=given.momentum, weight_decay=given.decay
+        algorithm=args.optimizer, lr=args.lr, momentum=args.momentum, weight_decay=args.decay
     )
     optimizer = weight_optimizer(net.parameters(), config)
     scaler = loss_scaler("fp32", CPU)
-    batches, valid = (
-        windows(corpus, "train", given.batch, given),
-        windows(corpus, "valid", 10, given),
-    )
-    budget, spent, begin = 60 * given.minutes, 0.0, time.process_time()
-    best, chosen, last = float("inf"), net.state_dict(), 0
+    loader = windows(corpus, "train", args.batch, args)
+    valid = windows(corpus, "valid", 10, args)
+    budget, spent, begin = 60 * args.minutes, 0.0, time.process_time()
+    best, best_weights, last = float("inf"), net.state_dict(), 0
     history: list[float] = []
     steps = 0
-    for epoch, window in endless(batches):
+    for epoch, window in endless(loader):
         spent = time.process_time() - begin
         if epoch > last or spent >= budget:
-            found = evaluate(net, valid.epoch(0), objective, device=CPU)["perplexity"]
-            history.append(round(found, 2))
-            print(f"{type(net).__name__} epoch {last + 1}: {found:.1f}, {spent:.0f} s", flush=True)
-            if found < best:
-                best, chosen = found, copy.deepcopy(net.state_dict())
+            perplexity = evaluate(net, valid.epoch(0), objective, device=CPU)["perplexity"]
+            history.append(round(perplexity, 2))
+            print(
+                f"{type(net).__name__} epoch {last + 1}: {perplexity:.1f}, {spent:.0f} s",
+                flush=True,
+            )
+            if perplexity < best:
+                best, best_weights = perplexity, copy.deepcopy(net.state_dict())
             last = epoch
             if spent >= budget:
                 break
-        set_learning_rate(optimizer, cosine(int(spent), int(budget) + 1, given.lr, 0.0))
+        set_learning_rate(optimizer, cosine(int(spent), int(budget) + 1, args.lr, 0.0))
         net.train()
         loss, _ = objective.network_loss(net, window)
-        optimizer_step(loss, optimizer, scaler, clip=given.clip)
+        optimizer_step(loss, optimizer, scaler, clip=args.clip)
         steps += 1
-    net.load_state_dict(chosen)
-    tested = evaluate(net, windows(corpus, "test", 1, given).epoch(0), objective, device=CPU)
+    net.load_state_dict(best_weights)
+    test = evaluate(net, windows(corpus, "test", 1, args).epoch(0), objective, device=CPU)
     return {
         "valid_perplexity": best,
-        "test_perplexity": tested["perplexity"],
+        "test_perplexity": test["perplexity"],
         "history": history,
         "steps": steps,
-        "epochs": round(steps / len(batches), 2),
+        "epochs": round(steps / len(loader), 2),
     }
 
 
 def main() -> None:
-    """Train what is asked for, and write rows and table."""
+    """Train the networks and write the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--root", required=True, type=Path, help="folder of the Penn Treebank")
     parser.add_argument("--genotype", default="DARTS_RNN_V2")
@@ -149,43 +152,58 @@ def main() -> None:
     parser.add_argument("--decay", type=float, default=1e-6)
     parser.add_argument("--clip", type=float, default=0.25)
     parser.add_argument("--dropout", type=float, default=0.25, help="of embeddings and outputs")
-    parser.add_argument("--hidden-dropout", type=float, default=0.1, help="of a cell's products")
+    parser.add_argument("--hidden-dropout", type=float, default=0.1, help="inside the cell")
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    corpus = load("ptb", root=given.root, download=False)
-    name, genotype = find_genotype(given.genotype)
-    count = len(corpus.vocabulary)
-    around = Dropouts(embedding=given.dropout, output=given.dropout)
-    inside = Dropouts(embedding=given.dropout, output=given.dropout, hidden=given.hidden_dropout)
-    for kind in given.networks:
-        seed_everything(given.seed)
-        sizes = {"embedding": given.units, "hidden": given.units}
-        net: Any = Network(genotype, count, **sizes, dropouts=inside)
+    args = parser.parse_args()
+    corpus = load("ptb", root=args.root, download=False)
+    name, genotype = find_genotype(args.genotype)
+    vocabulary = len(corpus.vocabulary)
+    lstm_dropouts = DropoutRates(embedding=args.dropout, output=args.dropout)
+    cell_dropouts = DropoutRates(
+        embedding=args.dropout, output=args.dropout, hidden=args.hidden_dropout
+    )
+    for network in args.networks:
+        seed_everything(args.seed)
+        sizes = {"embedding": args.units, "hidden": args.units}
+        net: Any = Network(genotype, vocabulary, **sizes, dropouts=cell_dropouts)
         weights = count_parameters(net.parameters())
-        if kind == "lstm":
-            net = lstm_of(weights, count, around)
+        if network == "lstm":
+            net = lstm_with(weights, vocabulary, lstm_dropouts)
         row = {
-            "network": f"cell {name}" if kind == "cell" else "LSTM",
-            "genotype": str(genotype) if kind == "cell" else None,
-            "units": given.units if kind == "cell" else net.lstm.hidden_size,
+            "network": f"cell {name}" if network == "cell" else "LSTM",
+            "genotype": str(genotype) if network == "cell" else None,
+            "units": args.units if network == "cell" else net.lstm.hidden_size,
             "weights": count_parameters(net.parameters()),
-            "minutes": given.minutes,
-            "seed": given.seed,
+            "minutes": args.minutes,
+            "seed": args.seed,
             "settings": {
                 key: value
-                for key, value in vars(given).items()
+                for key, value in vars(args).items()
                 if key not in ("root", "genotype", "networks")
             },
-            **trained(net, corpus, given),
+            **train(net, corpus, args),
             "command": "python experiments/ptb_cpu.py --root DIR --genotype RUN",
             "hardware": hardware("cpu"),
         }
         record("ptb_cpu", KEY, [row])
-    columns = ("network", "units", "weights", "minutes", "epochs", "valid", "test perplexity")
+    columns = (
+        "network",
+        "units",
+        "weights",
+        "minutes",
+        "epochs",
+        "validation perplexity",
+        "test perplexity",
+    )
     lines = [
         (
-            *(row["network"], row["units"], f"{row['weights']:,}", f"{row['minutes']:g}"),
-            *(row["epochs"], f"{row['valid_perplexity']:.1f}", f"{row['test_perplexity']:.1f}"),
+            row["network"],
+            row["units"],
+            f"{row['weights']:,}",
+            f"{row['minutes']:g}",
+            row["epochs"],
+            f"{row['valid_perplexity']:.1f}",
+            f"{row['test_perplexity']:.1f}",
         )
         for row in record("ptb_cpu", KEY, [])
     ]

@@ -1,8 +1,8 @@
-"""The discrete network written down plainly: what ``darts.spaces.cnn.Network`` is held against.
+"""A plain implementation of the discrete network, the oracle of ``darts.spaces.cnn.Network``.
 
-Every operation begins with a ReLU of its own, every convolution is PyTorch's own call, a node adds
-its two terms up and a cell puts its nodes side by side, as in the published code. It makes the same
-draws as ``Network`` and has the same names in its state dict.
+Every operation starts with its own ReLU, every convolution is a plain PyTorch call, a node adds its
+two inputs and a cell concatenates its nodes, as in the published code. It uses random numbers in
+the same order as ``Network`` and has the same names in its state dict.
 
 References:
     DARTS, arXiv:1806.09055, section 3.2 and appendix A.
@@ -20,39 +20,39 @@ from darts.spaces.genotype import Genotype
 
 
 class PlainCell(nn.Module):
-    """One cell of a genotype.
+    """A cell of a genotype.
 
-    Shape: two states ``(B, C, H, W)`` -> ``(B, len(concat) * channels, H', W')``.
+    Shape: two feature maps ``(B, C, H, W)`` -> ``(B, len(concat) * channels, H', W')``.
     """
 
     def __init__(self, plan: CellPlan, genotype: Genotype) -> None:
         super().__init__()
         self.preprocess0, self.preprocess1 = make_preprocessing(plan, affine=True)
         reduction = plan.kind == "reduce"
-        self.chosen = genotype.reduce if reduction else genotype.normal
+        self.edges = genotype.reduce if reduction else genotype.normal
         self.concat = genotype.reduce_concat if reduction else genotype.normal_concat
         self.operations = nn.ModuleList(
             make_operation(name, plan.channels, 2 if reduction and source < 2 else 1)
-            for name, source in self.chosen
+            for name, source in self.edges
         )
 
     def forward(self, before_previous: Tensor, previous: Tensor, drop_path: float) -> Tensor:
         states = [self.preprocess0(before_previous), self.preprocess1(previous)]
-        for node in range(len(self.chosen) // 2):
+        for node in range(len(self.edges) // 2):
             terms = []
             for number in (2 * node, 2 * node + 1):
-                operation, (_, source) = self.operations[number], self.chosen[number]
+                operation, (_, source) = self.operations[number], self.edges[number]
                 x = operation(states[source])
                 if self.training and drop_path > 0 and not isinstance(operation, nn.Identity):
-                    kept = x.new_empty(len(x), 1, 1, 1).bernoulli_(1 - drop_path)
-                    x.div_(1 - drop_path).mul_(kept)
+                    mask = x.new_empty(len(x), 1, 1, 1).bernoulli_(1 - drop_path)
+                    x.div_(1 - drop_path).mul_(mask)
                 terms.append(x)
             states.append(terms[0] + terms[1])
         return torch.cat([states[node] for node in self.concat], dim=1)
 
 
 class PlainNetwork(nn.Module):
-    """The cells of a genotype in a row; arguments and results are those of ``Network``."""
+    """A stack of cells with the arguments and results of ``darts.spaces.cnn.Network``."""
 
     def __init__(
         self,
@@ -72,7 +72,8 @@ class PlainNetwork(nn.Module):
         outputs = {"normal": len(genotype.normal_concat), "reduce": len(genotype.reduce_concat)}
         plans = list(
             plan_cells(
-                *(channels, cells),
+                channels,
+                cells,
                 stem_width=width,
                 stem_reduces=self.stem.reduces,
                 outputs=outputs,
@@ -87,7 +88,7 @@ class PlainNetwork(nn.Module):
     def forward(
         self, images: Tensor, auxiliary: bool = False
     ) -> Tensor | tuple[Tensor, Tensor | None]:
-        """Logits ``(B, classes)`` of images ``(B, in_channels, H, W)``, as ``Network.forward``."""
+        """Return logits ``(B, classes)`` for images ``(B, in_channels, H, W)``."""
         before_previous, previous = self.stem(images)
         extra = None
         for number, cell in enumerate(self.cells):

@@ -1,0 +1,72 @@
+"""Write results to ``results/*.json`` and tables to README.md."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+HERE = Path(__file__).parent
+
+Row = dict[str, Any]
+
+
+def command() -> str:
+    """Return the command line that started this process."""
+    return " ".join(["python", f"experiments/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+
+
+def hardware(device: str) -> str:
+    """Return the name of the GPU, or the number of CPU threads in use and the architecture."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} CPU threads, {platform.machine()}"
+
+
+def record(name: str, key: Sequence[str], rows: Sequence[Row]) -> list[Row]:
+    """Write rows to ``results/<name>.json``; a row replaces the row with the same key.
+
+    Args:
+        name: File name without suffix.
+        key: The columns that identify a row.
+        rows: New rows; may be empty.
+
+    Returns:
+        All rows of the file.
+    """
+    path = HERE / "results" / f"{name}.json"
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    replaced = [tuple(row[k] for k in key) for row in rows]
+    every = [*(row for row in old if tuple(row[k] for k in key) not in replaced), *rows]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(every, indent=1) + "\n", encoding="utf-8")
+    return every
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def put_table(name: str, text: str) -> None:
+    """Print a table, and write it between the markers ``<!-- name -->`` in README.md."""
+    print(text)
+    path = HERE / "README.md"
+    page = path.read_text(encoding="utf-8")
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    before, after = page.split(begin)
+    path.write_text(f"{before}{begin}{text}\n{end}{after.split(end)[1]}", encoding="utf-8")
+
+
+def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
+    """Return ``mean ± sample standard deviation``."""
+    if len(values) < 2:
+        return f"{values[0]:.{digits}f}"
+    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
