@@ -50,15 +50,15 @@ def main() -> None:
 
     recipe = ["experiment=cifar10_cpu", *common]
     search = run("search", runs / "search", *recipe, log=False)
-    found = run("retrain", runs / "found", f"genotype={runs / 'search'}", *recipe, log=False)
-    run("evaluate", runs / "evaluate", f"checkpoint={runs / 'found'}", log=False)
+    retrain = run("retrain", runs / "retrain", f"genotype={runs / 'search'}", *recipe, log=False)
+    run("evaluate", runs / "evaluate", f"checkpoint={runs / 'retrain'}", log=False)
 
-    rows = [{**found, "name": "found", "channels": 12}]
+    rows = [{**retrain, "name": "search", "channels": 12}]
     for index in range(args.random):
         generator = torch.Generator().manual_seed(args.seed * 1000 + index)
         genotype = cnn.random_genotype(generator)
         channels = min(
-            range(4, 41), key=lambda c: abs(count_weights(genotype, c) - found["parameters"])
+            range(4, 41), key=lambda c: abs(count_weights(genotype, c) - retrain["parameters"])
         )
         file = runs / f"random{index}.json"
         runs.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def main() -> None:
         "seed": args.seed,
         "search_valid_accuracy": search["valid_accuracy"],
         "search_seconds": search["seconds"],
-        "end_to_end_seconds": search["seconds"] + found["seconds"],
+        "end_to_end_seconds": search["seconds"] + retrain["seconds"],
         "rows": table,
     }
     write_json(RESULTS, result)
