@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from darts.config.fields import ConfigError, check_fields
-from darts.config.store import TYPES, group_options
+from darts.config import ConfigError, check_fields
+from darts.config import TYPES, group_options
 from darts.registry import Registry, choice, number
 
 REGISTRIES = {group: types for group, types in TYPES.items() if isinstance(types, Registry)}

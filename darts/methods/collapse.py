@@ -1,12 +1,13 @@
-"""Whether a search is collapsing: rules on plain numbers, each of which says what is wrong.
+"""Collapse checks: rules that detect a collapsing search.
 
-A search collapses when its cells fill with skip connections, which train fastest, while the
-supernet still gets better. It shows in the genotype itself, in how sharply the loss is curved
-around the alphas, and in what is left of the supernet's score by the genotype's operations alone.
+A search collapses when its cells fill with skip connections, which train fastest, while the score
+of the supernet still rises. There are three signs: the genotype itself, a growing curvature of the
+loss around the alphas, and a growing gap between the scores of the supernet and of the operations
+that the genotype keeps.
 
 References:
     Zela et al., "Understanding and Robustifying Differentiable Architecture Search",
-    arXiv:1909.09656, sections 3 and 4: the curvature and the loss by discretization.
+    arXiv:1909.09656, sections 3 and 4: curvature and loss caused by discretization.
     Liang et al., "DARTS+", arXiv:1909.06035, section 3: the number of skip connections.
 """
 
@@ -16,28 +17,29 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from darts.methods.stopping import then_to_now
+from darts.methods.stopping import lagged_ratio
 from darts.registry import choice, number
+from darts.spaces import AnyGenotype
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was found at the end of one epoch; plain values.
+class Checkup:
+    """Measurements at the end of one epoch.
 
     Attributes:
-        epoch: from 1.
-        stage: number of the search's stage; curvature and scores of two stages are not comparable.
-        edges: by cell of the genotype, how many there are.
-        skips: by cell, how many of them pass their input on or put nothing out.
-        weightless: by cell, how many carry an operation without weights, skips among them.
-        eigenvalue: the dominant one of the alphas' Hessian; None where there is none.
-        supernet: its score, and
-        path: that of the genotype's operations alone, by the metric that steers the search.
-        higher_is_better: of the metric.
-        gap: share of the score that is lost between both, see ``gap_of``.
-        drift: share of the genotype's edges that the one of the look before had not.
+        epoch: epoch, from 1.
+        stage: index of the search's stage. Curvature and scores of two stages are not comparable.
+        edges: by cell of the genotype, the number of edges.
+        skips: by cell, the number of edges with an identity or ``none``.
+        weightless: by cell, the number of edges with an operation without weights; includes
+            ``skips``.
+        eigenvalue: dominant eigenvalue of the Hessian of the alphas; None if it is unknown.
+        supernet_score: steering metric of the supernet.
+        path_score: steering metric of the genotype's operations with the supernet's weights.
+        higher_is_better: direction of the steering metric.
+        gap: relative loss between both scores, see ``score_gap``.
+        drift: share of the genotype's edges that differ from the previous checkup.
     """
 
     epoch: int
@@ -46,34 +48,35 @@ class Look:
     skips: dict[str, int]
     weightless: dict[str, int]
     eigenvalue: float | None
-    supernet: float
-    path: float
+    supernet_score: float
+    path_score: float
     higher_is_better: bool
     gap: float | None
     drift: float | None
 
 
 @dataclass
-class Doctor:
-    """When to look, what to call a collapse, and what to do about it.
+class CollapseChecks:
+    """When to check a search, the thresholds, and the action on a warning.
 
     Attributes:
-        every: epochs from one look to the next; 0: none.
-        action: ``warn`` tells; ``stop`` also ends the search, with the genotype of that epoch;
-            ``rollback`` ends it with the genotype of the last healthy look.
-        warmup: share of the epochs in which nothing is called a collapse; of the looks in it, only
-            the last may be gone back to.
-        skips: share of a cell's edges that may be skip connections or ``none``. No published cell
-            has more than half of them.
-        weightless: share of all edges of a genotype that may be without weights. DARTS_V1 has 0.69.
-        ratio: of the mean eigenvalue ``patience`` looks ago to that of now; below, it has grown too
-            fast. As published, where each epoch is looked at.
-        window: looks in a mean of eigenvalues.
-        patience: see ``ratio``.
-        fall: by how much the score of the genotype's path may fall from its best so far, as a share
-            of the supernet's score.
-        batches: of validation data, of scoring size, on which the gap is measured.
-        calibration: training batches for the statistics of batch norm in the genotype's path.
+        every: epochs between two checkups; 0: no checkups.
+        action: ``warn`` only warns. ``stop`` also ends the search with the genotype of that epoch.
+            ``rollback`` ends it with the genotype of the last healthy checkup.
+        warmup: initial share of the epochs without warnings. A rollback may return to the last
+            checkup within it, but not to earlier ones.
+        skips: maximum share of skip connections and ``none`` among the edges of a cell. No
+            published cell exceeds 0.5.
+        weightless: maximum share of edges without weights in a genotype. DARTS_V1 has 0.69.
+        ratio: minimum ratio of the mean eigenvalue ``patience`` checkups ago to the current one. A
+            lower ratio means that it grows too fast. The default is published for checkups at
+            every epoch.
+        window: number of checkups in a mean eigenvalue.
+        patience: distance, in checkups, between the two means of ``ratio``.
+        fall: maximum drop of the path score below its best value, relative to the score of the
+            supernet.
+        batches: validation batches for the gap, of the size for evaluation.
+        calibration: training batches for the batch-norm statistics of the path.
     """
 
     every: int = number(5, low=0)
@@ -88,132 +91,157 @@ class Doctor:
     batches: int = number(4, low=1)
     calibration: int = number(4, low=1)
 
-    def looks_at(self, epoch: int) -> bool:
-        """Whether an epoch, counted from 0, is one to look at."""
+    def is_due(self, epoch: int) -> bool:
+        """Return whether a checkup takes place at the end of an epoch, counted from 0."""
         return self.every > 0 and (epoch + 1) % self.every == 0
 
-    def complaints(self, looks: Sequence[Look]) -> list[str]:
-        """What is wrong at the last of these looks, in words; nothing when all is well."""
-        found = [*self._of_skips(looks), self._of_weights(looks)]
-        found += [self._of_curvature(looks), self._of_path(looks)]
-        return [text for text in found if text is not None]
+    def findings(self, checkups: Sequence[Checkup]) -> list[str]:
+        """Return a message for each sign of collapse in the last of these checkups."""
+        optional = [
+            self._weightless_finding(checkups),
+            self._curvature_finding(checkups),
+            self._path_finding(checkups),
+        ]
+        return [*self._skip_findings(checkups), *(text for text in optional if text is not None)]
 
-    def verdict(self, looks: Sequence[Look], epochs: int) -> list[str]:
-        """The complaints, unless it is too early for them in a search of so many epochs."""
-        return [] if self._is_early(looks[-1], epochs) else self.complaints(looks)
+    def warnings(self, checkups: Sequence[Checkup], epochs: int) -> list[str]:
+        """Return the findings; none during the warm-up of a search of ``epochs`` epochs."""
+        return [] if self._is_early(checkups[-1], epochs) else self.findings(checkups)
 
-    def _is_early(self, look: Look, epochs: int) -> bool:
-        return look.epoch <= self.warmup * epochs
+    def _is_early(self, checkup: Checkup, epochs: int) -> bool:
+        return checkup.epoch <= self.warmup * epochs
 
-    def healthy(self, looks: Sequence[Look], epochs: int) -> int | None:
-        """The epoch, from 1, of the last look without complaints; None if there is none.
+    def last_healthy_epoch(self, checkups: Sequence[Checkup], epochs: int) -> int | None:
+        """Return the epoch, from 1, of the last checkup without findings; None if there is none.
 
-        Of the looks within the warm-up of a search of so many epochs only the last counts, since
-        the genotypes before it are accidents. Where the curvature has grown, the growth began
-        ``patience`` looks ago.
+        Only the last checkup within the warm-up counts, because earlier genotypes are accidental.
+        If the curvature grows, the growth began ``patience`` checkups ago, and later checkups are
+        skipped.
+
+        Args:
+            checkups: all checkups.
+            epochs: number of epochs of the search.
         """
-        last = len(looks)
-        if self._of_curvature(looks) is not None:
+        last = len(checkups)
+        if self._curvature_finding(checkups) is not None:
             last -= self.patience
-        early = sum(self._is_early(look, epochs) for look in looks)
-        first = max(1, early)
-        sound = (end for end in range(last, first - 1, -1) if not self.complaints(looks[:end]))
-        end = next(sound, None)
-        return None if end is None else looks[end - 1].epoch
+        early = sum(self._is_early(checkup, epochs) for checkup in checkups)
+        for end in range(last, max(1, early) - 1, -1):
+            if not self.findings(checkups[:end]):
+                return checkups[end - 1].epoch
+        return None
 
-    def growth(self, looks: Sequence[Look]) -> float | None:
-        """The mean eigenvalue ``patience`` looks ago by that of now; None without enough looks."""
-        values = [look.eigenvalue for look in looks if look.stage == looks[-1].stage]
-        known = [math.nan if value is None else value for value in values]
-        return then_to_now(known, self.window, self.patience)
+    def eigenvalue_ratio(self, checkups: Sequence[Checkup]) -> float | None:
+        """Return the mean eigenvalue ``patience`` checkups ago divided by the current one.
 
-    def _of_skips(self, looks: Sequence[Look]) -> list[str]:
-        now = looks[-1]
-        found = []
-        for cell, count in now.skips.items():
-            if count > self.skips * now.edges[cell]:
-                least = _least(looks, {look.epoch: look.skips.get(cell) for look in looks})
-                found.append(
-                    f"{count} of {now.edges[cell]} edges of the {cell} cell are skip connections "
-                    f"or none{least}: the search is collapsing"
+        It is None if there are too few checkups in the current stage or an eigenvalue is unknown.
+        """
+        current = [c.eigenvalue for c in checkups if c.stage == checkups[-1].stage]
+        values = [math.nan if value is None else value for value in current]
+        return lagged_ratio(values, self.window, self.patience)
+
+    def _skip_findings(self, checkups: Sequence[Checkup]) -> list[str]:
+        latest = checkups[-1]
+        findings = []
+        for cell, count in latest.skips.items():
+            if count > self.skips * latest.edges[cell]:
+                earlier = _earlier_minimum(checkups, {c.epoch: c.skips.get(cell) for c in checkups})
+                findings.append(
+                    f"{count} of {latest.edges[cell]} edges of the {cell} cell are skip "
+                    f"connections or none{earlier}: the search is collapsing"
                 )
-        return found
+        return findings
 
-    def _of_weights(self, looks: Sequence[Look]) -> str | None:
-        now = looks[-1]
-        count, edges = sum(now.weightless.values()), sum(now.edges.values())
+    def _weightless_finding(self, checkups: Sequence[Checkup]) -> str | None:
+        latest = checkups[-1]
+        count, edges = sum(latest.weightless.values()), sum(latest.edges.values())
         if count <= self.weightless * edges:
             return None
-        least = _least(looks, {look.epoch: sum(look.weightless.values()) for look in looks})
+        earlier = _earlier_minimum(
+            checkups, {c.epoch: sum(c.weightless.values()) for c in checkups}
+        )
         return (
-            f"{count} of {edges} edges of the genotype have no weights{least}: there is little "
-            "left to train"
+            f"{count} of {edges} edges of the genotype have no weights{earlier}: "
+            "the network has little to train"
         )
 
-    def _of_curvature(self, looks: Sequence[Look]) -> str | None:
-        ratio = self.growth(looks)
+    def _curvature_finding(self, checkups: Sequence[Checkup]) -> str | None:
+        ratio = self.eigenvalue_ratio(checkups)
         if ratio is None or not ratio < self.ratio:
             return None
-        since = [look for look in looks if look.stage == looks[-1].stage][-1 - self.patience].epoch
-        grown = f"{1 / ratio:.1f} times" if ratio > 0 else "from nothing"
+        current = [c for c in checkups if c.stage == checkups[-1].stage]
+        since = current[-1 - self.patience].epoch
+        growth = f"by a factor of {1 / ratio:.1f}" if ratio > 0 else "from 0"
         return (
-            f"the largest eigenvalue of the alphas' Hessian has grown {grown} since epoch {since}: "
-            "the genotype is likely to do worse than the supernet"
+            f"the largest eigenvalue of the Hessian of the alphas has grown {growth} since epoch "
+            f"{since}: the genotype will probably score lower than the supernet"
         )
 
-    def _of_path(self, looks: Sequence[Look]) -> str | None:
-        now, better = looks[-1], max if looks[-1].higher_is_better else min
+    def _path_finding(self, checkups: Sequence[Checkup]) -> str | None:
+        latest = checkups[-1]
+        better = max if latest.higher_is_better else min
         earlier = [
-            look for look in looks[:-1] if look.stage == now.stage and not math.isnan(look.path)
+            c for c in checkups[:-1] if c.stage == latest.stage and not math.isnan(c.path_score)
         ]
         if not earlier:
             return None
-        best = better(reversed(earlier), key=lambda look: look.path)
-        # Both by the supernet of now, which in the beginning was no better than its path.
-        then, gap = (
-            gap_of(now.supernet, path, higher_is_better=now.higher_is_better)
-            for path in (best.path, now.path)
+        best = better(reversed(earlier), key=lambda checkup: checkup.path_score)
+        # Both gaps refer to the current supernet. Early supernets score no better than their path.
+        best_gap, gap = (
+            score_gap(latest.supernet_score, score, higher_is_better=latest.higher_is_better)
+            for score in (best.path_score, latest.path_score)
         )
-        if then is None or gap is None or gap - then <= self.fall:
+        if best_gap is None or gap is None or gap - best_gap <= self.fall:
             return None
         return (
-            f"the genotype's operations alone score {now.path:.4g} ({best.path:.4g} at epoch "
-            f"{best.epoch}), the supernet {now.supernet:.4g}: it lives by what they leave out"
+            f"the genotype's operations alone score {latest.path_score:.4g} ({best.path_score:.4g} "
+            f"at epoch {best.epoch}), the supernet {latest.supernet_score:.4g}: "
+            "it depends on the operations that discretization removes"
         )
 
 
-def _least(looks: Sequence[Look], counts: Mapping[int, int | None]) -> str:
-    """`` (2 at epoch 10)``: the smallest count of earlier looks, the latest of such, if smaller."""
-    now = counts[looks[-1].epoch]
-    earlier = [(n, -epoch) for epoch, n in counts.items() if n is not None]
-    count, epoch = min(earlier)
-    return f" ({count} at epoch {-epoch})" if now is not None and count < now else ""
+def _earlier_minimum(checkups: Sequence[Checkup], counts: Mapping[int, int | None]) -> str:
+    """Return the smallest earlier count, for example `` (2 at epoch 10)``, if it is smaller.
+
+    If several epochs have this count, the latest one is named.
+    """
+    current = counts[checkups[-1].epoch]
+    count, negative_epoch = min((n, -epoch) for epoch, n in counts.items() if n is not None)
+    if current is None or count >= current:
+        return ""
+    return f" ({count} at epoch {-negative_epoch})"
 
 
-def counts_of(genotype: Any, operations: Sequence[str] | None = None) -> dict[str, int]:
-    """By cell, how many edges of a genotype carry one of these operations; any, for None."""
+def count_edges(genotype: AnyGenotype, operations: Sequence[str] | None = None) -> dict[str, int]:
+    """Return, by cell, how many edges of a genotype have one of the operations; None: all edges."""
     return {
         cell: sum(operations is None or name in operations for *_, name in genotype.edges(cell))
         for cell in genotype.cells
     }
 
 
-def drift_of(genotype: Any, before: Any) -> float:
-    """Share of a genotype's edges, with their operations, that the other has not; 0 without any."""
-    now, then = (
-        Counter((cell, *edge) for cell in one.cells for edge in one.edges(cell))
-        for one in (genotype, before)
-    )
-    return (now - then).total() / max(1, now.total())
+def genotype_drift(genotype: AnyGenotype, before: AnyGenotype) -> float:
+    """Return the share of a genotype's edges, with their operations, that ``before`` lacks.
 
-
-def gap_of(supernet: float, path: float, *, higher_is_better: bool) -> float | None:
-    """Share of a score that is lost from the supernet to the path of its genotype, at most 1.
-
-    Of a score of which less is better, it is the share of its inverse: a perplexity of 400 in the
-    place of 100 loses three quarters. None where that is no number.
+    It is 0 for a genotype without edges.
     """
-    best, left = (supernet, path) if higher_is_better else (path, supernet)
-    if not best > 0 or math.isnan(left):
+    current, earlier = (
+        Counter((cell, *edge) for cell in g.cells for edge in g.edges(cell))
+        for g in (genotype, before)
+    )
+    return (current - earlier).total() / max(1, current.total())
+
+
+def score_gap(supernet: float, path: float, *, higher_is_better: bool) -> float | None:
+    """Return the relative loss from the score of the supernet to that of the path, at most 1.
+
+    If lower scores are better, the inverse scores are compared: a perplexity of 400 instead of 100
+    is a loss of 0.75.
+
+    Returns:
+        The gap; None if it is undefined.
+    """
+    best, remaining = (supernet, path) if higher_is_better else (path, supernet)
+    if not best > 0 or math.isnan(remaining):
         return None
-    return 1 - left / best if math.isfinite(best) else 1.0
+    return 1 - remaining / best if math.isfinite(best) else 1.0

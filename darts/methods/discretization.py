@@ -1,4 +1,4 @@
-"""What all rules of discretization have in common."""
+"""Base class of discretizations, which derive a genotype from a searched supernet."""
 
 from __future__ import annotations
 
@@ -9,61 +9,70 @@ from typing import Any, NamedTuple, Protocol
 from torch import Tensor
 
 from darts.registry import Registry
-from darts.spaces.context import SearchContext
+from darts.spaces import AnyGenotype, SearchContext
 
-DISCRETISERS = Registry("discretize", "darts.methods")
+DISCRETIZATIONS: Registry[Discretization] = Registry("discretize", "darts.methods")
 
-Masks = Mapping[str, Tensor]  # by group ``(edges, operations)``
+Masks = Mapping[str, Tensor]
+"""By group, a mask ``(edges, operations)``."""
 
 
-class Trained(Protocol):
-    """The searched supernet, as rules see it that do more than read the alphas.
+class SearchedSupernet(Protocol):
+    """The searched supernet, for discretizations that score or train it.
 
     Attributes:
-        context: of the search; its ``kept`` masks decide what the supernet computes.
-        state: what to go on with after an interruption; plain values and tensors.
+        context: search context; its masks select the operations that the supernet computes.
+        state: plain values and tensors from which an interrupted discretization continues.
     """
 
     context: SearchContext
     state: dict[str, Any]
 
-    def expected(self) -> dict[str, Tensor]:
-        """By group the probabilities of the operations kept, ``(edges, operations)``."""
+    def probabilities(self) -> dict[str, Tensor]:
+        """Return the probabilities of the operations by group, ``(edges, operations)``."""
         ...
 
     def score(self, batches: int = 0, only: Masks | None = None) -> float:
-        """Of what the masks keep, on so many batches of validation data, all for 0.
+        """Return the score of the operations inside the masks; higher is better.
 
-        More is better. Weights outside the masks ``only`` count as 0, the others as they are.
+        Args:
+            batches: number of validation batches; 0 for all.
+            only: masks outside of which mixing weights are set to 0. The remaining weights are not
+                rescaled.
         """
         ...
 
     def train(self, epochs: int, lr: float) -> None:
-        """Train weights and alphas of what the masks keep, at a constant learning rate."""
+        """Train weights and alphas of the operations inside the masks.
+
+        Args:
+            epochs: number of epochs.
+            lr: constant learning rate of the weights.
+        """
         ...
 
     def save(self) -> None:
-        """Write a checkpoint with ``state`` and the masks, and leave if that was asked for."""
+        """Save a checkpoint with ``state`` and the masks; exit if an interrupt is pending."""
         ...
 
-    def pause(self) -> None:
-        """The same, if a checkpoint is due or leaving was asked for; cheap where neither is."""
+    def save_if_due(self) -> None:
+        """Call ``save`` if a checkpoint is due or an interrupt is pending. Cheap otherwise."""
         ...
 
-    def say(self, text: str) -> None:
-        """Tell the user."""
+    def info(self, text: str) -> None:
+        """Print a line on the console."""
         ...
 
 
-class Work(NamedTuple):
-    """Some of what ``final`` does, for those who plan a search.
+class WorkEstimate(NamedTuple):
+    """Work of ``Discretization.final_genotype``, for cost estimates.
 
     Attributes:
-        masks: gives what the supernet keeps meanwhile, or an example of it; groups that are missing
-            keep what they have.
-        scores: how many times it is scored.
-        batches: of validation data for each score, all for 0.
-        epochs: of training.
+        masks: returns the masks of the supernet during this work, or an example of them. A missing
+            group keeps its mask.
+        scores: number of scores.
+        batches: validation batches per score; 0 for all.
+        epochs: number of training epochs.
     """
 
     masks: Callable[[], Masks]
@@ -74,18 +83,24 @@ class Work(NamedTuple):
 
 @dataclass
 class Discretization:
-    """One rule and its options."""
+    """A discretization and its options."""
 
     name: str = ""
 
-    def genotype(self, probabilities: Mapping[str, Tensor], context: SearchContext) -> Any:
-        """What the alphas stand for now: cheap, called after every epoch."""
+    def genotype(self, probabilities: Mapping[str, Tensor], context: SearchContext) -> AnyGenotype:
+        """Derive a genotype from probabilities. It is called after every epoch and must be cheap.
+
+        Args:
+            probabilities: by group, ``(edges, operations)``.
+            context: search context.
+        """
         return context.space.derive(probabilities, context.candidates)
 
-    def final(self, trained: Trained) -> Any:
-        """The genotype of the search."""
-        return self.genotype(trained.expected(), trained.context)
+    def final_genotype(self, trained: SearchedSupernet) -> AnyGenotype:
+        """Derive the genotype that the search returns."""
+        return self.genotype(trained.probabilities(), trained.context)
 
-    def work(self, context: SearchContext) -> list[Work] | None:
-        """What ``final`` will do to a supernet of this context; None where a rule does not say."""
-        return [] if type(self).final is Discretization.final else None
+    def estimate_work(self, context: SearchContext) -> list[WorkEstimate] | None:
+        """Return the work of ``final_genotype``; None if it is unknown."""
+        is_cheap = type(self).final_genotype is Discretization.final_genotype
+        return [] if is_cheap else None

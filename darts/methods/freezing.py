@@ -1,10 +1,10 @@
-"""Which operations of the supernet still learn."""
+"""Freezing rules: they freeze operations of the supernet during a search."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from darts.registry import Registry, number
 
-FREEZING = Registry("freezing", "darts.methods")
+FREEZING: Registry[Freezing] = Registry("freezing", "darts.methods")
 
 
-class Share(NamedTuple):
+class ParameterSlice(NamedTuple):
     """The rows of a parameter that belong to one operation of one edge."""
 
     parameter: nn.Parameter
@@ -23,45 +23,55 @@ class Share(NamedTuple):
     end: int
 
     def of(self, tensor: Tensor) -> Tensor:
-        """The rows of a tensor of the parameter's shape."""
+        """Return the rows of a tensor with the shape of the parameter."""
         return tensor[self.first : self.end]
 
 
-Operations = Mapping[str, Sequence[Share]]  # by name, what each operation owns
+Operations = Mapping[str, Sequence[ParameterSlice]]
+"""The parameters of each operation of each edge, by its name."""
+
+Gradients = Mapping[nn.Parameter, Tensor]
+
+
+class FreezingState(TypedDict, total=False):
+    """State of a freezing rule. It is saved in checkpoints.
+
+    Attributes:
+        frozen: names of the frozen operations.
+        sums: by operation, the sum and the number of the agreements in the current window.
+    """
+
+    frozen: list[str]
+    sums: dict[str, list[float]]
 
 
 @dataclass
 class Freezing:
-    """All operations learn to the end, unless a subclass says otherwise."""
+    """A freezing rule that freezes nothing; subclasses override both methods."""
 
     name: str = ""
 
-    def looks_at(self, step: int) -> bool:
-        """Whether ``look`` wants the gradients of a step, counted from 0."""
+    def is_due(self, step: int) -> bool:
+        """Return whether ``observe`` needs the gradients of a step, counted from 0."""
         return False
 
-    def look(
-        self,
-        operations: Operations,
-        train: Mapping[nn.Parameter, Tensor],
-        valid: Mapping[nn.Parameter, Tensor],
-        state: dict[str, Any],
+    def observe(
+        self, operations: Operations, train: Gradients, valid: Gradients, state: FreezingState
     ) -> None:
-        """Take in the gradients of both losses and decide.
+        """Process the gradients of a step and update ``state["frozen"]``.
 
         Args:
-            operations: of the supernet.
+            operations: operations of the supernet.
             train: gradient of the training loss for each parameter.
-            valid: that of the validation loss.
-            state: of this rule, plain values that go into the checkpoint; ``state["frozen"]`` lists
-                the operations that have stopped.
+            valid: gradient of the validation loss for each parameter.
+            state: state of this rule; updated in place.
         """
 
 
 @FREEZING.register
 @dataclass
 class NoFreezing(Freezing):
-    """All operations learn to the end."""
+    """All operations are updated until the end of the search."""
 
     name: str = "none"
 
@@ -69,21 +79,21 @@ class NoFreezing(Freezing):
 @FREEZING.register
 @dataclass
 class GradientMatching(Freezing):
-    """An operation stops when its gradients on the two halves of the data disagree.
+    """Freeze an operation when its gradients on the two subsets of the data disagree.
 
-    They are compared by the cosine of each output channel's gradient, averaged over the channels
-    and convolutions of the operation. When the mean of ``window`` comparisons is below
-    ``threshold``, the operation's weights are frozen for good. Steps in which an operation did not
-    run do not count.
+    The agreement is the cosine between both gradients of an output channel, averaged over the
+    channels and convolutions of the operation. When the mean of ``window`` agreements is below
+    ``threshold``, the weights of the operation are frozen until the end of the search. Steps in
+    which the operation does not run are ignored.
 
-    The authors' code compares the gradient of a training batch with its own sum with that of a
-    validation batch, which is larger: their threshold of 0.4 belongs to that. Here the two
-    gradients are compared as the paper says, and the default threshold is 0.
+    The code of the authors compares the gradient of a training batch with the sum of itself and the
+    gradient of a validation batch. That gives larger values, to which their threshold of 0.4
+    belongs. Here the two gradients are compared, as in the paper, and the default threshold is 0.
 
     Attributes:
-        window: comparisons before a decision.
-        threshold: on their mean.
-        every: steps from one comparison to the next.
+        window: number of agreements per decision.
+        threshold: limit on their mean.
+        every: steps between two comparisons.
 
     References:
         Jiang et al., "Operation-Level Early Stopping for Robustifying Differentiable NAS",
@@ -95,21 +105,17 @@ class GradientMatching(Freezing):
     threshold: float = number(0.0, low=-1, high=1)
     every: int = number(1, low=1)
 
-    def looks_at(self, step: int) -> bool:
+    def is_due(self, step: int) -> bool:
         return step % self.every == 0
 
-    def look(
-        self,
-        operations: Operations,
-        train: Mapping[nn.Parameter, Tensor],
-        valid: Mapping[nn.Parameter, Tensor],
-        state: dict[str, Any],
+    def observe(
+        self, operations: Operations, train: Gradients, valid: Gradients, state: FreezingState
     ) -> None:
-        frozen: list[str] = state.setdefault("frozen", [])
-        sums: dict[str, list[float]] = state.setdefault("sums", {})  # sum and number
+        frozen = state.setdefault("frozen", [])
+        sums = state.setdefault("sums", {})
         names = [name for name in operations if name not in frozen]
         rows = [
-            torch.stack([_agreement_and_size(share, train, valid) for share in operations[name]])
+            torch.stack([_agreement_and_size(rows, train, valid) for rows in operations[name]])
             for name in names
         ]  # each (convolutions, 2)
         if not rows:
@@ -127,14 +133,12 @@ class GradientMatching(Freezing):
             sums[name] = [total, count]
 
 
-def _agreement_and_size(
-    share: Share, train: Mapping[nn.Parameter, Tensor], valid: Mapping[nn.Parameter, Tensor]
-) -> Tensor:
-    """``(2,)``: agreement of the gradients, and the product of their norms."""
-    a, b = (share.of(gradients[share.parameter]) for gradients in (train, valid))
+def _agreement_and_size(rows: ParameterSlice, train: Gradients, valid: Gradients) -> Tensor:
+    """Return the agreement of both gradients and the product of their norms, ``(2,)``."""
+    a, b = (rows.of(gradients[rows.parameter]) for gradients in (train, valid))
     return torch.stack([agreement(a, b), a.norm() * b.norm()])
 
 
 def agreement(a: Tensor, b: Tensor) -> Tensor:
-    """Mean over output channels of the cosine of two gradients of one convolution's weight."""
+    """Return the mean cosine, over output channels, of two gradients of a convolution's weight."""
     return F.cosine_similarity(a.flatten(1), b.flatten(1), dim=1).mean()

@@ -1,4 +1,7 @@
-"""Mixing weights perturbed in the weight steps, so that the loss is flat around them."""
+"""Base class of perturbations, which disturb the mixing weights in weight steps.
+
+Training the weights with disturbed mixing weights makes the loss flat around the alphas.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +11,27 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from darts.registry import Registry
-from darts.spaces.mixture import Mixture
+from darts.spaces import Mixture
 
-PERTURBATIONS = Registry("perturbation", "darts.methods")
+PERTURBATIONS: Registry[Perturbation] = Registry("perturbation", "darts.methods")
 
-# The gradient of the training loss with respect to the weights of a mixture, by group.
-Slope = Callable[[Mixture], Mapping[str, Tensor]]
+MixtureGradient = Callable[[Mixture], Mapping[str, Tensor]]
+"""Gradient of the training loss with respect to the weights of a mixture, by group."""
 
 
 @dataclass
 class Perturbation:
-    """Nothing is moved, unless a subclass does."""
+    """A perturbation that changes nothing; subclasses override ``__call__``."""
 
     name: str = ""
 
-    def __call__(self, mixture: Mixture, slope: Slope, progress: float) -> Mixture:
-        """The mixture to train the weights with.
+    def __call__(self, mixture: Mixture, gradient: MixtureGradient, progress: float) -> Mixture:
+        """Return the mixture for a weight step.
 
         Args:
-            mixture: as the relaxation gives it, without a graph.
-            slope: of the training loss.
-            progress: share of the search that is over, in [0, 1).
+            mixture: mixture of the relaxation, without a graph.
+            gradient: gradient of the training loss.
+            progress: finished share of the search, in [0, 1).
         """
         return mixture
 
@@ -36,6 +39,6 @@ class Perturbation:
 @PERTURBATIONS.register
 @dataclass
 class NoPerturbation(Perturbation):
-    """The mixing weights as they are."""
+    """Unchanged mixing weights."""
 
     name: str = "none"

@@ -1,4 +1,4 @@
-"""Terms beside the losses of weights and alphas."""
+"""Base class of regularizers, which add terms to the losses of a search."""
 
 from __future__ import annotations
 
@@ -7,37 +7,40 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from darts.methods.perturbation import MixtureGradient
 from darts.registry import Registry
-from darts.spaces.context import SearchContext
-from darts.spaces.mixture import Mixture
+from darts.spaces import Mixture, SearchContext
 
-REGULARIZERS = Registry("regularizer", "darts.methods")
+REGULARIZERS: Registry[Regularizer] = Registry("regularizer", "darts.methods")
+
+MixtureLoss = Callable[[Mixture], Tensor]
+"""Training loss of a mixture: a scalar with a graph to the weights."""
 
 
 @dataclass
 class Regularizer:
-    """Adds nothing, unless a subclass does."""
+    """A regularizer without terms; subclasses override one or both methods."""
 
     name: str = ""
 
     def alpha_term(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Tensor | None:
-        """Added to the loss that the alphas are to lower: a scalar with a graph to them."""
+        """Return a scalar to add to the loss of the alphas, with a graph to them, or None."""
         return None
 
     def weight_term(
         self,
         mixture: Mixture,
-        loss: Callable[[Mixture], Tensor],
-        slope: Callable[[Mixture], Mapping[str, Tensor]],
+        loss: MixtureLoss,
+        gradient: MixtureGradient,
         context: SearchContext,
     ) -> Tensor | None:
-        """Added to the loss that the weights are to lower.
+        """Return a scalar to add to the loss of the weights, or None.
 
         Args:
-            mixture: of the weight step.
-            loss: training loss of any mixture, with a graph to the weights.
-            slope: its gradient with respect to the mixing weights, by group, without a graph.
-            context: of the search.
+            mixture: mixture of the weight step.
+            loss: training loss of a mixture.
+            gradient: gradient of that loss with respect to the mixing weights, by group.
+            context: search context.
         """
         return None
 
@@ -45,6 +48,6 @@ class Regularizer:
 @REGULARIZERS.register
 @dataclass
 class NoRegularizer(Regularizer):
-    """The losses as they are."""
+    """No additional terms."""
 
     name: str = "none"

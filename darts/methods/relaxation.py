@@ -1,8 +1,7 @@
-"""What all relaxations have in common: from alphas to the mixture that a supernet computes.
+"""Base class of relaxations, which turn alphas into the mixture that a supernet computes.
 
-A relaxation says how the alphas of an edge become weights of its operations. With it go, for any
-of them, partial channels and edge normalization (PC-DARTS) and the auxiliary skip connection
-(DARTS-).
+Every relaxation can be combined with partial channels and edge normalization (PC-DARTS) and with an
+auxiliary skip connection (DARTS-).
 
 References:
     PC-DARTS, arXiv:1907.05737, sections 3.2 and 3.3; DARTS-, arXiv:2009.01027, section 3.2.
@@ -14,35 +13,34 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.registry import Registry, choice, number
-from darts.spaces.context import SearchContext
-from darts.spaces.mixture import Mixture
+from darts.spaces import Mixture, SearchContext, SupernetBase
 
-RELAXATIONS = Registry("relaxation", "darts.methods")
+RELAXATIONS: Registry[Relaxation] = Registry("relaxation", "darts.methods")
 
 
 def edge_group(group: str) -> str:
-    """Name of the alphas that weight the edges of a group."""
+    """Return the name of the alphas that weight the edges of a group."""
     return f"{group}_edges"
 
 
 @dataclass
 class Relaxation(ABC):
-    """One relaxation and its options.
+    """A relaxation and its options.
 
     Attributes:
-        partial: one in so many channels goes through the operations.
-        edge_normalization: whether each edge has an alpha of its own, whose softmax over the edges
-            into one node weights the edges.
-        auxiliary_skip: weight of a skip connection beside the candidates at the start; 0: none.
-        auxiliary_decay: how that weight goes to zero over the search.
-        uses_alphas: whether what the supernet computes depends on the alphas.
+        partial: 1/partial of the channels pass through the candidates; the others bypass them.
+        edge_normalization: give each edge an additional alpha. A softmax over the edges into a node
+            turns these alphas into edge weights.
+        auxiliary_skip: initial weight of a skip connection in addition to the candidates; 0: none.
+        auxiliary_decay: schedule along which this weight falls to zero over the search.
+        uses_alphas: whether the output of the supernet depends on the alphas.
     """
 
     uses_alphas: ClassVar[bool] = True
@@ -53,32 +51,41 @@ class Relaxation(ABC):
     auxiliary_decay: str = choice("linear", "linear", "cosine", "constant")
 
     @abstractmethod
-    def probabilities(self, alpha: Tensor, kept: Tensor | None) -> Tensor:
-        """How much each operation is worth: what is read, shown and discretized.
+    def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the probability of each operation of each edge of a group.
 
         Args:
             alpha: ``(edges, operations)``.
-            kept: mask of the same shape, or None for all.
+            mask: candidates that are still in the search, ``(edges, operations)``; None for all.
 
         Returns:
-            Of the same shape, within 0 and 1, and 0 where not kept.
+            ``(edges, operations)``, between 0 and 1, and 0 outside the mask.
         """
 
-    def draw(
-        self, alpha: Tensor, kept: Tensor | None, context: SearchContext
-    ) -> tuple[Tensor, Any]:
-        """Weights to train with, and a mask of the operations to run, or None for the kept ones.
+    def sample_weights(
+        self, alpha: Tensor, mask: Tensor | None, context: SearchContext
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return mixing weights for training.
 
         Random relaxations draw from PyTorch's global generator.
+
+        Args:
+            alpha: ``(edges, operations)``.
+            mask: as in ``edge_probabilities``.
+            context: search context.
+
+        Returns:
+            The weights and a mask of the operations to run, both ``(edges, operations)``. None
+            instead of the mask runs all candidates that are still in the search.
         """
-        return self.probabilities(alpha, kept), None
+        return self.edge_probabilities(alpha, mask), None
 
-    def judge(self, alpha: Tensor, kept: Tensor | None) -> tuple[Tensor, Any]:
-        """Weights to score the supernet with, and a mask, as ``draw``; nothing random."""
-        return self.probabilities(alpha, kept), None
+    def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return deterministic mixing weights for evaluation, in the form of ``sample_weights``."""
+        return self.edge_probabilities(alpha, mask), None
 
-    def prepare(self, net: Any) -> None:
-        """Add the alphas to a supernet that this relaxation has beside those of operations."""
+    def prepare(self, net: SupernetBase) -> None:
+        """Add the alphas of this relaxation, other than those of operations, to a supernet."""
         if not self.edge_normalization:
             return
         for group in list(net.alphas):
@@ -86,54 +93,60 @@ class Relaxation(ABC):
             net.alphas[edge_group(group)] = nn.Parameter(start)
 
     def mixture(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Mixture:
-        """What the supernet computes in training.
+        """Return the mixture for training.
 
         Args:
-            alphas: of the supernet, those of edges among them.
-            context: of the search.
+            alphas: all alphas of the supernet, by group.
+            context: search context.
         """
-        drawn = {
-            group: self.draw(alphas[group], _kept(context, group, alphas[group]), context)
+        weights = {
+            group: self.sample_weights(alphas[group], _mask(context, group, alphas[group]), context)
             for group in context.candidates
         }
-        return self._with_extras(drawn, alphas, context)
+        return self._mixture(weights, alphas, context)
 
-    def judged(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Mixture:
-        """What the supernet computes when it is scored."""
-        judged = {
-            group: self.judge(alphas[group], _kept(context, group, alphas[group]))
+    def mean_mixture(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Mixture:
+        """Return the mixture for evaluation, which contains no random draws."""
+        weights = {
+            group: self.mean_weights(alphas[group], _mask(context, group, alphas[group]))
             for group in context.candidates
         }
-        return self._with_extras(judged, alphas, context)
+        return self._mixture(weights, alphas, context)
 
-    def expected(self, alphas: Mapping[str, Tensor], context: SearchContext) -> dict[str, Tensor]:
-        """What the architecture is read from: probabilities, times the weights of the edges."""
-        edges = self._edges(alphas, context)
+    def probabilities(
+        self, alphas: Mapping[str, Tensor], context: SearchContext
+    ) -> dict[str, Tensor]:
+        """Return the probabilities that the genotype is derived from.
+
+        They are the probabilities of the operations times the edge weights, if there are any.
+        """
+        edges = self._edge_weights(alphas, context)
         return {
-            group: self.probabilities(alphas[group], _kept(context, group, alphas[group]))
+            group: self.edge_probabilities(alphas[group], _mask(context, group, alphas[group]))
             * (1.0 if edges is None else edges[group][:, None])
             for group in context.candidates
         }
 
-    def _with_extras(
+    def _mixture(
         self,
-        drawn: Mapping[str, tuple[Tensor, Any]],
+        weights_and_masks: Mapping[str, tuple[Tensor, Tensor | None]],
         alphas: Mapping[str, Tensor],
         context: SearchContext,
     ) -> Mixture:
-        edges = self._edges(alphas, context)
+        """Apply edge weights and add the auxiliary skip connection."""
+        edges = self._edge_weights(alphas, context)
         weights: dict[str, Tensor] = {}
         active: dict[str, Tensor] = {}
-        for group, (weight, mask) in drawn.items():
-            mask = _kept(context, group, weight) if mask is None else mask
+        for group, (weight, mask) in weights_and_masks.items():
+            mask = _mask(context, group, weight) if mask is None else mask
             if edges is not None:
                 weight = weight * edges[group][:, None]
             if self.auxiliary_skip > 0:
                 beta = self.auxiliary_weight(context.progress)
-                share = torch.full_like(weight[:, :1], beta)
+                skip = torch.full_like(weight[:, :1], beta)
                 if edges is not None:
-                    share = share * edges[group][:, None]
-                weight = torch.cat([weight, share], dim=1)
+                    skip = skip * edges[group][:, None]
+                weight = torch.cat([weight, skip], dim=1)
                 mask = None if mask is None else F.pad(mask, (0, 1), value=True)
             weights[group] = weight
             if mask is not None and not bool(mask.all()):
@@ -141,35 +154,35 @@ class Relaxation(ABC):
         return Mixture(weights, bypass=edges, active=active or None)
 
     def auxiliary_weight(self, progress: float) -> float:
-        """Weight of the auxiliary skip connection."""
+        """Return the weight of the auxiliary skip connection at a search progress in [0, 1)."""
         if self.auxiliary_decay == "constant":
             return self.auxiliary_skip
         if self.auxiliary_decay == "linear":
             return self.auxiliary_skip * (1 - progress)
         return self.auxiliary_skip * 0.5 * (1 + math.cos(math.pi * progress))
 
-    def _edges(
+    def _edge_weights(
         self, alphas: Mapping[str, Tensor], context: SearchContext
     ) -> dict[str, Tensor] | None:
-        """The weights of the edges, which sum to one over those into one node."""
+        """Return the edge weights by group, ``(edges,)``; those into one node sum to one."""
         if not self.edge_normalization:
             return None
         weights = {}
         for group, targets in context.targets.items():
             sizes = [targets.count(node) for node in dict.fromkeys(targets)]
-            parts = alphas[edge_group(group)].split(sizes)
-            weights[group] = torch.cat([part.softmax(0) for part in parts])
+            by_node = torch.split(alphas[edge_group(group)], sizes)
+            weights[group] = torch.cat([alpha.softmax(0) for alpha in by_node])
         return weights
 
 
-def _kept(context: SearchContext, group: str, alpha: Tensor) -> Tensor | None:
-    mask = context.kept.get(group)
+def _mask(context: SearchContext, group: str, alpha: Tensor) -> Tensor | None:
+    mask = context.masks.get(group)
     return None if mask is None else mask.to(alpha.device)
 
 
-def kept_softmax(alpha: Tensor, kept: Tensor | None) -> Tensor:
-    """Softmax over the operations of each edge that are kept; 0 for the others."""
-    if kept is None:
+def masked_softmax(alpha: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the softmax over the candidates of each edge inside the mask; 0 for the others."""
+    if mask is None:
         return alpha.softmax(-1)
-    weights = alpha.masked_fill(~kept, -math.inf).softmax(-1)
-    return weights.where(kept, torch.zeros_like(weights))  # of an edge that keeps nothing, too
+    weights = alpha.masked_fill(~mask, -math.inf).softmax(-1)
+    return weights.where(mask, torch.zeros_like(weights))  # replaces NaN if an edge has none left

@@ -1,4 +1,4 @@
-"""Searches in several stages: deeper networks, wider channels, fewer candidates.
+"""Stages of a search: each may use a deeper network, wider channels and fewer candidates.
 
 References:
     Chen et al., "Progressive DARTS", arXiv:1904.12760, section 3.2; Chen et al., "DrNAS",
@@ -20,17 +20,18 @@ from darts.registry import number
 
 @dataclass
 class Stage:
-    """One stage; the defaults are those of a search that has no other.
+    """One stage; the defaults describe a search with a single stage.
 
     Attributes:
-        share: of the epochs, relative to the other stages.
-        depth: factor of ``space.cells``.
-        widen: divides ``relaxation.partial``.
-        keep: share of the space's candidates that each edge keeps, those of the best alphas.
-        fresh: begin with new weights and alphas; else both go on, widened where channels are.
-        skip_dropout: share of skip connections' outputs that are dropped at the stage's first
-            epoch; it falls by ``exp(-dropout_decay)`` an epoch.
-        dropout_decay: see there.
+        share: number of epochs relative to the other stages.
+        depth: factor on ``space.cells``.
+        widen: divisor of ``relaxation.partial``.
+        keep: share of the space's candidates that each edge keeps; those with the best alphas.
+        fresh: start with new weights and alphas. Otherwise both are carried over, and channels are
+            added where the stage is wider.
+        skip_dropout: dropout rate of skip connections in the first epoch of the stage. Each epoch
+            multiplies it by ``exp(-dropout_decay)``.
+        dropout_decay: decay rate of ``skip_dropout``.
     """
 
     share: float = number(1.0, above=0)
@@ -42,59 +43,62 @@ class Stage:
     dropout_decay: float = number(0.2, low=0)
 
 
-class Place(NamedTuple):
-    """Where an epoch lies: its stage's number, first epoch and length in epochs."""
+class StagePosition(NamedTuple):
+    """The stage of an epoch: its index, its first epoch and its number of epochs."""
 
     stage: int
     first: int
     length: int
 
-    def share(self, epoch: int) -> float:
-        """Share of the stage that is over when the epoch begins."""
+    def progress(self, epoch: int) -> float:
+        """Return the finished share of the stage at the start of an epoch."""
         return (epoch - self.first) / self.length
 
 
-def place_of(epoch: int, epochs: int, stages: Sequence[Stage]) -> Place:
-    """The place of an epoch, counted from 0; the last epoch's beyond the end.
+def stage_position(epoch: int, epochs: int, stages: Sequence[Stage]) -> StagePosition:
+    """Return the stage of an epoch, counted from 0; the last stage beyond the end.
 
     Raises:
-        ValueError: when there are fewer epochs than stages.
+        ValueError: if there are fewer epochs than stages.
     """
     if epochs < len(stages):
-        raise ValueError(f"epochs={epochs} are fewer than the method's {len(stages)} stages")
+        raise ValueError(f"epochs={epochs}: must be >= {len(stages)}, the stages of the method")
     total = sum(stage.share for stage in stages)
     ends: list[int] = []
-    done = 0.0
+    share = 0.0
     for index, stage in enumerate(stages):
-        done += stage.share
-        end = math.floor(epochs * done / total + 0.5)
-        least = (ends[-1] if ends else 0) + 1
-        ends.append(min(max(end, least), epochs - (len(stages) - 1 - index)))
-    number = next((i for i, end in enumerate(ends) if epoch < end), len(ends) - 1)
-    first = ends[number - 1] if number else 0
-    return Place(number, first, ends[number] - first)
+        share += stage.share
+        end = math.floor(epochs * share / total + 0.5)
+        min_end = (ends[-1] if ends else 0) + 1
+        ends.append(min(max(end, min_end), epochs - (len(stages) - 1 - index)))
+    current = next((i for i, end in enumerate(ends) if epoch < end), len(ends) - 1)
+    first = ends[current - 1] if current else 0
+    return StagePosition(current, first, ends[current] - first)
 
 
-def skip_dropout(stage: Stage, place: Place, epoch: int) -> float:
-    """The share of skip connections' outputs that are dropped in an epoch."""
-    return stage.skip_dropout * math.exp(-stage.dropout_decay * (epoch - place.first))
+def skip_dropout_at(stage: Stage, position: StagePosition, epoch: int) -> float:
+    """Return the dropout rate of skip connections in an epoch."""
+    return stage.skip_dropout * math.exp(-stage.dropout_decay * (epoch - position.first))
 
 
 def best_candidates(
-    probabilities: Mapping[str, Tensor], kept: Mapping[str, Tensor], keep: float
+    probabilities: Mapping[str, Tensor], masks: Mapping[str, Tensor], keep: float
 ) -> dict[str, Tensor]:
-    """Masks ``(edges, operations)`` of the most probable candidates of each edge.
+    """Select the most probable candidates of each edge.
 
     Args:
-        probabilities: by group ``(edges, operations)``.
-        kept: masks of those still there; groups that are missing keep all.
-        keep: share of all candidates, of which one is kept at least.
+        probabilities: by group, ``(edges, operations)``.
+        masks: by group, the candidates that are still in the search; a missing group has all.
+        keep: share of all candidates to keep; at least one candidate is kept.
+
+    Returns:
+        Masks by group, ``(edges, operations)``.
     """
-    masks = {}
+    selected = {}
     for group, p in probabilities.items():
-        there = kept.get(group, torch.ones_like(p, dtype=torch.bool)).to(p.device)
+        mask = masks.get(group, torch.ones_like(p, dtype=torch.bool)).to(p.device)
         count = max(1, math.floor(keep * p.shape[1] + 0.5))
-        ranked = p.detach().masked_fill(~there, -1.0)
-        chosen = torch.zeros_like(there).scatter_(1, ranked.topk(count, dim=1).indices, True)
-        masks[group] = (chosen & there).cpu()
-    return masks
+        ranked = p.detach().masked_fill(~mask, -1.0)
+        best = torch.zeros_like(mask).scatter_(1, ranked.topk(count, dim=1).indices, True)
+        selected[group] = (best & mask).cpu()
+    return selected

@@ -1,4 +1,4 @@
-"""Rules that end a search early and say which epoch's architecture to take."""
+"""Stopping rules: they end a search early and choose the epoch whose architecture it returns."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import ClassVar
 
 from darts.registry import Registry, number
 
-STOPPING = Registry("stopping", "darts.methods")
+STOPPING: Registry[Stopping] = Registry("stopping", "darts.methods")
 
 
 @dataclass
 class Stopping:
-    """Never stops, unless a subclass does.
+    """A stopping rule that never stops; subclasses override ``stop_epoch``.
 
     Attributes:
-        needs_curvature: whether it goes by the dominant eigenvalue of the alphas' Hessian.
+        needs_curvature: whether the rule uses the dominant eigenvalue of the Hessian of the alphas.
     """
 
     name: str = ""
     needs_curvature: ClassVar[bool] = False
 
-    def stop(self, eigenvalues: Sequence[float]) -> int | None:
-        """The epoch to go back to, counted from 0, or None to go on.
+    def stop_epoch(self, eigenvalues: Sequence[float]) -> int | None:
+        """Return the epoch, from 0, whose architecture ends the search; None to continue.
 
         Args:
-            eigenvalues: at the end of each epoch so far.
+            eigenvalues: dominant eigenvalue at the end of each finished epoch.
         """
         return None
 
@@ -34,30 +34,36 @@ class Stopping:
 @STOPPING.register
 @dataclass
 class Never(Stopping):
-    """All epochs are run."""
+    """The search runs all its epochs."""
 
     name: str = "never"
 
 
-def then_to_now(values: Sequence[float], window: int, patience: int) -> float | None:
-    """The mean over ``window`` values as it was ``patience`` values ago, by what it is now.
+def lagged_ratio(values: Sequence[float], window: int, patience: int) -> float | None:
+    """Return the moving average ``patience`` values ago divided by the latest moving average.
 
-    None where there are too few values, or the mean is not positive now.
+    Args:
+        values: a sequence.
+        window: number of values in an average.
+        patience: distance between the two averages.
+
+    Returns:
+        The ratio; None if there are too few values or the latest average is not positive.
     """
     last = len(values)
     if last < window + patience:
         return None
-    then, now = (sum(values[end - window : end]) for end in (last - patience, last))
-    return then / now if now > 0 else None
+    earlier, latest = (sum(values[end - window : end]) for end in (last - patience, last))
+    return earlier / latest if latest > 0 else None
 
 
 @STOPPING.register
 @dataclass
 class Curvature(Stopping):
-    """Stop when the dominant eigenvalue has begun to grow fast.
+    """Stop when the dominant eigenvalue starts to grow fast.
 
-    With the mean over ``window`` epochs, it stops at the first epoch ``i`` where the mean at
-    ``i - patience`` falls below ``ratio`` times the mean at ``i``, and takes the architecture of
+    The rule stops at the first epoch ``i`` at which the average over ``window`` epochs at
+    ``i - patience`` is below ``ratio`` times the average at ``i``. It returns the architecture of
     epoch ``i - patience``.
 
     References:
@@ -71,8 +77,8 @@ class Curvature(Stopping):
     ratio: float = number(0.75, above=0)
     needs_curvature: ClassVar[bool] = True
 
-    def stop(self, eigenvalues: Sequence[float]) -> int | None:
-        ratio = then_to_now(eigenvalues, self.window, self.patience)
-        if ratio is None or not ratio < self.ratio:  # nor for no number
+    def stop_epoch(self, eigenvalues: Sequence[float]) -> int | None:
+        ratio = lagged_ratio(eigenvalues, self.window, self.patience)
+        if ratio is None or not ratio < self.ratio:  # NaN does not stop the search
             return None
         return len(eigenvalues) - 1 - self.patience

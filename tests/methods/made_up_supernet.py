@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from tiny_search import setting_of
+from tiny_search import context_and_supernet
 from torch import Tensor
 
 from darts.methods.discretization import Discretization
@@ -20,13 +20,13 @@ class Interrupted(Exception):
 
 
 class MadeUp:
-    """What ``darts.methods.discretization.Trained`` asks for, without a network.
+    """What ``darts.methods.discretization.SearchedSupernet`` asks for, without a network.
 
     Args:
         space: name of the space.
         value: score of masks, by group ``(edges, operations)``.
         stop: raise ``Interrupted`` after so many saves.
-        leave: raise it at the pause of that number.
+        leave: raise it at the save_if_due of that number.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class MadeUp:
         stop: int | None = None,
         leave: int | None = None,
     ) -> None:
-        self.context: SearchContext = setting_of(space)[0]
+        self.context: SearchContext = context_and_supernet(space)[0]
         self.state: dict[str, Any] = {}
         self.value, self.stop, self.leave = value, stop, leave
         self.pauses = 0
@@ -45,13 +45,13 @@ class MadeUp:
 
     def masks(self) -> Masks:
         return {
-            group: self.context.kept.get(
+            group: self.context.masks.get(
                 group, torch.ones(len(rows), len(rows[0]), dtype=torch.bool)
             )
             for group, rows in self.context.candidates.items()
         }
 
-    def expected(self) -> Masks:
+    def probabilities(self) -> Masks:
         """Equal probabilities of what is kept."""
         return {
             group: mask / mask.sum(1, keepdim=True).clamp_min(1)
@@ -70,12 +70,12 @@ class MadeUp:
         if self.stop is not None and self.log.count("save") == self.stop:
             raise Interrupted
 
-    def pause(self) -> None:
+    def save_if_due(self) -> None:
         self.pauses += 1
         if self.pauses == self.leave:
             raise Interrupted
 
-    def say(self, text: str) -> None:
+    def info(self, text: str) -> None:
         pass
 
 
@@ -84,13 +84,13 @@ def worths(space: str, seed: int) -> Masks:
     draw = torch.Generator().manual_seed(seed)
     return {
         group: torch.rand(len(rows), len(rows[0]), generator=draw, dtype=torch.float64)
-        for group, rows in setting_of(space)[0].candidates.items()
+        for group, rows in context_and_supernet(space)[0].candidates.items()
     }
 
 
 def done_by(rule: Discretization, trained: MadeUp, all_batches: int) -> tuple[int, int]:
     """Batches scored and epochs trained by a rule that ends; a score on all has so many."""
-    rule.final(trained)
+    rule.final_genotype(trained)
     batches = sum(entry or all_batches for entry in trained.log if isinstance(entry, int))
     epochs = sum(entry[1] for entry in trained.log if isinstance(entry, tuple))
     return batches, epochs
@@ -98,7 +98,7 @@ def done_by(rule: Discretization, trained: MadeUp, all_batches: int) -> tuple[in
 
 def told_by(rule: Discretization, context: SearchContext, all_batches: int) -> tuple[int, int]:
     """The same, as the rule says before it begins."""
-    works = rule.work(context)
+    works = rule.estimate_work(context)
     assert works is not None
     batches = sum(work.scores * (work.batches or all_batches) for work in works)
     return batches, sum(work.epochs for work in works)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_search import batch_of, searcher_of
+from tiny_search import make_batch, make_searcher
 from torch import Tensor, nn
 
-from darts.methods.freezing import GradientMatching, NoFreezing, Share, agreement
+from darts.methods.freezing import GradientMatching, NoFreezing, ParameterSlice, agreement
 from darts.searching.searcher import Searcher
 
 DRAW = torch.Generator().manual_seed(0)
@@ -35,10 +35,10 @@ class Rows:
     def __init__(self) -> None:
         one, two = (nn.Parameter(torch.zeros(6, 2, 1, 1)) for _ in range(2))
         self.operations = {
-            "a": [Share(one, 0, 2)],
-            "b": [Share(one, 2, 4)],
-            "c": [Share(one, 4, 6)],
-            "d": [Share(two, 0, 3), Share(two, 3, 6)],
+            "a": [ParameterSlice(one, 0, 2)],
+            "b": [ParameterSlice(one, 2, 4)],
+            "c": [ParameterSlice(one, 4, 6)],
+            "d": [ParameterSlice(two, 0, 3), ParameterSlice(two, 3, 6)],
         }
         self.parameters = (one, two)
 
@@ -54,7 +54,7 @@ class Rows:
 def test_an_operation_is_frozen_after_exactly_the_window() -> None:
     rows, rule, state = Rows(), GradientMatching(window=3), State()
     for look in range(1, 8):
-        rule.look(rows.operations, rows.gradients(), rows.gradients(b=-1), state)
+        rule.observe(rows.operations, rows.gradients(), rows.gradients(b=-1), state)
         assert state["frozen"] == (["b"] if look >= 3 else [])
 
 
@@ -62,7 +62,7 @@ def test_the_mean_of_a_window_decides_and_windows_do_not_overlap() -> None:
     rows, rule, state = Rows(), GradientMatching(window=3), State()
     # The means are 1/3 and -1/3; that of the three in the middle would be -1/3, too.
     for look, sign in enumerate((1, 1, -1, -1, 1, -1)):
-        rule.look(rows.operations, rows.gradients(), rows.gradients(a=sign), state)
+        rule.observe(rows.operations, rows.gradients(), rows.gradients(a=sign), state)
         assert state["frozen"] == (["a"] if look == 5 else [])
 
 
@@ -72,7 +72,7 @@ def test_all_parameters_of_an_operation_count_and_the_threshold_is_theirs() -> N
         state = State()
         rule = GradientMatching(window=1, threshold=threshold)
         # One of both parameters agrees: 0 on average.
-        rule.look(rows.operations, rows.gradients(), rows.gradients(d1=-1), state)
+        rule.observe(rows.operations, rows.gradients(), rows.gradients(d1=-1), state)
         assert state["frozen"] == frozen
 
 
@@ -80,17 +80,17 @@ def test_steps_without_a_gradient_do_not_count() -> None:
     """As of an operation that was not drawn for one of the batches."""
     rows, rule, state = Rows(), GradientMatching(window=2), State()
     for sign in (-1.0, 0.0, 0.0, 0.0):
-        rule.look(rows.operations, rows.gradients(), rows.gradients(c=sign), state)
+        rule.observe(rows.operations, rows.gradients(), rows.gradients(c=sign), state)
         assert state["frozen"] == []
-    rule.look(rows.operations, rows.gradients(c=0), rows.gradients(), state)
+    rule.observe(rows.operations, rows.gradients(c=0), rows.gradients(), state)
     assert state["frozen"] == []
-    rule.look(rows.operations, rows.gradients(), rows.gradients(c=-1), state)
+    rule.observe(rows.operations, rows.gradients(), rows.gradients(c=-1), state)
     assert state["frozen"] == ["c"]
 
 
 def test_which_steps_are_looked_at() -> None:
-    assert [step for step in range(7) if GradientMatching(every=3).looks_at(step)] == [0, 3, 6]
-    assert not any(NoFreezing().looks_at(step) for step in range(7))
+    assert [step for step in range(7) if GradientMatching(every=3).is_due(step)] == [0, 3, 6]
+    assert not any(NoFreezing().is_due(step) for step in range(7))
 
 
 class Opposed:
@@ -105,26 +105,26 @@ class Opposed:
     def supernet_loss(self, forward: Any, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         net = forward.args[0]
         total = torch.zeros(())
-        for name, rows in net.operation_shares().items():
+        for name, rows in net.operation_rows().items():
             opposed = name == self.name and bool(batch[1][0] == 1)
             for parameter, first, end in rows:
                 total = total + (-1 if opposed else 1) * parameter[first:end].sum()
         return 1e-3 * total, torch.zeros(len(batch[0]), 3)
 
-    def samples(self, batch: tuple[Tensor, Tensor]) -> int:
+    def num_samples(self, batch: tuple[Tensor, Tensor]) -> int:
         return len(batch[0])
 
 
-TRAIN, VALID = ((batch_of(0)[0], torch.full((4,), label)) for label in (0, 1))
+TRAIN, VALID = ((make_batch(0)[0], torch.full((4,), label)) for label in (0, 1))
 
 
 def searching(space: str) -> tuple[Searcher, str]:
     """A search with a linear loss, and the operation that is to be frozen."""
-    searcher = searcher_of(
+    searcher = make_searcher(
         *(f"space={space}", "space.cells=1", "freezing=gradient_matching", "freezing.window=3"),
         *("optimizer.weight_decay=0.1", "optimizer.lr=0.1"),
     )
-    names = list(searcher.net.operation_shares())
+    names = list(searcher.net.operation_rows())
     chosen = names[len(names) // 2]
     searcher.objective = Opposed(chosen)
     searcher.begin_epoch(0)
@@ -134,7 +134,7 @@ def searching(space: str) -> tuple[Searcher, str]:
 def values(searcher: Searcher) -> dict[str, list[Tensor]]:
     return {
         name: [parameter[first:end].detach().clone() for parameter, first, end in rows]
-        for name, rows in searcher.net.operation_shares().items()
+        for name, rows in searcher.net.operation_rows().items()
     }
 
 
@@ -147,7 +147,7 @@ def moved(before: dict[str, list[Tensor]], after: dict[str, list[Tensor]]) -> se
 
 
 def step(searcher: Searcher, number: int) -> None:
-    searcher.look(number, TRAIN, VALID)
+    searcher.observe_gradients(number, TRAIN, VALID)
     searcher.weight_step(TRAIN)
 
 
@@ -161,7 +161,7 @@ def test_a_frozen_operation_does_not_move_in_a_search(space: str) -> None:
         step(searcher, number)
         assert moved(before, values(searcher)) == names
         assert searcher.frozen["frozen"] == []
-    searcher.look(2, TRAIN, VALID)
+    searcher.observe_gradients(2, TRAIN, VALID)
     assert searcher.frozen["frozen"] == [chosen]
     fixed = values(searcher)[chosen]
     for number in range(3, 6):
@@ -195,30 +195,30 @@ def test_a_checkpoint_goes_on_as_the_search_would(looks: int) -> None:
 
 
 def test_looking_leaves_the_supernet_as_it_is() -> None:
-    searcher = searcher_of("space=nas201", "space.cells=1", "freezing=gradient_matching")
+    searcher = make_searcher("space=nas201", "space.cells=1", "freezing=gradient_matching")
     searcher.begin_epoch(0)
     before = {name: value.clone() for name, value in searcher.net.state_dict().items()}
-    searcher.look(0, batch_of(0), batch_of(1))
+    searcher.observe_gradients(0, make_batch(0), make_batch(1))
     after = searcher.net.state_dict()
     assert all(after[name].equal(before[name]) for name in before)
     assert all(parameter.grad is None for parameter in searcher.net.parameters())
 
 
 def test_the_gradients_seen_are_those_of_both_losses() -> None:
-    searcher = searcher_of("space=nas201", "space.cells=1")
+    searcher = make_searcher("space=nas201", "space.cells=1")
     searcher.begin_epoch(0)
     seen: list[Any] = []
 
     class Watching(NoFreezing):
-        def looks_at(self, step: int) -> bool:
+        def is_due(self, step: int) -> bool:
             return True
 
-        def look(self, operations: Any, train: Any, valid: Any, state: Any) -> None:
+        def observe(self, operations: Any, train: Any, valid: Any, state: Any) -> None:
             seen.extend((train, valid))
 
     searcher.config.freezing = Watching()
-    batches = batch_of(0), batch_of(1)
-    searcher.look(0, *batches)
+    batches = make_batch(0), make_batch(1)
+    searcher.observe_gradients(0, *batches)
     for found, batch in zip(seen, batches, strict=True):
         searcher.net.zero_grad()
         searcher.arch_loss(searcher.net, batch).backward()

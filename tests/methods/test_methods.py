@@ -79,7 +79,7 @@ def check_mark(method: str, rows: Rows, content: dict[str, Any]) -> None:
         assert all((m.sum(1) == math.floor(m.shape[1] / 2 + 0.5)).all() for m in kept)
     elif method == "darts_pt":
         assert all(m.sum(1).max() == 1 for m in searcher["kept"].values())
-        assert content["decided"]["questions"] == []
+        assert content["decided"]["decisions"] == []
 
 
 @pytest.mark.parametrize("space", ["cnn", "nas201"])
@@ -150,7 +150,7 @@ def search_texts(texts: list[str], folder: Path, *more: str) -> dict[str, Any]:
     ["darts_v2", "drnas", "gdas", "sdarts_adv", "darts_pt", "fair_darts", "random_sharing"],
 )
 def test_a_method_searches_a_transformer(method: str, texts: list[str], tmp_path: Path) -> None:
-    own = {"drnas": ["relaxation.partial=1"], "darts_v2": ["optimizer.kind=sgd"]}
+    own = {"drnas": ["relaxation.partial=1"], "darts_v2": ["optimizer.algorithm=sgd"]}
     needs = [*NEEDS.get(method, ()), *own.get(method, ())]
     summary = search_texts(texts, tmp_path, f"method={method}", *needs)
     assert str(SPACES["transformer"]().parse(summary["genotype"])) == summary["genotype"]

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_search import batch_of, setting_of
+from tiny_search import make_batch, context_and_supernet
 from torch import Tensor
 
-from darts.methods.relaxation import RELAXATIONS, edge_group, kept_softmax
-from darts.methods.softmax import Softmax
+from darts.methods.relaxation import RELAXATIONS, edge_group, masked_softmax
+from darts.methods.relaxation_softmax import Softmax
 from darts.spaces import SPACES, SearchContext
 from darts.spaces.mixture import Mixture
 
-SETTING, _ = setting_of("cnn")
+SETTING, _ = context_and_supernet("cnn")
 DRAW = torch.Generator().manual_seed(0)
 
 
@@ -32,7 +32,7 @@ def alphas_of(context: SearchContext) -> dict[str, Tensor]:
 
 def test_edges_sum_to_one_over_those_into_a_node() -> None:
     for space, entering in (("cnn", [2, 3, 4, 5]), ("nas201", [1, 2, 3])):
-        context, _ = setting_of(space)
+        context, _ = context_and_supernet(space)
         alphas = alphas_of(context)
         mixture = Softmax(edge_normalization=True).mixture(alphas, context)
         assert mixture.bypass is not None
@@ -63,7 +63,7 @@ def test_the_mixture_is_the_product_of_edge_and_operation(name: str) -> None:
         edges = weighted.bypass[group]
         torch.testing.assert_close(weighted[group], plain[group] * edges[:, None])
         expected = with_edges.expected(alphas, SETTING)[group]
-        own = relaxation.probabilities(alphas[group], None)
+        own = relaxation.edge_probabilities(alphas[group], None)
         torch.testing.assert_close(expected, own * edges[:, None])
     assert plain.bypass is None
 
@@ -94,8 +94,8 @@ def test_a_prepared_supernet_has_alphas_of_edges_and_partial_channels_use_them()
     relaxation.prepare(net)
     assert net.alphas["cell_edges"].shape == (6,)
     assert id(net.alphas["cell_edges"]) not in {id(p) for p in net.weight_parameters()}
-    context = SearchContext.of(space, net)
-    images, _ = batch_of(0)
+    context = SearchContext.from_supernet(space, net)
+    images, _ = make_batch(0)
     base = net(images, relaxation.mixture(net.alphas, context)).detach()
     # With no operation at all, weights of edges are still felt.
     nothing = {"cell": torch.zeros(6, 5)}
@@ -119,7 +119,7 @@ def test_the_auxiliary_skip_is_one_more_column() -> None:
         assert mixture[group][:, :8].equal(plain[group])
         assert mixture[group][:, 8].tolist() == pytest.approx([0.6] * 14)
         # It is no candidate: nothing about it is read out.
-        assert relaxation.expected(alphas, SETTING)[group].shape == (14, 8)
+        assert relaxation.probabilities(alphas, SETTING)[group].shape == (14, 8)
     weighted = dataclasses.replace(relaxation, edge_normalization=True).mixture(alphas, SETTING)
     assert weighted.bypass is not None
     torch.testing.assert_close(weighted["normal"][:, 8], 0.8 * weighted.bypass["normal"])
@@ -164,10 +164,10 @@ def some_kept() -> Tensor:
 def test_what_is_not_kept_is_zero_without_gradient(name: str, options: dict[str, Any]) -> None:
     relaxation = RELAXATIONS[name](**options)
     kept = some_kept()
-    context = dataclasses.replace(SETTING, kept={"normal": kept})
+    context = dataclasses.replace(SETTING, masks={"normal": kept})
     alphas = alphas_of(context)
     torch.manual_seed(2)
-    for mixture in (relaxation.mixture(alphas, context), relaxation.judged(alphas, context)):
+    for mixture in (relaxation.mixture(alphas, context), relaxation.mean_mixture(alphas, context)):
         weights = mixture["normal"][:, :8]
         assert not weights[~kept].any()
         assert mixture.active is not None
@@ -177,7 +177,7 @@ def test_what_is_not_kept_is_zero_without_gradient(name: str, options: dict[str,
         assert active[:, 8:].all()  # the auxiliary skip stays
         if name != "gumbel":
             assert active[:, :8].equal(kept)
-    expected = relaxation.expected(alphas, context)["normal"]
+    expected = relaxation.probabilities(alphas, context)["normal"]
     assert not expected[~kept].any()
     if name != "sigmoid" and not options:
         torch.testing.assert_close(expected.sum(1), kept.any(1).double())
@@ -195,7 +195,7 @@ def test_what_is_not_kept_is_zero_without_gradient(name: str, options: dict[str,
 def test_the_softmax_of_what_is_kept() -> None:
     alpha = torch.randn(14, 8, generator=DRAW).double()
     kept = some_kept()
-    found = kept_softmax(alpha, kept)
+    found = masked_softmax(alpha, kept)
     for row, mask, out in zip(alpha.tolist(), kept.tolist(), found.tolist(), strict=True):
         powers = [math.exp(a) if there else 0.0 for a, there in zip(row, mask, strict=True)]
         assert out == pytest.approx([p / (sum(powers) or 1) for p in powers])
@@ -207,9 +207,9 @@ def test_what_is_read_and_judged_is_not_random(name: str) -> None:
     alphas = alphas_of(SETTING)
     torch.manual_seed(0)
     state = torch.get_rng_state()
-    first = relaxation.judged(alphas, SETTING), relaxation.expected(alphas, SETTING)
+    first = relaxation.mean_mixture(alphas, SETTING), relaxation.probabilities(alphas, SETTING)
     assert torch.get_rng_state().equal(state)
-    again = relaxation.judged(alphas, SETTING), relaxation.expected(alphas, SETTING)
+    again = relaxation.mean_mixture(alphas, SETTING), relaxation.probabilities(alphas, SETTING)
     for a, b in zip(first, again, strict=True):
         assert all(a[group].equal(b[group]) for group in SETTING.candidates)
     before = copy.deepcopy(alphas)

@@ -9,7 +9,13 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from darts.methods.stages import Place, Stage, best_candidates, place_of, skip_dropout
+from darts.methods.stages import (
+    StagePosition,
+    Stage,
+    best_candidates,
+    stage_position,
+    skip_dropout_at,
+)
 
 shares = st.lists(st.floats(0.01, 100), min_size=1, max_size=6)
 
@@ -21,7 +27,7 @@ def test_stages_follow_each_other_without_gap_and_take_all_epochs(
 ) -> None:
     assume(epochs >= len(given))
     stages = [Stage(share=share) for share in given]
-    places = [place_of(epoch, epochs, stages) for epoch in range(epochs)]
+    places = [stage_position(epoch, epochs, stages) for epoch in range(epochs)]
     assert [place for i, place in enumerate(places) if place not in places[:i]] == sorted(
         set(places)
     )
@@ -31,11 +37,11 @@ def test_stages_follow_each_other_without_gap_and_take_all_epochs(
         assert place.length >= 1
         own = [epoch for epoch in range(epochs) if places[epoch] == place]
         assert own == list(range(place.first, place.first + place.length))
-        assert [place.share(epoch) for epoch in own] == [i / len(own) for i in range(len(own))]
+        assert [place.progress(epoch) for epoch in own] == [i / len(own) for i in range(len(own))]
         taken += own
     assert taken == list(range(epochs))
     assert len(set(places)) == len(stages)
-    assert place_of(epochs + 7, epochs, stages) == places[-1]
+    assert stage_position(epochs + 7, epochs, stages) == places[-1]
 
 
 @given(st.integers(1, 500), shares)
@@ -46,7 +52,7 @@ def test_lengths_are_the_shares_to_half_an_epoch(epochs: int, given: list[float]
     stages = [Stage(share=share) for share in given]
     ends = {}
     for epoch in range(epochs):
-        place = place_of(epoch, epochs, stages)
+        place = stage_position(epoch, epochs, stages)
         ends[place.stage] = place.first + place.length
     for number, end in ends.items():
         assert abs(end - sum(exact[: number + 1])) <= 0.5 + 1e-6
@@ -54,20 +60,20 @@ def test_lengths_are_the_shares_to_half_an_epoch(epochs: int, given: list[float]
 
 def test_three_equal_stages_of_75_epochs_have_25_each() -> None:
     stages = [Stage(), Stage(), Stage()]
-    assert place_of(0, 75, stages) == Place(0, 0, 25)
-    assert place_of(24, 75, stages) == Place(0, 0, 25)
-    assert place_of(25, 75, stages) == Place(1, 25, 25)
-    assert place_of(74, 75, stages) == Place(2, 50, 25)
+    assert stage_position(0, 75, stages) == StagePosition(0, 0, 25)
+    assert stage_position(24, 75, stages) == StagePosition(0, 0, 25)
+    assert stage_position(25, 75, stages) == StagePosition(1, 25, 25)
+    assert stage_position(74, 75, stages) == StagePosition(2, 50, 25)
 
 
 def test_a_stage_of_next_to_nothing_has_an_epoch_all_the_same() -> None:
     stages = [Stage(share=1e-6), Stage(share=1.0), Stage(share=1e-6)]
-    assert [place_of(epoch, 4, stages).stage for epoch in range(4)] == [0, 1, 1, 2]
+    assert [stage_position(epoch, 4, stages).stage for epoch in range(4)] == [0, 1, 1, 2]
 
 
 def test_fewer_epochs_than_stages_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^epochs=1 are fewer than the method's 2 stages$"):
-        place_of(0, 1, [Stage(), Stage()])
+        stage_position(0, 1, [Stage(), Stage()])
 
 
 @given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 9), st.floats(0.01, 1))
@@ -100,8 +106,8 @@ def test_eight_candidates_become_five_and_three() -> None:
 def test_dropout_falls_by_the_same_factor_every_epoch(
     start: float, decay: float, first: int, length: int
 ) -> None:
-    stage, place = Stage(skip_dropout=start, dropout_decay=decay), Place(1, first, length)
+    stage, place = Stage(skip_dropout=start, dropout_decay=decay), StagePosition(1, first, length)
     expected = start
     for epoch in range(first, first + length):
-        assert math.isclose(skip_dropout(stage, place, epoch), expected, abs_tol=1e-12)
+        assert math.isclose(skip_dropout_at(stage, place, epoch), expected, abs_tol=1e-12)
         expected /= math.e**decay

@@ -12,7 +12,7 @@ from darts.methods.stopping import STOPPING, Curvature, Never
 def stop_of(values: list[float], rule: Curvature) -> tuple[int, int] | None:
     """The epoch at which the rule stops, told of one after the other, and what it returns."""
     for epoch in range(len(values)):
-        chosen = rule.stop(values[: epoch + 1])
+        chosen = rule.stop_epoch(values[: epoch + 1])
         if chosen is not None:
             return epoch, chosen
     return None
@@ -43,7 +43,7 @@ def test_too_short_a_sequence_never_stops() -> None:
     explosive = [10.0**epoch for epoch in range(9)]
     assert stop_of(explosive, Curvature()) is None
     assert stop_of([*explosive, 1e9], Curvature()) == (9, 4)
-    assert Curvature().stop([]) is None
+    assert Curvature().stop_epoch([]) is None
 
 
 def test_it_goes_back_by_the_patience_once_growth_begins() -> None:
@@ -83,7 +83,7 @@ def test_random_walks_as_written_out(seed: int, window: int, patience: int, rati
 
 
 def test_never() -> None:
-    assert Never().stop([10.0**epoch for epoch in range(30)]) is None
+    assert Never().stop_epoch([10.0**epoch for epoch in range(30)]) is None
     assert {name: STOPPING[name].needs_curvature for name in STOPPING} == {
         "curvature": True,
         "never": False,

@@ -1,4 +1,4 @@
-"""Push every sigmoid towards 0 or 1, so that discretization changes little.
+"""Zero-one loss: push every sigmoid towards 0 or 1, so that discretization changes little.
 
 References:
     Chu et al., "Fair DARTS", arXiv:1911.12126, equation 4 (the zero-one loss of squares).
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from darts.methods.regularizer import REGULARIZERS, Regularizer
 from darts.registry import number
-from darts.spaces.context import SearchContext
+from darts.spaces import SearchContext
 
 
 @REGULARIZERS.register

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from darts.methods.relaxation import RELAXATIONS, Relaxation, kept_softmax
+from darts.methods.relaxation import RELAXATIONS, Relaxation, masked_softmax
 
 
 @RELAXATIONS.register
 @dataclass
 class Softmax(Relaxation):
-    """Mixing weights that are positive and sum to one on each edge."""
+    """Positive mixing weights that sum to one on each edge."""
 
     name: str = "softmax"
 
-    def probabilities(self, alpha: Tensor, kept: Tensor | None) -> Tensor:
-        return kept_softmax(alpha, kept)
+    def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
+        return masked_softmax(alpha, mask)

@@ -6,16 +6,16 @@ import dataclasses
 
 import pytest
 import torch
-from tiny_search import setting_of
+from tiny_search import context_and_supernet
 from torch import Tensor
 
-from darts.methods.argmax import Argmax
+from darts.methods.discretization_argmax import Argmax
 from darts.searching.alphas import genotype_counts
 from darts.spaces import SearchContext
 from darts.spaces.genotype import PRIMITIVES, Genotype
 from darts.spaces.transformer import Transformer
 
-SETTING = setting_of("cnn")[0]
+SETTING = context_and_supernet("cnn")[0]
 SKIP = PRIMITIVES.index("skip_connect")
 
 
@@ -103,7 +103,7 @@ def test_edges_that_kept_nothing_but_a_skip() -> None:
 
 
 def test_the_one_cell_of_nas201() -> None:
-    context = setting_of("nas201")[0]
+    context = context_and_supernet("nas201")[0]
     table = torch.full((6, 5), 0.1)
     table[:, 1] = torch.tensor([0.5, 0.9, 0.6, 0.8, 0.7, 0.55])
     table[:, 3] = 0.2
@@ -116,7 +116,7 @@ def test_a_space_names_what_it_skips_by() -> None:
     """Blocks of a transformer hand their input on by ``identity``."""
     space = Transformer(cells=3)
     net = space.supernet(vocabulary=5)
-    context = SearchContext.of(space, net)
+    context = SearchContext.from_supernet(space, net)
     tables = {name: torch.full(alpha.shape, 0.01) for name, alpha in net.alphas.items()}
     for row, names in enumerate(net.candidates["mixer"]):
         tables["mixer"][row, names.index("identity")] = 0.5 + 0.1 * row

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_search import setting_of
+from tiny_search import context_and_supernet
 from torch import Tensor
 
-from darts.methods.dirichlet import Dirichlet, concentration
+from darts.methods.relaxation_dirichlet import Dirichlet, concentration
 
-SETTING, _ = setting_of("nas201")
+SETTING, _ = context_and_supernet("nas201")
 ROW = torch.tensor([0.8, -0.5, 0.0, 1.5, -1.2], dtype=torch.float64)
 KEPT = torch.tensor([True, False, True, True, False])
 DRAWS = 40_000
@@ -97,7 +97,7 @@ def test_an_edge_that_keeps_nothing() -> None:
     alpha = ROW.float().repeat(2, 1).requires_grad_()
     for weights in (
         Dirichlet().draw(alpha, kept, SETTING)[0],
-        Dirichlet().probabilities(alpha, kept),
+        Dirichlet().edge_probabilities(alpha, kept),
     ):
         assert not weights[1].any()
         alpha.grad = None

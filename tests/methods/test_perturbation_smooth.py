@@ -10,7 +10,7 @@ from torch import Tensor
 
 from darts.methods import smooth
 from darts.methods.perturbation import NoPerturbation
-from darts.methods.smooth import Adversarial, RandomSmoothing, moved, noise
+from darts.methods.perturbation_smooth import Adversarial, RandomSmoothing, perturb, uniform_noise
 from darts.spaces.mixture import Mixture
 
 DRAW = torch.Generator().manual_seed(0)
@@ -47,7 +47,7 @@ def test_a_mixture_stays_one(kind: type[RandomSmoothing], progress: float) -> No
 def test_noise_fills_the_ball_and_no_more() -> None:
     mixture = Mixture({"cell": torch.zeros(1000, 10)})
     torch.manual_seed(0)
-    draws = noise(mixture, 0.2)["cell"]
+    draws = uniform_noise(mixture, 0.2)["cell"]
     assert draws.abs().max() <= 0.2
     # A uniform distribution: its mean, variance and quarters.
     assert abs(float(draws.mean())) < 5 * 0.2 / 3**0.5 / 100
@@ -59,7 +59,7 @@ def test_noise_fills_the_ball_and_no_more() -> None:
 def test_projection_written_out() -> None:
     weight = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
     change = torch.tensor([[0.1, -0.4, 0.0], [-1.0, -1.0, -1.0]])
-    found = moved(Mixture({"cell": weight}), {"cell": change})["cell"]
+    found = perturb(Mixture({"cell": weight}), {"cell": change})["cell"]
     # 0.6, 0 and 0.2 brought to a sum of 1; an edge that has lost all of it stays.
     torch.testing.assert_close(found, torch.tensor([[0.75, 0.0, 0.25], [0.5, 0.3, 0.2]]))
 
@@ -79,9 +79,9 @@ def test_every_change_is_within_the_ball(
 
     def watched(mixture: Mixture, change: dict[str, Tensor]) -> Mixture:
         changes.append(change["cell"])
-        return moved(mixture, change)
+        return perturb(mixture, change)
 
-    monkeypatch.setattr(smooth, "moved", watched)
+    monkeypatch.setattr(smooth, "perturb", watched)
     sizes = []
     for progress in (0.0, 0.9):
         changes.clear()
@@ -109,7 +109,7 @@ def test_one_step_from_the_random_start() -> None:
     weights = torch.full((2, 4), 0.25, dtype=torch.float64)
     slope = torch.tensor([[1.0, -1, 1, -1]] * 2).double()
     torch.manual_seed(3)
-    start = noise(Mixture({"cell": weights}), 0.1)["cell"]
+    start = uniform_noise(Mixture({"cell": weights}), 0.1)["cell"]
     torch.manual_seed(3)
     attack = Adversarial(radius=0.1, radius_end=0.1, steps=10)
     seen: list[Tensor] = []

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from darts.methods.sigmoid import Sigmoid
+from darts.methods.relaxation_sigmoid import Sigmoid
 
 ALPHA = torch.tensor([[0.0, 2.0, -3.0], [1.0, -0.5, 0.25]], dtype=torch.float64)
 KEPT = torch.tensor([[True, False, True], [True, True, True]])
@@ -14,7 +14,7 @@ KEPT = torch.tensor([[True, False, True], [True, True, True]])
 
 def test_the_formula_and_its_gradient() -> None:
     alpha = ALPHA.clone().requires_grad_()
-    weights = Sigmoid().probabilities(alpha, None)
+    weights = Sigmoid().edge_probabilities(alpha, None)
     values = [[1 / (1 + math.exp(-a)) for a in row] for row in ALPHA.tolist()]
     wanted = torch.tensor(values, dtype=torch.float64)
     torch.testing.assert_close(weights, wanted)
@@ -32,7 +32,7 @@ def test_no_operation_is_moved_by_another() -> None:
 
 def test_what_is_not_kept_is_zero_and_the_others_stay() -> None:
     alpha = ALPHA.clone().requires_grad_()
-    weights = Sigmoid().probabilities(alpha, KEPT)
+    weights = Sigmoid().edge_probabilities(alpha, KEPT)
     assert weights.equal(ALPHA.sigmoid().where(KEPT, torch.zeros_like(ALPHA)))
     weights.sum().backward()
     assert alpha.grad is not None

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import Counter
 
 import torch
-from tiny_search import setting_of
+from tiny_search import context_and_supernet
 from torch import Tensor
 
-from darts.methods.uniform import Uniform
+from darts.methods.relaxation_uniform import Uniform
 from darts.spaces.mixture import Mixture
 
 
 def draws(space: str, count: int) -> tuple[list[Mixture], dict[str, tuple[tuple[str, ...], ...]]]:
     """Mixtures drawn with alphas that would prefer the last operation by far."""
-    context, net = setting_of(space)
+    context, net = context_and_supernet(space)
     alphas = {group: torch.zeros_like(alpha) for group, alpha in net.alphas.items()}
     for alpha in alphas.values():
         alpha[:, -1] = 50
@@ -71,10 +71,10 @@ def test_only_the_drawn_architecture_is_active() -> None:
 
 
 def test_only_what_is_kept_is_drawn_and_all_of_it_alike() -> None:
-    context, net = setting_of("nas201")
+    context, net = context_and_supernet("nas201")
     kept = torch.rand(6, 5, generator=torch.Generator().manual_seed(0)) < 0.5
     kept[2], kept[3] = torch.tensor([False, True, False, False, False]), False
-    context.kept["cell"] = kept
+    context.masks["cell"] = kept
     torch.manual_seed(0)
     weights = torch.stack([Uniform().mixture(net.alphas, context)["cell"] for _ in range(2000)])
     assert not weights[:, ~kept].any()
@@ -86,7 +86,7 @@ def test_only_what_is_kept_is_drawn_and_all_of_it_alike() -> None:
 
 
 def test_alphas_have_no_part_in_it() -> None:
-    context, net = setting_of("nas201")
+    context, net = context_and_supernet("nas201")
     mixture = Uniform().mixture(net.alphas, context)
     assert not mixture["cell"].requires_grad
     assert not Uniform.uses_alphas
@@ -95,6 +95,6 @@ def test_alphas_have_no_part_in_it() -> None:
 def test_probabilities_are_equal_among_what_is_kept() -> None:
     alpha = torch.randn(2, 4)
     kept = torch.tensor([[True, True, False, True], [False, False, True, False]])
-    assert Uniform().probabilities(alpha, None).eq(0.25).all()
+    assert Uniform().edge_probabilities(alpha, None).eq(0.25).all()
     wanted = torch.tensor([[1 / 3, 1 / 3, 0, 1 / 3], [0, 0, 1, 0]])
-    torch.testing.assert_close(Uniform().probabilities(alpha, kept), wanted)
+    torch.testing.assert_close(Uniform().edge_probabilities(alpha, kept), wanted)

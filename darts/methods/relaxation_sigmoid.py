@@ -1,4 +1,4 @@
-"""A sigmoid for each operation, so that those of an edge do not compete.
+"""A sigmoid per operation, so that the operations of an edge do not compete.
 
 References:
     Chu et al., "Fair DARTS", arXiv:1911.12126, section 3.2.
@@ -16,10 +16,10 @@ from darts.methods.relaxation import RELAXATIONS, Relaxation
 @RELAXATIONS.register
 @dataclass
 class Sigmoid(Relaxation):
-    """Mixing weights between 0 and 1, each on its own."""
+    """Independent mixing weights between 0 and 1."""
 
     name: str = "sigmoid"
 
-    def probabilities(self, alpha: Tensor, kept: Tensor | None) -> Tensor:
+    def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
         weights = alpha.sigmoid()
-        return weights if kept is None else weights * kept
+        return weights if mask is None else weights * mask

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_search import batch_of
+from tiny_search import make_batch
 from torch import Tensor
 
-from darts.methods.alignment import Alignment, agreement, ascent
+from darts.methods.regularizer_alignment import Alignment, agreement, agreement_gradient
 from darts.spaces import SearchContext
 from darts.spaces.cnn import EdgewiseSupernet
 from darts.spaces.mixture import Mixture
@@ -44,7 +44,7 @@ def test_agreement_is_the_mean_cosine_over_pairs() -> None:
 
 def test_its_derivative() -> None:
     gradients = torch.randn(3, 2, 4, generator=DRAW, dtype=torch.float64)
-    found = ascent(gradients)
+    found = agreement_gradient(gradients)
     step = 1e-6
     for place in ((0, 0, 0), (1, 1, 2), (2, 0, 3)):
         change = torch.zeros_like(gradients)
@@ -59,7 +59,7 @@ class Small:
     def __init__(self) -> None:
         torch.manual_seed(0)
         self.net = EdgewiseSupernet(channels=2, cells=5, classes=3, nodes=1).double()
-        images, self.labels = batch_of(1, images=6)
+        images, self.labels = make_batch(1, size=6)
         self.images = images.double()
         weights = torch.rand(2, 2, 8, generator=torch.Generator().manual_seed(2)).double()
         self.mixture = Mixture(dict(zip(("normal", "reduce"), weights.softmax(-1), strict=True)))

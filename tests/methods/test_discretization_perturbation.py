@@ -9,9 +9,9 @@ import pytest
 import torch
 from made_up_supernet import Interrupted, MadeUp, Masks, done_by, told_by, worths
 
-from darts.methods.argmax import Argmax
-from darts.methods.discretization import Discretization, Trained
-from darts.methods.perturbation_selection import Perturbation
+from darts.methods.discretization_argmax import Argmax
+from darts.methods.discretization import Discretization, SearchedSupernet
+from darts.methods.discretization_perturbation import PerturbationSelection
 
 
 def additive(worth: Masks) -> Callable[[Masks], float]:
@@ -43,11 +43,11 @@ def test_each_edge_keeps_what_is_missed_most(seed: int) -> None:
     for table in worth.values():
         table[:, 0] = 2.0  # none would be missed most of all, but takes no part
     trained = MadeUp("cnn", additive(worth))
-    genotype = Perturbation(tune=0).final(trained)
+    genotype = PerturbationSelection(tune=0).final_genotype(trained)
     wanted = best_of_cnn(worth, trained.context.candidates["normal"][0])
     for cell in ("normal", "reduce"):
         assert set(genotype.edges(cell)) == wanted[cell]
-        kept = trained.context.kept[cell]
+        kept = trained.context.masks[cell]
         assert kept.sum() == 8
         assert kept.sum(1).max() == 1
 
@@ -57,7 +57,7 @@ def test_all_edges_of_nas201_and_none_among_the_operations(seed: int) -> None:
     worth = worths("nas201", seed)
     worth["cell"][1, 0] = 2.0
     trained = MadeUp("nas201", additive(worth))
-    genotype = Perturbation(tune=0).final(trained)
+    genotype = PerturbationSelection(tune=0).final_genotype(trained)
     names = trained.context.candidates["cell"][0]
     assert list(genotype.operations) == [names[int(k)] for k in worth["cell"].argmax(1)]
     assert genotype.operations[1] == "none"
@@ -72,7 +72,7 @@ def test_a_score_that_is_no_sum() -> None:
 
     for seed in range(5):
         torch.manual_seed(seed)
-        genotype = Perturbation(tune=0).final(MadeUp("nas201", value))
+        genotype = PerturbationSelection(tune=0).final_genotype(MadeUp("nas201", value))
         assert genotype.operations[0] == genotype.operations[1]
 
 
@@ -92,7 +92,7 @@ def test_edges_are_taken_out_one_by_one() -> None:
         )
 
     trained = MadeUp("cnn", value)
-    genotype = Perturbation(tune=0).final(trained)
+    genotype = PerturbationSelection(tune=0).final_genotype(trained)
     entering: dict[int, set[int]] = {node: set() for node in range(2, 6)}
     for source, node, name in genotype.edges("normal"):
         entering[node].add(source)
@@ -109,8 +109,8 @@ def test_only_candidates_that_are_kept_compete() -> None:
     best = worth["cell"].argmax(1)
     kept[range(6), best] = False
     kept[3] = torch.tensor([False, False, True, False, False])
-    trained.context.kept["cell"] = kept
-    genotype = Perturbation(tune=0).final(trained)
+    trained.context.masks["cell"] = kept
+    genotype = PerturbationSelection(tune=0).final_genotype(trained)
     second = worth["cell"].masked_fill(~kept, -1).argmax(1).tolist()
     names = trained.context.candidates["cell"][0]
     assert list(genotype.operations) == [names[k] for k in second]
@@ -120,7 +120,7 @@ def test_only_candidates_that_are_kept_compete() -> None:
 
 def test_tuned_and_saved_after_each_decision() -> None:
     trained = MadeUp("nas201", additive(worths("nas201", 1)))
-    Perturbation(tune=3, tune_lr=0.01, batches=2).final(trained)
+    PerturbationSelection(tune=3, tune_lr=0.01, batches=2).final_genotype(trained)
     scores, decision = [2] * 5, [("train", 3, 0.01), "save"]
     # Nothing is left to tune for after the last one.
     assert trained.log == (scores + decision) * 5 + [*scores, "save"]
@@ -132,8 +132,8 @@ def test_edges_are_decided_in_random_order_and_nodes_after_them() -> None:
         trained = MadeUp("cnn", additive(worths("cnn", 0)), stop=1)
         torch.manual_seed(seed)
         with pytest.raises(Interrupted):
-            Perturbation(tune=0).final(trained)
-        left = trained.state["questions"]
+            PerturbationSelection(tune=0).final_genotype(trained)
+        left = trained.state["decisions"]
         assert [about_edges for *_, about_edges in left] == [False] * 27 + [True] * 6
         edges = [(group, edge) for group, (edge, *_), _ in left[:27]]
         assert len(set(edges)) == 27
@@ -159,16 +159,16 @@ def test_interrupted_and_resumed_it_ends_the_same(space: str, saves: int) -> Non
 
     torch.manual_seed(0)
     whole = MadeUp(space, value)
-    wanted = Perturbation(tune=0).final(whole)
+    wanted = PerturbationSelection(tune=0).final_genotype(whole)
     torch.manual_seed(0)
     broken = MadeUp(space, value, stop=saves)
     with pytest.raises(Interrupted):
-        Perturbation(tune=0).final(broken)
+        PerturbationSelection(tune=0).final_genotype(broken)
     resumed = MadeUp(space, value)
     resumed.state = copy.deepcopy(broken.state)
-    resumed.context.kept = copy.deepcopy(broken.context.kept)
+    resumed.context.masks = copy.deepcopy(broken.context.masks)
     torch.manual_seed(99)  # nothing is drawn anew
-    assert Perturbation(tune=0).final(resumed) == wanted
+    assert PerturbationSelection(tune=0).final_genotype(resumed) == wanted
     assert whole.log.count("save") == saves + resumed.log.count("save")
 
 
@@ -183,12 +183,12 @@ def test_what_it_says_that_it_does(space: str, tune: int) -> None:
                 mask[:, 1::2] = False
                 mask[0] = False
                 mask[0, -1] = True
-                trained.context.kept[group] = mask
-        rule = Perturbation(tune=tune, batches=2)
+                trained.context.masks[group] = mask
+        rule = PerturbationSelection(tune=tune, batches=2)
         said = told_by(rule, trained.context, 7)
-        kept = dict(trained.context.kept)
-        works = rule.work(trained.context) or []
-        assert trained.context.kept == kept
+        kept = dict(trained.context.masks)
+        works = rule.estimate_work(trained.context) or []
+        assert trained.context.masks == kept
         whole, single = (work.masks() for work in works)
         for group, mask in trained.masks().items():
             assert whole[group].equal(mask)
@@ -199,9 +199,9 @@ def test_what_it_says_that_it_does(space: str, tune: int) -> None:
 
 def test_a_rule_that_takes_its_time_has_to_say_so_itself() -> None:
     class Slow(Discretization):
-        def final(self, trained: Trained) -> None:
+        def final_genotype(self, trained: SearchedSupernet) -> None:
             trained.score()
 
     context = MadeUp("nas201", lambda masks: 0.0).context
-    assert Slow().work(context) is None
-    assert Discretization().work(context) == Argmax().work(context) == []
+    assert Slow().estimate_work(context) is None
+    assert Discretization().estimate_work(context) == Argmax().estimate_work(context) == []

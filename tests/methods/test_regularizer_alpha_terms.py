@@ -7,15 +7,15 @@ import math
 
 import pytest
 import torch
-from tiny_search import setting_of
+from tiny_search import context_and_supernet
 from torch import Tensor
 
-from darts.methods.anchor import Anchor
-from darts.methods.beta_decay import BetaDecay
+from darts.methods.regularizer_anchor import Anchor
+from darts.methods.regularizer_beta_decay import BetaDecay
 from darts.methods.regularizer import NoRegularizer, Regularizer
-from darts.methods.zero_one import ZeroOne
+from darts.methods.regularizer_zero_one import ZeroOne
 
-SETTING = dataclasses.replace(setting_of("cnn")[0], progress=0.4)
+SETTING = dataclasses.replace(context_and_supernet("cnn")[0], progress=0.4)
 DRAW = torch.Generator().manual_seed(0)
 
 

@@ -1,4 +1,4 @@
-"""Cells of a kind shall agree on where the mixing weights ought to go.
+"""Alignment of the cells of a group: their gradients of the mixing weights should agree.
 
 References:
     Movahedi et al., "Lambda-DARTS: Mitigating Performance Collapse by Harmonizing Operation
@@ -7,31 +7,31 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from darts.methods.regularizer import REGULARIZERS, Regularizer
+from darts.methods.perturbation import MixtureGradient
+from darts.methods.regularizer import REGULARIZERS, MixtureLoss, Regularizer
 from darts.registry import number
-from darts.spaces.context import SearchContext
-from darts.spaces.mixture import Mixture
+from darts.spaces import Mixture, SearchContext
 
 
 @REGULARIZERS.register
 @dataclass
 class Alignment(Regularizer):
-    """The weights also raise the mean cosine between the cells' gradients.
+    """A weight term that maximizes the mean cosine between the gradients of the cells.
 
-    With ``g_l`` the gradient of the training loss for the mixing weights of cell ``l``, ``Lambda``
-    is the mean over pairs of cells of ``cos(g_l, g_m)``. Its gradient for the network's weights is
-    a product of a mixed second derivative with ``u = dLambda / dg``, here a central difference:
-    the losses at mixing weights moved by ``epsilon * u / |u|`` to both sides.
+    Let ``g_l`` be the gradient of the training loss with respect to the mixing weights of cell
+    ``l``, and ``Lambda`` the mean of ``cos(g_l, g_m)`` over all pairs of cells. The gradient of
+    ``Lambda`` with respect to the network's weights is a mixed second derivative times
+    ``u = dLambda / dg``. A central difference computes it from the losses at mixing weights shifted
+    by ``+- epsilon * u / |u|``.
 
     Attributes:
-        weight: of ``Lambda`` at the end of the search; it grows linearly from 0.
-        epsilon: length of the finite difference's step.
+        weight: weight of ``Lambda`` at the end of the search; it grows linearly from 0.
+        epsilon: step length of the finite difference.
     """
 
     name: str = "alignment"
@@ -41,8 +41,8 @@ class Alignment(Regularizer):
     def weight_term(
         self,
         mixture: Mixture,
-        loss: Callable[[Mixture], Tensor],
-        slope: Callable[[Mixture], Mapping[str, Tensor]],
+        loss: MixtureLoss,
+        gradient: MixtureGradient,
         context: SearchContext,
     ) -> Tensor | None:
         weight = self.weight * context.progress
@@ -54,7 +54,7 @@ class Alignment(Regularizer):
         }
         by_cell = mixture.replaced(cells)
         directions = {
-            group: ascent(gradient) for group, gradient in slope(by_cell).items()
+            group: agreement_gradient(g) for group, g in gradient(by_cell).items()
         }  # each (cells, edges, operations)
         length = torch.stack([u.norm() for u in directions.values()]).norm()
         if float(length) == 0:
@@ -64,22 +64,31 @@ class Alignment(Regularizer):
             loss(by_cell.replaced({g: w + sign * step * directions[g] for g, w in cells.items()}))
             for sign in (1, -1)
         )
-        return -weight * (up - down) / (2 * step)
+        term: Tensor = -weight * (up - down) / (2 * step)
+        return term
 
 
 def agreement(gradients: Tensor) -> Tensor:
-    """Mean cosine over all pairs of cells: ``(cells, ...)`` -> scalar; 0 for a single cell."""
+    """Return the mean cosine over all pairs of cells; 0 for a single cell.
+
+    Args:
+        gradients: ``(cells, ...)``.
+
+    Returns:
+        A scalar.
+    """
     rows = gradients.flatten(1)
     count = len(rows)
     if count < 2:
         return rows.sum() * 0
     unit = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
     cosines = unit @ unit.T
-    return (cosines.sum() - cosines.diagonal().sum()) / (count * (count - 1))
+    mean: Tensor = (cosines.sum() - cosines.diagonal().sum()) / (count * (count - 1))
+    return mean
 
 
 @torch.enable_grad()
-def ascent(gradients: Tensor) -> Tensor:
-    """The derivative of ``agreement`` for the gradients, of their shape."""
+def agreement_gradient(gradients: Tensor) -> Tensor:
+    """Return the derivative of ``agreement`` with respect to the gradients, in their shape."""
     leaf = gradients.detach().requires_grad_()
     return torch.autograd.grad(agreement(leaf), leaf)[0]

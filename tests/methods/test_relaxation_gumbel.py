@@ -7,17 +7,17 @@ import re
 
 import pytest
 import torch
-from tiny_search import batch_of, searcher_of, setting_of
+from tiny_search import make_batch, make_searcher, context_and_supernet
 from torch import Tensor
 
-from darts.methods.gumbel import Concrete, Gumbel, hardened
+from darts.methods.relaxation_gumbel import Concrete, Gumbel, straight_through
 from darts.spaces import SearchContext, cnn, nas201
 
 ROW = torch.tensor([0.7, -0.4, 0.0, 1.1, -2.0], dtype=torch.float64)
 KEPT = torch.tensor([True, False, True, True, False])
 
 
-SETTING, _ = setting_of("nas201")
+SETTING, _ = context_and_supernet("nas201")
 
 
 def at(progress: float) -> SearchContext:
@@ -115,7 +115,7 @@ def test_an_edge_that_keeps_nothing_runs_nothing() -> None:
 def test_one_hot_to_the_last_bit() -> None:
     torch.manual_seed(5)
     soft = torch.rand(1000, 5).softmax(1)
-    weights, mask = hardened(soft)
+    weights, mask = straight_through(soft)
     assert weights.equal(mask.float())
 
 
@@ -125,14 +125,14 @@ FREE = {"cnn": cnn.unfuse_state_dict, "nas201": nas201.unfuse_state_dict}
 @pytest.mark.parametrize("space", FREE)
 def test_only_what_was_drawn_runs(space: str) -> None:
     """The statistics of no other operation move."""
-    context, net = setting_of(space)
+    context, net = context_and_supernet(space)
     seen = 0
     for seed in range(3):
         torch.manual_seed(seed)
         mixture = Gumbel().mixture(net.alphas, context)
         assert mixture.active is not None
         before = FREE[space](net.state_dict())
-        net(batch_of(seed)[0], mixture)
+        net(make_batch(seed)[0], mixture)
         for name, value in FREE[space](net.state_dict()).items():
             place = re.search(r"edges\.(\d+)\.operations\.(\d+)\..*running_var$", name)
             if place is None:
@@ -146,10 +146,10 @@ def test_only_what_was_drawn_runs(space: str) -> None:
 
 @pytest.mark.parametrize("space", FREE)
 def test_what_did_not_run_learns_nothing(space: str) -> None:
-    context, net = setting_of(space)
+    context, net = context_and_supernet(space)
     torch.manual_seed(0)
     mixture = Gumbel().mixture(net.alphas, context)
-    net(batch_of(1)[0], mixture).square().sum().backward()
+    net(make_batch(1)[0], mixture).square().sum().backward()
     assert mixture.active is not None
     gradients = {
         name: torch.zeros_like(p) if p.grad is None else p.grad
@@ -170,15 +170,15 @@ def test_what_did_not_run_learns_nothing(space: str) -> None:
 @pytest.mark.parametrize("bilevel", ["first_order", "unrolled"])
 def test_a_search_lives_through_a_cell_that_lets_nothing_pass(bilevel: str) -> None:
     """All six edges draw ``none``: no alpha has a part in the loss, and no weight of a cell."""
-    searcher = searcher_of(
+    searcher = make_searcher(
         "method=gdas", "space=nas201", f"bilevel={bilevel}", "arch_optimizer.weight_decay=0"
     )
     searcher.begin_epoch(0)
     with torch.no_grad():
         searcher.net.alphas["cell"][:, 0] = 100.0
     before = searcher.net.alphas["cell"].detach().clone()
-    assert searcher.arch_step(batch_of(0), batch_of(1)) == 0
-    loss, _, norm = searcher.weight_step(batch_of(0))
+    assert searcher.arch_step(make_batch(0), make_batch(1)) == 0
+    loss, _, norm = searcher.weight_step(make_batch(0))
     assert loss.isfinite()
     assert norm > 0  # of the classifier's bias
     assert searcher.net.alphas["cell"].equal(before)

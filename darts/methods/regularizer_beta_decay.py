@@ -1,7 +1,7 @@
-"""Keep the softmax of the alphas from growing apart.
+"""Beta-decay: keep the softmax weights of the alphas from diverging.
 
 References:
-    Ye et al., "Beta-DARTS", arXiv:2203.01665, section 3.2: the log of the softmax's denominator.
+    Ye et al., "Beta-DARTS", arXiv:2203.01665, section 3.2: the log of the softmax denominator.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from torch import Tensor
 
 from darts.methods.regularizer import REGULARIZERS, Regularizer
 from darts.registry import number
-from darts.spaces.context import SearchContext
+from darts.spaces import SearchContext
 
 
 @REGULARIZERS.register
 @dataclass
 class BetaDecay(Regularizer):
-    """The mean over all edges of ``logsumexp(alpha)``, with a weight that grows from 0.
+    """The mean of ``logsumexp(alpha)`` over all edges, times a weight that grows linearly from 0.
 
     Attributes:
-        weight: at the end of the search.
+        weight: weight at the end of the search.
     """
 
     name: str = "beta_decay"

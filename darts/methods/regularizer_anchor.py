@@ -1,4 +1,4 @@
-"""Keep Dirichlet distributions near the uniform one.
+"""Anchor: keep Dirichlet distributions close to the uniform one.
 
 References:
     Chen et al., "DrNAS", arXiv:2006.10355, equation 3: the distance to the anchor ``beta = 1``.
@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 from torch.distributions import Dirichlet, kl_divergence
 
-from darts.methods.dirichlet import concentration
 from darts.methods.regularizer import REGULARIZERS, Regularizer
+from darts.methods.relaxation_dirichlet import concentration
 from darts.registry import number
-from darts.spaces.context import SearchContext
+from darts.spaces import SearchContext
 
 
 @REGULARIZERS.register
 @dataclass
 class Anchor(Regularizer):
-    """``weight`` times the sum over edges of the divergence from ``Dirichlet(1, ..., 1)``."""
+    """``weight`` times the sum over edges of the KL divergence from ``Dirichlet(1, ..., 1)``."""
 
     name: str = "anchor"
     weight: float = number(1e-3, low=0)

@@ -1,0 +1,58 @@
+"""Argmax: keep the most probable operations, with an optional limit on skip connections.
+
+References:
+    DARTS, arXiv:1806.09055, section 2.4; the limit: Chen et al., "Progressive DARTS",
+    arXiv:1904.12760, section 3.3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from darts.methods.discretization import DISCRETIZATIONS, Discretization
+from darts.registry import number
+from darts.spaces import AnyGenotype, SearchContext
+
+
+@DISCRETIZATIONS.register
+@dataclass
+class Argmax(Discretization):
+    """Derive the genotype from the probabilities.
+
+    Attributes:
+        skip_limit: maximum number of skip connections in the first group that has them as
+            candidates, for example the normal cell. While there are more, the least probable one is
+            removed and the genotype is derived again. None: no limit.
+    """
+
+    name: str = "argmax"
+    skip_limit: int | None = number(None, low=0)
+
+    def genotype(self, probabilities: Mapping[str, Tensor], context: SearchContext) -> AnyGenotype:
+        genotype = super().genotype(probabilities, context)
+        if self.skip_limit is None:
+            return genotype
+        skip = context.space.skip_operation
+        is_skip = {
+            group: torch.tensor([[name == skip for name in row] for row in names])
+            for group, names in context.candidates.items()
+        }
+        cell = next((group for group, skips in is_skip.items() if bool(skips.any())), None)
+        if cell is None:
+            return genotype
+        remaining = {group: p.detach().cpu().clone() for group, p in probabilities.items()}
+        while True:
+            used = context.space.derived_mask(remaining, context.candidates)[cell].cpu()
+            used &= is_skip[cell]
+            if int(used.sum()) <= self.skip_limit:
+                return genotype
+            used &= remaining[cell] > 0
+            if not bool(used.any()):
+                return genotype  # the remaining skips are the only candidates of their edges
+            strength = remaining[cell].masked_fill(~used, float("inf"))
+            remaining[cell].view(-1)[strength.argmin()] = 0.0
+            genotype = super().genotype(remaining, context)

@@ -1,0 +1,169 @@
+"""Perturbation-based selection: keep the operations that the supernet needs most.
+
+References:
+    Wang et al., "Rethinking Architecture Selection in Differentiable NAS" (DARTS-PT),
+    arXiv:2108.04392, section 4.1 and algorithm 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from darts.methods.discretization import (
+    DISCRETIZATIONS,
+    Discretization,
+    SearchedSupernet,
+    WorkEstimate,
+)
+from darts.registry import number
+from darts.spaces import AnyGenotype, SearchContext
+
+Decision = tuple[str, list[int], bool]
+"""Group, edges, and whether edges compete with each other or the operations of one edge."""
+
+
+@DISCRETIZATIONS.register
+@dataclass
+class PerturbationSelection(Discretization):
+    """Decide on one edge after another, in random order.
+
+    Each edge keeps the operation whose removal lowers the score most. Then each node with more
+    edges than the space allows drops, one by one, the edge whose removal lowers the score least.
+    The supernet is tuned after each decision.
+
+    Attributes:
+        tune: training epochs after a decision.
+        tune_lr: learning rate of the weights in these epochs.
+        batches: validation batches per score; 0 for all.
+    """
+
+    name: str = "perturbation"
+    tune: int = number(5, low=0)
+    tune_lr: float = number(0.0025, above=0)
+    batches: int = number(0, low=0)
+
+    def final_genotype(self, trained: SearchedSupernet) -> AnyGenotype:
+        context = trained.context
+        if "decisions" not in trained.state:
+            context.masks.update(_current_masks(context))
+            trained.state["decisions"] = self._decisions(context)
+        decisions: list[Decision] = trained.state["decisions"]
+        total = len(decisions)
+        while decisions:
+            group, edges, edges_compete = decisions[0]
+            if edges_compete:
+                result = self._select_edges(trained, group, edges)
+            else:
+                result = self._select_operation(trained, group, edges[0])
+            decisions.pop(0)
+            trained.info(f"decision {total - len(decisions)}/{total}: keep {result}")
+            if self.tune and decisions:
+                trained.train(self.tune, self.tune_lr)
+            trained.save()
+        return self.genotype(trained.probabilities(), context)
+
+    def estimate_work(self, context: SearchContext) -> list[WorkEstimate]:
+        """Estimate the work as half at the initial and half at the final size of the supernet.
+
+        While the edges are decided, the supernet shrinks from all its candidates to one operation
+        per edge.
+        """
+        initial, fan_in = _current_masks(context), context.space.fan_in or 0
+        competing = {
+            (group, edge): _competing_columns(context, mask, group, edge)
+            for group, mask in initial.items()
+            for edge in range(len(mask))
+        }
+
+        def final_masks() -> dict[str, Tensor]:
+            masks = {group: torch.zeros_like(mask) for group, mask in initial.items()}
+            for (group, edge), columns in competing.items():
+                masks[group][edge, columns[int(torch.randint(len(columns), ()))]] = True
+            return masks
+
+        num_columns = [len(columns) for columns in competing.values()]
+        node_edges = [
+            len(edges) for _, edges, edges_compete in self._decisions(context) if edges_compete
+        ]
+        scores = sum(count for count in num_columns if count > 1)
+        edge_scores = sum(sum(range(fan_in + 1, count + 1)) for count in node_edges)
+        # There is no tuning after the last decision.
+        epochs = self.tune * (len(num_columns) + len(node_edges) - 1)
+        first_scores, first_epochs = scores // 2, self.tune * len(num_columns) // 2
+        last_scores = scores - first_scores + edge_scores
+        return [
+            WorkEstimate(lambda: initial, first_scores, self.batches, first_epochs),
+            WorkEstimate(final_masks, last_scores, self.batches, epochs - first_epochs),
+        ]
+
+    def _decisions(self, context: SearchContext) -> list[Decision]:
+        """Return all decisions: the edges in random order, then the nodes in random order."""
+        fan_in = context.space.fan_in
+        operations: list[Decision] = []
+        nodes: list[Decision] = []
+        for group, targets in context.targets.items():
+            operations += [(group, [edge], False) for edge in range(len(targets))]
+            for node in dict.fromkeys(targets):
+                entering = [edge for edge, target in enumerate(targets) if target == node]
+                if fan_in is not None and len(entering) > fan_in:
+                    nodes.append((group, entering, True))
+        return [
+            decisions[i]
+            for decisions in (operations, nodes)
+            for i in torch.randperm(len(decisions)).tolist()
+        ]
+
+    def _select_operation(self, trained: SearchedSupernet, group: str, edge: int) -> str:
+        """Mask all operations of an edge but one; return a description of that operation."""
+        current = trained.context.masks[group]
+        columns = _competing_columns(trained.context, current, group, edge)
+        names = trained.context.candidates[group][edge]
+        scores = {}
+        for column in columns if len(columns) > 1 else ():
+            without = current.clone()
+            without[edge, column] = False
+            scores[column] = trained.score(self.batches, {group: without})
+        best = min(scores, key=lambda column: scores[column]) if scores else columns[0]
+        mask = current.clone()
+        mask[edge] = False
+        mask[edge, best] = True
+        trained.context.masks[group] = mask
+        return f"{names[best]} on edge {edge} of the {group} cell"
+
+    def _select_edges(self, trained: SearchedSupernet, group: str, edges: list[int]) -> str:
+        """Mask the edges that matter least, one by one; return a description of the others."""
+        remaining = list(edges)
+        while len(remaining) > (trained.context.space.fan_in or 0):
+            current = trained.context.masks[group]
+            scores = {}
+            for edge in remaining:
+                without = current.clone()
+                without[edge] = False
+                scores[edge] = trained.score(self.batches, {group: without})
+            least_important = max(remaining, key=lambda edge: scores[edge])
+            remaining.remove(least_important)
+            mask = current.clone()
+            mask[least_important] = False
+            trained.context.masks[group] = mask
+        return f"edges {', '.join(map(str, remaining))} of the {group} cell"
+
+
+def _current_masks(context: SearchContext) -> dict[str, Tensor]:
+    """Return the masks ``(edges, operations)`` of all groups, also of those that keep all."""
+    return {
+        group: context.masks.get(group, torch.ones(len(names), len(names[0]), dtype=torch.bool))
+        for group, names in context.candidates.items()
+    }
+
+
+def _competing_columns(context: SearchContext, mask: Tensor, group: str, edge: int) -> list[int]:
+    """Return the columns of the operations of which an edge keeps one."""
+    columns: list[int] = mask[edge].nonzero()[:, 0].tolist()
+    if context.space.fan_in is None:
+        return columns
+    names = context.candidates[group][edge]
+    # A space that drops edges does not need `none`.
+    return [column for column in columns if names[column] != "none"] or columns

@@ -1,0 +1,85 @@
+"""Sampling: the best of many random architectures, scored with the shared weights.
+
+References:
+    Li and Talwalkar, "Random Search and Reproducibility for Neural Architecture Search",
+    arXiv:1902.07638, section 3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from darts.methods.discretization import (
+    DISCRETIZATIONS,
+    Discretization,
+    Masks,
+    SearchedSupernet,
+    WorkEstimate,
+)
+from darts.registry import number
+from darts.spaces import AnyGenotype, SearchContext
+
+
+@DISCRETIZATIONS.register
+@dataclass
+class Sampling(Discretization):
+    """Score random architectures on a few batches, and the best of them on all batches.
+
+    Attributes:
+        samples: number of random architectures.
+        batches: validation batches of the first score.
+        finalists: number of architectures that are scored on all validation data.
+    """
+
+    name: str = "sampling"
+    samples: int = number(1000, low=1)
+    batches: int = number(1, low=1)
+    finalists: int = number(10, low=1)
+
+    def final_genotype(self, trained: SearchedSupernet) -> AnyGenotype:
+        space, state = trained.context.space, trained.state
+        if "genotypes" not in state:
+            samples = [space.random(torch.default_generator) for _ in range(self.samples)]
+            texts = dict.fromkeys(genotype.to_json() for genotype in samples)
+            state.update(genotypes=list(texts), first=[], final=[])
+        genotypes = [space.parse(text) for text in state["genotypes"]]
+        first: list[float] = state["first"]
+        final: list[float] = state["final"]
+        done = f" ({len(first)} scored before the interrupt)" if first else ""
+        trained.info(f"scoring {len(genotypes)} random architectures with shared weights{done}")
+        self._score_missing(trained, genotypes, self.batches, first)
+        order = sorted(range(len(genotypes)), key=lambda i: -first[i])[: self.finalists]
+        self._score_missing(trained, [genotypes[i] for i in order], 0, final)
+        trained.save()
+        return genotypes[order[max(range(len(order)), key=final.__getitem__)]]
+
+    def estimate_work(self, context: SearchContext) -> list[WorkEstimate]:
+        def random_masks() -> Masks:
+            genotype = context.space.random(torch.default_generator)
+            return context.space.mask(genotype, context.candidates)
+
+        finalists = min(self.finalists, self.samples)
+        return [
+            WorkEstimate(random_masks, scores=self.samples, batches=self.batches),
+            WorkEstimate(random_masks, scores=finalists, batches=0),
+        ]
+
+    def _score_missing(
+        self,
+        trained: SearchedSupernet,
+        genotypes: Sequence[AnyGenotype],
+        batches: int,
+        scores: list[float],
+    ) -> None:
+        """Append the scores of the genotypes that have none yet."""
+        for genotype in genotypes[len(scores) :]:
+            scores.append(self._score(trained, genotype, batches))
+            trained.save_if_due()
+
+    def _score(self, trained: SearchedSupernet, genotype: AnyGenotype, batches: int) -> float:
+        context = trained.context
+        with context.masked(context.space.mask(genotype, context.candidates)):
+            return trained.score(batches)

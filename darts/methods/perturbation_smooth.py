@@ -1,0 +1,91 @@
+"""Random or adversarial changes of the mixing weights while the weights are trained.
+
+References:
+    Chen and Hsieh, "Stabilizing Differentiable Architecture Search via Perturbation-based
+    Regularization", arXiv:2002.05283, section 3 and algorithm 1 (SDARTS-RS and SDARTS-ADV); the
+    attack: Madry et al., arXiv:1706.06083.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from darts.methods.perturbation import PERTURBATIONS, MixtureGradient, Perturbation
+from darts.registry import number
+from darts.spaces import Mixture
+
+
+@PERTURBATIONS.register
+@dataclass
+class RandomSmoothing(Perturbation):
+    """Uniform noise within a ball of the maximum norm, whose radius changes linearly.
+
+    The result is a mixture: no weight is negative, and the sum of each edge is preserved.
+
+    Attributes:
+        radius: radius at the start of the search, on the scale of mixing weights.
+        radius_end: radius at its end.
+    """
+
+    name: str = "random"
+    radius: float = number(0.03, low=0)
+    radius_end: float = number(0.3, low=0)
+
+    def __call__(self, mixture: Mixture, gradient: MixtureGradient, progress: float) -> Mixture:
+        return perturb(mixture, uniform_noise(mixture, self.radius_at(progress)))
+
+    def radius_at(self, progress: float) -> float:
+        """Return the radius at a search progress in [0, 1)."""
+        return self.radius + (self.radius_end - self.radius) * progress
+
+
+@PERTURBATIONS.register
+@dataclass
+class Adversarial(RandomSmoothing):
+    """The change within the ball that raises the loss most, approximated by sign-gradient steps.
+
+    Attributes:
+        steps: number of steps from a random start; each has the length ``2 * radius / steps``.
+    """
+
+    name: str = "adversarial"
+    steps: int = number(7, low=1)
+
+    def __call__(self, mixture: Mixture, gradient: MixtureGradient, progress: float) -> Mixture:
+        radius = self.radius_at(progress)
+        change = uniform_noise(mixture, radius)
+        for _ in range(self.steps):
+            ascent = gradient(perturb(mixture, change))
+            change = {
+                group: (delta + 2 * radius / self.steps * ascent[group].sign()).clamp(
+                    -radius, radius
+                )
+                for group, delta in change.items()
+            }
+        return perturb(mixture, change)
+
+
+def uniform_noise(mixture: Mixture, radius: float) -> dict[str, Tensor]:
+    """Return uniform samples between ``-radius`` and ``radius`` in the shapes of a mixture."""
+    return {
+        group: torch.empty_like(weight).uniform_(-radius, radius)
+        for group, weight in mixture.items()
+    }
+
+
+def perturb(mixture: Mixture, change: Mapping[str, Tensor]) -> Mixture:
+    """Add a change to a mixture, clamp it at 0 and restore the sum of each edge."""
+    weights = {}
+    for group, weight in mixture.items():
+        mask = None if mixture.active is None else mixture.active.get(group)
+        changed = (weight + change[group]).clamp(0, None)
+        changed = changed if mask is None else changed * mask
+        total, target = changed.sum(-1, keepdim=True), weight.sum(-1, keepdim=True)
+        rescaled = changed * (target / total.clamp_min(1e-12))
+        # An edge whose weights are all 0 cannot be rescaled and keeps its original weights.
+        weights[group] = torch.where(total > 0, rescaled, weight)
+    return mixture.replaced(weights)
