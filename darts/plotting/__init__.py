@@ -1,1 +1,1 @@
-"""Pictures."""
+"""Figures of architectures, searches, trainings, studies and comparisons, drawn with matplotlib."""

@@ -1,189 +1,231 @@
-"""The alphas of a search as a film: a GIF with a frame an epoch, all kinds of cells together.
+"""Animation of the mixing weights of a search: a GIF with one frame per epoch and all groups.
 
-What stays the same is drawn once. Of each frame only the cells of the matrices and the number of
-the epoch are drawn anew, so that a film takes about a second.
+The static content is drawn once. For each frame only the cells of the matrices and the number of
+the epoch are redrawn, so that an animation takes about a second.
 """
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
-from darts.plotting.style import HIGHLIGHT, new_figure
+import numpy as np
+from numpy.typing import NDArray
+
+from darts.plotting.style import HIGHLIGHT, ArtistStyle, new_figure
 from darts.searching.alphas import column_names
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
     from PIL.Image import Image
 
 MAX_FRAMES = 60
-"""The most frames of a film."""
+"""Default maximum number of frames."""
 
 TOTAL_MS, MIN_FRAME_MS, MAX_FRAME_MS, LAST_FRAME_MS = 6000, 60, 400, 2500
-"""Milliseconds: all frames together, the least and the most for one of them, and the last one."""
+"""Milliseconds of all frames together, bounds for one of them, and of the last one."""
 
-_BESIDE, _WIDE = 2, 10  # matrices in a row, if none has more columns than that
+_PER_ROW, _WIDE = 2, 10  # matrices per row, unless one has more columns than `_WIDE`
 _DPI = 100
 
 
-def animate_alphas(
-    told: Mapping[str, Any],
-    *,
-    kept: Mapping[str, Collection[tuple[int, int]]] | None = None,
-    frames: int = MAX_FRAMES,
-) -> bytes:
-    """Mixing weights over the epochs as a GIF that begins again when it has ended.
+class GroupHistory(TypedDict):
+    """Mixing weights of a group over the epochs, see ``darts.searching.alphas.named_history``."""
 
-    The colors mean the same in all frames and matrices: white is 0, the darkest is the largest
-    weight of all.
+    edges: list[str]
+    operations: list[list[str]]  # of each edge
+    epochs: list[list[list[float]]]  # (epochs, edges, operations)
+
+
+class _Matrix(NamedTuple):
+    """The image of a group's weights, and the lines that are drawn over it."""
+
+    axes: Axes
+    image: AxesImage
+    overlay: list[Artist]
+
+
+ChosenOperations = Mapping[str, Collection[tuple[int, int]]]
+"""``(row, column)`` of each operation that a genotype keeps, by group."""
+
+
+def animate_alphas(
+    histories: Mapping[str, GroupHistory],
+    *,
+    chosen: ChosenOperations | None = None,
+    max_frames: int = MAX_FRAMES,
+) -> bytes:
+    """Return a looping GIF of the mixing weights over the epochs.
+
+    All frames and groups share one color scale: white is 0, the darkest color is the largest
+    weight.
 
     Args:
-        told: by kind of cell, see ``darts.searching.alphas.named_history``.
-        kept: by kind of cell ``(row, column)`` of what the genotype keeps, to be outlined.
-        frames: the most of them; of more epochs evenly spaced ones are shown, the first and the
-            last always.
+        histories: History of each group.
+        chosen: Operations that the genotype keeps; they are outlined.
+        max_frames: Maximum number of frames. Of more epochs, evenly spaced ones are shown,
+            including the first and the last.
 
     Raises:
-        ValueError: without an epoch, or for less than two frames.
+        ValueError: If there is no epoch, or ``max_frames`` is less than 2.
     """
-    count = max((len(own["epochs"]) for own in told.values()), default=0)
+    count = max((len(history["epochs"]) for history in histories.values()), default=0)
     if not count:
-        raise ValueError("there are no alphas to film")
-    if frames < 2:
-        raise ValueError(f"a film has at least two frames, not {frames}")
-    shown = sample_epochs(count, frames)
+        raise ValueError("there are no alphas to animate")
+    if max_frames < 2:
+        raise ValueError(f"max_frames={max_frames}: must be at least 2")
+    epochs = sample_epochs(count, max_frames)
     with warnings.catch_warnings():
-        # As in ``rendered``: a name in a script that the font lacks is no reason to fail.
+        # Names may use scripts that the font lacks; matplotlib draws boxes for them.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        pictures = _pictures(told, kept or {}, shown)
-    each = 10 * round(min(max(TOTAL_MS / len(shown), MIN_FRAME_MS), MAX_FRAME_MS) / 10)  # GIF counts so
+        frames = _frames(histories, chosen or {}, epochs)
+    # GIF stores durations in hundredths of a second.
+    duration = 10 * round(min(max(TOTAL_MS / len(epochs), MIN_FRAME_MS), MAX_FRAME_MS) / 10)
     buffer = io.BytesIO()
-    pictures[0].save(
+    frames[0].save(
         buffer,
         format="GIF",
         save_all=True,
-        append_images=pictures[1:],
-        duration=[each] * (len(shown) - 1) + [LAST_FRAME_MS],
+        append_images=frames[1:],
+        duration=[duration] * (len(epochs) - 1) + [LAST_FRAME_MS],
         loop=0,
     )
     return buffer.getvalue()
 
 
-def sample_epochs(count: int, most: int) -> list[int]:
-    """At most so many of the epochs 0 to ``count - 1``, evenly spaced, with the first and last."""
-    if count <= most:
+def sample_epochs(count: int, max_epochs: int) -> list[int]:
+    """Return up to ``max_epochs`` evenly spaced epochs from 0 to ``count - 1``, with both ends."""
+    if count <= max_epochs:
         return list(range(count))
-    return [round(number * (count - 1) / (most - 1)) for number in range(most)]
+    return [round(number * (count - 1) / (max_epochs - 1)) for number in range(max_epochs)]
 
 
-def _pictures(
-    told: Mapping[str, Any],
-    kept: Mapping[str, Collection[tuple[int, int]]],
-    epochs: list[int],
+def _frames(
+    histories: Mapping[str, GroupHistory], chosen: ChosenOperations, epochs: Sequence[int]
 ) -> list[Image]:
-    """A picture of each of these epochs; all have the palette of the colors in use."""
-    import numpy as np
+    """Return an image of each of these epochs; all share one palette."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    figure, moving = _stage(told, kept)
+    figure, matrices = _static_figure(histories, chosen)
     figure.set_dpi(_DPI)
-    canvas: Any = figure.canvas
-    canvas.draw()
-    # The layout is found; now everything that moves is drawn over what stays.
-    still = canvas.copy_from_bbox(figure.bbox)
-    colors = _colors()
-    pictures = []
-    last = max(len(own["epochs"]) for own in told.values())
+    canvas = figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    # This computes the layout. Each frame is drawn over a copy of the static content.
+    background = canvas.copy_from_bbox(figure.bbox)  # type: ignore[no-untyped-call]
+    palette = _palette()
+    frames = []
+    last = max(len(history["epochs"]) for history in histories.values())
     for epoch in epochs:
-        canvas.restore_region(still)
-        for name, (image, above) in moving.items():
-            image.set_data(told[name]["epochs"][epoch])
-            image.axes.draw_artist(image)
-            for artist in above:
-                image.axes.draw_artist(artist)
+        canvas.restore_region(background)  # type: ignore[no-untyped-call]
+        for name, matrix in matrices.items():
+            matrix.image.set_data(histories[name]["epochs"][epoch])
+            for artist in (matrix.image, *matrix.overlay):
+                matrix.axes.draw_artist(artist)
         heading = figure.texts[-1]
         heading.set_text(f"epoch {epoch + 1} of {last}")
         figure.draw_artist(heading)
-        rgba = np.asarray(canvas.buffer_rgba()).copy()  # (H, W, 4), uint8
-        used, where = np.unique(rgba.view(np.uint32)[..., 0], return_inverse=True)
-        apart = used.view(np.uint8).reshape(-1, 1, 4)[..., :3].astype(int) - colors  # (N, 256, 3)
-        nearest = (apart**2).sum(-1).argmin(-1).astype(np.uint8)
-        picture = Image.fromarray(nearest[where].reshape(rgba.shape[:2]))
-        picture.putpalette(colors.astype(np.uint8).tobytes())
-        pictures.append(picture)
-    return pictures
+        rgba = np.asarray(canvas.buffer_rgba()).copy()  # type: ignore[no-untyped-call]
+        # (H, W, 4), uint8. Each distinct color is replaced by the nearest one of the palette.
+        used, index = np.unique(rgba.view(np.uint32)[..., 0], return_inverse=True)
+        colors = used.view(np.uint8).reshape(-1, 1, 4)[..., :3].astype(int)
+        distance = ((colors - palette) ** 2).sum(-1)  # (N, 256)
+        nearest = distance.argmin(-1).astype(np.uint8)
+        frame = Image.fromarray(nearest[index].reshape(rgba.shape[:2]))
+        frame.putpalette(palette.astype(np.uint8).tobytes())
+        frames.append(frame)
+    return frames
 
 
-def _stage(
-    told: Mapping[str, Any], kept: Mapping[str, Collection[tuple[int, int]]]
-) -> tuple[Figure, dict[str, tuple[Any, list[Any]]]]:
-    """The figure without what moves; by kind of cell its image and what is drawn above that."""
-    from matplotlib.patches import Rectangle
-
-    names = list(told)
-    columns = {name: column_names(told[name]["operations"]) for name in names}
+def _static_figure(
+    histories: Mapping[str, GroupHistory], chosen: ChosenOperations
+) -> tuple[Figure, dict[str, _Matrix]]:
+    """Return the figure without its animated content, and the animated matrix of each group."""
+    names = list(histories)
+    columns = {name: column_names(histories[name]["operations"]) for name in names}
     widest = max(map(len, columns.values()))
-    beside = min(_BESIDE, len(names)) if widest <= _WIDE else 1
-    below = -(-len(names) // beside)
-    highest = max(len(told[name]["edges"]) for name in names)
+    per_row = min(_PER_ROW, len(names)) if widest <= _WIDE else 1
+    rows = -(-len(names) // per_row)
+    highest = max(len(histories[name]["edges"]) for name in names)
     figure = new_figure(
-        0.9 + beside * (0.8 + 0.3 * widest), 0.4 + below * (1.3 + min(0.23 * highest, 9.0))
+        0.9 + per_row * (0.8 + 0.3 * widest), 0.4 + rows * (1.3 + min(0.23 * highest, 9.0))
     )
-    top = max(p for own in told.values() for matrix in own["epochs"] for row in matrix for p in row)
-    # So that a search that has just begun looks undecided.
-    top = max(top, *(2 / len(columns[name]) for name in names))
-    grid = figure.subplots(below, beside, squeeze=False)
-    moving: dict[str, tuple[Any, list[Any]]] = {}
+    largest = max(
+        weight
+        for history in histories.values()
+        for matrix in history["epochs"]
+        for row in matrix
+        for weight in row
+    )
+    # At least twice the uniform weight, so that a search that has just begun looks undecided.
+    darkest = max(largest, *(2 / len(columns[name]) for name in names))
+    grid = figure.subplots(rows, per_row, squeeze=False)
     for axes in grid.flat[len(names) :]:
         axes.set_visible(False)
-    for axes, name in zip(grid.flat, names, strict=False):
-        operations, edges = columns[name], told[name]["edges"]
-        first = told[name]["epochs"][0]
-        image = axes.imshow(first, cmap="YlGnBu", vmin=0.0, vmax=top, aspect="auto", animated=True)
-        lines = [
-            *(axes.axhline(row - 0.5, color="white", linewidth=0.8) for row in range(len(edges))),
-            *(axes.axvline(c - 0.5, color="white", linewidth=0.8) for c in range(len(operations))),
-        ]
-        for row, column in sorted(kept.get(name, ())):
-            style: dict[str, Any] = {"edgecolor": HIGHLIGHT, "linewidth": 1.8}
-            lines.append(
-                axes.add_patch(
-                    Rectangle((column - 0.45, row - 0.42), 0.9, 0.84, fill=False, **style)
-                )
-            )
-        for line in lines:
-            line.set_animated(True)
-        plain: dict[str, Any] = {"parse_math": False}
-        slanted = {"rotation": 40, "ha": "left", "rotation_mode": "anchor", **plain}
-        axes.set_xticks(range(len(operations)), operations, **slanted)
-        axes.set_yticks(range(len(edges)), edges, **plain)
-        axes.xaxis.tick_top()
-        axes.tick_params(length=0, labelsize=8)
-        axes.spines[:].set_visible(False)
-        axes.set_title(name, fontsize=11, loc="left", **plain)
-        moving[name] = (image, lines)
-    bar = figure.colorbar(moving[names[0]][0], ax=grid, fraction=0.03, pad=0.02, aspect=30)
+    matrices = {
+        name: _matrix(axes, name, histories[name], columns[name], chosen.get(name, ()), darkest)
+        for axes, name in zip(grid.flat, names, strict=False)
+    }
+    bar = figure.colorbar(matrices[names[0]].image, ax=grid, fraction=0.03, pad=0.02, aspect=30)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, length=2)
     bar.set_label("mixing weight", fontsize=9)
-    # Constrained layout keeps a place for a heading; what is drawn there moves.
+    # The constrained layout reserves space for a title; the animated heading is drawn there.
     figure.suptitle(" ", fontsize=12)
     figure.text(0.5, 0.985, "", fontsize=12, ha="center", va="top", animated=True)
-    return figure, moving
+    return figure, matrices
 
 
-def _colors() -> Any:
-    """The 256 colors of a film, ``(256, 3)`` from 0 to 255.
+def _matrix(
+    axes: Axes,
+    name: str,
+    history: GroupHistory,
+    operations: Sequence[str],
+    chosen: Collection[tuple[int, int]],
+    darkest: float,
+) -> _Matrix:
+    """Add the matrix of a group to its axes."""
+    from matplotlib.patches import Rectangle
 
-    Those of matrices, grays for texts, and what lies between an outline and the white beside it.
+    edges, first = history["edges"], history["epochs"][0]
+    image = axes.imshow(first, cmap="YlGnBu", vmin=0.0, vmax=darkest, aspect="auto", animated=True)
+    overlay: list[Artist] = [
+        *(axes.axhline(row - 0.5, color="white", linewidth=0.8) for row in range(len(edges))),
+        *(axes.axvline(c - 0.5, color="white", linewidth=0.8) for c in range(len(operations))),
+    ]
+    outline: ArtistStyle = {"fill": False, "edgecolor": HIGHLIGHT, "linewidth": 1.8}
+    for row, column in sorted(chosen):
+        box = Rectangle((column - 0.45, row - 0.42), 0.9, 0.84, **outline)
+        overlay.append(axes.add_patch(box))
+    for artist in overlay:
+        artist.set_animated(True)
+    plain: ArtistStyle = {"parse_math": False}
+    slanted = {"rotation": 40, "ha": "left", "rotation_mode": "anchor", **plain}
+    axes.set_xticks(range(len(operations)), operations, **slanted)
+    axes.set_yticks(range(len(edges)), edges, **plain)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0, labelsize=8)
+    axes.spines[:].set_visible(False)
+    axes.set_title(name, fontsize=11, loc="left", **plain)
+    return _Matrix(axes, image, overlay)
+
+
+def _palette() -> NDArray[np.int_]:
+    """Return the 256 colors of an animation, ``(256, 3)`` from 0 to 255.
+
+    They are the colors of the matrices, grays for text, and blends of the outline with white.
     """
-    import numpy as np
     from matplotlib import colormaps
     from matplotlib.colors import to_rgb
 
     shades = colormaps["YlGnBu"](np.linspace(0.0, 1.0, 191))[:, :3]
     grays = np.repeat(np.linspace(0.0, 1.0, 48)[:, None], 3, axis=1)
     outline = np.linspace(to_rgb(HIGHLIGHT), (1.0, 1.0, 1.0), 17)
-    return (255 * np.concatenate([shades, grays, outline])).round().astype(int)
+    colors: NDArray[np.float64] = np.concatenate([shades, grays, outline])
+    return (255 * colors).round().astype(int)

@@ -1,26 +1,29 @@
-"""Pictures of a search: alphas as a heatmap and over time, losses and accuracies.
+"""Figures of a search: heatmap and history of the alphas, curves of losses and scores.
 
-Figures are built without pyplot, so no display is needed and nothing is kept alive globally.
+Figures are built without pyplot, so that they need no display and no global state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from darts.plotting.style import (
     HIGHLIGHT,
+    integer_ticks,
     line_style,
     new_figure,
     render,
     save_figure,
     style_axes,
-    integer_ticks,
+    unzip,
 )
+from darts.tracking.files import JsonObject
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["draw_alpha_heatmap", "draw_alpha_history", "draw_metrics", "render", "save_figure"]
@@ -35,24 +38,23 @@ def draw_alpha_heatmap(
     chosen: Sequence[tuple[int, int]] = (),
     vmax: float | None = None,
 ) -> Figure:
-    """Draw mixing weights as a matrix of numbers, edges by operations.
+    """Draw mixing weights as a matrix of numbers.
 
     Args:
-        probabilities: (edges, operations), each at least 0.
-        operations: names of the columns.
-        title: heading.
-        edges: names of the rows; their numbers by default.
-        chosen: (row, column) of the operations that the genotype keeps, to be outlined.
-        vmax: the value shown darkest. By default the largest one, but no less than twice the
-            uniform weight, so that a search that has just begun looks undecided. Set it to
-            compare figures.
+        probabilities: Mixing weights, ``(edges, operations)``, each at least 0.
+        operations: Names of the columns.
+        title: Title of the figure.
+        edges: Names of the rows. Default: their numbers.
+        chosen: ``(row, column)`` of the operations that the genotype keeps; they are outlined.
+        vmax: Value with the darkest color. Default: the largest weight, but at least twice the
+            uniform weight, so that a search that has just begun looks undecided. Set it to make
+            figures comparable.
 
     Raises:
-        ValueError: if names and matrix differ in size, or `chosen` lies outside the matrix.
+        ValueError: If the numbers of names do not match the matrix, or ``chosen`` is outside of it.
     """
     from matplotlib import colormaps
     from matplotlib.colors import Normalize
-    from matplotlib.patches import Rectangle
 
     values = probabilities.detach().to("cpu").double().numpy()
     names = _row_names(values.shape, operations, edges)
@@ -77,15 +79,39 @@ def draw_alpha_heatmap(
                 fontsize=8,
                 color="white" if dark else "#222222",
             )
-    for row in range(1, rows):
-        # A wide gap where the next node begins, a fine one between the edges of a node.
+    _separate_cells(axes, names, columns)
+    _outline(axes, chosen, rows, columns)
+    axes.set_xticks(range(columns), operations, rotation=40, ha="left", rotation_mode="anchor")
+    axes.set_yticks(range(rows), names)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0, labelsize=9)
+    axes.spines[:].set_visible(False)
+    axes.set_ylabel("edge")
+    bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8, length=2)
+    bar.set_label("mixing weight", fontsize=9)
+    figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def _separate_cells(axes: Axes, names: Sequence[str], columns: int) -> None:
+    """Draw white lines between matrix cells, wide ones where the edges of the next node begin."""
+    for row in range(1, len(names)):
         new_node = _target(names[row]) != _target(names[row - 1])
         axes.axhline(row - 0.5, color="white", linewidth=3.0 if new_node else 0.6)
     for column in range(1, columns):
         axes.axvline(column - 0.5, color="white", linewidth=0.6)
+
+
+def _outline(axes: Axes, chosen: Sequence[tuple[int, int]], rows: int, columns: int) -> None:
+    from matplotlib.patches import Rectangle
+
     for row, column in chosen:
         if not (0 <= row < rows and 0 <= column < columns):
-            raise ValueError(f"chosen ({row}, {column}) lies outside {rows} x {columns}")
+            raise ValueError(
+                f"chosen contains ({row}, {column}), outside of {rows} rows and {columns} columns"
+            )
         box = Rectangle(
             (column - 0.46, row - 0.44),
             0.92,
@@ -97,18 +123,6 @@ def draw_alpha_heatmap(
         )
         box.set_gid("chosen")
         axes.add_patch(box)
-    axes.set_xticks(range(columns), operations, rotation=40, ha="left", rotation_mode="anchor")
-    axes.set_yticks(range(rows), names)
-    axes.xaxis.tick_top()
-    axes.tick_params(length=0, labelsize=9)
-    axes.spines[:].set_visible(False)
-    axes.set_ylabel("edge")
-    bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=8, length=2)
-    bar.set_label("probability", fontsize=9)
-    figure.suptitle(title, fontsize=12)
-    return figure
 
 
 def draw_alpha_history(
@@ -119,19 +133,19 @@ def draw_alpha_history(
     edges: Sequence[str] | None = None,
     epochs: Sequence[int] | None = None,
 ) -> Figure:
-    """Draw mixing weights over the epochs, one panel an edge, one line an operation.
+    """Draw mixing weights over the epochs, one panel per edge, one line per operation.
 
-    With edges named by source and target, a row of panels is a node and a column one of its inputs.
+    If edges are named by source and target, rows of panels are nodes and columns are their inputs.
 
     Args:
-        history: one (edges, operations) for each epoch.
-        operations: names of the lines.
-        title: heading.
-        edges: names of the panels; their numbers by default.
-        epochs: the epochs of the history; 1, 2, ... by default.
+        history: Mixing weights of each epoch, each ``(edges, operations)``.
+        operations: Names of the lines.
+        title: Title of the figure.
+        edges: Names of the panels. Default: their numbers.
+        epochs: Numbers of the epochs. Default: 1, 2, ...
 
     Raises:
-        ValueError: if the history is empty or its sizes do not fit the names.
+        ValueError: If the history is empty, or its shape does not match the names.
     """
     import numpy as np
 
@@ -141,15 +155,16 @@ def draw_alpha_history(
     names = _row_names(values.shape[1:], operations, edges)
     epochs = list(range(1, len(history) + 1)) if epochs is None else list(epochs)
     if len(epochs) != len(history):
-        raise ValueError(f"{len(epochs)} epochs for a history of {len(history)}")
-    places = _places(names)
-    rows, columns = (max(place[axis] for place in places) + 1 for axis in (0, 1))
+        raise ValueError(f"{len(epochs)} numbers of epochs for a history of {len(history)} epochs")
+    positions = _panel_positions(names)
+    rows = max(row for row, _ in positions) + 1
+    columns = max(column for _, column in positions) + 1
     figure = new_figure(1.9 + 1.75 * columns, 1.0 + 1.45 * rows)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     top = float(values.max())
     for axes in grid.flat:
         axes.set_visible(False)
-    for edge, (row, column) in enumerate(places):
+    for edge, (row, column) in enumerate(positions):
         axes = grid[row, column]
         axes.set_visible(True)
         for index, operation in enumerate(operations):
@@ -157,40 +172,40 @@ def draw_alpha_history(
                 epochs,
                 values[:, edge, index],
                 **line_style(index, operation),
-                # A single epoch makes no line, so it is shown as a point.
+                # A single epoch gives no line, so it is drawn as a point.
                 marker="o" if len(epochs) == 1 else None,
                 markersize=3,
             )
         axes.set_title(names[edge], fontsize=9, pad=3)
         axes.set_ylim(0, 1.05 * top if top > 0 else 1)
         style_axes(axes)
-        below_is_empty = (row + 1, column) not in places
-        axes.tick_params(labelleft=column == 0, labelbottom=below_is_empty)
-        if below_is_empty:
+        lowest = (row + 1, column) not in positions
+        axes.tick_params(labelleft=column == 0, labelbottom=lowest)
+        if lowest:
             axes.set_xlabel("epoch", fontsize=8)
         integer_ticks(axes)
-    lines = grid[places[0]].get_lines()
+    lines = grid[positions[0]].get_lines()
     figure.legend(lines, operations, loc="outside right upper", fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=12)
     return figure
 
 
 def draw_metrics(
-    rows: Sequence[Mapping[str, Any]], keys: Sequence[str], *, x: str = "epoch", title: str = ""
+    rows: Sequence[JsonObject], keys: Sequence[str], *, x: str = "epoch", title: str = ""
 ) -> Figure:
-    """Draw columns of a metrics file over the epochs, quantities of a kind in one panel.
+    """Draw columns of a metrics file over the epochs, one panel per quantity.
 
-    The kind is the last word of the key: `train_loss` and `valid_loss` share a panel, and
-    accuracies another one, in percent.
+    The quantity is the last word of a key: `train_loss` and `valid_loss` share a panel, accuracies
+    share another one, in percent.
 
     Args:
-        rows: as read by `darts.tracking.read_metrics`; rows without a value are passed over.
-        keys: the columns to draw.
-        x: the column for the horizontal axis; the number of the row where it is missing.
-        title: heading.
+        rows: Rows from `darts.tracking.read_metrics`; rows without a value are skipped.
+        keys: Columns to draw.
+        x: Column of the horizontal axis; a row without it uses its number.
+        title: Title of the figure.
 
     Raises:
-        ValueError: if `keys` is empty or names a column that no row has.
+        ValueError: If `keys` is empty or contains a column that no row has.
     """
     known = list(dict.fromkeys(key for row in rows for key in row))
     for key in keys:
@@ -203,20 +218,19 @@ def draw_metrics(
         raise ValueError(f"keys is empty; choose from: {', '.join(known) or 'none'}")
     figure = new_figure(0.4 + 4.4 * len(panels), 3.3)
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (kind, members) in zip(grid, panels.items(), strict=True):
-        percent = kind in ("accuracy", "f1", "top1", "top5")
+    for axes, (quantity, members) in zip(grid, panels.items(), strict=True):
+        percent = quantity in ("accuracy", "f1", "top1", "top5")
         for index, key in enumerate(members):
             points = [
                 (row.get(x, number), row[key] * (100 if percent else 1))
                 for number, row in enumerate(rows, start=1)
                 if row.get(key) is not None
             ]
-            style = line_style(index, key)
-            axes.plot(*zip(*points, strict=True), **style) if points else axes.plot([], **style)
+            axes.plot(*unzip(points), **line_style(index, key))
             if len(points) == 1:
                 axes.get_lines()[-1].set_marker("o")
         axes.set_xlabel(x)
-        axes.set_ylabel(f"{kind}, %" if percent else kind)
+        axes.set_ylabel(f"{quantity}, %" if percent else quantity)
         axes.legend(frameon=False, fontsize=9)
         style_axes(axes)
         integer_ticks(axes)
@@ -228,10 +242,10 @@ def _row_names(
     shape: tuple[int, ...], operations: Sequence[str], edges: Sequence[str] | None
 ) -> list[str]:
     if len(shape) != 2 or shape[1] != len(operations):
-        raise ValueError(f"alphas of shape {shape} do not fit {len(operations)} operations")
+        raise ValueError(f"alphas of shape {shape} do not match {len(operations)} operations")
     names = list(edges) if edges is not None else [f"edge {row}" for row in range(shape[0])]
     if len(names) != shape[0]:
-        raise ValueError(f"alphas of shape {shape} do not fit {len(names)} edges")
+        raise ValueError(f"alphas of shape {shape} do not match {len(names)} edges")
     return names
 
 
@@ -239,10 +253,15 @@ def _target(edge: str) -> str:
     return edge.rpartition("→")[2] if "→" in edge else ""
 
 
-def _places(names: Sequence[str]) -> list[tuple[int, int]]:
-    """Row and column of each panel: node by input where nodes have several, else four a row."""
-    pairs = [tuple(map(int, name.split("→"))) for name in names if "→" in name]
-    if len(pairs) < len(names) or len({target for _, target in pairs}) == len(pairs) > 1:
+def _panel_positions(names: Sequence[str]) -> list[tuple[int, int]]:
+    """Return row and column of each panel: node and input, or four per row for single inputs."""
+    edges = [
+        (int(source), int(target))
+        for source, arrow, target in (name.partition("→") for name in names)
+        if arrow
+    ]
+    nodes = {target for _, target in edges}
+    if len(edges) < len(names) or len(nodes) == len(edges) > 1:
         return [divmod(edge, 4) for edge in range(len(names))]
-    first = min(target for _, target in pairs)
-    return [(target - first, source) for source, target in pairs]
+    first = min(nodes)
+    return [(target - first, source) for source, target in edges]

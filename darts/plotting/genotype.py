@@ -1,8 +1,7 @@
-"""Pictures of a genotype, drawn with matplotlib alone.
+"""Figures of one genotype, or of two side by side, with one cell above the other.
 
-A figure shows one genotype, or two side by side, one cell above the other;
-``darts.plotting.cell`` lays out a single cell, ``darts.plotting.chain`` one that is
-nothing but a row of operations, ``darts.plotting.recurrent_cell`` a recurrent one.
+``darts.plotting.cell`` draws a cell, ``darts.plotting.chain`` a chain of operations,
+``darts.plotting.recurrent_cell`` a recurrent cell.
 """
 
 from __future__ import annotations
@@ -10,92 +9,115 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from darts.plotting.cell import cell_size, draw_cell
 from darts.plotting.chain import chain_size, draw_chain
 from darts.plotting.recurrent_cell import draw_recurrent, recurrent_size
-from darts.plotting.shapes import INK, MARGIN, EdgeImportance, CommonEdges
+from darts.plotting.shapes import INK, MARGIN, CommonEdges, EdgeImportance
 from darts.plotting.style import file_format, save_figure
+from darts.spaces import AnyGenotype
 from darts.spaces.describe import check_comparable, is_chain
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def draw_genotype(genotype: Any, *, title: str | None = None) -> Figure:
-    """All cells of a genotype of any space, one above the other.
+class EdgeScoreDrop(TypedDict):
+    """Edge of a genotype with the loss of score without it; None if it cannot be removed."""
 
-    Colors tell the families of operations apart: pooling, skip connection, separable, dilated
-    and other convolutions, none; of inverted residual blocks those of three kernels; and
-    activations.
+    source: int
+    target: int
+    operation: str
+    score_drop: float | None
+
+
+class _DrawCell(Protocol):
+    def __call__(
+        self,
+        axes: Axes,
+        genotype: AnyGenotype,
+        cell: str,
+        common: CommonEdges | None,
+        gid: str,
+        importance: EdgeImportance | None = None,
+    ) -> None: ...
+
+
+def draw_genotype(genotype: AnyGenotype, *, title: str | None = None) -> Figure:
+    """Draw all cells of a genotype of any space, one above the other.
+
+    Colors distinguish the families of operations: pooling, skip connection, separable, dilated and
+    other convolutions, none; kernel sizes of inverted residual blocks; and activations.
     """
     return _draw([genotype], [title] if title else [], {})
 
 
 def draw_edge_importances(
-    genotype: Any,
-    edges: Mapping[str, Sequence[Mapping[str, Any]]],
+    genotype: AnyGenotype,
+    edges: Mapping[str, Sequence[EdgeScoreDrop]],
     *,
     percent: bool = False,
     title: str | None = None,
 ) -> Figure:
-    """A genotype whose edges are as wide and dark as what is lost without them.
+    """Draw a genotype whose edges are wider and darker the more score is lost without them.
 
     Args:
-        genotype: of a space whose cells have edges.
-        edges: of ``darts.judging.edge_importance.importances``.
-        percent: what is lost is a share of one, and written in percentage points.
-        title: heading.
+        genotype: Genotype of a space whose cells have removable edges.
+        edges: Edges by cell, from ``darts.judging.edge_importance``.
+        percent: Whether the score is a fraction, labeled in percentage points.
+        title: Title of the figure.
     """
-    lost = {cell: [edge["score_drop"] for edge in own] for cell, own in edges.items()}
-    most = max([loss for own in lost.values() for loss in own if loss and loss > 0], default=1.0)
-    return _draw([genotype], [title] if title else [], {}, EdgeImportance(lost, most, percent))
+    drops = {cell: [edge["score_drop"] for edge in own] for cell, own in edges.items()}
+    positive = [drop for own in drops.values() for drop in own if drop and drop > 0]
+    importance = EdgeImportance(drops, max(positive, default=1.0), percent)
+    return _draw([genotype], [title] if title else [], {}, importance)
 
 
-def compare_genotypes(a: Any, b: Any, names: tuple[str, str]) -> Figure:
-    """Two genotypes side by side; what only one of them has stands out, the rest is faint.
+def compare_genotypes(a: AnyGenotype, b: AnyGenotype, names: tuple[str, str]) -> Figure:
+    """Draw two genotypes side by side; common edges are faint, the others stand out.
 
-    As in ``darts.spaces.describe.difference``, the order of a node's edges does not count.
+    As in ``darts.spaces.describe.difference``, the order of a node's edges does not matter.
 
     Args:
-        a: the left genotype.
-        b: the right one, of the same space.
-        names: what to write above each.
+        a: Left genotype.
+        b: Right genotype, of the same space.
+        names: Titles of the two.
 
     Raises:
-        ValueError: for genotypes of different spaces.
+        ValueError: If the genotypes are of different spaces.
     """
     check_comparable(a, b)
-    shared = {
+    common = {
         cell: CommonEdges(
             Counter(a.edges(cell)) & Counter(b.edges(cell)),
             frozenset(a.concat(cell)) & frozenset(b.concat(cell)),
         )
         for cell in a.cells
     }
-    return _draw([a, b], list(names), shared)
+    return _draw([a, b], list(names), common)
 
 
-def save_genotype(genotype: Any, path: str | Path, title: str | None = None) -> None:
-    """Draw a genotype into a file; equal genotypes and titles give equal SVG bytes.
+def save_genotype(genotype: AnyGenotype, path: str | Path, title: str | None = None) -> None:
+    """Draw a genotype to a file. Equal genotypes and titles give equal SVG files.
 
     Raises:
-        ValueError: the name does not end in ``.svg``, ``.png`` or ``.pdf``.
+        ValueError: If the suffix is not ``.svg``, ``.png`` or ``.pdf``.
     """
     file_format(path)
     save_figure(draw_genotype(genotype, title=title), path)
 
 
 def _draw(
-    genotypes: list[Any],
+    genotypes: list[AnyGenotype],
     titles: list[str],
-    shared: dict[str, CommonEdges],
-    lost: EdgeImportance | None = None,
+    common: dict[str, CommonEdges],
+    importance: EdgeImportance | None = None,
 ) -> Figure:
     from matplotlib.figure import Figure
 
-    # Inches: the axes of a cell are as many units wide and high as inches on paper.
+    # The unit of the axes is an inch on paper.
     cells = genotypes[0].cells
     sizes = [{cell: _size(genotype, cell) for cell in cells} for genotype in genotypes]
     width = max(size[cell][0] for size in sizes for cell in cells)
@@ -124,22 +146,18 @@ def _draw(
             )
             axes.set_axis_off()
             axes.set(xlim=(0, width), ylim=(-heights[cell], 0))
-            _, draw = _way(genotype, cell)
-            others = {} if lost is None else {"lost": lost}
-            draw(axes, genotype, cell, shared.get(cell), f"{cell}-{column}", **others)
+            draw = _drawing_function(genotype, cell)
+            draw(axes, genotype, cell, common.get(cell), f"{cell}-{column}", importance)
     return figure
 
 
-def _size(genotype: Any, cell: str) -> tuple[float, float]:
-    size, _ = _way(genotype, cell)
-    width, height = size(genotype, cell)
-    return width, height
-
-
-def _way(genotype: Any, cell: str) -> tuple[Any, Any]:
-    """How a cell is drawn: what tells its size, and what draws it."""
+def _size(genotype: AnyGenotype, cell: str) -> tuple[float, float]:
     if getattr(genotype, "recurs", False):
-        return recurrent_size, draw_recurrent
-    if is_chain(genotype, cell):
-        return chain_size, draw_chain
-    return cell_size, draw_cell
+        return recurrent_size(genotype, cell)
+    return chain_size(genotype, cell) if is_chain(genotype, cell) else cell_size(genotype, cell)
+
+
+def _drawing_function(genotype: AnyGenotype, cell: str) -> _DrawCell:
+    if getattr(genotype, "recurs", False):
+        return draw_recurrent
+    return draw_chain if is_chain(genotype, cell) else draw_cell

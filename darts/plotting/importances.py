@@ -1,22 +1,23 @@
-"""Pictures of what mattered in a black-box search: importances, marginals, the factorial design."""
+"""Figures of what matters in a study: importances, marginals and the factorial design."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from darts.judging.factorial import LEVELS, Factorial
+from darts.judging.factorial import LEVELS, Estimate, FactorialEffects
 from darts.plotting.style import (
     MUTED,
     PRIMARY,
-    unzip,
+    ArtistStyle,
     line_style,
     log_ticks,
     new_figure,
     outlier_bounds,
     shorten,
     style_axes,
+    unzip,
 )
 from darts.spaces.parameters import Choice, Domain, Value
 
@@ -26,56 +27,57 @@ if TYPE_CHECKING:
 
     from darts.judging.surrogate import Marginal, Surrogate
 
-PANELS = 9
-"""Marginals that are shown when nobody says which."""
+MAX_PANELS = 9
+"""Default maximum number of marginals."""
 
-_BARS = 30
+_MAX_BARS = 30
 
 
 def draw_importance_bars(
-    importances: Mapping[str, float], *, most: int = _BARS, title: str = ""
+    importances: Mapping[str, float], *, max_bars: int = _MAX_BARS, title: str = ""
 ) -> Figure:
-    """Draw shares of the variance as bars with their numbers, largest first.
+    """Draw fractions of the variance as numbered bars, the largest first.
 
     Args:
-        importances: shares by parameter, as of ``Surrogate.importances``.
-        most: bars; what is left is one more, their sum.
-        title: heading.
+        importances: Fractions by parameter, from ``Surrogate.importances``.
+        max_bars: Maximum number of bars; one more bar shows the sum of all others.
+        title: Title of the figure.
 
     Raises:
-        ValueError: when there are none.
+        ValueError: If there are no importances.
     """
     if not importances:
         raise ValueError("there are no importances to draw")
     pairs = sorted(importances.items(), key=lambda pair: -pair[1])
-    shown = [(shorten(name), share) for name, share in pairs[:most]]
-    colors = [PRIMARY] * len(shown)
-    if len(pairs) > most:
-        left = pairs[most:]
-        shown.append((f"{len(left)} others together", sum(share for _, share in left)))
+    bars = [(shorten(name), fraction) for name, fraction in pairs[:max_bars]]
+    colors = [PRIMARY] * len(bars)
+    if len(pairs) > max_bars:
+        others = pairs[max_bars:]
+        total = sum(fraction for _, fraction in others)
+        bars.append((f"{len(others)} others together", total))
         colors.append(MUTED)
-    figure = new_figure(6.2, 1.1 + 0.24 * len(shown))
+    figure = new_figure(6.2, 1.1 + 0.24 * len(bars))
     axes = figure.add_subplot()
-    places = range(len(shown))
-    axes.barh(places, [share for _, share in shown], height=0.72, color=colors)
-    for place, (_, share) in zip(places, shown, strict=True):
+    positions = range(len(bars))
+    axes.barh(positions, [fraction for _, fraction in bars], height=0.72, color=colors)
+    for position, (_, fraction) in zip(positions, bars, strict=True):
         axes.annotate(
-            f"{share:.1%}".replace("%", " %"),
-            (share, place),
+            f"{fraction:.1%}".replace("%", " %"),
+            (fraction, position),
             xytext=(4, 0),
             textcoords="offset points",
             va="center",
             fontsize=8,
         )
-    axes.set_yticks(places, [name for name, _ in shown])
-    axes.set_ylim(len(shown) - 0.4, -0.6)
-    # Room for the number behind the longest bar, and no magnification of nothing.
-    axes.set_xlim(0, max(0.05, 1.14 * max(share for _, share in shown)))
-    axes.set_xlabel("share of the surrogate's variance explained alone", fontsize=9)
+    axes.set_yticks(positions, [name for name, _ in bars])
+    axes.set_ylim(len(bars) - 0.4, -0.6)
+    # Room for the number next to the longest bar; at least 5 %, so as not to magnify tiny values.
+    axes.set_xlim(0, max(0.05, 1.14 * max(fraction for _, fraction in bars)))
+    axes.set_xlabel("fraction of the surrogate's variance explained alone", fontsize=9)
     style_axes(axes)
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
-    axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.3g} %")
+    axes.xaxis.set_major_formatter(lambda fraction, _: f"{100 * fraction:.3g} %")
     figure.suptitle(title, fontsize=12)
     return figure
 
@@ -88,78 +90,77 @@ def draw_marginals(
     ylabel: str = "performance",
     title: str = "",
 ) -> Figure:
-    """Draw what parameters do on average, a panel each, with the trials as dots.
+    """Draw the average effect of parameters, one panel each, with the trials as dots.
 
-    The line is the mean prediction, the band one deviation of the surrogate to both sides. All
-    panels have the same vertical axis. Trials far from all others are left out, and counted below.
+    The line is the mean prediction; the band extends one standard deviation of the surrogate to
+    both sides. All panels share the vertical axis. Outliers are not drawn; a note counts them.
 
     Args:
-        surrogate: fitted to the trials.
-        names: of the parameters; by default the most important ones.
-        levels: points of a curve over a range.
-        ylabel: what is predicted.
-        title: heading.
+        surrogate: Surrogate fitted to the trials.
+        names: Names of the parameters. Default: the most important ones.
+        levels: Points per curve.
+        ylabel: Name of the predicted score.
+        title: Title of the figure.
 
     Raises:
-        ValueError: without names, or for a name that is no parameter's.
+        ValueError: If ``names`` is empty or contains an unknown parameter.
     """
     if names is None:
-        names = list(surrogate.importances())[:PANELS]
+        names = list(surrogate.importances())[:MAX_PANELS]
     if not names:
         raise ValueError("there are no parameters to draw")
-    found = [surrogate.marginal(name, levels) for name in names]
+    curves = [surrogate.marginal(name, levels) for name in names]
     columns = min(len(names), 3 if len(names) <= 9 else 5)
-    lines = math.ceil(len(names) / columns)
-    figure = new_figure(0.5 + 2.6 * columns, 0.8 + 2.2 * lines)
-    panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
+    rows = math.ceil(len(names) / columns)
+    figure = new_figure(0.5 + 2.6 * columns, 0.8 + 2.2 * rows)
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes in panels.flat[len(names) :]:
         axes.set_visible(False)
-    low, high = _bounds(surrogate.values.tolist(), found)
-    outside = sum(not low <= value <= high for value in surrogate.values)
-    for axes, marginal in zip(panels.flat, found, strict=False):
-        _panel(axes, surrogate, marginal)
+    low, high = _vertical_limits(surrogate.values.tolist(), curves)
+    outliers = sum(not low <= value <= high for value in surrogate.values)
+    for axes, marginal in zip(panels.flat, curves, strict=False):
+        _draw_panel(axes, surrogate, marginal)
         axes.set_ylim(low, high)
     for row in panels:
         row[0].set_ylabel(shorten(ylabel, 24), fontsize=9)
-    if outside:
-        note = f"{outside} of {len(surrogate.values)} trials lie outside the panels"
+    if outliers:
+        note = f"{outliers} of {len(surrogate.values)} trials are outside of the panels"
         figure.supxlabel(note, fontsize=8, color="#555555")
     figure.suptitle(title, fontsize=12)
     return figure
 
 
-def draw_factorial(factorial: Factorial, *, ylabel: str = "score", title: str = "") -> Figure:
-    """Draw the means of the factorial design with their 95 % intervals, and the gains in words.
+def draw_factorial(effects: FactorialEffects, *, ylabel: str = "score", title: str = "") -> Figure:
+    """Draw the corners of a factorial design with 95 % intervals, and list the gains.
 
-    Lines that are not parallel are an interaction.
+    Lines that are not parallel show an interaction.
 
     Args:
-        factorial: with one factor or both.
-        ylabel: what the scores are.
-        title: heading.
+        effects: Scores and gains of one or both factors.
+        ylabel: Name of the score.
+        title: Title of the figure.
     """
     figure = new_figure(5.4, 3.8)
     axes = figure.add_subplot()
-    one_factor = not any(name.startswith("best_") for name in factorial.scores)
+    one_factor = not any(name.startswith("best_") for name in effects.scores)
     for index, level in enumerate(LEVELS):
-        # Aside from each other, so that equal means do not hide an interval.
+        # Shifted, so that equal means do not hide an interval.
         shift = 0.06 * index - 0.03
-        known = [
-            (place + shift, factorial.scores[f"{own}_{level}"])
-            for place, own in enumerate(LEVELS)
-            if f"{own}_{level}" in factorial.scores
+        corners = [
+            (position + shift, effects.scores[f"{own}_{level}"])
+            for position, own in enumerate(LEVELS)
+            if f"{own}_{level}" in effects.scores
         ]
-        if not known:
+        if not corners:
             continue
-        style = line_style(index, f"{level} hyperparameters")
         axes.errorbar(
-            [place for place, _ in known],
-            [corner.mean for _, corner in known],
-            yerr=[0.0 if corner.high is None else corner.high - corner.mean for _, corner in known],
+            [x for x, _ in corners],
+            [corner.mean for _, corner in corners],
+            yerr=[0.0 if c.high is None else c.high - c.mean for _, c in corners],
             marker="o",
             markersize=6,
             capsize=4,
-            **style,
+            **line_style(index, f"{level} hyperparameters"),
         )
     names = LEVELS[:1] if one_factor else LEVELS
     axes.set_xticks(range(len(names)), [f"{name} architecture" for name in names])
@@ -170,57 +171,55 @@ def draw_factorial(factorial: Factorial, *, ylabel: str = "score", title: str = 
     axes.grid(False, axis="x")
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=12)
-    words = [f"{name}: {_signed(gain)}" for name, gain in factorial.gains.items()]
-    lines = ["gain of " + "   ".join(words[start : start + 2]) for start in range(0, len(words), 2)]
-    figure.supxlabel("\n".join(lines).replace("\ngain of ", "\n"), fontsize=8.5)
+    gains = [f"{name}: {_format_gain(gain)}" for name, gain in effects.gains.items()]
+    lines = ["   ".join(gains[start : start + 2]) for start in range(0, len(gains), 2)]
+    figure.supxlabel("gain of " + "\n".join(lines), fontsize=8.5)
     return figure
 
 
-def _signed(gain: Any) -> str:
+def _format_gain(gain: Estimate) -> str:
     if gain.high is None:
         return f"{gain.mean:+.3g} (1 seed)"
     return f"{gain.mean:+.3g} ± {gain.high - gain.mean:.2g}"
 
 
-def _bounds(values: Sequence[float], found: Sequence[Marginal]) -> tuple[float, float]:
-    """The vertical axis: all means, and all values but those far from the others."""
+def _vertical_limits(values: Sequence[float], curves: Sequence[Marginal]) -> tuple[float, float]:
+    """Return limits that contain all means, and all values except outliers."""
     low, high = outlier_bounds(values)
     inside = [value for value in values if low <= value <= high]
-    inside += [mean for marginal in found for mean in marginal.mean]
-    room = 0.06 * (max(inside) - min(inside)) or 0.5
-    return min(inside) - room, max(inside) + room
+    inside += [mean for marginal in curves for mean in marginal.mean]
+    margin = 0.06 * (max(inside) - min(inside)) or 0.5
+    return min(inside) - margin, max(inside) + margin
 
 
-def _panel(axes: Axes, surrogate: Surrogate, marginal: Marginal) -> None:
-    """One parameter: its trials, its mean and the band."""
+def _draw_panel(axes: Axes, surrogate: Surrogate, marginal: Marginal) -> None:
+    """Draw the trials, the mean and the band of one parameter."""
     name, domain = marginal.name, surrogate.space.by_name[marginal.name].domain
     mean, deviation = marginal.mean, marginal.deviation
-    low = [m - d for m, d in zip(mean, deviation, strict=True)]
-    high = [m + d for m, d in zip(mean, deviation, strict=True)]
-    tried = [
-        (_across(domain, point[name]) + _beside(domain, number), value)
+    trials = [
+        (_position(domain, point[name]) + _jitter(domain, number), value)
         for number, (point, value) in enumerate(
             zip(surrogate.points, surrogate.values.tolist(), strict=True)
         )
         if name in point
     ]
-    style: dict[str, Any] = {"color": MUTED, "alpha": 0.6, "linewidth": 0, "zorder": 1}
-    axes.scatter(*unzip(tried), s=9, **style)
+    axes.scatter(*unzip(trials), s=9, color=MUTED, alpha=0.6, linewidth=0, zorder=1)
+    xs = [_position(domain, value) for value in marginal.values]
     if isinstance(domain, Choice) or len(mean) == 1:
-        places = [_across(domain, value) for value in marginal.values]
         axes.errorbar(
-            places, mean, yerr=deviation, fmt="o", color=PRIMARY, capsize=3, markersize=5, zorder=3
+            xs, mean, yerr=deviation, fmt="o", color=PRIMARY, capsize=3, markersize=5, zorder=3
         )
     else:
-        grid: Any = marginal.values
-        axes.fill_between(grid, low, high, color=PRIMARY, alpha=0.2, linewidth=0, zorder=2)
-        axes.plot(grid, mean, color=PRIMARY, linewidth=1.6, zorder=3)
+        low = [m - d for m, d in zip(mean, deviation, strict=True)]
+        high = [m + d for m, d in zip(mean, deviation, strict=True)]
+        axes.fill_between(xs, low, high, color=PRIMARY, alpha=0.2, linewidth=0, zorder=2)
+        axes.plot(xs, mean, color=PRIMARY, linewidth=1.6, zorder=3)
     style_axes(axes)
     if isinstance(domain, Choice):
         texts = [shorten(str(value), 14) for value in marginal.values]
         crowded = sum(len(text) + 2 for text in texts) > 30
-        turned: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-        axes.set_xticks(range(len(texts)), texts, **(turned if crowded else {}))
+        rotated: ArtistStyle = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+        axes.set_xticks(range(len(texts)), texts, **(rotated if crowded else {}))
         axes.set_xlim(-0.6, len(texts) - 0.4)
     elif domain.log:
         log_ticks(axes)
@@ -229,14 +228,14 @@ def _panel(axes: Axes, surrogate: Surrogate, marginal: Marginal) -> None:
     axes.xaxis.get_offset_text().set_fontsize(7)
 
 
-def _across(domain: Domain, value: Value) -> float:
-    """Where a value stands on its axis."""
+def _position(domain: Domain, value: Value) -> float:
+    """Return the position of a value on the horizontal axis."""
     if isinstance(domain, Choice):
         return [own == value and type(own) is type(value) for own in domain.values].index(True)
     assert isinstance(value, (int, float))
     return value
 
 
-def _beside(domain: Domain, number: int) -> float:
-    """How far from its choice the dot of a trial stands, so that equal ones part."""
+def _jitter(domain: Domain, number: int) -> float:
+    """Return a horizontal shift of a trial's dot, so that trials with equal choices separate."""
     return 0.5 * ((number * 0.618034) % 1 - 0.5) if isinstance(domain, Choice) else 0.0

@@ -1,65 +1,71 @@
-"""The picture of a metric against a cost, and the trials that are on its Pareto front."""
+"""Figure of a metric against a cost, with the Pareto front of the trials."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
-from darts.judging.pareto import has_number, pareto
-from darts.plotting.style import HIGHLIGHT, MUTED, unzip, log_ticks, new_figure, shorten, style_axes
+from darts.judging.pareto import has_number, pareto_front
+from darts.plotting.style import (
+    HIGHLIGHT,
+    MUTED,
+    log_ticks,
+    new_figure,
+    shorten,
+    style_axes,
+    unzip,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Where a label may stand, in points from its own: on the side of the front where no trial is first.
+# Offsets of a label in points, in order of preference: first on the side without other trials.
 _OFFSETS = ((-5, 5), (0, 7), (-5, 12), (-14, 5), (7, -7), (7, 5), (-5, -9))
 
 
 def draw_pareto_front(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, object]],
     metric: str,
     cost: str,
     higher_is_better: bool,
     *,
     title: str = "",
 ) -> Figure:
-    """Draw a metric against a cost, the Pareto front highlighted and labeled by trial.
+    """Draw a metric against a cost; the Pareto front is highlighted and labeled by trial.
 
-    Where the front is crowded, a label that finds no room is left out.
+    Labels that would overlap are left out.
 
     Args:
-        rows: with numbers under the two names; those without are passed over. ``trial`` is their
-            label, by default their position.
-        metric: name of the score.
-        cost: name of what is to be small.
-        higher_is_better: direction of the metric.
-        title: heading.
+        rows: Trials with numbers for both names; others are skipped. ``trial`` is the label of a
+            trial. Default: its position.
+        metric: Name of the score.
+        cost: Name of the cost, which is minimized.
+        higher_is_better: Direction of the metric.
+        title: Title of the figure.
 
     Raises:
-        ValueError: when no row has both numbers.
+        ValueError: If no row has both numbers.
     """
-    known = [
-        {"trial": place, **row}
-        for place, row in enumerate(rows)
+    trials: list[Mapping[str, object]] = [
+        {"trial": position, **row}
+        for position, row in enumerate(rows)
         if has_number(row, metric) and has_number(row, cost)
     ]
-    if not known:
+    if not trials:
         raise ValueError(f"no row has both {metric} and {cost}")
-    places = pareto_front(known, {metric: higher_is_better, cost: False})
-    best: dict[tuple[float, float], list[str]] = {}  # the trials at each point of the front
-    for place in sorted(places, key=lambda place: (known[place][cost], known[place]["trial"])):
-        row = known[place]
-        best.setdefault((row[cost], row[metric]), []).append(str(row["trial"]))
+    points = [(cast("float", t[cost]), cast("float", t[metric])) for t in trials]
+    labels: dict[tuple[float, float], list[str]] = {}  # the trials at each point of the front
+    positions = pareto_front(trials, {metric: higher_is_better, cost: False})
+    for position in sorted(positions, key=lambda p: (points[p][0], trials[p]["trial"])):
+        labels.setdefault(points[position], []).append(str(trials[position]["trial"]))
     figure = new_figure(6.0, 4.2)
     axes = figure.add_subplot()
-    others = [p for row in known if (p := (row[cost], row[metric])) not in best]
+    others = [point for point in points if point not in labels]
     if others:
-        axes.scatter(
-            *unzip(others), s=16, color=MUTED, linewidth=0, label="dominated", zorder=2
-        )
+        axes.scatter(*unzip(others), s=16, color=MUTED, linewidth=0, label="dominated", zorder=2)
     axes.plot(
-        *unzip(list(best)),
+        *unzip(list(labels)),
         drawstyle="steps-post",
         color=HIGHLIGHT,
         marker="o",
@@ -68,7 +74,7 @@ def draw_pareto_front(
         label="Pareto front",
         zorder=3,
     )
-    costs = [row[cost] for row in known]
+    costs = [x for x, _ in points]
     if min(costs) > 0 and max(costs) > 30 * min(costs):
         log_ticks(axes)
     axes.set_xlabel(shorten(cost))
@@ -77,22 +83,22 @@ def draw_pareto_front(
     style_axes(axes)
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=12)
-    texts = [", ".join(trials[:3]) + ", …" * (len(trials) > 3) for trials in best.values()]
-    _label(figure, axes, list(best), texts, 1 if higher_is_better else -1)
+    texts = [", ".join(names[:3]) + ", …" * (len(names) > 3) for names in labels.values()]
+    _label_points(figure, axes, list(labels), texts, 1 if higher_is_better else -1)
     return figure
 
 
-def _label(
+def _label_points(
     figure: Figure,
     axes: Axes,
     points: Sequence[tuple[float, float]],
     texts: Sequence[str],
     up: int,
 ) -> None:
-    """Write beside each point its text, where it covers neither a point nor another text."""
+    """Write each text next to its point, unless it would cover a point or another text."""
     from matplotlib.transforms import Bbox
 
-    figure.draw_without_rendering()  # so that the axes have their place
+    figure.draw_without_rendering()  # to compute the positions of the axes
     size = figure.dpi / 72
     centers = axes.transData.transform(points)
     taken = [Bbox.from_bounds(x - 3 * size, y - 3 * size, 6 * size, 6 * size) for x, y in centers]

@@ -1,19 +1,25 @@
-"""What a run leaves to look at: in TensorBoard while it runs, in its directory at the end."""
+"""Figures of a run: in TensorBoard while it runs, in its directory at its end."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
 from darts.plotting.alpha_animation import animate_alphas
 from darts.plotting.confusion import draw_confusion
-from darts.plotting.figures import draw_alpha_heatmap, draw_alpha_history, draw_metrics, save_figure
+from darts.plotting.figures import (
+    draw_alpha_heatmap,
+    draw_alpha_history,
+    draw_metrics,
+    save_figure,
+)
 from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.searching.alphas import column_names, edge_names, named_history
-from darts.tracking.files import write_atomically
+from darts.spaces import AnyGenotype, SearchContext
+from darts.tracking.files import JsonObject, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,41 +27,52 @@ if TYPE_CHECKING:
     from darts.tracking import TensorBoard
 
 
+class HasConfusionMatrix(Protocol):
+    """An objective that may count which classes its last evaluation predicted."""
+
+    def confusion_matrix(self) -> Tensor | None:
+        """Return sample counts ``(true classes, predicted classes)``, or None."""
+        ...
+
+
 def log_alphas(
     board: TensorBoard,
     weights: Mapping[str, Tensor],
-    genotype: Any,
-    context: Any,
+    genotype: AnyGenotype,
+    context: SearchContext,
     *,
     epoch: int,
     step: int,
 ) -> None:
-    """Put the alphas as heatmaps and the genotype, drawn and written, into TensorBoard.
+    """Log heatmaps of the alphas, and the genotype as figure and text, to TensorBoard.
 
     Args:
-        board: where to; nothing is drawn when it is not enabled.
-        weights: mixing weights by kind of cell, each ``(edges, operations)``.
-        genotype: what the weights stand for now.
-        context: names edges and columns, see ``darts.spaces.SearchContext``.
-        epoch: for the titles, counted from 1.
-        step: global step.
+        board: TensorBoard writer. Nothing is drawn if it is disabled.
+        weights: Mixing weights by group, each ``(edges, operations)``.
+        genotype: Genotype that these weights give.
+        context: Names of edges and operations.
+        epoch: Number of the epoch from 1, for the titles.
+        step: Global step.
     """
     if not board.enabled:
         return
-    for cell in weights:
-        figure = draw_group_heatmap(weights[cell], genotype, cell, context, f"{cell}, epoch {epoch}")
-        board.figure(f"alphas/{cell}", figure, step)
-    board.figure("genotype", draw_genotype(genotype, title=f"epoch {epoch}"), step)
-    board.text("genotype", f"`{genotype}`", step)
+    for group in weights:
+        title = f"{group}, epoch {epoch}"
+        figure = draw_group_heatmap(weights[group], genotype, group, context, title)
+        board.log_figure(f"alphas/{group}", figure, step)
+    board.log_figure("genotype", draw_genotype(genotype, title=f"epoch {epoch}"), step)
+    board.log_text("genotype", f"`{genotype}`", step)
 
 
-def draw_group_heatmap(weights: Tensor, genotype: Any, cell: str, context: Any, title: str) -> Figure:
-    """The mixing weights of one kind of cell, those that the genotype keeps outlined."""
-    mask = context.space.mask(genotype, context.candidates)[cell]
+def draw_group_heatmap(
+    weights: Tensor, genotype: AnyGenotype, group: str, context: SearchContext, title: str
+) -> Figure:
+    """Draw the mixing weights of a group; the operations that the genotype keeps are outlined."""
+    mask = context.space.mask(genotype, context.candidates)[group]
     return draw_alpha_heatmap(
         weights,
-        operations=column_names(context.candidates[cell]),
-        edges=edge_names(context.edges[cell]),
+        operations=column_names(context.candidates[group]),
+        edges=edge_names(context.edges[group]),
         title=title,
         chosen=[(row, column) for row, column in mask.nonzero().tolist()],
     )
@@ -64,60 +81,66 @@ def draw_group_heatmap(weights: Tensor, genotype: Any, cell: str, context: Any, 
 def save_search_figures(
     directory: Path,
     history: Sequence[Mapping[str, Tensor]],
-    genotype: Any,
-    context: Any,
-    rows: Sequence[Mapping[str, Any]],
+    genotype: AnyGenotype,
+    context: SearchContext,
+    rows: Sequence[JsonObject],
     *,
     title: str,
 ) -> None:
-    """Leave pictures in a directory: genotype, alphas at the end, over time and as a film, curves.
+    """Write the figures of a search: genotype, final alphas, their history and animation, curves.
 
     Args:
-        directory: where to.
-        history: mixing weights by kind of cell at the end of each epoch.
-        genotype: what was found.
-        context: names edges and columns, see ``darts.spaces.SearchContext``.
-        rows: of metrics.jsonl.
-        title: heading of all pictures.
+        directory: Directory of the files.
+        history: Mixing weights by group at the end of each epoch.
+        genotype: Genotype that the search found.
+        context: Names of edges and operations.
+        rows: Rows of metrics.jsonl.
+        title: Title of all figures.
     """
     save_genotype(genotype, directory / "genotype.svg", title=title)
-    for cell in history[-1]:
-        heading = f"{cell}: {title}"
-        operations = column_names(context.candidates[cell])
-        figure = draw_group_heatmap(history[-1][cell], genotype, cell, context, heading)
-        save_figure(figure, directory / f"alphas_{cell}.png")
-        past = [weights[cell] for weights in history]
-        edges = edge_names(context.edges[cell])
+    for group in history[-1]:
+        heading = f"{group}: {title}"
+        operations = column_names(context.candidates[group])
+        figure = draw_group_heatmap(history[-1][group], genotype, group, context, heading)
+        save_figure(figure, directory / f"alphas_{group}.png")
+        past = [weights[group] for weights in history]
+        edges = edge_names(context.edges[group])
         figure = draw_alpha_history(past, operations=operations, edges=edges, title=heading)
-        save_figure(figure, directory / f"alphas_{cell}_history.png")
-    mask = context.space.mask(genotype, context.candidates)
-    kept = {
-        cell: [(row, column) for row, column in own.nonzero().tolist()]
-        for cell, own in mask.items()
+        save_figure(figure, directory / f"alphas_{group}_history.png")
+    masks = context.space.mask(genotype, context.candidates)
+    chosen = {
+        group: [(row, column) for row, column in mask.nonzero().tolist()]
+        for group, mask in masks.items()
     }
-    write_atomically(directory / "alphas.gif", animate_alphas(named_history(history, context), kept=kept))
+    animation = animate_alphas(named_history(history, context), chosen=chosen)
+    write_atomically(directory / "alphas.gif", animation)
     save_training_figures(directory, rows, title=title)
 
 
-def save_training_figures(directory: Path, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
-    """Leave losses and accuracies over the epochs in a directory, from the rows of its metrics."""
+def save_training_figures(directory: Path, rows: Sequence[JsonObject], *, title: str) -> None:
+    """Write ``curves.png``: losses and accuracies over the epochs, from rows of metrics.jsonl."""
     keys = ("train_loss", "valid_loss", "train_accuracy", "valid_accuracy")
     known = [key for key in keys if any(key in row for row in rows)]
     save_figure(draw_metrics(rows, known, title=title), directory / "curves.png")
 
 
 def log_confusion(
-    board: TensorBoard, objective: Any, names: Sequence[str], *, epoch: int, step: int
+    board: TensorBoard,
+    objective: HasConfusionMatrix,
+    names: Sequence[str],
+    *,
+    epoch: int,
+    step: int,
 ) -> None:
-    """Put the classes of the last scoring against the true ones into TensorBoard, if there are."""
+    """Log the confusion matrix of the last evaluation to TensorBoard, if there is one."""
     counts = objective.confusion_matrix()
     if board.enabled and counts is not None:
         figure = draw_confusion(counts, names, title=f"validation, epoch {epoch}")
-        board.figure("confusion", figure, step)
+        board.log_figure("confusion", figure, step)
 
 
-def save_confusion(path: Path, objective: Any, names: Sequence[str]) -> None:
-    """Leave the classes of the last scoring against the true ones as a picture, if there are."""
+def save_confusion(path: Path, objective: HasConfusionMatrix, names: Sequence[str]) -> None:
+    """Write the confusion matrix of the last evaluation to a file, if there is one."""
     counts = objective.confusion_matrix()
     if counts is not None:
-        save_figure(draw_confusion(counts, names, title="which class for which"), path)
+        save_figure(draw_confusion(counts, names, title="confusion matrix"), path)

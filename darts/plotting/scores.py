@@ -1,4 +1,4 @@
-"""Scores of several methods as strips: each network a point, beside them the mean's interval."""
+"""Scores of several methods as strips: a point per network, next to the interval of the mean."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ def draw_scores(
     label: str,
     title: str = "",
 ) -> Figure:
-    """Draw a column a method, the first of them highlighted.
+    """Draw one column per method; the first method is highlighted.
 
     Args:
-        scores: by method, of the retrainings of each search; those of a search are joined.
-        intervals: by method, of its mean.
-        label: what the scores are.
-        title: heading.
+        scores: By method, the scores of the retrainings of each search. A line joins the
+            retrainings of a search.
+        intervals: By method, the interval of its mean.
+        label: Name of the score.
+        title: Title of the figure.
 
     Raises:
-        ValueError: without scores.
+        ValueError: If there are no scores.
     """
     if not scores:
         raise ValueError("there are no scores to draw")
@@ -38,16 +39,15 @@ def draw_scores(
     axes = figure.add_subplot()
     for column, (name, groups) in enumerate(scores.items()):
         color = HIGHLIGHT if column == 0 else PRIMARY
-        places = column - 0.3 + 0.35 * (np.arange(len(groups)) + 0.5) / len(groups)
-        for place, group in zip(places.tolist(), groups, strict=True):
-            across = [place] * len(group)
-            axes.plot([place, place], [min(group), max(group)], color=MUTED, linewidth=1.0)
-            axes.plot(across, group, "o", color=color, markersize=3.5, alpha=0.75)
-        found = intervals[name]
-        if found.low is not None and found.high is not None:
-            bar = axes.plot([column + 0.25] * 2, [found.low, found.high], color=color, lw=2.0)
+        positions = column - 0.3 + 0.35 * (np.arange(len(groups)) + 0.5) / len(groups)
+        for x, group in zip(positions.tolist(), groups, strict=True):
+            axes.plot([x, x], [min(group), max(group)], color=MUTED, linewidth=1.0)
+            axes.plot([x] * len(group), group, "o", color=color, markersize=3.5, alpha=0.75)
+        interval = intervals[name]
+        if interval.low is not None and interval.high is not None:
+            bar = axes.plot([column + 0.25] * 2, [interval.low, interval.high], color=color, lw=2.0)
             bar[0].set_gid(f"interval-{name}")
-        axes.plot(column + 0.25, found.mean, "D", color=color, markersize=5)
+        axes.plot(column + 0.25, interval.mean, "D", color=color, markersize=5)
     axes.set_xticks(range(len(scores)), [shorten(name, 18) for name in scores])
     axes.set_xlim(-0.6, len(scores) - 0.4)
     axes.set_ylabel(label, fontsize=9)

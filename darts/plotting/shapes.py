@@ -1,21 +1,25 @@
-"""Boxes, arrows and colors that pictures of genotypes are drawn with; lengths are in inches."""
+"""Boxes, arrows and colors of genotype figures. Lengths are in inches."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from darts.plotting.style import ArtistStyle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.path import Path
 
 BOX_WIDTH, BOX_HEIGHT = 1.06, 0.245
 STATE_WIDTH, STATE_HEIGHT = 0.62, 0.36
 MARGIN, HEADING = 0.22, 0.42
 
 INK, QUIET = "#1f2933", "#7b8794"
-_FAMILIES = {  # a part of the operation's name -> line and border, fill
+CONCAT = "#b8c0cc"  # arrows from nodes to the output of a cell
+_FAMILIES = {  # substring of the operation's name -> color of line and border, fill
     "none": ("#7b8794", "#f5f7fa"),
     "pool": ("#c05621", "#fff6ee"),
     "skip": ("#2f855a", "#f0faf4"),
@@ -35,13 +39,13 @@ _FAMILIES = {  # a part of the operation's name -> line and border, fill
 
 @dataclass(frozen=True)
 class CommonEdges:
-    """What a cell has in common with the one it is compared with: edges and output states."""
+    """Edges and output states that a cell shares with the cell it is compared with."""
 
     edges: Counter[tuple[int, int, str]]
     concat: frozenset[int]
 
     def differs(self, edges: Sequence[tuple[int, int, str]]) -> list[bool]:
-        """Of each edge, whether the other cell lacks it."""
+        """Return for each edge whether the other cell lacks it."""
         remaining = self.edges.copy()
         answers = []
         for edge in edges:
@@ -52,35 +56,43 @@ class CommonEdges:
 
 @dataclass(frozen=True)
 class EdgeImportance:
-    """What a network loses without each edge: by cell, the most of all, and how it is written.
+    """Loss of score when an edge is removed.
 
-    Of an edge that cannot be taken out it is None.
+    Attributes:
+        by_cell: Loss of each edge by cell; None for an edge that cannot be removed.
+        largest: The largest loss of all.
+        percent: Whether labels are percentage points.
     """
 
     by_cell: Mapping[str, Sequence[float | None]]
-    most: float
+    largest: float
     percent: bool = False
 
-    def written(self, loss: float) -> str:
-        """A loss as its edge is labeled."""
+    def label(self, loss: float) -> str:
+        """Return the label of an edge."""
         return f"{100 * loss:+.1f}" if self.percent else f"{loss:+.3f}"
 
 
 @dataclass(frozen=True)
 class EdgeStyle:
-    """How an operation is drawn: line, fill and ink of its box, weight and opacity of its curve."""
+    """Style of an edge: line, fill and text color of its box, width and opacity of its curve."""
 
     line: str
     fill: str
     ink: str
-    weight: float
+    width: float
     alpha: float
     dashes: str
 
     @classmethod
-    def of(cls, operation: str, differs: bool | None) -> EdgeStyle:
-        """By the operation's family; what differs stands out, unless nothing is compared (None)."""
-        line, fill = next(look for part, look in _FAMILIES.items() if part in operation)
+    def for_operation(cls, operation: str, differs: bool | None) -> EdgeStyle:
+        """Return the style of an operation's family.
+
+        Args:
+            operation: Name of the operation.
+            differs: Whether to emphasize the edge; None if nothing is compared.
+        """
+        line, fill = next(colors for word, colors in _FAMILIES.items() if word in operation)
         dashes = "--" if operation == "none" else "-"
         if differs:
             return cls(line, line, "white", 2.6, 1.0, dashes)
@@ -89,94 +101,109 @@ class EdgeStyle:
         return cls(line, fill, line, 1.4, 0.35, dashes)
 
     @classmethod
-    def weighed(cls, share: float) -> EdgeStyle:
-        """By a share in [0, 1], from thin and pale to thick and dark."""
+    def for_importance(cls, fraction: float) -> EdgeStyle:
+        """Return a style between thin and pale (0) and thick and dark (1)."""
         from matplotlib import colormaps
         from matplotlib.colors import to_hex
 
-        share = min(max(share, 0.0), 1.0)
-        color = to_hex(colormaps["YlOrRd"](0.25 + 0.7 * share))
-        return cls(color, color, "white" if share > 0.4 else INK, 1.0 + 5.0 * share, 1.0, "-")
+        fraction = min(max(fraction, 0.0), 1.0)
+        color = to_hex(colormaps["YlOrRd"](0.25 + 0.7 * fraction))
+        ink = "white" if fraction > 0.4 else INK
+        return cls(color, color, ink, 1.0 + 5.0 * fraction, 1.0, "-")
 
     @property
-    def stroke(self) -> dict[str, Any]:
-        """Arguments of matplotlib's patches."""
+    def stroke(self) -> ArtistStyle:
+        """Keyword arguments of matplotlib's patches."""
         return {
             "edgecolor": self.line,
             "alpha": self.alpha,
-            "linewidth": self.weight,
+            "linewidth": self.width,
             "linestyle": self.dashes,
         }
 
 
-def operation_box(axes: Axes, x: float, y: float, operation: str, look: EdgeStyle, gid: str) -> None:
-    """A box with the operation's name; ``(x, y)`` is the middle of its left side."""
+def operation_box(
+    axes: Axes, x: float, y: float, operation: str, style: EdgeStyle, gid: str
+) -> None:
+    """Draw a box with the operation's name; ``(x, y)`` is the middle of its left side."""
     size = (BOX_WIDTH, BOX_HEIGHT)
-    rounded(axes, x, y, *size, facecolor="white", edgecolor="white", zorder=3)
-    style = {**look.stroke, "linewidth": 1.2}
-    rounded(axes, x, y, *size, facecolor=look.fill, zorder=3.1, gid=gid, **style)
-    ink = {"color": look.ink, "alpha": max(look.alpha, 0.5)}
+    rounded_box(axes, x, y, *size, facecolor="white", edgecolor="white", zorder=3)
+    stroke = {**style.stroke, "linewidth": 1.2}
+    rounded_box(axes, x, y, *size, facecolor=style.fill, zorder=3.1, gid=gid, **stroke)
+    ink = {"color": style.ink, "alpha": max(style.alpha, 0.5)}
     label(axes, x + BOX_WIDTH / 2, y, operation, 8.6, **ink)
 
 
 def heading(axes: Axes, cell: str) -> None:
-    """The name of a cell above its picture."""
-    named = {"normal": "Normal cell", "reduce": "Reduction cell", "recurrent": "Recurrent cell"}
-    text = named.get(cell, cell.capitalize())
+    """Draw the name of a cell above its figure."""
+    titles = {"normal": "Normal cell", "reduce": "Reduction cell", "recurrent": "Recurrent cell"}
+    text = titles.get(cell, cell.capitalize())
     axes.text(MARGIN, -0.2, text, fontsize=11.5, color=QUIET, va="center")
 
 
-def state(axes: Axes, x: float, y: float, height: float, name: str) -> None:
-    """The box of a cell's input or output; ``(x, y)`` is the middle of its left side."""
-    style = {"facecolor": "#e8edf3", "edgecolor": INK, "linewidth": 1.0, "zorder": 4}
-    rounded(axes, x, y, STATE_WIDTH, height, **style)
+def state_box(axes: Axes, x: float, y: float, height: float, name: str) -> None:
+    """Draw the box of an input or output of a cell; ``(x, y)`` is the middle of its left side."""
+    style: ArtistStyle = {"facecolor": "#e8edf3", "edgecolor": INK, "linewidth": 1.0, "zorder": 4}
+    rounded_box(axes, x, y, STATE_WIDTH, height, **style)
     size = 12 if name.startswith("$") else 10
     label(axes, x + STATE_WIDTH / 2, y, name, size, color=INK, va="center")
 
 
-def label(axes: Axes, x: float, y: float, text: str, size: float, **style: Any) -> None:
-    """Centerd text."""
-    centerd: dict[str, Any] = {"ha": "center", "va": "center_baseline", "zorder": 5}
-    axes.text(x, y, text, fontsize=size, **(centerd | style))
+def node_circle(axes: Axes, x: float, y: float, radius: float, number: int) -> None:
+    """Draw a node as a circle with its number; ``(x, y)`` is its center."""
+    from matplotlib.patches import Circle
+
+    axes.add_patch(Circle((x, y), radius, facecolor=INK, edgecolor=INK, zorder=4))
+    label(axes, x, y, str(number), 10, color="white", fontweight="bold")
 
 
-def rounded(axes: Axes, x: float, y: float, width: float, height: float, **style: Any) -> None:
-    """A box with round corners; ``(x, y)`` is the middle of its left side."""
+def label(axes: Axes, x: float, y: float, text: str, size: float, **style: object) -> None:
+    """Draw centered text."""
+    centered: ArtistStyle = {"ha": "center", "va": "center_baseline", "zorder": 5}
+    axes.text(x, y, text, fontsize=size, **(centered | style))
+
+
+def rounded_box(
+    axes: Axes, x: float, y: float, width: float, height: float, **style: object
+) -> None:
+    """Draw a box with rounded corners; ``(x, y)`` is the middle of its left side."""
     from matplotlib.patches import FancyBboxPatch
 
     shape = "round,pad=0,rounding_size=0.07"
-    axes.add_patch(FancyBboxPatch((x, y - height / 2), width, height, boxstyle=shape, **style))
+    options: ArtistStyle = style
+    axes.add_patch(FancyBboxPatch((x, y - height / 2), width, height, boxstyle=shape, **options))
 
 
-def route(points: Sequence[tuple[float, float]], codes: str) -> Any:
-    """A matplotlib path: M moves, L draws a line, Q (twice) and C (three times) a curve."""
+def make_path(points: Sequence[tuple[float, float]], codes: str) -> Path:
+    """Return a matplotlib path: M moves, L draws a line, QQ and CCC draw a curve."""
     from matplotlib.path import Path
 
     kinds = {"M": Path.MOVETO, "L": Path.LINETO, "Q": Path.CURVE3, "C": Path.CURVE4}
     return Path(points, [kinds[code] for code in codes])
 
 
-def patch(axes: Axes, path: Any, **style: Any) -> None:
+def draw_path(axes: Axes, path: Path, **style: object) -> None:
     """Draw a path."""
     from matplotlib.patches import PathPatch
 
-    axes.add_patch(PathPatch(path, capstyle="round", **style))
+    options: ArtistStyle = style
+    axes.add_patch(PathPatch(path, capstyle="round", **options))
 
 
 def arrow(
-    axes: Axes, points: Sequence[tuple[float, float]], color: str, weight: float, alpha: float = 1.0
+    axes: Axes, points: Sequence[tuple[float, float]], color: str, width: float, alpha: float = 1.0
 ) -> None:
-    """A straight arrow through two points, or a bent one with the middle of three as control."""
+    """Draw a straight arrow through two points, or a curve with the second of three as control."""
     from matplotlib.patches import FancyArrowPatch
 
     axes.add_patch(
         FancyArrowPatch(
-            path=route(points, "ML" if len(points) == 2 else "MQQ"),
+            path=make_path(points, "ML" if len(points) == 2 else "MQQ"),
             arrowstyle="-|>,head_length=4,head_width=2.2",
             mutation_scale=1,
             color=color,
             alpha=alpha,
-            linewidth=weight,
+            linewidth=width,
             zorder=2,
         )
     )

@@ -1,4 +1,4 @@
-"""The film of a search's alphas."""
+"""The animation of a search's alphas."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from darts.plotting.alpha_animation import MAX_FRAMES, LAST_FRAME_MS, MAX_FRAME_MS, MIN_FRAME_MS, sample_epochs, animate_alphas
+from darts.plotting.alpha_animation import (
+    LAST_FRAME_MS,
+    MAX_FRAME_MS,
+    MAX_FRAMES,
+    MIN_FRAME_MS,
+    animate_alphas,
+    sample_epochs,
+)
 
 OPERATIONS = ["none", "skip_connect", "sep_conv_3x3"]
 
 
-def told(epochs: int, edges: int = 2) -> dict[str, Any]:
-    """Alphas of two kinds of cell, other ones in each epoch."""
+def random_history(epochs: int, edges: int = 2) -> dict[str, Any]:
+    """Return random mixing weights of two groups."""
     generator = torch.Generator().manual_seed(0)
     return {
         cell: {
@@ -29,7 +36,7 @@ def told(epochs: int, edges: int = 2) -> dict[str, Any]:
 
 
 def frames_of(gif: bytes) -> tuple[list[np.ndarray], list[int], Any]:
-    """Pictures ``(H, W, 3)`` and milliseconds of the frames, and after how many rounds it ends."""
+    """Return the frames ``(H, W, 3)``, their durations in milliseconds and the number of loops."""
     with Image.open(io.BytesIO(gif)) as opened:
         pictures, durations = [], []
         for frame in ImageSequence.Iterator(opened):
@@ -38,18 +45,18 @@ def frames_of(gif: bytes) -> tuple[list[np.ndarray], list[int], Any]:
         return pictures, durations, opened.info.get("loop")
 
 
-def test_a_frame_an_epoch_the_last_held_and_then_again() -> None:
-    pictures, durations, loop = frames_of(animate_alphas(told(7)))
+def test_one_frame_per_epoch_with_a_longer_last_frame_in_a_loop() -> None:
+    pictures, durations, loop = frames_of(animate_alphas(random_history(7)))
     assert len(pictures) == 7
     assert len({picture.shape for picture in pictures}) == 1
     assert MIN_FRAME_MS <= durations[0] <= MAX_FRAME_MS
     assert durations[:-1] == durations[:1] * 6
     assert durations[-1] == LAST_FRAME_MS > durations[0]
-    assert loop == 0  # for ever
+    assert loop == 0  # forever
 
 
-def test_of_many_epochs_few_are_shown_evenly_and_the_ends_always() -> None:
-    pictures, durations, _ = frames_of(animate_alphas(told(200)))
+def test_many_epochs_are_sampled_evenly_with_both_ends() -> None:
+    pictures, durations, _ = frames_of(animate_alphas(random_history(200)))
     assert len(pictures) == MAX_FRAMES
     assert sum(durations[:-1]) < 10_000
     for count in (2, 59, 60, 61, 100, 599):
@@ -60,9 +67,9 @@ def test_of_many_epochs_few_are_shown_evenly_and_the_ends_always() -> None:
         assert max(steps) - min(steps) <= 1
 
 
-def test_what_changes_is_seen_where_it_changes() -> None:
-    """One weight of one edge moves: the picture moves there, and where the epoch is told."""
-    alphas = told(2)
+def test_changed_weight_changes_only_its_place_and_the_heading() -> None:
+    """A weight of one edge changes between the two epochs."""
+    alphas = random_history(2)
     for own in alphas.values():
         own["epochs"] = [[[0.25, 0.25, 0.5], [0.1, 0.2, 0.7]] for _ in range(2)]
     still, _, _ = frames_of(animate_alphas(alphas))
@@ -80,9 +87,9 @@ def test_what_changes_is_seen_where_it_changes() -> None:
     assert np.nonzero(heading)[0].max() < 0.15 * height
 
 
-def test_colors_mean_the_same_in_all_frames_and_matrices() -> None:
-    """What is 0.25 in the first frame looks as what is 0.25 in the last, beside any others."""
-    alphas = told(2)
+def test_all_frames_and_groups_share_one_color_scale() -> None:
+    """0.25 has the same color in the first frame of one group and the last of another."""
+    alphas = random_history(2)
     for cell, matrices in (
         ("normal", [[[0.25] * 3] * 2, [[0.9] * 3] * 2]),
         ("reduce", [[[0.9] * 3] * 2, [[0.25] * 3] * 2]),
@@ -94,7 +101,7 @@ def test_colors_mean_the_same_in_all_frames_and_matrices() -> None:
     right = last[int(0.7 * height) :, int(0.45 * width) : int(0.8 * width)].reshape(-1, 3)
 
     def shade(pixels: np.ndarray) -> tuple[int, ...]:
-        """The color that is seen most, but for the white of the paper."""
+        """Return the most frequent color except white."""
         colors, counts = np.unique(pixels, axis=0, return_counts=True)
         counts[(colors > 250).all(-1)] = 0
         return tuple(colors[counts.argmax()].tolist())
@@ -104,16 +111,16 @@ def test_colors_mean_the_same_in_all_frames_and_matrices() -> None:
     assert sum(shade(dark)) < sum(shade(left))
 
 
-def test_what_the_genotype_keeps_is_outlined() -> None:
-    plain, _, _ = frames_of(animate_alphas(told(2)))
-    outlined, _, _ = frames_of(animate_alphas(told(2), kept={"reduce": {(0, 2)}}))
+def test_chosen_operations_are_outlined() -> None:
+    plain, _, _ = frames_of(animate_alphas(random_history(2)))
+    outlined, _, _ = frames_of(animate_alphas(random_history(2), chosen={"reduce": {(0, 2)}}))
     changed = outlined[1][(plain[1] != outlined[1]).any(-1)]
     assert len(changed) > 50
-    # More red than blue, but where the corners are blended.
+    # Mostly the outline's color, except where its corners are blended.
     assert (changed[:, 0] > changed[:, 2] + 100).mean() > 0.9
 
 
-def test_edges_with_candidates_of_their_own_and_any_number_of_kinds() -> None:
+def test_groups_with_different_candidates_per_edge_and_wide_groups() -> None:
     alphas = {
         f"kind {number}": {
             "edges": ["0→1", "1→2"],
@@ -127,30 +134,30 @@ def test_edges_with_candidates_of_their_own_and_any_number_of_kinds() -> None:
     one, _, _ = frames_of(animate_alphas({"a": alphas["kind 0"]}))
     assert pictures[0].shape[0] > one[0].shape[0]
     assert pictures[0].shape[1] > one[0].shape[1]
-    # Side by side they would be too wide to be read.
+    # Wide groups are not placed side by side.
     wide = {"edges": ["0→1"], "operations": [list("abcdefghijkl")], "epochs": [[[0.1] * 12]]}
     one, _, _ = frames_of(animate_alphas({"a": wide}))
     two, _, _ = frames_of(animate_alphas({"a": wide, "b": wide}))
     assert two[0].shape[1] == one[0].shape[1]
 
 
-def test_any_names_are_drawn() -> None:
-    """Also those that matplotlib would take for formulas, and those that its font lacks."""
-    alphas = told(1)
+def test_names_may_contain_math_symbols_and_missing_glyphs() -> None:
+    """matplotlib would parse some as formulas, and its font lacks others."""
+    alphas = random_history(1)
     alphas["$\\frac{$"] = alphas.pop("normal")
     alphas["$\\frac{$"]["operations"] = [["$x_$", "\u4f60", "<b>"]] * 2
     assert len(frames_of(animate_alphas(alphas))[0]) == 1
 
 
 def test_equal_alphas_give_equal_files() -> None:
-    assert animate_alphas(told(3)) == animate_alphas(told(3))
-    assert animate_alphas(told(3)) != animate_alphas(told(4))
+    assert animate_alphas(random_history(3)) == animate_alphas(random_history(3))
+    assert animate_alphas(random_history(3)) != animate_alphas(random_history(4))
 
 
-def test_without_an_epoch_there_is_no_film() -> None:
+def test_no_epoch_or_a_single_frame_raises() -> None:
     with pytest.raises(ValueError, match="no alphas"):
         animate_alphas({})
     with pytest.raises(ValueError, match="no alphas"):
-        animate_alphas(told(0))
-    with pytest.raises(ValueError, match="two frames, not 1"):
-        animate_alphas(told(3), frames=1)
+        animate_alphas(random_history(0))
+    with pytest.raises(ValueError, match="max_frames=1: must be at least 2"):
+        animate_alphas(random_history(3), max_frames=1)

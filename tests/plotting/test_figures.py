@@ -1,4 +1,4 @@
-"""Pictures show the numbers and names they were given, and become files deterministically."""
+"""Content of figures, and deterministic files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def labels(ticks: list[Any]) -> list[str]:
     return [tick.get_text() for tick in ticks]
 
 
-def test_the_heatmap_names_both_axes_and_writes_each_number() -> None:
+def test_heatmap_shows_names_and_numbers() -> None:
     p = probabilities().requires_grad_()
     figure = draw_alpha_heatmap(p, operations=OPERATIONS, edges=EDGES, title="normal")
     axes: Any = figure.axes[0]
@@ -43,7 +43,7 @@ def test_the_heatmap_names_both_axes_and_writes_each_number() -> None:
     assert figure.get_suptitle() == "normal"
 
 
-def test_chosen_edges_are_outlined_where_they_are() -> None:
+def test_heatmap_outlines_chosen_operations() -> None:
     figure = draw_alpha_heatmap(probabilities(), operations=OPERATIONS, chosen=[(0, 1), (4, 2)])
     boxes = [patch for patch in figure.axes[0].patches if patch.get_gid() == "chosen"]
     centers = [
@@ -53,7 +53,7 @@ def test_chosen_edges_are_outlined_where_they_are() -> None:
     np.testing.assert_allclose(found, [(0, 1), (4, 2)], atol=1e-6)
 
 
-def test_a_search_that_has_just_begun_looks_undecided() -> None:
+def test_heatmap_of_uniform_weights_is_not_dark() -> None:
     uniform = torch.full((5, 3), 1 / 3)
     image: Any = draw_alpha_heatmap(uniform, operations=OPERATIONS).axes[0].images[0]
     np.testing.assert_allclose(image.norm(1 / 3), 0.5)
@@ -64,17 +64,17 @@ def test_a_search_that_has_just_begun_looks_undecided() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"operations": OPERATIONS[:2]}, "do not fit 2 operations"),
-        ({"edges": ["a"]}, "do not fit 1 edges"),
-        ({"chosen": [(5, 0)]}, r"chosen \(5, 0\)"),
+        ({"operations": OPERATIONS[:2]}, "do not match 2 operations"),
+        ({"edges": ["a"]}, "do not match 1 edges"),
+        ({"chosen": [(5, 0)]}, r"chosen contains \(5, 0\)"),
     ],
 )
-def test_a_heatmap_that_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:
+def test_heatmap_with_mismatched_names_raises(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         draw_alpha_heatmap(probabilities(), **{"operations": OPERATIONS, **options})
 
 
-def test_the_history_has_a_panel_an_edge_and_a_line_an_operation() -> None:
+def test_history_has_one_panel_per_edge_and_one_line_per_operation() -> None:
     history = [probabilities(seed) for seed in range(4)]
     figure = draw_alpha_history(history, operations=OPERATIONS, edges=EDGES, title="normal")
     panels: dict[str, Any] = {axes.get_title(): axes for axes in figure.axes if axes.get_visible()}
@@ -86,7 +86,7 @@ def test_the_history_has_a_panel_an_edge_and_a_line_an_operation() -> None:
     assert labels(legend.get_texts()) == list(OPERATIONS)
 
 
-def test_the_panels_of_a_chain_fill_lines_of_four() -> None:
+def test_history_of_a_chain_has_four_panels_per_row() -> None:
     edges = [f"{i}→{i + 1}" for i in range(6)]
     figure = draw_alpha_history([probabilities(edges=6)], operations=OPERATIONS, edges=edges)
     panels = [axes.get_subplotspec() for axes in figure.axes if axes.get_visible()]
@@ -94,14 +94,14 @@ def test_the_panels_of_a_chain_fill_lines_of_four() -> None:
     assert places == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1)]
 
 
-def test_the_history_takes_other_edges_and_epochs() -> None:
+def test_history_with_custom_edges_and_epochs() -> None:
     figure = draw_alpha_history(
         [probabilities(edges=6)], operations=OPERATIONS, edges=list("abcdef"), epochs=[10]
     )
     panels: list[Any] = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title() for axes in panels] == list("abcdef")
     assert list(panels[0].get_lines()[0].get_xdata()) == [10]
-    with pytest.raises(ValueError, match="2 epochs for a history of 1"):
+    with pytest.raises(ValueError, match="2 numbers of epochs for a history of 1 epoch"):
         draw_alpha_history([probabilities()], operations=OPERATIONS, epochs=[1, 2])
     with pytest.raises(ValueError, match="no history"):
         draw_alpha_history([], operations=OPERATIONS)
@@ -114,7 +114,7 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
-def test_curves_share_a_panel_by_kind_and_skip_what_is_missing() -> None:
+def test_metrics_share_panels_by_quantity_and_skip_missing_values() -> None:
     figure = draw_metrics(ROWS, ["train_loss", "valid_loss", "valid_accuracy"])
     loss: Any
     accuracy: Any
@@ -125,7 +125,7 @@ def test_curves_share_a_panel_by_kind_and_skip_what_is_missing() -> None:
     np.testing.assert_allclose(accuracy.get_lines()[0].get_ydata(), [50, 75])
 
 
-def test_curves_name_the_columns_there_are() -> None:
+def test_metrics_of_an_unknown_column_raise() -> None:
     with pytest.raises(ValueError, match="'test_loss'; choose from: epoch, train_loss") as caught:
         draw_metrics(ROWS, ["test_loss"])
     assert "\n" not in str(caught.value)
@@ -156,13 +156,13 @@ def test_equal_figures_give_equal_files(tmp_path: Path, kind: str) -> None:
     assert len(list(tmp_path.iterdir())) == 6
 
 
-def test_another_extension_is_refused(tmp_path: Path) -> None:
+def test_unknown_file_suffix_raises(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\.svg, \.png, \.pdf"):
         save_figure(draw()[0], tmp_path / "a.jpg")
     assert not list(tmp_path.iterdir())
 
 
-def test_no_figure_goes_through_pyplot() -> None:
+def test_figures_do_not_use_pyplot() -> None:
     draw()
     assert (
         "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
@@ -170,7 +170,7 @@ def test_no_figure_goes_through_pyplot() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 12, 30, 70])
-def test_a_confusion_matrix_shows_percents_of_the_true_class(classes: int) -> None:
+def test_confusion_matrix_shows_percent_of_the_true_class(classes: int) -> None:
     counts = torch.eye(classes) * 3
     counts[0, 1] = 1
     names = [f"class {n}" for n in range(classes)]

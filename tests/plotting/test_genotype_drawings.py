@@ -1,4 +1,4 @@
-"""Pictures of genotypes: what they say, that nothing in them collides, and their files."""
+"""Figures of genotypes: content, no overlaps, files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.path import Path as Way
+from matplotlib.path import Path as Curve
 from matplotlib.transforms import Bbox
 
 from darts.plotting.genotype import compare_genotypes, draw_genotype, save_figure, save_genotype
@@ -28,7 +28,7 @@ from darts.spaces.genotype import OPERATIONS, Genotype
 
 @dataclass(frozen=True)
 class Chain:
-    """A genotype that is nothing but a row of operations."""
+    """Genotype of a sequence of operations."""
 
     blocks: tuple[str, ...]
     cells: ClassVar[tuple[str, ...]] = ("blocks",)
@@ -47,7 +47,7 @@ class Chain:
 V1, V2 = PUBLISHED["DARTS_V1"].genotype, PUBLISHED["DARTS_V2"].genotype
 
 
-def some_genotypes() -> dict[str, Any]:
+def sample_genotypes() -> dict[str, Any]:
     source = torch.Generator().manual_seed(0)
     known = {name: PUBLISHED[name].genotype for name in ("DARTS_V1", "NASNET", "AMOEBANET")}
     return known | {
@@ -70,7 +70,7 @@ def recurrent_genotypes() -> dict[str, Any]:
     }
 
 
-def parts(figure: Figure, cell: str, kind: str) -> dict[str, Patch]:
+def patches_of(figure: Figure, cell: str, kind: str) -> dict[str, Patch]:
     found = (patch for axes in figure.axes for patch in axes.patches)
     return {
         str(patch.get_gid()): patch
@@ -83,20 +83,20 @@ def shrunk(box: Bbox) -> Bbox:
     return Bbox.from_extents(box.x0 + 1, box.y0 + 1, box.x1 - 1, box.y1 - 1)
 
 
-@pytest.mark.parametrize("genotype", some_genotypes().values(), ids=some_genotypes())
-def test_nothing_collides_whatever_the_genotype(genotype: Any) -> None:
+@pytest.mark.parametrize("genotype", sample_genotypes().values(), ids=sample_genotypes())
+def test_labels_boxes_and_curves_do_not_overlap(genotype: Any) -> None:
     figure = draw_genotype(genotype, title="A title")
     renderer = FigureCanvasAgg(figure).get_renderer()
     for cell, axes in zip(genotype.cells, figure.axes, strict=True):
         boxes = {
             name.removesuffix("-box"): patch.get_window_extent(renderer)
-            for name, patch in parts(figure, cell, "-box").items()
+            for name, patch in patches_of(figure, cell, "-box").items()
         }
         operations = sorted(name for _, _, name in genotype.edges(cell))
         assert len(boxes) == len(operations)
         labels = [text for text in axes.texts if text.get_text() in operations]
         assert sorted(text.get_text() for text in labels) == operations
-        for label in labels:  # every label lies inside one box, and so apart from other labels
+        for label in labels:  # every label is inside exactly one box, so labels cannot overlap
             extent = label.get_window_extent(renderer)
             assert sum(
                 box.x0 <= extent.x0 and extent.x1 <= box.x1 and box.y0 <= extent.y0
@@ -104,7 +104,7 @@ def test_nothing_collides_whatever_the_genotype(genotype: Any) -> None:
                 for box in boxes.values()
             ) == 1  # fmt: skip
         assert not any(a.overlaps(b) for a, b in combinations(boxes.values(), 2))
-        for name, curve in parts(figure, cell, "-curve").items():
+        for name, curve in patches_of(figure, cell, "-curve").items():
             drawn = curve.get_path().transformed(curve.get_transform())
             for other, box in boxes.items():
                 if other != name.removesuffix("-curve"):
@@ -116,27 +116,27 @@ def test_nothing_collides_whatever_the_genotype(genotype: Any) -> None:
 
 
 @pytest.mark.parametrize("genotype", recurrent_genotypes().values(), ids=recurrent_genotypes())
-def test_the_ways_of_a_recurrent_cell_never_meet(genotype: Any) -> None:
-    """Neither those to other nodes nor those to the output, beside where they begin."""
+def test_lines_of_a_recurrent_cell_do_not_cross(genotype: Any) -> None:
+    """Lines to nodes and to the output meet only where they start."""
     figure = draw_genotype(genotype)
     (axes,) = figure.axes
-    curves = parts(figure, "recurrent", "-curve")
+    curves = patches_of(figure, "recurrent", "-curve")
     drawn = {name: patch.get_path() for name, patch in curves.items()}
     gray = [p.get_path() for p in axes.patches if to_hex(p.get_edgecolor()) == "#b8c0cc"]
-    outputs = [Way(path.vertices[:2]) for path in gray]  # without their heads
+    outputs = [Curve(path.vertices[:2]) for path in gray]  # without arrow heads
     assert len(outputs) == len(genotype.outputs)
-    for way in drawn.values():
-        assert not any(way.intersects_path(output, filled=False) for output in outputs)
+    for curve in drawn.values():
+        assert not any(curve.intersects_path(output, filled=False) for output in outputs)
     sources = {f"recurrent-0-edge-{n}-curve": e[0] for n, e in enumerate(genotype.edges())}
     for (a, first), (b, second) in combinations(drawn.items(), 2):
         if sources[a] != sources[b]:
             assert not first.intersects_path(second, filled=False)
         elif "row" not in (a, b):
-            ends = [torch.as_tensor(way.vertices[2:]) for way in (first, second)]
+            ends = [torch.as_tensor(curve.vertices[2:]) for curve in (first, second)]
             assert not len(ends[0]) or not len(ends[1]) or not torch.equal(*ends)
 
 
-def test_a_recurrent_cell_says_what_it_is_made_of() -> None:
+def test_recurrent_cell_shows_inputs_nodes_and_output() -> None:
     cell = recurrent.PUBLISHED["DARTS_RNN_V2"].genotype
     (axes,) = draw_genotype(cell).axes
     texts = [text.get_text() for text in axes.texts]
@@ -147,45 +147,46 @@ def test_a_recurrent_cell_says_what_it_is_made_of() -> None:
     assert "mean" not in [text.get_text() for text in axes.texts]
 
 
-def test_recurrent_cells_compare() -> None:
+def test_comparison_of_recurrent_cells() -> None:
     first = recurrent.Genotype([("tanh", 0), ("relu", 1)], (1, 2))
     second = recurrent.Genotype([("tanh", 0), ("relu", 0)], (2,))
     figure = compare_genotypes(first, second, ("left", "right"))
-    boxes = parts(figure, "recurrent", "-box")
+    boxes = patches_of(figure, "recurrent", "-box")
     faint = [name for name, box in boxes.items() if (box.get_alpha() or 1.0) < 0.5]
     assert faint == ["recurrent-0-edge-0-box", "recurrent-1-edge-0-box"]
 
 
-def test_parallel_edges_stay_apart() -> None:
+def test_parallel_edges_are_separate() -> None:
     pair = (("avg_pool_3x3", 0), ("avg_pool_3x3", 0))
     figure = draw_genotype(Genotype(pair, (2,), pair, (2,)))
     curves = [
-        c.get_path().interpolated(20).vertices for c in parts(figure, "normal", "-curve").values()
+        c.get_path().interpolated(20).vertices
+        for c in patches_of(figure, "normal", "-curve").values()
     ]
     first, second = (torch.as_tensor(curve) for curve in curves)
     assert float((first - second).norm(dim=1).min()) > 0.05  # inches
 
 
-def test_families_have_their_own_colors() -> None:
+def test_operation_families_have_different_colors() -> None:
     names = ("max_pool_3x3", "skip_connect", "sep_conv_5x5", "dil_conv_3x3", "none", "conv_7x1_1x7")
     colors = {}
     for name in names:
         figure = draw_genotype(Genotype(((name, 0), (name, 1)), (2,), ((name, 0), (name, 1)), (2,)))
-        (_, box), *_ = parts(figure, "normal", "-box").items()
+        (_, box), *_ = patches_of(figure, "normal", "-box").items()
         colors[name] = to_hex(box.get_edgecolor())
     assert len(set(colors.values())) == len(names)
     assert "#ffffff" not in colors.values()
 
 
-def test_kinds_of_layers_of_a_transformer_have_their_own_colors() -> None:
+def test_layer_types_of_a_transformer_have_different_colors() -> None:
     blocks = (("attention_2", "relu_1"), ("conv_15", "gelu_4"), ("identity", "gelu_1"))
-    boxes = parts(draw_genotype(transformer.Genotype(blocks)), "blocks", "-box")
+    boxes = patches_of(draw_genotype(transformer.Genotype(blocks)), "blocks", "-box")
     colors = [to_hex(boxes[f"blocks-0-edge-{n}-box"].get_edgecolor()) for n in range(6)]
     assert len(set(colors)) == 5
     assert colors[3] == colors[5]
 
 
-def test_a_comparison_emphasizes_exactly_what_differs() -> None:
+def test_comparison_emphasizes_exactly_the_different_edges() -> None:
     figure = compare_genotypes(V1, V2, ("first", "second"))
     assert {text.get_text() for text in figure.texts} == {"first", "second"}
     assert len(figure.axes) == 4
@@ -193,7 +194,7 @@ def test_a_comparison_emphasizes_exactly_what_differs() -> None:
         for cell in Genotype.cells:
             faint = [
                 name
-                for name, patch in parts(figure, f"{cell}-{column}", "-curve").items()
+                for name, patch in patches_of(figure, f"{cell}-{column}", "-curve").items()
                 if (patch.get_alpha() or 1.0) < 0.5
             ]
             same = [edge for edge in mine.edges(cell) if edge in other.edges(cell)]
@@ -201,41 +202,43 @@ def test_a_comparison_emphasizes_exactly_what_differs() -> None:
             assert 0 < len(faint) < 8
 
 
-def test_a_comparison_works_in_every_space() -> None:
+def test_comparison_in_other_spaces() -> None:
     first, second = (nas201.Genotype.from_index(n) for n in (0, 1))  # the last edge differs
     for a, b in ((first, second), (Chain(("none", "skip")), Chain(("none", "conv", "skip")))):
         cell = a.cells[0]
         figure = compare_genotypes(a, b, ("left", "right"))
-        boxes = parts(figure, f"{cell}-0", "-box")
+        boxes = patches_of(figure, f"{cell}-0", "-box")
         faint = [name for name, box in boxes.items() if (box.get_alpha() or 1.0) < 0.5]
         assert len(faint) == len(a.edges(cell)) - 1
         assert f"{cell}-0-edge-{len(faint)}-box" not in faint
 
 
-def test_genotypes_of_different_spaces_do_not_compare() -> None:
+def test_comparison_of_different_spaces_raises() -> None:
     with pytest.raises(ValueError, match="different spaces") as caught:
         compare_genotypes(V1, nas201.Genotype.from_index(0), ("left", "right"))
     assert "\n" not in str(caught.value)
 
 
-def test_none_is_dashed() -> None:
-    figure = draw_genotype(nas201.Genotype.of("none", *["skip_connect"] * 5))
+def test_none_operation_is_dashed() -> None:
+    figure = draw_genotype(nas201.Genotype.from_operations("none", *["skip_connect"] * 5))
     dashed = [
-        name for name, p in parts(figure, "cell", "-curve").items() if p.get_linestyle() == "--"
+        name
+        for name, p in patches_of(figure, "cell", "-curve").items()
+        if p.get_linestyle() == "--"
     ]
     assert dashed == ["cell-0-edge-0-curve"]
 
 
-def test_genotypes_of_different_sizes_compare() -> None:
+def test_comparison_of_different_sizes() -> None:
     figure = compare_genotypes(V2, PUBLISHED["NASNET"].genotype, ("four", "five"))
-    assert len(parts(figure, "normal-0", "-box")) == 8
-    assert len(parts(figure, "normal-1", "-box")) == 10
+    assert len(patches_of(figure, "normal-0", "-box")) == 8
+    assert len(patches_of(figure, "normal-1", "-box")) == 10
 
 
 @pytest.mark.parametrize(
     ("name", "magic"), [("a.svg", b"<?xml"), ("a.PNG", b"\x89PNG"), ("sub/a.pdf", b"%PDF")]
 )
-def test_the_ending_names_the_format(name: str, magic: bytes, tmp_path: Path) -> None:
+def test_file_suffix_selects_the_format(name: str, magic: bytes, tmp_path: Path) -> None:
     path = tmp_path / name
     save_genotype(V2, path)
     assert path.read_bytes().startswith(magic)
@@ -243,13 +246,13 @@ def test_the_ending_names_the_format(name: str, magic: bytes, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a", "svg"])
-def test_other_endings_are_refused(name: str, tmp_path: Path) -> None:
+def test_unknown_suffix_raises(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must end in \.svg, \.png, \.pdf"):
         save_genotype(V2, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_equal_genotypes_give_equal_bytes_and_text_stays_text(tmp_path: Path) -> None:
+def test_equal_genotypes_give_equal_files_with_text_as_text(tmp_path: Path) -> None:
     before = rcParams.copy()  # unlike dict(), does not resolve the backend
     for name, genotype in (("a", V2), ("b", Genotype.parse(str(V2))), ("c", V1)):
         save_genotype(genotype, tmp_path / f"{name}.svg", title="DARTS")
@@ -260,9 +263,7 @@ def test_equal_genotypes_give_equal_bytes_and_text_stays_text(tmp_path: Path) ->
     assert rcParams.copy() == before
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.svg"
     path.write_text("old")
 
@@ -277,7 +278,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
 
 
 @pytest.mark.parametrize("title", ["$x^", "a\nb\x00", "細胞 <&>", "_" * 300])
-def test_any_title_can_be_drawn(title: str, tmp_path: Path) -> None:
+def test_titles_may_contain_any_characters(title: str, tmp_path: Path) -> None:
     save_figure(draw_genotype(V2, title=title), tmp_path / "a.svg")
     save_figure(draw_genotype(V2, title=title), tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 10_000

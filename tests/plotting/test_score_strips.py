@@ -1,4 +1,4 @@
-"""Strips show every network and, where there is one, the interval of the mean."""
+"""Strips of scores with intervals of the mean."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from darts.judging.statistics import Interval, bootstrap
 from darts.plotting.scores import draw_scores
 
 
-def test_every_score_is_a_point_and_every_interval_a_bar() -> None:
+def test_each_score_is_a_point_and_each_interval_a_bar() -> None:
     scores = {"a": [[0.1, 0.2], [0.3, 0.5], [0.2, 0.2], [0.4, 0.3]], "b": [[0.6], [0.7]]}
     found = {name: bootstrap(groups) for name, groups in scores.items()}
     axes: Any = draw_scores(scores, found, label="test accuracy").axes[0]
@@ -24,6 +24,6 @@ def test_every_score_is_a_point_and_every_interval_a_bar() -> None:
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a", "b"]
 
 
-def test_nothing_cannot_be_drawn() -> None:
+def test_no_scores_raises() -> None:
     with pytest.raises(ValueError, match="no scores"):
         draw_scores({}, {"a": Interval(0.0, None, None, 1)}, label="x")

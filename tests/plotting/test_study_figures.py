@@ -1,4 +1,4 @@
-"""Pictures of a search show the trials and numbers that they were given."""
+"""Figures of studies, and Pareto fronts."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from darts.judging.factorial import factorial
+from darts.judging.factorial import factorial_effects
+from darts.judging.pareto import pareto_front
 from darts.judging.surrogate import Surrogate
-from darts.plotting.style import shorten
+from darts.plotting.importances import draw_factorial, draw_importance_bars, draw_marginals
+from darts.plotting.pareto_front import draw_pareto_front
+from darts.plotting.regret import draw_regret
 from darts.plotting.study_figures import (
-    draw_factorial,
-    save_study_figures,
-    draw_pareto_front,
-    draw_trial_history,
-    draw_importance_bars,
-    draw_marginals,
-    pareto,
-    draw_regret,
     save_figures,
+    save_study_figures,
 )
+from darts.plotting.style import shorten
+from darts.plotting.trial_history import draw_trial_history
 from darts.spaces.parameters import Choice, Parameter, Parameters, Point, Range
 
 SPACE = Parameters(
@@ -61,10 +59,10 @@ def offsets(axes: Any) -> list[list[list[float]]]:
     return [np.round(dots.get_offsets(), 6).tolist() for dots in axes.collections]
 
 
-# History
+# Trial history
 
 
-def test_the_history_marks_every_trial_and_the_best_so_far() -> None:
+def test_history_marks_each_trial_and_the_best_so_far() -> None:
     values = [0.5, 0.4, None, 0.9, 0.8, math.nan, 0.85]
     states = ["complete", "complete", "failed", "pruned", "complete", "failed", "complete"]
     figure = draw_trial_history(values, states, "accuracy", True, title="run")
@@ -83,7 +81,7 @@ def test_the_history_marks_every_trial_and_the_best_so_far() -> None:
     assert "without a score" in figure.get_supxlabel()
 
 
-def test_of_a_loss_the_best_is_the_lowest_and_the_bad_side_is_above() -> None:
+def test_history_of_a_loss_has_its_best_below_and_outliers_above() -> None:
     values = [3.0, 2.0, 2.5, 1.0, 2.0, 2.2, 1000.0]
     figure = draw_trial_history(values, ["complete"] * 7, "loss", False, numbers=range(5, 12))
     axes = figure.axes[0]
@@ -93,7 +91,7 @@ def test_of_a_loss_the_best_is_the_lowest_and_the_bad_side_is_above() -> None:
     assert axes.get_ylim()[1] < 10
 
 
-def test_a_history_without_scores_and_one_without_trials() -> None:
+def test_history_without_scores_and_without_trials() -> None:
     figure = draw_trial_history([None, None], ["failed"] * 2, "loss", False)
     assert not figure.axes[0].get_lines()
     assert draw_trial_history([], [], "loss", False).axes[0].get_xlabel() == "trial"
@@ -103,7 +101,9 @@ def test_a_history_without_scores_and_one_without_trials() -> None:
     ("values", "states", "message"),
     [([1.0], [], "1 values, 0 states"), ([1.0], ["lost"], "choose from complete, pruned, failed")],
 )
-def test_a_history_that_does_not_fit(values: list[Any], states: list[str], message: str) -> None:
+def test_history_of_mismatched_lists_raises(
+    values: list[Any], states: list[str], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         draw_trial_history(values, states, "loss", False)
 
@@ -111,8 +111,10 @@ def test_a_history_that_does_not_fit(values: list[Any], states: list[str], messa
 # Importances and marginals
 
 
-def test_bars_have_names_and_numbers_largest_first() -> None:
-    figure = draw_importance_bars({"a": 0.05, "b": 0.6, "a.long.name.of.a.parameter.in.a.tree": 0.2})
+def test_importance_bars_have_names_and_numbers_in_descending_order() -> None:
+    figure = draw_importance_bars(
+        {"a": 0.05, "b": 0.6, "a.long.name.of.a.parameter.in.a.tree": 0.2}
+    )
     axes: Any = figure.axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == ["b", "a.long.name.of.…eter.in.a.tree", "a"]
@@ -120,8 +122,8 @@ def test_bars_have_names_and_numbers_largest_first() -> None:
     assert [bar.get_width() for bar in axes.patches] == [0.6, 0.2, 0.05]
 
 
-def test_what_has_no_bar_is_summed() -> None:
-    figure = draw_importance_bars({f"p{i}": 1 / 2**i for i in range(1, 9)}, most=5)
+def test_last_importance_bar_sums_the_others() -> None:
+    figure = draw_importance_bars({f"p{i}": 1 / 2**i for i in range(1, 9)}, max_bars=5)
     axes: Any = figure.axes[0]
     assert len(axes.patches) == 6
     assert axes.patches[-1].get_width() == pytest.approx(2**-6 + 2**-7 + 2**-8)
@@ -131,7 +133,7 @@ def test_what_has_no_bar_is_summed() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 30])
-def test_names_of_bars_do_not_overlap(count: int) -> None:
+def test_names_of_importance_bars_do_not_overlap(count: int) -> None:
     names = [f"architecture.of.the.normal.cell.{i}.operation" for i in range(count)]
     figure = draw_importance_bars({name: 0.5 / (i + 1) for i, name in enumerate(names)})
     figure.draw_without_rendering()
@@ -140,7 +142,7 @@ def test_names_of_bars_do_not_overlap(count: int) -> None:
     assert all(label.get_window_extent().x0 >= 0 for label in axes.get_yticklabels())
 
 
-def test_marginals_have_a_panel_a_parameter_with_mean_band_and_trials() -> None:
+def test_marginals_have_one_panel_per_parameter_with_mean_band_and_trials() -> None:
     model = surrogate()
     figure = draw_marginals(model, ["rate", "kind", "momentum"], levels=5, ylabel="loss")
     panels: dict[str, Any] = {axes.get_title(): axes for axes in figure.axes if axes.get_visible()}
@@ -165,7 +167,7 @@ def test_marginals_have_a_panel_a_parameter_with_mean_band_and_trials() -> None:
     assert rate.get_ylabel() == "loss"
 
 
-def test_the_most_important_are_shown_when_nobody_says_which() -> None:
+def test_marginals_default_to_the_most_important_parameters() -> None:
     titles = [axes.get_title() for axes in draw_marginals(surrogate()).axes]
     assert titles[0] == "rate"
     assert set(titles) == {"rate", "kind", "momentum"}
@@ -173,19 +175,19 @@ def test_the_most_important_are_shown_when_nobody_says_which() -> None:
         draw_marginals(surrogate(), [])
 
 
-def test_a_trial_far_from_all_others_is_counted_and_not_shown() -> None:
+def test_marginals_count_outliers_instead_of_drawing_them() -> None:
     model = surrogate()
     values = [*model.values.tolist()[:-1], -1e6]
     figure = draw_marginals(Surrogate(SPACE, model.points, values), ["kind"])
-    assert figure.get_supxlabel() == "1 of 40 trials lie outside the panels"
+    assert figure.get_supxlabel() == "1 of 40 trials are outside of the panels"
     assert draw_marginals(model, ["kind"]).get_supxlabel() == ""
 
 
-# Fronts
+# Pareto fronts
 
 
 @pytest.mark.parametrize("directions", [(True,), (True, False), (False, False, True)])
-def test_the_front_is_what_nothing_beats(directions: tuple[bool, ...]) -> None:
+def test_pareto_front_contains_the_rows_that_no_other_beats(directions: tuple[bool, ...]) -> None:
     rng = np.random.default_rng(len(directions))
     names = [f"score{i}" for i in range(len(directions))]
     # Few values, so that there are ties in one objective and in all.
@@ -205,7 +207,7 @@ def test_the_front_is_what_nothing_beats(directions: tuple[bool, ...]) -> None:
     assert len(expected) < 80
 
 
-def test_a_row_without_a_number_is_on_no_front() -> None:
+def test_row_without_a_number_is_on_no_front() -> None:
     rows: list[dict[str, Any]] = [{"a": 1.0}, {"a": math.nan, "b": 0}, {"a": 0.5, "b": 1}, {}]
     assert pareto_front(rows, {"a": True, "b": False}) == [2]
     assert pareto_front([], {"a": True}) == []
@@ -213,7 +215,7 @@ def test_a_row_without_a_number_is_on_no_front() -> None:
         pareto_front(rows, {})
 
 
-def test_the_picture_of_a_front_names_its_trials() -> None:
+def test_figure_of_a_front_labels_its_trials() -> None:
     rows: list[dict[str, Any]] = [
         {"trial": 10, "accuracy": 0.9, "macs": 100},
         {"trial": 11, "accuracy": 0.8, "macs": 10},
@@ -234,7 +236,7 @@ def test_the_picture_of_a_front_names_its_trials() -> None:
 
 
 @pytest.mark.parametrize("higher", [True, False])
-def test_labels_of_a_crowded_front_cover_nothing(higher: bool) -> None:
+def test_labels_of_a_crowded_front_do_not_overlap(higher: bool) -> None:
     sign = 1 if higher else -1
     rows = [{"trial": 100 + i, "score": sign * i / 200, "cost": 10 + i} for i in range(60)]
     figure = draw_pareto_front(rows, "score", "cost", higher)
@@ -243,17 +245,17 @@ def test_labels_of_a_crowded_front_cover_nothing(higher: bool) -> None:
     assert overlapping(texts) == []
 
 
-# Corners and regret
+# Factorial design and regret
 
 
-def test_corners_show_means_and_intervals_and_tell_the_gains() -> None:
+def test_factorial_shows_means_intervals_and_gains() -> None:
     scores = {
         ("default", "default"): [1.0, 2.0, 3.0],
         ("best", "default"): [2.0, 3.0, 4.5],
         ("default", "best"): [1.0, 2.5, 3.0],
         ("best", "best"): [4.0, 5.0, 7.0],
     }
-    design = factorial(scores)
+    design = factorial_effects(scores)
     figure = draw_factorial(design, ylabel="accuracy")
     axes: Any = figure.axes[0]
     default, best = axes.containers
@@ -267,17 +269,17 @@ def test_corners_show_means_and_intervals_and_tell_the_gains() -> None:
     assert all(name in words for name in ("architecture: +1.17", "both: +3.33", "interaction"))
 
 
-def test_corners_of_one_factor() -> None:
-    one = factorial({("default", "default"): [1.0], ("default", "best"): [2.0]})
+def test_factorial_of_one_factor() -> None:
+    one = factorial_effects({("default", "default"): [1.0], ("default", "best"): [2.0]})
     figure = draw_factorial(one)
     axes: Any = figure.axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["default architecture"]
     assert figure.get_supxlabel() == "gain of hyperparameters: +1 (1 seed)"
-    other = factorial({("default", "default"): [1.0, 2.0], ("best", "default"): [2.0, 3.0]})
+    other = factorial_effects({("default", "default"): [1.0, 2.0], ("best", "default"): [2.0, 3.0]})
     assert legend(draw_factorial(other)) == ["default hyperparameters"]
 
 
-def test_regret_is_a_mean_with_a_band_a_strategy() -> None:
+def test_regret_shows_mean_and_band_of_each_strategy() -> None:
     curves = {"random": [[4.0, 2.0, 1.0], [2.0, 2.0, 0.0]], "evolution": [[3.0, 1.0]]}
     figure = draw_regret(curves)
     axes: Any = figure.axes[0]
@@ -290,7 +292,7 @@ def test_regret_is_a_mean_with_a_band_a_strategy() -> None:
     assert heights.max() == pytest.approx(3 + 12.7062 * math.sqrt(2) / math.sqrt(2))
     assert axes.get_xscale() == "log"
     assert draw_regret(curves, log=False).axes[0].get_xscale() == "linear"
-    with pytest.raises(ValueError, match="of one length"):
+    with pytest.raises(ValueError, match="must be equal"):
         draw_regret({"random": [[1.0], [1.0, 2.0]]})
     with pytest.raises(ValueError, match="no curves"):
         draw_regret({})
@@ -299,7 +301,7 @@ def test_regret_is_a_mean_with_a_band_a_strategy() -> None:
 # Files
 
 
-def test_a_study_leaves_its_pictures(tmp_path: Path) -> None:
+def test_study_figures_are_deterministic_files(tmp_path: Path) -> None:
     model = surrogate()
     rows: list[dict[str, Any]] = [
         {"trial": i, "state": "complete", "loss": float(value), "macs": i + 1.0}
@@ -307,13 +309,13 @@ def test_a_study_leaves_its_pictures(tmp_path: Path) -> None:
     ]
     rows.append({"trial": 40, "state": "failed"})
     rows.append({"trial": 41, "state": "pruned", "loss": 0.5, "macs": 0.1})
-    design = factorial({("default", "default"): [1.0, 2.0], ("best", "best"): [2.0, 3.0]})
-    options: dict[str, Any] = {"surrogate": model, "corners": design, "title": "the study"}
+    design = factorial_effects({("default", "default"): [1.0, 2.0], ("best", "best"): [2.0, 3.0]})
+    options: dict[str, Any] = {"surrogate": model, "effects": design, "title": "the study"}
     for place in ("one", "two"):
         paths = save_study_figures(
             tmp_path / place, rows, objectives=["loss", "macs"], higher_is_better=False, **options
         )
-    names = ["history", "front_macs", "importances", "marginals", "corners"]
+    names = ["history", "front_macs", "importances", "marginals", "factorial"]
     assert [path.name for path in paths] == [f"{name}.svg" for name in names]
     for path in paths:
         text = path.read_text(encoding="utf-8")
@@ -323,20 +325,20 @@ def test_a_study_leaves_its_pictures(tmp_path: Path) -> None:
     assert "failed (1)" in (tmp_path / "one" / "history.svg").read_text(encoding="utf-8")
 
 
-def test_a_study_without_any_score_leaves_its_history(tmp_path: Path) -> None:
+def test_study_without_scores_has_only_a_history(tmp_path: Path) -> None:
     rows = [{"trial": 0, "state": "failed"}]
     options: dict[str, Any] = {"objectives": ["loss", "macs"], "higher_is_better": False}
     assert [path.name for path in save_study_figures(tmp_path, rows, **options)] == ["history.svg"]
 
 
-def test_pictures_are_saved_under_their_names(tmp_path: Path) -> None:
+def test_figures_are_saved_under_their_names(tmp_path: Path) -> None:
     figures = {"a": draw_importance_bars({"x": 0.5}), "b": draw_importance_bars({"x": 0.4})}
     paths = save_figures(tmp_path / "new", figures)
     assert paths == [tmp_path / "new" / "a.svg", tmp_path / "new" / "b.svg"]
     assert "40.0 %" in paths[1].read_text(encoding="utf-8")
 
 
-def test_long_names_keep_both_ends() -> None:
+def test_shortened_names_keep_both_ends() -> None:
     assert shorten("short") == "short"
     assert shorten("abcdefghij", 5) == "ab…ij"
     assert len(shorten("x" * 99)) == 30
