@@ -1,4 +1,4 @@
-"""A space of fully connected networks: depth, and width and activation of each hidden layer."""
+"""The space of fully connected networks: depth, and width and activation of each layer."""
 
 from darts.spaces.mlp.derive import derive
 from darts.spaces.mlp.encoding import decode, encode, parameters, random_genotype

@@ -1,4 +1,4 @@
-"""What the supernet and the discrete network of the mlp space are made of.
+"""Layers and candidates that the supernet and the discrete network of the mlp space share.
 
 References:
     Ioffe and Szegedy, "Batch Normalization", arXiv:1502.03167; Ba, Kiros and Hinton, "Layer
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from darts.spaces.mlp.genotype import ACTIVATIONS, MAX_WIDTH
 
@@ -31,13 +31,13 @@ SKIP = "skip_connect"
 def candidates_of(
     activations: Sequence[str], widths: Sequence[int], cells: int
 ) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """By group of alphas and layer, the names of the columns.
+    """Return the names of the alphas' columns, by group and layer.
 
     Args:
-        activations: of each layer, column by column the slower of the two.
-        widths: of each layer.
-        cells: number of layers, of which the first makes the group ``"first"``; all others may be
-            skipped and make the group ``"rest"``.
+        activations: candidate activations of each layer; the widths vary faster.
+        widths: candidate widths of each layer.
+        cells: number of layers. The first forms the group ``"first"``. All others can be skipped
+            and form the group ``"rest"``.
     """
     layers = tuple(f"{activation}_{width}" for activation in activations for width in widths)
     groups: dict[str, tuple[tuple[str, ...], ...]] = {"first": (layers,)}
@@ -45,7 +45,7 @@ def candidates_of(
 
 
 def check_choices(activations: Sequence[str], widths: Sequence[int]) -> None:
-    """Raise ValueError, in one line, unless these are distinct and known."""
+    """Raise ValueError unless activations and widths are valid, distinct and not empty."""
     for name in activations:
         if name not in ACTIVATIONS:
             raise ValueError(
@@ -53,9 +53,11 @@ def check_choices(activations: Sequence[str], widths: Sequence[int]) -> None:
             )
     for key, values in (("activations", activations), ("widths", widths)):
         if not values or len(set(values)) != len(values):
-            raise ValueError(f"space.{key}={list(values)} must be distinct, and at least one")
+            raise ValueError(
+                f"space.{key}={list(values)}: must contain at least one value and no value twice"
+            )
     if min(widths) < 1 or max(widths) > MAX_WIDTH:
-        raise ValueError(f"space.widths={list(widths)} must lie between 1 and {MAX_WIDTH}")
+        raise ValueError(f"space.widths={list(widths)}: must be between 1 and {MAX_WIDTH}")
 
 
 def check_normalization(name: str) -> None:
@@ -65,14 +67,14 @@ def check_normalization(name: str) -> None:
 
 
 def make_linear(inputs: int, width: int, normalization: str) -> nn.Linear:
-    """A linear map; batch norm would take a bias out again."""
+    """Make a linear map; it has no bias before batch norm, which would remove it."""
     return nn.Linear(inputs, width, bias=normalization != "batch")
 
 
 def make_norm(name: str, width: int, *, affine: bool) -> nn.Module:
-    """One normalization of ``(B, width)``.
+    """Make a normalization of ``(B, width)``.
 
-    Batch norm goes through ``nn.BatchNorm2d``, the kind that several ranks know how to share.
+    Batch norm uses ``nn.BatchNorm2d``, which ``darts.ops.sync_batch_norm`` synchronizes over ranks.
     """
     if name == "batch":
         norm = nn.BatchNorm2d(width, affine=affine)
@@ -83,23 +85,6 @@ def make_norm(name: str, width: int, *, affine: bool) -> nn.Module:
 
 
 def make_preactivation(inputs: int, width: int, normalization: str) -> nn.Sequential:
-    """A hidden layer of the discrete network without its activation."""
+    """Make a hidden layer of the discrete network without its activation."""
     norm = make_norm(normalization, width, affine=True)
     return nn.Sequential(make_linear(inputs, width, normalization), norm)
-
-
-def drop_units(x: Tensor, probability: float, rows: tuple[int, int] | None = None) -> Tensor:
-    """Dropout whose draws do not depend on how many ranks share a batch.
-
-    Args:
-        x: ``(B, width)``.
-        probability: of zero, in [0, 1).
-        rows: the place of the first of these samples in a larger batch, and the size of that
-            batch. The draws are made for all of it, as by a process that holds all of it.
-
-    Shape: ``(B, width)`` -> the same.
-    """
-    keep = 1.0 - probability
-    first, count = rows or (0, x.shape[0])
-    mask = x.new_empty(count, x.shape[1]).bernoulli_(keep)
-    return x * (mask[first : first + x.shape[0]] / keep)

@@ -1,8 +1,8 @@
-"""The discrete network of the mlp space taken apart, for what each choice costs.
+"""Pieces of the mlp network, for the cost of each choice.
 
-A linear map has the width of the layer before it as its height, so that its cost depends on two
-layers: for each pair of widths there is a piece, and ``usage`` says how probable the pair is. The
-expected costs are exact for layers that are drawn independently of each other.
+The cost of a linear map depends on the widths of two layers, so there is a piece for each pair of
+widths, and ``expected_usage`` returns the probability of each pair. The expected costs are exact if
+the layers are drawn independently.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def pieces(
     classes: int,
     image: Sequence[int],
 ) -> Iterator[NetworkPiece]:
-    """All linear maps with their norms, all activations, and the classifiers, by width.
+    """Yield all linear maps with their norms, all activations, and the classifiers, by width.
 
     Args:
-        activations: of each layer.
-        widths: of each layer.
+        activations: candidate activations of each layer.
+        widths: candidate widths of each layer.
         cells: number of layers.
         normalization: one of ``NORMALIZATIONS``.
         classes: number of classes.
@@ -42,11 +42,13 @@ def pieces(
         yield NetworkPiece(make, (inputs,), ("input", 0, column))
     for layer in range(cells):
         group, row = ("rest", layer - 1) if layer else ("first", 0)
-        for number, activation in enumerate(activations):
+        for index, activation in enumerate(activations):
             for column, width in enumerate(widths):
-                place = (group, row, number * len(widths) + column)
+                place = (group, row, index * len(widths) + column)
                 yield NetworkPiece(ACTIVATION_MODULES[activation], (width,), place)
-        for source, before in enumerate(widths) if layer else ():
+        if layer == 0:
+            continue
+        for source, before in enumerate(widths):
             for column, width in enumerate(widths):
                 place = ("pairs", layer - 1, source * len(widths) + column)
                 make = partial(make_preactivation, before, width, normalization)
@@ -55,23 +57,23 @@ def pieces(
         yield NetworkPiece(partial(nn.Linear, width, classes), (width,), ("output", 0, column))
 
 
-def usage(probabilities: Mapping[str, Tensor], widths: int) -> dict[str, Tensor]:
-    """How probable each piece is.
+def expected_usage(probabilities: Mapping[str, Tensor], widths: int) -> dict[str, Tensor]:
+    """Return the probability of each piece.
 
     Args:
-        probabilities: by group ``(layers, candidates)``, each layer's with the sum 1.
-        widths: how many there are.
+        probabilities: ``(layers, candidates)`` by group; each row sums to 1.
+        widths: number of candidate widths.
 
     Returns:
-        The probabilities, and beside them ``"input"`` and ``"output"``, the widths of the first and
-        the last layer, ``(1, widths)``; and ``"pairs"``, for each layer but the first its width
-        together with that before it, ``(layers - 1, widths * widths)``.
+        The probabilities, and three more groups: ``"input"`` and ``"output"`` for the widths of the
+        first and the last layer, ``(1, widths)``; ``"pairs"`` for the width of each layer but the
+        first together with the width before it, ``(layers - 1, widths * widths)``.
     """
     first = probabilities["first"].view(-1, widths).sum(0)  # (widths,)
     before, pairs = first, []
     for row in probabilities["rest"].unbind() if "rest" in probabilities else ():
-        own = row[:-1].view(-1, widths).sum(0)
-        pairs.append(torch.outer(before, own).flatten())
-        before = own + row[-1] * before  # a layer that is skipped leaves the width as it is
-    found = {**probabilities, "input": first[None], "output": before[None]}
-    return {**found, "pairs": torch.stack(pairs)} if pairs else found
+        layer = row[:-1].view(-1, widths).sum(0)
+        pairs.append(torch.outer(before, layer).flatten())
+        before = layer + row[-1] * before  # a skipped layer keeps the width
+    usage = {**probabilities, "input": first[None], "output": before[None]}
+    return {**usage, "pairs": torch.stack(pairs)} if pairs else usage

@@ -1,4 +1,4 @@
-"""The mlp space as a part of a method.
+"""The mlp space.
 
 References:
     Mendoza et al., "Towards Automatically-Tuned Neural Networks", AutoML workshop 2016.
@@ -16,16 +16,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from darts.registry import choice, number
-from darts.spaces.mlp.derive import best_columns, derive, mask_of
+from darts.spaces.deriving import Candidates, best_columns
+from darts.spaces.mlp.derive import derive, mask_of
 from darts.spaces.mlp.encoding import decode, encode, parameters, random_genotype
 from darts.spaces.mlp.genotype import MAX_WIDTH, Genotype
-from darts.spaces.mlp.network import Network
-from darts.spaces.mlp.pieces import pieces, usage
 from darts.spaces.mlp.layers import NORMALIZATIONS, check_choices
+from darts.spaces.mlp.network import Network
+from darts.spaces.mlp.pieces import expected_usage, pieces
 from darts.spaces.mlp.supernet import Supernet
-from darts.spaces.parameters import Parameter, Point, Value
 from darts.spaces.network_piece import NetworkPiece
-from darts.spaces.space import SPACES, Candidates, Space
+from darts.spaces.parameters import Parameter, Point, Value
+from darts.spaces.space import SPACES, Space
 
 
 @SPACES.register
@@ -33,17 +34,17 @@ from darts.spaces.space import SPACES, Candidates, Space
 class Mlp(Space):
     """Fully connected networks: depth, and width and activation of each hidden layer.
 
-    Samples are taken as rows of numbers, whatever their shape.
+    Samples of any shape are flattened.
 
     Attributes:
-        cells: most hidden layers. A genotype brings its own number of them.
-        widths: of a hidden layer, to choose from.
-        activations: of a hidden layer, to choose from.
-        normalization: in front of each activation.
-        dropout: probability with which, in training, what a unit puts out is dropped for a sample.
+        cells: maximum number of hidden layers. A genotype defines its own number.
+        widths: candidate widths of a hidden layer.
+        activations: candidate activations of a hidden layer.
+        normalization: normalization before each activation.
+        dropout: dropout rate of the hidden units in training.
 
     Raises:
-        ValueError: for an unknown activation, or one or a width that is there twice.
+        ValueError: if an activation is unknown, or an activation or width occurs twice.
     """
 
     name: str = "mlp"
@@ -60,7 +61,7 @@ class Mlp(Space):
         check_choices(self.activations, self.widths)
 
     def in_channels(self, shape: Sequence[int]) -> int:
-        """Numbers of a sample."""
+        """Return the number of values of a sample."""
         return math.prod(shape)
 
     def supernet(
@@ -71,23 +72,18 @@ class Mlp(Space):
         auxiliary_skip: bool = False,
         **options: Any,
     ) -> Supernet:
-        """The supernet, see ``Space.supernet``.
+        """Build the supernet, see ``Space.supernet``.
 
         Raises:
-            ValueError: for partial channels, an auxiliary skip connection or another depth.
+            ValueError: if the space does not support an option.
         """
-        if partial > 1:
-            raise ValueError(f"space=mlp has no partial channels, got partial={partial}; set 1")
-        if auxiliary_skip:
-            raise ValueError(
-                "space=mlp has no auxiliary skip connections, since its first layer cannot have "
-                "one; set auxiliary_skip=0"
-            )
-        if depth != 1.0:
-            raise ValueError(
-                f"space=mlp has no stages of another depth, got depth={depth}, since each layer "
-                "has alphas of its own; set 1"
-            )
+        self.reject_options(
+            depth=depth,
+            partial=partial,
+            auxiliary_skip=auxiliary_skip,
+            depth_reason="each layer has its own alphas",
+            skip_reason="its first layer cannot have one",
+        )
         return Supernet(
             activations=self.activations,
             widths=self.widths,
@@ -133,7 +129,10 @@ class Mlp(Space):
     def derived_mask(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Layers that are skipped stay in their places, which a genotype does not tell."""
+        """Return which candidates ``derive`` uses.
+
+        Skipped layers keep their positions here; a genotype does not record these positions.
+        """
         return {
             group: F.one_hot(torch.tensor(columns), len(candidates[group][0])).bool()
             for group, columns in best_columns(probabilities, candidates).items()
@@ -145,5 +144,5 @@ class Mlp(Space):
     def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Beside the candidates, how probable each pair of neighboring widths is."""
-        return usage(super().expected_usage(probabilities, candidates), len(self.widths))
+        """Return the probability of each candidate, and of each pair of consecutive widths."""
+        return expected_usage(super().expected_usage(probabilities, candidates), len(self.widths))

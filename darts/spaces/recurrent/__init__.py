@@ -1,4 +1,4 @@
-"""The space of recurrent cells (arXiv:1806.09055, section 3.1)."""
+"""The space of recurrent cells, for text (DARTS, arXiv:1806.09055, section 3.1)."""
 
 from darts.spaces.language_model_output import LanguageModelOutput
 from darts.spaces.recurrent.cell import DiscreteCell
@@ -7,12 +7,12 @@ from darts.spaces.recurrent.dropout import DropoutRates
 from darts.spaces.recurrent.edgewise import EdgewiseCell, EdgewiseSupernet
 from darts.spaces.recurrent.encoding import decode, encode, parameters, random_genotype
 from darts.spaces.recurrent.genotype import ACTIVATIONS, PRIMITIVES, Genotype
-from darts.spaces.recurrent.network import Network
+from darts.spaces.recurrent.mixed_cell import MixedCell
+from darts.spaces.recurrent.network import Network, TranslationNetwork
 from darts.spaces.recurrent.pieces import pieces
 from darts.spaces.recurrent.published import PUBLISHED, Published
-from darts.spaces.recurrent.mixed_cell import MixedCell
 from darts.spaces.recurrent.space import Recurrent
-from darts.spaces.recurrent.supernet import Supernet
+from darts.spaces.recurrent.supernet import Supernet, TranslationSupernet
 
 __all__ = [
     "ACTIVATIONS",
@@ -23,12 +23,14 @@ __all__ = [
     "EdgewiseCell",
     "EdgewiseSupernet",
     "Genotype",
-    "Network",
     "LanguageModelOutput",
+    "MixedCell",
+    "Network",
     "Published",
     "Recurrent",
-    "MixedCell",
     "Supernet",
+    "TranslationNetwork",
+    "TranslationSupernet",
     "decode",
     "derive",
     "encode",

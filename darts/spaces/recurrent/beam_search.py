@@ -1,10 +1,10 @@
-"""From a translator to words: the best next one, or several ways at once.
+"""Greedy decoding and beam search.
 
 References:
     Sutskever, Vinyals and Le, "Sequence to Sequence Learning with Neural Networks",
     arXiv:1409.3215, section 3.2: beam search.
-    Wu et al., "Google's Neural Machine Translation System", arXiv:1609.08144, section 7: scores by
-    length; here the mean over the words.
+    Wu et al., "Google's Neural Machine Translation System", arXiv:1609.08144, section 7: length
+    normalization; here the score is the mean log-probability per word.
 """
 
 from __future__ import annotations
@@ -15,55 +15,57 @@ import torch
 from torch import Tensor
 
 from darts.data.words import BEGIN, END, PADDING, UNKNOWN
-from darts.spaces.recurrent.encoder_decoder import Run, EncoderDecoder
+from darts.spaces.recurrent.encoder_decoder import EncoderDecoder, RunCell
 
 
 @torch.no_grad()
-def decode(net: EncoderDecoder, sources: Tensor, run: Run, *, max_length: int, beam: int = 1) -> Tensor:
-    """What a translator says of sources.
+def beam_search(
+    net: EncoderDecoder, sources: Tensor, run_cell: RunCell, *, max_length: int, beam: int = 1
+) -> Tensor:
+    """Decode sources to words.
 
     Args:
-        net: in whatever mode it is.
-        sources: ``(S, B)``.
-        run: runs its cells.
-        max_length: words of a target, the end included.
-        beam: how many ways are followed at once; 1 is greedy.
+        net: the network; its training mode is not changed.
+        sources: token ids, ``(S, B)``.
+        run_cell: runs the network's cells.
+        max_length: maximum number of words of a target, including the end token.
+        beam: number of hypotheses; 1 for greedy decoding.
 
     Returns:
-        ``(L, B)`` with L up to ``max_length``; behind an end there is padding.
+        Token ids ``(L, B)`` with L up to ``max_length``; padding follows an end token.
 
     Raises:
-        ValueError: for a beam or a length below 1.
+        ValueError: if ``beam`` or ``max_length`` is below 1.
     """
     if beam < 1 or max_length < 1:
         raise ValueError(f"beam={beam} and max_length={max_length} must be 1 or more")
-    read, state = net.read(sources, run)
+    encoded, state = net.encode(sources, run_cell)
     batch = sources.shape[1]
     rows = torch.arange(batch, device=sources.device).repeat_interleave(beam)
-    read, state = read.chosen(rows), state[rows]
-    # Of equal ways only the first counts, until they differ.
+    encoded, state = encoded.select(rows), state[rows]
+    # All hypotheses of a source start equal, so only the first counts at the first step.
     totals = torch.full((batch, beam), -math.inf, device=sources.device)
     totals[:, 0] = 0.0
     lengths = torch.zeros(batch, beam, device=sources.device)
-    said = sources.new_zeros(0, batch * beam)
+    words = sources.new_zeros(0, batch * beam)
     last = sources.new_full((1, batch * beam), BEGIN)
     ended = torch.zeros(batch, beam, dtype=torch.bool, device=sources.device)
-    while len(said) < max_length and not bool(ended.all()):
-        logits, state = net.say(read, last, state, run)
+    while len(words) < max_length and not bool(ended.all()):
+        logits, state = net.decode(encoded, last, state, run_cell)
         logits = logits[0].float()
-        logits[:, [PADDING, UNKNOWN, BEGIN]] = -math.inf  # no words
+        logits[:, [PADDING, UNKNOWN, BEGIN]] = -math.inf  # never produced
         steps = logits.log_softmax(1).view(batch, beam, -1)
-        stay = torch.full_like(steps, -math.inf)
-        stay[..., PADDING] = 0.0  # an ended way goes on as it is
-        steps = torch.where(ended[..., None], stay, steps)
-        grown = lengths + ~ended
-        means = (totals[..., None] + steps) / grown[..., None].clamp_min(1)
-        _, places = means.flatten(1).topk(beam, dim=1)
-        before, words = places // steps.shape[2], places % steps.shape[2]
-        totals = (totals[..., None] + steps).flatten(1).gather(1, places)
-        lengths, ended = grown.gather(1, before), ended.gather(1, before) | (words == END)
-        own = (before + beam * torch.arange(batch, device=sources.device)[:, None]).flatten()
-        state, last = state[own], words.view(1, -1)
-        said = torch.cat([said[:, own], last])
-    best = (totals / lengths.clamp_min(1)).argmax(1)
-    return said[:, best + beam * torch.arange(batch, device=sources.device)]
+        only_padding = torch.full_like(steps, -math.inf)
+        only_padding[..., PADDING] = 0.0  # an ended hypothesis keeps its score
+        steps = torch.where(ended[..., None], only_padding, steps)
+        new_lengths = lengths + ~ended
+        means = (totals[..., None] + steps) / new_lengths[..., None].clamp_min(1)
+        _, best = means.flatten(1).topk(beam, dim=1)
+        parents, tokens = best // steps.shape[2], best % steps.shape[2]
+        totals = (totals[..., None] + steps).flatten(1).gather(1, best)
+        lengths, ended = new_lengths.gather(1, parents), ended.gather(1, parents) | (tokens == END)
+        rows = (parents + beam * torch.arange(batch, device=sources.device)[:, None]).flatten()
+        state, last = state[rows], tokens.view(1, -1)
+        words = torch.cat([words[:, rows], last])
+    winners = (totals / lengths.clamp_min(1)).argmax(1)
+    return words[:, winners + beam * torch.arange(batch, device=sources.device)]

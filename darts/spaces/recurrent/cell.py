@@ -1,18 +1,18 @@
-"""What the recurrent cells have in common, and the discrete one.
+"""The base class of recurrent cells, and the discrete cell of a genotype.
 
-At each step ``t`` state 0 comes from the cell's input ``x_t`` and from its last output ``h``,
+At step ``t`` the cell computes state 0 from its input ``x_t`` and its previous output ``h``,
 
     c, g = [x_t, h] W_0,    s_0 = h + sigmoid(c) (tanh(g) - h),
 
-and node ``i`` from its predecessor ``s``, with an activation ``f``,
+and node ``i`` from an earlier state ``s``, with an activation ``f``,
 
     c, g = s W_i,           s_i = s + sigmoid(c) (f(g) - s).
 
-The output is the mean of nodes.
+The cell's output is the mean of some nodes.
 
 References:
-    DARTS, arXiv:1806.09055, sections 3.1 and 3.3 and appendix A.1.2 and A.2.2; ENAS,
-    arXiv:1802.03268, section 2.1; the bypass: Zilly et al., "Recurrent Highway Networks",
+    DARTS, arXiv:1806.09055, sections 3.1 and 3.3 and appendices A.1.2 and A.2.2; ENAS,
+    arXiv:1802.03268, section 2.1; highway bypass: Zilly et al., "Recurrent Highway Networks",
     arXiv:1607.03474.
 """
 
@@ -28,12 +28,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.cnn.skeleton import check_positive
-from darts.spaces.recurrent.dropout import DropoutRates, Rows, locked_mask
+from darts.spaces.checks import check_positive
+from darts.spaces.rank_dropout import BatchRows
+from darts.spaces.recurrent.dropout import DropoutRates, locked_mask
 from darts.spaces.recurrent.genotype import Genotype
 
 INITIAL_RANGE = 0.04
-"""All weights start uniformly between plus and minus this."""
+"""Weights are drawn uniformly between minus and plus this value."""
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -41,51 +42,53 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "identity": lambda g: g,
 }
+"""The activations by name."""
 
 
 def highway(state: Tensor, new: Tensor, gate: Tensor) -> Tensor:
-    """``state + gate * (new - state)``; under autocast in the precision of the state."""
+    """Return ``state + gate * (new - state)``, under autocast in the precision of ``state``."""
     return torch.lerp(state, new.to(state.dtype), gate.to(state.dtype))
 
 
-class Prepared(NamedTuple):
-    """What is computed once for all steps of a sequence.
+class SequenceInput(NamedTuple):
+    """The terms of state 0 that are computed once for all steps of a sequence.
 
     Attributes:
-        projected: ``(T, B, 2H)``, the inputs' part of the first product.
-        weight: ``(H, 2H)``, that of the last output's part.
-        mask: ``(B, H)`` of what goes into products, or None.
+        projected: inputs times the first E rows of ``W_0``, ``(T, B, 2H)``.
+        weight: the last H rows of ``W_0``, ``(H, 2H)``, after weight dropout.
+        mask: dropout mask of the states, ``(B, H)``, or None.
     """
 
     projected: Tensor
     weight: Tensor
     mask: Tensor | None
 
-    def starts(self) -> Iterator[Callable[[Tensor], Tensor]]:
-        """For each step the way from the last output ``(B, H)`` to state 0."""
-        return (partial(self._start, own) for own in self.projected.unbind())
+    def steps(self) -> Iterator[Callable[[Tensor], Tensor]]:
+        """Yield for each step a function from the previous output ``(B, H)`` to state 0."""
+        return (partial(self._state0, projected) for projected in self.projected.unbind())
 
-    def _start(self, own: Tensor, last: Tensor) -> Tensor:
-        gate, new = torch.addmm(own, masked(last, self.mask), self.weight).chunk(2, dim=1)
-        return highway(last, torch.tanh(new), torch.sigmoid(gate))
+    def _state0(self, projected: Tensor, previous: Tensor) -> Tensor:
+        product = torch.addmm(projected, apply_mask(previous, self.mask), self.weight)
+        gate, new = product.chunk(2, dim=1)
+        return highway(previous, torch.tanh(new), torch.sigmoid(gate))
 
 
 class RecurrentCell(nn.Module):
-    """Weights, masks and the loop over time.
+    """Weights, input checks and dropout masks of a recurrent cell.
 
     Args:
-        width: of the input, E.
-        hidden: of the states, H.
-        nodes: how many follow state 0, N.
-        dropouts: of which ``input``, ``hidden`` and ``weight`` are the cell's.
+        width: size of the input, E.
+        hidden: size of the states, H.
+        nodes: number of nodes after state 0, N.
+        dropouts: dropout rates; the cell applies ``input``, ``hidden`` and ``weight``.
 
     Attributes:
-        input_weight: ``(E, 2H)``, the input's part of W_0; columns of the gate come first.
-        hidden_weight: ``(H, 2H)``, the last output's part of W_0.
+        input_weight: ``(E, 2H)``, the rows of ``W_0`` for the input; gate columns come first.
+        hidden_weight: ``(H, 2H)``, the rows of ``W_0`` for the previous output.
         node_weights: ``(N, H, 2H)``.
 
     Raises:
-        ValueError: for a size that is not positive.
+        ValueError: if a size is not positive.
     """
 
     def __init__(self, width: int, hidden: int, nodes: int, dropouts: DropoutRates) -> None:
@@ -99,15 +102,15 @@ class RecurrentCell(nn.Module):
             nn.init.uniform_(weight, -INITIAL_RANGE, INITIAL_RANGE)
 
     def init_preserving_variance(self) -> None:
-        """Start anew with products that put out about as much as they take in."""
+        """Redraw all weights so that products keep the variance of their inputs."""
         for weight in self.parameters():
             init_preserving_variance(weight)
 
-    def begin(self, inputs: Tensor, hidden: Tensor | None) -> Tensor:
-        """The hidden state that a sequence begins with, zeros for None.
+    def initial_hidden(self, inputs: Tensor, hidden: Tensor | None) -> Tensor:
+        """Check the shapes and return the initial hidden state, zeros if it is None.
 
         Raises:
-            ValueError: for inputs or a hidden state of another shape.
+            ValueError: if the inputs or the hidden state have another shape.
         """
         if inputs.ndim != 3 or not len(inputs) or inputs.shape[2] != self.width:
             raise ValueError(
@@ -115,53 +118,55 @@ class RecurrentCell(nn.Module):
             )
         if hidden is None:
             return inputs.new_zeros(inputs.shape[1], self.hidden)
-        # One by one, as an export is traced with a batch of any size.
+        # Axis by axis, because an export traces the batch size as a dynamic axis.
         if hidden.shape[0] != inputs.shape[1] or hidden.shape[1:] != (self.hidden,):
             raise ValueError(
                 f"hidden must be ({inputs.shape[1]}, {self.hidden}), got {tuple(hidden.shape)}"
             )
         return hidden
 
-    def masks(self, inputs: Tensor, hidden: Tensor, rows: Rows) -> tuple[Tensor, Tensor | None]:
-        """The inputs with their mask on, and the mask of the states, None in evaluation."""
+    def apply_dropout(
+        self, inputs: Tensor, hidden: Tensor, rows: BatchRows
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the inputs after dropout, and the dropout mask of the states or None."""
         if not self.training:
             return inputs, None
-        own = self.dropouts
-        if own.input > 0:
-            inputs = inputs * locked_mask(inputs, own.input, rows)
-        return inputs, locked_mask(hidden, own.hidden, rows) if own.hidden > 0 else None
+        rates = self.dropouts
+        if rates.input > 0:
+            inputs = inputs * locked_mask(inputs, rates.input, rows)
+        return inputs, locked_mask(hidden, rates.hidden, rows) if rates.hidden > 0 else None
 
-    def prepare(self, inputs: Tensor, hidden: Tensor, rows: Rows) -> Prepared:
-        """What the steps share."""
-        inputs, mask = self.masks(inputs, hidden, rows)
+    def prepare(self, inputs: Tensor, hidden: Tensor, rows: BatchRows) -> SequenceInput:
+        """Apply dropout and compute what all steps share."""
+        inputs, mask = self.apply_dropout(inputs, hidden, rows)
         steps, batch, _ = inputs.shape
         projected = inputs.reshape(steps * batch, -1) @ self.input_weight
         weight = F.dropout(self.hidden_weight, self.dropouts.weight, self.training)
-        return Prepared(projected.view(steps, batch, -1), weight, mask)
+        return SequenceInput(projected.view(steps, batch, -1), weight, mask)
 
 
 def init_preserving_variance(weight: Tensor) -> None:
-    """Draw a weight ``(..., inputs, outputs)`` such that its product keeps the variance."""
+    """Draw ``weight``, ``(..., inputs, outputs)``, so that ``x @ weight`` keeps the variance."""
     bound = math.sqrt(3 / weight.shape[-2])
     nn.init.uniform_(weight, -bound, bound)
 
 
-def masked(state: Tensor, mask: Tensor | None) -> Tensor:
-    """A state ``(..., B, H)`` with its mask ``(B, H)`` on."""
+def apply_mask(state: Tensor, mask: Tensor | None) -> Tensor:
+    """Multiply a state ``(..., B, H)`` by its dropout mask ``(B, H)``, if there is one."""
     return state if mask is None else state * mask
 
 
 class DiscreteCell(RecurrentCell):
-    """The cell of a genotype. What several nodes take from one state is one product.
+    """The cell of a genotype. All nodes with the same predecessor share one matrix product.
 
     Args:
-        genotype: the cell.
-        width: of the input, E.
-        hidden: of the states, H.
-        dropouts: of which ``input``, ``hidden`` and ``weight`` are the cell's.
+        genotype: the cell's architecture.
+        width: size of the input, E.
+        hidden: size of the states, H.
+        dropouts: dropout rates; the cell applies ``input``, ``hidden`` and ``weight``.
 
     Raises:
-        ValueError: for a size that is not positive.
+        ValueError: if a size is not positive.
     """
 
     def __init__(
@@ -169,69 +174,63 @@ class DiscreteCell(RecurrentCell):
     ) -> None:
         super().__init__(width, hidden, genotype.nodes(), dropouts or DropoutRates())
         self.genotype = genotype
-        # By state the nodes that take it in, those of one activation side by side.
-        self.leaving: dict[int, list[tuple[str, int]]] = {}
+        # By state, the (activation, node) pairs that read it, sorted by activation.
+        self.successors: dict[int, list[tuple[str, int]]] = {}
         for source, node, name in sorted(genotype.edges(), key=lambda edge: (edge[0], edge[2])):
-            self.leaving.setdefault(source, []).append((name, node))
+            self.successors.setdefault(source, []).append((name, node))
 
     def forward(
-        self, inputs: Tensor, hidden: Tensor | None = None, rows: Rows = None
+        self, inputs: Tensor, hidden: Tensor | None = None, rows: BatchRows = None
     ) -> tuple[Tensor, Tensor]:
-        """Run over a sequence.
+        """Run the cell over a sequence.
 
         Args:
             inputs: ``(T, B, E)``.
-            hidden: ``(B, H)``, what the cell put out before; None for zeros.
-            rows: see ``darts.spaces.recurrent.dropout``.
+            hidden: previous output of the cell, ``(B, H)``; None for zeros.
+            rows: position of these sequences in the whole batch.
 
         Returns:
-            The outputs of all steps ``(T, B, H)``, and the last of them ``(B, H)``.
+            The outputs of all steps ``(T, B, H)``, and the last output ``(B, H)``.
         """
-        hidden = self.begin(inputs, hidden)
+        hidden = self.initial_hidden(inputs, hidden)
         prepared = self.prepare(inputs, hidden, rows)
         weights = self.node_weights.unbind()
-        products = {
-            source: joined([weights[node - 1] for _, node in leaving])
-            for source, leaving in self.leaving.items()
+        joint_weights = {
+            source: concat_weights([weights[node - 1] for _, node in successors])
+            for source, successors in self.successors.items()
         }
         outputs = []
-        for start in prepared.starts():
-            states = {0: start(hidden)}
-            for source, leaving in self.leaving.items():
-                seen = masked(states[source], prepared.mask)
-                self._leave(states, source, leaving, seen @ products[source])
-            own = [states[node] for node in self.genotype.outputs]
-            hidden = torch.stack(own).mean(0) if len(own) > 1 else own[0]
+        for state0 in prepared.steps():
+            states = {0: state0(hidden)}
+            for source, weight in joint_weights.items():
+                product = apply_mask(states[source], prepared.mask) @ weight
+                self._add_successors(states, source, product)
+            averaged = [states[node] for node in self.genotype.outputs]
+            hidden = torch.stack(averaged).mean(0) if len(averaged) > 1 else averaged[0]
             outputs.append(hidden)
         return torch.stack(outputs), hidden
 
-    @staticmethod
-    def _leave(
-        states: dict[int, Tensor],
-        source: int,
-        leaving: list[tuple[str, int]],
-        product: Tensor,
-    ) -> None:
-        """Add the nodes that take in a state; their product is ``(B, nodes * 2H)``."""
+    def _add_successors(self, states: dict[int, Tensor], source: int, product: Tensor) -> None:
+        """Compute the nodes that read ``source`` from their product ``(B, nodes * 2H)``."""
         gate, new = product.chunk(2, dim=1)
-        state, nodes = states[source], len(leaving)
-        if nodes == 1:
-            name, node = leaving[0]
+        state, successors = states[source], self.successors[source]
+        if len(successors) == 1:
+            name, node = successors[0]
             states[node] = highway(state, FUNCTIONS[name](new), torch.sigmoid(gate))
             return
-        gate = torch.sigmoid(gate).unflatten(1, (nodes, -1))  # (B, nodes, H)
-        new = new.unflatten(1, (nodes, -1))
+        gate = torch.unflatten(torch.sigmoid(gate), 1, (len(successors), -1))  # (B, nodes, H)
+        new = torch.unflatten(new, 1, (len(successors), -1))
         first = 0
-        for name, group in groupby(leaving, key=lambda pair: pair[0]):
-            own = [node for _, node in group]
-            here = slice(first, first + len(own))
-            made = highway(state[:, None], FUNCTIONS[name](new[:, here]), gate[:, here])
-            states.update(zip(own, made.unbind(1), strict=True))
-            first += len(own)
+        for name, group in groupby(successors, key=lambda pair: pair[0]):
+            nodes = [node for _, node in group]
+            columns = slice(first, first + len(nodes))
+            values = highway(state[:, None], FUNCTIONS[name](new[:, columns]), gate[:, columns])
+            states.update(zip(nodes, values.unbind(1), strict=True))
+            first += len(nodes)
 
 
-def joined(weights: list[Tensor]) -> Tensor:
-    """Weights ``(H, 2H)`` of several nodes as those of one product: all gates, then the rest."""
+def concat_weights(weights: list[Tensor]) -> Tensor:
+    """Concatenate node weights ``(H, 2H)`` to one matrix: first all gates, then all others."""
     if len(weights) == 1:
         return weights[0]
     gates, others = zip(*(weight.chunk(2, dim=1) for weight in weights), strict=True)

@@ -1,13 +1,10 @@
 """Dropout in recurrent networks: one mask for all steps of a sequence.
 
-Masks are drawn from PyTorch's default generator of the device, so that a run goes on where it
-stopped.
-
 References:
     Gal and Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent Neural
-    Networks", arXiv:1512.05287: the same units at each step, and whole words.
+    Networks", arXiv:1512.05287: the same units at every step, and whole words.
     Merity et al., "Regularizing and Optimizing LSTM Language Models", arXiv:1708.02182, section 4:
-    where it is applied, and dropping weights between hidden states (section 2).
+    where dropout is applied; section 2: dropout of the hidden-to-hidden weights.
 """
 
 from __future__ import annotations
@@ -17,24 +14,24 @@ from dataclasses import dataclass, fields
 import torch.nn.functional as F
 from torch import Tensor
 
-Rows = tuple[int, int] | None
-"""The place of the first of these sequences in a larger batch, and the size of that batch."""
+from darts.spaces.rank_dropout import BatchRows, dropout_mask
 
 
 @dataclass(frozen=True)
 class DropoutRates:
-    """With which probability what is dropped in training; the published names in brackets.
+    """Dropout probabilities in training; the names of the published code are in brackets.
 
     Attributes:
-        word: a word, everywhere in the batch (``dropoute``).
-        embedding: a number of the embeddings of a sequence (``dropouti``).
-        input: of what a cell takes in from outside, in a sequence (``dropoutx``).
-        hidden: of each state that goes into a product of the cell, in a sequence (``dropouth``).
-        output: of what a cell puts out, in a sequence (``dropout``).
-        weight: a weight between the hidden state and the next, for all sequences of a batch.
+        word: of a vocabulary word, at all its positions in the batch (``dropoute``).
+        embedding: of an embedding dimension, for a whole sequence (``dropouti``).
+        input: of a dimension of the cell's input, for a whole sequence (``dropoutx``).
+        hidden: of a dimension of the states that the cell multiplies with its weights, for a whole
+            sequence (``dropouth``).
+        output: of a dimension of the cell's output, for a whole sequence (``dropout``).
+        weight: of a hidden-to-hidden weight, for all sequences of a batch.
 
     Raises:
-        ValueError: for a probability outside [0, 1).
+        ValueError: if a probability is outside [0, 1).
     """
 
     word: float = 0.0
@@ -51,44 +48,32 @@ class DropoutRates:
                 raise ValueError(f"dropout {field.name} must be in [0, 1), got {value!r}")
 
 
-def locked_mask(x: Tensor, probability: float, rows: Rows = None) -> Tensor:
-    """Zeros with a probability, and elsewhere what keeps the mean.
-
-    Args:
-        x: ``(T, B, D)`` or ``(B, D)``, of which only device, type and shape count.
-        probability: of zero, in [0, 1).
-        rows: the draws are made for a larger batch, as by a process that holds all of it.
-
-    Returns:
-        ``(B, D)``.
-    """
-    keep = 1.0 - probability
-    batch, width = x.shape[-2:]
-    first, count = rows or (0, batch)
-    mask = x.new_empty(count, width).bernoulli_(keep).div_(keep)
-    return mask[first : first + batch]
+def locked_mask(x: Tensor, probability: float, rows: BatchRows = None) -> Tensor:
+    """Draw a mask ``(B, D)`` that all steps of ``x``, ``(T, B, D)`` or ``(B, D)``, share."""
+    return dropout_mask(x, x.shape[-2:], probability, rows)
 
 
-def locked_dropout(x: Tensor, probability: float, training: bool, rows: Rows = None) -> Tensor:
-    """Drop the same numbers at each step, ``(T, B, D)`` -> the same."""
+def locked_dropout(x: Tensor, probability: float, training: bool, rows: BatchRows = None) -> Tensor:
+    """Drop the same dimensions at every step, ``(T, B, D)`` -> the same."""
     return x * locked_mask(x, probability, rows) if training and probability > 0 else x
 
 
-def embedded(tokens: Tensor, weight: Tensor, probability: float, training: bool) -> Tensor:
-    """Embeddings of tokens, some words of the vocabulary dropped wherever they occur.
+def embed_with_word_dropout(
+    tokens: Tensor, weight: Tensor, probability: float, training: bool
+) -> Tensor:
+    """Embed tokens; in training, drop some vocabulary words at all their positions.
 
     Args:
         tokens: ``(T, B)``, int64.
-        weight: ``(V, E)``.
-        probability: of a word.
-        training: whether any are dropped.
+        weight: embedding table, ``(V, E)``.
+        probability: probability that a word of the vocabulary is dropped.
+        training: whether words are dropped.
 
     Returns:
-        ``(T, B, E)``.
+        Embeddings ``(T, B, E)``.
     """
-    found = F.embedding(tokens, weight)
+    embeddings = F.embedding(tokens, weight)
     if not training or probability == 0:
-        return found
-    keep = 1.0 - probability
-    mask = weight.new_empty(weight.shape[0], 1).bernoulli_(keep).div_(keep)
-    return found * F.embedding(tokens, mask)
+        return embeddings
+    mask = dropout_mask(weight, (weight.shape[0], 1), probability)
+    return embeddings * F.embedding(tokens, mask)

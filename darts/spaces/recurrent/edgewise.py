@@ -1,7 +1,7 @@
-"""The cell of the supernet written out edge by edge, activation by activation and step by step.
+"""The oracle of the supernet's cell: edge by edge, activation by activation and step by step.
 
-It is slow and obviously right: the definition of the space's continuous relaxation, and what the
-fast cell is tested against. Weights, buffers and random draws are those of the fast one.
+It defines the continuous relaxation of the space, and ``MixedCell`` is tested against it. Weights,
+buffers and random draws are the same as those of ``MixedCell``.
 
 References:
     DARTS, arXiv:1806.09055, sections 3.1 and 3.3 and appendix A.1.2.
@@ -12,7 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darts.spaces.recurrent.dropout import Rows, locked_mask
+from darts.spaces.rank_dropout import BatchRows
+from darts.spaces.recurrent.dropout import locked_mask
 from darts.spaces.recurrent.genotype import PRIMITIVES
 from darts.spaces.recurrent.mixed_cell import ActiveColumns, MixedCell
 from darts.spaces.recurrent.supernet import Supernet
@@ -27,9 +28,9 @@ class EdgewiseCell(MixedCell):
         hidden: Tensor | None,
         weights: Tensor,
         active: ActiveColumns = None,
-        rows: Rows = None,
+        rows: BatchRows = None,
     ) -> tuple[Tensor, Tensor]:
-        """Run over a sequence, as ``MixedCell.forward``."""
+        """Run the cell over a sequence, see ``MixedCell.forward``."""
         steps, batch, _ = inputs.shape
         if hidden is None:
             hidden = torch.zeros(batch, self.hidden, dtype=inputs.dtype, device=inputs.device)
@@ -49,11 +50,11 @@ class EdgewiseCell(MixedCell):
     def step(
         self, x: Tensor, hidden: Tensor, mask: Tensor, weights: Tensor, active: ActiveColumns
     ) -> Tensor:
-        """One step, ``(B, E)`` and ``(B, H)`` -> ``(B, H)``."""
+        """Compute one step, ``(B, E)`` and ``(B, H)`` -> ``(B, H)``."""
         first_weight = torch.cat([self.input_weight, self.hidden_weight])  # (E + H, 2H)
         product = torch.cat([x, hidden * mask], dim=1) @ first_weight
         gate, new = torch.sigmoid(product[:, : self.hidden]), torch.tanh(product[:, self.hidden :])
-        states = [self.normalized(hidden + gate * (new - hidden))]
+        states = [self.batch_norm(hidden + gate * (new - hidden))]
         edge = 0
         for node in range(1, self.nodes + 1):
             total = torch.zeros_like(states[0])
@@ -71,19 +72,19 @@ class EdgewiseCell(MixedCell):
                         candidate = torch.sigmoid(new)
                     else:
                         candidate = new
-                    passed = state + gate * (candidate - state)
-                    total = total + weights[edge, column] * passed
+                    output = state + gate * (candidate - state)
+                    total = total + weights[edge, column] * output
                 edge += 1
-            states.append(self.normalized(total))
+            states.append(self.batch_norm(total))
         return torch.stack(states[1:]).mean(0)
 
-    def normalized(self, x: Tensor) -> Tensor:
-        """Batch norm of ``(B, H)``."""
-        found: Tensor = self.norm(x[:, :, None, None])
-        return found[:, :, 0, 0]
+    def batch_norm(self, x: Tensor) -> Tensor:
+        """Normalize ``(B, H)``."""
+        normalized: Tensor = self.norm(x[:, :, None, None])
+        return normalized[:, :, 0, 0]
 
 
 class EdgewiseSupernet(Supernet):
-    """The supernet with this cell; arguments as those of ``Supernet``."""
+    """The supernet with ``EdgewiseCell``; the arguments are those of ``Supernet``."""
 
     cell_class = EdgewiseCell

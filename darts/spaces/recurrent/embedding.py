@@ -1,8 +1,8 @@
-"""What stands around a recurrent cell in a language model: embeddings before it, a decoder behind.
+"""Token embedding and decoder of a recurrent language model.
 
 References:
-    Sharing the weights of both: Press and Wolf, "Using the Output Embedding to Improve Language
-    Models", arXiv:1608.05859, and Inan et al., arXiv:1611.01462.
+    Weight tying: Press and Wolf, "Using the Output Embedding to Improve Language Models",
+    arXiv:1608.05859, and Inan et al., arXiv:1611.01462.
     Merity et al., "Regularizing and Optimizing LSTM Language Models", arXiv:1708.02182, section 4.
 """
 
@@ -12,24 +12,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.cnn.skeleton import check_positive
+from darts.spaces.checks import check_positive
 from darts.spaces.language_model_output import LanguageModelOutput
+from darts.spaces.rank_dropout import BatchRows
 from darts.spaces.recurrent.cell import INITIAL_RANGE
-from darts.spaces.recurrent.dropout import DropoutRates, Rows, embedded, locked_dropout
+from darts.spaces.recurrent.dropout import (
+    DropoutRates,
+    embed_with_word_dropout,
+    locked_dropout,
+)
 
 
 class EmbeddingDecoder(nn.Module):
-    """Embeddings and decoder.
+    """Token embedding and decoder, optionally with tied weights.
 
     Args:
         vocabulary: number of tokens, V.
-        embedding: numbers in an embedding, E.
-        hidden: numbers that a cell puts out, H.
-        tied: whether both share their weights, for which E must be H.
-        dropouts: of which ``word``, ``embedding`` and ``output`` apply here.
+        embedding: size of an embedding, E.
+        hidden: size of the cell's output, H.
+        tied: share the weights of the embedding and the decoder; requires E = H.
+        dropouts: dropout rates; this module applies ``word``, ``embedding`` and ``output``.
 
     Raises:
-        ValueError: for a size that is not positive, or tied weights of two shapes.
+        ValueError: if a size is not positive, or E and H differ although weights are tied.
     """
 
     def __init__(
@@ -39,8 +44,8 @@ class EmbeddingDecoder(nn.Module):
         check_positive(vocabulary=vocabulary, embedding=embedding, hidden=hidden)
         if tied and embedding != hidden:
             raise ValueError(
-                f"tied weights need embedding={embedding} and hidden={hidden} to be equal; make "
-                "them so, or set tied=false"
+                f"embedding={embedding} and hidden={hidden} must be equal when tied=true; make "
+                "them equal, or set tied=false"
             )
         self.dropouts = dropouts
         self.embedding = nn.Parameter(torch.empty(vocabulary, embedding))
@@ -50,19 +55,19 @@ class EmbeddingDecoder(nn.Module):
             if weight is not None:
                 nn.init.uniform_(weight, -INITIAL_RANGE, INITIAL_RANGE)
 
-    def embed(self, tokens: Tensor, rows: Rows = None) -> Tensor:
-        """``(T, B)`` of int64 -> ``(T, B, E)``.
+    def embed(self, tokens: Tensor, rows: BatchRows = None) -> Tensor:
+        """Embed tokens ``(T, B)`` of int64 as ``(T, B, E)``.
 
         Raises:
-            ValueError: for tokens of another shape.
+            ValueError: if the tokens have another shape.
         """
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be (T, B), got {tuple(tokens.shape)}")
-        found = embedded(tokens, self.embedding, self.dropouts.word, self.training)
-        return locked_dropout(found, self.dropouts.embedding, self.training, rows)
+        x = embed_with_word_dropout(tokens, self.embedding, self.dropouts.word, self.training)
+        return locked_dropout(x, self.dropouts.embedding, self.training, rows)
 
-    def decode(self, raw: Tensor, hidden: Tensor, rows: Rows = None) -> LanguageModelOutput:
-        """From what a cell puts out, ``(T, B, H)``."""
+    def decode(self, raw: Tensor, hidden: Tensor, rows: BatchRows = None) -> LanguageModelOutput:
+        """Compute logits from the cell's outputs ``(T, B, H)``."""
         dropped = locked_dropout(raw, self.dropouts.output, self.training, rows)
         weight = self.embedding if self.decoder is None else self.decoder
         return LanguageModelOutput(F.linear(dropped, weight, self.bias), hidden, raw, dropped)

@@ -1,7 +1,7 @@
-"""Recurrent cells as points, and drawing one at random.
+"""Recurrent cells as points of a parameter space, and random cells.
 
-Each node has a parameter for its activation and, from the second on, one for its predecessor: the
-first has only state 0. So each genotype is one point.
+Each node has a parameter for its activation and one for its predecessor. Node 1 can only read
+state 0, so it has no predecessor parameter. Each genotype is exactly one point.
 
 References:
     The uniform distribution over cells is the random-search baseline of DARTS, arXiv:1806.09055,
@@ -19,39 +19,43 @@ from darts.spaces.recurrent.genotype import ACTIVATIONS, Genotype
 
 
 def random_genotype(generator: torch.Generator, nodes: int) -> Genotype:
-    """Draw a cell of so many nodes, each with the same probability; all of them are put out.
+    """Draw a cell from the uniform distribution; its output is the mean of all nodes.
 
     Args:
         generator: the only source of randomness; equal states give equal genotypes.
+        nodes: number of nodes after state 0.
     """
 
-    def below(count: int) -> int:
+    def draw_below(count: int) -> int:
         return int(torch.randint(count, (), generator=generator, device=generator.device))
 
-    pairs = [(ACTIVATIONS[below(len(ACTIVATIONS))], below(node)) for node in range(1, nodes + 1)]
+    pairs = [
+        (ACTIVATIONS[draw_below(len(ACTIVATIONS))], draw_below(node))
+        for node in range(1, nodes + 1)
+    ]
     return Genotype(pairs, range(1, nodes + 1))
 
 
 def parameters(nodes: int) -> list[Parameter]:
-    """Predecessor and activation of each node."""
-    found: list[Parameter] = []
+    """Return the parameters for the predecessor and the activation of each node."""
+    result: list[Parameter] = []
     for node in range(1, nodes + 1):
         if node > 1:
-            found.append(Parameter(f"node{node}.source", Choice(tuple(range(node)))))
-        found.append(Parameter(f"node{node}.activation", Choice(ACTIVATIONS)))
-    return found
+            result.append(Parameter(f"node{node}.source", Choice(tuple(range(node)))))
+        result.append(Parameter(f"node{node}.activation", Choice(ACTIVATIONS)))
+    return result
 
 
 def encode(genotype: Genotype, nodes: int) -> Point:
-    """The genotype as a point of ``parameters``.
+    """Return the genotype as a point of ``parameters(nodes)``.
 
     Raises:
-        ValueError: when it is none of the space's: nodes or outputs.
+        ValueError: if the genotype has another number of nodes, or not all nodes are outputs.
     """
-    whole = tuple(range(1, nodes + 1))
-    if genotype.nodes() != nodes or tuple(sorted(genotype.outputs)) != whole:
+    if genotype.nodes() != nodes or sorted(genotype.outputs) != list(range(1, nodes + 1)):
         raise ValueError(
-            f"a cell of space.nodes={nodes} has as many nodes and puts out the mean of all of them"
+            f"the genotype must have space.nodes={nodes} nodes, and its output must be the mean of "
+            "all of them"
         )
     point: Point = {}
     for source, node, activation in genotype.edges():
@@ -62,7 +66,7 @@ def encode(genotype: Genotype, nodes: int) -> Point:
 
 
 def decode(point: Mapping[str, Value], nodes: int) -> Genotype:
-    """The genotype that ``encode`` makes this point of."""
+    """Return the genotype of a point; the inverse of ``encode``."""
     pairs = [
         (str(point[f"node{node}.activation"]), int(point.get(f"node{node}.source") or 0))
         for node in range(1, nodes + 1)

@@ -1,7 +1,7 @@
-"""The genotype of the recurrent space: predecessor and activation of each node of a recurrent cell.
+"""Genotypes of the recurrent space: the predecessor and activation of each node of a cell.
 
-State 0 of a cell is made of its input and of what it put out a step before. Each node after it
-takes in one earlier state through one activation, and the cell puts out the mean of some nodes.
+State 0 of a cell depends on the cell's input and its previous output. Each node applies one
+activation to one earlier state, and the cell's output is the mean of some nodes.
 
 References:
     DARTS, arXiv:1806.09055, section 3.1 and figure 6; ENAS, arXiv:1802.03268, section 2.1.
@@ -14,40 +14,41 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from darts.spaces.genotype_text import brief, checked, read_classic, read_json
+from darts.spaces.any_genotype import AnyGenotype
+from darts.spaces.genotype_text import read_classic, read_json, short_repr, strip_text
 
 SPACE = "recurrent"
-"""The ``"space"`` that a genotype's JSON names."""
+"""The value of ``"space"`` in a genotype's JSON."""
 
 PRIMITIVES: tuple[str, ...] = ("none", "tanh", "relu", "sigmoid", "identity")
 """The candidates of each edge of the supernet, in the order of the alphas' columns."""
 
 ACTIVATIONS: tuple[str, ...] = PRIMITIVES[1:]
-"""What a node of a genotype may carry."""
+"""The activations that a genotype may use."""
 
-_PARTS = ("recurrent", "concat")
-_OWN_TEXT = re.compile(
+_FIELDS = ("recurrent", "concat")
+_CLASSIC = re.compile(
     rf"Genotype\(\s*(recurrent\s*=|concat\s*=|[\[(]\s*[\[(]\s*['\"]({'|'.join(ACTIVATIONS)})['\"])"
 )
 
 
 @dataclass(frozen=True, init=False, repr=False)
-class Genotype:
+class Genotype(AnyGenotype):
     """A recurrent cell.
 
     Args:
-        recurrent: ``(activation, source)`` of each node: the first is state 1, and a source is an
-            earlier state. Lists are turned into tuples.
-        concat: the states, from 1 up, whose mean the cell puts out. The word is that of the
+        recurrent: ``(activation, source)`` of each node; the first node is state 1, and a source is
+            an earlier state. Lists are converted to tuples.
+        concat: the states, from 1, whose mean is the cell's output. The name is that of the
             published code; nothing is concatenated.
 
     Attributes:
-        recurrent: as given.
+        recurrent: the nodes.
         outputs: ``concat`` as a tuple.
 
     Raises:
-        ValueError: no node, an unknown activation, a source that is not an earlier state, or an
-            empty, repeated or impossible list of outputs.
+        ValueError: if there is no node, an activation is unknown, a source is not an earlier state,
+            or the outputs are empty, repeated or not nodes.
     """
 
     recurrent: tuple[tuple[str, int], ...]
@@ -56,7 +57,8 @@ class Genotype:
     space: ClassVar[str] = SPACE
     cells: ClassVar[tuple[str, ...]] = ("recurrent",)
     inputs: ClassVar[int] = 1
-    recurs: ClassVar[bool] = True  # a cell's output is an input of itself, a step later
+    vocabulary: ClassVar[tuple[str, ...]] = PRIMITIVES
+    recurs: ClassVar[bool] = True  # the cell's output is its own input at the next step
 
     def __init__(self, recurrent: object, concat: object) -> None:
         nodes = _check_nodes(recurrent)
@@ -64,42 +66,26 @@ class Genotype:
         object.__setattr__(self, "outputs", _check_outputs(concat, len(nodes)))
 
     def nodes(self, cell: str = "recurrent") -> int:
-        """How many nodes follow state 0 (``ValueError`` for an unknown cell)."""
-        _check_cell(cell)
+        """Return the number of nodes after state 0 (``ValueError`` for an unknown cell)."""
+        self.check_cell(cell)
         return len(self.recurrent)
 
     def concat(self, cell: str = "recurrent") -> tuple[int, ...]:
-        """The states whose mean is the cell's output."""
-        _check_cell(cell)
+        """Return the states whose mean is the cell's output."""
+        self.check_cell(cell)
         return self.outputs
 
     def edges(self, cell: str = "recurrent") -> list[tuple[int, int, str]]:
-        """``(source state, target state, activation)`` of each node."""
-        _check_cell(cell)
-        return [(source, n, name) for n, (name, source) in enumerate(self.recurrent, 1)]
-
-    def count(self, operation: str, cell: str | None = None) -> int:
-        """How many nodes have the activation.
-
-        Raises:
-            ValueError: an unknown activation or cell.
-        """
-        if operation not in PRIMITIVES:
-            raise ValueError(_unknown_activation(operation))
-        if cell is not None:
-            _check_cell(cell)
-        return sum(name == operation for name, _ in self.recurrent)
+        """Return ``(source state, target state, activation)`` of each node."""
+        self.check_cell(cell)
+        return [(source, node, name) for node, (name, source) in enumerate(self.recurrent, 1)]
 
     def canonical(self) -> Genotype:
-        """The same architecture with its outputs in order: a mean does not depend on it."""
+        """Return the same architecture with sorted outputs; their mean ignores the order."""
         return Genotype(self.recurrent, sorted(self.outputs))
 
-    def same_as(self, other: Genotype) -> bool:
-        """Whether both describe the same architecture, whatever the order of the outputs."""
-        return self.canonical() == other.canonical()
-
     def to_json(self) -> str:
-        """JSON text, one line a node; ``parse`` reads it back to an equal genotype."""
+        """Return JSON text with one line per node; ``parse`` is the inverse."""
         rows = ",\n".join(f"    {json.dumps(node)}" for node in self.recurrent)
         return (
             f'{{\n  "space": "{SPACE}",\n  "recurrent": [\n{rows}\n  ],\n'
@@ -107,46 +93,39 @@ class Genotype:
         )
 
     def __str__(self) -> str:
-        """The classic text, in one line; ``parse`` reads it back to an equal genotype."""
+        """Return the classic text in one line; ``parse`` is the inverse."""
         return f"Genotype(recurrent={list(self.recurrent)!r}, concat={_outputs_text(self.outputs)})"
 
     __repr__ = __str__
 
     @classmethod
     def parse(cls, text: str) -> Genotype:
-        """Read JSON, or the classic ``Genotype(recurrent=[('tanh', 0), ...], concat=range(1, 9))``.
+        """Parse JSON, or classic ``Genotype(recurrent=[("tanh", 0), ...], concat=[1, ...])`` text.
 
-        The classic text may be preceded by ``NAME =``, give its parts by keyword or by position,
-        and write its outputs as a list. Nothing is ever evaluated.
+        Classic text may start with ``NAME =``, pass its arguments by keyword or by position, and
+        give the outputs as a list. No text is ever evaluated.
 
         Raises:
-            ValueError: anything else, with a message of one line.
+            ValueError: if the text is no genotype; the message has one line.
         """
-        text = checked(text)
+        text = strip_text(text)
         if not text:
             raise ValueError("empty text: expected a JSON object or Genotype(...)")
         if text[0] in '{["':
-            return cls(**read_json(text, SPACE, _PARTS))
-        return cls(**read_classic(text, _PARTS))
+            return cls(**read_json(text, SPACE, _FIELDS))
+        return cls(**read_classic(text, _FIELDS))
 
 
 def is_classic(text: str) -> bool:
-    """Whether a ``Genotype(...)`` is one of a recurrent cell, right or wrong."""
-    return _OWN_TEXT.search(text) is not None
+    """Return whether ``Genotype(...)`` text describes a recurrent cell, valid or not."""
+    return _CLASSIC.search(text) is not None
 
 
 def _outputs_text(states: tuple[int, ...]) -> str:
-    whole = tuple(range(states[0], states[0] + len(states)))
-    return f"range({whole[0]}, {whole[-1] + 1})" if states == whole else repr(list(states))
-
-
-def _unknown_activation(name: object) -> str:
-    return f"unknown activation {brief(name)}; choose from {', '.join(ACTIVATIONS)}"
-
-
-def _check_cell(cell: object) -> None:
-    if cell not in Genotype.cells:
-        raise ValueError(f"unknown cell {brief(cell)}; choose from {', '.join(Genotype.cells)}")
+    consecutive = tuple(range(states[0], states[0] + len(states)))
+    if states == consecutive:
+        return f"range({states[0]}, {states[-1] + 1})"
+    return repr(list(states))
 
 
 def _is_int(value: object) -> bool:
@@ -156,29 +135,33 @@ def _is_int(value: object) -> bool:
 def _check_nodes(pairs: object) -> tuple[tuple[str, int], ...]:
     if not isinstance(pairs, (list, tuple)) or not pairs:
         raise ValueError(
-            f"recurrent must list the (activation, source) of at least one node, not {brief(pairs)}"
+            "recurrent must list the (activation, source) pair of at least one node, not "
+            f"{short_repr(pairs)}"
         )
-    found: list[tuple[str, int]] = []
+    nodes: list[tuple[str, int]] = []
     for node, pair in enumerate(pairs, 1):
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-            raise ValueError(f"node {node} is {brief(pair)}, not an (activation, source) pair")
+            raise ValueError(f"node {node} is {short_repr(pair)}, not an (activation, source) pair")
         name, source = pair
         if not isinstance(name, str) or name not in ACTIVATIONS:
-            raise ValueError(f"node {node}: {_unknown_activation(name)}")
+            raise ValueError(
+                f"node {node}: unknown activation {short_repr(name)}; choose from "
+                f"{', '.join(ACTIVATIONS)}"
+            )
         if not _is_int(source) or not 0 <= source < node:
             raise ValueError(
-                f"node {node}: source {brief(source)} is not a state from 0 to {node - 1}"
+                f"node {node}: source {short_repr(source)} must be a state from 0 to {node - 1}"
             )
-        found.append((name, source))
-    return tuple(found)
+        nodes.append((name, source))
+    return tuple(nodes)
 
 
 def _check_outputs(states: object, nodes: int) -> tuple[int, ...]:
     if not isinstance(states, (list, tuple, range)) or len(states) == 0:
-        raise ValueError(f"concat must list at least one state, not {brief(states)}")
+        raise ValueError(f"concat must list at least one state, not {short_repr(states)}")
     for state in states:
         if not _is_int(state) or not 1 <= state <= nodes:
-            raise ValueError(f"concat: {brief(state)} is not a node, from 1 to {nodes}")
+            raise ValueError(f"concat: {short_repr(state)} must be a node from 1 to {nodes}")
     if len(set(states)) != len(states):
-        raise ValueError(f"concat names a node twice: {brief(list(states))}")
+        raise ValueError(f"concat contains a node twice: {short_repr(list(states))}")
     return tuple(states)

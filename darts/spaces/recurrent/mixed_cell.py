@@ -1,56 +1,64 @@
-"""The cell of the supernet, fast: the function of ``EdgewiseCell`` with less work.
+"""The fast cell of the supernet; it computes the same function as ``EdgewiseCell``.
 
-All edges into a node are computed together: one product of the states before it, each activation
-once for all of them, and their weighted sum. Since every candidate of an edge from state ``s`` has
-the same gate ``c`` and bypass, the weights go to the activations alone,
+All edges into a node share one matrix product, and each activation runs once for all of them. Every
+candidate of an edge from state ``s`` has the same gate ``c`` and bypass, so only the activations
+need the mixing weights:
 
     sum_k w_k (s + c (f_k(g) - s)) = s' + c (sum_k w_k f_k(g) - s'),    s' = s sum_k w_k.
 
 References:
-    DARTS, arXiv:1806.09055, sections 3.1 and 3.3: batch norm in each node while searching, without
-    affine parameters; appendix A.1.2.
+    DARTS, arXiv:1806.09055, sections 3.1 and 3.3: batch norm without affine parameters in each node
+    during the search; appendix A.1.2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
-from darts.spaces.recurrent.cell import FUNCTIONS, RecurrentCell, highway, init_preserving_variance, masked
+from darts.spaces.rank_dropout import BatchRows
+from darts.spaces.recurrent.cell import (
+    FUNCTIONS,
+    RecurrentCell,
+    apply_mask,
+    highway,
+    init_preserving_variance,
+)
 from darts.spaces.recurrent.derive import edges_of
-from darts.spaces.recurrent.dropout import DropoutRates, Rows
+from darts.spaces.recurrent.dropout import DropoutRates
 from darts.spaces.recurrent.genotype import PRIMITIVES
 from darts.spaces.recurrent.norm import SequenceNorm
 
 ActiveColumns = Sequence[Sequence[int]] | None
-"""For each edge the columns that count, or None for all."""
+"""For each edge the columns of its active candidates, or None if all are active."""
 
 
-class Entering(NamedTuple):
-    """The edges into a node that have an activation to run.
+class NodeInputs(NamedTuple):
+    """The edges into one node that have an active candidate other than ``none``.
 
     Attributes:
-        sources: the states that they come from.
-        factors: by activation the weights of these edges, ``(sources, 1, 1)``.
-        total: ``(sources, 1, 1)``, the sum of an edge's weights.
+        sources: source state of each edge.
+        weights: by activation, its mixing weight on each edge, ``(sources, 1, 1)``.
+        total: sum of the mixing weights of each edge, ``(sources, 1, 1)``.
     """
 
     sources: list[int]
-    factors: dict[str, Tensor]
+    weights: dict[str, Tensor]
     total: Tensor
 
-    def mixed(self, states: Tensor, product: Tensor) -> Tensor:
-        """The weighted sum of all edges and activations, ``(B, H)``.
+    def mix(self, states: Tensor, product: Tensor) -> Tensor:
+        """Return the weighted sum over all edges and activations, ``(B, H)``.
 
         Args:
-            states: ``(sources, B, H)``.
-            product: ``(sources, B, 2H)``.
+            states: source states, ``(sources, B, H)``.
+            product: source states times the node's weight, ``(sources, B, 2H)``.
         """
         gate, new = product.chunk(2, dim=2)
-        (first, weight), *others = self.factors.items()
+        (first, weight), *others = self.weights.items()
         target = weight * FUNCTIONS[first](new)
         for name, weight in others:
             target = target + weight * FUNCTIONS[name](new)
@@ -61,20 +69,20 @@ class MixedCell(RecurrentCell):
     """All candidates of all edges of a recurrent cell.
 
     Args:
-        width: of the input, E.
-        hidden: of the states, H.
-        nodes: how many follow state 0.
-        dropouts: of which ``input`` and ``hidden`` are the cell's.
+        width: size of the input, E.
+        hidden: size of the states, H.
+        nodes: number of nodes after state 0.
+        dropouts: dropout rates; the cell applies ``input`` and ``hidden``.
 
     Attributes:
-        norm: keeps the running statistics.
-        process_group: ranks that share a batch, or None.
+        norm: holds the running statistics that all states share.
+        process_group: ranks that share a batch, or None for one process.
 
     Raises:
-        ValueError: for a size that is not positive.
+        ValueError: if a size is not positive.
     """
 
-    process_group: Any = None
+    process_group: dist.ProcessGroup | None = None
 
     def __init__(
         self, width: int, hidden: int, nodes: int = 8, dropouts: DropoutRates | None = None
@@ -83,10 +91,10 @@ class MixedCell(RecurrentCell):
         self.norm = nn.BatchNorm2d(hidden, affine=False)
 
     def init_preserving_variance(self) -> None:
-        """Start anew with a product of the inputs that puts out about as much as it takes in.
+        """Redraw the input weight so that its product keeps the variance of the inputs.
 
-        Between the states batch norm keeps the variance. With larger weights there, the gradient
-        grows with each word that it goes back.
+        Between states, batch norm keeps the variance. Larger weights there would make the gradient
+        grow with every step back in time.
         """
         init_preserving_variance(self.input_weight)
 
@@ -96,84 +104,88 @@ class MixedCell(RecurrentCell):
         hidden: Tensor | None,
         weights: Tensor,
         active: ActiveColumns = None,
-        rows: Rows = None,
+        rows: BatchRows = None,
     ) -> tuple[Tensor, Tensor]:
-        """Run over a sequence.
+        """Run the cell over a sequence.
 
         Args:
             inputs: ``(T, B, E)``.
-            hidden: ``(B, H)``, what the cell put out before; None for zeros.
+            hidden: previous output of the cell, ``(B, H)``; None for zeros.
             weights: mixing weights ``(edges, 5)``.
-            active: columns that count; the weights of others get no gradient, and edges without
-                any are not computed.
-            rows: see ``darts.spaces.recurrent.dropout``.
+            active: columns of the active candidates. The weights of other candidates get no
+                gradient, and edges without an active candidate are not computed.
+            rows: position of these sequences in the whole batch.
 
         Returns:
-            The outputs of all steps ``(T, B, H)``, and the last of them ``(B, H)``.
+            The outputs of all steps ``(T, B, H)``, and the last output ``(B, H)``.
 
         Raises:
-            ValueError: for a batch of one in training, which has no variance.
+            ValueError: if the batch has one sample in training, which has no variance.
         """
-        hidden = self.begin(inputs, hidden)
+        hidden = self.initial_hidden(inputs, hidden)
         prepared = self.prepare(inputs, hidden, rows)
-        entering = entering_of(weights, active, self.nodes)
+        all_inputs = node_inputs(weights, active, self.nodes)
         node_weights = self.node_weights.unbind()
         outputs: list[Tensor] = []
         normalize = SequenceNorm(self.norm, self.training, self.process_group)
-        for start in prepared.starts():
-            states = [normalize(start(hidden))]
-            for weight, edges in zip(node_weights, entering, strict=True):
+        for state0 in prepared.steps():
+            states = [normalize(state0(hidden))]
+            for weight, edges in zip(node_weights, all_inputs, strict=True):
                 states.append(normalize(self._node(states, edges, weight, prepared.mask)))
             hidden = torch.stack(states[1:]).mean(0)
             outputs.append(hidden)
-        normalize.move_running()
+        normalize.update_running_stats()
         return torch.stack(outputs), hidden
 
     @staticmethod
     def _node(
-        states: list[Tensor], edges: Entering | None, weight: Tensor, mask: Tensor | None
+        states: list[Tensor], edges: NodeInputs | None, weight: Tensor, mask: Tensor | None
     ) -> Tensor:
-        """A node before its norm, ``(B, H)``; zeros where no edge enters."""
+        """Compute a node before its norm, ``(B, H)``; zeros if it has no active edge."""
         if edges is None:
             return torch.zeros_like(states[0])
-        before = torch.stack([states[source] for source in edges.sources])  # (sources, B, H)
-        sources, batch, width = before.shape
-        product = masked(before, mask).view(-1, width) @ weight
-        return edges.mixed(before, product.view(sources, batch, -1))
+        sources = torch.stack([states[source] for source in edges.sources])  # (sources, B, H)
+        count, batch, width = sources.shape
+        product = apply_mask(sources, mask).view(-1, width) @ weight
+        return edges.mix(sources, product.view(count, batch, -1))
 
 
-def entering_of(weights: Tensor, active: ActiveColumns, nodes: int) -> list[Entering | None]:
-    """By node the edges that enter it and count.
+def node_inputs(weights: Tensor, active: ActiveColumns, nodes: int) -> list[NodeInputs | None]:
+    """Collect the active edges into each node.
 
     Args:
         weights: mixing weights ``(edges, 5)``.
-        active: see ``MixedCell.forward``.
-        nodes: how many follow state 0.
+        active: columns of the active candidates, see ``MixedCell.forward``.
+        nodes: number of nodes after state 0.
 
     Returns:
-        For each node its edges, or None where there are none.
+        For each node its edges, or None if no edge into it is active.
     """
     columns = [range(len(PRIMITIVES))] * len(weights) if active is None else active
-    usable = [[column for column in row if column] for row in columns]  # 0 is none
+    activations = [[column for column in row if column] for row in columns]  # column 0 is none
     if active is not None:
-        on = torch.zeros(weights.shape, device=weights.device)
-        for edge, row in enumerate(usable):
-            on[edge, row] = 1
-        weights = weights * on
-    found: list[Entering | None] = []
-    places = edges_of(nodes)
+        mask = torch.zeros(weights.shape, device=weights.device)
+        for edge, row in enumerate(activations):
+            mask[edge, row] = 1
+        weights = weights * mask
+    inputs: list[NodeInputs | None] = []
+    endpoints = edges_of(nodes)
     for node in range(1, nodes + 1):
-        edges = [n for n, (_, target) in enumerate(places) if target == node and usable[n]]
+        edges = [
+            edge
+            for edge, (_, target) in enumerate(endpoints)
+            if target == node and activations[edge]
+        ]
         if not edges:
-            found.append(None)
+            inputs.append(None)
             continue
-        own = weights[edges]  # (sources, 5)
-        running = sorted({column for edge in edges for column in usable[edge]})
-        found.append(
-            Entering(
-                [places[edge][0] for edge in edges],
-                {PRIMITIVES[column]: own[:, column, None, None] for column in running},
-                own[:, running].sum(1)[:, None, None],
+        node_weights = weights[edges]  # (sources, 5)
+        used = sorted({column for edge in edges for column in activations[edge]})
+        inputs.append(
+            NodeInputs(
+                [endpoints[edge][0] for edge in edges],
+                {PRIMITIVES[column]: node_weights[:, column, None, None] for column in used},
+                node_weights[:, used].sum(1)[:, None, None],
             )
         )
-    return found
+    return inputs

@@ -1,47 +1,49 @@
-"""Batch norm of the search cell: many small batches in a row, one set of running statistics.
+"""Batch norm of ``MixedCell``: many small batches in a row, one set of running statistics.
 
-As published, state 0 and all nodes at all steps share them. They are moved once, at the end of a
-sequence, by the statistics of all its batches in their order.
+As published, state 0 and all nodes share the running statistics at all steps. They are updated once
+per sequence, which gives the same values as one update per batch.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.ops.batch_norm import values_per_channel, normalize_shared
+from darts.ops.batch_norm import normalize_shared, values_per_channel
 
 
 class SequenceNorm:
     """Normalizes the states of one sequence.
 
     Args:
-        norm: without affine parameters; keeps the running statistics.
-        training: whether the statistics are those of each batch.
-        group: process group whose ranks hold parts of the batch; None for one process.
+        norm: batch norm without affine parameters; holds the running statistics.
+        training: normalize with the statistics of each batch instead of the running ones.
+        group: process group of the ranks that share a batch; None for one process.
     """
 
-    def __init__(self, norm: nn.BatchNorm2d, training: bool, group: Any = None) -> None:
+    def __init__(
+        self, norm: nn.BatchNorm2d, training: bool, group: dist.ProcessGroup | None = None
+    ) -> None:
         self.norm, self.training, self.group = norm, training, group
         self._means: list[Tensor] = []
-        self._spreads: list[Tensor] = []  # variances of several ranks, else inverse deviations
+        # Unbiased variances if ranks share the batch, inverse standard deviations otherwise.
+        self._spreads: list[Tensor] = []
         self._size = 2
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Batch norm, ``(B, H)`` -> the same.
+        """Normalize ``(B, H)``.
 
         Raises:
-            ValueError: for a batch of one in training, which has no variance.
+            ValueError: if the batch has one sample in training, which has no variance.
         """
         norm = self.norm
         if not self.training:
             return F.batch_norm(x, norm.running_mean, norm.running_var, eps=norm.eps)
         if self.group is not None:
-            found = normalize_shared(x[:, :, None, None], norm.eps, self.group)
-            output, mean, spread = found.output[:, :, 0, 0], found.mean, found.variance
+            shared = normalize_shared(x[:, :, None, None], norm.eps, self.group)
+            output, mean, spread = shared.output[:, :, 0, 0], shared.mean, shared.variance
         else:
             self._size = values_per_channel(x)
             output, mean, spread = torch.native_batch_norm(
@@ -52,8 +54,8 @@ class SequenceNorm:
         return output
 
     @torch.no_grad()
-    def move_running(self) -> None:
-        """One exponential moving average after the other is a weighted sum of all."""
+    def update_running_stats(self) -> None:
+        """Apply the exponential moving averages of all batches at once, as one weighted sum."""
         norm, count = self.norm, len(self._means)
         if not count:
             return
@@ -61,13 +63,13 @@ class SequenceNorm:
         assert norm.running_var is not None
         assert norm.num_batches_tracked is not None
         assert norm.momentum is not None
-        mean, spread = torch.stack(self._means), torch.stack(self._spreads)  # (count, H)
+        mean, variance = torch.stack(self._means), torch.stack(self._spreads)  # (count, H)
         if self.group is None:
-            biased = spread.double().pow(-2) - norm.eps
-            spread = biased * (self._size / (self._size - 1))
-        steps = torch.arange(count, -1, -1, dtype=torch.float64, device=mean.device)
-        left = (1.0 - norm.momentum) ** steps
-        for running, values in ((norm.running_mean, mean), (norm.running_var, spread)):
-            moved = (norm.momentum * left[1:]) @ values.double()
-            running.copy_(left[0] * running + moved)
+            biased = variance.double().pow(-2) - norm.eps
+            variance = biased * (self._size / (self._size - 1))
+        exponents = torch.arange(count, -1, -1, dtype=torch.float64, device=mean.device)
+        decay = (1.0 - norm.momentum) ** exponents
+        for running, values in ((norm.running_mean, mean), (norm.running_var, variance)):
+            update = (norm.momentum * decay[1:]) @ values.double()
+            running.copy_(decay[0] * running + update)
         norm.num_batches_tracked.add_(count)

@@ -1,17 +1,19 @@
-"""The discrete network of the recurrent space taken apart, for what each candidate costs a token.
+"""Pieces of the recurrent language model, for the cost of each candidate per token.
 
-Every node has one product of the same size, whatever its predecessor and activation: in parameters
-and multiply-accumulates all cells with as many nodes are alike. Seconds differ a little.
+Every node has one matrix product of the same size, whatever its predecessor and activation. All
+cells with the same number of nodes therefore have the same parameters and MACs; their latencies
+differ slightly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from darts.spaces.deriving import Candidates
 from darts.spaces.network_piece import NetworkPiece
 from darts.spaces.recurrent.cell import FUNCTIONS, highway
 from darts.spaces.recurrent.derive import GROUP, edges_of
@@ -19,7 +21,7 @@ from darts.spaces.recurrent.genotype import PRIMITIVES
 
 
 class Step(nn.Module):
-    """A product, an activation and the bypass: state 0, or one node.
+    """A product, an activation and the bypass: state 0 or one node.
 
     Shape: ``(B, inputs)`` -> ``(B, hidden)``.
     """
@@ -34,12 +36,12 @@ class Step(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate, new = (x @ self.weight).chunk(2, dim=1)
-        made = FUNCTIONS[self.activation](new)
-        return highway(x[:, -self.hidden :], made, torch.sigmoid(gate))
+        new = FUNCTIONS[self.activation](new)
+        return highway(x[:, -self.hidden :], new, torch.sigmoid(gate))
 
 
 class Lookup(nn.Module):
-    """Embeddings that the decoder does not share.
+    """An embedding table whose weights are not tied to the decoder.
 
     Shape: ``(B,)`` -> ``(B, embedding)``.
     """
@@ -49,19 +51,21 @@ class Lookup(nn.Module):
         self.table = nn.Embedding(vocabulary, embedding)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        found: Tensor = self.table(tokens.long())
-        return found
+        embeddings: Tensor = self.table(tokens.long())
+        return embeddings
 
 
-def pieces(nodes: int, vocabulary: int, embedding: int, hidden: int, tied: bool) -> Iterator[NetworkPiece]:
-    """What a token goes through, with all candidates of all edges.
+def pieces(
+    nodes: int, vocabulary: int, embedding: int, hidden: int, tied: bool
+) -> Iterator[NetworkPiece]:
+    """Yield the modules that process one token, with all candidates of all edges.
 
     Args:
-        nodes: of the cell beside state 0.
+        nodes: number of nodes after state 0.
         vocabulary: number of tokens.
-        embedding: numbers in an embedding.
-        hidden: numbers in a state.
-        tied: whether embeddings and decoder share their weights.
+        embedding: size of an embedding.
+        hidden: size of a state.
+        tied: whether the embedding and the decoder share their weights.
     """
     if not tied:
         yield NetworkPiece(partial(Lookup, vocabulary, embedding), ())
@@ -76,18 +80,18 @@ def pieces(nodes: int, vocabulary: int, embedding: int, hidden: int, tied: bool)
 
 
 def expected_usage(
-    probabilities: Mapping[str, Tensor], candidates: Mapping[str, Sequence[Sequence[str]]]
+    probabilities: Mapping[str, Tensor], candidates: Candidates
 ) -> dict[str, Tensor]:
-    """How probable each candidate is to be the one of its node, of which there is one.
+    """Return the probability that each candidate is the one that its node uses.
 
-    Edges into a node share it out by their probability of any candidate but ``none``, which a
-    genotype never carries.
+    The probabilities of all candidates into a node are normalized to 1, without ``none``, which no
+    genotype contains.
     """
-    chosen = torch.tensor([[name != "none" for name in row] for row in candidates[GROUP]])
+    usable = torch.tensor([[name != "none" for name in row] for row in candidates[GROUP]])
     p = probabilities[GROUP]
-    p = p * chosen.to(p.device)
-    sizes: list[int] = []
-    while sum(sizes) < len(p):
-        sizes.append(len(sizes) + 1)
-    parts = [part / part.sum().clamp_min(1e-12) for part in p.split(sizes)]
-    return {GROUP: torch.cat(parts)}
+    p = p * usable.to(p.device)
+    fan_ins: list[int] = []
+    while sum(fan_ins) < len(p):
+        fan_ins.append(len(fan_ins) + 1)
+    normalized = [rows / rows.sum().clamp_min(1e-12) for rows in torch.split(p, fan_ins)]
+    return {GROUP: torch.cat(normalized)}

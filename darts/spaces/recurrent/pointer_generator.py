@@ -1,9 +1,9 @@
-"""EmbeddingDecoder taken over from the source, where both sides have one vocabulary.
+"""Pointer-generator: an output distribution that can copy words of the source.
 
 References:
-    See, Liu and Manning, "Get To The Point: Summarization with PointerGenerator-Generator Networks",
-    arXiv:1704.04368, section 2.2. Its vocabulary that grows by the unknown words of a source, and
-    its coverage, are left out.
+    See, Liu and Manning, "Get To The Point: Summarization with Pointer-Generator Networks",
+    arXiv:1704.04368, section 2.2. The extended vocabulary of out-of-vocabulary source words and
+    the coverage mechanism are not implemented.
 """
 
 from __future__ import annotations
@@ -13,30 +13,31 @@ from torch import Tensor, nn
 
 
 class PointerGenerator(nn.Module):
-    """Mixes the words of a vocabulary with those that attention points at.
+    """Mixes the vocabulary distribution with the attention distribution over source words.
 
     Args:
-        width: numbers that tell which of the two to trust, W.
+        width: number of features that predict the mixing probability, W.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.choice = nn.Linear(width, 1)
 
-    def forward(self, logits: Tensor, weights: Tensor, words: Tensor, seen: Tensor) -> Tensor:
-        """Logarithms of probabilities, which stand for logits (equation 9).
+    def forward(self, logits: Tensor, weights: Tensor, words: Tensor, features: Tensor) -> Tensor:
+        """Compute log-probabilities, which are valid logits (equation 9).
 
         Args:
-            logits: of the vocabulary, ``(T, B, V)``.
-            weights: of attention, ``(T, B, S)``.
-            words: of the source, ``(B, S)``.
-            seen: what the choice goes by, ``(T, B, W)``.
+            logits: logits of the vocabulary, ``(T, B, V)``.
+            weights: attention weights, ``(T, B, S)``.
+            words: token ids of the source, ``(B, S)``.
+            features: inputs of the mixing probability, ``(T, B, W)``.
 
         Returns:
             ``(T, B, V)``, float32 or wider.
         """
-        own = torch.sigmoid(self.choice(seen))  # (T, B, 1)
-        mixed = logits.softmax(2, dtype=torch.promote_types(logits.dtype, torch.float32)) * own
-        pointed = ((1 - own) * weights).to(mixed.dtype)
-        mixed = mixed.scatter_add(2, words.expand(len(logits), -1, -1), pointed)
+        generate = torch.sigmoid(self.choice(features))  # (T, B, 1)
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        mixed = logits.softmax(2, dtype=dtype) * generate
+        copied = ((1 - generate) * weights).to(mixed.dtype)
+        mixed = mixed.scatter_add(2, words.expand(len(logits), -1, -1), copied)
         return mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log()

@@ -1,6 +1,6 @@
-"""Recurrent cells that others have published, by name, with the results they reported.
+"""Published recurrent cells by name, with the results that their authors report.
 
-Perplexities and sizes are the papers' own claims for Penn Treebank, not measurements of this code.
+Perplexities and sizes are the papers' claims for Penn Treebank, not measurements of this code.
 
 References:
     Table 2 of DARTS, arXiv:1806.09055.
@@ -21,12 +21,12 @@ class Published:
     Attributes:
         name: the name that commands accept.
         genotype: the cell.
-        paper: the title.
-        arxiv: the identifier, such as ``"1806.09055"``.
-        valid_perplexity: the reported perplexity on the validation split of Penn Treebank.
-        test_perplexity: the same on its test split.
-        parameters_million: the reported size in millions.
-        note: what else to know before quoting the numbers.
+        paper: title of the paper.
+        arxiv: arXiv identifier of the paper, such as ``"1806.09055"``.
+        valid_perplexity: reported perplexity on the validation split of Penn Treebank.
+        test_perplexity: reported perplexity on its test split.
+        parameters_million: reported size in millions of parameters.
+        note: conditions of the reported result.
     """
 
     name: str
@@ -43,14 +43,14 @@ class Published:
 
     @property
     def result(self) -> str:
-        """The measure, in words."""
+        """The reported test perplexity as text."""
         return f"{self.test_perplexity:.1f}"
 
 
 def _cell(nodes: str) -> tuple[tuple[str, int], ...]:
-    """``"activation source, activation source, ..."`` to the nodes of a cell."""
-    words = (node.split() for node in nodes.split(","))
-    return tuple((activation, int(source)) for activation, source in words)
+    """Parse ``"activation source, activation source, ..."``."""
+    pairs = (node.split() for node in nodes.split(","))
+    return tuple((activation, int(source)) for activation, source in pairs)
 
 
 _ENTRIES = (
@@ -98,7 +98,7 @@ _ENTRIES = (
         valid_perplexity=60.8,
         test_perplexity=58.6,
         parameters_million=24,
-        note="as trained by the authors of DARTS, in whose code it stands; its own paper says 55.8",
+        note="as trained by the authors of DARTS, from their code; its own paper reports 55.8",
     ),
 )
 

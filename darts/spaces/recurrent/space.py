@@ -1,4 +1,4 @@
-"""The recurrent space as a part of a method.
+"""The recurrent space.
 
 References:
     DARTS, arXiv:1806.09055, sections 3.1 and 3.3 and appendices A.1.2 and A.2.2.
@@ -14,41 +14,44 @@ import torch
 from torch import Tensor
 
 from darts.registry import number
-from darts.spaces.parameters import Parameter, Point, Value
+from darts.spaces.checks import reject_auxiliary_head
+from darts.spaces.deriving import Candidates
 from darts.spaces.network_piece import NetworkPiece
+from darts.spaces.parameters import Parameter, Point, Value
 from darts.spaces.recurrent.derive import derive, mask_of
 from darts.spaces.recurrent.dropout import DropoutRates
 from darts.spaces.recurrent.encoding import decode, encode, parameters, random_genotype
 from darts.spaces.recurrent.genotype import Genotype, is_classic
-from darts.spaces.recurrent.network import Network
-from darts.spaces.recurrent.pieces import pieces, usage
+from darts.spaces.recurrent.network import Network, TranslationNetwork
+from darts.spaces.recurrent.pieces import expected_usage, pieces
 from darts.spaces.recurrent.published import PUBLISHED
-from darts.spaces.recurrent.supernet import Supernet
-from darts.spaces.recurrent.translation import TranslationNetwork, TranslationSupernet
-from darts.spaces.space import SPACES, Candidates, Space
+from darts.spaces.recurrent.supernet import Supernet, TranslationSupernet
+from darts.spaces.space import SPACES, PublishedGenotype, Space
 
 PENN_TREEBANK = 10_000
-"""Tokens in the vocabulary with which the papers compare cells."""
+"""Vocabulary size of Penn Treebank, for which papers report the parameters of cells."""
 
 
 @SPACES.register
 @dataclass
 class Recurrent(Space):
-    """A recurrent cell in a language model, at the published size of the search.
+    """A recurrent cell in a language model or an encoder-decoder.
+
+    The defaults are the published settings of the search.
 
     Attributes:
-        cells: of a network; there is one.
-        nodes: of the cell that is searched, beside state 0. A genotype brings its own number.
-        embedding: numbers in an embedding.
-        hidden: numbers in a state.
-        tied: whether embeddings and decoder share their weights.
-        copy: whether a translator may take words of the source over.
-        word_dropout: probability with which, in training, a word is dropped from a batch.
-        embedding_dropout: the same of a number of the embeddings, for a whole sequence.
-        input_dropout: of what a cell takes in from outside, for a whole sequence.
-        hidden_dropout: of what goes into the products of a cell, for a whole sequence.
-        output_dropout: of what a cell puts out, for a whole sequence.
-        weight_dropout: of a weight between the hidden state and the next, in the discrete network.
+        cells: number of cells in a language model; always 1.
+        nodes: number of nodes of the searched cell after state 0. A genotype defines its own.
+        embedding: size of an embedding.
+        hidden: size of a hidden state.
+        tied: share the weights of the embedding and the decoder.
+        copy: allow an encoder-decoder to copy words of the source.
+        word_dropout: dropout rate of vocabulary words in training, see ``DropoutRates``.
+        embedding_dropout: dropout rate of embedding dimensions, for whole sequences.
+        input_dropout: dropout rate of the cell's input, for whole sequences.
+        hidden_dropout: dropout rate of the states inside the cell, for whole sequences.
+        output_dropout: dropout rate of the cell's output, for whole sequences.
+        weight_dropout: dropout rate of the hidden-to-hidden weights, in the discrete network only.
     """
 
     name: str = "recurrent"
@@ -59,10 +62,10 @@ class Recurrent(Space):
     supports_compile: ClassVar[bool] = False
     retrain_keys: ClassVar[tuple[str, ...]] = ("tied", "copy")
     data_kinds: ClassVar[tuple[str, ...]] = ("text", "pairs")
-    # Every edge has weights, and "identity" is its activation.
+    # "identity" is an activation; its edge has weights like all others.
     skip_operations: ClassVar[tuple[str, ...]] = ("none",)
     weightless_operations: ClassVar[tuple[str, ...]] = ("none",)
-    published: ClassVar[Mapping[str, Any]] = PUBLISHED
+    published: ClassVar[Mapping[str, PublishedGenotype]] = PUBLISHED
     cells: int = number(1, low=1, high=1)
     nodes: int = number(8, low=1, high=64)
     embedding: int = number(300, low=1)
@@ -78,7 +81,7 @@ class Recurrent(Space):
 
     @property
     def dropouts(self) -> DropoutRates:
-        """All of them."""
+        """The dropout rates of supernets and networks."""
         return DropoutRates(
             word=self.word_dropout,
             embedding=self.embedding_dropout,
@@ -96,39 +99,43 @@ class Recurrent(Space):
         auxiliary_skip: bool = False,
         **options: Any,
     ) -> Supernet | TranslationSupernet:
-        """The supernet as a language model or a translator, see ``Space.supernet``.
+        """Build the supernet of a language model or an encoder-decoder, see ``Space.supernet``.
 
         Args:
             depth: must be 1.
             partial: must be 1.
             auxiliary_skip: must be False.
-            **options: ``vocabulary``, the number of tokens of a language model; or ``sources`` and
-                ``targets``, those of a translator, and ``joint`` if they are the same.
+            **options: ``vocabulary`` (number of tokens) for a language model; ``sources``,
+                ``targets`` (vocabulary sizes) and optionally ``joint`` for an encoder-decoder.
 
         Raises:
-            ValueError: for stages of another depth, partial channels or an auxiliary skip
-                connection, for dropped weights, tied weights of two shapes, or copies where there
-                is no source of the same words.
+            ValueError: if the space does not support an option, weight dropout is set, tied weights
+                have different sizes, or ``copy`` is set without a joint vocabulary.
         """
-        if depth != 1.0:
-            raise ValueError(f"space=recurrent has one cell at any depth, got depth={depth}; set 1")
-        if partial > 1:
-            raise ValueError(
-                f"space=recurrent has no partial channels, got partial={partial}; set 1"
+        self.reject_options(
+            depth=depth,
+            partial=partial,
+            auxiliary_skip=auxiliary_skip,
+            depth_reason="a network has one cell",
+            skip_reason="every candidate already bypasses its activation",
+        )
+        if self._is_language_model(options):
+            return Supernet(
+                **options,
+                embedding=self.embedding,
+                hidden=self.hidden,
+                nodes=self.nodes,
+                tied=self.tied,
+                dropouts=self.dropouts,
             )
-        if auxiliary_skip:
-            raise ValueError(
-                "space=recurrent has no auxiliary skip connections, since every candidate bypasses "
-                "its activation already; set auxiliary_skip=0"
-            )
-        kind: Any = Supernet if "vocabulary" in options else TranslationSupernet
-        return kind(
-            **self._copying(options),
+        return TranslationSupernet(
+            **options,
             embedding=self.embedding,
             hidden=self.hidden,
             nodes=self.nodes,
             tied=self.tied,
             dropouts=self.dropouts,
+            copy=self.copy,
         )
 
     def network(
@@ -139,50 +146,56 @@ class Recurrent(Space):
         drop_path: float = 0.0,
         **options: Any,
     ) -> Network | TranslationNetwork:
-        """The discrete network as a language model or a translator, see ``Space.network``.
+        """Build the language model or encoder-decoder of a genotype, see ``Space.network``.
 
         Args:
-            genotype: the cell.
+            genotype: the cell's architecture.
             auxiliary: must be False.
             drop_path: must be 0.
-            **options: as of ``supernet``.
+            **options: see ``supernet``.
 
         Raises:
-            ValueError: for an auxiliary head or drop path, tied weights of two shapes, or copies
-                where there is no source of the same words.
+            ValueError: if the space does not support an option, tied weights have different sizes,
+                or ``copy`` is set without a joint vocabulary.
         """
-        if auxiliary:
-            raise ValueError(
-                "networks of the recurrent space have no auxiliary head; set auxiliary=0"
-            )
+        reject_auxiliary_head(self.name, auxiliary)
         if drop_path > 0:
             raise ValueError(
-                "networks of the recurrent space have one path into each node, got "
-                f"drop_path={drop_path}; set drop_path=0, and space.hidden_dropout to drop units"
+                f"drop_path={drop_path}: networks of the recurrent space have one path into each "
+                "node; set drop_path=0, and use space.hidden_dropout to drop units"
             )
-        kind: Any = Network if "vocabulary" in options else TranslationNetwork
-        return kind(
+        if self._is_language_model(options):
+            return Network(
+                genotype,
+                **options,
+                embedding=self.embedding,
+                hidden=self.hidden,
+                tied=self.tied,
+                dropouts=self.dropouts,
+            )
+        return TranslationNetwork(
             genotype,
-            **self._copying(options),
+            **options,
             embedding=self.embedding,
             hidden=self.hidden,
             tied=self.tied,
             dropouts=self.dropouts,
+            copy=self.copy,
         )
 
-    def _copying(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Options of a network, with what a translator is told of copies."""
+    def _is_language_model(self, options: Mapping[str, object]) -> bool:
+        """Return whether the options are those of a language model, which cannot copy words."""
         if "vocabulary" not in options:
-            return {**options, "copy": self.copy}
+            return False
         if self.copy:
             raise ValueError(
-                "space.copy=true: a language model has no source to take words from; "
+                "space.copy=true: a language model has no source to copy words from; "
                 "set space.copy=false"
             )
-        return options
+        return True
 
     def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
-        """The vocabulary of Penn Treebank."""
+        """Return the vocabulary size of Penn Treebank, and a description of the network's size."""
         sizes = [f"embedding={self.embedding}", f"hidden={self.hidden}"]
         return {"vocabulary": PENN_TREEBANK}, [*sizes, f"{PENN_TREEBANK:,} tokens"]
 
@@ -216,21 +229,21 @@ class Recurrent(Space):
         return mask_of(genotype, candidates)
 
     def pieces(self, *, classes: int, image: Sequence[int] = ()) -> Iterator[NetworkPiece]:
-        """The discrete network taken apart; costs are those of one token.
+        """Yield the modules of the language model, with every candidate; costs are per token.
 
         Args:
             classes: number of tokens in the vocabulary.
-            image: must be ``()``, the shape of a token.
+            image: shape of a token; must be ``()``.
 
         Raises:
-            ValueError: for images.
+            ValueError: if the shape is that of an image.
         """
         if tuple(image):
-            raise ValueError(f"space=recurrent takes tokens, not images of shape {tuple(image)}")
+            raise ValueError(f"space=recurrent needs tokens, not images of shape {tuple(image)}")
         return pieces(self.nodes, classes, self.embedding, self.hidden, self.tied)
 
     def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """One edge a node, see ``darts.spaces.recurrent.pieces.usage``."""
-        return usage(probabilities, candidates)
+        """Return the probability of each candidate, with one edge per node."""
+        return expected_usage(probabilities, candidates)

@@ -1,4 +1,4 @@
-"""The supernet of the recurrent space, as a language model.
+"""The supernets of the recurrent space: a language model and an encoder-decoder.
 
 References:
     DARTS, arXiv:1806.09055, sections 3.1 and 3.3 and appendix A.1.2.
@@ -7,50 +7,77 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from darts.spaces.mixture import as_mixture
 from darts.spaces.language_model_output import LanguageModelOutput
+from darts.spaces.mixture import Mixture, as_mixture
+from darts.spaces.recurrent.beam_search import beam_search
 from darts.spaces.recurrent.derive import GROUP, edges_of
 from darts.spaces.recurrent.dropout import DropoutRates
+from darts.spaces.recurrent.embedding import EmbeddingDecoder
+from darts.spaces.recurrent.encoder_decoder import EncoderDecoder
 from darts.spaces.recurrent.genotype import PRIMITIVES
 from darts.spaces.recurrent.mixed_cell import MixedCell
-from darts.spaces.recurrent.embedding import EmbeddingDecoder
 from darts.spaces.supernet import SupernetBase
 
+TRANSLATION_CELLS = 3
+"""Cells of an encoder-decoder: forward encoder, backward encoder and decoder."""
 
-class Supernet(SupernetBase):
-    """Embeddings, the cell of all candidates, and a decoder.
 
-    The alphas are parameters, so they are in the state dict, but ``weight_parameters`` leaves them
-    out.
-
-    Args:
-        vocabulary: number of tokens, V.
-        embedding: numbers in an embedding, E.
-        hidden: numbers in a state, H.
-        nodes: of the cell beside state 0.
-        tied: whether embeddings and decoder share their weights.
-        dropouts: of which ``weight`` must be 0.
+class RecurrentSupernet(SupernetBase):
+    """Alphas and layout of the supernets; subclasses add the network around the cells.
 
     Attributes:
-        alphas: ``{"recurrent": (edges, 5)}``; 36 edges for 8 nodes, node by node and within a node
-            input by input.
-        candidates: ``{"recurrent": for each edge the names of the alphas' columns}``.
-        edges: ``{"recurrent": each edge's source and target}``.
-        counts: ``{"recurrent": 1}``: there is one cell.
-        shapes: of the mixing weights.
-
-    Shape: tokens ``(T, B)``, and a hidden state ``(B, H)`` -> ``LanguageModelOutput``.
-
-    Raises:
-        ValueError: for a size that is not positive, tied weights of two shapes, or dropped weights.
+        alphas: ``{"recurrent": (edges, 5)}``; 36 edges for 8 nodes, ordered by node, then by
+            source.
+        candidates: ``{"recurrent": names of the alphas' columns, for each edge}``.
+        edges: ``{"recurrent": (source, target) of each edge}``.
+        counts: ``{"recurrent": number of cells}``.
+        shapes: ``{"recurrent": shape of the mixing weights}``.
     """
 
     space = "recurrent"
-    cell_class = MixedCell
+
+    def _init_alphas(self, nodes: int, cells: int) -> None:
+        endpoints = edges_of(nodes)
+        self.candidates = {GROUP: (PRIMITIVES,) * len(endpoints)}
+        self.edges, self.counts = {GROUP: endpoints}, {GROUP: cells}
+        self.shapes = {GROUP: (len(endpoints), len(PRIMITIVES))}
+        # Small random values, as published: they break ties without a preference.
+        alphas = 1e-3 * torch.randn(self.shapes[GROUP])
+        self.alphas = nn.ParameterDict({GROUP: nn.Parameter(alphas)})
+
+    def _mixture(self, weights: Mapping[str, Tensor] | None) -> Mixture:
+        """Return the checked mixture; if None, that of the softmax of the alphas."""
+        if weights is None:
+            weights = {GROUP: self.alphas[GROUP].softmax(-1)}
+        mixture = as_mixture(weights)
+        mixture.check(self.shapes)
+        return mixture
+
+
+class Supernet(RecurrentSupernet):
+    """A language model: embedding, the cell with all candidates, and a decoder.
+
+    Args:
+        vocabulary: number of tokens, V.
+        embedding: size of an embedding, E.
+        hidden: size of the states, H.
+        nodes: number of nodes after state 0.
+        tied: share the weights of the embedding and the decoder; requires E = H.
+        dropouts: dropout rates in training; ``weight`` must be 0.
+
+    Shape: tokens ``(T, B)`` and a hidden state ``(B, H)`` -> ``LanguageModelOutput``.
+
+    Raises:
+        ValueError: if a size is not positive, E and H differ although weights are tied, or
+            ``dropouts.weight`` is not 0.
+    """
+
+    cell_class: ClassVar[type[MixedCell]] = MixedCell
 
     def __init__(
         self,
@@ -63,21 +90,10 @@ class Supernet(SupernetBase):
         dropouts: DropoutRates | None = None,
     ) -> None:
         super().__init__()
-        dropouts = dropouts or DropoutRates()
-        if dropouts.weight > 0:
-            raise ValueError(
-                f"the supernet of the recurrent space drops no weights, got {dropouts.weight}; "
-                "set the dropout of weights to 0"
-            )
+        dropouts = _check_dropouts(dropouts)
         self.words = EmbeddingDecoder(vocabulary, embedding, hidden, tied, dropouts)
         self.cell = self.cell_class(embedding, hidden, nodes, dropouts)
-        places = edges_of(nodes)
-        self.candidates = {GROUP: (PRIMITIVES,) * len(places)}
-        self.edges, self.counts = {GROUP: places}, {GROUP: 1}
-        self.shapes = {GROUP: (len(places), len(PRIMITIVES))}
-        # Small random values, as published: they break ties without preferring anything.
-        start = 1e-3 * torch.randn(self.shapes[GROUP])
-        self.alphas = nn.ParameterDict({GROUP: nn.Parameter(start)})
+        self._init_alphas(nodes, cells=1)
 
     def forward(
         self,
@@ -85,18 +101,100 @@ class Supernet(SupernetBase):
         weights: Mapping[str, Tensor] | None = None,
         hidden: Tensor | None = None,
     ) -> LanguageModelOutput:
-        """Say what follows.
+        """Predict the token that follows each token.
 
         Args:
             tokens: ``(T, B)``, int64.
-            weights: mixing weights ``{"recurrent": (edges, 5)}``; a ``Mixture`` may say which of
-                them are active. When not given, the softmax of the supernet's own alphas.
-            hidden: ``(B, H)``, what came out before; None for zeros.
+            weights: mixing weights ``{"recurrent": (edges, 5)}``, as a mapping or a ``Mixture``
+                with a mask of active candidates; None for the softmax of the alphas.
+            hidden: hidden state after the previous sequence, ``(B, H)``; None for zeros.
         """
-        if weights is None:
-            weights = {GROUP: self.alphas[GROUP].softmax(-1)}
-        mixture = as_mixture(weights)
-        mixture.check(self.shapes)
-        own, _, active = mixture.of_cell(GROUP, 0)
-        raw, hidden = self.cell(self.words.embed(tokens), hidden, own, active)
+        cell_weights, _, active = self._mixture(weights).of_cell(GROUP, 0)
+        raw, hidden = self.cell(self.words.embed(tokens), hidden, cell_weights, active)
         return self.words.decode(raw, hidden)
+
+
+class TranslationSupernet(RecurrentSupernet):
+    """An encoder-decoder whose three cells have all candidates and share the alphas.
+
+    Args:
+        sources, targets: vocabulary sizes of both sides.
+        embedding, hidden: sizes E and H.
+        nodes: number of nodes after state 0.
+        tied: share the weights of the target embedding and the decoder's output layer.
+        dropouts: dropout rates in training; ``weight`` must be 0.
+        joint, copy: see ``EncoderDecoder``.
+
+    Raises:
+        ValueError: if a size is not positive, ``dropouts.weight`` is not 0, or ``copy`` is set
+            without ``joint``.
+    """
+
+    def __init__(
+        self,
+        sources: int,
+        targets: int,
+        *,
+        embedding: int,
+        hidden: int,
+        nodes: int = 8,
+        tied: bool = True,
+        dropouts: DropoutRates | None = None,
+        joint: bool = False,
+        copy: bool = False,
+    ) -> None:
+        super().__init__()
+        dropouts = _check_dropouts(dropouts)
+        self.translator = EncoderDecoder(
+            lambda width: MixedCell(width, hidden, nodes, dropouts),
+            sources=sources,
+            targets=targets,
+            embedding=embedding,
+            hidden=hidden,
+            tied=tied,
+            dropouts=dropouts,
+            joint=joint,
+            copy=copy,
+        )
+        self._init_alphas(nodes, cells=TRANSLATION_CELLS)
+
+    def forward(
+        self,
+        sources: Tensor,
+        weights: Mapping[str, Tensor] | None = None,
+        inputs: Tensor | None = None,
+        max_length: int | None = None,
+        beam: int = 1,
+    ) -> Tensor:
+        """Compute logits or decode to words, as ``TranslationNetwork.forward``.
+
+        Args:
+            sources: token ids ``(S, B)``; padding follows the end token.
+            weights: mixing weights ``(edges, 5)`` or ``(3, edges, 5)``, see ``Supernet.forward``.
+            inputs: decoder inputs ``(T, B)``; if None, only the first word is predicted.
+            max_length: if given, decode with a beam search to at most this many words.
+            beam: number of hypotheses of the beam search; 1 for greedy decoding.
+        """
+        mixture = self._mixture(weights)
+        net = self.translator
+        indices = {id(cell): i for i, cell in enumerate((net.reader, net.back_reader, net.speaker))}
+
+        def run_cell(cell: nn.Module, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+            cell_weights, _, active = mixture.of_cell(GROUP, indices[id(cell)])
+            outputs: tuple[Tensor, Tensor] = cell(x, state, cell_weights, active)
+            return outputs
+
+        if max_length is not None:
+            return beam_search(net, sources, run_cell, max_length=max_length, beam=beam)
+        return net.teacher_forcing(sources, inputs, run_cell)
+
+
+def _check_dropouts(dropouts: DropoutRates | None) -> DropoutRates:
+    """Return the rates, zeros for None; raise ValueError if weights are dropped."""
+    dropouts = dropouts or DropoutRates()
+    if dropouts.weight > 0:
+        raise ValueError(
+            f"space.weight_dropout={dropouts.weight}: the supernet of the recurrent space does "
+            "not support weight dropout; set it to 0"
+        )
+    return dropouts

@@ -1,4 +1,4 @@
-"""A space of transformers: attention or convolutions, and feed-forward layers, block by block."""
+"""The space of transformers: the mixer and feed-forward layer of each block are searched."""
 
 from darts.spaces.language_model_output import LanguageModelOutput
 from darts.spaces.transformer.derive import derive
@@ -7,7 +7,7 @@ from darts.spaces.transformer.encoding import decode, encode, parameters, random
 from darts.spaces.transformer.frame import ModelConfig
 from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS, Genotype
 from darts.spaces.transformer.network import Network, TextClassifier
-from darts.spaces.transformer.pieces import classifier_pieces, language_pieces
+from darts.spaces.transformer.pieces import classifier_pieces, language_model_pieces
 from darts.spaces.transformer.space import Transformer
 from darts.spaces.transformer.supernet import ClassifierSupernet, Supernet
 
@@ -18,9 +18,9 @@ __all__ = [
     "EdgewiseClassifier",
     "EdgewiseSupernet",
     "Genotype",
-    "Network",
     "LanguageModelOutput",
     "ModelConfig",
+    "Network",
     "Supernet",
     "TextClassifier",
     "Transformer",
@@ -28,7 +28,7 @@ __all__ = [
     "decode",
     "derive",
     "encode",
-    "language_pieces",
+    "language_model_pieces",
     "parameters",
     "random_genotype",
 ]

@@ -1,10 +1,10 @@
-"""What stands around the blocks of a transformer: words and places before, what it says behind.
+"""The layers before and after the blocks: embeddings, positions, and the output layer.
 
 References:
     Vaswani et al., "Attention Is All You Need", arXiv:1706.03762, sections 3.4 and 3.5: embeddings
-    times the root of their length, sines for the places.
-    Sharing the weights of embeddings and decoder: Press and Wolf, "Using the Output Embedding to
-    Improve Language Models", arXiv:1608.05859.
+    scaled by the square root of their width, sinusoidal positional encoding.
+    Weight tying: Press and Wolf, "Using the Output Embedding to Improve Language Models",
+    arXiv:1608.05859.
 """
 
 from __future__ import annotations
@@ -19,27 +19,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.data.words import PADDING
-from darts.spaces.cnn.skeleton import check_positive
+from darts.spaces.checks import check_drop_probability, check_positive
 from darts.spaces.language_model_output import LanguageModelOutput
-from darts.spaces.transformer.layers import HEADS, Rows, AttentionMask, dropped
+from darts.spaces.rank_dropout import BatchRows, rank_dropout
+from darts.spaces.transformer.layers import HEADS, AttentionMask
 
 POSITIONS = ("sinusoidal", "learned")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What all networks of the space have to know beside their data.
+    """The settings that all networks of the space share.
 
     Attributes:
-        width: numbers of a word between the blocks, D, which all numbers of heads divide.
-        positions: of ``POSITIONS``: how a word's place is told.
-        max_length: words of the max_length text, where places are learned.
-        dropout: probability with which, in training, a number of the embeddings, of what a layer
-            adds and of the outputs is dropped.
+        width: model width, D; a multiple of every candidate's number of heads.
+        positions: positional encoding, one of ``POSITIONS``.
+        max_length: number of learned positions, the maximum length of a text.
+        dropout: dropout rate in training, of the embeddings, of each layer's output and of the
+            input of the output layer.
 
     Raises:
-        ValueError: for a width that heads do not divide, a size that is not positive, an unknown
-            way to tell places or a probability outside [0, 1).
+        ValueError: if a size is not positive, the heads do not divide the width, the positional
+            encoding is unknown, or the dropout rate is outside [0, 1).
     """
 
     width: int = 128
@@ -54,55 +55,56 @@ class ModelConfig:
             raise ValueError(
                 f"unknown positions {self.positions!r}; choose from {', '.join(POSITIONS)}"
             )
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout!r}")
+        check_drop_probability(dropout=self.dropout)
 
 
 def check_heads(width: int) -> None:
-    """Raise ValueError, in one line, for a width that heads do not divide."""
+    """Raise ValueError if the numbers of heads do not divide the model width."""
     if width % max(HEADS):
-        raise ValueError(
-            f"space.hidden={width} cannot be shared out among {max(HEADS)} heads; choose a "
-            f"multiple of {max(HEADS)}"
-        )
+        raise ValueError(f"space.hidden={width}: must be a multiple of {max(HEADS)}")
 
 
 def sinusoidal_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Sines and cosines of places 0, 1, ..., ``(length, width)``: waves of 2 pi to 20000 pi."""
-    if torch.compiler.is_compiling():  # an export is traced with texts of any length
-        return _sinusoids(length, width, dtype, device)
-    return _kept(length, width, dtype, device)
+    """Return sines and cosines of positions 0, 1, ..., with wavelengths of 2 pi to 20000 pi.
+
+    Returns:
+        ``(length, width)``.
+    """
+    if torch.compiler.is_compiling():  # an export traces the length as a dynamic axis
+        return _sinusoidal_table(length, width, dtype, device)
+    return _cached_sinusoidal_table(length, width, dtype, device)
 
 
-def _sinusoids(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    places = torch.arange(length, dtype=torch.float64)[:, None]
-    waves = torch.arange(0, width, 2, dtype=torch.float64) / width
-    angles = places * torch.exp(-math.log(10_000.0) * waves)  # (length, width / 2)
+def _sinusoidal_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    positions = torch.arange(length, dtype=torch.float64)[:, None]
+    exponents = torch.arange(0, width, 2, dtype=torch.float64) / width
+    angles = positions * torch.exp(-math.log(10_000.0) * exponents)  # (length, width / 2)
     table = torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
-    return table.to(dtype).to(device)  # rounded first: not every device has float64
+    return table.to(dtype).to(device)  # converted first, because some devices have no float64
 
 
-_kept = lru_cache(maxsize=16)(_sinusoids)  # a search reads texts of few lengths again and again
+# A search reads texts of few different lengths.
+_cached_sinusoidal_table = lru_cache(maxsize=16)(_sinusoidal_table)
 
 
 class PositionalEncoding(nn.Module):
-    """Adds to each word what tells its place.
+    """Adds the positional encoding to the embeddings.
 
     Args:
-        size: of the networks.
+        config: settings of the network.
 
     Shape: ``(B, T, D)`` -> the same.
 
     Raises:
-        ValueError: in ``forward``, for a text longer than the places that are learned.
+        ValueError: in ``forward``, if a text is longer than the learned positions.
     """
 
-    def __init__(self, size: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.max_length = size.max_length
+        self.max_length = config.max_length
         self.table: nn.Parameter | None = None
-        if size.positions == "learned":
-            self.table = nn.Parameter(torch.empty(size.max_length, size.width).normal_())
+        if config.positions == "learned":
+            self.table = nn.Parameter(torch.empty(config.max_length, config.width).normal_())
 
     def forward(self, x: Tensor) -> Tensor:
         length, width = x.shape[1:]
@@ -110,25 +112,25 @@ class PositionalEncoding(nn.Module):
             return x + sinusoidal_table(length, width, x.dtype, x.device)
         if length > self.max_length:
             raise ValueError(
-                f"space.max_length={self.max_length} places are learned, and a text has {length} words; "
-                "choose a larger one, or space.positions=sinusoidal"
+                f"space.max_length={self.max_length}: a text has {length} words; increase it, or "
+                "set space.positions=sinusoidal"
             )
         return x + self.table[:length]
 
 
 class Embedding(nn.Module):
-    """Words as vectors.
+    """Token embedding.
 
     Args:
-        words: how many there are, V.
-        width: numbers of a vector, D.
+        vocabulary: number of tokens, V.
+        width: model width, D.
 
     Shape: ``(B, T)`` -> ``(B, T, D)``.
     """
 
-    def __init__(self, words: int, width: int) -> None:
+    def __init__(self, vocabulary: int, width: int) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.empty(words, width).normal_(std=width**-0.5))
+        self.table = nn.Parameter(torch.empty(vocabulary, width).normal_(std=width**-0.5))
 
     def extra_repr(self) -> str:
         return f"{tuple(self.table.shape)}"
@@ -138,89 +140,89 @@ class Embedding(nn.Module):
 
 
 class Frame(nn.Module):
-    """The way into the blocks, and the norm behind them.
+    """Embedding and positional encoding before the blocks, and the layer norm after them.
 
     Args:
-        words: how many there are, V.
-        size: of the networks.
+        vocabulary: number of tokens, V.
+        config: settings of the network.
 
     Attributes:
-        causal: whether words see none behind them.
+        causal: whether a position reads only itself and earlier positions.
     """
 
     causal: ClassVar[bool]
 
-    def __init__(self, words: int, size: ModelConfig) -> None:
+    def __init__(self, vocabulary: int, config: ModelConfig) -> None:
         super().__init__()
-        check_positive(words=words)
-        self.dropout = size.dropout
-        self.embedding = Embedding(words, size.width)
-        self.places = PositionalEncoding(size)
-        self.norm = nn.LayerNorm(size.width)
+        check_positive(vocabulary=vocabulary)
+        self.dropout = config.dropout
+        self.embedding = Embedding(vocabulary, config.width)
+        self.places = PositionalEncoding(config)
+        self.norm = nn.LayerNorm(config.width)
 
-    def embed(self, tokens: Tensor, rows: Rows = None) -> Tensor:
-        """Tokens ``(T, B)`` as ``(B, T, D)``.
+    def embed(self, tokens: Tensor, rows: BatchRows = None) -> Tensor:
+        """Embed tokens ``(T, B)`` as ``(B, T, D)``.
 
         Args:
-            tokens: the words' numbers.
-            rows: of the draws.
+            tokens: token ids.
+            rows: position of these texts in the whole batch.
 
         Raises:
-            ValueError: for tokens of another shape, or a text that is too long.
+            ValueError: if the tokens have another shape, or a text is too long.
         """
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be (T, B), got {tuple(tokens.shape)}")
         x = self.places(self.embedding(tokens.t()))
-        return dropped(x, self.dropout, self.training, rows)
+        return rank_dropout(x, self.dropout, self.training, rows)
 
 
-class LanguageFrame(Frame):
-    """A language model: each word sees those before it and itself, and the next one is said."""
+class LanguageModelFrame(Frame):
+    """The frame of a language model, whose decoder shares the weights of the embedding."""
 
     causal = True
 
-    def __init__(self, words: int, size: ModelConfig) -> None:
-        super().__init__(words, size)
-        self.bias = nn.Parameter(torch.zeros(words))
+    def __init__(self, vocabulary: int, config: ModelConfig) -> None:
+        super().__init__(vocabulary, config)
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
 
     @staticmethod
-    def sight(tokens: Tensor) -> AttentionMask:
-        """Nothing behind a word is seen; tokens ``(T, B)``."""
+    def attention_mask(tokens: Tensor) -> AttentionMask:
+        """Return the causal mask for tokens ``(T, B)``."""
         length = len(tokens)
         ones = torch.ones(length, length, dtype=torch.bool, device=tokens.device)
         return AttentionMask(ones.triu(1), None)
 
-    def say(self, x: Tensor, rows: Rows = None) -> LanguageModelOutput:
-        """What follows each word, by what the blocks put out, ``(B, T, D)``."""
+    def decode(self, x: Tensor, rows: BatchRows = None) -> LanguageModelOutput:
+        """Predict the token that follows each token, from the last block's output ``(B, T, D)``."""
         raw = self.norm(x)
-        behind = dropped(raw, self.dropout, self.training, rows)
-        raw, behind = raw.transpose(0, 1), behind.transpose(0, 1)  # (T, B, D)
-        logits = F.linear(behind, self.embedding.table, self.bias)
-        return LanguageModelOutput(logits, raw.new_zeros(raw.shape[1], 0), raw, behind)
+        dropped = rank_dropout(raw, self.dropout, self.training, rows)
+        raw, dropped = raw.transpose(0, 1), dropped.transpose(0, 1)  # (T, B, D)
+        logits = F.linear(dropped, self.embedding.table, self.bias)
+        return LanguageModelOutput(logits, raw.new_zeros(raw.shape[1], 0), raw, dropped)
 
 
 class ClassifierFrame(Frame):
-    """A classifier of texts: each word sees all others, and the mean over the words is judged."""
+    """The frame of a text classifier, which averages over the tokens of a text."""
 
     causal = False
 
-    def __init__(self, words: int, size: ModelConfig, classes: int) -> None:
-        super().__init__(words, size)
+    def __init__(self, vocabulary: int, config: ModelConfig, classes: int) -> None:
+        super().__init__(vocabulary, config)
         check_positive(classes=classes)
-        self.classifier = nn.Linear(size.width, classes)
+        self.classifier = nn.Linear(config.width, classes)
 
     @staticmethod
-    def sight(tokens: Tensor) -> AttentionMask:
-        """No padding is seen; tokens ``(L, B)``."""
-        words = tokens.t() != PADDING  # (B, L)
-        return AttentionMask(~words[:, None, None], words[..., None])
+    def attention_mask(tokens: Tensor) -> AttentionMask:
+        """Return the mask of the padding in tokens ``(L, B)``."""
+        is_token = tokens.t() != PADDING  # (B, L)
+        return AttentionMask(~is_token[:, None, None], is_token[..., None])
 
-    def classify(self, x: Tensor, sight: AttentionMask, rows: Rows = None) -> Tensor:
-        """Logits ``(B, C)`` by what the blocks put out, ``(B, L, D)``."""
-        there = sight.words
-        assert there is not None
-        counts = there.sum(1).clamp_min(1)  # (B, 1); a text may be empty
-        means = (self.norm(x) * there).sum(1) / counts
-        behind = dropped(means, self.dropout, self.training, rows)
-        logits: Tensor = self.classifier(behind)
+    def classify(self, x: Tensor, mask: AttentionMask, rows: BatchRows = None) -> Tensor:
+        """Compute logits ``(B, C)`` from the last block's output ``(B, L, D)``."""
+        is_token = mask.tokens
+        assert is_token is not None
+        counts = is_token.sum(1).clamp_min(1)  # (B, 1); a text may be empty
+        means = (self.norm(x) * is_token).sum(1) / counts
+        dropped = rank_dropout(means, self.dropout, self.training, rows)
+        logits: Tensor = self.classifier(dropped)
         return logits

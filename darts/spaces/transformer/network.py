@@ -1,7 +1,7 @@
 """The discrete networks of a transformer genotype, for training from scratch.
 
 References:
-    Dropping what a layer adds to a text: Huang et al., "Deep Networks with Stochastic Depth",
+    Dropping a layer's output for a text: Huang et al., "Deep Networks with Stochastic Depth",
     arXiv:1603.09382.
 """
 
@@ -12,107 +12,105 @@ from typing import Literal, overload
 from torch import Tensor, nn
 
 from darts.spaces.language_model_output import LanguageModelOutput
-from darts.spaces.transformer.frame import ClassifierFrame, Frame, LanguageFrame, ModelConfig
+from darts.spaces.network import NetworkBase
+from darts.spaces.transformer.frame import (
+    ClassifierFrame,
+    Frame,
+    LanguageModelFrame,
+    ModelConfig,
+)
 from darts.spaces.transformer.genotype import Genotype
-from darts.spaces.transformer.layers import Block, Rows, AttentionMask
+from darts.spaces.transformer.layers import AttentionMask, Block
 
 
-class Stack(nn.Module):
+class BlockStack(NetworkBase):
     """The blocks of a genotype in a frame.
 
     Args:
-        genotype: its blocks; it is as deep as they say.
-        frame: what stands around them.
-        size: of the networks.
-        drop_path: probability with which all that a layer adds to a text is dropped, in training;
-            the attribute may be changed from epoch to epoch.
-
-    Attributes:
-        rows: what dropout needs to know when texts are a part of a larger batch, or None.
-        auxiliary: None.
+        genotype: mixer and feed-forward layer of each block.
+        frame: the layers before and after the blocks.
+        config: settings of the network.
+        drop_path: in training, probability of dropping a layer's whole output for a text.
 
     Raises:
-        ValueError: for a probability outside [0, 1).
+        ValueError: if ``drop_path`` is outside [0, 1).
     """
 
+    genotype: Genotype
     frame: Frame
 
-    def __init__(self, genotype: Genotype, frame: Frame, size: ModelConfig, drop_path: float) -> None:
-        super().__init__()
-        if not 0.0 <= drop_path < 1.0:
-            raise ValueError(f"drop_path must be at least 0 and below 1, got {drop_path!r}")
-        self.genotype = genotype
-        self.drop_path = drop_path
-        self.rows: Rows = None
-        self.auxiliary: nn.Module | None = None
+    def __init__(
+        self, genotype: Genotype, frame: Frame, config: ModelConfig, drop_path: float
+    ) -> None:
+        super().__init__(genotype, drop_path)
         self.frame = frame
         self.blocks = nn.ModuleList(
-            Block(*pair, size.width, causal=frame.causal, dropout=size.dropout)
-            for pair in genotype.blocks
+            Block(mixer, feed_forward, config.width, causal=frame.causal, dropout=config.dropout)
+            for mixer, feed_forward in genotype.blocks
         )
 
     def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]]:
-        """Module and attribute that hold an operation; of an identity none, as it adds nothing."""
-        number, second = divmod(edge, 2)
-        name = "feed_forward" if second else "mixer"
-        held = getattr(self.blocks[number], name)
-        return [] if isinstance(held, nn.Identity) else [(self.blocks[number], name)]
+        """Return the module and attribute of an edge's operation; none for an identity."""
+        block, position = divmod(edge, 2)
+        name = ("mixer", "feed_forward")[position]
+        is_identity = isinstance(getattr(self.blocks[block], name), nn.Identity)
+        return [] if is_identity else [(self.blocks[block], name)]
 
-    def run(self, tokens: Tensor, sight: AttentionMask) -> Tensor:
-        """What the last block puts out, ``(B, T, D)``; tokens ``(T, B)``."""
+    def run_blocks(self, tokens: Tensor, mask: AttentionMask) -> Tensor:
+        """Return the last block's output ``(B, T, D)`` for tokens ``(T, B)``."""
         x = self.frame.embed(tokens, self.rows)
         for block in self.blocks:
-            x = block(x, sight, self.drop_path, self.rows)
+            x = block(x, mask, self.drop_path, self.rows)
         return x
 
 
-class Network(Stack):
-    """A language model.
+class Network(BlockStack):
+    """A transformer language model.
 
     Args:
-        genotype: its blocks.
+        genotype: mixer and feed-forward layer of each block.
         vocabulary: number of tokens, V.
-        size: of the network.
-        drop_path: see ``Stack``.
+        config: settings of the network.
+        drop_path: see ``BlockStack``.
 
     Shape: tokens ``(T, B)`` -> ``LanguageModelOutput``.
     """
 
-    frame: LanguageFrame
+    frame: LanguageModelFrame
 
     def __init__(
         self,
         genotype: Genotype,
         vocabulary: int,
         *,
-        size: ModelConfig | None = None,
+        config: ModelConfig | None = None,
         drop_path: float = 0.0,
     ) -> None:
-        size = size or ModelConfig()
-        super().__init__(genotype, LanguageFrame(vocabulary, size), size, drop_path)
+        config = config or ModelConfig()
+        super().__init__(genotype, LanguageModelFrame(vocabulary, config), config, drop_path)
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
-        """Say what follows.
+        """Predict the token that follows each token.
 
         Args:
             tokens: ``(T, B)``, int64.
-            hidden: of no account, since nothing is carried from one sequence to the next.
+            hidden: ignored; the network has no state between sequences.
         """
-        x = self.run(tokens, self.frame.sight(tokens))
-        return self.frame.say(x, self.rows)
+        x = self.run_blocks(tokens, self.frame.attention_mask(tokens))
+        return self.frame.decode(x, self.rows)
 
 
-class TextClassifier(Stack):
-    """A classifier of texts.
+class TextClassifier(BlockStack):
+    """A transformer that classifies texts.
 
     Args:
-        genotype: its blocks.
+        genotype: mixer and feed-forward layer of each block.
         classes: number of classes, C.
-        words: how many there are, V.
-        size: of the network.
-        drop_path: see ``Stack``.
+        words: number of words in the vocabulary, V.
+        config: settings of the network.
+        drop_path: see ``BlockStack``.
 
-    Shape: tokens ``(L, B)``, with ``PADDING`` behind the end of a text -> logits ``(B, C)``.
+    Shape: tokens ``(L, B)``, padded with ``PADDING`` at the end -> logits ``(B, C)``.
     """
 
     frame: ClassifierFrame
@@ -123,11 +121,11 @@ class TextClassifier(Stack):
         *,
         classes: int,
         words: int,
-        size: ModelConfig | None = None,
+        config: ModelConfig | None = None,
         drop_path: float = 0.0,
     ) -> None:
-        size = size or ModelConfig()
-        super().__init__(genotype, ClassifierFrame(words, size, classes), size, drop_path)
+        config = config or ModelConfig()
+        super().__init__(genotype, ClassifierFrame(words, config, classes), config, drop_path)
 
     @overload
     def forward(self, tokens: Tensor, auxiliary: Literal[False] = False) -> Tensor: ...
@@ -136,12 +134,12 @@ class TextClassifier(Stack):
     def forward(self, tokens: Tensor, auxiliary: Literal[True]) -> tuple[Tensor, None]: ...
 
     def forward(self, tokens: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Logits of a batch.
+        """Compute the logits of a batch.
 
         Args:
             tokens: ``(L, B)``, int64.
-            auxiliary: return ``(logits, None)``, as networks with an auxiliary head do.
+            auxiliary: return ``(logits, None)``, like networks with an auxiliary head.
         """
-        sight = self.frame.sight(tokens)
-        logits = self.frame.classify(self.run(tokens, sight), sight, self.rows)
+        mask = self.frame.attention_mask(tokens)
+        logits = self.frame.classify(self.run_blocks(tokens, mask), mask, self.rows)
         return (logits, None) if auxiliary else logits

@@ -1,7 +1,7 @@
-"""The discrete networks of the transformer space taken apart, for what each candidate costs.
+"""Pieces of the transformer networks, for the cost of each candidate.
 
-What attention costs a word depends on how many words there are, so that costs are those of a text
-of a given length. Weights do not depend on it.
+The cost of attention per word depends on the length of the text, so costs are those of one text of
+a given length. The number of parameters does not depend on it.
 """
 
 from __future__ import annotations
@@ -12,53 +12,54 @@ from functools import partial
 from torch import nn
 
 from darts.spaces.network_piece import NetworkPiece
-from darts.spaces.transformer.frame import Embedding, PositionalEncoding, ModelConfig
+from darts.spaces.transformer.frame import Embedding, ModelConfig, PositionalEncoding
 from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS
 from darts.spaces.transformer.layers import make_feed_forward, make_mixer
 
 
-def language_pieces(size: ModelConfig, cells: int, vocabulary: int, length: int) -> Iterator[NetworkPiece]:
-    """All candidates of all blocks of a language model, and what is always there.
+def language_model_pieces(
+    config: ModelConfig, cells: int, vocabulary: int, length: int
+) -> Iterator[NetworkPiece]:
+    """Yield all candidates of all blocks of a language model, and its fixed modules.
 
-    Summed over the chosen candidates and the fixed parts, their parameters and multiply-accumulates
-    are those of ``Network``. The decoder holds the embeddings.
+    The parameters and MACs of ``Network`` are the sums over its candidates and the fixed modules.
+    The embedding belongs to the decoder, which shares its weights.
 
     Args:
-        size: of the network.
+        config: settings of the network.
         cells: number of blocks.
         vocabulary: number of tokens.
-        length: of a text, in tokens.
+        length: length of the text in tokens.
     """
-    yield from _body(size, cells, length, causal=True)
-    yield NetworkPiece(partial(nn.Linear, size.width, vocabulary), (length, size.width))
+    yield from _body(config, cells, length, causal=True)
+    yield NetworkPiece(partial(nn.Linear, config.width, vocabulary), (length, config.width))
 
 
 def classifier_pieces(
-    size: ModelConfig, cells: int, classes: int, words: int, length: int
+    config: ModelConfig, cells: int, classes: int, words: int, length: int
 ) -> Iterator[NetworkPiece]:
-    """The same of ``TextClassifier``.
+    """Yield the pieces of a ``TextClassifier``, see ``language_model_pieces``.
 
     Args:
-        size: of the network.
+        config: settings of the network.
         cells: number of blocks.
         classes: number of classes.
-        words: how many there are.
-        length: of a text, in words.
+        words: number of words in the vocabulary.
+        length: length of the text in words.
     """
-    yield NetworkPiece(partial(Embedding, words, size.width), (length,))
-    yield from _body(size, cells, length, causal=False)
-    yield NetworkPiece(partial(nn.Linear, size.width, classes), (size.width,))
+    yield NetworkPiece(partial(Embedding, words, config.width), (length,))
+    yield from _body(config, cells, length, causal=False)
+    yield NetworkPiece(partial(nn.Linear, config.width, classes), (config.width,))
 
 
-def _body(size: ModelConfig, cells: int, length: int, *, causal: bool) -> Iterator[NetworkPiece]:
-    shape = (length, size.width)
-    yield NetworkPiece(partial(PositionalEncoding, size), shape)
+def _body(config: ModelConfig, cells: int, length: int, *, causal: bool) -> Iterator[NetworkPiece]:
+    shape = (length, config.width)
+    yield NetworkPiece(partial(PositionalEncoding, config), shape)
     for row in range(cells):
         for column, name in enumerate(MIXERS):
-            make = partial(make_mixer, name, size.width, causal)
-            yield NetworkPiece(make, shape, ("mixer", row, column))
+            mixer = partial(make_mixer, name, config.width, causal)
+            yield NetworkPiece(mixer, shape, ("mixer", row, column))
         for column, name in enumerate(FEED_FORWARDS):
-            yield NetworkPiece(
-                partial(make_feed_forward, name, size.width), shape, ("feed_forward", row, column)
-            )
-    yield NetworkPiece(partial(nn.LayerNorm, size.width), shape)
+            feed_forward = partial(make_feed_forward, name, config.width)
+            yield NetworkPiece(feed_forward, shape, ("feed_forward", row, column))
+    yield NetworkPiece(partial(nn.LayerNorm, config.width), shape)

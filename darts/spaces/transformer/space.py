@@ -1,4 +1,4 @@
-"""The transformer space as a part of a method.
+"""The transformer space.
 
 References:
     Vaswani et al., "Attention Is All You Need", arXiv:1706.03762; So, Liang and Le, "The Evolved
@@ -15,35 +15,36 @@ import torch
 from torch import Tensor
 
 from darts.registry import choice, number
-from darts.spaces.parameters import Parameter, Point, Value
+from darts.spaces.checks import reject_auxiliary_head
+from darts.spaces.deriving import Candidates
 from darts.spaces.network_piece import NetworkPiece
-from darts.spaces.space import SPACES, Candidates, Space
+from darts.spaces.parameters import Parameter, Point, Value
+from darts.spaces.space import SPACES, Space
 from darts.spaces.transformer.derive import derive, mask_of
 from darts.spaces.transformer.encoding import decode, encode, parameters, random_genotype
 from darts.spaces.transformer.frame import POSITIONS, ModelConfig, check_heads
 from darts.spaces.transformer.genotype import Genotype
 from darts.spaces.transformer.network import Network, TextClassifier
-from darts.spaces.transformer.pieces import classifier_pieces, language_pieces
+from darts.spaces.transformer.pieces import classifier_pieces, language_model_pieces
 from darts.spaces.transformer.supernet import ClassifierSupernet, Supernet
 
 PENN_TREEBANK = 10_000
-"""Tokens in the vocabulary with which networks are compared where no data is named."""
+"""Vocabulary size of Penn Treebank, for which parameters are reported without a data set."""
 
 
 @SPACES.register
 @dataclass
 class Transformer(Space):
-    """Blocks of a transformer, each of which has a mixer and a feed-forward layer of its own.
+    """Transformer blocks, each with its own mixer and feed-forward layer.
 
     Attributes:
-        cells: blocks of the supernet. A genotype brings its own number.
-        hidden: numbers of a word between the blocks, a multiple of 8.
-        positions: how a word's place is told: by sines, at any length, or by vectors that are
-            learned for the first ``max_length`` places.
-        max_length: see there.
-        dropout: probability with which, in training, a number of the embeddings, of what a layer
-            adds and of the outputs is dropped.
-        length: words of the text whose costs ``pieces`` tells.
+        cells: number of blocks of the supernet. A genotype defines its own.
+        hidden: model width, a multiple of 8.
+        positions: positional encoding; ``sinusoidal`` for texts of any length, or ``learned``.
+        max_length: number of learned positions.
+        dropout: dropout rate in training, of the embeddings, of each layer's output and of the
+            input of the output layer.
+        length: length in words of the text whose costs ``pieces`` describes.
     """
 
     name: str = "transformer"
@@ -62,13 +63,13 @@ class Transformer(Space):
     length: int = number(64, low=1)
 
     def __post_init__(self) -> None:
-        check_heads(self.hidden)  # the fields say the rest
+        check_heads(self.hidden)  # the fields check everything else
 
-    def size(self) -> ModelConfig:
-        """What all networks have to know beside their data.
+    def model_config(self) -> ModelConfig:
+        """Return the settings of supernets and networks.
 
         Raises:
-            ValueError: in one line, for a size that is none.
+            ValueError: if a setting is invalid; the message has one line.
         """
         return ModelConfig(self.hidden, self.positions, self.max_length, self.dropout)
 
@@ -80,35 +81,29 @@ class Transformer(Space):
         auxiliary_skip: bool = False,
         **options: Any,
     ) -> Supernet | ClassifierSupernet:
-        """The supernet as a language model or a classifier, see ``Space.supernet``.
+        """Build the supernet of a language model or a text classifier, see ``Space.supernet``.
 
         Args:
             depth: must be 1.
             partial: must be 1.
             auxiliary_skip: must be False.
-            **options: ``vocabulary``, the number of tokens of a language model; or ``classes`` and
-                ``words``, how many there are of a classifier's.
+            **options: ``vocabulary`` (number of tokens) for a language model; ``classes`` and
+                ``words`` (vocabulary size) for a text classifier.
 
         Raises:
-            ValueError: for stages of another depth, partial channels, an auxiliary skip connection
-                or other options.
+            ValueError: if the space does not support an option.
         """
-        if partial > 1:
-            raise ValueError(
-                f"space=transformer has no partial channels, got partial={partial}; set 1"
-            )
-        if auxiliary_skip:
-            raise ValueError(
-                "space=transformer has no auxiliary skip connections, since its blocks have some "
-                "of their own; set auxiliary_skip=0"
-            )
-        if depth != 1.0:
-            raise ValueError(
-                f"space=transformer has no stages of another depth, got depth={depth}, since each "
-                "block has alphas of its own; set 1"
-            )
-        kind: Any = Supernet if _is_language(options) else ClassifierSupernet
-        return kind(**options, cells=self.cells, config=self.size())
+        self.reject_options(
+            depth=depth,
+            partial=partial,
+            auxiliary_skip=auxiliary_skip,
+            depth_reason="each block has its own alphas",
+            skip_reason="its blocks already have skip connections",
+        )
+        config = self.model_config()
+        if _is_language_model(options):
+            return Supernet(**options, cells=self.cells, config=config)
+        return ClassifierSupernet(**options, cells=self.cells, config=config)
 
     def network(
         self,
@@ -118,26 +113,25 @@ class Transformer(Space):
         drop_path: float = 0.0,
         **options: Any,
     ) -> Network | TextClassifier:
-        """The discrete network as a language model or a classifier, see ``Space.network``.
+        """Build the language model or text classifier of a genotype, see ``Space.network``.
 
         Args:
-            genotype: its blocks.
+            genotype: mixer and feed-forward layer of each block.
             auxiliary: must be False.
-            drop_path: probability with which all that a layer adds to a text is dropped.
-            **options: as of ``supernet``.
+            drop_path: in training, probability of dropping a layer's whole output for a text.
+            **options: see ``supernet``.
 
         Raises:
-            ValueError: for an auxiliary head or other options.
+            ValueError: if the space does not support an option.
         """
-        if auxiliary:
-            raise ValueError(
-                "networks of the transformer space have no auxiliary head; set auxiliary=0"
-            )
-        kind: Any = Network if _is_language(options) else TextClassifier
-        return kind(genotype, **options, config=self.size(), drop_path=drop_path)
+        reject_auxiliary_head(self.name, auxiliary)
+        config = self.model_config()
+        if _is_language_model(options):
+            return Network(genotype, **options, config=config, drop_path=drop_path)
+        return TextClassifier(genotype, **options, config=config, drop_path=drop_path)
 
     def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
-        """The vocabulary of Penn Treebank."""
+        """Return the vocabulary size of Penn Treebank, and a description of the network's size."""
         return (
             {"vocabulary": PENN_TREEBANK},
             [f"hidden={self.hidden}", f"{PENN_TREEBANK:,} tokens"],
@@ -169,28 +163,33 @@ class Transformer(Space):
         return mask_of(genotype, candidates)
 
     def pieces(self, *, classes: int, image: Sequence[int] = ()) -> Iterator[NetworkPiece]:
-        """The discrete network taken apart; costs are those of one text of ``length`` words.
+        """Yield all modules, with every candidate; costs are those of ``length`` words.
 
         Args:
-            classes: number of tokens in a language model's vocabulary, or of classes.
+            classes: vocabulary size of a language model, or number of classes.
             image: ``()``, the shape of a token, for a language model; ``(V,)`` for a classifier of
-                texts of V words.
+                texts with a vocabulary of V words.
 
         Raises:
-            ValueError: for images.
+            ValueError: if the shape is that of an image.
         """
         if len(image) > 1:
-            raise ValueError(f"space=transformer takes texts, not images of shape {tuple(image)}")
+            raise ValueError(f"space=transformer needs texts, not images of shape {tuple(image)}")
+        config = self.model_config()
         if not image:
-            return language_pieces(self.size(), self.cells, classes, self.length)
-        return classifier_pieces(self.size(), self.cells, classes, image[0], self.length)
+            return language_model_pieces(config, self.cells, classes, self.length)
+        return classifier_pieces(config, self.cells, classes, image[0], self.length)
 
 
-def _is_language(options: Mapping[str, Any]) -> bool:
-    """Whether options are those of a language model; ``ValueError`` if of nothing here."""
+def _is_language_model(options: Mapping[str, object]) -> bool:
+    """Return whether the options are those of a language model, not of a text classifier.
+
+    Raises:
+        ValueError: if they are neither.
+    """
     if set(options) not in ({"vocabulary"}, {"classes", "words"}):
         raise ValueError(
             "networks of the transformer space need vocabulary (language models) or classes and "
-            f"words (classifiers of texts), got {', '.join(options) or 'neither'}"
+            f"words (text classifiers), got {', '.join(options) or 'neither'}"
         )
     return "vocabulary" in options

@@ -1,40 +1,48 @@
 """The supernets of the transformer space: blocks of all mixers and all feed-forward layers.
 
-A block adds to its input the weighted sum of what its mixers make of it, and then the same of its
-feed-forward layers. The identity adds nothing. Candidates share what they can, and the work is done
-once (``darts.spaces.transformer.edgewise`` computes the same one candidate after the other):
+A block adds the weighted sum of its mixers to its input, and then the weighted sum of its
+feed-forward layers. The mixer ``identity`` adds nothing. Candidates share weights, and the supernet
+computes their common work once (``darts.spaces.transformer.edgewise`` computes the same function
+candidate by candidate):
 
-* The norm in front of a layer is that of all its candidates.
-* Numbers of heads share their projections; they differ in how these are shared out. A head of four
-  is two of eight side by side, so that its products of queries and keys are sums of theirs; and
-  since values and the last map are the same, attention of all kinds is one by mixed weights.
-* Convolutions have weights of their own. The weighted sum of three is one convolution, by the
-  weighted sum of their kernels.
-* Narrower feed-forward layers are the first units of the widest, and both activations share them,
-  so that an activation counts at each unit with the weights of all layers that have it.
+* All candidates of a layer share the layer norm in front of it.
+* Attention candidates share their projections and differ only in how these are split into heads. A
+  head of ``attention_4`` is the concatenation of two heads of ``attention_8``, so its scores are
+  sums of theirs. Values and output map are shared, so the attention weights of all candidates are
+  mixed first and applied once.
+* Each convolution has its own kernel. The weighted sum of three convolutions is one convolution
+  with the weighted sum of their kernels.
+* A narrow feed-forward layer consists of the first units of the widest one, for both activations.
+  The weight of an activation at a unit is the sum of the weights of all layers that contain it.
 
 References:
-    Weights of smaller choices as a part of those of larger ones: Chen et al., "AutoFormer",
-    arXiv:2107.00651 (weight entanglement).
-    Weighted sums of convolutions as one: Yang et al., "CondConv", arXiv:1904.04971, section 3.
+    Weight entanglement: Chen et al., "AutoFormer", arXiv:2107.00651.
+    Weighted sum of convolutions as one convolution: Yang et al., "CondConv", arXiv:1904.04971,
+    section 3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial, reduce
-from typing import Any
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.ops.recompute import recompute
-from darts.spaces.cnn.skeleton import check_positive
-from darts.spaces.mixture import Mixture, as_mixture
+from darts.ops.recomputation import recompute
+from darts.spaces.checks import check_positive
 from darts.spaces.language_model_output import LanguageModelOutput
+from darts.spaces.mixture import Mixture, as_mixture
+from darts.spaces.rank_dropout import rank_dropout
 from darts.spaces.supernet import SupernetBase
-from darts.spaces.transformer.frame import ClassifierFrame, Frame, LanguageFrame, ModelConfig
+from darts.spaces.transformer.frame import (
+    ClassifierFrame,
+    Frame,
+    LanguageModelFrame,
+    ModelConfig,
+)
 from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS
 from darts.spaces.transformer.layers import (
     ACTIVATIONS,
@@ -42,34 +50,33 @@ from darts.spaces.transformer.layers import (
     RATIOS,
     TAPS,
     AttentionMask,
+    attention_scores,
     attention_weights,
     convolve,
-    dropped,
     join_heads,
     make_kernel,
-    products_of,
     split_heads,
 )
 
 GROUPS: dict[str, tuple[str, ...]] = {"mixer": MIXERS, "feed_forward": FEED_FORWARDS}
-"""The candidates of a block, by group of alphas."""
+"""The candidates of a block by group of alphas."""
 
-Chosen = Mapping[str, Tensor]
-"""By name, the weights ``()`` of the candidates to run."""
+CandidateWeights = Mapping[str, Tensor]
+"""Mixing weights ``()`` of the active candidates by name."""
 
 
 class MixedBlock(nn.Module):
     """All candidates of one block.
 
     Args:
-        width: numbers of a word, D.
-        causal: whether words see none behind them.
-        dropout: probability with which a number of what is added is dropped in training.
+        width: model width, D.
+        causal: whether a position reads only itself and earlier positions.
+        dropout: dropout rate of each weighted sum in training.
 
     Attributes:
-        project: queries, keys and values of attention with any number of heads.
-        kernels: of the convolutions, ``(D, taps)``.
-        up: into the widest feed-forward layer; ``down`` out of it.
+        project: projection to queries, keys and values, for any number of heads.
+        kernels: kernels ``(D, taps)`` of the convolutions.
+        up, down: maps into and out of the widest feed-forward layer.
 
     Shape: ``(B, T, D)`` -> the same.
     """
@@ -85,99 +92,118 @@ class MixedBlock(nn.Module):
         self.up = nn.Linear(width, max(RATIOS) * width)
         self.down = nn.Linear(max(RATIOS) * width, width, bias=False)
 
-    def forward(self, x: Tensor, sight: AttentionMask, mixers: Chosen, layers: Chosen) -> Tensor:
-        """The block's output; only what is chosen is run.
+    def forward(
+        self,
+        x: Tensor,
+        mask: AttentionMask,
+        mixers: CandidateWeights,
+        feed_forwards: CandidateWeights,
+    ) -> Tensor:
+        """Compute the block's output; candidates without a weight are not run.
 
         Args:
             x: ``(B, T, D)``.
-            sight: what may be looked at.
-            mixers: of ``MIXERS``.
-            layers: of ``FEED_FORWARDS``.
+            mask: attention mask.
+            mixers: weights of mixers.
+            feed_forwards: weights of feed-forward layers.
         """
         attention = {n: mixers[f"attention_{n}"] for n in HEADS if f"attention_{n}" in mixers}
         kernels = {n: mixers[f"conv_{n}"] for n in TAPS if f"conv_{n}" in mixers}
         if attention or kernels:
             y = self.mixer_norm(x)
-            terms = [self.attend(y, sight, attention)] if attention else []
-            terms += [self.convolve(y, sight, kernels)] if kernels else []
-            x = x + dropped(reduce(torch.add, terms), self.dropout, self.training)
-        if layers:
-            y = self.feed_forward_sum(self.feed_norm(x), layers)
-            x = x + dropped(y, self.dropout, self.training)
+            terms = [self.mix_attention(y, mask, attention)] if attention else []
+            terms += [self.mix_convolutions(y, mask, kernels)] if kernels else []
+            x = x + rank_dropout(reduce(torch.add, terms), self.dropout, self.training)
+        if feed_forwards:
+            y = self.mix_feed_forwards(self.feed_norm(x), feed_forwards)
+            x = x + rank_dropout(y, self.dropout, self.training)
         return x
 
-    def attend(self, y: Tensor, sight: AttentionMask, chosen: Mapping[int, Tensor]) -> Tensor:
-        """The weighted sum of attention with several numbers of heads, ``(B, T, D)``."""
-        finest = max(chosen)
-        queries, keys, values = self.project(y).chunk(3, dim=2)
-        products = products_of(queries, keys, finest)
-        terms = []
-        for heads, weight in chosen.items():
-            together = finest // heads
-            own = products.unflatten(1, (heads, together)).sum(2)  # (B, heads, T, T)
-            mixed = weight * attention_weights(own, self.width // heads, sight)
-            terms.append(mixed[:, :, None].expand(-1, -1, together, -1, -1).flatten(1, 2))
-        seen = reduce(torch.add, terms) @ split_heads(values, finest)
-        found: Tensor = self.out(join_heads(seen))
-        return found
+    def mix_attention(
+        self, y: Tensor, mask: AttentionMask, weights: Mapping[int, Tensor]
+    ) -> Tensor:
+        """Return the weighted sum of attention candidates, ``(B, T, D)``.
 
-    def convolve(self, y: Tensor, sight: AttentionMask, chosen: Mapping[int, Tensor]) -> Tensor:
-        """The weighted sum of several convolutions, ``(B, T, D)``."""
-        widest = max(chosen)
+        Args:
+            y: normalized input, ``(B, T, D)``.
+            mask: attention mask.
+            weights: mixing weights by number of heads.
+        """
+        max_heads = max(weights)
+        queries, keys, values = self.project(y).chunk(3, dim=2)
+        all_scores = attention_scores(queries, keys, max_heads)
+        terms = []
+        for heads, weight in weights.items():
+            merged = max_heads // heads
+            scores = torch.unflatten(all_scores, 1, (heads, merged)).sum(2)  # (B, heads, T, T)
+            mixed = weight * attention_weights(scores, self.width // heads, mask)
+            terms.append(mixed[:, :, None].expand(-1, -1, merged, -1, -1).flatten(1, 2))
+        attended = reduce(torch.add, terms) @ split_heads(values, max_heads)
+        output: Tensor = self.out(join_heads(attended))
+        return output
+
+    def mix_convolutions(
+        self, y: Tensor, mask: AttentionMask, weights: Mapping[int, Tensor]
+    ) -> Tensor:
+        """Return the weighted sum of convolutions, ``(B, T, D)``.
+
+        Args:
+            y: normalized input, ``(B, T, D)``.
+            mask: attention mask, which marks the padding.
+            weights: mixing weights by kernel size.
+        """
+        max_taps = max(weights)
         terms = []
         for kernel, taps in zip(self.kernels, TAPS, strict=True):
-            if taps in chosen:
-                more = widest - taps
-                sides = (more, 0) if self.causal else (more // 2, more // 2)
-                terms.append(chosen[taps] * F.pad(kernel, sides))
-        return convolve(y, reduce(torch.add, terms), self.causal, sight)
+            if taps in weights:
+                extra = max_taps - taps
+                sides = (extra, 0) if self.causal else (extra // 2, extra // 2)
+                terms.append(weights[taps] * F.pad(kernel, sides))
+        return convolve(y, reduce(torch.add, terms), self.causal, mask)
 
-    def feed_forward_sum(self, y: Tensor, chosen: Chosen) -> Tensor:
-        """The weighted sum of several feed-forward layers, ``(B, T, D)``."""
-        ratios = [ratio for ratio in RATIOS if any(n.endswith(f"_{ratio}") for n in chosen)]
+    def mix_feed_forwards(self, y: Tensor, weights: CandidateWeights) -> Tensor:
+        """Return the weighted sum of feed-forward layers, ``(B, T, D)``."""
+        ratios = [ratio for ratio in RATIOS if any(n.endswith(f"_{ratio}") for n in weights)]
         units = max(ratios) * self.width
-        inside = F.linear(y, self.up.weight[:units], self.up.bias[:units])
+        hidden = F.linear(y, self.up.weight[:units], self.up.bias[:units])
         terms = []
         for activation, function in ACTIVATIONS.items():
             names = {ratio: f"{activation}_{ratio}" for ratio in ratios}
-            shares = [
-                F.pad(chosen[name].expand(ratio * self.width), (0, units - ratio * self.width))
+            unit_weights = [
+                F.pad(weights[name].expand(ratio * self.width), (0, units - ratio * self.width))
                 for ratio, name in names.items()
-                if name in chosen
+                if name in weights
             ]  # each (units,)
-            if shares:
-                terms.append(function(inside) * reduce(torch.add, shares))
+            if unit_weights:
+                terms.append(function(hidden) * reduce(torch.add, unit_weights))
         return F.linear(reduce(torch.add, terms), self.down.weight[:, :units])
 
 
 class MixedStack(SupernetBase):
     """Blocks of all candidates in a frame.
 
-    The alphas are parameters, so they are in the state dict, but ``weight_parameters`` leaves them
-    out.
-
     Args:
-        frame: what stands around the blocks.
+        frame: the layers before and after the blocks.
         cells: number of blocks.
-        size: of the network.
+        config: settings of the network.
 
     Attributes:
         alphas: ``{"mixer": (cells, 7), "feed_forward": (cells, 6)}``.
-        candidates: by group, the names of the alphas' columns, block by block.
-        edges: by group, each layer's place in the chain, in which mixers and feed-forward layers
-            alternate.
-        counts: by group 1: no two blocks share alphas.
-        shapes: of the mixing weights, by group.
+        candidates: names of the alphas' columns, by group and block.
+        edges: by group, the position of each layer in the chain of alternating mixers and
+            feed-forward layers.
+        counts: 1 for each group, because no two blocks share alphas.
+        shapes: shape of the mixing weights, by group.
 
     Raises:
-        ValueError: for a size that is not positive.
+        ValueError: if a size is not positive.
     """
 
     space = "transformer"
-    block_class = MixedBlock
+    block_class: ClassVar[type[MixedBlock]] = MixedBlock
     frame: Frame
 
-    def __init__(self, frame: Frame, cells: int, size: ModelConfig) -> None:
+    def __init__(self, frame: Frame, cells: int, config: ModelConfig) -> None:
         super().__init__()
         check_positive(cells=cells)
         self.candidates = {group: (names,) * cells for group, names in GROUPS.items()}
@@ -190,48 +216,52 @@ class MixedStack(SupernetBase):
         self.recomputes = False
         self.frame = frame
         self.blocks = nn.ModuleList(
-            self.block_class(size.width, causal=frame.causal, dropout=size.dropout)
+            self.block_class(config.width, causal=frame.causal, dropout=config.dropout)
             for _ in range(cells)
         )
-        # Small random values break ties without preferring anything.
+        # Small random values break ties without a preference.
         self.alphas = nn.ParameterDict(
             {group: nn.Parameter(1e-3 * torch.randn(shape)) for group, shape in self.shapes.items()}
         )
 
     def recompute_cells(self) -> None:
-        """Keep only what passes between blocks, and compute the rest again to go backward."""
+        """Store only the tensors between blocks and recompute the others in the backward pass."""
         self.recomputes = True
 
-    def run(self, tokens: Tensor, sight: AttentionMask, weights: Mapping[str, Tensor] | None) -> Tensor:
-        """What the last block puts out, ``(B, T, D)``.
+    def run_blocks(
+        self, tokens: Tensor, mask: AttentionMask, weights: Mapping[str, Tensor] | None
+    ) -> Tensor:
+        """Return the last block's output, ``(B, T, D)``.
 
         Args:
             tokens: ``(T, B)``.
-            sight: what may be looked at.
-            weights: mixing weights by group, ``(cells, candidates)``; a ``Mixture`` may say which
-                of them are active. When not given, the softmax of the supernet's own alphas.
+            mask: attention mask.
+            weights: mixing weights ``(cells, candidates)`` by group, as a mapping or a ``Mixture``
+                with a mask of active candidates; None for the softmax of the alphas.
         """
         if weights is None:
             weights = {group: self.alphas[group].softmax(-1) for group in self.shapes}
         mixture = as_mixture(weights)
         mixture.check(self.shapes)
-        draws = self.training and self.frame.dropout > 0
+        random = self.training and self.frame.dropout > 0
         x = self.frame.embed(tokens)
-        chosen = [_chosen(mixture, group) for group in GROUPS]
-        for block, mixers, layers in zip(self.blocks, *chosen, strict=True):
-            run: Any = partial(recompute, block, random=draws) if self.recomputes else block
-            x = run(x, sight, mixers, layers)
+        group_weights = [_weights_by_name(mixture, group) for group in GROUPS]
+        for block, mixers, feed_forwards in zip(self.blocks, *group_weights, strict=True):
+            run: Callable[..., Tensor] = block
+            if self.recomputes:
+                run = partial(recompute, block, random=random)
+            x = run(x, mask, mixers, feed_forwards)
         return x
 
 
-def _chosen(mixture: Mixture, group: str) -> list[dict[str, Tensor]]:
-    """Block by block, the weights ``()`` of a group's candidates that are active, by name."""
+def _weights_by_name(mixture: Mixture, group: str) -> list[dict[str, Tensor]]:
+    """Return for each block the mixing weights ``()`` of a group's active candidates by name."""
     weights, _, active = mixture.of_cell(group, 0)
     names = GROUPS[group]
     columns = active or (tuple(range(len(names))),) * len(weights)
     return [
-        {names[column]: row[column] for column in own}
-        for row, own in zip(map(torch.unbind, weights), columns, strict=True)
+        {names[column]: row[column] for column in active_columns}
+        for row, active_columns in zip(map(torch.unbind, weights), columns, strict=True)
     ]
 
 
@@ -241,16 +271,18 @@ class Supernet(MixedStack):
     Args:
         vocabulary: number of tokens, V.
         cells: number of blocks.
-        size: of the network.
+        config: settings of the network.
 
     Shape: tokens ``(T, B)`` -> ``LanguageModelOutput``.
     """
 
-    frame: LanguageFrame
+    frame: LanguageModelFrame
 
-    def __init__(self, vocabulary: int, *, cells: int = 4, size: ModelConfig | None = None) -> None:
-        size = size or ModelConfig()
-        super().__init__(LanguageFrame(vocabulary, size), cells, size)
+    def __init__(
+        self, vocabulary: int, *, cells: int = 4, config: ModelConfig | None = None
+    ) -> None:
+        config = config or ModelConfig()
+        super().__init__(LanguageModelFrame(vocabulary, config), cells, config)
 
     def forward(
         self,
@@ -258,43 +290,43 @@ class Supernet(MixedStack):
         weights: Mapping[str, Tensor] | None = None,
         hidden: Tensor | None = None,
     ) -> LanguageModelOutput:
-        """Say what follows.
+        """Predict the token that follows each token.
 
         Args:
             tokens: ``(T, B)``, int64.
-            weights: see ``MixedStack.run``.
-            hidden: of no account, since nothing is carried from one sequence to the next.
+            weights: see ``MixedStack.run_blocks``.
+            hidden: ignored; the network has no state between sequences.
         """
-        x = self.run(tokens, self.frame.sight(tokens), weights)
-        return self.frame.say(x)
+        x = self.run_blocks(tokens, self.frame.attention_mask(tokens), weights)
+        return self.frame.decode(x)
 
 
 class ClassifierSupernet(MixedStack):
-    """The supernet as a classifier of texts.
+    """The supernet as a text classifier.
 
     Args:
         classes: number of classes, C.
-        words: how many there are, V.
+        words: number of words in the vocabulary, V.
         cells: number of blocks.
-        size: of the network.
+        config: settings of the network.
 
-    Shape: tokens ``(L, B)``, with ``PADDING`` behind the end of a text -> logits ``(B, C)``.
+    Shape: tokens ``(L, B)``, padded with ``PADDING`` at the end -> logits ``(B, C)``.
     """
 
     frame: ClassifierFrame
 
     def __init__(
-        self, *, classes: int, words: int, cells: int = 4, size: ModelConfig | None = None
+        self, *, classes: int, words: int, cells: int = 4, config: ModelConfig | None = None
     ) -> None:
-        size = size or ModelConfig()
-        super().__init__(ClassifierFrame(words, size, classes), cells, size)
+        config = config or ModelConfig()
+        super().__init__(ClassifierFrame(words, config, classes), cells, config)
 
     def forward(self, tokens: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Logits of a batch.
+        """Compute the logits of a batch.
 
         Args:
             tokens: ``(L, B)``, int64.
-            weights: see ``MixedStack.run``.
+            weights: see ``MixedStack.run_blocks``.
         """
-        sight = self.frame.sight(tokens)
-        return self.frame.classify(self.run(tokens, sight, weights), sight)
+        mask = self.frame.attention_mask(tokens)
+        return self.frame.classify(self.run_blocks(tokens, mask, weights), mask)

@@ -71,7 +71,7 @@ def test_ranks_drop_what_one_process_drops() -> None:
     [
         ({"auxiliary": True}, "no auxiliary head; set auxiliary=0"),
         ({"drop_path": 0.2}, "one path only, got drop_path=0.2; set drop_path=0, and space.drop"),
-        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
+        ({"dropout": 1.0}, "dropout=1.0: must be >= 0 and < 1"),
         ({"normalization": "group"}, "unknown normalization 'group'"),
         ({"classes": 0}, "classes must be a whole number"),
     ],

@@ -285,8 +285,8 @@ def test_mixed_precision() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cells": 0}, "cells must be a whole number of at least 1, got 0"),
-        ({"in_channels": 0}, "in_channels must be a whole number of at least 1, got 0"),
+        ({"cells": 0}, "cells=0: must be an integer >= 1"),
+        ({"in_channels": 0}, "in_channels=0: must be an integer >= 1"),
         ({"activations": ("relu", "step")}, "unknown 'step'; choose from relu, leaky_relu"),
         ({"activations": ()}, "at least one"),
         ({"widths": (8, 8)}, r"space.widths=\[8, 8\] must be distinct"),
@@ -305,7 +305,7 @@ def test_wrong_mixing_weights() -> None:
         net(x, {"first": torch.ones(1, 9).double()})
 
 
-@pytest.mark.parametrize("call", ["compile_regions", "recompute_cells", "operation_shares"])
+@pytest.mark.parametrize("call", ["compile_regions", "recompute_cells", "operation_rows"])
 def test_what_it_does_not_have_is_refused(call: str) -> None:
     with pytest.raises(ValueError, match="the mlp space"):
         getattr(make(), call)()

@@ -16,7 +16,7 @@ from darts.spaces.recurrent import (
     Network,
     random_genotype,
 )
-from darts.spaces.recurrent.dropout import embedded, locked_dropout, locked_mask
+from darts.spaces.recurrent.dropout import embed_with_word_dropout, locked_dropout, locked_mask
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 FUNCTIONS: dict[str, Any] = {
@@ -180,13 +180,13 @@ def test_words_are_dropped_everywhere() -> None:
     torch.manual_seed(0)
     weight = torch.rand(9, 4, dtype=torch.float64) + 1
     tokens = torch.randint(9, (30, 5))
-    found = embedded(tokens, weight, 0.4, training=True)
+    found = embed_with_word_dropout(tokens, weight, 0.4, training=True)
     gone = {word for word in range(9) if not found[tokens == word].any()}
     assert 0 < len(gone) < 9
     for word in set(range(9)) - gone:
         wanted = (weight[word] / 0.6).expand(int((tokens == word).sum()), -1)
         torch.testing.assert_close(found[tokens == word], wanted, **EXACT)
-    torch.testing.assert_close(embedded(tokens, weight, 0.4, training=False), weight[tokens])
+    torch.testing.assert_close(embed_with_word_dropout(tokens, weight, 0.4, training=False), weight[tokens])
 
 
 ALL = ("word", "embedding", "input", "hidden", "output", "weight")

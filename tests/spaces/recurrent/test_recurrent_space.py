@@ -22,7 +22,7 @@ SMALL: dict[str, Any] = {"nodes": 3, "embedding": 4, "hidden": 4}
 WORDS = 9
 
 
-def setting_of(**options: Any) -> tuple[SearchContext, Any]:
+def context_and_supernet(**options: Any) -> tuple[SearchContext, Any]:
     torch.manual_seed(0)
     space = Recurrent(**SMALL | options)
     net = space.supernet(vocabulary=WORDS)
@@ -46,7 +46,7 @@ def test_it_is_registered() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_derive_against_all_cells(seed: int) -> None:
     """Of all predecessors and activations of a node, those of the largest probability."""
-    context, _ = setting_of()
+    context, _ = context_and_supernet()
     table = random_table(seed)
     table[:, 0] += 0.5 * (seed % 2)  # none is never chosen, however strong
     table = table / table.sum(-1, keepdim=True)
@@ -62,7 +62,7 @@ def test_derive_against_all_cells(seed: int) -> None:
 
 def test_derive_goes_by_probability_and_not_by_alpha() -> None:
     """An edge that is all but certain of none is weak, however large its other alphas are."""
-    context, _ = setting_of(nodes=2)
+    context, _ = context_and_supernet(nodes=2)
     alphas = torch.zeros(3, 5)
     alphas[1] = torch.tensor([9.0, 3.0, 2.0, 1.0, 0.0])
     alphas[2] = torch.tensor([0.0, 0.0, 0.0, 2.0, 0.0])
@@ -82,7 +82,7 @@ def test_derive_goes_by_probability_and_not_by_alpha() -> None:
     ],
 )
 def test_wrong_probabilities(table: Tensor, match: str) -> None:
-    context, _ = setting_of()
+    context, _ = context_and_supernet()
     with pytest.raises(ValueError, match=match):
         context.space.derive({"recurrent": table}, context.candidates)
 
@@ -105,7 +105,7 @@ def test_wrong_candidates(rows: Any, match: str) -> None:
 
 
 def test_the_mask_of_a_genotype_derives_it() -> None:
-    context, _ = setting_of()
+    context, _ = context_and_supernet()
     space = context.space
     for seed in range(20):
         genotype = space.random(torch.Generator().manual_seed(seed))
@@ -122,7 +122,7 @@ def test_the_mask_of_a_genotype_derives_it() -> None:
 
 def test_the_supernet_of_one_path_is_the_cell_with_its_norms() -> None:
     """A mask with weights of one leaves one predecessor and activation a node."""
-    context, net = setting_of(
+    context, net = context_and_supernet(
         input_dropout=0.0, hidden_dropout=0.0, output_dropout=0.0, embedding_dropout=0.0
     )
     genotype = context.space.random(torch.Generator().manual_seed(3))
@@ -171,7 +171,7 @@ def test_foreign_genotypes_are_no_points() -> None:
 @pytest.mark.parametrize("name", ["flops", "parameters"])
 def test_expected_costs_are_those_of_the_network(name: str, tied: bool) -> None:
     """For one token, and the same for all cells: each node has one product."""
-    context, _ = setting_of(tied=tied)
+    context, _ = context_and_supernet(tied=tied)
     space = context.space
     cost = ExpectedCost.measured(
         space,
@@ -197,7 +197,7 @@ def test_expected_costs_are_those_of_the_network(name: str, tied: bool) -> None:
 
 
 def test_usage_is_one_edge_a_node() -> None:
-    context, _ = setting_of()
+    context, _ = context_and_supernet()
     table = random_table(0).requires_grad_()
     usage = context.space.expected_usage({"recurrent": table}, context.candidates)["recurrent"]
     assert [float(part.detach().sum()) for part in usage.split([1, 2, 3])] == pytest.approx(
@@ -242,7 +242,7 @@ def test_options_reach_both_networks() -> None:
 
 @pytest.mark.parametrize("relaxation", ["softmax", "gumbel", "dirichlet", "sigmoid", "uniform"])
 def test_relaxations_train_it(relaxation: str) -> None:
-    context, net = setting_of()
+    context, net = context_and_supernet()
     part = RELAXATIONS[relaxation]()
     part.prepare(net)
     mixture = part.mixture(net.alphas, context)

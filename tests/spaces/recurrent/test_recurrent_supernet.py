@@ -259,7 +259,7 @@ def test_what_it_cannot_do_is_refused_in_one_line() -> None:
         (lambda: Supernet(7, nodes=0), "nodes must be"),
         (lambda: net.recompute_cells(), "memory=checkpoint"),
         (lambda: net.compile_regions(), "nothing to compile"),
-        (lambda: net.operation_shares(), "choose freezing=none"),
+        (lambda: net.operation_rows(), "choose freezing=none"),
     ]
     for call, message in cases:
         with pytest.raises(ValueError, match=message) as caught:

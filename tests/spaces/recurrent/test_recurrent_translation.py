@@ -16,7 +16,7 @@ from darts.spaces.recurrent import DropoutRates, Genotype, Recurrent
 from darts.spaces.recurrent.cell import RecurrentCell
 from darts.spaces.recurrent.genotype import PRIMITIVES
 from darts.spaces.recurrent.mixed_cell import MixedCell
-from darts.spaces.recurrent.translation import TranslationNetwork, TranslationSupernet
+from darts.spaces.recurrent import TranslationNetwork, TranslationSupernet
 from darts.spaces.recurrent.encoder_decoder import EMBEDDING_STD, reversed_positions
 
 CELL = Genotype(recurrent=[("tanh", 0), ("relu", 1), ("sigmoid", 1)], concat=range(1, 4))
@@ -136,7 +136,7 @@ def test_a_word_is_made_or_taken_over() -> None:
         outputs: tuple[Tensor, Tensor] = cell(x, state, None)
         return outputs
 
-    read, state = net.read(sources, run)
+    read, state = net.encode(sources, run)
     embedded = net.target_words[inputs]
     said, _ = run(net.speaker, embedded, state)
     for t, b in itertools.product(range(4), range(2)):

@@ -101,10 +101,10 @@ def test_differences_in_words() -> None:
         (None, "read from text"),
         ("[1]", "expected a JSON object"),
         ('{"space": "cnn", "blocks": [["conv_3", "relu_1"]]}', "belongs to the space 'cnn'"),
-        ('{"space": "transformer"}', "where 'space' and 'blocks' belong"),
-        ('{"blocks": [], "blocks": []}', "where 'space' and 'blocks' belong"),
+        ('{"space": "transformer"}', "blocks missing; the fields are blocks"),
+        ('{"blocks": [], "blocks": []}', "blocks occurs twice"),
         ('{"blocks": "conv_3"}', "blocks must list pairs, not 'conv_3'"),
-        ('{"blocks": {"conv_3": "relu_1"}}', r"blocks must list pairs, not \[\("),
+        ('{"blocks": {"conv_3": "relu_1"}}', "'blocks' must not be a JSON object"),
         ('{"blocks": []}', "at least one block"),
         (
             '{"blocks": ["conv_3"]}',

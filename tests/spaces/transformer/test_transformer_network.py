@@ -294,15 +294,15 @@ def test_sizes() -> None:
 def test_what_it_cannot_be_is_refused_in_one_line() -> None:
     cases: list[tuple[Any, str]] = [
         (lambda: ModelConfig(12), "space.hidden=12 cannot be shared out among 8 heads"),
-        (lambda: ModelConfig(0), "width must be a whole number of at least 1, got 0"),
-        (lambda: ModelConfig(8, max_length=0), "max_length must be a whole number of at least 1, got 0"),
+        (lambda: ModelConfig(0), "width=0: must be an integer >= 1"),
+        (lambda: ModelConfig(8, max_length=0), "max_length=0: must be an integer >= 1"),
         (lambda: ModelConfig(8, "none"), "unknown positions 'none'; choose from sinusoidal, learned"),
         (lambda: ModelConfig(8, dropout=1.0), r"dropout must be in \[0, 1\), got 1.0"),
         (lambda: Network(EVERY, 7, drop_path=1.0), "drop_path must be at least 0 and below 1"),
-        (lambda: Network(EVERY, 0), "words must be a whole number of at least 1, got 0"),
+        (lambda: Network(EVERY, 0), "words=0: must be an integer >= 1"),
         (
             lambda: TextClassifier(EVERY, classes=0, words=7),
-            "classes must be a whole number of at least 1, got 0",
+            "classes=0: must be an integer >= 1",
         ),
         (lambda: make("language")(torch.ones(3).long()), r"tokens must be \(T, B\), got \(3,\)"),
     ]

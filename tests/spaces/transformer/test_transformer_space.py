@@ -22,7 +22,7 @@ LANGUAGE, TEXTS = {"vocabulary": 30}, {"classes": 4, "words": 30}
 both = pytest.mark.parametrize("sizes", [LANGUAGE, TEXTS], ids=["language", "classifier"])
 
 
-def setting_of(**options: Any) -> tuple[SearchContext, Any]:
+def context_and_supernet(**options: Any) -> tuple[SearchContext, Any]:
     torch.manual_seed(0)
     space = Transformer(**SMALL | options)
     net = space.supernet(**LANGUAGE)
@@ -45,7 +45,7 @@ def test_it_is_registered() -> None:
 
 
 def test_derive_takes_the_most_probable_of_each_block() -> None:
-    context, _ = setting_of()
+    context, _ = context_and_supernet()
     for seed in range(10):
         tables = random_tables(seed)
         found = context.space.derive(tables, context.candidates)
@@ -68,14 +68,14 @@ def test_derive_takes_the_most_probable_of_each_block() -> None:
     ],
 )
 def test_wrong_probabilities(change: dict[str, Tensor], match: str) -> None:
-    context, _ = setting_of()
+    context, _ = context_and_supernet()
     with pytest.raises(ValueError, match=match) as caught:
         context.space.derive({**random_tables(0), **change}, context.candidates)
     assert "\n" not in str(caught.value)
 
 
 def test_the_mask_of_a_genotype_derives_it() -> None:
-    context, _ = setting_of()
+    context, _ = context_and_supernet()
     space = context.space
     for seed in range(20):
         genotype = space.random(torch.Generator().manual_seed(seed))
@@ -127,7 +127,7 @@ def test_expected_costs_are_those_of_the_network(
     sizes: dict[str, int], name: str, positions: str
 ) -> None:
     """Of one text of ``space.length`` words."""
-    context, _ = setting_of(positions=positions, max_length=20)
+    context, _ = context_and_supernet(positions=positions, max_length=20)
     space = context.space
     language = sizes is LANGUAGE
     cost = ExpectedCost.measured(

@@ -407,10 +407,10 @@ def test_what_it_cannot_do_is_refused_in_one_line() -> None:
         (lambda: net(tokens[0]), r"tokens must be \(T, B\), got \(3,\)"),
         (lambda: classifier(tokens[0]), r"tokens must be \(T, B\), got \(3,\)"),
         (lambda: learned(texts(4)), "space.max_length=3 places are learned, and a text has 4 words"),
-        (lambda: Supernet(7, cells=0), "cells must be a whole number of at least 1, got 0"),
-        (lambda: Supernet(0), "words must be a whole number of at least 1, got 0"),
+        (lambda: Supernet(7, cells=0), "cells=0: must be an integer >= 1"),
+        (lambda: Supernet(0), "words=0: must be an integer >= 1"),
         (lambda: net.compile_regions(), "nothing to compile"),
-        (lambda: net.operation_shares(), "choose freezing=none"),
+        (lambda: net.operation_rows(), "choose freezing=none"),
     ]
     for call, message in cases:
         with pytest.raises(ValueError, match=message) as caught:

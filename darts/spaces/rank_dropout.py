@@ -1,0 +1,42 @@
+"""Dropout masks that do not depend on how many ranks share a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+BatchRows = tuple[int, int] | None
+"""Index of this rank's first sample in the whole batch, and the size of the whole batch.
+
+None if the process holds the whole batch.
+"""
+
+
+def dropout_mask(
+    x: Tensor, shape: Sequence[int], probability: float, rows: BatchRows = None
+) -> Tensor:
+    """Draw a mask of zeros, with ``probability``, and ``1 / (1 - probability)``.
+
+    Every rank draws the mask of the whole batch and returns its own rows, so the result is the
+    same for any number of ranks. Masks come from PyTorch's default generator of the device, whose
+    state is in the checkpoint.
+
+    Args:
+        x: tensor whose device and dtype the mask gets.
+        shape: shape of the mask, ``(B, ...)`` for the samples of this rank.
+        probability: probability of zero, in [0, 1).
+        rows: position of these samples in the whole batch.
+
+    Returns:
+        Mask with the given shape.
+    """
+    keep = 1.0 - probability
+    first, total = rows or (0, shape[0])
+    mask = x.new_empty(total, *shape[1:]).bernoulli_(keep).div_(keep)
+    return mask[first : first + shape[0]]
+
+
+def rank_dropout(x: Tensor, probability: float, training: bool, rows: BatchRows = None) -> Tensor:
+    """Apply dropout to ``x``, ``(B, ...)``, with the mask of ``dropout_mask``."""
+    return x * dropout_mask(x, x.shape, probability, rows) if training and probability > 0 else x
