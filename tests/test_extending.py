@@ -1,4 +1,4 @@
-"""docs/extending.md, followed to the letter in a copy of the project."""
+"""The additions of docs/extending.md, applied to a copy of the project."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHAIN = {"skip_connect", "conv_1x1", "conv_3x3"}
 
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with everything from the page in it."""
+    """A copy of the project with all code blocks of the page."""
     copy = tmp_path_factory.mktemp("extended")
     for folder in ("darts", "conf"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -38,7 +38,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-def call(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_command(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", *arguments],
         cwd=copy,
@@ -49,61 +49,60 @@ def call(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_page_has_its_three_parts() -> None:
+def test_the_page_has_eight_blocks_of_which_three_are_configuration() -> None:
     files = [name for name, _, _ in BLOCKS]
     assert len(files) == 8
     assert sum(name.startswith("conf/") for name in files) == 3
 
 
 @pytest.mark.parametrize(
-    ("overrides", "allowed"),
+    ("overrides", "operations"),
     [
         pytest.param(("method=tempered", "bilevel=unrolled"), None, marks=pytest.mark.slow),
         pytest.param(
-            *(("space.candidates=plain",), {"skip_connect", "conv_3x3"}), marks=pytest.mark.slow
+            ("space.candidates=plain",), {"skip_connect", "conv_3x3"}, marks=pytest.mark.slow
         ),
         (("space=chain", "method=drnas", "relaxation.partial=1", "penalty.flops=1e3"), CHAIN),
     ],
     ids=["method", "operation", "space"],
 )
-def test_a_search_with_the_addition(
-    extended: Path, overrides: tuple[str, ...], allowed: set[str] | None, tmp_path: Path
+def test_search_and_retrain_with_an_addition(
+    extended: Path, overrides: tuple[str, ...], operations: set[str] | None, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    done = call(extended, "darts.search", *SMALL, *overrides, f"hydra.run.dir={run}")
-    assert done.returncode == 0, done.stderr
+    result = run_command(extended, "darts.search", *SMALL, *overrides, f"hydra.run.dir={run}")
+    assert result.returncode == 0, result.stderr
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     names = set(re.findall(r"\w*(?:conv|pool|skip|none)\w*", summary["genotype"]))
     assert names
-    assert allowed is None or names <= allowed
+    assert operations is None or names <= operations
     config = (run / "config.yaml").read_text(encoding="utf-8")
     assert all(f"{item.split('=')[0].split('.')[-1]}:" in config for item in overrides)
     space = [item for item in overrides if item.startswith("space=")]
-    words = [f"genotype={run}", *space, *SMALL, f"hydra.run.dir={tmp_path / 'again'}"]
-    done = call(
-        extended, "darts.retrain", *words, *(["auxiliary=0", "drop_path=0"] if space else [])
-    )
-    assert done.returncode == 0, done.stderr
+    options = ["auxiliary=0", "drop_path=0"] if space else []
+    words = [f"genotype={run}", *space, *SMALL, *options, f"hydra.run.dir={tmp_path / 'retrain'}"]
+    result = run_command(extended, "darts.retrain", *words)
+    assert result.returncode == 0, result.stderr
 
 
-def test_a_wrong_option_of_the_new_part_is_refused_in_one_line(extended: Path) -> None:
-    words = ("method=tempered", "relaxation.temperature=-1")
-    done = call(extended, "darts.search", *SMALL, *words)
-    assert done.returncode == 2
-    assert (
-        done.stderr.strip().splitlines()[-1].startswith("darts.search: relaxation.temperature=-1")
-    )
+def test_a_wrong_option_of_the_new_component_ends_in_one_line(extended: Path) -> None:
+    overrides = ("method=tempered", "relaxation.temperature=-1")
+    result = run_command(extended, "darts.search", *SMALL, *overrides)
+    assert result.returncode == 2
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("darts.search: relaxation.temperature=-1")
 
 
 @pytest.mark.parametrize(
     "override",
     [
         "method=pc_darts",
-        *(pytest.param(o, marks=pytest.mark.slow) for o in ("method=oles", "memory=checkpoint")),
+        pytest.param("method=oles", marks=pytest.mark.slow),
+        pytest.param("memory=checkpoint", marks=pytest.mark.slow),
     ],
 )
-def test_what_the_new_space_has_not_is_refused_in_one_line(extended: Path, override: str) -> None:
-    done = call(extended, "darts.search", *SMALL, "space=chain", override)
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert "space" in done.stderr.strip().splitlines()[-1]
+def test_an_option_that_the_new_space_lacks_ends_in_one_line(extended: Path, override: str) -> None:
+    result = run_command(extended, "darts.search", *SMALL, "space=chain", override)
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    assert "space" in result.stderr.strip().splitlines()[-1]

@@ -1,8 +1,9 @@
-"""The wheel holds what the checkout holds, and works from any folder."""
+"""The wheel contains all files, works in any folder and has complete metadata."""
 
 from __future__ import annotations
 
 import configparser
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -11,47 +12,56 @@ from pathlib import Path
 
 import pytest
 
+import darts
+
 ROOT = Path(__file__).parents[1]
+COMMANDS = ("search", "retrain", "evaluate", "tune", "compare", "export", "genotypes", "report")
 
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of a wheel built from this checkout."""
-    place = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"),
-            *("--no-build-isolation", "--wheel-dir", str(place), str(ROOT)),
-        ],
-        check=True,
-    )
-    (wheel,) = place.glob("darts_nas-*.whl")
+    """The unpacked wheel of this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+    command += ["--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True)
+    (wheel,) = folder.glob("darts_nas-*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(place / "site")
-    return place / "site"
+        archive.extractall(folder / "site")
+    return folder / "site"
 
 
-def test_the_wheel_holds_every_module_and_every_yaml(unpacked: Path) -> None:
-    for kind, top in (("*.py", "darts"), ("*.yaml", "conf")):
-        for file in (ROOT / top).rglob(kind):
+def test_the_wheel_contains_every_module_and_yaml_file(unpacked: Path) -> None:
+    for pattern, top in (("*.py", "darts"), ("*.yaml", "conf")):
+        for file in (ROOT / top).rglob(pattern):
             inside = file.relative_to(ROOT)
             place = unpacked / (Path("darts") / inside if top == "conf" else inside)
             assert place.is_file(), inside
     assert (unpacked / "darts" / "py.typed").is_file()
 
 
-def test_an_installed_command_runs_from_any_folder(unpacked: Path, tmp_path: Path) -> None:
+def test_the_metadata_has_version_author_and_urls(unpacked: Path) -> None:
+    (distribution,) = importlib.metadata.distributions(path=[str(unpacked)])
+    metadata = distribution.metadata
+    assert metadata["Version"] == darts.__version__
+    assert metadata["Author"] == "darts-nas contributors"
+    urls = metadata.get_all("Project-URL") or []
+    assert {url.partition(",")[0] for url in urls} >= {"Documentation", "Changelog", "Issues"}
+
+
+def test_an_installed_command_runs_in_any_folder(unpacked: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(unpacked)}
-    where = subprocess.run(
-        [sys.executable, "-c", "from darts.config.store import conf_folder as f; print(f())"],
+    code = "from darts.config import conf_folder; print(conf_folder())"
+    conf = subprocess.run(
+        [sys.executable, "-c", code],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert Path(where.stdout.strip()) == unpacked / "darts" / "conf"
-    ran = subprocess.run(
+    assert Path(conf.stdout.strip()) == unpacked / "darts" / "conf"
+    dry_run = subprocess.run(
         [sys.executable, "-m", "darts.search", "dataset=synthetic", "dry_run=true"],
         cwd=tmp_path,
         env=environment,
@@ -59,22 +69,19 @@ def test_an_installed_command_runs_from_any_folder(unpacked: Path, tmp_path: Pat
         text=True,
         check=False,
     )
-    assert ran.returncode == 0, ran.stderr
-    assert "estimated_time" in ran.stdout
+    assert dry_run.returncode == 0, dry_run.stderr
+    assert "estimated_time" in dry_run.stdout
 
 
-def test_console_scripts_lead_to_functions() -> None:
+def test_every_command_has_a_console_script() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     scripts = setup["options.entry_points"]["console_scripts"].strip().splitlines()
+    names = set()
     for script in scripts:
-        name, target = (part.strip() for part in script.split("="))
+        name, target = (side.strip() for side in script.split("="))
         module, function = target.split(":")
         assert name == module.replace(".", "-")
         assert callable(getattr(__import__(module, fromlist=[function]), function))
-    assert {script.split("=")[0].strip() for script in scripts} == {
-        f"darts-{command}"
-        for command in (
-            *("search", "retrain", "evaluate", "tune", "study", "export", "genotypes", "report"),
-        )
-    }
+        names.add(name)
+    assert names == {f"darts-{command}" for command in COMMANDS}

@@ -1,4 +1,4 @@
-"""Every command in the README and the docs is one that the program takes."""
+"""The commands, code blocks and links of README.md, experiments/README.md and docs/ are valid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from darts.config import compose
 from darts.spaces import SPACES
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "experiments" / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+TOP = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "experiments/README.md")
+PAGES = [*(ROOT / name for name in TOP), *sorted(ROOT.glob("docs/*.md"))]
 CHECKS = {
     "search": search.check,
     "retrain": retrain.check,
@@ -30,14 +31,21 @@ CHECKS = {
 
 
 def commands() -> list[str]:
-    found = []
+    """Return all commands of the pages that start with ``python`` or ``make``."""
+    lines: list[str] = []
     for page in PAGES:
-        for block in re.findall(r"```\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
-            found += [line.partition(" #")[0].strip() for line in block.splitlines()]
-        found += re.findall(r"`(python [^`]+|make \w+)`", page.read_text(encoding="utf-8"))
-    # What torchrun starts is a command like any other.
-    found = [re.sub(r"^(srun )?torchrun .*(-m darts\.)", r"python \2", line) for line in found]
-    return sorted({line for line in found if line.startswith(("python ", "make "))})
+        text = page.read_text(encoding="utf-8")
+        for block in re.findall(r"```\n(.*?)```", text, re.DOTALL):
+            lines += [line.partition(" #")[0].strip() for line in block.splitlines()]
+        lines += re.findall(r"`(python [^`]+|make [\w-]+)`", text)
+    # torchrun starts the same commands.
+    lines = [re.sub(r"^(srun )?torchrun .*(-m darts\.)", r"python \2", line) for line in lines]
+    return sorted({line for line in lines if line.startswith(("python ", "make "))})
+
+
+def random_genotype(space: str) -> str:
+    genotype = SPACES[space]().random(torch.Generator().manual_seed(0))
+    return str(genotype.to_json())
 
 
 @pytest.mark.parametrize("line", [c for c in commands() if c.startswith("python -m darts.")])
@@ -48,56 +56,59 @@ def test_a_command_composes_and_passes_its_check(line: str, tmp_path: Path) -> N
     words = shlex.split(re.sub(r"runs/\w+/<run>", str(run), line))
     command = words[2].removeprefix("darts.")
     overrides = [word for word in words[3:] if not word.startswith(("--", "resume="))]
-    if "--multirun" in words:  # of a sweep, the first run
+    if "--multirun" in words:  # check the first run of a sweep
         overrides = [word.partition(",")[0] for word in overrides]
-    if "resume" in line and command in (
-        "tune",
-        "compare",
-    ):  # what it varies is in the run's own overrides
+    if "resume=" in line and command in ("tune", "compare"):
+        # A resumed study takes its parameters from the overrides saved in the run directory.
         assert overrides == []
         return
     config = compose(command, overrides)
-    # That run has found something in the space of the command that names it.
+    # The run directory in the command has a genotype of the space that the command names.
     space = getattr(config, "space", None)
-    found = genotype_of("cnn" if space is None else space.name)
-    (run / "genotype.json").write_text(found, encoding="utf-8")
+    text = random_genotype("cnn" if space is None else space.name)
+    (run / "genotype.json").write_text(text, encoding="utf-8")
     CHECKS[command](config)
 
 
-def documented_python() -> list[str]:
+def python_blocks() -> list[str]:
     pages = [page.read_text(encoding="utf-8") for page in PAGES]
-    return [block for page in pages for block in re.findall(r"```python\n(.*?)```", page, re.S)]
+    return [
+        block for page in pages for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    ]
 
 
-def test_documented_python_runs() -> None:
-    assert documented_python()
-    for block in documented_python():
+def test_python_blocks_run() -> None:
+    assert python_blocks()
+    for block in python_blocks():
         subprocess.run([sys.executable, "-c", block], check=True, timeout=120)
 
 
-def genotype_of(space: str) -> str:
-    genotype = SPACES[space]().random(torch.Generator().manual_seed(0))
-    return str(genotype.to_json())
-
-
-def test_every_make_target_named_exists() -> None:
+def test_every_make_target_exists() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = re.findall(r"^(\w+):", makefile, re.M)
-    named = [c.split()[1] for c in commands() if c.startswith("make ")]
-    assert named
-    assert set(named) <= set(targets)
-    assert {"help", "demo", "test", "lint", "bench"} <= set(targets)
+    targets = re.findall(r"^([\w-]+):", makefile, re.MULTILINE)
+    mentioned = [c.split()[1] for c in commands() if c.startswith("make ")]
+    assert mentioned
+    assert set(mentioned) <= set(targets)
+    assert {"help", "demo", "test", "test-slow", "lint", "bench"} <= set(targets)
 
 
-def test_every_script_named_exists() -> None:
+def test_every_script_exists() -> None:
     scripts = [c.split()[1] for c in commands() if c.startswith("python experiments/")]
     assert scripts
     for script in scripts:
         assert (ROOT / script).is_file(), script
 
 
-def test_links_to_files_of_the_project_lead_somewhere() -> None:
+def test_links_point_to_existing_files_and_headings() -> None:
     for page in PAGES:
-        words = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-        for target in re.findall(r"\]\(([^)#:]+)\)", words):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+        text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", text):
+            file = page.parent / target if target else page
+            assert file.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors(file), f"{page.name}: {target}#{anchor}"
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub makes of the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
