@@ -1,1 +1,1 @@
-"""The search."""
+"""The search: supernet with optimizers and components, alphas, costs and collapse diagnosis."""

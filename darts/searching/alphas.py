@@ -1,18 +1,26 @@
-"""Numbers that say how far the alphas have made up their mind.
+"""Numbers that describe the alphas of a search: probabilities, entropies, margins and counts.
 
-Everything here takes probabilities of shape (edges, operations): the mixing weights of one kind
-of cell, after the relaxation (a softmax, say), not the raw alphas.
+All functions take probabilities ``(edges, operations)`` by group, after the relaxation (for
+example a softmax), not raw alphas.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor
 
-from darts.spaces import space_of
+from darts.spaces import AnyGenotype, SearchContext, space_of
+
+
+class GroupHistory(TypedDict):
+    """Probabilities of one group over the epochs; a value of ``alphas.json``."""
+
+    edges: list[str]
+    operations: list[list[str]]
+    epochs: list[list[list[float]]]
 
 
 def edge_names(edges: Iterable[tuple[int, int]]) -> list[str]:
@@ -21,22 +29,23 @@ def edge_names(edges: Iterable[tuple[int, int]]) -> list[str]:
 
 
 def column_names(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Names of the columns of all edges; numbers where the edges have candidates of their own."""
+    """Return the candidates, or numbered names where the candidates differ between edges."""
     if all(row == rows[0] for row in rows):
         return list(rows[0])
     return [f"candidate {number}" for number in range(len(rows[0]))]
 
 
-def named_history(history: Sequence[Mapping[str, Tensor]], context: Any) -> dict[str, Any]:
-    """Mixing weights over the epochs with the names of edges and operations, for ``alphas.json``.
+def named_history(
+    history: Sequence[Mapping[str, Tensor]], context: SearchContext
+) -> dict[str, GroupHistory]:
+    """Return the probabilities of all epochs with the names of edges and operations.
 
     Args:
-        history: by kind of cell ``(edges, operations)``, at the end of each epoch.
-        context: names edges and columns, see ``darts.spaces.SearchContext``.
+        history: Probabilities ``(edges, operations)`` by group, at the end of each epoch.
+        context: Names of edges and candidates.
 
     Returns:
-        By kind of cell ``edges``, ``operations`` (those of each edge) and ``epochs``: for each
-        epoch a matrix of the mixing weights, to six digits.
+        By group, the edges, the candidates of each edge, and a matrix per epoch, to six digits.
     """
     return {
         cell: {
@@ -52,20 +61,21 @@ def named_history(history: Sequence[Mapping[str, Tensor]], context: Any) -> dict
 
 
 def entropy(p: Tensor) -> Tensor:
-    """Entropy of each edge in nats, (edges, operations) -> (edges,); log(operations) at most."""
-    return torch.special.entr(p).sum(dim=-1)
+    """Return the entropy of each edge in nats: (edges, operations) -> (edges,)."""
+    entropies: Tensor = torch.special.entr(p)
+    return entropies.sum(dim=-1)
 
 
 def margin(p: Tensor, *, none: int | None = 0) -> Tensor:
-    """Lead of each edge's strongest operation over its second, (edges, operations) -> (edges,).
+    """Return the lead of each edge's best candidate over its second: (edges, ops) -> (edges,).
 
     Args:
-        p: probabilities.
-        none: the column of `none`, which is never chosen and so does not compete. None if the
-            space has no such operation.
+        p: Probabilities.
+        none: Column of the operation ``none``, which discretization never selects and which
+            therefore does not compete; None if the space has no such operation.
 
     Raises:
-        ValueError: if fewer than two operations compete.
+        ValueError: When fewer than two operations compete.
     """
     columns = [column for column in range(p.shape[-1]) if column != none]
     if len(columns) < 2:
@@ -74,19 +84,19 @@ def margin(p: Tensor, *, none: int | None = 0) -> Tensor:
     return best[..., 0] - best[..., 1]
 
 
-def scalars_of(probabilities: Mapping[str, Tensor], context: Any) -> dict[str, float]:
-    """Scalars for TensorBoard from the probabilities of each kind of cell.
+def alpha_scalars(probabilities: Mapping[str, Tensor], context: SearchContext) -> dict[str, float]:
+    """Return scalars for TensorBoard from the probabilities of each group.
 
     Args:
-        probabilities: cell name -> (edges, operations).
-        context: names the edges and the operations, see `darts.spaces.SearchContext`.
+        probabilities: By group ``(edges, operations)``.
+        context: Names of edges and candidates.
 
     Returns:
-        `alpha/<cell>/<edge>/<operation>`, and `entropy/<cell>/<edge>`, `entropy/<cell>/mean`,
-        `margin/<cell>/<edge>` and `margin/<cell>/mean`.
+        ``alpha/<group>/<edge>/<operation>``, and for entropy and margin
+        ``entropy/<group>/<edge>`` and ``entropy/<group>/mean``.
 
     Raises:
-        ValueError: if the columns and the names of the operations differ in number.
+        ValueError: When the numbers of columns and of candidates differ.
     """
     scalars: dict[str, float] = {}
     for cell, p in probabilities.items():
@@ -112,24 +122,25 @@ def scalars_of(probabilities: Mapping[str, Tensor], context: Any) -> dict[str, f
     return scalars
 
 
-def means_of(scalars: Mapping[str, float]) -> dict[str, float]:
-    """Of such scalars the means alone, a few for each kind of cell."""
+def mean_scalars(scalars: Mapping[str, float]) -> dict[str, float]:
+    """Return only the means of ``alpha_scalars``."""
     return {name: value for name, value in scalars.items() if name.endswith("/mean")}
 
 
-def genotype_counts(genotype: Any, operations: Sequence[str] | None = None) -> dict[str, int]:
-    """How often each operation stands in each cell: `genotype/<cell>/<operation>` -> count.
+def genotype_counts(
+    genotype: AnyGenotype, operations: Sequence[str] | None = None
+) -> dict[str, int]:
+    """Return how often each cell contains an operation, as ``genotype/<cell>/<operation>``.
 
-    A search that fills its cells with skip connections has collapsed, so these, by the name that
-    the space has for them, and ``none`` are counted by default. The tags do not depend on the
-    genotype: absent operations count 0.
+    Many skip connections are a sign of collapse. The tags do not depend on the genotype: the count
+    of an absent operation is 0.
 
     Args:
-        genotype: of any space.
-        operations: the operations to count.
+        genotype: Genotype of any space.
+        operations: Operations to count; by default the space's skip connection and ``none``.
     """
     if operations is None:
-        operations = [name for name in (space_of(genotype).skip, "none") if name]
+        operations = [name for name in (space_of(genotype).skip_operation, "none") if name]
     return {
         f"genotype/{cell}/{operation}": sum(
             name == operation for _, _, name in genotype.edges(cell)

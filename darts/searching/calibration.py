@@ -1,78 +1,93 @@
-"""Batch norm with the statistics of one path of a supernet, and a way back from it."""
+"""Batch norm statistics of one path of a supernet.
+
+References:
+    Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling",
+    arXiv:1904.00420, section 3.4.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from darts.data import Batch
+from darts.spaces import SupernetBase
 from darts.tasks import Objective
+from darts.tasks.task import Forward
 from darts.training.checkpoint import random_states, restore_random_states
 from darts.training.device import autocast
 
 
+@runtime_checkable
+class _RunningNorm(Protocol):
+    """A batch norm with running statistics."""
+
+    momentum: float | None
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]: ...
+
+
 @torch.no_grad()
 def calibrate(
-    net: Any,
-    forward: Callable[..., Any],
-    batches: Iterable[Any],
+    net: SupernetBase,
+    forward: Forward,
+    batches: Iterable[Batch],
     objective: Objective,
     *,
     device: torch.device,
     precision: str,
 ) -> None:
-    """Take the statistics of batch norm anew, as the plain mean over some batches.
+    """Replace the running statistics of batch norm by their plain mean over some batches.
 
-    A norm that is moved many times by a batch, as in a recurrent cell, keeps its own momentum from
-    the second batch on: that forgets what was before the batch, and is how it is trained.
+    A norm that one batch updates several times, for example in a recurrent cell, keeps its own
+    momentum from the second batch on: it forgets the earlier batches, as in training.
 
     Args:
-        net: supernet, left in training mode.
-        forward: of the path.
-        batches: of training data, the same number on all ranks.
-        objective: runs the path as in training.
-        device: where the batches are.
-        precision: of the forward passes.
-
-    References:
-        Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling",
-        arXiv:1904.00420, section 3.4.
+        net: Supernet; it is left in training mode.
+        forward: Forward pass of the path.
+        batches: Training batches, equally many on all ranks.
+        objective: Runs the path as in training.
+        device: Device of the batches.
+        precision: Precision of the forward passes.
     """
-    norms = _norms(net)
-    before = [norm.momentum for norm in norms]
-    moves = [_moves(norm) for norm in norms]
+    norms = _running_norms(net)
+    momenta = [norm.momentum for norm in norms]
+    updates = [_num_updates(norm) for norm in norms]
     net.train()
     try:
         for number, batch in enumerate(batches, 1):
-            for norm, own, start in zip(norms, before, moves, strict=True):
-                many = _moves(norm) - start > number - 1
-                norm.momentum = own if many else 1 / number
+            for norm, momentum, start in zip(norms, momenta, updates, strict=True):
+                repeated = _num_updates(norm) - start > number - 1
+                norm.momentum = momentum if repeated else 1 / number
             with autocast(precision, device):
                 objective.supernet_loss(forward, batch)
     finally:
-        for norm, own in zip(norms, before, strict=True):
-            norm.momentum = own
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
-def _norms(net: nn.Module) -> list[Any]:
+def _running_norms(net: nn.Module) -> list[_RunningNorm]:
     return [
         module
         for module in net.modules()
-        if getattr(module, "momentum", None) is not None and list(module.buffers(recurse=False))
+        if isinstance(module, _RunningNorm)
+        and module.momentum is not None
+        and list(module.buffers(recurse=False))
     ]
 
 
-def _moves(norm: Any) -> int:
-    count = getattr(norm, "num_batches_tracked", None)
-    return 0 if count is None else int(count.max())  # of several edges, where they have one each
+def _num_updates(norm: _RunningNorm) -> int:
+    count: Tensor | None = getattr(norm, "num_batches_tracked", None)
+    return 0 if count is None else int(count.max())  # stacked norms count per edge
 
 
 @contextmanager
-def undisturbed(net: Any) -> Iterator[None]:
-    """Afterwards the supernet's buffers and mode and all random states are as they were before."""
+def preserved_state(net: SupernetBase) -> Iterator[None]:
+    """Restore the buffers and mode of a supernet and all random states afterwards."""
     random, training, dropout = random_states(), net.training, net.skip_dropout
     buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
     net.skip_dropout = 0.0

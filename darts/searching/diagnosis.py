@@ -1,6 +1,6 @@
-"""What the rules of ``darts.methods.collapse`` go by, measured on the searched supernet.
+"""Collapse checks of a running search: measurements for ``darts.methods.collapse``.
 
-Nothing here changes the search: the supernet and all random states are left as they were.
+A check does not change the search: it restores the supernet and all random states.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -15,229 +16,248 @@ import torch
 from torch import Tensor
 
 from darts.bilevel.curvature import AlphaHessian, dominant_eigenvalue
-from darts.methods.collapse import Doctor, Look, counts_of, drift_of, gap_of
-from darts.searching.calibration import calibrate, undisturbed
+from darts.data import Batch, Loader
+from darts.methods.collapse import Checkup, count_edges, genotype_drift, score_gap
+from darts.searching.calibration import calibrate, preserved_state
 from darts.searching.searcher import Searcher
+from darts.spaces import AnyGenotype, Mixture, SearchContext, SupernetBase
 from darts.spaces.mixture import path_of
 from darts.training.scoring import evaluate
 
-Batch = Any
+
+def dominant_alpha_eigenvalue(searcher: Searcher, batch: Batch) -> float:
+    """Return the dominant eigenvalue of the Hessian of the alphas' loss, in training mode."""
+    loss, reduce = searcher.mean_mixture_loss, searcher.ranks.reduce
+    with preserved_state(searcher.net):
+        return dominant_eigenvalue(AlphaHessian(searcher.net, loss, batch, reduce))
 
 
-def eigenvalue_of(searcher: Searcher, batch: Batch) -> float:
-    """The dominant eigenvalue of the Hessian of the alphas' loss on a batch, in training mode."""
-    with undisturbed(searcher.net):
-        hessian = AlphaHessian(searcher.net, searcher.judged_loss, batch, searcher.ranks.reduce)
-        return dominant_eigenvalue(hessian)
+def path_masks(
+    genotype: AnyGenotype, probabilities: Mapping[str, Tensor], context: SearchContext
+) -> dict[str, Tensor]:
+    """Return the masks ``(edges, operations)`` of a genotype derived from these probabilities.
 
-
-def path_masks(genotype: Any, probabilities: Mapping[str, Tensor], context: Any) -> Any:
-    """Which columns of which edges a genotype uses that was read from these probabilities.
-
-    A space may know it better than from the genotype alone, which need not tell where layers were
-    left out; unless the genotype is another than the plain one.
+    Some spaces derive more from the probabilities than the genotype records, for example which
+    layers are left out. That holds only for a genotype of the plain derivation.
     """
     space, candidates = context.space, context.candidates
     if space.derive(probabilities, candidates).to_json() == genotype.to_json():
-        return space.used(probabilities, candidates)
+        return space.derived_mask(probabilities, candidates)
     return space.mask(genotype, candidates)
 
 
 @torch.no_grad()
 def path_score(
-    searcher: Searcher, masks: Mapping[str, Tensor], calibration: Sequence[Batch], batches: Any
+    searcher: Searcher,
+    masks: Mapping[str, Tensor],
+    calibration: Sequence[Batch],
+    batches: Iterable[Batch],
 ) -> dict[str, float]:
-    """Scores of the operations of one genotype, with the supernet's weights.
+    """Return the metrics of the operations of one genotype with the supernet's weights.
 
-    Each of them counts with weight one, as in the discrete network, and batch norm takes its
-    statistics from the path.
+    Each operation has the mixing weight 1, as in the discrete network, and batch norm uses
+    statistics of the path.
 
     Args:
-        searcher: whose supernet is left as it is.
-        masks: by group ``(edges, operations)``.
-        calibration: training batches for the statistics.
-        batches: for the scores.
+        searcher: Searcher; its supernet stays as it is.
+        masks: Masks ``(edges, operations)`` by group.
+        calibration: Training batches for the statistics.
+        batches: Batches to score.
     """
-    net, config, device = searcher.net, searcher.config, searcher.ranks.device
-    mixture = path_of(masks, net.shapes, device)
-
-    def path(samples: Any, /, **more: Any) -> Any:
-        return net(samples, mixture, **more)
-
-    options: dict[str, Any] = {"device": device, "precision": config.precision}
-    with undisturbed(net):
-        calibrate(net, path, calibration, searcher.objective, **options)
-        return evaluate(net, batches, searcher.objective, forward=path, **options)
+    net, precision, device = searcher.net, searcher.config.precision, searcher.ranks.device
+    forward = partial(run_mixture, net, path_of(masks, net.shapes, device))
+    objective = searcher.objective
+    with preserved_state(net):
+        calibrate(net, forward, calibration, objective, device=device, precision=precision)
+        return evaluate(
+            net, batches, objective, device=device, precision=precision, forward=forward
+        )
 
 
-class Report(NamedTuple):
-    """What one look has to tell.
+def run_mixture(net: SupernetBase, mixture: Mixture, samples: Any, /, **options: Any) -> Any:
+    """Return the outputs of a supernet for given mixing weights."""
+    return net(samples, mixture, **options)
+
+
+class DiagnosisReport(NamedTuple):
+    """Result of one collapse check.
 
     Attributes:
-        verdict: in a word or two.
-        warnings: lines for the console; none when all is well, or it is too early to say.
-        back_to: the epoch, from 0, whose genotype ends the search; None to go on.
-        row: for metrics.jsonl, by name.
-        scalars: for TensorBoard, by tag.
-        text: for TensorBoard, in Markdown.
+        verdict: ``healthy``, or the number of warnings.
+        warnings: Lines for the console.
+        stop_at: Epoch, from 0, whose genotype ends the search; None to continue.
+        row: Values for metrics.jsonl.
+        scalars: Values for TensorBoard by tag.
+        text: Markdown for TensorBoard.
     """
 
     verdict: str
     warnings: list[str]
-    back_to: int | None
-    row: dict[str, Any]
-    scalars: dict[str, Any]
+    stop_at: int | None
+    row: dict[str, object]
+    scalars: dict[str, float | None]
     text: str
 
 
-class Examination:
-    """The looks of one search.
+class Diagnosis:
+    """The collapse checks of one search.
 
     Args:
-        searcher: at work.
-        train_batches: of the weights, for calibration.
-        valid_batches: of the alphas, for the curvature.
-        score_batches: of the alphas' data, for scores.
+        searcher: The searcher.
+        train_loader: Batches of the weights, for batch norm statistics.
+        valid_loader: Batches of the alphas, for the eigenvalue.
+        score_loader: Validation data for scores.
 
     Attributes:
-        looks: so far.
+        checkups: Results so far.
     """
 
     def __init__(
-        self, searcher: Searcher, train_batches: Any, valid_batches: Any, score_batches: Any
+        self,
+        searcher: Searcher,
+        train_loader: Loader,
+        valid_loader: Loader,
+        score_loader: Loader,
     ) -> None:
         self._searcher = searcher
-        self._train, self._valid, self._scored = train_batches, valid_batches, score_batches
-        self._rules: Doctor = searcher.config.doctor
-        self.looks: list[Look] = []
+        self._train_loader, self._valid_loader = train_loader, valid_loader
+        self._score_loader = score_loader
+        self._rules = searcher.config.collapse
+        self.checkups: list[Checkup] = []
 
-    def looks_at(self, epoch: int) -> bool:
-        """Whether an epoch, from 0, is one to look at; none is where alphas decide nothing."""
-        return self._rules.looks_at(epoch) and self._searcher.config.relaxation.uses_alphas
+    def is_due(self, epoch: int) -> bool:
+        """Whether to check at the end of an epoch, from 0; never if alphas decide nothing."""
+        return self._rules.is_due(epoch) and self._searcher.config.relaxation.uses_alphas
 
-    def look(
+    def check(
         self, genotypes: Sequence[str], scores: Mapping[str, float], eigenvalue: float | None
-    ) -> Report:
-        """Examine the search at the end of an epoch.
+    ) -> DiagnosisReport:
+        """Check the search at the end of an epoch.
 
         Args:
-            genotypes: as JSON, that of each epoch up to this one.
-            scores: of the supernet on all validation data.
-            eigenvalue: of ``eigenvalue_of`` if it is known already.
+            genotypes: Genotypes of all epochs up to this one, as JSON.
+            scores: Metrics of the supernet on all validation data.
+            eigenvalue: Result of ``dominant_alpha_eigenvalue`` if it is already computed.
         """
         start = time.perf_counter()
-        searcher, number = self._searcher, len(genotypes)
+        searcher, epoch = self._searcher, len(genotypes)
         space, metric = searcher.context.space, searcher.config.metric
         genotype = space.parse(genotypes[-1])
-        # What went through torch.compile cannot be differentiated twice.
-        lacking: list[str] = []
+        problems: list[str] = []
+        # A compiled supernet cannot be differentiated twice.
         if eigenvalue is None and not searcher.config.compile:
-            eigenvalue, lacking = self._eigenvalue(number - 1)
-        supernet, path = self._both(number - 1, genotype, scores)
+            eigenvalue, problems = self._eigenvalue(epoch - 1)
+        supernet, path = self._supernet_and_path_scores(epoch - 1, genotype, scores)
         higher = searcher.objective.metrics[metric].higher_is_better
         drift = None
-        if self.looks:
-            drift = drift_of(genotype, space.parse(genotypes[self.looks[-1].epoch - 1]))
-        look = Look(
-            epoch=number,
-            stage=searcher.place.stage,
-            edges=counts_of(genotype),
-            skips=counts_of(genotype, space.skips),
-            weightless=counts_of(genotype, space.weightless),
+        if self.checkups:
+            drift = genotype_drift(genotype, space.parse(genotypes[self.checkups[-1].epoch - 1]))
+        checkup = Checkup(
+            epoch=epoch,
+            stage=searcher.position.stage,
+            edges=count_edges(genotype),
+            skips=count_edges(genotype, space.skip_operations),
+            weightless=count_edges(genotype, space.weightless_operations),
             eigenvalue=eigenvalue,
-            supernet=supernet,
-            path=path,
+            supernet_score=supernet,
+            path_score=path,
             higher_is_better=higher,
-            gap=gap_of(supernet, path, higher_is_better=higher),
+            gap=score_gap(supernet, path, higher_is_better=higher),
             drift=drift,
         )
-        self.looks.append(look)
-        return self._report(look, lacking, time.perf_counter() - start)
+        self.checkups.append(checkup)
+        return self._report(checkup, problems, time.perf_counter() - start)
 
     def _eigenvalue(self, epoch: int) -> tuple[float | None, list[str]]:
-        """None where it does not fit into the device's memory, and a line that says so.
+        """Return the eigenvalue, or None and a warning when the device is out of memory.
 
-        A look must not end a search that is well without it. Of several ranks, the others would
-        wait for ever for the part of one that gives up.
+        A check must not end a healthy search. On several ranks the error is raised, because the
+        other ranks would wait for this one forever.
         """
-        batch = self._valid.batch(epoch, 0)
+        batch = self._valid_loader.batch(epoch, 0)
         try:
-            return eigenvalue_of(self._searcher, batch), []
+            return dominant_alpha_eigenvalue(self._searcher, batch), []
         except torch.OutOfMemoryError:
             if self._searcher.ranks.size > 1:
                 raise
         return None, [
-            "doctor: no eigenvalue, which needs more memory than the device has left; "
-            "doctor.every=0 spares the attempt"
+            "collapse: not enough device memory for the eigenvalue; set collapse.every=0 to skip it"
         ]
 
-    def _both(self, epoch: int, genotype: Any, scores: Mapping[str, float]) -> tuple[float, float]:
-        """The steering metric of supernet and path, on the same batches."""
+    def _supernet_and_path_scores(
+        self, epoch: int, genotype: AnyGenotype, scores: Mapping[str, float]
+    ) -> tuple[float, float]:
+        """Return the steering metric of supernet and path on the same batches."""
         searcher, rules = self._searcher, self._rules
 
         def batches() -> Iterable[Batch]:
-            return islice(self._scored.epoch(0), rules.batches)
+            return islice(self._score_loader.epoch(0), rules.batches)
 
-        # The same on all ranks, which score together.
-        if searcher.ranks.all_reduce_max(len(self._scored)) > rules.batches:
-            with undisturbed(searcher.net):
+        # All ranks decide alike, because they score together.
+        if searcher.ranks.all_reduce_max(len(self._score_loader)) > rules.batches:
+            with preserved_state(searcher.net):
                 scores = searcher.score(batches())
-        count = min(rules.calibration, len(self._train))
-        calibration = [self._train.batch(epoch, step) for step in range(count)]
-        masks = path_masks(genotype, searcher.expected(), searcher.context)
-        found = path_score(searcher, masks, calibration, batches())
+        count = min(rules.calibration, len(self._train_loader))
+        calibration = [self._train_loader.batch(epoch, step) for step in range(count)]
+        masks = path_masks(genotype, searcher.probabilities(), searcher.context)
+        path_scores = path_score(searcher, masks, calibration, batches())
         metric = searcher.config.metric
-        return scores[metric], found[metric]
+        return scores[metric], path_scores[metric]
 
-    def _report(self, look: Look, lacking: Sequence[str], seconds: float) -> Report:
-        rules, metric = self._rules, self._searcher.config.metric
-        complaints, healthy = self._complaints(), self._healthy()
-        lines = [*lacking, *(f"doctor: {text}" for text in complaints)]
-        back_to: int | None = None
-        if complaints and rules.action == "rollback":
-            back_to = None if healthy is None else healthy - 1
-            if back_to is None:
-                lines.append("doctor: no look was healthy, so that the search goes on")
-        elif complaints and rules.action == "stop" and look.epoch < self._searcher.config.epochs:
-            back_to = look.epoch - 1
-        numbers = {
-            **{f"doctor/{cell}/skips": count for cell, count in look.skips.items()},
-            **{f"doctor/{cell}/weightless": count for cell, count in look.weightless.items()},
-            "doctor/eigenvalue": look.eigenvalue,
-            "doctor/eigenvalue_then_to_now": rules.growth(self.looks),
-            f"doctor/supernet_{metric}": look.supernet,
-            f"doctor/path_{metric}": look.path,
-            "doctor/gap": look.gap,
-            "doctor/drift": look.drift,
+    def _report(self, checkup: Checkup, problems: Sequence[str], seconds: float) -> DiagnosisReport:
+        rules, metric, epochs = (
+            self._rules,
+            self._searcher.config.metric,
+            self._searcher.config.epochs,
+        )
+        warnings, healthy = self._warnings(), self._last_healthy_epoch()
+        lines = [*problems, *(f"collapse: {text}" for text in warnings)]
+        stop_at: int | None = None
+        if warnings and rules.action == "rollback":
+            stop_at = None if healthy is None else healthy - 1
+            if stop_at is None:
+                lines.append("collapse: no healthy epoch to roll back to; the search continues")
+        elif warnings and rules.action == "stop" and checkup.epoch < epochs:
+            stop_at = checkup.epoch - 1
+        numbers: dict[str, float | None] = {
+            **{f"collapse/{cell}/skips": count for cell, count in checkup.skips.items()},
+            **{f"collapse/{cell}/weightless": count for cell, count in checkup.weightless.items()},
+            "collapse/eigenvalue": checkup.eigenvalue,
+            "collapse/eigenvalue_ratio": rules.eigenvalue_ratio(self.checkups),
+            f"collapse/supernet_{metric}": checkup.supernet_score,
+            f"collapse/path_{metric}": checkup.path_score,
+            "collapse/gap": checkup.gap,
+            "collapse/drift": checkup.drift,
         }
-        return Report(
-            verdict=f"{len(complaints)} complaints" if complaints else "healthy",
+        items = "\n".join(f"* {text}" for text in warnings or ["healthy"])
+        return DiagnosisReport(
+            verdict=f"{len(warnings)} warnings" if warnings else "healthy",
             warnings=lines,
-            back_to=back_to,
-            row={**numbers, **self.summary(), "doctor_seconds": seconds},
-            scalars={**numbers, "doctor/complaints": len(complaints), "doctor/seconds": seconds},
-            text=f"epoch {look.epoch}\n\n" + "\n".join(f"* {x}" for x in complaints or ["healthy"]),
+            stop_at=stop_at,
+            row={**numbers, **self.summary(), "collapse_seconds": seconds},
+            scalars={**numbers, "collapse/warnings": len(warnings), "collapse/seconds": seconds},
+            text=f"epoch {checkup.epoch}\n\n{items}",
         )
 
-    def _complaints(self) -> list[str]:
-        return self._rules.verdict(self.looks, self._searcher.config.epochs)
+    def _warnings(self) -> list[str]:
+        return self._rules.warnings(self.checkups, self._searcher.config.epochs)
 
-    def _healthy(self) -> int | None:
-        return self._rules.healthy(self.looks, self._searcher.config.epochs)
+    def _last_healthy_epoch(self) -> int | None:
+        return self._rules.last_healthy_epoch(self.checkups, self._searcher.config.epochs)
 
-    def summary(self) -> dict[str, Any]:
-        """The verdict of the last look in words, and the last healthy epoch; or nothing."""
-        if not self.looks:
+    def summary(self) -> dict[str, object]:
+        """Return the verdict of the last check and the last healthy epoch, or nothing."""
+        if not self.checkups:
             return {}
         return {
-            "doctor": "; ".join(self._complaints()) or "healthy",
-            "doctor_healthy_epoch": self._healthy(),
+            "collapse_verdict": "; ".join(self._warnings()) or "healthy",
+            "collapse_healthy_epoch": self._last_healthy_epoch(),
         }
 
     def state_dict(self) -> list[dict[str, Any]]:
-        """Plain values."""
-        return [dataclasses.asdict(look) for look in self.looks]
+        """Return plain values."""
+        return [dataclasses.asdict(checkup) for checkup in self.checkups]
 
     def load_state_dict(self, state: Sequence[Mapping[str, Any]]) -> None:
-        """Go on from ``state_dict``."""
-        self.looks = [Look(**values) for values in state]
+        """Continue from ``state_dict``."""
+        self.checkups = [Checkup(**values) for values in state]

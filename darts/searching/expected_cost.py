@@ -1,4 +1,4 @@
-"""What the architecture will cost that the alphas stand for, as a function of them.
+"""Expected cost of the architecture, as a differentiable function of the alphas.
 
 References:
     Cai et al., "ProxylessNAS", arXiv:1812.00332, section 3.3: the expectation of a cost under the
@@ -9,31 +9,33 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
 
-from darts.spaces.space import Candidates, Space
+from darts.config import PenaltyConfig
+from darts.spaces import SearchContext, Space
+from darts.spaces.deriving import Candidates
 from darts.training.cost import count_macs, count_parameters
 
 Measure = Callable[[nn.Module, Tensor], float]
 
 
 def flops_of(module: nn.Module, example: Tensor) -> float:
-    """Floating-point operations of a forward pass: two for each multiply-accumulate."""
+    """Return the floating-point operations of a forward pass: two per multiply-accumulate."""
     return 2.0 * count_macs(module, example)
 
 
 def parameters_of(module: nn.Module, example: Tensor) -> float:
-    """Number of weights."""
+    """Return the number of weights."""
     return float(count_parameters(module.parameters()))
 
 
 @torch.inference_mode()
 def latency_of(module: nn.Module, example: Tensor, repeats: int = 11) -> float:
-    """Median seconds of a forward pass in evaluation mode, on the example's device."""
+    """Return the median seconds of a forward pass in evaluation mode, on the example's device."""
     module.eval()
     times = []
     for _ in range(repeats):
@@ -42,7 +44,7 @@ def latency_of(module: nn.Module, example: Tensor, repeats: int = 11) -> float:
         if example.is_cuda:
             torch.cuda.synchronize(example.device)
         times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])  # the first warms up
+    return statistics.median(times[1:])  # the first pass is a warm-up
 
 
 MEASURES: dict[str, Measure] = {
@@ -53,14 +55,14 @@ MEASURES: dict[str, Measure] = {
 
 
 class ExpectedCost:
-    """One cost of the discrete network, in expectation.
+    """Expectation of one cost of the discrete network.
 
     Args:
-        fixed: what is there in any architecture.
-        tables: by group of the space's ``usage`` the cost of each candidate on each edge,
-            ``(edges, operations)``, all cells of the group together.
-        space: says how much of each candidate is expected.
-        candidates: names of the columns.
+        fixed: Cost of everything that all architectures share.
+        tables: Cost of each candidate on each edge, summed over the cells of a group:
+            ``(edges, operations)`` by group of ``Space.expected_usage``.
+        space: Computes the expected usage of each candidate.
+        candidates: Names of the columns.
     """
 
     def __init__(
@@ -76,58 +78,66 @@ class ExpectedCost:
         candidates: Candidates,
         *,
         classes: int,
-        image: tuple[int, ...],
+        image: Sequence[int],
         measure: Measure,
         device: torch.device,
     ) -> ExpectedCost:
-        """Measure every candidate of every cell once; equal ones share a measurement.
+        """Measure every candidate of every cell once; equal modules share a measurement.
 
         Args:
-            space: with the size of the network.
-            candidates: of its supernet.
-            classes: number of classes.
-            image: ``(C, H, W)``; costs are those of one image.
-            measure: an entry of ``MEASURES``, or any other.
-            device: where to measure.
+            space: Space with the size of the network.
+            candidates: Candidates of its supernet.
+            classes: Number of classes.
+            image: ``(C, H, W)`` of the one image that costs refer to.
+            measure: An entry of ``MEASURES``, or a function like them.
+            device: Device of the measurement.
         """
         uniform = {
             group: torch.full((len(rows), len(rows[0])), 1 / len(rows[0]), dtype=torch.float64)
             for group, rows in candidates.items()
         }
         tables = {
-            group: torch.zeros_like(u) for group, u in space.usage(uniform, candidates).items()
+            group: torch.zeros_like(u)
+            for group, u in space.expected_usage(uniform, candidates).items()
         }
         fixed = 0.0
-        known: dict[tuple[str, tuple[int, ...]], float] = {}
+        measured: dict[tuple[str, tuple[int, ...]], float] = {}
         for piece in space.pieces(classes=classes, image=image):
             module = piece.make()
             key = (str(module), piece.shape)
-            if key not in known:
+            if key not in measured:
                 example = torch.zeros(1, *piece.shape, device=device)
-                known[key] = measure(module.to(device), example)
+                measured[key] = measure(module.to(device), example)
             if piece.place is None:
-                fixed += known[key]
+                fixed += measured[key]
             else:
                 group, edge, column = piece.place
-                tables[group][edge, column] += known[key]
+                tables[group][edge, column] += measured[key]
         return cls(fixed, tables, space, candidates)
 
     def __call__(self, probabilities: Mapping[str, Tensor]) -> Tensor:
-        """The expected cost, a scalar with a graph to the probabilities ``(edges, operations)``."""
-        usage = self._space.usage(probabilities, self._candidates)
+        """Return the expected cost, a scalar with a graph to the probabilities."""
+        usage = self._space.expected_usage(probabilities, self._candidates)
         terms = [(u * self.tables[g].to(u.device, u.dtype)).sum() for g, u in usage.items()]
         return torch.stack(terms).sum() + self.fixed
 
 
+class CostTables(TypedDict):
+    """Saved measurements of an ``ExpectedCost``."""
+
+    fixed: float
+    tables: dict[str, Tensor]
+
+
 class Penalty:
-    """How far costs are above their targets, for the loss of the alphas.
+    """Excess of expected costs over their targets, for the loss of the alphas.
 
     Each target adds ``weight * max(0, cost / target - 1)``.
 
     Args:
-        costs: by name.
-        targets: for some of them.
-        weight: see there.
+        costs: Expected costs by name.
+        targets: Targets by the same names.
+        weight: Factor of the excess.
     """
 
     def __init__(
@@ -135,8 +145,43 @@ class Penalty:
     ) -> None:
         self.costs, self.targets, self.weight = dict(costs), dict(targets), weight
 
+    @classmethod
+    def measured(
+        cls,
+        config: PenaltyConfig,
+        context: SearchContext,
+        *,
+        classes: int,
+        image: Sequence[int],
+        device: torch.device,
+    ) -> Penalty:
+        """Measure the candidates of a search for each configured target.
+
+        Args:
+            config: Targets and weight.
+            context: Space and candidates.
+            classes: Number of classes.
+            image: Shape of one image, ``(C, H, W)``.
+            device: Device of the measurement.
+        """
+        targets = {
+            name: target for name in MEASURES if (target := getattr(config, name)) is not None
+        }
+        costs = {
+            name: ExpectedCost.measured(
+                context.space,
+                context.candidates,
+                classes=classes,
+                image=image,
+                measure=MEASURES[name],
+                device=device,
+            )
+            for name in targets
+        }
+        return cls(costs, targets, config.weight)
+
     def __call__(self, probabilities: Mapping[str, Tensor]) -> Tensor:
-        """The penalty, a scalar with a graph to the probabilities."""
+        """Return the penalty, a scalar with a graph to the probabilities."""
         excess = [
             (self.costs[name](probabilities) / target - 1).clamp_min(0)
             for name, target in self.targets.items()
@@ -145,17 +190,17 @@ class Penalty:
 
     @torch.no_grad()
     def expected(self, probabilities: Mapping[str, Tensor]) -> dict[str, float]:
-        """``expected_<cost>`` of each cost with a target."""
+        """Return ``expected_<cost>`` of each cost with a target."""
         return {f"expected_{name}": float(self.costs[name](probabilities)) for name in self.targets}
 
-    def state_dict(self) -> dict[str, Any]:
-        """The tables, since latencies would be others in a resumed run."""
+    def state_dict(self) -> dict[str, CostTables]:
+        """Return the tables; a resumed run would measure other latencies."""
         return {
             name: {"fixed": cost.fixed, "tables": cost.tables} for name, cost in self.costs.items()
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on with the tables of ``state_dict``."""
+    def load_state_dict(self, state: Mapping[str, CostTables]) -> None:
+        """Continue with the tables of ``state_dict``."""
         for name, saved in state.items():
             self.costs[name].fixed = saved["fixed"]
             self.costs[name].tables = dict(saved["tables"])

@@ -1,57 +1,78 @@
-"""What a search does in one step: the supernet, its two optimizers and the parts of the method.
-
-The command ``darts.search`` decides when a step is taken, what is told and what is saved.
-"""
+"""The searcher: a supernet, its two optimizers, and the components of the method."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from darts.bilevel.functional import FunctionalLoss, gradients
-from darts.methods.freezing import Share
-from darts.methods.stages import Place, Stage, best_candidates, place_of, skip_dropout
+from darts.config import SearchConfig
+from darts.data import Batch
+from darts.methods.freezing import FreezingState, ParameterSlice
+from darts.methods.stages import (
+    Stage,
+    StagePosition,
+    best_candidates,
+    skip_dropout_at,
+    stage_position,
+)
 from darts.searching.architecture_step import architecture_step
-from darts.spaces import Mixture, SearchContext
+from darts.spaces import Mixture, SearchContext, SupernetBase
 from darts.tasks import Objective
 from darts.training.device import autocast, loss_scaler
 from darts.training.distributed import Ranks
 from darts.training.scoring import evaluate
 from darts.training.steps import cosine, optimizer_step, set_learning_rate, weight_optimizer
 
-Batch = Any
+AlphaCost = Callable[[Mapping[str, Tensor]], Tensor]
+"""Returns a scalar term of the loss of the alphas from the probabilities of all groups."""
 
 
-def updates_alphas(config: Any, place: Place, epoch: int) -> bool:
-    """Whether a search takes steps of the alphas in an epoch that lies at a place."""
-    moves: bool = config.bilevel.updates_alphas
-    return moves and place.share(epoch) >= config.arch_optimizer.warmup
+def updates_alphas(config: SearchConfig, position: StagePosition, epoch: int) -> bool:
+    """Whether a search takes architecture steps in an epoch."""
+    return config.bilevel.updates_alphas and (
+        position.progress(epoch) >= config.arch_optimizer.warmup
+    )
+
+
+class SearcherState(TypedDict):
+    """State dict of a ``Searcher``."""
+
+    stage: int
+    masks: dict[str, Tensor]
+    freezing: FreezingState
+    net: dict[str, Any]
+    optimizer: dict[str, Any]
+    arch_optimizer: dict[str, Any]
+    scaler: dict[str, Any]
+    arch_scaler: dict[str, Any]
 
 
 class Searcher:
-    """The searched supernet and how it learns.
+    """A supernet in training.
 
     Args:
-        config: of the search.
-        objective: gives losses and scores.
-        ranks: who share the work.
-        sizes: what the supernet must know to fit the data, see ``DataModule.sizes``.
-        stage: number of the stage to begin with.
+        config: Configuration of the search.
+        objective: Computes losses and metrics.
+        ranks: Processes of the run.
+        sizes: Arguments that fit the supernet to the data, see ``DataModule.network_sizes``.
+        stage: Stage to start with.
 
     Attributes:
-        net: the supernet.
-        context: of the search.
-        place: where the present epoch lies.
-        alpha_cost: added to the loss of the alphas, from the expected probabilities; or None.
+        net: The supernet.
+        context: What the components know about the search.
+        position: Stage of the present epoch.
+        alpha_cost: Term of the loss of the alphas, or None.
+        freezing_state: State of the freezing rule.
     """
 
     def __init__(
         self,
-        config: Any,
+        config: SearchConfig,
         objective: Objective,
         ranks: Ranks,
         sizes: Mapping[str, int],
@@ -61,20 +82,20 @@ class Searcher:
         self.config, self.objective, self.ranks = config, objective, ranks
         self.relaxation = config.relaxation
         self.stages: list[Stage] = config.stages or [Stage()]
-        place_of(0, config.epochs, self.stages)  # refuses too few epochs
+        stage_position(0, config.epochs, self.stages)  # refuses too few epochs
         self._sizes = dict(sizes)
-        self.alpha_cost: Callable[[Mapping[str, Tensor]], Tensor] | None = None
-        self.place = Place(stage, 0, 1)
-        self.net = self._make_net(stage)
-        self.context = SearchContext.of(config.space, self.net)
-        self._make_optimizers()
-        self.frozen: dict[str, Any] = {}  # of the rule that freezes operations
-        self._held: dict[str, list[tuple[Share, Tensor]]] = {}
+        self.alpha_cost: AlphaCost | None = None
+        self.position = StagePosition(stage, 0, 1)
+        self.net = self._build_net(stage)
+        self.context = SearchContext.from_supernet(config.space, self.net)
+        self._build_optimizers()
+        self.freezing_state: FreezingState = {}
+        self._frozen: dict[str, list[tuple[ParameterSlice, Tensor]]] = {}
 
-    # Building.
+    # Construction.
 
-    def _make_net(self, number: int) -> Any:
-        config, stage = self.config, self.stages[number]
+    def _build_net(self, index: int) -> SupernetBase:
+        config, stage = self.config, self.stages[index]
         net = config.space.supernet(
             **self._sizes,
             partial=max(1, self.relaxation.partial // stage.widen),
@@ -82,8 +103,9 @@ class Searcher:
             depth=stage.depth,
         )
         self.relaxation.prepare(net)
-        # The layout that convolutions run fastest on.
-        net = net.to(self.ranks.device, memory_format=torch.channels_last)
+        # Convolutions run fastest on channels_last.
+        net.to(self.ranks.device)
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ranks.prepare(net)
         if config.memory == "checkpoint":
             net.recompute_cells()
@@ -91,9 +113,9 @@ class Searcher:
             net.compile_regions()
         return net
 
-    def _make_optimizers(self) -> None:
-        """The alphas are in no list of the weights' optimizer."""
-        config, arch = self.config, self.config.arch_optimizer
+    def _build_optimizers(self) -> None:
+        """Build both optimizers; the weight optimizer holds no alpha."""
+        config, arch, device = self.config, self.config.arch_optimizer, self.ranks.device
         self.optimizer = weight_optimizer(self.net.weight_parameters(), config.optimizer)
         self.arch_optimizer = torch.optim.Adam(
             list(self.net.alphas.values()),
@@ -101,78 +123,84 @@ class Searcher:
             betas=(arch.betas[0], arch.betas[1]),
             weight_decay=arch.weight_decay,
         )
-        device = self.ranks.device
-        self.scaler, self.arch_scaler = (loss_scaler(config.precision, device) for _ in range(2))
+        self.scaler = loss_scaler(config.precision, device)
+        self.arch_scaler = loss_scaler(config.precision, device)
 
-    def _enter(self, number: int) -> None:
-        """Go to a later stage: drop candidates, and build what the stage changes."""
-        stage = self.stages[number]
+    def _enter_stage(self, index: int) -> None:
+        """Drop candidates and rebuild what changes with a later stage."""
+        stage = self.stages[index]
         if stage.keep < 1:
-            expected = self.expected()
-            self.context.kept.update(best_candidates(expected, self.context.kept, stage.keep))
-        before, self.net = self.net, self._make_net(number)
+            masks = best_candidates(self.probabilities(), self.context.masks, stage.keep)
+            self.context.masks.update(masks)
+        previous, self.net = self.net, self._build_net(index)
         if not stage.fresh:
-            self.net.load_state_dict(self.net.widened(before.state_dict()))
+            self.net.load_state_dict(self.net.widened(previous.state_dict()))
         self.context.counts = self.net.counts
-        self._make_optimizers()
-        self.frozen, self._held = {}, {}
+        self._build_optimizers()
+        self.freezing_state, self._frozen = {}, {}
 
-    # The epoch and its steps.
+    # Epochs and steps.
 
     def begin_epoch(self, epoch: int) -> float:
-        """Set what changes from epoch to epoch; returns the learning rate."""
-        epochs = self.config.epochs
-        place = place_of(epoch, epochs, self.stages)
-        if place.stage != self.place.stage:
-            self._enter(place.stage)
-        self.place = place
+        """Set stage, progress and learning rate of an epoch; return the learning rate."""
+        epochs, optimizer = self.config.epochs, self.config.optimizer
+        position = stage_position(epoch, epochs, self.stages)
+        if position.stage != self.position.stage:
+            self._enter_stage(position.stage)
+        self.position = position
         self.context.progress = epoch / epochs
-        self.net.skip_dropout = skip_dropout(self.stages[place.stage], place, epoch)
-        first, length = self._span(epoch)
-        lr = cosine(epoch - first, length, self.config.optimizer.lr, self.config.optimizer.lr_min)
+        self.net.skip_dropout = skip_dropout_at(self.stages[position.stage], position, epoch)
+        first, length = self._schedule(epoch)
+        lr = cosine(epoch - first, length, optimizer.lr, optimizer.lr_min)
         set_learning_rate(self.optimizer, lr)
         self.net.train()
         return lr
 
-    def _span(self, epoch: int) -> tuple[int, int]:
-        """First epoch and length of the schedule, which begins anew with fresh weights."""
+    def _schedule(self, epoch: int) -> tuple[int, int]:
+        """Return first epoch and length of the schedule; fresh weights start a new one."""
         starts = [0]
         for other in range(self.config.epochs):
-            place = place_of(other, self.config.epochs, self.stages)
-            if other == place.first and place.stage and self.stages[place.stage].fresh:
+            position = stage_position(other, self.config.epochs, self.stages)
+            fresh = position.stage > 0 and self.stages[position.stage].fresh
+            if other == position.first and fresh:
                 starts.append(other)
         first = max(start for start in starts if start <= epoch)
         after = min([start for start in starts if start > epoch], default=self.config.epochs)
         return first, after - first
 
     def updates_alphas(self, epoch: int) -> bool:
-        """Whether steps of the alphas are taken in an epoch."""
-        place = place_of(epoch, self.config.epochs, self.stages)
-        return updates_alphas(self.config, place, epoch)
+        """Whether architecture steps are taken in an epoch."""
+        position = stage_position(epoch, self.config.epochs, self.stages)
+        return updates_alphas(self.config, position, epoch)
 
-    def arch_loss(self, net: Any, batch: Batch) -> Tensor:
-        """What the alphas are to lower; a rank's part of it."""
-        return self._alpha_loss(net, batch, self.relaxation.mixture(net.alphas, self.context))
+    def arch_loss(self, net: SupernetBase, batch: Batch) -> Tensor:
+        """Return this rank's share of the loss of the alphas."""
+        return self._alpha_loss(net, batch, self.relaxation.mixture(_alphas(net), self.context))
 
-    def judged_loss(self, net: Any, batch: Batch) -> Tensor:
-        """The same without draws, some of which cannot be differentiated twice."""
-        return self._alpha_loss(net, batch, self.relaxation.judged(net.alphas, self.context))
+    def mean_mixture_loss(self, net: SupernetBase, batch: Batch) -> Tensor:
+        """Return the same loss without random draws, which cannot all be differentiated twice."""
+        return self._alpha_loss(
+            net, batch, self.relaxation.mean_mixture(_alphas(net), self.context)
+        )
 
-    def _alpha_loss(self, net: Any, batch: Batch, mixture: Mixture) -> Tensor:
-        loss, _ = self.objective.supernet_loss(partial(_run, net, mixture), batch)
-        total = self.ranks.loss_share(loss, self.objective.samples(batch))
-        terms = [self.config.regularizer.alpha_term(net.alphas, self.context)]
+    def _alpha_loss(self, net: SupernetBase, batch: Batch, mixture: Mixture) -> Tensor:
+        loss, _ = self.objective.supernet_loss(partial(_forward, net, mixture), batch)
+        total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
+        terms = [self.config.regularizer.alpha_term(_alphas(net), self.context)]
         if self.alpha_cost is not None:
-            terms.append(self.alpha_cost(self.relaxation.expected(net.alphas, self.context)))
+            terms.append(self.alpha_cost(self.relaxation.probabilities(_alphas(net), self.context)))
         for term in terms:
             if term is not None:
                 total = total + term / self.ranks.size
         return total
 
-    def arch_step(self, batch: Batch, valid: Batch) -> Tensor:
-        """One step of the alphas; returns the norm of the gradient."""
+    def arch_step(self, batch: Batch, valid_batch: Batch) -> Tensor:
+        """Take one architecture step; return the norm of the gradient."""
         return architecture_step(
-            *(self.net, self.arch_loss, batch, valid),
+            self.net,
+            self.arch_loss,
+            batch,
+            valid_batch,
             gradient=self.config.bilevel,
             optimizer=self.optimizer,
             arch_optimizer=self.arch_optimizer,
@@ -182,112 +210,129 @@ class Searcher:
             reduce=self.ranks.reduce,
         )
 
-    def report(self, step: int, batch: Batch, valid: Batch) -> dict[str, float]:
-        """What the gradient of the alphas has to tell at a step."""
+    def gradient_diagnostics(self, step: int, batch: Batch, valid_batch: Batch) -> dict[str, float]:
+        """Return the diagnostics of the gradient component at a step; often none."""
         return self.config.bilevel.report(
-            *(step, self.net, self.arch_loss, batch, valid, self.optimizer),
+            step,
+            self.net,
+            self.arch_loss,
+            batch,
+            valid_batch,
+            self.optimizer,
             reduce=self.ranks.reduce,
         )
 
-    def look(self, step: int, batch: Batch, valid: Batch) -> None:
-        """Let the rule that freezes operations see the gradients of a step."""
+    def observe_gradients(self, step: int, batch: Batch, valid_batch: Batch) -> None:
+        """Show the freezing rule the weight gradients of both losses, if it needs them."""
         freezing = self.config.freezing
-        if not freezing.looks_at(step):
+        if not freezing.is_due(step):
             return
         loss = FunctionalLoss(self.net, self.arch_loss)
-        seen = []
-        for one in (batch, valid):
+        observed = []
+        for data in (batch, valid_batch):
             weights = [weight.detach().requires_grad_() for weight in loss.weights]
             with autocast(self.config.precision, self.ranks.device):
-                value = loss.at(weights, [alpha.detach() for alpha in loss.alphas], one)
-            found: Any = gradients(value, weights)
-            found = found if self.ranks.reduce is None else self.ranks.reduce(found)
-            seen.append(dict(zip(loss.weights, found, strict=True)))
-        shares = {
-            name: [Share(*row) for row in rows]
-            for name, rows in self.net.operation_shares().items()
-        }
-        freezing.look(shares, *seen, self.frozen)
-        self._hold()
+                value = loss.at(weights, [alpha.detach() for alpha in loss.alphas], data)
+            summed = self._all_reduce(gradients(value, weights))
+            observed.append(dict(zip(loss.weights, summed, strict=True)))
+        train_gradients, valid_gradients = observed
+        slices = self._operation_slices()
+        freezing.observe(slices, train_gradients, valid_gradients, self.freezing_state)
+        self._store_frozen()
 
-    def _hold(self) -> None:
-        """Remember the weights of frozen operations, to put them back after each step."""
-        shares = self.net.operation_shares() if self.frozen.get("frozen") else {}
-        for name in self.frozen.get("frozen", ()):
-            if name in shares and name not in self._held:
-                rows = [Share(*row) for row in shares[name]]
-                self._held[name] = [(row, row.of(row.parameter).detach().clone()) for row in rows]
+    def _operation_slices(self) -> dict[str, list[ParameterSlice]]:
+        return {
+            name: [ParameterSlice(*row) for row in rows]
+            for name, rows in self.net.operation_rows().items()
+        }
+
+    def _store_frozen(self) -> None:
+        """Copy the weights of frozen operations; each weight step restores them."""
+        frozen: list[str] = self.freezing_state.get("frozen", [])
+        slices = self._operation_slices() if frozen else {}
+        for name in frozen:
+            if name in slices and name not in self._frozen:
+                self._frozen[name] = [
+                    (rows, rows.of(rows.parameter).detach().clone()) for rows in slices[name]
+                ]
 
     def weight_step(self, batch: Batch) -> tuple[Tensor, Any, Tensor]:
-        """One step of the weights; returns loss, outputs and the norm of the gradient."""
+        """Take one weight step; return loss, outputs and the norm of the gradient."""
+        config = self.config
         with torch.no_grad():  # the alphas are constants here
-            mixture = self.relaxation.mixture(self.net.alphas, self.context)
-            slope = partial(self._slope, batch)
-            mixture = self.config.perturbation(mixture, slope, self.context.progress)
-        with autocast(self.config.precision, self.ranks.device):
-            loss, outputs = self.objective.supernet_loss(partial(_run, self.net, mixture), batch)
-            total = self.ranks.loss_share(loss, self.objective.samples(batch))
-            term = self.config.regularizer.weight_term(
-                mixture, partial(self._loss, batch), slope, self.context
+            mixture = self.relaxation.mixture(_alphas(self.net), self.context)
+            gradient = partial(self._mixture_gradient, batch)
+            mixture = config.perturbation(mixture, gradient, self.context.progress)
+        with autocast(config.precision, self.ranks.device):
+            forward = partial(_forward, self.net, mixture)
+            loss, outputs = self.objective.supernet_loss(forward, batch)
+            total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
+            term = config.regularizer.weight_term(
+                mixture, partial(self._mixture_loss, batch), gradient, self.context
             )
-        total = total if term is None else total + term
-        clip = self.config.optimizer.clip
         norm = optimizer_step(
-            total, self.optimizer, self.scaler, clip=clip, reduce=self.ranks.reduce
+            total if term is None else total + term,
+            self.optimizer,
+            self.scaler,
+            clip=config.optimizer.clip,
+            reduce=self.ranks.reduce,
         )
         with torch.no_grad():
-            # Momentum and weight decay would move them without a gradient, too.
-            for row, values in (pair for pairs in self._held.values() for pair in pairs):
-                row.of(row.parameter).copy_(values)
+            # Momentum and weight decay change frozen weights even without a gradient.
+            for stored in self._frozen.values():
+                for rows, values in stored:
+                    rows.of(rows.parameter).copy_(values)
         return loss.detach(), outputs, norm
 
-    def _loss(self, batch: Batch, mixture: Mixture) -> Tensor:
-        """A rank's part of the training loss of any mixture."""
-        loss, _ = self.objective.supernet_loss(partial(_run, self.net, mixture), batch)
-        return self.ranks.loss_share(loss, self.objective.samples(batch))
+    def _mixture_loss(self, batch: Batch, mixture: Mixture) -> Tensor:
+        """Return this rank's share of the training loss of a mixture."""
+        loss, _ = self.objective.supernet_loss(partial(_forward, self.net, mixture), batch)
+        return self.ranks.loss_share(loss, self.objective.num_samples(batch))
 
     @torch.enable_grad()
-    def _slope(self, batch: Batch, mixture: Mixture) -> dict[str, Tensor]:
-        """Gradient of the training loss for mixing weights; statistics stay as they are."""
+    def _mixture_gradient(self, batch: Batch, mixture: Mixture) -> dict[str, Tensor]:
+        """Return the gradient of the training loss for mixing weights; keep running statistics."""
         leaves = {group: w.detach().requires_grad_() for group, w in mixture.items()}
-        moved = mixture.replaced(leaves)
+        variable = mixture.replaced(leaves)
 
-        def loss_fn(net: Any, batch: Batch) -> Tensor:
-            loss, _ = self.objective.supernet_loss(partial(_run, net, moved), batch)
-            return self.ranks.loss_share(loss, self.objective.samples(batch))
+        def loss_fn(net: nn.Module, batch: Batch) -> Tensor:
+            loss, _ = self.objective.supernet_loss(partial(_forward, net, variable), batch)
+            return self.ranks.loss_share(loss, self.objective.num_samples(batch))
 
         functional = FunctionalLoss(self.net, loss_fn)
         weights = [weight.detach() for weight in functional.weights]
         with autocast(self.config.precision, self.ranks.device):
             value = functional.at(weights, functional.alphas, batch)
-        found: Any = gradients(value, list(leaves.values()))
-        found = found if self.ranks.reduce is None else self.ranks.reduce(found)
-        return dict(zip(leaves, found, strict=True))
+        summed = self._all_reduce(gradients(value, list(leaves.values())))
+        return dict(zip(leaves, summed, strict=True))
 
-    # What is read out.
+    def _all_reduce(self, tensors: Iterable[Tensor]) -> list[Tensor]:
+        own = list(tensors)
+        return own if self.ranks.reduce is None else list(self.ranks.reduce(own))
+
+    # Results.
 
     @torch.no_grad()
-    def expected(self) -> dict[str, Tensor]:
-        """By group the probabilities that the architecture is read from."""
-        return self.relaxation.expected(self.net.alphas, self.context)
+    def probabilities(self) -> dict[str, Tensor]:
+        """Return the probabilities that discretization uses, ``(edges, operations)`` by group."""
+        return self.relaxation.probabilities(_alphas(self.net), self.context)
 
     @torch.no_grad()
     def score(
         self, batches: Iterable[Batch], only: Mapping[str, Tensor] | None = None
     ) -> dict[str, float]:
-        """Scores of the supernet in evaluation mode; outside the masks all weights are 0."""
-        mixture = self.relaxation.judged(self.net.alphas, self.context)
+        """Return all metrics of the supernet in evaluation mode.
+
+        Args:
+            batches: Batches to score.
+            only: Masks ``(edges, operations)`` by group; mixing weights outside become 0.
+        """
+        mixture = self.relaxation.mean_mixture(_alphas(self.net), self.context)
         if only is not None:
-            columns = {group: mask.shape[1] for group, mask in only.items()}
             mixture = mixture.replaced(
                 {
-                    group: torch.cat(
-                        [w[:, : columns[group]] * only[group].to(w.device), w[:, columns[group] :]],
-                        dim=1,
-                    )
-                    if group in only
-                    else w
-                    for group, w in mixture.items()
+                    group: _masked(weights, only[group]) if group in only else weights
+                    for group, weights in mixture.items()
                 }
             )
         return evaluate(
@@ -296,17 +341,17 @@ class Searcher:
             self.objective,
             device=self.ranks.device,
             precision=self.config.precision,
-            forward=partial(_run, self.net, mixture),
+            forward=partial(_forward, self.net, mixture),
         )
 
     # Checkpoints.
 
-    def state_dict(self) -> dict[str, Any]:
-        """Plain values and tensors."""
+    def state_dict(self) -> SearcherState:
+        """Return tensors and plain values."""
         return {
-            "stage": self.place.stage,
-            "kept": dict(self.context.kept),
-            "frozen": self.frozen,
+            "stage": self.position.stage,
+            "masks": dict(self.context.masks),
+            "freezing": self.freezing_state,
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "arch_optimizer": self.arch_optimizer.state_dict(),
@@ -314,14 +359,27 @@ class Searcher:
             "arch_scaler": self.arch_scaler.state_dict(),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from ``state_dict``; the stage must be the one the searcher was made for."""
-        self.context.kept = dict(state["kept"])
-        for name in ("net", "optimizer", "arch_optimizer", "scaler", "arch_scaler"):
-            getattr(self, name).load_state_dict(state[name])
-        self.frozen = state["frozen"]
-        self._hold()
+    def load_state_dict(self, state: SearcherState) -> None:
+        """Continue from ``state_dict``; the searcher must have been built for its stage."""
+        self.context.masks = dict(state["masks"])
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.arch_optimizer.load_state_dict(state["arch_optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.arch_scaler.load_state_dict(state["arch_scaler"])
+        self.freezing_state = state["freezing"]
+        self._store_frozen()
 
 
-def _run(net: Any, mixture: Mixture, samples: Any, /, **more: Any) -> Any:
-    return net(samples, mixture, **more)
+def _alphas(net: SupernetBase) -> dict[str, Tensor]:
+    return dict(net.alphas.items())
+
+
+def _masked(weights: Tensor, mask: Tensor) -> Tensor:
+    """Return mixing weights multiplied by a mask; an auxiliary skip column stays as it is."""
+    columns = mask.shape[1]
+    return torch.cat([weights[:, :columns] * mask.to(weights.device), weights[:, columns:]], dim=1)
+
+
+def _forward(net: nn.Module, mixture: Mixture, samples: Any, /, **options: Any) -> Any:
+    return net(samples, mixture, **options)

@@ -1,8 +1,8 @@
-"""Checkpoints that are never torn, never executed and never taken for another's.
+"""Checkpoints: written atomically, loaded without executing code, checked for their origin.
 
-A checkpoint is written to a temporary file, flushed to disk and renamed. It holds tensors and plain
-values only, so it loads with ``weights_only=True``; the zip archive's own checksums are verified
-first, because PyTorch does not.
+A checkpoint is written to a temporary file, flushed to disk and renamed. It holds only tensors and
+plain values, so it loads with ``weights_only=True``. The checksums of its zip archive are verified
+first, because PyTorch does not verify them.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from darts.tracking.files import replacing
+from darts.tracking.files import open_atomically
 
-# By kind, 1 for the others. Search 5: what its doctor has seen, a ledger. Retrain 3: averages that
-# may begin later, a ledger, what an export needs.
-FORMATS = {"search": 5, "retrain": 3}
+# Increase the number when the state of a command changes.
+FORMATS = {"search": 6, "retrain": 4}
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message is one line."""
+    """An unusable checkpoint; the message is one line."""
 
 
 def save_checkpoint(path: Path, kind: str, content: dict[str, Any]) -> None:
-    """Write ``content`` so that ``path`` holds either the old or the new whole of it."""
-    with replacing(path) as file:
+    """Write a checkpoint; ``path`` always holds either the old or the new one."""
+    with open_atomically(path) as file:
         torch.save({"format": FORMATS.get(kind, 1), "kind": kind, **content}, file)
 
 
@@ -37,11 +36,11 @@ def load_checkpoint(path: Path, kind: str | None = None) -> dict[str, Any]:
     """Read a checkpoint to the CPU.
 
     Args:
-        path: the file.
-        kind: the command that must have written it ("search", "retrain"); any if None.
+        path: The file.
+        kind: Command that must have written it, ``search`` or ``retrain``; None accepts both.
 
     Raises:
-        CheckpointError: when the file is absent, damaged, foreign, or of another kind.
+        CheckpointError: When the file is absent, damaged, foreign, or of another command.
     """
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
@@ -54,7 +53,7 @@ def load_checkpoint(path: Path, kind: str | None = None) -> dict[str, Any]:
     except CheckpointError:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError):
-        raise CheckpointError(f"checkpoint {path} is damaged or no checkpoint at all") from None
+        raise CheckpointError(f"checkpoint {path} is damaged or not a checkpoint") from None
     except Exception as error:
         # torch.load raises nearly anything on a hostile or foreign file.
         raise CheckpointError(f"checkpoint {path} cannot be read: {_first_line(error)}") from None
@@ -76,7 +75,7 @@ def _first_line(error: Exception) -> str:
 
 
 def random_states() -> dict[str, Any]:
-    """The states of Python's, NumPy's and PyTorch's global generators, as plain values."""
+    """Return the states of the generators of Python, NumPy and PyTorch as plain values."""
     numpy_state: Any = np.random.get_state(legacy=False)
     states: dict[str, Any] = {
         "python": random.getstate(),
@@ -96,7 +95,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Put back what ``random_states`` gave; generators of absent devices are passed over."""
+    """Restore ``random_states``; states of absent devices are ignored."""
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))
     saved = states["numpy"]

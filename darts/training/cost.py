@@ -1,4 +1,4 @@
-"""What a network costs: weights and multiply-accumulates."""
+"""Static cost of a network: parameters and multiply-accumulates."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_parameters(parameters: Iterable[nn.Parameter]) -> int:
-    """How many numbers the parameters hold."""
+    """Return the number of elements of all parameters."""
     return sum(parameter.numel() for parameter in parameters)
 
 
 @torch.no_grad()
 def count_macs(net: nn.Module, image: Tensor) -> int:
-    """Multiply-accumulates of the convolutions and matrix products for one image.
+    """Return the multiply-accumulates of convolutions and matrix products for one input.
 
-    Half of PyTorch's count of floating-point operations, which takes a multiplication and an
-    addition as two; what papers on mobile networks print as "FLOPs" or "mult-adds" is this number.
+    This is half of PyTorch's count of floating-point operations, which counts a multiplication
+    and an addition as two. Papers on mobile networks call it "FLOPs" or "mult-adds".
 
     Args:
-        net: mode and buffers are left as they are.
+        net: Network; its mode and buffers stay as they are.
         image: ``(1, C, H, W)`` on the network's device.
     """
     training = net.training
@@ -32,4 +32,5 @@ def count_macs(net: nn.Module, image: Tensor) -> int:
             net(image)
     finally:
         net.train(training)
-    return counter.get_total_flops() // 2
+    flops: int = counter.get_total_flops()
+    return flops // 2

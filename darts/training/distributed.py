@@ -1,9 +1,9 @@
-"""A run on several processes that ``torchrun`` starts, one rank each.
+"""Runs on several processes that ``torchrun`` starts: one rank per process.
 
-Every rank takes its share of each batch, batch norm takes the statistics of the whole batch
-(``darts.ops.sync``), and gradients are summed, so that all ranks hold the same weights and a
-run ends like one of a single process, but for rounding. Rank 0 alone writes and prints. In a single
-process nothing here does anything.
+Each rank processes its share of every batch, batch norm uses the statistics of the whole batch
+(``darts.ops.sync_batch_norm``), and gradients are summed over the ranks. All ranks therefore hold
+the same weights, and a run ends like a run of one process, except for rounding. Only rank 0 writes
+and prints. In a single process all functions here are no-ops.
 """
 
 from __future__ import annotations
@@ -17,86 +17,89 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from darts.ops.sync import synchronize
+from darts.config import ConfigError, EvaluateConfig, Invocation, RunConfig
+from darts.config.torchrun import rank_and_size
+from darts.ops.sync_batch_norm import convert_sync_batch_norm
 from darts.training.device import resolve_device
+from darts.training.steps import Reduce
 
 T = TypeVar("T")
-Reduce = Callable[[Sequence[Tensor]], list[Tensor]]
-
-
-def rank_and_size() -> tuple[int, int]:
-    """This process's number and how many there are, from torchrun's environment; else 0 and 1."""
-    size = int(os.environ.get("WORLD_SIZE", 1)) if "MASTER_ADDR" in os.environ else 1
-    return (int(os.environ["RANK"]), size) if size > 1 else (0, 1)
+P = ParamSpec("P")
+Config = TypeVar("Config", bound=RunConfig | EvaluateConfig)
 
 
 class Ranks:
     """The processes of a run, as a context manager that connects them.
 
     Args:
-        device: as configured. On several ranks "auto" is CUDA where there is a GPU, else the CPU,
-            and "cuda" gives each rank the GPU of its number on its machine.
+        device: Configured device. On several ranks ``auto`` selects CUDA if there is a GPU, else
+            the CPU; ``cuda`` assigns each rank the GPU with its local number.
 
     Attributes:
-        rank, size: this process's number and how many there are.
-        local: this process's number on its machine.
-        main: whether this is the process that writes and prints.
-        device: where this process computes.
-        reduce: sums each of several tensors over the ranks; None in a single process.
+        rank: Number of this process.
+        size: Number of processes.
+        local_rank: Number of this process on its machine.
+        main: Whether this process writes and prints.
+        device: Device of this process.
+        reduce: Sums tensors over the ranks; None in a single process.
 
     Raises:
-        ValueError: when ranks cannot share the device, or there are fewer GPUs than ranks.
+        ConfigError: When the ranks cannot use the device, or outnumber the GPUs.
     """
 
     def __init__(self, device: str = "cpu") -> None:
         self.rank, self.size = rank_and_size()
         self.local_rank = int(os.environ.get("LOCAL_RANK", 0)) if self.size > 1 else 0
         self.main = self.rank == 0
-        self.device = self._own(device) if self.size > 1 else resolve_device(device)
+        self.device = self._rank_device(device) if self.size > 1 else resolve_device(device)
         self.reduce: Reduce | None = self.all_reduce if self.size > 1 else None
-        self._left = ExitStack()
+        self._exit_stack = ExitStack()
         self._prepared: list[nn.Module] = []
 
-    def _own(self, name: str) -> torch.device:
+    def _rank_device(self, name: str) -> torch.device:
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
         if name not in ("cpu", "cuda"):
-            raise ValueError(f"device={name!r} under torchrun; choose from auto, cpu, cuda")
+            raise ConfigError(f"device={name!r}: under torchrun choose from auto, cpu, cuda")
         if resolve_device(name).type == "cpu":
             return torch.device("cpu")
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
-        if here > torch.cuda.device_count():
-            raise ValueError(
-                f"{here} processes on a machine with {torch.cuda.device_count()} GPUs; "
-                f"choose --nproc_per_node={torch.cuda.device_count()} or device=cpu"
+        processes, gpus = (
+            int(os.environ.get("LOCAL_WORLD_SIZE", self.size)),
+            torch.cuda.device_count(),
+        )
+        if processes > gpus:
+            raise ConfigError(
+                f"{processes} processes on a machine with {gpus} GPUs; choose "
+                f"--nproc_per_node={gpus} or device=cpu"
             )
         return torch.device("cuda", self.local_rank)
 
     def __enter__(self) -> Ranks:
         if self.size == 1:
             return self
-        # Its functions have the group that exists at its import as default, and would keep the
-        # group's threads alive to the end of the interpreter, which then aborts now and then.
+        # Imported before the group exists: the functions bind the group of the import time as
+        # their default and would keep its threads alive until the interpreter exits, which then
+        # sometimes aborts.
         import torch.distributed.nn.functional
 
         on_gpu = self.device.type == "cuda"
         if on_gpu:
             torch.cuda.set_device(self.device)
-        # Long, since rank 0 may download; torchrun itself ends the others when one rank dies.
+        # Long, because rank 0 may download; torchrun ends the other ranks when one dies.
         timeout = datetime.timedelta(hours=2)
-        backend, own = ("nccl", self.device) if on_gpu else ("gloo", None)
-        dist.init_process_group(backend, timeout=timeout, device_id=own)
+        backend, device = ("nccl", self.device) if on_gpu else ("gloo", None)
+        dist.init_process_group(backend, timeout=timeout, device_id=device)
         if not self.main:
-            self._left.enter_context(warnings.catch_warnings())
+            self._exit_stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore", UserWarning)
-            nowhere = self._left.enter_context(open(os.devnull, "w", encoding="utf-8"))
-            self._left.enter_context(redirect_stdout(nowhere))
+            devnull = self._exit_stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            self._exit_stack.enter_context(redirect_stdout(devnull))
         return self
 
     def __exit__(
@@ -105,72 +108,79 @@ class Ranks:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._left.close()
-        # After an error other ranks may wait for this one, and taking leave of them would hang.
+        self._exit_stack.close()
+        # After an error other ranks may wait for this one, and destroying the group would hang.
         if self.size > 1 and (kind is None or issubclass(kind, SystemExit)):
-            # A network that held the group would keep its threads alive, and the interpreter must
-            # not end before they have.
+            # A network that holds the group keeps its threads alive, and they must end before the
+            # interpreter.
             for net in self._prepared:
-                synchronize(net, None)
+                convert_sync_batch_norm(net, None)
             dist.destroy_process_group()
 
     def prepare(self, net: nn.Module) -> None:
-        """Give a network rank 0's weights, and batch statistics over all ranks, in place."""
+        """Copy rank 0's weights and synchronize batch norm over the ranks, in place."""
         if self.size > 1:
             tensors = list(net.state_dict().values())
             with torch.no_grad():
-                for own, first in zip(tensors, _flat(tensors, _from_first), strict=True):
-                    own.copy_(first)
-            synchronize(net, dist.group.WORLD)
+                for tensor, main in zip(tensors, _flatten_apply(tensors, _broadcast), strict=True):
+                    tensor.copy_(main)
+            convert_sync_batch_norm(net, dist.group.WORLD)
             self._prepared.append(net)
 
     def align_generators(self) -> None:
-        """After the random states of rank 0 were restored: those of its GPU go to this rank's."""
+        """Copy the restored random state of rank 0's GPU to the GPU of this rank."""
         if self.size > 1 and self.device.type == "cuda":
             torch.cuda.set_rng_state(torch.cuda.get_rng_state(0), self.device)
 
     def all_reduce(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The sum over the ranks of each tensor, by one communication a type."""
-        return _flat(tensors, dist.all_reduce)
+        """Return the sum of each tensor over the ranks, with one communication per dtype."""
+        return _flatten_apply(tensors, dist.all_reduce)
 
-    def loss_share(self, loss: Tensor, samples: int) -> Tensor:
-        """This rank's part of a mean over the samples of all ranks: the parts' sum is that mean.
+    def loss_share(self, loss: Tensor, num_samples: int) -> Tensor:
+        """Return this rank's share of the mean over the samples of all ranks.
+
+        The sum of the shares is that mean.
 
         Args:
-            loss: mean over this rank's samples, a scalar.
-            samples: how many they are.
+            loss: Mean over this rank's samples, a scalar.
+            num_samples: Number of this rank's samples.
         """
         if self.size == 1:
             return loss
-        total = torch.tensor(samples, dtype=torch.float64, device=loss.device)
+        total = torch.tensor(num_samples, dtype=torch.float64, device=loss.device)
         dist.all_reduce(total)
-        return loss * (samples / total).to(loss.dtype)
+        return loss * (num_samples / total).to(loss.dtype)
 
-    def weighted_means(self, samples: int, *values: Tensor) -> tuple[int, list[Tensor]]:
-        """The number of samples and the means over them, of all ranks, from those of each."""
+    def weighted_means(self, num_samples: int, *means: Tensor) -> tuple[int, list[Tensor]]:
+        """Return the number of samples of all ranks, and the means over them.
+
+        Args:
+            num_samples: Number of this rank's samples.
+            means: Means over this rank's samples, scalars.
+        """
         if self.size == 1:
-            return samples, list(values)
-        row = torch.stack([torch.ones_like(values[0]), *values]).double() * samples
+            return num_samples, list(means)
+        row = torch.stack([torch.ones_like(means[0]), *means]).double() * num_samples
         dist.all_reduce(row)
         return int(row[0]), list((row[1:] / row[0]).unbind())
 
     def all_reduce_max(self, value: int) -> int:
-        """The largest of the ranks' numbers."""
-        return int(self._agreed(value, dist.ReduceOp.MAX))
+        """Return the largest value over the ranks."""
+        return int(self._all_reduce_scalar(value, dist.ReduceOp.MAX))
 
     def all_reduce_sum(self, value: float) -> float:
-        """The sum of the ranks' numbers."""
-        return float(self._agreed(value, dist.ReduceOp.SUM))
+        """Return the sum of the values of the ranks."""
+        return float(self._all_reduce_scalar(value, dist.ReduceOp.SUM))
 
-    def _agreed(self, value: float, operation: Any) -> float:
+    def _all_reduce_scalar(self, value: float, operation: dist.ReduceOp.RedOpType) -> float:
         if self.size == 1:
             return value
         tensor = torch.tensor(value, dtype=torch.float64, device=self.device)
         dist.all_reduce(tensor, operation)
-        return tensor.item()
+        return float(tensor)
 
     def broadcast(self, value: T) -> T:
-        """Rank 0's value, on every rank; for texts and paths."""
+        """Return rank 0's value on every rank; for text and paths."""
         if self.size == 1:
             return value
         box = [value]
@@ -178,7 +188,7 @@ class Ranks:
         return box[0]
 
     def local_main_first(self, work: Callable[[], T]) -> T:
-        """Do some work on a machine's first rank, which may download, then on its others."""
+        """Call ``work`` on the first rank of each machine, then on the others."""
         if self.size == 1:
             return work()
         if self.local_rank != 0:
@@ -189,38 +199,43 @@ class Ranks:
         return result
 
 
-def distributed(task: Callable[..., T]) -> Callable[..., T]:
-    """Make a command that takes the ranks as third argument one that finds them itself.
+def distributed(
+    task: Callable[Concatenate[Config, Invocation, Ranks, P], T],
+) -> Callable[Concatenate[Config, Invocation, P], T]:
+    """Decorate a command so that it connects its ranks; they become its third argument.
 
-    The ranks are connected while it runs, and its run directory is rank 0's on all of them.
+    All ranks receive the run directory of rank 0.
     """
 
     @functools.wraps(task)
-    def command(config: Any, call: Any, **more: Any) -> T:
+    def command(config: Config, invocation: Invocation, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with Ranks(config.device) as ranks:
-            directory = Path(ranks.broadcast(str(call.directory)))
+            directory = Path(ranks.broadcast(str(invocation.directory)))
+            own = dataclasses.replace(invocation, directory=directory)
             try:
-                return task(config, dataclasses.replace(call, directory=directory), ranks, **more)
-            except SystemExit as leaving:
-                # The traceback's frames hold the network and so the connections, which must be
-                # closed before the interpreter ends.
-                raise leaving.with_traceback(None) from None
+                return task(config, own, ranks, *args, **kwargs)
+            except SystemExit as error:
+                # The frames of the traceback hold the network and with it the connections, which
+                # must close before the interpreter exits.
+                raise error.with_traceback(None) from None
 
     return command
 
 
-def _from_first(tensor: Tensor) -> None:
+def _broadcast(tensor: Tensor) -> None:
     dist.broadcast(tensor, 0)
 
 
-def _flat(tensors: Sequence[Tensor], act: Callable[[Tensor], Any]) -> list[Tensor]:
-    """Copies of tensors after an action, in place, on all those of a type as one flat tensor."""
+def _flatten_apply(
+    tensors: Sequence[Tensor], communicate: Callable[[Tensor], object]
+) -> list[Tensor]:
+    """Return copies of tensors after an in-place operation on one flat tensor per dtype."""
     results = [torch.empty_like(tensor) for tensor in tensors]
     for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
         chosen = [i for i, tensor in enumerate(tensors) if tensor.dtype == dtype]
         flat = torch.cat([tensors[i].detach().reshape(-1) for i in chosen])
-        act(flat)
-        pieces = flat.split([tensors[i].numel() for i in chosen])
+        communicate(flat)
+        pieces = torch.split(flat, [tensors[i].numel() for i in chosen])
         for i, piece in zip(chosen, pieces, strict=True):
             results[i].detach().copy_(piece.view(results[i].shape))
     return results

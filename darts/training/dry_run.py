@@ -1,144 +1,279 @@
-"""What a run will cost, told from some of its steps."""
+"""Cost estimate of a run, from a few of its own steps and epoch ends."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import cycle, islice
 
 import torch
 
-from darts.tracking import EnergyMeter, duration, grams_of_co2
-from darts.tracking.board import load_writers
+from darts.data import Batch, Loader, LoaderState
+from darts.tracking import grams_of_co2
+from darts.tracking.tensorboard import preload_tensorboard
 from darts.training.device import peak_memory
+from darts.training.loop import Recipe
+from darts.training.run import energy_meter
 
-MOST_STEPS = 5
-MOST_SECONDS = 20.0  # for the steps of one span
-
-Rare = tuple[int, Callable[[], object]]
-"""How often a run does something that takes its time, and the doing of it."""
+MAX_STEPS = 5
+MAX_SECONDS = 20.0  # for the steps of one kind
+SCORED_BATCHES = 4
 
 
 @dataclass(frozen=True)
-class Span:
-    """Epochs whose steps are alike.
+class RareWork:
+    """Work that a run does ``count`` times after its last epoch."""
+
+    count: int
+    work: Callable[[], object]
+
+
+@dataclass
+class StepExamples:
+    """Steps of equal cost: how many a run takes, and epoch and number of the first of them."""
+
+    count: int = 0
+    examples: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class CostEstimate:
+    """Predicted cost of a whole run.
 
     Attributes:
-        epochs: how many.
-        step: does the training step of that number.
-        first: number of the first of them.
-        rare: what is done now and then in them, beside steps and scores.
+        steps: Training steps.
+        epochs: Epochs.
+        seconds_per_step: Mean over the training steps.
+        base_memory_mb: Peak memory before the first step, of the process on a CPU and of the
+            allocator on a GPU.
+        peak_memory_mb: Peak memory of the run.
+        checkups_memory_mb: Share of the peak that collapse checks add.
+        seconds: Duration.
+        finish_seconds: Share of ``seconds`` after the last epoch.
+        joules: Energy.
+        joules_source: Meter of the energy.
+        gco2e: Emissions in grams of CO2-equivalent.
     """
 
+    steps: int
     epochs: int
-    step: Callable[[int], object]
-    first: int = 0
-    rare: Sequence[Rare] = ()
+    seconds_per_step: float
+    base_memory_mb: float
+    peak_memory_mb: float
+    checkups_memory_mb: float
+    seconds: float
+    finish_seconds: float
+    joules: float
+    joules_source: str
+    gco2e: float
 
 
-def dry_run(
-    spans: Sequence[Span],
-    one_score: Callable[[], object],
-    *,
-    steps: int,
-    score_batches: int,
-    device: torch.device,
-    meter: EnergyMeter,
-    gco2_per_kwh: float,
-    enter: Callable[[int], object] = lambda epoch: None,
-    finish: Callable[[], Sequence[Rare]] = lambda: (),
-    pictures: bool = False,
-    highest: Callable[[int], int] = int,
-) -> dict[str, Any]:
-    """Take a step to warm up and some to measure, score one batch, and add it all up.
-
-    This is done in each span. What is rare there is done once, and what ends the run as steps are:
-    once to warm up and some times more.
+class ExtrapolatedLoader(Loader):
+    """A loader whose passes end after a few batches and account for the time of the others.
 
     Args:
-        spans: all epochs of the run.
-        one_score: scores one evaluation batch.
-        steps: training steps an epoch.
-        score_batches: evaluation batches an epoch.
-        device: on which it runs.
-        meter: of energy; joules are as many a second as while it is measured.
-        gco2_per_kwh: grams of CO2-equivalent a kilowatt-hour causes.
-        enter: makes ready for the epoch of that number.
-        finish: what is done behind the last epoch; asked for there.
-        pictures: whether the run loads what draws, which takes memory.
-        highest: of a number of each rank.
+        loader: The complete loader.
+        device: Device of the batches.
 
-    Returns:
-        ``base_memory_mb`` and ``peak_memory_mb`` before and after (of the whole process on the CPU,
-        of the allocator on a GPU), ``seconds_per_step`` (a mean over the epochs), the counts,
-        ``estimated_seconds``, ``finish_seconds`` of them that do not depend on the number of epochs
-        and, as text, ``estimated_time``, ``estimated_joules``, their source and
-        ``estimated_gco2e``.
+    Attributes:
+        skipped_seconds: Estimated time of all skipped batches so far.
     """
-    if pictures:
-        load_writers()
+
+    def __init__(self, loader: Loader, device: torch.device) -> None:
+        self._loader, self._device = loader, device
+        self.skipped_seconds = 0.0
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """Yield the first batches of a pass; measure the time until each next one is requested."""
+        seconds: list[float] = []
+        for batch in islice(self._loader.epoch(epoch, first_step), SCORED_BATCHES):
+            start = _synchronized_clock(self._device)
+            yield batch
+            seconds.append(_synchronized_clock(self._device) - start)
+        skipped = len(self) - first_step - len(seconds)
+        if seconds:
+            self.skipped_seconds += skipped * statistics.median(seconds)
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """Position of this rank's samples in a batch of all ranks, as in the complete loader."""
+        return self._loader.rows
+
+    def stream(self, position: int = 0) -> Iterator[Batch]:
+        """Return the stream of the complete loader."""
+        return self._loader.stream(position)
+
+    def batch(self, epoch: int, step: int) -> Batch:
+        """Return one batch of the complete loader."""
+        return self._loader.batch(epoch, step)
+
+    def state_dict(self) -> LoaderState:
+        """Return the state of the complete loader."""
+        return self._loader.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor | None]) -> None:
+        """Restore the complete loader."""
+        self._loader.load_state_dict(state)
+
+    def close(self) -> None:
+        """Close the complete loader."""
+        self._loader.close()
+
+
+def estimate_cost(
+    recipe: Recipe,
+    *,
+    epochs: int,
+    final_work: Callable[[], Sequence[RareWork]] = tuple,
+) -> CostEstimate:
+    """Run one epoch of each kind with a few of its steps, and extrapolate to the whole run.
+
+    Steps of one kind cost the median of up to ``MAX_STEPS`` steps after a warm-up step. The recipe
+    is trained by this and must not be used afterwards.
+
+    Args:
+        recipe: What to measure; its ``score_loader`` is an ``ExtrapolatedLoader``.
+        epochs: Epochs of the run.
+        final_work: Returns what the run does after the last epoch; called after the epochs.
+    """
+    ranks, tracking = recipe.run.ranks, recipe.config.tracking
+    device, steps = ranks.device, len(recipe.state.train_loader)
+    if tracking.figures or tracking.tensorboard:
+        preload_tensorboard()  # takes memory
     base = peak_memory(device)
+    monitor = PhaseMemory(device)
+    recipe.monitor = monitor.phase
+    meter = energy_meter(tracking.energy, ranks)
     meter.start()
-    epochs = sum(span.epochs for span in spans)
-    training = scoring = others = finishing = 0.0
-    for span in spans:
-        enter(span.first)
-        training += span.epochs * steps * _middle(span.step, steps, device, highest)
-        if score_batches:
-            scoring += span.epochs * score_batches * _timed(one_score, device)
-        others += sum(count * _timed(work, device) for count, work in span.rare if count)
-    for count, work in finish():
-        if count:
-            finishing += count * _middle(lambda number, work=work: work(), 1, device, highest)  # type: ignore[misc]
-    used = meter.read()
-    seconds = training + scoring + others + finishing
-    joules = used.joules / used.seconds * seconds if used.seconds else 0.0
-    return {
-        "steps": epochs * steps,
-        "epochs": epochs,
-        "seconds_per_step": training / (epochs * steps),
-        "base_memory_mb": base / 2**20,
-        "peak_memory_mb": peak_memory(device) / 2**20,
-        "estimated_seconds": seconds,
-        "finish_seconds": finishing,
-        "estimated_time": duration(seconds),
-        "estimated_joules": joules,
-        "joules_source": used.source,
-        "estimated_gco2e": grams_of_co2(joules, gco2_per_kwh),
-    }
+    timer = StepTimer(recipe)
+    epoch_kinds: dict[Hashable, list[int]] = {}
+    for epoch in range(epochs):
+        epoch_kinds.setdefault(recipe.epoch_kind(epoch), []).append(epoch)
+    training = ends = 0.0
+    for members in epoch_kinds.values():
+        training += timer.seconds_of(members)
+        ends += len(members) * _end_of_epoch(recipe, members[0], device)
+    finish = 0.0
+    for rare in final_work():
+        if rare.count:
+            finish += rare.count * timer.median([partial(_seconds_of, rare.work, device)])
+    energy = meter.read()
+    seconds = training + ends + finish
+    joules = energy.joules / energy.seconds * seconds if energy.seconds else 0.0
+    return CostEstimate(
+        steps=epochs * steps,
+        epochs=epochs,
+        seconds_per_step=training / (epochs * steps),
+        base_memory_mb=base / 2**20,
+        peak_memory_mb=peak_memory(device) / 2**20,
+        checkups_memory_mb=monitor.added.get("collapse", 0) / 2**20,
+        seconds=seconds,
+        finish_seconds=finish,
+        joules=joules,
+        joules_source=energy.source,
+        gco2e=grams_of_co2(joules, tracking.energy.gco2_per_kwh),
+    )
 
 
-def _middle(
-    one_step: Callable[[int], object],
-    steps: int,
-    device: torch.device,
-    highest: Callable[[int], int],
-) -> float:
-    """The median of some steps' seconds, after one to warm up.
+class PhaseMemory:
+    """By how many bytes each phase of a run raises the peak of memory."""
 
-    Ranks step together, so that the slowest clock ends it for all.
-    """
-    one_step(0)
-    taken: list[float] = []
-    while len(taken) < MOST_STEPS and highest(round(1000 * sum(taken))) < 1000 * MOST_SECONDS:
-        number = (len(taken) + 1) % steps
-        taken.append(_timed(lambda number=number: one_step(number), device))  # type: ignore[misc]
-    return statistics.median(taken)
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.added: dict[str, int] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Measure what happens within the context."""
+        before = peak_memory(self._device)
+        yield
+        self.added[name] = self.added.get(name, 0) + peak_memory(self._device) - before
 
 
-def _timed(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds the work takes, the device's queue included."""
-    _wait(device)
-    start = time.perf_counter()
+class StepTimer:
+    """Measures each kind of step once, although several kinds of epochs contain it."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe, self._ranks = recipe, recipe.run.ranks
+        self._loader = recipe.state.train_loader
+        self._seconds: dict[Hashable, float] = {}
+
+    def seconds_of(self, epochs: Sequence[int]) -> float:
+        """Return the seconds of all steps of some epochs of one kind."""
+        kinds = self._step_kinds(epochs)
+        self._begin(epochs[0], 0)
+        frequent = max(kinds, key=lambda kind: kinds[kind].count)
+        # The frequent kind warms up the others.
+        for kind in sorted(kinds, key=lambda kind: kind != frequent):
+            if kind not in self._seconds:
+                measures = [partial(self._step_seconds, *place) for place in kinds[kind].examples]
+                self._seconds[kind] = self.median(measures) if kind == frequent else measures[0]()
+        self._begin(epochs[0], 0)
+        return sum(kinds[kind].count * self._seconds[kind] for kind in kinds)
+
+    def _step_kinds(self, epochs: Sequence[int]) -> dict[Hashable, StepExamples]:
+        kinds: dict[Hashable, StepExamples] = {}
+        for epoch in epochs:
+            for step in range(len(self._loader)):
+                kind = kinds.setdefault(self._recipe.step_kind(epoch, step), StepExamples())
+                kind.count += 1
+                if len(kind.examples) <= MAX_STEPS:
+                    kind.examples.append((epoch, step))
+        return kinds
+
+    def _begin(self, epoch: int, step: int) -> None:
+        self._recipe.state.step = step
+        self._recipe.begin_epoch(epoch)
+
+    def _step_seconds(self, epoch: int, step: int) -> float:
+        self._begin(epoch, step)
+        start = _synchronized_clock(self._ranks.device)
+        self._recipe.train_step(self._loader.batch(epoch, step))
+        return _synchronized_clock(self._ranks.device) - start
+
+    def median(self, measures: Sequence[Callable[[], float]]) -> float:
+        """Return the median of measured seconds of equal works, after one to warm up.
+
+        All ranks measure equally often: the slowest clock ends the measurement.
+        """
+        source = cycle(measures)
+        next(source)()
+        seconds: list[float] = []
+        while len(seconds) < MAX_STEPS:
+            elapsed = self._ranks.all_reduce_max(round(1000 * sum(seconds)))
+            if elapsed >= 1000 * MAX_SECONDS:
+                break
+            seconds.append(next(source)())
+        return statistics.median(seconds)
+
+
+def _seconds_of(work: Callable[[], object], device: torch.device) -> float:
+    start = _synchronized_clock(device)
     work()
-    _wait(device)
-    return time.perf_counter() - start
+    return _synchronized_clock(device) - start
 
 
-def _wait(device: torch.device) -> None:
+def _end_of_epoch(recipe: Recipe, epoch: int, device: torch.device) -> float:
+    """Return the seconds of the end of an epoch, with the batches that the scoring skips."""
+    loader = recipe.score_loader
+    before = loader.skipped_seconds if isinstance(loader, ExtrapolatedLoader) else 0.0
+    seconds = _seconds_of(lambda: recipe.end_epoch(epoch), device)
+    if isinstance(loader, ExtrapolatedLoader):
+        seconds += loader.skipped_seconds - before
+    return seconds
+
+
+def _synchronized_clock(device: torch.device) -> float:
+    """Return the time when the device has finished its queue, in seconds."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+    return time.perf_counter()

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C ask a run to save and leave; a second Ctrl-C ends it at once."""
+"""Signals: SIGTERM and Ctrl-C make a run save and exit; a second Ctrl-C ends it at once."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from types import FrameType, TracebackType
 
 
 class Interrupted(SystemExit):
-    """Raised by a run that saved and leaves; its code is 128 plus the signal's number."""
+    """Exit of a run that saved itself after a signal; the code is 128 plus the signal number."""
 
 
 class Interrupt:
-    """Context manager that notes the signal instead of dying in the middle of a step.
+    """Context manager that records a signal instead of ending the process within a step.
 
-    Of two, one within the other, as where a study runs a training, both come to know.
+    When contexts are nested, as in a tuning run that trains in its own process, both record it.
 
     Attributes:
-        received: the signal's number, or None.
+        received: Number of the signal, or None.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -27,16 +27,16 @@ class Interrupt:
         self._previous: dict[int, object] = {}
         self._outer: Interrupt | None = None
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = number
 
     def __enter__(self) -> Interrupt:
-        # Only the main thread may install handlers; elsewhere signals keep their usual effect.
+        # Only the main thread may install handlers; other threads keep the default behavior.
         if threading.current_thread() is threading.main_thread():
             for number in self.SIGNALS:
-                self._previous[number] = signal.signal(number, self._note)
+                self._previous[number] = signal.signal(number, self._record)
             owner = getattr(self._previous[signal.SIGTERM], "__self__", None)
             if isinstance(owner, Interrupt):
                 self._outer, self.received = owner, owner.received

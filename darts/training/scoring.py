@@ -1,4 +1,4 @@
-"""Score a network on a split."""
+"""Score a network on a loader."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from darts.data import Batch
 from darts.tasks import Objective
 from darts.training.device import autocast
 
@@ -15,22 +16,22 @@ from darts.training.device import autocast
 @torch.no_grad()
 def evaluate(
     net: nn.Module,
-    batches: Iterable[Any],
+    batches: Iterable[Batch],
     objective: Objective,
     *,
     device: torch.device,
     precision: str = "fp32",
     forward: Callable[..., Any] | None = None,
 ) -> dict[str, float]:
-    """All scores of the objective, in evaluation mode; the network's mode is put back.
+    """Return all metrics of the objective in evaluation mode; restore the mode afterwards.
 
     Args:
-        net: what is switched to evaluation mode.
-        batches: one pass over the split, on the device.
-        objective: says what is asked of the network, and gives the scores.
-        device: where the batches are.
-        precision: of the forward passes; scores are computed in float32.
-        forward: stands for the network; ``net`` itself when not given.
+        net: Network to switch to evaluation mode.
+        batches: One pass over a split, on the device.
+        objective: Computes predictions and metrics.
+        device: Device of the batches.
+        precision: Precision of the forward passes; metrics are computed in float32.
+        forward: Called instead of ``net``, for example with fixed mixing weights.
     """
     scores = objective.scores(device)
     training = net.training

@@ -1,22 +1,40 @@
-"""The few lines that every training loop here shares."""
+"""Building blocks of a training step: optimizer, learning rate schedule and running means."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from darts.config import ConfigError, WeightOptimizerConfig
+
+Reduce = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+"""Sums tensors over the ranks of a distributed run."""
+
 
 class Diverged(ValueError):
-    """The loss is no number any more; the message is one line."""
+    """A loss or score that is not finite; the message is one line."""
+
+
+def check_learning_rates(config: WeightOptimizerConfig) -> None:
+    """Refuse a schedule that rises.
+
+    Raises:
+        ConfigError: When ``lr_min`` exceeds ``lr``.
+    """
+    if config.lr_min > config.lr:
+        raise ConfigError(
+            f"optimizer.lr_min={config.lr_min}: must not exceed optimizer.lr={config.lr}, from "
+            "which the schedule falls to it"
+        )
 
 
 def cosine(epoch: int, epochs: int, high: float, low: float) -> float:
-    """Learning rate of an epoch, counted from 0, on a half cosine from ``high`` to ``low``.
+    """Return the learning rate of an epoch, from 0, on a half cosine from ``high`` to ``low``.
 
     References:
         Loshchilov and Hutter, "SGDR", arXiv:1608.03983, equation 5, without restarts.
@@ -24,21 +42,23 @@ def cosine(epoch: int, epochs: int, high: float, low: float) -> float:
     return low + 0.5 * (high - low) * (1 + math.cos(math.pi * epoch / epochs))
 
 
-def weight_optimizer(parameters: Iterable[nn.Parameter], config: Any) -> Optimizer:
-    """The optimizer of a configuration's ``optimizer``.
+def weight_optimizer(
+    parameters: Iterable[nn.Parameter], config: WeightOptimizerConfig
+) -> Optimizer:
+    """Return the configured optimizer of the weights.
 
     References:
         Kingma and Ba, "Adam", arXiv:1412.6980; with the weight decay of Loshchilov and Hutter,
         "Decoupled Weight Decay Regularization", arXiv:1711.05101.
     """
-    common = {"lr": config.lr, "weight_decay": config.weight_decay}
-    if config.kind == "adam":
-        return torch.optim.AdamW(parameters, betas=(config.momentum, 0.999), **common)
-    return torch.optim.SGD(parameters, momentum=config.momentum, **common)
+    lr, decay, momentum = config.lr, config.weight_decay, config.momentum
+    if config.algorithm == "adam":
+        return torch.optim.AdamW(parameters, lr=lr, betas=(momentum, 0.999), weight_decay=decay)
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=decay)
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
-    """Give all parameter groups this learning rate."""
+    """Set the learning rate of all parameter groups."""
     for group in optimizer.param_groups:
         group["lr"] = lr
 
@@ -49,23 +69,23 @@ def optimizer_step(
     scaler: torch.amp.GradScaler,
     *,
     clip: float,
-    reduce: Callable[[Sequence[Tensor]], Sequence[Tensor]] | None = None,
+    reduce: Reduce | None = None,
 ) -> Tensor:
-    """One step of the optimizer down the gradient of the loss.
+    """Backpropagate the loss and take one optimizer step.
 
     Args:
-        loss: scalar with a graph to the optimizer's parameters.
-        optimizer: of the parameters to move; other parameters must not be in the graph.
-        scaler: scales the loss in fp16, else passes it through.
-        clip: largest norm of the whole gradient; 0 for no limit.
-        reduce: sums the gradients over the ranks of a distributed run, before all that follows, so
-            that all ranks clip, and skip a step in fp16, alike.
+        loss: Scalar. Its graph must not contain parameters of other optimizers.
+        optimizer: Optimizer of the parameters to update.
+        scaler: Scales the loss in fp16, otherwise passes it through.
+        clip: Maximum norm of the whole gradient; 0 disables clipping.
+        reduce: Sums the gradients over the ranks before clipping, so that all ranks clip, and
+            skip an fp16 step, alike.
 
     Returns:
-        The norm of the gradient before clipping, a scalar.
+        Norm of the gradient before clipping, a scalar.
     """
     optimizer.zero_grad(set_to_none=True)
-    scaler.scale(loss).backward()
+    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     if reduce is not None:
         used = [p for p in parameters if p.grad is not None]
@@ -79,41 +99,57 @@ def optimizer_step(
 
 
 def require_finite(loss: float | Tensor, epoch: int, step: int) -> float:
-    """The loss as a number.
+    """Return the loss as a number.
+
+    Args:
+        loss: Loss of the step.
+        epoch: Epoch, from 0.
+        step: Step in the epoch, from 0.
 
     Raises:
-        Diverged: when it is infinite or not a number; epoch and step are counted from 0.
+        Diverged: When the loss is infinite or not a number.
     """
     value = float(loss)
     if not math.isfinite(value):
         raise Diverged(
-            f"the loss became {value} in epoch {epoch + 1}, step {step + 1}; the checkpoint before "
-            "it is kept. Try a smaller optimizer.lr, optimizer.clip, or precision=fp32"
+            f"the loss became {value} in epoch {epoch + 1}, step {step + 1}; the previous "
+            "checkpoint is kept. Try a smaller optimizer.lr or optimizer.clip, or precision=fp32"
         )
     return value
 
 
-class Means:
-    """Running means over the samples of an epoch, which a checkpoint within it can hold."""
+class EpochMeansState(TypedDict):
+    """State dict of ``EpochMeans``."""
+
+    sums: dict[str, float]
+    samples: int
+
+
+class EpochMeans:
+    """Running means over the samples of an epoch."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start a new epoch."""
         self.sums: dict[str, float] = {}
         self.samples = 0
 
-    def add(self, samples: int, **values: float) -> None:
-        """Add a batch's means, weighted by its number of samples."""
-        self.samples += samples
+    def add(self, num_samples: int, **values: float) -> None:
+        """Add the means of a batch, weighted by its number of samples."""
+        self.samples += num_samples
         for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + samples * value
+            self.sums[name] = self.sums.get(name, 0.0) + num_samples * value
 
     def compute(self) -> dict[str, float]:
-        """Mean of each value so far."""
+        """Return the mean of each value so far."""
         return {name: total / self.samples for name, total in self.sums.items()}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Plain values."""
+    def state_dict(self) -> EpochMeansState:
+        """Return sums and count."""
         return {"sums": dict(self.sums), "samples": self.samples}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state_dict``."""
+    def load_state_dict(self, state: EpochMeansState) -> None:
+        """Continue from ``state_dict``."""
         self.sums, self.samples = dict(state["sums"]), state["samples"]

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from darts.data_modules.data_module import Input
-from darts.spaces.output import Output
+from darts.data import InputSpec
+from darts.spaces.language_model_output import LanguageModelOutput
 
 HIDDEN = "hidden"
 OPSET = 18
@@ -37,20 +37,20 @@ class Plain(nn.Module):
         outputs: names of what comes out.
     """
 
-    def __init__(self, net: nn.Module, inputs: Sequence[Input]) -> None:
+    def __init__(self, net: nn.Module, inputs: Sequence[InputSpec]) -> None:
         super().__init__()
         self.net = net
         self.inputs, self.outputs = list(inputs), ["logits"]
         with torch.no_grad():
             out = net(*self.examples(2))
-        if isinstance(out, Output) and out.hidden.shape[1] > 0:
-            self.inputs.append(Input(HIDDEN, tuple(out.hidden.shape), {0: "batch"}))
+        if isinstance(out, LanguageModelOutput) and out.hidden.shape[1] > 0:
+            self.inputs.append(InputSpec(HIDDEN, tuple(out.hidden.shape), {0: "batch"}))
             self.outputs.append(f"next_{HIDDEN}")
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """The outputs, in the order of their names."""
         out = self.net(*tensors)
-        if not isinstance(out, Output):
+        if not isinstance(out, LanguageModelOutput):
             return (out,)
         return (out.logits, out.hidden)[: len(self.outputs)]
 
@@ -59,23 +59,29 @@ class Plain(nn.Module):
         draw = torch.Generator().manual_seed(seed)
         made = []
         for given in self.inputs:
-            names = sorted(set(given.free.values()))
+            names = sorted(set(given.dynamic_axes.values()))
             shape = [
-                length + names.index(given.free[axis]) if axis in given.free else size
+                length + names.index(given.dynamic_axes[axis])
+                if axis in given.dynamic_axes
+                else size
                 for axis, size in enumerate(given.shape)
             ]
-            if given.below is None:
+            if given.num_tokens is None:
                 made.append(torch.randn(shape, generator=draw))
             else:
-                made.append(torch.randint(1, given.below, shape, generator=draw))
+                made.append(torch.randint(1, given.num_tokens, shape, generator=draw))
         return made
 
     def trace(self) -> Any:
         """The network as a ``torch.export.ExportedProgram`` with free axes."""
         axes = {
-            name: torch.export.Dim(name) for given in self.inputs for name in given.free.values()
+            name: torch.export.Dim(name)
+            for given in self.inputs
+            for name in given.dynamic_axes.values()
         }
-        shapes = [{a: axes[name] for a, name in given.free.items()} for given in self.inputs]
+        shapes = [
+            {a: axes[name] for a, name in given.dynamic_axes.items()} for given in self.inputs
+        ]
         with _quiet():
             return torch.export.export(
                 self, tuple(self.examples(4)), dynamic_shapes={"tensors": tuple(shapes)}

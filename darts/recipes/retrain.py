@@ -1,0 +1,371 @@
+"""The retraining: train the network of a genotype from scratch and score it on the test split.
+
+References:
+    Liu, Simonyan and Yang, "DARTS: Differentiable Architecture Search", arXiv:1806.09055,
+    section 3.2 and appendix A.2.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
+
+import torch
+from torch import Tensor
+
+from darts.config import ConfigError, Invocation, RetrainConfig, one_of
+from darts.data import Batch, Loader
+from darts.data_modules import DataModule, check_data_kind, make_data_module
+from darts.plotting.genotypes import draw_genotype, save_genotype
+from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
+from darts.reporting import model_card, read_run
+from darts.spaces import AnyGenotype, NetworkBase, space_of
+from darts.spaces.lookup import find_genotype
+from darts.tracking import print_summary, read_metrics
+from darts.training.averaging import Averaging, require_one_average
+from darts.training.budget import check_budget, print_estimate
+from darts.training.cost import count_macs, count_parameters
+from darts.training.device import (
+    autocast,
+    check_precision,
+    loss_scaler,
+    resolve_device,
+    seed_everything,
+)
+from darts.training.distributed import Ranks, distributed
+from darts.training.dry_run import ExtrapolatedLoader, estimate_cost
+from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
+from darts.training.run import TrainingRun
+from darts.training.scoring import evaluate
+from darts.training.state import TrainState
+from darts.training.steps import (
+    Diverged,
+    check_learning_rates,
+    cosine,
+    optimizer_step,
+    set_learning_rate,
+    weight_optimizer,
+)
+
+
+class BestEpoch(TypedDict):
+    """Weights that validation selected, or those of the last epoch."""
+
+    epoch: int
+    scores: dict[str, float]
+    net: dict[str, Tensor]
+
+
+def check(config: RetrainConfig) -> None:
+    """Refuse invalid combinations before any data is read.
+
+    Raises:
+        ConfigError: In one line that names the key, the value and what to do.
+    """
+    check_data_kind(config)
+    check_budget(config)
+    one_of("metric", config.metric, config.task.metrics)
+    check_learning_rates(config.optimizer)
+    require_one_average(config.ema_decay, config.averaging_patience)
+    if config.validation == 0:
+        for key, needed in (
+            ("selection=best", config.selection == "best"),
+            (f"averaging_patience={config.averaging_patience}", config.averaging_patience > 0),
+        ):
+            if needed:
+                remedy = "selection=last" if key == "selection=best" else "averaging_patience=0"
+                raise ConfigError(
+                    f"{key} needs validation data, and validation=0 leaves none; set validation "
+                    f"above 0 or {remedy}"
+                )
+    _, genotype = find_genotype(config.genotype)
+    space = space_of(genotype).name
+    if space != config.space.name:
+        raise ConfigError(
+            f"genotype={config.genotype!r} belongs to space={space}, not to "
+            f"space={config.space.name}; add space={space}"
+        )
+    check_precision(config.precision, resolve_device(config.device))
+
+
+@distributed
+def retrain(
+    config: RetrainConfig,
+    invocation: Invocation,
+    ranks: Ranks,
+    on_epoch: EpochCallback | None = None,
+) -> dict[str, Any]:
+    """Train and score one network; return the summary, which is also in the run directory.
+
+    Args:
+        config: Configuration of the retraining.
+        invocation: Run directory and overrides.
+        ranks: Processes of the run.
+        on_epoch: Called after each epoch; may raise to end the run.
+    """
+    genotype_name, genotype = find_genotype(config.genotype)
+    # The run stores the genotype itself, because a file that it came from may vanish.
+    config = dataclasses.replace(config, genotype=str(genotype))
+    overrides = [o for o in invocation.overrides if not o.startswith("genotype=")]
+    overrides.append(f"genotype={genotype}")
+    run = TrainingRun("retrain", invocation.directory, config, overrides=overrides, ranks=ranks)
+    seed_everything(config.seed)
+    recipe = Retraining(config, run, genotype)
+    if config.dry_run:
+        return recipe.dry_run()
+    recipe.restore(genotype_name)
+    loop = TrainingLoop(recipe, epochs=config.epochs, name="retrain", on_epoch=on_epoch)
+    recipe.loop = loop
+    with loop:
+        loop.announce("training")
+        loop.fit()
+    summary = recipe.finish()
+    keys = (
+        f"valid_{config.metric}",
+        f"test_{config.metric}",
+        "epoch",
+        "seconds",
+        "joules",
+        "joules_source",
+        "gco2e",
+        "parameters",
+        "macs",
+    )
+    print_summary("retrain", {key: summary[key] for key in keys if key in summary})
+    argument = shlex.quote(f"checkpoint={invocation.directory}")
+    print(f"\nScore it again:\n  python -m darts.evaluate {argument}")
+    return summary
+
+
+@dataclass(kw_only=True)
+class RetrainState(TrainState):
+    """Checkpoint of a retraining.
+
+    Attributes:
+        net, optimizer, scaler, averaging: What is trained.
+        best: Weights to test: those of the best or of the last epoch.
+        target_names: Classes or words, to recognize the data set.
+        network_sizes: Arguments that fit the network to the data.
+        input_specs: Inputs of the network, for an export.
+    """
+
+    net: NetworkBase
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    averaging: Averaging
+    best: BestEpoch | None = None
+    target_names: list[str] = field(default_factory=list)
+    network_sizes: dict[str, int] = field(default_factory=dict)
+    input_specs: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Retraining(Recipe):
+    """One retraining: cosine schedule, drop path, auxiliary head, the best validation epoch."""
+
+    config: RetrainConfig
+    state: RetrainState
+    loop: TrainingLoop
+
+    def __init__(self, config: RetrainConfig, run: TrainingRun, genotype: AnyGenotype) -> None:
+        self.config, self.run, self.ranks, self.genotype = config, run, run.ranks, genotype
+        # A validation subset is held out of the training split; the test split waits for the end.
+        self.data: DataModule = make_data_module(config, self.ranks)
+        train_loader, valid_loader = self.data.retrain_loaders()
+        self.score_loader = valid_loader
+        if config.dry_run and valid_loader is not None:
+            self.score_loader = ExtrapolatedLoader(valid_loader, self.ranks.device)
+        device, names = self.ranks.device, self.data.target_names
+        self.objective = config.task.objective(
+            names, label_smoothing=config.label_smoothing, auxiliary=config.auxiliary
+        )
+        # Some metrics need many classes.
+        one_of("metric", config.metric, self.objective.scores(device).metrics)
+        self.metric = self.objective.metrics[config.metric]
+        sizes = self.data.network_sizes(config.space)
+        net = build_network(genotype, config, sizes).to(device)
+        # Convolutions run fastest on channels_last.
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.state = RetrainState(
+            train_loader=train_loader,
+            net=net,
+            optimizer=weight_optimizer(net.parameters(), config.optimizer),
+            scaler=loss_scaler(config.precision, device),
+            averaging=Averaging(net, decay=config.ema_decay, patience=config.averaging_patience),
+            target_names=list(names),
+            network_sizes=dict(sizes),
+            input_specs=[dataclasses.asdict(spec) for spec in self.data.input_specs()],
+        )
+        if self.ranks.size > 1:
+            self.ranks.prepare(net)
+            net.rows = train_loader.rows  # drop path draws for the whole batch
+        auxiliary = [] if net.auxiliary is None else list(net.auxiliary.parameters())
+        parameters = count_parameters(net.parameters()) - count_parameters(auxiliary)
+        macs = count_macs(net, self.data.example_input())
+        self.size = {"parameters": parameters, "macs": macs}
+
+    def restore(self, genotype_name: str) -> None:
+        """Begin the run, or continue from its checkpoint."""
+        run = self.run
+        run.begin(self.data.subsets)
+        if run.saved is not None:
+            self.state.load_state_dict(run.saved)
+        elif self.ranks.main:
+            run.write("genotype.json", self.genotype.to_json())
+            run.board.log_text("genotype", f"`{self.genotype}`", 0)
+            if self.config.tracking.figures:
+                save_genotype(self.genotype, run.path / "genotype.svg", title=genotype_name)
+                figure = draw_genotype(self.genotype, title=genotype_name)
+                run.board.log_figure("genotype", figure, 0)
+        for name, text in self.data.extra_files().items():
+            run.write(name, text)
+
+    # One epoch.
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the learning rate and the drop path probability of the epoch."""
+        config, state = self.config, self.state
+        optimizer = config.optimizer
+        self.lr = cosine(epoch, config.epochs, optimizer.lr, optimizer.lr_min)
+        set_learning_rate(state.optimizer, self.lr)
+        state.net.drop_path = config.drop_path * epoch / config.epochs
+        state.net.train()
+
+    def train_step(self, batch: Batch) -> StepReport:
+        """Take one optimizer step on the loss of the network and its auxiliary head."""
+        config, state, objective = self.config, self.state, self.objective
+        with autocast(config.precision, self.ranks.device):
+            loss, outputs = objective.network_loss(state.net, batch)
+        num_samples = objective.num_samples(batch)
+        norm = optimizer_step(
+            self.ranks.loss_share(loss, num_samples),
+            state.optimizer,
+            state.scaler,
+            clip=config.optimizer.clip,
+            reduce=self.ranks.reduce,
+        )
+        state.averaging.step()
+        metrics = {"loss": loss.detach(), **objective.train_metrics(outputs, batch)}
+        return StepReport(num_samples, metrics, {"grad_norm": norm})
+
+    def end_epoch(self, epoch: int) -> EpochReport:
+        """Score on validation data and keep the weights if they are the best so far."""
+        config, state = self.config, self.state
+        state.scores = {}
+        if self.score_loader is not None:
+            with self.phase("validation"):
+                state.scores = self.score(self.score_loader)
+        score = state.scores.get(config.metric, math.nan)
+        best = None if state.best is None else state.best["scores"].get(config.metric)
+        if config.selection == "last" or self.metric.prefers(score, best):
+            weights = state.averaging.scored_net.state_dict()
+            copies = {name: tensor.clone() for name, tensor in weights.items()}
+            state.best = {"epoch": epoch + 1, "scores": state.scores, "net": copies}
+        return EpochReport(lr=self.lr, row={"drop_path": state.net.drop_path})
+
+    def write_epoch(self, epoch: int) -> None:
+        """Write sample outputs and figures, and begin to average weights after a plateau."""
+        config, state, run = self.config, self.state, self.run
+        number, step = epoch + 1, (epoch + 1) * len(state.train_loader)
+        if samples := self.objective.sample_outputs():
+            run.write("samples.md", samples)
+            run.board.log_text("samples", samples, step)
+        every = config.tracking.figures_every
+        if config.tracking.figures and state.scores and every and number % every == 0:
+            names = self.data.target_names
+            log_confusion(run.board, self.objective, names, epoch=number, step=step)
+        score = state.scores.get(config.metric, math.nan)
+        if state.averaging.end_epoch(score, self.metric):
+            self.loop.console.info(
+                f"valid_{config.metric} has plateaued: the weights are averaged from now on"
+            )
+
+    def score(self, loader: Loader) -> dict[str, float]:
+        """Return all metrics of the network, or of its averaged weights, on a loader."""
+        return evaluate(
+            self.state.averaging.scored_net,
+            loader.epoch(0),
+            self.objective,
+            device=self.ranks.device,
+            precision=self.config.precision,
+        )
+
+    # The end of the retraining.
+
+    def finish(self) -> dict[str, Any]:
+        """Score the selected weights on the test split, once, and write the summary.
+
+        Raises:
+            Diverged: When no epoch had a finite validation score.
+        """
+        config, state, run, best = self.config, self.state, self.run, self.state.best
+        if best is None:
+            with run:
+                raise Diverged(
+                    f"valid_{config.metric} was not a number in any epoch; try a smaller "
+                    "optimizer.lr"
+                )
+        state.averaging.scored_net.load_state_dict(best["net"])
+        test_scores = self._test_scores()
+        if self.ranks.main and config.tracking.figures:
+            run.metrics.sync()
+            save_training_figures(run.path, read_metrics(run.metrics.path), title=config.name)
+        summary = run.finish(
+            {
+                "name": config.name,
+                "metric": config.metric,
+                "epoch": best["epoch"],
+                **{f"valid_{name}": score for name, score in best["scores"].items()},
+                **{f"test_{name}": score for name, score in test_scores.items()},
+                **self.size,
+                "flops": 2 * self.size["macs"],
+                "epochs": config.epochs,
+                "seed": config.seed,
+                "device": str(self.ranks.device),
+                "genotype": str(self.genotype),
+            }
+        )
+        if self.ranks.main:
+            card = model_card(read_run(run.path), exports=bool(state.input_specs))
+            run.write("model_card.md", card)
+        return summary
+
+    def _test_scores(self) -> dict[str, float]:
+        run, names = self.run, self.data.target_names
+        loader = (
+            self.data.held_out_loader("test", self.data.subsets)
+            if self.config.evaluate_test
+            else None
+        )
+        if loader is None:
+            return {}
+        with self.phase("test"):
+            scores = self.score(loader)
+        if samples := self.objective.sample_outputs():
+            run.write("samples_test.md", samples)
+        if self.ranks.main and self.config.tracking.figures:
+            save_confusion(run.path / "confusion_test.svg", self.objective, names)
+        return scores
+
+    def dry_run(self) -> dict[str, Any]:
+        """Measure some steps and a part of a validation, and print what the whole run costs."""
+        estimate = estimate_cost(self, epochs=self.config.epochs)
+        return print_estimate(self.config, self.size, estimate, self.ranks.device)
+
+
+def build_network(
+    genotype: AnyGenotype, config: RetrainConfig, sizes: Mapping[str, int]
+) -> NetworkBase:
+    """Return the untrained network of a retraining.
+
+    Args:
+        genotype: Its architecture.
+        config: Its configuration.
+        sizes: Arguments that fit it to the data, see ``DataModule.network_sizes``.
+    """
+    return config.space.network(
+        genotype, **sizes, auxiliary=config.auxiliary > 0, drop_path=config.drop_path
+    )

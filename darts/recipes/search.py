@@ -1,0 +1,391 @@
+"""The search: train a supernet by bilevel optimization and derive a genotype from its alphas.
+
+References:
+    Liu, Simonyan and Yang, "DARTS: Differentiable Architecture Search", arXiv:1806.09055,
+    algorithm 1.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from darts.config import Invocation, SearchConfig, group_options, one_of
+from darts.data import Batch, Loader
+from darts.data_modules import DataModule, check_data_kind, make_data_module
+from darts.judging.benchmark import Benchmark
+from darts.methods.stages import stage_position
+from darts.plotting.run_figures import log_alphas, save_search_figures
+from darts.searching.alphas import alpha_scalars, genotype_counts, mean_scalars, named_history
+from darts.searching.checks import check_components
+from darts.searching.diagnosis import Diagnosis, DiagnosisReport, dominant_alpha_eigenvalue
+from darts.searching.discretization import SupernetDiscretizer, estimate_discretization
+from darts.searching.expected_cost import Penalty
+from darts.searching.searcher import Searcher
+from darts.spaces import AnyGenotype
+from darts.tracking import print_summary, read_metrics
+from darts.training.budget import check_budget, print_estimate
+from darts.training.cost import count_macs, count_parameters
+from darts.training.device import seed_everything
+from darts.training.distributed import Ranks, distributed
+from darts.training.dry_run import ExtrapolatedLoader, RareWork, estimate_cost
+from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
+from darts.training.run import TrainingRun
+from darts.training.state import TrainState
+
+SUMMARY_KEYS = ("true_accuracy", "true_rank", "seconds", "joules", "joules_source", "gco2e")
+
+
+def check(config: SearchConfig) -> None:
+    """Refuse invalid combinations before any data is read.
+
+    Raises:
+        ConfigError: In one line that names the key, the value and what to do.
+    """
+    check_data_kind(config)
+    check_budget(config)
+    one_of("metric", config.metric, config.task.metrics)
+    check_components(config)
+
+
+@distributed
+def search(
+    config: SearchConfig,
+    invocation: Invocation,
+    ranks: Ranks,
+    on_epoch: EpochCallback | None = None,
+) -> dict[str, Any]:
+    """Run a search and return its summary, which is also in the run directory.
+
+    Args:
+        config: Configuration of the search.
+        invocation: Run directory and overrides.
+        ranks: Processes of the run.
+        on_epoch: Called after each epoch; may raise to end the run.
+    """
+    run = TrainingRun(
+        "search", invocation.directory, config, overrides=invocation.overrides, ranks=ranks
+    )
+    seed_everything(config.seed)
+    recipe = Search(config, run)
+    if config.dry_run:
+        return recipe.dry_run()
+    recipe.restore()
+    loop = TrainingLoop(recipe, epochs=config.epochs, name="search", on_epoch=on_epoch)
+    with loop:
+        loop.announce("searching")
+        loop.fit()
+        genotype = recipe.derive_genotype(loop)
+    summary = recipe.finish(genotype)
+    print_summary("search", {key: summary[key] for key in recipe.summary_keys if key in summary})
+    command = retrain_command(invocation, config)
+    print(f"\n{genotype}\n\nTrain it from scratch:\n  {command}")
+    return summary
+
+
+@dataclass(kw_only=True)
+class SearchState(TrainState):
+    """Checkpoint of a search.
+
+    Attributes:
+        valid_loader: Batches of the alphas.
+        searcher: Supernet, optimizers and masks.
+        penalty: Measured costs of the candidates.
+        diagnosis: Earlier collapse checks.
+        history: Probabilities of all groups at the end of each epoch.
+        genotypes: Genotype of each epoch, as JSON.
+        eigenvalues: Dominant eigenvalue of each epoch, where the stopping rule needs it.
+        discretization: What an interrupted discretization continues from.
+        stopped_epoch: Epoch, from 0, whose genotype ends the search early.
+    """
+
+    valid_loader: Loader
+    searcher: Searcher
+    penalty: Penalty
+    diagnosis: Diagnosis
+    history: list[dict[str, Tensor]] = field(default_factory=list)
+    genotypes: list[str] = field(default_factory=list)
+    eigenvalues: list[float] = field(default_factory=list)
+    discretization: dict[str, Any] = field(default_factory=dict)
+    stopped_epoch: int | None = None
+
+
+class Search(Recipe):
+    """One search: weights learn on one subset of the training split, alphas on the other."""
+
+    config: SearchConfig
+    state: SearchState
+
+    def __init__(self, config: SearchConfig, run: TrainingRun) -> None:
+        self.config, self.run, self.ranks = config, run, run.ranks
+        self.data: DataModule = make_data_module(config, self.ranks)
+        loaders = self.data.search_loaders()
+        self.score_loader: Loader = loaders.scoring
+        if config.dry_run:
+            self.score_loader = ExtrapolatedLoader(loaders.scoring, self.ranks.device)
+        objective = config.task.objective(self.data.target_names)
+        # Some metrics need many classes.
+        one_of("metric", config.metric, objective.scores(self.ranks.device).metrics)
+        self.objective = objective
+        self.benchmark = Benchmark.from_config(config.benchmark, config.space.name)
+        sizes = self.data.network_sizes(config.space)
+        stage = 0 if run.saved is None else run.saved["searcher"]["stage"]
+        self.searcher = Searcher(config, objective, self.ranks, sizes, stage=stage)
+        self.context = self.searcher.context
+        self.penalty = Penalty.measured(
+            config.penalty,
+            self.context,
+            classes=len(self.data.target_names),
+            image=self.data.sample_shape,
+            device=self.ranks.device,
+        )
+        self.searcher.alpha_cost = self.penalty if self.penalty.targets else None
+        self.state = SearchState(
+            train_loader=loaders.weights,
+            valid_loader=loaders.alphas,
+            searcher=self.searcher,
+            penalty=self.penalty,
+            diagnosis=Diagnosis(self.searcher, loaders.weights, loaders.alphas, self.score_loader),
+        )
+        self._checkup: DiagnosisReport | None = None
+        self._sample_outputs = ""
+
+    def restore(self) -> None:
+        """Begin the run, or continue from its checkpoint."""
+        self.run.begin(self.data.subsets)
+        if self.run.saved is not None:
+            self.state.load_state_dict(self.run.saved)
+        for name, text in self.data.extra_files().items():
+            self.run.write(name, text)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the stopping rule or a collapse check ended the search."""
+        return self.state.stopped_epoch is not None
+
+    # One epoch of algorithm 1.
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set learning rate, stage and progress, and position the batches of the alphas."""
+        self.lr = self.searcher.begin_epoch(epoch)
+        self.updates_alphas = self.searcher.updates_alphas(epoch)
+        self._step = epoch * len(self.state.train_loader) + self.state.step
+        self._valid_batches = self.state.valid_loader.stream(self._step)
+
+    def train_step(self, batch: Batch) -> StepReport:
+        """Take an architecture step, then a weight step (DARTS, algorithm 1)."""
+        searcher, step = self.searcher, self._step
+        valid_batch = next(self._valid_batches)
+        arch_norm = torch.zeros(())
+        if self.updates_alphas:
+            diagnostics = searcher.gradient_diagnostics(step, batch, valid_batch)
+            if diagnostics and not self.config.dry_run:
+                # Logged under the step that it belongs to, so that a resumed run hides it.
+                scalars = {f"bilevel/{name}": value for name, value in diagnostics.items()}
+                self.run.log(step + 1, diagnostics, scalars)
+            # 1. Update the alphas by descending the validation loss.
+            arch_norm = searcher.arch_step(batch, valid_batch)
+        searcher.observe_gradients(step, batch, valid_batch)  # for the freezing rule
+        # 2. Update the weights by descending the training loss.
+        loss, outputs, grad_norm = searcher.weight_step(batch)
+        self._step += 1
+        return StepReport(
+            self.objective.num_samples(batch),
+            {"loss": loss, **self.objective.train_metrics(outputs, batch)},
+            {"grad_norm": grad_norm, "arch_grad_norm": arch_norm},
+        )
+
+    def end_epoch(self, epoch: int) -> EpochReport:
+        """Score the supernet, derive the epoch's genotype and check for collapse."""
+        state, config = self.state, self.config
+        with self.phase("validation"):
+            state.scores = self.searcher.score(self.score_loader.epoch(0))
+            self._sample_outputs = self.objective.sample_outputs()
+        probabilities = self.searcher.probabilities()
+        self.genotype = config.discretize.genotype(probabilities, self.context)
+        state.history.append({group: p.cpu() for group, p in probabilities.items()})
+        state.genotypes.append(self.genotype.to_json())
+
+        measures = self.measures(self.genotype)
+        eigenvalue = None
+        if config.stopping.needs_curvature:
+            batch = state.valid_loader.batch(epoch, 0)
+            with self.phase("collapse"):
+                eigenvalue = dominant_alpha_eigenvalue(self.searcher, batch)
+            measures["eigenvalue"] = eigenvalue
+            state.eigenvalues.append(eigenvalue)
+            state.stopped_epoch = config.stopping.stop_epoch(state.eigenvalues)
+        self._checkup = None
+        if state.diagnosis.is_due(epoch):
+            with self.phase("collapse"):
+                self._checkup = state.diagnosis.check(state.genotypes, state.scores, eigenvalue)
+            if state.stopped_epoch is None:
+                state.stopped_epoch = self._checkup.stop_at
+
+        counts, scalars = genotype_counts(self.genotype), alpha_scalars(probabilities, self.context)
+        report = EpochReport(lr=self.lr, row={**counts, **measures})
+        report.scalars = {
+            "lr/alphas": config.arch_optimizer.lr if self.updates_alphas else 0.0,
+            **counts,
+            **{f"measured/{name}": value for name, value in measures.items()},
+            **scalars,
+        }
+        report.console = {name: measures[name] for name in SUMMARY_KEYS if name in measures}
+        if self._checkup is not None:
+            report.row |= {**mean_scalars(scalars), **self._checkup.row}
+            report.scalars |= self._checkup.scalars
+            report.console["collapse"] = self._checkup.verdict
+            report.warnings = self._checkup.warnings
+        report.row["genotype"] = str(self.genotype)
+        report.console["genotype"] = self.genotype
+        return report
+
+    def measures(self, genotype: AnyGenotype) -> dict[str, float]:
+        """Return the expected costs and, with a benchmark table, the true accuracy and rank."""
+        expected = self.penalty.expected(self.searcher.probabilities())
+        return expected | ({} if self.benchmark is None else self.benchmark.scores(genotype))
+
+    def write_epoch(self, epoch: int) -> None:
+        """Write the genotype, the alphas and the figures of the epoch."""
+        run, state, tracking = self.run, self.state, self.config.tracking
+        step, last = (epoch + 1) * len(state.train_loader), epoch + 1 == self.config.epochs
+        every = tracking.figures_every
+        if tracking.figures and (last or (every and (epoch + 1) % every == 0)):
+            probabilities = self.searcher.probabilities()
+            log_alphas(
+                run.board, probabilities, self.genotype, self.context, epoch=epoch + 1, step=step
+            )
+        run.write("genotype.json", self.genotype.to_json())
+        run.write("alphas.json", json.dumps(named_history(state.history, self.context)) + "\n")
+        if self._sample_outputs:
+            run.write("samples.md", self._sample_outputs)
+            run.board.log_text("samples", self._sample_outputs, step)
+        if self._checkup is not None:
+            run.board.log_text("collapse", self._checkup.text, step)
+
+    # The end of the search.
+
+    def derive_genotype(self, loop: TrainingLoop) -> AnyGenotype:
+        """Derive the genotype of the search; rules that train or score may take long."""
+        state, config = self.state, self.config
+        genotype: AnyGenotype
+        if state.stopped_epoch is not None:
+            early = "stopped early: " if len(state.genotypes) < config.epochs else ""
+            loop.console.info(f"{early}the genotype is that of epoch {state.stopped_epoch + 1}")
+            genotype = config.space.parse(state.genotypes[state.stopped_epoch])
+        else:
+            supernet = SupernetDiscretizer(
+                self.searcher,
+                state.train_loader,
+                state.valid_loader,
+                self.score_loader,
+                state=state.discretization,
+                save=loop.save,
+                save_if_due=loop.save_if_due,
+                info=loop.console.info,
+            )
+            with self.phase("discretization"):
+                genotype = config.discretize.final_genotype(supernet)
+        self.run.write("genotype.json", genotype.to_json())
+        return genotype
+
+    def finish(self, genotype: AnyGenotype) -> dict[str, Any]:
+        """Write the figures and the summary of the run."""
+        run, state, config = self.run, self.state, self.config
+        if self.ranks.main and config.tracking.figures:
+            run.metrics.sync()
+            save_search_figures(
+                run.path,
+                state.history,
+                genotype,
+                self.context,
+                read_metrics(run.metrics.path),
+                title=f"{config.name}, seed {config.seed}",
+            )
+        size = self.size()
+        stopped = state.stopped_epoch
+        return run.finish(
+            {
+                "name": config.name,
+                "metric": config.metric,
+                **{f"valid_{name}": score for name, score in state.scores.items()},
+                **size,
+                "flops": 2 * size["macs"],
+                "epochs": config.epochs,
+                "seed": config.seed,
+                "device": str(self.ranks.device),
+                "genotype": str(genotype),
+                "genotype_epoch": config.epochs if stopped is None else stopped + 1,
+                **state.diagnosis.summary(),
+                **genotype_counts(genotype),
+                **self.measures(genotype),
+            }
+        )
+
+    @property
+    def summary_keys(self) -> tuple[str, ...]:
+        """Keys of the summary to print."""
+        return (f"valid_{self.config.metric}", *SUMMARY_KEYS, "parameters", "macs")
+
+    def size(self) -> dict[str, int]:
+        """Return parameters and MACs of the present supernet; a later stage may enlarge it."""
+        parameters = count_parameters(self.searcher.net.weight_parameters())
+        macs = count_macs(self.searcher.net, self.data.example_input())
+        return {"parameters": parameters, "macs": macs}
+
+    # Dry run.
+
+    def epoch_kind(self, epoch: int) -> Hashable:
+        """Return stage, updates of the alphas, and whether a collapse check is due."""
+        return *self._update_kind(epoch), self.state.diagnosis.is_due(epoch)
+
+    def _update_kind(self, epoch: int) -> tuple[int, bool]:
+        stage = stage_position(epoch, self.config.epochs, self.searcher.stages).stage
+        return stage, self.searcher.updates_alphas(epoch)
+
+    def step_kind(self, epoch: int, step: int) -> Hashable:
+        """Return what a step computes in addition to its updates."""
+        number, config = epoch * len(self.state.train_loader) + step, self.config
+        checks = self.searcher.updates_alphas(epoch) and config.bilevel.reports_at(number)
+        return *self._update_kind(epoch), checks, config.freezing.is_due(number)
+
+    def dry_run(self) -> dict[str, Any]:
+        """Measure representative epochs and steps, and print what the whole search costs."""
+        discretize = self.config.discretize
+        estimate = estimate_cost(self, epochs=self.config.epochs, final_work=self._final_work)
+        missing = None
+        if discretize.estimate_work(self.context) is None:
+            missing = f"the discretization: discretize={discretize.name} does not declare its work"
+        return print_estimate(
+            self.config, self.size(), estimate, self.ranks.device, not_counted=missing
+        )
+
+    def _final_work(self) -> list[RareWork]:
+        return estimate_discretization(
+            self.searcher, self.state.train_loader, self.state.valid_loader, self.score_loader
+        )
+
+
+def retrain_command(invocation: Invocation, config: SearchConfig) -> str:
+    """Return the command that trains the genotype of a search on the same data."""
+    space_keys = tuple(f"space.{name}=" for name in config.space.retrain_keys)
+    repeated = ("dataset", "device=", "seed=", *space_keys)
+    arguments = [override for override in invocation.overrides if override.startswith(repeated)]
+    given = dict(override.split("=", 1) for override in invocation.overrides if "=" in override)
+    experiment = given.get("experiment/search")
+    if experiment in group_options("experiment/retrain"):
+        arguments.insert(0, f"experiment={experiment}")
+    elif "dataset" not in given:
+        arguments.insert(0, f"dataset={config.dataset.name}")
+    if config.space.name != "cnn":
+        arguments.insert(0, f"space={config.space.name}")
+    if config.task.name != "classification":
+        arguments.insert(0, f"task={config.task.name}")
+    words = [f"genotype={invocation.directory}", *arguments]
+    return " ".join(["python -m darts.retrain", *(shlex.quote(word) for word in words)])

@@ -1,0 +1,117 @@
+"""The searched supernet, as discretization components use it, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+from torch import Tensor
+
+from darts.data import Batch, Loader
+from darts.methods.discretization import WorkEstimate
+from darts.searching.searcher import Searcher
+from darts.training.dry_run import RareWork
+from darts.training.steps import set_learning_rate
+
+
+class SupernetDiscretizer:
+    """Implements ``darts.methods.discretization.SearchedSupernet``.
+
+    Args:
+        searcher: Searcher after its last epoch.
+        train_loader: Batches of the weights.
+        valid_loader: Batches of the alphas.
+        score_loader: Validation data for scores.
+        state: What an interrupted discretization continues from; filled in place.
+        save: Writes a checkpoint, and exits after a signal.
+        save_if_due: Does the same if a checkpoint is due or a signal arrived.
+        info: Prints a line.
+    """
+
+    def __init__(
+        self,
+        searcher: Searcher,
+        train_loader: Loader,
+        valid_loader: Loader,
+        score_loader: Loader,
+        *,
+        state: dict[str, Any],
+        save: Callable[[], None],
+        save_if_due: Callable[[], None],
+        info: Callable[[str], None],
+    ) -> None:
+        self._searcher = searcher
+        self._train_loader, self._valid_loader = train_loader, valid_loader
+        self._score_loader = score_loader
+        self.context = searcher.context
+        self.state = state
+        self.save, self.save_if_due, self.info = save, save_if_due, info
+
+    def probabilities(self) -> dict[str, Tensor]:
+        """Return the probabilities of the unmasked candidates by group."""
+        return self._searcher.probabilities()
+
+    def score(self, batches: int = 0, only: Mapping[str, Tensor] | None = None) -> float:
+        """Return the steering metric of the masked supernet; higher is better.
+
+        Args:
+            batches: Number of validation batches; 0 uses all.
+            only: Masks by group; mixing weights outside count as 0.
+        """
+        searcher, metric = self._searcher, self._searcher.config.metric
+        data: Iterable[Batch] = islice(self._score_loader.epoch(0), batches or None)
+        score = searcher.score(data, only)[metric]
+        return score if searcher.objective.metrics[metric].higher_is_better else -score
+
+    def train(self, epochs: int, lr: float) -> None:
+        """Train weights and alphas of the masked supernet at a constant learning rate."""
+        searcher = self._searcher
+        set_learning_rate(searcher.optimizer, lr)
+        searcher.net.train()
+        for _ in range(epochs):
+            epoch = self.state.get("epochs", searcher.config.epochs)
+            valid_batches = self._valid_loader.stream(epoch * len(self._train_loader))
+            for batch in self._train_loader.epoch(epoch):
+                valid_batch = next(valid_batches)
+                if searcher.config.bilevel.updates_alphas:
+                    searcher.arch_step(batch, valid_batch)
+                searcher.weight_step(batch)
+            self.state["epochs"] = epoch + 1
+
+
+def estimate_discretization(
+    searcher: Searcher, train_loader: Loader, valid_loader: Loader, score_loader: Loader
+) -> list[RareWork]:
+    """Return the scores and steps of the configured discretization, for a dry run."""
+    return [
+        rare
+        for estimate in searcher.config.discretize.estimate_work(searcher.context) or ()
+        for rare in _rare_work(estimate, searcher, train_loader, valid_loader, score_loader)
+    ]
+
+
+def _rare_work(
+    estimate: WorkEstimate,
+    searcher: Searcher,
+    train_loader: Loader,
+    valid_loader: Loader,
+    score_loader: Loader,
+) -> list[RareWork]:
+    batches, context = len(score_loader), searcher.context
+    scores = estimate.scores * min(estimate.batches or batches, batches)
+
+    def score_batch() -> None:
+        with context.masked(estimate.masks()):
+            searcher.score([score_loader.batch(0, 0)])
+
+    def take_step() -> None:
+        with context.masked(estimate.masks()):
+            searcher.net.train()
+            batch = train_loader.batch(0, 0)
+            if searcher.config.bilevel.updates_alphas:
+                searcher.arch_step(batch, valid_loader.batch(0, 0))
+            searcher.weight_step(batch)
+
+    steps = estimate.epochs * len(train_loader)
+    return [RareWork(scores, score_batch), RareWork(steps, take_step)]

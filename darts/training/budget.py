@@ -1,0 +1,211 @@
+"""What a dry run prints: the estimate, and what to change when it exceeds the budget.
+
+References:
+    Learning rates that grow with the batch size: Goyal et al., "Accurate, Large Minibatch SGD",
+    arXiv:1706.02677, section 2.1; with its square root for Adam: Malladi et al., "On the SDEs and
+    Scaling Rules for Adaptive Gradient Algorithms", arXiv:2205.10287.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from darts.config import ConfigError, RetrainConfig, RunConfig, SearchConfig
+from darts.tracking import format_duration, print_summary
+from darts.training.dry_run import CostEstimate
+
+MIN_BATCH = 8  # below, batch statistics are unreliable
+NOTABLE_SHARE = 0.05  # of the memory that a run adds
+
+
+def check_budget(config: RunConfig) -> None:
+    """Refuse a budget without a dry run.
+
+    Raises:
+        ConfigError: When ``budget.*`` is set and ``dry_run`` is not.
+    """
+    for key in ("hours", "memory_mb"):
+        value = getattr(config.budget, key)
+        if value is not None and not config.dry_run:
+            raise ConfigError(
+                f"budget.{key}={value:g}: only a dry run compares its estimate with a budget; "
+                "add dry_run=true or leave it out"
+            )
+
+
+def print_estimate(
+    config: SearchConfig | RetrainConfig,
+    size: Mapping[str, int],
+    estimate: CostEstimate,
+    device: torch.device,
+    *,
+    not_counted: str | None = None,
+) -> dict[str, Any]:
+    """Print the estimate and the advice of a dry run.
+
+    Args:
+        config: Configuration of the run.
+        size: Parameters and MACs of its network.
+        estimate: Its predicted cost.
+        device: Its device.
+        not_counted: What the estimate leaves out, in words.
+
+    Returns:
+        All printed values, and the advice as ``advice``, a list of lines.
+    """
+    values = {
+        **size,
+        "steps": estimate.steps,
+        "epochs": estimate.epochs,
+        "seconds_per_step": estimate.seconds_per_step,
+        "base_memory_mb": estimate.base_memory_mb,
+        "peak_memory_mb": estimate.peak_memory_mb,
+        "estimated_time": format_duration(estimate.seconds),
+        "estimated_joules": estimate.joules,
+        "joules_source": estimate.joules_source,
+        "estimated_gco2e": estimate.gco2e,
+    }
+    print_summary("dry run", values)
+    lines = Advisor.from_config(config, device.type, estimate).advice(
+        estimate, hours=config.budget.hours, memory_mb=config.budget.memory_mb
+    )
+    if lines:
+        print("\n" + "\n".join(lines))
+    elif config.budget.hours is not None or config.budget.memory_mb is not None:
+        counted = "The run" if not_counted is None else "What is counted"
+        print(f"\n{counted} fits the budget.")
+    if not_counted is not None:
+        print(f"\nnot counted: {not_counted}")
+    return {
+        **values,
+        "estimated_seconds": estimate.seconds,
+        "finish_seconds": estimate.finish_seconds,
+        "checkups_memory_mb": estimate.checkups_memory_mb,
+        "not_counted": not_counted,
+        "advice": lines,
+    }
+
+
+@dataclass(frozen=True)
+class Advisor:
+    """What can be changed in a run that exceeds its budget.
+
+    Attributes:
+        batch_size: Samples per step.
+        lr: Learning rate of the weights.
+        adam: Whether the weights are trained by Adam instead of SGD.
+        epochs: Epochs of the run.
+        levers: Overrides that make the run cheaper, with their effect in words.
+    """
+
+    batch_size: int
+    lr: float
+    adam: bool
+    epochs: int
+    levers: Mapping[str, str]
+
+    @classmethod
+    def from_config(
+        cls, config: SearchConfig | RetrainConfig, device: str, estimate: CostEstimate
+    ) -> Advisor:
+        """Return the advisor of a run on a type of device."""
+        return cls(
+            batch_size=config.loader.batch_size,
+            lr=config.optimizer.lr,
+            adam=config.optimizer.algorithm == "adam",
+            epochs=config.epochs,
+            levers=find_levers(config, device, estimate),
+        )
+
+    def advice(
+        self, estimate: CostEstimate, *, hours: float | None, memory_mb: float | None
+    ) -> list[str]:
+        """Return one line per problem and lever, or no line when the run fits the budget.
+
+        Args:
+            estimate: Predicted cost of the run.
+            hours: Time limit.
+            memory_mb: Memory limit.
+        """
+        lines = []
+        if memory_mb is not None and estimate.peak_memory_mb > memory_mb:
+            lines.append(
+                f"memory: the estimate of {estimate.peak_memory_mb:,.0f} MB exceeds "
+                f"budget.memory_mb={memory_mb:g}; {self._smaller_batch(estimate, memory_mb)}"
+            )
+        if hours is not None and estimate.seconds > 3600 * hours:
+            lines.append(
+                f"time: the estimate of {estimate.seconds / 3600:.2g} hours exceeds "
+                f"budget.hours={hours:g}; {self._fewer_epochs(estimate, 3600 * hours)}"
+            )
+        if lines:
+            lines += [f"or {override}: {effect}" for override, effect in self.levers.items()]
+        return lines
+
+    def _fewer_epochs(self, estimate: CostEstimate, seconds: float) -> str:
+        """Return how many epochs fit; the work after the last epoch does not depend on them."""
+        finish = estimate.finish_seconds
+        fit = math.floor(self.epochs * (seconds - finish) / (estimate.seconds - finish))
+        if fit >= 1:
+            return f"set epochs={fit}"
+        if not finish:
+            return "not even one epoch fits: reduce dataset.subset"
+        return (
+            f"not even one epoch fits in addition to the discretization, which takes "
+            f"{finish / 3600:.2g} hours: reduce its work by discretize.*, or reduce dataset.subset"
+        )
+
+    def _smaller_batch(self, estimate: CostEstimate, memory_mb: float) -> str:
+        """Return a batch size that fits, if what the first step added grows with the batch."""
+        base = estimate.base_memory_mb
+        added = estimate.peak_memory_mb - base
+        share = (memory_mb - base) / added if added > 0 else 0.0
+        batch = math.floor(self.batch_size * share)
+        batch -= batch % MIN_BATCH
+        if batch < MIN_BATCH:
+            return f"no smaller batch fits, because {base:,.0f} MB are used before the first step"
+        factor = batch / self.batch_size
+        lr = self.lr * (math.sqrt(factor) if self.adam else factor)
+        return (
+            f"set loader.batch_size={batch} optimizer.lr={lr:.2g} "
+            f"(about {base + added * factor:,.0f} MB)"
+        )
+
+
+def find_levers(
+    config: SearchConfig | RetrainConfig, device: str, estimate: CostEstimate
+) -> dict[str, str]:
+    """Return overrides that make a run cheaper, with their effect in words.
+
+    Args:
+        config: Configuration of a search or a retraining.
+        device: Type of the device.
+        estimate: Predicted cost of the run.
+    """
+    levers: dict[str, str] = {}
+    search = config if isinstance(config, SearchConfig) else None
+    if search is not None:
+        checkups = estimate.checkups_memory_mb
+        added = max(estimate.peak_memory_mb - estimate.base_memory_mb, 0.0)
+        checks_set_peak = checkups > NOTABLE_SHARE * added
+        if checks_set_peak and not search.stopping.needs_curvature:
+            levers["collapse.every=0"] = (
+                f"no collapse checks, which need {checkups:,.0f} MB more than a step"
+            )
+        # A check differentiates twice, which keeps recomputed cells in addition.
+        if search.memory == "full" and not checks_set_peak:
+            levers["memory=checkpoint"] = "cells are computed twice instead of stored"
+        if search.relaxation.partial == 1 and search.space.supports_partial:
+            levers["relaxation.partial=4"] = (
+                "a quarter of the channels is mixed: less time and less memory"
+            )
+    if config.precision == "fp32" and device != "cpu":
+        levers["precision=bf16"] = "half the memory of stored tensors, and faster"
+    if search is not None and search.bilevel.name == "unrolled":
+        levers["bilevel=first_order"] = "about two fifths of the time"
+    return levers

@@ -1,0 +1,262 @@
+"""The training loop that search and retrain share: epochs, steps, logs, checkpoints and signals."""
+
+from __future__ import annotations
+
+import shlex
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+from darts.config import RunConfig
+from darts.data import Batch, Loader
+from darts.tracking import Console
+from darts.training.interrupt import Interrupt, Interrupted
+from darts.training.run import TrainingRun
+from darts.training.state import TrainState
+from darts.training.steps import require_finite
+
+EpochCallback = Callable[[int, dict[str, float]], None]
+"""Receives the number of each completed epoch, from 1, and its validation scores. It may raise."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Result of one training step.
+
+    Attributes:
+        num_samples: Samples of this rank's batch.
+        metrics: Means over this rank's batch by name, scalars; the loss comes first.
+        norms: Gradient norms by name, scalars, equal on all ranks.
+    """
+
+    num_samples: int
+    metrics: Mapping[str, Tensor]
+    norms: Mapping[str, Tensor]
+
+
+@dataclass
+class EpochReport:
+    """What a recipe adds to the logs of an epoch.
+
+    Attributes:
+        lr: Learning rate of the weights.
+        row: Values for ``metrics.jsonl``.
+        scalars: Values for TensorBoard by tag.
+        console: Values for the console line.
+        warnings: Console warnings.
+    """
+
+    lr: float
+    row: dict[str, object] = field(default_factory=dict)
+    scalars: dict[str, float | None] = field(default_factory=dict)
+    console: dict[str, object] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+class Recipe(ABC):
+    """A training procedure: what happens at each epoch and step of a ``TrainingLoop``.
+
+    Attributes:
+        config: Configuration of the run.
+        run: Where the run writes.
+        state: What a checkpoint holds.
+        score_loader: Validation data at the end of an epoch.
+        monitor: Replaces ``TrainingRun.phase`` in a dry run.
+    """
+
+    config: RunConfig
+    run: TrainingRun
+    state: TrainState
+    score_loader: Loader | None
+    monitor: Callable[[str], AbstractContextManager[None]] | None = None
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Return a context whose costs belong to another phase than training."""
+        return self.run.phase(name) if self.monitor is None else self.monitor(name)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run ends before its last epoch."""
+        return False
+
+    @abstractmethod
+    def begin_epoch(self, epoch: int) -> None:
+        """Set what changes between epochs, for example the learning rate."""
+
+    @abstractmethod
+    def train_step(self, batch: Batch) -> StepReport:
+        """Train on one batch."""
+
+    @abstractmethod
+    def end_epoch(self, epoch: int) -> EpochReport:
+        """Compute validation scores and everything else that is logged once per epoch."""
+
+    @abstractmethod
+    def write_epoch(self, epoch: int) -> None:
+        """Write files and figures of a completed epoch."""
+
+    def epoch_kind(self, epoch: int) -> Hashable:
+        """Return a key that is equal for epochs of equal cost, for a dry run."""
+        return None
+
+    def step_kind(self, epoch: int, step: int) -> Hashable:
+        """Return a key that is equal for steps of equal cost, for a dry run."""
+        return None
+
+
+class TrainingLoop:
+    """Epochs and steps of a recipe, as a context manager.
+
+    Entering opens the console and catches SIGINT and SIGTERM. A checkpoint is written after each
+    epoch, within an epoch when ``save_minutes`` have passed, and when a signal arrives.
+
+    Args:
+        recipe: What to train.
+        epochs: Epochs of the whole run.
+        name: Name of the command for the console.
+        on_epoch: Called after each epoch.
+    """
+
+    def __init__(
+        self, recipe: Recipe, *, epochs: int, name: str, on_epoch: EpochCallback | None = None
+    ) -> None:
+        self.recipe, self.run, self.state = recipe, recipe.run, recipe.state
+        self.epochs, self.on_epoch = epochs, on_epoch
+        self.steps = len(self.state.train_loader)
+        self.console = Console(total_steps=epochs * self.steps, name=name, done=self.global_step)
+        self.interrupt = Interrupt()
+        self._stack = ExitStack()
+
+    @property
+    def global_step(self) -> int:
+        """Completed steps of the whole run."""
+        return self.state.epoch * self.steps + self.state.step
+
+    def __enter__(self) -> TrainingLoop:
+        self._stack.enter_context(self.run)
+        self._stack.enter_context(self.console)
+        self._stack.enter_context(self.interrupt)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def announce(self, verb: str) -> None:
+        """Print what starts, or that it continues, and where."""
+        self.console.info(f"{'resuming' if self.global_step else verb} in {self.run.path}")
+
+    def fit(self) -> None:
+        """Train until the last epoch, or until the recipe has finished.
+
+        Raises:
+            Diverged: When the loss is not finite.
+            Interrupted: After a signal; the checkpoint is written.
+        """
+        recipe, state = self.recipe, self.state
+        while state.epoch < self.epochs and not recipe.finished:
+            recipe.begin_epoch(state.epoch)
+            for batch in self._batches():
+                self._record_step(recipe.train_step(batch))
+            report = recipe.end_epoch(state.epoch)
+            self._log_epoch(report)
+            recipe.write_epoch(state.epoch)
+            self._complete_epoch()
+
+    def _batches(self) -> Iterator[Batch]:
+        """Yield the remaining batches of the epoch; count and save after each."""
+        state = self.state
+        for batch in state.train_loader.epoch(state.epoch, state.step):
+            yield batch
+            state.step += 1
+            self.save_if_due()
+
+    def _record_step(self, report: StepReport) -> None:
+        """Add the means over all ranks to the state, with one transfer from the device."""
+        state, names = self.state, [*report.metrics]
+        num_samples, means = self.run.ranks.weighted_means(
+            report.num_samples, *report.metrics.values()
+        )
+        norms = [norm.to(means[0].device) for norm in report.norms.values()]
+        values = torch.stack([*means, *norms]).tolist()
+        loss = require_finite(values[0], state.epoch, state.step)
+        labels = [*(f"train_{name}" for name in names), *report.norms]
+        state.means.add(num_samples, **dict(zip(labels, values, strict=True)))
+        self.console.step(epoch=f"{state.epoch + 1}/{self.epochs}", loss=loss)
+
+    def _log_epoch(self, report: EpochReport) -> None:
+        """Log a completed epoch: metrics.jsonl, TensorBoard and console."""
+        state, config = self.state, self.recipe.config
+        number, means = state.epoch + 1, state.means.compute()
+        train = {name: value for name, value in means.items() if name.startswith("train_")}
+        norms = {name: value for name, value in means.items() if name not in train}
+        row = {
+            "epoch": number,
+            "lr": report.lr,
+            **train,
+            **{f"valid_{name}": score for name, score in state.scores.items()},
+            **norms,
+            **report.row,
+            **self.run.cost(),
+        }
+        scalars = {
+            "epoch": number,
+            "lr/weights": report.lr,
+            "loss/train": means["train_loss"],
+            "loss/valid": state.scores.get("loss"),
+            **{f"valid/{name}": score for name, score in state.scores.items()},
+            **{
+                name.replace("_", "/", 1): value
+                for name, value in train.items()
+                if name != "train_loss"
+            },
+            **{f"norm/{name.removesuffix('_norm')}": value for name, value in norms.items()},
+            **report.scalars,
+        }
+        self.run.log(number * self.steps, row, scalars)
+        for line in report.warnings:
+            self.console.warn(line)
+        key = f"valid_{config.metric}"
+        score = {key: state.scores[config.metric]} if state.scores else {}
+        self.console.epoch(number, self.epochs, loss=means["train_loss"], **score, **report.console)
+
+    def _complete_epoch(self) -> None:
+        state = self.state
+        state.epoch, state.step = state.epoch + 1, 0
+        state.means.reset()
+        self.save()
+        if self.on_epoch is not None:
+            self.on_epoch(state.epoch, state.scores)
+
+    def save_if_due(self) -> None:
+        """Write a checkpoint if any rank received a signal or has an old checkpoint."""
+        due = self.run.is_save_due(self.recipe.config.save_minutes)
+        if self.run.ranks.all_reduce_max(bool(self.interrupt.received) or due):
+            self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint, then leave if a signal asked for it, on any rank.
+
+        Raises:
+            Interrupted: With 128 plus the signal's number as exit code.
+        """
+        self.run.save(self.global_step, self.state.state_dict())
+        number = self.run.ranks.all_reduce_max(self.interrupt.received or 0)
+        if not number:
+            return
+        self.run.close()
+        argument = shlex.quote(f"resume={self.run.path}")
+        self.console.info(
+            f"interrupted; checkpoint saved. Continue with: "
+            f"python -m darts.{self.run.command} {argument}"
+        )
+        raise Interrupted(128 + number)

@@ -1,0 +1,61 @@
+"""State of a training: everything that a checkpoint saves and restores."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from darts.data import Loader
+from darts.training.steps import EpochMeans
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """An object that restores itself from its own state dict."""
+
+    def state_dict(self) -> Any:
+        """Return tensors and plain values."""
+
+    def load_state_dict(self, state: Any) -> Any:
+        """Restore what ``state_dict`` returned."""
+
+
+@dataclass(kw_only=True)
+class TrainState:
+    """Fields of a checkpoint that search and retrain share.
+
+    A command extends this class. Each field is either ``Stateful`` and restored in place, or a
+    plain value or tensor and replaced.
+
+    Attributes:
+        train_loader: Batches of the weights; counts the batches it has delivered.
+        epoch: Completed epochs.
+        step: Completed steps of the epoch that follows them.
+        means: Running means of the training metrics in that epoch.
+        scores: Validation scores of the last completed epoch.
+    """
+
+    train_loader: Loader
+    epoch: int = 0
+    step: int = 0
+    means: EpochMeans = field(default_factory=EpochMeans)
+    scores: dict[str, float] = field(default_factory=dict)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return one entry per field."""
+        return {
+            name: value.state_dict() if isinstance(value, Stateful) else value
+            for name, value in self._fields().items()
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore every field from ``state_dict``."""
+        for name, value in self._fields().items():
+            if isinstance(value, Stateful):
+                value.load_state_dict(state[name])
+            else:
+                setattr(self, name, state[name])
+
+    def _fields(self) -> dict[str, Any]:
+        return {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
