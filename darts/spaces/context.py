@@ -1,53 +1,55 @@
-"""What the parts of a method have to know beside the alphas."""
+"""The search context: what components know about a search."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor
+
+from darts.spaces.space import Space
+from darts.spaces.supernet import SupernetBase
 
 
 @dataclass
 class SearchContext:
-    """The supernet's layout, and how far the search has come.
+    """Layout of the supernet and progress of the search.
 
     Attributes:
-        space: the space searched, see ``darts.spaces.space``.
-        candidates: by group of alphas and edge, the names of the columns.
-        edges: by group, each edge's source and target.
-        counts: by group, how many cells there are.
-        kept: by group a mask ``(edges, operations)`` of the candidates still in the search; groups
-            that are missing keep all.
-        progress: share of the search that is over when the epoch begins, in [0, 1).
+        space: the space.
+        candidates: by group and edge, the names of the candidates, one per column of the alphas.
+        edges: by group, source and target of each edge.
+        counts: by group, the number of cells.
+        masks: by group, a mask ``(edges, operations)`` of the candidates that are still in the
+            search; a missing group keeps all its candidates.
+        progress: finished share of the search at the start of the epoch, in [0, 1).
     """
 
-    space: Any
+    space: Space
     candidates: Mapping[str, tuple[tuple[str, ...], ...]]
     edges: Mapping[str, tuple[tuple[int, int], ...]]
     counts: Mapping[str, int]
-    kept: dict[str, Tensor] = field(default_factory=dict)
+    masks: dict[str, Tensor] = field(default_factory=dict)
     progress: float = 0.0
 
     @classmethod
-    def of(cls, space: Any, net: Any) -> SearchContext:
-        """The context of a supernet at the start."""
+    def from_supernet(cls, space: Space, net: SupernetBase) -> SearchContext:
+        """Return the context of a search that has not started."""
         return cls(space, net.candidates, net.edges, net.counts)
 
     @contextmanager
-    def keeping(self, masks: Mapping[str, Tensor]) -> Iterator[None]:
-        """Within it, the groups named keep what these masks ``(edges, operations)`` say."""
-        before = dict(self.kept)
-        self.kept.update(masks)
+    def masked(self, masks: Mapping[str, Tensor]) -> Iterator[None]:
+        """Replace the masks of some groups for the duration of a ``with`` block."""
+        before = dict(self.masks)
+        self.masks.update(masks)
         try:
             yield
         finally:
-            self.kept.clear()
-            self.kept.update(before)
+            self.masks.clear()
+            self.masks.update(before)
 
     @property
     def targets(self) -> dict[str, tuple[int, ...]]:
-        """By group, the node that each edge enters."""
+        """By group, the target node of each edge."""
         return {group: tuple(target for _, target in pairs) for group, pairs in self.edges.items()}

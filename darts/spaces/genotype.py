@@ -1,11 +1,11 @@
-"""The genotype of the cell-based space: which operations join which states of two cells.
+"""Genotype of the ``cnn`` space: the operations and connections of a normal and a reduction cell.
 
-A cell has two inputs (states 0 and 1: the outputs of the two cells before it) and some
-intermediate nodes (states 2, 3, ...). Two edges enter each node, each carrying one operation from
-an earlier state; the node is their sum, and the cell's output concatenates some of the nodes.
+A cell has two inputs (states 0 and 1: the outputs of the two cells before it) and intermediate
+nodes (states 2, 3, ...). Two edges enter each node; each edge applies one operation to an earlier
+state. The node is the sum of both, and the cell's output concatenates some of the nodes.
 
 References:
-    DARTS, arXiv:1806.09055, section 2.1 and figures 4-5. The two operations beyond its eight
+    DARTS, arXiv:1806.09055, section 2.1 and figures 4-5. Two operations beyond the eight of DARTS
     come from NASNet, arXiv:1707.07012, and AmoebaNet, arXiv:1802.01548.
 """
 
@@ -13,9 +13,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from darts.spaces.genotype_text import SPACE, brief, checked, read_classic, read_json
+from darts.spaces.any_genotype import AnyGenotype
+from darts.spaces.genotype_text import is_integer, read_classic, read_json, short_repr, strip_text
+
+SPACE = "cnn"
+"""The value of ``"space"`` in a genotype's JSON."""
 
 PRIMITIVES: tuple[str, ...] = (
     "none",
@@ -27,29 +31,31 @@ PRIMITIVES: tuple[str, ...] = (
     "dil_conv_3x3",
     "dil_conv_5x5",
 )
-"""The eight candidate operations of the DARTS supernet, in the order of its alphas."""
+"""The eight candidates of the DARTS supernet, in the order of the alphas' columns."""
 
 OPERATIONS: tuple[str, ...] = (*PRIMITIVES, "sep_conv_7x7", "conv_7x1_1x7", "noise")
-"""Every operation that a genotype may name: the primitives, two that are only ever discrete, and
-noise, a candidate of the subset S4."""
+"""All operations of genotypes: the primitives, two that occur in published genotypes only, and
+``noise``, a candidate of the candidate set S4."""
 
 CELLS: tuple[str, ...] = ("normal", "reduce")
 
+FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
+
 
 @dataclass(frozen=True)
-class Genotype:
+class Genotype(AnyGenotype):
     """The normal and the reduction cell of an architecture.
 
     Attributes:
-        normal: ``(operation, source)`` pairs of the normal cell, two a node: pairs ``2i`` and
-            ``2i + 1`` enter node ``i``, which is state ``i + 2``. Lists are turned into tuples.
-        normal_concat: the states, from 2 up, that the output concatenates, in that order.
-        reduce: the same for the reduction cell, which may have another number of nodes.
-        reduce_concat: the same for the reduction cell.
+        normal: ``(operation, source)`` of each edge of the normal cell: pairs ``2i`` and ``2i + 1``
+            enter node ``i``, which is state ``i + 2``. Lists become tuples.
+        normal_concat: the nodes (states from 2 up) that the output concatenates, in this order.
+        reduce: edges of the reduction cell, which may have another number of nodes.
+        reduce_concat: nodes that the output of the reduction cell concatenates.
 
     Raises:
         ValueError: an unknown operation, an odd number of edges or none, a source that is not an
-            earlier state, or an empty, repeated or impossible concatenation.
+            earlier state, or an empty, repeated or invalid concatenation.
     """
 
     normal: tuple[tuple[str, int], ...]
@@ -59,135 +65,118 @@ class Genotype:
 
     space: ClassVar[str] = SPACE
     cells: ClassVar[tuple[str, ...]] = CELLS
-    inputs: ClassVar[int] = 2  # states of a cell that are other cells' outputs
+    inputs: ClassVar[int] = 2
+    vocabulary: ClassVar[tuple[str, ...]] = OPERATIONS
 
     def __post_init__(self) -> None:
         for cell in CELLS:
-            edges = _check_edges(cell, getattr(self, cell))
+            edges = self._check_edges(cell, getattr(self, cell))
             concat = _check_concat(cell, getattr(self, f"{cell}_concat"), len(edges) // 2)
             object.__setattr__(self, cell, edges)
             object.__setattr__(self, f"{cell}_concat", concat)
 
     def nodes(self, cell: str) -> int:
-        """How many intermediate nodes the cell has (``ValueError`` for an unknown cell)."""
-        return len(getattr(self, _check_cell(cell))) // 2
+        """Return the number of nodes of a cell (``ValueError`` for an unknown cell)."""
+        return len(self._pairs(cell)) // 2
 
     def concat(self, cell: str) -> tuple[int, ...]:
-        """The states that the cell's output concatenates."""
-        states: tuple[int, ...] = getattr(self, f"{_check_cell(cell)}_concat")
+        """Return the states that the output of a cell concatenates."""
+        states: tuple[int, ...] = getattr(self, f"{self.check_cell(cell)}_concat")
         return states
 
     def edges(self, cell: str) -> list[tuple[int, int, str]]:
-        """The cell's edges as ``(source state, target state, operation)``, in stored order."""
-        pairs = getattr(self, _check_cell(cell))
+        """Return ``(source state, target state, operation)`` of each edge, in stored order."""
+        pairs = self._pairs(cell)
         return [(source, index // 2 + 2, name) for index, (name, source) in enumerate(pairs)]
 
-    def count(self, operation: str, cell: str | None = None) -> int:
-        """How many edges carry the operation, in one cell or in both.
-
-        Raises:
-            ValueError: an unknown operation or cell.
-        """
-        if operation not in OPERATIONS:
-            raise ValueError(_unknown_operation(operation))
-        chosen = CELLS if cell is None else (_check_cell(cell),)
-        return sum(name == operation for kind in chosen for name, _ in getattr(self, kind))
-
     def canonical(self) -> Genotype:
-        """The same architecture with each node's edges by source, then name, and concats sorted.
+        """Return the genotype with the edges of each node and the concatenations sorted.
 
-        A node is a sum and the order of a concatenation only permutes channels, so two genotypes
-        with the same canonical form describe the same family of functions.
+        Edges are sorted by source, then name. A node is a sum, and the order of a concatenation
+        only permutes channels, so two genotypes with equal canonical forms describe the same family
+        of functions.
         """
-        parts: list[Any] = []
+        cells: list[tuple[tuple[tuple[str, int], ...], tuple[int, ...]]] = []
         for cell in CELLS:
-            pairs = getattr(self, cell)
-            by_node = (pairs[i : i + 2] for i in range(0, len(pairs), 2))
-            ordered = (sorted(two, key=lambda edge: (edge[1], edge[0])) for two in by_node)
-            parts += [[edge for two in ordered for edge in two], sorted(self.concat(cell))]
-        return Genotype(*parts)
-
-    def same_as(self, other: Genotype) -> bool:
-        """Whether both describe the same architecture, whatever the order of a node's edges."""
-        return self.canonical() == other.canonical()
+            pairs = self._pairs(cell)
+            nodes = (pairs[i : i + 2] for i in range(0, len(pairs), 2))
+            ordered = (sorted(node, key=lambda edge: (edge[1], edge[0])) for node in nodes)
+            edges = tuple(edge for node in ordered for edge in node)
+            cells.append((edges, tuple(sorted(self.concat(cell)))))
+        return Genotype(*cells[0], *cells[1])
 
     def to_json(self) -> str:
-        """JSON text, one line a node; ``parse`` reads it back to an equal genotype."""
+        """Return JSON text with one line per node; ``parse`` turns it into an equal genotype."""
         lines = [f'  "space": "{SPACE}"']
         for cell in CELLS:
-            pairs = getattr(self, cell)
+            pairs = self._pairs(cell)
             nodes = (pairs[i : i + 2] for i in range(0, len(pairs), 2))
-            rows = ",\n".join(f"    {json.dumps(two)[1:-1]}" for two in nodes)
+            rows = ",\n".join(f"    {json.dumps(node)[1:-1]}" for node in nodes)
             lines.append(f'  "{cell}": [\n{rows}\n  ]')
             lines.append(f'  "{cell}_concat": {json.dumps(self.concat(cell))}')
         return "{\n" + ",\n".join(lines) + "\n}"
 
     def __str__(self) -> str:
-        """The classic text, in one line; ``parse`` reads it back to an equal genotype."""
-        parts = (f"{f.name}={list(getattr(self, f.name))!r}" for f in fields(self))
-        return f"Genotype({', '.join(parts)})"
+        """Return the classic text in one line; ``parse`` turns it into an equal genotype."""
+        arguments = (f"{f.name}={list(getattr(self, f.name))!r}" for f in fields(self))
+        return f"Genotype({', '.join(arguments)})"
 
     @classmethod
     def parse(cls, text: str) -> Genotype:
-        """Read JSON, or the classic ``Genotype(normal=[('sep_conv_3x3', 0), ...], ...)`` text.
+        """Parse JSON or the classic ``Genotype(normal=[('sep_conv_3x3', 0), ...], ...)`` text.
 
-        The classic text may be preceded by ``NAME =``, give its four parts by keyword or by
-        position, and write a concatenation as ``range(2, 6)``. Nothing is ever evaluated.
+        The classic text may be preceded by ``NAME =``, give its four fields by keyword or by
+        position, and write a concatenation as ``range(2, 6)``. No text is ever evaluated.
 
         Raises:
-            ValueError: anything else, with a message of one line.
+            ValueError: any other text; the message has one line.
         """
-        text = checked(text)
+        text = strip_text(text)
         if not text:
             raise ValueError("empty text: expected a JSON object or Genotype(...)")
-        return cls(**(read_json(text) if text[0] in '{["' else read_classic(text)))
+        if text[0] in '{["':
+            return cls(**read_json(text, SPACE, FIELDS))
+        return cls(**read_classic(text, FIELDS))
 
+    def _pairs(self, cell: str) -> tuple[tuple[str, int], ...]:
+        pairs: tuple[tuple[str, int], ...] = getattr(self, self.check_cell(cell))
+        return pairs
 
-def _unknown_operation(name: object) -> str:
-    return f"unknown operation {brief(name)}; choose from {', '.join(OPERATIONS)}"
-
-
-def _check_cell(cell: str) -> str:
-    if cell not in CELLS:
-        raise ValueError(f"unknown cell {brief(cell)}; choose from {', '.join(CELLS)}")
-    return cell
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _check_edges(cell: str, pairs: object) -> tuple[tuple[str, int], ...]:
-    if not isinstance(pairs, (list, tuple)):
-        raise ValueError(f"{cell} must list (operation, source) pairs, not {brief(pairs)}")
-    if not pairs or len(pairs) % 2:
-        raise ValueError(f"{cell} has {len(pairs)} edges; a cell needs two a node: 2, 4, 6, ...")
-    checked: list[tuple[str, int]] = []
-    for index, pair in enumerate(pairs):
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+    @classmethod
+    def _check_edges(cls, cell: str, pairs: object) -> tuple[tuple[str, int], ...]:
+        if not isinstance(pairs, (list, tuple)):
+            raise ValueError(f"{cell} must list (operation, source) pairs, not {short_repr(pairs)}")
+        if not pairs or len(pairs) % 2:
             raise ValueError(
-                f"edge {index} of {cell} is {brief(pair)}, not an (operation, source) pair"
+                f"{cell} has {len(pairs)} edges; a cell needs two per node: 2, 4, 6, ..."
             )
-        name, source = pair
-        if not isinstance(name, str) or name not in OPERATIONS:
-            raise ValueError(f"edge {index} of {cell}: {_unknown_operation(name)}")
-        last = index // 2 + 1
-        if not _is_int(source) or not 0 <= source <= last:
-            raise ValueError(
-                f"edge {index} of {cell}: source {brief(source)} is not a state from 0 to {last}"
-            )
-        checked.append((name, source))
-    return tuple(checked)
+        edges: list[tuple[str, int]] = []
+        for index, pair in enumerate(pairs):
+            place = f"edge {index} of {cell}"
+            if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+                raise ValueError(f"{place} is {short_repr(pair)}, not an (operation, source) pair")
+            name, source = pair
+            try:
+                cls.check_operation(name)
+            except ValueError as error:
+                raise ValueError(f"{place}: {error}") from None
+            last = index // 2 + 1
+            if not is_integer(source) or not 0 <= source <= last:
+                raise ValueError(
+                    f"{place}: source {short_repr(source)} is not a state from 0 to {last}"
+                )
+            edges.append((name, source))
+        return tuple(edges)
 
 
 def _check_concat(cell: str, states: object, nodes: int) -> tuple[int, ...]:
     if not isinstance(states, (list, tuple, range)) or len(states) == 0:
-        raise ValueError(f"{cell}_concat must list at least one state, not {brief(states)}")
+        raise ValueError(f"{cell}_concat must list at least one state, not {short_repr(states)}")
     for state in states:
-        if not _is_int(state) or not 2 <= state <= nodes + 1:
+        if not is_integer(state) or not 2 <= state <= nodes + 1:
             raise ValueError(
-                f"{cell}_concat: {brief(state)} is not a node's state, from 2 to {nodes + 1}"
+                f"{cell}_concat: {short_repr(state)} is not a node's state, from 2 to {nodes + 1}"
             )
     if len(set(states)) != len(states):
-        raise ValueError(f"{cell}_concat names a state twice: {brief(list(states))}")
+        raise ValueError(f"{cell}_concat lists a state twice: {short_repr(list(states))}")
     return tuple(states)

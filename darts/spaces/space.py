@@ -1,6 +1,7 @@
-"""What a search space is: its networks, its genotypes, and the way from alphas to one of them.
+"""Spaces: what can be searched.
 
-A space is a folder of this package and a YAML in ``conf/space``. Nothing else knows it by name.
+A space is a package in this folder and a YAML file in ``conf/space``. No other module depends on
+its name.
 """
 
 from __future__ import annotations
@@ -15,203 +16,280 @@ import torch
 from torch import Tensor
 
 from darts.registry import Registry, number
+from darts.spaces.any_genotype import AnyGenotype
+from darts.spaces.deriving import Candidates
+from darts.spaces.network import NetworkBase
+from darts.spaces.network_piece import NetworkPiece
 from darts.spaces.parameters import Parameter, Point, Value
-from darts.spaces.piece import Piece
+from darts.spaces.supernet import SupernetBase
 
-SPACES = Registry("space", "darts.spaces")
-
-Candidates = Mapping[str, tuple[tuple[str, ...], ...]]
+SPACES: Registry[Space] = Registry("space", "darts.spaces")
 
 
-class AnyGenotype(Protocol):
-    """What all genotypes have in common."""
+class PublishedGenotype(Protocol):
+    """A published architecture with the results that its authors report.
 
-    space: ClassVar[str]
-    cells: ClassVar[tuple[str, ...]]
-    inputs: ClassVar[int]  # states 0, 1, ... of a cell that are outputs of others
+    Attributes:
+        measure: what ``result`` measures; the same for all entries of a space.
+        title: title of the table of all entries of a space.
+    """
 
-    def nodes(self, cell: str) -> int:
-        """How many states a cell has beside its inputs."""
+    measure: ClassVar[str]
+    title: ClassVar[str]
+
+    @property
+    def name(self) -> str:
+        """Name that commands accept."""
         ...
 
-    def concat(self, cell: str) -> tuple[int, ...]:
-        """The states that make a cell's output."""
+    @property
+    def genotype(self) -> AnyGenotype:
+        """The architecture."""
         ...
 
-    def edges(self, cell: str) -> list[tuple[int, int, str]]:
-        """``(source state, target state, operation)`` of each edge of a cell."""
+    @property
+    def paper(self) -> str:
+        """Title of the paper."""
         ...
 
-    def count(self, operation: str, cell: str | None = None) -> int:
-        """How many edges carry the operation."""
+    @property
+    def arxiv(self) -> str:
+        """arXiv identifier of the paper."""
         ...
 
-    def to_json(self) -> str:
-        """Text that ``parse`` reads back."""
+    @property
+    def parameters_million(self) -> float | None:
+        """Reported size in millions of parameters, or None."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """Conditions of the reported result."""
+        ...
+
+    @property
+    def result(self) -> str:
+        """Reported result as text, or ``""``."""
         ...
 
 
 @dataclass
 class Space(ABC):
-    """One search space with the size of its networks, of which the depth is common to all.
+    """A space and the size of its networks.
+
+    Methods that take a genotype accept only genotypes of this space; their parameters are typed
+    ``Any`` so that each space can declare its own class.
 
     Attributes:
-        cells: depth; what it counts is the space's to say.
-        fan_in: edges that a genotype keeps into each node; None for all.
-        skip: name of the operation that hands its input on; None where there is none.
-        drops_skips: whether in training the supernet can drop a share of what that puts out.
-        has_partial: whether operations may be mixed on a part of the channels.
-        compiles: whether the supernet has anything for ``torch.compile``.
-        kept: settings beside the sizes that a retraining shares with its search.
-        takes: kinds of data sets that its networks take, see ``darts.data.SourceSpec.kind``.
-        skips: operations that pass their input on as it is, or put nothing out.
-        weightless: operations without weights of their own, those among them.
-        published: by name what others have found in the space; each has a ``name``, ``genotype``,
-            ``paper``, ``arxiv``, ``parameters_million``, ``note`` and ``result``, and for all of
-            them a ``measure`` and a ``title``.
+        cells: depth; each space defines its unit.
+        fan_in: number of edges that a genotype keeps into each node; None for all.
+        skip_operation: name of the operation that passes its input on, or None.
+        supports_skip_dropout: whether the supernet can drop outputs of skip connections.
+        supports_partial: whether the supernet can use partial channels.
+        supports_compile: whether ``torch.compile`` speeds up the supernet.
+        retrain_keys: settings, besides the sizes, that a retraining repeats from its search.
+        data_kinds: kinds of data sets that the networks accept, see ``darts.data.SourceSpec.kind``.
+        skip_operations: operations that pass their input on unchanged, or output zeros.
+        weightless_operations: operations without weights, including ``skip_operations``.
+        published: architectures from the literature by name.
     """
 
     name: str = ""
     fan_in: ClassVar[int | None] = None
-    skip: ClassVar[str | None] = "skip_connect"
-    drops_skips: ClassVar[bool] = True
-    has_partial: ClassVar[bool] = True
-    compiles: ClassVar[bool] = True
-    kept: ClassVar[tuple[str, ...]] = ()
-    takes: ClassVar[tuple[str, ...]] = ("images", "audio")
-    skips: ClassVar[tuple[str, ...]] = ("none", "skip_connect")
-    weightless: ClassVar[tuple[str, ...]] = ("none", "skip_connect")
-    published: ClassVar[Mapping[str, Any]] = {}
+    skip_operation: ClassVar[str | None] = "skip_connect"
+    supports_skip_dropout: ClassVar[bool] = True
+    supports_partial: ClassVar[bool] = True
+    supports_compile: ClassVar[bool] = True
+    retrain_keys: ClassVar[tuple[str, ...]] = ()
+    data_kinds: ClassVar[tuple[str, ...]] = ("images", "audio")
+    skip_operations: ClassVar[tuple[str, ...]] = ("none", "skip_connect")
+    weightless_operations: ClassVar[tuple[str, ...]] = ("none", "skip_connect")
+    published: ClassVar[Mapping[str, PublishedGenotype]] = {}
     cells: int = number(8, low=1)
 
-    def inputs(self, shape: Sequence[int]) -> int:
-        """The ``in_channels`` of networks for samples of a shape ``(C, H, W)``."""
+    def in_channels(self, shape: Sequence[int]) -> int:
+        """Return the ``in_channels`` of networks for samples of shape ``(C, H, W)``."""
         return shape[0]
 
     @abstractmethod
-    def supernet(self, *, depth: float = 1.0, **options: Any) -> Any:
-        """The supernet, a ``darts.spaces.supernet.SupernetBase``.
+    def supernet(self, *, depth: float = 1.0, **options: Any) -> SupernetBase:
+        """Build the supernet.
 
         Args:
-            depth: times as deep as ``cells`` says.
-            **options: ``classes``, ``in_channels`` (see ``inputs``), ``partial`` (1 for all
-                channels) and ``auxiliary_skip``.
+            depth: factor of the number of cells.
+            **options: ``classes``, ``in_channels`` (see the method of that name), ``partial`` (1
+                for all channels) and ``auxiliary_skip``.
 
         Raises:
-            ValueError: in one line, for what the space does not have.
+            ValueError: the space does not support an option.
         """
 
     @abstractmethod
-    def network(self, genotype: Any, **options: Any) -> Any:
-        """The discrete network of a genotype, see ``darts.spaces.cnn.Network``.
+    def network(self, genotype: Any, **options: Any) -> NetworkBase:
+        """Build the discrete network of a genotype.
 
         Args:
-            genotype: of this space.
-            **options: ``classes``, ``in_channels``, ``auxiliary`` (a head; False when not given)
-                and ``drop_path``.
+            genotype: a genotype of this space.
+            **options: ``classes``, ``in_channels``, ``auxiliary`` (whether to build an auxiliary
+                head, by default False) and ``drop_path``.
+
+        Raises:
+            ValueError: the space does not support an option.
         """
 
-    def usual(self) -> tuple[dict[str, int], list[str]]:
-        """Sizes of data, as ``network`` takes them, by which its weights may be told; in words."""
+    def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
+        """Return options of ``network`` for a common data set, and their description.
+
+        The number of parameters of a genotype is reported for these sizes.
+        """
         return (
-            {"classes": 10, "in_channels": self.inputs((3, 32, 32))},
+            {"classes": 10, "in_channels": self.in_channels((3, 32, 32))},
             ["images of 3x32x32", "10 classes", "no auxiliary head"],
         )
 
     @classmethod
-    def standard(cls, genotype: Any) -> Space:
-        """The space at the size in which the papers compare genotypes like this one."""
+    def reference(cls, genotype: Any) -> Space:
+        """Return the space at the size that papers use to compare genotypes like this one."""
         return cls()
 
     @classmethod
     def recognizes(cls, text: str) -> bool:
-        """Whether a text that is not JSON is a genotype of this space, right or wrong."""
+        """Return whether text that is not JSON is in this space's notation, valid or not."""
         return False
 
     @abstractmethod
-    def parse(self, text: str) -> Any:
-        """A genotype from its text; ``ValueError`` with one line for anything else."""
+    def parse(self, text: str) -> AnyGenotype:
+        """Return the genotype of a text.
+
+        Raises:
+            ValueError: the text is no genotype of this space; the message has one line.
+        """
 
     @abstractmethod
-    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Any:
-        """The genotype that probabilities ``(edges, operations)`` stand for."""
+    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> AnyGenotype:
+        """Return the genotype with the most probable operations.
+
+        Args:
+            probabilities: by group ``(edges, operations)``.
+            candidates: by group and edge, the operation of each column.
+        """
 
     @abstractmethod
-    def random(self, generator: torch.Generator) -> Any:
-        """A genotype, each with the same probability."""
+    def random(self, generator: torch.Generator) -> AnyGenotype:
+        """Draw a genotype from the uniform distribution over the space."""
 
     @abstractmethod
     def parameters(self) -> list[Parameter]:
-        """An architecture as parameters; each genotype is one point of them."""
+        """Return the parameters of an architecture; each genotype is one point of them."""
 
     @abstractmethod
     def encode(self, genotype: Any) -> Point:
-        """The point that a genotype is; ``ValueError`` in one line if none of this space is."""
+        """Return the point of a genotype.
+
+        Raises:
+            ValueError: the genotype is not in this space; the message has one line.
+        """
 
     @abstractmethod
-    def decode(self, point: Mapping[str, Value]) -> Any:
-        """The genotype that a point of ``parameters`` is."""
+    def decode(self, point: Mapping[str, Value]) -> AnyGenotype:
+        """Return the genotype of a point; the inverse of ``encode``."""
 
     @abstractmethod
     def mask(self, genotype: Any, candidates: Candidates) -> dict[str, Tensor]:
-        """Which columns of which edges a genotype uses: by group ``(edges, operations)``."""
+        """Return which candidates a genotype uses: by group a mask ``(edges, operations)``."""
 
     @abstractmethod
-    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[Piece]:
-        """The discrete network taken apart, with every candidate, for images ``(C, H, W)``."""
+    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[NetworkPiece]:
+        """Yield all modules of the discrete network, with every candidate.
 
-    def used(
+        Args:
+            classes: number of classes.
+            image: shape of a sample, ``(C, H, W)``.
+        """
+
+    def derived_mask(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Which columns of which edges ``derive`` goes by, as ``mask``."""
+        """Return which candidates the genotype of ``derive`` uses, as ``mask`` does."""
         return self.mask(self.derive(probabilities, candidates), candidates)
 
-    def usage(
+    def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """How much of each piece that alphas decide on the discrete network is expected to have.
+        """Return the expected number of copies of each piece in the discrete network.
 
-        By group ``(edges, operations)``, differentiable; a space may have groups beside those of
-        its alphas for what depends on several of them. Probabilities of an edge need not sum to
-        one: what weights edges says nothing of the cost of one that is kept.
+        Probabilities of an edge need not sum to one; they are normalized, since the strength of an
+        edge does not affect its cost once it is kept.
+
+        Returns:
+            By group ``(edges, operations)``, differentiable. A space may add groups for pieces that
+            depend on several alphas.
         """
         return {g: p / p.sum(-1, keepdim=True).clamp_min(1e-12) for g, p in probabilities.items()}
 
-    def deep(self, depth: float) -> int:
-        """``cells``, so many times."""
+    def scaled_cells(self, depth: float) -> int:
+        """Return ``cells`` multiplied by ``depth``, rounded, at least 1."""
         return max(1, round(depth * self.cells))
 
+    def reject_options(
+        self,
+        *,
+        depth: float,
+        partial: int,
+        auxiliary_skip: bool,
+        depth_reason: str,
+        skip_reason: str,
+    ) -> None:
+        """Raise ValueError for supernet options that spaces without repeated cells do not support.
 
-def parse_genotype(text: str) -> Any:
-    """A genotype of whatever space its text belongs to.
+        Args:
+            depth: factor of the number of cells; must be 1.
+            partial: inverse share of partial channels; must be 1.
+            auxiliary_skip: must be False.
+            depth_reason: why the space has one depth.
+            skip_reason: why the space has no auxiliary skip connections.
+        """
+        where = f"space={self.name} has no"
+        if partial > 1:
+            raise ValueError(f"{where} partial channels, got partial={partial}; set 1")
+        if auxiliary_skip:
+            raise ValueError(
+                f"{where} auxiliary skip connections, since {skip_reason}; set auxiliary_skip=0"
+            )
+        if depth != 1.0:
+            raise ValueError(
+                f"{where} stages of another depth, got depth={depth}, since {depth_reason}; set 1"
+            )
+
+
+def parse_genotype(text: str) -> AnyGenotype:
+    """Return the genotype of a text in the notation of any space.
 
     Raises:
-        ValueError: in one line, when it is the text of none.
+        ValueError: the text is no genotype; the message has one line.
     """
-    named = space_named_in(text)
-    if named is not None:
-        return SPACES[named]().parse(text)
-    return SPACES[space_recognizing(text) or "cnn"]().parse(text)
+    name = space_named_in(text) or space_recognizing(text) or "cnn"
+    genotype: AnyGenotype = SPACES[name]().parse(text)
+    return genotype
 
 
-def space_of(genotype: Any) -> Space:
-    """The space that a genotype belongs to, at its standard size."""
-    name = space_named_in(genotype.to_json())
-    standard: Space = SPACES[str(name)].standard(genotype)
-    return standard
+def space_of(genotype: AnyGenotype) -> Space:
+    """Return the space of a genotype at its reference size."""
+    space: Space = SPACES[genotype.space].reference(genotype)
+    return space
 
 
 def space_recognizing(text: str) -> str | None:
-    """The space whose own notation, other than JSON, a text is in; None for no space's.
+    """Return the name of the space that has a text's notation; None for JSON and other text.
 
-    The classic notation is that of ``cnn`` unless another space knows it for its own.
+    The classic notation belongs to ``cnn`` unless another space recognizes it, too.
     """
     names = [name for name in SPACES if SPACES[name].recognizes(text.strip())]
     return next((name for name in names if name != "cnn"), names[0] if names else None)
 
 
 def space_named_in(text: str) -> str | None:
-    """The known space that a genotype's JSON names, if it is JSON and does."""
+    """Return the registered space that a genotype's JSON names; None for other text."""
     text = text.removeprefix("\ufeff").strip()
     if not text.startswith("{"):
         return None

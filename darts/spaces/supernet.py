@@ -1,26 +1,34 @@
-"""What the supernets of all spaces have in common."""
+"""Base class of the supernets of all spaces."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from darts.spaces.widen import widened
+from darts.spaces.widening import widened
+
+
+class ParameterRows(NamedTuple):
+    """Rows ``start`` to ``stop - 1`` of a parameter's first dimension."""
+
+    parameter: nn.Parameter
+    start: int
+    stop: int
 
 
 class SupernetBase(nn.Module):
-    """A network of all candidates.
+    """A network that contains and mixes all candidates of a space.
 
     Attributes:
         space: name of the space.
-        alphas: by group ``(edges, operations)``; parameters, so they are in the state dict.
-        candidates: by group and edge, the names of the alphas' columns.
-        edges: by group, each edge's source and target.
-        counts: by group, how many cells there are.
-        shapes: by group, the shape of its mixing weights.
-        skip_dropout: share of a skip connection's outputs that are dropped in training.
+        alphas: by group ``(edges, operations)``; they are parameters and part of the state dict.
+        candidates: by group and edge, the names of the candidates, one per column of the alphas.
+        edges: by group, source and target of each edge.
+        counts: by group, the number of cells.
+        shapes: by group, the shape of the mixing weights.
+        skip_dropout: probability of dropping an output element of a skip connection in training.
     """
 
     space: ClassVar[str]
@@ -32,43 +40,40 @@ class SupernetBase(nn.Module):
     skip_dropout: float = 0.0
 
     def weight_parameters(self) -> list[nn.Parameter]:
-        """Every parameter but the alphas."""
+        """Return all parameters except the alphas."""
         alphas = {id(alpha) for alpha in self.alphas.values()}
         return [parameter for parameter in self.parameters() if id(parameter) not in alphas]
 
     def widened(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The state dict of a supernet with narrower operations in this one's shapes."""
+        """Return the state dict of a supernet with narrower operations in this one's shapes."""
         return widened(state, self.state_dict())
 
-    def operation_shares(self) -> dict[str, list[tuple[nn.Parameter, int, int]]]:
-        """What each operation of each edge owns: parameters, with its first row and the last's end.
-
-        Skip connections are not among them.
+    def operation_rows(self) -> dict[str, list[ParameterRows]]:
+        """Return the parameter rows of each operation of each edge, without skip connections.
 
         Raises:
-            ValueError: where a supernet does not say.
+            ValueError: the supernet does not separate the parameters of its operations.
         """
         raise ValueError(
-            f"freezing: the {self.space} space does not say what an operation owns; "
-            "choose freezing=none"
+            f"freezing: the {self.space} space cannot freeze single operations; set freezing=none"
         )
 
     def recompute_cells(self) -> None:
-        """Keep only what passes between cells for the backward pass, and compute the rest again.
+        """Store only the tensors between cells and recompute the others in the backward pass.
 
         Raises:
-            ValueError: where a supernet cannot.
+            ValueError: the supernet does not support it.
         """
         raise ValueError(
-            f"memory=checkpoint: the {self.space} space computes nothing again; leave it out"
+            f"memory=checkpoint: the {self.space} space does not support it; remove the setting"
         )
 
     def compile_regions(self) -> None:
-        """Run parts of the network through ``torch.compile``.
+        """Run the regions of the network that profit from it through ``torch.compile``.
 
         Raises:
-            ValueError: where none has been found to gain.
+            ValueError: the network has no such region.
         """
         raise ValueError(
-            f"compile=true: the {self.space} space has nothing to compile; leave it out"
+            f"compile=true: the {self.space} space has nothing to compile; set compile=false"
         )

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from darts.spaces import SPACES, cnn, macro, nas201
-from darts.spaces.cnn.subsets import SUBSETS
+from darts.spaces.cnn.candidate_sets import CANDIDATE_SETS
 from darts.spaces.genotype import Genotype
 from darts.spaces.parameters import Parameters, key_of
 
 PLACES: dict[str, Any] = {
     **{name: SPACES[name]() for name in SPACES},
-    **{f"cnn-{name}": cnn.Cnn(candidates=name) for name in SUBSETS},
+    **{f"cnn-{name}": cnn.Cnn(candidates=name) for name in CANDIDATE_SETS},
     "macro-small": macro.Macro(cells=2),
 }
 
@@ -73,7 +73,7 @@ def test_a_cell_of_two_nodes_has_as_many_points_as_pairs_and_operations_allow() 
 def test_foreign_genotypes_are_refused() -> None:
     edges = tuple(("max_pool_3x3", source) for _ in range(4) for source in (0, 1))
     pools = Genotype(edges, (2, 3, 4, 5), edges, (2, 3, 4, 5))
-    line = "max_pool_3x3 is none of the candidates on the edge from 0 to 2 of the normal cell"
+    line = "max_pool_3x3 is no candidate of the edge from 0 to 2 of the normal cell"
     with pytest.raises(ValueError, match=line):
         cnn.Cnn(candidates="s2").encode(pools)
     with pytest.raises(ValueError, match="1 blocks a stage is none of"):
@@ -85,7 +85,7 @@ def test_a_cell_that_takes_a_state_in_twice_or_leaves_one_out() -> None:
     fine = tuple(("skip_connect", source) for _ in range(4) for source in (0, 1))
     whole = (2, 3, 4, 5)
     place = cnn.Cnn()
-    with pytest.raises(ValueError, match="node 2 of the normal cell takes state 0 in twice"):
+    with pytest.raises(ValueError, match="node 2 of the normal cell reads state 0 twice"):
         place.encode(Genotype(twice, whole, fine, whole))
-    with pytest.raises(ValueError, match="the reduce cell must have 4 nodes and put out all"):
+    with pytest.raises(ValueError, match="the reduce cell must have 4 nodes and concatenate all"):
         place.encode(Genotype(fine, whole, fine, (2, 3)))

@@ -1,4 +1,4 @@
-"""From mixing probabilities to a genotype and back to the columns that it uses.
+"""Conversions between mixing probabilities, cell genotypes and masks of candidates.
 
 References:
     DARTS, arXiv:1806.09055, section 2.4.
@@ -8,88 +8,93 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from darts.spaces.cnn.skeleton import count_nodes, edges
+from darts.spaces.deriving import Candidates, check_groups, checked_rows, edge_mask
 from darts.spaces.genotype import CELLS, OPERATIONS, PRIMITIVES, Genotype
-from darts.spaces.probabilities import checked_rows
 
 _EDGES_PER_NODE = 2
 
-Candidates = Mapping[str, Sequence[Sequence[str]]]
-
 
 def derive(probabilities: Mapping[str, Tensor], candidates: Candidates | None = None) -> Genotype:
-    """Keep the two strongest edges into each node, and on each the strongest operation.
+    """Keep the two strongest edges into each node and the strongest operation of each.
 
-    An edge is as strong as its most probable operation other than ``none``. ``none`` still takes
-    its share of the softmax, which is why the ranking needs probabilities: the edge with the
-    largest alpha need not be the one with the largest probability.
+    The strength of an edge is the probability of its most probable operation other than ``none``.
+    ``none`` takes part in the softmax, so edges must be ranked by probability: the edge with the
+    largest alpha need not be the edge with the largest probability.
 
     Args:
         probabilities: for ``"normal"`` and ``"reduce"``, a tensor ``(edges, operations)`` of
             mixing probabilities (after the softmax, not the alphas), on any device. Edges are
-            ordered node by node and, within a node, input by input: 14 rows for 4 nodes.
-        candidates: for each cell and edge the operation of each column; the eight primitives when
-            not given.
+            ordered by node, then by input: 14 rows for 4 nodes.
+        candidates: by cell and edge, the operation of each column; by default the eight primitives.
 
     Returns:
-        A genotype that concatenates all nodes; of a node's edges the stronger comes first. Ties
-        go to the lower index, among the edges and among the operations.
+        A genotype that concatenates all nodes; the stronger edge of a node comes first. Ties go to
+        the lower index, for edges and for operations.
 
     Raises:
-        ValueError: cells other than these two, a shape that fits no cell or not the operations,
-            unknown operations, or values that are not finite or not within 0 and 1.
+        ValueError: other cells, a shape that fits no cell or not the operations, unknown
+            operations, or values that are not finite or not within 0 and 1.
     """
-    if set(probabilities) != set(CELLS):
-        raise ValueError(
-            f"probabilities are for cells {sorted(probabilities)}, not for {', '.join(CELLS)}"
+    check_groups("probabilities", probabilities, CELLS)
+    cells = {
+        cell: _derive_cell(
+            cell,
+            probabilities[cell],
+            candidates[cell] if candidates else [PRIMITIVES] * len(probabilities[cell]),
         )
-    parts: list[tuple[tuple[str, int], ...] | tuple[int, ...]] = []
-    for cell in CELLS:
-        table = probabilities[cell]
-        names = candidates[cell] if candidates else [PRIMITIVES] * len(table)
-        nodes = _nodes(names)
-        rows = checked_rows(cell, table, (len(names), len(names[0])))
-        found: list[tuple[str, int]] = []
-        for node in range(nodes):
-            first = node * (node + 3) // 2
-            inputs = range(first, first + node + 2)
-            # max() and sorted() both keep the first among equals.
-            best = {edge: max(_columns(names[edge]), key=rows[edge].__getitem__) for edge in inputs}
-            ranked = sorted(inputs, key=lambda edge: -rows[edge][best[edge]])
-            found += [(names[edge][best[edge]], edge - first) for edge in ranked[:_EDGES_PER_NODE]]
-        parts += [tuple(found), tuple(range(2, nodes + 2))]
-    return Genotype(*parts)  # type: ignore[arg-type]
+        for cell in CELLS
+    }
+    return Genotype(
+        normal=cells["normal"],
+        normal_concat=_all_nodes(cells["normal"]),
+        reduce=cells["reduce"],
+        reduce_concat=_all_nodes(cells["reduce"]),
+    )
 
 
 def mask_of(genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
-    """Which column of which edge a genotype uses: by cell ``(edges, operations)``.
+    """Return which candidates a genotype uses: by cell a mask ``(edges, operations)``.
 
     Raises:
-        ValueError: for a genotype that is not among the candidates.
+        ValueError: the genotype is not among the candidates.
     """
-    masks = {}
-    for cell, names in candidates.items():
-        rows = {edge: row for row, edge in enumerate(edges(count_nodes(len(names))))}
-        mask = torch.zeros(len(names), len(names[0]), dtype=torch.bool)
-        for source, target, operation in genotype.edges(cell):
-            row = rows.get((source, target))
-            if row is None or operation not in names[row]:
-                raise ValueError(f"{operation} from {source} to {target} is no candidate of {cell}")
-            mask[row, list(names[row]).index(operation)] = True
-        masks[cell] = mask
-    return masks
+    return {
+        cell: edge_mask(genotype.edges(cell), edges(count_nodes(len(names))), names, cell)
+        for cell, names in candidates.items()
+    }
+
+
+def _derive_cell(
+    cell: str, table: Tensor, names: Sequence[Sequence[str]]
+) -> tuple[tuple[str, int], ...]:
+    """Return ``(operation, source)`` of each kept edge of one cell."""
+    nodes = _checked_nodes(names)
+    rows = checked_rows(cell, table, (len(names), len(names[0])))
+    kept: list[tuple[str, int]] = []
+    for node in range(nodes):
+        first = node * (node + 3) // 2
+        inputs = range(first, first + node + 2)
+        # max() and sorted() both keep the first of equal elements.
+        best = {edge: max(_columns(names[edge]), key=rows[edge].__getitem__) for edge in inputs}
+        ranked = sorted(inputs, key=lambda edge: -rows[edge][best[edge]])
+        kept += [(names[edge][best[edge]], edge - first) for edge in ranked[:_EDGES_PER_NODE]]
+    return tuple(kept)
+
+
+def _all_nodes(pairs: Sequence[tuple[str, int]]) -> tuple[int, ...]:
+    return tuple(range(2, len(pairs) // _EDGES_PER_NODE + 2))
 
 
 def _columns(names: Sequence[str]) -> list[int]:
-    """The columns that may be chosen."""
+    """Return the columns of operations other than ``none``."""
     return [column for column, name in enumerate(names) if name != "none"]
 
 
-def _nodes(names: Sequence[Sequence[str]]) -> int:
-    """The number of nodes, once the names of the columns are in order."""
+def _checked_nodes(names: Sequence[Sequence[str]]) -> int:
+    """Return the number of nodes after checking the names of the columns."""
     nodes = count_nodes(len(names))
     for row in names:
         unknown = [name for name in row if name not in OPERATIONS]

@@ -1,6 +1,7 @@
-"""The supernet written out edge by edge and operation by operation: slow, and obviously right.
+"""Reference supernet that runs one edge and one operation after the other.
 
-It is the definition of the space's continuous relaxation; anything faster is tested against it.
+It defines the continuous relaxation of the space. It is slow; the fast supernet is tested against
+it.
 
 References:
     DARTS, arXiv:1806.09055, section 2.2, equation 2, and section 3.1.
@@ -16,27 +17,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.cnn.operations import Zero, beside, make_operation, shuffled
+from darts.spaces.checks import check_positive
+from darts.spaces.cnn.operations import Zero, bypass_channels, make_operation, shuffle_channels
 from darts.spaces.cnn.skeleton import (
-    CELLS,
     CellPlan,
-    check_positive,
     count_nodes,
     edges,
     make_preprocessing,
     make_stem,
     plan_cells,
 )
-from darts.spaces.genotype import PRIMITIVES
+from darts.spaces.genotype import CELLS, PRIMITIVES
 from darts.spaces.mixture import CellMixture, as_mixture
 from darts.spaces.supernet import SupernetBase
 
 SKIP = "skip_connect"
+
 Operations: TypeAlias = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
+"""The candidates of all edges, or by group the candidates of each edge."""
 
 
 class MixedOperation(nn.Module):
-    """All candidate operations of one edge and their weighted sum (equation 2).
+    """All candidates of one edge and their weighted sum (equation 2).
 
     Shape: input ``(B, C, H, W)``, weights ``(operations,)``.
     """
@@ -56,13 +58,13 @@ class MixedOperation(nn.Module):
         active: Sequence[int] | None = None,
         dropout: Mapping[int, float] | None = None,
     ) -> Tensor:
-        """Weighted sum.
+        """Compute the weighted sum.
 
         Args:
             x: ``(B, C, H, W)``.
             weights: ``(operations,)``.
-            active: the operations to run; all when not given.
-            dropout: by operation, the share of its outputs that are dropped in training.
+            active: columns of the operations to run; all by default.
+            dropout: by column, the probability of dropping an output element in training.
         """
         columns = range(len(self.operations)) if active is None else active
         terms = []
@@ -76,23 +78,23 @@ class MixedOperation(nn.Module):
 
 
 class SupernetCell(nn.Module):
-    """One cell whose every node sums the mixed operations of all states before it.
+    """One cell in which each node is the sum of the mixed operations of all earlier states.
 
-    With partial channels the operations see the first ``1 / partial`` of a state's channels, the
-    others go past them (through a 2x2 max pooling where the operations halve the image), and the
-    channels of a node are shuffled, so that the next operations see others (PC-DARTS,
-    arXiv:1907.05737, section 3.2, and figure 1).
+    With partial channels (PC-DARTS, arXiv:1907.05737, section 3.2 and figure 1), the first
+    ``1 / partial`` of a state's channels pass through the operations. The other channels bypass
+    them, through a 2x2 max pooling where the operations halve the image. The channels of a node are
+    shuffled, so the next operations read other channels.
 
     Args:
-        plan: place in the stack.
-        candidates: operations of each edge.
-        partial: 1 for all channels.
+        plan: position in the stack.
+        candidates: candidates of each edge.
+        partial: inverse share of the channels that pass through the operations; 1 for all.
 
-    Shape: two states ``(B, C, H, W)`` and weights ``(edges, operations)`` -> the nodes side by
-    side, ``(B, nodes * channels, H', W')``, with ``H' = ceil(H/2)`` in a reduction cell.
+    Shape: two states ``(B, C, H, W)`` and weights ``(edges, operations)`` -> the concatenated
+    nodes, ``(B, nodes * channels, H', W')``, with ``H' = ceil(H/2)`` in a reduction cell.
 
     Raises:
-        ValueError: when the cell's channels cannot be divided by ``partial``.
+        ValueError: ``partial`` does not divide the cell's channels.
     """
 
     def __init__(
@@ -106,7 +108,7 @@ class SupernetCell(nn.Module):
         self.partial, self.width = partial, plan.channels // partial
         self.skips = [[c for c, name in enumerate(row) if name == SKIP] for row in candidates]
         self.edges = nn.ModuleList(
-            MixedOperation(self.width, 2 if plan.kind == "reduce" and source < 2 else 1, names)
+            MixedOperation(self.width, plan.stride(source), names)
             for (source, _), names in zip(self.sources, candidates, strict=True)
         )
 
@@ -122,49 +124,47 @@ class SupernetCell(nn.Module):
             drop = dict.fromkeys(self.skips[edge], dropout) if dropout else None
             y = mixed(x, mixture.weights[edge], active, drop)
             if self.partial > 1:
-                past = beside(states[source], self.width, mixed.stride)
+                bypassing = bypass_channels(states[source], self.width, mixed.stride)
                 factor = 1.0 if mixture.bypass is None else mixture.bypass[edge]
-                y = torch.cat([y, factor * past], dim=1)
+                y = torch.cat([y, factor * bypassing], dim=1)
             incoming.append(y)
-            if source == node - 1:  # the node's last input: it is complete
-                states.append(shuffled(reduce(torch.add, incoming), self.partial))
+            if source == node - 1:  # the last edge into the node
+                states.append(shuffle_channels(reduce(torch.add, incoming), self.partial))
                 incoming = []
         return torch.cat(states[2:], dim=1)
 
 
 class EdgewiseSupernet(SupernetBase):
-    """The supernet of the DARTS paper, and what later papers have added to it.
+    """The supernet of the DARTS paper, with extensions of later papers.
 
-    Weights stand in the order of the published description: stem, each cell's preprocessing and
-    edges, classifier. All batch norms but the stem's are without affine parameters. The alphas
-    are parameters, so they are in the state dict, but ``weight_parameters`` leaves them out.
+    The weights have the published order: stem, preprocessing and edges of each cell, classifier.
+    Only the batch norms of the stem have affine parameters. The alphas are parameters and part of
+    the state dict, but not of ``weight_parameters``.
 
     Args:
         channels: width of the first cell's nodes (16 in the paper's search).
         cells: number of cells (8 in the paper's search).
         classes: number of classes.
         in_channels: channels of the images.
-        nodes: intermediate nodes a cell; 4 give 14 edges.
-        operations: candidate operations of each edge; or by kind of cell, for every edge its own,
-            as many on each.
-        partial: one in so many channels goes through the operations, see ``SupernetCell``.
-        auxiliary_skip: give each edge one more skip connection, beside the candidates, whose
-            weight is the last column of a mixture (DARTS-, arXiv:2009.01027, section 3.2).
+        nodes: intermediate nodes per cell; 4 nodes have 14 edges.
+        operations: candidates of every edge; or by group, the candidates of each edge, the same
+            number for all edges.
+        partial: inverse share of the channels that pass through the operations, see
+            ``SupernetCell``.
+        auxiliary_skip: whether each edge has a skip connection in addition to its candidates
+            (DARTS-, arXiv:2009.01027, section 3.2); its weight is the last column of a mixture.
         stem: "small" or "imagenet", see ``darts.spaces.cnn.skeleton``.
 
     Shape: images ``(B, in_channels, H, W)`` with sides of at least 8 pixels -> logits
     ``(B, classes)``.
 
     Attributes:
-        alphas: by kind of cell ``(edges, operations)``.
-        candidates: by kind of cell and edge, the names of the alphas' columns.
-        edges: by kind of cell, each edge's source and target.
-        counts: by kind of cell, how many there are.
-        skip_dropout: share of a skip connection's outputs that are dropped in training (P-DARTS,
-            arXiv:1904.12760, section 3.3).
+        cell_groups: the group of each cell.
+        skip_dropout: probability of dropping an output element of a skip connection in training
+            (P-DARTS, arXiv:1904.12760, section 3.3).
 
     Raises:
-        ValueError: for a size that is not positive, a width that ``partial`` does not divide, an
+        ValueError: a size that is not positive, a width that ``partial`` does not divide, an
             unknown operation or an unknown stem.
     """
 
@@ -206,80 +206,80 @@ class EdgewiseSupernet(SupernetBase):
                 outputs=dict.fromkeys(CELLS, nodes),
             )
         )
-        self.kinds = [plan.kind for plan in plans]
-        self.counts = {kind: self.kinds.count(kind) for kind in CELLS}
+        self.cell_groups = [plan.group for plan in plans]
+        self.counts = {group: self.cell_groups.count(group) for group in CELLS}
         extra = (SKIP,) if auxiliary_skip else ()
         self.cells = nn.ModuleList(
-            self.make_cell(plan, [(*row, *extra) for row in self.candidates[plan.kind]], partial)
+            self.make_cell(plan, [(*row, *extra) for row in self.candidates[plan.group]], partial)
             for plan in plans
         )
         self.classifier = nn.Linear(nodes * plans[-1].channels, classes)
-        # Of mixing weights.
         self.shapes = {
-            kind: (len(rows), len(rows[0]) + auxiliary_skip)
-            for kind, rows in self.candidates.items()
+            group: (len(rows), len(rows[0]) + auxiliary_skip)
+            for group, rows in self.candidates.items()
         }
-        # Small random values, as published: they break ties without preferring anything.
+        # Small random values, as published: they break ties without a preference.
         self.alphas = nn.ParameterDict(
             {
-                kind: nn.Parameter(1e-3 * torch.randn(len(rows), len(rows[0])))
-                for kind, rows in self.candidates.items()
+                group: nn.Parameter(1e-3 * torch.randn(len(rows), len(rows[0])))
+                for group, rows in self.candidates.items()
             }
         )
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Logits of a batch.
+        """Compute logits.
 
         Args:
             images: ``(B, in_channels, H, W)``.
-            weights: mixing weights by kind of cell, each ``(edges, operations)``, or a ``Mixture``;
-                the softmax of the supernet's own alphas, and nothing for the auxiliary skip
-                connections, when not given.
+            weights: mixing weights by group, each ``(edges, operations)``, or a ``Mixture``; by
+                default the softmax of the supernet's alphas, with weight 0 for the auxiliary skip
+                connections.
         """
-        mixture = as_mixture(self._own_weights() if weights is None else weights)
+        mixture = as_mixture(self._default_weights() if weights is None else weights)
         mixture.check(self.shapes)
         before_previous, previous = self.run_stem(images)
-        seen = dict.fromkeys(CELLS, 0)
-        for kind, cell in zip(self.kinds, self.cells, strict=True):
-            share = mixture.of_cell(kind, seen[kind])
-            seen[kind] += 1
-            output = self.run_cell(cell, before_previous, previous, share)
+        indices = dict.fromkeys(CELLS, 0)
+        for group, cell in zip(self.cell_groups, self.cells, strict=True):
+            cell_mixture = mixture.of_cell(group, indices[group])
+            indices[group] += 1
+            output = self.run_cell(cell, before_previous, previous, cell_mixture)
             before_previous, previous = previous, output
         return self.classifier(previous.mean(dim=(2, 3)))
 
     def run_stem(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The two inputs of the first cell; a place for other ways of computing them."""
+        """Return the two inputs of the first cell; subclasses may override it."""
         first, second = self.stem(images)
         return first, second
 
     def run_cell(
         self, cell: nn.Module, before_previous: Tensor, previous: Tensor, mixture: CellMixture
     ) -> Tensor:
-        """The output of one cell; a place for other ways of computing it."""
+        """Return the output of one cell; subclasses may override it."""
         output: Tensor = cell(before_previous, previous, mixture, self.skip_dropout)
         return output
 
-    def _own_weights(self) -> dict[str, Tensor]:
-        weights = {kind: self.alphas[kind].softmax(-1) for kind in CELLS}
+    def _default_weights(self) -> dict[str, Tensor]:
+        weights = {group: self.alphas[group].softmax(-1) for group in CELLS}
         if not self.auxiliary_skip:
             return weights
-        return {kind: F.pad(weight, (0, 1)) for kind, weight in weights.items()}
+        return {group: F.pad(weight, (0, 1)) for group, weight in weights.items()}
 
 
 def candidates_of(operations: Operations, nodes: int) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """By kind of cell, the operations of each edge.
+    """Return the candidates of each edge by group.
 
     Raises:
-        ValueError: when the edges given do not have equally many operations, or are not those of a
-            cell.
+        ValueError: a group has another number of edges, or its edges have different numbers of
+            candidates.
     """
     count = len(edges(nodes))
     if not isinstance(operations, Mapping):
         return dict.fromkeys(CELLS, (tuple(operations),) * count)
-    rows = {kind: tuple(map(tuple, operations[kind])) for kind in CELLS}
-    for kind, names in rows.items():
+    rows = {group: tuple(map(tuple, operations[group])) for group in CELLS}
+    for group, names in rows.items():
         if len(names) != count or len({len(row) for row in names}) != 1:
             raise ValueError(
-                f"operations of the {kind} cell must be {count} lists of equal length, one an edge"
+                f"operations of the {group} cell must be {count} lists of equal length, one per "
+                "edge"
             )
     return rows

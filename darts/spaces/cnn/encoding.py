@@ -1,11 +1,11 @@
-"""Architectures of the cell-based space as points, and drawing one at random.
+"""Encoding of cell genotypes as points, and uniform sampling.
 
-A node has a parameter for the pair of states that it takes in, and each edge one for its operation,
-which is active where the pair has the edge. So each genotype is one point.
+Each node has a parameter for the pair of states that it reads. Each edge has a parameter for its
+operation, which is active if the pair contains the edge. So each genotype is exactly one point.
 
 References:
-    The uniform distribution over cells is the random-search baseline of DARTS, arXiv:1806.09055,
-    section 3.2, and of "Random Search and Reproducibility for NAS", arXiv:1902.07638.
+    DARTS, arXiv:1806.09055, section 3.2, and "Random Search and Reproducibility for NAS",
+    arXiv:1902.07638: random search over uniformly sampled cells as a baseline.
 """
 
 from __future__ import annotations
@@ -16,33 +16,32 @@ from typing import cast
 
 import torch
 
+from darts.spaces.checks import check_positive
+from darts.spaces.deriving import Candidates
 from darts.spaces.genotype import OPERATIONS, PRIMITIVES, Genotype
 from darts.spaces.parameters import Choice, Parameter, Point, Value
 
-Rows = Mapping[str, Sequence[Sequence[str]]]
-
 SEARCHED: tuple[str, ...] = tuple(name for name in PRIMITIVES if name != "none")
-"""The primitives that a discrete cell may carry."""
+"""The primitives that a discrete cell may have."""
 
 
 def random_genotype(
     generator: torch.Generator,
     nodes: int = 4,
-    operations: Sequence[str] | Mapping[str, Sequence[Sequence[str]]] = SEARCHED,
+    operations: Sequence[str] | Candidates = SEARCHED,
 ) -> Genotype:
-    """Draw both cells uniformly: two distinct sources a node, an operation for each.
+    """Draw both cells uniformly: two distinct sources per node and an operation for each.
 
     Args:
-        generator: the only source of randomness; equal states give equal genotypes.
+        generator: source of the random numbers; equal states give equal genotypes.
         nodes: intermediate nodes of each cell; all of them are concatenated.
-        operations: names to draw from, each with the same probability; or by cell the candidates
-            of each edge, of which ``none`` is never drawn.
+        operations: names to draw from with equal probabilities; or by cell, the candidates of each
+            edge, except ``none``.
 
     Raises:
         ValueError: fewer than one node, or no, unknown or repeated operations.
     """
-    if isinstance(nodes, bool) or not isinstance(nodes, int) or nodes < 1:
-        raise ValueError(f"nodes must be a whole number of at least 1, not {nodes!r}")
+    check_positive(nodes=nodes)
     if not isinstance(operations, Mapping):
         _check(operations)
 
@@ -50,7 +49,7 @@ def random_genotype(
         return int(torch.randint(count, (), generator=generator, device=generator.device))
 
     def draw_cell(cell: str) -> tuple[tuple[str, int], ...]:
-        found: list[tuple[str, int]] = []
+        pairs: list[tuple[str, int]] = []
         for node in range(nodes):
             order = torch.randperm(node + 2, generator=generator, device=generator.device)
             for source in sorted(order[:2].tolist()):
@@ -58,89 +57,90 @@ def random_genotype(
                 if isinstance(operations, Mapping):
                     row = operations[cell][node * (node + 3) // 2 + source]
                     names = [name for name in row if name != "none"]
-                found.append((cast(Sequence[str], names)[draw(len(names))], source))
-        return tuple(found)
+                pairs.append((cast(Sequence[str], names)[draw(len(names))], source))
+        return tuple(pairs)
 
     concat = tuple(range(2, nodes + 2))
     return Genotype(draw_cell("normal"), concat, draw_cell("reduce"), concat)
 
 
-def parameters(candidates: Rows) -> list[Parameter]:
-    """The parameters of both cells.
+def parameters(candidates: Candidates) -> list[Parameter]:
+    """Return the parameters of both cells.
 
     Args:
-        candidates: by cell the operations of each edge, node by node and source by source.
+        candidates: by cell, the operations of each edge, ordered by node, then source.
     """
-    found: list[Parameter] = []
+    parameters: list[Parameter] = []
     for cell, rows in candidates.items():
         for node, edges in enumerate(_by_node(rows), 2):
-            usable = [source for source, row in enumerate(edges) if _chosen(row)]
+            usable = [source for source, row in enumerate(edges) if _without_none(row)]
             pairs = tuple(f"{a}+{b}" for a, b in itertools.combinations(usable, 2))
             inputs = f"{cell}.{node}"
-            found.append(Parameter(inputs, Choice(pairs)))
+            parameters.append(Parameter(inputs, Choice(pairs)))
             for source in usable:
-                having = tuple(pair for pair in pairs if str(source) in pair.split("+"))
-                domain = Choice(_chosen(edges[source]))
-                found.append(Parameter(f"{cell}.{source}>{node}", domain, ((inputs, having),)))
-    return found
+                with_edge = tuple(pair for pair in pairs if str(source) in pair.split("+"))
+                condition = (inputs, with_edge)
+                domain = Choice(_without_none(edges[source]))
+                parameters.append(Parameter(f"{cell}.{source}>{node}", domain, (condition,)))
+    return parameters
 
 
-def encode(genotype: Genotype, candidates: Rows) -> Point:
-    """The genotype as a point of ``parameters``.
+def encode(genotype: Genotype, candidates: Candidates) -> Point:
+    """Return the point of a genotype.
 
     Raises:
-        ValueError: when it is none of the space's: nodes, sources, operations or concatenation.
+        ValueError: the space does not contain its nodes, sources, operations or concatenation.
     """
     point: Point = {}
     for cell, rows in candidates.items():
         nodes = list(_by_node(rows))
-        whole = tuple(range(2, len(nodes) + 2))
-        if genotype.nodes(cell) != len(nodes) or tuple(sorted(genotype.concat(cell))) != whole:
+        states = tuple(range(2, len(nodes) + 2))
+        if genotype.nodes(cell) != len(nodes) or tuple(sorted(genotype.concat(cell))) != states:
             raise ValueError(
-                f"the {cell} cell must have {len(nodes)} nodes and put out all of them"
+                f"the {cell} cell must have {len(nodes)} nodes and concatenate all of them"
             )
         edges = genotype.edges(cell)
-        for node in whole:
+        for node in states:
             own = sorted((source, name) for source, target, name in edges if target == node)
             (a, first), (b, second) = own
             if a == b:
-                raise ValueError(f"node {node} of the {cell} cell takes state {a} in twice")
+                raise ValueError(f"node {node} of the {cell} cell reads state {a} twice")
             point[f"{cell}.{node}"] = f"{a}+{b}"
             for source, name in ((a, first), (b, second)):
-                row = _chosen(nodes[node - 2][source])
+                row = _without_none(nodes[node - 2][source])
                 if name not in row:
                     raise ValueError(
-                        f"{name} is none of the candidates on the edge from {source} to {node} of "
-                        f"the {cell} cell; those are {', '.join(row) or 'none'}"
+                        f"{name} is no candidate of the edge from {source} to {node} of the {cell} "
+                        f"cell; its candidates are {', '.join(row) or 'none'}"
                     )
                 point[f"{cell}.{source}>{node}"] = name
     return point
 
 
-def decode(point: Mapping[str, Value], candidates: Rows) -> Genotype:
-    """The genotype that ``encode`` makes this point of."""
+def decode(point: Mapping[str, Value], candidates: Candidates) -> Genotype:
+    """Return the genotype of a point; the inverse of ``encode``."""
     cells: list[tuple[tuple[str, int], ...]] = []
     for cell in Genotype.cells:
-        found: list[tuple[str, int]] = []
+        pairs: list[tuple[str, int]] = []
         for node, _ in enumerate(_by_node(candidates[cell]), 2):
             for source in str(point[f"{cell}.{node}"]).split("+"):
-                found.append((str(point[f"{cell}.{source}>{node}"]), int(source)))
-        cells.append(tuple(found))
+                pairs.append((str(point[f"{cell}.{source}>{node}"]), int(source)))
+        cells.append(tuple(pairs))
     normal, reduce = cells
     concat = tuple(range(2, len(normal) // 2 + 2))
     return Genotype(normal, concat, reduce, concat)
 
 
 def _by_node(rows: Sequence[Sequence[str]]) -> Iterator[Sequence[Sequence[str]]]:
-    """The edges into each node."""
+    """Yield the edges into each node."""
     start, count = 0, 2
     while start < len(rows):
         yield rows[start : start + count]
         start, count = start + count, count + 1
 
 
-def _chosen(row: Sequence[str]) -> tuple[str, ...]:
-    """What a discrete cell may have of an edge's candidates."""
+def _without_none(row: Sequence[str]) -> tuple[str, ...]:
+    """Return the candidates of an edge that a discrete cell may have."""
     return tuple(name for name in row if name != "none")
 
 

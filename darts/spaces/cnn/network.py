@@ -1,8 +1,8 @@
-"""The discrete network that a genotype describes, for training from scratch.
+"""Discrete network of a cell genotype.
 
 References:
-    DARTS, arXiv:1806.09055, section 3.2 and appendix A; drop path from Larsson et al.,
-    "FractalNet", arXiv:1605.07648, as used per sample in NASNet, arXiv:1707.07012.
+    DARTS, arXiv:1806.09055, section 3.2 and appendix A. Drop path: Larsson et al., "FractalNet",
+    arXiv:1605.07648; applied per sample as in NASNet, arXiv:1707.07012.
 """
 
 from __future__ import annotations
@@ -13,27 +13,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.cnn.group import State
+from darts.spaces.checks import check_positive
 from darts.spaces.cnn.operations import make_operation
-from darts.spaces.cnn.rectified import leave_relu_out
-from darts.spaces.cnn.skeleton import (
-    CellPlan,
-    check_positive,
-    make_preprocessing,
-    make_stem,
-    plan_cells,
-)
+from darts.spaces.cnn.rectified import remove_leading_relu
+from darts.spaces.cnn.skeleton import CellPlan, make_preprocessing, make_stem, plan_cells
+from darts.spaces.cnn.state import State
 from darts.spaces.genotype import Genotype
+from darts.spaces.network import NetworkBase
 
 
 def drop_path(x: Tensor, probability: float, rows: tuple[int, int] | None = None) -> Tensor:
-    """Zero whole samples with the given probability and scale the others to keep the mean.
+    """Set whole samples to zero at random and scale the others to keep the mean.
 
     Args:
         x: ``(B, C, H, W)``.
-        probability: of zero, in [0, 1).
-        rows: the place of the first of these samples in a larger batch, and the size of that
-            batch. The draws are made for all of it, as by a process that holds all of it.
+        probability: probability of zero, in [0, 1).
+        rows: index of the first sample in a larger batch, and the size of that batch. The random
+            numbers are drawn for the whole batch, so ranks draw those of a single process.
 
     Shape: ``(B, C, H, W)`` -> the same.
     """
@@ -44,28 +40,27 @@ def drop_path(x: Tensor, probability: float, rows: tuple[int, int] | None = None
 
 
 class Cell(nn.Module):
-    """One discrete cell: two operations a node, their sum the node's state.
+    """One discrete cell: each node is the sum of two operations.
 
-    What operations of one state have in common, its ReLU and its pools, is computed once.
+    The ReLU and the pools of a state are computed once for all operations that use them.
 
-    Shape: two states behind their ReLU, ``(B, C, H, W)`` -> ``(B, len(concat) * channels, H', W')``
-    without one.
+    Shape: two rectified states ``(B, C, H, W)`` -> ``(B, len(concat) * channels, H', W')``, not
+    rectified.
     """
 
     def __init__(self, plan: CellPlan, genotype: Genotype) -> None:
         super().__init__()
-        self.kind = plan.kind
+        self.group = plan.group
         self.preprocess0, self.preprocess1 = make_preprocessing(plan, affine=True)
-        chosen = genotype.normal if plan.kind == "normal" else genotype.reduce
-        self.concat = genotype.normal_concat if plan.kind == "normal" else genotype.reduce_concat
-        self.sources = [source for _, source in chosen]
+        edges = genotype.edges(plan.group)
+        self.concat = genotype.concat(plan.group)
+        self.sources = [source for source, _, _ in edges]
         self.operations = nn.ModuleList(
-            make_operation(name, plan.channels, 2 if plan.kind == "reduce" and source < 2 else 1)
-            for name, source in chosen
+            make_operation(name, plan.channels, plan.stride(source)) for source, _, name in edges
         )
         for preprocess in (self.preprocess0, self.preprocess1):
-            leave_relu_out(preprocess)
-        self.rectified = [leave_relu_out(operation) for operation in self.operations]
+            remove_leading_relu(preprocess)
+        self.rectified = [remove_leading_relu(operation) for operation in self.operations]
 
     def forward(
         self,
@@ -88,7 +83,7 @@ class Cell(nn.Module):
                 x = pooled[key]
             else:
                 x = operation(state.view("rectified") if rectified else state.value)
-            # An identity is never dropped: it is what keeps the path open.
+            # An identity is never dropped, so that a path remains.
             if probability > 0 and self.training and not isinstance(operation, nn.Identity):
                 x = drop_path(x, probability, rows)
             terms.append(x)
@@ -99,23 +94,23 @@ class Cell(nn.Module):
 
 
 def pool_to_two(x: Tensor) -> Tensor:
-    """Average into 2x2 overlapping windows, from any size.
+    """Average 2x2 overlapping windows of an image of any size.
 
-    A side of n pixels is read by two windows of ceil(3n/5) pixels, one from each end. That is the
-    published pooling of 5 pixels at stride 3 on 8x8 states (CIFAR-10) and at stride 2 on 7x7
+    Two windows of ceil(3n/5) pixels, one at each end, cover a side of n pixels. This equals the
+    published pooling of 5 pixels with stride 3 on 8x8 states (CIFAR-10) and with stride 2 on 7x7
     states (ImageNet).
 
     Shape: ``(B, C, H, W) -> (B, C, 2, 2)``.
     """
     height, width = x.shape[-2:]
     window = (-(-3 * height // 5), -(-3 * width // 5))
-    # A window as large as its side leaves nothing to move by, and both means are one.
+    # If a window covers the whole side, both windows are the same and expand() repeats the mean.
     stride = (height - window[0] or 1, width - window[1] or 1)
     return F.avg_pool2d(x, window, stride).expand(-1, -1, 2, 2)
 
 
 class AuxiliaryHead(nn.Module):
-    """A second classifier at two thirds of the depth, used in training only.
+    """A second classifier at two thirds of the depth, for training only.
 
     Shape: ``(B, C, H, W)`` of any size -> logits ``(B, classes)``.
     """
@@ -136,8 +131,8 @@ class AuxiliaryHead(nn.Module):
         return self.classifier(self.features(pool_to_two(F.relu(x))).flatten(1))
 
 
-class Network(nn.Module):
-    """The network that stacks a genotype's cells.
+class Network(NetworkBase):
+    """Stem, cells of a genotype, and classifier.
 
     Args:
         genotype: the two cells.
@@ -147,18 +142,14 @@ class Network(nn.Module):
         auxiliary: whether to build the auxiliary head.
         in_channels: channels of the images.
         stem: "small" or "imagenet".
-        drop_path: probability with which the output of an operation that is not an identity is
-            dropped for a sample, in training; the attribute may be changed from epoch to epoch.
-
-    Attributes:
-        rows: what ``drop_path`` needs to know when images are a part of a larger batch, or None.
+        drop_path: probability of dropping the output of an operation for a sample, in training;
+            identities are never dropped.
 
     Shape: images ``(B, in_channels, H, W)`` with sides of at least 8 pixels -> logits
     ``(B, classes)``.
 
     Raises:
-        ValueError: for a size that is not positive, a probability outside [0, 1) or an unknown
-            stem.
+        ValueError: a size that is not positive, a probability outside [0, 1) or an unknown stem.
     """
 
     def __init__(
@@ -173,15 +164,10 @@ class Network(nn.Module):
         stem: str = "small",
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(genotype, drop_path)
         check_positive(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
-        if not 0.0 <= drop_path < 1.0:
-            raise ValueError(f"drop_path must be at least 0 and below 1, got {drop_path!r}")
-        self.genotype = genotype
-        self.drop_path = drop_path
-        self.rows: tuple[int, int] | None = None
         self.stem, width = make_stem(stem, in_channels, channels)
-        outputs = {"normal": len(genotype.normal_concat), "reduce": len(genotype.reduce_concat)}
+        outputs = {cell: len(genotype.concat(cell)) for cell in genotype.cells}
         plans = list(
             plan_cells(
                 channels,
@@ -193,8 +179,9 @@ class Network(nn.Module):
         )
         self.cells = nn.ModuleList(Cell(plan, genotype) for plan in plans)
         self.auxiliary_at = 2 * cells // 3
-        widths = [outputs[plan.kind] * plan.channels for plan in plans]
-        self.auxiliary = AuxiliaryHead(widths[self.auxiliary_at], classes) if auxiliary else None
+        widths = [outputs[plan.group] * plan.channels for plan in plans]
+        if auxiliary:
+            self.auxiliary = AuxiliaryHead(widths[self.auxiliary_at], classes)
         self.classifier = nn.Linear(widths[-1], classes)
 
     @overload
@@ -206,12 +193,12 @@ class Network(nn.Module):
     def forward(
         self, images: Tensor, auxiliary: bool = False
     ) -> Tensor | tuple[Tensor, Tensor | None]:
-        """Logits of a batch.
+        """Compute logits.
 
         Args:
             images: ``(B, in_channels, H, W)``.
-            auxiliary: return the auxiliary head's logits too, ``(logits, auxiliary logits)``;
-                the second is None when the network has no such head.
+            auxiliary: return ``(logits, logits of the auxiliary head)``; the second element is None
+                if the network has no auxiliary head.
         """
         first, output = self.stem(images.contiguous(memory_format=torch.channels_last))
         previous = F.relu(first)
@@ -224,6 +211,10 @@ class Network(nn.Module):
         logits = self.classifier(output.mean(dim=(2, 3)))
         return (logits, auxiliary_logits) if auxiliary else logits
 
-    def carriers(self, cell: str, edge: int) -> list[tuple[nn.Module, str]]:
-        """Modules and attributes that hold the operation of a genotype's edge, a pair a cell."""
-        return [(own.operations, str(edge)) for own in self.cells if own.kind == cell]  # type: ignore[misc]
+    def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]]:
+        """Return the operation of an edge in each copy of a cell. See ``NetworkBase``."""
+        return [
+            (copy.operations, str(edge))
+            for copy in self.cells
+            if isinstance(copy, Cell) and copy.group == cell
+        ]

@@ -1,8 +1,8 @@
-"""The operations of the cell-based CNN space.
+"""Operations of the cell-based CNN space.
 
-Every operation keeps the number of channels, takes stride 1 or 2, and at stride 2 turns
-``(B, C, H, W)`` into ``(B, C, ceil(H/2), ceil(W/2))`` whatever the parity of the sides, so that all
-operations that meet in a node agree on images of any size.
+An operation keeps the number of channels and has stride 1 or 2. With stride 2 it maps
+``(B, C, H, W)`` to ``(B, C, ceil(H/2), ceil(W/2))`` for even and odd sides, so the operations into
+a node have equal shapes for images of any size.
 
 References:
     Liu, Simonyan and Yang, "DARTS: Differentiable Architecture Search", arXiv:1806.09055,
@@ -12,6 +12,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -21,14 +22,14 @@ from torch import Tensor, nn
 class FactorizedReduce(nn.Module):
     """Halve height and width by two pointwise convolutions, one on even and one on odd pixels.
 
-    ReLU, then each convolution reads every second pixel, the second one from an image moved by one
-    pixel; their outputs are concatenated and normalized. Odd sides are padded with zeros on the
-    right and bottom for the moved image, which changes nothing on even sides.
+    After ReLU, each convolution reads every second pixel, the second one from an image shifted by
+    one pixel; their outputs are concatenated and normalized. The shifted image is padded with zeros
+    on the right and bottom if a side is odd.
 
     Args:
-        inputs: channels in.
-        outputs: channels out, at least 2; an odd number gives the first convolution the smaller
-            half.
+        inputs: input channels.
+        outputs: output channels, at least 2; of an odd number, the first convolution has the
+            smaller half.
         affine: whether the batch norm has scale and shift.
 
     Shape: ``(B, inputs, H, W) -> (B, outputs, ceil(H/2), ceil(W/2))``.
@@ -45,18 +46,21 @@ class FactorizedReduce(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(x)
         height, width = x.shape[-2:]
-        moved = F.pad(x[..., 1:, 1:], (0, width % 2, 0, height % 2))
-        return self.norm(torch.cat([self.even(x), self.odd(moved)], dim=1))
+        shifted = F.pad(x[..., 1:, 1:], (0, width % 2, 0, height % 2))
+        return self.norm(torch.cat([self.even(x), self.odd(shifted)], dim=1))
 
 
-def beside(state: Tensor, width: int, stride: int) -> Tensor:
-    """The channels from ``width`` on, at the size of an operation's output."""
-    rest = state[:, width:]
-    return rest if stride == 1 else F.max_pool2d(rest, stride, stride, ceil_mode=True)
+def bypass_channels(state: Tensor, width: int, stride: int) -> Tensor:
+    """Return the channels from ``width`` up, max-pooled to the size of an operation's output."""
+    others = state[:, width:]
+    return others if stride == 1 else F.max_pool2d(others, stride, stride, ceil_mode=True)
 
 
-def shuffled(x: Tensor, groups: int) -> Tensor:
-    """Channel ``i`` of each of the groups, side by side, for every ``i``: ``(B, C, H, W)``."""
+def shuffle_channels(x: Tensor, groups: int) -> Tensor:
+    """Interleave groups of channels: channel ``i`` of each group, then channel ``i + 1``.
+
+    Shape: ``(B, C, H, W)`` -> the same.
+    """
     if groups == 1:
         return x
     # (B, groups, C / groups, H, W) -> (B, C / groups, groups, H, W)
@@ -64,7 +68,7 @@ def shuffled(x: Tensor, groups: int) -> Tensor:
 
 
 class Zero(nn.Module):
-    """The operation ``none``: no connection, a tensor of zeros."""
+    """The operation ``none``: zeros."""
 
     def __init__(self, stride: int) -> None:
         super().__init__()
@@ -75,10 +79,10 @@ class Zero(nn.Module):
 
 
 class Noise(nn.Module):
-    """The operation ``noise``: nothing of the input, standard normal draws of its size.
+    """The operation ``noise``: standard normal draws that do not depend on the input.
 
     References:
-        Zela et al., arXiv:1909.09656, section 3.1: the harmful candidate of the subset S4.
+        Zela et al., arXiv:1909.09656, section 3.1: the harmful candidate of the set S4.
     """
 
     def __init__(self, stride: int) -> None:
@@ -90,7 +94,7 @@ class Noise(nn.Module):
 
 
 def relu_conv_norm(inputs: int, outputs: int, *, affine: bool = True) -> nn.Sequential:
-    """ReLU, pointwise convolution, batch norm: what brings a cell's inputs to its width."""
+    """Return ReLU, pointwise convolution and batch norm."""
     return nn.Sequential(
         nn.ReLU(),
         nn.Conv2d(inputs, outputs, 1, bias=False),
@@ -101,7 +105,7 @@ def relu_conv_norm(inputs: int, outputs: int, *, affine: bool = True) -> nn.Sequ
 def _depthwise_pointwise(
     channels: int, kernel: int, *, stride: int, dilation: int, affine: bool
 ) -> list[nn.Module]:
-    """ReLU, depthwise convolution that keeps the size at stride 1, pointwise one, batch norm."""
+    """Return ReLU, depthwise convolution, pointwise convolution and batch norm."""
     return [
         nn.ReLU(),
         nn.Conv2d(
@@ -120,7 +124,7 @@ def _depthwise_pointwise(
 
 
 def _separable(kernel: int) -> Factory:
-    """Two depthwise-separable convolutions in a row, the stride in the first."""
+    """Return a factory of two depthwise-separable convolutions; the first has the stride."""
 
     def make(channels: int, stride: int, affine: bool) -> nn.Module:
         return nn.Sequential(
@@ -132,7 +136,7 @@ def _separable(kernel: int) -> Factory:
 
 
 def _dilated(kernel: int) -> Factory:
-    """One depthwise-separable convolution with dilation 2."""
+    """Return a factory of one depthwise-separable convolution with dilation 2."""
 
     def make(channels: int, stride: int, affine: bool) -> nn.Module:
         return nn.Sequential(
@@ -149,7 +153,7 @@ def _skip(channels: int, stride: int, affine: bool) -> nn.Module:
 
 
 def _conv_7x1_1x7(channels: int, stride: int, affine: bool) -> nn.Module:
-    """A 1x7 convolution followed by a 7x1 one, as in the AmoebaNet space."""
+    """Return a 1x7 and a 7x1 convolution, as in the AmoebaNet space."""
     return nn.Sequential(
         nn.ReLU(),
         nn.Conv2d(channels, channels, (1, 7), stride=(1, stride), padding=(0, 3), bias=False),
@@ -158,9 +162,9 @@ def _conv_7x1_1x7(channels: int, stride: int, affine: bool) -> nn.Module:
     )
 
 
-Factory = Callable[[int, int, bool], nn.Module]
+Factory: TypeAlias = Callable[[int, int, bool], nn.Module]
+"""Function of channels, stride and affine."""
 
-# name -> (channels, stride, affine) -> module
 FACTORIES: dict[str, Factory] = {
     "none": lambda channels, stride, affine: Zero(stride),
     "max_pool_3x3": lambda channels, stride, affine: nn.MaxPool2d(3, stride, padding=1),
@@ -185,15 +189,15 @@ def make_operation(
 
     Args:
         name: a key of ``FACTORIES``.
-        channels: channels in and out.
+        channels: input and output channels.
         stride: 1 or 2.
-        affine: whether batch norms have scale and shift (they have none in a supernet, where
-            they would undo the mixing weights).
-        normalize_pool: put a batch norm without affine parameters behind a pooling, as the
-            supernet does so that all candidates of an edge have one scale.
+        affine: whether batch norms have scale and shift. In a supernet they have none, because they
+            would undo the mixing weights.
+        normalize_pool: whether a batch norm without affine parameters follows a pooling. In a
+            supernet it does, so that all candidates of an edge have the same scale.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: unknown name.
     """
     if name not in FACTORIES:
         raise ValueError(f"unknown operation {name!r}; choose from {', '.join(FACTORIES)}")

@@ -1,4 +1,4 @@
-"""The discrete network taken apart, with every candidate on every edge, for what each costs.
+"""Pieces of the discrete network with every candidate of every edge, for the cost of each.
 
 References:
     DARTS, arXiv:1806.09055, section 3.1, for the stack of cells.
@@ -13,7 +13,6 @@ from torch import nn
 
 from darts.spaces.cnn.operations import make_operation
 from darts.spaces.cnn.skeleton import (
-    CELLS,
     CellPlan,
     count_nodes,
     edges,
@@ -21,7 +20,8 @@ from darts.spaces.cnn.skeleton import (
     make_stem,
     plan_cells,
 )
-from darts.spaces.piece import Piece
+from darts.spaces.genotype import CELLS
+from darts.spaces.network_piece import NetworkPiece
 
 
 def pieces(
@@ -32,20 +32,20 @@ def pieces(
     stem: str,
     classes: int,
     image: Sequence[int],
-) -> Iterator[Piece]:
-    """Stem, each cell's preprocessing and all its candidates, classifier; no auxiliary head.
+) -> Iterator[NetworkPiece]:
+    """Yield the stem, the preprocessing and all candidates of each cell, and the classifier.
 
     Args:
-        candidates: by kind of cell and edge the names of the alphas' columns.
+        candidates: by group and edge, the names of the alphas' columns.
         channels: width of the first cell's nodes.
         cells: number of cells.
         stem: "small" or "imagenet".
         classes: number of classes.
-        image: ``(C, H, W)``.
+        image: shape of an image, ``(C, H, W)``.
     """
     in_channels, *size = image
     first, width = make_stem(stem, in_channels, channels)
-    yield Piece(lambda: make_stem(stem, in_channels, channels)[0], tuple(image))
+    yield NetworkPiece(lambda: make_stem(stem, in_channels, channels)[0], tuple(image))
     nodes = count_nodes(len(candidates["normal"]))
     sides = [tuple(size)] * 2
     if first.reduces:
@@ -62,19 +62,18 @@ def pieces(
     for plan in plans:
         for index, inputs in enumerate((plan.before_previous, plan.previous)):
             make = partial(_preprocessing, plan, index)
-            yield Piece(make, (inputs, *sides[index]))
-        here = sides[1]  # preprocessing has brought both inputs to this size
-        inner = _halved(here) if plan.kind == "reduce" else here
+            yield NetworkPiece(make, (inputs, *sides[index]))
+        here = sides[1]  # the size of both inputs after preprocessing
+        inner = _halved(here) if plan.group == "reduce" else here
         for edge, (source, _) in enumerate(edges(nodes)):
-            outside = source < 2
-            stride = 2 if plan.kind == "reduce" and outside else 1
-            shape = (plan.channels, *(here if outside else inner))
-            for column, name in enumerate(candidates[plan.kind][edge]):
-                make_one = partial(make_operation, name, plan.channels, stride)
-                yield Piece(make_one, shape, (plan.kind, edge, column))
+            stride = plan.stride(source)
+            shape = (plan.channels, *(here if source < 2 else inner))
+            for column, name in enumerate(candidates[plan.group][edge]):
+                make_candidate = partial(make_operation, name, plan.channels, stride)
+                yield NetworkPiece(make_candidate, shape, (plan.group, edge, column))
         sides = [here, inner]
         last = nodes * plan.channels
-    yield Piece(lambda: nn.Linear(last, classes), (last,))
+    yield NetworkPiece(lambda: nn.Linear(last, classes), (last,))
 
 
 def _preprocessing(plan: CellPlan, index: int) -> nn.Module:

@@ -1,8 +1,8 @@
-"""What the supernet and the discrete network have in common: stems, the plan of cells, edges.
+"""Stems, cell plans and edges that the supernet and the discrete network share.
 
 References:
-    DARTS, arXiv:1806.09055, section 3.1: cells at 1/3 and 2/3 of the depth halve the image and
-    double the channels; appendix A.2 for the ImageNet stem.
+    DARTS, arXiv:1806.09055. Section 3.1: cells at 1/3 and 2/3 of the depth halve the image and
+    double the channels. Appendix A.2: ImageNet stem.
 """
 
 from __future__ import annotations
@@ -15,23 +15,40 @@ from torch import Tensor, nn
 from darts.spaces.cnn.operations import FactorizedReduce, relu_conv_norm
 
 STEMS = ("small", "imagenet")
-CELLS = ("normal", "reduce")
 
 
 @dataclass(frozen=True)
 class CellPlan:
-    """Place of one cell in the stack: input widths, own width, and what shrinks."""
+    """Position and widths of one cell of the stack.
+
+    Attributes:
+        index: position in the stack.
+        group: "normal" or "reduce".
+        before_previous: output channels of the cell before the previous cell.
+        previous: output channels of the previous cell.
+        channels: channels of this cell's nodes.
+        reduced_before: whether the previous cell halved the image.
+    """
 
     index: int
-    kind: str  # "normal" or "reduce"
-    before_previous: int  # channels of the output of the cell before the previous one
-    previous: int  # channels of the output of the previous cell
-    channels: int  # channels of this cell's nodes
-    reduced_before: bool  # whether the previous cell halved the image
+    group: str
+    before_previous: int
+    previous: int
+    channels: int
+    reduced_before: bool
+
+    @property
+    def node_stride(self) -> int:
+        """Factor by which the nodes are smaller than the inputs of the cell."""
+        return 2 if self.group == "reduce" else 1
+
+    def stride(self, source: int) -> int:
+        """Return the stride of an edge: 2 from an input of a reduction cell, else 1."""
+        return self.node_stride if source < 2 else 1
 
 
 def edges(nodes: int) -> list[tuple[int, int]]:
-    """All ``(source, node)`` pairs of a cell, node by node and input by input.
+    """Return ``(source, node)`` of all edges of a supernet cell, ordered by node, then source.
 
     States 0 and 1 are the outputs of the two cells before; nodes are states 2 and up. Four nodes
     have 14 edges.
@@ -40,10 +57,13 @@ def edges(nodes: int) -> list[tuple[int, int]]:
 
 
 def count_nodes(rows: int) -> int:
-    """How many nodes a cell of so many edges has: n nodes have 2 + 3 + ... + (n + 1) of them.
+    """Return the number of nodes of a supernet cell: n nodes have 2 + 3 + ... + (n + 1) edges.
+
+    Args:
+        rows: number of edges.
 
     Raises:
-        ValueError: when no cell has so many.
+        ValueError: no cell has this number of edges.
     """
     for nodes in range(1, rows + 1):
         if len(edges(nodes)) == rows:
@@ -52,9 +72,9 @@ def count_nodes(rows: int) -> int:
 
 
 class SmallStem(nn.Module):
-    """For images of up to about 64 pixels: one 3x3 convolution, nothing shrinks.
+    """One 3x3 convolution that keeps the size, for images of up to about 64 pixels.
 
-    Shape: ``(B, in_channels, H, W)`` -> two times the same ``(B, width, H, W)``.
+    Shape: ``(B, in_channels, H, W)`` -> twice the same ``(B, width, H, W)``.
     """
 
     reduces = False
@@ -71,7 +91,7 @@ class SmallStem(nn.Module):
 
 
 class ImageNetStem(nn.Module):
-    """For large images: three 3x3 convolutions of stride 2.
+    """Three 3x3 convolutions of stride 2, for large images.
 
     Shape: ``(B, in_channels, H, W)`` -> ``(B, width, H/4, W/4)`` and ``(B, width, H/8, W/8)``,
     sides rounded up at each halving.
@@ -100,21 +120,26 @@ class ImageNetStem(nn.Module):
         return quarter, self.eighth(quarter)
 
 
-def make_stem(kind: str, in_channels: int, channels: int) -> tuple[SmallStem | ImageNetStem, int]:
-    """The stem and its output width: three times ``channels`` for small images, once for large.
+def make_stem(name: str, in_channels: int, channels: int) -> tuple[SmallStem | ImageNetStem, int]:
+    """Return a stem and its output channels.
+
+    Args:
+        name: "small" (``3 * channels`` output channels) or "imagenet" (``channels``).
+        in_channels: channels of the images.
+        channels: width of the first cell's nodes.
 
     Raises:
-        ValueError: for an unknown kind.
+        ValueError: unknown name.
     """
-    if kind == "small":
+    if name == "small":
         return SmallStem(in_channels, 3 * channels), 3 * channels
-    if kind == "imagenet":
+    if name == "imagenet":
         return ImageNetStem(in_channels, channels), channels
-    raise ValueError(f"unknown stem {kind!r}; choose from {', '.join(STEMS)}")
+    raise ValueError(f"unknown stem {name!r}; choose from {', '.join(STEMS)}")
 
 
-def kind_of(index: int, cells: int) -> str:
-    """Kind of a cell: those at a third and two thirds of the depth are reduction cells."""
+def group_of(index: int, cells: int) -> str:
+    """Return the group of a cell: "reduce" at one and two thirds of the depth, else "normal"."""
     return "reduce" if index in (cells // 3, 2 * cells // 3) else "normal"
 
 
@@ -126,38 +151,31 @@ def plan_cells(
     stem_reduces: bool,
     outputs: dict[str, int],
 ) -> Iterator[CellPlan]:
-    """Walk down the stack; cells ``cells // 3`` and ``2 * cells // 3`` are reduction cells.
+    """Yield the plan of each cell; ``cells // 3`` and ``2 * cells // 3`` are reduction cells.
 
     Args:
         channels: width of the first cell's nodes; doubles at each reduction.
         cells: number of cells.
-        stem_width: channels that the stem puts out.
-        stem_reduces: whether the stem's second output is half the size of its first.
-        outputs: for each kind of cell, how many nodes are concatenated as its output.
+        stem_width: output channels of the stem.
+        stem_reduces: whether the stem's second output has half the size of its first.
+        outputs: by group, the number of nodes that a cell concatenates.
     """
     before_previous = previous = stem_width
     reduced_before = stem_reduces
     for index in range(cells):
-        kind = kind_of(index, cells)
-        if kind == "reduce":
+        group = group_of(index, cells)
+        if group == "reduce":
             channels *= 2
-        yield CellPlan(index, kind, before_previous, previous, channels, reduced_before)
-        before_previous, previous = previous, outputs[kind] * channels
-        reduced_before = kind == "reduce"
+        yield CellPlan(index, group, before_previous, previous, channels, reduced_before)
+        before_previous, previous = previous, outputs[group] * channels
+        reduced_before = group == "reduce"
 
 
 def make_preprocessing(plan: CellPlan, *, affine: bool) -> tuple[nn.Module, nn.Module]:
-    """What brings the two inputs of a cell to its width and to one size."""
+    """Return the modules that bring the two inputs of a cell to one size and to its width."""
     first: nn.Module
     if plan.reduced_before:
         first = FactorizedReduce(plan.before_previous, plan.channels, affine=affine)
     else:
         first = relu_conv_norm(plan.before_previous, plan.channels, affine=affine)
     return first, relu_conv_norm(plan.previous, plan.channels, affine=affine)
-
-
-def check_positive(**values: int) -> None:
-    """Raise ValueError, naming the argument, unless each value is a whole number above zero."""
-    for name, value in values.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")

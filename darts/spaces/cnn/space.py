@@ -1,7 +1,7 @@
-"""The cell-based space as a part of a method.
+"""The cell-based space.
 
 References:
-    DARTS, arXiv:1806.09055, section 3.1; its subsets S1 to S4: Zela et al., "Understanding and
+    DARTS, arXiv:1806.09055, section 3.1. Candidate sets S1 to S4: Zela et al., "Understanding and
     Robustifying Differentiable Architecture Search", arXiv:1909.09656, section 3.1.
 """
 
@@ -15,18 +15,19 @@ import torch
 from torch import Tensor
 
 from darts.registry import choice, number
-from darts.spaces.cnn.derive import Candidates, derive, mask_of
+from darts.spaces.cnn.candidate_sets import CANDIDATE_SETS
+from darts.spaces.cnn.derive import derive, mask_of
 from darts.spaces.cnn.edgewise import candidates_of
 from darts.spaces.cnn.encoding import decode, encode, parameters, random_genotype
 from darts.spaces.cnn.network import Network
 from darts.spaces.cnn.pieces import pieces
 from darts.spaces.cnn.published import PUBLISHED
-from darts.spaces.cnn.subsets import SUBSETS
 from darts.spaces.cnn.supernet import Supernet
+from darts.spaces.deriving import Candidates
 from darts.spaces.genotype import Genotype
+from darts.spaces.network_piece import NetworkPiece
 from darts.spaces.parameters import Parameter, Point, Value
-from darts.spaces.piece import Piece
-from darts.spaces.space import SPACES, Space
+from darts.spaces.space import SPACES, PublishedGenotype, Space
 
 NODES = 4
 
@@ -34,32 +35,36 @@ NODES = 4
 @SPACES.register
 @dataclass
 class Cnn(Space):
-    """Two kinds of cells of four nodes, stacked ``cells`` deep.
+    """A stack of ``cells`` normal and reduction cells with four nodes each.
 
     Attributes:
-        stem: for small images, or one that makes large ones small.
-        candidates: all eight operations, or one of the subsets S1 to S4.
+        channels: width of the first cell's nodes.
+        stem: "small" keeps the image size; "imagenet" divides it by 8.
+        candidates: "all" eight operations, or one of the candidate sets "s1" to "s4".
     """
 
     name: str = "cnn"
     fan_in: ClassVar[int | None] = 2
-    kept: ClassVar[tuple[str, ...]] = ("stem",)
-    weightless: ClassVar[tuple[str, ...]] = (
-        *("none", "skip_connect", "max_pool_3x3", "avg_pool_3x3"),
+    retrain_keys: ClassVar[tuple[str, ...]] = ("stem",)
+    weightless_operations: ClassVar[tuple[str, ...]] = (
+        "none",
+        "skip_connect",
+        "max_pool_3x3",
+        "avg_pool_3x3",
         "noise",
     )
-    published: ClassVar[Mapping[str, Any]] = PUBLISHED
+    published: ClassVar[Mapping[str, PublishedGenotype]] = PUBLISHED
     channels: int = number(16, low=1)
     cells: int = number(8, low=1)
     stem: str = choice("small", "small", "imagenet")
-    candidates: str = choice("all", *SUBSETS)
+    candidates: str = choice("all", *CANDIDATE_SETS)
 
     def supernet(self, *, depth: float = 1.0, **options: Any) -> Supernet:
         return Supernet(
             channels=self.channels,
-            cells=self.deep(depth),
+            cells=self.scaled_cells(depth),
             nodes=NODES,
-            operations=SUBSETS[self.candidates],
+            operations=CANDIDATE_SETS[self.candidates],
             stem=self.stem,
             **options,
         )
@@ -75,7 +80,7 @@ class Cnn(Space):
         )
 
     @classmethod
-    def standard(cls, genotype: Genotype) -> Cnn:
+    def reference(cls, genotype: Genotype) -> Cnn:
         return cls(channels=36, cells=20)
 
     @classmethod
@@ -93,8 +98,8 @@ class Cnn(Space):
 
     @property
     def rows(self) -> Candidates:
-        """By kind of cell, the operations of each edge."""
-        return candidates_of(SUBSETS[self.candidates], NODES)
+        """By group, the candidates of each edge."""
+        return candidates_of(CANDIDATE_SETS[self.candidates], NODES)
 
     def parameters(self) -> list[Parameter]:
         return parameters(self.rows)
@@ -108,7 +113,7 @@ class Cnn(Space):
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
         return mask_of(genotype, candidates)
 
-    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[Piece]:
+    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[NetworkPiece]:
         return pieces(
             self.rows,
             channels=self.channels,
@@ -118,20 +123,21 @@ class Cnn(Space):
             image=image,
         )
 
-    def usage(
+    def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Two edges a node, shared out by their probability of any operation but ``none``.
+        """Return the expected number of copies of each piece, see ``Space.expected_usage``.
 
-        A kept edge carries one of these operations, never ``none``.
+        A node keeps two edges. The expected number of copies of an edge is proportional to its
+        probability of any operation except ``none``, and a kept edge never has ``none``.
         """
-        shares = {}
+        usage = {}
         for group, p in probabilities.items():
-            chosen = torch.tensor([[name != "none" for name in row] for row in candidates[group]])
-            p = p * chosen.to(p.device)
+            possible = torch.tensor([[name != "none" for name in row] for row in candidates[group]])
+            p = p * possible.to(p.device)
             strength = p.sum(-1)
-            sizes = list(range(2, NODES + 2))
-            parts = [2 * part / part.sum().clamp_min(1e-12) for part in strength.split(sizes)]
-            kept = torch.cat(parts).clamp_max(1.0)
-            shares[group] = kept[:, None] * p / strength[:, None].clamp_min(1e-12)
-        return shares
+            nodes = strength.split([node + 2 for node in range(NODES)])
+            kept = torch.cat([2 * edges / edges.sum().clamp_min(1e-12) for edges in nodes])
+            kept = kept.clamp_max(1.0)
+            usage[group] = kept[:, None] * p / strength[:, None].clamp_min(1e-12)
+        return usage

@@ -1,4 +1,4 @@
-"""From mixing probabilities to a genotype of the macro space and back to its columns.
+"""Conversions between mixing probabilities, macro genotypes and masks of candidates.
 
 References:
     Cai et al., "ProxylessNAS", arXiv:1812.00332, section 3.2: the path with the highest weight.
@@ -7,15 +7,15 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from darts.spaces.deriving import Candidates, best_operations, mask_row
 from darts.spaces.macro.genotype import STAGES, Genotype
-from darts.spaces.probabilities import checked_rows
 
-Candidates = Mapping[str, Sequence[Sequence[str]]]
+T = TypeVar("T")
 
 
 def derive(probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
@@ -23,57 +23,46 @@ def derive(probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genot
 
     Args:
         probabilities: by group ``(blocks, candidates)``, on any device.
-        candidates: by group, for each block the operation of each column.
+        candidates: by group and block, the operation of each column.
 
     Returns:
         The genotype. Ties go to the lower column.
 
     Raises:
-        ValueError: groups or shapes that do not fit the candidates, or values that are not finite
+        ValueError: groups or shapes that do not match the candidates, or values that are not finite
             or not within 0 and 1.
     """
-    if set(probabilities) != set(candidates):
-        raise ValueError(
-            f"probabilities are for groups {sorted(probabilities)}, not {sorted(candidates)}"
-        )
-    chosen: dict[str, list[str]] = {}
-    for group, names in candidates.items():
-        rows = checked_rows(group, probabilities[group], (len(names), len(names[0])))
-        # Lists, since max() keeps the first among equals.
-        chosen[group] = [
-            own[max(range(len(values)), key=values.__getitem__)]
-            for own, values in zip(names, rows, strict=True)
-        ]
-    return Genotype(tuple(in_order(chosen)))
+    return Genotype(tuple(in_block_order(best_operations(probabilities, candidates))))
 
 
 def mask_of(genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
-    """Which column of which block a genotype uses: by group ``(blocks, candidates)``.
+    """Return which candidates a genotype uses: by group a mask ``(blocks, candidates)``.
 
     Raises:
-        ValueError: for a genotype that is not among the candidates.
+        ValueError: the genotype is not among the candidates.
     """
-    found: dict[str, list[list[bool]]] = {group: [] for group in candidates}
-    order = in_order({group: [(group, own) for own in rows] for group, rows in candidates.items()})
-    if len(order) != len(genotype.blocks):
-        raise ValueError(f"the genotype has {len(genotype.blocks)} blocks, not {len(order)}")
-    for (group, own), name in zip(order, genotype.blocks, strict=True):
-        if name not in own:
-            raise ValueError(f"{name} is no candidate of a block of the group {group}")
-        found[group].append([name == other for other in own])
-    return {group: torch.tensor(rows) for group, rows in found.items()}
+    masks: dict[str, list[list[bool]]] = {group: [] for group in candidates}
+    blocks = in_block_order(
+        {group: [(group, names) for names in rows] for group, rows in candidates.items()}
+    )
+    if len(blocks) != len(genotype.blocks):
+        raise ValueError(f"the genotype has {len(genotype.blocks)} blocks, not {len(blocks)}")
+    for (group, names), operation in zip(blocks, genotype.blocks, strict=True):
+        masks[group].append(mask_row(operation, names, f"of a block of the group {group}"))
+    return {group: torch.tensor(rows) for group, rows in masks.items()}
 
 
-def in_order(groups: Mapping[str, Sequence[Any]]) -> list[Any]:
-    """What the groups hold for their blocks, in the order of the blocks.
+def in_block_order(groups: Mapping[str, Sequence[T]]) -> list[T]:
+    """Return the items of both groups in the order of the blocks.
 
     Args:
-        groups: ``"first"`` with an item a stage, and ``"rest"`` with those of the other blocks.
+        groups: ``"first"`` with an item for the first block of each stage, and ``"rest"`` with an
+            item for each other block.
     """
     rest = groups.get("rest", ())
-    after = len(rest) // STAGES
+    others = len(rest) // STAGES
     return [
         item
         for stage in range(STAGES)
-        for item in (groups["first"][stage], *rest[stage * after : (stage + 1) * after])
+        for item in (groups["first"][stage], *rest[stage * others : (stage + 1) * others])
     ]

@@ -1,9 +1,9 @@
-"""The discrete network of a macro genotype, for training from scratch.
+"""Discrete network of a macro genotype.
 
 References:
     Sandler et al., "MobileNetV2", arXiv:1801.04381, section 3.3.
-    Dropping the residual part of a block for a sample: Huang et al., "Deep Networks with
-    Stochastic Depth", arXiv:1603.09382.
+    Huang et al., "Deep Networks with Stochastic Depth", arXiv:1603.09382: dropping the residual
+    branch of a block for a sample.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal, overload
 import torch
 from torch import Tensor, nn
 
-from darts.spaces.cnn.skeleton import check_positive
+from darts.spaces.checks import check_positive, reject_auxiliary_head
 from darts.spaces.macro.genotype import Genotype
 from darts.spaces.macro.skeleton import (
     InvertedResidual,
@@ -23,29 +23,24 @@ from darts.spaces.macro.skeleton import (
     make_stem,
     plan_blocks,
 )
+from darts.spaces.network import NetworkBase
 
 
-class Network(nn.Module):
-    """The network that a genotype lists block by block.
+class Network(NetworkBase):
+    """Stem, the blocks of a genotype, and head.
 
     Args:
-        genotype: its blocks; it is as deep as they say.
-        channels: width of the first stage; each later one is twice as wide.
+        genotype: the blocks; they determine the depth.
+        channels: width of the first stage; it doubles with each stage.
         classes: number of classes.
         in_channels: channels of the images.
-        auxiliary: the space has no auxiliary head, so this must be False.
-        drop_path: probability with which what a block adds to its input is dropped for a sample,
-            in training; the attribute may be changed from epoch to epoch.
-
-    Attributes:
-        rows: what ``drop_path`` needs to know when images are a part of a larger batch, or None.
-        auxiliary: None.
+        auxiliary: must be False: the space has no auxiliary head.
+        drop_path: probability of dropping the residual branch of a block for a sample, in training.
 
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
 
     Raises:
-        ValueError: for a size that is not positive, a probability outside [0, 1), or an auxiliary
-            head.
+        ValueError: a size that is not positive, a probability outside [0, 1), or an auxiliary head.
     """
 
     def __init__(
@@ -58,16 +53,9 @@ class Network(nn.Module):
         auxiliary: bool = False,
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(genotype, drop_path)
         check_positive(channels=channels, classes=classes, in_channels=in_channels)
-        if not 0.0 <= drop_path < 1.0:
-            raise ValueError(f"drop_path must be at least 0 and below 1, got {drop_path!r}")
-        if auxiliary:
-            raise ValueError("networks of the macro space have no auxiliary head; set auxiliary=0")
-        self.genotype = genotype
-        self.drop_path = drop_path
-        self.rows: tuple[int, int] | None = None
-        self.auxiliary: nn.Module | None = None
+        reject_auxiliary_head("macro", auxiliary)
         plans = plan_blocks(channels, genotype.depth)
         self.stem = make_stem(in_channels, channels)
         self.blocks = nn.ModuleList(
@@ -82,11 +70,11 @@ class Network(nn.Module):
     def forward(self, images: Tensor, auxiliary: Literal[True]) -> tuple[Tensor, None]: ...
 
     def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Logits of a batch.
+        """Compute logits.
 
         Args:
             images: ``(B, in_channels, H, W)``.
-            auxiliary: return ``(logits, None)``, as networks with an auxiliary head do.
+            auxiliary: return ``(logits, None)``, like networks with an auxiliary head.
         """
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
@@ -95,11 +83,11 @@ class Network(nn.Module):
         logits: Tensor = self.head(x)
         return (logits, None) if auxiliary else logits
 
-    def carriers(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
-        """Module and attribute that hold what a block adds to its input.
+    def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
+        """Return the residual branch of a block. See ``NetworkBase``.
 
-        A skipped block has none. Blocks that change width or size add to nothing, so that nothing
-        would be left without them: of those it is None.
+        A skipped block has no module. Blocks that change width or size have no residual connection,
+        so the network cannot work without them.
         """
         block = self.blocks[edge]
         if not isinstance(block, InvertedResidual):

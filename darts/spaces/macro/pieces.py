@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from darts.spaces.cnn.skeleton import check_positive
+from darts.spaces.checks import check_positive
 from darts.spaces.macro.skeleton import (
     last_channels,
     make_head,
@@ -18,10 +18,10 @@ from darts.spaces.macro.skeleton import (
     make_stem,
     plan_blocks,
 )
-from darts.spaces.piece import Piece
+from darts.spaces.network_piece import NetworkPiece
 
 
-def pieces(channels: int, cells: int, classes: int, image: Sequence[int]) -> Iterator[Piece]:
+def pieces(channels: int, cells: int, classes: int, image: Sequence[int]) -> Iterator[NetworkPiece]:
     """All candidates of all blocks, and what is always there, in the order of the layers.
 
     Summed over the chosen candidate of each block and the fixed parts, their parameters and
@@ -39,12 +39,12 @@ def pieces(channels: int, cells: int, classes: int, image: Sequence[int]) -> Ite
     in_channels, height, width = image
     check_positive(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
     check_positive(height=height, width=width)
-    yield Piece(partial(make_stem, in_channels, channels), (in_channels, height, width))
+    yield NetworkPiece(partial(make_stem, in_channels, channels), (in_channels, height, width))
     for plan in plan_blocks(channels, cells):
         shape = (plan.inputs, height, width)
         for column, name in enumerate(plan.candidates):
             place = (plan.group, plan.row, column)
-            yield Piece(partial(make_operation, name, plan), shape, place)
+            yield NetworkPiece(partial(make_operation, name, plan), shape, place)
         height, width = (-(-side // plan.stride) for side in (height, width))
     last = last_channels(channels)
-    yield Piece(partial(make_head, last, classes), (last, height, width))
+    yield NetworkPiece(partial(make_head, last, classes), (last, height, width))

@@ -21,8 +21,8 @@ from darts.spaces.macro.network import Network
 from darts.spaces.macro.pieces import pieces
 from darts.spaces.macro.skeleton import plan_blocks
 from darts.spaces.macro.supernet import Supernet
+from darts.spaces.network_piece import NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Value
-from darts.spaces.piece import Piece
 from darts.spaces.space import SPACES, Candidates, Space
 
 
@@ -37,8 +37,8 @@ class Macro(Space):
     """
 
     name: str = "macro"
-    has_partial: ClassVar[bool] = False
-    compiles: ClassVar[bool] = False
+    supports_partial: ClassVar[bool] = False
+    supports_compile: ClassVar[bool] = False
     channels: int = number(16, low=1)
     cells: int = number(4, low=1)
 
@@ -55,25 +55,20 @@ class Macro(Space):
         Raises:
             ValueError: for partial channels, an auxiliary skip connection or another depth.
         """
-        if partial > 1:
-            raise ValueError(f"space=macro has no partial channels, got partial={partial}; set 1")
-        if auxiliary_skip:
-            raise ValueError(
-                "space=macro has no auxiliary skip connections, since its blocks have one of their "
-                "own; set auxiliary_skip=0"
-            )
-        if depth != 1.0:
-            raise ValueError(
-                f"space=macro has no stages of another depth, got depth={depth}, since each block "
-                "has alphas of its own; set 1"
-            )
+        self.reject_options(
+            depth=depth,
+            partial=partial,
+            auxiliary_skip=auxiliary_skip,
+            depth_reason="each block has its own alphas",
+            skip_reason="its blocks already have skip connections",
+        )
         return Supernet(channels=self.channels, cells=self.cells, **options)
 
     def network(self, genotype: Genotype, **options: Any) -> Network:
         return Network(genotype, channels=self.channels, **options)
 
     @classmethod
-    def standard(cls, genotype: Genotype) -> Macro:
+    def reference(cls, genotype: Genotype) -> Macro:
         return cls(cells=genotype.depth)
 
     def parse(self, text: str) -> Genotype:
@@ -110,5 +105,5 @@ class Macro(Space):
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
         return mask_of(genotype, candidates)
 
-    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[Piece]:
+    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[NetworkPiece]:
         return pieces(self.channels, self.cells, classes, image)

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.ops.mix import weighted_sum
-from darts.ops.recompute import recomputed
-from darts.spaces.cnn.skeleton import check_positive
+from darts.ops.recomputation import recompute
+from darts.ops.sums import weighted_sum
+from darts.spaces.checks import check_positive
 from darts.spaces.macro.skeleton import (
     BlockPlan,
     last_channels,
@@ -134,7 +134,7 @@ class Supernet(SupernetBase):
         # What convolutions run fastest on.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def operation_shares(self) -> dict[str, list[tuple[nn.Parameter, int, int]]]:
+    def operation_rows(self) -> dict[str, list[tuple[nn.Parameter, int, int]]]:
         """What each candidate of each block owns: all of its parameters, whole."""
         return {
             f"{position}.{name}": [(p, 0, len(p)) for p in operation.parameters()]
@@ -166,7 +166,7 @@ class Supernet(SupernetBase):
             share = shares[plan.group]
             everything = range(len(plan.candidates))
             active = everything if share.active is None else share.active[plan.row]
-            run: Any = partial(recomputed, block, draws=dropout > 0) if self.recomputes else block
+            run: Any = partial(recompute, block, random=dropout > 0) if self.recomputes else block
             x = run(x, share.weights[plan.row], active, dropout)
         logits: Tensor = self.head(x)
         return logits

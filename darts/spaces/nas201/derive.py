@@ -1,4 +1,4 @@
-"""From mixing probabilities to a genotype of NAS-Bench-201: each edge's strongest operation.
+"""Derivation of a NAS-Bench-201 genotype: the strongest operation of each edge.
 
 References:
     Dong and Yang, "NAS-Bench-201", arXiv:2001.00326, section 5: all edges are kept, and ``none``
@@ -7,45 +7,33 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import Tensor
 
+from darts.spaces.deriving import Candidates, best_operations, check_groups
 from darts.spaces.nas201.genotype import EDGES, Genotype
-from darts.spaces.probabilities import checked_rows
 
 
-def derive(
-    probabilities: Mapping[str, Tensor], candidates: Mapping[str, Sequence[Sequence[str]]]
-) -> Genotype:
-    """Keep on each edge the most probable operation, which may be ``none``.
+def derive(probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
+    """Keep the most probable operation of each edge, which may be ``none``.
 
     Args:
         probabilities: ``{"cell": (6, columns)}``, on any device.
-        candidates: ``{"cell": for each edge the operation of each column}``.
+        candidates: ``{"cell": the operation of each column, by edge}``.
 
     Returns:
         The genotype. Ties go to the lower column.
 
     Raises:
-        ValueError: other cells, a shape that does not fit the candidates, or values that are not
-            finite or not within 0 and 1.
+        ValueError: groups or shapes that do not match the candidates, or values that are not finite
+            or not within 0 and 1.
     """
-    for what, mapping in (("probabilities", probabilities), ("candidates", candidates)):
-        if set(mapping) != set(Genotype.cells):
-            raise ValueError(f"{what} are for cells {sorted(mapping)}, not for cell")
+    check_groups("candidates", candidates, Genotype.cells)
     names = candidates["cell"]
     widths = {len(row) for row in names}
     if len(names) != len(EDGES) or len(widths) != 1 or not min(widths):
         raise ValueError(
             f"candidates of cell must be {len(EDGES)} rows of equal length, at least 1"
         )
-    wanted = (len(EDGES), widths.pop())
-    rows = checked_rows("cell", probabilities["cell"], wanted)
-    # Lists, since max() keeps the first among equals.
-    return Genotype.of(
-        *(
-            row[max(range(len(values)), key=values.__getitem__)]
-            for row, values in zip(names, rows, strict=True)
-        )
-    )
+    return Genotype.from_operations(*best_operations(probabilities, candidates)["cell"])

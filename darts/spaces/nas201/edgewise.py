@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.cnn.skeleton import check_positive
+from darts.spaces.checks import check_positive
 from darts.spaces.mixture import CellMixture, as_mixture
 from darts.spaces.nas201.genotype import EDGES, NODES, PRIMITIVES
 from darts.spaces.nas201.skeleton import (

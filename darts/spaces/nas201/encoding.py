@@ -43,4 +43,4 @@ def decode(point: Mapping[str, Value]) -> Genotype:
     Raises:
         ValueError: for an unknown operation.
     """
-    return Genotype.of(*(str(point[name]) for name in NAMES))
+    return Genotype.from_operations(*(str(point[name]) for name in NAMES))

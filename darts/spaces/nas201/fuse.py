@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from darts.spaces.nas201.genotype import EDGES, LEAVING
+from darts.spaces.nas201.genotype import EDGES, OUTGOING
 from darts.spaces.nas201.parallel import side_by_side, taken_apart
 
 _EDGE = re.compile(r"(layers\.\d+)\.edges\.(\d+)\.operations\.(\d+)\.(.+)")
@@ -27,9 +27,9 @@ def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if edge >= len(EDGES):
             raise ValueError("this is not the state dict of an EdgewiseSupernet")
         source = EDGES[edge][0]
-        if edge != LEAVING[source][0]:
+        if edge != OUTGOING[source][0]:
             continue
-        copies = [parts.pop((layer, number, operation), {}) for number in LEAVING[source]]
+        copies = [parts.pop((layer, number, operation), {}) for number in OUTGOING[source]]
         if any(_shapes(copy) != _shapes(copies[0]) for copy in copies):
             raise ValueError("this is not the state dict of an EdgewiseSupernet")
         for name, value in side_by_side(copies).items():
@@ -47,7 +47,7 @@ def unfuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     unfused, parts = _split(state, _NODE)
     for (layer, source, operation), together in parts.items():
-        numbers = LEAVING[source] if source < len(LEAVING) else []
+        numbers = OUTGOING[source] if source < len(OUTGOING) else []
         if not numbers or any(len(value) % len(numbers) for value in together.values()):
             raise ValueError("this is not the state dict of a Supernet")
         for number, copy in zip(numbers, taken_apart(together, len(numbers)), strict=True):

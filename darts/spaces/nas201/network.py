@@ -1,4 +1,4 @@
-"""The discrete network of a NAS-Bench-201 genotype, for training from scratch.
+"""Discrete network of a NAS-Bench-201 genotype.
 
 References:
     Dong and Yang, "NAS-Bench-201", arXiv:2001.00326, section 2.1 and figure 1.
@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from darts.spaces.checks import check_positive, reject_auxiliary_head
 from darts.spaces.cnn.network import drop_path
-from darts.spaces.cnn.rectified import leave_relu_out
-from darts.spaces.cnn.skeleton import check_positive
+from darts.spaces.cnn.rectified import remove_leading_relu
 from darts.spaces.nas201.genotype import NODES, Genotype
 from darts.spaces.nas201.skeleton import (
     Head,
@@ -25,28 +25,28 @@ from darts.spaces.nas201.skeleton import (
     make_stem,
     plan_layers,
 )
+from darts.spaces.network import NetworkBase
 
 
 class Cell(nn.Module):
-    """One discrete cell. A node's ReLU and its pooling are computed once.
+    """One discrete cell. The ReLU and the pooling of a node are computed once.
 
     Shape: ``(B, channels, H, W)`` -> the same.
     """
 
     def __init__(self, channels: int, genotype: Genotype) -> None:
         super().__init__()
-        kept = [edge for edge in genotype.edges() if edge[2] != "none"]
-        numbers = [n for n, edge in enumerate(genotype.edges()) if edge[2] != "none"]
-        self.places_of = {number: place for place, number in enumerate(numbers)}  # of edges
-        self.places = [(source, target) for source, target, _ in kept]
-        self.operations = nn.ModuleList(make_operation(name, channels) for _, _, name in kept)
-        self.rectified = [leave_relu_out(operation) for operation in self.operations]
+        used = [(n, edge) for n, edge in enumerate(genotype.edges()) if edge[2] != "none"]
+        self.module_index = {edge: index for index, (edge, _) in enumerate(used)}  # by edge
+        self.connections = [(source, target) for _, (source, target, _) in used]
+        self.operations = nn.ModuleList(make_operation(name, channels) for _, (_, _, name) in used)
+        self.rectified = [remove_leading_relu(operation) for operation in self.operations]
 
     def forward(self, x: Tensor, probability: float, rows: tuple[int, int] | None) -> Tensor:
         nodes = [x]
         views: dict[tuple[int, str], Tensor] = {}
         terms: list[list[Tensor]] = [[] for _ in range(NODES)]
-        edges = list(zip(self.places, self.rectified, self.operations, strict=True))
+        edges = list(zip(self.connections, self.rectified, self.operations, strict=True))
         for node in range(1, NODES):
             for (source, target), rectified, operation in edges:
                 if target != node:
@@ -62,37 +62,32 @@ class Cell(nn.Module):
                     y = views[source, "pooled"]
                 else:
                     y = operation(y)
-                # An identity is never dropped: it is what keeps the path open.
-                dropped = not isinstance(operation, nn.Identity)
-                if probability > 0 and self.training and dropped:
+                # An identity is never dropped, so that a path remains.
+                droppable = not isinstance(operation, nn.Identity)
+                if probability > 0 and self.training and droppable:
                     y = drop_path(y, probability, rows)
                 terms[node].append(y)
             nodes.append(reduce(torch.add, terms[node]) if terms[node] else torch.zeros_like(x))
         return nodes[-1]
 
 
-class Network(nn.Module):
-    """The network that stacks a genotype's cells.
+class Network(NetworkBase):
+    """Three stages of cells with residual blocks in between.
 
     Args:
         genotype: the cell.
-        channels: width of the first stage (16 in the benchmark); each later one is twice as wide.
+        channels: width of the first stage (16 in the benchmark); it doubles with each stage.
         cells: number of cells in each of the three stages (5 in the benchmark).
         classes: number of classes.
         in_channels: channels of the images.
-        auxiliary: the space has no auxiliary head, so this must be False.
-        drop_path: probability with which the output of an operation that is not an identity is
-            dropped for a sample, in training; the attribute may be changed from epoch to epoch.
-
-    Attributes:
-        rows: what ``drop_path`` needs to know when images are a part of a larger batch, or None.
-        auxiliary: None.
+        auxiliary: must be False: the space has no auxiliary head.
+        drop_path: probability of dropping the output of an operation for a sample, in training;
+            identities are never dropped.
 
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
 
     Raises:
-        ValueError: for a size that is not positive, a probability outside [0, 1), or an auxiliary
-            head.
+        ValueError: a size that is not positive, a probability outside [0, 1), or an auxiliary head.
     """
 
     def __init__(
@@ -106,16 +101,9 @@ class Network(nn.Module):
         auxiliary: bool = False,
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(genotype, drop_path)
         check_positive(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
-        if not 0.0 <= drop_path < 1.0:
-            raise ValueError(f"drop_path must be at least 0 and below 1, got {drop_path!r}")
-        if auxiliary:
-            raise ValueError("networks of the nas201 space have no auxiliary head; set auxiliary=0")
-        self.genotype = genotype
-        self.drop_path = drop_path
-        self.rows: tuple[int, int] | None = None
-        self.auxiliary: nn.Module | None = None
+        reject_auxiliary_head("nas201", auxiliary)
         self.stem = make_stem(in_channels, channels)
         self.layers = nn.ModuleList(
             Cell(layer.outputs, genotype) if layer.is_cell else ResidualBlock(*layer)
@@ -130,11 +118,11 @@ class Network(nn.Module):
     def forward(self, images: Tensor, auxiliary: Literal[True]) -> tuple[Tensor, None]: ...
 
     def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Logits of a batch.
+        """Compute logits.
 
         Args:
             images: ``(B, in_channels, H, W)``.
-            auxiliary: return ``(logits, None)``, as networks with an auxiliary head do.
+            auxiliary: return ``(logits, None)``, like networks with an auxiliary head.
         """
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for layer in self.layers:
@@ -142,8 +130,10 @@ class Network(nn.Module):
         logits = self.head(x)
         return (logits, None) if auxiliary else logits
 
-    def carriers(self, cell: str, edge: int) -> list[tuple[nn.Module, str]]:
-        """Modules and attributes that hold the operation of a genotype's edge; of ``none`` none."""
-        cells = [layer for layer in self.layers if isinstance(layer, Cell)]
-        places = [(own.operations, own.places_of.get(edge)) for own in cells]
-        return [(operations, str(place)) for operations, place in places if place is not None]
+    def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]]:
+        """Return the modules of an edge; ``none`` has no module. See ``NetworkBase``."""
+        return [
+            (layer.operations, str(layer.module_index[edge]))
+            for layer in self.layers
+            if isinstance(layer, Cell) and edge in layer.module_index
+        ]

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.ops.norm import Running, normalize
-from darts.ops.stage import per_channel
+from darts.ops.batch_norm import RunningStats, normalize
+from darts.ops.separable import repeat_per_channel
 
 
 class ParallelConvNorm(nn.Module):
@@ -37,7 +37,7 @@ class ParallelConvNorm(nn.Module):
         self.momentum: float = norm.momentum
         self.padding: tuple[int, int] = convolution.padding
         self.edges = len(copies)
-        self.process_group: Any = None  # ranks that share a batch, see darts.ops.sync
+        self.process_group: Any = None  # ranks that share a batch, see darts.ops.sync_batch_norm
         for name, value in side_by_side([copy.state_dict() for copy in copies]).items():
             if name == "weight":
                 self.weight = nn.Parameter(value)
@@ -59,11 +59,11 @@ class ParallelConvNorm(nn.Module):
         rows = slice(chosen.start * channels, chosen.stop * channels)
         y = F.conv2d(x, self.weight[rows], padding=self.padding)
         mean, variance = self.running_mean[rows], self.running_var[rows]
-        scale = per_channel(scales, y)
+        scale = repeat_per_channel(scales, y)
         if not self.training:
             return F.batch_norm(y, mean, variance, scale, None, False, 0.0, self.eps)
         self.num_batches_tracked[chosen] += 1
-        running = Running(mean, variance, self.momentum)
+        running = RunningStats(mean, variance, self.momentum)
         return normalize(y, scale, self.eps, running, self.process_group)
 
 

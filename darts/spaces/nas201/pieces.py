@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from darts.spaces.cnn.skeleton import check_positive
+from darts.spaces.checks import check_positive
 from darts.spaces.nas201.genotype import EDGES, PRIMITIVES
 from darts.spaces.nas201.skeleton import (
     Head,
@@ -21,7 +21,7 @@ from darts.spaces.nas201.skeleton import (
     make_stem,
     plan_layers,
 )
-from darts.spaces.piece import Piece
+from darts.spaces.network_piece import NetworkPiece
 
 
 def pieces(
@@ -31,7 +31,7 @@ def pieces(
     in_channels: int,
     shape: Sequence[int],
     operations: Sequence[str] = PRIMITIVES,
-) -> Iterator[Piece]:
+) -> Iterator[NetworkPiece]:
     """All candidates of all edges, and what is always there, in the order of the layers.
 
     Summed with weights of one for the chosen operation of each edge and zero for the others, their
@@ -59,18 +59,18 @@ def pieces(
 
 def _walk(
     channels: int, cells: int, classes: int, shape: tuple[int, int, int], names: Sequence[str]
-) -> Iterator[Piece]:
+) -> Iterator[NetworkPiece]:
     in_channels, height, width = shape
-    yield Piece(partial(make_stem, in_channels, channels), shape)
+    yield NetworkPiece(partial(make_stem, in_channels, channels), shape)
     for layer in plan_layers(channels, cells):
         here = (layer.inputs, height, width)
         if layer.is_cell:
             for edge in range(len(EDGES)):
                 for column, name in enumerate(names):
                     make = partial(make_operation, name, layer.outputs)
-                    yield Piece(make, here, ("cell", edge, column))
+                    yield NetworkPiece(make, here, ("cell", edge, column))
         else:
-            yield Piece(partial(ResidualBlock, *layer), here)
+            yield NetworkPiece(partial(ResidualBlock, *layer), here)
             height, width = -(-height // 2), -(-width // 2)
     last = last_channels(channels)
-    yield Piece(partial(Head, last, classes), (last, height, width))
+    yield NetworkPiece(partial(Head, last, classes), (last, height, width))

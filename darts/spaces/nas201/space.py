@@ -20,8 +20,8 @@ from darts.spaces.nas201.genotype import Genotype
 from darts.spaces.nas201.network import Network
 from darts.spaces.nas201.pieces import pieces
 from darts.spaces.nas201.supernet import Supernet
+from darts.spaces.network_piece import NetworkPiece
 from darts.spaces.parameters import Parameter, Point, Value
-from darts.spaces.piece import Piece
 from darts.spaces.space import SPACES, Candidates, Space
 
 
@@ -31,13 +31,13 @@ class Nas201(Space):
     """One kind of cell in three stages, ``cells`` of it in each."""
 
     name: str = "nas201"
-    compiles: ClassVar[bool] = False
-    weightless: ClassVar[tuple[str, ...]] = ("none", "skip_connect", "avg_pool_3x3")
+    supports_compile: ClassVar[bool] = False
+    weightless_operations: ClassVar[tuple[str, ...]] = ("none", "skip_connect", "avg_pool_3x3")
     channels: int = number(16, low=1)
     cells: int = number(5, low=1)
 
     def supernet(self, *, depth: float = 1.0, **options: Any) -> Supernet:
-        return Supernet(channels=self.channels, cells=self.deep(depth), **options)
+        return Supernet(channels=self.channels, cells=self.scaled_cells(depth), **options)
 
     def network(self, genotype: Genotype, **options: Any) -> Network:
         return Network(genotype, channels=self.channels, cells=self.cells, **options)
@@ -68,5 +68,5 @@ class Nas201(Space):
         rows = zip(genotype.operations, candidates["cell"], strict=True)
         return {"cell": torch.tensor([[name == own for name in names] for own, names in rows])}
 
-    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[Piece]:
+    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[NetworkPiece]:
         return pieces(self.channels, self.cells, classes, image[0], image)

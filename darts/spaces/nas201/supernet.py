@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.ops.mix import weighted_sum
-from darts.ops.pool import average_pool
-from darts.ops.recompute import recomputed
+from darts.ops.pool import avg_pool3x3
+from darts.ops.recomputation import recompute
+from darts.ops.sums import weighted_sum
 from darts.spaces.mixture import CellMixture
 from darts.spaces.nas201.edgewise import (
     EdgewiseSupernet,
@@ -32,12 +32,12 @@ from darts.spaces.nas201.edgewise import (
     shuffle,
 )
 from darts.spaces.nas201.fuse import fuse_state_dict, unfuse_state_dict
-from darts.spaces.nas201.genotype import EDGES, LEAVING, NODES
+from darts.spaces.nas201.genotype import EDGES, NODES, OUTGOING
 from darts.spaces.nas201.parallel import ParallelConvNorm
-from darts.spaces.widen import widened
+from darts.spaces.widening import widened
 
-_ORDER = [number for numbers in LEAVING for number in numbers]
-_SIZES = [len(numbers) for numbers in LEAVING]
+_ORDER = [number for numbers in OUTGOING for number in numbers]
+_SIZES = [len(numbers) for numbers in OUTGOING]
 
 
 class SharedCell(nn.Module):
@@ -64,7 +64,7 @@ class SharedCell(nn.Module):
                     if name.startswith("nor_conv")
                 }
             )
-            for numbers in LEAVING
+            for numbers in OUTGOING
         )
 
     def forward(
@@ -98,7 +98,7 @@ class SharedCell(nn.Module):
                     value = seen[before]
                     if name == "avg_pool_3x3":
                         if before not in pools:
-                            pools[before] = average_pool(value)
+                            pools[before] = avg_pool3x3(value)
                         value = pools[before]
                     elif name == "skip_connect":
                         value = drop_elements(value, skip_dropout, generator)
@@ -135,7 +135,7 @@ class SharedCell(nn.Module):
         self, source: int, x: Tensor, scales: Tensor, chosen: Sequence[Sequence[int]]
     ) -> list[tuple[int, Tensor]]:
         """Weighted convolutions of one node: ``(target, (B, C, H, W))``, some targets repeated."""
-        numbers = LEAVING[source]
+        numbers = OUTGOING[source]
         rectified: Tensor | None = None
         sums: dict[tuple[int, int], Tensor] = {}
         for key, convolution in cast(nn.ModuleDict, self.leaving[source]).items():
@@ -177,7 +177,7 @@ class Supernet(EdgewiseSupernet):
         # Not the images alone: beside weights in the plain layout convolutions lose a third.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def operation_shares(self) -> dict[str, list[tuple[nn.Parameter, int, int]]]:
+    def operation_rows(self) -> dict[str, list[tuple[nn.Parameter, int, int]]]:
         """What each convolution of each edge owns: its parameter, first row and last row's end."""
         shares = {}
         for path, module in self.named_modules():
@@ -201,7 +201,7 @@ class Supernet(EdgewiseSupernet):
         self, cell: nn.Module, x: Tensor, mixture: CellMixture, seed: int | None
     ) -> Tensor:
         """The output of one cell, kept or computed again as asked."""
-        run: Any = partial(recomputed, cell) if self.recomputes else cell
+        run: Any = partial(recompute, cell) if self.recomputes else cell
         output: Tensor = run(x, mixture, self.skip_dropout, seed)
         return output
 

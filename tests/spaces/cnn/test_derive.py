@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from darts.spaces.cnn import derive, random_genotype
+from darts.spaces.cnn.candidate_sets import CANDIDATE_SETS
 from darts.spaces.cnn.derive import mask_of
 from darts.spaces.cnn.edgewise import candidates_of
-from darts.spaces.cnn.subsets import SUBSETS
 from darts.spaces.genotype import PRIMITIVES
 
 
@@ -135,7 +135,7 @@ def test_it_reads_tensors_on_the_gpu() -> None:
         (both(torch.full((14, 8), float("inf"))), {}, "not finite"),
         (both(torch.full((14, 8), -0.5)), {}, "from -0.5 to -0.5, not within 0 and 1"),
         (both(torch.full((14, 8), 3.0)), {}, "take the softmax"),
-        ({"normal": torch.rand(14, 8)}, {}, r"cells \['normal'\], not for normal, reduce"),
+        ({"normal": torch.rand(14, 8)}, {}, r"groups \['normal'\] must be \['normal', 'reduce'\]"),
         (both(torch.rand(5, 8)), {"candidates": both_cells([PRIMITIVES] * 2)}, "2 edges"),
         (both(torch.rand(14, 1)), {"candidates": both_cells([["none"]] * 14)}, "none but 'none'"),
         (both(torch.rand(14, 1)), {"candidates": both_cells([["conv"]] * 14)}, "distinct names"),
@@ -150,11 +150,11 @@ def test_what_fits_no_cell_is_refused(
     assert len(str(caught.value).splitlines()) == 1
 
 
-@given(st.sampled_from(sorted(SUBSETS)), st.integers(0, 10_000))
+@given(st.sampled_from(sorted(CANDIDATE_SETS)), st.integers(0, 10_000))
 @settings(deadline=None, max_examples=40)
 def test_the_mask_of_what_was_derived_is_what_was_chosen(name: str, seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
-    candidates = candidates_of(SUBSETS[name], 4)
+    candidates = candidates_of(CANDIDATE_SETS[name], 4)
     probabilities = {
         cell: torch.rand(14, len(rows[0]), generator=draw) for cell, rows in candidates.items()
     }
@@ -176,10 +176,10 @@ def test_the_mask_of_what_was_derived_is_what_was_chosen(name: str, seed: int) -
         assert torch.equal(masks[cell][used].int().argmax(1), strength[used].argmax(1))
 
 
-@given(st.sampled_from(sorted(SUBSETS)), st.integers(0, 10_000), st.floats(0.05, 1))
+@given(st.sampled_from(sorted(CANDIDATE_SETS)), st.integers(0, 10_000), st.floats(0.05, 1))
 @settings(deadline=None, max_examples=40)
 def test_a_genotype_comes_back_from_its_mask(name: str, seed: int, surely: float) -> None:
-    candidates = candidates_of(SUBSETS[name], 4)
+    candidates = candidates_of(CANDIDATE_SETS[name], 4)
     genotype = random_genotype(torch.Generator().manual_seed(seed), 4, candidates)
     masks = mask_of(genotype, candidates)
     assert derive({cell: surely * mask for cell, mask in masks.items()}, candidates).same_as(

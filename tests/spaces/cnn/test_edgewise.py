@@ -291,9 +291,9 @@ def test_the_imagenet_stem_shrinks_by_eight_and_takes_small_images_too(
 def test_other_cells_nodes_and_operations() -> None:
     net = make(cells=2, nodes=2, operations=("skip_connect", "none", "dil_conv_3x3"))
     assert {alpha.shape for alpha in net.alphas.values()} == {(5, 3)}
-    assert net.kinds == ["reduce", "reduce"]
+    assert net.cell_groups == ["reduce", "reduce"]
     assert net(images(2, 3, 8, 8)).shape == (2, 4)
-    assert make(cells=8).kinds == [*["normal"] * 2, "reduce"] * 2 + ["normal"] * 2
+    assert make(cells=8).cell_groups == [*["normal"] * 2, "reduce"] * 2 + ["normal"] * 2
 
 
 def test_every_alpha_receives_a_gradient() -> None:
@@ -307,11 +307,11 @@ def test_every_alpha_receives_a_gradient() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"channels": 0}, "channels must be a whole number of at least 1, got 0"),
-        ({"cells": -1}, "cells must be a whole number of at least 1, got -1"),
-        ({"classes": 2.5}, "classes must be a whole number of at least 1, got 2.5"),
-        ({"in_channels": True}, "in_channels must be a whole number of at least 1, got True"),
-        ({"nodes": 0}, "nodes must be a whole number of at least 1, got 0"),
+        ({"channels": 0}, "channels=0: must be an integer >= 1"),
+        ({"cells": -1}, "cells=-1: must be an integer >= 1"),
+        ({"classes": 2.5}, "classes=2.5: must be an integer >= 1"),
+        ({"in_channels": True}, "in_channels=True: must be an integer >= 1"),
+        ({"nodes": 0}, "nodes=0: must be an integer >= 1"),
         ({"stem": "large"}, "unknown stem 'large'; choose from small, imagenet"),
         ({"operations": ("skip", "none")}, "unknown operation 'skip'; choose from none, "),
         ({"stem": "imagenet", "channels": 1}, "at least 2 output channels, got 1"),

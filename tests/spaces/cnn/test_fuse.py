@@ -11,7 +11,7 @@ from both_supernets import REPEATABLE, SMALL, images, labels, make_pair
 from torch import Tensor, nn
 
 from darts.spaces.cnn import EdgewiseSupernet, Supernet, fuse_state_dict, unfuse_state_dict
-from darts.spaces.cnn.fuse import groups_of
+from darts.spaces.cnn.fuse import bundles_of
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "paper's operations": {},
@@ -93,7 +93,7 @@ def test_names_that_both_have_are_kept_and_order_is_that_of_the_edges() -> None:
 def test_groups_have_one_node_and_one_stride(
     kind: str, nodes: int, wanted: list[list[int]]
 ) -> None:
-    assert groups_of(kind, nodes) == wanted
+    assert bundles_of(kind, nodes) == wanted
 
 
 def test_loading_across_leaves_two_networks_that_share_nothing() -> None:

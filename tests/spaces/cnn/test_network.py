@@ -272,13 +272,13 @@ def test_batch_norms_have_scale_and_shift_here() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"channels": 0}, "channels must be a whole number of at least 1, got 0"),
-        ({"cells": 0}, "cells must be a whole number of at least 1, got 0"),
-        ({"classes": -3}, "classes must be a whole number of at least 1, got -3"),
-        ({"in_channels": 1.0}, "in_channels must be a whole number of at least 1, got 1.0"),
-        ({"drop_path": 1.0}, r"drop_path must be at least 0 and below 1, got 1\.0"),
-        ({"drop_path": -0.1}, r"drop_path must be at least 0 and below 1, got -0\.1"),
-        ({"drop_path": float("nan")}, "drop_path must be at least 0 and below 1, got nan"),
+        ({"channels": 0}, "channels=0: must be an integer >= 1"),
+        ({"cells": 0}, "cells=0: must be an integer >= 1"),
+        ({"classes": -3}, "classes=-3: must be an integer >= 1"),
+        ({"in_channels": 1.0}, "in_channels=1.0: must be an integer >= 1"),
+        ({"drop_path": 1.0}, r"drop_path=1\.0: must be >= 0 and < 1"),
+        ({"drop_path": -0.1}, r"drop_path=-0\.1: must be >= 0 and < 1"),
+        ({"drop_path": float("nan")}, "drop_path=nan: must be >= 0 and < 1"),
         ({"stem": "none"}, "unknown stem 'none'; choose from small, imagenet"),
     ],
 )

@@ -15,7 +15,7 @@ from darts.spaces.cnn.operations import FactorizedReduce, make_operation, relu_c
 from darts.spaces.cnn.rectified import (
     DepthwiseConv2d,
     RectifiedReduce,
-    leave_relu_out,
+    remove_leading_relu,
 )
 
 PLAIN = ("none", "max_pool_3x3", "avg_pool_3x3")
@@ -30,7 +30,7 @@ def test_on_a_rectified_state_it_is_the_operation(
     torch.manual_seed(0)
     operation = make_operation(name, 3, stride).double()
     lean = copy.deepcopy(operation)
-    rectifies = leave_relu_out(lean)
+    rectifies = remove_leading_relu(lean)
     assert rectifies == (name not in PLAIN and (name, stride) != ("skip_connect", 1))
     assert list(lean.state_dict()) == list(operation.state_dict())
     x = torch.randn(4, 3, *size, dtype=torch.float64)
@@ -43,7 +43,7 @@ def test_on_a_rectified_state_it_is_the_operation(
 def test_it_is_changed_in_place_and_keeps_its_weights() -> None:
     operation = make_operation("sep_conv_5x5", 4, 2)
     weights = {name: id(weight) for name, weight in operation.named_parameters()}
-    assert leave_relu_out(operation)
+    assert remove_leading_relu(operation)
     assert {name: id(weight) for name, weight in operation.named_parameters()} == weights
     kinds = [type(module) for module in operation]
     convolutions = [DepthwiseConv2d, nn.Conv2d, nn.BatchNorm2d]
@@ -56,7 +56,7 @@ def test_what_is_not_depthwise_and_square_stays_pytorchs_own() -> None:
         relu_conv_norm(6, 3),
         make_operation("conv_7x1_1x7", 4, 1),
     ):
-        assert leave_relu_out(operation)
+        assert remove_leading_relu(operation)
         assert not any(isinstance(m, DepthwiseConv2d) for m in operation.modules())
 
 

@@ -251,7 +251,7 @@ def test_a_single_value_a_channel_is_refused(side: int) -> None:
     [
         ({"operations": ("skip", "none")}, "unknown operation 'skip'; choose from none, "),
         ({"operations": ("sep_conv_3x3", "")}, "unknown operation ''; choose from none, "),
-        ({"nodes": 0}, "nodes must be a whole number of at least 1, got 0"),
+        ({"nodes": 0}, "nodes=0: must be an integer >= 1"),
         ({"stem": "large"}, "unknown stem 'large'; choose from small, imagenet"),
     ],
 )

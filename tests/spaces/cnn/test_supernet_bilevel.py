@@ -14,7 +14,7 @@ from torch.optim import SGD, Optimizer
 
 from darts.bilevel import first_order, unrolled
 from darts.ops import dispatch
-from darts.ops.dispatch import ALL, Choice
+from darts.ops.dispatch import UNLIMITED, KernelPlan
 
 Batch = tuple[Tensor, Tensor]
 WAYS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -95,13 +95,13 @@ def test_gradients_of_the_alphas(options: dict[str, Any], way: str) -> None:
     assert_same(fast, slow)
 
 
-@pytest.mark.parametrize("row", [Choice(10_000), Choice(ALL, True)], ids=str)
+@pytest.mark.parametrize("row", [KernelPlan(10_000), KernelPlan(UNLIMITED, True)], ids=str)
 def test_exact_product_whichever_way_is_chosen(
-    row: Choice, monkeypatch: pytest.MonkeyPatch
+    row: KernelPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair, (slow, fast) = make(cells=3)
     wanted = unrolled(pair.slow, cross_entropy, batch(1), batch(2), slow, hvp="exact")
-    for name in [name for name, value in vars(dispatch).items() if isinstance(value, Choice)]:
+    for name in [name for name, value in vars(dispatch).items() if isinstance(value, KernelPlan)]:
         monkeypatch.setattr(dispatch, name, row)
     found = unrolled(pair.fast, cross_entropy, batch(1), batch(2), fast, hvp="exact")
     assert_same(found, wanted)

@@ -11,8 +11,8 @@ from both_supernets import REPEATABLE, assert_same, fused, gradients, images, la
 from several_ranks import on_ranks
 from torch import Tensor, nn
 
-from darts.data import share_of
-from darts.ops.sync import synchronize
+from darts.data import rank_slice
+from darts.ops.sync_batch_norm import convert_sync_batch_norm
 
 SAMPLES = 7  # four on one rank, three on the other
 OPTIONS: dict[str, Any] = {"cells": 3, "channels": 2, "operations": REPEATABLE}
@@ -30,8 +30,8 @@ def step(net: nn.Module, share: slice) -> dict[str, dict[str, Tensor]]:
 
 
 def work() -> dict[str, dict[str, Tensor]]:
-    net = synchronize(make_pair(**OPTIONS).fast, dist.group.WORLD)
-    return step(net, share_of(SAMPLES, dist.get_rank(), 2))
+    net = convert_sync_batch_norm(make_pair(**OPTIONS).fast, dist.group.WORLD)
+    return step(net, rank_slice(SAMPLES, dist.get_rank(), 2))
 
 
 def test_two_ranks_do_what_one_does(tmp_path: Path) -> None:

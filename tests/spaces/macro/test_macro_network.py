@@ -84,8 +84,8 @@ def test_drop_path_draws_for_a_whole_batch() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"channels": 0}, "channels must be a whole number of at least 1, got 0"),
-        ({"drop_path": 1.0}, "drop_path must be at least 0 and below 1, got 1.0"),
+        ({"channels": 0}, "channels=0: must be an integer >= 1"),
+        ({"drop_path": 1.0}, "drop_path=1.0: must be >= 0 and < 1"),
         ({"auxiliary": True}, "networks of the macro space have no auxiliary head"),
     ],
 )

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from darts.methods.argmax import Argmax
+from darts.methods.discretization_argmax import Argmax
 from darts.spaces import SPACES, SearchContext, space_of
 from darts.spaces.macro import PRIMITIVES, Genotype, Macro, derive
-from darts.spaces.macro.derive import in_order
+from darts.spaces.macro.derive import in_block_order
 
 SIZES: dict[str, Any] = {"classes": 4, "in_channels": 3}
 
@@ -54,8 +54,8 @@ def test_random_genotypes_use_everything() -> None:
 
 
 def test_groups_in_the_order_of_the_blocks() -> None:
-    assert in_order({"first": "ABC", "rest": "abcdef"}) == list("AabBcdCef")
-    assert in_order({"first": "ABC"}) == list("ABC")
+    assert in_block_order({"first": "ABC", "rest": "abcdef"}) == list("AabBcdCef")
+    assert in_block_order({"first": "ABC"}) == list("ABC")
 
 
 def test_wrong_probabilities() -> None:
@@ -95,7 +95,7 @@ def test_a_genotype_brings_its_depth() -> None:
 @pytest.mark.parametrize("limit", [0, 1, 2])
 def test_a_limit_to_skips_counts_those_of_the_blocks_that_can_be_skipped(limit: int) -> None:
     space = Macro(channels=2, cells=2)
-    context = SearchContext.of(space, space.supernet(**SIZES))
+    context = SearchContext.from_supernet(space, space.supernet(**SIZES))
     rest = torch.tensor([[0.1, *5 * [0.0], 0.9], [0.3, *5 * [0.0], 0.7], [0.2, *5 * [0.0], 0.8]])
     p = {"first": torch.full((3, 6), 1 / 6), "rest": rest}
     found = Argmax(skip_limit=limit).genotype(p, context)

@@ -259,7 +259,7 @@ def test_mixed_precision() -> None:
 
 @pytest.mark.parametrize("size", ["channels", "cells", "classes", "in_channels"])
 def test_wrong_sizes(size: str) -> None:
-    with pytest.raises(ValueError, match=f"{size} must be a whole number of at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"{size}=0: must be an integer >= 1"):
         Supernet(**{size: 0})
 
 

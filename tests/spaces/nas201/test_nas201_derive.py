@@ -16,7 +16,7 @@ def test_the_strongest_operation_wins_none_included() -> None:
     table = torch.full((6, 5), 0.1)
     for edge, name in enumerate(names):
         table[edge, PRIMITIVES.index(name)] = 0.6
-    assert derive({"cell": table}, CANDIDATES) == Genotype.of(*names)
+    assert derive({"cell": table}, CANDIDATES) == Genotype.from_operations(*names)
 
 
 def test_ties_go_to_the_lower_column() -> None:
@@ -48,9 +48,9 @@ def test_wrong_probabilities(table: Tensor, message: str) -> None:
 
 def test_wrong_cells_and_candidates() -> None:
     table = torch.zeros(6, 5)
-    with pytest.raises(ValueError, match=r"probabilities are for cells \['normal'\]"):
+    with pytest.raises(ValueError, match=r"probabilities: groups \['normal'\] must be \['cell'\]"):
         derive({"normal": table}, CANDIDATES)
-    with pytest.raises(ValueError, match="candidates are for cells"):
+    with pytest.raises(ValueError, match="candidates: groups"):
         derive({"cell": table}, {})
     with pytest.raises(ValueError, match="6 rows of equal length"):
         derive({"cell": table}, {"cell": (PRIMITIVES,) * 5})

@@ -22,7 +22,7 @@ def one_hot(genotype: Genotype) -> dict[str, Tensor]:
 
 
 def test_one_operation_an_edge_is_the_discrete_network() -> None:
-    genotype = Genotype.of(
+    genotype = Genotype.from_operations(
         "nor_conv_3x3", "avg_pool_3x3", "none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3"
     )
     net = make_pair(cells=2).slow
@@ -142,7 +142,7 @@ def test_norms_of_cells_have_no_parameters_and_others_have() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"channels": 0}, "channels must be a whole number of at least 1, got 0"),
+        ({"channels": 0}, "channels=0: must be an integer >= 1"),
         ({"channels": 6, "partial": 4}, "partial=4 does not divide channels=6"),
         ({"operations": ("conv",)}, "unknown operation 'conv'; choose from none, skip_connect"),
         ({"operations": ()}, "operations must be distinct names"),

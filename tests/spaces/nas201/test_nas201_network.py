@@ -17,13 +17,13 @@ from darts.spaces.nas201 import Genotype, Network
 )
 def test_parameters_are_those_of_the_benchmark(operation: str, parameters: int) -> None:
     # 1.531546 and 0.073306 million in the benchmark's own records for CIFAR-10.
-    net = Network(Genotype.of(*[operation] * 6))
+    net = Network(Genotype.from_operations(*[operation] * 6))
     assert sum(p.numel() for p in net.parameters()) == parameters
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 8, 8), (2, 3, 13, 9), (3, 3, 5, 4), (4, 3, 1, 1)])
 def test_images_of_any_size(shape: tuple[int, ...]) -> None:
-    genotype = Genotype.of(
+    genotype = Genotype.from_operations(
         "avg_pool_3x3", "nor_conv_1x1", "none", "skip_connect", "none", "nor_conv_3x3"
     )
     net = Network(genotype, channels=2, cells=1, classes=7).double()
@@ -38,7 +38,9 @@ def test_a_node_without_edges_is_zero() -> None:
     net = Network(Genotype.from_index(0), channels=2, cells=1).double().eval()
     first, second = net(images(2, 3, 8, 8))
     torch.testing.assert_close(first, second)
-    net = Network(Genotype.of("none", *["nor_conv_1x1"] * 5), channels=2, cells=1).double()
+    net = Network(
+        Genotype.from_operations("none", *["nor_conv_1x1"] * 5), channels=2, cells=1
+    ).double()
     assert torch.isfinite(net(images(2, 3, 8, 8))).all()
 
 
@@ -54,7 +56,7 @@ def dropped(genotype: Genotype, rows: tuple[int, int] | None, x: Any) -> Any:
 
 
 def test_drop_path_draws_for_the_whole_batch() -> None:
-    genotype, x = Genotype.of(*["avg_pool_3x3"] * 6), images(6, 3, 8, 8)
+    genotype, x = Genotype.from_operations(*["avg_pool_3x3"] * 6), images(6, 3, 8, 8)
     whole = dropped(genotype, None, x)
     torch.testing.assert_close(dropped(genotype, (4, 6), x[4:]), whole[4:])
     assert not torch.allclose(dropped(genotype, None, x[4:]), whole[4:])
@@ -62,9 +64,13 @@ def test_drop_path_draws_for_the_whole_batch() -> None:
 
 def test_drop_path_spares_identities_and_evaluation() -> None:
     x = images(6, 3, 8, 8)
-    net = Network(Genotype.of(*["skip_connect"] * 6), channels=2, cells=1, drop_path=0.9).double()
+    net = Network(
+        Genotype.from_operations(*["skip_connect"] * 6), channels=2, cells=1, drop_path=0.9
+    ).double()
     torch.testing.assert_close(net(x), net(x))
-    net = Network(Genotype.of(*["nor_conv_1x1"] * 6), channels=2, cells=1, drop_path=0.9).double()
+    net = Network(
+        Genotype.from_operations(*["nor_conv_1x1"] * 6), channels=2, cells=1, drop_path=0.9
+    ).double()
     assert not torch.allclose(net(x), net(x))
     net.eval()
     torch.testing.assert_close(net(x), net(x))
@@ -73,8 +79,8 @@ def test_drop_path_spares_identities_and_evaluation() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cells": 0}, "cells must be a whole number of at least 1, got 0"),
-        ({"drop_path": 1.0}, "drop_path must be at least 0 and below 1, got 1.0"),
+        ({"cells": 0}, "cells=0: must be an integer >= 1"),
+        ({"drop_path": 1.0}, "drop_path=1.0: must be >= 0 and < 1"),
         ({"auxiliary": True}, "have no auxiliary head; set auxiliary=0"),
     ],
 )

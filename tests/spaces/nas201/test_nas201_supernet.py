@@ -24,15 +24,15 @@ from several_ranks import on_ranks
 from torch import Tensor, nn
 
 from darts.bilevel import first_order, unrolled
-from darts.data import share_of
-from darts.ops.sync import synchronize
+from darts.data import rank_slice
+from darts.ops.sync_batch_norm import convert_sync_batch_norm
 from darts.spaces.mixture import Mixture
 from darts.spaces.nas201 import PRIMITIVES, EdgewiseSupernet, Supernet, fuse_state_dict
 
-SUBSETS = [*((name,) for name in PRIMITIVES), ("nor_conv_3x3", "none", "skip_connect")]
+CANDIDATE_SETS = [*((name,) for name in PRIMITIVES), ("nor_conv_3x3", "none", "skip_connect")]
 
 
-@pytest.mark.parametrize("operations", [*SUBSETS, PRIMITIVES], ids="+".join)
+@pytest.mark.parametrize("operations", [*CANDIDATE_SETS, PRIMITIVES], ids="+".join)
 def test_every_operation_at_odd_sizes(operations: tuple[str, ...]) -> None:
     check(make_pair(operations=operations), images(3, 3, 9, 7))
 
@@ -195,8 +195,8 @@ def step(net: nn.Module, share: slice) -> dict[str, dict[str, Tensor]]:
 
 
 def work() -> dict[str, dict[str, Tensor]]:
-    net = synchronize(make_pair().fast, dist.group.WORLD)
-    return step(net, share_of(SAMPLES, dist.get_rank(), 2))
+    net = convert_sync_batch_norm(make_pair().fast, dist.group.WORLD)
+    return step(net, rank_slice(SAMPLES, dist.get_rank(), 2))
 
 
 def test_two_ranks_do_what_one_does(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from darts.spaces import Genotype, nas201, space_of
-from darts.spaces.in_words import cell_name, difference, is_chain, state_name
+from darts.spaces.describe import cell_name, difference, is_chain, state_name
 
 V2 = Genotype((("none", 0), ("none", 1)), (2,), (("skip_connect", 1), ("none", 1)), (2,))
 
@@ -37,8 +37,10 @@ def test_only_a_row_of_operations_is_a_chain() -> None:
 
 
 def test_the_difference_of_two_architectures_of_the_benchmark() -> None:
-    a = nas201.Genotype.of("none", "none", "skip_connect", "none", "none", "nor_conv_3x3")
-    b = nas201.Genotype.of("none", "none", "none", "none", "none", "nor_conv_1x1")
+    a = nas201.Genotype.from_operations(
+        "none", "none", "skip_connect", "none", "none", "nor_conv_3x3"
+    )
+    b = nas201.Genotype.from_operations("none", "none", "none", "none", "none", "nor_conv_1x1")
     assert difference(a, b) == [
         "cell, node 2: skip_connect from node 1 against none from node 1",
         "cell, node 3: nor_conv_3x3 from node 2 against nor_conv_1x1 from node 2",

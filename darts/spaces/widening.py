@@ -1,8 +1,8 @@
-"""State dicts of wider operations from those of narrower ones.
+"""Initialization of a wider supernet from a narrower one.
 
 References:
     Chen et al., "Net2Net", arXiv:1511.05641, section 2.2 (Net2WiderNet), as DrNAS
-    (arXiv:2006.10355) uses it when more channels go through the operations.
+    (arXiv:2006.10355) uses it when more channels pass through the operations.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from torch import Tensor
 
 
 def widened(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The old values in the shapes of the new ones.
+    """Return the values of a state dict in the shapes of a wider network.
 
     Channel ``i`` of a wider tensor is channel ``i`` modulo the old width. Where a convolution reads
-    repeated channels, its weights are divided by their number, so that it puts out what it did.
+    repeated channels, its weights are divided by the number of repetitions, so its output stays the
+    same.
 
     Args:
-        old: state dict by single operations: no tensor holds several of them.
-        new: of the wider network, with the same names.
+        old: state dict in which no tensor holds more than one operation.
+        new: state dict of the wider network, with the same names.
     """
     return {name: _widened(old[name], new[name].shape) for name in new}
 

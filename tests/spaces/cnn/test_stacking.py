@@ -10,7 +10,7 @@ from both_supernets import REPEATABLE
 from torch import Tensor, nn
 
 from darts.spaces.cnn.operations import Zero, make_operation
-from darts.spaces.cnn.stacked import concatenated, separated, stack
+from darts.spaces.cnn.stacking import concatenated, separated, stack
 
 CHANNELS = 3
 
@@ -126,7 +126,7 @@ def test_what_has_no_weights_stays_as_it_is() -> None:
     ids=lambda module: type(module).__name__,
 )
 def test_modules_with_weights_of_their_own_are_refused(module: nn.Module) -> None:
-    with pytest.raises(TypeError, match=r"(Linear|PReLU) holds weights of its own and cannot be"):
+    with pytest.raises(TypeError, match=r"(Linear|PReLU) has its own weights and cannot be"):
         stack([module, module])
 
 

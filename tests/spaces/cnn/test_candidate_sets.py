@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 
 from darts.config import compose
-from darts.methods.discretization import DISCRETISERS
+from darts.methods.discretization import DISCRETIZATIONS
 from darts.methods.relaxation import RELAXATIONS
 from darts.spaces import Genotype, SearchContext
 from darts.spaces.cnn import Supernet
+from darts.spaces.cnn.candidate_sets import CANDIDATE_SETS
 from darts.spaces.cnn.operations import make_operation
-from darts.spaces.cnn.subsets import SUBSETS
 
 S = ("s1", "s2", "s3", "s4")
 
@@ -44,12 +44,12 @@ def test_a_search_space_of_these_operations_alone(name: str) -> None:
         assert [len(row) for row in names] == [columns] * 14
         assert net.alphas[kind].shape == (14, columns)
     assert net(torch.randn(2, 3, 8, 8)).shape == (2, 3)
-    context = SearchContext.of(of, net)
+    context = SearchContext.from_supernet(of, net)
     found = set()
     for _ in range(20):
         alphas = {kind: torch.randn(14, columns) for kind in Genotype.cells}
-        probabilities = RELAXATIONS["softmax"]().expected(alphas, context)
-        genotype = DISCRETISERS["argmax"]().genotype(probabilities, context)
+        probabilities = RELAXATIONS["softmax"]().probabilities(alphas, context)
+        genotype = DISCRETIZATIONS["argmax"]().genotype(probabilities, context)
         for drawn in (genotype, of.random(torch.default_generator)):
             assert allowed(drawn, net)
             assert drawn.count("none") == 0
@@ -60,10 +60,10 @@ def test_a_search_space_of_these_operations_alone(name: str) -> None:
 
 
 def test_what_the_paper_names() -> None:
-    assert set(SUBSETS["s2"]) == {"skip_connect", "sep_conv_3x3"}
-    assert set(SUBSETS["s3"]) == {"none", "skip_connect", "sep_conv_3x3"}
-    assert set(SUBSETS["s4"]) == {"noise", "sep_conv_3x3"}
-    first = SUBSETS["s1"]
+    assert set(CANDIDATE_SETS["s2"]) == {"skip_connect", "sep_conv_3x3"}
+    assert set(CANDIDATE_SETS["s3"]) == {"none", "skip_connect", "sep_conv_3x3"}
+    assert set(CANDIDATE_SETS["s4"]) == {"noise", "sep_conv_3x3"}
+    first = CANDIDATE_SETS["s1"]
     assert not isinstance(first, tuple)
     for rows in first.values():  # type: ignore[union-attr]
         assert all(len(set(row)) == 2 and "none" not in row for row in rows)
@@ -91,7 +91,7 @@ def test_noise_is_drawn_again_where_cells_are_computed_twice() -> None:
     gradients = []
     for again in (False, True):
         torch.manual_seed(0)
-        net = Supernet(channels=2, cells=3, classes=3, nodes=2, operations=SUBSETS["s4"])
+        net = Supernet(channels=2, cells=3, classes=3, nodes=2, operations=CANDIDATE_SETS["s4"])
         if again:
             net.recompute_cells()
         x = torch.randn(4, 3, 8, 8)

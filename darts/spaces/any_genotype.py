@@ -1,0 +1,115 @@
+"""Base classes of genotypes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from darts.spaces.genotype_text import short_repr
+
+
+class AnyGenotype(ABC):
+    """Base class of the genotypes of all spaces. Genotypes are immutable and hashable.
+
+    A genotype consists of cells. The states of a cell are numbered: the first ``inputs`` states are
+    the outputs of other cells, the following states are the cell's nodes.
+
+    Attributes:
+        space: name of the space.
+        cells: names of the cells.
+        inputs: number of inputs of a cell.
+        vocabulary: names of all operations; empty if a space has too many to list.
+    """
+
+    space: ClassVar[str]
+    cells: ClassVar[tuple[str, ...]]
+    inputs: ClassVar[int]
+    vocabulary: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def nodes(self, cell: str) -> int:
+        """Return the number of nodes of a cell, without its inputs."""
+
+    @abstractmethod
+    def concat(self, cell: str) -> tuple[int, ...]:
+        """Return the states that form the output of a cell."""
+
+    @abstractmethod
+    def edges(self, cell: str) -> list[tuple[int, int, str]]:
+        """Return ``(source state, target state, operation)`` of each edge of a cell."""
+
+    @abstractmethod
+    def to_json(self) -> str:
+        """Return JSON text that ``parse`` turns into an equal genotype."""
+
+    def count(self, operation: str, cell: str | None = None) -> int:
+        """Return the number of edges that carry an operation.
+
+        Args:
+            operation: name of the operation.
+            cell: name of a cell; all cells by default.
+
+        Raises:
+            ValueError: unknown operation or cell.
+        """
+        self.check_operation(operation)
+        cells = self.cells if cell is None else (self.check_cell(cell),)
+        return sum(name == operation for c in cells for _, _, name in self.edges(c))
+
+    def canonical(self) -> AnyGenotype:
+        """Return the representative of all genotypes that describe the same architecture."""
+        return self
+
+    def same_as(self, other: object) -> bool:
+        """Return whether ``other`` describes the same architecture."""
+        return isinstance(other, type(self)) and self.canonical() == other.canonical()
+
+    @classmethod
+    def check_cell(cls, cell: str | None) -> str:
+        """Return the name of a cell; None means the only cell.
+
+        Raises:
+            ValueError: unknown cell.
+        """
+        if cell is None and len(cls.cells) == 1:
+            return cls.cells[0]
+        if cell not in cls.cells:
+            raise ValueError(f"unknown cell {short_repr(cell)}; choose from {', '.join(cls.cells)}")
+        return cell
+
+    @classmethod
+    def check_operation(cls, name: object) -> None:
+        """Raise ValueError if ``vocabulary`` is not empty and lacks the name."""
+        if cls.vocabulary and not (isinstance(name, str) and name in cls.vocabulary):
+            raise ValueError(
+                f"unknown operation {short_repr(name)}; choose from {', '.join(cls.vocabulary)}"
+            )
+
+
+class ChainGenotype(AnyGenotype):
+    """Base class of genotypes with one cell that is a sequence of operations.
+
+    State 0 is the input, state ``i + 1`` the output of operation ``i``. The last state is the
+    output.
+    """
+
+    inputs: ClassVar[int] = 1
+
+    @property
+    @abstractmethod
+    def operations(self) -> tuple[str, ...]:
+        """Names of the operations, from input to output."""
+
+    def nodes(self, cell: str | None = None) -> int:
+        """Return the number of operations (``ValueError`` for an unknown cell)."""
+        self.check_cell(cell)
+        return len(self.operations)
+
+    def concat(self, cell: str | None = None) -> tuple[int, ...]:
+        """Return the state that forms the output: the last one."""
+        return (self.nodes(cell),)
+
+    def edges(self, cell: str | None = None) -> list[tuple[int, int, str]]:
+        """Return ``(state before, state after, operation)`` of each operation."""
+        self.check_cell(cell)
+        return [(state, state + 1, name) for state, name in enumerate(self.operations)]

@@ -1,0 +1,256 @@
+"""Parallel edges of a supernet cell that run together.
+
+All edges that leave one state share its ReLU, its pools with their batch norms, and its pixels in
+even rows and columns. The candidates of the edges run as grouped convolutions, as many edges at
+once as the device handles well. The mixing weight of a candidate is the scale of its last batch
+norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from darts.ops.accumulator import SumAccumulator
+from darts.ops.batch_norm import normalize
+from darts.ops.dispatch import KernelPlan, plan_kernels
+from darts.ops.separable import normalize_and_reduce, repeat_per_channel, separable_conv
+from darts.ops.sums import sum_groups, weighted_sum
+from darts.spaces.cnn.copies import Copies, consecutive_runs, is_separable, select
+from darts.spaces.cnn.operations import FactorizedReduce, Noise, Zero
+from darts.spaces.cnn.stacking import stack
+from darts.spaces.cnn.state import Pool, State, run_pool
+from darts.spaces.supernet import ParameterRows
+
+
+class EdgeBundle(nn.Module):
+    """The edges of a cell that enter one node with one stride.
+
+    Args:
+        sources: the state that each edge leaves.
+        names: names of the candidates of each edge.
+        edges: candidates of each edge; the bundle takes over their weights.
+
+    Attributes:
+        owners: for each stacked operation its name, its column and the edges that own its copies.
+        compiled: whether to use ``torch.compile``.
+        process_group: ranks that share a batch, see ``darts.ops.sync_batch_norm``, or None.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[int],
+        names: Sequence[Sequence[str]],
+        edges: Sequence[Iterable[nn.Module]],
+    ) -> None:
+        super().__init__()
+        self.sources = list(sources)
+        # Edges with the same operation in the same column run it together.
+        modules = [list(edge) for edge in edges]
+        self.owners: list[tuple[str, int, list[int]]] = []
+        stacks = []
+        for column, column_names in enumerate(zip(*names, strict=True)):
+            for name in dict.fromkeys(column_names):
+                owners = [edge for edge, other in enumerate(column_names) if other == name]
+                self.owners.append((name, column, owners))
+                stacks.append(stack([modules[edge][column] for edge in owners]))
+        self.operations = nn.ModuleList(stacks)
+        self.compiled = False
+        self.process_group: dist.ProcessGroup | None = None
+
+    def operation_rows(self) -> Iterator[tuple[str, list[ParameterRows]]]:
+        """Yield a name and the parameter rows of each operation of each edge that has weights."""
+        for (name, column, owners), operation in zip(self.owners, self.operations, strict=True):
+            for copy, edge in enumerate(owners):
+                rows = [
+                    ParameterRows(
+                        p, copy * len(p) // len(owners), (copy + 1) * len(p) // len(owners)
+                    )
+                    for p in operation.parameters()
+                ]
+                if rows:
+                    yield f"{edge}.{column}.{name}", rows
+
+    def forward(
+        self,
+        states: Sequence[State],
+        weights: Tensor,
+        active: Sequence[Sequence[int]] | None = None,
+        dropout: float = 0.0,
+    ) -> Tensor | None:
+        """Compute the weighted sum over edges and operations.
+
+        Args:
+            states: states of the cell computed so far.
+            weights: ``(edges, operations)``.
+            active: columns of the operations to run for each edge; all by default.
+            dropout: probability of dropping an output element of a skip connection in training.
+
+        Returns:
+            ``(B, C, H', W')``, or None if no operation has an output.
+        """
+        plan = plan_kernels(states[0].value, compiled=self.compiled)
+        inputs = [states[source] for source in self.sources]
+        # Ranks exchange one message per norm, so they run all edges at once.
+        synchronized = self.process_group is not None
+        size = len(inputs) if synchronized else plan.edges_per_kernel(states[0].value)
+        columns = weights.unbind(1)
+        total = SumAccumulator()
+        terms: list[Tensor] = []
+        factors: list[Tensor] = []
+        for (name, column, owners), operation in zip(self.owners, self.operations, strict=True):
+            if isinstance(operation, Zero):
+                continue
+            wanted = [c for c, e in enumerate(owners) if active is None or column in active[e]]
+            drop = dropout if self.training and name == "skip_connect" else 0.0
+            for run in consecutive_runs(wanted, size):
+                edges = [owners[copy] for copy in run]
+                copies = Copies([inputs[edge] for edge in edges], run[0], len(owners))
+                scale = select(columns[column], edges)
+                unweighted = self._unweighted(operation, copies, drop)
+                if unweighted is not None:
+                    terms += unweighted
+                    factors += scale.unbind()
+                elif isinstance(operation, FactorizedReduce):
+                    self._reduce(operation, copies, scale, drop, total)
+                else:
+                    self._chain(cast(nn.Sequential, operation), copies, scale, plan, total)
+        if terms:
+            total.add(weighted_sum(terms, factors))
+        return total.result()
+
+    def _unweighted(self, operation: nn.Module, copies: Copies, drop: float) -> list[Tensor] | None:
+        """Run an operation without convolutions; return None for other operations."""
+        if isinstance(operation, nn.Identity):
+            return [F.dropout(state.value, drop) for state in copies.states]
+        if isinstance(operation, Noise):
+            return [operation(state.value) for state in copies.states]
+        if isinstance(operation, nn.Sequential) and not isinstance(operation[0], nn.ReLU):
+            return self._pools(operation, copies)
+        return None
+
+    def _pools(self, operation: nn.Sequential, copies: Copies) -> list[Tensor]:
+        """Return pooled and normalized states; each edge has its own running statistics."""
+        pool, norm = cast(Pool, operation[0]), cast(nn.BatchNorm2d, operation[1])
+        outputs = []
+        for index, state in enumerate(copies.states):
+            copy = Copies([state], copies.first + index, copies.total)
+            if self.training:
+                output, mean, variance = state.pooled(pool, norm.eps, self.process_group)
+                copy.running_stats(norm).update(mean, variance)
+                outputs.append(output)
+            else:
+                pooled = run_pool(pool, state.value)
+                outputs.append(copy.normalize_by_running_stats(pooled, norm))
+        return outputs
+
+    def _chain(
+        self,
+        operation: nn.Sequential,
+        copies: Copies,
+        scale: Tensor,
+        plan: KernelPlan,
+        total: SumAccumulator,
+    ) -> None:
+        """Add ReLU, convolutions and batch norm, once or several times, to the total."""
+        modules = list(operation)
+        ends = [i for i, module in enumerate(modules) if isinstance(module, nn.BatchNorm2d)]
+        x: Tensor | None = None
+        begin = 0
+        for end in ends:
+            convolutions = [cast(nn.Conv2d, module) for module in modules[begin + 1 : end]]
+            norm = cast(nn.BatchNorm2d, modules[end])
+            last = end == ends[-1]
+            weight, into = (scale, total) if last else (None, None)
+            x = self._stage(convolutions, norm, x, copies, weight, into, plan)
+            begin = end + 1
+
+    def _stage(
+        self,
+        convolutions: Sequence[nn.Conv2d],
+        norm: nn.BatchNorm2d,
+        x: Tensor | None,
+        copies: Copies,
+        scale: Tensor | None,
+        total: SumAccumulator | None,
+        plan: KernelPlan,
+    ) -> Tensor | None:
+        """Run convolutions and their norm; then add to the total, or else apply ReLU.
+
+        ``x`` is None in the first stage, which reads the states.
+        """
+        if self.training and is_separable(convolutions):
+            depthwise, pointwise = convolutions
+            x, stride, dilation = copies.separable_input(depthwise, x)
+            return separable_conv(
+                x,
+                copies.rows(depthwise.weight),
+                copies.rows(pointwise.weight),
+                scale,
+                stride=stride,
+                dilation=dilation,
+                groups=copies.count,
+                eps=norm.eps,
+                last=scale is not None,
+                running=copies.running_stats(norm),
+                plan=plan,
+                process_group=self.process_group,
+                accumulator=total,
+            )
+        for convolution in convolutions:
+            x = copies.convolve(convolution, x)
+        return self._finish(cast(Tensor, x), norm, copies, scale, total)
+
+    def _reduce(
+        self,
+        operation: FactorizedReduce,
+        copies: Copies,
+        scale: Tensor,
+        dropout: float,
+        total: SumAccumulator,
+    ) -> None:
+        """Add the skip connections of a reduction cell to the total."""
+        halves = [
+            F.conv2d(copies.inputs(pixels), copies.rows(half.weight), groups=copies.count)
+            for pixels, half in (("even", operation.even), ("odd", operation.odd))
+        ]
+        halves = [half.unflatten(1, (copies.count, -1)) for half in halves]
+        y = torch.cat(halves, dim=2).flatten(1, 2)
+        if self.training and dropout:
+            norm, running = operation.norm, copies.running_stats(operation.norm)
+            weight = repeat_per_channel(scale, y)
+            y = normalize(y, weight, norm.eps, running, self.process_group)
+            total.add(sum_groups(F.dropout(y, dropout), copies.count))
+        else:
+            self._finish(y, operation.norm, copies, scale, total)
+
+    def _finish(
+        self,
+        y: Tensor,
+        norm: nn.BatchNorm2d,
+        copies: Copies,
+        scale: Tensor | None,
+        total: SumAccumulator | None,
+    ) -> Tensor | None:
+        """Normalize; then add to the total, or apply ReLU if there is none."""
+        if self.training:
+            return normalize_and_reduce(
+                y,
+                scale,
+                copies.count,
+                norm.eps,
+                scale is not None,
+                copies.running_stats(norm),
+                self.process_group,
+                total,
+            )
+        normalized = copies.normalize_by_running_stats(y, norm, repeat_per_channel(scale, y))
+        if total is None:
+            return F.relu_(normalized)
+        total.add(sum_groups(normalized, copies.count))
+        return None

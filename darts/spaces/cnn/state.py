@@ -1,0 +1,83 @@
+"""A state of a cell with the tensors that several operations compute from it."""
+
+from __future__ import annotations
+
+from typing import TypeAlias, cast
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from darts.ops.batch_norm import Normalized, normalize_shared
+from darts.ops.pixels import split_even_odd
+from darts.ops.pool import avg_pool3x3
+from darts.ops.sums import dense_gradient
+from darts.spaces.cnn.operations import bypass_channels
+
+Pool: TypeAlias = nn.MaxPool2d | nn.AvgPool2d
+
+
+class State:
+    """One state of a cell, ``(B, C, H, W)``; derived tensors are computed once.
+
+    Args:
+        whole: the state.
+        width: number of its channels that pass through operations; all by default.
+
+    Attributes:
+        value: those channels.
+    """
+
+    def __init__(self, whole: Tensor, width: int | None = None) -> None:
+        self.whole = dense_gradient(whole)
+        self.width = whole.shape[1] if width is None else width
+        self.value = self.whole
+        if self.width < whole.shape[1]:
+            first = self.whole[:, : self.width]
+            self.value = dense_gradient(first.contiguous(memory_format=torch.channels_last))
+        self._views: dict[str, Tensor] = {}
+        self._bypass: dict[int, Tensor] = {}
+        self._pooled: dict[tuple[type, int], Normalized] = {}
+
+    def bypass(self, stride: int) -> Tensor:
+        """Return the channels that bypass the operations, at the size of an operation's output."""
+        if stride not in self._bypass:
+            others = bypass_channels(self.whole, self.width, stride)
+            self._bypass[stride] = others.contiguous(memory_format=torch.channels_last)
+        return self._bypass[stride]
+
+    def rectified(self) -> Tensor:
+        """Return all channels after ReLU."""
+        return self.view("rectified") if self.width == self.whole.shape[1] else F.relu(self.whole)
+
+    def view(self, name: str) -> Tensor:
+        """Return an input of convolutions.
+
+        Args:
+            name: ``rectified``: ``value`` after ReLU. ``even``: its pixels in even rows and
+                columns, ``(B, C, ceil(H/2), ceil(W/2))``. ``odd``: its pixels in odd rows and
+                columns, padded with zeros to the size of ``even``.
+        """
+        if name not in self._views:
+            if name == "rectified":
+                self._views[name] = F.relu(self.value)
+            else:
+                rectified = self.view("rectified")
+                self._views["even"], self._views["odd"] = split_even_odd(rectified)
+        return self._views[name]
+
+    def pooled(self, pool: Pool, eps: float, process_group: dist.ProcessGroup | None) -> Normalized:
+        """Return ``value`` after pooling and batch norm by the statistics of the batch."""
+        key = (type(pool), cast(int, pool.stride))
+        if key not in self._pooled:
+            self._pooled[key] = normalize_shared(run_pool(pool, self.value), eps, process_group)
+        return self._pooled[key]
+
+
+def run_pool(pool: Pool, x: Tensor) -> Tensor:
+    """Return ``pool(x)``, by a fast kernel where there is one."""
+    if isinstance(pool, nn.AvgPool2d) and (pool.kernel_size, pool.stride) == (3, 1):
+        return avg_pool3x3(x)
+    output: Tensor = pool(x)
+    return output

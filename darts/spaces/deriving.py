@@ -1,0 +1,125 @@
+"""Helpers of the functions that derive genotypes from probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+Candidates: TypeAlias = Mapping[str, Sequence[Sequence[str]]]
+"""By group and edge, the operation of each column."""
+
+
+def check_groups(name: str, mapping: Mapping[str, object], groups: Collection[str]) -> None:
+    """Raise ValueError unless the keys of a mapping are the groups."""
+    if set(mapping) != set(groups):
+        raise ValueError(f"{name}: groups {sorted(mapping)} must be {sorted(groups)}")
+
+
+def checked_rows(group: str, table: Tensor, shape: tuple[int, int]) -> list[list[float]]:
+    """Return probabilities ``(edges, operations)`` as lists, in which ties can be broken by index.
+
+    float64 holds every value of the narrower types exactly, so no tie appears or disappears.
+
+    Raises:
+        ValueError: another shape, or values that are not finite or not within 0 and 1.
+    """
+    table = table.detach()
+    if tuple(table.shape) != shape:
+        raise ValueError(
+            f"probabilities of {group} have shape {tuple(table.shape)}, not "
+            f"({shape[0]} edges, {shape[1]} operations)"
+        )
+    if not bool(torch.isfinite(table).all()):
+        raise ValueError(f"probabilities of {group} hold values that are not finite")
+    low, high = float(table.min()), float(table.max())
+    if low < 0 or high > 1 + 1e-3:
+        raise ValueError(
+            f"probabilities of {group} range from {low:.4g} to {high:.4g}, not within 0 and 1; "
+            "take the softmax of the alphas first"
+        )
+    rows: list[list[float]] = table.to("cpu", torch.float64).tolist()
+    return rows
+
+
+def first_argmax(values: Sequence[float]) -> int:
+    """Return the lowest index of the largest value."""
+    return max(range(len(values)), key=values.__getitem__)
+
+
+def best_columns(
+    probabilities: Mapping[str, Tensor], candidates: Candidates
+) -> dict[str, list[int]]:
+    """Return the most probable column of each edge by group; ties go to the lower column.
+
+    Args:
+        probabilities: by group ``(edges, operations)``, on any device.
+        candidates: by group and edge, the operation of each column.
+
+    Raises:
+        ValueError: groups or shapes that do not match the candidates, or values that are not finite
+            or not within 0 and 1.
+    """
+    check_groups("probabilities", probabilities, candidates)
+    return {
+        group: [
+            first_argmax(row)
+            for row in checked_rows(group, probabilities[group], (len(names), len(names[0])))
+        ]
+        for group, names in candidates.items()
+    }
+
+
+def best_operations(
+    probabilities: Mapping[str, Tensor], candidates: Candidates
+) -> dict[str, list[str]]:
+    """Return the most probable operation of each edge by group; see ``best_columns``."""
+    return {
+        group: [row[column] for row, column in zip(candidates[group], columns, strict=True)]
+        for group, columns in best_columns(probabilities, candidates).items()
+    }
+
+
+def mask_row(operation: str, names: Sequence[str], place: str) -> list[bool]:
+    """Return a mask of the columns of one edge that is True for one operation.
+
+    Args:
+        operation: the operation.
+        names: the operation of each column.
+        place: description of the edge for the error message.
+
+    Raises:
+        ValueError: the operation is not a candidate of the edge.
+    """
+    if operation not in names:
+        raise ValueError(f"{operation} is no candidate {place}")
+    return [name == operation for name in names]
+
+
+def edge_mask(
+    edges: Sequence[tuple[int, int, str]],
+    layout: Sequence[tuple[int, int]],
+    names: Sequence[Sequence[str]],
+    group: str,
+) -> Tensor:
+    """Return a mask ``(edges, operations)`` of the candidates that the edges of a genotype use.
+
+    Args:
+        edges: ``(source, target, operation)`` of each edge of the genotype.
+        layout: ``(source, target)`` of each edge of the supernet.
+        names: for each edge of the supernet, the operation of each column.
+        group: name of the group for the error message.
+
+    Raises:
+        ValueError: an edge is not among the candidates.
+    """
+    rows = {pair: row for row, pair in enumerate(layout)}
+    mask = torch.zeros(len(names), len(names[0]), dtype=torch.bool)
+    for source, target, operation in edges:
+        row = rows.get((source, target))
+        if row is None or operation not in names[row]:
+            raise ValueError(f"{operation} from {source} to {target} is no candidate of {group}")
+        mask[row, list(names[row]).index(operation)] = True
+    return mask

@@ -1,0 +1,51 @@
+"""Base class of the discrete networks of all spaces."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from darts.spaces.any_genotype import AnyGenotype
+from darts.spaces.checks import check_drop_probability
+
+
+class NetworkBase(nn.Module):
+    """The discrete network of a genotype, for training from scratch.
+
+    Args:
+        genotype: the architecture.
+        drop_path: probability of dropping a path for a sample, in training.
+
+    Attributes:
+        genotype: the architecture.
+        drop_path: may be changed from epoch to epoch.
+        rows: ``(first row, rows of the whole batch)`` if a rank holds only some rows of a batch, so
+            that all ranks together draw the random numbers of one process; else None.
+        auxiliary: the auxiliary head, or None.
+
+    Raises:
+        ValueError: ``drop_path`` is outside [0, 1).
+    """
+
+    genotype: AnyGenotype
+    auxiliary: nn.Module | None
+
+    def __init__(self, genotype: AnyGenotype, drop_path: float = 0.0) -> None:
+        super().__init__()
+        check_drop_probability(drop_path=drop_path)
+        self.genotype = genotype
+        self.drop_path = drop_path
+        self.rows: tuple[int, int] | None = None
+        self.auxiliary = None
+
+    def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
+        """Return the modules and attribute names that hold the operation of an edge.
+
+        Args:
+            cell: name of a cell.
+            edge: index in ``genotype.edges(cell)``.
+
+        Returns:
+            One pair for each copy of the cell; empty for an operation without a module; None if the
+            network cannot work without the edge.
+        """
+        return None

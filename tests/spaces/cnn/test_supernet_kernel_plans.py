@@ -1,0 +1,164 @@
+"""The fast supernet with every kernel plan, device and precision against the edge-wise one."""
+
+from __future__ import annotations
+
+import itertools
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from both_supernets import (
+    DEVICES,
+    REPEATABLE,
+    assert_same,
+    fused,
+    gradients,
+    images,
+    labels,
+    make_pair,
+    relative_error,
+)
+from torch import Tensor, nn
+
+from darts.ops import dispatch
+from darts.ops.dispatch import UNLIMITED, KernelPlan
+from darts.spaces.cnn import PRIMITIVES
+
+BYTES = {"one edge": 1, "some edges": 10_000, "all edges": UNLIMITED}
+PLANS = {
+    f"{name}{', fused' if fused else ''}": KernelPlan(max_bytes, fused)
+    for (name, max_bytes), fused in itertools.product(BYTES.items(), (False, True))
+}
+DEVICE_PLANS = {name: plan for name, plan in vars(dispatch).items() if isinstance(plan, KernelPlan)}
+EVERYDAY_OPERATIONS = ("skip_connect", "max_pool_3x3", "sep_conv_3x3", "dil_conv_5x5")
+
+
+def use_plan(monkeypatch: pytest.MonkeyPatch, plan: KernelPlan) -> None:
+    """Use one kernel plan on every device and in every precision."""
+    for name in DEVICE_PLANS:
+        monkeypatch.setattr(dispatch, name, plan)
+
+
+def step(net: nn.Module, x: Tensor) -> Tensor:
+    net.zero_grad()
+    logits = net(x)
+    F.cross_entropy(logits.float(), labels(len(x)).to(x.device)).backward()
+    return logits.detach()
+
+
+def results(net: nn.Module, x: Tensor) -> dict[str, dict[str, Tensor]]:
+    """Logits and gradients in training, then in evaluation, and the state dict afterwards."""
+    by_name = {}
+    for training in (True, False):
+        logits = step(net.train(training), x)
+        by_name[f"gradients {training}"] = gradients(net)
+        by_name[f"logits {training}"] = {"logits": logits}
+    by_name["state"] = net.state_dict()
+    return by_name
+
+
+@cache
+def edgewise_results(
+    device: str, size: tuple[int, int], options: tuple[tuple[str, Any], ...]
+) -> dict[str, dict[str, Tensor]]:
+    slow = make_pair(device=device, **dict(options)).slow
+    return {
+        name: values if name.startswith("logits") else fused(slow, values)
+        for name, values in results(slow, images(4, 3, *size).to(device)).items()
+    }
+
+
+def assert_same_results(device: str, size: tuple[int, int], **options: Any) -> None:
+    expected = edgewise_results(device, size, tuple(options.items()))
+    fast = make_pair(device=device, **options).fast
+    for name, values in results(fast, images(4, 3, *size).to(device)).items():
+        assert_same(values, expected[name])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_every_plan_is_exact_in_double_precision(
+    plan: KernelPlan, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_plan(monkeypatch, plan)
+    assert_same_results(device, (9, 8), cells=3, operations=REPEATABLE)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("plan", DEVICE_PLANS.values(), ids=DEVICE_PLANS)
+def test_device_plans_are_exact_with_the_imagenet_stem(
+    plan: KernelPlan, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_plan(monkeypatch, plan)
+    assert_same_results(device, (17, 12), stem="imagenet", channels=4)
+
+
+def float32_errors(x: Tensor, **options: Any) -> dict[str, list[float]]:
+    """Relative float32 errors of logits and alpha gradients: edge-wise, then fast."""
+    exact, single = make_pair(**options).slow, make_pair(dtype=torch.float32, **options)
+    expected = [step(exact, x)], [alpha.grad for alpha in exact.alphas.values()]
+    errors: dict[str, list[float]] = {"logits": [], "alphas": []}
+    for net in single:
+        errors["logits"].append(relative_error([step(net, x.float())], expected[0]))
+        gradients = [alpha.grad for alpha in net.alphas.values()]
+        errors["alphas"].append(relative_error(gradients, expected[1]))
+    return errors
+
+
+@pytest.mark.parametrize(
+    "plan", [DEVICE_PLANS["CPU"], PLANS["all edges"], PLANS["some edges, fused"]], ids=str
+)
+@pytest.mark.parametrize("operations", [PRIMITIVES, ("none", "sep_conv_5x5", "dil_conv_3x3")])
+def test_float32_errors_are_as_small_as_those_of_the_edgewise_supernet(
+    operations: tuple[str, ...], plan: KernelPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_plan(monkeypatch, plan)
+    x = images(6, 3, 10, 9)
+    errors = float32_errors(x, channels=16, cells=3, nodes=3, operations=operations)
+    for name, (slow, fast) in errors.items():
+        assert 0 < fast < 3 * slow + 1e-6, (name, slow, fast)
+
+
+def check_bfloat16(operations: tuple[str, ...]) -> None:
+    """Check the error of bfloat16 logits, and that every parameter gets a finite gradient."""
+    options: dict[str, Any] = {"cells": 3, "channels": 4, "operations": operations}
+    pair = make_pair(dtype=torch.float32, **options)
+    x = images(8, 3, 8, 9)
+    exact = step(make_pair(**options).slow, x)
+    errors = []
+    for net in pair:
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = net(x.float())
+            loss = F.cross_entropy(logits.float(), labels(len(x)))
+        loss.backward()
+        errors.append(relative_error([logits], [exact]))
+        assert logits.dtype == torch.bfloat16
+        for parameter in net.parameters():
+            assert parameter.grad is not None
+            assert parameter.grad.dtype == torch.float32
+            assert parameter.grad.isfinite().all()
+    slow, fast = errors
+    assert 0 < fast < 2 * slow + 0.01, errors
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+@pytest.mark.parametrize("operations", [PRIMITIVES, REPEATABLE[3:]], ids=len)
+def test_every_plan_in_bfloat16(
+    operations: tuple[str, ...], plan: KernelPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_plan(monkeypatch, plan)
+    check_bfloat16(operations)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        pytest.param(name, marks=[] if name in EVERYDAY_OPERATIONS else [pytest.mark.slow])
+        for name in REPEATABLE
+        if name != "none"
+    ],
+)
+def test_single_operations_in_bfloat16(operation: str) -> None:
+    check_bfloat16((operation,))
