@@ -1,9 +1,9 @@
-"""The gradient of the alphas.
+"""Gradients of the alphas.
 
-``first_order`` and ``unrolled`` are callables
-``(net, loss_fn, train_batch, valid_batch, optimizer, **options) -> {name: gradient}`` that leave
-network, buffers and optimizer exactly as they found them; ``GRADIENTS`` lists the parts that
-methods name.
+``first_order`` and ``unrolled`` have the signature
+``(net, loss_fn, train_batch, valid_batch, optimizer, **options) -> {name: gradient}``. They do not
+change the network, its buffers or the optimizer. ``GRADIENTS`` is the registry of the components
+that methods select with ``bilevel=...``.
 """
 
 from darts.bilevel.arch_gradient import GRADIENTS, ArchGradient

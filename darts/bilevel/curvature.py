@@ -1,65 +1,79 @@
-"""How sharply the loss is curved around the alphas.
+"""Curvature of the loss around the alphas.
 
 References:
     Zela et al., "Understanding and Robustifying Differentiable Architecture Search",
-    arXiv:1909.09656: where the dominant eigenvalue of the alphas' Hessian grows, discretized
+    arXiv:1909.09656: where the dominant eigenvalue of the Hessian of the alphas grows, discretized
     architectures generalize badly.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from darts.bilevel.functional import FunctionalLoss
+from darts.bilevel.functional import BatchT, FunctionalLoss, LossFunction, Net, Reduce
 
 
 class AlphaHessian:
-    """Products with the Hessian of a loss with respect to all alphas, at the present weights.
+    """Products with the Hessian of a loss with respect to all alphas, at the current weights.
 
-    The loss is evaluated once, so that all products belong to the same draws of a random
-    relaxation. The network and its buffers stay as they are.
+    The loss is evaluated once, so that all products use the same samples of a random relaxation.
+    The network and its buffers do not change.
 
     Args:
-        net: supernet, in training mode.
-        loss_fn: scalar loss of ``(net, batch)``.
-        batch: for it.
+        net: supernet in training mode.
+        loss_fn: scalar loss of a network and a batch.
+        batch: batch of the loss.
         reduce: sums tensors over the ranks of a distributed run.
+
+    Attributes:
+        size: number of alphas.
     """
 
     def __init__(
         self,
-        net: Any,
-        loss_fn: Callable[[Any, Any], Tensor],
-        batch: Any,
-        reduce: Callable[[Sequence[Tensor]], Sequence[Tensor]] | None = None,
+        net: Net,
+        loss_fn: LossFunction[Net, BatchT],
+        batch: BatchT,
+        reduce: Reduce | None = None,
     ) -> None:
         loss = FunctionalLoss(net, loss_fn)
         value = loss.at([weight.detach() for weight in loss.weights], loss.alphas, batch)
         self._alphas = loss.alphas
         self._gradients: Sequence[Tensor] = [torch.zeros_like(alpha) for alpha in self._alphas]
-        if value.requires_grad:  # not where nothing passes a cell
+        if value.requires_grad:  # otherwise the output of the cells is constant
             self._gradients = torch.autograd.grad(
                 value, self._alphas, create_graph=True, allow_unused=True, materialize_grads=True
             )
-        self._reduce = reduce or (lambda tensors: tensors)
+        self._reduce: Reduce = reduce or (lambda tensors: tensors)
         self.size = sum(alpha.numel() for alpha in self._alphas)
 
     @property
-    def example(self) -> Tensor:
-        """One of the alphas, for the type and device of vectors."""
-        return self._alphas[0]
+    def dtype(self) -> torch.dtype:
+        """Data type of the vectors."""
+        return self._alphas[0].dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the vectors."""
+        return self._alphas[0].device
 
     def times(self, vector: Tensor) -> Tensor:
-        """``H @ vector``; both ``(size,)``, all groups of alphas one after the other."""
-        parts = vector.split([alpha.numel() for alpha in self._alphas])
+        """Return ``H @ vector``.
+
+        Args:
+            vector: ``(size,)``, the concatenation of all groups of alphas.
+
+        Returns:
+            ``(size,)``.
+        """
+        by_group = torch.split(vector, [alpha.numel() for alpha in self._alphas])
         pairs = [
-            (gradient, part.view_as(gradient))
-            for gradient, part in zip(self._gradients, parts, strict=True)
+            (gradient, values.view_as(gradient))
+            for gradient, values in zip(self._gradients, by_group, strict=True)
             if gradient.requires_grad
         ]
         product: Sequence[Tensor] = [torch.zeros_like(alpha) for alpha in self._alphas]
@@ -67,40 +81,43 @@ class AlphaHessian:
             product = torch.autograd.grad(
                 [gradient for gradient, _ in pairs],
                 self._alphas,
-                grad_outputs=[part for _, part in pairs],
+                grad_outputs=[values for _, values in pairs],
                 retain_graph=True,
                 allow_unused=True,
                 materialize_grads=True,
             )
-        return torch.cat([part.reshape(-1) for part in self._reduce(product)])
+        return torch.cat([values.reshape(-1) for values in self._reduce(product)])
 
 
-def dominant_eigenvalue(hessian: AlphaHessian, *, tolerance: float = 0.01, most: int = 40) -> float:
-    """The largest eigenvalue of the alphas' Hessian, by the method of Lanczos.
+def dominant_eigenvalue(
+    hessian: AlphaHessian, *, tolerance: float = 0.01, max_products: int = 40
+) -> float:
+    """Compute the largest eigenvalue of the Hessian of the alphas with the Lanczos method.
 
-    All vectors are kept and each new one is made orthogonal to them, twice, which costs nothing
-    beside the products; so there are no copies of eigenvalues. The start is always the same.
+    All basis vectors are kept, and each new vector is orthogonalized against them twice, so that no
+    spurious copies of eigenvalues appear. This costs little compared with the products. The start
+    vector is always the same.
 
     Args:
-        hessian: gives the products.
-        tolerance: the residual at which it ends, relative to the eigenvalue. An eigenvalue lies
-            within the residual; the error itself is about its square.
-        most: products at most, whatever the residual.
+        hessian: Hessian of the alphas.
+        tolerance: residual, relative to the eigenvalue, at which the iteration stops. The error of
+            the eigenvalue is at most the residual, and typically about its square.
+        max_products: maximum number of products.
 
     Returns:
-        The eigenvalue; no number where a product is none.
+        The eigenvalue; NaN if a product contains NaN or infinity.
 
     References:
         Golub and Van Loan, "Matrix Computations", section 10.1 (the iteration, its residual).
     """
-    dtype, device = hessian.example.dtype, hessian.example.device
+    dtype, device = hessian.dtype, hessian.device
     start = torch.randn(
         hessian.size, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
     )
     basis = [start / start.norm()]
-    tridiagonal = torch.zeros(most + 1, most + 1, dtype=torch.float64)
+    tridiagonal = torch.zeros(max_products + 1, max_products + 1, dtype=torch.float64)
     largest = math.nan
-    for step in range(min(most, hessian.size)):
+    for step in range(min(max_products, hessian.size)):
         product = hessian.times(basis[-1].to(device, dtype)).detach().cpu().double()
         tridiagonal[step, step] = basis[-1] @ product
         vectors = torch.stack(basis)  # (step + 1, size)

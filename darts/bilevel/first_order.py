@@ -7,53 +7,61 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
 from darts.bilevel.arch_gradient import GRADIENTS, ArchGradient
-from darts.bilevel.functional import FunctionalLoss, LossFunction, Reduce, gradients
+from darts.bilevel.functional import BatchT, FunctionalLoss, LossFunction, Net, Reduce, gradients
 
 
 def first_order(
-    net: Any,
-    loss_fn: LossFunction,
-    train_batch: Any,
-    valid_batch: Any,
+    net: Net,
+    loss_fn: LossFunction[Net, BatchT],
+    train_batch: BatchT,
+    valid_batch: BatchT,
     optimizer: Optimizer,
     *,
     reduce: Reduce | None = None,
 ) -> dict[str, Tensor]:
-    """Gradient of the validation loss with respect to the alphas at the present weights.
+    """Compute the gradient of the validation loss with respect to the alphas.
 
-    The weights enter as constants, so that no weight gradient is computed on the way.
+    The weights enter as constants, so that no weight gradients are computed.
 
     Args:
-        net: supernet with ``alphas`` and ``weight_parameters()``; left exactly as found.
-        loss_fn: scalar loss of ``(net, batch)``.
-        train_batch: not used; here so that all bilevel gradients are called alike.
-        valid_batch: the batch whose loss is differentiated.
-        optimizer: not used, likewise.
-        reduce: sums tensors over the ranks of a distributed run, where each rank's loss is its
-            part of the whole batch's.
+        net: supernet with ``alphas`` and ``weight_parameters()``; not changed.
+        loss_fn: scalar loss of a network and a batch.
+        train_batch: unused; all gradients have the same signature.
+        valid_batch: batch whose loss is differentiated.
+        optimizer: unused.
+        reduce: sums tensors over the ranks of a distributed run. The loss of each rank must be its
+            share of the loss of the whole batch.
 
     Returns:
-        ``{name: gradient}`` with the shapes of ``net.alphas``.
+        ``{name: gradient}`` with the shapes of ``net.alphas``. Groups without a cell in the
+        supernet have a zero gradient.
     """
     loss = FunctionalLoss(net, loss_fn)
     value = loss.at([weight.detach() for weight in loss.weights], loss.alphas, valid_batch)
-    # Alphas of a kind of cell that the supernet has none of have no part in the loss.
-    found = gradients(value, loss.alphas)
-    return loss.named(reduce(found) if reduce else found)
+    alpha_gradients = gradients(value, loss.alphas)
+    return loss.by_group(reduce(alpha_gradients) if reduce else alpha_gradients)
 
 
 @GRADIENTS.register
 @dataclass
 class FirstOrder(ArchGradient):
-    """The gradient at the present weights."""
+    """The gradient at the current weights."""
 
     name: str = "first_order"
 
-    def __call__(self, *problem: Any, reduce: Reduce | None = None) -> dict[str, Tensor]:
-        return first_order(*problem, reduce=reduce)
+    def __call__(
+        self,
+        net: Net,
+        loss_fn: LossFunction[Net, BatchT],
+        train_batch: BatchT,
+        valid_batch: BatchT,
+        optimizer: Optimizer,
+        *,
+        reduce: Reduce | None = None,
+    ) -> dict[str, Tensor]:
+        return first_order(net, loss_fn, train_batch, valid_batch, optimizer, reduce=reduce)

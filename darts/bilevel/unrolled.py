@@ -1,14 +1,15 @@
-"""The gradient of the alphas through one step of the weights.
+"""The second-order gradient of the alphas, through one weight step.
 
-With ``w' = w - xi * grad_w L_train(w, alpha)`` the gradient of ``L_valid(w', alpha)`` is
+With ``w' = w - xi * grad_w L_train(w, alpha)``, the gradient of ``L_valid(w', alpha)`` is
 
-    grad_alpha L_valid(w', alpha) - xi * (d2 L_train / d alpha d w) grad_w' L_valid(w', alpha),
+    grad_alpha L_valid(w', alpha) - xi * (d2 L_train / d alpha d w) grad_w' L_valid(w', alpha).
 
-and the product with the mixed second derivative comes either from a finite difference (equation 8
-of the paper) or exactly from a second differentiation.
+The product with the mixed second derivative is either a finite difference (equation 8 of the paper)
+or exact, by differentiating twice.
 
-On a network with kinks (ReLU, max pooling) the two products differ: each kink that the finite
-perturbation crosses adds a jump divided by twice the step. ``compare_products`` measures it.
+For networks with kinks (ReLU, max pooling) the two products differ: each kink that the finite
+difference crosses adds a jump divided by twice the step length. ``compare_products`` measures the
+difference.
 
 References:
     DARTS, arXiv:1806.09055, section 2.3, equations 6 to 8.
@@ -19,14 +20,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, Generic
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from darts.bilevel.arch_gradient import GRADIENTS, ArchGradient
-from darts.bilevel.functional import FunctionalLoss, LossFunction, Reduce, gradients
+from darts.bilevel.functional import BatchT, FunctionalLoss, LossFunction, Net, Reduce, gradients
 from darts.bilevel.virtual_step import sgd_step
 from darts.registry import choice, number
 
@@ -34,40 +35,41 @@ PRODUCTS = ("finite_difference", "exact")
 
 
 def unrolled(
-    net: Any,
-    loss_fn: LossFunction,
-    train_batch: Any,
-    valid_batch: Any,
+    net: Net,
+    loss_fn: LossFunction[Net, BatchT],
+    train_batch: BatchT,
+    valid_batch: BatchT,
     optimizer: Optimizer,
     *,
     hvp: str = "finite_difference",
     epsilon: float = 0.01,
     reduce: Reduce | None = None,
 ) -> dict[str, Tensor]:
-    """Gradient of the validation loss after one weight step, with respect to the alphas.
+    """Compute the gradient of the validation loss after one weight step, for the alphas.
 
-    The step is the one ``torch.optim.SGD`` would take: learning rate, momentum, dampening, weight
-    decay, Nesterov. Random draws inside the loss (dropout, say) are the same in all evaluations of
-    the training loss, without which a finite difference would measure noise.
+    The weight step is that of ``torch.optim.SGD`` with learning rate, momentum, dampening, weight
+    decay and Nesterov momentum. All evaluations of the training loss use the same random numbers,
+    for example in dropout; otherwise the finite difference would measure noise.
 
     Args:
-        net: supernet with ``alphas`` and ``weight_parameters()``; left exactly as found.
-        loss_fn: scalar loss of ``(net, batch)``.
-        train_batch: the batch of the weight step.
-        valid_batch: the batch whose loss is differentiated.
-        optimizer: the weights' SGD optimizer; only read.
-        hvp: "finite_difference" (two more evaluations of the training loss, no second
-            derivative) or "exact" (automatic differentiation twice).
-        epsilon: length of the finite perturbation: the weights move by ``epsilon * v / |v|`` to
-            both sides, v being the gradient at the stepped weights. 0.01 as published.
-        reduce: sums tensors over the ranks of a distributed run, where each rank's loss is its
-            part of the whole batch's. The virtual step then is that of the whole batch.
+        net: supernet with ``alphas`` and ``weight_parameters()``; not changed.
+        loss_fn: scalar loss of a network and a batch.
+        train_batch: batch of the weight step.
+        valid_batch: batch whose loss is differentiated.
+        optimizer: SGD optimizer of the weights; not changed.
+        hvp: ``"finite_difference"`` (two more evaluations of the training loss, no second
+            derivative) or ``"exact"`` (differentiates twice).
+        epsilon: step length of the finite difference. The weights are shifted by
+            ``+- epsilon * v / |v|``, where v is the gradient at the stepped weights. The paper uses
+            0.01.
+        reduce: sums tensors over the ranks of a distributed run. The loss of each rank must be its
+            share of the loss of the whole batch; the virtual step is then that of the whole batch.
 
     Returns:
         ``{name: gradient}`` with the shapes of ``net.alphas``.
 
     Raises:
-        ValueError: for an unknown product, an epsilon that is not positive, or an optimizer that
+        ValueError: if the product is unknown, epsilon is not positive and finite, or the optimizer
             is not SGD.
     """
     check_product(hvp, epsilon)
@@ -75,7 +77,7 @@ def unrolled(
         net, loss_fn, train_batch, valid_batch, optimizer, graph=hvp == "exact", reduce=reduce
     )
     implicit = step.exact() if hvp == "exact" else step.finite_difference(epsilon)
-    return step.loss.named([d - i for d, i in zip(step.direct, implicit, strict=True)])
+    return step.loss.by_group([d - i for d, i in zip(step.direct, implicit, strict=True)])
 
 
 @GRADIENTS.register
@@ -85,8 +87,8 @@ class Unrolled(ArchGradient):
 
     Attributes:
         hvp: how the second-order product is computed.
-        epsilon: length of the finite difference's step.
-        self_check: steps between comparisons of the two products; 0: none.
+        epsilon: step length of the finite difference.
+        self_check: steps between two comparisons of both products; 0: none.
     """
 
     name: str = "unrolled"
@@ -95,42 +97,72 @@ class Unrolled(ArchGradient):
     epsilon: float = number(0.01, above=0)
     self_check: int = number(0, low=0)
 
-    def __call__(self, *problem: Any, reduce: Reduce | None = None) -> dict[str, Tensor]:
-        return unrolled(*problem, hvp=self.hvp, epsilon=self.epsilon, reduce=reduce)
+    def __call__(
+        self,
+        net: Net,
+        loss_fn: LossFunction[Net, BatchT],
+        train_batch: BatchT,
+        valid_batch: BatchT,
+        optimizer: Optimizer,
+        *,
+        reduce: Reduce | None = None,
+    ) -> dict[str, Tensor]:
+        return unrolled(
+            net,
+            loss_fn,
+            train_batch,
+            valid_batch,
+            optimizer,
+            hvp=self.hvp,
+            epsilon=self.epsilon,
+            reduce=reduce,
+        )
 
     def reports_at(self, step: int) -> bool:
         return self.self_check > 0 and step % self.self_check == 0
 
-    def report(self, step: int, *problem: Any, reduce: Reduce | None = None) -> dict[str, float]:
-        """Every ``self_check`` steps, how far the two products are apart."""
+    def report(
+        self,
+        step: int,
+        net: Net,
+        loss_fn: LossFunction[Net, BatchT],
+        train_batch: BatchT,
+        valid_batch: BatchT,
+        optimizer: Optimizer,
+        *,
+        reduce: Reduce | None = None,
+    ) -> dict[str, float]:
+        """Compare both products every ``self_check`` steps."""
         if not self.reports_at(step):
             return {}
-        return compare_products(*problem, epsilon=self.epsilon, reduce=reduce)
+        return compare_products(
+            net, loss_fn, train_batch, valid_batch, optimizer, epsilon=self.epsilon, reduce=reduce
+        )
 
 
 def compare_products(
-    net: Any,
-    loss_fn: LossFunction,
-    train_batch: Any,
-    valid_batch: Any,
+    net: Net,
+    loss_fn: LossFunction[Net, BatchT],
+    train_batch: BatchT,
+    valid_batch: BatchT,
     optimizer: Optimizer,
     *,
     epsilon: float = 0.01,
     reduce: Reduce | None = None,
 ) -> dict[str, float]:
-    """How far the finite difference is from the exact product on these batches.
+    """Compare the finite difference with the exact product; arguments as in ``unrolled``.
 
     Returns:
-        ``product_cosine`` and ``product_relative_difference`` of the second-derivative terms;
-        ``gradient_cosine`` of the whole gradients of the alphas; ``product_share``, the norm of
-        the exact product over that of the first term.
+        ``product_cosine`` and ``product_relative_difference`` of the two products;
+        ``gradient_cosine`` of the resulting gradients of the alphas; ``product_share``, the norm of
+        the exact product divided by that of the first term of the gradient.
     """
     check_product("exact", epsilon)
     step = _VirtualStep(
         net, loss_fn, train_batch, valid_batch, optimizer, graph=True, reduce=reduce
     )
-    direct = _flat(step.direct)
-    exact, finite = _flat(step.exact()), _flat(step.finite_difference(epsilon))
+    direct = _flatten(step.direct)
+    exact, finite = _flatten(step.exact()), _flatten(step.finite_difference(epsilon))
     return {
         "product_cosine": _cosine(exact, finite),
         "product_relative_difference": float((finite - exact).norm() / exact.norm()),
@@ -140,27 +172,37 @@ def compare_products(
 
 
 def check_product(hvp: str, epsilon: float) -> None:
-    """Raise ValueError unless the options of ``unrolled`` are sound."""
+    """Raise ValueError unless the options of ``unrolled`` are valid."""
     if hvp not in PRODUCTS:
         raise ValueError(f"unknown hvp {hvp!r}; choose from {', '.join(PRODUCTS)}")
     if not 0 < epsilon < float("inf"):
-        raise ValueError(f"epsilon must be positive and finite, got {epsilon!r}")
+        raise ValueError(f"epsilon={epsilon!r}: must be positive and finite")
 
 
-class _VirtualStep:
-    """One weight step, the gradients at its end, and the two ways to the second-order term.
+class _VirtualStep(Generic[Net, BatchT]):
+    """A virtual step, the gradients at its end, and the two second-order products.
 
     Args:
+        net: supernet.
+        loss_fn: scalar loss of a network and a batch.
+        train_batch: batch of the weight step.
+        valid_batch: batch whose loss is differentiated.
+        optimizer: SGD optimizer of the weights.
         graph: keep the graph of the training gradient, which the exact product needs.
         reduce: sums tensors over the ranks.
+
+    Attributes:
+        direct: gradient of the validation loss with respect to the alphas at the stepped weights.
+        vector: gradient with respect to the stepped weights, times the step factors. It is
+            multiplied with the mixed second derivative.
     """
 
     def __init__(
         self,
-        net: Any,
-        loss_fn: LossFunction,
-        train_batch: Any,
-        valid_batch: Any,
+        net: Net,
+        loss_fn: LossFunction[Net, BatchT],
+        train_batch: BatchT,
+        valid_batch: BatchT,
         optimizer: Optimizer,
         *,
         graph: bool,
@@ -170,16 +212,16 @@ class _VirtualStep:
         self.loss = FunctionalLoss(net, loss_fn)
         self.train_batch = train_batch
         self.random_state = _random_state(self.loss.alphas[0].device)
-        # Leaves of this step's own graph, sharing the values of the network's weights.
+        # Leaves of a separate graph that share the values of the network's weights.
         self.weights = [w.detach().requires_grad_() for w in self.loss.weights]
-        # In the step itself the alphas are constants unless it will be differentiated again.
+        # The alphas are constants unless the training gradient will be differentiated again.
         alphas = self.loss.alphas if graph else [a.detach() for a in self.loss.alphas]
         value = self.loss.at(self.weights, alphas, train_batch)
-        # Weights off the sampled path of a supernet take no part in a loss: their gradient is zero.
+        # Operations that are not sampled have no influence on the loss and a zero gradient.
         self.gradients = torch.autograd.grad(
             value, self.weights, create_graph=graph, allow_unused=True, materialize_grads=True
         )
-        del value  # what its graph holds shall be free before the next one grows
+        del value  # frees its graph before the next one is built
         detached = self.reduce([gradient.detach() for gradient in self.gradients])
         stepped, scales = sgd_step(optimizer, self.loss.weights, detached)
         stepped = [w.requires_grad_() if w.is_leaf else w for w in stepped]
@@ -187,11 +229,10 @@ class _VirtualStep:
         direct_and_vector = self.reduce(gradients(value, [*self.loss.alphas, *stepped]))
         count = len(self.loss.alphas)
         self.direct = direct_and_vector[:count]
-        # What the mixed second derivative is multiplied with, learning rate included.
         self.vector = [s * v for s, v in zip(scales, direct_and_vector[count:], strict=True)]
 
     def exact(self) -> Sequence[Tensor]:
-        """The product by differentiating the training gradient with respect to the alphas."""
+        """Differentiate the training gradient, times the vector, with respect to the alphas."""
         pairs = [
             (g, v) for g, v in zip(self.gradients, self.vector, strict=True) if g.requires_grad
         ]
@@ -205,19 +246,20 @@ class _VirtualStep:
         return self.reduce(product)
 
     def finite_difference(self, epsilon: float) -> Sequence[Tensor]:
-        """The product as a central difference (equation 8), in full precision."""
-        length = float(_flat(self.vector).norm())
+        """Compute the product as a central difference (equation 8) without autocast."""
+        length = float(_flatten(self.vector).norm())
         if length == 0:
             return [torch.zeros_like(alpha) for alpha in self.loss.alphas]
-        plus = self._alpha_gradients(epsilon / length)
-        minus = self._alpha_gradients(-epsilon / length)
+        plus = self._shifted_gradients(epsilon / length)
+        minus = self._shifted_gradients(-epsilon / length)
         factor = length / (2 * epsilon)
         return self.reduce([(p - m) * factor for p, m in zip(plus, minus, strict=True)])
 
-    def _alpha_gradients(self, factor: float) -> Sequence[Tensor]:
-        """Gradient of the training loss for the alphas, the weights moved along the vector."""
+    def _shifted_gradients(self, factor: float) -> Sequence[Tensor]:
+        """Return the alphas' gradients of the training loss at weights shifted along the vector."""
         with torch.no_grad():
-            # In the layout of the weights: convolutions are a third slower with another one.
+            # Copied into the memory layout of the weights: convolutions are a third slower in
+            # others.
             weights = [
                 torch.empty_like(w).copy_(w + factor * v)
                 for w, v in zip(self.weights, self.vector, strict=True)
@@ -228,7 +270,7 @@ class _VirtualStep:
             return gradients(value, self.loss.alphas)
 
 
-def _flat(tensors: Sequence[Tensor]) -> Tensor:
+def _flatten(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
@@ -236,15 +278,18 @@ def _cosine(a: Tensor, b: Tensor) -> float:
     return float(torch.dot(a, b) / (a.norm() * b.norm()))
 
 
-def _random_state(device: torch.device) -> tuple[Tensor, torch.device, Tensor | None]:
-    """State of the CPU's generator and, on a GPU, of that GPU's."""
+RandomState = tuple[Tensor, torch.device, Tensor | None]
+
+
+def _random_state(device: torch.device) -> RandomState:
+    """Return the state of the CPU generator, the device, and the generator state of a GPU."""
     on_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     return torch.get_rng_state(), device, on_device
 
 
 @contextmanager
-def _replayed(state: tuple[Tensor, torch.device, Tensor | None]) -> Iterator[None]:
-    """Draw again what was drawn from ``state`` on, and leave the generators as they were."""
+def _replayed(state: RandomState) -> Iterator[None]:
+    """Draw the random numbers that follow ``state`` again, then restore the generators."""
     cpu, device, on_device = state
     with torch.random.fork_rng([device] if on_device is not None else []):
         torch.set_rng_state(cpu)

@@ -6,14 +6,16 @@ statistics.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributed import ProcessGroup
 
 from darts.ops.folded_norm import folded_batch_norm, num_folds
 from darts.ops.sync_batch_norm import synced_statistics
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class RunningStats(NamedTuple):

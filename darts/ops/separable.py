@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributed import ProcessGroup
 
 from darts.ops.accumulator import SumAccumulator, can_add_normalized
 from darts.ops.batch_norm import RunningStats, normalize
@@ -22,6 +21,9 @@ from darts.ops.dispatch import KernelPlan
 from darts.ops.fused_conv import fused_separable_conv2d
 from darts.ops.pointwise import pointwise_conv2d
 from darts.ops.sums import sum_groups
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 def separable_conv(

@@ -11,13 +11,17 @@ References:
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributed import ProcessGroup
 
 from darts.ops.autograd import Context, OneOutput
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class _AllReduceSum(OneOutput):

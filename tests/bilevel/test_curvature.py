@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_search import batch_of, searcher_of
+from tiny_search import make_batch, make_searcher
 from torch import Tensor, nn
 
 from darts.bilevel.curvature import AlphaHessian, dominant_eigenvalue
@@ -49,7 +49,7 @@ def dense(net: Supernet, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def test_the_products_and_the_largest_eigenvalue() -> None:
-    net, batch = net_of(), batch_of(1, images=6)
+    net, batch = net_of(), make_batch(1, size=6)
     matrix = dense(net, batch)
     torch.testing.assert_close(matrix, matrix.T)
     hessian = AlphaHessian(net, loss_fn, batch)
@@ -63,7 +63,7 @@ def test_the_products_and_the_largest_eigenvalue() -> None:
 
 def test_the_hessian_is_that_of_finite_differences() -> None:
     """Of the gradient, along one direction."""
-    net, batch = net_of(), batch_of(1, images=6)
+    net, batch = net_of(), make_batch(1, size=6)
     vector = torch.randn(30, generator=torch.Generator().manual_seed(3)).double()
     found = AlphaHessian(net, loss_fn, batch).times(vector)
     step, gradients = 1e-5, []
@@ -103,13 +103,13 @@ def test_the_largest_and_not_the_one_of_largest_size() -> None:
     hessian = AlphaHessian(Quadratic(), quadratic, None)
     assert dominant_eigenvalue(hessian) == pytest.approx(3.5, rel=0.01)
     assert dominant_eigenvalue(hessian, tolerance=1e-9) == pytest.approx(3.5)
-    assert dominant_eigenvalue(hessian, tolerance=1e-9, most=1) < 3.4
+    assert dominant_eigenvalue(hessian, tolerance=1e-9, max_products=1) < 3.4
     doubled = AlphaHessian(Quadratic(), quadratic, None, lambda parts: [2 * p for p in parts])
     assert dominant_eigenvalue(doubled, tolerance=1e-9) == pytest.approx(7.0)
 
 
 def test_the_network_stays_as_it_is() -> None:
-    net, batch = net_of(), batch_of(1, images=6)
+    net, batch = net_of(), make_batch(1, size=6)
     before = copy.deepcopy(net.state_dict())
     random = torch.get_rng_state()
     first = dominant_eigenvalue(AlphaHessian(net, loss_fn, batch))
@@ -125,7 +125,7 @@ def test_alphas_without_a_part_in_the_loss() -> None:
     """Of a reduction cell alone, the normal cell's alphas have a Hessian of zeros."""
     torch.manual_seed(0)
     net = Supernet(channels=2, cells=1, classes=3, nodes=2).double()
-    hessian = AlphaHessian(net, loss_fn, batch_of(1))
+    hessian = AlphaHessian(net, loss_fn, make_batch(1))
     product = hessian.times(torch.ones(hessian.size).double())
     assert net.counts == {"normal": 0, "reduce": 1}
     assert not product[:40].any()
@@ -136,19 +136,19 @@ def test_alphas_without_a_part_in_the_loss() -> None:
 @pytest.mark.parametrize("relaxation", ["softmax", "dirichlet", "concrete"])
 def test_of_a_random_relaxation_it_is_that_of_the_judged_supernet(relaxation: str) -> None:
     """Against finite differences; a Dirichlet draw cannot be differentiated twice."""
-    searcher = searcher_of(f"relaxation={relaxation}", "space=nas201", "space.cells=1")
-    net, (images, labels) = searcher.net.double(), batch_of(1, images=6)
+    searcher = make_searcher(f"relaxation={relaxation}", "space=nas201", "space.cells=1")
+    net, (images, labels) = searcher.net.double(), make_batch(1, size=6)
     nn.init.normal_(net.alphas["cell"])  # elu has no second derivative at 0
     batch = images.double(), labels
     vector = torch.randn(30, generator=torch.Generator().manual_seed(3)).double()
     random = torch.get_rng_state()
-    found = AlphaHessian(net, searcher.judged_loss, batch).times(vector)
+    found = AlphaHessian(net, searcher.mean_mixture_loss, batch).times(vector)
     step, gradients = 1e-4, []
     alpha = net.alphas["cell"]
     for sign in (1, -2):
         with torch.no_grad():
             alpha += sign * step * vector.view_as(alpha)
-        gradients += torch.autograd.grad(searcher.judged_loss(net, batch), alpha)
+        gradients += torch.autograd.grad(searcher.mean_mixture_loss(net, batch), alpha)
     difference = (gradients[0] - gradients[1]).flatten() / (2 * step)
     torch.testing.assert_close(found, difference, rtol=1e-3, atol=1e-6)
     assert found.any()

@@ -220,7 +220,7 @@ def test_wrong_options_are_refused_before_anything_is_computed(smooth: Smooth) -
     for epsilon in (0.0, -0.01, float("inf"), float("nan")):
         for call in (unrolled, compare_products):
             with pytest.raises(
-                ValueError, match=f"epsilon must be positive and finite, got {epsilon}"
+                ValueError, match=f"epsilon={epsilon}: must be positive and finite"
             ):
                 call(net, never, train, valid, sgd, epsilon=epsilon)
 

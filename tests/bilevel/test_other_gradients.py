@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from tiny_search import batch_of, searcher_of, setting_of
+from tiny_search import make_batch, make_searcher, context_and_supernet
 
 from darts.bilevel import GRADIENTS
 
@@ -17,12 +17,12 @@ def cross_entropy(net: Any, batch: Any) -> torch.Tensor:
 
 def test_one_level_is_the_gradient_of_the_training_loss() -> None:
     """By a plain backward pass; the validation batch is not even looked at."""
-    _, net = setting_of("nas201")
+    _, net = context_and_supernet("nas201")
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1)
-    found = GRADIENTS["single_level"]()(net, cross_entropy, batch_of(0), None, optimizer)
-    cross_entropy(net, batch_of(0)).backward()
+    found = GRADIENTS["single_level"]()(net, cross_entropy, make_batch(0), None, optimizer)
+    cross_entropy(net, make_batch(0)).backward()
     torch.testing.assert_close(found["cell"], net.alphas["cell"].grad)
-    other = GRADIENTS["first_order"]()(net, cross_entropy, batch_of(0), batch_of(1), optimizer)
+    other = GRADIENTS["first_order"]()(net, cross_entropy, make_batch(0), make_batch(1), optimizer)
     assert not torch.allclose(found["cell"], other["cell"], rtol=0.1)
 
 
@@ -30,17 +30,17 @@ def test_one_level_in_a_search() -> None:
     """The step of the alphas is the same whatever the validation batch."""
     after = []
     for valid in (1, 2):
-        searcher = searcher_of("bilevel=single_level", "space=nas201", "space.cells=1")
+        searcher = make_searcher("bilevel=single_level", "space=nas201", "space.cells=1")
         searcher.begin_epoch(0)
         before = searcher.net.alphas["cell"].detach().clone()
-        searcher.arch_step(batch_of(0), batch_of(valid))
+        searcher.arch_step(make_batch(0), make_batch(valid))
         after.append(searcher.net.alphas["cell"].detach().clone())
         assert not after[-1].equal(before)
     assert after[0].equal(after[1])
 
 
 def test_frozen_alphas_take_no_step() -> None:
-    searcher = searcher_of("bilevel=frozen", "epochs=3")
+    searcher = make_searcher("bilevel=frozen", "epochs=3")
     for epoch in range(3):
         searcher.begin_epoch(epoch)
         assert not searcher.updates_alphas(epoch)
