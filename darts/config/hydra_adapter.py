@@ -20,9 +20,10 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from darts.config.conf_files import conf_folder
+from darts.config.conf_files import conf_folder, group_options
 from darts.config.fields import check_fields
 from darts.config.groups import COMMANDS, TYPES
+from darts.config.recipes import recipe_nodes
 
 __all__ = [
     "COMPOSITION_ERRORS",
@@ -170,3 +171,6 @@ def _register() -> None:
     for group, types in TYPES.items():
         for name, node in types.items():
             store.store(group=f"schema/{group}", name=name, node=node)
+    kinds = {"task": TYPES["task"], "dataset": group_options("dataset")}
+    for group, name, overrides in recipe_nodes(kinds, TYPES["space"]):
+        store.store(group=group, name=name, node=overrides, package="_global_")

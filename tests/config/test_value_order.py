@@ -1,0 +1,103 @@
+"""A value comes from the last of default, recipe, method, experiment and command line."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from darts.config import ConfigError, compose, conf_folder
+from darts.config.recipes import recipe_nodes
+
+
+@pytest.mark.parametrize(
+    ("overrides", "epochs"),
+    [
+        (["dataset=cifar10"], 50),  # the default
+        (["dataset=digits"], 15),  # the recipe
+        (["dataset=digits", "method=p_darts"], 75),  # the method
+        (["dataset=digits", "method=p_darts", "experiment=cifar10_cpu"], 8),  # the experiment
+        (["epochs=3", "dataset=digits", "method=p_darts", "experiment=cifar10_cpu"], 3),
+    ],
+)
+def test_order_of_a_search(overrides: list[str], epochs: int) -> None:
+    assert compose("search", overrides).epochs == epochs
+    assert compose("search", overrides[::-1]).epochs == epochs
+
+
+@pytest.mark.parametrize(
+    ("overrides", "cells"),
+    [
+        (["dataset=cifar10"], 20),  # the published network of the space
+        (["dataset=imagenet"], 14),  # the recipe
+        (["dataset=imagenet", "experiment=cifar10_cpu"], 5),  # the experiment
+        (["space.cells=3", "dataset=imagenet", "experiment=cifar10_cpu"], 3),
+    ],
+)
+def test_order_of_a_retraining(overrides: list[str], cells: int) -> None:
+    assert compose("retrain", ["genotype=DARTS_V2", *overrides]).space.cells == cells
+
+
+def test_recipe_of_the_data_set_follows_the_recipe_of_the_task() -> None:
+    config = compose("search", ["task=translation"])
+    assert (config.metric, config.dataset.name, config.dataset.subset) == ("bleu", "multi30k", 6000)
+    assert compose("search", ["task=translation", "dataset=pairs"]).dataset.subset is None
+
+
+def test_recipe_of_a_space_follows_the_recipe_of_the_data_set() -> None:
+    shifted, fixed = (compose("search", ["dataset=digits", f"space={s}"]) for s in ("cnn", "mlp"))
+    assert (shifted.dataset.crop, fixed.dataset.crop) == ("pad", "none")
+    assert shifted.epochs == fixed.epochs == 15
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_command_line_replaces_components_of_the_method(reverse: bool) -> None:
+    overrides = ["method=darts_v2", "bilevel=first_order"]
+    config = compose("search", overrides[::-1] if reverse else overrides)
+    assert (config.method, config.bilevel.name) == ("darts_v2", "first_order")
+    assert compose("search", ["bilevel=unrolled"]).bilevel.name == "unrolled"
+    assert compose("search", ["method=darts_v2", "bilevel.hvp=exact"]).bilevel.hvp == "exact"
+
+
+def test_command_line_replaces_the_data_set_of_the_experiment() -> None:
+    config = compose("search", ["experiment=cifar10_cpu", "dataset=digits"])
+    assert (config.dataset.name, config.dataset.subset) == ("digits", 10000)
+
+
+def test_recipe_names_the_space_that_does_not_exist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "digits.yaml").write_text("search: {spaces: {cmm: {epochs: 3}}}")
+    for module in ("conf_files", "recipes"):
+        monkeypatch.setattr(f"darts.config.{module}.conf_folder", lambda: tmp_path)
+    with pytest.raises(ConfigError, match=r"recipe/digits\.yaml: search\.spaces='cmm' is unknown"):
+        list(recipe_nodes({"dataset": ["digits"]}, ["cnn", "mlp"]))
+
+
+def test_yaml_in_the_documentation_is_what_the_files_hold() -> None:
+    page = conf_folder().parent / "docs" / "configuration.md"
+    if not page.is_file():
+        pytest.skip("needs the checkout")
+    blocks = page.read_text(encoding="utf-8").split("```yaml\n# conf/")[1:]
+    assert len(blocks) == 2
+    for block in blocks:
+        file, _, text = block.partition("```")[0].partition("\n")
+        shown = yaml.safe_load(text)
+        actual = yaml.safe_load((conf_folder() / file).read_text(encoding="utf-8"))
+        if "defaults" in shown:
+            assert shown == actual
+        for command in shown.keys() & {"search", "retrain"}:
+            assert shown[command].items() - {"spaces"} <= actual[command].items()
+
+
+def test_command_in_the_documentation_composes() -> None:
+    page = conf_folder().parent / "docs" / "configuration.md"
+    if not page.is_file():
+        pytest.skip("needs the checkout")
+    lines = page.read_text(encoding="utf-8").splitlines()
+    line = next(line for line in lines if line.endswith("--cfg job --resolve"))
+    overrides = shlex.split(line)[3:-3]
+    assert compose("search", overrides).epochs == 25
