@@ -7,7 +7,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from darts.bilevel import ArchGradient
 from darts.config.datasets import DatasetConfig
@@ -37,6 +37,8 @@ from darts.strategies import Strategy
 from darts.strategies.judges import Judge
 from darts.strategies.pruners import Pruner
 from darts.tasks import Task
+
+Settings: TypeAlias = dict[str, Any]  # keys that the user chooses
 
 
 @dataclass
@@ -139,7 +141,7 @@ class TuneConfig:
     target: str = choice("retrain", "retrain", "search")  # command that a trial runs
     base: list[str] = field(default_factory=list)  # overrides of all trials, from the experiment
     overrides: list[str] = field(default_factory=list)  # and from the command line
-    parameters: dict[str, Any] = field(default_factory=dict)  # what to vary: key -> domain
+    parameters: Settings = field(default_factory=dict)  # what to vary: key -> domain
     metric: str = "accuracy"  # measured on validation data
     costs: list[str] = field(default_factory=list)  # minimized in addition to the metric
     limits: dict[str, float] = field(default_factory=dict)  # upper bounds of costs
@@ -178,9 +180,9 @@ class CompareConfig:
     metric: str = "accuracy"  # on validation data for choices, on the test split for the result
     base: list[str] = field(default_factory=list)  # overrides of all runs, from the experiment
     overrides: list[str] = field(default_factory=list)  # and from the command line
-    search: dict[str, Any] = field(default_factory=dict)  # keys of all searches
-    retrain: dict[str, Any] = field(default_factory=dict)  # keys of all retrainings
-    settings: dict[str, Any] = field(default_factory=dict)  # method -> keys of its searches
+    search: Settings = field(default_factory=dict)  # keys of all searches
+    retrain: Settings = field(default_factory=dict)  # keys of all retrainings
+    settings: Settings = field(default_factory=dict)  # method -> keys of its searches
     draws: int = number(10_000, low=1000, high=10_000_000)  # resamples of the bootstrap
     workers: int = number(1, low=1, high=1024)  # runs at the same time
     seed: int = number(0, low=0, high=2**31)

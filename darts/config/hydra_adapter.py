@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -78,7 +78,7 @@ class HydraJob(Generic[C, R]):
         self.results: list[R] = []
         self.failure: list[Exception] = []
 
-    def __reduce__(self) -> tuple[Callable[[str], HydraJob[Any, Any]], tuple[str]]:
+    def __reduce__(self) -> tuple[Callable[[str], HydraJob[object, object]], tuple[str]]:
         # By name: the functions of a command started by ``python -m`` belong to ``__main__``.
         return _remote_job, (self.command,)
 
@@ -87,7 +87,7 @@ class HydraJob(Generic[C, R]):
             return
         self.directories.append(Path(HydraConfig.get().runtime.output_dir))
         try:
-            config: Any = OmegaConf.to_object(composed)
+            config = _to_dataclass(composed)
             check_fields(config)
             self.check(config)
             overrides = tuple(HydraConfig.get().overrides.task)
@@ -99,7 +99,7 @@ class HydraJob(Generic[C, R]):
             self.failure.append(error)  # raised by the caller: Hydra would print its own lines
 
 
-def _remote_job(command: str) -> HydraJob[Any, Any]:
+def _remote_job(command: str) -> HydraJob[object, object]:
     module = importlib.import_module(f"darts.{command}")
     return HydraJob(command, module.check, getattr(module, command), remote=True)
 
@@ -115,7 +115,11 @@ def compose_object(command: str, overrides: Sequence[str]) -> Any:
     """Return the dataclass of a command's configuration; its values are not checked."""
     _register()
     with _initialized():
-        return OmegaConf.to_object(hydra.compose(command, list(overrides)))
+        return _to_dataclass(hydra.compose(command, list(overrides)))
+
+
+def _to_dataclass(composed: DictConfig) -> Any:
+    return OmegaConf.to_object(composed)
 
 
 def values_of(key: str, arguments: Sequence[str]) -> list[str]:
@@ -134,8 +138,8 @@ def known_keys(command: str) -> list[str]:
             composed = hydra.compose(command, ["hydra.job.name=keys"], return_hydra_config=True)
         groups = [g for g in composed.hydra.runtime.choices if not g.startswith("hydra/")]
         groups = ["experiment" if g.startswith("experiment/") else g for g in groups]
-        plain: Any = OmegaConf.to_container(composed, resolve=False)
-        plain.pop("hydra", None)
+        del composed.hydra
+        plain = cast("dict[str, object]", OmegaConf.to_container(composed, resolve=False))
         return sorted({*_dotted_keys(plain), *(g for g in groups if "/" not in g)})
     return []
 

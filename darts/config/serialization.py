@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import yaml
 from omegaconf import OmegaConf
@@ -28,7 +28,7 @@ def as_yaml(config: DataclassInstance) -> str:
     return text
 
 
-def rebuild(config_class: type[C], values: Mapping[str, Any]) -> C:
+def rebuild(config_class: type[C], values: Mapping[str, object]) -> C:
     """Return the configuration with the values of ``dataclasses.asdict``, types and limits checked.
 
     Keys that an older file lacks get their defaults.

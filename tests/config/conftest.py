@@ -1,4 +1,4 @@
-"""Commands called in this process, with what they print."""
+"""Commands called in this process, and the line that they print when they refuse."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from darts import compare, evaluate, export, genotypes, report, retrain, search
 from darts.config import launch
 
-PARTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
+COMMANDS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "search": (search.check, search.search),
     "retrain": (retrain.check, retrain.retrain),
     "export": (export.check, export.export),
@@ -28,22 +28,22 @@ Refused = Callable[..., str]
 def refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Refused:
-    """Call a command that must end with code 2 and one line, in an empty folder; the line."""
+    """Call a command in an empty folder, require exit code 2, and return the line it prints."""
     monkeypatch.chdir(tmp_path)
 
     def call(command: str, *arguments: str) -> str:
         before = sorted(tmp_path.rglob("*"))
-        check, task = PARTS[command]
-        with pytest.raises(SystemExit) as left:
+        check, task = COMMANDS[command]
+        with pytest.raises(SystemExit) as exit_info:
             launch(command, check, task, arguments)
-        said = capsys.readouterr()
-        assert left.value.code == 2
-        assert said.out == ""
-        assert said.err.endswith("\n")
-        assert len(said.err.splitlines()) == 1, said.err
-        assert "Traceback" not in said.err
-        assert said.err.startswith(f"darts.{command}: ")
-        assert sorted(tmp_path.rglob("*")) == before, "something was left behind"
-        return said.err
+        printed = capsys.readouterr()
+        assert exit_info.value.code == 2
+        assert printed.out == ""
+        assert printed.err.endswith("\n")
+        assert len(printed.err.splitlines()) == 1, printed.err
+        assert "Traceback" not in printed.err
+        assert printed.err.startswith(f"darts.{command}: ")
+        assert sorted(tmp_path.rglob("*")) == before, "the command left files"
+        return printed.err
 
     return call

@@ -1,4 +1,4 @@
-"""Whatever a user gets wrong ends in one line, before any data is read."""
+"""Errors of the user end in one line that names key, value and choices, before data is read."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ RETRAIN = "retrain"
 V2 = "genotype=DARTS_V2"
 NO_SUCH_OPERATION = str(PUBLISHED["DARTS_V2"].genotype).replace("dil_conv_3x3", "conv")
 
-# command, arguments, what the line must contain
-WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+# Command, arguments, what the line must contain.
+ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # Keys.
     (SEARCH, ("epoch=3",), ("'epoch'", "did you mean 'epochs'", "arch_optimizer", "seed")),
     (SEARCH, ("auxiliary=0.4",), ("'auxiliary'", "epochs")),
@@ -36,7 +36,7 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (SEARCH, ("epochs.lr=1",), ("epochs",)),
     (RETRAIN, (V2, "loader.batchsize=3"), ("'loader.batchsize'", "'loader.batch_size'")),
     (RETRAIN, (V2, "method=darts_v2"), ("'method'", "genotype", "epochs")),
-    ("evaluate", ("epochs=3",), ("'epochs'", "checkpoint", "part")),
+    ("evaluate", ("epochs=3",), ("'epochs'", "checkpoint", "split")),
     ("genotypes", ("drw=DARTS_V2",), ("'drw'", "did you mean 'draw'", "compare")),
     # Names of options.
     (SEARCH, ("dataset=cifar",), ("dataset='cifar'", *DATASETS, "did you mean 'cifar10'")),
@@ -49,7 +49,7 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (SEARCH, ("regularizer=foo",), ("regularizer='foo'", "anchor", "none")),
     (SEARCH, ("space.candidates=s5",), ("space.candidates='s5'", "all, s1, s2, s3, s4")),
     (SEARCH, ("relaxation.auxiliary_decay=x",), ("auxiliary_decay='x'", "linear, cosine")),
-    # The name of a part does not choose it.
+    # The name of a component does not choose it.
     (SEARCH, ("space.name=foo",), ("space.name='foo'", "no effect", "cnn, macro, mlp, nas201")),
     (SEARCH, ("bilevel.name=foo",), ("bilevel.name='foo'", "first_order", "unrolled")),
     (SEARCH, ("relaxation.name=sigmoid",), ("relaxation.name='sigmoid'", "relaxation=", "gumbel")),
@@ -161,10 +161,10 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("compare", ("metric=foo",), ("metric='foo'", "accuracy", "loss")),
     ("evaluate", ("checkpoint=nowhere.pt",), ("checkpoint='nowhere.pt'", "retrain")),
     ("evaluate", ("checkpoint=.",), ("checkpoint='.'", "retrain")),
-    # Resuming what is not there.
+    # Run directories that cannot be resumed.
     (SEARCH, ("resume=nowhere",), ("resume='nowhere'", "overrides.json")),
     (RETRAIN, ("resume=.",), ("resume='.'", "overrides.json")),
-    # Overrides that cannot be read.
+    # Overrides with syntax errors.
     (SEARCH, ("epochs",), ("'epochs'", "missing EQUAL", "key=value")),
     (SEARCH, ("epochs=[1,",), ("'epochs=[1,'",)),
     (SEARCH, ("=3",), ("'=3'",)),
@@ -176,7 +176,7 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 
 @pytest.fixture
 def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading a data set fails the test."""
+    """Fail the test if a data set is read."""
 
     def read(*_: Any, **__: Any) -> NoReturn:
         raise AssertionError("data was read")
@@ -184,16 +184,26 @@ def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_module, "load", read)
 
 
+def cases() -> list[Any]:
+    """Return every third error; the others are slow tests."""
+    return [
+        pytest.param(
+            *case,
+            id=f"{case[0]} {' '.join(case[1])}",
+            marks=[] if index % 3 == 0 else pytest.mark.slow,
+        )
+        for index, case in enumerate(ERRORS)
+    ]
+
+
 @pytest.mark.usefixtures("no_data")
-@pytest.mark.parametrize(
-    ("command", "arguments", "named"), WRONG, ids=[f"{c} {' '.join(a)}" for c, a, _ in WRONG]
-)
-def test_one_line(
+@pytest.mark.parametrize(("command", "arguments", "named"), cases())
+def test_error_is_one_line(
     refused: Any, command: str, arguments: tuple[str, ...], named: tuple[str, ...]
 ) -> None:
     line = refused(command, *arguments)
-    for part in named:
-        assert part in line
+    for words in named:
+        assert words in line
 
 
 @pytest.mark.usefixtures("no_data")
@@ -208,7 +218,9 @@ def test_one_line(
         ('{"normal": ' * 5000, "genotype"),
     ],
 )
-def test_genotype_file_that_is_none(refused: Any, tmp_path: Path, content: str, named: str) -> None:
+def test_invalid_genotype_file_is_named(
+    refused: Any, tmp_path: Path, content: str, named: str
+) -> None:
     (tmp_path / "g.json").write_text(content, encoding="latin-1")
     line = refused("retrain", "genotype=g.json")
     assert "'g.json'" in line
@@ -223,9 +235,9 @@ def test_code_in_a_genotype_is_not_executed(refused: Any, tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("no_data")
-def test_checkpoint_that_is_none(refused: Any, tmp_path: Path) -> None:
+def test_invalid_checkpoint_is_named(refused: Any, tmp_path: Path) -> None:
     file = tmp_path / "checkpoint.pt"
-    file.write_text("no checkpoint")
+    file.write_text("not a checkpoint")
     assert str(file) in refused("evaluate", f"checkpoint={file}")
     torch.save({"weights": torch.zeros(3)}, file)
     assert "darts-nas" in refused("evaluate", f"checkpoint={file}")
@@ -236,7 +248,7 @@ def test_checkpoint_that_is_none(refused: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_data")
-def test_checkpoint_of_another_version(refused: Any, tmp_path: Path) -> None:
+def test_checkpoint_of_another_version_names_the_unknown_key(refused: Any, tmp_path: Path) -> None:
     file = tmp_path / "checkpoint.pt"
     save_checkpoint(file, "retrain", {"chosen": {}, "config": {"epochz": 3}})
     assert "epochz" in refused("evaluate", f"checkpoint={file}")
@@ -244,13 +256,13 @@ def test_checkpoint_of_another_version(refused: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", "{", "3", '["epochs=1"]', '{"overrides": [1]}'])
 @pytest.mark.usefixtures("no_data")
-def test_resume_of_a_damaged_run(refused: Any, tmp_path: Path, content: str) -> None:
+def test_damaged_run_directory_is_not_resumed(refused: Any, tmp_path: Path, content: str) -> None:
     (tmp_path / "overrides.json").write_text(content)
     assert "overrides.json" in refused("search", f"resume={tmp_path}")
 
 
 @pytest.mark.usefixtures("no_data")
-def test_resume_by_another_command(refused: Any, tmp_path: Path) -> None:
+def test_run_of_another_command_is_not_resumed(refused: Any, tmp_path: Path) -> None:
     began = {"command": "search", "overrides": ["method=darts_v2"]}
     (tmp_path / "overrides.json").write_text(json.dumps(began))
     line = refused("retrain", f"resume={tmp_path}")
@@ -275,28 +287,28 @@ def test_resume_by_another_command(refused: Any, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_only_the_data_can_tell(
+def test_errors_that_depend_on_the_data(
     refused: Any, command: str, arguments: tuple[str, ...], named: tuple[str, ...]
 ) -> None:
     line = refused(command, "dataset=synthetic", "dataset.samples=64", *arguments)
-    for part in named:
-        assert part in line
+    for words in named:
+        assert words in line
 
 
-def test_missing_files_say_where_to_put_them(refused: Any) -> None:
+def test_missing_files_name_the_folder_and_the_archive(refused: Any) -> None:
     line = refused("search", "dataset=cifar10", "dataset.download=false", "dataset.root=nowhere")
     assert "nowhere" in line
     assert "cifar-10" in line
 
 
-def test_a_folder_that_cannot_be_written(refused: Any, tmp_path: Path) -> None:
+def test_run_directory_that_cannot_be_written(refused: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     line = refused("search", "dataset=synthetic", "hydra.run.dir=file/run")
     assert "file/run" in line
 
 
 @pytest.mark.usefixtures("no_data")
-def test_an_empty_folder_of_the_user_stays(refused: Any, tmp_path: Path) -> None:
+def test_empty_folder_of_the_user_is_not_removed(refused: Any, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     refused("search", "precision=fp16", "device=cpu", "hydra.run.dir=mine")
     assert (tmp_path / "mine").is_dir()

@@ -1,4 +1,4 @@
-"""The one door: what comes in, what goes back, and what it does not swallow."""
+"""From the command line to a dataclass and back; errors of the user and bugs of the program."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CHAIN = "|none~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|
 
 
 def accept(config: Any) -> None:
-    """Nothing is wrong."""
+    """Accept every configuration."""
 
 
 def call(command: str, task: Any, *arguments: str, check: Any = accept) -> Any:
@@ -49,11 +49,11 @@ def call(command: str, task: Any, *arguments: str, check: Any = accept) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_the_result_comes_back(tmp_path: Path) -> None:
+def test_returns_the_result_of_the_task(tmp_path: Path) -> None:
     def task(config: SearchConfig, call: Invocation) -> tuple[int, Invocation]:
         return config.epochs, call
 
@@ -63,7 +63,7 @@ def test_the_result_comes_back(tmp_path: Path) -> None:
     assert invocation.overrides == ("epochs=7",)
 
 
-def test_the_task_gets_plain_dataclasses() -> None:
+def test_task_gets_dataclasses() -> None:
     def task(config: SearchConfig, _: Invocation) -> list[type]:
         return [type(config), type(config.dataset), type(config.bilevel), type(config.name)]
 
@@ -71,13 +71,13 @@ def test_the_task_gets_plain_dataclasses() -> None:
     assert kinds == [SearchConfig, SyntheticConfig, Unrolled, str]
 
 
-def test_default_folder_names_command_and_run(tmp_path: Path) -> None:
+def test_default_run_directory_names_command_and_run(tmp_path: Path) -> None:
     folder = call("search", lambda _, call: call.directory, "name=mine")
     assert folder.parent == tmp_path / "runs" / "search" / "mine"
-    assert not (tmp_path / "runs").exists(), "an empty run leaves nothing"
+    assert not (tmp_path / "runs").exists(), "a run without files leaves no folder"
 
 
-def test_folder_that_was_written_to_stays() -> None:
+def test_run_directory_with_files_stays() -> None:
     def task(_: Any, call: Invocation) -> Path:
         (call.directory / "note").write_text("kept")
         return call.directory / "note"
@@ -85,7 +85,7 @@ def test_folder_that_was_written_to_stays() -> None:
     assert call("search", task).read_text() == "kept"
 
 
-def test_the_command_line_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_restores_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["tests"])
     call("search", lambda *_: None)
     with pytest.raises(SystemExit):
@@ -93,13 +93,13 @@ def test_the_command_line_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sys.argv == ["tests"]
 
 
-def test_arguments_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reads_the_arguments_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["darts-search", "epochs=9"])
     assert launch("search", accept, lambda config, _: config.epochs) == 9
 
 
 @pytest.mark.parametrize("command", ["search", "retrain"])
-def test_experiments_by_their_short_name(command: str) -> None:
+def test_experiments_have_a_short_name(command: str) -> None:
     needed = ["genotype=SGAS"] if command == "retrain" else []
     short = compose(command, [*needed, "experiment=cifar10_cpu"])
     assert short == compose(command, [*needed, f"experiment/{command}=cifar10_cpu"])
@@ -157,7 +157,7 @@ CONFIGURATIONS = [
 
 
 @pytest.mark.parametrize(("command", "kind", "given"), CONFIGURATIONS)
-def test_there_and_back(command: str, kind: type, given: list[str]) -> None:
+def test_configuration_survives_serialization(command: str, kind: type, given: list[str]) -> None:
     config = compose(command, given)
     assert isinstance(config, kind)
     for values in (dataclasses.asdict(config), yaml.safe_load(as_yaml(config))):
@@ -167,7 +167,7 @@ def test_there_and_back(command: str, kind: type, given: list[str]) -> None:
             assert type(getattr(again, name, None)) is type(getattr(config, name, None))
 
 
-def test_yaml_keeps_the_order_of_the_schema() -> None:
+def test_yaml_keeps_the_order_of_the_fields() -> None:
     config = compose("search", ["dataset=synthetic"])
     lines = [line for line in as_yaml(config).splitlines() if not line.startswith((" ", "-"))]
     assert [x.partition(":")[0] for x in lines] == [f.name for f in dataclasses.fields(config)]
@@ -192,12 +192,12 @@ def test_yaml_keeps_the_order_of_the_schema() -> None:
         ({3: 4}, "3"),
     ],
 )
-def test_rebuild_refuses_in_one_line(change: dict[Any, Any], named: str) -> None:
+def test_rebuild_reports_errors_in_one_line(change: dict[Any, Any], named: str) -> None:
     values = dataclasses.asdict(compose("search")) | change
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(ConfigError) as error:
         rebuild(SearchConfig, values)
-    assert named in str(refused.value)
-    assert len(str(refused.value).splitlines()) == 1
+    assert named in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -209,17 +209,17 @@ def test_rebuild_refuses_in_one_line(change: dict[Any, Any], named: str) -> None
         ("csv", set()),
     ],
 )
-def test_a_file_from_before_a_key_is_read_as_its_default(data: str, newer: set[str]) -> None:
+def test_rebuild_sets_keys_that_an_older_file_lacks(data: str, newer: set[str]) -> None:
     config = compose("search", [f"dataset={data}"])
     values = dataclasses.asdict(config)
     values["dataset"] = {k: v for k, v in values["dataset"].items() if k not in newer}
     assert rebuild(SearchConfig, values) == config
 
 
-def test_rebuild_refuses_another_commands_values() -> None:
-    with pytest.raises(ConfigError) as refused:
+def test_rebuild_refuses_values_of_another_command() -> None:
+    with pytest.raises(ConfigError) as error:
         rebuild(SearchConfig, dataclasses.asdict(compose("retrain", ["genotype=SGAS"])))
-    assert len(str(refused.value).splitlines()) == 1
+    assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -239,26 +239,26 @@ def test_bugs_are_not_swallowed(
     def fail(*_: Any) -> None:
         bug()
 
-    parts = {"check": accept, "task": lambda *_: None, where: fail}
+    functions = {"check": accept, "task": lambda *_: None, where: fail}
     kinds = (ValueError, KeyError, IndexError, ZeroDivisionError, TypeError)
     with pytest.raises(kinds) as raised:
-        call("search", parts["task"], check=parts["check"])
+        call("search", functions["task"], check=functions["check"])
     assert "fail" in {entry.name for entry in raised.traceback}
     assert capsys.readouterr().err == ""
     assert list(tmp_path.iterdir()) == []
 
 
-def test_errors_of_the_package_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_of_the_package_end_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     def task(*_: Any) -> None:
         find_genotype("no_such_genotype")
 
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exit_info:
         call("search", task)
-    assert left.value.code == 2
+    assert exit_info.value.code == 2
     assert "no_such_genotype" in capsys.readouterr().err
 
 
-def test_errors_of_many_lines_become_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_of_several_lines_are_joined(capsys: pytest.CaptureFixture[str]) -> None:
     def check(_: Any) -> None:
         raise ConfigError("one\ntwo\r\nthree\u2028four")
 
@@ -267,26 +267,28 @@ def test_errors_of_many_lines_become_one(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err == "darts.search: one two three four\n"
 
 
-def test_missing_files_are_the_users(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_missing_files_are_errors_of_the_user(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     def task(*_: Any) -> None:
         (tmp_path / "gone").read_text()
 
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exit_info:
         call("search", task)
-    assert left.value.code == 2
+    assert exit_info.value.code == 2
     assert str(tmp_path / "gone") in capsys.readouterr().err
 
 
-def test_exit_codes_of_the_task_pass() -> None:
+def test_exit_code_of_the_task_is_kept() -> None:
     def task(*_: Any) -> None:
         raise SystemExit(143)
 
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exit_info:
         call("search", task)
-    assert left.value.code == 143
+    assert exit_info.value.code == 143
 
 
-def test_a_checkpoint_of_another_version_is_refused_by_its_own_error(tmp_path: Path) -> None:
+def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 no archive")
     with pytest.raises(ValueError, match=r"checkpoint\.pt"):
         load_checkpoint(tmp_path / "checkpoint.pt")
@@ -301,7 +303,7 @@ def test_a_checkpoint_of_another_version_is_refused_by_its_own_error(tmp_path: P
     ],
 )
 @pytest.mark.parametrize("flag", [["--help"], ["--cfg", "job"]])
-def test_flags_of_hydra(
+def test_flags_of_hydra_print_without_running(
     command: str, flag: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     def task(*_: Any) -> None:
@@ -310,15 +312,15 @@ def test_flags_of_hydra(
     leaves = pytest.raises(SystemExit, match=r"^0$") if flag == ["--help"] else nullcontext()
     with leaves:
         call(command, task, *flag)
-    said = capsys.readouterr()
-    assert said.err == ""
-    assert {"search": "epochs", "retrain": "cutout"}.get(command, "") in said.out
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert {"search": "epochs", "retrain": "cutout"}.get(command, "") in printed.out
     if flag == ["--help"]:
-        assert f"darts.{command}" in said.out
+        assert f"darts.{command}" in printed.out
     assert list(tmp_path.iterdir()) == []
 
 
-def test_flags_of_hydra_in_a_process_of_its_own(tmp_path: Path) -> None:
+def test_cfg_flag_in_a_new_process(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "darts.search", "--cfg", "job", "dataset=cifar10", "seed=5"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
@@ -326,8 +328,8 @@ def test_flags_of_hydra_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert (shown["epochs"], shown["seed"], shown["dataset"]["name"]) == (50, 5, "cifar10")
 
 
-def test_an_error_in_a_process_of_its_own(tmp_path: Path) -> None:
-    """As ``__main__`` too, the module's own errors are one line."""
+def test_error_in_a_new_process_is_one_line(tmp_path: Path) -> None:
+    """Errors raised by the module ``__main__`` belong to the package, too."""
     words = [sys.executable, "-m", "darts.search", "precision=fp16", "device=cpu"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (2, "")
@@ -336,22 +338,22 @@ def test_an_error_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_listing_from_an_empty_folder_leaves_it(tmp_path: Path) -> None:
+def test_working_directory_is_not_removed(tmp_path: Path) -> None:
     call("genotypes", lambda *_: None)
     assert tmp_path.is_dir()
 
 
-def test_a_sweep_runs_every_job(tmp_path: Path) -> None:
-    seen = []
+def test_sweep_runs_every_job(tmp_path: Path) -> None:
+    runs = []
     call(
-        "search", lambda config, call: seen.append((config.seed, call.directory)), "-m", "seed=3,4"
+        "search", lambda config, call: runs.append((config.seed, call.directory)), "-m", "seed=3,4"
     )
-    assert [seed for seed, _ in seen] == [3, 4]
-    assert len({directory for _, directory in seen}) == 2
+    assert [seed for seed, _ in runs] == [3, 4]
+    assert len({directory for _, directory in runs}) == 2
 
 
-def test_a_job_sent_to_another_process_is_the_command_of_its_name() -> None:
-    """Functions of ``__main__`` could not be found there."""
+def test_pickled_job_refers_to_the_command_by_name() -> None:
+    """Another process cannot import the functions of ``__main__``."""
     job = HydraJob("search", lambda config: None, lambda config, call: None)
     job.failure.append(ValueError("of another job"))
     sent = pickle.loads(pickle.dumps(job))  # noqa: S301 - our own
