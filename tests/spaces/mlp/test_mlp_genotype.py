@@ -1,4 +1,4 @@
-"""Texts of networks: what is read, what is written, what is refused."""
+"""Genotypes of the mlp space: text, structure and error messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LAYERS = st.builds(lambda a, w: f"{a}_{w}", st.sampled_from(ACTIVATIONS), st.int
 
 @given(st.lists(LAYERS, min_size=1, max_size=8))
 @settings(deadline=None)
-def test_both_texts_are_read_back(layers: list[str]) -> None:
+def test_json_text_round_trips(layers: list[str]) -> None:
     genotype = Genotype(tuple(layers))
     for text in (str(genotype), genotype.to_json(), f"\ufeff \n{genotype.to_json()}\n"):
         assert Genotype.parse(text) == genotype
@@ -32,7 +32,7 @@ def test_both_texts_are_read_back(layers: list[str]) -> None:
     assert space.decode(space.encode(genotype)) == genotype
 
 
-def test_it_is_a_chain() -> None:
+def test_a_genotype_is_a_chain_of_layers() -> None:
     genotype = Genotype(("leaky_relu_64", "tanh_32"))
     assert genotype.layer_specs == [("leaky_relu", 64), ("tanh", 32)]
     assert genotype.edges("layers") == [(0, 1, "leaky_relu_64"), (1, 2, "tanh_32")]
@@ -47,7 +47,7 @@ def test_it_is_a_chain() -> None:
         genotype.edges("normal")
 
 
-def test_every_activation_has_its_module() -> None:
+def test_every_activation_has_a_module() -> None:
     assert tuple(ACTIVATION_MODULES) == ACTIVATIONS
     x = torch.linspace(-2, 2, 9)
     for name, module in ACTIVATION_MODULES.items():
@@ -74,10 +74,10 @@ def test_every_activation_has_its_module() -> None:
         ('{"layers": ["step_64"]}', "unknown layer 'step_64'"),
         ('{"layers": ["skip_connect"]}', "unknown layer 'skip_connect'"),
         ('{"layers": [64]}', "unknown layer 64"),
-        ('{"layers": ["relu_65537"]}', "'relu_65537' is too wide; a width is at most 65536"),
+        ('{"layers": ["relu_65537"]}', "'relu_65537': the width must be at most 65536"),
     ],
 )
-def test_other_texts_are_refused_in_one_line(text: Any, message: str) -> None:
+def test_invalid_text_is_rejected_in_one_line(text: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         Genotype.parse(text)
     assert "\n" not in str(caught.value)

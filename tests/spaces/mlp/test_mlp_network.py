@@ -1,4 +1,4 @@
-"""The discrete network of the mlp space, and its pieces."""
+"""The discrete network of the mlp space and its costs."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import torch.nn.functional as F
 
 from darts.searching.expected_cost import ExpectedCost, flops_of, parameters_of
 from darts.spaces.mlp import Genotype, Mlp, Network
-from darts.spaces.mlp.layers import drop_units
+from darts.spaces.rank_dropout import rank_dropout
 from darts.training.cost import count_macs, count_parameters
 
 LAYERS = Genotype(("relu_5", "tanh_3"))
 
 
 @pytest.mark.parametrize(("kind", "each"), [("batch", 2), ("layer", 3), ("none", 1)])
-def test_its_weights_by_hand(kind: str, each: int) -> None:
-    """Beside the matrices: scale and shift of a norm, bias where no batch norm takes it out."""
+def test_the_number_of_parameters_matches_a_hand_count(kind: str, each: int) -> None:
+    """Matrices, scale and shift of the norms, and biases except before batch norm."""
     net = Network(LAYERS, classes=4, in_channels=12, normalization=kind)
     matrices = 12 * 5 + 5 * 3 + 3 * 4
     assert count_parameters(net.parameters()) == matrices + each * (5 + 3) + 4
     assert count_macs(net, torch.zeros(1, 3, 2, 2)) == matrices
 
 
-def test_written_out() -> None:
+def test_the_network_equals_its_layers_written_out() -> None:
     torch.manual_seed(0)
     net = Network(LAYERS, classes=4, in_channels=12, normalization="layer").double()
     x = torch.randn(6, 3, 2, 2, dtype=torch.float64)
@@ -35,12 +35,12 @@ def test_written_out() -> None:
     y = torch.tanh(F.layer_norm(F.linear(y, second.weight, second.bias), (3,)))
     wanted = F.linear(y, net.classifier.weight, net.classifier.bias)
     torch.testing.assert_close(net(x), wanted)
-    logits, nothing = net.eval()(x, auxiliary=True)
-    assert nothing is None
+    logits, auxiliary_logits = net.eval()(x, auxiliary=True)
+    assert auxiliary_logits is None
     torch.testing.assert_close(logits, wanted)
 
 
-def test_dropout_in_training_alone() -> None:
+def test_dropout_acts_only_in_training() -> None:
     torch.manual_seed(0)
     net = Network(LAYERS, classes=4, in_channels=12, normalization="none", dropout=0.5)
     x = torch.randn(6, 12)
@@ -52,15 +52,15 @@ def test_dropout_in_training_alone() -> None:
     assert torch.equal(net(x), plain(x))
 
 
-def test_ranks_drop_what_one_process_drops() -> None:
+def test_dropout_on_two_ranks_equals_dropout_on_one() -> None:
     x = torch.randn(7, 5)
     torch.manual_seed(1)
-    whole = drop_units(x, 0.4)
-    parts = []
+    whole = rank_dropout(x, 0.4, training=True)
+    ranks = []
     for first, end in ((0, 4), (4, 7)):
         torch.manual_seed(1)
-        parts.append(drop_units(x[first:end], 0.4, (first, 7)))
-    assert torch.equal(torch.cat(parts), whole)
+        ranks.append(rank_dropout(x[first:end], 0.4, True, rows=(first, 7)))
+    assert torch.equal(torch.cat(ranks), whole)
     kept = whole != 0
     assert 0 < int(kept.sum()) < 35
     torch.testing.assert_close(whole[kept], x[kept] / 0.6)
@@ -70,13 +70,15 @@ def test_ranks_drop_what_one_process_drops() -> None:
     ("options", "message"),
     [
         ({"auxiliary": True}, "no auxiliary head; set auxiliary=0"),
-        ({"drop_path": 0.2}, "one path only, got drop_path=0.2; set drop_path=0, and space.drop"),
+        ({"drop_path": 0.2}, "drop_path=0.2: .* one path; set drop_path=0, and use space.drop"),
         ({"dropout": 1.0}, "dropout=1.0: must be >= 0 and < 1"),
         ({"normalization": "group"}, "unknown normalization 'group'"),
-        ({"classes": 0}, "classes must be a whole number"),
+        ({"classes": 0}, "classes=0: must be an integer >= 1"),
     ],
 )
-def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
+def test_unsupported_options_are_rejected_in_one_line(
+    options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         Network(LAYERS, **options)
     assert "\n" not in str(caught.value)
@@ -84,10 +86,8 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -
 
 @pytest.mark.parametrize("kind", ["batch", "none"])
 @pytest.mark.parametrize("cells", [1, 3])
-def test_expected_costs_are_those_of_all_networks_by_their_probability(
-    kind: str, cells: int
-) -> None:
-    """Every choice of every layer, skips among them, written out and weighted."""
+def test_expected_costs_are_the_mean_over_all_networks(kind: str, cells: int) -> None:
+    """The mean is taken over every combination of candidates, including skipped layers."""
     space = Mlp(cells=cells, widths=[3, 8], activations=["relu", "tanh"], normalization=kind)
     candidates = space.supernet(classes=4, in_channels=6).candidates
     draw = torch.Generator().manual_seed(0)
@@ -102,14 +102,15 @@ def test_expected_costs_are_those_of_all_networks_by_their_probability(
     ]
     wanted = {"flops": 0.0, "parameters": 0.0}
     for choice in itertools.product(*rows):
-        probability = torch.tensor([share for _, share in choice]).double().prod().item()
+        probability = torch.tensor([p for _, p in choice]).double().prod().item()
         layers = tuple(name for name, _ in choice if name != "skip_connect")
         net = space.network(Genotype(layers), classes=4, in_channels=6)
         wanted["flops"] += probability * 2 * count_macs(net, torch.zeros(1, 6))
         wanted["parameters"] += probability * count_parameters(net.parameters())
     for name, measure in (("flops", flops_of), ("parameters", parameters_of)):
         cost = ExpectedCost.measured(
-            *(space, candidates),
+            space,
+            candidates,
             classes=4,
             image=(6, 1, 1),
             measure=measure,

@@ -1,4 +1,4 @@
-"""The supernet of the mlp space on two ranks against the whole batch on one."""
+"""The supernet of the mlp space computes the same on two ranks as on one."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ def make() -> Supernet:
     return Supernet(activations=("relu", "tanh"), widths=(3, 5), classes=4, in_channels=6).double()
 
 
-def step(net: nn.Module, share: slice) -> dict[str, dict[str, Tensor]]:
-    """Gradients of the share's part of the whole loss, and statistics."""
+def gradients_and_buffers(net: nn.Module, rows: slice) -> dict[str, dict[str, Tensor]]:
+    """Return the gradients of the loss of these rows, and the running statistics."""
     draw = torch.Generator().manual_seed(1)
-    x = torch.randn(SAMPLES, 6, 1, 1, generator=draw, dtype=torch.float64)[share]
-    wanted = torch.randint(4, (SAMPLES,), generator=draw)[share]
+    x = torch.randn(SAMPLES, 6, 1, 1, generator=draw, dtype=torch.float64)[rows]
+    wanted = torch.randint(4, (SAMPLES,), generator=draw)[rows]
     (F.cross_entropy(net(x), wanted, reduction="sum") / SAMPLES).backward()
     gradients: dict[str, Any] = {name: p.grad for name, p in net.named_parameters()}
     return {"gradients": gradients, "buffers": {name: b.clone() for name, b in net.named_buffers()}}
 
 
-def work() -> dict[str, dict[str, Tensor]]:
+def run_rank() -> dict[str, dict[str, Tensor]]:
     net = convert_sync_batch_norm(make(), dist.group.WORLD)
-    return step(net, rank_slice(SAMPLES, dist.get_rank(), 2))
+    return gradients_and_buffers(net, rank_slice(SAMPLES, dist.get_rank(), 2))
 
 
-def test_two_ranks_do_what_one_does(tmp_path: Path) -> None:
-    wanted = step(make(), slice(None))
-    one, other = on_ranks(work, tmp_path)
+def test_two_ranks_compute_the_same_as_one(tmp_path: Path) -> None:
+    wanted = gradients_and_buffers(make(), slice(None))
+    first, second = on_ranks(run_rank, tmp_path)
     for name, gradient in wanted["gradients"].items():
-        total = one["gradients"][name] + other["gradients"][name]
+        total = first["gradients"][name] + second["gradients"][name]
         torch.testing.assert_close(total, gradient, rtol=1e-9, atol=1e-9)
     for name, buffer in wanted["buffers"].items():
-        for rank in (one, other):
+        for rank in (first, second):
             torch.testing.assert_close(rank["buffers"][name], buffer, rtol=1e-9, atol=1e-9)
     assert any(name.endswith("running_var") for name in wanted["buffers"])

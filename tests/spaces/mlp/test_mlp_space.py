@@ -1,4 +1,4 @@
-"""The mlp space as a part of a method."""
+"""The mlp space: derived networks, points and error messages."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ SIZES: dict[str, Any] = {"classes": 4, "in_channels": 12}
 SMALL: dict[str, Any] = {"widths": [4, 2], "activations": ["relu", "tanh"]}
 
 
-def test_it_is_registered() -> None:
+def test_the_space_is_registered() -> None:
     assert SPACES["mlp"] is Mlp
     assert (Mlp().cells, Mlp().widths) == (2, [16, 32, 64, 128])
-    assert not hasattr(Mlp(), "channels")  # an architecture has widths of its own
+    assert not hasattr(Mlp(), "channels")  # the architecture defines the widths
 
 
-def test_samples_are_rows_of_numbers() -> None:
+def test_in_channels_is_the_number_of_values_of_a_sample() -> None:
     assert Mlp().in_channels((3, 8, 8)) == 192
     assert Mlp().in_channels((5, 1, 1)) == 5
 
 
-def test_derive_takes_the_most_probable_candidate_and_leaves_skips_out() -> None:
+def test_derive_keeps_the_most_probable_candidates_and_drops_skipped_layers() -> None:
     space = Mlp(cells=3, **SMALL)
     candidates = space.supernet(**SIZES).candidates
     p = {"first": torch.tensor([[0.1, 0.2, 0.6, 0.1]])}
@@ -38,11 +38,11 @@ def test_derive_takes_the_most_probable_candidate_and_leaves_skips_out() -> None
     assert used["rest"].tolist() == [[False] * 4 + [True], [False, True, False, False, False]]
     uniform = {group: torch.full_like(value, 0.2) for group, value in p.items()}
     assert space.derive(uniform, candidates).layers == ("relu_4",) * 3  # the lower column
-    with pytest.raises(ValueError, match=r"groups \['first'\], not \['first', 'rest'\]"):
+    with pytest.raises(ValueError, match=r"groups \['first'\] must be \['first', 'rest'\]"):
         space.derive({"first": p["first"]}, candidates)
 
 
-def test_the_mask_of_a_genotype_derives_it() -> None:
+def test_derive_inverts_mask() -> None:
     space = Mlp(cells=3, **SMALL)
     candidates = space.supernet(**SIZES).candidates
     for seed in range(20):
@@ -52,19 +52,21 @@ def test_the_mask_of_a_genotype_derives_it() -> None:
         assert all(bool((m.sum(-1) == 1).all()) for m in mask.values())
         probabilities = {group: m.double() for group, m in mask.items()}
         assert space.derive(probabilities, candidates) == genotype
-        assert all(torch.equal(space.derived_mask(probabilities, candidates)[g], mask[g]) for g in mask)
+        assert all(
+            torch.equal(space.derived_mask(probabilities, candidates)[g], mask[g]) for g in mask
+        )
 
 
-def test_every_genotype_is_as_probable_as_any_other() -> None:
+def test_random_draws_uniformly() -> None:
     space, generator = Mlp(cells=2, **SMALL), torch.Generator().manual_seed(0)
     counts = Counter(space.random(generator) for _ in range(4000))
     assert len(counts) == 4 + 16
-    assert max(abs(count - 200) for count in counts.values()) < 60  # four deviations
-    deep = Mlp(cells=50).random(generator)  # more networks than a float tells apart
+    assert max(abs(count - 200) for count in counts.values()) < 60  # four standard deviations
+    deep = Mlp(cells=50).random(generator)  # the number of networks exceeds the float range
     assert 48 <= len(deep.layers) <= 50
 
 
-def test_every_genotype_of_a_small_space_is_one_point() -> None:
+def test_genotypes_and_points_correspond_one_to_one() -> None:
     space = Mlp(cells=2, widths=[4, 2, 8], activations=["relu", "tanh"])
     points = list(Parameters(space.parameters()).points(9))
     genotypes = [space.decode(point) for point in points]
@@ -79,12 +81,12 @@ def test_every_genotype_of_a_small_space_is_one_point() -> None:
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        (("relu_4",) * 3, "3 layers is none of space.cells=2"),
-        (("relu_5",), r"relu_5 is none of .* space.widths=\[4, 2\]"),
-        (("gelu_4",), r"gelu_4 is none of space.activations=\['relu', 'tanh'\]"),
+        (("relu_4",) * 3, "3 layers, more than space.cells=2"),
+        (("relu_5",), r"relu_5 is not in .* space.widths=\[4, 2\]"),
+        (("gelu_4",), r"gelu_4 is not in space.activations=\['relu', 'tanh'\]"),
     ],
 )
-def test_foreign_genotypes_are_no_points(layers: tuple[str, ...], message: str) -> None:
+def test_encode_rejects_genotypes_outside_the_space(layers: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Mlp(cells=2, **SMALL).encode(Genotype(layers))
 
@@ -97,13 +99,15 @@ def test_foreign_genotypes_are_no_points(layers: tuple[str, ...], message: str) 
         ({"depth": 0.5}, "space=mlp has no stages of another depth, got depth=0.5"),
     ],
 )
-def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
+def test_unsupported_options_are_rejected_in_one_line(
+    options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         Mlp().supernet(**SIZES, **options)
     assert "\n" not in str(caught.value)
 
 
-def test_options_reach_both_networks() -> None:
+def test_settings_reach_supernet_and_network() -> None:
     space = Mlp(normalization="none", dropout=0.25)
     net, found = space.supernet(**SIZES), space.network(Genotype(("relu_7",)), **SIZES)
     assert (net.dropout, found.dropout) == (0.25, 0.25)
@@ -111,8 +115,8 @@ def test_options_reach_both_networks() -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 1, 2])
-def test_a_limit_to_skips_takes_the_least_probable_out(limit: int) -> None:
-    """Layers that are skipped in the middle count, too, though a genotype does not tell where."""
+def test_skip_limit_drops_the_weakest_skips(limit: int) -> None:
+    """Skipped layers count at any position, although a genotype does not record the position."""
     space = Mlp(cells=4, **SMALL)
     context = SearchContext.from_supernet(space, space.supernet(**SIZES))
     rest = torch.tensor(
@@ -125,7 +129,9 @@ def test_a_limit_to_skips_takes_the_least_probable_out(limit: int) -> None:
 
 
 @pytest.mark.parametrize("key", ["widths", "activations"])
-def test_repeated_choices_are_refused(key: str) -> None:
+def test_repeated_candidates_are_rejected(key: str) -> None:
     values: dict[str, Any] = {"widths": [8, 8], "activations": ["relu", "relu"]}
-    with pytest.raises(ValueError, match=f"space.{key}=.* must be distinct, and at least one"):
+    with pytest.raises(
+        ValueError, match=f"space.{key}=.*: must contain at least one value and no value twice"
+    ):
         Mlp(**{key: values[key]})

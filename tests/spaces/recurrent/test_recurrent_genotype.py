@@ -1,4 +1,4 @@
-"""Genotypes of recurrent cells: both texts there and back, refusals, and whose text is whose."""
+"""Genotypes of recurrent cells: JSON and classic text, error messages, published cells."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from darts.spaces import parse_genotype, space_of
 from darts.spaces.cnn import PUBLISHED as CNN
-from darts.spaces.lookup import find_genotype
 from darts.spaces.describe import difference, is_chain
+from darts.spaces.lookup import find_genotype
 from darts.spaces.recurrent import ACTIVATIONS, PRIMITIVES, PUBLISHED, Genotype
 
 PAIRS: Any = [("tanh", 0), ("relu", 1), ("identity", 1)]
@@ -35,7 +35,7 @@ def genotypes(draw: st.DrawFn) -> Genotype:
 
 
 def parse_or_one_line(text: Any) -> Genotype | None:
-    """The genotype, or None after checking that the refusal is a ValueError of one line."""
+    """Return the genotype, or None after checking that the error is a one-line ValueError."""
     try:
         return Genotype.parse(text)
     except ValueError as error:
@@ -47,7 +47,7 @@ def parse_or_one_line(text: Any) -> Genotype | None:
     return None
 
 
-def test_it_is_frozen_and_holds_tuples() -> None:
+def test_genotypes_are_immutable_and_hashable() -> None:
     assert Genotype(recurrent=PAIRS, concat=[1, 2, 3]) == SMALL
     assert (SMALL.recurrent, SMALL.outputs) == (tuple(PAIRS), (1, 2, 3))
     assert hash(SMALL) == hash(Genotype.parse(CLASSIC))
@@ -56,7 +56,7 @@ def test_it_is_frozen_and_holds_tuples() -> None:
         SMALL.recurrent = ()  # type: ignore[misc]
 
 
-def test_edges_and_counts() -> None:
+def test_edges_and_operation_counts() -> None:
     assert SMALL.edges("recurrent") == [(0, 1, "tanh"), (1, 2, "relu"), (1, 3, "identity")]
     assert (SMALL.cells, SMALL.inputs, SMALL.nodes()) == (("recurrent",), 1, 3)
     assert SMALL.concat() == (1, 2, 3)
@@ -64,11 +64,11 @@ def test_edges_and_counts() -> None:
     assert SMALL.count("relu", "recurrent") == 1
     with pytest.raises(ValueError, match="'normal'; choose from recurrent"):
         SMALL.nodes("normal")
-    with pytest.raises(ValueError, match="unknown activation 'gelu'; choose from tanh, relu"):
+    with pytest.raises(ValueError, match="unknown operation 'gelu'; choose from none, tanh, relu"):
         SMALL.count("gelu")
 
 
-def test_the_order_of_outputs_does_not_count() -> None:
+def test_the_order_of_outputs_does_not_matter() -> None:
     other = Genotype(PAIRS, [3, 1, 2])
     assert other != SMALL
     assert other.same_as(SMALL)
@@ -76,7 +76,7 @@ def test_the_order_of_outputs_does_not_count() -> None:
     assert str(other).endswith("concat=[3, 1, 2])")
 
 
-def test_a_row_of_nodes_that_are_all_put_out_is_no_chain() -> None:
+def test_a_sequence_of_nodes_with_several_outputs_is_not_a_chain() -> None:
     row: Any = [("tanh", 0), ("tanh", 1)]
     assert not is_chain(Genotype(row, (1, 2)), "recurrent")
     assert is_chain(Genotype(row, (2,)), "recurrent")
@@ -98,7 +98,7 @@ def test_a_row_of_nodes_that_are_all_put_out_is_no_chain() -> None:
         "\ufeff" + SMALL.to_json(),
     ],
 )
-def test_every_accepted_form_reads_the_same(text: str) -> None:
+def test_all_notations_parse_to_the_same_genotype(text: str) -> None:
     assert Genotype.parse(text) == SMALL
     assert parse_genotype(text) == SMALL
     assert find_genotype(text.removeprefix("\ufeff")) == ("given", SMALL)
@@ -106,7 +106,7 @@ def test_every_accepted_form_reads_the_same(text: str) -> None:
 
 @given(genotypes())
 @settings(deadline=None)
-def test_both_texts_read_back(genotype: Genotype) -> None:
+def test_json_and_classic_text_round_trip(genotype: Genotype) -> None:
     assert parse_genotype(genotype.to_json()) == genotype
     assert parse_genotype(str(genotype)) == genotype
     assert "\n" not in str(genotype)
@@ -114,7 +114,7 @@ def test_both_texts_read_back(genotype: Genotype) -> None:
     assert space_of(genotype).name == "recurrent"
 
 
-def test_classic_texts_of_cnn_are_still_those_of_cnn() -> None:
+def test_classic_text_of_cnn_genotypes_parses_as_cnn() -> None:
     for entry in CNN.values():
         assert parse_genotype(str(entry.genotype)) == entry.genotype
     for text in ("Genotype(spam=[])", "Genotype(normal=[('tanh', 0)])", "Genotype([('none', 0)])"):
@@ -123,27 +123,27 @@ def test_classic_texts_of_cnn_are_still_those_of_cnn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parts", "match"),
+    ("fields", "match"),
     [
         (([], [1]), "at least one node, not"),
         (("tanh", [1]), "at least one node, not 'tanh'"),
         (([("tanh", 0, 1)], [1]), r"node 1 is \('tanh', 0, 1\), not an"),
         (([("none", 0)], [1]), "unknown activation 'none'; choose from tanh, relu, sigmoid"),
         (([("gelu", 0)], [1]), "node 1: unknown activation 'gelu'"),
-        (([("tanh", 1)], [1]), "node 1: source 1 is not a state from 0 to 0"),
-        (([("tanh", 0), ("tanh", -1)], [1]), "node 2: source -1 is not a state from 0 to 1"),
+        (([("tanh", 1)], [1]), "node 1: source 1 must be a state from 0 to 0"),
+        (([("tanh", 0), ("tanh", -1)], [1]), "node 2: source -1 must be a state from 0 to 1"),
         (([("tanh", False)], [1]), "source False"),
         (([("tanh", 0)], []), "at least one state"),
-        (([("tanh", 0)], [0]), "0 is not a node, from 1 to 1"),
-        (([("tanh", 0)], [2]), "2 is not a node"),
-        (([("tanh", 0)], [True]), "True is not a node"),
-        (([("tanh", 0), ("relu", 0)], [1, 1]), "names a node twice"),
+        (([("tanh", 0)], [0]), "0 must be a node from 1 to 1"),
+        (([("tanh", 0)], [2]), "2 must be a node"),
+        (([("tanh", 0)], [True]), "True must be a node"),
+        (([("tanh", 0), ("relu", 0)], [1, 1]), "contains a node twice"),
         (([("tanh", 0)], 1), "at least one state, not 1"),
     ],
 )
-def test_what_is_wrong_is_named_in_one_line(parts: Any, match: str) -> None:
+def test_invalid_fields_are_reported_in_one_line(fields: Any, match: str) -> None:
     with pytest.raises(ValueError, match=match) as caught:
-        Genotype(*parts)
+        Genotype(*fields)
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -162,13 +162,13 @@ def test_what_is_wrong_is_named_in_one_line(parts: Any, match: str) -> None:
         (CLASSIC.replace("('relu', 1)", "'relu'"), "node 2 is 'relu', not an"),
     ],
 )
-def test_refusals_say_why(text: Any, match: str) -> None:
+def test_invalid_text_is_rejected_with_its_reason(text: Any, match: str) -> None:
     assert parse_or_one_line(text) is None
     with pytest.raises(ValueError, match=match):
         Genotype.parse(text)
 
 
-def test_code_is_never_executed(tmp_path: Path) -> None:
+def test_parsing_never_executes_code(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     for attack in (f"__import__('os').system('touch {trace}')", f"open('{trace}', 'w')"):
         for text in (attack, f"Genotype({attack})", CLASSIC.replace("range(1, 4)", attack)):
@@ -179,7 +179,7 @@ def test_code_is_never_executed(tmp_path: Path) -> None:
 @given(st.text(max_size=200))
 @example("'\\ud800'")
 @settings(deadline=None)
-def test_any_text_is_refused_in_one_line(text: str) -> None:
+def test_arbitrary_text_is_rejected_in_one_line(text: str) -> None:
     parse_or_one_line(text)
     parse_or_one_line(f"Genotype({text})")
     parse_or_one_line(f'{{"recurrent": {text}}}')
@@ -198,11 +198,11 @@ def test_any_text_is_refused_in_one_line(text: str) -> None:
     ),
 )
 @settings(deadline=None, max_examples=200)
-def test_a_damaged_text_is_read_validly_or_refused(
+def test_corrupted_text_parses_to_a_valid_genotype_or_is_rejected(
     text: str, edits: list[tuple[int, int, str]]
 ) -> None:
-    for place, removed, inserted in edits:
-        text = text[:place] + inserted + text[place + removed :]
+    for start, removed, inserted in edits:
+        text = text[:start] + inserted + text[start + removed :]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         genotype = parse_or_one_line(text)
@@ -232,13 +232,13 @@ def test_a_damaged_text_is_read_validly_or_refused(
         ),
     ],
 )
-def test_the_published_cells(name: str, text: str) -> None:
+def test_published_text_parses_to_the_published_cells(name: str, text: str) -> None:
     assert parse_genotype(text) == PUBLISHED[name].genotype
     assert find_genotype(name) == (name, PUBLISHED[name].genotype)
     assert find_genotype(name.lower())[1] == PUBLISHED[name].genotype
 
 
-def test_published_entries_are_whole() -> None:
+def test_published_entries_are_complete() -> None:
     assert set(PUBLISHED) == {"DARTS_RNN_V1", "DARTS_RNN_V2", "ENAS_RNN"}
     assert not set(PUBLISHED) & set(CNN)
     for name, entry in PUBLISHED.items():

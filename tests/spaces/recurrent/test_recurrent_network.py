@@ -1,4 +1,4 @@
-"""The discrete recurrent network: against a plain cell, published sizes, dropout, truncation."""
+"""The discrete recurrent network: equality with an oracle, published sizes, dropout."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def sequence(steps: int = 5, size: int = 3) -> tuple[Tensor, Tensor]:
     return inputs, torch.randn(size, 5, generator=draw, dtype=torch.float64)
 
 
-def plainly(
+def reference_outputs(
     cell: DiscreteCell, inputs: Tensor, hidden: Tensor, input_mask: Tensor, hidden_mask: Tensor
 ) -> Tensor:
-    """Node by node, as the paper describes it."""
+    """Compute the cell node by node, as the paper describes it."""
     outputs = []
     first = torch.cat([cell.input_weight, cell.hidden_weight])
     for x in inputs:
@@ -66,7 +66,7 @@ def plainly(
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("genotype", GENOTYPES.values(), ids=GENOTYPES)
-def test_the_cell_is_the_plain_one(genotype: Genotype, training: bool) -> None:
+def test_the_cell_equals_the_node_by_node_computation(genotype: Genotype, training: bool) -> None:
     cell = make(genotype, input=0.4, hidden=0.3).train(training)
     inputs, hidden = sequence()
     for leaf in (inputs, hidden):
@@ -74,7 +74,7 @@ def test_the_cell_is_the_plain_one(genotype: Genotype, training: bool) -> None:
     torch.manual_seed(2)
     one = torch.ones((), dtype=torch.float64)
     masks = (locked_mask(inputs, 0.4), locked_mask(hidden, 0.3)) if training else (one, one)
-    wanted = plainly(cell, inputs, hidden, *masks)
+    wanted = reference_outputs(cell, inputs, hidden, *masks)
     torch.manual_seed(2)
     found, last = cell(inputs, hidden)
     torch.testing.assert_close(found, wanted, **EXACT)
@@ -86,14 +86,14 @@ def test_the_cell_is_the_plain_one(genotype: Genotype, training: bool) -> None:
         torch.testing.assert_close(ours, theirs, **EXACT)
 
 
-def test_two_nodes_worked_out() -> None:
-    """One unit, whose products are all nought: gates are half open, activations those of nought."""
+def test_a_cell_with_zero_weights_matches_hand_computed_values() -> None:
+    """All products are 0, so gates are 0.5, sigmoid is 0.5 and tanh is 0."""
     cell = DiscreteCell(Genotype([("sigmoid", 0), ("tanh", 1)], (1, 2)), 1, 1)
     with torch.no_grad():
         for weight in cell.parameters():
             weight.zero_()
     found, _ = cell(torch.ones(2, 1, 1), torch.full((1, 1), 8.0))
-    # s0 = 8 / 2; s1 = 4 + (0.5 - 4) / 2; s2 = s1 / 2; their mean is 1.6875, and so on from there.
+    # s0 = 8 / 2; s1 = 4 + (0.5 - 4) / 2; s2 = s1 / 2; the output is their mean, 1.6875.
     s1 = 4 + (0.5 - 4) / 2
     first = (s1 + s1 / 2) / 2
     s0 = first / 2
@@ -102,8 +102,8 @@ def test_two_nodes_worked_out() -> None:
 
 
 @pytest.mark.parametrize(("name", "nodes"), [("DARTS_RNN_V1", 8), ("DARTS_RNN_V2", 8)])
-def test_the_published_size(name: str, nodes: int) -> None:
-    """23 million: shared embeddings, the bias of the decoder, and the products of the cell."""
+def test_the_network_has_the_published_number_of_parameters(name: str, nodes: int) -> None:
+    """23 million: tied embedding, decoder bias, and the weights of the cell."""
     entry = PUBLISHED[name]
     net = Network(entry.genotype, 10_000)
     count = sum(parameter.numel() for parameter in net.parameters())
@@ -113,12 +113,12 @@ def test_the_published_size(name: str, nodes: int) -> None:
         assert float(parameter.detach().abs().max()) <= 0.04
 
 
-def test_weights_of_their_own() -> None:
+def test_untied_weights_add_a_decoder_matrix() -> None:
     genotype = PUBLISHED["DARTS_RNN_V2"].genotype
     net = Network(genotype, 20, embedding=6, hidden=4, tied=False)
     count = sum(parameter.numel() for parameter in net.parameters())
     assert count == 20 * 6 + 20 * 4 + 20 + 10 * 8 + 8 * 4 * 8
-    with pytest.raises(ValueError, match="embedding=6 and hidden=4 to be equal"):
+    with pytest.raises(ValueError, match="embedding=6 and hidden=4 must be equal"):
         Network(genotype, 20, embedding=6, hidden=4)
 
 
@@ -128,7 +128,7 @@ def network(**dropouts: float) -> Network:
     return Network(genotype, 11, embedding=5, hidden=5, dropouts=DropoutRates(**dropouts)).double()
 
 
-def test_what_comes_out() -> None:
+def test_outputs_before_and_after_dropout() -> None:
     net = network(output=0.5)
     tokens = torch.randint(11, (4, 3))
     out = net(tokens)
@@ -138,12 +138,12 @@ def test_what_comes_out() -> None:
     torch.testing.assert_close(out.logits, out.dropped @ net.words.embedding.T, **EXACT)
     dropped = out.dropped == 0
     torch.testing.assert_close(out.dropped[~dropped], 2 * out.raw[~dropped], **EXACT)
-    assert bool((dropped == dropped[0]).all())  # locked over time
+    assert bool((dropped == dropped[0]).all())  # the same mask at every step
     assert dropped.any()
     assert not dropped.all()
 
 
-def test_seven_steps_are_three_and_then_four() -> None:
+def test_splitting_a_sequence_does_not_change_the_outputs() -> None:
     net = network(hidden=0.5, output=0.5).eval()
     tokens = torch.randint(11, (7, 3))
     whole = net(tokens)
@@ -155,20 +155,20 @@ def test_seven_steps_are_three_and_then_four() -> None:
     torch.testing.assert_close(cut.logits, second.logits, **EXACT)
 
 
-def test_locked_masks() -> None:
+def test_locked_dropout_uses_one_mask_per_sequence() -> None:
     torch.manual_seed(0)
     x = torch.ones(6, 40, 50, dtype=torch.float64)
     dropped = locked_dropout(x, 0.25, training=True)
     assert set(dropped.unique().tolist()) == {0.0, 1 / 0.75}
-    assert bool((dropped == dropped[0]).all())  # the same at each step
+    assert bool((dropped == dropped[0]).all())
     assert float((dropped[0] == 0).double().mean()) == pytest.approx(0.25, abs=0.04)
-    assert not torch.equal(dropped[0, 0], dropped[0, 1])  # another for each sequence
+    assert not torch.equal(dropped[0, 0], dropped[0, 1])  # sequences have different masks
     assert not torch.equal(locked_dropout(x, 0.25, training=True), dropped)
     assert locked_dropout(x, 0.25, training=False) is x
     assert locked_dropout(x, 0.0, training=True) is x
 
 
-def test_a_part_of_a_batch_has_its_part_of_the_masks() -> None:
+def test_a_rank_uses_its_rows_of_the_mask_of_the_whole_batch() -> None:
     x = torch.ones(2, 7, 5)
     torch.manual_seed(0)
     whole = locked_mask(x, 0.5)
@@ -176,44 +176,45 @@ def test_a_part_of_a_batch_has_its_part_of_the_masks() -> None:
     torch.testing.assert_close(locked_mask(x[:, :3], 0.5, (4, 7)), whole[4:7], rtol=0, atol=0)
 
 
-def test_words_are_dropped_everywhere() -> None:
+def test_word_dropout_drops_a_word_at_all_positions() -> None:
     torch.manual_seed(0)
     weight = torch.rand(9, 4, dtype=torch.float64) + 1
     tokens = torch.randint(9, (30, 5))
     found = embed_with_word_dropout(tokens, weight, 0.4, training=True)
-    gone = {word for word in range(9) if not found[tokens == word].any()}
-    assert 0 < len(gone) < 9
-    for word in set(range(9)) - gone:
+    dropped = {word for word in range(9) if not found[tokens == word].any()}
+    assert 0 < len(dropped) < 9
+    for word in set(range(9)) - dropped:
         wanted = (weight[word] / 0.6).expand(int((tokens == word).sum()), -1)
         torch.testing.assert_close(found[tokens == word], wanted, **EXACT)
-    torch.testing.assert_close(embed_with_word_dropout(tokens, weight, 0.4, training=False), weight[tokens])
+    torch.testing.assert_close(
+        embed_with_word_dropout(tokens, weight, 0.4, training=False), weight[tokens]
+    )
 
 
 ALL = ("word", "embedding", "input", "hidden", "output", "weight")
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_each_dropout_acts_in_training_alone(name: str) -> None:
+def test_each_dropout_rate_acts_only_in_training(name: str) -> None:
     net, tokens = network(**{name: 0.5}), torch.randint(11, (4, 3))
     plain = network().eval()(tokens).logits
     draws = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
         draws.append(net(tokens).logits)
-    torch.testing.assert_close(draws[0], draws[1], rtol=0, atol=0)  # the default generator's draws
+    torch.testing.assert_close(draws[0], draws[1], rtol=0, atol=0)
     assert not torch.allclose(draws[0], draws[2])
     assert not torch.allclose(draws[0], plain)
     torch.testing.assert_close(net.eval()(tokens).logits, plain, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
-def test_wrong_probabilities(value: float) -> None:
+def test_invalid_dropout_rates_are_rejected(value: float) -> None:
     with pytest.raises(ValueError, match="dropout hidden must be in"):
         DropoutRates(hidden=value)
 
 
-def test_dropped_weights_are_between_hidden_states() -> None:
-    """Those of the first product that the last output goes into; the same at all steps."""
+def test_weight_dropout_drops_hidden_to_hidden_weights() -> None:
     genotype = Genotype([("identity", 0)], (1,))
     cell = make(genotype, weight=0.5)
     inputs, hidden = sequence(steps=1)
@@ -228,7 +229,7 @@ def test_dropped_weights_are_between_hidden_states() -> None:
     torch.testing.assert_close(found, other(inputs, hidden)[0], **EXACT)
 
 
-def test_mixed_precision_is_near_the_exact_result() -> None:
+def test_bfloat16_autocast_stays_close_to_float32() -> None:
     torch.manual_seed(0)
     net = Network(PUBLISHED["DARTS_RNN_V2"].genotype, 11, embedding=8, hidden=8)
     tokens = torch.randint(11, (5, 3))

@@ -1,4 +1,4 @@
-"""The recurrent space as a part of a method: reading cells out, points, costs, refusals."""
+"""The recurrent space: derived cells, points, costs and error messages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def random_table(seed: int, edges: int = 6) -> Tensor:
     return torch.randn(edges, 5, generator=draw, dtype=torch.float64).softmax(-1)
 
 
-def test_it_is_registered() -> None:
+def test_the_space_is_registered_with_the_published_settings() -> None:
     assert SPACES["recurrent"] is Recurrent
     space = Recurrent()
     assert (space.nodes, space.embedding, space.hidden, space.cells) == (8, 300, 300, 1)
@@ -44,11 +44,10 @@ def test_it_is_registered() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_derive_against_all_cells(seed: int) -> None:
-    """Of all predecessors and activations of a node, those of the largest probability."""
+def test_derive_keeps_the_most_probable_candidate_of_each_node(seed: int) -> None:
     context, _ = context_and_supernet()
     table = random_table(seed)
-    table[:, 0] += 0.5 * (seed % 2)  # none is never chosen, however strong
+    table[:, 0] += 0.5 * (seed % 2)  # none is never kept, however probable
     table = table / table.sum(-1, keepdim=True)
     found = context.space.derive({"recurrent": table}, context.candidates)
     first = 0
@@ -60,8 +59,8 @@ def test_derive_against_all_cells(seed: int) -> None:
     assert found.outputs == (1, 2, 3)
 
 
-def test_derive_goes_by_probability_and_not_by_alpha() -> None:
-    """An edge that is all but certain of none is weak, however large its other alphas are."""
+def test_derive_ranks_edges_by_probability_not_by_alpha() -> None:
+    """An edge on which none dominates is weak, however large its other alphas are."""
     context, _ = context_and_supernet(nodes=2)
     alphas = torch.zeros(3, 5)
     alphas[1] = torch.tensor([9.0, 3.0, 2.0, 1.0, 0.0])
@@ -81,7 +80,7 @@ def test_derive_goes_by_probability_and_not_by_alpha() -> None:
         (torch.full((6, 5), 2.0), "not within 0 and 1"),
     ],
 )
-def test_wrong_probabilities(table: Tensor, match: str) -> None:
+def test_invalid_probabilities_are_rejected(table: Tensor, match: str) -> None:
     context, _ = context_and_supernet()
     with pytest.raises(ValueError, match=match):
         context.space.derive({"recurrent": table}, context.candidates)
@@ -90,61 +89,62 @@ def test_wrong_probabilities(table: Tensor, match: str) -> None:
 @pytest.mark.parametrize(
     ("rows", "match"),
     [
-        ((PRIMITIVES,) * 4, "4 edges make no recurrent cell"),
-        ((), "0 edges make no recurrent cell"),
-        ((("none",),), "hold no activation"),
+        ((PRIMITIVES,) * 4, "4 edges form no recurrent cell"),
+        ((), "0 edges form no recurrent cell"),
+        ((("none",),), "contain no activation"),
         ((("tanh", "tanh"),), "must be distinct"),
         ((("tanh", "conv"),), "must be distinct names of none, tanh"),
     ],
 )
-def test_wrong_candidates(rows: Any, match: str) -> None:
+def test_invalid_candidates_are_rejected(rows: Any, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         Recurrent().derive({"recurrent": torch.ones(len(rows), 1)}, {"recurrent": rows})
-    with pytest.raises(ValueError, match="for groups"):
+    with pytest.raises(ValueError, match=r"groups \['normal'\] must be"):
         Recurrent().derive({"normal": torch.ones(1, 1)}, {"recurrent": (PRIMITIVES,)})
 
 
-def test_the_mask_of_a_genotype_derives_it() -> None:
+def test_derive_inverts_mask() -> None:
     context, _ = context_and_supernet()
     space = context.space
     for seed in range(20):
         genotype = space.random(torch.Generator().manual_seed(seed))
         mask = space.mask(genotype, context.candidates)
         assert mask["recurrent"].shape == (6, 5)
-        assert [int(part.sum()) for part in mask["recurrent"].split([1, 2, 3])] == [1, 1, 1]
+        assert [int(rows.sum()) for rows in mask["recurrent"].split([1, 2, 3])] == [1, 1, 1]
         table = {"recurrent": mask["recurrent"].double()}
         assert Argmax().genotype(table, context) == genotype
-        assert torch.equal(space.derived_mask(table, context.candidates)["recurrent"], mask["recurrent"])
+        assert torch.equal(
+            space.derived_mask(table, context.candidates)["recurrent"], mask["recurrent"]
+        )
     four = Genotype([("tanh", 0), ("tanh", 0), ("tanh", 0), ("relu", 3)], (1,))
     with pytest.raises(ValueError, match="relu from 3 to 4 is no candidate"):
         space.mask(four, context.candidates)
 
 
-def test_the_supernet_of_one_path_is_the_cell_with_its_norms() -> None:
-    """A mask with weights of one leaves one predecessor and activation a node."""
+def test_a_one_hot_mixture_equals_the_discrete_network() -> None:
+    """Mixing weights of 1 on the candidates of a genotype, 0 elsewhere."""
     context, net = context_and_supernet(
         input_dropout=0.0, hidden_dropout=0.0, output_dropout=0.0, embedding_dropout=0.0
     )
     genotype = context.space.random(torch.Generator().manual_seed(3))
-    found = context.space.network(genotype, vocabulary=WORDS)
-    own = found.state_dict()
-    found.load_state_dict({name: net.state_dict()[name] for name in own})
+    network = context.space.network(genotype, vocabulary=WORDS)
+    network.load_state_dict({name: net.state_dict()[name] for name in network.state_dict()})
     with torch.no_grad():
         net.eval()
-        net.cell.norm.eps = 0.0  # with fresh statistics, the norm is then an identity
+        net.cell.norm.eps = 0.0  # with initial statistics, the norm is the identity
         mask = context.space.mask(genotype, context.candidates)["recurrent"].float()
         tokens = torch.randint(WORDS, (5, 2))
-        torch.testing.assert_close(net(tokens, {"recurrent": mask}).raw, found(tokens).raw)
+        torch.testing.assert_close(net(tokens, {"recurrent": mask}).raw, network(tokens).raw)
 
 
-def test_every_genotype_is_as_probable_as_any_other() -> None:
+def test_random_draws_uniformly() -> None:
     space, generator = Recurrent(nodes=2), torch.Generator().manual_seed(0)
     counts = Counter(space.random(generator) for _ in range(6400))
     assert len(counts) == 4 * 8
-    assert max(abs(count - 200) for count in counts.values()) < 60  # four deviations
+    assert max(abs(count - 200) for count in counts.values()) < 60  # four standard deviations
 
 
-def test_every_genotype_is_one_point() -> None:
+def test_genotypes_and_points_correspond_one_to_one() -> None:
     space = Recurrent(nodes=3)
     points = list(Parameters(space.parameters()).points(9))
     genotypes = [space.decode(point) for point in points]
@@ -158,19 +158,17 @@ def test_every_genotype_is_one_point() -> None:
     assert {genotype.recurrent for genotype in genotypes} == wanted
 
 
-def test_foreign_genotypes_are_no_points() -> None:
+def test_encode_rejects_genotypes_of_other_sizes() -> None:
     for genotype in (PUBLISHED["ENAS_RNN"].genotype, Genotype([("tanh", 0)] * 8, (1, 2))):
-        with pytest.raises(
-            ValueError, match=r"a cell of space\.nodes=8 has as many nodes and puts"
-        ):
+        with pytest.raises(ValueError, match=r"must have space\.nodes=8 nodes, and its output"):
             Recurrent().encode(genotype)
     Recurrent().encode(PUBLISHED["DARTS_RNN_V1"].genotype)
 
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("name", ["flops", "parameters"])
-def test_expected_costs_are_those_of_the_network(name: str, tied: bool) -> None:
-    """For one token, and the same for all cells: each node has one product."""
+def test_expected_costs_equal_the_costs_of_the_network(name: str, tied: bool) -> None:
+    """Costs per token are the same for all cells, because each node has one product."""
     context, _ = context_and_supernet(tied=tied)
     space = context.space
     cost = ExpectedCost.measured(
@@ -196,11 +194,11 @@ def test_expected_costs_are_those_of_the_network(name: str, tied: bool) -> None:
     assert wanted == {"flops": 2 * macs, "parameters": macs + WORDS + own}[name]
 
 
-def test_usage_is_one_edge_a_node() -> None:
+def test_expected_usage_sums_to_one_edge_per_node() -> None:
     context, _ = context_and_supernet()
     table = random_table(0).requires_grad_()
     usage = context.space.expected_usage({"recurrent": table}, context.candidates)["recurrent"]
-    assert [float(part.detach().sum()) for part in usage.split([1, 2, 3])] == pytest.approx(
+    assert [float(rows.detach().sum()) for rows in usage.split([1, 2, 3])] == pytest.approx(
         [1, 1, 1]
     )
     assert not usage[:, 0].any()
@@ -214,13 +212,13 @@ def test_usage_is_one_edge_a_node() -> None:
     [
         (lambda s, g: s.supernet(vocabulary=9, partial=4), "no partial channels, got partial=4"),
         (lambda s, g: s.supernet(vocabulary=9, auxiliary_skip=True), "no auxiliary skip"),
-        (lambda s, g: s.supernet(vocabulary=9, depth=0.5), "got depth=0.5; set 1"),
+        (lambda s, g: s.supernet(vocabulary=9, depth=0.5), "got depth=0.5, since .*; set 1"),
         (lambda s, g: s.network(g, vocabulary=9, auxiliary=True), "no auxiliary head"),
-        (lambda s, g: s.network(g, vocabulary=9, drop_path=0.2), "drop_path=0.2; set drop_path=0"),
-        (lambda s, g: s.pieces(classes=9, image=(3, 32, 32)), "takes tokens, not images"),
+        (lambda s, g: s.network(g, vocabulary=9, drop_path=0.2), "drop_path=0.2: .* set drop_path=0"),
+        (lambda s, g: s.pieces(classes=9, image=(3, 32, 32)), "needs tokens, not images"),
     ],
 )
-def test_what_makes_no_sense_is_refused(call: Any, message: str) -> None:
+def test_unsupported_options_are_rejected_in_one_line(call: Any, message: str) -> None:
     space = Recurrent(**SMALL)
     genotype = space.random(torch.Generator().manual_seed(0))
     with pytest.raises(ValueError, match=message) as caught:
@@ -228,7 +226,7 @@ def test_what_makes_no_sense_is_refused(call: Any, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_options_reach_both_networks() -> None:
+def test_settings_reach_supernet_and_network() -> None:
     space = Recurrent(nodes=2, embedding=5, hidden=6, tied=False, word_dropout=0.1)
     genotype = space.random(torch.Generator().manual_seed(0))
     net, found = space.supernet(vocabulary=9), space.network(genotype, vocabulary=9)
@@ -241,12 +239,13 @@ def test_options_reach_both_networks() -> None:
 
 
 @pytest.mark.parametrize("relaxation", ["softmax", "gumbel", "dirichlet", "sigmoid", "uniform"])
-def test_relaxations_train_it(relaxation: str) -> None:
+def test_every_relaxation_trains_the_supernet(relaxation: str) -> None:
     context, net = context_and_supernet()
-    part = RELAXATIONS[relaxation]()
-    part.prepare(net)
-    mixture = part.mixture(net.alphas, context)
+    component = RELAXATIONS[relaxation]()
+    component.prepare(net)
+    mixture = component.mixture(net.alphas, context)
     logits = net(torch.randint(WORDS, (3, 4)), mixture).logits
     logits.square().mean().backward()
     assert bool(torch.isfinite(logits).all())
-    assert context.space.derive(part.probabilities(net.alphas, context), context.candidates)
+    probabilities = component.probabilities(net.alphas, context)
+    assert context.space.derive(probabilities, context.candidates)

@@ -1,4 +1,4 @@
-"""The fast search cell against the edge-wise one, and that one against one worked out by hand."""
+"""``MixedCell`` equals the oracle ``EdgewiseCell``, which equals a hand-written cell."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from both_recurrent import (
+from recurrent_supernets import (
     DROPPING,
     EXACT,
     assert_same,
@@ -46,7 +46,7 @@ WAYS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 
 def run(net: Any, seed: int = 5) -> Any:
-    """The outputs; gradients are in the net, and draws are those of a seed."""
+    """Return the outputs for a seed; the gradients of the loss are in the network."""
     torch.manual_seed(seed)
     loss_of(net, batch()).backward()
     torch.manual_seed(seed)
@@ -55,11 +55,13 @@ def run(net: Any, seed: int = 5) -> Any:
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_outputs_gradients_and_statistics(options: dict[str, Any], training: bool) -> None:
+def test_outputs_gradients_and_running_statistics_equal_the_oracle(
+    options: dict[str, Any], training: bool
+) -> None:
     pair = make_pair(**options)
     found = []
     for net in pair:
-        if not training:  # with statistics that are not those of the start
+        if not training:  # change the running statistics first
             torch.manual_seed(2)
             net(batch(2).tokens)
         net.train(training)
@@ -68,12 +70,12 @@ def test_outputs_gradients_and_statistics(options: dict[str, Any], training: boo
     assert_same(gradients(pair.fast), gradients(pair.slow))
     assert_same(dict(pair.fast.named_buffers()), dict(pair.slow.named_buffers()))
     nodes = pair.fast.cell.nodes
-    seen = int(pair.fast.cell.norm.num_batches_tracked)
-    assert seen == 4 * (nodes + 1)  # steps of one sequence, states of a cell
+    updates = int(pair.fast.cell.norm.num_batches_tracked)
+    assert updates == 4 * (nodes + 1)  # steps of a sequence times states of a cell
 
 
 def masks() -> dict[str, list[list[int]]]:
-    """Which of the five columns are active on each of six edges."""
+    """Return masks of the active candidates, 5 columns for each of 6 edges."""
     one = [[edge == number for number in range(5)] for edge in (1, 0, 4, 2, 1, 3)]
     node_without = [
         [True] * 5,
@@ -82,12 +84,12 @@ def masks() -> dict[str, list[list[int]]]:
         *[[False, True] + [True] * 3] * 3,
     ]
     some = [[(edge + number) % 2 == 0 for number in range(5)] for edge in range(6)]
-    return {"one an edge": one, "a node without edges": node_without, "some": some}
+    return {"one per edge": one, "a node without edges": node_without, "some": some}
 
 
 @pytest.mark.parametrize("mask", masks().values(), ids=masks())
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
-def test_what_is_not_active_is_left_out(mask: list[list[int]], training: bool) -> None:
+def test_inactive_candidates_do_not_contribute(mask: list[list[int]], training: bool) -> None:
     pair = make_pair(dropouts=DROPPING)
     active = torch.tensor(mask)
     outputs, slopes = [], []
@@ -101,7 +103,7 @@ def test_what_is_not_active_is_left_out(mask: list[list[int]], training: bool) -
         outputs.append(net(batch().tokens, mixture)._asdict())
         slopes.append(weights.grad)
         assert not weights.grad[~active].any()
-        off = Mixture({"recurrent": weights.detach() * active})  # weights of 0 are as good
+        off = Mixture({"recurrent": weights.detach() * active})  # equals mixing weights of 0
         torch.manual_seed(3)
         assert torch.allclose(net(batch().tokens, off).logits, outputs[-1]["logits"], **EXACT)
     assert_same(outputs[1], outputs[0])
@@ -110,7 +112,7 @@ def test_what_is_not_active_is_left_out(mask: list[list[int]], training: bool) -
 
 
 def trained(net: Any) -> SGD:
-    """After two steps, so that momenta are there and statistics have moved."""
+    """Take two steps, so that momentum buffers exist and running statistics have changed."""
     optimizer = SGD(net.weight_parameters(), lr=0.05, momentum=0.9, weight_decay=3e-3)
     for seed in (11, 12):
         net.zero_grad()
@@ -123,7 +125,7 @@ def trained(net: Any) -> SGD:
 
 @pytest.mark.parametrize("dropouts", [DropoutRates(), DROPPING], ids=["plain", "dropping"])
 @pytest.mark.parametrize("way", WAYS)
-def test_gradients_of_the_alphas(way: str, dropouts: DropoutRates) -> None:
+def test_hypergradients_equal_the_oracle(way: str, dropouts: DropoutRates) -> None:
     gradient, options = WAYS[way]
     found = []
     for net in make_pair(dropouts=dropouts):
@@ -131,7 +133,7 @@ def test_gradients_of_the_alphas(way: str, dropouts: DropoutRates) -> None:
         before = copy.deepcopy(net.state_dict())
         torch.manual_seed(7)
         found.append(gradient(net, loss_of, batch(1), batch(2), optimizer, **options))
-        assert_same(net.state_dict(), before)  # left as found, statistics included
+        assert_same(net.state_dict(), before)  # unchanged, running statistics included
     assert found[0]["recurrent"].shape == (6, 5)
     # A finite difference divides the rounding of its two losses by a small number.
     exact = EXACT if way != "finite_difference" else {"rtol": 1e-7, "atol": 1e-9}
@@ -139,7 +141,7 @@ def test_gradients_of_the_alphas(way: str, dropouts: DropoutRates) -> None:
     assert bool((found[0]["recurrent"][:, 1:] != 0).all())
 
 
-def test_none_adds_nothing_whatever_its_weight() -> None:
+def test_the_weight_of_none_has_no_effect() -> None:
     net = make(Supernet)
     weights = torch.rand(6, 5, dtype=torch.float64)
     other = weights.clone()
@@ -153,7 +155,7 @@ def sigmoid(x: float) -> float:
 
 
 def by_hand(x: float, h: float, weights: dict[str, Any], mix: list[list[float]]) -> float:
-    """One unit, two nodes, one step; in evaluation the norm, still fresh, divides by a root."""
+    """Compute one step of one unit and two nodes; the initial norm divides by ``root``."""
     root = math.sqrt(1 + 1e-5)
     gate = sigmoid(x * weights["x"][0] + h * weights["h"][0])
     new = math.tanh(x * weights["x"][1] + h * weights["h"][1])
@@ -175,7 +177,7 @@ def by_hand(x: float, h: float, weights: dict[str, Any], mix: list[list[float]])
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-def test_a_cell_of_one_unit_and_two_nodes(steps: int) -> None:
+def test_the_oracle_matches_a_cell_written_by_hand(steps: int) -> None:
     weights = {"x": (0.3, -1.1), "h": (0.7, 0.4), "nodes": ((1.3, -2.0), (-0.6, 0.9))}
     mix = [[0.1, 0.2, 0.3, 0.1, 0.3], [0.4, 0.1, 0.2, 0.2, 0.1], [0.2, 0.3, 0.1, 0.3, 0.1]]
     cell = EdgewiseCell(1, 1, 2).double().eval()
@@ -198,21 +200,21 @@ def test_a_cell_of_one_unit_and_two_nodes(steps: int) -> None:
     assert last.item() == found[-1].item()
 
 
-def test_batch_norm_of_state_0_and_of_every_node() -> None:
-    """In training each is normalized over the batch, so the means that are put out have mean 0."""
+def test_all_states_are_batch_normalized() -> None:
+    """In training, outputs have mean 0 and variance 1 over the batch."""
     net = make(Supernet, nodes=1)
     raw = net(batch(size=9).tokens).raw
     torch.testing.assert_close(raw.mean(1), torch.zeros(4, 5, dtype=torch.float64), **EXACT)
     torch.testing.assert_close(
         raw.var(1, correction=0), torch.ones(4, 5, dtype=torch.float64), rtol=1e-3, atol=1e-3
     )
-    with pytest.raises(ValueError, match="more than one value a channel"):
+    with pytest.raises(ValueError, match="more than one value per channel"):
         net(batch(size=1).tokens)
     net.eval()
     assert net(batch(size=1).tokens).logits.shape == (4, 1, 7)
 
 
-def test_seven_steps_are_three_and_then_four() -> None:
+def test_splitting_a_sequence_does_not_change_the_outputs() -> None:
     net = make(Supernet).eval()
     tokens = batch(steps=7).tokens
     whole = net(tokens)
@@ -223,8 +225,8 @@ def test_seven_steps_are_three_and_then_four() -> None:
     torch.testing.assert_close(whole.hidden, whole.raw[-1], **EXACT)
 
 
-def test_size_and_layout() -> None:
-    """The search network of the paper: 300 units, 10,000 words, 36 edges of 5 candidates."""
+def test_the_default_supernet_has_the_published_size() -> None:
+    """300 units, 10,000 words, 36 edges with 5 candidates."""
     net = Supernet(10_000)
     weights = 10_000 * 300 + 10_000 + 600 * 600 + 8 * 300 * 600
     assert sum(weight.numel() for weight in net.weight_parameters()) == weights
@@ -240,7 +242,7 @@ def test_size_and_layout() -> None:
     assert net.state_dict().keys() >= {"alphas.recurrent", "cell.norm.running_mean"}
 
 
-def test_what_it_cannot_do_is_refused_in_one_line() -> None:
+def test_invalid_arguments_are_rejected_in_one_line() -> None:
     net = make(Supernet)
     data = batch()
     cases: list[tuple[Any, str]] = [
@@ -255,11 +257,14 @@ def test_what_it_cannot_do_is_refused_in_one_line() -> None:
         ),
         (lambda: net(data.tokens[:0]), r"inputs must be \(T, B, 5\) with T at least 1"),
         (lambda: Supernet(7, embedding=3, hidden=4), "tied=false"),
-        (lambda: Supernet(7, dropouts=DropoutRates(weight=0.5)), "drops no weights, got 0.5"),
-        (lambda: Supernet(7, nodes=0), "nodes must be"),
+        (
+            lambda: Supernet(7, dropouts=DropoutRates(weight=0.5)),
+            "weight_dropout=0.5: .* does not support weight dropout",
+        ),
+        (lambda: Supernet(7, nodes=0), "nodes=0: must be"),
         (lambda: net.recompute_cells(), "memory=checkpoint"),
         (lambda: net.compile_regions(), "nothing to compile"),
-        (lambda: net.operation_rows(), "choose freezing=none"),
+        (lambda: net.operation_rows(), "set freezing=none"),
     ]
     for call, message in cases:
         with pytest.raises(ValueError, match=message) as caught:
@@ -267,7 +272,7 @@ def test_what_it_cannot_do_is_refused_in_one_line() -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_mixed_precision_is_near_the_exact_result() -> None:
+def test_bfloat16_autocast_stays_close_to_float32() -> None:
     net = make_pair().fast.float()
     data = batch()
     exact = net(data.tokens)
@@ -281,27 +286,27 @@ def test_mixed_precision_is_near_the_exact_result() -> None:
         assert bool(torch.isfinite(gradient).all()), name
 
 
-def step(net: Any, share: slice) -> dict[str, dict[str, Tensor]]:
-    """Gradients of the share's part of the whole loss, and statistics."""
+def gradients_and_buffers(net: Any, rows: slice) -> dict[str, dict[str, Tensor]]:
+    """Return the gradients of the loss of these rows, and the running statistics."""
     data = batch(size=7)
-    tokens, targets, hidden = (
-        part[..., share, :] if part is data.hidden else part[:, share] for part in data
-    )
+    tokens, targets, hidden = data.tokens[:, rows], data.targets[:, rows], data.hidden[rows]
     out = net(tokens, hidden=hidden)
     F.cross_entropy(out.logits.flatten(0, 1), targets.flatten(), reduction="sum").backward()
     buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
     return {"gradients": gradients(net), "buffers": buffers}  # type: ignore[dict-item]
 
 
-def work() -> dict[str, dict[str, Tensor]]:
+def run_rank() -> dict[str, dict[str, Tensor]]:
     net = convert_sync_batch_norm(make(Supernet), dist.group.WORLD)
-    return step(net, rank_slice(7, dist.get_rank(), 2))
+    return gradients_and_buffers(net, rank_slice(7, dist.get_rank(), 2))
 
 
-def test_two_ranks_do_what_one_does(tmp_path: Path) -> None:
-    wanted = step(make_pair().slow, slice(None))
-    one, other = on_ranks(work, tmp_path)
-    total = {name: one["gradients"][name] + other["gradients"][name] for name in one["gradients"]}
+def test_two_ranks_compute_the_same_as_one(tmp_path: Path) -> None:
+    wanted = gradients_and_buffers(make_pair().slow, slice(None))
+    first, second = on_ranks(run_rank, tmp_path)
+    total = {
+        name: gradient + second["gradients"][name] for name, gradient in first["gradients"].items()
+    }
     assert_same(total, wanted["gradients"])
-    for rank in (one, other):
+    for rank in (first, second):
         assert_same(rank["buffers"], wanted["buffers"])

@@ -1,9 +1,10 @@
-"""Translators around recurrent cells, against what is written out plainly."""
+"""Encoder-decoders with recurrent cells: attention, copying, beam search, training."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,18 +13,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from darts.data.words import BEGIN, END, PADDING, UNKNOWN
-from darts.spaces.recurrent import DropoutRates, Genotype, Recurrent
+from darts.spaces.recurrent import (
+    DropoutRates,
+    Genotype,
+    Recurrent,
+    TranslationNetwork,
+    TranslationSupernet,
+)
 from darts.spaces.recurrent.cell import RecurrentCell
+from darts.spaces.recurrent.encoder_decoder import EMBEDDING_STD, reversed_positions
 from darts.spaces.recurrent.genotype import PRIMITIVES
 from darts.spaces.recurrent.mixed_cell import MixedCell
-from darts.spaces.recurrent import TranslationNetwork, TranslationSupernet
-from darts.spaces.recurrent.encoder_decoder import EMBEDDING_STD, reversed_positions
 
 CELL = Genotype(recurrent=[("tanh", 0), ("relu", 1), ("sigmoid", 1)], concat=range(1, 4))
 SIZES: dict[str, Any] = {"embedding": 6, "hidden": 5}
-WORDS = 7  # of the target, the special ones among them
-NEVER = [PADDING, UNKNOWN, BEGIN]  # are said
-
+WORDS = 7  # target vocabulary, special tokens included
+NEVER = [PADDING, UNKNOWN, BEGIN]  # tokens that are never produced
 
 COPYING = {"joint": True, "copy": True}
 
@@ -31,13 +36,13 @@ COPYING = {"joint": True, "copy": True}
 def network(sources: int = 9, **more: Any) -> TranslationNetwork:
     torch.manual_seed(0)
     net = TranslationNetwork(CELL, sources, WORDS, **SIZES, **more).double().eval()
-    for weight in net.parameters():  # far from the small values that training begins with
+    for weight in net.parameters():  # larger than the initial weights
         weight.data = torch.randn_like(weight)
     return net
 
 
 def sentences(*lengths: int, seed: int = 0, words: int = 9) -> Tensor:
-    """Random words, ended and padded, ``(max_length, B)``."""
+    """Return random sentences with end token and padding, ``(max(lengths), B)``."""
     draw = torch.Generator().manual_seed(seed)
     columns = torch.full((max(lengths), len(lengths)), PADDING)
     for number, length in enumerate(lengths):
@@ -47,11 +52,12 @@ def sentences(*lengths: int, seed: int = 0, words: int = 9) -> Tensor:
 
 
 def shifted(targets: Tensor) -> Tensor:
+    """Return the decoder inputs for targets."""
     return torch.cat([torch.full_like(targets[:1], BEGIN), targets[:-1]])
 
 
 def losses(net: Any, sources: Tensor, targets: Tensor) -> list[float]:
-    """Sum of the cross entropy of each sentence."""
+    """Return the summed cross-entropy of each sentence."""
     logits = net(sources, inputs=shifted(targets))
     rows = F.cross_entropy(
         logits.flatten(0, 1), targets.flatten(), ignore_index=PADDING, reduction="none"
@@ -60,12 +66,14 @@ def losses(net: Any, sources: Tensor, targets: Tensor) -> list[float]:
 
 
 def translators() -> list[TranslationNetwork]:
-    """With two vocabularies, and with one whose words may be taken over."""
+    """Return one network with two vocabularies, and one that copies words of the source."""
     return [network(), network(WORDS, **COPYING)]
 
 
-@pytest.mark.parametrize("net", translators(), ids=["two", "one"])
-def test_the_loss_of_a_sentence_does_not_depend_on_its_neighbors(net: TranslationNetwork) -> None:
+@pytest.mark.parametrize("net", translators(), ids=["two vocabularies", "copy"])
+def test_the_loss_of_a_sentence_does_not_depend_on_its_batch(
+    net: TranslationNetwork,
+) -> None:
     sources = sentences(2, 7, 4, words=WORDS)
     targets = sentences(6, 1, 3, seed=1, words=WORDS)
     together = losses(net, sources, targets)
@@ -74,24 +82,24 @@ def test_the_loss_of_a_sentence_does_not_depend_on_its_neighbors(net: Translatio
         assert alone[0] == pytest.approx(together[number], rel=1e-10)
 
 
-@pytest.mark.parametrize("net", translators(), ids=["two", "one"])
-def test_what_is_said_does_not_depend_on_neighbors_either(net: TranslationNetwork) -> None:
+@pytest.mark.parametrize("net", translators(), ids=["two vocabularies", "copy"])
+def test_decoded_words_do_not_depend_on_the_batch(net: TranslationNetwork) -> None:
     sources = sentences(2, 7, 4, words=WORDS)
     for beam in (1, 3):
         together = net(sources, max_length=6, beam=beam)
         for number, length in enumerate((2, 7, 4)):
             alone = net(sources[:length, [number]], max_length=6, beam=beam)[:, 0]
-            assert said(alone) == said(together[:, number])
+            assert until_end(alone) == until_end(together[:, number])
 
 
-def said(column: Tensor) -> list[int]:
-    """The words up to the end."""
+def until_end(column: Tensor) -> list[int]:
+    """Return the words up to the end token."""
     words = column.tolist()
     return words[: words.index(END) + 1] if END in words else words
 
 
-@pytest.mark.parametrize("net", translators(), ids=["two", "one"])
-def test_greedy_words_are_the_best_behind_those_before_them(net: TranslationNetwork) -> None:
+@pytest.mark.parametrize("net", translators(), ids=["two vocabularies", "copy"])
+def test_greedy_decoding_takes_the_most_probable_word_at_each_step(net: TranslationNetwork) -> None:
     sources = sentences(5, 3, words=WORDS)
     found = net(sources, max_length=8)
     for number in range(2):
@@ -101,12 +109,12 @@ def test_greedy_words_are_the_best_behind_those_before_them(net: TranslationNetw
             logits = net(own, inputs=torch.tensor([[BEGIN, *words]]).t())[-1, 0]
             logits[NEVER] = -math.inf
             words.append(int(logits.argmax()))
-        assert said(found[:, number]) == words
+        assert until_end(found[:, number]) == words
 
 
 @torch.no_grad()
-def test_a_wide_beam_finds_the_best_of_all_sentences() -> None:
-    """Every sentence of up to three words is scored by its mean, one by one."""
+def test_an_exhaustive_beam_finds_the_best_sentence() -> None:
+    """The best of all sentences of up to three words, scored by mean log-probability."""
     net = network()
     source = sentences(4)
     usable = [word for word in range(WORDS) if word not in NEVER]
@@ -120,40 +128,40 @@ def test_a_wide_beam_finds_the_best_of_all_sentences() -> None:
             steps = logits.log_softmax(1)[range(length), list(words)]
             if float(steps.mean()) > best:
                 best, wanted = float(steps.mean()), list(words)
-    assert said(net(source, max_length=3, beam=len(usable) ** 3)[:, 0]) == wanted
+    assert until_end(net(source, max_length=3, beam=len(usable) ** 3)[:, 0]) == wanted
 
 
 @torch.no_grad()
-def test_a_word_is_made_or_taken_over() -> None:
-    """Equation 9 of arXiv:1704.04368, word by word; attention written out beside it."""
+def test_output_probabilities_match_the_pointer_generator_equation() -> None:
+    """Equation 9 of arXiv:1704.04368, computed word by word."""
     net, plain = network(WORDS, **COPYING), network(WORDS, joint=True)
     plain.load_state_dict(net.state_dict(), strict=False)
     sources, inputs = sentences(5, 3, words=WORDS), shifted(sentences(4, 2, seed=1, words=WORDS))
     assert len(set(sources[:, 0].tolist())) < 5  # a word occurs twice
-    made, found = plain(sources, inputs=inputs).softmax(2), net(sources, inputs=inputs).exp()
+    generated, found = plain(sources, inputs=inputs).softmax(2), net(sources, inputs=inputs).exp()
 
-    def run(cell: Any, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+    def run_cell(cell: Any, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         outputs: tuple[Tensor, Tensor] = cell(x, state, None)
         return outputs
 
-    read, state = net.encode(sources, run)
+    encoded, state = net.encode(sources, run_cell)
     embedded = net.target_words[inputs]
-    said, _ = run(net.speaker, embedded, state)
+    outputs, _ = run_cell(net.speaker, embedded, state)
     for t, b in itertools.product(range(4), range(2)):
         count = int((sources[:, b] != PADDING).sum())
-        scores = (read.keys[b, :count] @ said[t, b]) / math.sqrt(SIZES["hidden"])
+        scores = (encoded.keys[b, :count] @ outputs[t, b]) / math.sqrt(SIZES["hidden"])
         attention = scores.softmax(0)
-        told = torch.cat([said[t, b], attention @ read.values[b, :count], embedded[t, b]])
-        own = float(torch.sigmoid(net.pointer.choice(told)))
+        context = attention @ encoded.values[b, :count]
+        features = torch.cat([outputs[t, b], context, embedded[t, b]])
+        generate = float(torch.sigmoid(net.pointer.choice(features)))
         for word in range(WORDS):
-            places = [s for s in range(count) if sources[s, b] == word]
-            pointed = sum(float(attention[s]) for s in places)
-            wanted = own * float(made[t, b, word]) + (1 - own) * pointed
+            copied = sum(float(attention[s]) for s in range(count) if sources[s, b] == word)
+            wanted = generate * float(generated[t, b, word]) + (1 - generate) * copied
             assert float(found[t, b, word]) == pytest.approx(wanted, abs=1e-12)
     assert torch.allclose(found.sum(2), torch.ones(4, 2, dtype=torch.float64))
 
 
-def test_one_vocabulary_is_one_table_of_embeddings() -> None:
+def test_a_joint_vocabulary_shares_one_embedding_table() -> None:
     def count(**more: Any) -> int:
         return sum(weight.numel() for weight in network(WORDS, **more).parameters())
 
@@ -161,60 +169,63 @@ def test_one_vocabulary_is_one_table_of_embeddings() -> None:
     assert count(**COPYING) - count(joint=True) == 3 * SIZES["hidden"] + SIZES["embedding"] + 1
 
 
-def test_a_network_learns_to_take_words_over() -> None:
-    """The one word of a source that training has never heard as a target is said all the same."""
+def test_training_teaches_the_network_to_copy_unseen_words() -> None:
+    """Only a network with a pointer produces source words that never were a training target."""
     torch.manual_seed(0)
     net = TranslationNetwork(CELL, 30, 30, embedding=16, hidden=16, **COPYING)
     plain = TranslationNetwork(CELL, 30, 30, embedding=16, hidden=16, joint=True)
     held = range(25, 30)
-    for each in (net, plain):
-        optimizer = torch.optim.Adam(each.parameters(), lr=0.02)
+    for model in (net, plain):
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
         for step in range(60):
             words = torch.randint(4, held.start, (1, 32), generator=generator(step))
             sources = torch.cat([words, torch.full_like(words, END)])
-            logits = each(sources, inputs=shifted(sources))
+            logits = model(sources, inputs=shifted(sources))
             loss = F.cross_entropy(logits.flatten(0, 1), sources.flatten())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
     new = torch.tensor([list(held), [END] * len(held)])
-    for each, right in ((net, True), (plain, False)):
-        assert (each.eval()(new, max_length=3)[0].tolist() == list(held)) == right
+    for model, copies in ((net, True), (plain, False)):
+        assert (model.eval()(new, max_length=3)[0].tolist() == list(held)) == copies
 
 
 def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("kind", ["network", "supernet"])
-def test_copies_need_a_source_of_the_same_words(kind: str) -> None:
+@pytest.mark.parametrize("method", ["network", "supernet"])
+def test_copying_needs_a_joint_vocabulary(method: str) -> None:
     space = Recurrent(nodes=2, embedding=6, hidden=5, copy=True)
-    given = [space.random(generator(0))] if kind == "network" else []
-    with pytest.raises(ValueError, match=r"both sides must have one vocabulary; set dataset.joint"):
-        getattr(space, kind)(*given, sources=WORDS, targets=WORDS)
-    with pytest.raises(ValueError, match="a language model has no source to take words from"):
-        getattr(space, kind)(*given, vocabulary=WORDS)
-    assert getattr(space, kind)(*given, sources=WORDS, targets=WORDS, joint=True)
+    genotypes = [space.random(generator(0))] if method == "network" else []
+    build = partial(getattr(space, method), *genotypes)
+    with pytest.raises(ValueError, match="source and target must have one vocabulary"):
+        build(sources=WORDS, targets=WORDS)
+    with pytest.raises(ValueError, match="a language model has no source to copy words from"):
+        build(vocabulary=WORDS)
+    assert build(sources=WORDS, targets=WORDS, joint=True)
 
 
 @pytest.mark.parametrize(("beam", "max_length"), [(0, 3), (1, 0)])
-def test_no_beam_and_no_length_are_refused(beam: int, max_length: int) -> None:
-    with pytest.raises(ValueError, match=f"beam={beam} and max_length={max_length} must be 1 or more"):
+def test_beam_and_max_length_below_one_are_rejected(beam: int, max_length: int) -> None:
+    with pytest.raises(
+        ValueError, match=f"beam={beam} and max_length={max_length} must be 1 or more"
+    ):
         network()(sentences(2), max_length=max_length, beam=beam)
 
 
-def test_turning_sentences_round_twice_changes_nothing() -> None:
+def test_reversing_sentences_twice_restores_them() -> None:
     lengths = torch.tensor([1, 4, 6, 3])
-    turned = reversed_positions(lengths, 6)
-    assert turned.gather(0, turned).tolist() == [[place] * 4 for place in range(6)]
-    assert turned[:, 1].tolist() == [3, 2, 1, 0, 4, 5]
+    reverse = reversed_positions(lengths, 6)
+    assert reverse.gather(0, reverse).tolist() == [[row] * 4 for row in range(6)]
+    assert reverse[:, 1].tolist() == [3, 2, 1, 0, 4, 5]
 
 
 @pytest.mark.parametrize(("own", "low", "high"), [(True, 0.5, 5.0), (False, 10.0, 1e4)])
-def test_the_gradient_of_a_search_survives_a_long_sentence(
+def test_the_initialization_keeps_gradients_over_long_sentences(
     own: bool, low: float, high: float
 ) -> None:
-    """It neither vanishes nor explodes in 40 words, as it does with the start of other cells."""
+    """After 40 steps, the gradient is of order 1; the base class's initialization explodes."""
     torch.manual_seed(0)
     cell = MixedCell(32, 32, 4)
     start = MixedCell.init_preserving_variance if own else RecurrentCell.init_preserving_variance
@@ -227,7 +238,7 @@ def test_the_gradient_of_a_search_survives_a_long_sentence(
 
 
 @pytest.mark.parametrize("more", [{}, COPYING])
-def test_the_supernet_learns_all_its_weights_and_alphas(more: dict[str, bool]) -> None:
+def test_all_weights_and_alphas_of_the_supernet_get_gradients(more: dict[str, bool]) -> None:
     torch.manual_seed(0)
     net = TranslationSupernet(WORDS, WORDS, **SIZES, nodes=2, **more)
     sources = sentences(2, 7, 4, words=WORDS)
@@ -241,7 +252,7 @@ def test_the_supernet_learns_all_its_weights_and_alphas(more: dict[str, bool]) -
     assert len(net.weight_parameters()) == len(list(net.parameters())) - 1
 
 
-def test_three_cells_may_have_mixing_weights_of_their_own() -> None:
+def test_each_of_the_three_cells_can_have_its_own_mixing_weights() -> None:
     torch.manual_seed(0)
     net = TranslationSupernet(9, WORDS, **SIZES, nodes=2).double().eval()
     sources, inputs = sentences(3, 5), shifted(sentences(4, 2, seed=1, words=WORDS))
@@ -254,7 +265,7 @@ def test_three_cells_may_have_mixing_weights_of_their_own() -> None:
         assert not torch.allclose(net(sources, {"recurrent": own}, inputs=inputs), same)
 
 
-def test_dropout_is_for_training() -> None:
+def test_dropout_acts_only_in_training() -> None:
     net = network(dropouts=DropoutRates(embedding=0.5, output=0.5, hidden=0.3))
     sources, inputs = sentences(3, 5), shifted(sentences(4, 2, seed=1, words=WORDS))
     assert torch.equal(net(sources, inputs), net(sources, inputs))
@@ -262,12 +273,12 @@ def test_dropout_is_for_training() -> None:
     assert not torch.equal(net(sources, inputs), net(sources, inputs))
 
 
-def test_the_space_makes_translators_for_pairs() -> None:
+def test_the_space_builds_encoder_decoders_for_sentence_pairs() -> None:
     space = Recurrent(nodes=2, embedding=6, hidden=5, tied=False)
     genotype = space.random(torch.Generator().manual_seed(0))
     net = space.network(genotype, sources=9, targets=WORDS)
     assert isinstance(net, TranslationNetwork)
     assert net.decoder is not None
     assert isinstance(space.supernet(sources=9, targets=WORDS), TranslationSupernet)
-    with pytest.raises(ValueError, match="drops no weights"):
+    with pytest.raises(ValueError, match="does not support weight dropout"):
         Recurrent(weight_dropout=0.1).supernet(sources=9, targets=WORDS)

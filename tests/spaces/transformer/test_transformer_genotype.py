@@ -1,4 +1,4 @@
-"""Texts of transformers: what is read, what is written, what is refused."""
+"""Genotypes of the transformer space: text, structure and error messages."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darts.spaces import parse_genotype, space_of
-from darts.spaces.lookup import find_genotype
 from darts.spaces.describe import difference, is_chain
+from darts.spaces.lookup import find_genotype
 from darts.spaces.transformer import FEED_FORWARDS, MIXERS, Genotype
 
 BLOCKS = st.lists(
@@ -23,7 +23,7 @@ SMALL = Genotype((("attention_4", "gelu_2"), ("conv_7", "relu_1")))
 
 
 def parse_or_one_line(text: Any) -> Genotype | None:
-    """The genotype, or None after checking that the refusal is a ValueError of one line."""
+    """Return the genotype, or None after checking that the error is a one-line ValueError."""
     try:
         return Genotype.parse(text)
     except ValueError as error:
@@ -37,7 +37,7 @@ def parse_or_one_line(text: Any) -> Genotype | None:
 
 @given(BLOCKS)
 @settings(deadline=None)
-def test_both_texts_are_read_back(blocks: Any) -> None:
+def test_json_text_round_trips(blocks: Any) -> None:
     genotype = Genotype(tuple(blocks))
     for text in (str(genotype), genotype.to_json(), f"\ufeff \n{genotype.to_json()}\n"):
         assert Genotype.parse(text) == genotype
@@ -52,7 +52,7 @@ def test_both_texts_are_read_back(blocks: Any) -> None:
     assert space.decode(space.encode(genotype)) == genotype
 
 
-def test_it_is_frozen_and_holds_tuples() -> None:
+def test_genotypes_are_immutable_and_hashable() -> None:
     listed: Any = [["attention_4", "gelu_2"], ["conv_7", "relu_1"]]
     assert Genotype(listed) == SMALL
     assert hash(Genotype(listed)) == hash(SMALL)
@@ -62,7 +62,7 @@ def test_it_is_frozen_and_holds_tuples() -> None:
         SMALL.blocks = ()  # type: ignore[misc]
 
 
-def test_it_is_a_chain_of_two_operations_a_block() -> None:
+def test_a_genotype_is_a_chain_of_two_operations_per_block() -> None:
     assert SMALL.edges() == [
         (0, 1, "attention_4"),
         (1, 2, "gelu_2"),
@@ -80,7 +80,7 @@ def test_it_is_a_chain_of_two_operations_a_block() -> None:
         SMALL.count("conv_5")
 
 
-def test_differences_in_words() -> None:
+def test_differences_are_described_by_node() -> None:
     other = Genotype((("attention_4", "gelu_4"), ("identity", "relu_1")))
     assert difference(SMALL, SMALL) == []
     assert difference(SMALL, other) == [
@@ -123,7 +123,7 @@ def test_differences_in_words() -> None:
         ("Genotype(blocks=[('conv_3', 'relu_1')])", "bad JSON at line 1"),
     ],
 )
-def test_other_texts_are_refused_in_one_line(text: Any, message: str) -> None:
+def test_invalid_text_is_rejected_in_one_line(text: Any, message: str) -> None:
     assert parse_or_one_line(text) is None
     with pytest.raises(ValueError, match=message):
         Genotype.parse(text)
@@ -142,11 +142,11 @@ def test_other_texts_are_refused_in_one_line(text: Any, message: str) -> None:
     ),
 )
 @settings(deadline=None, max_examples=200)
-def test_a_damaged_text_is_read_validly_or_refused(
+def test_corrupted_text_parses_to_a_valid_genotype_or_is_rejected(
     text: str, edits: list[tuple[int, int, str]]
 ) -> None:
-    for place, removed, inserted in edits:
-        text = text[:place] + inserted + text[place + removed :]
+    for start, removed, inserted in edits:
+        text = text[:start] + inserted + text[start + removed :]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         genotype = parse_or_one_line(text)
@@ -163,7 +163,7 @@ JSON = st.recursive(
 
 @given(st.one_of(JSON, st.lists(st.lists(JSON, min_size=2, max_size=2), max_size=2)))
 @settings(deadline=None)
-def test_json_of_any_shape_is_read_validly_or_refused(blocks: Any) -> None:
+def test_arbitrary_json_parses_to_a_valid_genotype_or_is_rejected(blocks: Any) -> None:
     genotype = parse_or_one_line(json.dumps({"space": "transformer", "blocks": blocks}))
     if genotype is not None:
         assert [list(pair) for pair in genotype.blocks] == blocks

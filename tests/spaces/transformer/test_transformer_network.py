@@ -1,4 +1,4 @@
-"""The discrete networks of the transformer space: against what is written out word by word."""
+"""The discrete networks of the transformer space equal a computation word by word."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 import torch
-from both_transformer import CLASSES, EXACT, WORDS, stirred, texts
 from torch import Tensor
+from transformer_supernets import CLASSES, EXACT, WORDS, randomized, texts
 
+from darts.spaces.rank_dropout import rank_dropout
 from darts.spaces.transformer import (
     FEED_FORWARDS,
     MIXERS,
     Genotype,
-    Network,
     ModelConfig,
+    Network,
     TextClassifier,
     random_genotype,
 )
 from darts.spaces.transformer.frame import PositionalEncoding, sinusoidal_table
-from darts.spaces.transformer.layers import dropped
 
 WIDTH = 8
 GENOTYPES = {
@@ -32,91 +32,92 @@ EVERY = GENOTYPES["all"]
 
 def make(kind: str, genotype: Genotype = EVERY, path: float = 0.0, **sizes: Any) -> Any:
     torch.manual_seed(0)
-    size = ModelConfig(WIDTH, **sizes)
+    config = ModelConfig(WIDTH, **sizes)
     if kind == "language":
-        return stirred(Network(genotype, WORDS, config=size, drop_path=path))
-    made = TextClassifier(genotype, classes=CLASSES, words=WORDS, config=size, drop_path=path)
-    return stirred(made)
+        return randomized(Network(genotype, WORDS, config=config, drop_path=path))
+    return randomized(
+        TextClassifier(genotype, classes=CLASSES, words=WORDS, config=config, drop_path=path)
+    )
 
 
 def norm(x: Tensor, module: Any) -> Tensor:
-    centerd = x - x.mean()
-    return centerd / (centerd.square().mean() + 1e-5).sqrt() * module.weight + module.bias
+    centered = x - x.mean()
+    return centered / (centered.square().mean() + 1e-5).sqrt() * module.weight + module.bias
 
 
 def gelu(x: float) -> float:
     return 0.5 * x * (1 + math.erf(x / math.sqrt(2)))
 
 
-def attended(y: list[Tensor], layer: Any, heads: int, causal: bool) -> list[Tensor]:
-    """Head by head and word by word."""
+def attention(y: list[Tensor], layer: Any, heads: int, causal: bool) -> list[Tensor]:
+    """Compute attention head by head and word by word."""
     size = WIDTH // heads
     queries, keys, values = ([m @ word for word in y] for m in layer.project.weight.split(WIDTH))
-    found = []
-    for place, query in enumerate(queries):
-        seen = range(place + 1) if causal else range(len(y))
-        parts = []
+    outputs = []
+    for position, query in enumerate(queries):
+        visible = range(position + 1) if causal else range(len(y))
+        head_outputs = []
         for head in range(heads):
-            own = slice(head * size, (head + 1) * size)
-            scores = [float(query[own] @ keys[i][own]) / math.sqrt(size) for i in seen]
-            shares = [math.exp(score) for score in scores]
-            parts.append(sum(s * values[i][own] for s, i in zip(shares, seen, strict=True)))
-            parts[-1] = parts[-1] / sum(shares)
-        found.append(layer.out.weight @ torch.cat(parts))
-    return found
+            rows = slice(head * size, (head + 1) * size)
+            scores = [float(query[rows] @ keys[i][rows]) / math.sqrt(size) for i in visible]
+            weights = [math.exp(score) for score in scores]
+            total = sum(w * values[i][rows] for w, i in zip(weights, visible, strict=True))
+            head_outputs.append(total / sum(weights))
+        outputs.append(layer.out.weight @ torch.cat(head_outputs))
+    return outputs
 
 
-def convolved(y: list[Tensor], layer: Any, taps: int, causal: bool) -> list[Tensor]:
-    """Word by word and tap by tap."""
-    found = []
-    for place in range(len(y)):
+def convolution(y: list[Tensor], layer: Any, taps: int, causal: bool) -> list[Tensor]:
+    """Compute a convolution word by word and tap by tap."""
+    outputs = []
+    for position in range(len(y)):
         total = torch.zeros(WIDTH, dtype=torch.float64)
         for tap in range(taps):
-            other = place + tap - (taps - 1 if causal else (taps - 1) // 2)
+            other = position + tap - (taps - 1 if causal else (taps - 1) // 2)
             if 0 <= other < len(y):
                 total = total + layer.kernel[:, tap] * y[other]
-        found.append(total)
-    return found
+        outputs.append(total)
+    return outputs
 
 
-def blocks_by_hand(net: Any, tokens: list[int], causal: bool) -> list[Tensor]:
-    """What the norm behind the blocks puts out for each word of one text."""
+def blocks_word_by_word(net: Any, tokens: list[int], causal: bool) -> list[Tensor]:
+    """Return the output of the final norm for each word of one text."""
     table = net.frame.embedding.table
     x = []
-    for place, token in enumerate(tokens):
-        wave = []
+    for position, token in enumerate(tokens):
+        encoding = []
         for i in range(WIDTH // 2):
-            angle = place / 10_000 ** (2 * i / WIDTH)
-            wave += [math.sin(angle), math.cos(angle)]
-        x.append(table[token] * math.sqrt(WIDTH) + torch.tensor(wave, dtype=torch.float64))
+            angle = position / 10_000 ** (2 * i / WIDTH)
+            encoding += [math.sin(angle), math.cos(angle)]
+        x.append(table[token] * math.sqrt(WIDTH) + torch.tensor(encoding, dtype=torch.float64))
     for block, (mixer, feed_forward) in zip(net.blocks, net.genotype.blocks, strict=True):
         if mixer != "identity":
             kind, number = mixer.split("_")
-            mix = attended if kind == "attention" else convolved
+            mix = attention if kind == "attention" else convolution
             y = [norm(word, block.mixer.norm) for word in x]
-            more = mix(y, block.mixer, int(number), causal)
-            x = [a + b for a, b in zip(x, more, strict=True)]
+            mixed = mix(y, block.mixer, int(number), causal)
+            x = [a + b for a, b in zip(x, mixed, strict=True)]
         layer = block.feed_forward
         activation, ratio = feed_forward.split("_")
         assert layer.up.out_features == int(ratio) * WIDTH
         for i, word in enumerate(x):
-            inside = layer.up.weight @ norm(word, layer.norm) + layer.up.bias
+            hidden = layer.up.weight @ norm(word, layer.norm) + layer.up.bias
             function = gelu if activation == "gelu" else lambda v: max(v, 0.0)
-            units = [function(value) for value in inside.tolist()]
+            units = [function(value) for value in hidden.tolist()]
             x[i] = word + layer.down.weight @ torch.tensor(units, dtype=torch.float64)
     return [norm(word, net.frame.norm) for word in x]
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("genotype", GENOTYPES.values(), ids=GENOTYPES)
-def test_a_language_model_is_the_plain_one(genotype: Genotype) -> None:
+def test_the_language_model_equals_the_computation_word_by_word(genotype: Genotype) -> None:
     net = make("language", genotype)
     tokens = torch.randint(WORDS, (9, 2))
     out = net(tokens)
     assert out.hidden.shape == (2, 0)
     assert out.logits.shape == (9, 2, WORDS)
     for column in range(2):
-        words = blocks_by_hand(net, tokens[:, column].tolist(), causal=True)
+        words = blocks_word_by_word(net, tokens[:, column].tolist(), causal=True)
         wanted = torch.stack([net.frame.embedding.table @ w + net.frame.bias for w in words])
         torch.testing.assert_close(out.raw[:, column], torch.stack(words), **EXACT)
         torch.testing.assert_close(out.logits[:, column], wanted, **EXACT)
@@ -124,7 +125,7 @@ def test_a_language_model_is_the_plain_one(genotype: Genotype) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("genotype", GENOTYPES.values(), ids=GENOTYPES)
-def test_a_classifier_is_the_plain_one_of_each_text_without_padding(genotype: Genotype) -> None:
+def test_the_classifier_equals_the_computation_word_by_word(genotype: Genotype) -> None:
     net = make("classifier", genotype)
     lengths = (9, 1, 4)
     tokens = texts(*lengths)
@@ -132,43 +133,44 @@ def test_a_classifier_is_the_plain_one_of_each_text_without_padding(genotype: Ge
     assert logits.shape == (3, CLASSES)
     head = net.frame.classifier
     for column, length in enumerate(lengths):
-        words = blocks_by_hand(net, tokens[:length, column].tolist(), causal=False)
+        words = blocks_word_by_word(net, tokens[:length, column].tolist(), causal=False)
         mean = torch.stack(words).sum(0) / length
         torch.testing.assert_close(logits[column], head.weight @ mean + head.bias, **EXACT)
-    with_head, none = net(tokens, auxiliary=True)
-    assert none is None
-    assert torch.equal(with_head, logits)
+    same_logits, auxiliary_logits = net(tokens, auxiliary=True)
+    assert auxiliary_logits is None
+    assert torch.equal(same_logits, logits)
 
 
-def test_no_word_hears_of_those_behind_it() -> None:
+def test_a_language_model_does_not_use_later_words() -> None:
     net = make("language").eval()
     tokens = torch.randint(WORDS, (7, 2))
-    for place in range(1, 7):
+    for position in range(1, 7):
         changed = tokens.clone()
-        changed[place:] = (changed[place:] + 1) % WORDS
+        changed[position:] = (changed[position:] + 1) % WORDS
         first, second = net(tokens).logits, net(changed).logits
-        torch.testing.assert_close(first[:place], second[:place], **EXACT)
-        assert not torch.allclose(first[place], second[place])
+        torch.testing.assert_close(first[:position], second[:position], **EXACT)
+        assert not torch.allclose(first[position], second[position])
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
-def test_how_far_a_word_is_heard(mixer: str) -> None:
-    """By gradients: which words the one in the middle of a text hears of."""
+def test_receptive_field_of_each_mixer(mixer: str) -> None:
+    """Gradients show which words influence the middle of a text."""
     kind, _, number = mixer.partition("_")
     reach = {"attention": 99, "conv": int(number or 0) // 2, "identity": 0}[kind]
     for causal in (False, True):
         net = make("language" if causal else "classifier", Genotype(((mixer, "relu_1"),))).eval()
         net.frame.embedding.table.requires_grad_(False)
         x = torch.randn(1, 21, WIDTH, dtype=torch.float64, requires_grad=True)
-        block, sight = net.blocks[0], net.frame.sight(torch.ones(21, 1, dtype=torch.int64))
-        (slope,) = torch.autograd.grad(block(x, sight)[0, 10].square().sum(), x)
-        heard = {i for i in range(21) if bool(slope[0, i].any())}
+        block = net.blocks[0]
+        mask = net.frame.attention_mask(torch.ones(21, 1, dtype=torch.int64))
+        (gradient,) = torch.autograd.grad(block(x, mask)[0, 10].square().sum(), x)
+        influential = {i for i in range(21) if bool(gradient[0, i].any())}
         before = 2 * reach if causal else reach
         wanted = range(10 - before, 11 if causal else 11 + reach)
-        assert heard == set(wanted) & set(range(21))
+        assert influential == set(wanted) & set(range(21))
 
 
-def test_a_text_hears_nothing_of_padding_and_neighbors() -> None:
+def test_a_text_does_not_depend_on_padding_or_other_texts() -> None:
     net = make("classifier").eval()
     tokens = texts(9, 1, 6)
     together = net(tokens)
@@ -180,99 +182,102 @@ def test_a_text_hears_nothing_of_padding_and_neighbors() -> None:
     torch.testing.assert_close(net(tokens[:, [2, 0, 1]]), together[[2, 0, 1]], **EXACT)
 
 
-def test_places_by_sines_and_learned() -> None:
-    """Of the shortest wave 2 pi places, of the max_length 20,000 pi."""
+def test_sinusoidal_and_learned_positions() -> None:
+    """Sinusoids match their formula; learned positions limit the length of a text."""
     table = sinusoidal_table(50, 6, torch.float64, torch.device("cpu"))
-    for place in (0, 1, 49):
+    for position in (0, 1, 49):
         for i in range(3):
-            angle = place / 10_000 ** (i / 3)
-            pair = table[place, 2 * i : 2 * i + 2].tolist()
+            angle = position / 10_000 ** (i / 3)
+            pair = table[position, 2 * i : 2 * i + 2].tolist()
             assert pair == pytest.approx([math.sin(angle), math.cos(angle)])
     x = torch.randn(2, 5, WIDTH)
     learned = PositionalEncoding(ModelConfig(WIDTH, "learned", max_length=5))
     assert learned.table is not None
     torch.testing.assert_close(learned(x), x + learned.table)
     torch.testing.assert_close(learned(x[:, :3]), x[:, :3] + learned.table[:3])
-    with pytest.raises(ValueError, match="5 places are learned, and a text has 6 words"):
+    with pytest.raises(ValueError, match=r"space\.max_length=5: a text has 6 words"):
         learned(torch.randn(1, 6, WIDTH))
     sines = PositionalEncoding(ModelConfig(WIDTH, max_length=5))
     assert list(sines.parameters()) == []
     with torch.inference_mode():
         sines(torch.randn(1, 6, WIDTH))
-    y = torch.randn(1, 6, WIDTH, requires_grad=True)  # what inference has seen may be trained with
+    y = torch.randn(
+        1, 6, WIDTH, requires_grad=True
+    )  # the table cached in inference mode works in training
     sines(y).sum().backward()
 
 
-def test_dropout_keeps_the_mean_and_acts_in_training_alone() -> None:
+def test_dropout_keeps_the_mean_and_acts_only_in_training() -> None:
     torch.manual_seed(0)
     x = torch.ones(30, 40, 5, dtype=torch.float64)
-    found = dropped(x, 0.25, True)
+    found = rank_dropout(x, 0.25, True)
     assert set(found.unique().tolist()) == {0.0, 1 / 0.75}
     assert float((found == 0).double().mean()) == pytest.approx(0.25, abs=0.02)
-    assert dropped(x, 0.25, False) is x
-    assert dropped(x, 0.0, True) is x
+    assert rank_dropout(x, 0.25, False) is x
+    assert rank_dropout(x, 0.0, True) is x
 
 
 @pytest.mark.parametrize("options", [{"dropout": 0.3}, {"path": 0.4}], ids=["dropout", "path"])
 @pytest.mark.parametrize("kind", ["language", "classifier"])
-def test_what_is_dropped(kind: str, options: dict[str, float]) -> None:
-    """In training alone, by the default generator, and for a part of a batch as for all of it."""
+def test_dropout_and_drop_path_do_not_depend_on_ranks(kind: str, options: dict[str, float]) -> None:
+    """They act only in training, use the default generator, and draw for the whole batch."""
     net, tokens = make(kind, **options), texts(6, 6, 6, 6, 6)
     plain = make(kind).eval()(tokens)
 
-    def said(given: Tensor, seed: int = 0) -> Tensor:
+    def logits(texts: Tensor, seed: int = 0) -> Tensor:
         torch.manual_seed(seed)
-        out = net(given)
+        out = net(texts)
         return out if kind == "classifier" else out.logits.transpose(0, 1)
 
-    whole = said(tokens)
-    assert torch.equal(said(tokens), whole)
-    assert not torch.allclose(said(tokens, 1), whole)
+    whole = logits(tokens)
+    assert torch.equal(logits(tokens), whole)
+    assert not torch.allclose(logits(tokens, 1), whole)
     net.rows = (3, 5)
-    torch.testing.assert_close(said(tokens[:, 3:]), whole[3:], **EXACT)
+    torch.testing.assert_close(logits(tokens[:, 3:]), whole[3:], **EXACT)
     net.rows = None
-    assert not torch.allclose(said(tokens[:, 3:]), whole[3:])
+    assert not torch.allclose(logits(tokens[:, 3:]), whole[3:])
     wanted = plain if kind == "classifier" else plain.logits.transpose(0, 1)
     net.eval()
-    assert torch.equal(said(tokens), wanted)
+    assert torch.equal(logits(tokens), wanted)
 
 
-def test_a_dropped_path_leaves_a_text_as_it_is() -> None:
-    """Whole texts, of each layer anew, and what is left is scaled to keep the mean."""
+def test_drop_path_drops_each_layer_of_a_text_independently() -> None:
+    """All four combinations of two layers occur, and kept outputs are scaled by 2."""
     torch.manual_seed(0)
     net = make("classifier", Genotype((("attention_2", "relu_1"),)))
     x = torch.randn(64, 3, WIDTH, dtype=torch.float64)
-    block, sight = net.blocks[0], net.frame.sight(torch.ones(3, 64, dtype=torch.int64))
-    mixed = 2 * block.mixer(x, sight)
-    found = block(x, sight, path=0.5)
+    block = net.blocks[0]
+    mask = net.frame.attention_mask(torch.ones(3, 64, dtype=torch.int64))
+    mixed = 2 * block.mixer(x, mask)
+    found = block(x, mask, drop_path=0.5)
     cases = {
         (a, b): x + a * mixed + 2 * b * block.feed_forward(x + a * mixed)
         for a in (0, 1)
         for b in (0, 1)
     }
-    seen = [
+    observed = [
         next(case for case, wanted in cases.items() if torch.allclose(found[i], wanted[i]))
         for i in range(64)
     ]
-    assert set(seen) == set(cases)
-    torch.testing.assert_close(block.eval()(x, sight, path=0.5), block(x, sight), **EXACT)
+    assert set(observed) == set(cases)
+    torch.testing.assert_close(block.eval()(x, mask, drop_path=0.5), block(x, mask), **EXACT)
 
 
-def test_outputs_may_be_regularized() -> None:
+def test_outputs_before_and_after_dropout() -> None:
     net = make("language", dropout=0.5)
     out = net(torch.randint(WORDS, (9, 4)))
-    gone = out.dropped == 0
-    assert 0.3 < float(gone.double().mean()) < 0.7
-    torch.testing.assert_close(out.dropped[~gone], 2 * out.raw[~gone], **EXACT)
+    is_zero = out.dropped == 0
+    assert 0.3 < float(is_zero.double().mean()) < 0.7
+    torch.testing.assert_close(out.dropped[~is_zero], 2 * out.raw[~is_zero], **EXACT)
     wanted = out.dropped @ net.frame.embedding.table.T + net.frame.bias
     torch.testing.assert_close(out.logits, wanted, **EXACT)
 
 
-def test_sizes() -> None:
+def test_the_number_of_parameters_matches_a_hand_count() -> None:
     width, words = 16, 100
     for seed in range(5):
         genotype = random_genotype(torch.Generator().manual_seed(seed), 3)
-        wanted = 2 * width  # the norm behind the blocks
+        wanted = 2 * width  # the final norm
         for mixer, feed_forward in genotype.blocks:
             kind, _, number = mixer.partition("_")
             wanted += {
@@ -286,20 +291,23 @@ def test_sizes() -> None:
         classifier = TextClassifier(genotype, classes=5, words=words, config=ModelConfig(width))
         found = [sum(p.numel() for p in net.parameters()) for net in (model, classifier)]
         assert found == [
-            wanted + words * width + words,  # the decoder shares the embeddings
+            wanted + words * width + words,  # the decoder shares the weights of the embedding
             wanted + words * width + 5 * width + 5,
         ]
 
 
-def test_what_it_cannot_be_is_refused_in_one_line() -> None:
+def test_invalid_arguments_are_rejected_in_one_line() -> None:
     cases: list[tuple[Any, str]] = [
-        (lambda: ModelConfig(12), "space.hidden=12 cannot be shared out among 8 heads"),
+        (lambda: ModelConfig(12), "space.hidden=12: must be a multiple of 8"),
         (lambda: ModelConfig(0), "width=0: must be an integer >= 1"),
         (lambda: ModelConfig(8, max_length=0), "max_length=0: must be an integer >= 1"),
-        (lambda: ModelConfig(8, "none"), "unknown positions 'none'; choose from sinusoidal, learned"),
-        (lambda: ModelConfig(8, dropout=1.0), r"dropout must be in \[0, 1\), got 1.0"),
-        (lambda: Network(EVERY, 7, drop_path=1.0), "drop_path must be at least 0 and below 1"),
-        (lambda: Network(EVERY, 0), "words=0: must be an integer >= 1"),
+        (
+            lambda: ModelConfig(8, "none"),
+            "unknown positions 'none'; choose from sinusoidal, learned",
+        ),
+        (lambda: ModelConfig(8, dropout=1.0), "dropout=1.0: must be >= 0 and < 1"),
+        (lambda: Network(EVERY, 7, drop_path=1.0), "drop_path=1.0: must be >= 0 and < 1"),
+        (lambda: Network(EVERY, 0), "vocabulary=0: must be an integer >= 1"),
         (
             lambda: TextClassifier(EVERY, classes=0, words=7),
             "classes=0: must be an integer >= 1",
@@ -313,12 +321,12 @@ def test_what_it_cannot_be_is_refused_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("kind", ["language", "classifier"])
-def test_mixed_precision_is_near_the_exact_result(kind: str) -> None:
+def test_bfloat16_autocast_stays_close_to_float32(kind: str) -> None:
     torch.manual_seed(0)
-    size, tokens = ModelConfig(16), texts(7, 2, 5)
-    net: Any = Network(EVERY, WORDS, config=size)
+    config, tokens = ModelConfig(16), texts(7, 2, 5)
+    net: Any = Network(EVERY, WORDS, config=config)
     if kind == "classifier":
-        net = TextClassifier(EVERY, classes=CLASSES, words=WORDS, config=size)
+        net = TextClassifier(EVERY, classes=CLASSES, words=WORDS, config=config)
     exact = net(tokens)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = net(tokens)

@@ -1,4 +1,4 @@
-"""The transformer space as a part of a method: reading blocks out, points, costs, refusals."""
+"""The transformer space: derived networks, points, costs and error messages."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def random_tables(seed: int, cells: int = 3) -> dict[str, Tensor]:
     }
 
 
-def test_it_is_registered() -> None:
+def test_the_space_is_registered() -> None:
     assert SPACES["transformer"] is Transformer
     space = Transformer()
     assert (space.cells, space.hidden, space.positions) == (4, 128, "sinusoidal")
     assert space.data_kinds == ("text", "documents")
 
 
-def test_derive_takes_the_most_probable_of_each_block() -> None:
+def test_derive_keeps_the_most_probable_candidates_of_each_block() -> None:
     context, _ = context_and_supernet()
     for seed in range(10):
         tables = random_tables(seed)
@@ -64,17 +64,17 @@ def test_derive_takes_the_most_probable_of_each_block() -> None:
         ({"mixer": torch.full((2, 7), 0.1)}, "probabilities of mixer have shape"),
         ({"feed_forward": torch.full((3, 6), float("nan"))}, "not finite"),
         ({"feed_forward": torch.full((3, 6), 2.0)}, "not within 0 and 1"),
-        ({"normal": torch.ones(1, 1)}, "not .'feed_forward', 'mixer'."),
+        ({"normal": torch.ones(1, 1)}, r"must be \['feed_forward', 'mixer'\]"),
     ],
 )
-def test_wrong_probabilities(change: dict[str, Tensor], match: str) -> None:
+def test_invalid_probabilities_are_rejected(change: dict[str, Tensor], match: str) -> None:
     context, _ = context_and_supernet()
     with pytest.raises(ValueError, match=match) as caught:
         context.space.derive({**random_tables(0), **change}, context.candidates)
     assert "\n" not in str(caught.value)
 
 
-def test_the_mask_of_a_genotype_derives_it() -> None:
+def test_derive_inverts_mask() -> None:
     context, _ = context_and_supernet()
     space = context.space
     for seed in range(20):
@@ -96,14 +96,14 @@ def test_the_mask_of_a_genotype_derives_it() -> None:
         space.mask(Genotype((("conv_3", "relu_1"),)), fewer)
 
 
-def test_every_genotype_is_as_probable_as_any_other() -> None:
+def test_random_draws_uniformly() -> None:
     space, generator = Transformer(cells=1), torch.Generator().manual_seed(0)
     counts = Counter(space.random(generator) for _ in range(200 * 42))
     assert len(counts) == 42
-    assert max(abs(count - 200) for count in counts.values()) < 60  # four deviations
+    assert max(abs(count - 200) for count in counts.values()) < 60  # four standard deviations
 
 
-def test_every_genotype_is_one_point() -> None:
+def test_genotypes_and_points_correspond_one_to_one() -> None:
     space = Transformer(cells=1)
     points = list(Parameters(space.parameters()).points(9))
     genotypes = [space.decode(point) for point in points]
@@ -116,17 +116,17 @@ def test_every_genotype_is_one_point() -> None:
         "block0.ratio": 1,
         "block0.activation": "relu",
     }
-    with pytest.raises(ValueError, match=r"a genotype of 2 blocks is none of space\.cells=1"):
+    with pytest.raises(ValueError, match=r"the genotype has 2 blocks, but space\.cells=1"):
         space.encode(Genotype((("conv_3", "relu_1"),) * 2))
 
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
 @pytest.mark.parametrize("name", ["flops", "parameters"])
 @both
-def test_expected_costs_are_those_of_the_network(
+def test_expected_costs_equal_the_costs_of_the_network(
     sizes: dict[str, int], name: str, positions: str
 ) -> None:
-    """Of one text of ``space.length`` words."""
+    """Costs are those of one text of ``space.length`` words."""
     context, _ = context_and_supernet(positions=positions, max_length=20)
     space = context.space
     language = sizes is LANGUAGE
@@ -164,8 +164,8 @@ def columns() -> list[tuple[str, int, str]]:
     return [(group, i, name) for group, names in groups.items() for i, name in enumerate(names)]
 
 
-def test_costs_worked_out() -> None:
-    """Multiply-accumulates of a text of 12 words at a width of 16."""
+def test_macs_of_each_candidate_match_a_hand_count() -> None:
+    """MACs of a text of 12 words at a model width of 16."""
     space, length, width = Transformer(**SMALL), 12, 16
     costs = {
         name: count_macs(piece.make(), torch.zeros(1, *piece.shape))
@@ -173,7 +173,7 @@ def test_costs_worked_out() -> None:
         for group, column, name in columns()
         if piece.place == (group, 0, column)
     }
-    # Four maps of each word, each query with each key, and each weight with each value.
+    # Four maps per word, the products of queries and keys, and those of weights and values.
     attention = 4 * length * width**2 + 2 * length**2 * width
     assert costs == {
         **{f"attention_{heads}": attention for heads in (2, 4, 8)},
@@ -193,12 +193,12 @@ def test_costs_worked_out() -> None:
         (lambda s, g: s.supernet(), "got neither"),
         (lambda s, g: s.network(g, vocabulary=9, auxiliary=True), "no auxiliary head"),
         (lambda s, g: s.network(g, vocabulary=9, classes=2), "need vocabulary .* or classes and"),
-        (lambda s, g: s.network(g, vocabulary=9, drop_path=1.5), "drop_path must be at least 0"),
-        (lambda s, g: s.pieces(classes=9, image=(3, 32, 32)), "takes texts, not images"),
-        (lambda s, g: Transformer(hidden=12), "space.hidden=12 cannot be .* multiple of 8"),
+        (lambda s, g: s.network(g, vocabulary=9, drop_path=1.5), "drop_path=1.5: must be >= 0"),
+        (lambda s, g: s.pieces(classes=9, image=(3, 32, 32)), "needs texts, not images"),
+        (lambda s, g: Transformer(hidden=12), "space.hidden=12: must be a multiple of 8"),
     ],
 )
-def test_what_makes_no_sense_is_refused(call: Any, message: str) -> None:
+def test_unsupported_options_are_rejected_in_one_line(call: Any, message: str) -> None:
     space = Transformer(**SMALL)
     genotype = space.random(torch.Generator().manual_seed(0))
     with pytest.raises(ValueError, match=message) as caught:
@@ -207,7 +207,7 @@ def test_what_makes_no_sense_is_refused(call: Any, message: str) -> None:
 
 
 @both
-def test_options_reach_both_networks(sizes: dict[str, int]) -> None:
+def test_settings_reach_supernet_and_network(sizes: dict[str, int]) -> None:
     space = Transformer(cells=2, hidden=8, positions="learned", max_length=9, dropout=0.3)
     genotype = Genotype((("conv_3", "relu_1"),) * 5)
     net, found = space.supernet(**sizes), space.network(genotype, **sizes, drop_path=0.2)
@@ -223,17 +223,18 @@ def test_options_reach_both_networks(sizes: dict[str, int]) -> None:
 
 @pytest.mark.parametrize("relaxation", sorted(RELAXATIONS))
 @both
-def test_relaxations_train_it(relaxation: str, sizes: dict[str, int]) -> None:
+def test_every_relaxation_trains_the_supernet(relaxation: str, sizes: dict[str, int]) -> None:
     torch.manual_seed(0)
     space = Transformer(**SMALL)
     net = space.supernet(**sizes)
     context = SearchContext.from_supernet(space, net)
-    part = RELAXATIONS[relaxation]()
-    part.prepare(net)
-    out = net(torch.randint(1, 30, (3, 4)), part.mixture(net.alphas, context))
+    component = RELAXATIONS[relaxation]()
+    component.prepare(net)
+    out = net(torch.randint(1, 30, (3, 4)), component.mixture(net.alphas, context))
     logits = out.logits if sizes is LANGUAGE else out
     logits.square().mean().backward()
     assert bool(torch.isfinite(logits).all())
     for weight in net.weight_parameters():
         assert weight.grad is None or bool(weight.grad.isfinite().all())
-    assert space.derive(part.probabilities(net.alphas, context), context.candidates)
+    probabilities = component.probabilities(net.alphas, context)
+    assert space.derive(probabilities, context.candidates)

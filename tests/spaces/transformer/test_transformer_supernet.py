@@ -1,5 +1,4 @@
-"""The supernets of the transformer space: against the edge-wise ones, discrete networks and
-finite differences."""
+"""The supernets of the transformer space equal their oracles and the discrete networks."""
 
 from __future__ import annotations
 
@@ -9,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from both_transformer import (
+from torch import Tensor
+from torch.optim import SGD
+from transformer_supernets import (
     CLASSES,
     EXACT,
     KINDS,
@@ -23,8 +24,6 @@ from both_transformer import (
     make_pair,
     texts,
 )
-from torch import Tensor
-from torch.optim import SGD
 
 from darts.bilevel import first_order, unrolled
 from darts.data.words import PADDING
@@ -34,8 +33,8 @@ from darts.spaces.transformer import (
     MIXERS,
     ClassifierSupernet,
     Genotype,
-    Network,
     ModelConfig,
+    Network,
     Supernet,
     TextClassifier,
 )
@@ -44,7 +43,7 @@ DROPPING = {"dropout": 0.3}
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "dropping": DROPPING,
-    "learned places": {"positions": "learned", "max_length": 9},
+    "learned positions": {"positions": "learned", "max_length": 9},
     "one block": {"cells": 1},
 }
 WAYS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -69,21 +68,23 @@ def backward(net: Any, data: Batch, *weights: Any, seed: int = 5) -> None:
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @both_kinds
-def test_outputs_and_gradients(kind: str, options: dict[str, Any], training: bool) -> None:
-    slow, fast = make_pair(kind, **options)
-    assert_same(fast.state_dict(), slow.state_dict())
-    for net in (slow, fast):
+def test_outputs_and_gradients_equal_the_oracle(
+    kind: str, options: dict[str, Any], training: bool
+) -> None:
+    oracle, fast = make_pair(kind, **options)
+    assert_same(fast.state_dict(), oracle.state_dict())
+    for net in (oracle, fast):
         net.train(training)
         backward(net, batch(kind))
-    assert_same(outputs(fast, batch(kind)), outputs(slow, batch(kind)))
-    assert_same(gradients(fast), gradients(slow))
+    assert_same(outputs(fast, batch(kind)), outputs(oracle, batch(kind)))
+    assert_same(gradients(fast), gradients(oracle))
     for name, gradient in gradients(fast).items():
         assert gradient is not None
         assert bool(gradient.any()), name
 
 
 def masks() -> dict[str, dict[str, list[list[int]]]]:
-    """By group the columns that are active in each of two blocks."""
+    """Return the active columns of each of two blocks, by group."""
     return {
         "one each": {"mixer": [[1], [4]], "feed_forward": [[3], [2]]},
         "identity alone": {"mixer": [[6], [6]], "feed_forward": [[0], [5]]},
@@ -93,14 +94,16 @@ def masks() -> dict[str, dict[str, list[list[int]]]]:
     }
 
 
-@pytest.mark.parametrize("chosen", masks().values(), ids=masks())
+@pytest.mark.parametrize("columns", masks().values(), ids=masks())
 @both_kinds
-def test_what_is_not_active_is_left_out(kind: str, chosen: dict[str, list[list[int]]]) -> None:
+def test_inactive_candidates_do_not_contribute(
+    kind: str, columns: dict[str, list[list[int]]]
+) -> None:
     found, slopes = [], []
     pair = make_pair(kind, **DROPPING)
     active = {
         group: torch.tensor(
-            [[column in own for column in range(shape[1])] for own in chosen[group]]
+            [[column in row for column in range(shape[1])] for row in columns[group]]
         )
         for group, shape in pair[0].shapes.items()
     }
@@ -112,7 +115,7 @@ def test_what_is_not_active_is_left_out(kind: str, chosen: dict[str, list[list[i
         slopes.append({group: w.grad for group, w in weights.items()})
         for group, w in weights.items():
             assert w.grad is None or not bool(w.grad[~active[group]].any())
-        net.eval()  # where all are run, draws are others
+        net.eval()  # in training, a different number of dropout masks would be drawn
         off = {group: w.detach() * active[group] for group, w in weights.items()}
         assert_same(outputs(net, batch(kind), off), outputs(net, batch(kind), mixture))
         net.train()
@@ -122,12 +125,12 @@ def test_what_is_not_active_is_left_out(kind: str, chosen: dict[str, list[list[i
 
 
 def discrete_of(net: Any, genotype: Genotype) -> Any:
-    """The genotype's network, with its part of the supernet's weights."""
-    size = ModelConfig(8, dropout=net.frame.dropout)
+    """Return the genotype's network with slices of the supernet's weights."""
+    config = ModelConfig(8, dropout=net.frame.dropout)
     if isinstance(net, Supernet):
-        found: Any = Network(genotype, WORDS, config=size)
+        found: Any = Network(genotype, WORDS, config=config)
     else:
-        found = TextClassifier(genotype, classes=CLASSES, words=WORDS, config=size)
+        found = TextClassifier(genotype, classes=CLASSES, words=WORDS, config=config)
     found = found.double()
     found.frame.load_state_dict(net.frame.state_dict())
     for own, shared in zip(found.blocks, net.blocks, strict=True):
@@ -157,10 +160,10 @@ def discrete_of(net: Any, genotype: Genotype) -> Any:
     ],
 )
 @both_kinds
-def test_one_candidate_each_is_the_discrete_network(
+def test_a_one_hot_mixture_equals_the_discrete_network(
     kind: str, blocks: tuple[tuple[str, str], ...]
 ) -> None:
-    """Whether the others are left out or have weights of nought, in training and evaluation."""
+    """Other candidates are inactive or have a mixing weight of 0; in training and evaluation."""
     net = make_pair(kind, **DROPPING)[1]
     genotype = Genotype(blocks)
     names: Any = zip(net.candidates, zip(*blocks, strict=True), strict=True)
@@ -183,7 +186,7 @@ def test_one_candidate_each_is_the_discrete_network(
     assert_same(outputs(net, batch(kind), hot), wanted)
 
 
-def test_narrow_layers_are_the_first_units_of_wide_ones() -> None:
+def test_narrow_layers_use_the_first_units_of_wide_ones() -> None:
     net = make_pair("language")[1]
     columns = F.one_hot(torch.tensor([FEED_FORWARDS.index("relu_2")] * 2), 6).double()
     mixers = F.one_hot(torch.tensor([MIXERS.index("identity")] * 2), 7).double()
@@ -195,7 +198,7 @@ def test_narrow_layers_are_the_first_units_of_wide_ones() -> None:
 
 
 def trained(net: Any, kind: str) -> SGD:
-    """After two steps, so that momenta are there."""
+    """Take two steps, so that momentum buffers exist."""
     optimizer = SGD(net.weight_parameters(), lr=0.05, momentum=0.9, weight_decay=3e-3)
     for seed in (11, 12):
         net.zero_grad()
@@ -219,7 +222,7 @@ def alpha_gradients(
 @pytest.mark.parametrize("options", [{}, DROPPING], ids=["plain", "dropping"])
 @pytest.mark.parametrize("way", WAYS)
 @both_kinds
-def test_gradients_of_the_alphas(kind: str, way: str, options: dict[str, float]) -> None:
+def test_hypergradients_equal_the_oracle(kind: str, way: str, options: dict[str, float]) -> None:
     found = []
     for net in make_pair(kind, **options):
         optimizer = trained(net, kind)
@@ -235,8 +238,8 @@ def test_gradients_of_the_alphas(kind: str, way: str, options: dict[str, float])
 
 @pytest.mark.parametrize("way", WAYS)
 @both_kinds
-def test_gradients_of_the_alphas_are_finite_differences(kind: str, way: str) -> None:
-    """Of the validation loss; in second order, of that behind a step of the weights."""
+def test_hypergradients_match_finite_differences(kind: str, way: str) -> None:
+    """Differences of the validation loss, in second order after a weight step."""
     net = make_pair(kind)[1]
     lr, decay = 0.05, 3e-3
     optimizer = SGD(net.weight_parameters(), lr=lr, weight_decay=decay)
@@ -253,44 +256,44 @@ def test_gradients_of_the_alphas_are_finite_differences(kind: str, way: str) -> 
                 weight -= lr * (slope + decay * weight)
         return float(loss_of(moved, batch(kind, 2)).detach())
 
-    # A step so small that no unit of these few goes through nought.
+    # The step is so small that no ReLU changes its sign.
     small = {"epsilon": 1e-5} if way == "finite_difference" else {}
     found = alpha_gradients(net, kind, way, optimizer, **small)
     for group, alpha in net.alphas.items():
-        for place in [(0, 0), (1, 2), (0, 4), (1, alpha.shape[1] - 1)]:
+        for index in [(0, 0), (1, 2), (0, 4), (1, alpha.shape[1] - 1)]:
             with torch.no_grad():
                 values = []
                 for step in (1e-5, -2e-5):
-                    alpha[place] += step
+                    alpha[index] += step
                     values.append(validation())
-                alpha[place] += 1e-5
+                alpha[index] += 1e-5
             wanted = (values[0] - values[1]) / 2e-5
-            assert float(found[group][place]) == pytest.approx(wanted, rel=1e-5, abs=1e-9)
+            assert float(found[group][index]) == pytest.approx(wanted, rel=1e-5, abs=1e-9)
 
 
 @pytest.mark.parametrize("options", [{}, DROPPING], ids=["plain", "dropping"])
 @both_kinds
-def test_recomputed_blocks_are_the_same(kind: str, options: dict[str, float]) -> None:
-    """With the same draws, in one step and in gradients of the alphas of both orders."""
-    plain, again = (make_pair(kind, **options)[1] for _ in range(2))
-    again.recompute_cells()
-    for net in (plain, again):
+def test_recomputation_does_not_change_gradients(kind: str, options: dict[str, float]) -> None:
+    """Dropout masks repeat, in weight steps and in hypergradients of both orders."""
+    plain, recomputed = (make_pair(kind, **options)[1] for _ in range(2))
+    recomputed.recompute_cells()
+    for net in (plain, recomputed):
         backward(net, batch(kind))
-    assert_same(gradients(again), gradients(plain))
-    for net in (plain, again):
+    assert_same(gradients(recomputed), gradients(plain))
+    for net in (plain, recomputed):
         net.zero_grad()
-    optimizers = [trained(net, kind) for net in (plain, again)]
+    optimizers = [trained(net, kind) for net in (plain, recomputed)]
     for way in WAYS:
         found = [
             alpha_gradients(net, kind, way, optimizer)
-            for net, optimizer in zip((plain, again), optimizers, strict=True)
+            for net, optimizer in zip((plain, recomputed), optimizers, strict=True)
         ]
-        # Finite differences magnify the last digits.
+        # Finite differences magnify rounding errors.
         exact = EXACT if way != "finite_difference" else {"rtol": 1e-6, "atol": 1e-8}
         assert_same(found[1], found[0], exact)
 
 
-def test_recomputed_blocks_run_twice() -> None:
+def test_recomputed_blocks_run_a_second_time_in_the_backward_pass() -> None:
     net = make_pair("classifier")[1]
     ran = []
     net.blocks[0].register_forward_pre_hook(lambda *_: ran.append(1))
@@ -301,7 +304,7 @@ def test_recomputed_blocks_run_twice() -> None:
     assert len(ran) == 3
 
 
-def test_the_identity_adds_nothing_whatever_its_weight() -> None:
+def test_the_weight_of_identity_has_no_effect() -> None:
     net = make_pair("language")[1]
     weights = {group: alpha.detach().softmax(-1) for group, alpha in net.alphas.items()}
     other = {**weights, "mixer": weights["mixer"].clone()}
@@ -309,18 +312,18 @@ def test_the_identity_adds_nothing_whatever_its_weight() -> None:
     assert_same(outputs(net, batch("language"), other), outputs(net, batch("language"), weights))
 
 
-def test_no_word_hears_of_those_behind_it() -> None:
+def test_a_language_model_does_not_use_later_words() -> None:
     net = make_pair("language")[1].eval()
     tokens = batch("language").tokens
-    for place in range(1, len(tokens)):
+    for position in range(1, len(tokens)):
         changed = tokens.clone()
-        changed[place:] = (changed[place:] + 1) % WORDS
-        first, second = (net(given).logits for given in (tokens, changed))
-        torch.testing.assert_close(first[:place], second[:place], **EXACT)
-        assert not torch.allclose(first[place], second[place])
+        changed[position:] = (changed[position:] + 1) % WORDS
+        first, second = (net(words).logits for words in (tokens, changed))
+        torch.testing.assert_close(first[:position], second[:position], **EXACT)
+        assert not torch.allclose(first[position], second[position])
 
 
-def test_a_text_hears_nothing_of_padding_and_neighbors() -> None:
+def test_a_text_does_not_depend_on_padding_or_other_texts() -> None:
     net = make_pair("classifier")[1].eval()
     together = net(texts(9, 1, 6))
     for number, length in enumerate((9, 1, 6)):
@@ -329,7 +332,7 @@ def test_a_text_hears_nothing_of_padding_and_neighbors() -> None:
             torch.testing.assert_close(net(alone)[0], together[number], **EXACT)
 
 
-def test_a_text_without_words_is_finite() -> None:
+def test_an_empty_text_gives_finite_logits_and_gradients() -> None:
     net = make_pair("classifier")[1]
     tokens = torch.full((4, 2), PADDING)
     tokens[:2, 0] = 5
@@ -340,7 +343,7 @@ def test_a_text_without_words_is_finite() -> None:
     assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in net.parameters())
 
 
-def test_nothing_is_carried_from_one_sequence_to_the_next() -> None:
+def test_the_hidden_state_is_empty_and_ignored() -> None:
     net = make_pair("language")[1].eval()
     tokens = batch("language").tokens
     out = net(tokens)
@@ -348,11 +351,11 @@ def test_nothing_is_carried_from_one_sequence_to_the_next() -> None:
     assert torch.equal(net(tokens, hidden=out.hidden).logits, out.logits)
 
 
-def test_size_and_layout() -> None:
+def test_number_of_parameters_and_layout_of_the_alphas() -> None:
     width, cells = 16, 3
     net = Supernet(100, cells=cells, config=ModelConfig(width))
     block = 4 * width + 4 * width**2 + (3 + 7 + 15) * width + 2 * 4 * width**2 + 4 * width
-    words = 100 * width + 100 + 2 * width  # the decoder shares the embeddings
+    words = 100 * width + 100 + 2 * width  # the decoder shares the weights of the embedding
     assert sum(weight.numel() for weight in net.weight_parameters()) == cells * block + words
     other = ClassifierSupernet(classes=5, words=100, cells=cells, config=ModelConfig(width))
     ours = 100 * width + 2 * width + 5 * width + 5
@@ -369,18 +372,18 @@ def test_size_and_layout() -> None:
     assert max(float(alpha.detach().abs().max()) for alpha in net.alphas.values()) < 1e-2
 
 
-def test_its_own_weights_are_the_softmax_of_the_alphas() -> None:
+def test_default_mixing_weights_are_the_softmax_of_the_alphas() -> None:
     net = make_pair("language")[1].eval()
     own = {group: alpha.softmax(-1) for group, alpha in net.alphas.items()}
     tokens = batch("language").tokens
     assert torch.equal(net(tokens).logits, net(tokens, own).logits)
-    sliced = {group: weights[None] for group, weights in own.items()}  # a slice for its one cell
+    sliced = {group: weights[None] for group, weights in own.items()}  # one slice per cell
     assert torch.equal(net(tokens).logits, net(tokens, sliced).logits)
 
 
 @pytest.mark.parametrize("options", [{}, DROPPING], ids=["plain", "dropping"])
 @both_kinds
-def test_mixed_precision_is_near_the_exact_result(kind: str, options: dict[str, float]) -> None:
+def test_bfloat16_autocast_stays_close_to_float32(kind: str, options: dict[str, float]) -> None:
     torch.manual_seed(0)
     net = KINDS[kind][1](**KINDS[kind][2], config=ModelConfig(16, **options))
     exact = outputs(net, batch(kind))["logits"]
@@ -393,7 +396,7 @@ def test_mixed_precision_is_near_the_exact_result(kind: str, options: dict[str, 
         assert bool(torch.isfinite(gradient).all()), name
 
 
-def test_what_it_cannot_do_is_refused_in_one_line() -> None:
+def test_invalid_arguments_are_rejected_in_one_line() -> None:
     net = make_pair("language")[1]
     classifier = make(*KINDS["classifier"][1:])
     learned = make(*KINDS["classifier"][1:], positions="learned", max_length=3)
@@ -406,11 +409,11 @@ def test_what_it_cannot_do_is_refused_in_one_line() -> None:
         (lambda: net(tokens, {"mixer": torch.ones(2, 7)}), "feed_forward have shape nothing"),
         (lambda: net(tokens[0]), r"tokens must be \(T, B\), got \(3,\)"),
         (lambda: classifier(tokens[0]), r"tokens must be \(T, B\), got \(3,\)"),
-        (lambda: learned(texts(4)), "space.max_length=3 places are learned, and a text has 4 words"),
+        (lambda: learned(texts(4)), "space.max_length=3: a text has 4 words"),
         (lambda: Supernet(7, cells=0), "cells=0: must be an integer >= 1"),
-        (lambda: Supernet(0), "words=0: must be an integer >= 1"),
+        (lambda: Supernet(0), "vocabulary=0: must be an integer >= 1"),
         (lambda: net.compile_regions(), "nothing to compile"),
-        (lambda: net.operation_rows(), "choose freezing=none"),
+        (lambda: net.operation_rows(), "set freezing=none"),
     ]
     for call, message in cases:
         with pytest.raises(ValueError, match=message) as caught:

@@ -1,4 +1,4 @@
-"""Both supernets of the recurrent space with the same weights, and sequences for them."""
+"""The oracle and the fast supernet of the recurrent space with equal weights, and batches."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ EXACT = {"rtol": 1e-9, "atol": 1e-9}
 
 
 class Pair(NamedTuple):
-    """Two networks that compute the same."""
+    """The oracle and the fast supernet."""
 
     slow: EdgewiseSupernet
     fast: Supernet
 
 
 class Batch(NamedTuple):
-    """Tokens ``(T, B)``, those that follow them, and the state before them ``(B, H)``."""
+    """Tokens ``(T, B)``, their targets ``(T, B)``, and the initial hidden state ``(B, H)``."""
 
     tokens: Tensor
     targets: Tensor
     hidden: Tensor
 
 
-def make(kind: Any, **options: Any) -> Any:
-    """A supernet in float64 with the weights of one seed: alphas and weights far from nought."""
+def make(supernet_class: Any, **options: Any) -> Any:
+    """Return a float64 supernet with large seeded weights and alphas."""
     torch.manual_seed(0)
-    net = kind(**SMALL | options)
-    nn.init.normal_(net.alphas["recurrent"])  # a mix-up of rows shows
+    net = supernet_class(**SMALL | options)
+    nn.init.normal_(net.alphas["recurrent"])  # distinct rows, so that swapped rows are detected
     with torch.no_grad():
         for weight in net.weight_parameters():
-            weight.mul_(20)  # so that gates open and close
+            weight.mul_(20)  # so that gates saturate
     return net.double()
 
 
@@ -53,7 +53,7 @@ def batch(seed: int = 1, steps: int = 4, size: int = 6) -> Batch:
 
 
 def loss_of(net: Any, data: Batch, *weights: Any) -> Tensor:
-    """Cross entropy and what regularizes activations, so that every output counts."""
+    """Return a loss that depends on every output: cross-entropy and activation regularization."""
     out = net(data.tokens, *weights, hidden=data.hidden)
     entropy = F.cross_entropy(out.logits.flatten(0, 1), data.targets.flatten())
     change = (out.raw[1:] - out.raw[:-1]).square().mean()

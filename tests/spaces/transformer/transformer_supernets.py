@@ -1,4 +1,4 @@
-"""Both supernets of the transformer space with the same weights, and texts for them."""
+"""The oracle and the fast supernets of the transformer space with equal weights, and texts."""
 
 from __future__ import annotations
 
@@ -26,40 +26,40 @@ KINDS: dict[str, tuple[Any, Any, dict[str, int]]] = {
 
 
 class Batch(NamedTuple):
-    """Texts ``(T, B)``, and what is to be said of them: ``(T, B)``, or a class each ``(B,)``."""
+    """Texts ``(T, B)`` and their targets: tokens ``(T, B)`` or classes ``(B,)``."""
 
     tokens: Tensor
     targets: Tensor
 
 
-def stirred(net: Any) -> Any:
-    """The network in float64, no weight at a value that hides a mix-up."""
+def randomized(net: Any) -> Any:
+    """Return the network in float64 with noise on all weights, so that none is 0 or 1."""
     with torch.no_grad():
         for name, weight in net.named_parameters():
             noise = torch.randn_like(weight)
-            # Products of a few numbers of one: attention is far from even, but not all at a word.
+            # Attention is far from uniform, but not concentrated on one word.
             scale = 0.2 if weight.ndim == 1 and not name.startswith("alphas") else 0.5
             weight.copy_(weight + scale * noise)
     return net.double()
 
 
-def make(which: Any, options: dict[str, int], cells: int = 2, **sizes: Any) -> Any:
-    """A supernet with the weights of one seed."""
+def make(supernet_class: Any, options: dict[str, int], cells: int = 2, **sizes: Any) -> Any:
+    """Return a supernet with seeded weights and large alphas."""
     torch.manual_seed(0)
-    net = stirred(which(**options, cells=cells, config=ModelConfig(8, **sizes)))
+    net = randomized(supernet_class(**options, cells=cells, config=ModelConfig(8, **sizes)))
     nn.init.normal_(net.alphas["mixer"])
     nn.init.normal_(net.alphas["feed_forward"])
     return net
 
 
 def make_pair(kind: str, **options: Any) -> tuple[Any, Any]:
-    """The slow one and the fast one."""
-    slow, fast, own = KINDS[kind]
-    return make(slow, own, **options), make(fast, own, **options)
+    """Return the oracle and the fast supernet."""
+    oracle, fast, sizes = KINDS[kind]
+    return make(oracle, sizes, **options), make(fast, sizes, **options)
 
 
 def texts(*lengths: int, seed: int = 1) -> Tensor:
-    """Random words, padded, ``(max_length, B)``."""
+    """Return random texts with padding, ``(max(lengths), B)``."""
     draw = torch.Generator().manual_seed(seed)
     columns = torch.full((max(lengths), len(lengths)), PADDING)
     for number, length in enumerate(lengths):
@@ -76,7 +76,7 @@ def batch(kind: str, seed: int = 1) -> Batch:
 
 
 def loss_of(net: Any, data: Batch, *weights: Any) -> Tensor:
-    """Cross entropy, and for language models what regularizes activations."""
+    """Return the cross-entropy, for language models with activation regularization."""
     out = net(data.tokens, *weights)
     if isinstance(out, Tensor):
         return F.cross_entropy(out, data.targets)
