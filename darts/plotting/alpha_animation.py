@@ -228,4 +228,5 @@ def _palette() -> NDArray[np.int_]:
     grays = np.repeat(np.linspace(0.0, 1.0, 48)[:, None], 3, axis=1)
     outline = np.linspace(to_rgb(HIGHLIGHT), (1.0, 1.0, 1.0), 17)
     colors: NDArray[np.float64] = np.concatenate([shades, grays, outline])
-    return (255 * colors).round().astype(int)
+    scaled: NDArray[np.int_] = (255 * colors).round().astype(int)
+    return scaled

@@ -1,7 +1,7 @@
-"""What can be told of finished and unfinished runs from the files in their directories."""
+"""Reports about runs, from the files in their directories: HTML pages and model cards."""
 
-from darts.reporting.card import model_card
-from darts.reporting.page import report_page
-from darts.reporting.run_record import COMMANDS, RunRecord, read_run
+from darts.reporting.model_card import render_model_card
+from darts.reporting.page import render_page
+from darts.reporting.record import COMMANDS, RunRecord, read_run
 
-__all__ = ["COMMANDS", "RunRecord", "model_card", "report_page", "read_run"]
+__all__ = ["COMMANDS", "RunRecord", "read_run", "render_model_card", "render_page"]

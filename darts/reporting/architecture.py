@@ -1,106 +1,109 @@
-"""The cells of a run's genotype: drawn, written, and by what its network relies on."""
+"""Architecture of a run on its page, and the importance of its edges."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from darts.plotting.figures import render
-from darts.plotting.genotype import draw_genotype, draw_edge_importances
-from darts.reporting.markup import Cell, code_block, element, collapsible, paragraph, table
+from darts.plotting.genotype import draw_edge_importances, draw_genotype
 from darts.reporting.labels import is_percentage, label
-from darts.reporting.run_record import RunRecord
+from darts.reporting.markup import Cell, code_block, collapsible, element, paragraph, table
+from darts.reporting.record import EdgeImportances, RunRecord
+from darts.spaces import AnyGenotype
 from darts.tracking import format_genotype
 
 
-def architecture(record: RunRecord, anchor: str) -> str:
-    """The genotype, drawn and written; ``anchor`` makes the drawing's ids its own."""
+def render_architecture(record: RunRecord, anchor: str) -> str:
+    """Return the genotype as figure and text; ``anchor`` is the prefix of the figure's ids."""
     if record.genotype is None:
         return ""
-    drawing = inlined(render(draw_genotype(record.genotype), "svg"), f"{anchor}-")
+    drawing = inline_svg(render(draw_genotype(record.genotype), "svg"), f"{anchor}-")
     text = paragraph(format_genotype(record.genotype), "quiet")
-    return drawing + text + collapsible("Genotype to copy", code_block(str(record.genotype)))
+    return drawing + text + collapsible("Genotype", code_block(str(record.genotype)))
 
 
-def inlined(svg: bytes, prefix: str) -> str:
-    """A drawing of our own as part of a page, with ids that are no other drawing's."""
+def inline_svg(svg: bytes, prefix: str) -> str:
+    """Return a figure of this project as part of a page, with ids that are unique in the page."""
     text = svg.decode("utf-8")
     text = text[text.index("<svg") :]
     text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)
     text = re.sub(r'\bid="', f'id="{prefix}', text)
     text = re.sub(r'(url\(|href=")#', rf"\g<1>#{prefix}", text)
-    # What the style said of all elements, they now inherit.
+    # All elements inherit what the removed style set.
     text = text.replace("<svg", '<svg stroke-linejoin="round" stroke-linecap="butt"', 1)
     return element("div", text, class_="paper", tabindex="0")
 
 
-def states(genotype: Any) -> str:
-    """How the drawing calls the states that edges are named by, where it calls them otherwise."""
+def state_numbers_note(genotype: AnyGenotype | None) -> str:
+    """Explain state numbers, if the figure names the states differently."""
     if getattr(genotype, "inputs", None) != 2:
         return ""
     return (
-        "Edges go from state to state: 0 and 1 are the cell's inputs, c(k-2) and c(k-1) in the "
-        "drawing, and state 2 is its node 0."
+        "Edges connect states: states 0 and 1 are the inputs of the cell, c(k-2) and c(k-1) in the "
+        "figure; state 2 is node 0."
     )
 
 
-def reliance(record: RunRecord, anchor: str) -> str:
-    """What an evaluation found the score to lose without each edge, drawn and in numbers."""
-    told = record.importance
-    if not told or record.genotype is None:
+def render_edge_importance(record: RunRecord, anchor: str) -> str:
+    """Return the drop of the score without each edge, as figure and tables."""
+    importance = record.importance
+    if not importance or record.genotype is None:
         return ""
-    metric, edges = f"valid_{told['metric']}", told["edges"]
+    metric, edges = f"valid_{importance['metric']}", importance["edges"]
     percent = is_percentage(metric)
     drawing = render(draw_edge_importances(record.genotype, edges, percent=percent), "svg")
-    head = f"lost{', points' if percent else ''}"
 
-    def lost(value: float) -> Cell:
-        # Adding zero makes +0.00 of what rounds to -0.00.
-        return Cell(f"{round(100 * value, 2) + 0.0:+.2f}" if percent else f"{value:+.4g}", value)
+    def drop_cell(drop: float) -> Cell:
+        # Adding 0.0 turns -0.00 into +0.00.
+        text = f"{round(100 * drop, 2) + 0.0:+.2f}" if percent else f"{drop:+.4g}"
+        return Cell(text, drop)
 
-    rows = [
-        (own["score_drop"], (f"{cell} {own['source']}→{own['target']}", own["operation"]))
-        for cell, found in edges.items()
-        for own in found
-        if own["score_drop"] is not None
+    drops = [
+        (edge["score_drop"], f"{cell} {edge['source']}→{edge['target']}", edge["operation"])
+        for cell, own in edges.items()
+        for edge in own
+        if edge["score_drop"] is not None
     ]
-    rows.sort(key=lambda row: -row[0])
-    carriers = [where[-1] for _, where in rows]
-    together = sorted(told["operations"].items(), key=lambda pair: -pair[1])
+    drops.sort(key=lambda row: -row[0])
+    carriers = [operation for _, _, operation in drops]
+    operations = sorted(importance["operations"].items(), key=lambda pair: -pair[1])
+    head = f"drop{', points' if percent else ''}"
     tables = table(
-        ("edge", "operation", head), [(*where, lost(value)) for value, where in rows]
+        ("edge", "operation", head),
+        [(edge, operation, drop_cell(drop)) for drop, edge, operation in drops],
     ) + table(
         ("all edges with", "edges", head),
         [
-            (name, Cell(str(carriers.count(name)), carriers.count(name)), lost(value))
-            for name, value in together
+            (name, Cell(str(carriers.count(name)), carriers.count(name)), drop_cell(drop))
+            for name, drop in operations
         ],
     )
+    note = (
+        f"{state_numbers_note(record.genotype)} Importances describe this network, not which "
+        "architecture would be better. Edges that can replace each other may both have a low "
+        "importance."
+    )
     return (
-        paragraph(_reading(told, metric, percent))
-        + inlined(drawing, f"{anchor}-lost-")
-        + element("div", tables, class_="beside")
-        + paragraph(
-            f"{states(record.genotype)} This tells what this network relies on, not which "
-            "architecture would be better; edges that stand in for each other may each look "
-            "unimportant.".lstrip(),
-            "quiet",
-        )
+        paragraph(_explain_drops(importance, metric, percent))
+        + inline_svg(drawing, f"{anchor}-drop-")
+        + element("div", tables, class_="row")
+        + paragraph(note.lstrip(), "quiet")
     )
 
 
-def _reading(told: dict[str, Any], metric: str, percent: bool) -> str:
-    """What the numbers are, and how fine they can be."""
+def _explain_drops(importance: EdgeImportances, metric: str, percent: bool) -> str:
+    """Explain the numbers and their resolution."""
     text = (
-        f"How much worse the {label(metric)} gets when an operation puts out zeros and all else "
-        "stays as it was trained: the wider and stronger, the more."
+        f"How much worse the {label(metric)} is if the operation of an edge outputs zeros and "
+        "everything else stays as trained. Wider and darker edges are more important."
     )
-    if any(own["score_drop"] is None for found in told["edges"].values() for own in found):
-        text += " Left out are operations that nothing goes around."
-    samples = told.get("samples")
+    drops = [edge["score_drop"] for own in importance["edges"].values() for edge in own]
+    if None in drops:
+        text += " Operations that no other path bypasses cannot be removed and are left out."
+    samples = importance.get("samples")
     if not samples:
         return text
     text += f" Scored on {samples:,} samples"
-    if told["metric"] == "accuracy" and percent:
-        text += f": one of them is {100 / samples:.2g} points, and a few may be chance"
+    if importance["metric"] == "accuracy" and percent:
+        text += f": one sample is {100 / samples:.2g} points, so small drops may be chance"
     return text + "."

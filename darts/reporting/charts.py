@@ -1,4 +1,4 @@
-"""Curves as SVG that takes its colors from the page, so that they suit light and dark."""
+"""Line charts as SVG, with colors of the style sheet that fit light and dark mode."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dataclasses import dataclass
 
 from darts.reporting.markup import element, escape
 
-_COLOURS = 8
+_COLORS = 8
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One curve.
+    """One line of a chart.
 
     Attributes:
-        label: its name.
-        points: of it; those that are no finite numbers are passed over.
-        number: by which it gets its color, and beyond eight a dash; None is gray and dashed.
-        strong: drawn thicker.
-        dots: draw points alone.
+        label: Name in the legend.
+        points: Points; those without a finite number are skipped.
+        number: Index of the color; from eight on, lines are dashed. None is gray and dashed.
+        strong: Whether the line is thicker.
+        dots: Whether to draw points only.
     """
 
     label: str
@@ -33,24 +33,50 @@ class Line:
     dots: bool = False
 
     @property
-    def known(self) -> list[Point]:
+    def finite_points(self) -> list[Point]:
         """The points that can be drawn."""
         return [(x, y) for x, y in self.points if y is not None and math.isfinite(y)]
 
     @property
-    def color(self) -> str:
-        """Class of its color."""
-        return "cn" if self.number is None else f"c{self.number % _COLOURS}"
+    def color_class(self) -> str:
+        """CSS class of the color."""
+        return "cn" if self.number is None else f"c{self.number % _COLORS}"
 
     @property
-    def kind(self) -> str:
-        """Classes of its path."""
-        return f"l {self.color}{self.dash}{' k' if self.strong else ''}"
+    def legend_class(self) -> str:
+        """CSS classes of the legend: color and dashes."""
+        dashed = self.number is None or self.number // _COLORS % 2
+        return f"{self.color_class}{' d' if dashed else ''}"
 
     @property
-    def dash(self) -> str:
-        """A further class if it is dashed."""
-        return " d" if self.number is None or self.number // _COLOURS % 2 else ""
+    def path_class(self) -> str:
+        """CSS classes of the path."""
+        return f"l {self.legend_class}{' k' if self.strong else ''}"
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Size of a chart in pixels, and the ranges of its axes."""
+
+    width: float
+    height: float
+    left: float
+    right: float
+    above: float
+    below: float
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+
+    def x(self, value: float) -> float:
+        """Return the horizontal position of a value."""
+        low, high = self.x_range
+        return self.left + (value - low) / (high - low) * (self.width - self.left - self.right)
+
+    def y(self, value: float) -> float:
+        """Return the vertical position of a value."""
+        low, high = self.y_range
+        bottom = self.height - self.below
+        return bottom - (value - low) / (high - low) * (bottom - self.above)
 
 
 def chart(
@@ -62,64 +88,49 @@ def chart(
     top: float | None = None,
     counts: bool = False,
     caption: str = "",
-    across_is: str = "epoch",
+    x_label: str = "epoch",
 ) -> str:
-    """A panel with curves over the epochs, or over something else.
+    """Return a panel with lines; empty if no line has a point.
 
     Args:
-        lines: the curves; nothing is drawn when none has a point.
-        title: what they are.
-        small: for many panels beside each other; without a legend.
-        percent: values are fractions, told in percent.
-        top: the vertical axis goes from 0 to here; around all values by default.
-        counts: values are whole numbers, told from 0.
-        caption: markup in the place of the title.
-        across_is: what the horizontal axis is.
+        lines: The lines.
+        title: Title of the panel.
+        small: Whether to draw a small panel without legend, one of many.
+        percent: Whether the values are fractions, shown in percent.
+        top: Upper end of a vertical axis from 0. Default: an axis around all values.
+        counts: Whether the values are integers, on an axis from 0.
+        caption: Markup instead of the title.
+        x_label: Label of the horizontal axis.
     """
-    points = [point for line in lines for point in line.known]
+    points = [point for line in lines for point in line.finite_points]
     if not points:
         return ""
     width, height = (170.0, 100.0) if small else (340.0, 200.0)
-    size = 9 if small else 11
-    bottom, right, above = 1.7 * size, 8.0, 0.7 * size
+    font = 9 if small else 11
     xs, ys = [x for x, _ in points], [y for _, y in points]
-    x0, x1 = _room(min(xs), max(xs), 0.0)
     if counts and top is None:
         top = 1.05 * max(1.0, *ys)
-    y0, y1 = _room(min(ys), max(ys), 0.05) if top is None else (0.0, top or 1.0)
-    few = 2 if small else 5
-    marks = ticks(y0, y1, few, whole=counts)
-    shown = format_ticks([100 * y for y in marks] if percent else marks, " %" if percent else "")
-    left = max(3.4, 0.8 + 0.58 * max(map(len, shown), default=0)) * size
-
-    def across(x: float) -> float:
-        return left + (x - x0) / (x1 - x0) * (width - left - right)
-
-    def up(y: float) -> float:
-        return height - bottom - (y - y0) / (y1 - y0) * (height - bottom - above)
-
+    x_range = _axis_range(min(xs), max(xs), 0.0)
+    y_range = _axis_range(min(ys), max(ys), 0.05) if top is None else (0.0, top or 1.0)
+    max_ticks = 2 if small else 5
+    y_ticks = ticks(*y_range, max_ticks, whole=counts)
+    scale, unit = (100, " %") if percent else (1, "")
+    y_labels = format_ticks([scale * y for y in y_ticks], unit)
+    left = max(3.4, 0.8 + 0.58 * max(map(len, y_labels), default=0)) * font
+    frame = _Frame(width, height, left, 8.0, 0.7 * font, 1.7 * font, x_range, y_range)
     parts = []
-    for y, text in zip(marks, shown, strict=True):
+    for y, text in zip(y_ticks, y_labels, strict=True):
         parts.append(
-            f'<line class="grid" x1="{left:g}" x2="{width - right:g}" '
-            f'y1="{up(y):.1f}" y2="{up(y):.1f}"/>'
+            f'<line class="grid" x1="{left:g}" x2="{width - frame.right:g}" '
+            f'y1="{frame.y(y):.1f}" y2="{frame.y(y):.1f}"/>'
         )
-        parts.append(_text(left - 4, up(y) + 0.35 * size, text, size, "end"))
-    for x in ticks(x0, x1, few, whole=True):
-        parts.append(_text(across(x), height - 0.4 * size, f"{x:g}", size, "middle"))
+        parts.append(_text(left - 4, frame.y(y) + 0.35 * font, text, font, "end"))
+    for x in ticks(*x_range, max_ticks, whole=True):
+        parts.append(_text(frame.x(x), height - 0.4 * font, f"{x:g}", font, "middle"))
     if not small:
-        parts.append(_text(0.0, height - 0.4 * size, across_is, 0.8 * size, "start"))
+        parts.append(_text(0.0, height - 0.4 * font, x_label, 0.8 * font, "start"))
     for line in sorted(lines, key=lambda line: line.strong):
-        known = [(across(x), up(y)) for x, y in line.known]
-        hint = f"<title>{escape(line.label)}</title>"
-        if line.dots or len(known) == 1:
-            parts += [
-                f'<circle class="p {line.color}" cx="{x:.1f}" cy="{y:.1f}" r="2.5">{hint}</circle>'
-                for x, y in known
-            ]
-        elif known:
-            way = " ".join(f"{x:.1f},{y:.1f}" for x, y in known)
-            parts.append(f'<polyline class="{line.kind}" points="{way}">{hint}</polyline>')
+        parts += _draw_line(line, frame)
     drawing = element(
         "svg",
         "".join(parts),
@@ -127,57 +138,75 @@ def chart(
         role="img",
         aria_label=title,
     )
-    below = "" if small or len(lines) < 2 else legend(lines)
-    return element("figure", element("figcaption", caption or escape(title)) + below + drawing)
+    names = "" if small or len(lines) < 2 else legend(lines)
+    return element("figure", element("figcaption", caption or escape(title)) + names + drawing)
+
+
+def _draw_line(line: Line, frame: _Frame) -> list[str]:
+    """Return the elements of a line: dots, a path, or nothing."""
+    points = [(frame.x(x), frame.y(y)) for x, y in line.finite_points]
+    hint = f"<title>{escape(line.label)}</title>"
+    if line.dots or len(points) == 1:
+        return [
+            f'<circle class="p {line.color_class}" cx="{x:.1f}" cy="{y:.1f}" r="2.5">'
+            f"{hint}</circle>"
+            for x, y in points
+        ]
+    if not points:
+        return []
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return [f'<polyline class="{line.path_class}" points="{path}">{hint}</polyline>']
 
 
 def legend(lines: Iterable[Line]) -> str:
-    """The names of curves with their colors."""
-    return element(
-        "ul",
-        "".join(
-            element("li", escape(line.label), class_=f"{line.color}{line.dash}") for line in lines
-        ),
-        class_="legend",
-    )
+    """Return the names of lines with their colors."""
+    items = (element("li", escape(line.label), class_=line.legend_class) for line in lines)
+    return element("ul", "".join(items), class_="legend")
 
 
 def charts(panels: Iterable[str], *, small: bool = False) -> str:
-    """Panels beside each other, as many as fit; nothing without one."""
-    known = "".join(panels)
-    return element("div", known, class_="charts small" if small else "charts") if known else ""
+    """Return a grid of panels; empty if all panels are empty."""
+    content = "".join(panels)
+    return element("div", content, class_="charts small" if small else "charts") if content else ""
 
 
-def ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[float]:
-    """At most ``most + 1`` round numbers from ``low`` to ``high``, evenly spaced."""
-    step = 10.0 ** math.floor(math.log10((high - low) / most))
+def ticks(low: float, high: float, intervals: int, *, whole: bool = False) -> list[float]:
+    """Return at most ``intervals + 1`` evenly spaced round numbers from ``low`` to ``high``.
+
+    Args:
+        low, high: Range of the axis.
+        intervals: Maximum number of intervals.
+        whole: Whether to return integers only.
+    """
+    step = 10.0 ** math.floor(math.log10((high - low) / intervals))
     step = next(
-        step * m for m in (1, 2, 2.5, 5, 10) if (high - low) / (step * m) <= most * (1 + 1e-9)
+        step * m for m in (1, 2, 2.5, 5, 10) if (high - low) / (step * m) <= intervals * (1 + 1e-9)
     )
     if whole:
         step = max(1.0, math.ceil(step))
-    room = 1e-9 * (high - low)  # of the axis, not of a step, which may be far longer
-    first, last = math.ceil((low - room) / step), math.floor((high + room) / step)
+    tolerance = 1e-9 * (high - low)  # relative to the axis, since a step may be far longer
+    first, last = math.ceil((low - tolerance) / step), math.floor((high + tolerance) / step)
     return [number * step for number in range(first, last + 1)]
 
 
-def format_ticks(marks: Sequence[float], unit: str = "") -> list[str]:
-    """Ticks with as many decimals as tell them apart."""
-    step = min((b - a for a, b in itertools.pairwise(marks)), default=1.0)
+def format_ticks(values: Sequence[float], unit: str = "") -> list[str]:
+    """Format ticks with as many decimals as are needed to distinguish them."""
+    step = min((b - a for a, b in itertools.pairwise(values)), default=1.0)
     if not 1e-5 <= step < 1e6:
-        return [f"{mark:.3g}{unit}" for mark in marks]
+        return [f"{value:.3g}{unit}" for value in values]
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     if decimals or step < 10:
-        decimals += abs(step * 10**decimals - round(step * 10**decimals)) > 1e-3  # as of 2.5
-    return [f"{mark:.{decimals}f}{unit}" for mark in marks]
+        # One more decimal for steps such as 2.5.
+        decimals += abs(step * 10**decimals - round(step * 10**decimals)) > 1e-3
+    return [f"{value:.{decimals}f}{unit}" for value in values]
 
 
-def _room(low: float, high: float, share: float) -> tuple[float, float]:
-    """An axis around values, with room at both ends; around a single value in any case."""
-    if high - low <= 1e-12 * max(abs(low), abs(high)):
+def _axis_range(low: float, high: float, margin: float) -> tuple[float, float]:
+    """Return the range of an axis: the values with a relative margin at both ends."""
+    if high - low <= 1e-12 * max(abs(low), abs(high)):  # a single value
         half = 0.5 * abs(low) * 0.1 or 0.5
-        return (low - 0.5, high + 0.5) if share == 0 else (low - half, high + half)
-    return low - share * (high - low), high + share * (high - low)
+        return (low - 0.5, high + 0.5) if margin == 0 else (low - half, high + half)
+    return low - margin * (high - low), high + margin * (high - low)
 
 
 def _text(x: float, y: float, text: str, size: float, anchor: str) -> str:

@@ -1,15 +1,14 @@
-"""The page: several runs compared, then each of them in full."""
+"""The page: a comparison of several runs, followed by each run."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import darts
-from darts.reporting.costs import SOURCES, environment
-from darts.reporting.run_article import run_article
 from darts.reporting.charts import Line, chart, charts
+from darts.reporting.costs import SOURCES_NOTE
+from darts.reporting.curves import column_over_epochs
+from darts.reporting.labels import headline_metrics, is_percentage, label
 from darts.reporting.markup import (
     Cell,
     cell,
@@ -20,174 +19,179 @@ from darts.reporting.markup import (
     section,
     table,
 )
-from darts.reporting.labels import headline_metrics, is_percentage, label
-from darts.reporting.training_curves import over_epochs
-from darts.reporting.run_record import RunRecord, group_evaluations, short_run_names
+from darts.reporting.record import RunRecord, group_evaluations, short_run_names
+from darts.reporting.reproduction import describe_environment
+from darts.reporting.run import render_run
 from darts.spaces import space_of
 from darts.spaces.describe import difference
 from darts.tracking import format_genotype
 from darts.tracking.ledger import common_source
 
+Runs = Sequence[tuple[str, RunRecord]]
+"""Runs with their names on the page."""
 
-def report_page(records: Sequence[RunRecord]) -> str:
-    """One self-contained HTML page about one run or more.
+
+def render_page(records: Sequence[RunRecord]) -> str:
+    """Return a self-contained HTML page about one or more runs.
 
     Raises:
-        ValueError: without a run.
+        ValueError: If there are no runs.
     """
     if not records:
-        raise ValueError("there is no run to report on")
-    called = short_run_names(records)
-    places = group_evaluations(records)
-    mains, names = [records[own] for own, _ in places], [called[own] for own, _ in places]
-    several = len(mains) > 1
-    title = f"{len(records)} runs" if several else f"{mains[0].command} {mains[0].name}"
+        raise ValueError("there is no run to report")
+    names = short_run_names(records)
+    groups = group_evaluations(records)
+    runs = [(names[index], records[index]) for index, _ in groups]
+    several = len(runs) > 1
+    title = f"{len(records)} runs" if several else f"{runs[0][1].command} {runs[0][1].name}"
     body = element("h1", escape(title))
     if several:
         links = "".join(
-            element("a", escape(called[own]), href=f"#run-{number}")
+            element("a", escape(names[index]), href=f"#run-{number}")
             + "".join(
-                element("a", escape(called[one]), href=f"#run-{number}-evaluations")
-                for one in evaluations
+                element("a", escape(names[evaluation]), href=f"#run-{number}-evaluations")
+                for evaluation in evaluations
             )
-            for number, (own, evaluations) in enumerate(places, start=1)
+            for number, (index, evaluations) in enumerate(groups, start=1)
         )
-        body += element("nav", links) + compared(mains, names)
-    for number, (own, evaluations) in enumerate(places, start=1):
-        evaluated = {called[one]: records[one] for one in evaluations}
-        body += run_article(records[own], called[own], f"run-{number}", evaluated)
+        body += element("nav", links) + _render_comparison(runs)
+    for number, (index, evaluations) in enumerate(groups, start=1):
+        evaluated = {names[evaluation]: records[evaluation] for evaluation in evaluations}
+        body += render_run(records[index], names[index], f"run-{number}", evaluated)
     body += paragraph(
-        f"Written by darts-nas {darts.__version__} from the files of the runs.", "quiet"
+        f"Created by darts-nas {darts.__version__} from the files of the runs.", "quiet"
     )
     return document(title, element("main", body))
 
 
-def compared(records: Sequence[RunRecord], names: Sequence[str]) -> str:
-    """What tells the runs apart: results, curves, cost, configuration."""
+def _render_comparison(runs: Runs) -> str:
+    """Return the article that compares the runs: results, curves, cost, configuration."""
     body = (
-        element("h2", "Side by side")
-        + results(records, names)
-        + section("curves", _curves(records, names))
-        + section("cost", _cost(records, names))
-        + section("genotypes", _genotypes(records, names))
-        + section("configuration: what differs", differences(records, names))
+        element("h2", "Comparison")
+        + _render_results(runs)
+        + section("learning curves", _render_curves(runs))
+        + section("cost", _render_cost(runs))
+        + section("genotypes", _render_genotypes(runs))
+        + section("different settings", _render_differences(runs))
     )
-    return element("article", body, id="compared")
+    return element("article", body, id="comparison")
 
 
-def results(records: Sequence[RunRecord], names: Sequence[str]) -> str:
-    """A row a run: scores, sizes, time; and how far they are, if some have not ended."""
-    ranked = Counter(name for record in records for name in headline_metrics(record))
-    columns = sorted(ranked, key=_rank)
-    unfinished = not all(record.finished for record in records)
+def _render_results(runs: Runs) -> str:
+    """Return a table with one row per run: scores, sizes, time, and progress if unfinished."""
+    names = {name for _, record in runs for name in headline_metrics(record)}
+    metrics = sorted(names, key=_column_order)
+    unfinished = not all(record.finished for _, record in runs)
     rows: list[list[Cell | str]] = [
         [
             name,
-            *(cell(column, record.numbers.get(column)) for column in columns),
+            *(cell(metric, record.numbers.get(metric)) for metric in metrics),
             cell("seed", record.config.get("seed")),
             record.command,
             *([record.progress] if unfinished else []),
         ]
-        for record, name in zip(records, names, strict=True)
+        for name, record in runs
     ]
-    return table(
-        ("run", *map(label, columns), "seed", "command", *(["state"] if unfinished else [])), rows
+    state = ["state"] if unfinished else []
+    return table(("run", *map(label, metrics), "seed", "command", *state), rows)
+
+
+def _column_order(metric: str) -> tuple[int, str]:
+    """Sort scores before sizes before times."""
+    prefixes = ("test_", "valid_", "true_")
+    rank = next(
+        (i for i, prefix in enumerate(prefixes) if metric.startswith(prefix)), len(prefixes)
     )
+    last = {"parameters": 10, "macs": 11, "seconds": 12, "epoch": 13, "genotype_epoch": 14}
+    return last.get(metric, rank), metric
 
 
-def _rank(column: str) -> tuple[int, str]:
-    """Scores before sizes before times."""
-    order = ("test_", "valid_", "true_")
-    place = next((i for i, opening in enumerate(order) if column.startswith(opening)), len(order))
-    late = {"parameters": 10, "macs": 11, "seconds": 12, "epoch": 13, "genotype_epoch": 14}
-    return late.get(column, place), column
-
-
-def _curves(records: Sequence[RunRecord], names: Sequence[str]) -> str:
-    """The same quantity of all runs in one panel, where at least two have it."""
-    asked = ["valid_loss", "train_loss", *(f"valid_{record.metric}" for record in records)]
+def _render_curves(runs: Runs) -> str:
+    """Return one panel per metric that at least two runs have."""
+    metrics = ["valid_loss", "train_loss", *(f"valid_{record.metric}" for _, record in runs)]
     panels = []
-    for column in dict.fromkeys(asked):
+    for metric in dict.fromkeys(metrics):
         lines = [
-            Line(name, over_epochs(record.rows, column), number)
-            for number, (record, name) in enumerate(zip(records, names, strict=True))
+            Line(name, column_over_epochs(record.rows, metric), number)
+            for number, (name, record) in enumerate(runs)
         ]
-        lines = [line for line in lines if line.known]
+        lines = [line for line in lines if line.finite_points]
         if len(lines) > 1:
-            panels.append(chart(lines, label(column), percent=is_percentage(column)))
+            panels.append(chart(lines, label(metric), percent=is_percentage(metric)))
     return charts(panels)
 
 
-def _cost(records: Sequence[RunRecord], names: Sequence[str]) -> str:
-    """Joules beside each other, if they come from one source."""
-    told = [(name, r.numbers) for name, r in zip(names, records, strict=True)]
-    told = [(name, numbers) for name, numbers in told if numbers.get("joules") is not None]
-    sources = {str(numbers.get("joules_source")) for _, numbers in told}
-    if not told:
+def _render_cost(runs: Runs) -> str:
+    """Return a table of the energy of all runs, if it has a common source."""
+    measured = [
+        (name, record.numbers) for name, record in runs if record.numbers.get("joules") is not None
+    ]
+    if not measured:
         return ""
+    sources = {str(numbers.get("joules_source")) for _, numbers in measured}
     if common_source(sources) is None:
-        found = ", ".join(sorted(sources))
-        return paragraph(f"The runs' joules come from several sources ({found}).") + paragraph(
-            SOURCES + " Each run has its own account below."
+        names = ", ".join(sorted(sources))
+        return paragraph(f"The joules of the runs have several sources ({names}).") + paragraph(
+            f"{SOURCES_NOTE} The section of each run shows its cost."
         )
-    columns = ("seconds", "joules", "gco2e")
     rows: list[list[Cell | str]] = [
-        [name, *(cell(c, numbers.get(c)) for c in columns)] for name, numbers in told
+        [name, *(cell(key, numbers.get(key)) for key in ("seconds", "joules", "gco2e"))]
+        for name, numbers in measured
     ]
     return paragraph(f"Source of the joules: {sources.pop()}.", "quiet") + table(
         ("run", "time", "joules", "g CO2e"), rows
     )
 
 
-def _genotypes(records: Sequence[RunRecord], names: Sequence[str]) -> str:
-    """The genotypes in short, and in words where two differ."""
-    known = [(n, r.genotype) for n, r in zip(names, records, strict=True) if r.genotype is not None]
-    if not known:
+def _render_genotypes(runs: Runs) -> str:
+    """Return a table of the genotypes; of two, also the differences."""
+    genotypes = [(name, r.genotype) for name, r in runs if r.genotype is not None]
+    if not genotypes:
         return ""
-    found = table(("run", "genotype"), [(name, format_genotype(g)) for name, g in known])
-    if len(known) != 2 or len({space_of(genotype).name for _, genotype in known}) > 1:
-        return found
-    lines = difference(known[0][1], known[1][1])
-    if not lines:
-        return found + paragraph("Both are the same architecture.")
-    items = "".join(element("li", escape(line)) for line in lines)
-    return found + element("ul", items)
-
-
-def differences(records: Sequence[RunRecord], names: Sequence[str]) -> str:
-    """Keys of the configuration, and of the environment, in which the runs differ."""
-    flat = [{**dict(_flat(r.config)), **_around(r)} for r in records]
-    shared = [key for key in dict.fromkeys(k for one in flat for k in one) if _differs(flat, key)]
-    alone = sum(
-        1
-        for key in dict.fromkeys(k for one in flat for k in one)
-        if sum(key in f for f in flat) == 1
+    overview = table(
+        ("run", "genotype"), [(name, format_genotype(genotype)) for name, genotype in genotypes]
     )
-    rows = [[key, *(_shown(one, key) for one in flat)] for key in shared]
-    found = table(("key", *names), rows) if rows else paragraph("Nothing that both have.")
-    note = f"{alone} keys that only one of the runs has are left out." if alone else ""
-    return found + (paragraph(note, "quiet") if note else "")
+    spaces = {space_of(genotype).name for _, genotype in genotypes}
+    if len(genotypes) != 2 or len(spaces) > 1:
+        return overview
+    lines = difference(genotypes[0][1], genotypes[1][1])
+    if not lines:
+        return overview + paragraph("Both runs have the same architecture.")
+    items = "".join(element("li", escape(line)) for line in lines)
+    return overview + element("ul", items)
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Dotted keys with their values."""
-    pairs: list[tuple[str, Any]] = []
+def _render_differences(runs: Runs) -> str:
+    """Return a table of the settings and properties of the environment that differ."""
+    settings = [{**dict(_flatten(record.config)), **_environment(record)} for _, record in runs]
+    keys = list(dict.fromkeys(key for own in settings for key in own))
+    different = [key for key in keys if _differs(settings, key)]
+    unique = sum(sum(key in own for own in settings) == 1 for key in keys)
+    rows = [[key, *(str(own.get(key, "")) for own in settings)] for key in different]
+    names = [name for name, _ in runs]
+    if rows:
+        content = table(("key", *names), rows)
+    else:
+        content = paragraph("The settings that several runs have are equal.")
+    note = f"{unique} keys that only one of the runs has are not shown."
+    return content + (paragraph(note, "quiet") if unique else "")
+
+
+def _flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield dotted keys with their values."""
     for key, value in config.items():
-        inner = isinstance(value, Mapping) and value
-        pairs += _flat(value, f"{prefix}{key}.") if inner else [(f"{prefix}{key}", value)]
-    return pairs
+        if isinstance(value, Mapping) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
-def _around(record: RunRecord) -> dict[str, Any]:
-    """What a run ran on, as keys beside those of the configuration."""
-    known = {f"({name})": value for name, value in environment(record).items()}
-    return {**known, "(git revision)": record.env.get("git_revision")}
+def _environment(record: RunRecord) -> dict[str, object]:
+    """Return the environment of a run under names that are no keys of configurations."""
+    values = {f"({name})": value for name, value in describe_environment(record).items()}
+    return {**values, "(git revision)": record.env.get("git_revision")}
 
 
-def _differs(flat: Sequence[Mapping[str, Any]], key: str) -> bool:
-    values = [repr(one[key]) for one in flat if key in one]
+def _differs(settings: Sequence[Mapping[str, object]], key: str) -> bool:
+    values = [repr(own[key]) for own in settings if key in own]
     return len(values) > 1 and len(set(values)) > 1
-
-
-def _shown(one: Mapping[str, Any], key: str) -> str:
-    return str(one[key]) if key in one else ""

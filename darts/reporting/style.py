@@ -1,4 +1,4 @@
-"""How a page looks, and the one script it has: a click on the head of a column sorts a table."""
+"""Style sheet of the pages, and their only script, which sorts tables by a clicked column."""
 
 STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ground:#f6f7f9;--ink:#1f2933;--quiet:#5b6875;
@@ -41,8 +41,8 @@ th[aria-sort=descending] button::after{content:" \\2193"}
 pre{overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere;background:var(--ground);
 border:1px solid var(--rule);border-radius:.4rem;padding:.6rem;margin:.4rem 0;font-size:.82rem}
 details{margin:.6rem 0}summary{cursor:pointer;color:var(--mark);padding:.2rem 0}
-.beside{display:flex;flex-wrap:wrap;gap:1rem 2.5rem;align-items:flex-start}
-.beside>*{max-width:100%}.beside>.charts{flex:1 1 18rem;min-width:0}
+.row{display:flex;flex-wrap:wrap;gap:1rem 2.5rem;align-items:flex-start}
+.row>*{max-width:100%}.row>.charts{flex:1 1 18rem;min-width:0}
 .paper{background:#fff;border-radius:.5rem;padding:.3rem;margin:.4rem 0}
 .paper svg{max-width:100%}.paper img{max-width:min(100%,46rem)}
 .paper svg,.paper img{display:block;min-width:34rem;height:auto;margin:0 auto}
@@ -51,7 +51,7 @@ margin:.6rem 0 1rem}
 .small{grid-template-columns:repeat(auto-fill,minmax(min(10rem,45%),1fr));gap:.6rem}
 figure{margin:0}figcaption{font-size:.85rem;font-weight:600}
 .small figcaption{font-size:.75rem;font-weight:400;color:var(--quiet)}
-.small .kept{color:var(--ink);font-weight:600}
+.small .chosen{color:var(--ink);font-weight:600}
 figure svg{display:block;width:100%;height:auto}
 svg text{fill:var(--quiet)}.grid{stroke:var(--rule);stroke-width:1}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:.1rem 1rem;padding:0;margin:.2rem 0;
@@ -63,8 +63,8 @@ margin-right:.4em;vertical-align:middle}
 .l.k{stroke-width:3.2}.p{fill:var(--c)}
 .c0{--c:var(--c0)}.c1{--c:var(--c1)}.c2{--c:var(--c2)}.c3{--c:var(--c3)}.c4{--c:var(--c4)}
 .c5{--c:var(--c5)}.c6{--c:var(--c6)}.c7{--c:var(--c7)}.cn{--c:var(--none)}
-/* Drawings are made for white paper. In the dark their lightness is turned round, hues are kept,
-and what was white lets the page through. */
+/* Figures are drawn on white. In dark mode their lightness is inverted, hues stay, and white
+becomes transparent. */
 @media screen and (prefers-color-scheme:dark){.paper{filter:invert(1) hue-rotate(180deg);
 mix-blend-mode:screen}}
 @media(max-width:30rem){th,td{padding:.3rem .45rem;min-width:3rem}article{padding:.8rem}}

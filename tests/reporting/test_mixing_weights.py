@@ -1,4 +1,4 @@
-"""Mixing weights over time, as a page shows them."""
+"""Mixing weights on the page of a search."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from darts.reporting import report_page, read_run
+from darts.reporting import read_run, render_page
 from darts.spaces.macro import PRIMITIVES
 
 WIDTHS = ["relu_8", "relu_16", "tanh_8"]
 SPACES: dict[str, Any] = {
-    # By group the names of edges, and the candidates of each.
+    # By group, the names of the edges and the candidates of each edge.
     "macro": {
         "first": (["0→1", "2→3", "4→5"], list(PRIMITIVES[:-1])),
         "rest": (["1→2", "3→4", "5→6"], list(PRIMITIVES)),
@@ -24,7 +24,7 @@ SPACES: dict[str, Any] = {
 
 
 def run(directory: Path, genotype: dict[str, Any], epochs: int = 2) -> Path:
-    """A directory as a search leaves it, as far as the alphas go."""
+    """Write the files of a search that its page reads for the alphas."""
     alphas = {
         group: {
             "edges": edges,
@@ -34,7 +34,7 @@ def run(directory: Path, genotype: dict[str, Any], epochs: int = 2) -> Path:
         for group, (edges, names) in SPACES[genotype["space"]].items()
     }
     for name, content in (
-        ("config.yaml", {"name": "it"}),
+        ("config.yaml", {"name": "run"}),
         ("summary.json", {"command": "search"}),
         ("genotype.json", genotype),
         ("alphas.json", alphas),
@@ -44,47 +44,47 @@ def run(directory: Path, genotype: dict[str, Any], epochs: int = 2) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("genotype", "kept"),
+    ("genotype", "chosen"),
     [
         (
             {"space": "macro", "blocks": ["mb_k3_e3", "skip_connect", *["mb_k5_e6"] * 4]},
             {"0→1 mb_k3_e3", "1→2 skip_connect"}
             | {f"{number}→{number + 1} mb_k5_e6" for number in range(2, 6)},
         ),
-        # The genotype has no third layer, since one is skipped.
+        # The genotype has two of three layers; the other one is skipped.
         (
             {"space": "mlp", "layers": ["tanh_8", "relu_16"]},
             {"0→1 tanh_8", "1→2 relu_16", "2→3 skip_connect"},
         ),
     ],
 )
-def test_what_the_genotype_keeps_is_marked_where_groups_are_no_cells(
-    genotype: dict[str, Any], kept: set[str], tmp_path: Path
+def test_chosen_operations_are_marked_in_groups_that_are_not_cells(
+    genotype: dict[str, Any], chosen: set[str], tmp_path: Path
 ) -> None:
-    text = report_page([read_run(run(tmp_path, genotype))])
-    marked = re.findall(r'<span class="kept">([^<]+)</span>', text)
-    assert sorted(marked) == sorted(kept)
+    text = render_page([read_run(run(tmp_path, genotype))])
+    marked = re.findall(r'<span class="chosen">([^<]+)</span>', text)
+    assert sorted(marked) == sorted(chosen)
     thick = re.findall(r'<polyline class="[^"]* k" [^>]*><title>(\w+)', text)
-    assert sorted(thick) == sorted(own.split()[1] for own in kept)
+    assert sorted(thick) == sorted(own.split()[1] for own in chosen)
 
 
-def test_a_genotype_that_does_not_fit_the_alphas_marks_nothing(tmp_path: Path) -> None:
-    """Files of two moments of a search, say."""
+def test_genotype_that_does_not_match_the_alphas_marks_nothing(tmp_path: Path) -> None:
+    """The files may come from different epochs of a search."""
     blocks = {"space": "macro", "blocks": ["mb_k3_e3"] * 3}
-    text = report_page([read_run(run(tmp_path, blocks))])
+    text = render_page([read_run(run(tmp_path, blocks))])
     assert 'aria-label="first 0→1"' in text
-    assert 'class="kept"' not in text
+    assert 'class="chosen"' not in text
 
 
 def test_dashed_lines_are_dashed_in_the_legend(tmp_path: Path) -> None:
-    """Beyond eight operations the colors come again."""
+    """After eight operations the colors repeat."""
     directory = run(tmp_path, {"space": "mlp", "layers": ["tanh_8"]})
     alphas = json.loads((directory / "alphas.json").read_text())
-    for told in alphas.values():
+    for history in alphas.values():
         many = [f"relu_{width}" for width in range(1, 11)]
-        told["operations"] = [many] * len(told["edges"])
-        told["epochs"] = [[[0.1] * 10] * len(told["edges"])] * 2
+        history["operations"] = [many] * len(history["edges"])
+        history["epochs"] = [[[0.1] * 10] * len(history["edges"])] * 2
     (directory / "alphas.json").write_text(json.dumps(alphas))
-    text = report_page([read_run(directory)])
+    text = render_page([read_run(directory)])
     assert '<li class="c0">relu_1</li>' in text
     assert '<li class="c0 d">relu_9</li>' in text

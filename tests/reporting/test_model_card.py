@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from darts.reporting import RunRecord, model_card
+from darts.reporting import RunRecord, render_model_card
 from darts.spaces.cnn import PUBLISHED
 
 
@@ -40,7 +40,7 @@ def record(**changes: Any) -> RunRecord:
             command="retrain",
             config={
                 "name": "pipes | and *stars*",
-                "choose": "best",
+                "selection": "best",
                 "metric": "accuracy",
                 "epochs": 5,
                 "task": {"name": "classification"},
@@ -59,7 +59,7 @@ def record(**changes: Any) -> RunRecord:
             alphas={},
             samples={"train": 1200, "valid": 100},
             confusion=None,
-            importance={},
+            importance=None,
             trials=[],
             best={},
         ),
@@ -67,44 +67,56 @@ def record(**changes: Any) -> RunRecord:
     )
 
 
-def test_it_says_what_the_network_is() -> None:
-    card = model_card(record())
+def test_card_describes_the_network() -> None:
+    card = render_model_card(record())
     for text in (
-        *("# pipes \\| and \\*stars\\*", "classification", "digits", "epoch 3 of 5"),
-        *("| accuracy | 75.00 % | 62.50 % |", "| loss | 1.5 |  |", "1,234", "56,789"),
-        *(str(PUBLISHED["DARTS_V2"].genotype), "| train | 1,200 |", "| valid | 100 |"),
-        *("| optimizer.lr | 0.025 |", "480 g", "seed 7", "`abc123`"),
-        *("darts.evaluate checkpoint=RUN", "darts.export checkpoint=RUN"),
+        "# pipes \\| and \\*stars\\*",
+        "classification",
+        "digits",
+        "epoch 3 of 5",
+        "| accuracy | 75.00 % | 62.50 % |",
+        "| loss | 1.5 |  |",
+        "1,234",
+        "56,789",
+        str(PUBLISHED["DARTS_V2"].genotype),
+        "| train | 1,200 |",
+        "| valid | 100 |",
+        "| optimizer.lr | 0.025 |",
+        "480 g",
+        "seed 7",
+        "`abc123`",
+        "darts.evaluate checkpoint=RUN",
+        "darts.export checkpoint=RUN",
     ):
         assert text in card
 
 
-def test_costs_are_summed_within_a_source_alone() -> None:
-    card = model_card(record())
+def test_costs_are_summed_within_a_source_only() -> None:
+    card = render_model_card(record())
     assert "| nvml | 0:02:00 | 1,500 | 2 |" in card
     assert "| rapl | 0:01:00 | 20 | 1 |" in card
     assert "1,520" not in card
 
 
-def test_limits_are_those_of_the_run() -> None:
-    both = model_card(record())
-    assert "chosen on the validation data" in both
+def test_limitations_depend_on_the_run() -> None:
+    both = render_model_card(record())
+    assert "selected on the validation data" in both
     assert "scored once" in both
     summary = {k: v for k, v in record().summary.items() if not k.startswith(("test_", "valid_"))}
-    last = {**record().config, "choose": "last"}
-    neither = model_card(record(summary=summary, config=last))
+    last = {**record().config, "selection": "last"}
+    neither = render_model_card(record(summary=summary, config=last))
     assert "There is no test score." in neither
     assert "No data was held out" in neither
-    assert "chosen on the validation data" not in neither
+    assert "selected on the validation data" not in neither
     assert "scored once" not in neither
 
 
-def test_it_promises_no_export_that_is_refused() -> None:
-    assert "darts.export" not in model_card(record(), exports=False)
+def test_card_omits_unsupported_export() -> None:
+    assert "darts.export" not in render_model_card(record(), exports=False)
 
 
-def test_other_runs_have_none() -> None:
-    with pytest.raises(ValueError, match="no finished retraining"):
-        model_card(record(command="search"))
-    with pytest.raises(ValueError, match="no finished retraining"):
-        model_card(record(summary={}))
+def test_other_runs_raise() -> None:
+    with pytest.raises(ValueError, match="is not a finished retraining"):
+        render_model_card(record(command="search"))
+    with pytest.raises(ValueError, match="is not a finished retraining"):
+        render_model_card(record(summary={}))

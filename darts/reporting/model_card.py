@@ -1,0 +1,211 @@
+"""Model cards of retrained networks.
+
+References:
+    Mitchell et al., "Model Cards for Model Reporting", arXiv:1810.03993.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from darts.reporting.record import RunRecord
+from darts.tracking import JsonObject, format_genotype, format_value
+
+_SETTINGS = (
+    "epochs",
+    "precision",
+    "optimizer.algorithm",
+    "optimizer.lr",
+    "optimizer.lr_min",
+    "optimizer.momentum",
+    "optimizer.weight_decay",
+    "optimizer.clip",
+    "loader.batch_size",
+    "auxiliary",
+    "drop_path",
+    "cutout",
+    "label_smoothing",
+    "ema_decay",
+    "averaging_patience",
+    "space.channels",
+    "space.cells",
+)
+
+
+def render_model_card(record: RunRecord, *, exports: bool = True) -> str:
+    """Return a model card in Markdown for a finished retraining.
+
+    Args:
+        record: The run.
+        exports: Whether ``darts.export`` supports networks of this task.
+
+    Raises:
+        ValueError: If the run is not a finished retraining.
+    """
+    if record.command != "retrain" or not record.finished or record.genotype is None:
+        raise ValueError(f"{str(record.directory)!r} is not a finished retraining")
+    summary, config = record.summary, record.config
+    parts = [
+        f"# {_escape(record.name)}",
+        f"A network for {_escape(_group_name(config, 'task'))}, trained from scratch on "
+        f"{_escape(_group_name(config, 'dataset'))}. Its architecture was found by architecture "
+        "search or taken from the literature.",
+        "## Scores",
+        _table(("score", "validation", "test"), _score_rows(summary)),
+        _describe_epoch(record),
+        "## Architecture",
+        _table(
+            ("", ""),
+            [
+                ("space", _group_name(config, "space")),
+                ("parameters", format_value("parameters", summary["parameters"])),
+                ("multiply-accumulates per sample", format_value("macs", summary["macs"])),
+                ("abbreviated genotype", format_genotype(record.genotype)),
+            ],
+        ),
+        _fence(str(record.genotype)),
+        "## Data",
+        _table(("", "samples"), [(name, f"{count:,}") for name, count in record.samples.items()]),
+        "`split.npz` contains the indices of the samples.",
+        "## Training",
+        _table(("key", "value"), _setting_rows(config)),
+        "`config.yaml` contains the complete configuration.",
+        "## Cost",
+        _table(("source of the joules", "time", "joules", "g CO2e"), _cost_rows(record)),
+        _describe_cost(record),
+        "## Use",
+        "Replace RUN with the directory of this file:",
+        _fence("\n".join(_commands(exports))),
+        _describe_origin(summary),
+        "## Limitations",
+        "\n".join(f"* {line}" for line in _limitations(record)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _describe_epoch(record: RunRecord) -> str:
+    summary = record.summary
+    selection = (
+        f"which has the best validation score ({record.metric})"
+        if record.config.get("selection") == "best"
+        else "the last one"
+    )
+    return f"The weights are from epoch {summary['epoch']} of {summary['epochs']}, {selection}."
+
+
+def _describe_cost(record: RunRecord) -> str:
+    if record.gco2_per_kwh is None:
+        return ""
+    return (
+        f"CO2-equivalent at {record.gco2_per_kwh:g} g per kilowatt-hour. These are the costs of "
+        "training this network. The search that found its architecture is not included."
+    )
+
+
+def _describe_origin(summary: JsonObject) -> str:
+    revision = summary.get("git_revision")
+    version = f"darts-nas at revision `{revision}`" if revision else "darts-nas"
+    return f"Created with {version}, seed {summary['seed']}, on {summary['device']}."
+
+
+def _commands(exports: bool) -> list[str]:
+    export = ["python -m darts.export checkpoint=RUN"] if exports else []
+    return ["python -m darts.evaluate checkpoint=RUN", *export, "python -m darts.report RUN"]
+
+
+def _limitations(record: RunRecord) -> list[str]:
+    """Return what the scores of a run do not show."""
+    summary, config = record.summary, record.config
+    tested = any(name.startswith("test_") for name in summary)
+    validated = any(name.startswith("valid_") for name in summary)
+    lines = []
+    if validated and config.get("selection") == "best":
+        lines.append(
+            "The epoch was selected on the validation data, so the validation score is optimistic."
+        )
+    if tested:
+        lines.append(
+            "The test split was scored once, after all choices of this run. Choosing among several "
+            "runs by their test scores makes the test score optimistic too."
+        )
+    else:
+        lines.append("There is no test score.")
+    if not validated:
+        lines.append("No data was held out for validation.")
+    lines.append(
+        f"This is one training with one seed ({summary['seed']}). It does not show how much the "
+        "score varies between seeds."
+    )
+    lines.append(
+        "Performance on data from other sources, with shifted distributions or with adversarial "
+        "inputs is unknown."
+    )
+    return lines
+
+
+def _group_name(config: JsonObject, key: str) -> str:
+    """Return the name of the option of a config group."""
+    group = config.get(key)
+    return str(group.get("name", "")) if isinstance(group, Mapping) else str(group)
+
+
+def _score_rows(summary: JsonObject) -> list[tuple[str, ...]]:
+    metrics = dict.fromkeys(
+        name.partition("_")[2] for name in summary if name.startswith(("valid_", "test_"))
+    )
+
+    def score(name: str) -> str:
+        return format_value(name, summary[name]) if name in summary else ""
+
+    return [
+        (metric.replace("_", " "), score(f"valid_{metric}"), score(f"test_{metric}"))
+        for metric in metrics
+    ]
+
+
+def _setting_rows(config: JsonObject) -> list[tuple[str, str]]:
+    rows = []
+    for key in _SETTINGS:
+        value: object = config
+        for word in key.split("."):
+            value = value.get(word) if isinstance(value, Mapping) else None
+        if value is not None:
+            rows.append((key, str(value)))
+    return rows
+
+
+def _cost_rows(record: RunRecord) -> list[tuple[str, ...]]:
+    """Return the costs of all phases together, by source."""
+    rows: list[tuple[str, ...]] = []
+    for source in dict.fromkeys(phase["source"] for phase in record.phases):
+        phases = [phase for phase in record.phases if phase["source"] == source]
+        rows.append(
+            (
+                source,
+                format_value("seconds", math.fsum(phase["seconds"] for phase in phases)),
+                format_value("joules", math.fsum(phase["joules"] for phase in phases)),
+                format_value("gco2e", math.fsum(phase["gco2e"] for phase in phases)),
+            )
+        )
+    return rows
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [list(head), *(list(row) for row in rows)]
+    if len(lines) == 1:
+        return ""
+    text = [f"| {' | '.join(map(_escape, line))} |" for line in lines]
+    return "\n".join([text[0], "|" + "---|" * len(lines[0]), *text[1:]])
+
+
+def _escape(text: str) -> str:
+    """Return text in one line, with Markdown's special characters escaped."""
+    line = " ".join(text.split())
+    for character in "\\`*_[]<>|#":
+        line = line.replace(character, "\\" + character)
+    return line
+
+
+def _fence(text: str) -> str:
+    return f"```\n{text}\n```"

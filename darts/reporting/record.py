@@ -1,0 +1,240 @@
+"""Content of a run directory, read without changing it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+
+from darts.plotting.alpha_animation import GroupHistory
+from darts.plotting.genotype import EdgeScoreDrop
+from darts.spaces import AnyGenotype, parse_genotype
+from darts.tracking import JsonObject, read_json, read_metrics
+from darts.tracking.ledger import PhaseCost
+
+COMMANDS = ("search", "retrain", "evaluate", "tune")
+"""Commands whose runs can be reported."""
+
+
+class EdgeImportances(TypedDict):
+    """Content of ``importance.json``, see ``darts.judging.edge_importance``.
+
+    Attributes:
+        metric: Name of the score.
+        samples: Number of samples that the scores are computed on.
+        edges: Edges with their drop of the score, by cell.
+        operations: Drop of the score without all edges that carry an operation.
+    """
+
+    metric: str
+    samples: int
+    edges: dict[str, list[EdgeScoreDrop]]
+    operations: dict[str, float]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Content of a run directory. Files that do not exist (yet) are empty values.
+
+    Attributes:
+        directory: The run directory.
+        command: Command of the run, one of ``COMMANDS``.
+        config: Configuration as nested values.
+        config_text: Configuration as YAML.
+        overrides: Overrides on the command line; None if unknown.
+        env: Software, hardware and git revision.
+        summary: Scores and costs; empty until the run has finished.
+        rows: Rows of ``metrics.jsonl`` that end an epoch.
+        phases: Costs by phase and source.
+        gco2_per_kwh: Emissions per kilowatt-hour that the costs use.
+        genotype: Genotype that was found or trained.
+        alphas: Mixing weights of a search by group.
+        samples: Number of samples of each subset and split.
+        confusion: Confusion matrix as SVG.
+        importance: Edge importances of an evaluation.
+        trials: Rows of ``trials.csv`` of a study.
+        best: Best trial of a study.
+    """
+
+    directory: Path
+    command: str
+    config: JsonObject
+    config_text: str
+    overrides: list[str] | None
+    env: JsonObject
+    summary: JsonObject
+    rows: list[JsonObject]
+    phases: list[PhaseCost]
+    gco2_per_kwh: float | None
+    genotype: AnyGenotype | None
+    alphas: dict[str, GroupHistory]
+    samples: dict[str, int]
+    confusion: bytes | None
+    importance: EdgeImportances | None
+    trials: list[dict[str, str]]
+    best: JsonObject
+
+    @property
+    def name(self) -> str:
+        """Name in the configuration; for an evaluation, the name of the evaluated retraining."""
+        source = self.summary if self.command == "evaluate" else self.config
+        return str(source.get("name", self.directory.name))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has finished."""
+        return bool(self.summary)
+
+    @property
+    def metric(self) -> str:
+        """The steering metric."""
+        return str(self.config.get("metric", self.summary.get("metric", "accuracy")))
+
+    @property
+    def split(self) -> str:
+        """Split of the data that an evaluation scores."""
+        return str(self.config.get("split", "test"))
+
+    @property
+    def progress(self) -> str:
+        """Progress of the run in words."""
+        if self.finished:
+            return "finished"
+        if self.command == "tune":
+            return f"not finished: {len(self.trials)} trials"
+        done = self.rows[-1]["epoch"] if self.rows else 0
+        return f"not finished: epoch {done} of {self.config.get('epochs', '?')}"
+
+    @property
+    def numbers(self) -> JsonObject:
+        """The summary of a finished run, or the last row of the metrics."""
+        return self.summary or (self.rows[-1] if self.rows else {})
+
+
+def read_run(directory: Path) -> RunRecord:
+    """Read a run directory.
+
+    Raises:
+        ValueError: If it is not a run directory of one of ``COMMANDS``, or a file is damaged; the
+            message is one line.
+    """
+    if not directory.is_dir():
+        raise ValueError(f"{str(directory)!r} is not a directory; name a run directory")
+    if not (directory / "config.yaml").is_file():
+        raise ValueError(f"{str(directory)!r} is not a run directory: it has no config.yaml")
+    summary = _read_object(directory / "summary.json")
+    start = _read_object(directory / "overrides.json")
+    command = start.get("command", summary.get("command"))
+    if command not in COMMANDS:
+        raise ValueError(
+            f"{str(directory)!r} is a run of command {command}; reports support "
+            f"{', '.join(COMMANDS)}"
+        )
+    text = (directory / "config.yaml").read_text(encoding="utf-8")
+    energy = _read_object(directory / "energy.json")
+    metrics = directory / "metrics.jsonl"
+    rows = read_metrics(metrics) if metrics.is_file() else []
+    figure = "confusion.svg" if command == "evaluate" else "confusion_test.svg"
+    confusion = directory / figure
+    importance = directory / "importance.json"
+    return RunRecord(
+        directory=directory,
+        command=command,
+        config=_parse_yaml(directory / "config.yaml", text),
+        config_text=text,
+        overrides=[str(o) for o in start["overrides"]] if "overrides" in start else None,
+        env=_read_object(directory / "env.json"),
+        summary=summary,
+        rows=[row for row in rows if isinstance(row.get("epoch"), int)],
+        phases=list(energy.get("phases", [])),
+        gco2_per_kwh=energy.get("gco2_per_kwh"),
+        genotype=_read_genotype(directory / "genotype.json"),
+        alphas=_read_object(directory / "alphas.json"),
+        samples=_count_samples(directory / "split.npz"),
+        confusion=confusion.read_bytes() if confusion.is_file() else None,
+        importance=read_json(importance) if importance.is_file() else None,
+        trials=_read_csv(directory / "trials.csv"),
+        best=_read_object(directory / "best.json"),
+    )
+
+
+def group_evaluations(records: Sequence[RunRecord]) -> list[tuple[int, list[int]]]:
+    """Assign evaluations to the retraining whose directory contains their checkpoint.
+
+    Returns:
+        For each run that stands alone, its index and the indices of its evaluations. An evaluation
+        whose retraining is not among the runs stands alone.
+    """
+    retrainings = {
+        record.directory.resolve(): index
+        for index, record in enumerate(records)
+        if record.command == "retrain"
+    }
+    owners: list[int | None] = []
+    for record in records:
+        checkpoint = record.summary.get("checkpoint") if record.command == "evaluate" else None
+        folder = Path(str(checkpoint)).parent.resolve() if checkpoint else None
+        owners.append(retrainings.get(folder) if folder else None)
+    return [
+        (index, [own for own, other in enumerate(owners) if other == index])
+        for index, owner in enumerate(owners)
+        if owner is None
+    ]
+
+
+def short_run_names(records: Sequence[RunRecord]) -> list[str]:
+    """Return the shortest ends of the paths of the runs that distinguish them."""
+    paths = [record.directory.resolve().parts for record in records]
+    for length in range(1, max(map(len, paths), default=0) + 1):
+        names = ["/".join(path[-length:]) for path in paths]
+        if len(set(names)) == len(set(paths)):
+            return names
+    return ["/".join(path) for path in paths]
+
+
+def _read_object(path: Path) -> JsonObject:
+    """Read a JSON object; return an empty one if the file does not exist."""
+    content = read_json(path) if path.is_file() else {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged: it must contain a JSON object")
+    return content
+
+
+def _parse_yaml(path: Path, text: str) -> JsonObject:
+    import yaml
+
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged: it must contain a mapping")
+    return content
+
+
+def _read_genotype(path: Path) -> AnyGenotype | None:
+    if not path.is_file():
+        return None
+    try:
+        return parse_genotype(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _count_samples(path: Path) -> dict[str, int]:
+    if not path.is_file():
+        return {}
+    with np.load(path, allow_pickle=False) as indices:
+        return {name: len(indices[name]) for name in indices.files}
+
+
+def _read_csv(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    text = io.StringIO(path.read_text(encoding="utf-8"), newline="")
+    return [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(text)]
