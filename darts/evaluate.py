@@ -3,217 +3,224 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
-from darts.config import (
-    ConfigError,
-    EvaluateConfig,
-    Invocation,
-    RetrainConfig,
-    as_yaml,
-    launch,
-    rebuild,
-)
-from darts.data import load_split
-from darts.data_modules.data_module import make_data_module
-from darts.judging.edge_importance import has_edges, importances
+from darts.config import ConfigError, EvaluateConfig, Invocation, launch
+from darts.data import Batch, Loader, load_split
+from darts.data_modules import DataModule, make_data_module
+from darts.judging.edge_importance import EdgeImportances, edge_importances, has_removable_edges
 from darts.plotting.figures import save_figure
-from darts.plotting.genotype import draw_importances
-from darts.plotting.run import draw_confusions
-from darts.retrain import build_network
-from darts.spaces import parse_genotype
-from darts.tracking import closing_table, environment, grams_of_co2
-from darts.tracking.files import write_atomically, write_json
+from darts.plotting.genotype import draw_edge_importances
+from darts.plotting.run_figures import save_confusion
+from darts.recipes.trained import TrainedNetwork, find_checkpoint
+from darts.spaces import NetworkBase
+from darts.tasks import Objective
+from darts.tracking import grams_of_co2, print_summary
 from darts.tracking.formats import is_fraction
-from darts.training.checkpoint import CheckpointError, load_checkpoint
+from darts.training.checkpoint import CheckpointError
 from darts.training.device import check_precision, resolve_device, seed_everything
 from darts.training.distributed import Ranks, distributed
-from darts.training.run_directory import meter_of
+from darts.training.run import energy_meter
+from darts.training.run_directory import RunDirectory
 from darts.training.scoring import evaluate as score
 
 
+class ImportanceFile(EdgeImportances):
+    """Content of ``importance.json``."""
+
+    metric: str
+    split: str
+    samples: int
+
+
+class Scored(TypedDict):
+    """Result of one pass over a split."""
+
+    scores: dict[str, float]
+    samples: int
+    seconds: float
+    joules: float
+    joules_source: str
+
+
 def check(config: EvaluateConfig) -> None:
-    """Refuse, before any data is read, what no type rules out."""
-    checkpoint_file(config.checkpoint)
+    """Refuse invalid values before any data is read."""
+    find_checkpoint(config.checkpoint)
     check_precision(config.precision, resolve_device(config.device))
 
 
-def checkpoint_file(reference: str) -> Path:
-    """The checkpoint that a file name or a run directory stands for.
+@distributed
+def evaluate(config: EvaluateConfig, invocation: Invocation, ranks: Ranks) -> dict[str, Any]:
+    """Score the selected weights of a retraining; return the summary of the run directory."""
+    files = RunDirectory(invocation.directory, "evaluate")
+    if ranks.main:
+        files.require_unused()
+    trained = TrainedNetwork.load(config.checkpoint)
+    data = open_data(config, trained, ranks)
+    subsets = load_split(trained.file.parent / "split.npz") if config.split == "valid" else {}
+    loader = data.held_out_loader(config.split, subsets)
+    if loader is None:
+        name = trained.config.dataset.name
+        raise ConfigError(f"split={config.split}: {name} has no such split in this run")
+    net = trained.build().to(ranks.device)
+    # As in training: the memory layout decides the last bits of a score.
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    objective = trained.config.task.objective(data.target_names)
+    importance = None
+    if config.importance:
+        importance = measure_importance(config, trained, net, data, objective, ranks)
+    result = score_split(config, trained, net, loader, objective, ranks)
+    gco2_per_kwh = trained.config.tracking.energy.gco2_per_kwh
+    summary: dict[str, Any] = {
+        "name": trained.config.name,
+        "checkpoint": str(trained.file),
+        "metric": trained.config.metric,
+        "epoch": trained.epoch,
+        **{f"{config.split}_{name}": value for name, value in result["scores"].items()},
+        "samples": result["samples"],
+        "seconds": result["seconds"],
+        "joules": result["joules"],
+        "joules_source": result["joules_source"],
+        "gco2e": grams_of_co2(result["joules"], gco2_per_kwh),
+        "seed": trained.config.seed,
+        "device": str(ranks.device),
+        "ranks": ranks.size,
+        "genotype": str(trained.genotype),
+    }
+    if not ranks.main:
+        return summary
+    files.begin(config, invocation.overrides)
+    files.write("genotype.json", trained.genotype.to_json())
+    summary = files.finish(summary)
+    if samples := objective.sample_outputs():
+        files.write(f"samples_{config.split}.md", samples)
+    if trained.config.tracking.figures:
+        save_confusion(files.path / "confusion.svg", objective, data.target_names)
+    if importance is not None:
+        write_importance(files, trained, importance)
+    shown = {key: value for key, value in summary.items() if key.startswith(f"{config.split}_")}
+    print_summary("evaluate", {**shown, "samples": summary["samples"], "epoch": trained.epoch})
+    return summary
+
+
+def open_data(config: EvaluateConfig, trained: TrainedNetwork, ranks: Ranks) -> DataModule:
+    """Return the data of the retraining, from another place and in other batches if configured.
 
     Raises:
-        ConfigError: when it is neither.
+        CheckpointError: When the data set has other classes or words than in training.
     """
-    path = Path(reference)
-    file = path / "checkpoint.pt" if path.is_dir() else path
-    if not file.is_file():
-        raise ConfigError(
-            f"checkpoint={reference!r} is neither a checkpoint file nor the directory of a "
-            "retrain run"
-        )
-    return file
-
-
-@distributed
-def evaluate(config: EvaluateConfig, call: Invocation, ranks: Ranks) -> dict[str, Any]:
-    """Score the weights that the retraining chose; the summary is also in the run directory."""
-    device = ranks.device
-    if ranks.main and (call.directory / "config.yaml").exists():
-        raise ConfigError(f"{call.directory} already holds a run; choose another hydra.run.dir")
-    file = checkpoint_file(config.checkpoint)
-    saved = load_checkpoint(file, "retrain")
-    if saved["chosen"] is None:
-        raise CheckpointError(f"{file} is of a run that has not ended its first epoch")
-    trained = rebuild(RetrainConfig, saved["config"])
-    if config.root is not None:
-        trained.dataset.root = config.root
-    trained.loader.eval_batch_size = config.batch_size or trained.loader.eval_batch_size
-    trained.loader.workers = config.workers
-    seed_everything(trained.seed)
-
-    data_module = make_data_module(trained, ranks)
-    if list(data_module.names) != saved["names"]:
+    dataset, loader = trained.config.dataset, trained.config.loader
+    dataset.root = config.root or dataset.root
+    loader.eval_batch_size = config.batch_size or loader.eval_batch_size
+    loader.workers = config.workers
+    seed_everything(trained.config.seed)
+    data = make_data_module(trained.config, ranks)
+    if tuple(data.target_names) != trained.target_names:
         raise CheckpointError(
-            f"{file} was trained on {len(saved['names'])} other {data_module.told_apart} than the "
-            f"{len(data_module.names)} of {trained.dataset.name} in {trained.dataset.root}"
+            f"{trained.file}: trained on {len(trained.target_names)} {data.target_noun}, which "
+            f"differ from the {len(data.target_names)} of {dataset.name} in {dataset.root}"
         )
-    parts = load_split(file.parent / "split.npz") if config.part == "valid" else {}
-    batches = data_module.held(config.part, parts)
-    if batches is None:
-        name = trained.dataset.name
-        raise ConfigError(f"part={config.part}: {name} has no such split in this run")
+    return data
 
-    genotype = parse_genotype(trained.genotype)
-    objective = trained.task.objective(data_module.names)
-    net = build_network(genotype, trained, data_module.sizes(trained.space))
-    # As in training: the order in memory decides the last bits of a score.
-    net = net.to(device, memory_format=torch.channels_last)
-    net.load_state_dict(saved["chosen"]["net"])
-    meter = meter_of(trained.tracking.energy, ranks)
+
+def score_split(
+    config: EvaluateConfig,
+    trained: TrainedNetwork,
+    net: NetworkBase,
+    loader: Loader,
+    objective: Objective,
+    ranks: Ranks,
+) -> Scored:
+    """Score the network on a split and measure time and energy."""
+    meter = energy_meter(trained.config.tracking.energy, ranks)
     meter.start()
-    if config.importance:
-        lost = lost_without(net, genotype, objective, data_module, file, trained, config, ranks)
     samples = 0
 
-    def counted(found: Iterable[Any]) -> Iterator[Any]:
+    def counted(batches: Iterable[Batch]) -> Iterator[Batch]:
         nonlocal samples
-        for batch in found:
-            samples += objective.samples(batch)
+        for batch in batches:
+            samples += objective.num_samples(batch)
             yield batch
 
     with torch.inference_mode():
         scores = score(
             net,
-            counted(batches.epoch(0)),
+            counted(loader.epoch(0)),
             objective,
-            device=device,
+            device=ranks.device,
             precision=config.precision,
         )
     energy = meter.read()
-    joules = ranks.all_reduce_sum(energy.joules)
-
-    env = environment()
-    summary = {
-        "command": "evaluate",
-        "name": trained.name,
-        "checkpoint": str(file),
-        "metric": trained.metric,
-        "epoch": saved["chosen"]["epoch"],
-        **{f"{config.part}_{name}": value for name, value in scores.items()},
+    return {
+        "scores": scores,
         "samples": int(ranks.all_reduce_sum(samples)),
         "seconds": energy.seconds,
-        "joules": joules,
+        "joules": ranks.all_reduce_sum(energy.joules),
         "joules_source": energy.source,
-        "gco2e": grams_of_co2(joules, trained.tracking.energy.gco2_per_kwh),
-        "seed": trained.seed,
-        "device": str(device),
-        "ranks": ranks.size,
-        "genotype": str(genotype),
-        "git_revision": env.get("git_revision"),
     }
-    if not ranks.main:
-        return summary
-    call.directory.mkdir(parents=True, exist_ok=True)
-    write_atomically(call.directory / "config.yaml", as_yaml(config))
-    write_atomically(call.directory / "genotype.json", genotype.to_json())
-    began = {"command": "evaluate", "overrides": list(call.overrides)}
-    write_json(call.directory / "overrides.json", began)
-    write_json(call.directory / "env.json", env)
-    write_json(call.directory / "summary.json", summary)
-    if samples_told := objective.told():
-        write_atomically(call.directory / f"samples_{config.part}.md", samples_told)
-    if trained.tracking.pictures:
-        draw_confusions(call.directory / "confusion.svg", objective, data_module.names)
-    if config.importance:
-        told = {"metric": trained.metric, "part": "valid", **lost}
-        write_json(call.directory / "importance.json", told)
-        if trained.tracking.pictures:
-            percent = is_fraction(trained.metric)
-            title = f"valid_{trained.metric} lost without each edge"
-            title += ", percentage points" if percent else ""
-            figure = draw_importances(genotype, lost["edges"], percent=percent, title=title)
-            save_figure(figure, call.directory / "importance.svg")
-        show_importances(trained.metric, lost)
-    shown = {k: v for k, v in summary.items() if k.startswith(config.part + "_")}
-    closing_table("evaluate", {**shown, "samples": summary["samples"], "epoch": summary["epoch"]})
-    return summary
 
 
-def lost_without(
-    net: Any,
-    genotype: Any,
-    objective: Any,
-    data_module: Any,
-    file: Path,
-    trained: RetrainConfig,
+def measure_importance(
     config: EvaluateConfig,
+    trained: TrainedNetwork,
+    net: NetworkBase,
+    data: DataModule,
+    objective: Objective,
     ranks: Ranks,
-) -> dict[str, Any]:
-    """What the steering score loses on validation data without each edge, see ``importances``.
-
-    ``samples`` is added, the number of those data.
+) -> ImportanceFile:
+    """Measure how much of the steering metric is lost on validation data without each edge.
 
     Raises:
-        ConfigError: for a network without edges, or a run without validation data.
+        ConfigError: For a network without removable edges, or a run without validation data.
     """
-    if not has_edges(net):
+    if not has_removable_edges(net):
         raise ConfigError(
-            f"importance=true: networks of space={trained.space.name} have no edges that could be "
-            "taken out"
+            f"importance=true: networks of space={trained.config.space.name} have no edges to "
+            "remove; leave it out"
         )
-    batches = data_module.held("valid", load_split(file.parent / "split.npz"))
-    if batches is None:
-        raise ConfigError("importance=true needs validation data, and this run held none out")
+    loader = data.held_out_loader("valid", load_split(trained.file.parent / "split.npz"))
+    if loader is None:
+        raise ConfigError("importance=true: needs validation data, but the run held none out")
+    metric = trained.config.metric
 
-    how: Any = {"device": ranks.device, "precision": config.precision}
+    def score_valid() -> float:
+        scores = score(
+            net, loader.epoch(0), objective, device=ranks.device, precision=config.precision
+        )
+        return scores[metric]
 
-    def scored() -> float:
-        return score(net, batches.epoch(0), objective, **how)[trained.metric]
-
-    better = objective.metrics[trained.metric].higher_is_better
+    higher = objective.metrics[metric].higher_is_better
     with torch.inference_mode():
-        found = importances(net, genotype, scored, higher_is_better=better)
-    samples = ranks.all_reduce_sum(sum(objective.samples(batch) for batch in batches.epoch(0)))
-    return {"samples": int(samples), **found}
+        drops = edge_importances(net, trained.genotype, score_valid, higher_is_better=higher)
+    samples = ranks.all_reduce_sum(sum(objective.num_samples(b) for b in loader.epoch(0)))
+    return {"metric": metric, "split": "valid", "samples": int(samples), **drops}
 
 
-def show_importances(metric: str, lost: dict[str, Any]) -> None:
-    """Print what was lost, most first."""
-    edges = [
-        (cell, edge)
-        for cell, own in lost["edges"].items()
-        for edge in own
-        if edge["lost"] is not None
-    ]
-    rows = {
-        f"{cell} {edge['source']}→{edge['target']} {edge['operation']}": f"{edge['lost']:+.4g}"
-        for cell, edge in sorted(edges, key=lambda pair: -pair[1]["lost"])
+def write_importance(
+    files: RunDirectory, trained: TrainedNetwork, importance: ImportanceFile
+) -> None:
+    """Write importance.json and importance.svg, and print the most important edges first."""
+    files.write_json("importance.json", importance)
+    metric = trained.config.metric
+    if trained.config.tracking.figures:
+        percent = is_fraction(metric)
+        title = f"valid_{metric} lost without each edge{', percentage points' if percent else ''}"
+        figure = draw_edge_importances(
+            trained.genotype, importance["edges"], percent=percent, title=title
+        )
+        save_figure(figure, files.path / "importance.svg")
+    drops = {
+        f"{cell} {edge['source']}→{edge['target']} {edge['operation']}": edge["score_drop"]
+        for cell, edges in importance["edges"].items()
+        for edge in edges
+        if edge["score_drop"] is not None
     }
-    rows |= {f"all {name}": f"{loss:+.4g}" for name, loss in lost["operations"].items()}
-    closing_table(f"valid_{metric} lost without", rows)
+    rows = dict(sorted(drops.items(), key=lambda item: -item[1]))
+    rows |= {f"all {name}": drop for name, drop in importance["operations"].items()}
+    shown = {name: f"{drop:+.4g}" for name, drop in rows.items()}
+    print_summary(f"valid_{metric} lost without", shown)
 
 
 def main() -> None:

@@ -2,119 +2,112 @@
 
 from __future__ import annotations
 
-import json
 import os
+from pathlib import Path
 from typing import Any
 
-from darts.config import (
-    ConfigError,
-    ExportConfig,
-    Invocation,
-    RetrainConfig,
-    as_yaml,
-    launch,
-    rebuild,
-)
-from darts.data_modules.data_module import Input
-from darts.evaluate import checkpoint_file
-from darts.retrain import build_network
-from darts.spaces import parse_genotype
-from darts.tracking import closing_table, environment
-from darts.tracking.files import write_atomically, write_json
-from darts.training.checkpoint import CheckpointError, load_checkpoint
+from darts.config import ConfigError, ExportConfig, Invocation, launch
+from darts.data import InputSpec
+from darts.recipes.graph_export import FORMATS, ExportableNetwork, max_error
+from darts.recipes.trained import TrainedNetwork, find_checkpoint
+from darts.tracking import print_summary
 from darts.training.cost import count_parameters
-from darts.training.tracing import FORMATS, Plain, difference
+from darts.training.run_directory import RunDirectory
 
 
 def check(config: ExportConfig) -> None:
-    """Refuse what no type rules out."""
-    checkpoint_file(config.checkpoint)
+    """Refuse invalid values."""
+    find_checkpoint(config.checkpoint)
 
 
-def export(config: ExportConfig, call: Invocation) -> dict[str, Any]:
+def export(config: ExportConfig, invocation: Invocation) -> dict[str, Any]:
     """Write ``network.onnx`` or ``network.pt2``, and ``network.json`` that describes it.
 
-    No data is read. Nothing is left if the graph does not say what the network says.
+    No data is read. Nothing is written if the graph computes other outputs than the network.
 
     Raises:
-        CheckpointError: for a run that has no weights yet.
-        ConfigError: if a network of this task cannot be exported, or the graph says something else.
+        CheckpointError: When the retraining has not completed an epoch.
+        ConfigError: When networks of the task cannot be exported, or the graph differs.
     """
-    if (call.directory / "config.yaml").exists():
-        raise CheckpointError(f"{call.directory} already holds a run; choose another hydra.run.dir")
-    file = checkpoint_file(config.checkpoint)
-    saved = load_checkpoint(file, "retrain")
-    if saved["chosen"] is None:
-        raise CheckpointError(f"{file} is of a run that has not ended its first epoch")
-    trained = rebuild(RetrainConfig, saved["config"])
-    if not saved["inputs"]:
+    files = RunDirectory(invocation.directory, "export")
+    files.require_unused()
+    trained = TrainedNetwork.load(config.checkpoint)
+    if not trained.input_specs:
         raise ConfigError(
-            f"networks of task={trained.task.name} search for their answer word by word, which is "
-            "more than a graph of tensors can hold"
+            f"task={trained.config.task.name}: its networks generate text word by word, which a "
+            "graph of tensors cannot express"
         )
-    genotype = parse_genotype(trained.genotype)
-    net = build_network(genotype, trained, saved["sizes"])
-    net.load_state_dict(saved["chosen"]["net"])
-    net.auxiliary = None  # of use in training only
-    plain = Plain(net.eval(), [Input(**given) for given in saved["inputs"]]).eval()
+    net = trained.build().eval()
+    net.auxiliary = None  # used in training only
+    exportable = ExportableNetwork(net, trained.input_specs).eval()
+    target, error = write_graph(config, files.path, exportable)
+    files.write_json(
+        "network.json",
+        {
+            "task": trained.config.task.name,
+            "inputs": [describe_input(spec) for spec in exportable.inputs],
+            "outputs": exportable.outputs,
+            "names": trained.target_names,
+            "genotype": str(trained.genotype),
+        },
+    )
+    files.begin(config, invocation.overrides)
+    summary = files.finish(
+        {
+            "name": trained.config.name,
+            "checkpoint": str(trained.file),
+            "format": config.format,
+            "file": str(target),
+            "bytes": target.stat().st_size,
+            "difference": error,
+            "parameters": count_parameters(net.parameters()),
+            "epoch": trained.epoch,
+            "seed": trained.config.seed,
+            "genotype": str(trained.genotype),
+        }
+    )
+    keys = ("file", "bytes", "parameters", "difference")
+    print_summary("export", {key: summary[key] for key in keys})
+    return summary
 
-    ending, write = FORMATS[config.format]
-    call.directory.mkdir(parents=True, exist_ok=True)
-    target = call.directory / f"network{ending}"
-    unchecked = call.directory / f"unchecked{ending}"
+
+def write_graph(
+    config: ExportConfig, directory: Path, network: ExportableNetwork
+) -> tuple[Path, float]:
+    """Write the graph, compare it with the network, and rename it if they agree.
+
+    Returns:
+        The file, and the largest error of its outputs.
+
+    Raises:
+        ConfigError: When the error exceeds ``tolerance``.
+    """
+    suffix, save = FORMATS[config.format]
+    directory.mkdir(parents=True, exist_ok=True)
+    target, unchecked = directory / f"network{suffix}", directory / f"unchecked{suffix}"
     try:
-        found = difference(plain, write(plain.trace(), unchecked, plain))
-        if not found <= config.tolerance:
+        error = max_error(network, save(network.trace(), unchecked, network))
+        if not error <= config.tolerance:
             raise ConfigError(
-                f"the graph differs by {found:.2g} from the network, which is more than "
+                f"the graph differs from the network by {error:.2g}, more than "
                 f"tolerance={config.tolerance:g}; nothing was written"
             )
         os.replace(unchecked, target)
     finally:
         unchecked.unlink(missing_ok=True)
-
-    described = {
-        "task": trained.task.name,
-        "inputs": [described_input(given) for given in plain.inputs],
-        "outputs": plain.outputs,
-        "names": saved["names"],
-        "genotype": str(genotype),
-    }
-    env = environment()
-    summary = {
-        "command": "export",
-        "name": trained.name,
-        "checkpoint": str(file),
-        "format": config.format,
-        "file": str(target),
-        "bytes": target.stat().st_size,
-        "difference": found,
-        "parameters": count_parameters(net.parameters()),
-        "epoch": saved["chosen"]["epoch"],
-        "seed": trained.seed,
-        "genotype": str(genotype),
-        "git_revision": env.get("git_revision"),
-    }
-    text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(call.directory / "network.json", text)
-    write_atomically(call.directory / "config.yaml", as_yaml(config))
-    write_json(call.directory / "env.json", env)
-    write_json(call.directory / "summary.json", summary)
-    closing_table("export", {k: summary[k] for k in ("file", "bytes", "parameters", "difference")})
-    return summary
+    return target, error
 
 
-def described_input(given: Input) -> dict[str, Any]:
-    """What a user has to know of one input; free axes by name in place of a length."""
-    shape = [given.free.get(axis, size) for axis, size in enumerate(given.shape)]
-    described: dict[str, Any] = {
-        "name": given.name,
-        "type": "float32" if given.below is None else "int64",
-        "shape": shape,
+def describe_input(spec: InputSpec) -> dict[str, object]:
+    """Return the description of an input for users; a named axis has any length."""
+    description: dict[str, object] = {
+        "name": spec.name,
+        "type": "float32" if spec.num_tokens is None else "int64",
+        "shape": [spec.dynamic_axes.get(axis, size) for axis, size in enumerate(spec.shape)],
     }
-    if given.mean is not None and given.std is not None:
-        described |= {"mean": list(given.mean), "std": list(given.std)}
-    return described
+    if spec.mean is not None and spec.std is not None:
+        description |= {"mean": list(spec.mean), "std": list(spec.std)}
+    return description
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ from torch import Tensor
 from darts.config import ConfigError, Invocation, RetrainConfig, one_of
 from darts.data import Batch, Loader
 from darts.data_modules import DataModule, check_data_kind, make_data_module
-from darts.plotting.genotypes import draw_genotype, save_genotype
+from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
-from darts.reporting import model_card, read_run
+from darts.reporting import read_run, render_model_card
 from darts.spaces import AnyGenotype, NetworkBase, space_of
 from darts.spaces.lookup import find_genotype
 from darts.tracking import print_summary, read_metrics
@@ -183,7 +183,7 @@ class Retraining(Recipe):
             names, label_smoothing=config.label_smoothing, auxiliary=config.auxiliary
         )
         # Some metrics need many classes.
-        one_of("metric", config.metric, self.objective.scores(device).metrics)
+        one_of("metric", config.metric, self.objective.scores(device).metric_names)
         self.metric = self.objective.metrics[config.metric]
         sizes = self.data.network_sizes(config.space)
         net = build_network(genotype, config, sizes).to(device)
@@ -329,7 +329,7 @@ class Retraining(Recipe):
             }
         )
         if self.ranks.main:
-            card = model_card(read_run(run.path), exports=bool(state.input_specs))
+            card = render_model_card(read_run(run.path), exports=bool(state.input_specs))
             run.write("model_card.md", card)
         return summary
 

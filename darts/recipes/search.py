@@ -131,7 +131,7 @@ class Search(Recipe):
             self.score_loader = ExtrapolatedLoader(loaders.scoring, self.ranks.device)
         objective = config.task.objective(self.data.target_names)
         # Some metrics need many classes.
-        one_of("metric", config.metric, objective.scores(self.ranks.device).metrics)
+        one_of("metric", config.metric, objective.scores(self.ranks.device).metric_names)
         self.objective = objective
         self.benchmark = Benchmark.from_config(config.benchmark, config.space.name)
         sizes = self.data.network_sizes(config.space)

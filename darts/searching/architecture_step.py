@@ -17,7 +17,7 @@ from darts.training.device import autocast
 
 def architecture_step(
     net: SupernetBase,
-    loss_fn: LossFunction,
+    loss_fn: LossFunction[SupernetBase, Batch],
     train_batch: Batch,
     valid_batch: Batch,
     *,
@@ -79,4 +79,5 @@ def architecture_step(
     scaler.update()
     arch_optimizer.zero_grad(set_to_none=True)
     norms = [torch.linalg.vector_norm(gradient) for gradient in gradients.values()]
-    return torch.linalg.vector_norm(torch.stack(norms))
+    total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return total

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from darts.training import tracing
+from darts.recipes import graph_export
 
 from darts.tracking import read_json
 
-BARE = ("tracking.tensorboard=false", "tracking.pictures=false", "epochs=1")
+BARE = ("tracking.tensorboard=false", "tracking.figures=false", "epochs=1")
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +106,13 @@ def test_texts_for_onnx_runtime(commands: Any, tmp_path: Path, given: Any) -> No
 def test_a_graph_that_says_something_else_is_not_kept(
     images: Any, commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = tracing.save_program
+    real = graph_export.save_program
 
     def wrong(program: Any, path: Path, plain: Any) -> Any:
         run = real(program, path, plain)
         return lambda tensors: [out + 0.01 for out in run(tensors)]
 
-    monkeypatch.setitem(tracing.FORMATS, "torch_export", (".pt2", wrong))  # type: ignore[arg-type]
+    monkeypatch.setitem(graph_export.FORMATS, "torch_export", (".pt2", wrong))  # type: ignore[arg-type]
     given = [f"checkpoint={images.directory}", "format=torch_export"]
     line = commands.refused("export", *given, f"hydra.run.dir={tmp_path / 'run'}")
     assert "the graph differs by 0.01 from the network" in line

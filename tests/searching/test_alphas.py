@@ -15,7 +15,7 @@ from darts.searching.alphas import (
     entropy,
     genotype_counts,
     margin,
-    scalars_of,
+    alpha_scalars,
 )
 from darts.spaces import Genotype, SearchContext, nas201
 
@@ -64,7 +64,7 @@ def test_none_does_not_compete_for_the_margin() -> None:
 
 def test_scalars_have_a_tag_for_each_edge_and_operation() -> None:
     p = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.25, 0.25]], requires_grad=True)
-    found = scalars_of({"normal": p, "reduce": p.flip(0)}, context(normal=PAIRS, reduce=PAIRS))
+    found = alpha_scalars({"normal": p, "reduce": p.flip(0)}, context(normal=PAIRS, reduce=PAIRS))
     assert found["alpha/normal/0→2/none"] == pytest.approx(0.7)
     assert found["alpha/reduce/1→2/skip_connect"] == pytest.approx(0.1)
     assert found["entropy/normal/1→2"] == pytest.approx(math.log(4))
@@ -77,7 +77,7 @@ def test_scalars_have_a_tag_for_each_edge_and_operation() -> None:
 
 def test_scalars_refuse_other_columns() -> None:
     with pytest.raises(ValueError, match="cell: 3 columns for 4 operations"):
-        scalars_of({"cell": torch.full((2, 3), 1 / 3)}, context(cell=PAIRS))
+        alpha_scalars({"cell": torch.full((2, 3), 1 / 3)}, context(cell=PAIRS))
 
 
 def test_counts_are_there_even_when_they_are_zero() -> None:
@@ -97,7 +97,7 @@ def test_counts_are_there_even_when_they_are_zero() -> None:
 
 
 def test_counts_are_there_for_other_spaces() -> None:
-    genotype = nas201.Genotype.of(*("skip_connect", "none", "none"), *["nor_conv_3x3"] * 3)
+    genotype = nas201.Genotype.from_operations(*("skip_connect", "none", "none"), *["nor_conv_3x3"] * 3)
     assert genotype_counts(genotype) == {
         "genotype/cell/skip_connect": 1,
         "genotype/cell/none": 2,

@@ -9,26 +9,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_search import batch_of, searcher_of
+from tiny_search import make_batch, make_searcher
 from torch import Tensor, nn
 
-from darts.searching.calibration import undisturbed
-from darts.searching.diagnosis import eigenvalue_of, path_masks, path_score
+from darts.searching.calibration import preserved_state
+from darts.searching.diagnosis import dominant_alpha_eigenvalue, path_masks, path_score
 from darts.searching.searcher import Searcher
 from darts.spaces import Mixture, SearchContext, cnn, nas201
-from darts.spaces.cnn.subsets import SUBSETS
+from darts.spaces.cnn.candidate_sets import CANDIDATE_SETS
 
-CALIBRATION = [batch_of(seed) for seed in (10, 11, 12)]
-SCORED = [batch_of(seed, images=6) for seed in (20, 21)]
+CALIBRATION = [make_batch(seed) for seed in (10, 11, 12)]
+SCORED = [make_batch(seed, images=6) for seed in (20, 21)]
 
 
 def trained(*overrides: str) -> Searcher:
     """After a few steps, so that the running statistics are the mixture's own."""
-    searcher = searcher_of("space.cells=2", *overrides)
+    searcher = make_searcher("space.cells=2", *overrides)
     searcher.begin_epoch(0)
     for seed in range(3):
-        searcher.arch_step(batch_of(seed), batch_of(seed + 5))
-        searcher.weight_step(batch_of(seed))
+        searcher.arch_step(make_batch(seed), make_batch(seed + 5))
+        searcher.weight_step(make_batch(seed))
     for alpha in searcher.net.alphas.values():
         nn.init.normal_(alpha)
     return searcher
@@ -66,13 +66,13 @@ def one_hot(genotype: Any, context: SearchContext) -> dict[str, Tensor]:
 def test_the_score_of_a_path(space: str) -> None:
     few = {"cnn": ("space.candidates=s2", "space.channels=2"), "nas201": ()}[space]
     searcher = trained(f"space={space}", *few)
-    genotype = searcher.config.discretize.genotype(searcher.expected(), searcher.context)
-    masks = path_masks(genotype, searcher.expected(), searcher.context)
+    genotype = searcher.config.discretize.genotype(searcher.probabilities(), searcher.context)
+    masks = path_masks(genotype, searcher.probabilities(), searcher.context)
     found = path_score(searcher, masks, CALIBRATION, SCORED)
     sizes = {"channels": searcher.config.space.channels, "cells": 2, "classes": 3}
     net: Any
     if space == "cnn":
-        net = cnn.EdgewiseSupernet(**sizes, operations=SUBSETS["s2"])
+        net = cnn.EdgewiseSupernet(**sizes, operations=CANDIDATE_SETS["s2"])
         net.load_state_dict(cnn.unfuse_state_dict(searcher.net.state_dict()))
     else:
         net = nas201.EdgewiseSupernet(**sizes, in_channels=3)
@@ -86,10 +86,10 @@ def test_the_score_of_a_path(space: str) -> None:
 def test_partial_channels_pass_on_the_genotypes_edges_only() -> None:
     """What is led past the operations of other edges is no part of the path."""
     searcher = trained("relaxation.partial=2", "space.channels=4", "space.candidates=s2")
-    genotype = searcher.config.discretize.genotype(searcher.expected(), searcher.context)
-    masks = path_masks(genotype, searcher.expected(), searcher.context)
+    genotype = searcher.config.discretize.genotype(searcher.probabilities(), searcher.context)
+    masks = path_masks(genotype, searcher.probabilities(), searcher.context)
     found = path_score(searcher, masks, CALIBRATION, SCORED)
-    net = cnn.EdgewiseSupernet(channels=4, cells=2, classes=3, partial=2, operations=SUBSETS["s2"])
+    net = cnn.EdgewiseSupernet(channels=4, cells=2, classes=3, partial=2, operations=CANDIDATE_SETS["s2"])
     net.load_state_dict(cnn.unfuse_state_dict(searcher.net.state_dict()))
     weights = one_hot(genotype, searcher.context)
     bypass = {group: rows.sum(1) for group, rows in weights.items()}
@@ -99,14 +99,14 @@ def test_partial_channels_pass_on_the_genotypes_edges_only() -> None:
 
 def test_layers_left_out_stay_in_their_places() -> None:
     """Of a fully connected network, whose genotype does not tell them."""
-    searcher = searcher_of("space=mlp", "space.cells=3", "space.widths=[4]")
+    searcher = make_searcher("space=mlp", "space.cells=3", "space.widths=[4]")
     with torch.no_grad():
         for alpha in searcher.net.alphas.values():
             alpha.zero_()
         searcher.net.alphas["first"][0, 0] = 1
         searcher.net.alphas["rest"][0, -1] = 1  # the second layer is skipped
         searcher.net.alphas["rest"][1, 0] = 1
-    probabilities = searcher.expected()
+    probabilities = searcher.probabilities()
     genotype = searcher.config.discretize.genotype(probabilities, searcher.context)
     assert len(genotype.layers) == 2
     masks = path_masks(genotype, probabilities, searcher.context)
@@ -121,13 +121,13 @@ def test_layers_left_out_stay_in_their_places() -> None:
 )
 def test_the_eigenvalue_is_that_of_the_dense_hessian(space: tuple[str, ...]) -> None:
     """To one per cent, as a search asks for it."""
-    searcher = searcher_of(*space, "space.cells=1")
+    searcher = make_searcher(*space, "space.cells=1")
     net = searcher.net
     for alpha in net.alphas.values():
         nn.init.normal_(alpha)
     copied = copy.deepcopy(net)
-    batch, alphas = batch_of(1, images=8), list(copied.alphas.values())
-    loss = searcher.judged_loss(copied, batch)
+    batch, alphas = make_batch(1, size=8), list(copied.alphas.values())
+    loss = searcher.mean_mixture_loss(copied, batch)
     first = torch.autograd.grad(loss, alphas, create_graph=True, materialize_grads=True)
     flat = torch.cat([gradient.flatten() for gradient in first])
     rows = []
@@ -140,7 +140,7 @@ def test_the_eigenvalue_is_that_of_the_dense_hessian(space: tuple[str, ...]) -> 
         rows.append(torch.cat([part.flatten() for part in row]))
     largest = float(torch.linalg.eigvalsh(torch.stack(rows).double())[-1])
     assert largest > 0
-    assert eigenvalue_of(searcher, batch) == pytest.approx(largest, rel=0.01)
+    assert dominant_alpha_eigenvalue(searcher, batch) == pytest.approx(largest, rel=0.01)
 
 
 @pytest.mark.parametrize("space", ["cnn", "nas201", "macro"])
@@ -150,10 +150,10 @@ def test_it_leaves_no_trace(space: str) -> None:
     before = copy.deepcopy(searcher.state_dict())
     gradients = [None if p.grad is None else p.grad.clone() for p in searcher.net.parameters()]
     states = random.getstate(), torch.get_rng_state()
-    genotype = searcher.config.discretize.genotype(searcher.expected(), searcher.context)
-    masks = path_masks(genotype, searcher.expected(), searcher.context)
-    first = path_score(searcher, masks, CALIBRATION, SCORED), eigenvalue_of(searcher, batch_of(1))
-    again = path_score(searcher, masks, CALIBRATION, SCORED), eigenvalue_of(searcher, batch_of(1))
+    genotype = searcher.config.discretize.genotype(searcher.probabilities(), searcher.context)
+    masks = path_masks(genotype, searcher.probabilities(), searcher.context)
+    first = path_score(searcher, masks, CALIBRATION, SCORED), dominant_alpha_eigenvalue(searcher, make_batch(1))
+    again = path_score(searcher, masks, CALIBRATION, SCORED), dominant_alpha_eigenvalue(searcher, make_batch(1))
     assert first == again
     after = searcher.state_dict()["net"]
     assert all(after[name].equal(value) for name, value in before["net"].items())
@@ -174,7 +174,7 @@ def test_undisturbed_after_an_error() -> None:
     drawn = np.random.get_state()[1].tolist()  # type: ignore[index]
 
     def spoil() -> None:
-        with undisturbed(searcher.net):
+        with preserved_state(searcher.net):
             searcher.net.eval()
             torch.rand(3), np.random.rand(3)
             for buffer in searcher.net.buffers():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_search import batch_of, searcher_of, setting_of
+from tiny_search import make_batch, make_searcher, context_and_supernet
 from torch import Tensor, nn
 
 from darts.methods.relaxation import RELAXATIONS
@@ -26,7 +26,7 @@ def measured(space: Any, context: SearchContext, name: str, image: tuple[int, ..
 
 
 def table_cost(space: str = "cnn", name: str = "flops") -> tuple[ExpectedCost, SearchContext]:
-    context, _ = setting_of(space, cells=3 if space == "cnn" else 1)
+    context, _ = context_and_supernet(space, cells=3 if space == "cnn" else 1)
     return measured(context.space, context, name, (3, 8, 8)), context
 
 
@@ -57,14 +57,14 @@ def test_of_one_architecture_they_are_the_networks(
     name: str, options: dict[str, Any], image: tuple[int, int, int]
 ) -> None:
     """Exactly, for random architectures of every space."""
-    context, _ = setting_of(name, channels=4, cells=4, **options)
+    context, _ = context_and_supernet(name, channels=4, cells=4, **options)
     space = context.space
     costs = {cost: measured(space, context, cost, image) for cost in ("flops", "parameters")}
     draw = torch.Generator().manual_seed(1)
     seen = set()
     for _ in range(4):
         genotype = space.random(draw)
-        net = space.network(genotype, classes=3, in_channels=space.inputs(image))
+        net = space.network(genotype, classes=3, in_channels=space.in_channels(image))
         chosen = {g: m.double() for g, m in space.mask(genotype, context.candidates).items()}
         flops = 2 * count_macs(net, torch.zeros(1, *image))
         assert float(costs["flops"](chosen)) == flops
@@ -115,7 +115,7 @@ def test_weights_of_edges_share_out_edges_and_not_operations(space: str) -> None
         alphas[f"{group}_edges"] = torch.where(mask.any(1), 40.0, 0.0).double()
     net = context.space.network(genotype, classes=3, in_channels=3)
     flops = 2 * count_macs(net, torch.zeros(1, 3, 8, 8))
-    assert float(cost(relaxation.expected(alphas, context))) == pytest.approx(flops)
+    assert float(cost(relaxation.probabilities(alphas, context))) == pytest.approx(flops)
 
 
 def finite_difference(function: Any, point: Mapping[str, Tensor], step: float) -> dict[str, Tensor]:
@@ -191,7 +191,7 @@ def test_equal_modules_are_measured_once() -> None:
         calls.append((str(module), tuple(example.shape)))
         return 1.0
 
-    context, _ = setting_of("nas201", cells=2)
+    context, _ = context_and_supernet("nas201", cells=2)
     cost = ExpectedCost.measured(
         context.space, context.candidates, classes=3, image=(3, 8, 8), measure=measure, device=CPU
     )
@@ -204,16 +204,16 @@ def test_a_search_with_a_penalty_ends_with_cheaper_operations() -> None:
     """The same steps on the same batches, with and without it."""
     found = {}
     for weight in (0.0, 5.0):
-        searcher = searcher_of("space=nas201", "space.cells=1", "arch_optimizer.lr=0.05")
+        searcher = make_searcher("space=nas201", "space.cells=1", "arch_optimizer.lr=0.05")
         cost = measured(searcher.config.space, searcher.context, "flops", (3, 8, 8))
-        start = float(cost(searcher.expected()))
+        start = float(cost(searcher.probabilities()))
         searcher.alpha_cost = Penalty({"flops": cost}, {"flops": 0.5 * start}, weight)
         searcher.begin_epoch(0)
         torch.manual_seed(1)
         for step in range(15):
-            searcher.arch_step(batch_of(step), batch_of(100 + step))
-            searcher.weight_step(batch_of(step))
-        found[weight] = float(cost(searcher.expected()))
+            searcher.arch_step(make_batch(step), make_batch(100 + step))
+            searcher.weight_step(make_batch(step))
+        found[weight] = float(cost(searcher.probabilities()))
     assert found[5.0] < 0.75 * start
     assert found[5.0] < 0.75 * found[0.0]
 
@@ -223,7 +223,7 @@ def test_a_setting_that_has_dropped_candidates() -> None:
     cost, context = table_cost("nas201")
     kept = torch.zeros(6, 5, dtype=torch.bool)
     kept[:, 1] = True
-    dropped = dataclasses.replace(context, kept={"cell": kept})
+    dropped = dataclasses.replace(context, masks={"cell": kept})
     alphas = {"cell": torch.randn(6, 5).double()}
-    expected = RELAXATIONS["softmax"]().expected(alphas, dropped)
+    expected = RELAXATIONS["softmax"]().probabilities(alphas, dropped)
     assert float(cost(expected)) == pytest.approx(cost.fixed)

@@ -34,8 +34,8 @@ def test_an_exponential_average_weighs_recent_steps_more() -> None:
     wanted = seen[0]
     for weight in seen[1:]:
         wanted = 0.8 * wanted + 0.2 * weight
-    torch.testing.assert_close(averaging.judged.weight, wanted)
-    assert not averaging.epoch(0.1, ACCURACY)  # nothing begins: it has begun
+    torch.testing.assert_close(averaging.scored_net.weight, wanted)
+    assert not averaging.end_epoch(0.1, ACCURACY)  # nothing begins: it has begun
 
 
 def test_a_mean_begins_after_epochs_without_improvement() -> None:
@@ -43,14 +43,14 @@ def test_a_mean_begins_after_epochs_without_improvement() -> None:
     averaging = Averaging(net, patience=2)
     for score in (100.0, 90.0, 80.0, 85.0):  # 85 is better than all but the last two, 100 and 90
         walk(net, averaging, 3)
-        assert averaging.judged is net
-        assert not averaging.epoch(score, PERPLEXITY)
+        assert averaging.scored_net is net
+        assert not averaging.end_epoch(score, PERPLEXITY)
     walk(net, averaging, 3)
-    assert averaging.epoch(90.5, PERPLEXITY)  # worse than 90, of three epochs ago
+    assert averaging.end_epoch(90.5, PERPLEXITY)  # worse than 90, of three epochs ago
     seen = walk(net, averaging, 4, seed=1)
-    assert not averaging.epoch(200.0, PERPLEXITY)
+    assert not averaging.end_epoch(200.0, PERPLEXITY)
     seen += walk(net, averaging, 4, seed=2)
-    torch.testing.assert_close(averaging.judged.weight, torch.stack(seen).mean(0))
+    torch.testing.assert_close(averaging.scored_net.weight, torch.stack(seen).mean(0))
 
 
 def published(scores: list[float], patience: int) -> int | None:
@@ -70,7 +70,7 @@ def test_it_begins_when_the_algorithm_says(seed: int, patience: int) -> None:
     falling = torch.linspace(5, 0, 15) + 2 * torch.rand(15, generator=generator)
     for metric, sign in ((PERPLEXITY, 1), (ACCURACY, -1)):
         averaging = Averaging(nn.Linear(1, 1), patience=patience)
-        begun = [averaging.epoch(sign * score, metric) for score in falling.tolist()]
+        begun = [averaging.end_epoch(sign * score, metric) for score in falling.tolist()]
         wanted = published(falling.tolist(), patience)
         assert [t for t, begins in enumerate(begun) if begins] == (
             [] if wanted is None else [wanted]
@@ -83,17 +83,17 @@ def test_a_resumed_average_goes_on(options: dict[str, Any]) -> None:
     whole = Averaging(whole_net, **options)
     walk(whole_net, whole, 2)
     for score in (2.0, 1.0, 3.0):
-        whole.epoch(score, PERPLEXITY)
+        whole.end_epoch(score, PERPLEXITY)
     walk(whole_net, whole, 3, seed=1)
     net.load_state_dict(whole_net.state_dict())
     resumed = Averaging(net, **options)
     resumed.load_state_dict(whole.state_dict())
     for given, averaging in ((whole_net, whole), (net, resumed)):
         walk(given, averaging, 3, seed=2)
-    assert torch.equal(whole.judged.weight, resumed.judged.weight)
-    assert (whole.judged is whole_net) == (resumed.judged is net) == (not options)
+    assert torch.equal(whole.scored_net.weight, resumed.scored_net.weight)
+    assert (whole.scored_net is whole_net) == (resumed.scored_net is net) == (not options)
 
 
 def test_two_ways_are_one_too_many() -> None:
-    with pytest.raises(ValueError, match=r"averaging=0.9 and average_after=5 are two ways"):
+    with pytest.raises(ValueError, match=r"ema_decay=0.9 and averaging_patience=5 exclude each other"):
         Averaging(nn.Linear(1, 1), decay=0.9, patience=5)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from darts.training import checkpoint
 
+from darts.training import checkpoint
 from darts.training.checkpoint import (
     FORMATS,
     CheckpointError,
@@ -180,7 +180,7 @@ def test_a_file_cut_short_is_refused(tmp_path: Path) -> None:
     data = path.read_bytes()
     for length in (0, 1, 10, len(data) // 2, len(data) - 30, len(data) - 1):
         path.write_bytes(data[:length])
-        refused(path, "damaged or no checkpoint at all")
+        refused(path, "damaged or not a checkpoint")
 
 
 def test_foreign_files_are_refused(tmp_path: Path) -> None:
@@ -191,13 +191,13 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         archive.writestr("holiday.txt", "sun")
     refused(path, "cannot be read")
     path.write_text("epoch: 3\n")
-    refused(path, "damaged or no checkpoint at all")
+    refused(path, "damaged or not a checkpoint")
     foreign: Any
     for foreign in ({"state_dict": {}}, {"format": 99, "kind": "search"}, {"format": 1}, [1, 2]):
         torch.save(foreign, path)
         refused(path, "is not a checkpoint of darts-nas")
     torch.save({"format": 1, "kind": "search"}, path, _use_new_zipfile_serialization=False)
-    refused(path, "damaged or no checkpoint at all")
+    refused(path, "damaged or not a checkpoint")
 
 
 class Bomb:
@@ -217,7 +217,7 @@ def test_code_in_a_file_is_refused_and_not_executed(tmp_path: Path) -> None:
     assert not mark.exists()
     with path.open("wb") as file:
         pickle.dump({"format": 1, "kind": "search", "net": Bomb(mark)}, file)
-    refused(path, "damaged or no checkpoint at all")
+    refused(path, "damaged or not a checkpoint")
     assert not mark.exists()
     pickle.loads(path.read_bytes())  # noqa: S301  the bomb does work
     assert mark.exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -14,12 +14,13 @@ from several_ranks import on_ranks
 from torch import Tensor
 
 from darts.bilevel import compare_products, first_order, unrolled
-from darts.data import Augmentation, Batches, DiskImages, MemoryImages, share_of
+from darts.config import rank_and_size
+from darts.data import Augmentation, DiskImages, MemoryImages, SampleLoader, rank_slice
 from darts.spaces.cnn import PUBLISHED, EdgewiseSupernet, Network
 from darts.tasks.classification import ClassificationObjective
-from darts.training.distributed import Ranks, distributed, rank_and_size
+from darts.training.distributed import Ranks, distributed
 from darts.training.interrupt import Interrupt
-from darts.training.run_directory import leave_if_asked
+from darts.training.loop import TrainingLoop
 from darts.training.scoring import evaluate
 from darts.training.steps import optimizer_step
 
@@ -42,7 +43,7 @@ def alpha_gradients(ranks: Ranks) -> dict[str, Any]:
     torch.manual_seed(ranks.rank)  # whatever a rank draws, the weights are those of the first
     net = EdgewiseSupernet(channels=2, cells=1, classes=3, in_channels=1, nodes=2).double()
     ranks.prepare(net)
-    share = share_of(SAMPLES, ranks.rank, ranks.size)
+    share = rank_slice(SAMPLES, ranks.rank, ranks.size)
     train, valid = batch(1, share), batch(2, share)
 
     def loss_fn(net: Any, given: Any) -> Tensor:
@@ -69,7 +70,7 @@ def scores(ranks: Ranks) -> dict[str, float]:
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)).double()
     images, labels = (torch.cat([batch(3)[i], batch(4)[i]]) for i in (0, 1))
-    chosen = share_of(7, ranks.rank, ranks.size)
+    chosen = rank_slice(7, ranks.rank, ranks.size)
     images, labels = images[chosen], labels[chosen]
     batches = zip(images.split(2), labels.split(2), strict=True)
     return evaluate(net, batches, ClassificationObjective(3), device=ranks.device)
@@ -81,7 +82,7 @@ def dropped(ranks: Ranks) -> Tensor:
     net = Network(
         PUBLISHED["DARTS_V2"].genotype, channels=2, cells=2, auxiliary=False, drop_path=0.5
     )
-    net.rows = None if ranks.size == 1 else (share_of(6, ranks.rank, ranks.size).start, 6)
+    net.rows = None if ranks.size == 1 else (rank_slice(6, ranks.rank, ranks.size).start, 6)
     for module in net.modules():  # batch statistics would mix the samples
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()
@@ -109,13 +110,17 @@ def small_talk(ranks: Ranks) -> dict[str, Any]:
 def leaving(ranks: Ranks) -> list[Any]:
     """How a run is left when nobody, then when the second rank alone, was asked to."""
     said: list[str] = []
-    run: Any = SimpleNamespace(ranks=ranks, close=said.clear, directory="here", kind="search")
-    console: Any = SimpleNamespace(say=said.append)
-    interrupt = Interrupt()
-    leave_if_asked(interrupt, run, console)
-    interrupt.received = 15 if ranks.rank == 1 else None
+    run: Any = SimpleNamespace(
+        ranks=ranks, close=said.clear, path="here", command="search", save=lambda *_: None
+    )
+    loop = TrainingLoop.__new__(TrainingLoop)
+    loop.run, loop.interrupt, loop.steps = run, Interrupt(), 1
+    loop.console = cast(Any, SimpleNamespace(info=said.append))
+    loop.state = cast(Any, SimpleNamespace(epoch=0, step=0, state_dict=dict))
+    loop.save()
+    loop.interrupt.received = 15 if ranks.rank == 1 else None
     try:
-        leave_if_asked(interrupt, run, console)
+        loop.save()
     except SystemExit as error:
         return [error.code, *said]
     return []
@@ -253,26 +258,26 @@ def test_a_command_keeps_its_directory_in_one_process(tmp_path: Path) -> None:
 def test_shares_are_contiguous_and_nearly_equal() -> None:
     for count in range(12):
         for ranks in range(1, 6):
-            shares = [range(count)[share_of(count, rank, ranks)] for rank in range(ranks)]
+            shares = [range(count)[rank_slice(count, rank, ranks)] for rank in range(ranks)]
             assert [i for share in shares for i in share] == list(range(count))
             assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def batches(images: Any, rank: int = 0, ranks: int = 1, workers: int = 0, **other: Any) -> Batches:
+def batches(images: Any, rank: int = 0, ranks: int = 1, workers: int = 0, **other: Any) -> SampleLoader:
     options: dict[str, Any] = {
         "batch_size": 5,
         "seed": 3,
         "stream": "train",
         "mean": (0.5,) * 3,
         "std": (0.5,) * 3,
-        "augmentation": Augmentation(padding=1, cutout=2),
+        "augmentation": Augmentation(crop="pad", padding=1, flip=True, cutout=2),
         "shuffle": True,
         "drop_last": True,
         "device": "cpu",
     }
     options |= other
     indices = torch.arange(len(images))
-    return Batches(images, indices, rank=rank, ranks=ranks, workers=workers, **options)
+    return SampleLoader(images, indices, rank=rank, ranks=ranks, workers=workers, **options)
 
 
 def assert_shares_make_the_batch(images: Any, **options: Any) -> None:
@@ -312,7 +317,7 @@ def test_shares_of_batches_of_files(
         files.append(str(tmp_path / f"{number}.png"))
         Image.fromarray(pixels).save(files[-1])
     images = DiskImages(files, torch.arange(11), size=8)
-    assert_shares_make_the_batch(images, workers=workers, augmentation=Augmentation(crop=crop))
+    assert_shares_make_the_batch(images, workers=workers, augmentation=Augmentation(crop=crop, padding=4, flip=True, cutout=0))
     if workers == 0:
         opened: list[int] = []
         real = DiskImages.path
@@ -325,8 +330,8 @@ def test_shares_of_batches_of_files(
 
 def test_a_batch_must_have_a_sample_for_each_rank() -> None:
     images = MemoryImages(torch.zeros(11, 3, 8, 8, dtype=torch.uint8), torch.arange(11))
-    with pytest.raises(ValueError, match="batch of 5 images cannot be shared by 6 ranks"):
+    with pytest.raises(ValueError, match="batch of 5 samples cannot be shared by 6 ranks"):
         batches(images, 0, 6)
-    with pytest.raises(ValueError, match="batch of 1 images cannot be shared by 2 ranks"):
+    with pytest.raises(ValueError, match="batch of 1 samples cannot be shared by 2 ranks"):
         batches(images, 0, 2, drop_last=False)
     assert len(batches(copy.copy(images), 4, 5)) == 2

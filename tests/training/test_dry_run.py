@@ -1,177 +1,258 @@
-"""The estimate of a run's cost from two of its steps."""
+"""A dry run extrapolates the measured steps and epoch ends of a recipe."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from darts.training import dry_run as module
 
+from darts.config import TrackingConfig
 from darts.tracking import Energy
-from darts.training.dry_run import Span, dry_run
+from darts.training import dry_run as module
+from darts.training.distributed import Ranks
+from darts.training.dry_run import CostEstimate, ExtrapolatedLoader, RareWork, estimate_cost
+from darts.training.loop import EpochReport, Recipe, StepReport
 
 CPU = torch.device("cpu")
 
 
-class Meter:
-    """Of a machine that takes 50 watts."""
+class Clock:
+    """A clock that advances only when a test spends time."""
 
-    def __init__(self, clock: list[float]) -> None:
-        self.clock, self.since = clock, 0.0
+    def __init__(self) -> None:
+        self.now = 0.0
 
-    def start(self) -> None:
-        self.since = self.clock[0]
-
-    def read(self) -> Energy:
-        seconds = self.clock[0] - self.since
-        return Energy(seconds, 50 * seconds, "rapl")
+    def spend(self, seconds: float) -> None:
+        self.now += seconds
 
 
-def common(clock: list[float]) -> dict[str, Any]:
-    return {"device": CPU, "meter": Meter(clock), "gco2_per_kwh": 360.0}
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the dry run and of an energy meter that measures 50 watts."""
+    clock = Clock()
+
+    class Meter:
+        def start(self) -> None:
+            self.since = clock.now
+
+        def read(self) -> Energy:
+            seconds = clock.now - self.since
+            return Energy(seconds, 50 * seconds, "rapl")
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(module, "energy_meter", lambda *_: Meter())
+    return clock
 
 
-def test_it_takes_some_steps_and_one_score_and_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, told = [0.0], []
+class FakeLoader:
+    """A loader of numbered batches."""
 
-    def duration(seconds: float) -> str:
-        told.append(seconds)
-        return "a while"
+    rows = (0, 4)
 
-    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
-    monkeypatch.setattr(module, "duration", duration)
-    steps: list[int] = []
-    seconds = iter([60.0, 0.25, 0.25, 9.0, 0.2, 0.25])  # the first warms up; a median hides the 9
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
 
-    def one_step(number: int) -> None:
-        clock[0] += next(seconds)
-        steps.append(number)
+    def __len__(self) -> int:
+        return self.steps
 
-    def spend(time: float) -> None:
-        clock[0] += time
+    def batch(self, epoch: int, step: int) -> Any:
+        return epoch, step
 
-    found = dry_run(
-        [Span(50, one_step, rare=[(4, lambda: spend(3.0)), (0, lambda: spend(1000.0))])],
-        lambda: spend(0.5),
-        steps=100,
-        score_batches=10,
-        **common(clock),
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Any]:
+        return iter([(epoch, step) for step in range(first_step, self.steps)])
+
+
+class FakeRecipe(Recipe):
+    """A recipe whose steps and epoch ends spend given seconds.
+
+    Args:
+        clock: Spends the seconds.
+        steps: Steps per epoch.
+        step_seconds: Seconds of a step, from epoch and step.
+        end_seconds: Seconds of the end of an epoch.
+        epoch_kind, step_kind: As in ``Recipe``.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        steps: int,
+        step_seconds: Callable[[int, int], float],
+        end_seconds: Callable[[int], float] = lambda epoch: 0.0,
+        epoch_kind: Callable[[int], Any] = lambda epoch: None,
+        step_kind: Callable[[int, int], Any] = lambda epoch, step: None,
+    ) -> None:
+        tracking = TrackingConfig(tensorboard=False, figures=False)
+        tracking.energy.gco2_per_kwh = 360.0
+        self.config: Any = SimpleNamespace(tracking=tracking)
+        self.run: Any = SimpleNamespace(ranks=Ranks("cpu"))
+        self.state: Any = SimpleNamespace(train_loader=FakeLoader(steps), step=0)
+        self.score_loader = None
+        self.clock, self.step_seconds, self.end_seconds = clock, step_seconds, end_seconds
+        self.epoch_kind, self.step_kind = epoch_kind, step_kind  # type: ignore[method-assign]
+        self.taken: list[tuple[int, int]] = []
+        self.ended: list[int] = []
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def train_step(self, batch: Any) -> StepReport:
+        assert batch == (self.epoch, self.state.step)
+        self.taken.append(batch)
+        self.clock.spend(self.step_seconds(*batch))
+        return StepReport(1, {}, {})
+
+    def end_epoch(self, epoch: int) -> EpochReport:
+        assert epoch == self.epoch
+        self.ended.append(epoch)
+        self.clock.spend(self.end_seconds(epoch))
+        return EpochReport(lr=0.1)
+
+    def write_epoch(self, epoch: int) -> None:
+        raise AssertionError("a dry run writes nothing")
+
+
+def test_the_median_step_is_extrapolated_after_a_warm_up(clock: Clock) -> None:
+    seconds = iter([60.0, 0.25, 0.25, 9.0, 0.2, 0.25])  # the median ignores the 9
+    recipe = FakeRecipe(
+        clock, steps=100, step_seconds=lambda *_: next(seconds), end_seconds=lambda _: 5.0
     )
-    assert steps == [0, 1, 2, 3, 4, 5]
-    assert found["steps"] == 5000
-    assert found["epochs"] == 50
-    assert found["seconds_per_step"] == 0.25
-    assert found["estimated_time"] == "a while"
-    assert told == [found["estimated_seconds"]] == [50 * (100 * 0.25 + 10 * 0.5) + 4 * 3]
-    assert found["estimated_joules"] == pytest.approx(50 * told[0])
-    assert found["estimated_gco2e"] == pytest.approx(50 * told[0] / 1e4)  # 360 g for 3.6 MJ
-    assert found["joules_source"] == "rapl"
-    assert found["peak_memory_mb"] >= found["base_memory_mb"] > 16
+    estimate = estimate_cost(recipe, epochs=50)
+    assert recipe.taken == [(0, step) for step in range(6)]
+    assert recipe.ended == [0]
+    assert (estimate.steps, estimate.epochs, estimate.seconds_per_step) == (5000, 50, 0.25)
+    assert estimate.seconds == 50 * (100 * 0.25 + 5.0)
+    assert estimate.finish_seconds == 0
+    assert estimate.joules == pytest.approx(50 * estimate.seconds)
+    assert estimate.joules_source == "rapl"
+    assert estimate.gco2e == pytest.approx(50 * estimate.seconds / 1e4)  # 360 g for 3.6 MJ
+    assert estimate.peak_memory_mb >= estimate.base_memory_mb > 16
 
 
-def test_slow_steps_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, steps = [0.0], []
-    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
-
-    def one_step(number: int) -> None:
-        clock[0] += 100.0
-        steps.append(number)
-
-    found = dry_run([Span(1, one_step)], lambda: None, steps=100, score_batches=0, **common(clock))
-    assert steps == [0, 1]
-    assert found["estimated_seconds"] == 10_000
+def test_slow_steps_are_measured_once(clock: Clock) -> None:
+    recipe = FakeRecipe(clock, steps=100, step_seconds=lambda *_: 100.0)
+    assert estimate_cost(recipe, epochs=1).seconds == 10_000
+    assert len(recipe.taken) == 2
 
 
-def test_an_epoch_of_one_step_repeats_it() -> None:
-    steps: list[int] = []
-    dry_run([Span(1, steps.append)], lambda: None, steps=1, score_batches=0, **common([0.0]))
-    assert steps == [0] * 6
+def test_an_epoch_of_one_step_is_repeated(clock: Clock) -> None:
+    recipe = FakeRecipe(clock, steps=1, step_seconds=lambda *_: 1.0)
+    estimate_cost(recipe, epochs=1)
+    assert recipe.taken == [(0, 0)] * 6
 
 
-def test_stages_are_measured_each_and_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three epochs of a step of one second, then two of one of four."""
-    clock = [0.0]
-    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
-    slow = [1.0]
-
-    def enter(epoch: int) -> None:
-        slow[0] = {0: 1.0, 3: 4.0}[epoch]
-
-    def one_step(step: int) -> None:
-        clock[0] += slow[0]
-
-    found = dry_run(
-        [Span(3, one_step), Span(2, one_step, first=3)],
-        lambda: None,
+def test_each_kind_of_epoch_is_measured(clock: Clock) -> None:
+    """Three epochs of steps of one second, then two of four seconds with a longer end."""
+    recipe = FakeRecipe(
+        clock,
         steps=10,
-        score_batches=1,
-        **common(clock),
-        enter=enter,
+        step_seconds=lambda epoch, _: 1.0 if epoch < 3 else 4.0,
+        end_seconds=lambda epoch: 2.0 if epoch < 3 else 7.0,
+        epoch_kind=lambda epoch: epoch < 3,
+        step_kind=lambda epoch, _: epoch < 3,
     )
-    assert found["seconds_per_step"] == pytest.approx((3 * 1 + 2 * 4) / 5)
-    assert found["estimated_time"] == "0:01:50"
-    assert found["steps"] == 50
+    estimate = estimate_cost(recipe, epochs=5)
+    assert estimate.seconds == 3 * (10 * 1 + 2) + 2 * (10 * 4 + 7)
+    assert estimate.seconds_per_step == pytest.approx((3 * 1 + 2 * 4) / 5)
+    assert recipe.ended == [0, 3]
 
 
-def test_what_is_rare_is_done_in_its_own_span(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look takes 10 seconds in the first three epochs, which have one, and 100 in the others."""
-    clock, slow = [0.0], [0.0]
-    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
-
-    def enter(epoch: int) -> None:
-        slow[0] = {0: 10.0, 3: 100.0}[epoch]
-
-    def look() -> None:
-        clock[0] += slow[0]
-
-    spans = [Span(3, lambda _: None, rare=[(1, look)]), Span(4, lambda _: None, 3, [(2, look)])]
-    found = dry_run(spans, lambda: None, steps=10, score_batches=1, enter=enter, **common(clock))
-    assert found["estimated_seconds"] == 1 * 10 + 2 * 100
-    assert found["finish_seconds"] == 0
+def test_a_kind_of_step_is_measured_once_for_all_kinds_of_epochs(clock: Clock) -> None:
+    recipe = FakeRecipe(
+        clock,
+        steps=10,
+        step_seconds=lambda *_: 1.0,
+        end_seconds=lambda epoch: 100.0 if epoch == 3 else 0.0,
+        epoch_kind=lambda epoch: epoch == 3,
+    )
+    assert estimate_cost(recipe, epochs=4).seconds == 4 * 10 + 100
+    assert len(recipe.taken) == 6
 
 
-def test_the_end_is_measured_behind_the_last_span(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a median after one to warm up; the first and one of the others are slow."""
-    clock, entered = [0.0], []
-    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
+def test_rare_steps_are_measured_once_and_counted(clock: Clock) -> None:
+    """Every seventh step of the run takes 11 seconds instead of 1."""
+
+    def is_rare(epoch: int, step: int) -> bool:
+        return (epoch * 10 + step) % 7 == 0
+
+    recipe = FakeRecipe(
+        clock, steps=10, step_seconds=lambda e, s: 11.0 if is_rare(e, s) else 1.0, step_kind=is_rare
+    )
+    rare = sum(is_rare(epoch, step) for epoch in range(3) for step in range(10))
+    assert estimate_cost(recipe, epochs=3).seconds == 30 + 10 * rare
+    assert sum(is_rare(*place) for place in recipe.taken) == 1
+
+
+def test_final_work_is_measured_after_the_last_epoch(clock: Clock) -> None:
+    """The median ignores the first, which warms up, and one slow measurement."""
     seconds = iter([50.0, 0.5, 0.5, 7.0, 0.5, 0.5])
+    recipe = FakeRecipe(
+        clock, steps=10, step_seconds=lambda *_: 0.0, epoch_kind=lambda epoch: epoch < 3
+    )
 
-    def one() -> None:
-        assert entered == [0, 3]
-        clock[0] += next(seconds)
+    def work() -> None:
+        assert recipe.ended == [0, 3]
+        clock.spend(next(seconds))
 
     def never() -> None:
         raise AssertionError
 
-    found = dry_run(
-        [Span(3, lambda _: None), Span(2, lambda _: None, 3)],
-        lambda: None,
-        steps=10,
-        score_batches=0,
-        enter=entered.append,
-        finish=lambda: [(1000, one), (0, never)],
-        **common(clock),
+    estimate = estimate_cost(
+        recipe, epochs=5, final_work=lambda: [RareWork(1000, work), RareWork(0, never)]
     )
-    assert found["estimated_seconds"] == found["finish_seconds"] == 500
+    assert estimate.seconds == estimate.finish_seconds == 500
     assert list(seconds) == []
 
 
-def test_ranks_take_as_many_steps_as_the_slowest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that went on alone would wait for ever for the others."""
-    clock, taken = [0.0], [0]
-    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+def test_all_ranks_take_as_many_steps_as_the_slowest(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rank that continued alone would wait for the others forever."""
 
-    def one_step(number: int) -> None:
-        clock[0] += 1.0
-        taken[0] += 1
+    def steps_taken(other: int) -> int:
+        """Return the steps where another rank takes ``other`` times as long."""
+        recipe = FakeRecipe(clock, steps=9, step_seconds=lambda *_: 1.0)
+        monkeypatch.setattr(recipe.run.ranks, "all_reduce_max", lambda own: other * own)
+        estimate_cost(recipe, epochs=3)
+        return len(recipe.taken)
 
-    def run(other: int) -> int:
-        """Steps where another rank needs so many times as long."""
-        taken[0] = 0
-        more: dict[str, Any] = {"steps": 9, "score_batches": 0, "highest": lambda own: other * own}
-        dry_run([Span(3, one_step)], lambda: None, **more, **common(clock))
-        return taken[0]
+    assert (steps_taken(1), steps_taken(7), steps_taken(100)) == (6, 4, 2)  # one warms up
 
-    assert (run(1), run(7), run(100)) == (6, 4, 2)  # one of them warms up
+
+@pytest.mark.parametrize(("steps", "first_step"), [(10, 0), (10, 3), (3, 0), (5, 4)])
+def test_skipped_batches_are_accounted_for(clock: Clock, steps: int, first_step: int) -> None:
+    loader = ExtrapolatedLoader(FakeLoader(steps), CPU)  # type: ignore[arg-type]
+    delivered = 0
+    for batch in loader.epoch(0, first_step):
+        assert batch == (0, first_step + delivered)  # type: ignore[comparison-overlap]
+        delivered += 1
+        clock.spend(2.0)
+    assert delivered == min(4, steps - first_step)
+    assert loader.skipped_seconds == 2.0 * (steps - first_step - delivered)
+
+
+def test_an_abandoned_pass_skips_nothing(clock: Clock) -> None:
+    loader = ExtrapolatedLoader(FakeLoader(10), CPU)  # type: ignore[arg-type]
+    for _ in loader.epoch(0):
+        clock.spend(2.0)
+        break
+    assert loader.skipped_seconds == 0
+
+
+def test_skipped_batches_are_part_of_the_estimate(clock: Clock) -> None:
+    recipe = FakeRecipe(clock, steps=1, step_seconds=lambda *_: 0.0)
+    loader = ExtrapolatedLoader(FakeLoader(100), CPU)  # type: ignore[arg-type]
+    recipe.score_loader = loader
+
+    def score(epoch: int) -> float:
+        for _ in loader.epoch(0):
+            clock.spend(0.5)
+        return 3.0
+
+    recipe.end_seconds = score
+    estimate: CostEstimate = estimate_cost(recipe, epochs=2)
+    assert estimate.seconds == 2 * (100 * 0.5 + 3)

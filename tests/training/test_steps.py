@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from darts.config.schema import WeightOptimizerConfig
+from darts.config import WeightOptimizerConfig
 from darts.training.device import loss_scaler
 from darts.training.steps import (
     Diverged,
-    Means,
+    EpochMeans,
     cosine,
     optimizer_step,
     require_finite,
@@ -126,7 +126,7 @@ def test_a_loss_that_is_a_number_is_handed_on() -> None:
 
 
 def test_means_weigh_by_samples_and_go_on_from_a_checkpoint() -> None:
-    whole, first = Means(), Means()
+    whole, first = EpochMeans(), EpochMeans()
     rows = [(4, 1.0, 0.5), (1, 6.0, 0.0), (3, 2.0, 1.0)]
     for count, loss, accuracy in rows:
         whole.add(count, loss=loss, accuracy=accuracy)
@@ -134,17 +134,17 @@ def test_means_weigh_by_samples_and_go_on_from_a_checkpoint() -> None:
     first.add(4, loss=1.0, accuracy=0.5)
     state = json.loads(json.dumps(first.state_dict()))  # plain values
     first.add(9, loss=100.0, accuracy=0.0)  # must not reach into the state
-    second = Means()
+    second = EpochMeans()
     second.load_state_dict(state)
     for count, loss, accuracy in rows[1:]:
         second.add(count, loss=loss, accuracy=accuracy)
     assert second.compute() == whole.compute()
-    assert Means().compute() == {}
+    assert EpochMeans().compute() == {}
 
 
 def test_weights_move_by_the_optimizer_that_is_asked_for() -> None:
     """The first step of Adam is the learning rate along the sign, whatever the gradient's size."""
-    config = WeightOptimizerConfig(kind="adam", lr=0.1, momentum=0.8, weight_decay=0.0)
+    config = WeightOptimizerConfig(algorithm="adam", lr=0.1, momentum=0.8, weight_decay=0.0)
     weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     optimizer = weight_optimizer([weight], config)
     weight.grad = torch.tensor([1e-3, -50.0])
