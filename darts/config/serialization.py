@@ -39,8 +39,9 @@ def rebuild(config_class: type[C], values: Mapping[str, object]) -> C:
     try:
         node = OmegaConf.structured(config_class)
         for group in node.keys() & values.keys() & TYPES.keys():
-            if isinstance(values[group], Mapping):
-                node[group] = OmegaConf.structured(_class_of(group, values[group]))
+            component = values[group]
+            if isinstance(component, Mapping):
+                node[group] = OmegaConf.structured(_class_of(group, component))
         config = OmegaConf.to_object(OmegaConf.merge(node, dict(values)))
     except (OmegaConfBaseException, TypeError) as error:
         raise ConfigError(
