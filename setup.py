@@ -1,7 +1,7 @@
-"""Find the packages; all other metadata is in setup.cfg.
+"""Find the packages. All other metadata is in setup.cfg.
 
-``conf/`` stays at the top level for people to read and is installed as the package ``darts.conf``,
-which ``find:`` in setup.cfg cannot express.
+``conf/`` is at the top level, where it is easy to find, and is installed as the package
+``darts.conf``. ``packages = find:`` in setup.cfg cannot express this.
 """
 
 from setuptools import find_packages, setup
