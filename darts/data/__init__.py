@@ -1,47 +1,57 @@
-"""Data sets, splits, loaders and augmentation.
+"""Data sets, splits, augmentation and loaders.
 
 source = load("cifar10", root="data")
 train, valid = stratified_split(source.train.labels, (0.5, 0.5), seed=0)
-batches = SampleLoader(source.train, train, batch_size=64, seed=0, stream="weights",
-                  mean=source.mean, std=source.std, augmentation=Augmentation(),
-                  shuffle=True, drop_last=True, device="cpu")
-for images, labels in batches.epoch(0):
+loader = SampleLoader(
+    source.train, train, batch_size=64, seed=0, stream="weights", mean=source.mean, std=source.std,
+    augmentation=Augmentation(crop="pad", padding=4, flip=True, cutout=0),
+    shuffle=True, drop_last=True, device="cpu",
+)
+for images, labels in loader.epoch(0):
     ...
 """
 
 from __future__ import annotations
 
 from darts.data.augment import Augmentation
-from darts.data.batches import SampleLoader
+from darts.data.carry import Carry
+from darts.data.catalog import SOURCES, load
 from darts.data.corpus import Corpus
-from darts.data.documents import Documents, Labeled
+from darts.data.documents import Documents, LabeledTexts
 from darts.data.images import DiskImages, Images, MemoryImages
-from darts.data.pairs import Pairs, Sentences
+from darts.data.input_spec import InputSpec
+from darts.data.loader import Batch, Loader, LoaderState, PairBatch, SampleBatch, Window
+from darts.data.pairs import Pairs, SentencePairs
+from darts.data.sample_loader import SampleLoader
 from darts.data.schedule import rank_slice
-from darts.data.sentences import DocumentLoader, PairBatch, PairLoader
+from darts.data.sentence_loader import DocumentLoader, PairLoader
 from darts.data.source import Source, SourceSpec
-from darts.data.sources import SOURCES, load
 from darts.data.spec_augment import SpecAugment
 from darts.data.split import load_split, save_split, stratified_split, stratified_subset
-from darts.data.windows import IGNORE_INDEX, Carry, Window, WindowLoader
+from darts.data.window_loader import IGNORE_INDEX, WindowLoader
 
 __all__ = [
     "IGNORE_INDEX",
     "SOURCES",
     "Augmentation",
-    "SampleLoader",
+    "Batch",
     "Carry",
     "Corpus",
     "DiskImages",
     "DocumentLoader",
     "Documents",
     "Images",
-    "Labeled",
+    "InputSpec",
+    "LabeledTexts",
+    "Loader",
+    "LoaderState",
     "MemoryImages",
     "PairBatch",
-    "Pairs",
     "PairLoader",
-    "Sentences",
+    "Pairs",
+    "SampleBatch",
+    "SampleLoader",
+    "SentencePairs",
     "Source",
     "SourceSpec",
     "SpecAugment",
@@ -49,8 +59,8 @@ __all__ = [
     "WindowLoader",
     "load",
     "load_split",
-    "save_split",
     "rank_slice",
+    "save_split",
     "stratified_split",
     "stratified_subset",
 ]

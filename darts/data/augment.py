@@ -1,7 +1,7 @@
-"""Augmentation by the batch, every sample with its own draw; here that of images.
+"""Augmentation of batches of images, with independent draws for each image.
 
-The draws are made on the CPU and the pixels are moved on the device that holds them, so that the
-same batch comes out on every device. Random crop and flip are one gather; cutout is one mask.
+Random numbers are drawn on the CPU and pixels change on their own device, so that all devices get
+the same batch. Random crop and flip are one gather operation, cutout is one mask.
 
 References:
     Crop after zero padding and horizontal flip: He et al., "Deep Residual Learning for Image
@@ -29,76 +29,81 @@ CROPS = ("pad", "resized", "none")
 
 
 class Augmenter(Protocol):
-    """What `SampleLoader` asks of an augmentation."""
+    """The interface of augmentations."""
 
     @property
-    def of_files(self) -> bool:
-        """Whether it takes its part of the original file, which is decoded anew each time."""
+    def crops_files(self) -> bool:
+        """Whether it crops the original files, which must then be decoded each time."""
 
     def check(self, shape: Sequence[int], *, in_memory: bool) -> None:
-        """Raise ValueError unless it fits samples of a shape (C, H, W) that are kept there."""
+        """Raise ValueError unless it fits samples of shape (C, H, W) in memory or on disk."""
 
     def draw(self, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-        """All that is random about `count` samples of (H, W): (draws, B) int64 on the CPU."""
+        """Return all random numbers of ``count`` samples (H, W): (draws, B) int64 on the CPU."""
 
     def apply(self, pixels: Tensor, draws: Tensor, normalize: Normalization) -> Tensor:
-        """Samples (B, C, H, W) as they are stored, changed and normalized."""
+        """Return stored samples (B, C, H, W), augmented and normalized."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to training images.
+    """Augmentation of images.
 
     Attributes:
-        crop: "pad" crops the image out of its zero-padded self; "resized" takes a random part of
-            the file's full picture and resizes it (disk storage only); "none" leaves it alone.
+        crop: "pad" crops the zero-padded image to its size; "resized" resizes a random box of the
+            original file (storage on disk only); "none" does not crop.
         padding: zero pixels on each side for "pad".
-        flip: mirror left and right with probability one half.
-        cutout: side in pixels of the square set to zero after normalization; 0 is off.
+        flip: whether to flip left and right with probability 1/2.
+        cutout: side in pixels of the square set to zero after normalization; 0 for none.
 
     Raises:
-        ValueError: if `crop` is unknown, or `padding` or `cutout` is negative.
+        ValueError: if ``crop`` is unknown, or ``padding`` or ``cutout`` is negative.
     """
 
-    crop: str = "pad"
-    padding: int = 4
-    flip: bool = True
-    cutout: int = 0
+    crop: str
+    padding: int
+    flip: bool
+    cutout: int
 
     def __post_init__(self) -> None:
         if self.crop not in CROPS:
-            raise ValueError(f"crop must be one of {', '.join(CROPS)}, not {self.crop!r}")
-        if self.padding < 0 or self.cutout < 0:
-            raise ValueError(
-                "padding and cutout are pixels, at least 0, not "
-                f"padding={self.padding}, cutout={self.cutout}"
-            )
+            raise ValueError(f"crop={self.crop!r}: choose from {', '.join(CROPS)}")
+        for name, pixels in (("padding", self.padding), ("cutout", self.cutout)):
+            if pixels < 0:
+                raise ValueError(f"{name}={pixels}: must be >= 0 pixels")
 
     @property
-    def of_files(self) -> bool:
-        """Whether crops are taken of the original files."""
+    def crops_files(self) -> bool:
+        """Whether it crops the original files."""
         return self.crop == "resized"
 
     def check(self, shape: Sequence[int], *, in_memory: bool) -> None:
-        """Make sure that there are files to crop, if that is wanted.
+        """Check that there are files if it crops them.
 
         Raises:
             ValueError: if there are none.
         """
-        if self.of_files and in_memory:
-            raise ValueError("crop='resized' needs storage='disk': it crops the original files")
+        if self.crops_files and in_memory:
+            raise ValueError("crop='resized' crops the original files; set storage='disk'")
 
     def draw(self, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-        """See `draw`."""
+        """See ``draw``."""
         return draw(count, size, self.padding, generator)
 
     def apply(self, pixels: Tensor, draws: Tensor, normalize: Normalization) -> Tensor:
-        """See `augment`."""
+        """See ``augment``."""
         return augment(pixels, draws, self, normalize)
 
 
 class Normalization:
-    """`(pixel / levels - mean) / std` by channel, folded into one multiplication and addition."""
+    """``(pixel / levels - mean) / std`` by channel, as one multiplication and addition.
+
+    Args:
+        mean, std: one value per channel, in units of [0, 1].
+        device: device of the pixels.
+        dtype: type of the result.
+        levels: pixel value that stands for 1.0.
+    """
 
     def __init__(
         self,
@@ -109,7 +114,9 @@ class Normalization:
         levels: int = 255,
     ) -> None:
         if len(mean) != len(std) or min(std) <= 0:
-            raise ValueError(f"mean {tuple(mean)} and positive std {tuple(std)} must pair up")
+            raise ValueError(
+                f"mean={tuple(mean)}, std={tuple(std)}: must have equal lengths and std > 0"
+            )
         center = torch.tensor(mean, dtype=torch.float64).view(1, -1, 1, 1)
         spread = torch.tensor(std, dtype=torch.float64).view(1, -1, 1, 1)
         self.scale = (1 / (levels * spread)).to(device, torch.float32)
@@ -117,26 +124,25 @@ class Normalization:
         self.dtype = dtype
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """(B, C, H, W) to float; computed in float32 whatever the dtype of the result."""
-        # A copy even of what is float32: it is changed in place.
+        """Normalize pixels (B, C, H, W) in float32, then convert them to ``dtype``."""
+        # Copy float32 pixels too, because the result is changed in place.
         return pixels.to(torch.float32, copy=True).mul_(self.scale).add_(self.shift).to(self.dtype)
 
 
 def draw(count: int, size: tuple[int, int], padding: int, generator: torch.Generator) -> Tensor:
-    """Crop offsets, flips and cutout centers of `count` images.
+    """Draw crop offsets, flips and cutout centers of ``count`` images.
 
-    All five are drawn whether used or not, so that switching one off leaves the others as they
-    were.
+    All five are always drawn, so that switching one off does not change the others.
 
     Args:
         count: number of images, B.
         size: height and width of an image.
-        padding: of the crop; the offsets lie in 0..2*padding.
+        padding: padding of the crop; offsets are 0 to 2 * padding.
         generator: a CPU generator.
 
     Returns:
-        (5, B) int64 on the CPU: row offset, column offset, flip (0 or 1), and the row and the
-        column of the center of the cutout square.
+        (5, B) int64 on the CPU: row offset, column offset, flip (0 or 1), row and column of the
+        center of the cutout square.
     """
     ends = torch.tensor([2 * padding + 1, 2 * padding + 1, 2, *size], dtype=torch.float64)
     uniform = torch.rand(5, count, generator=generator, dtype=torch.float64)
@@ -150,9 +156,9 @@ def augment(
 
     Args:
         pixels: (B, C, H, W) uint8.
-        draws: (5, B) from `draw`, on the device of `pixels`.
-        augmentation: which of the draws are used.
-        normalize: applied between the flip and the cutout.
+        draws: (5, B) from ``draw``, on the device of ``pixels``.
+        augmentation: selects the draws to use.
+        normalize: applied between flip and cutout.
 
     Returns:
         (B, C, H, W) float.
@@ -188,7 +194,7 @@ def _crop(
 
 
 def _within(center: Tensor, side: int, length: int) -> Tensor:
-    """Which of `length` positions a segment of `side` around each center covers, (B, length)."""
+    """Return a mask (B, length) of the segment of ``side`` positions around each center."""
     first = (center - side // 2)[:, None]
     place = torch.arange(length, device=center.device)
     return (place >= first) & (place < first + side)
@@ -197,12 +203,13 @@ def _within(center: Tensor, side: int, length: int) -> Tensor:
 def resized_box(
     width: int, height: int, uniform: Sequence[Sequence[float]]
 ) -> tuple[int, int, int, int]:
-    """The part of a picture that a random resized crop takes.
+    """Return the box of a random resized crop.
 
     Args:
-        width, height: of the whole picture in pixels.
-        uniform: attempts, each four numbers in [0, 1) for area, aspect ratio, row and column. The
-            first attempt that fits is used, else the largest centerd box of a permitted ratio.
+        width, height: size of the whole image in pixels.
+        uniform: attempts, each with four numbers in [0, 1) for area, aspect ratio, row and column.
+            The first attempt that fits is used, else the largest centered box of a permitted
+            aspect ratio.
 
     Returns:
         left, upper, right, lower in pixels.

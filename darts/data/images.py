@@ -1,7 +1,7 @@
-"""Where the samples of a data set are: in memory as one tensor, or in files.
+"""Storage of labeled images: one tensor in memory, or files on disk.
 
-Both kinds hold labels on the CPU and say the shape of an image; only `MemoryImages` can be moved to
-a device whole.
+Both kinds hold the labels on the CPU and have one image shape. Only ``MemoryImages`` can be copied
+to a device as a whole.
 """
 
 from __future__ import annotations
@@ -24,11 +24,17 @@ __all__ = ["DiskImages", "Images", "MemoryImages"]
 
 
 class Images(Protocol):
-    """A sequence of labeled images of one shape."""
+    """A sequence of labeled images of one shape.
 
-    labels: Tensor  # (N,) int64 on the CPU
-    shape: tuple[int, int, int]  # channels, height, width
-    levels: int  # what stands for 1.0
+    Attributes:
+        labels: ``(N,)`` int64 on the CPU.
+        shape: channels, height and width.
+        levels: pixel value that stands for 1.0.
+    """
+
+    labels: Tensor
+    shape: tuple[int, int, int]
+    levels: int
 
     def __len__(self) -> int: ...
 
@@ -37,11 +43,11 @@ class MemoryImages:
     """Images in one tensor, copied to each device at most once.
 
     Args:
-        pixels: (N, C, H, W), uint8 with 255 for 1.0, or float32 for samples that are no images.
-        labels: (N,) integers.
+        pixels: ``(N, C, H, W)``, uint8 with 255 for 1.0, or float32 for samples that are no images.
+        labels: ``(N,)`` integers.
 
     Raises:
-        ValueError: if shapes or types do not fit.
+        ValueError: if a shape or type is wrong.
     """
 
     def __init__(self, pixels: Tensor, labels: Tensor) -> None:
@@ -60,62 +66,68 @@ class MemoryImages:
         return len(self.pixels)
 
     def on(self, device: torch.device | str) -> tuple[Tensor, Tensor]:
-        """Pixels and labels on `device`; every caller gets the same copy."""
-        place = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
-        if place not in self._copies:
-            self._copies[place] = self.pixels.to(place), self.labels.to(place)
-        return self._copies[place]
+        """Return pixels and labels on ``device``; all callers share one copy."""
+        resolved = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
+        if resolved not in self._copies:
+            self._copies[resolved] = self.pixels.to(resolved), self.labels.to(resolved)
+        return self._copies[resolved]
 
     def select(self, indices: Tensor) -> MemoryImages:
-        """The images at `indices`, in that order."""
+        """Return the images at ``indices``, in this order."""
         return MemoryImages(self.pixels[indices], self.labels[indices])
 
     def resized(self, size: int) -> MemoryImages:
-        """The images, of bytes, at `size` by `size` pixels, bilinear and without aliasing."""
+        """Return uint8 images resized to ``size`` by ``size`` pixels, bilinear with antialiasing.
+
+        Raises:
+            ValueError: if the pixels are not uint8.
+        """
         if self.shape[1:] == (size, size):
             return self
-        self._need_bytes()
-        parts = []
-        for chunk in self.pixels.split(4096):
+        self._require_uint8()
+        chunks = []
+        for chunk in torch.split(self.pixels, 4096):
             smooth = F.interpolate(
                 chunk.float(), (size, size), mode="bilinear", antialias=True, align_corners=False
             )
-            parts.append(smooth.round_().clamp_(0, 255).to(torch.uint8))
-        return MemoryImages(torch.cat(parts), self.labels)
+            chunks.append(smooth.round_().clamp_(0, 255).to(torch.uint8))
+        return MemoryImages(torch.cat(chunks), self.labels)
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation by channel, in units of [0, 1], from exact histograms.
+        """Return mean and standard deviation by channel, in units of [0, 1].
+
+        They are exact, computed from histograms.
 
         Raises:
-            ValueError: for pixels that are no bytes.
+            ValueError: if the pixels are not uint8.
         """
-        self._need_bytes()
+        self._require_uint8()
         level = torch.arange(256, dtype=torch.float64) / 255
         means, deviations = [], []
         for channel in range(self.shape[0]):
             plane = self.pixels[:, channel].reshape(-1)
-            count = sum(torch.bincount(part, minlength=256) for part in plane.split(1 << 24))
-            share = torch.as_tensor(count, dtype=torch.float64) / plane.numel()
+            counts = [torch.bincount(chunk, minlength=256) for chunk in torch.split(plane, 1 << 24)]
+            share = torch.stack(counts).sum(0).to(torch.float64) / plane.numel()
             mean = (share * level).sum()
             means.append(mean.item())
-            # A channel of one value cannot be scaled; 1/255 keeps it finite.
+            # A constant channel has deviation 0; 1/255 keeps its normalization finite.
             deviation = (share * (level - mean) ** 2).sum().sqrt().item()
             deviations.append(max(deviation, 1 / 255))
         return tuple(means), tuple(deviations)
 
-    def _need_bytes(self) -> None:
+    def _require_uint8(self) -> None:
         if self.pixels.dtype != torch.uint8:
-            raise ValueError(f"that is for images of bytes, not of {self.pixels.dtype}")
+            raise ValueError(f"pixels must be uint8, not {self.pixels.dtype}")
 
 
 class DiskImages:
-    """Image files, decoded when they are asked for.
+    """Image files, decoded on request.
 
     Args:
-        paths: one file an image.
-        labels: (N,) integers.
-        size: side of the decoded image in pixels.
-        margin: see `decode`; ImageNet is customarily resized to 256 for a crop of 224.
+        paths: one file per image.
+        labels: ``(N,)`` integers.
+        size: side of the decoded images in pixels.
+        margin: see ``decode``; for ImageNet 256 / 224 is customary.
     """
 
     levels = 255
@@ -126,21 +138,21 @@ class DiskImages:
         self.labels = _checked(labels, len(paths))
         self.shape: tuple[int, int, int] = (3, size, size)
         self.margin = margin
-        # One array: a list of a million strings would be copied page by page into every worker.
+        # One array: a list of a million strings would be copied page by page into each worker.
         self._paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def path(self, index: int) -> str:
-        """The file of one image."""
+        """Return the file of one image."""
         return os.fsdecode(bytes(self._paths[index]))
 
     def select(self, indices: Tensor) -> DiskImages:
-        """The images at `indices`, in that order, still undecoded."""
-        chosen = copy(self)
-        chosen.labels, chosen._paths = self.labels[indices], self._paths[indices.numpy()]
-        return chosen
+        """Return the images at ``indices``, in this order, without decoding them."""
+        selected = copy(self)
+        selected.labels, selected._paths = self.labels[indices], self._paths[indices.numpy()]
+        return selected
 
     def read(
         self,
@@ -151,15 +163,15 @@ class DiskImages:
         """Decode some images in this process.
 
         Args:
-            indices: which, B of them.
-            crop_seed: makes it random resized crops, drawn from this seed alone.
-            share: which of the B to decode; the crops are those they have among all.
+            indices: images of a batch of size B.
+            crop_seed: seed of random resized crops; None for whole images.
+            share: images of the batch to decode. It does not change their crops.
 
         Returns:
-            (B, 3, size, size) uint8, or as many as fall into the share.
+            ``(B, 3, size, size)`` uint8, or as many as are in the share.
 
         Raises:
-            ValueError: in one line that names the first file that cannot be read.
+            ValueError: if a file cannot be read; the message names the first one.
         """
         boxes = None
         if crop_seed is not None:
@@ -168,13 +180,13 @@ class DiskImages:
             boxes = torch.rand(shape, generator=private, dtype=torch.float64)[share].tolist()
         indices = indices[share]
         batch = torch.empty(len(indices), *self.shape, dtype=torch.uint8)
-        for place, index in enumerate(indices):
-            attempts = None if boxes is None else boxes[place]
-            batch[place] = decode(self.path(index), self.shape[1], self.margin, attempts)
+        for row, index in enumerate(indices):
+            attempts = None if boxes is None else boxes[row]
+            batch[row] = decode(self.path(index), self.shape[1], self.margin, attempts)
         return batch
 
     def to_memory(self) -> MemoryImages:
-        """Decode every file now; Pillow lets go of the interpreter, so threads help."""
+        """Decode all files now, in threads, because Pillow releases the interpreter lock."""
         chunks = [range(i, min(i + 256, len(self))) for i in range(0, len(self), 256)]
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
             pixels = torch.cat(list(pool.map(self.read, chunks)))
@@ -183,5 +195,8 @@ class DiskImages:
 
 def _checked(labels: Tensor, count: int) -> Tensor:
     if labels.shape != (count,) or labels.is_floating_point():
-        raise ValueError(f"{count} images need as many integer labels, not {tuple(labels.shape)}")
+        raise ValueError(
+            f"labels must be {count} integers, one per image, not {labels.dtype} of shape "
+            f"{tuple(labels.shape)}"
+        )
     return labels.to("cpu", torch.int64)

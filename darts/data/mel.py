@@ -3,8 +3,8 @@
 References:
     Stevens, Volkmann and Newman, "A Scale for the Measurement of the Psychological Magnitude
     Pitch", 1937.
-    Slaney, "Auditory Toolbox", Interval Research report 1998-010, whose scale is linear to 1 kHz.
-    Young et al., "The HTK Book", section 5.4, whose scale is 2595 log10(1 + f / 700).
+    Slaney, "Auditory Toolbox", Interval Research report 1998-010: the scale linear up to 1 kHz.
+    Young et al., "The HTK Book", section 5.4: the scale 2595 log10(1 + f / 700).
 """
 
 from __future__ import annotations
@@ -17,103 +17,104 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["SCALES", "SILENCE", "Spectrogram", "fitted", "mel_filters"]
+__all__ = ["SCALES", "SILENCE", "Spectrogram", "fit_length", "mel_filters"]
 
 SCALES = ("slaney", "htk")
 SILENCE = -80.0
-"""The decibels that a spectrogram does not go below; a recording of zeros has them everywhere."""
+"""Minimum of a spectrogram in decibels; the value of digital silence."""
 
-_LEAST = 8  # bands and frames; the smallest image that convolutional networks are made for
+_MIN_SIZE = 8  # bands and frames; the smallest image of the convolutional networks
 
 
 @dataclass(frozen=True)
 class Spectrogram:
-    """How recordings become log-mel spectrograms of one size.
+    """Transform from recordings to log-mel spectrograms of one size.
 
     Attributes:
-        rate: samples a second.
-        mels: number of bands, up to half the rate.
+        rate: samples per second.
+        mels: number of bands, from 0 to half the rate.
         window: length of the Hann window in milliseconds.
-        hop: from one window to the next, in milliseconds.
+        hop: distance of successive windows in milliseconds.
         seconds: length of a recording.
-        scale: "slaney" or "htk", the definition of mel.
+        scale: definition of mel, "slaney" or "htk".
 
     Raises:
-        ValueError: in one line, if a value is out of range, the spectrogram would be smaller than
-            8 x 8, or a band so narrow that no frequency falls into it.
+        ValueError: if a value is out of range, if the spectrogram would be smaller than 8 x 8, or
+            if a band would contain no frequency of the Fourier transform.
     """
 
-    rate: int = 16000
-    mels: int = 64
-    window: float = 25.0
-    hop: float = 10.0
-    seconds: float = 1.0
-    scale: str = "slaney"
+    rate: int
+    mels: int
+    window: float
+    hop: float
+    seconds: float
+    scale: str
 
     def __post_init__(self) -> None:
         for name in ("rate", "mels", "window", "hop", "seconds"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+                raise ValueError(f"{name}={getattr(self, name)}: must be > 0")
         if self.scale not in SCALES:
-            raise ValueError(f"scale must be one of {', '.join(SCALES)}, not {self.scale!r}")
-        if self.step < 1 or self.span < 2:
+            raise ValueError(f"scale={self.scale!r}: choose from {', '.join(SCALES)}")
+        if self.hop_samples < 1 or self.window_samples < 2:
             raise ValueError(
-                f"window={self.window:g} and hop={self.hop:g} milliseconds are {self.span} and "
-                f"{self.step} samples at a rate of {self.rate}; at least 2 and 1 are needed"
+                f"window={self.window:g} and hop={self.hop:g} milliseconds are "
+                f"{self.window_samples} and {self.hop_samples} samples at rate={self.rate}; set "
+                "them to at least 2 samples and 1 sample"
             )
-        if min(self.shape) < _LEAST:
+        if min(self.shape) < _MIN_SIZE:
             raise ValueError(
                 f"a spectrogram of {self.shape[0]} bands and {self.shape[1]} frames is too small; "
-                f"at least {_LEAST} of each are needed: change mels, hop or seconds"
+                f"change mels, hop or seconds to get at least {_MIN_SIZE} of each"
             )
         empty = (mel_filters(self.rate, self.fft, self.mels, self.scale) == 0).all(1)
         if empty.any():
             raise ValueError(
-                f"mels={self.mels} is too many for a window of {self.window:g} milliseconds at a "
-                f"rate of {self.rate}: {int(empty.sum())} bands would hold no frequency; take "
-                "fewer bands or a longer window"
+                f"mels={self.mels}: {int(empty.sum())} bands contain no frequency for "
+                f"window={self.window:g} milliseconds at rate={self.rate}; use fewer bands or a "
+                "longer window"
             )
 
     @property
     def samples(self) -> int:
-        """Samples of a recording."""
+        """Samples per recording."""
         return round(self.rate * self.seconds)
 
     @property
-    def span(self) -> int:
-        """Samples of a window."""
+    def window_samples(self) -> int:
+        """Samples per window."""
         return round(self.rate * self.window / 1000)
 
     @property
-    def step(self) -> int:
-        """Samples between windows."""
+    def hop_samples(self) -> int:
+        """Samples between the starts of successive windows."""
         return round(self.rate * self.hop / 1000)
 
     @property
     def fft(self) -> int:
-        """Length of the Fourier transform: the window with zeros up to a power of two."""
-        return 1 << (self.span - 1).bit_length()
+        """Length of the Fourier transform: the next power of two of the window."""
+        return 1 << (self.window_samples - 1).bit_length()
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Bands and frames. A frame is centerd on every `step`-th sample, the first included."""
-        return self.mels, 1 + self.samples // self.step
+        """Bands and frames. Frames are centered on the samples 0, hop, 2 hop, ..."""
+        return self.mels, 1 + self.samples // self.hop_samples
 
     def __call__(self, recordings: Tensor) -> Tensor:
-        """Decibels of the mean power in each band; the lowest band comes first.
+        """Return the mean power of each band in decibels, lowest band first.
 
         Args:
-            recordings: (B, samples) float, silent before and after.
+            recordings: (B, samples) float; zero before and after.
 
         Returns:
             (B, mels, frames) float32.
         """
-        window = torch.hann_window(self.span, device=recordings.device)
+        window = torch.hann_window(self.window_samples, device=recordings.device)
         spectra = torch.stft(
             recordings.float(),
             self.fft,
-            self.step,
-            self.span,
+            self.hop_samples,
+            self.window_samples,
             window,
             center=True,
             pad_mode="constant",
@@ -124,11 +125,10 @@ class Spectrogram:
         return bands.clamp_(min=10 ** (SILENCE / 10)).log10_().mul_(10)
 
 
-def fitted(samples: Tensor, count: int) -> Tensor:
-    """A recording (..., N) padded with silence or cropped to (..., count), about its middle.
+def fit_length(samples: Tensor, count: int) -> Tensor:
+    """Pad recordings (..., N) with silence, or crop them, to (..., count), at both ends alike.
 
-    The middle is kept since it is there that speech is: who cuts a recording out, or presses a
-    button, leaves some silence on both sides.
+    Speech is in the middle: recordings have silence at both ends, from cutting or from the button.
     """
     missing = count - samples.shape[-1]
     before = missing // 2  # rounded down for a crop as well
@@ -137,14 +137,15 @@ def fitted(samples: Tensor, count: int) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def mel_filters(rate: int, fft: int, mels: int, scale: str = "slaney") -> Tensor:
-    """Triangles over the frequencies of a Fourier transform, each of area one over hertz.
+    """Return triangular filters over the frequencies of a Fourier transform.
 
-    Their corners are evenly spaced in mel from 0 to half the rate; neighbors overlap by half.
+    Their corners are evenly spaced in mel from 0 to half the rate, neighbors overlap by half, and
+    each has area 1 over frequency in hertz.
 
     Args:
-        rate: samples a second.
+        rate: samples per second.
         fft: length of the transform.
-        mels: number of triangles.
+        mels: number of filters.
         scale: "slaney" or "htk".
 
     Returns:
@@ -156,13 +157,13 @@ def mel_filters(rate: int, fft: int, mels: int, scale: str = "slaney") -> Tensor
     hertz = torch.arange(fft // 2 + 1, dtype=torch.float64) * (rate / fft)
     low, center, high = edges[:-2], edges[1:-1], edges[2:]
     rising, falling = (hertz - low) / (center - low), (high - hertz) / (high - center)
-    triangles = torch.minimum(rising, falling).clamp(min=0)  # (mels, fft / 2 + 1), 1 at the tip
+    triangles = torch.minimum(rising, falling).clamp(min=0)  # (mels, fft / 2 + 1), peak 1
     return (triangles * 2 / (high - low)).float()
 
 
-_LINEAR = 200 / 3  # hertz a mel below 1 kHz
+_LINEAR = 200 / 3  # hertz per mel below 1 kHz
 _CORNER = 1000 / _LINEAR  # mel of 1 kHz
-_GROWTH = math.log(6.4) / 27  # above: a factor of 6.4 in 27 mel
+_GROWTH = math.log(6.4) / 27  # above 1 kHz: a factor of 6.4 per 27 mel
 
 
 def _mel(hertz: float, scale: str) -> float:

@@ -1,6 +1,6 @@
-"""Sentences with what is to be said of each: translations, headlines.
+"""Pairs of a source and a target sentence: translations, headlines.
 
-Each side is a text file of a line a sentence. Vocabularies are those of the training part.
+Each side is a text file with one sentence per line. Vocabularies come from the training split.
 
 References:
     Elliott et al., "Multi30K: Multilingual English-German Image Descriptions", arXiv:1605.00459.
@@ -8,42 +8,45 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from darts.data.source import Query
-from darts.data.words import END, PADDING, Vocabulary, split
+from darts.data.source import Request
+from darts.data.words import Vocabulary, VocabularyOptions, pad, tokenize
 
-__all__ = ["OPTIONS", "Pairs", "Sentences", "load_multi30k", "load_pairs", "made", "padded"]
-
-OPTIONS = {
-    "source": "src",
-    "target": "tgt",
-    "joint": False,
-    "min_count": 2,
-    "max_vocab": 20000,
-    "max_length": 60,
-    "lowercase": False,
-}
-"""Options and defaults: endings of the files of both sides, whether both have one vocabulary, how
-often a word occurs at least, how many words there are at most, how many of a sentence are read,
-and whether capitals are read as small letters."""
+__all__ = ["PairOptions", "Pairs", "SentencePairs", "encode_pairs", "load_multi30k", "load_pairs"]
 
 MULTI30K = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
+"""File name by split."""
+
+Rows = list[tuple[str, str]]
+"""Source and target sentence of each pair."""
+
+
+@dataclass(frozen=True)
+class PairOptions(VocabularyOptions):
+    """Options of data sets of sentence pairs.
+
+    Attributes:
+        source, target: file name endings of the two sides.
+        joint: whether both sides share one vocabulary.
+    """
+
+    source: str
+    target: str
+    joint: bool
 
 
 @dataclass(frozen=True, eq=False)
-class Sentences:
-    """One part of a set.
+class SentencePairs:
+    """A split of sentence pairs.
 
     Attributes:
-        sources: numbers of words, ``(N, S)`` int64, each sentence ended and then padded.
-        targets: the same of the other side, ``(N, T)``.
-        references: the other side as it was written.
+        sources: word indices of the source sentences, ``(N, S)`` int64, ended and padded.
+        targets: word indices of the target sentences, ``(N, T)`` int64, ended and padded.
+        references: the target sentences as text.
     """
 
     sources: Tensor
@@ -56,108 +59,124 @@ class Sentences:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """A set of pairs in three parts.
+    """A data set of sentence pairs.
 
     Attributes:
-        name: in the registry.
-        source, target: the words of both sides; one vocabulary may be both.
-        train, valid, test: its parts.
+        name: name in the registry.
+        source, target: vocabularies of both sides; the same object if they are joint.
+        train, valid, test: the splits.
     """
 
     name: str
     source: Vocabulary
     target: Vocabulary
-    train: Sentences
-    valid: Sentences
-    test: Sentences
+    train: SentencePairs
+    valid: SentencePairs
+    test: SentencePairs
 
 
-Rows = list[tuple[str, str]]
-
-
-def load_pairs(query: Query) -> Pairs:
-    """A folder with `train.src`, `train.tgt`, and the same of `valid` and `test`, UTF-8.
+def load_pairs(request: Request[PairOptions]) -> Pairs:
+    """Load a folder with ``train.src``, ``train.tgt`` and the same of ``valid`` and ``test``.
 
     Raises:
-        ValueError: in one line that names the file, if one is missing or no text, or the two sides
-            are not equally long.
+        ValueError: if a file is missing or not UTF-8, or the two sides have different lengths; the
+            message names the file.
     """
-    return _from_files(query, {part: part for part in ("train", "valid", "test")})
+    return _load_files(request, {split: split for split in ("train", "valid", "test")})
 
 
-def load_multi30k(query: Query) -> Pairs:
-    """Captions of pictures, `train`, `val` and `test_2016_flickr` with a language as ending.
+def load_multi30k(request: Request[PairOptions]) -> Pairs:
+    """Load image captions; files are ``train``, ``val`` and ``test_2016_flickr`` by language.
 
     Raises:
-        ValueError: as `load_pairs`.
+        ValueError: as ``load_pairs``.
     """
-    return _from_files(query, MULTI30K)
+    return _load_files(request, MULTI30K)
 
 
-def _from_files(query: Query, names: dict[str, str]) -> Pairs:
-    options = {**OPTIONS, **query.options}
-    root = query.folder()
-    endings = [str(options[side]) for side in ("source", "target")]
-    if endings[0] == endings[1]:
-        raise ValueError(f"{query.name}: dataset.source and dataset.target are both {endings[0]!r}")
-    places = {
-        part: [root / f"{name}.{ending}" for ending in endings] for part, name in names.items()
+def _load_files(request: Request[PairOptions], file_names: dict[str, str]) -> Pairs:
+    options = request.options
+    root = request.folder()
+    if options.source == options.target:
+        raise ValueError(
+            f"{request.name}: dataset.source and dataset.target are both {options.source!r}; set "
+            "two different file name endings"
+        )
+    endings = (options.source, options.target)
+    paths = {
+        split: [root / f"{name}.{ending}" for ending in endings]
+        for split, name in file_names.items()
     }
-    missing = [path.name for pair in places.values() for path in pair if not path.is_file()]
+    missing = [path.name for pair in paths.values() for path in pair if not path.is_file()]
     if missing:
         raise ValueError(
-            f"{query.name}: {', '.join(missing)} not in {root}: put them there, or set "
-            "dataset.root to where they are"
+            f"{request.name}: {', '.join(missing)} not in {root}: put them there, or set "
+            "dataset.root to their folder"
         )
-    return made(query, {part: _lines(*pair) for part, pair in places.items()})
+    rows = {split: _read_rows(source, target) for split, (source, target) in paths.items()}
+    return encode_pairs(request.name, rows, options, joint=options.joint)
 
 
-def _lines(source: Path, target: Path) -> Rows:
+def _read_rows(source: Path, target: Path) -> Rows:
     sides: list[list[str]] = []
     for path in (source, target):
         try:
-            with path.open(encoding="utf-8-sig") as file:  # splitlines knows more ends of lines
+            # Iterate instead of splitlines, which also splits at other characters than newlines.
+            with path.open(encoding="utf-8-sig") as file:
                 sides.append([line.rstrip("\n") for line in file])
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is no UTF-8 text: byte {error.start}") from None
+            raise ValueError(f"{path} is not UTF-8 text: byte {error.start}") from None
     if len(sides[0]) != len(sides[1]):
         raise ValueError(
-            f"{source} has {len(sides[0])} lines and {target} has {len(sides[1])}: a pair a line"
+            f"{source} has {len(sides[0])} lines and {target} has {len(sides[1])}; each line must "
+            "have its translation"
         )
-    return [(a, b) for a, b in zip(*sides, strict=True) if split(a) and split(b)]
+    return [(a, b) for a, b in zip(*sides, strict=True) if tokenize(a) and tokenize(b)]
 
 
-def made(query: Query, parts: dict[str, Rows]) -> Pairs:
-    """Numbers for the words of both sides, by the training part.
+def encode_pairs(
+    name: str, rows: dict[str, Rows], options: VocabularyOptions, *, joint: bool
+) -> Pairs:
+    """Build the vocabularies from the training split and encode all splits.
+
+    Args:
+        name: name of the data set.
+        rows: sentences by split: train, valid, test.
+        options: options of the vocabularies.
+        joint: whether both sides share one vocabulary.
 
     Raises:
-        ValueError: in one line, if a part is empty.
+        ValueError: if a split is empty.
     """
-    options = {**OPTIONS, **query.options}
-    empty = [part for part, rows in parts.items() if not rows]
+    empty = [split for split, pairs in rows.items() if not pairs]
     if empty:
-        raise ValueError(f"{query.name}: the {empty[0]} part has no pair of sentences")
-    lower = bool(options["lowercase"])
-    least, most = int(options["min_count"]), int(options["max_vocab"])
-    texts = [[split(row[side], lowercase=lower) for row in parts["train"]] for side in (0, 1)]
-    if options["joint"]:
-        sides = [Vocabulary.of(texts[0] + texts[1], min_count=least, max_vocab=most)] * 2
+        raise ValueError(f"{name}: the {empty[0]} split has no pair of sentences")
+
+    def words(pairs: Rows, side: int) -> list[list[str]]:
+        return [tokenize(pair[side], lowercase=options.lowercase) for pair in pairs]
+
+    def vocabulary(sentences: list[list[str]]) -> Vocabulary:
+        return Vocabulary.build(sentences, min_count=options.min_count, max_vocab=options.max_vocab)
+
+    sources, targets = words(rows["train"], 0), words(rows["train"], 1)
+    if joint:
+        source = target = vocabulary(sources + targets)
     else:
-        sides = [Vocabulary.of(own, min_count=least, max_vocab=most) for own in texts]
-    longest = int(options["max_length"])
+        source, target = vocabulary(sources), vocabulary(targets)
 
-    def numbers(rows: Rows, side: int) -> Tensor:
-        texts = (split(row[side], lowercase=lower)[:longest] for row in rows)
-        return padded([sides[side].numbers(text) for text in texts])
+    def encode(pairs: Rows) -> SentencePairs:
+        length = options.max_length
+        return SentencePairs(
+            pad([source.encode(sentence[:length]) for sentence in words(pairs, 0)]),
+            pad([target.encode(sentence[:length]) for sentence in words(pairs, 1)]),
+            tuple(pair[1] for pair in pairs),
+        )
 
-    made = {
-        part: Sentences(numbers(rows, 0), numbers(rows, 1), tuple(row[1] for row in rows))
-        for part, rows in parts.items()
-    }
-    return Pairs(query.name, sides[0], sides[1], **made)
-
-
-def padded(sentences: Sequence[list[int]]) -> Tensor:
-    """Sentences with their end, ``(N, longest)``."""
-    ended = [torch.tensor([*sentence, END]) for sentence in sentences]
-    return torch.nn.utils.rnn.pad_sequence(ended, batch_first=True, padding_value=PADDING)
+    return Pairs(
+        name,
+        source,
+        target,
+        train=encode(rows["train"]),
+        valid=encode(rows["valid"]),
+        test=encode(rows["test"]),
+    )

@@ -1,9 +1,9 @@
-"""Pixels of one batch after another, from memory or from files.
+"""Readers of the pixels of a batch, from memory or from files.
 
-A reader is asked for a position, the number of a batch counted over all epochs. The files are
-decoded ahead by worker processes that live as long as the reader: one endless stream of requests
-feeds them, across the ends of epochs, and a jump to another position discards what was decoded
-ahead and starts a new stream in the same workers.
+The position of a batch is its number over all epochs. Worker processes decode files ahead of time.
+They live as long as the reader and process one endless sequence of requests, across the ends of
+epochs. A jump to another position discards what they have decoded and starts a new sequence in the
+same workers.
 """
 
 from __future__ import annotations
@@ -23,39 +23,42 @@ from darts.data.schedule import Schedule, rank_slice
 
 __all__ = ["DiskReader", "MemoryReader"]
 
-# The samples of a batch, the seed of their crops, and which of them to decode.
 Request = tuple[list[int], int, slice]
+"""Samples of a batch, seed of their crops, and the share of them to decode."""
+
+Answer = Tensor | str
+"""Pixels, or an error message about a damaged file."""
 
 
 class MemoryReader:
-    """Indexes a tensor that lives on the device."""
+    """Indexes a tensor on the device."""
 
     def __init__(self, images: MemoryImages, device: torch.device) -> None:
         self.pixels, self.labels = images.on(device)
 
     def read(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) pixels and (B,) int64 on the device, for (B,) indices on it."""
+        """Return pixels ``(B, C, H, W)`` and labels ``(B,)`` for indices ``(B,)`` on the device."""
         return self.pixels[indices], self.labels[indices]
 
 
-class _Decoder(Dataset[Tensor]):
-    """What a worker runs. It answers with the pixels, or with one line about a broken file."""
+class _Decoder(Dataset[Answer]):
+    """Decodes the files of a request, in a worker."""
 
-    def __init__(self, images: DiskImages, resized: bool) -> None:
+    def __init__(self, images: DiskImages, random_crops: bool) -> None:
         self.images = images
-        self.resized = resized
+        self.random_crops = random_crops
 
-    def __getitem__(self, request: Any) -> Any:
+    def __getitem__(self, request: Request) -> Answer:
         indices, seed, share = request
         try:
-            return self.images.read(indices, seed if self.resized else None, share)
+            return self.images.read(indices, seed if self.random_crops else None, share)
         except ValueError as error:
-            # An exception would come back with the worker's traceback in its message.
+            # An exception would arrive with the worker's traceback in its message.
             return str(error)
 
 
-class _Requests(Sampler[Any]):
-    """An endless stream of requests that begins wherever `position` stands."""
+class _Requests(Sampler[Request]):
+    """An endless sequence of requests that begins at ``position``."""
 
     def __init__(self, schedule: Schedule, rank: int, ranks: int) -> None:
         self.schedule = schedule
@@ -63,8 +66,8 @@ class _Requests(Sampler[Any]):
         self.position = 0
 
     def request(self, position: int) -> Request:
-        chosen = self.schedule.chosen(position).tolist()
-        return chosen, self.schedule.seed(position), rank_slice(len(chosen), *self.ranks)
+        chosen = self.schedule.indices_at(position).tolist()
+        return chosen, self.schedule.seed_at(position), rank_slice(len(chosen), *self.ranks)
 
     def __iter__(self) -> Iterator[Request]:
         position = self.position
@@ -73,30 +76,30 @@ class _Requests(Sampler[Any]):
             position += 1
 
 
-def _as_it_is(answer: Any) -> Any:
+def _unchanged(answer: Any) -> Any:  # declared for lists of samples, but called with an answer
     return answer
 
 
 def _ignore_interrupts(worker: int) -> None:
-    # Ctrl-C reaches the whole process group; the main process saves first, then ends the workers.
+    # Ctrl-C reaches all processes of the group; the main one saves first, then ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _end_workers(stream: Any, owner: int) -> None:
-    if os.getpid() == owner:  # not in a worker, which has inherited this by fork
-        stream._shutdown_workers()
+def _end_workers(answers: Any, owner: int) -> None:  # PyTorch's iterator, a private class
+    if os.getpid() == owner:  # not in a worker, which inherits the finalizer by fork
+        answers._shutdown_workers()
 
 
 class DiskReader:
-    """Decodes batches of files, ahead of time if there are workers.
+    """Decodes batches of image files, ahead of time if there are workers.
 
     Args:
         images: the files.
-        schedule: which samples make up the batch at a position.
-        workers: number of processes; 0 decodes when asked, in this one.
-        resized: random resized crops rather than whole pictures.
-        pin: return page-locked memory, for copies to a GPU.
-        rank, ranks: decode this rank's share of every batch.
+        schedule: samples of each batch.
+        workers: number of processes; 0 decodes in this process, on request.
+        random_crops: whether to take random resized crops instead of whole images.
+        pin_memory: whether to return page-locked memory, for copies to a GPU.
+        rank, ranks: index of this process and number of processes that share every batch.
     """
 
     def __init__(
@@ -105,80 +108,86 @@ class DiskReader:
         schedule: Schedule,
         *,
         workers: int,
-        resized: bool,
-        pin: bool = False,
+        random_crops: bool,
+        pin_memory: bool = False,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
-        self._decoder = _Decoder(images, resized)
+        self._decoder = _Decoder(images, random_crops)
         self._requests = _Requests(schedule, rank, ranks)
-        # Positions that differ by a multiple of the period hold the same pixels; 0: none do.
-        self._period = 0 if schedule.shuffle or resized else schedule.steps
-        self._next = 0  # the position that the stream of the workers stands at
-        self._stream: Iterator[Any] | None = None
-        self._loader: DataLoader[Any] | None = None
-        self._end: weakref.finalize[[Any, int], DiskReader] | None = None
-        self._settings: dict[str, Any] = {"num_workers": workers, "pin_memory": pin}
+        # Positions that differ by a multiple of the period have the same pixels; 0: no two do.
+        self._period = 0 if schedule.shuffle or random_crops else schedule.steps
+        self._next = 0  # position of the workers' next answer
+        self._answers: Iterator[Answer] | None = None
+        self._loader: DataLoader[Answer] | None = None
+        self._finalizer: weakref.finalize[[Any, int], DiskReader] | None = None
+        self._workers, self._pin_memory = workers, pin_memory
 
-    def read(self, position: int, *, ahead: bool = True) -> Tensor:
-        """(B, 3, H, W) uint8 on the CPU; `ahead=False` leaves the workers and their stream alone.
+    def read(self, position: int, *, prefetch: bool = True) -> Tensor:
+        """Return pixels ``(B, 3, H, W)`` uint8 on the CPU.
+
+        Args:
+            position: number of the batch over all epochs.
+            prefetch: whether workers decode it and the following batches.
 
         Raises:
-            ValueError: in one line that names a file which cannot be read.
+            ValueError: if a file cannot be read; the message names it.
             RuntimeError: if a worker has died.
         """
-        if not ahead or self._settings["num_workers"] == 0:
+        if not prefetch or self._workers == 0:
             answer = self._decoder[self._requests.request(position)]
         else:
-            answer = self._read_ahead(position)
+            answer = self._read_from_workers(position)
         if isinstance(answer, str):
             raise ValueError(answer)
         return answer
 
-    def _read_ahead(self, position: int) -> Any:
-        # Until the answer is there the stream counts as lost: nothing may be taken for the batch
-        # of another position if this is interrupted.
-        stream, self._stream = self._stream, None
+    def _read_from_workers(self, position: int) -> Answer:
+        # Forget the iterator until the answer has arrived: after an interrupt its next answer
+        # could belong to another position.
+        answers, self._answers = self._answers, None
         try:
-            if stream is None or not self._same(position, self._next):
-                stream = self._restart(position)
-            answer = next(stream)
+            if answers is None or not self._same_pixels(position, self._next):
+                answers = self._restart(position)
+            answer = next(answers)
         except (OSError, RuntimeError) as error:
             self.close()
             raise RuntimeError(
-                "a process that decodes images has ended; it may have run out of memory"
+                "a process that decodes images has ended, perhaps out of memory; set a smaller "
+                "loader.workers"
             ) from error
-        self._stream, self._next = stream, position + 1
+        self._answers, self._next = answers, position + 1
         return answer
 
     def close(self) -> None:
-        """End the workers; the next `read` starts new ones."""
-        self._stream = None
+        """End the workers; the next ``read`` starts new ones."""
+        self._answers = None
         self._loader = None
-        if self._end is not None:
-            self._end()
+        if self._finalizer is not None:
+            self._finalizer()
 
-    def _same(self, left: int, right: int) -> bool:
+    def _same_pixels(self, left: int, right: int) -> bool:
         return left == right or (self._period > 0 and (left - right) % self._period == 0)
 
-    def _restart(self, position: int) -> Iterator[Any]:
+    def _restart(self, position: int) -> Iterator[Answer]:
         if self._loader is None:
             self._loader = DataLoader(
                 self._decoder,
-                batch_size=None,  # a request is a whole batch, and goes to one worker
+                batch_size=None,  # a request is a whole batch, for one worker
                 sampler=self._requests,
-                collate_fn=_as_it_is,
+                collate_fn=_unchanged,
                 worker_init_fn=_ignore_interrupts,
                 persistent_workers=True,
-                # The loader draws a seed for its workers, by default from the global generator.
+                num_workers=self._workers,
+                pin_memory=self._pin_memory,
+                # By default DataLoader draws a seed for its workers from the global generator.
                 generator=torch.Generator(),
-                **self._settings,
             )
-        first = self._end is None or not self._end.alive
+        starts_workers = self._finalizer is None or not self._finalizer.alive
         self._requests.position = position
-        stream = iter(self._loader)  # the same workers; answers still under way are dropped
-        if first:
-            # Left to the garbage collector, the queues may go before the workers have heard that
-            # they should end, and each is then waited for in vain for five seconds.
-            self._end = weakref.finalize(self, _end_workers, stream, os.getpid())
-        return stream
+        answers = iter(self._loader)  # the same workers; drops answers that are not yet read
+        if starts_workers:
+            # The garbage collector could delete the queues before the workers read from them that
+            # they should end; joining each worker then takes a timeout of five seconds.
+            self._finalizer = weakref.finalize(self, _end_workers, answers, os.getpid())
+        return answers

@@ -1,14 +1,15 @@
-"""Pickled NumPy arrays, read without running anything that the file names.
+"""Reading of pickled NumPy arrays without executing code from the file.
 
-CIFAR is published as pickles, and to unpickle is to run the file. Here the names that such a file
-needs lead to inert stand-ins defined below, every other name is refused, and the arrays are built
-from the raw bytes after their type and size have been checked.
+CIFAR is published as pickles, and unpickling executes code. Here the names that such a file needs
+map to inert classes defined below, and all other names are errors. Arrays are built from raw bytes,
+after checks of their type and size.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,16 +20,16 @@ _CODES = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"f4", "f
 
 
 class _Inert:
-    """Something that a pickle may name, without attributes that it could set."""
+    """An object that a pickle may name, without attributes to set."""
 
     __slots__ = ()
 
-    def __setstate__(self, state: Any) -> None:
-        raise pickle.UnpicklingError("state for an object that has none")
+    def __setstate__(self, state: object) -> None:
+        raise pickle.UnpicklingError("state for an object without state")
 
 
-class _Token(_Inert):
-    """Stands for the class ndarray, which is named but never called."""
+class _NdarrayClass(_Inert):
+    """Replaces the class ndarray, which pickles name but never call."""
 
     __slots__ = ()
 
@@ -41,7 +42,7 @@ class _Dtype(_Inert):
 
     def __setstate__(self, state: Any) -> None:
         order = state[1]
-        if order not in ("|", "<", ">", "=") or any(part is not None for part in state[2:5]):
+        if order not in ("|", "<", ">", "=") or any(item is not None for item in state[2:5]):
             raise pickle.UnpicklingError("an array of a structured type")
         self.code = f"{order}{self.code}" if order in "<>" else self.code
 
@@ -56,8 +57,8 @@ class _Array(_Inert):
         _, shape, dtype, fortran, raw = state
         self.fill(raw, dtype, shape, "F" if fortran else "C")
 
-    def fill(self, raw: Any, dtype: Any, shape: Any, order: str) -> _Array:
-        # Python 2 wrote the bytes as a string, which comes back as Latin-1.
+    def fill(self, raw: str | bytes, dtype: object, shape: Sequence[int], order: str) -> _Array:
+        # Pickles of Python 2 hold bytes as a string, which is decoded as Latin-1.
         data = raw.encode("latin-1") if isinstance(raw, str) else bytes(raw)
         if not isinstance(dtype, _Dtype):
             raise pickle.UnpicklingError("an array without a type")
@@ -69,7 +70,7 @@ class _Array(_Inert):
 class _MakeDtype(_Inert):
     __slots__ = ()
 
-    def __call__(self, code: str, *flags: Any) -> _Dtype:
+    def __call__(self, code: str, *flags: object) -> _Dtype:
         if code not in _CODES:
             raise pickle.UnpicklingError(f"an array of type {code!r}")
         return _Dtype(code)
@@ -78,14 +79,14 @@ class _MakeDtype(_Inert):
 class _MakeArray(_Inert):
     __slots__ = ()
 
-    def __call__(self, *described: Any) -> _Array:
+    def __call__(self, *arguments: object) -> _Array:
         return _Array()
 
 
 class _FromBuffer(_Inert):
     __slots__ = ()
 
-    def __call__(self, raw: Any, dtype: Any, shape: Any, order: str) -> _Array:
+    def __call__(self, raw: str | bytes, dtype: object, shape: Sequence[int], order: str) -> _Array:
         return _Array().fill(raw, dtype, shape, order)
 
 
@@ -99,7 +100,7 @@ class _EncodeLatin1(_Inert):
 
 
 _NAMES: dict[tuple[str, str], _Inert] = {
-    ("numpy", "ndarray"): _Token(),
+    ("numpy", "ndarray"): _NdarrayClass(),
     ("numpy", "dtype"): _MakeDtype(),
     ("_codecs", "encode"): _EncodeLatin1(),  # how protocol 2 writes bytes
 }
@@ -109,30 +110,30 @@ for _package in ("numpy.core", "numpy._core"):
 
 
 class _Reader(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> _Inert:
         try:
             return _NAMES[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, refused") from None
+            raise pickle.UnpicklingError(f"it names {module}.{name}: not allowed") from None
 
 
-def load_pickled_arrays(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The dictionary that a pickle holds: lists, strings, numbers and arrays by name.
+def load_pickled_arrays(path: str | os.PathLike[str]) -> dict[str, object]:
+    """Return a pickled dictionary of lists, strings, numbers and arrays.
 
     Raises:
-        ValueError: in one line, if the file is damaged, holds something else, or names anything
-            but the parts of an array.
+        ValueError: if the file is damaged, contains other objects, or names anything that arrays do
+            not need.
     """
     try:
         with open(path, "rb") as file:
             content = _Reader(file, encoding="latin1").load()
     except FileNotFoundError:
-        raise ValueError(f"there is no file {path}") from None
-    except Exception as error:  # documented: a damaged pickle may raise anything
+        raise ValueError(f"the file {path} is missing") from None
+    except Exception as error:  # a damaged pickle may raise any error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"the file {path} is damaged or not a data file: {reason}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"the file {path} is damaged or not a data file: no dictionary in it")
+        raise ValueError(f"the file {path} is damaged or not a data file: it is not a dictionary")
     return {
         key.decode("latin-1") if isinstance(key, bytes) else str(key): (
             value.value if isinstance(value, _Array) else value

@@ -1,6 +1,6 @@
-"""Which samples make up which batch, as a function of (seed, stream, epoch, step) alone.
+"""The samples of each batch, as a function of (seed, stream, epoch, step) alone.
 
-Several ranks see the same batches, and each takes a share of every one.
+All ranks of a run use the same batches; each takes a share of every batch.
 """
 
 from __future__ import annotations
@@ -13,27 +13,31 @@ __all__ = ["Schedule", "rank_slice"]
 
 
 def rank_slice(count: int, rank: int, ranks: int) -> slice:
-    """Which of ``count`` things fall to a rank: contiguous shares that differ by one at most.
+    """Return a rank's share of ``count`` items: contiguous, of sizes that differ by at most one.
 
     >>> [rank_slice(7, rank, 3) for rank in range(3)]
     [slice(0, 3, None), slice(3, 5, None), slice(5, 7, None)]
     """
-    each, more = divmod(count, ranks)
-    start = rank * each + min(rank, more)
-    return slice(start, start + each + (rank < more))
+    size, rest = divmod(count, ranks)
+    start = rank * size + min(rank, rest)
+    return slice(start, start + size + (rank < rest))
 
 
 class Schedule:
-    """Cuts an index into batches, in a new order every epoch if asked.
+    """Cuts indices into batches, in a new order in every epoch if shuffled.
 
-    A position is the number of a batch counted over all epochs: `epoch * steps + step`.
+    The position of a batch is its number over all epochs: ``epoch * steps + step``.
 
     Args:
-        indices: (n,) int64, not empty.
-        batch_size: at least 1.
-        seed, stream: name the orders.
-        shuffle: else every epoch follows `indices`.
-        drop_last: leave out a smaller last batch, unless it is the only one.
+        indices: ``(n,)`` int64, not empty.
+        batch_size: samples per batch, at least 1.
+        seed, stream: name of the random orders.
+        shuffle: whether each epoch has another order. Otherwise all follow ``indices``.
+        drop_last: whether to drop a smaller last batch, unless it is the only one.
+
+    Attributes:
+        steps: batches per epoch.
+        smallest: size of the smallest batch.
     """
 
     def __init__(
@@ -50,25 +54,25 @@ class Schedule:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self._name = (seed, stream)
-        whole, rest = divmod(len(indices), batch_size)
-        self.steps = whole if drop_last and whole else whole + (rest > 0)
-        self.smallest = batch_size if whole and (drop_last or not rest) else rest
+        full, rest = divmod(len(indices), batch_size)
+        self.steps = full if drop_last and full else full + (rest > 0)
+        self.smallest = batch_size if full and (drop_last or not rest) else rest
         self._orders: dict[int, Tensor] = {}
 
-    def chosen(self, position: int) -> Tensor:
-        """The samples of a batch, (B,) int64 on the CPU."""
+    def indices_at(self, position: int) -> Tensor:
+        """Return the samples of a batch, ``(B,)`` int64 on the CPU."""
         epoch, step = divmod(position, self.steps)
         return self._order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
 
-    def seed(self, position: int) -> int:
-        """The seed of every draw of a batch."""
+    def seed_at(self, position: int) -> int:
+        """Return the seed of all random draws of a batch."""
         return mix(*self._name, "batch", *divmod(position, self.steps))
 
     def _order(self, epoch: int) -> Tensor:
         if not self.shuffle:
             return self.indices
         if epoch not in self._orders:
-            # Workers read ahead, so that at the end of an epoch two orders are in use.
+            # Two orders are in use at the end of an epoch, because workers read ahead.
             while len(self._orders) > 1:
                 del self._orders[next(iter(self._orders))]
             order = permutation(len(self.indices), *self._name, "order", epoch)

@@ -1,7 +1,7 @@
-"""SpecAugment: stripes of a spectrogram are masked, and it is moved in time.
+"""SpecAugment: random masks on bands and frames of a spectrogram, and a random shift in time.
 
-Which stripes is drawn on the CPU, as for images (`darts.data.augment`), so that the same batch
-comes out on every device. Time warping, which the paper finds the least influential, is left out.
+Random numbers are drawn on the CPU, as for images (``darts.data.augment``), so that all devices get
+the same batch. Time warping, the least influential part of the paper, is left out.
 
 References:
     Park et al., "SpecAugment: A Simple Data Augmentation Method for Automatic Speech Recognition",
@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -25,54 +26,55 @@ __all__ = ["SpecAugment"]
 
 @dataclass(frozen=True)
 class SpecAugment:
-    """What is done to training spectrograms.
+    """Augmentation of spectrograms.
 
-    The width of a mask is drawn from 0 to its largest, its place from all where it fits; masks may
-    overlap. A masked stripe has the mean of the data set, which is 0 after normalization.
+    The width of a mask is uniform between 0 and the maximum, its position uniform where it fits;
+    masks may overlap. A masked value is the mean of the data set, 0 after normalization.
 
     Attributes:
-        frequency_masks: how many stripes of bands are masked.
-        frequency_width: of the widest, in bands.
-        time_masks: how many stripes of frames are masked.
-        time_width: of the widest, in frames.
-        shift: frames by which the whole is moved at most, later or earlier; silence moves in.
+        frequency_masks: number of masks on bands.
+        frequency_width: maximum width of these masks, in bands.
+        time_masks: number of masks on frames.
+        time_width: maximum width of these masks, in frames.
+        shift: maximum shift in frames, later or earlier; silence fills the gap.
 
     Raises:
-        ValueError: if one is negative.
+        ValueError: if a value is negative.
     """
 
-    frequency_masks: int = 2
-    frequency_width: int = 8
-    time_masks: int = 2
-    time_width: int = 8
-    shift: int = 0
+    frequency_masks: int
+    frequency_width: int
+    time_masks: int
+    time_width: int
+    shift: int
 
-    of_files: ClassVar[bool] = False
+    crops_files: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for name in (*("frequency_masks", "frequency_width", "time_masks", "time_width"), "shift"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
+        for name, value in dataclasses.asdict(self).items():
+            if value < 0:
+                raise ValueError(f"{name}={value}: must be >= 0")
 
     def check(self, shape: Sequence[int], *, in_memory: bool) -> None:
-        """Make sure that masks and shift fit into samples of a shape (C, bands, frames).
+        """Check that masks and shift fit samples of shape (C, bands, frames).
 
         Raises:
             ValueError: if one does not.
         """
-        for name, side, things in (
-            ("frequency_width", shape[1], "bands"),
-            ("time_width", shape[2], "frames"),
-            ("shift", shape[2], "frames"),
+        _, bands, frames = shape
+        for name, value, limit, unit in (
+            ("frequency_width", self.frequency_width, bands, "bands"),
+            ("time_width", self.time_width, frames, "frames"),
+            ("shift", self.shift, frames, "frames"),
         ):
-            if getattr(self, name) > side:
+            if value > limit:
                 raise ValueError(
-                    f"{name}={getattr(self, name)} is more than the {side} {things} of a "
-                    f"spectrogram; take at most {side}"
+                    f"{name}={value} is more than the {limit} {unit} of a spectrogram; set it to "
+                    f"at most {limit}"
                 )
 
     def draw(self, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-        """The shift, then width and first stripe of each mask, for `count` spectrograms.
+        """Draw the shift, and the width and position of each mask.
 
         Args:
             count: number of spectrograms, B.
@@ -80,16 +82,16 @@ class SpecAugment:
             generator: a CPU generator.
 
         Returns:
-            (1 + 2 * masks, B) int64 on the CPU, the masks of frequency before those of time.
+            (1 + 2 * masks, B) int64 on the CPU; frequency masks precede time masks.
         """
         masks = self.frequency_masks + self.time_masks
         uniform = torch.rand(1 + 2 * masks, count, generator=generator, dtype=torch.float64)
         shift = (uniform[:1] * (2 * self.shift + 1)).long() - self.shift  # (1, B)
         bands, frames = size
-        kinds = [(bands, self.frequency_width)] * self.frequency_masks
-        kinds += [(frames, self.time_width)] * self.time_masks
-        side, widest = torch.tensor(kinds, dtype=torch.int64).view(masks, 2, 1).unbind(1)
-        width = (uniform[1 : 1 + masks] * (widest + 1)).long()  # (masks, B)
+        limits = [(bands, self.frequency_width)] * self.frequency_masks
+        limits += [(frames, self.time_width)] * self.time_masks
+        side, max_width = torch.tensor(limits, dtype=torch.int64).view(masks, 2, 1).unbind(1)
+        width = (uniform[1 : 1 + masks] * (max_width + 1)).long()  # (masks, B)
         first = (uniform[1 + masks :] * (side - width + 1)).long()
         return torch.cat([shift, torch.stack([width, first], 1).flatten(0, 1)])
 
@@ -98,8 +100,8 @@ class SpecAugment:
 
         Args:
             pixels: (B, C, bands, frames) float, in decibels.
-            draws: from `draw`, on the device of `pixels`.
-            normalize: applied between the shift and the masks.
+            draws: from ``draw``, on the device of ``pixels``.
+            normalize: applied between shift and masks.
 
         Returns:
             (B, C, bands, frames) float.
@@ -109,20 +111,21 @@ class SpecAugment:
         images = normalize(pixels)
         for number, (width, first) in enumerate(zip(draws[1::2], draws[2::2], strict=True)):
             if number < self.frequency_masks:
-                hidden = _stripe(first, width, images.shape[2])[:, None, :, None]
+                masked = _mask(first, width, images.shape[2])[:, None, :, None]
             else:
-                hidden = _stripe(first, width, images.shape[3])[:, None, None, :]
-            images = images.masked_fill_(hidden, 0.0)
+                masked = _mask(first, width, images.shape[3])[:, None, None, :]
+            images = images.masked_fill_(masked, 0.0)
         return images
 
 
-def _stripe(first: Tensor, width: Tensor, length: int) -> Tensor:
-    """Which of `length` positions each stripe covers, (B, length)."""
+def _mask(first: Tensor, width: Tensor, length: int) -> Tensor:
+    """Return a mask (B, length) of the positions from ``first`` to ``first + width``."""
     place = torch.arange(length, device=first.device)
     return (place >= first[:, None]) & (place < (first + width)[:, None])
 
 
 def _shifted(pixels: Tensor, shift: Tensor) -> Tensor:
+    """Return the frames (B, C, bands, frames), each sample shifted by its number of frames."""
     frames = pixels.shape[3]
     origin = torch.arange(frames, device=pixels.device) - shift[:, None]  # (B, frames)
     outside = ((origin < 0) | (origin >= frames))[:, None, None, :]

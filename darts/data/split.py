@@ -1,7 +1,7 @@
-"""Splits: shuffled, stratified, made from a seed alone, and saved with the run.
+"""Random, stratified splits that depend on a seed alone, and their files.
 
-A split that cuts a class-sorted folder in the middle shows the weights one half of the classes and
-the alphas the other. Here every part gets its share of every class, in shuffled order.
+Cutting a data set that is sorted by class would give the weights half of the classes and the alphas
+the others. These functions give all subsets the same share of each class.
 """
 
 from __future__ import annotations
@@ -18,51 +18,57 @@ from torch import Tensor
 
 from darts.data.randomness import permutation
 
-__all__ = ["load_split", "save_split", "stratified_split", "stratified_subset"]
+__all__ = [
+    "hold_out_test",
+    "load_split",
+    "save_split",
+    "stratified_split",
+    "stratified_subset",
+]
 
 
 def stratified_split(labels: Tensor, fractions: Sequence[float], *, seed: int) -> list[Tensor]:
-    """Cut `range(len(labels))` into disjoint parts that together cover it.
+    """Divide ``range(len(labels))`` into disjoint subsets that cover it.
 
-    Within each class the parts get their fractions by the method of the largest remainder, so a
-    count differs from the exact proportion by less than one. Equal remainders go to the part that
-    is furthest behind its fraction of the whole, which keeps equal halves equal over many classes.
+    Within each class the largest remainder method gives the subsets their fractions, so counts
+    differ from exact proportions by less than one. Equal remainders go to the subset that is
+    furthest below its fraction of all samples; this keeps equal halves equal over many classes.
 
     Args:
         labels: (N,) integers.
-        fractions: one share a part, none negative, with the sum 1.
-        seed: the parts and their order depend on it, and on `labels`, alone.
+        fractions: share of each subset, at least 0, with sum 1.
+        seed: seed of the subsets and their order; they depend on it and on ``labels`` alone.
 
     Returns:
-        One (n,) int64 tensor of indices a part, in shuffled order.
+        Shuffled indices (n,) int64 of each subset.
 
     Raises:
-        ValueError: if `fractions` do not sum to 1 or `labels` has not one dimension.
+        ValueError: if ``fractions`` do not sum to 1 or ``labels`` is not one-dimensional.
     """
     shares = [float(share) for share in fractions]
     if not shares or min(shares) < 0 or abs(sum(shares) - 1.0) > 1e-6:
-        raise ValueError(f"fractions must be at least 0 and sum to 1, not {list(fractions)}")
-    parts: list[list[Tensor]] = [[] for _ in shares]
+        raise ValueError(f"fractions={list(fractions)}: must be >= 0 and sum to 1")
+    chunks: list[list[Tensor]] = [[] for _ in shares]
     counts = [0] * len(shares)
-    seen = 0
+    divided = 0
     for members in _by_class(labels, seed):
-        seen += len(members)
-        behind = [share * seen - count for share, count in zip(shares, counts, strict=True)]
-        sizes = _apportion([share * len(members) for share in shares], len(members), behind)
-        for part, piece in zip(parts, members.split(sizes), strict=True):
-            part.append(piece)
+        divided += len(members)
+        missing = [share * divided - count for share, count in zip(shares, counts, strict=True)]
+        sizes = _apportion([share * len(members) for share in shares], len(members), missing)
+        for subset, chunk in zip(chunks, torch.split(members, sizes), strict=True):
+            subset.append(chunk)
         counts = [count + size for count, size in zip(counts, sizes, strict=True)]
-    return [_shuffled(pieces, seed, number) for number, pieces in enumerate(parts)]
+    return [_shuffled(subset, seed, number) for number, subset in enumerate(chunks)]
 
 
 def stratified_subset(labels: Tensor, count: int, *, seed: int) -> Tensor:
-    """`count` indices that keep the proportions of the classes, (count,) int64, shuffled.
+    """Return ``count`` shuffled indices with the class proportions of ``labels``, (count,) int64.
 
     Raises:
-        ValueError: if `count` is not between 1 and the number of labels.
+        ValueError: if ``count`` is not between 1 and the number of labels.
     """
     if not 1 <= count <= labels.numel():
-        raise ValueError(f"a subset takes 1 to {labels.numel()} of the samples, not {count}")
+        raise ValueError(f"count={count}: must be 1 to {labels.numel()}, the number of samples")
     classes = _by_class(labels, seed)
     quotas = [count * len(members) / labels.numel() for members in classes]
     sizes = _apportion(quotas, count, [0.0] * len(quotas))
@@ -70,10 +76,39 @@ def stratified_subset(labels: Tensor, count: int, *, seed: int) -> Tensor:
     return _shuffled(chosen, seed, 0)
 
 
+def hold_out_test(labels: Tensor, share: float, *, seed: int, where: str) -> list[Tensor]:
+    """Divide samples into training and test indices, stratified.
+
+    Args:
+        labels: (N,) integers.
+        share: share of the test samples.
+        seed: seed of the division.
+        where: data set and file or folder, for the error.
+
+    Raises:
+        ValueError: if the share is not between 0 and 1, or leaves no test sample or a class
+            without training samples.
+    """
+    if not isinstance(share, (int, float)) or not 0 < share < 1:
+        raise ValueError(f"{where}: dataset.test_share={share!r}: must be > 0 and < 1")
+    train, test = stratified_split(labels, (1 - share, share), seed=seed)
+    if not len(test):
+        raise ValueError(
+            f"{where}: dataset.test_share={share} of {len(labels)} samples leaves no test sample; "
+            "increase it"
+        )
+    if len(torch.unique(labels[train])) < len(torch.unique(labels)):
+        raise ValueError(
+            f"{where}: dataset.test_share={share} of {len(labels)} samples leaves a class without "
+            "training samples; decrease it"
+        )
+    return [train, test]
+
+
 def _by_class(labels: Tensor, seed: int) -> list[Tensor]:
-    """The indices of each class, by ascending label, each in an order drawn from the seed."""
+    """Return the indices of each class by ascending label, each in random order."""
     if labels.ndim != 1:
-        raise ValueError(f"labels must have the shape (N,), not {tuple(labels.shape)}")
+        raise ValueError(f"labels must have shape (N,), not {tuple(labels.shape)}")
     groups = []
     for label in torch.unique(labels).tolist():
         members = torch.nonzero(labels == label).flatten().cpu()
@@ -81,41 +116,44 @@ def _by_class(labels: Tensor, seed: int) -> list[Tensor]:
     return groups
 
 
-def _shuffled(pieces: list[Tensor], seed: int, number: int) -> Tensor:
-    joined = torch.cat(pieces) if pieces else torch.empty(0, dtype=torch.int64)
+def _shuffled(chunks: list[Tensor], seed: int, number: int) -> Tensor:
+    joined = torch.cat(chunks) if chunks else torch.empty(0, dtype=torch.int64)
     return joined[permutation(len(joined), seed, "part", number)]
 
 
-def _apportion(quotas: list[float], total: int, behind: list[float]) -> list[int]:
-    """Whole numbers with the sum `total`, each its quota rounded down or up."""
-    # Rounding first: 0.29 * 100 is a hair below 29 and must not lose its unit to another part.
+def _apportion(quotas: list[float], total: int, missing: list[float]) -> list[int]:
+    """Round quotas to integers with sum ``total``; ties go to the largest ``missing``."""
+    # Rounding first: 0.29 * 100 is slightly below 29 and would lose its last sample.
     exact = [round(quota, 9) for quota in quotas]
     sizes = [int(quota) for quota in exact]
     order = sorted(
         range(len(exact)),
-        key=lambda part: (sizes[part] - exact[part], -round(behind[part], 9), part),
+        key=lambda i: (sizes[i] - exact[i], -round(missing[i], 9), i),
     )
-    for part in order[: total - sum(sizes)]:
-        sizes[part] += 1
+    for i in order[: total - sum(sizes)]:
+        sizes[i] += 1
     return sizes
 
 
 def save_split(
-    path: str | os.PathLike[str], parts: Mapping[str, Tensor], **facts: int | float | str
+    path: str | os.PathLike[str], subsets: Mapping[str, Tensor], **facts: int | float | str
 ) -> None:
-    """Write the index of every part, and facts about them (a seed, a data set), to an .npz file.
+    """Write subsets of indices and facts about them, such as the seed, to an .npz file.
 
-    The file appears whole or not at all: it is written beside its place, synced and renamed.
+    The file is written to a temporary file, synced and renamed.
 
     Raises:
-        ValueError: if a part is not a (n,) tensor of int64 or shares its name with a fact.
+        ValueError: if a subset is not an int64 tensor (n,) or has the name of a fact.
     """
     target = Path(path)
     arrays: dict[str, np.ndarray] = {name: np.asarray(fact) for name, fact in facts.items()}
-    for name, index in parts.items():
-        if index.ndim != 1 or index.dtype != torch.int64 or name in facts:
-            raise ValueError(f"part {name!r} of the split must be an int64 tensor of shape (n,)")
-        arrays[name] = index.cpu().numpy()
+    for name, indices in subsets.items():
+        if indices.ndim != 1 or indices.dtype != torch.int64 or name in facts:
+            raise ValueError(
+                f"subset {name!r} of the split must be an int64 tensor of shape (n,), with a name "
+                "of its own"
+            )
+        arrays[name] = indices.cpu().numpy()
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
@@ -129,37 +167,37 @@ def save_split(
 
 
 def load_split(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The parts that `save_split` wrote, by name; the facts are left out.
+    """Return the subsets that ``save_split`` wrote, by name, without the facts.
 
     Raises:
-        ValueError: in one line, if the file is missing, damaged, or not a split.
+        ValueError: if the file is missing, damaged, or not a split.
     """
-    parts: dict[str, Tensor] = {}
+    subsets: dict[str, Tensor] = {}
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             for name in archive.files:
                 array = archive[name]
                 if array.ndim == 1:
                     if array.dtype != np.int64 or (array < 0).any():
-                        raise ValueError(f"{name!r} is not a list of indices")
-                    parts[name] = torch.from_numpy(array)
+                        raise ValueError(f"{name!r} is not an array of indices")
+                    subsets[name] = torch.from_numpy(array)
     except FileNotFoundError:
-        raise ValueError(f"there is no split at {path}") from None
+        raise ValueError(f"the split {path} is missing") from None
     except (
         OSError,
         ValueError,
         KeyError,
         EOFError,
-        AttributeError,  # np.load gives a bare array, without .files, for a lone .npy
+        AttributeError,  # np.load returns an array without .files for an .npy file
         TypeError,
         MemoryError,
-        NotImplementedError,  # zipfile, on a way of compressing that it does not know
+        NotImplementedError,  # zipfile, for an unknown compression method
         RuntimeError,
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"the split {path} is damaged or not a split: {reason}") from None
-    if not parts:
-        raise ValueError(f"the split {path} is damaged or not a split: it names no part")
-    return parts
+    if not subsets:
+        raise ValueError(f"the split {path} is damaged or not a split: it has no subsets")
+    return subsets

@@ -1,52 +1,71 @@
-"""Made-up images that a small network can learn, for tests and for trying things out."""
+"""Synthetic images that a small network can learn, for tests and first steps."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
 from darts.data.images import MemoryImages
 from darts.data.randomness import generator
-from darts.data.source import Query, Source, memory_source
+from darts.data.source import Request, Source, memory_source
 
-__all__ = ["OPTIONS", "load_synthetic"]
-
-OPTIONS = {"classes": 10, "samples": 256, "test_samples": 128, "channels": 3, "noise": 32}
-"""The options and their defaults; `noise` is the deviation of a pixel in levels of 0 to 255."""
+__all__ = ["SyntheticOptions", "load_synthetic"]
 
 
-def load_synthetic(query: Query) -> Source:
-    """One smooth random pattern a class, plus noise; classes as equal in number as can be.
+@dataclass(frozen=True)
+class SyntheticOptions:
+    """Options of the synthetic images.
 
-    The size is 8 unless given. Everything depends on the seed of the query alone.
+    Attributes:
+        samples, test_samples: images of the training and the test split.
+        classes: number of classes.
+        channels: channels of an image.
+        noise: standard deviation of a pixel, in levels of 0 to 255.
 
     Raises:
-        ValueError: if an option is not a number in its range.
+        ValueError: if a value is not a number in its range.
     """
-    options = {**OPTIONS, **query.options}
-    for name, value in options.items():
-        lowest = 0 if name == "noise" else 1
-        kinds = (int, float) if name == "noise" else (int,)
-        if not isinstance(value, kinds) or isinstance(value, bool) or value < lowest:
-            raise ValueError(f"synthetic: {name} must be a number from {lowest} up, not {value!r}")
-    classes, channels, size = options["classes"], options["channels"], query.size or 8
-    coarse = torch.rand(
-        classes, channels, 4, 4, generator=generator(query.seed, "synthetic", "patterns")
-    )
+
+    samples: int
+    classes: int
+    channels: int
+    test_samples: int = 128
+    noise: float = 32
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "classes", "channels", "test_samples"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name}={value!r}: must be an integer >= 1")
+        noise = self.noise
+        if not isinstance(noise, (int, float)) or isinstance(noise, bool) or noise < 0:
+            raise ValueError(f"noise={noise!r}: must be a number >= 0")
+
+
+def load_synthetic(request: Request[SyntheticOptions]) -> Source:
+    """Generate one smooth random pattern per class, with noise, in balanced classes.
+
+    The default size is 8 pixels. All images depend on the seed of the request alone.
+    """
+    options, size, seed = request.options, request.size or 8, request.seed
+    classes, channels = options.classes, options.channels
+    coarse = torch.rand(classes, channels, 4, 4, generator=generator(seed, "synthetic", "patterns"))
     patterns = F.interpolate(coarse, (size, size), mode="bilinear", align_corners=False)
     patterns = 32 + 192 * patterns  # (classes, C, H, W), levels
 
-    def part(name: str, count: int) -> MemoryImages:
-        private = generator(query.seed, "synthetic", name)
+    def split(name: str, count: int) -> MemoryImages:
+        private = generator(seed, "synthetic", name)
         labels = torch.arange(count)[torch.randperm(count, generator=private)] % classes
-        noise = torch.randn(count, channels, size, size, generator=private) * options["noise"]
+        noise = torch.randn(count, channels, size, size, generator=private) * options.noise
         pixels = (patterns[labels] + noise).round().clamp(0, 255).to(torch.uint8)
         return MemoryImages(pixels, labels)
 
     return memory_source(
-        query.name,
+        request.name,
         tuple(f"pattern {label}" for label in range(classes)),
-        part("train", options["samples"]),
-        part("test", options["test_samples"]),
+        split("train", options.samples),
+        split("test", options.test_samples),
         size=None,
     )

@@ -1,4 +1,4 @@
-"""One CSV file as numbers and labels; whatever is wrong with it is told by line and column."""
+"""Reading of a CSV file with numbers and classes; errors name line and column."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _MISSING = {"", "?", "na", "n/a", "nan", "null", "none", "-"}
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """What a file holds.
+    """The content of a CSV file.
 
     Attributes:
-        path: of the file.
-        columns: names of the columns with numbers.
-        label: name of the column with the classes.
+        path: the file.
+        columns: names of the numeric columns.
+        label: name of the column of classes.
         features: ``(N, columns)`` float64, all finite.
-        labels: N texts.
-        lines: the line of the file that each row ends in, from 1.
+        labels: N class names.
+        lines: line of the file in which each row ends, from 1.
     """
 
     path: Path
@@ -36,36 +36,38 @@ class Table:
     labels: list[str]
     lines: list[int]
 
-    def in_order(self, columns: Sequence[str]) -> Table:
-        """The same with the columns in another order.
+    def reorder(self, columns: Sequence[str]) -> Table:
+        """Return the table with its columns in another order.
 
         Raises:
-            ValueError: when they are other columns.
+            ValueError: if the columns differ.
         """
-        for one, other, words in (
-            (columns, self.columns, "has no column"),
-            (self.columns, columns, "has a column that the training file has not:"),
-        ):
-            strange = [name for name in one if name not in other]
-            if strange:
-                raise ValueError(f"csv: {self.path} {words} {strange[0]!r}")
-        places = [self.columns.index(name) for name in columns]
-        features = self.features[:, places]
+        missing = [name for name in columns if name not in self.columns]
+        if missing:
+            raise ValueError(f"csv: {self.path} has no column {missing[0]!r}; add it")
+        extra = [name for name in self.columns if name not in columns]
+        if extra:
+            raise ValueError(
+                f"csv: {self.path} has a column that the training file lacks: {extra[0]!r}; "
+                "remove it"
+            )
+        order = [self.columns.index(name) for name in columns]
+        features = self.features[:, order]
         return Table(self.path, tuple(columns), self.label, features, self.labels, self.lines)
 
 
 def read_table(path: Path, label: str | None) -> Table:
     """Read a file with a header, numbers, and one column of classes.
 
-    The delimiter, one of comma, semicolon and tab, is the one that cuts the header into most names.
+    The delimiter is the comma, semicolon or tab that divides the header into the most names.
 
     Args:
-        path: of the file, in UTF-8.
-        label: name of the column of classes; None for the last.
+        path: CSV file in UTF-8.
+        label: name of the column of classes; None for the last column.
 
     Raises:
-        ValueError: in one line with file, line and column: for a file that cannot be read, a header
-            that is none, a row of another length, a cell that is empty or no finite number.
+        ValueError: if the file cannot be read, has no header, or has a row of another length, an
+            empty cell or a number that is not finite; the message names file, line and column.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -76,57 +78,59 @@ def read_table(path: Path, label: str | None) -> Table:
             )
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             rows = ((reader.line_num, [cell.strip() for cell in row]) for row in reader)
-            return _read(path, label, rows)
+            return _parse(path, label, rows)
     except UnicodeDecodeError:
-        raise ValueError(f"csv: {path} is no text in UTF-8") from None
+        raise ValueError(f"csv: {path} is not UTF-8 text") from None
     except csv.Error as error:
-        raise ValueError(f"csv: {path} cannot be read as a table: {error}") from None
+        raise ValueError(f"csv: {path} is not a valid table: {error}") from None
     except OSError as error:
         raise ValueError(f"csv: cannot read {path}: {error.strerror}") from None
 
 
-def _read(path: Path, label: str | None, rows: Iterator[tuple[int, list[str]]]) -> Table:
+def _parse(path: Path, label: str | None, rows: Iterator[tuple[int, list[str]]]) -> Table:
     line, header = next(rows, (1, []))
     if not any(header):
-        raise ValueError(f"csv: {path}, line {line}: there is no header")
-    place = _place_of_label(path, header, label)
-    columns = tuple(header[:place] + header[place + 1 :])
+        raise ValueError(f"csv: {path}, line {line}: the header is missing")
+    label_index = _label_index(path, header, label)
+    columns = tuple(header[:label_index] + header[label_index + 1 :])
     values, labels, lines = array("d"), [], []
     for line, cells in rows:
         if not any(cells):
             continue  # a blank line
         if len(cells) != len(header):
             raise ValueError(
-                f"csv: {path}, line {line}: {len(cells)} cells, where the header has {len(header)}"
+                f"csv: {path}, line {line}: {len(cells)} cells, but the header has {len(header)}"
             )
-        labels.append(cells.pop(place))
+        labels.append(cells.pop(label_index))
         lines.append(line)
         try:
             values.extend(map(_number, cells))
         except ValueError:
-            raise ValueError(_complaint(path, line, columns, cells)) from None
+            raise ValueError(_cell_error(path, line, columns, cells)) from None
         if not labels[-1]:
-            raise ValueError(f"csv: {path}, line {line}, column {header[place]!r}: no class")
+            raise ValueError(
+                f"csv: {path}, line {line}, column {header[label_index]!r}: the class is missing"
+            )
     if not labels:
         raise ValueError(f"csv: {path} has a header and no rows")
     features = np.frombuffer(values, dtype=np.float64).reshape(len(labels), len(columns))
-    strange = np.argwhere(~np.isfinite(features))
-    if len(strange):
-        row, column = strange[0].tolist()
+    not_finite = np.argwhere(~np.isfinite(features))
+    if len(not_finite):
+        row, column = not_finite[0].tolist()
         value = features[row, column]
         raise ValueError(
-            f"csv: {path}, line {lines[row]}, column {columns[column]!r}: {value} is no finite "
-            "number; leave such rows out or fill them in"
+            f"csv: {path}, line {lines[row]}, column {columns[column]!r}: {value} is not "
+            "finite; remove such rows or fill in a value"
         )
-    return Table(path, columns, header[place], features, labels, lines)
+    return Table(path, columns, header[label_index], features, labels, lines)
 
 
-def _place_of_label(path: Path, header: list[str], label: str | None) -> int:
-    """Where the classes are; whatever is wrong with the header is told here."""
+def _label_index(path: Path, header: list[str], label: str | None) -> int:
+    """Check the header and return the index of the column of classes."""
     if len(header) < 2:
         raise ValueError(
-            f"csv: {path}, line 1: one column only, {header[0]!r}; a table has numbers and "
-            "classes, separated by commas, semicolons or tabs"
+            f"csv: {path}, line 1: there is only one column, {header[0]!r}; a table needs "
+            "numbers and classes, separated by commas, semicolons or tabs"
         )
     for number, name in enumerate(header):
         if not name:
@@ -136,32 +140,31 @@ def _place_of_label(path: Path, header: list[str], label: str | None) -> int:
     if label is not None and label not in header:
         raise ValueError(
             f"csv: {path} has no column {label!r} for dataset.label; its columns are "
-            f"{_listed(header)}"
+            f"{_shortened(header)}"
         )
-    place = len(header) - 1 if label is None else header.index(label)
-    names = header[:place] + header[place + 1 :]
-    counted = [str(number) for number in range(len(names))]  # as a data frame names its columns
-    if all(_is_number(name) for name in names) and names != counted:
+    index = len(header) - 1 if label is None else header.index(label)
+    names = header[:index] + header[index + 1 :]
+    default_names = [str(number) for number in range(len(names))]  # those of a pandas data frame
+    if all(_is_number(name) for name in names) and names != default_names:
         raise ValueError(
-            f"csv: {path}, line 1: numbers, where the names of the columns belong; put a header "
-            "above the rows"
+            f"csv: {path}, line 1: the column names are numbers; insert a header above the rows"
         )
-    return place
+    return index
 
 
-def _complaint(path: Path, line: int, columns: Sequence[str], cells: Sequence[str]) -> str:
-    """What is wrong with a row."""
+def _cell_error(path: Path, line: int, columns: Sequence[str], cells: Sequence[str]) -> str:
+    """Return the error message for the first cell of a row that is not a number."""
     column, cell = next((c, x) for c, x in zip(columns, cells, strict=True) if not _is_number(x))
     short = cell if len(cell) <= 40 else f"{cell[:37]}..."
     if cell.lower() in _MISSING:
-        what = f"a value is missing ({short!r}); leave such rows out or fill them in"
+        problem = f"a value is missing ({short!r}); remove such rows or fill in a value"
     else:
-        what = f"{short!r} is no number; if these are the classes, set dataset.label={column}"
-    return f"csv: {path}, line {line}, column {column!r}: {what}"
+        problem = f"{short!r} is not a number; if it is a class, set dataset.label={column}"
+    return f"csv: {path}, line {line}, column {column!r}: {problem}"
 
 
 def _number(cell: str) -> float:
-    if "_" in cell:  # which Python takes for a separator of digits
+    if "_" in cell:  # float() accepts it between digits
         raise ValueError(cell)
     return float(cell)
 
@@ -174,6 +177,6 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _listed(names: Sequence[str], most: int = 12) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _shortened(names: Sequence[str], limit: int = 12) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -1,4 +1,4 @@
-"""The small published sets: CIFAR-10, CIFAR-100, SVHN and Fashion-MNIST.
+"""Small published data sets: CIFAR-10, CIFAR-100, SVHN and Fashion-MNIST.
 
 References:
     CIFAR-10, CIFAR-100: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from darts.data.files import Archive, Layout, find
+from darts.data.download import Archive, Layout, find_files
 from darts.data.images import MemoryImages
 from darts.data.safe_pickle import load_pickled_arrays
-from darts.data.source import Query, Source, memory_source
+from darts.data.source import NoOptions, Request, Source, memory_source
 
 __all__ = ["LAYOUTS", "load_cifar10", "load_cifar100", "load_fashion_mnist", "load_svhn"]
 
@@ -100,69 +100,72 @@ _FASHION_CLASSES = (
 )
 
 
-def load_cifar10(query: Query) -> Source:
-    """50,000 and 10,000 color images of 32 by 32 pixels in 10 classes."""
-    folder = find(query, LAYOUTS["cifar10"])
-    names = _names(folder / "batches.meta", "label_names")
-    train = [_cifar(folder / f"data_batch_{k}", "labels", len(names)) for k in range(1, 6)]
-    whole = MemoryImages(
-        torch.cat([part.pixels for part in train]), torch.cat([part.labels for part in train])
+def load_cifar10(request: Request[NoOptions]) -> Source:
+    """Load 50,000 training and 10,000 test color images of 32 by 32 pixels in 10 classes."""
+    folder = find_files(request, LAYOUTS["cifar10"])
+    names = _class_names(folder / "batches.meta", "label_names")
+    train = [_read_cifar(folder / f"data_batch_{k}", "labels", len(names)) for k in range(1, 6)]
+    joined = MemoryImages(
+        torch.cat([batch.pixels for batch in train]), torch.cat([batch.labels for batch in train])
     )
-    test = _cifar(folder / "test_batch", "labels", len(names))
+    test = _read_cifar(folder / "test_batch", "labels", len(names))
     return memory_source(
-        query.name, names, whole, test, size=query.size, constants=_CIFAR10_STATISTICS
+        request.name, names, joined, test, size=request.size, statistics=_CIFAR10_STATISTICS
     )
 
 
-def load_cifar100(query: Query) -> Source:
-    """50,000 and 10,000 color images of 32 by 32 pixels in 100 (fine) classes."""
-    folder = find(query, LAYOUTS["cifar100"])
-    names = _names(folder / "meta", "fine_label_names")
-    train = _cifar(folder / "train", "fine_labels", len(names))
-    test = _cifar(folder / "test", "fine_labels", len(names))
+def load_cifar100(request: Request[NoOptions]) -> Source:
+    """Load 50,000 training and 10,000 test color images of 32 by 32 pixels in 100 classes."""
+    folder = find_files(request, LAYOUTS["cifar100"])
+    names = _class_names(folder / "meta", "fine_label_names")
+    train = _read_cifar(folder / "train", "fine_labels", len(names))
+    test = _read_cifar(folder / "test", "fine_labels", len(names))
     return memory_source(
-        query.name, names, train, test, size=query.size, constants=_CIFAR100_STATISTICS
+        request.name, names, train, test, size=request.size, statistics=_CIFAR100_STATISTICS
     )
 
 
-def load_svhn(query: Query) -> Source:
-    """73,257 and 26,032 color images of 32 by 32 pixels, house numbers; without the extra set."""
-    folder = find(query, LAYOUTS["svhn"])
+def load_svhn(request: Request[NoOptions]) -> Source:
+    """Load 73,257 training and 26,032 test color images of house numbers, 32 by 32 pixels.
+
+    The extra training set is not used.
+    """
+    folder = find_files(request, LAYOUTS["svhn"])
     names = tuple(str(digit) for digit in range(10))
-    train, test = (_svhn(folder / name) for name in _SVHN_FILES)
-    return memory_source(query.name, names, train, test, size=query.size)
+    train, test = (_read_svhn(folder / name) for name in _SVHN_FILES)
+    return memory_source(request.name, names, train, test, size=request.size)
 
 
-def load_fashion_mnist(query: Query) -> Source:
-    """60,000 and 10,000 gray images of 28 by 28 pixels, clothes."""
-    folder = find(query, LAYOUTS["fashion_mnist"])
+def load_fashion_mnist(request: Request[NoOptions]) -> Source:
+    """Load 60,000 training and 10,000 test gray images of clothes, 28 by 28 pixels."""
+    folder = find_files(request, LAYOUTS["fashion_mnist"])
     train, test = (
-        _images(
-            folder / f"{part}-images-idx3-ubyte.gz",
-            _idx(folder / f"{part}-images-idx3-ubyte.gz", 3)[:, None],
-            _idx(folder / f"{part}-labels-idx1-ubyte.gz", 1),
+        _make_images(
+            folder / f"{prefix}-images-idx3-ubyte.gz",
+            _read_idx(folder / f"{prefix}-images-idx3-ubyte.gz", 3)[:, None],
+            _read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", 1),
             len(_FASHION_CLASSES),
         )
-        for part in ("train", "t10k")
+        for prefix in ("train", "t10k")
     )
-    return memory_source(query.name, _FASHION_CLASSES, train, test, size=query.size)
+    return memory_source(request.name, _FASHION_CLASSES, train, test, size=request.size)
 
 
-def _images(path: Path, pixels: np.ndarray, labels: np.ndarray, classes: int) -> MemoryImages:
+def _make_images(path: Path, pixels: np.ndarray, labels: np.ndarray, classes: int) -> MemoryImages:
     sound = pixels.ndim == 4 and pixels.dtype == np.uint8 and labels.shape == pixels.shape[:1]
     if not sound or not len(labels) or labels.min() < 0 or labels.max() >= classes:
         raise ValueError(f"the file {path} is damaged: images and labels do not match")
     return MemoryImages(torch.tensor(pixels), torch.tensor(labels.astype(np.int64)))
 
 
-def _names(path: Path, key: str) -> tuple[str, ...]:
+def _class_names(path: Path, key: str) -> tuple[str, ...]:
     names = load_pickled_arrays(path).get(key)
     if not isinstance(names, list) or not names:
         raise ValueError(f"the file {path} is damaged: it has no {key}")
     return tuple(n.decode("latin-1") if isinstance(n, bytes) else str(n) for n in names)
 
 
-def _cifar(path: Path, key: str, classes: int) -> MemoryImages:
+def _read_cifar(path: Path, key: str, classes: int) -> MemoryImages:
     content = load_pickled_arrays(path)
     rows, labels = content.get("data"), content.get(key)
     if not isinstance(rows, np.ndarray) or rows.shape[1:] != (3072,) or labels is None:
@@ -170,25 +173,25 @@ def _cifar(path: Path, key: str, classes: int) -> MemoryImages:
     try:
         numbers = np.asarray(labels, dtype=np.int64)
     except (TypeError, ValueError):
-        raise ValueError(f"the file {path} is damaged: its {key} are no numbers") from None
-    return _images(path, rows.reshape(-1, 3, 32, 32), numbers, classes)
+        raise ValueError(f"the file {path} is damaged: its {key} are not numbers") from None
+    return _make_images(path, rows.reshape(-1, 3, 32, 32), numbers, classes)
 
 
-def _svhn(path: Path) -> MemoryImages:
+def _read_svhn(path: Path) -> MemoryImages:
     from scipy import io
 
     try:
         content = io.loadmat(str(path), variable_names=["X", "y"])
         pixels = np.asarray(content["X"]).transpose(3, 2, 0, 1)  # from (32, 32, 3, N)
         labels = np.asarray(content["y"]).reshape(-1).astype(np.int64)
-    except Exception as error:  # whatever the parser of a damaged file comes upon
+    except Exception as error:  # a damaged file may raise anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"the file {path} is damaged: {reason}") from None
-    return _images(path, pixels, labels % 10, 10)  # the digit 0 is published as 10
+    return _make_images(path, pixels, labels % 10, 10)  # the digit 0 is published as 10
 
 
-def _idx(path: Path, dimensions: int) -> np.ndarray:
-    """An array of bytes in the IDX format: two zeros, type 8, rank, big-endian sizes, content."""
+def _read_idx(path: Path, dimensions: int) -> np.ndarray:
+    """Read uint8 data in IDX format: two zeros, type 8, rank, big-endian sizes, content."""
     try:
         with gzip.open(path, "rb") as file:
             raw = file.read()
@@ -197,5 +200,5 @@ def _idx(path: Path, dimensions: int) -> np.ndarray:
     start = 4 + 4 * dimensions
     shape = [int.from_bytes(raw[i : i + 4], "big") for i in range(4, start, 4)]
     if raw[:4] != bytes([0, 0, 8, dimensions]) or math.prod(shape) != len(raw) - start:
-        raise ValueError(f"the file {path} is damaged: its size is not the one in its head")
+        raise ValueError(f"the file {path} is damaged: its size differs from its header")
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)

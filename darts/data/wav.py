@@ -1,8 +1,8 @@
-"""WAV files as samples, and samples at another rate.
+"""Reading of WAV files, and resampling.
 
-Python's own reader knows whole numbers only and stumbles over files of more than two channels, so
-the chunks are read here: a file is "RIFF", its length, "WAVE", and then chunks of four letters, a
-length and content, of which `fmt ` says what the numbers in `data` are.
+Python's ``wave`` module reads integers only and fails on files of more than two channels, so the
+chunks are parsed here. A file is "RIFF", a length, "WAVE", and chunks. A chunk is a name of four
+letters, a length and content. The chunk ``fmt `` gives the format of the samples in ``data``.
 
 References:
     Microsoft, "Multiple Channel Audio Data and WAVE Files", 2007.
@@ -23,92 +23,95 @@ from torch import Tensor
 __all__ = ["read_wav", "resample"]
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-_UNKNOWN = 0xFFFFFFFF  # the length that a program writes which cannot go back to correct it
+_UNKNOWN = 0xFFFFFFFF  # length in streamed files, whose writer could not correct it
 _MAX_RATE = 1_000_000
 
 
 def read_wav(path: str | os.PathLike[str]) -> tuple[Tensor, int]:
-    """The samples of a WAV file, mixed to one channel, and how many make a second.
+    """Read a WAV file and mix it to one channel.
 
     Args:
-        path: of the file: whole numbers of 8, 16, 24 or 32 bits, or float32; any rate, any number
-            of channels.
+        path: file with integers of 8, 16, 24 or 32 bits or float32, any rate, any number of
+            channels.
 
     Returns:
-        (N,) float32, with 1.0 for the loudest that whole numbers can be; and the rate in hertz.
+        Samples (N,) float32, with full scale 1.0, and the rate in samples per second.
 
     Raises:
-        ValueError: in one line that names the file, if it is no such file, is damaged or empty.
+        ValueError: if the file is not such a file, damaged or empty; the message names it.
     """
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
     try:
-        kind, channels, rate, bits, data = _chunks(content)
-        samples = _numbers(kind, bits, data)
+        encoding, channels, rate, bits, data = _chunks(content)
+        samples = _decode(encoding, bits, data)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     if len(samples) == 0 or len(samples) % channels:
-        what = f"{len(samples)} samples" if len(samples) else "no sample"
-        raise ValueError(f"{path}: is damaged: it holds {what} for {channels} channels")
-    if kind == _FLOAT and not np.isfinite(samples).all():
-        raise ValueError(f"{path}: is damaged: not every sample is a finite number")
+        raise ValueError(
+            f"{path}: is damaged: it has {len(samples)} samples for {channels} channels"
+        )
+    if encoding == _FLOAT and not np.isfinite(samples).all():
+        raise ValueError(f"{path}: is damaged: some samples are not finite")
     if channels > 1:
         samples = samples.reshape(-1, channels).mean(1)
     return torch.from_numpy(samples), rate
 
 
 def _chunks(content: bytes) -> tuple[int, int, int, int, bytes]:
-    """Kind of numbers, channels, rate, bits a number, and the bytes of the samples."""
+    """Return encoding, channels, rate, bits per sample, and the bytes of the samples."""
     if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
-        raise ValueError("is no WAV file: it does not begin with RIFF and WAVE")
-    form = None
-    place = 12
-    while place + 8 <= len(content):
-        name, length = struct.unpack_from("<4sI", content, place)
-        body = content[place + 8 : place + 8 + length]
+        raise ValueError("is not a WAV file: it does not begin with RIFF and WAVE")
+    audio_format = None
+    position = 12
+    while position + 8 <= len(content):
+        name, length = struct.unpack_from("<4sI", content, position)
+        body = content[position + 8 : position + 8 + length]
         if name == b"data":
-            if form is None:
-                raise ValueError("is damaged: no fmt chunk stands before the samples")
-            kind, channels, rate, bits = form
+            if audio_format is None:
+                raise ValueError("is damaged: there is no fmt chunk before the samples")
+            encoding, channels, rate, bits = audio_format
             frame = channels * bits // 8
             if length == _UNKNOWN:
                 body = body[: len(body) - len(body) % frame]
             elif len(body) < length:
-                raise ValueError(f"is cut short: {len(body)} of {length} bytes of samples")
+                raise ValueError(f"is truncated: it has {len(body)} of {length} bytes of samples")
             elif length % frame:
-                raise ValueError(f"is damaged: {length} bytes are no multiple of {frame} a sample")
-            return kind, channels, rate, bits, body
+                raise ValueError(
+                    f"is damaged: {length} bytes are not a multiple of {frame}, the size of a frame"
+                )
+            return encoding, channels, rate, bits, body
         if name == b"fmt ":
-            form = _form(body)
-        place += 8 + length + length % 2
-    raise ValueError("is damaged: it has no samples (no data chunk)")
+            audio_format = _parse_format(body)
+        position += 8 + length + length % 2
+    raise ValueError("is damaged: it has no data chunk")
 
 
-def _form(body: bytes) -> tuple[int, int, int, int]:
+def _parse_format(body: bytes) -> tuple[int, int, int, int]:
     if len(body) < 16:
         raise ValueError("is damaged: its fmt chunk is too short")
-    kind, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", body)
-    if kind == _EXTENSIBLE and len(body) >= 26:
-        (kind,) = struct.unpack_from("<H", body, 24)
-    if (kind, bits) not in {(_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32)}:
+    encoding, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", body)
+    if encoding == _EXTENSIBLE and len(body) >= 26:
+        (encoding,) = struct.unpack_from("<H", body, 24)
+    if (encoding, bits) not in {(_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32)}:
         raise ValueError(
-            f"holds samples of format {kind} with {bits} bits; whole numbers (1) of 8, 16, 24 or "
-            "32 bits and floats (3) of 32 bits can be read"
+            f"has samples of format {encoding} with {bits} bits; convert it to integers (1) of 8, "
+            "16, 24 or 32 bits or floats (3) of 32 bits"
         )
     if channels == 0 or not 0 < rate <= _MAX_RATE:
-        raise ValueError(f"is damaged: {channels} channels at {rate} samples a second")
-    return kind, channels, rate, bits
+        raise ValueError(f"is damaged: {channels} channels at {rate} samples per second")
+    return encoding, channels, rate, bits
 
 
-def _numbers(kind: int, bits: int, data: bytes) -> np.ndarray:
-    """Float32 samples, those of the channels in turn."""
-    if kind == _FLOAT:
+def _decode(encoding: int, bits: int, data: bytes) -> np.ndarray:
+    """Return float32 samples, with interleaved channels."""
+    if encoding == _FLOAT:
         return np.frombuffer(data, "<f4").astype(np.float32)
-    if bits == 8:  # the only kind without a sign
+    if bits == 8:  # the only unsigned format
         return (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / 128
-    if bits == 24:  # the upper three bytes of 32 bits
+    if bits == 24:  # as the upper three bytes of 32 bits
         wide = np.zeros((len(data) // 3, 4), np.uint8)
         wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
         return (wide.view("<i4")[:, 0] / 2.0**31).astype(np.float32)
@@ -117,21 +120,20 @@ def _numbers(kind: int, bits: int, data: bytes) -> np.ndarray:
 
 
 def resample(samples: Tensor, old: int, new: int) -> Tensor:
-    """Samples at another rate, by a windowed sinc that cuts off at the lower Nyquist frequency.
+    """Resample with a windowed sinc filter that cuts off at the lower Nyquist frequency.
 
-    With `new / old = up / down` in lowest terms, this is `up - 1` zeros after each sample, the
-    filter, and every `down`-th sample of the outcome; each phase of the filter is one convolution
-    at stride `down`, so that the zeros are never touched. The filter is 20 samples of the lower
-    rate wide, under a Kaiser window with beta 5, and passes a constant unchanged.
+    With ``new / old = up / down`` in lowest terms, this inserts ``up - 1`` zeros after each sample,
+    filters, and keeps every ``down``-th sample. Each phase of the filter is one convolution with
+    stride ``down``, so that the zeros are never computed. The filter is 20 samples of the lower
+    rate wide, has a Kaiser window with beta 5, and passes constants unchanged.
 
     Args:
-        samples: (B, N) float.
-        old: their rate in hertz.
-        new: the rate wanted.
+        samples: (B, N) float; silent outside.
+        old: their rate.
+        new: the new rate.
 
     Returns:
-        (B, ceil(N * new / old)), in which sample `n` is of the time `n / new`. Outside its samples
-        a signal counts as silent.
+        (B, ceil(N * new / old)); sample ``n`` is at time ``n / new``.
 
     References:
         Oppenheim and Schafer, "Discrete-Time Signal Processing", sections 4.6 and 4.7.
@@ -144,27 +146,27 @@ def resample(samples: Tensor, old: int, new: int) -> Tensor:
     filters, first = _phases(up, half)
     filters = filters.to(samples)
     width, count = filters.shape[1], samples.shape[1]
-    wanted = -(-count * up // down)
-    # The last output may reach beyond the end as the first does before the start.
+    length = -(-count * up // down)
+    # Filters reach before the first sample and after the last one.
     padded = F.pad(samples, (-first, width + down))[:, None]  # (B, 1, N + ...)
-    result = samples.new_empty(len(samples), wanted)
-    for offset in range(min(up, wanted)):
-        # Outputs offset, offset + up, ... stand at input offset * down / up, down further each.
+    result = samples.new_empty(len(samples), length)
+    for offset in range(min(up, length)):
+        # Outputs offset, offset + up, ... are at inputs offset * down / up + (0, down, ...).
         whole, phase = divmod(offset * down, up)
-        number = -(-(wanted - offset) // up)
-        part = F.conv1d(padded[:, :, whole:], filters[phase].view(1, 1, -1), stride=down)
-        result[:, offset::up] = part[:, 0, :number]
+        number = -(-(length - offset) // up)
+        outputs = F.conv1d(padded[:, :, whole:], filters[phase].view(1, 1, -1), stride=down)
+        result[:, offset::up] = outputs[:, 0, :number]
     return result
 
 
 def _phases(up: int, half: int) -> tuple[Tensor, int]:
-    """The filter for each phase, (up, taps), and the input of the first tap relative to output 0.
+    """Return the filter of each phase, (up, taps), and the offset of the first tap to output 0.
 
     An output at the time `m + phase / up`, in input samples, is the sum over `k` of input `m + k`
     times the filter at `k - phase / up`.
     """
-    time = torch.arange(-half, half + 1, dtype=torch.float64)  # in steps of 1 / up
-    lower = half / 10  # steps a sample of the lower rate
+    time = torch.arange(-half, half + 1, dtype=torch.float64)  # in units of 1 / up
+    lower = half / 10  # steps per sample of the lower rate
     window = torch.kaiser_window(2 * half + 1, periodic=False, beta=5.0, dtype=torch.float64)
     taps = torch.sinc(time / lower) * window
     taps *= up / taps.sum()

@@ -1,4 +1,4 @@
-"""A run's data: from the data set of a configuration to batches for all that the run does."""
+"""The interface of data modules, and what all of them share."""
 
 from __future__ import annotations
 
@@ -9,169 +9,170 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
-from darts.data import SOURCES, load
-from darts.spaces import SPACES
-from darts.tasks import TASKS
+from darts.config import RetrainConfig, SearchConfig
+from darts.data import InputSpec, Loader, load
+from darts.data_modules.compatibility import data_kind
+from darts.registry import Registry
+from darts.spaces import Space
 from darts.training.distributed import Ranks
+
+DATA_MODULES: Registry[DataModule] = Registry("data module", "darts.data_modules")
 
 
 class SearchLoaders(NamedTuple):
-    """What a search reads.
+    """Loaders of a search.
 
     Attributes:
-        weights: batches that the weights learn from.
-        alphas: batches that the alphas learn from.
-        scored: all of the alphas' data, in order, as it is.
+        weights: training batches of the weights.
+        alphas: training batches of the alphas.
+        scoring: all samples that measure the supernet, in order, without augmentation.
     """
 
-    weights: Any
-    alphas: Any
-    scoring: Any
-
-
-@dataclasses.dataclass(frozen=True)
-class InputSpec:
-    """One of the tensors that networks take, for an export.
-
-    Attributes:
-        name: of it.
-        shape: of an example.
-        free: axes that may have any length, with a name each.
-        below: tokens are numbers from 1 to it, itself not among them; None where any numbers go in.
-        mean, std: what images are normalized by, channel by channel, in units of [0, 1].
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    free: Mapping[int, str]
-    below: int | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    weights: Loader
+    alphas: Loader
+    scoring: Loader
 
 
 class DataModule(ABC):
-    """Makes the batches of one run.
+    """Loads a data set and makes the loaders of one run.
+
+    Subclasses register themselves in ``DATA_MODULES``.
 
     Args:
-        config: of a search or a retraining.
-        ranks: who take a share of each batch; they say where the batches go.
+        config: configuration of a search or a retraining.
+        ranks: processes of the run. Each takes its share of every batch, on its own device.
 
     Attributes:
-        names: of what the task tells apart: classes, words, ...
-        parts: by name, which training samples serve what, ``(n,)`` int64; for ``split.npz``.
+        name: name in the registry.
+        data_kinds: kinds of data sets that the class handles, see ``darts.data.SourceSpec``.
+        target_noun: what the targets are, in the plural.
+        sample_noun: what the samples are, in the plural.
+        source: the data set.
+        target_names: names of the targets by index, for example of the classes.
+        subsets: int64 indices ``(n,)`` of the samples of each subset, for ``split.npz``.
 
     Raises:
-        ValueError: in one line, when files are missing or damaged, or an option does not fit.
+        ValueError: if files are missing or damaged, or an option does not fit the data.
     """
 
-    names: tuple[str, ...]
-    target_noun: ClassVar[str] = "classes"  # what the names are
+    name: ClassVar[str]
+    data_kinds: ClassVar[tuple[str, ...]]
+    target_noun: ClassVar[str] = "classes"
+    sample_noun: ClassVar[str] = "samples"
+    source: object
+    target_names: tuple[str, ...]
 
-    def __init__(self, config: Any, ranks: Ranks) -> None:
+    def __init__(self, config: SearchConfig | RetrainConfig, ranks: Ranks) -> None:
         self.config, self.ranks = config, ranks
         self.subsets: dict[str, Tensor] = {}
         kind = data_kind(config)
-        self.source: Any = ranks.local_main_first(
-            lambda: load(config.dataset.name, kind=kind, **self.options())
+        self.source = ranks.local_main_first(
+            lambda: load(config.dataset.name, kind=kind, **self.source_options())
         )
 
-    def options(self) -> dict[str, Any]:
-        """The loader's, out of the data set's configuration."""
+    def source_options(self) -> dict[str, Any]:
+        """Return the options of the configured data set that ``darts.data.load`` takes."""
         dataset = self.config.dataset
-        fields = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(dataset)}
-        return {name: value for name, value in fields.items() if name not in self.uses()}
+        keys = [field.name for field in dataclasses.fields(dataset)]
+        return {key: getattr(dataset, key) for key in keys if key not in self.loader_keys()}
 
     @classmethod
-    def uses(cls) -> tuple[str, ...]:
-        """Keys of the data set's configuration that say what is done with its samples."""
+    def loader_keys(cls) -> tuple[str, ...]:
+        """Return the keys of a data set's configuration that the data module itself uses."""
         return ("name", "subset")
 
     @abstractmethod
-    def network_sizes(self, space: Any) -> dict[str, int]:
-        """What networks of a space must know to fit the data."""
+    def network_sizes(self, space: Space) -> dict[str, int]:
+        """Return the sizes that a network of the space takes from the data, as keywords."""
 
     @property
     @abstractmethod
     def sample_shape(self) -> tuple[int, ...]:
-        """Of one sample, for ``Space.pieces``."""
+        """Shape of one sample, without a batch axis."""
 
     @abstractmethod
     def example_input(self) -> Tensor:
-        """The smallest input of a network, by which its costs are told, on the device."""
+        """Return the smallest network input, on the device, for measuring costs."""
 
     def input_specs(self) -> list[InputSpec]:
-        """What discrete networks take; nothing where a forward pass does not make an answer."""
+        """Return the inputs of an exported network; empty if networks cannot be exported."""
         return []
 
     @abstractmethod
     def search_loaders(self) -> SearchLoaders:
-        """What a search reads; sets ``parts``."""
+        """Return the loaders of a search; set ``subsets``."""
 
     @abstractmethod
-    def retrain_loaders(self) -> tuple[Any, Any]:
-        """Batches of a retraining, and those it is judged by or None; sets ``parts``."""
+    def retrain_loaders(self) -> tuple[Loader, Loader | None]:
+        """Return the training loader and the validation loader, if any; set ``subsets``."""
 
     @abstractmethod
-    def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> Any:
-        """The ``test`` split, or the ``valid`` part of a retraining, in order; None without one.
+    def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> Loader | None:
+        """Return all samples of a split in order, without augmentation; None if it is empty.
 
         Args:
-            part: which.
-            parts: as the run has saved them.
+            split: ``test``, or ``valid`` for the validation split of a retraining.
+            subsets: the subsets that the run saved.
         """
 
     def extra_files(self) -> dict[str, str]:
-        """What belongs into the run's directory beside the usual, by name."""
+        """Return the text of further files for the run directory, by file name."""
         return {}
 
+    @property
+    def search_config(self) -> SearchConfig:
+        """The configuration, which must be that of a search."""
+        assert isinstance(self.config, SearchConfig)
+        return self.config
 
-def data_kind(config: Any) -> str:
-    """As what a configuration's data set is read: the first of its kinds that serves the task.
+    @property
+    def retrain_config(self) -> RetrainConfig:
+        """The configuration, which must be that of a retraining."""
+        assert isinstance(self.config, RetrainConfig)
+        return self.config
 
-    Raises:
-        ValueError: in one line that names what would do, when none does.
-    """
-    task, dataset = config.task, config.dataset.name
-    kinds = SOURCES[dataset].kinds
-    for kind in kinds:
-        if kind in task.data_kinds:
-            return kind
-    tasks = [name for name in TASKS if set(kinds) & set(TASKS[name].data_kinds)]
-    sets = [name for name, spec in SOURCES.items() if set(spec.kinds) & set(task.data_kinds)]
-    raise ValueError(
-        f"task={task.name} learns from {' or '.join(task.data_kinds)}, and dataset={dataset} is "
-        f"{' or '.join(kinds)}; choose dataset={' or '.join(sets)}, or task={' or '.join(tasks)}"
-    )
+    def eval_batch_size(self) -> int:
+        """Return this rank's share of ``loader.eval_batch_size``, rounded up."""
+        return -(-self.config.loader.eval_batch_size // self.ranks.size)
 
+    def subset_size(self, count: int) -> int | None:
+        """Return ``dataset.subset``; None stands for all training samples.
 
-def check_data_kind(config: Any) -> None:
-    """See, before anything is read, that task, data set and space belong together.
+        Args:
+            count: number of training samples.
 
-    Raises:
-        ValueError: in one line that names what would do.
-    """
-    kind, space = data_kind(config), config.space
-    if kind not in space.data_kinds:
-        spaces = [name for name in SPACES if kind in SPACES[name].takes]
-        raise ValueError(
-            f"space={space.name} takes {' or '.join(space.data_kinds)}, and dataset="
-            f"{config.dataset.name} is {kind}; choose space={' or '.join(spaces)}"
-        )
+        Raises:
+            ValueError: if the subset is larger.
+        """
+        subset = self.config.dataset.subset
+        if subset is not None and subset > count:
+            raise ValueError(
+                f"dataset.subset={subset} is more than the {count} training {self.sample_noun} of "
+                f"{self.config.dataset.name}; set dataset.subset=null to use all"
+            )
+        return subset
 
+    def check_not_empty(self, subsets: list[Tensor], key: str) -> None:
+        """Check that a division of the training samples leaves no subset empty.
 
-def make_data_module(config: Any, ranks: Ranks) -> DataModule:
-    """The data_module for a configuration's kind of data set."""
-    from darts.data_modules.documents import DocumentDataModule
-    from darts.data_modules.pairs import PairDataModule
-    from darts.data_modules.samples import SampleDataModule
-    from darts.data_modules.texts import TextDataModule
+        Args:
+            subsets: the resulting subsets.
+            key: setting that determines the division, as ``key=value``.
 
-    data_modules: dict[str, type[DataModule]] = dict.fromkeys(
-        ("images", "rows", "audio"), SampleDataModule
-    )
-    data_modules |= {
-        "text": TextDataModule,
-        "pairs": PairDataModule,
-        "documents": DocumentDataModule,
-    }
-    return data_modules[data_kind(config)](config, ranks)
+        Raises:
+            ValueError: if a subset is empty.
+        """
+        if not all(len(subset) for subset in subsets):
+            count = sum(len(subset) for subset in subsets)
+            raise ValueError(
+                f"{key} of {count} training {self.sample_noun} leaves a subset empty; use more "
+                f"{self.sample_noun} or a share closer to 0.5"
+            )
+
+    def refuse_cutout(self, cutout: int) -> None:
+        """Raise ValueError if cutout is on: only images have squares to erase."""
+        if cutout:
+            raise ValueError(
+                f"cutout={cutout} erases a square of an image, but dataset="
+                f"{self.config.dataset.name} contains no images; set cutout=0"
+            )

@@ -1,132 +1,85 @@
-"""Texts with a class each."""
+"""Texts with one class each."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from darts.data import DocumentLoader, Documents, Labeled, stratified_split, stratified_subset
+from darts.config import RetrainConfig, SearchConfig
+from darts.data import DocumentLoader, Documents, InputSpec, LabeledTexts
 from darts.data.words import PADDING
-from darts.data_modules.data_module import DataModule, InputSpec, SearchLoaders
+from darts.data_modules.data_module import DATA_MODULES
+from darts.data_modules.labeled import LabeledDataModule
+from darts.spaces import Space
 from darts.training.distributed import Ranks
 
 
-class DocumentDataModule(DataModule):
-    """Batches of ``Documents``, split by class where their publisher has not done so."""
+@DATA_MODULES.register
+class DocumentDataModule(LabeledDataModule[LabeledTexts]):
+    """Batches ``(texts, labels)`` of ``Documents``."""
 
+    name = "documents"
+    data_kinds = ("documents",)
+    sample_noun = "texts"
     source: Documents
 
-    def __init__(self, config: Any, ranks: Ranks) -> None:
+    def __init__(self, config: SearchConfig | RetrainConfig, ranks: Ranks) -> None:
         super().__init__(config, ranks)
         self.target_names = self.source.classes
 
-    def network_sizes(self, space: Any) -> dict[str, int]:
-        """``classes``, and ``words``: how many are known."""
+    def network_sizes(self, space: Space) -> dict[str, int]:
+        """Return ``classes`` and ``words``, the size of the vocabulary."""
         return {"classes": len(self.target_names), "words": len(self.source.words)}
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """How many words are known: of which a text may have each any number of times."""
+        """Size of the vocabulary: a text is a bag of word counts to spaces without sequences."""
         return (len(self.source.words),)
 
     def example_input(self) -> Tensor:
-        """A text of one word, ``(1, 1)``."""
+        """Return a text of one word, ``(1, 1)``."""
         return torch.full((1, 1), PADDING + 1, device=self.ranks.device)
 
     def input_specs(self) -> list[InputSpec]:
-        """Tokens of texts of any length, ``(L, B)``."""
+        """Return the tokens of a batch, ``(L, B)``."""
         return [InputSpec("tokens", (8, 2), {0: "length", 1: "batch"}, len(self.source.words))]
 
-    def search_loaders(self) -> SearchLoaders:
-        """One stratified part of the training texts for the weights, the other for the alphas."""
-        train = self.source.train
-        weights, alphas = self._divided(self.config.train_portion, f"train_portion={self.config.train_portion}")
-        self.subsets = {"weights": weights, "alphas": alphas}
-        return SearchLoaders(
-            self._training(weights, "weights"),
-            self._training(alphas, "alphas"),
-            self._evaluation(train, alphas),
-        )
-
-    def retrain_loaders(self) -> tuple[DocumentLoader, DocumentLoader | None]:
-        """Training texts, of which some are held out where the publisher did not do so."""
-        config = self.config
-        if config.cutout:
-            raise ValueError(
-                f"cutout={config.cutout} erases a part of an image, and a text is none; "
-                "set cutout=0"
-            )
-        if config.validation > 0 and self.source.valid is None:
-            share = 1 - config.validation
-            train, valid = self._divided(share, f"validation={config.validation}")
-            self.subsets = {"train": train, "valid": valid}
-        else:
-            self.subsets = {"train": self._indices()}
-        judged = self.held_out_loader("valid", self.subsets) if config.validation > 0 else None
-        return self._training(self.subsets["train"], "train"), judged
-
-    def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> DocumentLoader | None:
-        """The test part, or what a retraining was judged by."""
-        if split == "test":
-            return self._evaluation(self.source.test)
-        if self.source.valid is not None:
-            return self._evaluation(self.source.valid)
-        return self._evaluation(self.source.train, subsets["valid"]) if "valid" in subsets else None
-
     def extra_files(self) -> dict[str, str]:
-        """``vocabulary.json``: the words in the order of their numbers."""
+        """Return ``vocabulary.json``, the words by index."""
         return {"vocabulary.json": json.dumps(self.source.words.words, ensure_ascii=False) + "\n"}
 
-    def _indices(self) -> Tensor:
-        """The texts to learn from: all, or a stratified subset."""
-        subset, labels = self.config.dataset.subset, self.source.train.labels
-        if subset is None:
-            return torch.arange(len(labels))
-        if subset > len(labels):
-            raise ValueError(
-                f"dataset.subset={subset} is more than the {len(labels)} training texts of "
-                f"{self.source.name}"
-            )
-        return stratified_subset(labels, subset, seed=self.config.seed)
+    def training_loader(self, indices: Tensor, purpose: str, *, cutout: int = 0) -> DocumentLoader:
+        """Return shuffled batches of texts of similar length.
 
-    def _divided(self, share: float, key: str) -> list[Tensor]:
-        indices = self._indices()
-        labels = self.source.train.labels[indices]
-        parts = stratified_split(labels, [share, 1 - share], seed=self.config.seed)
-        if not all(len(part) for part in parts):
-            raise ValueError(
-                f"{key} of {len(indices)} training texts leaves a part without any; take more "
-                "texts or a share nearer to 0.5"
-            )
-        return [indices[part] for part in parts]
-
-    def _training(self, indices: Tensor, stream: str) -> DocumentLoader:
+        Raises:
+            ValueError: if cutout is on.
+        """
+        self.refuse_cutout(cutout)
         return DocumentLoader(
             self.source.train,
             indices,
             batch_size=self.config.loader.batch_size,
-            stream=stream,
+            seed=self.config.seed,
+            stream=purpose,
             shuffle=True,
+            device=self.ranks.device,
             rank=self.ranks.rank,
             ranks=self.ranks.size,
-            **self._common,
         )
 
-    def _evaluation(self, texts: Labeled, indices: Tensor | None = None) -> DocumentLoader:
-        own = torch.arange(len(texts)) if indices is None else indices
+    def evaluation_loader(
+        self, split: LabeledTexts, indices: Tensor | None = None
+    ) -> DocumentLoader:
+        """Return the texts by length; each rank gets a share of the split, not of each batch."""
+        indices = torch.arange(len(split)) if indices is None else indices
         return DocumentLoader(
-            texts,
-            own[self.ranks.rank :: self.ranks.size],  # a share of all, not of each batch
-            batch_size=-(-self.config.loader.eval_batch_size // self.ranks.size),
+            split,
+            indices[self.ranks.rank :: self.ranks.size],
+            batch_size=self.eval_batch_size(),
+            seed=self.config.seed,
             stream="evaluation",
             shuffle=False,
-            **self._common,
+            device=self.ranks.device,
         )
-
-    @property
-    def _common(self) -> dict[str, Any]:
-        return {"seed": self.config.seed, "device": self.ranks.device}

@@ -1,124 +1,121 @@
-"""Pairs of sentences in batches of similar length."""
+"""Pairs of a source and a target sentence."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from darts.data import PairLoader, Pairs, Sentences
+from darts.config import RetrainConfig, SearchConfig
+from darts.data import PairLoader, Pairs, SentencePairs
 from darts.data.randomness import permutation
 from darts.data.words import PADDING
-from darts.data_modules.data_module import DataModule, SearchLoaders
+from darts.data_modules.data_module import DATA_MODULES, DataModule, SearchLoaders
+from darts.spaces import Space
 from darts.training.distributed import Ranks
 
 
+@DATA_MODULES.register
 class PairDataModule(DataModule):
-    """Batches of ``Pairs``; the parts are its publisher's, and a search cuts the first in two."""
+    """Batches of ``Pairs``.
 
+    The data set has three splits. A search divides the training split in two subsets.
+    """
+
+    name = "pairs"
+    data_kinds = ("pairs",)
+    target_noun = "words"
+    sample_noun = "pairs"
     source: Pairs
-    target_noun: ClassVar[str] = "words"
 
-    def __init__(self, config: Any, ranks: Ranks) -> None:
+    def __init__(self, config: SearchConfig | RetrainConfig, ranks: Ranks) -> None:
         super().__init__(config, ranks)
         self.target_names = self.source.target.words
 
-    def network_sizes(self, space: Any) -> dict[str, int]:
-        """``sources`` and ``targets``: how many words there are; ``joint``: whether the same."""
+    def network_sizes(self, space: Space) -> dict[str, int]:
+        """Return the sizes of both vocabularies, and whether they are the same (``joint``)."""
         source, target = self.source.source, self.source.target
         return {"sources": len(source), "targets": len(target), "joint": source is target}
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Costs of a sentence are not known apart by candidate.
+        """Not available: only penalties use it, and the cost of a sentence is not known per
+        candidate.
 
         Raises:
-            ValueError: always, in one line.
+            ValueError: always.
         """
         raise ValueError(
-            f"penalty: what a cell costs does not depend on its operations for "
+            f"penalty: the cost of a cell does not depend on its operations for "
             f"task={self.config.task.name}; leave penalty out"
         )
 
     def example_input(self) -> Tensor:
-        """A sentence of one word, ``(1, 1)``."""
+        """Return a sentence of one word, ``(1, 1)``."""
         return torch.full((1, 1), PADDING + 1, device=self.ranks.device)
 
     def search_loaders(self) -> SearchLoaders:
-        """One part of the training pairs for the weights, the other for the alphas."""
-        config, train = self.config, self.source.train
-        order = self._indices()[permutation(len(self._indices()), config.seed, "split")]
-        count = round(config.train_portion * len(order))
-        if not 0 < count < len(order):
-            raise ValueError(
-                f"train_portion={config.train_portion} of {len(order)} training pairs leaves a part without any; "
-                "take more pairs or a share nearer to 0.5"
-            )
+        """Return loaders of two subsets of the training split, and of the validation split."""
+        share = self.search_config.train_portion
+        indices = self._training_indices()
+        order = indices[permutation(len(indices), self.config.seed, "split")]
+        count = round(share * len(order))
+        self.check_not_empty([order[:count], order[count:]], f"train_portion={share}")
         self.subsets = {"weights": order[:count], "alphas": order[count:]}
         return SearchLoaders(
-            self._training(train, order[:count], "weights"),
-            self._training(train, order[count:], "alphas"),
-            self._evaluation(self.source.valid),
+            self._training_loader(order[:count], "weights"),
+            self._training_loader(order[count:], "alphas"),
+            self._evaluation_loader(self.source.valid),
         )
 
     def retrain_loaders(self) -> tuple[PairLoader, PairLoader | None]:
-        """The training pairs, and the validation part unless ``validation=0``."""
-        if self.config.cutout:
-            raise ValueError(
-                f"cutout={self.config.cutout} erases a part of an image, and a sentence is none; "
-                "set cutout=0"
-            )
-        self.subsets = {"train": self._indices()}
-        valid = self._evaluation(self.source.valid) if self.config.validation > 0 else None
-        return self._training(self.source.train, self.subsets["train"], "train"), valid
+        """Return the training loader and, unless ``validation=0``, the validation loader."""
+        config = self.retrain_config
+        self.refuse_cutout(config.cutout)
+        self.subsets = {"train": self._training_indices()}
+        valid = self._evaluation_loader(self.source.valid) if config.validation > 0 else None
+        return self._training_loader(self.subsets["train"], "train"), valid
 
     def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> PairLoader:
-        """The test or the validation part."""
-        return self._evaluation(self.source.test if split == "test" else self.source.valid)
+        """Return the test split or the validation split."""
+        return self._evaluation_loader(self.source.test if split == "test" else self.source.valid)
 
     def extra_files(self) -> dict[str, str]:
-        """``vocabulary.json``: the words of both sides in the order of their numbers."""
+        """Return ``vocabulary.json``, the words of both sides by index."""
         words = {"source": self.source.source.words, "target": self.source.target.words}
         return {"vocabulary.json": json.dumps(words, ensure_ascii=False, indent=0) + "\n"}
 
-    def _indices(self) -> Tensor:
-        """The pairs to learn from: all, or so many drawn by the seed."""
-        subset, count = self.config.dataset.subset, len(self.source.train)
+    def _training_indices(self) -> Tensor:
+        """Return all training pairs or a random subset, ``(n,)`` int64."""
+        count = len(self.source.train)
+        subset = self.subset_size(count)
         if subset is None:
             return torch.arange(count)
-        if subset > count:
-            raise ValueError(
-                f"dataset.subset={subset} is more than the {count} training pairs of "
-                f"{self.source.name}; set dataset.subset=null for all of them"
-            )
         return permutation(count, self.config.seed, "subset")[:subset].sort().values
 
-    def _training(self, sentences: Sentences, indices: Tensor, stream: str) -> PairLoader:
+    def _training_loader(self, indices: Tensor, purpose: str) -> PairLoader:
         return PairLoader(
-            sentences,
+            self.source.train,
             indices,
             batch_size=self.config.loader.batch_size,
-            stream=stream,
+            seed=self.config.seed,
+            stream=purpose,
             shuffle=True,
+            device=self.ranks.device,
             rank=self.ranks.rank,
             ranks=self.ranks.size,
-            **self._common,
         )
 
-    def _evaluation(self, sentences: Sentences) -> PairLoader:
-        rank, ranks = self.ranks.rank, self.ranks.size
+    def _evaluation_loader(self, split: SentencePairs) -> PairLoader:
+        """Return the pairs by length; each rank gets a share of the split, not of each batch."""
         return PairLoader(
-            sentences,
-            torch.arange(rank, len(sentences), ranks),  # a share of all, not of each batch
-            batch_size=-(-self.config.loader.eval_batch_size // ranks),
+            split,
+            torch.arange(self.ranks.rank, len(split), self.ranks.size),
+            batch_size=self.eval_batch_size(),
+            seed=self.config.seed,
             stream="evaluation",
             shuffle=False,
-            **self._common,
+            device=self.ranks.device,
         )
-
-    @property
-    def _common(self) -> dict[str, Any]:
-        return {"seed": self.config.seed, "device": self.ranks.device}

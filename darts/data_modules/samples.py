@@ -1,207 +1,131 @@
-"""Samples that stand for themselves, each with a class: images, rows of numbers, spectrograms."""
+"""Samples of one fixed shape with one class each: images, rows of numbers, spectrograms."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from darts.config import RetrainConfig, SearchConfig
 from darts.data import (
     Augmentation,
     Images,
+    InputSpec,
     SampleLoader,
     Source,
     SpecAugment,
     rank_slice,
-    stratified_split,
-    stratified_subset,
 )
-from darts.data_modules.data_module import DataModule, InputSpec, SearchLoaders
+from darts.data_modules.data_module import DATA_MODULES
+from darts.data_modules.labeled import LabeledDataModule
+from darts.spaces import Space
 from darts.training.distributed import Ranks
 
-# Keys of the data set's configuration that say how its training samples are changed.
-_IMAGES = ("crop", "padding", "flip")
-_SPECTROGRAMS = ("frequency_masks", "frequency_width", "time_masks", "time_width", "shift")
+# Keys of a data set's configuration that set the augmentation.
+_IMAGE_KEYS = ("crop", "padding", "flip")
+_SPECTROGRAM_KEYS = (
+    "frequency_masks",
+    "frequency_width",
+    "time_masks",
+    "time_width",
+    "shift",
+)
 
 
-def training_indices(source: Source, subset: int | None, seed: int) -> Tensor:
-    """Which of the training images to use: all, or a stratified subset; ``(n,)`` int64.
-
-    Raises:
-        ValueError: when the subset is larger than the training split.
-    """
-    if subset is None:
-        return torch.arange(len(source.train))
-    if subset > len(source.train):
-        raise ValueError(
-            f"dataset.subset={subset} is more than the {len(source.train)} training images of "
-            f"{source.name}"
-        )
-    return stratified_subset(source.train.labels, subset, seed=seed)
-
-
-def divide(source: Source, indices: Tensor, share: float, *, seed: int, key: str) -> list[Tensor]:
-    """Cut the given training images in two, stratified: the first part gets the share.
-
-    Args:
-        source: the data set.
-        indices: which of its training images to use, ``(n,)`` int64.
-        share: of the first part, between 0 and 1.
-        seed: of the run.
-        key: the setting that the share comes from, with its value, for the error.
-
-    Raises:
-        ValueError: when a part would be empty.
-    """
-    parts = stratified_split(source.train.labels[indices], [share, 1 - share], seed=seed)
-    if not all(len(part) for part in parts):
-        raise ValueError(
-            f"{key} of {len(indices)} training images in {len(source.classes)} classes leaves a "
-            "part without any; take more images or a share nearer to 0.5"
-        )
-    return [indices[part] for part in parts]
-
-
-class SampleDataModule(DataModule):
+@DATA_MODULES.register
+class SampleDataModule(LabeledDataModule[Images]):
     """Batches ``(samples, labels)`` of a ``Source``."""
 
+    name = "samples"
+    data_kinds = ("images", "rows", "audio")
     source: Source
 
-    def __init__(self, config: Any, ranks: Ranks) -> None:
+    def __init__(self, config: SearchConfig | RetrainConfig, ranks: Ranks) -> None:
         super().__init__(config, ranks)
         self.target_names = tuple(self.source.classes)
-        loader = config.loader
-        self._common: dict[str, Any] = {
-            "seed": config.seed,
-            "mean": self.source.mean,
-            "std": self.source.std,
-            "device": ranks.device,
-            "workers": loader.workers,
-        }
 
     @classmethod
-    def uses(cls) -> tuple[str, ...]:
-        return (*super().uses(), *_IMAGES, *_SPECTROGRAMS)
+    def loader_keys(cls) -> tuple[str, ...]:
+        return (*super().loader_keys(), *_IMAGE_KEYS, *_SPECTROGRAM_KEYS)
 
-    def network_sizes(self, space: Any) -> dict[str, int]:
-        """``classes`` and ``in_channels``."""
+    def network_sizes(self, space: Space) -> dict[str, int]:
+        """Return ``classes`` and ``in_channels``."""
         return {
             "classes": len(self.target_names),
             "in_channels": space.in_channels(self.source.train.shape),
         }
 
     @property
-    def sample_shape(self) -> tuple[int, ...]:
+    def sample_shape(self) -> tuple[int, int, int]:
         """``(C, H, W)``."""
-        return tuple(self.source.train.shape)
+        return self.source.train.shape
 
     def example_input(self) -> Tensor:
-        """One sample ``(1, C, H, W)`` of zeros."""
+        """Return one sample of zeros, ``(1, C, H, W)``."""
         return torch.zeros(1, *self.sample_shape, device=self.ranks.device)
 
     def input_specs(self) -> list[InputSpec]:
-        """A batch of samples."""
+        """Return the samples of a batch, ``(B, C, H, W)``."""
         mean, std = self.source.mean, self.source.std
         return [InputSpec("samples", (2, *self.sample_shape), {0: "batch"}, mean=mean, std=std)]
 
-    def search_loaders(self) -> SearchLoaders:
-        """One stratified part of the training samples for the weights, the other for the alphas."""
-        config, train = self.config, self.source.train
-        weights, alphas = self._divided(config.train_portion, f"train_portion={config.train_portion}")
-        self.subsets = {"weights": weights, "alphas": alphas}
-        return SearchLoaders(
-            self.training(train, weights, "weights"),
-            self.training(train, alphas, "alphas"),
-            self.evaluation(train, alphas),
-        )
-
-    def retrain_loaders(self) -> tuple[SampleLoader, SampleLoader | None]:
-        """Training samples, of which some are held out where the publisher did not do so."""
-        config, source = self.config, self.source
-        valid = None
-        if config.validation > 0 and source.valid is None:
-            share, key = 1 - config.validation, f"validation={config.validation}"
-            indices, held = self._divided(share, key)
-            self.subsets = {"train": indices, "valid": held}
-            valid = self.evaluation(source.train, held)
-        else:
-            indices = training_indices(source, config.dataset.subset, config.seed)
-            self.subsets = {"train": indices}
-            if config.validation > 0 and source.valid is not None:
-                valid = self.evaluation(source.valid)
-        return self.training(source.train, indices, "train", cutout=config.cutout), valid
-
-    def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> SampleLoader | None:
-        """The test split, or what a retraining was judged by."""
-        images, indices = (self.source.test, None) if split == "test" else (self.source.valid, None)
-        if split == "valid" and images is None and "valid" in subsets:
-            images, indices = self.source.train, subsets["valid"]
-        return None if images is None else self.evaluation(images, indices)
-
-    def _divided(self, share: float, key: str) -> list[Tensor]:
-        config = self.config
-        indices = training_indices(self.source, config.dataset.subset, config.seed)
-        return divide(self.source, indices, share, seed=config.seed, key=key)
-
-    def training(
-        self, images: Images, indices: Tensor, stream: str, *, cutout: int = 0
-    ) -> SampleLoader:
-        """Shuffled, augmented batches without a smaller last one.
+    def training_loader(self, indices: Tensor, purpose: str, *, cutout: int = 0) -> SampleLoader:
+        """Return shuffled, augmented batches without a smaller last one.
 
         Raises:
-            ValueError: when cutout is asked of a data set of no images, or masks do not fit.
+            ValueError: if cutout is on for samples that are no images, or a mask does not fit.
         """
         return SampleLoader(
-            images,
+            self.source.train,
             indices,
             batch_size=self.config.loader.batch_size,
-            stream=stream,
+            seed=self.config.seed,
+            stream=purpose,
+            mean=self.source.mean,
+            std=self.source.std,
             augmentation=self._augmentation(cutout),
             shuffle=True,
             drop_last=True,
+            device=self.ranks.device,
+            workers=self.config.loader.workers,
             rank=self.ranks.rank,
             ranks=self.ranks.size,
-            **self._common,
         )
 
-    def _augmentation(self, cutout: int) -> Augmentation | SpecAugment | None:
-        """What is done to training samples, by what the configuration of their set offers."""
-        if images := self._changes(_IMAGES):
-            return Augmentation(**images, cutout=cutout)
-        if cutout:
-            raise ValueError(
-                f"cutout={cutout} erases a part of an image, and a sample of "
-                f"{self.config.dataset.name} is none; set cutout=0"
-            )
-        spectrograms = self._changes(_SPECTROGRAMS)
-        return SpecAugment(**spectrograms) if spectrograms else None
-
-    def _changes(self, keys: tuple[str, ...]) -> dict[str, Any]:
-        """The values of these keys, where the data set has them all."""
-        dataset = self.config.dataset
-        if not all(hasattr(dataset, key) for key in keys):
-            return {}
-        return {key: getattr(dataset, key) for key in keys}
-
-    def evaluation(self, images: Images, indices: Tensor | None = None) -> SampleLoader:
-        """All images once, in order, as they are; on several ranks, a share of them each.
+    def evaluation_loader(self, split: Images, indices: Tensor | None = None) -> SampleLoader:
+        """Return the samples in order, without augmentation; each rank gets a share of them.
 
         Raises:
-            ValueError: when there are fewer images than ranks.
+            ValueError: if there are fewer samples than ranks.
         """
         size = self.ranks.size
-        indices = torch.arange(len(images)) if indices is None else indices
+        indices = torch.arange(len(split)) if indices is None else indices
         if len(indices) < size:
-            raise ValueError(f"{len(indices)} images to score cannot be shared by {size} ranks")
+            raise ValueError(
+                f"{len(indices)} samples to score cannot be shared by {size} ranks; use fewer ranks"
+            )
         return SampleLoader(
-            images,
+            split,
             indices[rank_slice(len(indices), self.ranks.rank, size)],
-            batch_size=-(-self.config.loader.eval_batch_size // size),
+            batch_size=self.eval_batch_size(),
+            seed=self.config.seed,
             stream="evaluation",
+            mean=self.source.mean,
+            std=self.source.std,
             augmentation=None,
             shuffle=False,
             drop_last=False,
-            **self._common,
+            device=self.ranks.device,
+            workers=self.config.loader.workers,
         )
+
+    def _augmentation(self, cutout: int) -> Augmentation | SpecAugment | None:
+        """Return the augmentation that the keys of the data set's configuration describe."""
+        dataset = self.config.dataset
+        if all(hasattr(dataset, key) for key in _IMAGE_KEYS):
+            return Augmentation(
+                **{key: getattr(dataset, key) for key in _IMAGE_KEYS}, cutout=cutout
+            )
+        self.refuse_cutout(cutout)
+        if all(hasattr(dataset, key) for key in _SPECTROGRAM_KEYS):
+            return SpecAugment(**{key: getattr(dataset, key) for key in _SPECTROGRAM_KEYS})
+        return None

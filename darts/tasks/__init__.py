@@ -1,6 +1,6 @@
-"""What is learned: from a batch to a loss, from outputs to scores. ``TASKS`` lists them."""
+"""Tasks: what networks learn. An objective computes losses, predictions and metrics of a task."""
 
 from darts.tasks.metrics import Metric
-from darts.tasks.task import TASKS, Objective, Scores, Task
+from darts.tasks.task import TASKS, BaseObjective, Objective, Scores, Task
 
-__all__ = ["TASKS", "Metric", "Objective", "Scores", "Task"]
+__all__ = ["TASKS", "BaseObjective", "Metric", "Objective", "Scores", "Task"]

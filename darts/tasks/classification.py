@@ -1,25 +1,27 @@
-"""One of several classes for each sample: images, rows of numbers."""
+"""Classification: one class for each image or row of numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from darts.data import SampleBatch
+from darts.spaces import NetworkBase
 from darts.tasks.metrics import CLASSIFICATION, ClassificationScores, Metric
-from darts.tasks.task import TASKS, Forward, Objective, Task
+from darts.tasks.task import TASKS, BaseObjective, Forward, Task
 
 
-class ClassificationObjective(Objective):
-    """Cross entropy on logits; a batch is ``(samples, labels)``, outputs are logits.
+class ClassificationObjective(BaseObjective[SampleBatch, Tensor]):
+    """Cross entropy of logits ``(B, classes)``.
 
     Args:
         classes: number of classes.
-        label_smoothing: share of the target spread evenly over all classes.
+        label_smoothing: share of the target that is spread evenly over all classes.
         auxiliary: factor of the auxiliary head's loss.
     """
 
@@ -29,22 +31,20 @@ class ClassificationObjective(Objective):
         self, classes: int, *, label_smoothing: float = 0.0, auxiliary: float = 0.0
     ) -> None:
         self.classes, self.label_smoothing, self.auxiliary = classes, label_smoothing, auxiliary
-        self._last: ClassificationScores | None = None
+        self._last_scores: ClassificationScores | None = None
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross entropy in nats; logits ``(B, classes)``, labels ``(B,)``."""
+        """Return the mean cross entropy in nats of logits ``(B, classes)``, labels ``(B,)``."""
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
-    def supernet_loss(
-        self, forward: Forward, batch: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """Loss and logits of a network that maps images to logits."""
+    def supernet_loss(self, forward: Forward, batch: SampleBatch) -> tuple[Tensor, Tensor]:
+        """Return loss and logits of a supernet."""
         images, labels = batch
         logits = forward(images)
         return self.loss(logits, labels), logits
 
-    def network_loss(self, net: Any, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Loss and logits of a discrete network, its auxiliary head included."""
+    def network_loss(self, net: NetworkBase, batch: SampleBatch) -> tuple[Tensor, Tensor]:
+        """Return loss, including that of the auxiliary head, and logits of a discrete network."""
         images, labels = batch
         logits, auxiliary = net(images, auxiliary=True)
         loss = self.loss(logits, labels)
@@ -52,45 +52,45 @@ class ClassificationObjective(Objective):
             loss = loss + self.auxiliary * self.loss(auxiliary, labels)
         return loss, logits
 
-    def predict(self, forward: Forward, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Logits ``(B, classes)``."""
+    def predict(self, forward: Forward, batch: SampleBatch) -> Tensor:
+        """Return logits ``(B, classes)``."""
         logits: Tensor = forward(batch[0])
         return logits
 
-    def num_samples(self, batch: tuple[Tensor, Tensor]) -> int:
-        """``B``."""
+    def num_samples(self, batch: SampleBatch) -> int:
+        """Return ``B``."""
         return len(batch[1])
 
-    def train_metrics(self, outputs: Tensor, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        """``accuracy``."""
-        return {"accuracy": (outputs.argmax(1) == batch[1]).float().mean()}
+    def train_metrics(self, logits: Tensor, batch: SampleBatch) -> dict[str, Tensor]:
+        """Return ``accuracy``."""
+        return {"accuracy": (logits.argmax(1) == batch[1]).float().mean()}
 
     def scores(self, device: torch.device) -> ClassificationScores:
-        """An empty collection of this task's scores."""
-        self._last = self.collection(device)
-        return self._last
+        """Return empty scores on the device of the batches."""
+        self._last_scores = self.new_scores(device)
+        return self._last_scores
 
-    def collection(self, device: torch.device) -> ClassificationScores:
-        """What ``scores`` returns."""
+    def new_scores(self, device: torch.device) -> ClassificationScores:
+        """Build the object that ``scores`` returns."""
         return ClassificationScores(self.classes, device)
 
     def confusion_matrix(self) -> Tensor | None:
-        """Of the last scoring, see ``ClassificationScores``."""
-        return None if self._last is None else self._last.confusion
+        """Return the confusion matrix of the last scoring, see ``ClassificationScores``."""
+        return None if self._last_scores is None else self._last_scores.confusion_matrix
 
 
 @TASKS.register
 @dataclass
 class Classification(Task):
-    """Samples in, one of several classes out."""
+    """Assigns one of several classes to a sample."""
 
     name: str = "classification"
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
     metrics: ClassVar[Mapping[str, Metric]] = CLASSIFICATION
 
     def objective(
-        self, names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
+        self, target_names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
     ) -> ClassificationObjective:
         return ClassificationObjective(
-            len(names), label_smoothing=label_smoothing, auxiliary=auxiliary
+            len(target_names), label_smoothing=label_smoothing, auxiliary=auxiliary
         )

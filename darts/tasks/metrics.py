@@ -1,36 +1,41 @@
-"""The scores a task can report, by name, and which way is better.
+"""Metrics by name, with their direction of improvement, and the scores of classification.
 
-The counting is torchmetrics'; what is ours is the registry that commands and configuration share.
+torchmetrics computes them. Commands and configuration share the registries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+if TYPE_CHECKING:
+    import torchmetrics
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One score.
+    """A metric.
 
     Attributes:
-        name: the key in summaries, where the split stands before it (``valid_accuracy``).
+        name: key in summaries, after the split (``valid_accuracy``).
         higher_is_better: direction of improvement.
         make: builds the torchmetrics object for a number of classes.
-        min_classes: the score means nothing with fewer classes than this.
+        min_classes: number of classes from which the metric is defined.
     """
 
     name: str
     higher_is_better: bool
-    make: Callable[[int], Any]
+    make: Callable[[int], torchmetrics.Metric]
     min_classes: int = 2
 
     def prefers(self, new: float, old: float | None) -> bool:
-        """Whether to prefer ``new``, the later one: no number never, a tie always."""
+        """Return whether ``new`` replaces ``old``: never if it is NaN, always if they are equal."""
         if new != new:
             return False
         if old is None:
@@ -38,21 +43,44 @@ class Metric:
         return new >= old if self.higher_is_better else new <= old
 
 
-def _classification(kind: str, **options: Any) -> Callable[[int], Any]:
-    def make(classes: int) -> Any:
+def _classification(class_name: str, **options: object) -> Callable[[int], torchmetrics.Metric]:
+    def make(classes: int) -> torchmetrics.Metric:
         from torchmetrics import classification
 
-        return getattr(classification, kind)(num_classes=classes, **options)
+        metric: torchmetrics.Metric = getattr(classification, class_name)(
+            num_classes=classes, **options
+        )
+        return metric
 
     return make
 
 
-def mean_metric(classes: int = 0) -> Any:
-    """A mean over all samples, of whatever is given to it."""
+def mean_metric(classes: int = 0) -> torchmetrics.Metric:
+    """Return a mean over all samples."""
     from torchmetrics import MeanMetric
 
-    # By default the metric would leave NaN out with a warning, and a diverged network look fine.
+    # By default torchmetrics drops NaN with a warning, which hides that a network has diverged.
     return MeanMetric(nan_strategy=float("nan"))
+
+
+def token_losses(logits: Tensor, targets: Tensor, ignore_index: int) -> Tensor:
+    """Return the cross entropy of each target in nats, without ignored ones, ``(n,)``.
+
+    Args:
+        logits: ``(T, B, V)``.
+        targets: ``(T, B)``.
+        ignore_index: target to ignore.
+    """
+    flat = targets.flatten()
+    losses = F.cross_entropy(
+        logits.flatten(0, 1), flat, reduction="none", ignore_index=ignore_index
+    )
+    return losses[flat != ignore_index]
+
+
+def perplexity(loss: float) -> float:
+    """Return the perplexity for a loss in nats, limited to about 1e304 to avoid overflow."""
+    return math.exp(min(loss, 700.0))
 
 
 CLASSIFICATION = {
@@ -71,53 +99,56 @@ CLASSIFICATION = {
     )
 }
 
-
-MATRIX = 200
-"""Classes up to which a confusion matrix is counted; nobody reads a larger one."""
+MAX_CONFUSION_CLASSES = 200
+"""Number of classes up to which a confusion matrix is computed; larger ones are unreadable."""
 
 
 class ClassificationScores:
-    """Gathers logits and labels batch by batch and computes every score at the end.
+    """Accumulates logits and labels and computes all metrics of classification.
 
     Args:
         classes: number of classes.
-        device: where the batches are.
+        device: device of the batches.
 
     Attributes:
-        confusion: after ``compute``, samples by true and by said class, ``(classes, classes)`` on
-            the CPU; None before it, and for more than ``MATRIX`` classes.
+        confusion_matrix: numbers of samples by true class (row) and predicted class (column), on
+            the CPU; None before ``compute`` and for more than ``MAX_CONFUSION_CLASSES`` classes.
     """
 
     def __init__(self, classes: int, device: torch.device) -> None:
-        self._counters = {
+        self._metrics = {
             name: metric.make(classes).to(device)
             for name, metric in CLASSIFICATION.items()
             if classes >= metric.min_classes
         }
-        counted = 2 <= classes <= MATRIX
+        has_matrix = 2 <= classes <= MAX_CONFUSION_CLASSES
         make = _classification("MulticlassConfusionMatrix")
-        self._matrix = make(classes).to(device) if counted else None
-        self.confusion: Tensor | None = None
+        self._matrix = make(classes).to(device) if has_matrix else None
+        self.confusion_matrix: Tensor | None = None
 
     @property
-    def metrics(self) -> dict[str, Any]:
-        """What is counted, by name."""
-        return self._counters
+    def metric_names(self) -> Sequence[str]:
+        """Metrics that are defined for this number of classes."""
+        return tuple(self._metrics)
 
     def update(self, outputs: Tensor, batch: tuple[Tensor, Tensor]) -> None:
-        """Add a batch: logits ``(B, classes)``, and samples with labels ``(B,)``."""
+        """Add a batch.
+
+        Args:
+            outputs: logits ``(B, classes)``.
+            batch: samples and labels ``(B,)``.
+        """
         logits, labels = outputs.float(), batch[1]
         if self._matrix is not None:
             self._matrix.update(logits, labels)
-        for name, metric in self._counters.items():
+        for name, metric in self._metrics.items():
             if name == "loss":
-                losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
-                metric.update(losses)
+                metric.update(F.cross_entropy(logits, labels, reduction="none"))
             else:
                 metric.update(logits, labels)
 
     def compute(self) -> dict[str, float]:
-        """Scores by name, fractions in [0, 1] except the loss (nats)."""
+        """Return all metrics by name, fractions in [0, 1] except the loss in nats."""
         if self._matrix is not None:
-            self.confusion = self._matrix.compute().cpu()
-        return {name: float(metric.compute()) for name, metric in self.metrics.items()}
+            self.confusion_matrix = self._matrix.compute().cpu()
+        return {name: float(metric.compute()) for name, metric in self._metrics.items()}

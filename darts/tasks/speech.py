@@ -1,10 +1,10 @@
-"""Which of several words, or other sounds, a recording is."""
+"""Speech: one word or sound for each recording."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,70 +13,81 @@ from darts.tasks.classification import Classification, ClassificationObjective
 from darts.tasks.metrics import CLASSIFICATION, ClassificationScores, Metric
 from darts.tasks.task import TASKS
 
+if TYPE_CHECKING:
+    import torchmetrics
 
-def _word_errors(classes: int) -> Any:
+
+def _word_error_rate(classes: int = 0) -> torchmetrics.Metric:
     from torchmetrics.text import WordErrorRate
 
     return WordErrorRate()
 
 
-METRICS = {**CLASSIFICATION, "word_error_rate": Metric("word_error_rate", False, _word_errors)}
+METRICS = {**CLASSIFICATION, "word_error_rate": Metric("word_error_rate", False, _word_error_rate)}
 
 
 class SpeechScores(ClassificationScores):
-    """Scores of classification, and how many words of the classes' names are wrong.
+    """Scores of classification, and the word error rate of the predicted class names.
 
     Args:
-        names: of the classes; of several words, perhaps.
-        device: where the batches are.
+        class_names: names of the classes, of one or several words.
+        device: device of the batches.
     """
 
-    def __init__(self, names: Sequence[str], device: torch.device) -> None:
-        super().__init__(len(names), device)
-        self._names = tuple(names)
-        self._words = _word_errors(len(names)).to(device)
+    def __init__(self, class_names: Sequence[str], device: torch.device) -> None:
+        super().__init__(len(class_names), device)
+        self._class_names = tuple(class_names)
+        self._word_error_rate = _word_error_rate().to(device)
 
     @property
-    def metrics(self) -> dict[str, Any]:
-        """What is counted, by name."""
-        return {**super().metrics, "word_error_rate": self._words}
+    def metric_names(self) -> Sequence[str]:
+        """Metrics that are defined for this number of classes."""
+        return (*super().metric_names, "word_error_rate")
 
     def update(self, outputs: Tensor, batch: tuple[Tensor, Tensor]) -> None:
         """Add a batch: logits ``(B, classes)``, and samples with labels ``(B,)``."""
         super().update(outputs, batch)
-        said = [self._names[number] for number in outputs.argmax(1).tolist()]
-        self._words.update(said, [self._names[number] for number in batch[1].tolist()])
+        predicted = [self._class_names[label] for label in outputs.argmax(1).tolist()]
+        self._word_error_rate.update(
+            predicted, [self._class_names[label] for label in batch[1].tolist()]
+        )
+
+    def compute(self) -> dict[str, float]:
+        """Return all metrics by name."""
+        return super().compute() | {"word_error_rate": float(self._word_error_rate.compute())}
 
 
 class SpeechObjective(ClassificationObjective):
-    """Classification that knows its classes by name.
+    """Classification with the word error rate of class names.
 
     Args:
-        names: of the classes.
-        **options: of ``ClassificationObjective``.
+        class_names: names of the classes.
+        label_smoothing, auxiliary: see ``ClassificationObjective``.
     """
 
     metrics = METRICS
 
-    def __init__(self, names: Sequence[str], **options: float) -> None:
-        super().__init__(len(names), **options)
-        self._names = tuple(names)
+    def __init__(
+        self, class_names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
+    ) -> None:
+        super().__init__(len(class_names), label_smoothing=label_smoothing, auxiliary=auxiliary)
+        self._class_names = tuple(class_names)
 
-    def collection(self, device: torch.device) -> SpeechScores:
-        """What ``scores`` returns."""
-        return SpeechScores(self._names, device)
+    def new_scores(self, device: torch.device) -> SpeechScores:
+        """Build the object that ``scores`` returns."""
+        return SpeechScores(self._class_names, device)
 
 
 @TASKS.register
 @dataclass
 class Speech(Classification):
-    """Recordings in, one of several classes out."""
+    """Assigns one of several words or sounds to a recording."""
 
     name: str = "speech"
     data_kinds: ClassVar[tuple[str, ...]] = ("audio",)
     metrics: ClassVar[Mapping[str, Metric]] = METRICS
 
     def objective(
-        self, names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
+        self, target_names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
     ) -> SpeechObjective:
-        return SpeechObjective(names, label_smoothing=label_smoothing, auxiliary=auxiliary)
+        return SpeechObjective(target_names, label_smoothing=label_smoothing, auxiliary=auxiliary)

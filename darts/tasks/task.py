@@ -1,99 +1,106 @@
-"""What a task is: which data it learns from, its loss, and the scores it reports.
-
-A task is a part, a dataclass whose fields are its options. What it needs to know of the data, it is
-told when it makes its objective.
-"""
+"""The interfaces of tasks, of their objectives and of their scores."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
+from darts.data import Batch
 from darts.registry import Registry
+from darts.spaces import NetworkBase
 from darts.tasks.metrics import Metric
 
-TASKS = Registry("task", "darts.tasks")
+TASKS: Registry[Task] = Registry("task", "darts.tasks")
 
 Forward = Callable[..., Any]
+"""A forward pass; arguments and result depend on the task."""
+
+B = TypeVar("B", bound=Batch)
+Output = TypeVar("Output")
+BContra = TypeVar("BContra", bound=Batch, contravariant=True)
+OutputContra = TypeVar("OutputContra", contravariant=True)
 
 
-class Scores(Protocol):
-    """Gathers a split batch by batch."""
+class Scores(Protocol[BContra, OutputContra]):
+    """Accumulates the metrics of a split, batch by batch."""
 
     @property
-    def metrics(self) -> Mapping[str, Any]:
-        """The scores that this data has, by name."""
+    def metric_names(self) -> Sequence[str]:
+        """Metrics that are defined for this data."""
         ...
 
-    def update(self, outputs: Any, batch: Any) -> None:
-        """Add what a network said to a batch."""
+    def update(self, outputs: OutputContra, batch: BContra) -> None:
+        """Add the predictions for a batch."""
         ...
 
     def compute(self) -> dict[str, float]:
-        """Scores by name."""
+        """Return all metrics by name."""
         ...
 
 
-class Objective(ABC):
-    """A task on some data.
+class BaseObjective(ABC, Generic[B, Output]):
+    """A task applied to one data set: computes losses, predictions and metrics.
 
-    What a batch holds is between the data set and the objective; ``outputs`` are the objective's
-    own, and go from ``supernet_loss``, ``network_loss`` or ``predict`` to ``seen`` and the scores.
+    Type parameters are the batch and the output of ``predict``.
 
     Attributes:
-        metrics: by name, all that the task may report.
+        metrics: all metrics that the task can report, by name.
     """
 
     metrics: Mapping[str, Metric]
 
     @abstractmethod
-    def supernet_loss(self, forward: Forward, batch: Any) -> tuple[Tensor, Any]:
-        """Loss, a scalar mean over the batch's samples, and outputs of a supernet."""
+    def supernet_loss(self, forward: Forward, batch: B) -> tuple[Tensor, Tensor]:
+        """Return the mean loss of a supernet over the samples, a scalar, and its logits."""
 
     @abstractmethod
-    def network_loss(self, net: Any, batch: Any) -> tuple[Tensor, Any]:
-        """Loss and outputs of a discrete network, with all that is added for its training."""
+    def network_loss(self, net: NetworkBase, batch: B) -> tuple[Tensor, Tensor]:
+        """Return the training loss of a discrete network, with all extra terms, and its logits."""
 
     @abstractmethod
-    def predict(self, forward: Forward, batch: Any) -> Any:
-        """Outputs in evaluation mode."""
+    def predict(self, forward: Forward, batch: B) -> Output:
+        """Return the predictions for a batch, in evaluation mode."""
 
     @abstractmethod
-    def num_samples(self, batch: Any) -> int:
-        """Over how many samples the loss of a batch is a mean."""
+    def num_samples(self, batch: B) -> int:
+        """Return the number of samples that the loss of a batch is a mean over."""
+
+    def train_metrics(self, logits: Tensor, batch: B) -> dict[str, Tensor]:
+        """Return cheap metrics of a training batch, scalars; the names never change."""
+        return {}
 
     @abstractmethod
-    def train_metrics(self, outputs: Any, batch: Any) -> dict[str, Tensor]:
-        """Scores of a training batch that cost next to nothing, scalars; the same names always."""
-
-    @abstractmethod
-    def scores(self, device: torch.device) -> Scores:
-        """An empty collection of this task's scores."""
+    def scores(self, device: torch.device) -> Scores[B, Output]:
+        """Return empty scores on the device of the batches."""
 
     def sample_outputs(self) -> str:
-        """Samples of the last scoring that people would like to read, in Markdown; often none."""
+        """Return samples of the last scoring to read, in Markdown; empty if there are none."""
         return ""
 
     def confusion_matrix(self) -> Tensor | None:
-        """How many samples of each class (row) were taken for each (column) in the last scoring.
+        """Return the confusion matrix of the last scoring; None for tasks without classes.
 
-        None for what has no classes.
+        Rows are true classes, columns predicted classes, entries numbers of samples.
         """
         return None
 
 
+Objective: TypeAlias = BaseObjective[Any, Any]
+"""An objective of any task."""
+
+
 @dataclass
 class Task(ABC):
-    """One thing that networks can be trained for.
+    """A component: what networks learn. Its fields are options of the task.
 
     Attributes:
-        reads: kinds of data sets that it learns from, see ``darts.data.SourceSpec.kind``.
-        metrics: by name, all that it may report.
+        data_kinds: kinds of data sets that the task accepts, see ``darts.data.SourceSpec.kinds``.
+        metrics: all metrics that the task can report, by name.
     """
 
     name: str = ""
@@ -102,13 +109,21 @@ class Task(ABC):
 
     @abstractmethod
     def objective(
-        self, names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
+        self, target_names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
     ) -> Objective:
-        """The task on a data set.
+        """Return the objective for a data set.
 
         Args:
-            names: of what is told apart: classes, words, ...
-            label_smoothing: share of the target spread evenly over all of them, in training of
-                discrete networks (Szegedy et al., arXiv:1512.00567, section 7).
-            auxiliary: factor of the loss of an auxiliary head, for networks that have one.
+            target_names: names of the targets by index: classes, words or tokens.
+            label_smoothing: share of the target that is spread evenly over all targets, in the
+                training of discrete networks (Szegedy et al., arXiv:1512.00567, section 7).
+            auxiliary: factor of the loss of the auxiliary head, for networks that have one.
         """
+
+    def refuse_auxiliary(self, auxiliary: float) -> None:
+        """Raise ValueError if an auxiliary loss is on and the task's networks have no such head."""
+        if auxiliary:
+            raise ValueError(
+                f"auxiliary={auxiliary}: networks of task={self.name} have no auxiliary head; "
+                "set auxiliary=0"
+            )

@@ -1,4 +1,4 @@
-"""Which of several classes a text is of."""
+"""Text classification: one class for each text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from darts.tasks.task import TASKS
 @TASKS.register
 @dataclass
 class TextClassification(Classification):
-    """Texts in, one of several classes out."""
+    """Assigns one of several classes to a text."""
 
     name: str = "text_classification"
     data_kinds: ClassVar[tuple[str, ...]] = ("documents",)

@@ -1,7 +1,8 @@
-"""One sentence as another: translations, headlines.
+"""Translation and summarization: a target sentence for each source sentence.
 
-A network for it is given ``sources (S, B)`` and ``inputs (T, B)``, the target's words behind their
-beginning, and says logits ``(T, B, V)``; asked with ``max_length`` and ``beam``, it says words.
+A network takes ``sources (S, B)`` and ``inputs (T, B)``, the target words shifted by one, and
+returns logits ``(T, B, V)``. With ``max_length`` and ``beam`` instead of ``inputs`` it generates
+words ``(L, B)``.
 
 References:
     Post, "A Call for Clarity in Reporting BLEU Scores", arXiv:1804.08771.
@@ -10,51 +11,52 @@ References:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.data.sentences import PairBatch
+from darts.data import PairBatch
 from darts.data.words import PADDING, Vocabulary
 from darts.registry import number
-from darts.tasks.metrics import Metric, mean_metric
-from darts.tasks.task import TASKS, Forward, Objective, Task
+from darts.spaces import NetworkBase
+from darts.tasks.metrics import Metric, mean_metric, perplexity, token_losses
+from darts.tasks.task import TASKS, BaseObjective, Forward, Task
+
+if TYPE_CHECKING:
+    import torchmetrics
 
 ROUGE = ("rouge1", "rouge2", "rougeL")
-SHOWN = 10  # sentences whose translations are shown
+NUM_EXAMPLES = 10
+"""Sentences that ``sample_outputs`` returns."""
 
 
-def _bleu(count: int = 0) -> Any:
+def _bleu(classes: int = 0) -> torchmetrics.Metric:
     from torchmetrics.text import SacreBLEUScore
 
     return SacreBLEUScore()
 
 
-def _rouge(count: int = 0) -> Any:
+def _rouge(classes: int = 0) -> torchmetrics.Metric:
     from torchmetrics.text import ROUGEScore
 
     return ROUGEScore(rouge_keys=ROUGE)
 
 
-LOSSES = {
-    metric.name: metric
-    for metric in (Metric("loss", False, mean_metric), Metric("perplexity", False, mean_metric))
-}
+LOSSES = {name: Metric(name, False, mean_metric) for name in ("loss", "perplexity")}
 TRANSLATION = {"bleu": Metric("bleu", True, _bleu), **LOSSES}
-SUMMARIES = {**{name: Metric(name, True, _rouge) for name in ROUGE}, **LOSSES}
+SUMMARIZATION = {**{name: Metric(name, True, _rouge) for name in ROUGE}, **LOSSES}
 
 
 class TranslationOutput(NamedTuple):
-    """What a network has said.
+    """Predictions of a network.
 
     Attributes:
-        logits: of the given targets, ``(T, B, V)``.
-        words: its own, ``(L, B)``.
+        logits: logits of the true targets, ``(T, B, V)``.
+        words: generated words, ``(L, B)``.
     """
 
     logits: Tensor
@@ -62,68 +64,59 @@ class TranslationOutput(NamedTuple):
 
 
 class TextScores:
-    """Compares what was said with what was written.
+    """Compares generated sentences with references.
 
     Args:
-        words: of the target.
-        metrics: names of those to compute.
-        device: where the batches are.
+        vocabulary: vocabulary of the targets.
+        metrics: metrics to compute, by name.
+        device: device of the batches.
 
     Attributes:
-        shown: the first sentences: what was written, and what was said.
+        examples: the first references, each with the generated sentence.
     """
 
     def __init__(
-        self, words: Vocabulary, metrics: Mapping[str, Metric], device: torch.device
+        self, vocabulary: Vocabulary, metrics: Mapping[str, Metric], device: torch.device
     ) -> None:
-        self._words = words
-        self._losses = mean_metric().to(device)
-        self._texts = {
-            kind: make().to(device)
-            for kind, make in (("bleu", _bleu), ("rouge", _rouge))
-            if any(name.startswith(kind) for name in metrics)
-        }
-        self.metrics: Mapping[str, Any] = dict.fromkeys(metrics)
-        self.shown: list[tuple[str, str]] = []
+        self._vocabulary = vocabulary
+        self._mean_loss = mean_metric().to(device)
+        self._bleu = _bleu().to(device) if "bleu" in metrics else None
+        self._rouge = _rouge().to(device) if ROUGE[0] in metrics else None
+        self.metric_names: Sequence[str] = tuple(metrics)
+        self.examples: list[tuple[str, str]] = []
 
     def update(self, outputs: TranslationOutput, batch: PairBatch) -> None:
         """Add a batch."""
-        self._losses.update(losses_of(outputs.logits.float(), batch.targets))
-        said = [self._words.text(column) for column in outputs.words.t().tolist()]
-        for metric in self._texts.values():
-            metric.update(said, [[text] for text in batch.references])
-        free = SHOWN - len(self.shown)
-        self.shown += list(zip(batch.references, said, strict=True))[:free]
+        self._mean_loss.update(token_losses(outputs.logits.float(), batch.targets, PADDING))
+        generated = [self._vocabulary.decode(column) for column in outputs.words.t().tolist()]
+        for metric in (self._bleu, self._rouge):
+            if metric is not None:
+                metric.update(generated, [[text] for text in batch.references])
+        missing = NUM_EXAMPLES - len(self.examples)
+        self.examples += list(zip(batch.references, generated, strict=True))[:missing]
 
     def compute(self) -> dict[str, float]:
-        """Scores by name: BLEU and ROUGE (F-measures) as fractions, the loss in nats a word."""
-        loss = float(self._losses.compute())
-        found = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
-        if "bleu" in self._texts:
-            found["bleu"] = float(self._texts["bleu"].compute())
-        if "rouge" in self._texts:
-            values = self._texts["rouge"].compute()
-            found |= {name: float(values[f"{name}_fmeasure"]) for name in ROUGE}
-        return {name: found[name] for name in self.metrics}
+        """Return BLEU and ROUGE (F-measures) as fractions, and the loss in nats per word."""
+        loss = float(self._mean_loss.compute())
+        values = {"loss": loss, "perplexity": perplexity(loss)}
+        if self._bleu is not None:
+            values["bleu"] = float(self._bleu.compute())
+        if self._rouge is not None:
+            rouge = self._rouge.compute()
+            values |= {name: float(rouge[f"{name}_fmeasure"]) for name in ROUGE}
+        return {name: values[name] for name in self.metric_names}
 
 
-def losses_of(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross entropy in nats of each word, ends included, one after the other."""
-    flat = targets.flatten()
-    losses = F.cross_entropy(logits.flatten(0, 1), flat, reduction="none", ignore_index=PADDING)
-    return losses[flat != PADDING]
-
-
-class PairObjective(Objective):
-    """Cross entropy of the target's words, each after the true ones before it.
+class PairObjective(BaseObjective[PairBatch, TranslationOutput]):
+    """Cross entropy of each target word, given the source and the true target words before it.
 
     Args:
-        words: of the target.
-        metrics: what is reported.
-        label_smoothing: share of the target spread evenly over the vocabulary, in training of
-            discrete networks.
-        max_length: words that are said at most, the end included.
-        beam: ways that are followed at once where a network is scored.
+        words: words of the target vocabulary, by index.
+        metrics: metrics to report, by name.
+        label_smoothing: share of the target that is spread evenly over the vocabulary, in the
+            training of discrete networks.
+        max_length: maximum length of a generated sentence, including its end.
+        beam: beam size of the generation.
     """
 
     def __init__(
@@ -136,17 +129,17 @@ class PairObjective(Objective):
         beam: int,
     ) -> None:
         self.metrics = metrics
-        self._words = Vocabulary(words)
+        self._vocabulary = Vocabulary(words)
         self.label_smoothing, self.max_length, self.beam = label_smoothing, max_length, beam
-        self._last: TextScores | None = None
+        self._last_scores: TextScores | None = None
 
     def supernet_loss(self, forward: Forward, batch: PairBatch) -> tuple[Tensor, Tensor]:
-        """Mean cross entropy in nats a word, and logits."""
+        """Return the mean cross entropy in nats per word, and logits."""
         logits = forward(batch.sources, inputs=batch.inputs)
         return self._loss(logits, batch, 0.0), logits.detach()
 
-    def network_loss(self, net: Any, batch: PairBatch) -> tuple[Tensor, Tensor]:
-        """The same of a discrete network, with smoothed labels."""
+    def network_loss(self, net: NetworkBase, batch: PairBatch) -> tuple[Tensor, Tensor]:
+        """Return the same for a discrete network, with label smoothing."""
         logits = net(batch.sources, inputs=batch.inputs)
         return self._loss(logits, batch, self.label_smoothing), logits.detach()
 
@@ -160,44 +153,40 @@ class PairObjective(Objective):
         )
 
     def predict(self, forward: Forward, batch: PairBatch) -> TranslationOutput:
-        """Logits of the true words, and a network's own words."""
+        """Return the logits of the true words, and the generated words."""
         logits = forward(batch.sources, inputs=batch.inputs)
         words = forward(batch.sources, max_length=self.max_length, beam=self.beam)
         return TranslationOutput(logits, words)
 
     def num_samples(self, batch: PairBatch) -> int:
-        """Words of the targets, ends included."""
+        """Return the number of target words, including the ends of sentences."""
         return int((batch.targets != PADDING).sum())
 
-    def train_metrics(self, outputs: Tensor, batch: PairBatch) -> dict[str, Tensor]:
-        """Nothing beside the loss."""
-        return {}
-
     def scores(self, device: torch.device) -> TextScores:
-        """An empty collection of this task's scores."""
-        self._last = TextScores(self._words, self.metrics, device)
-        return self._last
+        """Return empty scores on the device of the batches."""
+        self._last_scores = TextScores(self._vocabulary, self.metrics, device)
+        return self._last_scores
 
     def sample_outputs(self) -> str:
-        """The first sentences of the last scoring, in Markdown."""
-        if self._last is None or not self._last.shown:
+        """Return the first sentences of the last scoring as a Markdown table."""
+        if self._last_scores is None or not self._last_scores.examples:
             return ""
-        rows = [f"| {_cell(a)} | {_cell(b)} |" for a, b in self._last.shown]
-        return "\n".join(["| written | said |", "| --- | --- |", *rows]) + "\n"
+        rows = [f"| {_table_cell(a)} | {_table_cell(b)} |" for a, b in self._last_scores.examples]
+        return "\n".join(["| reference | generated |", "| --- | --- |", *rows]) + "\n"
 
 
-def _cell(text: str) -> str:
-    """A text within a table."""
+def _table_cell(text: str) -> str:
+    """Escape a text for a cell of a Markdown table."""
     return " ".join(text.replace("|", "\\|").split())
 
 
 @dataclass
 class PairTask(Task):
-    """Sentences in, sentences out.
+    """Generates a target sentence for each source sentence.
 
     Attributes:
-        max_length: words that are said at most, the end included.
-        beam: ways that are followed at once where a network is scored; 1 is greedy.
+        max_length: maximum length of a generated sentence, including its end.
+        beam: beam size of the generation; 1 is greedy.
     """
 
     data_kinds: ClassVar[tuple[str, ...]] = ("pairs",)
@@ -205,20 +194,16 @@ class PairTask(Task):
     beam: int = number(1, low=1, high=100)
 
     def objective(
-        self, names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
+        self, target_names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
     ) -> PairObjective:
-        """The task on pairs whose targets have these words.
+        """Return the objective for a target vocabulary.
 
         Raises:
-            ValueError: for an auxiliary head, which its networks do not have.
+            ValueError: if an auxiliary loss is on.
         """
-        if auxiliary:
-            raise ValueError(
-                f"auxiliary={auxiliary}: networks of task={self.name} have no auxiliary head; "
-                "set auxiliary=0"
-            )
+        self.refuse_auxiliary(auxiliary)
         return PairObjective(
-            names,
+            target_names,
             self.metrics,
             label_smoothing=label_smoothing,
             max_length=self.max_length,
@@ -229,7 +214,7 @@ class PairTask(Task):
 @TASKS.register
 @dataclass
 class Translation(PairTask):
-    """Judged by BLEU, as SacreBLEU computes it."""
+    """Translation, measured by BLEU as SacreBLEU computes it."""
 
     name: str = "translation"
     metrics: ClassVar[Mapping[str, Metric]] = TRANSLATION
@@ -238,7 +223,7 @@ class Translation(PairTask):
 @TASKS.register
 @dataclass
 class Summarization(PairTask):
-    """Judged by ROUGE."""
+    """Summarization, measured by ROUGE."""
 
     name: str = "summarization"
-    metrics: ClassVar[Mapping[str, Metric]] = SUMMARIES
+    metrics: ClassVar[Mapping[str, Metric]] = SUMMARIZATION

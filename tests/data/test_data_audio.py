@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from load_with_options import load, spectrogram
 from torch import Tensor
 
-from darts.data import MemoryImages, load, stratified_split
+from darts.data import MemoryImages, stratified_split
 from darts.data.audio import spectrograms
-from darts.data.mel import SILENCE, Spectrogram
+from darts.data.mel import SILENCE
 from darts.data.randomness import mix
 
 SMALL = {"mels": 10, "window": 32.0, "hop": 16.0, "seconds": 0.2}
@@ -61,7 +62,7 @@ def pixels(images: Any) -> Tensor:
 
 
 def made_of(paths: Iterable[Path], **form: Any) -> Tensor:
-    return spectrograms(list(paths), Spectrogram(**{"rate": 8000, **SMALL, **form}))
+    return spectrograms(list(paths), spectrogram(**{"rate": 8000, **SMALL, **form}))
 
 
 def test_the_publishers_split_of_fsdd(digits: Path) -> None:

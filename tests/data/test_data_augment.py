@@ -1,9 +1,12 @@
+"""Augmentation of images, and named random generators."""
+
 from __future__ import annotations
 
 import math
 
 import pytest
 import torch
+from load_with_options import augmentation
 from torch import Tensor
 
 from darts.data import Augmentation
@@ -19,8 +22,8 @@ def images(count: int = 12, height: int = 9, width: int = 7) -> Tensor:
     )
 
 
-def one_by_one(pixels: Tensor, draws: Tensor, options: Augmentation) -> Tensor:
-    """Each image alone, pixel by pixel, as the words say."""
+def augment_pixel_by_pixel(pixels: Tensor, draws: Tensor, options: Augmentation) -> Tensor:
+    """Return the definition, computed pixel by pixel."""
     result = torch.zeros(pixels.shape)
     _, channels, height, width = pixels.shape
     for n, (row, column, flip, y, x) in enumerate(draws.t().tolist()):
@@ -44,64 +47,65 @@ def one_by_one(pixels: Tensor, draws: Tensor, options: Augmentation) -> Tensor:
 @pytest.mark.parametrize(
     "options",
     [
-        Augmentation(),
-        Augmentation(padding=2, cutout=3),
-        Augmentation(padding=0),
-        Augmentation(flip=False, cutout=4),
-        Augmentation(crop="none"),
-        Augmentation(crop="none", flip=False, cutout=20),
+        augmentation(),
+        augmentation(padding=2, cutout=3),
+        augmentation(padding=0),
+        augmentation(flip=False, cutout=4),
+        augmentation(crop="none"),
+        augmentation(crop="none", flip=False, cutout=20),
     ],
 )
-def test_the_batch_equals_image_by_image(options: Augmentation) -> None:
+def test_augment_equals_the_definition_pixel_by_pixel(options: Augmentation) -> None:
     pixels = images()
     draws = draw(len(pixels), (9, 7), options.padding, generator(1))
     fast = augment(pixels, draws, options, Normalization(MEAN, STD, torch.device("cpu")))
-    torch.testing.assert_close(fast, one_by_one(pixels, draws, options), atol=2e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        fast, augment_pixel_by_pixel(pixels, draws, options), atol=2e-6, rtol=1e-5
+    )
 
 
-def test_every_image_has_its_own_draw_over_the_whole_range() -> None:
+def test_draws_are_independent_and_uniform() -> None:
     draws = draw(4000, (9, 7), 2, generator(5))
     rows, columns, flips, y, x = draws
     assert set(rows.tolist()) == set(columns.tolist()) == set(range(5))
     assert set(y.tolist()) == set(range(9))
     assert set(x.tolist()) == set(range(7))
     assert abs(flips.float().mean().item() - 0.5) < 0.05
-    # Independent of each other, and equally likely.
     assert (torch.corrcoef(draws.double()) - torch.eye(5)).abs().max() < 0.08
     assert torch.bincount(rows).min() > 4000 / 5 * 0.85
 
 
-def test_a_batch_of_one_image_repeated_comes_out_in_many_ways() -> None:
+def test_copies_of_one_image_are_augmented_differently() -> None:
     pixels = images(1).expand(64, -1, -1, -1)
     draws = draw(64, (9, 7), 4, generator(0))
-    out = augment(pixels, draws, Augmentation(), Normalization(MEAN, STD, torch.device("cpu")))
+    out = augment(pixels, draws, augmentation(), Normalization(MEAN, STD, torch.device("cpu")))
     assert len({tuple(image.flatten().tolist()) for image in out}) > 40
 
 
-def test_cutout_of_16_on_32_hides_what_the_paper_hides() -> None:
-    options = Augmentation(crop="none", flip=False, cutout=16)
+def test_cutout_of_16_on_32_erases_the_published_area() -> None:
+    options = augmentation(crop="none", flip=False, cutout=16)
     pixels = torch.full((20000, 1, 32, 32), 255, dtype=torch.uint8)
     draws = draw(len(pixels), (32, 32), 0, generator(2))
     out = augment(pixels, draws, options, Normalization((0.0,), (1.0,), torch.device("cpu")))
     hidden = (out == 0).sum(dim=(1, 2, 3))
     assert hidden.max() == 256
-    assert hidden.min() == 64  # centerd in a corner, a quarter is left
+    assert hidden.min() == 64  # a quarter, if centered in a corner
     # Along one side, the mean length is 16 - (8 + 7 + ... + 1 + 7 + ... + 1) / 32 = 14.
     assert abs(hidden.float().mean().item() - 14 * 14) < 1.5
 
 
-def test_switching_one_part_off_leaves_the_other_draws() -> None:
+def test_switching_cutout_off_keeps_the_other_draws() -> None:
     pixels = images(30)
     normalize = Normalization(MEAN, STD, torch.device("cpu"))
     draws = draw(30, (9, 7), 4, generator(3))
-    plain = augment(pixels, draws, Augmentation(), normalize)
-    cut = augment(pixels, draws, Augmentation(cutout=3), normalize)
+    plain = augment(pixels, draws, augmentation(), normalize)
+    cut = augment(pixels, draws, augmentation(cutout=3), normalize)
     kept = cut != 0
     assert torch.equal(cut[kept], plain[kept])
     assert not kept.all()
 
 
-def test_normalization_agrees_with_its_definition_in_any_type() -> None:
+def test_normalization_equals_its_definition_in_each_dtype() -> None:
     pixels = images(2)
     exact = (pixels.double() / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(
         3, 1, 1
@@ -115,12 +119,12 @@ def test_normalization_agrees_with_its_definition_in_any_type() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"crop": "center"}, {"padding": -1}, {"cutout": -2}], ids=lambda w: next(iter(w))
 )
-def test_wrong_options_are_named(wrong: dict) -> None:
+def test_errors_name_the_wrong_option(wrong: dict) -> None:
     with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
-        Augmentation(**wrong)
+        augmentation(**wrong)
 
 
-def test_resized_boxes_fit_and_follow_the_published_ranges() -> None:
+def test_resized_boxes_are_inside_the_image_and_in_the_published_ranges() -> None:
     uniform = torch.rand(500, 10, 4, generator=generator(8), dtype=torch.float64).tolist()
     areas = []
     for attempts in uniform:
@@ -134,14 +138,14 @@ def test_resized_boxes_fit_and_follow_the_published_ranges() -> None:
     assert len(set(areas)) > 300
 
 
-def test_a_box_that_never_fits_falls_back_to_the_centre() -> None:
+def test_boxes_that_never_fit_fall_back_to_the_center() -> None:
     left, upper, right, lower = resized_box(1000, 10, [(0.99, 0.5, 0.5, 0.5)] * 10)
     assert (upper, lower) == (0, 10)
     assert right - left == 13
     assert abs((left + right) / 2 - 500) <= 1
 
 
-def test_seeds_are_stable_and_tell_their_parts_apart() -> None:
+def test_seeds_are_stable_and_distinguish_names() -> None:
     assert mix(0, "weights", "order", 0) == 8508628605750973431
     names = [(1, "2"), ("1", 2), ("12",), (12,), (1, 2), ("1:2",), (), (0,), ("",)]
     assert len({mix(*name) for name in names}) == len(names)

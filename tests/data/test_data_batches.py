@@ -1,3 +1,5 @@
+"""Loaders of samples in memory."""
+
 from __future__ import annotations
 
 import random
@@ -7,9 +9,10 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from load_with_options import augmentation, load
 from torch import Tensor
 
-from darts.data import Augmentation, MemoryImages, SampleLoader, Source, load
+from darts.data import MemoryImages, SampleLoader, Source
 
 Pair = tuple[Tensor, Tensor]
 
@@ -26,7 +29,7 @@ def make(source: Source, count: int = 53, **changes: object) -> SampleLoader:
         "stream": "weights",
         "mean": source.mean,
         "std": source.std,
-        "augmentation": Augmentation(cutout=4),
+        "augmentation": augmentation(cutout=4),
         "shuffle": True,
         "drop_last": True,
         "device": "cpu",
@@ -50,7 +53,7 @@ def test_shapes_types_and_length(source: Source) -> None:
         assert labels.dtype == torch.int64
 
 
-def test_a_run_resumed_at_any_step_sees_the_same_batches(source: Source) -> None:
+def test_batches_do_not_depend_on_where_an_iterator_starts(source: Source) -> None:
     unbroken = list(islice(make(source).stream(), 14))
     for position in range(14):
         epoch, step = divmod(position, 6)
@@ -60,7 +63,7 @@ def test_a_run_resumed_at_any_step_sees_the_same_batches(source: Source) -> None
     assert list(make(source).epoch(0, 6)) == []
 
 
-def test_seed_and_stream_name_the_batches(source: Source) -> None:
+def test_batches_depend_on_seed_and_stream(source: Source) -> None:
     first = make(source).batch(0, 0)
     assert same(first, make(source).batch(0, 0))
     assert not same(first, make(source, seed=4).batch(0, 0))
@@ -72,13 +75,13 @@ def test_epochs_shuffle_and_augment_differently(source: Source) -> None:
     (a, labels_a), (b, labels_b) = plain.batch(0, 0), plain.batch(1, 0)
     assert not torch.equal(labels_a, labels_b)
     rows = [sorted(image.flatten().tolist() for image in images) for images in (a, b)]
-    assert rows[0] == rows[1]  # every sample once an epoch, in both
+    assert rows[0] == rows[1]  # each sample once per epoch
     still = make(source, shuffle=False)
     assert not same(still.batch(0, 0), still.batch(1, 0))
     assert torch.equal(still.batch(0, 0)[1], still.batch(1, 0)[1])
 
 
-def test_labels_stay_with_their_images(source: Source) -> None:
+def test_labels_belong_to_their_images(source: Source) -> None:
     numbered = torch.arange(53, dtype=torch.uint8).view(53, 1, 1, 1).expand(53, 1, 8, 8)
     images = MemoryImages(numbered, torch.arange(53))
     batches = SampleLoader(
@@ -89,7 +92,7 @@ def test_labels_stay_with_their_images(source: Source) -> None:
         stream="s",
         mean=(0.0,),
         std=(1 / 255,),
-        augmentation=Augmentation(padding=1),
+        augmentation=augmentation(padding=1),
         shuffle=True,
         drop_last=False,
         device="cpu",
@@ -98,7 +101,7 @@ def test_labels_stay_with_their_images(source: Source) -> None:
         assert torch.equal(pixels.amax(dim=(1, 2, 3)).round().long(), labels)
 
 
-def test_the_global_generators_are_left_alone(source: Source) -> None:
+def test_global_generators_are_not_used(source: Source) -> None:
     states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
     list(make(source).epoch(1))
     assert torch.equal(states[0], torch.get_rng_state())
@@ -106,7 +109,7 @@ def test_the_global_generators_are_left_alone(source: Source) -> None:
     assert states[2] == random.getstate()
 
 
-def test_evaluation_takes_every_sample_in_order(source: Source) -> None:
+def test_evaluation_has_all_samples_in_order(source: Source) -> None:
     batches = make(source, augmentation=None, shuffle=False, drop_last=False)
     assert len(batches) == 7
     images = torch.cat([images for images, _ in batches.epoch(0)])
@@ -129,7 +132,9 @@ def test_evaluation_takes_every_sample_in_order(source: Source) -> None:
         (8, True, [8]),
     ],
 )
-def test_the_last_batch(source: Source, count: int, drop_last: bool, sizes: list[int]) -> None:
+def test_a_smaller_last_batch_is_dropped(
+    source: Source, count: int, drop_last: bool, sizes: list[int]
+) -> None:
     batches = make(source, count, drop_last=drop_last)
     assert [len(labels) for _, labels in batches.epoch(0)] == sizes
     assert len(batches) == len(sizes)
@@ -154,7 +159,7 @@ def test_only_the_indices_are_used(source: Source) -> None:
     assert sorted(labels.tolist()) == sorted(source.train.labels[index].tolist())
 
 
-def test_one_copy_serves_all_batches_of_a_set(source: Source) -> None:
+def test_loaders_share_one_copy_per_device(source: Source) -> None:
     assert isinstance(source.train, MemoryImages)
     pixels, _ = source.train.on("cpu")
     assert source.train.on(torch.device("cpu"))[0] is pixels
@@ -163,7 +168,7 @@ def test_one_copy_serves_all_batches_of_a_set(source: Source) -> None:
     assert source.train.on("meta")[0] is moved
 
 
-def test_an_abandoned_epoch_does_not_disturb_the_next(source: Source) -> None:
+def test_an_abandoned_iterator_does_not_change_the_next(source: Source) -> None:
     batches = make(source)
     wanted = list(make(source).epoch(0))
     half = batches.epoch(0)
@@ -173,7 +178,7 @@ def test_an_abandoned_epoch_does_not_disturb_the_next(source: Source) -> None:
     assert same(next(half), wanted[1])
 
 
-def test_images_can_come_in_half_precision(source: Source) -> None:
+def test_images_have_the_requested_dtype(source: Source) -> None:
     half = make(source, dtype=torch.bfloat16).batch(0, 0)[0]
     assert half.dtype == torch.bfloat16
     assert torch.equal(half, make(source).batch(0, 0)[0].bfloat16())
@@ -181,7 +186,7 @@ def test_images_can_come_in_half_precision(source: Source) -> None:
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_the_same_batch_on_a_gpu(source: Source) -> None:
+def test_a_gpu_has_the_same_batches(source: Source) -> None:
     images, labels = make(source, device="cuda").batch(1, 2)
     wanted = make(source).batch(1, 2)
     assert torch.equal(labels.cpu(), wanted[1])
@@ -191,19 +196,19 @@ def test_the_same_batch_on_a_gpu(source: Source) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda s: make(s, 0), "weights: .* the index is empty"),
-        (lambda s: make(s, batch_size=0), "batch_size must be at least 1, not 0"),
+        (lambda s: make(s, 0), "weights: .* indices is empty"),
+        (lambda s: make(s, batch_size=0), "batch_size=0: must be >= 1"),
         (lambda s: make(s, 54), "between 0 and 52"),
-        (lambda s: make(s, workers=-1), "workers must be at least 0, not -1"),
-        (lambda s: make(s, mean=(0.5,), std=(0.5,)), "3 channels"),
-        (lambda s: make(s, augmentation=Augmentation(crop="resized")), "storage='disk'"),
-        (lambda s: make(s).epoch(0, 7), "start must be 0 to 6"),
-        (lambda s: make(s).epoch(-1), "epoch -1"),
+        (lambda s: make(s, workers=-1), "workers=-1: must be >= 0"),
+        (lambda s: make(s, mean=(0.5,), std=(0.5,)), "must have 3 values, one per channel"),
+        (lambda s: make(s, augmentation=augmentation(crop="resized")), "storage='disk'"),
+        (lambda s: make(s).epoch(0, 7), "first_step must be 0 to 6"),
+        (lambda s: make(s).epoch(-1), "epoch=-1"),
         (lambda s: make(s).batch(0, 6), "step must be 0 to 5"),
-        (lambda s: make(s).stream(-1), "not -1"),
+        (lambda s: make(s).stream(-1), "position=-1: must be >= 0"),
     ],
 )
-def test_errors_are_one_line_and_raised_at_once(
+def test_errors_are_one_line_and_immediate(
     source: Source, call: Callable[[Source], object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message) as caught:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from darts.data import load
+from load_with_options import load
 
 TEXT = {"train": "a b a\n\nc a b\n", "valid": "b d a\n", "test": "a c\n"}
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from load_with_options import load
 from torch import Tensor
 
-from darts.data import MemoryImages, SampleLoader, Source, load, stratified_split
+from darts.data import MemoryImages, SampleLoader, Source, stratified_split
 from darts.data.augment import Normalization
 from darts.data.randomness import mix
 from darts.data.table_file import read_table

@@ -1,3 +1,5 @@
+"""Loaders of images on disk, and their worker processes."""
+
 from __future__ import annotations
 
 import multiprocessing
@@ -9,13 +11,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from load_with_options import augmentation, load
 from torch import Tensor
 
-from darts.data import Augmentation, DiskImages, SampleLoader, Source, load
+from darts.data import DiskImages, SampleLoader, Source
 
 Build = Callable[..., SampleLoader]
 
-# PyTorch warns where there are fewer cores than workers.
+# PyTorch warns if there are fewer cores than workers.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 
 
@@ -36,7 +39,7 @@ def build(source: Source) -> Iterator[Build]:
             "stream": "weights",
             "mean": source.mean,
             "std": source.std,
-            "augmentation": Augmentation(crop="resized", cutout=2),
+            "augmentation": augmentation(crop="resized", cutout=2),
             "shuffle": True,
             "drop_last": True,
             "device": "cpu",
@@ -60,7 +63,7 @@ def workers() -> set[int]:
     return {child.pid for child in multiprocessing.active_children() if child.pid}
 
 
-def test_any_number_of_workers_and_any_start_give_the_same_batches(build: Build) -> None:
+def test_batches_do_not_depend_on_workers_or_start(build: Build) -> None:
     wanted = list(islice(build().stream(), 12))  # epochs of 5 steps
     many = build(workers=2)
     before = torch.get_rng_state()
@@ -73,7 +76,7 @@ def test_any_number_of_workers_and_any_start_give_the_same_batches(build: Build)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_workers_live_through_epochs_jumps_and_abandoned_iterators(build: Build) -> None:
+def test_workers_survive_epochs_jumps_and_abandoned_iterators(build: Build) -> None:
     batches = build(workers=2)
     other = workers()
     list(batches.epoch(0))
@@ -89,21 +92,21 @@ def test_the_workers_live_through_epochs_jumps_and_abandoned_iterators(build: Bu
     assert workers() - other == first
     batches.close()
     assert not workers() & first
-    assert equal(list(batches.epoch(3)), wanted)  # and come back when needed
+    assert equal(list(batches.epoch(3)), wanted)  # new workers
 
 
-def test_an_endless_stream_keeps_its_workers(build: Build) -> None:
+def test_a_stream_keeps_its_workers(build: Build) -> None:
     batches = build(workers=1)
     other = workers()
     stream = batches.stream(3)
-    seen = set()
+    pids = set()
     for _ in range(12):
         next(stream)
-        seen |= workers() - other
-    assert len(seen) == 1
+        pids |= workers() - other
+    assert len(pids) == 1
 
 
-def test_workers_outlive_an_interrupt(build: Build) -> None:
+def test_workers_survive_an_interrupt(build: Build) -> None:
     batches = build(workers=2)
     other = workers()
     wanted = list(build().epoch(0))
@@ -119,7 +122,7 @@ def test_workers_outlive_an_interrupt(build: Build) -> None:
     assert workers() - other == mine
 
 
-def test_workers_end_when_the_batches_are_forgotten(source: Source) -> None:
+def test_workers_end_with_their_loader(source: Source) -> None:
     def some() -> set[int]:
         batches = SampleLoader(
             source.train,
@@ -143,10 +146,10 @@ def test_workers_end_when_the_batches_are_forgotten(source: Source) -> None:
     assert not workers() - other
 
 
-def test_memory_and_disk_give_the_same_batches(source: Source, build: Build) -> None:
+def test_memory_and_disk_have_the_same_batches(source: Source, build: Build) -> None:
     assert isinstance(source.train, DiskImages)
     memory = source.train.to_memory()
-    padded = {"augmentation": Augmentation(padding=2)}
+    padded = {"augmentation": augmentation(padding=2)}
     plain = {"augmentation": None, "shuffle": False, "drop_last": False}
     for options in (padded, plain):
         disk = build(workers=1, **options)
@@ -160,7 +163,7 @@ def test_memory_and_disk_give_the_same_batches(source: Source, build: Build) -> 
         assert equal(list(disk.epoch(1)), list(twin.epoch(1)))
 
 
-def test_evaluation_can_be_repeated_without_a_new_stream(build: Build) -> None:
+def test_evaluation_can_be_repeated(build: Build) -> None:
     batches = build(workers=2, augmentation=None, shuffle=False, drop_last=False)
     first, again = list(batches.epoch(0)), list(batches.epoch(0))
     assert len(first) == 6
@@ -168,7 +171,7 @@ def test_evaluation_can_be_repeated_without_a_new_stream(build: Build) -> None:
     assert equal(list(batches.epoch(0, 4)), first[4:])
 
 
-def test_every_image_of_a_batch_has_its_own_box(make_folder: Callable[..., Path]) -> None:
+def test_images_of_a_batch_have_different_boxes(make_folder: Callable[..., Path]) -> None:
     root = make_folder("train", {"ant": 1, "bee": 1}, size=(40, 40))
     train = load("imagefolder", root=root, size=8, storage="disk").train
     assert isinstance(train, DiskImages)
@@ -179,7 +182,7 @@ def test_every_image_of_a_batch_has_its_own_box(make_folder: Callable[..., Path]
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_a_corrupt_file_is_named_in_one_line(
+def test_a_damaged_file_is_named_in_one_line(
     source: Source, build: Build, count: int, tmp_path: Path
 ) -> None:
     broken = tmp_path / "train" / "bee" / "0000.png"
@@ -190,14 +193,14 @@ def test_a_corrupt_file_is_named_in_one_line(
         list(batches.epoch(0))
     assert str(broken) in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert len(list(batches.epoch(0, 2))) == 1  # the rest can still be read
+    assert len(list(batches.epoch(0, 2))) == 1  # other batches can still be read
 
 
-def test_pictures_are_resized_by_the_shorter_side_and_cropped(tmp_path: Path) -> None:
+def test_images_are_resized_by_the_shorter_side_and_cropped(tmp_path: Path) -> None:
     from PIL import Image
 
     picture = Image.new("RGB", (40, 20), (0, 0, 255))
-    picture.paste((255, 0, 0), (10, 0, 30, 20))  # red in the center, as wide as it is high
+    picture.paste((255, 0, 0), (10, 0, 30, 20))  # a red square in the center
     picture.save(tmp_path / "a.png")
     labels = torch.zeros(1, dtype=torch.int64)
     images = DiskImages([str(tmp_path / "a.png")], labels, size=20)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from load_with_options import load
 
-from darts.data import DocumentLoader, load
+from darts.data import DocumentLoader
 from darts.data.words import PADDING
 
 CPU = torch.device("cpu")

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from load_with_options import load
 from PIL import Image
 
-from darts.data import DiskImages, MemoryImages, SampleLoader, load, stratified_split
+from darts.data import DiskImages, MemoryImages, SampleLoader, stratified_split
 
 MakeFolder = Callable[..., Path]
 

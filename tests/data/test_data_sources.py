@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from load_with_options import load
 
-from darts.data import SOURCES, MemoryImages, load
+from darts.data import SOURCES, MemoryImages
 from darts.data.split import stratified_split
 
 

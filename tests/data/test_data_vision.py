@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from load_with_options import load
 
-from darts.data import MemoryImages, load
+from darts.data import MemoryImages
 from darts.data.vision import LAYOUTS
 
 NAMES = sorted(LAYOUTS)
@@ -115,7 +116,7 @@ def test_files_with_the_published_checksums_give_no_warning(
 ) -> None:
     make_cifar100(tmp_path)
     published = LAYOUTS["cifar100"].files
-    monkeypatch.setattr("darts.data.files._md5", lambda path: published[path.name])
+    monkeypatch.setattr("darts.data.download._md5", lambda path: published[path.name])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(load("cifar100", root=tmp_path, download=False).train) == 3

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darts.data.words import BEGIN, END, PADDING, SPECIAL, UNKNOWN, Vocabulary, join, split
+from darts.data.words import (
+    BEGIN,
+    END,
+    PADDING,
+    SPECIAL,
+    UNKNOWN,
+    Vocabulary,
+    detokenize,
+    tokenize,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,36 +29,36 @@ from darts.data.words import BEGIN, END, PADDING, SPECIAL, UNKNOWN, Vocabulary, 
     ],
 )
 def test_words_and_marks(text: str, words: list[str]) -> None:
-    assert split(text) == words
+    assert tokenize(text) == words
 
 
 @given(st.text(max_size=60))
 def test_nothing_but_spaces_is_lost(text: str) -> None:
-    assert "".join(split(text)) == "".join(text.split())
-    assert split(join(split(text))) == split(text)
+    assert "".join(tokenize(text)) == "".join(text.split())
+    assert tokenize(detokenize(tokenize(text))) == tokenize(text)
 
 
 def test_a_vocabulary_has_the_frequent_words() -> None:
     sentences = [["b", "a", "a"], ["c", "b", "a"], ["d"]]
-    assert Vocabulary.of(sentences, min_count=1, max_vocab=9).words == (
+    assert Vocabulary.build(sentences, min_count=1, max_vocab=9).words == (
         *SPECIAL,
         "a",
         "b",
         "c",
         "d",
     )
-    assert Vocabulary.of(sentences, min_count=2, max_vocab=9).words == (*SPECIAL, "a", "b")
-    assert Vocabulary.of(sentences, min_count=1, max_vocab=1).words == (*SPECIAL, "a")
+    assert Vocabulary.build(sentences, min_count=2, max_vocab=9).words == (*SPECIAL, "a", "b")
+    assert Vocabulary.build(sentences, min_count=1, max_vocab=1).words == (*SPECIAL, "a")
 
 
 def test_numbers_become_text_up_to_the_end() -> None:
     words = Vocabulary([*SPECIAL, "A", "man", "."])
-    numbers = words.numbers(["A", "tall", "man", "."])
+    numbers = words.encode(["A", "tall", "man", "."])
     assert numbers == [4, UNKNOWN, 5, 6]
-    assert words.text([BEGIN, *numbers, END, PADDING, 5]) == "A <unk> man."
+    assert words.decode([BEGIN, *numbers, END, PADDING, 5]) == "A <unk> man."
     assert len(words) == 7
 
 
 def test_numbers_are_joined() -> None:
     for text in ("2,000.50 m, 7.", "rank 5, 6", "1, 2.5"):
-        assert join(split(text)) == text
+        assert detokenize(tokenize(text)) == text

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.data.sentences import PairBatch
+from darts.data import PairBatch
 from darts.data.words import END, PADDING, SPECIAL, Vocabulary
 from darts.tasks import TASKS
 from darts.tasks.translation import TranslationOutput

@@ -1,0 +1,28 @@
+"""Descriptions of the tensors that a network takes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+__all__ = ["InputSpec"]
+
+
+@dataclasses.dataclass(frozen=True)
+class InputSpec:
+    """One input tensor of a network, as an export needs it.
+
+    Attributes:
+        name: name of the input.
+        shape: shape of an example.
+        dynamic_axes: names of the axes of variable length, by axis.
+        num_tokens: exclusive upper bound of token indices, which start at 1; None for floats.
+        mean, std: normalization of images by channel, in units of [0, 1].
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dynamic_axes: Mapping[int, str]
+    num_tokens: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None

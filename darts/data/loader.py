@@ -1,0 +1,173 @@
+"""The interface of loaders, and what all of them share.
+
+A batch is a pure function of (seed, stream, epoch, step): its order and its random draws come from
+private generators with these names. A run that resumes at any step therefore sees the batches of
+the uninterrupted run.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from torch import Tensor
+
+from darts.data.carry import Carry
+
+__all__ = ["Batch", "Loader", "LoaderState", "PairBatch", "PositionLoader", "SampleBatch", "Window"]
+
+SampleBatch: TypeAlias = tuple[Tensor, Tensor]
+"""Samples and their classes ``(B,)`` int64. Samples are images, rows or spectrograms
+``(B, C, H, W)``, or texts ``(L, B)`` int64."""
+
+
+class Window(NamedTuple):
+    """A batch of consecutive tokens of a text.
+
+    Attributes:
+        tokens: ``(T, B)`` int64.
+        targets: the next tokens, ``(T, B)`` int64; ``IGNORE_INDEX`` after the end of the text.
+        carry: the network's state before the window, and the place for the state after it.
+    """
+
+    tokens: Tensor
+    targets: Tensor
+    carry: Carry
+
+
+class PairBatch(NamedTuple):
+    """A batch of sentence pairs, padded at the end.
+
+    Attributes:
+        sources: ``(S, B)`` int64.
+        inputs: decoder inputs, ``(T, B)`` int64: the targets shifted by one, after ``BEGIN``.
+        targets: decoder targets, ``(T, B)`` int64.
+        references: the target sentences as text.
+    """
+
+    sources: Tensor
+    inputs: Tensor
+    targets: Tensor
+    references: tuple[str, ...]
+
+
+Batch: TypeAlias = SampleBatch | Window | PairBatch
+"""A batch of any loader."""
+
+LoaderState: TypeAlias = dict[str, Tensor | None]
+"""State of a loader, for checkpoints."""
+
+B = TypeVar("B", bound=Batch)
+
+
+class Loader(Protocol):
+    """A loader of any kind of batch."""
+
+    def __len__(self) -> int:
+        """Return the number of steps per epoch."""
+        ...
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """Index of this rank's first sample in a full batch of all ranks, and that batch's size."""
+        ...
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """Return the batches of one epoch, beginning with ``first_step``."""
+        ...
+
+    def stream(self, position: int = 0) -> Iterator[Batch]:
+        """Return batches without end, beginning with number ``position`` over all epochs."""
+        ...
+
+    def batch(self, epoch: int, step: int) -> Batch:
+        """Return one batch by random access."""
+        ...
+
+    def state_dict(self) -> LoaderState:
+        """Return what the next batches depend on in addition to their position."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor | None]) -> None:
+        """Restore ``state_dict``."""
+        ...
+
+    def close(self) -> None:
+        """End worker processes, if any."""
+        ...
+
+
+class PositionLoader(ABC, Generic[B]):
+    """Base class of loaders. The position of a batch is ``epoch * len(self) + step``."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of steps per epoch."""
+
+    @property
+    @abstractmethod
+    def rows(self) -> tuple[int, int]:
+        """Index of this rank's first sample in a full batch of all ranks, and that batch's size."""
+
+    @abstractmethod
+    def read(self, position: int) -> B:
+        """Return the batch at a position."""
+
+    def read_next(self, position: int) -> B:
+        """Return the batch at a position that an iterator has reached."""
+        return self.read(position)
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[B]:
+        """Return the batches of one epoch, beginning with ``first_step``.
+
+        The iterator may be abandoned at any point.
+
+        Raises:
+            ValueError: if ``epoch`` is negative or ``first_step`` is not in 0 to ``len(self)``.
+        """
+        steps = len(self)
+        if epoch < 0 or not 0 <= first_step <= steps:
+            raise ValueError(
+                f"epoch={epoch}, first_step={first_step}: epoch must be >= 0 and first_step must "
+                f"be 0 to {steps}"
+            )
+        return self._iterate(epoch * steps + first_step, (epoch + 1) * steps)
+
+    def stream(self, position: int = 0) -> Iterator[B]:
+        """Return batches without end, beginning with number ``position`` over all epochs.
+
+        Raises:
+            ValueError: if ``position`` is negative.
+        """
+        if position < 0:
+            raise ValueError(f"position={position}: must be >= 0")
+        return self._iterate(position, None)
+
+    def batch(self, epoch: int, step: int) -> B:
+        """Return one batch by random access.
+
+        Raises:
+            ValueError: if there is no such step.
+        """
+        steps = len(self)
+        if epoch < 0 or not 0 <= step < steps:
+            raise ValueError(
+                f"epoch={epoch}, step={step}: epoch must be >= 0 and step must be 0 to {steps - 1}"
+            )
+        return self.read(epoch * steps + step)
+
+    def _iterate(self, position: int, end: int | None) -> Iterator[B]:
+        while end is None or position < end:
+            yield self.read_next(position)
+            position += 1
+
+    def state_dict(self) -> LoaderState:
+        """Return what the next batches depend on in addition to their position."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor | None]) -> None:
+        """Restore ``state_dict``; by default there is nothing to restore."""
+
+    def close(self) -> None:
+        """End worker processes; by default there are none."""

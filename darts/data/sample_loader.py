@@ -1,0 +1,176 @@
+"""A loader of images, rows and spectrograms, from memory or from files.
+
+The number of workers and the device do not change the batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from darts.data.augment import Augmenter, Normalization
+from darts.data.images import DiskImages, Images, MemoryImages
+from darts.data.loader import PositionLoader, SampleBatch
+from darts.data.randomness import generator
+from darts.data.readers import DiskReader, MemoryReader
+from darts.data.schedule import Schedule, rank_slice
+
+__all__ = ["SampleLoader"]
+
+
+class SampleLoader(PositionLoader[SampleBatch]):
+    """Normalized batches of images ``(B, C, H, W)`` with labels ``(B,)`` int64.
+
+    For evaluation use ``shuffle=False, drop_last=False, augmentation=None``: all epochs then have
+    all indices in the given order.
+
+    Args:
+        images: images in memory, of which all loaders share one copy per device, or on disk.
+        indices: images to use, ``(n,)`` int64.
+        batch_size: B.
+        seed: seed of the run.
+        stream: name of the random draws, such as "train"; loaders with other names draw
+            independently.
+        mean, std: normalization by channel, in units of [0, 1].
+        augmentation: random changes of the images; None for none.
+        shuffle: whether each epoch has another order.
+        drop_last: whether to drop a smaller last batch, unless it is the only one.
+        device: device of the batches.
+        workers: processes that decode files; no effect on images in memory.
+        dtype: type of the images.
+        rank, ranks: index of this process and number of processes that share every batch.
+
+    Raises:
+        ValueError: if there are no indices or one is out of range, if ``batch_size`` is below 1 or
+            ``workers`` below 0, if the number of channels differs, if the augmentation does not fit
+            the images, or if a batch has fewer samples than there are ranks.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        indices: Tensor,
+        *,
+        batch_size: int,
+        seed: int,
+        stream: str,
+        mean: Sequence[float],
+        std: Sequence[float],
+        augmentation: Augmenter | None,
+        shuffle: bool,
+        drop_last: bool,
+        device: torch.device | str,
+        workers: int = 0,
+        dtype: torch.dtype = torch.float32,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        _check(images, indices, batch_size, mean, workers, stream)
+        self.images = images
+        self.augmentation = augmentation
+        self.device = torch.device(device)
+        self._normalize = Normalization(mean, std, self.device, dtype, images.levels)
+        self._schedule = Schedule(
+            indices,
+            batch_size=batch_size,
+            seed=seed,
+            stream=stream,
+            shuffle=shuffle,
+            drop_last=drop_last,
+        )
+        self._ranks = rank, ranks
+        if self._schedule.smallest < ranks:
+            raise ValueError(
+                f"{stream}: a batch of {self._schedule.smallest} samples cannot be shared by "
+                f"{ranks} ranks; choose a larger loader.batch_size or fewer ranks"
+            )
+        if augmentation is not None:
+            augmentation.check(images.shape, in_memory=isinstance(images, MemoryImages))
+        self._memory: MemoryReader | None = None
+        self._disk: DiskReader | None = None
+        if isinstance(images, MemoryImages):
+            self._memory = MemoryReader(images, self.device)
+        elif isinstance(images, DiskImages):
+            self._disk = DiskReader(
+                images,
+                self._schedule,
+                workers=workers,
+                random_crops=augmentation is not None and augmentation.crops_files,
+                pin_memory=self.device.type == "cuda",
+                rank=rank,
+                ranks=ranks,
+            )
+        else:
+            raise ValueError(f"images must be MemoryImages or DiskImages, not {type(images)}")
+
+    def __len__(self) -> int:
+        """Return the number of steps per epoch."""
+        return self._schedule.steps
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """Index of this rank's first sample in a full batch of all ranks, and that batch's size."""
+        size = min(self._schedule.batch_size, len(self._schedule.indices))
+        return rank_slice(size, *self._ranks).start, size
+
+    def read(self, position: int) -> SampleBatch:
+        """Return the batch at a position; files are decoded in this process."""
+        return self._read(position, prefetch=False)
+
+    def read_next(self, position: int) -> SampleBatch:
+        """Return the batch at a position; workers decode the files of the following ones."""
+        return self._read(position, prefetch=True)
+
+    def close(self) -> None:
+        """End the worker processes, if any; they start again when needed."""
+        if self._disk is not None:
+            self._disk.close()
+
+    def _read(self, position: int, *, prefetch: bool) -> SampleBatch:
+        chosen = self._schedule.indices_at(position)
+        # Row 0 holds the indices, the other rows the random draws: one small copy to the device.
+        plan = chosen[None]
+        if self.augmentation is not None:
+            private = generator(self._schedule.seed_at(position), "augment")
+            _, height, width = self.images.shape
+            draws = self.augmentation.draw(len(chosen), (height, width), private)
+            plan = torch.cat([plan, draws])
+        # All ranks draw for the whole batch, so that their number does not change it.
+        share = rank_slice(len(chosen), *self._ranks)
+        chosen, plan = chosen[share], plan[:, share]
+        non_blocking = self.device.type == "cuda"
+        plan = plan.to(self.device, non_blocking=non_blocking)
+        if self._memory is not None:
+            pixels, labels = self._memory.read(plan[0])
+        else:
+            assert self._disk is not None
+            pixels = self._disk.read(position, prefetch=prefetch)
+            pixels = pixels.to(self.device, non_blocking=non_blocking)
+            labels = self.images.labels[chosen].to(self.device)
+        if self.augmentation is None:
+            return self._normalize(pixels), labels
+        return self.augmentation.apply(pixels, plan[1:], self._normalize), labels
+
+
+def _check(
+    images: Images,
+    indices: Tensor,
+    batch_size: int,
+    mean: Sequence[float],
+    workers: int,
+    stream: str,
+) -> None:
+    if indices.ndim != 1 or indices.numel() == 0:
+        raise ValueError(f"{stream}: there are no samples: indices is empty; use a larger subset")
+    if indices.dtype != torch.int64 or indices.min() < 0 or indices.max() >= len(images):
+        raise ValueError(f"{stream}: indices must be int64 between 0 and {len(images) - 1}")
+    if batch_size < 1:
+        raise ValueError(f"{stream}: batch_size={batch_size}: must be >= 1")
+    if workers < 0:
+        raise ValueError(f"{stream}: workers={workers}: must be >= 0")
+    if len(mean) != images.shape[0]:
+        raise ValueError(
+            f"{stream}: mean={tuple(mean)}: must have {images.shape[0]} values, one per channel"
+        )

@@ -1,0 +1,164 @@
+"""Loaders of sentence pairs and of texts, in batches of similar length.
+
+Similar lengths reduce padding: the random order of an epoch is cut into pools, each pool is sorted
+by length and cut into batches, and the batches are shuffled.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sized
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from darts.data.documents import LabeledTexts
+from darts.data.loader import Batch, PairBatch, PositionLoader, SampleBatch
+from darts.data.pairs import SentencePairs
+from darts.data.randomness import permutation
+from darts.data.schedule import rank_slice
+from darts.data.words import BEGIN, PADDING
+
+__all__ = ["DocumentLoader", "PairLoader"]
+
+POOL = 50
+"""Batches per pool."""
+
+Split = TypeVar("Split", bound=Sized)
+B = TypeVar("B", bound=Batch)
+
+
+class SentenceLoader(PositionLoader[B], Generic[Split, B]):
+    """Batches of sentences of similar length.
+
+    Args:
+        split: sentences of a split.
+        indices: sentences to use, ``(n,)`` int64.
+        batch_size: B.
+        seed: seed of the run.
+        stream: name of the random draws; loaders with other names draw independently.
+        shuffle: whether each epoch has another order and drops the smaller last batch. Otherwise
+            all epochs have all sentences in the same order.
+        device: device of the batches.
+        rank, ranks: index of this process and number of processes that share every batch.
+
+    Raises:
+        ValueError: if there are no sentences, or fewer in a batch than ranks.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        indices: Tensor,
+        *,
+        batch_size: int,
+        seed: int,
+        stream: str,
+        shuffle: bool,
+        device: torch.device,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        count = len(indices)
+        if not count:
+            raise ValueError(f"{stream}: there are no sentences; use a larger subset")
+        self.split, self.device = split, device
+        self._indices = indices
+        self._lengths = (self.sentences()[indices] != PADDING).sum(1)
+        self._size, self._shuffle = min(batch_size, count), shuffle
+        self._name = (seed, stream)
+        self._ranks = rank, ranks
+        full, rest = divmod(count, self._size)
+        self._steps = full if shuffle else full + (rest > 0)
+        smallest = rest if rest and not shuffle else self._size
+        if smallest < ranks:
+            raise ValueError(
+                f"{stream}: a batch of {smallest} sentences cannot be shared by {ranks} ranks; "
+                "choose another loader.batch_size or fewer ranks"
+            )
+        self._cached: tuple[int, list[Tensor]] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of steps per epoch."""
+        return self._steps
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """Index of this rank's first sentence in a full batch of all ranks, and its size."""
+        return rank_slice(self._size, *self._ranks).start, self._size
+
+    def read(self, position: int) -> B:
+        """Return the batch at a position."""
+        epoch, step = divmod(position, self._steps)
+        chosen = self._batches(epoch)[step]
+        return self.collate(chosen[rank_slice(len(chosen), *self._ranks)])
+
+    @abstractmethod
+    def sentences(self) -> Tensor:
+        """Return the sentences that are sorted by length, ``(N, L)`` int64, padded."""
+
+    @abstractmethod
+    def collate(self, indices: Tensor) -> B:
+        """Return the batch of some sentences, on the device."""
+
+    @staticmethod
+    def time_major(sentences: Tensor) -> Tensor:
+        """Transpose ``(B, L)`` to ``(max length, B)``, without rows that are all padding."""
+        max_length = int((sentences != PADDING).sum(1).max())
+        return sentences[:, :max_length].t().contiguous()
+
+    def _batches(self, epoch: int) -> list[Tensor]:
+        """Return the indices of each batch of an epoch, ``(B,)`` int64 each."""
+        epoch = epoch if self._shuffle else 0
+        if self._cached is None or self._cached[0] != epoch:
+            self._cached = epoch, self._draw_batches(epoch)
+        return self._cached[1]
+
+    def _draw_batches(self, epoch: int) -> list[Tensor]:
+        if not self._shuffle:
+            ordered = self._indices[torch.argsort(self._lengths, stable=True)]
+            by_length = torch.split(ordered, self._size)
+            # A random order, because a search may score the first batches only.
+            mixed = permutation(len(by_length), "order of evaluation").tolist()
+            return [by_length[number] for number in mixed]
+        order = permutation(len(self._indices), *self._name, "order", epoch)
+        order = order[: self._steps * self._size]
+        pools = torch.split(order, POOL * self._size)
+        ranked = [pool[torch.argsort(self._lengths[pool], stable=True)] for pool in pools]
+        batches = torch.split(torch.cat(ranked), self._size)
+        shuffled = permutation(self._steps, *self._name, "batches", epoch).tolist()
+        return [self._indices[batches[number]] for number in shuffled]
+
+
+class PairLoader(SentenceLoader[SentencePairs, PairBatch]):
+    """Batches of sentence pairs whose sources have a similar length."""
+
+    def sentences(self) -> Tensor:
+        """Return the source sentences."""
+        return self.split.sources
+
+    def collate(self, indices: Tensor) -> PairBatch:
+        """Return the batch of some pairs, on the device."""
+        sources = self.time_major(self.split.sources[indices])
+        targets = self.time_major(self.split.targets[indices])
+        begin = torch.full((1, len(indices)), BEGIN)
+        return PairBatch(
+            sources.to(self.device),
+            torch.cat([begin, targets[:-1]]).to(self.device),
+            targets.to(self.device),
+            tuple(self.split.references[index] for index in indices.tolist()),
+        )
+
+
+class DocumentLoader(SentenceLoader[LabeledTexts, SampleBatch]):
+    """Batches of texts ``(L, B)`` and their classes ``(B,)``."""
+
+    def sentences(self) -> Tensor:
+        """Return the texts."""
+        return self.split.texts
+
+    def collate(self, indices: Tensor) -> SampleBatch:
+        """Return the batch of some texts, on the device."""
+        texts = self.time_major(self.split.texts[indices])
+        return texts.to(self.device), self.split.labels[indices].to(self.device)

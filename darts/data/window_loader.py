@@ -1,0 +1,117 @@
+"""A loader of running text for truncated back-propagation through time.
+
+The text fills B columns that are read in parallel, T tokens at a time. A recurrent network starts a
+window with its state after the previous one, without a gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from darts.data.carry import Carry
+from darts.data.loader import LoaderState, PositionLoader, Window
+from darts.data.randomness import mix
+
+__all__ = ["IGNORE_INDEX", "WindowLoader"]
+
+IGNORE_INDEX = -100
+"""Target where there is no token: the default ``ignore_index`` of ``cross_entropy``."""
+
+
+class WindowLoader(PositionLoader[Window]):
+    """Windows of a text.
+
+    In training each epoch begins at a random one of the first T tokens, so that the windows differ;
+    their number is the same in all epochs.
+
+    Args:
+        tokens: ``(N,)`` int64.
+        columns: B, number of columns.
+        length: T, maximum length of a window.
+        seed: seed of the run.
+        stream: name of the random draws; loaders with other names draw independently.
+        shift: whether epochs begin at random tokens. Otherwise an epoch has each token but the
+            first as a target once.
+        device: device of the windows.
+
+    Raises:
+        ValueError: if the text is too short for one window.
+    """
+
+    def __init__(
+        self,
+        tokens: Tensor,
+        *,
+        columns: int,
+        length: int,
+        seed: int,
+        stream: str,
+        shift: bool,
+        device: torch.device,
+    ) -> None:
+        num_targets = len(tokens) - 1
+        height = num_targets // columns if shift else -(-num_targets // columns)
+        steps = (height - length + 1) // length if shift else -(-height // length)
+        if steps < 1:
+            raise ValueError(
+                f"{stream}: {len(tokens)} tokens in {columns} columns are too few for windows of "
+                f"{length}; choose a smaller loader.batch_size or task.window"
+            )
+        self.length, self.shift = length, shift
+        self.carry = Carry()
+        self._name = (seed, stream)
+        self._steps = steps
+        self._columns = columns
+        self._inputs = self._in_columns(tokens[:-1], height, 0).to(device)
+        self._targets = self._in_columns(tokens[1:], height, IGNORE_INDEX).to(device)
+
+    def _in_columns(self, tokens: Tensor, height: int, fill: int) -> Tensor:
+        """Return the tokens in columns, ``(height, B)``, cropped or filled at the end."""
+        count = height * self._columns
+        missing = max(0, count - len(tokens))
+        filled = torch.cat([tokens[:count], tokens.new_full((missing,), fill)])
+        return filled.view(self._columns, height).t().contiguous()
+
+    def __len__(self) -> int:
+        """Return the number of steps per epoch."""
+        return self._steps
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """Always all columns: windows are not divided among ranks."""
+        return 0, self._columns
+
+    def read(self, position: int) -> Window:
+        """Return the window at a position, with an initial state of zeros."""
+        return self._window(position, Carry())
+
+    def read_next(self, position: int) -> Window:
+        """Return the window at a position, with the state after the previous window.
+
+        The first window of an epoch has an initial state of zeros.
+        """
+        if position % self._steps == 0:
+            self.carry.reset()
+        else:
+            self.carry.advance()
+        return self._window(position, self.carry)
+
+    def _window(self, position: int, carry: Carry) -> Window:
+        epoch, step = divmod(position, self._steps)
+        offset = mix(*self._name, "begin", epoch) % self.length if self.shift else 0
+        rows = slice(offset + step * self.length, offset + (step + 1) * self.length)
+        return Window(self._inputs[rows], self._targets[rows], carry)
+
+    def state_dict(self) -> LoaderState:
+        """Return the network's state before and after the last window."""
+        return {"state": self.carry.state, "after": self.carry.after}
+
+    def load_state_dict(self, state: Mapping[str, Tensor | None]) -> None:
+        """Restore ``state_dict``."""
+        device = self._inputs.device
+        before, after = state["state"], state["after"]
+        self.carry.state = None if before is None else before.to(device)
+        self.carry.after = None if after is None else after.to(device)

@@ -1,0 +1,43 @@
+"""Checks that task, data set and space fit together, before any data is read."""
+
+from __future__ import annotations
+
+from darts.config import RunConfig
+from darts.data import SOURCES
+from darts.spaces import SPACES
+from darts.tasks import TASKS
+
+
+def data_kind(config: RunConfig) -> str:
+    """Return the first kind of the configured data set that the task accepts.
+
+    Raises:
+        ValueError: if the task accepts none; the message lists the alternatives.
+    """
+    task, dataset = config.task, config.dataset.name
+    kinds = SOURCES[dataset].kinds
+    for kind in kinds:
+        if kind in task.data_kinds:
+            return kind
+    tasks = [name for name in TASKS if set(kinds) & set(TASKS[name].data_kinds)]
+    datasets = [name for name, spec in SOURCES.items() if set(spec.kinds) & set(task.data_kinds)]
+    raise ValueError(
+        f"task={task.name} learns from {' or '.join(task.data_kinds)}, but dataset={dataset} "
+        f"contains {' or '.join(kinds)}; choose dataset={' or '.join(datasets)}, "
+        f"or task={' or '.join(tasks)}"
+    )
+
+
+def check_data_kind(config: RunConfig) -> None:
+    """Check that task, data set and space fit together.
+
+    Raises:
+        ValueError: if they do not; the message lists the alternatives.
+    """
+    kind, space = data_kind(config), config.space
+    if kind not in space.data_kinds:
+        spaces = [name for name in SPACES if kind in SPACES[name].data_kinds]
+        raise ValueError(
+            f"space={space.name} takes {' or '.join(space.data_kinds)}, but dataset="
+            f"{config.dataset.name} contains {kind}; choose space={' or '.join(spaces)}"
+        )

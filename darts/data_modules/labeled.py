@@ -1,0 +1,137 @@
+"""Data sets whose samples have one class each."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from darts.data import Loader, stratified_split, stratified_subset
+from darts.data_modules.data_module import DataModule, SearchLoaders
+
+
+class LabeledSplit(Protocol):
+    """A split of a data set with one class per sample."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Classes of the samples, ``(N,)`` int64."""
+        ...
+
+
+Split = TypeVar("Split", bound=LabeledSplit)
+SplitCo = TypeVar("SplitCo", bound=LabeledSplit, covariant=True)
+
+
+class LabeledSource(Protocol[SplitCo]):
+    """A data set with one class per sample."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        ...
+
+    @property
+    def train(self) -> SplitCo:
+        """The training split."""
+        ...
+
+    @property
+    def valid(self) -> SplitCo | None:
+        """The validation split, if the data set has its own."""
+        ...
+
+    @property
+    def test(self) -> SplitCo | None:
+        """The test split."""
+        ...
+
+
+class LabeledDataModule(DataModule, Generic[Split]):
+    """Divides the training split by class, so that all subsets have the same class proportions.
+
+    A search trains the weights on one subset and the alphas on the other. A retraining holds out a
+    validation subset, unless the data set has a validation split.
+    """
+
+    source: LabeledSource[Split]
+
+    @abstractmethod
+    def training_loader(self, indices: Tensor, purpose: str, *, cutout: int = 0) -> Loader:
+        """Return shuffled, augmented batches of the training split.
+
+        Args:
+            indices: samples to use, ``(n,)`` int64.
+            purpose: name of the random draws.
+            cutout: side in pixels of the square that is erased from each image; 0 for none.
+        """
+
+    @abstractmethod
+    def evaluation_loader(self, split: Split, indices: Tensor | None = None) -> Loader:
+        """Return the samples of a split in a fixed order, without augmentation.
+
+        Args:
+            split: the split.
+            indices: samples to use, ``(n,)`` int64; None for all.
+        """
+
+    def search_loaders(self) -> SearchLoaders:
+        """Return loaders of two stratified subsets of the training split."""
+        share = self.search_config.train_portion
+        weights, alphas = self._divide(share, f"train_portion={share}")
+        self.subsets = {"weights": weights, "alphas": alphas}
+        return SearchLoaders(
+            self.training_loader(weights, "weights"),
+            self.training_loader(alphas, "alphas"),
+            self.evaluation_loader(self.source.train, alphas),
+        )
+
+    def retrain_loaders(self) -> tuple[Loader, Loader | None]:
+        """Return the training loader and, unless ``validation=0``, the validation loader."""
+        config = self.retrain_config
+        if config.validation > 0 and self.source.valid is None:
+            key = f"validation={config.validation}"
+            train, valid = self._divide(1 - config.validation, key)
+            self.subsets = {"train": train, "valid": valid}
+        else:
+            self.subsets = {"train": self._training_indices()}
+        train_loader = self.training_loader(self.subsets["train"], "train", cutout=config.cutout)
+        if config.validation > 0:
+            return train_loader, self.held_out_loader("valid", self.subsets)
+        return train_loader, None
+
+    def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> Loader | None:
+        """Return the test split, or the validation split or subset of a retraining."""
+        held_out = self.source.test if split == "test" else self.source.valid
+        if held_out is not None:
+            return self.evaluation_loader(held_out)
+        if split == "valid" and "valid" in subsets:
+            return self.evaluation_loader(self.source.train, subsets["valid"])
+        return None
+
+    def _training_indices(self) -> Tensor:
+        """Return all training samples or a stratified subset, ``(n,)`` int64."""
+        labels = self.source.train.labels
+        subset = self.subset_size(len(labels))
+        if subset is None:
+            return torch.arange(len(labels))
+        return stratified_subset(labels, subset, seed=self.config.seed)
+
+    def _divide(self, share: float, key: str) -> list[Tensor]:
+        """Divide the training samples in two stratified subsets; the first gets the share.
+
+        Args:
+            share: share of the first subset, between 0 and 1.
+            key: setting that determines the share, as ``key=value``.
+
+        Raises:
+            ValueError: if a subset would be empty.
+        """
+        indices = self._training_indices()
+        labels = self.source.train.labels[indices]
+        subsets = stratified_split(labels, [share, 1 - share], seed=self.config.seed)
+        self.check_not_empty(subsets, key)
+        return [indices[subset] for subset in subsets]

@@ -1,0 +1,124 @@
+"""Running text, read in windows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from darts.config import RetrainConfig, SearchConfig
+from darts.data import Corpus, InputSpec, WindowLoader
+from darts.data_modules.data_module import DATA_MODULES, DataModule, SearchLoaders
+from darts.spaces import Space
+from darts.tasks.language_model import LanguageModel
+from darts.training.distributed import Ranks
+
+TEST_COLUMNS = 1
+"""Columns of the test split: the network reads it from start to end with one state."""
+
+
+@DATA_MODULES.register
+class TextDataModule(DataModule):
+    """Windows of a ``Corpus``.
+
+    A search trains the weights on the training split and the alphas on the validation split.
+    ``subsets`` holds the range ``[first, last + 1]`` of the tokens of a split.
+    """
+
+    name = "text"
+    data_kinds = ("text",)
+    target_noun = "tokens"
+    sample_noun = "tokens"
+    source: Corpus
+
+    def __init__(self, config: SearchConfig | RetrainConfig, ranks: Ranks) -> None:
+        if ranks.size > 1:
+            raise ValueError(
+                f"task={config.task.name} runs in one process, because its networks carry a state "
+                "from window to window; start it without torchrun"
+            )
+        super().__init__(config, ranks)
+        self.target_names = self.source.vocabulary
+        assert isinstance(config.task, LanguageModel)
+        self.window = config.task.window
+
+    def network_sizes(self, space: Space) -> dict[str, int]:
+        """Return ``vocabulary``, its size."""
+        return {"vocabulary": len(self.target_names)}
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Empty: a token is a scalar."""
+        return ()
+
+    def example_input(self) -> Tensor:
+        """Return one token, ``(1, 1)``."""
+        return torch.zeros(1, 1, dtype=torch.int64, device=self.ranks.device)
+
+    def input_specs(self) -> list[InputSpec]:
+        """Return the tokens of a window, ``(T, B)``."""
+        return [InputSpec("tokens", (self.window, 2), {1: "batch"}, len(self.target_names))]
+
+    def search_loaders(self) -> SearchLoaders:
+        """Return loaders of the training split for the weights, of the validation split else."""
+        train, valid = self._training_tokens(), self.source.valid
+        self.subsets = {"weights": _token_range(train), "alphas": _token_range(valid)}
+        return SearchLoaders(
+            self._training_loader(train, "weights"),
+            self._training_loader(valid, "alphas"),
+            self._evaluation_loader(valid, self.config.loader.eval_batch_size),
+        )
+
+    def retrain_loaders(self) -> tuple[WindowLoader, WindowLoader | None]:
+        """Return the training loader and, unless ``validation=0``, the validation loader."""
+        config = self.retrain_config
+        self.refuse_cutout(config.cutout)
+        train = self._training_tokens()
+        self.subsets = {"train": _token_range(train)}
+        if not config.validation > 0:
+            return self._training_loader(train, "train"), None
+        self.subsets["valid"] = _token_range(self.source.valid)
+        return self._training_loader(train, "train"), self.held_out_loader("valid", self.subsets)
+
+    def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> WindowLoader:
+        """Return the test split in one column, or the validation split."""
+        if split == "test":
+            return self._evaluation_loader(self.source.test, TEST_COLUMNS)
+        return self._evaluation_loader(self.source.valid, self.config.loader.eval_batch_size)
+
+    def extra_files(self) -> dict[str, str]:
+        """Return ``vocabulary.json``, the tokens by index."""
+        text = json.dumps(self.target_names, ensure_ascii=False, indent=0)
+        return {"vocabulary.json": text + "\n"}
+
+    def _training_tokens(self) -> Tensor:
+        """Return all training tokens or the first ``dataset.subset``, ``(N,)`` int64."""
+        return self.source.train[: self.subset_size(len(self.source.train))]
+
+    def _training_loader(self, tokens: Tensor, purpose: str) -> WindowLoader:
+        return WindowLoader(
+            tokens,
+            columns=self.config.loader.batch_size,
+            length=self.window,
+            seed=self.config.seed,
+            stream=purpose,
+            shift=True,
+            device=self.ranks.device,
+        )
+
+    def _evaluation_loader(self, tokens: Tensor, columns: int) -> WindowLoader:
+        return WindowLoader(
+            tokens,
+            columns=columns,
+            length=self.window,
+            seed=self.config.seed,
+            stream="evaluation",
+            shift=False,
+            device=self.ranks.device,
+        )
+
+
+def _token_range(tokens: Tensor) -> Tensor:
+    return torch.tensor([0, len(tokens)])
