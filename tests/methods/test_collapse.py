@@ -1,4 +1,4 @@
-"""The rules that call a search collapsed, on histories made up."""
+"""Collapse checks on artificial histories of checkups."""
 
 from __future__ import annotations
 
@@ -7,62 +7,62 @@ from typing import Any
 
 import pytest
 
-from darts.methods.collapse import CollapseChecks, Checkup, count_edges, genotype_drift, score_gap
+from darts.methods.collapse import Checkup, CollapseChecks, count_edges, genotype_drift, score_gap
 from darts.spaces import SPACES
 from darts.spaces.cnn import PUBLISHED
 from darts.spaces.cnn.operations import FACTORIES
-from darts.spaces.lookup import published_genotypes
 from darts.spaces.genotype import OPERATIONS
+from darts.spaces.lookup import published_genotypes
 from darts.spaces.nas201 import Genotype
 from darts.spaces.nas201.skeleton import FACTORIES as CELL_FACTORIES
 
 
-def look(epoch: int, skips: int = 0, weightless: int | None = None, **values: Any) -> Checkup:
-    """One with as many skips in the normal cell."""
-    usual: dict[str, Any] = {
+def checkup(epoch: int, skips: int = 0, weightless: int | None = None, **values: Any) -> Checkup:
+    """Return a checkup with a number of skips in the normal cell."""
+    defaults: dict[str, Any] = {
         "stage": 0,
         "edges": {"normal": 8, "reduce": 8},
         "skips": {"normal": skips, "reduce": 0},
         "weightless": {"normal": skips, "reduce": 0 if weightless is None else weightless - skips},
         "eigenvalue": 0.1,
-        "supernet": 0.9,
-        "path": 0.5,
+        "supernet_score": 0.9,
+        "path_score": 0.5,
         "higher_is_better": True,
         "gap": 0.4,
         "drift": 0.0,
     }
-    return Checkup(epoch=epoch, **(usual | values))
+    return Checkup(epoch=epoch, **(defaults | values))
 
 
-def looks_of(*values: float | None, **more: Any) -> list[Checkup]:
-    """Looks at every fifth epoch with these eigenvalues."""
-    return [look(5 * n, eigenvalue=value, **more) for n, value in enumerate(values, 1)]
+def checkups_of(*values: float | None, **more: Any) -> list[Checkup]:
+    """Return checkups at every fifth epoch with these eigenvalues."""
+    return [checkup(5 * n, eigenvalue=value, **more) for n, value in enumerate(values, 1)]
 
 
-def test_when_it_looks() -> None:
+def test_checkups_are_due_every_n_epochs() -> None:
     assert [epoch for epoch in range(12) if CollapseChecks().is_due(epoch)] == [4, 9]
     assert all(CollapseChecks(every=1).is_due(epoch) for epoch in range(3))
     assert not any(CollapseChecks(every=0).is_due(epoch) for epoch in range(12))
 
 
-def test_skip_connections_in_words() -> None:
+def test_too_many_skips_are_a_finding() -> None:
     rules = CollapseChecks()
-    history = [look(5, 3), look(10, 2), look(15, 2), look(20, 4)]
+    history = [checkup(5, 3), checkup(10, 2), checkup(15, 2), checkup(20, 4)]
     assert rules.findings(history) == []
-    (text,) = rules.findings([*history, look(25, 6)])
+    (text,) = rules.findings([*history, checkup(25, 6)])
     assert text == (
         "6 of 8 edges of the normal cell are skip connections or none (2 at epoch 15): "
         "the search is collapsing"
     )
-    # Nothing to compare with, where it was never better.
-    (text,) = rules.findings([look(5, 6)])
+    # Without a better earlier checkup there is nothing to compare with.
+    (text,) = rules.findings([checkup(5, 6)])
     assert "(" not in text
-    assert CollapseChecks(skips=0.75).findings([look(5, 6)]) == []
-    assert CollapseChecks(skips=0.0).findings([look(5, 1)]) != []
+    assert CollapseChecks(skips=0.75).findings([checkup(5, 6)]) == []
+    assert CollapseChecks(skips=0.0).findings([checkup(5, 1)]) != []
 
 
-def test_each_cell_is_judged_on_its_own() -> None:
-    both = look(5, skips=5, weightless=11)
+def test_skips_are_counted_per_cell() -> None:
+    both = checkup(5, skips=5, weightless=11)
     bad = {"normal": 5, "reduce": 6}
     found = CollapseChecks().findings([Checkup(**(vars(both) | {"skips": bad}))])
     assert [("normal" in text, "reduce" in text) for text in found] == [
@@ -71,81 +71,88 @@ def test_each_cell_is_judged_on_its_own() -> None:
     ]
 
 
-def test_operations_without_weights() -> None:
+def test_too_many_weightless_edges_are_a_finding() -> None:
     rules = CollapseChecks()
-    assert rules.findings([look(5, 2, weightless=11)]) == []
-    (text,) = rules.findings([look(5, 2, weightless=7), look(10, 2, weightless=12)])
+    assert rules.findings([checkup(5, 2, weightless=11)]) == []
+    (text,) = rules.findings([checkup(5, 2, weightless=7), checkup(10, 2, weightless=12)])
     assert text.startswith("12 of 16 edges of the genotype have no weights (7 at epoch 5)")
 
 
-def test_growing_curvature() -> None:
-    """Means of two looks, one look apart: (0.1 + 0.1) / (0.1 + 0.2) is 0.67."""
+def test_growing_eigenvalue_is_a_finding() -> None:
+    """Means of two checkups, one checkup apart: (0.1 + 0.1) / (0.1 + 0.2) is 0.67."""
     rules = CollapseChecks(window=2)
-    assert CollapseChecks().growth(looks_of(0.1, 0.1, 0.2)) is None
-    assert CollapseChecks().growth(looks_of(0.1, 0.1, 0.1, 0.3)) == pytest.approx(3 / 5)
-    assert rules.eigenvalue_ratio(looks_of(0.1, 0.1)) is None
-    assert rules.eigenvalue_ratio(looks_of(0.1, 0.1, 0.2)) == pytest.approx(2 / 3)
-    (text,) = rules.findings(looks_of(0.1, 0.1, 0.2))
-    assert "grown 1.5 times since epoch 10" in text
-    assert rules.findings(looks_of(0.1, 0.1, 0.16)) == []
-    assert rules.findings(looks_of(0.3, 0.2, 0.1)) == []
-    assert rules.findings(looks_of(-0.3, -0.2, -0.1)) == []
-    # As published: each epoch, five in a mean, five ago.
+    assert CollapseChecks().eigenvalue_ratio(checkups_of(0.1, 0.1, 0.2)) is None
+    assert CollapseChecks().eigenvalue_ratio(checkups_of(0.1, 0.1, 0.1, 0.3)) == pytest.approx(
+        3 / 5
+    )
+    assert rules.eigenvalue_ratio(checkups_of(0.1, 0.1)) is None
+    assert rules.eigenvalue_ratio(checkups_of(0.1, 0.1, 0.2)) == pytest.approx(2 / 3)
+    (text,) = rules.findings(checkups_of(0.1, 0.1, 0.2))
+    assert "grown by a factor of 1.5 since epoch 10" in text
+    assert rules.findings(checkups_of(0.1, 0.1, 0.16)) == []
+    assert rules.findings(checkups_of(0.3, 0.2, 0.1)) == []
+    assert rules.findings(checkups_of(-0.3, -0.2, -0.1)) == []
+    # The published rule: every epoch, a window and a patience of five.
     published = CollapseChecks(every=1, window=5, patience=5)
     values = [1.0] * 9 + [3.0]
-    assert published.findings(looks_of(*values)) != []
-    assert published.findings(looks_of(*values[1:])) == []
+    assert published.findings(checkups_of(*values)) != []
+    assert published.findings(checkups_of(*values[1:])) == []
 
 
 @pytest.mark.parametrize("unknown", [None, math.nan])
-def test_without_an_eigenvalue_there_is_no_complaint_of_it(unknown: float | None) -> None:
+def test_unknown_eigenvalue_is_no_finding(unknown: float | None) -> None:
     rules = CollapseChecks(window=2)
-    assert rules.findings(looks_of(0.1, 0.1, 0.9)) != []
+    assert rules.findings(checkups_of(0.1, 0.1, 0.9)) != []
     for values in ([0.1, unknown, 0.9], [0.1, 0.1, unknown], [unknown] * 3, [unknown, 0.1, 0.9]):
-        assert rules.findings(looks_of(*values)) == []
+        assert rules.findings(checkups_of(*values)) == []
 
 
-def test_a_path_that_falls_behind() -> None:
-    history = [look(5, path=0.2), look(10, path=0.6), look(15, path=0.5)]
+def test_falling_path_score_is_a_finding() -> None:
+    history = [checkup(5, path_score=0.2), checkup(10, path_score=0.6), checkup(15, path_score=0.5)]
     assert CollapseChecks().findings(history) == []
-    (text,) = CollapseChecks().findings([*history, look(20, path=0.3, supernet=0.95)])
+    (text,) = CollapseChecks().findings(
+        [*history, checkup(20, path_score=0.3, supernet_score=0.95)]
+    )
     assert "score 0.3 (0.6 at epoch 10), the supernet 0.95" in text
-    assert CollapseChecks(fall=0.6).findings([*history, look(20, path=0.3)]) == []
-    assert CollapseChecks().findings([*history, look(20, path=0.9)]) == []
+    assert CollapseChecks(fall=0.6).findings([*history, checkup(20, path_score=0.3)]) == []
+    assert CollapseChecks().findings([*history, checkup(20, path_score=0.9)]) == []
 
 
-def test_a_path_by_a_metric_of_which_less_is_better() -> None:
-    """By inverses: of a supernet's 80, paths of 100, 130 and 200 keep 0.8, 0.62 and 0.4."""
-    values: dict[str, Any] = {"supernet": 80.0, "higher_is_better": False}
-    history = [look(5, path=400.0, **values), look(10, path=100.0, **values)]
-    assert CollapseChecks().findings([*history, look(15, path=130.0, **values)]) == []
-    (text,) = CollapseChecks().findings([*history, look(15, path=200.0, **values)])
+def test_path_scores_of_a_loss_metric_are_compared_by_their_inverse() -> None:
+    """A supernet at 80 and paths at 100, 130 and 200 give ratios of 0.8, 0.62 and 0.4."""
+    values: dict[str, Any] = {"supernet_score": 80.0, "higher_is_better": False}
+    history = [checkup(5, path_score=400.0, **values), checkup(10, path_score=100.0, **values)]
+    assert CollapseChecks().findings([*history, checkup(15, path_score=130.0, **values)]) == []
+    (text,) = CollapseChecks().findings([*history, checkup(15, path_score=200.0, **values)])
     assert "(100 at epoch 10)" in text
 
 
-def test_a_path_that_was_never_better_than_chance_does_not_fall() -> None:
-    history = [look(5, path=0.17, supernet=0.2), look(10, path=0.1, supernet=0.98)]
+def test_path_score_that_was_always_low_is_no_finding() -> None:
+    history = [
+        checkup(5, path_score=0.17, supernet_score=0.2),
+        checkup(10, path_score=0.1, supernet_score=0.98),
+    ]
     assert CollapseChecks().findings(history) == []
 
 
-def test_stages_are_not_compared_by_curvature_and_scores() -> None:
-    before = looks_of(0.1, 0.1, path=0.9)
-    after = [look(15, eigenvalue=0.9, path=0.1, stage=1)]
+def test_curvature_and_scores_are_compared_within_a_stage_only() -> None:
+    before = checkups_of(0.1, 0.1, path_score=0.9)
+    after = [checkup(15, eigenvalue=0.9, path_score=0.1, stage=1)]
     rules = CollapseChecks(window=2)
     assert rules.findings([*before, *after]) == []
-    assert len(rules.findings([*before, look(15, eigenvalue=0.9, path=0.1)])) == 2
+    assert len(rules.findings([*before, checkup(15, eigenvalue=0.9, path_score=0.1)])) == 2
 
 
-def test_it_says_nothing_in_the_beginning() -> None:
+def test_no_warnings_during_the_warm_up() -> None:
     rules = CollapseChecks(warmup=0.2)
-    assert rules.warnings([look(5, 8)], epochs=25) == []
-    assert rules.warnings([look(5, 8)], epochs=24) != []
-    assert CollapseChecks(warmup=0.0).warnings([look(5, 8)], epochs=25) != []
+    assert rules.warnings([checkup(5, 8)], epochs=25) == []
+    assert rules.warnings([checkup(5, 8)], epochs=24) != []
+    assert CollapseChecks(warmup=0.0).warnings([checkup(5, 8)], epochs=25) != []
 
 
-def test_the_last_healthy_epoch() -> None:
+def test_last_healthy_epoch_precedes_the_first_finding() -> None:
     rules = CollapseChecks()
-    history = [look(5, 6), look(10, 2), look(15, 3), look(20, 5), look(25, 7)]
+    history = [checkup(5, 6), checkup(10, 2), checkup(15, 3), checkup(20, 5), checkup(25, 7)]
     assert [rules.last_healthy_epoch(history[:n], 25) for n in range(1, 6)] == [
         None,
         10,
@@ -153,35 +160,34 @@ def test_the_last_healthy_epoch() -> None:
         15,
         15,
     ]
-    # Growth of the curvature began before it was seen.
-    assert CollapseChecks(window=2).last_healthy_epoch(looks_of(0.1, 0.1, 0.1, 0.2), 25) == 15
+    # The growth of the curvature begins before the finding.
+    assert CollapseChecks(window=2).last_healthy_epoch(checkups_of(0.1, 0.1, 0.1, 0.2), 25) == 15
     longer = CollapseChecks(window=2, patience=2)
-    assert longer.findings(looks_of(*[0.1] * 4)) == []
-    assert longer.findings(looks_of(*[0.1] * 4, 0.5)) != []
-    assert longer.healthy(looks_of(*[0.1] * 4, 0.5), 25) == 15
+    assert longer.findings(checkups_of(*[0.1] * 4)) == []
+    assert longer.findings(checkups_of(*[0.1] * 4, 0.5)) != []
+    assert longer.last_healthy_epoch(checkups_of(*[0.1] * 4, 0.5), 25) == 15
 
 
-def test_the_warm_up_is_nothing_to_go_back_to() -> None:
-    """But for its last look: an early genotype is an accident, healthy or not."""
-    rules = CollapseChecks(every=1)  # of 50 epochs, the first ten
-    history = [look(1, 4), *(look(epoch, 6) for epoch in range(2, 12))]
+def test_only_the_last_checkup_of_the_warm_up_counts_as_healthy() -> None:
+    rules = CollapseChecks(every=1)  # the warm-up of 50 epochs has ten
+    history = [checkup(1, 4), *(checkup(epoch, 6) for epoch in range(2, 12))]
     assert rules.warnings(history, 50) != []
     assert rules.last_healthy_epoch(history, 50) is None
     assert CollapseChecks(every=1, warmup=0.0).last_healthy_epoch(history, 50) == 1
-    last = [*history[:9], look(10, 4), look(11, 6)]
+    last = [*history[:9], checkup(10, 4), checkup(11, 6)]
     assert rules.last_healthy_epoch(last, 50) == 10
-    assert rules.last_healthy_epoch([*last[:8], look(9, 4), *last[9:]], 50) == 10
-    grown = [*looks_of(0.1, 0.1), look(15, eigenvalue=0.9)]
+    assert rules.last_healthy_epoch([*last[:8], checkup(9, 4), *last[9:]], 50) == 10
+    grown = [*checkups_of(0.1, 0.1), checkup(15, eigenvalue=0.9)]
     assert CollapseChecks(window=2, warmup=0.4).last_healthy_epoch(grown, 25) == 10
     assert (
         CollapseChecks(window=2, warmup=0.6).last_healthy_epoch(grown, 25) is None
     )  # the growth began before it
-    # Within the warm-up, the present look is the last.
+    # During the warm-up, the latest checkup counts.
     assert rules.last_healthy_epoch(history[:1], 50) == 1
     assert rules.last_healthy_epoch(history[:2], 50) is None
 
 
-def test_shares_of_a_score_that_are_lost() -> None:
+def test_score_gap_in_both_directions_of_the_metric() -> None:
     assert score_gap(0.8, 0.6, higher_is_better=True) == pytest.approx(0.25)
     assert score_gap(0.5, 0.6, higher_is_better=True) == pytest.approx(-0.2)
     assert score_gap(100.0, 400.0, higher_is_better=False) == pytest.approx(0.75)
@@ -191,7 +197,7 @@ def test_shares_of_a_score_that_are_lost() -> None:
     assert score_gap(0.5, math.nan, higher_is_better=True) is None
 
 
-def test_counts_and_drift() -> None:
+def test_edge_counts_and_genotype_drift() -> None:
     names = ("skip_connect", "none", "nor_conv_3x3", "skip_connect", "avg_pool_3x3", "nor_conv_1x1")
     one, space = Genotype.from_operations(*names), SPACES["nas201"]
     assert count_edges(one) == {"cell": 6}
@@ -205,7 +211,7 @@ def test_counts_and_drift() -> None:
     assert genotype_drift(v2, v1) == len(edges[1] - edges[0]) / 16
 
 
-def test_operations_without_weights_are_those_that_have_none() -> None:
+def test_weightless_operations_of_a_space_have_no_parameters() -> None:
     for name in OPERATIONS:
         weights = list(FACTORIES[name](4, 1, False).parameters())
         assert (not weights) == (name in SPACES["cnn"].weightless_operations), name
@@ -216,8 +222,8 @@ def test_operations_without_weights_are_those_that_have_none() -> None:
         assert set(space.skip_operations) <= set(space.weightless_operations)
 
 
-def test_no_published_cell_is_called_collapsed() -> None:
-    """Where the thresholds come from; both are reached by some."""
+def test_published_genotypes_have_no_findings() -> None:
+    """The thresholds come from published genotypes; some of them reach each threshold."""
     shares = []
     for entry in published_genotypes().values():
         genotype = entry.genotype
@@ -227,7 +233,7 @@ def test_no_published_cell_is_called_collapsed() -> None:
         of_skips = max(skips[cell] / edges[cell] for cell in edges)
         shares.append((of_skips, sum(weightless.values()) / sum(edges.values())))
         one = Checkup(
-            **(vars(look(5)) | {"edges": edges, "skips": skips, "weightless": weightless})
+            **(vars(checkup(5)) | {"edges": edges, "skips": skips, "weightless": weightless})
         )
         assert CollapseChecks().findings([one]) == []
     assert max(skips for skips, _ in shares) == 0.5

@@ -1,4 +1,4 @@
-"""At most so many skip connections in the normal cell, by the fewest changes."""
+"""The limit on skip connections of the argmax discretization."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ SKIP = PRIMITIVES.index("skip_connect")
 
 
 def tables(seed: int, favor: float = 3.0) -> dict[str, Tensor]:
-    """Probabilities that like skip connections, in both cells."""
+    """Return probabilities that favor skip connections in both cells."""
     draw = torch.Generator().manual_seed(seed)
     alphas = torch.randn(2, 14, 8, generator=draw, dtype=torch.float64)
     alphas[:, :, SKIP] += favor
     return dict(zip(("normal", "reduce"), alphas.softmax(-1), strict=True))
 
 
-def read(table: list[list[float]]) -> list[tuple[float, int, int, str]]:
-    """Probability, edge, node and operation of what a cell keeps."""
+def derive_cell(table: list[list[float]]) -> list[tuple[float, int, int, str]]:
+    """Return probability, edge, node and operation of the edges that a cell keeps."""
     kept = []
     first = 0
     for node in range(2, 6):
@@ -42,10 +42,10 @@ def read(table: list[list[float]]) -> list[tuple[float, int, int, str]]:
 
 
 def slow(table: Tensor, limit: int) -> set[tuple[int, str]]:
-    """Edges and operations of the normal cell: the weakest skip in use goes, and all over again."""
+    """Return edges and operations of the normal cell; remove the weakest skip and repeat."""
     rows = [list(row) for row in table.tolist()]
     while True:
-        kept = read(rows)
+        kept = derive_cell(rows)
         skips = sorted(entry for entry in kept if entry[3] == "skip_connect")
         if len(skips) <= limit:
             return {(edge, name) for _, edge, _, name in kept}
@@ -58,7 +58,7 @@ def edges_of(genotype: Genotype, cell: str) -> set[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("limit", range(9))
-def test_as_written_out(limit: int) -> None:
+def test_skip_limit_matches_the_slow_implementation(limit: int) -> None:
     for seed in range(6):
         probabilities = tables(seed, favor=1.5)
         before = {group: table.clone() for group, table in probabilities.items()}
@@ -66,11 +66,11 @@ def test_as_written_out(limit: int) -> None:
         assert found.count("skip_connect", "normal") <= limit
         assert edges_of(found, "normal") == slow(probabilities["normal"], limit)
         free = Argmax().genotype(probabilities, SETTING)
-        assert found.reduce == free.reduce  # the limit is the normal cell's alone
+        assert found.reduce == free.reduce  # the limit applies to the normal cell only
         assert all(probabilities[group].equal(before[group]) for group in before)
 
 
-def test_without_need_nothing_changes() -> None:
+def test_skip_limit_changes_nothing_below_the_limit() -> None:
     for seed in range(5):
         probabilities = tables(seed, favor=0.5)
         free = Argmax().genotype(probabilities, SETTING)
@@ -78,16 +78,14 @@ def test_without_need_nothing_changes() -> None:
         assert Argmax(skip_limit=count).genotype(probabilities, SETTING) == free
 
 
-def test_as_many_skips_as_allowed_stay() -> None:
-    """Where all edges would skip, exactly the limit is used: no more were taken out than needed."""
+def test_skip_limit_removes_no_more_skips_than_necessary() -> None:
     for limit in range(9):
         found = Argmax(skip_limit=limit).genotype(tables(0, favor=9.0), SETTING)
         assert found.count("skip_connect", "normal") == limit
         assert found.count("skip_connect", "reduce") == 8
 
 
-def test_edges_that_kept_nothing_but_a_skip() -> None:
-    """It ends, and what can be brought below the limit is."""
+def test_skip_limit_keeps_skips_without_alternative() -> None:
     candidates = dict.fromkeys(("normal", "reduce"), (("skip_connect", "sep_conv_3x3"),) * 14)
     context: SearchContext = dataclasses.replace(SETTING, candidates=candidates)
     table = torch.tensor([[0.8, 0.2]] * 14)
@@ -102,7 +100,7 @@ def test_edges_that_kept_nothing_but_a_skip() -> None:
     assert found.count("skip_connect", "normal") == 8
 
 
-def test_the_one_cell_of_nas201() -> None:
+def test_skip_limit_applies_to_the_cell_of_nas201() -> None:
     context = context_and_supernet("nas201")[0]
     table = torch.full((6, 5), 0.1)
     table[:, 1] = torch.tensor([0.5, 0.9, 0.6, 0.8, 0.7, 0.55])
@@ -112,8 +110,7 @@ def test_the_one_cell_of_nas201() -> None:
     assert list(found.operations) == [conv, skip, conv, skip, conv, conv]
 
 
-def test_a_space_names_what_it_skips_by() -> None:
-    """Blocks of a transformer hand their input on by ``identity``."""
+def test_skip_limit_counts_identity_blocks_of_transformers() -> None:
     space = Transformer(cells=3)
     net = space.supernet(vocabulary=5)
     context = SearchContext.from_supernet(space, net)

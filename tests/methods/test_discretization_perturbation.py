@@ -1,4 +1,4 @@
-"""DARTS-PT: the operations, then the edges, without which a known score falls most."""
+"""DARTS-PT on a supernet with a known score."""
 
 from __future__ import annotations
 
@@ -7,22 +7,29 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from made_up_supernet import Interrupted, MadeUp, Masks, done_by, told_by, worths
+from fake_supernet import (
+    FakeSupernet,
+    Interrupted,
+    Masks,
+    actual_work,
+    estimated_work,
+    random_values,
+)
 
-from darts.methods.discretization_argmax import Argmax
 from darts.methods.discretization import Discretization, SearchedSupernet
+from darts.methods.discretization_argmax import Argmax
 from darts.methods.discretization_perturbation import PerturbationSelection
 
 
-def additive(worth: Masks) -> Callable[[Masks], float]:
-    """The sum of the worths of all that is kept: without an operation it falls by its worth."""
-    return lambda masks: float(sum((worth[group] * mask).sum() for group, mask in masks.items()))
+def additive(values: Masks) -> Callable[[Masks], float]:
+    """Return a score that is the sum of the values of the operations inside the masks."""
+    return lambda masks: float(sum((values[group] * mask).sum() for group, mask in masks.items()))
 
 
-def best_of_cnn(worth: Masks, names: tuple[str, ...]) -> dict[str, set[tuple[int, int, str]]]:
-    """By cell, of each edge the most valuable operation but none; of each node the best two."""
+def best_of_cnn(values: Masks, names: tuple[str, ...]) -> dict[str, set[tuple[int, int, str]]]:
+    """Return, by cell, the best operation of each edge except none, of the best two edges."""
     found = {}
-    for group, table in worth.items():
+    for group, table in values.items():
         chosen = set()
         first = 0
         for node in range(2, 6):
@@ -38,13 +45,13 @@ def best_of_cnn(worth: Masks, names: tuple[str, ...]) -> dict[str, set[tuple[int
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_each_edge_keeps_what_is_missed_most(seed: int) -> None:
-    worth = worths("cnn", seed)
-    for table in worth.values():
-        table[:, 0] = 2.0  # none would be missed most of all, but takes no part
-    trained = MadeUp("cnn", additive(worth))
+def test_each_edge_keeps_its_most_valuable_operation(seed: int) -> None:
+    values = random_values("cnn", seed)
+    for table in values.values():
+        table[:, 0] = 2.0  # none is the most valuable operation, but not a candidate
+    trained = FakeSupernet("cnn", additive(values))
     genotype = PerturbationSelection(tune=0).final_genotype(trained)
-    wanted = best_of_cnn(worth, trained.context.candidates["normal"][0])
+    wanted = best_of_cnn(values, trained.context.candidates["normal"][0])
     for cell in ("normal", "reduce"):
         assert set(genotype.edges(cell)) == wanted[cell]
         kept = trained.context.masks[cell]
@@ -53,18 +60,18 @@ def test_each_edge_keeps_what_is_missed_most(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_all_edges_of_nas201_and_none_among_the_operations(seed: int) -> None:
-    worth = worths("nas201", seed)
-    worth["cell"][1, 0] = 2.0
-    trained = MadeUp("nas201", additive(worth))
+def test_nas201_decides_all_edges_and_may_select_none(seed: int) -> None:
+    values = random_values("nas201", seed)
+    values["cell"][1, 0] = 2.0
+    trained = FakeSupernet("nas201", additive(values))
     genotype = PerturbationSelection(tune=0).final_genotype(trained)
     names = trained.context.candidates["cell"][0]
-    assert list(genotype.operations) == [names[int(k)] for k in worth["cell"].argmax(1)]
+    assert list(genotype.operations) == [names[int(k)] for k in values["cell"].argmax(1)]
     assert genotype.operations[1] == "none"
 
 
-def test_a_score_that_is_no_sum() -> None:
-    """Two edges that have to carry the same operation; worth alone would choose otherwise."""
+def test_operations_are_selected_by_their_joint_score() -> None:
+    """Two edges must have the same operation; separate scores would select different ones."""
 
     def value(masks: Masks) -> float:
         first, second = masks["cell"][0].double(), masks["cell"][1].double()
@@ -72,17 +79,17 @@ def test_a_score_that_is_no_sum() -> None:
 
     for seed in range(5):
         torch.manual_seed(seed)
-        genotype = PerturbationSelection(tune=0).final_genotype(MadeUp("nas201", value))
+        genotype = PerturbationSelection(tune=0).final_genotype(FakeSupernet("nas201", value))
         assert genotype.operations[0] == genotype.operations[1]
 
 
-def test_edges_are_taken_out_one_by_one() -> None:
-    """Of three edges into a node, two are worth something only together: the third one goes."""
+def test_edges_are_removed_one_by_one() -> None:
+    """Two of three edges into a node are valuable only together, so the third is removed."""
     operation = 4
 
     def value(masks: Masks) -> float:
         edges = masks["normal"].any(1)
-        # Node 3: its edges are 2, 3 and 4. Node 4: 5 to 8, of which 5 and 8 have to stay.
+        # Node 3 has the edges 2, 3 and 4. Node 4 has 5 to 8 and must keep 5 and 8.
         return float(
             3 * (edges[2] and edges[4])
             + edges[3].int()
@@ -91,7 +98,7 @@ def test_edges_are_taken_out_one_by_one() -> None:
             + 0.01 * masks["normal"][:, operation].sum()
         )
 
-    trained = MadeUp("cnn", value)
+    trained = FakeSupernet("cnn", value)
     genotype = PerturbationSelection(tune=0).final_genotype(trained)
     entering: dict[int, set[int]] = {node: set() for node in range(2, 6)}
     for source, node, name in genotype.edges("normal"):
@@ -101,45 +108,45 @@ def test_edges_are_taken_out_one_by_one() -> None:
     assert entering[4] == {0, 3}
 
 
-def test_only_candidates_that_are_kept_compete() -> None:
-    """What was dropped does not come back; an edge with one candidate needs no score."""
-    worth = worths("nas201", 0)
-    trained = MadeUp("nas201", additive(worth))
+def test_dropped_candidates_do_not_compete() -> None:
+    """An edge with a single candidate needs no score."""
+    values = random_values("nas201", 0)
+    trained = FakeSupernet("nas201", additive(values))
     kept = torch.ones(6, 5, dtype=torch.bool)
-    best = worth["cell"].argmax(1)
+    best = values["cell"].argmax(1)
     kept[range(6), best] = False
     kept[3] = torch.tensor([False, False, True, False, False])
     trained.context.masks["cell"] = kept
     genotype = PerturbationSelection(tune=0).final_genotype(trained)
-    second = worth["cell"].masked_fill(~kept, -1).argmax(1).tolist()
+    second = values["cell"].masked_fill(~kept, -1).argmax(1).tolist()
     names = trained.context.candidates["cell"][0]
     assert list(genotype.operations) == [names[k] for k in second]
     assert genotype.operations[3] == names[2]
     assert sum(isinstance(entry, int) for entry in trained.log) == 5 * 4
 
 
-def test_tuned_and_saved_after_each_decision() -> None:
-    trained = MadeUp("nas201", additive(worths("nas201", 1)))
+def test_supernet_is_tuned_and_saved_after_each_decision() -> None:
+    trained = FakeSupernet("nas201", additive(random_values("nas201", 1)))
     PerturbationSelection(tune=3, tune_lr=0.01, batches=2).final_genotype(trained)
     scores, decision = [2] * 5, [("train", 3, 0.01), "save"]
-    # Nothing is left to tune for after the last one.
+    # There is no tuning after the last decision.
     assert trained.log == (scores + decision) * 5 + [*scores, "save"]
 
 
-def test_edges_are_decided_in_random_order_and_nodes_after_them() -> None:
+def test_edges_come_in_random_order_and_nodes_last() -> None:
     orders = []
     for seed in range(3):
-        trained = MadeUp("cnn", additive(worths("cnn", 0)), stop=1)
+        trained = FakeSupernet("cnn", additive(random_values("cnn", 0)), interrupt_after_saves=1)
         torch.manual_seed(seed)
         with pytest.raises(Interrupted):
             PerturbationSelection(tune=0).final_genotype(trained)
-        left = trained.state["decisions"]
-        assert [about_edges for *_, about_edges in left] == [False] * 27 + [True] * 6
-        edges = [(group, edge) for group, (edge, *_), _ in left[:27]]
+        decisions = trained.state["decisions"]
+        assert [edges_compete for *_, edges_compete in decisions] == [False] * 27 + [True] * 6
+        edges = [(group, edge) for group, (edge, *_), _ in decisions[:27]]
         assert len(set(edges)) == 27
         assert edges != sorted(edges)
         orders.append(edges)
-        nodes = sorted((group, tuple(entering)) for group, entering, _ in left[27:])
+        nodes = sorted((group, tuple(entering)) for group, entering, _ in decisions[27:])
         of_a_cell = [(2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12, 13)]
         assert nodes == [(group, node) for group in ("normal", "reduce") for node in of_a_cell]
     assert orders[0] != orders[1] != orders[2]
@@ -147,37 +154,37 @@ def test_edges_are_decided_in_random_order_and_nodes_after_them() -> None:
 
 @pytest.mark.parametrize("space", ["cnn", "nas201"])
 @pytest.mark.parametrize("saves", [1, 4])
-def test_interrupted_and_resumed_it_ends_the_same(space: str, saves: int) -> None:
-    """With a score to which what was decided before makes a difference."""
-    worth = worths(space, 2)
+def test_resumed_selection_ends_like_an_uninterrupted_one(space: str, saves: int) -> None:
+    """The score depends on earlier decisions."""
+    values = random_values(space, 2)
 
     def value(masks: Masks) -> float:
         return sum(
-            float((worth[g] * m).sum() + torch.sin(3 * (worth[g] * m).sum(1)).sum())
+            float((values[g] * m).sum() + torch.sin(3 * (values[g] * m).sum(1)).sum())
             for g, m in masks.items()
         )
 
     torch.manual_seed(0)
-    whole = MadeUp(space, value)
+    whole = FakeSupernet(space, value)
     wanted = PerturbationSelection(tune=0).final_genotype(whole)
     torch.manual_seed(0)
-    broken = MadeUp(space, value, stop=saves)
+    broken = FakeSupernet(space, value, interrupt_after_saves=saves)
     with pytest.raises(Interrupted):
         PerturbationSelection(tune=0).final_genotype(broken)
-    resumed = MadeUp(space, value)
+    resumed = FakeSupernet(space, value)
     resumed.state = copy.deepcopy(broken.state)
     resumed.context.masks = copy.deepcopy(broken.context.masks)
-    torch.manual_seed(99)  # nothing is drawn anew
+    torch.manual_seed(99)  # nothing is sampled again
     assert PerturbationSelection(tune=0).final_genotype(resumed) == wanted
     assert whole.log.count("save") == saves + resumed.log.count("save")
 
 
 @pytest.mark.parametrize("space", ["cnn", "nas201", "macro"])
 @pytest.mark.parametrize("tune", [0, 3])
-def test_what_it_says_that_it_does(space: str, tune: int) -> None:
-    """Also where a search has dropped candidates, some edges but for one."""
+def test_estimated_work_matches_the_work_done(space: str, tune: int) -> None:
+    """Also if the search has dropped candidates, and all but one of some edges."""
     for dropped in (False, True):
-        trained = MadeUp(space, additive(worths(space, 0)))
+        trained = FakeSupernet(space, additive(random_values(space, 0)))
         if dropped:
             for group, mask in trained.masks().items():
                 mask[:, 1::2] = False
@@ -185,7 +192,7 @@ def test_what_it_says_that_it_does(space: str, tune: int) -> None:
                 mask[0, -1] = True
                 trained.context.masks[group] = mask
         rule = PerturbationSelection(tune=tune, batches=2)
-        said = told_by(rule, trained.context, 7)
+        estimate = estimated_work(rule, trained.context, 7)
         kept = dict(trained.context.masks)
         works = rule.estimate_work(trained.context) or []
         assert trained.context.masks == kept
@@ -194,14 +201,14 @@ def test_what_it_says_that_it_does(space: str, tune: int) -> None:
             assert whole[group].equal(mask)
             assert (single[group].sum(1) == 1).all()
             assert not (single[group] & ~mask).any()
-        assert said == done_by(rule, trained, 7)
+        assert estimate == actual_work(rule, trained, 7)
 
 
-def test_a_rule_that_takes_its_time_has_to_say_so_itself() -> None:
+def test_work_is_unknown_unless_a_discretization_estimates_it() -> None:
     class Slow(Discretization):
         def final_genotype(self, trained: SearchedSupernet) -> None:
             trained.score()
 
-    context = MadeUp("nas201", lambda masks: 0.0).context
+    context = FakeSupernet("nas201", lambda masks: 0.0).context
     assert Slow().estimate_work(context) is None
     assert Discretization().estimate_work(context) == Argmax().estimate_work(context) == []

@@ -1,4 +1,4 @@
-"""Operations that stop learning when their gradients disagree, alone and within a search."""
+"""Gradient matching, on its own and in a search."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ import torch
 from tiny_search import make_batch, make_searcher
 from torch import Tensor, nn
 
-from darts.methods.freezing import GradientMatching, NoFreezing, ParameterSlice, agreement
+from darts.methods.freezing import (
+    FreezingState,
+    GradientMatching,
+    NoFreezing,
+    ParameterSlice,
+    agreement,
+)
 from darts.searching.searcher import Searcher
 
 DRAW = torch.Generator().manual_seed(0)
-State = dict[str, Any]
+State = FreezingState
 
 
 def test_agreement_is_the_mean_cosine_of_output_channels() -> None:
@@ -25,12 +31,12 @@ def test_agreement_is_the_mean_cosine_of_output_channels() -> None:
         dot = sum(p * q for p, q in zip(x, y, strict=True))
         cosines.append(dot / math.sqrt(sum(p * p for p in x)) / math.sqrt(sum(q * q for q in y)))
     assert float(agreement(a, b)) == pytest.approx(sum(cosines) / 4)
-    # Not one cosine of all: a channel counts as much as another, however large its gradient.
+    # Each channel has the same weight, regardless of the size of its gradient.
     assert float(agreement(a, a * torch.tensor([1, -1, -1, -9.0])[:, None, None, None])) == -0.5
 
 
-class Rows:
-    """Three operations in one parameter, and one in two parameters."""
+class Operations:
+    """Three operations that share one parameter, and one operation with two parameters."""
 
     def __init__(self) -> None:
         one, two = (nn.Parameter(torch.zeros(6, 2, 1, 1)) for _ in range(2))
@@ -43,7 +49,7 @@ class Rows:
         self.parameters = (one, two)
 
     def gradients(self, **signs: float) -> dict[nn.Parameter, Tensor]:
-        """Ones, times a sign for each operation; for the last one, for each of its parameters."""
+        """Return gradients of ones times a sign per operation, or per parameter of the last one."""
         tensors = {p: torch.ones_like(p) for p in self.parameters}
         for name, sign in signs.items():
             for share in self.operations[name[0]][int(name[1:] or 0) :][:1]:
@@ -51,34 +57,34 @@ class Rows:
         return tensors
 
 
-def test_an_operation_is_frozen_after_exactly_the_window() -> None:
-    rows, rule, state = Rows(), GradientMatching(window=3), State()
-    for look in range(1, 8):
+def test_operation_is_frozen_after_exactly_one_window() -> None:
+    rows, rule, state = Operations(), GradientMatching(window=3), State()
+    for step_ in range(1, 8):
         rule.observe(rows.operations, rows.gradients(), rows.gradients(b=-1), state)
-        assert state["frozen"] == (["b"] if look >= 3 else [])
+        assert state["frozen"] == (["b"] if step_ >= 3 else [])
 
 
-def test_the_mean_of_a_window_decides_and_windows_do_not_overlap() -> None:
-    rows, rule, state = Rows(), GradientMatching(window=3), State()
-    # The means are 1/3 and -1/3; that of the three in the middle would be -1/3, too.
-    for look, sign in enumerate((1, 1, -1, -1, 1, -1)):
+def test_mean_of_each_window_decides_and_windows_do_not_overlap() -> None:
+    rows, rule, state = Operations(), GradientMatching(window=3), State()
+    # The means are 1/3 and -1/3. Three steps in the middle also have a mean of -1/3.
+    for step_, sign in enumerate((1, 1, -1, -1, 1, -1)):
         rule.observe(rows.operations, rows.gradients(), rows.gradients(a=sign), state)
-        assert state["frozen"] == (["a"] if look == 5 else [])
+        assert state["frozen"] == (["a"] if step_ == 5 else [])
 
 
-def test_all_parameters_of_an_operation_count_and_the_threshold_is_theirs() -> None:
-    rows = Rows()
+def test_agreement_is_averaged_over_the_parameters_of_an_operation() -> None:
+    rows = Operations()
     for threshold, frozen in ((0.1, ["d"]), (-0.1, [])):
         state = State()
         rule = GradientMatching(window=1, threshold=threshold)
-        # One of both parameters agrees: 0 on average.
+        # One of two parameters agrees: the mean is 0.
         rule.observe(rows.operations, rows.gradients(), rows.gradients(d1=-1), state)
         assert state["frozen"] == frozen
 
 
-def test_steps_without_a_gradient_do_not_count() -> None:
-    """As of an operation that was not drawn for one of the batches."""
-    rows, rule, state = Rows(), GradientMatching(window=2), State()
+def test_steps_without_a_gradient_are_ignored() -> None:
+    """An operation that is not sampled for a batch has no gradient."""
+    rows, rule, state = Operations(), GradientMatching(window=2), State()
     for sign in (-1.0, 0.0, 0.0, 0.0):
         rule.observe(rows.operations, rows.gradients(), rows.gradients(c=sign), state)
         assert state["frozen"] == []
@@ -88,15 +94,15 @@ def test_steps_without_a_gradient_do_not_count() -> None:
     assert state["frozen"] == ["c"]
 
 
-def test_which_steps_are_looked_at() -> None:
+def test_gradients_are_due_every_n_steps() -> None:
     assert [step for step in range(7) if GradientMatching(every=3).is_due(step)] == [0, 3, 6]
     assert not any(NoFreezing().is_due(step) for step in range(7))
 
 
-class Opposed:
-    """A task whose loss is linear in the weights of all operations of a supernet.
+class LinearObjective:
+    """An objective whose loss is linear in the weights of all operations of a supernet.
 
-    Of one operation, the slope for batches of label 1 is the opposite of that for label 0.
+    For one operation, the gradients of batches with labels 0 and 1 are opposite.
     """
 
     def __init__(self, name: str) -> None:
@@ -106,9 +112,9 @@ class Opposed:
         net = forward.args[0]
         total = torch.zeros(())
         for name, rows in net.operation_rows().items():
-            opposed = name == self.name and bool(batch[1][0] == 1)
+            is_opposed = name == self.name and bool(batch[1][0] == 1)
             for parameter, first, end in rows:
-                total = total + (-1 if opposed else 1) * parameter[first:end].sum()
+                total = total + (-1 if is_opposed else 1) * parameter[first:end].sum()
         return 1e-3 * total, torch.zeros(len(batch[0]), 3)
 
     def num_samples(self, batch: tuple[Tensor, Tensor]) -> int:
@@ -118,27 +124,27 @@ class Opposed:
 TRAIN, VALID = ((make_batch(0)[0], torch.full((4,), label)) for label in (0, 1))
 
 
-def searching(space: str) -> tuple[Searcher, str]:
-    """A search with a linear loss, and the operation that is to be frozen."""
+def linear_search(space: str) -> tuple[Searcher, str]:
+    """Return a searcher with a linear loss, and the operation that will be frozen."""
     searcher = make_searcher(
         *(f"space={space}", "space.cells=1", "freezing=gradient_matching", "freezing.window=3"),
         *("optimizer.weight_decay=0.1", "optimizer.lr=0.1"),
     )
     names = list(searcher.net.operation_rows())
     chosen = names[len(names) // 2]
-    searcher.objective = Opposed(chosen)
+    searcher.objective = LinearObjective(chosen)
     searcher.begin_epoch(0)
     return searcher, chosen
 
 
-def values(searcher: Searcher) -> dict[str, list[Tensor]]:
+def operation_weights(searcher: Searcher) -> dict[str, list[Tensor]]:
     return {
         name: [parameter[first:end].detach().clone() for parameter, first, end in rows]
         for name, rows in searcher.net.operation_rows().items()
     }
 
 
-def moved(before: dict[str, list[Tensor]], after: dict[str, list[Tensor]]) -> set[str]:
+def changed_operations(before: dict[str, list[Tensor]], after: dict[str, list[Tensor]]) -> set[str]:
     return {
         name
         for name in before
@@ -152,49 +158,49 @@ def step(searcher: Searcher, number: int) -> None:
 
 
 @pytest.mark.parametrize("space", ["cnn", "nas201"])
-def test_a_frozen_operation_does_not_move_in_a_search(space: str) -> None:
-    """With a gradient, momentum and weight decay; all others go on."""
-    searcher, chosen = searching(space)
-    names = set(values(searcher))
+def test_frozen_operation_is_not_updated_in_a_search(space: str) -> None:
+    """It has a gradient, momentum and weight decay; all other operations are updated."""
+    searcher, chosen = linear_search(space)
+    names = set(operation_weights(searcher))
     for number in range(2):
-        before = values(searcher)
+        before = operation_weights(searcher)
         step(searcher, number)
-        assert moved(before, values(searcher)) == names
+        assert changed_operations(before, operation_weights(searcher)) == names
         assert searcher.frozen["frozen"] == []
     searcher.observe_gradients(2, TRAIN, VALID)
     assert searcher.frozen["frozen"] == [chosen]
-    fixed = values(searcher)[chosen]
+    fixed = operation_weights(searcher)[chosen]
     for number in range(3, 6):
-        before = values(searcher)
+        before = operation_weights(searcher)
         step(searcher, number)
-        assert moved(before, values(searcher)) == names - {chosen}
-    assert all(a.equal(b) for a, b in zip(fixed, values(searcher)[chosen], strict=True))
+        assert changed_operations(before, operation_weights(searcher)) == names - {chosen}
+    assert all(a.equal(b) for a, b in zip(fixed, operation_weights(searcher)[chosen], strict=True))
 
 
-@pytest.mark.parametrize("looks", [1, 4])
-def test_a_checkpoint_goes_on_as_the_search_would(looks: int) -> None:
-    """Saved before the decision, with comparisons that wait, and after it."""
-    searcher, chosen = searching("nas201")
-    for number in range(looks):
+@pytest.mark.parametrize("steps", [1, 4])
+def test_resumed_search_freezes_like_an_uninterrupted_one(steps: int) -> None:
+    """The checkpoint is saved within the first window, or after the decision."""
+    searcher, chosen = linear_search("nas201")
+    for number in range(steps):
         step(searcher, number)
     file = io.BytesIO()
     torch.save(searcher.state_dict(), file)
     file.seek(0)
-    resumed, _ = searching("nas201")
+    resumed, _ = linear_search("nas201")
     resumed.load_state_dict(torch.load(file, weights_only=True))
-    fixed = values(resumed)[chosen]
-    for number in range(looks, 6):
-        for one in (searcher, resumed):
-            step(one, number)
+    fixed = operation_weights(resumed)[chosen]
+    for number in range(steps, 6):
+        for each in (searcher, resumed):
+            step(each, number)
         assert searcher.frozen == resumed.frozen
-        assert not moved(values(searcher), values(resumed))
+        assert not changed_operations(operation_weights(searcher), operation_weights(resumed))
     assert resumed.frozen["frozen"] == [chosen]
-    assert all(a.equal(b) for a, b in zip(fixed, values(resumed)[chosen], strict=True)) == (
-        looks == 4
-    )
+    assert all(
+        a.equal(b) for a, b in zip(fixed, operation_weights(resumed)[chosen], strict=True)
+    ) == (steps == 4)
 
 
-def test_looking_leaves_the_supernet_as_it_is() -> None:
+def test_observing_gradients_does_not_change_the_supernet() -> None:
     searcher = make_searcher("space=nas201", "space.cells=1", "freezing=gradient_matching")
     searcher.begin_epoch(0)
     before = {name: value.clone() for name, value in searcher.net.state_dict().items()}
@@ -204,22 +210,22 @@ def test_looking_leaves_the_supernet_as_it_is() -> None:
     assert all(parameter.grad is None for parameter in searcher.net.parameters())
 
 
-def test_the_gradients_seen_are_those_of_both_losses() -> None:
+def test_observed_gradients_are_those_of_both_losses() -> None:
     searcher = make_searcher("space=nas201", "space.cells=1")
     searcher.begin_epoch(0)
-    seen: list[Any] = []
+    recorded: list[Any] = []
 
-    class Watching(NoFreezing):
+    class Recording(NoFreezing):
         def is_due(self, step: int) -> bool:
             return True
 
         def observe(self, operations: Any, train: Any, valid: Any, state: Any) -> None:
-            seen.extend((train, valid))
+            recorded.extend((train, valid))
 
-    searcher.config.freezing = Watching()
+    searcher.config.freezing = Recording()
     batches = make_batch(0), make_batch(1)
     searcher.observe_gradients(0, *batches)
-    for found, batch in zip(seen, batches, strict=True):
+    for found, batch in zip(recorded, batches, strict=True):
         searcher.net.zero_grad()
         searcher.arch_loss(searcher.net, batch).backward()
         for parameter in searcher.net.weight_parameters():

@@ -1,4 +1,4 @@
-"""Random and adversarial changes of a mixture."""
+"""Random and adversarial perturbations of a mixture."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.methods import smooth
+from darts.methods import perturbation_smooth
 from darts.methods.perturbation import NoPerturbation
 from darts.methods.perturbation_smooth import Adversarial, RandomSmoothing, perturb, uniform_noise
 from darts.spaces.mixture import Mixture
@@ -17,71 +17,73 @@ DRAW = torch.Generator().manual_seed(0)
 
 
 def mixture_of(**options: Any) -> Mixture:
-    """Rows of several sums, as edge weights give them."""
+    """Return a mixture whose edges have different sums, as with edge weights."""
     weights = torch.rand(6, 5, generator=DRAW).double()
     sums = torch.tensor([1.0, 1.0, 0.5, 2.0, 1e-3, 1.0]).double()
     return Mixture({"cell": weights / weights.sum(1, keepdim=True) * sums[:, None]}, **options)
 
 
-def nowhere(mixture: Mixture) -> dict[str, Tensor]:
-    raise AssertionError("the gradient is not asked for")
+def no_gradient(mixture: Mixture) -> dict[str, Tensor]:
+    raise AssertionError("random smoothing needs no gradient")
 
 
-def linear(slope: Tensor) -> Any:
-    return lambda mixture: {"cell": slope}
+def linear(gradient_value: Tensor) -> Any:
+    return lambda mixture: {"cell": gradient_value}
 
 
 @pytest.mark.parametrize("kind", [RandomSmoothing, Adversarial])
 @pytest.mark.parametrize("progress", [0.0, 0.5, 0.98])
-def test_a_mixture_stays_one(kind: type[RandomSmoothing], progress: float) -> None:
+def test_perturbed_weights_are_nonnegative_and_keep_their_sums(
+    kind: type[RandomSmoothing], progress: float
+) -> None:
     mixture = mixture_of()
     before = mixture["cell"].clone()
-    slope = torch.randn(6, 5, generator=DRAW).double()
-    changed = kind()(mixture, linear(slope), progress)
+    gradient_value = torch.randn(6, 5, generator=DRAW).double()
+    changed = kind()(mixture, linear(gradient_value), progress)
     assert (changed["cell"] >= 0).all()
     torch.testing.assert_close(changed["cell"].sum(1), before.sum(1))
-    assert (changed["cell"] != before).any()  # an edge that would lose all weight keeps its own
+    assert (changed["cell"] != before).any()  # an edge that would lose all its weight is unchanged
     assert mixture["cell"].equal(before)
 
 
-def test_noise_fills_the_ball_and_no_more() -> None:
+def test_uniform_noise_fills_the_ball() -> None:
     mixture = Mixture({"cell": torch.zeros(1000, 10)})
     torch.manual_seed(0)
     draws = uniform_noise(mixture, 0.2)["cell"]
     assert draws.abs().max() <= 0.2
-    # A uniform distribution: its mean, variance and quarters.
+    # Mean, variance and quartiles of the uniform distribution.
     assert abs(float(draws.mean())) < 5 * 0.2 / 3**0.5 / 100
     assert float(draws.var()) == pytest.approx(0.2**2 / 3, rel=0.05)
     quarters = torch.histc(draws, 4, -0.2, 0.2) / draws.numel()
     assert (quarters - 0.25).abs().max() < 0.02
 
 
-def test_projection_written_out() -> None:
+def test_perturb_clamps_and_restores_the_sum() -> None:
     weight = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
     change = torch.tensor([[0.1, -0.4, 0.0], [-1.0, -1.0, -1.0]])
     found = perturb(Mixture({"cell": weight}), {"cell": change})["cell"]
-    # 0.6, 0 and 0.2 brought to a sum of 1; an edge that has lost all of it stays.
+    # 0.6, 0 and 0.2 are rescaled to a sum of 1; an edge without weight is unchanged.
     torch.testing.assert_close(found, torch.tensor([[0.75, 0.0, 0.25], [0.5, 0.3, 0.2]]))
 
 
-def test_the_radius_grows_linearly() -> None:
+def test_radius_grows_linearly() -> None:
     found = [RandomSmoothing().radius_at(progress) for progress in (0, 0.5, 1)]
     assert found == pytest.approx([0.03, 0.165, 0.3])
     assert Adversarial(radius=0.1, radius_end=0.2).radius_at(0.25) == pytest.approx(0.125)
 
 
 @pytest.mark.parametrize("kind", [RandomSmoothing, Adversarial])
-def test_every_change_is_within_the_ball(
+def test_changes_stay_within_the_ball(
     kind: type[RandomSmoothing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the projection; and that of an epoch further on is larger."""
+    """The changes before the projection are checked; a later epoch has larger ones."""
     changes: list[Tensor] = []
 
-    def watched(mixture: Mixture, change: dict[str, Tensor]) -> Mixture:
+    def recording(mixture: Mixture, change: dict[str, Tensor]) -> Mixture:
         changes.append(change["cell"])
         return perturb(mixture, change)
 
-    monkeypatch.setattr(smooth, "perturb", watched)
+    monkeypatch.setattr(perturbation_smooth, "perturb", recording)
     sizes = []
     for progress in (0.0, 0.9):
         changes.clear()
@@ -94,64 +96,66 @@ def test_every_change_is_within_the_ball(
     assert sizes[1] > 2 * sizes[0]
 
 
-def test_the_attack_on_a_linear_loss_is_the_sign() -> None:
-    """Half of the slopes up and half down, with weights above the radius: a corner of the ball."""
+def test_adversarial_change_of_a_linear_loss_is_the_sign_of_the_gradient() -> None:
+    """The gradients are balanced and the weights exceed the radius: a corner of the ball."""
     weights = torch.full((3, 4), 0.25, dtype=torch.float64)
-    slope = torch.tensor([[1.0, -2, 3, -0.1], [-1, -1, 5, 5], [0.2, 0.1, -0.3, -7]]).double()
+    gradient_value = torch.tensor(
+        [[1.0, -2, 3, -0.1], [-1, -1, 5, 5], [0.2, 0.1, -0.3, -7]]
+    ).double()
     attack = Adversarial(radius=0.1, radius_end=0.1)
     for seed in range(3):
         torch.manual_seed(seed)
-        found = attack(Mixture({"cell": weights}), linear(slope), 0.0)["cell"]
-        torch.testing.assert_close(found, weights + 0.1 * slope.sign())
+        found = attack(Mixture({"cell": weights}), linear(gradient_value), 0.0)["cell"]
+        torch.testing.assert_close(found, weights + 0.1 * gradient_value.sign())
 
 
-def test_one_step_from_the_random_start() -> None:
+def test_adversarial_steps_start_from_random_noise() -> None:
     weights = torch.full((2, 4), 0.25, dtype=torch.float64)
-    slope = torch.tensor([[1.0, -1, 1, -1]] * 2).double()
+    gradient_value = torch.tensor([[1.0, -1, 1, -1]] * 2).double()
     torch.manual_seed(3)
     start = uniform_noise(Mixture({"cell": weights}), 0.1)["cell"]
     torch.manual_seed(3)
     attack = Adversarial(radius=0.1, radius_end=0.1, steps=10)
-    seen: list[Tensor] = []
+    mixtures: list[Tensor] = []
 
-    def slope_of(mixture: Mixture) -> dict[str, Tensor]:
-        seen.append(mixture["cell"])
-        return {"cell": slope}
+    def gradient_of(mixture: Mixture) -> dict[str, Tensor]:
+        mixtures.append(mixture["cell"])
+        return {"cell": gradient_value}
 
-    attack(Mixture({"cell": weights}), slope_of, 0.0)
-    assert len(seen) == 10
+    attack(Mixture({"cell": weights}), gradient_of, 0.0)
+    assert len(mixtures) == 10
     for step in range(2):
-        wanted = weights + (start + step * 0.02 * slope.sign()).clamp(-0.1, 0.1)
-        torch.testing.assert_close(seen[step], wanted / wanted.sum(1, keepdim=True))
+        wanted = weights + (start + step * 0.02 * gradient_value.sign()).clamp(-0.1, 0.1)
+        torch.testing.assert_close(mixtures[step], wanted / wanted.sum(1, keepdim=True))
 
 
 @pytest.mark.parametrize("curvature", [0.0, 3.0])
-def test_the_attack_is_worse_than_chance(curvature: float) -> None:
-    """On a linear and on a quadratic loss; the projection may cost the attack a little."""
-    slope = torch.randn(6, 5, generator=DRAW).double()
+def test_adversarial_change_raises_the_loss_more_than_noise(curvature: float) -> None:
+    """For a linear and a quadratic loss; the projection may weaken single attacks."""
+    gradient_value = torch.randn(6, 5, generator=DRAW).double()
     mixture = mixture_of()
 
     def loss(mixture: Mixture) -> Tensor:
         w = mixture["cell"]
-        return (slope * w).sum() + curvature * w.square().sum()
+        return (gradient_value * w).sum() + curvature * w.square().sum()
 
     def gradient(mixture: Mixture) -> dict[str, Tensor]:
-        return {"cell": slope + 2 * curvature * mixture["cell"]}
+        return {"cell": gradient_value + 2 * curvature * mixture["cell"]}
 
     gains = []
     for seed in range(20):
         torch.manual_seed(seed)
-        chance = loss(RandomSmoothing()(mixture, nowhere, 0.5))
+        random_loss = loss(RandomSmoothing()(mixture, no_gradient, 0.5))
         torch.manual_seed(seed)
-        attacked = loss(Adversarial()(mixture, gradient, 0.5))
-        assert attacked > loss(mixture)
-        gains.append(float(attacked - chance))
+        adversarial_loss = loss(Adversarial()(mixture, gradient, 0.5))
+        assert adversarial_loss > loss(mixture)
+        gains.append(float(adversarial_loss - random_loss))
     assert sum(gain > 0 for gain in gains) >= 17
     assert sum(gains) / len(gains) > 0.1 * float(loss(mixture).abs())
 
 
 @pytest.mark.parametrize("kind", [RandomSmoothing, Adversarial])
-def test_what_does_not_run_gets_no_weight(kind: type[RandomSmoothing]) -> None:
+def test_inactive_operations_get_no_weight(kind: type[RandomSmoothing]) -> None:
     active = torch.rand(6, 5, generator=DRAW) < 0.6
     active[:, 0] = True
     active[3] = torch.tensor([False, True, False, False, False])
@@ -160,11 +164,13 @@ def test_what_does_not_run_gets_no_weight(kind: type[RandomSmoothing]) -> None:
     changed = kind()(mixture, linear(torch.randn(6, 5, generator=DRAW).double()), 0.9)
     assert not changed["cell"][~active].any()
     torch.testing.assert_close(changed["cell"].sum(1), weights.sum(1))
-    torch.testing.assert_close(changed["cell"][3], weights[3])  # a single one cannot move
+    torch.testing.assert_close(
+        changed["cell"][3], weights[3]
+    )  # the only active operation keeps its weight
     assert changed.active is mixture.active
     assert changed.bypass is mixture.bypass
 
 
-def test_none_is_the_mixture_itself() -> None:
+def test_no_perturbation_returns_the_same_mixture() -> None:
     mixture = mixture_of()
-    assert NoPerturbation()(mixture, nowhere, 0.5) is mixture
+    assert NoPerturbation()(mixture, no_gradient, 0.5) is mixture

@@ -1,4 +1,4 @@
-"""Lambda-DARTS: the mean cosine of the cells' gradients, and its gradient for the weights."""
+"""Lambda-DARTS: the mean cosine of the cells' gradients and its gradient for the weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DRAW = torch.Generator().manual_seed(0)
 
 
 def naive(gradients: Tensor) -> float:
-    """Every pair of cells, number by number."""
+    """Return the mean cosine over all pairs of cells with explicit loops."""
     rows = gradients.flatten(1).tolist()
     cosines = []
     for i in range(len(rows)):
@@ -33,7 +33,7 @@ def naive(gradients: Tensor) -> float:
     return sum(cosines) / len(cosines)
 
 
-def test_agreement_is_the_mean_cosine_over_pairs() -> None:
+def test_agreement_is_the_mean_cosine_over_pairs_of_cells() -> None:
     gradients = torch.randn(4, 3, 5, generator=DRAW, dtype=torch.float64)
     assert float(agreement(gradients)) == pytest.approx(naive(gradients))
     alike = gradients[:1] * torch.tensor([1.0, 2.0, 0.1])[:, None, None]
@@ -42,19 +42,19 @@ def test_agreement_is_the_mean_cosine_over_pairs() -> None:
     assert float(agreement(gradients[:1])) == 0
 
 
-def test_its_derivative() -> None:
+def test_agreement_gradient_matches_finite_differences() -> None:
     gradients = torch.randn(3, 2, 4, generator=DRAW, dtype=torch.float64)
     found = agreement_gradient(gradients)
     step = 1e-6
     for place in ((0, 0, 0), (1, 1, 2), (2, 0, 3)):
         change = torch.zeros_like(gradients)
         change[place] = step
-        slope = (naive(gradients + change) - naive(gradients - change)) / (2 * step)
-        assert float(found[place]) == pytest.approx(slope, rel=1e-5)
+        difference = (naive(gradients + change) - naive(gradients - change)) / (2 * step)
+        assert float(found[place]) == pytest.approx(difference, rel=1e-5)
 
 
-class Small:
-    """A supernet of four cells (two of each kind) in float64, a batch and a mixture."""
+class SmallProblem:
+    """A supernet with five cells in float64, a batch and a mixture."""
 
     def __init__(self) -> None:
         torch.manual_seed(0)
@@ -70,13 +70,13 @@ class Small:
     def loss(self, mixture: Mapping[str, Tensor]) -> Tensor:
         return F.cross_entropy(self.net(self.images, mixture), self.labels)
 
-    def slope(self, mixture: Mixture) -> dict[str, Tensor]:
+    def gradient(self, mixture: Mixture) -> dict[str, Tensor]:
         leaves = {group: w.detach().requires_grad_() for group, w in mixture.items()}
         found = torch.autograd.grad(self.loss(mixture.replaced(leaves)), list(leaves.values()))
         return dict(zip(leaves, found, strict=True))
 
     def exact(self) -> list[Tensor]:
-        """The gradient of the sum of both kinds' ``Lambda`` by double backward."""
+        """Return the gradient of the sum of both groups' ``Lambda`` by double backward."""
         leaves = {
             group: w.expand(self.net.counts[group], -1, -1).clone().requires_grad_()
             for group, w in self.mixture.items()
@@ -92,20 +92,19 @@ def flat(tensors: Any) -> Tensor:
     return torch.cat([t.flatten() for t in tensors if t is not None])
 
 
-def test_the_weights_climb_agreement() -> None:
-    """Against the exact second derivative; the error falls with the square of the step.
-
-    Steps far longer than these cross kinks of the ReLUs.
-    """
-    small = Small()
-    assert small.net.counts == {"normal": 3, "reduce": 2}
-    exact = small.exact()
-    used = [p for p, g in zip(small.net.weight_parameters(), exact, strict=True) if g is not None]
+def test_weight_term_has_the_exact_second_order_gradient() -> None:
+    """The error falls with the square of the step; much longer steps cross kinks of ReLUs."""
+    problem = SmallProblem()
+    assert problem.net.counts == {"normal": 3, "reduce": 2}
+    exact = problem.exact()
+    used = [p for p, g in zip(problem.net.weight_parameters(), exact, strict=True) if g is not None]
     wanted = -0.8 * 0.5 * flat(exact)
     errors = []
     for epsilon in (1e-4, 1e-5):
         regularizer = Alignment(weight=0.8, epsilon=epsilon)
-        term = regularizer.weight_term(small.mixture, small.loss, small.slope, small.context)
+        term = regularizer.weight_term(
+            problem.mixture, problem.loss, problem.gradient, problem.context
+        )
         assert term is not None
         found = flat(torch.autograd.grad(term, used, allow_unused=True, materialize_grads=True))
         errors.append(float((found - wanted).norm() / wanted.norm()))
@@ -113,35 +112,37 @@ def test_the_weights_climb_agreement() -> None:
     assert errors[1] < errors[0] / 50
 
 
-def test_nothing_at_the_start_or_without_pairs() -> None:
-    small = Small()
+def test_weight_term_is_none_at_the_start_and_for_single_cells() -> None:
+    problem = SmallProblem()
 
-    def no(*_: Any) -> Any:
-        raise AssertionError("nothing is to be computed")
+    def unexpected(*_: Any) -> Any:
+        raise AssertionError("no loss or gradient is needed")
 
-    begin = dataclasses.replace(small.context, progress=0.0)
-    assert Alignment().weight_term(small.mixture, no, no, begin) is None
-    single = dataclasses.replace(small.context, counts={"normal": 1, "reduce": 1})
-    found = {group: torch.ones(1, 2, 8) for group in small.mixture}
-    assert Alignment().weight_term(small.mixture, no, lambda _: found, single) is None
+    begin = dataclasses.replace(problem.context, progress=0.0)
+    assert Alignment().weight_term(problem.mixture, unexpected, unexpected, begin) is None
+    single = dataclasses.replace(problem.context, counts={"normal": 1, "reduce": 1})
+    found = {group: torch.ones(1, 2, 8) for group in problem.mixture}
+    assert Alignment().weight_term(problem.mixture, unexpected, lambda _: found, single) is None
 
 
-def test_a_step_raises_agreement() -> None:
-    small = Small()
+def test_weight_step_raises_the_agreement() -> None:
+    problem = SmallProblem()
 
-    def now() -> float:
-        by_cell = small.mixture.replaced(
-            {g: w.expand(small.net.counts[g], -1, -1) for g, w in small.mixture.items()}
+    def mean_cosines() -> float:
+        by_cell = problem.mixture.replaced(
+            {g: w.expand(problem.net.counts[g], -1, -1) for g, w in problem.mixture.items()}
         )
-        return sum(naive(gradient) for gradient in small.slope(by_cell).values())
+        return sum(naive(gradient) for gradient in problem.gradient(by_cell).values())
 
-    before = now()
-    term = Alignment(weight=1.0).weight_term(small.mixture, small.loss, small.slope, small.context)
+    before = mean_cosines()
+    term = Alignment(weight=1.0).weight_term(
+        problem.mixture, problem.loss, problem.gradient, problem.context
+    )
     assert term is not None
-    used = small.net.weight_parameters()
+    used = problem.net.weight_parameters()
     found = torch.autograd.grad(term, used, allow_unused=True, materialize_grads=True)
     length = flat(found).norm()
     with torch.no_grad():
         for parameter, gradient in zip(used, found, strict=True):
             parameter -= 1e-5 * gradient / length
-    assert now() - before == pytest.approx(1e-5 * float(length) / 0.5, rel=0.01)
+    assert mean_cosines() - before == pytest.approx(1e-5 * float(length) / 0.5, rel=0.01)

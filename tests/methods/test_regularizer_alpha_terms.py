@@ -1,4 +1,4 @@
-"""Terms of the alphas' loss against formulas written out."""
+"""Regularizer terms in the loss of the alphas, compared with explicit formulas."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 from tiny_search import context_and_supernet
 from torch import Tensor
 
+from darts.methods.regularizer import NoRegularizer, Regularizer
 from darts.methods.regularizer_anchor import Anchor
 from darts.methods.regularizer_beta_decay import BetaDecay
-from darts.methods.regularizer import NoRegularizer, Regularizer
 from darts.methods.regularizer_zero_one import ZeroOne
 
 SETTING = dataclasses.replace(context_and_supernet("cnn")[0], progress=0.4)
@@ -20,7 +20,7 @@ DRAW = torch.Generator().manual_seed(0)
 
 
 def alphas_of() -> dict[str, Tensor]:
-    """Of both cells, and weights of edges, which are no operations' and have no part in this."""
+    """Return alphas of both cells and edge alphas, which regularizers ignore."""
     shapes = {"normal": (14, 8), "reduce": (14, 8), "normal_edges": (14,)}
     return {
         name: torch.randn(shape, generator=DRAW, dtype=torch.float64).requires_grad_()
@@ -37,11 +37,11 @@ def gradients(regularizer: Regularizer, alphas: dict[str, Tensor]) -> list[Tenso
 
 
 def values(alphas: dict[str, Tensor]) -> list[list[float]]:
-    """All edges of both cells."""
+    """Return the alphas of all edges of both cells."""
     return [row for cell in ("normal", "reduce") for row in alphas[cell].tolist()]
 
 
-def test_beta_decay() -> None:
+def test_beta_decay_matches_the_formula_and_its_gradient() -> None:
     alphas = alphas_of()
     regularizer = BetaDecay(weight=25.0)
     term = regularizer.alpha_term(alphas, SETTING)
@@ -54,7 +54,7 @@ def test_beta_decay() -> None:
     assert regularizer.alpha_term(alphas, begin) == 0
 
 
-def test_zero_one() -> None:
+def test_zero_one_matches_the_formula_and_pushes_sigmoids_from_one_half() -> None:
     alphas = alphas_of()
     term = ZeroOne(weight=10.0).alpha_term(alphas, SETTING)
     squares = [(1 / (1 + math.exp(-a)) - 0.5) ** 2 for row in values(alphas) for a in row]
@@ -63,12 +63,12 @@ def test_zero_one() -> None:
     for cell, gradient in zip(("normal", "reduce"), found, strict=True):
         s = alphas[cell].detach().sigmoid()
         torch.testing.assert_close(gradient, -10 * 2 * (s - 0.5) * s * (1 - s) / 224)
-        # A step down the gradient takes each sigmoid away from one half.
+        # A gradient descent step moves each sigmoid away from one half.
         assert (gradient.sign() == (0.5 - s).sign()).all()
 
 
-def test_anchor() -> None:
-    """``KL(Dir(b) || Dir(1))``: log-gammas of the sum and of each, and the expected logarithms."""
+def test_anchor_is_the_kl_divergence_from_the_uniform_distribution() -> None:
+    """``KL(Dir(b) || Dir(1))`` in closed form, with log-gamma functions."""
     alphas = alphas_of()
     term = Anchor(weight=0.3).alpha_term(alphas, SETTING)
     wanted = 0.0
@@ -79,7 +79,7 @@ def test_anchor() -> None:
         expected_logs = torch.special.digamma(beta) - torch.special.digamma(beta.sum())
         wanted += float(((beta - 1) * expected_logs).sum())
     assert float(term.detach()) == pytest.approx(0.3 * wanted)
-    # In closed form, by the concentrations: trigammas; then by the alphas.
+    # The gradient in closed form: for the concentrations (trigamma), then for the alphas.
     found = gradients(Anchor(weight=0.3), alphas)
     for cell, gradient in zip(("normal", "reduce"), found, strict=True):
         alpha = alphas[cell].detach()
@@ -87,10 +87,10 @@ def test_anchor() -> None:
         by_beta = (beta - 1) * torch.polygamma(1, beta)
         by_beta -= (beta - 1).sum(1, keepdim=True) * torch.polygamma(1, beta.sum(1, keepdim=True))
         torch.testing.assert_close(gradient, 0.3 * by_beta * torch.where(alpha > 0, 1, beta))
-    # Nothing to pay at the anchor itself.
+    # The term is 0 at the anchor.
     flat = {name: torch.zeros_like(alpha) for name, alpha in alphas.items()}
     assert float(Anchor().alpha_term(flat, SETTING)) == pytest.approx(0, abs=1e-12)
 
 
-def test_none_adds_nothing() -> None:
+def test_no_regularizer_has_no_alpha_term() -> None:
     assert NoRegularizer().alpha_term(alphas_of(), SETTING) is None

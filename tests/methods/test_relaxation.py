@@ -1,4 +1,4 @@
-"""What goes with any relaxation: weights of edges, auxiliary skips, masks of what is kept."""
+"""Options of every relaxation: edge weights, auxiliary skip connections and masks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_search import make_batch, context_and_supernet
+from tiny_search import context_and_supernet, make_batch
 from torch import Tensor
 
 from darts.methods.relaxation import RELAXATIONS, edge_group, masked_softmax
@@ -22,7 +22,7 @@ DRAW = torch.Generator().manual_seed(0)
 
 
 def alphas_of(context: SearchContext) -> dict[str, Tensor]:
-    """Far from uniform, in float64, with those of edges."""
+    """Return non-uniform alphas in float64, including those of edges."""
     alphas = {}
     for group, rows in context.candidates.items():
         alphas[group] = torch.randn(len(rows), len(rows[0]), generator=DRAW).double()
@@ -30,7 +30,7 @@ def alphas_of(context: SearchContext) -> dict[str, Tensor]:
     return {name: alpha.requires_grad_() for name, alpha in alphas.items()}
 
 
-def test_edges_sum_to_one_over_those_into_a_node() -> None:
+def test_edge_weights_into_a_node_sum_to_one() -> None:
     for space, entering in (("cnn", [2, 3, 4, 5]), ("nas201", [1, 2, 3])):
         context, _ = context_and_supernet(space)
         alphas = alphas_of(context)
@@ -39,7 +39,7 @@ def test_edges_sum_to_one_over_those_into_a_node() -> None:
         for group in context.candidates:
             raw = alphas[edge_group(group)].tolist()
             first = 0
-            for count in entering:  # the edges into a node stand together, the first node's first
+            for count in entering:  # edges are sorted by target node
                 powers = [math.exp(a) for a in raw[first : first + count]]
                 wanted = torch.tensor([p / sum(powers) for p in powers], dtype=torch.float64)
                 found = mixture.bypass[group][first : first + count]
@@ -50,7 +50,7 @@ def test_edges_sum_to_one_over_those_into_a_node() -> None:
 
 
 @pytest.mark.parametrize("name", ["softmax", "sigmoid", "dirichlet", "concrete", "gumbel"])
-def test_the_mixture_is_the_product_of_edge_and_operation(name: str) -> None:
+def test_mixing_weights_are_edge_weight_times_operation_weight(name: str) -> None:
     relaxation = RELAXATIONS[name]()
     with_edges = RELAXATIONS[name](edge_normalization=True)
     alphas = alphas_of(SETTING)
@@ -62,13 +62,13 @@ def test_the_mixture_is_the_product_of_edge_and_operation(name: str) -> None:
     for group in SETTING.candidates:
         edges = weighted.bypass[group]
         torch.testing.assert_close(weighted[group], plain[group] * edges[:, None])
-        expected = with_edges.expected(alphas, SETTING)[group]
+        expected = with_edges.probabilities(alphas, SETTING)[group]
         own = relaxation.edge_probabilities(alphas[group], None)
         torch.testing.assert_close(expected, own * edges[:, None])
     assert plain.bypass is None
 
 
-def test_the_gradient_of_the_weights_of_edges() -> None:
+def test_edge_alphas_get_the_softmax_gradient() -> None:
     alphas = alphas_of(SETTING)
     relaxation = Softmax(edge_normalization=True)
     upstream = torch.randn(14, 8, generator=DRAW).double()
@@ -85,8 +85,8 @@ def test_the_gradient_of_the_weights_of_edges() -> None:
         first += count
 
 
-def test_a_prepared_supernet_has_alphas_of_edges_and_partial_channels_use_them() -> None:
-    """What goes past the operations is weighted by its edge."""
+def test_edge_alphas_weight_the_bypassed_channels() -> None:
+    """The output depends on the edge alphas even if all operations have weight 0."""
     torch.manual_seed(0)
     space = SPACES["nas201"](channels=4, cells=1)
     net = space.supernet(classes=3, in_channels=3, partial=2)
@@ -97,7 +97,6 @@ def test_a_prepared_supernet_has_alphas_of_edges_and_partial_channels_use_them()
     context = SearchContext.from_supernet(space, net)
     images, _ = make_batch(0)
     base = net(images, relaxation.mixture(net.alphas, context)).detach()
-    # With no operation at all, weights of edges are still felt.
     nothing = {"cell": torch.zeros(6, 5)}
     outputs = []
     for move in (0.0, 2.0):
@@ -109,7 +108,7 @@ def test_a_prepared_supernet_has_alphas_of_edges_and_partial_channels_use_them()
     assert not torch.allclose(base, outputs[0], atol=1e-4)
 
 
-def test_the_auxiliary_skip_is_one_more_column() -> None:
+def test_auxiliary_skip_adds_a_column_to_the_mixing_weights() -> None:
     alphas = alphas_of(SETTING)
     relaxation = Softmax(auxiliary_skip=0.8)
     plain = Softmax().mixture(alphas, SETTING)
@@ -118,15 +117,15 @@ def test_the_auxiliary_skip_is_one_more_column() -> None:
         assert mixture[group].shape == (14, 9)
         assert mixture[group][:, :8].equal(plain[group])
         assert mixture[group][:, 8].tolist() == pytest.approx([0.6] * 14)
-        # It is no candidate: nothing about it is read out.
+        # The auxiliary skip is not a candidate and has no probability.
         assert relaxation.probabilities(alphas, SETTING)[group].shape == (14, 8)
     weighted = dataclasses.replace(relaxation, edge_normalization=True).mixture(alphas, SETTING)
     assert weighted.bypass is not None
     torch.testing.assert_close(weighted["normal"][:, 8], 0.8 * weighted.bypass["normal"])
 
 
-def test_the_auxiliary_skip_adds_its_input() -> None:
-    """With all candidates off, a weight of one makes every cell of nas201 four times its input."""
+def test_auxiliary_skip_adds_the_input_of_the_edge() -> None:
+    """Without candidates and with weight 1, a nas201 cell returns four times its input."""
     torch.manual_seed(0)
     space = SPACES["nas201"](channels=2, cells=1)
     net = space.supernet(classes=3, in_channels=3, auxiliary_skip=True)
@@ -146,24 +145,26 @@ def test_the_auxiliary_skip_adds_its_input() -> None:
         ("cosine", [2.0, 1 + math.cos(math.pi / 4), 1.0, 1 + math.cos(0.98 * math.pi)]),
     ],
 )
-def test_the_schedule_of_the_auxiliary_skip(decay: str, values: list[float]) -> None:
+def test_auxiliary_weight_follows_its_schedule(decay: str, values: list[float]) -> None:
     relaxation = Softmax(auxiliary_skip=2.0, auxiliary_decay=decay)
     found = [relaxation.auxiliary_weight(progress) for progress in (0, 0.25, 0.5, 0.98)]
     assert found == pytest.approx(values)
 
 
-def some_kept() -> Tensor:
+def random_mask() -> Tensor:
     kept = torch.rand(14, 8, generator=torch.Generator().manual_seed(3)) < 0.6
     kept[:, 4] = True
-    kept[5] = False  # an edge with nothing
+    kept[5] = False  # an edge without candidates
     return kept
 
 
 @pytest.mark.parametrize("options", [{}, {"edge_normalization": True, "auxiliary_skip": 1.0}])
 @pytest.mark.parametrize("name", ["softmax", "sigmoid", "dirichlet", "concrete", "gumbel"])
-def test_what_is_not_kept_is_zero_without_gradient(name: str, options: dict[str, Any]) -> None:
+def test_masked_candidates_have_zero_weight_and_gradient(
+    name: str, options: dict[str, Any]
+) -> None:
     relaxation = RELAXATIONS[name](**options)
-    kept = some_kept()
+    kept = random_mask()
     context = dataclasses.replace(SETTING, masks={"normal": kept})
     alphas = alphas_of(context)
     torch.manual_seed(2)
@@ -174,7 +175,7 @@ def test_what_is_not_kept_is_zero_without_gradient(name: str, options: dict[str,
         assert "reduce" not in mixture.active or name == "gumbel"
         active = mixture.active["normal"]
         assert not active[:, :8][~kept].any()
-        assert active[:, 8:].all()  # the auxiliary skip stays
+        assert active[:, 8:].all()  # the auxiliary skip always runs
         if name != "gumbel":
             assert active[:, :8].equal(kept)
     expected = relaxation.probabilities(alphas, context)["normal"]
@@ -192,9 +193,9 @@ def test_what_is_not_kept_is_zero_without_gradient(name: str, options: dict[str,
         assert gradient[kept].any()
 
 
-def test_the_softmax_of_what_is_kept() -> None:
+def test_masked_softmax_matches_the_formula() -> None:
     alpha = torch.randn(14, 8, generator=DRAW).double()
-    kept = some_kept()
+    kept = random_mask()
     found = masked_softmax(alpha, kept)
     for row, mask, out in zip(alpha.tolist(), kept.tolist(), found.tolist(), strict=True):
         powers = [math.exp(a) if there else 0.0 for a, there in zip(row, mask, strict=True)]
@@ -202,7 +203,7 @@ def test_the_softmax_of_what_is_kept() -> None:
 
 
 @pytest.mark.parametrize("name", ["softmax", "sigmoid", "dirichlet", "concrete", "gumbel"])
-def test_what_is_read_and_judged_is_not_random(name: str) -> None:
+def test_mean_mixture_and_probabilities_are_deterministic(name: str) -> None:
     relaxation = RELAXATIONS[name]()
     alphas = alphas_of(SETTING)
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Dirichlet mixing weights against the closed forms of the distribution."""
+"""Dirichlet mixing weights compared with closed forms of the distribution."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from darts.methods.relaxation_dirichlet import Dirichlet, concentration
 SETTING, _ = context_and_supernet("nas201")
 ROW = torch.tensor([0.8, -0.5, 0.0, 1.5, -1.2], dtype=torch.float64)
 KEPT = torch.tensor([True, False, True, True, False])
-DRAWS = 40_000
+SAMPLES = 40_000
 
 
-def draws(alpha: Tensor, kept: Tensor | None = None) -> Tensor:
+def sample(alpha: Tensor, kept: Tensor | None = None) -> Tensor:
     torch.manual_seed(0)
-    mask = None if kept is None else kept.expand(DRAWS, -1)
-    weights, active = Dirichlet().draw(alpha.expand(DRAWS, -1), mask, SETTING)
+    mask = None if kept is None else kept.expand(SAMPLES, -1)
+    weights, active = Dirichlet().sample_weights(alpha.expand(SAMPLES, -1), mask, SETTING)
     assert active is None
     return weights
 
 
-def test_concentrations_are_elu_plus_one() -> None:
+def test_concentration_is_elu_plus_one_and_positive() -> None:
     wanted = torch.where(ROW > 0, ROW + 1, ROW.exp())
     torch.testing.assert_close(concentration(ROW), wanted)
     assert (concentration(torch.tensor([-1e4, -200.0])) > 0).all()
 
 
 @pytest.mark.parametrize("kept", [None, KEPT])
-def test_mean_and_variance_of_draws(kept: Tensor | None) -> None:
-    """Components that are kept, divided by their sum, are Dirichlet with their concentrations."""
-    weights = draws(ROW, kept)
-    torch.testing.assert_close(weights.sum(1), torch.ones(DRAWS, dtype=torch.float64))
+def test_samples_have_the_moments_of_the_distribution(kept: Tensor | None) -> None:
+    """A subset of the entries, divided by its sum, is Dirichlet with the same concentrations."""
+    weights = sample(ROW, kept)
+    torch.testing.assert_close(weights.sum(1), torch.ones(SAMPLES, dtype=torch.float64))
     beta = concentration(ROW) * (1 if kept is None else kept)
     total = beta.sum()
     mean = beta / total
     variance = beta * (total - beta) / (total.square() * (total + 1))
-    limit = 5 * (variance / DRAWS).sqrt()  # standard errors
+    limit = 5 * (variance / SAMPLES).sqrt()  # standard errors
     assert ((weights.mean(0) - mean).abs() <= limit).all()
     torch.testing.assert_close(weights.var(0), variance, rtol=0.05, atol=1e-12)
     covariance = torch.cov(weights.T)
@@ -48,30 +48,30 @@ def test_mean_and_variance_of_draws(kept: Tensor | None) -> None:
 
 
 @pytest.mark.parametrize("kept", [None, KEPT])
-def test_probabilities_are_the_mean(kept: Tensor | None) -> None:
-    found = Dirichlet().probabilities(ROW[None], None if kept is None else kept[None])[0]
+def test_probabilities_and_mean_weights_are_the_mean(kept: Tensor | None) -> None:
+    found = Dirichlet().edge_probabilities(ROW[None], None if kept is None else kept[None])[0]
     beta = [float(b) for b in concentration(ROW)]
     total = sum(b for b, there in zip(beta, KEPT, strict=True) if kept is None or there)
     wanted = [
         b / total if kept is None or there else 0.0 for b, there in zip(beta, KEPT, strict=True)
     ]
     torch.testing.assert_close(found, torch.tensor(wanted, dtype=torch.float64))
-    judged, active = Dirichlet().judge(ROW[None], None if kept is None else kept[None])
-    assert judged[0].equal(found)
+    mean, active = Dirichlet().mean_weights(ROW[None], None if kept is None else kept[None])
+    assert mean[0].equal(found)
     assert active is None
 
 
 def second_moments(alpha: Tensor) -> Tensor:
-    """``E[theta_i ** 2]`` in closed form."""
+    """Return ``E[theta_i ** 2]`` in closed form."""
     beta = torch.where(alpha > 0, alpha + 1, alpha.exp())
     total = beta.sum()
     return beta * (beta + 1) / (total * (total + 1))
 
 
-def test_the_pathwise_gradient_is_that_of_the_expectation() -> None:
+def test_pathwise_gradient_matches_the_gradient_of_the_expectation() -> None:
     factors = torch.tensor([1.0, -2.0, 0.5, 3.0, -1.0], dtype=torch.float64)
     alpha = ROW.clone().requires_grad_()
-    (draws(alpha).square().mean(0) * factors).sum().backward()
+    (sample(alpha).square().mean(0) * factors).sum().backward()
     step = 1e-5
     exact = []
     for column in range(5):
@@ -81,22 +81,21 @@ def test_the_pathwise_gradient_is_that_of_the_expectation() -> None:
     torch.testing.assert_close(alpha.grad, torch.stack(exact), rtol=0.05, atol=5e-3)
 
 
-def test_pruned_components_are_zero_without_gradient() -> None:
+def test_masked_operations_have_zero_weight_and_gradient() -> None:
     alpha = ROW.clone().requires_grad_()
-    weights = draws(alpha, KEPT)
+    weights = sample(alpha, KEPT)
     assert not weights[:, ~KEPT].any()
     weights.square().sum().backward()
     assert alpha.grad is not None
     assert (alpha.grad.abs() > 1).equal(KEPT)
-    assert (alpha.grad[~KEPT].abs() < 1e-10).all()  # all paths cancel but for rounding
+    assert (alpha.grad[~KEPT].abs() < 1e-10).all()  # all terms cancel up to rounding
 
 
-def test_an_edge_that_keeps_nothing() -> None:
-    """Zeros, and finite gradients whatever comes from above."""
+def test_edge_without_candidates_has_zero_weights_and_finite_gradients() -> None:
     kept = torch.stack([KEPT, torch.zeros(5, dtype=torch.bool)])
     alpha = ROW.float().repeat(2, 1).requires_grad_()
     for weights in (
-        Dirichlet().draw(alpha, kept, SETTING)[0],
+        Dirichlet().sample_weights(alpha, kept, SETTING)[0],
         Dirichlet().edge_probabilities(alpha, kept),
     ):
         assert not weights[1].any()

@@ -1,4 +1,4 @@
-"""Gumbel draws: how often, how sharp, with which gradient, and what of a supernet runs."""
+"""Gumbel samples: frequencies, temperature, gradients, and the operations that run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 import pytest
 import torch
-from tiny_search import make_batch, make_searcher, context_and_supernet
+from tiny_search import context_and_supernet, make_batch, make_searcher
 from torch import Tensor
 
 from darts.methods.relaxation_gumbel import Concrete, Gumbel, straight_through
@@ -20,7 +20,7 @@ KEPT = torch.tensor([True, False, True, True, False])
 SETTING, _ = context_and_supernet("nas201")
 
 
-def at(progress: float) -> SearchContext:
+def context_at(progress: float) -> SearchContext:
     return dataclasses.replace(SETTING, progress=progress)
 
 
@@ -32,11 +32,11 @@ def noise_of(seed: int, shape: torch.Size) -> Tensor:
 
 @pytest.mark.parametrize("kept", [None, KEPT])
 @pytest.mark.parametrize("progress", [0.0, 0.9])
-def test_hard_draws_are_as_frequent_as_softmax_says(kept: Tensor | None, progress: float) -> None:
+def test_hard_samples_have_softmax_frequencies(kept: Tensor | None, progress: float) -> None:
     torch.manual_seed(1)
     count = 20_000
     mask = None if kept is None else kept.expand(count, -1)
-    weights, active = Gumbel().draw(ROW.expand(count, -1), mask, at(progress))
+    weights, active = Gumbel().sample_weights(ROW.expand(count, -1), mask, context_at(progress))
     assert active.sum(1).eq(1).all()
     assert weights.equal(active.double())
     logits = ROW if kept is None else ROW.masked_fill(~kept, float("-inf"))
@@ -48,12 +48,12 @@ def test_hard_draws_are_as_frequent_as_softmax_says(kept: Tensor | None, progres
     assert chi_square < 18.5  # 4 degrees of freedom: one seed in a thousand
 
 
-def test_soft_samples_sum_to_one_and_sharpen_as_the_search_goes_on() -> None:
+def test_soft_samples_sum_to_one_and_sharpen_with_progress() -> None:
     relaxation = Concrete(temperature=5.0, temperature_end=0.05)
     largest = []
     for progress in (0.0, 0.5, 0.99):
         torch.manual_seed(2)
-        weights, active = relaxation.draw(ROW.expand(500, -1), None, at(progress))
+        weights, active = relaxation.sample_weights(ROW.expand(500, -1), None, context_at(progress))
         assert active is None
         torch.testing.assert_close(weights.sum(1), torch.ones(500, dtype=torch.float64))
         largest.append(weights.amax(1))
@@ -63,27 +63,27 @@ def test_soft_samples_sum_to_one_and_sharpen_as_the_search_goes_on() -> None:
     assert largest[2].mean() > 0.9
 
 
-def test_a_soft_sample_is_the_papers_formula() -> None:
+def test_soft_sample_matches_the_formula_of_the_paper() -> None:
     relaxation = Concrete(temperature=2.0, temperature_end=1.0)
     alpha = ROW.expand(6, -1)
     noise = noise_of(3, alpha.shape)
     torch.manual_seed(3)
-    weights, _ = relaxation.draw(alpha, None, at(0.25))
+    weights, _ = relaxation.sample_weights(alpha, None, context_at(0.25))
     torch.testing.assert_close(weights, ((alpha + noise) / 1.75).softmax(1))
 
 
-def test_the_temperature_falls_linearly() -> None:
+def test_temperature_falls_linearly() -> None:
     assert [Gumbel().temperature_at(p) for p in (0, 0.5, 1)] == pytest.approx([10, 5.05, 0.1])
     assert [Concrete().temperature_at(p) for p in (0, 0.5, 1)] == pytest.approx([1, 0.515, 0.03])
 
 
-def test_a_hard_draw_has_the_softmax_gradient_of_the_drawn_operation() -> None:
-    context = at(0.25)
+def test_hard_sample_has_the_softmax_gradient_of_the_sampled_operation() -> None:
+    context = context_at(0.25)
     alpha = (ROW * torch.tensor([[1.0], [-1.0], [0.3]], dtype=torch.float64)).requires_grad_()
     temperature = Gumbel().temperature_at(0.25)
     soft = ((alpha.detach() + noise_of(4, alpha.shape)) / temperature).softmax(1)
     torch.manual_seed(4)
-    weights, active = Gumbel().draw(alpha, None, context)
+    weights, active = Gumbel().sample_weights(alpha, None, context)
     drawn = soft.argmax(1)
     assert active.nonzero()[:, 1].equal(drawn)
     upstream = torch.tensor([2.0, -3.0, 0.5], dtype=torch.float64)
@@ -94,17 +94,17 @@ def test_a_hard_draw_has_the_softmax_gradient_of_the_drawn_operation() -> None:
         torch.testing.assert_close(gradient[edge], upstream[edge] * row)
 
 
-def test_judged_without_chance() -> None:
-    weights, active = Gumbel().judge(ROW[None], None)
+def test_mean_weights_are_deterministic() -> None:
+    weights, active = Gumbel().mean_weights(ROW[None], None)
     assert weights.tolist() == [[0, 0, 0, 1, 0]]
     assert active.equal(weights.bool())
-    torch.testing.assert_close(Concrete().judge(ROW[None], None)[0], ROW.softmax(0)[None])
+    torch.testing.assert_close(Concrete().mean_weights(ROW[None], None)[0], ROW.softmax(0)[None])
 
 
-def test_an_edge_that_keeps_nothing_runs_nothing() -> None:
+def test_edge_without_candidates_runs_no_operation() -> None:
     kept = torch.stack([KEPT, torch.zeros(5, dtype=torch.bool)])
     alpha = ROW.repeat(2, 1).requires_grad_()
-    weights, active = Gumbel().draw(alpha, kept, at(0.0))
+    weights, active = Gumbel().sample_weights(alpha, kept, context_at(0.0))
     assert active.sum(1).tolist() == [1, 0]
     assert weights.sum(1).tolist() == [1, 0]
     weights.sum().backward()
@@ -112,40 +112,39 @@ def test_an_edge_that_keeps_nothing_runs_nothing() -> None:
     assert alpha.grad.isfinite().all()
 
 
-def test_one_hot_to_the_last_bit() -> None:
+def test_straight_through_weights_are_exactly_one_hot() -> None:
     torch.manual_seed(5)
     soft = torch.rand(1000, 5).softmax(1)
     weights, mask = straight_through(soft)
     assert weights.equal(mask.float())
 
 
-FREE = {"cnn": cnn.unfuse_state_dict, "nas201": nas201.unfuse_state_dict}
+UNFUSE = {"cnn": cnn.unfuse_state_dict, "nas201": nas201.unfuse_state_dict}
 
 
-@pytest.mark.parametrize("space", FREE)
-def test_only_what_was_drawn_runs(space: str) -> None:
-    """The statistics of no other operation move."""
+@pytest.mark.parametrize("space", UNFUSE)
+def test_only_sampled_operations_update_running_statistics(space: str) -> None:
     context, net = context_and_supernet(space)
-    seen = 0
+    num_sampled = 0
     for seed in range(3):
         torch.manual_seed(seed)
         mixture = Gumbel().mixture(net.alphas, context)
         assert mixture.active is not None
-        before = FREE[space](net.state_dict())
+        before = UNFUSE[space](net.state_dict())
         net(make_batch(seed)[0], mixture)
-        for name, value in FREE[space](net.state_dict()).items():
-            place = re.search(r"edges\.(\d+)\.operations\.(\d+)\..*running_var$", name)
-            if place is None:
+        for name, value in UNFUSE[space](net.state_dict()).items():
+            match = re.search(r"edges\.(\d+)\.operations\.(\d+)\..*running_var$", name)
+            if match is None:
                 continue
             (group,) = [g for g in context.candidates if context.counts[g]]
-            ran = bool(mixture.active[group][int(place[1]), int(place[2])])
+            ran = bool(mixture.active[group][int(match[1]), int(match[2])])
             assert (not value.equal(before[name])) == ran, name
-            seen += ran
-    assert seen > 0
+            num_sampled += ran
+    assert num_sampled > 0
 
 
-@pytest.mark.parametrize("space", FREE)
-def test_what_did_not_run_learns_nothing(space: str) -> None:
+@pytest.mark.parametrize("space", UNFUSE)
+def test_operations_that_were_not_sampled_get_no_gradient(space: str) -> None:
     context, net = context_and_supernet(space)
     torch.manual_seed(0)
     mixture = Gumbel().mixture(net.alphas, context)
@@ -156,20 +155,20 @@ def test_what_did_not_run_learns_nothing(space: str) -> None:
         for name, p in net.named_parameters()
     }
     (group,) = [g for g in context.candidates if context.counts[g]]
-    alive = 0
-    for name, gradient in FREE[space](net.state_dict() | gradients).items():
-        place = re.search(r"edges\.(\d+)\.operations\.(\d+)\..*weight$", name)
-        if place and not mixture.active[group][int(place[1]), int(place[2])]:
+    num_trained = 0
+    for name, gradient in UNFUSE[space](net.state_dict() | gradients).items():
+        match = re.search(r"edges\.(\d+)\.operations\.(\d+)\..*weight$", name)
+        if match and not mixture.active[group][int(match[1]), int(match[2])]:
             assert not gradient.any(), name
-        alive += bool(place) and bool(gradient.any())
-    assert alive > 0
-    # But all alphas of an edge whose operation has put something out.
+        num_trained += bool(match) and bool(gradient.any())
+    assert num_trained > 0
+    # All alphas of an edge get a gradient if the output of its operation is not 0.
     assert (gradients[f"alphas.{group}"].count_nonzero(1) > 1).any()
 
 
 @pytest.mark.parametrize("bilevel", ["first_order", "unrolled"])
-def test_a_search_lives_through_a_cell_that_lets_nothing_pass(bilevel: str) -> None:
-    """All six edges draw ``none``: no alpha has a part in the loss, and no weight of a cell."""
+def test_search_survives_cells_whose_operations_are_all_none(bilevel: str) -> None:
+    """All edges sample ``none``, so the loss depends on no alpha and on no weight of a cell."""
     searcher = make_searcher(
         "method=gdas", "space=nas201", f"bilevel={bilevel}", "arch_optimizer.weight_decay=0"
     )
@@ -180,5 +179,5 @@ def test_a_search_lives_through_a_cell_that_lets_nothing_pass(bilevel: str) -> N
     assert searcher.arch_step(make_batch(0), make_batch(1)) == 0
     loss, _, norm = searcher.weight_step(make_batch(0))
     assert loss.isfinite()
-    assert norm > 0  # of the classifier's bias
+    assert norm > 0  # the bias of the classifier has a gradient
     assert searcher.net.alphas["cell"].equal(before)

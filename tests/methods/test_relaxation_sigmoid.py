@@ -1,4 +1,4 @@
-"""Sigmoids that do not compete."""
+"""Independent sigmoid weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ALPHA = torch.tensor([[0.0, 2.0, -3.0], [1.0, -0.5, 0.25]], dtype=torch.float64)
 KEPT = torch.tensor([[True, False, True], [True, True, True]])
 
 
-def test_the_formula_and_its_gradient() -> None:
+def test_weights_and_gradients_match_the_formula() -> None:
     alpha = ALPHA.clone().requires_grad_()
     weights = Sigmoid().edge_probabilities(alpha, None)
     values = [[1 / (1 + math.exp(-a)) for a in row] for row in ALPHA.tolist()]
@@ -23,14 +23,14 @@ def test_the_formula_and_its_gradient() -> None:
     torch.testing.assert_close(alpha.grad, upstream * wanted * (1 - wanted))
 
 
-def test_no_operation_is_moved_by_another() -> None:
+def test_weights_of_an_edge_are_independent() -> None:
     changed = ALPHA.clone()
     changed[0, 1] += 5
-    same = Sigmoid().probabilities(changed, None) == Sigmoid().probabilities(ALPHA, None)
+    same = Sigmoid().edge_probabilities(changed, None) == Sigmoid().edge_probabilities(ALPHA, None)
     assert same.logical_not().nonzero().tolist() == [[0, 1]]
 
 
-def test_what_is_not_kept_is_zero_and_the_others_stay() -> None:
+def test_mask_zeroes_candidates_without_changing_the_others() -> None:
     alpha = ALPHA.clone().requires_grad_()
     weights = Sigmoid().edge_probabilities(alpha, KEPT)
     assert weights.equal(ALPHA.sigmoid().where(KEPT, torch.zeros_like(ALPHA)))

@@ -1,4 +1,4 @@
-"""Architectures drawn uniformly over the space, whatever the alphas."""
+"""Uniformly sampled architectures, independent of the alphas."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from darts.methods.relaxation_uniform import Uniform
 from darts.spaces.mixture import Mixture
 
 
-def draws(space: str, count: int) -> tuple[list[Mixture], dict[str, tuple[tuple[str, ...], ...]]]:
-    """Mixtures drawn with alphas that would prefer the last operation by far."""
+def sample_mixtures(
+    space: str, count: int
+) -> tuple[list[Mixture], dict[str, tuple[tuple[str, ...], ...]]]:
+    """Sample mixtures with alphas that strongly prefer the last operation."""
     context, net = context_and_supernet(space)
     alphas = {group: torch.zeros_like(alpha) for group, alpha in net.alphas.items()}
     for alpha in alphas.values():
@@ -23,13 +25,13 @@ def draws(space: str, count: int) -> tuple[list[Mixture], dict[str, tuple[tuple[
 
 
 def chi_square(counts: Tensor) -> float:
-    """Against equal frequencies."""
+    """Return the chi-square statistic for equal frequencies."""
     wanted = counts.sum() / counts.numel()
     return float((counts - wanted).square().sum() / wanted)
 
 
-def test_every_operation_on_every_edge_of_nas201() -> None:
-    mixtures, _ = draws("nas201", 2000)
+def test_nas201_operations_are_uniform_and_independent() -> None:
+    mixtures, _ = sample_mixtures("nas201", 2000)
     weights = torch.stack([m["cell"] for m in mixtures])
     assert weights.sum(2).eq(1).all()
     for edge in range(6):
@@ -39,8 +41,8 @@ def test_every_operation_on_every_edge_of_nas201() -> None:
     assert chi_square(torch.tensor(list(pairs.values()), dtype=torch.float32)) < 51.2  # of 24
 
 
-def test_two_inputs_a_node_and_any_operation_but_none_of_cnn() -> None:
-    mixtures, candidates = draws("cnn", 1500)
+def test_cnn_samples_two_edges_per_node_and_never_none() -> None:
+    mixtures, candidates = sample_mixtures("cnn", 1500)
     for cell in ("normal", "reduce"):
         weights = torch.stack([m[cell] for m in mixtures])
         assert weights.unique().tolist() == [0, 1]
@@ -50,7 +52,7 @@ def test_two_inputs_a_node_and_any_operation_but_none_of_cnn() -> None:
         for inputs in range(2, 6):
             entering = used[:, first : first + inputs]
             assert entering.sum(1).eq(2).all()
-            # Each edge in 2 of `inputs` architectures.
+            # Each edge occurs in 2 of `inputs` architectures.
             wanted = 2 * len(mixtures) / inputs
             spread = (wanted * (1 - 2 / inputs)) ** 0.5
             assert ((entering.sum(0) - wanted).abs() <= 4 * spread).all()
@@ -62,15 +64,15 @@ def test_two_inputs_a_node_and_any_operation_but_none_of_cnn() -> None:
         assert chi_square(others) < 22.5  # 6 degrees of freedom, p = 0.001
 
 
-def test_only_the_drawn_architecture_is_active() -> None:
+def test_only_the_sampled_architecture_is_active() -> None:
     for space in ("cnn", "nas201"):
-        for mixture in draws(space, 3)[0]:
+        for mixture in sample_mixtures(space, 3)[0]:
             assert mixture.active is not None
             for group, weight in mixture.items():
                 assert mixture.active[group].equal(weight > 0)
 
 
-def test_only_what_is_kept_is_drawn_and_all_of_it_alike() -> None:
+def test_samples_are_uniform_over_the_remaining_candidates() -> None:
     context, net = context_and_supernet("nas201")
     kept = torch.rand(6, 5, generator=torch.Generator().manual_seed(0)) < 0.5
     kept[2], kept[3] = torch.tensor([False, True, False, False, False]), False
@@ -85,14 +87,14 @@ def test_only_what_is_kept_is_drawn_and_all_of_it_alike() -> None:
             assert chi_square(counts) < 18.5  # at most 4 degrees of freedom
 
 
-def test_alphas_have_no_part_in_it() -> None:
+def test_mixture_does_not_depend_on_the_alphas() -> None:
     context, net = context_and_supernet("nas201")
     mixture = Uniform().mixture(net.alphas, context)
     assert not mixture["cell"].requires_grad
     assert not Uniform.uses_alphas
 
 
-def test_probabilities_are_equal_among_what_is_kept() -> None:
+def test_probabilities_are_uniform_over_the_mask() -> None:
     alpha = torch.randn(2, 4)
     kept = torch.tensor([[True, True, False, True], [False, False, True, False]])
     assert Uniform().edge_probabilities(alpha, None).eq(0.25).all()

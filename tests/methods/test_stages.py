@@ -1,4 +1,4 @@
-"""Stages of a search: which epochs they take, what they keep, and how their dropout falls."""
+"""Stages of a search: their epochs, their candidates and their dropout."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from darts.methods.stages import (
-    StagePosition,
     Stage,
+    StagePosition,
     best_candidates,
-    stage_position,
     skip_dropout_at,
+    stage_position,
 )
 
 shares = st.lists(st.floats(0.01, 100), min_size=1, max_size=6)
@@ -22,43 +22,43 @@ shares = st.lists(st.floats(0.01, 100), min_size=1, max_size=6)
 
 @given(st.integers(1, 120), shares)
 @settings(deadline=None)
-def test_stages_follow_each_other_without_gap_and_take_all_epochs(
-    epochs: int, given: list[float]
-) -> None:
+def test_stages_partition_the_epochs(epochs: int, given: list[float]) -> None:
     assume(epochs >= len(given))
     stages = [Stage(share=share) for share in given]
-    places = [stage_position(epoch, epochs, stages) for epoch in range(epochs)]
-    assert [place for i, place in enumerate(places) if place not in places[:i]] == sorted(
-        set(places)
-    )
+    positions = [stage_position(epoch, epochs, stages) for epoch in range(epochs)]
+    assert [
+        position for i, position in enumerate(positions) if position not in positions[:i]
+    ] == sorted(set(positions))
     taken = []
-    for number, place in enumerate(sorted(set(places))):
-        assert place.stage == number
-        assert place.length >= 1
-        own = [epoch for epoch in range(epochs) if places[epoch] == place]
-        assert own == list(range(place.first, place.first + place.length))
-        assert [place.progress(epoch) for epoch in own] == [i / len(own) for i in range(len(own))]
+    for number, position in enumerate(sorted(set(positions))):
+        assert position.stage == number
+        assert position.length >= 1
+        own = [epoch for epoch in range(epochs) if positions[epoch] == position]
+        assert own == list(range(position.first, position.first + position.length))
+        assert [position.progress(epoch) for epoch in own] == [
+            i / len(own) for i in range(len(own))
+        ]
         taken += own
     assert taken == list(range(epochs))
-    assert len(set(places)) == len(stages)
-    assert stage_position(epochs + 7, epochs, stages) == places[-1]
+    assert len(set(positions)) == len(stages)
+    assert stage_position(epochs + 7, epochs, stages) == positions[-1]
 
 
 @given(st.integers(1, 500), shares)
 @settings(deadline=None)
-def test_lengths_are_the_shares_to_half_an_epoch(epochs: int, given: list[float]) -> None:
+def test_stage_lengths_match_their_shares_to_half_an_epoch(epochs: int, given: list[float]) -> None:
     exact = [epochs * share / sum(given) for share in given]
     assume(min(exact) >= 1.5)  # no stage has to be made longer than its share
     stages = [Stage(share=share) for share in given]
     ends = {}
     for epoch in range(epochs):
-        place = stage_position(epoch, epochs, stages)
-        ends[place.stage] = place.first + place.length
+        position = stage_position(epoch, epochs, stages)
+        ends[position.stage] = position.first + position.length
     for number, end in ends.items():
         assert abs(end - sum(exact[: number + 1])) <= 0.5 + 1e-6
 
 
-def test_three_equal_stages_of_75_epochs_have_25_each() -> None:
+def test_three_equal_stages_split_75_epochs_evenly() -> None:
     stages = [Stage(), Stage(), Stage()]
     assert stage_position(0, 75, stages) == StagePosition(0, 0, 25)
     assert stage_position(24, 75, stages) == StagePosition(0, 0, 25)
@@ -66,19 +66,21 @@ def test_three_equal_stages_of_75_epochs_have_25_each() -> None:
     assert stage_position(74, 75, stages) == StagePosition(2, 50, 25)
 
 
-def test_a_stage_of_next_to_nothing_has_an_epoch_all_the_same() -> None:
+def test_every_stage_has_at_least_one_epoch() -> None:
     stages = [Stage(share=1e-6), Stage(share=1.0), Stage(share=1e-6)]
     assert [stage_position(epoch, 4, stages).stage for epoch in range(4)] == [0, 1, 1, 2]
 
 
-def test_fewer_epochs_than_stages_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"^epochs=1 are fewer than the method's 2 stages$"):
+def test_fewer_epochs_than_stages_raise_an_error() -> None:
+    with pytest.raises(ValueError, match=r"^epochs=1: must be >= 2, the stages of the method$"):
         stage_position(0, 1, [Stage(), Stage()])
 
 
 @given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 9), st.floats(0.01, 1))
 @settings(deadline=None)
-def test_each_edge_keeps_its_best(seed: int, edges: int, columns: int, keep: float) -> None:
+def test_best_candidates_are_the_most_probable_of_each_edge(
+    seed: int, edges: int, columns: int, keep: float
+) -> None:
     draw = torch.Generator().manual_seed(seed)
     order = torch.rand(edges, columns, generator=draw).argsort(1)
     p = (order + 1) / (columns + 1)  # no two of an edge are equal
@@ -93,21 +95,24 @@ def test_each_edge_keeps_its_best(seed: int, edges: int, columns: int, keep: flo
             assert mask[edge].nonzero()[:, 0].tolist() == sorted(best)
 
 
-def test_eight_candidates_become_five_and_three() -> None:
+def test_dropped_candidates_do_not_return_in_later_stages() -> None:
     p = torch.rand(14, 8, generator=torch.Generator().manual_seed(0))
     five = best_candidates({"normal": p}, {}, 0.625)
     three = best_candidates({"normal": p.flip(1)}, five, 0.375)["normal"]
     assert (five["normal"].sum(1) == 5).all()
     assert (three.sum(1) == 3).all()
-    assert not (three & ~five["normal"]).any(), "what is gone does not come back"
+    assert not (three & ~five["normal"]).any()
 
 
 @given(st.floats(0, 0.99), st.floats(0, 2), st.integers(0, 50), st.integers(1, 30))
-def test_dropout_falls_by_the_same_factor_every_epoch(
+def test_skip_dropout_falls_by_a_constant_factor(
     start: float, decay: float, first: int, length: int
 ) -> None:
-    stage, place = Stage(skip_dropout=start, dropout_decay=decay), StagePosition(1, first, length)
+    stage, position = (
+        Stage(skip_dropout=start, dropout_decay=decay),
+        StagePosition(1, first, length),
+    )
     expected = start
     for epoch in range(first, first + length):
-        assert math.isclose(skip_dropout_at(stage, place, epoch), expected, abs_tol=1e-12)
+        assert math.isclose(skip_dropout_at(stage, position, epoch), expected, abs_tol=1e-12)
         expected /= math.e**decay

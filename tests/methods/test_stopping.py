@@ -1,4 +1,4 @@
-"""When a search stops, and which epoch it goes back to, on sequences made up."""
+"""Stopping rules on artificial sequences of eigenvalues."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from darts.methods.stopping import STOPPING, Curvature, Never
 
 
 def stop_of(values: list[float], rule: Curvature) -> tuple[int, int] | None:
-    """The epoch at which the rule stops, told of one after the other, and what it returns."""
+    """Return the epoch at which the rule stops and the epoch that it returns."""
     for epoch in range(len(values)):
         chosen = rule.stop_epoch(values[: epoch + 1])
         if chosen is not None:
@@ -19,7 +19,7 @@ def stop_of(values: list[float], rule: Curvature) -> tuple[int, int] | None:
 
 
 def slow(values: list[float], window: int, patience: int, ratio: float) -> tuple[int, int] | None:
-    """All means first, then the first epoch at which they have grown enough."""
+    """Compute all means first, then find the first epoch with enough growth."""
     means = {
         last: sum(values[last - k] for k in range(window)) / window
         for last in range(window - 1, len(values))
@@ -31,14 +31,14 @@ def slow(values: list[float], window: int, patience: int, ratio: float) -> tuple
     return None
 
 
-def test_a_flat_or_falling_sequence_never_stops() -> None:
+def test_flat_or_falling_eigenvalues_never_stop() -> None:
     assert stop_of([0.3] * 50, Curvature()) is None
     assert stop_of([1 / (epoch + 1) for epoch in range(50)], Curvature()) is None
     assert stop_of([0.0] * 50, Curvature()) is None
     assert stop_of([-1.0 - epoch for epoch in range(50)], Curvature()) is None
 
 
-def test_too_short_a_sequence_never_stops() -> None:
+def test_too_few_epochs_never_stop() -> None:
     """A window of five and a patience of five need ten epochs."""
     explosive = [10.0**epoch for epoch in range(9)]
     assert stop_of(explosive, Curvature()) is None
@@ -46,10 +46,10 @@ def test_too_short_a_sequence_never_stops() -> None:
     assert Curvature().stop_epoch([]) is None
 
 
-def test_it_goes_back_by_the_patience_once_growth_begins() -> None:
-    """Flat at 1 for 20 epochs, then 3: two of them in a window of five make a mean of 1.8."""
+def test_growth_stops_and_returns_the_epoch_before_the_patience() -> None:
+    """20 epochs at 1, then 3. Two of them in a window of five give a mean of 1.8."""
     values = [1.0] * 20 + [3.0] * 20
-    # A mean of 1.4 after the first, of which 1 is 0.71: below three quarters.
+    # The first 3 raises the mean to 1.4, a ratio of 1 / 1.4 = 0.71 < 0.75.
     assert stop_of(values, Curvature()) == (20, 15)
     assert stop_of(values, Curvature(ratio=0.6)) == (21, 16)
     assert stop_of(values, Curvature(ratio=0.3)) is None
@@ -57,22 +57,24 @@ def test_it_goes_back_by_the_patience_once_growth_begins() -> None:
     assert stop_of(values, Curvature(window=1)) == (20, 15)
 
 
-def test_slow_growth_is_let_pass() -> None:
-    # Five epochs of 5 % make 0.784, of 6 % make 0.747.
+def test_slow_growth_does_not_stop() -> None:
+    # Growing by 5 % per epoch gives a ratio of 0.784 after five epochs, by 6 % 0.747.
     assert stop_of([1.05**epoch for epoch in range(60)], Curvature()) is None
     assert stop_of([1.06**epoch for epoch in range(60)], Curvature()) == (9, 4)
 
 
-def test_one_outlier_is_averaged_out() -> None:
+def test_single_outlier_does_not_stop() -> None:
     values = [1.0] * 30
-    values[15] = 2.5  # a mean of 1.3, of which 1 is 0.77
+    values[15] = 2.5  # a mean of 1.3 gives a ratio of 0.77
     assert stop_of(values, Curvature()) is None
     assert stop_of(values, Curvature(window=1)) == (15, 10)
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(("window", "patience", "ratio"), [(5, 5, 0.75), (3, 2, 0.9), (1, 1, 0.5)])
-def test_random_walks_as_written_out(seed: int, window: int, patience: int, ratio: float) -> None:
+def test_random_walks_match_the_slow_implementation(
+    seed: int, window: int, patience: int, ratio: float
+) -> None:
     draw = random.Random(seed)
     values, value = [], 1.0
     for _ in range(40):
@@ -82,7 +84,7 @@ def test_random_walks_as_written_out(seed: int, window: int, patience: int, rati
     assert stop_of(values, rule) == slow(values, window, patience, ratio)
 
 
-def test_never() -> None:
+def test_never_does_not_stop_and_needs_no_curvature() -> None:
     assert Never().stop_epoch([10.0**epoch for epoch in range(30)]) is None
     assert {name: STOPPING[name].needs_curvature for name in STOPPING} == {
         "curvature": True,

@@ -1,0 +1,113 @@
+"""A searched supernet without a network, whose score is a known function of its masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from tiny_search import context_and_supernet
+from torch import Tensor
+
+from darts.methods.discretization import Discretization
+from darts.spaces import SearchContext
+
+Masks = dict[str, Tensor]
+
+
+class Interrupted(Exception):
+    """The process ends after a save."""
+
+
+class FakeSupernet:
+    """An implementation of ``darts.methods.discretization.SearchedSupernet``.
+
+    Args:
+        space: name of the space.
+        value: score of masks, by group ``(edges, operations)``.
+        interrupt_after_saves: number of saves after which it raises ``Interrupted``.
+        interrupt_at: number of the call of ``save_if_due`` that raises it.
+
+    Attributes:
+        log: batches of each score, ``("train", epochs, lr)`` and ``"save"``.
+    """
+
+    def __init__(
+        self,
+        space: str,
+        value: Callable[[Masks], float],
+        *,
+        interrupt_after_saves: int | None = None,
+        interrupt_at: int | None = None,
+    ) -> None:
+        self.context: SearchContext = context_and_supernet(space)[0]
+        self.state: dict[str, Any] = {}
+        self.value = value
+        self.interrupt_after_saves, self.interrupt_at = interrupt_after_saves, interrupt_at
+        self.num_saves_if_due = 0
+        self.log: list[Any] = []
+
+    def masks(self) -> Masks:
+        """Return the masks of all groups."""
+        return {
+            group: self.context.masks.get(
+                group, torch.ones(len(rows), len(rows[0]), dtype=torch.bool)
+            )
+            for group, rows in self.context.candidates.items()
+        }
+
+    def probabilities(self) -> Masks:
+        """Return equal probabilities for all operations inside the masks."""
+        return {
+            group: mask / mask.sum(1, keepdim=True).clamp_min(1)
+            for group, mask in self.masks().items()
+        }
+
+    def score(self, batches: int = 0, only: Masks | None = None) -> float:
+        self.log.append(batches)
+        return self.value(self.masks() | (only or {}))
+
+    def train(self, epochs: int, lr: float) -> None:
+        self.log.append(("train", epochs, lr))
+
+    def save(self) -> None:
+        self.log.append("save")
+        if self.log.count("save") == self.interrupt_after_saves:
+            raise Interrupted
+
+    def save_if_due(self) -> None:
+        self.num_saves_if_due += 1
+        if self.num_saves_if_due == self.interrupt_at:
+            raise Interrupted
+
+    def info(self, text: str) -> None:
+        pass
+
+
+def random_values(space: str, seed: int) -> Masks:
+    """Return a random value for each operation of each edge."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        group: torch.rand(len(rows), len(rows[0]), generator=generator, dtype=torch.float64)
+        for group, rows in context_and_supernet(space)[0].candidates.items()
+    }
+
+
+def actual_work(
+    discretization: Discretization, trained: FakeSupernet, num_batches: int
+) -> tuple[int, int]:
+    """Run a discretization and return the number of scored batches and trained epochs."""
+    discretization.final_genotype(trained)
+    batches = sum(entry or num_batches for entry in trained.log if isinstance(entry, int))
+    epochs = sum(entry[1] for entry in trained.log if isinstance(entry, tuple))
+    return batches, epochs
+
+
+def estimated_work(
+    discretization: Discretization, context: SearchContext, num_batches: int
+) -> tuple[int, int]:
+    """Return the estimated number of scored batches and trained epochs."""
+    estimates = discretization.estimate_work(context)
+    assert estimates is not None
+    batches = sum(work.scores * (work.batches or num_batches) for work in estimates)
+    return batches, sum(work.epochs for work in estimates)
