@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
+from darts.spaces.mixture import Mixture, as_mixture
 from darts.spaces.widening import widened
 
 
@@ -38,6 +40,24 @@ class SupernetBase(nn.Module):
     counts: Mapping[str, int]
     shapes: Mapping[str, tuple[int, int]]
     skip_dropout: float = 0.0
+
+    def make_alphas(self) -> nn.ParameterDict:
+        """Return small random alphas, which break ties without a preference."""
+        return nn.ParameterDict(
+            {group: nn.Parameter(1e-3 * torch.randn(shape)) for group, shape in self.shapes.items()}
+        )
+
+    def make_mixture(self, weights: Mapping[str, Tensor] | None) -> Mixture:
+        """Return mixing weights as a mixture; None means the softmax of the alphas.
+
+        Raises:
+            ValueError: a group is missing or its weights have another shape.
+        """
+        if weights is None:
+            weights = {group: self.alphas[group].softmax(-1) for group in self.shapes}
+        mixture = as_mixture(weights)
+        mixture.check(self.shapes)
+        return mixture
 
     def weight_parameters(self) -> list[nn.Parameter]:
         """Return all parameters except the alphas."""

@@ -27,7 +27,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.checks import check_positive
-from darts.spaces.mixture import as_mixture
 from darts.spaces.mlp.layers import (
     ACTIVATION_MODULES,
     candidates_of,
@@ -186,10 +185,7 @@ class Supernet(SupernetBase):
             for layer in range(cells)
         )
         self.classifier = nn.Linear(max(widths), classes)
-        # Small random values break ties without a preference.
-        self.alphas = nn.ParameterDict(
-            {group: nn.Parameter(1e-3 * torch.randn(shape)) for group, shape in self.shapes.items()}
-        )
+        self.alphas = self.make_alphas()
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
         """Compute the logits of a batch.
@@ -199,10 +195,7 @@ class Supernet(SupernetBase):
             weights: mixing weights ``(layers, candidates)`` by group, as a mapping or a ``Mixture``
                 with a mask of active candidates; None for the softmax of the alphas.
         """
-        if weights is None:
-            weights = {group: self.alphas[group].softmax(-1) for group in self.shapes}
-        mixture = as_mixture(weights)
-        mixture.check(self.shapes)
+        mixture = self.make_mixture(weights)
         x = images.flatten(1)
         layers = iter(self.layers)
         for group, (rows, columns) in self.shapes.items():

@@ -71,6 +71,12 @@ class EncoderDecoder(nn.Module):
 
     Attributes:
         rows: position of these sentences in the whole batch, or None.
+        reader, back_reader: encoder cells, forward and backward.
+        speaker: decoder cell.
+        first: maps the last encoder states to the decoder's initial state.
+        key: maps encoder outputs to attention keys.
+        mix: maps the decoder's output and the attended context to embedding size.
+        pointer: copies source words, or None.
 
     Raises:
         ValueError: if a size is not positive, or ``copy`` is set without ``joint``.

@@ -11,32 +11,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from darts.spaces.published import PublishedGenotype
 from darts.spaces.recurrent.genotype import Genotype
 
 
-@dataclass(frozen=True)
-class Published:
+@dataclass(frozen=True, kw_only=True)
+class Published(PublishedGenotype):
     """One published cell.
 
     Attributes:
-        name: the name that commands accept.
-        genotype: the cell.
-        paper: title of the paper.
-        arxiv: arXiv identifier of the paper, such as ``"1806.09055"``.
         valid_perplexity: reported perplexity on the validation split of Penn Treebank.
         test_perplexity: reported perplexity on its test split.
-        parameters_million: reported size in millions of parameters.
-        note: conditions of the reported result.
     """
 
-    name: str
     genotype: Genotype
-    paper: str
-    arxiv: str
     valid_perplexity: float
     test_perplexity: float
-    parameters_million: float
-    note: str = ""
 
     measure: ClassVar[str] = "test perplexity"
     title: ClassVar[str] = "Published recurrent cells; perplexities on Penn Treebank as reported"

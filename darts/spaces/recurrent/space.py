@@ -18,6 +18,7 @@ from darts.spaces.checks import reject_auxiliary_head
 from darts.spaces.deriving import Candidates
 from darts.spaces.network_piece import NetworkPiece
 from darts.spaces.parameters import Parameter, Point, Value
+from darts.spaces.published import PublishedGenotype
 from darts.spaces.recurrent.derive import derive, mask_of
 from darts.spaces.recurrent.dropout import DropoutRates
 from darts.spaces.recurrent.encoding import decode, encode, parameters, random_genotype
@@ -26,7 +27,7 @@ from darts.spaces.recurrent.network import Network, TranslationNetwork
 from darts.spaces.recurrent.pieces import expected_usage, pieces
 from darts.spaces.recurrent.published import PUBLISHED
 from darts.spaces.recurrent.supernet import Supernet, TranslationSupernet
-from darts.spaces.space import SPACES, PublishedGenotype, Space
+from darts.spaces.space import SPACES, Space
 
 PENN_TREEBANK = 10_000
 """Vocabulary size of Penn Treebank, for which papers report the parameters of cells."""

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from darts.spaces.language_model_output import LanguageModelOutput
-from darts.spaces.mixture import Mixture, as_mixture
 from darts.spaces.recurrent.beam_search import beam_search
 from darts.spaces.recurrent.derive import GROUP, edges_of
 from darts.spaces.recurrent.dropout import DropoutRates
@@ -41,22 +39,13 @@ class RecurrentSupernet(SupernetBase):
 
     space = "recurrent"
 
-    def _init_alphas(self, nodes: int, cells: int) -> None:
+    def _init_layout(self, nodes: int, cells: int) -> None:
+        """Set the attributes of this class."""
         endpoints = edges_of(nodes)
         self.candidates = {GROUP: (PRIMITIVES,) * len(endpoints)}
         self.edges, self.counts = {GROUP: endpoints}, {GROUP: cells}
         self.shapes = {GROUP: (len(endpoints), len(PRIMITIVES))}
-        # Small random values, as published: they break ties without a preference.
-        alphas = 1e-3 * torch.randn(self.shapes[GROUP])
-        self.alphas = nn.ParameterDict({GROUP: nn.Parameter(alphas)})
-
-    def _mixture(self, weights: Mapping[str, Tensor] | None) -> Mixture:
-        """Return the checked mixture; if None, that of the softmax of the alphas."""
-        if weights is None:
-            weights = {GROUP: self.alphas[GROUP].softmax(-1)}
-        mixture = as_mixture(weights)
-        mixture.check(self.shapes)
-        return mixture
+        self.alphas = self.make_alphas()
 
 
 class Supernet(RecurrentSupernet):
@@ -93,7 +82,7 @@ class Supernet(RecurrentSupernet):
         dropouts = _check_dropouts(dropouts)
         self.words = EmbeddingDecoder(vocabulary, embedding, hidden, tied, dropouts)
         self.cell = self.cell_class(embedding, hidden, nodes, dropouts)
-        self._init_alphas(nodes, cells=1)
+        self._init_layout(nodes, cells=1)
 
     def forward(
         self,
@@ -109,7 +98,7 @@ class Supernet(RecurrentSupernet):
                 with a mask of active candidates; None for the softmax of the alphas.
             hidden: hidden state after the previous sequence, ``(B, H)``; None for zeros.
         """
-        cell_weights, _, active = self._mixture(weights).of_cell(GROUP, 0)
+        cell_weights, _, active = self.make_mixture(weights).of_cell(GROUP, 0)
         raw, hidden = self.cell(self.words.embed(tokens), hidden, cell_weights, active)
         return self.words.decode(raw, hidden)
 
@@ -156,7 +145,7 @@ class TranslationSupernet(RecurrentSupernet):
             joint=joint,
             copy=copy,
         )
-        self._init_alphas(nodes, cells=TRANSLATION_CELLS)
+        self._init_layout(nodes, cells=TRANSLATION_CELLS)
 
     def forward(
         self,
@@ -175,7 +164,7 @@ class TranslationSupernet(RecurrentSupernet):
             max_length: if given, decode with a beam search to at most this many words.
             beam: number of hypotheses of the beam search; 1 for greedy decoding.
         """
-        mixture = self._mixture(weights)
+        mixture = self.make_mixture(weights)
         net = self.translator
         indices = {id(cell): i for i, cell in enumerate((net.reader, net.back_reader, net.speaker))}
 

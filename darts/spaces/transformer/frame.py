@@ -148,6 +148,8 @@ class Frame(nn.Module):
 
     Attributes:
         causal: whether a position reads only itself and earlier positions.
+        places: positional encoding.
+        norm: layer norm after the blocks.
     """
 
     causal: ClassVar[bool]

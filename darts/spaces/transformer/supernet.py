@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from darts.ops.recomputation import recompute
 from darts.spaces.checks import check_positive
 from darts.spaces.language_model_output import LanguageModelOutput
-from darts.spaces.mixture import Mixture, as_mixture
+from darts.spaces.mixture import Mixture
 from darts.spaces.rank_dropout import rank_dropout
 from darts.spaces.supernet import SupernetBase
 from darts.spaces.transformer.frame import (
@@ -219,10 +219,7 @@ class MixedStack(SupernetBase):
             self.block_class(config.width, causal=frame.causal, dropout=config.dropout)
             for _ in range(cells)
         )
-        # Small random values break ties without a preference.
-        self.alphas = nn.ParameterDict(
-            {group: nn.Parameter(1e-3 * torch.randn(shape)) for group, shape in self.shapes.items()}
-        )
+        self.alphas = self.make_alphas()
 
     def recompute_cells(self) -> None:
         """Store only the tensors between blocks and recompute the others in the backward pass."""
@@ -239,10 +236,7 @@ class MixedStack(SupernetBase):
             weights: mixing weights ``(cells, candidates)`` by group, as a mapping or a ``Mixture``
                 with a mask of active candidates; None for the softmax of the alphas.
         """
-        if weights is None:
-            weights = {group: self.alphas[group].softmax(-1) for group in self.shapes}
-        mixture = as_mixture(weights)
-        mixture.check(self.shapes)
+        mixture = self.make_mixture(weights)
         random = self.training and self.frame.dropout > 0
         x = self.frame.embed(tokens)
         group_weights = [_weights_by_name(mixture, group) for group in GROUPS]
