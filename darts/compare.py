@@ -1,7 +1,7 @@
-"""Judge a method beside baselines of equal cost: ``python -m darts.compare``.
+"""Compare a search method with baselines of equal cost: ``python -m darts.compare``.
 
-All runs are ordinary searches and retrainings in directories below the comparison's, each in a process
-of its own. What the scores say, and what they do not, is in ``report.md``.
+All runs are ordinary searches and retrainings in processes of their own, with directories in that
+of the comparison. ``report.md`` states what the scores show and what they do not show.
 
 References:
     Yang, Esperança and Carlucci, "NAS evaluation is frustratingly hard", arXiv:1912.12522.
@@ -13,146 +13,145 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from darts.comparing.scheduler import PlannedRun, execute
+from darts.comparing.costs import shared_counter_warning, total_cost
 from darts.comparing.plan import ComparisonPlan, check_comparison
-from darts.comparing.report import ComparisonResults, total_cost, shared_counter_warning
+from darts.comparing.report import write_report
+from darts.comparing.results import ComparisonResults
 from darts.comparing.runs import RunFailed, RunLauncher
-from darts.config import CompareConfig, ConfigError, Invocation, as_yaml, launch
+from darts.comparing.scheduler import PlannedRun, execute, plan_runs
+from darts.config import CompareConfig, ConfigError, Invocation, launch, rank_and_size
 from darts.judging.statistics import pairs_needed
-from darts.tracking import Console, print_summary, environment
-from darts.tracking.files import read_json, write_atomically, write_json
-from darts.training.distributed import rank_and_size
+from darts.tracking import Console, JsonObject, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
-from darts.training.run_directory import differences
-
-# What may differ between a comparison and its continuation.
-FREE = ("name", "resume", "workers", "draws")
+from darts.training.run_directory import RunDirectory
 
 
 def check(config: CompareConfig) -> None:
-    """Refuse, before the first run, whatever a run would be refused for."""
+    """Check the configuration, including that of each run, before the first run starts."""
     if rank_and_size()[1] > 1:
-        raise ConfigError("darts.compare starts its own runs: set workers=N and leave torchrun out")
+        raise ConfigError("darts.compare starts its own processes: use workers=N, not torchrun")
     check_comparison(config)
 
 
-def compare(config: CompareConfig, call: Invocation) -> dict[str, Any]:
-    """Run what is missing, and compare; the returned summary is also in the run directory.
+def compare(config: CompareConfig, call: Invocation) -> JsonObject:
+    """Execute all runs that are not complete, and write the report.
+
+    Returns:
+        The content of ``summary.json``.
 
     Raises:
-        ConfigError: if runs failed; all others are done before it is raised.
-        Interrupted: after a signal, when the runs have saved themselves.
+        ConfigError: If runs failed. All runs that do not need them are complete.
+        Interrupted: After a signal, when the runs have saved their state.
     """
     directory = Path(call.directory).resolve()
-    _refuse_another(config, directory)
-    if not config.resume:
-        _write_what_is_known(config, directory, call)
-    protocol, runs = ComparisonPlan(config, directory), RunLauncher(config.workers)
-    jobs = protocol.jobs(runs)
-    done = sum(job.done() for job in jobs)
-    ended = itertools.count(done + 1)
-    console = Console(total_steps=len(jobs), name="compare", done=done)
-
-    warned: set[str] = {""}
-
-    def told(job: PlannedRun, text: str) -> None:
-        console.info(f"{job.name}: {text}")
-        if (warning := shared_counter_warning(protocol, runs.sources)) not in warned:
-            warned.add(warning)
-            console.info(f"warning: {warning}")
-        console.step(jobs=f"{next(ended)}/{len(jobs)}")
-
-    with console, Interrupt() as interrupt:
-        console.info(
-            f"{'resuming' if config.resume else 'studying'} in {directory}: {len(jobs)} jobs"
-        )
-        needed = pairs_needed(len(config.baselines))
-        if config.searches < needed:
-            console.info(
-                f"searches={config.searches} can show no difference, whatever comes of them: "
-                f"comparisons with {len(config.baselines)} need at least {needed}"
-            )
-        failed = execute(
-            jobs,
-            config.workers,
-            told=told,
-            stopping=lambda: interrupt.received is not None,
-            stop=runs.stop,
-        )
-        signal = interrupt.received
-    word = shlex.quote(f"resume={call.directory}")
-    if signal and not all(job.done() for job in jobs):
-        print(f"stopped and saved; go on with: python -m darts.compare {word}", flush=True)
-        raise Interrupted(128 + signal)
-    if failed:
-        name, why = next(iter(failed.items()))
-        raise ConfigError(
-            f"{len(failed)} of {len(jobs)} jobs failed, and nothing is compared without them; "
-            f"{name}: {why}; {word} tries them again, which mends what chance has caused; what a "
-            "setting has caused needs a new comparison with another"
-        )
-    overrides = read_json(directory / "overrides.json")["overrides"]
+    files = prepare_directory(config, directory, call.overrides)
+    plan, launcher = ComparisonPlan(config, directory), RunLauncher(config.workers)
+    execute_runs(plan, launcher, resume=shlex.quote(f"resume={call.directory}"))
     try:
-        results = ComparisonResults(protocol)
+        results = ComparisonResults(plan)
     except RunFailed as error:
         raise ConfigError(str(error)) from None
-    results.write(overrides)
+    write_report(results, files.overrides())
     summary = {
-        "command": "compare",
         "name": config.name,
         "metric": config.metric,
         "method": config.method_name,
         "searches": config.searches,
         "retrainings": config.retrainings,
         **results.summary(),
-        **total_cost(protocol),
+        **total_cost(plan),
         "seed": config.seed,
-        "git_revision": read_json(directory / "env.json").get("git_revision"),
     }
-    write_json(directory / "summary.json", summary)
-    shown = {name: summary[f"{name}_{results.score}"] for name in protocol.names}
-    print_summary("compare", {f"{name} {results.score}": value for name, value in shown.items()})
+    summary = files.finish(summary)
+    print_summary(
+        "compare",
+        {f"{name} {results.score}": summary[f"{name}_{results.score}"] for name in plan.names},
+    )
     print("\n" + "\n".join(results.verdicts()))
-    print(f"\nThe report: {Path(call.directory) / 'report.md'}")
+    print(f"\nreport: {Path(call.directory) / 'report.md'}")
     return summary
 
 
-def _refuse_another(config: CompareConfig, directory: Path) -> None:
-    """See that the directory is free, or that the comparison resumed is the same and not complete."""
-    file = directory / "comparison.json"
-    if config.resume:
-        plain = json.loads(json.dumps(dataclasses.asdict(config)))
-        differing = list(differences(read_json(file), plain, free=FREE))
-        if differing:
-            key, old, new = differing[0]
-            raise ConfigError(
-                f"cannot resume {directory}: {key} is {old!r} in the comparison and {new!r} here"
+def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) -> None:
+    """Execute all runs that are not complete, with progress on the console.
+
+    Args:
+        plan: The comparison.
+        launcher: Starts the runs.
+        resume: Override that resumes the comparison, for messages.
+
+    Raises:
+        ConfigError: If runs failed.
+        Interrupted: After a signal.
+    """
+    config, runs = plan.config, plan_runs(plan, launcher)
+    done = sum(run.done() for run in runs)
+    completed = itertools.count(done + 1)
+    console = Console(total_steps=len(runs), name="compare", done=done)
+    warnings: set[str] = {""}
+
+    def report_progress(run: PlannedRun, message: str) -> None:
+        console.info(f"{run.name}: {message}")
+        warning = shared_counter_warning(plan, launcher.sources)
+        if warning not in warnings:
+            warnings.add(warning)
+            console.warn(warning)
+        console.step(runs=f"{next(completed)}/{len(runs)}")
+
+    with console, Interrupt() as interrupt:
+        action = "resuming" if config.resume else "comparing"
+        console.info(f"{action} in {plan.directory}: {len(runs)} runs")
+        needed = pairs_needed(len(config.baselines))
+        if config.searches < needed:
+            console.warn(
+                f"searches={config.searches} cannot show a difference: with "
+                f"{len(config.baselines)} baselines at least {needed} are needed"
             )
-        if (directory / "summary.json").exists():
-            raise ConfigError(f"the comparison in {directory} is complete; nothing to resume")
-    elif file.exists():
+        failed = execute(
+            runs,
+            config.workers,
+            on_done=report_progress,
+            stopping=lambda: interrupt.received is not None,
+            stop=launcher.stop,
+        )
+        signal = interrupt.received
+    if signal and not all(run.done() for run in runs):
+        print(f"stopped and saved; continue with: python -m darts.compare {resume}", flush=True)
+        raise Interrupted(128 + signal)
+    if failed:
+        name, reason = next(iter(failed.items()))
         raise ConfigError(
-            f"{directory} already holds a comparison; choose another hydra.run.dir, or go on with it by "
-            f"resume={directory}"
+            f"{len(failed)} of {len(runs)} runs failed, and the comparison needs all of them; "
+            f"{name}: {reason}; {resume} repeats failed runs, which helps if the failure was "
+            "random; if a setting caused it, start a new comparison"
         )
 
 
-def _write_what_is_known(config: CompareConfig, directory: Path, call: Invocation) -> None:
-    """Write what is known before the first run."""
-    write_json(directory / "env.json", environment())
-    overrides = [o for o in call.overrides if not o.startswith("resume=")]
-    write_json(directory / "overrides.json", {"command": "compare", "overrides": overrides})
-    write_atomically(directory / "config.yaml", as_yaml(config))
-    write_json(directory / "comparison.json", dataclasses.asdict(config))
+def prepare_directory(
+    config: CompareConfig, directory: Path, overrides: Sequence[str]
+) -> RunDirectory:
+    """Start a comparison, or check that the one to resume has the same configuration.
+
+    Raises:
+        ConfigError: If the directory contains another comparison, or the configuration differs.
+    """
+    files = RunDirectory(directory, "compare")
+    if config.resume:
+        files.require_same(files.read_json("comparison.json"), config)
+        files.require_incomplete()
+    else:
+        files.require_unused(resumable=True)
+        files.begin(config, overrides)
+        files.write_json("comparison.json", dataclasses.asdict(config))
+    return files
 
 
 def main() -> None:
-    """Entry point of ``darts-comparison``."""
+    """Entry point of ``darts-compare``."""
     launch("compare", check, compare)
 
 

@@ -1,1 +1,1 @@
-"""What ``darts.compare`` consists of: its runs, their order, and the page that it ends with."""
+"""Comparison of a search method with baselines of equal cost."""

@@ -1,8 +1,7 @@
-"""What a search costs, told by a short one: its pilot.
+"""Cost model of a search method, measured by a short search: its pilot.
 
-An epoch of a search costs what its kind costs: it is dearer in a deeper stage than in the first,
-and where alphas move than where they rest. So a pilot has epochs of each kind, and a longer search
-is priced by how many of each it has.
+The cost of an epoch depends on its stage, and on whether it updates the alphas. A pilot has epochs
+of each kind. The cost of a longer search follows from its number of epochs of each kind.
 """
 
 from __future__ import annotations
@@ -10,127 +9,142 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from darts.comparing.runs import RunFailed
-from darts.methods.stages import Stage, place_of
+from darts.config import SearchConfig
+from darts.methods.stages import Stage, stage_position
 from darts.searching.searcher import updates_alphas
 
 EPOCHS_PER_STAGE = 3
-"""Of each stage: one that begins it, one in which alphas rest, and one in which they move."""
+"""Epochs of a pilot per stage: the first one, one with frozen alphas, one with updated alphas."""
 
 
 class EpochKind(NamedTuple):
-    """Of an epoch: the number of its stage, and whether alphas move in it."""
+    """Kind of an epoch: the index of its stage, and whether it updates the alphas."""
 
     stage: int
-    moves: bool
+    updates_alphas: bool
 
 
-def pilot_overrides(config: Any) -> list[str]:
-    """What makes a pilot of a search: few epochs, of all kinds, and a look of the doctor at last.
+def pilot_overrides(config: SearchConfig) -> list[str]:
+    """Return the overrides that turn a search into its pilot.
+
+    The pilot has few epochs, but of every kind, and a collapse check after the last one.
 
     Args:
-        config: of the search.
+        config: Configuration of the search.
     """
-    stages, epochs = stages_of(config), EPOCHS_PER_STAGE
-    while min(Counter(place_of(e, epochs, stages).stage for e in range(epochs)).values()) < EPOCHS_PER_STAGE:
+    stages, epochs = search_stages(config), EPOCHS_PER_STAGE
+    while _shortest_stage(epochs, stages) < EPOCHS_PER_STAGE:
         epochs += 1
-    found = [f"epochs={epochs}"]
+    overrides = [f"epochs={epochs}"]
     if config.bilevel.updates_alphas and config.arch_optimizer.warmup > 0:
-        found.append("arch_optimizer.warmup=0.5")
+        overrides.append("arch_optimizer.warmup=0.5")
     if config.relaxation.uses_alphas and config.collapse.every > 0:
-        found += [f"collapse.every={epochs}", "collapse.action=warn"]
-    return found
+        overrides += [f"collapse.every={epochs}", "collapse.action=warn"]
+    return overrides
 
 
-def stages_of(config: Any) -> list[Stage]:
-    """The stages of a search, one at least."""
+def search_stages(config: SearchConfig) -> list[Stage]:
+    """Return the stages of a search, at least one."""
     return config.stages or [Stage()]
 
 
+def _shortest_stage(epochs: int, stages: Sequence[Stage]) -> int:
+    """Return the number of epochs of the shortest stage."""
+    lengths = Counter(stage_position(epoch, epochs, stages).stage for epoch in range(epochs))
+    return min(lengths.values())
+
+
 class CostModel:
-    """What searches of a method cost, by how many epochs they have.
+    """Energy of the searches of a method as a function of their epochs.
 
     Args:
-        config: of the pilot.
-        after_epochs: joules that it had used by the end of each epoch.
-        whole: joules that it has used in all, with what a search does after its epochs.
-        looks: joules of the doctor's looks.
+        config: Configuration of the pilot.
+        joules_after_epochs: Joules that the pilot had used at the end of each epoch.
+        total_joules: Joules that the pilot used in total, including the work after its epochs.
+        check_joules: Joules of its collapse checks.
 
     Raises:
-        RunFailed: for a pilot that does not tell what its epochs cost.
+        RunFailed: If the cost of an epoch cannot be computed.
     """
 
     def __init__(
-        self, config: Any, after_epochs: Sequence[float], whole: float, looks: float = 0.0
+        self,
+        config: SearchConfig,
+        joules_after_epochs: Sequence[float],
+        total_joules: float,
+        check_joules: float = 0.0,
     ) -> None:
-        count = _looks(config, len(after_epochs))
-        self._look = looks / count if count else 0.0
+        checks = _count_checks(config, len(joules_after_epochs))
+        self._check = check_joules / checks if checks else 0.0
         measured: dict[EpochKind, list[float]] = defaultdict(list)
-        for epoch, (before, after) in enumerate(pairwise(after_epochs), 1):
-            place = place_of(epoch, config.epochs, stages_of(config))
-            if epoch > place.first:  # entering a stage costs, and is paid once
-                look = self._look if _looks_at(config, epoch) else 0.0
-                measured[_kind(config, epoch, config.epochs)].append(after - before - look)
+        for epoch, (before, after) in enumerate(pairwise(joules_after_epochs), 1):
+            position = stage_position(epoch, config.epochs, search_stages(config))
+            if epoch > position.first:  # the first epoch includes the start of the stage
+                check = self._check if _is_checked(config, epoch) else 0.0
+                measured[_epoch_kind(config, epoch, config.epochs)].append(after - before - check)
         self._epochs = {kind: sum(costs) / len(costs) for kind, costs in measured.items()}
         if not self._epochs or not min(self._epochs.values()) > 0:
-            raise RunFailed("the pilot does not tell what an epoch costs")
-        self._rest = 0.0
-        self._rest = whole - self.of(config, len(after_epochs))
+            raise RunFailed("the energy of the pilot's epochs was not measured")
+        self._constant = 0.0
+        self._constant = total_joules - self.joules(config, len(joules_after_epochs))
 
-    def of(self, config: Any, epochs: int) -> float:
-        """Joules of a search of so many epochs.
+    def joules(self, config: SearchConfig, epochs: int) -> float:
+        """Return the predicted energy of a search.
 
         Args:
-            config: of the search.
-            epochs: instead of its own.
+            config: Configuration of the search.
+            epochs: Number of epochs, instead of ``config.epochs``.
 
         Raises:
-            RunFailed: if it has epochs of a kind that the pilot does not know.
+            RunFailed: If the pilot had no epoch of a kind that the search has.
         """
-        joules = self._rest + self._look * _looks(config, epochs)
-        for kind, count in Counter(_kind(config, e, epochs) for e in range(epochs)).items():
+        joules = self._constant + self._check * _count_checks(config, epochs)
+        for kind, count in Counter(_epoch_kind(config, e, epochs) for e in range(epochs)).items():
             if kind not in self._epochs:
-                what = "move" if kind.moves else "rest"
+                state = "updated" if kind.updates_alphas else "frozen"
                 raise RunFailed(
-                    f"the pilot has no epoch of stage {kind.stage + 1} in which alphas {what}; "
-                    "remove its directory to have it made again"
+                    f"the pilot has no epoch of stage {kind.stage + 1} with {state} alphas; "
+                    "remove its directory to run it again"
                 )
             joules += count * self._epochs[kind]
         return joules
 
-    def epochs_within(self, config: Any, budget: float) -> int:
-        """How many epochs of a search come nearest to a budget in joules.
+    def epochs_within(self, config: SearchConfig, budget: float) -> int:
+        """Return the number of epochs whose cost is closest to a budget in joules.
 
         Raises:
-            RunFailed: if it does not pay for the fewest epochs and what comes after them.
+            RunFailed: If the budget does not suffice for the minimum number of epochs.
         """
-        least = len(stages_of(config))
-        cheapest = self.of(config, least)
-        if cheapest > budget:
+        min_epochs = len(search_stages(config))
+        min_joules = self.joules(config, min_epochs)
+        if min_joules > budget:
             raise RunFailed(
-                f"{budget:.4g} J do not pay for {least} epoch{'s' * (least > 1)} and what comes "
-                f"after them, {cheapest:.4g} J; give the searches of the method more epochs in a "
-                "new comparison, or leave this baseline out"
+                f"a budget of {budget:.4g} J does not suffice for {min_epochs} "
+                f"epoch{'s' * (min_epochs > 1)} and the work after them ({min_joules:.4g} J); start "
+                "a new comparison with more epochs for the method, or without this baseline"
             )
-        low, high = least, 2 * least
-        while self.of(config, high) <= budget:
+        low, high = min_epochs, 2 * min_epochs
+        while self.joules(config, high) <= budget:
             low, high = high, 2 * high
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if self.of(config, middle) <= budget else (low, middle)
-        return min((high, low), key=lambda epochs: abs(self.of(config, epochs) - budget))
+            fits = self.joules(config, middle) <= budget
+            low, high = (middle, high) if fits else (low, middle)
+        return min((high, low), key=lambda epochs: abs(self.joules(config, epochs) - budget))
 
 
-def _kind(config: Any, epoch: int, epochs: int) -> EpochKind:
-    place = place_of(epoch, epochs, stages_of(config))
-    return EpochKind(place.stage, updates_alphas(config, place, epoch))
+def _epoch_kind(config: SearchConfig, epoch: int, epochs: int) -> EpochKind:
+    position = stage_position(epoch, epochs, search_stages(config))
+    return EpochKind(position.stage, updates_alphas(config, position, epoch))
 
 
-def _looks_at(config: Any, epoch: int) -> bool:
-    return bool(config.collapse.is_due(epoch) and config.relaxation.uses_alphas)
+def _is_checked(config: SearchConfig, epoch: int) -> bool:
+    """Return whether a collapse check follows an epoch."""
+    return config.collapse.is_due(epoch) and config.relaxation.uses_alphas
 
 
-def _looks(config: Any, epochs: int) -> int:
-    return sum(_looks_at(config, epoch) for epoch in range(epochs))
+def _count_checks(config: SearchConfig, epochs: int) -> int:
+    return sum(_is_checked(config, epoch) for epoch in range(epochs))

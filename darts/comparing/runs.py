@@ -1,4 +1,4 @@
-"""Ordinary commands in processes of their own, each run once however often a comparison is resumed."""
+"""Commands in processes of their own. A resumed comparison does not repeat complete runs."""
 
 from __future__ import annotations
 
@@ -11,122 +11,123 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import torch
 
-from darts.tracking.files import read_json
-from darts.training.device import gpu_in_turn
-from darts.training.run_directory import DIVERGED
+from darts.tracking import JsonObject, read_json
+from darts.training.device import round_robin_gpu
+from darts.training.run import DIVERGED
 
 _POLL = 0.2  # seconds
 
 
 class RunFailed(Exception):
-    """A run that ended without a summary."""
+    """A run ended without a summary, or its result cannot be used."""
 
 
 class RunStopped(Exception):
-    """A run that was asked to save and leave, or that did not begin for that reason."""
+    """A run was asked to save and exit, or was not started for that reason."""
 
 
 class RunLauncher:
-    """Starts runs, and can ask those that are under way to leave.
+    """Starts runs, and can stop those in progress.
 
     Args:
-        workers: runs at the same time, who share the threads of this process unless
-            ``OMP_NUM_THREADS`` says how many each has, and take its GPUs in turn.
+        workers: Maximum number of simultaneous runs. They share the threads of this process, unless
+            ``OMP_NUM_THREADS`` sets the threads of each, and are distributed over its GPUs.
 
     Attributes:
-        sources: of joules, that runs have told of.
+        sources: Sources of the joules of all runs so far.
     """
 
     def __init__(self, workers: int) -> None:
         self._environment = dict(os.environ)
         threads = max(1, torch.get_num_threads() // workers)
         self._environment.setdefault("OMP_NUM_THREADS", str(threads))
-        self._own = [gpu_in_turn(n) if workers > 1 else {} for n in range(workers)]
+        # Environment variables of each worker that select its GPU.
+        self._free = [round_robin_gpu(n) if workers > 1 else {} for n in range(workers)]
         self._lock = threading.Lock()
         self.sources: set[str] = set()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
     def stop(self) -> None:
-        """Ask all to save and leave, and begin no more."""
+        """Ask all runs to save and exit, and start no more."""
         with self._lock:
-            told, self._stopped = self._stopped, True
-            for process in () if told else self._running:
-                process.terminate()
+            if not self._stopped:
+                for process in self._running:
+                    process.terminate()
+            self._stopped = True
 
-    def __call__(self, command: str, directory: Path, overrides: Sequence[str]) -> dict[str, Any]:
-        """The summary of a run, which is resumed if it was begun and read if it is complete.
+    def __call__(self, command: str, directory: Path, overrides: Sequence[str]) -> JsonObject:
+        """Return the summary of a run, after starting or resuming it if it is not complete.
 
-        What it prints goes to a file beside its directory.
+        The output of the run is appended to a log file next to its directory.
 
         Args:
             command: ``search`` or ``retrain``.
-            directory: of the run.
-            overrides: of the command.
+            directory: Run directory.
+            overrides: Overrides of the command.
 
         Raises:
-            RunFailed: if it ended with an error.
-            Stopped: if it was asked to leave.
+            RunFailed: If it ended with an error.
+            RunStopped: If it was stopped.
         """
-        with self._alone(directory) as held:
+        with self._exclusive(directory) as lock_file:
             if not is_complete(directory):
-                self._run(command, directory, overrides, held)
+                self._run(command, directory, overrides, lock_file)
         summary = read_summary(directory)
         with self._lock:
             self.sources.add(str(summary.get("joules_source")))
         return summary
 
     def _run(
-        self, command: str, directory: Path, overrides: Sequence[str], held: BinaryIO | None
+        self, command: str, directory: Path, overrides: Sequence[str], lock_file: BinaryIO | None
     ) -> None:
-        words = list(overrides)
         if (directory / "overrides.json").exists():
-            words = [f"resume={directory}"]
+            arguments = [f"resume={directory}"]
         else:
-            words.append(f"hydra.run.dir={directory}")
+            arguments = [*overrides, f"hydra.run.dir={directory}"]
         with log_file(directory).open("ab") as log:
-            log.write(f"{shell_command(command, words)}\n".encode())
+            log.write(f"{shell_command(command, arguments)}\n".encode())
             log.flush()
             with self._lock:
                 if self._stopped:
                     raise RunStopped
-                own = self._own.pop(0)  # of as many as there may be at the same time
+                gpu = self._free.pop(0)
                 process = subprocess.Popen(
-                    [*command_arguments(command), *words],
+                    [*command_arguments(command), *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env={**self._environment, **own},
-                    pass_fds=() if held is None else (held.fileno(),),
+                    env={**self._environment, **gpu},
+                    pass_fds=() if lock_file is None else (lock_file.fileno(),),
                 )
                 self._running.add(process)
             code = process.wait()
             with self._lock:
                 self._running.discard(process)
-                self._own.insert(0, own)
+                self._free.insert(0, gpu)
         if is_complete(directory):
             return
         if self._stopped:
             raise RunStopped
-        said = log_file(directory).read_text(encoding="utf-8", errors="replace").split("\n")
-        last = next((line for line in reversed(said) if line.strip()), "")
-        raise RunFailed(f"ended with code {code}: {last.strip()} (see {log_file(directory)})")
+        output = log_file(directory).read_text(encoding="utf-8", errors="replace").split("\n")
+        last = next((line for line in reversed(output) if line.strip()), "")
+        raise RunFailed(f"exit code {code}: {last.strip()} (see {log_file(directory)})")
 
     @contextlib.contextmanager
-    def _alone(self, directory: Path) -> Iterator[BinaryIO | None]:
-        """Wait until no other process is at a run.
+    def _exclusive(self, directory: Path) -> Iterator[BinaryIO | None]:
+        """Wait until no other process executes a run, and lock it.
 
-        The lock is inherited by the run's process. Where a comparison was killed, its runs may still go
-        on, and a comparison that is resumed waits for them instead of doing the same beside them.
+        The process of the run inherits the lock. If a comparison is killed, its runs continue, and
+        the resumed comparison waits for them instead of starting them a second time.
         """
         directory.parent.mkdir(parents=True, exist_ok=True)
         try:
             import fcntl
-        except ImportError:  # not on Windows
+        except ImportError:  # Windows
             yield None
             return
         with directory.with_name(f"{directory.name}.lock").open("wb") as file:
@@ -142,35 +143,35 @@ class RunLauncher:
 
 
 def command_arguments(command: str) -> list[str]:
-    """What starts a command."""
+    """Return the arguments of the process of a command, without overrides."""
     return [sys.executable, "-m", f"darts.{command}"]
 
 
 def shell_command(command: str, overrides: Sequence[str]) -> str:
-    """A command line that can be copied."""
+    """Return a command line for a shell."""
     return " ".join(["python -m", f"darts.{command}", *map(shlex.quote, overrides)])
 
 
 def is_complete(directory: Path) -> bool:
-    """Whether a run has come to its end."""
+    """Return whether a run has finished."""
     return (directory / "summary.json").exists()
 
 
-def read_summary(directory: Path) -> dict[str, Any]:
-    """The summary of a complete run."""
-    summary: dict[str, Any] = read_json(directory / "summary.json")
+def read_summary(directory: Path) -> JsonObject:
+    """Return the summary of a complete run."""
+    summary: JsonObject = read_json(directory / "summary.json")
     return summary
 
 
-def read_divergence(directory: Path) -> dict[str, Any] | None:
-    """Of a run that diverged: ``why``, and what it has cost; None of others."""
+def read_divergence(directory: Path) -> JsonObject | None:
+    """Return reason (``why``) and cost of a run that diverged, None for other runs."""
     file = directory / DIVERGED
     if is_complete(directory) or not file.exists():
         return None
-    bill: dict[str, Any] = read_json(file)
-    return bill
+    divergence: JsonObject = read_json(file)
+    return divergence
 
 
 def log_file(directory: Path) -> Path:
-    """What a run has printed."""
+    """Return the file with the output of a run."""
     return directory.with_name(f"{directory.name}.log")

@@ -1,23 +1,34 @@
-"""Jobs that wait for others, spread over threads, each of which waits for a process."""
+"""Order of the runs of a comparison, and their execution by several workers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
-from darts.comparing.runs import RunFailed, RunStopped
+from darts.comparing.baselines import (
+    describe_run,
+    draw_random,
+    random_search,
+    search_at_equal_cost,
+)
+from darts.comparing.pilot import pilot_overrides
+from darts.comparing.plan import DRAWN, RANDOM, RANDOM_SEARCH, ComparisonPlan, search_config
+from darts.comparing.runs import RunFailed, RunLauncher, RunStopped, is_complete
+from darts.hpo.commands import merge_overrides
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One thing to do.
+    """One unit of work of a comparison: a search, a retraining, or what replaces a search.
 
     Attributes:
-        name: unique in its comparison.
-        work: does it, and says in a few words what came of it.
-        done: whether it has been done, in an earlier session say.
-        needs: names of the jobs that must be done before.
+        name: Unique name in the comparison.
+        work: Executes it and returns a short message about the result.
+        done: Returns whether it is complete, for example from an earlier session.
+        needs: Names of the planned runs that must be complete before.
     """
 
     name: str
@@ -26,59 +37,117 @@ class PlannedRun:
     needs: tuple[str, ...] = ()
 
 
+def plan_runs(plan: ComparisonPlan, launcher: RunLauncher) -> list[PlannedRun]:
+    """Return all runs of a comparison: pilots, then searches and retrainings seed by seed."""
+    runs = []
+    for name in plan.config.baselines:
+        if name not in DRAWN:
+            overrides = plan.search_overrides(name, 0)
+            overrides = merge_overrides([*overrides, *pilot_overrides(search_config(overrides))])
+            directory = plan.pilot_directory(name)
+            title = f"pilot of {name}"
+            runs.append(_command(plan, launcher, title, "search", directory, overrides))
+    for index in range(plan.config.searches):
+        for name in plan.names:
+            search = _plan_search(plan, launcher, name, index)
+            runs.append(search)
+            genotype = str(plan.genotype_path(name, index))
+            for number, directory in enumerate(plan.retrain_directories(name, index)):
+                title = f"retrain {name} {index}.{number}"
+                overrides = plan.retrain_overrides(genotype, index, number)
+                needs = (search.name,)
+                runs.append(_command(plan, launcher, title, "retrain", directory, overrides, needs))
+    return runs
+
+
+def _plan_search(plan: ComparisonPlan, launcher: RunLauncher, name: str, index: int) -> PlannedRun:
+    """Return the search of a method, or what a baseline does instead."""
+    folder, title = plan.search_folder(name, index), f"search {name} {index}"
+    budget = f"search {plan.method} {index}"
+    if name == plan.method:
+        overrides = plan.search_overrides(name, index)
+        return _command(plan, launcher, title, "search", folder / "search", overrides)
+    if name == RANDOM:
+        genotype = plan.genotype_path(name, index)
+        return PlannedRun(title, partial(draw_random, plan, index), genotype.exists)
+    if name == RANDOM_SEARCH:
+        work = partial(random_search, plan, launcher, index)
+        return PlannedRun(title, work, (folder / "chosen.json").exists, (budget,))
+    work = partial(search_at_equal_cost, plan, launcher, name, index)
+    done = partial(is_complete, folder / "search")
+    return PlannedRun(title, work, done, (budget, f"pilot of {name}"))
+
+
+def _command(
+    plan: ComparisonPlan,
+    launcher: RunLauncher,
+    title: str,
+    command: str,
+    directory: Path,
+    overrides: list[str],
+    needs: tuple[str, ...] = (),
+) -> PlannedRun:
+    """Return a planned run that executes a command."""
+
+    def work() -> str:
+        return describe_run(plan, launcher(command, directory, overrides))
+
+    return PlannedRun(title, work, partial(is_complete, directory), needs)
+
+
 def execute(
-    jobs: Sequence[PlannedRun],
+    runs: Sequence[PlannedRun],
     workers: int,
     *,
-    told: Callable[[PlannedRun, str], None],
+    on_done: Callable[[PlannedRun, str], None],
     stopping: Callable[[], bool],
     stop: Callable[[], None],
 ) -> dict[str, str]:
-    """Do the jobs that are not done, so many at a time, in their order where they need no other.
+    """Execute all runs that are not complete, in order as far as their needs allow.
 
-    A job that fails keeps none but those that need it from being done.
+    A failed run prevents only those that need it.
 
     Args:
-        jobs: of the comparison.
-        workers: at work at the same time.
-        told: hears of each job that was done, in this thread.
-        stopping: is asked now and then whether to leave.
-        stop: makes the jobs that are under way leave.
+        runs: All runs of the comparison.
+        workers: Maximum number of simultaneous runs.
+        on_done: Called in this thread for each run that completes, with its message.
+        stopping: Polled; returns whether to stop.
+        stop: Stops the runs in progress.
 
     Returns:
-        By name, why jobs failed. Those that were stopped or could not begin are not in it.
+        Reasons of failed runs by name. Runs that were stopped or not started are not included.
 
     Raises:
-        Exception: whatever a job raises that is not ``RunFailed`` or ``Stopped``.
+        Exception: Any exception of a run except ``RunFailed`` and ``RunStopped``.
     """
-    done = {job.name for job in jobs if job.done()}
-    left = [job for job in jobs if job.name not in done]
+    done = {run.name for run in runs if run.done()}
+    waiting = [run for run in runs if run.name not in done]
     failed: dict[str, str] = {}
     running: dict[Future[str], PlannedRun] = {}
     with ThreadPoolExecutor(workers) as pool:
         try:
             while True:
                 if stopping():
-                    left.clear()
+                    waiting.clear()
                     stop()
-                for job in [job for job in left if done.issuperset(job.needs)]:
+                for run in [run for run in waiting if done.issuperset(run.needs)]:
                     if len(running) < workers:
-                        left.remove(job)
-                        running[pool.submit(job.work)] = job
+                        waiting.remove(run)
+                        running[pool.submit(run.work)] = run
                 if not running:
                     return failed
                 ended, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
                 for future in ended:
-                    job = running.pop(future)
+                    run = running.pop(future)
                     try:
-                        text = future.result()
+                        message = future.result()
                     except RunFailed as error:
-                        failed[job.name] = str(error)
+                        failed[run.name] = str(error)
                     except RunStopped:
                         pass
                     else:
-                        done.add(job.name)
-                        told(job, text)
+                        done.add(run.name)
+                        on_done(run, message)
         except BaseException:
-            stop()  # the pool waits for its threads
+            stop()  # leaving the pool waits for its threads
             raise

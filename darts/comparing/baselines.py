@@ -1,0 +1,131 @@
+"""Searches of the baselines at the cost of the method's search with the same seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from darts.comparing.pilot import CostModel
+from darts.comparing.plan import RANDOM, RANDOM_SEARCH, ComparisonPlan, search_config
+from darts.comparing.runs import RunFailed, RunLauncher, read_divergence, read_summary
+from darts.hpo.commands import merge_overrides
+from darts.spaces import AnyGenotype
+from darts.tracking import JsonObject, format_duration, format_value, read_json, read_metrics
+from darts.tracking.files import write_atomically, write_json
+from darts.tracking.ledger import common_source
+
+MAX_DIVERGED = 3
+"""If this many first short trainings diverge, the settings are the cause, not the architectures."""
+
+
+def draw_random(plan: ComparisonPlan, index: int) -> str:
+    """Draw the architecture of the ``random`` baseline and return a message."""
+    genotype = next(plan.random_genotypes(index))
+    write_atomically(plan.genotype_path(RANDOM, index), genotype.to_json())
+    return "drawn"
+
+
+def search_at_equal_cost(plan: ComparisonPlan, launcher: RunLauncher, name: str, index: int) -> str:
+    """Search with the number of epochs whose cost is closest to that of the method's search.
+
+    Returns:
+        A message with score, time and relative cost.
+    """
+    budget, pilot = _budget(plan, index), plan.pilot_directory(name)
+    require_common_source(read_summary(pilot), budget)
+    overrides = plan.search_overrides(name, index)
+    model = read_cost_model(pilot)
+    epochs = model.epochs_within(search_config(overrides), budget["joules"])
+    directory = plan.search_folder(name, index) / "search"
+    summary = launcher("search", directory, merge_overrides([*overrides, f"epochs={epochs}"]))
+    ratio = summary["joules"] / budget["joules"]
+    return f"{describe_run(plan, summary)}, {epochs} epochs at {ratio:.2f} of the cost"
+
+
+def random_search(plan: ComparisonPlan, launcher: RunLauncher, index: int) -> str:
+    """Train random architectures briefly until the cost of the method's search is used up.
+
+    The best one by its validation score is written to ``genotype.json``. Trainings that diverge
+    count with their cost.
+
+    Returns:
+        A message with score and time.
+    """
+    budget, folder = _budget(plan, index), plan.search_folder(RANDOM_SEARCH, index)
+    score = f"valid_{plan.metric.name}"
+    joules = seconds = 0.0
+    trained = 0
+    reasons: list[str] = []  # of divergence
+    best: tuple[float, AnyGenotype] | None = None
+    for genotype in plan.random_genotypes(index):
+        if joules >= budget["joules"]:
+            break
+        directory = folder / f"short-{trained:03d}"
+        overrides = plan.short_training_overrides(genotype.to_json(), index)
+        summary = _train_briefly(launcher, directory, overrides)
+        trained += 1
+        require_common_source(summary, budget)
+        joules, seconds = joules + summary["joules"], seconds + summary["seconds"]
+        if score not in summary:
+            reasons.append(summary["why"])
+            if len(reasons) == trained == MAX_DIVERGED:
+                raise RunFailed(f"the first {MAX_DIVERGED} short trainings diverged: {reasons[0]}")
+        elif plan.metric.prefers(summary[score], None if best is None else best[0]):
+            best = (summary[score], genotype)
+    if best is None:
+        raise RunFailed(f"none of {trained} architectures has a finite {score}")
+    write_atomically(plan.genotype_path(RANDOM_SEARCH, index), best[1].to_json())
+    cost = {"joules": joules, "seconds": seconds, "joules_source": budget["joules_source"]}
+    write_json(folder / "chosen.json", {**cost, "trained": trained, score: best[0]})
+    diverged = f" ({len(reasons)} diverged)" if reasons else ""
+    return (
+        f"best of {trained}{diverged}: {score} {format_value(score, best[0])} "
+        f"in {format_duration(seconds)}"
+    )
+
+
+def _budget(plan: ComparisonPlan, index: int) -> JsonObject:
+    """Return the summary of the method's search with the same seed."""
+    summary = read_summary(plan.search_folder(plan.method, index) / "search")
+    if not summary["joules"] > 0:
+        raise RunFailed(f"the energy of the search of {plan.method} was not measured")
+    return summary
+
+
+def _train_briefly(launcher: RunLauncher, directory: Path, overrides: list[str]) -> JsonObject:
+    """Return the summary of a short training, or reason and cost if it diverged."""
+    divergence = read_divergence(directory)
+    if divergence is None:
+        try:
+            return launcher("retrain", directory, overrides)
+        except RunFailed:
+            divergence = read_divergence(directory)
+            if divergence is None:
+                raise
+    return divergence
+
+
+def read_cost_model(pilot: Path) -> CostModel:
+    """Return the cost model of a complete pilot."""
+    overrides = read_json(pilot / "overrides.json")["overrides"]
+    config = search_config([o for o in overrides if not o.startswith("hydra.")])
+    joules = [row["joules"] for row in read_metrics(pilot / "metrics.jsonl") if "epoch" in row]
+    phases = read_json(pilot / "energy.json")["phases"]
+    checks = sum(phase["joules"] for phase in phases if phase["phase"] == "collapse")
+    return CostModel(config, joules, read_summary(pilot)["joules"], checks)
+
+
+def require_common_source(ours: JsonObject, theirs: JsonObject) -> None:
+    """Raise ``RunFailed`` if joules have different sources and therefore cannot be compared."""
+    sources = [ours["joules_source"], theirs["joules_source"]]
+    if common_source(sources) is None:
+        raise RunFailed(f"joules from {sources[0]} and from {sources[1]} cannot be compared")
+
+
+def describe_run(plan: ComparisonPlan, summary: JsonObject) -> str:
+    """Return validation score and time of a run.
+
+    The test score is hidden, so that nobody stops a comparison at a convenient moment.
+    """
+    name = f"valid_{plan.metric.name}"
+    score = f"{name} {format_value(name, summary[name])} " if name in summary else ""
+    return f"{score}in {format_duration(summary['seconds'])}"

@@ -1,0 +1,199 @@
+"""Results of a complete comparison: scores, costs and verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from darts.comparing.plan import RANDOM, ComparisonPlan, SearchCost
+from darts.comparing.runs import RunFailed, read_summary
+from darts.judging.statistics import bootstrap, compare_methods, verdict
+from darts.tracking.formats import is_fraction
+from darts.tracking.ledger import common_source
+
+EQUAL_COST = (0.9, 1.1)
+"""Range of the cost relative to the method in which a baseline counts as having equal cost."""
+
+
+@dataclass(frozen=True)
+class NetworkResult:
+    """Scores and costs of one retrained network.
+
+    Attributes:
+        name: Name of the method or baseline.
+        search: Index of its search.
+        retraining: Index of the retraining.
+        seed: Seed of the retraining.
+        test_score, valid_score: Scores by the metric of the comparison.
+        parameters, macs: Size of the network.
+        search_cost: Cost of its search.
+        seconds, joules, joules_source: Cost of the retraining.
+        genotype: Its architecture as text.
+        directory: Run directory, relative to that of the comparison.
+    """
+
+    name: str
+    search: int
+    retraining: int
+    seed: int
+    test_score: float
+    valid_score: float | None
+    parameters: int
+    macs: int
+    search_cost: SearchCost
+    seconds: float
+    joules: float
+    joules_source: str
+    genotype: str
+    directory: str
+
+    def as_row(self, metric: str) -> dict[str, object]:
+        """Return a row of ``rows.csv``."""
+        return {
+            "name": self.name,
+            "search": self.search,
+            "retraining": self.retraining,
+            "seed": self.seed,
+            f"test_{metric}": self.test_score,
+            f"valid_{metric}": self.valid_score,
+            "parameters": self.parameters,
+            "macs": self.macs,
+            "search_seconds": self.search_cost.seconds,
+            "search_joules": self.search_cost.joules,
+            "search_joules_source": self.search_cost.joules_source,
+            "seconds": self.seconds,
+            "joules": self.joules,
+            "joules_source": self.joules_source,
+            "genotype": self.genotype,
+            "directory": self.directory,
+        }
+
+
+class ComparisonResults:
+    """Scores, intervals and comparisons of a complete comparison.
+
+    Args:
+        plan: A comparison whose runs are all complete.
+
+    Attributes:
+        score: Name of the compared score, for example ``test_accuracy``.
+        networks: All retrained networks.
+        scores: By name, the test scores of the retrainings of each search.
+        intervals: By name, mean and interval over searches.
+        comparisons: The method compared with each baseline.
+
+    Raises:
+        RunFailed: If a retraining has no test score.
+    """
+
+    def __init__(self, plan: ComparisonPlan) -> None:
+        self.plan, config = plan, plan.config
+        self.score = f"test_{config.metric}"
+        self.networks = [network for name in plan.names for network in self._read_networks(name)]
+        self.scores = {
+            name: [
+                [n.test_score for n in self.networks if n.name == name and n.search == index]
+                for index in range(config.searches)
+            ]
+            for name in plan.names
+        }
+        self.intervals = {
+            name: bootstrap(scores, draws=config.draws) for name, scores in self.scores.items()
+        }
+        self.comparisons = compare_methods(
+            (plan.method, self.scores[plan.method]),
+            [(name, self.scores[name]) for name in config.baselines],
+            higher_is_better=plan.metric.higher_is_better,
+            draws=config.draws,
+        )
+
+    def _read_networks(self, name: str) -> list[NetworkResult]:
+        networks = []
+        for index in range(self.plan.config.searches):
+            cost = self.plan.search_cost(name, index)
+            for number, directory in enumerate(self.plan.retrain_directories(name, index)):
+                summary = read_summary(directory)
+                if not isinstance(summary.get(self.score), (int, float)):
+                    raise RunFailed(f"{directory} has no {self.score}, so it cannot be compared")
+                networks.append(
+                    NetworkResult(
+                        name=name,
+                        search=index,
+                        retraining=number,
+                        seed=summary["seed"],
+                        test_score=summary[self.score],
+                        valid_score=summary.get(f"valid_{self.plan.metric.name}"),
+                        parameters=summary["parameters"],
+                        macs=summary["macs"],
+                        search_cost=cost,
+                        seconds=summary["seconds"],
+                        joules=summary["joules"],
+                        joules_source=summary["joules_source"],
+                        genotype=summary["genotype"],
+                        directory=directory.relative_to(self.plan.directory).as_posix(),
+                    )
+                )
+        return networks
+
+    def search_joules(self, name: str) -> float | None:
+        """Return the mean energy of a search, or None if the sources of the joules differ."""
+        costs = [n.search_cost for n in self.networks if n.name == name]
+        if common_source(cost.joules_source for cost in costs) is None:
+            return None
+        return float(np.mean([cost.joules for cost in costs]))
+
+    def cost_ratio(self, name: str) -> float | None:
+        """Return the cost of a baseline's search relative to the method's; None if unknown."""
+        if name == RANDOM:
+            return 0.0
+        method = self.plan.method
+        networks = [n for n in self.networks if n.name in (name, method)]
+        if common_source(n.search_cost.joules_source for n in networks) is None:
+            return None
+        ours, theirs = self.search_joules(method), self.search_joules(name)
+        return theirs / ours if ours and theirs is not None else None
+
+    def format_score(self, value: float) -> str:
+        """Format a score, in percent if it is a fraction."""
+        return f"{100 * value:.2f} %" if is_fraction(self.score) else f"{value:.4g}"
+
+    def format_difference(self, value: float) -> str:
+        """Format a difference of scores, in percentage points if they are fractions."""
+        return f"{100 * value:.2f} points" if is_fraction(self.score) else f"{value:.4g}"
+
+    def verdicts(self) -> list[str]:
+        """Return one sentence per comparison, and a second one if the costs were not equal."""
+        return [
+            verdict(comparison, self.format_difference) + self._cost_remark(comparison.baseline)
+            for comparison in self.comparisons
+        ]
+
+    def _cost_remark(self, name: str) -> str:
+        if name == RANDOM:
+            return ""
+        ratio, method = self.cost_ratio(name), self.plan.method
+        if ratio is None:
+            return f" Whether {name} cost as much as {method} is unknown."
+        if EQUAL_COST[0] <= ratio <= EQUAL_COST[1]:
+            return ""
+        return f" {name} cost {ratio:.2f} times as much as {method}: not at equal cost."
+
+    def summary(self) -> dict[str, object]:
+        """Return the results as flat values for summary.json."""
+        values: dict[str, object] = {}
+        for name, interval in self.intervals.items():
+            key = f"{name}_{self.score}"
+            values[key] = interval.mean
+            values[f"{key}_low"], values[f"{key}_high"] = interval.low, interval.high
+            values[f"{name}_search_joules"] = self.search_joules(name)
+        for comparison, text in zip(self.comparisons, self.verdicts(), strict=True):
+            key, difference = f"difference_{comparison.baseline}", comparison.difference
+            values[key] = difference.mean
+            values[f"{key}_low"], values[f"{key}_high"] = difference.low, difference.high
+            values[f"{key}_p"] = comparison.p
+            values[f"{key}_p_holm"] = comparison.corrected_p
+            values[f"{key}_cliffs_delta"] = comparison.delta
+            values[f"{key}_significant"] = comparison.significant
+            values[f"{key}_verdict"] = text
+        return values
