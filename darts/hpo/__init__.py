@@ -1,1 +1,1 @@
-"""Black-box search over the configurations of other commands: studies, workers, results."""
+"""Black-box search over the configurations of other commands: studies, workers, result files."""

@@ -1,15 +1,15 @@
-"""Where the trials of a study are kept, and the book-keeping that loses none of them.
+"""The database of a study, and the recovery of lost trials.
 
-SQLite in the run's directory by default; any database that Optuna can talk to serves several
-machines. A trial whose worker is gone is recorded as failed and queued again.
+The default is an SQLite file in the run directory; a database server connects several machines. A
+trial whose worker has died is recorded as failed and queued again.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from sqlite3 import Connection
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
@@ -17,135 +17,125 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.strategies.strategy import RETRIED, SURPLUS
+from darts.hpo.trials import FAILURE, RETRY_HISTORY, retry_history
+from darts.strategies.point_sampler import RETRIED
 
-FAILURE = "failure"
-"""User attribute: why a trial failed, in one line."""
-
-THINKING = 10
-"""So many heartbeats a strategy may think about a trial before it is taken for lost."""
-
-_HISTORY = "retry_history"
+MISSED_HEARTBEATS = 10
+"""Heartbeat intervals without a first heartbeat after which a trial counts as lost."""
 
 
 def open_storage(url: str, *, heartbeat: int, retries: int) -> RDBStorage:
-    """The database of an address such as ``sqlite:///tune.db`` or ``postgresql://...``.
+    """Open the database of a study.
 
     Args:
-        url: of SQLAlchemy.
-        heartbeat: seconds between signs of life of a running trial; three are missed before it is
-            taken for lost.
-        retries: how often a lost trial is begun again.
+        url: SQLAlchemy URL, for example ``sqlite:///tune.db`` or ``postgresql://...``.
+        heartbeat: seconds between heartbeats of a running trial; a trial counts as lost after
+            three missed heartbeats.
+        retries: repetitions of a lost trial.
 
     Raises:
-        ValueError: in one line, when it cannot be opened.
+        ValueError: in one line, if the database cannot be opened.
     """
 
-    def lost(study: Study, trial: FrozenTrial) -> None:
-        _queue_again(study, trial, retries)
+    def requeue(study: Study, trial: FrozenTrial) -> None:
+        _requeue(study, trial, retries)
 
     sqlite = url.startswith("sqlite")
-    options: dict[str, Any] = {"connect_args": {"timeout": 60}} if sqlite else {}
+    options: Mapping[str, object] = {"connect_args": {"timeout": 60}} if sqlite else {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             storage = RDBStorage(
                 url,
-                engine_kwargs=options,
+                engine_kwargs=dict(options),
                 heartbeat_interval=heartbeat,
                 grace_period=3 * heartbeat,
-                heartbeat_stale_trial_callback=lost,
+                heartbeat_stale_trial_callback=requeue,
             )
-    except Exception as error:  # of the driver, whichever it is
+    except Exception as error:  # every database driver raises its own types
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"storage={url!r} cannot be opened: {reason[:300]}") from None
     if sqlite:
-        _write_ahead(storage)
+        _enable_write_ahead_log(storage)
     return storage
 
 
-def _write_ahead(storage: RDBStorage) -> None:
-    """Let readers and a writer of an SQLite file go side by side, and fsync at checkpoints only.
+def _enable_write_ahead_log(storage: RDBStorage) -> None:
+    """Let readers and one writer use an SQLite file concurrently, and sync at checkpoints only.
 
-    The log is complete after a kill at any moment; after a power cut the last trials may be
-    missing, but the file is sound.
+    The log is complete after a kill at any moment. After a power failure the last trials may be
+    missing, but the file is consistent.
     """
     from sqlalchemy import event
 
-    def begin(connection: Any, record: Any) -> None:
+    def configure(connection: Connection, record: object) -> None:
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.close()
 
-    event.listen(storage.engine, "connect", begin)
+    event.listen(storage.engine, "connect", configure)
     storage.engine.dispose()
 
 
-def replaced(trials: Sequence[FrozenTrial]) -> set[int]:
-    """Numbers of lost trials that others have been queued for."""
-    return {number for trial in trials for number in trial.system_attrs.get(_HISTORY, ())}
+def trials_without_heartbeat(
+    study: Study, trials: Sequence[FrozenTrial], heartbeat: int
+) -> list[FrozenTrial]:
+    """Return running trials without a first heartbeat after ``MISSED_HEARTBEATS`` intervals.
 
-
-def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials that stand for themselves: not replaced, and not begun beyond the budget."""
-    gone = replaced(trials)
-    return [t for t in trials if t.number not in gone and SURPLUS not in t.user_attrs]
-
-
-def never_alive(study: Study, trials: Sequence[FrozenTrial], heartbeat: int) -> list[FrozenTrial]:
-    """Running trials that have given no sign of life in ``THINKING`` heartbeats.
-
-    The first sign comes when the strategy has thought and the evaluation begins. Optuna takes for
-    lost only what has given one, so that a trial whose worker was killed before would run for ever.
+    The first heartbeat is sent when the strategy has proposed a point and the evaluation starts.
+    Optuna detects only the loss of trials that have sent a heartbeat; without this check, a trial
+    whose worker dies before that would run forever.
     """
     from sqlalchemy import text
 
-    late = datetime.now() - timedelta(seconds=THINKING * heartbeat)
-    quiet = [
+    latest_start = datetime.now() - timedelta(seconds=MISSED_HEARTBEATS * heartbeat)
+    overdue = [
         trial
         for trial in trials
         if trial.state == TrialState.RUNNING
         and trial.datetime_start is not None
-        and trial.datetime_start < late
+        and trial.datetime_start < latest_start
     ]
-    if not quiet:
+    if not overdue:
         return []
-    storage: Any = getattr(study._storage, "_backend", study._storage)
+    storage = getattr(study._storage, "_backend", study._storage)
+    assert isinstance(storage, RDBStorage)
     with storage.engine.connect() as connection:
-        known = set(connection.execute(text("SELECT trial_id FROM trial_heartbeats")).scalars())
-    return [trial for trial in quiet if trial._trial_id not in known]
+        rows = connection.execute(text("SELECT trial_id FROM trial_heartbeats"))
+        alive = set(rows.scalars())
+    return [trial for trial in overdue if trial._trial_id not in alive]
 
 
-def give_up(study: Study, trial: FrozenTrial, reason: str, retries: int) -> bool:
-    """Record a running trial as failed and queue it again, unless that was done often enough.
+def fail_and_requeue(study: Study, trial: FrozenTrial, reason: str, retries: int) -> bool:
+    """Record a running trial as failed, and queue its point again up to ``retries`` times.
 
     Returns:
-        Whether this process was the one to do so.
+        False if another process had already finished the trial.
     """
     try:
         study._storage.set_trial_user_attr(trial._trial_id, FAILURE, reason)
         study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
     except UpdateFinishedTrialError:
         return False
-    _queue_again(study, study._storage.get_trial(trial._trial_id), retries)
+    _requeue(study, study._storage.get_trial(trial._trial_id), retries)
     return True
 
 
-def _queue_again(study: Study, trial: FrozenTrial, retries: int) -> None:
-    history = [*trial.system_attrs.get(_HISTORY, ()), trial.number]
+def _requeue(study: Study, trial: FrozenTrial, retries: int) -> None:
+    history = [*retry_history(trial), trial.number]
     if len(history) > retries:
         return
     attributes = {
-        **{name: v for name, v in trial.system_attrs.items() if not name.startswith("constraints")},
-        RETRIED: history[0],
-        _HISTORY: history,
+        name: value
+        for name, value in trial.system_attrs.items()
+        if not name.startswith("constraints")
     }
     study.add_trial(
         optuna.create_trial(
             state=TrialState.WAITING,
             params=trial.params,
             distributions=trial.distributions,
-            system_attrs=attributes,
+            system_attrs={**attributes, RETRIED: history[0], RETRY_HISTORY: history},
         )
     )

@@ -1,88 +1,83 @@
-"""One study: what its workers are told, and what can be asked of its trials."""
+"""The plan of a study: everything that its workers need, and the choice of the best trial."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
+from optuna.distributions import IntDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial
 
 from darts.config import ConfigError, TuneConfig
-from darts.hpo.search_space import SearchSpace
-from darts.hpo.store import FAILURE, counted, open_storage
-from darts.hpo.tools import trial_config
-from darts.spaces.parameters import Choice, Point
+from darts.hpo.commands import TrialConfig, merge_overrides, trial_config
+from darts.hpo.search_space import SearchSpace, TrialSpace
+from darts.hpo.store import open_storage
+from darts.hpo.trials import complete_trials, trial_scores
+from darts.spaces.parameters import Choice, Parameters, Point
 from darts.strategies import Setup
-from darts.strategies.strategy import distribution
+from darts.strategies.strategy import numeric_distribution
 
-SCORES = "scores"
-"""User attribute: the scores and costs of a trial by name."""
-
-ABOUT = "about"
-"""The study's attribute: what it varies and steers by, for machines that join it."""
-
-WORKER = "worker"
-"""User attribute: which process runs or ran a trial."""
+IDENTITY = "about"
+"""Attribute of the study: what it varies and optimizes, checked by machines that join it."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """All that a worker needs; it travels to the worker's process as it is.
+class StudyPlan:
+    """Everything that a worker needs. It is pickled for the worker's process.
 
     Attributes:
-        config: of the study.
-        directory: of the run.
-        name: of the study in its storage.
-        space: what is searched for.
-        fixed: overrides of every trial.
-        epochs: of a trial, for pruning.
-        higher_is_better: of the metric.
-        trials: how many there shall be, None for as many as the time allows.
-        database: another storage than the configuration's.
+        config: configuration of the study.
+        directory: run directory.
+        name: name of the study in its database.
+        space: search space.
+        fixed_overrides: overrides of all trials.
+        epochs: epochs of a trial, for the pruner.
+        higher_is_better: direction of the metric.
+        max_trials: number of trials; None if only time limits it.
+        database: URL of a database that replaces ``config.storage``.
     """
 
     config: TuneConfig
     directory: Path
     name: str
-    space: Any
-    fixed: tuple[str, ...]
+    space: TrialSpace
+    fixed_overrides: tuple[str, ...]
     epochs: int
     higher_is_better: bool
-    trials: int | None
+    max_trials: int | None
     database: str | None = None
 
     @property
     def storage(self) -> str:
-        """The database's address."""
+        """URL of the database."""
         if self.database is not None:
             return self.database
         return self.config.storage or f"sqlite:///{(self.directory / 'study.db').resolve()}"
 
     @property
     def score(self) -> str:
-        """Name of the steering score."""
+        """Name of the steering score, for example ``valid_accuracy``."""
         return f"valid_{self.config.metric}"
 
     @property
     def objectives(self) -> list[str]:
-        """Names of the scores that are steered by, the metric first."""
+        """Names of the scores to optimize; the steering score is the first."""
         return [self.score, *self.config.costs]
 
     @property
-    def directions(self) -> list[Any]:
-        """For each objective."""
-        first = "maximize" if self.higher_is_better else "minimize"
-        return [first, *("minimize" for _ in self.config.costs)]
+    def directions(self) -> list[StudyDirection]:
+        """Direction of each objective; costs are minimized."""
+        metric = StudyDirection.MAXIMIZE if self.higher_is_better else StudyDirection.MINIMIZE
+        return [metric, *(StudyDirection.MINIMIZE for _ in self.config.costs)]
 
     def setup(self, worker: int = 0) -> Setup:
-        """What the strategy is given in one of the workers."""
+        """Return the problem that the strategy of a worker is configured for."""
         return Setup(
             self.space.parameters,
             seed=self.config.seed + 1000 * worker,
@@ -91,20 +86,26 @@ class Plan:
         )
 
     def _excess(self, trial: FrozenTrial) -> list[float]:
-        """By how much each limit is exceeded, as a share of it."""
-        scores = trial.user_attrs.get(SCORES, {})
-        return [scores.get(n, math.inf) / limit - 1 for n, limit in self.config.limits.items()]
+        """Return the relative excess over each limit."""
+        scores = trial_scores(trial)
+        return [
+            scores.get(name, math.inf) / limit - 1 for name, limit in self.config.limits.items()
+        ]
 
-    def keeps_limits(self, trial: FrozenTrial) -> bool:
-        """Whether a finished trial exceeds no limit."""
+    def is_within_limits(self, trial: FrozenTrial) -> bool:
+        """Return whether a finished trial exceeds no limit."""
         return all(excess <= 0 for excess in self._excess(trial))
 
+    def overrides(self, point: Point) -> tuple[str, ...]:
+        """Return the whole command line of a trial."""
+        return tuple(merge_overrides([*self.fixed_overrides, *self.space.overrides(point)]))
+
     def open(self, worker: int = 0) -> Study:
-        """The study, made if it is not there yet.
+        """Open the study, or create it if it does not exist.
 
         Raises:
-            ValueError: in one line, when the storage cannot be opened or holds another study by
-                that name.
+            ValueError: in one line, if the database cannot be opened or contains a different
+                study of the same name.
         """
         config = self.config
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -115,129 +116,122 @@ class Plan:
                 storage=storage,
                 study_name=self.name,
                 directions=self.directions,
-                sampler=config.strategy.sampler(self.setup(worker)),
-                pruner=config.pruning.pruner(self.epochs),
+                sampler=config.strategy.make_sampler(self.setup(worker)),
+                pruner=config.pruner.make_pruner(self.epochs),
                 load_if_exists=True,
             )
-        self._recognize(study)
+        self._require_same_study(study)
         return study
 
-    def _recognize(self, study: Study) -> None:
-        """Refuse a study of the same name that is about something else."""
-        own = {
+    def _require_same_study(self, study: Study) -> None:
+        """Refuse an existing study of the same name that varies or optimizes something else."""
+        identity = {
             "objectives": self.objectives,
             "parameters": {p.name: repr((p.domain, p.when)) for p in self.space.parameters},
-            # Where the data lie may be another place on each machine.
-            "overrides": sorted(o for o in self.fixed if not o.startswith("dataset.root=")),
-            "evaluation": self.config.evaluation.name,
+            # The data may be in a different folder on each machine.
+            "overrides": sorted(
+                override
+                for override in self.fixed_overrides
+                if not override.startswith("dataset.root=")
+            ),
+            "judge": self.config.judge.name,
         }
-        found = study.user_attrs.get(ABOUT)
-        if found is None:
-            study.set_user_attr(ABOUT, own)
+        existing = study.user_attrs.get(IDENTITY)
+        if existing is None:
+            study.set_user_attr(IDENTITY, identity)
             return
-        for name, value in own.items():
-            if found.get(name) != value:
+        for name, value in identity.items():
+            if existing.get(name) != value:
                 raise ConfigError(
-                    f"the study {self.name!r} in storage={self.storage!r} has other {name}; "
+                    f"the study {self.name!r} in storage={self.storage!r} has different {name}; "
                     "choose another name"
                 )
 
-    def overrides(self, point: Point) -> tuple[str, ...]:
-        """The whole command line of a trial."""
-        return tuple(merged([*self.fixed, *self.space.overrides(point)]))
 
-
-def suggested(trial: optuna.Trial, space: Any) -> Point:
-    """The point of a trial, asked for parameter by parameter from ``space.parameters``."""
+def suggest_point(trial: optuna.Trial, parameters: Parameters) -> Point:
+    """Ask Optuna for a value of each active parameter."""
     point: Point = {}
-    for parameter in space.parameters:
+    for parameter in parameters:
         if not parameter.active(point):
             continue
         name, domain = parameter.name, parameter.domain
         if isinstance(domain, Choice):
             point[name] = trial.suggest_categorical(name, domain.values)
             continue
-        limits: Any = distribution(domain)
-        ask = trial.suggest_int if domain.whole else trial.suggest_float
-        step = {} if limits.log else {"step": limits.step}
-        point[name] = ask(name, limits.low, limits.high, log=limits.log, **step)
+        numbers = numeric_distribution(domain)
+        if isinstance(numbers, IntDistribution):
+            point[name] = trial.suggest_int(
+                name, numbers.low, numbers.high, step=numbers.step, log=numbers.log
+            )
+        else:
+            point[name] = trial.suggest_float(
+                name, numbers.low, numbers.high, step=numbers.step, log=numbers.log
+            )
     return point
 
 
-def example_of(config: TuneConfig, space: SearchSpace, point: Point, name: str) -> Any:
-    """The configuration of a trial at a point.
+def example_config(config: TuneConfig, space: SearchSpace, point: Point, name: str) -> TrialConfig:
+    """Return the configuration of a trial at a point.
+
+    Args:
+        config: configuration of the study.
+        space: its search space.
+        point: the point.
+        name: parameter that the point tests.
 
     Raises:
-        ConfigError: in one line that names the parameter the point was made for.
+        ConfigError: in one line that names the parameter and its value.
     """
-    overrides = merged([*fixed_overrides(config), *space.overrides(point)])
+    overrides = merge_overrides([*fixed_overrides(config), *space.overrides(point)])
     try:
         return trial_config(config.target, overrides)
     except ValueError as error:
-        raise ConfigError(f"a trial with {name}={point[name]} is refused: {error}") from None
+        raise ConfigError(f"a trial with {name}={point[name]} is invalid: {error}") from None
 
 
-def plan_of(config: TuneConfig, directory: Path) -> Plan:
-    """The plan of a study that has been checked."""
+def make_plan(config: TuneConfig, directory: Path) -> StudyPlan:
+    """Return the plan of a study whose configuration has been checked."""
     space = SearchSpace(config.parameters)
     name, point = next(space.extremes())
-    example = example_of(config, space, point, name)
-    plan = Plan(
+    example = example_config(config, space, point, name)
+    plan = StudyPlan(
         config=config,
         directory=directory,
         name=config.name,
         space=space,
-        fixed=tuple(fixed_overrides(config)),
+        fixed_overrides=tuple(fixed_overrides(config)),
         epochs=example.epochs,
         higher_is_better=example.task.metrics[config.metric].higher_is_better,
-        trials=config.budget.trials,
+        max_trials=config.budget.trials,
     )
-    most = config.strategy.limit(plan.setup())
-    if most is None:
+    distinct_points = config.strategy.max_trials(plan.setup())
+    if distinct_points is None:
         return plan
-    return dataclasses.replace(plan, trials=min(most, plan.trials or most))
+    limit = min(distinct_points, plan.max_trials or distinct_points)
+    return dataclasses.replace(plan, max_trials=limit)
 
 
 def fixed_overrides(config: TuneConfig) -> list[str]:
-    """Overrides of every trial: the experiment's, the command line's, and what a trial must do."""
-    own = [f"seed={config.seed}", f"metric={config.metric}"]
-    own += ["tracking.tensorboard=false", "tracking.pictures=false"]
+    """Return the overrides of all trials: those of the study, and those a trial requires."""
+    required = [f"seed={config.seed}", f"metric={config.metric}"]
+    required += ["tracking.tensorboard=false", "tracking.figures=false"]
     if config.target == "retrain":
-        own.append("test=false")  # every choice is made on validation data
+        required.append("evaluate_test=false")  # every choice is made on validation data
     given = [*config.base, *config.overrides]
-    fixed = {override.partition("=")[0].lstrip("+") for override in given}
-    chosen = [o for o in own if o.partition("=")[0] not in fixed - {"test", "metric"}]
-    return [*chosen, *(o for o in given if not o.startswith(("test=", "metric=")))]
+    # The user may change all of these keys except the ones below.
+    changed = {override.partition("=")[0].lstrip("+") for override in given}
+    changed -= {"evaluate_test", "metric"}
+    return [
+        *(override for override in required if override.partition("=")[0] not in changed),
+        *(o for o in given if not o.startswith(("evaluate_test=", "metric="))),
+    ]
 
 
-def merged(overrides: Sequence[str]) -> list[str]:
-    """Of several overrides of one key, the last; Hydra refuses two choices of a group."""
-    by_key = {override.partition("=")[0].lstrip("+"): override for override in overrides}
-    return list(by_key.values())
-
-
-def finished(trials: Sequence[FrozenTrial]) -> Iterator[FrozenTrial]:
-    """Trials that count and have ended, in the order of their numbers."""
-    return (trial for trial in counted(trials) if trial.state.is_finished())
-
-
-def best_of(plan: Plan, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-    """The completed trial with the best score, of those that keep to the limits if any do."""
-    complete = [t for t in counted(trials) if t.state == TrialState.COMPLETE]
+def best_trial(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """Return the complete trial with the best score; trials within the limits come first."""
     sign = 1 if plan.higher_is_better else -1
     return max(
-        complete,
-        key=lambda t: (plan.keeps_limits(t), sign * t.values[0], -t.number),
+        complete_trials(trials),
+        key=lambda trial: (plan.is_within_limits(trial), sign * trial.values[0], -trial.number),
         default=None,
     )
-
-
-def failure_of(trial: FrozenTrial) -> str:
-    """Why a trial failed."""
-    return str(trial.user_attrs.get(FAILURE, "its worker is gone"))
-
-
-def scores_of(trial: FrozenTrial) -> Mapping[str, Any]:
-    """Scores and costs of a trial, as far as they are known."""
-    scores: Mapping[str, Any] = trial.user_attrs.get(SCORES, {})
-    return scores

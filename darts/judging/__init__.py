@@ -1,1 +1,1 @@
-"""Judging."""
+"""The quality and cost of architectures without a full training, and statistics of scores."""

@@ -1,100 +1,138 @@
-"""How much a trained network lives by each of its edges: what its score loses without it.
+"""Edge importance: how much the score of a trained network drops without an edge.
 
-An edge is taken out of all cells of its kind: its operation puts out zeros, and all else, batch
-norm with its running statistics included, stays as it was trained. Where an operation adds to its
-own input, as the blocks of a chain do, the input is passed on. A network trained without the
-edge would have learnt to do without, so this tells what this network relies on, and not which
-architecture would be better. Edges that stand in for each other may each look unimportant.
+An edge is removed from all cells of one name: its operation outputs zeros, and everything else,
+including the running statistics of batch norm, stays as trained. An operation that adds its result
+to its own input, for example a block of a chain network, passes its input on.
+
+The importance measures what this trained network relies on. It does not say which architecture is
+better: a network trained without the edge would have adapted. If two edges can replace each other,
+both may have a low importance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
 
+from darts.spaces import AnyGenotype, NetworkBase
+
 Edge = tuple[str, int]
-"""The name of a kind of cell, and the number of an edge in ``genotype.edges`` of it."""
+"""Name of a cell, and index of an edge in ``genotype.edges(cell)``."""
 
 
-class Removed(nn.Module):
-    """Zeros in the place of what an operation puts out."""
+class EdgeDrop(TypedDict):
+    """Score drop of one edge.
+
+    Attributes:
+        source, target: states that the edge connects.
+        operation: operation on the edge.
+        score_drop: None if the edge cannot be removed because no other path bypasses it.
+    """
+
+    source: int
+    target: int
+    operation: str
+    score_drop: float | None
+
+
+class EdgeImportances(TypedDict):
+    """Score drops of all edges. A positive drop means that the score is worse without the edge.
+
+    Attributes:
+        score: score of the whole network.
+        edges: by name of the cell, in the order of ``genotype.edges``.
+        operations: by operation, the drop without all removable edges that carry it.
+    """
+
+    score: float
+    edges: dict[str, list[EdgeDrop]]
+    operations: dict[str, float]
+
+
+class ZeroOutput(nn.Module):
+    """Zeros instead of the output of an operation."""
 
     def __init__(self, operation: nn.Module) -> None:
         super().__init__()
         self.operation = operation
 
-    def forward(self, *given: Any) -> Tensor:
-        """Zeros of the operation's shape."""
-        return torch.zeros_like(self.operation(*given))
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return zeros in the shape of the operation's output."""
+        return torch.zeros_like(self.operation(*inputs))
 
 
-def has_edges(net: Any) -> bool:
-    """Whether a network has edges that can be taken out."""
-    if not hasattr(net, "carriers"):
-        return False
+def has_removable_edges(net: NetworkBase) -> bool:
+    """Return whether at least one edge of a network can be removed."""
     cells = {cell: net.genotype.edges(cell) for cell in net.genotype.cells}
     return any(
-        net.carriers(cell, number) is not None
+        net.edge_modules(cell, index) is not None
         for cell, edges in cells.items()
-        for number in range(len(edges))
+        for index in range(len(edges))
     )
 
 
 @contextmanager
-def without(net: Any, edges: Iterable[Edge]) -> Iterator[None]:
-    """Within it, the operations of these edges put out zeros; then all is as before."""
-    places = [place for cell, edge in edges for place in net.carriers(cell, edge)]
-    operations = [getattr(module, name) for module, name in places]
+def without_edges(net: NetworkBase, edges: Iterable[Edge]) -> Iterator[None]:
+    """Replace the outputs of edges by zeros inside a ``with`` block; restore them afterwards."""
+    attributes: list[tuple[nn.Module, str]] = []
+    for cell, index in edges:
+        modules = net.edge_modules(cell, index)
+        if modules is None:
+            raise ValueError(f"edge {index} of the cell {cell!r} cannot be removed")
+        attributes += modules
+    operations = [getattr(module, name) for module, name in attributes]
     try:
-        for (module, name), operation in zip(places, operations, strict=True):
-            setattr(module, name, Removed(operation))
+        for (module, name), operation in zip(attributes, operations, strict=True):
+            setattr(module, name, ZeroOutput(operation))
         yield
     finally:
-        for (module, name), operation in zip(places, operations, strict=True):
+        for (module, name), operation in zip(attributes, operations, strict=True):
             setattr(module, name, operation)
 
 
-def importances(
-    net: Any, genotype: Any, score: Callable[[], float], *, higher_is_better: bool = True
-) -> dict[str, Any]:
-    """What the score loses without each edge, and without each kind of operation.
+def edge_importances(
+    net: NetworkBase,
+    genotype: AnyGenotype,
+    score: Callable[[], float],
+    *,
+    higher_is_better: bool = True,
+) -> EdgeImportances:
+    """Measure the score drop without each edge and without each operation.
 
     Args:
-        net: a discrete network of a space whose networks have ``carriers``.
-        genotype: its own.
-        score: scores ``net`` as it is, always on the same data.
-        higher_is_better: of the score.
-
-    Returns:
-        ``score`` of the whole network; ``edges``, by kind of cell a list of ``source``, ``target``,
-        ``operation`` and ``lost``, in the order of ``genotype.edges``; and ``operations``, by name
-        what is lost without all edges that carry it. Positive is worse without. ``lost`` is None
-        for an edge that cannot be taken out, since nothing goes around it; it counts for no
-        operation either.
+        net: trained network.
+        genotype: its genotype.
+        score: function that scores ``net`` in its current state, always on the same data.
+        higher_is_better: direction of the score.
     """
-    whole = score()
+    baseline = score()
 
-    def lost(edges: Iterable[Edge]) -> float:
-        with without(net, edges):
-            rest = score()
-        return whole - rest if higher_is_better else rest - whole
+    def drop(edges: Iterable[Edge]) -> float:
+        with without_edges(net, edges):
+            reduced = score()
+        return baseline - reduced if higher_is_better else reduced - baseline
 
-    edges: dict[str, list[dict[str, Any]]] = {}
-    carrying: dict[str, list[Edge]] = {}
+    drops: dict[str, list[EdgeDrop]] = {}
+    removable: dict[str, list[Edge]] = {}
     for cell in genotype.cells:
-        edges[cell] = []
-        for number, (source, target, operation) in enumerate(genotype.edges(cell)):
-            named = {"source": source, "target": target, "operation": operation}
-            removable = net.carriers(cell, number) is not None
-            edges[cell].append({**named, "lost": lost([(cell, number)]) if removable else None})
-            if removable:
-                carrying.setdefault(operation, []).append((cell, number))
+        drops[cell] = []
+        for index, (source, target, operation) in enumerate(genotype.edges(cell)):
+            edge_drop: EdgeDrop = {
+                "source": source,
+                "target": target,
+                "operation": operation,
+                "score_drop": None,
+            }
+            if net.edge_modules(cell, index) is not None:
+                edge_drop["score_drop"] = drop([(cell, index)])
+                removable.setdefault(operation, []).append((cell, index))
+            drops[cell].append(edge_drop)
     return {
-        "score": whole,
-        "edges": edges,
-        "operations": {operation: lost(own) for operation, own in carrying.items()},
+        "score": baseline,
+        "edges": drops,
+        "operations": {operation: drop(edges) for operation, edges in removable.items()},
     }

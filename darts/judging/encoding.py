@@ -1,11 +1,11 @@
-"""Points of a search space as rows of numbers, for models of performance.
+"""Encoding of points as rows of numbers, for surrogates.
 
-A number becomes its place in its range, a choice one column a value; where a parameter depends on
-others, one more column says whether it is there.
+A number is encoded by its relative position in its range, a choice by one column per value
+(one-hot). A conditional parameter has one more column, which marks that it is inactive.
 
-Draws are independent numbers, one a parameter, from which a point follows: a parameter whose
-conditions do not hold ignores its own. So a function of points is, conditions or not, a function of
-independent inputs, and its variance can be divided among them.
+A draw has one independent number per parameter, also for parameters whose conditions do not hold;
+these numbers are ignored. A function of points is therefore a function of independent inputs, in
+conditional spaces too, and its variance can be attributed to them.
 """
 
 from __future__ import annotations
@@ -20,81 +20,85 @@ from darts.spaces.parameters import Choice, Domain, Parameters, Value
 
 Array = NDArray[np.float64]
 
-_SAME = 1e-9  # of places that differ by rounding only
+_SAME = 1e-9  # largest difference of codes that are equal up to rounding
 
 
 class Encoding:
     """The columns of a space.
 
-    A *code* is what a value of a parameter is as one number: its place in a range, or which of the
-    values of a choice it is.
+    A *code* represents a value of a parameter by one number: its relative position in a range, or
+    the index of a choice. A *row* is the input of a surrogate.
 
     Args:
-        space: with at least one parameter.
+        space: search space with at least one parameter.
 
     Attributes:
-        names: of the parameters, in their order.
-        width: how many columns a row has.
+        names: names of the parameters, in their order.
+        width: number of columns of a row.
 
     Raises:
-        ValueError: when the space has no parameters.
+        ValueError: if the space has no parameters.
     """
 
     def __init__(self, space: Parameters) -> None:
         if not len(space):
-            raise ValueError("the space has no parameters, so there is nothing to model")
+            raise ValueError("the space has no parameters; a surrogate needs at least one")
         self.space = space
         self.names = [parameter.name for parameter in space]
         self._domains = [parameter.domain for parameter in space]
         self._codes = [_choice_codes(domain) for domain in self._domains]
-        place = {name: number for number, name in enumerate(self.names)}
+        indices = {name: index for index, name in enumerate(self.names)}
         self._conditions = [
-            [(place[name], self._of(place[name], values)) for name, values in parameter.when]
+            [
+                (indices[name], self._value_codes(indices[name], values))
+                for name, values in parameter.when
+            ]
             for parameter in space
         ]
         sizes = [
             (len(domain.values) if isinstance(domain, Choice) else 1) + bool(conditions)
             for domain, conditions in zip(self._domains, self._conditions, strict=True)
         ]
-        self._begin = [sum(sizes[:number]) for number in range(len(sizes))]
+        self._first_column = [sum(sizes[:index]) for index in range(len(sizes))]
         self.width = sum(sizes)
 
-    def number(self, name: str) -> int:
-        """Which parameter has the name; ``ValueError`` with all names for none."""
+    def index(self, name: str) -> int:
+        """Return the index of a parameter; ``ValueError`` for an unknown name."""
         if name not in self.space.by_name:
-            raise ValueError(f"no parameter is called {name!r}; choose from {_listed(self.names)}")
+            choices = ", ".join(self.names)
+            raise ValueError(f"unknown parameter {name!r}; choose from {choices}")
         return self.names.index(name)
 
-    def code(self, number: int, value: Value) -> float:
-        """The code of a value of a parameter."""
-        domain = self._domains[number]
+    def code(self, index: int, value: Value) -> float:
+        """Return the code of a value of a parameter."""
+        domain = self._domains[index]
         if isinstance(domain, Choice):
-            return self._codes[number][type(value), value]
+            return self._codes[index][type(value), value]
         assert isinstance(value, (int, float))
         return domain.place(value)
 
     def codes(self, points: Sequence[Mapping[str, Value]]) -> Array:
-        """Codes ``(points, parameters)``, NaN for parameters that are not there.
+        """Return codes ``(points, parameters)``, NaN for inactive parameters.
 
         Raises:
-            ValueError: for a point that is none of the space.
+            ValueError: for a point outside the space.
         """
         codes = np.full((len(points), len(self.names)), np.nan)
         for row, point in enumerate(points):
             if not self.space.contains(point):
-                raise ValueError(f"point {row} is none of this space: {dict(point)}")
-            for number, name in enumerate(self.names):
+                raise ValueError(f"point {row} is not in this space: {dict(point)}")
+            for index, name in enumerate(self.names):
                 if name in point:
-                    codes[row, number] = self.code(number, point[name])
+                    codes[row, index] = self.code(index, point[name])
         return codes
 
     def draws(self, uniform: Array) -> Array:
-        """Codes ``(n, parameters)`` with the space's own probabilities from numbers in [0, 1)."""
+        """Convert numbers in [0, 1) to codes ``(n, parameters)`` with the space's distribution."""
         return np.stack([self.draw(i, uniform[:, i]) for i in range(len(self.names))], axis=1)
 
-    def draw(self, number: int, uniform: Array) -> Array:
-        """Codes of one parameter from numbers in [0, 1); equal numbers give equal codes."""
-        domain = self._domains[number]
+    def draw(self, index: int, uniform: Array) -> Array:
+        """Convert numbers in [0, 1) to codes of one parameter; equal numbers give equal codes."""
+        domain = self._domains[index]
         if isinstance(domain, Choice):
             return np.minimum(np.floor(uniform * len(domain.values)), len(domain.values) - 1)
         if domain.low == domain.high:
@@ -106,109 +110,109 @@ class Encoding:
             return uniform.astype(np.float64)
         return np.array([domain.place(domain.at(place)) for place in uniform])
 
-    def strata(self, number: int, most: int) -> Array:
-        """Codes that stand, each with the same weight, for all values of a parameter.
+    def strata(self, index: int, levels: int) -> Array:
+        """Return codes that represent all values of a parameter with equal weights.
 
         Args:
-            number: of the parameter.
-            most: how many for a range that has more numbers; a choice has all its values.
+            index: index of the parameter.
+            levels: largest number of codes of a range; a choice has all its values.
         """
-        domain = self._domains[number]
+        domain = self._domains[index]
         if isinstance(domain, Choice):
             count = len(domain.values)
         else:
             few = domain.levels if domain.levels == 1 or not domain.log else None
-            count = min(few or most, most)
-        return self.draw(number, (np.arange(count) + 0.5) / count)
+            count = min(few or levels, levels)
+        return self.draw(index, (np.arange(count) + 0.5) / count)
 
     def active(self, codes: Array) -> NDArray[np.bool_]:
-        """Which parameters are there, ``(n, parameters)``, whatever codes the others have."""
+        """Return which parameters are active, ``(n, parameters)``."""
         active = np.ones(codes.shape, dtype=bool)
-        for number, conditions in enumerate(self._conditions):
-            for parent, wanted in conditions:
-                active[:, number] &= active[:, parent] & _among(codes[:, parent], wanted)
+        for index, conditions in enumerate(self._conditions):
+            for parent, required in conditions:
+                active[:, index] &= active[:, parent] & _contains(required, codes[:, parent])
         return active
 
     def rows(self, codes: Array) -> NDArray[np.float32]:
-        """Rows ``(n, width)`` for a model."""
+        """Return rows ``(n, width)`` for a surrogate."""
         active = self.active(codes)
         rows = np.zeros((len(codes), self.width), dtype=np.float32)
-        every = np.arange(len(codes))
-        for number, domain in enumerate(self._domains):
-            here, begin = active[:, number], self._begin[number]
+        row_indices = np.arange(len(codes))
+        for index, domain in enumerate(self._domains):
+            is_active, column = active[:, index], self._first_column[index]
             if isinstance(domain, Choice):
-                chosen = codes[here, number].astype(int)
-                rows[every[here], begin + chosen] = 1
-                flag = begin + len(domain.values)
+                chosen = codes[is_active, index].astype(int)
+                rows[row_indices[is_active], column + chosen] = 1
+                inactive_column = column + len(domain.values)
             else:
-                rows[:, begin] = np.where(here, codes[:, number], 0.5)
-                flag = begin + 1
-            if self._conditions[number]:
-                rows[:, flag] = ~here
+                rows[:, column] = np.where(is_active, codes[:, index], 0.5)
+                inactive_column = column + 1
+            if self._conditions[index]:
+                rows[:, inactive_column] = ~is_active
         return rows
 
-    def made_active(self, number: int, codes: Array, uniform: Array) -> Array:
-        """Draws under the condition that a parameter is there.
+    def draws_with_active(self, index: int, codes: Array, uniform: Array) -> Array:
+        """Redraw the parents of a parameter such that the parameter is active.
 
         Args:
-            number: of the parameter.
+            index: index of the parameter.
             codes: draws ``(n, parameters)``.
-            uniform: numbers in [0, 1) of the same shape, to draw what the parameter depends on.
+            uniform: numbers in [0, 1) of the same shape, from which the parents are drawn.
 
         Raises:
-            ValueError: when it never is.
+            ValueError: if the parameter is never active.
         """
         codes = codes.copy()
-        for parent, wanted in self._needs(number).items():
-            known = self.draw(parent, (np.arange(1000) + 0.5) / 1000)
-            pool = known[_among(known, wanted)]
-            if not len(pool):  # single numbers of a continuum
-                pool = wanted
+        for parent, required in self._requirements(index).items():
+            possible = self.draw(parent, (np.arange(1000) + 0.5) / 1000)
+            pool = possible[_contains(required, possible)]
+            if not len(pool):  # the condition names single numbers of a continuous range
+                pool = required
             if not len(pool):
-                raise ValueError(f"{self.names[number]} is never active in this space")
+                raise ValueError(f"{self.names[index]} is never active in this space")
             codes[:, parent] = pool[(uniform[:, parent] * len(pool)).astype(int)]
         return codes
 
-    def _needs(self, number: int) -> dict[int, Array]:
-        """The codes that each parameter must have from which this one follows, however far up."""
-        needs: dict[int, Array] = {}
-        for parent, wanted in self._conditions[number]:
-            for place, codes in [(parent, wanted), *self._needs(parent).items()]:
-                known = needs.get(place, codes)
-                needs[place] = known[_among(known, codes)]
-        return needs
+    def _requirements(self, index: int) -> dict[int, Array]:
+        """Return the codes that each ancestor of a parameter must have for it to be active."""
+        requirements: dict[int, Array] = {}
+        for parent, required in self._conditions[index]:
+            for ancestor, codes in [(parent, required), *self._requirements(parent).items()]:
+                known = requirements.get(ancestor, codes)
+                requirements[ancestor] = known[_contains(codes, known)]
+        return requirements
 
-    def _of(self, number: int, values: Collection[Value]) -> Array:
-        return np.array([self.code(number, value) for value in values], dtype=np.float64)
+    def _value_codes(self, index: int, values: Collection[Value]) -> Array:
+        return np.array([self.code(index, value) for value in values], dtype=np.float64)
 
 
 def uniforms(count: int, columns: int, seed: int) -> Array:
-    """Scrambled Sobol' points ``(count, columns)`` in [0, 1): evener than independent numbers.
+    """Return scrambled Sobol' points ``(count, columns)`` in [0, 1).
+
+    They cover the space more evenly than independent random numbers.
 
     Args:
-        count: a power of two.
-        columns: how many numbers a point.
-        seed: of the scrambling.
+        count: number of points, a power of two.
+        columns: dimensions of a point.
+        seed: seed of the scrambling.
     """
     from scipy.stats import qmc
 
     return np.asarray(qmc.Sobol(columns, scramble=True, seed=seed).random(count))
 
 
-def power_of_two(most: float, low: int, high: int) -> int:
-    """The largest power of two up to a number, between two others."""
-    return min(high, max(low, 2 ** int(math.log2(max(most, 1)))))
+def power_of_two(limit: float, low: int, high: int) -> int:
+    """Return the largest power of two up to ``limit``, clipped to [low, high]."""
+    return min(high, max(low, 1 << int(math.log2(max(limit, 1)))))
 
 
 def _choice_codes(domain: Domain) -> dict[tuple[type, Value], float]:
     if not isinstance(domain, Choice):
         return {}
-    return {(type(value), value): float(place) for place, value in enumerate(domain.values)}
+    return {(type(value), value): float(index) for index, value in enumerate(domain.values)}
 
 
-def _among(codes: Array, wanted: Array) -> NDArray[np.bool_]:
-    return np.any(np.abs(codes[:, None] - wanted) < _SAME, axis=1)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)
+def _contains(required: Array, codes: Array) -> NDArray[np.bool_]:
+    """Return for each code whether it is one of the required codes, up to rounding."""
+    contained: NDArray[np.bool_] = np.any(np.abs(codes[:, None] - required) < _SAME, axis=1)
+    return contained

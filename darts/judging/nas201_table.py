@@ -1,9 +1,9 @@
-"""What every architecture of NAS-Bench-201 has reached, from a table or from official files.
+"""NAS-Bench-201: the accuracy of every architecture, from a table or from official files.
 
-A table is a CSV file, plain or gzip-compressed, with a row for each of the 15,625 architectures: a
-column ``arch`` and columns of accuracies in percent called ``<dataset>_<split>_ep<epochs>``, such
-as ``cifar10_test_ep200``. A second source of the same number has its name behind it, as in
-``cifar10_test_ep200_nats``, and is asked for by ``split="test_nats"``. Other columns are ignored.
+A table is a CSV file, plain or gzip-compressed, with a row for each of the 15,625 architectures:
+a column ``arch``, and columns of accuracies in percent named ``<dataset>_<split>_ep<epochs>``, for
+example ``cifar10_test_ep200``. A suffix names a second source of the same accuracy:
+``cifar10_test_ep200_nats`` is requested with ``split="test_nats"``. Other columns are ignored.
 
 References:
     Dong and Yang, "NAS-Bench-201", arXiv:2001.00326.
@@ -20,23 +20,26 @@ import zlib
 from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from darts.spaces.genotype_text import brief
+from darts.spaces.genotype_text import short_repr
 from darts.spaces.nas201.genotype import ARCHITECTURES, EDGES, PRIMITIVES, Genotype
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Values = NDArray[np.float64]
 
 FILES = ("nasbench201.csv", "nasbench201.csv.gz")
-"""What a table is called in a directory."""
+"""Names of a table in a directory."""
 
 _COLUMN = re.compile(r"\w+_[a-z]+_ep\d+(_\w+)?")
 
-# The benchmark's own names: (data set, key of the result). Accuracies on CIFAR-10's validation
-# part are of networks that have not been trained on it.
+# The benchmark's own names: (data set, key of the result). The networks behind the accuracies on
+# CIFAR-10's validation split were not trained on it.
 _OFFICIAL = {
     ("cifar10", "val"): ("cifar10-valid", "valid-accuracy"),
     ("cifar10", "test"): ("cifar10", "test-accuracy"),
@@ -48,16 +51,29 @@ _OFFICIAL = {
 _EPOCHS = (12, 200)
 
 
+class Column(TypedDict, total=False):
+    """Key of a column of accuracies.
+
+    Attributes:
+        dataset: data set; ``cifar10`` by default.
+        split: split, and optionally the source; ``test`` by default.
+        epochs: epochs of the training; 200 by default.
+    """
+
+    dataset: str
+    split: str
+    epochs: int
+
+
 class Table:
-    """Accuracies of all architectures; every method takes data set, split and epochs by keyword.
+    """Accuracies of all architectures. Every method takes the fields of ``Column`` by keyword.
 
     Args:
-        columns: ``{"cifar10_test_ep200": (15625,) accuracies in percent}``, by the genotypes'
+        columns: accuracies in percent ``(15625,)`` by column name, in the order of the genotypes'
             ``index``.
 
     Raises:
-        ValueError: by its methods, in one line: an architecture that is none of the space's, or a
-            column that there is not.
+        ValueError: all methods raise it in one line for an unknown architecture or column.
     """
 
     def __init__(self, columns: Mapping[str, Values]) -> None:
@@ -69,43 +85,43 @@ class Table:
         return tuple(self._columns)
 
     def column(self, *, dataset: str = "cifar10", split: str = "test", epochs: int = 200) -> Values:
-        """Accuracies in percent of all architectures, ``(15625,)``, by the genotypes' index."""
+        """Return accuracies in percent ``(15625,)``, in the order of the genotypes' ``index``."""
         split, _, source = str(split).partition("_")
         name = f"{dataset}_{split}_ep{epochs}" + (f"_{source}" if source else "")
         if name not in self._columns:
-            there = ", ".join(self._columns)
-            raise ValueError(f"the table has no column {brief(name)}; there is {there}")
+            available = ", ".join(self._columns)
+            raise ValueError(f"the table has no column {short_repr(name)}; choose from {available}")
         return self._columns[name]
 
-    def accuracy(self, arch: str | Genotype, **which: Any) -> float:
-        """Its accuracy in percent.
+    def accuracy(self, arch: str | Genotype, **column: Unpack[Column]) -> float:
+        """Return the accuracy of an architecture in percent.
 
         Args:
-            arch: a genotype, or a text of one.
-            which: ``dataset`` ("cifar10"), ``split`` ("test") and ``epochs`` (200), here and below.
+            arch: genotype, or its text.
+            **column: see ``Column``.
         """
-        return float(self.column(**which)[_index(arch)])
+        return float(self.column(**column)[_index(arch)])
 
-    def rank(self, arch: str | Genotype, **which: Any) -> int:
-        """One more than the number of architectures that are better; 1 is the best."""
-        column = self.column(**which)
-        return 1 + int((column > column[_index(arch)]).sum())
+    def rank(self, arch: str | Genotype, **column: Unpack[Column]) -> int:
+        """Return one plus the number of better architectures; 1 is the best rank."""
+        values = self.column(**column)
+        return 1 + int((values > values[_index(arch)]).sum())
 
-    def regret(self, arch: str | Genotype, **which: Any) -> float:
-        """By how many percentage points the best architecture is better."""
-        column = self.column(**which)
-        return float(column.max() - column[_index(arch)])
+    def regret(self, arch: str | Genotype, **column: Unpack[Column]) -> float:
+        """Return the difference to the best architecture in percentage points."""
+        values = self.column(**column)
+        return float(values.max() - values[_index(arch)])
 
-    def percentile(self, arch: str | Genotype, **which: Any) -> float:
-        """The percentage of architectures that are no better, itself included; the best has 100."""
-        column = self.column(**which)
-        return 100 * float((column <= column[_index(arch)]).mean())
+    def percentile(self, arch: str | Genotype, **column: Unpack[Column]) -> float:
+        """Return the percentage of architectures that are not better, itself included."""
+        values = self.column(**column)
+        return 100 * float((values <= values[_index(arch)]).mean())
 
-    def optimum(self, **which: Any) -> tuple[str, float]:
-        """The best architecture's text and its accuracy in percent; of equals the lowest index."""
-        column = self.column(**which)
-        best = int(column.argmax())
-        return str(Genotype.from_index(best)), float(column[best])
+    def optimum(self, **column: Unpack[Column]) -> tuple[str, float]:
+        """Return text and accuracy in percent of the best architecture; ties: lowest index."""
+        values = self.column(**column)
+        best = int(values.argmax())
+        return str(Genotype.from_index(best)), float(values[best])
 
 
 def _index(arch: str | Genotype) -> int:
@@ -116,25 +132,25 @@ def load(path: str | Path) -> Table:
     """Read a table, or open official files.
 
     Args:
-        path: a CSV file, plain or compressed by gzip; a directory that holds ``nasbench201.csv`` or
-            ``nasbench201.csv.gz``; an official file of the topology search space,
-            ``NATS-tss-*.pickle.pbz2``; or the directory of its archive. The official ones are
-            pickles, which can run code: open only what its publisher gave out. They need the
-            package nats-bench, and the first question about a column takes minutes.
+        path: a CSV file, plain or gzip-compressed; a directory that contains ``nasbench201.csv``
+            or ``nasbench201.csv.gz``; an official file of the topology search space,
+            ``NATS-tss-*.pickle.pbz2``; or the directory of its archive. Official files are
+            pickles, which can run code when they are read: open only files from the publisher.
+            They need the package nats-bench, and the first access to a column takes minutes.
 
     Raises:
-        ValueError: in one line, when it is not there or no such table.
+        ValueError: in one line, if the file does not exist or is not a table.
     """
     file = Path(path).expanduser()
     if file.is_dir():
-        held = [file / name for name in FILES if (file / name).is_file()]
-        if not held and any(file.glob("*.pickle.pbz2")):
+        tables = [file / name for name in FILES if (file / name).is_file()]
+        if not tables and any(file.glob("*.pickle.pbz2")):
             return Table(_OfficialColumns(file))
-        if not held:
-            raise ValueError(f"{str(path)!r} holds neither {' nor '.join(FILES)}")
-        file = held[0]
+        if not tables:
+            raise ValueError(f"{str(path)!r} contains neither {' nor '.join(FILES)}")
+        file = tables[0]
     if not file.is_file():
-        raise ValueError(f"there is no benchmark table {str(path)!r}")
+        raise ValueError(f"the benchmark table {str(path)!r} does not exist")
     if file.name.endswith(".pickle.pbz2"):
         return Table(_OfficialColumns(file))
     try:
@@ -143,72 +159,75 @@ def load(path: str | Path) -> Table:
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
         return Table(_read(text))
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{str(path)!r} cannot be read as a CSV: {brief(str(error))}") from None
+        reason = short_repr(str(error))
+        raise ValueError(f"{str(path)!r} cannot be read as CSV: {reason}") from None
     except ValueError as error:
-        raise ValueError(f"{str(path)!r} is no benchmark table: {error}") from None
+        raise ValueError(f"{str(path)!r} is not a benchmark table: {error}") from None
 
 
 def _read(text: str) -> dict[str, Values]:
-    """The columns of a table's text (``ValueError`` without the file's name if it is no table)."""
+    """Parse the text of a table (``ValueError`` without the file's name if it is invalid)."""
     reader = csv.reader(io.StringIO(text, newline=""))
     header = next(reader, [])
     names = [name for name in header if _COLUMN.fullmatch(name)]
     if "arch" not in header or not names:
         raise ValueError(
-            f"its first line is {brief(','.join(header))}, without a column arch or one such as "
+            f"the header {short_repr(','.join(header))} needs a column arch and a column such as "
             "cifar10_test_ep200"
         )
     if len(set(header)) != len(header):
-        raise ValueError("it has two columns of one name")
-    arch, places = header.index("arch"), [header.index(name) for name in names]
-    numbers = {text: index for index, text in enumerate(_texts())}
+        raise ValueError("two columns have the same name")
+    arch, positions = header.index("arch"), [header.index(name) for name in names]
+    indices = {text: index for index, text in enumerate(_texts())}
     values = np.full((ARCHITECTURES, len(names)), np.nan)
-    seen = np.zeros(ARCHITECTURES, dtype=bool)
+    present = np.zeros(ARCHITECTURES, dtype=bool)
     for row in reader:
         line = f"line {reader.line_num}"
         if len(row) != len(header):
-            raise ValueError(f"{line} has {len(row)} fields, the first one {len(header)}")
-        index = numbers.get(row[arch])
+            raise ValueError(f"{line} has {len(row)} fields, the header has {len(header)}")
+        index = indices.get(row[arch])
         if index is None:
-            raise ValueError(f"{line}: {brief(row[arch])} is no architecture of NAS-Bench-201")
-        if seen[index]:
-            raise ValueError(f"{line}: {row[arch]} has been there before")
-        seen[index] = True
+            raise ValueError(
+                f"{line}: {short_repr(row[arch])} is not an architecture of NAS-Bench-201"
+            )
+        if present[index]:
+            raise ValueError(f"{line}: {row[arch]} is a duplicate")
+        present[index] = True
         try:
-            values[index] = [float(row[place]) for place in places]
+            values[index] = [float(row[position]) for position in positions]
         except ValueError as error:
             raise ValueError(f"{line}: {error}") from None
-        if not all(0 <= value <= 100 for value in values[index]):  # nor is any nan
-            raise ValueError(f"{line} has an accuracy outside 0 and 100")
-    if not seen.all():
-        missing = Genotype.from_index(int(seen.argmin()))
+        if not all(0 <= value <= 100 for value in values[index]):  # False for NaN, too
+            raise ValueError(f"{line}: accuracies must be between 0 and 100")
+    if not present.all():
+        missing = Genotype.from_index(int(present.argmin()))
         raise ValueError(
-            f"it has {int(seen.sum())} of the {ARCHITECTURES} architectures; {missing} is missing"
+            f"it has {int(present.sum())} of {ARCHITECTURES} architectures; {missing} is missing"
         )
-    return {name: values[:, place] for place, name in enumerate(names)}
+    return {name: values[:, position] for position, name in enumerate(names)}
 
 
 def _texts() -> Iterator[str]:
-    """The text of each architecture, by index; many times faster than a genotype each."""
-    form = "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|"
-    return (form.format(*names) for names in product(PRIMITIVES, repeat=len(EDGES)))
+    """Yield the text of each architecture by index, much faster than by ``str(Genotype)``."""
+    template = "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|"
+    return (template.format(*names) for names in product(PRIMITIVES, repeat=len(EDGES)))
 
 
 class _OfficialColumns(Mapping[str, Values]):
-    """Columns of the official files, each read when it is asked for: the mean of all seeds."""
+    """Columns of the official files, averaged over seeds. Each is read on first access."""
 
     def __init__(self, path: Path) -> None:
         try:
             import nats_bench
         except ImportError:
             raise ValueError(
-                "official NATS-Bench files are read by the package nats-bench; "
+                "official NATS-Bench files need the package nats-bench; install it with "
                 "pip install darts-nas[nats]"
             ) from None
         try:
-            # An archive is read file by file, one file as a whole.
+            # fast_mode reads a directory file by file; a single file is read as a whole.
             self._api = nats_bench.create(str(path), "tss", fast_mode=path.is_dir(), verbose=False)
-        except Exception as error:  # of whatever kind unpickling raises
+        except Exception as error:  # unpickling can raise any type
             _refuse(path, error)
         self._path = path
         self._read: dict[str, Values] = {}
@@ -233,7 +252,7 @@ class _OfficialColumns(Mapping[str, Values]):
         return self._read[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._keys  # Mapping's own would read the column
+        return name in self._keys  # Mapping.__contains__ would read the column
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys)
@@ -244,5 +263,5 @@ class _OfficialColumns(Mapping[str, Values]):
 
 def _refuse(path: Path, error: Exception) -> NoReturn:
     raise ValueError(
-        f"nats-bench cannot read {str(path)!r}: {type(error).__name__}: {brief(str(error))}"
+        f"nats-bench cannot read {str(path)!r}: {type(error).__name__}: {short_repr(str(error))}"
     ) from None

@@ -1,20 +1,23 @@
-"""Architectures scored with the weights that a supernet has learned.
+"""One-shot scores: validation scores of architectures with the weights of a supernet.
 
 References:
     Bender et al., "Understanding and Simplifying One-Shot Architecture Search", ICML 2018.
     Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling",
-    arXiv:1904.00420, section 3.4: statistics of batch norm for each path.
+    arXiv:1904.00420, section 3.4: batch-norm statistics are recomputed for each path.
 """
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
-from typing import Any
+
+from torch import Tensor
 
 from darts.config import SearchConfig, rebuild
-from darts.data_modules.data_module import make_data_module
+from darts.data_modules import make_data_module
 from darts.searching.calibration import calibrate
 from darts.searching.searcher import Searcher
+from darts.spaces import AnyGenotype, Mixture, SupernetBase
 from darts.spaces.mixture import path_of
 from darts.training.checkpoint import load_checkpoint
 from darts.training.device import resolve_device
@@ -22,66 +25,76 @@ from darts.training.distributed import Ranks
 from darts.training.scoring import evaluate
 
 
-class OneShot:
-    """A searched supernet that scores genotypes of its space on the alphas' half of the data.
+class OneShotScorer:
+    """A trained supernet that scores genotypes on the validation subset of its search.
 
     Args:
-        checkpoint: directory of the search, or its checkpoint.
-        calibration: batches of the weights' half from which batch norm takes its statistics.
+        checkpoint: run directory or checkpoint of a search.
+        calibration: training batches from which the batch-norm statistics are recomputed.
 
     Raises:
-        ValueError: in one line, when it is the checkpoint of no search.
+        ValueError: in one line, if it is not the checkpoint of a search.
     """
 
     def __init__(self, checkpoint: Path, calibration: int) -> None:
         file = checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint
         if not file.is_file():
             raise ValueError(
-                f"evaluation.checkpoint={str(checkpoint)!r} is neither the directory of a search "
-                "nor a checkpoint file"
+                f"judge.checkpoint={str(checkpoint)!r} is neither the run directory of a "
+                "search nor a checkpoint file"
             )
         state = load_checkpoint(file, "search")
         self.config = config = rebuild(SearchConfig, state["config"])
         self._device = resolve_device(config.device)
         ranks = Ranks(config.device)
         data_module = make_data_module(config, ranks)
-        train, _, self._valid = data_module.searched()
+        train, _, self._valid = data_module.search_loaders()
         self._calibration = [train.batch(0, n) for n in range(min(calibration, len(train)))]
-        self._objective = config.task.objective(data_module.names)
+        self._objective = config.task.objective(data_module.target_names)
         self._searcher = Searcher(
-            *(config, self._objective, ranks, data_module.sizes(config.space)),
+            config,
+            self._objective,
+            ranks,
+            data_module.network_sizes(config.space),
             stage=state["searcher"]["stage"],
         )
         self._searcher.load_state_dict(state["searcher"])
 
-    def scores(self, genotype: Any) -> dict[str, float]:
-        """``valid_accuracy`` and the other scores of a genotype.
+    def scores(self, genotype: AnyGenotype) -> dict[str, float]:
+        """Return ``valid_accuracy`` and the other validation scores of a genotype.
 
         Raises:
-            ValueError: for a genotype of another space.
+            ValueError: if the genotype belongs to another space.
         """
         context, net = self._searcher.context, self._searcher.net
         if genotype.space != context.space.name:
             raise ValueError(
-                f"the supernet is of space={context.space.name}, the genotype of {genotype.space}"
+                f"the supernet has space={context.space.name}, the genotype space={genotype.space}"
             )
         active = context.space.mask(genotype, context.candidates)
         mixture = path_of(active, net.shapes, self._device)
-
-        def path(samples: Any, /, **more: Any) -> Any:
-            return net(samples, mixture, **more)
+        forward = functools.partial(_forward, net, mixture)
 
         calibrate(
-            *(net, path, self._calibration, self._objective),
+            net,
+            forward,
+            self._calibration,
+            self._objective,
             device=self._device,
             precision=self.config.precision,
         )
-        found = evaluate(
+        scores = evaluate(
             net,
             self._valid.epoch(0),
             self._objective,
             device=self._device,
             precision=self.config.precision,
-            forward=path,
+            forward=forward,
         )
-        return {f"valid_{name}": value for name, value in found.items()}
+        return {f"valid_{name}": value for name, value in scores.items()}
+
+
+def _forward(net: SupernetBase, mixture: Mixture, samples: Tensor, /, **options: object) -> Tensor:
+    """Return the outputs of one path of the supernet."""
+    outputs: Tensor = net(samples, mixture, **options)
+    return outputs

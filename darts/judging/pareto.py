@@ -1,44 +1,46 @@
-"""Which of several trials are not beaten in everything by another."""
+"""The Pareto front of trials."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 
-def pareto(rows: Sequence[Mapping[str, Any]], objectives: Mapping[str, bool]) -> list[int]:
-    """Positions, in order, of the rows on the Pareto front.
+def pareto_front(rows: Sequence[Mapping[str, object]], objectives: Mapping[str, bool]) -> list[int]:
+    """Return the indices of the rows on the Pareto front, in order.
 
-    A row is on it when no other is at least as good in all objectives and better in one. Of rows
-    that are equal in all of them, each is; a row without a finite number for each is not.
+    A row is on the front if no other row is at least as good in all objectives and better in one.
+    Rows that are equal in all objectives are all on the front. Rows without a finite number for
+    each objective are not.
 
     Args:
-        rows: with a number under the name of each objective.
-        objectives: whether higher is better, by name.
+        rows: mappings with a number under the name of each objective.
+        objectives: whether higher is better, by name of the objective.
 
     Raises:
         ValueError: without objectives.
     """
     if not objectives:
-        raise ValueError("a Pareto front needs at least one objective")
-    known = [
-        place for place, row in enumerate(rows) if all(known_number(row, n) for n in objectives)
+        raise ValueError("objectives is empty; a Pareto front needs at least one")
+    indices = [
+        index for index, row in enumerate(rows) if all(has_number(row, name) for name in objectives)
     ]
     signs = np.array([1.0 if higher else -1.0 for higher in objectives.values()])
-    scores = np.array([[rows[place][name] for name in objectives] for place in known], dtype=float)
-    scores = scores.reshape(len(known), len(objectives)) * signs
-    found = []
-    for place, own in zip(known, scores, strict=True):
-        beaten = (scores >= own).all(axis=1) & (scores > own).any(axis=1)
-        if not beaten.any():
-            found.append(place)
-    return found
+    scores = np.array(
+        [[rows[index][name] for name in objectives] for index in indices], dtype=float
+    )
+    scores = scores.reshape(len(indices), len(objectives)) * signs
+    front = []
+    for index, own in zip(indices, scores, strict=True):
+        dominated = (scores >= own).all(axis=1) & (scores > own).any(axis=1)
+        if not dominated.any():
+            front.append(index)
+    return front
 
 
-def known_number(row: Mapping[str, Any], name: str) -> bool:
-    """Whether a row has a finite number under a name."""
+def has_number(row: Mapping[str, object], name: str) -> bool:
+    """Return whether a row has a finite number under a name."""
     value = row.get(name)
     return isinstance(value, (int, float, np.number)) and math.isfinite(value)

@@ -1,4 +1,4 @@
-"""The two regressions behind a surrogate: a random forest and a Gaussian process.
+"""The regression models of a surrogate: a random forest and a Gaussian process.
 
 References:
     Breiman, "Random Forests", Machine Learning 45, 2001.
@@ -9,56 +9,60 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sklearn.gaussian_process.kernels import Kernel
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.float32]
 
 _TREES = 100
-_SHARE = 0.5  # of the columns that a split may choose from
-_OWN_SCALES = 24  # up to so many columns each has a length scale of its own
-_CHUNK = 4096  # rows of a Gaussian process's prediction, to bound the memory
+_MAX_FEATURES = 0.5  # share of the columns that a split may choose from
+_MAX_LENGTH_SCALES = 24  # columns up to which each column has its own length scale
+_CHUNK = 4096  # rows per prediction of a Gaussian process, to bound the memory
 
 
 class Regressor(ABC):
-    """A regression that is fitted to rows and values when it is made."""
+    """A regression model. The constructor fits it to rows and values."""
 
     @abstractmethod
-    def again(self, rows: Rows, values: Array) -> Regressor:
-        """The same regression fitted to other data."""
+    def refit(self, rows: Rows, values: Array) -> Regressor:
+        """Return a model with the same settings, fitted to other data."""
 
     @abstractmethod
     def predict(self, rows: Rows) -> Array:
-        """Predictions ``(n,)`` for rows ``(n, width)``."""
+        """Return predictions ``(n,)`` for rows ``(n, width)``."""
 
     @abstractmethod
     def averages(self, rows: Rows, count: int) -> tuple[Array, Array]:
-        """Means of predictions, each over so many rows in turn, and how sure they are.
+        """Return the mean prediction of each block of consecutive rows, and its uncertainty.
 
         Args:
-            rows: ``(k * count, width)``.
-            count: of rows to a mean.
+            rows: rows of k blocks, ``(k * count, width)``.
+            count: rows per block.
 
         Returns:
-            means and their deviations, both ``(k,)``.
+            Means and their standard deviations, both ``(k,)``.
         """
 
 
-class Forest(Regressor):
-    """Regression trees on resampled data; a deviation is that between the trees."""
+class RandomForest(Regressor):
+    """A random forest. The uncertainty is the standard deviation between its trees."""
 
     def __init__(self, rows: Rows, values: Array, seed: int) -> None:
         from sklearn.ensemble import RandomForestRegressor
 
         self._seed = seed
-        self._forest = RandomForestRegressor(_TREES, max_features=_SHARE, random_state=seed)
+        self._forest = RandomForestRegressor(_TREES, max_features=_MAX_FEATURES, random_state=seed)
         self._forest.fit(rows, values)
 
-    def again(self, rows: Rows, values: Array) -> Forest:
-        return Forest(rows, values, self._seed)
+    def refit(self, rows: Rows, values: Array) -> RandomForest:
+        return RandomForest(rows, values, self._seed)
 
     def predict(self, rows: Rows) -> Array:
         return np.asarray(self._forest.predict(rows))
@@ -69,54 +73,65 @@ class Forest(Regressor):
         return means.mean(axis=0), means.std(axis=0)
 
 
-class Process(Regressor):
-    """A Gaussian process with a Matern kernel and noise; a deviation is the posterior's.
+class GaussianProcess(Regressor):
+    """A Gaussian process with a Matern kernel and noise. The uncertainty is the posterior's.
 
-    The kernel is fitted to the data it is made with; ``again`` keeps it. Each column has a length
-    scale of its own where there are few, all together one where there are many.
+    The constructor fits the kernel unless it is given; ``refit`` keeps it. Each column has its own
+    length scale if there are few columns, otherwise all columns share one.
     """
 
-    def __init__(self, rows: Rows, values: Array, kernel: Any = None) -> None:
+    def __init__(self, rows: Rows, values: Array, kernel: Kernel | None = None) -> None:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-        fitted = kernel is not None
-        if not fitted:
+        optimizer = None if kernel is not None else _minimize
+        if kernel is None:
             columns = rows.shape[1]
-            scales = np.ones(columns) if columns <= _OWN_SCALES else np.sqrt(columns / 6)
-            alike = Matern(scales, length_scale_bounds=(0.05, 100), nu=2.5)
+            scales = np.ones(columns) if columns <= _MAX_LENGTH_SCALES else np.sqrt(columns / 6)
+            matern = Matern(scales, length_scale_bounds=(0.05, 100), nu=2.5)
             noise = WhiteKernel(0.1, noise_level_bounds=(1e-5, 10))
-            kernel = ConstantKernel(1, (1e-2, 1e2)) * alike + noise
-        optimizer = None if fitted else _climb
+            kernel = ConstantKernel(1, (1e-2, 1e2)) * matern + noise
         self._process = GaussianProcessRegressor(kernel, optimizer=optimizer, normalize_y=True)
         with warnings.catch_warnings():
-            # A length scale at its bound is a column that says nothing; no reason to warn.
+            # A length scale reaches its bound if the values do not depend on the column.
             warnings.simplefilter("ignore", ConvergenceWarning)
             self._process.fit(rows.astype(np.float64), values)
 
-    def again(self, rows: Rows, values: Array) -> Process:
-        return Process(rows, values, self._process.kernel_)
+    def refit(self, rows: Rows, values: Array) -> GaussianProcess:
+        return GaussianProcess(rows, values, self._process.kernel_)
 
     def predict(self, rows: Rows) -> Array:
-        parts = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
-        return np.concatenate([self._process.predict(part.astype(np.float64)) for part in parts])
+        chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
+        predictions = [self._process.predict(chunk.astype(np.float64)) for chunk in chunks]
+        return np.concatenate(predictions)
 
     def averages(self, rows: Rows, count: int) -> tuple[Array, Array]:
         means, deviations = [], []
-        for part in rows.astype(np.float64).reshape(-1, count, rows.shape[1]):
-            mean, covariance = self._process.predict(part, return_cov=True)
+        for block in rows.astype(np.float64).reshape(-1, count, rows.shape[1]):
+            mean, covariance = self._process.predict(block, return_cov=True)
             means.append(mean.mean())
-            # Of a mean of values that vary together; rounding may bring it below 0.
+            # Variance of the mean of correlated values; rounding can make it negative.
             deviations.append(np.sqrt(max(0.0, covariance.mean())))
         return np.array(means), np.array(deviations)
 
 
-def _climb(loss: Any, start: Array, bounds: Array) -> tuple[Array, float]:
-    """scikit-learn's own optimizer with fewer steps; it is far from the end after a few only."""
+def _minimize(
+    loss: Callable[[Array], tuple[float, Array]], start: Array, bounds: Array
+) -> tuple[Array, float]:
+    """scikit-learn's default optimizer with at most 30 iterations, which are almost always enough.
+
+    Args:
+        loss: function that returns the loss and its gradient.
+        start: first parameters.
+        bounds: lower and upper bound of each parameter.
+
+    Returns:
+        The best parameters and their loss.
+    """
     from scipy.optimize import minimize
 
-    found = minimize(
+    result = minimize(
         loss, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": 30}
     )
-    return found.x, found.fun
+    return result.x, result.fun

@@ -1,9 +1,8 @@
-"""A model of performance fitted to finished trials: ``P = f(A, H)``.
+"""A surrogate: a regression model of the score, ``P = f(A, H)``, fitted to finished trials.
 
-It answers what a search's winner alone does not: which parameters mattered, what each of them does
-on average, and how much of the variance is the architecture's, how much the hyperparameters'. All
-of this is said of the model, over the whole space; how well the model knows the truth is told by
-its error on trials that it has not seen.
+It answers what the best trial alone does not: which parameters matter, what effect each has on
+average, and how much of the variance the architecture and the hyperparameters explain. All answers
+describe the model over the whole space. Its cross-validated error says how reliable they are.
 
 References:
     Hutter, Hoos and Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter Importance",
@@ -17,38 +16,37 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from darts.judging.encoding import Encoding, uniforms
-from darts.judging.regressors import Forest, Process, Regressor
-from darts.judging.variance import first_orders, group_shares
+from darts.judging.regressors import GaussianProcess, RandomForest, Regressor
+from darts.judging.variance import first_order_shares, group_shares
 from darts.spaces.parameters import Parameters, Point, Value, key_of
 
 Array = NDArray[np.float64]
 
-LEAST = 10
+MIN_POINTS = 10
 """Points that a surrogate needs."""
 
 FOLDS = 5
 INTERACTION = "interaction"
 OTHERS = "others"
 
-_BASE = 256  # draws under a marginal curve
+_MARGINAL_DRAWS = 256
 
 
 @dataclass(frozen=True)
-class Error:
-    """How well points are predicted by a model that has not seen them.
+class FitQuality:
+    """Cross-validated error of a surrogate.
 
     Attributes:
         mae: mean absolute error, in the unit of the values.
-        r2: share of the variance explained; below 0 when the mean would have been nearer, and 0
-            for values that are all equal.
-        rank_correlation: Spearman's; 0 where values or predictions are all equal.
-        points: how many.
+        r2: share of the variance that the predictions explain; below 0 if the mean of the values
+            predicts better, 0 if all values are equal.
+        rank_correlation: Spearman's; 0 if values or predictions are constant.
+        points: number of points.
     """
 
     mae: float
@@ -59,13 +57,13 @@ class Error:
 
 @dataclass(frozen=True)
 class Marginal:
-    """What a parameter does on average.
+    """Average effect of a parameter.
 
     Attributes:
-        name: of the parameter.
-        values: its grid.
-        mean: prediction for each value, averaged over everything else.
-        deviation: how unsure the model is of each mean.
+        name: name of the parameter.
+        values: grid of its values.
+        mean: prediction for each value, averaged over all other parameters.
+        deviation: uncertainty of each mean.
     """
 
     name: str
@@ -78,15 +76,15 @@ class Surrogate:
     """A random forest or a Gaussian process over a search space.
 
     Args:
-        space: of the points.
-        points: that were tried; one may be there several times.
-        values: one a point, finite.
-        kind: "forest" or "gp".
-        seed: of the forest, the folds and all draws; the same seed gives the same numbers.
+        space: the search space.
+        points: evaluated points; repetitions are allowed.
+        values: finite score of each point.
+        kind: ``forest`` or ``gp``.
+        seed: seed of the forest, the folds and all draws; results are deterministic.
 
     Raises:
-        ValueError: in one line, for fewer than ``LEAST`` points, points outside the space, and
-            values that are not finite or not as many.
+        ValueError: in one line, for fewer than ``MIN_POINTS`` points, points outside the space,
+            and values that are not finite or not one per point.
     """
 
     def __init__(
@@ -95,150 +93,155 @@ class Surrogate:
         points: Sequence[Point],
         values: Sequence[float],
         *,
-        kind: Literal["forest", "gp"] = "forest",
+        kind: str = "forest",
         seed: int = 0,
     ) -> None:
         if kind not in ("forest", "gp"):
-            raise ValueError(f"kind={kind!r} is no surrogate; choose from forest, gp")
+            raise ValueError(f"kind={kind!r} is unknown; choose from forest, gp")
         if len(points) != len(values):
-            raise ValueError(f"{len(points)} points, but {len(values)} values")
-        if len(points) < LEAST:
-            raise ValueError(f"a surrogate needs {LEAST} points, and there are {len(points)}")
+            raise ValueError(f"{len(points)} points have {len(values)} values; must be equal")
+        if len(points) < MIN_POINTS:
+            raise ValueError(f"a surrogate needs {MIN_POINTS} points, there are {len(points)}")
         self.space, self.points, self.seed = space, [dict(point) for point in points], seed
         self.values: Array = np.array(values, dtype=np.float64)
         if not np.isfinite(self.values).all():
-            worst = int(np.flatnonzero(~np.isfinite(self.values))[0])
-            raise ValueError(f"value {worst} is {self.values[worst]}, which is not finite")
+            index = int(np.flatnonzero(~np.isfinite(self.values))[0])
+            raise ValueError(f"value {index} is {self.values[index]}; must be finite")
         self._encoding = Encoding(space)
         self._rows = self._encoding.rows(self._encoding.codes(self.points))
-        self._model: Regressor = (
-            Forest(self._rows, self.values, seed)
-            if kind == "forest"
-            else Process(self._rows, self.values)
-        )
+        self._model: Regressor
+        if kind == "forest":
+            self._model = RandomForest(self._rows, self.values, seed)
+        else:
+            self._model = GaussianProcess(self._rows, self.values)
 
     def predict(self, points: Sequence[Mapping[str, Value]]) -> Array:
-        """Predictions ``(n,)``; ``ValueError`` for a point outside the space."""
+        """Return predictions ``(n,)``; ``ValueError`` for a point outside the space."""
         if not points:
             return np.zeros(0)
         return self._model.predict(self._encoding.rows(self._encoding.codes(points)))
 
     def out_of_fold(self, folds: int = FOLDS) -> Array:
-        """A prediction ``(n,)`` for each point by a model fitted without it.
+        """Return a prediction ``(n,)`` for each point from a model fitted without it.
 
-        Equal points fall into the same fold. The Gaussian process keeps the kernel that was fitted
-        to all points.
+        Equal points are in the same fold. The Gaussian process keeps the kernel that was fitted to
+        all points.
 
         Raises:
-            ValueError: for fewer than two folds, or fewer than two different points.
+            ValueError: for fewer than two folds or fewer than two distinct points.
         """
         keys = [key_of(point) for point in self.points]
-        different = list(dict.fromkeys(keys))
-        folds = min(folds, len(different))
+        distinct = list(dict.fromkeys(keys))
+        folds = min(folds, len(distinct))
         if folds < 2:
-            raise ValueError("cross-validation needs two folds and two different points")
-        order = np.random.default_rng(self.seed).permutation(len(different))
-        fold_of = {different[place]: rank % folds for rank, place in enumerate(order)}
-        fold = np.array([fold_of[key] for key in keys])
-        found = np.empty_like(self.values)
-        for number in range(folds):
-            seen, held = fold != number, fold == number
-            model = self._model.again(self._rows[seen], self.values[seen])
-            found[held] = model.predict(self._rows[held])
-        return found
+            raise ValueError("cross-validation needs at least two folds and two distinct points")
+        order = np.random.default_rng(self.seed).permutation(len(distinct))
+        fold_of_key = {distinct[index]: rank % folds for rank, index in enumerate(order)}
+        fold_of_point = np.array([fold_of_key[key] for key in keys])
+        predictions = np.empty_like(self.values)
+        for fold in range(folds):
+            train, test = fold_of_point != fold, fold_of_point == fold
+            model = self._model.refit(self._rows[train], self.values[train])
+            predictions[test] = model.predict(self._rows[test])
+        return predictions
 
     @cached_property
-    def error(self) -> Error:
+    def error(self) -> FitQuality:
         """The cross-validated error."""
-        found = self.out_of_fold()
-        spread = float(np.sum((self.values - self.values.mean()) ** 2))
-        missed = float(np.sum((self.values - found) ** 2))
-        return Error(
-            mae=float(np.abs(self.values - found).mean()),
-            r2=1 - missed / spread if spread > 0 else 0.0,
-            rank_correlation=rank_correlation(self.values, found),
-            points=len(found),
+        predictions = self.out_of_fold()
+        total = float(np.sum((self.values - self.values.mean()) ** 2))
+        residual = float(np.sum((self.values - predictions) ** 2))
+        return FitQuality(
+            mae=float(np.abs(self.values - predictions).mean()),
+            r2=1 - residual / total if total > 0 else 0.0,
+            rank_correlation=rank_correlation(self.values, predictions),
+            points=len(predictions),
         )
 
     def marginal(self, name: str, levels: int = 21) -> Marginal:
-        """The mean prediction over the grid of a parameter, everything else drawn from the space.
+        """Return the mean prediction over a parameter's grid, averaged over all other parameters.
 
-        The same draws serve for all values. Where the parameter depends on others, they are drawn
-        such that it is there.
+        The same draws of the other parameters are used for all values. If the parameter is
+        conditional, its conditions hold in all draws.
 
         Args:
-            name: of the parameter.
-            levels: of a range; a choice has all its values.
+            name: name of the parameter.
+            levels: grid size of a range; a choice has all its values.
 
         Raises:
-            ValueError: when there is no such parameter, or it is never active.
+            ValueError: if the parameter does not exist or is never active.
         """
         encoding = self._encoding
-        number = encoding.number(name)
+        index = encoding.index(name)
         values = tuple(self.space.by_name[name].domain.grid(levels))
         columns = len(encoding.names)
-        uniform = uniforms(_BASE, 2 * columns, self.seed)
+        uniform = uniforms(_MARGINAL_DRAWS, 2 * columns, self.seed)
         draws = encoding.draws(uniform[:, :columns])
-        draws = encoding.made_active(number, draws, uniform[:, columns:])
+        draws = encoding.draws_with_active(index, draws, uniform[:, columns:])
         codes = np.tile(draws, (len(values), 1))
-        codes[:, number] = np.repeat([encoding.code(number, value) for value in values], _BASE)
-        mean, deviation = self._model.averages(encoding.rows(codes), _BASE)
+        value_codes = [encoding.code(index, value) for value in values]
+        codes[:, index] = np.repeat(value_codes, _MARGINAL_DRAWS)
+        mean, deviation = self._model.averages(encoding.rows(codes), _MARGINAL_DRAWS)
         return Marginal(name, values, tuple(mean.tolist()), tuple(deviation.tolist()))
 
     def importances(self) -> dict[str, float]:
-        """The share of the model's variance that each parameter explains alone, largest first.
+        """Return the share of the model's variance that each parameter explains alone.
 
-        Functional ANOVA: first-order effects over points drawn from the space. Each is at least 0,
-        and together they are at most 1 up to the error of the draws; what is missing to 1 is what
-        parameters do only together. The choice between branches of a conditional space is the
-        parent's doing. All are 0 where the model predicts the same everywhere.
-        """
-        shares = first_orders(self._encoding, self._model.predict, self.seed).tolist()
-        found = dict(zip(self._encoding.names, shares, strict=True))
-        return dict(sorted(found.items(), key=lambda item: -item[1]))
-
-    def shares(self, groups: Mapping[str, Collection[str]]) -> dict[str, float]:
-        """The share of the model's variance that each group of parameters explains alone.
-
-        Args:
-            groups: names of parameters by group, no parameter in two groups.
+        These are the first-order effects of functional ANOVA over points drawn from the space. A
+        share is at least 0. The sum is at most 1, up to the error of the draws; the remainder is
+        the effect of interactions. In a conditional space, the choice between branches counts as
+        an effect of the parent. All shares are 0 if the predictions are constant.
 
         Returns:
-            the share of each group; of the parameters in no group, as ``others``, where there are
-            any; and as ``interaction`` what groups do only together. All are at least 0, and add
-            up to 1 up to the error of the draws, or are all 0 where the model predicts the same
-            everywhere.
+            Shares by parameter, the largest first.
+        """
+        shares = first_order_shares(self._encoding, self._model.predict, self.seed).tolist()
+        by_name = dict(zip(self._encoding.names, shares, strict=True))
+        return dict(sorted(by_name.items(), key=lambda item: -item[1]))
+
+    def shares(self, groups: Mapping[str, Collection[str]]) -> dict[str, float]:
+        """Return the share of the model's variance that each group of parameters explains alone.
+
+        Args:
+            groups: parameter names by group; a parameter is in one group at most.
+
+        Returns:
+            Shares by group; ``others`` for parameters in no group, if there are any; and
+            ``interaction`` for the effect of several groups together. Shares are at least 0 and
+            sum to 1, up to the error of the draws; all are 0 if the predictions are constant.
 
         Raises:
-            ValueError: for a name that is no parameter's or is in two groups, and for a group
-                called like one of those that are added.
+            ValueError: for an unknown parameter or one in two groups, and for a group with one of
+                the added names.
         """
-        numbers = {
-            group: [self._encoding.number(name) for name in names]
-            for group, names in groups.items()
+        indices = {
+            group: [self._encoding.index(name) for name in names] for group, names in groups.items()
         }
-        taken = [number for members in numbers.values() for number in members]
-        for number in taken:
-            if taken.count(number) > 1:
-                raise ValueError(f"{self._encoding.names[number]} is in a group twice, or in two")
+        grouped = [index for members in indices.values() for index in members]
+        for index in grouped:
+            if grouped.count(index) > 1:
+                name = self._encoding.names[index]
+                raise ValueError(f"{name} is in two groups or twice in one")
         for name in (INTERACTION, OTHERS):
             if name in groups:
-                raise ValueError(f"no group may be called {name!r}, which is added to the groups")
-        rest = [n for n in range(len(self._encoding.names)) if n not in taken]
-        if rest:
-            numbers[OTHERS] = rest
-        found = group_shares(self._encoding, self._model.predict, list(numbers.values()), self.seed)
-        if found is None:
-            return dict.fromkeys([*numbers, INTERACTION], 0.0)
-        together = max(0.0, 1 - float(found.sum()))
-        return dict(zip(numbers, found.tolist(), strict=True)) | {INTERACTION: together}
+                raise ValueError(f"the group name {name!r} is reserved; choose another name")
+        others = [index for index in range(len(self._encoding.names)) if index not in grouped]
+        if others:
+            indices[OTHERS] = others
+        shares = group_shares(
+            self._encoding, self._model.predict, list(indices.values()), self.seed
+        )
+        if shares is None:
+            return dict.fromkeys([*indices, INTERACTION], 0.0)
+        interaction = max(0.0, 1 - float(shares.sum()))
+        return dict(zip(indices, shares.tolist(), strict=True)) | {INTERACTION: interaction}
 
 
-def rank_correlation(one: Array, other: Array) -> float:
-    """Spearman's rank correlation; 0 where one of the two, both ``(n,)``, is constant."""
+def rank_correlation(first: Array, second: Array) -> float:
+    """Return Spearman's rank correlation of two arrays ``(n,)``; 0 if one of them is constant."""
     from scipy.stats import rankdata
 
-    # Ranks of what differs by rounding only would be noise.
-    if any(np.ptp(values) <= 1e-12 * np.abs(values).max() for values in (one, other)):
+    # Ranks of values that differ by rounding errors only would be noise.
+    if any(np.ptp(values) <= 1e-12 * np.abs(values).max() for values in (first, second)):
         return 0.0
-    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
+    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])

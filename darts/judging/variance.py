@@ -1,4 +1,4 @@
-"""Whose doing the variance of a model's predictions is.
+"""Shares of the variance of a model's predictions that parameters explain.
 
 References:
     Hutter, Hoos and Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter Importance",
@@ -22,79 +22,91 @@ Array = NDArray[np.float64]
 Predict = Callable[[NDArray[np.float32]], Array]
 
 _DRAWS = 4096
-_ROWS = 60_000  # of the predictions for the effects of all parameters together
-_STRATA = (16, 64)  # values of a range, many where there are few parameters
+_ROWS = 60_000  # predictions for the effects of all parameters together
+_STRATA = (16, 64)  # bounds of the number of values per range; many if there are few parameters
 
 
-def first_orders(encoding: Encoding, predict: Predict, seed: int) -> Array:
-    """The share of the variance that each parameter explains alone, ``(parameters,)``.
+def first_order_shares(encoding: Encoding, predict: Predict, seed: int) -> Array:
+    """Return the share of the variance that each parameter explains alone, ``(parameters,)``.
 
-    For each value of a parameter the mean prediction over draws of the others, the same draws for
-    all values; the variance of these means, less what it owes to the number of draws.
+    For each value of a parameter, the prediction is averaged over draws of the other parameters,
+    with the same draws for all values. The share is the variance of these means, minus the bias
+    from the finite number of draws.
     """
     columns = len(encoding.names)
-    fine = power_of_two(_ROWS / (256 * columns), *_STRATA)
-    strata = [encoding.strata(number, fine) for number in range(columns)]
-    most = _ROWS / sum(len(codes) for codes in strata)
+    levels = power_of_two(_ROWS / (256 * columns), *_STRATA)
+    strata = [encoding.strata(index, levels) for index in range(columns)]
+    draws_per_value = _ROWS / sum(len(codes) for codes in strata)
     draws = encoding.draws(uniforms(_DRAWS, columns, seed))
-    base = draws[: power_of_two(most, 32, _DRAWS)]
+    base = draws[: power_of_two(draws_per_value, 32, _DRAWS)]
     blocks = [draws]
-    for number, codes in enumerate(strata):
+    for index, codes in enumerate(strata):
         block = np.tile(base, (len(codes), 1))
-        block[:, number] = np.repeat(codes, len(base))
+        block[:, index] = np.repeat(codes, len(base))
         blocks.append(block)
     predictions = predict(encoding.rows(np.concatenate(blocks)))
-    whole, rest = predictions[:_DRAWS], predictions[_DRAWS:]
-    if _none(whole):
+    unconditional, remaining = predictions[:_DRAWS], predictions[_DRAWS:]
+    if _is_constant(unconditional):
         return np.zeros(columns)
-    found = []
+    variances = []
     for codes in strata:
         count = len(codes) * len(base)
-        found.append(_between(rest[:count].reshape(len(codes), -1)))
-        rest = rest[count:]
-    return np.clip(np.array(found) / whole.var(), 0, 1)
+        variances.append(_variance_of_means(remaining[:count].reshape(len(codes), -1)))
+        remaining = remaining[count:]
+    shares: Array = np.clip(np.array(variances) / unconditional.var(), 0, 1)
+    return shares
 
 
 def group_shares(
     encoding: Encoding, predict: Predict, groups: Sequence[Sequence[int]], seed: int
 ) -> Array | None:
-    """The share of the variance that each group of parameters explains alone, ``(groups,)``.
+    """Return the share of the variance that each group of parameters explains alone, ``(groups,)``.
 
-    None where there is no variance. Sobol' indices by pick-freeze: two sets of draws, and for each
-    group each set with the group's parameters taken from the other.
+    The shares are Sobol' indices, estimated by pick-freeze: two sets of draws, and for each group
+    each set with the group's parameters copied from the other set.
+
+    Args:
+        encoding: encoding of the space.
+        predict: predictions of the model for rows.
+        groups: indices of the parameters of each group.
+        seed: seed of the draws.
+
+    Returns:
+        None if the variance is zero.
     """
     columns = len(encoding.names)
     numbers = uniforms(_DRAWS, 2 * columns, seed)
-    one, other = encoding.draws(numbers[:, :columns]), encoding.draws(numbers[:, columns:])
-    blocks = [one, other]
+    first, second = encoding.draws(numbers[:, :columns]), encoding.draws(numbers[:, columns:])
+    blocks = [first, second]
     for group in groups:
-        for into, source in ((one, other), (other, one)):
-            block = into.copy()
+        for target, source in ((first, second), (second, first)):
+            block = target.copy()
             block[:, group] = source[:, group]
             blocks.append(block)
     predictions = predict(encoding.rows(np.concatenate(blocks))).reshape(len(blocks), -1)
     both = predictions[:2]
-    if _none(both):
+    if _is_constant(both):
         return None
-    # Centerd, the estimator loses what it otherwise owes to the mean.
+    # Centering removes the estimator's error that is proportional to the mean.
     a, b, *mixed = predictions - both.mean()
     pairs = zip(mixed[::2], mixed[1::2], strict=True)
-    found = [(np.mean(b * (ab - a)) + np.mean(a * (ba - b))) / 2 for ab, ba in pairs]
-    return np.clip(np.array(found) / both.var(), 0, 1)
+    variances = [(np.mean(b * (ab - a)) + np.mean(a * (ba - b))) / 2 for ab, ba in pairs]
+    shares: Array = np.clip(np.array(variances) / both.var(), 0, 1)
+    return shares
 
 
-def _between(table: Array) -> float:
-    """Variance of the mean prediction over values, from a table ``(values, draws)``.
+def _variance_of_means(table: Array) -> float:
+    """Return the variance over values of the mean prediction, from a table ``(values, draws)``.
 
-    What values and draws do only together stays, as noise, in means over finitely many draws; the
-    expectation of its square is subtracted.
+    The interaction of values and draws adds noise to means over finitely many draws. The expected
+    square of this noise is subtracted.
     """
     by_value = table.mean(axis=1, keepdims=True)
     by_draw = table.mean(axis=0, keepdims=True)
-    together = table - by_value - by_draw + table.mean()
-    return float(by_value.var() - np.mean(together**2) / (table.shape[1] - 1))
+    interaction = table - by_value - by_draw + table.mean()
+    return float(by_value.var() - np.mean(interaction**2) / (table.shape[1] - 1))
 
 
-def _none(predictions: Array) -> bool:
-    """Whether predictions differ by rounding at most."""
+def _is_constant(predictions: Array) -> bool:
+    """Return whether predictions differ by rounding errors at most."""
     return bool(predictions.var() <= 1e-18 * np.mean(predictions**2))

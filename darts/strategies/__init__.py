@@ -1,7 +1,10 @@
-"""Strategies of black-box search: which point to try next, given what has been tried.
+"""Components of black-box search: strategies, judges and pruners.
 
-Each is a part that makes a sampler for Optuna, so that storage, parallel workers, pruning and
-importances come from one engine. ``STRATEGIES`` lists them.
+Strategies propose points, judges score them, and pruners stop trials early.
+
+A strategy builds an Optuna sampler and a pruner component builds an Optuna pruner, so storage,
+parallel workers and importances come from one engine. ``STRATEGIES``, ``JUDGES`` and ``PRUNERS``
+list the components by name.
 """
 
 from darts.strategies.strategy import STRATEGIES, Setup, Strategy

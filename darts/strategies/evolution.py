@@ -1,9 +1,9 @@
-"""Genetic search: regularized evolution with mutation and crossover.
+"""Regularized evolution with mutation and crossover.
 
-The population is what was finished last, so that everybody dies of age, however good. A child comes
-from the best of a few drawn at random: its parameters are crossed with those of a second parent, or
-one of them is changed. Both keep to the conditions of the space, so that every child is a valid
-point, and every point of a genotype's parameters a valid genotype.
+The population consists of the trials that finished last, so every individual is removed at a
+certain age, however good it is. A parent is the best of a few individuals drawn at random. A child
+is a mutated parent, or a crossover of two parents. Mutation and crossover respect the conditions
+of the space: every child is a valid point, and every point of an architecture is a valid genotype.
 
 References:
     Real et al., "Regularized Evolution for Image Classifier Architecture Search",
@@ -15,31 +15,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 from optuna.samplers import BaseSampler
 
 from darts.registry import number
 from darts.spaces.parameters import Point
-from darts.strategies.strategy import STRATEGIES, Proposer, Setup, Strategy, Tried
+from darts.strategies.point_sampler import Observation, ProposalSampler
+from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 
 
-class Breeder(Proposer):
-    """Children of the youngest."""
+class EvolutionSampler(ProposalSampler):
+    """Sampler that proposes children of the youngest trials."""
 
     def __init__(self, setup: Setup, options: Evolution) -> None:
         super().__init__(setup)
         self.options = options
 
-    def propose(self, tried: Sequence[Tried], draw: Random) -> tuple[Point, dict[str, Any]]:
-        born = [one for one in tried if one.loss is not None]
-        if len(tried) < self.options.population or not born:
-            return self.untried(tried, draw, lambda: self.space.draw(draw)), {}
-        population = born[-self.options.population :]
+    def propose(self, history: Sequence[Observation], draw: Random) -> tuple[Point, dict[str, int]]:
+        finished = [observation for observation in history if observation.loss is not None]
+        if len(history) < self.options.population or not finished:
+            return self.new_point(history, lambda: self.space.draw(draw)), {}
+        population = finished[-self.options.population :]
 
         def parent() -> Point:
             size = min(self.options.tournament, len(population))
-            return min(draw.sample(population, size), key=lambda one: one.order).point
+            contestants = draw.sample(population, size)
+            return min(contestants, key=lambda observation: observation.sort_key).point
 
         def child() -> Point:
             if draw.random() < self.options.crossover:
@@ -47,7 +48,7 @@ class Breeder(Proposer):
                 return self.space.mutated(crossed, draw) if draw.random() < 0.5 else crossed
             return self.space.mutated(parent(), draw)
 
-        return self.untried(tried, draw, child), {}
+        return self.new_point(history, child), {}
 
 
 @STRATEGIES.register
@@ -56,9 +57,9 @@ class Evolution(Strategy):
     """Regularized evolution.
 
     Attributes:
-        population: how many, drawn at random, it begins with, and how many may be parents.
-        tournament: of how many the best becomes a parent.
-        crossover: probability that a child has two parents; half of these are mutated as well.
+        population: random points at the beginning, and number of possible parents.
+        tournament: individuals drawn at random, of which the best becomes a parent.
+        crossover: probability that a child has two parents; half of these children are mutated.
     """
 
     name: str = "evolution"
@@ -66,5 +67,5 @@ class Evolution(Strategy):
     tournament: int = number(10, low=1)
     crossover: float = number(0.3, low=0, high=1)
 
-    def sampler(self, setup: Setup) -> BaseSampler:
-        return Breeder(setup, self)
+    def make_sampler(self, setup: Setup) -> BaseSampler:
+        return EvolutionSampler(setup, self)

@@ -1,8 +1,8 @@
-"""Greedy search: change one parameter at a time, and keep what is better.
+"""Greedy search: change one parameter at a time and keep improvements.
 
-From a start, a neighbor that differs in one parameter is tried; where it is better, the climb goes
-on from there, and where no neighbor is, a new climb begins elsewhere. Along one coordinate after
-the other this is coordinate descent, with the coordinates in a random order.
+A climb starts from the best of a few random points. It tries neighbors that differ in one
+parameter and moves to each better one. When no untried neighbor remains, a new climb starts. The
+parameters are visited in random order, which makes this a randomized coordinate descent.
 
 References:
     White, Nolen and Savani, "Exploring the Loss Landscape in Neural Architecture Search",
@@ -14,37 +14,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 from optuna.samplers import BaseSampler
 
 from darts.registry import number
 from darts.spaces.parameters import Point, key_of
-from darts.strategies.strategy import STRATEGIES, Proposer, Setup, Strategy, Tried
+from darts.strategies.point_sampler import Observation, ProposalSampler
+from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 
 CLIMB = "greedy:climb"
-"""The attribute that says which climb a trial belongs to."""
+"""System attribute of a trial: the number of its climb."""
 
 
-class Climber(Proposer):
-    """Climbs one after the other; workers share the present one."""
+class GreedySampler(ProposalSampler):
+    """Sampler that runs one climb after the other. All workers share the current climb."""
 
     def __init__(self, setup: Setup, starts: int) -> None:
         super().__init__(setup)
         self.starts = starts
 
-    def propose(self, tried: Sequence[Tried], draw: Random) -> tuple[Point, dict[str, Any]]:
-        climb = max((one.marks.get(CLIMB, 0) for one in tried), default=0)
-        own = [one for one in tried if one.marks.get(CLIMB, 0) == climb]
-        known = [one for one in own if one.loss is not None]
-        if known and len(own) >= self.starts:
-            keys = {one.key for one in tried}
-            best = min(known, key=lambda one: one.order)
+    def propose(self, history: Sequence[Observation], draw: Random) -> tuple[Point, dict[str, int]]:
+        climb = max(map(_climb, history), default=0)
+        current = [observation for observation in history if _climb(observation) == climb]
+        finished = [observation for observation in current if observation.loss is not None]
+        if finished and len(current) >= self.starts:
+            keys = {observation.key for observation in history}
+            best = min(finished, key=lambda observation: observation.sort_key)
             for point in self.space.neighbors(best.point, draw):
                 if key_of(point) not in keys:
                     return point, {CLIMB: climb}
             climb += 1
-        return self.untried(tried, draw, lambda: self.space.draw(draw)), {CLIMB: climb}
+        return self.new_point(history, lambda: self.space.draw(draw)), {CLIMB: climb}
+
+
+def _climb(observation: Observation) -> int:
+    return int(str(observation.attributes.get(CLIMB, 0)))
 
 
 @STRATEGIES.register
@@ -53,11 +57,11 @@ class Greedy(Strategy):
     """Hill climbing with restarts.
 
     Attributes:
-        starts: points drawn at random for each climb, which begins at the best of them.
+        starts: random points at the beginning of each climb; the climb continues from the best.
     """
 
     name: str = "greedy"
     starts: int = number(10, low=1)
 
-    def sampler(self, setup: Setup) -> BaseSampler:
-        return Climber(setup, self.starts)
+    def make_sampler(self, setup: Setup) -> BaseSampler:
+        return GreedySampler(setup, self.starts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
@@ -14,22 +14,17 @@ from optuna.trial import FrozenTrial
 
 from darts.registry import choice, number
 from darts.spaces.parameters import Point
-from darts.strategies.strategy import (
-    RETRIED,
-    STRATEGIES,
-    PointSampler,
-    Setup,
-    Strategy,
-    place_of,
-)
+from darts.strategies.point_sampler import RETRIED, PointSampler, trial_position
+from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 
-LARGEST = 1_000_000  # points; a list of more would only fill memory
+MAX_POINTS = 1_000_000
+"""Largest grid; the list of all points must fit into memory."""
 
 
-class GridPoints(PointSampler):
-    """The points of a grid in their order, each by the trial in its place.
+class GridSampler(PointSampler):
+    """Sampler that assigns each point of the grid to the trial in the same position.
 
-    Trials that repeat a lost one have its place.
+    The repeat of a lost trial takes the position of the lost trial.
     """
 
     def __init__(self, setup: Setup, points: Sequence[Point]) -> None:
@@ -38,10 +33,10 @@ class GridPoints(PointSampler):
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        number = trial.system_attrs.get(RETRIED, trial.number)
-        place = place_of(number, study.get_trials(deepcopy=False))
-        return self.points[place % len(self.points)]
+    ) -> Point:
+        original = trial.system_attrs.get(RETRIED, trial.number)
+        position = trial_position(original, study.get_trials(deepcopy=False))
+        return self.points[position % len(self.points)]
 
 
 @STRATEGIES.register
@@ -50,28 +45,28 @@ class Grid(Strategy):
     """All combinations.
 
     Attributes:
-        levels: how many numbers of a continuum, or of more integers than that, are tried.
-        order: shuffled, so that a grid that is not finished covers the whole space, or as written.
+        levels: values of a continuous range, and the most values of an integer range.
+        order: ``shuffled``, so that an unfinished grid covers the whole space, or ``written``.
     """
 
     name: str = "grid"
     levels: int = number(5, low=2)
     order: str = choice("shuffled", "shuffled", "written")
-    several: ClassVar[bool] = True
+    multi_objective: ClassVar[bool] = True
 
-    def sampler(self, setup: Setup) -> BaseSampler:
+    def make_sampler(self, setup: Setup) -> BaseSampler:
         points = list(setup.space.points(self.levels))
         if self.order == "shuffled":
             Random(setup.seed).shuffle(points)
-        return GridPoints(setup, points)
+        return GridSampler(setup, points)
 
     def check(self, setup: Setup) -> None:
-        size = self.limit(setup)
-        if size > LARGEST:
+        size = self.max_trials(setup)
+        if size > MAX_POINTS:
             raise ValueError(
-                f"the grid has {size:,} points; lower strategy.levels or the number of parameters, "
-                "or choose strategy=random"
+                f"strategy=grid has {size:,} or more points, at most {MAX_POINTS:,} are possible; "
+                "lower strategy.levels or the number of parameters, or choose strategy=random"
             )
 
-    def limit(self, setup: Setup) -> int:
-        return setup.space.size(self.levels, most=LARGEST + 1)
+    def max_trials(self, setup: Setup) -> int:
+        return setup.space.size(self.levels, most=MAX_POINTS + 1)

@@ -1,4 +1,4 @@
-"""Random search: the baseline that a strategy has to beat.
+"""Random search: the baseline that every strategy must beat.
 
 References:
     Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 13, 2012.
@@ -9,28 +9,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from optuna.samplers import BaseSampler
 
 from darts.spaces.parameters import Point
-from darts.strategies.strategy import STRATEGIES, Proposer, Setup, Strategy, Tried
+from darts.strategies.point_sampler import Observation, ProposalSampler
+from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 
 
-class RandomPoints(Proposer):
-    """Points at random, none of them twice as long as others are easily found."""
+class RandomSampler(ProposalSampler):
+    """Sampler of random points that avoids repetitions as long as new points are easy to find."""
 
-    def propose(self, tried: Sequence[Tried], draw: Random) -> tuple[Point, dict[str, Any]]:
-        return self.untried(tried, draw, lambda: self.space.draw(draw)), {}
+    def propose(self, history: Sequence[Observation], draw: Random) -> tuple[Point, dict[str, int]]:
+        return self.new_point(history, lambda: self.space.draw(draw)), {}
 
 
 @STRATEGIES.register
 @dataclass
 class RandomSearch(Strategy):
-    """Independent draws."""
+    """Independent random points."""
 
     name: str = "random"
-    several: ClassVar[bool] = True
+    multi_objective: ClassVar[bool] = True
 
-    def sampler(self, setup: Setup) -> BaseSampler:
-        return RandomPoints(setup)
+    def make_sampler(self, setup: Setup) -> BaseSampler:
+        return RandomSampler(setup)

@@ -10,8 +10,8 @@ import optuna
 import pytest
 
 from darts.config import compose
-from darts.hpo.checks import check_study
-from darts.hpo.study import Plan, plan_of
+from darts.hpo.config_checks import check_config
+from darts.hpo.study import StudyPlan, make_plan
 
 SHORT = (
     *("dataset=synthetic", "dataset.samples=48", "genotype=DARTS_V2", "loader.batch_size=8"),
@@ -21,14 +21,14 @@ RATES = "parameters.optimizer.lr={low: 0.01, high: 0.1, log: true}"
 
 
 @pytest.fixture
-def planned(tmp_path: Path) -> Callable[..., Plan]:
+def planned(tmp_path: Path) -> Callable[..., StudyPlan]:
     """Makes the checked plan of a study from its command line."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-    def make(*overrides: str) -> Plan:
+    def make(*overrides: str) -> StudyPlan:
         config: Any = compose("tune", [*overrides])
-        check_study(config)
-        return plan_of(config, tmp_path / "study")
+        check_config(config)
+        return make_plan(config, tmp_path / "study")
 
     return make
 

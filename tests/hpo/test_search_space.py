@@ -1,4 +1,4 @@
-"""From YAML to parameters, and from points to overrides that Hydra reads as they are meant."""
+"""Parsing of parameter descriptions, and overrides of points as Hydra reads them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ WHOLE: dict[str, Any] = {
         "clip": {"low": 1, "high": 5},
     },
     "loader.batch_size": [16, 32],
-    "averaging": {"low": 0.9, "high": 0.999, "when": {"choose": "last"}},
-    "choose": ["best", "last"],
+    "ema_decay": {"low": 0.9, "high": 0.999, "when": {"selection": "last"}},
+    "selection": ["best", "last"],
     "drop_path": {"low": 0.0, "high": 0.4, "step": 0.1},
     "dataset": {"size": {"choices": [None, 8, 12]}},
     "genotype": {"space": "cnn", "candidates": "s2"},
@@ -34,7 +34,7 @@ def test_descriptions_become_domains() -> None:
     assert by_name["drop_path"] == Range(0.0, 0.4, step=0.1)
     assert by_name["dataset.size"] == Choice((None, 8, 12))
     names = list(by_name)
-    assert names.index("choose") < names.index("averaging")  # what it depends on comes first
+    assert names.index("selection") < names.index("ema_decay")  # parents come first
     assert by_name["genotype.normal.2"] == Choice(("0+1",))
     groups = space.groups()
     assert len(groups["hyperparameters"]) == 7
@@ -42,7 +42,7 @@ def test_descriptions_become_domains() -> None:
 
 
 def test_points_become_configurations() -> None:
-    """Each override means its value, whatever type that has."""
+    """Hydra reads each override as the value of the point, of every type."""
     space = SearchSpace(WHOLE)
     draw = Random(0)
     for _ in range(8):
@@ -51,12 +51,12 @@ def test_points_become_configurations() -> None:
         assert config.optimizer.lr == pytest.approx(point["optimizer.lr"], rel=1e-12)
         assert config.optimizer.clip == point["optimizer.clip"]
         assert config.loader.batch_size == point["loader.batch_size"]
-        assert config.choose == point["choose"]
-        assert config.averaging == point.get("averaging", 0.0)
+        assert config.selection == point["selection"]
+        assert config.ema_decay == point.get("ema_decay", 0.0)
         assert config.dataset.size == point["dataset.size"]
         assert config.genotype == str(space.genotype(point))
         assert config.space.name == "cnn"
-        assert space.shown(point)["genotype"] == config.genotype
+        assert space.row(point)["genotype"] == config.genotype
 
 
 @pytest.mark.parametrize(
@@ -71,28 +71,28 @@ def test_points_become_configurations() -> None:
         ("1", "'1'"),
     ],
 )
-def test_values_as_hydra_reads_them(value: Any, text: str) -> None:
+def test_hydra_reads_each_override_as_the_value(value: Any, text: str) -> None:
     space = SearchSpace({"name": [value, "other"]})
     assert space.overrides({"name": value}) == [f"name={text}"]
     if isinstance(value, str):
         assert compose("retrain", ["genotype=DARTS_V2", f"name={text}"]).name == value
 
 
-def test_lists_are_choices_too() -> None:
+def test_a_choice_can_be_a_list() -> None:
     space = SearchSpace({"arch_optimizer": {"betas": [[0.5, 0.999], [0.9, 0.999]]}})
     point = space.parameters.draw(Random(0))
     config = compose("search", space.overrides(point))
     assert config.arch_optimizer.betas in ([0.5, 0.999], [0.9, 0.999])
 
 
-def test_extremes_show_every_value_and_bound_once() -> None:
-    space = SearchSpace({name: WHOLE[name] for name in ("averaging", "choose", "genotype")})
+def test_extremes_cover_every_choice_and_bound_once() -> None:
+    space = SearchSpace({name: WHOLE[name] for name in ("ema_decay", "selection", "genotype")})
     shown = [(name, point.get(name)) for name, point in space.extremes()]
     assert [pair for pair in shown if not pair[0].startswith("genotype.")] == [
-        ("choose", "best"),
-        ("choose", "last"),
-        ("averaging", 0.9),
-        ("averaging", 0.999),
+        ("selection", "best"),
+        ("selection", "last"),
+        ("ema_decay", 0.9),
+        ("ema_decay", 0.999),
     ]
     assert sum(name.startswith("genotype.") for name, _ in shown) == 1
     assert all(space.parameters.contains(point) for _, point in space.extremes())
@@ -101,33 +101,36 @@ def test_extremes_show_every_value_and_bound_once() -> None:
 @pytest.mark.parametrize(
     ("described", "match"),
     [
-        ({}, "parameters is empty: name keys to vary"),
-        ({"epochs": 5}, "parameters.epochs=5 describes no parameter; write a list of choices"),
+        ({}, "parameters is empty; name the keys to vary"),
+        ({"epochs": 5}, "parameters.epochs=5: must be a list of choices"),
         ({"epochs": []}, "parameters.epochs: there is nothing to choose from"),
         ({"epochs": {"low": 3}}, "parameters.epochs: high is missing"),
         ({"epochs": {"low": 5, "high": 3}}, "parameters.epochs: low=5 is above high=3"),
         ({"epochs": {"low": 3, "high": 5, "lgo": True}}, "unknown 'lgo' .did you mean 'low'"),
-        ({"epochs": {"low": "3", "high": 5}}, "'3' is no number"),
-        ({"epochs": {"low": 1, "high": 5, "log": 3}}, "log=3 is neither true nor false"),
-        ({"epochs": {"choices": 3}}, "choices=3 is no list"),
-        ({"epochs": {"choices": [3], "low": 1}}, "choices and low/high exclude each other"),
+        ({"epochs": {"low": "3", "high": 5}}, "low='3': must be a number"),
+        ({"epochs": {"low": 1, "high": 5, "log": 3}}, "log=3: must be true or false"),
+        ({"epochs": {"choices": 3}}, "choices=3: must be a list"),
+        ({"epochs": {"choices": [3], "low": 1}}, "choices cannot be combined with low, high"),
         ({"epochs": {"choices": [1, 1]}}, r"\[1, 1\] has a value twice"),
-        ({"epochs": {"choices": [1], "when": 3}}, "when=3 must name keys and values"),
+        ({"epochs": {"choices": [1], "when": 3}}, "when=3: must map keys to values"),
         (
-            {"epochs": {"choices": [1], "when": {"choose": "best"}}},
-            "epochs depends on choose, which is no parameter before it",
+            {"epochs": {"choices": [1], "when": {"selection": "best"}}},
+            "epochs depends on selection, which is no parameter before it",
         ),
         (
             {"a": {"choices": [1], "when": {"b": 1}}, "b": {"choices": [1], "when": {"a": 1}}},
             "depends on itself",
         ),
-        ({"genotype": {"low": 1}}, "parameters.genotype must name a space, as {space: nas201}"),
+        (
+            {"genotype": {"low": 1}},
+            "parameters.genotype must name a space, for example {space: nas201}",
+        ),
         ({"genotype": {"space": "rnn2"}}, "parameters.genotype.space='rnn2' is unknown"),
         ({"genotype": {"space": "cnn", "cell": 1}}, "unknown 'cell' .did you mean 'cells'"),
         ({"genotype": {"space": "cnn", "candidates": "s9"}}, "candidates='s9' is unknown"),
     ],
 )
-def test_what_describes_no_space_is_told_in_one_line(described: Any, match: str) -> None:
+def test_an_invalid_description_raises_one_line(described: Any, match: str) -> None:
     with pytest.raises(ConfigError, match=match) as caught:
         SearchSpace(described)
     assert "\n" not in str(caught.value)

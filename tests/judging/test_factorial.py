@@ -1,4 +1,4 @@
-"""Gains of the two factors against plain numpy."""
+"""Gains of the factorial design, compared with NumPy and SciPy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from darts.judging.factorial import Estimate, factorial
+from darts.judging.factorial import Estimate, factorial_effects
 
 RNG = np.random.default_rng(0)
 DD, BD, DB, BB = (RNG.normal(mean, 0.5, 6) for mean in (90.0, 91.0, 92.0, 94.5))
@@ -22,8 +22,8 @@ SCORES = {
 
 
 @pytest.mark.parametrize("higher", [True, False])
-def test_gains_are_differences_seed_by_seed(higher: bool) -> None:
-    flat = factorial(SCORES, higher_is_better=higher).flat()
+def test_gains_are_paired_differences(higher: bool) -> None:
+    scalars = factorial_effects(SCORES, higher_is_better=higher).as_scalars()
     sign = 1 if higher else -1
     expected = {
         "architecture": BD - DD,
@@ -34,46 +34,46 @@ def test_gains_are_differences_seed_by_seed(higher: bool) -> None:
     for name, values in expected.items():
         values = sign * values
         low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-        assert flat[f"gain_{name}"] == pytest.approx(values.mean())
-        assert flat[f"gain_{name}_deviation"] == pytest.approx(np.std(values, ddof=1))
-        assert flat[f"gain_{name}_count"] == 6
-        assert flat[f"gain_{name}_low"] == pytest.approx(low)
-        assert flat[f"gain_{name}_high"] == pytest.approx(high)
-    assert flat["score_best_default"] == pytest.approx(BD.mean())
-    assert flat["score_best_default_deviation"] == pytest.approx(np.std(BD, ddof=1))
+        assert scalars[f"gain_{name}"] == pytest.approx(values.mean())
+        assert scalars[f"gain_{name}_deviation"] == pytest.approx(np.std(values, ddof=1))
+        assert scalars[f"gain_{name}_count"] == 6
+        assert scalars[f"gain_{name}_low"] == pytest.approx(low)
+        assert scalars[f"gain_{name}_high"] == pytest.approx(high)
+    assert scalars["score_best_default"] == pytest.approx(BD.mean())
+    assert scalars["score_best_default_deviation"] == pytest.approx(np.std(BD, ddof=1))
 
 
-def test_what_a_seed_does_to_all_corners_is_no_noise() -> None:
+def test_effects_of_the_seed_cancel_out() -> None:
     shift = np.array([0.0, 5.0, -3.0])
     scores = {("default", "default"): 1 + shift, ("best", "default"): 3 + shift}
-    gain = factorial(scores).gains["architecture"]
+    gain = factorial_effects(scores).gains["architecture"]
     assert (gain.mean, gain.deviation, gain.low, gain.high) == pytest.approx((2, 0, 2, 2))
 
 
-def test_one_factor_alone_gives_its_gain_only() -> None:
+def test_a_design_of_one_factor_has_one_gain() -> None:
     for corner, name in ((("best", "default"), "architecture"), (("default", "best"), "hyper")):
-        found = factorial({("default", "default"): [1.0, 2.0], corner: [2.0, 4.0]})
+        found = factorial_effects({("default", "default"): [1.0, 2.0], corner: [2.0, 4.0]})
         assert [gain[:5] for gain in found.gains] == [name[:5]]
         assert next(iter(found.gains.values())).mean == 1.5
         assert len(found.scores) == 2
 
 
-def test_scores_by_seed_pair_where_both_have_the_seed() -> None:
+def test_a_gain_uses_only_common_seeds() -> None:
     scores = {
         ("default", "default"): {1: 1.0, 2: 5.0, 3: 100.0},
         ("best", "default"): {2: 7.0, 1: 2.0, 9: -100.0},
         ("default", "best"): {8: 1.0},
         ("best", "best"): {},
     }
-    found = factorial(scores)
+    found = factorial_effects(scores)
     assert list(found.gains) == ["architecture"]
-    assert found.gains["architecture"] == Estimate.of([1.0, 2.0])
+    assert found.gains["architecture"] == Estimate.from_values([1.0, 2.0])
     assert list(found.scores) == ["default_default", "best_default", "default_best"]
 
 
 def test_one_seed_has_no_interval() -> None:
-    found = factorial({("default", "default"): [0.5], ("best", "best"): [0.25]})
-    assert found.flat() == {
+    found = factorial_effects({("default", "default"): [0.5], ("best", "best"): [0.25]})
+    assert found.as_scalars() == {
         "gain_both": -0.25,
         "gain_both_count": 1,
         "score_default_default": 0.5,
@@ -87,14 +87,14 @@ def test_one_seed_has_no_interval() -> None:
 @pytest.mark.parametrize(
     ("scores", "message"),
     [
-        ({}, "no score of the default"),
-        ({("best", "best"): [1.0]}, "no score of the default"),
-        ({("default", "default"): [1.0]}, "nothing to compare"),
-        ({("default", "default"): [1.0], ("best", "worst"): [1.0]}, "no corner"),
-        ({("default", "default"): [1.0], ("best", "best"): [1.0, 2.0]}, "give them by seed"),
-        ({("default", "default"): [1.0], ("best", "best"): [float("nan")]}, "not finite"),
+        ({}, "with default hyperparameters has no score"),
+        ({("best", "best"): [1.0]}, "with default hyperparameters has no score"),
+        ({("default", "default"): [1.0]}, "only the default has scores"),
+        ({("default", "default"): [1.0], ("best", "worst"): [1.0]}, "unknown corner"),
+        ({("default", "default"): [1.0], ("best", "best"): [1.0, 2.0]}, "pass mappings from seeds"),
+        ({("default", "default"): [1.0], ("best", "best"): [float("nan")]}, "must be finite"),
     ],
 )
-def test_a_design_that_says_nothing_is_refused(scores: dict, message: str) -> None:
+def test_incomplete_designs_are_refused(scores: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        factorial(scores)
+        factorial_effects(scores)

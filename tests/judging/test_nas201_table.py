@@ -1,4 +1,4 @@
-"""The benchmark's table: what it answers, and what it refuses."""
+"""The benchmark table: accuracies, ranks, and the errors of invalid files."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ ARCHS = [str(Genotype.from_index(index)) for index in range(15625)]
 
 
 def accuracy(index: int) -> float:
-    """Ever four neighbors are equal; index 7 is in the group of the best."""
+    """Return an accuracy; groups of four are equal, and index 7 is in the best group."""
     return 10 + ((index // 4 - 2) % 3907) * 0.02
 
 
 def rows() -> list[str]:
-    """A table in an order of its own."""
+    """Return the lines of a table in reverse order."""
     lines = [
         f"{index},{arch},{accuracy(index) / 2:.3f},{accuracy(index):.3f},{index % 100},{index % 9}"
         for index, arch in enumerate(ARCHS)
@@ -45,7 +45,7 @@ def table(lines: list[str], tmp_path_factory: pytest.TempPathFactory) -> nas201_
     return nas201_table.load(path)
 
 
-def test_accuracies_are_those_of_the_file(table: nas201_table.Table) -> None:
+def test_accuracies_match_the_file(table: nas201_table.Table) -> None:
     for index in (0, 1, 77, 15624):
         genotype = Genotype.from_index(index)
         assert table.accuracy(ARCHS[index]) == pytest.approx(accuracy(index), abs=6e-4)
@@ -57,7 +57,7 @@ def test_accuracies_are_those_of_the_file(table: nas201_table.Table) -> None:
     assert table.columns == COLUMNS
 
 
-def test_ranks_regret_and_percentile(table: nas201_table.Table) -> None:
+def test_rank_regret_and_percentile(table: nas201_table.Table) -> None:
     values = [round(accuracy(index), 3) for index in range(15625)]
     best = max(values)
     for index in (4, 7, 9, 5000, 15624):
@@ -70,13 +70,13 @@ def test_ranks_regret_and_percentile(table: nas201_table.Table) -> None:
     arch, value = table.optimum()
     assert (arch, value) == (ARCHS[values.index(best)], best)
     assert table.rank(arch) == 1
-    assert table.rank(ARCHS[values.index(best) + 1]) == 1  # its equal
+    assert table.rank(ARCHS[values.index(best) + 1]) == 1  # a tie
     assert table.percentile(arch) == 100
     assert table.regret(arch) == 0
 
 
 @pytest.mark.parametrize("where", ["file.gz", "nasbench201.csv", "nasbench201.csv.gz"])
-def test_compressed_files_and_directories(
+def test_compressed_files_and_directories_are_read(
     where: str, lines: list[str], table: nas201_table.Table, tmp_path: Path
 ) -> None:
     data = "\n".join(lines).encode("utf-8-sig")
@@ -85,7 +85,7 @@ def test_compressed_files_and_directories(
     assert found.optimum() == table.optimum()
 
 
-def test_loading_is_fast(lines: list[str], tmp_path: Path) -> None:
+def test_loading_takes_less_than_a_second(lines: list[str], tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("\n".join(lines))
     times = []
@@ -99,26 +99,29 @@ def test_loading_is_fast(lines: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("which", "message"),
     [
-        ({"dataset": "cifar100"}, "no column 'cifar100_test_ep200'; there is cifar10_val_ep12, c"),
+        (
+            {"dataset": "cifar100"},
+            "no column 'cifar100_test_ep200'; choose from cifar10_val",
+        ),
         ({"split": "valid"}, "no column 'cifar10_valid_ep200'"),
         ({"epochs": 100}, "no column 'cifar10_test_ep100'"),
     ],
 )
-def test_a_column_that_is_not_there(
+def test_a_missing_column_is_refused(
     which: dict[str, Any], message: str, table: nas201_table.Table
 ) -> None:
-    for ask in (table.accuracy, table.rank, table.regret, table.percentile):
+    for lookup in (table.accuracy, table.rank, table.regret, table.percentile):
         with pytest.raises(ValueError, match=message):
-            ask(ARCHS[0], **which)
+            lookup(ARCHS[0], **which)
     with pytest.raises(ValueError, match=message):
         table.optimum(**which)
 
 
 @pytest.mark.parametrize("arch", ["|none~0|", "DARTS_V2", ARCHS[3].replace("none", "conv"), ""])
-def test_a_foreign_architecture(arch: str, table: nas201_table.Table) -> None:
-    for ask in (table.accuracy, table.rank, table.regret, table.percentile):
+def test_an_unknown_architecture_is_refused(arch: str, table: nas201_table.Table) -> None:
+    for lookup in (table.accuracy, table.rank, table.regret, table.percentile):
         with pytest.raises(ValueError, match=r"architecture|unknown operation") as caught:
-            ask(arch)
+            lookup(arch)
         assert "\n" not in str(caught.value)
 
 
@@ -129,25 +132,39 @@ def replaced(lines: list[str], number: int, *swap: str) -> list[str]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda ls: [], "its first line is '', without a column arch"),
-        (lambda ls: ["{}"], "without a column arch"),
-        (lambda ls: replaced(ls, 0, "arch", "cell"), "without a column arch"),
-        (lambda ls: ["arch,iso", f"{ARCHS[0]},1"], "without a column arch or one such as"),
-        (lambda ls: replaced(ls, 0, "idx", "iso"), "two columns of one name"),
-        (lambda ls: ls[:-1], rf"15624 of the 15625 architectures; {'.none~0.'}.* is missing"),
-        (lambda ls: ls[:1], "0 of the 15625"),
-        (lambda ls: [*ls, ls[3]], "line 15627: .* has been there before"),
-        (lambda ls: replaced(ls, 2, "avg_pool_3x3", "max_pool"), "line 3: .* is no architecture"),
-        (lambda ls: [*ls[:5], ls[5] + ",1", *ls[6:]], "line 6 has 7 fields, the first one 6"),
+        (lambda ls: [], "the header '' needs a column arch"),
+        (lambda ls: ["{}"], "needs a column arch"),
+        (lambda ls: replaced(ls, 0, "arch", "cell"), "needs a column arch"),
+        (lambda ls: ["arch,iso", f"{ARCHS[0]},1"], "needs a column arch and a column such as"),
+        (lambda ls: replaced(ls, 0, "idx", "iso"), "two columns have the same name"),
+        (lambda ls: ls[:-1], rf"15624 of 15625 architectures; {'.none~0.'}.* is missing"),
+        (lambda ls: ls[:1], "0 of 15625"),
+        (lambda ls: [*ls, ls[3]], "line 15627: .* is a duplicate"),
+        (
+            lambda ls: replaced(ls, 2, "avg_pool_3x3", "max_pool"),
+            "line 3: .* not an architecture",
+        ),
+        (lambda ls: [*ls[:5], ls[5] + ",1", *ls[6:]], "line 6 has 7 fields, the header has 6"),
         (lambda ls: [*ls[:5], "a,b", *ls[6:]], "line 6 has 2 fields"),
         (lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",high,0", *ls[6:]], "line 6: .*'high'"),
         (lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",,0", *ls[6:]], "line 6: could not"),
-        (lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",nan,0", *ls[6:]], "line 6 .* outside 0"),
-        (lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",101,0", *ls[6:]], "outside 0 and 100"),
-        (lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",-1,0", *ls[6:]], "outside 0 and 100"),
+        (
+            lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",nan,0", *ls[6:]],
+            "accuracies must be",
+        ),
+        (
+            lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",101,0", *ls[6:]],
+            "between 0 and 100",
+        ),
+        (
+            lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",-1,0", *ls[6:]],
+            "between 0 and 100",
+        ),
     ],
 )
-def test_a_wrong_table(change: Any, message: str, lines: list[str], tmp_path: Path) -> None:
+def test_an_invalid_table_is_refused(
+    change: Any, message: str, lines: list[str], tmp_path: Path
+) -> None:
     path = tmp_path / "t.csv"
     path.write_text("\n".join(change(lines)))
     with pytest.raises(ValueError, match=message) as caught:
@@ -165,9 +182,9 @@ def test_a_wrong_table(change: Any, message: str, lines: list[str], tmp_path: Pa
         gzip.compress(b"arch,cifar10_test_ep200\n" * 99)[:14] + b"\xff" * 40,
         b"arch,cifar10_test_ep200\n" + b"x" * 200_000,
     ],
-    ids=["bytes", "gzip's beginning", "half a gzip", "a broken gzip", "a long field"],
+    ids=["bytes", "gzip header", "half a gzip", "a broken gzip", "a long field"],
 )
-def test_what_is_no_csv_at_all(data: bytes, tmp_path: Path) -> None:
+def test_files_that_are_not_csv_are_refused(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"t\.csv") as caught:
@@ -175,35 +192,37 @@ def test_what_is_no_csv_at_all(data: bytes, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="there is no benchmark table"):
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"the benchmark table .* does not exist"):
         nas201_table.load(tmp_path / "no.csv")
     with pytest.raises(
-        ValueError, match=r"holds neither nasbench201\.csv nor nasbench201\.csv\.gz"
+        ValueError, match=r"contains neither nasbench201\.csv nor nasbench201\.csv\.gz"
     ):
         nas201_table.load(tmp_path)
 
 
 class FakeApi:
-    """Answers as the package nats-bench does."""
+    """The interface of the package nats-bench."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[Any, ...]] = []
+        self.calls: list[tuple[Any, ...]] = []
 
     def get_more_info(
         self, index: str, dataset: str, iepoch: Any = None, hp: str = "12", is_random: Any = True
     ) -> dict[str, float]:
         assert is_random is False
-        self.asked.append((dataset, hp))
+        self.calls.append((dataset, hp))
         number = Genotype.parse(index).index / 200
         info = {"train-accuracy": 99.0, "test-accuracy": number + (hp == "200")}
-        if dataset != "cifar10":  # which has no validation part of its own there
+        if dataset != "cifar10":  # cifar10 has no validation accuracies
             info["valid-accuracy"] = number / 2
         return info
 
 
 @pytest.mark.parametrize("directory", [True, False])
-def test_official_files(directory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_official_files_are_read_on_first_access(
+    directory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     api, made = FakeApi(), []
 
     def create(path: str, space: str, fast_mode: bool = False, verbose: bool = True) -> FakeApi:
@@ -217,20 +236,20 @@ def test_official_files(directory: bool, tmp_path: Path, monkeypatch: pytest.Mon
     table = nas201_table.load(path)
     assert made == [(str(path), "tss", directory, False)]
     assert len(table.columns) == 12
-    assert not api.asked  # nothing is read before it is wanted
+    assert not api.calls  # no column is read yet
     assert table.accuracy(ARCHS[200]) == 2.0
     assert table.optimum() == (ARCHS[-1], 15624 / 200 + 1)
-    assert set(api.asked) == {("cifar10", "200")}
-    assert len(api.asked) == 15625  # a column once
+    assert set(api.calls) == {("cifar10", "200")}
+    assert len(api.calls) == 15625  # each column is read once
     assert table.accuracy(ARCHS[200], split="val", epochs=12) == 0.5
-    assert api.asked[-1] == ("cifar10-valid", "12")
+    assert api.calls[-1] == ("cifar10-valid", "12")
     assert table.accuracy(ARCHS[200], dataset="imagenet16") == 2.0
-    assert api.asked[-1] == ("ImageNet16-120", "200")
-    with pytest.raises(ValueError, match="no column 'svhn_test_ep200'; there is cifar10_val_ep12"):
+    assert api.calls[-1] == ("ImageNet16-120", "200")
+    with pytest.raises(ValueError, match="no column 'svhn_test_ep200'; choose from cifar10_val"):
         table.accuracy(ARCHS[0], dataset="svhn")
 
 
-def test_official_files_that_cannot_be_read(
+def test_unreadable_official_files_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def create(*arguments: Any, **options: Any) -> Any:
@@ -250,9 +269,9 @@ def test_official_files_that_cannot_be_read(
 @pytest.mark.data
 @pytest.mark.skipif(
     not Path(os.environ.get("DARTS_DATA", ""), "nasbench201").is_dir(),
-    reason="DARTS_DATA names no directory with nasbench201/",
+    reason="the directory DARTS_DATA contains no nasbench201/",
 )
-def test_the_real_table() -> None:
+def test_the_published_optima() -> None:
     table = nas201_table.load(Path(os.environ["DARTS_DATA"], "nasbench201"))
     best = {name: table.optimum(dataset=name)[1] for name in ("cifar10", "cifar100", "imagenet16")}
     assert {name: round(value, 2) for name, value in best.items()} == {
@@ -260,7 +279,7 @@ def test_the_real_table() -> None:
         "cifar100": 73.51,
         "imagenet16": 47.31,
     }
-    skips = Genotype.of(*["skip_connect"] * 6)
+    skips = Genotype.from_operations(*["skip_connect"] * 6)
     assert table.accuracy(skips) == pytest.approx(54.30, abs=0.005)
     assert table.rank(table.optimum()[0]) == 1
     assert table.rank(skips) > 10_000

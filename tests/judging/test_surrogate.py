@@ -1,4 +1,4 @@
-"""The surrogate against functions that are known, and its variances against formulas."""
+"""Surrogates of known functions, and shares of variance compared with formulas."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from scipy import stats
 
 from darts.judging.encoding import Encoding, uniforms
-from darts.judging.surrogate import LEAST, Marginal, Surrogate, rank_correlation
-from darts.judging.variance import first_orders, group_shares
+from darts.judging.surrogate import MIN_POINTS, Marginal, Surrogate, rank_correlation
+from darts.judging.variance import first_order_shares, group_shares
 from darts.spaces.parameters import Choice, Parameter, Parameters, Point, Range
 from darts.strategies.strategy import distribution
 
@@ -37,26 +37,26 @@ TREE = Parameters(
 )
 
 
-def drawn(space: Parameters, count: int, seed: int = 0) -> list[Point]:
+def draw_points(space: Parameters, count: int, seed: int = 0) -> list[Point]:
     draw = Random(seed)
     return [space.draw(draw) for _ in range(count)]
 
 
-def fitted(space: Parameters, function: Any, count: int = 200, **options: Any) -> Surrogate:
-    points = drawn(space, count)
+def fit(space: Parameters, function: Any, count: int = 200, **options: Any) -> Surrogate:
+    points = draw_points(space, count)
     return Surrogate(space, points, [float(function(point)) for point in points], **options)
 
 
-def exactly(space: Parameters, function: Any) -> Any:
-    """A model of codes that is the function itself, for the estimators alone."""
+def exact_model(space: Parameters, function: Any) -> Any:
+    """Return an encoding and a model that is the function itself, to test the estimators."""
     encoding = Encoding(space)
     return encoding, lambda rows: np.array([function(row) for row in rows], dtype=float)
 
 
-# What an encoding is
+# Encoding
 
 
-def test_numbers_are_places_and_choices_have_a_column_a_value() -> None:
+def test_numbers_are_scaled_and_choices_are_one_hot() -> None:
     encoding = Encoding(MIXED)
     points: list[Point] = [
         {"operation": "pool", "rate": 1e-2, "layers": 4, "momentum": 0.3},
@@ -66,7 +66,7 @@ def test_numbers_are_places_and_choices_have_a_column_a_value() -> None:
     np.testing.assert_allclose(rows, [[0, 1, 0, 0.5, 1, 1 / 3], [1, 0, 0, 0, 0, 1]], atol=1e-6)
 
 
-def test_what_is_not_there_is_a_state_of_its_own() -> None:
+def test_inactive_parameters_have_a_column_of_their_own() -> None:
     encoding = Encoding(TREE)
     points: list[Point] = [
         {"kind": "adam", "layers": 2},
@@ -82,47 +82,47 @@ def test_what_is_not_there_is_a_state_of_its_own() -> None:
     np.testing.assert_allclose(rows, expected, atol=1e-6)
 
 
-def test_draws_are_those_of_the_space() -> None:
+def test_draws_have_the_distribution_of_the_space() -> None:
     encoding = Encoding(TREE)
     rows = encoding.rows(encoding.draws(uniforms(4096, len(TREE), seed=1)))
-    slow = encoding.rows(encoding.codes(drawn(TREE, 4096)))
+    slow = encoding.rows(encoding.codes(draw_points(TREE, 4096)))
     for column in range(encoding.width):
         distance = stats.ks_2samp(rows[:, column], slow[:, column]).statistic
         assert distance < 0.04, column
 
 
-def test_a_condition_is_drawn_as_if_others_had_been_thrown_away() -> None:
+def test_conditional_draws_match_rejection_sampling() -> None:
     encoding = Encoding(TREE)
     uniform = uniforms(4096, 2 * len(TREE), seed=1)
-    codes = encoding.made_active(4, encoding.draws(uniform[:, :5]), uniform[:, 5:])
+    codes = encoding.draws_with_active(4, encoding.draws(uniform[:, :5]), uniform[:, 5:])
     assert encoding.active(codes)[:, 4].all()
-    kept = [point for point in drawn(TREE, 8000) if "depth" in point]
+    accepted = [point for point in draw_points(TREE, 8000) if "depth" in point]
     np.testing.assert_allclose(
         encoding.rows(codes).mean(axis=0),
-        encoding.rows(encoding.codes(kept)).mean(axis=0),
+        encoding.rows(encoding.codes(accepted)).mean(axis=0),
         atol=0.05,
     )
 
 
-# What it predicts
+# Predictions
 
 
 @pytest.mark.parametrize("kind", ["forest", "gp"])
-def test_a_clean_function_is_learnt_and_noise_is_not(kind: Any) -> None:
-    clean = fitted(FLAT, lambda p: 3 * p["a"] + p["b"], kind=kind).error
+def test_a_function_is_learned_and_noise_is_not(kind: Any) -> None:
+    clean = fit(FLAT, lambda p: 3 * p["a"] + p["b"], kind=kind).error
     assert clean.rank_correlation > 0.95
     assert clean.r2 > 0.9
     assert clean.mae < 0.25
     assert clean.points == 200
     draw = Random(5)
-    noise = fitted(FLAT, lambda p: draw.random(), kind=kind).error
+    noise = fit(FLAT, lambda p: draw.random(), kind=kind).error
     assert abs(noise.rank_correlation) < 0.25
     assert noise.r2 < 0.1
 
 
 @pytest.mark.parametrize("kind", ["forest", "gp"])
-def test_the_error_is_that_of_predictions_out_of_fold(kind: Any) -> None:
-    surrogate = fitted(MIXED, lambda p: p["layers"] + (p["operation"] == "pool"), 60, kind=kind)
+def test_the_error_is_computed_from_out_of_fold_predictions(kind: Any) -> None:
+    surrogate = fit(MIXED, lambda p: p["layers"] + (p["operation"] == "pool"), 60, kind=kind)
     found, values = surrogate.out_of_fold(), surrogate.values
     error = surrogate.error
     assert error.mae == pytest.approx(np.abs(found - values).mean())
@@ -131,8 +131,8 @@ def test_the_error_is_that_of_predictions_out_of_fold(kind: Any) -> None:
     assert not np.allclose(found, surrogate.predict(surrogate.points))
 
 
-def test_a_point_tried_twice_does_not_tell_its_other_half() -> None:
-    points = drawn(FLAT, 40)
+def test_equal_points_are_in_the_same_fold() -> None:
+    points = draw_points(FLAT, 40)
     draw = Random(1)
     values = [draw.random() for _ in points]
     surrogate = Surrogate(FLAT, [*points, *points], [*values, *values])
@@ -140,8 +140,8 @@ def test_a_point_tried_twice_does_not_tell_its_other_half() -> None:
 
 
 @pytest.mark.parametrize("kind", ["forest", "gp"])
-def test_values_that_are_all_equal(kind: Any) -> None:
-    surrogate = fitted(TREE, lambda p: 0.5, 20, kind=kind)
+def test_constant_values_have_no_importances(kind: Any) -> None:
+    surrogate = fit(TREE, lambda p: 0.5, 20, kind=kind)
     assert surrogate.error.rank_correlation == 0
     assert surrogate.error.r2 == 0
     assert set(surrogate.importances().values()) == {0.0}
@@ -149,19 +149,19 @@ def test_values_that_are_all_equal(kind: Any) -> None:
     assert surrogate.marginal("kind").mean == pytest.approx((0.5, 0.5))
 
 
-def test_ranks_of_a_constant() -> None:
+def test_rank_correlation_with_a_constant_is_zero() -> None:
     one, other = np.array([1.0, 2.0, 4.0, 3.0]), np.array([2.0, 2.5, 2.5, 0.0])
     assert rank_correlation(one, other) == pytest.approx(stats.spearmanr(one, other).statistic)
     assert rank_correlation(one, np.full(4, 3.0)) == 0
     assert rank_correlation(0.1 + np.arange(4) * 1e-17, one) == 0
 
 
-# What a parameter does
+# Marginals
 
 
 @pytest.mark.parametrize("kind", ["forest", "gp"])
-def test_a_marginal_is_the_mean_over_everything_else(kind: Any) -> None:
-    surrogate = fitted(FLAT, lambda p: 3 * p["a"] + p["b"], 400, kind=kind)
+def test_a_marginal_averages_over_the_other_parameters(kind: Any) -> None:
+    surrogate = fit(FLAT, lambda p: 3 * p["a"] + p["b"], 400, kind=kind)
     found = surrogate.marginal("a", 5)
     assert found.values == (0, 0.25, 0.5, 0.75, 1)
     np.testing.assert_allclose(found.mean, 3 * np.array(found.values) + 0.5, atol=0.45)
@@ -171,8 +171,8 @@ def test_a_marginal_is_the_mean_over_everything_else(kind: Any) -> None:
         surrogate.marginal("d")
 
 
-def test_a_marginal_is_the_slow_mean_of_the_same_model() -> None:
-    surrogate = fitted(MIXED, lambda p: p["layers"] * (p["operation"] == "pool"))
+def test_a_marginal_matches_the_mean_of_random_points() -> None:
+    surrogate = fit(MIXED, lambda p: p["layers"] * (p["operation"] == "pool"))
     found = surrogate.marginal("operation")
     draw = Random(9)
     for value, mean in zip(found.values, found.mean, strict=True):
@@ -181,17 +181,17 @@ def test_a_marginal_is_the_slow_mean_of_the_same_model() -> None:
 
 
 @pytest.mark.parametrize("kind", ["forest", "gp"])
-def test_a_conditional_parameter_is_seen_where_it_is_there(kind: Any) -> None:
+def test_the_marginal_of_a_conditional_parameter_fulfills_its_conditions(kind: Any) -> None:
     def function(point: Point) -> float:
         return 10.0 if point["kind"] == "adam" else float(point["momentum"])
 
-    surrogate = fitted(TREE, function, 300, kind=kind)
+    surrogate = fit(TREE, function, 300, kind=kind)
     found = surrogate.marginal("momentum", 4)
     np.testing.assert_allclose(found.mean, found.values, atol=0.3)
     assert surrogate.marginal("kind").mean[1] == pytest.approx(10, abs=0.3)
 
 
-def test_a_parameter_that_is_never_there_is_refused() -> None:
+def test_a_parameter_that_is_never_active_is_refused() -> None:
     space = Parameters(
         [
             Parameter("a", Choice((1, 2))),
@@ -200,15 +200,15 @@ def test_a_parameter_that_is_never_there_is_refused() -> None:
         ]
     )
     with pytest.raises(ValueError, match="c is never active"):
-        fitted(space, lambda p: p["a"], 20).marginal("c")
+        fit(space, lambda p: p["a"], 20).marginal("c")
 
 
-# Whose the variance is
+# Shares of the variance
 
 
 @pytest.mark.parametrize("kind", ["forest", "gp"])
-def test_an_additive_function_divides_as_squares(kind: Any) -> None:
-    surrogate = fitted(FLAT, lambda p: 3 * p["a"] + p["b"], 400, kind=kind)
+def test_shares_of_a_linear_function_are_its_squared_coefficients(kind: Any) -> None:
+    surrogate = fit(FLAT, lambda p: 3 * p["a"] + p["b"], 400, kind=kind)
     importances = surrogate.importances()
     assert list(importances)[:2] == ["a", "b"]
     assert importances == pytest.approx({"a": 0.9, "b": 0.1, "c": 0}, abs=0.03)
@@ -217,8 +217,8 @@ def test_an_additive_function_divides_as_squares(kind: Any) -> None:
     assert shares == pytest.approx(expected, abs=0.03)
 
 
-def test_an_exclusive_or_is_all_interaction() -> None:
-    surrogate = fitted(FLAT, lambda p: (p["a"] > 0.5) != (p["b"] > 0.5), 400)
+def test_an_exclusive_or_is_pure_interaction() -> None:
+    surrogate = fit(FLAT, lambda p: (p["a"] > 0.5) != (p["b"] > 0.5), 400)
     assert surrogate.importances() == pytest.approx(dict.fromkeys("abc", 0), abs=0.03)
     apart = surrogate.shares({"A": ["a"], "H": ["b", "c"]})
     assert apart == pytest.approx({"A": 0, "H": 0, "interaction": 1}, abs=0.05)
@@ -226,45 +226,45 @@ def test_an_exclusive_or_is_all_interaction() -> None:
     assert together == pytest.approx({"both": 1, "others": 0, "interaction": 0}, abs=0.05)
 
 
-def test_the_estimators_against_the_whole_table() -> None:
+def test_the_estimators_match_the_exact_shares_of_a_table() -> None:
     space = Parameters([Parameter(name, Choice(tuple(range(4)))) for name in "abc"])
     table = np.random.default_rng(3).normal(size=(4, 4, 4)) + np.arange(4)[:, None, None]
 
     def function(row: Any) -> float:
         return float(table[tuple(row.reshape(3, 4).argmax(axis=1))])
 
-    encoding, predict = exactly(space, function)
+    encoding, predict = exact_model(space, function)
     alone = [table.mean(axis=axes).var() / table.var() for axes in ((1, 2), (0, 2), (0, 1))]
-    np.testing.assert_allclose(first_orders(encoding, predict, 0), alone, atol=0.01)
+    np.testing.assert_allclose(first_order_shares(encoding, predict, 0), alone, atol=0.01)
     pairs = [table.mean(axis=axis).var() / table.var() for axis in (2, 0)]
     found = group_shares(encoding, predict, [[0, 1], [1, 2], [0], [1], [2]], 0)
     assert found is not None
     np.testing.assert_allclose(found, [*pairs, *alone], atol=0.02)
 
 
-def test_a_branch_is_the_doing_of_the_parent() -> None:
+def test_the_choice_between_branches_counts_for_the_parent() -> None:
     space = Parameters(
         [
             Parameter("kind", Choice(("sgd", "adam"))),
             Parameter("momentum", Range(0.0, 2.0), (("kind", ("sgd",)),)),
         ]
     )
-    encoding, predict = exactly(space, lambda row: row[0] * (1 + 2 * row[2]))
+    encoding, predict = exact_model(space, lambda row: row[0] * (1 + 2 * row[2]))
     # f = s (1 + m) with a fair coin s and m uniform in [0, 2]: E f = 1, E f^2 = E (1 + m)^2 / 2.
     variance = (1 + 2 + 4 / 3) / 2 - 1
     expected = [0.25 * 4 / variance, 0.25 * (1 / 3) / variance]
-    np.testing.assert_allclose(first_orders(encoding, predict, 0), expected, atol=0.01)
+    np.testing.assert_allclose(first_order_shares(encoding, predict, 0), expected, atol=0.01)
     found = group_shares(encoding, predict, [[0], [1]], 0)
     assert found is not None
     np.testing.assert_allclose(found, expected, atol=0.01)
     assert 1 - sum(expected) == pytest.approx((0.25 / 3) / variance)
 
 
-def test_shares_fit_together_on_a_tree() -> None:
+def test_shares_of_a_conditional_space_sum_to_one() -> None:
     def function(point: Point) -> float:
         return len(point) + 3.0 * bool(point.get("nesterov"))
 
-    surrogate = fitted(TREE, function, 300)
+    surrogate = fit(TREE, function, 300)
     found = surrogate.shares({"A": ["kind", "layers"], "H": ["momentum", "nesterov", "depth"]})
     assert all(0 <= share <= 1 for share in found.values())
     assert sum(found.values()) == pytest.approx(1, abs=0.02)
@@ -273,8 +273,8 @@ def test_shares_fit_together_on_a_tree() -> None:
     assert list(importances.values()) == sorted(importances.values(), reverse=True)
 
 
-def test_importances_are_those_of_fanova() -> None:
-    # Without a logarithm, over whose range Optuna averages evenly.
+def test_importances_match_optunas_fanova() -> None:
+    # No log range: Optuna averages over it uniformly in the value.
     space = Parameters(
         [
             Parameter("operation", Choice(("conv", "pool", "skip"))),
@@ -287,7 +287,7 @@ def test_importances_are_those_of_fanova() -> None:
     def function(point: Any) -> float:
         return 2 * (point["operation"] == "conv") + 2 * point["rate"] + 0.3 * point["layers"]
 
-    surrogate = fitted(space, function, 200)
+    surrogate = fit(space, function, 200)
     study = optuna.create_study()
     known = {parameter.name: distribution(parameter.domain) for parameter in space}
     study.add_trials(
@@ -303,12 +303,12 @@ def test_importances_are_those_of_fanova() -> None:
     assert {name: share / total for name, share in ours.items()} == pytest.approx(theirs, abs=0.06)
 
 
-# What is refused, and what is promised
+# Errors and guarantees
 
 
-def test_equal_seeds_give_equal_numbers() -> None:
+def test_equal_seeds_give_equal_results() -> None:
     def numbers(seed: int) -> tuple[Any, ...]:
-        surrogate = fitted(TREE, len, 40, seed=seed)
+        surrogate = fit(TREE, len, 40, seed=seed)
         return (
             surrogate.error,
             surrogate.importances(),
@@ -320,8 +320,8 @@ def test_equal_seeds_give_equal_numbers() -> None:
     assert numbers(1) != numbers(2)
 
 
-def test_a_marginal_has_the_values_of_its_domain() -> None:
-    surrogate = fitted(TREE, len, 40)
+def test_a_marginal_covers_the_values_of_the_domain() -> None:
+    surrogate = fit(TREE, len, 40)
     found = surrogate.marginal("nesterov")
     assert isinstance(found, Marginal)
     assert found.values == (True, False)
@@ -332,16 +332,19 @@ def test_a_marginal_has_the_values_of_its_domain() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"points": drawn(FLAT, LEAST - 1), "values": [0.0] * (LEAST - 1)}, "needs 10 points"),
-        ({"values": [0.0] * 11}, "12 points, but 11 values"),
+        (
+            {"points": draw_points(FLAT, MIN_POINTS - 1), "values": [0.0] * (MIN_POINTS - 1)},
+            "needs 10 points",
+        ),
+        ({"values": [0.0] * 11}, "12 points have 11 values"),
         ({"values": [0.0, float("nan"), *[1.0] * 10]}, "value 1 is nan"),
-        ({"points": [*drawn(FLAT, 11), {"a": 0.5}]}, "point 11 is none of this space"),
+        ({"points": [*draw_points(FLAT, 11), {"a": 0.5}]}, "point 11 is not in this space"),
         ({"kind": "trees"}, "choose from forest, gp"),
         ({"space": Parameters([])}, "no parameters"),
     ],
 )
-def test_what_a_surrogate_cannot_be_made_of(change: dict[str, Any], message: str) -> None:
-    whole = {"space": FLAT, "points": drawn(FLAT, 12), "values": list(range(12)), **change}
+def test_invalid_data_is_refused(change: dict[str, Any], message: str) -> None:
+    whole = {"space": FLAT, "points": draw_points(FLAT, 12), "values": list(range(12)), **change}
     space, points, values = (whole.pop(name) for name in ("space", "points", "values"))
     with pytest.raises(ValueError, match=message):
         Surrogate(space, points, values, **whole)
@@ -351,22 +354,22 @@ def test_what_a_surrogate_cannot_be_made_of(change: dict[str, Any], message: str
     ("groups", "message"),
     [
         ({"A": ["z"]}, "choose from a, b, c"),
-        ({"A": ["a"], "H": ["a"]}, "a is in a group twice"),
-        ({"interaction": ["a"]}, "no group may be called"),
+        ({"A": ["a"], "H": ["a"]}, "a is in two groups"),
+        ({"interaction": ["a"]}, "the group name .interaction. is reserved"),
     ],
 )
-def test_groups_that_are_none(groups: dict[str, list[str]], message: str) -> None:
+def test_invalid_groups_are_refused(groups: dict[str, list[str]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        fitted(FLAT, lambda p: p["a"], 10).shares(groups)
+        fit(FLAT, lambda p: p["a"], 10).shares(groups)
 
 
-def test_one_point_tried_often_cannot_be_validated() -> None:
-    surrogate = Surrogate(FLAT, drawn(FLAT, 1) * 10, list(range(10)))
-    with pytest.raises(ValueError, match="two different points"):
+def test_cross_validation_needs_two_distinct_points() -> None:
+    surrogate = Surrogate(FLAT, draw_points(FLAT, 1) * 10, list(range(10)))
+    with pytest.raises(ValueError, match="two distinct points"):
         surrogate.out_of_fold()
 
 
-def test_every_point_of_a_small_space_is_predicted() -> None:
+def test_all_points_of_a_small_space_are_predicted() -> None:
     space = Parameters([Parameter(name, Choice((False, True))) for name in "abcd"])
     points = [
         dict(zip("abcd", values, strict=True))

@@ -1,4 +1,4 @@
-"""What each strategy proposes, by itself and in a study."""
+"""Proposals of each strategy, directly and in an Optuna study."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from darts.hpo.study import suggested
+from darts.hpo.study import suggest_point
 from darts.spaces import nas201
 from darts.spaces.parameters import Choice, Parameter, Parameters, Point, Range, key_of
 from darts.strategies import STRATEGIES, Setup
-from darts.strategies.evolution import Breeder, Evolution
-from darts.strategies.greedy import CLIMB, Climber
-from darts.strategies.strategy import RETRIED, SURPLUS, Tried, distribution, place_of
+from darts.strategies.evolution import Evolution, EvolutionSampler
+from darts.strategies.greedy import CLIMB, GreedySampler
+from darts.strategies.point_sampler import RETRIED, SURPLUS, Observation, trial_position
+from darts.strategies.strategy import distribution
 
 TREE = Parameters(
     [
@@ -40,15 +41,8 @@ def _quiet() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-class Space:
-    """What ``suggested`` asks for parameters."""
-
-    def __init__(self, parameters: Parameters) -> None:
-        self.parameters = parameters
-
-
 def score(point: Point) -> float:
-    """Best at a rate of 0.01 in three deep layers of sgd with momentum 0.9."""
+    """Return a score that is highest at rate 0.01, layers 3, deep, sgd and momentum 0.9."""
     value = -abs(Range(1e-4, 1.0, log=True).place(float(str(point["rate"]))) - 0.5)
     value -= abs(int(str(point["layers"])) - 3) * 0.1
     value += 0.2 * (point.get("deep") is True) + 0.3 * float(str(point.get("momentum", 0)))
@@ -56,7 +50,7 @@ def score(point: Point) -> float:
 
 
 def worth(point: Point) -> float:
-    """Additive over the edges of a cell; 24 at best."""
+    """Return a score that is additive over the edges of a cell; the maximum is 24."""
     return sum(WORTH[str(name)] for name in point.values())
 
 
@@ -74,8 +68,10 @@ def run(
     strategy.check(setup)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = optuna.create_study(directions=list(directions), sampler=strategy.sampler(setup))
-        study.optimize(lambda trial: function(suggested(trial, Space(space))), n_trials=trials)  # type: ignore[arg-type]
+        study = optuna.create_study(
+            directions=list(directions), sampler=strategy.make_sampler(setup)
+        )
+        study.optimize(lambda trial: function(suggest_point(trial, space)), n_trials=trials)  # type: ignore[arg-type]
     return study.trials
 
 
@@ -87,8 +83,15 @@ def test_every_strategy_proposes_points_of_the_space(name: str) -> None:
     assert len({key_of(trial.params) for trial in found}) > 15
 
 
-@pytest.mark.parametrize("name", [n for n in STRATEGIES if STRATEGIES[n].several])
-def test_some_follow_several_objectives(name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "gp" else ())
+        for name in STRATEGIES
+        if STRATEGIES[name].multi_objective
+    ],
+)
+def test_multi_objective_strategies_evaluate_all_objectives(name: str) -> None:
     found = run(
         name,
         TREE,
@@ -99,26 +102,25 @@ def test_some_follow_several_objectives(name: str) -> None:
     assert all(TREE.contains(trial.params) and len(trial.values) == 2 for trial in found)
 
 
-@pytest.mark.parametrize("name", ["tpe", "gp", "nsga2"])
-def test_limits_are_told_to_those_of_optuna(name: str) -> None:
-    """Without a warning, and what exceeds them is avoided in the end."""
+@pytest.mark.parametrize("name", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "nsga2"])
+def test_optunas_samplers_avoid_points_beyond_the_limits(name: str) -> None:
     strategy = STRATEGIES[name](**({"population": 8} if name == "nsga2" else {}))
     limits = Setup(TREE, constraints=lambda trial: [int(str(trial.params["layers"])) - 2])
-    study = optuna.create_study(direction="maximize", sampler=strategy.sampler(limits))
-    study.optimize(lambda t: score(suggested(t, Space(TREE))), n_trials=40)
+    study = optuna.create_study(direction="maximize", sampler=strategy.make_sampler(limits))
+    study.optimize(lambda t: score(suggest_point(t, TREE)), n_trials=40)
     deep = [trial.params["layers"] > 2 for trial in study.trials]
     assert sum(deep[20:]) < 10
 
 
-@pytest.mark.parametrize("name", [n for n in STRATEGIES if not STRATEGIES[n].several])
-def test_the_others_say_so(name: str) -> None:
-    line = f"strategy={name} follows one objective; with costs choose from gp, grid, nsga2, random"
+@pytest.mark.parametrize("name", [n for n in STRATEGIES if not STRATEGIES[n].multi_objective])
+def test_single_objective_strategies_refuse_costs(name: str) -> None:
+    line = f"strategy={name} supports one objective only; with costs choose from gp, grid, nsga2"
     with pytest.raises(ValueError, match=line):
         STRATEGIES[name]().check(Setup(TREE, objectives=2))
 
 
 @pytest.mark.parametrize("name", ["greedy", "evolution", "tpe"])
-def test_better_than_random_on_an_additive_cell(name: str) -> None:
+def test_model_based_strategies_beat_random_search_on_an_additive_score(name: str) -> None:
     def best(strategy: str, seed: int) -> float:
         return max(t.values[0] for t in run(strategy, EDGES, worth, 60, seed))
 
@@ -127,7 +129,7 @@ def test_better_than_random_on_an_additive_cell(name: str) -> None:
     assert statistics.mean(own) > statistics.mean(random) + 1
 
 
-def test_random_search_repeats_nothing_and_is_fair() -> None:
+def test_random_search_is_uniform_and_avoids_repetitions() -> None:
     small = Parameters([Parameter("a", Range(1, 5, whole=True)), Parameter("b", Choice("xy"))])  # type: ignore[arg-type]
     found = run("random", small, lambda point: 0.0, 10)
     assert len({key_of(trial.params) for trial in found}) == 10
@@ -135,19 +137,21 @@ def test_random_search_repeats_nothing_and_is_fair() -> None:
     assert abs(first["x"] - 100) < 35
 
 
-def test_a_grid_is_walked_once() -> None:
+def test_a_grid_visits_every_point_once() -> None:
     grid = [key_of(point) for point in TREE.points(3)]
     written = run("grid", TREE, score, len(grid), order="written", levels=3)
     assert [key_of(trial.params) for trial in written] == grid
     shuffled = run("grid", TREE, score, len(grid), levels=3)
     assert sorted(key_of(trial.params) for trial in shuffled) == sorted(grid)
     assert [key_of(trial.params) for trial in shuffled] != grid
-    assert STRATEGIES["grid"](levels=3).limit(Setup(TREE)) == len(grid)
+    assert STRATEGIES["grid"](levels=3).max_trials(Setup(TREE)) == len(grid)
 
 
 def test_a_grid_that_is_too_large_is_refused() -> None:
     wide = Parameters([Parameter(f"p{n}", Range(0, 1)) for n in range(9)])
-    with pytest.raises(ValueError, match=r"the grid has 1,000,001 points; lower strategy\.levels"):
+    with pytest.raises(
+        ValueError, match=r"grid has 1,000,001 or more points, at most .*; lower strategy\.levels"
+    ):
         STRATEGIES["grid"](levels=5).check(Setup(wide))
 
 
@@ -167,7 +171,7 @@ def frozen(number: int, **attributes: Any) -> Any:
     )
 
 
-def test_places_leave_out_repeats_and_what_was_too_much() -> None:
+def test_positions_skip_repeats_and_surplus_trials() -> None:
     trials = [
         frozen(0),
         frozen(1),
@@ -176,120 +180,120 @@ def test_places_leave_out_repeats_and_what_was_too_much() -> None:
         frozen(4, user={SURPLUS: True}),
         frozen(5),
     ]
-    assert [place_of(trial.number, trials) for trial in trials] == [0, 1, 2, 2, 3, 3]
+    assert [trial_position(trial.number, trials) for trial in trials] == [0, 1, 2, 2, 3, 3]
 
 
-def tried(point: Point, loss: float | None, **marks: Any) -> Tried:
-    return Tried(point, key_of(point), loss, marks=marks)
+def observe(point: Point, loss: float | None, **attributes: Any) -> Observation:
+    return Observation(point, key_of(point), loss, attributes=attributes)
 
 
 def cell(*names: str) -> Point:
     return dict(zip([parameter.name for parameter in EDGES], names, strict=True))
 
 
-def test_a_climb_goes_on_from_the_best_by_one_change_and_then_starts_anew() -> None:
-    climber = Climber(Setup(EDGES), starts=1)
+def test_greedy_tries_all_neighbors_and_then_restarts() -> None:
+    sampler = GreedySampler(Setup(EDGES), starts=1)
     names = ["none", "skip_connect", "none", "none", "avg_pool_3x3", "none"]
     start = cell(*names)
-    history = [tried(start, 1.0, **{CLIMB: 4}), tried(cell(*["none"] * 6), 9.0, **{CLIMB: 4})]
-    seen = set()
+    history = [observe(start, 1.0, **{CLIMB: 4}), observe(cell(*["none"] * 6), 9.0, **{CLIMB: 4})]
+    proposed = set()
     for turn in range(24):
-        point, marks = climber.propose(history, Random(turn))
-        assert marks == {CLIMB: 4}
+        point, attributes = sampler.propose(history, Random(turn))
+        assert attributes == {CLIMB: 4}
         assert sum(point[name] != start[name] for name in start) == 1
-        seen.add(key_of(point))
-        history.append(tried(point, 2.0, **marks))  # worse: the climb stays where it is
-    assert len(seen) == 24
-    _, marks = climber.propose(history, Random(99))
-    assert marks == {CLIMB: 5}
+        proposed.add(key_of(point))
+        history.append(observe(point, 2.0, **attributes))  # worse, so the climb does not move
+    assert len(proposed) == 24
+    _, attributes = sampler.propose(history, Random(99))
+    assert attributes == {CLIMB: 5}
 
 
-def test_a_climb_moves_when_something_is_better_and_keeps_within_limits() -> None:
-    climber = Climber(Setup(EDGES), starts=1)
+def test_greedy_moves_to_better_points_within_the_limits() -> None:
+    sampler = GreedySampler(Setup(EDGES), starts=1)
     start, better = cell(*["none"] * 6), cell("skip_connect", *["none"] * 5)
     forbidden = cell(*["none"] * 5, "skip_connect")
     history = [
-        tried(start, 5.0, **{CLIMB: 0}),
-        tried(better, 3.0, **{CLIMB: 0}),
-        Tried(forbidden, key_of(forbidden), 1.0, excess=0.5, marks={CLIMB: 0}),
+        observe(start, 5.0, **{CLIMB: 0}),
+        observe(better, 3.0, **{CLIMB: 0}),
+        Observation(forbidden, key_of(forbidden), 1.0, excess=0.5, attributes={CLIMB: 0}),
     ]
     for turn in range(20):
-        point, _ = climber.propose(history, Random(turn))
+        point, _ = sampler.propose(history, Random(turn))
         assert sum(point[name] != better[name] for name in better) == 1
 
 
-def test_coordinate_descent_finds_the_bottom_of_a_bowl() -> None:
-    bowl = Parameters([Parameter(name, Range(-1.0, 1.0)) for name in "abc"])
+def test_greedy_minimizes_a_quadratic_function() -> None:
+    space = Parameters([Parameter(name, Range(-1.0, 1.0)) for name in "abc"])
     target = {"a": 0.3, "b": -0.7, "c": 0.05}
 
-    def depth(point: Point) -> float:
+    def distance(point: Point) -> float:
         return sum((float(str(point[n])) - target[n]) ** 2 for n in target)
 
-    found = run("greedy", bowl, depth, 150, directions=("minimize",), starts=5)
+    found = run("greedy", space, distance, 150, directions=("minimize",), starts=5)
     assert min(trial.values[0] for trial in found) < 0.003
-    blind = run("random", bowl, depth, 150, directions=("minimize",))
+    blind = run("random", space, distance, 150, directions=("minimize",))
     assert min(trial.values[0] for trial in blind) > 0.003
 
 
-def test_evolution_lets_the_old_die_however_good() -> None:
+def test_evolution_removes_old_individuals_however_good() -> None:
     options = Evolution(population=5, tournament=5, crossover=0.0)
-    breeder = Breeder(Setup(EDGES), options)
+    sampler = EvolutionSampler(Setup(EDGES), options)
     champion = cell(*["nor_conv_3x3"] * 6)
     others = [cell("avg_pool_3x3", *["none"] * 4, name) for name in list(WORTH)[:5]]
-    history = [tried(champion, 0.0)]
-    history += [tried(point, 10.0 + n) for n, point in enumerate(others)]
+    history = [observe(champion, 0.0)]
+    history += [observe(point, 10.0 + n) for n, point in enumerate(others)]
     best_alive = others[0]
     for turn in range(30):
-        child, _ = breeder.propose(history, Random(turn))
+        child, _ = sampler.propose(history, Random(turn))
         assert sum(child[name] != best_alive[name] for name in child) == 1
     young = [*history[1:], history[0]]
-    child, _ = breeder.propose(young, Random(0))
+    child, _ = sampler.propose(young, Random(0))
     assert sum(child[name] != champion[name] for name in child) == 1
 
 
-def test_evolution_begins_at_random_and_does_not_count_what_failed_as_good() -> None:
-    breeder = Breeder(Setup(EDGES), Evolution(population=4, tournament=4, crossover=0.0))
+def test_evolution_starts_at_random_and_prefers_complete_trials() -> None:
+    sampler = EvolutionSampler(Setup(EDGES), Evolution(population=4, tournament=4, crossover=0.0))
     points = [cell(*["none"] * 5, name) for name in list(WORTH)[:4]]
-    history = [tried(point, float("inf")) for point in points[:3]]
-    drawn = [breeder.propose(history, Random(turn))[0] for turn in range(40)]
-    assert all(len({p[name] for p in drawn}) > 1 for name in drawn[0])  # whole points at random
-    history.append(tried(points[3], 5.0))
-    child, _ = breeder.propose(history, Random(1))
+    history = [observe(point, float("inf")) for point in points[:3]]
+    drawn = [sampler.propose(history, Random(turn))[0] for turn in range(40)]
+    assert all(len({p[name] for p in drawn}) > 1 for name in drawn[0])  # all parameters are random
+    history.append(observe(points[3], 5.0))
+    child, _ = sampler.propose(history, Random(1))
     assert sum(child[name] != points[3][name] for name in child) == 1
 
 
-def test_with_two_parents_every_edge_is_one_of_theirs_or_the_one_that_mutated() -> None:
-    breeder = Breeder(Setup(EDGES), Evolution(population=2, tournament=1, crossover=1.0))
+def test_crossover_takes_every_edge_from_a_parent_except_one_mutation() -> None:
+    sampler = EvolutionSampler(Setup(EDGES), Evolution(population=2, tournament=1, crossover=1.0))
     one, other = cell(*["nor_conv_3x3"] * 6), cell(*["avg_pool_3x3"] * 6)
-    history = [tried(one, 1.0), tried(other, 2.0)]
-    strange = Counter(
+    history = [observe(one, 1.0), observe(other, 2.0)]
+    mutated = Counter(
         sum(name not in ("nor_conv_3x3", "avg_pool_3x3") for name in child.values())
-        for child, _ in (breeder.propose(history, Random(turn)) for turn in range(100))
+        for child, _ in (sampler.propose(history, Random(turn)) for turn in range(100))
     )
-    assert set(strange) == {0, 1}
-    assert strange[0] > 30
+    assert set(mutated) == {0, 1}
+    assert mutated[0] > 30
 
 
 @pytest.mark.parametrize("name", ["random", "greedy", "evolution", "grid"])
-def test_it_does_not_matter_which_worker_asks(name: str) -> None:
-    """Two samplers of one study, used in turn, go the way of one alone."""
+def test_proposals_do_not_depend_on_the_worker(name: str) -> None:
+    """Two alternating samplers of one study propose the same points as one sampler."""
     alone = [trial.params for trial in run(name, EDGES, worth, 20)]
     study = optuna.create_study(direction="maximize")
-    samplers = [STRATEGIES[name]().sampler(Setup(EDGES)) for _ in range(2)]
+    samplers = [STRATEGIES[name]().make_sampler(Setup(EDGES)) for _ in range(2)]
     for _, sampler in zip(range(20), itertools.cycle(samplers), strict=False):
         study.sampler = sampler
-        study.optimize(lambda trial: worth(suggested(trial, Space(EDGES))), n_trials=1)  # type: ignore[arg-type]
+        study.optimize(lambda trial: worth(suggest_point(trial, EDGES)), n_trials=1)  # type: ignore[arg-type]
     assert [trial.params for trial in study.trials] == alone
 
 
-def test_cmaes_wants_numbers() -> None:
-    with pytest.raises(ValueError, match="cmaes adapts to two or more numbers"):
+def test_cmaes_needs_two_numbers_and_no_limits() -> None:
+    with pytest.raises(ValueError, match="cmaes needs at least two numeric parameters"):
         STRATEGIES["cmaes"]().check(Setup(EDGES))
-    with pytest.raises(ValueError, match="knows no limits"):
+    with pytest.raises(ValueError, match="does not support limits"):
         STRATEGIES["cmaes"]().check(Setup(TREE, constraints=lambda trial: [0.0]))
 
 
-def test_domains_as_optuna_calls_them() -> None:
+def test_domains_become_optuna_distributions() -> None:
     domain: Any = distribution(Range(2, 9, whole=True, step=3))
     assert (domain.low, domain.high, domain.step) == (2, 8, 3)
     domain = distribution(Range(0.1, 10, log=True))

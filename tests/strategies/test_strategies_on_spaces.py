@@ -1,5 +1,4 @@
-"""Every own strategy on every space of architectures: what it proposes is a genotype, and each
-genotype is proposed in the end."""
+"""Strategies on every space: each proposal is a valid genotype, and all genotypes are reachable."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from darts.spaces import SPACES, macro, mlp
 from darts.spaces.parameters import Parameters, key_of
 from darts.strategies import STRATEGIES, Setup
-from darts.strategies.strategy import PointSampler, Proposer, Tried
+from darts.strategies.point_sampler import Observation, PointSampler, ProposalSampler
 
 OWN = ("random", "greedy", "evolution", "grid")
 SMALL: dict[str, Any] = {
@@ -23,42 +22,42 @@ SMALL: dict[str, Any] = {
 }
 
 
-def sampler_of(name: str, space: Parameters, seed: int = 0, **options: Any) -> Proposer:
-    made = STRATEGIES[name](**options).sampler(Setup(space, seed))
-    assert isinstance(made, Proposer)
+def make_sampler(name: str, space: Parameters, seed: int = 0, **options: Any) -> ProposalSampler:
+    made = STRATEGIES[name](**options).make_sampler(Setup(space, seed))
+    assert isinstance(made, ProposalSampler)
     return made
 
 
-def walk(sampler: Proposer, count: int, seed: int) -> list[Tried]:
-    """So many proposals, each scored at random, some of them failed or still running."""
-    tried: list[Tried] = []
+def propose_many(sampler: ProposalSampler, count: int, seed: int) -> list[Observation]:
+    """Propose points with random scores; some trials fail and some are still running."""
+    history: list[Observation] = []
     for number in range(count):
         draw = Random(f"{seed} {number}")
-        point, marks = sampler.propose(tried, draw)
+        point, attributes = sampler.propose(history, draw)
         loss = None if draw.random() < 0.1 else draw.choice([draw.random(), float("inf")])
-        tried.append(Tried(point, key_of(point), loss, marks=marks))
-    return tried
+        history.append(Observation(point, key_of(point), loss, attributes=attributes))
+    return history
 
 
-@pytest.mark.parametrize("place", SPACES)
+@pytest.mark.parametrize("space_name", SPACES)
 @pytest.mark.parametrize("name", ["random", "greedy", "evolution"])
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=4, deadline=None)
-def test_proposals_are_genotypes(place: str, name: str, seed: int) -> None:
-    space = SPACES[place]()
+def test_proposals_are_valid_genotypes(space_name: str, name: str, seed: int) -> None:
+    space = SPACES[space_name]()
     parameters = Parameters(space.parameters())
     options = {"population": 4, "tournament": 2} if name == "evolution" else {}
-    for one in walk(sampler_of(name, parameters, seed, **options), 30, seed):
-        assert parameters.contains(one.point)
-        assert space.encode(space.decode(one.point)) == one.point
+    for observation in propose_many(make_sampler(name, parameters, seed, **options), 30, seed):
+        assert parameters.contains(observation.point)
+        assert space.encode(space.decode(observation.point)) == observation.point
 
 
-@pytest.mark.parametrize("place", SPACES)
+@pytest.mark.parametrize("space_name", SPACES)
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=20, deadline=None)
-def test_any_genotype_is_reached_by_changes_of_one_parameter(place: str, seed: int) -> None:
-    """From any point: each step is one that greedy tries and a mutation may make."""
-    space = SPACES[place]()
+def test_single_parameter_changes_reach_any_genotype(space_name: str, seed: int) -> None:
+    """From any point; each step is a neighbor for greedy search and a possible mutation."""
+    space = SPACES[space_name]()
     parameters = Parameters(space.parameters())
     goal = space.encode(space.random(torch.Generator().manual_seed(seed)))
     here = parameters.draw(Random(seed))
@@ -72,32 +71,32 @@ def test_any_genotype_is_reached_by_changes_of_one_parameter(place: str, seed: i
     assert here == goal
 
 
-@pytest.mark.parametrize("place", SMALL)
+@pytest.mark.parametrize("space_name", SMALL)
 @pytest.mark.parametrize("name", ["random", "greedy", "evolution"])
-def test_every_genotype_of_a_small_space_is_proposed(place: str, name: str) -> None:
-    space = SMALL[place]
+def test_every_genotype_of_a_small_space_is_proposed(space_name: str, name: str) -> None:
+    space = SMALL[space_name]
     parameters = Parameters(space.parameters())
     every = {space.decode(point) for point in parameters.points(2)}
     options = {"population": 5, "tournament": 1} if name == "evolution" else {}
-    tried = walk(sampler_of(name, parameters, **options), 4 * len(every), seed=1)
-    assert {space.decode(one.point) for one in tried} == every
+    history = propose_many(make_sampler(name, parameters, **options), 4 * len(every), seed=1)
+    assert {space.decode(observation.point) for observation in history} == every
 
 
-@pytest.mark.parametrize("place", SMALL)
-def test_a_grid_holds_every_genotype_once(place: str) -> None:
-    space = SMALL[place]
+@pytest.mark.parametrize("space_name", SMALL)
+def test_a_grid_contains_every_genotype_once(space_name: str) -> None:
+    space = SMALL[space_name]
     parameters = Parameters(space.parameters())
-    sampler: Any = STRATEGIES["grid"]().sampler(Setup(parameters, 0))
+    sampler: Any = STRATEGIES["grid"]().make_sampler(Setup(parameters, 0))
     assert isinstance(sampler, PointSampler)
     genotypes = [space.decode(point) for point in sampler.points]
     assert len(genotypes) == len(set(genotypes)) == parameters.size(2)
 
 
-@pytest.mark.parametrize("place", SPACES)
+@pytest.mark.parametrize("space_name", SPACES)
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=20, deadline=None)
-def test_encode_and_decode_are_inverse(place: str, seed: int) -> None:
-    space = SPACES[place]()
+def test_encode_and_decode_are_inverse(space_name: str, seed: int) -> None:
+    space = SPACES[space_name]()
     parameters = Parameters(space.parameters())
     genotype = space.random(torch.Generator().manual_seed(seed))
     assert space.decode(space.encode(genotype)) == genotype

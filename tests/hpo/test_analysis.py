@@ -1,4 +1,4 @@
-"""What is found out beside the best point, against other ways of computing it."""
+"""The analysis of a study, compared with independent computations."""
 
 from __future__ import annotations
 
@@ -9,30 +9,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from darts.hpo.account import account_of
-from darts.hpo.corners import Corners
+from darts.hpo.analysis import analyze
+from darts.hpo.factorial_design import FactorialDesign
 from darts.hpo.search_space import SearchSpace
-from darts.hpo.store import counted
-from darts.hpo.study import Plan
+from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import Supervisor
+from darts.hpo.trials import counted_trials
 from darts.judging import nas201_table
 
-TABLE = ("experiment=nas201_table", "strategy=random", "tracking.pictures=false")
+TABLE = ("experiment=nas201_table", "strategy=random", "tracking.figures=false")
 CELL = '{"space": "mlp", "layers": ["relu_8"]}'
 
 
-def told(trial: Any) -> None:
-    """Nothing."""
-
-
-def finished(plan: Plan) -> list[Any]:
+def run_study(plan: StudyPlan) -> list[Any]:
     study = plan.open()
-    Supervisor(plan, study, told).run()
-    return counted(study.trials)
+    Supervisor(plan, study, lambda trial: None).run()
+    return counted_trials(study.trials)
 
 
-def noisy(table: Path, folder: Path) -> Path:
-    """The made-up table with other validation accuracies, which rank worse."""
+def noisy_table(table: Path, folder: Path) -> Path:
+    """Write the synthetic table with noise in the validation accuracies."""
     lines = table.read_text().splitlines()
     draw = np.random.default_rng(0)
     rows = [line.split(",") for line in lines[1:]]
@@ -42,20 +38,20 @@ def noisy(table: Path, folder: Path) -> Path:
     return path
 
 
-def test_rank_correlation_of_the_cheap_score_with_the_true_one(
-    planned: Callable[..., Plan], table: Path, tmp_path: Path
+def test_rank_correlation_of_scores_and_true_accuracies(
+    planned: Callable[..., StudyPlan], table: Path, tmp_path: Path
 ) -> None:
-    path = noisy(table, tmp_path)
+    path = noisy_table(table, tmp_path)
     plan = planned(*TABLE, f"benchmark.table={path}", "budget.trials=25")
-    trials = finished(plan)
-    found = account_of(plan, trials)
+    trials = run_study(plan)
+    found = analyze(plan, trials)
     truth = nas201_table.load(path)
     archs = [plan.space.genotype(trial.params) for trial in trials]
     low = np.array([truth.accuracy(arch, split="val", epochs=12) for arch in archs])
     top = np.array([truth.accuracy(arch) for arch in archs])
-    # Equal values share the mean of their places.
-    places = [[(own < w).sum() + (own <= w).sum() for w in own] for own in (low, top)]
-    assert found["rank_correlation_spearman"] == pytest.approx(np.corrcoef(*places)[0, 1])
+    # Ranks; ties share their mean rank.
+    ranks = [[(own < w).sum() + (own <= w).sum() for w in own] for own in (low, top)]
+    assert found["rank_correlation_spearman"] == pytest.approx(np.corrcoef(*ranks)[0, 1])
     one, other = (np.sign(own[:, None] - own[None]) for own in (low, top))
     tau = (one * other).sum() / np.sqrt((one**2).sum() * (other**2).sum())
     assert found["rank_correlation_kendall"] == pytest.approx(tau)
@@ -67,22 +63,22 @@ def test_rank_correlation_of_the_cheap_score_with_the_true_one(
     assert found["share_architecture"] + found["share_interaction"] == pytest.approx(1)
 
 
-def test_a_short_study_has_no_surrogate(planned: Callable[..., Plan], table: Path) -> None:
+def test_a_short_study_has_no_surrogate(planned: Callable[..., StudyPlan], table: Path) -> None:
     plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=9")
-    found = account_of(plan, finished(plan))
+    found = analyze(plan, run_study(plan))
     assert not [name for name in found if name.startswith(("surrogate", "share"))]
-    assert (plan.directory / "account.json").read_text().strip() == "{}"
+    assert (plan.directory / "analysis.json").read_text().strip() == "{}"
 
 
-class Sum:
-    """Scores a corner by hand: of the architecture 1, of the rate 0.25, together 0.5 more."""
+class AdditiveJudge:
+    """Score of known gains: 1 of the architecture, 0.25 of the rate, 0.5 of their interaction."""
 
     name = "train"
     trains = True
     needs_genotype = False
 
-    def __call__(self, candidate: Any, tools: Any) -> dict[str, Any]:
-        given = dict(o.split("=", 1) for o in candidate.overrides)
+    def __call__(self, trial: Any, tools: Any) -> dict[str, Any]:
+        given = dict(o.split("=", 1) for o in trial.overrides)
         wide = float("relu_8" not in given["genotype"])
         quick = float("optimizer.lr" in given)
         seed = int(given["seed"])
@@ -92,17 +88,24 @@ class Sum:
 
 
 @pytest.mark.parametrize("metric", ["accuracy", pytest.param("loss", marks=pytest.mark.slow)])
-def test_corners_are_trained_and_compared(planned: Callable[..., Plan], metric: str) -> None:
+def test_the_factorial_design_measures_the_gains(
+    planned: Callable[..., StudyPlan], metric: str
+) -> None:
     plan = planned(
         *("dataset=synthetic", "dataset.samples=48", "space=mlp", f"genotype={CELL}"),
         "parameters.genotype={space: mlp, cells: 1, widths: [16], activations: [tanh]}",
         "parameters.optimizer.lr=[0.5]",
-        *("workers=0", "budget.trials=1", "account.corners=3", "account.final=false"),
-        *("tracking.pictures=false", f"metric={metric}", "seed=4"),
+        *(
+            "workers=0",
+            "budget.trials=1",
+            "analysis.factorial_seeds=3",
+            "analysis.retrain_best=false",
+        ),
+        *("tracking.figures=false", f"metric={metric}", "seed=4"),
     )
-    plan.config.evaluation = Sum()  # type: ignore[assignment]
-    found = account_of(plan, finished(plan))
-    seeds = [5, 6, 7]  # not that of the search
+    plan.config.judge = AdditiveJudge()  # type: ignore[assignment]
+    found = analyze(plan, run_study(plan))
+    seeds = [5, 6, 7]  # not the seed of the search
     noise = np.mean([0.001 * seed**2 for seed in seeds])
     assert found["gain_architecture"] == pytest.approx(1 + noise)
     assert found["gain_hyperparameters"] == pytest.approx(0.25)
@@ -111,26 +114,26 @@ def test_corners_are_trained_and_compared(planned: Callable[..., Plan], metric: 
     assert found["gain_both_count"] == 3
     sign = 1 if metric == "accuracy" else -1
     assert found["score_default_default"] == pytest.approx(sign * np.mean([0.05, 0.06, 0.07]))
-    # The second time all of it is known.
-    again = account_of(plan, counted(plan.open().trials))
+    # A second analysis reuses the finished trainings.
+    again = analyze(plan, counted_trials(plan.open().trials))
     assert again == found
 
 
-def test_corners_of_one_factor_are_half_as_many() -> None:
+def test_a_design_of_one_factor_has_half_the_corners() -> None:
     space = SearchSpace({"epochs": {"low": 1, "high": 9}})
-    corners = Corners(space, {"epochs": 7}, range(3, 5))
-    assert corners.factors == ["hyperparameters"]
-    found = [corners.overrides(point) for point in corners.parameters.points(2)]
+    design = FactorialDesign(space, {"epochs": 7}, range(3, 5))
+    assert design.factors == ["hyperparameters"]
+    found = [design.overrides(point) for point in design.parameters.points(2)]
     assert found == [["seed=3"], ["epochs=7", "seed=3"], ["seed=4"], ["epochs=7", "seed=4"]]
 
 
-def test_corners_set_what_was_found_and_leave_the_rest() -> None:
+def test_corners_override_only_the_best_factors() -> None:
     space = SearchSpace({"genotype": {"space": "nas201"}, "optimizer.lr": [0.1, 0.2]})
     best = {p.name: p.domain.grid(2)[-1] for p in space.parameters}
-    corners = Corners(space, best, range(1))
+    design = FactorialDesign(space, best, range(1))
     overrides = {
-        (point["architecture"], point["hyperparameters"]): corners.overrides(point)
-        for point in corners.parameters.points(2)
+        (point["architecture"], point["hyperparameters"]): design.overrides(point)
+        for point in design.parameters.points(2)
     }
     genotype = f"genotype='{space.genotype(best)}'"
     assert overrides == {

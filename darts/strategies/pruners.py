@@ -1,10 +1,11 @@
-"""Giving up trials early: Optuna's pruners as parts.
+"""Components that stop unpromising trials early; each builds an Optuna pruner.
 
 References:
     Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter
     Optimization", arXiv:1502.07943 (successive halving).
-    Li et al., "Hyperband", arXiv:1603.06560; Li et al., "A System for Massively Parallel
-    Hyperparameter Tuning", arXiv:1810.05934 (asynchronous halving, which Optuna's is).
+    Li et al., "Hyperband", arXiv:1603.06560.
+    Li et al., "A System for Massively Parallel Hyperparameter Tuning", arXiv:1810.05934
+    (asynchronous successive halving, the variant that Optuna implements).
 """
 
 from __future__ import annotations
@@ -24,71 +25,71 @@ from optuna.pruners import (
 
 from darts.registry import Registry, number
 
-PRUNING = Registry("pruning", "darts.strategies")
+PRUNERS: Registry[Pruner] = Registry("pruner", "darts.strategies")
 
 
 @dataclass
-class Pruning(ABC):
-    """A rule by which trials are given up."""
+class Pruner(ABC):
+    """A component that ends unpromising trials early."""
 
     name: str = ""
 
     @abstractmethod
-    def pruner(self, epochs: int) -> BasePruner:
-        """The pruner for Optuna, of trials with so many epochs at most."""
+    def make_pruner(self, epochs: int) -> BasePruner:
+        """Build the Optuna pruner for trials of at most ``epochs`` epochs."""
 
 
-@PRUNING.register
+@PRUNERS.register
 @dataclass
-class NoPruning(Pruning):
+class NoPruner(Pruner):
     """Every trial runs to its end."""
 
     name: str = "none"
 
-    def pruner(self, epochs: int) -> BasePruner:
+    def make_pruner(self, epochs: int) -> BasePruner:
         return NopPruner()
 
 
-@PRUNING.register
+@PRUNERS.register
 @dataclass
-class Median(Pruning):
-    """Give up what is worse than half of the others at its epoch.
+class Median(Pruner):
+    """Stop a trial that is worse than the median of the others at the same epoch.
 
     Attributes:
-        startup: trials that run to their end first.
-        warmup: epochs that every trial is given.
+        startup: trials that run to their end before the rule applies.
+        warmup: epochs of each trial before the rule applies.
     """
 
     name: str = "median"
     startup: int = number(5, low=1)
     warmup: int = number(2, low=0)
 
-    def pruner(self, epochs: int) -> BasePruner:
+    def make_pruner(self, epochs: int) -> BasePruner:
         return MedianPruner(n_startup_trials=self.startup, n_warmup_steps=self.warmup)
 
 
-@PRUNING.register
+@PRUNERS.register
 @dataclass
-class Halving(Pruning):
-    """Asynchronous successive halving: of so many trials at a rung, one goes on to the next.
+class Halving(Pruner):
+    """Asynchronous successive halving: one of ``factor`` trials continues at each rung.
 
     Attributes:
         shortest: epochs of the first rung.
-        factor: how many trials share a place at the next rung, which has as many times the epochs.
+        factor: factor between the epochs of two rungs, and inverse of the share that continues.
     """
 
     name: str = "halving"
     shortest: int = number(1, low=1)
     factor: int = number(3, low=2)
 
-    def pruner(self, epochs: int) -> BasePruner:
+    def make_pruner(self, epochs: int) -> BasePruner:
         return SuccessiveHalvingPruner(min_resource=self.shortest, reduction_factor=self.factor)
 
 
-@PRUNING.register
+@PRUNERS.register
 @dataclass
-class Hyperband(Pruning):
-    """Successive halving with several lengths of the first rung at once.
+class Hyperband(Pruner):
+    """Successive halving with several lengths of the first rung.
 
     Attributes:
         shortest: epochs of the shortest first rung.
@@ -99,7 +100,7 @@ class Hyperband(Pruning):
     shortest: int = number(1, low=1)
     factor: int = number(3, low=2)
 
-    def pruner(self, epochs: int) -> BasePruner:
+    def make_pruner(self, epochs: int) -> BasePruner:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             return HyperbandPruner(

@@ -1,0 +1,166 @@
+"""The analysis after the last trial: true scores, surrogate, factorial design, final training."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+from optuna.trial import FrozenTrial, TrialState
+
+from darts.hpo.commands import run_command
+from darts.hpo.factorial_design import FACTORS, FactorialDesign
+from darts.hpo.result_files import best_overrides, trial_rows
+from darts.hpo.search_space import SearchSpace
+from darts.hpo.study import StudyPlan, best_trial
+from darts.hpo.supervisor import Supervisor
+from darts.hpo.trial_tools import TrialTools, table_covers
+from darts.hpo.trials import complete_trials, failure_reason, trial_point
+from darts.judging.factorial import FactorialEffects, factorial_effects
+from darts.judging.surrogate import MIN_POINTS, Surrogate
+from darts.plotting.study_figures import save_study_figures
+from darts.spaces import AnyGenotype
+from darts.strategies.grid import Grid
+from darts.tracking import JsonObject, format_value, read_json, write_json
+
+
+def analyze(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
+    """Analyze a study with at least one complete trial.
+
+    Write ``analysis.json`` and the figures.
+
+    Args:
+        plan: plan of the study.
+        trials: all trials.
+
+    Returns:
+        Numbers for ``summary.json``.
+    """
+    assert isinstance(plan.space, SearchSpace)
+    options = plan.config.analysis
+    best = best_trial(plan, trials)
+    assert best is not None
+    summary = _true_scores(plan, plan.space, trials, best)
+    details: JsonObject = {}
+    surrogate = _fit_surrogate(plan, trials)
+    if surrogate is not None:
+        error = dataclasses.asdict(surrogate.error)
+        shares = surrogate.shares(plan.space.groups())
+        details["surrogate"] = {"kind": options.surrogate, **error}
+        details["importances"] = surrogate.importances()
+        details["shares"] = shares
+        summary |= {f"surrogate_{name}": v for name, v in error.items() if name != "points"}
+        summary |= {f"share_{name}": value for name, value in shares.items()}
+    effects = None
+    if options.factorial_seeds:
+        effects = _run_factorial_design(plan, plan.space, best)
+        details["factorial"] = dataclasses.asdict(effects)
+        summary |= effects.as_scalars()
+    if options.retrain_best and plan.config.judge.name != "table":
+        summary |= _retrain_best(plan, best)
+    write_json(plan.directory / "analysis.json", details)
+    if plan.config.tracking.figures:
+        save_study_figures(
+            plan.directory,
+            trial_rows(plan, trials),
+            objectives=plan.objectives,
+            higher_is_better=plan.higher_is_better,
+            surrogate=surrogate,
+            effects=effects,
+            title=plan.config.name,
+        )
+    return summary
+
+
+def _true_scores(
+    plan: StudyPlan, space: SearchSpace, trials: Sequence[FrozenTrial], best: FrozenTrial
+) -> JsonObject:
+    """Return the table's scores of the best trial, and the rank correlation of all trials.
+
+    The correlation is that of the trials' scores with the true test accuracies; it is left out if
+    either is constant.
+    """
+    if not table_covers(plan.config, space.architecture):
+        return {}
+    from scipy.stats import kendalltau, spearmanr
+
+    def genotype(trial: FrozenTrial) -> AnyGenotype:
+        genotype = space.genotype(trial_point(trial))
+        assert genotype is not None
+        return genotype
+
+    tools = TrialTools(plan.config)
+    summary: JsonObject = dict(tools.true_scores(genotype(best)))
+    complete = complete_trials(trials)
+    scores = [trial.values[0] for trial in complete]
+    accuracies = [tools.true_scores(genotype(trial))["test_accuracy"] for trial in complete]
+    if len(set(scores)) > 1 and len(set(accuracies)) > 1:
+        sign = 1 if plan.higher_is_better else -1
+        summary["rank_correlation_spearman"] = sign * float(spearmanr(scores, accuracies).statistic)
+        summary["rank_correlation_kendall"] = sign * float(kendalltau(scores, accuracies).statistic)
+    return summary
+
+
+def _fit_surrogate(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> Surrogate | None:
+    """Fit a surrogate to the scores of complete trials, if there are enough."""
+    kind = plan.config.analysis.surrogate
+    complete = complete_trials(trials)
+    if kind == "none" or len(complete) < MIN_POINTS:
+        return None
+    points, scores = map(trial_point, complete), [trial.values[0] for trial in complete]
+    return Surrogate(plan.space.parameters, list(points), scores, kind=kind, seed=plan.config.seed)
+
+
+def _run_factorial_design(
+    plan: StudyPlan, space: SearchSpace, best: FrozenTrial
+) -> FactorialEffects:
+    """Train the corners of the factorial design, as a study of its own in the same database."""
+    first_seed = plan.config.seed + 1
+    seeds = range(first_seed, first_seed + plan.config.analysis.factorial_seeds)
+    design = FactorialDesign(space, trial_point(best), seeds)
+    design_plan = dataclasses.replace(
+        plan,
+        config=dataclasses.replace(
+            plan.config, strategy=Grid(order="written"), costs=[], limits={}
+        ),
+        directory=plan.directory / "factorial",
+        database=plan.storage,
+        name=f"{plan.name}-factorial-of-{best.number}",
+        space=design,
+        fixed_overrides=tuple(o for o in plan.fixed_overrides if not o.startswith("seed=")),
+        max_trials=design.parameters.size(2),
+    )
+    study = design_plan.open()
+    total = design_plan.max_trials
+    print(f"\nfactorial design: {total} trainings, {' x '.join(design.factors)} x seed", flush=True)
+    counter = itertools.count(1)
+
+    def report(trial: FrozenTrial) -> None:
+        corner = [f"{name} {trial.params[name]}" for name in (*design.factors, "seed")]
+        complete = trial.state == TrialState.COMPLETE
+        score = format_value(plan.score, trial.values[0]) if complete else failure_reason(trial)
+        print(f"{next(counter)}/{total} {', '.join(corner)}: {plan.score} {score}", flush=True)
+
+    Supervisor(design_plan, study, report).run()
+    scores: dict[tuple[str, ...], dict[int, float]] = {}
+    for trial in complete_trials(study.get_trials(deepcopy=False)):
+        corner = tuple(str(trial.params.get(name, "default")) for name in FACTORS)
+        scores.setdefault(corner, {})[trial.params["seed"]] = trial.values[0]
+    return factorial_effects(scores, higher_is_better=plan.higher_is_better)
+
+
+def _retrain_best(plan: StudyPlan, best: FrozenTrial) -> JsonObject:
+    """Train the best point once more and return its scores on the test split.
+
+    This is the only use of the test split in a study.
+    """
+    directory = plan.directory / "final"
+    summary_file = directory / "summary.json"
+    if not summary_file.exists():
+        overrides = best_overrides(plan, best)
+        if (directory / "overrides.json").exists():  # a previous session was killed here
+            overrides.append(f"resume={directory}")
+        print(f"\ntraining of the best point, with test scores: {directory}", flush=True)
+        run_command(plan.config.target, overrides, directory)
+    summary = read_json(summary_file)
+    return {name: value for name, value in summary.items() if name.startswith("test_")}

@@ -1,0 +1,51 @@
+"""The commands that trials run, and their overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from darts.config import Invocation, RetrainConfig, SearchConfig, compose
+from darts.recipes import retrain, search
+from darts.strategies.judges import EpochCallback
+from darts.tracking import JsonObject
+
+TrialConfig = RetrainConfig | SearchConfig
+
+
+def trial_config(target: str, overrides: Sequence[str]) -> TrialConfig:
+    """Return the checked configuration of a trial.
+
+    Args:
+        target: ``retrain`` or ``search``.
+        overrides: command line of the trial.
+
+    Raises:
+        ConfigError: with the message of the command itself.
+    """
+    config: TrialConfig = compose(target, overrides)
+    if isinstance(config, SearchConfig):
+        search.check(config)
+    else:
+        retrain.check(config)
+    return config
+
+
+def run_command(
+    target: str,
+    overrides: Sequence[str],
+    directory: Path,
+    on_epoch: EpochCallback | None = None,
+) -> JsonObject:
+    """Run a command in this process and return its summary."""
+    config = trial_config(target, overrides)
+    invocation = Invocation(directory, tuple(overrides))
+    if isinstance(config, SearchConfig):
+        return search.search(config, invocation, on_epoch=on_epoch)
+    return retrain.retrain(config, invocation, on_epoch=on_epoch)
+
+
+def merge_overrides(overrides: Sequence[str]) -> list[str]:
+    """Keep the last override of each key; Hydra refuses two choices of one group."""
+    by_key = {override.partition("=")[0].lstrip("+"): override for override in overrides}
+    return list(by_key.values())

@@ -1,0 +1,129 @@
+"""Checks of a study's configuration before the first trial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from darts.config import ConfigError, TuneConfig, one_of
+from darts.hpo.commands import merge_overrides, trial_config
+from darts.hpo.factorial_design import FactorialDesign
+from darts.hpo.search_space import HYPERPARAMETERS, SearchSpace
+from darts.hpo.study import StudyPlan, example_config, fixed_overrides
+from darts.hpo.trial_tools import TrialTools, table_covers
+from darts.searching.expected_cost import MEASURES
+from darts.strategies import Setup
+from darts.strategies.judges import TrialSpec
+from darts.tasks import Task
+
+
+def check_config(config: TuneConfig) -> None:
+    """Check, before any data is read, that trials and analysis can run.
+
+    Raises:
+        ConfigError: in one line.
+    """
+    space = SearchSpace(config.parameters)
+    if config.budget.trials is None and config.budget.hours is None:
+        raise ConfigError("budget.trials and budget.hours are both null; set at least one")
+    _check_judge(config, space)
+    for name, point in space.extremes():
+        example = example_config(config, space, point, name)
+    _check_scores(config, example.task)
+    setup = Setup(
+        space.parameters,
+        objectives=1 + len(config.costs),
+        constraints=(lambda trial: []) if config.limits else None,
+    )
+    config.strategy.check(setup)
+    if config.pruner.name != "none" and (config.costs or not config.judge.trains):
+        reason = "costs" if config.costs else f"judge={config.judge.name}"
+        raise ConfigError(f"pruner={config.pruner.name} cannot be combined with {reason}")
+    if config.analysis.factorial_seeds:
+        _check_factorial_design(config, space)
+
+
+def _check_judge(config: TuneConfig, space: SearchSpace) -> None:
+    """Check that the judge and the benchmark table support the search space."""
+    judge = config.judge
+    if judge.needs_genotype:
+        others = space.groups().get(HYPERPARAMETERS)
+        if space.architecture is None or others:
+            excluded = f", without {others[0]}" if others else ""
+            raise ConfigError(
+                f"judge={judge.name} scores architectures only; "
+                f"set parameters={{genotype: {{space: ...}}}}{excluded}"
+            )
+        if judge.space not in (None, space.architecture.name):
+            raise ConfigError(
+                f"judge={judge.name} supports space={judge.space}, not "
+                f"parameters.genotype.space={space.architecture.name}"
+            )
+    if judge.name == "table" and config.benchmark.table is None:
+        raise ConfigError("judge=table needs benchmark.table=FILE")
+    if config.benchmark.table is not None and not table_covers(config, space.architecture):
+        raise ConfigError(
+            "benchmark.table contains architectures of space=nas201; set "
+            "parameters={genotype: {space: nas201}}"
+        )
+
+
+def _check_scores(config: TuneConfig, task: Task) -> None:
+    """Check that the judge returns the metric, and that all costs can be measured."""
+    judge = config.judge
+    one_of("metric", config.metric, task.metrics)
+    if judge.metrics is not None and config.metric not in judge.metrics:
+        raise ConfigError(
+            f"judge={judge.name} returns {', '.join(judge.metrics)}, not metric={config.metric}"
+        )
+    measured = list(MEASURES) if config.target == "retrain" else []
+    available = list(dict.fromkeys([*judge.costs, *measured]))
+    for key, names in (("costs", config.costs), ("limits", config.limits)):
+        for name in names:
+            if name not in available:
+                raise ConfigError(
+                    f"{key}: {name!r} is unknown with judge={judge.name} "
+                    f"target={config.target}; choose from {', '.join(available) or 'none'}"
+                )
+    for name, limit in config.limits.items():
+        if not limit > 0:
+            raise ConfigError(f"limits.{name}={limit}: must be > 0")
+
+
+def _check_factorial_design(config: TuneConfig, space: SearchSpace) -> None:
+    """Check that the default architecture and the default hyperparameters can be trained."""
+    if not config.judge.trains:
+        raise ConfigError(
+            f"analysis.factorial_seeds={config.analysis.factorial_seeds} needs trainings, and "
+            f"judge={config.judge.name} has none; set analysis.factorial_seeds=0"
+        )
+    _, best = next(space.extremes())
+    design = FactorialDesign(space, best, range(1))
+    for point in design.parameters.points(2):
+        overrides = merge_overrides([*fixed_overrides(config), *design.overrides(point)])
+        try:
+            trial_config(config.target, overrides)
+        except ValueError as error:
+            raise ConfigError(
+                "analysis.factorial_seeds compares with the default configuration, which base "
+                f"must describe completely: {error}"
+            ) from None
+
+
+def check_judge(plan: StudyPlan) -> None:
+    """Score one architecture with the table or the supernet, so that errors appear at once.
+
+    Raises:
+        ValueError: in one line, if the architecture cannot be scored.
+    """
+    assert isinstance(plan.space, SearchSpace)
+    tools, judge = TrialTools(plan.config), plan.config.judge
+    _, point = next(plan.space.extremes())
+    genotype = plan.space.genotype(point)
+    if genotype is not None and table_covers(plan.config, plan.space.architecture):
+        tools.true_scores(genotype)
+    if not judge.trains:
+        judge(TrialSpec(plan.overrides(point), genotype, Path(), _ignore_epoch), tools)
+
+
+def _ignore_epoch(epoch: int, scores: object) -> None:
+    """Do nothing; judges without trainings do not call it."""

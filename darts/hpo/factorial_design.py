@@ -1,0 +1,59 @@
+"""The factorial design that separates the gain of the architecture from that of hyperparameters.
+
+The default and the best architecture are each trained with the default and the best
+hyperparameters, with seeds that the search did not use. The score of the best trial itself does
+not measure a gain: it is the maximum of many noisy scores, so it is biased upward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from darts.hpo.search_space import ARCHITECTURE, HYPERPARAMETERS, SearchSpace
+from darts.judging.factorial import LEVELS
+from darts.spaces import AnyGenotype
+from darts.spaces.parameters import Choice, Parameter, Parameters, Point, Value
+
+FACTORS = (ARCHITECTURE, HYPERPARAMETERS)
+
+
+class FactorialDesign:
+    """The search space ``{default, best} x {default, best} x seeds``.
+
+    Args:
+        space: search space of the study.
+        best: best point of the study.
+        seeds: seeds of the trainings.
+
+    Attributes:
+        factors: those of ``FACTORS`` that the study varies.
+    """
+
+    def __init__(self, space: SearchSpace, best: Point, seeds: range) -> None:
+        self._space, self._best = space, best
+        groups = space.groups()
+        self.factors = [name for name in FACTORS if name in groups]
+        levels = Choice(LEVELS)
+        factors = [Parameter(name, levels) for name in self.factors]
+        self.parameters = Parameters([Parameter("seed", Choice(tuple(seeds))), *factors])
+
+    def genotype(self, point: Mapping[str, Value]) -> AnyGenotype | None:
+        """Return the best architecture; None for the default, which the overrides name."""
+        return self._space.genotype(self._best) if point.get(ARCHITECTURE) == "best" else None
+
+    def overrides(self, point: Mapping[str, Value]) -> list[str]:
+        """Return the overrides that a corner adds to the command line."""
+        overrides: list[str] = []
+        if point.get(ARCHITECTURE) == "best":
+            overrides += self._space.architecture_overrides(self._best)
+        if point.get(HYPERPARAMETERS) == "best":
+            overrides += self._space.hyperparameter_overrides(self._best)
+        return [*overrides, f"seed={point['seed']}"]
+
+    def settings(self, point: Mapping[str, Value]) -> Point:
+        """Return the whole point."""
+        return dict(point)
+
+    def row(self, point: Mapping[str, Value]) -> Point:
+        """Return the whole point."""
+        return dict(point)

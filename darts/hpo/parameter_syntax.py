@@ -1,0 +1,189 @@
+"""The YAML syntax of ``parameters``: each parameter is described under the key that it sets.
+
+optimizer: {lr: {low: 0.003, high: 0.3, log: true}}
+loader: {batch_size: [16, 32, 64]}
+ema_decay: {low: 0.9, high: 0.999, when: {selection: last}}
+genotype: {space: nas201}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from darts.config import ConfigError, check_fields, closest, one_of, quoted
+from darts.spaces import SPACES, Space
+from darts.spaces.parameters import Choice, Domain, Parameter, Range, Value
+
+_RANGE_KEYS = ("low", "high", "step", "log")
+_KEYS = (*_RANGE_KEYS, "choices", "when")
+_UNQUOTED = re.compile(r"[A-Za-z_][\w./-]*")
+
+
+def descriptions(
+    parameters: Mapping[str, object], prefix: str = ""
+) -> Iterator[tuple[str, object]]:
+    """Yield the dotted key and the description of each parameter of a nested mapping."""
+    for name, value in parameters.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and key != "genotype" and not set(value) & set(_KEYS):
+            yield from descriptions(value, f"{key}.")
+        else:
+            yield key, value
+
+
+def parse_parameter(key: str, description: object) -> Parameter:
+    """Parse the description of a hyperparameter.
+
+    Args:
+        key: dotted key that the parameter sets.
+        description: list of choices, or mapping with the keys ``choices``, or ``low`` and
+            ``high``, and optionally ``step``, ``log`` and ``when``.
+
+    Raises:
+        ConfigError: in one line, for an invalid description.
+    """
+    if isinstance(description, Sequence) and not isinstance(description, str):
+        description = {"choices": list(description)}
+    if not isinstance(description, Mapping):
+        raise ConfigError(
+            f"parameters.{key}={description!r}: must be a list of choices or "
+            "{low: ..., high: ...}"
+        )
+    unknown = [name for name in description if name not in _KEYS]
+    if unknown:
+        raise ConfigError(
+            f"parameters.{key}: unknown {unknown[0]!r}{closest(str(unknown[0]), _KEYS)}; "
+            f"choose from {', '.join(_KEYS)}"
+        )
+    try:
+        return Parameter(key, _domain(description), _conditions(description.get("when")))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"parameters.{key}: {error}") from None
+
+
+def parse_architecture(description: object) -> Space:
+    """Return the space of ``genotype: {space: NAME, ...}``; other keys are fields of the space.
+
+    Raises:
+        ConfigError: in one line, for an unknown space or field.
+    """
+    if not isinstance(description, Mapping) or "space" not in description:
+        raise ConfigError(
+            "parameters.genotype must name a space, for example {space: nas201}; "
+            f"choose from {', '.join(SPACES)}"
+        )
+    one_of("parameters.genotype.space", description["space"], list(SPACES))
+    space_type = SPACES[description["space"]]
+    fields = {field.name for field in dataclasses.fields(space_type)} - {"name"}
+    options = {name: value for name, value in description.items() if name != "space"}
+    for name in options:
+        if name not in fields:
+            raise ConfigError(
+                f"parameters.genotype: unknown {name!r}{closest(name, fields)}; "
+                f"choose from {', '.join(sorted(fields))}"
+            )
+    space: Space = space_type(**options)
+    check_fields(space, "parameters.genotype.")
+    return space
+
+
+def sort_by_dependency(parameters: Sequence[Parameter]) -> list[Parameter]:
+    """Keep the given order, but move parameters before those that depend on them.
+
+    Raises:
+        ConfigError: if a parameter depends on itself.
+    """
+    by_name = {parameter.name: parameter for parameter in parameters}
+    ordered: dict[str, Parameter] = {}
+
+    def add(parameter: Parameter, dependents: tuple[str, ...]) -> None:
+        if parameter.name in dependents:
+            raise ConfigError(f"parameters: {parameter.name} depends on itself")
+        for name, _ in parameter.when:
+            if name in by_name and name not in ordered:
+                add(by_name[name], (*dependents, parameter.name))
+        ordered.setdefault(parameter.name, parameter)
+
+    for parameter in parameters:
+        add(parameter, ())
+    return list(ordered.values())
+
+
+def format_override(value: Value) -> str:
+    """Format a value in Hydra's override grammar."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return repr(value)
+    reserved = ("true", "false", "null", "nan", "inf")
+    plain = _UNQUOTED.fullmatch(value) and value.lower() not in reserved
+    return value if plain or value[:1] in ("[", "{") else quoted(value)
+
+
+def _domain(description: Mapping[str, object]) -> Domain:
+    if "choices" not in description:
+        return _range(description)
+    if set(description) & set(_RANGE_KEYS):
+        raise ValueError("choices cannot be combined with low, high, step or log")
+    values = description["choices"]
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise ValueError(f"choices={values!r}: must be a list")
+    return Choice(tuple(_choice(value) for value in values))
+
+
+def _range(description: Mapping[str, object]) -> Range:
+    for name in ("low", "high"):
+        if name not in description:
+            raise ValueError(f"{name} is missing; set choices, or low and high")
+    numbers = {
+        name: _number(name, description[name])
+        for name in ("low", "high", "step")
+        if description.get(name) is not None
+    }
+    low, high = (_number(name, description[name]) for name in ("low", "high"))
+    log = description.get("log", False)
+    if not isinstance(log, bool):
+        raise ValueError(f"log={log!r}: must be true or false")
+    whole = all(isinstance(number, int) for number in numbers.values())
+    return Range(low, high, whole, numbers.get("step"), log)
+
+
+def _number(name: str, value: object) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{name}={value!r}: must be a number")
+    return value
+
+
+def _conditions(when: object) -> tuple[tuple[str, tuple[Value, ...]], ...]:
+    if when is None:
+        return ()
+    if not isinstance(when, Mapping):
+        raise ValueError(f"when={when!r}: must map keys to values, for example {{selection: last}}")
+    return tuple(
+        (name, tuple(values) if isinstance(values, list) else (values,))
+        for name, values in _flatten(when)
+    )
+
+
+def _flatten(
+    mapping: Mapping[str, object], prefix: str = ""
+) -> Iterator[tuple[str, list[Value] | Value]]:
+    for name, value in mapping.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name}.")
+        elif value is None or isinstance(value, (bool, int, float, str, list)):
+            yield f"{prefix}{name}", value
+        else:
+            raise ValueError(f"when: {prefix}{name}={value!r} must be a value or a list of values")
+
+
+def _choice(value: object) -> Value:
+    """Return a choice as a scalar; lists become the text that Hydra parses."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return json.dumps(value)

@@ -1,0 +1,141 @@
+"""Files that a study writes: ``trials.csv``, ``best.json``, TensorBoard rows; and its energy."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from optuna.trial import FrozenTrial, TrialState
+
+from darts.hpo.commands import merge_overrides
+from darts.hpo.study import StudyPlan, best_trial
+from darts.hpo.trials import (
+    FAILURE,
+    complete_trials,
+    failure_reason,
+    finished_trials,
+    trial_point,
+    trial_results,
+    trial_state,
+)
+from darts.tracking import (
+    JsonObject,
+    TensorBoard,
+    read_json,
+    read_metrics,
+    write_atomically,
+    write_json,
+)
+from darts.tracking.ledger import sum_costs
+
+
+def trial_rows(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> list[dict[str, object]]:
+    """Return a row per finished trial: number, state, scores, costs, parameters and genotype."""
+    rows: list[dict[str, object]] = []
+    for trial in finished_trials(trials):
+        point = trial_point(trial)
+        complete_point = plan.space.parameters.contains(point)
+        start, end = trial.datetime_start, trial.datetime_complete
+        failed = trial.state == TrialState.FAIL or FAILURE in trial.user_attrs
+        rows.append(
+            {
+                "trial": trial.number,
+                "state": trial_state(trial),
+                **trial_results(trial),
+                "wall_seconds": (end - start).total_seconds() if start and end else None,
+                **(plan.space.row(point) if complete_point else point),
+                "failure": failure_reason(trial) if failed else None,
+            }
+        )
+    return rows
+
+
+def write_trials(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows as CSV; a missing value is an empty field."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    if "failure" in columns:  # the longest text is the last column
+        columns.append(columns.pop(columns.index("failure")))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue())
+
+
+def best_overrides(plan: StudyPlan, trial: FrozenTrial) -> list[str]:
+    """Return the command line that trains a trial's network, without restrictions of trials."""
+    restrictions = ("evaluate_test=", "tracking.", "metric=")
+    own = [o for o in plan.fixed_overrides if not o.startswith(restrictions)]
+    own.append(f"metric={plan.config.metric}")
+    return merge_overrides([*own, *plan.space.overrides(trial_point(trial))])
+
+
+def write_best(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject | None:
+    """Write ``best.json``, and ``genotype.json`` if the study varies the architecture.
+
+    Returns:
+        The content of ``best.json``, or None without a complete trial.
+    """
+    best = best_trial(plan, trials)
+    if best is None:
+        return None
+    overrides = best_overrides(plan, best)
+    genotype = plan.space.genotype(trial_point(best))
+    arguments = overrides
+    if genotype is not None:
+        # The printed command names this directory instead of the long text of the genotype.
+        arguments = [
+            f"genotype={plan.directory}" if override.startswith("genotype=") else override
+            for override in overrides
+        ]
+        write_atomically(plan.directory / "genotype.json", genotype.to_json())
+    content = {
+        "trial": best.number,
+        **{name: trial_results(best)[name] for name in plan.objectives},
+        "parameters": plan.space.settings(trial_point(best)),
+        "genotype": None if genotype is None else str(genotype),
+        "overrides": overrides,
+        "command": f"python -m darts.{plan.config.target} {shlex.join(arguments)}",
+    }
+    write_json(plan.directory / "best.json", content)
+    return content
+
+
+def total_energy(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
+    """Return ``joules``, ``joules_source`` and ``gco2e`` of all trainings of the study.
+
+    Trainings of the analysis count, too. The energy of an unfinished trial is read from its
+    directory if it ran on this machine.
+    """
+    measured = [trial for trial in trials if "joules" in trial_results(trial)]
+    names = {f"{trial.number:04d}" for trial in measured}
+    directories = [d for d in plan.directory.glob("trials/*") if d.name not in names]
+    directories += [*plan.directory.glob("factorial/trials/*"), plan.directory / "final"]
+    costs: list[JsonObject] = [dict(trial_results(trial)) for trial in measured]
+    for directory in directories:
+        costs += _training_costs(directory)
+    return sum_costs(costs)
+
+
+def _training_costs(directory: Path) -> list[JsonObject]:
+    """Return the summary of a training, or the last metrics row of an unfinished one."""
+    summary, metrics = directory / "summary.json", directory / "metrics.jsonl"
+    if summary.exists():
+        rows = [read_json(summary)]
+    else:
+        rows = read_metrics(metrics) if metrics.exists() else []
+    return [row for row in rows[-1:] if "joules" in row]
+
+
+def log_hparams(plan: StudyPlan, trials: Sequence[FrozenTrial], logged: set[int]) -> None:
+    """Add a row to TensorBoard's HPARAMS page for each complete trial not in ``logged`` yet."""
+    for trial in complete_trials(trials):
+        if trial.number in logged:
+            continue
+        logged.add(trial.number)
+        with TensorBoard(plan.directory / "hparams" / f"{trial.number:04d}") as board:
+            scores = {f"hparam/{name}": value for name, value in trial_results(trial).items()}
+            board.log_hparams(plan.space.row(trial_point(trial)), scores, step=trial.number)

@@ -1,0 +1,80 @@
+"""Accessors of Optuna's trials: point, scores, state, and which trials count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from optuna.trial import FrozenTrial, TrialState
+
+from darts.spaces.parameters import Point
+from darts.strategies.point_sampler import SURPLUS
+
+SCORES = "scores"
+"""User attribute: scores and costs of a trial by name."""
+
+FAILURE = "failure"
+"""User attribute: reason of a failure, in one line."""
+
+WORKER = "worker"
+"""User attribute: name of the worker that runs or ran a trial."""
+
+RETRY_HISTORY = "retry_history"
+"""System attribute: numbers of the lost trials that a trial repeats."""
+
+
+def trial_point(trial: FrozenTrial) -> Point:
+    """Return the point of a trial."""
+    return dict(trial.params)
+
+
+def trial_state(trial: FrozenTrial) -> str:
+    """Return ``complete``, ``pruned``, ``failed`` or ``running``."""
+    names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}
+    return names.get(trial.state, "failed" if trial.state.is_finished() else "running")
+
+
+def trial_results(trial: FrozenTrial) -> Mapping[str, float | str]:
+    """Return scores and costs of a trial, and ``joules_source``, the only text among them."""
+    results: Mapping[str, float | str] = trial.user_attrs.get(SCORES, {})
+    return results
+
+
+def trial_scores(trial: FrozenTrial) -> dict[str, float]:
+    """Return scores and costs of a trial; empty if there are none yet."""
+    results = trial_results(trial)
+    return {name: value for name, value in results.items() if not isinstance(value, str)}
+
+
+def failure_reason(trial: FrozenTrial) -> str:
+    """Return why a trial failed, in one line."""
+    return str(trial.user_attrs.get(FAILURE, "its worker is gone"))
+
+
+def retry_history(trial: FrozenTrial) -> list[int]:
+    """Return the numbers of the lost trials that a trial repeats."""
+    return list(trial.system_attrs.get(RETRY_HISTORY, ()))
+
+
+def replaced_trials(trials: Sequence[FrozenTrial]) -> set[int]:
+    """Return the numbers of lost trials that other trials repeat."""
+    return {number for trial in trials for number in retry_history(trial)}
+
+
+def counted_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials that count toward the budget: neither replaced nor surplus."""
+    replaced = replaced_trials(trials)
+    return [
+        trial
+        for trial in trials
+        if trial.number not in replaced and SURPLUS not in trial.user_attrs
+    ]
+
+
+def finished_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the counted trials that have finished, in the order of their numbers."""
+    return [trial for trial in counted_trials(trials) if trial.state.is_finished()]
+
+
+def complete_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the counted trials that have a score, in the order of their numbers."""
+    return [trial for trial in counted_trials(trials) if trial.state == TrialState.COMPLETE]

@@ -1,0 +1,51 @@
+"""True scores of a search's current genotype, looked up in a benchmark table."""
+
+from __future__ import annotations
+
+from darts.config import BenchmarkConfig
+from darts.judging import nas201_table
+from darts.spaces import AnyGenotype
+
+
+class Benchmark:
+    """True accuracy, rank and regret of architectures.
+
+    Args:
+        table: accuracies of all architectures of a space.
+        dataset: data set of the accuracies, for example ``cifar10``.
+        epochs: epochs of the training behind the accuracies.
+
+    Raises:
+        ValueError: in one line, if the table lacks the data set or the epochs.
+    """
+
+    def __init__(self, table: nas201_table.Table, dataset: str, epochs: int) -> None:
+        self._table = table
+        self._column: nas201_table.Column = {
+            "dataset": dataset,
+            "split": "test",
+            "epochs": epochs,
+        }
+        self._table.optimum(**self._column)  # raises if the column does not exist
+
+    @classmethod
+    def from_config(cls, config: BenchmarkConfig, space: str) -> Benchmark | None:
+        """Load the configured table; None without a table.
+
+        Raises:
+            ValueError: in one line, if the table cannot be read or belongs to another space.
+        """
+        if config.table is None:
+            return None
+        if space != "nas201":
+            raise ValueError(f"benchmark.table needs space=nas201, not space={space}")
+        return cls(nas201_table.load(config.table), config.dataset, config.epochs)
+
+    def scores(self, genotype: AnyGenotype) -> dict[str, float]:
+        """Return ``true_accuracy`` as a fraction, ``true_rank`` (1 is best) and ``true_regret``."""
+        arch = str(genotype)
+        return {
+            "true_accuracy": self._table.accuracy(arch, **self._column) / 100,
+            "true_rank": self._table.rank(arch, **self._column),
+            "true_regret": self._table.regret(arch, **self._column) / 100,
+        }

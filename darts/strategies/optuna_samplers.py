@@ -1,0 +1,126 @@
+"""Strategies that use Optuna's samplers: TPE, Gaussian process, CMA-ES and NSGA-II.
+
+References:
+    Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011 (TPE).
+    Watanabe, "Tree-Structured Parzen Estimator", arXiv:2304.11127.
+    Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006.
+    Hansen, "The CMA Evolution Strategy: A Tutorial", arXiv:1604.00772.
+    Deb et al., "A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II", IEEE Transactions on
+    Evolutionary Computation 6(2), 2002.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, TPESampler
+
+from darts.registry import number
+from darts.spaces.parameters import Range
+from darts.strategies.strategy import STRATEGIES, Setup, Strategy, silence_optuna_warnings
+
+
+@STRATEGIES.register
+@dataclass
+class Tpe(Strategy):
+    """Tree-structured Parzen estimator.
+
+    Attributes:
+        startup: random trials before the model is used.
+        joint: model parameters jointly, conditional parameters in groups; otherwise each
+            parameter has a model of its own.
+    """
+
+    name: str = "tpe"
+    startup: int = number(10, low=1)
+    joint: bool = True
+    multi_objective: ClassVar[bool] = True
+
+    def make_sampler(self, setup: Setup) -> BaseSampler:
+        with silence_optuna_warnings():
+            return TPESampler(
+                seed=setup.seed,
+                n_startup_trials=self.startup,
+                multivariate=self.joint,
+                group=self.joint,
+                constraints_func=setup.constraints,
+                constant_liar=True,
+            )
+
+
+@STRATEGIES.register
+@dataclass
+class Gp(Strategy):
+    """Gaussian process. Conditional parameters are drawn at random.
+
+    Attributes:
+        startup: random trials before the model is used.
+    """
+
+    name: str = "gp"
+    startup: int = number(10, low=1)
+    multi_objective: ClassVar[bool] = True
+
+    def make_sampler(self, setup: Setup) -> BaseSampler:
+        with silence_optuna_warnings():
+            return GPSampler(
+                seed=setup.seed,
+                n_startup_trials=self.startup,
+                constraints_func=setup.constraints,
+                warn_independent_sampling=False,
+            )
+
+
+@STRATEGIES.register
+@dataclass
+class CmaEs(Strategy):
+    """Covariance matrix adaptation over all numeric parameters; choices are drawn at random.
+
+    Attributes:
+        startup: random trials before the adaptation starts.
+    """
+
+    name: str = "cmaes"
+    startup: int = number(10, low=1)
+
+    def check(self, setup: Setup) -> None:
+        super().check(setup)
+        numbers = [p for p in setup.space if isinstance(p.domain, Range) and not p.when]
+        if len(numbers) < 2:
+            raise ValueError(
+                "strategy=cmaes needs at least two numeric parameters without conditions, and "
+                f"parameters has {len(numbers)}; choose strategy=evolution"
+            )
+        if setup.constraints is not None:
+            raise ValueError(
+                "strategy=cmaes does not support limits; choose strategy=evolution or strategy=tpe"
+            )
+
+    def make_sampler(self, setup: Setup) -> BaseSampler:
+        with silence_optuna_warnings():
+            return CmaEsSampler(
+                seed=setup.seed, n_startup_trials=self.startup, warn_independent_sampling=False
+            )
+
+
+@STRATEGIES.register
+@dataclass
+class Nsga2(Strategy):
+    """Non-dominated sorting: a Pareto front of several objectives.
+
+    Attributes:
+        population: number of survivors of each generation.
+    """
+
+    name: str = "nsga2"
+    population: int = number(20, low=2)
+    multi_objective: ClassVar[bool] = True
+
+    def make_sampler(self, setup: Setup) -> BaseSampler:
+        with silence_optuna_warnings():
+            return NSGAIISampler(
+                seed=setup.seed,
+                population_size=self.population,
+                constraints_func=setup.constraints,
+            )
