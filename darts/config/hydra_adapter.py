@@ -170,6 +170,9 @@ def _initialized() -> Iterator[None]:
 def _register() -> None:
     """Store the dataclasses in Hydra's ConfigStore, once per process."""
     store = ConfigStore.instance()
+    # Hydra copies the whole store for each composition, and 300 times for --help, although `load`
+    # copies the node that it returns. Sharing the store makes --help 20 times faster.
+    vars(store)["__deepcopy__"] = lambda memo: store
     for name, node in COMMANDS.items():
         store.store(group="schema", name=name, node=node, package="_global_")
     for group, types in TYPES.items():
