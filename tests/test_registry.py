@@ -1,4 +1,4 @@
-"""Parts: their options with limits, and the registries that find them by name."""
+"""Components: their options with limits, and the registries that find them by name."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from darts.config import ConfigError, check_fields
-from darts.config import TYPES, group_options
+from darts.config import TYPES, ConfigError, check_fields, group_options
 from darts.registry import Registry, choice, number
 
 REGISTRIES = {group: types for group, types in TYPES.items() if isinstance(types, Registry)}
@@ -19,7 +18,7 @@ REGISTRIES = {group: types for group, types in TYPES.items() if isinstance(types
 
 @pytest.fixture
 def colors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A package with a registry, and two modules with a part in each."""
+    """Return a package with a registry and two modules with one component each."""
     folder = tmp_path / "colors_of_a_test"
     folder.mkdir()
     (folder / "__init__.py").write_text(
@@ -29,7 +28,7 @@ def colors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         (folder / f"{name}.py").write_text(
             "import dataclasses\nfrom colors_of_a_test import COLOURS\n"
             "@COLOURS.register\n@dataclasses.dataclass\n"
-            f"class Part:\n    name: str = {name!r}\n"
+            f"class Color:\n    name: str = {name!r}\n"
         )
     monkeypatch.syspath_prepend(tmp_path)
     import colors_of_a_test  # type: ignore[import-not-found]
@@ -39,46 +38,48 @@ def colors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         del sys.modules[module]
 
 
-def test_every_module_of_the_package_is_a_part(colors: Any) -> None:
-    assert "colors_of_a_test.red" not in sys.modules, "imported before anybody asked"
+def test_registry_finds_every_module_of_the_package(colors: Any) -> None:
+    assert "colors_of_a_test.red" not in sys.modules, "imported before first access"
     assert list(colors.COLOURS) == ["blue", "red"]
     assert len(colors.COLOURS) == 2
     assert "red" in colors.COLOURS
     assert "green" not in colors.COLOURS
     assert colors.COLOURS["red"]().name == "red"
-    assert dict(colors.COLOURS)["blue"] is sys.modules["colors_of_a_test.blue"].Part
+    assert dict(colors.COLOURS)["blue"] is sys.modules["colors_of_a_test.blue"].Color
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones(colors: Any) -> None:
+def test_unknown_name_raises_an_error_with_the_choices(colors: Any) -> None:
     with pytest.raises(ValueError, match=r"^unknown color 'green'; choose from blue, red$"):
         colors.COLOURS["green"]
 
 
-def test_a_name_is_given_once(colors: Any) -> None:
+def test_duplicate_names_raise_an_error(colors: Any) -> None:
     red = colors.COLOURS["red"]
-    assert colors.COLOURS.register(red) is red  # the same class again is no other
+    assert colors.COLOURS.register(red) is red  # registering a class twice is allowed
 
     @dataclasses.dataclass
     class Scarlet:
         name: str = "red"
 
-    with pytest.raises(ValueError, match=r"^color 'red' is registered already$"):
+    with pytest.raises(
+        ValueError, match=r"^color 'red' is already registered; choose another name$"
+    ):
         colors.COLOURS.register(Scarlet)
     assert colors.COLOURS["red"] is red
 
 
-def test_options_and_their_limits() -> None:
+def test_fields_check_choices_and_limits() -> None:
     @dataclasses.dataclass
-    class Part:
-        name: str = "part"
+    class Component:
+        name: str = "component"
         way: str = choice("slow", "slow", "fast")
         rate: float = number(0.5, above=0, high=1)
         betas: list[float] = number([0.5, 0.9], low=0, below=1)
         limit: int | None = number(None, low=0)
 
-    check_fields(Part())
-    assert Part().betas == [0.5, 0.9]
-    assert Part().betas is not Part().betas, "a list belongs to one part alone"
+    check_fields(Component())
+    assert Component().betas == [0.5, 0.9]
+    assert Component().betas is not Component().betas, "instances share a list"
     for wrong, named in (
         ({"way": "other"}, "way='other' is unknown; choose from slow, fast"),
         ({"rate": 0.0}, "rate=0.0"),
@@ -88,27 +89,27 @@ def test_options_and_their_limits() -> None:
         ({"limit": -1}, "limit=-1"),
     ):
         with pytest.raises(ConfigError) as refused:
-            check_fields(Part(**wrong))  # type: ignore[arg-type]
+            check_fields(Component(**wrong))  # type: ignore[arg-type]
         assert str(refused.value).startswith(named)
 
 
 @pytest.mark.parametrize("group", REGISTRIES)
-def test_each_part_has_a_yaml_and_is_named_in_its_class(group: str) -> None:
-    parts = REGISTRIES[group]
-    assert parts.group == group
-    assert list(parts) == group_options(group)
-    for name, part in parts.items():
-        assert dataclasses.is_dataclass(part)
-        assert part().name == name
-        check_fields(part())
-        assert part.__doc__
+def test_each_component_has_a_yaml_file_and_its_own_name(group: str) -> None:
+    components = REGISTRIES[group]
+    assert components.group == group
+    assert list(components) == group_options(group)
+    for name, component in components.items():
+        assert dataclasses.is_dataclass(component)
+        assert component().name == name
+        check_fields(component())
+        assert component.__doc__
         with pytest.raises(ConfigError, match="has no effect"):
-            check_fields(part(name="another"), f"{group}.")
+            check_fields(component(name="another"), f"{group}.")
 
 
-def test_a_module_that_fails_fails_again(colors: Any) -> None:
+def test_failed_imports_are_repeated(colors: Any) -> None:
     folder = Path(colors.__file__).parent
     (folder / "zinc.py").write_text("raise RuntimeError('no such color')\n")
-    for _ in range(2):  # not a registry without it
+    for _ in range(2):  # the failed module is not skipped
         with pytest.raises(RuntimeError, match="no such color"):
             list(colors.COLOURS)

@@ -1,4 +1,4 @@
-"""A supernet without kinks, on which finite differences of every kind converge."""
+"""A supernet without kinks, on which finite differences converge."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class SmoothSupernet(nn.Module):
-    """Two mixed layers of convolution, tanh and batch norm, in the place of a supernet."""
+    """A supernet of two mixed layers of convolution, tanh and batch norm."""
 
     def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def make_batch(seed: int, size: int = 6, channels: int = 2, classes: int = 3) ->
 
 @pytest.fixture
 def smooth() -> Callable[..., Any]:
-    """Builds ``(net, train batch, valid batch)`` in float64; the same for the same arguments."""
+    """Return a function that builds ``(net, train batch, valid batch)`` in float64."""
 
     def make(dropout: float = 0.0) -> tuple[SmoothSupernet, Batch, Batch]:
         torch.manual_seed(0)

@@ -2,12 +2,12 @@
 
     L_train(w, a) = |w - A a|^2 / 2        L_valid(w, a) = |w - b|^2 / 2 + c . a
 
-so that grad_w L_train = w - A a and d2 L_train / (d a d w) = -A'. A step
-w' = w - lr * s * grad + ... moves with a by lr * s * A, hence
+The gradient is grad_w L_train = w - A a, and d2 L_train / (d a d w) = -A'. The step
+w' = w - lr * s * grad + ... has the derivative lr * s * A by a. Therefore
 
     d L_valid(w'(a), a) / d a = c + A' (lr * s * (w' - b)),
 
-where s says how much of the present gradient the momentum lets through at once.
+where s is the factor of the current gradient in the step, which depends on the momentum.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HVP = ["finite_difference", "exact"]
 
 
 class Toy(nn.Module):
-    """Weights in two tensors, of 3 and 2 numbers; alphas in two groups, of 2 and 1."""
+    """A problem with weights of sizes 3 and 2, and alpha groups of sizes 2 and 1."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ def test_first_order_is_the_direct_term() -> None:
 
 
 @pytest.mark.parametrize("hvp", HVP)
-def test_plain_step(hvp: str) -> None:
+def test_plain_sgd_step(hvp: str) -> None:
     net, lr = Toy(), 0.3
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=lr)
     w, a = net.w.detach(), net.a.detach()
@@ -86,7 +86,7 @@ def test_plain_step(hvp: str) -> None:
     ("momentum", "dampening", "nesterov"),
     [(0.9, 0.0, False), (0.9, 0.4, False), (0.5, 0.0, True)],
 )
-def test_momentum_and_weight_decay(
+def test_momentum_dampening_nesterov_and_weight_decay(
     momentum: float, dampening: float, nesterov: bool, weight_decay: float, hvp: str
 ) -> None:
     net, lr = Toy(), 0.3
@@ -102,18 +102,18 @@ def test_momentum_and_weight_decay(
     for _ in range(3):
         w, a = net.w.detach(), net.a.detach()
         downhill = w - net.A @ a + weight_decay * w
-        through = 1.0  # the share of the gradient that enters the velocity
+        factor = 1.0  # factor of the gradient in the velocity
         if velocity is None:
             velocity = downhill
         else:
-            through = 1 - dampening
-            velocity = momentum * velocity + through * downhill
+            factor = 1 - dampening
+            velocity = momentum * velocity + factor * downhill
         if nesterov:
             stepped = w - lr * (downhill + momentum * velocity)
-            through = 1 + momentum * through
+            factor = 1 + momentum * factor
         else:
             stepped = w - lr * velocity
-        wanted = net.c + lr * through * net.A.T @ (stepped - net.b)
+        wanted = net.c + lr * factor * net.A.T @ (stepped - net.b)
         torch.testing.assert_close(gradient(net, optimizer, hvp), wanted, rtol=1e-9, atol=1e-11)
         optimizer.zero_grad()
         loss_fn(net, "train").backward()
@@ -122,7 +122,7 @@ def test_momentum_and_weight_decay(
 
 
 @pytest.mark.parametrize("hvp", HVP)
-def test_every_parameter_group_has_its_own_rates(hvp: str) -> None:
+def test_each_parameter_group_uses_its_own_options(hvp: str) -> None:
     net = Toy()
     groups: list[dict[str, Any]] = [
         {"params": [net.second], "lr": 0.5, "momentum": 0.0, "weight_decay": 0.1},
@@ -138,7 +138,7 @@ def test_every_parameter_group_has_its_own_rates(hvp: str) -> None:
 
 
 @pytest.mark.parametrize("hvp", HVP)
-def test_weights_that_the_optimizer_does_not_hold_stay(hvp: str) -> None:
+def test_weights_outside_the_optimizer_do_not_change(hvp: str) -> None:
     net, lr = Toy(), 0.2
     optimizer = torch.optim.SGD([net.first], lr=lr)
     w, a = net.w.detach(), net.a.detach()
@@ -149,7 +149,7 @@ def test_weights_that_the_optimizer_does_not_hold_stay(hvp: str) -> None:
 
 
 @pytest.mark.parametrize("hvp", HVP)
-def test_a_step_uphill(hvp: str) -> None:
+def test_maximize_reverses_the_step(hvp: str) -> None:
     net, lr = Toy(), 0.2
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=lr, maximize=True)
     w, a = net.w.detach(), net.a.detach()
@@ -159,23 +159,23 @@ def test_a_step_uphill(hvp: str) -> None:
 
 
 @pytest.mark.parametrize("hvp", HVP)
-def test_a_validation_loss_without_weights_leaves_the_direct_term(hvp: str) -> None:
+def test_validation_loss_without_weights_has_no_second_order_term(hvp: str) -> None:
     net = Toy()
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.2)
-    seen: list[str] = []
+    batches: list[str] = []
 
     def loss(net: Any, batch: str) -> Tensor:
-        seen.append(batch)
+        batches.append(batch)
         return loss_fn(net, batch) if batch == "train" else net.c @ net.a
 
     found = flat(unrolled(net, loss, "train", "valid", optimizer, hvp=hvp))
     assert torch.equal(found, net.c)
-    assert seen == ["train", "valid"]  # nothing to perturb along
+    assert batches == ["train", "valid"]  # a zero vector needs no finite difference
 
 
-def test_descent_along_the_unrolled_gradient_solves_the_bilevel_problem() -> None:
-    # With c = 0 and learning rate 1 the step lands on w' = A a, so that the outer problem is least
-    # squares in a. First order sees nothing of it: its gradient is zero.
+def test_descent_solves_the_bilevel_problem() -> None:
+    # With c = 0 and learning rate 1, the step reaches w' = A a, and the outer problem is a least
+    # squares problem in a. The first-order gradient is zero.
     net = Toy()
     net.c.zero_()
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=1.0)
@@ -189,7 +189,7 @@ def test_descent_along_the_unrolled_gradient_solves_the_bilevel_problem() -> Non
     torch.testing.assert_close(net.a.detach(), wanted, rtol=1e-6, atol=1e-8)
 
 
-def test_both_products_are_the_same_on_a_quadratic_problem() -> None:
+def test_both_products_agree_on_a_quadratic_problem() -> None:
     net = Toy()
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.3)
     w, a = net.w.detach(), net.a.detach()

@@ -1,4 +1,4 @@
-"""The dominant eigenvalue of the alphas' Hessian against the dense matrix."""
+"""The dominant eigenvalue of the Hessian of the alphas, compared with the dense matrix."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from darts.bilevel.curvature import AlphaHessian, dominant_eigenvalue
 from darts.spaces.cnn import Supernet
 
 
-def net_of() -> Supernet:
-    """A normal cell and two reduction cells in float64, in training mode."""
+def make_net() -> Supernet:
+    """Return a supernet with one normal and two reduction cells in float64."""
     torch.manual_seed(0)
     net = Supernet(
         channels=2,
@@ -37,7 +37,7 @@ def loss_fn(net: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def dense(net: Supernet, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """Row by row, by double backward on a copy."""
+    """Compute the Hessian row by row, by double backward on a copy."""
     net = copy.deepcopy(net)
     alphas = list(net.alphas.values())
     gradients = torch.autograd.grad(loss_fn(net, batch), alphas, create_graph=True)
@@ -48,8 +48,8 @@ def dense(net: Supernet, batch: tuple[Tensor, Tensor]) -> Tensor:
     return torch.stack(rows)
 
 
-def test_the_products_and_the_largest_eigenvalue() -> None:
-    net, batch = net_of(), make_batch(1, size=6)
+def test_products_and_largest_eigenvalue_match_the_dense_hessian() -> None:
+    net, batch = make_net(), make_batch(1, size=6)
     matrix = dense(net, batch)
     torch.testing.assert_close(matrix, matrix.T)
     hessian = AlphaHessian(net, loss_fn, batch)
@@ -61,26 +61,25 @@ def test_the_products_and_the_largest_eigenvalue() -> None:
     assert dominant_eigenvalue(hessian) == pytest.approx(float(values[-1]), rel=1e-3)
 
 
-def test_the_hessian_is_that_of_finite_differences() -> None:
-    """Of the gradient, along one direction."""
-    net, batch = net_of(), make_batch(1, size=6)
+def test_products_match_finite_differences() -> None:
+    net, batch = make_net(), make_batch(1, size=6)
     vector = torch.randn(30, generator=torch.Generator().manual_seed(3)).double()
     found = AlphaHessian(net, loss_fn, batch).times(vector)
     step, gradients = 1e-5, []
     for sign in (1, -1):
-        moved = copy.deepcopy(net)
-        parts = vector.split([alpha.numel() for alpha in moved.alphas.values()])
+        shifted = copy.deepcopy(net)
+        by_group = vector.split([alpha.numel() for alpha in shifted.alphas.values()])
         with torch.no_grad():
-            for alpha, part in zip(moved.alphas.values(), parts, strict=True):
-                alpha += sign * step * part.view_as(alpha)
-        loss_fn(moved, batch).backward()
-        gradients.append(torch.cat([alpha.grad.flatten() for alpha in moved.alphas.values()]))
+            for alpha, change in zip(shifted.alphas.values(), by_group, strict=True):
+                alpha += sign * step * change.view_as(alpha)
+        loss_fn(shifted, batch).backward()
+        gradients.append(torch.cat([alpha.grad.flatten() for alpha in shifted.alphas.values()]))
     difference = (gradients[0] - gradients[1]) / (2 * step)
     torch.testing.assert_close(found, difference, rtol=1e-4, atol=1e-6)
 
 
-def test_the_largest_and_not_the_one_of_largest_size() -> None:
-    """Of a known quadratic, whose most negative eigenvalue is the larger one in size."""
+def test_largest_eigenvalue_is_found_despite_larger_negative_ones() -> None:
+    """The eigenvalue of largest magnitude of this quadratic is negative."""
     values = torch.tensor([-9.0, -1.0, 0.5, 2.0, 3.5], dtype=torch.float64)
     rotation, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((5, 5)))
     q = torch.from_numpy(rotation)
@@ -108,8 +107,8 @@ def test_the_largest_and_not_the_one_of_largest_size() -> None:
     assert dominant_eigenvalue(doubled, tolerance=1e-9) == pytest.approx(7.0)
 
 
-def test_the_network_stays_as_it_is() -> None:
-    net, batch = net_of(), make_batch(1, size=6)
+def test_network_and_random_state_are_unchanged() -> None:
+    net, batch = make_net(), make_batch(1, size=6)
     before = copy.deepcopy(net.state_dict())
     random = torch.get_rng_state()
     first = dominant_eigenvalue(AlphaHessian(net, loss_fn, batch))
@@ -121,8 +120,8 @@ def test_the_network_stays_as_it_is() -> None:
     assert torch.get_rng_state().equal(random)
 
 
-def test_alphas_without_a_part_in_the_loss() -> None:
-    """Of a reduction cell alone, the normal cell's alphas have a Hessian of zeros."""
+def test_unused_groups_have_a_zero_hessian() -> None:
+    """In a supernet without normal cells, the Hessian of their alphas is 0."""
     torch.manual_seed(0)
     net = Supernet(channels=2, cells=1, classes=3, nodes=2).double()
     hessian = AlphaHessian(net, loss_fn, make_batch(1))
@@ -134,8 +133,8 @@ def test_alphas_without_a_part_in_the_loss() -> None:
 
 
 @pytest.mark.parametrize("relaxation", ["softmax", "dirichlet", "concrete"])
-def test_of_a_random_relaxation_it_is_that_of_the_judged_supernet(relaxation: str) -> None:
-    """Against finite differences; a Dirichlet draw cannot be differentiated twice."""
+def test_random_relaxations_use_the_mean_mixture(relaxation: str) -> None:
+    """Dirichlet samples cannot be differentiated twice."""
     searcher = make_searcher(f"relaxation={relaxation}", "space=nas201", "space.cells=1")
     net, (images, labels) = searcher.net.double(), make_batch(1, size=6)
     nn.init.normal_(net.alphas["cell"])  # elu has no second derivative at 0

@@ -1,4 +1,4 @@
-"""One level instead of two, and alphas that do not move."""
+"""Single-level optimization and frozen alphas."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from tiny_search import make_batch, make_searcher, context_and_supernet
+from tiny_search import context_and_supernet, make_batch, make_searcher
 
 from darts.bilevel import GRADIENTS
 
@@ -15,8 +15,8 @@ def cross_entropy(net: Any, batch: Any) -> torch.Tensor:
     return F.cross_entropy(net(batch[0]), batch[1])
 
 
-def test_one_level_is_the_gradient_of_the_training_loss() -> None:
-    """By a plain backward pass; the validation batch is not even looked at."""
+def test_single_level_is_the_gradient_of_the_training_loss() -> None:
+    """It matches a backward pass and does not use the validation batch."""
     _, net = context_and_supernet("nas201")
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1)
     found = GRADIENTS["single_level"]()(net, cross_entropy, make_batch(0), None, optimizer)
@@ -26,8 +26,7 @@ def test_one_level_is_the_gradient_of_the_training_loss() -> None:
     assert not torch.allclose(found["cell"], other["cell"], rtol=0.1)
 
 
-def test_one_level_in_a_search() -> None:
-    """The step of the alphas is the same whatever the validation batch."""
+def test_single_level_search_ignores_the_validation_batch() -> None:
     after = []
     for valid in (1, 2):
         searcher = make_searcher("bilevel=single_level", "space=nas201", "space.cells=1")
@@ -39,7 +38,7 @@ def test_one_level_in_a_search() -> None:
     assert after[0].equal(after[1])
 
 
-def test_frozen_alphas_take_no_step() -> None:
+def test_frozen_alphas_are_not_updated() -> None:
     searcher = make_searcher("bilevel=frozen", "epochs=3")
     for epoch in range(3):
         searcher.begin_epoch(epoch)

@@ -1,4 +1,4 @@
-"""What the gradients of the alphas leave behind on a real supernet: nothing."""
+"""The gradients of the alphas change neither the supernet nor the optimizer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from darts.spaces.cnn import EdgewiseSupernet
 
 Batch = tuple[Tensor, Tensor]
 
-WAYS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "first_order": (first_order, {}),
     "finite_difference": (unrolled, {"hvp": "finite_difference"}),
     "exact": (unrolled, {"hvp": "exact"}),
@@ -36,7 +36,7 @@ def batch(seed: int) -> Batch:
 
 
 def prepared(cells: int = 3) -> tuple[EdgewiseSupernet, torch.optim.SGD]:
-    """A supernet after a step, with momentum buffers, statistics and gradients lying about."""
+    """Return a supernet after a step, with momentum buffers, statistics and gradients."""
     torch.manual_seed(0)
     net = EdgewiseSupernet(channels=2, cells=cells, classes=3, nodes=2)
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1, momentum=0.9, weight_decay=3e-4)
@@ -74,8 +74,8 @@ def same(left: Any, right: Any) -> bool:
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize("way", WAYS)
-def test_network_buffers_and_optimizer_are_bit_for_bit_as_before(way: str, training: bool) -> None:
+@pytest.mark.parametrize("call_name", CALLS)
+def test_network_buffers_and_optimizer_are_unchanged(call_name: str, training: bool) -> None:
     net, optimizer = prepared()
     net.train(training)
     before = snapshot(net, optimizer)
@@ -84,39 +84,39 @@ def test_network_buffers_and_optimizer_are_bit_for_bit_as_before(way: str, train
     assert before["gradients"].keys() == before["identities"].keys() & {
         name for name, _ in net.named_parameters()
     }
-    call, options = WAYS[way]
+    call, options = CALLS[call_name]
     for _ in range(2):
         call(net, loss_fn, batch(1), batch(2), optimizer, **options)
     after = snapshot(net, optimizer)
-    for part, value in before.items():
-        assert same(value, after[part]), part
+    for key, value in before.items():
+        assert same(value, after[key]), key
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_an_exception_in_the_loss_leaves_everything_as_it_was(way: str) -> None:
+@pytest.mark.parametrize("call_name", CALLS)
+def test_exception_in_the_loss_changes_nothing(call_name: str) -> None:
     net, optimizer = prepared()
     before = snapshot(net, optimizer)
-    call, options = WAYS[way]
+    call, options = CALLS[call_name]
     calls: list[int] = []
 
-    def breaks(view: Any, given: Batch) -> Tensor:
+    def raising_loss(view: Any, given: Batch) -> Tensor:
         calls.append(1)
         value = loss_fn(view, given)
-        if len(calls) == (1 if way == "first_order" else 2):
+        if len(calls) == (1 if call_name == "first_order" else 2):
             raise RuntimeError("broken")
         return value
 
     with pytest.raises(RuntimeError, match="broken"):
-        call(net, breaks, batch(1), batch(2), optimizer, **options)
+        call(net, raising_loss, batch(1), batch(2), optimizer, **options)
     after = snapshot(net, optimizer)
-    for part, value in before.items():
-        assert same(value, after[part]), part
+    for key, value in before.items():
+        assert same(value, after[key]), key
 
 
-@pytest.mark.parametrize("way", ["first_order", "finite_difference", "exact"])
-def test_the_answer_is_repeatable_and_shaped_like_the_alphas(way: str) -> None:
+@pytest.mark.parametrize("call_name", ["first_order", "finite_difference", "exact"])
+def test_gradients_are_reproducible_and_shaped_like_the_alphas(call_name: str) -> None:
     net, optimizer = prepared()
-    call, options = WAYS[way]
+    call, options = CALLS[call_name]
     first = call(net, loss_fn, batch(1), batch(2), optimizer, **options)
     again = call(net, loss_fn, batch(1), batch(2), optimizer, **options)
     assert list(first) == ["normal", "reduce"]
@@ -127,7 +127,7 @@ def test_the_answer_is_repeatable_and_shaped_like_the_alphas(way: str) -> None:
         assert torch.equal(gradient, again[name])
 
 
-def test_first_order_is_the_plain_gradient() -> None:
+def test_first_order_matches_a_backward_pass() -> None:
     net, optimizer = prepared()
     found = first_order(net, loss_fn, batch(1), batch(2), optimizer)
     plain = torch.autograd.grad(loss_fn(net, batch(2)), list(net.alphas.values()))
@@ -135,8 +135,8 @@ def test_first_order_is_the_plain_gradient() -> None:
         torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-7)
 
 
-def test_first_order_never_asks_for_the_gradient_of_a_weight() -> None:
-    asked: list[bool] = []
+def test_first_order_computes_no_weight_gradient() -> None:
+    requested: list[bool] = []
 
     class Scale(torch.autograd.Function):
         @staticmethod
@@ -147,7 +147,7 @@ def test_first_order_never_asks_for_the_gradient_of_a_weight() -> None:
         @staticmethod
         def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
             x, weight = ctx.saved_tensors
-            asked.append(ctx.needs_input_grad[1])
+            requested.append(ctx.needs_input_grad[1])
             return gradient * weight, (gradient * x).sum() if ctx.needs_input_grad[1] else None
 
     class Net(nn.Module):
@@ -166,32 +166,32 @@ def test_first_order_never_asks_for_the_gradient_of_a_weight() -> None:
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1)
     found = first_order(net, loss, None, torch.tensor(5.0), optimizer)
     assert found["only"].tolist() == [10.0]
-    assert asked == [False]
+    assert requested == [False]
     loss(net, torch.tensor(5.0)).backward()
-    assert asked == [False, True]  # what a plain backward pass does
+    assert requested == [False, True]  # a plain backward pass computes it
 
 
-def test_first_order_saves_the_work_of_the_weight_gradients() -> None:
+def test_first_order_saves_the_operations_of_weight_gradients() -> None:
     net, optimizer = prepared()
     with FlopCounterMode(display=False) as forward:
         loss_fn(net, batch(2))
     with FlopCounterMode(display=False) as plain:
         loss_fn(net, batch(2)).backward()
-    with FlopCounterMode(display=False) as lean:
+    with FlopCounterMode(display=False) as first:
         first_order(net, loss_fn, batch(1), batch(2), optimizer)
     # Forward, input gradients and weight gradients cost about the same each.
-    assert lean.get_total_flops() > forward.get_total_flops()
-    saved = plain.get_total_flops() - lean.get_total_flops()
+    assert first.get_total_flops() > forward.get_total_flops()
+    saved = plain.get_total_flops() - first.get_total_flops()
     assert saved > 0.9 * forward.get_total_flops()
 
 
 @pytest.mark.parametrize("cells", [1, 2])
-@pytest.mark.parametrize("way", ["first_order", "finite_difference", "exact"])
-def test_alphas_that_no_cell_uses_have_a_gradient_of_zero(way: str, cells: int) -> None:
-    """One or two cells are both at a third of the depth: there is no normal cell."""
+@pytest.mark.parametrize("call_name", ["first_order", "finite_difference", "exact"])
+def test_unused_groups_have_a_zero_gradient(call_name: str, cells: int) -> None:
+    """Supernets of one or two cells have reduction cells only."""
     net, optimizer = prepared(cells)
-    assert "normal" not in net.kinds
-    call, options = WAYS[way]
+    assert net.counts["normal"] == 0
+    call, options = CALLS[call_name]
     found = call(net, loss_fn, batch(1), batch(2), optimizer, **options)
     assert not found["normal"].any()
     assert found["normal"].shape == (5, 8)
@@ -199,7 +199,7 @@ def test_alphas_that_no_cell_uses_have_a_gradient_of_zero(way: str, cells: int) 
 
 
 @pytest.mark.parametrize("hvp", ["exact", "finite_difference"])
-def test_weights_off_the_path_of_the_loss_count_as_zero(hvp: str) -> None:
+def test_weights_without_influence_on_the_loss_are_supported(hvp: str) -> None:
     net, _ = prepared()
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1)
     skips = torch.zeros(5, 8)
@@ -215,20 +215,20 @@ def test_weights_off_the_path_of_the_loss_count_as_zero(hvp: str) -> None:
         assert not gradient[:, [0, 1, 2, 4, 5, 6, 7]].any()
 
 
-def test_the_registry_names_both() -> None:
+def test_both_gradients_are_registered() -> None:
     assert {"first_order", "unrolled"} <= set(GRADIENTS)
 
 
-@pytest.mark.parametrize("way", ["first_order", "finite_difference", "exact"])
-def test_a_loss_without_any_alpha_has_a_gradient_of_zero(way: str) -> None:
-    """As a cell whose sampled operations lead nothing to its output leaves behind."""
+@pytest.mark.parametrize("call_name", ["first_order", "finite_difference", "exact"])
+def test_constant_loss_has_a_zero_gradient(call_name: str) -> None:
+    """All sampled operations of a cell may be ``none``."""
     net, optimizer = prepared()
 
-    def cut(view: Any, given: Batch) -> Tensor:
+    def constant_loss(view: Any, given: Batch) -> Tensor:
         weights = {name: torch.zeros_like(alpha) for name, alpha in view.alphas.items()}
         return F.cross_entropy(view(given[0], weights), given[1])
 
-    call, options = WAYS[way]
-    found = call(net, cut, batch(1), batch(2), optimizer, **options)
+    call, options = CALLS[call_name]
+    found = call(net, constant_loss, batch(1), batch(2), optimizer, **options)
     assert [gradient.shape for gradient in found.values()] == [(5, 8), (5, 8)]
     assert not any(gradient.any() for gradient in found.values())

@@ -1,4 +1,4 @@
-"""The step that is computed and not taken, against the one that PyTorch's optimizer takes."""
+"""The virtual step, compared with the step of PyTorch's optimizer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMBINATIONS = [
     for momentum, dampening, decay, nesterov, maximize in product(
         (0.0, 0.9), (0.0, 0.3), (0.0, 1e-2), (False, True), (False, True)
     )
-    if not nesterov or (momentum and not dampening)  # PyTorch refuses the others
+    if not nesterov or (momentum and not dampening)  # PyTorch rejects the others
 ]
 
 
@@ -37,11 +37,11 @@ def gradients(weights: list[nn.Parameter], seed: int) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("options", COMBINATIONS, ids=lambda o: "-".join(map(str, o.values())))
-def test_it_is_the_step_of_torch_at_the_first_and_at_later_steps(options: dict) -> None:
+def test_virtual_step_matches_sgd_at_first_and_later_steps(options: dict) -> None:
     weights = parameters()
     optimizer = torch.optim.SGD(weights, lr=0.05, **options)
     for step in range(4):
-        optimizer.param_groups[0]["lr"] = 0.05 / (step + 1)  # as a schedule would
+        optimizer.param_groups[0]["lr"] = 0.05 / (step + 1)  # like a schedule
         given = gradients(weights, step)
         before = [w.detach().clone() for w in weights]
         predicted, _ = sgd_step(optimizer, weights, given)
@@ -54,7 +54,7 @@ def test_it_is_the_step_of_torch_at_the_first_and_at_later_steps(options: dict) 
 
 
 @pytest.mark.parametrize("options", COMBINATIONS, ids=lambda o: "-".join(map(str, o.values())))
-def test_the_factor_says_how_far_a_weight_moves_by_its_gradient(options: dict) -> None:
+def test_factors_are_the_derivatives_by_the_gradient(options: dict) -> None:
     weights = parameters()
     optimizer = torch.optim.SGD(weights, lr=0.05, **options)
     for step in range(3):
@@ -71,7 +71,7 @@ def test_the_factor_says_how_far_a_weight_moves_by_its_gradient(options: dict) -
         optimizer.step()
 
 
-def test_a_buffer_that_was_loaded_counts_like_one_that_grew() -> None:
+def test_loaded_momentum_buffers_are_used() -> None:
     weights = parameters()
     optimizer = torch.optim.SGD(weights, lr=0.1, momentum=0.9)
     for weight, gradient in zip(weights, gradients(weights, 0), strict=True):
@@ -87,8 +87,8 @@ def test_a_buffer_that_was_loaded_counts_like_one_that_grew() -> None:
         assert not torch.equal(a, c)
 
 
-def test_a_missing_momentum_buffer_is_no_secret() -> None:
-    """Some weights have had a step and others, never reached by a loss, have not."""
+def test_weights_without_momentum_buffer_are_supported() -> None:
+    """Weights that never had a gradient have no buffer yet."""
     weights = parameters()
     optimizer = torch.optim.SGD(weights, lr=0.1, momentum=0.9, dampening=0.5)
     weights[0].grad = torch.ones_like(weights[0])
@@ -97,7 +97,7 @@ def test_a_missing_momentum_buffer_is_no_secret() -> None:
     assert factors == pytest.approx([0.1 * 0.5, 0.1, 0.1])
 
 
-def test_optimizers_other_than_sgd_are_refused_in_one_line() -> None:
+def test_other_optimizers_raise_an_error() -> None:
     weights = parameters()
     for kind in (torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop):
         with pytest.raises(ValueError, match=f"got {kind.__name__}; use SGD") as caught:

@@ -1,11 +1,13 @@
-"""Sums of normalized images against norms written out and then added."""
+"""Accumulated sums of normalized feature maps, compared with separate norms."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import pytest
 import torch
+from cases import mark_slow
 from torch import Tensor
 
 from darts.ops import folded_norm
@@ -32,33 +34,34 @@ def statistics(y: Tensor) -> RunningStats:
     return RunningStats(y.new_zeros(y.shape[1]), y.new_ones(y.shape[1]), 0.1)
 
 
-def summed(ys: list[Tensor], scales: list[Tensor], running: list[RunningStats]) -> Tensor:
+def accumulated_sum(ys: list[Tensor], scales: list[Tensor], running: list[RunningStats]) -> Tensor:
     total = SumAccumulator()
-    for y, scale, moved in zip(ys, scales, running, strict=True):
-        total.add_normalized(y, scale, len(scale), EPS, moved)
+    for y, scale, stats in zip(ys, scales, running, strict=True):
+        total.add_normalized(y, scale, len(scale), EPS, stats)
     found = total.result()
     assert found is not None
     return found
 
 
-def written_out(ys: list[Tensor], scales: list[Tensor], running: list[RunningStats]) -> Tensor:
+def plain_sum(ys: list[Tensor], scales: list[Tensor], running: list[RunningStats]) -> Tensor:
     total = torch.zeros(())
-    for y, scale, moved in zip(ys, scales, running, strict=True):
+    for y, scale, stats in zip(ys, scales, running, strict=True):
         mean, variance = y.mean((0, 2, 3)), y.var((0, 2, 3), correction=0)
         count = y.numel() / y.shape[1]
         with torch.no_grad():
-            moved.mean.copy_(0.1 * mean)
-            moved.variance.copy_(0.9 + 0.1 * variance * count / (count - 1))
+            stats.mean.copy_(0.1 * mean)
+            stats.variance.copy_(0.9 + 0.1 * variance * count / (count - 1))
         normal = (y - mean.view(1, -1, 1, 1)) / (variance + EPS).sqrt().view(1, -1, 1, 1)
         parts = normal.unflatten(1, (len(scale), -1))  # (B, groups, C, H, W)
         total = total + (scale.view(1, -1, 1, 1, 1) * parts).sum(1)
     return total
 
 
-@pytest.mark.parametrize("size", [(4, 8), (5, 3), (1, 2)], ids=lambda size: "{}x{}".format(*size))
-@pytest.mark.parametrize("folds", [False, True])
-@pytest.mark.parametrize("groups", GROUPS)
-def test_values_statistics_and_gradients(
+@pytest.mark.parametrize(
+    ("groups", "folds", "size"),
+    mark_slow(itertools.product(GROUPS, [False, True], [(4, 8), (5, 3), (1, 2)]), except_every=5),
+)
+def test_sum_statistics_and_gradients_match_separate_norms(
     groups: list[int], folds: bool, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if folds:
@@ -66,18 +69,18 @@ def test_values_statistics_and_gradients(
             "darts.ops.accumulator.num_folds", lambda x: 2 if x.shape[3] % 2 == 0 else 1
         )
     found = []
-    for function in (summed, written_out):
+    for function in (accumulated_sum, plain_sum):
         ys, scales = images(groups, size)
         running = [statistics(y.detach()) for y in ys]
         total = function(ys, scales, running)
         gradients = torch.autograd.grad(total, [*ys, *scales], draw(2, 4, *size, seed=5))
-        moved = [t for r in running for t in (r.mean, r.variance)]
-        found.append([total.detach(), *gradients, *moved])
+        stats = [t for r in running for t in (r.mean, r.variance)]
+        found.append([total.detach(), *gradients, *stats])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
-def test_between_other_terms() -> None:
+def test_normalized_and_plain_terms_can_be_mixed() -> None:
     (y,), (scale,) = images([2], (3, 4))
     first, last = (draw(2, 4, 3, 4, seed=seed).requires_grad_() for seed in (7, 8))
     total = SumAccumulator()
@@ -87,21 +90,21 @@ def test_between_other_terms() -> None:
     found = total.result()
     assert found is not None
     with torch.no_grad():
-        norms = written_out([y], [scale], [statistics(y)])
+        norms = plain_sum([y], [scale], [statistics(y)])
         torch.testing.assert_close(found, 2 * first + norms + 3 * last)
     out = draw(2, 4, 3, 4, seed=9)
     gradients = torch.autograd.grad(found, [first, last], out)
     torch.testing.assert_close(gradients, (2 * out, 3 * out))
 
 
-def test_nothing_is_no_image() -> None:
+def test_empty_sum_is_none() -> None:
     assert SumAccumulator().result() is None
 
 
 @pytest.mark.parametrize("wanted", ["y", "scale"])
-def test_only_what_is_asked_for_gets_a_gradient(wanted: str) -> None:
+def test_only_requested_gradients_are_computed(wanted: str) -> None:
     found = []
-    for function in (summed, written_out):
+    for function in (accumulated_sum, plain_sum):
         ys, scales = ([t.detach() for t in ts] for ts in images([2, 1], (3, 4)))
         needed = [t.requires_grad_() for t in (ys if wanted == "y" else scales)]
         total = function(ys, scales, [statistics(y.detach()) for y in ys])
@@ -109,35 +112,35 @@ def test_only_what_is_asked_for_gets_a_gradient(wanted: str) -> None:
     torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-9)
 
 
-def test_derivatives_of_both_orders() -> None:
+def test_first_and_second_derivatives() -> None:
     ys, scales = images([2, 1], (2, 3))
 
     def function(*inputs: Tensor) -> Tensor:
         running = [statistics(y.detach()) for y in inputs[:2]]
-        return summed(list(inputs[:2]), list(inputs[2:]), running)
+        return accumulated_sum(list(inputs[:2]), list(inputs[2:]), running)
 
     assert torch.autograd.gradcheck(function, [*ys, *scales], fast_mode=True)
     assert torch.autograd.gradgradcheck(function, [*ys, *scales], fast_mode=True)
 
 
 @pytest.mark.parametrize("mean", [0, 30])
-def test_single_precision_is_that_of_norms_added_up(mean: int) -> None:
+def test_single_precision_error_is_that_of_separate_norms(mean: int) -> None:
     y = mean + draw(16, 8, 64, 128, dtype=torch.float32)
     assert folded_norm.num_folds(y) > 1
     scale = torch.tensor([0.5])
-    exact = written_out([y.double()] * 3, [scale.double()] * 3, [statistics(y.double())] * 3)
-    apart = [normalize(y, scale.repeat(8), EPS, statistics(y)) for _ in range(3)]
+    exact = plain_sum([y.double()] * 3, [scale.double()] * 3, [statistics(y.double())] * 3)
+    separate = [normalize(y, scale.repeat(8), EPS, statistics(y)) for _ in range(3)]
     limit, error = (
         float((found.double() - exact).norm() / exact.norm())
         for found in (
-            sum(apart, torch.zeros(())),
-            summed([y] * 3, [scale] * 3, [statistics(y)] * 3),
+            sum(separate, torch.zeros(())),
+            accumulated_sum([y] * 3, [scale] * 3, [statistics(y)] * 3),
         )
     )
     assert error < 1.5 * limit < 1e-4
 
 
-def test_what_is_left_to_the_plain_norm() -> None:
+def test_unsupported_dtypes_and_layouts_are_rejected() -> None:
     y = draw(2, 3, 4, 5)
     assert can_add_normalized(y)
     assert can_add_normalized(y.float())

@@ -1,4 +1,4 @@
-"""Batch norm that hands its statistics back, against PyTorch's."""
+"""Batch norm that returns its statistics, compared with PyTorch's."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
-def still(channels: int) -> RunningStats:
-    """Running statistics that nobody looks at."""
+def unused_stats(channels: int) -> RunningStats:
+    """Return running statistics that the test does not check."""
     zeros = torch.zeros(channels, dtype=torch.float64)
     return RunningStats(zeros, zeros + 1, 0.1)
 
@@ -27,13 +27,13 @@ def still(channels: int) -> RunningStats:
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("scaled", [False, True], ids=["unscaled", "scaled"])
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_values_and_gradients(
+def test_values_and_gradients_match_batch_norm(
     size: tuple[int, ...], scaled: bool, layout: torch.memory_format
 ) -> None:
     x = (1 + 2 * draw(*size)).contiguous(memory_format=layout).requires_grad_()
     scale = draw(size[1], seed=1).requires_grad_() if scaled else None
     inputs = [x, scale] if scale is not None else [x]
-    found = normalize(x, scale, EPS, still(size[1]))
+    found = normalize(x, scale, EPS, unused_stats(size[1]))
     wanted = F.batch_norm(x, None, None, scale, None, True, 0.0, EPS)
     torch.testing.assert_close(found, wanted)
     out = draw(*size, seed=2)
@@ -46,13 +46,13 @@ def test_values_and_gradients(
 
 
 @pytest.mark.parametrize("scaled", [False, True], ids=["unscaled", "scaled"])
-def test_derivatives_of_both_orders(scaled: bool) -> None:
+def test_first_and_second_derivatives(scaled: bool) -> None:
     inputs = [draw(2, 2, 2, 3).requires_grad_()]
     if scaled:
         inputs.append(draw(2, seed=1).requires_grad_())
 
     def function(x: Tensor, scale: Tensor | None = None) -> Tensor:
-        return normalize(x, scale, EPS, still(2))
+        return normalize(x, scale, EPS, unused_stats(2))
 
     assert torch.autograd.gradcheck(function, inputs)
     assert torch.autograd.gradgradcheck(function, inputs)
@@ -60,16 +60,14 @@ def test_derivatives_of_both_orders(scaled: bool) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_running_statistics_are_those_of_batch_norm(
-    size: tuple[int, ...], dtype: torch.dtype
-) -> None:
+def test_running_statistics_match_batch_norm(size: tuple[int, ...], dtype: torch.dtype) -> None:
     norm = nn.BatchNorm2d(size[1], eps=1e-5, momentum=0.3, affine=False).to(dtype)
     alone, shared = (
         RunningStats(torch.zeros(size[1], dtype=dtype), torch.ones(size[1], dtype=dtype), 0.3)
         for _ in range(2)
     )
     for seed in range(3):
-        # Variances down to far below eps.
+        # The variances range down to far below eps.
         x = (3 + draw(*size, seed=seed) * torch.logspace(-4, 2, size[1])[:, None, None]).to(dtype)
         norm(x)
         normalize(x.requires_grad_(), torch.ones(size[1], dtype=dtype), 1e-5, alone)
@@ -89,12 +87,14 @@ def test_shared_statistics_carry_no_gradient() -> None:
     assert not found.variance.requires_grad
     torch.testing.assert_close(found.mean, x.detach().mean((0, 2, 3)))
     torch.testing.assert_close(found.variance, x.detach().var((0, 2, 3)))
-    torch.testing.assert_close(found.output, normalize(x, None, EPS, still(3)))
+    torch.testing.assert_close(found.output, normalize(x, None, EPS, unused_stats(3)))
 
 
-def test_a_part_of_the_running_statistics_moves_in_place() -> None:
+def test_slices_of_running_statistics_are_updated_in_place() -> None:
     mean, variance = torch.zeros(5), torch.ones(5)
-    statistics = normalize_shared(draw(4, 2, 3, 3), EPS)  # in float64, kept in float32
+    statistics = normalize_shared(
+        draw(4, 2, 3, 3), EPS
+    )  # float64 statistics update float32 buffers
     RunningStats(mean[1:3], variance[1:3], 0.5).update(statistics.mean, statistics.variance)
     torch.testing.assert_close(mean[1:3], statistics.mean.float() / 2)
     torch.testing.assert_close(variance[1:3], 0.5 + statistics.variance.float() / 2)
@@ -115,7 +115,7 @@ def test_constant_channels_stay_finite(value: float) -> None:
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_bfloat16_keeps_statistics_in_single_precision(shared: bool) -> None:
+def test_bfloat16_statistics_are_computed_in_single_precision(shared: bool) -> None:
     x = (1 + draw(16, 4, 8, 8)).bfloat16()
     exact = x.double()
     if shared:
@@ -131,6 +131,6 @@ def test_bfloat16_keeps_statistics_in_single_precision(shared: bool) -> None:
 
 
 @pytest.mark.parametrize("scale", [None, torch.ones(3)])
-def test_a_single_value_a_channel_is_refused(scale: Tensor | None) -> None:
+def test_single_value_per_channel_raises_an_error(scale: Tensor | None) -> None:
     with pytest.raises(ValueError, match=r"more than one value per channel, got \(1, 3, 1, 1\)"):
-        normalize(torch.zeros(1, 3, 1, 1), scale, EPS, still(3))
+        normalize(torch.zeros(1, 3, 1, 1), scale, EPS, unused_stats(3))

@@ -1,4 +1,4 @@
-"""Depthwise convolutions and their derivatives against PyTorch's own, which rewrites nothing."""
+"""Depthwise convolutions and their derivatives, compared with explicit sums over taps."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import mark_slow
 from torch import Tensor
 
 from darts.ops.depthwise import depthwise_conv2d, weight_gradient
 
 EXACT = {"rtol": 1e-11, "atol": 1e-11}
 KERNELS = [3, 5, 7]
-# Of equal and unequal parity, and down to maps that a window never lies inside of.
+# Even and odd sizes, down to feature maps that are smaller than a window.
 SIZES = [(8, 8), (9, 7), (6, 11), (10, 4), (5, 3), (4, 2), (2, 4), (3, 1), (1, 3), (2, 2), (1, 1)]
-PACES = [(1, 1), (2, 1), (1, 2), (2, 2), (1, 3)]  # stride and dilation
+STRIDES = [(1, 1), (2, 1), (1, 2), (2, 2), (1, 3)]  # (stride, dilation)
 
 
 def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -24,7 +25,7 @@ def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tens
 
 
 def convolve(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
-    """Written out tap by tap: no convolution of any library."""
+    """Compute the convolution tap by tap, without a library function."""
     side = weight.shape[-1]
     margin = dilation * (side // 2)
     padded = F.pad(x, (margin,) * 4)
@@ -38,10 +39,15 @@ def convolve(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
     return total
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: "{}x{}".format(*size))
-@pytest.mark.parametrize(("stride", "dilation"), PACES)
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_values_and_gradients(
+# 165 cases; every 7th covers all combinations of kernel, stride and dilation, and all sizes.
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation", "size"),
+    mark_slow(
+        [(k, *stride, size) for k in KERNELS for stride in STRIDES for size in SIZES],
+        except_every=7,
+    ),
+)
+def test_values_and_gradients_match_explicit_taps(
     kernel: int, stride: int, dilation: int, size: tuple[int, int]
 ) -> None:
     found = []
@@ -59,7 +65,7 @@ def test_values_and_gradients(
 @pytest.mark.parametrize("outgoing", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_layouts(
+def test_all_memory_layouts_agree(
     kernel: int, dilation: int, layout: torch.memory_format, outgoing: torch.memory_format
 ) -> None:
     x, weight = draw(2, 3, 6, 8), draw(3, 1, kernel, kernel, seed=1)
@@ -75,7 +81,7 @@ def test_layouts(
         torch.testing.assert_close(one, other, **EXACT)
 
 
-def test_inputs_and_gradients_that_are_views_of_something_larger() -> None:
+def test_strided_inputs_and_gradients() -> None:
     whole, weight = draw(2, 6, 5, 6).requires_grad_(), draw(3, 1, 5, 5, seed=1)
     out = draw(2, 3, 5, 12, seed=2)[..., ::2]
     found = [
@@ -88,7 +94,7 @@ def test_inputs_and_gradients_that_are_views_of_something_larger() -> None:
 @pytest.mark.parametrize("wanted", ["x", "weight"])
 @pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_one_gradient_alone(kernel: int, again: bool, wanted: str) -> None:
+def test_only_requested_gradients_are_computed(kernel: int, again: bool, wanted: str) -> None:
     found = []
     for function in (depthwise_conv2d, convolve):
         x, weight = draw(2, 3, 5, 6), draw(3, 1, kernel, kernel, seed=1)
@@ -102,10 +108,19 @@ def test_one_gradient_alone(kernel: int, again: bool, wanted: str) -> None:
     torch.testing.assert_close(found[0], found[1], rtol=1e-10, atol=1e-8)
 
 
-@pytest.mark.parametrize("size", [(4, 4), (3, 5), (1, 2)], ids=lambda size: "{}x{}".format(*size))
-@pytest.mark.parametrize(("stride", "dilation"), PACES[:4])
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_derivatives_of_both_orders(
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation", "size"),
+    mark_slow(
+        [
+            (k, *stride, size)
+            for k in KERNELS
+            for stride in STRIDES[:4]
+            for size in [(4, 4), (3, 5), (1, 2)]
+        ],
+        except_every=5,
+    ),
+)
+def test_first_and_second_derivatives(
     kernel: int, stride: int, dilation: int, size: tuple[int, int]
 ) -> None:
     inputs = (
@@ -120,10 +135,16 @@ def test_derivatives_of_both_orders(
     assert torch.autograd.gradgradcheck(function, inputs, fast_mode=True)
 
 
-@pytest.mark.parametrize("size", SIZES[:6], ids=lambda size: "{}x{}".format(*size))
-@pytest.mark.parametrize("dilation", [1, 2])
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_weight_gradient(kernel: int, dilation: int, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("kernel", "dilation", "size"),
+    mark_slow(
+        [(k, dilation, size) for k in KERNELS for dilation in (1, 2) for size in SIZES[:6]],
+        except_every=5,
+    ),
+)
+def test_weight_gradient_matches_explicit_taps(
+    kernel: int, dilation: int, size: tuple[int, int]
+) -> None:
     x, out = draw(2, 3, *size), draw(2, 3, *size, seed=2)
     weight = draw(3, 1, kernel, kernel, seed=1).requires_grad_()
     (wanted,) = torch.autograd.grad(convolve(x, weight, 1, dilation), weight, out)
@@ -132,9 +153,9 @@ def test_weight_gradient(kernel: int, dilation: int, size: tuple[int, int]) -> N
     torch.testing.assert_close(found, wanted, **EXACT)
 
 
-@pytest.mark.parametrize(("stride", "dilation"), PACES[:4])
+@pytest.mark.parametrize(("stride", "dilation"), STRIDES[:4])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_single_precision(kernel: int, stride: int, dilation: int) -> None:
+def test_single_precision_error_is_rounding(kernel: int, stride: int, dilation: int) -> None:
     x, weight = draw(8, 4, 16, 14), draw(4, 1, kernel, kernel, seed=1)
     shape = depthwise_conv2d(x, weight, stride, dilation).shape
     out = draw(*shape, seed=2)
@@ -148,12 +169,12 @@ def test_single_precision(kernel: int, stride: int, dilation: int) -> None:
     )
     for one, other in zip((found[0], *found[1]), (exact[0], *exact[1]), strict=True):
         assert one.dtype == torch.float32
-        # Rounding of some hundred or thousand terms, each of about 6e-8.
+        # Rounding errors of 100 to 1,000 terms, each of about 6e-8.
         assert float((one - other).norm() / other.norm()) < 1e-6
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_autocast(kernel: int) -> None:
+def test_autocast_falls_back_to_pytorch(kernel: int) -> None:
     x, weight = draw(2, 3, 6, 6).float().requires_grad_(), draw(3, 1, kernel, kernel, seed=1)
     weight = weight.float().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):

@@ -1,4 +1,4 @@
-"""Folded batch norm against batch norm written out."""
+"""Folded batch norm, compared with plain batch norm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from darts.ops.batch_norm import RunningStats, normalize, normalize_shared
 from darts.ops.folded_norm import folded_batch_norm, num_folds
 
 EPS = 1e-3
-# (B, C, H, W) and how many pixels are taken together
+# (B, C, H, W) and the number of folded pixels
 SHAPES = [((3, 2, 4, 6), 2), ((2, 3, 5, 8), 4), ((2, 1, 1, 4), 4), ((1, 4, 3, 2), 2)]
 
 
@@ -29,7 +29,9 @@ def draw(shape: tuple[int, ...], scaled: bool) -> list[Tensor]:
 
 @pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize(("shape", "folds"), SHAPES)
-def test_values_and_gradients(shape: tuple[int, ...], folds: int, scaled: bool) -> None:
+def test_values_and_gradients_match_plain_batch_norm(
+    shape: tuple[int, ...], folds: int, scaled: bool
+) -> None:
     inputs = draw(shape, scaled)
     x, scale = inputs[0], inputs[1] if scaled else None
     out = torch.randn(shape, dtype=torch.float64)
@@ -47,7 +49,7 @@ def test_values_and_gradients(shape: tuple[int, ...], folds: int, scaled: bool) 
 
 
 @pytest.mark.parametrize("scaled", [False, True])
-def test_derivatives_of_both_orders(scaled: bool) -> None:
+def test_first_and_second_derivatives(scaled: bool) -> None:
     inputs = draw((2, 2, 2, 4), scaled)
 
     def function(x: Tensor, scale: Tensor | None = None) -> Tensor:
@@ -57,7 +59,7 @@ def test_derivatives_of_both_orders(scaled: bool) -> None:
     assert torch.autograd.gradgradcheck(function, inputs)
 
 
-def test_the_output_may_be_written_into() -> None:
+def test_output_can_be_modified_in_place() -> None:
     x = draw((3, 2, 4, 6), False)[0]
     out = torch.randn(3, 2, 4, 6, dtype=torch.float64)
     (found,) = torch.autograd.grad(folded_batch_norm(x, None, EPS, 2)[0].relu_(), x, out)
@@ -65,7 +67,7 @@ def test_the_output_may_be_written_into() -> None:
     torch.testing.assert_close(found, wanted)
 
 
-def test_large_batches_of_few_channels_are_folded_and_norm_alike() -> None:
+def test_large_batches_with_few_channels_are_folded() -> None:
     torch.manual_seed(0)
     x = (torch.randn(64, 16, 32, 32) + 1).contiguous(memory_format=torch.channels_last)
     assert num_folds(x) > 1

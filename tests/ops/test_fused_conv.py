@@ -1,10 +1,13 @@
-"""The composed convolution against the two it is made of."""
+"""The fused convolution, compared with two separate convolutions."""
 
 from __future__ import annotations
+
+import itertools
 
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import mark_slow
 from torch import Tensor
 
 from darts.ops.fused_conv import fused_separable_conv2d
@@ -15,7 +18,7 @@ def draw(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
 
 
-def one_after_the_other(
+def separate_convolutions(
     x: Tensor, depthwise: Tensor, pointwise: Tensor, *, stride: int, dilation: int, groups: int
 ) -> Tensor:
     padding = dilation * (depthwise.shape[-1] // 2)
@@ -23,12 +26,16 @@ def one_after_the_other(
     return F.conv2d(y, pointwise, groups=groups)
 
 
-@pytest.mark.parametrize("size", [(6, 8), (7, 5), (2, 1)], ids=lambda size: "{}x{}".format(*size))
-@pytest.mark.parametrize("outputs", [2, 3, 5])
-@pytest.mark.parametrize("groups", [1, 2, 5])
-@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2), (2, 2)])
-@pytest.mark.parametrize("kernel", [3, 5, 7])
-def test_values_and_gradients(
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation", "groups", "outputs", "size"),
+    mark_slow(
+        itertools.product(
+            [3, 5, 7], [1, 2], [1, 2], [1, 2, 5], [2, 3, 5], [(6, 8), (7, 5), (2, 1)]
+        ),
+        except_every=11,
+    ),
+)
+def test_values_and_gradients_match_two_convolutions(
     kernel: int, stride: int, dilation: int, groups: int, outputs: int, size: tuple[int, int]
 ) -> None:
     inputs = [
@@ -37,7 +44,7 @@ def test_values_and_gradients(
         draw(groups * outputs, 3, 1, 1, seed=2),
     ]
     found = []
-    for function in (fused_separable_conv2d, one_after_the_other):
+    for function in (fused_separable_conv2d, separate_convolutions):
         y = function(*inputs, stride=stride, dilation=dilation, groups=groups)
         gradients = torch.autograd.grad(y.sin().sum(), inputs)
         found.append((y, *gradients))
@@ -45,7 +52,7 @@ def test_values_and_gradients(
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
-def test_second_derivatives() -> None:
+def test_second_derivatives_match_finite_differences() -> None:
     inputs = (draw(1, 4, 4, 3, seed=0), draw(4, 1, 3, 3, seed=1), draw(4, 2, 1, 1, seed=2))
     assert torch.autograd.gradgradcheck(
         lambda *given: fused_separable_conv2d(*given, stride=2, dilation=1, groups=2),

@@ -1,10 +1,13 @@
-"""Even and odd pixels against slices written out."""
+"""Even and odd pixels, compared with slices."""
 
 from __future__ import annotations
+
+import itertools
 
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import mark_slow
 from torch import Tensor
 
 from darts.ops.pixels import split_even_odd
@@ -18,10 +21,11 @@ def plain(x: Tensor) -> tuple[Tensor, Tensor]:
     return x[..., ::2, ::2], F.pad(x, (0, width % 2, 0, height % 2))[..., 1::2, 1::2]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("used", ["even", "odd", "both"])
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: "{}x{}".format(*size))
-def test_values_and_gradients(
+@pytest.mark.parametrize(
+    ("size", "used", "layout"),
+    mark_slow(itertools.product(SIZES, ["even", "odd", "both"], LAYOUTS), except_every=5),
+)
+def test_values_and_gradients_match_slices(
     size: tuple[int, int], used: str, layout: torch.memory_format
 ) -> None:
     x = torch.randn(2, 3, *size, dtype=torch.float64).contiguous(memory_format=layout)
@@ -39,7 +43,7 @@ def test_values_and_gradients(
 
 
 @pytest.mark.parametrize("size", [(4, 4), (3, 5), (1, 2)], ids=lambda size: "{}x{}".format(*size))
-def test_derivatives_of_both_orders(size: tuple[int, int]) -> None:
+def test_first_and_second_derivatives(size: tuple[int, int]) -> None:
     x = torch.randn(1, 2, *size, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(split_even_odd, x)
     assert torch.autograd.gradgradcheck(split_even_odd, x)

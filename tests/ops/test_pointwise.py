@@ -1,4 +1,4 @@
-"""Pointwise convolutions against products of matrices, and what they keep."""
+"""Pointwise convolutions, compared with matrix products, and the tensors that they save."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 def product(x: Tensor, weight: Tensor, groups: int) -> Tensor:
-    """Each group's channels multiplied by its matrix."""
-    parts = zip(x.chunk(groups, dim=1), weight[:, :, 0, 0].chunk(groups), strict=True)
-    return torch.cat([torch.einsum("dc,bchw->bdhw", w, part) for part, w in parts], dim=1)
+    """Multiply the channels of each group by its matrix."""
+    pairs = zip(x.chunk(groups, dim=1), weight[:, :, 0, 0].chunk(groups), strict=True)
+    return torch.cat([torch.einsum("dc,bchw->bdhw", w, channels) for channels, w in pairs], dim=1)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("wanted", ["x", "weight", "both"])
 @pytest.mark.parametrize(("groups", "inputs", "outputs"), [(1, 3, 5), (2, 3, 3), (3, 2, 4)])
-def test_values_and_gradients(
+def test_values_and_gradients_match_matrix_products(
     groups: int, inputs: int, outputs: int, wanted: str, layout: torch.memory_format
 ) -> None:
     x = draw(2, groups * inputs, 5, 3).contiguous(memory_format=layout)
@@ -45,7 +45,7 @@ def test_values_and_gradients(
 
 
 @pytest.mark.parametrize("constant", [False, True])
-def test_derivatives_of_both_orders(constant: bool) -> None:
+def test_first_and_second_derivatives(constant: bool) -> None:
     x = draw(1, 4, 2, 3).requires_grad_()
     weight = draw(6, 2, 1, 1, seed=1).requires_grad_(not constant)
 
@@ -57,15 +57,15 @@ def test_derivatives_of_both_orders(constant: bool) -> None:
 
 
 @pytest.mark.parametrize("constant", [False, True])
-def test_the_input_is_kept_for_the_gradient_of_the_weight_alone(constant: bool) -> None:
-    kept: list[int] = []
+def test_input_is_saved_only_if_the_weight_needs_a_gradient(constant: bool) -> None:
+    saved: list[int] = []
 
     def pack(tensor: Tensor) -> Tensor:
-        kept.append(tensor.data_ptr())
+        saved.append(tensor.data_ptr())
         return tensor
 
     x = draw(2, 3, 4, 4).requires_grad_()
     weight = draw(3, 3, 1, 1, seed=1).requires_grad_(not constant)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         pointwise_conv2d(x, weight)
-    assert (x.data_ptr() in kept) == (not constant)
+    assert (x.data_ptr() in saved) == (not constant)

@@ -1,4 +1,4 @@
-"""The fast average pooling is PyTorch's, and so are its derivatives."""
+"""The fast average pooling and its derivatives, compared with PyTorch's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def images(*shape: int, seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 1, 1, 1), (2, 5, 1, 4), (3, 2, 7, 2)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_values_and_both_derivatives(shape: tuple[int, ...], layout: torch.memory_format) -> None:
+def test_values_and_both_derivatives_match_pytorch(
+    shape: tuple[int, ...], layout: torch.memory_format
+) -> None:
     found = []
     for pool in (avg_pool3x3, lambda x: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)):
         x = images(*shape).contiguous(memory_format=layout).requires_grad_()
@@ -31,19 +33,19 @@ def test_values_and_both_derivatives(shape: tuple[int, ...], layout: torch.memor
         torch.testing.assert_close(one, other, **EXACT)
 
 
-def test_derivatives_against_finite_differences() -> None:
+def test_derivatives_match_finite_differences() -> None:
     x = images(1, 2, 4, 3).requires_grad_()
     assert torch.autograd.gradcheck(avg_pool3x3, x)
     assert torch.autograd.gradgradcheck(avg_pool3x3, x)
 
 
-def test_after_evaluation_without_gradients() -> None:
+def test_gradients_work_after_inference_mode() -> None:
     with torch.inference_mode():
         avg_pool3x3(images(1, 2, 5, 6))
     assert torch.autograd.gradgradcheck(avg_pool3x3, images(1, 2, 5, 6).requires_grad_())
 
 
-def test_reduced_precision_and_autocast_keep_the_type() -> None:
+def test_output_dtype_is_the_input_dtype_under_autocast() -> None:
     x = images(2, 3, 8, 8)
     with torch.autocast("cpu", torch.bfloat16):
         for dtype in (torch.float32, torch.bfloat16):

@@ -1,4 +1,4 @@
-"""Recomputed modules give the gradients of kept ones, and move running statistics once."""
+"""Recomputed modules have the same gradients and update running statistics once."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from darts.ops.recomputation import recompute
 from darts.spaces.cnn import Supernet
 
 
-class Noted(nn.Module):
-    """Remembers, weakly, a tensor that its backward pass needs."""
+class WeaklyReferenced(nn.Module):
+    """A module with a weak reference to a tensor that its backward pass needs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,24 +33,24 @@ class Noted(nn.Module):
         return output
 
 
-def test_inner_tensors_are_freed_and_gradients_the_same() -> None:
+def test_inner_tensors_are_freed_and_gradients_agree() -> None:
     torch.manual_seed(0)
-    module, x = Noted(), torch.randn(5, 3)
-    kept = module(x)
+    module, x = WeaklyReferenced(), torch.randn(5, 3)
+    expected = module(x)
     assert module.inner is not None
     assert module.inner() is not None
-    wanted = torch.autograd.grad(kept.sum(), list(module.parameters()))
+    wanted = torch.autograd.grad(expected.sum(), list(module.parameters()))
     y = recompute(module, x)
     gc.collect()
     assert module.inner() is None
-    got = torch.autograd.grad(y.sum(), list(module.parameters()))
-    for a, b in zip(got, wanted, strict=True):
+    found = torch.autograd.grad(y.sum(), list(module.parameters()))
+    for a, b in zip(found, wanted, strict=True):
         assert a.equal(b)
 
 
-def test_the_second_computation_uses_the_weights_of_the_first() -> None:
+def test_recomputation_uses_the_weights_of_the_first_computation() -> None:
     torch.manual_seed(0)
-    module, x = Noted(), torch.randn(5, 3)
+    module, x = WeaklyReferenced(), torch.randn(5, 3)
     others = {name: torch.randn_like(p).requires_grad_() for name, p in module.named_parameters()}
 
     class Outer(nn.Module):
@@ -63,9 +63,11 @@ def test_the_second_computation_uses_the_weights_of_the_first() -> None:
 
     given = {f"module.{name}": value for name, value in others.items()}
     y = functional_call(Outer(), given, (x,))  # type: ignore[arg-type]
-    got = torch.autograd.grad(y.sum(), list(others.values()))  # the module has its own again
-    kept = functional_call(module, others, (x,))  # type: ignore[arg-type]
-    for a, b in zip(got, torch.autograd.grad(kept.sum(), list(others.values())), strict=True):
+    found = torch.autograd.grad(
+        y.sum(), list(others.values())
+    )  # the module has its own weights again
+    expected = functional_call(module, others, (x,))  # type: ignore[arg-type]
+    for a, b in zip(found, torch.autograd.grad(expected.sum(), list(others.values())), strict=True):
         assert a.equal(b)
 
 
@@ -89,7 +91,7 @@ def cross_entropy(net: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
     ("name", "options"),
     [("first_order", {}), ("unrolled", {}), ("unrolled", {"hvp": "exact"})],
 )
-def test_gradients_of_the_alphas_are_the_same(name: str, options: dict[str, Any]) -> None:
+def test_gradients_of_the_alphas_agree(name: str, options: dict[str, Any]) -> None:
     found = []
     train, valid = batch(), batch()
     for recomputes in (False, True):
@@ -100,7 +102,7 @@ def test_gradients_of_the_alphas_are_the_same(name: str, options: dict[str, Any]
         torch.testing.assert_close(found[1][key], gradient, rtol=1e-12, atol=1e-12)
 
 
-def test_a_weight_step_and_its_running_statistics_are_the_same() -> None:
+def test_weight_steps_and_running_statistics_agree() -> None:
     samples = batch()
     states = []
     for recomputes in (False, True):
@@ -115,7 +117,7 @@ def test_a_weight_step_and_its_running_statistics_are_the_same() -> None:
         torch.testing.assert_close(states[1][name], value, rtol=1e-12, atol=1e-12)
 
 
-def test_without_gradients_nothing_is_recomputed() -> None:
+def test_output_without_gradients_agrees() -> None:
     net, samples = make(recomputes=True), batch()
     with torch.no_grad():
         assert net(samples[0]).equal(make(recomputes=False)(samples[0]))

@@ -1,4 +1,4 @@
-"""Every way to compute a separable stage against the plain one."""
+"""Every implementation of a separable convolution, compared with the plain one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from darts.ops.batch_norm import RunningStats
 from darts.ops.dispatch import CPU, GPU, TENSOR_CORES, UNLIMITED, KernelPlan, plan_kernels
 from darts.ops.separable import plain_separable_conv, separable_conv
 
-WAYS = {
+PLANS = {
     "plain": KernelPlan(UNLIMITED),
-    "composed": KernelPlan(UNLIMITED, fused=True),
+    "fused": KernelPlan(UNLIMITED, fused=True),
 }
 
 
@@ -28,34 +28,36 @@ def tensors(groups: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:
 
 
 def run(
-    choice: KernelPlan | None,
+    plan: KernelPlan | None,
     inputs: list[Tensor],
     scale: Tensor | None,
     last: bool,
     **options: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Output and running statistics after one batch; by the plain way without a choice."""
+    """Return output and running statistics after one batch; None selects the plain calls."""
     channels, dtype = inputs[2].shape[0], inputs[0].dtype
     mean, variance = torch.zeros(channels, dtype=dtype), torch.ones(channels, dtype=dtype)
     running = RunningStats(mean, variance, 0.1)
-    if choice is None:
+    if plan is None:
         shape = (options["stride"], options["dilation"], options["groups"])
         output = plain_separable_conv(*inputs, scale, *shape, 1e-5, last, running)
     else:
-        same: Any = {"eps": 1e-5, "last": last, "running": running, "plan": choice}
+        same: Any = {"eps": 1e-5, "last": last, "running": running, "plan": plan}
         output = separable_conv(*inputs, scale, process_group=None, **same, **options)
     return output, mean, variance
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (1, 2), (2, 1)])
 @pytest.mark.parametrize("last", [False, True])
-def test_all_ways_agree(way: str, groups: int, stride: int, dilation: int, last: bool) -> None:
+def test_all_kernel_plans_agree(
+    plan: str, groups: int, stride: int, dilation: int, last: bool
+) -> None:
     inputs = tensors(groups)
     scale = torch.rand(groups, dtype=torch.float64).requires_grad_() if last else None
     options = {"stride": stride, "dilation": dilation, "groups": groups}
-    found, wanted = (run(c, inputs, scale, last, **options) for c in (WAYS[way], None))
+    found, wanted = (run(c, inputs, scale, last, **options) for c in (PLANS[plan], None))
     gradient = torch.randn_like(wanted[0])
     leaves = [*inputs, *([scale] if scale is not None else [])]
     for a, b in zip(found, wanted, strict=True):
@@ -66,9 +68,9 @@ def test_all_ways_agree(way: str, groups: int, stride: int, dilation: int, last:
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.slow  # the compiler takes its time
-@pytest.mark.filterwarnings("ignore")  # the compiler warns of its own doings
-def test_the_compiled_way_agrees() -> None:
+@pytest.mark.slow  # compilation takes about 20 seconds
+@pytest.mark.filterwarnings("ignore")  # the compiler emits warnings
+def test_compiled_plan_agrees() -> None:
     inputs = tensors(2, torch.float32)
     scale = torch.rand(2).requires_grad_()
     options = {"stride": 1, "dilation": 1, "groups": 2}
@@ -85,25 +87,25 @@ def test_the_compiled_way_agrees() -> None:
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
 
 
-def test_the_choice_follows_device_precision_and_wish() -> None:
-    class Somewhere:
+def test_plan_depends_on_device_precision_and_compilation() -> None:
+    class FakeTensor:
         def __init__(self, device: str, dtype: torch.dtype = torch.float32) -> None:
             self.device, self.dtype = torch.device(device), dtype
 
-    def of(device: str, dtype: torch.dtype = torch.float32, **options: bool) -> KernelPlan:
-        x: Any = Somewhere(device, dtype)
+    def plan_for(device: str, dtype: torch.dtype = torch.float32, **options: bool) -> KernelPlan:
+        x: Any = FakeTensor(device, dtype)
         return plan_kernels(x, **options)
 
-    assert of("cpu") == of("cpu", torch.bfloat16) == CPU
-    assert of("cuda") == GPU
-    assert of("cuda", torch.float16) == of("cuda", torch.bfloat16) == TENSOR_CORES
-    assert of("cpu", compiled=True).compiled
-    assert of("cuda", compiled=True).compiled
+    assert plan_for("cpu") == plan_for("cpu", torch.bfloat16) == CPU
+    assert plan_for("cuda") == GPU
+    assert plan_for("cuda", torch.float16) == plan_for("cuda", torch.bfloat16) == TENSOR_CORES
+    assert plan_for("cpu", compiled=True).compiled
+    assert plan_for("cuda", compiled=True).compiled
 
 
 @pytest.mark.parametrize(
-    ("bytes_", "edges"), [(1, 1), (4 * 24, 1), (4 * 48, 2), (UNLIMITED, 2**54)]
+    ("max_bytes", "edges"), [(1, 1), (4 * 24, 1), (4 * 48, 2), (UNLIMITED, 2**54)]
 )
-def test_edges_at_once_by_the_size_of_their_inputs(bytes_: int, edges: int) -> None:
-    found = KernelPlan(bytes_).edges_per_kernel(torch.zeros(2, 3, 4, 1))
+def test_edges_per_kernel_depend_on_the_size_of_the_input(max_bytes: int, edges: int) -> None:
+    found = KernelPlan(max_bytes).edges_per_kernel(torch.zeros(2, 3, 4, 1))
     assert found == edges if edges < 3 else found > 1000

@@ -1,4 +1,4 @@
-"""Weighted sums against sums written out."""
+"""Weighted sums and group sums, compared with plain sums."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def derivatives(
 @pytest.mark.parametrize("outgoing", LAYOUTS)
 @pytest.mark.parametrize("layouts", [LAYOUTS[:1] * 3, LAYOUTS[1:] * 3, [*LAYOUTS, LAYOUTS[0]]])
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_values_and_gradients(
+def test_weighted_sum_matches_plain_sum_in_all_layouts(
     count: int, layouts: list[torch.memory_format], outgoing: torch.memory_format
 ) -> None:
     terms = [
@@ -42,19 +42,19 @@ def test_values_and_gradients(
     ]
     weights, out = draw(count, seed=7).requires_grad_(), draw(2, 3, 4, 5, seed=8)
     out = out.contiguous(memory_format=outgoing)
-    kept = [term.detach().clone() for term in terms]
+    originals = [term.detach().clone() for term in terms]
     for one, other in zip(
         derivatives(weighted_sum, terms, weights, out),
         derivatives(plain, terms, weights, out),
         strict=True,
     ):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
-    for term, before in zip(terms, kept, strict=True):
+    for term, before in zip(terms, originals, strict=True):
         assert torch.equal(term, before)
 
 
 @pytest.mark.parametrize("wanted", ["terms", "weights", "one term"])
-def test_only_what_is_asked_for_gets_a_gradient(wanted: str) -> None:
+def test_only_requested_gradients_are_computed(wanted: str) -> None:
     terms = [draw(2, 3, 4, 5, seed=seed) for seed in (0, 1)]
     weights = list(draw(2, seed=7).unbind())
     needed = {"terms": terms, "weights": weights, "one term": terms[1:]}[wanted]
@@ -66,14 +66,14 @@ def test_only_what_is_asked_for_gets_a_gradient(wanted: str) -> None:
         torch.testing.assert_close(one, other)
 
 
-def test_the_same_term_twice() -> None:
+def test_same_term_twice_gets_both_gradients() -> None:
     term, weights = draw(2, 3, 4, 5).requires_grad_(), draw(2, seed=7).requires_grad_()
     found = torch.autograd.grad(weighted_sum([term] * 2, list(weights)).sin().sum(), term)
     expected = torch.autograd.grad(plain([term] * 2, list(weights)).sin().sum(), term)
     torch.testing.assert_close(found, expected)
 
 
-def test_derivatives_of_both_orders() -> None:
+def test_first_and_second_derivatives() -> None:
     inputs = [draw(1, 2, 2, 3, seed=seed).requires_grad_() for seed in (0, 1, 2)]
     inputs += [weight.requires_grad_() for weight in draw(3, seed=7).unbind()]
 
@@ -84,7 +84,7 @@ def test_derivatives_of_both_orders() -> None:
     assert torch.autograd.gradgradcheck(function, inputs)
 
 
-def test_a_sum_may_be_written_into_afterwards() -> None:
+def test_result_can_be_modified_in_place() -> None:
     terms = [draw(2, 3, 4, 5, seed=seed).requires_grad_() for seed in (0, 1)]
     weights, more = draw(2, seed=7).requires_grad_(), draw(2, 3, 4, 5, seed=9)
     inputs = [*terms, weights]
@@ -100,7 +100,7 @@ def test_a_sum_may_be_written_into_afterwards() -> None:
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16], ids=str)
-def test_terms_in_bfloat16(kind: torch.dtype) -> None:
+def test_bfloat16_terms_keep_the_precision_of_the_weights(kind: torch.dtype) -> None:
     terms = [draw(4, 3, 8, 8, seed=seed, dtype=torch.bfloat16) for seed in (0, 1)]
     terms = [term.requires_grad_() for term in terms]
     weights = draw(2, seed=7, dtype=kind).requires_grad_()
@@ -112,11 +112,11 @@ def test_terms_in_bfloat16(kind: torch.dtype) -> None:
     for one, other in zip(found, expected, strict=True):
         difference = (one.double() - other).detach()
         assert float(difference.norm() / other.detach().norm()) < 2**-7
-    if kind == torch.float32:  # the sum of all products keeps the digits that the weights have
+    if kind == torch.float32:  # products are summed in the precision of the weights
         torch.testing.assert_close(found[-1].double(), expected[-1], rtol=1e-4, atol=1e-4)
 
 
-def test_dense_gradient_is_the_identity() -> None:
+def test_dense_gradient_is_the_identity_with_a_contiguous_gradient() -> None:
     x = draw(2, 3, 4, 5).requires_grad_()
     y = dense_gradient(x)
     assert torch.equal(y, x)
@@ -132,7 +132,7 @@ def test_dense_gradient_is_the_identity() -> None:
 
 
 @pytest.mark.parametrize("groups", [1, 2, 5])
-def test_groups_add_up(groups: int) -> None:
+def test_sum_groups_matches_plain_sum(groups: int) -> None:
     x = torch.randn(3, groups * 4, 5, 6, dtype=torch.float64).requires_grad_()
     found, wanted = sum_groups(x, groups), x.unflatten(1, (groups, 4)).sum(1)
     torch.testing.assert_close(found, wanted)

@@ -1,4 +1,4 @@
-"""Batch norm of two processes against ``nn.BatchNorm2d`` on the whole batch."""
+"""Batch norm of two processes, compared with ``nn.BatchNorm2d`` on the whole batch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def draw(seed: int, shift: float = 0.0) -> Tensor:
 
 
 def derivatives(norm: nn.Module, share: slice, shift: float = 0.0) -> dict[str, Any]:
-    """Output, gradients and second derivatives of a sum over the samples, and the buffers."""
+    """Return output, gradients, second derivatives and buffers for a share of the samples."""
     x, factor, along = draw(0, shift)[share].requires_grad_(), draw(1)[share], draw(2)[share]
     inputs = [x, *norm.parameters()]
     y = norm(x)
@@ -84,24 +84,24 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("case", [*CASES, *SHIFTS])
-def test_it_is_the_batch_norm_of_the_whole_batch(found: Any, case: str) -> None:
+def test_two_ranks_match_batch_norm_of_the_whole_batch(found: Any, case: str) -> None:
     expected = derivatives(make(CASES.get(case, {}))[0], slice(None), SHIFTS.get(case, 0.0))
     for name, value in expected.items():
-        parts = [rank[case][name] for rank in found]
+        by_rank = [rank[case][name] for rank in found]
         if value.ndim == 4:
-            whole = torch.cat(parts)
-        elif name.startswith("d"):  # parameters are shared: their gradient is the sum
-            whole = parts[0] + parts[1]
+            whole = torch.cat(by_rank)
+        elif name.startswith("d"):  # the gradient of a shared parameter is the sum over the ranks
+            whole = by_rank[0] + by_rank[1]
         else:
-            whole = parts[0]
-            assert torch.equal(parts[0], parts[1]), name
+            whole = by_rank[0]
+            assert torch.equal(by_rank[0], by_rank[1]), name
         tolerance = 1e-10 if case in CASES else 1e-5
         torch.testing.assert_close(whole, value, rtol=tolerance, atol=tolerance, msg=name)
 
 
-def test_a_sum_over_ranks_is_differentiated_twice(found: Any) -> None:
-    # x = 1 and 2, s = 1 + 4; the losses are s^2 and 2 s^2 in each of two places, so that their
-    # sum is 3 s^2 with the gradient 12 s x_r, of whose sum over ranks the gradient is
+def test_sum_over_ranks_can_be_differentiated_twice(found: Any) -> None:
+    # With x = 1 and 2, s = 1 + 4. For each of two entries, the losses are s^2 and 2 s^2; their sum
+    # 3 s^2 has the gradient 12 s x_r. The sum of this gradient over the ranks has the gradient
     # 12 s + 24 x_r (x_1 + x_2).
     for rank, x in enumerate((1.0, 2.0)):
         got = found[rank]["sum"]
@@ -110,14 +110,14 @@ def test_a_sum_over_ranks_is_differentiated_twice(found: Any) -> None:
         assert got["again"].tolist() == [60.0 + 24.0 * x * 3.0] * 2
 
 
-def test_half_precision_stays_and_is_computed_in_single(found: Any) -> None:
+def test_half_precision_input_is_normalized_in_single_precision(found: Any) -> None:
     whole = torch.cat([rank["half"] for rank in found])
     assert whole.dtype == torch.bfloat16
     expected = nn.BatchNorm2d(3)(draw(0).bfloat16().float())
     torch.testing.assert_close(whole, expected.bfloat16(), rtol=1e-2, atol=1e-2)
 
 
-def test_in_one_process_it_is_batch_norm() -> None:
+def test_without_a_process_group_it_is_batch_norm() -> None:
     x = draw(0).float()
     ours, theirs = SyncedBatchNorm2d(3), nn.BatchNorm2d(3)
     assert torch.equal(ours(x), theirs(x))
@@ -125,7 +125,7 @@ def test_in_one_process_it_is_batch_norm() -> None:
     assert all_reduce_sum(x, None) is x
 
 
-def test_a_network_is_changed_in_place() -> None:
+def test_conversion_keeps_parameters_and_names() -> None:
     class Other(nn.Module):
         process_group = None
 
