@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -20,10 +21,16 @@ COMMANDS = ("search", "retrain", "evaluate", "tune", "compare", "export", "genot
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The unpacked wheel of this checkout."""
+    """The unpacked wheel of this checkout, built in a copy without files of earlier builds."""
     folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("darts", "conf"):
+        shutil.copytree(ROOT / name, source / name, ignore=ignore)
+    for name in ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
-    command += ["--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
+    command += ["--no-build-isolation", "--wheel-dir", str(folder), str(source)]
     subprocess.run(command, check=True)
     (wheel,) = folder.glob("darts_nas-*.whl")
     with zipfile.ZipFile(wheel) as archive:

@@ -48,11 +48,12 @@ def random_genotype(space: str) -> str:
     return str(genotype.to_json())
 
 
-@pytest.mark.parametrize("line", [c for c in commands() if c.startswith("python -m darts.")])
+@pytest.mark.parametrize("line", [c for c in commands() if re.match(r"python -m darts\.\w", c)])
 def test_a_command_composes_and_passes_its_check(line: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     (run / "checkpoint.pt").touch()
+    line = re.sub(r"--cfg \w+", "", line)
     words = shlex.split(re.sub(r"runs/\w+/<run>", str(run), line))
     command = words[2].removeprefix("darts.")
     overrides = [word for word in words[3:] if not word.startswith(("--", "resume="))]
