@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import torch
 
@@ -17,7 +17,7 @@ from darts.plotting.run_figures import save_confusion
 from darts.recipes.trained import TrainedNetwork, find_checkpoint
 from darts.spaces import NetworkBase
 from darts.tasks import Objective
-from darts.tracking import grams_of_co2, print_summary
+from darts.tracking import JsonObject, grams_of_co2, print_summary
 from darts.tracking.formats import is_fraction
 from darts.training.checkpoint import CheckpointError
 from darts.training.device import check_precision, resolve_device, seed_everything
@@ -52,7 +52,7 @@ def check(config: EvaluateConfig) -> None:
 
 
 @distributed
-def evaluate(config: EvaluateConfig, invocation: Invocation, ranks: Ranks) -> dict[str, Any]:
+def evaluate(config: EvaluateConfig, invocation: Invocation, ranks: Ranks) -> JsonObject:
     """Score the selected weights of a retraining; return the summary of the run directory."""
     files = RunDirectory(invocation.directory, "evaluate")
     if ranks.main:
@@ -73,7 +73,7 @@ def evaluate(config: EvaluateConfig, invocation: Invocation, ranks: Ranks) -> di
         importance = measure_importance(config, trained, net, data, objective, ranks)
     result = score_split(config, trained, net, loader, objective, ranks)
     gco2_per_kwh = trained.config.tracking.energy.gco2_per_kwh
-    summary: dict[str, Any] = {
+    summary: JsonObject = {
         "name": trained.config.name,
         "checkpoint": str(trained.file),
         "metric": trained.config.metric,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from darts.config import ConfigError, ExportConfig, Invocation, launch
 from darts.data import InputSpec
 from darts.recipes.graph_export import FORMATS, ExportableNetwork, max_error
 from darts.recipes.trained import TrainedNetwork, find_checkpoint
-from darts.tracking import print_summary
+from darts.tracking import JsonObject, print_summary
 from darts.training.cost import count_parameters
 from darts.training.run_directory import RunDirectory
 
@@ -20,7 +19,7 @@ def check(config: ExportConfig) -> None:
     find_checkpoint(config.checkpoint)
 
 
-def export(config: ExportConfig, invocation: Invocation) -> dict[str, Any]:
+def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
     """Write ``network.onnx`` or ``network.pt2``, and ``network.json`` that describes it.
 
     No data is read. Nothing is written if the graph computes other outputs than the network.

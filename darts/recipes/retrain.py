@@ -12,7 +12,7 @@ import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -25,9 +25,10 @@ from darts.plotting.run_figures import log_confusion, save_confusion, save_train
 from darts.reporting import read_run, render_model_card
 from darts.spaces import AnyGenotype, NetworkBase, space_of
 from darts.spaces.lookup import find_genotype
-from darts.tracking import print_summary, read_metrics
+from darts.tracking import JsonObject, print_summary, read_metrics
 from darts.training.averaging import Averaging, require_one_average
 from darts.training.budget import check_budget, print_estimate
+from darts.training.checkpoint import StateDict
 from darts.training.cost import count_macs, count_parameters
 from darts.training.device import (
     autocast,
@@ -98,7 +99,7 @@ def retrain(
     invocation: Invocation,
     ranks: Ranks,
     on_epoch: EpochCallback | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Train and score one network; return the summary, which is also in the run directory.
 
     Args:
@@ -160,7 +161,7 @@ class RetrainState(TrainState):
     best: BestEpoch | None = None
     target_names: list[str] = field(default_factory=list)
     network_sizes: dict[str, int] = field(default_factory=dict)
-    input_specs: list[dict[str, Any]] = field(default_factory=list)
+    input_specs: list[StateDict] = field(default_factory=list)
 
 
 class Retraining(Recipe):
@@ -295,7 +296,7 @@ class Retraining(Recipe):
 
     # The end of the retraining.
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> JsonObject:
         """Score the selected weights on the test split, once, and write the summary.
 
         Raises:
@@ -350,7 +351,7 @@ class Retraining(Recipe):
             save_confusion(run.path / "confusion_test.svg", self.objective, names)
         return scores
 
-    def dry_run(self) -> dict[str, Any]:
+    def dry_run(self) -> JsonObject:
         """Measure some steps and a part of a validation, and print what the whole run costs."""
         estimate = estimate_cost(self, epochs=self.config.epochs)
         return print_estimate(self.config, self.size, estimate, self.ranks.device)

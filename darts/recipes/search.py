@@ -11,7 +11,6 @@ import json
 import shlex
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,8 +28,9 @@ from darts.searching.discretization import SupernetDiscretizer, estimate_discret
 from darts.searching.expected_cost import Penalty
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype
-from darts.tracking import print_summary, read_metrics
+from darts.tracking import JsonObject, print_summary, read_metrics
 from darts.training.budget import check_budget, print_estimate
+from darts.training.checkpoint import StateDict
 from darts.training.cost import count_macs, count_parameters
 from darts.training.device import seed_everything
 from darts.training.distributed import Ranks, distributed
@@ -60,7 +60,7 @@ def search(
     invocation: Invocation,
     ranks: Ranks,
     on_epoch: EpochCallback | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Run a search and return its summary, which is also in the run directory.
 
     Args:
@@ -112,7 +112,7 @@ class SearchState(TrainState):
     history: list[dict[str, Tensor]] = field(default_factory=list)
     genotypes: list[str] = field(default_factory=list)
     eigenvalues: list[float] = field(default_factory=list)
-    discretization: dict[str, Any] = field(default_factory=dict)
+    discretization: StateDict = field(default_factory=dict)
     stopped_epoch: int | None = None
 
 
@@ -295,7 +295,7 @@ class Search(Recipe):
         self.run.write("genotype.json", genotype.to_json())
         return genotype
 
-    def finish(self, genotype: AnyGenotype) -> dict[str, Any]:
+    def finish(self, genotype: AnyGenotype) -> JsonObject:
         """Write the figures and the summary of the run."""
         run, state, config = self.run, self.state, self.config
         if self.ranks.main and config.tracking.figures:
@@ -355,7 +355,7 @@ class Search(Recipe):
         checks = self.searcher.updates_alphas(epoch) and config.bilevel.reports_at(number)
         return *self._update_kind(epoch), checks, config.freezing.is_due(number)
 
-    def dry_run(self) -> dict[str, Any]:
+    def dry_run(self) -> JsonObject:
         """Measure representative epochs and steps, and print what the whole search costs."""
         discretize = self.config.discretize
         estimate = estimate_cost(self, epochs=self.config.epochs, final_work=self._final_work)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,9 +19,10 @@ from darts.bilevel.curvature import AlphaHessian, dominant_eigenvalue
 from darts.data import Batch, Loader
 from darts.methods.collapse import Checkup, count_edges, genotype_drift, score_gap
 from darts.searching.calibration import calibrate, preserved_state
-from darts.searching.searcher import Searcher
-from darts.spaces import AnyGenotype, Mixture, SearchContext, SupernetBase
+from darts.searching.searcher import Searcher, run_mixture
+from darts.spaces import AnyGenotype, SearchContext
 from darts.spaces.mixture import path_of
+from darts.training.checkpoint import StateDict
 from darts.training.scoring import evaluate
 
 
@@ -74,11 +75,6 @@ def path_score(
         )
 
 
-def run_mixture(net: SupernetBase, mixture: Mixture, samples: Any, /, **options: Any) -> Any:
-    """Return the outputs of a supernet for given mixing weights."""
-    return net(samples, mixture, **options)
-
-
 class DiagnosisReport(NamedTuple):
     """Result of one collapse check.
 
@@ -113,11 +109,7 @@ class Diagnosis:
     """
 
     def __init__(
-        self,
-        searcher: Searcher,
-        train_loader: Loader,
-        valid_loader: Loader,
-        score_loader: Loader,
+        self, searcher: Searcher, train_loader: Loader, valid_loader: Loader, score_loader: Loader
     ) -> None:
         self._searcher = searcher
         self._train_loader, self._valid_loader = train_loader, valid_loader
@@ -254,10 +246,10 @@ class Diagnosis:
             "collapse_healthy_epoch": self._last_healthy_epoch(),
         }
 
-    def state_dict(self) -> list[dict[str, Any]]:
+    def state_dict(self) -> list[StateDict]:
         """Return plain values."""
         return [dataclasses.asdict(checkup) for checkup in self.checkups]
 
-    def load_state_dict(self, state: Sequence[Mapping[str, Any]]) -> None:
+    def load_state_dict(self, state: Sequence[StateDict]) -> None:
         """Continue from ``state_dict``."""
         self.checkups = [Checkup(**values) for values in state]

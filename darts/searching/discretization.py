@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
-from typing import Any
 
 from torch import Tensor
 
 from darts.data import Batch, Loader
 from darts.methods.discretization import WorkEstimate
 from darts.searching.searcher import Searcher
+from darts.training.checkpoint import StateDict
 from darts.training.dry_run import RareWork
 from darts.training.steps import set_learning_rate
 
@@ -36,7 +36,7 @@ class SupernetDiscretizer:
         valid_loader: Loader,
         score_loader: Loader,
         *,
-        state: dict[str, Any],
+        state: StateDict,
         save: Callable[[], None],
         save_if_due: Callable[[], None],
         info: Callable[[str], None],

@@ -10,7 +10,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from darts.config import PenaltyConfig
 from darts.spaces import SearchContext, Space
 from darts.spaces.deriving import Candidates
+from darts.training.checkpoint import StateDict
 from darts.training.cost import count_macs, count_parameters
 
 Measure = Callable[[nn.Module, Tensor], float]
@@ -122,13 +122,6 @@ class ExpectedCost:
         return torch.stack(terms).sum() + self.fixed
 
 
-class CostTables(TypedDict):
-    """Saved measurements of an ``ExpectedCost``."""
-
-    fixed: float
-    tables: dict[str, Tensor]
-
-
 class Penalty:
     """Excess of expected costs over their targets, for the loss of the alphas.
 
@@ -193,13 +186,13 @@ class Penalty:
         """Return ``expected_<cost>`` of each cost with a target."""
         return {f"expected_{name}": float(self.costs[name](probabilities)) for name in self.targets}
 
-    def state_dict(self) -> dict[str, CostTables]:
+    def state_dict(self) -> StateDict:
         """Return the tables; a resumed run would measure other latencies."""
         return {
             name: {"fixed": cost.fixed, "tables": cost.tables} for name, cost in self.costs.items()
         }
 
-    def load_state_dict(self, state: Mapping[str, CostTables]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Continue with the tables of ``state_dict``."""
         for name, saved in state.items():
             self.costs[name].fixed = saved["fixed"]

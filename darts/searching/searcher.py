@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from darts.methods.stages import (
 from darts.searching.architecture_step import architecture_step
 from darts.spaces import Mixture, SearchContext, SupernetBase
 from darts.tasks import Objective
+from darts.training.checkpoint import StateDict
 from darts.training.device import autocast, loss_scaler
 from darts.training.distributed import Ranks
 from darts.training.scoring import evaluate
@@ -37,19 +38,6 @@ def updates_alphas(config: SearchConfig, position: StagePosition, epoch: int) ->
     return config.bilevel.updates_alphas and (
         position.progress(epoch) >= config.arch_optimizer.warmup
     )
-
-
-class SearcherState(TypedDict):
-    """State dict of a ``Searcher``."""
-
-    stage: int
-    masks: dict[str, Tensor]
-    freezing: FreezingState
-    net: dict[str, Any]
-    optimizer: dict[str, Any]
-    arch_optimizer: dict[str, Any]
-    scaler: dict[str, Any]
-    arch_scaler: dict[str, Any]
 
 
 class Searcher:
@@ -184,7 +172,7 @@ class Searcher:
         )
 
     def _alpha_loss(self, net: SupernetBase, batch: Batch, mixture: Mixture) -> Tensor:
-        loss, _ = self.objective.supernet_loss(partial(_forward, net, mixture), batch)
+        loss, _ = self.objective.supernet_loss(partial(run_mixture, net, mixture), batch)
         total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
         terms = [self.config.regularizer.alpha_term(_alphas(net), self.context)]
         if self.alpha_cost is not None:
@@ -264,7 +252,7 @@ class Searcher:
             gradient = partial(self._mixture_gradient, batch)
             mixture = config.perturbation(mixture, gradient, self.context.progress)
         with autocast(config.precision, self.ranks.device):
-            forward = partial(_forward, self.net, mixture)
+            forward = partial(run_mixture, self.net, mixture)
             loss, outputs = self.objective.supernet_loss(forward, batch)
             total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
             term = config.regularizer.weight_term(
@@ -286,7 +274,7 @@ class Searcher:
 
     def _mixture_loss(self, batch: Batch, mixture: Mixture) -> Tensor:
         """Return this rank's share of the training loss of a mixture."""
-        loss, _ = self.objective.supernet_loss(partial(_forward, self.net, mixture), batch)
+        loss, _ = self.objective.supernet_loss(partial(run_mixture, self.net, mixture), batch)
         return self.ranks.loss_share(loss, self.objective.num_samples(batch))
 
     @torch.enable_grad()
@@ -296,7 +284,7 @@ class Searcher:
         variable = mixture.replaced(leaves)
 
         def loss_fn(net: nn.Module, batch: Batch) -> Tensor:
-            loss, _ = self.objective.supernet_loss(partial(_forward, net, variable), batch)
+            loss, _ = self.objective.supernet_loss(partial(run_mixture, net, variable), batch)
             return self.ranks.loss_share(loss, self.objective.num_samples(batch))
 
         functional = FunctionalLoss(self.net, loss_fn)
@@ -341,12 +329,12 @@ class Searcher:
             self.objective,
             device=self.ranks.device,
             precision=self.config.precision,
-            forward=partial(_forward, self.net, mixture),
+            forward=partial(run_mixture, self.net, mixture),
         )
 
     # Checkpoints.
 
-    def state_dict(self) -> SearcherState:
+    def state_dict(self) -> StateDict:
         """Return tensors and plain values."""
         return {
             "stage": self.position.stage,
@@ -359,7 +347,7 @@ class Searcher:
             "arch_scaler": self.arch_scaler.state_dict(),
         }
 
-    def load_state_dict(self, state: SearcherState) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Continue from ``state_dict``; the searcher must have been built for its stage."""
         self.context.masks = dict(state["masks"])
         self.net.load_state_dict(state["net"])
@@ -381,5 +369,6 @@ def _masked(weights: Tensor, mask: Tensor) -> Tensor:
     return torch.cat([weights[:, :columns] * mask.to(weights.device), weights[:, columns:]], dim=1)
 
 
-def _forward(net: nn.Module, mixture: Mixture, samples: Any, /, **options: Any) -> Any:
+def run_mixture(net: nn.Module, mixture: Mixture, samples: Any, /, **options: Any) -> Any:
+    """Return the outputs of a supernet for given mixing weights."""
     return net(samples, mixture, **options)

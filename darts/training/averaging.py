@@ -8,13 +8,12 @@ References:
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
-
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from darts.config import ConfigError
 from darts.tasks import Metric
+from darts.training.checkpoint import StateDict
 
 
 def require_one_average(decay: float, patience: int) -> None:
@@ -28,14 +27,6 @@ def require_one_average(decay: float, patience: int) -> None:
             f"ema_decay={decay:g} and averaging_patience={patience} exclude each other; "
             "set one of them to 0"
         )
-
-
-class AveragingState(TypedDict):
-    """State dict of ``Averaging``."""
-
-    average: dict[str, Any] | None
-    active: bool
-    scores: list[float]
 
 
 class Averaging:
@@ -93,12 +84,12 @@ class Averaging:
         self.active = any(not metric.prefers(score, old) for old in earlier)
         return self.active
 
-    def state_dict(self) -> AveragingState:
+    def state_dict(self) -> StateDict:
         """Return the average and the recorded scores."""
         average = None if self._average is None else self._average.state_dict()
         return {"average": average, "active": self.active, "scores": list(self._scores)}
 
-    def load_state_dict(self, state: AveragingState) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Continue from ``state_dict``."""
         self.active, self._scores = state["active"], list(state["scores"])
         if self._average is not None and state["average"] is not None:

@@ -11,12 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from darts.config import ConfigError, RetrainConfig, RunConfig, SearchConfig
-from darts.tracking import format_duration, print_summary
+from darts.tracking import JsonObject, format_duration, print_summary
 from darts.training.dry_run import CostEstimate
 
 MIN_BATCH = 8  # below, batch statistics are unreliable
@@ -45,7 +44,7 @@ def print_estimate(
     device: torch.device,
     *,
     not_counted: str | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Print the estimate and the advice of a dry run.
 
     Args:

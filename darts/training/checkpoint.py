@@ -11,7 +11,7 @@ import random
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -22,17 +22,21 @@ from darts.tracking.files import open_atomically
 FORMATS = {"search": 6, "retrain": 4}
 
 
+StateDict: TypeAlias = dict[str, Any]
+"""Tensors and plain values by name: the state of an object, or the content of a checkpoint."""
+
+
 class CheckpointError(ValueError):
     """An unusable checkpoint; the message is one line."""
 
 
-def save_checkpoint(path: Path, kind: str, content: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, kind: str, content: StateDict) -> None:
     """Write a checkpoint; ``path`` always holds either the old or the new one."""
     with open_atomically(path) as file:
         torch.save({"format": FORMATS.get(kind, 1), "kind": kind, **content}, file)
 
 
-def load_checkpoint(path: Path, kind: str | None = None) -> dict[str, Any]:
+def load_checkpoint(path: Path, kind: str | None = None) -> StateDict:
     """Read a checkpoint to the CPU.
 
     Args:
@@ -74,10 +78,10 @@ def _first_line(error: Exception) -> str:
     return lines[0][:200] if lines else type(error).__name__
 
 
-def random_states() -> dict[str, Any]:
+def random_states() -> StateDict:
     """Return the states of the generators of Python, NumPy and PyTorch as plain values."""
     numpy_state: Any = np.random.get_state(legacy=False)
-    states: dict[str, Any] = {
+    states: StateDict = {
         "python": random.getstate(),
         "numpy": {
             "key": torch.from_numpy(numpy_state["state"]["key"].astype(np.int64)),
@@ -94,7 +98,7 @@ def random_states() -> dict[str, Any]:
     return states
 
 
-def restore_random_states(states: dict[str, Any]) -> None:
+def restore_random_states(states: StateDict) -> None:
     """Restore ``random_states``; states of absent devices are ignored."""
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))

@@ -128,10 +128,7 @@ class ExtrapolatedLoader(Loader):
 
 
 def estimate_cost(
-    recipe: Recipe,
-    *,
-    epochs: int,
-    final_work: Callable[[], Sequence[RareWork]] = tuple,
+    recipe: Recipe, *, epochs: int, final_work: Callable[[], Sequence[RareWork]] = tuple
 ) -> CostEstimate:
     """Run one epoch of each kind with a few of its steps, and extrapolate to the whole run.
 

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from torch import Tensor
 
 from darts.config import EnergyConfig, RunConfig, TrackingConfig
 from darts.data import load_split, save_split
-from darts.tracking import EnergyMeter, Ledger, MetricsLog, TensorBoard
+from darts.tracking import EnergyMeter, JsonObject, Ledger, MetricsLog, TensorBoard
 from darts.tracking.ledger import PHASES, CostSummary, LedgerEntry, energy_report, summary_costs
 from darts.training.checkpoint import (
     CheckpointError,
+    StateDict,
     load_checkpoint,
     random_states,
     restore_random_states,
@@ -53,18 +53,12 @@ class TrainingRun:
     """
 
     def __init__(
-        self,
-        command: str,
-        path: Path,
-        config: RunConfig,
-        *,
-        overrides: Sequence[str],
-        ranks: Ranks,
+        self, command: str, path: Path, config: RunConfig, *, overrides: Sequence[str], ranks: Ranks
     ) -> None:
         self.command, self.path, self.config, self.ranks = command, path, config, ranks
         self.files = RunDirectory(path, command)
         self.resumed = config.resume is not None
-        self.saved: dict[str, Any] | None = None
+        self.saved: StateDict | None = None
         self._overrides = list(overrides)
         self._last_save = time.monotonic()
         self._gco2_per_kwh = config.tracking.energy.gco2_per_kwh
@@ -128,7 +122,7 @@ class TrainingRun:
         enabled = tracking.tensorboard and self.ranks.main
         self.board = TensorBoard(self.path, enabled=enabled, purge_step=purge_step)
 
-    def log(self, step: int, row: Mapping[str, Any], scalars: Mapping[str, Any]) -> None:
+    def log(self, step: int, row: JsonObject, scalars: Mapping[str, float | None]) -> None:
         """Add a row to metrics.jsonl and scalars to TensorBoard at a global step."""
         if self.ranks.main:
             self.metrics.write(step=step, **row)
@@ -139,7 +133,7 @@ class TrainingRun:
         if self.ranks.main:
             self.files.write(name, text)
 
-    def save(self, global_step: int, state: Mapping[str, Any]) -> None:
+    def save(self, global_step: int, state: StateDict) -> None:
         """Write the checkpoint: the state of the training and what every run needs to continue."""
         energy = {"entries": self._energy_entries()}
         self._last_save = time.monotonic()
@@ -179,7 +173,7 @@ class TrainingRun:
         others = {phase: self.ranks.all_reduce_sum(own[phase]) - own[phase] for phase in PHASES}
         return self._ledger.entries(others)
 
-    def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+    def finish(self, summary: JsonObject) -> JsonObject:
         """Close the logs, write energy.json and summary.json, and return the summary."""
         entries = self._energy_entries()
         complete = {

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from darts.config import ConfigError, as_yaml
-from darts.tracking import environment, read_json, write_json
+from darts.tracking import JsonObject, environment, read_json, write_json
 from darts.tracking.files import write_atomically
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class RunDirectory:
         self.write_json("env.json", environment())
         self.write("config.yaml", as_yaml(config))
 
-    def require_same(self, saved: Mapping[str, Any], config: ResumableConfig) -> None:
+    def require_same(self, saved: Mapping[str, object], config: ResumableConfig) -> None:
         """Refuse to resume with a configuration that differs from the run's own.
 
         Args:
@@ -117,7 +117,7 @@ class RunDirectory:
         overrides: list[str] = self.read_json("overrides.json")["overrides"]
         return overrides
 
-    def finish(self, summary: Mapping[str, object]) -> dict[str, Any]:
+    def finish(self, summary: JsonObject) -> JsonObject:
         """Write ``summary.json`` with the command and the git revision; return the summary."""
         revision = self.read_json("env.json").get("git_revision")
         complete = {"command": self.command, **summary, "git_revision": revision}
@@ -126,8 +126,11 @@ class RunDirectory:
 
 
 def _differences(
-    saved: Mapping[str, Any], given: Mapping[str, Any], ignored: tuple[str, ...], prefix: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
+    saved: Mapping[str, object],
+    given: Mapping[str, object],
+    ignored: tuple[str, ...],
+    prefix: str = "",
+) -> Iterator[tuple[str, object, object]]:
     """Yield dotted keys whose values differ, with both values; skip keys with an ignored prefix."""
     for name in dict.fromkeys([*saved, *given]):
         key = prefix + name

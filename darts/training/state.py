@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from darts.data import Loader
+from darts.training.checkpoint import StateDict
 from darts.training.steps import EpochMeans
 
 
@@ -14,10 +15,10 @@ from darts.training.steps import EpochMeans
 class Stateful(Protocol):
     """An object that restores itself from its own state dict."""
 
-    def state_dict(self) -> Any:
+    def state_dict(self) -> StateDict:
         """Return tensors and plain values."""
 
-    def load_state_dict(self, state: Any) -> Any:
+    def load_state_dict(self, state: StateDict) -> object:
         """Restore what ``state_dict`` returned."""
 
 
@@ -42,14 +43,14 @@ class TrainState:
     means: EpochMeans = field(default_factory=EpochMeans)
     scores: dict[str, float] = field(default_factory=dict)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return one entry per field."""
         return {
             name: value.state_dict() if isinstance(value, Stateful) else value
             for name, value in self._fields().items()
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore every field from ``state_dict``."""
         for name, value in self._fields().items():
             if isinstance(value, Stateful):
@@ -57,5 +58,5 @@ class TrainState:
             else:
                 setattr(self, name, state[name])
 
-    def _fields(self) -> dict[str, Any]:
+    def _fields(self) -> dict[str, object]:
         return {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from darts.config import ConfigError, WeightOptimizerConfig
+from darts.training.checkpoint import StateDict
 
 Reduce = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 """Sums tensors over the ranks of a distributed run."""
@@ -118,13 +118,6 @@ def require_finite(loss: float | Tensor, epoch: int, step: int) -> float:
     return value
 
 
-class EpochMeansState(TypedDict):
-    """State dict of ``EpochMeans``."""
-
-    sums: dict[str, float]
-    samples: int
-
-
 class EpochMeans:
     """Running means over the samples of an epoch."""
 
@@ -146,10 +139,10 @@ class EpochMeans:
         """Return the mean of each value so far."""
         return {name: total / self.samples for name, total in self.sums.items()}
 
-    def state_dict(self) -> EpochMeansState:
+    def state_dict(self) -> StateDict:
         """Return sums and count."""
         return {"sums": dict(self.sums), "samples": self.samples}
 
-    def load_state_dict(self, state: EpochMeansState) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Continue from ``state_dict``."""
         self.sums, self.samples = dict(state["sums"]), state["samples"]
