@@ -1,4 +1,4 @@
-"""Every method of ``conf/method`` searches, on every space that has what it needs."""
+"""Every method of ``conf/method`` runs on every space that supports it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ import torch
 import conf
 from darts import search
 from darts.config import launch
+from darts.recipes import search as recipe
 from darts.spaces import SPACES
 from darts.tracking import read_json, read_metrics
+from darts.training import loop
 
 METHODS = sorted(file.stem for file in (Path(conf.__file__).parent / "method").glob("*.yaml"))
 TINY = (
@@ -24,8 +26,8 @@ TINY = (
     *("tracking.tensorboard=false", "epochs=1"),
 )
 ONE_CELL = ("space.channels=4", "space.cells=1")
-# As many epochs as there are stages, or as it takes until a method does what sets it apart.
-NEEDS = {
+# Overrides that make the characteristic steps of a method happen within a short search.
+OVERRIDES = {
     "beta_darts": ("epochs=2",),
     "darts_pt": ("discretize.tune=0", "discretize.batches=1"),
     "drnas": ("epochs=2",),
@@ -35,19 +37,30 @@ NEEDS = {
     "pc_darts": ("epochs=2",),
     "random_sharing": ("discretize.samples=4", "discretize.finalists=2"),
 }
-FEWER = {("darts_pt", "cnn"): ("space.candidates=s2",)}  # scores
+FEW_CANDIDATES = {("darts_pt", "cnn"): ("space.candidates=s2",)}  # fewer scores
+EVERYDAY_CNN = {("darts_v2", "cnn"), ("pc_darts", "cnn"), ("p_darts", "cnn")}
 Rows = list[dict[str, Any]]
 
 
+def slow_except(cases: list[Any], everyday: set[Any]) -> list[Any]:
+    """Mark test cases as slow, except those of the everyday run."""
+    return [
+        case
+        if case in everyday
+        else pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
+        for case in cases
+    ]
+
+
 @pytest.fixture(autouse=True, scope="module")
-def _no_pictures() -> Iterator[None]:
+def _no_figures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "draw_search", lambda *_, **__: None)
+        patch.setattr(recipe, "save_search_figures", lambda *_, **__: None)
         yield
 
 
 def run(folder: Path, *overrides: str, fresh: bool = True) -> dict[str, Any]:
-    """The summary of a search in this process."""
+    """Run a search in this process and return its summary."""
     sizes = () if "space=mlp" in overrides else ONE_CELL
     given = [*TINY, *sizes, f"hydra.run.dir={folder}"] if fresh else [f"resume={folder}"]
     with redirect_stdout(io.StringIO()):
@@ -55,12 +68,12 @@ def run(folder: Path, *overrides: str, fresh: bool = True) -> dict[str, Any]:
     return result
 
 
-def check_mark(method: str, rows: Rows, content: dict[str, Any]) -> None:
-    """What sets some methods apart, where it is seen in metrics and checkpoint."""
+def check_characteristics(method: str, rows: Rows, content: dict[str, Any]) -> None:
+    """Check the characteristic steps of a method in metrics and checkpoint."""
     searcher = content["searcher"]
     if method == "random_sharing":
-        assert rows[0]["arch_grad_norm"] == 0  # alphas do not move
-    elif method not in ("drnas", "p_darts"):  # whose stages are over before the warm-up here
+        assert rows[0]["arch_grad_norm"] == 0  # the alphas are frozen
+    elif method not in ("drnas", "p_darts"):  # their stages end before the warm-up here
         assert rows[-1]["arch_grad_norm"] > 0
     if method == "r_darts":
         assert math.isfinite(rows[0]["eigenvalue"])
@@ -69,24 +82,29 @@ def check_mark(method: str, rows: Rows, content: dict[str, Any]) -> None:
         assert rows[0]["arch_grad_norm"] == 0  # the warm-up
         assert any(name.endswith("_edges") for name in searcher["net"])
     elif method == "oles":
-        assert searcher["frozen"]["frozen"]
+        assert searcher["freezing"]["frozen"]
     elif method == "p_darts":
         assert searcher["stage"] == 2
-        assert all((m.sum(1) == round(0.375 * m.shape[1])).all() for m in searcher["kept"].values())
+        assert all(
+            (m.sum(1) == round(0.375 * m.shape[1])).all() for m in searcher["masks"].values()
+        )
     elif method == "drnas":
         assert searcher["stage"] == 1
-        kept = searcher["kept"].values()
+        kept = searcher["masks"].values()
         assert all((m.sum(1) == math.floor(m.shape[1] / 2 + 0.5)).all() for m in kept)
     elif method == "darts_pt":
-        assert all(m.sum(1).max() == 1 for m in searcher["kept"].values())
-        assert content["decided"]["decisions"] == []
+        assert all(m.sum(1).max() == 1 for m in searcher["masks"].values())
+        assert content["discretization"]["decisions"] == []
 
 
-@pytest.mark.parametrize("space", ["cnn", "nas201"])
-@pytest.mark.parametrize("method", METHODS)
-def test_a_method_finds_an_architecture(method: str, space: str, tmp_path: Path) -> None:
-    needs = (*NEEDS.get(method, ()), *FEWER.get((method, space), ()))
-    summary = run(tmp_path, f"method={method}", f"space={space}", *needs)
+@pytest.mark.parametrize(
+    ("method", "space"),
+    [(method, "nas201") for method in METHODS]
+    + slow_except([(method, "cnn") for method in METHODS], EVERYDAY_CNN),
+)
+def test_method_searches_cells(method: str, space: str, tmp_path: Path) -> None:
+    overrides = (*OVERRIDES.get(method, ()), *FEW_CANDIDATES.get((method, space), ()))
+    summary = run(tmp_path, f"method={method}", f"space={space}", *overrides)
     genotype = SPACES[space]().parse((tmp_path / "genotype.json").read_text(encoding="utf-8"))
     assert str(genotype) == summary["genotype"]
     assert summary == read_json(tmp_path / "summary.json")
@@ -98,38 +116,47 @@ def test_a_method_finds_an_architecture(method: str, space: str, tmp_path: Path)
     assert net(torch.zeros(2, 3, 8, 8)).shape == (2, 3)
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert [row["epoch"] for row in rows] == list(range(1, summary["epochs"] + 1))
-    check_mark(method, rows, torch.load(tmp_path / "checkpoint.pt", weights_only=True))
-
-
-@pytest.mark.parametrize("method", ["drnas", "gdas", "oles", "sdarts_adv", "darts_pt"])
-def test_a_method_searches_a_chain_of_blocks(method: str, tmp_path: Path) -> None:
-    needs = [item for item in NEEDS.get(method, ()) if not item.startswith("space.channels")]
-    one = ["relaxation.partial=1"] if method == "drnas" else []
-    summary = run(tmp_path, f"method={method}", "space=macro", *needs, *one)
-    assert str(SPACES["macro"]().parse(summary["genotype"])) == summary["genotype"]
-    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    check_mark(method, read_metrics(tmp_path / "metrics.jsonl"), content)
+    check_characteristics(method, rows, torch.load(tmp_path / "checkpoint.pt", weights_only=True))
 
 
 @pytest.mark.parametrize(
-    "method", ["drnas", "gdas", "sdarts_adv", "darts_pt", "fair_darts", "random_sharing"]
+    "method",
+    slow_except(["drnas", "gdas", "oles", "sdarts_adv", "darts_pt"], {"drnas", "darts_pt"}),
 )
-def test_a_method_searches_a_fully_connected_network(method: str, tmp_path: Path) -> None:
-    one = ["relaxation.partial=1"] if method == "drnas" else []
-    needs = (*NEEDS.get(method, ()), *one)
-    summary = run(tmp_path, f"method={method}", "space=mlp", "space.widths=[4,8]", *needs)
+def test_method_searches_the_macro_space(method: str, tmp_path: Path) -> None:
+    overrides = [
+        item for item in OVERRIDES.get(method, ()) if not item.startswith("space.channels")
+    ]
+    partial = ["relaxation.partial=1"] if method == "drnas" else []
+    summary = run(tmp_path, f"method={method}", "space=macro", *overrides, *partial)
+    assert str(SPACES["macro"]().parse(summary["genotype"])) == summary["genotype"]
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    check_characteristics(method, read_metrics(tmp_path / "metrics.jsonl"), content)
+
+
+@pytest.mark.parametrize(
+    "method",
+    slow_except(
+        ["drnas", "gdas", "sdarts_adv", "darts_pt", "fair_darts", "random_sharing"],
+        {"drnas", "gdas", "random_sharing"},
+    ),
+)
+def test_method_searches_the_mlp_space(method: str, tmp_path: Path) -> None:
+    partial = ["relaxation.partial=1"] if method == "drnas" else []
+    overrides = (*OVERRIDES.get(method, ()), *partial)
+    summary = run(tmp_path, f"method={method}", "space=mlp", "space.widths=[4,8]", *overrides)
     assert str(SPACES["mlp"]().parse(summary["genotype"])) == summary["genotype"]
     content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    check_mark(method, read_metrics(tmp_path / "metrics.jsonl"), content)
+    check_characteristics(method, read_metrics(tmp_path / "metrics.jsonl"), content)
 
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Overrides of a search for a transformer of two small blocks."""
+    """Return overrides for a search of a transformer with two small blocks."""
     folder = tmp_path_factory.mktemp("texts")
     rows = [f"{('cold', 'hot')[i % 2]},{('ice', 'fire')[i % 2]} and so on" for i in range(32)]
-    for part in ("train", "test"):
-        (folder / f"{part}.csv").write_text("\n".join(["label,text", *rows]) + "\n")
+    for split in ("train", "test"):
+        (folder / f"{split}.csv").write_text("\n".join(["label,text", *rows]) + "\n")
     return [
         *("task=text_classification", "dataset=documents", f"dataset.root={folder}"),
         *("tracking.tensorboard=false", "epochs=1", "loader.batch_size=16", "seed=0"),
@@ -147,20 +174,25 @@ def search_texts(texts: list[str], folder: Path, *more: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "method",
-    ["darts_v2", "drnas", "gdas", "sdarts_adv", "darts_pt", "fair_darts", "random_sharing"],
+    slow_except(
+        ["darts_v2", "drnas", "gdas", "sdarts_adv", "darts_pt", "fair_darts", "random_sharing"],
+        {"darts_v2", "sdarts_adv", "darts_pt"},
+    ),
 )
-def test_a_method_searches_a_transformer(method: str, texts: list[str], tmp_path: Path) -> None:
+def test_method_searches_the_transformer_space(
+    method: str, texts: list[str], tmp_path: Path
+) -> None:
     own = {"drnas": ["relaxation.partial=1"], "darts_v2": ["optimizer.algorithm=sgd"]}
-    needs = [*NEEDS.get(method, ()), *own.get(method, ())]
-    summary = search_texts(texts, tmp_path, f"method={method}", *needs)
+    overrides = [*OVERRIDES.get(method, ()), *own.get(method, ())]
+    summary = search_texts(texts, tmp_path, f"method={method}", *overrides)
     assert str(SPACES["transformer"]().parse(summary["genotype"])) == summary["genotype"]
     assert math.isfinite(summary["valid_loss"])
     content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    check_mark(method, read_metrics(tmp_path / "metrics.jsonl"), content)
+    check_characteristics(method, read_metrics(tmp_path / "metrics.jsonl"), content)
 
 
-def test_recomputed_blocks_end_the_same(texts: list[str], tmp_path: Path) -> None:
-    """Each batch with the same draws: only the memory it takes is another."""
+def test_recomputed_blocks_give_the_same_search(texts: list[str], tmp_path: Path) -> None:
+    """Dropout draws the same random numbers in the recomputation."""
     found = []
     for memory in ("full", "checkpoint"):
         folder = tmp_path / memory
@@ -170,25 +202,27 @@ def test_recomputed_blocks_end_the_same(texts: list[str], tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("method", ["pc_darts", "darts_minus", "p_darts", "oles"])
-def test_what_a_transformer_has_not_is_refused(
+def test_transformer_space_rejects_unsupported_methods(
     method: str, texts: list[str], tmp_path: Path
 ) -> None:
-    told = io.StringIO()
-    with redirect_stderr(told), pytest.raises(SystemExit) as left:
-        search_texts(texts, tmp_path, f"method={method}", *NEEDS.get(method, ()))
-    assert left.value.code == 2
-    assert len(told.getvalue().splitlines()) == 1
-    assert "transformer" in told.getvalue()
+    stderr = io.StringIO()
+    with redirect_stderr(stderr), pytest.raises(SystemExit) as exit_info:
+        search_texts(texts, tmp_path, f"method={method}", *OVERRIDES.get(method, ()))
+    assert exit_info.value.code == 2
+    assert len(stderr.getvalue().splitlines()) == 1
+    assert "transformer" in stderr.getvalue()
 
 
-@pytest.mark.parametrize("method", ["pc_darts", "darts_minus", "p_darts", "oles"])
-def test_what_a_fully_connected_network_has_not_is_refused(method: str, tmp_path: Path) -> None:
-    told = io.StringIO()
-    with redirect_stderr(told), pytest.raises(SystemExit) as left:
-        run(tmp_path, f"method={method}", "space=mlp", *NEEDS.get(method, ()))
-    assert left.value.code == 2
-    assert len(told.getvalue().splitlines()) == 1
-    assert "mlp" in told.getvalue()
+@pytest.mark.parametrize(
+    "method", slow_except(["pc_darts", "darts_minus", "p_darts", "oles"], {"p_darts", "oles"})
+)
+def test_mlp_space_rejects_unsupported_methods(method: str, tmp_path: Path) -> None:
+    stderr = io.StringIO()
+    with redirect_stderr(stderr), pytest.raises(SystemExit) as exit_info:
+        run(tmp_path, f"method={method}", "space=mlp", *OVERRIDES.get(method, ()))
+    assert exit_info.value.code == 2
+    assert len(stderr.getvalue().splitlines()) == 1
+    assert "mlp" in stderr.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -213,29 +247,31 @@ def test_what_a_fully_connected_network_has_not_is_refused(method: str, tmp_path
         ],
     ],
 )
-def test_parts_combine_freely(overrides: list[str], tmp_path: Path) -> None:
+def test_components_combine_freely(overrides: list[str], tmp_path: Path) -> None:
     summary = run(tmp_path, "space=nas201", *overrides)
     SPACES["nas201"]().parse(summary["genotype"])
     assert math.isfinite(summary["valid_loss"])
 
 
-@pytest.mark.parametrize("part", ["bilevel=first_order", "stopping=curvature"])
-def test_without_alphas_there_is_no_gradient_of_them(part: str, tmp_path: Path) -> None:
-    told = io.StringIO()
-    with redirect_stderr(told), pytest.raises(SystemExit) as left:
-        run(tmp_path, "method=random_sharing", part)
-    assert left.value.code == 2
-    assert len(told.getvalue().splitlines()) == 1
-    assert "relaxation=uniform" in told.getvalue()
-    assert part in told.getvalue()
+@pytest.mark.parametrize("component", ["bilevel=first_order", "stopping=curvature"])
+def test_uniform_relaxation_rejects_components_that_need_alphas(
+    component: str, tmp_path: Path
+) -> None:
+    stderr = io.StringIO()
+    with redirect_stderr(stderr), pytest.raises(SystemExit) as exit_info:
+        run(tmp_path, "method=random_sharing", component)
+    assert exit_info.value.code == 2
+    assert len(stderr.getvalue().splitlines()) == 1
+    assert "relaxation=uniform" in stderr.getvalue()
+    assert component in stderr.getvalue()
 
 
 class Crash(RuntimeError):
-    """Stands for whatever ends a process without warning."""
+    """The process ends without warning."""
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether nested structures are equal, tensors bit for bit."""
+    """Return whether nested structures are equal, tensors bit for bit."""
     if isinstance(a, torch.Tensor):
         return a.equal(b)
     if isinstance(a, dict):
@@ -249,25 +285,25 @@ def same(a: Any, b: Any) -> bool:
     ("method", "steps"),
     [
         ("p_darts", 5),  # within the third stage
-        ("drnas", 4),  # between both stages: weights are widened after the continuation
+        ("drnas", 4),  # between both stages: the resumed search widens the weights
     ],
 )
-def test_killed_and_resumed_it_ends_the_same(
+def test_killed_and_resumed_search_ends_like_an_unbroken_one(
     method: str, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bit for bit, after a crash that loses the step it happens in; two steps an epoch."""
+    """The crash loses the current step; there are two steps per epoch."""
     given = [f"method={method}", "space=nas201", "loader.batch_size=16", "epochs=3"]
     given.append("save_minutes=0")
     whole = run(tmp_path / "whole", *given)
-    real, seen = search.require_finite, iter(range(steps))
+    real, remaining = loop.require_finite, iter(range(steps))
 
     def failing(*arguments: Any) -> float:
-        if next(seen, None) is None:
+        if next(remaining, None) is None:
             raise Crash
         return float(real(*arguments))
 
     with monkeypatch.context() as patch:
-        patch.setattr(search, "require_finite", failing)
+        patch.setattr(loop, "require_finite", failing)
         with pytest.raises(Crash):
             run(tmp_path / "broken", *given)
     resumed = run(tmp_path / "broken", fresh=False)
