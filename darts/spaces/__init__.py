@@ -6,7 +6,8 @@ from darts.spaces.genotype import Genotype
 from darts.spaces.mixture import Mixture
 from darts.spaces.network import NetworkBase
 from darts.spaces.network_piece import NetworkPiece
-from darts.spaces.space import SPACES, PublishedGenotype, Space, parse_genotype, space_of
+from darts.spaces.published import PublishedGenotype
+from darts.spaces.space import SPACES, Space, parse_genotype, space_of
 from darts.spaces.supernet import SupernetBase
 
 __all__ = [

@@ -1,77 +1,50 @@
-"""What can be said of a genotype of any space: how its parts are called, and how two differ."""
+"""Descriptions of genotypes of any space: names of cells and states, and differences."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+
+from darts.spaces.any_genotype import AnyGenotype
 
 
-def cell_name(genotype: Any, cell: str) -> str:
-    """How people call a cell: ``normal cell``; where there is one kind, just its name."""
+def cell_name(genotype: AnyGenotype, cell: str) -> str:
+    """Return the display name of a cell: ``normal cell``; only its name if there is one cell."""
     return f"{cell} cell" if len(genotype.cells) > 1 else cell
 
 
 def state_name(state: int, inputs: int = 2) -> str:
-    """How people call a state of a cell.
+    """Return the display name of a state.
 
-    Of two inputs and what follows: ``c_{k-2}``, ``c_{k-1}``, then ``node 0``, ``node 1``, ...;
-    a single input is ``node 0`` itself.
+    In cells with two inputs: ``c_{k-2}``, ``c_{k-1}``, then ``node 0``, ``node 1``, ...; in cells
+    with one input, the input is ``node 0``.
     """
     if inputs == 1:
         return f"node {state}"
     return ("c_{k-2}", "c_{k-1}")[state] if state < 2 else f"node {state - 2}"
 
 
-def is_chain(genotype: Any, cell: str) -> bool:
-    """Whether a cell is a row of operations, each on the output of the one before.
-
-    The last one's output is the cell's.
-    """
-    places = [(source, target) for source, target, _ in genotype.edges(cell)]
-    in_a_row = places == [(i, i + 1) for i in range(len(places))]
-    last = tuple(genotype.concat(cell)) == (len(places),)
-    return genotype.inputs == 1 and in_a_row and last
+def is_chain(genotype: AnyGenotype, cell: str) -> bool:
+    """Return whether a cell is a sequence of operations whose last state is the output."""
+    connections = [(source, target) for source, target, _ in genotype.edges(cell)]
+    in_sequence = connections == [(i, i + 1) for i in range(len(connections))]
+    last = tuple(genotype.concat(cell)) == (len(connections),)
+    return genotype.inputs == 1 and in_sequence and last
 
 
-def difference(a: Any, b: Any) -> list[str]:
-    """What distinguishes two genotypes, in words, edge by edge; empty if they are the same.
+def difference(a: AnyGenotype, b: AnyGenotype) -> list[str]:
+    """Return one line per difference between two genotypes; empty if they are the same.
 
-    The order of a node's edges and of a concatenation does not count.
+    The order of a node's edges and of a concatenation is ignored.
 
     Raises:
-        ValueError: for genotypes of different spaces.
+        ValueError: the genotypes belong to different spaces.
     """
     check_comparable(a, b)
-    lines: list[str] = []
-    for cell in a.cells:
-        name = cell_name(a, cell)
-        if a.nodes(cell) != b.nodes(cell):
-            lines.append(f"{name}: {a.nodes(cell)} nodes against {b.nodes(cell)}")
-        for state in range(a.inputs, a.inputs + max(a.nodes(cell), b.nodes(cell))):
-            ours, theirs = (
-                Counter((source, op) for source, node, op in g.edges(cell) if node == state)
-                for g in (a, b)
-            )
-            gone, new = (
-                [_edge_words(a, cell, source, op) for source, op in sorted(c.elements())]
-                for c in (ours - theirs, theirs - ours)
-            )
-            for index in range(max(len(gone), len(new))):
-                left = gone[index] if index < len(gone) else "no edge"
-                right = new[index] if index < len(new) else "no edge"
-                lines.append(f"{name}, {state_name(state, a.inputs)}: {left} against {right}")
-        left_out, right_out = sorted(a.concat(cell)), sorted(b.concat(cell))
-        if left_out != right_out and not is_chain(a, cell):
-            left, right = (
-                ", ".join(state_name(state, a.inputs) for state in out)
-                for out in (left_out, right_out)
-            )
-            lines.append(f"{name}, output: {left} against {right}")
-    return lines
+    return [line for cell in a.cells for line in _cell_difference(a, b, cell)]
 
 
-def check_comparable(a: Any, b: Any) -> None:
-    """Raise ValueError unless two genotypes have the same kinds of cells."""
+def check_comparable(a: AnyGenotype, b: AnyGenotype) -> None:
+    """Raise ValueError unless two genotypes have the same cells."""
     if (a.cells, a.inputs) != (b.cells, b.inputs):
         raise ValueError(
             "genotypes of different spaces cannot be compared: "
@@ -79,8 +52,36 @@ def check_comparable(a: Any, b: Any) -> None:
         )
 
 
-def _edge_words(genotype: Any, cell: str, source: int, operation: str) -> str:
-    """An edge without its target; in a chain the source goes without saying."""
+def _cell_difference(a: AnyGenotype, b: AnyGenotype, cell: str) -> list[str]:
+    lines: list[str] = []
+    name = cell_name(a, cell)
+    if a.nodes(cell) != b.nodes(cell):
+        lines.append(f"{name}: {a.nodes(cell)} nodes against {b.nodes(cell)}")
+    for state in range(a.inputs, a.inputs + max(a.nodes(cell), b.nodes(cell))):
+        in_a, in_b = (
+            Counter((source, op) for source, node, op in g.edges(cell) if node == state)
+            for g in (a, b)
+        )
+        only_a, only_b = (
+            [_edge_name(a, cell, source, op) for source, op in sorted(counter.elements())]
+            for counter in (in_a - in_b, in_b - in_a)
+        )
+        for index in range(max(len(only_a), len(only_b))):
+            left = only_a[index] if index < len(only_a) else "no edge"
+            right = only_b[index] if index < len(only_b) else "no edge"
+            lines.append(f"{name}, {state_name(state, a.inputs)}: {left} against {right}")
+    outputs_a, outputs_b = sorted(a.concat(cell)), sorted(b.concat(cell))
+    if outputs_a != outputs_b and not is_chain(a, cell):
+        left, right = (
+            ", ".join(state_name(state, a.inputs) for state in outputs)
+            for outputs in (outputs_a, outputs_b)
+        )
+        lines.append(f"{name}, output: {left} against {right}")
+    return lines
+
+
+def _edge_name(genotype: AnyGenotype, cell: str, source: int, operation: str) -> str:
+    """Return the display name of an edge without its target; in a chain, without its source."""
     if is_chain(genotype, cell):
         return operation
     return f"{operation} from {state_name(source, genotype.inputs)}"

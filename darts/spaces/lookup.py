@@ -1,35 +1,38 @@
-"""A genotype from whatever a user names it by."""
+"""Genotypes from the references that users give: names, files, run directories or text."""
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from darts.spaces.cnn.published import lookup
+from darts.spaces.any_genotype import AnyGenotype
+from darts.spaces.genotype_text import short_repr
+from darts.spaces.published import PublishedGenotype
 from darts.spaces.space import SPACES, parse_genotype, space_recognizing
 
 
-def find_genotype(reference: str) -> tuple[str, Any]:
-    """Find a genotype.
+def find_genotype(reference: str) -> tuple[str, AnyGenotype]:
+    """Return the genotype that a reference denotes.
 
     Args:
         reference: a published name, a JSON file, the directory of a search or retrain run, or the
-            genotype itself as JSON or in the notation of its space.
+            genotype as JSON or in the notation of its space.
 
     Returns:
-        A short name for it, and the genotype.
+        A short name, and the genotype.
 
     Raises:
-        ValueError: in one line, when nothing of the kind is there or it is no genotype.
+        ValueError: the reference denotes no genotype; the message has one line.
     """
     text = reference.strip()
     if text.startswith("{") or space_recognizing(text):
         return "given", parse_genotype(text)
     if not text:
-        raise ValueError("genotype is empty; name a published one, a file or a run directory")
+        raise ValueError("genotype is empty; name a published genotype, a file or a run directory")
     path = Path(text)
-    if _is_there(path):
+    if _exists(path):
         file = path / "genotype.json" if path.is_dir() else path
         if not file.is_file():
             raise ValueError(
@@ -45,17 +48,34 @@ def find_genotype(reference: str) -> tuple[str, Any]:
             f"genotype={reference!r} is no file or directory, and no published name; "
             "python -m darts.genotypes lists the names"
         )
-    published = lookup(text, published_genotypes())
+    published = find_published(text, published_genotypes())
     return published.name, published.genotype
 
 
-def published_genotypes() -> dict[str, Any]:
-    """What others have found in any space, by name."""
+def published_genotypes() -> dict[str, PublishedGenotype]:
+    """Return the published genotypes of all spaces by name."""
     return {name: entry for space in SPACES.values() for name, entry in space.published.items()}
 
 
-def _is_there(path: Path) -> bool:
+def find_published(name: str, entries: Mapping[str, PublishedGenotype]) -> PublishedGenotype:
+    """Return the published genotype with a name; case is ignored, and ``-`` equals ``_``.
+
+    Raises:
+        ValueError: unknown name; the message lists the names and suggests the nearest one.
+    """
+    key = name.strip().upper().replace("-", "_")
+    if key in entries:
+        return entries[key]
+    near = difflib.get_close_matches(key[:60], entries, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ValueError(
+        f"no published genotype is called {short_repr(name)}; {hint}choose from "
+        f"{', '.join(entries)}"
+    )
+
+
+def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # too long a name, a NUL byte
+    except (OSError, ValueError):  # the name is too long or contains NUL
         return False

@@ -10,7 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,64 +21,18 @@ from darts.spaces.deriving import Candidates
 from darts.spaces.network import NetworkBase
 from darts.spaces.network_piece import NetworkPiece
 from darts.spaces.parameters import Parameter, Point, Value
+from darts.spaces.published import PublishedGenotype
 from darts.spaces.supernet import SupernetBase
 
 SPACES: Registry[Space] = Registry("space", "darts.spaces")
-
-
-class PublishedGenotype(Protocol):
-    """A published architecture with the results that its authors report.
-
-    Attributes:
-        measure: what ``result`` measures; the same for all entries of a space.
-        title: title of the table of all entries of a space.
-    """
-
-    measure: ClassVar[str]
-    title: ClassVar[str]
-
-    @property
-    def name(self) -> str:
-        """Name that commands accept."""
-        ...
-
-    @property
-    def genotype(self) -> AnyGenotype:
-        """The architecture."""
-        ...
-
-    @property
-    def paper(self) -> str:
-        """Title of the paper."""
-        ...
-
-    @property
-    def arxiv(self) -> str:
-        """arXiv identifier of the paper."""
-        ...
-
-    @property
-    def parameters_million(self) -> float | None:
-        """Reported size in millions of parameters, or None."""
-        ...
-
-    @property
-    def note(self) -> str:
-        """Conditions of the reported result."""
-        ...
-
-    @property
-    def result(self) -> str:
-        """Reported result as text, or ``""``."""
-        ...
 
 
 @dataclass
 class Space(ABC):
     """A space and the size of its networks.
 
-    Methods that take a genotype accept only genotypes of this space; their parameters are typed
-    ``Any`` so that each space can declare its own class.
+    Methods that take a genotype accept genotypes of this space only. The type of that parameter is
+    not checked, so that each space can declare its own class.
 
     Attributes:
         cells: depth; each space defines its unit.
@@ -112,33 +66,45 @@ class Space(ABC):
         return shape[0]
 
     @abstractmethod
-    def supernet(self, *, depth: float = 1.0, **options: Any) -> SupernetBase:
+    def supernet(
+        self,
+        *,
+        depth: float = 1.0,
+        partial: int = 1,
+        auxiliary_skip: bool = False,
+        **sizes: int,
+    ) -> SupernetBase:
         """Build the supernet.
 
         Args:
             depth: factor of the number of cells.
-            **options: ``classes``, ``in_channels`` (see the method of that name), ``partial`` (1
-                for all channels) and ``auxiliary_skip``.
+            partial: inverse share of the channels that pass through the operations; 1 for all.
+            auxiliary_skip: whether each edge has an auxiliary skip connection.
+            **sizes: sizes of the data, for images ``classes`` and ``in_channels`` (see the method
+                of that name).
 
         Raises:
             ValueError: the space does not support an option.
         """
 
     @abstractmethod
-    def network(self, genotype: Any, **options: Any) -> NetworkBase:
+    def network(
+        self, genotype: Any, *, auxiliary: bool = False, drop_path: float = 0.0, **sizes: int
+    ) -> NetworkBase:
         """Build the discrete network of a genotype.
 
         Args:
             genotype: a genotype of this space.
-            **options: ``classes``, ``in_channels``, ``auxiliary`` (whether to build an auxiliary
-                head, by default False) and ``drop_path``.
+            auxiliary: whether to build an auxiliary head.
+            drop_path: probability of dropping a path for a sample, in training.
+            **sizes: sizes of the data, as in ``supernet``.
 
         Raises:
             ValueError: the space does not support an option.
         """
 
     def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
-        """Return options of ``network`` for a common data set, and their description.
+        """Return the sizes of a common data set, as ``network`` takes them, and their description.
 
         The number of parameters of a genotype is reported for these sizes.
         """

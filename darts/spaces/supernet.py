@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.mixture import Mixture, as_mixture
@@ -44,20 +45,31 @@ class SupernetBase(nn.Module):
     def make_alphas(self) -> nn.ParameterDict:
         """Return small random alphas, which break ties without a preference."""
         return nn.ParameterDict(
-            {group: nn.Parameter(1e-3 * torch.randn(shape)) for group, shape in self.shapes.items()}
+            {
+                group: nn.Parameter(1e-3 * torch.randn(len(rows), len(rows[0])))
+                for group, rows in self.candidates.items()
+            }
         )
 
     def make_mixture(self, weights: Mapping[str, Tensor] | None) -> Mixture:
-        """Return mixing weights as a mixture; None means the softmax of the alphas.
+        """Return mixing weights as a mixture.
+
+        None means the softmax of the alphas, with weight 0 for auxiliary skip connections.
 
         Raises:
             ValueError: a group is missing or its weights have another shape.
         """
-        if weights is None:
-            weights = {group: self.alphas[group].softmax(-1) for group in self.shapes}
-        mixture = as_mixture(weights)
+        mixture = as_mixture(self._default_weights() if weights is None else weights)
         mixture.check(self.shapes)
         return mixture
+
+    def _default_weights(self) -> dict[str, Tensor]:
+        weights = {}
+        for group, (_, columns) in self.shapes.items():
+            own = self.alphas[group].softmax(-1)
+            extra = columns - own.shape[1]
+            weights[group] = F.pad(own, (0, extra)) if extra else own
+        return weights
 
     def weight_parameters(self) -> list[nn.Parameter]:
         """Return all parameters except the alphas."""

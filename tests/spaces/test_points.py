@@ -76,7 +76,9 @@ def test_foreign_genotypes_are_refused() -> None:
     line = "max_pool_3x3 is no candidate of the edge from 0 to 2 of the normal cell"
     with pytest.raises(ValueError, match=line):
         cnn.Cnn(candidates="s2").encode(pools)
-    with pytest.raises(ValueError, match="1 blocks a stage is none of"):
+    with pytest.raises(
+        ValueError, match=r"has 1 blocks per stage; set space\.cells=1"
+    ):
         macro.Macro(cells=2).encode(macro.Genotype(("mb_k3_e3",) * 3))
 
 

@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from darts.spaces.cnn.published import PUBLISHED, Published, lookup
+from darts.spaces.cnn.published import PUBLISHED, Published
 from darts.spaces.genotype import Genotype
+from darts.spaces.lookup import find_published
 
 
 @pytest.mark.parametrize("entry", PUBLISHED.values(), ids=PUBLISHED)
@@ -63,7 +64,8 @@ def test_sizes_fit_the_cells(name: str, size: float) -> None:
 
 
 def test_lookup_ignores_case_and_hyphens() -> None:
-    assert lookup("darts_v2") is lookup(" DARTS-V2 ") is PUBLISHED["DARTS_V2"]
+    for name in ("darts_v2", " DARTS-V2 "):
+        assert find_published(name, PUBLISHED) is PUBLISHED["DARTS_V2"]
 
 
 @pytest.mark.parametrize(
@@ -71,11 +73,11 @@ def test_lookup_ignores_case_and_hyphens() -> None:
     [
         ("DARTS_V3", r"'DARTS_V3'; did you mean DARTS_V[12]\? choose from NASNET, AMOEBANET"),
         ("qqq\n", r"called 'qqq\\n'; choose from NASNET"),
-        ("z" * 1000, r"zzz\.\.\.'; choose"),
+        ("z" * 1000, r"zzz\.\.\.; choose"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_choices(name: str, match: str) -> None:
     with pytest.raises(ValueError, match=match) as caught:
-        lookup(name)
+        find_published(name, PUBLISHED)
     assert len(str(caught.value).splitlines()) == 1
     assert all(known in str(caught.value) for known in PUBLISHED)

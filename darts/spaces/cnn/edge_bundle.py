@@ -219,7 +219,7 @@ class EdgeBundle(nn.Module):
             F.conv2d(copies.inputs(pixels), copies.rows(half.weight), groups=copies.count)
             for pixels, half in (("even", operation.even), ("odd", operation.odd))
         ]
-        halves = [half.unflatten(1, (copies.count, -1)) for half in halves]
+        halves = [torch.unflatten(half, 1, (copies.count, -1)) for half in halves]
         y = torch.cat(halves, dim=2).flatten(1, 2)
         if self.training and dropout:
             norm, running = operation.norm, copies.running_stats(operation.norm)

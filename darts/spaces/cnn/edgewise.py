@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
-from typing import TypeAlias, cast
+from typing import ClassVar, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,7 @@ from darts.spaces.cnn.skeleton import (
     plan_cells,
 )
 from darts.spaces.genotype import CELLS, PRIMITIVES
-from darts.spaces.mixture import CellMixture, as_mixture
+from darts.spaces.mixture import CellMixture
 from darts.spaces.supernet import SupernetBase
 
 SKIP = "skip_connect"
@@ -74,7 +74,8 @@ class MixedOperation(nn.Module):
                 if dropout and column in dropout:
                     y = F.dropout(y, dropout[column], self.training)
                 terms.append(weight * y)
-        return reduce(torch.add, terms) if terms else Zero(self.stride)(x)
+        total: Tensor = reduce(torch.add, terms) if terms else Zero(self.stride)(x)
+        return total
 
 
 class SupernetCell(nn.Module):
@@ -170,6 +171,7 @@ class EdgewiseSupernet(SupernetBase):
 
     space = "cnn"
     make_cell: Callable[..., nn.Module] = SupernetCell
+    memory_format: ClassVar[torch.memory_format] = torch.contiguous_format
 
     def __init__(
         self,
@@ -218,13 +220,9 @@ class EdgewiseSupernet(SupernetBase):
             group: (len(rows), len(rows[0]) + auxiliary_skip)
             for group, rows in self.candidates.items()
         }
-        # Small random values, as published: they break ties without a preference.
-        self.alphas = nn.ParameterDict(
-            {
-                group: nn.Parameter(1e-3 * torch.randn(len(rows), len(rows[0])))
-                for group, rows in self.candidates.items()
-            }
-        )
+        self.alphas = self.make_alphas()
+        # Weights need the layout of the images; otherwise convolutions are a third slower.
+        self.to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
         """Compute logits.
@@ -235,8 +233,7 @@ class EdgewiseSupernet(SupernetBase):
                 default the softmax of the supernet's alphas, with weight 0 for the auxiliary skip
                 connections.
         """
-        mixture = as_mixture(self._default_weights() if weights is None else weights)
-        mixture.check(self.shapes)
+        mixture = self.make_mixture(weights)
         before_previous, previous = self.run_stem(images)
         indices = dict.fromkeys(CELLS, 0)
         for group, cell in zip(self.cell_groups, self.cells, strict=True):
@@ -244,7 +241,8 @@ class EdgewiseSupernet(SupernetBase):
             indices[group] += 1
             output = self.run_cell(cell, before_previous, previous, cell_mixture)
             before_previous, previous = previous, output
-        return self.classifier(previous.mean(dim=(2, 3)))
+        logits: Tensor = self.classifier(previous.mean(dim=(2, 3)))
+        return logits
 
     def run_stem(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the two inputs of the first cell; subclasses may override it."""
@@ -257,12 +255,6 @@ class EdgewiseSupernet(SupernetBase):
         """Return the output of one cell; subclasses may override it."""
         output: Tensor = cell(before_previous, previous, mixture, self.skip_dropout)
         return output
-
-    def _default_weights(self) -> dict[str, Tensor]:
-        weights = {group: self.alphas[group].softmax(-1) for group in CELLS}
-        if not self.auxiliary_skip:
-            return weights
-        return {group: F.pad(weight, (0, 1)) for group, weight in weights.items()}
 
 
 def candidates_of(operations: Operations, nodes: int) -> dict[str, tuple[tuple[str, ...], ...]]:

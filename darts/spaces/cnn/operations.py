@@ -47,7 +47,8 @@ class FactorizedReduce(nn.Module):
         x = F.relu(x)
         height, width = x.shape[-2:]
         shifted = F.pad(x[..., 1:, 1:], (0, width % 2, 0, height % 2))
-        return self.norm(torch.cat([self.even(x), self.odd(shifted)], dim=1))
+        output: Tensor = self.norm(torch.cat([self.even(x), self.odd(shifted)], dim=1))
+        return output
 
 
 def bypass_channels(state: Tensor, width: int, stride: int) -> Tensor:
@@ -64,7 +65,7 @@ def shuffle_channels(x: Tensor, groups: int) -> Tensor:
     if groups == 1:
         return x
     # (B, groups, C / groups, H, W) -> (B, C / groups, groups, H, W)
-    return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+    return torch.unflatten(x, 1, (groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
 class Zero(nn.Module):

@@ -1,53 +1,41 @@
-"""Architectures that others have published, by name, with the results they reported.
+"""Published cells by name, with the results that their authors report.
 
-Errors and sizes are the papers' own claims for the CIFAR-10 network (36 channels, 20 cells,
-cutout, unless a note says otherwise), not measurements of this code.
+Errors and sizes are the papers' claims for the CIFAR-10 network (36 channels, 20 cells, cutout,
+unless a note says otherwise), not measurements of this code.
 
 References:
-    The table of NASNet-A, AmoebaNet-A and DARTS results is table 1 of DARTS, arXiv:1806.09055;
-    the sources of the others stand beside them.
+    DARTS, arXiv:1806.09055, table 1: results of NASNet-A, AmoebaNet-A and DARTS. The other entries
+    name their own papers.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from darts.spaces.genotype import Genotype
+from darts.spaces.published import PublishedGenotype
 
 
-@dataclass(frozen=True)
-class Published:
+@dataclass(frozen=True, kw_only=True)
+class Published(PublishedGenotype):
     """One published architecture.
 
     Attributes:
-        name: the name that commands accept.
-        genotype: its cells.
-        paper: the title.
-        arxiv: the identifier, such as ``"1806.09055"``.
-        test_error: the reported CIFAR-10 test error in percent; None where none is known.
-        deviation: its reported standard deviation in percent; None where none was given.
-        parameters_million: the reported size in millions; None where none is known.
-        note: what else to know before quoting the numbers.
+        test_error: reported CIFAR-10 test error in percent, or None.
+        deviation: reported standard deviation of the error in percent, or None.
     """
 
-    name: str
     genotype: Genotype
-    paper: str
-    arxiv: str
     test_error: float | None
     deviation: float | None
-    parameters_million: float | None
-    note: str = ""
 
     measure: ClassVar[str] = "test error %"
     title: ClassVar[str] = "Published genotypes; errors on CIFAR-10 as reported"
 
     @property
     def result(self) -> str:
-        """The measure, in words; empty where none was reported."""
+        """The reported test error and its deviation as text, or ``""``."""
         if self.test_error is None:
             return ""
         spread = "" if self.deviation is None else f" ± {self.deviation:.2f}"
@@ -55,9 +43,9 @@ class Published:
 
 
 def _cell(*nodes: str) -> tuple[tuple[str, int], ...]:
-    """One string a node, ``"operation source, operation source"``, to a cell's edges."""
-    words = (edge.split() for node in nodes for edge in node.split(","))
-    return tuple((operation, int(source)) for operation, source in words)
+    """Return the edges of a cell from one string per node, ``"operation source, ..."``."""
+    pairs = (edge.split() for node in nodes for edge in node.split(","))
+    return tuple((operation, int(source)) for operation, source in pairs)
 
 
 _ALL = (2, 3, 4, 5)
@@ -115,8 +103,8 @@ _ENTRIES = (
         test_error=3.12,
         deviation=None,
         parameters_million=3.1,
-        note="AmoebaNet-A, retrained by the authors of DARTS; its own paper says 3.34 ± 0.06 % at "
-        "3.2 M without cutout",
+        note="AmoebaNet-A, retrained by the authors of DARTS; its own paper reports 3.34 ± 0.06 % "
+        "at 3.2 M without cutout",
     ),
     Published(
         name="DARTS_V1",
@@ -372,24 +360,3 @@ _ENTRIES = (
 
 PUBLISHED: dict[str, Published] = {entry.name: entry for entry in _ENTRIES}
 """The published architectures by name."""
-
-
-def lookup(name: str, among: Mapping[str, Any] = PUBLISHED) -> Any:
-    """The published architecture of that name, whatever the case; ``-`` counts as ``_``.
-
-    Args:
-        name: of one.
-        among: where to look it up.
-
-    Raises:
-        ValueError: no such name; the message lists the names, the nearest first.
-    """
-    key = name.strip().upper().replace("-", "_")
-    if key in among:
-        return among[key]
-    shown = repr(name if len(name) <= 60 else f"{name[:57]}...")
-    near = difflib.get_close_matches(key[:60], among, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise ValueError(
-        f"no published genotype is called {shown}; {hint}choose from {', '.join(among)}"
-    )

@@ -36,7 +36,8 @@ class RectifiedReduce(FactorizedReduce):
     def forward(self, x: Tensor) -> Tensor:
         even, odd = split_even_odd(x)
         halves = [F.conv2d(even, self.even.weight), F.conv2d(odd, self.odd.weight)]
-        return self.norm(torch.cat(halves, dim=1))
+        output: Tensor = self.norm(torch.cat(halves, dim=1))
+        return output
 
 
 def remove_leading_relu(operation: nn.Module) -> bool:

@@ -28,6 +28,7 @@ class CellPlan:
         previous: output channels of the previous cell.
         channels: channels of this cell's nodes.
         reduced_before: whether the previous cell halved the image.
+        is_last: whether it is the last cell of the stack.
     """
 
     index: int
@@ -36,6 +37,7 @@ class CellPlan:
     previous: int
     channels: int
     reduced_before: bool
+    is_last: bool
 
     @property
     def node_stride(self) -> int:
@@ -166,7 +168,8 @@ def plan_cells(
         group = group_of(index, cells)
         if group == "reduce":
             channels *= 2
-        yield CellPlan(index, group, before_previous, previous, channels, reduced_before)
+        is_last = index == cells - 1
+        yield CellPlan(index, group, before_previous, previous, channels, reduced_before, is_last)
         before_previous, previous = previous, outputs[group] * channels
         reduced_before = group == "reduce"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,7 +27,8 @@ from darts.spaces.deriving import Candidates
 from darts.spaces.genotype import Genotype
 from darts.spaces.network_piece import NetworkPiece
 from darts.spaces.parameters import Parameter, Point, Value
-from darts.spaces.space import SPACES, PublishedGenotype, Space
+from darts.spaces.published import PublishedGenotype
+from darts.spaces.space import SPACES, Space
 
 NODES = 4
 
@@ -59,24 +60,36 @@ class Cnn(Space):
     stem: str = choice("small", "small", "imagenet")
     candidates: str = choice("all", *CANDIDATE_SETS)
 
-    def supernet(self, *, depth: float = 1.0, **options: Any) -> Supernet:
+    def supernet(
+        self,
+        *,
+        depth: float = 1.0,
+        partial: int = 1,
+        auxiliary_skip: bool = False,
+        **sizes: int,
+    ) -> Supernet:
         return Supernet(
             channels=self.channels,
             cells=self.scaled_cells(depth),
             nodes=NODES,
             operations=CANDIDATE_SETS[self.candidates],
             stem=self.stem,
-            **options,
+            partial=partial,
+            auxiliary_skip=auxiliary_skip,
+            **sizes,
         )
 
-    def network(self, genotype: Genotype, *, auxiliary: bool = False, **options: Any) -> Network:
+    def network(
+        self, genotype: Genotype, *, auxiliary: bool = False, drop_path: float = 0.0, **sizes: int
+    ) -> Network:
         return Network(
             genotype,
             channels=self.channels,
             cells=self.cells,
             stem=self.stem,
             auxiliary=auxiliary,
-            **options,
+            drop_path=drop_path,
+            **sizes,
         )
 
     @classmethod
@@ -136,7 +149,7 @@ class Cnn(Space):
             possible = torch.tensor([[name != "none" for name in row] for row in candidates[group]])
             p = p * possible.to(p.device)
             strength = p.sum(-1)
-            nodes = strength.split([node + 2 for node in range(NODES)])
+            nodes = torch.split(strength, [node + 2 for node in range(NODES)])
             kept = torch.cat([2 * edges / edges.sum().clamp_min(1e-12) for edges in nodes])
             kept = kept.clamp_max(1.0)
             usage[group] = kept[:, None] * p / strength[:, None].clamp_min(1e-12)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial, reduce
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from darts.ops.sums import weighted_sum
 from darts.spaces.cnn.edge_bundle import EdgeBundle
 from darts.spaces.cnn.edgewise import SKIP, EdgewiseSupernet, MixedOperation, SupernetCell
 from darts.spaces.cnn.fuse import bundles_of, fuse_state_dict, unfuse_state_dict
-from darts.spaces.cnn.operations import Noise, shuffle_channels
+from darts.spaces.cnn.operations import shuffle_channels
 from darts.spaces.cnn.rectified import remove_leading_relu
 from darts.spaces.cnn.skeleton import CellPlan, count_nodes
 from darts.spaces.cnn.state import State
@@ -39,6 +39,7 @@ class BundledCell(nn.Module):
     Attributes:
         rectifies: whether the output is rectified; False in the last cell, whose output the
             classifier reads.
+        has_noise: whether a candidate draws random numbers.
         groups: the bundles; the name is part of the state dict.
     """
 
@@ -51,7 +52,8 @@ class BundledCell(nn.Module):
         self.preprocess0, self.preprocess1 = edgewise.preprocess0, edgewise.preprocess1
         for preprocess in (self.preprocess0, self.preprocess1):
             remove_leading_relu(preprocess)
-        self.rectifies = True
+        self.rectifies = not plan.is_last
+        self.has_noise = any("noise" in row for row in candidates)
         self.partial, self.width = partial, edgewise.width
         self.members = bundles_of(plan.group, count_nodes(len(candidates)))
         self.groups = nn.ModuleList(
@@ -72,7 +74,7 @@ class BundledCell(nn.Module):
             State(preprocess(x), self.width)
             for preprocess, x in ((self.preprocess0, before_previous), (self.preprocess1, previous))
         ]
-        rows = mixture.weights.split([len(members) for members in self.members])
+        rows = torch.split(mixture.weights, [len(members) for members in self.members])
         incoming: list[Tensor] = []
         bypassing: list[Tensor] = []
         bypass_weights: list[Tensor] = []
@@ -112,14 +114,8 @@ class Supernet(EdgewiseSupernet):
     """
 
     make_cell = BundledCell
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        cast(BundledCell, self.cells[-1]).rectifies = False
-        self.recomputes = False
-        self.has_noise = any(isinstance(module, Noise) for module in self.modules())
-        # Weights must have the layout of the images; otherwise convolutions are a third slower.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    memory_format = torch.channels_last
+    recomputes = False
 
     def compile_regions(self) -> None:
         """Run the separable convolutions with their norms through ``torch.compile``.
@@ -160,7 +156,7 @@ class Supernet(EdgewiseSupernet):
         self, cell: nn.Module, before_previous: Tensor, previous: Tensor, mixture: CellMixture
     ) -> Tensor:
         """Return the output of one cell; its inner tensors are stored or recomputed."""
-        random = self.skip_dropout > 0 or self.has_noise
+        random = self.skip_dropout > 0 or cast(BundledCell, cell).has_noise
         run = partial(recompute, cell, random=random) if self.recomputes else cell
         output: Tensor = run(before_previous, previous, mixture, self.skip_dropout)
         return output

@@ -1,4 +1,4 @@
-"""A space of whole networks: stages of inverted residual blocks, each block chosen on its own."""
+"""A space of whole networks: stages of inverted residual blocks with independent choices."""
 
 from darts.spaces.macro.derive import derive
 from darts.spaces.macro.genotype import PRIMITIVES, Genotype
@@ -8,7 +8,7 @@ from darts.spaces.macro.space import Macro
 from darts.spaces.macro.supernet import Supernet
 
 EdgewiseSupernet = Supernet
-"""The definition and the fast way are one here: the candidates of a block share nothing."""
+"""The supernet is its own reference: the candidates of a block share no computation."""
 
 __all__ = [
     "PRIMITIVES",

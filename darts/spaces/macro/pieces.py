@@ -1,8 +1,8 @@
-"""The discrete network of the macro space taken apart, for what each candidate costs.
+"""Pieces of the discrete network with every candidate of every block, for the cost of each.
 
 References:
-    Expected costs under the mixing weights: Cai et al., "ProxylessNAS", arXiv:1812.00332,
-    section 3.3.
+    Cai et al., "ProxylessNAS", arXiv:1812.00332, section 3.3: expected costs under the mixing
+    weights.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from darts.spaces.network_piece import NetworkPiece
 
 
 def pieces(channels: int, cells: int, classes: int, image: Sequence[int]) -> Iterator[NetworkPiece]:
-    """All candidates of all blocks, and what is always there, in the order of the layers.
+    """Yield all candidates of all blocks and the fixed modules, in the order of the layers.
 
-    Summed over the chosen candidate of each block and the fixed parts, their parameters and
-    multiply-accumulates are those of ``Network``.
+    The fixed modules and one candidate per block together have the parameters and MACs of
+    ``Network``.
 
     Args:
         channels: width of the first stage.
         cells: number of blocks in each stage.
         classes: number of classes.
-        image: shape of the images, ``(C, H, W)``.
+        image: shape of an image, ``(C, H, W)``.
 
     Raises:
-        ValueError: for a size that is not positive.
+        ValueError: a size that is not positive.
     """
     in_channels, height, width = image
     check_positive(channels=channels, cells=cells, classes=classes, in_channels=in_channels)

@@ -1,10 +1,10 @@
-"""What the supernet and the discrete network of the macro space are made of.
+"""Layers that the supernet and the discrete network of the macro space share.
 
 References:
     Sandler et al., "MobileNetV2", arXiv:1801.04381, section 3.3 and tables 1 and 2: the inverted
     residual block, and a last pointwise convolution to four times the width.
-    Cai et al., "ProxylessNAS", arXiv:1812.00332, section 4.1: the choices of a block.
-    Wu et al., "FBNet", arXiv:1812.03443, table 1: a macro-architecture with choices block by block.
+    Cai et al., "ProxylessNAS", arXiv:1812.00332, section 4.1: the candidates of a block.
+    Wu et al., "FBNet", arXiv:1812.03443, table 1: a macro-architecture with a choice per block.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from darts.spaces.macro.genotype import PRIMITIVES, STAGES
 
 
 class BlockPlan(NamedTuple):
-    """Place of one block in the stack.
+    """Shape of one block and its place among the alphas.
 
     Attributes:
-        inputs: channels in.
-        outputs: channels out.
-        stride: 2 where the image shrinks, else 1.
-        group: of the alphas, ``"first"`` for the first block of a stage and ``"rest"`` for others.
-        row: of the group.
+        inputs: input channels.
+        outputs: output channels.
+        stride: 2 if the block halves the image, else 1.
+        group: ``"first"`` for the first block of a stage, ``"rest"`` for the others.
+        row: row of the group's alphas.
     """
 
     inputs: int
@@ -39,42 +39,42 @@ class BlockPlan(NamedTuple):
 
     @property
     def candidates(self) -> tuple[str, ...]:
-        """The operations to choose from: the first block of a stage cannot be skipped."""
+        """The candidates; the first block of a stage cannot be skipped."""
         return PRIMITIVES if self.group == "rest" else PRIMITIVES[:-1]
 
 
 def plan_blocks(channels: int, cells: int) -> Iterator[BlockPlan]:
-    """Walk down the blocks between stem and head.
+    """Yield the plan of each block between stem and head.
 
     Args:
-        channels: width of the first stage; each stage is twice as wide as the one before.
-        cells: number of blocks a stage.
+        channels: width of the first stage; it doubles with each stage.
+        cells: number of blocks in each stage.
     """
     width = channels
     for stage in range(STAGES):
-        own = channels * 2**stage
-        yield BlockPlan(width, own, 2 if stage else 1, "first", stage)
-        width = own
+        stage_width = channels * 2**stage
+        yield BlockPlan(width, stage_width, 2 if stage else 1, "first", stage)
+        width = stage_width
         for index in range(cells - 1):
             yield BlockPlan(width, width, 1, "rest", stage * (cells - 1) + index)
 
 
 def last_channels(channels: int) -> int:
-    """Width of the last stage."""
-    return channels * 2 ** (STAGES - 1)
+    """Return the width of the last stage."""
+    return channels << (STAGES - 1)
 
 
 class InvertedResidual(nn.Module):
-    """Widen by a pointwise convolution, filter each channel, and narrow again without ReLU.
+    """Pointwise convolution to more channels, depthwise convolution, and linear pointwise one.
 
-    Where input and output have one shape, the input is added.
+    If input and output have the same shape, the input is added.
 
     Args:
-        inputs: channels in.
-        outputs: channels out.
-        stride: of the depthwise convolution.
-        kernel: its taps a side, an odd number.
-        expansion: how many times ``inputs`` channels it works on.
+        inputs: input channels.
+        outputs: output channels.
+        stride: stride of the depthwise convolution.
+        kernel: side of its kernel, an odd number.
+        expansion: channels of the depthwise convolution divided by ``inputs``.
         affine: whether batch norms have scale and shift.
 
     Shape: ``(B, inputs, H, W)`` -> ``(B, outputs, ceil(H / stride), ceil(W / stride))``.
@@ -109,11 +109,11 @@ class InvertedResidual(nn.Module):
     def forward(
         self, x: Tensor, probability: float = 0.0, rows: tuple[int, int] | None = None
     ) -> Tensor:
-        """The block's output.
+        """Compute the output of the block.
 
         Args:
             x: ``(B, inputs, H, W)``.
-            probability: with which all but the input is dropped for a sample, in training.
+            probability: probability of dropping the residual branch for a sample, in training.
             rows: see ``darts.spaces.cnn.network.drop_path``.
         """
         y: Tensor = self.layers(x)
@@ -128,12 +128,12 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
     """Build one operation of a block.
 
     Args:
-        name: of ``plan.candidates``.
-        plan: where it stands.
+        name: one of ``plan.candidates``.
+        plan: the block.
         affine: whether batch norms have scale and shift.
 
     Raises:
-        ValueError: for any other name.
+        ValueError: any other name.
     """
     if name not in plan.candidates:
         raise ValueError(
@@ -143,12 +143,13 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
     if name == "skip_connect":
         return nn.Identity()
     kernel, expansion = map(int, re.findall(r"\d", name))
-    shape = (plan.inputs, plan.outputs, plan.stride)
-    return InvertedResidual(*shape, kernel=kernel, expansion=expansion, affine=affine)
+    return InvertedResidual(
+        plan.inputs, plan.outputs, plan.stride, kernel=kernel, expansion=expansion, affine=affine
+    )
 
 
 def conv_norm(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
-    """Convolution that keeps the size, batch norm, ReLU6."""
+    """Return a convolution that keeps the size, batch norm and ReLU6."""
     return [
         nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),
@@ -157,12 +158,19 @@ def conv_norm(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
 
 
 def make_stem(in_channels: int, channels: int) -> nn.Sequential:
-    """A 3x3 convolution, ``(B, in_channels, H, W)`` -> ``(B, channels, H, W)``."""
+    """Return a 3x3 convolution with norm, ``(B, in_channels, H, W)`` -> ``(B, channels, H, W)``."""
     return nn.Sequential(*conv_norm(in_channels, channels, 3))
 
 
 def make_head(channels: int, classes: int) -> nn.Sequential:
-    """Four times the width, global average, classifier: ``(B, channels, H, W)`` -> logits."""
+    """Return a convolution to four times the width, global average pooling and a classifier.
+
+    Shape: ``(B, channels, H, W)`` -> logits ``(B, classes)``.
+    """
     wide = 4 * channels
-    pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return nn.Sequential(*conv_norm(channels, wide, 1), *pool, nn.Linear(wide, classes))
+    return nn.Sequential(
+        *conv_norm(channels, wide, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(wide, classes),
+    )

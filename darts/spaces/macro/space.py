@@ -1,4 +1,4 @@
-"""The macro space as a part of a method.
+"""The macro space.
 
 References:
     Sandler et al., "MobileNetV2", arXiv:1801.04381; Cai et al., "ProxylessNAS", arXiv:1812.00332;
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from darts.registry import number
+from darts.spaces.deriving import Candidates
 from darts.spaces.macro.derive import derive, mask_of
 from darts.spaces.macro.genotype import Genotype
 from darts.spaces.macro.network import Network
@@ -23,17 +24,18 @@ from darts.spaces.macro.skeleton import plan_blocks
 from darts.spaces.macro.supernet import Supernet
 from darts.spaces.network_piece import NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Value
-from darts.spaces.space import SPACES, Candidates, Space
+from darts.spaces.space import SPACES, Space
 
 
 @SPACES.register
 @dataclass
 class Macro(Space):
-    """Three stages of inverted residual blocks, each block chosen on its own.
+    """Three stages of inverted residual blocks with one choice per block.
 
     Attributes:
-        channels: width of the first stage; the second is twice as wide, the third four times.
-        cells: blocks in each stage of the supernet. A genotype brings its own number of blocks.
+        channels: width of the first stage; it doubles with each stage.
+        cells: number of blocks in each stage of the supernet. The network of a genotype has the
+            genotype's number of blocks.
     """
 
     name: str = "macro"
@@ -48,12 +50,12 @@ class Macro(Space):
         depth: float = 1.0,
         partial: int = 1,
         auxiliary_skip: bool = False,
-        **options: Any,
+        **sizes: int,
     ) -> Supernet:
-        """The supernet, see ``Space.supernet``.
+        """Build the supernet, see ``Space.supernet``.
 
         Raises:
-            ValueError: for partial channels, an auxiliary skip connection or another depth.
+            ValueError: partial channels, auxiliary skip connections or another depth.
         """
         self.reject_options(
             depth=depth,
@@ -62,10 +64,14 @@ class Macro(Space):
             depth_reason="each block has its own alphas",
             skip_reason="its blocks already have skip connections",
         )
-        return Supernet(channels=self.channels, cells=self.cells, **options)
+        return Supernet(channels=self.channels, cells=self.cells, **sizes)
 
-    def network(self, genotype: Genotype, **options: Any) -> Network:
-        return Network(genotype, channels=self.channels, **options)
+    def network(
+        self, genotype: Genotype, *, auxiliary: bool = False, drop_path: float = 0.0, **sizes: int
+    ) -> Network:
+        return Network(
+            genotype, channels=self.channels, auxiliary=auxiliary, drop_path=drop_path, **sizes
+        )
 
     @classmethod
     def reference(cls, genotype: Genotype) -> Macro:
@@ -79,8 +85,8 @@ class Macro(Space):
 
     def random(self, generator: torch.Generator) -> Genotype:
         def draw(names: Sequence[str]) -> str:
-            place = torch.randint(len(names), (), generator=generator, device=generator.device)
-            return names[int(place)]
+            column = torch.randint(len(names), (), generator=generator, device=generator.device)
+            return names[int(column)]
 
         plans = plan_blocks(self.channels, self.cells)
         return Genotype(tuple(draw(plan.candidates) for plan in plans))
@@ -95,7 +101,8 @@ class Macro(Space):
     def encode(self, genotype: Genotype) -> Point:
         if genotype.depth != self.cells:
             raise ValueError(
-                f"a genotype of {genotype.depth} blocks a stage is none of space.cells={self.cells}"
+                f"space.cells={self.cells}: the genotype has {genotype.depth} blocks per stage; "
+                f"set space.cells={genotype.depth}"
             )
         return {f"block{number}": name for number, name in enumerate(genotype.blocks)}
 

@@ -1,16 +1,16 @@
-"""The supernet of the macro space: each block is the weighted sum of its candidates.
+"""Supernet of the macro space: each block is the weighted sum of its candidates.
 
 References:
     Cai et al., "ProxylessNAS", arXiv:1812.00332, sections 3.1 and 4.1.
     Wu et al., "FBNet", arXiv:1812.03443, section 3.2.
-    Dropout on skip connections: Chen et al., "P-DARTS", arXiv:1904.12760, section 3.3.
+    Chen et al., "P-DARTS", arXiv:1904.12760, section 3.3: dropout of skip connections.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +27,7 @@ from darts.spaces.macro.skeleton import (
     make_stem,
     plan_blocks,
 )
-from darts.spaces.mixture import as_mixture
-from darts.spaces.supernet import SupernetBase
+from darts.spaces.supernet import ParameterRows, SupernetBase
 
 
 class MixedBlock(nn.Module):
@@ -47,13 +46,13 @@ class MixedBlock(nn.Module):
     def forward(
         self, x: Tensor, weights: Tensor, active: Sequence[int], skip_dropout: float
     ) -> Tensor:
-        """The weighted sum of those candidates that are active; no others are run.
+        """Compute the weighted sum of the active candidates; the others do not run.
 
         Args:
             x: the block's input.
             weights: ``(candidates,)``.
-            active: columns to run.
-            skip_dropout: probability with which an element behind the skip is dropped.
+            active: columns of the candidates to run.
+            skip_dropout: probability of dropping an output element of ``skip_connect``.
         """
         factors = weights.unbind()
         terms = [self._output(column, x, skip_dropout) for column in active]
@@ -72,15 +71,15 @@ class MixedBlock(nn.Module):
 class Supernet(SupernetBase):
     """The supernet of the macro space.
 
-    A stem, three stages of blocks, of which the second and third begin with stride 2 and twice the
-    width, and a head. The norms of its blocks have no affine parameters, those of stem and head
-    have. Every inverted residual block of one shape in and out adds its input, so that with weights
-    that sum to one the identity passes at full strength whatever they are: what an auxiliary skip
-    connection is for is there already. Partial channels have no place either, since blocks change
-    the width.
+    It consists of a stem, three stages of blocks, and a head. The second and third stage begin with
+    stride 2 and twice the width. The batch norms of the blocks have no affine parameters; those of
+    stem and head do. The first block of a stage has no ``skip_connect``.
 
-    The alphas are parameters, so they are in the state dict, but ``weight_parameters`` leaves them
-    out. Skips are at all blocks but the first of a stage.
+    Inverted residual blocks that keep the shape add their input. With weights that sum to one, the
+    input passes with weight one, so auxiliary skip connections are not needed. Partial channels are
+    not possible, since blocks change the width.
+
+    The alphas are parameters and part of the state dict, but not of ``weight_parameters``.
 
     Args:
         channels: width of the first stage.
@@ -90,18 +89,13 @@ class Supernet(SupernetBase):
 
     Attributes:
         alphas: ``{"first": (3, 6), "rest": (3 * (cells - 1), 7)}``; with ``cells=1``, no ``rest``.
-        candidates: by group, the names of the alphas' columns, block by block.
-        edges: by group, each block's place in the chain: block ``i`` leads from state ``i`` to
-            state ``i + 1``.
-        counts: by group 1: no two blocks share alphas.
-        shapes: of the mixing weights, by group.
-        skip_dropout: probability with which, in training, an element of what skip_connect puts out
-            is dropped and the others are scaled up.
+        edges: by group; block ``i`` leads from state ``i`` to state ``i + 1``.
+        counts: 1 for each group, since no two blocks share alphas.
 
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
 
     Raises:
-        ValueError: for a size that is not positive.
+        ValueError: a size that is not positive.
     """
 
     space = "macro"
@@ -127,46 +121,40 @@ class Supernet(SupernetBase):
         self.stem = make_stem(in_channels, channels)
         self.blocks = nn.ModuleList(MixedBlock(plan) for plan in self.plans)
         self.head = make_head(last_channels(channels), classes)
-        # Small random values break ties without preferring anything.
-        self.alphas = nn.ParameterDict(
-            {group: nn.Parameter(1e-3 * torch.randn(shape)) for group, shape in self.shapes.items()}
-        )
-        # What convolutions run fastest on.
+        self.alphas = self.make_alphas()
+        # The fastest layout of convolutions.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def operation_rows(self) -> dict[str, list[tuple[nn.Parameter, int, int]]]:
-        """What each candidate of each block owns: all of its parameters, whole."""
+    def operation_rows(self) -> dict[str, list[ParameterRows]]:
+        """Return all parameter rows of each candidate of each block."""
         return {
-            f"{position}.{name}": [(p, 0, len(p)) for p in operation.parameters()]
-            for position, block in enumerate(self.blocks)
-            for name, operation in zip(block.plan.candidates, block.operations, strict=True)  # type: ignore[union-attr,arg-type]
+            f"{position}.{name}": [ParameterRows(p, 0, len(p)) for p in operation.parameters()]
+            for position, block in enumerate(cast(Iterable[MixedBlock], self.blocks))
+            for name, operation in zip(block.plan.candidates, block.operations, strict=True)
             if name != "skip_connect"
         }
 
     def recompute_cells(self) -> None:
-        """Keep only what passes between blocks, and compute the rest again to go backward."""
+        """Store only the tensors between blocks and recompute the others in the backward pass."""
         self.recomputes = True
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Logits of a batch.
+        """Compute logits.
 
         Args:
             images: ``(B, in_channels, H, W)``.
-            weights: mixing weights by group, ``(blocks, candidates)``; a ``Mixture`` may say which
-                of them are active. When not given, the softmax of the supernet's own alphas.
+            weights: mixing weights by group, ``(blocks, candidates)``, or a ``Mixture``; by default
+                the softmax of the supernet's alphas.
         """
-        if weights is None:
-            weights = {group: self.alphas[group].softmax(-1) for group in self.shapes}
-        mixture = as_mixture(weights)
-        mixture.check(self.shapes)
-        shares = {group: mixture.of_cell(group, 0) for group in self.shapes}
+        mixture = self.make_mixture(weights)
+        cell_mixtures = {group: mixture.of_cell(group, 0) for group in self.shapes}
         dropout = self.skip_dropout if self.training else 0.0
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for plan, block in zip(self.plans, self.blocks, strict=True):
-            share = shares[plan.group]
-            everything = range(len(plan.candidates))
-            active = everything if share.active is None else share.active[plan.row]
-            run: Any = partial(recompute, block, random=dropout > 0) if self.recomputes else block
-            x = run(x, share.weights[plan.row], active, dropout)
+            block_weights, _, active_rows = cell_mixtures[plan.group]
+            columns = range(len(plan.candidates))
+            active = columns if active_rows is None else active_rows[plan.row]
+            run = partial(recompute, block, random=dropout > 0) if self.recomputes else block
+            x = run(x, block_weights[plan.row], active, dropout)
         logits: Tensor = self.head(x)
         return logits

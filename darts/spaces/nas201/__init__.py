@@ -1,4 +1,4 @@
-"""The space of NAS-Bench-201 (arXiv:2001.00326), whose every architecture has been trained."""
+"""The space of NAS-Bench-201 (arXiv:2001.00326); the benchmark has trained every architecture."""
 
 from darts.spaces.nas201.derive import derive
 from darts.spaces.nas201.edgewise import EdgewiseSupernet

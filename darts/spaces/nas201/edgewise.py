@@ -1,26 +1,27 @@
-"""The supernet of NAS-Bench-201 written out edge by edge and operation by operation.
+"""Reference supernet of NAS-Bench-201 that runs one edge and one operation after the other.
 
-It is slow and obviously right: the definition of the space's continuous relaxation, and what the
-fast supernet is tested against.
+It defines the continuous relaxation of the space. It is slow; the fast supernet is tested against
+it.
 
 References:
     Dong and Yang, "NAS-Bench-201", arXiv:2001.00326, sections 2.1 and 5.
-    Partial channels: Xu et al., "PC-DARTS", arXiv:1907.05737, section 3.2.
-    Auxiliary skip connection: Chu et al., "DARTS-", arXiv:2009.01027, section 3.2.
-    Dropout on skip connections: Chen et al., "P-DARTS", arXiv:1904.12760, section 3.3.
+    Xu et al., "PC-DARTS", arXiv:1907.05737, section 3.2: partial channels.
+    Chu et al., "DARTS-", arXiv:2009.01027, section 3.2: auxiliary skip connections.
+    Chen et al., "P-DARTS", arXiv:1904.12760, section 3.3: dropout of skip connections.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
+from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.checks import check_positive
-from darts.spaces.mixture import CellMixture, as_mixture
+from darts.spaces.cnn.operations import shuffle_channels
+from darts.spaces.mixture import CellMixture
 from darts.spaces.nas201.genotype import EDGES, NODES, PRIMITIVES
 from darts.spaces.nas201.skeleton import (
     Head,
@@ -35,7 +36,7 @@ from darts.spaces.supernet import SupernetBase
 
 
 def drop_elements(x: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
-    """Dropout by draws of a generator, the same in any layout; without one nothing is dropped."""
+    """Apply dropout with the draws of a generator; without a generator, return ``x``."""
     if generator is None:
         return x
     keep = 1.0 - probability
@@ -43,14 +44,14 @@ def drop_elements(x: Tensor, probability: float, generator: torch.Generator | No
 
 
 class MixedEdge(nn.Module):
-    """All candidate operations of one edge.
+    """All candidates of one edge.
 
     Shape: ``(B, C, H, W)`` -> the same.
     """
 
     def __init__(self, channels: int, operations: Sequence[str], auxiliary_skip: bool) -> None:
         super().__init__()
-        self.names = (*operations, *(["auxiliary"] if auxiliary_skip else []))
+        self.names = (*operations, "auxiliary") if auxiliary_skip else tuple(operations)
         self.operations = nn.ModuleList(
             make_operation(name, channels, affine=False) for name in operations
         )
@@ -65,7 +66,7 @@ class MixedEdge(nn.Module):
         skip_dropout: float,
         generator: torch.Generator | None,
     ) -> Tensor:
-        """The weighted sum of those operations that are active."""
+        """Compute the weighted sum of the active operations."""
         terms = [torch.zeros_like(x)]
         factors = weights.unbind()
         for column in active:
@@ -77,13 +78,13 @@ class MixedEdge(nn.Module):
 
 
 class SupernetCell(nn.Module):
-    """One cell, whose every node sums the mixed edges from all nodes before it.
+    """One cell in which each node is the sum of the mixed edges from all earlier nodes.
 
     Args:
-        channels: of the cell's input and output.
+        channels: channels of the cell's input and output.
         operations: candidates of each edge.
-        partial: the operations see the first ``channels / partial`` channels.
-        auxiliary_skip: whether each edge has an auxiliary skip connection beside its candidates.
+        partial: the first ``channels / partial`` channels pass through the operations.
+        auxiliary_skip: whether each edge has an auxiliary skip connection after its candidates.
 
     Shape: ``(B, C, H, W)`` -> the same.
     """
@@ -100,94 +101,79 @@ class SupernetCell(nn.Module):
     def forward(
         self, x: Tensor, mixture: CellMixture, skip_dropout: float, seed: int | None
     ) -> Tensor:
-        """The output of the cell's last node.
+        """Compute the cell's last node.
 
         Args:
             x: ``(B, C, H, W)``.
-            mixture: weights ``(6, columns)`` and what goes with them.
-            edges: ``{"cell": each edge's source and target}``.
-        counts: ``{"cell": how many cells there are}``.
-        shapes: of the mixing weights.
-        skip_dropout: probability with which an element behind a skip connection is dropped.
-            seed: of the draws for it; None drops nothing.
+            mixture: mixing weights ``(6, columns)``, bypass weights and active operations.
+            skip_dropout: probability of dropping an output element of a skip connection.
+            seed: seed of the dropout; None disables it.
         """
         weights, bypass, active = mixture
         columns = tuple(range(weights.shape[1]))
         generator = generator_from(seed, x.device)
         nodes = [x]
         for target in range(1, NODES):
-            seen, passed = [], []
-            for number, (source, node) in enumerate(EDGES):
+            incoming, bypassing = [], []
+            for edge, (source, node) in enumerate(EDGES):
                 if node == target:
-                    first, rest = halves(nodes[source], self.partial)
-                    chosen = columns if active is None else active[number]
-                    seen.append(
-                        self.edges[number](first, weights[number], chosen, skip_dropout, generator)
+                    first, others = split_channels(nodes[source], self.partial)
+                    selected = columns if active is None else active[edge]
+                    incoming.append(
+                        self.edges[edge](first, weights[edge], selected, skip_dropout, generator)
                     )
-                    passed.append(rest if bypass is None else bypass[number] * rest)
-            mixed = reduce(torch.add, seen)
+                    bypassing.append(others if bypass is None else bypass[edge] * others)
+            mixed = reduce(torch.add, incoming)
             if self.partial > 1:
-                parts = torch.cat([mixed, reduce(torch.add, passed)], dim=1)
-                mixed = shuffle(parts, self.partial)
+                mixed = torch.cat([mixed, reduce(torch.add, bypassing)], dim=1)
+                mixed = shuffle_channels(mixed, self.partial)
             nodes.append(mixed)
         return nodes[-1]
 
 
 def generator_from(seed: int | None, device: torch.device) -> torch.Generator | None:
-    """A generator with that seed, so that a cell which is computed again draws the same."""
+    """Return a generator with a seed, so that a recomputed cell draws the same numbers."""
     return None if seed is None else torch.Generator(device).manual_seed(seed)
 
 
-def halves(x: Tensor, partial: int) -> tuple[Tensor, Tensor]:
-    """The channels that the operations see, and those that are led past them."""
-    seen = x.shape[1] // partial
-    return x[:, :seen], x[:, seen:]
-
-
-def shuffle(x: Tensor, groups: int) -> Tensor:
-    """Put the channels of ``groups`` groups in turn, so that others are seen at the next node.
-
-    Shape: ``(B, C, H, W)`` -> the same.
-    """
-    return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+def split_channels(x: Tensor, partial: int) -> tuple[Tensor, Tensor]:
+    """Return the channels that pass through the operations, and those that bypass them."""
+    width = x.shape[1] // partial
+    return x[:, :width], x[:, width:]
 
 
 class EdgewiseSupernet(SupernetBase):
     """The supernet of the NAS-Bench-201 space.
 
-    The norms of its cells have no affine parameters, those of stem, residual blocks and head have.
-    The alphas are parameters, so they are in the state dict, but ``weight_parameters`` leaves them
-    out.
+    The batch norms of the cells have no affine parameters; those of stem, residual blocks and head
+    do. The alphas are parameters and part of the state dict, but not of ``weight_parameters``.
 
     Args:
-        channels: width of the first stage; the second is twice as wide, the third four times.
+        channels: width of the first stage; it doubles with each stage.
         cells: number of cells in each of the three stages (5 in the benchmark).
         classes: number of classes.
         in_channels: channels of the images.
-        operations: candidate operations of each edge.
-        partial: K of PC-DARTS: operations see the first ``1 / K`` of the channels, the others are
-            led past them, and the node shuffles them. 1 is all.
-        auxiliary_skip: the last column of the mixing weights, one more than the alphas have, is
-            that of a further identity on each edge, after DARTS-.
+        operations: candidates of each edge.
+        partial: K of PC-DARTS: the first ``1 / K`` of the channels pass through the operations, the
+            others bypass them, and each node shuffles its channels; 1 for all.
+        auxiliary_skip: whether each edge has an identity in addition to its candidates, after
+            DARTS-; its weight is the last column of the mixing weights.
 
     Attributes:
         alphas: ``{"cell": (6, operations)}``.
-        candidates: ``{"cell": the names of the alphas' columns, edge by edge}``.
-        edges: ``{"cell": each edge's source and target}``.
-        counts: ``{"cell": how many cells there are}``.
-        shapes: of the mixing weights.
-        skip_dropout: probability with which, in training, an element of what skip_connect puts out
-            is dropped and the others are scaled up; not of the auxiliary skip connection.
+        skip_dropout: probability of dropping an output element of ``skip_connect`` in training;
+            auxiliary skip connections have no dropout.
 
     Shape: images ``(B, in_channels, H, W)`` -> logits ``(B, classes)``.
 
     Raises:
-        ValueError: for a size that is not positive, an unknown or repeated operation, or a number
-            of channels that ``partial`` does not divide.
+        ValueError: a size that is not positive, an unknown or repeated operation, or a number of
+            channels that ``partial`` does not divide.
     """
 
     space = "nas201"
     make_cell: Callable[[int, Sequence[str], int, bool], nn.Module] = SupernetCell
+    memory_format: ClassVar[torch.memory_format] = torch.contiguous_format
 
     def __init__(
         self,
@@ -220,28 +206,24 @@ class EdgewiseSupernet(SupernetBase):
         self.layers = nn.ModuleList(
             self.make_cell(layer.outputs, self.operations, partial, auxiliary_skip)
             if layer.is_cell
-            else ResidualBlock(*layer)
+            else ResidualBlock(layer.inputs, layer.outputs)
             for layer in plan_layers(channels, cells)
         )
         self.head = Head(last_channels(channels), classes)
-        # Small random values break ties without preferring anything.
-        shape = (len(EDGES), len(self.operations))
-        self.alphas = nn.ParameterDict({"cell": nn.Parameter(1e-3 * torch.randn(shape))})
+        self.alphas = self.make_alphas()
+        # Weights need the layout of the images; otherwise convolutions are a third slower.
+        self.to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Logits of a batch.
+        """Compute logits.
 
         Args:
             images: ``(B, in_channels, H, W)``.
-            weights: mixing weights ``{"cell": (6, columns)}``, or a slice for each cell of the
-                network, ``(cells, 6, columns)``; a ``Mixture`` may say more. When not given, the
-                softmax of the supernet's own alphas, and zero for the auxiliary skip connections.
+            weights: mixing weights ``{"cell": (6, columns)}``, the same for all cells, or
+                ``{"cell": (cells, 6, columns)}``, or a ``Mixture``; by default the softmax of the
+                supernet's alphas, with weight 0 for the auxiliary skip connections.
         """
-        if weights is None:
-            own = self.alphas["cell"].softmax(-1)
-            weights = {"cell": F.pad(own, (0, 1)) if self.auxiliary_skip else own}
-        mixture = as_mixture(weights)
-        mixture.check(self.shapes)
+        mixture = self.make_mixture(weights)
         dropping = self.training and self.skip_dropout > 0
         x, index = self.stem(images), 0
         for layer in self.layers:
@@ -251,11 +233,12 @@ class EdgewiseSupernet(SupernetBase):
                 seed = int(torch.randint(2**62, ())) if dropping else None
                 x = self.run_cell(layer, x, mixture.of_cell("cell", index), seed)
                 index += 1
-        return self.head(x)
+        logits: Tensor = self.head(x)
+        return logits
 
     def run_cell(
         self, cell: nn.Module, x: Tensor, mixture: CellMixture, seed: int | None
     ) -> Tensor:
-        """The output of one cell; a place for other ways of computing it."""
+        """Return the output of one cell; subclasses may override it."""
         output: Tensor = cell(x, mixture, self.skip_dropout, seed)
         return output

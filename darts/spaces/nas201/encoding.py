@@ -1,4 +1,4 @@
-"""Architectures of NAS-Bench-201 as points of a grid: six edges with five choices each.
+"""Encoding of NAS-Bench-201 genotypes as points: six edges with five choices each.
 
 References:
     Dong and Yang, "NAS-Bench-201", arXiv:2001.00326, section 2.1.
@@ -18,29 +18,29 @@ NAMES = tuple(f"{source}>{target}" for source, target in EDGES)
 
 
 def random_genotype(generator: torch.Generator) -> Genotype:
-    """Draw one of the 15,625 architectures, each with the same probability.
+    """Draw one of the 15,625 architectures with equal probabilities.
 
     Args:
-        generator: the only source of randomness; equal states give equal genotypes.
+        generator: source of the random numbers; equal states give equal genotypes.
     """
     drawn = torch.randint(ARCHITECTURES, (), generator=generator, device=generator.device)
     return Genotype.from_index(int(drawn))
 
 
 def parameters() -> list[Parameter]:
-    """The operation of each edge."""
+    """Return one parameter per edge: its operation."""
     return [Parameter(name, Choice(PRIMITIVES)) for name in NAMES]
 
 
 def encode(genotype: Genotype) -> Point:
-    """The genotype as a point of ``parameters``."""
+    """Return the point of a genotype."""
     return dict(zip(NAMES, genotype.operations, strict=True))
 
 
 def decode(point: Mapping[str, Value]) -> Genotype:
-    """The genotype that ``encode`` makes this point of.
+    """Return the genotype of a point; the inverse of ``encode``.
 
     Raises:
-        ValueError: for an unknown operation.
+        ValueError: unknown operation.
     """
     return Genotype.from_operations(*(str(point[name]) for name in NAMES))

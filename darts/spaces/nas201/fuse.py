@@ -1,78 +1,80 @@
-"""State dicts of the edge-wise supernet and of the fast one, into each other."""
+"""Conversion of state dicts between the edge-wise supernet and the fast one."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TypeAlias
 
 from torch import Tensor
 
 from darts.spaces.nas201.genotype import EDGES, OUTGOING
-from darts.spaces.nas201.parallel import side_by_side, taken_apart
+from darts.spaces.nas201.parallel import concatenated, separated
 
 _EDGE = re.compile(r"(layers\.\d+)\.edges\.(\d+)\.operations\.(\d+)\.(.+)")
 _NODE = re.compile(r"(layers\.\d+)\.leaving\.(\d+)\.(\d+)\.(.+)")
+_NAMES = {_EDGE: "an EdgewiseSupernet", _NODE: "a Supernet"}
 
-Parts = dict[tuple[str, int, int], dict[str, Tensor]]
+OperationTensors: TypeAlias = dict[tuple[str, int, int], dict[str, Tensor]]
+"""Tensors by layer, edge or node, and column; then by name."""
 
 
 def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """State dict of ``Supernet`` from one of ``EdgewiseSupernet``; they share no memory.
+    """Convert a state dict of ``EdgewiseSupernet`` to one of ``Supernet``.
+
+    The tensors share no memory.
 
     Raises:
-        ValueError: when it is not one of ``EdgewiseSupernet``.
+        ValueError: it is no state dict of ``EdgewiseSupernet``.
     """
-    fused, parts = _split(state, _EDGE)
-    for layer, edge, operation in list(parts):
-        if edge >= len(EDGES):
-            raise ValueError("this is not the state dict of an EdgewiseSupernet")
+    fused, tensors = _split(state, _EDGE)
+    for layer, edge, column in list(tensors):
+        _require(edge < len(EDGES), _EDGE)
         source = EDGES[edge][0]
         if edge != OUTGOING[source][0]:
             continue
-        copies = [parts.pop((layer, number, operation), {}) for number in OUTGOING[source]]
-        if any(_shapes(copy) != _shapes(copies[0]) for copy in copies):
-            raise ValueError("this is not the state dict of an EdgewiseSupernet")
-        for name, value in side_by_side(copies).items():
-            fused[f"{layer}.leaving.{source}.{operation}.{name}"] = value
-    if parts or _matches(state, _NODE):
-        raise ValueError("this is not the state dict of an EdgewiseSupernet")
+        copies = [tensors.pop((layer, other, column), {}) for other in OUTGOING[source]]
+        _require(all(_shapes(copy) == _shapes(copies[0]) for copy in copies), _EDGE)
+        for name, value in concatenated(copies).items():
+            fused[f"{layer}.leaving.{source}.{column}.{name}"] = value
+    _require(not tensors and not _matches(state, _NODE), _EDGE)
     return fused
 
 
 def unfuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """State dict of ``EdgewiseSupernet`` from one of ``Supernet``; they share no memory.
+    """Convert a state dict of ``Supernet`` to one of ``EdgewiseSupernet``.
+
+    The tensors share no memory.
 
     Raises:
-        ValueError: when it is not one of ``Supernet``.
+        ValueError: it is no state dict of ``Supernet``.
     """
-    unfused, parts = _split(state, _NODE)
-    for (layer, source, operation), together in parts.items():
-        numbers = OUTGOING[source] if source < len(OUTGOING) else []
-        if not numbers or any(len(value) % len(numbers) for value in together.values()):
-            raise ValueError("this is not the state dict of a Supernet")
-        for number, copy in zip(numbers, taken_apart(together, len(numbers)), strict=True):
+    unfused, tensors = _split(state, _NODE)
+    for (layer, source, column), stacked in tensors.items():
+        edges = OUTGOING[source] if source < len(OUTGOING) else []
+        divisible = bool(edges) and all(len(v) % len(edges) == 0 for v in stacked.values())
+        _require(divisible, _NODE)
+        for edge, copy in zip(edges, separated(stacked, len(edges)), strict=True):
             for name, value in copy.items():
-                unfused[f"{layer}.edges.{number}.operations.{operation}.{name}"] = value
-    if _matches(state, _EDGE):
-        raise ValueError("this is not the state dict of a Supernet")
+                unfused[f"{layer}.edges.{edge}.operations.{column}.{name}"] = value
+    _require(not _matches(state, _EDGE), _NODE)
     return unfused
 
 
 def _split(
     state: Mapping[str, Tensor], pattern: re.Pattern[str]
-) -> tuple[dict[str, Tensor], Parts]:
-    """What both networks have alike, copied, and the parts that the pattern names."""
-    alike: dict[str, Tensor] = {}
-    parts: Parts = {}
+) -> tuple[dict[str, Tensor], OperationTensors]:
+    """Return copies of the tensors that do not match a pattern, and those that match."""
+    others: dict[str, Tensor] = {}
+    tensors: OperationTensors = {}
     for name, value in state.items():
         match = pattern.fullmatch(name)
         if match is None:
-            alike[name] = value.detach().clone()
+            others[name] = value.detach().clone()
         else:
-            layer, place, operation, inner = match.groups()
-            key = layer, int(place), int(operation)
-            parts.setdefault(key, {})[inner] = value.detach()
-    return alike, parts
+            layer, index, column, inner = match.groups()
+            tensors.setdefault((layer, int(index), int(column)), {})[inner] = value.detach()
+    return others, tensors
 
 
 def _matches(state: Mapping[str, Tensor], pattern: re.Pattern[str]) -> bool:
@@ -81,3 +83,8 @@ def _matches(state: Mapping[str, Tensor], pattern: re.Pattern[str]) -> bool:
 
 def _shapes(copy: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in copy.items()}
+
+
+def _require(sound: bool, pattern: re.Pattern[str]) -> None:
+    if not sound:
+        raise ValueError(f"this is not the state dict of {_NAMES[pattern]}")

@@ -106,7 +106,9 @@ class Network(NetworkBase):
         reject_auxiliary_head("nas201", auxiliary)
         self.stem = make_stem(in_channels, channels)
         self.layers = nn.ModuleList(
-            Cell(layer.outputs, genotype) if layer.is_cell else ResidualBlock(*layer)
+            Cell(layer.outputs, genotype)
+            if layer.is_cell
+            else ResidualBlock(layer.inputs, layer.outputs)
             for layer in plan_layers(channels, cells)
         )
         self.head = Head(last_channels(channels), classes)

@@ -1,8 +1,8 @@
-"""The discrete network of NAS-Bench-201 taken apart, for what each candidate operation costs.
+"""Pieces of the discrete network with every candidate of every edge, for the cost of each.
 
 References:
-    Expected costs under the mixing weights: Cai et al., "ProxylessNAS", arXiv:1812.00332,
-    section 3.3.
+    Cai et al., "ProxylessNAS", arXiv:1812.00332, section 3.3: expected costs under the mixing
+    weights.
 """
 
 from __future__ import annotations
@@ -28,31 +28,29 @@ def pieces(
     channels: int,
     cells: int,
     classes: int,
-    in_channels: int,
-    shape: Sequence[int],
+    image: Sequence[int],
     operations: Sequence[str] = PRIMITIVES,
 ) -> Iterator[NetworkPiece]:
-    """All candidates of all edges, and what is always there, in the order of the layers.
+    """Yield all candidates of all edges and the fixed modules, in the order of the layers.
 
-    Summed with weights of one for the chosen operation of each edge and zero for the others, their
-    parameters and multiply-accumulates are those of ``Network``.
+    The fixed modules and one candidate per edge together have the parameters and MACs of
+    ``Network``.
 
     Args:
         channels: width of the first stage.
         cells: number of cells in each stage.
         classes: number of classes.
-        in_channels: channels of the images.
-        shape: of the images, ``(in_channels, H, W)``.
+        image: shape of an image, ``(C, H, W)``.
         operations: candidates, in the order of the alphas' columns.
 
     Raises:
-        ValueError: for a size that is not positive, images of other channels, or wrong operations.
+        ValueError: a shape of other length, a size that is not positive, or invalid operations.
     """
-    check_positive(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
-    if len(shape) != 3 or shape[0] != in_channels:
-        raise ValueError(f"shape={tuple(shape)} is not that of images of {in_channels} channels")
-    _, height, width = shape
-    check_positive(height=height, width=width)
+    if len(image) != 3:
+        raise ValueError(f"image={tuple(image)}: must be a shape (C, H, W)")
+    in_channels, height, width = image
+    check_positive(channels=channels, cells=cells, classes=classes)
+    check_positive(in_channels=in_channels, height=height, width=width)
     names = check_operations(operations)
     return _walk(channels, cells, classes, (in_channels, height, width), names)
 
@@ -70,7 +68,7 @@ def _walk(
                     make = partial(make_operation, name, layer.outputs)
                     yield NetworkPiece(make, here, ("cell", edge, column))
         else:
-            yield NetworkPiece(partial(ResidualBlock, *layer), here)
+            yield NetworkPiece(partial(ResidualBlock, layer.inputs, layer.outputs), here)
             height, width = -(-height // 2), -(-width // 2)
     last = last_channels(channels)
     yield NetworkPiece(partial(Head, last, classes), (last, height, width))

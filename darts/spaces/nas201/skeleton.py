@@ -1,15 +1,15 @@
-"""What the supernet and the discrete network of NAS-Bench-201 are made of.
+"""Layers that the supernet and the discrete network of NAS-Bench-201 share.
 
 References:
     Dong and Yang, "NAS-Bench-201", arXiv:2001.00326, section 2.1 and figure 1: a stem, three
     stages of cells with a residual block of stride 2 between them, and a classifier.
-    The residual block is that of He et al., "Deep Residual Learning", arXiv:1512.03385.
+    He et al., "Deep Residual Learning", arXiv:1512.03385: the residual block.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ STAGES = 3
 def relu_conv_norm(
     inputs: int, outputs: int, kernel: int, *, stride: int = 1, affine: bool = True
 ) -> nn.Sequential:
-    """ReLU, convolution, batch norm.
+    """Return ReLU, convolution and batch norm.
 
     Shape: ``(B, inputs, H, W)`` -> ``(B, outputs, ceil(H / stride), ceil(W / stride))``.
     """
@@ -34,8 +34,10 @@ def relu_conv_norm(
     )
 
 
-# name -> (channels, affine) -> module
-FACTORIES: dict[str, Callable[[int, bool], nn.Module]] = {
+Factory: TypeAlias = Callable[[int, bool], nn.Module]
+"""Function of channels and affine."""
+
+FACTORIES: dict[str, Factory] = {
     "none": lambda channels, affine: Zero(1),
     "skip_connect": lambda channels, affine: nn.Identity(),
     "nor_conv_1x1": lambda channels, affine: relu_conv_norm(channels, channels, 1, affine=affine),
@@ -50,12 +52,12 @@ def make_operation(name: str, channels: int, *, affine: bool = True) -> nn.Modul
     """Build one operation, which keeps the shape ``(B, channels, H, W)``.
 
     Args:
-        name: of ``PRIMITIVES``.
-        channels: channels in and out.
+        name: one of ``PRIMITIVES``.
+        channels: input and output channels.
         affine: whether batch norms have scale and shift.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: unknown name.
     """
     if name not in FACTORIES:
         raise ValueError(f"unknown operation {name!r}; choose from {', '.join(PRIMITIVES)}")
@@ -63,7 +65,11 @@ def make_operation(name: str, channels: int, *, affine: bool = True) -> nn.Modul
 
 
 def check_operations(operations: Sequence[str]) -> tuple[str, ...]:
-    """The operations as a tuple (``ValueError`` for none at all, an unknown or a repeated one)."""
+    """Return the operations as a tuple.
+
+    Raises:
+        ValueError: no operation, or unknown or repeated ones.
+    """
     for name in operations:
         if name not in FACTORIES:
             raise ValueError(f"unknown operation {name!r}; choose from {', '.join(PRIMITIVES)}")
@@ -75,7 +81,7 @@ def check_operations(operations: Sequence[str]) -> tuple[str, ...]:
 
 
 class ResidualBlock(nn.Module):
-    """What stands between two stages: half the image, twice the channels.
+    """The block between two stages; it halves the image and changes the channels.
 
     Shape: ``(B, inputs, H, W)`` -> ``(B, outputs, ceil(H/2), ceil(W/2))``.
     """
@@ -85,17 +91,18 @@ class ResidualBlock(nn.Module):
         self.first = relu_conv_norm(inputs, outputs, 3, stride=2)
         self.second = relu_conv_norm(outputs, outputs, 3)
         self.shortcut = nn.Sequential(
-            # The last window of an odd side averages the pixels that there are.
+            # The last window of an odd side averages the remaining pixels.
             nn.AvgPool2d(2, stride=2, ceil_mode=True, count_include_pad=False),
             nn.Conv2d(inputs, outputs, 1, bias=False),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.shortcut(x) + self.second(self.first(x))
+        output: Tensor = self.shortcut(x) + self.second(self.first(x))
+        return output
 
 
 class Head(nn.Module):
-    """Batch norm, ReLU, global average pooling and the classifier.
+    """Batch norm, ReLU, global average pooling and classifier.
 
     Shape: ``(B, channels, H, W)`` -> logits ``(B, classes)``.
     """
@@ -106,34 +113,35 @@ class Head(nn.Module):
         self.classifier = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(F.relu(self.norm(x)).mean(dim=(2, 3)))
+        logits: Tensor = self.classifier(F.relu(self.norm(x)).mean(dim=(2, 3)))
+        return logits
 
 
 def make_stem(in_channels: int, channels: int) -> nn.Sequential:
-    """A 3x3 convolution and its norm, ``(B, in_channels, H, W)`` -> ``(B, channels, H, W)``."""
+    """Return a 3x3 convolution with norm, ``(B, in_channels, H, W)`` -> ``(B, channels, H, W)``."""
     return nn.Sequential(
         nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
     )
 
 
 class Layer(NamedTuple):
-    """Place of one layer in the stack: a cell if it is as wide as its input, else a block."""
+    """Input and output channels of one layer: a cell if they are equal, else a residual block."""
 
     inputs: int
     outputs: int
 
     @property
     def is_cell(self) -> bool:
-        """Whether it is a cell and not a residual block."""
+        """Whether the layer is a cell."""
         return self.inputs == self.outputs
 
 
 def plan_layers(channels: int, cells: int) -> Iterator[Layer]:
-    """Walk down the stack between stem and head.
+    """Yield the layers between stem and head.
 
     Args:
-        channels: width of the first stage; each stage is twice as wide as the one before.
-        cells: number of cells a stage.
+        channels: width of the first stage; it doubles with each stage.
+        cells: number of cells in each stage.
     """
     for stage in range(STAGES):
         if stage:
@@ -144,5 +152,5 @@ def plan_layers(channels: int, cells: int) -> Iterator[Layer]:
 
 
 def last_channels(channels: int) -> int:
-    """Width of the last stage."""
-    return channels * 2 ** (STAGES - 1)
+    """Return the width of the last stage."""
+    return channels << (STAGES - 1)

@@ -1,4 +1,4 @@
-"""The space of NAS-Bench-201 as a part of a method.
+"""The space of NAS-Bench-201.
 
 References:
     Dong and Yang, "NAS-Bench-201", arXiv:2001.00326, sections 2 and 5.
@@ -8,27 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from darts.registry import number
+from darts.spaces.deriving import Candidates
 from darts.spaces.nas201.derive import derive
 from darts.spaces.nas201.encoding import decode, encode, parameters, random_genotype
-from darts.spaces.nas201.genotype import Genotype
+from darts.spaces.nas201.genotype import PRIMITIVES, Genotype
 from darts.spaces.nas201.network import Network
 from darts.spaces.nas201.pieces import pieces
 from darts.spaces.nas201.supernet import Supernet
 from darts.spaces.network_piece import NetworkPiece
 from darts.spaces.parameters import Parameter, Point, Value
-from darts.spaces.space import SPACES, Candidates, Space
+from darts.spaces.space import SPACES, Space
 
 
 @SPACES.register
 @dataclass
 class Nas201(Space):
-    """One kind of cell in three stages, ``cells`` of it in each."""
+    """Three stages of ``cells`` equal cells each.
+
+    Attributes:
+        channels: width of the first stage; it doubles with each stage.
+        cells: number of cells in each stage.
+    """
 
     name: str = "nas201"
     supports_compile: ClassVar[bool] = False
@@ -36,11 +42,34 @@ class Nas201(Space):
     channels: int = number(16, low=1)
     cells: int = number(5, low=1)
 
-    def supernet(self, *, depth: float = 1.0, **options: Any) -> Supernet:
-        return Supernet(channels=self.channels, cells=self.scaled_cells(depth), **options)
+    def supernet(
+        self,
+        *,
+        depth: float = 1.0,
+        partial: int = 1,
+        auxiliary_skip: bool = False,
+        **sizes: int,
+    ) -> Supernet:
+        return Supernet(
+            channels=self.channels,
+            cells=self.scaled_cells(depth),
+            operations=PRIMITIVES,
+            partial=partial,
+            auxiliary_skip=auxiliary_skip,
+            **sizes,
+        )
 
-    def network(self, genotype: Genotype, **options: Any) -> Network:
-        return Network(genotype, channels=self.channels, cells=self.cells, **options)
+    def network(
+        self, genotype: Genotype, *, auxiliary: bool = False, drop_path: float = 0.0, **sizes: int
+    ) -> Network:
+        return Network(
+            genotype,
+            channels=self.channels,
+            cells=self.cells,
+            auxiliary=auxiliary,
+            drop_path=drop_path,
+            **sizes,
+        )
 
     @classmethod
     def recognizes(cls, text: str) -> bool:
@@ -66,7 +95,7 @@ class Nas201(Space):
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
         rows = zip(genotype.operations, candidates["cell"], strict=True)
-        return {"cell": torch.tensor([[name == own for name in names] for own, names in rows])}
+        return {"cell": torch.tensor([[name == used for name in names] for used, names in rows])}
 
     def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[NetworkPiece]:
-        return pieces(self.channels, self.cells, classes, image[0], image)
+        return pieces(self.channels, self.cells, classes, image)

@@ -47,10 +47,7 @@ _ENTRIES = (
     Published(
         name="DARTS_RNN_V1",
         genotype=Genotype(
-            _cell(
-                "relu 0, relu 1, tanh 2, relu 3, relu 4, identity 1, relu 5, relu 1",
-            ),
-            range(1, 9),
+            _cell("relu 0, relu 1, tanh 2, relu 3, relu 4, identity 1, relu 5, relu 1"), range(1, 9)
         ),
         paper="DARTS: Differentiable Architecture Search",
         arxiv="1806.09055",
@@ -62,9 +59,7 @@ _ENTRIES = (
     Published(
         name="DARTS_RNN_V2",
         genotype=Genotype(
-            _cell(
-                "sigmoid 0, relu 1, relu 1, identity 1, tanh 2, sigmoid 5, tanh 3, relu 5",
-            ),
+            _cell("sigmoid 0, relu 1, relu 1, identity 1, tanh 2, sigmoid 5, tanh 3, relu 5"),
             range(1, 9),
         ),
         paper="DARTS: Differentiable Architecture Search",

@@ -17,7 +17,7 @@ def test_parameters_and_multiplications_add_up(seed: int, sides: tuple[int, int]
     sizes: dict[str, int] = {"channels": 4, "cells": 2, "classes": 7, "in_channels": 2}
     columns = [PRIMITIVES.index(name) for name in genotype.operations]
     parameters = macs = places = 0
-    for piece in pieces(**sizes, shape=(2, *sides)):
+    for piece in pieces(sizes["channels"], sizes["cells"], sizes["classes"], (2, *sides)):
         places += piece.place is not None
         if piece.place is not None and columns[piece.place[1]] != piece.place[2]:
             continue
@@ -32,7 +32,7 @@ def test_parameters_and_multiplications_add_up(seed: int, sides: tuple[int, int]
 
 def test_columns_follow_the_operations() -> None:
     names = ("nor_conv_3x3", "none")
-    found = [p for p in pieces(2, 1, 3, 3, (3, 8, 8), names) if p.place is not None]
+    found = [p for p in pieces(2, 1, 3, (3, 8, 8), names) if p.place is not None]
     assert {p.place for p in found} == {("cell", e, c) for e in range(6) for c in range(2)}
     assert all(bool(list(p.make().parameters())) == (p.place[2] == 0) for p in found if p.place)
 
@@ -40,14 +40,13 @@ def test_columns_follow_the_operations() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cells": 0}, "cells must be a whole number"),
-        ({"shape": (1, 8, 8)}, r"shape=\(1, 8, 8\) is not that of images of 3 channels"),
-        ({"shape": (3, 8)}, "is not that of images"),
-        ({"shape": (3, 8, 0)}, "width must be a whole number"),
+        ({"cells": 0}, "cells=0: must be an integer >= 1"),
+        ({"image": (3, 8)}, r"image=\(3, 8\): must be a shape \(C, H, W\)"),
+        ({"image": (3, 8, 0)}, "width=0: must be an integer >= 1"),
         ({"operations": ("conv",)}, "unknown operation 'conv'"),
     ],
 )
 def test_wrong_sizes(options: dict[str, Any], message: str) -> None:
-    right: dict[str, Any] = {"channels": 2, "cells": 1, "classes": 3, "in_channels": 3}
+    valid: dict[str, Any] = {"channels": 2, "cells": 1, "classes": 3, "image": (3, 8, 8)}
     with pytest.raises(ValueError, match=message):
-        pieces(**{**right, "shape": (3, 8, 8), **options})
+        pieces(**valid | options)
