@@ -107,9 +107,10 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
         console.info(f"{action} in {plan.directory}: {len(runs)} runs")
         needed = pairs_needed(len(config.baselines))
         if config.searches < needed:
+            count = len(config.baselines)
             console.warn(
-                f"searches={config.searches} cannot show a difference: with "
-                f"{len(config.baselines)} baselines at least {needed} are needed"
+                f"searches={config.searches} cannot show a difference: comparisons with {count} "
+                f"baseline{'s' if count > 1 else ''} need at least {needed}"
             )
         failed = execute(
             runs,

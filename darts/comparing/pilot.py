@@ -123,8 +123,8 @@ class CostModel:
         if min_joules > budget:
             raise RunFailed(
                 f"a budget of {budget:.4g} J does not suffice for {min_epochs} "
-                f"epoch{'s' * (min_epochs > 1)} and the work after them ({min_joules:.4g} J); start "
-                "a new comparison with more epochs for the method, or without this baseline"
+                f"epoch{'s' * (min_epochs > 1)} and the work after them ({min_joules:.4g} J); "
+                "start a new comparison with more epochs for the method, or without this baseline"
             )
         low, high = min_epochs, 2 * min_epochs
         while self.joules(config, high) <= budget:
