@@ -1,4 +1,4 @@
-"""Whole studies as a user runs them, on nets of a few units, and what is refused before them."""
+"""Complete studies on tiny networks, and errors before the first trial."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from tensorboard.plugins.hparams import metadata
 
 from darts import retrain
 from darts.config import compose
-from darts.hpo.store import counted
-from darts.hpo.study import WORKER
+from darts.hpo.trials import WORKER, counted_trials
 from darts.judging import nas201_table
 from darts.tracking import read_json
+from darts.training import loop
 
-HERE = ("workers=0",)  # where processes are not the point
+HERE = ("workers=0",)  # trials in the process of the test
 DATA = ("dataset=synthetic", "dataset.samples=48", "epochs=1", "loader.batch_size=16")
 NET = ("space=mlp", 'genotype={"space": "mlp", "layers": ["relu_8"]}')
 RATE = "parameters.optimizer.lr={low: 0.001, high: 0.1, log: true}"
 WHOLE = (*DATA, *NET, RATE)
 SIMPLE = ("experiment=simplenet", *DATA[:3], *NET[1:])
 TABLE = ("experiment=nas201_table",)
-BARE = ("account.final=false", "tracking.pictures=false", "tracking.tensorboard=false")
+BARE = ("analysis.retrain_best=false", "tracking.figures=false", "tracking.tensorboard=false")
 
 
-def rows_of(directory: Path) -> list[dict[str, str]]:
+def trial_rows(directory: Path) -> list[dict[str, str]]:
     with (directory / "trials.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
@@ -47,32 +47,29 @@ def trials_of(directory: Path, name: str = "tune") -> list[Any]:
 
 @pytest.fixture(scope="module")
 def tuned(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Hyperparameters alone, some of them under a condition."""
+    """A study of hyperparameters, one of them conditional."""
     more = (
-        "parameters.choose=[best, last]",
-        "parameters.averaging={low: 0.5, high: 0.9, when: {choose: last}}",
+        "parameters.selection=[best, last]",
+        "parameters.ema_decay={low: 0.5, high: 0.9, when: {selection: last}}",
     )
     folder = tmp_path_factory.mktemp("tune") / "run"
     return commands.run("tune", folder, *WHOLE, *more, *HERE, "metric=loss", "budget.trials=10")
 
 
-def test_what_is_in_the_run_directory(tuned: Any) -> None:
+def test_files_of_the_run_directory(tuned: Any) -> None:
     names = {path.name for path in tuned.directory.iterdir()}
-    names -= {"study.db-shm", "study.db-wal"}  # SQLite's own, gone with the process
+    names -= {"study.db-shm", "study.db-wal"}  # temporary files of SQLite
     assert names == {
         *("config.yaml", "env.json", "overrides.json", "study.json", "study.db", "trials"),
-        *("trials.csv", "best.json", "summary.json", "account.json", "final", "hparams"),
+        *("trials.csv", "best.json", "summary.json", "analysis.json", "final", "hparams"),
         *("history.svg", "importances.svg", "marginals.svg"),
     }
 
 
-def test_the_summary_is_flat_and_tells_of_the_best(tuned: Any) -> None:
+def test_the_summary_is_flat_and_describes_the_best_trial(tuned: Any) -> None:
     summary, best = tuned.json("summary.json"), tuned.json("best.json")
     assert not any(isinstance(value, (dict, list)) for value in summary.values())
-    assert (summary["command"], summary["metric"], summary["strategy"]) == (
-        *("tune", "loss"),
-        "tpe",
-    )
+    assert (summary["command"], summary["metric"], summary["strategy"]) == ("tune", "loss", "tpe")
     assert (summary["trials"], summary["complete"], summary["failed"]) == (10, 10, 0)
     assert (summary["seed"], summary["genotype"]) == (0, None)
     scores = [trial.value for trial in trials_of(tuned.directory)]
@@ -80,46 +77,46 @@ def test_the_summary_is_flat_and_tells_of_the_best(tuned: Any) -> None:
     assert scores[summary["trial"]] == min(scores)
     assert 0 <= summary["test_accuracy"] <= 1
     assert summary["share_hyperparameters"] + summary["share_interaction"] == pytest.approx(1)
-    # All trainings are in the bill, and the last one too.
+    # The energy includes all trials and the final training.
     files = [*tuned.directory.glob("trials/*/summary.json"), tuned.directory / "final/summary.json"]
     assert summary["joules"] == pytest.approx(sum(read_json(file)["joules"] for file in files))
     assert len(files) == 11
     assert f"test_loss      {summary['test_loss']:.4g}" in tuned.out
 
 
-def test_a_row_for_each_trial(tuned: Any) -> None:
-    rows = rows_of(tuned.directory)
+def test_trials_csv_has_a_row_per_trial(tuned: Any) -> None:
+    rows = trial_rows(tuned.directory)
     assert [int(row["trial"]) for row in rows] == list(range(10))
     for row, trial in zip(rows, trials_of(tuned.directory), strict=True):
         assert row["state"] == "complete"
         assert float(row["valid_loss"]) == trial.value
         assert float(row["optimizer.lr"]) == trial.params["optimizer.lr"]
-        assert row["choose"] == trial.params["choose"]
-        assert (row["averaging"] == "") == (row["choose"] == "best")
+        assert row["selection"] == trial.params["selection"]
+        assert (row["ema_decay"] == "") == (row["selection"] == "best")
         assert int(row["parameters"]) > 0
         assert float(row["wall_seconds"]) > 0
         assert row["failure"] == ""
 
 
-def test_the_best_is_trained_again_by_its_command(
+def test_the_printed_command_reproduces_the_best_trial(
     commands: Any, tuned: Any, tmp_path: Path
 ) -> None:
-    """The command that is printed, and the overrides in best.json, lead to the same scores."""
+    """So do the overrides in best.json."""
     best = tuned.json("best.json")
     printed = commands.printed(tuned.out, "retrain")
-    own = [f"hydra.run.dir={tmp_path}", "tracking.tensorboard=false", "tracking.pictures=false"]
+    own = [f"hydra.run.dir={tmp_path}", "tracking.tensorboard=false", "tracking.figures=false"]
     again = commands.exactly("retrain", [*printed, *own], tmp_path)
     assert again.result["valid_loss"] == best["valid_loss"]
     assert again.result["test_loss"] == tuned.result["test_loss"]
     config = compose("retrain", best["overrides"])
     retrain.check(config)
     assert config.optimizer.lr == best["parameters"]["optimizer.lr"]
-    assert config.averaging == best["parameters"].get("averaging", 0.0)
+    assert config.ema_decay == best["parameters"].get("ema_decay", 0.0)
     assert compose("retrain", printed) == config
 
 
-def test_a_row_of_tensorboards_hparams_for_each_trial(tuned: Any) -> None:
-    rows = rows_of(tuned.directory)
+def test_tensorboard_has_an_hparams_row_per_trial(tuned: Any) -> None:
+    rows = trial_rows(tuned.directory)
     folders = sorted((tuned.directory / "hparams").iterdir())
     assert len(folders) == 10
     for row, folder in zip(rows, folders, strict=True):
@@ -130,7 +127,7 @@ def test_a_row_of_tensorboards_hparams_for_each_trial(tuned: Any) -> None:
         content = board.summary_metadata[metadata.SESSION_START_INFO_TAG].plugin_data.content
         start = metadata.parse_session_start_info_plugin_data(content)
         assert start.hparams["optimizer.lr"].number_value == float(row["optimizer.lr"])
-        assert start.hparams["choose"].string_value == row["choose"]
+        assert start.hparams["selection"].string_value == row["selection"]
 
 
 def test_resuming_a_complete_study_needs_a_larger_budget(
@@ -141,14 +138,14 @@ def test_resuming_a_complete_study_needs_a_larger_budget(
     line = commands.refused("tune", f"resume={tmp_path}")
     assert "is complete; raise budget.trials" in line
     line = commands.refused("tune", f"resume={tmp_path}", "strategy=random")
-    assert "strategy.name is 'evolution' in the study and 'random' here" in line
-    assert "already holds a study" in commands.refused("tune", *given)
+    assert "strategy.name is 'evolution' in the run and 'random' here" in line
+    assert "already holds a run" in commands.refused("tune", *given)
     done = commands.exactly("tune", [f"resume={tmp_path}", "budget.trials=6"], tmp_path)
     assert done.result["trials"] == 6
-    assert len(rows_of(tmp_path)) == 6
+    assert len(trial_rows(tmp_path)) == 6
 
 
-def test_architectures_alone_by_a_table(commands: Any, tmp_path: Path, table: Path) -> None:
+def test_architectures_are_scored_with_a_table(commands: Any, tmp_path: Path, table: Path) -> None:
     truth = nas201_table.load(table)
     given = [*TABLE, "strategy=greedy", f"benchmark.table={table}", "tracking.tensorboard=false"]
     done = commands.run("tune", tmp_path, *given, "budget.trials=40")
@@ -159,11 +156,13 @@ def test_architectures_alone_by_a_table(commands: Any, tmp_path: Path, table: Pa
     )
     assert summary["true_rank"] == truth.rank(genotype)
     assert summary["true_regret"] == pytest.approx(truth.regret(genotype) / 100)
-    assert summary["rank_correlation_spearman"] == pytest.approx(1)  # the table is made so
+    assert summary["rank_correlation_spearman"] == pytest.approx(
+        1
+    )  # the synthetic table has equal ranks
     assert (summary["joules"], summary["joules_source"]) == (None, "not measured")
-    assert not (tmp_path / "final").exists()  # the table knows how that would end
-    assert {row["genotype"] for row in rows_of(tmp_path)} >= {genotype}
-    # The genotype is taken from the directory, as it is from that of a search.
+    assert not (tmp_path / "final").exists()  # the table replaces the final training
+    assert {row["genotype"] for row in trial_rows(tmp_path)} >= {genotype}
+    # A retraining accepts the run directory as genotype.
     config = compose("retrain", [f"genotype={tmp_path}", "space=nas201"])
     retrain.check(config)
     retrain.check(compose("retrain", commands.printed(done.out, "retrain")))
@@ -171,14 +170,14 @@ def test_architectures_alone_by_a_table(commands: Any, tmp_path: Path, table: Pa
 
 @pytest.fixture(scope="module")
 def joint(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Architecture and hyperparameters, and the corners at the end."""
+    """A study of architecture and hyperparameters with a factorial design."""
     folder = tmp_path_factory.mktemp("joint") / "run"
-    more = ("account.corners=2", "strategy=evolution", "strategy.population=2", "seed=1")
+    more = ("analysis.factorial_seeds=2", "strategy=evolution", "strategy.population=2", "seed=1")
     return commands.run("tune", folder, *SIMPLE, *HERE, *more, "budget.trials=3")
 
 
-def test_architectures_and_hyperparameters_together(joint: Any) -> None:
-    best, rows = joint.json("best.json"), rows_of(joint.directory)
+def test_architectures_and_hyperparameters_are_varied_together(joint: Any) -> None:
+    best, rows = joint.json("best.json"), trial_rows(joint.directory)
     assert len(rows) == 3
     assert set(best["parameters"]) == {"optimizer.lr", "loader.batch_size"}
     assert best["genotype"] == joint.result["genotype"] == rows[best["trial"]]["genotype"]
@@ -186,14 +185,14 @@ def test_architectures_and_hyperparameters_together(joint: Any) -> None:
     assert layer.split("_")[0] in ("relu", "tanh")
     config = compose("retrain", best["overrides"])
     assert (config.genotype, config.space.name) == (best["genotype"], "mlp")
-    assert layer.replace("_", "-") in joint.out  # in the line of its trial
+    assert layer.replace("_", "-") in joint.out  # the line of its trial shows it
 
 
-def test_gains_are_differences_of_the_corners(joint: Any) -> None:
-    """By the summaries of the trainings themselves."""
+def test_gains_are_differences_between_corners(joint: Any) -> None:
+    """Compare with the summaries of the trainings."""
     scores: dict[tuple[bool, bool], dict[int, float]] = {}
     best = joint.json("best.json")
-    for file in joint.directory.glob("corners/trials/*/summary.json"):
+    for file in joint.directory.glob("factorial/trials/*/summary.json"):
         summary, config = (
             read_json(file),
             compose("retrain", read_json(file.parent / "overrides.json")["overrides"]),
@@ -204,7 +203,7 @@ def test_gains_are_differences_of_the_corners(joint: Any) -> None:
         scores.setdefault(corner, {})[summary["seed"]] = summary["valid_accuracy"]
         assert not any(name.startswith("test_") for name in summary)
     assert len(scores) == 4
-    assert all(set(own) == {2, 3} for own in scores.values())  # seeds that the search had not
+    assert all(set(own) == {2, 3} for own in scores.values())  # seeds that the search did not use
     mean = {corner: statistics.mean(own.values()) for corner, own in scores.items()}
     found = joint.json("summary.json")
     start = mean[False, False]
@@ -213,29 +212,32 @@ def test_gains_are_differences_of_the_corners(joint: Any) -> None:
     assert found["gain_both"] == pytest.approx(mean[True, True] - start)
     assert found["gain_both_count"] == 2
     assert found["score_default_default"] == pytest.approx(start)
-    assert (joint.directory / "corners.svg").exists()
+    assert (joint.directory / "factorial.svg").exists()
 
 
-def test_joules_are_a_cost_and_those_of_two_sources_do_not_compare(
-    commands: Any, tmp_path: Path
-) -> None:
+def test_joules_of_different_sources_are_not_compared(commands: Any, tmp_path: Path) -> None:
     power = "parameters.tracking.energy.watts_per_core=[10.0, 20.0]"  # of the estimate
     done = commands.run(
         *("tune", tmp_path / "run", *DATA, *NET, power, *HERE, *BARE, "metric=loss"),
         *("strategy=grid", "costs=[joules]", "budget.trials=2"),
     )
-    first, second = rows_of(done.directory)
+    first, second = trial_rows(done.directory)
     assert (first["state"], second["state"]) == ("complete", "failed")
     assert float(first["joules"]) > 0
     assert float(first["gco2e"]) == pytest.approx(float(first["joules"]) / 3.6e6 * 480)
-    told = "its joules are of the source estimate: 20 W per busy core, and those of trial 0 of"
-    assert told in second["failure"]
+    message = "joules cannot be compared: they come from estimate: 20 W per busy core here and from"
+    assert message in second["failure"]
 
 
-def test_a_front_of_accuracy_and_flops(commands: Any, tmp_path: Path) -> None:
-    more = ("costs=[flops]", "limits.parameters=7000", "strategy=nsga2", "account.final=false")
+def test_costs_and_limits_give_a_pareto_front(commands: Any, tmp_path: Path) -> None:
+    more = (
+        "costs=[flops]",
+        "limits.parameters=7000",
+        "strategy=nsga2",
+        "analysis.retrain_best=false",
+    )
     done = commands.run("tune", tmp_path, *SIMPLE, *HERE, *more, "budget.trials=4")
-    rows, best = rows_of(tmp_path), done.json("best.json")
+    rows, best = trial_rows(tmp_path), done.json("best.json")
     assert (tmp_path / "front_flops.svg").exists()
     assert all(int(row["flops"]) > 0 for row in rows)
     assert best["flops"] == done.result["flops"] == int(rows[best["trial"]]["flops"])
@@ -245,12 +247,12 @@ def test_a_front_of_accuracy_and_flops(commands: Any, tmp_path: Path) -> None:
     assert "test_accuracy" not in done.result
 
 
-def test_trials_may_be_searches(commands: Any, tmp_path: Path) -> None:
+def test_a_trial_can_be_a_search(commands: Any, tmp_path: Path) -> None:
     given = ("target=search", "space=mlp", "space.cells=1", "space.widths=[4,8]", *DATA)
     rate = "parameters.arch_optimizer.lr=[0.01, 0.1]"
-    pictures = ("tracking.pictures=false", "account.final=false", "strategy=grid")
+    pictures = ("tracking.figures=false", "analysis.retrain_best=false", "strategy=grid")
     done = commands.run("tune", tmp_path, *given, *HERE, *pictures, rate)
-    assert done.result["trials"] == 2  # the grid has no more
+    assert done.result["trials"] == 2  # all points of the grid
     assert done.json("best.json")["command"].startswith("python -m darts.search ")
 
 
@@ -258,22 +260,22 @@ def wait_for(process: Any, condition: Any) -> None:
     until = time.monotonic() + 240
     while not condition():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until, "nothing happens"
+        assert time.monotonic() < until, "timeout"
         time.sleep(0.02)
 
 
-def ended(directory: Path) -> int:
-    """How many trials have left their summary."""
+def count_ended(directory: Path) -> int:
+    """Return the number of trials with a summary."""
     return len(list(directory.glob("trials/*/summary.json")))
 
 
 @pytest.mark.slow
-def test_the_whole_command_is_killed_and_resumed(commands: Any, tmp_path: Path) -> None:
-    """SIGKILL to supervisor and worker at once, amid a trial: none is lost or done twice."""
+def test_a_killed_study_resumes_without_losing_trials(commands: Any, tmp_path: Path) -> None:
+    """SIGKILL stops supervisor and worker together during a trial."""
     folder = tmp_path / "it's here"
     given = [*WHOLE, *BARE, "workers=1", "heartbeat=1", "budget.trials=5", "strategy=random"]
     process = commands.start("tune", *given, f"hydra.run.dir={folder}", start_new_session=True)
-    wait_for(process, lambda: ended(folder) >= 2)
+    wait_for(process, lambda: count_ended(folder) >= 2)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     before = trials_of(folder)
@@ -283,44 +285,44 @@ def test_the_whole_command_is_killed_and_resumed(commands: Any, tmp_path: Path) 
     trials = trials_of(folder)
     assert [t.params for t in trials[: len(before)]] == [t.params for t in before]
     assert [t.values for t in trials[: len(complete)]] == [t.values for t in complete]
-    assert len(counted(trials)) == done.result["complete"] == done.result["trials"] == 5
-    # What was running is there twice, as lost and as repeated, and nothing else is.
+    assert len(counted_trials(trials)) == done.result["complete"] == done.result["trials"] == 5
+    # Only the point of the lost trial occurs twice.
     points = [json.dumps(trial.params) for trial in trials]
     assert len(points) - len(set(points)) == sum(t.state == TrialState.FAIL for t in trials) <= 1
-    assert len(rows_of(folder)) == 5
+    assert len(trial_rows(folder)) == 5
 
 
 @pytest.mark.slow
-def test_another_machine_joins_by_the_same_storage(commands: Any, tmp_path: Path) -> None:
-    """Two commands in directories of their own share the trials and come to the same end."""
+def test_two_machines_share_a_study(commands: Any, tmp_path: Path) -> None:
+    """Two commands with different run directories share the trials and the results."""
     one, other = tmp_path / "one", tmp_path / "other"
     given = [*WHOLE, *BARE, *HERE, f"storage=sqlite:///{tmp_path}/shared.db", "budget.trials=8"]
     process = commands.start("tune", *given, f"hydra.run.dir={one}")
-    wait_for(process, lambda: ended(one) >= 1)
+    wait_for(process, lambda: count_ended(one) >= 1)
     done = commands.exactly("tune", [*given, f"hydra.run.dir={other}"], other)
     _, err = process.communicate(timeout=240)
     assert (process.returncode, err) == (0, "")
     study = optuna.load_study(study_name="tune", storage=f"sqlite:///{tmp_path}/shared.db")
-    trials = counted(study.trials)
+    trials = counted_trials(study.trials)
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 8
     assert len({trial.user_attrs[WORKER] for trial in trials}) == 2
     folders = [
         p.parent.name for folder in (one, other) for p in folder.glob("trials/*/summary.json")
     ]
-    assert sorted(folders) == [f"{trial.number:04d}" for trial in trials]  # each by one of them
+    assert sorted(folders) == [f"{trial.number:04d}" for trial in trials]  # each trial ran once
     summary = read_json(one / "summary.json")
     assert summary["trial"] == done.result["trial"] == study.best_trial.number
     assert summary["valid_accuracy"] == done.result["valid_accuracy"]
-    assert len(rows_of(one)) == len(rows_of(other)) == 8
+    assert len(trial_rows(one)) == len(trial_rows(other)) == 8
     line = commands.refused("tune", *given, "parameters.epochs=[1]", f"hydra.run.dir={other}2")
-    assert "has other parameters; choose another name" in line
+    assert "has different parameters; choose another name" in line
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(
+def test_ctrl_c_saves_the_study_for_resuming(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "run"
-    real, epochs = retrain.require_finite, iter(range(20))
+    real, epochs = loop.require_finite, iter(range(20))
 
     def interrupted(*arguments: Any) -> float:
         if next(epochs, None) == 5:
@@ -328,20 +330,19 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
         return float(real(*arguments))
 
     with monkeypatch.context() as patch:
-        patch.setattr(retrain, "require_finite", interrupted)
+        patch.setattr(loop, "require_finite", interrupted)
         with pytest.raises(SystemExit) as left:
             commands.run("tune", folder, *WHOLE, *BARE, *HERE, "budget.trials=4", "retries=0")
     assert left.value.code == 130
     states = [trial.state.name for trial in trials_of(folder)]
     assert states == ["COMPLETE", "COMPLETE", "FAIL", "WAITING"]
     assert not (folder / "summary.json").exists()
-    assert len(rows_of(folder)) == 2
+    assert len(trial_rows(folder)) == 2
     done = commands.exactly("tune", [f"resume={folder}"], folder)
     assert done.result["complete"] == done.result["trials"] == 4
 
 
-def test_a_budget_of_time(commands: Any, tmp_path: Path) -> None:
-    """No trial begins after it; a study that had none is told so."""
+def test_no_trial_starts_after_budget_hours(commands: Any, tmp_path: Path) -> None:
     given = (*WHOLE, *BARE, *HERE, "budget.trials=null")
     done = commands.run("tune", tmp_path / "a", *given, "budget.hours=0.0004")
     assert done.result["trials"] >= 1
@@ -358,47 +359,50 @@ CELLS = (*TABLE, "hydra.run.dir=never")
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ((*DATA, *NET), "parameters is empty: name keys to vary"),
+        ((*DATA, *NET), "parameters is empty; name the keys to vary"),
         ((*HPO, "epochz=3"), "did you mean 'epochs'"),
         ((*HPO, "parameters.optimizer.lrr=[1]"), "did you mean 'optimizer.lr'"),
         ((*HPO, "parameters.epochs={low: 3, high: 1}"), "parameters.epochs: low=3 is above high=1"),
         ((*HPO, "parameters.epochs=[]"), "parameters.epochs: there is nothing to choose from"),
-        ((*HPO, "parameters.epochs={low: 0, high: 3}"), "epochs=0 is out of range"),
-        ((*HPO, "parameters.drop_path=[0, 1.5]"), "drop_path=1.5 is out of range"),
-        ((*HPO, "parameters.choose=[best, first]"), "choose='first' is unknown"),
+        ((*HPO, "parameters.epochs={low: 0, high: 3}"), "epochs=0: must be"),
+        ((*HPO, "parameters.drop_path=[0, 1.5]"), "drop_path=1.5: must be"),
+        ((*HPO, "parameters.selection=[best, first]"), "selection='first' is unknown"),
         ((*HPO, "parameters.genotype.space=rnn"), "parameters.genotype.space='rnn' is unknown"),
         ((*HPO, "metric=acc"), "metric='acc' is unknown; choose from accuracy,"),
         ((*HPO, "costs=[flop]"), "costs: 'flop' is unknown"),
         ((*HPO, "limits.flop=1"), "limits: 'flop' is unknown"),
-        ((*HPO, "limits.flops=0"), "limits.flops=0.0 must be above 0"),
+        ((*HPO, "limits.flops=0"), "limits.flops=0.0: must be > 0"),
         ((*HPO, "strategy=foo"), "strategy"),
-        ((*HPO, "strategy=cmaes"), "cmaes adapts to two or more numbers"),
-        ((*HPO, "strategy=greedy", "costs=[flops]"), "strategy=greedy follows one objective"),
-        ((*HPO, "pruning=median", "costs=[flops]"), "pruning=median and costs exclude each other"),
+        ((*HPO, "strategy=cmaes"), "cmaes needs at least two numeric parameters"),
+        ((*HPO, "strategy=greedy", "costs=[flops]"), "strategy=greedy supports one objective only"),
+        ((*HPO, "pruner=median", "costs=[flops]"), "pruner=median cannot be combined with costs"),
         ((*HPO, "budget.trials=null"), "budget.trials and budget.hours are both null"),
-        ((*HPO, "workers=-1"), "workers=-1 is out of range"),
-        ((*HPO, "benchmark.table=x"), "benchmark.table tells of architectures"),
-        ((*HPO, "evaluation=supernet", "evaluation.checkpoint=x"), "knows architectures"),
+        ((*HPO, "workers=-1"), "workers=-1: must be"),
+        ((*HPO, "benchmark.table=x"), "benchmark.table contains architectures of space=nas201"),
         (
-            ("experiment=simplenet", "account.corners=1"),
-            "base must name all of it: genotype must be given",
+            (*HPO, "judge=supernet", "judge.checkpoint=x"),
+            "judge=supernet scores architectures only",
         ),
-        (CELLS, "evaluation=table needs benchmark.table=FILE"),
+        (
+            ("experiment=simplenet", "analysis.factorial_seeds=1"),
+            "which base must describe completely: genotype",
+        ),
+        (CELLS, "judge=table needs benchmark.table=FILE"),
         (
             (*CELLS, "benchmark.table=x", "metric=macro_f1"),
-            "evaluation=table tells accuracy, not metric=macro_f1",
+            "judge=table returns accuracy, not metric=macro_f1",
         ),
-        ((*CELLS, "parameters.genotype.space=cnn"), "evaluation=table knows space=nas201"),
-        ((*CELLS, "benchmark.table=x", "account.corners=1"), "evaluation=table does not"),
-        ((*CELLS, "benchmark.table=no.csv"), "there is no benchmark table 'no.csv'"),
-        ((*CELLS, "benchmark.table={table}", "evaluation.epochs=7"), "no column 'cifar10_val_ep7'"),
+        ((*CELLS, "parameters.genotype.space=cnn"), "judge=table supports space=nas201"),
+        ((*CELLS, "benchmark.table=x", "analysis.factorial_seeds=1"), "judge=table has none"),
+        ((*CELLS, "benchmark.table=no.csv"), "the benchmark table 'no.csv' does not exist"),
+        ((*CELLS, "benchmark.table={table}", "judge.epochs=7"), "no column 'cifar10_val_ep7'"),
         ((*CELLS, "benchmark.table={table}", "benchmark.epochs=9"), "no column 'cifar10_test_ep9'"),
-        (("experiment=digits_oneshot",), "evaluation.checkpoint must be given"),
-        (("experiment=digits_oneshot", "evaluation.checkpoint=no"), "evaluation.checkpoint='no'"),
+        (("experiment=digits_oneshot",), "judge.checkpoint"),
+        (("experiment=digits_oneshot", "judge.checkpoint=no"), "judge.checkpoint='no'"),
         ((*HPO, *HERE, "storage=study.log"), "storage='study.log' cannot be opened"),
     ],
 )
-def test_what_is_told_before_the_first_trial(
+def test_invalid_studies_are_refused_before_the_first_trial(
     commands: Any,
     table: Path,
     tmp_path: Path,
@@ -406,8 +410,8 @@ def test_what_is_told_before_the_first_trial(
     given: tuple[str, ...],
     named: str,
 ) -> None:
-    """In one line, and nothing is left behind."""
+    """The error is one line, and no file is written."""
     monkeypatch.chdir(tmp_path)
-    words = [word.replace("{table}", str(table)) for word in given]
-    assert named in commands.refused("tune", *words)
+    arguments = [word.replace("{table}", str(table)) for word in given]
+    assert named in commands.refused("tune", *arguments)
     assert list(tmp_path.iterdir()) == []
