@@ -6,17 +6,9 @@ from typing import Literal, overload
 
 from torch import Tensor, nn
 
-from darts.spaces.checks import (
-    check_drop_probability,
-    check_positive,
-    reject_auxiliary_head,
-)
+from darts.spaces.checks import check_drop_probability, check_positive, reject_auxiliary_head
 from darts.spaces.mlp.genotype import Genotype
-from darts.spaces.mlp.layers import (
-    ACTIVATION_MODULES,
-    check_normalization,
-    make_preactivation,
-)
+from darts.spaces.mlp.layers import ACTIVATION_MODULES, check_normalization, make_preactivation
 from darts.spaces.network import NetworkBase
 from darts.spaces.rank_dropout import rank_dropout
 

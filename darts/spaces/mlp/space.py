@@ -65,12 +65,7 @@ class Mlp(Space):
         return math.prod(shape)
 
     def supernet(
-        self,
-        *,
-        depth: float = 1.0,
-        partial: int = 1,
-        auxiliary_skip: bool = False,
-        **options: Any,
+        self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **options: Any
     ) -> Supernet:
         """Build the supernet, see ``Space.supernet``.
 

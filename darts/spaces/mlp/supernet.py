@@ -69,12 +69,7 @@ class MixedLayer(nn.Module):
         self.register_buffer("masks", masks, persistent=False)
 
     def forward(
-        self,
-        x: Tensor,
-        weights: Tensor,
-        active: Sequence[int],
-        skip_dropout: float,
-        dropout: float,
+        self, x: Tensor, weights: Tensor, active: Sequence[int], skip_dropout: float, dropout: float
     ) -> Tensor:
         """Return the weighted sum of the active candidates; other activations are not run.
 

@@ -26,7 +26,7 @@ def derive(probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genot
     """Keep the strongest edge into each node, and its strongest activation.
 
     The strength of an edge is the probability of its most probable candidate other than ``none``.
-    ``none`` still takes part in the softmax.
+    ``none`` is included in the softmax.
 
     Args:
         probabilities: ``{"recurrent": (edges, columns)}``, on any device; 36 edges for 8 nodes.

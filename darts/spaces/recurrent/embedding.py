@@ -16,11 +16,7 @@ from darts.spaces.checks import check_positive
 from darts.spaces.language_model_output import LanguageModelOutput
 from darts.spaces.rank_dropout import BatchRows
 from darts.spaces.recurrent.cell import INITIAL_RANGE
-from darts.spaces.recurrent.dropout import (
-    DropoutRates,
-    embed_with_word_dropout,
-    locked_dropout,
-)
+from darts.spaces.recurrent.dropout import DropoutRates, embed_with_word_dropout, locked_dropout
 
 
 class EmbeddingDecoder(nn.Module):

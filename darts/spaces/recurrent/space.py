@@ -93,12 +93,7 @@ class Recurrent(Space):
         )
 
     def supernet(
-        self,
-        *,
-        depth: float = 1.0,
-        partial: int = 1,
-        auxiliary_skip: bool = False,
-        **options: Any,
+        self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **options: Any
     ) -> Supernet | TranslationSupernet:
         """Build the supernet of a language model or an encoder-decoder, see ``Space.supernet``.
 
@@ -140,12 +135,7 @@ class Recurrent(Space):
         )
 
     def network(
-        self,
-        genotype: Genotype,
-        *,
-        auxiliary: bool = False,
-        drop_path: float = 0.0,
-        **options: Any,
+        self, genotype: Genotype, *, auxiliary: bool = False, drop_path: float = 0.0, **options: Any
     ) -> Network | TranslationNetwork:
         """Build the language model or encoder-decoder of a genotype, see ``Space.network``.
 

@@ -13,12 +13,7 @@ from torch import Tensor, nn
 
 from darts.spaces.language_model_output import LanguageModelOutput
 from darts.spaces.network import NetworkBase
-from darts.spaces.transformer.frame import (
-    ClassifierFrame,
-    Frame,
-    LanguageModelFrame,
-    ModelConfig,
-)
+from darts.spaces.transformer.frame import ClassifierFrame, Frame, LanguageModelFrame, ModelConfig
 from darts.spaces.transformer.genotype import Genotype
 from darts.spaces.transformer.layers import AttentionMask, Block
 

@@ -74,12 +74,7 @@ class Transformer(Space):
         return ModelConfig(self.hidden, self.positions, self.max_length, self.dropout)
 
     def supernet(
-        self,
-        *,
-        depth: float = 1.0,
-        partial: int = 1,
-        auxiliary_skip: bool = False,
-        **options: Any,
+        self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **options: Any
     ) -> Supernet | ClassifierSupernet:
         """Build the supernet of a language model or a text classifier, see ``Space.supernet``.
 
@@ -106,12 +101,7 @@ class Transformer(Space):
         return ClassifierSupernet(**options, cells=self.cells, config=config)
 
     def network(
-        self,
-        genotype: Genotype,
-        *,
-        auxiliary: bool = False,
-        drop_path: float = 0.0,
-        **options: Any,
+        self, genotype: Genotype, *, auxiliary: bool = False, drop_path: float = 0.0, **options: Any
     ) -> Network | TextClassifier:
         """Build the language model or text classifier of a genotype, see ``Space.network``.
 

@@ -37,12 +37,7 @@ from darts.spaces.language_model_output import LanguageModelOutput
 from darts.spaces.mixture import Mixture
 from darts.spaces.rank_dropout import rank_dropout
 from darts.spaces.supernet import SupernetBase
-from darts.spaces.transformer.frame import (
-    ClassifierFrame,
-    Frame,
-    LanguageModelFrame,
-    ModelConfig,
-)
+from darts.spaces.transformer.frame import ClassifierFrame, Frame, LanguageModelFrame, ModelConfig
 from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS
 from darts.spaces.transformer.layers import (
     ACTIVATIONS,

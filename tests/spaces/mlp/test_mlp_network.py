@@ -17,10 +17,10 @@ from darts.training.cost import count_macs, count_parameters
 LAYERS = Genotype(("relu_5", "tanh_3"))
 
 
-@pytest.mark.parametrize(("kind", "each"), [("batch", 2), ("layer", 3), ("none", 1)])
-def test_the_number_of_parameters_matches_a_hand_count(kind: str, each: int) -> None:
+@pytest.mark.parametrize(("normalization", "each"), [("batch", 2), ("layer", 3), ("none", 1)])
+def test_the_number_of_parameters_matches_a_hand_count(normalization: str, each: int) -> None:
     """Matrices, scale and shift of the norms, and biases except before batch norm."""
-    net = Network(LAYERS, classes=4, in_channels=12, normalization=kind)
+    net = Network(LAYERS, classes=4, in_channels=12, normalization=normalization)
     matrices = 12 * 5 + 5 * 3 + 3 * 4
     assert count_parameters(net.parameters()) == matrices + each * (5 + 3) + 4
     assert count_macs(net, torch.zeros(1, 3, 2, 2)) == matrices
@@ -33,11 +33,11 @@ def test_the_network_equals_its_layers_written_out() -> None:
     (first, _, _), (second, _, _) = net.layers  # type: ignore[misc]
     y = F.relu(F.layer_norm(F.linear(x.flatten(1), first.weight, first.bias), (5,)))
     y = torch.tanh(F.layer_norm(F.linear(y, second.weight, second.bias), (3,)))
-    wanted = F.linear(y, net.classifier.weight, net.classifier.bias)
-    torch.testing.assert_close(net(x), wanted)
+    expected = F.linear(y, net.classifier.weight, net.classifier.bias)
+    torch.testing.assert_close(net(x), expected)
     logits, auxiliary_logits = net.eval()(x, auxiliary=True)
     assert auxiliary_logits is None
-    torch.testing.assert_close(logits, wanted)
+    torch.testing.assert_close(logits, expected)
 
 
 def test_dropout_acts_only_in_training() -> None:
@@ -84,11 +84,13 @@ def test_unsupported_options_are_rejected_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["batch", "none"])
+@pytest.mark.parametrize("normalization", ["batch", "none"])
 @pytest.mark.parametrize("cells", [1, 3])
-def test_expected_costs_are_the_mean_over_all_networks(kind: str, cells: int) -> None:
+def test_expected_costs_are_the_mean_over_all_networks(normalization: str, cells: int) -> None:
     """The mean is taken over every combination of candidates, including skipped layers."""
-    space = Mlp(cells=cells, widths=[3, 8], activations=["relu", "tanh"], normalization=kind)
+    space = Mlp(
+        cells=cells, widths=[3, 8], activations=["relu", "tanh"], normalization=normalization
+    )
     candidates = space.supernet(classes=4, in_channels=6).candidates
     draw = torch.Generator().manual_seed(0)
     p = {
@@ -100,13 +102,13 @@ def test_expected_costs_are_the_mean_over_all_networks(kind: str, cells: int) ->
         for group in candidates
         for names, values in zip(candidates[group], p[group], strict=True)
     ]
-    wanted = {"flops": 0.0, "parameters": 0.0}
+    expected = {"flops": 0.0, "parameters": 0.0}
     for choice in itertools.product(*rows):
         probability = torch.tensor([p for _, p in choice]).double().prod().item()
         layers = tuple(name for name, _ in choice if name != "skip_connect")
         net = space.network(Genotype(layers), classes=4, in_channels=6)
-        wanted["flops"] += probability * 2 * count_macs(net, torch.zeros(1, 6))
-        wanted["parameters"] += probability * count_parameters(net.parameters())
+        expected["flops"] += probability * 2 * count_macs(net, torch.zeros(1, 6))
+        expected["parameters"] += probability * count_parameters(net.parameters())
     for name, measure in (("flops", flops_of), ("parameters", parameters_of)):
         cost = ExpectedCost.measured(
             space,
@@ -117,7 +119,7 @@ def test_expected_costs_are_the_mean_over_all_networks(kind: str, cells: int) ->
             device=torch.device("cpu"),
         )
         leaves = {group: value.clone().requires_grad_() for group, value in p.items()}
-        found = cost(leaves)
-        assert float(found.detach()) == pytest.approx(wanted[name])
-        found.backward()
+        actual = cost(leaves)
+        assert float(actual.detach()) == pytest.approx(expected[name])
+        actual.backward()
         assert all(bool(leaf.grad.any()) for leaf in leaves.values())  # type: ignore[union-attr]

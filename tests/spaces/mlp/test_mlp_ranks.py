@@ -27,8 +27,8 @@ def gradients_and_buffers(net: nn.Module, rows: slice) -> dict[str, dict[str, Te
     """Return the gradients of the loss of these rows, and the running statistics."""
     draw = torch.Generator().manual_seed(1)
     x = torch.randn(SAMPLES, 6, 1, 1, generator=draw, dtype=torch.float64)[rows]
-    wanted = torch.randint(4, (SAMPLES,), generator=draw)[rows]
-    (F.cross_entropy(net(x), wanted, reduction="sum") / SAMPLES).backward()
+    expected = torch.randint(4, (SAMPLES,), generator=draw)[rows]
+    (F.cross_entropy(net(x), expected, reduction="sum") / SAMPLES).backward()
     gradients: dict[str, Any] = {name: p.grad for name, p in net.named_parameters()}
     return {"gradients": gradients, "buffers": {name: b.clone() for name, b in net.named_buffers()}}
 
@@ -39,12 +39,12 @@ def run_rank() -> dict[str, dict[str, Tensor]]:
 
 
 def test_two_ranks_compute_the_same_as_one(tmp_path: Path) -> None:
-    wanted = gradients_and_buffers(make(), slice(None))
+    expected = gradients_and_buffers(make(), slice(None))
     first, second = on_ranks(run_rank, tmp_path)
-    for name, gradient in wanted["gradients"].items():
+    for name, gradient in expected["gradients"].items():
         total = first["gradients"][name] + second["gradients"][name]
         torch.testing.assert_close(total, gradient, rtol=1e-9, atol=1e-9)
-    for name, buffer in wanted["buffers"].items():
+    for name, buffer in expected["buffers"].items():
         for rank in (first, second):
             torch.testing.assert_close(rank["buffers"][name], buffer, rtol=1e-9, atol=1e-9)
-    assert any(name.endswith("running_var") for name in wanted["buffers"])
+    assert any(name.endswith("running_var") for name in expected["buffers"])

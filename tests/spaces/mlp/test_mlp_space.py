@@ -73,8 +73,8 @@ def test_genotypes_and_points_correspond_one_to_one() -> None:
     assert len(set(genotypes)) == len(genotypes) == 6 + 36
     assert [space.encode(genotype) for genotype in genotypes] == points
     names = [f"{a}_{w}" for a in ("relu", "tanh") for w in (4, 2, 8)]
-    wanted = {(a,) for a in names} | {(a, b) for a in names for b in names}
-    assert {genotype.layers for genotype in genotypes} == wanted
+    expected = {(a,) for a in names} | {(a, b) for a in names for b in names}
+    assert {genotype.layers for genotype in genotypes} == expected
     assert points[0] == {"depth": 1, "layer1.width": 4, "layer1.activation": "relu"}
 
 
@@ -109,9 +109,11 @@ def test_unsupported_options_are_rejected_in_one_line(
 
 def test_settings_reach_supernet_and_network() -> None:
     space = Mlp(normalization="none", dropout=0.25)
-    net, found = space.supernet(**SIZES), space.network(Genotype(("relu_7",)), **SIZES)
-    assert (net.dropout, found.dropout) == (0.25, 0.25)
-    assert not any("Norm" in type(m).__name__ for n in (net, found) for m in n.modules())
+    supernet = space.supernet(**SIZES)
+    network = space.network(Genotype(("relu_7",)), **SIZES)
+    for net in (supernet, network):
+        assert net.dropout == 0.25
+        assert not any("Norm" in type(module).__name__ for module in net.modules())
 
 
 @pytest.mark.parametrize("limit", [0, 1, 2])
@@ -123,9 +125,9 @@ def test_skip_limit_drops_the_weakest_skips(limit: int) -> None:
         [[0.0, 0.1, 0.0, 0.0, 0.9], [0.0, 0.0, 0.3, 0.0, 0.7], [0.9, 0.0, 0.0, 0.0, 0.1]]
     )
     p = {"first": torch.full((1, 4), 0.25), "rest": rest}
-    found = Argmax(skip_limit=limit).genotype(p, context)
-    wanted = {0: ("relu_2", "tanh_4"), 1: ("tanh_4",), 2: ()}[limit]
-    assert found.layers == ("relu_4", *wanted, "relu_4")
+    actual = Argmax(skip_limit=limit).genotype(p, context)
+    expected = {0: ("relu_2", "tanh_4"), 1: ("tanh_4",), 2: ()}[limit]
+    assert actual.layers == ("relu_4", *expected, "relu_4")
 
 
 @pytest.mark.parametrize("key", ["widths", "activations"])

@@ -18,7 +18,7 @@ from darts.spaces.mlp.layers import ACTIVATION_MODULES
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 CLASSES = 4
 CHOICES: dict[str, Any] = {"activations": ("sigmoid", "relu", "tanh"), "widths": (3, 7, 5)}
-KINDS = ["batch", "layer", "none"]
+NORMALIZATIONS = ["batch", "layer", "none"]
 
 
 def make(normalization: str = "batch", cells: int = 3, **options: Any) -> Supernet:
@@ -58,7 +58,7 @@ def test_weight_parameters_exclude_the_alphas() -> None:
     assert max(float(alpha.detach().abs().max()) for alpha in alphas) < 1e-2
 
 
-def by_definition(net: Any, kind: str, x: Tensor, weights: dict[str, Tensor]) -> Tensor:
+def by_definition(net: Any, normalization: str, x: Tensor, weights: dict[str, Tensor]) -> Tensor:
     """Sum over the candidates, each with its linear map, norm and zero padding."""
     x = x.flatten(1)
     rows = [(group, row) for group, (count, _) in net.shapes.items() for row in range(count)]
@@ -71,9 +71,9 @@ def by_definition(net: Any, kind: str, x: Tensor, weights: dict[str, Tensor]) ->
                 activation, _, width = name.rpartition("_")
                 bias = None if layer.linear.bias is None else layer.linear.bias[: int(width)]
                 z = F.linear(x, layer.linear.weight[: int(width)], bias)
-                if kind == "batch":
+                if normalization == "batch":
                     z = (z - z.mean(0)) / (z.var(0, False) + 1e-5).sqrt()
-                elif kind == "layer":
+                elif normalization == "layer":
                     mean, variance = z.mean(1, keepdim=True), z.var(1, False, keepdim=True)
                     z = (z - mean) / (variance + 1e-5).sqrt()
                 z = getattr(torch, activation)(z)
@@ -84,58 +84,59 @@ def by_definition(net: Any, kind: str, x: Tensor, weights: dict[str, Tensor]) ->
 
 
 @pytest.mark.parametrize("cells", [1, 3])
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_output_is_the_weighted_sum_of_the_candidates(kind: str, cells: int) -> None:
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_the_output_is_the_weighted_sum_of_the_candidates(normalization: str, cells: int) -> None:
     """Also the gradients of weights, mixing weights and input."""
-    net, x = make(kind, cells), samples(5, 3, 2, 2).requires_grad_()
+    net, x = make(normalization, cells), samples(5, 3, 2, 2).requires_grad_()
     weights = {group: w.requires_grad_() for group, w in mixing(net).items()}
     sources = [x, *weights.values(), *net.weight_parameters()]
-    found, wanted = net(x, weights), by_definition(net, kind, x, weights)
-    torch.testing.assert_close(found, wanted, **EXACT)
+    actual, expected = net(x, weights), by_definition(net, normalization, x, weights)
+    torch.testing.assert_close(actual, expected, **EXACT)
     along = samples(5, CLASSES, seed=3)
-    ours, theirs = (
-        torch.autograd.grad((y * along).sum(), sources, retain_graph=True) for y in (found, wanted)
+    outputs = (actual, expected)
+    first, second = (
+        torch.autograd.grad((y * along).sum(), sources, retain_graph=True) for y in outputs
     )
-    for a, b in zip(ours, theirs, strict=True):
+    for a, b in zip(first, second, strict=True):
         torch.testing.assert_close(a, b, **EXACT)
         assert bool(b.any())
 
 
 def test_default_mixing_weights_are_the_softmax_of_the_alphas() -> None:
     net, x = make(), samples(3, 12)
-    own = {group: alpha.softmax(-1) for group, alpha in net.alphas.items()}
-    assert torch.equal(net(x), net(x, own))
-    sliced = {group: weights[None] for group, weights in own.items()}  # one slice per cell
+    softmax = {group: alpha.softmax(-1) for group, alpha in net.alphas.items()}
+    assert torch.equal(net(x), net(x, softmax))
+    sliced = {group: weights[None] for group, weights in softmax.items()}  # one slice per cell
     assert torch.equal(net(x), net(x, sliced))
 
 
-def discrete_of(net: Any, genotype: Genotype, kind: str, kept: list[int]) -> Network:
+def discrete_of(net: Any, genotype: Genotype, normalization: str, kept: list[int]) -> Network:
     """Return the genotype's network with the supernet's weights of the layers in ``kept``."""
     discrete = Network(
-        genotype, classes=CLASSES, in_channels=12, normalization=kind, dropout=net.dropout
+        genotype, classes=CLASSES, in_channels=12, normalization=normalization, dropout=net.dropout
     ).double()
     width = 12
     with torch.no_grad():
-        for own, number in zip(discrete.layers, kept, strict=True):
-            layer, linear = net.layers[number], own[0]  # type: ignore[index]
+        for discrete_layer, index in zip(discrete.layers, kept, strict=True):
+            layer, linear = net.layers[index], discrete_layer[0]  # type: ignore[index]
             linear.weight.copy_(layer.linear.weight[: linear.out_features, :width])
             if linear.bias is not None:
                 linear.bias.copy_(layer.linear.bias[: linear.out_features])
             width = linear.out_features
-            if kind == "batch":
-                ours, theirs = (
+            if normalization == "batch":
+                target, source = (
                     next(m for m in module.modules() if isinstance(m, nn.BatchNorm2d))
-                    for module in (own, layer)
+                    for module in (discrete_layer, layer)
                 )
                 for name in ("running_mean", "running_var"):
-                    getattr(ours, name).copy_(getattr(theirs, name)[:width])
+                    getattr(target, name).copy_(getattr(source, name)[:width])
         discrete.classifier.weight.copy_(net.classifier.weight[:, :width])
         discrete.classifier.bias.copy_(net.classifier.bias)
     return discrete
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize(
     "names",
     [
@@ -145,31 +146,34 @@ def discrete_of(net: Any, genotype: Genotype, kind: str, kept: list[int]) -> Net
     ],
 )
 def test_a_one_hot_mixture_equals_the_discrete_network(
-    names: tuple[str, ...], kind: str, training: bool
+    names: tuple[str, ...], normalization: str, training: bool
 ) -> None:
     """Outputs, and gradients of the slices of the shared weights."""
-    net = make(kind)
+    net = make(normalization)
     net(samples(6, 12, seed=5), mixing(net))  # changes the running statistics
     space = Mlp(cells=3, activations=list(CHOICES["activations"]), widths=list(CHOICES["widths"]))
     rows = [row for names in net.candidates.values() for row in names]
-    hot = [[float(own == name) for own in row] for row, name in zip(rows, names, strict=True)]
+    hot = [
+        [float(candidate == name) for candidate in row]
+        for row, name in zip(rows, names, strict=True)
+    ]
     one_hot = {"first": torch.tensor(hot[:1]).double(), "rest": torch.tensor(hot[1:]).double()}
     genotype = space.derive(one_hot, net.candidates)
     kept = [number for number, name in enumerate(names) if name != "skip_connect"]
     assert genotype.layers == tuple(names[number] for number in kept)
-    discrete = discrete_of(net, genotype, kind, kept)
+    discrete = discrete_of(net, genotype, normalization, kept)
     x = samples(5, 3, 4)
-    wanted, found = discrete.train(training)(x), net.train(training)(x, one_hot)
-    torch.testing.assert_close(found, wanted, **EXACT)
-    for y in (found, wanted):
+    expected, actual = discrete.train(training)(x), net.train(training)(x, one_hot)
+    torch.testing.assert_close(actual, expected, **EXACT)
+    for y in (actual, expected):
         y.square().sum().backward()
     shared: Any = net.layers[kept[-1]]
-    own: Any = discrete.layers[-1]
-    linear, slice_of = own[0], shared.linear.weight.grad
+    last: Any = discrete.layers[-1]
+    linear, gradient = last[0], shared.linear.weight.grad
     torch.testing.assert_close(
-        slice_of[: linear.out_features, : linear.in_features], linear.weight.grad, **EXACT
+        gradient[: linear.out_features, : linear.in_features], linear.weight.grad, **EXACT
     )
-    assert not bool(slice_of[linear.out_features :].any())
+    assert not bool(gradient[linear.out_features :].any())
 
 
 def test_gradients_of_the_alphas_match_finite_differences() -> None:
@@ -179,28 +183,27 @@ def test_gradients_of_the_alphas_match_finite_differences() -> None:
     def loss() -> Tensor:
         return F.cross_entropy(net(x), target)
 
-    found = torch.autograd.grad(loss(), list(net.alphas.values()))
-    for alpha, gradient in zip(net.alphas.values(), found, strict=True):
-        for place in [(0, 0), (len(alpha) - 1, 4), (0, alpha.shape[1] - 1)]:
+    actual = torch.autograd.grad(loss(), list(net.alphas.values()))
+    for alpha, gradient in zip(net.alphas.values(), actual, strict=True):
+        for index in [(0, 0), (len(alpha) - 1, 4), (0, alpha.shape[1] - 1)]:
             with torch.no_grad():
                 values = []
                 for step in (1e-6, -2e-6):
-                    alpha[place] += step
+                    alpha[index] += step
                     values.append(float(loss()))
-                alpha[place] += 1e-6
-            wanted = (values[0] - values[1]) / 2e-6
-            assert float(gradient[place]) == pytest.approx(wanted, rel=1e-5, abs=1e-9)
+                alpha[index] += 1e-6
+            expected = (values[0] - values[1]) / 2e-6
+            assert float(gradient[index]) == pytest.approx(expected, rel=1e-5, abs=1e-9)
 
 
 @pytest.mark.parametrize(
-    ("name", "options"),
-    [("first_order", {}), ("unrolled", {}), ("unrolled", {"hvp": "exact"})],
+    ("name", "options"), [("first_order", {}), ("unrolled", {}), ("unrolled", {"hvp": "exact"})]
 )
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_hypergradients_leave_the_supernet_unchanged(
-    name: str, options: dict[str, Any], kind: str
+    name: str, options: dict[str, Any], normalization: str
 ) -> None:
-    net = make(kind)
+    net = make(normalization)
     before = {key: value.clone() for key, value in net.state_dict().items()}
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1, momentum=0.9)
     batch = samples(6, 12), torch.tensor([0, 1, 2, 3, 0, 1])
@@ -214,9 +217,9 @@ def test_hypergradients_leave_the_supernet_unchanged(
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_inactive_candidates_do_not_contribute_and_get_no_gradient(kind: str) -> None:
-    net, x = make(kind).eval(), samples(2, 12)
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_inactive_candidates_do_not_contribute_and_get_no_gradient(normalization: str) -> None:
+    net, x = make(normalization).eval(), samples(2, 12)
     active = {
         "first": torch.tensor([[False] * 3 + [True, False, True] + [False] * 3]),  # relu
         "rest": torch.tensor([[True] + [False] * 5 + [True] * 4, [False] * 9 + [True]]),
@@ -226,14 +229,12 @@ def test_inactive_candidates_do_not_contribute_and_get_no_gradient(kind: str) ->
     for name, module in net.named_modules():
         if isinstance(module, tuple(ACTIVATION_MODULES.values())):
             module.register_forward_hook(lambda *_, name=name: ran.append(name))
-    found = net(x, Mixture(weights, active=active))
+    actual = net(x, Mixture(weights, active=active))
     # One activation of the first layer, two of the second, and the third is skipped.
-    assert ran == [f"layers.{place}" for place in ("0.activations.1", "1.activations.0")] + [
-        "layers.1.activations.2"
-    ]
+    assert ran == ["layers.0.activations.1", "layers.1.activations.0", "layers.1.activations.2"]
     zeroed = {group: w * active[group] for group, w in weights.items()}
-    torch.testing.assert_close(found, net(x, zeroed), **EXACT)
-    found.square().sum().backward()
+    torch.testing.assert_close(actual, net(x, zeroed), **EXACT)
+    actual.square().sum().backward()
     for group, w in weights.items():
         assert w.grad is not None
         assert not bool(w.grad[~active[group]].any())
@@ -245,8 +246,8 @@ def test_a_layer_without_active_candidates_outputs_zeros() -> None:
     active = {"first": torch.ones(1, 9) > 0, "rest": torch.ones(2, 10) > 0}
     active["rest"][1] = False
     weights = mixing(net)
-    found = net(x, Mixture(weights, active=active))
-    torch.testing.assert_close(found, net.classifier.bias.expand(2, -1))
+    actual = net(x, Mixture(weights, active=active))
+    torch.testing.assert_close(actual, net.classifier.bias.expand(2, -1))
 
 
 def test_dropout_of_units_and_skips_acts_only_in_training() -> None:
@@ -273,8 +274,8 @@ def test_dropout_of_units_and_skips_acts_only_in_training() -> None:
 
 
 def test_bfloat16_autocast_stays_close_to_float32() -> None:
-    for kind in KINDS:
-        net, x = make(kind).float(), samples(8, 12).float()
+    for normalization in NORMALIZATIONS:
+        net, x = make(normalization).float(), samples(8, 12).float()
         with torch.autocast("cpu", torch.bfloat16):
             logits = net(x)
         logits.float().sum().backward()

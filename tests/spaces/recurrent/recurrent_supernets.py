@@ -64,9 +64,9 @@ def gradients(net: nn.Module) -> dict[str, Tensor | None]:
     return {name: parameter.grad for name, parameter in net.named_parameters()}
 
 
-def assert_same(found: Any, wanted: Any) -> None:
-    assert set(found) == set(wanted)
-    for name, value in wanted.items():
-        assert (found[name] is None) == (value is None), name
+def assert_same(actual: Any, expected: Any) -> None:
+    assert set(actual) == set(expected)
+    for name, value in expected.items():
+        assert (actual[name] is None) == (value is None), name
         if value is not None:
-            torch.testing.assert_close(found[name], value, **EXACT, msg=lambda m, n=name: n + m)
+            torch.testing.assert_close(actual[name], value, **EXACT, msg=lambda m, n=name: n + m)

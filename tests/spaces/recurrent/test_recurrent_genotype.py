@@ -39,8 +39,8 @@ def parse_or_one_line(text: Any) -> Genotype | None:
     try:
         return Genotype.parse(text)
     except ValueError as error:
-        message, kind = str(error), type(error)
-    assert kind is ValueError
+        message, error_type = str(error), type(error)
+    assert error_type is ValueError
     assert message
     assert message.splitlines() == [message]
     assert len(message) < 500

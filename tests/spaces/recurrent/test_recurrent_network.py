@@ -74,16 +74,18 @@ def test_the_cell_equals_the_node_by_node_computation(genotype: Genotype, traini
     torch.manual_seed(2)
     one = torch.ones((), dtype=torch.float64)
     masks = (locked_mask(inputs, 0.4), locked_mask(hidden, 0.3)) if training else (one, one)
-    wanted = reference_outputs(cell, inputs, hidden, *masks)
+    expected = reference_outputs(cell, inputs, hidden, *masks)
     torch.manual_seed(2)
-    found, last = cell(inputs, hidden)
-    torch.testing.assert_close(found, wanted, **EXACT)
-    torch.testing.assert_close(last, wanted[-1], **EXACT)
+    actual, last = cell(inputs, hidden)
+    torch.testing.assert_close(actual, expected, **EXACT)
+    torch.testing.assert_close(last, expected[-1], **EXACT)
     leaves = [inputs, hidden, *cell.parameters()]
-    weights = torch.arange(found.numel(), dtype=torch.float64).cos().view_as(found)
-    slopes = [torch.autograd.grad((out * weights).sum(), leaves) for out in (found, wanted)]
-    for ours, theirs in zip(*slopes, strict=True):
-        torch.testing.assert_close(ours, theirs, **EXACT)
+    weights = torch.arange(actual.numel(), dtype=torch.float64).cos().view_as(actual)
+    both_gradients = [
+        torch.autograd.grad((out * weights).sum(), leaves) for out in (actual, expected)
+    ]
+    for first, second in zip(*both_gradients, strict=True):
+        torch.testing.assert_close(first, second, **EXACT)
 
 
 def test_a_cell_with_zero_weights_matches_hand_computed_values() -> None:
@@ -92,13 +94,13 @@ def test_a_cell_with_zero_weights_matches_hand_computed_values() -> None:
     with torch.no_grad():
         for weight in cell.parameters():
             weight.zero_()
-    found, _ = cell(torch.ones(2, 1, 1), torch.full((1, 1), 8.0))
+    actual, _ = cell(torch.ones(2, 1, 1), torch.full((1, 1), 8.0))
     # s0 = 8 / 2; s1 = 4 + (0.5 - 4) / 2; s2 = s1 / 2; the output is their mean, 1.6875.
     s1 = 4 + (0.5 - 4) / 2
     first = (s1 + s1 / 2) / 2
     s0 = first / 2
     s1 = s0 + (0.5 - s0) / 2
-    assert found.flatten().tolist() == pytest.approx([first, (s1 + s1 / 2) / 2])
+    assert actual.flatten().tolist() == pytest.approx([first, (s1 + s1 / 2) / 2])
 
 
 @pytest.mark.parametrize(("name", "nodes"), [("DARTS_RNN_V1", 8), ("DARTS_RNN_V2", 8)])
@@ -180,12 +182,12 @@ def test_word_dropout_drops_a_word_at_all_positions() -> None:
     torch.manual_seed(0)
     weight = torch.rand(9, 4, dtype=torch.float64) + 1
     tokens = torch.randint(9, (30, 5))
-    found = embed_with_word_dropout(tokens, weight, 0.4, training=True)
-    dropped = {word for word in range(9) if not found[tokens == word].any()}
+    actual = embed_with_word_dropout(tokens, weight, 0.4, training=True)
+    dropped = {word for word in range(9) if not actual[tokens == word].any()}
     assert 0 < len(dropped) < 9
     for word in set(range(9)) - dropped:
-        wanted = (weight[word] / 0.6).expand(int((tokens == word).sum()), -1)
-        torch.testing.assert_close(found[tokens == word], wanted, **EXACT)
+        expected = (weight[word] / 0.6).expand(int((tokens == word).sum()), -1)
+        torch.testing.assert_close(actual[tokens == word], expected, **EXACT)
     torch.testing.assert_close(
         embed_with_word_dropout(tokens, weight, 0.4, training=False), weight[tokens]
     )
@@ -220,13 +222,13 @@ def test_weight_dropout_drops_hidden_to_hidden_weights() -> None:
     inputs, hidden = sequence(steps=1)
     inputs.zero_()
     torch.manual_seed(4)
-    found, _ = cell(inputs, hidden)
+    actual, _ = cell(inputs, hidden)
     torch.manual_seed(4)
     weight = torch.nn.functional.dropout(cell.hidden_weight, 0.5)
     with torch.no_grad():
         other = make(genotype)
         other.hidden_weight.copy_(weight)
-    torch.testing.assert_close(found, other(inputs, hidden)[0], **EXACT)
+    torch.testing.assert_close(actual, other(inputs, hidden)[0], **EXACT)
 
 
 def test_bfloat16_autocast_stays_close_to_float32() -> None:

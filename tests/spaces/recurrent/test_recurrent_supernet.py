@@ -59,14 +59,14 @@ def test_outputs_gradients_and_running_statistics_equal_the_oracle(
     options: dict[str, Any], training: bool
 ) -> None:
     pair = make_pair(**options)
-    found = []
+    actual = []
     for net in pair:
         if not training:  # change the running statistics first
             torch.manual_seed(2)
             net(batch(2).tokens)
         net.train(training)
-        found.append(run(net)._asdict())
-    assert_same(found[1], found[0])
+        actual.append(run(net)._asdict())
+    assert_same(actual[1], actual[0])
     assert_same(gradients(pair.fast), gradients(pair.slow))
     assert_same(dict(pair.fast.named_buffers()), dict(pair.slow.named_buffers()))
     nodes = pair.fast.cell.nodes
@@ -92,7 +92,7 @@ def masks() -> dict[str, list[list[int]]]:
 def test_inactive_candidates_do_not_contribute(mask: list[list[int]], training: bool) -> None:
     pair = make_pair(dropouts=DROPPING)
     active = torch.tensor(mask)
-    outputs, slopes = [], []
+    outputs, weight_gradients = [], []
     for net in pair:
         net.train(training)
         weights = net.alphas["recurrent"].detach().softmax(-1).requires_grad_()
@@ -101,13 +101,13 @@ def test_inactive_candidates_do_not_contribute(mask: list[list[int]], training: 
         loss_of(net, batch(), mixture).backward()
         torch.manual_seed(3)
         outputs.append(net(batch().tokens, mixture)._asdict())
-        slopes.append(weights.grad)
+        weight_gradients.append(weights.grad)
         assert not weights.grad[~active].any()
         off = Mixture({"recurrent": weights.detach() * active})  # equals mixing weights of 0
         torch.manual_seed(3)
         assert torch.allclose(net(batch().tokens, off).logits, outputs[-1]["logits"], **EXACT)
     assert_same(outputs[1], outputs[0])
-    torch.testing.assert_close(slopes[1], slopes[0], **EXACT)
+    torch.testing.assert_close(weight_gradients[1], weight_gradients[0], **EXACT)
     assert_same(gradients(pair.fast), gradients(pair.slow))
 
 
@@ -127,18 +127,18 @@ def trained(net: Any) -> SGD:
 @pytest.mark.parametrize("way", WAYS)
 def test_hypergradients_equal_the_oracle(way: str, dropouts: DropoutRates) -> None:
     gradient, options = WAYS[way]
-    found = []
+    actual = []
     for net in make_pair(dropouts=dropouts):
         optimizer = trained(net)
         before = copy.deepcopy(net.state_dict())
         torch.manual_seed(7)
-        found.append(gradient(net, loss_of, batch(1), batch(2), optimizer, **options))
+        actual.append(gradient(net, loss_of, batch(1), batch(2), optimizer, **options))
         assert_same(net.state_dict(), before)  # unchanged, running statistics included
-    assert found[0]["recurrent"].shape == (6, 5)
+    assert actual[0]["recurrent"].shape == (6, 5)
     # A finite difference divides the rounding of its two losses by a small number.
     exact = EXACT if way != "finite_difference" else {"rtol": 1e-7, "atol": 1e-9}
-    torch.testing.assert_close(found[1]["recurrent"], found[0]["recurrent"], **exact)
-    assert bool((found[0]["recurrent"][:, 1:] != 0).all())
+    torch.testing.assert_close(actual[1]["recurrent"], actual[0]["recurrent"], **exact)
+    assert bool((actual[0]["recurrent"][:, 1:] != 0).all())
 
 
 def test_the_weight_of_none_has_no_effect() -> None:
@@ -146,7 +146,7 @@ def test_the_weight_of_none_has_no_effect() -> None:
     weights = torch.rand(6, 5, dtype=torch.float64)
     other = weights.clone()
     other[:, 0] += 1
-    first, second = (net(batch().tokens, {"recurrent": own}) for own in (weights, other))
+    first, second = (net(batch().tokens, {"recurrent": w}) for w in (weights, other))
     torch.testing.assert_close(first.logits, second.logits, rtol=0, atol=0)
 
 
@@ -186,18 +186,18 @@ def test_the_oracle_matches_a_cell_written_by_hand(steps: int) -> None:
         cell.hidden_weight.copy_(torch.tensor([weights["h"]]))
         cell.node_weights.copy_(torch.tensor(weights["nodes"]).view(2, 1, 2))
     inputs = [0.8, -0.5, 1.7][:steps]
-    wanted, h = [], -0.6
+    expected, h = [], -0.6
     for x in inputs:
         h = by_hand(x, h, weights, mix)
-        wanted.append(h)
-    found, last = cell(
+        expected.append(h)
+    actual, last = cell(
         torch.tensor(inputs, dtype=torch.float64).view(-1, 1, 1),
         torch.tensor([[-0.6]], dtype=torch.float64),
         torch.tensor(mix, dtype=torch.float64),
     )
     # float32 rounds the weights above.
-    assert found.flatten().tolist() == pytest.approx(wanted, abs=1e-6)
-    assert last.item() == found[-1].item()
+    assert actual.flatten().tolist() == pytest.approx(expected, abs=1e-6)
+    assert last.item() == actual[-1].item()
 
 
 def test_all_states_are_batch_normalized() -> None:
@@ -302,11 +302,11 @@ def run_rank() -> dict[str, dict[str, Tensor]]:
 
 
 def test_two_ranks_compute_the_same_as_one(tmp_path: Path) -> None:
-    wanted = gradients_and_buffers(make_pair().slow, slice(None))
+    expected = gradients_and_buffers(make_pair().slow, slice(None))
     first, second = on_ranks(run_rank, tmp_path)
     total = {
         name: gradient + second["gradients"][name] for name, gradient in first["gradients"].items()
     }
-    assert_same(total, wanted["gradients"])
+    assert_same(total, expected["gradients"])
     for rank in (first, second):
-        assert_same(rank["buffers"], wanted["buffers"])
+        assert_same(rank["buffers"], expected["buffers"])

@@ -71,9 +71,7 @@ def translators() -> list[TranslationNetwork]:
 
 
 @pytest.mark.parametrize("net", translators(), ids=["two vocabularies", "copy"])
-def test_the_loss_of_a_sentence_does_not_depend_on_its_batch(
-    net: TranslationNetwork,
-) -> None:
+def test_the_loss_of_a_sentence_does_not_depend_on_its_batch(net: TranslationNetwork) -> None:
     sources = sentences(2, 7, 4, words=WORDS)
     targets = sentences(6, 1, 3, seed=1, words=WORDS)
     together = losses(net, sources, targets)
@@ -101,15 +99,15 @@ def until_end(column: Tensor) -> list[int]:
 @pytest.mark.parametrize("net", translators(), ids=["two vocabularies", "copy"])
 def test_greedy_decoding_takes_the_most_probable_word_at_each_step(net: TranslationNetwork) -> None:
     sources = sentences(5, 3, words=WORDS)
-    found = net(sources, max_length=8)
+    actual = net(sources, max_length=8)
     for number in range(2):
-        own = sources[:, [number]]
+        source = sources[:, [number]]
         words: list[int] = []
         while len(words) < 8 and END not in words:
-            logits = net(own, inputs=torch.tensor([[BEGIN, *words]]).t())[-1, 0]
+            logits = net(source, inputs=torch.tensor([[BEGIN, *words]]).t())[-1, 0]
             logits[NEVER] = -math.inf
             words.append(int(logits.argmax()))
-        assert until_end(found[:, number]) == words
+        assert until_end(actual[:, number]) == words
 
 
 @torch.no_grad()
@@ -118,7 +116,7 @@ def test_an_exhaustive_beam_finds_the_best_sentence() -> None:
     net = network()
     source = sentences(4)
     usable = [word for word in range(WORDS) if word not in NEVER]
-    best, wanted = -math.inf, None
+    best, expected = -math.inf, None
     for length in (1, 2, 3):
         for words in itertools.product(usable, repeat=length):
             if END in words[:-1] or (length < 3 and words[-1] != END):
@@ -127,8 +125,8 @@ def test_an_exhaustive_beam_finds_the_best_sentence() -> None:
             logits[:, NEVER] = -math.inf
             steps = logits.log_softmax(1)[range(length), list(words)]
             if float(steps.mean()) > best:
-                best, wanted = float(steps.mean()), list(words)
-    assert until_end(net(source, max_length=3, beam=len(usable) ** 3)[:, 0]) == wanted
+                best, expected = float(steps.mean()), list(words)
+    assert until_end(net(source, max_length=3, beam=len(usable) ** 3)[:, 0]) == expected
 
 
 @torch.no_grad()
@@ -138,7 +136,7 @@ def test_output_probabilities_match_the_pointer_generator_equation() -> None:
     plain.load_state_dict(net.state_dict(), strict=False)
     sources, inputs = sentences(5, 3, words=WORDS), shifted(sentences(4, 2, seed=1, words=WORDS))
     assert len(set(sources[:, 0].tolist())) < 5  # a word occurs twice
-    generated, found = plain(sources, inputs=inputs).softmax(2), net(sources, inputs=inputs).exp()
+    generated, actual = plain(sources, inputs=inputs).softmax(2), net(sources, inputs=inputs).exp()
 
     def run_cell(cell: Any, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         outputs: tuple[Tensor, Tensor] = cell(x, state, None)
@@ -156,9 +154,9 @@ def test_output_probabilities_match_the_pointer_generator_equation() -> None:
         generate = float(torch.sigmoid(net.pointer.choice(features)))
         for word in range(WORDS):
             copied = sum(float(attention[s]) for s in range(count) if sources[s, b] == word)
-            wanted = generate * float(generated[t, b, word]) + (1 - generate) * copied
-            assert float(found[t, b, word]) == pytest.approx(wanted, abs=1e-12)
-    assert torch.allclose(found.sum(2), torch.ones(4, 2, dtype=torch.float64))
+            expected = generate * float(generated[t, b, word]) + (1 - generate) * copied
+            assert float(actual[t, b, word]) == pytest.approx(expected, abs=1e-12)
+    assert torch.allclose(actual.sum(2), torch.ones(4, 2, dtype=torch.float64))
 
 
 def test_a_joint_vocabulary_shares_one_embedding_table() -> None:
@@ -221,20 +219,20 @@ def test_reversing_sentences_twice_restores_them() -> None:
     assert reverse[:, 1].tolist() == [3, 2, 1, 0, 4, 5]
 
 
-@pytest.mark.parametrize(("own", "low", "high"), [(True, 0.5, 5.0), (False, 10.0, 1e4)])
+@pytest.mark.parametrize(("mixed", "low", "high"), [(True, 0.5, 5.0), (False, 10.0, 1e4)])
 def test_the_initialization_keeps_gradients_over_long_sentences(
-    own: bool, low: float, high: float
+    mixed: bool, low: float, high: float
 ) -> None:
     """After 40 steps, the gradient is of order 1; the base class's initialization explodes."""
     torch.manual_seed(0)
     cell = MixedCell(32, 32, 4)
-    start = MixedCell.init_preserving_variance if own else RecurrentCell.init_preserving_variance
-    start(cell)
+    initialize = (MixedCell if mixed else RecurrentCell).init_preserving_variance
+    initialize(cell)
     hidden = torch.randn(32, 32, requires_grad=True)
     weights = torch.full((10, len(PRIMITIVES)), 1 / len(PRIMITIVES))
     _, last = cell(EMBEDDING_STD * torch.randn(40, 32, 32), hidden, weights)
-    (found,) = torch.autograd.grad((last * torch.randn_like(last)).sum(), hidden)
-    assert low < float(found.square().mean().sqrt()) < high
+    (gradient,) = torch.autograd.grad((last * torch.randn_like(last)).sum(), hidden)
+    assert low < float(gradient.square().mean().sqrt()) < high
 
 
 @pytest.mark.parametrize("more", [{}, COPYING])
@@ -260,9 +258,9 @@ def test_each_of_the_three_cells_can_have_its_own_mixing_weights() -> None:
     same = net(sources, {"recurrent": shared.expand(3, 3, 5)}, inputs=inputs)
     assert torch.equal(same, net(sources, {"recurrent": shared}, inputs=inputs))
     for cell in range(3):
-        own = shared.repeat(3, 1, 1)
-        own[cell] = own[cell].flip(-1)
-        assert not torch.allclose(net(sources, {"recurrent": own}, inputs=inputs), same)
+        weights = shared.repeat(3, 1, 1)
+        weights[cell] = weights[cell].flip(-1)
+        assert not torch.allclose(net(sources, {"recurrent": weights}, inputs=inputs), same)
 
 
 def test_dropout_acts_only_in_training() -> None:

@@ -27,8 +27,8 @@ def parse_or_one_line(text: Any) -> Genotype | None:
     try:
         return Genotype.parse(text)
     except ValueError as error:
-        message, kind = str(error), type(error)
-    assert kind is ValueError
+        message, error_type = str(error), type(error)
+    assert error_type is ValueError
     assert message
     assert message.splitlines() == [message]
     assert len(message) < 500
@@ -106,18 +106,12 @@ def test_differences_are_described_by_node() -> None:
         ('{"blocks": "conv_3"}', "blocks must list pairs, not 'conv_3'"),
         ('{"blocks": {"conv_3": "relu_1"}}', "'blocks' must not be a JSON object"),
         ('{"blocks": []}', "at least one block"),
-        (
-            '{"blocks": ["conv_3"]}',
-            "block 0 is 'conv_3', not a pair of mixer and feed-forward",
-        ),
+        ('{"blocks": ["conv_3"]}', "block 0 is 'conv_3', not a pair of mixer and feed-forward"),
         ('{"blocks": [["conv_3", "relu_1"], ["conv_3"]]}', "block 1 is .'conv_3'., not a pair"),
         ('{"blocks": [{"conv_3": 1, "relu_1": 2}]}', "block 0 is .*, not a pair"),
         ('{"blocks": [["relu_1", "conv_3"]]}', "block 0: unknown mixer 'relu_1'; choose from att"),
         ('{"blocks": [["attention_3", "relu_1"]]}', "unknown mixer 'attention_3'"),
-        (
-            '{"blocks": [["conv_3", "relu_3"]]}',
-            "unknown feed-forward layer 'relu_3'; choose from",
-        ),
+        ('{"blocks": [["conv_3", "relu_3"]]}', "unknown feed-forward layer 'relu_3'; choose from"),
         ('{"blocks": [["conv_3", ["relu_1"]]]}', r"unknown feed-forward layer \['relu_1'\]"),
         ('{"blocks": [["conv_3", 1]]}', "unknown feed-forward layer 1"),
         ("Genotype(blocks=[('conv_3', 'relu_1')])", "bad JSON at line 1"),

@@ -30,10 +30,10 @@ GENOTYPES = {
 EVERY = GENOTYPES["all"]
 
 
-def make(kind: str, genotype: Genotype = EVERY, path: float = 0.0, **sizes: Any) -> Any:
+def make(task: str, genotype: Genotype = EVERY, path: float = 0.0, **sizes: Any) -> Any:
     torch.manual_seed(0)
     config = ModelConfig(WIDTH, **sizes)
-    if kind == "language":
+    if task == "language":
         return randomized(Network(genotype, WORDS, config=config, drop_path=path))
     return randomized(
         TextClassifier(genotype, classes=CLASSES, words=WORDS, config=config, drop_path=path)
@@ -92,8 +92,8 @@ def blocks_word_by_word(net: Any, tokens: list[int], causal: bool) -> list[Tenso
         x.append(table[token] * math.sqrt(WIDTH) + torch.tensor(encoding, dtype=torch.float64))
     for block, (mixer, feed_forward) in zip(net.blocks, net.genotype.blocks, strict=True):
         if mixer != "identity":
-            kind, number = mixer.split("_")
-            mix = attention if kind == "attention" else convolution
+            operation, number = mixer.split("_")
+            mix = attention if operation == "attention" else convolution
             y = [norm(word, block.mixer.norm) for word in x]
             mixed = mix(y, block.mixer, int(number), causal)
             x = [a + b for a, b in zip(x, mixed, strict=True)]
@@ -118,9 +118,9 @@ def test_the_language_model_equals_the_computation_word_by_word(genotype: Genoty
     assert out.logits.shape == (9, 2, WORDS)
     for column in range(2):
         words = blocks_word_by_word(net, tokens[:, column].tolist(), causal=True)
-        wanted = torch.stack([net.frame.embedding.table @ w + net.frame.bias for w in words])
+        expected = torch.stack([net.frame.embedding.table @ w + net.frame.bias for w in words])
         torch.testing.assert_close(out.raw[:, column], torch.stack(words), **EXACT)
-        torch.testing.assert_close(out.logits[:, column], wanted, **EXACT)
+        torch.testing.assert_close(out.logits[:, column], expected, **EXACT)
 
 
 @torch.no_grad()
@@ -155,8 +155,8 @@ def test_a_language_model_does_not_use_later_words() -> None:
 @pytest.mark.parametrize("mixer", MIXERS)
 def test_receptive_field_of_each_mixer(mixer: str) -> None:
     """Gradients show which words influence the middle of a text."""
-    kind, _, number = mixer.partition("_")
-    reach = {"attention": 99, "conv": int(number or 0) // 2, "identity": 0}[kind]
+    operation, _, number = mixer.partition("_")
+    reach = {"attention": 99, "conv": int(number or 0) // 2, "identity": 0}[operation]
     for causal in (False, True):
         net = make("language" if causal else "classifier", Genotype(((mixer, "relu_1"),))).eval()
         net.frame.embedding.table.requires_grad_(False)
@@ -166,8 +166,8 @@ def test_receptive_field_of_each_mixer(mixer: str) -> None:
         (gradient,) = torch.autograd.grad(block(x, mask)[0, 10].square().sum(), x)
         influential = {i for i in range(21) if bool(gradient[0, i].any())}
         before = 2 * reach if causal else reach
-        wanted = range(10 - before, 11 if causal else 11 + reach)
-        assert influential == set(wanted) & set(range(21))
+        expected = range(10 - before, 11 if causal else 11 + reach)
+        assert influential == set(expected) & set(range(21))
 
 
 def test_a_text_does_not_depend_on_padding_or_other_texts() -> None:
@@ -210,24 +210,24 @@ def test_sinusoidal_and_learned_positions() -> None:
 def test_dropout_keeps_the_mean_and_acts_only_in_training() -> None:
     torch.manual_seed(0)
     x = torch.ones(30, 40, 5, dtype=torch.float64)
-    found = rank_dropout(x, 0.25, True)
-    assert set(found.unique().tolist()) == {0.0, 1 / 0.75}
-    assert float((found == 0).double().mean()) == pytest.approx(0.25, abs=0.02)
+    actual = rank_dropout(x, 0.25, True)
+    assert set(actual.unique().tolist()) == {0.0, 1 / 0.75}
+    assert float((actual == 0).double().mean()) == pytest.approx(0.25, abs=0.02)
     assert rank_dropout(x, 0.25, False) is x
     assert rank_dropout(x, 0.0, True) is x
 
 
 @pytest.mark.parametrize("options", [{"dropout": 0.3}, {"path": 0.4}], ids=["dropout", "path"])
-@pytest.mark.parametrize("kind", ["language", "classifier"])
-def test_dropout_and_drop_path_do_not_depend_on_ranks(kind: str, options: dict[str, float]) -> None:
+@pytest.mark.parametrize("task", ["language", "classifier"])
+def test_dropout_and_drop_path_do_not_depend_on_ranks(task: str, options: dict[str, float]) -> None:
     """They act only in training, use the default generator, and draw for the whole batch."""
-    net, tokens = make(kind, **options), texts(6, 6, 6, 6, 6)
-    plain = make(kind).eval()(tokens)
+    net, tokens = make(task, **options), texts(6, 6, 6, 6, 6)
+    plain = make(task).eval()(tokens)
 
     def logits(texts: Tensor, seed: int = 0) -> Tensor:
         torch.manual_seed(seed)
         out = net(texts)
-        return out if kind == "classifier" else out.logits.transpose(0, 1)
+        return out if task == "classifier" else out.logits.transpose(0, 1)
 
     whole = logits(tokens)
     assert torch.equal(logits(tokens), whole)
@@ -236,9 +236,9 @@ def test_dropout_and_drop_path_do_not_depend_on_ranks(kind: str, options: dict[s
     torch.testing.assert_close(logits(tokens[:, 3:]), whole[3:], **EXACT)
     net.rows = None
     assert not torch.allclose(logits(tokens[:, 3:]), whole[3:])
-    wanted = plain if kind == "classifier" else plain.logits.transpose(0, 1)
+    expected = plain if task == "classifier" else plain.logits.transpose(0, 1)
     net.eval()
-    assert torch.equal(logits(tokens), wanted)
+    assert torch.equal(logits(tokens), expected)
 
 
 def test_drop_path_drops_each_layer_of_a_text_independently() -> None:
@@ -249,14 +249,14 @@ def test_drop_path_drops_each_layer_of_a_text_independently() -> None:
     block = net.blocks[0]
     mask = net.frame.attention_mask(torch.ones(3, 64, dtype=torch.int64))
     mixed = 2 * block.mixer(x, mask)
-    found = block(x, mask, drop_path=0.5)
+    actual = block(x, mask, drop_path=0.5)
     cases = {
         (a, b): x + a * mixed + 2 * b * block.feed_forward(x + a * mixed)
         for a in (0, 1)
         for b in (0, 1)
     }
     observed = [
-        next(case for case, wanted in cases.items() if torch.allclose(found[i], wanted[i]))
+        next(case for case, expected in cases.items() if torch.allclose(actual[i], expected[i]))
         for i in range(64)
     ]
     assert set(observed) == set(cases)
@@ -269,30 +269,30 @@ def test_outputs_before_and_after_dropout() -> None:
     is_zero = out.dropped == 0
     assert 0.3 < float(is_zero.double().mean()) < 0.7
     torch.testing.assert_close(out.dropped[~is_zero], 2 * out.raw[~is_zero], **EXACT)
-    wanted = out.dropped @ net.frame.embedding.table.T + net.frame.bias
-    torch.testing.assert_close(out.logits, wanted, **EXACT)
+    expected = out.dropped @ net.frame.embedding.table.T + net.frame.bias
+    torch.testing.assert_close(out.logits, expected, **EXACT)
 
 
 def test_the_number_of_parameters_matches_a_hand_count() -> None:
     width, words = 16, 100
     for seed in range(5):
         genotype = random_genotype(torch.Generator().manual_seed(seed), 3)
-        wanted = 2 * width  # the final norm
+        expected = 2 * width  # the final norm
         for mixer, feed_forward in genotype.blocks:
-            kind, _, number = mixer.partition("_")
-            wanted += {
+            operation, _, number = mixer.partition("_")
+            expected += {
                 "attention": 2 * width + 4 * width**2,
                 "conv": 2 * width + int(number or 0) * width,
                 "identity": 0,
-            }[kind]
+            }[operation]
             ratio = int(feed_forward.split("_")[1])
-            wanted += 2 * width + 2 * ratio * width**2 + ratio * width
+            expected += 2 * width + 2 * ratio * width**2 + ratio * width
         model = Network(genotype, words, config=ModelConfig(width))
         classifier = TextClassifier(genotype, classes=5, words=words, config=ModelConfig(width))
-        found = [sum(p.numel() for p in net.parameters()) for net in (model, classifier)]
-        assert found == [
-            wanted + words * width + words,  # the decoder shares the weights of the embedding
-            wanted + words * width + 5 * width + 5,
+        actual = [sum(p.numel() for p in net.parameters()) for net in (model, classifier)]
+        assert actual == [
+            expected + words * width + words,  # the decoder shares the weights of the embedding
+            expected + words * width + 5 * width + 5,
         ]
 
 
@@ -308,10 +308,7 @@ def test_invalid_arguments_are_rejected_in_one_line() -> None:
         (lambda: ModelConfig(8, dropout=1.0), "dropout=1.0: must be >= 0 and < 1"),
         (lambda: Network(EVERY, 7, drop_path=1.0), "drop_path=1.0: must be >= 0 and < 1"),
         (lambda: Network(EVERY, 0), "vocabulary=0: must be an integer >= 1"),
-        (
-            lambda: TextClassifier(EVERY, classes=0, words=7),
-            "classes=0: must be an integer >= 1",
-        ),
+        (lambda: TextClassifier(EVERY, classes=0, words=7), "classes=0: must be an integer >= 1"),
         (lambda: make("language")(torch.ones(3).long()), r"tokens must be \(T, B\), got \(3,\)"),
     ]
     for call, message in cases:
@@ -320,15 +317,15 @@ def test_invalid_arguments_are_rejected_in_one_line() -> None:
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["language", "classifier"])
-def test_bfloat16_autocast_stays_close_to_float32(kind: str) -> None:
+@pytest.mark.parametrize("task", ["language", "classifier"])
+def test_bfloat16_autocast_stays_close_to_float32(task: str) -> None:
     torch.manual_seed(0)
     config, tokens = ModelConfig(16), texts(7, 2, 5)
     net: Any = Network(EVERY, WORDS, config=config)
-    if kind == "classifier":
+    if task == "classifier":
         net = TextClassifier(EVERY, classes=CLASSES, words=WORDS, config=config)
     exact = net(tokens)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = net(tokens)
-    pair = (rounded, exact) if kind == "classifier" else (rounded.logits, exact.logits)
+    pair = (rounded, exact) if task == "classifier" else (rounded.logits, exact.logits)
     assert (pair[0].float() - pair[1]).norm() < 0.05 * pair[1].norm()

@@ -48,8 +48,8 @@ def test_derive_keeps_the_most_probable_candidates_of_each_block() -> None:
     context, _ = context_and_supernet()
     for seed in range(10):
         tables = random_tables(seed)
-        found = context.space.derive(tables, context.candidates)
-        for row, pair in enumerate(found.blocks):
+        actual = context.space.derive(tables, context.candidates)
+        for row, pair in enumerate(actual.blocks):
             for name, names, group in zip(pair, (MIXERS, FEED_FORWARDS), tables, strict=True):
                 values = tables[group][row].tolist()
                 assert values[names.index(name)] == max(values)
@@ -107,9 +107,9 @@ def test_genotypes_and_points_correspond_one_to_one() -> None:
     space = Transformer(cells=1)
     points = list(Parameters(space.parameters()).points(9))
     genotypes = [space.decode(point) for point in points]
-    wanted = {Genotype(((mixer, layer),)) for mixer in MIXERS for layer in FEED_FORWARDS}
-    assert set(genotypes) == wanted
-    assert len(points) == len(wanted)
+    expected = {Genotype(((mixer, layer),)) for mixer in MIXERS for layer in FEED_FORWARDS}
+    assert set(genotypes) == expected
+    assert len(points) == len(expected)
     assert [space.encode(genotype) for genotype in genotypes] == points
     assert points[0] == {
         "block0.mixer": "attention_2",
@@ -141,12 +141,12 @@ def test_expected_costs_equal_the_costs_of_the_network(
     for seed in range(4):
         genotype = space.random(torch.Generator().manual_seed(seed))
         net = space.network(genotype, **sizes)
-        wanted = {
+        expected = {
             "flops": 2 * count_macs(net, torch.ones(12, 1, dtype=torch.int64)),
             "parameters": count_parameters(net.parameters()),
         }[name]
         mask = space.mask(genotype, context.candidates)
-        assert float(cost({group: m.double() for group, m in mask.items()})) == wanted
+        assert float(cost({group: m.double() for group, m in mask.items()})) == expected
     even = {
         group: torch.full_like(table, 1 / table.shape[1])
         for group, table in random_tables(0).items()
@@ -210,14 +210,15 @@ def test_unsupported_options_are_rejected_in_one_line(call: Any, message: str) -
 def test_settings_reach_supernet_and_network(sizes: dict[str, int]) -> None:
     space = Transformer(cells=2, hidden=8, positions="learned", max_length=9, dropout=0.3)
     genotype = Genotype((("conv_3", "relu_1"),) * 5)
-    net, found = space.supernet(**sizes), space.network(genotype, **sizes, drop_path=0.2)
-    for one in (net, found):
-        assert one.frame.embedding.table.shape == (30, 8)
-        assert one.frame.places.table.shape == (9, 8)
-        assert {one.frame.dropout, *(block.dropout for block in one.blocks)} == {0.3}
-    assert (len(net.blocks), len(found.blocks)) == (2, 5)
-    assert (found.auxiliary, found.drop_path, found.rows) == (None, 0.2, None)
-    out = found(torch.ones(4, 2, dtype=torch.int64))
+    supernet = space.supernet(**sizes)
+    network = space.network(genotype, **sizes, drop_path=0.2)
+    for net in (supernet, network):
+        assert net.frame.embedding.table.shape == (30, 8)
+        assert net.frame.places.table.shape == (9, 8)
+        assert {net.frame.dropout, *(block.dropout for block in net.blocks)} == {0.3}
+    assert (len(supernet.blocks), len(network.blocks)) == (2, 5)
+    assert (network.auxiliary, network.drop_path, network.rows) == (None, 0.2, None)
+    out = network(torch.ones(4, 2, dtype=torch.int64))
     assert (out.logits.shape == (4, 2, 30)) if sizes is LANGUAGE else (out.shape == (2, 4))
 
 

@@ -13,7 +13,7 @@ from torch.optim import SGD
 from transformer_supernets import (
     CLASSES,
     EXACT,
-    KINDS,
+    TASKS,
     WORDS,
     Batch,
     assert_same,
@@ -51,7 +51,7 @@ WAYS: dict[str, tuple[Any, dict[str, Any]]] = {
     "finite_difference": (unrolled, {"hvp": "finite_difference"}),
     "exact": (unrolled, {"hvp": "exact"}),
 }
-both_kinds = pytest.mark.parametrize("kind", KINDS)
+both_tasks = pytest.mark.parametrize("task", TASKS)
 
 
 def outputs(net: Any, data: Batch, *weights: Any, seed: int = 5) -> dict[str, Tensor]:
@@ -67,16 +67,16 @@ def backward(net: Any, data: Batch, *weights: Any, seed: int = 5) -> None:
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-@both_kinds
+@both_tasks
 def test_outputs_and_gradients_equal_the_oracle(
-    kind: str, options: dict[str, Any], training: bool
+    task: str, options: dict[str, Any], training: bool
 ) -> None:
-    oracle, fast = make_pair(kind, **options)
+    oracle, fast = make_pair(task, **options)
     assert_same(fast.state_dict(), oracle.state_dict())
     for net in (oracle, fast):
         net.train(training)
-        backward(net, batch(kind))
-    assert_same(outputs(fast, batch(kind)), outputs(oracle, batch(kind)))
+        backward(net, batch(task))
+    assert_same(outputs(fast, batch(task)), outputs(oracle, batch(task)))
     assert_same(gradients(fast), gradients(oracle))
     for name, gradient in gradients(fast).items():
         assert gradient is not None
@@ -95,12 +95,12 @@ def masks() -> dict[str, dict[str, list[list[int]]]]:
 
 
 @pytest.mark.parametrize("columns", masks().values(), ids=masks())
-@both_kinds
+@both_tasks
 def test_inactive_candidates_do_not_contribute(
-    kind: str, columns: dict[str, list[list[int]]]
+    task: str, columns: dict[str, list[list[int]]]
 ) -> None:
-    found, slopes = [], []
-    pair = make_pair(kind, **DROPPING)
+    actual, weight_gradients = [], []
+    pair = make_pair(task, **DROPPING)
     active = {
         group: torch.tensor(
             [[column in row for column in range(shape[1])] for row in columns[group]]
@@ -110,17 +110,17 @@ def test_inactive_candidates_do_not_contribute(
     for net in pair:
         weights = {g: a.detach().softmax(-1).requires_grad_() for g, a in net.alphas.items()}
         mixture = Mixture(weights, active=active)
-        backward(net, batch(kind), mixture)
-        found.append(outputs(net, batch(kind), mixture))
-        slopes.append({group: w.grad for group, w in weights.items()})
+        backward(net, batch(task), mixture)
+        actual.append(outputs(net, batch(task), mixture))
+        weight_gradients.append({group: w.grad for group, w in weights.items()})
         for group, w in weights.items():
             assert w.grad is None or not bool(w.grad[~active[group]].any())
         net.eval()  # in training, a different number of dropout masks would be drawn
         off = {group: w.detach() * active[group] for group, w in weights.items()}
-        assert_same(outputs(net, batch(kind), off), outputs(net, batch(kind), mixture))
+        assert_same(outputs(net, batch(task), off), outputs(net, batch(task), mixture))
         net.train()
-    assert_same(found[1], found[0])
-    assert_same(slopes[1], slopes[0])
+    assert_same(actual[1], actual[0])
+    assert_same(weight_gradients[1], weight_gradients[0])
     assert_same(gradients(pair[1]), gradients(pair[0]))
 
 
@@ -128,26 +128,26 @@ def discrete_of(net: Any, genotype: Genotype) -> Any:
     """Return the genotype's network with slices of the supernet's weights."""
     config = ModelConfig(8, dropout=net.frame.dropout)
     if isinstance(net, Supernet):
-        found: Any = Network(genotype, WORDS, config=config)
+        network: Any = Network(genotype, WORDS, config=config)
     else:
-        found = TextClassifier(genotype, classes=CLASSES, words=WORDS, config=config)
-    found = found.double()
-    found.frame.load_state_dict(net.frame.state_dict())
-    for own, shared in zip(found.blocks, net.blocks, strict=True):
+        network = TextClassifier(genotype, classes=CLASSES, words=WORDS, config=config)
+    network = network.double()
+    network.frame.load_state_dict(net.frame.state_dict())
+    for block, shared in zip(network.blocks, net.blocks, strict=True):
         pairs = [("feed_forward.norm", "feed_norm"), ("feed_forward.up", "up")]
         pairs += [("feed_forward.down", "down"), ("mixer.norm", "mixer_norm")]
         pairs += [("mixer.project", "project"), ("mixer.out", "out")]
         state = {}
-        for ours, theirs in pairs:
-            for name, value in shared.get_submodule(theirs).state_dict().items():
-                state[f"{ours}.{name}"] = value
+        for target, source in pairs:
+            for name, value in shared.get_submodule(source).state_dict().items():
+                state[f"{target}.{name}"] = value
         for kernel in shared.kernels:
             state[f"mixer.kernel.{kernel.shape[1]}"] = kernel
         with torch.no_grad():
-            for name, weight in own.named_parameters():
+            for name, weight in block.named_parameters():
                 key = f"{name}.{weight.shape[1]}" if name == "mixer.kernel" else name
                 weight.copy_(state[key][tuple(slice(n) for n in weight.shape)])
-    return found
+    return network
 
 
 @pytest.mark.parametrize(
@@ -159,19 +159,19 @@ def discrete_of(net: Any, genotype: Genotype) -> Any:
         (("conv_7", "relu_2"), ("conv_7", "relu_2")),
     ],
 )
-@both_kinds
+@both_tasks
 def test_a_one_hot_mixture_equals_the_discrete_network(
-    kind: str, blocks: tuple[tuple[str, str], ...]
+    task: str, blocks: tuple[tuple[str, str], ...]
 ) -> None:
     """Other candidates are inactive or have a mixing weight of 0; in training and evaluation."""
-    net = make_pair(kind, **DROPPING)[1]
+    net = make_pair(task, **DROPPING)[1]
     genotype = Genotype(blocks)
     names: Any = zip(net.candidates, zip(*blocks, strict=True), strict=True)
     mask = {
         group: torch.tensor(
             [
-                [n == own for n in row]
-                for row, own in zip(net.candidates[group], chosen, strict=True)
+                [name == chosen_name for name in row]
+                for row, chosen_name in zip(net.candidates[group], chosen, strict=True)
             ]
         )
         for group, chosen in names
@@ -181,9 +181,9 @@ def test_a_one_hot_mixture_equals_the_discrete_network(
     for training in (True, False):
         net.train(training)
         discrete.train(training)
-        wanted = outputs(discrete, batch(kind))
-        assert_same(outputs(net, batch(kind), Mixture(hot, active=mask)), wanted)
-    assert_same(outputs(net, batch(kind), hot), wanted)
+        expected = outputs(discrete, batch(task))
+        assert_same(outputs(net, batch(task), Mixture(hot, active=mask)), expected)
+    assert_same(outputs(net, batch(task), hot), expected)
 
 
 def test_narrow_layers_use_the_first_units_of_wide_ones() -> None:
@@ -197,68 +197,68 @@ def test_narrow_layers_use_the_first_units_of_wide_ones() -> None:
     assert not bool(block.down.weight.grad[:, 16:].any())
 
 
-def trained(net: Any, kind: str) -> SGD:
+def trained(net: Any, task: str) -> SGD:
     """Take two steps, so that momentum buffers exist."""
     optimizer = SGD(net.weight_parameters(), lr=0.05, momentum=0.9, weight_decay=3e-3)
     for seed in (11, 12):
         net.zero_grad()
-        backward(net, batch(kind, seed), seed=seed)
+        backward(net, batch(task, seed), seed=seed)
         optimizer.step()
     net.zero_grad()
     return optimizer
 
 
 def alpha_gradients(
-    net: Any, kind: str, way: str, optimizer: SGD, **more: float
+    net: Any, task: str, way: str, optimizer: SGD, **more: float
 ) -> dict[str, Tensor]:
     gradient, options = WAYS[way]
     torch.manual_seed(7)
-    found: dict[str, Tensor] = gradient(
-        net, loss_of, batch(kind, 1), batch(kind, 2), optimizer, **options, **more
+    actual: dict[str, Tensor] = gradient(
+        net, loss_of, batch(task, 1), batch(task, 2), optimizer, **options, **more
     )
-    return found
+    return actual
 
 
 @pytest.mark.parametrize("options", [{}, DROPPING], ids=["plain", "dropping"])
 @pytest.mark.parametrize("way", WAYS)
-@both_kinds
-def test_hypergradients_equal_the_oracle(kind: str, way: str, options: dict[str, float]) -> None:
-    found = []
-    for net in make_pair(kind, **options):
-        optimizer = trained(net, kind)
+@both_tasks
+def test_hypergradients_equal_the_oracle(task: str, way: str, options: dict[str, float]) -> None:
+    actual = []
+    for net in make_pair(task, **options):
+        optimizer = trained(net, task)
         before = copy.deepcopy(net.state_dict())
-        found.append(alpha_gradients(net, kind, way, optimizer))
+        actual.append(alpha_gradients(net, task, way, optimizer))
         assert_same(net.state_dict(), before, {"rtol": 0, "atol": 0})
     # A finite difference divides the rounding of its two losses by a small number.
     exact = EXACT if way != "finite_difference" else {"rtol": 1e-6, "atol": 1e-8}
-    assert_same(found[1], found[0], exact)
-    assert {group: tuple(g.shape) for group, g in found[1].items()} == net.shapes
-    assert all(bool(gradient.all()) for gradient in found[1].values())
+    assert_same(actual[1], actual[0], exact)
+    assert {group: tuple(g.shape) for group, g in actual[1].items()} == net.shapes
+    assert all(bool(gradient.all()) for gradient in actual[1].values())
 
 
 @pytest.mark.parametrize("way", WAYS)
-@both_kinds
-def test_hypergradients_match_finite_differences(kind: str, way: str) -> None:
+@both_tasks
+def test_hypergradients_match_finite_differences(task: str, way: str) -> None:
     """Differences of the validation loss, in second order after a weight step."""
-    net = make_pair(kind)[1]
+    net = make_pair(task)[1]
     lr, decay = 0.05, 3e-3
     optimizer = SGD(net.weight_parameters(), lr=lr, weight_decay=decay)
 
     @torch.enable_grad()
     def validation() -> float:
         if way == "first_order":
-            return float(loss_of(net, batch(kind, 2)).detach())
+            return float(loss_of(net, batch(task, 2)).detach())
         moved = copy.deepcopy(net)
         weights = moved.weight_parameters()
-        slopes = torch.autograd.grad(loss_of(moved, batch(kind, 1)), weights)
+        weight_gradients = torch.autograd.grad(loss_of(moved, batch(task, 1)), weights)
         with torch.no_grad():
-            for weight, slope in zip(weights, slopes, strict=True):
-                weight -= lr * (slope + decay * weight)
-        return float(loss_of(moved, batch(kind, 2)).detach())
+            for weight, gradient in zip(weights, weight_gradients, strict=True):
+                weight -= lr * (gradient + decay * weight)
+        return float(loss_of(moved, batch(task, 2)).detach())
 
     # The step is so small that no ReLU changes its sign.
     small = {"epsilon": 1e-5} if way == "finite_difference" else {}
-    found = alpha_gradients(net, kind, way, optimizer, **small)
+    actual = alpha_gradients(net, task, way, optimizer, **small)
     for group, alpha in net.alphas.items():
         for index in [(0, 0), (1, 2), (0, 4), (1, alpha.shape[1] - 1)]:
             with torch.no_grad():
@@ -267,30 +267,30 @@ def test_hypergradients_match_finite_differences(kind: str, way: str) -> None:
                     alpha[index] += step
                     values.append(validation())
                 alpha[index] += 1e-5
-            wanted = (values[0] - values[1]) / 2e-5
-            assert float(found[group][index]) == pytest.approx(wanted, rel=1e-5, abs=1e-9)
+            expected = (values[0] - values[1]) / 2e-5
+            assert float(actual[group][index]) == pytest.approx(expected, rel=1e-5, abs=1e-9)
 
 
 @pytest.mark.parametrize("options", [{}, DROPPING], ids=["plain", "dropping"])
-@both_kinds
-def test_recomputation_does_not_change_gradients(kind: str, options: dict[str, float]) -> None:
+@both_tasks
+def test_recomputation_does_not_change_gradients(task: str, options: dict[str, float]) -> None:
     """Dropout masks repeat, in weight steps and in hypergradients of both orders."""
-    plain, recomputed = (make_pair(kind, **options)[1] for _ in range(2))
+    plain, recomputed = (make_pair(task, **options)[1] for _ in range(2))
     recomputed.recompute_cells()
     for net in (plain, recomputed):
-        backward(net, batch(kind))
+        backward(net, batch(task))
     assert_same(gradients(recomputed), gradients(plain))
     for net in (plain, recomputed):
         net.zero_grad()
-    optimizers = [trained(net, kind) for net in (plain, recomputed)]
+    optimizers = [trained(net, task) for net in (plain, recomputed)]
     for way in WAYS:
-        found = [
-            alpha_gradients(net, kind, way, optimizer)
+        actual = [
+            alpha_gradients(net, task, way, optimizer)
             for net, optimizer in zip((plain, recomputed), optimizers, strict=True)
         ]
         # Finite differences magnify rounding errors.
         exact = EXACT if way != "finite_difference" else {"rtol": 1e-6, "atol": 1e-8}
-        assert_same(found[1], found[0], exact)
+        assert_same(actual[1], actual[0], exact)
 
 
 def test_recomputed_blocks_run_a_second_time_in_the_backward_pass() -> None:
@@ -358,8 +358,8 @@ def test_number_of_parameters_and_layout_of_the_alphas() -> None:
     words = 100 * width + 100 + 2 * width  # the decoder shares the weights of the embedding
     assert sum(weight.numel() for weight in net.weight_parameters()) == cells * block + words
     other = ClassifierSupernet(classes=5, words=100, cells=cells, config=ModelConfig(width))
-    ours = 100 * width + 2 * width + 5 * width + 5
-    assert sum(weight.numel() for weight in other.weight_parameters()) == cells * block + ours
+    rest = 100 * width + 2 * width + 5 * width + 5
+    assert sum(weight.numel() for weight in other.weight_parameters()) == cells * block + rest
     assert net.shapes == {"mixer": (3, 7), "feed_forward": (3, 6)}
     assert {group: tuple(alpha.shape) for group, alpha in net.alphas.items()} == net.shapes
     assert net.candidates == {"mixer": (MIXERS,) * 3, "feed_forward": (FEED_FORWARDS,) * 3}
@@ -374,22 +374,22 @@ def test_number_of_parameters_and_layout_of_the_alphas() -> None:
 
 def test_default_mixing_weights_are_the_softmax_of_the_alphas() -> None:
     net = make_pair("language")[1].eval()
-    own = {group: alpha.softmax(-1) for group, alpha in net.alphas.items()}
+    softmax = {group: alpha.softmax(-1) for group, alpha in net.alphas.items()}
     tokens = batch("language").tokens
-    assert torch.equal(net(tokens).logits, net(tokens, own).logits)
-    sliced = {group: weights[None] for group, weights in own.items()}  # one slice per cell
+    assert torch.equal(net(tokens).logits, net(tokens, softmax).logits)
+    sliced = {group: weights[None] for group, weights in softmax.items()}  # one slice per cell
     assert torch.equal(net(tokens).logits, net(tokens, sliced).logits)
 
 
 @pytest.mark.parametrize("options", [{}, DROPPING], ids=["plain", "dropping"])
-@both_kinds
-def test_bfloat16_autocast_stays_close_to_float32(kind: str, options: dict[str, float]) -> None:
+@both_tasks
+def test_bfloat16_autocast_stays_close_to_float32(task: str, options: dict[str, float]) -> None:
     torch.manual_seed(0)
-    net = KINDS[kind][1](**KINDS[kind][2], config=ModelConfig(16, **options))
-    exact = outputs(net, batch(kind))["logits"]
+    net = TASKS[task][1](**TASKS[task][2], config=ModelConfig(16, **options))
+    exact = outputs(net, batch(task))["logits"]
     with torch.autocast("cpu", torch.bfloat16):
-        rounded = outputs(net, batch(kind))["logits"]
-        backward(net, batch(kind))
+        rounded = outputs(net, batch(task))["logits"]
+        backward(net, batch(task))
     assert (rounded.float() - exact).norm() < 0.05 * exact.norm()
     for name, gradient in gradients(net).items():
         assert gradient is not None
@@ -398,8 +398,8 @@ def test_bfloat16_autocast_stays_close_to_float32(kind: str, options: dict[str, 
 
 def test_invalid_arguments_are_rejected_in_one_line() -> None:
     net = make_pair("language")[1]
-    classifier = make(*KINDS["classifier"][1:])
-    learned = make(*KINDS["classifier"][1:], positions="learned", max_length=3)
+    classifier = make(*TASKS["classifier"][1:])
+    learned = make(*TASKS["classifier"][1:], positions="learned", max_length=3)
     tokens = batch("language").tokens
     cases: list[tuple[Any, str]] = [
         (

@@ -19,7 +19,7 @@ from darts.spaces.transformer import (
 
 WORDS, CLASSES = 11, 3
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
-KINDS: dict[str, tuple[Any, Any, dict[str, int]]] = {
+TASKS: dict[str, tuple[Any, Any, dict[str, int]]] = {
     "language": (EdgewiseSupernet, Supernet, {"vocabulary": WORDS}),
     "classifier": (EdgewiseClassifier, ClassifierSupernet, {"words": WORDS, "classes": CLASSES}),
 }
@@ -52,9 +52,9 @@ def make(supernet_class: Any, options: dict[str, int], cells: int = 2, **sizes: 
     return net
 
 
-def make_pair(kind: str, **options: Any) -> tuple[Any, Any]:
+def make_pair(task: str, **options: Any) -> tuple[Any, Any]:
     """Return the oracle and the fast supernet."""
-    oracle, fast, sizes = KINDS[kind]
+    oracle, fast, sizes = TASKS[task]
     return make(oracle, sizes, **options), make(fast, sizes, **options)
 
 
@@ -67,8 +67,8 @@ def texts(*lengths: int, seed: int = 1) -> Tensor:
     return columns
 
 
-def batch(kind: str, seed: int = 1) -> Batch:
-    if kind == "language":
+def batch(task: str, seed: int = 1) -> Batch:
+    if task == "language":
         draw = torch.Generator().manual_seed(seed)
         tokens = torch.randint(WORDS, (6, 3), generator=draw)
         return Batch(tokens[:-1], tokens[1:])
@@ -89,9 +89,9 @@ def gradients(net: nn.Module) -> dict[str, Tensor | None]:
     return {name: parameter.grad for name, parameter in net.named_parameters()}
 
 
-def assert_same(found: Any, wanted: Any, exact: Any = EXACT) -> None:
-    assert set(found) == set(wanted)
-    for name, value in wanted.items():
-        assert (found[name] is None) == (value is None), name
+def assert_same(actual: Any, expected: Any, exact: Any = EXACT) -> None:
+    assert set(actual) == set(expected)
+    for name, value in expected.items():
+        assert (actual[name] is None) == (value is None), name
         if value is not None:
-            torch.testing.assert_close(found[name], value, **exact, msg=lambda m, n=name: n + m)
+            torch.testing.assert_close(actual[name], value, **exact, msg=lambda m, n=name: n + m)
