@@ -1,4 +1,4 @@
-"""Class folders made on the spot."""
+"""Fixtures of class folders of images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MakeFolder = Callable[..., Path]
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> MakeFolder:
-    """Write `counts[class]` pictures into a folder per class; content depends on the name."""
+    """Write ``counts[class]`` images into a folder per class; the content depends on the name."""
 
     def make(
         where: str,

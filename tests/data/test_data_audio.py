@@ -1,4 +1,4 @@
-"""Spoken digits and folders of recordings: what is read, how it is split, what is refused."""
+"""Spoken digits and folders of recordings: content, splits and errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Write a tone of a pitch."""
+    """Write the recording of a tone."""
 
     def write(name: str, pitch: float, rate: int = 8000, seconds: float = 0.15) -> Path:
         path = tmp_path / name
@@ -44,7 +44,7 @@ def write(tmp_path: Path) -> Write:
 
 @pytest.fixture
 def digits(write: Write, tmp_path: Path) -> Path:
-    """Every digit by three speakers, numbers 0 to 6, the pitch telling them all apart."""
+    """Ten digits by three speakers, recordings 0 to 6, each with a pitch of its own."""
     for digit in range(10):
         for which, speaker in enumerate(SPEAKERS):
             for number in range(7):
@@ -61,11 +61,11 @@ def pixels(images: Any) -> Tensor:
     return images.pixels
 
 
-def made_of(paths: Iterable[Path], **form: Any) -> Tensor:
+def spectrograms_of(paths: Iterable[Path], **form: Any) -> Tensor:
     return spectrograms(list(paths), spectrogram(**{"rate": 8000, **SMALL, **form}))
 
 
-def test_the_publishers_split_of_fsdd(digits: Path) -> None:
+def test_fsdd_has_its_published_split(digits: Path) -> None:
     source = load("fsdd", root=digits, **SMALL)
     assert source.classes == tuple("0123456789")
     assert source.valid is None
@@ -76,56 +76,55 @@ def test_the_publishers_split_of_fsdd(digits: Path) -> None:
         rows = [(d, s, n) for d in range(10) for s in SPEAKERS for n in numbers]
         assert part.labels.tolist() == [digit for digit, *_ in rows]
         files = [digits / f"recordings/{d}_{s}_{n}.wav" for d, s, n in rows]
-        assert torch.equal(pixels(part), made_of(files))
+        assert torch.equal(pixels(part), spectrograms_of(files))
     train = pixels(source.train).double()
     assert source.mean == pytest.approx((train.mean().item(),))
     assert source.std == pytest.approx((train.std(correction=0).item(),))
 
 
-def test_speakers_can_be_held_out(digits: Path) -> None:
+def test_test_speakers_are_held_out(digits: Path) -> None:
     source = load("fsdd", root=digits, test_speakers=["bob"], **SMALL)
     assert source.test is not None
     assert (len(source.train), len(source.test)) == (140, 70)
     files = [digits / f"recordings/{d}_bob_{n}.wav" for d in range(10) for n in range(7)]
-    assert torch.equal(pixels(source.test), made_of(files))
-    heard = {tuple(row) for row in pixels(source.train).flatten(1).tolist()}
-    assert not heard & {tuple(row) for row in pixels(source.test).flatten(1).tolist()}
+    assert torch.equal(pixels(source.test), spectrograms_of(files))
+    train_rows = {tuple(row) for row in pixels(source.train).flatten(1).tolist()}
+    assert not train_rows & {tuple(row) for row in pixels(source.test).flatten(1).tolist()}
     both = load("fsdd", root=digits, test_speakers=["bob", "ann"], **SMALL)
     assert (len(both.train), len(both.test or ())) == (70, 140)
 
 
 @pytest.mark.parametrize("place", ["recordings", ".", "fsdd/recordings"])
-def test_where_the_recordings_may_lie(place: str, digits: Path) -> None:
+def test_recordings_are_found_in_each_supported_folder(place: str, digits: Path) -> None:
     if place != "recordings":
         (digits / place).mkdir(parents=True, exist_ok=True)
         for path in list((digits / "recordings").iterdir()):
             path.rename(digits / place / path.name)
         (digits / "recordings").rmdir()
-    (digits / place / "README.md").write_text("no recording")
-    (digits / place / "._0_ann_0.wav").write_text("a file manager's")
+    (digits / place / "README.md").write_text("not a recording")
+    (digits / place / "._0_ann_0.wav").write_text("metadata of a file manager")
     assert len(load("fsdd", root=digits, **SMALL).train) == 60
 
 
-def test_other_rates_and_lengths_are_brought_to_one(write: Write) -> None:
-    """The same tone, however it was recorded, looks the same in the middle."""
+def test_rates_and_lengths_become_equal(write: Write) -> None:
+    """Recordings of one tone at different rates have the same middle frames."""
     rates = (8000, 16000, 44100, 8000, 22050)
     files = [write(f"{n}.wav", 1000, rate, 0.15 if n < 3 else 1.0) for n, rate in enumerate(rates)]
-    made = made_of(files)
+    made = spectrograms_of(files)
     assert made.shape == (5, 1, 10, 13)
-    # Frames of 32 ms in the middle of 150 ms, in the bands that the tone is in.
+    # Middle frames of 32 ms, in the bands of the tone.
     loud = made[:, :, :, 5:8][:, :, made[0, 0, :, 6] > 0]
     assert loud.numel()
     assert (loud - loud[:1]).abs().max() < 0.1
-    # The short ones are silent before and after, as near as a window reaches.
+    # Short recordings are silent at both ends.
     assert (made[:1, :, :, [0, -1]] == SILENCE).all()
     assert (made[3:, :, :, [0, -1]].amax((1, 2)) > 0).all()
 
 
-def test_many_files_are_as_one_by_one(write: Write) -> None:
-    """Chunks and rates do not mix recordings up."""
-    files = [write(f"{n}.wav", 300 + 5 * n, (8000, 11025)[n % 3 // 2]) for n in range(260)]
-    made = made_of(files)
-    alone = torch.cat([made_of([path]) for path in files])
+def test_files_of_several_chunks_equal_single_files(write: Write) -> None:
+    files = [write(f"{n}.wav", 300 + 5 * n, (8000, 11025)[n % 3 // 2]) for n in range(258)]
+    made = spectrograms_of(files)
+    alone = torch.cat([spectrograms_of([path]) for path in files])
     torch.testing.assert_close(made, alone, atol=0.01, rtol=0)
 
 
@@ -135,11 +134,11 @@ def folders(write: Write, part: str, **counts: int) -> None:
             write(f"{part}/{kind}/deep/{number}.WAV", 400 + 900 * which + 7 * number)
 
 
-def test_folders_with_all_parts(write: Write, tmp_path: Path) -> None:
+def test_folders_of_all_splits_are_read(write: Write, tmp_path: Path) -> None:
     folders(write, "train", no=6, yes=7)
     folders(write, "val", no=2)
     folders(write, "test", no=3, yes=1)
-    (tmp_path / "train/no/notes.txt").write_text("no recording")
+    (tmp_path / "train/no/notes.txt").write_text("not a recording")
     source = load("audiofolder", root=tmp_path, rate=8000, **SMALL)
     assert source.classes == ("no", "yes")
     assert source.train.labels.tolist() == [0] * 6 + [1] * 7
@@ -147,17 +146,17 @@ def test_folders_with_all_parts(write: Write, tmp_path: Path) -> None:
     assert source.valid.labels.tolist() == [0, 0]
     assert source.test is not None
     assert source.test.labels.tolist() == [0, 0, 0, 1]
-    assert torch.equal(pixels(source.test)[3:], made_of([tmp_path / "test/yes/deep/0.WAV"]))
+    assert torch.equal(pixels(source.test)[3:], spectrograms_of([tmp_path / "test/yes/deep/0.WAV"]))
 
 
 @pytest.mark.parametrize("nested", [True, False])
-def test_a_test_split_is_held_out_where_there_is_none(
+def test_a_test_split_is_held_out_if_there_is_no_test_folder(
     nested: bool, write: Write, tmp_path: Path
 ) -> None:
     place = tmp_path / "train" if nested else tmp_path
     folders(write, "train" if nested else ".", a=10, b=20)
     files = sorted(place.rglob("*.WAV"))
-    everything, labels = made_of(files), torch.tensor([0] * 10 + [1] * 20)
+    everything, labels = spectrograms_of(files), torch.tensor([0] * 10 + [1] * 20)
     for options in ({}, {"test_share": 0.3}, {"split_seed": 4}, {"seed": 9}):
         source = load("audiofolder", root=tmp_path, rate=8000, **SMALL, **options)
         assert source.test is not None
@@ -172,7 +171,7 @@ def test_a_test_split_is_held_out_where_there_is_none(
         assert torch.bincount(source.test.labels).tolist() == [10 * share, 20 * share]
 
 
-def test_silence_has_statistics(write: Write, tmp_path: Path) -> None:
+def test_silence_has_a_finite_normalization(write: Write, tmp_path: Path) -> None:
     for name in ("a/0.wav", "a/1.wav", "b/0.wav", "b/1.wav"):
         write(name, 0)
     source = load("audiofolder", root=tmp_path, rate=8000, test_share=0.5, **SMALL)
@@ -184,14 +183,19 @@ def test_silence_has_statistics(write: Write, tmp_path: Path) -> None:
     [
         ({"test_speakers": ["bob", "dan"]}, "'dan' is no speaker; choose from ann, bob, cy"),
         ({"test_speakers": "bob"}, "is no speaker; choose from ann, bob, cy"),
-        ({"test_speakers": [*SPEAKERS]}, "names every speaker"),
-        ({"size": 32}, "fsdd: a recording has no size in pixels: leave size=32 out"),
-        ({"mels": 300}, "fsdd: mels=300 is too many for a window of 32 milliseconds"),
+        ({"test_speakers": [*SPEAKERS]}, "names all speakers"),
+        ({"size": 32}, "fsdd: size=32: a recording has no size in pixels; leave size out"),
+        (
+            {"mels": 300},
+            r"fsdd: mels=300: \d+ bands contain no frequency for window=32 milliseconds",
+        ),
         ({"test_share": 0.2}, "fsdd has no option 'test_share'"),
-        ({"storage": "disk"}, "fsdd is kept in memory"),
+        ({"storage": "disk"}, "fsdd: storage=disk is not available; set storage=memory"),
     ],
 )
-def test_what_fsdd_refuses(options: dict[str, Any], message: str, digits: Path) -> None:
+def test_invalid_options_of_fsdd_are_refused(
+    options: dict[str, Any], message: str, digits: Path
+) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         load("fsdd", root=digits, **{**SMALL, **options})
     assert "\n" not in str(caught.value)
@@ -202,12 +206,12 @@ def test_what_fsdd_refuses(options: dict[str, Any], message: str, digits: Path) 
     [
         (lambda top: [p.unlink() for p in top.glob("3_*_[56].wav")], "digit 3 for the train split"),
         (lambda top: [p.unlink() for p in top.glob("*_[0-4].wav")], "digit 0 for the test split"),
-        (lambda top: (top / "ten_ann_0.wav").touch(), r"ten_ann_0\.wav is not named <digit>_"),
-        (lambda top: (top / "4_cy_1.wav").write_bytes(b"RIFF"), r"4_cy_1\.wav: is no WAV file"),
-        (lambda top: (top / "4_cy_1.wav").write_bytes(b""), r"4_cy_1\.wav: is no WAV file"),
+        (lambda top: (top / "ten_ann_0.wav").touch(), r"ten_ann_0\.wav must be named <digit>_"),
+        (lambda top: (top / "4_cy_1.wav").write_bytes(b"RIFF"), r"4_cy_1\.wav: is not a WAV file"),
+        (lambda top: (top / "4_cy_1.wav").write_bytes(b""), r"4_cy_1\.wav: is not a WAV file"),
     ],
 )
-def test_what_is_wrong_with_recordings(
+def test_missing_and_damaged_recordings_are_named(
     change: Callable[[Path], Any], message: str, digits: Path
 ) -> None:
     change(digits / "recordings")
@@ -216,7 +220,7 @@ def test_what_is_wrong_with_recordings(
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_set_says_what_to_put_where(tmp_path: Path) -> None:
+def test_the_error_of_a_missing_data_set_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="put the recordings of the Free Spoken") as caught:
         load("fsdd", root=tmp_path / "none")
     assert str(tmp_path / "none" / "recordings") in str(caught.value)
@@ -226,19 +230,23 @@ def test_a_missing_set_says_what_to_put_where(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("made", "options", "message"),
     [
-        ([], {}, "needs a folder of WAV files for each of two or more classes: put them there"),
+        ([], {}, "needs a folder of WAV files for each of two or more classes: create them"),
         (["a/0.wav"], {}, "two or more classes"),
         (["test/a/0.wav", "valid/b/0.wav"], {}, "two or more classes"),
-        (["train/a/0.wav", "train/b/0.mp3"], {}, r"train/b holds no WAV file \(wav\)"),
-        (["train/a/0.wav", "train/b/0.wav", "test/c/0.wav"], {}, "test/c is no class of"),
-        (["a/0.wav", "b/0.wav"], {}, "leaves no test file"),
-        (["a/0.wav", "b/0.wav"], {"test_share": 0.9}, "no training file of a class"),
-        (["a/0.wav", "b/0.wav"], {"test_share": 1}, "test_share must lie between 0 and 1, not 1"),
-        (["a/0.wav", "b/0.wav"], {"hop": 0.0}, "audiofolder: hop must be above 0"),
-        (["a/0.wav", "b/0.wav"], {"test_speakers": ["x"]}, "audiofolder has no option 'held_out'"),
+        (["train/a/0.wav", "train/b/0.mp3"], {}, r"train/b contains no WAV file \(wav\)"),
+        (["train/a/0.wav", "train/b/0.wav", "test/c/0.wav"], {}, "test/c is not a class of"),
+        (["a/0.wav", "b/0.wav"], {}, "leaves no test sample"),
+        (["a/0.wav", "b/0.wav"], {"test_share": 0.9}, "leaves a class without training samples"),
+        (["a/0.wav", "b/0.wav"], {"test_share": 1}, "test_share=1: must be > 0 and < 1"),
+        (["a/0.wav", "b/0.wav"], {"hop": 0.0}, "audiofolder: hop=0.0: must be > 0"),
+        (
+            ["a/0.wav", "b/0.wav"],
+            {"test_speakers": ["x"]},
+            "audiofolder has no option 'test_speakers'",
+        ),
     ],
 )
-def test_what_a_folder_refuses(
+def test_invalid_folders_and_options_are_refused(
     made: list[str], options: dict[str, Any], message: str, write: Write, tmp_path: Path
 ) -> None:
     for name in made:
@@ -250,7 +258,7 @@ def test_what_a_folder_refuses(
 
 @pytest.mark.data
 @pytest.mark.skipif("DARTS_DATA" not in os.environ, reason="needs DARTS_DATA")
-def test_real_fsdd() -> None:
+def test_the_published_fsdd_is_read_and_can_be_learned() -> None:
     root = Path(os.environ["DARTS_DATA"]) / "fsdd"
     start = time.process_time()
     source = load("fsdd", root=root, window=32.0, hop=16.0)
@@ -262,7 +270,7 @@ def test_real_fsdd() -> None:
     assert source.train.shape == (1, 64, 63)
     held = load("fsdd", root=root, test_speakers=["theo"], window=32.0, hop=16.0)
     assert (len(held.train), len(held.test or ())) == (2500, 500)
-    # Even the nearest neighbor tells spoken digits of known speakers apart, if not well.
+    # Nearest neighbors recognize most spoken digits of known speakers.
     labels, rows = source.train.labels, pixels(source.train).flatten(1)
     kept, asked = stratified_split(labels, (0.9, 0.1), seed=0)
     guess = labels[kept][torch.cdist(rows[asked], rows[kept]).argmin(1)]

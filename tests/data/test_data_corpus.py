@@ -1,4 +1,4 @@
-"""Texts in three files become loaders of numbers and a vocabulary."""
+"""Texts in three files: tokens, vocabulary and errors."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def words(corpus: Any, part: str) -> list[str]:
     return [corpus.vocabulary[number] for number in getattr(corpus, part).tolist()]
 
 
-def test_words_and_ends_of_lines(tmp_path: Path) -> None:
+def test_words_and_ends_of_lines_are_tokens(tmp_path: Path) -> None:
     corpus = load("text", root=folder(tmp_path))
-    # By frequency, then by name; what is not in the training part is unknown.
+    # By frequency, then by name; tokens that are not in the training split are unknown.
     assert corpus.vocabulary == ("<eos>", "a", "b", "c", "<unk>")
     assert words(corpus, "train") == ["a", "b", "a", "<eos>", "<eos>", "c", "a", "b", "<eos>"]
     assert words(corpus, "valid") == ["b", "<unk>", "a", "<eos>"]
     assert words(corpus, "test") == ["a", "c", "<eos>"]
 
 
-def test_characters(tmp_path: Path) -> None:
+def test_characters_are_tokens(tmp_path: Path) -> None:
     corpus = load("text", root=folder(tmp_path), level="char")
     assert "".join(words(corpus, "train")) == TEXT["train"]
     assert words(corpus, "valid") == ["b", " ", "<unk>", " ", "a", "\n"]
 
 
-def test_any_script_and_a_mark_of_byte_order(tmp_path: Path) -> None:
+def test_other_scripts_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
     root = folder(tmp_path, train=b"\xef\xbb\xbf" + "für 漢字\n".encode(), valid="漢字 für\n")
     corpus = load("text", root=root)
     assert words(corpus, "valid") == ["漢字", "für", "<eos>"]
@@ -47,13 +47,13 @@ def test_any_script_and_a_mark_of_byte_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("texts", "options", "message"),
     [
-        ({"train": b"\xff\xfe"}, {}, "train.txt is no UTF-8 text: byte 0"),
-        ({"test": ""}, {}, "test.txt has no two tokens to predict among"),
-        ({"valid": "a"}, {"level": "char"}, "valid.txt has no two tokens"),
-        ({}, {"level": "byte"}, "level='byte' is unknown; choose from"),
+        ({"train": b"\xff\xfe"}, {}, "train.txt is not UTF-8 text: byte 0"),
+        ({"test": ""}, {}, "test.txt has fewer than two tokens"),
+        ({"valid": "a"}, {"level": "char"}, "valid.txt has fewer than two tokens"),
+        ({}, {"level": "byte"}, "level='byte': choose from word, char"),
     ],
 )
-def test_what_is_no_text_is_told_in_one_line(
+def test_invalid_texts_and_options_are_refused_in_one_line(
     texts: dict[str, Any], options: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=message) as caught:
@@ -65,7 +65,9 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     (folder(tmp_path) / "valid.txt").unlink()
     with pytest.raises(ValueError, match=r"valid.txt not in .*: put train.txt, valid.txt and test"):
         load("text", root=tmp_path)
-    with pytest.raises(ValueError, match=r"ptb is not there.*put ptb.train.txt.*dataset.root"):
+    with pytest.raises(
+        ValueError, match=r"ptb: files are missing.*put ptb.train.txt.*dataset.root"
+    ):
         load("ptb", root=tmp_path, download=False)
 
 

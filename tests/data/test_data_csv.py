@@ -43,7 +43,7 @@ def column(source: Source, part: str, number: int = 0) -> list[float]:
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_a_file_is_read_whatever_its_delimiter(delimiter: str, write: Write) -> None:
+def test_each_delimiter_is_detected(delimiter: str, write: Write) -> None:
     lines = ["one", "and, two", "kind"], ["1.5", "-2e3", "a b"], [" 0 ", "7", "c"]
     quoted = [delimiter.join(f'"{cell}"' for cell in cells) for cells in lines]
     table = read_table(write("\ufeff" + quoted[0], *quoted[1:], "", end="\r\n"), None)
@@ -58,12 +58,12 @@ def test_the_label_may_be_any_column(write: Write) -> None:
     assert table.features.tolist() == [[1, 3], [4, 6]]
 
 
-def test_names_that_count_are_a_header(write: Write) -> None:
+def test_default_names_of_a_data_frame_are_a_header(write: Write) -> None:
     assert read_table(write("0,1,class", "5,6,a"), None).columns == ("0", "1")
 
 
-def test_real_sets_come_back(write: Write) -> None:
-    """Every row of scikit-learn's sets is in one of the splits, scaled by the training rows."""
+def test_data_sets_of_scikit_learn_are_read_and_standardized(write: Write) -> None:
+    """Each row is in one of the splits, standardized by the training rows."""
     from sklearn import datasets
 
     for name in ("iris", "wine", "breast_cancer"):
@@ -91,7 +91,7 @@ def test_real_sets_come_back(write: Write) -> None:
         assert (share - 0.2).abs().max() < 0.02
 
 
-def test_the_test_split_follows_its_share_and_seed_and_not_the_runs_seed(write: Write) -> None:
+def test_the_test_split_depends_on_its_share_and_seed_alone(write: Write) -> None:
     path = write("a,b,c", *ROWS)
     first = load("csv", root=path, test_share=0.25)
     assert first.test is not None
@@ -103,8 +103,8 @@ def test_the_test_split_follows_its_share_and_seed_and_not_the_runs_seed(write: 
     assert any(not torch.equal(pixels(first.train), pixels(other.train)) for other in others)
 
 
-def test_a_folder_brings_its_own_parts(write: Write, tmp_path: Path) -> None:
-    """They are scaled by the training file, and their columns may stand in another order."""
+def test_splits_of_a_folder_are_read(write: Write, tmp_path: Path) -> None:
+    """The training file standardizes them; their columns may have another order."""
     write("a,b,c", *ROWS, name="train.csv")
     write("c,b,a", "y,45,4.5", name="test.csv")
     write("a,b,c", "2.5,5,x", "9,9,y", name="valid.csv")
@@ -124,8 +124,8 @@ def test_a_folder_brings_its_own_parts(write: Write, tmp_path: Path) -> None:
     assert (len(held.train), len(held.test), len(held.valid)) == (6, 2, 2)
 
 
-def test_batches_are_the_rows_on_any_scale(write: Write) -> None:
-    """Numbers that float32 cannot tell apart, huge, tiny, and constant ones."""
+def test_numbers_of_any_scale_are_standardized(write: Write) -> None:
+    """Numbers that are equal in float32, huge, tiny, and constant."""
     rows = [f"{1.7e9 + i},{i}e300,{i}e-300,0.1,{'xy'[i % 2]}" for i in range(8)]
     source = load("csv", root=write("time,huge,tiny,same,kind", *rows), test_share=0.25)
     batches = SampleLoader(
@@ -141,25 +141,25 @@ def test_batches_are_the_rows_on_any_scale(write: Write) -> None:
         drop_last=False,
         device="cpu",
     )
-    seen = torch.cat([images for images, _ in batches.epoch(0)]).flatten(1).double()
-    assert seen.shape == (6, 4)
+    batch_rows = torch.cat([images for images, _ in batches.epoch(0)]).flatten(1).double()
+    assert batch_rows.shape == (6, 4)
     for number in (0, 1, 2):
-        assert float(seen[:, number].mean()) == pytest.approx(0, abs=1e-6)
-        assert float(seen[:, number].std(correction=0)) == pytest.approx(1, abs=1e-6)
-        torch.testing.assert_close(seen[:, number], seen[:, 0], rtol=1e-5, atol=1e-6)
-    assert not bool(seen[:, 3].any())
-    assert torch.equal(pixels(source.train).flatten(1).double(), seen)  # not changed in place
-    torch.testing.assert_close(batches.batch(0, 0)[0].flatten(1).double(), seen[:4])
+        assert float(batch_rows[:, number].mean()) == pytest.approx(0, abs=1e-6)
+        assert float(batch_rows[:, number].std(correction=0)) == pytest.approx(1, abs=1e-6)
+        torch.testing.assert_close(batch_rows[:, number], batch_rows[:, 0], rtol=1e-5, atol=1e-6)
+    assert not bool(batch_rows[:, 3].any())
+    assert torch.equal(pixels(source.train).flatten(1).double(), batch_rows)  # not changed in place
+    torch.testing.assert_close(batches.batch(0, 0)[0].flatten(1).double(), batch_rows[:4])
 
 
-def test_floats_are_normalized_as_they_are() -> None:
+def test_floats_are_normalized_without_a_change_of_the_input() -> None:
     x = torch.tensor([[3.0, 5.0]]).view(1, 2, 1, 1)
     normalize = Normalization((1.0, 2.0), (2.0, 3.0), torch.device("cpu"), levels=1)
     assert normalize(x).flatten().tolist() == [1.0, 1.0]
     assert x.flatten().tolist() == [3.0, 5.0]
 
 
-def test_classes_that_are_whole_numbers_are_in_their_order(write: Write) -> None:
+def test_integer_classes_are_sorted_as_integers(write: Write) -> None:
     lines = ["1,10", "2,9", "3,-1", "4,10", "5,9", "6,-1"]
     source = load("csv", root=write("a,grade", *lines), test_share=0.5)
     assert source.classes == ("-1", "9", "10")
@@ -174,32 +174,40 @@ HEAD = "a,b,c"
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([], "line 1: there is no header"),
-        (["", HEAD, *ROWS], "line 1: there is no header"),
+        ([], "line 1: the header is missing"),
+        (["", HEAD, *ROWS], "line 1: the header is missing"),
         ([HEAD], "has a header and no rows"),
-        (["a"], "one column only, 'a'"),
+        (["a"], "there is only one column, 'a'"),
         (["a,a,c", *ROWS], "two columns are named 'a'"),
         (["a,,c", *ROWS], "line 1: column 2 has no name"),
-        (ROWS, "line 1: numbers, where the names of the columns belong; put a header"),
-        ([HEAD, ROWS[0], "1,2"], "line 3: 2 cells, where the header has 3"),
-        ([HEAD, ROWS[0], "1,2,x,4"], "line 3: 4 cells, where the header has 3"),
-        ([HEAD, "1,two,x"], "line 2, column 'b': 'two' is no number; .* dataset.label=b"),
-        ([HEAD, "1,1_0,x"], "line 2, column 'b': '1_0' is no number"),
+        (ROWS, "line 1: the column names are numbers; insert a header"),
+        ([HEAD, ROWS[0], "1,2"], "line 3: 2 cells, but the header has 3"),
+        ([HEAD, ROWS[0], "1,2,x,4"], "line 3: 4 cells, but the header has 3"),
+        ([HEAD, "1,two,x"], "line 2, column 'b': 'two' is not a number; .* dataset.label=b"),
+        ([HEAD, "1,1_0,x"], "line 2, column 'b': '1_0' is not a number"),
         ([HEAD, *ROWS, ",3,x"], r"line 10, column 'a': a value is missing \(''\)"),
         ([HEAD, "1,NA,x"], r"line 2, column 'b': a value is missing \('NA'\)"),
-        ([HEAD, "1,2,x", "3,nan,y"], "line 3, column 'b': nan is no finite number"),
-        ([HEAD, "1,2,x", "-inf,4,y"], "line 3, column 'a': -inf is no finite number"),
-        ([HEAD, "1,2,x", "3,4,"], "line 3, column 'c': no class"),
+        ([HEAD, "1,2,x", "3,nan,y"], "line 3, column 'b': nan is not finite"),
+        ([HEAD, "1,2,x", "-inf,4,y"], "line 3, column 'a': -inf is not finite"),
+        ([HEAD, "1,2,x", "3,4,"], "line 3, column 'c': the class is missing"),
         ([HEAD, "1,2,x", "3,4,x"], "column 'c': 'x' is the only class"),
         ([HEAD, *ROWS, "9,90,z"], "column 'c': line 10 is the only row of class 'z'"),
-        ([HEAD, "1,2,x", "3,4,x", "5,6,y", "7,8,y"], "of 4 rows leaves no training row"),
-        ([HEAD, *(f"{i}e307,{i},{'xy'[i % 2]}" for i in range(10, 18))], "'a': numbers too large"),
-        ([HEAD, '1,"2,x'], "cannot be read as a table"),
+        (
+            [HEAD, "1,2,x", "3,4,x", "5,6,y", "7,8,y"],
+            "of 4 samples leaves a class without training samples",
+        ),
+        (
+            [HEAD, *(f"{i}e307,{i},{'xy'[i % 2]}" for i in range(10, 18))],
+            "'a': the numbers are too large",
+        ),
+        ([HEAD, '1,"2,x'], "is not a valid table"),
     ],
 )
-def test_a_wrong_file_is_told_in_one_line(lines: list[str], message: str, write: Write) -> None:
+def test_invalid_files_are_refused_in_one_line(
+    lines: list[str], message: str, write: Write
+) -> None:
     path = write(*lines) if lines else write("", end="")
-    share = 0.8 if "training row" in message else 0.25
+    share = 0.8 if "training samples" in message else 0.25
     with pytest.raises(ValueError, match=message) as caught:
         load("csv", root=path, test_share=share)
     assert "\n" not in str(caught.value)
@@ -210,12 +218,14 @@ def test_a_wrong_file_is_told_in_one_line(lines: list[str], message: str, write:
     ("lines", "message"),
     [
         (["a,c", "1,x"], "has no column 'b'"),
-        (["a,b,d,c", "1,2,3,x"], "has a column that the training file has not: 'd'"),
+        (["a,b,d,c", "1,2,3,x"], "has a column that the training file lacks: 'd'"),
         (["a,b,kind", "1,2,x"], "has no column 'c' for dataset.label; its columns are a, b, kind"),
-        (["a,b,c", "1,2,x", "1,2,z"], "line 3, column 'c': 'z' is no class of the training file"),
+        (["a,b,c", "1,2,x", "1,2,z"], "line 3, column 'c': the training file has no class 'z'"),
     ],
 )
-def test_a_test_file_must_fit(lines: list[str], message: str, write: Write, tmp_path: Path) -> None:
+def test_a_test_file_must_match_the_training_file(
+    lines: list[str], message: str, write: Write, tmp_path: Path
+) -> None:
     write(HEAD, *ROWS, name="train.csv")
     path = write(*lines, name="test.csv")
     with pytest.raises(ValueError, match=message) as caught:
@@ -227,27 +237,25 @@ def test_a_test_file_must_fit(lines: list[str], message: str, write: Write, tmp_
     ("options", "message"),
     [
         ({"label": "d"}, "has no column 'd' for dataset.label; its columns are a, b, c"),
-        ({"test_share": 0.01}, "dataset.test_share=0.01 of 8 rows leaves no test row"),
-        ({"test_share": 1.0}, "test_share must lie between 0 and 1, not 1.0"),
-        ({"size": 8}, "a row of numbers has no size in pixels: leave size=8 out"),
-        ({"storage": "disk"}, "csv is kept in memory"),
+        ({"test_share": 0.01}, "dataset.test_share=0.01 of 8 samples leaves no test sample"),
+        ({"test_share": 1.0}, "test_share=1.0: must be > 0 and < 1"),
+        ({"size": 8}, "csv: size=8: a row of numbers has no size in pixels; leave size out"),
+        ({"storage": "disk"}, "csv: storage=disk is not available"),
         ({"root": None}, "dataset.root must name a CSV file, or a folder with train.csv"),
-        ({"root": "nowhere.csv"}, "nowhere.csv is not there: set dataset.root"),
+        ({"root": "nowhere.csv"}, "nowhere.csv does not exist: set dataset.root"),
     ],
 )
-def test_wrong_requests(options: dict[str, Any], message: str, write: Write) -> None:
+def test_invalid_options_are_refused(options: dict[str, Any], message: str, write: Write) -> None:
     path = write(HEAD, *ROWS)
     with pytest.raises(ValueError, match=message) as caught:
         load("csv", **{"root": path, **options})
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_without_a_training_file_and_a_file_that_is_no_text(
-    write: Write, tmp_path: Path
-) -> None:
-    with pytest.raises(ValueError, match=r"holds no train.csv"):
+def test_a_missing_training_file_and_binary_files_are_refused(write: Write, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"contains no train.csv"):
         load("csv", root=tmp_path)
     path = write(HEAD)
     path.write_bytes(b"a,b\n\xff\xfe,1\n")
-    with pytest.raises(ValueError, match="is no text in UTF-8"):
+    with pytest.raises(ValueError, match="is not UTF-8 text"):
         load("csv", root=path)

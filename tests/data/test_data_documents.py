@@ -1,4 +1,4 @@
-"""Texts with classes from tables, and batches of them."""
+"""Texts with classes from tables, and their loader."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from darts.data.words import PADDING
 CPU = torch.device("cpu")
 
 
-def written(folder: Path, **tables: str) -> Path:
-    given = {
+def write_tables(folder: Path, **tables: str) -> Path:
+    defaults = {
         "train": 'label,text\nb,red red blue\na,"green, blue"\nb,red\n',
         "test": "label,text\na,green gray\n",
     }
-    for part, text in (given | tables).items():
+    for part, text in (defaults | tables).items():
         (folder / f"{part}.csv").write_text(text)
     return folder
 
 
-def test_words_and_classes_are_those_of_the_training_part(tmp_path: Path) -> None:
-    found = load("documents", root=written(tmp_path), min_count=1)
+def test_words_and_classes_come_from_the_training_split(tmp_path: Path) -> None:
+    found = load("documents", root=write_tables(tmp_path), min_count=1)
     assert found.classes == ("a", "b")
     assert found.train.labels.tolist() == [1, 0, 1]
     assert found.words.words[4:] == ("red", "blue", ",", "green")
-    assert [found.words.text(row.tolist()) for row in found.train.texts] == [
+    assert [found.words.decode(row.tolist()) for row in found.train.texts] == [
         "red red blue",
         "green, blue",
         "red",
     ]
-    assert found.words.text(found.test.texts[0].tolist()) == "green <unk>"
+    assert found.words.decode(found.test.texts[0].tolist()) == "green <unk>"
     assert found.valid is None
 
 
-def test_columns_may_have_other_names_and_a_validation_part_its_own_file(tmp_path: Path) -> None:
+def test_column_names_are_options_and_a_validation_file_is_read(tmp_path: Path) -> None:
     table = "id,class,body\n1,x,one two\n2,y,three\n"
-    folder = written(tmp_path, train=table, test=table, valid=table)
+    folder = write_tables(tmp_path, train=table, test=table, valid=table)
     found = load("documents", root=folder, label="class", text="body", min_count=1)
     assert found.classes == ("x", "y")
     assert found.valid is not None
     assert len(found.valid) == 2
 
 
-def test_batches_hold_texts_with_their_classes(tmp_path: Path) -> None:
+def test_batches_have_texts_with_their_classes(tmp_path: Path) -> None:
     rows = [f"{'even' if n % 2 == 0 else 'odd'},{'w ' * (n % 5 + 1)}n{n}" for n in range(20)]
     table = "label,text\n" + "\n".join(rows) + "\n"
-    found = load("documents", root=written(tmp_path, train=table, test=table), min_count=1)
+    found = load("documents", root=write_tables(tmp_path, train=table, test=table), min_count=1)
     for shuffle in (True, False):
         made = DocumentLoader(
             found.train,
@@ -62,23 +62,23 @@ def test_batches_hold_texts_with_their_classes(tmp_path: Path) -> None:
             shuffle=shuffle,
             device=CPU,
         )
-        seen = []
+        numbers = []
         for texts, labels in made.epoch(0):
             assert texts.shape[0] == int((texts != PADDING).sum(0).max())
             for column, label in zip(texts.t(), labels, strict=True):
-                number = int(found.words.text(column.tolist()).split("n")[1])
+                number = int(found.words.decode(column.tolist()).split("n")[1])
                 assert found.classes[label] == ("odd" if number % 2 else "even")
-                seen.append(number)
-        assert len(seen) == len(set(seen)) == (18 if shuffle else 20)
+                numbers.append(number)
+        assert len(numbers) == len(set(numbers)) == (18 if shuffle else 20)
 
 
-def test_news_are_documents_or_pairs(tmp_path: Path) -> None:
+def test_agnews_are_documents_or_pairs(tmp_path: Path) -> None:
     rows = [f'"{n % 4 + 1}","Title {n}","Text {n} of it"' for n in range(40)]
     (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
     found = load("agnews", root=tmp_path, min_count=1)
     assert found.classes == ("business", "sports", "technology", "world")
     assert (len(found.train), len(found.valid), len(found.test)) == (32, 4, 4)
-    text = found.words.text(found.train.texts[0].tolist())
+    text = found.words.decode(found.train.texts[0].tolist())
     number = int(text.split()[1].rstrip("."))
     assert text == f"Title {number}. Text {number} of it"
     topics = ("world", "sports", "business", "technology")
@@ -92,15 +92,15 @@ def test_news_are_documents_or_pairs(tmp_path: Path) -> None:
         words = small.words if kind == "documents" else small.source
         assert "text" in words.words
         assert "Text" not in words.words
-    with pytest.raises(ValueError, match="agnews is no set of images; it is one of documents or"):
+    with pytest.raises(ValueError, match="agnews: kind='images': choose from documents, pairs"):
         load("agnews", root=tmp_path, kind="images")
 
 
 @pytest.mark.parametrize(
     ("tables", "options", "message"),
     [
-        ({"test": "label,text\nc,red\n"}, {}, "the class 'c' is not in the training part"),
-        ({"train": "label,text\n"}, {}, "the train part has no text"),
+        ({"test": "label,text\nc,red\n"}, {}, "the class 'c' is not in the training split"),
+        ({"train": "label,text\n"}, {}, "the train split has no texts"),
         (
             {},
             {"text": "body"},
@@ -110,20 +110,20 @@ def test_news_are_documents_or_pairs(tmp_path: Path) -> None:
         (
             {"train": "label,text\na,x\nb," + "y" * 200_000},
             {},
-            "train.csv, behind line 2: field larger",
+            "train.csv, after line 2: field larger",
         ),
     ],
 )
-def test_what_is_no_set_of_documents(
+def test_invalid_documents_are_refused_in_one_line(
     tables: dict[str, str], options: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        load("documents", root=written(tmp_path, **tables), **options)
+        load("documents", root=write_tables(tmp_path, **tables), **options)
     assert "\n" not in str(caught.value)
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"train.csv is not there: put train.csv and test.csv"):
+    with pytest.raises(ValueError, match=r"train.csv is missing: put train.csv and test.csv"):
         load("documents", root=tmp_path)
-    with pytest.raises(ValueError, match=r"test.csv is not there: put AG News' test.csv"):
+    with pytest.raises(ValueError, match=r"test.csv is missing: put AG News' test.csv"):
         load("agnews", root=tmp_path)

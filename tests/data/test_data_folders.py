@@ -1,3 +1,5 @@
+"""Images in class folders: splits, formats and errors."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -46,7 +48,7 @@ def test_train_alone_has_no_test_split(make_folder: MakeFolder) -> None:
     assert source.valid is None
 
 
-def test_class_folders_alone_give_a_fixed_fifth_to_the_test_split(make_folder: MakeFolder) -> None:
+def test_a_fifth_of_class_folders_alone_is_the_test_split(make_folder: MakeFolder) -> None:
     root = make_folder("", {"ant": 10, "bee": 15})
     first, second = (load("imagefolder", root=root, size=10, seed=s) for s in (0, 1))
     assert first.test is not None
@@ -63,7 +65,7 @@ def test_class_folders_alone_give_a_fixed_fifth_to_the_test_split(make_folder: M
     assert torch.equal(disk.read(range(5)), first.test.pixels)
 
 
-def test_class_sorted_folders_show_both_halves_every_class(make_folder: MakeFolder) -> None:
+def test_halves_of_sorted_class_folders_have_all_classes(make_folder: MakeFolder) -> None:
     root = make_folder("train", dict.fromkeys(("ant", "bee", "cat", "dog"), 6))
     source = load("imagefolder", root=root, size=8)
     assert source.train.labels.tolist() == sorted(source.train.labels.tolist())
@@ -86,19 +88,19 @@ def test_class_sorted_folders_show_both_halves_every_class(make_folder: MakeFold
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "bmp", "webp", "ppm", "gif", "PNG"])
-def test_formats(make_folder: MakeFolder, suffix: str) -> None:
+def test_each_image_format_is_read(make_folder: MakeFolder, suffix: str) -> None:
     root = make_folder("train", {"ant": 1, "bee": 1}, suffix=suffix)
     assert len(load("imagefolder", root=root, size=8).train) == 2
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "CMYK"])
-def test_every_picture_becomes_rgb(make_folder: MakeFolder, mode: str) -> None:
+def test_images_of_each_mode_become_rgb(make_folder: MakeFolder, mode: str) -> None:
     suffix = "jpg" if mode == "CMYK" else "png"
     root = make_folder("train", {"ant": 1, "bee": 1}, mode=mode, suffix=suffix)
     assert load("imagefolder", root=root, size=8).channels == 3
 
 
-def test_a_palette_with_transparency_is_read_in_silence(
+def test_a_palette_with_transparency_causes_no_warning(
     make_folder: MakeFolder, tmp_path: Path
 ) -> None:
     root = make_folder("train", {"ant": 1, "bee": 1})
@@ -110,7 +112,7 @@ def test_a_palette_with_transparency_is_read_in_silence(
     assert train.read([1])[0, :, 0, 0].tolist() == [10, 20, 30]
 
 
-def test_the_pixels_are_those_of_the_file(make_folder: MakeFolder, tmp_path: Path) -> None:
+def test_pixels_equal_those_of_the_file(make_folder: MakeFolder, tmp_path: Path) -> None:
     root = make_folder("train", {"ant": 2, "bee": 1}, size=(12, 12))
     train = load("imagefolder", root=root, size=12).train
     assert isinstance(train, MemoryImages)
@@ -118,7 +120,9 @@ def test_the_pixels_are_those_of_the_file(make_folder: MakeFolder, tmp_path: Pat
         assert (train.pixels[1].permute(1, 2, 0).numpy() == np.asarray(file)).all()
 
 
-def test_storage_and_statistics(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_storage_auto_depends_on_the_size_of_the_data_set(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = make_folder("train", {"ant": 2, "bee": 2})
     memory = load("imagefolder", root=root, size=8)
     assert isinstance(memory.train, MemoryImages)
@@ -147,20 +151,18 @@ def test_imagenet_uses_its_validation_folder_as_test(make_folder: MakeFolder) ->
     assert small.mean == source.mean
 
 
-def test_files_in_deeper_folders_count_and_others_do_not(
+def test_nested_images_are_read_and_other_files_ignored(
     make_folder: MakeFolder, tmp_path: Path
 ) -> None:
     root = make_folder("train", {"ant": 1, "bee": 1, "bee/winter": 2, ".cache": 1})
-    (tmp_path / "train" / "ant" / "notes.txt").write_text("not a picture")
-    (tmp_path / "train" / "ant" / "._0000.png").write_text("left by another system")
+    (tmp_path / "train" / "ant" / "notes.txt").write_text("not an image")
+    (tmp_path / "train" / "ant" / "._0000.png").write_text("metadata of a file manager")
     source = load("imagefolder", root=root, size=8)
     assert source.classes == ("ant", "bee")
     assert torch.bincount(source.train.labels).tolist() == [1, 3]
 
 
-def test_what_is_wrong_with_a_folder_is_said_in_one_line(
-    make_folder: MakeFolder, tmp_path: Path
-) -> None:
+def test_invalid_folders_are_refused_in_one_line(make_folder: MakeFolder, tmp_path: Path) -> None:
     def refused(name: str, root: Path, message: str) -> None:
         with pytest.raises(ValueError, match=message) as caught:
             load(name, root=root, size=8)
@@ -172,13 +174,13 @@ def test_what_is_wrong_with_a_folder_is_said_in_one_line(
     root = make_folder("one/train", {"ant": 2}) / "one"
     refused("imagefolder", root, "two or more classes")
     root = make_folder("empty/train", {"ant": 2, "bee": 0}) / "empty"
-    refused("imagefolder", root, "bee holds no picture")
+    refused("imagefolder", root, "bee contains no image")
     make_folder("more/train", {"ant": 2, "bee": 2})
     root = make_folder("more/test", {"ant": 2, "cat": 1}) / "more"
-    refused("imagefolder", root, "cat is no class")
+    refused("imagefolder", root, "cat is not a class")
     make_folder("lost/val", {"ant": 2, "bee": 2})
     root = make_folder("lost/test", {"ant": 2, "bee": 2}) / "lost"
     refused("imagefolder", root, "two or more classes")  # train is missing
     root = make_folder("bad/train", {"ant": 2, "bee": 2}) / "bad"
-    (root / "train" / "bee" / "0001.png").write_bytes(b"no picture")
+    (root / "train" / "bee" / "0001.png").write_bytes(b"not an image")
     refused("imagefolder", root, "cannot read the image .*0001.png")

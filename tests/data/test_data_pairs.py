@@ -1,4 +1,4 @@
-"""Pairs of sentences from files, and batches of them."""
+"""Pairs of sentences from files, and their loader."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Sentences of 1 to 7 words, said backwards."""
+    """Sentences of 1 to 7 words, whose targets are their words in reverse, in capitals."""
     for part, count in (("train", 50), ("valid", 7), ("test", 5)):
         lines = [" ".join(f"w{(n * 3 + i) % 11}" for i in range(n % 7 + 1)) for n in range(count)]
         (tmp_path / f"{part}.x").write_text("\n".join(lines) + "\n")
@@ -26,76 +26,74 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def loaded(folder: Path, **options: Any) -> Any:
+def load_xy(folder: Path, **options: Any) -> Any:
     return load("pairs", root=folder, source="x", target="y", **options)
 
 
 def test_both_sides_are_read(folder: Path) -> None:
-    pairs = loaded(folder)
-    assert len(pairs.train), len(pairs.valid) == (50, 7)
+    pairs = load_xy(folder)
+    assert (len(pairs.train), len(pairs.valid)) == (50, 7)
     assert pairs.train.references[2] == "W8 W7 W6"
-    assert pairs.source.text(pairs.train.sources[2].tolist()) == "w6 w7 w8"
-    assert pairs.target.text(pairs.train.targets[2].tolist()) == "W8 W7 W6"
+    assert pairs.source.decode(pairs.train.sources[2].tolist()) == "w6 w7 w8"
+    assert pairs.target.decode(pairs.train.targets[2].tolist()) == "W8 W7 W6"
     row = pairs.train.sources[2].tolist()
     assert row[3:] == [END, *[PADDING] * (len(row) - 4)]
 
 
-def test_rare_and_late_words_are_left_out(folder: Path) -> None:
-    pairs = loaded(folder, max_vocab=3, max_length=2)
+def test_vocabulary_and_length_are_limited(folder: Path) -> None:
+    pairs = load_xy(folder, max_vocab=3, max_length=2)
     assert len(pairs.source) == 4 + 3
     assert UNKNOWN in pairs.train.sources
     assert pairs.train.sources.shape[1] == 3  # two words and the end
 
 
-def test_a_line_ends_where_editors_end_it(tmp_path: Path) -> None:
-    """Python takes other characters for ends of lines, too, which would misalign the sides."""
+def test_lines_end_at_newlines_only(tmp_path: Path) -> None:
+    """``str.splitlines`` also splits at other characters, which would misalign the sides."""
     sources = ["one\u2028two", "three\x0c", "four"]
     targets = ["eins zwei", "drei\x85x", "vier"]
     for part in ("train", "valid", "test"):
         (tmp_path / f"{part}.x").write_bytes("\r\n".join(sources).encode())
         (tmp_path / f"{part}.y").write_bytes(("\n".join(targets) + "\n").encode())
-    pairs = loaded(tmp_path, min_count=1)
+    pairs = load_xy(tmp_path, min_count=1)
     assert pairs.train.references == tuple(targets)
-    found = [pairs.source.text(row.tolist()) for row in pairs.train.sources]
+    found = [pairs.source.decode(row.tolist()) for row in pairs.train.sources]
     assert found == ["one two", "three", "four"]
 
 
-def test_the_first_sentences_of_an_evaluation_are_not_the_shortest(folder: Path) -> None:
-    made = [batch.sources.shape[0] for batch in batches(loaded(folder), shuffle=False).epoch(0)]
+def test_evaluation_batches_are_not_sorted_by_length(folder: Path) -> None:
+    made = [batch.sources.shape[0] for batch in batches(load_xy(folder), shuffle=False).epoch(0)]
     assert made != sorted(made)
-    assert made == [b.sources.shape[0] for b in batches(loaded(folder), shuffle=False).epoch(3)]
+    assert made == [b.sources.shape[0] for b in batches(load_xy(folder), shuffle=False).epoch(3)]
 
 
-def test_both_sides_may_have_one_vocabulary_and_no_capitals(folder: Path) -> None:
-    pairs = loaded(folder, joint=True, lowercase=True)
+def test_a_joint_vocabulary_in_lower_case_is_shared(folder: Path) -> None:
+    pairs = load_xy(folder, joint=True, lowercase=True)
     assert pairs.source is pairs.target
     assert all(word == word.lower() for word in pairs.source.words)
     assert pairs.train.targets[2].tolist()[:3] == pairs.train.sources[2].tolist()[2::-1]
-    assert pairs.train.references[2] == "W8 W7 W6"  # as it was written
-    apart = loaded(folder, joint=True)
+    assert pairs.train.references[2] == "W8 W7 W6"  # references keep their case
+    apart = load_xy(folder, joint=True)
     assert len(apart.source) - 4 == 2 * (len(pairs.source) - 4)
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_a_batch_holds_its_pairs_and_as_little_padding_as_can_be(
-    folder: Path, shuffle: bool
-) -> None:
-    pairs = loaded(folder)
+def test_batches_have_complete_pairs_and_minimal_padding(folder: Path, shuffle: bool) -> None:
+    pairs = load_xy(folder)
     made = batches(pairs, shuffle=shuffle)
-    seen: list[str] = []
+    references: list[str] = []
     for batch in made.epoch(0):
         assert batch.sources.shape[0] == int((batch.sources != PADDING).sum(0).max())
         assert torch.equal(batch.inputs[1:], batch.targets[:-1])
         assert bool((batch.inputs[0] == BEGIN).all())
         for column, text in enumerate(batch.references):
-            assert pairs.target.text(batch.targets[:, column].tolist()) == text
-            source = pairs.source.text(batch.sources[:, column].tolist())
+            assert pairs.target.decode(batch.targets[:, column].tolist()) == text
+            source = pairs.source.decode(batch.sources[:, column].tolist())
             assert source.upper().split() == text.split()[::-1]
-        seen += batch.references
+        references += batch.references
     if shuffle:
-        assert len(seen) == 48  # six batches of eight
+        assert len(references) == 48  # six batches of eight
     else:
-        assert sorted(seen) == sorted(pairs.train.references)
+        assert sorted(references) == sorted(pairs.train.references)
 
 
 def batches(pairs: Any, *, shuffle: bool, seed: int = 0, rank: int = 0, ranks: int = 1) -> Any:
@@ -112,8 +110,8 @@ def batches(pairs: Any, *, shuffle: bool, seed: int = 0, rank: int = 0, ranks: i
     )
 
 
-def test_epochs_differ_and_are_the_same_again(folder: Path) -> None:
-    pairs = loaded(folder)
+def test_the_order_depends_on_seed_and_epoch_alone(folder: Path) -> None:
+    pairs = load_xy(folder)
 
     def order(epoch: int, seed: int = 0) -> list[tuple[str, ...]]:
         return [batch.references for batch in batches(pairs, shuffle=True, seed=seed).epoch(epoch)]
@@ -125,14 +123,14 @@ def test_epochs_differ_and_are_the_same_again(folder: Path) -> None:
     assert [next(stream).references for _ in range(3)] == [order(0)[5], *order(1)[:2]]
 
 
-def test_ranks_share_each_batch(folder: Path) -> None:
-    pairs = loaded(folder)
+def test_shares_of_ranks_make_the_whole_batch(folder: Path) -> None:
+    pairs = load_xy(folder)
     whole = batches(pairs, shuffle=True).batch(2, 1)
     parts = [batches(pairs, shuffle=True, rank=r, ranks=3).batch(2, 1) for r in range(3)]
     assert sum((part.references for part in parts), ()) == whole.references
 
 
-def test_news_become_headlines_in_parts_that_stay(tmp_path: Path) -> None:
+def test_agnews_pairs_have_fixed_splits(tmp_path: Path) -> None:
     rows = [f'"{n % 4 + 1}","Title {n}","Text\\{n} of it, with ""quotes"""' for n in range(40)]
     (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
     first, second = (load("agnews", root=tmp_path, kind="pairs", min_count=1) for _ in range(2))
@@ -140,7 +138,7 @@ def test_news_become_headlines_in_parts_that_stay(tmp_path: Path) -> None:
     assert first.test.references == second.test.references
     everything = {*first.train.references, *first.valid.references, *first.test.references}
     assert everything == {f"Title {n}" for n in range(40)}
-    text = first.source.text(first.train.sources[0].tolist())
+    text = first.source.decode(first.train.sources[0].tolist())
     assert text.startswith("Text ")
     assert first.train.references[0].split()[1] in text.split()
 
@@ -150,21 +148,21 @@ def test_news_become_headlines_in_parts_that_stay(tmp_path: Path) -> None:
     [
         (lambda d: (d / "valid.y").unlink(), {}, "valid.y not in .*: put them there"),
         (lambda d: (d / "test.x").write_text("a\n"), {}, "test.x has 1 lines and .*test.y has 5"),
-        (lambda d: (d / "test.x").write_bytes(b"\xff"), {}, "no UTF-8 text: byte 0"),
+        (lambda d: (d / "test.x").write_bytes(b"\xff"), {}, "not UTF-8 text: byte 0"),
         (lambda d: None, {"target": "x"}, "dataset.source and dataset.target are both 'x'"),
         (
             lambda d: [(d / f"valid.{e}").write_text("") for e in "xy"],
             {},
-            "the valid part has no pair of sentences",
+            "the valid split has no pair of sentences",
         ),
     ],
 )
-def test_what_is_no_set_of_pairs(
+def test_invalid_pairs_are_refused_in_one_line(
     folder: Path, change: Any, options: dict[str, str], message: str
 ) -> None:
     change(folder)
     with pytest.raises(ValueError, match=message) as caught:
-        loaded(folder, **options) if not options else load(
+        load_xy(folder, **options) if not options else load(
             "pairs", root=folder, **{"source": "x", "target": "y"} | options
         )
     assert "\n" not in str(caught.value)

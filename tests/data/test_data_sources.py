@@ -1,3 +1,5 @@
+"""The registry of data sets, the digits and the synthetic images."""
+
 from __future__ import annotations
 
 import subprocess
@@ -12,7 +14,7 @@ from darts.data import SOURCES, MemoryImages
 from darts.data.split import stratified_split
 
 
-def test_listing_and_importing_read_nothing_heavy() -> None:
+def test_importing_and_listing_import_no_heavy_libraries() -> None:
     code = (
         "import sys, darts.data\n"
         "assert {'digits', 'cifar10', 'cifar100', 'svhn', 'fashion_mnist', 'imagefolder',"
@@ -26,7 +28,7 @@ def test_listing_and_importing_read_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_entries_describe_themselves(name: str) -> None:
+def test_entries_of_the_registry_are_complete(name: str) -> None:
     spec = SOURCES[name]
     assert spec.name == name
     assert spec.description
@@ -34,7 +36,7 @@ def test_entries_describe_themselves(name: str) -> None:
     assert bool(spec.files) == (name not in ("digits", "synthetic"))
 
 
-def test_digits() -> None:
+def test_digits_are_balanced_and_normalized() -> None:
     source = load("digits", seed=0)
     assert source.channels == 1
     assert source.size == (8, 8)
@@ -53,7 +55,7 @@ def test_digits() -> None:
     assert source.std[0] == pytest.approx(scaled.std(correction=0).item())
 
 
-def test_the_test_split_of_digits_ignores_the_seed() -> None:
+def test_the_test_split_of_digits_does_not_depend_on_the_seed() -> None:
     first, second = load("digits", seed=0), load("digits", seed=1)
     assert isinstance(first.test, MemoryImages)
     assert isinstance(second.test, MemoryImages)
@@ -68,7 +70,7 @@ def test_the_test_split_of_digits_ignores_the_seed() -> None:
     assert sorted(image.tolist() for image in mine) == levels
 
 
-def test_a_nearest_neighbor_reads_digits() -> None:
+def test_nearest_neighbors_classify_digits() -> None:
     source = load("digits")
     assert isinstance(source.train, MemoryImages)
     assert isinstance(source.test, MemoryImages)
@@ -79,7 +81,7 @@ def test_a_nearest_neighbor_reads_digits() -> None:
     assert (guess == source.test.labels).float().mean() > 0.97
 
 
-def test_synthetic_follows_its_options_and_its_seed() -> None:
+def test_synthetic_images_depend_on_options_and_seed() -> None:
     source = load("synthetic", seed=5, classes=4, samples=50, test_samples=10, channels=2, size=11)
     assert source.train.shape == (2, 11, 11)
     assert isinstance(source.train, MemoryImages)
@@ -97,7 +99,7 @@ def test_synthetic_follows_its_options_and_its_seed() -> None:
     assert not torch.equal(other.train.pixels, source.train.pixels)
 
 
-def test_synthetic_can_be_learned_but_not_without_the_patterns() -> None:
+def test_synthetic_classes_differ_in_pattern_but_not_in_brightness() -> None:
     source = load("synthetic")
     assert isinstance(source.train, MemoryImages)
     assert isinstance(source.test, MemoryImages)
@@ -105,21 +107,20 @@ def test_synthetic_can_be_learned_but_not_without_the_patterns() -> None:
     centers = torch.stack([train[source.train.labels == k].mean(0) for k in range(10)])
     guess = torch.cdist(test, centers).argmin(1)
     assert (guess == source.test.labels).double().mean() > 0.9
-    # Brightness alone does not tell the classes apart.
-    dull = (test.mean(1)[:, None] - centers.mean(1)).abs().argmin(1)
-    assert (dull == source.test.labels).double().mean() < 0.7
+    by_brightness = (test.mean(1)[:, None] - centers.mean(1)).abs().argmin(1)
+    assert (by_brightness == source.test.labels).double().mean() < 0.7
 
 
-def test_size_resizes_without_aliasing() -> None:
+def test_resizing_has_no_aliasing() -> None:
     stripes = torch.zeros(2, 1, 16, 16, dtype=torch.uint8)
-    stripes[..., ::2] = 200  # finer than the result can show
+    stripes[..., ::2] = 200  # finer than the result can resolve
     small = MemoryImages(stripes, torch.zeros(2, dtype=torch.int64)).resized(4)
     assert small.shape == (1, 4, 4)
     assert (small.pixels.int() - 100).abs().max() < 20
     assert load("digits", size=12).size == (12, 12)
 
 
-def test_the_statistics_are_exact_and_never_zero() -> None:
+def test_statistics_are_exact_and_deviations_above_zero() -> None:
     pixels = torch.randint(0, 256, (40, 2, 5, 5), generator=torch.Generator().manual_seed(0))
     pixels[:, 1] = 7
     images = MemoryImages(pixels.to(torch.uint8), torch.zeros(40, dtype=torch.int64))
@@ -132,37 +133,40 @@ def test_the_statistics_are_exact_and_never_zero() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "cifar11"}, "unknown data set 'cifar11': choose one of digits, cifar10"),
-        ({"name": "digits", "storage": "tape"}, "'tape': choose one of auto, memory, disk"),
-        ({"name": "digits", "storage": "disk"}, "digits is kept in memory"),
-        ({"name": "digits", "size": 0}, "size is a number of pixels, at least 1, not 0"),
+        ({"name": "cifar11"}, "unknown data set 'cifar11'; choose from digits, cifar10"),
+        ({"name": "digits", "storage": "tape"}, "'tape'; choose from auto, memory, disk"),
+        (
+            {"name": "digits", "storage": "disk"},
+            "digits: storage=disk is not available; set storage=memory",
+        ),
+        ({"name": "digits", "size": 0}, "digits: size=0: must be >= 1 pixel"),
         ({"name": "digits", "samples": 3}, "digits has no option 'samples'.* none"),
-        ({"name": "synthetic", "sample": 3}, "no option 'sample'.*classes, samples"),
-        ({"name": "synthetic", "samples": 0}, "samples must be a number from 1 up, not 0"),
-        ({"name": "synthetic", "classes": "ten"}, "not 'ten'"),
+        ({"name": "synthetic", "sample": 3}, "no option 'sample'.*samples, classes"),
+        ({"name": "synthetic", "samples": 0}, "samples=0: must be an integer >= 1"),
+        ({"name": "synthetic", "classes": "ten"}, "classes='ten'"),
         ({"name": "cifar10", "root": None}, "dataset.root must name the folder"),
         ({"name": "imagefolder", "root": None}, "dataset.root must name the folder"),
     ],
 )
-def test_wrong_requests_are_answered_in_one_line(arguments: dict, message: str) -> None:
+def test_invalid_requests_are_refused_in_one_line(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         load(**arguments)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["digits", "synthetic"])
-def test_sets_in_packages_need_no_root(name: str, tmp_path: Path) -> None:
+def test_data_sets_without_files_need_no_root(name: str, tmp_path: Path) -> None:
     labels = load(name, root=None, download=False).train.labels
     halves = stratified_split(labels, (0.5, 0.5), seed=0)
     assert all(len(labels[half].unique()) == 10 for half in halves)
 
 
 def test_images_and_labels_must_match() -> None:
-    with pytest.raises(ValueError, match="3 images need as many integer labels"):
+    with pytest.raises(ValueError, match="labels must be 3 integers, one per image"):
         MemoryImages(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.zeros(2).long())
     with pytest.raises(ValueError, match="pixels must be uint8 or float32"):
         MemoryImages(torch.zeros(3, 1, 2, 2).double(), torch.zeros(3).long())
     floats = MemoryImages(torch.zeros(3, 1, 2, 2), torch.zeros(3).long())
     for call in (floats.statistics, lambda: floats.resized(4)):
-        with pytest.raises(ValueError, match=r"for images of bytes, not of torch\.float32"):
+        with pytest.raises(ValueError, match=r"pixels must be uint8, not torch\.float32"):
             call()

@@ -1,4 +1,4 @@
-"""SpecAugment: the batch against one spectrogram at a time, and how masks are drawn."""
+"""SpecAugment, compared with its definition point by point, and the distribution of masks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ from darts.data.randomness import generator
 
 BANDS, FRAMES = 12, 9
 MEAN, STD = -40.0, 15.0
+DEFAULTS = {
+    "frequency_masks": 2,
+    "frequency_width": 8,
+    "time_masks": 2,
+    "time_width": 8,
+    "shift": 0,
+}
 
 
 def spectrograms(count: int = 20) -> Tensor:
@@ -25,8 +32,8 @@ def normalization() -> Normalization:
     return Normalization((MEAN,), (STD,), torch.device("cpu"), levels=1)
 
 
-def one_by_one(pixels: Tensor, draws: Tensor, options: SpecAugment) -> Tensor:
-    """Each spectrogram alone, point by point, as the words say."""
+def augment_point_by_point(pixels: Tensor, draws: Tensor, options: SpecAugment) -> Tensor:
+    """Return the definition, computed point by point."""
     result = torch.zeros(pixels.shape)
     for n, (shift, *masks) in enumerate(draws.t().tolist()):
         pairs = list(zip(masks[::2], masks[1::2], strict=True))
@@ -34,11 +41,11 @@ def one_by_one(pixels: Tensor, draws: Tensor, options: SpecAugment) -> Tensor:
             for frame in range(FRAMES):
                 inside = 0 <= frame - shift < FRAMES
                 value = pixels[n, 0, band, frame - shift].item() if inside else SILENCE
-                hidden = any(
+                masked = any(
                     first <= (band if number < options.frequency_masks else frame) < first + width
                     for number, (width, first) in enumerate(pairs)
                 )
-                result[n, 0, band, frame] = 0.0 if hidden else (value - MEAN) / STD
+                result[n, 0, band, frame] = 0.0 if masked else (value - MEAN) / STD
     return result
 
 
@@ -53,18 +60,20 @@ def one_by_one(pixels: Tensor, draws: Tensor, options: SpecAugment) -> Tensor:
         SpecAugment(3, 0, 2, 0, 0),
     ],
 )
-def test_the_batch_equals_one_by_one(options: SpecAugment) -> None:
+def test_a_batch_equals_the_definition_point_by_point(options: SpecAugment) -> None:
     pixels = spectrograms()
     before = pixels.clone()
     draws = options.draw(len(pixels), (BANDS, FRAMES), generator(1))
     assert draws.dtype == torch.int64
     assert draws.shape == (1 + 2 * (options.frequency_masks + options.time_masks), len(pixels))
     found = options.apply(pixels, draws, normalization())
-    torch.testing.assert_close(found, one_by_one(pixels, draws, options), atol=2e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        found, augment_point_by_point(pixels, draws, options), atol=2e-6, rtol=1e-5
+    )
     assert torch.equal(pixels, before)
 
 
-def test_masks_are_as_wide_as_the_paper_says_and_anywhere() -> None:
+def test_widths_and_positions_of_masks_are_uniform() -> None:
     options = SpecAugment(1, 5, 1, 4, 2)
     shift, f, f0, t, t0 = options.draw(6000, (BANDS, FRAMES), generator(2))
     assert set(shift.tolist()) == set(range(-2, 3))
@@ -81,18 +90,18 @@ def test_masks_are_as_wide_as_the_paper_says_and_anywhere() -> None:
     assert (both - torch.eye(3)).abs().max() < 0.06
 
 
-def test_the_hidden_share_is_what_it_should_be() -> None:
-    """Widths from 0 to 4 hide 2 of 12 bands in the mean."""
+def test_the_masked_share_equals_its_expectation() -> None:
+    """Widths of 0 to 4 mask 2 of 12 bands on average."""
     options = SpecAugment(1, 4, 0, 0, 0)
     pixels = torch.full((5000, 1, BANDS, FRAMES), 10.0)
     draws = options.draw(len(pixels), (BANDS, FRAMES), generator(3))
-    hidden = (options.apply(pixels, draws, normalization()) == 0).float().mean()
-    assert abs(hidden - 2 / 12) < 0.01
+    masked = (options.apply(pixels, draws, normalization()) == 0).float().mean()
+    assert abs(masked - 2 / 12) < 0.01
 
 
 def batches(options: SpecAugment | None, images: Any = None, **changes: Any) -> SampleLoader:
     images = images or MemoryImages(spectrograms(40), torch.arange(40) % 10)
-    given: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "batch_size": 8,
         "seed": 3,
         "stream": "train",
@@ -102,10 +111,10 @@ def batches(options: SpecAugment | None, images: Any = None, **changes: Any) -> 
         "drop_last": True,
         "device": "cpu",
     }
-    return SampleLoader(images, torch.arange(40), augmentation=options, **(given | changes))
+    return SampleLoader(images, torch.arange(40), augmentation=options, **(defaults | changes))
 
 
-def test_batches_are_a_function_of_their_place_alone() -> None:
+def test_batches_depend_on_seed_stream_epoch_and_step_alone() -> None:
     options = SpecAugment(1, 4, 1, 3, 2)
     torch.manual_seed(0)
     unbroken = list(batches(options).epoch(1))
@@ -120,7 +129,7 @@ def test_batches_are_a_function_of_their_place_alone() -> None:
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 8])
-def test_the_shares_of_the_ranks_make_the_whole_batch(ranks: int) -> None:
+def test_shares_of_ranks_make_the_whole_batch(ranks: int) -> None:
     options = SpecAugment(2, 4, 1, 3, 2)
     for step in (0, 4):
         whole, labels = batches(options).batch(0, step)
@@ -129,7 +138,7 @@ def test_the_shares_of_the_ranks_make_the_whole_batch(ranks: int) -> None:
         assert torch.equal(labels, torch.cat([share for _, share in parts]))
 
 
-def test_what_is_stored_is_not_changed() -> None:
+def test_stored_spectrograms_do_not_change() -> None:
     pixels = spectrograms(40)
     images = MemoryImages(pixels.clone(), torch.arange(40) % 10)
     list(batches(SpecAugment(2, 6, 2, 6, 3), images).epoch(0))
@@ -142,19 +151,19 @@ def test_what_is_stored_is_not_changed() -> None:
         ({"frequency_width": 13}, "frequency_width=13 is more than the 12 bands"),
         ({"frequency_width": 2, "time_width": 10}, "time_width=10 is more than the 9 frames"),
         ({"frequency_width": 2, "shift": 10}, "shift=10 is more than the 9 frames"),
-        ({"time_masks": -1}, "time_masks must be at least 0, not -1"),
-        ({"shift": -1}, "shift must be at least 0, not -1"),
+        ({"time_masks": -1}, "time_masks=-1: must be >= 0"),
+        ({"shift": -1}, "shift=-1: must be >= 0"),
     ],
 )
-def test_what_does_not_fit_is_refused(options: dict[str, int], message: str) -> None:
+def test_invalid_options_are_refused_in_one_line(options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        batches(SpecAugment(**options))
+        batches(SpecAugment(**{**DEFAULTS, **options}))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_the_same_batch_on_a_gpu() -> None:
+def test_a_gpu_has_the_same_batches() -> None:
     options = SpecAugment(2, 4, 2, 3, 2)
     images, labels = batches(options, device="cuda").batch(1, 2)
     wanted = batches(options).batch(1, 2)

@@ -1,3 +1,5 @@
+"""Stratified splits, and their files."""
+
 from __future__ import annotations
 
 import math
@@ -19,7 +21,7 @@ FRACTIONS = st.sampled_from([(0.5, 0.5), (0.8, 0.2), (1.0,), (0.29, 0.31, 0.4), 
 
 @settings(deadline=None, max_examples=60)
 @given(labels=LABELS, fractions=FRACTIONS, seed=st.integers(0, 2**40))
-def test_every_part_gets_its_share_of_every_class(
+def test_subsets_have_their_share_of_each_class(
     labels: torch.Tensor, fractions: tuple[float, ...], seed: int
 ) -> None:
     parts = stratified_split(labels, fractions, seed=seed)
@@ -33,7 +35,7 @@ def test_every_part_gets_its_share_of_every_class(
 
 @settings(deadline=None, max_examples=60)
 @given(labels=LABELS, seed=st.integers(0, 100), data=st.data())
-def test_a_subset_keeps_the_proportions(
+def test_a_subset_keeps_class_proportions(
     labels: torch.Tensor, seed: int, data: st.DataObject
 ) -> None:
     count = data.draw(st.integers(1, len(labels)))
@@ -44,26 +46,26 @@ def test_a_subset_keeps_the_proportions(
         assert abs(int((labels[subset] == label).sum()) - share) < 1
 
 
-def test_halves_stay_equal_when_every_class_is_odd() -> None:
+def test_halves_are_equal_with_odd_classes() -> None:
     halves = stratified_split(torch.arange(10).repeat(13), (0.5, 0.5), seed=3)
     assert [len(half) for half in halves] == [65, 65]
 
 
-def test_a_rounding_error_of_a_fraction_takes_nothing_away() -> None:
+def test_rounding_errors_of_fractions_lose_no_sample() -> None:
     assert math.floor(0.29 * 100) == 28
     parts = stratified_split(torch.zeros(100, dtype=torch.int64), (0.29, 0.71), seed=0)
     assert [len(part) for part in parts] == [29, 71]
 
 
-def test_a_class_sorted_folder_shows_both_halves_every_class() -> None:
-    labels = torch.arange(10).repeat_interleave(50)  # as a walk through class folders gives them
+def test_halves_of_sorted_labels_have_all_classes() -> None:
+    labels = torch.arange(10).repeat_interleave(50)  # as from class folders
     for half in stratified_split(labels, (0.5, 0.5), seed=0):
         assert torch.bincount(labels[half], minlength=10).tolist() == [25] * 10
-        # In shuffled order: the first fifth alone already holds most classes.
+        # The order is shuffled: the first fifth has most classes.
         assert len(labels[half][:50].unique()) >= 8
 
 
-def test_the_seed_alone_decides() -> None:
+def test_a_split_depends_on_its_seed_alone() -> None:
     labels = torch.arange(4).repeat(30)
     first = stratified_split(labels, (0.5, 0.5), seed=7)
     torch.manual_seed(99)
@@ -82,12 +84,12 @@ def test_fractions_must_sum_to_one(fractions: tuple[float, ...]) -> None:
 
 
 @pytest.mark.parametrize("count", [0, -1, 5])
-def test_a_subset_needs_a_possible_count(count: int) -> None:
-    with pytest.raises(ValueError, match=rf"1 to 4 of the samples, not {count}"):
+def test_a_subset_larger_than_the_data_is_refused(count: int) -> None:
+    with pytest.raises(ValueError, match=rf"count={count}: must be 1 to 4"):
         stratified_subset(torch.zeros(4, dtype=torch.int64), count, seed=0)
 
 
-def test_a_split_is_read_back_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_saved_split_is_loaded_and_leaves_no_temporary_file(tmp_path: Path) -> None:
     parts = {"weights": torch.tensor([3, 1]), "alphas": torch.tensor([], dtype=torch.int64)}
     path = tmp_path / "run" / "split.npz"
     save_split(path, parts, seed=4, dataset="digits")
@@ -114,7 +116,7 @@ def test_a_failed_save_keeps_the_old_split(tmp_path: Path, monkeypatch: pytest.M
     assert [file.name for file in tmp_path.iterdir()] == ["split.npz"]
 
 
-def test_only_indices_are_saved(tmp_path: Path) -> None:
+def test_floats_are_not_saved_as_a_split(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'train'"):
         save_split(tmp_path / "split.npz", {"train": torch.tensor([0.5])})
 
@@ -142,14 +144,14 @@ def test_a_damaged_split_is_refused_in_one_line(
         message = str(error)
     if message:
         assert re.fullmatch(rf"the split {path} is damaged or not a split: .+", message)
-    else:  # a byte that carries no meaning, such as a date, or the letter of a name
+    else:  # an irrelevant byte, such as a date or a letter of a name
         assert read
         for part in read.values():
             assert any(torch.equal(part, kept) for kept in parts.values())
 
 
-def test_foreign_files_are_no_splits(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"there is no split at .*none\.npz"):
+def test_other_files_are_not_loaded_as_splits(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"the split .*none\.npz is missing"):
         load_split(tmp_path / "none.npz")
     np.savez(tmp_path / "objects.npz", train=np.array([{}], dtype=object))
     np.savez(tmp_path / "floats.npz", train=np.array([0.5]))

@@ -1,3 +1,5 @@
+"""Published image data sets: files, downloads and errors."""
+
 from __future__ import annotations
 
 import gzip
@@ -30,7 +32,7 @@ def make_cifar10(root: Path) -> None:
     for k, name in enumerate([f"data_batch_{n}" for n in range(1, 6)] + ["test_batch"]):
         content = {b"data": rows(4, k), b"labels": [k, 9, 0, 1]}
         (folder / name).write_bytes(pickle.dumps(content, protocol=2))
-    names = {"label_names": [f"kind {n}" for n in range(10)]}
+    names = {"label_names": [f"class {n}" for n in range(10)]}
     (folder / "batches.meta").write_bytes(pickle.dumps(names, protocol=2))
 
 
@@ -40,7 +42,7 @@ def make_cifar100(root: Path) -> None:
     for k, name in enumerate(["train", "test"]):
         content = {"data": rows(3, k), "fine_labels": [k, 99, 5], "coarse_labels": [0, 0, 0]}
         (folder / name).write_bytes(pickle.dumps(content, protocol=2))
-    names = {"fine_label_names": [f"kind {n}" for n in range(100)]}
+    names = {"fine_label_names": [f"class {n}" for n in range(100)]}
     (folder / "meta").write_bytes(pickle.dumps(names, protocol=2))
 
 
@@ -82,7 +84,7 @@ EXPECTED = {  # shape, train labels, classes
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("below", ["", "own"])
-def test_files_of_another_origin_are_read_with_one_warning(
+def test_other_checksums_cause_one_warning_without_verification(
     name: str, below: str, tmp_path: Path
 ) -> None:
     MAKE[name](tmp_path / name if below else tmp_path)
@@ -104,14 +106,14 @@ def test_files_of_another_origin_are_read_with_one_warning(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_other_checksums_are_refused_unless_asked_for(name: str, tmp_path: Path) -> None:
+def test_other_checksums_are_refused_with_verification(name: str, tmp_path: Path) -> None:
     MAKE[name](tmp_path)
     with pytest.raises(ValueError, match=r"differ from the published.*dataset\.verify=false") as e:
         load(name, root=tmp_path, download=False)
     assert "\n" not in str(e.value)
 
 
-def test_files_with_the_published_checksums_give_no_warning(
+def test_published_checksums_cause_no_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_cifar100(tmp_path)
@@ -123,7 +125,7 @@ def test_files_with_the_published_checksums_give_no_warning(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_missing_set_says_what_to_put_where(name: str, tmp_path: Path) -> None:
+def test_the_error_of_a_missing_data_set_says_what_to_do(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"dataset\.download is off") as caught:
         load(name, root=tmp_path, download=False)
     message = str(caught.value)
@@ -133,7 +135,7 @@ def test_a_missing_set_says_what_to_put_where(name: str, tmp_path: Path) -> None
     assert "dataset.root" in message
 
 
-def test_one_missing_file_is_named_alone(tmp_path: Path) -> None:
+def test_only_missing_files_are_named(tmp_path: Path) -> None:
     make_cifar10(tmp_path)
     (tmp_path / "cifar-10-batches-py" / "data_batch_3").unlink()
     with pytest.raises(ValueError, match="put data_batch_3 into"):
@@ -150,7 +152,7 @@ def test_one_missing_file_is_named_alone(tmp_path: Path) -> None:
     ],
     ids=["network", "checksum", "gone"],
 )
-def test_a_failed_download_says_what_to_put_where(
+def test_the_error_of_a_failed_download_says_what_to_do(
     name: str, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: object) -> None:
@@ -167,7 +169,7 @@ def test_a_failed_download_says_what_to_put_where(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_absent_is_downloaded_once(
+def test_missing_files_are_downloaded_once(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, root = tmp_path / "store", tmp_path / "data"
@@ -189,7 +191,7 @@ def test_what_is_absent_is_downloaded_once(
     monkeypatch.setattr("torchvision.datasets.utils.download_url", download)
     monkeypatch.setattr("torchvision.datasets.utils.extract_archive", unpack)
     for _ in range(2):
-        with pytest.warns(UserWarning, match="differ"):  # these are not the published files
+        with pytest.warns(UserWarning, match="differ"):
             load(name, root=root, verify=False)
     assert fetched == [archive.name for archive in LAYOUTS[name].archives]
 
@@ -211,7 +213,7 @@ def test_a_damaged_file_is_named_in_one_line(name: str, tmp_path: Path) -> None:
         path.write_bytes(whole)
 
 
-def test_labels_out_of_range_are_damage(tmp_path: Path) -> None:
+def test_invalid_labels_are_reported_as_damage(tmp_path: Path) -> None:
     make_cifar10(tmp_path)
     path = tmp_path / "cifar-10-batches-py" / "test_batch"
     for labels in ([0, 1, 2, 10], [0, 1, 2], [0, 1, 2, "three"], [-1, 0, 0, 0]):
@@ -223,7 +225,7 @@ def test_labels_out_of_range_are_damage(tmp_path: Path) -> None:
             load("cifar10", root=tmp_path, download=False, verify=False)
 
 
-def test_cifar10_can_be_made_smaller(tmp_path: Path) -> None:
+def test_cifar10_is_resized(tmp_path: Path) -> None:
     make_cifar10(tmp_path)
     with pytest.warns(UserWarning, match="differ"):
         source = load("cifar10", root=tmp_path, download=False, verify=False, size=16)
@@ -234,7 +236,7 @@ def test_cifar10_can_be_made_smaller(tmp_path: Path) -> None:
 
 @pytest.mark.data
 @pytest.mark.skipif("DARTS_DATA" not in os.environ, reason="needs DARTS_DATA")
-def test_real_cifar10_and_its_folders_hold_the_same_pictures() -> None:
+def test_cifar10_and_its_image_folders_are_the_same_data_set() -> None:
     top = Path(os.environ["DARTS_DATA"])
     with pytest.warns(UserWarning, match="differ"):
         packed = load("cifar10", root=top / "cifar10", download=False, verify=False)

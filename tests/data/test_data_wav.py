@@ -1,4 +1,4 @@
-"""WAV files of every kind that is read, those that are not, and other rates."""
+"""WAV files: supported formats and errors; resampling."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def chunk(name: bytes, body: bytes) -> bytes:
     return name + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
 
 
-def form(kind: int = 1, channels: int = 1, rate: int = 8000, bits: int = 16) -> bytes:
+def format_chunk(encoding: int = 1, channels: int = 1, rate: int = 8000, bits: int = 16) -> bytes:
     frame = channels * bits // 8
-    return chunk(b"fmt ", struct.pack("<HHIIHH", kind, channels, rate, 0, frame, bits))
+    return chunk(b"fmt ", struct.pack("<HHIIHH", encoding, channels, rate, 0, frame, bits))
 
 
 def riff(*chunks: bytes) -> bytes:
@@ -43,8 +43,8 @@ def riff(*chunks: bytes) -> bytes:
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
 @pytest.mark.parametrize("channels", [1, 2, 5])
-def test_what_python_writes_is_read(width: int, channels: int, tmp_path: Path) -> None:
-    """Whole numbers, each compared with what it stands for, computed one by one."""
+def test_integers_of_each_width_are_read(width: int, channels: int, tmp_path: Path) -> None:
+    """Each sample equals its integer, divided by the largest one."""
     rng = np.random.default_rng(width)
     top = 1 << (8 * width - 1)
     numbers = rng.integers(-top, top, (17, channels))
@@ -65,29 +65,36 @@ def test_what_python_writes_is_read(width: int, channels: int, tmp_path: Path) -
     assert samples[0] == -1
 
 
-def test_floats_are_read_as_they_are(place: Place) -> None:
+def test_floats_are_read_unchanged(place: Place) -> None:
     numbers = np.array([[0.25, -0.5], [1.5, 0.5], [0.0, 1e-3]], "<f4")
-    samples, rate = read_wav(place(riff(form(3, 2, 44100, 32), chunk(b"data", numbers.tobytes()))))
+    samples, rate = read_wav(
+        place(riff(format_chunk(3, 2, 44100, 32), chunk(b"data", numbers.tobytes())))
+    )
     assert rate == 44100
     assert samples.tolist() == pytest.approx([-0.125, 1.0, 5e-4])
 
 
-def test_other_chunks_are_passed_over(place: Place) -> None:
+def test_other_chunks_are_skipped(place: Place) -> None:
     data = chunk(b"data", struct.pack("<3h", 16384, -16384, 8192))
     odd = chunk(b"LIST", b"odd")  # padded to an even length
-    path = place(riff(odd, form(), chunk(b"cue ", b"data"), data, chunk(b"id3 ", b"x")))
+    path = place(riff(odd, format_chunk(), chunk(b"cue ", b"data"), data, chunk(b"id3 ", b"x")))
     assert read_wav(path)[0].tolist() == [0.5, -0.5, 0.25]
 
 
-def test_the_extensible_format_says_its_kind_further_on(place: Place) -> None:
+def test_the_extensible_format_is_read(place: Place) -> None:
     body = struct.pack("<HHIIHH", 0xFFFE, 1, 16000, 64000, 4, 32)
     body += struct.pack("<HHI", 22, 32, 0) + struct.pack("<H", 3) + bytes(14)
     path = place(riff(chunk(b"fmt ", body), chunk(b"data", struct.pack("<2f", 0.5, -0.25))))
     assert read_wav(path)[0].tolist() == [0.5, -0.25]
 
 
-def test_a_stream_has_no_length(place: Place) -> None:
-    content = riff(form()) + b"data" + struct.pack("<I", 0xFFFFFFFF) + struct.pack("<2hb", 1, 2, 3)
+def test_a_streamed_file_without_a_length_is_read(place: Place) -> None:
+    content = (
+        riff(format_chunk())
+        + b"data"
+        + struct.pack("<I", 0xFFFFFFFF)
+        + struct.pack("<2hb", 1, 2, 3)
+    )
     samples, _ = read_wav(place(content))
     assert (samples * 32768).tolist() == [1, 2]
 
@@ -98,29 +105,29 @@ DATA = chunk(b"data", bytes(8))
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no WAV file"),
-        (b"ID3\x03" + bytes(100), "is no WAV file: it does not begin with RIFF and WAVE"),
-        (b"RIFF\0\0\0\0AVI " + bytes(20), "is no WAV file"),
-        (riff(DATA), "no fmt chunk stands before the samples"),
-        (riff(form()), "it has no samples"),
+        (b"", "is not a WAV file"),
+        (b"ID3\x03" + bytes(100), "is not a WAV file: it does not begin with RIFF and WAVE"),
+        (b"RIFF\0\0\0\0AVI " + bytes(20), "is not a WAV file"),
+        (riff(DATA), "there is no fmt chunk before the samples"),
+        (riff(format_chunk()), "it has no data chunk"),
         (riff(chunk(b"fmt ", b"short"), DATA), "its fmt chunk is too short"),
-        (riff(form(), DATA)[:-3], "is cut short: 5 of 8 bytes of samples"),
-        (riff(form(), chunk(b"data", b"")), "it holds no sample"),
-        (riff(form(), chunk(b"data", b"123")), "3 bytes are no multiple of 2 a sample"),
-        (riff(form(channels=3), DATA), "8 bytes are no multiple of 6 a sample"),
-        (riff(form(channels=0), DATA), "0 channels at 8000 samples a second"),
-        (riff(form(rate=0), DATA), "1 channels at 0 samples a second"),
-        (riff(form(rate=4_000_000_000), DATA), "at 4000000000 samples a second"),
-        (riff(form(kind=6, bits=8), DATA), "holds samples of format 6 with 8 bits"),
-        (riff(form(kind=3, bits=64), DATA), "holds samples of format 3 with 64 bits"),
-        (riff(form(bits=12), DATA), "holds samples of format 1 with 12 bits"),
+        (riff(format_chunk(), DATA)[:-3], "is truncated: it has 5 of 8 bytes of samples"),
+        (riff(format_chunk(), chunk(b"data", b"")), "it has 0 samples for 1 channels"),
+        (riff(format_chunk(), chunk(b"data", b"123")), "3 bytes are not a multiple of 2"),
+        (riff(format_chunk(channels=3), DATA), "8 bytes are not a multiple of 6"),
+        (riff(format_chunk(channels=0), DATA), "0 channels at 8000 samples per second"),
+        (riff(format_chunk(rate=0), DATA), "1 channels at 0 samples per second"),
+        (riff(format_chunk(rate=4_000_000_000), DATA), "at 4000000000 samples per second"),
+        (riff(format_chunk(encoding=6, bits=8), DATA), "has samples of format 6 with 8 bits"),
+        (riff(format_chunk(encoding=3, bits=64), DATA), "has samples of format 3 with 64 bits"),
+        (riff(format_chunk(bits=12), DATA), "has samples of format 1 with 12 bits"),
         (
-            riff(form(3, bits=32), chunk(b"data", struct.pack("<2f", 1.0, math.nan))),
-            "not every sample is a finite number",
+            riff(format_chunk(3, bits=32), chunk(b"data", struct.pack("<2f", 1.0, math.nan))),
+            "some samples are not finite",
         ),
     ],
 )
-def test_a_wrong_file_is_named_in_one_line(content: bytes, message: str, place: Place) -> None:
+def test_invalid_files_are_named_in_one_line(content: bytes, message: str, place: Place) -> None:
     path = place(content)
     with pytest.raises(ValueError, match=message) as caught:
         read_wav(path)
@@ -134,10 +141,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [riff(form(), chunk(b"LIST", b"abc"), DATA), riff(form(3, 2, bits=32), DATA)]
+    "content",
+    [riff(format_chunk(), chunk(b"LIST", b"abc"), DATA), riff(format_chunk(3, 2, bits=32), DATA)],
 )
-def test_no_damage_is_worse_than_a_value_error(content: bytes, place: Place) -> None:
-    """Cut anywhere, and with any byte changed, a file is read or refused in one line."""
+def test_damage_causes_no_other_error_than_value_error(content: bytes, place: Place) -> None:
+    """Files that are truncated or have a changed byte are read or refused in one line."""
     rng = np.random.default_rng(0)
     damaged = [content[:end] for end in range(len(content))]
     for at in range(len(content)):
@@ -161,13 +169,20 @@ def test_no_damage_is_worse_than_a_value_error(content: bytes, place: Place) -> 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        *((44100, 8000), (8000, 44100), (48000, 16000), (16000, 48000), (22050, 16000)),
-        *((11025, 8000), (16000, 8000), (8025, 8000), (96000, 16000)),
+        (44100, 8000),
+        (8000, 44100),
+        (48000, 16000),
+        (16000, 48000),
+        (22050, 16000),
+        (11025, 8000),
+        (16000, 8000),
+        (8025, 8000),
+        (96000, 16000),
     ],
 )
 @pytest.mark.parametrize("count", [1, 50, 1999])
 def test_resampling_agrees_with_scipy(old: int, new: int, count: int) -> None:
-    """To 2e-6 of signals of deviation 1: the same filter, in single precision."""
+    """In single precision the tolerance is 2e-6, for signals of deviation 1."""
     from scipy.signal import resample_poly
 
     samples = torch.from_numpy(np.random.default_rng(old + count).normal(size=(2, count)))
@@ -176,25 +191,24 @@ def test_resampling_agrees_with_scipy(old: int, new: int, count: int) -> None:
     found = resample(samples.float(), old, new)
     assert found.shape == wanted.shape
     np.testing.assert_allclose(found.numpy(), wanted, atol=2e-6, rtol=0)
-    # In double precision the two are the same function.
     np.testing.assert_allclose(resample(samples, old, new).numpy(), wanted, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize(("old", "new"), [(44100, 16000), (8000, 22050)])
-def test_a_tone_stays_a_tone(old: int, new: int) -> None:
+def test_a_resampled_tone_is_the_same_tone(old: int, new: int) -> None:
     time = torch.arange(old) / old
     tone = torch.sin(2 * torch.pi * 1000 * time)[None]
     wanted = torch.sin(2 * torch.pi * 1000 * torch.arange(new) / new)
     found = resample(tone, old, new)[0]
-    middle = slice(new // 10, -new // 10)  # the ends are steps to silence
+    middle = slice(new // 10, -new // 10)  # without the steps to silence at both ends
     assert (found - wanted)[middle].abs().max() < 2e-3
 
 
-def test_what_the_lower_rate_cannot_carry_is_gone() -> None:
+def test_frequencies_above_the_new_nyquist_frequency_are_removed() -> None:
     tone = torch.sin(2 * torch.pi * 7000 * torch.arange(44100) / 44100)[None]
     assert resample(tone, 44100, 8000)[0, 800:-800].abs().max() < 2e-3
 
 
-def test_the_same_rate_changes_nothing() -> None:
+def test_the_same_rate_returns_the_same_samples() -> None:
     samples = torch.randn(1, 9, generator=torch.Generator().manual_seed(0))
     assert torch.equal(resample(samples, 8000, 8000), samples)

@@ -1,4 +1,4 @@
-"""Windows of a stream: what is in them, when, and what is carried from one to the next."""
+"""Windows of a text: their tokens, and the state between them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def pairs(found: Any) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("count", [2, 7, 23, 24, 25, 60])
 @pytest.mark.parametrize("columns", [1, 2, 5])
 @pytest.mark.parametrize("length", [1, 3, 7])
-def test_in_evaluation_every_token_but_the_first_is_a_target_once(
+def test_evaluation_has_each_token_but_the_first_as_a_target_once(
     count: int, columns: int, length: int
 ) -> None:
     made = windows(count, columns, length, shift=False)
@@ -47,9 +47,9 @@ def test_in_evaluation_every_token_but_the_first_is_a_target_once(
     assert max(len(window.tokens) for window in found) <= length
 
 
-def test_in_training_windows_follow_each_other_in_every_column() -> None:
+def test_training_windows_are_consecutive_in_each_column() -> None:
     made = windows(100, 3, 5, shift=True)
-    beginnings = set()
+    offsets = set()
     for epoch in range(12):
         found = list(made.epoch(epoch))
         assert len(found) == len(made) == (33 - 4) // 5
@@ -57,12 +57,12 @@ def test_in_training_windows_follow_each_other_in_every_column() -> None:
         assert bool((whole[1:] == whole[:-1] + 1).all())
         assert all(bool((w.targets == w.tokens + 1).all()) for w in found)
         assert all(w.tokens.shape == (5, 3) for w in found)
-        beginnings.add(int(whole[0, 0]))
-    assert beginnings <= set(range(5))
-    assert len(beginnings) > 2  # epochs begin elsewhere
+        offsets.add(int(whole[0, 0]))
+    assert offsets <= set(range(5))
+    assert len(offsets) > 2  # epochs begin at different tokens
 
 
-def test_an_epoch_depends_on_seed_and_number_alone() -> None:
+def test_windows_depend_on_seed_and_epoch_alone() -> None:
     def first(seed: int, epoch: int) -> Tensor:
         return next(windows(200, 2, 9, shift=True, seed=seed).epoch(epoch)).tokens
 
@@ -70,7 +70,7 @@ def test_an_epoch_depends_on_seed_and_number_alone() -> None:
     assert len({int(first(seed, 3)[0, 0]) for seed in range(8)}) > 1
 
 
-def test_a_stream_goes_on_from_epoch_to_epoch() -> None:
+def test_a_stream_continues_with_the_next_epoch() -> None:
     made = windows(50, 2, 4, shift=True)
     steps = len(made)
     stream = made.stream(steps - 1)
@@ -78,7 +78,7 @@ def test_a_stream_goes_on_from_epoch_to_epoch() -> None:
     assert torch.equal(next(stream).tokens, made.batch(1, 0).tokens)
 
 
-def test_what_a_window_leaves_is_where_the_next_begins() -> None:
+def test_a_window_starts_with_the_state_after_the_previous_one() -> None:
     made = windows(50, 2, 4, shift=False)
     found = made.epoch(0)
     first = next(found)
@@ -88,11 +88,11 @@ def test_what_a_window_leaves_is_where_the_next_begins() -> None:
     assert torch.equal(second.carry.state, torch.ones(2, 3))
     assert second.carry.after is None
     second.carry.after = torch.full((2, 3), 2.0)
-    assert next(made.epoch(1)).carry.state is None  # an epoch begins anew
-    assert made.batch(0, 3).carry.state is None  # as does what stands for itself
+    assert next(made.epoch(1)).carry.state is None  # epochs start with zeros
+    assert made.batch(0, 3).carry.state is None  # so does random access
 
 
-def test_a_resumed_stream_carries_on() -> None:
+def test_a_resumed_loader_restores_the_state() -> None:
     made = windows(90, 2, 4, shift=True)
     stream = made.epoch(0)
     next(stream).carry.after = torch.ones(2, 3)
@@ -105,7 +105,7 @@ def test_a_resumed_stream_carries_on() -> None:
 
 
 @pytest.mark.parametrize(("count", "columns", "length"), [(20, 4, 5), (9, 1, 9), (4, 8, 1)])
-def test_too_short_a_stream_is_refused(count: int, columns: int, length: int) -> None:
+def test_a_text_that_is_too_short_is_refused(count: int, columns: int, length: int) -> None:
     line = f"{count} tokens in {columns} columns are too few for windows of {length}; choose"
     with pytest.raises(ValueError, match=line):
         windows(count, columns, length, shift=True)

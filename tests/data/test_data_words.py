@@ -1,4 +1,4 @@
-"""Sentences in words and back, and the numbers of words."""
+"""Tokenization, its inverse, and vocabularies."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from darts.data.words import (
         ("  ", []),
     ],
 )
-def test_words_and_marks(text: str, words: list[str]) -> None:
+def test_sentences_become_words_and_punctuation_marks(text: str, words: list[str]) -> None:
     assert tokenize(text) == words
 
 
 @given(st.text(max_size=60))
-def test_nothing_but_spaces_is_lost(text: str) -> None:
+def test_tokenization_loses_only_spaces(text: str) -> None:
     assert "".join(tokenize(text)) == "".join(text.split())
     assert tokenize(detokenize(tokenize(text))) == tokenize(text)
 
 
-def test_a_vocabulary_has_the_frequent_words() -> None:
+def test_a_vocabulary_has_the_most_frequent_words() -> None:
     sentences = [["b", "a", "a"], ["c", "b", "a"], ["d"]]
     assert Vocabulary.build(sentences, min_count=1, max_vocab=9).words == (
         *SPECIAL,
@@ -51,7 +51,7 @@ def test_a_vocabulary_has_the_frequent_words() -> None:
     assert Vocabulary.build(sentences, min_count=1, max_vocab=1).words == (*SPECIAL, "a")
 
 
-def test_numbers_become_text_up_to_the_end() -> None:
+def test_decoding_stops_at_the_end() -> None:
     words = Vocabulary([*SPECIAL, "A", "man", "."])
     numbers = words.encode(["A", "tall", "man", "."])
     assert numbers == [4, UNKNOWN, 5, 6]
@@ -59,6 +59,6 @@ def test_numbers_become_text_up_to_the_end() -> None:
     assert len(words) == 7
 
 
-def test_numbers_are_joined() -> None:
+def test_detokenization_joins_numbers() -> None:
     for text in ("2,000.50 m, 7.", "rank 5, 6", "1, 2.5"):
         assert detokenize(tokenize(text)) == text

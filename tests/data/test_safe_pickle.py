@@ -1,3 +1,5 @@
+"""Pickled arrays: supported files, attacks and damage."""
+
 from __future__ import annotations
 
 import pickle
@@ -13,8 +15,8 @@ from hypothesis import strategies as st
 from darts.data.safe_pickle import load_pickled_arrays
 
 
-class Runs:
-    """Pickled as a call of `function(*arguments)`."""
+class Call:
+    """Pickled as the call ``function(*arguments)``."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = function, arguments
@@ -24,7 +26,7 @@ class Runs:
 
 
 def python2_pickle(rows: np.ndarray) -> bytes:
-    """What Python 2 wrote for {'data': rows, 'labels': [1, 2]}, spelt out by opcode."""
+    """Return Python 2's pickle of {'data': rows, 'labels': [1, 2]}, opcode by opcode."""
 
     def text(value: bytes) -> bytes:
         return b"T" + struct.pack("<i", len(value)) + value
@@ -41,7 +43,9 @@ def python2_pickle(rows: np.ndarray) -> bytes:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("dtype", ["u1", "<i8", ">i4", "<f4"])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_honest_files_are_read(tmp_path: Path, protocol: int, dtype: str, order: str) -> None:
+def test_arrays_of_each_protocol_are_read(
+    tmp_path: Path, protocol: int, dtype: str, order: str
+) -> None:
     rows = np.asarray(np.arange(12).reshape(3, 4) * 17 % 251, dtype=dtype, order=order)  # type: ignore[call-overload]
     content = {"data": rows, b"labels": [1, 2, 3], "names": ["a", "b"], "count": 3}
     path = tmp_path / "batch"
@@ -64,17 +68,17 @@ def test_a_file_of_python_2_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_malicious_file_is_refused_before_it_runs(tmp_path: Path, protocol: int) -> None:
+def test_a_malicious_file_is_refused_without_executing_it(tmp_path: Path, protocol: int) -> None:
     trace = tmp_path / "trace"
-    attack = Runs(Path.touch, trace)
+    attack = Call(Path.touch, trace)
     content = {"data": attack, "labels": []}
     (tmp_path / "batch").write_bytes(pickle.dumps(content, protocol=protocol))
-    with pytest.raises(ValueError, match="refused") as caught:
+    with pytest.raises(ValueError, match="not allowed") as caught:
         load_pickled_arrays(tmp_path / "batch")
     assert "\n" not in str(caught.value)
     assert not trace.exists()
     pickle.loads((tmp_path / "batch").read_bytes())  # noqa: S301
-    assert trace.exists()  # and it would have run
+    assert trace.exists()  # the attack works with pickle
 
 
 @pytest.mark.parametrize(
@@ -89,16 +93,16 @@ def test_a_malicious_file_is_refused_before_it_runs(tmp_path: Path, protocol: in
         b"cnumpy\ndtype\n(S'O'\ntR.",  # objects
         b"cnumpy\ndtype\n(S'V8'\ntR.",
         b"c_codecs\nencode\n(S'x'\nS'rot13'\ntR.",
-        # State for a function that the reader itself uses.
+        # State for a function of the reader.
         b"cnumpy.core.multiarray\n_reconstruct\n}S'__call__'\nI1\nsb.",
         b"cnumpy\nndarray\n}S'x'\nI1\nsb.",
         b"Ppersistent\n.",
         b"\x80\x04K\x01.",  # a number
         b"",
-        b"\x80\x05\x8e\xff\xff\xff\xff\xff\xff\xff\x7f",  # says it is enormous
+        b"\x80\x05\x8e\xff\xff\xff\xff\xff\xff\xff\x7f",  # claims an enormous length
     ],
 )
-def test_whatever_else_a_pickle_tries_is_one_line(tmp_path: Path, body: bytes) -> None:
+def test_other_pickles_are_refused_in_one_line(tmp_path: Path, body: bytes) -> None:
     path = tmp_path / "batch"
     path.write_bytes(body)
     with pytest.raises(ValueError, match=r"batch is damaged or not a data file") as caught:
@@ -115,13 +119,13 @@ def test_an_array_shorter_than_it_claims_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"there is no file .*none"):
+    with pytest.raises(ValueError, match=r"the file .*none is missing"):
         load_pickled_arrays(tmp_path / "none")
 
 
 @settings(deadline=None, max_examples=80)
 @given(data=st.data())
-def test_damage_gives_an_answer_or_one_line(
+def test_damaged_files_are_read_or_refused_in_one_line(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     raw = bytearray(pickle.dumps({"data": np.zeros((2, 3), np.uint8), "labels": [0, 1]}, 4))

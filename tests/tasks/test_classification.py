@@ -1,4 +1,4 @@
-"""The losses of classification, written out in plain Python."""
+"""Losses of classification, compared with plain Python."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def by_hand(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> float:
     return sum(losses) / len(losses)
 
 
-class Fixed(torch.nn.Module):
-    """Gives the logits it was made with."""
+class ConstantNetwork(torch.nn.Module):
+    """Returns constant logits."""
 
     def __init__(self, auxiliary: Tensor | None) -> None:
         super().__init__()
-        self.given = auxiliary
+        self.auxiliary_logits = auxiliary
 
     def forward(self, images: Tensor, auxiliary: bool = False) -> Any:
-        return (LOGITS, self.given) if auxiliary else LOGITS
+        return (LOGITS, self.auxiliary_logits) if auxiliary else LOGITS
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
@@ -49,18 +49,18 @@ def test_loss_is_the_mean_cross_entropy_with_label_smoothing(smoothing: float) -
     assert logits is LOGITS
 
 
-def test_the_auxiliary_loss_is_added_by_its_weight() -> None:
+def test_the_auxiliary_loss_is_added_with_its_factor() -> None:
     task = ClassificationObjective(5, label_smoothing=0.1, auxiliary=0.4)
     batch = (torch.zeros(6, 1), LABELS)
-    loss, logits = task.network_loss(Fixed(AUXILIARY), batch)
+    loss, logits = task.network_loss(ConstantNetwork(AUXILIARY), batch)
     main, side = by_hand(LOGITS, LABELS, 0.1), by_hand(AUXILIARY, LABELS, 0.1)
     assert float(loss) == pytest.approx(main + 0.4 * side, rel=1e-12)
     assert logits is LOGITS
-    loss, _ = task.network_loss(Fixed(None), batch)
+    loss, _ = task.network_loss(ConstantNetwork(None), batch)
     assert float(loss) == pytest.approx(main, rel=1e-12)
 
 
-def test_scores_are_empty_to_begin_with_and_separate() -> None:
+def test_new_scores_are_empty_and_independent() -> None:
     task = TASKS["classification"]().objective("abcde")
     one, two = task.scores(torch.device("cpu")), task.scores(torch.device("cpu"))
     one.update(LOGITS, (None, LOGITS.argmax(1)))

@@ -1,30 +1,23 @@
-"""Losses and scores of language models, written out in plain Python."""
+"""Losses and scores of language models, compared with plain Python."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
 
 from darts.data import IGNORE_INDEX, Carry, Window
+from darts.spaces.language_model_output import LanguageModelOutput
 from darts.tasks import TASKS
 from darts.tasks.language_model import LanguageObjective
 
 CPU = torch.device("cpu")
 
 
-class Said(NamedTuple):
-    logits: Tensor
-    hidden: Tensor
-    raw: Tensor
-    dropped: Tensor
-
-
 DRAW = torch.Generator().manual_seed(0)
-SAID = Said(
+OUTPUT = LanguageModelOutput(
     torch.randn(4, 3, 7, generator=DRAW, dtype=torch.float64),
     torch.randn(3, 5, generator=DRAW, dtype=torch.float64, requires_grad=True),
     torch.randn(4, 3, 5, generator=DRAW, dtype=torch.float64),
@@ -42,28 +35,28 @@ def window(state: Tensor | None = None) -> Window:
 
 def nats() -> list[float]:
     losses = []
-    for row, target in zip(SAID.logits.flatten(0, 1).tolist(), TARGETS.flatten(), strict=True):
+    for row, target in zip(OUTPUT.logits.flatten(0, 1).tolist(), TARGETS.flatten(), strict=True):
         if target != IGNORE_INDEX:
             losses.append(math.log(sum(math.exp(v) for v in row)) - row[int(target)])
     return losses
 
 
-def test_the_loss_is_the_mean_over_the_targets_that_there_are() -> None:
+def test_the_loss_is_the_mean_over_all_targets() -> None:
     losses = nats()
     assert len(losses) == 10
     batch = window()
-    loss, logits = LanguageObjective().supernet_loss(lambda tokens, hidden: SAID, batch)
+    loss, logits = LanguageObjective().supernet_loss(lambda tokens, hidden: OUTPUT, batch)
     assert float(loss) == pytest.approx(sum(losses) / 10, rel=1e-12)
-    assert torch.equal(logits, SAID.logits)
-    assert LanguageObjective().samples(batch) == 10
+    assert torch.equal(logits, OUTPUT.logits)
+    assert LanguageObjective().num_samples(batch) == 10
 
 
-def test_activations_are_regularized_as_by_hand() -> None:
-    plain, _ = LanguageObjective().supernet_loss(lambda tokens, hidden: SAID, window())
+def test_activation_regularization_equals_its_definition() -> None:
+    plain, _ = LanguageObjective().supernet_loss(lambda tokens, hidden: OUTPUT, window())
     objective = LanguageObjective(activation=2.0, temporal=3.0)
-    loss, _ = objective.supernet_loss(lambda tokens, hidden: SAID, window())
-    squares = [v * v for v in SAID.dropped.flatten().tolist()]
-    raw = SAID.raw.tolist()
+    loss, _ = objective.supernet_loss(lambda tokens, hidden: OUTPUT, window())
+    squares = [v * v for v in OUTPUT.dropped.flatten().tolist()]
+    raw = OUTPUT.raw.tolist()
     changes = [
         (raw[t + 1][b][h] - raw[t][b][h]) ** 2 for t in range(3) for b in range(3) for h in range(5)
     ]
@@ -71,27 +64,29 @@ def test_activations_are_regularized_as_by_hand() -> None:
     assert float(loss - plain) == pytest.approx(wanted, rel=1e-12)
 
 
-def test_the_state_is_carried_without_its_gradient() -> None:
-    seen = []
+def test_the_state_is_passed_on_without_its_gradient() -> None:
+    states = []
 
-    def forward(tokens: Tensor, hidden: Tensor | None) -> Said:
-        seen.append(hidden)
-        return SAID
+    def forward(tokens: Tensor, hidden: Tensor | None) -> LanguageModelOutput:
+        states.append(hidden)
+        return OUTPUT
 
     state = torch.ones(3, 5)
-    for way in ("supernet_loss", "predict"):
+    for method in ("supernet_loss", "predict"):
         batch = window(state)
-        getattr(LanguageObjective(), way)(forward, batch)
-        assert seen[-1] is state
+        getattr(LanguageObjective(), method)(forward, batch)
+        assert states[-1] is state
         assert batch.carry.after is not None
         assert not batch.carry.after.requires_grad
-        assert torch.equal(batch.carry.after, SAID.hidden)
+        assert torch.equal(batch.carry.after, OUTPUT.hidden)
 
 
-def test_scores_are_those_of_the_whole_text_in_three_units() -> None:
+def test_scores_of_windows_equal_those_of_the_whole_text() -> None:
     scores = LanguageObjective().scores(CPU)
     for row in range(4):  # windows of one token; the last has one target
-        scores.update(SAID.logits[row : row + 1], window()._replace(targets=TARGETS[row : row + 1]))
+        scores.update(
+            OUTPUT.logits[row : row + 1], window()._replace(targets=TARGETS[row : row + 1])
+        )
     mean = sum(nats()) / 10
     found = scores.compute()
     assert found["loss"] == pytest.approx(mean, rel=1e-6)
@@ -100,16 +95,16 @@ def test_scores_are_those_of_the_whole_text_in_three_units() -> None:
     assert not any(TASKS["language_model"].metrics[name].higher_is_better for name in found)
 
 
-def test_labels_are_smoothed_in_training_of_networks_alone() -> None:
+def test_labels_are_smoothed_for_networks_but_not_for_supernets() -> None:
     task = TASKS["language_model"](temporal=0.0)
     objective = task.objective("abcdefg", label_smoothing=0.1)
-    smooth, _ = objective.network_loss(lambda tokens, hidden: SAID, window())
-    plain, _ = objective.supernet_loss(lambda tokens, hidden: SAID, window())
+    smooth, _ = objective.network_loss(lambda tokens, hidden: OUTPUT, window())
+    plain, _ = objective.supernet_loss(lambda tokens, hidden: OUTPUT, window())
     keep = TARGETS.flatten() != IGNORE_INDEX
-    rows = SAID.logits.flatten(0, 1)[keep].log_softmax(1)
+    rows = OUTPUT.logits.flatten(0, 1)[keep].log_softmax(1)
     assert float(smooth) == pytest.approx(0.9 * float(plain) - 0.1 * float(rows.mean()), rel=1e-9)
 
 
-def test_there_is_no_auxiliary_head() -> None:
+def test_an_auxiliary_loss_is_refused() -> None:
     with pytest.raises(ValueError, match="no auxiliary head; set auxiliary=0"):
         TASKS["language_model"]().objective("ab", auxiliary=0.4)

@@ -1,4 +1,4 @@
-"""The scores against scikit-learn's, and which of two scores is preferred."""
+"""Scores, compared with scikit-learn, and the choice between scores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 
 def sample(classes: int, count: int = 200, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Logits that lean to the right class, and unbalanced labels."""
+    """Return logits with a bias to the true class, and unbalanced labels."""
     draw = torch.Generator().manual_seed(seed)
     labels = (torch.rand(count, generator=draw) ** 2 * classes).long()
     logits = torch.randn(count, classes, generator=draw)
@@ -33,7 +33,7 @@ def scored(logits: Tensor, labels: Tensor, *sizes: int) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5, 6, 10, 100])
-def test_scores_are_those_of_scikit_learn(classes: int) -> None:
+def test_scores_equal_those_of_scikit_learn(classes: int) -> None:
     logits, labels = sample(classes)
     found = scored(logits, labels)
     predicted, truth = logits.argmax(1).numpy(), labels.numpy()
@@ -48,14 +48,14 @@ def test_scores_are_those_of_scikit_learn(classes: int) -> None:
     if classes > 5:
         wanted = sklearn.top_k_accuracy_score(truth, logits.numpy(), k=5, labels=every)
         assert found["top5_accuracy"] == pytest.approx(wanted)
-    else:  # among five classes all answers would be right
+    else:  # always 1 for up to five classes
         assert "top5_accuracy" not in found
     assert set(found) <= set(CLASSIFICATION)
     assert all(type(value) is float for value in found.values())
 
 
 @pytest.mark.parametrize("classes", [2, 10, 200])
-def test_the_confusion_matrix_is_that_of_scikit_learn(classes: int) -> None:
+def test_the_confusion_matrix_equals_that_of_scikit_learn(classes: int) -> None:
     logits, labels = sample(classes, count=500)
     objective = TASKS["classification"]().objective([str(n) for n in range(classes)])
     assert objective.confusion_matrix() is None
@@ -67,7 +67,7 @@ def test_the_confusion_matrix_is_that_of_scikit_learn(classes: int) -> None:
     assert objective.confusion_matrix().tolist() == wanted.tolist()
 
 
-def test_nobody_reads_a_confusion_matrix_of_many_classes() -> None:
+def test_many_classes_have_no_confusion_matrix() -> None:
     objective = TASKS["classification"]().objective([str(n) for n in range(201)])
     scores = objective.scores(CPU)
     logits, labels = sample(201)
@@ -76,14 +76,14 @@ def test_nobody_reads_a_confusion_matrix_of_many_classes() -> None:
     assert objective.confusion_matrix() is None
 
 
-def test_unequal_batches_count_by_their_samples() -> None:
+def test_batches_are_weighted_by_their_size() -> None:
     logits, labels = sample(10)
     found, whole = scored(logits, labels, 97, 1, 100, 2), scored(logits, labels)
     for name, value in whole.items():
         assert found[name] == pytest.approx(value), name
 
 
-def test_absent_classes_do_not_count_in_macro_f1() -> None:
+def test_macro_f1_ignores_absent_classes() -> None:
     logits, labels = sample(10)
     keep = labels < 4
     logits[:, 7:] = -100  # neither present nor predicted
@@ -93,21 +93,21 @@ def test_absent_classes_do_not_count_in_macro_f1() -> None:
     assert found["macro_f1"] == pytest.approx(wanted)
 
 
-def test_loss_is_the_plain_cross_entropy_whatever_the_training_loss() -> None:
+def test_the_loss_is_the_plain_cross_entropy() -> None:
     logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
     found = scored(logits, torch.tensor([0, 1]))
     assert found["loss"] == pytest.approx((math.log1p(math.exp(-2)) + math.log(2)) / 2)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_network_that_diverged_has_no_finite_loss(value: float) -> None:
+def test_a_diverged_network_has_a_nan_loss(value: float) -> None:
     logits, labels = sample(10)
     logits[150:] = value
     found = scored(logits, labels, 50, 50, 50, 50)
     assert math.isnan(found["loss"])
 
 
-def test_prefers_the_better_and_of_equals_the_later() -> None:
+def test_the_better_score_is_preferred_and_the_later_of_equal_ones() -> None:
     accuracy, loss = CLASSIFICATION["accuracy"], CLASSIFICATION["loss"]
     assert accuracy.prefers(0.6, 0.5)
     assert not accuracy.prefers(0.5, 0.6)
@@ -118,13 +118,13 @@ def test_prefers_the_better_and_of_equals_the_later() -> None:
         assert metric.prefers(0.0, None)
 
 
-def test_prefers_no_nan() -> None:
+def test_nan_is_never_preferred() -> None:
     for metric in CLASSIFICATION.values():
         assert not metric.prefers(float("nan"), 0.0)
         assert not metric.prefers(float("nan"), None)
 
 
-def test_choosing_over_a_history_gives_the_last_best() -> None:
+def test_the_last_of_the_best_epochs_is_chosen() -> None:
     history = [float("nan"), 0.2, 0.7, 0.7, float("nan"), 0.3]
     best, chosen = None, None
     for epoch, value in enumerate(history):
@@ -133,7 +133,7 @@ def test_choosing_over_a_history_gives_the_last_best() -> None:
     assert (best, chosen) == (0.7, 3)
 
 
-def test_directions_and_names_are_in_the_registry() -> None:
+def test_metrics_have_their_names_and_directions() -> None:
     assert {name: metric.higher_is_better for name, metric in CLASSIFICATION.items()} == {
         "accuracy": True,
         "top5_accuracy": True,
@@ -144,14 +144,13 @@ def test_directions_and_names_are_in_the_registry() -> None:
     assert all(metric.name == name for name, metric in CLASSIFICATION.items())
 
 
-def test_of_speech_the_words_of_the_names_are_counted() -> None:
-    """Of names with several words, some may be right."""
+def test_the_word_error_rate_counts_words_of_class_names() -> None:
     objective = TASKS["speech"]().objective(["turn left", "turn right", "stop"])
     scores = objective.scores(CPU)
-    said = torch.eye(3)[[1, 2, 2]] * 9
-    scores.update(said, (said, torch.tensor([0, 2, 1])))
+    logits = torch.eye(3)[[1, 2, 2]] * 9
+    scores.update(logits, (logits, torch.tensor([0, 2, 1])))
     found = scores.compute()
-    # "turn right" for "turn left": one of two; "stop" for "turn right": two of two; of five words.
+    # One of two words of "turn left" is wrong, and two of "turn right", of five words in all.
     assert found["word_error_rate"] == pytest.approx(3 / 5)
     assert found["accuracy"] == pytest.approx(1 / 3)
     assert set(found) <= set(objective.metrics)

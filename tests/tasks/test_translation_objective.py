@@ -24,7 +24,7 @@ WORDS = Vocabulary([*SPECIAL, *sorted({w for pair in TEXTS for t in pair for w i
 
 
 def columns(texts: list[str]) -> Tensor:
-    rows = [torch.tensor([*WORDS.numbers(text.split()), END]) for text in texts]
+    rows = [torch.tensor([*WORDS.encode(text.split()), END]) for text in texts]
     return torch.nn.utils.rnn.pad_sequence(rows, padding_value=PADDING)
 
 
