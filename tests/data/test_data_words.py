@@ -6,16 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darts.data.words import (
-    BEGIN,
-    END,
-    PADDING,
-    SPECIAL,
-    UNKNOWN,
-    Vocabulary,
-    detokenize,
-    tokenize,
-)
+from darts.data.words import BEGIN, END, PADDING, SPECIAL, UNKNOWN, Vocabulary, detokenize, tokenize
 
 
 @pytest.mark.parametrize(

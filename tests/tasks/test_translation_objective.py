@@ -1,4 +1,4 @@
-"""Losses and scores of translations and headlines, against others that compute them."""
+"""Losses and scores of translation and summarization, compared with other implementations."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def columns(texts: list[str]) -> Tensor:
 
 
 def scored(task: str) -> dict[str, float]:
-    said, written = ([pair[side] for pair in TEXTS] for side in (0, 1))
+    generated, references = ([pair[side] for pair in TEXTS] for side in (0, 1))
     objective = TASKS[task]().objective(WORDS.words)
     scores = objective.scores(CPU)
     for part in (slice(0, 3), slice(3, 4)):
-        targets = columns(written[part])
+        targets = columns(references[part])
         logits = torch.zeros(*targets.shape, len(WORDS))
-        batch = PairBatch(targets, targets, targets, tuple(written[part]))
-        scores.update(TranslationOutput(logits, columns(said[part])), batch)
+        batch = PairBatch(targets, targets, targets, tuple(references[part]))
+        scores.update(TranslationOutput(logits, columns(generated[part])), batch)
     return scores.compute()
 
 
-def test_bleu_is_that_of_sacrebleu() -> None:
+def test_bleu_equals_that_of_sacrebleu() -> None:
     import sacrebleu
 
-    said, written = ([pair[side] for pair in TEXTS] for side in (0, 1))
-    wanted = sacrebleu.corpus_bleu(said, [written]).score
+    generated, references = ([pair[side] for pair in TEXTS] for side in (0, 1))
+    wanted = sacrebleu.corpus_bleu(generated, [references]).score
     found = scored("translation")
     assert 10 < wanted < 90
     assert found["bleu"] == pytest.approx(wanted / 100, rel=1e-5)
@@ -52,20 +52,20 @@ def test_bleu_is_that_of_sacrebleu() -> None:
     assert found["perplexity"] == pytest.approx(len(WORDS), rel=1e-4)
 
 
-def test_rouge_is_counted_by_hand() -> None:
-    def f_measure(common: int, said: int, written: int) -> float:
-        precision, recall = common / said, common / written
+def test_rouge_equals_its_definition() -> None:
+    def f_measure(common: int, generated: int, references: int) -> float:
+        precision, recall = common / generated, common / references
         return 2 * precision * recall / (precision + recall) if common else 0.0
 
-    def overlap(said: list[str], written: list[str], size: int) -> float:
+    def overlap(generated: list[str], references: list[str], size: int) -> float:
         a, b = (
             [tuple(words[i : i + size]) for i in range(len(words) - size + 1)]
-            for words in (said, written)
+            for words in (generated, references)
         )
         common = sum(min(a.count(gram), b.count(gram)) for gram in set(a))
         return f_measure(common, len(a), len(b))
 
-    pairs = [(said.split(), written.split()) for said, written in TEXTS]
+    pairs = [(generated.split(), references.split()) for generated, references in TEXTS]
     found = scored("summarization")
     for size, name in ((1, "rouge1"), (2, "rouge2")):
         wanted = sum(overlap(*pair, size) for pair in pairs) / len(pairs)
@@ -75,7 +75,7 @@ def test_rouge_is_counted_by_hand() -> None:
 
 
 def _lcs(a: list[str], b: list[str]) -> int:
-    """Length of the longest common subsequence."""
+    """Return the length of the longest common subsequence."""
     table = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
     for i, x in enumerate(a):
         for j, y in enumerate(b):
@@ -84,7 +84,7 @@ def _lcs(a: list[str], b: list[str]) -> int:
     return table[-1][-1]
 
 
-def test_padding_has_no_part_in_the_loss() -> None:
+def test_the_loss_ignores_padding() -> None:
     draw = torch.Generator().manual_seed(0)
     targets = columns([TEXTS[0][0], TEXTS[2][0]])
     logits = torch.randn(*targets.shape, len(WORDS), generator=draw, dtype=torch.float64)
@@ -108,7 +108,7 @@ def test_padding_has_no_part_in_the_loss() -> None:
     assert float(loss) == pytest.approx(smooth / len(rows), rel=1e-10)
 
 
-def test_samples_are_shown() -> None:
+def test_sample_outputs_are_a_markdown_table() -> None:
     objective = TASKS["translation"]().objective(WORDS.words)
     assert objective.sample_outputs() == ""
     targets = columns(["a man"])
@@ -118,6 +118,6 @@ def test_samples_are_shown() -> None:
     assert objective.sample_outputs().splitlines()[-1] == "| a \\| man | a man |"
 
 
-def test_there_is_no_auxiliary_head() -> None:
+def test_an_auxiliary_loss_is_refused() -> None:
     with pytest.raises(ValueError, match="no auxiliary head; set auxiliary=0"):
         TASKS["translation"]().objective("ab", auxiliary=0.4)
