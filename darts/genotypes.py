@@ -4,43 +4,43 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from darts.config import ConfigError, GenotypesConfig, Invocation, launch
 from darts.plotting.figures import save_figure
 from darts.plotting.genotype import compare_genotypes, save_genotype
-from darts.spaces import SPACES, space_of
-from darts.spaces.lookup import find_genotype
+from darts.spaces import SPACES, AnyGenotype, PublishedGenotype, space_of
 from darts.spaces.describe import difference
+from darts.spaces.lookup import find_genotype
 from darts.tracking import print_summary
 from darts.tracking.console import is_terminal
 from darts.training.cost import count_parameters
 
-PICTURES = (".svg", ".png", ".pdf")
+SUFFIXES = (".svg", ".png", ".pdf")
 
 
 def check(config: GenotypesConfig) -> None:
-    """Refuse what no type rules out."""
-    asked = [key for key in ("draw", "validate", "compare") if getattr(config, key) is not None]
-    if len(asked) > 1:
-        raise ConfigError(f"{' and '.join(asked)} do not go together; choose one")
+    """Check the configuration."""
+    actions = [key for key in ("draw", "validate", "compare") if getattr(config, key) is not None]
+    if len(actions) > 1:
+        raise ConfigError(f"{' and '.join(actions)} exclude each other; use one of them")
     if config.out is not None:
-        if "draw" not in asked and "compare" not in asked:
-            raise ConfigError("out needs draw or compare")
-        if Path(config.out).suffix.lower() not in PICTURES:
-            raise ConfigError(f"out={config.out!r} must end in {', '.join(PICTURES)}")
+        if "draw" not in actions and "compare" not in actions:
+            raise ConfigError(f"out={config.out!r} needs draw or compare")
+        if Path(config.out).suffix.lower() not in SUFFIXES:
+            raise ConfigError(f"out={config.out!r} must end in {', '.join(SUFFIXES)}")
     if config.compare is not None and len(config.compare) != 2:
-        raise ConfigError(f"compare needs two genotypes, as compare=[A,B]; got {config.compare}")
+        raise ConfigError(f"compare={config.compare} needs two genotypes, as in compare=[A,B]")
 
 
 def genotypes(config: GenotypesConfig, call: Invocation) -> None:
-    """Do what was asked, or list the published genotypes."""
+    """Draw, validate or compare genotypes, or list the published ones."""
     if config.draw is not None:
         name, genotype = find_genotype(config.draw)
         out = Path(config.out or f"{name}.svg")
         save_genotype(genotype, out, title=name)
-        print(f"drew {name} to {out}")
+        print(f"wrote {out}")
     elif config.validate is not None:
         describe(*find_genotype(config.validate))
     elif config.compare is not None:
@@ -49,50 +49,55 @@ def genotypes(config: GenotypesConfig, call: Invocation) -> None:
         list_published()
 
 
-def describe(name: str, genotype: Any) -> None:
-    """Print what a valid genotype consists of."""
+def describe(name: str, genotype: AnyGenotype) -> None:
+    """Print cells, operations and parameters of a genotype."""
     space = space_of(genotype)
-    rows: dict[str, Any] = {"genotype": str(genotype), "space": space.name}
+    rows: dict[str, object] = {"genotype": str(genotype), "space": space.name}
     for cell in genotype.cells:
         counts = Counter(operation for _, _, operation in genotype.edges(cell))
         rows[cell] = f"{genotype.nodes(cell)} nodes: " + ", ".join(
             f"{count} {operation}" for operation, count in sorted(counts.items())
         )
-    sizes, words = space.reference_sizes()
-    network = space.network(genotype, **sizes)
+    sizes, descriptions = space.reference_sizes()
+    network = space.network(genotype, auxiliary=False, drop_path=0.0, **sizes)
     rows["parameters"] = count_parameters(network.parameters())
     size = [f"{key}={getattr(space, key)}" for key in ("channels", "cells") if hasattr(space, key)]
-    rows["of"] = ", ".join([*size, *words])
+    rows["network"] = ", ".join([*size, *descriptions])
     print_summary(f"{name} is valid", rows)
 
 
-def compare(references: list[str], out: str | None) -> None:
-    """Print where two genotypes differ, and draw them side by side if asked."""
+def compare(references: Sequence[str], out: str | None) -> None:
+    """Print the differences between two genotypes, and draw both side by side.
+
+    Args:
+        references: The two genotypes, as for ``find_genotype``.
+        out: File of the figure; None draws nothing.
+    """
     (first, a), (second, b) = (find_genotype(reference) for reference in references)
     spaces = space_of(a).name, space_of(b).name
     if spaces[0] != spaces[1]:
         raise ConfigError(
-            f"compare={references} names genotypes of the spaces {spaces[0]} and {spaces[1]}; "
-            "choose two of one space"
+            f"compare={list(references)}: the genotypes are from the spaces {spaces[0]} and "
+            f"{spaces[1]}; choose two from the same space"
         )
     lines = difference(a, b)
-    count = f"{len(lines)} difference{'s' if len(lines) > 1 else ''}" if lines else "the same"
+    count = f"{len(lines)} difference{'s' if len(lines) > 1 else ''}" if lines else "equal"
     print(f"{first} and {second}: {count}")
     for line in lines:
         print(f"  {line}")
     if out is not None:
         save_figure(compare_genotypes(a, b, (first, second)), Path(out))
-        print(f"drew both to {out}")
+        print(f"wrote {out}")
 
 
 def list_published() -> None:
-    """Print the published genotypes of each space with citation and reported result."""
+    """Print the published genotypes of each space with paper and reported result."""
     for space in SPACES.values():
         if space.published:
-            _list(list(space.published.values()))
+            _print_published(list(space.published.values()))
 
 
-def _list(entries: list[Any]) -> None:
+def _print_published(entries: Sequence[PublishedGenotype]) -> None:
     columns = ("name", entries[0].measure, "parameters", "paper")
     rows = [
         (
@@ -113,8 +118,9 @@ def _list(entries: list[Any]) -> None:
         Console().print(table)
         return
     widths = [max(len(row[i]) for row in (columns, *rows)) for i in range(3)]
-    for row in (columns, *rows):
-        print("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]]))
+    for *cells, paper in (columns, *rows):
+        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+        print("  ".join([*padded, paper]))
 
 
 def main() -> None:

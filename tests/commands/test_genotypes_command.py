@@ -1,4 +1,4 @@
-"""``python -m darts.genotypes`` from the outside: list, draw, validate, compare."""
+"""The command ``darts.genotypes``: list, draw, validate, compare."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SCRIPTS = ("darts-search", "darts-retrain", "darts-evaluate", "darts-genotypes")
 
 
 @pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_list(commands: Any, tmp_path: Path) -> None:
+def test_list_of_published_genotypes(commands: Any, tmp_path: Path) -> None:
     out = commands.run("genotypes", None).out
     lines = out.splitlines()
     first = len(PUBLISHED) + 1
@@ -49,7 +49,7 @@ def test_list_on_a_terminal(
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
-def test_draw(commands: Any, tmp_path: Path, suffix: str) -> None:
+def test_draw_formats(commands: Any, tmp_path: Path, suffix: str) -> None:
     out = commands.run("genotypes", None, "draw=SGAS", f"out=new/x.{suffix}").out
     file = tmp_path / "new" / f"x.{suffix}"
     start = {"svg": b"<", "png": b"\x89PNG", "pdf": b"%PDF"}[suffix]
@@ -57,18 +57,18 @@ def test_draw(commands: Any, tmp_path: Path, suffix: str) -> None:
     assert f"x.{suffix}" in out
 
 
-def test_draw_beside_you_by_default(commands: Any, tmp_path: Path) -> None:
+def test_draw_defaults_to_the_working_directory(commands: Any, tmp_path: Path) -> None:
     commands.run("genotypes", None, "draw=SGAS")
     assert [file.name for file in tmp_path.iterdir()] == ["SGAS.svg"]
 
 
-def test_draw_a_search(commands: Any, searched: Any, tmp_path: Path) -> None:
+def test_draw_from_a_search_directory(commands: Any, searched: Any, tmp_path: Path) -> None:
     commands.run("genotypes", None, f"draw={searched.directory}", "out=found.svg")
     assert (tmp_path / "found.svg").read_text(encoding="utf-8").lstrip().startswith("<")
 
 
 @pytest.mark.parametrize("reference", ["DARTS_V2", str(PUBLISHED["DARTS_V2"].genotype)])
-def test_validate(commands: Any, reference: str) -> None:
+def test_validate_prints_cells_and_parameters(commands: Any, reference: str) -> None:
     out = commands.run("genotypes", None, f"validate={reference}").out
     assert "is valid" in out
     assert str(PUBLISHED["DARTS_V2"].genotype) in out
@@ -76,26 +76,26 @@ def test_validate(commands: Any, reference: str) -> None:
     assert "4 nodes" in out
 
 
-def test_compare(commands: Any, tmp_path: Path) -> None:
+def test_compare_prints_and_draws_differences(commands: Any, tmp_path: Path) -> None:
     out = commands.run("genotypes", None, "compare=[DARTS_V1,DARTS_V2]", "out=two.png").out
     assert "DARTS_V1 and DARTS_V2" in out
     assert "differences" in out
     assert "normal cell" in out
     assert (tmp_path / "two.png").read_bytes().startswith(b"\x89PNG")
     out = commands.run("genotypes", None, "compare=[SGAS,sgas]").out
-    assert "the same" in out
+    assert "equal" in out
 
 
-def test_compare_files(commands: Any, tmp_path: Path) -> None:
+def test_compare_equal_files(commands: Any, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(GENOTYPE.to_json(), encoding="utf-8")
     (tmp_path / "b.json").write_text(str(GENOTYPE), encoding="utf-8")
-    assert "the same" in commands.run("genotypes", None, "compare=[a.json,b.json]").out
+    assert "equal" in commands.run("genotypes", None, "compare=[a.json,b.json]").out
 
 
-OTHER = nas201.Genotype.of(*["nor_conv_3x3"] * 5, "skip_connect")
+OTHER = nas201.Genotype.from_operations(*["nor_conv_3x3"] * 5, "skip_connect")
 
 
-def test_every_space_can_be_shown(commands: Any, tmp_path: Path) -> None:
+def test_commands_with_nas201_genotypes(commands: Any, tmp_path: Path) -> None:
     commands.run("genotypes", None, f"draw={OTHER}", "out=cell.svg")
     assert "nor_conv_3x3</text>" in (tmp_path / "cell.svg").read_text(encoding="utf-8")
     out = commands.run("genotypes", None, f"validate={OTHER}").out
@@ -109,7 +109,7 @@ def test_every_space_can_be_shown(commands: Any, tmp_path: Path) -> None:
     assert (tmp_path / "both.svg").exists()
 
 
-def test_a_recurrent_cell_can_be_shown(commands: Any, tmp_path: Path) -> None:
+def test_commands_with_recurrent_cells(commands: Any, tmp_path: Path) -> None:
     commands.run("genotypes", None, "draw=DARTS_RNN_V2", "out=cell.svg")
     assert "sigmoid</text>" in (tmp_path / "cell.svg").read_text(encoding="utf-8")
     out = commands.run("genotypes", None, "validate=DARTS_RNN_V2").out
@@ -118,17 +118,17 @@ def test_a_recurrent_cell_can_be_shown(commands: Any, tmp_path: Path) -> None:
     given = str(recurrent.PUBLISHED["DARTS_RNN_V1"].genotype)
     (tmp_path / "a.txt").write_text(f"DARTS_V1 = {given}", encoding="utf-8")
     out = commands.run("genotypes", None, "compare=[DARTS_RNN_V1,a.txt]").out
-    assert "the same" in out
+    assert "equal" in out
     line = commands.refused("search", "space=recurrent", "dataset=digits")
-    assert "space=recurrent takes text or pairs, and dataset=digits is images" in line
+    assert "space=recurrent takes text or pairs, but dataset=digits contains images" in line
 
 
-def test_a_transformer_can_be_shown(commands: Any, tmp_path: Path) -> None:
+def test_commands_with_transformers(commands: Any, tmp_path: Path) -> None:
     first = transformer.Genotype((("attention_4", "gelu_2"), ("conv_7", "relu_1")))
     second = transformer.Genotype((("attention_4", "gelu_2"), ("identity", "relu_1")))
     commands.run("genotypes", None, f"draw={first}", "out=blocks.svg")
-    picture = (tmp_path / "blocks.svg").read_text(encoding="utf-8")
-    assert all(f"{name}</text>" in picture for pair in first.blocks for name in pair)
+    drawing = (tmp_path / "blocks.svg").read_text(encoding="utf-8")
+    assert all(f"{name}</text>" in drawing for pair in first.blocks for name in pair)
     out = commands.run("genotypes", None, f"validate={first}").out
     assert "4 nodes: 1 attention_4, 1 conv_7, 1 gelu_2, 1 relu_1" in out
     assert "cells=2, hidden=128, 10,000 tokens" in out
@@ -141,20 +141,20 @@ def test_a_transformer_can_be_shown(commands: Any, tmp_path: Path) -> None:
     assert "blocks, node 3: conv_7 against identity" in out
     assert (tmp_path / "both.svg").exists()
     line = commands.refused("search", "space=transformer", "dataset=digits")
-    assert "space=transformer takes text or documents, and dataset=digits is images" in line
+    assert "space=transformer takes text or documents, but dataset=digits contains images" in line
 
 
-def test_two_spaces_do_not_compare(commands: Any, tmp_path: Path) -> None:
+def test_compare_of_different_spaces_is_refused(commands: Any, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(OTHER.to_json(), encoding="utf-8")
     assert "nas201 and cnn" in commands.refused("genotypes", "compare=[a.json,DARTS_V2]")
 
 
-def test_a_place_that_cannot_be_written(commands: Any, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
+def test_unwritable_output_is_refused(commands: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
     assert "file" in commands.refused("genotypes", "draw=SGAS", "out=file/x.svg")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_console_scripts_are_installed(script: str) -> None:
-    beside = Path(sys.executable).parent
-    assert shutil.which(script, path=str(beside)) or shutil.which(script)
+    folder = Path(sys.executable).parent
+    assert shutil.which(script, path=str(folder)) or shutil.which(script)

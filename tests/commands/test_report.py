@@ -1,4 +1,4 @@
-"""``python -m darts.report`` on the directories that tiny runs have left."""
+"""The command ``darts.report`` on the directories of tiny runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VOID = {"meta", "img", "line", "circle", "polyline", "path", "use", "br", "rect"
 
 
 class Reader(HTMLParser):
-    """Holds that elements are closed in order, and gathers text and what a page would load."""
+    """Checks that elements are closed in order; collects texts, ids and loaded addresses."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,15 +33,15 @@ class Reader(HTMLParser):
         self.scripts = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
+        attributes = dict(attrs)
         self.scripts += tag == "script"
-        self.ids += [given["id"] or ""] if "id" in given else []
+        self.ids += [attributes["id"] or ""] if "id" in attributes else []
         self.loads += [
             str(value)
             for key, value in attrs
             if key in ("src", "href", "xlink:href") and not str(value).startswith(("#", "data:"))
         ]
-        assert not [key for key in given if key.startswith("on")]
+        assert not [key for key in attributes if key.startswith("on")]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -54,7 +54,7 @@ class Reader(HTMLParser):
 
 
 def read(page: Path) -> tuple[str, Reader]:
-    """The text of a page that is well formed, loads nothing and has the one script of its own."""
+    """Return the text of a page; check that it is well formed, loads nothing and has one script."""
     reader = Reader()
     reader.feed(page.read_text(encoding="utf-8"))
     reader.close()
@@ -65,13 +65,13 @@ def read(page: Path) -> tuple[str, Reader]:
     return " ".join(" ".join(reader.text).split()), reader
 
 
-def copied(run: Any, place: Path) -> Path:
-    shutil.copytree(run.directory, place)
-    return place
+def copy_run(run: Any, target: Path) -> Path:
+    shutil.copytree(run.directory, target)
+    return target
 
 
-def test_the_page_of_a_search(commands: Any, searched: Any, tmp_path: Path) -> None:
-    run = copied(searched, tmp_path / "run")
+def test_page_of_a_search(commands: Any, searched: Any, tmp_path: Path) -> None:
+    run = copy_run(searched, tmp_path / "run")
     before = {file: file.read_bytes() for file in run.iterdir()}
     done = commands.exactly("report", [str(run)])
     page = run / "report.html"
@@ -84,21 +84,21 @@ def test_the_page_of_a_search(commands: Any, searched: Any, tmp_path: Path) -> N
     assert summary["genotype"] in text
     assert summary["joules_source"] in text
     assert "search: finished" in text
-    # Each edge of each cell has a panel with a line for each of the operations.
+    # Each edge has a panel.
     drawn = page.read_text(encoding="utf-8")
     alphas = searched.json("alphas.json")
-    for cell, told in alphas.items():
-        for edge in told["edges"]:
+    for cell, history in alphas.items():
+        for edge in history["edges"]:
             assert f'aria-label="{cell} {edge}"' in drawn
-    kept = sum(len(searched.checkpoint["history"][-1][cell]) for cell in alphas)
-    assert kept == sum(len(told["edges"]) for told in alphas.values())
+    edges = sum(len(searched.checkpoint["history"][-1][cell]) for cell in alphas)
+    assert edges == sum(len(history["edges"]) for history in alphas.values())
     overrides = json.loads((run / "overrides.json").read_text())["overrides"]
     assert f"python -m darts.search {' '.join(overrides)}" in text
     assert searched.json("env.json")["versions"]["torch"] in text
     assert (run / "config.yaml").read_text().splitlines()[-1] in drawn
 
 
-def test_the_page_of_a_retraining(commands: Any, retrained: Any, tmp_path: Path) -> None:
+def test_page_of_a_retraining(commands: Any, retrained: Any, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
     commands.exactly("report", [str(retrained.directory), f"out={out}"])
     assert not (retrained.directory / "report.html").exists()
@@ -106,20 +106,20 @@ def test_the_page_of_a_retraining(commands: Any, retrained: Any, tmp_path: Path)
     summary = retrained.json("summary.json")
     for name in ("test_accuracy", "valid_accuracy"):
         assert format_value(name, summary[name]) in text
-    assert "data:image/svg+xml;base64," in out.read_text()  # the confusions
+    assert "data:image/svg+xml;base64," in out.read_text()  # the confusion matrix
     for phase in retrained.json("energy.json")["phases"]:
         assert phase["phase"] in text
 
 
 @pytest.fixture(scope="module")
 def evaluated(retrained: Any, commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """An evaluation of the retraining that asked for importances."""
-    folder = tmp_path_factory.mktemp("evaluate") / "of it"
-    given = [f"checkpoint={retrained.directory}", "part=valid", "importance=true"]
+    """An evaluation of the retraining with edge importances."""
+    folder = tmp_path_factory.mktemp("evaluate") / "with space"
+    given = [f"checkpoint={retrained.directory}", "split=valid", "importance=true"]
     return commands.exactly("evaluate", [*given, f"hydra.run.dir='{folder}'"], folder)
 
 
-def test_an_evaluation_becomes_a_part_of_its_retraining(
+def test_evaluation_is_included_in_its_retraining(
     commands: Any, searched: Any, retrained: Any, evaluated: Any, tmp_path: Path
 ) -> None:
     out = tmp_path / "page.html"
@@ -131,25 +131,25 @@ def test_an_evaluation_becomes_a_part_of_its_retraining(
     assert {"run-1", "run-2", "run-2-evaluations"} <= set(reader.ids)
     assert "run-3" not in reader.ids
     assert 'href="#run-2-evaluations"' in page
-    assert page.count("what the network relies on") == 1
+    assert page.count("<h3>edge importance</h3>") == 1
     article = page.split('id="run-2"')[1]
-    relied = article.split("what the network relies on")[1].split("</section>")[0]
+    section = article.split("<h3>edge importance</h3>")[1].split("</section>")[0]
     found = evaluated.json("importance.json")
-    assert f"Scored on {found['samples']} samples" in relied
-    rows = re.findall(r"<tr><td>(\w+ \d→\d)</td><td>(\w+)</td><td[^>]*>([^<]+)</td>", relied)
-    told = {
+    assert f"Scored on {found['samples']} samples" in section
+    rows = re.findall(r"<tr><td>(\w+ \d→\d)</td><td>(\w+)</td><td[^>]*>([^<]+)</td>", section)
+    expected = {
         (
             f"{cell} {e['source']}→{e['target']}",
             e["operation"],
-            f"{round(100 * e['lost'], 2) + 0.0:+.2f}",
+            f"{round(100 * e['score_drop'], 2) + 0.0:+.2f}",
         )
         for cell, edges in found["edges"].items()
         for e in edges
     }
-    assert set(rows) == told
-    lost = [float(row[-1]) for row in rows]
-    assert lost == sorted(lost, reverse=True)
-    # Drawn as well, apart from the drawing of the architecture.
+    assert set(rows) == expected
+    drops = [float(row[-1]) for row in rows]
+    assert drops == sorted(drops, reverse=True)
+    # Each box has three ids: in two figures of the architecture and one of the importances.
     for cell, edges in found["edges"].items():
         for number in range(len(edges)):
             assert len([i for i in reader.ids if i.endswith(f"{cell}-0-edge-{number}-box")]) == 3
@@ -158,24 +158,24 @@ def test_an_evaluation_becomes_a_part_of_its_retraining(
     assert "python -m darts.evaluate" in html.unescape(listed)
 
 
-def test_an_evaluation_alone(commands: Any, evaluated: Any, tmp_path: Path) -> None:
+def test_page_of_an_evaluation(commands: Any, evaluated: Any, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
     commands.exactly("report", [str(evaluated.directory), f"out={out}"])
     text, _ = read(out)
     assert "evaluate: finished" in text
-    assert f"The network of {evaluated.result['checkpoint']}" in text
-    assert "what the network relies on" in text
+    assert f"Evaluated checkpoint: {evaluated.result['checkpoint']}" in text
+    assert "edge importance" in text
     assert "not which architecture would be better" in text
-    assert "part=valid importance=true" in text
-    assert "data:image/svg+xml;base64," in out.read_text()  # the confusions
+    assert "split=valid importance=true" in text
+    assert "data:image/svg+xml;base64," in out.read_text()  # the confusion matrix
 
 
-def test_an_evaluation_of_another_network_stands_on_its_own(
+def test_evaluation_of_another_network_is_separate(
     commands: Any, retrained: Any, evaluated: Any, tmp_path: Path
 ) -> None:
-    """Whatever it is given beside, a copy of its retraining too; and importances are optional."""
-    other = copied(retrained, tmp_path / "other")
-    plain = copied(evaluated, tmp_path / "plain")
+    """A copy of its retraining is another network, too. Importances are optional."""
+    other = copy_run(retrained, tmp_path / "other")
+    plain = copy_run(evaluated, tmp_path / "plain")
     (plain / "importance.json").unlink()
     (plain / "overrides.json").unlink()
     out = tmp_path / "page.html"
@@ -183,29 +183,31 @@ def test_an_evaluation_of_another_network_stands_on_its_own(
     text, reader = read(out)
     assert {"run-1", "run-2"} <= set(reader.ids)
     assert "run-1-evaluations" not in reader.ids
-    assert "what the network relies on" not in text
-    assert "python -m darts.evaluate" not in text  # which is not known
+    assert "edge importance" not in text
+    assert "python -m darts.evaluate" not in text  # since the overrides are unknown
 
 
-def test_a_film_of_the_alphas(commands: Any, searched: Any, tmp_path: Path) -> None:
-    """Made from the alphas themselves, so that a run under way has one as well."""
-    run = copied(searched, tmp_path / "run")
+def test_page_of_an_unfinished_search_has_an_animation(
+    commands: Any, searched: Any, tmp_path: Path
+) -> None:
+    """The animation is computed from alphas.json, not read from alphas.gif."""
+    run = copy_run(searched, tmp_path / "run")
     for name in ("alphas.gif", "summary.json"):
         (run / name).unlink()
     commands.exactly("report", [str(run)])
     (encoded,) = re.findall(r"data:image/gif;base64,([^\"]+)", (run / "report.html").read_text())
-    with Image.open(io.BytesIO(base64.b64decode(encoded))) as film:
-        assert getattr(film, "n_frames", 1) == len(searched.rows)
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as animation:
+        assert getattr(animation, "n_frames", 1) == len(searched.rows)
 
 
-def test_several_runs_side_by_side(
+def test_page_of_several_runs_compares_them(
     commands: Any, searched: Any, retrained: Any, tmp_path: Path
 ) -> None:
     out = tmp_path / "page.html"
-    a, b = copied(searched, tmp_path / "a"), copied(retrained, tmp_path / "b")
+    a, b = copy_run(searched, tmp_path / "a"), copy_run(retrained, tmp_path / "b")
     commands.exactly("report", [str(a), str(b), f"out={out}"])
     text, reader = read(out)
-    assert {"compared", "run-1", "run-2"} <= set(reader.ids)
+    assert {"comparison", "run-1", "run-2"} <= set(reader.ids)
     assert "search: finished" in text
     assert "retrain: finished" in text
     row = re.search(r"<tr><td>epochs</td><td>(\d+)</td><td>(\d+)</td></tr>", out.read_text())
@@ -214,42 +216,40 @@ def test_several_runs_side_by_side(
     assert "Source of the joules" in text
 
 
-def test_joules_of_different_sources_are_not_put_side_by_side(
+def test_joules_of_different_sources_are_not_compared(
     commands: Any, searched: Any, tmp_path: Path
 ) -> None:
-    a, b = copied(searched, tmp_path / "a"), copied(searched, tmp_path / "b")
+    a, b = copy_run(searched, tmp_path / "a"), copy_run(searched, tmp_path / "b")
     summary = json.loads((b / "summary.json").read_text())
     (b / "summary.json").write_text(
         json.dumps({**summary, "joules_source": "nvml", "joules": 98765})
     )
     out = tmp_path / "page.html"
     commands.exactly("report", [str(a), str(b), f"out={out}"])
-    compared = out.read_text().split('id="run-1"')[0]
-    assert "not compared" in compared
-    assert "98,765" not in compared
+    comparison = out.read_text().split('id="run-1"')[0]
+    assert "neither compared" in comparison
+    assert "98,765" not in comparison
     assert "98,765" in out.read_text()
 
 
-def test_an_account_of_two_sources_is_not_added_up(
-    commands: Any, searched: Any, tmp_path: Path
-) -> None:
-    run = copied(searched, tmp_path / "a")
+def test_costs_of_two_sources_are_not_summed(commands: Any, searched: Any, tmp_path: Path) -> None:
+    run = copy_run(searched, tmp_path / "a")
     phases = [
         {"phase": "training", "source": source, "seconds": 1.0, "joules": joules, "gco2e": 0.1}
         for source, joules in (("nvml", 111.0), ("rapl", 222.0))
     ]
-    account = {"gco2_per_kwh": 480, "phases": phases}
-    (run / "energy.json").write_text(json.dumps(account))
+    energy = {"gco2_per_kwh": 480, "phases": phases}
+    (run / "energy.json").write_text(json.dumps(energy))
     commands.exactly("report", [str(run)])
     section = (run / "report.html").read_text().split("<h3>cost</h3>")[1].split("</section>")[0]
     assert "111" in section
     assert "222" in section
     assert "333" not in section
-    assert "not compared or added up" in section
+    assert "neither compared nor added up" in section
 
 
-def test_what_a_run_says_is_never_markup(commands: Any, searched: Any, tmp_path: Path) -> None:
-    run = copied(searched, tmp_path / "<b>run")
+def test_text_of_run_files_is_escaped(commands: Any, searched: Any, tmp_path: Path) -> None:
+    run = copy_run(searched, tmp_path / "<b>run")
     evil = "<script>alert(1)</script>\"'&"
     for name, change in (
         ("summary.json", {"collapse_verdict": evil, evil: evil, "joules_source": evil}),
@@ -263,21 +263,21 @@ def test_what_a_run_says_is_never_markup(commands: Any, searched: Any, tmp_path:
         re.sub(r"(?m)^name: .*$", lambda _: f"name: {json.dumps(evil)}", config)
     )
     alphas = json.loads((run / "alphas.json").read_text())
-    for told in alphas.values():
-        told["edges"][0] = evil
+    for history in alphas.values():
+        history["edges"][0] = evil
     (run / "alphas.json").write_text(json.dumps(alphas))
     commands.exactly("report", [str(run), f"out={tmp_path / 'page.html'}"])
-    text, _ = read(tmp_path / "page.html")  # with one script, as it should
+    text, _ = read(tmp_path / "page.html")  # checks that it has one script
     assert evil in text
     assert "<b>run" in text
 
 
-def test_a_run_that_has_not_ended(commands: Any, searched: Any, tmp_path: Path) -> None:
-    run = copied(searched, tmp_path / "run")
+def test_page_of_an_unfinished_run(commands: Any, searched: Any, tmp_path: Path) -> None:
+    run = copy_run(searched, tmp_path / "run")
     for name in ("summary.json", "energy.json"):
         (run / name).unlink()
     whole = (run / "metrics.jsonl").read_bytes()
-    (run / "metrics.jsonl").write_bytes(whole + b'{"epoch": 99, "tor')  # torn by a kill
+    (run / "metrics.jsonl").write_bytes(whole + b'{"epoch": 99, "tor')  # interrupted by a kill
     commands.exactly("report", [str(run)])
     text, _ = read(run / "report.html")
     epochs = searched.json("summary.json")["epochs"]
@@ -287,34 +287,38 @@ def test_a_run_that_has_not_ended(commands: Any, searched: Any, tmp_path: Path) 
         (run / name).unlink()
     commands.exactly("report", [str(run)])
     text, _ = read(run / "report.html")
-    assert "No epoch has ended yet." in text
+    assert "No epoch has finished yet." in text
 
 
-def test_what_the_doctor_found(commands: Any, searched: Any, tmp_path: Path) -> None:
-    run = copied(searched, tmp_path / "run")
+def test_page_shows_collapse_checks(commands: Any, searched: Any, tmp_path: Path) -> None:
+    run = copy_run(searched, tmp_path / "run")
     (row,) = searched.rows[-1:]
-    looks = [
+    checks = [
         {**row, "epoch": epoch, "collapse_verdict": verdict, "collapse_healthy_epoch": 1, **numbers}
         for epoch, verdict, numbers in (
             (1, "healthy", {"collapse/normal/skips": 2, "collapse/eigenvalue": 0.125}),
-            (2, "6 of 8 edges are skips", {"collapse/normal/skips": 6, "collapse/eigenvalue": None}),
+            (
+                2,
+                "6 of 8 edges are skips",
+                {"collapse/normal/skips": 6, "collapse/eigenvalue": None},
+            ),
         )
     ]
-    (run / "metrics.jsonl").write_text("".join(json.dumps(look) + "\n" for look in looks))
-    found = {"collapse_verdict": looks[-1]["collapse_verdict"], "collapse_healthy_epoch": 1}
+    (run / "metrics.jsonl").write_text("".join(json.dumps(check) + "\n" for check in checks))
+    found = {"collapse_verdict": checks[-1]["collapse_verdict"], "collapse_healthy_epoch": 1}
     summary = {**json.loads((run / "summary.json").read_text()), **found}
     (run / "summary.json").write_text(json.dumps(summary))
     commands.exactly("report", [str(run)])
     page = (run / "report.html").read_text()
-    section = page.split("<h3>the doctor</h3>")[1].split("</section>")[0]
+    section = page.split("<h3>collapse checks</h3>")[1].split("</section>")[0]
     assert "6 of 8 edges are skips" in section
-    assert "Last healthy look: epoch 1." in section
-    assert "edges that are skips" in section
+    assert "Last healthy check: epoch 1." in section
+    assert "skip connections in the genotype" in section
     assert "0.125" in section
 
 
-def test_a_study(commands: Any, tmp_path: Path) -> None:
-    """A directory as a study leaves it; those that really run are slow."""
+def test_page_of_a_study(commands: Any, tmp_path: Path) -> None:
+    """The files are written by hand, since real studies are slow."""
     run = tmp_path / "study"
     run.mkdir()
     (run / "config.yaml").write_text("name: tune\nmetric: accuracy\nseed: 1\n")
@@ -332,9 +336,11 @@ def test_a_study(commands: Any, tmp_path: Path) -> None:
     assert "failed" in text
 
 
-def test_directories_that_are_no_runs(commands: Any, searched: Any, tmp_path: Path) -> None:
+def test_directories_without_a_supported_run_are_refused(
+    commands: Any, searched: Any, tmp_path: Path
+) -> None:
     assert "name a run directory" in commands.refused("report")
-    assert "'nowhere' is no directory" in commands.refused("report", "nowhere")
+    assert "'nowhere' is not a directory" in commands.refused("report", "nowhere")
     assert "no config.yaml" in commands.refused("report", str(tmp_path))
     assert "must end in .html" in commands.refused("report", str(tmp_path), "out=x.pdf")
     line = commands.refused("report", str(tmp_path), f"runs=[{tmp_path}]")
@@ -346,16 +352,16 @@ def test_directories_that_are_no_runs(commands: Any, searched: Any, tmp_path: Pa
     assert "search, retrain, evaluate, tune" in line
     (tmp_path / "summary.json").write_text("[]")
     assert "summary.json is damaged" in commands.refused("report", str(tmp_path))
-    run = copied(searched, tmp_path / "run")
+    run = copy_run(searched, tmp_path / "run")
     (run / "genotype.json").write_text("{")
     assert "genotype.json" in commands.refused("report", str(run))
 
 
-def test_directories_whose_names_look_like_overrides(
+def test_directory_names_may_look_like_overrides(
     commands: Any, searched: Any, tmp_path: Path
 ) -> None:
-    """Sweeps name the directories of their runs like this."""
-    run = copied(searched, tmp_path / "seed=3, it's [1]")
+    """Sweeps use such names."""
+    run = copy_run(searched, tmp_path / "seed=3, it's [1]")
     commands.exactly("report", [str(run)])
     assert (run / "report.html").is_file()
 
@@ -367,10 +373,10 @@ CHROME = next(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not CHROME, reason="needs chromium")
-def test_a_browser_shows_it_without_complaint(
+def test_browser_shows_the_page_without_errors(
     commands: Any, searched: Any, retrained: Any, evaluated: Any, tmp_path: Path
 ) -> None:
-    """In a frame as wide as a phone nothing sticks out, and the tables' script is let run."""
+    """The page fits a frame as wide as a phone, and the script sorts tables."""
     page = tmp_path / "page.html"
     runs = [str(run.directory) for run in (searched, retrained, evaluated)]
     commands.exactly("report", [*runs, f"out={page}"])
@@ -384,7 +390,7 @@ def test_a_browser_shows_it_without_complaint(
         const head = column.firstChild;
         head.click(); const up = names(); head.click(); const down = names();
         const images = [...inner.images].map(image => image.complete && image.naturalWidth);
-        inner.querySelectorAll("details").forEach(part => { part.open = true; });
+        inner.querySelectorAll("details").forEach(details => { details.open = true; });
         document.title = JSON.stringify({
           wide: inner.documentElement.scrollWidth, up, down, images,
           drawings: inner.querySelectorAll(".paper svg").length,
@@ -395,10 +401,17 @@ def test_a_browser_shows_it_without_complaint(
     (tmp_path / "frame.html").write_text(f"<!DOCTYPE html><title>-</title>{frame}{probe}")
     done = subprocess.run(
         [
-            *(CHROME, "--headless=new", "--no-sandbox", "--disable-gpu"),
-            *("--allow-file-access-from-files", "--enable-logging=stderr", "--v=0"),
-            *(f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000"),
-            *("--dump-dom", (tmp_path / "frame.html").as_uri()),
+            CHROME,
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--allow-file-access-from-files",
+            "--enable-logging=stderr",
+            "--v=0",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=5000",
+            "--dump-dom",
+            (tmp_path / "frame.html").as_uri(),
         ],
         capture_output=True,
         text=True,
@@ -410,7 +423,7 @@ def test_a_browser_shows_it_without_complaint(
     assert title is not None
     found = json.loads(html.unescape(title.group(1)))
     assert found["wide"] <= 390
-    assert len(found["images"]) == 3  # the film, and the confusions on both parts
+    assert len(found["images"]) == 3  # the animation, and the confusion matrices of both splits
     assert all(width > 100 for width in found["images"])
     assert found["drawings"] == 3
     assert found["sorted"] == "descending"
