@@ -138,13 +138,7 @@ class Search(Recipe):
         stage = 0 if run.saved is None else run.saved["searcher"]["stage"]
         self.searcher = Searcher(config, objective, self.ranks, sizes, stage=stage)
         self.context = self.searcher.context
-        self.penalty = Penalty.measured(
-            config.penalty,
-            self.context,
-            classes=len(self.data.target_names),
-            image=self.data.sample_shape,
-            device=self.ranks.device,
-        )
+        self.penalty = Penalty.measured(config.penalty, self.context, self.data, self.ranks.device)
         self.searcher.alpha_cost = self.penalty if self.penalty.targets else None
         self.state = SearchState(
             train_loader=loaders.weights,

@@ -21,7 +21,7 @@ from darts.methods.collapse import Checkup, count_edges, genotype_drift, score_g
 from darts.searching.calibration import calibrate, preserved_state
 from darts.searching.searcher import Searcher, run_mixture
 from darts.spaces import AnyGenotype, SearchContext
-from darts.spaces.mixture import path_of
+from darts.spaces.mixture import path_mixture
 from darts.training.checkpoint import StateDict
 from darts.training.scoring import evaluate
 
@@ -66,7 +66,7 @@ def path_score(
         batches: Batches to score.
     """
     net, precision, device = searcher.net, searcher.config.precision, searcher.ranks.device
-    forward = partial(run_mixture, net, path_of(masks, net.shapes, device))
+    forward = partial(run_mixture, net, path_mixture(masks, net.shapes, device))
     objective = searcher.objective
     with preserved_state(net):
         calibrate(net, forward, calibration, objective, device=device, precision=precision)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from darts.config import PenaltyConfig
+from darts.data_modules import DataModule
 from darts.spaces import SearchContext, Space
 from darts.spaces.deriving import Candidates
 from darts.training.checkpoint import StateDict
@@ -140,23 +141,9 @@ class Penalty:
 
     @classmethod
     def measured(
-        cls,
-        config: PenaltyConfig,
-        context: SearchContext,
-        *,
-        classes: int,
-        image: Sequence[int],
-        device: torch.device,
+        cls, config: PenaltyConfig, context: SearchContext, data: DataModule, device: torch.device
     ) -> Penalty:
-        """Measure the candidates of a search for each configured target.
-
-        Args:
-            config: Targets and weight.
-            context: Space and candidates.
-            classes: Number of classes.
-            image: Shape of one image, ``(C, H, W)``.
-            device: Device of the measurement.
-        """
+        """Measure the candidates of a search for each configured target."""
         targets = {
             name: target for name in MEASURES if (target := getattr(config, name)) is not None
         }
@@ -164,8 +151,8 @@ class Penalty:
             name: ExpectedCost.measured(
                 context.space,
                 context.candidates,
-                classes=classes,
-                image=image,
+                classes=len(data.target_names),
+                image=data.sample_shape,
                 measure=MEASURES[name],
                 device=device,
             )

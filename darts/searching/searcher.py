@@ -281,7 +281,7 @@ class Searcher:
     def _mixture_gradient(self, batch: Batch, mixture: Mixture) -> dict[str, Tensor]:
         """Return the gradient of the training loss for mixing weights; keep running statistics."""
         leaves = {group: w.detach().requires_grad_() for group, w in mixture.items()}
-        variable = mixture.replaced(leaves)
+        variable = mixture.with_weights(leaves)
 
         def loss_fn(net: nn.Module, batch: Batch) -> Tensor:
             loss, _ = self.objective.supernet_loss(partial(run_mixture, net, variable), batch)
@@ -317,7 +317,7 @@ class Searcher:
         """
         mixture = self.relaxation.mean_mixture(_alphas(self.net), self.context)
         if only is not None:
-            mixture = mixture.replaced(
+            mixture = mixture.with_weights(
                 {
                     group: _masked(weights, only[group]) if group in only else weights
                     for group, weights in mixture.items()

@@ -19,9 +19,11 @@ import pytest
 import torch
 from torch import Tensor
 
+import darts.recipes.search as search_recipe
 from darts import compare, evaluate, export, genotypes, report, retrain, search, tune
 from darts.config import launch
 from darts.tracking import read_json, read_metrics
+from darts.training import loop
 
 PARTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "search": (search.check, search.search),
@@ -39,7 +41,7 @@ TINY = {
 }
 QUIET = "tracking.tensorboard=false"
 # What may differ between a run and its repetition: costs, and where a row of such costs ends.
-COSTS = ("seconds", "joules", "joules_source", "gco2e", "doctor_seconds", "peak_memory_mb")
+COSTS = ("seconds", "joules", "joules_source", "gco2e", "collapse_seconds", "peak_memory_mb")
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,8 @@ class Commands:
         file.write_bytes(content)
 
     def crash(self, command: str, steps: int, call: Callable[[], Any]) -> None:
-        """Call, and let the command fail in the step after so many before that counts anywhere."""
-        module: Any = {"search": search, "retrain": retrain}[command]
-        real, left = module.require_finite, iter(range(steps))
+        """Call the command and let it fail in step number ``steps``, counted from 0."""
+        real, left = loop.require_finite, iter(range(steps))
 
         def failing(*arguments: Any) -> float:
             if next(left, None) is None:
@@ -135,7 +136,7 @@ class Commands:
             return float(real(*arguments))
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "require_finite", failing)
+            patch.setattr(loop, "require_finite", failing)
             with pytest.raises(Crash):
                 call()
 
@@ -176,7 +177,7 @@ def commands() -> Commands:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the pictures at the end of a search, which take longer than a tiny search."""
-    monkeypatch.setattr(search, "draw_search", lambda *_, **__: None, raising=False)
+    monkeypatch.setattr(search_recipe, "save_search_figures", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="session")

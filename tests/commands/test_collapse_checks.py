@@ -12,18 +12,19 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from darts import search
-from darts.methods.collapse import Doctor
+import darts.recipes.search as search_recipe
+from darts.methods.collapse import CollapseChecks
 from darts.tracking import read_json
+from darts.training.loop import TrainingLoop
 
 QUIET = "tracking.tensorboard=false"
 DATA = ("dataset=synthetic", "dataset.samples=48", "loader.batch_size=8", "seed=7")
 # Skip dropout and noise draw from the generators that a look must leave alone.
 SMALL = (
     *(*DATA, "epochs=4", "space.channels=1", "space.cells=1", "space.candidates=s4"),
-    *("arch_optimizer.lr=0.1", "loader.eval_batch_size=8", "doctor.batches=2", "doctor.warmup=0"),
+    *("arch_optimizer.lr=0.1", "loader.eval_batch_size=8", "collapse.batches=2", "collapse.warmup=0"),
 )
-FAST = (*DATA, "epochs=4", "space=nas201", "space.channels=1", "space.cells=1", "doctor.warmup=0")
+FAST = (*DATA, "epochs=4", "space=nas201", "space.channels=1", "space.cells=1", "collapse.warmup=0")
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -32,54 +33,54 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 def examined(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A search that is looked at in each second epoch."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "draw_search", lambda *_, **__: None)
+        patch.setattr(search_recipe, "save_search_figures", lambda *_, **__: None)
         folder = tmp_path_factory.mktemp("examined") / "run"
-        return commands.run("search", folder, *SMALL, "doctor.every=2")
+        return commands.run("search", folder, *SMALL, "collapse.every=2")
 
 
 def ours(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name.startswith("doctor")}
+    return {name: value for name, value in values.items() if name.startswith("collapse")}
 
 
 def test_what_it_tells(examined: Any) -> None:
     rows = [row for row in examined.rows if ours(row)]
     assert [row["epoch"] for row in rows] == [2, 4]
     for row in rows:
-        assert row["doctor_seconds"] > 0
-        assert 0 <= row["doctor/path_accuracy"] <= 1
-        assert row["doctor/eigenvalue"] != 0
-        assert row["doctor/normal/skips"] == 0  # S4 has none
-        assert row["doctor/normal/weightless"] >= 0
+        assert row["collapse_seconds"] > 0
+        assert 0 <= row["collapse/path_accuracy"] <= 1
+        assert row["collapse/eigenvalue"] != 0
+        assert row["collapse/normal/skips"] == 0  # S4 has none
+        assert row["collapse/normal/weightless"] >= 0
         assert row["entropy/normal/mean"] >= row["margin/normal/mean"] >= 0
-        assert isinstance(row["doctor"], str)
-    assert rows[0]["doctor/drift"] is None
-    assert 0 <= rows[1]["doctor/drift"] <= 1
-    assert examined.result["doctor"] == rows[1]["doctor"] == examined.json("summary.json")["doctor"]
-    assert examined.result["doctor_healthy_epoch"] == rows[1]["doctor_healthy_epoch"]
+        assert isinstance(row["collapse_verdict"], str)
+    assert rows[0]["collapse/drift"] is None
+    assert 0 <= rows[1]["collapse/drift"] <= 1
+    assert examined.result["collapse_verdict"] == rows[1]["collapse_verdict"] == examined.json("summary.json")["collapse_verdict"]
+    assert examined.result["collapse_healthy_epoch"] == rows[1]["collapse_healthy_epoch"]
     assert examined.result["genotype_epoch"] == 4
     lines = [line for line in examined.out.splitlines() if " loss " in line]
-    assert ["doctor" in line for line in lines] == [False, True, False, True]
+    assert ["collapse" in line for line in lines] == [False, True, False, True]
 
 
 def test_the_eigenvalue_and_the_gap_in_tensorboard(examined: Any) -> None:
     board = EventAccumulator(str(examined.directory), size_guidance={"tensors": 0})
     board.Reload()
     tags = board.Tags()
-    assert {"doctor/gap", "doctor/eigenvalue", "doctor/seconds"} <= set(tags["scalars"])
+    assert {"collapse/gap", "collapse/eigenvalue", "collapse/seconds"} <= set(tags["scalars"])
     assert "margin/normal/0→2" in tags["scalars"]
-    assert [event.step for event in board.Scalars("doctor/eigenvalue")] == [6, 12]
-    text = board.Tensors("doctor/text_summary")[-1].tensor_proto.string_val[0].decode()
+    assert [event.step for event in board.Scalars("collapse/eigenvalue")] == [6, 12]
+    text = board.Tensors("collapse/text_summary")[-1].tensor_proto.string_val[0].decode()
     assert text.startswith("epoch 4\n")
 
 
 def test_looking_changes_nothing(commands: Any, examined: Any, tmp_path: Path) -> None:
     """Bit for bit: alphas, weights, statistics, optimizers, random states, rows."""
-    off = commands.run("search", tmp_path / "off", *SMALL, "doctor.every=0", QUIET)
+    off = commands.run("search", tmp_path / "off", *SMALL, "collapse.every=0", QUIET)
     on, without = examined.checkpoint, off.checkpoint
-    for key in on.keys() - {"energy", "config", "metrics_offset", "doctor"}:
+    for key in on.keys() - {"energy", "config", "metrics_offset", "diagnosis"}:
         assert commands.same(on[key], without[key]), key
-    assert len(on["doctor"]) == 2
-    assert without["doctor"] == []
+    assert len(on["diagnosis"]) == 2
+    assert without["diagnosis"] == []
     assert not ours(off.result)
     for row, other in zip(commands.steps(examined), commands.steps(off), strict=True):
         left = {n: v for n, v in row.items() if n in other}
@@ -92,7 +93,7 @@ class Crash(RuntimeError):
 
 def test_resumed_between_two_looks(commands: Any, examined: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    given = (*SMALL, "doctor.every=2", "save_minutes=0", QUIET)
+    given = (*SMALL, "collapse.every=2", "save_minutes=0", QUIET)
     begun = partial(commands.run, "search", folder, *given)
     commands.crash("search", 10, begun)  # in the last epoch
     done = commands.exactly("search", [f"resume={folder}"], folder)
@@ -118,15 +119,15 @@ def test_actions(
     epochs: int,
     chosen: int,
 ) -> None:
-    monkeypatch.setattr(Doctor, "complaints", complaining_from(3))
+    monkeypatch.setattr(CollapseChecks, "findings", complaining_from(3))
     folder = tmp_path / "run"
-    done = commands.run("search", folder, *FAST, "doctor.every=1", f"doctor.action={action}", QUIET)
+    done = commands.run("search", folder, *FAST, "collapse.every=1", f"collapse.action={action}", QUIET)
     assert len(done.rows) == epochs
-    assert done.out.count("warning: doctor: all is lost") == epochs - 2
+    assert done.out.count("warning: collapse: all is lost") == epochs - 2
     assert done.result["genotype_epoch"] == chosen
     assert done.result["genotype"] == done.rows[chosen - 1]["genotype"]
-    assert done.result["doctor"] == done.rows[-1]["doctor"] == "all is lost"
-    assert done.result["doctor_healthy_epoch"] == 2
+    assert done.result["collapse_verdict"] == done.rows[-1]["collapse_verdict"] == "all is lost"
+    assert done.result["collapse_healthy_epoch"] == 2
     text = (folder / "genotype.json").read_text(encoding="utf-8")
     assert text == done.checkpoint["genotypes"][chosen - 1]
     assert ("the genotype is that of epoch" in done.out) == (action != "warn")
@@ -135,31 +136,32 @@ def test_actions(
 def test_there_may_be_nothing_to_go_back_to(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Doctor, "complaints", complaining_from(0))
-    given = (*FAST, "doctor.every=2", "doctor.action=rollback", QUIET)
+    monkeypatch.setattr(CollapseChecks, "findings", complaining_from(0))
+    given = (*FAST, "collapse.every=2", "collapse.action=rollback", QUIET)
     done = commands.run("search", tmp_path / "run", *given)
     assert len(done.rows) == done.result["genotype_epoch"] == 4
-    assert done.out.count("no look was healthy, so that the search goes on") == 2
-    assert done.result["doctor_healthy_epoch"] is None
+    assert done.out.count("no healthy epoch to roll back to; the search continues") == 2
+    assert done.result["collapse_healthy_epoch"] is None
 
 
 def test_a_stop_survives_a_kill(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed right behind the checkpoint that has decided it."""
-    monkeypatch.setattr(Doctor, "complaints", complaining_from(3))
+    monkeypatch.setattr(CollapseChecks, "findings", complaining_from(3))
     folder = tmp_path / "run"
-    given = (*FAST, "doctor.every=1", "doctor.action=rollback", QUIET)
-
-    def killed(*_: Any) -> None:
-        raise Crash
+    given = (*FAST, "collapse.every=1", "collapse.action=rollback", QUIET)
 
     with monkeypatch.context() as patch:
-        real = search.leave_if_asked
+        real = TrainingLoop.save
         calls = iter(range(100))
-        patch.setattr(
-            search, "leave_if_asked", lambda *a: killed() if next(calls) == 2 else real(*a)
-        )
+
+        def save(loop: TrainingLoop) -> None:
+            real(loop)
+            if next(calls) == 2:
+                raise Crash
+
+        patch.setattr(TrainingLoop, "save", save)
         with pytest.raises(Crash):
             commands.run("search", folder, *given)
     done = commands.exactly("search", [f"resume={folder}"], folder)
@@ -174,12 +176,12 @@ def test_an_eigenvalue_is_computed_once(
     from darts.searching import diagnosis
 
     values = iter([0.25, 0.5, 0.75, 1.0])
-    for module in (search, diagnosis):
-        monkeypatch.setattr(module, "eigenvalue_of", lambda *_: next(values))
-    given = (*FAST, "doctor.every=2", "stopping=curvature", QUIET)
+    for module in (search_recipe, diagnosis):
+        monkeypatch.setattr(module, "dominant_alpha_eigenvalue", lambda *_: next(values))
+    given = (*FAST, "collapse.every=2", "stopping=curvature", QUIET)
     done = commands.run("search", tmp_path / "run", *given)
     assert [row["eigenvalue"] for row in done.rows] == [0.25, 0.5, 0.75, 1.0]
-    assert [row.get("doctor/eigenvalue") for row in done.rows] == [None, 0.5, None, 1.0]
+    assert [row.get("collapse/eigenvalue") for row in done.rows] == [None, 0.5, None, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -196,16 +198,16 @@ def test_an_eigenvalue_is_computed_once(
     ],
 )
 def test_spaces_and_methods(commands: Any, tmp_path: Path, overrides: tuple[str, ...]) -> None:
-    small = [*DATA, "dataset.size=8", QUIET, "epochs=2", "doctor.every=1"]
+    small = [*DATA, "dataset.size=8", QUIET, "epochs=2", "collapse.every=1"]
     if "space=mlp" not in overrides:
         small.append("space.cells=1")
     done = commands.run("search", tmp_path / "run", *small, *overrides)
-    assert all(row["doctor/eigenvalue"] is not None for row in done.rows)
-    assert all(row["doctor_seconds"] > 0 for row in done.rows)
+    assert all(row["collapse/eigenvalue"] is not None for row in done.rows)
+    assert all(row["collapse_seconds"] > 0 for row in done.rows)
     if "metric=loss" in overrides:
         row = done.rows[-1]
-        before, after = row["doctor/supernet_loss"], row["doctor/path_loss"]
-        assert row["doctor/gap"] == pytest.approx(1 - before / after)
+        before, after = row["collapse/supernet_loss"], row["collapse/path_loss"]
+        assert row["collapse/gap"] == pytest.approx(1 - before / after)
 
 
 def texts(folder: Path) -> list[str]:
@@ -224,7 +226,7 @@ def pairs(folder: Path) -> list[str]:
         for ending in ("src", "tgt"):
             (folder / f"{part}.{ending}").write_text("\n".join(rows) + "\n")
     sizes = ("space.embedding=8", "space.hidden=8", "loader.batch_size=16", "space.nodes=2")
-    small = ("dataset.subset=64", "task.longest=6")
+    small = ("dataset.subset=64", "task.max_length=6")
     return ["task=translation", "dataset=pairs", *sizes, *small]
 
 
@@ -242,18 +244,18 @@ def test_tasks_of_language(commands: Any, tmp_path: Path, task: Callable[..., li
     """Whatever the metric and its direction; dropout's draws are left alone, too."""
     data = tmp_path / "data"
     data.mkdir()
-    given = [*task(data), f"dataset.root={data}", QUIET, "tracking.pictures=false", "epochs=2"]
+    given = [*task(data), f"dataset.root={data}", QUIET, "tracking.figures=false", "epochs=2"]
     runs = []
     for every in (1, 0):
         folder = tmp_path / str(every)
-        words = [*given, f"doctor.every={every}", f"hydra.run.dir={folder}"]
+        words = [*given, f"collapse.every={every}", f"hydra.run.dir={folder}"]
         runs.append(commands.exactly("search", words, folder))
     on, off = runs
     metric = on.result["metric"]
     for row in on.rows:
-        assert {f"doctor/path_{metric}", "doctor/gap", "doctor/eigenvalue"} <= row.keys()
-        assert row["doctor/eigenvalue"] is not None
-    for key in ("searcher", "random", "valid_batches", "train_batches", "history"):
+        assert {f"collapse/path_{metric}", "collapse/gap", "collapse/eigenvalue"} <= row.keys()
+        assert row["collapse/eigenvalue"] is not None
+    for key in ("searcher", "random", "valid_loader", "train_loader", "history"):
         assert commands.same(on.checkpoint[key], off.checkpoint[key]), key
     if task is pairs:  # those of the supernet, not of the path
         told = [(run.directory / "samples.md").read_text() for run in runs]
@@ -262,7 +264,7 @@ def test_tasks_of_language(commands: Any, tmp_path: Path, task: Callable[..., li
 
 def test_random_search_has_nothing_to_judge(commands: Any, tmp_path: Path) -> None:
     given = (*DATA, "epochs=1", "space=nas201", "space.cells=1", "method=random_sharing", QUIET)
-    few = ("discretize.samples=2", "discretize.finalists=1", "doctor.every=1")
+    few = ("discretize.samples=2", "discretize.finalists=1", "collapse.every=1")
     done = commands.run("search", tmp_path / "run", *given, *few)
     assert not ours(done.result)
 
@@ -270,13 +272,13 @@ def test_random_search_has_nothing_to_judge(commands: Any, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("doctor.action=cure",), "doctor.action='cure' is unknown; choose from warn, stop"),
-        (("doctor.every=-1",), "doctor.every=-1 is out of range"),
-        (("doctor.skips=1.5",), "doctor.skips=1.5 is out of range"),
-        (("doctor.action=stop", "doctor.every=0"), "doctor.every=0 looks at none of epochs=50"),
-        (("doctor.action=rollback", "epochs=4"), "choose doctor.every from 1 to 4"),
-        (("doctor.action=stop", "method=random_sharing"), "nothing to judge"),
-        (("doctor.evry=1",), "doctor.evry"),
+        (("collapse.action=cure",), "collapse.action='cure' is unknown; choose from warn, stop"),
+        (("collapse.every=-1",), "collapse.every=-1: must be"),
+        (("collapse.skips=1.5",), "collapse.skips=1.5: must be"),
+        (("collapse.action=stop", "collapse.every=0"), "collapse.every=0 checks none of epochs=50"),
+        (("collapse.action=rollback", "epochs=4"), "choose collapse.every from 1 to 4"),
+        (("collapse.action=stop", "method=random_sharing"), "nothing is checked"),
+        (("collapse.evry=1",), "collapse.evry"),
     ],
 )
 def test_refusals(commands: Any, overrides: tuple[str, ...], message: str) -> None:
@@ -285,15 +287,15 @@ def test_refusals(commands: Any, overrides: tuple[str, ...], message: str) -> No
 
 
 def test_a_dry_run_tells_nothing_of_a_look(commands: Any) -> None:
-    done = commands.run("search", None, "dry_run=true", "epochs=5", "doctor.every=1")
-    assert "doctor" not in done.out
+    done = commands.run("search", None, "dry_run=true", "epochs=5", "collapse.every=1")
+    assert "collapse" not in done.out
     assert not ours(done.result)
 
 
 def test_the_history_is_plain(examined: Any) -> None:
     saved = torch.load(examined.directory / "checkpoint.pt", weights_only=True)
-    assert [look["epoch"] for look in saved["doctor"]] == [2, 4]
-    assert "doctor_seconds" not in str(saved["doctor"])
+    assert [look["epoch"] for look in saved["diagnosis"]] == [2, 4]
+    assert "collapse_seconds" not in str(saved["diagnosis"])
     assert read_json(examined.directory / "summary.json")["command"] == "search"
 
 
@@ -309,14 +311,14 @@ def test_an_eigenvalue_that_does_not_fit_is_left_out(
 
         return times
 
-    given = (*FAST, "doctor.every=2", "dataset.size=8", QUIET)
+    given = (*FAST, "collapse.every=2", "dataset.size=8", QUIET)
     monkeypatch.setattr(AlphaHessian, "times", fails_by(torch.OutOfMemoryError))
     done = commands.run("search", tmp_path / "run", *given)
-    assert done.out.count("warning: doctor: no eigenvalue, which needs more memory") == 2
+    assert done.out.count("warning: collapse: not enough device memory for the eigenvalue") == 2
     looked = [row for row in done.rows if ours(row)]
-    assert [row["doctor/eigenvalue"] for row in looked] == [None, None]
-    assert all(0 <= row["doctor/path_accuracy"] <= 1 for row in looked)
-    off = commands.run("search", tmp_path / "off", *given, "doctor.every=0")
+    assert [row["collapse/eigenvalue"] for row in looked] == [None, None]
+    assert all(0 <= row["collapse/path_accuracy"] <= 1 for row in looked)
+    off = commands.run("search", tmp_path / "off", *given, "collapse.every=0")
     assert commands.same(done.checkpoint["searcher"], off.checkpoint["searcher"])
     assert commands.same(done.checkpoint["random"], off.checkpoint["random"])
     monkeypatch.setattr(AlphaHessian, "times", fails_by(RuntimeError))

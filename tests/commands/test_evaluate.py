@@ -44,7 +44,7 @@ def test_the_files_of_a_run(evaluated: Any) -> None:
 
 def test_the_validation_part(retrained: Any, commands: Any, tmp_path: Path) -> None:
     place = f"hydra.run.dir={tmp_path / 'run'}"
-    done = commands.exactly("evaluate", [f"checkpoint={retrained.directory}", "part=valid", place])
+    done = commands.exactly("evaluate", [f"checkpoint={retrained.directory}", "split=valid", place])
     scores = {k: v for k, v in retrained.result.items() if k.startswith("valid_")}
     assert {k: done.result[k] for k in scores} == scores
     assert done.result["samples"] == 10
@@ -71,7 +71,7 @@ def test_a_copy_without_its_split(retrained: Any, commands: Any, tmp_path: Path,
     """The weights alone are enough for the test split, not for the validation part."""
     file = tmp_path / "weights.pt"
     shutil.copy(retrained.directory / "checkpoint.pt", file)
-    given = [f"checkpoint={file}", f"part={part}", f"hydra.run.dir={tmp_path / 'run'}"]
+    given = [f"checkpoint={file}", f"split={part}", f"hydra.run.dir={tmp_path / 'run'}"]
     if part == "test":
         result = commands.exactly("evaluate", given).result
         assert result["test_accuracy"] == retrained.result["test_accuracy"]
@@ -101,25 +101,25 @@ def test_a_run_that_has_not_ended_its_first_epoch(
     retrained: Any, commands: Any, tmp_path: Path
 ) -> None:
     file = tmp_path / "checkpoint.pt"
-    torch.save(retrained.checkpoint | {"chosen": None}, file)
+    torch.save(retrained.checkpoint | {"best": None}, file)
     line = commands.refused("evaluate", f"checkpoint={file}", f"hydra.run.dir={tmp_path / 'x'}")
-    assert "first epoch" in line
+    assert "has not completed an epoch" in line
 
 
 def test_importances_of_edges(retrained: Any, commands: Any, tmp_path: Path) -> None:
     """On validation data, whatever part is scored; scores are those without the question."""
     folder = tmp_path / "run"
-    given = [f"checkpoint={retrained.directory}", "part=valid", "importance=true"]
+    given = [f"checkpoint={retrained.directory}", "split=valid", "importance=true"]
     done = commands.exactly("evaluate", [*given, f"hydra.run.dir={folder}"], folder)
     found = done.json("importance.json")
-    assert (found["metric"], found["part"]) == ("accuracy", "valid")
+    assert (found["metric"], found["split"]) == ("accuracy", "valid")
     assert found["score"] == done.result["valid_accuracy"] == retrained.result["valid_accuracy"]
     genotype = Genotype.parse((folder / "genotype.json").read_text())
     for cell in genotype.cells:
         own = [(e["source"], e["target"], e["operation"]) for e in found["edges"][cell]]
         assert own == genotype.edges(cell)
         # A score of ten samples moves by tenths.
-        assert all(abs(10 * e["lost"] - round(10 * e["lost"])) < 1e-5 for e in found["edges"][cell])
+        assert all(abs(10 * e["score_drop"] - round(10 * e["score_drop"])) < 1e-5 for e in found["edges"][cell])
     assert (folder / "importance.svg").is_file()
     assert "lost without" in done.out
     assert not [key for key in done.result if key.startswith("test")]
@@ -132,15 +132,15 @@ def test_importances_of_a_chain(commands: Any, tmp_path: Path) -> None:
     given = ["space=macro", "space.channels=4", f"genotype={genotype}", "epochs=1", "cutout=0"]
     made = commands.run("retrain", tmp_path / "made", *given)
     folder = tmp_path / "run"
-    given = [f"checkpoint={made.directory}", "part=valid", "importance=true"]
+    given = [f"checkpoint={made.directory}", "split=valid", "importance=true"]
     done = commands.exactly("evaluate", [*given, f"hydra.run.dir={folder}"], folder)
-    lost = [edge["lost"] for edge in done.json("importance.json")["edges"]["blocks"]]
+    lost = [edge["score_drop"] for edge in done.json("importance.json")["edges"]["blocks"]]
     assert [number for number, loss in enumerate(lost) if loss is None] == [2, 4]
     assert lost[1] == 0
     assert (folder / "importance.svg").is_file()
     commands.exactly("report", [str(made.directory), str(folder), f"out={tmp_path / 'page.html'}"])
     page = (tmp_path / "page.html").read_text()
-    assert "Left out are operations that nothing goes around." in page
+    assert "Operations that no other path bypasses cannot be removed and are left out." in page
 
 
 def test_networks_without_edges_have_no_importances(commands: Any, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from darts.recipes import graph_export
 
+from darts.recipes import graph_export
 from darts.tracking import read_json
 
 BARE = ("tracking.tensorboard=false", "tracking.figures=false", "epochs=1")
@@ -52,6 +52,7 @@ def test_a_file_for_onnx_runtime(commands: Any, images: Any, tmp_path: Path) -> 
     done = commands.run("export", folder, f"checkpoint={images.directory}")
     assert {file.name for file in folder.iterdir()} == {
         *("network.onnx", "network.json", "config.yaml", "env.json", "summary.json"),
+        "overrides.json",
     }
     told, summary = read_json(folder / "network.json"), read_json(folder / "summary.json")
     assert summary == done.result
@@ -115,7 +116,7 @@ def test_a_graph_that_says_something_else_is_not_kept(
     monkeypatch.setitem(graph_export.FORMATS, "torch_export", (".pt2", wrong))  # type: ignore[arg-type]
     given = [f"checkpoint={images.directory}", "format=torch_export"]
     line = commands.refused("export", *given, f"hydra.run.dir={tmp_path / 'run'}")
-    assert "the graph differs by 0.01 from the network" in line
+    assert "the graph differs from the network by 0.01" in line
     assert not (tmp_path / "run").exists()
 
 
@@ -126,7 +127,7 @@ def test_without_the_libraries_it_is_said_which(
     line = commands.refused(
         "export", f"checkpoint={images.directory}", f"hydra.run.dir={tmp_path / 'run'}"
     )
-    assert "format=onnx needs onnxruntime: install darts-nas[export], or choose" in line
+    assert "format=onnx: onnxruntime is not installed; run pip install 'darts-nas[export]'" in line
 
 
 def test_translations_are_a_search(commands: Any, tmp_path: Path) -> None:
@@ -138,4 +139,4 @@ def test_translations_are_a_search(commands: Any, tmp_path: Path) -> None:
     small = ["dataset.source=a", "dataset.target=b", "space.hidden=8", "space.embedding=8"]
     commands.exactly("retrain", [*own, *small, *BARE, f"hydra.run.dir={trained}"], trained)
     line = commands.refused("export", f"checkpoint={trained}", f"hydra.run.dir={tmp_path / 'run'}")
-    assert "networks of task=translation search for their answer word by word" in line
+    assert "task=translation: its networks generate text word by word" in line

@@ -67,7 +67,7 @@ def test_search_retrain_and_evaluate(
         assert scored.result[f"test_{name}"] == trained.result[f"test_{name}"]
     assert scored.result["samples"] == 40 * 7 - 1  # all tokens but the first
     again = commands.run(
-        "evaluate", tmp_path / "valid", f"checkpoint={trained.directory}", "part=valid"
+        "evaluate", tmp_path / "valid", f"checkpoint={trained.directory}", "split=valid"
     )
     assert again.result["valid_perplexity"] == trained.result["valid_perplexity"]
 
@@ -101,8 +101,8 @@ def test_methods_serve_text_as_they_serve_images(
 @pytest.mark.parametrize(
     ("command", "overrides", "message"),
     [
-        ("search", ["space=cnn"], "space=cnn takes images or audio, and dataset=text is text"),
-        ("search", ["dataset=digits"], "learns from text, and dataset=digits is images; choose"),
+        ("search", ["space=cnn"], "space=cnn takes images or audio, but dataset=text contains text"),
+        ("search", ["dataset=digits"], "learns from text, but dataset=digits contains images; choose"),
         ("search", ["task=classification"], "dataset=text is text; choose dataset=digits or"),
         ("search", ["metric=accuracy"], "metric='accuracy' is unknown; choose from perplexity"),
         ("search", ["loader.batch_size=400"], "too few for windows of 9; choose a smaller"),
@@ -114,7 +114,7 @@ def test_methods_serve_text_as_they_serve_images(
         ("retrain", ["genotype=DARTS_V2"], "is of the space cnn, not of recurrent"),
         ("retrain", ["genotype=DARTS_RNN_V2", "auxiliary=0.4"], "no auxiliary head"),
         ("retrain", ["genotype=DARTS_RNN_V2", "drop_path=0.1"], "set drop_path=0"),
-        ("retrain", ["genotype=DARTS_RNN_V2", "cutout=4"], "cutout=4 erases a part of an image"),
+        ("retrain", ["genotype=DARTS_RNN_V2", "cutout=4"], "cutout=4 erases a square of an image"),
     ],
 )
 def test_what_does_not_fit_is_told_in_one_line(

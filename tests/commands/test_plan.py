@@ -43,7 +43,7 @@ def words(folder: Path) -> str:
             ("space.cells=2", "space.channels=8"), id="cells of DARTS", marks=pytest.mark.slow
         ),
         pytest.param(
-            ("space=nas201", "space.cells=1", "method=darts_v2", "doctor.every=1"),
+            ("space=nas201", "space.cells=1", "method=darts_v2", "collapse.every=1"),
             id="second order on NAS-Bench-201, with a look",
             marks=pytest.mark.slow,
         ),
@@ -59,7 +59,7 @@ def test_the_memory_of_a_plan_is_that_of_the_run(given: tuple[str, ...], tmp_pat
 
 def test_a_plan_says_what_to_change(commands: Any) -> None:
     tight = ("dry_run=true", "budget.memory_mb=1", "budget.hours=1e-9")
-    done = commands.run("search", None, *tight, "epochs=50", "doctor.every=0")
+    done = commands.run("search", None, *tight, "epochs=50", "collapse.every=0")
     memory, time, *levers = done.result["advice"]
     assert memory.startswith("memory: ")
     assert time.startswith("time: ")
@@ -69,10 +69,10 @@ def test_a_plan_says_what_to_change(commands: Any) -> None:
     wide = ("dry_run=true", "budget.memory_mb=1e6", "budget.hours=1e6")
     done = commands.run("retrain", None, "genotype=DARTS_V2", *wide)
     assert done.result["advice"] == []
-    assert "The run keeps to its budget." in done.out
+    assert "The run fits the budget." in done.out
 
 
 def test_a_budget_is_of_a_plan(commands: Any) -> None:
     for command, given in (("search", ()), ("retrain", ("genotype=DARTS_V2",))):
         line = commands.refused(command, *given, "budget.hours=1")
-        assert "add dry_run=true or leave them out" in line
+        assert "add dry_run=true or leave it out" in line

@@ -17,10 +17,11 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from darts import retrain, search
+import darts.recipes.search as search_recipe
 from darts.data import load_split, save_split
-from darts.methods.sampling import Sampling
+from darts.methods.discretization_sampling import Sampling
 from darts.tracking import read_json
+from darts.training import loop
 from darts.training.checkpoint import load_checkpoint
 
 QUIET = "tracking.tensorboard=false"
@@ -28,10 +29,9 @@ DATA = ("dataset=synthetic", "dataset.samples=48", "loader.batch_size=8", "seed=
 # Drop path draws from the global generators, so a resumed run needs their states.
 RUNS = {
     "search": (*DATA, "epochs=4", "space.channels=1", "space.cells=1"),
-    "retrain": (*DATA, "epochs=6", "genotype=DARTS_V2", "drop_path=0.5", "averaging=0.9"),
+    "retrain": (*DATA, "epochs=6", "genotype=DARTS_V2", "drop_path=0.5", "ema_decay=0.9"),
 }
 STEPS = {"search": 3, "retrain": 4}  # an epoch: 24 and 38 images in batches of 8
-MODULES: dict[str, Any] = {"search": search, "retrain": retrain}
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 def unbroken(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The runs that the others must equal."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "draw_search", lambda *_, **__: None, raising=False)
+        patch.setattr(search_recipe, "save_search_figures", lambda *_, **__: None)
         return {
             command: commands.run(command, tmp_path_factory.mktemp(command) / "run", QUIET, *given)
             for command, given in RUNS.items()
@@ -319,7 +319,7 @@ def test_a_second_interrupt_ends_at_once(
 ) -> None:
     """Saving is a courtesy: the first Ctrl-C waits for the step, the second does not."""
     given = [*RUNS["retrain"], QUIET, f"hydra.run.dir={tmp_path / 'run'}"]
-    real, sent = retrain.require_finite, []
+    real, sent = loop.require_finite, []
 
     def impatient(*arguments: Any) -> float:
         if not sent:
@@ -330,7 +330,7 @@ def test_a_second_interrupt_ends_at_once(
         return float(real(*arguments))
 
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(retrain, "require_finite", impatient)
+    monkeypatch.setattr(loop, "require_finite", impatient)
     with pytest.raises(KeyboardInterrupt):
         commands.exactly("retrain", given)
     assert signal.getsignal(signal.SIGINT) is before
@@ -341,7 +341,7 @@ def test_stopped_in_this_process(
 ) -> None:
     """A signal within a step: the step ends, the run is saved and left with its code."""
     folder = tmp_path / "run"
-    real, steps = search.require_finite, iter(range(5))
+    real, steps = loop.require_finite, iter(range(5))
 
     def interrupted(*arguments: Any) -> float:
         if next(steps, None) == 4:
@@ -349,7 +349,7 @@ def test_stopped_in_this_process(
         return float(real(*arguments))
 
     with monkeypatch.context() as patch:
-        patch.setattr(search, "require_finite", interrupted)
+        patch.setattr(loop, "require_finite", interrupted)
         with pytest.raises(SystemExit) as left:
             commands.run("search", folder, QUIET, *RUNS["search"])
     assert left.value.code == 143

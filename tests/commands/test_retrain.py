@@ -12,7 +12,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from darts import retrain
+import darts.recipes.retrain as retrain_recipe
 from darts.config import RetrainConfig, rebuild
 from darts.data import load_split
 from darts.spaces import Genotype
@@ -74,7 +74,7 @@ def test_the_best_epoch_by_validation_is_kept(retrained: Any) -> None:
     best = max(retrained.rows, key=lambda row: (row["valid_accuracy"], row["epoch"]))
     assert retrained.result["epoch"] == best["epoch"]
     assert retrained.result["valid_accuracy"] == best["valid_accuracy"]
-    assert retrained.checkpoint["chosen"]["epoch"] == best["epoch"]
+    assert retrained.checkpoint["best"]["epoch"] == best["epoch"]
 
 
 def test_validation_data_is_held_out(retrained: Any) -> None:
@@ -90,7 +90,7 @@ def test_what_tensorboard_shows(retrained: Any) -> None:
     board.Reload()
     tags = board.Tags()
     assert {"genotype", "confusion"} <= set(tags["images"])
-    wanted = {"loss/train", "loss/valid", "valid/accuracy", "lr/weights", "norm/gradient"}
+    wanted = {"loss/train", "loss/valid", "valid/accuracy", "lr/weights", "norm/grad"}
     assert wanted <= set(tags["scalars"])
     assert [event.step for event in board.Scalars("loss/train")] == [3, 6, 9]
     assert [tag for tag in tags["tensors"] if tag.startswith("genotype")]
@@ -135,32 +135,32 @@ def test_a_run_does_not_depend_on_the_file_it_came_from(commands: Any, tmp_path:
 @pytest.mark.parametrize(
     "overrides",
     [
-        ("averaging=0.5", "label_smoothing=0.1"),
-        ("average_after=1", "epochs=4"),
+        ("ema_decay=0.5", "label_smoothing=0.1"),
+        ("averaging_patience=1", "epochs=4"),
         ("auxiliary=0", "cutout=0", "drop_path=0.5"),
         ("precision=bf16",),
         ("dataset.size=9", "dataset.channels=1", "dataset.classes=3", "auxiliary=0.4"),
-        ("test=false", "choose=last", "validation=0"),
+        ("evaluate_test=false", "selection=last", "validation=0"),
     ],
 )
 def test_variations(commands: Any, tmp_path: Path, overrides: tuple[str, ...]) -> None:
     done = commands.run("retrain", tmp_path / "run", V2, QUIET, "epochs=2", *overrides)
     assert math.isfinite(done.rows[-1]["train_loss"])
-    assert ("test_accuracy" in done.result) == ("test=false" not in overrides)
+    assert ("test_accuracy" in done.result) == ("evaluate_test=false" not in overrides)
     assert ("valid_accuracy" in done.result) == ("validation=0" not in overrides)
-    if "choose=last" in overrides:
+    if "selection=last" in overrides:
         assert done.result["epoch"] == 2
 
 
 def test_averaged_weights_are_the_ones_that_are_judged(commands: Any, tmp_path: Path) -> None:
-    done = commands.run("retrain", tmp_path / "run", V2, QUIET, "averaging=0.9", "choose=last")
-    chosen, trained = done.checkpoint["chosen"]["net"], done.checkpoint["net"]
+    done = commands.run("retrain", tmp_path / "run", V2, QUIET, "ema_decay=0.9", "selection=last")
+    chosen, trained = done.checkpoint["best"]["net"], done.checkpoint["net"]
     assert chosen.keys() == trained.keys()
     assert not commands.same(chosen, trained)
-    plain = commands.run("retrain", tmp_path / "plain", V2, QUIET, "choose=last")
+    plain = commands.run("retrain", tmp_path / "plain", V2, QUIET, "selection=last")
     # Averaging looks at the training and leaves it alone.
     assert commands.same(plain.checkpoint["net"], trained)
-    assert commands.same(plain.checkpoint["chosen"]["net"], trained)
+    assert commands.same(plain.checkpoint["best"]["net"], trained)
 
 
 @pytest.mark.parametrize(("option", "alike"), [("auxiliary=0.4", False), ("auxiliary=0", True)])
@@ -178,7 +178,7 @@ def test_the_metric_steers(commands: Any, tmp_path: Path, monkeypatch: pytest.Mo
     ]
     for metric, epoch in (("accuracy", 1), ("macro_f1", 2), ("loss", 3)):
         left = iter([*scripted, {"accuracy": 0.0}])
-        monkeypatch.setattr(retrain, "evaluate", lambda *_, left=left, **__: next(left))
+        monkeypatch.setattr(retrain_recipe, "evaluate", lambda *_, left=left, **__: next(left))
         done = commands.run("retrain", tmp_path / metric, V2, QUIET, "epochs=3", f"metric={metric}")
         assert done.result["epoch"] == epoch
         assert done.result["metric"] == metric
@@ -190,14 +190,14 @@ def test_the_test_split_is_looked_at_once(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[int] = []
-    real = retrain.evaluate
+    real = retrain_recipe.evaluate
 
     def counting(net: Any, batches: Any, *rest: Any, **options: Any) -> Any:
         kept = list(batches)
         looks.append(sum(len(labels) for _, labels in kept))
         return real(net, kept, *rest, **options)
 
-    monkeypatch.setattr(retrain, "evaluate", counting)
+    monkeypatch.setattr(retrain_recipe, "evaluate", counting)
     commands.run("retrain", tmp_path / "run", V2, QUIET, "epochs=2")
     assert looks == [looks[0], looks[0], 128]  # two on validation data, then the test split
     assert looks[0] < 64
@@ -208,7 +208,7 @@ def test_the_seed_decides(commands: Any, tmp_path: Path) -> None:
         commands.run("retrain", tmp_path / name, V2, QUIET, "drop_path=0.5", f"seed={seed}")
         for name, seed in (("a", 5), ("b", 5), ("c", 6))
     )
-    for key in ("net", "optimizer", "random", "chosen"):
+    for key in ("net", "optimizer", "random", "best"):
         assert commands.same(a.checkpoint[key], b.checkpoint[key])
     assert commands.steps(a) == commands.steps(b)
     assert not commands.same(a.checkpoint["net"], c.checkpoint["net"])
@@ -241,14 +241,14 @@ def test_a_second_run_in_the_same_place_is_refused(
 
 def test_the_checkpoint_holds_plain_values(retrained: Any) -> None:
     saved = torch.load(retrained.directory / "checkpoint.pt", weights_only=True)
-    assert {"net", "optimizer", "scaler", "epoch", "step", "random", "chosen"} <= saved.keys()
+    assert {"net", "optimizer", "scaler", "epoch", "step", "random", "best"} <= saved.keys()
     assert (saved["kind"], saved["epoch"], saved["step"]) == ("retrain", 3, 0)
 
 
 def test_a_run_that_diverges_tells_what_it_has_cost(commands: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     given = ["dataset=synthetic", "dataset.samples=64", "space=mlp", "epochs=2", "seed=0"]
-    given += [QUIET, "tracking.pictures=false", "loader.workers=0", f"hydra.run.dir={folder}"]
+    given += [QUIET, "tracking.figures=false", "loader.workers=0", f"hydra.run.dir={folder}"]
     given.append('genotype={"space":"mlp","layers":["relu_8"]}')
     line = commands.refused("retrain", *given, "optimizer.lr=1.0e30", "optimizer.clip=0")
     bill = read_json(folder / "diverged.json")

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from darts.config import Invocation, SearchConfig, compose, rebuild
 from darts.data import load_split
-from darts.search import retrain_command
+from darts.recipes.search import retrain_command
 from darts.spaces import Genotype
 from darts.spaces.cnn import PRIMITIVES
 
@@ -49,7 +49,7 @@ def test_the_alphas_are_filmed(searched: Any) -> None:
 
 
 def test_a_run_without_pictures(commands: Any, tmp_path: Path) -> None:
-    done = commands.run("search", tmp_path / "run", QUIET, "epochs=1", "tracking.pictures=false")
+    done = commands.run("search", tmp_path / "run", QUIET, "epochs=1", "tracking.figures=false")
     names = {file.name for file in done.directory.iterdir()}
     assert "alphas.json" in names
     assert not [name for name in names if name.endswith((".svg", ".png", ".gif"))]
@@ -114,7 +114,7 @@ def test_what_tensorboard_shows(searched: Any) -> None:
     assert len(board.Images("alphas/normal")) == 2
     scalars = set(tags["scalars"])
     wanted = {"loss/train", "loss/valid", "lr/weights", "lr/alphas", "valid/accuracy"}
-    wanted |= {"norm/gradient", "norm/arch_gradient"}
+    wanted |= {"norm/grad", "norm/arch_grad"}
     for cell in ("normal", "reduce"):
         wanted |= {f"genotype/{cell}/skip_connect", f"entropy/{cell}/mean"}
         wanted |= {f"alpha/{cell}/0→2/{operation}" for operation in PRIMITIVES}
@@ -174,7 +174,7 @@ def test_the_printed_command_names_a_space_that_is_not_the_default(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("given", "masks"),
     [
         ("space.stem=imagenet", True),
         ("space.channels=4", False),
@@ -254,7 +254,7 @@ def test_compiled_regions_give_the_same_run(commands: Any, tmp_path: Path) -> No
         ("precision=bf16",),
         ("space.cells=1",),  # a reduction cell alone
         ("space.cells=3", "dataset.size=9", "dataset.channels=1", "dataset.classes=3"),
-        ("split=0.8", "dataset.subset=40", "optimizer.clip=0", "metric=loss"),
+        ("train_portion=0.8", "dataset.subset=40", "optimizer.clip=0", "metric=loss"),
         ("space.candidates=s1", "space.cells=2"),
         ("space.candidates=s4", "memory=checkpoint"),  # random draws within cells
         ("space=nas201", "space.cells=1"),
@@ -295,7 +295,7 @@ def test_the_checkpoint_holds_plain_values(searched: Any) -> None:
     assert {"searcher", "means", "epoch", "step", "random"} <= saved.keys()
     assert (saved["kind"], saved["epoch"], saved["step"]) == ("search", 2, 0)
     saved = saved["searcher"]
-    assert {"net", "optimizer", "arch_optimizer", "stage", "kept", "frozen"} <= saved.keys()
+    assert {"net", "optimizer", "arch_optimizer", "stage", "masks", "freezing"} <= saved.keys()
     sizes = {len(g["params"]) for g in saved["optimizer"]["param_groups"]}
     alphas = [name for name in saved["net"] if "alphas" in name]
     weights = [n for n in saved["net"] if n not in alphas and "running" not in n]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_search import IMAGE, small
+from tiny_search import IMAGE, small_space
 
 from darts.spaces import SPACES, parse_genotype, space_of
 
@@ -42,8 +42,8 @@ def test_search_retrain_evaluate_and_show(space: str, commands: Any, tmp_path: P
 
 
 def genotype_groups(space: str) -> list[str]:
-    place = small(space, channels=2, cells=1)
-    return list(place.supernet(classes=2, in_channels=place.inputs(IMAGE)).alphas)
+    place = small_space(space, channels=2, cells=1)
+    return list(place.supernet(classes=2, in_channels=place.in_channels(IMAGE)).alphas)
 
 
 @pytest.mark.parametrize("space", OTHERS)

@@ -46,7 +46,7 @@ def test_search_retrain_and_evaluate(iris: Path, commands: Any, tmp_path: Path) 
     assert trained.result["genotype"] == found.result["genotype"]
     scored = commands.run("evaluate", tmp_path / "scored", f"checkpoint={trained.directory}")
     assert scored.result["test_accuracy"] == trained.result["test_accuracy"]
-    test = load("csv", root=iris, label="kind").test
+    test = load("csv", root=iris, label="kind", test_share=0.2, split_seed=0).test
     assert test is not None
     assert scored.result["samples"] == len(test) == 30
 
@@ -62,19 +62,19 @@ def test_search_retrain_and_evaluate(iris: Path, commands: Any, tmp_path: Path) 
         (
             "retrain",
             ["genotype=DARTS_V2"],
-            "takes images or audio, and dataset=csv is rows",
+            "takes images or audio, but dataset=csv contains rows",
         ),
         ("search", ["space=mlp", "dataset.crop=pad"], "dataset.crop"),
         ("search", ["space=mlp", "dataset.flip=true"], "dataset.flip"),
         ("search", ["space=mlp", "dataset.size=8"], "dataset.size"),
         ("search", ["space=mlp", "dataset.storage=disk"], "dataset.storage"),
-        ("search", ["space=mlp", "dataset.test_share=0"], "dataset.test_share=0.0 is out of range"),
+        ("search", ["space=mlp", "dataset.test_share=0"], "dataset.test_share=0.0: must be"),
         ("search", ["space=mlp", "dataset.label=e"], "has no column 'e' for dataset.label"),
         ("search", ["space=mlp"], "line 2, column 'kind': 'setosa' is no number"),
         (
             "retrain",
             ["space=mlp", 'genotype={"space": "mlp", "layers": ["relu_4"]}', "cutout=2"],
-            "cutout=2 erases a part of an image",
+            "cutout=2 erases a square of an image",
         ),
     ],
 )

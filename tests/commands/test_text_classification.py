@@ -79,7 +79,7 @@ def test_methods_serve_texts_too(
     commands: Any, given: list[str], tmp_path: Path, method: str
 ) -> None:
     more = {
-        "darts_v2": ["optimizer.kind=sgd"],
+        "darts_v2": ["optimizer.algorithm=sgd"],
         "random_sharing": ["discretize.samples=3"],
         "darts_pt": ["discretize.tune=0", "discretize.batches=1"],
     }.get(method, [])
@@ -126,7 +126,7 @@ def test_a_transformer_is_a_language_model_too(commands: Any, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("command", "overrides", "message"),
     [
-        ("search", ["space=cnn"], "space=cnn takes images or audio, and dataset=documents is"),
+        ("search", ["space=cnn"], "space=cnn takes images or audio, but dataset=documents contains"),
         ("search", ["metric=bleu"], "metric='bleu' is unknown; choose from accuracy"),
         ("search", ["dataset.subset=500"], "dataset.subset=500 is more than the 240 training"),
         ("search", ["method=pc_darts"], "space=transformer has no partial channels"),

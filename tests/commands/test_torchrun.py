@@ -16,17 +16,19 @@ from typing import Any
 import pytest
 import torch
 
+import darts.recipes.search as search_recipe
 from darts import search
 from darts.tracking import read_metrics
+from darts.training import loop
 
 QUIET = "tracking.tensorboard=false"
 # An odd batch, so that the ranks have different shares.
 DATA = ("dataset=synthetic", "dataset.samples=48", "loader.batch_size=9", "seed=7", "device=cpu")
 RUNS = {
-    "search": (*DATA, "epochs=3", "space.channels=1", "space.cells=1", "doctor.every=2"),
+    "search": (*DATA, "epochs=3", "space.channels=1", "space.cells=1", "collapse.every=2"),
     "retrain": (
         *(*DATA, "epochs=2", "genotype=DARTS_V2", "space.channels=4", "space.cells=2"),
-        *("drop_path=0.5", "averaging=0.9"),
+        *("drop_path=0.5", "ema_decay=0.9"),
     ),
 }
 
@@ -82,7 +84,7 @@ def assert_alike(ours: Path, theirs: Path) -> None:
     for part in ("net", "optimizer", "arch_optimizer", "averaging", "history", "random"):
         assert_near(left.get(part), right.get(part), part)
     for a, b in zip(*(read_metrics(d / "metrics.jsonl") for d in (ours, theirs)), strict=True):
-        costs = dict.fromkeys(("seconds", "joules", "gco2e", "doctor_seconds"))
+        costs = dict.fromkeys(("seconds", "joules", "gco2e", "collapse_seconds"))
         assert_near(a | costs, b | costs, f"row of epoch {a['epoch']}")
     genotypes = [(d / "genotype.json").read_text() for d in (ours, theirs)]
     assert genotypes[0] == genotypes[1]
@@ -112,7 +114,7 @@ def alone(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     """The same runs in this process."""
     folders = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "draw_search", lambda *_, **__: None)
+        patch.setattr(search_recipe, "save_search_figures", lambda *_, **__: None)
         for command, given in RUNS.items():
             folders[command] = tmp_path_factory.mktemp(command) / "run"
             commands.exactly(command, [*given, QUIET, f"hydra.run.dir={folders[command]}"])
@@ -188,7 +190,7 @@ def test_a_search_is_begun_by_one_process_and_ended_on_two_ranks(
     commands: Any, alone: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    real, steps = search.require_finite, iter(range(100))
+    real, steps = loop.require_finite, iter(range(100))
 
     def interrupted(*arguments: Any) -> float:
         if next(steps) == 3:
@@ -196,7 +198,7 @@ def test_a_search_is_begun_by_one_process_and_ended_on_two_ranks(
         return float(real(*arguments))
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit):  # noqa: PT012
-        patch.setattr(search, "require_finite", interrupted)
+        patch.setattr(loop, "require_finite", interrupted)
         commands.exactly("search", [*RUNS["search"], QUIET, f"hydra.run.dir={run}"])
     before = torch.load(run / "checkpoint.pt", weights_only=True)
     assert (before["epoch"], before["step"]) == (1, 2)
@@ -222,9 +224,10 @@ def test_an_error_of_one_rank_ends_all(tmp_path: Path) -> None:
     script.write_text(
         "import os\n"
         "from darts import search\n"
-        "from darts.config import door\n"
+        "import sys\n"
+        "launch_module = sys.modules['darts.config.launch']\n"
         # Rank 0 waits until torchrun ends it, which on a busy machine takes its time.
-        "door._PATIENCE = 2.0 if os.environ['RANK'] == '1' else 60.0\n"
+        "launch_module._ERROR_DELAY = 2.0 if os.environ['RANK'] == '1' else 60.0\n"
         "real = search.require_finite\n"
         "def failing(*arguments):\n"
         "    if os.environ['RANK'] == '1':\n"

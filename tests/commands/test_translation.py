@@ -11,7 +11,7 @@ import pytest
 from darts.tracking import read_json
 
 QUIET = "tracking.tensorboard=false"
-PICTURES = "tracking.pictures=false"
+PICTURES = "tracking.figures=false"
 NUMBERS = {"ein": "one", "zwei": "two", "drei": "three", "vier": "four", "fünf": "five"}
 
 
@@ -34,7 +34,7 @@ def given(text: Path) -> list[str]:
     dropout = [f"space.{part}_dropout=0.05" for part in ("embedding", "hidden", "output")]
     return [
         *("task=translation", "dataset=pairs", f"dataset.root={text}", QUIET, PICTURES),
-        *("dataset.source=de", "dataset.target=en", "dataset.subset=160", "task.longest=8"),
+        *("dataset.source=de", "dataset.target=en", "dataset.subset=160", "task.max_length=8"),
         *("space.embedding=24", "space.hidden=24", "loader.batch_size=16", "seed=5", *dropout),
     ]
 
@@ -56,7 +56,7 @@ def test_search_retrain_and_evaluate(commands: Any, given: list[str], tmp_path: 
     # The rows are short, and BLEU wants four words in a row: it is the loss that tells.
     assert trained.result["test_perplexity"] < 2.5
     table = (folder / "samples_test.md").read_text()
-    assert table.startswith("| written | said |")
+    assert table.startswith("| reference | generated |")
     assert any(line.split("|")[1] == line.split("|")[2] for line in table.splitlines()[2:])
     scored = commands.run("evaluate", tmp_path / "scored", f"checkpoint={trained.directory}")
     assert (tmp_path / "scored" / "samples_test.md").read_text() == table
@@ -77,7 +77,7 @@ def test_methods_serve_sentences_too(
     commands: Any, given: list[str], tmp_path: Path, method: str
 ) -> None:
     more = ["discretize.samples=2"] if method == "random_sharing" else []
-    more += ["optimizer.kind=sgd", "optimizer.lr=0.5"] if method == "darts_v2" else []
+    more += ["optimizer.algorithm=sgd", "optimizer.lr=0.5"] if method == "darts_v2" else []
     small = [*given, f"method={method}", "space.nodes=2", "epochs=1", "dataset.subset=64", *more]
     done = commands.exactly("search", [*small, f"hydra.run.dir={tmp_path}"], tmp_path)
     assert done.result["valid_loss"] > 0
@@ -88,7 +88,7 @@ def test_headlines_are_judged_by_rouge(commands: Any, tmp_path: Path) -> None:
     (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
     given = ["task=summarization", f"dataset.root={tmp_path}", QUIET, PICTURES, "epochs=1"]
     small = ["space.embedding=8", "space.hidden=8", "space.nodes=2", "dataset.subset=null"]
-    size = ["loader.batch_size=8", "task.longest=5", f"hydra.run.dir={tmp_path / 'run'}"]
+    size = ["loader.batch_size=8", "task.max_length=5", f"hydra.run.dir={tmp_path / 'run'}"]
     done = commands.exactly("search", [*given, *small, *size], tmp_path / "run")
     assert {"valid_rouge1", "valid_rouge2", "valid_rougeL"} <= set(done.result)
     words = read_json(tmp_path / "run" / "vocabulary.json")
@@ -100,15 +100,15 @@ def test_headlines_are_judged_by_rouge(commands: Any, tmp_path: Path) -> None:
     ("command", "overrides", "message"),
     [
         ("search", ["dataset.subset=999"], "more than the 160 training pairs of pairs"),
-        ("search", ["split=0.001"], "leaves a part without any; take more pairs"),
+        ("search", ["train_portion=0.001"], "leaves a subset empty; use more pairs"),
         ("search", ["metric=rouge1"], "metric='rouge1' is unknown; choose from bleu"),
-        ("search", ["bilevel=unrolled"], "mirrors a step of SGD, and optimizer.kind=adam; choose"),
+        ("search", ["bilevel=unrolled"], "mirrors a step of SGD, and optimizer.algorithm=adam; choose"),
         ("search", ["penalty.parameters=100"], "leave penalty out"),
-        ("search", ["optimizer.kind=lion"], "optimizer.kind='lion' is unknown"),
+        ("search", ["optimizer.algorithm=lion"], "optimizer.algorithm='lion' is unknown"),
         ("search", ["space.copy=true"], "must have one vocabulary; set dataset.joint=true"),
         ("search", ["dataset.target=fr"], "train.fr, valid.fr, test.fr not in"),
         ("retrain", ["genotype=DARTS_RNN_V2", "auxiliary=0.4"], "no auxiliary head"),
-        ("retrain", ["genotype=DARTS_RNN_V2", "cutout=4"], "cutout=4 erases a part of an image"),
+        ("retrain", ["genotype=DARTS_RNN_V2", "cutout=4"], "cutout=4 erases a square of an image"),
     ],
 )
 def test_what_does_not_fit_is_told_in_one_line(

@@ -362,8 +362,11 @@ CELLS = (*TABLE, "hydra.run.dir=never")
         ((*DATA, *NET), "parameters is empty; name the keys to vary"),
         ((*HPO, "epochz=3"), "did you mean 'epochs'"),
         ((*HPO, "parameters.optimizer.lrr=[1]"), "did you mean 'optimizer.lr'"),
-        ((*HPO, "parameters.epochs={low: 3, high: 1}"), "parameters.epochs: low=3 is above high=1"),
-        ((*HPO, "parameters.epochs=[]"), "parameters.epochs: there is nothing to choose from"),
+        (
+            (*HPO, "parameters.epochs={low: 3, high: 1}"),
+            "parameters.epochs: low=3 must be <= high=1",
+        ),
+        ((*HPO, "parameters.epochs=[]"), "epochs: a choice needs at least one value"),
         ((*HPO, "parameters.epochs={low: 0, high: 3}"), "epochs=0: must be"),
         ((*HPO, "parameters.drop_path=[0, 1.5]"), "drop_path=1.5: must be"),
         ((*HPO, "parameters.selection=[best, first]"), "selection='first' is unknown"),

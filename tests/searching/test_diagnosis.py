@@ -19,7 +19,7 @@ from darts.spaces import Mixture, SearchContext, cnn, nas201
 from darts.spaces.cnn.candidate_sets import CANDIDATE_SETS
 
 CALIBRATION = [make_batch(seed) for seed in (10, 11, 12)]
-SCORED = [make_batch(seed, images=6) for seed in (20, 21)]
+SCORED = [make_batch(seed, size=6) for seed in (20, 21)]
 
 
 def trained(*overrides: str) -> Searcher:

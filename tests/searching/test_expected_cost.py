@@ -49,7 +49,7 @@ SIZES: dict[str, list[dict[str, Any]]] = {
     [
         (name, options)
         for name in SPACES
-        if "images" in SPACES[name].takes  # of tokens the costs are a token's, see their own tests
+        if "images" in SPACES[name].data_kinds  # of tokens the costs are a token's, see their own tests
         for options in SIZES.get(name, [{}])
     ],
 )

@@ -75,7 +75,7 @@ def test_precisions() -> None:
         check_precision(name, CPU)
         with autocast(name, CPU):
             assert (x @ x).dtype == dtype
-    with pytest.raises(ValueError, match="fp16 needs a GPU; on the CPU choose fp32 or bf16"):
+    with pytest.raises(ValueError, match="precision=fp16: needs a GPU; choose fp32 or bf16 on the CPU"):
         check_precision("fp16", CPU)
     check_precision("fp16", torch.device("cuda"))
     assert not loss_scaler("bf16", CPU).is_enabled()
@@ -103,7 +103,7 @@ def test_compiling_needs_a_compiler_one_process_and_a_device_for_it(
 ) -> None:
     cpu, cuda, mps = (torch.device(name) for name in ("cpu", "cuda", "mps"))
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(ValueError, match=r"compile=true on the CPU .* no-such-compiler"):
+    with pytest.raises(ValueError, match=r"no C\+\+ compiler found \(no-such-compiler\)"):
         check_compiler(cpu, ranks=1)
     check_compiler(cuda, ranks=1)
     with pytest.raises(ValueError, match=r"compile=true .* mps"):
