@@ -99,7 +99,7 @@ class EncoderDecoder(nn.Module):
         check_positive(sources=sources, targets=targets, embedding=embedding, hidden=hidden)
         if copy and not joint:
             raise ValueError(
-                "space.copy=true: source and target must have one vocabulary to copy words; "
+                "space.copy=true: source and target must have one vocabulary; "
                 "set dataset.joint=true, or space.copy=false"
             )
         self.dropouts = dropouts

@@ -18,7 +18,7 @@ EXACT = {"rtol": 1e-9, "atol": 1e-9}
 class Pair(NamedTuple):
     """The oracle and the fast supernet."""
 
-    slow: EdgewiseSupernet
+    oracle: EdgewiseSupernet
     fast: Supernet
 
 
