@@ -1,4 +1,4 @@
-"""What a supernet is told to compute: mixing weights, and what goes with them."""
+"""Mixtures: mixing weights with the masks and bypass weights that belong to them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
 class CellMixture(NamedTuple):
-    """The share of one cell.
+    """Mixture of one cell.
 
     Attributes:
         weights: ``(edges, columns)``.
-        bypass: ``(edges,)``, the weights of what partial channels lead past the operations, or
-            None for ones.
-        active: for each edge the columns of the operations to run, or None for all of them.
+        bypass: ``(edges,)``, weights of the channels that bypass the operations; None for ones.
+        active: columns of the operations to run, by edge; None for all.
     """
 
     weights: Tensor
@@ -25,17 +25,17 @@ class CellMixture(NamedTuple):
 
 
 class Mixture(dict[str, Tensor]):
-    """Mixing weights by group of alphas, a dictionary like any other, with two things beside it.
+    """A dictionary of mixing weights by group, with bypass weights and masks.
 
-    Each tensor is ``(edges, columns)``, or ``(cells, edges, columns)`` with a slice for each cell
-    of the group. A column is a candidate operation; the last one is the auxiliary skip connection
-    in a supernet that has it.
+    Each tensor is ``(edges, columns)``, the same for all cells of the group, or ``(cells, edges,
+    columns)``. A column is a candidate; in a supernet with auxiliary skip connections, the last
+    column is their weight.
 
     Args:
         weights: the mixing weights.
         bypass: by group ``(edges,)``, see ``CellMixture``.
-        active: by group a mask ``(edges, columns)``. Operations that are off are not run, and their
-            weights get no gradient.
+        active: by group a mask ``(edges, columns)``. Other operations do not run, and their weights
+            get no gradient.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Mixture(dict[str, Tensor]):
         }
 
     def of_cell(self, group: str, index: int) -> CellMixture:
-        """The share of the ``index``-th cell of a group."""
+        """Return the mixture of the ``index``-th cell of a group."""
         weights = self[group]
         if weights.ndim == 3:
             weights = weights.unbind()[index]
@@ -62,34 +62,37 @@ class Mixture(dict[str, Tensor]):
         return CellMixture(weights, bypass, self._columns.get(group))
 
     def check(self, shapes: Mapping[str, tuple[int, int]]) -> None:
-        """Raise ValueError unless each group has its ``(edges, columns)``."""
+        """Raise ValueError unless the weights of each group have the shape ``(edges, columns)``."""
         for group, shape in shapes.items():
-            found = tuple(self[group].shape) if group in self else "nothing"
-            if found == "nothing" or found[-2:] != shape:
-                raise ValueError(f"mixing weights of {group} have shape {found}, not {shape}")
+            if group not in self:
+                raise ValueError(f"mixing weights of {group} are missing")
+            own = tuple(self[group].shape)
+            if own[-2:] != shape:
+                raise ValueError(f"mixing weights of {group} have shape {own}, not {shape}")
 
-    def replaced(self, weights: Mapping[str, Tensor]) -> Mixture:
-        """The same with other weights."""
+    def with_weights(self, weights: Mapping[str, Tensor]) -> Mixture:
+        """Return a mixture with other mixing weights and the same bypass weights and masks."""
         return Mixture(weights, bypass=self.bypass, active=self.active)
 
 
 def as_mixture(weights: Mapping[str, Tensor]) -> Mixture:
-    """A plain dictionary of mixing weights as a mixture."""
+    """Return mixing weights as a mixture."""
     return weights if isinstance(weights, Mixture) else Mixture(weights)
 
 
-def path_of(
+def path_mixture(
     masks: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, int]], device: torch.device
 ) -> Mixture:
-    """The mixture that runs the operations of one architecture alone, each with weight one.
+    """Return a mixture that runs only the operations of one architecture, each with weight 1.
 
     Args:
-        masks: by group ``(edges, operations)``, what the architecture uses, see ``Space.mask``.
-        shapes: of the supernet's mixing weights; an auxiliary skip connection is left out.
-        device: of the weights.
+        masks: by group ``(edges, operations)``, the candidates that the architecture uses, see
+            ``Space.mask``.
+        shapes: shapes of the supernet's mixing weights; auxiliary skip connections do not run.
+        device: device of the weights.
     """
     active = {
-        group: torch.nn.functional.pad(mask, (0, shapes[group][1] - mask.shape[1])).to(device)
+        group: F.pad(mask, (0, shapes[group][1] - mask.shape[1])).to(device)
         for group, mask in masks.items()
     }
     return Mixture(

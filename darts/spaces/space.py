@@ -67,12 +67,7 @@ class Space(ABC):
 
     @abstractmethod
     def supernet(
-        self,
-        *,
-        depth: float = 1.0,
-        partial: int = 1,
-        auxiliary_skip: bool = False,
-        **sizes: int,
+        self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
     ) -> SupernetBase:
         """Build the supernet.
 

@@ -26,9 +26,7 @@ SEARCHED: tuple[str, ...] = tuple(name for name in PRIMITIVES if name != "none")
 
 
 def random_genotype(
-    generator: torch.Generator,
-    nodes: int = 4,
-    operations: Sequence[str] | Candidates = SEARCHED,
+    generator: torch.Generator, nodes: int = 4, operations: Sequence[str] | Candidates = SEARCHED
 ) -> Genotype:
     """Draw both cells uniformly: two distinct sources per node and an operation for each.
 

@@ -171,11 +171,7 @@ class Network(NetworkBase):
         outputs = {cell: len(genotype.concat(cell)) for cell in genotype.cells}
         plans = list(
             plan_cells(
-                channels,
-                cells,
-                stem_width=width,
-                stem_reduces=self.stem.reduces,
-                outputs=outputs,
+                channels, cells, stem_width=width, stem_reduces=self.stem.reduces, outputs=outputs
             )
         )
         self.cells = nn.ModuleList(Cell(plan, genotype) for plan in plans)

@@ -97,9 +97,7 @@ class Noise(nn.Module):
 def relu_conv_norm(inputs: int, outputs: int, *, affine: bool = True) -> nn.Sequential:
     """Return ReLU, pointwise convolution and batch norm."""
     return nn.Sequential(
-        nn.ReLU(),
-        nn.Conv2d(inputs, outputs, 1, bias=False),
-        nn.BatchNorm2d(outputs, affine=affine),
+        nn.ReLU(), nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs, affine=affine)
     )
 
 

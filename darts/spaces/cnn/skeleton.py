@@ -146,12 +146,7 @@ def group_of(index: int, cells: int) -> str:
 
 
 def plan_cells(
-    channels: int,
-    cells: int,
-    *,
-    stem_width: int,
-    stem_reduces: bool,
-    outputs: dict[str, int],
+    channels: int, cells: int, *, stem_width: int, stem_reduces: bool, outputs: dict[str, int]
 ) -> Iterator[CellPlan]:
     """Yield the plan of each cell; ``cells // 3`` and ``2 * cells // 3`` are reduction cells.
 

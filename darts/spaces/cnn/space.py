@@ -61,12 +61,7 @@ class Cnn(Space):
     candidates: str = choice("all", *CANDIDATE_SETS)
 
     def supernet(
-        self,
-        *,
-        depth: float = 1.0,
-        partial: int = 1,
-        auxiliary_skip: bool = False,
-        **sizes: int,
+        self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
     ) -> Supernet:
         return Supernet(
             channels=self.channels,

@@ -45,12 +45,7 @@ class Macro(Space):
     cells: int = number(4, low=1)
 
     def supernet(
-        self,
-        *,
-        depth: float = 1.0,
-        partial: int = 1,
-        auxiliary_skip: bool = False,
-        **sizes: int,
+        self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
     ) -> Supernet:
         """Build the supernet, see ``Space.supernet``.
 

@@ -43,12 +43,7 @@ class Nas201(Space):
     cells: int = number(5, low=1)
 
     def supernet(
-        self,
-        *,
-        depth: float = 1.0,
-        partial: int = 1,
-        auxiliary_skip: bool = False,
-        **sizes: int,
+        self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
     ) -> Supernet:
         return Supernet(
             channels=self.channels,

@@ -54,9 +54,7 @@ def tables(draw: st.DrawFn) -> tuple[int, list[list[float]]]:
 @given(tables(), tables(), st.sampled_from([torch.float32, torch.float64]))
 @settings(deadline=None)
 def test_it_does_what_the_paper_says(
-    normal: tuple[int, list[list[float]]],
-    reduce: tuple[int, list[list[float]]],
-    dtype: torch.dtype,
+    normal: tuple[int, list[list[float]]], reduce: tuple[int, list[list[float]]], dtype: torch.dtype
 ) -> None:
     genotype = derive(
         {

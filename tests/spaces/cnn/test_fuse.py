@@ -116,10 +116,7 @@ def test_a_result_shares_no_memory_with_its_source(way: str) -> None:
 
 def test_a_result_shares_no_memory_within_itself() -> None:
     slow, fast = make_pair()
-    for state in (
-        fuse_state_dict(slow.state_dict()),
-        unfuse_state_dict(fast.state_dict()),
-    ):
+    for state in (fuse_state_dict(slow.state_dict()), unfuse_state_dict(fast.state_dict())):
         places = [value.untyped_storage().data_ptr() for value in state.values()]
         assert len(set(places)) == len(places)
 

@@ -233,9 +233,7 @@ def test_recomputation_changes_nothing(skip_dropout: float) -> None:
             net.recompute_cells()
         torch.manual_seed(7)
         net(x).square().sum().backward()
-        results.append(
-            [p.grad for p in net.parameters()] + [b.clone() for b in net.buffers()],
-        )
+        results.append([p.grad for p in net.parameters()] + [b.clone() for b in net.buffers()])
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
@@ -265,7 +263,7 @@ def test_wrong_sizes(size: str) -> None:
 
 def test_wrong_mixing_weights() -> None:
     net, x = make(), images(2, 3, 8, 8)
-    with pytest.raises(ValueError, match="mixing weights of rest have shape nothing"):
+    with pytest.raises(ValueError, match="mixing weights of rest are missing"):
         net(x, {"first": torch.ones(3, 6).double()})
     with pytest.raises(ValueError, match=r"mixing weights of first have shape \(3, 7\)"):
         net(x, {"first": torch.ones(3, 7).double(), "rest": torch.ones(3, 7).double()})

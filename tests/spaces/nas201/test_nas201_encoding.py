@@ -8,14 +8,7 @@ from random import Random
 import pytest
 import torch
 
-from darts.spaces.nas201 import (
-    PRIMITIVES,
-    Genotype,
-    decode,
-    encode,
-    parameters,
-    random_genotype,
-)
+from darts.spaces.nas201 import PRIMITIVES, Genotype, decode, encode, parameters, random_genotype
 from darts.spaces.parameters import Parameters
 
 
