@@ -21,22 +21,10 @@ from optuna.trial import FrozenTrial, TrialState
 from darts.config import ConfigError, Invocation, TuneConfig, launch, rank_and_size
 from darts.hpo.analysis import analyze
 from darts.hpo.config_checks import check_config, check_judge
-from darts.hpo.result_files import (
-    log_hparams,
-    total_energy,
-    trial_rows,
-    write_best,
-    write_trials,
-)
+from darts.hpo.result_files import log_hparams, total_energy, trial_rows, write_best, write_trials
 from darts.hpo.study import StudyPlan, best_trial, make_plan
 from darts.hpo.supervisor import Supervisor
-from darts.hpo.trials import (
-    failure_reason,
-    finished_trials,
-    trial_point,
-    trial_scores,
-    trial_state,
-)
+from darts.hpo.trials import failure_reason, finished_trials, trial_point, trial_scores, trial_state
 from darts.hpo.worker import next_action
 from darts.tracking import Console, JsonObject, format_duration, format_value, print_summary
 from darts.training.interrupt import Interrupted

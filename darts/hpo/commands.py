@@ -32,10 +32,7 @@ def trial_config(target: str, overrides: Sequence[str]) -> TrialConfig:
 
 
 def run_command(
-    target: str,
-    overrides: Sequence[str],
-    directory: Path,
-    on_epoch: EpochCallback | None = None,
+    target: str, overrides: Sequence[str], directory: Path, on_epoch: EpochCallback | None = None
 ) -> JsonObject:
     """Run a command in this process and return its summary."""
     config = trial_config(target, overrides)

@@ -102,7 +102,7 @@ def sort_by_dependency(parameters: Sequence[Parameter]) -> list[Parameter]:
     def add(parameter: Parameter, dependents: tuple[str, ...]) -> None:
         if parameter.name in dependents:
             raise ConfigError(f"parameters: {parameter.name} depends on itself")
-        for name, _ in parameter.when:
+        for name, _ in parameter.conditions:
             if name in by_name and name not in ordered:
                 add(by_name[name], (*dependents, parameter.name))
         ordered.setdefault(parameter.name, parameter)

@@ -147,7 +147,7 @@ class SearchSpace:
         required: Point = {parameter.name: value}
         pending = [parameter]
         while pending:
-            for name, values in pending.pop().when:
+            for name, values in pending.pop().conditions:
                 required.setdefault(name, values[0])
                 pending.append(self.parameters.by_name[name])
         point: Point = {}
@@ -163,5 +163,5 @@ def _prefixed(parameter: Parameter) -> Parameter:
     return dataclasses.replace(
         parameter,
         name=_PREFIX + parameter.name,
-        when=tuple((_PREFIX + name, values) for name, values in parameter.when),
+        conditions=tuple((_PREFIX + name, values) for name, values in parameter.conditions),
     )

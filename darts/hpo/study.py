@@ -127,7 +127,7 @@ class StudyPlan:
         """Refuse an existing study of the same name that varies or optimizes something else."""
         identity = {
             "objectives": self.objectives,
-            "parameters": {p.name: repr((p.domain, p.when)) for p in self.space.parameters},
+            "parameters": {p.name: repr((p.domain, p.conditions)) for p in self.space.parameters},
             # The data may be in a different folder on each machine.
             "overrides": sorted(
                 override

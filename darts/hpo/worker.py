@@ -32,14 +32,7 @@ from optuna.trial import FrozenTrial, TrialState
 from darts.hpo.store import fail_and_requeue, trials_without_heartbeat
 from darts.hpo.study import StudyPlan, suggest_point
 from darts.hpo.trial_tools import TrialTools
-from darts.hpo.trials import (
-    FAILURE,
-    SCORES,
-    WORKER,
-    finished_trials,
-    retry_history,
-    trial_results,
-)
+from darts.hpo.trials import FAILURE, SCORES, WORKER, finished_trials, retry_history, trial_results
 from darts.spaces.parameters import Point
 from darts.strategies.judges import EpochCallback, TrialSpec
 from darts.strategies.point_sampler import RETRIED, SURPLUS, trial_position

@@ -21,11 +21,7 @@ class Benchmark:
 
     def __init__(self, table: nas201_table.Table, dataset: str, epochs: int) -> None:
         self._table = table
-        self._column: nas201_table.Column = {
-            "dataset": dataset,
-            "split": "test",
-            "epochs": epochs,
-        }
+        self._column: nas201_table.Column = {"dataset": dataset, "split": "test", "epochs": epochs}
         self._table.optimum(**self._column)  # raises if the column does not exist
 
     @classmethod

@@ -51,7 +51,7 @@ class Encoding:
         self._conditions = [
             [
                 (indices[name], self._value_codes(indices[name], values))
-                for name, values in parameter.when
+                for name, values in parameter.conditions
             ]
             for parameter in space
         ]
@@ -75,7 +75,7 @@ class Encoding:
         if isinstance(domain, Choice):
             return self._codes[index][type(value), value]
         assert isinstance(value, (int, float))
-        return domain.place(value)
+        return domain.position(value)
 
     def codes(self, points: Sequence[Mapping[str, Value]]) -> Array:
         """Return codes ``(points, parameters)``, NaN for inactive parameters.
@@ -106,9 +106,9 @@ class Encoding:
         if domain.levels is not None and not domain.log:
             level = np.minimum(np.floor(uniform * domain.levels), domain.levels - 1)
             return level * (domain.step or 1) / (domain.high - domain.low)
-        if not domain.whole:
+        if not domain.integer:
             return uniform.astype(np.float64)
-        return np.array([domain.place(domain.at(place)) for place in uniform])
+        return np.array([domain.position(domain.at(place)) for place in uniform])
 
     def strata(self, index: int, levels: int) -> Array:
         """Return codes that represent all values of a parameter with equal weights.

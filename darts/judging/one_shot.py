@@ -18,7 +18,7 @@ from darts.data_modules import make_data_module
 from darts.searching.calibration import calibrate
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype, Mixture, SupernetBase
-from darts.spaces.mixture import path_of
+from darts.spaces.mixture import path_mixture
 from darts.training.checkpoint import load_checkpoint
 from darts.training.device import resolve_device
 from darts.training.distributed import Ranks
@@ -72,7 +72,7 @@ class OneShotScorer:
                 f"the supernet has space={context.space.name}, the genotype space={genotype.space}"
             )
         active = context.space.mask(genotype, context.candidates)
-        mixture = path_of(active, net.shapes, self._device)
+        mixture = path_mixture(active, net.shapes, self._device)
         forward = functools.partial(_forward, net, mixture)
 
         calibrate(

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from darts.judging.encoding import Encoding, uniforms
 from darts.judging.regressors import GaussianProcess, RandomForest, Regressor
 from darts.judging.variance import first_order_shares, group_shares
-from darts.spaces.parameters import Parameters, Point, Value, key_of
+from darts.spaces.parameters import Parameters, Point, Value, point_key
 
 Array = NDArray[np.float64]
 
@@ -130,7 +130,7 @@ class Surrogate:
         Raises:
             ValueError: for fewer than two folds or fewer than two distinct points.
         """
-        keys = [key_of(point) for point in self.points]
+        keys = [point_key(point) for point in self.points]
         distinct = list(dict.fromkeys(keys))
         folds = min(folds, len(distinct))
         if folds < 2:

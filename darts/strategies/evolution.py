@@ -44,9 +44,9 @@ class EvolutionSampler(ProposalSampler):
 
         def child() -> Point:
             if draw.random() < self.options.crossover:
-                crossed = self.space.crossed(parent(), parent(), draw)
-                return self.space.mutated(crossed, draw) if draw.random() < 0.5 else crossed
-            return self.space.mutated(parent(), draw)
+                crossed = self.space.crossover(parent(), parent(), draw)
+                return self.space.mutate(crossed, draw) if draw.random() < 0.5 else crossed
+            return self.space.mutate(parent(), draw)
 
         return self.new_point(history, child), {}
 

@@ -18,7 +18,7 @@ from random import Random
 from optuna.samplers import BaseSampler
 
 from darts.registry import number
-from darts.spaces.parameters import Point, key_of
+from darts.spaces.parameters import Point, point_key
 from darts.strategies.point_sampler import Observation, ProposalSampler
 from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 
@@ -41,7 +41,7 @@ class GreedySampler(ProposalSampler):
             keys = {observation.key for observation in history}
             best = min(finished, key=lambda observation: observation.sort_key)
             for point in self.space.neighbors(best.point, draw):
-                if key_of(point) not in keys:
+                if point_key(point) not in keys:
                     return point, {CLIMB: climb}
             climb += 1
         return self.new_point(history, lambda: self.space.draw(draw)), {CLIMB: climb}

@@ -69,4 +69,4 @@ class Grid(Strategy):
             )
 
     def max_trials(self, setup: Setup) -> int:
-        return setup.space.size(self.levels, most=MAX_POINTS + 1)
+        return setup.space.size(self.levels, limit=MAX_POINTS + 1)

@@ -96,14 +96,7 @@ class TrainingJudge(Judge):
 
     name: str = "train"
     trains: ClassVar[bool] = True
-    costs: ClassVar[tuple[str, ...]] = (
-        "parameters",
-        "macs",
-        "flops",
-        "seconds",
-        "joules",
-        "gco2e",
-    )
+    costs: ClassVar[tuple[str, ...]] = ("parameters", "macs", "flops", "seconds", "joules", "gco2e")
 
     def __call__(self, trial: TrialSpec, tools: JudgeTools) -> Mapping[str, object]:
         return tools.train(trial)

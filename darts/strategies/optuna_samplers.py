@@ -86,7 +86,7 @@ class CmaEs(Strategy):
 
     def check(self, setup: Setup) -> None:
         super().check(setup)
-        numbers = [p for p in setup.space if isinstance(p.domain, Range) and not p.when]
+        numbers = [p for p in setup.space if isinstance(p.domain, Range) and not p.conditions]
         if len(numbers) < 2:
             raise ValueError(
                 "strategy=cmaes needs at least two numeric parameters without conditions, and "
@@ -120,7 +120,5 @@ class Nsga2(Strategy):
     def make_sampler(self, setup: Setup) -> BaseSampler:
         with silence_optuna_warnings():
             return NSGAIISampler(
-                seed=setup.seed,
-                population_size=self.population,
-                constraints_func=setup.constraints,
+                seed=setup.seed, population_size=self.population, constraints_func=setup.constraints
             )

@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.spaces.parameters import Point, Value, key_of
+from darts.spaces.parameters import Point, Value, point_key
 from darts.strategies.strategy import Setup, distribution
 
 RETRIED = "failed_trial"
@@ -107,16 +107,13 @@ class ProposalSampler(PointSampler):
         """Return the next point and the attributes to attach to its trial."""
 
     def new_point(
-        self,
-        history: Sequence[Observation],
-        draw_point: Callable[[], Point],
-        attempts: int = 100,
+        self, history: Sequence[Observation], draw_point: Callable[[], Point], attempts: int = 100
     ) -> Point:
         """Draw points until one is not in the history; after ``attempts`` return any."""
         keys = {observation.key for observation in history}
         point = draw_point()
         for _ in range(attempts):
-            if key_of(point) not in keys:
+            if point_key(point) not in keys:
                 break
             point = draw_point()
         return point
@@ -156,4 +153,4 @@ class ProposalSampler(PointSampler):
         elif trial.state.is_finished():
             loss = math.inf
         point = dict(trial.params)
-        return Observation(point, key_of(point), loss, excess, trial.system_attrs)
+        return Observation(point, point_key(point), loss, excess, trial.system_attrs)

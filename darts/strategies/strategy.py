@@ -9,11 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
-from optuna.distributions import (
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
@@ -72,9 +68,7 @@ class Strategy(ABC):
         return None
 
 
-def distribution(
-    domain: Domain,
-) -> CategoricalDistribution | FloatDistribution | IntDistribution:
+def distribution(domain: Domain) -> CategoricalDistribution | FloatDistribution | IntDistribution:
     """Convert a domain to an Optuna distribution."""
     if isinstance(domain, Choice):
         return CategoricalDistribution(domain.values)
@@ -83,7 +77,7 @@ def distribution(
 
 def numeric_distribution(domain: Range) -> FloatDistribution | IntDistribution:
     """Convert a numeric range to an Optuna distribution."""
-    if not domain.whole:
+    if not domain.integer:
         return FloatDistribution(domain.low, domain.high, domain.log, domain.step)
     low, high, step = int(domain.low), int(domain.high), int(domain.step or 1)
     # Optuna warns if (high - low) is not a multiple of step.

@@ -364,7 +364,7 @@ CELLS = (*TABLE, "hydra.run.dir=never")
         ((*HPO, "parameters.optimizer.lrr=[1]"), "did you mean 'optimizer.lr'"),
         (
             (*HPO, "parameters.epochs={low: 3, high: 1}"),
-            "parameters.epochs: low=3 must be <= high=1",
+            "epochs: low=3 must be <= high=1",
         ),
         ((*HPO, "parameters.epochs=[]"), "epochs: a choice needs at least one value"),
         ((*HPO, "parameters.epochs={low: 0, high: 3}"), "epochs=0: must be"),

@@ -12,10 +12,7 @@ from darts.hpo.search_space import SearchSpace
 from darts.spaces.parameters import Choice, Range
 
 WHOLE: dict[str, Any] = {
-    "optimizer": {
-        "lr": {"low": 0.003, "high": 0.3, "log": True},
-        "clip": {"low": 1, "high": 5},
-    },
+    "optimizer": {"lr": {"low": 0.003, "high": 0.3, "log": True}, "clip": {"low": 1, "high": 5}},
     "loader.batch_size": [16, 32],
     "ema_decay": {"low": 0.9, "high": 0.999, "when": {"selection": "last"}},
     "selection": ["best", "last"],
@@ -29,7 +26,7 @@ def test_descriptions_become_domains() -> None:
     space = SearchSpace(WHOLE)
     by_name = {name: p.domain for name, p in space.parameters.by_name.items()}
     assert by_name["optimizer.lr"] == Range(0.003, 0.3, log=True)
-    assert by_name["optimizer.clip"] == Range(1, 5, whole=True)
+    assert by_name["optimizer.clip"] == Range(1, 5, integer=True)
     assert by_name["loader.batch_size"] == Choice((16, 32))
     assert by_name["drop_path"] == Range(0.0, 0.4, step=0.1)
     assert by_name["dataset.size"] == Choice((None, 8, 12))
@@ -103,19 +100,19 @@ def test_extremes_cover_every_choice_and_bound_once() -> None:
     [
         ({}, "parameters is empty; name the keys to vary"),
         ({"epochs": 5}, "parameters.epochs=5: must be a list of choices"),
-        ({"epochs": []}, "parameters.epochs: there is nothing to choose from"),
+        ({"epochs": []}, "parameters.epochs: a choice needs at least one value"),
         ({"epochs": {"low": 3}}, "parameters.epochs: high is missing"),
-        ({"epochs": {"low": 5, "high": 3}}, "parameters.epochs: low=5 is above high=3"),
+        ({"epochs": {"low": 5, "high": 3}}, "parameters.epochs: low=5 must be <= high=3"),
         ({"epochs": {"low": 3, "high": 5, "lgo": True}}, "unknown 'lgo' .did you mean 'low'"),
         ({"epochs": {"low": "3", "high": 5}}, "low='3': must be a number"),
         ({"epochs": {"low": 1, "high": 5, "log": 3}}, "log=3: must be true or false"),
         ({"epochs": {"choices": 3}}, "choices=3: must be a list"),
         ({"epochs": {"choices": [3], "low": 1}}, "choices cannot be combined with low, high"),
-        ({"epochs": {"choices": [1, 1]}}, r"\[1, 1\] has a value twice"),
+        ({"epochs": {"choices": [1, 1]}}, r"\[1, 1\] repeats a value"),
         ({"epochs": {"choices": [1], "when": 3}}, "when=3: must map keys to values"),
         (
             {"epochs": {"choices": [1], "when": {"selection": "best"}}},
-            "epochs depends on selection, which is no parameter before it",
+            "epochs depends on selection, which is no earlier parameter",
         ),
         (
             {"a": {"choices": [1], "when": {"b": 1}}, "b": {"choices": [1], "when": {"a": 1}}},

@@ -99,10 +99,7 @@ def test_loading_takes_less_than_a_second(lines: list[str], tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("which", "message"),
     [
-        (
-            {"dataset": "cifar100"},
-            "no column 'cifar100_test_ep200'; choose from cifar10_val",
-        ),
+        ({"dataset": "cifar100"}, "no column 'cifar100_test_ep200'; choose from cifar10_val"),
         ({"split": "valid"}, "no column 'cifar10_valid_ep200'"),
         ({"epochs": 100}, "no column 'cifar10_test_ep100'"),
     ],
@@ -140,26 +137,14 @@ def replaced(lines: list[str], number: int, *swap: str) -> list[str]:
         (lambda ls: ls[:-1], rf"15624 of 15625 architectures; {'.none~0.'}.* is missing"),
         (lambda ls: ls[:1], "0 of 15625"),
         (lambda ls: [*ls, ls[3]], "line 15627: .* is a duplicate"),
-        (
-            lambda ls: replaced(ls, 2, "avg_pool_3x3", "max_pool"),
-            "line 3: .* not an architecture",
-        ),
+        (lambda ls: replaced(ls, 2, "avg_pool_3x3", "max_pool"), "line 3: .* not an architecture"),
         (lambda ls: [*ls[:5], ls[5] + ",1", *ls[6:]], "line 6 has 7 fields, the header has 6"),
         (lambda ls: [*ls[:5], "a,b", *ls[6:]], "line 6 has 2 fields"),
         (lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",high,0", *ls[6:]], "line 6: .*'high'"),
         (lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",,0", *ls[6:]], "line 6: could not"),
-        (
-            lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",nan,0", *ls[6:]],
-            "accuracies must be",
-        ),
-        (
-            lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",101,0", *ls[6:]],
-            "between 0 and 100",
-        ),
-        (
-            lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",-1,0", *ls[6:]],
-            "between 0 and 100",
-        ),
+        (lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",nan,0", *ls[6:]], "accuracies must be"),
+        (lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",101,0", *ls[6:]], "between 0 and 100"),
+        (lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",-1,0", *ls[6:]], "between 0 and 100"),
     ],
 )
 def test_an_invalid_table_is_refused(

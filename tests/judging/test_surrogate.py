@@ -22,17 +22,17 @@ MIXED = Parameters(
     [
         Parameter("operation", Choice(("conv", "pool", "skip"))),
         Parameter("rate", Range(1e-4, 1.0, log=True)),
-        Parameter("layers", Range(1, 4, whole=True)),
+        Parameter("layers", Range(1, 4, integer=True)),
         Parameter("momentum", Range(0.0, 0.9, step=0.3)),
     ]
 )
 TREE = Parameters(
     [
         Parameter("kind", Choice(("sgd", "adam"))),
-        Parameter("layers", Range(1, 3, whole=True)),
+        Parameter("layers", Range(1, 3, integer=True)),
         Parameter("momentum", Range(0.0, 0.9), (("kind", ("sgd",)),)),
         Parameter("nesterov", Choice((True, False)), (("kind", ("sgd",)), ("layers", (2, 3)))),
-        Parameter("depth", Range(1, 9, whole=True, log=True), (("nesterov", (True,)),)),
+        Parameter("depth", Range(1, 9, integer=True, log=True), (("nesterov", (True,)),)),
     ]
 )
 
@@ -176,7 +176,7 @@ def test_a_marginal_matches_the_mean_of_random_points() -> None:
     found = surrogate.marginal("operation")
     draw = Random(9)
     for value, mean in zip(found.values, found.mean, strict=True):
-        points = [MIXED.completed({"operation": value}, draw) for _ in range(2000)]
+        points = [MIXED.complete({"operation": value}, draw) for _ in range(2000)]
         assert mean == pytest.approx(surrogate.predict(points).mean(), abs=0.05)
 
 
@@ -279,7 +279,7 @@ def test_importances_match_optunas_fanova() -> None:
         [
             Parameter("operation", Choice(("conv", "pool", "skip"))),
             Parameter("rate", Range(0.0, 1.0)),
-            Parameter("layers", Range(1, 4, whole=True)),
+            Parameter("layers", Range(1, 4, integer=True)),
             Parameter("idle", Range(0.0, 9.0)),
         ]
     )

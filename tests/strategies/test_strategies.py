@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from darts.hpo.study import suggest_point
 from darts.spaces import nas201
-from darts.spaces.parameters import Choice, Parameter, Parameters, Point, Range, key_of
+from darts.spaces.parameters import Choice, Parameter, Parameters, Point, Range, point_key
 from darts.strategies import STRATEGIES, Setup
 from darts.strategies.evolution import Evolution, EvolutionSampler
 from darts.strategies.greedy import CLIMB, GreedySampler
@@ -26,7 +26,7 @@ from darts.strategies.strategy import distribution
 TREE = Parameters(
     [
         Parameter("rate", Range(1e-4, 1.0, log=True)),
-        Parameter("layers", Range(1, 4, whole=True)),
+        Parameter("layers", Range(1, 4, integer=True)),
         Parameter("kind", Choice(("sgd", "adam"))),
         Parameter("momentum", Range(0.0, 0.9, step=0.3), (("kind", ("sgd",)),)),
         Parameter("deep", Choice((True, False)), (("layers", (3, 4)),)),
@@ -43,7 +43,7 @@ def _quiet() -> None:
 
 def score(point: Point) -> float:
     """Return a score that is highest at rate 0.01, layers 3, deep, sgd and momentum 0.9."""
-    value = -abs(Range(1e-4, 1.0, log=True).place(float(str(point["rate"]))) - 0.5)
+    value = -abs(Range(1e-4, 1.0, log=True).position(float(str(point["rate"]))) - 0.5)
     value -= abs(int(str(point["layers"])) - 3) * 0.1
     value += 0.2 * (point.get("deep") is True) + 0.3 * float(str(point.get("momentum", 0)))
     return value
@@ -80,7 +80,7 @@ def test_every_strategy_proposes_points_of_the_space(name: str) -> None:
     found = run(name, TREE, score, 30)
     assert [trial.state for trial in found] == [TrialState.COMPLETE] * 30
     assert all(TREE.contains(trial.params) for trial in found)
-    assert len({key_of(trial.params) for trial in found}) > 15
+    assert len({point_key(trial.params) for trial in found}) > 15
 
 
 @pytest.mark.parametrize(
@@ -130,20 +130,20 @@ def test_model_based_strategies_beat_random_search_on_an_additive_score(name: st
 
 
 def test_random_search_is_uniform_and_avoids_repetitions() -> None:
-    small = Parameters([Parameter("a", Range(1, 5, whole=True)), Parameter("b", Choice("xy"))])  # type: ignore[arg-type]
+    small = Parameters([Parameter("a", Range(1, 5, integer=True)), Parameter("b", Choice("xy"))])  # type: ignore[arg-type]
     found = run("random", small, lambda point: 0.0, 10)
-    assert len({key_of(trial.params) for trial in found}) == 10
+    assert len({point_key(trial.params) for trial in found}) == 10
     first = Counter(run("random", small, lambda p: 0.0, 1, s)[0].params["b"] for s in range(200))
     assert abs(first["x"] - 100) < 35
 
 
 def test_a_grid_visits_every_point_once() -> None:
-    grid = [key_of(point) for point in TREE.points(3)]
+    grid = [point_key(point) for point in TREE.points(3)]
     written = run("grid", TREE, score, len(grid), order="written", levels=3)
-    assert [key_of(trial.params) for trial in written] == grid
+    assert [point_key(trial.params) for trial in written] == grid
     shuffled = run("grid", TREE, score, len(grid), levels=3)
-    assert sorted(key_of(trial.params) for trial in shuffled) == sorted(grid)
-    assert [key_of(trial.params) for trial in shuffled] != grid
+    assert sorted(point_key(trial.params) for trial in shuffled) == sorted(grid)
+    assert [point_key(trial.params) for trial in shuffled] != grid
     assert STRATEGIES["grid"](levels=3).max_trials(Setup(TREE)) == len(grid)
 
 
@@ -184,7 +184,7 @@ def test_positions_skip_repeats_and_surplus_trials() -> None:
 
 
 def observe(point: Point, loss: float | None, **attributes: Any) -> Observation:
-    return Observation(point, key_of(point), loss, attributes=attributes)
+    return Observation(point, point_key(point), loss, attributes=attributes)
 
 
 def cell(*names: str) -> Point:
@@ -201,7 +201,7 @@ def test_greedy_tries_all_neighbors_and_then_restarts() -> None:
         point, attributes = sampler.propose(history, Random(turn))
         assert attributes == {CLIMB: 4}
         assert sum(point[name] != start[name] for name in start) == 1
-        proposed.add(key_of(point))
+        proposed.add(point_key(point))
         history.append(observe(point, 2.0, **attributes))  # worse, so the climb does not move
     assert len(proposed) == 24
     _, attributes = sampler.propose(history, Random(99))
@@ -215,7 +215,7 @@ def test_greedy_moves_to_better_points_within_the_limits() -> None:
     history = [
         observe(start, 5.0, **{CLIMB: 0}),
         observe(better, 3.0, **{CLIMB: 0}),
-        Observation(forbidden, key_of(forbidden), 1.0, excess=0.5, attributes={CLIMB: 0}),
+        Observation(forbidden, point_key(forbidden), 1.0, excess=0.5, attributes={CLIMB: 0}),
     ]
     for turn in range(20):
         point, _ = sampler.propose(history, Random(turn))
@@ -294,7 +294,7 @@ def test_cmaes_needs_two_numbers_and_no_limits() -> None:
 
 
 def test_domains_become_optuna_distributions() -> None:
-    domain: Any = distribution(Range(2, 9, whole=True, step=3))
+    domain: Any = distribution(Range(2, 9, integer=True, step=3))
     assert (domain.low, domain.high, domain.step) == (2, 8, 3)
     domain = distribution(Range(0.1, 10, log=True))
     assert domain.log

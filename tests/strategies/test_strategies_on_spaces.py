@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darts.spaces import SPACES, macro, mlp
-from darts.spaces.parameters import Parameters, key_of
+from darts.spaces.parameters import Parameters, point_key
 from darts.strategies import STRATEGIES, Setup
 from darts.strategies.point_sampler import Observation, PointSampler, ProposalSampler
 
@@ -35,7 +35,7 @@ def propose_many(sampler: ProposalSampler, count: int, seed: int) -> list[Observ
         draw = Random(f"{seed} {number}")
         point, attributes = sampler.propose(history, draw)
         loss = None if draw.random() < 0.1 else draw.choice([draw.random(), float("inf")])
-        history.append(Observation(point, key_of(point), loss, attributes=attributes))
+        history.append(Observation(point, point_key(point), loss, attributes=attributes))
     return history
 
 
@@ -66,7 +66,7 @@ def test_single_parameter_changes_reach_any_genotype(space_name: str, seed: int)
             continue
         value = goal[parameter.name]
         assert value in parameter.domain.neighbors(here[parameter.name])
-        here = parameters.completed({**here, parameter.name: value}, Random(seed))
+        here = parameters.complete({**here, parameter.name: value}, Random(seed))
         assert space.encode(space.decode(here)) == here
     assert here == goal
 
