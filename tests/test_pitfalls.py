@@ -23,13 +23,14 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-import darts.retrain
-import darts.search
 from darts.bilevel import first_order, unrolled
 from darts.config import ConfigError, Invocation, compose
 from darts.data import MemoryImages, SampleLoader, load, load_split, stratified_split
+from darts.data_modules import data_module
 from darts.methods.discretization import DISCRETIZATIONS
 from darts.methods.relaxation import RELAXATIONS
+from darts.recipes import retrain as retrain_recipe
+from darts.recipes import search as search_recipe
 from darts.searching import searcher
 from darts.spaces import SearchContext
 from darts.spaces.cnn import PRIMITIVES, PUBLISHED, Cnn, EdgewiseSupernet, Network
@@ -38,6 +39,7 @@ from darts.spaces.lookup import find_genotype
 from darts.training.checkpoint import load_checkpoint
 
 Batch = tuple[Tensor, Tensor]
+COMMANDS: dict[str, Any] = {"search": search_recipe.search, "retrain": retrain_recipe.retrain}
 
 
 def make_supernet(**options: Any) -> EdgewiseSupernet:
@@ -58,8 +60,7 @@ def run(command: str, directory: Path, *overrides: str) -> dict[str, Any]:
     """Run a command on the synthetic data set in this process."""
     words = ["dataset=synthetic", "device=cpu", "tracking.tensorboard=false", *overrides]
     config = compose(command, words)
-    module: Any = getattr(darts, command)
-    return getattr(module, command)(config, Invocation(directory, tuple(words)))
+    return COMMANDS[command](config, Invocation(directory, tuple(words)))
 
 
 @pytest.mark.parametrize("hvp", ["finite_difference", "exact"])
@@ -208,7 +209,7 @@ def test_5_both_subsets_are_shuffled_and_contain_every_class(
     summary = run("search", tmp_path, "epochs=1", "dataset.samples=64", "space.channels=2",
                   "space.cells=2", "loader.batch_size=32")  # fmt: skip
     assert summary["command"] == "search"
-    labels = load("synthetic", samples=64).train.labels
+    labels = load("synthetic", samples=64, classes=10, channels=3).train.labels
     saved = load_split(tmp_path / "split.npz")
     subsets = stratified_split(labels, (0.5, 0.5), seed=0)
     assert list(saved) == ["weights", "alphas"]
@@ -275,7 +276,7 @@ def test_7_validation_data_select_the_epoch_and_the_test_split_is_used_once(
     """Published: the training of the final network evaluates the test images after every epoch and
     reports the best of these scores.
     """
-    load_real, score_real = darts.data_modules.data_module.load, darts.retrain.evaluate
+    load_real, score_real = data_module.load, retrain_recipe.evaluate
     test_images: list[RecordedImages] = []
     states: list[dict[str, Tensor]] = []
     script = [0.25, 0.75, 0.5, 0.125]  # validation accuracies; the second epoch is best
@@ -293,8 +294,8 @@ def test_7_validation_data_select_the_epoch_and_the_test_split_is_used_once(
             scores["accuracy"] = script[len(states) - 1]
         return scores
 
-    monkeypatch.setattr(darts.data_modules.data_module, "load", load_recorded)
-    monkeypatch.setattr(darts.retrain, "evaluate", scripted_scores)
+    monkeypatch.setattr(data_module, "load", load_recorded)
+    monkeypatch.setattr(retrain_recipe, "evaluate", scripted_scores)
     summary = run(
         "retrain", tmp_path, "genotype=DARTS_V1", "epochs=4", "dataset.samples=96",
         "space.channels=2", "space.cells=2", "loader.batch_size=16", "validation=0.3",
@@ -302,11 +303,11 @@ def test_7_validation_data_select_the_epoch_and_the_test_split_is_used_once(
     assert (summary["epoch"], summary["valid_accuracy"]) == (2, 0.75)
     assert test_images[0].reads == [4]  # once, after the last epoch
     assert len(states) == 5  # four times validation, once test
-    chosen = load_checkpoint(tmp_path / "checkpoint.pt", "retrain")["chosen"]
-    for name, value in chosen["net"].items():
+    best = load_checkpoint(tmp_path / "checkpoint.pt", "retrain")["best"]
+    for name, value in best["net"].items():
         assert torch.equal(value, states[1][name])
         assert torch.equal(value, states[4][name])  # the test used these weights
-    assert any(not torch.equal(value, states[3][name]) for name, value in chosen["net"].items())
+    assert any(not torch.equal(value, states[3][name]) for name, value in best["net"].items())
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["valid_accuracy"] for row in rows] == script
     assert not any(key.startswith("test") for row in rows for key in row)
@@ -324,7 +325,7 @@ def test_8_odd_image_sizes_and_a_last_batch_of_one_image_work(size: tuple[int, i
     logits, auxiliary = net(x, auxiliary=True)
     assert logits.shape == auxiliary.shape == (2, 3)
 
-    source = load("synthetic", samples=9)
+    source = load("synthetic", samples=9, classes=10, channels=3)
     batches = SampleLoader(
         source.train, torch.arange(9), batch_size=4, seed=0, stream="train", mean=source.mean,
         std=source.std, augmentation=None, shuffle=True, drop_last=True, device="cpu",
@@ -406,7 +407,7 @@ def test_10_a_genotype_is_parsed_and_never_evaluated(
         assert "\n" not in str(error)  # noqa: PT017
     else:
         with pytest.raises(ValueError, match=r"\S"):
-            darts.retrain.check(config)
+            retrain_recipe.check(config)
     assert not mark.exists()
 
 
@@ -419,5 +420,5 @@ def test_10_a_genotype_is_accepted_as_name_directory_file_and_text(tmp_path: Pat
     for reference in references:
         assert find_genotype(reference)[1] == genotype
         config = compose("retrain", [f"genotype={reference}"])
-        darts.retrain.check(config)
+        retrain_recipe.check(config)
         assert find_genotype(config.genotype)[1] == genotype
