@@ -132,11 +132,7 @@ def chart(
     for line in sorted(lines, key=lambda line: line.strong):
         parts += _draw_line(line, frame)
     drawing = element(
-        "svg",
-        "".join(parts),
-        viewBox=f"0 0 {width:g} {height:g}",
-        role="img",
-        aria_label=title,
+        "svg", "".join(parts), viewBox=f"0 0 {width:g} {height:g}", role="img", aria_label=title
     )
     names = "" if small or len(lines) < 2 else legend(lines)
     return element("figure", element("figcaption", caption or escape(title)) + names + drawing)

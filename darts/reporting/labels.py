@@ -6,11 +6,13 @@ from darts.reporting.record import RunRecord
 from darts.tracking import format_value
 
 _LABELS = {"macs": "MACs", "seconds": "time", "lr": "learning rate", "gco2e": "g CO2e"}
+_WORDS = {"f1": "F1", "wer": "WER", "cer": "CER", "bleu": "BLEU"}
 
 
 def label(name: str) -> str:
     """Return the label of a metric, for example "valid accuracy" for ``valid_accuracy``."""
-    return _LABELS.get(name, name.replace("_", " ").replace("/", ", "))
+    words = name.replace("_", " ").replace("/", ", ").split(" ")
+    return _LABELS.get(name, " ".join(_WORDS.get(word, word) for word in words))
 
 
 def is_percentage(name: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from darts.reporting.labels import label
 from darts.reporting.record import RunRecord
 from darts.tracking import JsonObject, format_genotype, format_value
 
@@ -48,9 +49,9 @@ def render_model_card(record: RunRecord, *, exports: bool = True) -> str:
     summary, config = record.summary, record.config
     parts = [
         f"# {_escape(record.name)}",
-        f"A network for {_escape(_group_name(config, 'task'))}, trained from scratch on "
-        f"{_escape(_group_name(config, 'dataset'))}. Its architecture was found by architecture "
-        "search or taken from the literature.",
+        f"A network for {_escape(_group_name(config, 'task'))}, trained from scratch on the "
+        f"data set {_escape(_group_name(config, 'dataset'))}. Its architecture was found by "
+        "architecture search or taken from the literature.",
         "## Scores",
         _table(("score", "validation", "test"), _score_rows(summary)),
         _describe_epoch(record),
@@ -159,8 +160,7 @@ def _score_rows(summary: JsonObject) -> list[tuple[str, ...]]:
         return format_value(name, summary[name]) if name in summary else ""
 
     return [
-        (metric.replace("_", " "), score(f"valid_{metric}"), score(f"test_{metric}"))
-        for metric in metrics
+        (label(metric), score(f"valid_{metric}"), score(f"test_{metric}")) for metric in metrics
     ]
 
 

@@ -9,16 +9,7 @@ from darts.reporting.charts import Line, chart, charts
 from darts.reporting.costs import SOURCES_NOTE
 from darts.reporting.curves import column_over_epochs
 from darts.reporting.labels import headline_metrics, is_percentage, label
-from darts.reporting.markup import (
-    Cell,
-    cell,
-    document,
-    element,
-    escape,
-    paragraph,
-    section,
-    table,
-)
+from darts.reporting.markup import Cell, cell, document, element, escape, paragraph, section, table
 from darts.reporting.record import RunRecord, group_evaluations, short_run_names
 from darts.reporting.reproduction import describe_environment
 from darts.reporting.run import render_run
