@@ -165,12 +165,7 @@ class CompareConfig:
     """``python -m darts.compare``"""
 
     # Keys, or prefixes of keys, that a resumed run may change.
-    may_change_on_resume: ClassVar[tuple[str, ...]] = (
-        "name",
-        "resume",
-        "workers",
-        "draws",
-    )
+    may_change_on_resume: ClassVar[tuple[str, ...]] = ("name", "resume", "workers", "draws")
 
     name: str = "compare"
     method_name: str = "darts_v1"  # file of conf/method; on the command line: method=

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from darts.config.commands import CompareConfig, TuneConfig
+from darts.config.conf_files import group_options
 from darts.config.fields import ConfigError
+from darts.config.groups import TYPES
 from darts.config.hydra_adapter import values_of
 
 _PATH_KEYS = (
@@ -81,6 +83,10 @@ def _translate(command: str, argument: str) -> str:
     key, equals, value = argument.partition("=")
     if equals and not key.strip("+~ "):
         raise ConfigError(f"cannot read the override {argument!r}: its key is missing")
+    if (key in TYPES or key == "method") and value.strip() in ("null", "") and equals:
+        raise ConfigError(
+            f"{key}={value} chooses nothing; choose from {', '.join(group_options(key))}"
+        )
     if key == "experiment" and equals:
         return f"experiment/{command}={value}"
     if command == "compare" and key == "method" and equals:

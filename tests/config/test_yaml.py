@@ -11,14 +11,7 @@ from pathlib import Path
 import pytest
 
 import darts
-from darts.config import (
-    COMMANDS,
-    TYPES,
-    ConfigError,
-    compose,
-    conf_folder,
-    group_options,
-)
+from darts.config import COMMANDS, TYPES, ConfigError, compose, conf_folder, group_options
 
 CONF = conf_folder()
 CHECKOUT = Path(darts.__file__).resolve().parents[1]
