@@ -90,10 +90,7 @@ def main() -> None:
     shape = {key: getattr(args, key) for key in ("hidden", "steps", "batch")}
     tokens = args.steps * args.batch
     rows = []
-    for cell, steps in (
-        ("search", search_cells(args)),
-        (args.genotype, discrete_cells(args)),
-    ):
+    for cell, steps in (("search", search_cells(args)), (args.genotype, discrete_cells(args))):
         for implementation, timing in alternate(steps, args.repeats, args.device).items():
             rows.append(
                 {

@@ -58,7 +58,7 @@ def main() -> None:
             stream=str(subset),
             mean=source.mean,
             std=source.std,
-            augmentation=Augmentation(padding=1, flip=False),
+            augmentation=Augmentation(crop="pad", padding=1, flip=False, cutout=0),
             shuffle=True,
             drop_last=True,
             device="cpu",

@@ -17,7 +17,7 @@ import torch
 from records import Row, hardware, put_table, record, table
 
 from darts.data import Documents, LabeledTexts, Pairs, load
-from darts.data.words import END, PADDING, join
+from darts.data.words import END, PADDING, detokenize
 from darts.tasks.translation import ROUGE
 
 KEY = ("task", "method")
@@ -26,7 +26,7 @@ COMMAND = "python experiments/news_baselines.py --root DIR"
 
 def split_texts(documents: Documents, split: LabeledTexts) -> list[str]:
     """Return the texts of a split as the networks get them."""
-    return [documents.words.text(row.tolist()) for row in split.texts]
+    return [documents.words.decode(row.tolist()) for row in split.texts]
 
 
 def topics(root: Path) -> Row:
@@ -35,7 +35,15 @@ def topics(root: Path) -> Row:
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import accuracy_score, f1_score
 
-    news: Documents = load("agnews", root=root, kind="documents", min_count=1, max_length=1000)
+    news: Documents = load(
+        "agnews",
+        root=root,
+        kind="documents",
+        min_count=1,
+        max_vocab=20000,
+        max_length=1000,
+        lowercase=False,
+    )
     assert news.valid is not None
     vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
     train = vectors.fit_transform(split_texts(news, news.train))
@@ -61,7 +69,15 @@ def topics(root: Path) -> Row:
 
 def headlines(root: Path) -> Row:
     """Return the ROUGE scores of the first words of the description."""
-    news: Pairs = load("agnews", root=root, kind="pairs", min_count=1, max_length=1000)
+    news: Pairs = load(
+        "agnews",
+        root=root,
+        kind="pairs",
+        min_count=1,
+        max_vocab=20000,
+        max_length=1000,
+        lowercase=False,
+    )
 
     def rouge(split: str, count: int) -> dict[str, float]:
         from torchmetrics.text import ROUGEScore
@@ -86,7 +102,7 @@ def headlines(root: Path) -> Row:
 
 def _lead(row: torch.Tensor, count: int, news: Pairs) -> str:
     words = [word for word in row.tolist() if word not in (PADDING, END)][:count]
-    return join(news.source.words[word] for word in words)
+    return detokenize(news.source.words[word] for word in words)
 
 
 def main() -> None:

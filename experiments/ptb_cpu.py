@@ -26,7 +26,7 @@ from darts.config import WeightOptimizerConfig
 from darts.data import Corpus, Window, WindowLoader, load
 from darts.spaces.language_model_output import LanguageModelOutput
 from darts.spaces.lookup import find_genotype
-from darts.spaces.recurrent import DropoutRates, Network
+from darts.spaces.recurrent import DropoutRates, Genotype, Network
 from darts.spaces.recurrent.dropout import locked_dropout
 from darts.spaces.recurrent.embedding import EmbeddingDecoder
 from darts.tasks.language_model import LanguageObjective
@@ -155,8 +155,10 @@ def main() -> None:
     parser.add_argument("--hidden-dropout", type=float, default=0.1, help="inside the cell")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    corpus = load("ptb", root=args.root, download=False)
+    corpus = load("ptb", root=args.root, download=False, level="word")
     name, genotype = find_genotype(args.genotype)
+    if not isinstance(genotype, Genotype):
+        parser.error(f"--genotype={args.genotype} is not a genotype of a recurrent cell")
     vocabulary = len(corpus.vocabulary)
     lstm_dropouts = DropoutRates(embedding=args.dropout, output=args.dropout)
     cell_dropouts = DropoutRates(

@@ -73,10 +73,7 @@ def retrain(name: str, study: Row, seed: int, args: argparse.Namespace) -> None:
     overrides = [o for o in study["overrides"] if not o.startswith("seed=")]
     results: Row = {key: study[key] for key in ("trials", "found") if key in study}
     summary = run(
-        "retrain",
-        args.runs / f"{name}-{args.seed}-trained" / str(seed),
-        *overrides,
-        f"seed={seed}",
+        "retrain", args.runs / f"{name}-{args.seed}-trained" / str(seed), *overrides, f"seed={seed}"
     )
     row = {
         "search": name,
