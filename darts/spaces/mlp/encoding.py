@@ -47,7 +47,7 @@ def random_genotype(
 
 def parameters(activations: Sequence[str], widths: Sequence[int], cells: int) -> list[Parameter]:
     """Return the parameters for the depth, and for the width and activation of each layer."""
-    result = [Parameter("depth", Range(1, cells, whole=True))]
+    result = [Parameter("depth", Range(1, cells, integer=True))]
     for layer in range(1, cells + 1):
         condition = (("depth", tuple(range(layer, cells + 1))),)
         result.append(Parameter(f"layer{layer}.width", Choice(tuple(widths)), condition))

@@ -302,7 +302,7 @@ def test_invalid_arguments_are_rejected(options: dict[str, Any], message: str) -
 
 def test_missing_mixing_weights_are_rejected() -> None:
     net, x = make(), samples(2, 12)
-    with pytest.raises(ValueError, match="mixing weights of rest have shape nothing"):
+    with pytest.raises(ValueError, match="mixing weights of rest are missing"):
         net(x, {"first": torch.ones(1, 9).double()})
 
 

@@ -406,7 +406,7 @@ def test_invalid_arguments_are_rejected_in_one_line() -> None:
             lambda: net(tokens, {"mixer": torch.ones(2, 7), "feed_forward": torch.ones(2, 7)}),
             r"mixing weights of feed_forward have shape \(2, 7\), not \(2, 6\)",
         ),
-        (lambda: net(tokens, {"mixer": torch.ones(2, 7)}), "feed_forward have shape nothing"),
+        (lambda: net(tokens, {"mixer": torch.ones(2, 7)}), "feed_forward are missing"),
         (lambda: net(tokens[0]), r"tokens must be \(T, B\), got \(3,\)"),
         (lambda: classifier(tokens[0]), r"tokens must be \(T, B\), got \(3,\)"),
         (lambda: learned(texts(4)), "space.max_length=3: a text has 4 words"),
