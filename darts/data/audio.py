@@ -24,13 +24,7 @@ from darts.data.source import Request, Source, memory_source
 from darts.data.split import hold_out_test
 from darts.data.wav import read_wav, resample
 
-__all__ = [
-    "AudioFolderOptions",
-    "FsddOptions",
-    "load_audiofolder",
-    "load_fsdd",
-    "spectrograms",
-]
+__all__ = ["AudioFolderOptions", "FsddOptions", "load_audiofolder", "load_fsdd", "spectrograms"]
 
 _FSDD_NAME = re.compile(r"(\d)_([^_]+)_(\d+)\.wav", re.IGNORECASE)
 _FSDD_TEST = 5  # recordings 0 to 4 of each digit and speaker are the test split
@@ -136,12 +130,7 @@ def load_audiofolder(request: Request[AudioFolderOptions]) -> Source:
     files: dict[str, tuple[list[str], Tensor]] = {}
     for split, folder in folders.items():
         files[split] = list_class_files(
-            request.name,
-            folder,
-            classes,
-            _SUFFIXES,
-            require_all=split == "train",
-            noun="WAV file",
+            request.name, folder, classes, _SUFFIXES, require_all=split == "train", noun="WAV file"
         )
     if "test" not in files:
         paths, labels = files["train"]

@@ -21,10 +21,7 @@ ATTEMPTS = 10
 
 
 def decode(
-    path: str,
-    size: int,
-    margin: float = 1.0,
-    uniform: Sequence[Sequence[float]] | None = None,
+    path: str, size: int, margin: float = 1.0, uniform: Sequence[Sequence[float]] | None = None
 ) -> Tensor:
     """Read one image file.
 

@@ -155,10 +155,7 @@ class DiskImages:
         return selected
 
     def read(
-        self,
-        indices: Sequence[int],
-        crop_seed: int | None = None,
-        share: slice = slice(None),
+        self, indices: Sequence[int], crop_seed: int | None = None, share: slice = slice(None)
     ) -> Tensor:
         """Decode some images in this process.
 

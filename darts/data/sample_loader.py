@@ -106,12 +106,10 @@ class SampleLoader(PositionLoader[SampleBatch]):
             raise ValueError(f"images must be MemoryImages or DiskImages, not {type(images)}")
 
     def __len__(self) -> int:
-        """Return the number of steps per epoch."""
         return self._schedule.steps
 
     @property
     def rows(self) -> tuple[int, int]:
-        """Index of this rank's first sample in a full batch of all ranks, and that batch's size."""
         size = min(self._schedule.batch_size, len(self._schedule.indices))
         return rank_slice(size, *self._ranks).start, size
 

@@ -80,16 +80,13 @@ class SentenceLoader(PositionLoader[B], Generic[Split, B]):
         self._cached: tuple[int, list[Tensor]] | None = None
 
     def __len__(self) -> int:
-        """Return the number of steps per epoch."""
         return self._steps
 
     @property
     def rows(self) -> tuple[int, int]:
-        """Index of this rank's first sentence in a full batch of all ranks, and its size."""
         return rank_slice(self._size, *self._ranks).start, self._size
 
     def read(self, position: int) -> B:
-        """Return the batch at a position."""
         epoch, step = divmod(position, self._steps)
         chosen = self._batches(epoch)[step]
         return self.collate(chosen[rank_slice(len(chosen), *self._ranks)])
@@ -135,11 +132,9 @@ class PairLoader(SentenceLoader[SentencePairs, PairBatch]):
     """Batches of sentence pairs whose sources have a similar length."""
 
     def sentences(self) -> Tensor:
-        """Return the source sentences."""
         return self.split.sources
 
     def collate(self, indices: Tensor) -> PairBatch:
-        """Return the batch of some pairs, on the device."""
         sources = self.time_major(self.split.sources[indices])
         targets = self.time_major(self.split.targets[indices])
         begin = torch.full((1, len(indices)), BEGIN)
@@ -155,10 +150,8 @@ class DocumentLoader(SentenceLoader[LabeledTexts, SampleBatch]):
     """Batches of texts ``(L, B)`` and their classes ``(B,)``."""
 
     def sentences(self) -> Tensor:
-        """Return the texts."""
         return self.split.texts
 
     def collate(self, indices: Tensor) -> SampleBatch:
-        """Return the batch of some texts, on the device."""
         texts = self.time_major(self.split.texts[indices])
         return texts.to(self.device), self.split.labels[indices].to(self.device)

@@ -18,13 +18,7 @@ from torch import Tensor
 
 from darts.data.randomness import permutation
 
-__all__ = [
-    "hold_out_test",
-    "load_split",
-    "save_split",
-    "stratified_split",
-    "stratified_subset",
-]
+__all__ = ["hold_out_test", "load_split", "save_split", "stratified_split", "stratified_subset"]
 
 
 def stratified_split(labels: Tensor, fractions: Sequence[float], *, seed: int) -> list[Tensor]:
@@ -126,10 +120,7 @@ def _apportion(quotas: list[float], total: int, missing: list[float]) -> list[in
     # Rounding first: 0.29 * 100 is slightly below 29 and would lose its last sample.
     exact = [round(quota, 9) for quota in quotas]
     sizes = [int(quota) for quota in exact]
-    order = sorted(
-        range(len(exact)),
-        key=lambda i: (sizes[i] - exact[i], -round(missing[i], 9), i),
-    )
+    order = sorted(range(len(exact)), key=lambda i: (sizes[i] - exact[i], -round(missing[i], 9), i))
     for i in order[: total - sum(sizes)]:
         sizes[i] += 1
     return sizes

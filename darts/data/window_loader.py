@@ -76,7 +76,6 @@ class WindowLoader(PositionLoader[Window]):
         return filled.view(self._columns, height).t().contiguous()
 
     def __len__(self) -> int:
-        """Return the number of steps per epoch."""
         return self._steps
 
     @property
@@ -110,7 +109,6 @@ class WindowLoader(PositionLoader[Window]):
         return {"state": self.carry.state, "after": self.carry.after}
 
     def load_state_dict(self, state: Mapping[str, Tensor | None]) -> None:
-        """Restore ``state_dict``."""
         device = self._inputs.device
         before, after = state["state"], state["after"]
         self.carry.state = None if before is None else before.to(device)

@@ -4,10 +4,4 @@ from darts.data_modules.compatibility import check_data_kind
 from darts.data_modules.data_module import DATA_MODULES, DataModule, SearchLoaders
 from darts.data_modules.factory import make_data_module
 
-__all__ = [
-    "DATA_MODULES",
-    "DataModule",
-    "SearchLoaders",
-    "check_data_kind",
-    "make_data_module",
-]
+__all__ = ["DATA_MODULES", "DataModule", "SearchLoaders", "check_data_kind", "make_data_module"]

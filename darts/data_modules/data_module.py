@@ -119,18 +119,6 @@ class DataModule(ABC):
         """Return the text of further files for the run directory, by file name."""
         return {}
 
-    @property
-    def search_config(self) -> SearchConfig:
-        """The configuration, which must be that of a search."""
-        assert isinstance(self.config, SearchConfig)
-        return self.config
-
-    @property
-    def retrain_config(self) -> RetrainConfig:
-        """The configuration, which must be that of a retraining."""
-        assert isinstance(self.config, RetrainConfig)
-        return self.config
-
     def eval_batch_size(self) -> int:
         """Return this rank's share of ``loader.eval_batch_size``, rounded up."""
         return -(-self.config.loader.eval_batch_size // self.ranks.size)

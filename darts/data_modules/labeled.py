@@ -9,17 +9,16 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from darts.config import RetrainConfig, SearchConfig
 from darts.data import Loader, stratified_split, stratified_subset
 from darts.data_modules.data_module import DataModule, SearchLoaders
 
 
 class LabeledSplit(Protocol):
-    """A split of a data set with one class per sample."""
+    """A split of a data set with one class per sample: labels are ``(N,)`` int64."""
 
     @property
-    def labels(self) -> Tensor:
-        """Classes of the samples, ``(N,)`` int64."""
-        ...
+    def labels(self) -> Tensor: ...
 
 
 Split = TypeVar("Split", bound=LabeledSplit)
@@ -27,27 +26,16 @@ SplitCo = TypeVar("SplitCo", bound=LabeledSplit, covariant=True)
 
 
 class LabeledSource(Protocol[SplitCo]):
-    """A data set with one class per sample."""
+    """A data set with one class per sample; ``valid`` is None without a published one."""
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes."""
-        ...
+    def train(self) -> SplitCo: ...
 
     @property
-    def train(self) -> SplitCo:
-        """The training split."""
-        ...
+    def valid(self) -> SplitCo | None: ...
 
     @property
-    def valid(self) -> SplitCo | None:
-        """The validation split, if the data set has its own."""
-        ...
-
-    @property
-    def test(self) -> SplitCo | None:
-        """The test split."""
-        ...
+    def test(self) -> SplitCo | None: ...
 
 
 class LabeledDataModule(DataModule, Generic[Split]):
@@ -80,7 +68,8 @@ class LabeledDataModule(DataModule, Generic[Split]):
 
     def search_loaders(self) -> SearchLoaders:
         """Return loaders of two stratified subsets of the training split."""
-        share = self.search_config.train_portion
+        assert isinstance(self.config, SearchConfig)
+        share = self.config.train_portion
         weights, alphas = self._divide(share, f"train_portion={share}")
         self.subsets = {"weights": weights, "alphas": alphas}
         return SearchLoaders(
@@ -91,7 +80,8 @@ class LabeledDataModule(DataModule, Generic[Split]):
 
     def retrain_loaders(self) -> tuple[Loader, Loader | None]:
         """Return the training loader and, unless ``validation=0``, the validation loader."""
-        config = self.retrain_config
+        config = self.config
+        assert isinstance(config, RetrainConfig)
         if config.validation > 0 and self.source.valid is None:
             key = f"validation={config.validation}"
             train, valid = self._divide(1 - config.validation, key)

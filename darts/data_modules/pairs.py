@@ -58,7 +58,8 @@ class PairDataModule(DataModule):
 
     def search_loaders(self) -> SearchLoaders:
         """Return loaders of two subsets of the training split, and of the validation split."""
-        share = self.search_config.train_portion
+        assert isinstance(self.config, SearchConfig)
+        share = self.config.train_portion
         indices = self._training_indices()
         order = indices[permutation(len(indices), self.config.seed, "split")]
         count = round(share * len(order))
@@ -72,7 +73,8 @@ class PairDataModule(DataModule):
 
     def retrain_loaders(self) -> tuple[PairLoader, PairLoader | None]:
         """Return the training loader and, unless ``validation=0``, the validation loader."""
-        config = self.retrain_config
+        config = self.config
+        assert isinstance(config, RetrainConfig)
         self.refuse_cutout(config.cutout)
         self.subsets = {"train": self._training_indices()}
         valid = self._evaluation_loader(self.source.valid) if config.validation > 0 else None

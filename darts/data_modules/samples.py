@@ -22,13 +22,7 @@ from darts.training.distributed import Ranks
 
 # Keys of a data set's configuration that set the augmentation.
 _IMAGE_KEYS = ("crop", "padding", "flip")
-_SPECTROGRAM_KEYS = (
-    "frequency_masks",
-    "frequency_width",
-    "time_masks",
-    "time_width",
-    "shift",
-)
+_SPECTROGRAM_KEYS = ("frequency_masks", "frequency_width", "time_masks", "time_width", "shift")
 
 
 @DATA_MODULES.register
@@ -74,22 +68,8 @@ class SampleDataModule(LabeledDataModule[Images]):
         Raises:
             ValueError: if cutout is on for samples that are no images, or a mask does not fit.
         """
-        return SampleLoader(
-            self.source.train,
-            indices,
-            batch_size=self.config.loader.batch_size,
-            seed=self.config.seed,
-            stream=purpose,
-            mean=self.source.mean,
-            std=self.source.std,
-            augmentation=self._augmentation(cutout),
-            shuffle=True,
-            drop_last=True,
-            device=self.ranks.device,
-            workers=self.config.loader.workers,
-            rank=self.ranks.rank,
-            ranks=self.ranks.size,
-        )
+        augmentation = self._augmentation(cutout)
+        return self._loader(self.source.train, indices, purpose, augmentation, training=True)
 
     def evaluation_loader(self, split: Images, indices: Tensor | None = None) -> SampleLoader:
         """Return the samples in order, without augmentation; each rank gets a share of them.
@@ -97,25 +77,41 @@ class SampleDataModule(LabeledDataModule[Images]):
         Raises:
             ValueError: if there are fewer samples than ranks.
         """
-        size = self.ranks.size
+        ranks = self.ranks.size
         indices = torch.arange(len(split)) if indices is None else indices
-        if len(indices) < size:
+        if len(indices) < ranks:
             raise ValueError(
-                f"{len(indices)} samples to score cannot be shared by {size} ranks; use fewer ranks"
+                f"{len(indices)} samples to score cannot be shared by {ranks} ranks; use fewer "
+                "ranks"
             )
+        share = indices[rank_slice(len(indices), self.ranks.rank, ranks)]
+        return self._loader(split, share, "evaluation", None, training=False)
+
+    def _loader(
+        self,
+        images: Images,
+        indices: Tensor,
+        purpose: str,
+        augmentation: Augmentation | SpecAugment | None,
+        *,
+        training: bool,
+    ) -> SampleLoader:
+        """Return a loader that shuffles and shares batches among ranks in training only."""
         return SampleLoader(
-            split,
-            indices[rank_slice(len(indices), self.ranks.rank, size)],
-            batch_size=self.eval_batch_size(),
+            images,
+            indices,
+            batch_size=self.config.loader.batch_size if training else self.eval_batch_size(),
             seed=self.config.seed,
-            stream="evaluation",
+            stream=purpose,
             mean=self.source.mean,
             std=self.source.std,
-            augmentation=None,
-            shuffle=False,
-            drop_last=False,
+            augmentation=augmentation,
+            shuffle=training,
+            drop_last=training,
             device=self.ranks.device,
             workers=self.config.loader.workers,
+            rank=self.ranks.rank if training else 0,
+            ranks=self.ranks.size if training else 1,
         )
 
     def _augmentation(self, cutout: int) -> Augmentation | SpecAugment | None:

@@ -73,7 +73,8 @@ class TextDataModule(DataModule):
 
     def retrain_loaders(self) -> tuple[WindowLoader, WindowLoader | None]:
         """Return the training loader and, unless ``validation=0``, the validation loader."""
-        config = self.retrain_config
+        config = self.config
+        assert isinstance(config, RetrainConfig)
         self.refuse_cutout(config.cutout)
         train = self._training_tokens()
         self.subsets = {"train": _token_range(train)}
