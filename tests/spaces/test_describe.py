@@ -1,4 +1,4 @@
-"""How genotypes of any space are spoken of."""
+"""Display names of cells and states, and differences of genotypes."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def chain(*blocks: str) -> Any:
     )
 
 
-def test_states_and_cells_have_names() -> None:
+def test_names_of_states_and_cells() -> None:
     assert [state_name(state) for state in range(4)] == ["c_{k-2}", "c_{k-1}", "node 0", "node 1"]
     assert [state_name(state, 1) for state in range(2)] == ["node 0", "node 1"]
     assert cell_name(V2, "reduce") == "reduce cell"
     assert cell_name(nas201.Genotype.from_index(0), "cell") == "cell"
 
 
-def test_only_a_row_of_operations_is_a_chain() -> None:
+def test_only_a_sequence_of_operations_is_a_chain() -> None:
     assert is_chain(chain("a", "b"), "blocks")
     assert not is_chain(nas201.Genotype.from_index(0), "cell")
-    assert not is_chain(V2, "reduce")  # both of its edges come from the state before
+    assert not is_chain(V2, "reduce")  # its edges skip no state, but it has two inputs
 
 
-def test_the_difference_of_two_architectures_of_the_benchmark() -> None:
+def test_difference_of_nas201_genotypes() -> None:
     a = nas201.Genotype.from_operations(
         "none", "none", "skip_connect", "none", "none", "nor_conv_3x3"
     )
@@ -47,7 +47,7 @@ def test_the_difference_of_two_architectures_of_the_benchmark() -> None:
     ]
 
 
-def test_the_difference_of_two_chains_leaves_the_sources_out() -> None:
+def test_difference_of_chains_omits_sources() -> None:
     assert difference(chain("a", "b", "c"), chain("a", "d")) == [
         "blocks: 3 nodes against 2",
         "blocks, node 2: b against d",
@@ -55,13 +55,13 @@ def test_the_difference_of_two_chains_leaves_the_sources_out() -> None:
     ]
 
 
-def test_genotypes_of_different_spaces_have_no_difference() -> None:
+def test_difference_rejects_genotypes_of_different_spaces() -> None:
     with pytest.raises(ValueError, match="one has the cells normal, reduce, the other cell") as e:
         difference(V2, nas201.Genotype.from_index(0))
     assert "\n" not in str(e.value)
 
 
-def test_a_genotype_knows_its_space_and_the_size_of_the_papers() -> None:
+def test_space_of_returns_the_reference_size() -> None:
     cnn = space_of(V2)
     assert (cnn.name, cnn.channels, cnn.cells) == ("cnn", 36, 20)
     benchmark = space_of(nas201.Genotype.from_index(7))

@@ -1,4 +1,4 @@
-"""Random genotypes: valid, repeatable, uniform, and drawn from their own generator only."""
+"""Random cell genotypes: valid, repeatable and uniform."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_equal_generators_give_equal_genotypes_and_others_differ() -> None:
+def test_equal_seeds_give_equal_genotypes() -> None:
     assert random_genotype(generator(0)) == random_genotype(generator(0))
     assert len({random_genotype(generator(seed)) for seed in range(20)}) == 20
 
 
-def test_the_global_state_is_left_alone() -> None:
+def test_drawing_keeps_the_global_random_state() -> None:
     before = torch.get_rng_state()
     random_genotype(generator(0))
     assert torch.equal(before, torch.get_rng_state())
 
 
 @pytest.mark.parametrize("nodes", [1, 4, 6])
-def test_two_distinct_sources_a_node_and_all_nodes_concatenated(nodes: int) -> None:
+def test_random_genotypes_have_distinct_sources_and_concatenate_all_nodes(nodes: int) -> None:
     source = generator(nodes)
     for _ in range(20):
         genotype = random_genotype(source, nodes)
@@ -58,7 +58,7 @@ def test_sources_and_operations_are_uniform() -> None:
     assert all(abs(n - 4 * draws / 7) < 5 * (4 * draws * 6 / 49) ** 0.5 for n in names.values())
 
 
-def test_only_the_given_operations_are_used() -> None:
+def test_random_genotypes_use_only_the_given_operations() -> None:
     genotype = random_genotype(generator(0), operations=["skip_connect"])
     assert genotype.count("skip_connect") == 16
 
@@ -74,6 +74,6 @@ def test_only_the_given_operations_are_used() -> None:
         ({"operations": ["none", "none"]}, "distinct"),
     ],
 )
-def test_bad_options_are_refused(options: dict[str, Any], match: str) -> None:
+def test_invalid_options_are_rejected(options: dict[str, Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         random_genotype(generator(0), **options)

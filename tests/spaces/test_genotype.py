@@ -1,4 +1,4 @@
-"""Genotypes: validation, both texts there and back, and reading that survives any input."""
+"""Cell genotypes: validation, both notations, and parsing of arbitrary text."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def genotypes(draw: st.DrawFn) -> Genotype:
 
 
 def parse_or_one_line(text: Any) -> Genotype | None:
-    """The genotype, or None after checking that the refusal is a ValueError of one line."""
+    """Return the genotype; or None after checking that the error is a ValueError of one line."""
     try:
         return Genotype.parse(text)
     except ValueError as error:
@@ -54,7 +54,7 @@ def parse_or_one_line(text: Any) -> Genotype | None:
     return None
 
 
-def test_lists_become_tuples_and_the_genotype_is_frozen() -> None:
+def test_genotypes_are_frozen_and_hold_tuples() -> None:
     assert SMALL.normal == tuple(NORMAL)
     assert SMALL.normal_concat == (2, 3)
     assert hash(SMALL) == hash(Genotype.parse(CLASSIC))
@@ -62,7 +62,7 @@ def test_lists_become_tuples_and_the_genotype_is_frozen() -> None:
         SMALL.normal = ()  # type: ignore[misc]
 
 
-def test_the_primitives_are_in_the_published_order() -> None:
+def test_primitives_have_the_published_order() -> None:
     assert PRIMITIVES == (
         "none",
         "max_pool_3x3",
@@ -98,7 +98,7 @@ def test_the_primitives_are_in_the_published_order() -> None:
         ({"reduce_concat": 2}, "at least one state, not 2"),
     ],
 )
-def test_what_is_wrong_is_named_in_one_line(change: dict[str, Any], match: str) -> None:
+def test_invalid_fields_are_rejected_in_one_line(change: dict[str, Any], match: str) -> None:
     parts: dict[str, Any] = {"normal": NORMAL, "reduce": REDUCE}
     parts |= {"normal_concat": [2], "reduce_concat": [2]}
     Genotype(**parts)
@@ -107,7 +107,7 @@ def test_what_is_wrong_is_named_in_one_line(change: dict[str, Any], match: str) 
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_cells_are_counted_and_listed() -> None:
+def test_nodes_edges_concat_and_counts() -> None:
     assert Genotype.cells == ("normal", "reduce")
     assert (SMALL.nodes("normal"), SMALL.nodes("reduce")) == (2, 1)
     assert SMALL.edges("normal")[1:3] == [(1, 2, "skip_connect"), (2, 3, "dil_conv_5x5")]
@@ -137,13 +137,13 @@ def test_cells_are_counted_and_listed() -> None:
         str(SMALL),
     ],
 )
-def test_every_accepted_form_reads_the_same(text: str) -> None:
+def test_all_notations_parse_to_the_same_genotype(text: str) -> None:
     assert Genotype.parse(text) == SMALL
 
 
 @given(genotypes())
 @settings(deadline=None)
-def test_both_texts_read_back(genotype: Genotype) -> None:
+def test_parsing_inverts_both_notations(genotype: Genotype) -> None:
     assert Genotype.parse(genotype.to_json()) == genotype
     assert Genotype.parse(str(genotype)) == genotype
     assert "\n" not in str(genotype)
@@ -201,7 +201,7 @@ def test_both_texts_read_back(genotype: Genotype) -> None:
         (None, "not from None"),
     ],
 )
-def test_refusals_say_why(text: Any, match: str) -> None:
+def test_invalid_text_is_rejected_with_a_reason(text: Any, match: str) -> None:
     assert parse_or_one_line(text) is None
     with pytest.raises(ValueError, match=match):
         Genotype.parse(text)
@@ -225,7 +225,7 @@ def test_code_is_never_executed(template: str, tmp_path: Path) -> None:
 @given(st.text(max_size=200))
 @example("'\\ud800'")
 @settings(deadline=None)
-def test_any_text_is_refused_in_one_line(text: str) -> None:
+def test_arbitrary_text_is_rejected_in_one_line(text: str) -> None:
     parse_or_one_line(text)
     parse_or_one_line(f"Genotype({text})")
     parse_or_one_line(f'{{"normal": {text}}}')
@@ -244,9 +244,7 @@ def test_any_text_is_refused_in_one_line(text: str) -> None:
     ),
 )
 @settings(deadline=None, max_examples=300)
-def test_a_damaged_text_is_read_validly_or_refused(
-    text: str, edits: list[tuple[int, int, str]]
-) -> None:
+def test_damaged_text_is_parsed_or_rejected(text: str, edits: list[tuple[int, int, str]]) -> None:
     for place, removed, inserted in edits:
         text = text[:place] + inserted + text[place + removed :]
     with warnings.catch_warnings():
@@ -273,7 +271,7 @@ JSON = st.recursive(
     )
 )
 @settings(deadline=None)
-def test_json_of_any_shape_is_read_validly_or_refused(content: dict[str, Any]) -> None:
+def test_arbitrary_json_is_parsed_or_rejected(content: dict[str, Any]) -> None:
     genotype = parse_or_one_line(json.dumps(content))
     if genotype is not None:
         assert [list(edge) for edge in genotype.normal] == content["normal"]
@@ -281,7 +279,7 @@ def test_json_of_any_shape_is_read_validly_or_refused(content: dict[str, Any]) -
 
 @given(genotypes(), st.randoms(use_true_random=False))
 @settings(deadline=None)
-def test_the_order_of_a_nodes_edges_does_not_matter(genotype: Genotype, random: Any) -> None:
+def test_same_as_ignores_the_order_of_a_nodes_edges(genotype: Genotype, random: Any) -> None:
     parts: list[Any] = []
     for cell in Genotype.cells:
         pairs = getattr(genotype, cell)
@@ -297,12 +295,12 @@ def test_the_order_of_a_nodes_edges_does_not_matter(genotype: Genotype, random: 
 
 @given(genotypes(), genotypes())
 @settings(deadline=None)
-def test_difference_is_empty_only_for_the_same(a: Genotype, b: Genotype) -> None:
+def test_difference_is_empty_only_for_equal_architectures(a: Genotype, b: Genotype) -> None:
     assert (difference(a, b) == []) == a.same_as(b)
     assert len(difference(a, b)) == len(difference(b, a))
 
 
-def test_difference_speaks_plainly() -> None:
+def test_difference_describes_edges_outputs_and_sizes() -> None:
     other = Genotype(
         (("skip_connect", 1), ("sep_conv_3x3", 0), ("dil_conv_5x5", 2), ("sep_conv_3x3", 2)),
         (3,),

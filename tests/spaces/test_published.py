@@ -1,4 +1,4 @@
-"""The published genotypes and finding them by name."""
+"""Published cell genotypes, and lookup by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from darts.spaces.lookup import find_published
 
 
 @pytest.mark.parametrize("entry", PUBLISHED.values(), ids=PUBLISHED)
-def test_every_entry_is_whole(entry: Published) -> None:
+def test_published_entries_are_complete(entry: Published) -> None:
     assert PUBLISHED[entry.name] is entry
     assert entry.name == entry.name.upper()
     assert re.fullmatch(r"\d{4}\.\d{5}", entry.arxiv)
@@ -24,11 +24,11 @@ def test_every_entry_is_whole(entry: Published) -> None:
         assert entry.genotype.nodes(cell) == (5 if entry.name in ("NASNET", "AMOEBANET") else 4)
 
 
-def test_no_architecture_is_there_twice() -> None:
+def test_published_architectures_differ() -> None:
     assert len({entry.genotype.canonical() for entry in PUBLISHED.values()}) == len(PUBLISHED)
 
 
-def test_darts_v2_is_the_published_one() -> None:
+def test_darts_v2_matches_the_paper() -> None:
     published = Genotype.parse(
         "DARTS_V2 = Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
         "('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 0), "
@@ -46,8 +46,8 @@ def test_darts_v2_is_the_published_one() -> None:
     ("name", "size"),
     [("GDAS", 3.4), ("PDARTS", 3.4), ("PC_DARTS_CIFAR", 3.6), ("SGAS", 3.8), ("DRNAS_CIFAR", 4.1)],
 )
-def test_sizes_fit_the_cells(name: str, size: float) -> None:
-    """The weights of the operations at 36 channels and 20 cells come close to the claimed size."""
+def test_reported_sizes_match_the_cells(name: str, size: float) -> None:
+    """The convolutions of 20 cells with 36 channels have about the reported number of weights."""
     kernel = {"sep_conv_3x3": 9, "sep_conv_5x5": 25, "dil_conv_3x3": 9, "dil_conv_5x5": 25}
     entry = PUBLISHED[name]
     total, channels = 0, 36
@@ -63,7 +63,7 @@ def test_sizes_fit_the_cells(name: str, size: float) -> None:
     assert total / 1e6 == pytest.approx(size, rel=0.08)
 
 
-def test_lookup_ignores_case_and_hyphens() -> None:
+def test_find_published_ignores_case_and_hyphens() -> None:
     for name in ("darts_v2", " DARTS-V2 "):
         assert find_published(name, PUBLISHED) is PUBLISHED["DARTS_V2"]
 
@@ -76,7 +76,7 @@ def test_lookup_ignores_case_and_hyphens() -> None:
         ("z" * 1000, r"zzz\.\.\.; choose"),
     ],
 )
-def test_an_unknown_name_is_refused_with_the_choices(name: str, match: str) -> None:
+def test_unknown_names_are_rejected_with_the_choices(name: str, match: str) -> None:
     with pytest.raises(ValueError, match=match) as caught:
         find_published(name, PUBLISHED)
     assert len(str(caught.value).splitlines()) == 1

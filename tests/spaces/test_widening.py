@@ -1,4 +1,4 @@
-"""Wider operations compute what the narrower ones did (arXiv:1511.05641, section 2.2)."""
+"""Wider operations compute the outputs of narrower ones (arXiv:1511.05641, section 2.2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ widths = st.tuples(st.integers(1, 4), st.integers(0, 5)).map(lambda pair: (pair[
 
 
 def chain(a: int, b: int, c: int) -> nn.Sequential:
-    """A convolution and a separable one, each with its norm."""
+    """Return a convolution and a separable convolution, each with its norm."""
     return nn.Sequential(
         nn.Conv2d(a, b, 3, padding=1, bias=False),
         nn.BatchNorm2d(b, affine=False),
@@ -27,13 +27,13 @@ def chain(a: int, b: int, c: int) -> nn.Sequential:
 
 
 def repeated(x: Tensor, width: int) -> Tensor:
-    """Channel ``i`` is channel ``i`` modulo the width there was, ``(B, C, H, W)``."""
+    """Repeat the channels of ``(B, C, H, W)`` up to a width."""
     return torch.stack([x[:, i % x.shape[1]] for i in range(width)], dim=1)
 
 
 @given(widths, widths, widths, st.integers(0, 1000))
 @settings(deadline=None, max_examples=30)
-def test_a_wider_chain_puts_out_the_same_channels_again(
+def test_a_wider_chain_repeats_the_output_channels(
     a: tuple[int, int], b: tuple[int, int], c: tuple[int, int], seed: int
 ) -> None:
     torch.manual_seed(seed)
@@ -41,7 +41,7 @@ def test_a_wider_chain_puts_out_the_same_channels_again(
     with torch.no_grad():
         for parameter in narrow.parameters():
             parameter.normal_()
-    for _ in range(2):  # so that running statistics are not those of the start
+    for _ in range(2):  # changes the running statistics
         narrow(torch.randn(5, a[0], 6, 5, dtype=torch.float64))
     wide.load_state_dict(widened(narrow.state_dict(), wide.state_dict()))
     x = torch.randn(4, a[0], 6, 5, dtype=torch.float64)
@@ -51,7 +51,7 @@ def test_a_wider_chain_puts_out_the_same_channels_again(
         torch.testing.assert_close(wide(repeated(x, a[1])), repeated(narrow(x), c[1]))
 
 
-def test_what_has_the_same_shape_is_the_same() -> None:
+def test_tensors_of_equal_shape_are_unchanged() -> None:
     state = chain(2, 3, 4).state_dict()
     again = widened(state, chain(2, 3, 4).state_dict())
     assert list(again) == list(state)
@@ -59,8 +59,8 @@ def test_what_has_the_same_shape_is_the_same() -> None:
 
 
 @pytest.mark.parametrize("cells", [1, 3])
-def test_a_supernet_with_more_channels_through_its_operations(cells: int) -> None:
-    """The fast one, whose weights lie side by side, is widened as the edge-wise one is."""
+def test_widening_the_fast_supernet(cells: int) -> None:
+    """The fast supernet, whose weights are stacked, is widened like the edge-wise one."""
     options = {"channels": 8, "cells": cells, "nodes": 2, "classes": 3}
     narrow, wide = Supernet(**options, partial=4), Supernet(**options, partial=2)
     state = wide.widened(narrow.state_dict())
@@ -75,9 +75,9 @@ def test_a_supernet_with_more_channels_through_its_operations(cells: int) -> Non
             grown += 1
             assert ".edges." in name
             rows = torch.arange(len(after[name])) % len(value)
-            wanted = value[rows]
+            expected = value[rows]
             if value.ndim == 4 and value.shape[1] != after[name].shape[1]:
-                wanted = torch.cat([wanted, wanted], dim=1) / 2  # twice as many channels come in
-            torch.testing.assert_close(after[name], wanted, msg=name)
+                expected = torch.cat([expected, expected], dim=1) / 2  # channels occur twice
+            torch.testing.assert_close(after[name], expected, msg=name)
     assert grown
     assert wide(torch.randn(2, 3, 8, 8)).isfinite().all()

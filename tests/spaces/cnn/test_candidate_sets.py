@@ -1,4 +1,4 @@
-"""The subsets S1 to S4, and the operation ``noise`` that one of them has."""
+"""The candidate sets S1 to S4, and the operation ``noise`` of S4."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def space(name: str) -> Any:
 
 
 def allowed(genotype: Genotype, net: Any) -> bool:
-    """Whether every edge carries a candidate of its own."""
+    """Return whether each edge has one of its candidates."""
     return all(
         operation in dict(zip(net.edges[cell], net.candidates[cell], strict=True))[source, target]
         for cell in Genotype.cells
@@ -34,7 +34,7 @@ def allowed(genotype: Genotype, net: Any) -> bool:
 
 
 @pytest.mark.parametrize("name", S)
-def test_a_search_space_of_these_operations_alone(name: str) -> None:
+def test_candidate_sets_limit_supernet_and_genotypes(name: str) -> None:
     torch.manual_seed(0)
     of = space(name)
     net = of.supernet(classes=3, in_channels=3)
@@ -45,7 +45,7 @@ def test_a_search_space_of_these_operations_alone(name: str) -> None:
         assert net.alphas[kind].shape == (14, columns)
     assert net(torch.randn(2, 3, 8, 8)).shape == (2, 3)
     context = SearchContext.from_supernet(of, net)
-    found = set()
+    actual = set()
     for _ in range(20):
         alphas = {kind: torch.randn(14, columns) for kind in Genotype.cells}
         probabilities = RELAXATIONS["softmax"]().probabilities(alphas, context)
@@ -53,13 +53,15 @@ def test_a_search_space_of_these_operations_alone(name: str) -> None:
         for drawn in (genotype, of.random(torch.default_generator)):
             assert allowed(drawn, net)
             assert drawn.count("none") == 0
-            found |= {operation for cell in Genotype.cells for _, _, operation in drawn.edges(cell)}
+            actual |= {
+                operation for cell in Genotype.cells for _, _, operation in drawn.edges(cell)
+            }
             assert all(int(mask.sum()) == 8 for mask in of.mask(drawn, net.candidates).values())
     named = {op for kind in rows.values() for row in kind for op in row}
-    assert found == named - {"none"}
+    assert actual == named - {"none"}
 
 
-def test_what_the_paper_names() -> None:
+def test_candidate_sets_match_the_paper() -> None:
     assert set(CANDIDATE_SETS["s2"]) == {"skip_connect", "sep_conv_3x3"}
     assert set(CANDIDATE_SETS["s3"]) == {"none", "skip_connect", "sep_conv_3x3"}
     assert set(CANDIDATE_SETS["s4"]) == {"noise", "sep_conv_3x3"}
@@ -70,7 +72,7 @@ def test_what_the_paper_names() -> None:
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_noise_has_nothing_of_its_input(stride: int) -> None:
+def test_noise_is_standard_normal_and_ignores_its_input(stride: int) -> None:
     noise = make_operation("noise", 16, stride, affine=False)
     assert not list(noise.parameters())
     x = torch.full((8, 16, 9, 10), 1e6).requires_grad_()
@@ -78,7 +80,7 @@ def test_noise_has_nothing_of_its_input(stride: int) -> None:
     y = noise(x)
     assert y.shape == x[:, :, ::stride, ::stride].shape
     assert not y.requires_grad
-    # Five standard errors of the mean and the variance of so many normal draws.
+    # Five standard errors of the mean and the variance of normal draws.
     error = 5 / y.numel() ** 0.5
     assert abs(float(y.mean())) < error
     assert abs(float(y.var()) - 1) < error * 2**0.5
@@ -87,7 +89,7 @@ def test_noise_has_nothing_of_its_input(stride: int) -> None:
     assert torch.equal(noise(torch.zeros_like(x)), y)
 
 
-def test_noise_is_drawn_again_where_cells_are_computed_twice() -> None:
+def test_recomputed_cells_repeat_the_noise() -> None:
     gradients = []
     for again in (False, True):
         torch.manual_seed(0)

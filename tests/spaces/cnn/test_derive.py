@@ -1,4 +1,4 @@
-"""The published way to a genotype, against a slow reading of the paper's sentence, and back."""
+"""Derivation of cell genotypes against a literal implementation, and masks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def edge_names(nodes: int) -> list[tuple[int, int]]:
 
 
 def by_hand(table: list[list[float]], nodes: int) -> list[tuple[str, int]]:
-    """Go through the nodes; twice take the strongest edge left, as a person would."""
+    """For each node, select the strongest remaining edge twice."""
     picked: list[tuple[str, int]] = []
     rows = dict(zip(edge_names(nodes), table, strict=True))
     for node in range(nodes):
@@ -43,7 +43,7 @@ def by_hand(table: list[list[float]], nodes: int) -> list[tuple[str, int]]:
 
 @st.composite
 def tables(draw: st.DrawFn) -> tuple[int, list[list[float]]]:
-    """A cell of few distinct values, so that ties are frequent."""
+    """Cells with few distinct probabilities, so that ties are frequent."""
     nodes = draw(st.integers(1, 5))
     value = st.sampled_from([0.0, 0.125, 0.25, 0.5, 1.0]) | st.floats(0, 1, width=32)
     row = st.lists(value, min_size=8, max_size=8)
@@ -53,7 +53,7 @@ def tables(draw: st.DrawFn) -> tuple[int, list[list[float]]]:
 
 @given(tables(), tables(), st.sampled_from([torch.float32, torch.float64]))
 @settings(deadline=None)
-def test_it_does_what_the_paper_says(
+def test_derive_matches_a_literal_reading_of_the_paper(
     normal: tuple[int, list[list[float]]], reduce: tuple[int, list[list[float]]], dtype: torch.dtype
 ) -> None:
     genotype = derive(
@@ -75,20 +75,20 @@ def both_cells(rows: Any) -> dict[str, Any]:
     return {"normal": rows, "reduce": rows}
 
 
-def test_fourteen_rows_are_four_nodes() -> None:
+def test_ties_go_to_the_lowest_index() -> None:
     genotype = derive(both(torch.full((14, 8), 1 / 8)))
-    # Everything ties: the first inputs and the first operation that is not none.
+    # All probabilities are equal: the first inputs and the first operation except none.
     assert genotype.normal == (("max_pool_3x3", 0), ("max_pool_3x3", 1)) * 4
     assert genotype.normal_concat == genotype.reduce_concat == (2, 3, 4, 5)
 
 
-def test_none_is_never_chosen_however_probable() -> None:
+def test_none_is_never_derived() -> None:
     table = torch.full((14, 8), 0.01)
     table[:, 0] = 0.93
     assert derive(both(table)).count("none") == 0
 
 
-def test_edges_rank_by_probability_and_not_by_alpha() -> None:
+def test_edges_are_ranked_by_probability_not_by_alpha() -> None:
     alphas = torch.zeros(5, 8)
     alphas[2, 4], alphas[2, 0] = 2.0, 5.0  # the largest alpha, but none takes its probability
     alphas[3, 5] = 1.0
@@ -103,21 +103,21 @@ def test_the_stronger_edge_comes_first() -> None:
     assert derive(both(table)).normal == (("dil_conv_5x5", 1), ("max_pool_3x3", 0))
 
 
-def test_operations_may_be_others_and_without_none() -> None:
+def test_derive_accepts_other_candidates() -> None:
     table = torch.tensor([[0.4, 0.6], [0.7, 0.3]])
     genotype = derive(both(table), both_cells([("skip_connect", "sep_conv_7x7")] * 2))
     assert genotype.normal == (("skip_connect", 1), ("sep_conv_7x7", 0))
 
 
-def test_gradients_and_narrow_types_are_no_obstacle() -> None:
+def test_derive_accepts_bfloat16_with_gradient() -> None:
     table = torch.softmax(torch.randn(14, 8, generator=torch.Generator().manual_seed(0)), dim=1)
-    wanted = derive(both(table.bfloat16().double()))
-    assert derive(both(table.bfloat16().requires_grad_())) == wanted
+    expected = derive(both(table.bfloat16().double()))
+    assert derive(both(table.bfloat16().requires_grad_())) == expected
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_it_reads_tensors_on_the_gpu() -> None:
+def test_derive_accepts_gpu_tensors() -> None:
     table = torch.softmax(torch.randn(14, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     assert derive(both(table.to("cuda"))) == derive(both(table))
 
@@ -140,7 +140,7 @@ def test_it_reads_tensors_on_the_gpu() -> None:
         (both(torch.rand(14, 2)), {"candidates": both_cells([["none"] * 2] * 14)}, "distinct"),
     ],
 )
-def test_what_fits_no_cell_is_refused(
+def test_invalid_probabilities_are_rejected(
     probabilities: dict[str, Tensor], options: dict[str, Any], match: str
 ) -> None:
     with pytest.raises(ValueError, match=match) as caught:
@@ -150,7 +150,7 @@ def test_what_fits_no_cell_is_refused(
 
 @given(st.sampled_from(sorted(CANDIDATE_SETS)), st.integers(0, 10_000))
 @settings(deadline=None, max_examples=40)
-def test_the_mask_of_what_was_derived_is_what_was_chosen(name: str, seed: int) -> None:
+def test_mask_marks_the_derived_operations(name: str, seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     candidates = candidates_of(CANDIDATE_SETS[name], 4)
     probabilities = {
@@ -176,7 +176,7 @@ def test_the_mask_of_what_was_derived_is_what_was_chosen(name: str, seed: int) -
 
 @given(st.sampled_from(sorted(CANDIDATE_SETS)), st.integers(0, 10_000), st.floats(0.05, 1))
 @settings(deadline=None, max_examples=40)
-def test_a_genotype_comes_back_from_its_mask(name: str, seed: int, surely: float) -> None:
+def test_derive_inverts_mask(name: str, seed: int, surely: float) -> None:
     candidates = candidates_of(CANDIDATE_SETS[name], 4)
     genotype = random_genotype(torch.Generator().manual_seed(seed), 4, candidates)
     masks = mask_of(genotype, candidates)
@@ -185,7 +185,7 @@ def test_a_genotype_comes_back_from_its_mask(name: str, seed: int, surely: float
     )
 
 
-def test_a_genotype_that_is_none_of_the_candidates_has_no_mask() -> None:
+def test_mask_rejects_operations_outside_the_candidates() -> None:
     genotype = random_genotype(torch.Generator().manual_seed(0), 4, ["sep_conv_7x7"])
     with pytest.raises(ValueError, match=r"^sep_conv_7x7 from \d to \d is no candidate of normal$"):
         mask_of(genotype, candidates_of(PRIMITIVES, 4))

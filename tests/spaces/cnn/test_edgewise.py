@@ -1,7 +1,7 @@
-"""The edge-wise supernet against a slow recomputation that knows only the published description.
+"""The edge-wise supernet against a reference implementation of the published description.
 
-The recomputation takes the weights from ``weight_parameters()`` one after the other, in the order
-the description gives them, so it also proves that order.
+The reference implementation reads ``weight_parameters()`` in the published order, so the tests also
+check that order.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Weights = dict[str, Tensor]
 def make(**options: Any) -> EdgewiseSupernet:
     torch.manual_seed(options.pop("seed", 0))
     net = EdgewiseSupernet(**{"channels": 2, "cells": 3, "classes": 4} | options)
-    for alpha in net.alphas.values():  # far from uniform, so that a mix-up of rows shows
+    for alpha in net.alphas.values():  # far from uniform, so that swapped rows change the result
         nn.init.normal_(alpha)
     return net
 
@@ -32,22 +32,22 @@ def images(*shape: int) -> Tensor:
 
 
 def softmax_of(net: EdgewiseSupernet) -> Weights:
-    """Written out, so as not to lean on the module's own."""
+    """Return the softmax of the alphas, computed without ``softmax``."""
     return {
         kind: alpha.detach().exp() / alpha.detach().exp().sum(1, keepdim=True)
         for kind, alpha in net.alphas.items()
     }
 
 
-class Recomputation:
-    """The supernet's training-mode logits from a bare list of weights."""
+class ReferenceSupernet:
+    """Computes the logits in training mode from a list of weights."""
 
     def __init__(self, weights: list[nn.Parameter], channels: int, cells: int, stem: str) -> None:
         self.left: Iterator[Tensor] = iter(weights)
         self.channels, self.cells, self.stem = channels, cells, stem
 
     def take(self, *shape: int) -> Tensor:
-        """The next weight, which must have this shape."""
+        """Return the next weight and check its shape."""
         weight = next(self.left)
         assert weight.shape == shape
         return weight
@@ -90,7 +90,7 @@ class Recomputation:
         )
 
     def operation(self, name: str, c: int, stride: int) -> Callable[[Tensor], Tensor]:
-        """Takes the operation's weights now; applies them when called."""
+        """Read the weights of an operation and return the operation."""
         kernel = int(name[-1]) if name[-1].isdigit() else 0
         if name == "none":
             return lambda x: x[:, :, ::stride, ::stride] * 0
@@ -142,13 +142,13 @@ class Recomputation:
             widths, halved = (widths[1], 4 * c), shrinks
         pooled = newer.flatten(2).mean(2)
         matrix, bias = self.take(classes, 4 * c), self.take(classes)
-        assert next(self.left, None) is None, "there are more weights than the description has"
+        assert next(self.left, None) is None, "unused weights"
         return pooled @ matrix.T + bias
 
 
 def recompute(net: EdgewiseSupernet, x: Tensor, mixing: Weights, **options: Any) -> Tensor:
     with torch.no_grad():
-        slow = Recomputation(net.weight_parameters(), **options)
+        slow = ReferenceSupernet(net.weight_parameters(), **options)
         return slow.run(x, mixing, net.classifier.out_features)
 
 
@@ -159,7 +159,7 @@ def test_published_number_of_weights() -> None:
     assert sum(p.numel() for p in net.parameters()) == 1_930_618 + 2 * 14 * 8
 
 
-def test_alphas_are_parameters_in_the_state_dict_and_no_weights() -> None:
+def test_alphas_are_in_the_state_dict_but_not_weights() -> None:
     net = make()
     assert list(net.alphas) == ["normal", "reduce"]
     state = net.state_dict()
@@ -212,24 +212,24 @@ def test_only_the_batch_norms_of_the_stem_are_affine(stem: str) -> None:
         (2, 3, "imagenet", (33, 47)),
     ],
 )
-def test_logits_are_those_of_the_slow_recomputation(
+def test_logits_match_the_reference_implementation(
     channels: int, cells: int, stem: str, size: tuple[int, int]
 ) -> None:
     net = make(channels=channels, cells=cells, stem=stem).double()
     x = images(3, 3, *size).double()
-    wanted = recompute(net, x, softmax_of(net), channels=channels, cells=cells, stem=stem)
-    torch.testing.assert_close(net(x), wanted, rtol=1e-8, atol=1e-10)
+    expected = recompute(net, x, softmax_of(net), channels=channels, cells=cells, stem=stem)
+    torch.testing.assert_close(net(x), expected, rtol=1e-8, atol=1e-10)
 
 
-def test_given_weights_take_the_place_of_the_softmax_of_the_alphas() -> None:
+def test_given_weights_replace_the_softmax_of_the_alphas() -> None:
     net = make().double()
     x = images(4, 3, 8, 8).double()
     own = {kind: alpha.softmax(-1) for kind, alpha in net.alphas.items()}
     assert torch.equal(net(x, own), net(x))
-    # Any weights will do, such as some that do not sum to one and a few that are negative.
+    # Weights may be negative, and need not sum to one.
     other = {kind: torch.randn_like(alpha) for kind, alpha in net.alphas.items()}
-    wanted = recompute(net, x, other, channels=2, cells=3, stem="small")
-    torch.testing.assert_close(net(x, other), wanted, rtol=1e-7, atol=1e-9)
+    expected = recompute(net, x, other, channels=2, cells=3, stem="small")
+    torch.testing.assert_close(net(x, other), expected, rtol=1e-7, atol=1e-9)
     swapped = {"normal": own["reduce"], "reduce": own["normal"]}
     assert not torch.allclose(net(x, swapped), net(x))
 
@@ -242,13 +242,13 @@ def test_one_hot_weights_select_one_operation(column: int) -> None:
     table[:, column] = 1
     chosen = {"normal": table, "reduce": table}
     logits = net(x, chosen)
-    wanted = recompute(net, x, chosen, channels=2, cells=3, stem="small")
-    torch.testing.assert_close(logits, wanted, rtol=1e-7, atol=1e-9)
+    expected = recompute(net, x, chosen, channels=2, cells=3, stem="small")
+    torch.testing.assert_close(logits, expected, rtol=1e-7, atol=1e-9)
     if PRIMITIVES[column] == "none":
         torch.testing.assert_close(logits, net.classifier.bias.expand_as(logits))
 
 
-def test_single_edge_of_a_cell_reaches_its_node_alone() -> None:
+def test_each_edge_reaches_only_its_node() -> None:
     net = make().double()
     outputs: list[Tensor] = []
     net.cells[0].register_forward_hook(lambda module, inputs, output: outputs.append(output))
@@ -258,7 +258,7 @@ def test_single_edge_of_a_cell_reaches_its_node_alone() -> None:
         for _ in range(node + 2):
             table = torch.zeros(14, 8, dtype=torch.float64)
             table[row, PRIMITIVES.index("sep_conv_3x3")] = 1
-            # States that nothing enters are zero, and so is what a convolution makes of them.
+            # States without incoming edges are zero, and so are their convolutions.
             net(x, {"normal": table, "reduce": table})
             busy = outputs[-1].unflatten(1, (4, 2)).abs().sum((0, 2, 3, 4)) > 0
             from_inputs = row - node * (node + 3) // 2 < 2
@@ -269,7 +269,7 @@ def test_single_edge_of_a_cell_reaches_its_node_alone() -> None:
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 9), (10, 15), (11, 8), (13, 19), (17, 16), (19, 19)])
 @pytest.mark.parametrize(("channels", "in_channels"), [(1, 1), (3, 3), (5, 2)])
-def test_any_size_and_any_number_of_channels(
+def test_any_image_size_and_number_of_channels(
     size: tuple[int, int], channels: int, in_channels: int
 ) -> None:
     net = make(channels=channels, in_channels=in_channels, classes=3)
@@ -278,9 +278,7 @@ def test_any_size_and_any_number_of_channels(
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 12), (64, 57)])
-def test_the_imagenet_stem_shrinks_by_eight_and_takes_small_images_too(
-    size: tuple[int, int],
-) -> None:
+def test_the_imagenet_stem_divides_sizes_by_eight(size: tuple[int, int]) -> None:
     net = make(stem="imagenet", channels=3)
     quarter, eighth = net.stem(images(2, 3, *size))
     assert quarter.shape == (2, 3, *(-(-side // 4) for side in size))
@@ -288,7 +286,7 @@ def test_the_imagenet_stem_shrinks_by_eight_and_takes_small_images_too(
     assert net(images(2, 3, *size)).shape == (2, 4)
 
 
-def test_other_cells_nodes_and_operations() -> None:
+def test_other_numbers_of_cells_nodes_and_operations() -> None:
     net = make(cells=2, nodes=2, operations=("skip_connect", "none", "dil_conv_3x3"))
     assert {alpha.shape for alpha in net.alphas.values()} == {(5, 3)}
     assert net.cell_groups == ["reduce", "reduce"]
@@ -317,7 +315,7 @@ def test_every_alpha_receives_a_gradient() -> None:
         ({"stem": "imagenet", "channels": 1}, "at least 2 output channels, got 1"),
     ],
 )
-def test_wrong_options_are_answered_in_one_line(options: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_rejected_in_one_line(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         make(**options)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""State dicts of the two supernets, into each other and back."""
+"""Conversion of state dicts between the two supernets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from both_supernets import REPEATABLE, SMALL, images, labels, make_pair
+from cnn_supernets import REPEATABLE, SMALL, images, labels, make_pair
 from torch import Tensor, nn
 
 from darts.spaces.cnn import EdgewiseSupernet, Supernet, fuse_state_dict, unfuse_state_dict
@@ -23,11 +23,15 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "no weights at all": {"operations": ("none",)},
     "large stem": {"stem": "imagenet", "cells": 8},
 }
-ALL = [pytest.param(options, id=name) for name, options in NETWORKS.items()]
+SLOW = ("fourteen edges", "large stem", "weights in reduction cells only")
+ALL = [
+    pytest.param(options, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
+    for name, options in NETWORKS.items()
+]
 
 
 def train(net: nn.Module) -> None:
-    """Some steps, so that no two statistics or weights are equal any more."""
+    """Take two steps, so that all statistics and weights differ."""
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     for seed in (1, 2):
         optimizer.zero_grad()
@@ -36,16 +40,16 @@ def train(net: nn.Module) -> None:
         optimizer.step()
 
 
-def assert_equal(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
-    assert set(found) == set(wanted)
-    for name, value in found.items():
-        assert value.dtype == wanted[name].dtype
-        assert torch.equal(value, wanted[name]), name
+def assert_equal(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert set(actual) == set(expected)
+    for name, value in actual.items():
+        assert value.dtype == expected[name].dtype
+        assert torch.equal(value, expected[name]), name
 
 
 @pytest.mark.parametrize("trained", [False, True], ids=["fresh", "trained"])
 @pytest.mark.parametrize("options", ALL)
-def test_there_and_back_is_the_identity(options: dict[str, Any], trained: bool) -> None:
+def test_fuse_and_unfuse_are_inverse(options: dict[str, Any], trained: bool) -> None:
     slow, fast = make_pair(**options)
     if trained:
         train(slow)
@@ -57,7 +61,7 @@ def test_there_and_back_is_the_identity(options: dict[str, Any], trained: bool) 
 
 
 @pytest.mark.parametrize("options", ALL)
-def test_the_other_network_loads_it_and_computes_the_same(options: dict[str, Any]) -> None:
+def test_converted_state_dicts_give_equal_outputs(options: dict[str, Any]) -> None:
     slow, fast = make_pair(**options)
     train(slow)
     fast.load_state_dict(fuse_state_dict(slow.state_dict()))
@@ -68,21 +72,21 @@ def test_the_other_network_loads_it_and_computes_the_same(options: dict[str, Any
     torch.testing.assert_close(slow(x), fast.eval()(x), rtol=1e-9, atol=1e-9)
 
 
-def test_names_that_both_have_are_kept_and_order_is_that_of_the_edges() -> None:
+def test_fusing_keeps_common_names_and_the_order_of_edges() -> None:
     slow, fast = make_pair(operations=("sep_conv_3x3",), cells=1, nodes=2)
     state = fuse_state_dict(slow.state_dict())
     for name in ("classifier.bias", "alphas.reduce", "cells.0.preprocess1.1.weight"):
         assert torch.equal(state[name], slow.state_dict()[name])
     edges = [edge.operations[0][1].weight for edge in slow.cells[0].edges]
-    # The first node has edges 0 and 1; the second has 2 and 3, which halve, and 4, which does not.
+    # The first node has edges 0 and 1; the second has 2 and 3 with stride 2, and 4 with stride 1.
     for group, members in enumerate(([0, 1], [2, 3], [4])):
-        found = state[f"cells.0.groups.{group}.operations.0.1.weight"]
-        assert torch.equal(found, torch.cat([edges[edge] for edge in members]))
+        actual = state[f"cells.0.groups.{group}.operations.0.1.weight"]
+        assert torch.equal(actual, torch.cat([edges[edge] for edge in members]))
     assert set(state) == set(fast.state_dict())
 
 
 @pytest.mark.parametrize(
-    ("kind", "nodes", "wanted"),
+    ("kind", "nodes", "expected"),
     [
         ("normal", 1, [[0, 1]]),
         ("normal", 3, [[0, 1], [2, 3, 4], [5, 6, 7, 8]]),
@@ -90,13 +94,13 @@ def test_names_that_both_have_are_kept_and_order_is_that_of_the_edges() -> None:
         ("reduce", 3, [[0, 1], [2, 3], [4], [5, 6], [7, 8]]),
     ],
 )
-def test_groups_have_one_node_and_one_stride(
-    kind: str, nodes: int, wanted: list[list[int]]
+def test_bundles_have_one_node_and_one_stride(
+    kind: str, nodes: int, expected: list[list[int]]
 ) -> None:
-    assert bundles_of(kind, nodes) == wanted
+    assert bundles_of(kind, nodes) == expected
 
 
-def test_loading_across_leaves_two_networks_that_share_nothing() -> None:
+def test_networks_share_no_memory_after_loading() -> None:
     slow, fast = make_pair()
     fast.load_state_dict(fuse_state_dict(slow.state_dict()))
     kept = {name: value.clone() for name, value in slow.state_dict().items()}
@@ -105,7 +109,7 @@ def test_loading_across_leaves_two_networks_that_share_nothing() -> None:
 
 
 @pytest.mark.parametrize("way", ["fuse", "unfuse"])
-def test_a_result_shares_no_memory_with_its_source(way: str) -> None:
+def test_conversion_copies_tensors(way: str) -> None:
     slow, fast = make_pair()
     source = (slow if way == "fuse" else fast).state_dict()
     kept = {name: value.clone() for name, value in source.items()}
@@ -114,7 +118,7 @@ def test_a_result_shares_no_memory_with_its_source(way: str) -> None:
     assert_equal(dict(source), kept)
 
 
-def test_a_result_shares_no_memory_within_itself() -> None:
+def test_converted_tensors_share_no_memory() -> None:
     slow, fast = make_pair()
     for state in (fuse_state_dict(slow.state_dict()), unfuse_state_dict(fast.state_dict())):
         places = [value.untyped_storage().data_ptr() for value in state.values()]
@@ -122,7 +126,7 @@ def test_a_result_shares_no_memory_within_itself() -> None:
 
 
 def wrong() -> dict[str, dict[str, Tensor]]:
-    """State dicts of other things."""
+    """Return state dicts that belong to no supernet."""
     return {
         "nothing": {},
         "a layer": nn.Linear(2, 3).state_dict(),
@@ -137,7 +141,7 @@ def wrong() -> dict[str, dict[str, Tensor]]:
 
 
 @pytest.mark.parametrize("name", wrong())
-def test_other_state_dicts_are_refused(name: str) -> None:
+def test_other_state_dicts_are_rejected(name: str) -> None:
     for convert, what in (
         (fuse_state_dict, "an EdgewiseSupernet"),
         (unfuse_state_dict, "a Supernet"),
@@ -146,7 +150,7 @@ def test_other_state_dicts_are_refused(name: str) -> None:
             convert(wrong()[name])
 
 
-def test_the_wrong_way_round_is_refused() -> None:
+def test_state_dicts_of_the_wrong_supernet_are_rejected() -> None:
     slow, fast = make_pair()
     with pytest.raises(ValueError, match=r"^this is not the state dict of an EdgewiseSupernet$"):
         fuse_state_dict(fast.state_dict())
@@ -181,7 +185,7 @@ def damaged(state: dict[str, Tensor], how: str) -> dict[str, Tensor]:
         "one weight missing",
     ],
 )
-def test_damaged_state_dicts_are_refused(how: str, way: str) -> None:
+def test_damaged_state_dicts_are_rejected(how: str, way: str) -> None:
     slow, fast = make_pair()
     net, convert = (slow, fuse_state_dict) if way == "fuse" else (fast, unfuse_state_dict)
     state = damaged(net.state_dict(), how)

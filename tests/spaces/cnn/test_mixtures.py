@@ -1,4 +1,4 @@
-"""Partial channels, sampled operations, weights by cell, auxiliary skips: both supernets agree."""
+"""Partial channels, active operations, weights per cell and auxiliary skips of both supernets."""
 
 from __future__ import annotations
 
@@ -7,14 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from both_supernets import (
-    EXACT,
-    assert_same_gradients,
-    assert_same_state,
-    images,
-    labels,
-    make_pair,
-)
+from cnn_supernets import EXACT, assert_same_gradients, assert_same_state, images, labels, make_pair
 from torch import Tensor
 
 from darts.spaces.cnn import PRIMITIVES, EdgewiseSupernet, Supernet
@@ -29,7 +22,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def mixture_of(net: EdgewiseSupernet, kind: str) -> Mixture:
-    """Random weights that carry gradients, with what the kind asks for."""
+    """Return a mixture of one kind with random weights that require gradients."""
     generator = torch.Generator().manual_seed(3)
 
     def draw(*shape: int) -> Tensor:
@@ -60,8 +53,16 @@ def leaves(mixture: Mixture) -> list[Tensor]:
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("options", OPTIONS)
-def test_the_fast_supernet_is_the_edgewise_one(options: str, kind: str, training: bool) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        "all",
+        "both",
+        pytest.param("partial", marks=pytest.mark.slow),
+        pytest.param("auxiliary", marks=pytest.mark.slow),
+    ],
+)
+def test_both_supernets_agree_on_every_mixture(options: str, kind: str, training: bool) -> None:
     pair, x = make_pair(**OPTIONS[options]), images(3, 3, 9, 10)
     given = []
     for net in pair:
@@ -73,35 +74,35 @@ def test_the_fast_supernet_is_the_edgewise_one(options: str, kind: str, training
     for slow, fast in zip(*given, strict=True):
         torch.testing.assert_close(fast, slow, **EXACT)
     assert_same_gradients(pair)
-    if kind not in ("sampled", "some"):  # of which only what ran has moved
+    if kind not in ("sampled", "some"):  # only active norms have updated their statistics
         assert_same_state(pair)
 
 
 @pytest.mark.parametrize("kind", ["sampled", "some"])
 @pytest.mark.parametrize("net", [0, 1], ids=["edgewise", "fast"])
-def test_what_is_off_does_not_run_and_is_as_if_its_weight_were_zero(net: int, kind: str) -> None:
+def test_inactive_operations_equal_zero_weights(net: int, kind: str) -> None:
     x = images(3, 3, 8, 8)
     masked = mixture_of(make_pair().slow, kind)
     assert masked.active is not None
     zeroed = {g: w.detach() * masked.active[g] for g, w in masked.items()}
-    found = make_pair()[net](x, masked)
-    torch.testing.assert_close(found, make_pair()[net](x, zeroed), **EXACT)
-    found.sum().backward()
+    actual = make_pair()[net](x, masked)
+    torch.testing.assert_close(actual, make_pair()[net](x, zeroed), **EXACT)
+    actual.sum().backward()
     for group, weight in masked.items():
         assert weight.grad is not None
         assert not weight.grad[~masked.active[group]].any()
 
 
 @pytest.mark.parametrize("net", [0, 1], ids=["edgewise", "fast"])
-def test_weights_by_cell_that_are_equal_are_the_weights_of_all(net: int) -> None:
+def test_equal_weights_per_cell_equal_shared_weights(net: int) -> None:
     pair, x = make_pair(), images(3, 3, 8, 8)
     plain = mixture_of(pair.slow, "plain")
     by_cell = {g: w.detach().expand(pair.slow.counts[g], -1, -1) for g, w in plain.items()}
     torch.testing.assert_close(pair[net](x, by_cell), pair[net](x, plain), **EXACT)
 
 
-def test_the_auxiliary_skip_adds_the_state_itself() -> None:
-    """A normal cell with nothing but auxiliary skips sums states, as their definition says."""
+def test_auxiliary_skip_adds_the_state() -> None:
+    """With auxiliary skips alone, a node is a weighted sum of states."""
     net = EdgewiseSupernet(channels=2, cells=1, nodes=2, classes=3, auxiliary_skip=True).double()
     net.eval()
     cell: Any = net.cells[0]  # the only one reduces: cells // 3 == 0
@@ -115,28 +116,28 @@ def test_the_auxiliary_skip_adds_the_state_itself() -> None:
 
 
 @pytest.mark.parametrize("kind", [EdgewiseSupernet, Supernet])
-def test_partial_channels_have_fewer_weights_and_pass_the_rest_on(kind: Any) -> None:
+def test_partial_channels_bypass_and_shuffle(kind: Any) -> None:
     net = kind(channels=8, cells=1, nodes=2, classes=3, partial=4).double().eval()
-    cell: Any = net.cells[0]  # a reduction cell of 16 channels: what goes past is pooled
+    cell: Any = net.cells[0]  # a reduction cell of 16 channels, whose bypassing channels are pooled
     nothing = Mixture({g: torch.zeros(s, dtype=torch.float64) for g, s in net.shapes.items()})
     x = images(2, 24, 8, 8)
     node = cell(x, x, nothing.of_cell("reduce", 0))[:, :16]
     states = [pre(x) for pre in (cell.preprocess0, cell.preprocess1)]
     past = sum(F.max_pool2d(state[:, state.shape[1] // 4 :], 2) for state in states)
     channels = node.shape[1]
-    for position in range(channels):  # shuffled: group by group within a position
+    for position in range(channels):  # shuffled channels
         source = (position % 4) * (channels // 4) + position // 4
         operated = source < channels // 4
-        wanted = torch.zeros_like(node[:, 0]) if operated else past[:, source - channels // 4]
-        torch.testing.assert_close(node[:, position], wanted, **EXACT)
+        expected = torch.zeros_like(node[:, 0]) if operated else past[:, source - channels // 4]
+        torch.testing.assert_close(node[:, position], expected, **EXACT)
 
 
-def test_a_width_that_cannot_be_divided_is_refused() -> None:
+def test_partial_must_divide_the_channels() -> None:
     with pytest.raises(ValueError, match="partial=3 does not divide the 16 channels"):
         Supernet(partial=3)
 
 
-def test_skip_dropout_zeroes_that_share_in_training_alone() -> None:
+def test_skip_dropout_zeroes_its_share_in_training_only() -> None:
     shares = []
     for net in make_pair(cells=1, nodes=1):
         skip = torch.zeros(2, 8, dtype=torch.float64)
@@ -155,16 +156,16 @@ def test_skip_dropout_zeroes_that_share_in_training_alone() -> None:
     assert all(abs(share - 0.3) < 0.02 for share in shares)
 
 
-def test_edges_with_operations_of_their_own() -> None:
-    """As in the space S1: every edge has two operations, not the same ones."""
+def test_edges_may_have_different_candidates() -> None:
+    """As in S1, each edge has two candidates of its own."""
     names = [name for name in PRIMITIVES if name != "none"]
     rows = [[names[i % 7], names[(i + 3) % 7]] for i in range(5)]
     pair = make_pair(operations={"normal": rows, "reduce": rows[::-1]})
     assert pair.slow.alphas["normal"].shape == (5, 2)
     assert pair.slow.candidates["reduce"][4] == ("max_pool_3x3", "sep_conv_3x3")
     x = images(3, 3, 9, 8)
-    found = [net(x) for net in pair]
-    torch.testing.assert_close(found[1], found[0], **EXACT)
+    actual = [net(x) for net in pair]
+    torch.testing.assert_close(actual[1], actual[0], **EXACT)
     assert sum(p.numel() for p in pair.slow.parameters()) == sum(
         p.numel() for p in pair.fast.parameters()
     )

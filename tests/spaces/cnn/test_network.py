@@ -1,4 +1,4 @@
-"""The discrete network: published sizes, any genotype, auxiliary head, drop path."""
+"""The discrete network: published sizes, all genotypes, auxiliary head and drop path."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def images(*shape: int) -> Tensor:
 
 
 def first_cell(net: Network, x: Tensor) -> Tensor:
-    """What the first cell, a normal one, puts out."""
+    """Return the output of the first cell, a normal one."""
     outputs: list[Tensor] = []
     handle = net.cells[0].register_forward_hook(lambda m, inputs, output: outputs.append(output))
     net(x)
@@ -62,18 +62,18 @@ def test_published_numbers_of_weights(options: dict[str, Any], weights: int) -> 
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_every_published_genotype_builds_runs_and_learns(name: str) -> None:
+def test_published_genotypes_build_run_and_have_gradients(name: str) -> None:
     net = make(PUBLISHED[name].genotype, cells=4, auxiliary=True, drop_path=0.2)
     logits, auxiliary = net(images(3, 3, 8, 8), auxiliary=True)
     assert logits.shape == auxiliary.shape == (3, 4)
     (logits + auxiliary).square().sum().backward()
-    # A weight may lie on no path to the output only where the genotype leaves a state unused.
+    # Some genotypes have states that do not reach the output.
     moved = [p.grad is not None for p in net.parameters()]
     assert sum(moved) > 0.5 * len(moved)
     assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
 
 
-def test_a_cell_is_the_sum_the_genotype_says() -> None:
+def test_a_cell_sums_the_operations_of_its_genotype() -> None:
     net = make(
         genotype(
             ("skip_connect", 0), ("max_pool_3x3", 1), ("none", 0), ("skip_connect", 2),
@@ -91,7 +91,7 @@ def test_a_cell_is_the_sum_the_genotype_says() -> None:
     torch.testing.assert_close(y, torch.cat([two, two, two + averaged], 1))
 
 
-def test_a_genotype_of_none_alone_says_nothing_about_the_image() -> None:
+def test_a_genotype_of_none_outputs_the_bias() -> None:
     net = make(
         Genotype(
             normal=(("none", 0), ("none", 1)), normal_concat=(2,),
@@ -105,7 +105,7 @@ def test_a_genotype_of_none_alone_says_nothing_about_the_image() -> None:
         torch.testing.assert_close(logits, net.classifier.bias.expand(3, 4))
 
 
-def test_cells_of_unequal_width_fit_together() -> None:
+def test_cells_of_different_widths() -> None:
     net = make(
         Genotype(
             normal=(("skip_connect", 0), ("none", 1), ("sep_conv_3x3", 2), ("dil_conv_3x3", 0)),
@@ -122,7 +122,7 @@ def test_cells_of_unequal_width_fit_together() -> None:
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 9), (11, 14), (17, 8), (19, 19)])
 @pytest.mark.parametrize("channels", [2, 3, 5])
-def test_any_size_and_odd_channels(channels: int, size: tuple[int, int]) -> None:
+def test_any_image_size_with_odd_channels(channels: int, size: tuple[int, int]) -> None:
     net = make(channels=channels, in_channels=1, auxiliary=True)
     logits, auxiliary = net(images(2, 1, *size), auxiliary=True)
     assert logits.shape == auxiliary.shape == (2, 4)
@@ -136,12 +136,12 @@ def test_imagenet_stem(size: tuple[int, int]) -> None:
     assert logits.shape == auxiliary.shape == (2, 4)
 
 
-def test_one_channel() -> None:
+def test_networks_of_one_channel() -> None:
     plain = genotype(("skip_connect", 0), ("max_pool_3x3", 1))
     assert make(plain, channels=1)(images(2, 3, 8, 8)).shape == (2, 4)
 
 
-def test_twenty_cells_on_eight_pixels() -> None:
+def test_twenty_cells_on_8x8_images() -> None:
     net = make(cells=20, auxiliary=True, drop_path=0.3)
     logits, auxiliary = net(images(2, 3, 8, 8), auxiliary=True)
     (F.cross_entropy(logits, torch.tensor([0, 1])) + auxiliary.mean()).backward()
@@ -151,7 +151,7 @@ def test_twenty_cells_on_eight_pixels() -> None:
     assert widths == [2] * 6 + [4] * 7 + [8] * 7
 
 
-def test_the_auxiliary_logits_come_only_when_asked_for() -> None:
+def test_the_auxiliary_head_runs_only_on_request() -> None:
     net = make(auxiliary=True)
     assert net.auxiliary is not None
     calls: list[int] = []
@@ -182,13 +182,13 @@ def test_the_auxiliary_head_reads_the_second_reduction_cell() -> None:
 
 
 @pytest.mark.parametrize(("side", "stride"), [(8, 3), (7, 2)])
-def test_pooling_to_two_is_the_published_one_at_the_published_sizes(side: int, stride: int) -> None:
+def test_pool_to_two_equals_the_published_pooling(side: int, stride: int) -> None:
     x = images(2, 3, side, side).double()
     torch.testing.assert_close(pool_to_two(x), F.avg_pool2d(x, 5, stride))
 
 
 @pytest.mark.parametrize("height", range(1, 21))
-def test_pooling_to_two_takes_any_size_and_sees_every_pixel(height: int) -> None:
+def test_pool_to_two_covers_every_pixel_of_any_size(height: int) -> None:
     for width in (1, 2, 3, 8, 13, 20):
         x = images(2, 3, height, width).requires_grad_()
         y = pool_to_two(x)
@@ -202,7 +202,7 @@ def test_pooling_to_two_takes_any_size_and_sees_every_pixel(height: int) -> None
         torch.testing.assert_close(pool_to_two(x.flip(-1)), y.flip(-1))
 
 
-def test_dropped_samples_are_zero_and_the_others_scaled() -> None:
+def test_drop_path_zeroes_samples_and_scales_the_others() -> None:
     torch.manual_seed(0)
     x = images(400, 3, 2, 2).abs() + 1
     y = drop_path(x, 0.25)
@@ -227,7 +227,7 @@ def test_identities_are_never_dropped() -> None:
     assert torch.equal(first_cell(net, x), kept)
 
 
-def test_each_sample_draws_for_itself_and_each_operation_too() -> None:
+def test_drop_path_is_independent_across_samples_and_operations() -> None:
     net = make(genotype(("avg_pool_3x3", 0), ("none", 1), ("avg_pool_3x3", 0), ("none", 1)))
     x = images(200, 3, 8, 8)
     kept = first_cell(net, x)
@@ -241,7 +241,7 @@ def test_each_sample_draws_for_itself_and_each_operation_too() -> None:
     assert 60 < int((dropped[0] != dropped[1]).sum()) < 140
 
 
-def test_drop_path_is_off_in_evaluation() -> None:
+def test_drop_path_is_inactive_in_evaluation() -> None:
     net = make(drop_path=0.9).eval()
     x = images(8, 3, 8, 8)
     before = torch.get_rng_state()
@@ -251,7 +251,7 @@ def test_drop_path_is_off_in_evaluation() -> None:
     assert torch.equal(net(x), logits)
 
 
-def test_the_probability_may_change_between_steps() -> None:
+def test_drop_path_may_change_between_steps() -> None:
     net = make(drop_path=0.0)
     x = images(8, 3, 8, 8)
     plain = net(x)
@@ -262,11 +262,11 @@ def test_the_probability_may_change_between_steps() -> None:
     assert not any("drop" in name for name in net.state_dict())
 
 
-def test_batch_norms_have_scale_and_shift_here() -> None:
+def test_batch_norms_are_affine() -> None:
     net = make(auxiliary=True)
-    found = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert found
-    assert all(norm.affine for norm in found)
+    actual = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert actual
+    assert all(norm.affine for norm in actual)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_batch_norms_have_scale_and_shift_here() -> None:
         ({"stem": "none"}, "unknown stem 'none'; choose from small, imagenet"),
     ],
 )
-def test_wrong_options_are_answered_in_one_line(options: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_rejected_in_one_line(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         make(**options)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Every operation at every size: shapes, and values against sums written out pixel by pixel."""
+"""Operations at many image sizes: shapes, and values against explicit sums over pixels."""
 
 from __future__ import annotations
 
@@ -25,21 +25,19 @@ def norms(module: nn.Module) -> list[nn.BatchNorm2d]:
 
 
 def window(x: Tensor, row: int, column: int) -> Tensor:
-    """The pixels of a 3x3 window that lie in the image, (B, C, pixels)."""
+    """Return the pixels of a 3x3 window inside the image, ``(B, C, pixels)``."""
     inside = x[..., max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
     return inside.flatten(-2)
 
 
-def test_every_operation_that_a_genotype_may_name_can_be_built() -> None:
+def test_factories_cover_all_operations() -> None:
     assert set(FACTORIES) == set(OPERATIONS)
 
 
 @pytest.mark.parametrize("channels", [2, 3, 5])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_sides_are_divided_by_the_stride_and_rounded_up(
-    name: str, stride: int, channels: int
-) -> None:
+def test_output_sides_are_rounded_up(name: str, stride: int, channels: int) -> None:
     operation = make_operation(name, channels, stride)
     for height, width in SIZES:
         wanted = (2, channels, math.ceil(height / stride), math.ceil(width / stride))
@@ -47,7 +45,7 @@ def test_sides_are_divided_by_the_stride_and_rounded_up(
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_output_keeps_type_and_gradients_reach_the_input(name: str) -> None:
+def test_operations_keep_dtype_and_pass_gradients(name: str) -> None:
     x = images(2, 4, 8, 9).double().requires_grad_()
     y = make_operation(name, 4, 2).double()(x)
     assert y.dtype == torch.float64
@@ -57,7 +55,7 @@ def test_output_keeps_type_and_gradients_reach_the_input(name: str) -> None:
         assert torch.autograd.grad(y.square().sum(), x)[0].any()
 
 
-def test_none_is_zero_even_where_the_input_is_no_number() -> None:
+def test_none_outputs_zeros_for_nan_and_inf() -> None:
     x = torch.full((2, 3, 7, 8), float("nan"))
     x[0] = float("inf")
     for stride in (1, 2):
@@ -66,14 +64,14 @@ def test_none_is_zero_even_where_the_input_is_no_number() -> None:
         assert torch.equal(y, torch.zeros_like(y))
 
 
-def test_skip_is_the_identity_at_stride_one() -> None:
+def test_skip_with_stride_1_is_the_identity() -> None:
     x = images(2, 3, 7, 8)
     operation = make_operation("skip_connect", 3, 1)
     assert torch.equal(operation(x), x)
     assert not list(operation.parameters())
 
 
-def test_skip_at_stride_two_has_weights_and_reads_every_pixel_class() -> None:
+def test_skip_with_stride_2_reads_even_and_odd_pixels() -> None:
     operation = make_operation("skip_connect", 4, 2)
     assert isinstance(operation, FactorizedReduce)
     x = images(1, 4, 8, 8).abs().requires_grad_()
@@ -86,7 +84,7 @@ def test_skip_at_stride_two_has_weights_and_reads_every_pixel_class() -> None:
 
 @pytest.mark.parametrize("outputs", [2, 4, 6])
 @pytest.mark.parametrize("size", [(8, 8), (16, 10), (2, 2)])
-def test_factorized_reduce_is_the_published_formula_on_even_sizes(
+def test_factorized_reduce_matches_the_published_formula_on_even_sizes(
     size: tuple[int, int], outputs: int
 ) -> None:
     reduce = FactorizedReduce(3, outputs).double()
@@ -128,7 +126,7 @@ def test_factorized_reduce_reads_zeros_beyond_odd_sides(height: int, width: int)
     torch.testing.assert_close(reduce(x), wanted / math.sqrt(1 + 1e-5))
 
 
-def test_factorized_reduce_gives_the_odd_channel_to_the_second_half() -> None:
+def test_factorized_reduce_gives_an_odd_channel_to_the_second_half() -> None:
     reduce = FactorizedReduce(3, 5)
     assert (reduce.even.out_channels, reduce.odd.out_channels) == (2, 3)
     assert reduce(images(2, 3, 5, 6)).shape == (2, 5, 3, 3)
@@ -138,7 +136,7 @@ def test_factorized_reduce_gives_the_odd_channel_to_the_second_half() -> None:
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [(8, 8), (7, 9)])
-def test_pools_leave_the_padding_out(size: tuple[int, int], stride: int) -> None:
+def test_pools_ignore_the_padding(size: tuple[int, int], stride: int) -> None:
     x = images(2, 3, *size).double() + 5  # padding by zeros would pull averages down
     mean = make_operation("avg_pool_3x3", 3, stride)(x)
     largest = make_operation("max_pool_3x3", 3, stride)(-x)
@@ -156,14 +154,14 @@ def test_pools_leave_the_padding_out(size: tuple[int, int], stride: int) -> None
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_the_affine_flag_reaches_every_batch_norm(name: str, stride: int) -> None:
     for affine in (True, False):
-        found = norms(make_operation(name, 4, stride, affine=affine))
-        assert [norm.affine for norm in found] == [affine] * len(found)
+        actual = norms(make_operation(name, 4, stride, affine=affine))
+        assert [norm.affine for norm in actual] == [affine] * len(actual)
     expected = {"sep": 2, "dil": 1, "con": 1, "ski": stride - 1}.get(name[:3], 0)
-    assert len(found) == expected
+    assert len(actual) == expected
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_only_pools_are_normalized_on_demand_and_without_affine(name: str) -> None:
+def test_normalize_pool_adds_a_norm_without_affine_to_pools_only(name: str) -> None:
     plain = make_operation(name, 4, 1)
     normalized = make_operation(name, 4, 1, normalize_pool=True)
     assert len(norms(normalized)) == len(norms(plain)) + (name in POOLS)
@@ -201,7 +199,7 @@ def test_number_of_weights(name: str, weights: int) -> None:
     ("sep_conv_3x3", 2), ("sep_conv_5x5", 4), ("sep_conv_7x7", 6),
     ("dil_conv_3x3", 2), ("dil_conv_5x5", 4), ("conv_7x1_1x7", 3),
 ])  # fmt: skip
-def test_how_far_a_convolution_sees(name: str, reach: int) -> None:
+def test_receptive_fields(name: str, reach: int) -> None:
     torch.manual_seed(0)  # with others a ReLU between the convolutions may be shut
     operation = make_operation(name, 8, 1).eval()
     x = (images(1, 8, 15, 15).abs() + 1).requires_grad_()
@@ -213,7 +211,7 @@ def test_how_far_a_convolution_sees(name: str, reach: int) -> None:
         assert len(seen) == (reach + 1) ** 2
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+def test_unknown_operations_are_rejected_with_the_choices() -> None:
     with pytest.raises(ValueError, match="unknown operation 'conv_9x9'") as caught:
         make_operation("conv_9x9", 4, 1)
     assert "\n" not in str(caught.value)

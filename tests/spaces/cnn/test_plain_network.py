@@ -1,4 +1,4 @@
-"""``Network`` against the network written down plainly: names, draws, results, gradients."""
+"""``Network`` against a plain implementation: names, random numbers, outputs and gradients."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def results(net: Any, size: tuple[int, int], *, seed: int = 2) -> dict[str, Tens
 
 
 def assert_same(net: Network, plain: PlainNetwork, size: tuple[int, int]) -> None:
-    got, wanted = results(net, size), results(plain, size)
-    assert got.keys() == wanted.keys()
-    for name, value in wanted.items():
+    got, expected = results(net, size), results(plain, size)
+    assert got.keys() == expected.keys()
+    for name, value in expected.items():
         torch.testing.assert_close(got[name], value, **TOLERANCE, msg=lambda m, n=name: f"{n}: {m}")
 
 
 @pytest.mark.parametrize("name", ["all operations", *PUBLISHED])
-def test_names_shapes_and_draws_are_those_of_the_plain_network(name: str) -> None:
+def test_state_dict_and_initial_weights_match_the_plain_network(name: str) -> None:
     genotype = PUBLISHED[name].genotype if name in PUBLISHED else ALL_OPERATIONS
     states = []
     for kind in (Network, PlainNetwork):
@@ -91,7 +91,7 @@ def test_names_shapes_and_draws_are_those_of_the_plain_network(name: str) -> Non
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("stem", ["small", "imagenet"])
 @pytest.mark.parametrize("size", SIZES)
-def test_all_operations_give_the_same_results_and_gradients(
+def test_operations_match_the_plain_network(
     size: tuple[int, int], stem: str, training: bool
 ) -> None:
     net, plain = pair(ALL_OPERATIONS, cells=SIZES[size], stem=stem)
@@ -100,17 +100,17 @@ def test_all_operations_give_the_same_results_and_gradients(
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_genotypes_give_the_same_results_and_gradients(name: str) -> None:
+def test_published_genotypes_match_the_plain_network(name: str) -> None:
     net, plain = pair(PUBLISHED[name].genotype, cells=4)
     assert_same(net, plain, (9, 8))
 
 
-def test_the_same_samples_of_the_same_operations_are_dropped() -> None:
+def test_drop_path_matches_the_plain_network() -> None:
     net, plain = pair(ALL_OPERATIONS, cells=4, drop_path=0.4)
     assert_same(net, plain, (9, 8))
     assert not torch.equal(results(net, (9, 8))["logits"], results(net, (9, 8), seed=4)["logits"])
 
 
-def test_a_copy_computes_the_same() -> None:
+def test_a_deep_copy_computes_the_same() -> None:
     net, plain = pair(ALL_OPERATIONS, cells=3, auxiliary=False)
     assert_same(copy.deepcopy(net), plain, (8, 8))

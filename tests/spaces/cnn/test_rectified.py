@@ -1,4 +1,4 @@
-"""Operations that leave the ReLU to the holder of the state."""
+"""Operations that read rectified states."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from both_supernets import REPEATABLE
+from cnn_supernets import REPEATABLE
 from torch import nn
 
 from darts.spaces.cnn import EdgewiseSupernet
@@ -20,7 +20,7 @@ PLAIN = ("none", "max_pool_3x3", "avg_pool_3x3")
 @pytest.mark.parametrize("size", [(8, 8), (9, 9), (8, 11), (1, 1), (3, 2)])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("name", REPEATABLE)
-def test_on_a_rectified_state_it_is_the_operation(
+def test_rectified_operations_equal_the_originals(
     name: str, stride: int, size: tuple[int, int]
 ) -> None:
     torch.manual_seed(0)
@@ -30,13 +30,13 @@ def test_on_a_rectified_state_it_is_the_operation(
     assert rectifies == (name not in PLAIN and (name, stride) != ("skip_connect", 1))
     assert list(lean.state_dict()) == list(operation.state_dict())
     x = torch.randn(4, 3, *size, dtype=torch.float64)
-    y, wanted = lean(F.relu(x) if rectifies else x), operation(x)
-    torch.testing.assert_close(y, wanted, rtol=1e-10, atol=1e-10)
-    if rectifies:  # it has no ReLU of its own any more
-        assert not torch.allclose(lean(x), wanted)
+    y, expected = lean(F.relu(x) if rectifies else x), operation(x)
+    torch.testing.assert_close(y, expected, rtol=1e-10, atol=1e-10)
+    if rectifies:  # its own ReLU is gone
+        assert not torch.allclose(lean(x), expected)
 
 
-def test_it_is_changed_in_place_and_keeps_its_weights() -> None:
+def test_remove_leading_relu_keeps_the_weights() -> None:
     operation = make_operation("sep_conv_5x5", 4, 2)
     weights = {name: id(weight) for name, weight in operation.named_parameters()}
     assert remove_leading_relu(operation)
@@ -46,7 +46,7 @@ def test_it_is_changed_in_place_and_keeps_its_weights() -> None:
     assert kinds == [nn.Identity, *convolutions, nn.ReLU, *convolutions]
 
 
-def test_what_is_not_depthwise_and_square_stays_pytorchs_own() -> None:
+def test_only_square_depthwise_convolutions_are_replaced() -> None:
     for operation in (
         relu_conv_norm(1, 1),
         relu_conv_norm(6, 3),
@@ -56,7 +56,7 @@ def test_what_is_not_depthwise_and_square_stays_pytorchs_own() -> None:
         assert not any(isinstance(m, DepthwiseConv2d) for m in operation.modules())
 
 
-def test_the_edge_wise_supernet_is_left_plain() -> None:
+def test_the_edgewise_supernet_keeps_its_relus() -> None:
     net = EdgewiseSupernet(channels=2, cells=3)
     assert any(type(module) is FactorizedReduce for module in net.modules())
     assert not any(isinstance(m, (DepthwiseConv2d, RectifiedReduce)) for m in net.modules())

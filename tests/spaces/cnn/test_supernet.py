@@ -1,4 +1,4 @@
-"""The fast supernet computes what the edge-wise one does: values, gradients and statistics."""
+"""Values, gradients and statistics of the fast supernet against the edge-wise one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from both_supernets import (
+from cnn_supernets import (
     EXACT,
     REPEATABLE,
     Pair,
@@ -36,14 +36,14 @@ def ids(value: Any) -> str | None:
 
 
 def loss_of(net: nn.Module, x: Tensor, weights: Weights | None = None) -> Tensor:
-    """Takes the net's gradients along the way."""
+    """Compute the gradients of the loss and return the logits."""
     logits = net(x) if weights is None else net(x, weights)
     F.cross_entropy(logits, labels(len(x))).backward()
     return logits.detach()
 
 
 def check(pair: Pair, x: Tensor, weights: Weights | None = None) -> None:
-    """Logits, gradients, running statistics, and logits in evaluation."""
+    """Compare logits, gradients and running statistics, in training and in evaluation."""
     torch.testing.assert_close(
         loss_of(pair.fast, x, weights), loss_of(pair.slow, x, weights), **EXACT
     )
@@ -61,15 +61,17 @@ def check(pair: Pair, x: Tensor, weights: Weights | None = None) -> None:
     assert_same_gradients(pair)
 
 
-@pytest.mark.parametrize("size", [(8, 8), (9, 11)], ids=ids)
+@pytest.mark.parametrize("size", [(9, 11), pytest.param((8, 8), marks=pytest.mark.slow)], ids=ids)
 @pytest.mark.parametrize("operations", [*ALONE[1:], PRIMITIVES, EVERYTHING], ids=ids)
-def test_every_operation_at_even_and_odd_sizes(
+def test_operations_at_even_and_odd_sizes(
     operations: tuple[str, ...], size: tuple[int, int]
 ) -> None:
     check(make_pair(operations=operations), images(3, 3, *size))
 
 
-@pytest.mark.parametrize("size", [(11, 14), (17, 12)], ids=ids)
+@pytest.mark.parametrize(
+    "size", [(11, 14), pytest.param((17, 12), marks=pytest.mark.slow)], ids=ids
+)
 @pytest.mark.parametrize(
     "options",
     [
@@ -82,24 +84,24 @@ def test_every_operation_at_even_and_odd_sizes(
     ],
     ids=lambda options: "-".join(f"{k}={v}" for k, v in options.items()),
 )
-def test_other_networks(options: dict[str, Any], size: tuple[int, int]) -> None:
+def test_both_supernets_agree_for_options(options: dict[str, Any], size: tuple[int, int]) -> None:
     check(make_pair(**options), images(3, options.get("in_channels", 3), *size))
 
 
-def test_maps_of_a_single_pixel() -> None:
-    # The larger stem makes 1 pixel of 8, and every window lies mostly outside of the image.
+def test_feature_maps_of_one_pixel() -> None:
+    # The imagenet stem reduces 8 pixels to 1, so most pixels of every window are padding.
     check(make_pair(stem="imagenet", operations=EVERYTHING), images(5, 3, 8, 8))
 
 
-def test_channels_wider_than_those_that_a_cpu_folds() -> None:
+def test_more_channels_than_a_cpu_folds() -> None:
     check(make_pair(channels=12, cells=4, nodes=1), images(3, 3, 8, 8))
 
 
-def test_only_none() -> None:
+def test_supernet_of_none() -> None:
     check(make_pair(operations=("none",)), images(3, 3, 8, 8))
 
 
-def test_only_none_gives_the_bias_of_the_classifier() -> None:
+def test_supernet_of_none_outputs_the_bias() -> None:
     for net in make_pair(operations=("none",)):
         logits = loss_of(net, images(3, 3, 9, 8))
         torch.testing.assert_close(logits, net.classifier.bias.detach().expand(3, -1))
@@ -107,20 +109,20 @@ def test_only_none_gives_the_bias_of_the_classifier() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"operations": EVERYTHING, "stem": "imagenet"}])
-def test_one_seed_gives_one_network(options: dict[str, Any]) -> None:
+def test_equal_seeds_give_equal_networks(options: dict[str, Any]) -> None:
     torch.manual_seed(0)
     fast = Supernet(cells=3, channels=2, **options)
     after = torch.rand(())
     torch.manual_seed(0)
     slow = EdgewiseSupernet(cells=3, channels=2, **options)
-    assert torch.equal(torch.rand(()), after)  # nor does anything else draw otherwise
-    wanted = fuse_state_dict(slow.state_dict())
-    assert set(fast.state_dict()) == set(wanted)
+    assert torch.equal(torch.rand(()), after)  # the random state is the same, too
+    expected = fuse_state_dict(slow.state_dict())
+    assert set(fast.state_dict()) == set(expected)
     for name, value in fast.state_dict().items():
-        assert torch.equal(value, wanted[name]), name
+        assert torch.equal(value, expected[name]), name
 
 
-def test_numbers_of_weights() -> None:
+def test_both_supernets_have_the_same_number_of_weights() -> None:
     fast, slow = Supernet(channels=4, cells=4), EdgewiseSupernet(channels=4, cells=4)
     counts = [sum(w.numel() for w in net.weight_parameters()) for net in (fast, slow)]
     assert counts[0] == counts[1]
@@ -130,7 +132,7 @@ def test_numbers_of_weights() -> None:
 
 
 def tables(name: str, edges: int) -> Weights:
-    """Mixing weights with a gradient of their own."""
+    """Return mixing weights that require gradients."""
     generator = torch.Generator().manual_seed(3)
     made = {}
     for kind in ("normal", "reduce"):
@@ -145,11 +147,11 @@ def tables(name: str, edges: int) -> Weights:
 
 
 @pytest.mark.parametrize("name", ["any numbers", "one operation an edge", "some edges zero"])
-def test_mixing_weights_given_by_the_caller(name: str) -> None:
+def test_given_mixing_weights(name: str) -> None:
     pair, x = make_pair(nodes=3), images(3, 3, 9, 8)
     given = tables(name, 9), tables(name, 9)
-    found, wanted = (loss_of(*three) for three in zip(pair, (x, x), given, strict=True))
-    torch.testing.assert_close(found, wanted, **EXACT)
+    actual, expected = (loss_of(*three) for three in zip(pair, (x, x), given, strict=True))
+    torch.testing.assert_close(actual, expected, **EXACT)
     assert_same_gradients(pair)
     for kind, table in given[0].items():
         assert table.grad is not None
@@ -167,7 +169,7 @@ def test_one_operation_on_all_edges(column: int) -> None:
     torch.testing.assert_close(pair.fast(x, chosen), pair.slow(x, chosen), **EXACT)
 
 
-def test_tables_of_another_shape_are_refused() -> None:
+def test_mixing_weights_of_other_shapes_are_rejected() -> None:
     net = make_pair().fast
     for shape in ((5, 7), (4, 8), (6, 8)):
         table = torch.rand(shape, dtype=torch.float64)
@@ -175,17 +177,17 @@ def test_tables_of_another_shape_are_refused() -> None:
             net(images(2, 3, 8, 8), {"normal": table, "reduce": table})
 
 
-def test_the_layout_of_the_images_is_of_no_consequence() -> None:
+def test_the_memory_format_of_images_does_not_matter() -> None:
     x = images(3, 3, 9, 10)
-    found = []
+    actual = []
     for layout in (torch.contiguous_format, torch.channels_last):
         net = make_pair().fast
         logits = loss_of(net, x.contiguous(memory_format=layout))
-        found.append({"logits": logits} | gradients(net) | dict(net.named_buffers()))
-    assert_same(found[0], found[1])
+        actual.append({"logits": logits} | gradients(net) | dict(net.named_buffers()))
+    assert_same(actual[0], actual[1])
 
 
-def test_images_that_need_a_gradient_get_it() -> None:
+def test_gradients_of_images() -> None:
     pair = make_pair()
     x, y = images(3, 3, 9, 8).requires_grad_(), images(3, 3, 9, 8).requires_grad_()
     loss_of(pair.fast, x)
@@ -193,7 +195,7 @@ def test_images_that_need_a_gradient_get_it() -> None:
     torch.testing.assert_close(x.grad, y.grad, **EXACT)
 
 
-def test_forward_leaves_images_and_weights_as_they_are() -> None:
+def test_forward_does_not_modify_images_and_weights() -> None:
     net, x = make_pair(operations=EVERYTHING).fast, images(3, 3, 9, 8)
     before = [value.clone() for value in (x, *net.parameters())]
     with torch.no_grad():
@@ -203,23 +205,23 @@ def test_forward_leaves_images_and_weights_as_they_are() -> None:
         assert torch.equal(value, kept)
 
 
-def test_alphas_alone_and_weights_alone_get_the_same_gradients() -> None:
+def test_gradients_do_not_depend_on_which_parameters_require_them() -> None:
     x = images(3, 3, 9, 8)
     both = make_pair().fast
     loss_of(both, x)
     for trained in ("alphas", "weights"):
         net = make_pair().fast
-        wanted = {}
+        expected = {}
         for name, parameter in net.named_parameters():
             parameter.requires_grad_(name.startswith("alphas.") == (trained == "alphas"))
             if parameter.requires_grad:
-                wanted[name] = gradients(both)[name]
+                expected[name] = gradients(both)[name]
         loss_of(net, x)
-        assert_same(wanted, gradients(net))
+        assert_same(expected, gradients(net))
         assert all(p.grad is None for p in net.parameters() if not p.requires_grad)
 
 
-def test_steps_of_training() -> None:
+def test_training_steps_agree() -> None:
     pair = make_pair()
     momenta = []
     for net in pair:
@@ -230,7 +232,7 @@ def test_steps_of_training() -> None:
             net.zero_grad()
             loss_of(net, images(4, 3, 8, 9, seed=step))
             norm = nn.utils.clip_grad_norm_(net.weight_parameters(), 0.5)
-            assert norm > 0.5  # so that clipping takes part
+            assert norm > 0.5  # so that clipping has an effect
             optimizer.step()
         names = {parameter: name for name, parameter in net.named_parameters()}
         momenta.append({names[p]: s["momentum_buffer"] for p, s in optimizer.state.items()})
@@ -239,8 +241,8 @@ def test_steps_of_training() -> None:
 
 
 @pytest.mark.parametrize("side", [2, 1])
-def test_a_single_value_a_channel_is_refused(side: int) -> None:
-    # One image of 2 pixels a side is halved to a single one, of which there is no variance.
+def test_one_value_per_channel_is_rejected(side: int) -> None:
+    # An image of 2x2 pixels is reduced to one pixel, which has no variance.
     net = make_pair(cells=1).fast
     with pytest.raises(ValueError, match=r"more than (one|1) value"):
         net(images(1, 3, side, side))
@@ -255,9 +257,7 @@ def test_a_single_value_a_channel_is_refused(side: int) -> None:
         ({"stem": "large"}, "unknown stem 'large'; choose from small, imagenet"),
     ],
 )
-def test_wrong_options_are_answered_as_by_the_edge_wise_network(
-    options: dict[str, Any], message: str
-) -> None:
+def test_both_supernets_reject_invalid_options_alike(options: dict[str, Any], message: str) -> None:
     said = []
     for kind in (Supernet, EdgewiseSupernet):
         with pytest.raises(ValueError, match=message) as caught:

@@ -1,4 +1,4 @@
-"""The gradients of the alphas by way of the fast supernet are those of the edge-wise one."""
+"""Gradients of the alphas of the fast supernet against those of the edge-wise one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from both_supernets import Pair, assert_same, fused, images, labels, make_pair
+from cnn_supernets import Pair, assert_same, fused, images, labels, make_pair
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
@@ -17,7 +17,7 @@ from darts.ops import dispatch
 from darts.ops.dispatch import UNLIMITED, KernelPlan
 
 Batch = tuple[Tensor, Tensor]
-WAYS: dict[str, tuple[Any, dict[str, Any]]] = {
+METHODS: dict[str, tuple[Any, dict[str, Any]]] = {
     "first_order": (first_order, {}),
     "finite_difference": (unrolled, {"hvp": "finite_difference"}),
     "exact": (unrolled, {"hvp": "exact"}),
@@ -38,7 +38,7 @@ def batch(seed: int) -> Batch:
 
 
 def trained(net: Any) -> Optimizer:
-    """After two steps, so that momenta are there and statistics have moved."""
+    """Take two training steps and return the optimizer."""
     optimizer = SGD(net.weight_parameters(), lr=0.05, momentum=0.9, weight_decay=3e-3)
     for seed in (11, 12):
         net.zero_grad()
@@ -49,7 +49,7 @@ def trained(net: Any) -> Optimizer:
 
 
 def make(**options: Any) -> tuple[Pair, list[Optimizer]]:
-    """Two networks and optimizers in one and the same state."""
+    """Return two networks and two optimizers in the same state."""
     pair = make_pair(**options)
     slow = trained(pair.slow)
     pair.fast.load_state_dict(fused(pair.slow, {}))
@@ -77,39 +77,45 @@ def flat(values: Any) -> list[Any]:
     )
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_gradients_of_the_alphas(options: dict[str, Any], way: str) -> None:
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(options, id=name, marks=[pytest.mark.slow] if name == "others" else [])
+        for name, options in OPTIONS.items()
+    ],
+)
+def test_gradients_of_the_alphas(options: dict[str, Any], method: str) -> None:
     pair, optimizers = make(**options)
-    compute, how = WAYS[way]
-    found = []
+    compute, how = METHODS[method]
+    actual = []
     for net, optimizer in zip(pair, optimizers, strict=True):
         before = flat(snapshot(net, optimizer))
-        found.append(compute(net, cross_entropy, batch(1), batch(2), optimizer, **how))
+        actual.append(compute(net, cross_entropy, batch(1), batch(2), optimizer, **how))
         after = flat(snapshot(net, optimizer))
         for one, other in zip(before, after, strict=True):
             assert torch.equal(one, other) if isinstance(one, Tensor) else one == other
-    slow, fast = found
+    slow, fast = actual
     assert set(slow) == set(fast) == {"normal", "reduce"}
     assert any(gradient.any() for gradient in fast.values())
     assert_same(fast, slow)
 
 
-@pytest.mark.parametrize("row", [KernelPlan(10_000), KernelPlan(UNLIMITED, True)], ids=str)
-def test_exact_product_whichever_way_is_chosen(
-    row: KernelPlan, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("plan", [KernelPlan(10_000), KernelPlan(UNLIMITED, True)], ids=str)
+def test_exact_products_agree_for_every_kernel_plan(
+    plan: KernelPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair, (slow, fast) = make(cells=3)
-    wanted = unrolled(pair.slow, cross_entropy, batch(1), batch(2), slow, hvp="exact")
+    expected = unrolled(pair.slow, cross_entropy, batch(1), batch(2), slow, hvp="exact")
     for name in [name for name, value in vars(dispatch).items() if isinstance(value, KernelPlan)]:
-        monkeypatch.setattr(dispatch, name, row)
-    found = unrolled(pair.fast, cross_entropy, batch(1), batch(2), fast, hvp="exact")
-    assert_same(found, wanted)
+        monkeypatch.setattr(dispatch, name, plan)
+    actual = unrolled(pair.fast, cross_entropy, batch(1), batch(2), fast, hvp="exact")
+    assert_same(actual, expected)
 
 
 def test_second_derivatives_of_the_weights() -> None:
     pair = make_pair(cells=3)
-    found = []
+    actual = []
     for net in pair:
         loss = cross_entropy(net, batch(1))
         parameters = dict(net.named_parameters())
@@ -120,5 +126,5 @@ def test_second_derivatives_of_the_weights() -> None:
         second = torch.autograd.grad(
             length, list(parameters.values()), allow_unused=True, materialize_grads=True
         )
-        found.append(dict(zip(parameters, second, strict=True)))
-    assert_same(found[1], fused(pair.slow, found[0]), rtol=1e-8, atol=1e-8)
+        actual.append(dict(zip(parameters, second, strict=True)))
+    assert_same(actual[1], fused(pair.slow, actual[0]), rtol=1e-8, atol=1e-8)

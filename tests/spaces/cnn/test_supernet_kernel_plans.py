@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from both_supernets import (
+from cnn_supernets import (
     DEVICES,
     REPEATABLE,
     assert_same,
@@ -32,6 +32,7 @@ PLANS = {
     for (name, max_bytes), fused in itertools.product(BYTES.items(), (False, True))
 }
 DEVICE_PLANS = {name: plan for name, plan in vars(dispatch).items() if isinstance(plan, KernelPlan)}
+EVERYDAY_PLANS = ("one edge", "some edges, fused", "all edges")
 EVERYDAY_OPERATIONS = ("skip_connect", "max_pool_3x3", "sep_conv_3x3", "dil_conv_5x5")
 
 
@@ -78,7 +79,13 @@ def assert_same_results(device: str, size: tuple[int, int], **options: Any) -> N
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+@pytest.mark.parametrize(
+    "plan",
+    [
+        pytest.param(plan, id=name, marks=[] if name in EVERYDAY_PLANS else [pytest.mark.slow])
+        for name, plan in PLANS.items()
+    ],
+)
 def test_every_plan_is_exact_in_double_precision(
     plan: KernelPlan, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +115,12 @@ def float32_errors(x: Tensor, **options: Any) -> dict[str, list[float]]:
 
 
 @pytest.mark.parametrize(
-    "plan", [DEVICE_PLANS["CPU"], PLANS["all edges"], PLANS["some edges, fused"]], ids=str
+    "plan",
+    [
+        pytest.param(DEVICE_PLANS["CPU"], id="CPU"),
+        pytest.param(PLANS["all edges"], id="all edges", marks=pytest.mark.slow),
+        pytest.param(PLANS["some edges, fused"], id="some edges, fused"),
+    ],
 )
 @pytest.mark.parametrize("operations", [PRIMITIVES, ("none", "sep_conv_5x5", "dil_conv_3x3")])
 def test_float32_errors_are_as_small_as_those_of_the_edgewise_supernet(
@@ -144,7 +156,9 @@ def check_bfloat16(operations: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
-@pytest.mark.parametrize("operations", [PRIMITIVES, REPEATABLE[3:]], ids=len)
+@pytest.mark.parametrize(
+    "operations", [REPEATABLE[3:], pytest.param(PRIMITIVES, marks=pytest.mark.slow)], ids=len
+)
 def test_every_plan_in_bfloat16(
     operations: tuple[str, ...], plan: KernelPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""The fast supernet on two ranks, its statistics synchronized, against the whole batch on one."""
+"""The fast supernet on two ranks with synchronized statistics, against one process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch.distributed as dist
 import torch.nn.functional as F
-from both_supernets import REPEATABLE, assert_same, fused, gradients, images, labels, make_pair
+from cnn_supernets import REPEATABLE, assert_same, fused, gradients, images, labels, make_pair
 from several_ranks import on_ranks
 from torch import Tensor, nn
 
@@ -19,9 +19,9 @@ OPTIONS: dict[str, Any] = {"cells": 3, "channels": 2, "operations": REPEATABLE}
 
 
 def step(net: nn.Module, share: slice) -> dict[str, dict[str, Tensor]]:
-    """Gradients of the share's part of the whole loss, and statistics."""
-    x, wanted = images(SAMPLES, 3, 9, 8)[share], labels(SAMPLES)[share]
-    loss = F.cross_entropy(net(x), wanted, reduction="sum") / SAMPLES
+    """Return gradients of this share of the loss, and buffers."""
+    x, expected = images(SAMPLES, 3, 9, 8)[share], labels(SAMPLES)[share]
+    loss = F.cross_entropy(net(x), expected, reduction="sum") / SAMPLES
     loss.backward()
     return {
         "gradients": gradients(net),
@@ -34,11 +34,11 @@ def work() -> dict[str, dict[str, Tensor]]:
     return step(net, rank_slice(SAMPLES, dist.get_rank(), 2))
 
 
-def test_two_ranks_do_what_one_does(tmp_path: Path) -> None:
+def test_two_ranks_match_one_process(tmp_path: Path) -> None:
     slow = make_pair(**OPTIONS).slow
-    wanted = {name: fused(slow, values) for name, values in step(slow, slice(None)).items()}
+    expected = {name: fused(slow, values) for name, values in step(slow, slice(None)).items()}
     one, other = on_ranks(work, tmp_path)
     total = {name: one["gradients"][name] + other["gradients"][name] for name in one["gradients"]}
-    assert_same(total, wanted["gradients"])
+    assert_same(total, expected["gradients"])
     for rank in (one, other):
-        assert_same(rank["buffers"], wanted["buffers"])
+        assert_same(rank["buffers"], expected["buffers"])

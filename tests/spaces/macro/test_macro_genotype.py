@@ -1,4 +1,4 @@
-"""Texts of networks: what is read, what is written, what is refused."""
+"""Macro genotypes: validation and JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def genotypes(draw: st.DrawFn) -> Genotype:
 
 @given(genotypes())
 @settings(deadline=None)
-def test_both_texts_are_read_back(genotype: Genotype) -> None:
+def test_parsing_inverts_all_notations(genotype: Genotype) -> None:
     for text in (str(genotype), genotype.to_json(), f"\ufeff \n{genotype.to_json()}\n"):
         assert Genotype.parse(text) == genotype
         assert parse_genotype(text) == genotype
@@ -44,7 +44,7 @@ def test_edges_and_counts() -> None:
     assert hash(SMALL) == hash(Genotype(list(BLOCKS)))  # type: ignore[arg-type]
 
 
-def test_it_does_not_matter_where_in_a_stage_a_block_is_skipped() -> None:
+def test_same_as_ignores_the_position_of_skipped_blocks() -> None:
     a, b, skip = "mb_k3_e3", "mb_k5_e3", "skip_connect"
     early = Genotype((a, skip, b, a, a, a, a, a, a))
     late = Genotype((a, b, skip, a, a, a, a, a, a))
@@ -78,7 +78,7 @@ def test_it_does_not_matter_where_in_a_stage_a_block_is_skipped() -> None:
     ],
     ids=range(17),
 )
-def test_anything_else_is_refused_in_one_line(text: Any, message: str) -> None:
+def test_invalid_text_is_rejected_in_one_line(text: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         Genotype.parse(text)
     assert "\n" not in str(caught.value)
@@ -87,22 +87,22 @@ def test_anything_else_is_refused_in_one_line(text: Any, message: str) -> None:
 
 @given(st.data())
 @settings(deadline=None, max_examples=300)
-def test_damaged_texts_are_read_or_refused_in_one_line(data: st.DataObject) -> None:
+def test_damaged_text_is_parsed_or_rejected_in_one_line(data: st.DataObject) -> None:
     text = str(SMALL)
     start = data.draw(st.integers(0, len(text)))
     stop = data.draw(st.integers(start, len(text)))
     damaged = text[:start] + data.draw(st.text(max_size=4)) + text[stop:]
     try:
-        found = Genotype.parse(damaged)
+        actual = Genotype.parse(damaged)
     except ValueError as error:
         message = str(error)
     else:
         message = ""
-        assert Genotype.parse(str(found)) == found
+        assert Genotype.parse(str(actual)) == actual
     assert "\n" not in message
 
 
-def test_unknown_operations_and_cells() -> None:
+def test_unknown_operations_and_cells_are_rejected() -> None:
     with pytest.raises(ValueError, match="unknown operation 'none'; choose from mb_k3_e3"):
         SMALL.count("none")
     for ask in (SMALL.nodes, SMALL.concat, SMALL.edges, lambda c: SMALL.count("mb_k3_e3", c)):

@@ -27,17 +27,17 @@ def test_widths_and_strides() -> None:
     ]
 
 
-def test_the_weights_of_an_inverted_residual_block() -> None:
+def test_number_of_weights_of_an_inverted_residual_block() -> None:
     # A pointwise convolution up, a depthwise one, a pointwise one down; two numbers a norm.
     inputs, outputs, kernel, hidden = 4, 8, 5, 24
     block = InvertedResidual(inputs, outputs, 2, kernel=kernel, expansion=6)
-    wanted = inputs * hidden + kernel**2 * hidden + hidden * outputs + 2 * (2 * hidden + outputs)
-    assert count_parameters(block.parameters()) == wanted
+    expected = inputs * hidden + kernel**2 * hidden + hidden * outputs + 2 * (2 * hidden + outputs)
+    assert count_parameters(block.parameters()) == expected
     assert block(torch.randn(2, inputs, 7, 10)).shape == (2, outputs, 4, 5)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 13), (32, 32)])
-def test_images_of_any_size(size: tuple[int, int]) -> None:
+def test_any_image_size(size: tuple[int, int]) -> None:
     net = Network(Genotype(BLOCKS), channels=2, classes=4, in_channels=1)
     x = torch.randn(2, 1, *size)
     assert net(x).shape == (2, 4)
@@ -46,7 +46,7 @@ def test_images_of_any_size(size: tuple[int, int]) -> None:
     assert torch.equal(logits, net(x))
 
 
-def test_a_skipped_block_makes_the_network_less_deep() -> None:
+def test_skipped_blocks_have_no_layers() -> None:
     skipped = Network(Genotype(BLOCKS), channels=2)
     whole = Network(Genotype(("mb_k3_e3", *BLOCKS[:1], *BLOCKS[2:])), channels=2)
     more = count_parameters(whole.parameters()) - count_parameters(skipped.parameters())
@@ -54,7 +54,7 @@ def test_a_skipped_block_makes_the_network_less_deep() -> None:
     assert more == count_parameters(make_operation("mb_k3_e3", plan).parameters())
 
 
-def test_drop_path_keeps_the_way_open_and_the_mean() -> None:
+def test_drop_path_drops_only_residual_branches() -> None:
     torch.manual_seed(0)
     block = InvertedResidual(3, 3, 1, kernel=3, expansion=3)
     x = torch.randn(1, 3, 5, 5).expand(4000, -1, -1, -1)
@@ -68,7 +68,7 @@ def test_drop_path_keeps_the_way_open_and_the_mean() -> None:
     assert torch.equal(block(x[:9], 0.9), block(x[:9]))
 
 
-def test_drop_path_draws_for_a_whole_batch() -> None:
+def test_drop_path_draws_for_the_whole_batch() -> None:
     net = Network(Genotype(("mb_k3_e3",) * 3), channels=2, drop_path=0.5)
     block: Any = net.blocks[0]
     for norm in block.modules():
@@ -89,19 +89,19 @@ def test_drop_path_draws_for_a_whole_batch() -> None:
         ({"auxiliary": True}, "networks of the macro space have no auxiliary head"),
     ],
 )
-def test_wrong_options(options: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_rejected(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Network(Genotype(BLOCKS), **options)
 
 
-def test_operations_of_other_places() -> None:
+def test_operations_of_other_groups_are_rejected() -> None:
     first, *_ = plan_blocks(4, 2)
     with pytest.raises(ValueError, match="unknown operation 'skip_connect' of a block of the gro"):
         make_operation("skip_connect", first)
 
 
 @pytest.mark.parametrize(("seed", "sides"), [(0, (8, 8)), (1, (9, 13)), (2, (32, 32))])
-def test_parameters_and_multiplications_of_pieces_add_up(seed: int, sides: tuple[int, int]) -> None:
+def test_parameters_and_macs_of_pieces_add_up(seed: int, sides: tuple[int, int]) -> None:
     space = Macro(channels=4, cells=3)
     genotype = space.random(torch.Generator().manual_seed(seed))
     net = space.network(genotype, classes=7, in_channels=2)

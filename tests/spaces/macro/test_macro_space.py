@@ -1,4 +1,4 @@
-"""The macro space as a part of a method."""
+"""The macro space: derivation, masks, sampling and options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from darts.spaces.macro.derive import in_block_order
 SIZES: dict[str, Any] = {"classes": 4, "in_channels": 3}
 
 
-def test_it_is_registered() -> None:
+def test_the_space_is_registered() -> None:
     assert SPACES["macro"] is Macro
     assert (Macro().channels, Macro().cells) == (16, 4)
 
@@ -33,7 +33,7 @@ def test_derive_takes_the_most_probable_operation_of_each_block() -> None:
     assert set(space.derive(uniform, net.candidates).blocks) == {PRIMITIVES[0]}
 
 
-def test_the_mask_of_what_was_derived_is_where_the_probability_is() -> None:
+def test_mask_marks_the_derived_operations() -> None:
     space = Macro(channels=2, cells=2)
     candidates = space.supernet(**SIZES).candidates
     for seed in range(20):
@@ -45,20 +45,20 @@ def test_the_mask_of_what_was_derived_is_where_the_probability_is() -> None:
         assert space.derive(probabilities, candidates) == genotype
 
 
-def test_random_genotypes_use_everything() -> None:
+def test_random_genotypes_use_every_candidate() -> None:
     generator = torch.Generator().manual_seed(0)
     drawn = [Macro(cells=2).random(generator).blocks for _ in range(200)]
     for place in range(6):
-        wanted = set(PRIMITIVES if place % 2 else PRIMITIVES[:-1])
-        assert {blocks[place] for blocks in drawn} == wanted
+        expected = set(PRIMITIVES if place % 2 else PRIMITIVES[:-1])
+        assert {blocks[place] for blocks in drawn} == expected
 
 
-def test_groups_in_the_order_of_the_blocks() -> None:
+def test_in_block_order_interleaves_the_groups() -> None:
     assert in_block_order({"first": "ABC", "rest": "abcdef"}) == list("AabBcdCef")
     assert in_block_order({"first": "ABC"}) == list("ABC")
 
 
-def test_wrong_probabilities() -> None:
+def test_invalid_probabilities_are_rejected() -> None:
     candidates = Macro(channels=2, cells=2).supernet(**SIZES).candidates
     right = {"first": torch.full((3, 6), 1 / 6), "rest": torch.full((3, 7), 1 / 7)}
     for change, message in (
@@ -79,13 +79,13 @@ def test_wrong_probabilities() -> None:
         ({"depth": 0.5}, "space=macro has no stages of another depth, got depth=0.5"),
     ],
 )
-def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
+def test_unsupported_options_are_rejected(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         Macro().supernet(**SIZES, **options)
     assert "\n" not in str(caught.value)
 
 
-def test_a_genotype_brings_its_depth() -> None:
+def test_networks_have_the_depth_of_the_genotype() -> None:
     genotype = Genotype(("mb_k3_e3",) * 6)
     assert (space_of(genotype).name, space_of(genotype).cells) == ("macro", 2)
     net = Macro(channels=2, cells=4).network(genotype, **SIZES)
@@ -93,11 +93,11 @@ def test_a_genotype_brings_its_depth() -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 1, 2])
-def test_a_limit_to_skips_counts_those_of_the_blocks_that_can_be_skipped(limit: int) -> None:
+def test_skip_limit_counts_skipped_blocks(limit: int) -> None:
     space = Macro(channels=2, cells=2)
     context = SearchContext.from_supernet(space, space.supernet(**SIZES))
     rest = torch.tensor([[0.1, *5 * [0.0], 0.9], [0.3, *5 * [0.0], 0.7], [0.2, *5 * [0.0], 0.8]])
     p = {"first": torch.full((3, 6), 1 / 6), "rest": rest}
-    found = Argmax(skip_limit=limit).genotype(p, context)
-    skipped = [found.blocks[place] == "skip_connect" for place in (1, 3, 5)]
+    actual = Argmax(skip_limit=limit).genotype(p, context)
+    skipped = [actual.blocks[place] == "skip_connect" for place in (1, 3, 5)]
     assert skipped == [limit > 0, False, limit > 1]  # the most probable stay

@@ -1,4 +1,4 @@
-"""The supernet of the macro space against the equations of its papers."""
+"""The supernet of the macro space against a reference implementation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def mixing(net: Supernet, seed: int = 2) -> dict[str, Tensor]:
     return {g: images(*shape, seed=seed).softmax(-1) for g, shape in net.shapes.items()}
 
 
-def test_it_describes_its_alphas() -> None:
+def test_shapes_and_names_of_alphas() -> None:
     net = Supernet(channels=4, cells=3)
     assert {group: tuple(alpha.shape) for group, alpha in net.alphas.items()} == {
         "first": (3, 6),
@@ -48,7 +48,7 @@ def test_it_describes_its_alphas() -> None:
     assert EdgewiseSupernet is Supernet
 
 
-def test_weights_are_everything_but_the_alphas() -> None:
+def test_weight_parameters_exclude_the_alphas() -> None:
     net = make()
     weights, alphas = net.weight_parameters(), list(net.alphas.values())
     assert not {id(w) for w in weights} & {id(a) for a in alphas}
@@ -59,7 +59,7 @@ def test_weights_are_everything_but_the_alphas() -> None:
 
 @pytest.mark.parametrize("cells", [1, 3])
 @pytest.mark.parametrize("size", [(8, 8), (9, 13), (5, 6), (32, 32)])
-def test_images_of_any_size(size: tuple[int, int], cells: int) -> None:
+def test_any_image_size(size: tuple[int, int], cells: int) -> None:
     net = make(cells, in_channels=1)
     assert net(images(2, 1, *size)).shape == (2, CLASSES)
 
@@ -97,22 +97,22 @@ def by_definition(net: Supernet, x: Tensor, weights: dict[str, Tensor]) -> Tenso
     return F.linear(x.mean((2, 3)), net.head[5].weight, net.head[5].bias)
 
 
-def test_it_is_the_weighted_sum_of_its_candidates() -> None:
+def test_logits_match_the_reference_implementation() -> None:
     net, x = make(3), images(3, 3, 7, 10)
     weights = mixing(net)
     torch.testing.assert_close(net(x, weights), by_definition(net, x, weights), **EXACT)
 
 
-def test_its_own_weights_are_the_softmax_of_the_alphas() -> None:
+def test_default_weights_are_the_softmax_of_the_alphas() -> None:
     net, x = make(), images(3, 3, 8, 8)
     own = {group: alpha.softmax(-1) for group, alpha in net.alphas.items()}
     assert torch.equal(net(x), net(x, own))
-    sliced = {group: weights[None] for group, weights in own.items()}  # a slice for its one cell
+    sliced = {group: weights[None] for group, weights in own.items()}  # one cell
     assert torch.equal(net(x), net(x, sliced))
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_one_operation_a_block_is_the_discrete_network(training: bool) -> None:
+def test_one_hot_weights_equal_the_discrete_network(training: bool) -> None:
     net = make(3)
     genotype = Macro(channels=2, cells=3).random(torch.Generator().manual_seed(3))
     assert 0 < genotype.count("skip_connect") < 6
@@ -126,11 +126,11 @@ def test_one_operation_a_block_is_the_discrete_network(training: bool) -> None:
                 state[".".join([*words[:2], *words[4:]])] = value
         elif words[0] != "alphas":
             state[name] = value
-    discrete.load_state_dict(state)  # whose norms are ones and zeros at first
+    discrete.load_state_dict(state)  # the norms keep their initial ones and zeros
     x = images(3, 3, 9, 11)
     one_hot = {group: mask.double() for group, mask in masks.items()}
-    found = discrete.train(training)(x)
-    torch.testing.assert_close(found, net.train(training)(x, one_hot), **EXACT)
+    actual = discrete.train(training)(x)
+    torch.testing.assert_close(actual, net.train(training)(x, one_hot), **EXACT)
 
 
 def test_gradients_of_the_alphas_are_finite_differences() -> None:
@@ -140,8 +140,8 @@ def test_gradients_of_the_alphas_are_finite_differences() -> None:
     def loss() -> Tensor:
         return F.cross_entropy(net(x), target)
 
-    found = torch.autograd.grad(loss(), list(net.alphas.values()))
-    for alpha, gradient in zip(net.alphas.values(), found, strict=True):
+    actual = torch.autograd.grad(loss(), list(net.alphas.values()))
+    for alpha, gradient in zip(net.alphas.values(), actual, strict=True):
         for place in [(0, 0), (1, 3), (2, alpha.shape[1] - 1)]:
             with torch.no_grad():
                 values = []
@@ -149,12 +149,12 @@ def test_gradients_of_the_alphas_are_finite_differences() -> None:
                     alpha[place] += step
                     values.append(float(loss()))
                 alpha[place] += 1e-6
-            wanted = (values[0] - values[1]) / 2e-6
-            assert float(gradient[place]) == pytest.approx(wanted, rel=1e-5, abs=1e-9)
+            expected = (values[0] - values[1]) / 2e-6
+            assert float(gradient[place]) == pytest.approx(expected, rel=1e-5, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", ["first_order", "unrolled"])
-def test_the_gradients_of_a_search_leave_it_as_it_is(name: str) -> None:
+def test_search_gradients_do_not_modify_the_supernet(name: str) -> None:
     net = make()
     before = {key: value.clone() for key, value in net.state_dict().items()}
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1, momentum=0.9)
@@ -169,7 +169,7 @@ def test_the_gradients_of_a_search_leave_it_as_it_is(name: str) -> None:
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
 
 
-def test_what_is_not_active_counts_as_zero_and_gets_no_gradient() -> None:
+def test_inactive_operations_equal_zero_weights() -> None:
     net, x = make(3).eval(), images(2, 3, 6, 6)
     generator = torch.Generator().manual_seed(5)
     active = {g: torch.rand(s, generator=generator) < 0.5 for g, s in net.shapes.items()}
@@ -178,30 +178,30 @@ def test_what_is_not_active_counts_as_zero_and_gets_no_gradient() -> None:
     for name, module in net.named_modules():
         if isinstance(module, InvertedResidual):
             module.register_forward_hook(lambda *_, name=name: ran.append(name))
-    found = net(x, Mixture(weights, active=active))
+    actual = net(x, Mixture(weights, active=active))
     assert len(ran) == sum(
         int(mask[:, : len(PRIMITIVES) - 1].sum()) for mask in active.values()
-    )  # skips are no such module
+    )  # skips are no InvertedResidual
     zeroed = {group: w * active[group] for group, w in weights.items()}
-    torch.testing.assert_close(found, net(x, zeroed), **EXACT)
-    found.square().sum().backward()
+    torch.testing.assert_close(actual, net(x, zeroed), **EXACT)
+    actual.square().sum().backward()
     for group, w in weights.items():
         assert w.grad is not None
         assert not bool(w.grad[~active[group]].any())
         assert bool(w.grad[active[group]].any())
 
 
-def test_a_block_without_anything_active_puts_out_zeros() -> None:
+def test_a_block_without_active_candidates_outputs_zeros() -> None:
     net, x = make(), images(2, 3, 7, 6)
     active = {"first": torch.ones(3, 6) > 0, "rest": torch.ones(3, 7) > 0}
     active["first"][1] = False  # of stride 2
     weights = mixing(net)
-    found = net(x, Mixture(weights, active=active))
+    actual = net(x, Mixture(weights, active=active))
     weights["first"][1] = 0
-    torch.testing.assert_close(found, net(x, weights), **EXACT)
+    torch.testing.assert_close(actual, net(x, weights), **EXACT)
 
 
-def test_only_active_norms_move() -> None:
+def test_only_active_norms_update_their_statistics() -> None:
     net, x = make(1), images(2, 3, 6, 6)
     active = {"first": torch.tensor([[True] + 5 * [False]] * 3)}
     net(x, Mixture(mixing(net), active=active))
@@ -210,7 +210,7 @@ def test_only_active_norms_move() -> None:
             assert int(value) == (name.split(".")[3] == "0")
 
 
-def test_dropout_is_on_skips_in_training_alone() -> None:
+def test_dropout_affects_skips_in_training_only() -> None:
     net, x = make(), images(3, 3, 8, 8)
     skips = mixing(net)
     skips["rest"] = F.one_hot(torch.tensor([6, 6, 6]), 7).double()
@@ -246,7 +246,7 @@ def test_norms_of_blocks_have_no_parameters_and_others_have() -> None:
     assert affine == {("stem", True), ("blocks", False), ("head", True)}
 
 
-def test_mixed_precision() -> None:
+def test_bfloat16_is_close_to_float32() -> None:
     net, x = make().float(), images(3, 3, 8, 8).float()
     with torch.autocast("cpu", torch.bfloat16):
         logits = net(x)
@@ -256,12 +256,12 @@ def test_mixed_precision() -> None:
 
 
 @pytest.mark.parametrize("size", ["channels", "cells", "classes", "in_channels"])
-def test_wrong_sizes(size: str) -> None:
+def test_invalid_sizes_are_rejected(size: str) -> None:
     with pytest.raises(ValueError, match=f"{size}=0: must be an integer >= 1"):
         Supernet(**{size: 0})
 
 
-def test_wrong_mixing_weights() -> None:
+def test_mixing_weights_of_other_shapes_are_rejected() -> None:
     net, x = make(), images(2, 3, 8, 8)
     with pytest.raises(ValueError, match="mixing weights of rest are missing"):
         net(x, {"first": torch.ones(3, 6).double()})
@@ -269,11 +269,11 @@ def test_wrong_mixing_weights() -> None:
         net(x, {"first": torch.ones(3, 7).double(), "rest": torch.ones(3, 7).double()})
 
 
-def test_nothing_to_compile() -> None:
+def test_compilation_is_rejected() -> None:
     with pytest.raises(ValueError, match="compile=true: the macro space has nothing to compile"):
         make().compile_regions()
 
 
-def test_a_genotype_of_other_blocks_has_no_mask() -> None:
+def test_mask_rejects_other_numbers_of_blocks() -> None:
     with pytest.raises(ValueError, match="the genotype has 3 blocks, not 6"):
         mask_of(Genotype(("mb_k3_e3",) * 3), make().candidates)

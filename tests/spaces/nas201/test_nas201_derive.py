@@ -1,4 +1,4 @@
-"""The strongest operation of every edge."""
+"""Derivation of NAS-Bench-201 genotypes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from darts.spaces.nas201 import PRIMITIVES, Genotype, derive
 CANDIDATES = {"cell": (PRIMITIVES,) * 6}
 
 
-def test_the_strongest_operation_wins_none_included() -> None:
+def test_the_most_probable_operation_is_derived_including_none() -> None:
     names = ("none", "avg_pool_3x3", "nor_conv_1x1", "none", "skip_connect", "nor_conv_3x3")
     table = torch.full((6, 5), 0.1)
     for edge, name in enumerate(names):
@@ -23,11 +23,11 @@ def test_ties_go_to_the_lower_column() -> None:
     assert derive({"cell": torch.full((6, 5), 0.2)}, CANDIDATES).count("none") == 6
 
 
-def test_candidates_that_differ_from_edge_to_edge() -> None:
+def test_edges_may_have_different_candidates() -> None:
     rows = [("nor_conv_1x1", "none"), ("avg_pool_3x3", "skip_connect")] * 3
     table = torch.tensor([[0.9, 0.1], [0.2, 0.8]] * 3)
-    found = derive({"cell": table.requires_grad_()}, {"cell": rows})
-    assert found.operations == ("nor_conv_1x1", "skip_connect") * 3
+    actual = derive({"cell": table.requires_grad_()}, {"cell": rows})
+    assert actual.operations == ("nor_conv_1x1", "skip_connect") * 3
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_candidates_that_differ_from_edge_to_edge() -> None:
         (torch.full((6, 5), -0.1), "not within 0 and 1"),
     ],
 )
-def test_wrong_probabilities(table: Tensor, message: str) -> None:
+def test_invalid_probabilities_are_rejected(table: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         derive({"cell": table}, CANDIDATES)
 
 
-def test_wrong_cells_and_candidates() -> None:
+def test_invalid_groups_and_candidates_are_rejected() -> None:
     table = torch.zeros(6, 5)
     with pytest.raises(ValueError, match=r"probabilities: groups \['normal'\] must be \['cell'\]"):
         derive({"normal": table}, CANDIDATES)

@@ -1,4 +1,4 @@
-"""The edge-wise supernet against the equations of its papers."""
+"""The edge-wise supernet of NAS-Bench-201 against the equations of the papers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from both_nas201 import EXACT, images, make_pair
+from nas201_supernets import EXACT, images, make_pair
 from torch import Tensor, nn
 
 from darts.spaces.mixture import Mixture
@@ -21,7 +21,7 @@ def one_hot(genotype: Genotype) -> dict[str, Tensor]:
     return {"cell": F.one_hot(columns, len(PRIMITIVES)).double()}
 
 
-def test_one_operation_an_edge_is_the_discrete_network() -> None:
+def test_one_hot_weights_equal_the_discrete_network() -> None:
     genotype = Genotype.from_operations(
         "nor_conv_3x3", "avg_pool_3x3", "none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3"
     )
@@ -40,14 +40,14 @@ def test_one_operation_an_edge_is_the_discrete_network() -> None:
             inner = ".".join([*words[:2], "operations", str(kept.index(int(words[3]))), *words[6:]])
             assert inner in state
             state[inner] = value
-    discrete.load_state_dict(state)  # whose norms are ones and zeros at first
+    discrete.load_state_dict(state)  # the norms keep their initial ones and zeros
     x = images(3, 3, 9, 11)
     for training in (True, False):
-        found, wanted = discrete.train(training)(x), net.train(training)(x, one_hot(genotype))
-        torch.testing.assert_close(found, wanted, **EXACT)
+        actual, expected = discrete.train(training)(x), net.train(training)(x, one_hot(genotype))
+        torch.testing.assert_close(actual, expected, **EXACT)
 
 
-def test_its_own_weights_are_the_softmax_of_the_alphas() -> None:
+def test_default_weights_are_the_softmax_of_the_alphas() -> None:
     net, x = make_pair().slow, images(3, 3, 8, 8)
     given = {"cell": net.alphas["cell"].softmax(-1)}
     assert torch.equal(net(x), net(x, given))
@@ -60,11 +60,11 @@ def test_a_cell_sums_all_paths_of_identities() -> None:
     cell: Any = net.layers[0]
     x = images(2, 4, 5, 5)
     mixture = Mixture({"cell": table[:, None]}).of_cell("cell", 0)
-    wanted = (d + e * a + f * (b + c * a)) * x
-    torch.testing.assert_close(cell(x, mixture, 0.0, None), wanted, **EXACT)
+    expected = (d + e * a + f * (b + c * a)) * x
+    torch.testing.assert_close(cell(x, mixture, 0.0, None), expected, **EXACT)
 
 
-def test_partial_channels_lead_the_others_past_the_operations() -> None:
+def test_other_channels_bypass_the_operations() -> None:
     cell = SupernetCell(4, ("skip_connect",), 2, False).double()
     x, weights, bypass = images(2, 4, 3, 3), images(6, 1, seed=5), images(6, seed=6)
     mixture = Mixture({"cell": weights}, bypass={"cell": bypass}).of_cell("cell", 0)
@@ -75,18 +75,18 @@ def test_partial_channels_lead_the_others_past_the_operations() -> None:
             if node == target:
                 total[:, :2] += weights[number] * nodes[source][:, :2]
                 total[:, 2:] += bypass[number] * nodes[source][:, 2:]
-        nodes.append(total[:, [0, 2, 1, 3]])  # shuffled: two groups of two, in turn
+        nodes.append(total[:, [0, 2, 1, 3]])  # shuffled: two groups of two
     torch.testing.assert_close(cell(x, mixture, 0.0, None), nodes[-1], **EXACT)
 
 
-def test_the_bypass_is_ones_unless_told_otherwise() -> None:
+def test_bypass_weights_default_to_ones() -> None:
     net, x = make_pair(partial=2).slow, images(3, 3, 8, 8)
     given = {"cell": net.alphas["cell"].softmax(-1)}
     ones = Mixture(given, bypass={"cell": torch.ones(6).double()})
     torch.testing.assert_close(net(x, given), net(x, ones), **EXACT)
 
 
-def test_the_auxiliary_skip_has_the_last_column() -> None:
+def test_the_auxiliary_skip_is_the_last_column() -> None:
     net, x = (
         make_pair(auxiliary_skip=True, operations=("none", "skip_connect")).slow,
         images(3, 3, 8, 8),
@@ -106,7 +106,7 @@ def test_the_auxiliary_skip_has_the_last_column() -> None:
     assert torch.equal(net(x), net(x, {"cell": padded}))
 
 
-def test_dropout_is_on_skip_connections_in_training_alone() -> None:
+def test_dropout_affects_skip_connections_in_training_only() -> None:
     net = make_pair(auxiliary_skip=True, operations=("skip_connect",)).slow
     x, only_auxiliary = images(3, 3, 8, 8), {"cell": torch.tensor([[0.0, 1.0]] * 6).double()}
     kept = [net(x), net(x, only_auxiliary)]
@@ -117,7 +117,7 @@ def test_dropout_is_on_skip_connections_in_training_alone() -> None:
     assert torch.equal(net(x), net(x))
 
 
-def test_dropped_elements() -> None:
+def test_drop_elements_zeroes_its_share_and_keeps_the_mean() -> None:
     x = torch.ones(4, 5, 50, 50)
     y = drop_elements(x, 0.25, torch.Generator().manual_seed(0))
     assert y.unique().tolist() == [0.0, pytest.approx(4 / 3)]
@@ -125,7 +125,7 @@ def test_dropped_elements() -> None:
     assert 0 < float((y[0, 0] == 0).float().mean()) < 1
 
 
-def test_norms_of_cells_have_no_parameters_and_others_have() -> None:
+def test_only_norms_of_cells_have_no_affine_parameters() -> None:
     net = make_pair().slow
     affine = {
         name.split(".")[2] == "edges"
@@ -149,14 +149,14 @@ def test_norms_of_cells_have_no_parameters_and_others_have() -> None:
         ({"operations": ("none", "none")}, "operations must be distinct names"),
     ],
 )
-def test_wrong_options(options: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_rejected(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         EdgewiseSupernet(**options)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (5, 5), (2, 6, 6)])
-def test_wrong_mixing_weights(shape: tuple[int, ...]) -> None:
+def test_mixing_weights_of_other_shapes_are_rejected(shape: tuple[int, ...]) -> None:
     for net in make_pair():
         with pytest.raises(ValueError, match="mixing weights of cell have shape"):
             net(images(2, 3, 8, 8), {"cell": torch.zeros(shape).double()})

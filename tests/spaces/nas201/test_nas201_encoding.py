@@ -1,4 +1,4 @@
-"""Architectures as points: drawn, and next to each other."""
+"""Encoding and sampling of NAS-Bench-201 genotypes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from darts.spaces.nas201 import PRIMITIVES, Genotype, decode, encode, parameters
 from darts.spaces.parameters import Parameters
 
 
-def test_draws_are_uniform_and_of_the_generator_alone() -> None:
+def test_draws_are_uniform_and_use_only_the_generator() -> None:
     generator = torch.Generator().manual_seed(0)
     drawn = [random_genotype(generator) for _ in range(2000)]
     for edge in range(6):
@@ -24,7 +24,7 @@ def test_draws_are_uniform_and_of_the_generator_alone() -> None:
     assert [random_genotype(generator) for _ in range(5)] == drawn[:5]
 
 
-def test_a_parameter_an_edge() -> None:
+def test_each_edge_has_one_parameter() -> None:
     assert [parameter.name for parameter in parameters()] == [
         *("0>1", "0>2", "1>2", "0>3", "1>3", "2>3")
     ]
@@ -34,15 +34,15 @@ def test_a_parameter_an_edge() -> None:
         decode({**point, "1>3": "nor_conv_5x5"})
 
 
-def test_neighbors_are_all_at_distance_one() -> None:
+def test_neighbors_differ_in_one_operation() -> None:
     genotype = Genotype.from_index(7777)
     near = Parameters(parameters()).neighbors(encode(genotype), Random(0))
-    found = [decode(point) for point in near]
+    actual = [decode(point) for point in near]
     everything = map(Genotype.from_index, range(15625))
-    wanted = {
+    expected = {
         other
         for other in everything
         if sum(a != b for a, b in zip(genotype.operations, other.operations, strict=True)) == 1
     }
-    assert set(found) == wanted
-    assert len(found) == len(wanted) == 24
+    assert set(actual) == expected
+    assert len(actual) == len(expected) == 24

@@ -1,15 +1,15 @@
-"""State dicts go to and fro without loss."""
+"""Conversion of state dicts between the two supernets of NAS-Bench-201."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from both_nas201 import images, make_pair
+from nas201_supernets import images, make_pair
 
 from darts.spaces.nas201 import fuse_state_dict, unfuse_state_dict
 
 
-def test_there_and_back() -> None:
+def test_fuse_and_unfuse_are_inverse() -> None:
     net = make_pair(auxiliary_skip=True).slow
     net(images(3, 3, 8, 8))
     state = net.state_dict()
@@ -21,14 +21,14 @@ def test_there_and_back() -> None:
         assert again[name].data_ptr() != value.data_ptr()
 
 
-def test_counters_of_batches_are_kept_edge_by_edge() -> None:
+def test_batch_counters_of_edges_are_kept() -> None:
     state = make_pair().slow.state_dict()
     name = "layers.0.edges.4.operations.3.2.num_batches_tracked"
     state[name] = torch.tensor(7)
     assert int(unfuse_state_dict(fuse_state_dict(state))[name]) == 7
 
 
-def test_the_wrong_state_dict_is_refused() -> None:
+def test_other_state_dicts_are_rejected() -> None:
     pair = make_pair()
     slow, fast = pair.slow.state_dict(), pair.fast.state_dict()
     incomplete = {name: v for name, v in slow.items() if not name.startswith("layers.0.edges.3.")}

@@ -1,4 +1,4 @@
-"""Texts of architectures: what is read, what is written, what is refused."""
+"""NAS-Bench-201 genotypes: validation, notations and indices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from darts.spaces.nas201 import PRIMITIVES, Genotype
 ARCH = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|none~0|skip_connect~1|nor_conv_3x3~2|"
 
 
-def test_both_texts_are_read_back() -> None:
+def test_parsing_inverts_all_notations() -> None:
     genotype = Genotype(ARCH)
     assert str(genotype) == ARCH
     assert Genotype.parse(ARCH) == genotype
@@ -48,7 +48,7 @@ def test_edges_and_counts() -> None:
     assert not genotype.same_as(Genotype.from_index(0))
 
 
-def test_numbers() -> None:
+def test_index_enumerates_the_architectures() -> None:
     assert Genotype.from_index(0) == Genotype.from_operations(*["none"] * 6)
     assert Genotype.from_index(15624) == Genotype.from_operations(*["avg_pool_3x3"] * 6)
     # The first edge counts most: 1 * 5**5, and 3 for the last edge.
@@ -60,7 +60,7 @@ def test_numbers() -> None:
 
 
 @pytest.mark.parametrize("index", [-1, 15625, 1.0, True, "0", None])
-def test_wrong_numbers(index: Any) -> None:
+def test_invalid_indices_are_rejected(index: Any) -> None:
     with pytest.raises(ValueError, match="index must be an integer from 0 to 15624"):
         Genotype.from_index(index)
 
@@ -88,14 +88,14 @@ def test_wrong_numbers(index: Any) -> None:
     ],
     ids=range(17),
 )
-def test_anything_else_is_refused_in_one_line(text: Any, message: str) -> None:
+def test_invalid_text_is_rejected_in_one_line(text: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         Genotype.parse(text)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
 
 
-def test_unknown_operations_and_cells() -> None:
+def test_unknown_operations_and_cells_are_rejected() -> None:
     genotype = Genotype(ARCH)
     with pytest.raises(ValueError, match="unknown operation 'max_pool_3x3'"):
         genotype.count("max_pool_3x3")

@@ -1,4 +1,4 @@
-"""The discrete network: published sizes, any size of image, drop path."""
+"""The discrete network of NAS-Bench-201: published sizes, image sizes and drop path."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from both_nas201 import images
+from nas201_supernets import images
 
 from darts.spaces.nas201 import Genotype, Network
 
@@ -15,14 +15,14 @@ from darts.spaces.nas201 import Genotype, Network
     ("operation", "parameters"),
     [("nor_conv_3x3", 1_531_546), ("skip_connect", 73_306), ("none", 73_306)],
 )
-def test_parameters_are_those_of_the_benchmark(operation: str, parameters: int) -> None:
+def test_parameters_match_the_benchmark(operation: str, parameters: int) -> None:
     # 1.531546 and 0.073306 million in the benchmark's own records for CIFAR-10.
     net = Network(Genotype.from_operations(*[operation] * 6))
     assert sum(p.numel() for p in net.parameters()) == parameters
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 8, 8), (2, 3, 13, 9), (3, 3, 5, 4), (4, 3, 1, 1)])
-def test_images_of_any_size(shape: tuple[int, ...]) -> None:
+def test_any_image_size(shape: tuple[int, ...]) -> None:
     genotype = Genotype.from_operations(
         "avg_pool_3x3", "nor_conv_1x1", "none", "skip_connect", "none", "nor_conv_3x3"
     )
@@ -49,7 +49,7 @@ def dropped(genotype: Genotype, rows: tuple[int, int] | None, x: Any) -> Any:
     net = Network(genotype, channels=2, cells=1, drop_path=0.5).double().train()
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.eval()  # samples are on their own
+            module.eval()  # so that samples are independent
     net.rows = rows
     torch.manual_seed(1)
     return net(x)
@@ -62,7 +62,7 @@ def test_drop_path_draws_for_the_whole_batch() -> None:
     assert not torch.allclose(dropped(genotype, None, x[4:]), whole[4:])
 
 
-def test_drop_path_spares_identities_and_evaluation() -> None:
+def test_drop_path_ignores_identities_and_evaluation() -> None:
     x = images(6, 3, 8, 8)
     net = Network(
         Genotype.from_operations(*["skip_connect"] * 6), channels=2, cells=1, drop_path=0.9
@@ -84,6 +84,6 @@ def test_drop_path_spares_identities_and_evaluation() -> None:
         ({"auxiliary": True}, "have no auxiliary head; set auxiliary=0"),
     ],
 )
-def test_wrong_options(options: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_rejected(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Network(Genotype.from_index(0), **options)

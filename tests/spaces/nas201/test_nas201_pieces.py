@@ -1,4 +1,4 @@
-"""The pieces of the chosen operations add up to the network."""
+"""Pieces of the NAS-Bench-201 network, and their sums."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from darts.training.cost import count_macs, count_parameters
 
 
 @pytest.mark.parametrize(("seed", "sides"), [(0, (8, 8)), (1, (9, 13)), (2, (32, 32))])
-def test_parameters_and_multiplications_add_up(seed: int, sides: tuple[int, int]) -> None:
+def test_parameters_and_macs_of_pieces_add_up(seed: int, sides: tuple[int, int]) -> None:
     genotype = random_genotype(torch.Generator().manual_seed(seed))
     sizes: dict[str, int] = {"channels": 4, "cells": 2, "classes": 7, "in_channels": 2}
     columns = [PRIMITIVES.index(name) for name in genotype.operations]
@@ -30,11 +30,11 @@ def test_parameters_and_multiplications_add_up(seed: int, sides: tuple[int, int]
     assert macs == count_macs(net, torch.zeros(1, 2, *sides))
 
 
-def test_columns_follow_the_operations() -> None:
+def test_columns_have_the_order_of_the_operations() -> None:
     names = ("nor_conv_3x3", "none")
-    found = [p for p in pieces(2, 1, 3, (3, 8, 8), names) if p.place is not None]
-    assert {p.place for p in found} == {("cell", e, c) for e in range(6) for c in range(2)}
-    assert all(bool(list(p.make().parameters())) == (p.place[2] == 0) for p in found if p.place)
+    actual = [p for p in pieces(2, 1, 3, (3, 8, 8), names) if p.place is not None]
+    assert {p.place for p in actual} == {("cell", e, c) for e in range(6) for c in range(2)}
+    assert all(bool(list(p.make().parameters())) == (p.place[2] == 0) for p in actual if p.place)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_columns_follow_the_operations() -> None:
         ({"operations": ("conv",)}, "unknown operation 'conv'"),
     ],
 )
-def test_wrong_sizes(options: dict[str, Any], message: str) -> None:
+def test_invalid_sizes_are_rejected(options: dict[str, Any], message: str) -> None:
     valid: dict[str, Any] = {"channels": 2, "cells": 1, "classes": 3, "image": (3, 8, 8)}
     with pytest.raises(ValueError, match=message):
         pieces(**valid | options)

@@ -1,4 +1,4 @@
-"""The edge-wise supernet and the fast one with the same weights, and how to compare them."""
+"""Pairs of edge-wise and fast supernets with the same weights, and comparisons of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from darts.spaces.cnn import EdgewiseSupernet, Supernet, fuse_state_dict
 from darts.spaces.cnn.operations import FACTORIES
 
-REPEATABLE = tuple(name for name in FACTORIES if name != "noise")  # which draws
-# Cell 0 is normal, 1 and 2 are reduction cells, 3 is normal again.
+REPEATABLE = tuple(name for name in FACTORIES if name != "noise")  # noise draws random numbers
+# Cells 1 and 2 are reduction cells, 0 and 3 normal cells.
 SMALL: dict[str, Any] = {"channels": 3, "cells": 4, "classes": 4, "nodes": 2}
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 DEVICES = [
@@ -29,19 +29,19 @@ DEVICES = [
 
 
 class Pair(NamedTuple):
-    """Two networks that compute the same."""
+    """An edge-wise and a fast supernet of the same function."""
 
     slow: EdgewiseSupernet
     fast: Supernet
 
 
 def make_pair(*, dtype: torch.dtype = torch.float64, device: str = "cpu", **options: Any) -> Pair:
-    """Both networks with the weights that the seed 0 gives, and alphas far from uniform."""
+    """Return both supernets with the weights of seed 0 and alphas far from uniform."""
     made = []
     for kind in (EdgewiseSupernet, Supernet):
         torch.manual_seed(0)
         net = kind(**SMALL | options)
-        for alpha in net.alphas.values():  # a mix-up of rows shows
+        for alpha in net.alphas.values():  # so that swapped rows change the result
             nn.init.normal_(alpha)
         made.append(net.to(dtype).to(device))
     return Pair(*made)
@@ -58,24 +58,29 @@ def labels(number: int, seed: int = 2) -> Tensor:
 
 
 def fused(slow: nn.Module, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What belongs to the weights of the edge-wise network, ordered as the fast one has it."""
+    """Convert tensors named like the edge-wise state dict to the names of the fast one."""
     return fuse_state_dict(slow.state_dict() | dict(values))
 
 
 def gradients(net: nn.Module) -> dict[str, Tensor]:
-    """Of every parameter; one that takes no part in the loss has a gradient of zero."""
+    """Return all gradients; zeros for parameters that do not affect the loss."""
     return {
         name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
         for name, p in net.named_parameters()
     }
 
 
-def assert_same(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], **limits: float) -> None:
-    """Every tensor of ``found`` is, to the limits, the one of that name."""
-    assert found
-    for name, value in found.items():
+def assert_same(
+    actual: Mapping[str, Tensor], expected: Mapping[str, Tensor], **limits: float
+) -> None:
+    """Check each actual tensor against the expected one of the same name."""
+    assert actual
+    for name, value in actual.items():
         torch.testing.assert_close(
-            value, wanted[name], **(limits or EXACT), msg=lambda text, name=name: f"{name}: {text}"
+            value,
+            expected[name],
+            **(limits or EXACT),
+            msg=lambda text, name=name: f"{name}: {text}",
         )
 
 
@@ -84,12 +89,12 @@ def assert_same_gradients(pair: Pair, **limits: float) -> None:
 
 
 def assert_same_state(pair: Pair, **limits: float) -> None:
-    wanted = fuse_state_dict(pair.slow.state_dict())
-    assert set(pair.fast.state_dict()) == set(wanted)
-    assert_same(pair.fast.state_dict(), wanted, **limits)
+    expected = fuse_state_dict(pair.slow.state_dict())
+    assert set(pair.fast.state_dict()) == set(expected)
+    assert_same(pair.fast.state_dict(), expected, **limits)
 
 
-def relative_error(found: Iterable[Tensor], exact: Iterable[Tensor]) -> float:
-    """Norm of the difference over the norm of the exact values, all tensors taken together."""
-    a, b = (torch.cat([x.detach().double().flatten() for x in xs]) for xs in (found, exact))
+def relative_error(actual: Iterable[Tensor], exact: Iterable[Tensor]) -> float:
+    """Return the norm of the difference of all tensors divided by the norm of the exact ones."""
+    a, b = (torch.cat([x.detach().double().flatten() for x in xs]) for xs in (actual, exact))
     return float((a - b).norm() / b.norm())

@@ -1,4 +1,4 @@
-"""Both supernets of NAS-Bench-201 with the same weights, and how to compare them."""
+"""Pairs of NAS-Bench-201 supernets with the same weights, and comparisons of them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ EXACT = {"rtol": 1e-9, "atol": 1e-9}
 
 
 class Pair(NamedTuple):
-    """Two networks that compute the same."""
+    """An edge-wise and a fast supernet of the same function."""
 
     slow: EdgewiseSupernet
     fast: Supernet
 
 
 def make_pair(**options: Any) -> Pair:
-    """Both networks in float64 with the weights of one seed, and alphas far from uniform."""
+    """Return both supernets in float64 with the weights of seed 0 and alphas far from uniform."""
     made = []
     for kind in (EdgewiseSupernet, Supernet):
         torch.manual_seed(0)
         net = kind(**SMALL | options)
-        nn.init.normal_(net.alphas["cell"])  # a mix-up of rows shows
+        nn.init.normal_(net.alphas["cell"])  # so that swapped rows change the result
         made.append(net.double())
     return Pair(*made)
 
@@ -42,14 +42,14 @@ def labels(number: int, seed: int = 2) -> Tensor:
 
 
 def backward(net: nn.Module, x: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-    """The logits; the gradients of the loss are in the net."""
+    """Compute the gradients of the loss and return the logits."""
     logits = net(x, weights)
     F.cross_entropy(logits, labels(len(x))).backward()
     return logits.detach()
 
 
 def gradients(net: nn.Module) -> dict[str, Tensor]:
-    """Of every parameter; one that takes no part in the loss has a gradient of zero."""
+    """Return all gradients; zeros for parameters that do not affect the loss."""
     return {
         name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
         for name, p in net.named_parameters()
@@ -57,21 +57,21 @@ def gradients(net: nn.Module) -> dict[str, Tensor]:
 
 
 def fused(slow: nn.Module, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What belongs to the weights of the edge-wise network, ordered as the fast one has it."""
+    """Convert tensors named like the edge-wise state dict to the names of the fast one."""
     return fuse_state_dict(slow.state_dict() | dict(values))
 
 
-def assert_same(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Every tensor of ``found`` is, to rounding, the one of that name."""
-    assert found
-    for name, value in found.items():
+def assert_same(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Check each actual tensor against the expected one of the same name."""
+    assert actual
+    for name, value in actual.items():
         torch.testing.assert_close(
-            value, wanted[name], **EXACT, msg=lambda text, name=name: f"{name}: {text}"
+            value, expected[name], **EXACT, msg=lambda text, name=name: f"{name}: {text}"
         )
 
 
 def check(pair: Pair, x: Tensor, weights: Any = None) -> None:
-    """Logits, gradients, running statistics, and all of it in evaluation."""
+    """Compare logits, gradients and running statistics, in training and in evaluation."""
     for training in (True, False):
         for net in pair:
             net.train(training)
