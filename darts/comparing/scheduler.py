@@ -8,12 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from darts.comparing.baselines import (
-    describe_run,
-    draw_random,
-    random_search,
-    search_at_equal_cost,
-)
+from darts.comparing.baselines import describe_run, draw_random, random_search, search_at_equal_cost
 from darts.comparing.pilot import pilot_overrides
 from darts.comparing.plan import DRAWN, RANDOM, RANDOM_SEARCH, ComparisonPlan, search_config
 from darts.comparing.runs import RunFailed, RunLauncher, RunStopped, is_complete

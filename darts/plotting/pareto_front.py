@@ -6,15 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from darts.judging.pareto import has_number, pareto_front
-from darts.plotting.style import (
-    HIGHLIGHT,
-    MUTED,
-    log_ticks,
-    new_figure,
-    shorten,
-    style_axes,
-    unzip,
-)
+from darts.plotting.style import HIGHLIGHT, MUTED, log_ticks, new_figure, shorten, style_axes, unzip
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,11 +81,7 @@ def draw_pareto_front(
 
 
 def _label_points(
-    figure: Figure,
-    axes: Axes,
-    points: Sequence[tuple[float, float]],
-    texts: Sequence[str],
-    up: int,
+    figure: Figure, axes: Axes, points: Sequence[tuple[float, float]], texts: Sequence[str], up: int
 ) -> None:
     """Write each text next to its point, unless it would cover a point or another text."""
     from matplotlib.transforms import Bbox

@@ -10,12 +10,7 @@ from torch import Tensor
 
 from darts.plotting.alpha_animation import animate_alphas
 from darts.plotting.confusion import draw_confusion
-from darts.plotting.figures import (
-    draw_alpha_heatmap,
-    draw_alpha_history,
-    draw_metrics,
-    save_figure,
-)
+from darts.plotting.figures import draw_alpha_heatmap, draw_alpha_history, draw_metrics, save_figure
 from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.searching.alphas import column_names, edge_names, named_history
 from darts.spaces import AnyGenotype, SearchContext

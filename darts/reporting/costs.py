@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from darts.reporting.markup import Cell, cell, paragraph, table
 from darts.reporting.record import RunRecord
 from darts.tracking import format_value
+from darts.tracking.ledger import sum_phases
 
 SOURCES_NOTE = (
     "Joules from different sources are neither compared nor added up: a counter covers a whole "
@@ -26,28 +25,20 @@ def render_cost(record: RunRecord) -> str:
             f"(source: {numbers.get('joules_source', 'unknown')})"
         )
         return paragraph(text if record.finished else f"So far: {text}")
-    sources = list(dict.fromkeys(phase["source"] for phase in record.phases))
-    several = len(sources) > 1
-
-    def row(
-        name: str, source: str, seconds: float, joules: float, gco2e: float
-    ) -> list[Cell | str]:
-        columns: list[Cell | str] = [source] if several else []
-        values = [cell("seconds", seconds), cell("joules", joules), cell("gco2e", gco2e)]
-        return [name, *columns, *values]
-
-    rows = [
-        row(phase["phase"], phase["source"], phase["seconds"], phase["joules"], phase["gco2e"])
-        for phase in record.phases
+    sums = sum_phases(record.phases)
+    several = len(sums) > 1
+    rows: list[list[Cell | str]] = [
+        [
+            cost["phase"],
+            *([cost["source"]] if several else []),
+            cell("seconds", cost["seconds"]),
+            cell("joules", cost["joules"]),
+            cell("gco2e", cost["gco2e"]),
+        ]
+        for cost in [*record.phases, *sums]
     ]
-    for source in sources:
-        phases = [phase for phase in record.phases if phase["source"] == source]
-        seconds = math.fsum(phase["seconds"] for phase in phases)
-        joules = math.fsum(phase["joules"] for phase in phases)
-        gco2e = math.fsum(phase["gco2e"] for phase in phases)
-        rows.append(row("all phases", source, seconds, joules, gco2e))
     head = ["phase", *(["source"] if several else []), "time", "joules", "g CO2e"]
-    notes = [SOURCES_NOTE if several else f"Source of the joules: {sources[0]}."]
+    notes = [SOURCES_NOTE if several else f"Source of the joules: {sums[0]['source']}."]
     if record.gco2_per_kwh is not None:
         notes.append(f"CO2-equivalent at {record.gco2_per_kwh:g} g per kilowatt-hour.")
     return table(head, rows) + "".join(paragraph(note, "quiet") for note in notes)

@@ -6,12 +6,12 @@ References:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 
 from darts.reporting.labels import label
 from darts.reporting.record import RunRecord
 from darts.tracking import JsonObject, format_genotype, format_value
+from darts.tracking.ledger import sum_phases
 
 _SETTINGS = (
     "epochs",
@@ -177,18 +177,15 @@ def _setting_rows(config: JsonObject) -> list[tuple[str, str]]:
 
 def _cost_rows(record: RunRecord) -> list[tuple[str, ...]]:
     """Return the costs of all phases together, by source."""
-    rows: list[tuple[str, ...]] = []
-    for source in dict.fromkeys(phase["source"] for phase in record.phases):
-        phases = [phase for phase in record.phases if phase["source"] == source]
-        rows.append(
-            (
-                source,
-                format_value("seconds", math.fsum(phase["seconds"] for phase in phases)),
-                format_value("joules", math.fsum(phase["joules"] for phase in phases)),
-                format_value("gco2e", math.fsum(phase["gco2e"] for phase in phases)),
-            )
+    return [
+        (
+            cost["source"],
+            format_value("seconds", cost["seconds"]),
+            format_value("joules", cost["joules"]),
+            format_value("gco2e", cost["gco2e"]),
         )
-    return rows
+        for cost in sum_phases(record.phases)
+    ]
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -95,9 +95,9 @@ def _render_confusion(record: RunRecord) -> str:
 def _render_importances(records: NamedRuns, anchor: str) -> str:
     """Return the edge importances of each evaluation, with names if there are several."""
     parts = {
-        name: part
+        name: content
         for number, (name, record) in enumerate(records.items())
-        if (part := render_edge_importance(record, f"{anchor}-{number}"))
+        if (content := render_edge_importance(record, f"{anchor}-{number}"))
     }
     if len(parts) < 2:
         return "".join(parts.values())

@@ -36,11 +36,7 @@ def environment() -> dict[str, object]:
             "numpy": _version("numpy"),
             "darts-nas": darts.__version__,
         },
-        "cpu": {
-            "model": _cpu_model(),
-            "cores": _cores(),
-            "threads": torch.get_num_threads(),
-        },
+        "cpu": {"model": _cpu_model(), "cores": _cores(), "threads": torch.get_num_threads()},
         "cuda": _cuda(),
         "git_revision": git["revision"] if git else None,
         "git_dirty": git["dirty"] if git else None,

@@ -6,6 +6,7 @@ the same quantity. A sum over several sources is marked as mixed and must not be
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypedDict
@@ -155,6 +156,23 @@ def sum_entries(entries: Sequence[LedgerEntry]) -> Energy:
         sum(entry["joules"] for entry in entries),
         f"mixed: {' + '.join(sources)}" if len(sources) > 1 else "".join(sources) or "none",
     )
+
+
+def sum_phases(phases: Sequence[PhaseCost]) -> list[PhaseCost]:
+    """Add up the costs of all phases separately for each source."""
+    sums: list[PhaseCost] = []
+    for source in dict.fromkeys(phase["source"] for phase in phases):
+        costs = [phase for phase in phases if phase["source"] == source]
+        sums.append(
+            {
+                "phase": "all phases",
+                "source": source,
+                "seconds": math.fsum(cost["seconds"] for cost in costs),
+                "joules": math.fsum(cost["joules"] for cost in costs),
+                "gco2e": math.fsum(cost["gco2e"] for cost in costs),
+            }
+        )
+    return sums
 
 
 def common_source(sources: Iterable[object]) -> str | None:

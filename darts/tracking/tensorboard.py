@@ -83,12 +83,7 @@ class TensorBoard:
         figure.clear()
 
     def log_image(
-        self,
-        tag: str,
-        image: torch.Tensor | NDArray[np.generic],
-        step: int,
-        *,
-        layout: str = "CHW",
+        self, tag: str, image: torch.Tensor | NDArray[np.generic], step: int, *, layout: str = "CHW"
     ) -> None:
         """Write an image of bytes (0 to 255) or fractions (0 to 1) in the given layout."""
         if self._writer is not None:

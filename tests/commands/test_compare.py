@@ -332,7 +332,7 @@ def test_random_search_fails_if_all_trainings_diverge(commands: Any, tmp_path: P
     [
         ("3,5", "nvml", 2, False),
         ("3", "nvml", 2, True),
-        ("3", "nvml", 1, False),
+        pytest.param("3", "nvml", 1, False, marks=pytest.mark.slow),
         ("3,5", "rapl", 2, True),
     ],
 )
