@@ -62,20 +62,20 @@ class SearchSpace:
 
     def __init__(self, parameters: Mapping[str, object]) -> None:
         self.architecture: Space | None = None
-        found: list[Parameter] = []
+        unsorted: list[Parameter] = []
         for key, description in descriptions(parameters):
             if key == "genotype":
                 self.architecture = parse_architecture(description)
-                found += map(_prefixed, self.architecture.parameters())
+                unsorted += map(_prefixed, self.architecture.parameters())
             else:
-                found.append(parse_parameter(key, description))
-        if not found:
+                unsorted.append(parse_parameter(key, description))
+        if not unsorted:
             raise ConfigError(
                 "parameters is empty; name the keys to vary, for example "
                 "'parameters.optimizer.lr={low: 0.01, high: 0.1, log: true}'"
             )
         try:
-            self.parameters = Parameters(sort_by_dependency(found))
+            self.parameters = Parameters(sort_by_dependency(unsorted))
         except ValueError as error:
             raise ConfigError(f"parameters: {error}") from None
 

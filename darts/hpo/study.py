@@ -217,13 +217,13 @@ def fixed_overrides(config: TuneConfig) -> list[str]:
     required += ["tracking.tensorboard=false", "tracking.figures=false"]
     if config.target == "retrain":
         required.append("evaluate_test=false")  # every choice is made on validation data
-    given = [*config.base, *config.overrides]
+    user_overrides = [*config.base, *config.overrides]
     # The user may change all of these keys except the ones below.
-    changed = {override.partition("=")[0].lstrip("+") for override in given}
+    changed = {override.partition("=")[0].lstrip("+") for override in user_overrides}
     changed -= {"evaluate_test", "metric"}
     return [
         *(override for override in required if override.partition("=")[0] not in changed),
-        *(o for o in given if not o.startswith(("evaluate_test=", "metric="))),
+        *(o for o in user_overrides if not o.startswith(("evaluate_test=", "metric="))),
     ]
 
 

@@ -41,7 +41,7 @@ from darts.training.device import round_robin_gpu
 from darts.training.interrupt import Interrupt
 
 MAX_INITIAL_FAILURES = 3
-"""The study ends if its first trials, this many, all failed."""
+"""Number of finished trials from which on the study ends if all of them failed."""
 
 SETTINGS = ("epochs", "seed", "ranks")
 """Numbers of a summary that are settings, not results."""

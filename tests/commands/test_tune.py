@@ -60,9 +60,21 @@ def test_files_of_the_run_directory(tuned: Any) -> None:
     names = {path.name for path in tuned.directory.iterdir()}
     names -= {"study.db-shm", "study.db-wal"}  # temporary files of SQLite
     assert names == {
-        *("config.yaml", "env.json", "overrides.json", "study.json", "study.db", "trials"),
-        *("trials.csv", "best.json", "summary.json", "analysis.json", "final", "hparams"),
-        *("history.svg", "importances.svg", "marginals.svg"),
+        "config.yaml",
+        "env.json",
+        "overrides.json",
+        "study.json",
+        "study.db",
+        "trials",
+        "trials.csv",
+        "best.json",
+        "summary.json",
+        "analysis.json",
+        "final",
+        "hparams",
+        "history.svg",
+        "importances.svg",
+        "marginals.svg",
     }
 
 
@@ -218,8 +230,17 @@ def test_gains_are_differences_between_corners(joint: Any) -> None:
 def test_joules_of_different_sources_are_not_compared(commands: Any, tmp_path: Path) -> None:
     power = "parameters.tracking.energy.watts_per_core=[10.0, 20.0]"  # of the estimate
     done = commands.run(
-        *("tune", tmp_path / "run", *DATA, *NET, power, *HERE, *BARE, "metric=loss"),
-        *("strategy=grid", "costs=[joules]", "budget.trials=2"),
+        "tune",
+        tmp_path / "run",
+        *DATA,
+        *NET,
+        power,
+        *HERE,
+        *BARE,
+        "metric=loss",
+        "strategy=grid",
+        "costs=[joules]",
+        "budget.trials=2",
     )
     first, second = trial_rows(done.directory)
     assert (first["state"], second["state"]) == ("complete", "failed")
@@ -362,10 +383,7 @@ CELLS = (*TABLE, "hydra.run.dir=never")
         ((*DATA, *NET), "parameters is empty; name the keys to vary"),
         ((*HPO, "epochz=3"), "did you mean 'epochs'"),
         ((*HPO, "parameters.optimizer.lrr=[1]"), "did you mean 'optimizer.lr'"),
-        (
-            (*HPO, "parameters.epochs={low: 3, high: 1}"),
-            "epochs: low=3 must be <= high=1",
-        ),
+        ((*HPO, "parameters.epochs={low: 3, high: 1}"), "epochs: low=3 must be <= high=1"),
         ((*HPO, "parameters.epochs=[]"), "epochs: a choice needs at least one value"),
         ((*HPO, "parameters.epochs={low: 0, high: 3}"), "epochs=0: must be"),
         ((*HPO, "parameters.drop_path=[0, 1.5]"), "drop_path=1.5: must be"),

@@ -61,10 +61,18 @@ def test_each_task_is_tuned_by_its_metric(
     base = [*write_data(tmp_path, random.Random(0)), f"space={space}", f"dataset.root={tmp_path}"]
     widths = ("embedding", "hidden") if space == "recurrent" else ("hidden",)
     done = commands.run(
-        *("tune", tmp_path / "run", *base, *(f"space.{width}=8" for width in widths)),
-        *("epochs=1", f"metric={metric}", f"parameters.genotype={{space: {space}, {size}}}"),
+        "tune",
+        tmp_path / "run",
+        *base,
+        *(f"space.{width}=8" for width in widths),
+        "epochs=1",
+        f"metric={metric}",
+        f"parameters.genotype={{space: {space}, {size}}}",
         "parameters.optimizer.lr={low: 0.001, high: 0.01, log: true}",
-        *("budget.trials=2", "strategy=random", "workers=0", "analysis.factorial_seeds=0"),
+        "budget.trials=2",
+        "strategy=random",
+        "workers=0",
+        "analysis.factorial_seeds=0",
         "tracking.tensorboard=false",
     )
     assert (done.result["metric"], done.result["complete"]) == (metric, 2)

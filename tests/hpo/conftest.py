@@ -1,4 +1,4 @@
-"""Studies whose trials cost nothing, or seconds."""
+"""Fixtures that plan studies with fast trials."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ from darts.hpo.config_checks import check_config
 from darts.hpo.study import StudyPlan, make_plan
 
 SHORT = (
-    *("dataset=synthetic", "dataset.samples=48", "genotype=DARTS_V2", "loader.batch_size=8"),
-    *("space.channels=2", "space.cells=1", "epochs=2"),
+    "dataset=synthetic",
+    "dataset.samples=48",
+    "genotype=DARTS_V2",
+    "loader.batch_size=8",
+    "space.channels=2",
+    "space.cells=1",
+    "epochs=2",
 )
 RATES = "parameters.optimizer.lr={low: 0.01, high: 0.1, log: true}"
 
 
 @pytest.fixture
 def planned(tmp_path: Path) -> Callable[..., StudyPlan]:
-    """Makes the checked plan of a study from its command line."""
+    """Return a function that checks and plans a study, given its command line."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
     def make(*overrides: str) -> StudyPlan:
@@ -35,5 +40,5 @@ def planned(tmp_path: Path) -> Callable[..., StudyPlan]:
 
 @pytest.fixture
 def short() -> list[str]:
-    """Overrides of a study whose trials train for a second."""
+    """Return the overrides of a study whose trials train for about a second."""
     return [*SHORT, RATES, "budget.trials=4"]

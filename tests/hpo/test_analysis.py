@@ -42,7 +42,7 @@ def test_rank_correlation_of_scores_and_true_accuracies(
     planned: Callable[..., StudyPlan], table: Path, tmp_path: Path
 ) -> None:
     path = noisy_table(table, tmp_path)
-    plan = planned(*TABLE, f"benchmark.table={path}", "budget.trials=25")
+    plan = planned(*TABLE, f"benchmark.table={path}", "budget.trials=15")
     trials = run_study(plan)
     found = analyze(plan, trials)
     truth = nas201_table.load(path)
@@ -92,7 +92,10 @@ def test_the_factorial_design_measures_the_gains(
     planned: Callable[..., StudyPlan], metric: str
 ) -> None:
     plan = planned(
-        *("dataset=synthetic", "dataset.samples=48", "space=mlp", f"genotype={CELL}"),
+        "dataset=synthetic",
+        "dataset.samples=48",
+        "space=mlp",
+        f"genotype={CELL}",
         "parameters.genotype={space: mlp, cells: 1, widths: [16], activations: [tanh]}",
         "parameters.optimizer.lr=[0.5]",
         *(
@@ -101,7 +104,9 @@ def test_the_factorial_design_measures_the_gains(
             "analysis.factorial_seeds=3",
             "analysis.retrain_best=false",
         ),
-        *("tracking.figures=false", f"metric={metric}", "seed=4"),
+        "tracking.figures=false",
+        f"metric={metric}",
+        "seed=4",
     )
     plan.config.judge = AdditiveJudge()  # type: ignore[assignment]
     found = analyze(plan, run_study(plan))

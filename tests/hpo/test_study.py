@@ -45,8 +45,13 @@ def test_trials_get_seed_and_metric_and_never_the_test_split() -> None:
     )
     fixed = fixed_overrides(config)
     assert set(fixed) == {
-        *("dataset=digits", "epochs=2", "seed=5", "metric=accuracy", "evaluate_test=false"),
-        *("tracking.tensorboard=false", "tracking.figures=false"),
+        "dataset=digits",
+        "epochs=2",
+        "seed=5",
+        "metric=accuracy",
+        "evaluate_test=false",
+        "tracking.tensorboard=false",
+        "tracking.figures=false",
     }
     config = compose("tune", ["base=['seed=3']"])  # a seed in base applies to all trials
     assert "seed=3" in fixed_overrides(config)
@@ -60,25 +65,26 @@ def test_best_overrides_drop_the_restrictions_of_trials(
     planned: Callable[..., StudyPlan], short: list[str]
 ) -> None:
     plan = planned(*short)
-    found = best_overrides(plan, trial(0, 0.5))
-    assert "optimizer.lr=0.02" in found
-    assert not [o for o in found if o.startswith(("test=", "tracking."))]
-    assert [o for o in found if o.startswith("metric=")] == ["metric=accuracy"]
+    assert "evaluate_test=false" in plan.fixed_overrides
+    overrides = best_overrides(plan, trial(0, 0.5))
+    assert "optimizer.lr=0.02" in overrides
+    assert not [o for o in overrides if o.startswith(("evaluate_test=", "tracking."))]
+    assert [o for o in overrides if o.startswith("metric=")] == ["metric=accuracy"]
 
 
-def test_the_best_keeps_to_the_limits_if_any_does(
+def test_trials_within_the_limits_precede_better_trials(
     planned: Callable[..., StudyPlan], short: list[str]
 ) -> None:
     plan = planned(*short, "limits.flops=100", "limits.parameters=10")
     cheap = {SCORES: {"flops": 100, "parameters": 10}}
-    dear = {SCORES: {"flops": 99, "parameters": 11}}
-    silent = {SCORES: {"flops": 1}}
-    trials = [trial(0, 0.9, **dear), trial(1, 0.5, **cheap), trial(2, 0.6, **cheap)]
-    trials += [trial(3, 0.99, **silent), trial(4, None, **cheap)]
+    expensive = {SCORES: {"flops": 99, "parameters": 11}}
+    incomplete = {SCORES: {"flops": 1}}
+    trials = [trial(0, 0.9, **expensive), trial(1, 0.5, **cheap), trial(2, 0.6, **cheap)]
+    trials += [trial(3, 0.99, **incomplete), trial(4, None, **cheap)]
     best = best_trial(plan, trials)
     assert best is not None
     assert best.number == 2
-    best = best_trial(plan, [trials[0], trials[4]])  # better than nothing
+    best = best_trial(plan, [trials[0], trials[4]])  # none is within the limits
     assert best is not None
     assert best.number == 0
     assert best_trial(plan, [trials[4]]) is None
@@ -100,16 +106,16 @@ def test_a_study_with_another_objective_or_space_is_refused(
 ) -> None:
     planned(*short).open()
     planned(*short, "dataset.root=/elsewhere", "workers=7", "strategy=random").open()
-    for other, what in [
+    for override, difference in [
         ("metric=loss", "objectives"),
         ("costs=[flops]", "objectives"),
         ("parameters.epochs=[1,2]", "parameters"),
         ("loader.batch_size=4", "overrides"),
     ]:
         with pytest.raises(
-            (ConfigError, ValueError), match=f"has different {what}; choose another"
+            (ConfigError, ValueError), match=f"has different {difference}; choose another"
         ):
-            planned(*short, other, *(["strategy=random"] if "costs" in other else [])).open()
+            planned(*short, override, *(["strategy=random"] if "costs" in override else [])).open()
 
 
 def test_rows_include_failed_trials(

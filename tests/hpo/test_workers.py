@@ -52,16 +52,16 @@ def test_the_study_stops_at_the_budget_of_trials(
 
 def test_two_workers_share_a_study(planned: Callable[..., StudyPlan], table: Path) -> None:
     """Each trial is reported once, and both worker processes evaluate some."""
-    plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=30", "workers=2")
-    seen: list[int] = []
+    plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=20", "workers=2")
+    reported: list[int] = []
     study = plan.open()
-    Supervisor(plan, study, lambda trial: seen.append(trial.number)).run()
+    Supervisor(plan, study, lambda trial: reported.append(trial.number)).run()
     trials = counted_trials(study.trials)
-    assert len(trials) == 30
+    assert len(trials) == 20
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
-    assert sorted(seen) == sorted(trial.number for trial in trials)
-    signed = Counter(trial.user_attrs[WORKER] for trial in trials)
-    assert len(signed) == 2
+    assert sorted(reported) == sorted(trial.number for trial in trials)
+    workers_of_trials = Counter(trial.user_attrs[WORKER] for trial in trials)
+    assert len(workers_of_trials) == 2
 
 
 def test_the_trial_of_a_killed_worker_is_repeated(
