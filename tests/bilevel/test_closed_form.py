@@ -83,8 +83,7 @@ def test_plain_sgd_step(hvp: str) -> None:
 @pytest.mark.parametrize("hvp", HVP)
 @pytest.mark.parametrize("weight_decay", [0.0, 0.2])
 @pytest.mark.parametrize(
-    ("momentum", "dampening", "nesterov"),
-    [(0.9, 0.0, False), (0.9, 0.4, False), (0.5, 0.0, True)],
+    ("momentum", "dampening", "nesterov"), [(0.9, 0.0, False), (0.9, 0.4, False), (0.5, 0.0, True)]
 )
 def test_momentum_dampening_nesterov_and_weight_decay(
     momentum: float, dampening: float, nesterov: bool, weight_decay: float, hvp: str
@@ -168,8 +167,8 @@ def test_validation_loss_without_weights_has_no_second_order_term(hvp: str) -> N
         batches.append(batch)
         return loss_fn(net, batch) if batch == "train" else net.c @ net.a
 
-    found = flat(unrolled(net, loss, "train", "valid", optimizer, hvp=hvp))
-    assert torch.equal(found, net.c)
+    actual = flat(unrolled(net, loss, "train", "valid", optimizer, hvp=hvp))
+    assert torch.equal(actual, net.c)
     assert batches == ["train", "valid"]  # a zero vector needs no finite difference
 
 

@@ -64,7 +64,7 @@ def test_products_and_largest_eigenvalue_match_the_dense_hessian() -> None:
 def test_products_match_finite_differences() -> None:
     net, batch = make_net(), make_batch(1, size=6)
     vector = torch.randn(30, generator=torch.Generator().manual_seed(3)).double()
-    found = AlphaHessian(net, loss_fn, batch).times(vector)
+    actual = AlphaHessian(net, loss_fn, batch).times(vector)
     step, gradients = 1e-5, []
     for sign in (1, -1):
         shifted = copy.deepcopy(net)
@@ -75,7 +75,7 @@ def test_products_match_finite_differences() -> None:
         loss_fn(shifted, batch).backward()
         gradients.append(torch.cat([alpha.grad.flatten() for alpha in shifted.alphas.values()]))
     difference = (gradients[0] - gradients[1]) / (2 * step)
-    torch.testing.assert_close(found, difference, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(actual, difference, rtol=1e-4, atol=1e-6)
 
 
 def test_largest_eigenvalue_is_found_despite_larger_negative_ones() -> None:
@@ -143,7 +143,7 @@ def test_random_relaxations_use_the_mean_mixture(relaxation: str) -> None:
     batch = images.double(), labels
     vector = torch.randn(30, generator=torch.Generator().manual_seed(3)).double()
     random = torch.get_rng_state()
-    found = AlphaHessian(net, searcher.mean_mixture_loss, batch).times(vector)
+    actual = AlphaHessian(net, searcher.mean_mixture_loss, batch).times(vector)
     step, gradients = 1e-4, []
     alpha = net.alphas["cell"]
     for sign in (1, -2):
@@ -151,6 +151,6 @@ def test_random_relaxations_use_the_mean_mixture(relaxation: str) -> None:
             alpha += sign * step * vector.view_as(alpha)
         gradients += torch.autograd.grad(searcher.mean_mixture_loss(net, batch), alpha)
     difference = (gradients[0] - gradients[1]).flatten() / (2 * step)
-    torch.testing.assert_close(found, difference, rtol=1e-3, atol=1e-6)
-    assert found.any()
+    torch.testing.assert_close(actual, difference, rtol=1e-3, atol=1e-6)
+    assert actual.any()
     assert torch.get_rng_state().equal(random)

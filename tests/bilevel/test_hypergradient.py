@@ -82,11 +82,11 @@ def test_exact_gradient_matches_real_steps(
     optimizer = with_history(net, train, options)
     net.train(training)
     wanted = finite_differences(net, optimizer, train, valid)
-    found = flat(unrolled(net, loss_fn, train, valid, optimizer, hvp="exact"))
-    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-8)
+    actual = flat(unrolled(net, loss_fn, train, valid, optimizer, hvp="exact"))
+    torch.testing.assert_close(actual, wanted, rtol=1e-5, atol=1e-8)
     # The second-order term is large enough for the test to be meaningful.
     direct = flat(first_order(net, loss_fn, train, valid, optimizer))
-    assert (found - direct).norm() > 0.01 * direct.norm()
+    assert (actual - direct).norm() > 0.01 * direct.norm()
 
 
 @pytest.mark.parametrize("options", SETTINGS, ids=lambda o: "-".join(o))
@@ -98,8 +98,8 @@ def test_finite_difference_converges_to_the_exact_product(
     exact = flat(unrolled(net, loss_fn, train, valid, optimizer, hvp="exact"))
 
     def error(epsilon: float) -> float:
-        found = flat(unrolled(net, loss_fn, train, valid, optimizer, epsilon=epsilon))
-        return float((found - exact).norm() / exact.norm())
+        actual = flat(unrolled(net, loss_fn, train, valid, optimizer, epsilon=epsilon))
+        return float((actual - exact).norm() / exact.norm())
 
     assert error(0.01) < 1e-3  # the published step length
     assert error(1e-4) < 1e-7
@@ -134,19 +134,19 @@ def test_zero_learning_rate_gives_the_first_order_gradient(smooth: Smooth) -> No
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.0)
     wanted = flat(first_order(net, loss_fn, train, valid, optimizer))
     for hvp in ("exact", "finite_difference"):
-        found = flat(unrolled(net, loss_fn, train, valid, optimizer, hvp=hvp))
-        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-15)
+        actual = flat(unrolled(net, loss_fn, train, valid, optimizer, hvp=hvp))
+        torch.testing.assert_close(actual, wanted, rtol=1e-12, atol=1e-15)
 
 
 def test_dropout_is_the_same_in_all_evaluations_of_the_training_loss(smooth: Smooth) -> None:
     net, train, valid = smooth(dropout=0.5)
     optimizer = with_history(net, train, SETTINGS[1])
-    found, generators = {}, {}
+    actual, generators = {}, {}
     for hvp in ("exact", "finite_difference"):
         torch.manual_seed(7)
-        found[hvp] = flat(unrolled(net, loss_fn, train, valid, optimizer, hvp=hvp, epsilon=1e-4))
+        actual[hvp] = flat(unrolled(net, loss_fn, train, valid, optimizer, hvp=hvp, epsilon=1e-4))
         generators[hvp] = torch.get_rng_state()
-    torch.testing.assert_close(*found.values(), rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(*actual.values(), rtol=1e-6, atol=1e-9)
     # Both consume the random numbers of exactly two losses.
     assert torch.equal(*generators.values())
     torch.manual_seed(7)
@@ -154,7 +154,7 @@ def test_dropout_is_the_same_in_all_evaluations_of_the_training_loss(smooth: Smo
     assert torch.equal(torch.get_rng_state(), generators["exact"])
     torch.manual_seed(8)
     other = flat(unrolled(net, loss_fn, train, valid, optimizer, hvp="exact"))
-    assert not torch.allclose(other, found["exact"], rtol=1e-3)
+    assert not torch.allclose(other, actual["exact"], rtol=1e-3)
 
 
 @pytest.mark.parametrize("epsilon", [None, 0.05, 3.0])
@@ -200,12 +200,12 @@ def test_finite_difference_runs_without_autocast(smooth: Smooth) -> None:
         return F.cross_entropy(logits.float(), batch[1])
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = flat(unrolled(net, recording_loss, train, valid, optimizer))
+        actual = flat(unrolled(net, recording_loss, train, valid, optimizer))
         assert torch.is_autocast_enabled("cpu")
     assert evaluations == [(True, torch.bfloat16)] * 2 + [(False, torch.float32)] * 2
     full = flat(unrolled(net, loss_fn, train, valid, optimizer))
-    assert found.dtype == torch.float32
-    assert F.cosine_similarity(found, full, dim=0) > 0.99
+    assert actual.dtype == torch.float32
+    assert F.cosine_similarity(actual, full, dim=0) > 0.99
 
 
 def test_invalid_options_raise_an_error_before_the_loss_is_computed(smooth: Smooth) -> None:

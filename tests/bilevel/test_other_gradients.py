@@ -19,11 +19,11 @@ def test_single_level_is_the_gradient_of_the_training_loss() -> None:
     """It matches a backward pass and does not use the validation batch."""
     _, net = context_and_supernet("nas201")
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1)
-    found = GRADIENTS["single_level"]()(net, cross_entropy, make_batch(0), None, optimizer)
+    actual = GRADIENTS["single_level"]()(net, cross_entropy, make_batch(0), None, optimizer)
     cross_entropy(net, make_batch(0)).backward()
-    torch.testing.assert_close(found["cell"], net.alphas["cell"].grad)
+    torch.testing.assert_close(actual["cell"], net.alphas["cell"].grad)
     other = GRADIENTS["first_order"]()(net, cross_entropy, make_batch(0), make_batch(1), optimizer)
-    assert not torch.allclose(found["cell"], other["cell"], rtol=0.1)
+    assert not torch.allclose(actual["cell"], other["cell"], rtol=0.1)
 
 
 def test_single_level_search_ignores_the_validation_batch() -> None:

@@ -99,9 +99,9 @@ def test_exception_in_the_loss_changes_nothing(call_name: str) -> None:
     call, options = CALLS[call_name]
     calls: list[int] = []
 
-    def raising_loss(view: Any, given: Batch) -> Tensor:
+    def raising_loss(view: Any, inputs: Batch) -> Tensor:
         calls.append(1)
-        value = loss_fn(view, given)
+        value = loss_fn(view, inputs)
         if len(calls) == (1 if call_name == "first_order" else 2):
             raise RuntimeError("broken")
         return value
@@ -129,9 +129,9 @@ def test_gradients_are_reproducible_and_shaped_like_the_alphas(call_name: str) -
 
 def test_first_order_matches_a_backward_pass() -> None:
     net, optimizer = prepared()
-    found = first_order(net, loss_fn, batch(1), batch(2), optimizer)
+    actual = first_order(net, loss_fn, batch(1), batch(2), optimizer)
     plain = torch.autograd.grad(loss_fn(net, batch(2)), list(net.alphas.values()))
-    for gradient, wanted in zip(found.values(), plain, strict=True):
+    for gradient, wanted in zip(actual.values(), plain, strict=True):
         torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-7)
 
 
@@ -159,13 +159,13 @@ def test_first_order_computes_no_weight_gradient() -> None:
         def weight_parameters(self) -> list[nn.Parameter]:
             return [self.weight]
 
-    def loss(net: Any, given: Tensor) -> Tensor:
-        return Scale.apply(net.alphas["only"] * given, net.weight).sum()
+    def loss(net: Any, inputs: Tensor) -> Tensor:
+        return Scale.apply(net.alphas["only"] * inputs, net.weight).sum()
 
     net = Net()
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1)
-    found = first_order(net, loss, None, torch.tensor(5.0), optimizer)
-    assert found["only"].tolist() == [10.0]
+    actual = first_order(net, loss, None, torch.tensor(5.0), optimizer)
+    assert actual["only"].tolist() == [10.0]
     assert requested == [False]
     loss(net, torch.tensor(5.0)).backward()
     assert requested == [False, True]  # a plain backward pass computes it
@@ -192,10 +192,10 @@ def test_unused_groups_have_a_zero_gradient(call_name: str, cells: int) -> None:
     net, optimizer = prepared(cells)
     assert net.counts["normal"] == 0
     call, options = CALLS[call_name]
-    found = call(net, loss_fn, batch(1), batch(2), optimizer, **options)
-    assert not found["normal"].any()
-    assert found["normal"].shape == (5, 8)
-    assert found["reduce"].all()
+    actual = call(net, loss_fn, batch(1), batch(2), optimizer, **options)
+    assert not actual["normal"].any()
+    assert actual["normal"].shape == (5, 8)
+    assert actual["reduce"].all()
 
 
 @pytest.mark.parametrize("hvp", ["exact", "finite_difference"])
@@ -205,12 +205,12 @@ def test_weights_without_influence_on_the_loss_are_supported(hvp: str) -> None:
     skips = torch.zeros(5, 8)
     skips[:, 3] = 1
 
-    def loss(view: Any, given: Batch) -> Tensor:
+    def loss(view: Any, inputs: Batch) -> Tensor:
         weights = {kind: skips * alpha.exp() for kind, alpha in view.alphas.items()}
-        return F.cross_entropy(view(given[0], weights), given[1])
+        return F.cross_entropy(view(inputs[0], weights), inputs[1])
 
-    found = unrolled(net, loss, batch(1), batch(2), optimizer, hvp=hvp)
-    for gradient in found.values():
+    actual = unrolled(net, loss, batch(1), batch(2), optimizer, hvp=hvp)
+    for gradient in actual.values():
         assert gradient[:, 3].all()
         assert not gradient[:, [0, 1, 2, 4, 5, 6, 7]].any()
 
@@ -224,11 +224,11 @@ def test_constant_loss_has_a_zero_gradient(call_name: str) -> None:
     """All sampled operations of a cell may be ``none``."""
     net, optimizer = prepared()
 
-    def constant_loss(view: Any, given: Batch) -> Tensor:
+    def constant_loss(view: Any, inputs: Batch) -> Tensor:
         weights = {name: torch.zeros_like(alpha) for name, alpha in view.alphas.items()}
-        return F.cross_entropy(view(given[0], weights), given[1])
+        return F.cross_entropy(view(inputs[0], weights), inputs[1])
 
     call, options = CALLS[call_name]
-    found = call(net, constant_loss, batch(1), batch(2), optimizer, **options)
-    assert [gradient.shape for gradient in found.values()] == [(5, 8), (5, 8)]
-    assert not any(gradient.any() for gradient in found.values())
+    actual = call(net, constant_loss, batch(1), batch(2), optimizer, **options)
+    assert [gradient.shape for gradient in actual.values()] == [(5, 8), (5, 8)]
+    assert not any(gradient.any() for gradient in actual.values())

@@ -42,11 +42,11 @@ def test_virtual_step_matches_sgd_at_first_and_later_steps(options: dict) -> Non
     optimizer = torch.optim.SGD(weights, lr=0.05, **options)
     for step in range(4):
         optimizer.param_groups[0]["lr"] = 0.05 / (step + 1)  # like a schedule
-        given = gradients(weights, step)
+        inputs = gradients(weights, step)
         before = [w.detach().clone() for w in weights]
-        predicted, _ = sgd_step(optimizer, weights, given)
+        predicted, _ = sgd_step(optimizer, weights, inputs)
         assert all(torch.equal(w, b) for w, b in zip(weights, before, strict=True))
-        for weight, gradient in zip(weights, given, strict=True):
+        for weight, gradient in zip(weights, inputs, strict=True):
             weight.grad = gradient.clone()
         optimizer.step()
         for weight, guess in zip(weights, predicted, strict=True):
@@ -58,15 +58,15 @@ def test_factors_are_the_derivatives_by_the_gradient(options: dict) -> None:
     weights = parameters()
     optimizer = torch.optim.SGD(weights, lr=0.05, **options)
     for step in range(3):
-        given, change = gradients(weights, step), gradients(weights, step + 100)
-        here, factors = sgd_step(optimizer, weights, given)
+        inputs, change = gradients(weights, step), gradients(weights, step + 100)
+        here, factors = sgd_step(optimizer, weights, inputs)
         there, same = sgd_step(
-            optimizer, weights, [g + c for g, c in zip(given, change, strict=True)]
+            optimizer, weights, [g + c for g, c in zip(inputs, change, strict=True)]
         )
         assert factors == same
         for h, t, c, factor in zip(here, there, change, factors, strict=True):
             torch.testing.assert_close(t - h, -factor * c, rtol=1e-9, atol=1e-12)
-        for weight, gradient in zip(weights, given, strict=True):
+        for weight, gradient in zip(weights, inputs, strict=True):
             weight.grad = gradient
         optimizer.step()
 

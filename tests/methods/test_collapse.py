@@ -64,8 +64,8 @@ def test_too_many_skips_are_a_finding() -> None:
 def test_skips_are_counted_per_cell() -> None:
     both = checkup(5, skips=5, weightless=11)
     bad = {"normal": 5, "reduce": 6}
-    found = CollapseChecks().findings([Checkup(**(vars(both) | {"skips": bad}))])
-    assert [("normal" in text, "reduce" in text) for text in found] == [
+    actual = CollapseChecks().findings([Checkup(**(vars(both) | {"skips": bad}))])
+    assert [("normal" in text, "reduce" in text) for text in actual] == [
         (True, False),
         (False, True),
     ]
@@ -179,9 +179,8 @@ def test_only_the_last_checkup_of_the_warm_up_counts_as_healthy() -> None:
     assert rules.last_healthy_epoch([*last[:8], checkup(9, 4), *last[9:]], 50) == 10
     grown = [*checkups_of(0.1, 0.1), checkup(15, eigenvalue=0.9)]
     assert CollapseChecks(window=2, warmup=0.4).last_healthy_epoch(grown, 25) == 10
-    assert (
-        CollapseChecks(window=2, warmup=0.6).last_healthy_epoch(grown, 25) is None
-    )  # the growth began before it
+    # The growth began before it.
+    assert CollapseChecks(window=2, warmup=0.6).last_healthy_epoch(grown, 25) is None
     # During the warm-up, the latest checkup counts.
     assert rules.last_healthy_epoch(history[:1], 50) == 1
     assert rules.last_healthy_epoch(history[:2], 50) is None

@@ -62,11 +62,11 @@ def test_skip_limit_matches_the_slow_implementation(limit: int) -> None:
     for seed in range(6):
         probabilities = tables(seed, favor=1.5)
         before = {group: table.clone() for group, table in probabilities.items()}
-        found = Argmax(skip_limit=limit).genotype(probabilities, SETTING)
-        assert found.count("skip_connect", "normal") <= limit
-        assert edges_of(found, "normal") == slow(probabilities["normal"], limit)
+        actual = Argmax(skip_limit=limit).genotype(probabilities, SETTING)
+        assert actual.count("skip_connect", "normal") <= limit
+        assert edges_of(actual, "normal") == slow(probabilities["normal"], limit)
         free = Argmax().genotype(probabilities, SETTING)
-        assert found.reduce == free.reduce  # the limit applies to the normal cell only
+        assert actual.reduce == free.reduce  # the limit applies to the normal cell only
         assert all(probabilities[group].equal(before[group]) for group in before)
 
 
@@ -80,9 +80,9 @@ def test_skip_limit_changes_nothing_below_the_limit() -> None:
 
 def test_skip_limit_removes_no_more_skips_than_necessary() -> None:
     for limit in range(9):
-        found = Argmax(skip_limit=limit).genotype(tables(0, favor=9.0), SETTING)
-        assert found.count("skip_connect", "normal") == limit
-        assert found.count("skip_connect", "reduce") == 8
+        actual = Argmax(skip_limit=limit).genotype(tables(0, favor=9.0), SETTING)
+        assert actual.count("skip_connect", "normal") == limit
+        assert actual.count("skip_connect", "reduce") == 8
 
 
 def test_skip_limit_keeps_skips_without_alternative() -> None:
@@ -93,11 +93,11 @@ def test_skip_limit_keeps_skips_without_alternative() -> None:
     table[1] = torch.tensor([1.0, 0.0])
     probabilities = {"normal": table, "reduce": table}
     for limit, wanted in ((0, 2), (1, 2), (2, 2), (4, 4)):
-        found = Argmax(skip_limit=limit).genotype(probabilities, context)
-        assert found.count("skip_connect", "normal") == wanted
+        actual = Argmax(skip_limit=limit).genotype(probabilities, context)
+        assert actual.count("skip_connect", "normal") == wanted
     only = torch.tensor([[1.0, 0.0]] * 14)
-    found = Argmax(skip_limit=2).genotype({"normal": only, "reduce": only}, context)
-    assert found.count("skip_connect", "normal") == 8
+    actual = Argmax(skip_limit=2).genotype({"normal": only, "reduce": only}, context)
+    assert actual.count("skip_connect", "normal") == 8
 
 
 def test_skip_limit_applies_to_the_cell_of_nas201() -> None:
@@ -105,9 +105,9 @@ def test_skip_limit_applies_to_the_cell_of_nas201() -> None:
     table = torch.full((6, 5), 0.1)
     table[:, 1] = torch.tensor([0.5, 0.9, 0.6, 0.8, 0.7, 0.55])
     table[:, 3] = 0.2
-    found = Argmax(skip_limit=2).genotype({"cell": table}, context)
+    actual = Argmax(skip_limit=2).genotype({"cell": table}, context)
     conv, skip = "nor_conv_3x3", "skip_connect"
-    assert list(found.operations) == [conv, skip, conv, skip, conv, conv]
+    assert list(actual.operations) == [conv, skip, conv, skip, conv, conv]
 
 
 def test_skip_limit_counts_identity_blocks_of_transformers() -> None:
@@ -118,5 +118,5 @@ def test_skip_limit_counts_identity_blocks_of_transformers() -> None:
     for row, names in enumerate(net.candidates["mixer"]):
         tables["mixer"][row, names.index("identity")] = 0.5 + 0.1 * row
     for limit in (3, 1, 0):
-        found = Argmax(skip_limit=limit).genotype(tables, context)
-        assert genotype_counts(found)["genotype/blocks/identity"] == limit
+        actual = Argmax(skip_limit=limit).genotype(tables, context)
+        assert genotype_counts(actual)["genotype/blocks/identity"] == limit

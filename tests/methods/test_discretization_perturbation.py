@@ -28,7 +28,7 @@ def additive(values: Masks) -> Callable[[Masks], float]:
 
 def best_of_cnn(values: Masks, names: tuple[str, ...]) -> dict[str, set[tuple[int, int, str]]]:
     """Return, by cell, the best operation of each edge except none, of the best two edges."""
-    found = {}
+    actual = {}
     for group, table in values.items():
         chosen = set()
         first = 0
@@ -40,8 +40,8 @@ def best_of_cnn(values: Masks, names: tuple[str, ...]) -> dict[str, set[tuple[in
                 edges.append((value, source, node, name))
             chosen |= {edge[1:] for edge in sorted(edges)[-2:]}
             first += node
-        found[group] = chosen
-    return found
+        actual[group] = chosen
+    return actual
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -27,9 +27,9 @@ def value_of(values: Masks) -> Callable[[Masks], float]:
 def upcoming_samples(trained: FakeSupernet, count: int) -> list[Any]:
     """Return the architectures that the discretization will sample."""
     state = torch.get_rng_state()
-    found = [trained.context.space.random(torch.default_generator) for _ in range(count)]
+    actual = [trained.context.space.random(torch.default_generator) for _ in range(count)]
     torch.set_rng_state(state)
-    return found
+    return actual
 
 
 def test_best_sample_is_returned() -> None:
@@ -38,10 +38,10 @@ def test_best_sample_is_returned() -> None:
         trained = FakeSupernet(space, value)
         torch.manual_seed(1)
         genotypes = upcoming_samples(trained, 50)
-        found = Sampling(samples=50).final_genotype(trained)
+        actual = Sampling(samples=50).final_genotype(trained)
         candidates = trained.context.candidates
         scores = [value(trained.context.space.mask(genotype, candidates)) for genotype in genotypes]
-        assert found == genotypes[scores.index(max(scores))]
+        assert actual == genotypes[scores.index(max(scores))]
         assert trained.context.masks == {}
 
 
@@ -64,12 +64,12 @@ def test_final_score_decides_among_finalists() -> None:
     trained = Reversed("nas201", value_of(values))
     torch.manual_seed(2)
     genotypes = set(upcoming_samples(trained, 40))
-    found = Sampling(samples=40, finalists=3).final_genotype(trained)
+    actual = Sampling(samples=40, finalists=3).final_genotype(trained)
     masks = trained.context.space.mask
     ranked = sorted(
         genotypes, key=lambda g: -value_of(values)(masks(g, trained.context.candidates))
     )
-    assert found == ranked[2]
+    assert actual == ranked[2]
 
 
 def test_duplicate_samples_are_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,9 +115,8 @@ def test_masks_are_restored_after_an_exception() -> None:
 @pytest.mark.parametrize("options", [{}, {"samples": 3}, {"samples": 20, "batches": 4}])
 def test_estimated_work_matches_the_work_done(options: dict[str, int]) -> None:
     rule = Sampling(**({"samples": 50} | options))
-    trained = FakeSupernet(
-        "cnn", value_of(random_values("cnn", 0))
-    )  # the space is so large that no sample repeats
+    # The space is so large that no sample repeats.
+    trained = FakeSupernet("cnn", value_of(random_values("cnn", 0)))
     estimate = estimated_work(rule, trained.context, 7)
     assert estimate == actual_work(rule, trained, 7)
     works = rule.estimate_work(trained.context) or []

@@ -225,9 +225,9 @@ def test_observed_gradients_are_those_of_both_losses() -> None:
     searcher.config.freezing = Recording()
     batches = make_batch(0), make_batch(1)
     searcher.observe_gradients(0, *batches)
-    for found, batch in zip(recorded, batches, strict=True):
+    for actual, batch in zip(recorded, batches, strict=True):
         searcher.net.zero_grad()
         searcher.arch_loss(searcher.net, batch).backward()
         for parameter in searcher.net.weight_parameters():
             assert parameter.grad is not None
-            torch.testing.assert_close(found[parameter], parameter.grad)
+            torch.testing.assert_close(actual[parameter], parameter.grad)

@@ -62,9 +62,13 @@ def _no_figures() -> Iterator[None]:
 def run(folder: Path, *overrides: str, fresh: bool = True) -> dict[str, Any]:
     """Run a search in this process and return its summary."""
     sizes = () if "space=mlp" in overrides else ONE_CELL
-    given = [*TINY, *sizes, f"hydra.run.dir={folder}"] if fresh else [f"resume={folder}"]
+    inputs = [f"resume={folder}"]
+    if fresh:
+        inputs = [*TINY, *sizes, f"hydra.run.dir={folder}"]
     with redirect_stdout(io.StringIO()):
-        result: dict[str, Any] = launch("search", search.check, search.search, [*given, *overrides])
+        result: dict[str, Any] = launch(
+            "search", search.check, search.search, [*inputs, *overrides]
+        )
     return result
 
 
@@ -166,10 +170,10 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def search_texts(texts: list[str], folder: Path, *more: str) -> dict[str, Any]:
     with redirect_stdout(io.StringIO()):
-        found: dict[str, Any] = launch(
+        actual: dict[str, Any] = launch(
             "search", search.check, search.search, [*texts, *more, f"hydra.run.dir={folder}"]
         )
-    return found
+    return actual
 
 
 @pytest.mark.parametrize(
@@ -193,12 +197,12 @@ def test_method_searches_the_transformer_space(
 
 def test_recomputed_blocks_give_the_same_search(texts: list[str], tmp_path: Path) -> None:
     """Dropout draws the same random numbers in the recomputation."""
-    found = []
+    actual = []
     for memory in ("full", "checkpoint"):
         folder = tmp_path / memory
         search_texts(texts, folder, "space.dropout=0.3", f"memory={memory}")
-        found.append(torch.load(folder / "checkpoint.pt", weights_only=True)["searcher"])
-    assert same(found[0]["net"], found[1]["net"])
+        actual.append(torch.load(folder / "checkpoint.pt", weights_only=True)["searcher"])
+    assert same(actual[0]["net"], actual[1]["net"])
 
 
 @pytest.mark.parametrize("method", ["pc_darts", "darts_minus", "p_darts", "oles"])
@@ -292,9 +296,9 @@ def test_killed_and_resumed_search_ends_like_an_unbroken_one(
     method: str, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The crash loses the current step; there are two steps per epoch."""
-    given = [f"method={method}", "space=nas201", "loader.batch_size=16", "epochs=3"]
-    given.append("save_minutes=0")
-    whole = run(tmp_path / "whole", *given)
+    inputs = [f"method={method}", "space=nas201", "loader.batch_size=16", "epochs=3"]
+    inputs.append("save_minutes=0")
+    whole = run(tmp_path / "whole", *inputs)
     real, remaining = loop.require_finite, iter(range(steps))
 
     def failing(*arguments: Any) -> float:
@@ -305,7 +309,7 @@ def test_killed_and_resumed_search_ends_like_an_unbroken_one(
     with monkeypatch.context() as patch:
         patch.setattr(loop, "require_finite", failing)
         with pytest.raises(Crash):
-            run(tmp_path / "broken", *given)
+            run(tmp_path / "broken", *inputs)
     resumed = run(tmp_path / "broken", fresh=False)
     for key in whole.keys() - {"seconds", "joules", "joules_source", "gco2e", "peak_memory_mb"}:
         assert resumed[key] == whole[key], key

@@ -61,14 +61,14 @@ def test_uniform_noise_fills_the_ball() -> None:
 def test_perturb_clamps_and_restores_the_sum() -> None:
     weight = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
     change = torch.tensor([[0.1, -0.4, 0.0], [-1.0, -1.0, -1.0]])
-    found = perturb(Mixture({"cell": weight}), {"cell": change})["cell"]
+    actual = perturb(Mixture({"cell": weight}), {"cell": change})["cell"]
     # 0.6, 0 and 0.2 are rescaled to a sum of 1; an edge without weight is unchanged.
-    torch.testing.assert_close(found, torch.tensor([[0.75, 0.0, 0.25], [0.5, 0.3, 0.2]]))
+    torch.testing.assert_close(actual, torch.tensor([[0.75, 0.0, 0.25], [0.5, 0.3, 0.2]]))
 
 
 def test_radius_grows_linearly() -> None:
-    found = [RandomSmoothing().radius_at(progress) for progress in (0, 0.5, 1)]
-    assert found == pytest.approx([0.03, 0.165, 0.3])
+    actual = [RandomSmoothing().radius_at(progress) for progress in (0, 0.5, 1)]
+    assert actual == pytest.approx([0.03, 0.165, 0.3])
     assert Adversarial(radius=0.1, radius_end=0.2).radius_at(0.25) == pytest.approx(0.125)
 
 
@@ -105,8 +105,8 @@ def test_adversarial_change_of_a_linear_loss_is_the_sign_of_the_gradient() -> No
     attack = Adversarial(radius=0.1, radius_end=0.1)
     for seed in range(3):
         torch.manual_seed(seed)
-        found = attack(Mixture({"cell": weights}), linear(gradient_value), 0.0)["cell"]
-        torch.testing.assert_close(found, weights + 0.1 * gradient_value.sign())
+        actual = attack(Mixture({"cell": weights}), linear(gradient_value), 0.0)["cell"]
+        torch.testing.assert_close(actual, weights + 0.1 * gradient_value.sign())
 
 
 def test_adversarial_steps_start_from_random_noise() -> None:
@@ -164,9 +164,8 @@ def test_inactive_operations_get_no_weight(kind: type[RandomSmoothing]) -> None:
     changed = kind()(mixture, linear(torch.randn(6, 5, generator=DRAW).double()), 0.9)
     assert not changed["cell"][~active].any()
     torch.testing.assert_close(changed["cell"].sum(1), weights.sum(1))
-    torch.testing.assert_close(
-        changed["cell"][3], weights[3]
-    )  # the only active operation keeps its weight
+    # The only active operation keeps its weight.
+    torch.testing.assert_close(changed["cell"][3], weights[3])
     assert changed.active is mixture.active
     assert changed.bypass is mixture.bypass
 

@@ -44,13 +44,13 @@ def test_agreement_is_the_mean_cosine_over_pairs_of_cells() -> None:
 
 def test_agreement_gradient_matches_finite_differences() -> None:
     gradients = torch.randn(3, 2, 4, generator=DRAW, dtype=torch.float64)
-    found = agreement_gradient(gradients)
+    actual = agreement_gradient(gradients)
     step = 1e-6
     for place in ((0, 0, 0), (1, 1, 2), (2, 0, 3)):
         change = torch.zeros_like(gradients)
         change[place] = step
         difference = (naive(gradients + change) - naive(gradients - change)) / (2 * step)
-        assert float(found[place]) == pytest.approx(difference, rel=1e-5)
+        assert float(actual[place]) == pytest.approx(difference, rel=1e-5)
 
 
 class SmallProblem:
@@ -72,8 +72,8 @@ class SmallProblem:
 
     def gradient(self, mixture: Mixture) -> dict[str, Tensor]:
         leaves = {group: w.detach().requires_grad_() for group, w in mixture.items()}
-        found = torch.autograd.grad(self.loss(mixture.replaced(leaves)), list(leaves.values()))
-        return dict(zip(leaves, found, strict=True))
+        actual = torch.autograd.grad(self.loss(mixture.with_weights(leaves)), list(leaves.values()))
+        return dict(zip(leaves, actual, strict=True))
 
     def exact(self) -> list[Tensor]:
         """Return the gradient of the sum of both groups' ``Lambda`` by double backward."""
@@ -81,10 +81,10 @@ class SmallProblem:
             group: w.expand(self.net.counts[group], -1, -1).clone().requires_grad_()
             for group, w in self.mixture.items()
         }
-        found = torch.autograd.grad(
+        actual = torch.autograd.grad(
             self.loss(Mixture(leaves)), list(leaves.values()), create_graph=True
         )
-        total = sum((agreement(gradient) for gradient in found), torch.zeros(()))
+        total = sum((agreement(gradient) for gradient in actual), torch.zeros(()))
         return list(torch.autograd.grad(total, self.net.weight_parameters(), allow_unused=True))
 
 
@@ -106,8 +106,8 @@ def test_weight_term_has_the_exact_second_order_gradient() -> None:
             problem.mixture, problem.loss, problem.gradient, problem.context
         )
         assert term is not None
-        found = flat(torch.autograd.grad(term, used, allow_unused=True, materialize_grads=True))
-        errors.append(float((found - wanted).norm() / wanted.norm()))
+        actual = flat(torch.autograd.grad(term, used, allow_unused=True, materialize_grads=True))
+        errors.append(float((actual - wanted).norm() / wanted.norm()))
     assert errors[0] < 1e-5
     assert errors[1] < errors[0] / 50
 
@@ -121,15 +121,15 @@ def test_weight_term_is_none_at_the_start_and_for_single_cells() -> None:
     begin = dataclasses.replace(problem.context, progress=0.0)
     assert Alignment().weight_term(problem.mixture, unexpected, unexpected, begin) is None
     single = dataclasses.replace(problem.context, counts={"normal": 1, "reduce": 1})
-    found = {group: torch.ones(1, 2, 8) for group in problem.mixture}
-    assert Alignment().weight_term(problem.mixture, unexpected, lambda _: found, single) is None
+    actual = {group: torch.ones(1, 2, 8) for group in problem.mixture}
+    assert Alignment().weight_term(problem.mixture, unexpected, lambda _: actual, single) is None
 
 
 def test_weight_step_raises_the_agreement() -> None:
     problem = SmallProblem()
 
     def mean_cosines() -> float:
-        by_cell = problem.mixture.replaced(
+        by_cell = problem.mixture.with_weights(
             {g: w.expand(problem.net.counts[g], -1, -1) for g, w in problem.mixture.items()}
         )
         return sum(naive(gradient) for gradient in problem.gradient(by_cell).values())
@@ -140,9 +140,9 @@ def test_weight_step_raises_the_agreement() -> None:
     )
     assert term is not None
     used = problem.net.weight_parameters()
-    found = torch.autograd.grad(term, used, allow_unused=True, materialize_grads=True)
-    length = flat(found).norm()
+    actual = torch.autograd.grad(term, used, allow_unused=True, materialize_grads=True)
+    length = flat(actual).norm()
     with torch.no_grad():
-        for parameter, gradient in zip(used, found, strict=True):
+        for parameter, gradient in zip(used, actual, strict=True):
             parameter -= 1e-5 * gradient / length
     assert mean_cosines() - before == pytest.approx(1e-5 * float(length) / 0.5, rel=0.01)

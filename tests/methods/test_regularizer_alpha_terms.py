@@ -31,9 +31,9 @@ def alphas_of() -> dict[str, Tensor]:
 def gradients(regularizer: Regularizer, alphas: dict[str, Tensor]) -> list[Tensor]:
     term = regularizer.alpha_term(alphas, SETTING)
     assert term is not None
-    found = torch.autograd.grad(term, list(alphas.values()), allow_unused=True)
-    assert found[2] is None
-    return [gradient for gradient in found[:2] if gradient is not None]
+    actual = torch.autograd.grad(term, list(alphas.values()), allow_unused=True)
+    assert actual[2] is None
+    return [gradient for gradient in actual[:2] if gradient is not None]
 
 
 def values(alphas: dict[str, Tensor]) -> list[list[float]]:
@@ -59,8 +59,8 @@ def test_zero_one_matches_the_formula_and_pushes_sigmoids_from_one_half() -> Non
     term = ZeroOne(weight=10.0).alpha_term(alphas, SETTING)
     squares = [(1 / (1 + math.exp(-a)) - 0.5) ** 2 for row in values(alphas) for a in row]
     assert float(term.detach()) == pytest.approx(-10 * sum(squares) / 224)
-    found = gradients(ZeroOne(weight=10.0), alphas)
-    for cell, gradient in zip(("normal", "reduce"), found, strict=True):
+    actual = gradients(ZeroOne(weight=10.0), alphas)
+    for cell, gradient in zip(("normal", "reduce"), actual, strict=True):
         s = alphas[cell].detach().sigmoid()
         torch.testing.assert_close(gradient, -10 * 2 * (s - 0.5) * s * (1 - s) / 224)
         # A gradient descent step moves each sigmoid away from one half.
@@ -80,8 +80,8 @@ def test_anchor_is_the_kl_divergence_from_the_uniform_distribution() -> None:
         wanted += float(((beta - 1) * expected_logs).sum())
     assert float(term.detach()) == pytest.approx(0.3 * wanted)
     # The gradient in closed form: for the concentrations (trigamma), then for the alphas.
-    found = gradients(Anchor(weight=0.3), alphas)
-    for cell, gradient in zip(("normal", "reduce"), found, strict=True):
+    actual = gradients(Anchor(weight=0.3), alphas)
+    for cell, gradient in zip(("normal", "reduce"), actual, strict=True):
         alpha = alphas[cell].detach()
         beta = torch.where(alpha > 0, alpha + 1, alpha.exp())
         by_beta = (beta - 1) * torch.polygamma(1, beta)

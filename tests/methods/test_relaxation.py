@@ -42,9 +42,9 @@ def test_edge_weights_into_a_node_sum_to_one() -> None:
             for count in entering:  # edges are sorted by target node
                 powers = [math.exp(a) for a in raw[first : first + count]]
                 wanted = torch.tensor([p / sum(powers) for p in powers], dtype=torch.float64)
-                found = mixture.bypass[group][first : first + count]
-                torch.testing.assert_close(found, wanted)
-                assert float(found.detach().sum()) == pytest.approx(1)
+                actual = mixture.bypass[group][first : first + count]
+                torch.testing.assert_close(actual, wanted)
+                assert float(actual.detach().sum()) == pytest.approx(1)
                 first += count
             assert first == len(raw)
 
@@ -79,9 +79,9 @@ def test_edge_alphas_get_the_softmax_gradient() -> None:
         node = slice(first, first + count)
         weights = alphas["normal_edges"].detach()[node].softmax(0)
         jacobian = torch.diag(weights) - weights.outer(weights)
-        found = alphas["normal_edges"].grad
-        assert found is not None
-        torch.testing.assert_close(found[node], jacobian @ per_edge[node])
+        actual = alphas["normal_edges"].grad
+        assert actual is not None
+        torch.testing.assert_close(actual[node], jacobian @ per_edge[node])
         first += count
 
 
@@ -102,7 +102,7 @@ def test_edge_alphas_weight_the_bypassed_channels() -> None:
     for move in (0.0, 2.0):
         with torch.no_grad():
             net.alphas["cell_edges"][1] += move
-        mixture = relaxation.mixture(net.alphas, context).replaced(nothing)
+        mixture = relaxation.mixture(net.alphas, context).with_weights(nothing)
         outputs.append(net(images, mixture))
     assert not torch.allclose(*outputs, atol=1e-4)
     assert not torch.allclose(base, outputs[0], atol=1e-4)
@@ -147,8 +147,8 @@ def test_auxiliary_skip_adds_the_input_of_the_edge() -> None:
 )
 def test_auxiliary_weight_follows_its_schedule(decay: str, values: list[float]) -> None:
     relaxation = Softmax(auxiliary_skip=2.0, auxiliary_decay=decay)
-    found = [relaxation.auxiliary_weight(progress) for progress in (0, 0.25, 0.5, 0.98)]
-    assert found == pytest.approx(values)
+    actual = [relaxation.auxiliary_weight(progress) for progress in (0, 0.25, 0.5, 0.98)]
+    assert actual == pytest.approx(values)
 
 
 def random_mask() -> Tensor:
@@ -196,8 +196,8 @@ def test_masked_candidates_have_zero_weight_and_gradient(
 def test_masked_softmax_matches_the_formula() -> None:
     alpha = torch.randn(14, 8, generator=DRAW).double()
     kept = random_mask()
-    found = masked_softmax(alpha, kept)
-    for row, mask, out in zip(alpha.tolist(), kept.tolist(), found.tolist(), strict=True):
+    actual = masked_softmax(alpha, kept)
+    for row, mask, out in zip(alpha.tolist(), kept.tolist(), actual.tolist(), strict=True):
         powers = [math.exp(a) if there else 0.0 for a, there in zip(row, mask, strict=True)]
         assert out == pytest.approx([p / (sum(powers) or 1) for p in powers])
 

@@ -49,15 +49,15 @@ def test_samples_have_the_moments_of_the_distribution(kept: Tensor | None) -> No
 
 @pytest.mark.parametrize("kept", [None, KEPT])
 def test_probabilities_and_mean_weights_are_the_mean(kept: Tensor | None) -> None:
-    found = Dirichlet().edge_probabilities(ROW[None], None if kept is None else kept[None])[0]
+    actual = Dirichlet().edge_probabilities(ROW[None], None if kept is None else kept[None])[0]
     beta = [float(b) for b in concentration(ROW)]
     total = sum(b for b, there in zip(beta, KEPT, strict=True) if kept is None or there)
     wanted = [
         b / total if kept is None or there else 0.0 for b, there in zip(beta, KEPT, strict=True)
     ]
-    torch.testing.assert_close(found, torch.tensor(wanted, dtype=torch.float64))
+    torch.testing.assert_close(actual, torch.tensor(wanted, dtype=torch.float64))
     mean, active = Dirichlet().mean_weights(ROW[None], None if kept is None else kept[None])
-    assert mean[0].equal(found)
+    assert mean[0].equal(actual)
     assert active is None
 
 

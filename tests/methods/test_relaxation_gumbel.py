@@ -25,7 +25,7 @@ def context_at(progress: float) -> SearchContext:
 
 
 def noise_of(seed: int, shape: torch.Size) -> Tensor:
-    """The Gumbel noise that a draw with this seed has used."""
+    """Return the Gumbel noise of a sample with this seed."""
     torch.manual_seed(seed)
     return -torch.empty(shape, dtype=torch.float64).exponential_().log()
 
@@ -42,9 +42,9 @@ def test_hard_samples_have_softmax_frequencies(kept: Tensor | None, progress: fl
     logits = ROW if kept is None else ROW.masked_fill(~kept, float("-inf"))
     wanted = count * logits.softmax(0)
     possible = wanted > 0
-    found = active.sum(0)
-    assert found[~possible].sum() == 0
-    chi_square = ((found - wanted).square() / wanted)[possible].sum()
+    actual = active.sum(0)
+    assert actual[~possible].sum() == 0
+    chi_square = ((actual - wanted).square() / wanted)[possible].sum()
     assert chi_square < 18.5  # 4 degrees of freedom: one seed in a thousand
 
 

@@ -64,11 +64,11 @@ def test_large_alphas_do_not_overflow_and_are_not_modified() -> None:
 def test_alphas_get_the_softmax_gradient() -> None:
     by_group = {name: alpha.requires_grad_() for name, alpha in alphas().items()}
     weights = softmax(by_group)["normal"]
-    found = torch.autograd.grad(weights[2, 1], by_group["normal"])[0]
+    actual = torch.autograd.grad(weights[2, 1], by_group["normal"])[0]
     p = weights[2].detach()
     wanted = torch.zeros(14, 8, dtype=torch.float64)
     wanted[2] = p[1] * (torch.eye(8, dtype=torch.float64)[1] - p)
-    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(actual, wanted)
 
 
 def test_softmax_is_registered() -> None:

@@ -38,7 +38,8 @@ def test_nas201_operations_are_uniform_and_independent() -> None:
         assert chi_square(weights[:, edge].sum(0)) < 18.5  # 4 degrees of freedom, p = 0.001
     pairs = Counter(tuple(row[:2].argmax(1).tolist()) for row in weights)  # edges are independent
     assert len(pairs) == 25
-    assert chi_square(torch.tensor(list(pairs.values()), dtype=torch.float32)) < 51.2  # of 24
+    counts = torch.tensor(list(pairs.values()), dtype=torch.float32)
+    assert chi_square(counts) < 51.2  # 24 degrees of freedom
 
 
 def test_cnn_samples_two_edges_per_node_and_never_none() -> None:

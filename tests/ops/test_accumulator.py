@@ -38,9 +38,9 @@ def accumulated_sum(ys: list[Tensor], scales: list[Tensor], running: list[Runnin
     total = SumAccumulator()
     for y, scale, stats in zip(ys, scales, running, strict=True):
         total.add_normalized(y, scale, len(scale), EPS, stats)
-    found = total.result()
-    assert found is not None
-    return found
+    actual = total.result()
+    assert actual is not None
+    return actual
 
 
 def plain_sum(ys: list[Tensor], scales: list[Tensor], running: list[RunningStats]) -> Tensor:
@@ -68,16 +68,16 @@ def test_sum_statistics_and_gradients_match_separate_norms(
         monkeypatch.setattr(
             "darts.ops.accumulator.num_folds", lambda x: 2 if x.shape[3] % 2 == 0 else 1
         )
-    found = []
+    actual = []
     for function in (accumulated_sum, plain_sum):
         ys, scales = images(groups, size)
         running = [statistics(y.detach()) for y in ys]
         total = function(ys, scales, running)
         gradients = torch.autograd.grad(total, [*ys, *scales], draw(2, 4, *size, seed=5))
         stats = [t for r in running for t in (r.mean, r.variance)]
-        found.append([total.detach(), *gradients, *stats])
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+        actual.append([total.detach(), *gradients, *stats])
+    for a, b in zip(*actual, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
 def test_normalized_and_plain_terms_can_be_mixed() -> None:
@@ -87,13 +87,13 @@ def test_normalized_and_plain_terms_can_be_mixed() -> None:
     total.add(first * 2)
     total.add_normalized(y, scale, 2, EPS, statistics(y.detach()))
     total.add(last * 3)
-    found = total.result()
-    assert found is not None
+    actual = total.result()
+    assert actual is not None
     with torch.no_grad():
         norms = plain_sum([y], [scale], [statistics(y)])
-        torch.testing.assert_close(found, 2 * first + norms + 3 * last)
+        torch.testing.assert_close(actual, 2 * first + norms + 3 * last)
     out = draw(2, 4, 3, 4, seed=9)
-    gradients = torch.autograd.grad(found, [first, last], out)
+    gradients = torch.autograd.grad(actual, [first, last], out)
     torch.testing.assert_close(gradients, (2 * out, 3 * out))
 
 
@@ -103,13 +103,13 @@ def test_empty_sum_is_none() -> None:
 
 @pytest.mark.parametrize("wanted", ["y", "scale"])
 def test_only_requested_gradients_are_computed(wanted: str) -> None:
-    found = []
+    actual = []
     for function in (accumulated_sum, plain_sum):
         ys, scales = ([t.detach() for t in ts] for ts in images([2, 1], (3, 4)))
         needed = [t.requires_grad_() for t in (ys if wanted == "y" else scales)]
         total = function(ys, scales, [statistics(y.detach()) for y in ys])
-        found.append(torch.autograd.grad(total, needed, draw(2, 4, 3, 4, seed=5)))
-    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-9)
+        actual.append(torch.autograd.grad(total, needed, draw(2, 4, 3, 4, seed=5)))
+    torch.testing.assert_close(actual[0], actual[1], rtol=1e-9, atol=1e-9)
 
 
 def test_first_and_second_derivatives() -> None:
@@ -131,8 +131,8 @@ def test_single_precision_error_is_that_of_separate_norms(mean: int) -> None:
     exact = plain_sum([y.double()] * 3, [scale.double()] * 3, [statistics(y.double())] * 3)
     separate = [normalize(y, scale.repeat(8), EPS, statistics(y)) for _ in range(3)]
     limit, error = (
-        float((found.double() - exact).norm() / exact.norm())
-        for found in (
+        float((actual.double() - exact).norm() / exact.norm())
+        for actual in (
             sum(separate, torch.zeros(())),
             accumulated_sum([y] * 3, [scale] * 3, [statistics(y)] * 3),
         )

@@ -33,16 +33,16 @@ def test_values_and_gradients_match_batch_norm(
     x = (1 + 2 * draw(*size)).contiguous(memory_format=layout).requires_grad_()
     scale = draw(size[1], seed=1).requires_grad_() if scaled else None
     inputs = [x, scale] if scale is not None else [x]
-    found = normalize(x, scale, EPS, unused_stats(size[1]))
+    actual = normalize(x, scale, EPS, unused_stats(size[1]))
     wanted = F.batch_norm(x, None, None, scale, None, True, 0.0, EPS)
-    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(actual, wanted)
     out = draw(*size, seed=2)
-    for one, other in zip(
-        torch.autograd.grad(found, inputs, out),
+    for a, b in zip(
+        torch.autograd.grad(actual, inputs, out),
         torch.autograd.grad(wanted, inputs, out),
         strict=True,
     ):
-        torch.testing.assert_close(one, other)
+        torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("scaled", [False, True], ids=["unscaled", "scaled"])
@@ -81,20 +81,19 @@ def test_running_statistics_match_batch_norm(size: tuple[int, ...], dtype: torch
 
 def test_shared_statistics_carry_no_gradient() -> None:
     x = draw(4, 3, 5, 6).requires_grad_()
-    found = normalize_shared(x, EPS)
-    assert found.output.requires_grad
-    assert not found.mean.requires_grad
-    assert not found.variance.requires_grad
-    torch.testing.assert_close(found.mean, x.detach().mean((0, 2, 3)))
-    torch.testing.assert_close(found.variance, x.detach().var((0, 2, 3)))
-    torch.testing.assert_close(found.output, normalize(x, None, EPS, unused_stats(3)))
+    actual = normalize_shared(x, EPS)
+    assert actual.output.requires_grad
+    assert not actual.mean.requires_grad
+    assert not actual.variance.requires_grad
+    torch.testing.assert_close(actual.mean, x.detach().mean((0, 2, 3)))
+    torch.testing.assert_close(actual.variance, x.detach().var((0, 2, 3)))
+    torch.testing.assert_close(actual.output, normalize(x, None, EPS, unused_stats(3)))
 
 
 def test_slices_of_running_statistics_are_updated_in_place() -> None:
     mean, variance = torch.zeros(5), torch.ones(5)
-    statistics = normalize_shared(
-        draw(4, 2, 3, 3), EPS
-    )  # float64 statistics update float32 buffers
+    # Float64 statistics update float32 buffers.
+    statistics = normalize_shared(draw(4, 2, 3, 3), EPS)
     RunningStats(mean[1:3], variance[1:3], 0.5).update(statistics.mean, statistics.variance)
     torch.testing.assert_close(mean[1:3], statistics.mean.float() / 2)
     torch.testing.assert_close(variance[1:3], 0.5 + statistics.variance.float() / 2)
@@ -106,12 +105,12 @@ def test_slices_of_running_statistics_are_updated_in_place() -> None:
 def test_constant_channels_stay_finite(value: float) -> None:
     x = draw(4, 3, 5, 6).float()
     x[:, 1] = value
-    found = normalize_shared(x.requires_grad_(), 1e-5)
-    (gradient,) = torch.autograd.grad(found.output.square().sum(), x)
+    actual = normalize_shared(x.requires_grad_(), 1e-5)
+    (gradient,) = torch.autograd.grad(actual.output.square().sum(), x)
     assert gradient.isfinite().all()
     wanted = F.batch_norm(x, None, None, None, None, True, 0.0, 1e-5)
-    torch.testing.assert_close(found.output, wanted)
-    torch.testing.assert_close(found.variance[1], torch.tensor(0.0), rtol=0, atol=1e-9)
+    torch.testing.assert_close(actual.output, wanted)
+    torch.testing.assert_close(actual.variance[1], torch.tensor(0.0), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -50,15 +50,15 @@ def convolve(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
 def test_values_and_gradients_match_explicit_taps(
     kernel: int, stride: int, dilation: int, size: tuple[int, int]
 ) -> None:
-    found = []
+    actual = []
     for function in (depthwise_conv2d, convolve):
         x, weight = draw(2, 3, *size).requires_grad_(), draw(3, 1, kernel, kernel, seed=1)
         weight.requires_grad_()
         y = function(x, weight, stride, dilation)
         y.backward(draw(*y.shape, seed=2))
-        found.append((y.detach(), x.grad, weight.grad))
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, **EXACT)
+        actual.append((y.detach(), x.grad, weight.grad))
+    for a, b in zip(*actual, strict=True):
+        torch.testing.assert_close(a, b, **EXACT)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -77,25 +77,25 @@ def test_all_memory_layouts_agree(
     gradients = torch.autograd.grad(
         y, inputs, draw(2, 3, 6, 8, seed=2).contiguous(memory_format=outgoing)
     )
-    for one, other in zip((y, *gradients), (wanted[0], *wanted[1]), strict=True):
-        torch.testing.assert_close(one, other, **EXACT)
+    for a, b in zip((y, *gradients), (wanted[0], *wanted[1]), strict=True):
+        torch.testing.assert_close(a, b, **EXACT)
 
 
 def test_strided_inputs_and_gradients() -> None:
     whole, weight = draw(2, 6, 5, 6).requires_grad_(), draw(3, 1, 5, 5, seed=1)
     out = draw(2, 3, 5, 12, seed=2)[..., ::2]
-    found = [
+    actual = [
         torch.autograd.grad(function(whole[:, 1:4], weight, 1, 1), whole, out)[0]
         for function in (depthwise_conv2d, convolve)
     ]
-    torch.testing.assert_close(found[0], found[1], **EXACT)
+    torch.testing.assert_close(actual[0], actual[1], **EXACT)
 
 
 @pytest.mark.parametrize("wanted", ["x", "weight"])
 @pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_only_requested_gradients_are_computed(kernel: int, again: bool, wanted: str) -> None:
-    found = []
+    actual = []
     for function in (depthwise_conv2d, convolve):
         x, weight = draw(2, 3, 5, 6), draw(3, 1, kernel, kernel, seed=1)
         needed = (x if wanted == "x" else weight).requires_grad_()
@@ -103,9 +103,9 @@ def test_only_requested_gradients_are_computed(kernel: int, again: bool, wanted:
         (gradient,) = torch.autograd.grad(y.square().sum(), needed, create_graph=again)
         if again:
             (gradient,) = torch.autograd.grad(gradient.pow(3).sum(), needed)
-        found.append(gradient)
+        actual.append(gradient)
         assert [x.requires_grad, weight.requires_grad] == [wanted == "x", wanted == "weight"]
-    torch.testing.assert_close(found[0], found[1], rtol=1e-10, atol=1e-8)
+    torch.testing.assert_close(actual[0], actual[1], rtol=1e-10, atol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -148,9 +148,9 @@ def test_weight_gradient_matches_explicit_taps(
     x, out = draw(2, 3, *size), draw(2, 3, *size, seed=2)
     weight = draw(3, 1, kernel, kernel, seed=1).requires_grad_()
     (wanted,) = torch.autograd.grad(convolve(x, weight, 1, dilation), weight, out)
-    found = weight_gradient(x, out, kernel, dilation)
-    assert found.shape == (3, 1, kernel, kernel)
-    torch.testing.assert_close(found, wanted, **EXACT)
+    actual = weight_gradient(x, out, kernel, dilation)
+    assert actual.shape == (3, 1, kernel, kernel)
+    torch.testing.assert_close(actual, wanted, **EXACT)
 
 
 @pytest.mark.parametrize(("stride", "dilation"), STRIDES[:4])
@@ -162,15 +162,15 @@ def test_single_precision_error_is_rounding(kernel: int, stride: int, dilation: 
     exact = torch.autograd.functional.vjp(
         lambda *inputs: convolve(*inputs, stride, dilation), (x, weight), out
     )
-    found = torch.autograd.functional.vjp(
+    actual = torch.autograd.functional.vjp(
         lambda *inputs: depthwise_conv2d(*inputs, stride, dilation),
         (x.float(), weight.float()),
         out.float(),
     )
-    for one, other in zip((found[0], *found[1]), (exact[0], *exact[1]), strict=True):
-        assert one.dtype == torch.float32
+    for a, b in zip((actual[0], *actual[1]), (exact[0], *exact[1]), strict=True):
+        assert a.dtype == torch.float32
         # Rounding errors of 100 to 1,000 terms, each of about 6e-8.
-        assert float((one - other).norm() / other.norm()) < 1e-6
+        assert float((a - b).norm() / b.norm()) < 1e-6
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -182,9 +182,9 @@ def test_autocast_falls_back_to_pytorch(kernel: int) -> None:
     assert y.dtype == torch.bfloat16
     exact = convolve(x, weight, 1, 1)
     torch.testing.assert_close(y.float(), exact, rtol=0.02, atol=0.1)
-    for found, wanted in zip(
+    for actual, wanted in zip(
         torch.autograd.grad(y.float().square().sum(), [x, weight]),
         torch.autograd.grad(exact.square().sum(), [x, weight]),
         strict=True,
     ):
-        assert float((found - wanted).norm() / wanted.norm()) < 2**-6
+        assert float((actual - wanted).norm() / wanted.norm()) < 2**-6

@@ -35,17 +35,17 @@ def test_values_and_gradients_match_plain_batch_norm(
     inputs = draw(shape, scaled)
     x, scale = inputs[0], inputs[1] if scaled else None
     out = torch.randn(shape, dtype=torch.float64)
-    found = folded_batch_norm(x, scale, EPS, folds)
+    actual = folded_batch_norm(x, scale, EPS, folds)
     wanted = plain(x, scale)
-    for one, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(one, other)
-    for one, other in zip(
-        torch.autograd.grad(found[0], inputs, out),
+    for a, b in zip(actual, wanted, strict=True):
+        torch.testing.assert_close(a, b)
+    for a, b in zip(
+        torch.autograd.grad(actual[0], inputs, out),
         torch.autograd.grad(wanted[0], inputs, out),
         strict=True,
     ):
-        torch.testing.assert_close(one, other)
-    assert [t.requires_grad for t in found] == [True, False, False]
+        torch.testing.assert_close(a, b)
+    assert [t.requires_grad for t in actual] == [True, False, False]
 
 
 @pytest.mark.parametrize("scaled", [False, True])
@@ -62,9 +62,9 @@ def test_first_and_second_derivatives(scaled: bool) -> None:
 def test_output_can_be_modified_in_place() -> None:
     x = draw((3, 2, 4, 6), False)[0]
     out = torch.randn(3, 2, 4, 6, dtype=torch.float64)
-    (found,) = torch.autograd.grad(folded_batch_norm(x, None, EPS, 2)[0].relu_(), x, out)
+    (actual,) = torch.autograd.grad(folded_batch_norm(x, None, EPS, 2)[0].relu_(), x, out)
     (wanted,) = torch.autograd.grad(plain(x, None)[0].relu(), x, out)
-    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(actual, wanted)
 
 
 def test_large_batches_with_few_channels_are_folded() -> None:

@@ -43,19 +43,19 @@ def test_values_and_gradients_match_two_convolutions(
         draw(groups * 3, 1, kernel, kernel, seed=1),
         draw(groups * outputs, 3, 1, 1, seed=2),
     ]
-    found = []
+    actual = []
     for function in (fused_separable_conv2d, separate_convolutions):
         y = function(*inputs, stride=stride, dilation=dilation, groups=groups)
         gradients = torch.autograd.grad(y.sin().sum(), inputs)
-        found.append((y, *gradients))
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+        actual.append((y, *gradients))
+    for a, b in zip(*actual, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
 def test_second_derivatives_match_finite_differences() -> None:
     inputs = (draw(1, 4, 4, 3, seed=0), draw(4, 1, 3, 3, seed=1), draw(4, 2, 1, 1, seed=2))
     assert torch.autograd.gradgradcheck(
-        lambda *given: fused_separable_conv2d(*given, stride=2, dilation=1, groups=2),
+        lambda *arguments: fused_separable_conv2d(*arguments, stride=2, dilation=1, groups=2),
         inputs,
         fast_mode=True,
     )

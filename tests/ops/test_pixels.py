@@ -30,16 +30,16 @@ def test_values_and_gradients_match_slices(
 ) -> None:
     x = torch.randn(2, 3, *size, dtype=torch.float64).contiguous(memory_format=layout)
     x.requires_grad_()
-    found = []
+    actual = []
     for function in (split_even_odd, plain):
         even, odd = function(x)
         chosen = {"even": [even], "odd": [odd], "both": [even, odd]}[used]
         loss = sum((y.sin() * torch.arange(y.numel()).view(y.shape)).sum() for y in chosen)
         (gradient,) = torch.autograd.grad(loss, x)
-        found.append((even, odd, gradient))
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other)
-    assert all(y.is_contiguous(memory_format=torch.channels_last) for y in found[0][:2])
+        actual.append((even, odd, gradient))
+    for a, b in zip(*actual, strict=True):
+        torch.testing.assert_close(a, b)
+    assert all(y.is_contiguous(memory_format=torch.channels_last) for y in actual[0][:2])
 
 
 @pytest.mark.parametrize("size", [(4, 4), (3, 5), (1, 2)], ids=lambda size: "{}x{}".format(*size))

@@ -34,14 +34,14 @@ def test_values_and_gradients_match_matrix_products(
     for tensor in needed:
         tensor.requires_grad_()
     out = draw(2, groups * outputs, 5, 3, seed=2)
-    found, expected = (f(x, weight, groups) for f in (pointwise_conv2d, product))
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
-    for one, other in zip(
-        torch.autograd.grad(found, needed, out),
+    actual, expected = (f(x, weight, groups) for f in (pointwise_conv2d, product))
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
+    for a, b in zip(
+        torch.autograd.grad(actual, needed, out),
         torch.autograd.grad(expected, needed, out),
         strict=True,
     ):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("constant", [False, True])

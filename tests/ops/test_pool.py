@@ -22,15 +22,15 @@ def images(*shape: int, seed: int = 0) -> Tensor:
 def test_values_and_both_derivatives_match_pytorch(
     shape: tuple[int, ...], layout: torch.memory_format
 ) -> None:
-    found = []
+    actual = []
     for pool in (avg_pool3x3, lambda x: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)):
         x = images(*shape).contiguous(memory_format=layout).requires_grad_()
         y = pool(x)
         (first,) = torch.autograd.grad(y.pow(3).sum(), x, create_graph=True)
         (second,) = torch.autograd.grad((first * images(*shape, seed=3)).sum(), x)
-        found.append((y, first, second))
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, **EXACT)
+        actual.append((y, first, second))
+    for a, b in zip(*actual, strict=True):
+        torch.testing.assert_close(a, b, **EXACT)
 
 
 def test_derivatives_match_finite_differences() -> None:

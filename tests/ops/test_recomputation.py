@@ -43,8 +43,8 @@ def test_inner_tensors_are_freed_and_gradients_agree() -> None:
     y = recompute(module, x)
     gc.collect()
     assert module.inner() is None
-    found = torch.autograd.grad(y.sum(), list(module.parameters()))
-    for a, b in zip(found, wanted, strict=True):
+    actual = torch.autograd.grad(y.sum(), list(module.parameters()))
+    for a, b in zip(actual, wanted, strict=True):
         assert a.equal(b)
 
 
@@ -61,13 +61,14 @@ def test_recomputation_uses_the_weights_of_the_first_computation() -> None:
         def forward(self, x: Tensor) -> Any:
             return recompute(self.module, x)
 
-    given = {f"module.{name}": value for name, value in others.items()}
-    y = functional_call(Outer(), given, (x,))  # type: ignore[arg-type]
-    found = torch.autograd.grad(
-        y.sum(), list(others.values())
-    )  # the module has its own weights again
+    inputs = {f"module.{name}": value for name, value in others.items()}
+    y = functional_call(Outer(), inputs, (x,))  # type: ignore[arg-type]
+    # The module has its own weights again.
+    actual = torch.autograd.grad(y.sum(), list(others.values()))
     expected = functional_call(module, others, (x,))  # type: ignore[arg-type]
-    for a, b in zip(found, torch.autograd.grad(expected.sum(), list(others.values())), strict=True):
+    for a, b in zip(
+        actual, torch.autograd.grad(expected.sum(), list(others.values())), strict=True
+    ):
         assert a.equal(b)
 
 
@@ -88,18 +89,17 @@ def cross_entropy(net: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("name", "options"),
-    [("first_order", {}), ("unrolled", {}), ("unrolled", {"hvp": "exact"})],
+    ("name", "options"), [("first_order", {}), ("unrolled", {}), ("unrolled", {"hvp": "exact"})]
 )
 def test_gradients_of_the_alphas_agree(name: str, options: dict[str, Any]) -> None:
-    found = []
+    actual = []
     train, valid = batch(), batch()
     for recomputes in (False, True):
         net = make(recomputes=recomputes)
         optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1, momentum=0.9)
-        found.append(GRADIENTS[name](**options)(net, cross_entropy, train, valid, optimizer))
-    for key, gradient in found[0].items():
-        torch.testing.assert_close(found[1][key], gradient, rtol=1e-12, atol=1e-12)
+        actual.append(GRADIENTS[name](**options)(net, cross_entropy, train, valid, optimizer))
+    for key, gradient in actual[0].items():
+        torch.testing.assert_close(actual[1][key], gradient, rtol=1e-12, atol=1e-12)
 
 
 def test_weight_steps_and_running_statistics_agree() -> None:

@@ -12,10 +12,7 @@ from darts.ops.batch_norm import RunningStats
 from darts.ops.dispatch import CPU, GPU, TENSOR_CORES, UNLIMITED, KernelPlan, plan_kernels
 from darts.ops.separable import plain_separable_conv, separable_conv
 
-PLANS = {
-    "plain": KernelPlan(UNLIMITED),
-    "fused": KernelPlan(UNLIMITED, fused=True),
-}
+PLANS = {"plain": KernelPlan(UNLIMITED), "fused": KernelPlan(UNLIMITED, fused=True)}
 
 
 def tensors(groups: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:
@@ -28,11 +25,7 @@ def tensors(groups: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:
 
 
 def run(
-    plan: KernelPlan | None,
-    inputs: list[Tensor],
-    scale: Tensor | None,
-    last: bool,
-    **options: int,
+    plan: KernelPlan | None, inputs: list[Tensor], scale: Tensor | None, last: bool, **options: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return output and running statistics after one batch; None selects the plain calls."""
     channels, dtype = inputs[2].shape[0], inputs[0].dtype
@@ -57,13 +50,13 @@ def test_all_kernel_plans_agree(
     inputs = tensors(groups)
     scale = torch.rand(groups, dtype=torch.float64).requires_grad_() if last else None
     options = {"stride": stride, "dilation": dilation, "groups": groups}
-    found, wanted = (run(c, inputs, scale, last, **options) for c in (PLANS[plan], None))
+    actual, wanted = (run(c, inputs, scale, last, **options) for c in (PLANS[plan], None))
     gradient = torch.randn_like(wanted[0])
     leaves = [*inputs, *([scale] if scale is not None else [])]
-    for a, b in zip(found, wanted, strict=True):
+    for a, b in zip(actual, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
     for a, b in zip(
-        *(torch.autograd.grad(out[0], leaves, gradient) for out in (found, wanted)), strict=True
+        *(torch.autograd.grad(out[0], leaves, gradient) for out in (actual, wanted)), strict=True
     ):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
@@ -74,14 +67,14 @@ def test_compiled_plan_agrees() -> None:
     inputs = tensors(2, torch.float32)
     scale = torch.rand(2).requires_grad_()
     options = {"stride": 1, "dilation": 1, "groups": 2}
-    found, wanted = (
+    actual, wanted = (
         run(c, inputs, scale, True, **options) for c in (KernelPlan(UNLIMITED, compiled=True), None)
     )
-    for a, b in zip(found, wanted, strict=True):
+    for a, b in zip(actual, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
     gradient = torch.randn_like(wanted[0])
     for a, b in zip(
-        *(torch.autograd.grad(o[0], [*inputs, scale], gradient) for o in (found, wanted)),
+        *(torch.autograd.grad(o[0], [*inputs, scale], gradient) for o in (actual, wanted)),
         strict=True,
     ):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
@@ -107,5 +100,5 @@ def test_plan_depends_on_device_precision_and_compilation() -> None:
     ("max_bytes", "edges"), [(1, 1), (4 * 24, 1), (4 * 48, 2), (UNLIMITED, 2**54)]
 )
 def test_edges_per_kernel_depend_on_the_size_of_the_input(max_bytes: int, edges: int) -> None:
-    found = KernelPlan(max_bytes).edges_per_kernel(torch.zeros(2, 3, 4, 1))
-    assert found == edges if edges < 3 else found > 1000
+    actual = KernelPlan(max_bytes).edges_per_kernel(torch.zeros(2, 3, 4, 1))
+    assert actual == edges if edges < 3 else actual > 1000

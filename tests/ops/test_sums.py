@@ -43,12 +43,12 @@ def test_weighted_sum_matches_plain_sum_in_all_layouts(
     weights, out = draw(count, seed=7).requires_grad_(), draw(2, 3, 4, 5, seed=8)
     out = out.contiguous(memory_format=outgoing)
     originals = [term.detach().clone() for term in terms]
-    for one, other in zip(
+    for a, b in zip(
         derivatives(weighted_sum, terms, weights, out),
         derivatives(plain, terms, weights, out),
         strict=True,
     ):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
     for term, before in zip(terms, originals, strict=True):
         assert torch.equal(term, before)
 
@@ -60,25 +60,25 @@ def test_only_requested_gradients_are_computed(wanted: str) -> None:
     needed = {"terms": terms, "weights": weights, "one term": terms[1:]}[wanted]
     for tensor in needed:
         tensor.requires_grad_()
-    found = torch.autograd.grad(weighted_sum(terms, weights).sin().sum(), needed)
+    actual = torch.autograd.grad(weighted_sum(terms, weights).sin().sum(), needed)
     expected = torch.autograd.grad(plain(terms, weights).sin().sum(), needed)
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other)
+    for a, b in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_same_term_twice_gets_both_gradients() -> None:
     term, weights = draw(2, 3, 4, 5).requires_grad_(), draw(2, seed=7).requires_grad_()
-    found = torch.autograd.grad(weighted_sum([term] * 2, list(weights)).sin().sum(), term)
+    actual = torch.autograd.grad(weighted_sum([term] * 2, list(weights)).sin().sum(), term)
     expected = torch.autograd.grad(plain([term] * 2, list(weights)).sin().sum(), term)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(actual, expected)
 
 
 def test_first_and_second_derivatives() -> None:
     inputs = [draw(1, 2, 2, 3, seed=seed).requires_grad_() for seed in (0, 1, 2)]
     inputs += [weight.requires_grad_() for weight in draw(3, seed=7).unbind()]
 
-    def function(*given: Tensor) -> Tensor:
-        return weighted_sum(given[:3], given[3:])
+    def function(*arguments: Tensor) -> Tensor:
+        return weighted_sum(arguments[:3], arguments[3:])
 
     assert torch.autograd.gradcheck(function, inputs)
     assert torch.autograd.gradgradcheck(function, inputs)
@@ -91,12 +91,12 @@ def test_result_can_be_modified_in_place() -> None:
     y = weighted_sum(terms, list(weights.unbind())).add_(more)
     wanted = plain(terms, list(weights.unbind())) + more
     torch.testing.assert_close(y, wanted)
-    for one, other in zip(
+    for a, b in zip(
         torch.autograd.grad(y.sin().sum(), inputs),
         torch.autograd.grad(wanted.sin().sum(), inputs),
         strict=True,
     ):
-        torch.testing.assert_close(one, other)
+        torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16], ids=str)
@@ -105,15 +105,15 @@ def test_bfloat16_terms_keep_the_precision_of_the_weights(kind: torch.dtype) -> 
     terms = [term.requires_grad_() for term in terms]
     weights = draw(2, seed=7, dtype=kind).requires_grad_()
     out = draw(4, 3, 8, 8, seed=8, dtype=torch.bfloat16)
-    found = derivatives(weighted_sum, terms, weights, out)
+    actual = derivatives(weighted_sum, terms, weights, out)
     exact = [tensor.detach().double().requires_grad_() for tensor in (*terms, weights)]
     expected = derivatives(plain, exact[:2], exact[2], out.double())
-    assert [x.dtype for x in found] == [torch.bfloat16] * 3 + [kind]
-    for one, other in zip(found, expected, strict=True):
-        difference = (one.double() - other).detach()
-        assert float(difference.norm() / other.detach().norm()) < 2**-7
+    assert [x.dtype for x in actual] == [torch.bfloat16] * 3 + [kind]
+    for a, b in zip(actual, expected, strict=True):
+        difference = (a.double() - b).detach()
+        assert float(difference.norm() / b.detach().norm()) < 2**-7
     if kind == torch.float32:  # products are summed in the precision of the weights
-        torch.testing.assert_close(found[-1].double(), expected[-1], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(actual[-1].double(), expected[-1], rtol=1e-4, atol=1e-4)
 
 
 def test_dense_gradient_is_the_identity_with_a_contiguous_gradient() -> None:
@@ -134,14 +134,14 @@ def test_dense_gradient_is_the_identity_with_a_contiguous_gradient() -> None:
 @pytest.mark.parametrize("groups", [1, 2, 5])
 def test_sum_groups_matches_plain_sum(groups: int) -> None:
     x = torch.randn(3, groups * 4, 5, 6, dtype=torch.float64).requires_grad_()
-    found, wanted = sum_groups(x, groups), x.unflatten(1, (groups, 4)).sum(1)
-    torch.testing.assert_close(found, wanted)
+    actual, wanted = sum_groups(x, groups), x.unflatten(1, (groups, 4)).sum(1)
+    torch.testing.assert_close(actual, wanted)
     gradient = torch.randn_like(wanted).contiguous(memory_format=torch.channels_last)
-    for one, other in zip(
-        torch.autograd.grad(found, x, gradient),
+    for a, b in zip(
+        torch.autograd.grad(actual, x, gradient),
         torch.autograd.grad(wanted, x, gradient),
         strict=True,
     ):
-        torch.testing.assert_close(one, other)
-        assert one.is_contiguous(memory_format=torch.channels_last) or groups == 1
+        torch.testing.assert_close(a, b)
+        assert a.is_contiguous(memory_format=torch.channels_last) or groups == 1
     assert torch.autograd.gradgradcheck(lambda x: sum_groups(x, groups), x)

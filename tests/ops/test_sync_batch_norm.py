@@ -41,10 +41,10 @@ def derivatives(norm: nn.Module, share: slice, shift: float = 0.0) -> dict[str, 
     norm(draw(3, shift)[share])
     norm.eval()
     evaluated = norm(draw(4, shift)[share]) if norm.track_running_stats else y
-    found = {"y": y, "dx": gradients[0], "ddx": curvature[0], "evaluated": evaluated}
-    found |= {f"d{i}": g for i, g in enumerate(gradients[1:])}
-    found |= {f"dd{i}": g for i, g in enumerate(curvature[1:])}
-    return {k: v.detach() for k, v in found.items()} | {
+    actual = {"y": y, "dx": gradients[0], "ddx": curvature[0], "evaluated": evaluated}
+    actual |= {f"d{i}": g for i, g in enumerate(gradients[1:])}
+    actual |= {f"dd{i}": g for i, g in enumerate(curvature[1:])}
+    return {k: v.detach() for k, v in actual.items()} | {
         name: buffer.clone() for name, buffer in norm.named_buffers()
     }
 
@@ -61,33 +61,33 @@ def work() -> dict[str, Any]:
     torch.manual_seed(0)
     group, rank = dist.group.WORLD, dist.get_rank()
     share = rank_slice(SAMPLES, rank, 2)
-    found: dict[str, Any] = {}
+    actual: dict[str, Any] = {}
     for name, options in CASES.items():
         net = convert_sync_batch_norm(make(options), group)
-        found[name] = derivatives(net[0], share)
+        actual[name] = derivatives(net[0], share)
     for name, shift in SHIFTS.items():
-        found[name] = derivatives(convert_sync_batch_norm(make({}), group)[0], share, shift)
+        actual[name] = derivatives(convert_sync_batch_norm(make({}), group)[0], share, shift)
     x = torch.full((2,), float(rank + 1), requires_grad=True)
     total = all_reduce_sum(x.square(), group)
     (first,) = torch.autograd.grad((rank + 1) * total.square().sum(), x, create_graph=True)
     (again,) = torch.autograd.grad(first.sum(), x)
-    found["sum"] = {"total": total.detach(), "first": first.detach(), "again": again}
+    actual["sum"] = {"total": total.detach(), "first": first.detach(), "again": again}
     norm = convert_sync_batch_norm(nn.Sequential(nn.BatchNorm2d(3)), group)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found["half"] = norm(draw(0)[share].bfloat16()).detach()
-    return found
+        actual["half"] = norm(draw(0)[share].bfloat16()).detach()
+    return actual
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def actual(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return on_ranks(work, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("case", [*CASES, *SHIFTS])
-def test_two_ranks_match_batch_norm_of_the_whole_batch(found: Any, case: str) -> None:
+def test_two_ranks_match_batch_norm_of_the_whole_batch(actual: Any, case: str) -> None:
     expected = derivatives(make(CASES.get(case, {}))[0], slice(None), SHIFTS.get(case, 0.0))
     for name, value in expected.items():
-        by_rank = [rank[case][name] for rank in found]
+        by_rank = [rank[case][name] for rank in actual]
         if value.ndim == 4:
             whole = torch.cat(by_rank)
         elif name.startswith("d"):  # the gradient of a shared parameter is the sum over the ranks
@@ -99,19 +99,19 @@ def test_two_ranks_match_batch_norm_of_the_whole_batch(found: Any, case: str) ->
         torch.testing.assert_close(whole, value, rtol=tolerance, atol=tolerance, msg=name)
 
 
-def test_sum_over_ranks_can_be_differentiated_twice(found: Any) -> None:
+def test_sum_over_ranks_can_be_differentiated_twice(actual: Any) -> None:
     # With x = 1 and 2, s = 1 + 4. For each of two entries, the losses are s^2 and 2 s^2; their sum
     # 3 s^2 has the gradient 12 s x_r. The sum of this gradient over the ranks has the gradient
     # 12 s + 24 x_r (x_1 + x_2).
     for rank, x in enumerate((1.0, 2.0)):
-        got = found[rank]["sum"]
+        got = actual[rank]["sum"]
         assert got["total"].tolist() == [5.0] * 2
         assert got["first"].tolist() == [60.0 * x] * 2
         assert got["again"].tolist() == [60.0 + 24.0 * x * 3.0] * 2
 
 
-def test_half_precision_input_is_normalized_in_single_precision(found: Any) -> None:
-    whole = torch.cat([rank["half"] for rank in found])
+def test_half_precision_input_is_normalized_in_single_precision(actual: Any) -> None:
+    whole = torch.cat([rank["half"] for rank in actual])
     assert whole.dtype == torch.bfloat16
     expected = nn.BatchNorm2d(3)(draw(0).bfloat16().float())
     torch.testing.assert_close(whole, expected.bfloat16(), rtol=1e-2, atol=1e-2)
