@@ -88,4 +88,4 @@ def perturb(mixture: Mixture, change: Mapping[str, Tensor]) -> Mixture:
         rescaled = changed * (target / total.clamp_min(1e-12))
         # An edge whose weights are all 0 cannot be rescaled and keeps its original weights.
         weights[group] = torch.where(total > 0, rescaled, weight)
-    return mixture.replaced(weights)
+    return mixture.with_weights(weights)

@@ -52,7 +52,7 @@ class Alignment(Regularizer):
             group: w if w.ndim == 3 else w.expand(context.counts[group], -1, -1)
             for group, w in mixture.items()
         }
-        by_cell = mixture.replaced(cells)
+        by_cell = mixture.with_weights(cells)
         directions = {
             group: agreement_gradient(g) for group, g in gradient(by_cell).items()
         }  # each (cells, edges, operations)
@@ -61,7 +61,7 @@ class Alignment(Regularizer):
             return None
         step = self.epsilon / length
         up, down = (
-            loss(by_cell.replaced({g: w + sign * step * directions[g] for g, w in cells.items()}))
+            loss(by_cell.with_weights({g: w + sign * step * directions[g] for g, w in cells.items()}))
             for sign in (1, -1)
         )
         term: Tensor = -weight * (up - down) / (2 * step)
