@@ -69,14 +69,14 @@ class CollapseChecks:
             published cell exceeds 0.5.
         weightless: maximum share of edges without weights in a genotype. DARTS_V1 has 0.69.
         ratio: minimum ratio of the mean eigenvalue ``patience`` checkups ago to the current one. A
-            lower ratio means that it grows too fast. The default is published for checkups at
-            every epoch.
+            lower ratio means that it grows too fast. The default is the published value, which
+            assumes checkups at every epoch.
         window: number of checkups in a mean eigenvalue.
         patience: distance, in checkups, between the two means of ``ratio``.
         fall: maximum drop of the path score below its best value, relative to the score of the
             supernet.
-        batches: validation batches for the gap, of the size for evaluation.
-        calibration: training batches for the batch-norm statistics of the path.
+        batches: number of validation batches (``loader.eval_batch_size``) for the gap.
+        calibration: number of training batches for the batch-norm statistics of the path.
     """
 
     every: int = number(5, low=0)

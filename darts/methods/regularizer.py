@@ -28,11 +28,7 @@ class Regularizer:
         return None
 
     def weight_term(
-        self,
-        mixture: Mixture,
-        loss: MixtureLoss,
-        gradient: MixtureGradient,
-        context: SearchContext,
+        self, mixture: Mixture, loss: MixtureLoss, gradient: MixtureGradient, context: SearchContext
     ) -> Tensor | None:
         """Return a scalar to add to the loss of the weights, or None.
 

@@ -39,11 +39,7 @@ class Alignment(Regularizer):
     epsilon: float = number(1e-4, above=0)
 
     def weight_term(
-        self,
-        mixture: Mixture,
-        loss: MixtureLoss,
-        gradient: MixtureGradient,
-        context: SearchContext,
+        self, mixture: Mixture, loss: MixtureLoss, gradient: MixtureGradient, context: SearchContext
     ) -> Tensor | None:
         weight = self.weight * context.progress
         if weight == 0:
@@ -61,7 +57,9 @@ class Alignment(Regularizer):
             return None
         step = self.epsilon / length
         up, down = (
-            loss(by_cell.with_weights({g: w + sign * step * directions[g] for g, w in cells.items()}))
+            loss(
+                by_cell.with_weights({g: w + sign * step * directions[g] for g, w in cells.items()})
+            )
             for sign in (1, -1)
         )
         term: Tensor = -weight * (up - down) / (2 * step)
