@@ -128,7 +128,7 @@ class TableJudge(Judge):
     """Look up the validation accuracy in a benchmark table.
 
     Attributes:
-        split: data split of the accuracy, a part of the table's column names.
+        split: split in the name of the table's column, see ``nas201_table.Column``.
         epochs: epochs of the training behind the accuracy. The default, 12, is a short training
             as a search could afford it.
     """
