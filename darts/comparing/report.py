@@ -154,8 +154,8 @@ def _describe_name(results: ComparisonResults, name: str) -> str:
             f"each trained briefly, at {cost} of the cost of a search of `{plan.method}`."
         )
     return (
-        f"`{name}` has searches with as many epochs as cost the same as those of `{plan.method}`; "
-        f"they used {cost} of that cost."
+        f"`{name}` has searches with the number of epochs that costs the same as a search of "
+        f"`{plan.method}`; their actual cost is {cost} of it."
     )
 
 

@@ -155,7 +155,7 @@ def test_report_states_verdicts_commands_and_costs(compared: Any) -> None:
         assert f"| `darts_v1` - `{name}` | " in page
         assert compared.result[f"difference_{name}_verdict"] in compared.out
     assert "at 1.00 of the cost of a search of `darts_v1`" in page
-    assert "they used 1.05 of that cost" in page
+    assert "their actual cost is 1.05 of it" in page
     for line in page.splitlines():
         if line.startswith("python -m darts."):
             words = shlex.split(line)
