@@ -78,8 +78,8 @@ class ComparisonPlan:
 
     def search_overrides(self, name: str, index: int) -> list[str]:
         """Return the overrides of a search, with the epochs of the method's searches."""
-        own = self.config.settings.get(name) or {}
-        overrides = [*self._common_overrides(self.config.search), *as_overrides(own)]
+        settings = self.config.settings.get(name) or {}
+        overrides = [*self._common_overrides(self.config.search), *as_overrides(settings)]
         return merge_overrides([*overrides, f"method={name}", f"seed={self.config.seed + index}"])
 
     def retrain_overrides(self, genotype: str, index: int, number: int) -> list[str]:
@@ -90,14 +90,14 @@ class ComparisonPlan:
 
     def short_training_overrides(self, genotype: str, index: int) -> list[str]:
         """Return the overrides of a short training of ``random_search``, without test data."""
-        own = self.config.settings.get(RANDOM_SEARCH) or {}
-        overrides = [*self._common_overrides(self.config.retrain), *as_overrides(own)]
+        settings = self.config.settings.get(RANDOM_SEARCH) or {}
+        overrides = [*self._common_overrides(self.config.retrain), *as_overrides(settings)]
         overrides += [f"genotype={genotype}", "evaluate_test=false"]
         return merge_overrides([*overrides, f"seed={self.config.seed + index}"])
 
-    def _common_overrides(self, own: Mapping[str, object]) -> list[str]:
+    def _common_overrides(self, settings: Mapping[str, object]) -> list[str]:
         config = self.config
-        overrides = [*config.base, *config.overrides, *as_overrides(own)]
+        overrides = [*config.base, *config.overrides, *as_overrides(settings)]
         return [*_QUIET, *overrides, f"metric={config.metric}"]
 
     def pilot_directory(self, name: str) -> Path:

@@ -60,8 +60,8 @@ def render_edge_importance(record: RunRecord, anchor: str) -> str:
 
     drops = [
         (edge["score_drop"], f"{cell} {edge['source']}→{edge['target']}", edge["operation"])
-        for cell, own in edges.items()
-        for edge in own
+        for cell, cell_edges in edges.items()
+        for edge in cell_edges
         if edge["score_drop"] is not None
     ]
     drops.sort(key=lambda row: -row[0])
@@ -97,7 +97,7 @@ def _explain_drops(importance: EdgeImportances, metric: str, percent: bool) -> s
         f"How much worse the {label(metric)} is if the operation of an edge outputs zeros and "
         "everything else stays as trained. Wider and darker edges are more important."
     )
-    drops = [edge["score_drop"] for own in importance["edges"].values() for edge in own]
+    drops = [edge["score_drop"] for edges in importance["edges"].values() for edge in edges]
     if None in drops:
         text += " Operations that no other path bypasses cannot be removed and are left out."
     samples = importance.get("samples")

@@ -155,10 +155,10 @@ def _render_genotypes(runs: Runs) -> str:
 def _render_differences(runs: Runs) -> str:
     """Return a table of the settings and properties of the environment that differ."""
     settings = [{**dict(_flatten(record.config)), **_environment(record)} for _, record in runs]
-    keys = list(dict.fromkeys(key for own in settings for key in own))
+    keys = list(dict.fromkeys(key for values in settings for key in values))
     different = [key for key in keys if _differs(settings, key)]
-    unique = sum(sum(key in own for own in settings) == 1 for key in keys)
-    rows = [[key, *(str(own.get(key, "")) for own in settings)] for key in different]
+    unique = sum(sum(key in values for values in settings) == 1 for key in keys)
+    rows = [[key, *(str(values.get(key, "")) for values in settings)] for key in different]
     names = [name for name, _ in runs]
     if rows:
         content = table(("key", *names), rows)
