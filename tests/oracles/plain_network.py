@@ -28,7 +28,7 @@ class PlainCell(nn.Module):
     def __init__(self, plan: CellPlan, genotype: Genotype) -> None:
         super().__init__()
         self.preprocess0, self.preprocess1 = make_preprocessing(plan, affine=True)
-        reduction = plan.kind == "reduce"
+        reduction = plan.group == "reduce"
         self.edges = genotype.reduce if reduction else genotype.normal
         self.concat = genotype.reduce_concat if reduction else genotype.normal_concat
         self.operations = nn.ModuleList(
@@ -80,7 +80,7 @@ class PlainNetwork(nn.Module):
             )
         )
         self.cells = nn.ModuleList(PlainCell(plan, genotype) for plan in plans)
-        widths = [outputs[plan.kind] * plan.channels for plan in plans]
+        widths = [outputs[plan.group] * plan.channels for plan in plans]
         self.auxiliary_at = 2 * cells // 3
         self.auxiliary = AuxiliaryHead(widths[self.auxiliary_at], classes) if auxiliary else None
         self.classifier = nn.Linear(widths[-1], classes)
