@@ -55,9 +55,9 @@ def test_search_retrain_and_evaluate(iris: Path, commands: Any, tmp_path: Path) 
     ("command", "overrides", "message"),
     [
         *(
-            ("search", [f"space={name}"], "dataset=csv is rows; choose space=mlp")
+            ("search", [f"space={name}"], "dataset=csv contains rows; choose space=mlp")
             for name in SPACES
-            if "images" in SPACES[name].takes and "rows" not in SPACES[name].takes
+            if "images" in SPACES[name].data_kinds and "rows" not in SPACES[name].data_kinds
         ),
         (
             "retrain",
@@ -70,7 +70,7 @@ def test_search_retrain_and_evaluate(iris: Path, commands: Any, tmp_path: Path) 
         ("search", ["space=mlp", "dataset.storage=disk"], "dataset.storage"),
         ("search", ["space=mlp", "dataset.test_share=0"], "dataset.test_share=0.0: must be"),
         ("search", ["space=mlp", "dataset.label=e"], "has no column 'e' for dataset.label"),
-        ("search", ["space=mlp"], "line 2, column 'kind': 'setosa' is no number"),
+        ("search", ["space=mlp"], "line 2, column 'kind': 'setosa' is not a number"),
         (
             "retrain",
             ["space=mlp", 'genotype={"space": "mlp", "layers": ["relu_4"]}', "cutout=2"],
