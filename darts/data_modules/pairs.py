@@ -41,8 +41,7 @@ class PairDataModule(DataModule):
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Not available: only penalties use it, and the cost of a sentence is not known per
-        candidate.
+        """Not available: only penalties use it, and pairs have no cost per candidate operation.
 
         Raises:
             ValueError: always.
