@@ -101,8 +101,8 @@ def test_methods_serve_text_as_they_serve_images(
 @pytest.mark.parametrize(
     ("command", "overrides", "message"),
     [
-        ("search", ["space=cnn"], "space=cnn takes images or audio, but dataset=text contains text"),
-        ("search", ["dataset=digits"], "learns from text, but dataset=digits contains images; choose"),
+        ("search", ["space=cnn"], "takes images or audio, but dataset=text contains text"),
+        ("search", ["dataset=digits"], "learns from text, but dataset=digits contains images"),
         ("search", ["task=classification"], "dataset=text contains text; choose dataset=digits or"),
         ("search", ["metric=accuracy"], "metric='accuracy' is unknown; choose from perplexity"),
         ("search", ["loader.batch_size=400"], "too few for windows of 9; choose a smaller"),

@@ -10,7 +10,7 @@ from tiny_search import IMAGE, small_space
 
 from darts.spaces import SPACES, parse_genotype, space_of
 
-OTHERS = [name for name in SPACES if name != "cnn" and "images" in SPACES[name].takes]
+OTHERS = [name for name in SPACES if name != "cnn" and "images" in SPACES[name].data_kinds]
 
 
 @pytest.mark.parametrize("space", OTHERS)
