@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TypedDict
 
 import torch
 
@@ -17,7 +16,7 @@ from darts.plotting.run_figures import save_confusion
 from darts.recipes.trained import TrainedNetwork, find_checkpoint
 from darts.spaces import NetworkBase
 from darts.tasks import Objective
-from darts.tracking import JsonObject, grams_of_co2, print_summary
+from darts.tracking import Energy, JsonObject, grams_of_co2, print_summary
 from darts.tracking.formats import is_fraction
 from darts.training.checkpoint import CheckpointError
 from darts.training.device import check_precision, resolve_device, seed_everything
@@ -33,16 +32,6 @@ class ImportanceFile(EdgeImportances):
     metric: str
     split: str
     samples: int
-
-
-class Scored(TypedDict):
-    """Result of one pass over a split."""
-
-    scores: dict[str, float]
-    samples: int
-    seconds: float
-    joules: float
-    joules_source: str
 
 
 def check(config: EvaluateConfig) -> None:
@@ -71,19 +60,19 @@ def evaluate(config: EvaluateConfig, invocation: Invocation, ranks: Ranks) -> Js
     importance = None
     if config.importance:
         importance = measure_importance(config, trained, net, data, objective, ranks)
-    result = score_split(config, trained, net, loader, objective, ranks)
+    scores, samples, energy = score_split(config, trained, net, loader, objective, ranks)
     gco2_per_kwh = trained.config.tracking.energy.gco2_per_kwh
     summary: JsonObject = {
         "name": trained.config.name,
         "checkpoint": str(trained.file),
         "metric": trained.config.metric,
         "epoch": trained.epoch,
-        **{f"{config.split}_{name}": value for name, value in result["scores"].items()},
-        "samples": result["samples"],
-        "seconds": result["seconds"],
-        "joules": result["joules"],
-        "joules_source": result["joules_source"],
-        "gco2e": grams_of_co2(result["joules"], gco2_per_kwh),
+        **{f"{config.split}_{name}": value for name, value in scores.items()},
+        "samples": samples,
+        "seconds": energy.seconds,
+        "joules": energy.joules,
+        "joules_source": energy.source,
+        "gco2e": grams_of_co2(energy.joules, gco2_per_kwh),
         "seed": trained.config.seed,
         "device": str(ranks.device),
         "ranks": ranks.size,
@@ -94,8 +83,8 @@ def evaluate(config: EvaluateConfig, invocation: Invocation, ranks: Ranks) -> Js
     files.begin(config, invocation.overrides)
     files.write("genotype.json", trained.genotype.to_json())
     summary = files.finish(summary)
-    if samples := objective.sample_outputs():
-        files.write(f"samples_{config.split}.md", samples)
+    if text := objective.sample_outputs():
+        files.write(f"samples_{config.split}.md", text)
     if trained.config.tracking.figures:
         save_confusion(files.path / "confusion.svg", objective, data.target_names)
     if importance is not None:
@@ -132,8 +121,8 @@ def score_split(
     loader: Loader,
     objective: Objective,
     ranks: Ranks,
-) -> Scored:
-    """Score the network on a split and measure time and energy."""
+) -> tuple[dict[str, float], int, Energy]:
+    """Return the metrics, the number of samples, and time and energy of all ranks."""
     meter = energy_meter(trained.config.tracking.energy, ranks)
     meter.start()
     samples = 0
@@ -153,13 +142,8 @@ def score_split(
             precision=config.precision,
         )
     energy = meter.read()
-    return {
-        "scores": scores,
-        "samples": int(ranks.all_reduce_sum(samples)),
-        "seconds": energy.seconds,
-        "joules": ranks.all_reduce_sum(energy.joules),
-        "joules_source": energy.source,
-    }
+    total = Energy(energy.seconds, ranks.all_reduce_sum(energy.joules), energy.source)
+    return scores, int(ranks.all_reduce_sum(samples)), total
 
 
 def measure_importance(

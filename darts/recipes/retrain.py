@@ -144,24 +144,16 @@ def retrain(
 
 @dataclass(kw_only=True)
 class RetrainState(TrainState):
-    """Checkpoint of a retraining.
-
-    Attributes:
-        net, optimizer, scaler, averaging: What is trained.
-        best: Weights to test: those of the best or of the last epoch.
-        target_names: Classes or words, to recognize the data set.
-        network_sizes: Arguments that fit the network to the data.
-        input_specs: Inputs of the network, for an export.
-    """
+    """Checkpoint of a retraining."""
 
     net: NetworkBase
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     averaging: Averaging
-    best: BestEpoch | None = None
-    target_names: list[str] = field(default_factory=list)
-    network_sizes: dict[str, int] = field(default_factory=dict)
-    input_specs: list[StateDict] = field(default_factory=list)
+    best: BestEpoch | None = None  # weights to test
+    target_names: list[str] = field(default_factory=list)  # classes or words
+    network_sizes: dict[str, int] = field(default_factory=dict)  # fit the network to the data
+    input_specs: list[StateDict] = field(default_factory=list)  # inputs of the network
 
 
 class Retraining(Recipe):

@@ -91,29 +91,17 @@ def search(
 
 @dataclass(kw_only=True)
 class SearchState(TrainState):
-    """Checkpoint of a search.
+    """Checkpoint of a search."""
 
-    Attributes:
-        valid_loader: Batches of the alphas.
-        searcher: Supernet, optimizers and masks.
-        penalty: Measured costs of the candidates.
-        diagnosis: Earlier collapse checks.
-        history: Probabilities of all groups at the end of each epoch.
-        genotypes: Genotype of each epoch, as JSON.
-        eigenvalues: Dominant eigenvalue of each epoch, where the stopping rule needs it.
-        discretization: What an interrupted discretization continues from.
-        stopped_epoch: Epoch, from 0, whose genotype ends the search early.
-    """
-
-    valid_loader: Loader
-    searcher: Searcher
-    penalty: Penalty
-    diagnosis: Diagnosis
-    history: list[dict[str, Tensor]] = field(default_factory=list)
-    genotypes: list[str] = field(default_factory=list)
-    eigenvalues: list[float] = field(default_factory=list)
-    discretization: StateDict = field(default_factory=dict)
-    stopped_epoch: int | None = None
+    valid_loader: Loader  # batches of the alphas
+    searcher: Searcher  # supernet, optimizers and masks
+    penalty: Penalty  # measured costs of the candidates
+    diagnosis: Diagnosis  # earlier collapse checks
+    history: list[dict[str, Tensor]] = field(default_factory=list)  # probabilities, each epoch
+    genotypes: list[str] = field(default_factory=list)  # JSON, each epoch
+    eigenvalues: list[float] = field(default_factory=list)  # if the stopping rule needs them
+    discretization: StateDict = field(default_factory=dict)  # of an interrupted discretization
+    stopped_epoch: int | None = None  # epoch, from 0, whose genotype ends the search early
 
 
 class Search(Recipe):

@@ -17,27 +17,16 @@ from darts.training.checkpoint import CheckpointError, load_checkpoint
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A retrained network and what it was trained with.
+    """A retrained network and what it was trained with."""
 
-    Attributes:
-        file: The checkpoint.
-        config: Configuration of the retraining.
-        genotype: Genotype of the network.
-        epoch: Epoch of the selected weights, from 1.
-        weights: State dict of the network.
-        target_names: Classes or words.
-        network_sizes: Arguments that fit the network to the data.
-        input_specs: Inputs of a forward pass; empty if the network cannot be exported.
-    """
-
-    file: Path
+    file: Path  # the checkpoint
     config: RetrainConfig
     genotype: AnyGenotype
-    epoch: int
-    weights: Mapping[str, Tensor]
-    target_names: tuple[str, ...]
-    network_sizes: Mapping[str, int]
-    input_specs: tuple[InputSpec, ...]
+    epoch: int  # of the selected weights, from 1
+    weights: Mapping[str, Tensor]  # state dict of the network
+    target_names: tuple[str, ...]  # classes or words
+    network_sizes: Mapping[str, int]  # arguments that fit the network to the data
+    input_specs: tuple[InputSpec, ...]  # empty if the network cannot be exported
 
     @classmethod
     def load(cls, reference: str) -> TrainedNetwork:

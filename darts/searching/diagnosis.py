@@ -76,23 +76,14 @@ def path_score(
 
 
 class DiagnosisReport(NamedTuple):
-    """Result of one collapse check.
+    """Result of one collapse check."""
 
-    Attributes:
-        verdict: ``healthy``, or the number of warnings.
-        warnings: Lines for the console.
-        stop_at: Epoch, from 0, whose genotype ends the search; None to continue.
-        row: Values for metrics.jsonl.
-        scalars: Values for TensorBoard by tag.
-        text: Markdown for TensorBoard.
-    """
-
-    verdict: str
-    warnings: list[str]
-    stop_at: int | None
-    row: dict[str, object]
-    scalars: dict[str, float | None]
-    text: str
+    verdict: str  # "healthy", or the number of warnings
+    warnings: list[str]  # for the console
+    stop_at: int | None  # epoch, from 0, whose genotype ends the search; None to continue
+    row: dict[str, object]  # for metrics.jsonl
+    scalars: dict[str, float | None]  # for TensorBoard, by tag
+    text: str  # Markdown for TensorBoard
 
 
 class Diagnosis:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from darts.bilevel.arch_gradient import GradientInputs
 from darts.bilevel.functional import FunctionalLoss, gradients
 from darts.config import SearchConfig
 from darts.data import Batch
@@ -200,14 +201,12 @@ class Searcher:
 
     def gradient_diagnostics(self, step: int, batch: Batch, valid_batch: Batch) -> dict[str, float]:
         """Return the diagnostics of the gradient component at a step; often none."""
+        if not self.config.bilevel.reports_at(step):
+            return {}
         return self.config.bilevel.report(
-            step,
-            self.net,
-            self.arch_loss,
-            batch,
-            valid_batch,
-            self.optimizer,
-            reduce=self.ranks.reduce,
+            GradientInputs(
+                self.net, self.arch_loss, batch, valid_batch, self.optimizer, self.ranks.reduce
+            )
         )
 
     def observe_gradients(self, step: int, batch: Batch, valid_batch: Batch) -> None:

@@ -92,21 +92,13 @@ def print_estimate(
 
 @dataclass(frozen=True)
 class Advisor:
-    """What can be changed in a run that exceeds its budget.
-
-    Attributes:
-        batch_size: Samples per step.
-        lr: Learning rate of the weights.
-        adam: Whether the weights are trained by Adam instead of SGD.
-        epochs: Epochs of the run.
-        levers: Overrides that make the run cheaper, with their effect in words.
-    """
+    """What can be changed in a run that exceeds its budget."""
 
     batch_size: int
     lr: float
-    adam: bool
+    adam: bool  # whether the weights are trained by Adam instead of SGD
     epochs: int
-    levers: Mapping[str, str]
+    levers: Mapping[str, str]  # overrides that make the run cheaper, with their effect in words
 
     @classmethod
     def from_config(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +12,8 @@ from itertools import cycle, islice
 
 import torch
 
-from darts.data import Batch, Loader, LoaderState
+from darts.data import Batch, Loader
+from darts.data.loader import PositionLoader
 from darts.tracking import grams_of_co2
 from darts.tracking.tensorboard import preload_tensorboard
 from darts.training.device import peak_memory
@@ -42,37 +43,22 @@ class StepExamples:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """Predicted cost of a whole run.
-
-    Attributes:
-        steps: Training steps.
-        epochs: Epochs.
-        seconds_per_step: Mean over the training steps.
-        base_memory_mb: Peak memory before the first step, of the process on a CPU and of the
-            allocator on a GPU.
-        peak_memory_mb: Peak memory of the run.
-        checkups_memory_mb: Share of the peak that collapse checks add.
-        seconds: Duration.
-        finish_seconds: Share of ``seconds`` after the last epoch.
-        joules: Energy.
-        joules_source: Meter of the energy.
-        gco2e: Emissions in grams of CO2-equivalent.
-    """
+    """Predicted cost of a whole run."""
 
     steps: int
     epochs: int
-    seconds_per_step: float
-    base_memory_mb: float
+    seconds_per_step: float  # mean over the training steps
+    base_memory_mb: float  # before the first step; of the process on a CPU, else of the allocator
     peak_memory_mb: float
-    checkups_memory_mb: float
+    checkups_memory_mb: float  # share of the peak that collapse checks add
     seconds: float
-    finish_seconds: float
+    finish_seconds: float  # share of the seconds after the last epoch
     joules: float
     joules_source: str
-    gco2e: float
+    gco2e: float  # grams of CO2-equivalent
 
 
-class ExtrapolatedLoader(Loader):
+class ExtrapolatedLoader(PositionLoader[Batch]):
     """A loader whose passes end after a few batches and account for the time of the others.
 
     Args:
@@ -87,6 +73,18 @@ class ExtrapolatedLoader(Loader):
         self._loader, self._device = loader, device
         self.skipped_seconds = 0.0
 
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """As in the complete loader."""
+        return self._loader.rows
+
+    def read(self, position: int) -> Batch:
+        """Return the batch at a position of the complete loader."""
+        return self._loader.batch(*divmod(position, len(self)))
+
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """Yield the first batches of a pass; measure the time until each next one is requested."""
         seconds: list[float] = []
@@ -97,34 +95,6 @@ class ExtrapolatedLoader(Loader):
         skipped = len(self) - first_step - len(seconds)
         if seconds:
             self.skipped_seconds += skipped * statistics.median(seconds)
-
-    def __len__(self) -> int:
-        return len(self._loader)
-
-    @property
-    def rows(self) -> tuple[int, int]:
-        """Position of this rank's samples in a batch of all ranks, as in the complete loader."""
-        return self._loader.rows
-
-    def stream(self, position: int = 0) -> Iterator[Batch]:
-        """Return the stream of the complete loader."""
-        return self._loader.stream(position)
-
-    def batch(self, epoch: int, step: int) -> Batch:
-        """Return one batch of the complete loader."""
-        return self._loader.batch(epoch, step)
-
-    def state_dict(self) -> LoaderState:
-        """Return the state of the complete loader."""
-        return self._loader.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, torch.Tensor | None]) -> None:
-        """Restore the complete loader."""
-        self._loader.load_state_dict(state)
-
-    def close(self) -> None:
-        """Close the complete loader."""
-        self._loader.close()
 
 
 def estimate_cost(

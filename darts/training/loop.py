@@ -26,53 +26,32 @@ EpochCallback = Callable[[int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class StepReport:
-    """Result of one training step.
+    """Result of one training step."""
 
-    Attributes:
-        num_samples: Samples of this rank's batch.
-        metrics: Means over this rank's batch by name, scalars; the loss comes first.
-        norms: Gradient norms by name, scalars, equal on all ranks.
-    """
-
-    num_samples: int
-    metrics: Mapping[str, Tensor]
-    norms: Mapping[str, Tensor]
+    num_samples: int  # of this rank's batch
+    metrics: Mapping[str, Tensor]  # scalars, means over this rank's batch; the loss comes first
+    norms: Mapping[str, Tensor]  # scalars, gradient norms, equal on all ranks
 
 
 @dataclass
 class EpochReport:
-    """What a recipe adds to the logs of an epoch.
+    """What a recipe adds to the logs of an epoch."""
 
-    Attributes:
-        lr: Learning rate of the weights.
-        row: Values for ``metrics.jsonl``.
-        scalars: Values for TensorBoard by tag.
-        console: Values for the console line.
-        warnings: Console warnings.
-    """
-
-    lr: float
-    row: dict[str, object] = field(default_factory=dict)
-    scalars: dict[str, float | None] = field(default_factory=dict)
+    lr: float  # learning rate of the weights
+    row: dict[str, object] = field(default_factory=dict)  # for metrics.jsonl
+    scalars: dict[str, float | None] = field(default_factory=dict)  # for TensorBoard, by tag
     console: dict[str, object] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
 
 class Recipe(ABC):
-    """A training procedure: what happens at each epoch and step of a ``TrainingLoop``.
-
-    Attributes:
-        config: Configuration of the run.
-        run: Where the run writes.
-        state: What a checkpoint holds.
-        score_loader: Validation data at the end of an epoch.
-        monitor: Replaces ``TrainingRun.phase`` in a dry run.
-    """
+    """A training procedure: what happens at each epoch and step of a ``TrainingLoop``."""
 
     config: RunConfig
-    run: TrainingRun
-    state: TrainState
-    score_loader: Loader | None
+    run: TrainingRun  # where the run writes
+    state: TrainState  # what a checkpoint holds
+    score_loader: Loader | None  # validation data at the end of an epoch
+    # Replaces TrainingRun.phase in a dry run.
     monitor: Callable[[str], AbstractContextManager[None]] | None = None
 
     def phase(self, name: str) -> AbstractContextManager[None]:

@@ -28,20 +28,13 @@ class TrainState:
 
     A command extends this class. Each field is either ``Stateful`` and restored in place, or a
     plain value or tensor and replaced.
-
-    Attributes:
-        train_loader: Batches of the weights; counts the batches it has delivered.
-        epoch: Completed epochs.
-        step: Completed steps of the epoch that follows them.
-        means: Running means of the training metrics in that epoch.
-        scores: Validation scores of the last completed epoch.
     """
 
-    train_loader: Loader
-    epoch: int = 0
-    step: int = 0
-    means: EpochMeans = field(default_factory=EpochMeans)
-    scores: dict[str, float] = field(default_factory=dict)
+    train_loader: Loader  # batches of the weights
+    epoch: int = 0  # completed epochs
+    step: int = 0  # completed steps of the epoch that follows them
+    means: EpochMeans = field(default_factory=EpochMeans)  # of the training metrics in that epoch
+    scores: dict[str, float] = field(default_factory=dict)  # validation, last completed epoch
 
     def state_dict(self) -> StateDict:
         """Return one entry per field."""
