@@ -1,10 +1,13 @@
-"""Base class of published genotypes."""
+"""Published genotypes: their base class, and a reader of their files."""
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, TypeVar
 
 from darts.spaces.any_genotype import AnyGenotype
 
@@ -38,3 +41,20 @@ class PublishedGenotype(ABC):
     @abstractmethod
     def result(self) -> str:
         """The reported result as text, or ``""``."""
+
+
+Entry = TypeVar("Entry", bound=PublishedGenotype)
+
+
+def read_published(
+    module: str, entry: type[Entry], parse: Callable[[str], AnyGenotype]
+) -> dict[str, Entry]:
+    """Return the entries of the file ``published.json`` next to a module by name.
+
+    Args:
+        module: path of the module.
+        entry: class of the entries; each object of the file holds its fields.
+        parse: converts the text of the field ``genotype``.
+    """
+    rows = json.loads(Path(module).with_name("published.json").read_text(encoding="utf-8"))
+    return {row["name"]: entry(**{**row, "genotype": parse(row["genotype"])}) for row in rows}
