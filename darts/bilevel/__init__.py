@@ -10,11 +10,4 @@ from darts.bilevel.arch_gradient import GRADIENTS, ArchGradient
 from darts.bilevel.first_order import first_order
 from darts.bilevel.unrolled import PRODUCTS, compare_products, unrolled
 
-__all__ = [
-    "GRADIENTS",
-    "PRODUCTS",
-    "ArchGradient",
-    "compare_products",
-    "first_order",
-    "unrolled",
-]
+__all__ = ["GRADIENTS", "PRODUCTS", "ArchGradient", "compare_products", "first_order", "unrolled"]

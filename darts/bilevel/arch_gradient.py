@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Generic
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -15,9 +16,31 @@ from darts.registry import Registry
 GRADIENTS: Registry[ArchGradient] = Registry("bilevel", "darts.bilevel")
 
 
+@dataclass(frozen=True)
+class GradientInputs(Generic[Net, BatchT]):
+    """What the gradient of the alphas depends on; its computation changes none of it.
+
+    Attributes:
+        net: supernet with ``alphas`` and ``weight_parameters()``.
+        loss_fn: scalar loss of a network and a batch.
+        train_batch: batch of the weight step.
+        valid_batch: batch whose loss the alphas minimize.
+        optimizer: optimizer of the weights.
+        reduce: sums tensors over the ranks of a distributed run. The loss of each rank must be its
+            share of the loss of the whole batch; a virtual step is then that of the whole batch.
+    """
+
+    net: Net
+    loss_fn: LossFunction[Net, BatchT]
+    train_batch: BatchT
+    valid_batch: BatchT
+    optimizer: Optimizer
+    reduce: Reduce | None = None
+
+
 @dataclass
 class ArchGradient(ABC):
-    """A way to compute the gradient of the alphas. It changes none of its arguments.
+    """A way to compute the gradient of the alphas.
 
     Attributes:
         updates_alphas: whether the search takes architecture steps.
@@ -28,7 +51,6 @@ class ArchGradient(ABC):
     updates_alphas: ClassVar[bool] = True
     mirrors_sgd: ClassVar[bool] = False
 
-    @abstractmethod
     def __call__(
         self,
         net: Net,
@@ -39,35 +61,31 @@ class ArchGradient(ABC):
         *,
         reduce: Reduce | None = None,
     ) -> dict[str, Tensor]:
-        """Compute the gradient.
+        """Return ``gradient`` of these inputs."""
+        return self.gradient(
+            GradientInputs(net, loss_fn, train_batch, valid_batch, optimizer, reduce)
+        )
 
-        Args:
-            net: supernet.
-            loss_fn: scalar loss of a network and a batch.
-            train_batch: batch of the weight step.
-            valid_batch: batch whose loss the alphas minimize.
-            optimizer: optimizer of the weights.
-            reduce: sums tensors over the ranks of a distributed run. The loss of each rank must be
-                its share of the loss of the whole batch.
-
-        Returns:
-            ``{name: gradient}`` with the shapes of the supernet's alphas.
-        """
+    @abstractmethod
+    def gradient(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, Tensor]:
+        """Return ``{name: gradient}`` with the shapes of the supernet's alphas."""
 
     def reports_at(self, step: int) -> bool:
-        """Return whether ``report`` returns metrics at a step, counted from 0."""
+        """Return whether the search calls ``report`` at a step, counted from 0."""
         return False
 
-    def report(
-        self,
-        step: int,
-        net: Net,
-        loss_fn: LossFunction[Net, BatchT],
-        train_batch: BatchT,
-        valid_batch: BatchT,
-        optimizer: Optimizer,
-        *,
-        reduce: Reduce | None = None,
-    ) -> dict[str, float]:
-        """Return metrics of the gradient at a step, counted from 0; usually none."""
+    def report(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, float]:
+        """Return metrics of the gradient."""
         return {}
+
+
+@GRADIENTS.register
+@dataclass
+class Frozen(ArchGradient):
+    """The search takes no architecture steps; the gradient is zero."""
+
+    name: str = "frozen"
+    updates_alphas: ClassVar[bool] = False
+
+    def gradient(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, Tensor]:
+        return {name: torch.zeros_like(alpha) for name, alpha in inputs.net.alphas.items()}

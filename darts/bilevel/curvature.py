@@ -21,16 +21,13 @@ class AlphaHessian:
     """Products with the Hessian of a loss with respect to all alphas, at the current weights.
 
     The loss is evaluated once, so that all products use the same samples of a random relaxation.
-    The network and its buffers do not change.
-
-    Args:
-        net: supernet in training mode.
-        loss_fn: scalar loss of a network and a batch.
-        batch: batch of the loss.
-        reduce: sums tensors over the ranks of a distributed run.
+    The supernet, in training mode, and its buffers do not change. ``reduce`` sums tensors over the
+    ranks of a distributed run.
 
     Attributes:
         size: number of alphas.
+        dtype: data type of the vectors.
+        device: device of the vectors.
     """
 
     def __init__(
@@ -50,26 +47,10 @@ class AlphaHessian:
             )
         self._reduce: Reduce = reduce or (lambda tensors: tensors)
         self.size = sum(alpha.numel() for alpha in self._alphas)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Data type of the vectors."""
-        return self._alphas[0].dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the vectors."""
-        return self._alphas[0].device
+        self.dtype, self.device = self._alphas[0].dtype, self._alphas[0].device
 
     def times(self, vector: Tensor) -> Tensor:
-        """Return ``H @ vector``.
-
-        Args:
-            vector: ``(size,)``, the concatenation of all groups of alphas.
-
-        Returns:
-            ``(size,)``.
-        """
+        """Return ``H @ vector``; both ``(size,)``, the concatenation of all groups of alphas."""
         by_group = torch.split(vector, [alpha.numel() for alpha in self._alphas])
         pairs = [
             (gradient, values.view_as(gradient))
@@ -92,20 +73,17 @@ class AlphaHessian:
 def dominant_eigenvalue(
     hessian: AlphaHessian, *, tolerance: float = 0.01, max_products: int = 40
 ) -> float:
-    """Compute the largest eigenvalue of the Hessian of the alphas with the Lanczos method.
+    """Return the largest eigenvalue of the Hessian of the alphas, by the Lanczos method.
 
     All basis vectors are kept, and each new vector is orthogonalized against them twice, so that no
     spurious copies of eigenvalues appear. This costs little compared with the products. The start
-    vector is always the same.
+    vector is always the same. The result is NaN if a product contains NaN or infinity.
 
     Args:
         hessian: Hessian of the alphas.
         tolerance: residual, relative to the eigenvalue, at which the iteration stops. The error of
             the eigenvalue is at most the residual, and typically about its square.
         max_products: maximum number of products.
-
-    Returns:
-        The eigenvalue; NaN if a product contains NaN or infinity.
 
     References:
         Golub and Van Loan, "Matrix Computations", section 10.1 (the iteration, its residual).

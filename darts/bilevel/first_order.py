@@ -1,17 +1,18 @@
-"""The first-order gradient of the alphas.
+"""Gradients of the alphas at the current weights: first-order and single-level.
 
 References:
     DARTS, arXiv:1806.09055, section 2.3: equation 7 with xi = 0.
+    Xie et al., "SNAS", arXiv:1812.09926, section 2.2: weights and alphas share one objective.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 from torch.optim import Optimizer
 
-from darts.bilevel.arch_gradient import GRADIENTS, ArchGradient
+from darts.bilevel.arch_gradient import GRADIENTS, ArchGradient, GradientInputs
 from darts.bilevel.functional import BatchT, FunctionalLoss, LossFunction, Net, Reduce, gradients
 
 
@@ -24,44 +25,35 @@ def first_order(
     *,
     reduce: Reduce | None = None,
 ) -> dict[str, Tensor]:
-    """Compute the gradient of the validation loss with respect to the alphas.
+    """Return the gradient of the validation loss with respect to the alphas, by group.
 
-    The weights enter as constants, so that no weight gradients are computed.
-
-    Args:
-        net: supernet with ``alphas`` and ``weight_parameters()``; not changed.
-        loss_fn: scalar loss of a network and a batch.
-        train_batch: unused; all gradients have the same signature.
-        valid_batch: batch whose loss is differentiated.
-        optimizer: unused.
-        reduce: sums tensors over the ranks of a distributed run. The loss of each rank must be its
-            share of the loss of the whole batch.
-
-    Returns:
-        ``{name: gradient}`` with the shapes of ``net.alphas``. Groups without a cell in the
-        supernet have a zero gradient.
+    The weights enter as constants, so that no weight gradients are computed. Groups without a cell
+    in the supernet have a zero gradient. See ``GradientInputs`` for the arguments; ``train_batch``
+    and ``optimizer`` are unused, because all gradients have the same signature.
     """
-    loss = FunctionalLoss(net, loss_fn)
-    value = loss.at([weight.detach() for weight in loss.weights], loss.alphas, valid_batch)
-    alpha_gradients = gradients(value, loss.alphas)
-    return loss.by_group(reduce(alpha_gradients) if reduce else alpha_gradients)
+    return FirstOrder()(net, loss_fn, train_batch, valid_batch, optimizer, reduce=reduce)
 
 
 @GRADIENTS.register
 @dataclass
 class FirstOrder(ArchGradient):
-    """The gradient at the current weights."""
+    """The gradient of the validation loss at the current weights."""
 
     name: str = "first_order"
 
-    def __call__(
-        self,
-        net: Net,
-        loss_fn: LossFunction[Net, BatchT],
-        train_batch: BatchT,
-        valid_batch: BatchT,
-        optimizer: Optimizer,
-        *,
-        reduce: Reduce | None = None,
-    ) -> dict[str, Tensor]:
-        return first_order(net, loss_fn, train_batch, valid_batch, optimizer, reduce=reduce)
+    def gradient(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, Tensor]:
+        loss = FunctionalLoss(inputs.net, inputs.loss_fn)
+        weights = [weight.detach() for weight in loss.weights]
+        alpha_gradients = gradients(loss.at(weights, loss.alphas, inputs.valid_batch), loss.alphas)
+        return loss.by_group(inputs.reduce(alpha_gradients) if inputs.reduce else alpha_gradients)
+
+
+@GRADIENTS.register
+@dataclass
+class SingleLevel(FirstOrder):
+    """The gradient of the training loss; the validation batch is not used."""
+
+    name: str = "single_level"
+
+    def gradient(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, Tensor]:
+        return super().gradient(replace(inputs, valid_batch=inputs.train_batch))

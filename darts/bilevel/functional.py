@@ -15,24 +15,16 @@ from torch import Tensor, nn
 
 
 class AlphaNetwork(Protocol):
-    """A module with alphas by name; ``darts.spaces.SupernetBase`` is one."""
+    """A module with alphas by group; ``darts.spaces.SupernetBase`` is one."""
 
     @property
-    def alphas(self) -> nn.ParameterDict:
-        """The alphas by group."""
-        ...
+    def alphas(self) -> nn.ParameterDict: ...
 
-    def weight_parameters(self) -> list[nn.Parameter]:
-        """Return all parameters except the alphas."""
-        ...
+    def weight_parameters(self) -> list[nn.Parameter]: ...  # all parameters except the alphas
 
-    def buffers(self) -> Iterator[Tensor]:
-        """Return all buffers."""
-        ...
+    def buffers(self) -> Iterator[Tensor]: ...
 
-    def modules(self) -> Iterator[nn.Module]:
-        """Return all modules."""
-        ...
+    def modules(self) -> Iterator[nn.Module]: ...
 
 
 Net = TypeVar("Net", bound=AlphaNetwork)
@@ -60,11 +52,7 @@ class FunctionalLoss(Generic[Net, BatchT]):
     """``loss_fn(net, batch)`` evaluated at given weights and alphas.
 
     It works like ``torch.func.functional_call`` but finds the modules that hold the tensors only
-    once for all evaluations.
-
-    Args:
-        net: supernet, whose modules must not change afterwards.
-        loss_fn: scalar loss of a network and a batch.
+    once for all evaluations. The modules of the network must not change afterwards.
     """
 
     def __init__(self, net: Net, loss_fn: LossFunction[Net, BatchT]) -> None:

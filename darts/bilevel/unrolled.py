@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from darts.bilevel.arch_gradient import GRADIENTS, ArchGradient
+from darts.bilevel.arch_gradient import GRADIENTS, ArchGradient, GradientInputs
 from darts.bilevel.functional import BatchT, FunctionalLoss, LossFunction, Net, Reduce, gradients
 from darts.bilevel.virtual_step import sgd_step
 from darts.registry import choice, number
@@ -45,39 +45,26 @@ def unrolled(
     epsilon: float = 0.01,
     reduce: Reduce | None = None,
 ) -> dict[str, Tensor]:
-    """Compute the gradient of the validation loss after one weight step, for the alphas.
+    """Return the gradient of the validation loss after one weight step, for the alphas, by group.
 
     The weight step is that of ``torch.optim.SGD`` with learning rate, momentum, dampening, weight
     decay and Nesterov momentum. All evaluations of the training loss use the same random numbers,
     for example in dropout; otherwise the finite difference would measure noise.
 
     Args:
-        net: supernet with ``alphas`` and ``weight_parameters()``; not changed.
-        loss_fn: scalar loss of a network and a batch.
-        train_batch: batch of the weight step.
-        valid_batch: batch whose loss is differentiated.
-        optimizer: SGD optimizer of the weights; not changed.
+        net, loss_fn, train_batch, valid_batch, optimizer, reduce: see ``GradientInputs``.
         hvp: ``"finite_difference"`` (two more evaluations of the training loss, no second
             derivative) or ``"exact"`` (differentiates twice).
         epsilon: step length of the finite difference. The weights are shifted by
             ``+- epsilon * v / |v|``, where v is the gradient at the stepped weights. The paper uses
             0.01.
-        reduce: sums tensors over the ranks of a distributed run. The loss of each rank must be its
-            share of the loss of the whole batch; the virtual step is then that of the whole batch.
-
-    Returns:
-        ``{name: gradient}`` with the shapes of ``net.alphas``.
 
     Raises:
         ValueError: if the product is unknown, epsilon is not positive and finite, or the optimizer
             is not SGD.
     """
-    check_product(hvp, epsilon)
-    step = _VirtualStep(
-        net, loss_fn, train_batch, valid_batch, optimizer, graph=hvp == "exact", reduce=reduce
-    )
-    implicit = step.exact() if hvp == "exact" else step.finite_difference(epsilon)
-    return step.loss.by_group([d - i for d, i in zip(step.direct, implicit, strict=True)])
+    component = Unrolled(hvp=hvp, epsilon=epsilon)
+    return component(net, loss_fn, train_batch, valid_batch, optimizer, reduce=reduce)
 
 
 @GRADIENTS.register
@@ -97,47 +84,27 @@ class Unrolled(ArchGradient):
     epsilon: float = number(0.01, above=0)
     self_check: int = number(0, low=0)
 
-    def __call__(
-        self,
-        net: Net,
-        loss_fn: LossFunction[Net, BatchT],
-        train_batch: BatchT,
-        valid_batch: BatchT,
-        optimizer: Optimizer,
-        *,
-        reduce: Reduce | None = None,
-    ) -> dict[str, Tensor]:
-        return unrolled(
-            net,
-            loss_fn,
-            train_batch,
-            valid_batch,
-            optimizer,
-            hvp=self.hvp,
-            epsilon=self.epsilon,
-            reduce=reduce,
-        )
+    def gradient(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, Tensor]:
+        _check_product(self.hvp, self.epsilon)
+        step = _VirtualStep(inputs, graph=self.hvp == "exact")
+        product = step.exact() if self.hvp == "exact" else step.finite_difference(self.epsilon)
+        return step.loss.by_group([d - p for d, p in zip(step.direct, product, strict=True)])
 
     def reports_at(self, step: int) -> bool:
         return self.self_check > 0 and step % self.self_check == 0
 
-    def report(
-        self,
-        step: int,
-        net: Net,
-        loss_fn: LossFunction[Net, BatchT],
-        train_batch: BatchT,
-        valid_batch: BatchT,
-        optimizer: Optimizer,
-        *,
-        reduce: Reduce | None = None,
-    ) -> dict[str, float]:
-        """Compare both products every ``self_check`` steps."""
-        if not self.reports_at(step):
-            return {}
-        return compare_products(
-            net, loss_fn, train_batch, valid_batch, optimizer, epsilon=self.epsilon, reduce=reduce
-        )
+    def report(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, float]:
+        """Compare both products, see ``compare_products``."""
+        _check_product("exact", self.epsilon)
+        step = _VirtualStep(inputs, graph=True)
+        direct = _flatten(step.direct)
+        exact, finite = _flatten(step.exact()), _flatten(step.finite_difference(self.epsilon))
+        return {
+            "product_cosine": _cosine(exact, finite),
+            "product_relative_difference": float((finite - exact).norm() / exact.norm()),
+            "gradient_cosine": _cosine(direct - exact, direct - finite),
+            "product_share": float(exact.norm() / direct.norm()),
+        }
 
 
 def compare_products(
@@ -157,21 +124,11 @@ def compare_products(
         ``gradient_cosine`` of the resulting gradients of the alphas; ``product_share``, the norm of
         the exact product divided by that of the first term of the gradient.
     """
-    check_product("exact", epsilon)
-    step = _VirtualStep(
-        net, loss_fn, train_batch, valid_batch, optimizer, graph=True, reduce=reduce
-    )
-    direct = _flatten(step.direct)
-    exact, finite = _flatten(step.exact()), _flatten(step.finite_difference(epsilon))
-    return {
-        "product_cosine": _cosine(exact, finite),
-        "product_relative_difference": float((finite - exact).norm() / exact.norm()),
-        "gradient_cosine": _cosine(direct - exact, direct - finite),
-        "product_share": float(exact.norm() / direct.norm()),
-    }
+    inputs = GradientInputs(net, loss_fn, train_batch, valid_batch, optimizer, reduce)
+    return Unrolled(epsilon=epsilon).report(inputs)
 
 
-def check_product(hvp: str, epsilon: float) -> None:
+def _check_product(hvp: str, epsilon: float) -> None:
     """Raise ValueError unless the options of ``unrolled`` are valid."""
     if hvp not in PRODUCTS:
         raise ValueError(f"unknown hvp {hvp!r}; choose from {', '.join(PRODUCTS)}")
@@ -183,13 +140,8 @@ class _VirtualStep(Generic[Net, BatchT]):
     """A virtual step, the gradients at its end, and the two second-order products.
 
     Args:
-        net: supernet.
-        loss_fn: scalar loss of a network and a batch.
-        train_batch: batch of the weight step.
-        valid_batch: batch whose loss is differentiated.
-        optimizer: SGD optimizer of the weights.
+        inputs: inputs of the gradient.
         graph: keep the graph of the training gradient, which the exact product needs.
-        reduce: sums tensors over the ranks.
 
     Attributes:
         direct: gradient of the validation loss with respect to the alphas at the stepped weights.
@@ -197,35 +149,25 @@ class _VirtualStep(Generic[Net, BatchT]):
             multiplied with the mixed second derivative.
     """
 
-    def __init__(
-        self,
-        net: Net,
-        loss_fn: LossFunction[Net, BatchT],
-        train_batch: BatchT,
-        valid_batch: BatchT,
-        optimizer: Optimizer,
-        *,
-        graph: bool,
-        reduce: Reduce | None,
-    ) -> None:
-        self.reduce: Reduce = reduce or (lambda tensors: tensors)
-        self.loss = FunctionalLoss(net, loss_fn)
-        self.train_batch = train_batch
+    def __init__(self, inputs: GradientInputs[Net, BatchT], *, graph: bool) -> None:
+        self.reduce: Reduce = inputs.reduce or (lambda tensors: tensors)
+        self.loss = FunctionalLoss(inputs.net, inputs.loss_fn)
+        self.train_batch = inputs.train_batch
         self.random_state = _random_state(self.loss.alphas[0].device)
         # Leaves of a separate graph that share the values of the network's weights.
         self.weights = [w.detach().requires_grad_() for w in self.loss.weights]
         # The alphas are constants unless the training gradient will be differentiated again.
         alphas = self.loss.alphas if graph else [a.detach() for a in self.loss.alphas]
-        value = self.loss.at(self.weights, alphas, train_batch)
+        value = self.loss.at(self.weights, alphas, self.train_batch)
         # Operations that are not sampled have no influence on the loss and a zero gradient.
         self.gradients = torch.autograd.grad(
             value, self.weights, create_graph=graph, allow_unused=True, materialize_grads=True
         )
         del value  # frees its graph before the next one is built
         detached = self.reduce([gradient.detach() for gradient in self.gradients])
-        stepped, scales = sgd_step(optimizer, self.loss.weights, detached)
+        stepped, scales = sgd_step(inputs.optimizer, self.loss.weights, detached)
         stepped = [w.requires_grad_() if w.is_leaf else w for w in stepped]
-        value = self.loss.at(stepped, self.loss.alphas, valid_batch)
+        value = self.loss.at(stepped, self.loss.alphas, inputs.valid_batch)
         direct_and_vector = self.reduce(gradients(value, [*self.loss.alphas, *stepped]))
         count = len(self.loss.alphas)
         self.direct = direct_and_vector[:count]
@@ -250,16 +192,14 @@ class _VirtualStep(Generic[Net, BatchT]):
         length = float(_flatten(self.vector).norm())
         if length == 0:
             return [torch.zeros_like(alpha) for alpha in self.loss.alphas]
-        plus = self._shifted_gradients(epsilon / length)
-        minus = self._shifted_gradients(-epsilon / length)
+        plus, minus = (self._shifted_gradients(sign * epsilon / length) for sign in (1, -1))
         factor = length / (2 * epsilon)
         return self.reduce([(p - m) * factor for p, m in zip(plus, minus, strict=True)])
 
     def _shifted_gradients(self, factor: float) -> Sequence[Tensor]:
         """Return the alphas' gradients of the training loss at weights shifted along the vector."""
         with torch.no_grad():
-            # Copied into the memory layout of the weights: convolutions are a third slower in
-            # others.
+            # Copied into the weights' memory layout: convolutions are a third slower in others.
             weights = [
                 torch.empty_like(w).copy_(w + factor * v)
                 for w, v in zip(self.weights, self.vector, strict=True)
@@ -279,10 +219,10 @@ def _cosine(a: Tensor, b: Tensor) -> float:
 
 
 RandomState = tuple[Tensor, torch.device, Tensor | None]
+"""State of the CPU generator, a device, and the generator state of that device if it is a GPU."""
 
 
 def _random_state(device: torch.device) -> RandomState:
-    """Return the state of the CPU generator, the device, and the generator state of a GPU."""
     on_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     return torch.get_rng_state(), device, on_device
 

@@ -13,21 +13,13 @@ from torch.optim import SGD, Optimizer
 def sgd_step(
     optimizer: Optimizer, weights: Sequence[nn.Parameter], gradients: Sequence[Tensor]
 ) -> tuple[list[Tensor], list[float]]:
-    """Compute the weights after one step of ``torch.optim.SGD``, and their derivatives.
+    """Return the weights after one step of ``torch.optim.SGD``, and their derivatives.
 
     Learning rate, momentum (with the optimizer's buffers), dampening, weight decay and Nesterov
     momentum are those of the parameter group. A weight outside the optimizer does not change.
     Gradient clipping is not included: it happens outside the optimizer, and the published method
-    omits it here as well.
-
-    Args:
-        optimizer: SGD optimizer; not changed.
-        weights: parameters.
-        gradients: gradient of each parameter.
-
-    Returns:
-        The new weights, and for each weight the factor s in
-        ``d(new weight) / d(gradient) = -s``.
+    omits it here as well. The derivative of each new weight is the factor s in
+    ``d(new weight) / d(gradient) = -s``.
 
     Raises:
         ValueError: if the optimizer is not SGD.

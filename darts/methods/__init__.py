@@ -1,8 +1,8 @@
 """Components of search methods.
 
 A method is a YAML file of ``conf/method`` that combines components. The modules are grouped by
-kind: ``relaxation.py`` defines the base class and the registry, ``relaxation_softmax.py`` a
-component.
+kind: ``relaxation.py`` defines the base class and the registry, ``relaxation_gumbel.py`` two
+components.
 
 =======================  =========================================================================
 ``relaxation``           alphas -> mixing weights
@@ -17,30 +17,3 @@ component.
 
 The gradient of the alphas is a component, too; see ``darts.bilevel``.
 """
-
-from darts.methods.collapse import Checkup, CollapseChecks
-from darts.methods.discretization import DISCRETIZATIONS, Discretization
-from darts.methods.freezing import FREEZING, Freezing
-from darts.methods.perturbation import PERTURBATIONS, Perturbation
-from darts.methods.regularizer import REGULARIZERS, Regularizer
-from darts.methods.relaxation import RELAXATIONS, Relaxation
-from darts.methods.stages import Stage
-from darts.methods.stopping import STOPPING, Stopping
-
-__all__ = [
-    "DISCRETIZATIONS",
-    "FREEZING",
-    "PERTURBATIONS",
-    "REGULARIZERS",
-    "RELAXATIONS",
-    "STOPPING",
-    "Checkup",
-    "CollapseChecks",
-    "Discretization",
-    "Freezing",
-    "Perturbation",
-    "Regularizer",
-    "Relaxation",
-    "Stage",
-    "Stopping",
-]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from darts.methods.stopping import lagged_ratio
@@ -97,12 +97,12 @@ class CollapseChecks:
 
     def findings(self, checkups: Sequence[Checkup]) -> list[str]:
         """Return a message for each sign of collapse in the last of these checkups."""
-        optional = [
-            self._weightless_finding(checkups),
-            self._curvature_finding(checkups),
-            self._path_finding(checkups),
+        return [
+            *self._skip_findings(checkups),
+            *self._weightless_findings(checkups),
+            *self._curvature_findings(checkups),
+            *self._path_findings(checkups),
         ]
-        return [*self._skip_findings(checkups), *(text for text in optional if text is not None)]
 
     def warnings(self, checkups: Sequence[Checkup], epochs: int) -> list[str]:
         """Return the findings; none during the warm-up of a search of ``epochs`` epochs."""
@@ -116,15 +116,9 @@ class CollapseChecks:
 
         Only the last checkup within the warm-up counts, because earlier genotypes are accidental.
         If the curvature grows, the growth began ``patience`` checkups ago, and later checkups are
-        skipped.
-
-        Args:
-            checkups: all checkups.
-            epochs: number of epochs of the search.
+        skipped. ``epochs`` is the number of epochs of the search.
         """
-        last = len(checkups)
-        if self._curvature_finding(checkups) is not None:
-            last -= self.patience
+        last = len(checkups) - (self.patience if any(self._curvature_findings(checkups)) else 0)
         early = sum(self._is_early(checkup, epochs) for checkup in checkups)
         for end in range(last, max(1, early) - 1, -1):
             if not self.findings(checkups[:end]):
@@ -140,51 +134,45 @@ class CollapseChecks:
         values = [math.nan if value is None else value for value in current]
         return lagged_ratio(values, self.window, self.patience)
 
-    def _skip_findings(self, checkups: Sequence[Checkup]) -> list[str]:
+    def _skip_findings(self, checkups: Sequence[Checkup]) -> Iterator[str]:
         latest = checkups[-1]
-        findings = []
         for cell, count in latest.skips.items():
             if count > self.skips * latest.edges[cell]:
                 earlier = _earlier_minimum(checkups, {c.epoch: c.skips.get(cell) for c in checkups})
-                findings.append(
+                yield (
                     f"{count} of {latest.edges[cell]} edges of the {cell} cell are skip "
                     f"connections or none{earlier}: the search is collapsing"
                 )
-        return findings
 
-    def _weightless_finding(self, checkups: Sequence[Checkup]) -> str | None:
-        latest = checkups[-1]
-        count, edges = sum(latest.weightless.values()), sum(latest.edges.values())
-        if count <= self.weightless * edges:
-            return None
-        earlier = _earlier_minimum(
-            checkups, {c.epoch: sum(c.weightless.values()) for c in checkups}
-        )
-        return (
-            f"{count} of {edges} edges of the genotype have no weights{earlier}: "
-            "the network has little to train"
-        )
+    def _weightless_findings(self, checkups: Sequence[Checkup]) -> Iterator[str]:
+        counts = {c.epoch: sum(c.weightless.values()) for c in checkups}
+        count, edges = counts[checkups[-1].epoch], sum(checkups[-1].edges.values())
+        if count > self.weightless * edges:
+            yield (
+                f"{count} of {edges} edges of the genotype have no weights"
+                f"{_earlier_minimum(checkups, counts)}: the network has little to train"
+            )
 
-    def _curvature_finding(self, checkups: Sequence[Checkup]) -> str | None:
+    def _curvature_findings(self, checkups: Sequence[Checkup]) -> Iterator[str]:
         ratio = self.eigenvalue_ratio(checkups)
         if ratio is None or not ratio < self.ratio:
-            return None
+            return
         current = [c for c in checkups if c.stage == checkups[-1].stage]
         since = current[-1 - self.patience].epoch
         growth = f"by a factor of {1 / ratio:.1f}" if ratio > 0 else "from 0"
-        return (
+        yield (
             f"the largest eigenvalue of the Hessian of the alphas has grown {growth} since epoch "
             f"{since}: the genotype will probably score lower than the supernet"
         )
 
-    def _path_finding(self, checkups: Sequence[Checkup]) -> str | None:
+    def _path_findings(self, checkups: Sequence[Checkup]) -> Iterator[str]:
         latest = checkups[-1]
         better = max if latest.higher_is_better else min
         earlier = [
             c for c in checkups[:-1] if c.stage == latest.stage and not math.isnan(c.path_score)
         ]
         if not earlier:
-            return None
+            return
         best = better(reversed(earlier), key=lambda checkup: checkup.path_score)
         # Both gaps refer to the current supernet. Early supernets score no better than their path.
         best_gap, gap = (
@@ -192,8 +180,8 @@ class CollapseChecks:
             for score in (best.path_score, latest.path_score)
         )
         if best_gap is None or gap is None or gap - best_gap <= self.fall:
-            return None
-        return (
+            return
+        yield (
             f"the genotype's operations alone score {latest.path_score:.4g} ({best.path_score:.4g} "
             f"at epoch {best.epoch}), the supernet {latest.supernet_score:.4g}: "
             "it depends on the operations that discretization removes"
@@ -236,10 +224,7 @@ def score_gap(supernet: float, path: float, *, higher_is_better: bool) -> float 
     """Return the relative loss from the score of the supernet to that of the path, at most 1.
 
     If lower scores are better, the inverse scores are compared: a perplexity of 400 instead of 100
-    is a loss of 0.75.
-
-    Returns:
-        The gap; None if it is undefined.
+    is a loss of 0.75. An undefined gap is None.
     """
     best, remaining = (supernet, path) if higher_is_better else (path, supernet)
     if not best > 0 or math.isnan(remaining):

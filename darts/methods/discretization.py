@@ -43,12 +43,7 @@ class SearchedSupernet(Protocol):
         ...
 
     def train(self, epochs: int, lr: float) -> None:
-        """Train weights and alphas of the operations inside the masks.
-
-        Args:
-            epochs: number of epochs.
-            lr: constant learning rate of the weights.
-        """
+        """Train weights, at a constant learning rate, and alphas of the operations in the masks."""
         ...
 
     def save(self) -> None:
@@ -90,9 +85,7 @@ class Discretization:
     def genotype(self, probabilities: Mapping[str, Tensor], context: SearchContext) -> AnyGenotype:
         """Derive a genotype from probabilities. It is called after every epoch and must be cheap.
 
-        Args:
-            probabilities: by group, ``(edges, operations)``.
-            context: search context.
+        The probabilities are ``(edges, operations)`` by group.
         """
         return context.space.derive(probabilities, context.candidates)
 

@@ -54,10 +54,8 @@ class PerturbationSelection(Discretization):
         total = len(decisions)
         while decisions:
             group, edges, edges_compete = decisions[0]
-            if edges_compete:
-                result = self._select_edges(trained, group, edges)
-            else:
-                result = self._select_operation(trained, group, edges[0])
+            select = self._select_edges if edges_compete else self._select_operation
+            result = select(trained, group, edges)
             decisions.pop(0)
             trained.info(f"decision {total - len(decisions)}/{total}: keep {result}")
             if self.tune and decisions:
@@ -85,9 +83,7 @@ class PerturbationSelection(Discretization):
             return masks
 
         num_columns = [len(columns) for columns in competing.values()]
-        node_edges = [
-            len(edges) for _, edges, edges_compete in self._decisions(context) if edges_compete
-        ]
+        node_edges = [len(edges) for _, edges, compete in self._decisions(context) if compete]
         scores = sum(count for count in num_columns if count > 1)
         edge_scores = sum(sum(range(fan_in + 1, count + 1)) for count in node_edges)
         # There is no tuning after the last decision.
@@ -116,8 +112,9 @@ class PerturbationSelection(Discretization):
             for i in torch.randperm(len(decisions)).tolist()
         ]
 
-    def _select_operation(self, trained: SearchedSupernet, group: str, edge: int) -> str:
+    def _select_operation(self, trained: SearchedSupernet, group: str, edges: list[int]) -> str:
         """Mask all operations of an edge but one; return a description of that operation."""
+        (edge,) = edges
         current = trained.context.masks[group]
         columns = _competing_columns(trained.context, current, group, edge)
         names = trained.context.candidates[group][edge]
@@ -139,15 +136,14 @@ class PerturbationSelection(Discretization):
         while len(remaining) > (trained.context.space.fan_in or 0):
             current = trained.context.masks[group]
             scores = {}
+            without = {}
             for edge in remaining:
-                without = current.clone()
-                without[edge] = False
-                scores[edge] = trained.score(self.batches, {group: without})
-            least_important = max(remaining, key=lambda edge: scores[edge])
+                without[edge] = current.clone()
+                without[edge][edge] = False
+                scores[edge] = trained.score(self.batches, {group: without[edge]})
+            least_important = max(remaining, key=scores.__getitem__)
             remaining.remove(least_important)
-            mask = current.clone()
-            mask[least_important] = False
-            trained.context.masks[group] = mask
+            trained.context.masks[group] = without[least_important]
         return f"edges {', '.join(map(str, remaining))} of the {group} cell"
 
 

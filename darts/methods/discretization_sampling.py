@@ -50,9 +50,9 @@ class Sampling(Discretization):
         final: list[float] = state["final"]
         done = f" ({len(first)} scored before the interrupt)" if first else ""
         trained.info(f"scoring {len(genotypes)} random architectures with shared weights{done}")
-        self._score_missing(trained, genotypes, self.batches, first)
+        _score_missing(trained, genotypes, self.batches, first)
         order = sorted(range(len(genotypes)), key=lambda i: -first[i])[: self.finalists]
-        self._score_missing(trained, [genotypes[i] for i in order], 0, final)
+        _score_missing(trained, [genotypes[i] for i in order], 0, final)
         trained.save()
         return genotypes[order[max(range(len(order)), key=final.__getitem__)]]
 
@@ -61,25 +61,18 @@ class Sampling(Discretization):
             genotype = context.space.random(torch.default_generator)
             return context.space.mask(genotype, context.candidates)
 
-        finalists = min(self.finalists, self.samples)
         return [
-            WorkEstimate(random_masks, scores=self.samples, batches=self.batches),
-            WorkEstimate(random_masks, scores=finalists, batches=0),
+            WorkEstimate(random_masks, self.samples, self.batches),
+            WorkEstimate(random_masks, min(self.finalists, self.samples)),
         ]
 
-    def _score_missing(
-        self,
-        trained: SearchedSupernet,
-        genotypes: Sequence[AnyGenotype],
-        batches: int,
-        scores: list[float],
-    ) -> None:
-        """Append the scores of the genotypes that have none yet."""
-        for genotype in genotypes[len(scores) :]:
-            scores.append(self._score(trained, genotype, batches))
-            trained.save_if_due()
 
-    def _score(self, trained: SearchedSupernet, genotype: AnyGenotype, batches: int) -> float:
-        context = trained.context
+def _score_missing(
+    trained: SearchedSupernet, genotypes: Sequence[AnyGenotype], batches: int, scores: list[float]
+) -> None:
+    """Append the scores of the genotypes that have none yet."""
+    context = trained.context
+    for genotype in genotypes[len(scores) :]:
         with context.masked(context.space.mask(genotype, context.candidates)):
-            return trained.score(batches)
+            scores.append(trained.score(batches))
+        trained.save_if_due()

@@ -58,14 +58,7 @@ class Freezing:
     def observe(
         self, operations: Operations, train: Gradients, valid: Gradients, state: FreezingState
     ) -> None:
-        """Process the gradients of a step and update ``state["frozen"]``.
-
-        Args:
-            operations: operations of the supernet.
-            train: gradient of the training loss for each parameter.
-            valid: gradient of the validation loss for each parameter.
-            state: state of this rule; updated in place.
-        """
+        """Process the gradients of the training and validation loss of a step; update ``state``."""
 
 
 @FREEZING.register

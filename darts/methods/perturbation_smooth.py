@@ -60,12 +60,9 @@ class Adversarial(RandomSmoothing):
         change = uniform_noise(mixture, radius)
         for _ in range(self.steps):
             ascent = gradient(perturb(mixture, change))
-            change = {
-                group: (delta + 2 * radius / self.steps * ascent[group].sign()).clamp(
-                    -radius, radius
-                )
-                for group, delta in change.items()
-            }
+            for group, delta in change.items():
+                step = 2 * radius / self.steps * ascent[group].sign()
+                change[group] = (delta + step).clamp(-radius, radius)
         return perturb(mixture, change)
 
 

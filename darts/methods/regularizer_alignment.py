@@ -56,25 +56,17 @@ class Alignment(Regularizer):
         if float(length) == 0:
             return None
         step = self.epsilon / length
-        up, down = (
-            loss(
-                by_cell.with_weights({g: w + sign * step * directions[g] for g, w in cells.items()})
-            )
+        shifted = (
+            {group: w + sign * step * directions[group] for group, w in cells.items()}
             for sign in (1, -1)
         )
+        up, down = (loss(by_cell.with_weights(weights)) for weights in shifted)
         term: Tensor = -weight * (up - down) / (2 * step)
         return term
 
 
 def agreement(gradients: Tensor) -> Tensor:
-    """Return the mean cosine over all pairs of cells; 0 for a single cell.
-
-    Args:
-        gradients: ``(cells, ...)``.
-
-    Returns:
-        A scalar.
-    """
+    """Return the mean cosine over all pairs of cells, given ``(cells, ...)``; 0 for one cell."""
     rows = gradients.flatten(1)
     count = len(rows)
     if count < 2:

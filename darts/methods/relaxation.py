@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,6 +23,13 @@ from darts.registry import Registry, choice, number
 from darts.spaces import Mixture, SearchContext, SupernetBase
 
 RELAXATIONS: Registry[Relaxation] = Registry("relaxation", "darts.methods")
+
+
+Weights = tuple[Tensor, Tensor | None]
+"""Mixing weights and a mask of the operations to run, both ``(edges, operations)``.
+
+None instead of the mask runs all candidates that are still in the search.
+"""
 
 
 def edge_group(group: str) -> str:
@@ -62,26 +69,15 @@ class Relaxation(ABC):
             ``(edges, operations)``, between 0 and 1, and 0 outside the mask.
         """
 
-    def sample_weights(
-        self, alpha: Tensor, mask: Tensor | None, context: SearchContext
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return mixing weights for training.
+    def sample_weights(self, alpha: Tensor, mask: Tensor | None, context: SearchContext) -> Weights:
+        """Return mixing weights for training, for arguments as in ``edge_probabilities``.
 
         Random relaxations draw from PyTorch's global generator.
-
-        Args:
-            alpha: ``(edges, operations)``.
-            mask: as in ``edge_probabilities``.
-            context: search context.
-
-        Returns:
-            The weights and a mask of the operations to run, both ``(edges, operations)``. None
-            instead of the mask runs all candidates that are still in the search.
         """
         return self.edge_probabilities(alpha, mask), None
 
-    def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return deterministic mixing weights for evaluation, in the form of ``sample_weights``."""
+    def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> Weights:
+        """Return mixing weights for evaluation, without random draws."""
         return self.edge_probabilities(alpha, mask), None
 
     def prepare(self, net: SupernetBase) -> None:
@@ -95,21 +91,18 @@ class Relaxation(ABC):
     def mixture(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Mixture:
         """Return the mixture for training.
 
-        Args:
-            alphas: all alphas of the supernet, by group.
-            context: search context.
+        ``alphas`` are all alphas of the supernet, by group.
         """
         weights = {
-            group: self.sample_weights(alphas[group], _mask(context, group, alphas[group]), context)
-            for group in context.candidates
+            group: self.sample_weights(alpha, mask, context)
+            for group, alpha, mask in _groups(alphas, context)
         }
         return self._mixture(weights, alphas, context)
 
     def mean_mixture(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Mixture:
         """Return the mixture for evaluation, which contains no random draws."""
         weights = {
-            group: self.mean_weights(alphas[group], _mask(context, group, alphas[group]))
-            for group in context.candidates
+            group: self.mean_weights(alpha, mask) for group, alpha, mask in _groups(alphas, context)
         }
         return self._mixture(weights, alphas, context)
 
@@ -122,14 +115,14 @@ class Relaxation(ABC):
         """
         edges = self._edge_weights(alphas, context)
         return {
-            group: self.edge_probabilities(alphas[group], _mask(context, group, alphas[group]))
+            group: self.edge_probabilities(alpha, mask)
             * (1.0 if edges is None else edges[group][:, None])
-            for group in context.candidates
+            for group, alpha, mask in _groups(alphas, context)
         }
 
     def _mixture(
         self,
-        weights_and_masks: Mapping[str, tuple[Tensor, Tensor | None]],
+        weights_and_masks: Mapping[str, Weights],
         alphas: Mapping[str, Tensor],
         context: SearchContext,
     ) -> Mixture:
@@ -173,6 +166,14 @@ class Relaxation(ABC):
             by_node = torch.split(alphas[edge_group(group)], sizes)
             weights[group] = torch.cat([alpha.softmax(0) for alpha in by_node])
         return weights
+
+
+def _groups(
+    alphas: Mapping[str, Tensor], context: SearchContext
+) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+    """Yield the name, the alphas and the mask of each group of operations."""
+    for group in context.candidates:
+        yield group, alphas[group], _mask(context, group, alphas[group])
 
 
 def _mask(context: SearchContext, group: str, alpha: Tensor) -> Tensor | None:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.methods.relaxation import RELAXATIONS, Relaxation, masked_softmax
+from darts.methods.relaxation import RELAXATIONS, Relaxation, Weights, masked_softmax
 from darts.registry import number
 from darts.spaces import SearchContext
 
@@ -36,9 +36,7 @@ class Concrete(Relaxation):
     def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
         return masked_softmax(alpha, mask)
 
-    def sample_weights(
-        self, alpha: Tensor, mask: Tensor | None, context: SearchContext
-    ) -> tuple[Tensor, Tensor | None]:
+    def sample_weights(self, alpha: Tensor, mask: Tensor | None, context: SearchContext) -> Weights:
         # The clamp excludes exponential draws of 0, whose Gumbel noise would be infinite.
         tiny = torch.finfo(alpha.dtype).tiny
         noise = -torch.empty_like(alpha).exponential_().clamp_min(tiny).log()
@@ -63,26 +61,19 @@ class Gumbel(Concrete):
     temperature: float = number(10.0, above=0)
     temperature_end: float = number(0.1, above=0)
 
-    def sample_weights(
-        self, alpha: Tensor, mask: Tensor | None, context: SearchContext
-    ) -> tuple[Tensor, Tensor | None]:
+    def sample_weights(self, alpha: Tensor, mask: Tensor | None, context: SearchContext) -> Weights:
         soft, _ = super().sample_weights(alpha, mask, context)
         return straight_through(soft)
 
-    def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> Weights:
         return straight_through(self.edge_probabilities(alpha, mask))
 
 
 def straight_through(soft: Tensor) -> tuple[Tensor, Tensor]:
     """Return one-hot weights at the maximum, with the gradient of ``soft``, and their mask.
 
-    An edge whose weights are all 0, because none of its candidates is left, selects no operation.
-
-    Args:
-        soft: ``(edges, operations)``.
-
-    Returns:
-        Two tensors ``(edges, operations)``.
+    All are ``(edges, operations)``. An edge whose weights are all 0, because none of its candidates
+    is left, selects no operation.
     """
     mask = F.one_hot(soft.argmax(-1), soft.shape[-1]).bool() & (soft > 0)
     # The difference is exactly 0, so that the weights are exactly ones and zeros.

@@ -84,15 +84,12 @@ def skip_dropout_at(stage: Stage, position: StagePosition, epoch: int) -> float:
 def best_candidates(
     probabilities: Mapping[str, Tensor], masks: Mapping[str, Tensor], keep: float
 ) -> dict[str, Tensor]:
-    """Select the most probable candidates of each edge.
+    """Return masks of the most probable candidates, ``(edges, operations)`` by group.
 
     Args:
         probabilities: by group, ``(edges, operations)``.
         masks: by group, the candidates that are still in the search; a missing group has all.
         keep: share of all candidates to keep; at least one candidate is kept.
-
-    Returns:
-        Masks by group, ``(edges, operations)``.
     """
     selected = {}
     for group, p in probabilities.items():

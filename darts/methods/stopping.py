@@ -42,13 +42,8 @@ class Never(Stopping):
 def lagged_ratio(values: Sequence[float], window: int, patience: int) -> float | None:
     """Return the moving average ``patience`` values ago divided by the latest moving average.
 
-    Args:
-        values: a sequence.
-        window: number of values in an average.
-        patience: distance between the two averages.
-
-    Returns:
-        The ratio; None if there are too few values or the latest average is not positive.
+    It is None if there are too few values or the latest average is not positive. ``window`` is the
+    number of values in an average.
     """
     last = len(values)
     if last < window + patience:

@@ -19,39 +19,3 @@ faster implementation does not apply, and is tested against it.
 ``recomputation``        activation checkpointing
 =======================  =========================================================================
 """
-
-from darts.ops.accumulator import SumAccumulator
-from darts.ops.batch_norm import RunningStats, normalize, normalize_shared
-from darts.ops.depthwise import depthwise_conv2d
-from darts.ops.dispatch import KernelPlan, plan_kernels
-from darts.ops.fused_conv import fused_separable_conv2d
-from darts.ops.pixels import fold, split_even_odd
-from darts.ops.pointwise import pointwise_conv2d
-from darts.ops.pool import avg_pool3x3
-from darts.ops.recomputation import recompute
-from darts.ops.separable import separable_conv
-from darts.ops.sums import dense_gradient, sum_groups, weighted_sum
-from darts.ops.sync_batch_norm import SyncedBatchNorm2d, all_reduce_sum, convert_sync_batch_norm
-
-__all__ = [
-    "KernelPlan",
-    "RunningStats",
-    "SumAccumulator",
-    "SyncedBatchNorm2d",
-    "all_reduce_sum",
-    "avg_pool3x3",
-    "convert_sync_batch_norm",
-    "dense_gradient",
-    "depthwise_conv2d",
-    "fold",
-    "fused_separable_conv2d",
-    "normalize",
-    "normalize_shared",
-    "plan_kernels",
-    "pointwise_conv2d",
-    "recompute",
-    "separable_conv",
-    "split_even_odd",
-    "sum_groups",
-    "weighted_sum",
-]

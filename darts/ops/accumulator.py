@@ -38,12 +38,8 @@ class SumAccumulator:
     ) -> None:
         """Add ``sum_groups(normalize(y, repeat_per_channel(scale, y), eps, running), groups)``.
 
-        Args:
-            y: ``(B, groups * C, H, W)``; ``can_add_normalized`` must be true.
-            scale: weight of each group, ``(groups,)``.
-            groups: number of groups.
-            eps: added to the biased variance.
-            running: running statistics to update.
+        ``y`` is ``(B, groups * C, H, W)``, and ``can_add_normalized(y)`` must be true. ``scale`` is
+        the weight of each group, ``(groups,)``.
         """
         count = values_per_channel(y)
         self.value, mean, variance, shift = _AddNormalized.apply(self.value, y, scale, groups, eps)
@@ -100,17 +96,10 @@ class _AddNormalized(SeveralOutputs):
         gradient, groups = gradients[0], ctx.groups
         repeats = gradient if groups == 1 else torch.cat([gradient] * groups, dim=1)
         weight = scale[:, None].expand(-1, y.shape[1] // groups).reshape(-1)
+        weight = weight.contiguous()  # batch norm is three times slower with a view of stride 0
+        need = [need_y, need_scale, False]
         grad_y, grad_weight, _ = torch.ops.aten.native_batch_norm_backward(
-            repeats,
-            y,
-            weight.contiguous(),  # batch norm is three times slower with a view of stride 0
-            None,
-            None,
-            mean,
-            inverse,
-            True,
-            ctx.eps,
-            [need_y, need_scale, False],
+            repeats, y, weight, None, None, mean, inverse, True, ctx.eps, need
         )
         grad_scale = grad_weight.view(groups, -1).sum(1) if need_scale else None
         return gradient if need_total else None, grad_y, grad_scale, None, None

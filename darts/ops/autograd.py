@@ -10,10 +10,7 @@ from torch.autograd.function import FunctionCtx
 
 
 class Context(FunctionCtx):
-    """Type of the ``ctx`` argument, which passes values from ``forward`` to ``backward``.
-
-    It is used in annotations only.
-    """
+    """Type of the ``ctx`` argument, for annotations only."""
 
     if TYPE_CHECKING:
         saved_tensors: tuple[Tensor, ...]

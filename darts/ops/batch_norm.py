@@ -50,14 +50,11 @@ def normalize(
     """Compute ``scale * (x - mean) / sqrt(variance + eps)`` with the statistics of the batch.
 
     Args:
-        x: ``(B, C, H, W)``.
+        x: ``(B, C, H, W)``, with more than one value per channel.
         scale: ``(C,)``, or None for ones.
         eps: added to the biased variance.
         running: running statistics to update.
         group: ranks that share the batch; None for one process.
-
-    Raises:
-        ValueError: if a channel has only one value and therefore no variance.
     """
     if group is not None:
         normalized = _normalize_synced(x, scale, eps, group)
@@ -117,11 +114,7 @@ def _normalize_synced(
 
 
 def values_per_channel(x: Tensor) -> int:
-    """Return the number of values per channel of ``(B, C, H, W)``.
-
-    Raises:
-        ValueError: if it is less than 2.
-    """
+    """Return the number of values per channel of ``(B, C, H, W)``; ValueError if less than 2."""
     count = x.numel() // x.shape[1]
     if count < 2:
         raise ValueError(f"batch norm needs more than one value per channel, got {tuple(x.shape)}")

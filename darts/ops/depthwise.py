@@ -32,14 +32,8 @@ _NHWC = torch.channels_last
 def depthwise_conv2d(x: Tensor, weight: Tensor, stride: int = 1, dilation: int = 1) -> Tensor:
     """Compute ``F.conv2d(x, weight, None, stride, dilation * (k // 2), dilation, groups=C)``.
 
-    Args:
-        x: ``(B, C, H, W)``.
-        weight: ``(C, 1, k, k)`` with odd k.
-        stride: 1 or 2.
-        dilation: 1 or more.
-
-    Returns:
-        ``(B, C, ceil(H / stride), ceil(W / stride))``.
+    Shape: ``(B, C, H, W)``, weight ``(C, 1, k, k)`` with odd k, stride 1 or 2 ->
+    ``(B, C, ceil(H / stride), ceil(W / stride))``.
     """
     if stride == 2 and dilation == 2:
         x = x[:, :, ::2, ::2].contiguous(memory_format=_NHWC)
@@ -82,16 +76,14 @@ class _Depthwise(OneOutput):
                 for t, shape in zip((x, weight), ctx.shapes, strict=True)
             )
         if plain:
-            grad_x, grad_weight = _plain_backward(
-                gradient, x, weight, stride, dilation, need_x, need_weight
-            )
-            return grad_x, grad_weight, None, None
+            pair = _plain_backward(gradient, x, weight, stride, dilation, [need_x, need_weight])
+            return *pair, None, None
         gradient = gradient.contiguous(memory_format=_NHWC)
         grad_x = grad_weight = None
         if need_x and stride == 1:
             grad_x = plain_depthwise(gradient, weight.flip((2, 3)), 1, dilation)
         elif need_x:
-            grad_x = _plain_backward(gradient, x, weight, stride, dilation, True, False)[0]
+            grad_x = _plain_backward(gradient, x, weight, stride, dilation, [True, False])[0]
         if need_weight and stride == 1:
             grad_weight = weight_gradient(x, gradient, ctx.shapes[1][-1], dilation)
         elif need_weight:
@@ -100,51 +92,26 @@ class _Depthwise(OneOutput):
 
 
 def _plain_backward(
-    gradient: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    stride: int,
-    dilation: int,
-    need_x: bool,
-    need_weight: bool,
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: int, dilation: int, need: list[bool]
 ) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients of x and the weight that are needed."""
     padding = dilation * (weight.shape[-1] // 2)
-    return _convolution_backward(
-        gradient,
-        x,
-        weight,
-        stride=stride,
-        padding=[padding, padding],
-        dilation=dilation,
-        need_x=need_x,
-        need_weight=need_weight,
-    )
+    return _convolution_backward(gradient, x, weight, stride, [padding, padding], dilation, need)
 
 
 def _convolution_backward(
     gradient: Tensor,
     x: Tensor,
     weight: Tensor,
-    *,
     stride: int,
     padding: list[int],
     dilation: int,
-    need_x: bool,
-    need_weight: bool,
+    need: list[bool],
 ) -> tuple[Tensor | None, Tensor | None]:
     """Call PyTorch's backward kernel of a depthwise convolution without bias."""
+    strides, dilations, mask = [stride, stride], [dilation, dilation], [*need, False]
     grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
-        gradient,
-        x,
-        weight,
-        None,
-        [stride, stride],
-        padding,
-        [dilation, dilation],
-        False,
-        [0, 0],
-        x.shape[1],
-        [need_x, need_weight, False],
+        gradient, x, weight, None, strides, padding, dilations, False, [0, 0], x.shape[1], mask
     )
     return grad_x, grad_weight
 
@@ -170,14 +137,8 @@ def _strided_weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
 def weight_gradient(x: Tensor, gradient: Tensor, kernel: int, dilation: int) -> Tensor:
     """Return the weight gradient of a depthwise convolution with stride 1 and "same" padding.
 
-    Args:
-        x: input, ``(B, C, H, W)``.
-        gradient: gradient of the output, ``(B, C, H, W)``.
-        kernel: odd kernel size.
-        dilation: distance between taps.
-
-    Returns:
-        ``(C, 1, kernel, kernel)``.
+    The input and the gradient of the output are ``(B, C, H, W)``, the result is
+    ``(C, 1, kernel, kernel)`` with an odd kernel size.
     """
     rows = dilation * (kernel - 1) + 1
     if kernel > 5 or (kernel == 3 and dilation == 1):
@@ -206,15 +167,8 @@ def _rectangular_gradient(
 
     For an even number of columns, the image must be ``columns - 1`` pixels wider than the gradient.
     """
-    grad_weight = _convolution_backward(
-        gradient,
-        x,
-        x.new_empty((x.shape[1], 1, rows, columns)),  # only its shape is used
-        stride=1,
-        padding=[dilation * (rows // 2), dilation * (columns // 2) * (columns % 2)],
-        dilation=dilation,
-        need_x=False,
-        need_weight=True,
-    )[1]
+    padding = [dilation * (rows // 2), dilation * (columns // 2) * (columns % 2)]
+    weight = x.new_empty((x.shape[1], 1, rows, columns))  # only its shape is used
+    _, grad_weight = _convolution_backward(gradient, x, weight, 1, padding, dilation, [False, True])
     assert grad_weight is not None
     return grad_weight

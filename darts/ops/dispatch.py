@@ -41,12 +41,7 @@ TENSOR_CORES = KernelPlan(max_bytes=UNLIMITED, fused=True)
 
 
 def plan_kernels(x: Tensor, *, compiled: bool = False) -> KernelPlan:
-    """Return the kernel plan for operations on ``x``.
-
-    Args:
-        x: input; its device and dtype select the plan.
-        compiled: whether to use ``torch.compile``.
-    """
+    """Return the kernel plan for the device and the dtype of an input."""
     device = x.device.type
     if device == "cpu":
         plan = CPU

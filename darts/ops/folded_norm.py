@@ -24,11 +24,7 @@ _MIN_VALUES = 2**20  # on smaller inputs, combining the statistics costs more th
 
 
 def num_folds(x: Tensor) -> int:
-    """Return how many pixels to fold; 1 if PyTorch's batch norm is at least as fast.
-
-    Args:
-        x: ``(B, C, H, W)``.
-    """
+    """Return how many pixels of ``(B, C, H, W)`` to fold; 1 if that is not faster."""
     plain = x.device.type != "cpu" or x.dtype != torch.float32 or x.numel() < _MIN_VALUES
     if plain or torch.compiler.is_compiling() or not x.is_contiguous(memory_format=_NHWC):
         return 1
@@ -50,8 +46,7 @@ def folded_batch_norm(
         folds: number of pixels to fold; a divisor of W.
 
     Returns:
-        The normalized batch, its mean and its biased variance, both ``(C,)``. Mean and variance
-        carry no gradient.
+        The normalized batch, and its mean and biased variance, ``(C,)``, without a gradient.
     """
     output, mean, variance = _FoldedNorm.apply(x, scale, eps, folds)
     return output, mean, variance
@@ -78,18 +73,9 @@ class _FoldedNorm(SeveralOutputs):
         ctx: Context, *gradients: Tensor
     ) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, scale, mean, inverse = ctx.saved_tensors
-        need_x, need_scale = ctx.needs_input_grad[:2]
+        need = [*ctx.needs_input_grad[:2], False]
         grad_x, grad_scale, _ = torch.ops.aten.native_batch_norm_backward(
-            gradients[0],
-            x,
-            scale,
-            None,
-            None,
-            mean,
-            inverse,
-            True,
-            ctx.eps,
-            [need_x, need_scale, False],
+            gradients[0], x, scale, None, None, mean, inverse, True, ctx.eps, need
         )
         return grad_x, grad_scale, None, None
 

@@ -15,16 +15,8 @@ def fused_separable_conv2d(
 ) -> Tensor:
     """Compute ``pointwise_conv2d(depthwise_conv2d(x, ...), ...)`` with one convolution.
 
-    Args:
-        x: ``(B, groups * C, H, W)``.
-        depthwise: ``(groups * C, 1, k, k)`` with odd k.
-        pointwise: ``(groups * D, C, 1, 1)``.
-        stride: 1 or 2.
-        dilation: distance between taps.
-        groups: number of independent convolutions.
-
-    Returns:
-        ``(B, groups * D, ceil(H / stride), ceil(W / stride))``.
+    Shape: ``(B, groups * C, H, W)``, depthwise ``(groups * C, 1, k, k)`` with odd k, pointwise
+    ``(groups * D, C, 1, 1)`` -> ``(B, groups * D, ceil(H / stride), ceil(W / stride))``.
     """
     side = depthwise.shape[-1]
     taps = depthwise.view(groups, 1, -1, side, side)  # (groups, 1, C, k, k)

@@ -17,11 +17,7 @@ def split_even_odd(x: Tensor) -> tuple[Tensor, Tensor]:
     The backward pass writes both gradients into one tensor. Two views would each allocate a full
     image and add them.
 
-    Args:
-        x: ``(B, C, H, W)``.
-
-    Returns:
-        Two tensors ``(B, C, ceil(H / 2), ceil(W / 2))`` in channels_last layout.
+    Shape: ``(B, C, H, W)`` -> twice ``(B, C, ceil(H / 2), ceil(W / 2))`` in channels_last layout.
     """
     even, odd = _SplitEvenOdd.apply(x)
     return even, odd
@@ -49,16 +45,11 @@ class _SplitEvenOdd(SeveralOutputs):
 
 
 def fold(x: Tensor, folds: int) -> Tensor:
-    """Merge neighboring pixels of a row into the channels of one pixel.
+    """Merge neighboring pixels of a row into the channels of one pixel, the leftmost first.
 
     The result is a view if x is in channels_last layout.
 
-    Args:
-        x: ``(B, C, H, W)``.
-        folds: number of pixels to merge; a divisor of W.
-
-    Returns:
-        ``(B, folds * C, H, W / folds)``; the channels of the leftmost pixel come first.
+    Shape: ``(B, C, H, W)`` -> ``(B, folds * C, H, W / folds)``; W must be divisible.
     """
     rows = x.permute(0, 2, 3, 1)
     return rows.reshape(*rows.shape[:2], -1, folds * x.shape[1]).permute(0, 3, 1, 2)

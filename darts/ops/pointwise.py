@@ -16,13 +16,7 @@ from darts.ops.autograd import Context, OneOutput
 def pointwise_conv2d(x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
     """Compute ``F.conv2d(x, weight, groups=groups)``.
 
-    Args:
-        x: ``(B, groups * C, H, W)``.
-        weight: ``(groups * D, C, 1, 1)``.
-        groups: number of independent convolutions.
-
-    Returns:
-        ``(B, groups * D, H, W)``.
+    Shape: ``(B, groups * C, H, W)``, weight ``(groups * D, C, 1, 1)`` -> ``(B, groups * D, H, W)``.
     """
     if weight.requires_grad or torch.is_autocast_enabled(x.device.type):
         return F.conv2d(x, weight, groups=groups)

@@ -18,12 +18,8 @@ def recompute(module: nn.Module, *inputs: Any, random: bool = False) -> Any:
     """Compute ``module(*inputs)`` and keep only the inputs for the backward pass.
 
     The backward pass computes the module again, with the weights of the first computation even if
-    ``functional_call`` replaced them temporarily, and without updating running statistics.
-
-    Args:
-        module: module to run.
-        *inputs: its inputs.
-        random: whether the module draws random numbers, which the recomputation must repeat.
+    ``functional_call`` replaced them temporarily, and without updating running statistics. With
+    ``random=True`` it draws the same random numbers again.
     """
     if not torch.is_grad_enabled():
         return module(*inputs)

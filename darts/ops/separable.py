@@ -51,8 +51,7 @@ def separable_conv(
         depthwise: ``(groups * C, 1, k, k)``.
         pointwise: ``(groups * C, C, 1, 1)``.
         scale: mixing weight of each group, ``(groups,)``, or None for ones.
-        stride: stride of the depthwise convolution.
-        dilation: dilation of the depthwise convolution.
+        stride, dilation: of the depthwise convolution.
         groups: number of edges.
         eps: added to the variance by batch norm.
         last: whether this block ends an operation. The groups are then summed; otherwise a ReLU
@@ -99,17 +98,15 @@ def normalize_and_reduce(
 
     The arguments are those of ``separable_conv``.
     """
-    if accumulator is not None:
-        if process_group is None and scale is not None and can_add_normalized(y):
-            accumulator.add_normalized(y, scale, groups, eps, running)
-        else:
-            output = normalize(y, repeat_per_channel(scale, y), eps, running, process_group)
-            accumulator.add(sum_groups(output, groups))
+    single = process_group is None
+    if accumulator is not None and single and scale is not None and can_add_normalized(y):
+        accumulator.add_normalized(y, scale, groups, eps, running)
         return None
     output = normalize(y, repeat_per_channel(scale, y), eps, running, process_group)
-    if not last:
-        return F.relu_(output)
-    return sum_groups(output, groups)
+    if accumulator is None:
+        return sum_groups(output, groups) if last else F.relu_(output)
+    accumulator.add(sum_groups(output, groups))
+    return None
 
 
 def repeat_per_channel(scale: Tensor | None, y: Tensor) -> Tensor | None:

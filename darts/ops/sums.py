@@ -15,12 +15,7 @@ _NHWC = torch.channels_last
 def weighted_sum(terms: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
     """Compute ``sum(weight * term)`` without storing the products.
 
-    Args:
-        terms: at least one tensor ``(B, C, H, W)``.
-        weights: one scalar ``()`` per term.
-
-    Returns:
-        ``(B, C, H, W)``.
+    There is at least one term ``(B, C, H, W)``, and a scalar weight ``()`` per term.
     """
     return _WeightedSum.apply(len(terms), *terms, *weights)
 
@@ -64,12 +59,7 @@ def _flatten(x: Tensor) -> Tensor:
 def sum_groups(x: Tensor, groups: int) -> Tensor:
     """Compute ``x.unflatten(1, (groups, -1)).sum(1)`` with a contiguous gradient.
 
-    Args:
-        x: ``(B, groups * C, H, W)``.
-        groups: number of groups.
-
-    Returns:
-        ``(B, C, H, W)``.
+    Shape: ``(B, groups * C, H, W)`` -> ``(B, C, H, W)``.
     """
     return x if groups == 1 else _SumGroups.apply(x, groups)
 

@@ -43,11 +43,8 @@ def all_reduce_sum(x: Tensor, group: ProcessGroup | None) -> Tensor:
     """Sum a tensor over the ranks of a group, differentiable any number of times.
 
     The differentiated function is the sum of the losses of all ranks. Every rank must call
-    ``backward`` on its own loss, because the backward pass communicates as well.
-
-    Args:
-        x: tensor of the same shape and dtype on every rank.
-        group: process group; None means a single process and returns ``x`` itself.
+    ``backward`` on its own loss, because the backward pass communicates as well. Shape and dtype
+    are the same on every rank. Without a group, the result is ``x`` itself.
     """
     return x if group is None else _AllReduceSum.apply(x, group)
 
@@ -55,12 +52,8 @@ def all_reduce_sum(x: Tensor, group: ProcessGroup | None) -> Tensor:
 def synced_statistics(x: Tensor, group: ProcessGroup) -> tuple[Tensor, Tensor, Tensor]:
     """Return statistics of the channels over the samples of all ranks; differentiable.
 
-    Each rank computes mean and variance of its own samples in two passes. Combining them loses no
-    precision even if the mean is large.
-
-    Args:
-        x: samples of this rank, ``(B, C, H, W)``; B may differ between ranks.
-        group: process group of the ranks.
+    Each rank computes mean and variance of its own samples, ``(B, C, H, W)``, in two passes.
+    Combining them loses no precision even if the mean is large. B may differ between ranks.
 
     Returns:
         Mean and biased variance, both ``(C,)``, and the number of values per channel, ``(1,)``.
@@ -129,9 +122,6 @@ def convert_sync_batch_norm(net: nn.Module, group: ProcessGroup | None) -> nn.Mo
     Every ``nn.BatchNorm2d`` becomes a ``SyncedBatchNorm2d`` with the same parameters, buffers and
     names. Any other submodule with an attribute ``process_group`` gets the group and must sum its
     statistics with ``all_reduce_sum``. The converted network cannot be deep-copied.
-
-    Returns:
-        The network itself.
     """
     for module in net.modules():
         if type(module) is nn.BatchNorm2d:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ class ClassificationObjective(BaseObjective[SampleBatch, Tensor]):
     Args:
         classes: number of classes.
         label_smoothing: share of the target that is spread evenly over all classes.
-        auxiliary: factor of the auxiliary head's loss.
+        auxiliary: factor of the auxiliary head's loss, for networks that have one.
     """
 
     metrics = CLASSIFICATION
@@ -38,13 +38,11 @@ class ClassificationObjective(BaseObjective[SampleBatch, Tensor]):
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
     def supernet_loss(self, forward: Forward, batch: SampleBatch) -> tuple[Tensor, Tensor]:
-        """Return loss and logits of a supernet."""
         images, labels = batch
         logits = forward(images)
         return self.loss(logits, labels), logits
 
     def network_loss(self, net: NetworkBase, batch: SampleBatch) -> tuple[Tensor, Tensor]:
-        """Return loss, including that of the auxiliary head, and logits of a discrete network."""
         images, labels = batch
         logits, auxiliary = net(images, auxiliary=True)
         loss = self.loss(logits, labels)
@@ -53,12 +51,9 @@ class ClassificationObjective(BaseObjective[SampleBatch, Tensor]):
         return loss, logits
 
     def predict(self, forward: Forward, batch: SampleBatch) -> Tensor:
-        """Return logits ``(B, classes)``."""
-        logits: Tensor = forward(batch[0])
-        return logits
+        return cast(Tensor, forward(batch[0]))  # logits
 
     def num_samples(self, batch: SampleBatch) -> int:
-        """Return ``B``."""
         return len(batch[1])
 
     def train_metrics(self, logits: Tensor, batch: SampleBatch) -> dict[str, Tensor]:
@@ -66,7 +61,6 @@ class ClassificationObjective(BaseObjective[SampleBatch, Tensor]):
         return {"accuracy": (logits.argmax(1) == batch[1]).float().mean()}
 
     def scores(self, device: torch.device) -> ClassificationScores:
-        """Return empty scores on the device of the batches."""
         self._last_scores = self.new_scores(device)
         return self._last_scores
 
@@ -75,7 +69,6 @@ class ClassificationObjective(BaseObjective[SampleBatch, Tensor]):
         return ClassificationScores(self.classes, device)
 
     def confusion_matrix(self) -> Tensor | None:
-        """Return the confusion matrix of the last scoring, see ``ClassificationScores``."""
         return None if self._last_scores is None else self._last_scores.confusion_matrix
 
 

@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from darts.data import IGNORE_INDEX, Window
 from darts.registry import number
 from darts.spaces import NetworkBase
 from darts.spaces.language_model_output import LanguageModelOutput
-from darts.tasks.metrics import Metric, mean_metric, perplexity, token_losses
+from darts.tasks.metrics import Metric, mean_metric, perplexity, token_loss, token_losses
 from darts.tasks.task import TASKS, BaseObjective, Forward, Task
 
 METRICS = {name: Metric(name, False, mean_metric) for name in ("perplexity", "bits", "loss")}
@@ -31,11 +30,7 @@ METRICS = {name: Metric(name, False, mean_metric) for name in ("perplexity", "bi
 
 
 class LanguageScores:
-    """Accumulates the cross entropy of all targets.
-
-    Args:
-        device: device of the batches.
-    """
+    """Accumulates the cross entropy of all targets."""
 
     metric_names: Sequence[str] = tuple(METRICS)
 
@@ -72,10 +67,9 @@ class LanguageObjective(BaseObjective[Window, Tensor]):
     def supernet_loss(self, forward: Forward, batch: Window) -> tuple[Tensor, Tensor]:
         """Return the mean loss in nats per token, with activation regularization, and logits."""
         output = self._forward(forward, batch)
-        return self._loss(output, batch, 0.0), output.logits.detach()
+        return self._loss(output, batch), output.logits.detach()
 
     def network_loss(self, net: NetworkBase, batch: Window) -> tuple[Tensor, Tensor]:
-        """Return the same for a discrete network, with label smoothing."""
         output = self._forward(net, batch)
         return self._loss(output, batch, self.label_smoothing), output.logits.detach()
 
@@ -86,13 +80,8 @@ class LanguageObjective(BaseObjective[Window, Tensor]):
         batch.carry.after = output.hidden.detach()
         return output
 
-    def _loss(self, output: LanguageModelOutput, batch: Window, smoothing: float) -> Tensor:
-        loss = F.cross_entropy(
-            output.logits.flatten(0, 1),
-            batch.targets.flatten(),
-            ignore_index=IGNORE_INDEX,
-            label_smoothing=smoothing,
-        )
+    def _loss(self, output: LanguageModelOutput, batch: Window, smoothing: float = 0.0) -> Tensor:
+        loss = token_loss(output.logits, batch.targets, IGNORE_INDEX, smoothing)
         if self.activation:
             loss = loss + self.activation * output.dropped.square().mean()
         if self.temporal and len(output.raw) > 1:
@@ -100,15 +89,12 @@ class LanguageObjective(BaseObjective[Window, Tensor]):
         return loss
 
     def predict(self, forward: Forward, batch: Window) -> Tensor:
-        """Return logits ``(T, B, V)``."""
         return self._forward(forward, batch).logits
 
     def num_samples(self, batch: Window) -> int:
-        """Return the number of targets."""
         return int((batch.targets != IGNORE_INDEX).sum())
 
     def scores(self, device: torch.device) -> LanguageScores:
-        """Return empty scores on the device of the batches."""
         return LanguageScores(device)
 
 
@@ -133,11 +119,6 @@ class LanguageModel(Task):
     def objective(
         self, target_names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
     ) -> LanguageObjective:
-        """Return the objective for a text.
-
-        Raises:
-            ValueError: if an auxiliary loss is on.
-        """
         self.refuse_auxiliary(auxiliary)
         return LanguageObjective(
             label_smoothing=label_smoothing, activation=self.activation, temporal=self.temporal

@@ -6,7 +6,7 @@ torchmetrics computes them. Commands and configuration share the registries.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,10 +47,8 @@ def _classification(class_name: str, **options: object) -> Callable[[int], torch
     def make(classes: int) -> torchmetrics.Metric:
         from torchmetrics import classification
 
-        metric: torchmetrics.Metric = getattr(classification, class_name)(
-            num_classes=classes, **options
-        )
-        return metric
+        metric_class: type[torchmetrics.Metric] = getattr(classification, class_name)
+        return metric_class(num_classes=classes, **options)
 
     return make
 
@@ -63,14 +61,23 @@ def mean_metric(classes: int = 0) -> torchmetrics.Metric:
     return MeanMetric(nan_strategy=float("nan"))
 
 
-def token_losses(logits: Tensor, targets: Tensor, ignore_index: int) -> Tensor:
-    """Return the cross entropy of each target in nats, without ignored ones, ``(n,)``.
+def token_loss(
+    logits: Tensor, targets: Tensor, ignore_index: int, label_smoothing: float
+) -> Tensor:
+    """Return the mean cross entropy of the targets in nats, without ignored ones, a scalar.
 
-    Args:
-        logits: ``(T, B, V)``.
-        targets: ``(T, B)``.
-        ignore_index: target to ignore.
+    Logits are ``(T, B, V)``, targets ``(T, B)``.
     """
+    return F.cross_entropy(
+        logits.flatten(0, 1),
+        targets.flatten(),
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+    )
+
+
+def token_losses(logits: Tensor, targets: Tensor, ignore_index: int) -> Tensor:
+    """Return the cross entropy of each target, for arguments as in ``token_loss``, ``(n,)``."""
     flat = targets.flatten()
     losses = F.cross_entropy(
         logits.flatten(0, 1), flat, reduction="none", ignore_index=ignore_index
@@ -83,16 +90,12 @@ def perplexity(loss: float) -> float:
     return math.exp(min(loss, 700.0))
 
 
+_top5_accuracy = _classification("MulticlassAccuracy", average="micro", top_k=5)
 CLASSIFICATION = {
     metric.name: metric
     for metric in (
         Metric("accuracy", True, _classification("MulticlassAccuracy", average="micro")),
-        Metric(
-            "top5_accuracy",
-            True,
-            _classification("MulticlassAccuracy", average="micro", top_k=5),
-            min_classes=6,
-        ),
+        Metric("top5_accuracy", True, _top5_accuracy, min_classes=6),
         Metric("macro_f1", True, _classification("MulticlassF1Score", average="macro")),
         Metric("micro_f1", True, _classification("MulticlassF1Score", average="micro")),
         Metric("loss", False, mean_metric),
@@ -106,11 +109,8 @@ MAX_CONFUSION_CLASSES = 200
 class ClassificationScores:
     """Accumulates logits and labels and computes all metrics of classification.
 
-    Args:
-        classes: number of classes.
-        device: device of the batches.
-
     Attributes:
+        metric_names: metrics that are defined for this number of classes.
         confusion_matrix: numbers of samples by true class (row) and predicted class (column), on
             the CPU; None before ``compute`` and for more than ``MAX_CONFUSION_CLASSES`` classes.
     """
@@ -125,19 +125,10 @@ class ClassificationScores:
         make = _classification("MulticlassConfusionMatrix")
         self._matrix = make(classes).to(device) if has_matrix else None
         self.confusion_matrix: Tensor | None = None
-
-    @property
-    def metric_names(self) -> Sequence[str]:
-        """Metrics that are defined for this number of classes."""
-        return tuple(self._metrics)
+        self.metric_names: tuple[str, ...] = tuple(self._metrics)
 
     def update(self, outputs: Tensor, batch: tuple[Tensor, Tensor]) -> None:
-        """Add a batch.
-
-        Args:
-            outputs: logits ``(B, classes)``.
-            batch: samples and labels ``(B,)``.
-        """
+        """Add logits ``(B, classes)`` and a batch with labels ``(B,)``."""
         logits, labels = outputs.float(), batch[1]
         if self._matrix is not None:
             self._matrix.update(logits, labels)

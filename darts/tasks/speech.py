@@ -29,41 +29,29 @@ METRICS = {**CLASSIFICATION, "word_error_rate": Metric("word_error_rate", False,
 class SpeechScores(ClassificationScores):
     """Scores of classification, and the word error rate of the predicted class names.
 
-    Args:
-        class_names: names of the classes, of one or several words.
-        device: device of the batches.
+    A class name has one or several words.
     """
 
     def __init__(self, class_names: Sequence[str], device: torch.device) -> None:
         super().__init__(len(class_names), device)
         self._class_names = tuple(class_names)
         self._word_error_rate = _word_error_rate().to(device)
-
-    @property
-    def metric_names(self) -> Sequence[str]:
-        """Metrics that are defined for this number of classes."""
-        return (*super().metric_names, "word_error_rate")
+        self.metric_names = (*self.metric_names, "word_error_rate")
 
     def update(self, outputs: Tensor, batch: tuple[Tensor, Tensor]) -> None:
-        """Add a batch: logits ``(B, classes)``, and samples with labels ``(B,)``."""
         super().update(outputs, batch)
-        predicted = [self._class_names[label] for label in outputs.argmax(1).tolist()]
-        self._word_error_rate.update(
-            predicted, [self._class_names[label] for label in batch[1].tolist()]
+        predicted, true = (
+            [self._class_names[label] for label in labels.tolist()]
+            for labels in (outputs.argmax(1), batch[1])
         )
+        self._word_error_rate.update(predicted, true)
 
     def compute(self) -> dict[str, float]:
-        """Return all metrics by name."""
         return super().compute() | {"word_error_rate": float(self._word_error_rate.compute())}
 
 
 class SpeechObjective(ClassificationObjective):
-    """Classification with the word error rate of class names.
-
-    Args:
-        class_names: names of the classes.
-        label_smoothing, auxiliary: see ``ClassificationObjective``.
-    """
+    """Classification with the word error rate of class names."""
 
     metrics = METRICS
 
@@ -74,7 +62,6 @@ class SpeechObjective(ClassificationObjective):
         self._class_names = tuple(class_names)
 
     def new_scores(self, device: torch.device) -> SpeechScores:
-        """Build the object that ``scores`` returns."""
         return SpeechScores(self._class_names, device)
 
 

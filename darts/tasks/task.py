@@ -27,12 +27,14 @@ OutputContra = TypeVar("OutputContra", contravariant=True)
 
 
 class Scores(Protocol[BContra, OutputContra]):
-    """Accumulates the metrics of a split, batch by batch."""
+    """Accumulates the metrics of a split, batch by batch.
+
+    Attributes:
+        metric_names: metrics that are defined for this data.
+    """
 
     @property
-    def metric_names(self) -> Sequence[str]:
-        """Metrics that are defined for this data."""
-        ...
+    def metric_names(self) -> Sequence[str]: ...
 
     def update(self, outputs: OutputContra, batch: BContra) -> None:
         """Add the predictions for a batch."""

@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from darts.data import PairBatch
 from darts.data.words import PADDING, Vocabulary
 from darts.registry import number
 from darts.spaces import NetworkBase
-from darts.tasks.metrics import Metric, mean_metric, perplexity, token_losses
+from darts.tasks.metrics import Metric, mean_metric, perplexity, token_loss, token_losses
 from darts.tasks.task import TASKS, BaseObjective, Forward, Task
 
 if TYPE_CHECKING:
@@ -52,12 +51,7 @@ SUMMARIZATION = {**{name: Metric(name, True, _rouge) for name in ROUGE}, **LOSSE
 
 
 class TranslationOutput(NamedTuple):
-    """Predictions of a network.
-
-    Attributes:
-        logits: logits of the true targets, ``(T, B, V)``.
-        words: generated words, ``(L, B)``.
-    """
+    """Logits of the true targets, ``(T, B, V)``, and generated words, ``(L, B)``."""
 
     logits: Tensor
     words: Tensor
@@ -65,11 +59,6 @@ class TranslationOutput(NamedTuple):
 
 class TextScores:
     """Compares generated sentences with references.
-
-    Args:
-        vocabulary: vocabulary of the targets.
-        metrics: metrics to compute, by name.
-        device: device of the batches.
 
     Attributes:
         examples: the first references, each with the generated sentence.
@@ -86,7 +75,6 @@ class TextScores:
         self.examples: list[tuple[str, str]] = []
 
     def update(self, outputs: TranslationOutput, batch: PairBatch) -> None:
-        """Add a batch."""
         self._mean_loss.update(token_losses(outputs.logits.float(), batch.targets, PADDING))
         generated = [self._vocabulary.decode(column) for column in outputs.words.t().tolist()]
         for metric in (self._bleu, self._rouge):
@@ -136,34 +124,21 @@ class PairObjective(BaseObjective[PairBatch, TranslationOutput]):
     def supernet_loss(self, forward: Forward, batch: PairBatch) -> tuple[Tensor, Tensor]:
         """Return the mean cross entropy in nats per word, and logits."""
         logits = forward(batch.sources, inputs=batch.inputs)
-        return self._loss(logits, batch, 0.0), logits.detach()
+        return token_loss(logits, batch.targets, PADDING, 0.0), logits.detach()
 
     def network_loss(self, net: NetworkBase, batch: PairBatch) -> tuple[Tensor, Tensor]:
-        """Return the same for a discrete network, with label smoothing."""
         logits = net(batch.sources, inputs=batch.inputs)
-        return self._loss(logits, batch, self.label_smoothing), logits.detach()
-
-    @staticmethod
-    def _loss(logits: Tensor, batch: PairBatch, smoothing: float) -> Tensor:
-        return F.cross_entropy(
-            logits.flatten(0, 1),
-            batch.targets.flatten(),
-            ignore_index=PADDING,
-            label_smoothing=smoothing,
-        )
+        return token_loss(logits, batch.targets, PADDING, self.label_smoothing), logits.detach()
 
     def predict(self, forward: Forward, batch: PairBatch) -> TranslationOutput:
-        """Return the logits of the true words, and the generated words."""
         logits = forward(batch.sources, inputs=batch.inputs)
         words = forward(batch.sources, max_length=self.max_length, beam=self.beam)
         return TranslationOutput(logits, words)
 
     def num_samples(self, batch: PairBatch) -> int:
-        """Return the number of target words, including the ends of sentences."""
-        return int((batch.targets != PADDING).sum())
+        return int((batch.targets != PADDING).sum())  # includes the ends of sentences
 
     def scores(self, device: torch.device) -> TextScores:
-        """Return empty scores on the device of the batches."""
         self._last_scores = TextScores(self._vocabulary, self.metrics, device)
         return self._last_scores
 
@@ -196,11 +171,6 @@ class PairTask(Task):
     def objective(
         self, target_names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
     ) -> PairObjective:
-        """Return the objective for a target vocabulary.
-
-        Raises:
-            ValueError: if an auxiliary loss is on.
-        """
         self.refuse_auxiliary(auxiliary)
         return PairObjective(
             target_names,

@@ -73,8 +73,14 @@ def same(left: Any, right: Any) -> bool:
     return left == right
 
 
-@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize("call_name", CALLS)
+@pytest.mark.parametrize(
+    ("call_name", "training"),
+    [
+        *((name, True) for name in CALLS),
+        *(pytest.param(name, False, marks=pytest.mark.slow) for name in ("first_order", "exact")),
+        *((name, False) for name in ("finite_difference", "comparison")),
+    ],
+)
 def test_network_buffers_and_optimizer_are_unchanged(call_name: str, training: bool) -> None:
     net, optimizer = prepared()
     net.train(training)

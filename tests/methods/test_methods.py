@@ -38,7 +38,12 @@ OVERRIDES = {
     "random_sharing": ("discretize.samples=4", "discretize.finalists=2"),
 }
 FEW_CANDIDATES = {("darts_pt", "cnn"): ("space.candidates=s2",)}  # fewer scores
-EVERYDAY_CNN = {("darts_v2", "cnn"), ("pc_darts", "cnn"), ("p_darts", "cnn")}
+# The components of these methods also run in other everyday tests.
+SIMILAR = {"darts_minus", "darts_v1", "sdarts_adv", "sdarts_rs", "snas"}
+EVERYDAY_CELLS = {
+    *((method, "nas201") for method in METHODS if method not in SIMILAR),
+    *(("darts_v2", "cnn"), ("pc_darts", "cnn")),
+}
 Rows = list[dict[str, Any]]
 
 
@@ -103,8 +108,9 @@ def check_characteristics(method: str, rows: Rows, content: dict[str, Any]) -> N
 
 @pytest.mark.parametrize(
     ("method", "space"),
-    [(method, "nas201") for method in METHODS]
-    + slow_except([(method, "cnn") for method in METHODS], EVERYDAY_CNN),
+    slow_except(
+        [(method, space) for space in ("nas201", "cnn") for method in METHODS], EVERYDAY_CELLS
+    ),
 )
 def test_method_searches_cells(method: str, space: str, tmp_path: Path) -> None:
     overrides = (*OVERRIDES.get(method, ()), *FEW_CANDIDATES.get((method, space), ()))
@@ -205,7 +211,10 @@ def test_recomputed_blocks_give_the_same_search(texts: list[str], tmp_path: Path
     assert same(actual[0]["net"], actual[1]["net"])
 
 
-@pytest.mark.parametrize("method", ["pc_darts", "darts_minus", "p_darts", "oles"])
+@pytest.mark.parametrize(
+    "method",
+    slow_except(["pc_darts", "darts_minus", "p_darts", "oles"], {"pc_darts", "darts_minus"}),
+)
 def test_transformer_space_rejects_unsupported_methods(
     method: str, texts: list[str], tmp_path: Path
 ) -> None:
@@ -232,10 +241,13 @@ def test_mlp_space_rejects_unsupported_methods(method: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "overrides",
     [
-        [
-            *("method=drnas", "relaxation.partial=2", "bilevel=unrolled", "epochs=2"),
-            *("discretize=perturbation", "discretize.tune=0"),
-        ],
+        pytest.param(
+            [
+                *("method=drnas", "relaxation.partial=2", "bilevel=unrolled", "epochs=2"),
+                *("discretize=perturbation", "discretize.tune=0"),
+            ],
+            marks=pytest.mark.slow,
+        ),
         [
             *("method=gdas", "bilevel=unrolled", "perturbation=adversarial", "epochs=2"),
             *("regularizer=alignment", "freezing=gradient_matching", "freezing.window=1"),
@@ -245,10 +257,13 @@ def test_mlp_space_rejects_unsupported_methods(method: str, tmp_path: Path) -> N
             *("relaxation.auxiliary_skip=1", "relaxation.partial=2", "perturbation=random"),
             *("discretize=perturbation", "discretize.tune=1", "stopping=curvature"),
         ],
-        [
-            *("method=random_sharing", "discretize=perturbation", "discretize.tune=1"),
-            "penalty.flops=1000",
-        ],
+        pytest.param(
+            [
+                *("method=random_sharing", "discretize=perturbation", "discretize.tune=1"),
+                "penalty.flops=1000",
+            ],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_components_combine_freely(overrides: list[str], tmp_path: Path) -> None:
@@ -288,7 +303,7 @@ def same(a: Any, b: Any) -> bool:
 @pytest.mark.parametrize(
     ("method", "steps"),
     [
-        ("p_darts", 5),  # within the third stage
+        pytest.param("p_darts", 5, marks=pytest.mark.slow),  # within the third stage
         ("drnas", 4),  # between both stages: the resumed search widens the weights
     ],
 )

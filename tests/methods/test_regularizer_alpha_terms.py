@@ -11,9 +11,7 @@ from tiny_search import context_and_supernet
 from torch import Tensor
 
 from darts.methods.regularizer import NoRegularizer, Regularizer
-from darts.methods.regularizer_anchor import Anchor
-from darts.methods.regularizer_beta_decay import BetaDecay
-from darts.methods.regularizer_zero_one import ZeroOne
+from darts.methods.regularizer_alphas import Anchor, BetaDecay, ZeroOne
 
 SETTING = dataclasses.replace(context_and_supernet("cnn")[0], progress=0.4)
 DRAW = torch.Generator().manual_seed(0)

@@ -13,7 +13,7 @@ from tiny_search import context_and_supernet, make_batch
 from torch import Tensor
 
 from darts.methods.relaxation import RELAXATIONS, edge_group, masked_softmax
-from darts.methods.relaxation_softmax import Softmax
+from darts.methods.relaxation_deterministic import Softmax
 from darts.spaces import SPACES, SearchContext
 from darts.spaces.mixture import Mixture
 

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from darts.methods.relaxation_sigmoid import Sigmoid
+from darts.methods.relaxation_deterministic import Sigmoid
 
 ALPHA = torch.tensor([[0.0, 2.0, -3.0], [1.0, -0.5, 0.25]], dtype=torch.float64)
 KEPT = torch.tensor([[True, False, True], [True, True, True]])

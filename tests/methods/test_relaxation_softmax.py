@@ -7,7 +7,7 @@ import math
 import torch
 
 from darts.methods.relaxation import RELAXATIONS
-from darts.methods.relaxation_softmax import Softmax
+from darts.methods.relaxation_deterministic import Softmax
 from darts.spaces import SearchContext
 from darts.spaces.cnn import Cnn
 

@@ -1,0 +1,75 @@
+"""Regularizers that add a term to the loss of the alphas.
+
+References:
+    Chen et al., "DrNAS", arXiv:2006.10355, equation 3: the distance to the anchor ``beta = 1``.
+    Ye et al., "Beta-DARTS", arXiv:2203.01665, section 3.2: the log of the softmax denominator.
+    Chu et al., "Fair DARTS", arXiv:1911.12126, equation 4 (the zero-one loss of squares).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import Dirichlet, kl_divergence
+
+from darts.methods.regularizer import REGULARIZERS, Regularizer
+from darts.methods.relaxation_dirichlet import concentration
+from darts.registry import number
+from darts.spaces import SearchContext
+
+
+@REGULARIZERS.register
+@dataclass
+class Anchor(Regularizer):
+    """Keep Dirichlet distributions close to the uniform one.
+
+    The term is ``weight`` times the sum over edges of the KL divergence from
+    ``Dirichlet(1, ..., 1)``.
+    """
+
+    name: str = "anchor"
+    weight: float = number(1e-3, low=0)
+
+    def alpha_term(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Tensor:
+        terms = []
+        for group in context.candidates:
+            beta = concentration(alphas[group])
+            uniform = Dirichlet(torch.ones_like(beta))
+            terms.append(kl_divergence(Dirichlet(beta), uniform).sum())
+        return self.weight * torch.stack(terms).sum()
+
+
+@REGULARIZERS.register
+@dataclass
+class BetaDecay(Regularizer):
+    """Keep the softmax weights of the alphas from diverging.
+
+    The term is the mean of ``logsumexp(alpha)`` over all edges, times a weight that grows linearly
+    from 0 to ``weight`` at the end of the search.
+    """
+
+    name: str = "beta_decay"
+    weight: float = number(50.0, low=0)
+
+    def alpha_term(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Tensor:
+        values = torch.cat([alphas[group].logsumexp(-1) for group in context.candidates])
+        return self.weight * context.progress * values.mean()
+
+
+@REGULARIZERS.register
+@dataclass
+class ZeroOne(Regularizer):
+    """Push every sigmoid towards 0 or 1, so that discretization changes little.
+
+    The term is ``-weight`` times the mean of ``(sigmoid(alpha) - 1/2) ** 2``.
+    """
+
+    name: str = "zero_one"
+    weight: float = number(10.0, low=0)
+
+    def alpha_term(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Tensor:
+        values = torch.cat([alphas[group].sigmoid().flatten() for group in context.candidates])
+        return -self.weight * (values - 0.5).square().mean()
