@@ -64,7 +64,6 @@ class Genotype(ChainGenotype):
         return self.layers
 
     def to_json(self) -> str:
-        """Return JSON text; ``parse`` is the inverse."""
         return f'{{\n  "space": "{SPACE}",\n  "layers": {json.dumps(self.layers)}\n}}'
 
     def __str__(self) -> str:

@@ -28,22 +28,6 @@ NORMALIZATIONS = ("batch", "layer", "none")
 SKIP = "skip_connect"
 
 
-def candidates_of(
-    activations: Sequence[str], widths: Sequence[int], cells: int
-) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """Return the names of the alphas' columns, by group and layer.
-
-    Args:
-        activations: candidate activations of each layer; the widths vary faster.
-        widths: candidate widths of each layer.
-        cells: number of layers. The first forms the group ``"first"``. All others can be skipped
-            and form the group ``"rest"``.
-    """
-    layers = tuple(f"{activation}_{width}" for activation in activations for width in widths)
-    groups: dict[str, tuple[tuple[str, ...], ...]] = {"first": (layers,)}
-    return groups if cells == 1 else {**groups, "rest": ((*layers, SKIP),) * (cells - 1)}
-
-
 def check_choices(activations: Sequence[str], widths: Sequence[int]) -> None:
     """Raise ValueError unless activations and widths are valid, distinct and not empty."""
     for name in activations:
@@ -60,22 +44,18 @@ def check_choices(activations: Sequence[str], widths: Sequence[int]) -> None:
         raise ValueError(f"space.widths={list(widths)}: must be between 1 and {MAX_WIDTH}")
 
 
-def check_normalization(name: str) -> None:
-    """Raise ValueError for an unknown normalization."""
-    if name not in NORMALIZATIONS:
-        raise ValueError(f"unknown normalization {name!r}; choose from {', '.join(NORMALIZATIONS)}")
-
-
 def make_linear(inputs: int, width: int, normalization: str) -> nn.Linear:
     """Make a linear map; it has no bias before batch norm, which would remove it."""
     return nn.Linear(inputs, width, bias=normalization != "batch")
 
 
 def make_norm(name: str, width: int, *, affine: bool) -> nn.Module:
-    """Make a normalization of ``(B, width)``.
+    """Make a normalization of ``(B, width)``; raise ValueError for an unknown one.
 
     Batch norm uses ``nn.BatchNorm2d``, which ``darts.ops.sync_batch_norm`` synchronizes over ranks.
     """
+    if name not in NORMALIZATIONS:
+        raise ValueError(f"unknown normalization {name!r}; choose from {', '.join(NORMALIZATIONS)}")
     if name == "batch":
         norm = nn.BatchNorm2d(width, affine=affine)
         return nn.Sequential(nn.Unflatten(1, (width, 1, 1)), norm, nn.Flatten())

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, overload
-
 from torch import Tensor, nn
 
 from darts.spaces.checks import check_drop_probability, check_positive, reject_auxiliary_head
 from darts.spaces.mlp.genotype import Genotype
-from darts.spaces.mlp.layers import ACTIVATION_MODULES, check_normalization, make_preactivation
+from darts.spaces.mlp.layers import ACTIVATION_MODULES, make_preactivation
 from darts.spaces.network import NetworkBase
 from darts.spaces.rank_dropout import rank_dropout
 
@@ -28,8 +26,8 @@ class Network(NetworkBase):
     Shape: samples ``(B, ...)`` with ``in_channels`` values each -> logits ``(B, classes)``.
 
     Raises:
-        ValueError: if a size is not positive, the normalization is unknown, the dropout rate is
-            outside [0, 1), or an auxiliary head or drop path is requested.
+        ValueError: a size that is not positive, an unknown normalization, a dropout rate outside
+            [0, 1), an auxiliary head or drop path.
     """
 
     genotype: Genotype
@@ -46,7 +44,6 @@ class Network(NetworkBase):
         drop_path: float = 0.0,
     ) -> None:
         check_positive(classes=classes, in_channels=in_channels)
-        check_normalization(normalization)
         check_drop_probability(dropout=dropout)
         reject_auxiliary_head("mlp", auxiliary)
         if drop_path > 0:
@@ -64,19 +61,8 @@ class Network(NetworkBase):
             inputs = width
         self.classifier = nn.Linear(inputs, classes)
 
-    @overload
-    def forward(self, images: Tensor, auxiliary: Literal[False] = False) -> Tensor: ...
-
-    @overload
-    def forward(self, images: Tensor, auxiliary: Literal[True]) -> tuple[Tensor, None]: ...
-
     def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Compute the logits of a batch.
-
-        Args:
-            images: ``(B, ...)``; each sample is flattened.
-            auxiliary: return ``(logits, None)``, like networks with an auxiliary head.
-        """
+        """Return logits; with ``auxiliary`` also None, in place of those of an auxiliary head."""
         x = images.flatten(1)
         for layer in self.layers:
             x = rank_dropout(layer(x), self.dropout, self.training, self.rows)

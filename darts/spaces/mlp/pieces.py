@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from darts.spaces.mlp.layers import ACTIVATION_MODULES, make_preactivation
-from darts.spaces.network_piece import NetworkPiece
+from darts.spaces.network import NetworkPiece
 
 
 def pieces(
@@ -26,16 +26,7 @@ def pieces(
     classes: int,
     image: Sequence[int],
 ) -> Iterator[NetworkPiece]:
-    """Yield all linear maps with their norms, all activations, and the classifiers, by width.
-
-    Args:
-        activations: candidate activations of each layer.
-        widths: candidate widths of each layer.
-        cells: number of layers.
-        normalization: one of ``NORMALIZATIONS``.
-        classes: number of classes.
-        image: shape of a sample, ``(C, H, W)``.
-    """
+    """Yield all linear maps with their norms, all activations, and the classifiers, by width."""
     inputs = math.prod(image)
     for column, width in enumerate(widths):
         make = partial(make_preactivation, inputs, width, normalization)
@@ -58,16 +49,11 @@ def pieces(
 
 
 def expected_usage(probabilities: Mapping[str, Tensor], widths: int) -> dict[str, Tensor]:
-    """Return the probability of each piece.
+    """Return the probability of each piece, for normalized probabilities ``(layers, candidates)``.
 
-    Args:
-        probabilities: ``(layers, candidates)`` by group; each row sums to 1.
-        widths: number of candidate widths.
-
-    Returns:
-        The probabilities, and three more groups: ``"input"`` and ``"output"`` for the widths of the
-        first and the last layer, ``(1, widths)``; ``"pairs"`` for the width of each layer but the
-        first together with the width before it, ``(layers - 1, widths * widths)``.
+    The result has three more groups: ``"input"`` and ``"output"`` for the widths of the first and
+    the last layer, ``(1, widths)``; ``"pairs"`` for the width of each layer but the first together
+    with the width before it, ``(layers - 1, widths * widths)``.
     """
     first = probabilities["first"].view(-1, widths).sum(0)  # (widths,)
     before, pairs = first, []

@@ -1,5 +1,9 @@
 """The mlp space.
 
+As a point of a parameter space, a genotype has its depth, and the width and activation of each
+layer. The parameters of a layer are active if the network is that deep. Each genotype is exactly
+one point.
+
 References:
     Mendoza et al., "Towards Automatically-Tuned Neural Networks", AutoML workshop 2016.
 """
@@ -16,16 +20,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from darts.registry import choice, number
-from darts.spaces.deriving import Candidates, best_columns
-from darts.spaces.mlp.derive import derive, mask_of
-from darts.spaces.mlp.encoding import decode, encode, parameters, random_genotype
+from darts.spaces.deriving import Candidates, best_columns, best_operations, mask_row
 from darts.spaces.mlp.genotype import MAX_WIDTH, Genotype
-from darts.spaces.mlp.layers import NORMALIZATIONS, check_choices
+from darts.spaces.mlp.layers import NORMALIZATIONS, SKIP, check_choices
 from darts.spaces.mlp.network import Network
 from darts.spaces.mlp.pieces import expected_usage, pieces
 from darts.spaces.mlp.supernet import Supernet
-from darts.spaces.network_piece import NetworkPiece
-from darts.spaces.parameters import Parameter, Point, Value
+from darts.spaces.network import NetworkPiece
+from darts.spaces.parameters import Choice, Parameter, Point, Range, Value
 from darts.spaces.space import SPACES, Space
 
 
@@ -44,7 +46,7 @@ class Mlp(Space):
         dropout: dropout rate of the hidden units in training.
 
     Raises:
-        ValueError: if an activation is unknown, or an activation or width occurs twice.
+        ValueError: an unknown activation, or a repeated activation or width.
     """
 
     name: str = "mlp"
@@ -65,13 +67,8 @@ class Mlp(Space):
         return math.prod(shape)
 
     def supernet(
-        self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **options: Any
+        self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
     ) -> Supernet:
-        """Build the supernet, see ``Space.supernet``.
-
-        Raises:
-            ValueError: if the space does not support an option.
-        """
         self.reject_options(
             depth=depth,
             partial=partial,
@@ -85,7 +82,7 @@ class Mlp(Space):
             cells=self.cells,
             normalization=self.normalization,
             dropout=self.dropout,
-            **options,
+            **sizes,
         )
 
     def network(self, genotype: Genotype, **options: Any) -> Network:
@@ -104,22 +101,84 @@ class Mlp(Space):
         return Genotype.parse(text)
 
     def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
-        return derive(probabilities, candidates)
+        """Return the genotype with the most probable candidates, without skipped layers.
+
+        Ties go to the lower column.
+        """
+        operations = best_operations(probabilities, candidates)
+        names = [name for group in candidates for name in operations[group]]
+        return Genotype(tuple(name for name in names if name != SKIP))
 
     def random(self, generator: torch.Generator) -> Genotype:
-        return random_genotype(generator, self.activations, self.widths, self.cells)
+        def draw(values: Sequence[object]) -> object:
+            index = torch.randint(len(values), (), generator=generator, device=generator.device)
+            return values[int(index)]
+
+        # The number of networks grows by this factor with each layer. Shares are relative to the
+        # number of networks of maximum depth.
+        factor = float(len(self.activations) * len(self.widths))
+        shares = [factor ** (depth - self.cells) for depth in range(1, self.cells + 1)]
+        uniform = torch.rand((), generator=generator, device=generator.device, dtype=torch.float64)
+        remaining, depth = float(uniform) * sum(shares), 1
+        while depth < self.cells and remaining >= shares[depth - 1]:
+            remaining, depth = remaining - shares[depth - 1], depth + 1
+        layers = (f"{draw(self.activations)}_{draw(self.widths)}" for _ in range(depth))
+        return Genotype(tuple(layers))
 
     def parameters(self) -> list[Parameter]:
-        return parameters(self.activations, self.widths, self.cells)
+        result = [Parameter("depth", Range(1, self.cells, integer=True))]
+        widths, activations = Choice(tuple(self.widths)), Choice(tuple(self.activations))
+        for layer in range(1, self.cells + 1):
+            condition = (("depth", tuple(range(layer, self.cells + 1))),)
+            result.append(Parameter(f"layer{layer}.width", widths, condition))
+            result.append(Parameter(f"layer{layer}.activation", activations, condition))
+        return result
 
     def encode(self, genotype: Genotype) -> Point:
-        return encode(genotype, self.activations, self.widths, self.cells)
+        if len(genotype.layers) > self.cells:
+            raise ValueError(
+                f"the genotype has {len(genotype.layers)} layers, more than "
+                f"space.cells={self.cells}"
+            )
+        point: Point = {"depth": len(genotype.layers)}
+        for layer, (activation, width) in enumerate(genotype.layer_specs, 1):
+            if activation not in self.activations or width not in self.widths:
+                raise ValueError(
+                    f"layer {activation}_{width} is not in space.activations={self.activations} "
+                    f"and space.widths={self.widths}"
+                )
+            point[f"layer{layer}.width"] = width
+            point[f"layer{layer}.activation"] = activation
+        return point
 
     def decode(self, point: Mapping[str, Value]) -> Genotype:
-        return decode(point)
+        layers = range(1, int(point["depth"] or 0) + 1)
+        return Genotype(
+            tuple(f"{point[f'layer{n}.activation']}_{point[f'layer{n}.width']}" for n in layers)
+        )
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
-        return mask_of(genotype, candidates)
+        """Return which candidates a genotype uses: by group a mask ``(layers, candidates)``.
+
+        The genotype's layers are the first layers of the supernet; the following layers are
+        skipped.
+
+        Raises:
+            ValueError: the genotype is not among the candidates.
+        """
+        total = sum(map(len, candidates.values()))
+        if len(genotype.layers) > total:
+            raise ValueError(f"the genotype has {len(genotype.layers)} layers, more than {total}")
+        operations = iter(genotype.layers)
+        return {
+            group: torch.tensor(
+                [
+                    mask_row(next(operations, SKIP), names, f"of a layer of the group {group}")
+                    for names in rows
+                ]
+            )
+            for group, rows in candidates.items()
+        }
 
     def derived_mask(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates

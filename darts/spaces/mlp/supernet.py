@@ -27,14 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.checks import check_positive
-from darts.spaces.mlp.layers import (
-    ACTIVATION_MODULES,
-    candidates_of,
-    check_choices,
-    check_normalization,
-    make_linear,
-    make_norm,
-)
+from darts.spaces.mlp.layers import ACTIVATION_MODULES, SKIP, check_choices, make_linear, make_norm
 from darts.spaces.supernet import SupernetBase
 
 _EPSILON = 1e-5  # the default of nn.LayerNorm
@@ -42,12 +35,6 @@ _EPSILON = 1e-5  # the default of nn.LayerNorm
 
 class MixedLayer(nn.Module):
     """All candidates of one hidden layer.
-
-    Args:
-        inputs: number of input units.
-        activations: candidate activations.
-        widths: candidate widths.
-        normalization: ``"batch"``, ``"layer"`` or ``"none"``.
 
     Shape: ``(B, inputs)`` -> ``(B, max(widths))``. Units beyond the widest candidate with a weight
     are zero.
@@ -74,7 +61,7 @@ class MixedLayer(nn.Module):
         """Return the weighted sum of the active candidates; other activations are not run.
 
         Args:
-            x: input of the layer.
+            x: ``(B, inputs)``.
             weights: mixing weights ``(candidates,)``; the last one is that of the skip connection
                 if the layer can be skipped.
             active: columns of the active candidates.
@@ -139,17 +126,12 @@ class Supernet(SupernetBase):
 
     Attributes:
         alphas: ``{"first": (1, A * K), "rest": (cells - 1, A * K + 1)}`` for A activations and K
-            widths; no ``rest`` if ``cells=1``.
-        candidates: names of the alphas' columns, by group and layer.
-        edges: position of each layer in the chain, by group.
-        counts: 1 for each group, because no two layers share alphas.
-        shapes: shape of the mixing weights, by group.
-        skip_dropout: dropout rate of the output of ``skip_connect`` in training.
+            widths, which vary faster; no ``rest`` if ``cells=1``.
 
     Shape: samples ``(B, ...)`` with ``in_channels`` values each -> logits ``(B, classes)``.
 
     Raises:
-        ValueError: if a size is not positive, or a candidate is unknown or repeated.
+        ValueError: a size that is not positive, or an unknown or repeated candidate.
     """
 
     space = "mlp"
@@ -168,12 +150,13 @@ class Supernet(SupernetBase):
         super().__init__()
         check_positive(cells=cells, classes=classes, in_channels=in_channels)
         check_choices(activations, widths)
-        check_normalization(normalization)
         self.dropout = dropout
-        self.candidates = candidates_of(activations, widths, cells)
+        names = tuple(f"{activation}_{width}" for activation in activations for width in widths)
+        rest = {"rest": ((*names, SKIP),) * (cells - 1)} if cells > 1 else {}
+        self.candidates = {"first": (names,), **rest}
         chain = tuple((layer, layer + 1) for layer in range(cells))
         self.edges = {"first": chain[:1]} | ({"rest": chain[1:]} if cells > 1 else {})
-        self.counts = dict.fromkeys(self.candidates, 1)
+        self.counts = dict.fromkeys(self.candidates, 1)  # no two layers share alphas
         self.shapes = {group: (len(rows), len(rows[0])) for group, rows in self.candidates.items()}
         self.layers = nn.ModuleList(
             MixedLayer(max(widths) if layer else in_channels, activations, widths, normalization)
@@ -183,13 +166,7 @@ class Supernet(SupernetBase):
         self.alphas = self.make_alphas()
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Compute the logits of a batch.
-
-        Args:
-            images: ``(B, ...)``; each sample is flattened.
-            weights: mixing weights ``(layers, candidates)`` by group, as a mapping or a ``Mixture``
-                with a mask of active candidates; None for the softmax of the alphas.
-        """
+        """Compute logits with mixing weights ``(layers, candidates)``; see ``make_mixture``."""
         mixture = self.make_mixture(weights)
         x = images.flatten(1)
         layers = iter(self.layers)

@@ -1,13 +1,9 @@
 """The space of transformers: the mixer and feed-forward layer of each block are searched."""
 
-from darts.spaces.language_model_output import LanguageModelOutput
-from darts.spaces.transformer.derive import derive
 from darts.spaces.transformer.edgewise import EdgewiseClassifier, EdgewiseSupernet
-from darts.spaces.transformer.encoding import decode, encode, parameters, random_genotype
 from darts.spaces.transformer.frame import ModelConfig
 from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS, Genotype
 from darts.spaces.transformer.network import Network, TextClassifier
-from darts.spaces.transformer.pieces import classifier_pieces, language_model_pieces
 from darts.spaces.transformer.space import Transformer
 from darts.spaces.transformer.supernet import ClassifierSupernet, Supernet
 
@@ -18,17 +14,9 @@ __all__ = [
     "EdgewiseClassifier",
     "EdgewiseSupernet",
     "Genotype",
-    "LanguageModelOutput",
     "ModelConfig",
     "Network",
     "Supernet",
     "TextClassifier",
     "Transformer",
-    "classifier_pieces",
-    "decode",
-    "derive",
-    "encode",
-    "language_model_pieces",
-    "parameters",
-    "random_genotype",
 ]

@@ -32,7 +32,6 @@ class EdgewiseBlock(MixedBlock):
         mixers: CandidateWeights,
         feed_forwards: CandidateWeights,
     ) -> Tensor:
-        """Compute the block's output, see ``MixedBlock.forward``."""
         total = torch.zeros_like(x)
         for name, weight in mixers.items():
             operation, _, number = name.partition("_")

@@ -39,8 +39,8 @@ class ModelConfig:
             input of the output layer.
 
     Raises:
-        ValueError: if a size is not positive, the heads do not divide the width, the positional
-            encoding is unknown, or the dropout rate is outside [0, 1).
+        ValueError: a size that is not positive, a width that the heads do not divide, an unknown
+            positional encoding, or a dropout rate outside [0, 1).
     """
 
     width: int = 128
@@ -65,11 +65,7 @@ def check_heads(width: int) -> None:
 
 
 def sinusoidal_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return sines and cosines of positions 0, 1, ..., with wavelengths of 2 pi to 20000 pi.
-
-    Returns:
-        ``(length, width)``.
-    """
+    """Return sines and cosines of positions, ``(length, width)``; wavelengths 2 pi to 20000 pi."""
     if torch.compiler.is_compiling():  # an export traces the length as a dynamic axis
         return _sinusoidal_table(length, width, dtype, device)
     return _cached_sinusoidal_table(length, width, dtype, device)
@@ -88,16 +84,7 @@ _cached_sinusoidal_table = lru_cache(maxsize=16)(_sinusoidal_table)
 
 
 class PositionalEncoding(nn.Module):
-    """Adds the positional encoding to the embeddings.
-
-    Args:
-        config: settings of the network.
-
-    Shape: ``(B, T, D)`` -> the same.
-
-    Raises:
-        ValueError: in ``forward``, if a text is longer than the learned positions.
-    """
+    """Adds the positional encoding to embeddings ``(B, T, D)``."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -119,14 +106,7 @@ class PositionalEncoding(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Token embedding.
-
-    Args:
-        vocabulary: number of tokens, V.
-        width: model width, D.
-
-    Shape: ``(B, T)`` -> ``(B, T, D)``.
-    """
+    """Token embedding, ``(B, T)`` -> ``(B, T, D)``."""
 
     def __init__(self, vocabulary: int, width: int) -> None:
         super().__init__()
@@ -144,20 +124,19 @@ class Frame(nn.Module):
 
     Args:
         vocabulary: number of tokens, V.
-        config: settings of the network.
+        config: settings of the network; None for the defaults.
 
     Attributes:
         causal: whether a position reads only itself and earlier positions.
-        places: positional encoding.
-        norm: layer norm after the blocks.
     """
 
     causal: ClassVar[bool]
 
-    def __init__(self, vocabulary: int, config: ModelConfig) -> None:
+    def __init__(self, vocabulary: int, config: ModelConfig | None) -> None:
         super().__init__()
         check_positive(vocabulary=vocabulary)
-        self.dropout = config.dropout
+        config = config or ModelConfig()
+        self.width, self.dropout = config.width, config.dropout
         self.embedding = Embedding(vocabulary, config.width)
         self.places = PositionalEncoding(config)
         self.norm = nn.LayerNorm(config.width)
@@ -165,12 +144,8 @@ class Frame(nn.Module):
     def embed(self, tokens: Tensor, rows: BatchRows = None) -> Tensor:
         """Embed tokens ``(T, B)`` as ``(B, T, D)``.
 
-        Args:
-            tokens: token ids.
-            rows: position of these texts in the whole batch.
-
         Raises:
-            ValueError: if the tokens have another shape, or a text is too long.
+            ValueError: another shape, or a text that is too long for the learned positions.
         """
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be (T, B), got {tuple(tokens.shape)}")
@@ -183,7 +158,7 @@ class LanguageModelFrame(Frame):
 
     causal = True
 
-    def __init__(self, vocabulary: int, config: ModelConfig) -> None:
+    def __init__(self, vocabulary: int, config: ModelConfig | None) -> None:
         super().__init__(vocabulary, config)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
 
@@ -208,10 +183,10 @@ class ClassifierFrame(Frame):
 
     causal = False
 
-    def __init__(self, vocabulary: int, config: ModelConfig, classes: int) -> None:
+    def __init__(self, vocabulary: int, config: ModelConfig | None, classes: int) -> None:
         super().__init__(vocabulary, config)
         check_positive(classes=classes)
-        self.classifier = nn.Linear(config.width, classes)
+        self.classifier = nn.Linear(self.width, classes)
 
     @staticmethod
     def attention_mask(tokens: Tensor) -> AttentionMask:

@@ -47,7 +47,7 @@ class Genotype(ChainGenotype):
         blocks: ``(mixer, feed-forward layer)`` of each block. Lists are converted to tuples.
 
     Raises:
-        ValueError: if there is no block, a block is not a pair, or a name is unknown.
+        ValueError: no block, a block that is not a pair, or an unknown name.
     """
 
     blocks: tuple[tuple[str, str], ...]
@@ -77,7 +77,6 @@ class Genotype(ChainGenotype):
         return tuple(name for pair in self.blocks for name in pair)
 
     def to_json(self) -> str:
-        """Return JSON text with one line per block; ``parse`` is the inverse."""
         rows = ",\n".join(f"    {json.dumps(pair)}" for pair in self.blocks)
         return f'{{\n  "space": "{SPACE}",\n  "blocks": [\n{rows}\n  ]\n}}'
 
@@ -90,7 +89,7 @@ class Genotype(ChainGenotype):
         """Parse ``{"space": "transformer", "blocks": [["attention_4", "gelu_2"], ...]}``.
 
         Raises:
-            ValueError: if the text is no genotype; the message has one line.
+            ValueError: other text; the message has one line.
         """
         return cls(read_json_field(strip_text(text), SPACE, "blocks"))
 

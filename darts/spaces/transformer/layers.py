@@ -32,7 +32,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.
 
 
 class AttentionMask(NamedTuple):
-    """Which positions of a batch of texts a position must not attend to.
+    """Positions of a batch of texts that a position must not attend to.
 
     Attributes:
         blocked: True where attention is not allowed; expands to ``(B, heads, T, T)``, queries
@@ -70,13 +70,7 @@ def attention_scores(queries: Tensor, keys: Tensor, heads: int) -> Tensor:
 
 
 def attention_weights(scores: Tensor, size: int, mask: AttentionMask | None) -> Tensor:
-    """Return the attention weights ``(B, heads, T, T)`` of unscaled scores.
-
-    Args:
-        scores: see ``attention_scores``.
-        size: size of a head.
-        mask: positions to leave out.
-    """
+    """Return the attention weights of unscaled scores ``(B, heads, T, T)`` for a head size."""
     scores = scores / math.sqrt(size)
     if mask is not None:
         # The smallest number, not minus infinity: an empty text would have no finite score.
@@ -85,16 +79,15 @@ def attention_weights(scores: Tensor, size: int, mask: AttentionMask | None) -> 
 
 
 def convolve(x: Tensor, kernel: Tensor, causal: bool, mask: AttentionMask | None) -> Tensor:
-    """Apply a depthwise convolution along the text, with zero padding at its ends.
+    """Apply a depthwise convolution along the text, ``(B, T, D)`` -> the same.
+
+    Positions outside the text and padding count as zeros.
 
     Args:
         x: ``(B, T, D)``.
         kernel: ``(D, taps)``, the tap of the earliest position first.
         causal: align the last tap with the output position; otherwise, the middle tap.
-        mask: marks the padding, which counts as zeros.
-
-    Returns:
-        ``(B, T, D)``.
+        mask: marks the padding.
     """
     if mask is not None and mask.tokens is not None:
         x = x * mask.tokens
@@ -111,14 +104,7 @@ def make_kernel(width: int, taps: int) -> nn.Parameter:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention.
-
-    Args:
-        width: model width, D.
-        heads: number of heads; divides D.
-
-    Shape: ``(B, T, D)`` -> the same.
-    """
+    """Multi-head self-attention, ``(B, T, D)`` -> the same."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -139,15 +125,7 @@ class Attention(nn.Module):
 
 
 class Convolution(nn.Module):
-    """A depthwise convolution along the text.
-
-    Args:
-        width: model width, D.
-        taps: kernel size, an odd number.
-        causal: read the position itself and earlier ones; otherwise, the kernel is centered.
-
-    Shape: ``(B, T, D)`` -> the same.
-    """
+    """A depthwise convolution along the text, ``(B, T, D)`` -> the same; see ``convolve``."""
 
     def __init__(self, width: int, taps: int, causal: bool) -> None:
         super().__init__()
@@ -163,14 +141,12 @@ class Convolution(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear maps with an activation between them, applied to each position.
+    """Two linear maps with an activation between them, ``(B, T, D)`` -> the same.
 
     Args:
         width: model width, D.
         ratio: ratio of the hidden width to D.
         activation: a key of ``ACTIVATIONS``.
-
-    Shape: ``(B, T, D)`` -> the same.
     """
 
     def __init__(self, width: int, ratio: int, activation: str) -> None:
@@ -230,11 +206,7 @@ class Block(nn.Module):
     ) -> Tensor:
         """Compute the block's output.
 
-        Args:
-            x: ``(B, T, D)``.
-            mask: attention mask.
-            drop_path: in training, probability of dropping a layer's whole output for a text.
-            rows: position of these texts in the whole batch.
+        In training, each layer's whole output is dropped for a text with probability ``drop_path``.
         """
         if not isinstance(self.mixer, nn.Identity):
             x = x + self._drop(self.mixer(x, mask), drop_path, rows)

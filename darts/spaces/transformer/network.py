@@ -7,8 +7,6 @@ References:
 
 from __future__ import annotations
 
-from typing import Literal, overload
-
 from torch import Tensor, nn
 
 from darts.spaces.language_model_output import LanguageModelOutput
@@ -24,28 +22,21 @@ class BlockStack(NetworkBase):
     Args:
         genotype: mixer and feed-forward layer of each block.
         frame: the layers before and after the blocks.
-        config: settings of the network.
         drop_path: in training, probability of dropping a layer's whole output for a text.
-
-    Raises:
-        ValueError: if ``drop_path`` is outside [0, 1).
     """
 
     genotype: Genotype
     frame: Frame
 
-    def __init__(
-        self, genotype: Genotype, frame: Frame, config: ModelConfig, drop_path: float
-    ) -> None:
+    def __init__(self, genotype: Genotype, frame: Frame, drop_path: float) -> None:
         super().__init__(genotype, drop_path)
         self.frame = frame
         self.blocks = nn.ModuleList(
-            Block(mixer, feed_forward, config.width, causal=frame.causal, dropout=config.dropout)
+            Block(mixer, feed_forward, frame.width, causal=frame.causal, dropout=frame.dropout)
             for mixer, feed_forward in genotype.blocks
         )
 
     def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]]:
-        """Return the module and attribute of an edge's operation; none for an identity."""
         block, position = divmod(edge, 2)
         name = ("mixer", "feed_forward")[position]
         is_identity = isinstance(getattr(self.blocks[block], name), nn.Identity)
@@ -60,15 +51,10 @@ class BlockStack(NetworkBase):
 
 
 class Network(BlockStack):
-    """A transformer language model.
+    """A transformer language model, for a vocabulary of V tokens.
 
-    Args:
-        genotype: mixer and feed-forward layer of each block.
-        vocabulary: number of tokens, V.
-        config: settings of the network.
-        drop_path: see ``BlockStack``.
-
-    Shape: tokens ``(T, B)`` -> ``LanguageModelOutput``.
+    Shape: tokens ``(T, B)`` -> ``LanguageModelOutput``. ``hidden`` is ignored: there is no
+    state between sequences.
     """
 
     frame: LanguageModelFrame
@@ -81,29 +67,15 @@ class Network(BlockStack):
         config: ModelConfig | None = None,
         drop_path: float = 0.0,
     ) -> None:
-        config = config or ModelConfig()
-        super().__init__(genotype, LanguageModelFrame(vocabulary, config), config, drop_path)
+        super().__init__(genotype, LanguageModelFrame(vocabulary, config), drop_path)
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
-        """Predict the token that follows each token.
-
-        Args:
-            tokens: ``(T, B)``, int64.
-            hidden: ignored; the network has no state between sequences.
-        """
         x = self.run_blocks(tokens, self.frame.attention_mask(tokens))
         return self.frame.decode(x, self.rows)
 
 
 class TextClassifier(BlockStack):
-    """A transformer that classifies texts.
-
-    Args:
-        genotype: mixer and feed-forward layer of each block.
-        classes: number of classes, C.
-        words: number of words in the vocabulary, V.
-        config: settings of the network.
-        drop_path: see ``BlockStack``.
+    """A transformer that classifies texts with a vocabulary of V words.
 
     Shape: tokens ``(L, B)``, padded with ``PADDING`` at the end -> logits ``(B, C)``.
     """
@@ -119,22 +91,10 @@ class TextClassifier(BlockStack):
         config: ModelConfig | None = None,
         drop_path: float = 0.0,
     ) -> None:
-        config = config or ModelConfig()
-        super().__init__(genotype, ClassifierFrame(words, config, classes), config, drop_path)
-
-    @overload
-    def forward(self, tokens: Tensor, auxiliary: Literal[False] = False) -> Tensor: ...
-
-    @overload
-    def forward(self, tokens: Tensor, auxiliary: Literal[True]) -> tuple[Tensor, None]: ...
+        super().__init__(genotype, ClassifierFrame(words, config, classes), drop_path)
 
     def forward(self, tokens: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Compute the logits of a batch.
-
-        Args:
-            tokens: ``(L, B)``, int64.
-            auxiliary: return ``(logits, None)``, like networks with an auxiliary head.
-        """
+        """Return logits; with ``auxiliary`` also None, in place of those of an auxiliary head."""
         mask = self.frame.attention_mask(tokens)
         logits = self.frame.classify(self.run_blocks(tokens, mask), mask, self.rows)
         return (logits, None) if auxiliary else logits

@@ -11,7 +11,7 @@ from functools import partial
 
 from torch import nn
 
-from darts.spaces.network_piece import NetworkPiece
+from darts.spaces.network import NetworkPiece
 from darts.spaces.transformer.frame import Embedding, ModelConfig, PositionalEncoding
 from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS
 from darts.spaces.transformer.layers import make_feed_forward, make_mixer
@@ -24,12 +24,6 @@ def language_model_pieces(
 
     The parameters and MACs of ``Network`` are the sums over its candidates and the fixed modules.
     The embedding belongs to the decoder, which shares its weights.
-
-    Args:
-        config: settings of the network.
-        cells: number of blocks.
-        vocabulary: number of tokens.
-        length: length of the text in tokens.
     """
     yield from _body(config, cells, length, causal=True)
     yield NetworkPiece(partial(nn.Linear, config.width, vocabulary), (length, config.width))
@@ -38,15 +32,7 @@ def language_model_pieces(
 def classifier_pieces(
     config: ModelConfig, cells: int, classes: int, words: int, length: int
 ) -> Iterator[NetworkPiece]:
-    """Yield the pieces of a ``TextClassifier``, see ``language_model_pieces``.
-
-    Args:
-        config: settings of the network.
-        cells: number of blocks.
-        classes: number of classes.
-        words: number of words in the vocabulary.
-        length: length of the text in words.
-    """
+    """Yield the pieces of a ``TextClassifier`` with a vocabulary of ``words`` words."""
     yield NetworkPiece(partial(Embedding, words, config.width), (length,))
     yield from _body(config, cells, length, causal=False)
     yield NetworkPiece(partial(nn.Linear, config.width, classes), (config.width,))

@@ -1,5 +1,8 @@
 """The transformer space.
 
+As a point of a parameter space, a genotype has three values per block: the mixer, and the ratio and
+activation of the feed-forward layer. Each genotype is exactly one point.
+
 References:
     Vaswani et al., "Attention Is All You Need", arXiv:1706.03762; So, Liang and Le, "The Evolved
     Transformer", arXiv:1901.11117; Chen et al., "AutoFormer", arXiv:2107.00651.
@@ -16,17 +19,16 @@ from torch import Tensor
 
 from darts.registry import choice, number
 from darts.spaces.checks import reject_auxiliary_head
-from darts.spaces.deriving import Candidates
-from darts.spaces.network_piece import NetworkPiece
-from darts.spaces.parameters import Parameter, Point, Value
+from darts.spaces.deriving import Candidates, best_operations, check_groups, mask_row
+from darts.spaces.network import NetworkPiece
+from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.space import SPACES, Space
-from darts.spaces.transformer.derive import derive, mask_of
-from darts.spaces.transformer.encoding import decode, encode, parameters, random_genotype
 from darts.spaces.transformer.frame import POSITIONS, ModelConfig, check_heads
-from darts.spaces.transformer.genotype import Genotype
+from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS, Genotype
+from darts.spaces.transformer.layers import ACTIVATIONS, RATIOS
 from darts.spaces.transformer.network import Network, TextClassifier
 from darts.spaces.transformer.pieces import classifier_pieces, language_model_pieces
-from darts.spaces.transformer.supernet import ClassifierSupernet, Supernet
+from darts.spaces.transformer.supernet import GROUPS, ClassifierSupernet, Supernet
 
 PENN_TREEBANK = 10_000
 """Vocabulary size of Penn Treebank, for which parameters are reported without a data set."""
@@ -66,27 +68,16 @@ class Transformer(Space):
         check_heads(self.hidden)  # the fields check everything else
 
     def model_config(self) -> ModelConfig:
-        """Return the settings of supernets and networks.
-
-        Raises:
-            ValueError: if a setting is invalid; the message has one line.
-        """
+        """Return the settings of supernets and networks."""
         return ModelConfig(self.hidden, self.positions, self.max_length, self.dropout)
 
     def supernet(
         self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **options: Any
     ) -> Supernet | ClassifierSupernet:
-        """Build the supernet of a language model or a text classifier, see ``Space.supernet``.
+        """Build the supernet, see ``Space.supernet``.
 
-        Args:
-            depth: must be 1.
-            partial: must be 1.
-            auxiliary_skip: must be False.
-            **options: ``vocabulary`` (number of tokens) for a language model; ``classes`` and
-                ``words`` (vocabulary size) for a text classifier.
-
-        Raises:
-            ValueError: if the space does not support an option.
+        Options are ``vocabulary`` (number of tokens) for a language model; ``classes`` and
+        ``words`` (vocabulary size) for a text classifier.
         """
         self.reject_options(
             depth=depth,
@@ -103,17 +94,6 @@ class Transformer(Space):
     def network(
         self, genotype: Genotype, *, auxiliary: bool = False, drop_path: float = 0.0, **options: Any
     ) -> Network | TextClassifier:
-        """Build the language model or text classifier of a genotype, see ``Space.network``.
-
-        Args:
-            genotype: mixer and feed-forward layer of each block.
-            auxiliary: must be False.
-            drop_path: in training, probability of dropping a layer's whole output for a text.
-            **options: see ``supernet``.
-
-        Raises:
-            ValueError: if the space does not support an option.
-        """
         reject_auxiliary_head(self.name, auxiliary)
         config = self.model_config()
         if _is_language_model(options):
@@ -121,11 +101,8 @@ class Transformer(Space):
         return TextClassifier(genotype, **options, config=config, drop_path=drop_path)
 
     def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
-        """Return the vocabulary size of Penn Treebank, and a description of the network's size."""
-        return (
-            {"vocabulary": PENN_TREEBANK},
-            [f"hidden={self.hidden}", f"{PENN_TREEBANK:,} tokens"],
-        )
+        sizes = [f"hidden={self.hidden}", f"{PENN_TREEBANK:,} tokens"]
+        return {"vocabulary": PENN_TREEBANK}, sizes
 
     @classmethod
     def reference(cls, genotype: Genotype) -> Transformer:
@@ -135,22 +112,68 @@ class Transformer(Space):
         return Genotype.parse(text)
 
     def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
-        return derive(probabilities, candidates)
+        check_groups("probabilities", probabilities, GROUPS)
+        operations = best_operations(probabilities, {group: candidates[group] for group in GROUPS})
+        return Genotype(tuple(zip(*operations.values(), strict=True)))
 
     def random(self, generator: torch.Generator) -> Genotype:
-        return random_genotype(generator, self.cells)
+        def draw(names: tuple[str, ...]) -> str:
+            index = torch.randint(len(names), (), generator=generator, device=generator.device)
+            return names[int(index)]
+
+        return Genotype(tuple((draw(MIXERS), draw(FEED_FORWARDS)) for _ in range(self.cells)))
 
     def parameters(self) -> list[Parameter]:
-        return parameters(self.cells)
+        choices = {
+            "mixer": Choice(MIXERS),
+            "ratio": Choice(RATIOS),
+            "activation": Choice(tuple(ACTIVATIONS)),
+        }
+        return [
+            Parameter(f"block{block}.{name}", domain)
+            for block in range(self.cells)
+            for name, domain in choices.items()
+        ]
 
     def encode(self, genotype: Genotype) -> Point:
-        return encode(genotype, self.cells)
+        if len(genotype.blocks) != self.cells:
+            raise ValueError(
+                f"the genotype has {len(genotype.blocks)} blocks, but space.cells={self.cells}"
+            )
+        point: Point = {}
+        for block, (mixer, feed_forward) in enumerate(genotype.blocks):
+            activation, ratio = feed_forward.split("_")
+            point[f"block{block}.mixer"] = mixer
+            point[f"block{block}.ratio"] = int(ratio)
+            point[f"block{block}.activation"] = activation
+        return point
 
     def decode(self, point: Mapping[str, Value]) -> Genotype:
-        return decode(point, self.cells)
+        blocks = [f"block{block}" for block in range(self.cells)]
+        return Genotype(
+            tuple(
+                (str(point[f"{b}.mixer"]), f"{point[f'{b}.activation']}_{point[f'{b}.ratio']}")
+                for b in blocks
+            )
+        )
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
-        return mask_of(genotype, candidates)
+        """Return which candidates a genotype uses: by group a mask ``(blocks, candidates)``.
+
+        Raises:
+            ValueError: the genotype is not among the candidates.
+        """
+        masks: dict[str, Tensor] = {}
+        for group, names in zip(GROUPS, zip(*genotype.blocks, strict=True), strict=True):
+            if len(candidates[group]) != len(names):
+                raise ValueError(
+                    f"the genotype has {len(names)} blocks, not {len(candidates[group])}"
+                )
+            rows = zip(names, candidates[group], strict=True)
+            masks[group] = torch.tensor(
+                [mask_row(name, row, f"of a block's {group}") for name, row in rows]
+            )
+        return masks
 
     def pieces(self, *, classes: int, image: Sequence[int] = ()) -> Iterator[NetworkPiece]:
         """Yield all modules, with every candidate; costs are those of ``length`` words.
@@ -161,7 +184,7 @@ class Transformer(Space):
                 texts with a vocabulary of V words.
 
         Raises:
-            ValueError: if the shape is that of an image.
+            ValueError: the shape is that of an image.
         """
         if len(image) > 1:
             raise ValueError(f"space=transformer needs texts, not images of shape {tuple(image)}")
@@ -172,11 +195,7 @@ class Transformer(Space):
 
 
 def _is_language_model(options: Mapping[str, object]) -> bool:
-    """Return whether the options are those of a language model, not of a text classifier.
-
-    Raises:
-        ValueError: if they are neither.
-    """
+    """Return whether the options are those of a language model, not of a text classifier."""
     if set(options) not in ({"vocabulary"}, {"classes", "words"}):
         raise ValueError(
             "networks of the transformer space need vocabulary (language models) or classes and "

@@ -68,11 +68,6 @@ class MixedBlock(nn.Module):
         causal: whether a position reads only itself and earlier positions.
         dropout: dropout rate of each weighted sum in training.
 
-    Attributes:
-        project: projection to queries, keys and values, for any number of heads.
-        kernels: kernels ``(D, taps)`` of the convolutions.
-        up, down: maps into and out of the widest feed-forward layer.
-
     Shape: ``(B, T, D)`` -> the same.
     """
 
@@ -94,14 +89,7 @@ class MixedBlock(nn.Module):
         mixers: CandidateWeights,
         feed_forwards: CandidateWeights,
     ) -> Tensor:
-        """Compute the block's output; candidates without a weight are not run.
-
-        Args:
-            x: ``(B, T, D)``.
-            mask: attention mask.
-            mixers: weights of mixers.
-            feed_forwards: weights of feed-forward layers.
-        """
+        """Compute the block's output; candidates without a weight are not run."""
         attention = {n: mixers[f"attention_{n}"] for n in HEADS if f"attention_{n}" in mixers}
         kernels = {n: mixers[f"conv_{n}"] for n in TAPS if f"conv_{n}" in mixers}
         if attention or kernels:
@@ -117,13 +105,7 @@ class MixedBlock(nn.Module):
     def mix_attention(
         self, y: Tensor, mask: AttentionMask, weights: Mapping[int, Tensor]
     ) -> Tensor:
-        """Return the weighted sum of attention candidates, ``(B, T, D)``.
-
-        Args:
-            y: normalized input, ``(B, T, D)``.
-            mask: attention mask.
-            weights: mixing weights by number of heads.
-        """
+        """Return the weighted sum of attention candidates; weights are by number of heads."""
         max_heads = max(weights)
         queries, keys, values = self.project(y).chunk(3, dim=2)
         all_scores = attention_scores(queries, keys, max_heads)
@@ -140,13 +122,7 @@ class MixedBlock(nn.Module):
     def mix_convolutions(
         self, y: Tensor, mask: AttentionMask, weights: Mapping[int, Tensor]
     ) -> Tensor:
-        """Return the weighted sum of convolutions, ``(B, T, D)``.
-
-        Args:
-            y: normalized input, ``(B, T, D)``.
-            mask: attention mask, which marks the padding.
-            weights: mixing weights by kernel size.
-        """
+        """Return the weighted sum of convolutions; weights are by kernel size."""
         max_taps = max(weights)
         terms = []
         for kernel, taps in zip(self.kernels, TAPS, strict=True):
@@ -157,7 +133,7 @@ class MixedBlock(nn.Module):
         return convolve(y, reduce(torch.add, terms), self.causal, mask)
 
     def mix_feed_forwards(self, y: Tensor, weights: CandidateWeights) -> Tensor:
-        """Return the weighted sum of feed-forward layers, ``(B, T, D)``."""
+        """Return the weighted sum of feed-forward layers."""
         ratios = [ratio for ratio in RATIOS if any(n.endswith(f"_{ratio}") for n in weights)]
         units = max(ratios) * self.width
         hidden = F.linear(y, self.up.weight[:units], self.up.bias[:units])
@@ -180,25 +156,17 @@ class MixedStack(SupernetBase):
     Args:
         frame: the layers before and after the blocks.
         cells: number of blocks.
-        config: settings of the network.
 
     Attributes:
         alphas: ``{"mixer": (cells, 7), "feed_forward": (cells, 6)}``.
-        candidates: names of the alphas' columns, by group and block.
-        edges: by group, the position of each layer in the chain of alternating mixers and
-            feed-forward layers.
-        counts: 1 for each group, because no two blocks share alphas.
-        shapes: shape of the mixing weights, by group.
-
-    Raises:
-        ValueError: if a size is not positive.
+        edges: positions of the layers in the chain of alternating mixers and feed-forward layers.
     """
 
     space = "transformer"
     block_class: ClassVar[type[MixedBlock]] = MixedBlock
     frame: Frame
 
-    def __init__(self, frame: Frame, cells: int, config: ModelConfig) -> None:
+    def __init__(self, frame: Frame, cells: int) -> None:
         super().__init__()
         check_positive(cells=cells)
         self.candidates = {group: (names,) * cells for group, names in GROUPS.items()}
@@ -206,30 +174,25 @@ class MixedStack(SupernetBase):
             group: tuple((2 * i + offset, 2 * i + offset + 1) for i in range(cells))
             for offset, group in enumerate(GROUPS)
         }
-        self.counts = dict.fromkeys(GROUPS, 1)
+        self.counts = dict.fromkeys(GROUPS, 1)  # no two blocks share alphas
         self.shapes = {group: (cells, len(names)) for group, names in GROUPS.items()}
         self.recomputes = False
         self.frame = frame
         self.blocks = nn.ModuleList(
-            self.block_class(config.width, causal=frame.causal, dropout=config.dropout)
+            self.block_class(frame.width, causal=frame.causal, dropout=frame.dropout)
             for _ in range(cells)
         )
         self.alphas = self.make_alphas()
 
     def recompute_cells(self) -> None:
-        """Store only the tensors between blocks and recompute the others in the backward pass."""
         self.recomputes = True
 
     def run_blocks(
         self, tokens: Tensor, mask: AttentionMask, weights: Mapping[str, Tensor] | None
     ) -> Tensor:
-        """Return the last block's output, ``(B, T, D)``.
+        """Return the last block's output ``(B, T, D)`` for tokens ``(T, B)``.
 
-        Args:
-            tokens: ``(T, B)``.
-            mask: attention mask.
-            weights: mixing weights ``(cells, candidates)`` by group, as a mapping or a ``Mixture``
-                with a mask of active candidates; None for the softmax of the alphas.
+        The mixing weights of each group are ``(cells, candidates)``; see ``make_mixture``.
         """
         mixture = self.make_mixture(weights)
         random = self.training and self.frame.dropout > 0
@@ -255,14 +218,10 @@ def _weights_by_name(mixture: Mixture, group: str) -> list[dict[str, Tensor]]:
 
 
 class Supernet(MixedStack):
-    """The supernet as a language model.
+    """The supernet as a language model, for a vocabulary of V tokens.
 
-    Args:
-        vocabulary: number of tokens, V.
-        cells: number of blocks.
-        config: settings of the network.
-
-    Shape: tokens ``(T, B)`` -> ``LanguageModelOutput``.
+    Shape: tokens ``(T, B)`` -> ``LanguageModelOutput``. ``hidden`` is ignored: there is no
+    state between sequences.
     """
 
     frame: LanguageModelFrame
@@ -270,8 +229,7 @@ class Supernet(MixedStack):
     def __init__(
         self, vocabulary: int, *, cells: int = 4, config: ModelConfig | None = None
     ) -> None:
-        config = config or ModelConfig()
-        super().__init__(LanguageModelFrame(vocabulary, config), cells, config)
+        super().__init__(LanguageModelFrame(vocabulary, config), cells)
 
     def forward(
         self,
@@ -279,25 +237,12 @@ class Supernet(MixedStack):
         weights: Mapping[str, Tensor] | None = None,
         hidden: Tensor | None = None,
     ) -> LanguageModelOutput:
-        """Predict the token that follows each token.
-
-        Args:
-            tokens: ``(T, B)``, int64.
-            weights: see ``MixedStack.run_blocks``.
-            hidden: ignored; the network has no state between sequences.
-        """
         x = self.run_blocks(tokens, self.frame.attention_mask(tokens), weights)
         return self.frame.decode(x)
 
 
 class ClassifierSupernet(MixedStack):
-    """The supernet as a text classifier.
-
-    Args:
-        classes: number of classes, C.
-        words: number of words in the vocabulary, V.
-        cells: number of blocks.
-        config: settings of the network.
+    """The supernet as a text classifier, for a vocabulary of V words.
 
     Shape: tokens ``(L, B)``, padded with ``PADDING`` at the end -> logits ``(B, C)``.
     """
@@ -307,15 +252,8 @@ class ClassifierSupernet(MixedStack):
     def __init__(
         self, *, classes: int, words: int, cells: int = 4, config: ModelConfig | None = None
     ) -> None:
-        config = config or ModelConfig()
-        super().__init__(ClassifierFrame(words, config, classes), cells, config)
+        super().__init__(ClassifierFrame(words, config, classes), cells)
 
     def forward(self, tokens: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Compute the logits of a batch.
-
-        Args:
-            tokens: ``(L, B)``, int64.
-            weights: see ``MixedStack.run_blocks``.
-        """
         mask = self.frame.attention_mask(tokens)
         return self.frame.classify(self.run_blocks(tokens, mask, weights), mask)

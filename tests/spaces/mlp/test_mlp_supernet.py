@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from darts.bilevel import GRADIENTS
 from darts.spaces.mixture import Mixture
 from darts.spaces.mlp import Genotype, Mlp, Network, Supernet
-from darts.spaces.mlp.derive import mask_of
 from darts.spaces.mlp.layers import ACTIVATION_MODULES
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
@@ -319,4 +318,4 @@ def test_mask_rejects_genotypes_outside_the_candidates() -> None:
         (("relu_4",), "relu_4 is no candidate of a layer of the group first"),
     ):
         with pytest.raises(ValueError, match=message):
-            mask_of(Genotype(layers), candidates)
+            Mlp().mask(Genotype(layers), candidates)

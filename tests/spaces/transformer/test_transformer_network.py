@@ -18,7 +18,7 @@ from darts.spaces.transformer import (
     ModelConfig,
     Network,
     TextClassifier,
-    random_genotype,
+    Transformer,
 )
 from darts.spaces.transformer.frame import PositionalEncoding, sinusoidal_table
 
@@ -276,7 +276,7 @@ def test_outputs_before_and_after_dropout() -> None:
 def test_the_number_of_parameters_matches_a_hand_count() -> None:
     width, words = 16, 100
     for seed in range(5):
-        genotype = random_genotype(torch.Generator().manual_seed(seed), 3)
+        genotype = Transformer(cells=3).random(torch.Generator().manual_seed(seed))
         expected = 2 * width  # the final norm
         for mixer, feed_forward in genotype.blocks:
             operation, _, number = mixer.partition("_")
