@@ -1,10 +1,21 @@
-"""Configuration of the data sets: the group ``dataset``, one class per format."""
+"""Configuration of the data sets: the group ``dataset``, one class per format.
+
+``darts.data`` declares the options that determine the samples; the classes here add the others.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from darts.config.fields import MISSING
+from darts.data.corpus import CorpusOptions
+from darts.data.documents import DocumentOptions
+from darts.data.mel import SpectrogramOptions
+from darts.data.pairs import PairOptions
+from darts.data.split import HoldOutOptions
+from darts.data.synthetic import SyntheticOptions
+from darts.data.tables import TableOptions
+from darts.data.words import VocabularyOptions
 from darts.registry import choice, number
 
 
@@ -31,28 +42,18 @@ class ImagesConfig(DatasetConfig):
 
 
 @dataclass
-class SyntheticConfig(ImagesConfig):
+class SyntheticConfig(SyntheticOptions, ImagesConfig):
     """Generated images for tests."""
 
-    samples: int = number(256, low=4)
-    classes: int = number(10, low=2)
-    channels: int = number(3, low=1)
-
 
 @dataclass
-class TableConfig(DatasetConfig):
+class TableConfig(TableOptions, DatasetConfig):
     """Rows of numbers; the root is a CSV file, or a folder with train.csv."""
 
-    label: str | None = None  # column of the classes; null: the last column
-    test_share: float = number(0.2, above=0, below=1)  # test split if there is no test.csv
-    split_seed: int = number(0, low=0, high=2**62)  # of the test split; independent of `seed`
-
 
 @dataclass
-class TextConfig(DatasetConfig):
+class TextConfig(CorpusOptions, DatasetConfig):
     """Text as one sequence of tokens; `subset` counts its first tokens."""
-
-    level: str = choice("word", "word", "char")  # what a token is
 
 
 @dataclass
@@ -64,42 +65,24 @@ class PublishedTextConfig(TextConfig):
 
 
 @dataclass
-class SentencesConfig(DatasetConfig):
+class SentencesConfig(VocabularyOptions, DatasetConfig):
     """Sentences and their vocabulary."""
 
-    min_count: int = number(2, low=1)  # occurrences in the training split that a word needs
-    max_vocab: int = number(20000, low=1)  # words of a vocabulary
-    max_length: int = number(60, low=1, high=1000)  # words of a sentence; the rest is cut off
-    lowercase: bool = False  # convert capitals to small letters
-
 
 @dataclass
-class DocumentsConfig(SentencesConfig):
+class DocumentsConfig(DocumentOptions, SentencesConfig):
     """CSV files with a column of texts and a column of classes."""
 
-    label: str = "label"
-    text: str = "text"
-
 
 @dataclass
-class PairsConfig(SentencesConfig):
+class PairsConfig(PairOptions, SentencesConfig):
     """Sentence pairs: two files per split, one sentence per line."""
 
-    source: str = "src"  # file extension of the input sentences, for example de
-    target: str = "tgt"  # file extension of the output sentences, for example en
-    joint: bool = False  # one vocabulary for both sides
-
 
 @dataclass
-class AudioConfig(DatasetConfig):
+class AudioConfig(SpectrogramOptions, DatasetConfig):
     """Recordings, their mel spectrograms and the augmentation of these."""
 
-    rate: int = number(16000, low=1000, high=1_000_000)  # Hz; other rates are resampled
-    mels: int = number(64, low=8, high=1024)  # frequency bands: the height of an image
-    window: float = number(25.0, above=0, high=10_000)  # milliseconds
-    hop: float = number(10.0, above=0, high=10_000)  # milliseconds between two frames
-    seconds: float = number(1.0, above=0, high=3600)  # recordings are padded or cropped to this
-    scale: str = choice("slaney", "slaney", "htk")  # definition of the mel scale
     frequency_masks: int = number(2, low=0, high=100)
     frequency_width: int = number(8, low=0)  # largest width of a mask in bands
     time_masks: int = number(2, low=0, high=100)
@@ -116,8 +99,5 @@ class SpokenDigitsConfig(AudioConfig):
 
 
 @dataclass
-class AudioFolderConfig(AudioConfig):
+class AudioFolderConfig(HoldOutOptions, AudioConfig):
     """WAV files in one folder per class."""
-
-    test_share: float = number(0.2, above=0, below=1)  # test split if there is no test folder
-    split_seed: int = number(0, low=0, high=2**62)  # of the test split; independent of `seed`

@@ -10,50 +10,35 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from darts.data.folders import VALIDATION_FOLDERS, check_classes, class_names, list_class_files
+from darts.data.folders import find_class_files
 from darts.data.images import MemoryImages
 from darts.data.mel import Spectrogram, fit_length
-from darts.data.randomness import mix
 from darts.data.source import Request, Source, memory_source
-from darts.data.split import hold_out_test
+from darts.data.split import HoldOutOptions, hold_out_test
 from darts.data.wav import read_wav, resample
-
-__all__ = ["AudioFolderOptions", "FsddOptions", "load_audiofolder", "load_fsdd", "spectrograms"]
 
 _FSDD_NAME = re.compile(r"(\d)_([^_]+)_(\d+)\.wav", re.IGNORECASE)
 _FSDD_TEST = 5  # recordings 0 to 4 of each digit and speaker are the test split
-_SUFFIXES = (".wav",)
 _CHUNK = 256  # recordings whose spectrograms are computed together
 
 
-@dataclass(frozen=True)
+@dataclass
 class FsddOptions(Spectrogram):
-    """Options of the Free Spoken Digit Dataset.
+    """Options of the Free Spoken Digit Dataset."""
 
-    Attributes:
-        test_speakers: speakers whose recordings are the test split; empty for the published split.
-    """
-
-    test_speakers: Sequence[str]
+    # Speakers whose recordings are the test split; empty: the published test split.
+    test_speakers: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class AudioFolderOptions(Spectrogram):
-    """Options of class folders of recordings.
-
-    Attributes:
-        test_share: share of the training files that is held out, if there is no test folder.
-        split_seed: seed of this division.
-    """
-
-    test_share: float
-    split_seed: int
+@dataclass
+class AudioFolderOptions(HoldOutOptions, Spectrogram):
+    """Options of class folders of recordings."""
 
 
 def load_fsdd(request: Request[FsddOptions]) -> Source:
@@ -68,7 +53,6 @@ def load_fsdd(request: Request[FsddOptions]) -> Source:
     References:
         Jackson et al., "Jakobovski/free-spoken-digit-dataset", doi:10.5281/zenodo.1342401.
     """
-    request.refuse_size("recording")
     options = request.options
     folder = _recordings_folder(request)
     recordings: list[tuple[int, str, int, Path]] = []  # digit, speaker, index, file
@@ -116,29 +100,12 @@ def load_audiofolder(request: Request[AudioFolderOptions]) -> Source:
     Raises:
         ValueError: if a folder or file is missing or damaged; the message names it.
     """
-    request.refuse_size("recording")
     options = request.options
-    root = request.folder()
-    folders = {"train": root / "train" if (root / "train").is_dir() else root}
-    if folders["train"] != root:
-        for split, names in (("valid", VALIDATION_FOLDERS), ("test", ("test",))):
-            existing = [root / name for name in names if (root / name).is_dir()]
-            if existing:
-                folders[split] = existing[0]
-    classes = class_names(folders["train"])
-    check_classes(request.name, folders["train"], classes, "WAV files")
-    files: dict[str, tuple[list[str], Tensor]] = {}
-    for split, folder in folders.items():
-        files[split] = list_class_files(
-            request.name, folder, classes, _SUFFIXES, require_all=split == "train", noun="WAV file"
-        )
+    classes, files = find_class_files(request, (".wav",), "WAV file")
     if "test" not in files:
         paths, labels = files["train"]
         indices = hold_out_test(
-            labels,
-            options.test_share,
-            seed=mix("audio", "test", options.split_seed),
-            where=f"{request.name}: {folders['train']}",
+            labels, options, name="audio", where=f"{request.name}: {request.folder()}"
         )
         for split, kept in zip(("train", "test"), indices, strict=True):
             files[split] = [paths[index] for index in kept.tolist()], labels[kept]
@@ -180,7 +147,6 @@ def _source(name: str, classes: tuple[str, ...], splits: Mapping[str, MemoryImag
         classes,
         splits["train"],
         splits.get("test"),
-        size=None,
         valid=splits.get("valid"),
         statistics=statistics,
     )

@@ -23,8 +23,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Augmentation", "Augmenter", "Normalization", "augment", "draw", "resized_box"]
-
 CROPS = ("pad", "resized", "none")
 
 

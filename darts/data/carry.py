@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["Carry"]
-
 
 class Carry:
     """The state of a network between consecutive windows of a text.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from darts.data.audio import AudioFolderOptions, FsddOptions, load_audiofolder, load_fsdd
-from darts.data.corpus import PTB, CorpusOptions, load_ptb, load_text
+from darts.data.corpus import CorpusOptions, load_ptb, load_text
 from darts.data.digits import load_digits
 from darts.data.documents import DocumentOptions, load_documents
 from darts.data.folders import load_imagefolder, load_imagenet
@@ -16,130 +16,66 @@ from darts.data.pairs import PairOptions, load_multi30k, load_pairs
 from darts.data.source import Request, SourceSpec
 from darts.data.synthetic import SyntheticOptions, load_synthetic
 from darts.data.tables import TableOptions, load_csv
-from darts.data.vision import LAYOUTS, load_cifar10, load_cifar100, load_fashion_mnist, load_svhn
+from darts.data.vision import load_cifar10, load_cifar100, load_fashion_mnist, load_svhn
 from darts.data.words import VocabularyOptions
-
-__all__ = ["SOURCES", "load"]
 
 _STORAGES = ("auto", "memory", "disk")
 
-SOURCES: dict[str, SourceSpec] = {
-    spec.name: spec
-    for spec in (
-        SourceSpec("digits", "handwritten digits, 1x8x8, part of scikit-learn", load_digits),
-        SourceSpec(
-            "cifar10",
-            "10 classes of objects, 3x32x32",
-            load_cifar10,
-            files=LAYOUTS["cifar10"].paths(),
-        ),
-        SourceSpec(
-            "cifar100",
-            "100 classes of objects, 3x32x32",
-            load_cifar100,
-            files=LAYOUTS["cifar100"].paths(),
-        ),
-        SourceSpec("svhn", "house numbers, 3x32x32", load_svhn, files=LAYOUTS["svhn"].paths()),
-        SourceSpec(
-            "fashion_mnist",
-            "10 classes of clothes, 1x28x28",
-            load_fashion_mnist,
-            files=LAYOUTS["fashion_mnist"].paths(),
-        ),
-        SourceSpec(
-            "imagefolder",
-            "your own images, one folder per class",
-            load_imagefolder,
-            files=("train/<class>/*", "val/<class>/*", "test/<class>/*"),
-            storages=("memory", "disk"),
-        ),
-        SourceSpec(
-            "imagenet",
-            "ILSVRC2012, 1,000 classes, 3x224x224",
-            load_imagenet,
-            files=("train/<class>/*", "val/<class>/*"),
-            storages=("memory", "disk"),
-        ),
-        SourceSpec(
-            "csv",
-            "your own table of numbers with a column of classes",
-            load_csv,
-            files=("train.csv", "valid.csv", "test.csv"),
-            options=TableOptions,
-            kinds=("rows",),
-        ),
-        SourceSpec(
-            "text",
-            "your own text in three files",
-            load_text,
-            files=("train.txt", "valid.txt", "test.txt"),
-            options=CorpusOptions,
-            kinds=("text",),
-        ),
-        SourceSpec(
-            "ptb",
-            "Penn Treebank, 10,000 words, Mikolov's version",
-            load_ptb,
-            files=PTB.paths(),
-            options=CorpusOptions,
-            kinds=("text",),
-        ),
-        SourceSpec(
-            "fsdd",
-            "spoken digits of six speakers, as spectrograms",
-            load_fsdd,
-            files=("recordings/<digit>_<speaker>_<index>.wav",),
-            options=FsddOptions,
-            kinds=("audio",),
-        ),
-        SourceSpec(
-            "audiofolder",
-            "your own recordings, one folder per class, as spectrograms",
-            load_audiofolder,
-            files=("train/<class>/*.wav", "valid/<class>/*.wav", "test/<class>/*.wav"),
-            options=AudioFolderOptions,
-            kinds=("audio",),
-        ),
-        SourceSpec(
-            "pairs",
-            "your own sentences with their translations",
-            load_pairs,
-            files=("train.<source>", "train.<target>", "valid.*", "test.*"),
-            options=PairOptions,
-            kinds=("pairs",),
-        ),
-        SourceSpec(
-            "multi30k",
-            "image captions in several languages",
-            load_multi30k,
-            files=("train.<language>", "val.<language>", "test_2016_flickr.<language>"),
-            options=PairOptions,
-            kinds=("pairs",),
-        ),
-        SourceSpec(
-            "documents",
-            "your own texts in a table with a column of classes",
-            load_documents,
-            files=("train.csv", "valid.csv", "test.csv"),
-            options=DocumentOptions,
-            kinds=("documents",),
-        ),
-        SourceSpec(
-            "agnews",
-            "news with topics, or pairs of description and title",
-            load_agnews,
-            files=("test.csv",),
-            options=VocabularyOptions,
-            kinds=("documents", "pairs"),
-        ),
-        SourceSpec(
-            "synthetic",
-            "learnable patterns with noise, for tests",
-            load_synthetic,
-            options=SyntheticOptions,
-        ),
-    )
-}
+_SOURCES = (
+    SourceSpec("digits", "handwritten digits, 1x8x8, part of scikit-learn", load_digits),
+    SourceSpec("cifar10", "10 classes of objects, 3x32x32", load_cifar10),
+    SourceSpec("cifar100", "100 classes of objects, 3x32x32", load_cifar100),
+    SourceSpec("svhn", "house numbers, 3x32x32", load_svhn),
+    SourceSpec("fashion_mnist", "10 classes of clothes, 1x28x28", load_fashion_mnist),
+    SourceSpec(
+        "imagefolder",
+        "your own images, one folder per class",
+        load_imagefolder,
+        storages=("memory", "disk"),
+    ),
+    SourceSpec(
+        "imagenet",
+        "ILSVRC2012, 1,000 classes, 3x224x224",
+        load_imagenet,
+        storages=("memory", "disk"),
+    ),
+    SourceSpec("csv", "your own table of numbers and classes", load_csv, TableOptions, ("rows",)),
+    SourceSpec("text", "your own text in three files", load_text, CorpusOptions, ("text",)),
+    SourceSpec("ptb", "Penn Treebank, 10,000 words", load_ptb, CorpusOptions, ("text",)),
+    SourceSpec("fsdd", "spoken digits of six speakers", load_fsdd, FsddOptions, ("audio",)),
+    SourceSpec(
+        "audiofolder",
+        "your own recordings, one folder per class",
+        load_audiofolder,
+        AudioFolderOptions,
+        ("audio",),
+    ),
+    SourceSpec(
+        "pairs", "your own sentences with translations", load_pairs, PairOptions, ("pairs",)
+    ),
+    SourceSpec(
+        "multi30k", "image captions in several languages", load_multi30k, PairOptions, ("pairs",)
+    ),
+    SourceSpec(
+        "documents",
+        "your own texts in a table with a column of classes",
+        load_documents,
+        DocumentOptions,
+        ("documents",),
+    ),
+    SourceSpec(
+        "agnews",
+        "news with topics, or pairs of description and title",
+        load_agnews,
+        VocabularyOptions,
+        ("documents", "pairs"),
+    ),
+    SourceSpec(
+        "synthetic", "learnable patterns with noise, for tests", load_synthetic, SyntheticOptions
+    ),
+)
+
+SOURCES = {spec.name: spec for spec in _SOURCES}
 """All data sets by name. Listing them reads no files and imports no further libraries."""
 
 
@@ -170,8 +106,7 @@ def load(
         **options: options of this data set alone, see ``SourceSpec.options``.
 
     Raises:
-        ValueError: if a name or value is unknown, an option is missing, or files are missing or
-            damaged.
+        ValueError: if a name or value is unknown, or files are missing or damaged.
     """
     if name not in SOURCES:
         raise ValueError(f"unknown data set {name!r}; choose from {', '.join(SOURCES)}")
@@ -184,6 +119,11 @@ def load(
         )
     if size is not None and size < 1:
         raise ValueError(f"{name}: size={size}: must be >= 1 pixel")
+    if size is not None and "images" not in spec.kinds:
+        raise ValueError(
+            f"{name}: size={size}: data sets of {spec.kinds[0]} have no size in pixels; leave size "
+            "out"
+        )
     if kind is not None and kind not in spec.kinds:
         raise ValueError(f"{name}: kind={kind!r}: choose from {', '.join(spec.kinds)}")
     request = Request(
@@ -201,18 +141,13 @@ def load(
 
 
 def _parse_options(spec: SourceSpec, options: dict[str, object]) -> object:
-    fields = dataclasses.fields(spec.options)
-    names = [field.name for field in fields]
-    required = [field.name for field in fields if field.default is dataclasses.MISSING]
+    names = [field.name for field in dataclasses.fields(spec.options)]
     for option in options:
         if option not in names:
             raise ValueError(
                 f"{spec.name} has no option {option!r}; its options are "
                 f"{', '.join(names) or 'none'}"
             )
-    missing = [option for option in required if option not in options]
-    if missing:
-        raise ValueError(f"{spec.name}: missing options {', '.join(missing)}; set all of them")
     try:
         return spec.options(**options)
     except ValueError as error:

@@ -20,8 +20,7 @@ from torch import Tensor
 
 from darts.data.download import Archive, Layout, find_files
 from darts.data.source import Request
-
-__all__ = ["LEVELS", "Corpus", "CorpusOptions", "load_ptb", "load_text"]
+from darts.registry import choice
 
 LEVELS = ("word", "char")
 END, UNKNOWN = "<eos>", "<unk>"
@@ -39,22 +38,11 @@ PTB = Layout(
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class CorpusOptions:
-    """Options of a text.
+    """Options of a text."""
 
-    Attributes:
-        level: what a token is: "word" or "char".
-
-    Raises:
-        ValueError: if ``level`` is unknown.
-    """
-
-    level: str
-
-    def __post_init__(self) -> None:
-        if self.level not in LEVELS:
-            raise ValueError(f"level={self.level!r}: choose from {', '.join(LEVELS)}")
+    level: str = choice("word", *LEVELS)  # what a token is
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,29 +68,20 @@ def load_text(request: Request[CorpusOptions]) -> Corpus:
     Raises:
         ValueError: if a file is missing, empty or not text; the message names it.
     """
-    root = request.folder()
-    files = {split: root / f"{split}.txt" for split in _SPLITS}
-    missing = [path.name for path in files.values() if not path.is_file()]
-    if missing:
-        raise ValueError(
-            f"{request.name}: {', '.join(missing)} not in {root}: put train.txt, valid.txt and "
-            "test.txt there, or set dataset.root to their folder"
-        )
-    return _read(request, files)
+    paths = request.files(*(f"{split}.txt" for split in _SPLITS))
+    return _read(request, dict(zip(_SPLITS, paths, strict=True)))
 
 
 def load_ptb(request: Request[CorpusOptions]) -> Corpus:
-    """Load Mikolov's version of the Penn Treebank: 10,000 words, 929,589 training tokens.
-
-    Raises:
-        ValueError: if files are missing or differ from the published ones.
-    """
+    """Load Mikolov's version of the Penn Treebank: 10,000 words, 929,589 training tokens."""
     folder = find_files(request, PTB)
     return _read(request, {split: folder / f"ptb.{split}.txt" for split in _SPLITS})
 
 
 def _read(request: Request[CorpusOptions], files: dict[str, Path]) -> Corpus:
     level = request.options.level
+    if level not in LEVELS:
+        raise ValueError(f"{request.name}: level={level!r}: choose from {', '.join(LEVELS)}")
     counts: Counter[str] = Counter(_tokens(files["train"], level))
     counts.setdefault(UNKNOWN, 0)
     if level == "word":
@@ -121,7 +100,6 @@ def _read(request: Request[CorpusOptions], files: dict[str, Path]) -> Corpus:
 
 
 def _tokens(path: Path, level: str) -> Iterator[str]:
-    """Yield the tokens of a file."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             for line in file:

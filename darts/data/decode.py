@@ -14,8 +14,6 @@ from torch import Tensor
 
 from darts.data.augment import resized_box
 
-__all__ = ["ATTEMPTS", "decode"]
-
 ATTEMPTS = 10
 """Boxes that a random resized crop tries before it falls back to the center."""
 

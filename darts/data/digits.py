@@ -14,8 +14,6 @@ from darts.data.randomness import mix
 from darts.data.source import NoOptions, Request, Source, memory_source
 from darts.data.split import stratified_split
 
-__all__ = ["load_digits"]
-
 
 def load_digits(request: Request[NoOptions]) -> Source:
     """Load the digits, with levels 0 to 16 scaled to 0 to 255.

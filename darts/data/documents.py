@@ -17,31 +17,18 @@ import torch
 from torch import Tensor
 
 from darts.data.source import Request
-from darts.data.words import Vocabulary, VocabularyOptions, pad, tokenize
-
-__all__ = [
-    "DocumentOptions",
-    "Documents",
-    "LabeledTexts",
-    "Rows",
-    "encode_documents",
-    "load_documents",
-]
+from darts.data.words import Vocabulary, VocabularyOptions
 
 Rows = list[tuple[str, str]]
 """Class and text of each document."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class DocumentOptions(VocabularyOptions):
-    """Options of tables of texts.
+    """Options of tables of texts: names of the columns."""
 
-    Attributes:
-        label, text: names of the columns.
-    """
-
-    label: str
-    text: str
+    label: str = "label"
+    text: str = "text"
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,17 +74,11 @@ def load_documents(request: Request[DocumentOptions]) -> Documents:
         ValueError: if a file or a column is missing; the message names the file.
     """
     options = request.options
-    root = request.folder()
-    rows: dict[str, Rows] = {}
-    for split in ("train", "valid", "test"):
-        path = root / f"{split}.csv"
-        if path.is_file():
-            rows[split] = _read_rows(path, options.label, options.text)
-        elif split != "valid":
-            raise ValueError(
-                f"{request.name}: {path} is missing: put train.csv and test.csv with the columns "
-                f"{options.label} and {options.text} there, or set dataset.root"
-            )
+    put = f"train.csv and test.csv with the columns {options.label} and {options.text}"
+    train, test = request.files("train.csv", "test.csv", put=put)
+    valid = train.with_name("valid.csv")
+    paths = {"train": train, "test": test} | ({"valid": valid} if valid.is_file() else {})
+    rows = {split: _read_rows(path, options.label, options.text) for split, path in paths.items()}
     return encode_documents(request.name, rows, options)
 
 
@@ -129,11 +110,6 @@ def _read_rows(path: Path, label: str, text: str) -> Rows:
 def encode_documents(name: str, rows: dict[str, Rows], options: VocabularyOptions) -> Documents:
     """Build vocabulary and classes from the training split and encode all splits.
 
-    Args:
-        name: name of the data set.
-        rows: documents by split: train, test and perhaps valid.
-        options: options of the vocabulary.
-
     Raises:
         ValueError: if a split is empty, or has a class that the training split lacks.
     """
@@ -141,12 +117,7 @@ def encode_documents(name: str, rows: dict[str, Rows], options: VocabularyOption
         if not documents:
             raise ValueError(f"{name}: the {split} split has no texts")
 
-    def words(documents: Rows) -> list[list[str]]:
-        return [tokenize(text, lowercase=options.lowercase) for _, text in documents]
-
-    vocabulary = Vocabulary.build(
-        words(rows["train"]), min_count=options.min_count, max_vocab=options.max_vocab
-    )
+    vocabulary = options.build(text for _, text in rows["train"])
     classes = tuple(sorted({label for label, _ in rows["train"]}))
     label_of = {label: index for index, label in enumerate(classes)}
 
@@ -155,7 +126,7 @@ def encode_documents(name: str, rows: dict[str, Rows], options: VocabularyOption
         if unknown is not None:
             raise ValueError(f"{name}: the class {unknown!r} is not in the training split")
         return LabeledTexts(
-            pad([vocabulary.encode(text[: options.max_length]) for text in words(documents)]),
+            options.encode((text for _, text in documents), vocabulary),
             torch.tensor([label_of[label] for label, _ in documents]),
         )
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from darts.data.source import Options, Request
 
-__all__ = ["Archive", "Layout", "find_files"]
-
 
 @dataclass(frozen=True)
 class Archive:
@@ -40,10 +38,6 @@ class Layout:
     files: dict[str, str]
     archives: tuple[Archive, ...]
     unpack: bool = False
-
-    def paths(self) -> tuple[str, ...]:
-        """Return the paths of the files below the root."""
-        return tuple(f"{self.folder}/{name}" if self.folder else name for name in self.files)
 
 
 def find_files(request: Request[Options], layout: Layout) -> Path:

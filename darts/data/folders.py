@@ -9,7 +9,6 @@ is the test split; for ImageNet this is customary, because its test labels are n
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -17,18 +16,8 @@ from torch import Tensor
 
 from darts.data.images import DiskImages
 from darts.data.randomness import mix
-from darts.data.source import NoOptions, Request, Source, memory_source
+from darts.data.source import NoOptions, Options, Request, Source, memory_source
 from darts.data.split import stratified_split
-
-__all__ = [
-    "SUFFIXES",
-    "VALIDATION_FOLDERS",
-    "check_classes",
-    "class_names",
-    "list_class_files",
-    "load_imagefolder",
-    "load_imagenet",
-]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".gif")
 VALIDATION_FOLDERS = ("val", "valid", "validation")
@@ -65,51 +54,90 @@ def load_imagenet(request: Request[NoOptions]) -> Source:
 
 
 def _load(request: Request[NoOptions], *, size: int, margin: float, auto_storage: str) -> Source:
-    root = request.folder()
-    has_splits = (root / "train").is_dir()
-    train_folder = root / "train" if has_splits else root
-    classes = class_names(train_folder)
-    check_classes(request.name, train_folder, classes, "images")
-
-    def read(folder: Path) -> DiskImages:
-        is_train = folder == train_folder
-        paths, labels = list_class_files(
-            request.name, folder, classes, SUFFIXES, require_all=is_train, noun="image"
-        )
-        return DiskImages(paths, labels, size=size, margin=margin)
-
-    train = read(train_folder)
-    valid: DiskImages | None = None
-    test: DiskImages | None = None
-    if has_splits:
-        folders = [root / name for name in VALIDATION_FOLDERS if (root / name).is_dir()]
-        valid = read(folders[0]) if folders else None
-        if (root / "test").is_dir():
-            test = read(root / "test")
-        else:
-            valid, test = None, valid
-    else:
+    classes, files = find_class_files(request, SUFFIXES, "image")
+    images = {
+        split: DiskImages(paths, labels, size=size, margin=margin)
+        for split, (paths, labels) in files.items()
+    }
+    if not (request.folder() / "train").is_dir():
+        train = images["train"]
         kept, held_out = stratified_split(train.labels, (0.8, 0.2), seed=mix("folders", "test"))
-        train, test = train.select(kept), (train.select(held_out) if len(held_out) else None)
-    splits = [split for split in (train, valid, test) if split is not None]
+        images = {"train": train.select(kept)}
+        if len(held_out):
+            images["test"] = train.select(held_out)
+    elif "test" not in images and "valid" in images:
+        images["test"] = images.pop("valid")
     storage = request.storage
     if storage == "auto":
-        fits = sum(len(split) for split in splits) * 3 * size * size <= _MEMORY_LIMIT
+        fits = sum(map(len, images.values())) * 3 * size * size <= _MEMORY_LIMIT
         storage = auto_storage if fits else "disk"
     if storage == "disk":
-        return Source(request.name, classes, train, test, valid, *_IMAGENET_STATISTICS)
+        splits = images["train"], images.get("test"), images.get("valid")
+        return Source(request.name, classes, *splits, *_IMAGENET_STATISTICS)
+    in_memory = {split: files.to_memory() for split, files in images.items()}
     return memory_source(
         request.name,
         classes,
-        train.to_memory(),
-        None if test is None else test.to_memory(),
-        valid=None if valid is None else valid.to_memory(),
-        size=None,
+        in_memory["train"],
+        in_memory.get("test"),
+        valid=in_memory.get("valid"),
         statistics=_IMAGENET_STATISTICS if request.name == "imagenet" else None,
     )
 
 
-def class_names(folder: Path) -> tuple[str, ...]:
+def find_class_files(
+    request: Request[Options], suffixes: tuple[str, ...], noun: str
+) -> tuple[tuple[str, ...], dict[str, tuple[list[str], Tensor]]]:
+    """List the files below the class folders of each split, at any depth, sorted.
+
+    Args:
+        request: its root contains folders of splits, or the class folders of the training split.
+        suffixes: file name endings, in lower case.
+        noun: what a file is, for errors.
+
+    Returns:
+        The names of the classes, and N paths and labels ``(N,)`` int64 by split: "train" and
+        perhaps "valid" and "test".
+
+    Raises:
+        ValueError: if there are fewer than two classes, a class has no training file, a split has
+            no files, or a folder is not one of the training classes.
+    """
+    root = request.folder()
+    folders = {"train": root / "train"}
+    for split, names in (("valid", VALIDATION_FOLDERS), ("test", ("test",))):
+        existing = [root / name for name in names if (root / name).is_dir()]
+        if existing:
+            folders[split] = existing[0]
+    if not folders["train"].is_dir():
+        folders = {"train": root}
+    classes = _class_names(folders["train"])
+    if len(classes) < 2 or set(classes) <= {*VALIDATION_FOLDERS, "test"}:
+        raise ValueError(
+            f"{request.name}: {folders['train']} needs a folder of {noun}s for each of two or more "
+            "classes: create them, or set dataset.root to their folder"
+        )
+    files: dict[str, tuple[list[str], Tensor]] = {}
+    for split, folder in folders.items():
+        unknown = sorted(set(_class_names(folder)) - set(classes))
+        if unknown:
+            raise ValueError(
+                f"{request.name}: {folder / unknown[0]} is not a class of the training split; "
+                "remove it or add it there"
+            )
+        paths = [_list_files(folder / name, suffixes) for name in classes]
+        if split == "train" and not all(paths):
+            empty = folder / classes[paths.index([])]
+            formats = " ".join(suffix[1:] for suffix in suffixes)
+            raise ValueError(f"{request.name}: {empty} contains no {noun} ({formats})")
+        if not any(paths):
+            raise ValueError(f"{request.name}: {folder} contains no {noun} in a class folder")
+        labels = [label for label, group in enumerate(paths) for _ in group]
+        files[split] = [path for group in paths for path in group], torch.tensor(labels)
+    return classes, files
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
     """Return the sorted names of the folders in a folder, without hidden ones."""
     if not folder.is_dir():
         return ()
@@ -117,70 +145,10 @@ def class_names(folder: Path) -> tuple[str, ...]:
         return tuple(sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".")))
 
 
-def check_classes(name: str, folder: Path, classes: Sequence[str], noun: str) -> None:
-    """Check that there are two or more class folders, and not only folders of splits.
-
-    Args:
-        name: name of the data set, for the error.
-        folder: training folder.
-        classes: names of its folders.
-        noun: what the files are, in the plural, for the error.
-
-    Raises:
-        ValueError: if there are not.
-    """
-    if len(classes) < 2 or set(classes) <= {*VALIDATION_FOLDERS, "test"}:
-        raise ValueError(
-            f"{name}: {folder} needs a folder of {noun} for each of two or more classes: create "
-            "them, or set dataset.root to their folder"
-        )
-
-
-def list_class_files(
-    name: str,
-    folder: Path,
-    classes: Sequence[str],
-    suffixes: tuple[str, ...],
-    *,
-    require_all: bool,
-    noun: str,
-) -> tuple[list[str], Tensor]:
-    """List the files below each class folder, at any depth, sorted.
-
-    Args:
-        name: name of the data set, for errors.
-        folder: folder that contains the class folders.
-        classes: names of the classes.
-        suffixes: file name endings, in lower case.
-        require_all: whether all classes must have a file.
-        noun: what a file is, for errors.
-
-    Returns:
-        N paths and labels ``(N,)`` int64.
-
-    Raises:
-        ValueError: if there are no files, or a folder is not one of the classes.
-    """
-    unknown = sorted(set(class_names(folder)) - set(classes))
-    if unknown:
-        raise ValueError(
-            f"{name}: {folder / unknown[0]} is not a class of the training split; remove it or add "
-            "it there"
-        )
-    paths: list[str] = []
-    labels: list[int] = []
-    for label, class_name in enumerate(classes):
-        class_paths = sorted(
-            os.path.join(parent, file)
-            for parent, _, files in os.walk(folder / class_name)
-            for file in files
-            if file.lower().endswith(suffixes) and not file.startswith(".")
-        )
-        if require_all and not class_paths:
-            formats = " ".join(suffix[1:] for suffix in suffixes)
-            raise ValueError(f"{name}: {folder / class_name} contains no {noun} ({formats})")
-        paths += class_paths
-        labels += [label] * len(class_paths)
-    if not paths:
-        raise ValueError(f"{name}: {folder} contains no {noun} in a class folder")
-    return paths, torch.tensor(labels)
+def _list_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    return sorted(
+        os.path.join(parent, file)
+        for parent, _, files in os.walk(folder)
+        for file in files
+        if file.lower().endswith(suffixes) and not file.startswith(".")
+    )

@@ -20,8 +20,6 @@ from torch import Tensor
 from darts.data.decode import ATTEMPTS, decode
 from darts.data.randomness import generator
 
-__all__ = ["DiskImages", "Images", "MemoryImages"]
-
 
 class Images(Protocol):
     """A sequence of labeled images of one shape.

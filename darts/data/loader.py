@@ -15,8 +15,6 @@ from torch import Tensor
 
 from darts.data.carry import Carry
 
-__all__ = ["Batch", "Loader", "LoaderState", "PairBatch", "PositionLoader", "SampleBatch", "Window"]
-
 SampleBatch: TypeAlias = tuple[Tensor, Tensor]
 """Samples and their classes ``(B,)`` int64. Samples are images, rows or spectrograms
 ``(B, C, H, W)``, or texts ``(L, B)`` int64."""

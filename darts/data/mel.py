@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["SCALES", "SILENCE", "Spectrogram", "fit_length", "mel_filters"]
+from darts.registry import choice, number
 
 SCALES = ("slaney", "htk")
 SILENCE = -80.0
@@ -26,29 +26,26 @@ SILENCE = -80.0
 _MIN_SIZE = 8  # bands and frames; the smallest image of the convolutional networks
 
 
-@dataclass(frozen=True)
-class Spectrogram:
-    """Transform from recordings to log-mel spectrograms of one size.
+@dataclass
+class SpectrogramOptions:
+    """Options of spectrograms."""
 
-    Attributes:
-        rate: samples per second.
-        mels: number of bands, from 0 to half the rate.
-        window: length of the Hann window in milliseconds.
-        hop: distance of successive windows in milliseconds.
-        seconds: length of a recording.
-        scale: definition of mel, "slaney" or "htk".
+    rate: int = number(16000, low=1000, high=1_000_000)  # Hz; other rates are resampled
+    mels: int = number(64, low=8, high=1024)  # bands from 0 to half the rate: height of an image
+    window: float = number(25.0, above=0, high=10_000)  # milliseconds, of the Hann window
+    hop: float = number(10.0, above=0, high=10_000)  # milliseconds between two frames
+    seconds: float = number(1.0, above=0, high=3600)  # recordings are padded or cropped to this
+    scale: str = choice("slaney", *SCALES)  # definition of the mel scale
+
+
+@dataclass
+class Spectrogram(SpectrogramOptions):
+    """Transform from recordings to log-mel spectrograms of one size.
 
     Raises:
         ValueError: if a value is out of range, if the spectrogram would be smaller than 8 x 8, or
             if a band would contain no frequency of the Fourier transform.
     """
-
-    rate: int
-    mels: int
-    window: float
-    hop: float
-    seconds: float
-    scale: str
 
     def __post_init__(self) -> None:
         for name in ("rate", "mels", "window", "hop", "seconds"):

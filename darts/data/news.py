@@ -15,8 +15,6 @@ from darts.data.randomness import permutation
 from darts.data.source import Request
 from darts.data.words import VocabularyOptions
 
-__all__ = ["load_agnews"]
-
 TOPICS = {"1": "world", "2": "sports", "3": "business", "4": "technology"}
 _SHARES = (("train", 0.8), ("valid", 0.1), ("test", 0.1))
 
@@ -24,19 +22,14 @@ _SHARES = (("train", 0.8), ("valid", 0.1), ("test", 0.1))
 def load_agnews(request: Request[VocabularyOptions]) -> Pairs | Documents:
     """Load ``test.csv`` of AG News, divided in three splits that never change.
 
-    Returns:
-        Pairs of description and title with a joint vocabulary, or texts of title and description
-        with their topic, depending on ``request.kind``.
+    If ``request.kind`` is "pairs": pairs of description and title with a joint vocabulary, else
+    texts of title and description with their topic.
 
     Raises:
         ValueError: if the file is missing or not that of AG News.
     """
-    path = request.folder() / "test.csv"
-    if not path.is_file():
-        raise ValueError(
-            f"{request.name}: {path} is missing: put AG News' test.csv (class, title, description) "
-            "there, or set dataset.root to its folder"
-        )
+    put = "test.csv of AG News (class, title, description)"
+    (path,) = request.files("test.csv", put=put)
     rows: list[tuple[str, str, str]] = []
     with path.open(encoding="utf-8", newline="") as file:
         for line, row in enumerate(csv.reader(file), 1):

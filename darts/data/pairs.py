@@ -14,9 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 from darts.data.source import Request
-from darts.data.words import Vocabulary, VocabularyOptions, pad, tokenize
-
-__all__ = ["PairOptions", "Pairs", "SentencePairs", "encode_pairs", "load_multi30k", "load_pairs"]
+from darts.data.words import Vocabulary, VocabularyOptions, tokenize
 
 MULTI30K = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
 """File name by split."""
@@ -25,18 +23,13 @@ Rows = list[tuple[str, str]]
 """Source and target sentence of each pair."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class PairOptions(VocabularyOptions):
-    """Options of data sets of sentence pairs.
+    """Options of data sets of sentence pairs."""
 
-    Attributes:
-        source, target: file name endings of the two sides.
-        joint: whether both sides share one vocabulary.
-    """
-
-    source: str
-    target: str
-    joint: bool
+    source: str = "src"  # file extension of the input sentences, for example de
+    target: str = "tgt"  # file extension of the output sentences, for example en
+    joint: bool = False  # one vocabulary for both sides
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,34 +79,21 @@ def load_pairs(request: Request[PairOptions]) -> Pairs:
 
 
 def load_multi30k(request: Request[PairOptions]) -> Pairs:
-    """Load image captions; files are ``train``, ``val`` and ``test_2016_flickr`` by language.
-
-    Raises:
-        ValueError: as ``load_pairs``.
-    """
+    """Load image captions; files are ``train``, ``val`` and ``test_2016_flickr`` by language."""
     return _load_files(request, MULTI30K)
 
 
 def _load_files(request: Request[PairOptions], file_names: dict[str, str]) -> Pairs:
     options = request.options
-    root = request.folder()
     if options.source == options.target:
         raise ValueError(
             f"{request.name}: dataset.source and dataset.target are both {options.source!r}; set "
             "two different file name endings"
         )
-    endings = (options.source, options.target)
-    paths = {
-        split: [root / f"{name}.{ending}" for ending in endings]
-        for split, name in file_names.items()
-    }
-    missing = [path.name for pair in paths.values() for path in pair if not path.is_file()]
-    if missing:
-        raise ValueError(
-            f"{request.name}: {', '.join(missing)} not in {root}: put them there, or set "
-            "dataset.root to their folder"
-        )
-    rows = {split: _read_rows(source, target) for split, (source, target) in paths.items()}
+    names = file_names.values()
+    sources = request.files(*(f"{name}.{options.source}" for name in names))
+    targets = request.files(*(f"{name}.{options.target}" for name in names))
+    rows = dict(zip(file_names, map(_read_rows, sources, targets), strict=True))
     return encode_pairs(request.name, rows, options, joint=options.joint)
 
 
@@ -139,12 +119,6 @@ def encode_pairs(
 ) -> Pairs:
     """Build the vocabularies from the training split and encode all splits.
 
-    Args:
-        name: name of the data set.
-        rows: sentences by split: train, valid, test.
-        options: options of the vocabularies.
-        joint: whether both sides share one vocabulary.
-
     Raises:
         ValueError: if a split is empty.
     """
@@ -152,31 +126,17 @@ def encode_pairs(
     if empty:
         raise ValueError(f"{name}: the {empty[0]} split has no pair of sentences")
 
-    def words(pairs: Rows, side: int) -> list[list[str]]:
-        return [tokenize(pair[side], lowercase=options.lowercase) for pair in pairs]
-
-    def vocabulary(sentences: list[list[str]]) -> Vocabulary:
-        return Vocabulary.build(sentences, min_count=options.min_count, max_vocab=options.max_vocab)
-
-    sources, targets = words(rows["train"], 0), words(rows["train"], 1)
+    sources, targets = zip(*rows["train"], strict=True)
     if joint:
-        source = target = vocabulary(sources + targets)
+        source = target = options.build(sources + targets)
     else:
-        source, target = vocabulary(sources), vocabulary(targets)
+        source, target = options.build(sources), options.build(targets)
 
     def encode(pairs: Rows) -> SentencePairs:
-        length = options.max_length
+        sources, targets = zip(*pairs, strict=True)
         return SentencePairs(
-            pad([source.encode(sentence[:length]) for sentence in words(pairs, 0)]),
-            pad([target.encode(sentence[:length]) for sentence in words(pairs, 1)]),
-            tuple(pair[1] for pair in pairs),
+            options.encode(sources, source), options.encode(targets, target), targets
         )
 
-    return Pairs(
-        name,
-        source,
-        target,
-        train=encode(rows["train"]),
-        valid=encode(rows["valid"]),
-        test=encode(rows["test"]),
-    )
+    splits = {split: encode(pairs) for split, pairs in rows.items()}
+    return Pairs(name, source, target, **splits)

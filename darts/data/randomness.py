@@ -12,8 +12,6 @@ import hashlib
 import torch
 from torch import Tensor
 
-__all__ = ["generator", "mix", "permutation"]
-
 
 def mix(*name: int | str) -> int:
     """Return a stable 63-bit seed for a name; different names give unrelated seeds.

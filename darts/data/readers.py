@@ -21,8 +21,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from darts.data.images import DiskImages, MemoryImages
 from darts.data.schedule import Schedule, rank_slice
 
-__all__ = ["DiskReader", "MemoryReader"]
-
 Request = tuple[list[int], int, slice]
 """Samples of a batch, seed of their crops, and the share of them to decode."""
 

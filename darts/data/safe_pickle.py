@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["load_pickled_arrays"]
-
 _CODES = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"f4", "f8", "b1"}
 
 

@@ -17,8 +17,6 @@ from darts.data.randomness import generator
 from darts.data.readers import DiskReader, MemoryReader
 from darts.data.schedule import Schedule, rank_slice
 
-__all__ = ["SampleLoader"]
-
 
 class SampleLoader(PositionLoader[SampleBatch]):
     """Normalized batches of images ``(B, C, H, W)`` with labels ``(B,)`` int64.

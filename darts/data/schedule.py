@@ -9,8 +9,6 @@ from torch import Tensor
 
 from darts.data.randomness import mix, permutation
 
-__all__ = ["Schedule", "rank_slice"]
-
 
 def rank_slice(count: int, rank: int, ranks: int) -> slice:
     """Return a rank's share of ``count`` items: contiguous, of sizes that differ by at most one.

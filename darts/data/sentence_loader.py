@@ -20,8 +20,6 @@ from darts.data.randomness import permutation
 from darts.data.schedule import rank_slice
 from darts.data.words import BEGIN, PADDING
 
-__all__ = ["DocumentLoader", "PairLoader"]
-
 POOL = 50
 """Batches per pool."""
 

@@ -9,8 +9,6 @@ from typing import Any, Generic, TypeVar
 
 from darts.data.images import Images, MemoryImages
 
-__all__ = ["Request", "Source", "SourceSpec", "memory_source"]
-
 Options = TypeVar("Options")
 
 
@@ -35,16 +33,6 @@ class Source:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    @property
-    def channels(self) -> int:
-        """Channels of an image."""
-        return self.train.shape[0]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of an image in pixels."""
-        return self.train.shape[1], self.train.shape[2]
-
 
 @dataclass(frozen=True)
 class Request(Generic[Options]):
@@ -64,24 +52,29 @@ class Request(Generic[Options]):
     options: Options
 
     def folder(self) -> Path:
-        """Return the root of a data set that requires one.
-
-        Raises:
-            ValueError: if there is none.
-        """
+        """Return the root; raise ValueError if there is none."""
         if self.root is None:
             raise ValueError(f"{self.name}: dataset.root must name the folder of the data set")
         return self.root
 
-    def refuse_size(self, sample: str) -> None:
-        """Raise ValueError if a size in pixels is set for samples that are no images."""
-        if self.size is not None:
+    def files(self, *names: str, put: str = "them") -> list[Path]:
+        """Return the paths of files below the root; raise ValueError if one is missing.
+
+        Args:
+            names: names of the files.
+            put: what to put into the root if one is missing, for the error.
+        """
+        root = self.folder()
+        missing = [name for name in names if not (root / name).is_file()]
+        if missing:
             raise ValueError(
-                f"{self.name}: size={self.size}: a {sample} has no size in pixels; leave size out"
+                f"{self.name}: {', '.join(missing)} not in {root}: put {put} there, or set "
+                "dataset.root to their folder"
             )
+        return [root / name for name in names]
 
 
-@dataclass(frozen=True)
+@dataclass
 class NoOptions:
     """Options of a data set that has none."""
 
@@ -94,20 +87,18 @@ class SourceSpec:
         name: name of the data set.
         description: one line.
         loader: function that reads the data set.
-        files: files below the root; empty if it needs none.
-        storages: "memory", "disk" or both.
-        options: dataclass of the options that only this data set takes.
+        options: dataclass of the options that only this data set takes, with their defaults.
         kinds: what the samples can be: "images", "rows" of numbers, "audio", "text", "documents"
             with a class, or "pairs" of sentences. Tasks and spaces list the kinds they accept.
+        storages: "memory", "disk" or both.
     """
 
     name: str
     description: str
     loader: Callable[[Request[Any]], object]  # each loader takes its own class of options
-    files: tuple[str, ...] = ()
-    storages: tuple[str, ...] = ("memory",)
     options: type = NoOptions
     kinds: tuple[str, ...] = ("images",)
+    storages: tuple[str, ...] = ("memory",)
 
 
 def memory_source(
@@ -116,18 +107,13 @@ def memory_source(
     train: MemoryImages,
     test: MemoryImages | None,
     *,
-    size: int | None,
+    size: int | None = None,
     valid: MemoryImages | None = None,
     statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
 ) -> Source:
-    """Return a data set in memory.
+    """Return a data set in memory, resized to ``size`` pixels a side unless that is None.
 
-    Args:
-        name: name in the registry.
-        classes: names of the classes, by label.
-        train, test, valid: the splits.
-        size: side in pixels to resize all images to; None keeps them.
-        statistics: mean and standard deviation by channel; None computes them from ``train``.
+    ``statistics`` are mean and standard deviation by channel; None computes them from ``train``.
     """
     if size is not None:
         train = train.resized(size)

@@ -21,8 +21,6 @@ from torch import Tensor
 from darts.data.augment import Normalization
 from darts.data.mel import SILENCE
 
-__all__ = ["SpecAugment"]
-
 
 @dataclass(frozen=True)
 class SpecAugment:

@@ -7,18 +7,16 @@ the others. These functions give all subsets the same share of each class.
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from darts.data.randomness import permutation
-
-__all__ = ["hold_out_test", "load_split", "save_split", "stratified_split", "stratified_subset"]
+from darts.data.randomness import mix, permutation
+from darts.registry import number
 
 
 def stratified_split(labels: Tensor, fractions: Sequence[float], *, seed: int) -> list[Tensor]:
@@ -31,7 +29,7 @@ def stratified_split(labels: Tensor, fractions: Sequence[float], *, seed: int) -
     Args:
         labels: (N,) integers.
         fractions: share of each subset, at least 0, with sum 1.
-        seed: seed of the subsets and their order; they depend on it and on ``labels`` alone.
+        seed: seed of the subsets and their order.
 
     Returns:
         Shuffled indices (n,) int64 of each subset.
@@ -70,21 +68,33 @@ def stratified_subset(labels: Tensor, count: int, *, seed: int) -> Tensor:
     return _shuffled(chosen, seed, 0)
 
 
-def hold_out_test(labels: Tensor, share: float, *, seed: int, where: str) -> list[Tensor]:
+@dataclass
+class HoldOutOptions:
+    """Options of the test split of data sets that have none: a share of the training split."""
+
+    test_share: float = number(0.2, above=0, below=1)
+    split_seed: int = number(0, low=0, high=2**62)  # independent of the seed of the run
+
+
+def hold_out_test(
+    labels: Tensor, options: HoldOutOptions, *, name: str, where: str
+) -> list[Tensor]:
     """Divide samples into training and test indices, stratified.
 
     Args:
         labels: (N,) integers.
-        share: share of the test samples.
-        seed: seed of the division.
+        options: share and seed of the test split.
+        name: name of the random order.
         where: data set and file or folder, for the error.
 
     Raises:
         ValueError: if the share is not between 0 and 1, or leaves no test sample or a class
             without training samples.
     """
+    share = options.test_share
     if not isinstance(share, (int, float)) or not 0 < share < 1:
         raise ValueError(f"{where}: dataset.test_share={share!r}: must be > 0 and < 1")
+    seed = mix(name, "test", options.split_seed)
     train, test = stratified_split(labels, (1 - share, share), seed=seed)
     if not len(test):
         raise ValueError(
@@ -129,9 +139,7 @@ def _apportion(quotas: list[float], total: int, missing: list[float]) -> list[in
 def save_split(
     path: str | os.PathLike[str], subsets: Mapping[str, Tensor], **facts: int | float | str
 ) -> None:
-    """Write subsets of indices and facts about them, such as the seed, to an .npz file.
-
-    The file is written to a temporary file, synced and renamed.
+    """Write subsets of indices and facts about them, such as the seed, to an .npz file, atomically.
 
     Raises:
         ValueError: if a subset is not an int64 tensor (n,) or has the name of a fact.
@@ -174,19 +182,7 @@ def load_split(path: str | os.PathLike[str]) -> dict[str, Tensor]:
                     subsets[name] = torch.from_numpy(array)
     except FileNotFoundError:
         raise ValueError(f"the split {path} is missing") from None
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        AttributeError,  # np.load returns an array without .files for an .npy file
-        TypeError,
-        MemoryError,
-        NotImplementedError,  # zipfile, for an unknown compression method
-        RuntimeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except Exception as error:  # a damaged file may raise any error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"the split {path} is damaged or not a split: {reason}") from None
     if not subsets:

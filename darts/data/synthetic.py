@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -10,46 +11,33 @@ import torch.nn.functional as F
 from darts.data.images import MemoryImages
 from darts.data.randomness import generator
 from darts.data.source import Request, Source, memory_source
+from darts.registry import number
 
-__all__ = ["SyntheticOptions", "load_synthetic"]
+_TEST_SAMPLES = 128
+_NOISE = 32  # standard deviation of a pixel, in levels of 0 to 255
 
 
-@dataclass(frozen=True)
+@dataclass
 class SyntheticOptions:
-    """Options of the synthetic images.
+    """Options of the synthetic images."""
 
-    Attributes:
-        samples, test_samples: images of the training and the test split.
-        classes: number of classes.
-        channels: channels of an image.
-        noise: standard deviation of a pixel, in levels of 0 to 255.
-
-    Raises:
-        ValueError: if a value is not a number in its range.
-    """
-
-    samples: int
-    classes: int
-    channels: int
-    test_samples: int = 128
-    noise: float = 32
-
-    def __post_init__(self) -> None:
-        for name in ("samples", "classes", "channels", "test_samples"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name}={value!r}: must be an integer >= 1")
-        noise = self.noise
-        if not isinstance(noise, (int, float)) or isinstance(noise, bool) or noise < 0:
-            raise ValueError(f"noise={noise!r}: must be a number >= 0")
+    samples: int = number(256, low=4)  # images of the training split
+    classes: int = number(10, low=2)
+    channels: int = number(3, low=1)
 
 
 def load_synthetic(request: Request[SyntheticOptions]) -> Source:
     """Generate one smooth random pattern per class, with noise, in balanced classes.
 
     The default size is 8 pixels. All images depend on the seed of the request alone.
+
+    Raises:
+        ValueError: if an option is not an integer above 0.
     """
     options, size, seed = request.options, request.size or 8, request.seed
+    for name, value in dataclasses.asdict(options).items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{request.name}: {name}={value!r}: must be an integer >= 1")
     classes, channels = options.classes, options.channels
     coarse = torch.rand(classes, channels, 4, 4, generator=generator(seed, "synthetic", "patterns"))
     patterns = F.interpolate(coarse, (size, size), mode="bilinear", align_corners=False)
@@ -58,14 +46,10 @@ def load_synthetic(request: Request[SyntheticOptions]) -> Source:
     def split(name: str, count: int) -> MemoryImages:
         private = generator(seed, "synthetic", name)
         labels = torch.arange(count)[torch.randperm(count, generator=private)] % classes
-        noise = torch.randn(count, channels, size, size, generator=private) * options.noise
+        noise = torch.randn(count, channels, size, size, generator=private) * _NOISE
         pixels = (patterns[labels] + noise).round().clamp(0, 255).to(torch.uint8)
         return MemoryImages(pixels, labels)
 
-    return memory_source(
-        request.name,
-        tuple(f"pattern {label}" for label in range(classes)),
-        split("train", options.samples),
-        split("test", options.test_samples),
-        size=None,
-    )
+    names = tuple(f"pattern {label}" for label in range(classes))
+    train, test = split("train", options.samples), split("test", _TEST_SAMPLES)
+    return memory_source(request.name, names, train, test)

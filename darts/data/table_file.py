@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["Table", "read_table"]
-
 DELIMITERS = (",", ";", "\t")
 _MISSING = {"", "?", "na", "n/a", "nan", "null", "none", "-"}
 

@@ -21,27 +21,16 @@ import torch
 from torch import Tensor
 
 from darts.data.images import MemoryImages
-from darts.data.randomness import mix
-from darts.data.source import Request, Source, memory_source
-from darts.data.split import hold_out_test
+from darts.data.source import Request, Source
+from darts.data.split import HoldOutOptions, hold_out_test
 from darts.data.table_file import Table, read_table
 
-__all__ = ["TableOptions", "load_csv"]
 
+@dataclass
+class TableOptions(HoldOutOptions):
+    """Options of a table."""
 
-@dataclass(frozen=True)
-class TableOptions:
-    """Options of a table.
-
-    Attributes:
-        label: name of the column of classes; None for the last column.
-        test_share: share of the training rows that is held out, if there is no test file.
-        split_seed: seed of this division.
-    """
-
-    label: str | None
-    test_share: float
-    split_seed: int
+    label: str | None = None  # column of the classes; None: the last column
 
 
 def load_csv(request: Request[TableOptions]) -> Source:
@@ -51,7 +40,6 @@ def load_csv(request: Request[TableOptions]) -> Source:
         ValueError: if a file is missing or damaged; the message names the file and, if possible,
             line and column.
     """
-    request.refuse_size("row of numbers")
     options = request.options
     files = _find_files(request)
     train = read_table(files["train"], options.label)
@@ -63,37 +51,20 @@ def load_csv(request: Request[TableOptions]) -> Source:
             table = read_table(path, train.label).reorder(train.columns)
             features[split], labels[split] = table.features, _encode_labels(table, classes)
     if "test" not in files:
-        kept, held_out = hold_out_test(
-            labels["train"],
-            options.test_share,
-            seed=mix("csv", "test", options.split_seed),
-            where=f"csv: {train.path}",
-        )
-        features["test"], labels["test"] = (
-            features["train"][held_out.numpy()],
-            labels["train"][held_out],
-        )
-        features["train"], labels["train"] = features["train"][kept.numpy()], labels["train"][kept]
+        kept, test = hold_out_test(labels["train"], options, name="csv", where=f"csv: {train.path}")
+        features["test"], labels["test"] = train.features[test.numpy()], labels["train"][test]
+        features["train"], labels["train"] = train.features[kept.numpy()], labels["train"][kept]
     standardize = _standardization(train, features["train"])
     splits = {
-        split: MemoryImages(standardize(features[split]), labels[split])
-        for split in ("train", "valid", "test")
-        if split in features
+        split: MemoryImages(standardize(features[split]), labels[split]) for split in features
     }
-    count = len(train.columns)
-    return memory_source(
-        request.name,
-        classes,
-        splits["train"],
-        splits["test"],
-        size=None,
-        valid=splits.get("valid"),
-        statistics=((0.0,) * count, (1.0,) * count),
+    mean, std = (0.0,) * len(train.columns), (1.0,) * len(train.columns)
+    return Source(
+        request.name, classes, splits["train"], splits["test"], splits.get("valid"), mean, std
     )
 
 
 def _find_files(request: Request[TableOptions]) -> dict[str, Path]:
-    """Return the existing file of each split."""
     root = request.root
     if root is None:
         raise ValueError("csv: dataset.root must name a CSV file, or a folder with train.csv")
@@ -141,9 +112,7 @@ def _encode_labels(table: Table, classes: Sequence[str]) -> Tensor:
 def _standardization(table: Table, rows: np.ndarray) -> Callable[[np.ndarray], Tensor]:
     """Return a function that standardizes ``(N, F)`` float64 to ``(N, F, 1, 1)`` float32.
 
-    Args:
-        table: the training file, for errors.
-        rows: training rows, which give mean and standard deviation.
+    The training rows give mean and standard deviation; errors name the file of the table.
     """
     constant = rows.max(0) == rows.min(0)
     with np.errstate(all="ignore"):  # overflows are reported below

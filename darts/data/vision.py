@@ -22,8 +22,6 @@ from darts.data.images import MemoryImages
 from darts.data.safe_pickle import load_pickled_arrays
 from darts.data.source import NoOptions, Request, Source, memory_source
 
-__all__ = ["LAYOUTS", "load_cifar10", "load_cifar100", "load_fashion_mnist", "load_svhn"]
-
 _CIFAR = "https://www.cs.toronto.edu/~kriz"
 _SVHN = "http://ufldl.stanford.edu/housenumbers"
 _FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"

@@ -20,8 +20,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["read_wav", "resample"]
-
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _UNKNOWN = 0xFFFFFFFF  # length in streamed files, whose writer could not correct it
 _MAX_RATE = 1_000_000

@@ -15,8 +15,6 @@ from darts.data.carry import Carry
 from darts.data.loader import LoaderState, PositionLoader, Window
 from darts.data.randomness import mix
 
-__all__ = ["IGNORE_INDEX", "WindowLoader"]
-
 IGNORE_INDEX = -100
 """Target where there is no token: the default ``ignore_index`` of ``cross_entropy``."""
 

@@ -12,18 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = [
-    "BEGIN",
-    "END",
-    "PADDING",
-    "SPECIAL",
-    "UNKNOWN",
-    "Vocabulary",
-    "VocabularyOptions",
-    "detokenize",
-    "pad",
-    "tokenize",
-]
+from darts.registry import number
 
 SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>")
 """The first entries of each vocabulary: padding, unknown word, begin and end of a sentence."""
@@ -46,7 +35,7 @@ def _word_pattern() -> re.Pattern[str]:
     return re.compile(rf"{letter}+(?:['’\-]{letter}+)*|[^\w\s]")
 
 
-def tokenize(text: str, *, lowercase: bool = False) -> list[str]:
+def tokenize(text: str, lowercase: bool = False) -> list[str]:
     """Return the words and punctuation marks of a sentence.
 
     >>> tokenize("A man's T-shirt, (blue).")
@@ -65,43 +54,35 @@ def detokenize(words: Iterable[str]) -> str:
     return _IN_NUMBER.sub(r"\1", _NO_SPACE_AFTER.sub(r"\1", text))
 
 
-@dataclass(frozen=True)
+@dataclass
 class VocabularyOptions:
-    """Options of data sets of sentences.
+    """Options of data sets of sentences."""
 
-    Attributes:
-        min_count: occurrences in the training split that a word needs to be in the vocabulary.
-        max_vocab: maximum number of words, without the special ones.
-        max_length: maximum number of words of a sentence; the rest is cut off.
-        lowercase: whether to convert sentences to lower case.
-    """
+    min_count: int = number(2, low=1)  # occurrences in the training split that a word needs
+    max_vocab: int = number(20000, low=1)  # words of a vocabulary, without the special ones
+    max_length: int = number(60, low=1, high=1000)  # words of a sentence; the rest is cut off
+    lowercase: bool = False  # convert capitals to small letters
 
-    min_count: int
-    max_vocab: int
-    max_length: int
-    lowercase: bool
+    def build(self, texts: Iterable[str]) -> Vocabulary:
+        """Return the vocabulary of some texts."""
+        counts = Counter(word for text in texts for word in tokenize(text, self.lowercase))
+        ranked = sorted(counts, key=lambda word: (-counts[word], word))
+        frequent = [word for word in ranked if counts[word] >= self.min_count]
+        return Vocabulary([*SPECIAL, *frequent[: self.max_vocab]])
+
+    def encode(self, texts: Iterable[str], vocabulary: Vocabulary) -> Tensor:
+        """Return word indices ``(N, L)`` int64, each text ended by ``END`` and padded."""
+        words = [tokenize(text, self.lowercase)[: self.max_length] for text in texts]
+        ended = [torch.tensor([*vocabulary.encode(text), END]) for text in words]
+        return torch.nn.utils.rnn.pad_sequence(ended, batch_first=True, padding_value=PADDING)
 
 
 class Vocabulary:
-    """A mapping between words and indices: the special words first, then by frequency.
-
-    Args:
-        words: all words by index, the special ones first.
-    """
+    """A mapping between words and indices: the special words first, then by frequency."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = tuple(words)
         self._index_of = {word: index for index, word in enumerate(self.words)}
-
-    @classmethod
-    def build(
-        cls, sentences: Iterable[Sequence[str]], *, min_count: int, max_vocab: int
-    ) -> Vocabulary:
-        """Return the vocabulary of tokenized sentences, see ``VocabularyOptions``."""
-        counts = Counter(word for sentence in sentences for word in sentence)
-        ranked = sorted(counts, key=lambda word: (-counts[word], word))
-        frequent = [word for word in ranked if counts[word] >= min_count]
-        return cls([*SPECIAL, *frequent[:max_vocab]])
 
     def __len__(self) -> int:
         return len(self.words)
@@ -119,9 +100,3 @@ class Vocabulary:
             if index not in (PADDING, BEGIN):
                 words.append(self.words[index])
         return detokenize(words)
-
-
-def pad(sentences: Sequence[list[int]]) -> Tensor:
-    """Return sentences with ``END`` appended, padded to the same length, ``(N, L)`` int64."""
-    ended = [torch.tensor([*sentence, END]) for sentence in sentences]
-    return torch.nn.utils.rnn.pad_sequence(ended, batch_first=True, padding_value=PADDING)

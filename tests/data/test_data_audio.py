@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from load_with_options import load, spectrogram
 from torch import Tensor
 
-from darts.data import MemoryImages, stratified_split
+from darts.data import MemoryImages, load, stratified_split
 from darts.data.audio import spectrograms
-from darts.data.mel import SILENCE
+from darts.data.mel import SILENCE, Spectrogram
 from darts.data.randomness import mix
 
-SMALL = {"mels": 10, "window": 32.0, "hop": 16.0, "seconds": 0.2}
+SMALL = {"rate": 8000, "mels": 10, "window": 32.0, "hop": 16.0, "seconds": 0.2}
 SPEAKERS = ("ann", "bob", "cy")
 
 Write = Callable[..., Path]
@@ -62,7 +61,7 @@ def pixels(images: Any) -> Tensor:
 
 
 def spectrograms_of(paths: Iterable[Path], **form: Any) -> Tensor:
-    return spectrograms(list(paths), spectrogram(**{"rate": 8000, **SMALL, **form}))
+    return spectrograms(list(paths), Spectrogram(**{**SMALL, **form}))
 
 
 def test_fsdd_has_its_published_split(digits: Path) -> None:
@@ -139,7 +138,7 @@ def test_folders_of_all_splits_are_read(write: Write, tmp_path: Path) -> None:
     folders(write, "val", no=2)
     folders(write, "test", no=3, yes=1)
     (tmp_path / "train/no/notes.txt").write_text("not a recording")
-    source = load("audiofolder", root=tmp_path, rate=8000, **SMALL)
+    source = load("audiofolder", root=tmp_path, **SMALL)
     assert source.classes == ("no", "yes")
     assert source.train.labels.tolist() == [0] * 6 + [1] * 7
     assert source.valid is not None
@@ -158,7 +157,7 @@ def test_a_test_split_is_held_out_if_there_is_no_test_folder(
     files = sorted(place.rglob("*.WAV"))
     everything, labels = spectrograms_of(files), torch.tensor([0] * 10 + [1] * 20)
     for options in ({}, {"test_share": 0.3}, {"split_seed": 4}, {"seed": 9}):
-        source = load("audiofolder", root=tmp_path, rate=8000, **SMALL, **options)
+        source = load("audiofolder", root=tmp_path, **SMALL, **options)
         assert source.test is not None
         assert source.valid is None
         share = options.get("test_share", 0.2)
@@ -184,7 +183,7 @@ def test_silence_has_a_finite_normalization(write: Write, tmp_path: Path) -> Non
         ({"test_speakers": ["bob", "dan"]}, "'dan' is no speaker; choose from ann, bob, cy"),
         ({"test_speakers": "bob"}, "is no speaker; choose from ann, bob, cy"),
         ({"test_speakers": [*SPEAKERS]}, "names all speakers"),
-        ({"size": 32}, "fsdd: size=32: a recording has no size in pixels; leave size out"),
+        ({"size": 32}, "fsdd: size=32: data sets of audio have no size in pixels"),
         (
             {"mels": 300},
             r"fsdd: mels=300: \d+ bands contain no frequency for window=32 milliseconds",
@@ -252,7 +251,7 @@ def test_invalid_folders_and_options_are_refused(
     for name in made:
         write(name, 500)
     with pytest.raises(ValueError, match=message) as caught:
-        load("audiofolder", root=tmp_path, **{"rate": 8000, **SMALL, **options})
+        load("audiofolder", root=tmp_path, **{**SMALL, **options})
     assert "\n" not in str(caught.value)
 
 
@@ -261,14 +260,14 @@ def test_invalid_folders_and_options_are_refused(
 def test_the_published_fsdd_is_read_and_can_be_learned() -> None:
     root = Path(os.environ["DARTS_DATA"]) / "fsdd"
     start = time.process_time()
-    source = load("fsdd", root=root, window=32.0, hop=16.0)
+    source = load("fsdd", root=root, rate=8000, window=32.0, hop=16.0)
     assert time.process_time() - start < 10
     assert source.test is not None
     assert (len(source.train), len(source.test)) == (2700, 300)
     assert torch.bincount(source.train.labels).tolist() == [270] * 10
     assert torch.bincount(source.test.labels).tolist() == [30] * 10
     assert source.train.shape == (1, 64, 63)
-    held = load("fsdd", root=root, test_speakers=["theo"], window=32.0, hop=16.0)
+    held = load("fsdd", root=root, test_speakers=["theo"], rate=8000, window=32.0, hop=16.0)
     assert (len(held.train), len(held.test or ())) == (2500, 500)
     # Nearest neighbors recognize most spoken digits of known speakers.
     labels, rows = source.train.labels, pixels(source.train).flatten(1)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from load_with_options import augmentation
+from default_augmentation import augmentation
 from torch import Tensor
 
 from darts.data import Augmentation

@@ -9,10 +9,10 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from load_with_options import augmentation, load
+from default_augmentation import augmentation
 from torch import Tensor
 
-from darts.data import MemoryImages, SampleLoader, Source
+from darts.data import MemoryImages, SampleLoader, Source, load
 
 Pair = tuple[Tensor, Tensor]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from load_with_options import load
+
+from darts.data import load
 
 TEXT = {"train": "a b a\n\nc a b\n", "valid": "b d a\n", "test": "a c\n"}
 
@@ -63,7 +64,7 @@ def test_invalid_texts_and_options_are_refused_in_one_line(
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
     (folder(tmp_path) / "valid.txt").unlink()
-    with pytest.raises(ValueError, match=r"valid.txt not in .*: put train.txt, valid.txt and test"):
+    with pytest.raises(ValueError, match=r"valid.txt not in .*: put them there"):
         load("text", root=tmp_path)
     with pytest.raises(
         ValueError, match=r"ptb: files are missing.*put ptb.train.txt.*dataset.root"

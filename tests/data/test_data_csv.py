@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from load_with_options import load
 from torch import Tensor
 
-from darts.data import MemoryImages, SampleLoader, Source, stratified_split
+from darts.data import MemoryImages, SampleLoader, Source, load, stratified_split
 from darts.data.augment import Normalization
 from darts.data.randomness import mix
 from darts.data.table_file import read_table
@@ -239,7 +238,7 @@ def test_a_test_file_must_match_the_training_file(
         ({"label": "d"}, "has no column 'd' for dataset.label; its columns are a, b, c"),
         ({"test_share": 0.01}, "dataset.test_share=0.01 of 8 samples leaves no test sample"),
         ({"test_share": 1.0}, "test_share=1.0: must be > 0 and < 1"),
-        ({"size": 8}, "csv: size=8: a row of numbers has no size in pixels; leave size out"),
+        ({"size": 8}, "csv: size=8: data sets of rows have no size in pixels"),
         ({"storage": "disk"}, "csv: storage=disk is not available"),
         ({"root": None}, "dataset.root must name a CSV file, or a folder with train.csv"),
         ({"root": "nowhere.csv"}, "nowhere.csv does not exist: set dataset.root"),

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from load_with_options import augmentation, load
+from default_augmentation import augmentation
 from torch import Tensor
 
-from darts.data import DiskImages, SampleLoader, Source
+from darts.data import DiskImages, SampleLoader, Source, load
 
 Build = Callable[..., SampleLoader]
 

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from load_with_options import load
 from PIL import Image
 
-from darts.data import DiskImages, MemoryImages, SampleLoader, stratified_split
+from darts.data import DiskImages, MemoryImages, SampleLoader, load, stratified_split
 
 MakeFolder = Callable[..., Path]
 
@@ -23,8 +22,8 @@ def test_train_valid_and_test_folders(make_folder: MakeFolder, valid: str) -> No
     root = make_folder("test", {"ant": 1, "bee": 2})
     source = load("imagefolder", root=root)
     assert source.classes == ("ant", "bee")
-    assert source.size == (32, 32)
-    assert source.channels == 3
+    assert source.train.shape[1:] == (32, 32)
+    assert source.train.shape[0] == 3
     assert source.valid is not None
     assert source.test is not None
     assert source.train.labels.tolist() == [0, 0, 0, 1, 1, 1, 1]
@@ -97,7 +96,7 @@ def test_each_image_format_is_read(make_folder: MakeFolder, suffix: str) -> None
 def test_images_of_each_mode_become_rgb(make_folder: MakeFolder, mode: str) -> None:
     suffix = "jpg" if mode == "CMYK" else "png"
     root = make_folder("train", {"ant": 1, "bee": 1}, mode=mode, suffix=suffix)
-    assert load("imagefolder", root=root, size=8).channels == 3
+    assert load("imagefolder", root=root, size=8).train.shape[0] == 3
 
 
 def test_a_palette_with_transparency_causes_no_warning(
@@ -140,7 +139,7 @@ def test_imagenet_uses_its_validation_folder_as_test(make_folder: MakeFolder) ->
     make_folder("train", {"n01440764": 2, "n01443537": 2}, size=(50, 40))
     root = make_folder("val", {"n01440764": 1, "n01443537": 1})
     source = load("imagenet", root=root)
-    assert source.size == (224, 224)
+    assert source.train.shape[1:] == (224, 224)
     assert isinstance(source.train, DiskImages)
     assert isinstance(source.test, DiskImages)
     assert source.valid is None

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from load_with_options import load
 
-from darts.data import PairLoader
+from darts.data import PairLoader, load
 from darts.data.words import BEGIN, END, PADDING, UNKNOWN
 
 CPU = torch.device("cpu")

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from load_with_options import load
 
-from darts.data import SOURCES, MemoryImages
+from darts.data import SOURCES, MemoryImages, load
 from darts.data.split import stratified_split
 
 
@@ -33,13 +32,12 @@ def test_entries_of_the_registry_are_complete(name: str) -> None:
     assert spec.name == name
     assert spec.description
     assert set(spec.storages) <= {"memory", "disk"}
-    assert bool(spec.files) == (name not in ("digits", "synthetic"))
 
 
 def test_digits_are_balanced_and_normalized() -> None:
     source = load("digits", seed=0)
-    assert source.channels == 1
-    assert source.size == (8, 8)
+    assert source.train.shape[0] == 1
+    assert source.train.shape[1:] == (8, 8)
     assert source.classes == tuple("0123456789")
     assert source.test is not None
     assert source.valid is None
@@ -82,16 +80,16 @@ def test_nearest_neighbors_classify_digits() -> None:
 
 
 def test_synthetic_images_depend_on_options_and_seed() -> None:
-    source = load("synthetic", seed=5, classes=4, samples=50, test_samples=10, channels=2, size=11)
+    source = load("synthetic", seed=5, classes=4, samples=50, channels=2, size=11)
     assert source.train.shape == (2, 11, 11)
     assert isinstance(source.train, MemoryImages)
     assert source.test is not None
-    assert (len(source.train), len(source.test), len(source.classes)) == (50, 10, 4)
+    assert (len(source.train), len(source.test), len(source.classes)) == (50, 128, 4)
     counts = torch.bincount(source.train.labels, minlength=4)
     assert counts.max() - counts.min() <= 1
     assert len(source.mean) == len(source.std) == 2
     torch.manual_seed(1)
-    again = load("synthetic", seed=5, classes=4, samples=50, test_samples=10, channels=2, size=11)
+    again = load("synthetic", seed=5, classes=4, samples=50, channels=2, size=11)
     assert isinstance(again.train, MemoryImages)
     assert torch.equal(again.train.pixels, source.train.pixels)
     other = load("synthetic", seed=6, classes=4, samples=50, channels=2, size=11)
@@ -117,7 +115,7 @@ def test_resizing_has_no_aliasing() -> None:
     small = MemoryImages(stripes, torch.zeros(2, dtype=torch.int64)).resized(4)
     assert small.shape == (1, 4, 4)
     assert (small.pixels.int() - 100).abs().max() < 20
-    assert load("digits", size=12).size == (12, 12)
+    assert load("digits", size=12).train.shape[1:] == (12, 12)
 
 
 def test_statistics_are_exact_and_deviations_above_zero() -> None:

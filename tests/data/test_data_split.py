@@ -11,9 +11,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from load_with_options import load
 
-from darts.data import load_split, save_split, stratified_split, stratified_subset
+from darts.data import load, load_split, save_split, stratified_split, stratified_subset
 
 LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=120).map(torch.tensor)
 FRACTIONS = st.sampled_from([(0.5, 0.5), (0.8, 0.2), (1.0,), (0.29, 0.31, 0.4), (1.0, 0.0)])

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darts.data.words import BEGIN, END, PADDING, SPECIAL, UNKNOWN, Vocabulary, detokenize, tokenize
+from darts.data.words import (
+    BEGIN,
+    END,
+    PADDING,
+    SPECIAL,
+    UNKNOWN,
+    Vocabulary,
+    VocabularyOptions,
+    detokenize,
+    tokenize,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,16 +40,10 @@ def test_tokenization_loses_only_spaces(text: str) -> None:
 
 
 def test_a_vocabulary_has_the_most_frequent_words() -> None:
-    sentences = [["b", "a", "a"], ["c", "b", "a"], ["d"]]
-    assert Vocabulary.build(sentences, min_count=1, max_vocab=9).words == (
-        *SPECIAL,
-        "a",
-        "b",
-        "c",
-        "d",
-    )
-    assert Vocabulary.build(sentences, min_count=2, max_vocab=9).words == (*SPECIAL, "a", "b")
-    assert Vocabulary.build(sentences, min_count=1, max_vocab=1).words == (*SPECIAL, "a")
+    texts = ["b a a", "c b a", "d"]
+    assert VocabularyOptions(min_count=1).build(texts).words == (*SPECIAL, "a", "b", "c", "d")
+    assert VocabularyOptions(min_count=2).build(texts).words == (*SPECIAL, "a", "b")
+    assert VocabularyOptions(min_count=1, max_vocab=1).build(texts).words == (*SPECIAL, "a")
 
 
 def test_decoding_stops_at_the_end() -> None:
