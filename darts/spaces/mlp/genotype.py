@@ -36,7 +36,7 @@ class Genotype(ChainGenotype):
         layers: the layers as ``<activation>_<width>``. Lists are converted to tuples.
 
     Raises:
-        ValueError: if there is no layer, an activation is unknown or a width is out of range.
+        ValueError: no layer, an unknown activation, or a width out of range.
     """
 
     layers: tuple[str, ...]
@@ -75,7 +75,7 @@ class Genotype(ChainGenotype):
         """Parse ``{"space": "mlp", "layers": ["relu_64", ...]}``.
 
         Raises:
-            ValueError: if the text is no genotype; the message has one line.
+            ValueError: other text; the message has one line.
         """
         return cls(read_json_field(strip_text(text), SPACE, "layers"))
 
@@ -84,7 +84,7 @@ def parse_layer(name: object) -> tuple[str, int]:
     """Return activation and width of a layer.
 
     Raises:
-        ValueError: if the name is not that of a layer.
+        ValueError: another name.
     """
     match = _LAYER.fullmatch(name) if isinstance(name, str) else None
     if match is None:

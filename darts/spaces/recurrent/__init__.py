@@ -1,16 +1,12 @@
 """The space of recurrent cells, for text (DARTS, arXiv:1806.09055, section 3.1)."""
 
-from darts.spaces.language_model_output import LanguageModelOutput
 from darts.spaces.recurrent.cell import DiscreteCell
-from darts.spaces.recurrent.derive import derive
 from darts.spaces.recurrent.dropout import DropoutRates
 from darts.spaces.recurrent.edgewise import EdgewiseCell, EdgewiseSupernet
-from darts.spaces.recurrent.encoding import decode, encode, parameters, random_genotype
 from darts.spaces.recurrent.genotype import ACTIVATIONS, PRIMITIVES, Genotype
 from darts.spaces.recurrent.mixed_cell import MixedCell
 from darts.spaces.recurrent.network import Network, TranslationNetwork
-from darts.spaces.recurrent.pieces import pieces
-from darts.spaces.recurrent.published import PUBLISHED, Published
+from darts.spaces.recurrent.published import PUBLISHED
 from darts.spaces.recurrent.space import Recurrent
 from darts.spaces.recurrent.supernet import Supernet, TranslationSupernet
 
@@ -23,18 +19,10 @@ __all__ = [
     "EdgewiseCell",
     "EdgewiseSupernet",
     "Genotype",
-    "LanguageModelOutput",
     "MixedCell",
     "Network",
-    "Published",
     "Recurrent",
     "Supernet",
     "TranslationNetwork",
     "TranslationSupernet",
-    "decode",
-    "derive",
-    "encode",
-    "parameters",
-    "pieces",
-    "random_genotype",
 ]

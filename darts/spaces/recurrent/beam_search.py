@@ -1,4 +1,4 @@
-"""Greedy decoding and beam search.
+"""Translation: teacher forcing, greedy decoding and beam search.
 
 References:
     Sutskever, Vinyals and Le, "Sequence to Sequence Learning with Neural Networks",
@@ -18,24 +18,45 @@ from darts.data.words import BEGIN, END, PADDING, UNKNOWN
 from darts.spaces.recurrent.encoder_decoder import EncoderDecoder, RunCell
 
 
-@torch.no_grad()
-def beam_search(
-    net: EncoderDecoder, sources: Tensor, run_cell: RunCell, *, max_length: int, beam: int = 1
+def translate(
+    net: EncoderDecoder,
+    sources: Tensor,
+    inputs: Tensor | None,
+    run_cell: RunCell,
+    *,
+    max_length: int | None,
+    beam: int,
 ) -> Tensor:
-    """Decode sources to words.
+    """Compute logits for given targets, or decode sources to words.
 
     Args:
         net: the network; its training mode is not changed.
-        sources: token ids, ``(S, B)``.
+        sources: token ids ``(S, B)``; padding follows the end token.
+        inputs: decoder inputs ``(T, B)``, the targets after their begin token. If None, only the
+            first word is predicted.
         run_cell: runs the network's cells.
-        max_length: maximum number of words of a target, including the end token.
-        beam: number of hypotheses; 1 for greedy decoding.
+        max_length: if given, decode with a beam search to at most this many words.
+        beam: number of hypotheses of the beam search; 1 for greedy decoding.
 
     Returns:
-        Token ids ``(L, B)`` with L up to ``max_length``; padding follows an end token.
+        Logits ``(T, B, V)``; with ``max_length``, token ids ``(L, B)``.
+    """
+    if max_length is not None:
+        return beam_search(net, sources, run_cell, max_length=max_length, beam=beam)
+    if inputs is None:
+        inputs = torch.full_like(sources[:1], BEGIN)
+    encoded, state = net.encode(sources, run_cell)
+    return net.decode(encoded, inputs, state, run_cell)[0]
+
+
+@torch.no_grad()
+def beam_search(
+    net: EncoderDecoder, sources: Tensor, run_cell: RunCell, *, max_length: int, beam: int
+) -> Tensor:
+    """Decode to token ids ``(L, B)``, L up to ``max_length``; padding follows an end token.
 
     Raises:
-        ValueError: if ``beam`` or ``max_length`` is below 1.
+        ValueError: ``beam`` or ``max_length`` is below 1.
     """
     if beam < 1 or max_length < 1:
         raise ValueError(f"beam={beam} and max_length={max_length} must be 1 or more")

@@ -86,9 +86,6 @@ class RecurrentCell(nn.Module):
         input_weight: ``(E, 2H)``, the rows of ``W_0`` for the input; gate columns come first.
         hidden_weight: ``(H, 2H)``, the rows of ``W_0`` for the previous output.
         node_weights: ``(N, H, 2H)``.
-
-    Raises:
-        ValueError: if a size is not positive.
     """
 
     def __init__(self, width: int, hidden: int, nodes: int, dropouts: DropoutRates) -> None:
@@ -107,11 +104,7 @@ class RecurrentCell(nn.Module):
             init_preserving_variance(weight)
 
     def initial_hidden(self, inputs: Tensor, hidden: Tensor | None) -> Tensor:
-        """Check the shapes and return the initial hidden state, zeros if it is None.
-
-        Raises:
-            ValueError: if the inputs or the hidden state have another shape.
-        """
+        """Check the shapes and return the initial hidden state, zeros if it is None."""
         if inputs.ndim != 3 or not len(inputs) or inputs.shape[2] != self.width:
             raise ValueError(
                 f"inputs must be (T, B, {self.width}) with T at least 1, got {tuple(inputs.shape)}"
@@ -157,17 +150,7 @@ def apply_mask(state: Tensor, mask: Tensor | None) -> Tensor:
 
 
 class DiscreteCell(RecurrentCell):
-    """The cell of a genotype. All nodes with the same predecessor share one matrix product.
-
-    Args:
-        genotype: the cell's architecture.
-        width: size of the input, E.
-        hidden: size of the states, H.
-        dropouts: dropout rates; the cell applies ``input``, ``hidden`` and ``weight``.
-
-    Raises:
-        ValueError: if a size is not positive.
-    """
+    """The cell of a genotype. All nodes with the same predecessor share one matrix product."""
 
     def __init__(
         self, genotype: Genotype, width: int, hidden: int, dropouts: DropoutRates | None = None

@@ -28,15 +28,11 @@ def derive(probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genot
     The strength of an edge is the probability of its most probable candidate other than ``none``.
     ``none`` is included in the softmax.
 
-    Args:
-        probabilities: ``{"recurrent": (edges, columns)}``, on any device; 36 edges for 8 nodes.
-        candidates: ``{"recurrent": names of the columns, for each edge}``.
-
     Returns:
         A genotype whose output is the mean of all nodes. Ties go to the lower edge and column.
 
     Raises:
-        ValueError: if the groups are wrong, the shape fits no cell or not the candidates, or values
+        ValueError: wrong groups, a shape that fits no cell or not the candidates, or values that
             are not finite or not within 0 and 1.
     """
     check_groups("probabilities", probabilities, (GROUP,))
@@ -50,7 +46,10 @@ def derive(probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genot
         edges = range(first, first + node)
         # max() returns the first of equal values.
         best = {
-            edge: max(_activation_columns(names[edge]), key=rows[edge].__getitem__)
+            edge: max(
+                (column for column, name in enumerate(names[edge]) if name != "none"),
+                key=rows[edge].__getitem__,
+            )
             for edge in edges
         }
         edge = max(edges, key=lambda edge: rows[edge][best[edge]])
@@ -63,14 +62,10 @@ def mask_of(genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
     """Return which candidates a genotype uses, ``{"recurrent": (edges, columns)}``.
 
     Raises:
-        ValueError: if the genotype is not among the candidates.
+        ValueError: the genotype is not among the candidates.
     """
     names = candidates[GROUP]
     return {GROUP: edge_mask(genotype.edges(), edges_of(_count_nodes(names)), names, GROUP)}
-
-
-def _activation_columns(names: Sequence[str]) -> list[int]:
-    return [column for column, name in enumerate(names) if name != "none"]
 
 
 def _count_nodes(names: Sequence[Sequence[str]]) -> int:

@@ -31,7 +31,7 @@ class DropoutRates:
         weight: of a hidden-to-hidden weight, for all sequences of a batch.
 
     Raises:
-        ValueError: if a probability is outside [0, 1).
+        ValueError: a probability outside [0, 1).
     """
 
     word: float = 0.0
@@ -61,16 +61,9 @@ def locked_dropout(x: Tensor, probability: float, training: bool, rows: BatchRow
 def embed_with_word_dropout(
     tokens: Tensor, weight: Tensor, probability: float, training: bool
 ) -> Tensor:
-    """Embed tokens; in training, drop some vocabulary words at all their positions.
+    """Embed tokens ``(T, B)`` of int64 with a table ``(V, E)`` as ``(T, B, E)``.
 
-    Args:
-        tokens: ``(T, B)``, int64.
-        weight: embedding table, ``(V, E)``.
-        probability: probability that a word of the vocabulary is dropped.
-        training: whether words are dropped.
-
-    Returns:
-        Embeddings ``(T, B, E)``.
+    In training, some words of the vocabulary are dropped at all their positions.
     """
     embeddings = F.embedding(tokens, weight)
     if not training or probability == 0:

@@ -30,7 +30,6 @@ class EdgewiseCell(MixedCell):
         active: ActiveColumns = None,
         rows: BatchRows = None,
     ) -> tuple[Tensor, Tensor]:
-        """Run the cell over a sequence, see ``MixedCell.forward``."""
         steps, batch, _ = inputs.shape
         if hidden is None:
             hidden = torch.zeros(batch, self.hidden, dtype=inputs.dtype, device=inputs.device)

@@ -30,7 +30,7 @@ class EmbeddingDecoder(nn.Module):
         dropouts: dropout rates; this module applies ``word``, ``embedding`` and ``output``.
 
     Raises:
-        ValueError: if a size is not positive, or E and H differ although weights are tied.
+        ValueError: a size that is not positive, or tied weights with different E and H.
     """
 
     def __init__(
@@ -52,11 +52,7 @@ class EmbeddingDecoder(nn.Module):
                 nn.init.uniform_(weight, -INITIAL_RANGE, INITIAL_RANGE)
 
     def embed(self, tokens: Tensor, rows: BatchRows = None) -> Tensor:
-        """Embed tokens ``(T, B)`` of int64 as ``(T, B, E)``.
-
-        Raises:
-            ValueError: if the tokens have another shape.
-        """
+        """Embed tokens ``(T, B)`` of int64 as ``(T, B, E)``."""
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be (T, B), got {tuple(tokens.shape)}")
         x = embed_with_word_dropout(tokens, self.embedding, self.dropouts.word, self.training)

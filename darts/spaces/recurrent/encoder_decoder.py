@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.data.words import BEGIN, PADDING
+from darts.data.words import PADDING
 from darts.spaces.checks import check_positive
 from darts.spaces.rank_dropout import BatchRows
 from darts.spaces.recurrent.cell import RecurrentCell
@@ -70,28 +70,26 @@ class EncoderDecoder(nn.Module):
         copy: allow the decoder to copy words of the source.
 
     Attributes:
-        rows: position of these sentences in the whole batch, or None.
         reader, back_reader: encoder cells, forward and backward.
         speaker: decoder cell.
         first: maps the last encoder states to the decoder's initial state.
         key: maps encoder outputs to attention keys.
         mix: maps the decoder's output and the attended context to embedding size.
-        pointer: copies source words, or None.
 
     Raises:
-        ValueError: if a size is not positive, or ``copy`` is set without ``joint``.
+        ValueError: a size that is not positive, or ``copy`` without ``joint``.
     """
 
     def __init__(
         self,
         make_cell: Callable[[int], RecurrentCell],
-        *,
         sources: int,
         targets: int,
+        *,
         embedding: int,
         hidden: int,
-        tied: bool,
         dropouts: DropoutRates,
+        tied: bool = True,
         joint: bool = False,
         copy: bool = False,
     ) -> None:
@@ -103,7 +101,7 @@ class EncoderDecoder(nn.Module):
                 "set dataset.joint=true, or space.copy=false"
             )
         self.dropouts = dropouts
-        self.rows: BatchRows = None
+        self.rows: BatchRows = None  # of these sentences
         self.source_words = None if joint else nn.Parameter(torch.empty(sources, embedding))
         self.target_words = nn.Parameter(torch.empty(targets, embedding))
         self.decoder = None if tied else nn.Parameter(torch.empty(targets, embedding))
@@ -143,11 +141,7 @@ class EncoderDecoder(nn.Module):
     def decode(
         self, encoded: EncodedSource, inputs: Tensor, state: Tensor, run_cell: RunCell
     ) -> tuple[Tensor, Tensor]:
-        """Compute the logits ``(T, B, V)`` of the words that follow ``inputs``, ``(T, B)``.
-
-        Returns:
-            The logits, and the hidden state after the last input.
-        """
+        """Return logits ``(T, B, V)`` of the word after each input, and the new hidden state."""
         embedded = self._embed(inputs, self.target_words)
         raw, state = run_cell(self.speaker, embedded, state)
         queries = raw.transpose(0, 1)  # (B, T, H)
@@ -164,13 +158,6 @@ class EncoderDecoder(nn.Module):
             logits = self.pointer(logits, weights.transpose(0, 1), encoded.words, features)
         return logits, state
 
-    def teacher_forcing(self, sources: Tensor, inputs: Tensor | None, run_cell: RunCell) -> Tensor:
-        """Compute the logits for given decoder inputs; if None, those of the first word."""
-        if inputs is None:
-            inputs = torch.full_like(sources[:1], BEGIN)
-        encoded, state = self.encode(sources, run_cell)
-        return self.decode(encoded, inputs, state, run_cell)[0]
-
     def _embed(self, tokens: Tensor, table: Tensor) -> Tensor:
         if tokens.ndim != 2:
             raise ValueError(f"sentences must be (T, B), got {tuple(tokens.shape)}")
@@ -179,14 +166,11 @@ class EncoderDecoder(nn.Module):
 
 
 def reversed_positions(lengths: Tensor, steps: int) -> Tensor:
-    """Return the source index of each word when sentences are reversed and padding stays last.
+    """Return ``(S, B)``, the index of each word when sentences are reversed before their padding.
 
     Args:
         lengths: number of words of each sentence, ``(B,)``.
         steps: padded length, S.
-
-    Returns:
-        ``(S, B)``, int64.
     """
     positions = torch.arange(steps, device=lengths.device)[:, None]
     reverse = lengths[None] - 1 - positions

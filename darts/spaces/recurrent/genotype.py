@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.genotype_text import read_classic, read_json, short_repr, strip_text
+from darts.spaces.genotype_text import is_integer, read_classic, read_json, short_repr, strip_text
 
 SPACE = "recurrent"
 """The value of ``"space"`` in a genotype's JSON."""
@@ -43,12 +43,11 @@ class Genotype(AnyGenotype):
             published code; nothing is concatenated.
 
     Attributes:
-        recurrent: the nodes.
         outputs: ``concat`` as a tuple.
 
     Raises:
-        ValueError: if there is no node, an activation is unknown, a source is not an earlier state,
-            or the outputs are empty, repeated or not nodes.
+        ValueError: no node, an unknown activation, a source that is not an earlier state, or
+            outputs that are empty, repeated or not nodes.
     """
 
     recurrent: tuple[tuple[str, int], ...]
@@ -85,7 +84,6 @@ class Genotype(AnyGenotype):
         return Genotype(self.recurrent, sorted(self.outputs))
 
     def to_json(self) -> str:
-        """Return JSON text with one line per node; ``parse`` is the inverse."""
         rows = ",\n".join(f"    {json.dumps(node)}" for node in self.recurrent)
         return (
             f'{{\n  "space": "{SPACE}",\n  "recurrent": [\n{rows}\n  ],\n'
@@ -94,7 +92,10 @@ class Genotype(AnyGenotype):
 
     def __str__(self) -> str:
         """Return the classic text in one line; ``parse`` is the inverse."""
-        return f"Genotype(recurrent={list(self.recurrent)!r}, concat={_outputs_text(self.outputs)})"
+        first, last = self.outputs[0], self.outputs[-1]
+        consecutive = self.outputs == tuple(range(first, last + 1))
+        concat = f"range({first}, {last + 1})" if consecutive else f"{list(self.outputs)!r}"
+        return f"Genotype(recurrent={list(self.recurrent)!r}, concat={concat})"
 
     __repr__ = __str__
 
@@ -106,7 +107,7 @@ class Genotype(AnyGenotype):
         give the outputs as a list. No text is ever evaluated.
 
         Raises:
-            ValueError: if the text is no genotype; the message has one line.
+            ValueError: other text; the message has one line.
         """
         text = strip_text(text)
         if not text:
@@ -119,17 +120,6 @@ class Genotype(AnyGenotype):
 def is_classic(text: str) -> bool:
     """Return whether ``Genotype(...)`` text describes a recurrent cell, valid or not."""
     return _CLASSIC.search(text) is not None
-
-
-def _outputs_text(states: tuple[int, ...]) -> str:
-    consecutive = tuple(range(states[0], states[0] + len(states)))
-    if states == consecutive:
-        return f"range({states[0]}, {states[-1] + 1})"
-    return repr(list(states))
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _check_nodes(pairs: object) -> tuple[tuple[str, int], ...]:
@@ -148,7 +138,7 @@ def _check_nodes(pairs: object) -> tuple[tuple[str, int], ...]:
                 f"node {node}: unknown activation {short_repr(name)}; choose from "
                 f"{', '.join(ACTIVATIONS)}"
             )
-        if not _is_int(source) or not 0 <= source < node:
+        if not is_integer(source) or not 0 <= source < node:
             raise ValueError(
                 f"node {node}: source {short_repr(source)} must be a state from 0 to {node - 1}"
             )
@@ -160,7 +150,7 @@ def _check_outputs(states: object, nodes: int) -> tuple[int, ...]:
     if not isinstance(states, (list, tuple, range)) or len(states) == 0:
         raise ValueError(f"concat must list at least one state, not {short_repr(states)}")
     for state in states:
-        if not _is_int(state) or not 1 <= state <= nodes:
+        if not is_integer(state) or not 1 <= state <= nodes:
             raise ValueError(f"concat: {short_repr(state)} must be a node from 1 to {nodes}")
     if len(set(states)) != len(states):
         raise ValueError(f"concat contains a node twice: {short_repr(list(states))}")

@@ -68,18 +68,9 @@ class NodeInputs(NamedTuple):
 class MixedCell(RecurrentCell):
     """All candidates of all edges of a recurrent cell.
 
-    Args:
-        width: size of the input, E.
-        hidden: size of the states, H.
-        nodes: number of nodes after state 0.
-        dropouts: dropout rates; the cell applies ``input`` and ``hidden``.
-
     Attributes:
         norm: holds the running statistics that all states share.
         process_group: ranks that share a batch, or None for one process.
-
-    Raises:
-        ValueError: if a size is not positive.
     """
 
     process_group: dist.ProcessGroup | None = None
@@ -120,7 +111,7 @@ class MixedCell(RecurrentCell):
             The outputs of all steps ``(T, B, H)``, and the last output ``(B, H)``.
 
         Raises:
-            ValueError: if the batch has one sample in training, which has no variance.
+            ValueError: a batch of one sample in training, which has no variance.
         """
         hidden = self.initial_hidden(inputs, hidden)
         prepared = self.prepare(inputs, hidden, rows)
@@ -151,15 +142,9 @@ class MixedCell(RecurrentCell):
 
 
 def node_inputs(weights: Tensor, active: ActiveColumns, nodes: int) -> list[NodeInputs | None]:
-    """Collect the active edges into each node.
+    """Return the active edges into each node, or None if there are none.
 
-    Args:
-        weights: mixing weights ``(edges, 5)``.
-        active: columns of the active candidates, see ``MixedCell.forward``.
-        nodes: number of nodes after state 0.
-
-    Returns:
-        For each node its edges, or None if no edge into it is active.
+    The mixing weights are ``(edges, 5)``; see ``MixedCell.forward``.
     """
     columns = [range(len(PRIMITIVES))] * len(weights) if active is None else active
     activations = [[column for column in row if column] for row in columns]  # column 0 is none

@@ -33,11 +33,7 @@ class SequenceNorm:
         self._size = 2
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Normalize ``(B, H)``.
-
-        Raises:
-            ValueError: if the batch has one sample in training, which has no variance.
-        """
+        """Normalize ``(B, H)``."""
         norm = self.norm
         if not self.training:
             return F.batch_norm(x, norm.running_mean, norm.running_var, eps=norm.eps)

@@ -14,17 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from darts.spaces.deriving import Candidates
-from darts.spaces.network_piece import NetworkPiece
+from darts.spaces.network import NetworkPiece
 from darts.spaces.recurrent.cell import FUNCTIONS, highway
 from darts.spaces.recurrent.derive import GROUP, edges_of
 from darts.spaces.recurrent.genotype import PRIMITIVES
 
 
 class Step(nn.Module):
-    """A product, an activation and the bypass: state 0 or one node.
-
-    Shape: ``(B, inputs)`` -> ``(B, hidden)``.
-    """
+    """A product, an activation and the bypass, ``(B, inputs)`` -> ``(B, hidden)``."""
 
     def __init__(self, inputs: int, hidden: int, activation: str) -> None:
         super().__init__()
@@ -41,10 +38,7 @@ class Step(nn.Module):
 
 
 class Lookup(nn.Module):
-    """An embedding table whose weights are not tied to the decoder.
-
-    Shape: ``(B,)`` -> ``(B, embedding)``.
-    """
+    """An embedding table that is not tied to the decoder, ``(B,)`` -> ``(B, embedding)``."""
 
     def __init__(self, vocabulary: int, embedding: int) -> None:
         super().__init__()
@@ -58,15 +52,7 @@ class Lookup(nn.Module):
 def pieces(
     nodes: int, vocabulary: int, embedding: int, hidden: int, tied: bool
 ) -> Iterator[NetworkPiece]:
-    """Yield the modules that process one token, with all candidates of all edges.
-
-    Args:
-        nodes: number of nodes after state 0.
-        vocabulary: number of tokens.
-        embedding: size of an embedding.
-        hidden: size of a state.
-        tied: whether the embedding and the decoder share their weights.
-    """
+    """Yield the modules that process one token, with all candidates of all edges."""
     if not tied:
         yield NetworkPiece(partial(Lookup, vocabulary, embedding), ())
     inputs = embedding + hidden

@@ -1,7 +1,11 @@
 """The recurrent space.
 
+As a point of a parameter space, a genotype has an activation and a predecessor per node. Node 1 can
+only read state 0, so it has no predecessor parameter. Each genotype is exactly one point.
+
 References:
-    DARTS, arXiv:1806.09055, sections 3.1 and 3.3 and appendices A.1.2 and A.2.2.
+    DARTS, arXiv:1806.09055, sections 3.1 and 3.3 and appendices A.1.2 and A.2.2; the uniform
+    distribution over cells is its random-search baseline, section 3.2.
 """
 
 from __future__ import annotations
@@ -16,13 +20,12 @@ from torch import Tensor
 from darts.registry import number
 from darts.spaces.checks import reject_auxiliary_head
 from darts.spaces.deriving import Candidates
-from darts.spaces.network_piece import NetworkPiece
-from darts.spaces.parameters import Parameter, Point, Value
+from darts.spaces.network import NetworkPiece
+from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.published import PublishedGenotype
 from darts.spaces.recurrent.derive import derive, mask_of
 from darts.spaces.recurrent.dropout import DropoutRates
-from darts.spaces.recurrent.encoding import decode, encode, parameters, random_genotype
-from darts.spaces.recurrent.genotype import Genotype, is_classic
+from darts.spaces.recurrent.genotype import ACTIVATIONS, Genotype, is_classic
 from darts.spaces.recurrent.network import Network, TranslationNetwork
 from darts.spaces.recurrent.pieces import expected_usage, pieces
 from darts.spaces.recurrent.published import PUBLISHED
@@ -95,18 +98,10 @@ class Recurrent(Space):
     def supernet(
         self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **options: Any
     ) -> Supernet | TranslationSupernet:
-        """Build the supernet of a language model or an encoder-decoder, see ``Space.supernet``.
+        """Build the supernet, see ``Space.supernet``.
 
-        Args:
-            depth: must be 1.
-            partial: must be 1.
-            auxiliary_skip: must be False.
-            **options: ``vocabulary`` (number of tokens) for a language model; ``sources``,
-                ``targets`` (vocabulary sizes) and optionally ``joint`` for an encoder-decoder.
-
-        Raises:
-            ValueError: if the space does not support an option, weight dropout is set, tied weights
-                have different sizes, or ``copy`` is set without a joint vocabulary.
+        Options are ``vocabulary`` (number of tokens) for a language model; ``sources``, ``targets``
+        (vocabulary sizes) and optionally ``joint`` for an encoder-decoder.
         """
         self.reject_options(
             depth=depth,
@@ -115,78 +110,42 @@ class Recurrent(Space):
             depth_reason="a network has one cell",
             skip_reason="every candidate already bypasses its activation",
         )
-        if self._is_language_model(options):
-            return Supernet(
-                **options,
-                embedding=self.embedding,
-                hidden=self.hidden,
-                nodes=self.nodes,
-                tied=self.tied,
-                dropouts=self.dropouts,
-            )
-        return TranslationSupernet(
-            **options,
-            embedding=self.embedding,
-            hidden=self.hidden,
-            nodes=self.nodes,
-            tied=self.tied,
-            dropouts=self.dropouts,
-            copy=self.copy,
-        )
+        settings = self._add_settings(options)
+        supernet = Supernet if "vocabulary" in options else TranslationSupernet
+        return supernet(nodes=self.nodes, **settings)
 
     def network(
         self, genotype: Genotype, *, auxiliary: bool = False, drop_path: float = 0.0, **options: Any
     ) -> Network | TranslationNetwork:
-        """Build the language model or encoder-decoder of a genotype, see ``Space.network``.
-
-        Args:
-            genotype: the cell's architecture.
-            auxiliary: must be False.
-            drop_path: must be 0.
-            **options: see ``supernet``.
-
-        Raises:
-            ValueError: if the space does not support an option, tied weights have different sizes,
-                or ``copy`` is set without a joint vocabulary.
-        """
         reject_auxiliary_head(self.name, auxiliary)
         if drop_path > 0:
             raise ValueError(
                 f"drop_path={drop_path}: networks of the recurrent space have one path into each "
                 "node; set drop_path=0, and use space.hidden_dropout to drop units"
             )
-        if self._is_language_model(options):
-            return Network(
-                genotype,
-                **options,
-                embedding=self.embedding,
-                hidden=self.hidden,
-                tied=self.tied,
-                dropouts=self.dropouts,
-            )
-        return TranslationNetwork(
-            genotype,
-            **options,
-            embedding=self.embedding,
-            hidden=self.hidden,
-            tied=self.tied,
-            dropouts=self.dropouts,
-            copy=self.copy,
-        )
+        settings = self._add_settings(options)
+        network = Network if "vocabulary" in options else TranslationNetwork
+        return network(genotype, **settings)
 
-    def _is_language_model(self, options: Mapping[str, object]) -> bool:
-        """Return whether the options are those of a language model, which cannot copy words."""
+    def _add_settings(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Add the settings of supernets and networks; a language model cannot copy words."""
+        settings = {
+            **options,
+            "embedding": self.embedding,
+            "hidden": self.hidden,
+            "tied": self.tied,
+            "dropouts": self.dropouts,
+        }
         if "vocabulary" not in options:
-            return False
+            return {**settings, "copy": self.copy}
         if self.copy:
             raise ValueError(
                 "space.copy=true: a language model has no source to copy words from; "
                 "set space.copy=false"
             )
-        return True
+        return settings
 
     def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
-        """Return the vocabulary size of Penn Treebank, and a description of the network's size."""
         sizes = [f"embedding={self.embedding}", f"hidden={self.hidden}"]
         return {"vocabulary": PENN_TREEBANK}, [*sizes, f"{PENN_TREEBANK:,} tokens"]
 
@@ -205,16 +164,41 @@ class Recurrent(Space):
         return derive(probabilities, candidates)
 
     def random(self, generator: torch.Generator) -> Genotype:
-        return random_genotype(generator, self.nodes)
+        def draw_below(count: int) -> int:
+            return int(torch.randint(count, (), generator=generator, device=generator.device))
+
+        nodes = range(1, self.nodes + 1)
+        pairs = [(ACTIVATIONS[draw_below(len(ACTIVATIONS))], draw_below(node)) for node in nodes]
+        return Genotype(pairs, nodes)
 
     def parameters(self) -> list[Parameter]:
-        return parameters(self.nodes)
+        result: list[Parameter] = []
+        for node in range(1, self.nodes + 1):
+            if node > 1:
+                result.append(Parameter(f"node{node}.source", Choice(tuple(range(node)))))
+            result.append(Parameter(f"node{node}.activation", Choice(ACTIVATIONS)))
+        return result
 
     def encode(self, genotype: Genotype) -> Point:
-        return encode(genotype, self.nodes)
+        if genotype.nodes() != self.nodes or len(genotype.outputs) != self.nodes:
+            raise ValueError(
+                f"the genotype must have space.nodes={self.nodes} nodes, and its output must be "
+                "the mean of all of them"
+            )
+        point: Point = {}
+        for source, node, activation in genotype.edges():
+            if node > 1:
+                point[f"node{node}.source"] = source
+            point[f"node{node}.activation"] = activation
+        return point
 
     def decode(self, point: Mapping[str, Value]) -> Genotype:
-        return decode(point, self.nodes)
+        nodes = range(1, self.nodes + 1)
+        pairs = [
+            (str(point[f"node{node}.activation"]), int(point.get(f"node{node}.source") or 0))
+            for node in nodes
+        ]
+        return Genotype(pairs, nodes)
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
         return mask_of(genotype, candidates)
@@ -225,9 +209,6 @@ class Recurrent(Space):
         Args:
             classes: number of tokens in the vocabulary.
             image: shape of a token; must be ``()``.
-
-        Raises:
-            ValueError: if the shape is that of an image.
         """
         if tuple(image):
             raise ValueError(f"space=recurrent needs tokens, not images of shape {tuple(image)}")

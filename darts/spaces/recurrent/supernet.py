@@ -12,7 +12,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from darts.spaces.language_model_output import LanguageModelOutput
-from darts.spaces.recurrent.beam_search import beam_search
+from darts.spaces.recurrent.beam_search import translate
 from darts.spaces.recurrent.derive import GROUP, edges_of
 from darts.spaces.recurrent.dropout import DropoutRates
 from darts.spaces.recurrent.embedding import EmbeddingDecoder
@@ -21,9 +21,6 @@ from darts.spaces.recurrent.genotype import PRIMITIVES
 from darts.spaces.recurrent.mixed_cell import MixedCell
 from darts.spaces.supernet import SupernetBase
 
-TRANSLATION_CELLS = 3
-"""Cells of an encoder-decoder: forward encoder, backward encoder and decoder."""
-
 
 class RecurrentSupernet(SupernetBase):
     """Alphas and layout of the supernets; subclasses add the network around the cells.
@@ -31,10 +28,6 @@ class RecurrentSupernet(SupernetBase):
     Attributes:
         alphas: ``{"recurrent": (edges, 5)}``; 36 edges for 8 nodes, ordered by node, then by
             source.
-        candidates: ``{"recurrent": names of the alphas' columns, for each edge}``.
-        edges: ``{"recurrent": (source, target) of each edge}``.
-        counts: ``{"recurrent": number of cells}``.
-        shapes: ``{"recurrent": shape of the mixing weights}``.
     """
 
     space = "recurrent"
@@ -52,18 +45,11 @@ class Supernet(RecurrentSupernet):
     """A language model: embedding, the cell with all candidates, and a decoder.
 
     Args:
-        vocabulary: number of tokens, V.
-        embedding: size of an embedding, E.
-        hidden: size of the states, H.
+        vocabulary, embedding, hidden, tied: see ``EmbeddingDecoder``.
         nodes: number of nodes after state 0.
-        tied: share the weights of the embedding and the decoder; requires E = H.
         dropouts: dropout rates in training; ``weight`` must be 0.
 
     Shape: tokens ``(T, B)`` and a hidden state ``(B, H)`` -> ``LanguageModelOutput``.
-
-    Raises:
-        ValueError: if a size is not positive, E and H differ although weights are tied, or
-            ``dropouts.weight`` is not 0.
     """
 
     cell_class: ClassVar[type[MixedCell]] = MixedCell
@@ -90,13 +76,9 @@ class Supernet(RecurrentSupernet):
         weights: Mapping[str, Tensor] | None = None,
         hidden: Tensor | None = None,
     ) -> LanguageModelOutput:
-        """Predict the token that follows each token.
+        """Predict the token that follows each token; a ``hidden`` of None means zeros.
 
-        Args:
-            tokens: ``(T, B)``, int64.
-            weights: mixing weights ``{"recurrent": (edges, 5)}``, as a mapping or a ``Mixture``
-                with a mask of active candidates; None for the softmax of the alphas.
-            hidden: hidden state after the previous sequence, ``(B, H)``; None for zeros.
+        The mixing weights are ``(edges, 5)``; see ``make_mixture``.
         """
         cell_weights, _, active = self.make_mixture(weights).of_cell(GROUP, 0)
         raw, hidden = self.cell(self.words.embed(tokens), hidden, cell_weights, active)
@@ -107,16 +89,10 @@ class TranslationSupernet(RecurrentSupernet):
     """An encoder-decoder whose three cells have all candidates and share the alphas.
 
     Args:
-        sources, targets: vocabulary sizes of both sides.
-        embedding, hidden: sizes E and H.
+        sources, targets, embedding, hidden: sizes, see ``EncoderDecoder``.
         nodes: number of nodes after state 0.
-        tied: share the weights of the target embedding and the decoder's output layer.
         dropouts: dropout rates in training; ``weight`` must be 0.
-        joint, copy: see ``EncoderDecoder``.
-
-    Raises:
-        ValueError: if a size is not positive, ``dropouts.weight`` is not 0, or ``copy`` is set
-            without ``joint``.
+        **flags: ``tied``, ``joint`` and ``copy``, see ``EncoderDecoder``.
     """
 
     def __init__(
@@ -127,25 +103,21 @@ class TranslationSupernet(RecurrentSupernet):
         embedding: int,
         hidden: int,
         nodes: int = 8,
-        tied: bool = True,
         dropouts: DropoutRates | None = None,
-        joint: bool = False,
-        copy: bool = False,
+        **flags: bool,
     ) -> None:
         super().__init__()
         dropouts = _check_dropouts(dropouts)
         self.translator = EncoderDecoder(
             lambda width: MixedCell(width, hidden, nodes, dropouts),
-            sources=sources,
-            targets=targets,
+            sources,
+            targets,
             embedding=embedding,
             hidden=hidden,
-            tied=tied,
             dropouts=dropouts,
-            joint=joint,
-            copy=copy,
+            **flags,
         )
-        self._init_layout(nodes, cells=TRANSLATION_CELLS)
+        self._init_layout(nodes, cells=3)
 
     def forward(
         self,
@@ -155,14 +127,9 @@ class TranslationSupernet(RecurrentSupernet):
         max_length: int | None = None,
         beam: int = 1,
     ) -> Tensor:
-        """Compute logits or decode to words, as ``TranslationNetwork.forward``.
+        """Compute logits for given targets, or decode the sources to words; see ``translate``.
 
-        Args:
-            sources: token ids ``(S, B)``; padding follows the end token.
-            weights: mixing weights ``(edges, 5)`` or ``(3, edges, 5)``, see ``Supernet.forward``.
-            inputs: decoder inputs ``(T, B)``; if None, only the first word is predicted.
-            max_length: if given, decode with a beam search to at most this many words.
-            beam: number of hypotheses of the beam search; 1 for greedy decoding.
+        The mixing weights are ``(edges, 5)`` or, for each cell, ``(3, edges, 5)``.
         """
         mixture = self.make_mixture(weights)
         net = self.translator
@@ -173,9 +140,7 @@ class TranslationSupernet(RecurrentSupernet):
             outputs: tuple[Tensor, Tensor] = cell(x, state, cell_weights, active)
             return outputs
 
-        if max_length is not None:
-            return beam_search(net, sources, run_cell, max_length=max_length, beam=beam)
-        return net.teacher_forcing(sources, inputs, run_cell)
+        return translate(net, sources, inputs, run_cell, max_length=max_length, beam=beam)
 
 
 def _check_dropouts(dropouts: DropoutRates | None) -> DropoutRates:

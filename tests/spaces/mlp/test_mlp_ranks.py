@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -38,6 +39,7 @@ def run_rank() -> dict[str, dict[str, Tensor]]:
     return gradients_and_buffers(net, rank_slice(SAMPLES, dist.get_rank(), 2))
 
 
+@pytest.mark.slow  # tests/ops covers the synchronization of batch norm
 def test_two_ranks_compute_the_same_as_one(tmp_path: Path) -> None:
     expected = gradients_and_buffers(make(), slice(None))
     first, second = on_ranks(run_rank, tmp_path)

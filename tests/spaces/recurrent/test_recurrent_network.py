@@ -14,7 +14,7 @@ from darts.spaces.recurrent import (
     DropoutRates,
     Genotype,
     Network,
-    random_genotype,
+    Recurrent,
 )
 from darts.spaces.recurrent.dropout import embed_with_word_dropout, locked_dropout, locked_mask
 
@@ -26,7 +26,7 @@ FUNCTIONS: dict[str, Any] = {
     "identity": lambda x: x,
 }
 GENOTYPES = {name: entry.genotype for name, entry in PUBLISHED.items()} | {
-    f"random-{seed}": random_genotype(torch.Generator().manual_seed(seed), 1 + seed)
+    f"random-{seed}": Recurrent(nodes=1 + seed).random(torch.Generator().manual_seed(seed))
     for seed in range(5)
 }
 

@@ -52,6 +52,10 @@ WAYS: dict[str, tuple[Any, dict[str, Any]]] = {
     "exact": (unrolled, {"hvp": "exact"}),
 }
 both_tasks = pytest.mark.parametrize("task", TASKS)
+# Dropping is the stricter case, since all networks must also draw the same masks.
+plain_and_dropping = pytest.mark.parametrize(
+    "options", [pytest.param({}, marks=pytest.mark.slow), DROPPING], ids=["plain", "dropping"]
+)
 
 
 def outputs(net: Any, data: Batch, *weights: Any, seed: int = 5) -> dict[str, Tensor]:
@@ -219,7 +223,7 @@ def alpha_gradients(
     return actual
 
 
-@pytest.mark.parametrize("options", [{}, DROPPING], ids=["plain", "dropping"])
+@plain_and_dropping
 @pytest.mark.parametrize("way", WAYS)
 @both_tasks
 def test_hypergradients_equal_the_oracle(task: str, way: str, options: dict[str, float]) -> None:
@@ -271,7 +275,7 @@ def test_hypergradients_match_finite_differences(task: str, way: str) -> None:
             assert float(actual[group][index]) == pytest.approx(expected, rel=1e-5, abs=1e-9)
 
 
-@pytest.mark.parametrize("options", [{}, DROPPING], ids=["plain", "dropping"])
+@plain_and_dropping
 @both_tasks
 def test_recomputation_does_not_change_gradients(task: str, options: dict[str, float]) -> None:
     """Dropout masks repeat, in weight steps and in hypergradients of both orders."""
