@@ -14,13 +14,12 @@ for images, labels in loader.epoch(0):
 from __future__ import annotations
 
 from darts.data.augment import Augmentation
-from darts.data.carry import Carry
 from darts.data.catalog import SOURCES, load
 from darts.data.corpus import Corpus
 from darts.data.documents import Documents, LabeledTexts
 from darts.data.images import DiskImages, Images, MemoryImages
 from darts.data.input_spec import InputSpec
-from darts.data.loader import Batch, Loader, LoaderState, PairBatch, SampleBatch, Window
+from darts.data.loader import Batch, Carry, Loader, LoaderState, PairBatch, SampleBatch, Window
 from darts.data.pairs import Pairs, SentencePairs
 from darts.data.sample_loader import SampleLoader
 from darts.data.schedule import rank_slice

@@ -76,21 +76,59 @@ class Augmentation:
         return self.crop == "resized"
 
     def check(self, shape: Sequence[int], *, in_memory: bool) -> None:
-        """Check that there are files if it crops them.
-
-        Raises:
-            ValueError: if there are none.
-        """
+        """Raise ValueError if it crops files and there are none."""
         if self.crops_files and in_memory:
             raise ValueError("crop='resized' crops the original files; set storage='disk'")
 
     def draw(self, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-        """See ``draw``."""
-        return draw(count, size, self.padding, generator)
+        """Draw crop offsets, flips and cutout centers of ``count`` images (H, W).
+
+        All five are always drawn, so that switching one off does not change the others.
+
+        Returns:
+            (5, B) int64 on the CPU: row offset and column offset, 0 to 2 * padding; flip, 0 or 1;
+            row and column of the center of the cutout square.
+        """
+        offsets = 2 * self.padding + 1
+        ends = torch.tensor([offsets, offsets, 2, *size], dtype=torch.float64)
+        uniform = torch.rand(5, count, generator=generator, dtype=torch.float64)
+        return (uniform * ends[:, None]).long()
 
     def apply(self, pixels: Tensor, draws: Tensor, normalize: Normalization) -> Tensor:
-        """See ``augment``."""
-        return augment(pixels, draws, self, normalize)
+        """Crop, flip, normalize, then cut out.
+
+        Args:
+            pixels: (B, C, H, W) uint8.
+            draws: (5, B) from ``draw``, on the device of ``pixels``.
+            normalize: applied between flip and cutout.
+
+        Returns:
+            (B, C, H, W) float.
+        """
+        rows, columns, flips, center_row, center_column = draws
+        if self.crop == "pad" and self.padding:
+            pixels = self._crop(pixels, rows, columns, flips if self.flip else None)
+        elif self.flip:
+            pixels = torch.where(flips.bool().view(-1, 1, 1, 1), pixels.flip(3), pixels)
+        images = normalize(pixels)
+        if self.cutout:
+            hit_rows = _within(center_row, self.cutout, images.shape[2])  # (B, H)
+            hit_columns = _within(center_column, self.cutout, images.shape[3])  # (B, W)
+            square = hit_rows[:, None, :, None] & hit_columns[:, None, None, :]  # (B, 1, H, W)
+            images = images.masked_fill_(square, 0.0)
+        return images
+
+    def _crop(self, pixels: Tensor, rows: Tensor, columns: Tensor, flips: Tensor | None) -> Tensor:
+        count, channels, height, width = pixels.shape
+        padded = F.pad(pixels, (self.padding,) * 4)  # (B, C, H + 2p, W + 2p)
+        across = torch.arange(width, device=pixels.device).expand(count, width)
+        if flips is not None:
+            across = torch.where(flips.bool()[:, None], width - 1 - across, across)
+        down = torch.arange(height, device=pixels.device) + rows[:, None]  # (B, H)
+        across = across + columns[:, None]  # (B, W)
+        place = down[:, :, None] * padded.shape[3] + across[:, None, :]  # (B, H, W)
+        place = place.view(count, 1, -1).expand(count, channels, -1)
+        return padded.flatten(2).gather(2, place).view(count, channels, height, width)
 
 
 class Normalization:
@@ -125,70 +163,6 @@ class Normalization:
         """Normalize pixels (B, C, H, W) in float32, then convert them to ``dtype``."""
         # Copy float32 pixels too, because the result is changed in place.
         return pixels.to(torch.float32, copy=True).mul_(self.scale).add_(self.shift).to(self.dtype)
-
-
-def draw(count: int, size: tuple[int, int], padding: int, generator: torch.Generator) -> Tensor:
-    """Draw crop offsets, flips and cutout centers of ``count`` images.
-
-    All five are always drawn, so that switching one off does not change the others.
-
-    Args:
-        count: number of images, B.
-        size: height and width of an image.
-        padding: padding of the crop; offsets are 0 to 2 * padding.
-        generator: a CPU generator.
-
-    Returns:
-        (5, B) int64 on the CPU: row offset, column offset, flip (0 or 1), row and column of the
-        center of the cutout square.
-    """
-    ends = torch.tensor([2 * padding + 1, 2 * padding + 1, 2, *size], dtype=torch.float64)
-    uniform = torch.rand(5, count, generator=generator, dtype=torch.float64)
-    return (uniform * ends[:, None]).long()
-
-
-def augment(
-    pixels: Tensor, draws: Tensor, augmentation: Augmentation, normalize: Normalization
-) -> Tensor:
-    """Crop, flip, normalize, then cut out.
-
-    Args:
-        pixels: (B, C, H, W) uint8.
-        draws: (5, B) from ``draw``, on the device of ``pixels``.
-        augmentation: selects the draws to use.
-        normalize: applied between flip and cutout.
-
-    Returns:
-        (B, C, H, W) float.
-    """
-    rows, columns, flips, center_row, center_column = draws
-    if augmentation.crop == "pad" and augmentation.padding:
-        pixels = _crop(pixels, rows, columns, flips if augmentation.flip else None, augmentation)
-    elif augmentation.flip:
-        pixels = torch.where(flips.bool().view(-1, 1, 1, 1), pixels.flip(3), pixels)
-    images = normalize(pixels)
-    if augmentation.cutout:
-        side = augmentation.cutout
-        hit_rows = _within(center_row, side, images.shape[2])  # (B, H)
-        hit_columns = _within(center_column, side, images.shape[3])  # (B, W)
-        square = hit_rows[:, None, :, None] & hit_columns[:, None, None, :]  # (B, 1, H, W)
-        images = images.masked_fill_(square, 0.0)
-    return images
-
-
-def _crop(
-    pixels: Tensor, rows: Tensor, columns: Tensor, flips: Tensor | None, options: Augmentation
-) -> Tensor:
-    count, channels, height, width = pixels.shape
-    padded = F.pad(pixels, (options.padding,) * 4)  # (B, C, H + 2p, W + 2p)
-    across = torch.arange(width, device=pixels.device).expand(count, width)
-    if flips is not None:
-        across = torch.where(flips.bool()[:, None], width - 1 - across, across)
-    down = torch.arange(height, device=pixels.device) + rows[:, None]  # (B, H)
-    across = across + columns[:, None]  # (B, W)
-    place = down[:, :, None] * padded.shape[3] + across[:, None, :]  # (B, H, W)
-    place = place.view(count, 1, -1).expand(count, channels, -1)
-    return padded.flatten(2).gather(2, place).view(count, channels, height, width)
 
 
 def _within(center: Tensor, side: int, length: int) -> Tensor:

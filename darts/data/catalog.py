@@ -8,7 +8,6 @@ from typing import Any
 
 from darts.data.audio import AudioFolderOptions, FsddOptions, load_audiofolder, load_fsdd
 from darts.data.corpus import CorpusOptions, load_ptb, load_text
-from darts.data.digits import load_digits
 from darts.data.documents import DocumentOptions, load_documents
 from darts.data.folders import load_imagefolder, load_imagenet
 from darts.data.news import load_agnews
@@ -16,7 +15,13 @@ from darts.data.pairs import PairOptions, load_multi30k, load_pairs
 from darts.data.source import Request, SourceSpec
 from darts.data.synthetic import SyntheticOptions, load_synthetic
 from darts.data.tables import TableOptions, load_csv
-from darts.data.vision import load_cifar10, load_cifar100, load_fashion_mnist, load_svhn
+from darts.data.vision import (
+    load_cifar10,
+    load_cifar100,
+    load_digits,
+    load_fashion_mnist,
+    load_svhn,
+)
 from darts.data.words import VocabularyOptions
 
 _STORAGES = ("auto", "memory", "disk")

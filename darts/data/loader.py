@@ -9,15 +9,34 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from torch import Tensor
-
-from darts.data.carry import Carry
 
 SampleBatch: TypeAlias = tuple[Tensor, Tensor]
 """Samples and their classes ``(B,)`` int64. Samples are images, rows or spectrograms
 ``(B, C, H, W)``, or texts ``(L, B)`` int64."""
+
+
+class Carry:
+    """The state of a recurrent network between consecutive windows of a text.
+
+    Attributes:
+        state: state before the current window, ``(B, H)``; None for zeros.
+        after: state after it, without a gradient; the objective sets it.
+    """
+
+    def __init__(self) -> None:
+        self.state: Tensor | None = None
+        self.after: Tensor | None = None
+
+    def advance(self) -> None:
+        """Go to the next window."""
+        self.state, self.after = self.after, None
+
+    def reset(self) -> None:
+        """Go to the beginning of the text."""
+        self.state = self.after = None
 
 
 class Window(NamedTuple):
@@ -56,28 +75,7 @@ Batch: TypeAlias = SampleBatch | Window | PairBatch
 LoaderState: TypeAlias = dict[str, Tensor | None]
 """State of a loader, for checkpoints."""
 
-B = TypeVar("B", bound=Batch)
-
-
-class Loader(Protocol):
-    """The interface of ``PositionLoader`` for any kind of batch."""
-
-    def __len__(self) -> int: ...
-
-    @property
-    def rows(self) -> tuple[int, int]: ...
-
-    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]: ...
-
-    def stream(self, position: int = 0) -> Iterator[Batch]: ...
-
-    def batch(self, epoch: int, step: int) -> Batch: ...
-
-    def state_dict(self) -> LoaderState: ...
-
-    def load_state_dict(self, state: Mapping[str, Tensor | None]) -> None: ...
-
-    def close(self) -> None: ...
+B = TypeVar("B", bound=Batch, covariant=True)
 
 
 class PositionLoader(ABC, Generic[B]):
@@ -153,3 +151,7 @@ class PositionLoader(ABC, Generic[B]):
 
     def close(self) -> None:
         """End worker processes; by default there are none."""
+
+
+Loader: TypeAlias = PositionLoader[Batch]
+"""A loader of any kind of batch."""

@@ -26,12 +26,6 @@ class _Inert:
         raise pickle.UnpicklingError("state for an object without state")
 
 
-class _NdarrayClass(_Inert):
-    """Replaces the class ndarray, which pickles name but never call."""
-
-    __slots__ = ()
-
-
 class _Dtype(_Inert):
     __slots__ = ("code",)
 
@@ -98,7 +92,7 @@ class _EncodeLatin1(_Inert):
 
 
 _NAMES: dict[tuple[str, str], _Inert] = {
-    ("numpy", "ndarray"): _NdarrayClass(),
+    ("numpy", "ndarray"): _Inert(),  # pickles name the class but never call it
     ("numpy", "dtype"): _MakeDtype(),
     ("_codecs", "encode"): _EncodeLatin1(),  # how protocol 2 writes bytes
 }

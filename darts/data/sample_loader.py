@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from darts.data.augment import Augmenter, Normalization
+from darts.data.disk_reader import DiskReader
 from darts.data.images import DiskImages, Images, MemoryImages
 from darts.data.loader import PositionLoader, SampleBatch
 from darts.data.randomness import generator
-from darts.data.readers import DiskReader, MemoryReader
 from darts.data.schedule import Schedule, rank_slice
 
 
@@ -65,7 +65,18 @@ class SampleLoader(PositionLoader[SampleBatch]):
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
-        _check(images, indices, batch_size, mean, workers, stream)
+        if indices.ndim != 1 or indices.numel() == 0:
+            raise ValueError(f"{stream}: there are no samples; use a larger subset")
+        if indices.dtype != torch.int64 or indices.min() < 0 or indices.max() >= len(images):
+            raise ValueError(f"{stream}: indices must be int64 between 0 and {len(images) - 1}")
+        if batch_size < 1:
+            raise ValueError(f"{stream}: batch_size={batch_size}: must be >= 1")
+        if workers < 0:
+            raise ValueError(f"{stream}: workers={workers}: must be >= 0")
+        if len(mean) != images.shape[0]:
+            raise ValueError(
+                f"{stream}: mean={tuple(mean)}: must have {images.shape[0]} values, one per channel"
+            )
         self.images = images
         self.augmentation = augmentation
         self.device = torch.device(device)
@@ -86,10 +97,10 @@ class SampleLoader(PositionLoader[SampleBatch]):
             )
         if augmentation is not None:
             augmentation.check(images.shape, in_memory=isinstance(images, MemoryImages))
-        self._memory: MemoryReader | None = None
+        self._memory: tuple[Tensor, Tensor] | None = None
         self._disk: DiskReader | None = None
         if isinstance(images, MemoryImages):
-            self._memory = MemoryReader(images, self.device)
+            self._memory = images.on(self.device)
         elif isinstance(images, DiskImages):
             self._disk = DiskReader(
                 images,
@@ -139,7 +150,7 @@ class SampleLoader(PositionLoader[SampleBatch]):
         non_blocking = self.device.type == "cuda"
         plan = plan.to(self.device, non_blocking=non_blocking)
         if self._memory is not None:
-            pixels, labels = self._memory.read(plan[0])
+            pixels, labels = (tensor[plan[0]] for tensor in self._memory)
         else:
             assert self._disk is not None
             pixels = self._disk.read(position, prefetch=prefetch)
@@ -148,25 +159,3 @@ class SampleLoader(PositionLoader[SampleBatch]):
         if self.augmentation is None:
             return self._normalize(pixels), labels
         return self.augmentation.apply(pixels, plan[1:], self._normalize), labels
-
-
-def _check(
-    images: Images,
-    indices: Tensor,
-    batch_size: int,
-    mean: Sequence[float],
-    workers: int,
-    stream: str,
-) -> None:
-    if indices.ndim != 1 or indices.numel() == 0:
-        raise ValueError(f"{stream}: there are no samples: indices is empty; use a larger subset")
-    if indices.dtype != torch.int64 or indices.min() < 0 or indices.max() >= len(images):
-        raise ValueError(f"{stream}: indices must be int64 between 0 and {len(images) - 1}")
-    if batch_size < 1:
-        raise ValueError(f"{stream}: batch_size={batch_size}: must be >= 1")
-    if workers < 0:
-        raise ValueError(f"{stream}: workers={workers}: must be >= 0")
-    if len(mean) != images.shape[0]:
-        raise ValueError(
-            f"{stream}: mean={tuple(mean)}: must have {images.shape[0]} values, one per channel"
-        )

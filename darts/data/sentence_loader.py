@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from darts.data.documents import LabeledTexts
-from darts.data.loader import Batch, PairBatch, PositionLoader, SampleBatch
+from darts.data.loader import B, PairBatch, PositionLoader, SampleBatch
 from darts.data.pairs import SentencePairs
 from darts.data.randomness import permutation
 from darts.data.schedule import rank_slice
@@ -24,7 +24,6 @@ POOL = 50
 """Batches per pool."""
 
 Split = TypeVar("Split", bound=Sized)
-B = TypeVar("B", bound=Batch)
 
 
 class SentenceLoader(PositionLoader[B], Generic[Split, B]):

@@ -1,6 +1,8 @@
-"""Small published data sets: CIFAR-10, CIFAR-100, SVHN and Fashion-MNIST.
+"""Small published data sets of images: digits, CIFAR-10, CIFAR-100, SVHN and Fashion-MNIST.
 
 References:
+    Digits: Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
+    Repository, 1998 (its test split).
     CIFAR-10, CIFAR-100: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
     SVHN: Netzer et al., "Reading Digits in Natural Images with Unsupervised Feature Learning",
     2011.
@@ -19,8 +21,10 @@ import torch
 
 from darts.data.download import Archive, Layout, find_files
 from darts.data.images import MemoryImages
+from darts.data.randomness import mix
 from darts.data.safe_pickle import load_pickled_arrays
 from darts.data.source import NoOptions, Request, Source, memory_source
+from darts.data.split import stratified_split
 
 _CIFAR = "https://www.cs.toronto.edu/~kriz"
 _SVHN = "http://ufldl.stanford.edu/housenumbers"
@@ -90,6 +94,24 @@ _FASHION_CLASSES = (
     "Bag",
     "Ankle boot",
 )
+
+
+def load_digits(request: Request[NoOptions]) -> Source:
+    """Load the 1,797 gray digits of scikit-learn, 8 by 8 pixels, levels 0 to 16 scaled to 255.
+
+    There is no published split. A stratified 25 % is the test split, the same for all seeds.
+    """
+    from sklearn import datasets
+
+    bunch = datasets.load_digits()
+    levels = torch.from_numpy(bunch.images)  # (1797, 8, 8) float64
+    pixels = (levels * (255 / 16)).round().to(torch.uint8)[:, None]
+    images = MemoryImages(pixels, torch.from_numpy(bunch.target))
+    train, test = stratified_split(images.labels, (0.75, 0.25), seed=mix("digits", "test"))
+    names = tuple(str(digit) for digit in range(10))
+    return memory_source(
+        request.name, names, images.select(train), images.select(test), size=request.size
+    )
 
 
 def load_cifar10(request: Request[NoOptions]) -> Source:

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from darts.data.carry import Carry
-from darts.data.loader import LoaderState, PositionLoader, Window
+from darts.data.loader import Carry, LoaderState, PositionLoader, Window
 from darts.data.randomness import mix
 
 IGNORE_INDEX = -100

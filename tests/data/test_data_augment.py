@@ -10,7 +10,7 @@ from default_augmentation import augmentation
 from torch import Tensor
 
 from darts.data import Augmentation
-from darts.data.augment import Normalization, augment, draw, resized_box
+from darts.data.augment import Normalization, resized_box
 from darts.data.randomness import generator, mix
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
@@ -57,15 +57,15 @@ def augment_pixel_by_pixel(pixels: Tensor, draws: Tensor, options: Augmentation)
 )
 def test_augment_equals_the_definition_pixel_by_pixel(options: Augmentation) -> None:
     pixels = images()
-    draws = draw(len(pixels), (9, 7), options.padding, generator(1))
-    fast = augment(pixels, draws, options, Normalization(MEAN, STD, torch.device("cpu")))
+    draws = options.draw(len(pixels), (9, 7), generator(1))
+    fast = options.apply(pixels, draws, Normalization(MEAN, STD, torch.device("cpu")))
     torch.testing.assert_close(
         fast, augment_pixel_by_pixel(pixels, draws, options), atol=2e-6, rtol=1e-5
     )
 
 
 def test_draws_are_independent_and_uniform() -> None:
-    draws = draw(4000, (9, 7), 2, generator(5))
+    draws = augmentation(padding=2).draw(4000, (9, 7), generator(5))
     rows, columns, flips, y, x = draws
     assert set(rows.tolist()) == set(columns.tolist()) == set(range(5))
     assert set(y.tolist()) == set(range(9))
@@ -77,16 +77,17 @@ def test_draws_are_independent_and_uniform() -> None:
 
 def test_copies_of_one_image_are_augmented_differently() -> None:
     pixels = images(1).expand(64, -1, -1, -1)
-    draws = draw(64, (9, 7), 4, generator(0))
-    out = augment(pixels, draws, augmentation(), Normalization(MEAN, STD, torch.device("cpu")))
+    options = augmentation()
+    draws = options.draw(64, (9, 7), generator(0))
+    out = options.apply(pixels, draws, Normalization(MEAN, STD, torch.device("cpu")))
     assert len({tuple(image.flatten().tolist()) for image in out}) > 40
 
 
 def test_cutout_of_16_on_32_erases_the_published_area() -> None:
     options = augmentation(crop="none", flip=False, cutout=16)
     pixels = torch.full((20000, 1, 32, 32), 255, dtype=torch.uint8)
-    draws = draw(len(pixels), (32, 32), 0, generator(2))
-    out = augment(pixels, draws, options, Normalization((0.0,), (1.0,), torch.device("cpu")))
+    draws = options.draw(len(pixels), (32, 32), generator(2))
+    out = options.apply(pixels, draws, Normalization((0.0,), (1.0,), torch.device("cpu")))
     hidden = (out == 0).sum(dim=(1, 2, 3))
     assert hidden.max() == 256
     assert hidden.min() == 64  # a quarter, if centered in a corner
@@ -97,9 +98,9 @@ def test_cutout_of_16_on_32_erases_the_published_area() -> None:
 def test_switching_cutout_off_keeps_the_other_draws() -> None:
     pixels = images(30)
     normalize = Normalization(MEAN, STD, torch.device("cpu"))
-    draws = draw(30, (9, 7), 4, generator(3))
-    plain = augment(pixels, draws, augmentation(), normalize)
-    cut = augment(pixels, draws, augmentation(cutout=3), normalize)
+    draws = augmentation().draw(30, (9, 7), generator(3))
+    plain = augmentation().apply(pixels, draws, normalize)
+    cut = augmentation(cutout=3).apply(pixels, draws, normalize)
     kept = cut != 0
     assert torch.equal(cut[kept], plain[kept])
     assert not kept.all()

@@ -122,9 +122,7 @@ def test_invalid_documents_are_refused_in_one_line(
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"train.csv, test.csv not in .*: put train.csv and"
-    ):
+    with pytest.raises(ValueError, match=r"train.csv, test.csv not in .*: put train.csv and"):
         load("documents", root=tmp_path)
     with pytest.raises(ValueError, match=r"test.csv not in .*: put test.csv of AG News"):
         load("agnews", root=tmp_path)

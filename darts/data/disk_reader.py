@@ -1,4 +1,4 @@
-"""Readers of the pixels of a batch, from memory or from files.
+"""A reader of the pixels of a batch from files.
 
 The position of a batch is its number over all epochs. Worker processes decode files ahead of time.
 They live as long as the reader and process one endless sequence of requests, across the ends of
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from darts.data.images import DiskImages, MemoryImages
+from darts.data.images import DiskImages
 from darts.data.schedule import Schedule, rank_slice
 
 Request = tuple[list[int], int, slice]
@@ -26,17 +26,6 @@ Request = tuple[list[int], int, slice]
 
 Answer = Tensor | str
 """Pixels, or an error message about a damaged file."""
-
-
-class MemoryReader:
-    """Indexes a tensor on the device."""
-
-    def __init__(self, images: MemoryImages, device: torch.device) -> None:
-        self.pixels, self.labels = images.on(device)
-
-    def read(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return pixels ``(B, C, H, W)`` and labels ``(B,)`` for indices ``(B,)`` on the device."""
-        return self.pixels[indices], self.labels[indices]
 
 
 class _Decoder(Dataset[Answer]):
@@ -107,9 +96,9 @@ class DiskReader:
         *,
         workers: int,
         random_crops: bool,
-        pin_memory: bool = False,
-        rank: int = 0,
-        ranks: int = 1,
+        pin_memory: bool,
+        rank: int,
+        ranks: int,
     ) -> None:
         self._decoder = _Decoder(images, random_crops)
         self._requests = _Requests(schedule, rank, ranks)
@@ -121,7 +110,7 @@ class DiskReader:
         self._finalizer: weakref.finalize[[Any, int], DiskReader] | None = None
         self._workers, self._pin_memory = workers, pin_memory
 
-    def read(self, position: int, *, prefetch: bool = True) -> Tensor:
+    def read(self, position: int, *, prefetch: bool) -> Tensor:
         """Return pixels ``(B, 3, H, W)`` uint8 on the CPU.
 
         Args:
