@@ -28,7 +28,7 @@ from darts.hpo.study import suggest_point
 from darts.judging import nas201_table
 from darts.plotting.regret import draw_regret
 from darts.plotting.style import save_figure
-from darts.spaces.nas201 import decode, parameters
+from darts.spaces.nas201 import Nas201
 from darts.spaces.parameters import Parameters
 from darts.strategies import STRATEGIES, Setup
 
@@ -37,7 +37,8 @@ COMMAND = "python experiments/compare_strategies.py --table FILE"
 FIGURE = Path(__file__).parents[1] / "docs" / "images" / "regret.svg"
 
 
-PARAMETERS = Parameters(parameters())
+SPACE = Nas201()
+PARAMETERS = Parameters(SPACE.parameters())
 
 
 def trace_accuracy(name: str, seed: int, queries: int, valid: Any, test: Any) -> list[float]:
@@ -49,7 +50,7 @@ def trace_accuracy(name: str, seed: int, queries: int, valid: Any, test: Any) ->
     queried: list[int] = []
 
     def objective(trial: optuna.Trial) -> float:
-        queried.append(decode(suggest_point(trial, PARAMETERS)).index)
+        queried.append(SPACE.decode(suggest_point(trial, PARAMETERS)).index)
         return float(valid[queried[-1]])
 
     study.optimize(objective, n_trials=queries)

@@ -4,8 +4,7 @@ from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.context import SearchContext
 from darts.spaces.genotype import Genotype
 from darts.spaces.mixture import Mixture
-from darts.spaces.network import NetworkBase
-from darts.spaces.network_piece import NetworkPiece
+from darts.spaces.network import NetworkBase, NetworkPiece
 from darts.spaces.published import PublishedGenotype
 from darts.spaces.space import SPACES, Space, parse_genotype, space_of
 from darts.spaces.supernet import SupernetBase

@@ -43,11 +43,7 @@ class AnyGenotype(ABC):
         """Return JSON text that ``parse`` turns into an equal genotype."""
 
     def count(self, operation: str, cell: str | None = None) -> int:
-        """Return the number of edges that carry an operation.
-
-        Args:
-            operation: name of the operation.
-            cell: name of a cell; all cells by default.
+        """Return the number of edges of a cell, or of all cells, that carry an operation.
 
         Raises:
             ValueError: unknown operation or cell.
@@ -66,11 +62,7 @@ class AnyGenotype(ABC):
 
     @classmethod
     def check_cell(cls, cell: str | None) -> str:
-        """Return the name of a cell; None means the only cell.
-
-        Raises:
-            ValueError: unknown cell.
-        """
+        """Return a cell's name, or raise ValueError; None means the only cell."""
         if cell is None and len(cls.cells) == 1:
             return cls.cells[0]
         if cell not in cls.cells:
@@ -101,15 +93,12 @@ class ChainGenotype(AnyGenotype):
         """Names of the operations, from input to output."""
 
     def nodes(self, cell: str | None = None) -> int:
-        """Return the number of operations (``ValueError`` for an unknown cell)."""
         self.check_cell(cell)
         return len(self.operations)
 
     def concat(self, cell: str | None = None) -> tuple[int, ...]:
-        """Return the state that forms the output: the last one."""
         return (self.nodes(cell),)
 
     def edges(self, cell: str | None = None) -> list[tuple[int, int, str]]:
-        """Return ``(state before, state after, operation)`` of each operation."""
         self.check_cell(cell)
         return [(state, state + 1, name) for state, name in enumerate(self.operations)]

@@ -54,10 +54,6 @@ def best_columns(
 ) -> dict[str, list[int]]:
     """Return the most probable column of each edge by group; ties go to the lower column.
 
-    Args:
-        probabilities: by group ``(edges, operations)``, on any device.
-        candidates: by group and edge, the operation of each column.
-
     Raises:
         ValueError: groups or shapes that do not match the candidates, or values that are not finite
             or not within 0 and 1.
@@ -83,15 +79,9 @@ def best_operations(
 
 
 def mask_row(operation: str, names: Sequence[str], place: str) -> list[bool]:
-    """Return a mask of the columns of one edge that is True for one operation.
+    """Return which columns of an edge have an operation.
 
-    Args:
-        operation: the operation.
-        names: the operation of each column.
-        place: description of the edge for the error message.
-
-    Raises:
-        ValueError: the operation is not a candidate of the edge.
+    ``place`` describes the edge in the ``ValueError`` that no such column causes.
     """
     if operation not in names:
         raise ValueError(f"{operation} is no candidate {place}")
@@ -110,10 +100,7 @@ def edge_mask(
         edges: ``(source, target, operation)`` of each edge of the genotype.
         layout: ``(source, target)`` of each edge of the supernet.
         names: for each edge of the supernet, the operation of each column.
-        group: name of the group for the error message.
-
-    Raises:
-        ValueError: an edge is not among the candidates.
+        group: name of the group, for the ``ValueError`` that an unknown edge causes.
     """
     rows = {pair: row for row, pair in enumerate(layout)}
     mask = torch.zeros(len(names), len(names[0]), dtype=torch.bool)

@@ -32,12 +32,9 @@ def is_chain(genotype: AnyGenotype, cell: str) -> bool:
 
 
 def difference(a: AnyGenotype, b: AnyGenotype) -> list[str]:
-    """Return one line per difference between two genotypes; empty if they are the same.
+    """Return one line per difference between two genotypes of one space.
 
     The order of a node's edges and of a concatenation is ignored.
-
-    Raises:
-        ValueError: the genotypes belong to different spaces.
     """
     check_comparable(a, b)
     return [line for cell in a.cells for line in _cell_difference(a, b, cell)]

@@ -18,9 +18,6 @@ from typing import ClassVar
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.genotype_text import is_integer, read_classic, read_json, short_repr, strip_text
 
-SPACE = "cnn"
-"""The value of ``"space"`` in a genotype's JSON."""
-
 PRIMITIVES: tuple[str, ...] = (
     "none",
     "max_pool_3x3",
@@ -63,7 +60,7 @@ class Genotype(AnyGenotype):
     reduce: tuple[tuple[str, int], ...]
     reduce_concat: tuple[int, ...]
 
-    space: ClassVar[str] = SPACE
+    space: ClassVar[str] = "cnn"
     cells: ClassVar[tuple[str, ...]] = CELLS
     inputs: ClassVar[int] = 2
     vocabulary: ClassVar[tuple[str, ...]] = OPERATIONS
@@ -76,16 +73,13 @@ class Genotype(AnyGenotype):
             object.__setattr__(self, f"{cell}_concat", concat)
 
     def nodes(self, cell: str) -> int:
-        """Return the number of nodes of a cell (``ValueError`` for an unknown cell)."""
         return len(self._pairs(cell)) // 2
 
     def concat(self, cell: str) -> tuple[int, ...]:
-        """Return the states that the output of a cell concatenates."""
         states: tuple[int, ...] = getattr(self, f"{self.check_cell(cell)}_concat")
         return states
 
     def edges(self, cell: str) -> list[tuple[int, int, str]]:
-        """Return ``(source state, target state, operation)`` of each edge, in stored order."""
         pairs = self._pairs(cell)
         return [(source, index // 2 + 2, name) for index, (name, source) in enumerate(pairs)]
 
@@ -100,14 +94,13 @@ class Genotype(AnyGenotype):
         for cell in CELLS:
             pairs = self._pairs(cell)
             nodes = (pairs[i : i + 2] for i in range(0, len(pairs), 2))
-            ordered = (sorted(node, key=lambda edge: (edge[1], edge[0])) for node in nodes)
-            edges = tuple(edge for node in ordered for edge in node)
+            edges = tuple(e for node in nodes for e in sorted(node, key=lambda e: (e[1], e[0])))
             cells.append((edges, tuple(sorted(self.concat(cell)))))
         return Genotype(*cells[0], *cells[1])
 
     def to_json(self) -> str:
-        """Return JSON text with one line per node; ``parse`` turns it into an equal genotype."""
-        lines = [f'  "space": "{SPACE}"']
+        """Return JSON text with one line per node."""
+        lines = [f'  "space": "{self.space}"']
         for cell in CELLS:
             pairs = self._pairs(cell)
             nodes = (pairs[i : i + 2] for i in range(0, len(pairs), 2))
@@ -135,7 +128,7 @@ class Genotype(AnyGenotype):
         if not text:
             raise ValueError("empty text: expected a JSON object or Genotype(...)")
         if text[0] in '{["':
-            return cls(**read_json(text, SPACE, FIELDS))
+            return cls(**read_json(text, cls.space, FIELDS))
         return cls(**read_classic(text, FIELDS))
 
     def _pairs(self, cell: str) -> tuple[tuple[str, int], ...]:

@@ -46,15 +46,11 @@ def strip_text(text: object) -> str:
 
 
 def read_json(text: str, space: str, names: tuple[str, ...]) -> dict[str, Any]:
-    """Return the fields of a genotype's JSON object, unchecked.
-
-    Args:
-        text: the JSON text.
-        space: the value that the key ``space``, if present, must have.
-        names: the fields.
+    """Return the fields with these names of a genotype's JSON object, unchecked.
 
     Raises:
-        ValueError: invalid JSON, another space, or missing, unknown or repeated fields.
+        ValueError: invalid JSON, another value of ``"space"``, or missing, unknown or repeated
+            fields.
     """
     fields = _Fields(names)
     for name, value in _read_object(text):
@@ -91,11 +87,7 @@ def _read_object(text: str) -> _Pairs:
 
 
 class _Fields:
-    """The fields read so far.
-
-    Args:
-        names: all fields, in the order of the classic text.
-    """
+    """The fields read so far, of those with these names."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._names = names

@@ -14,14 +14,11 @@ from darts.spaces.space import SPACES, parse_genotype, space_recognizing
 
 
 def find_genotype(reference: str) -> tuple[str, AnyGenotype]:
-    """Return the genotype that a reference denotes.
+    """Return a short name and the genotype that a reference denotes.
 
     Args:
         reference: a published name, a JSON file, the directory of a search or retrain run, or the
             genotype as JSON or in the notation of its space.
-
-    Returns:
-        A short name, and the genotype.
 
     Raises:
         ValueError: the reference denotes no genotype; the message has one line.

@@ -86,8 +86,7 @@ def path_mixture(
     """Return a mixture that runs only the operations of one architecture, each with weight 1.
 
     Args:
-        masks: by group ``(edges, operations)``, the candidates that the architecture uses, see
-            ``Space.mask``.
+        masks: the candidates that the architecture uses, see ``Space.mask``.
         shapes: shapes of the supernet's mixing weights; auxiliary skip connections do not run.
         device: device of the weights.
     """

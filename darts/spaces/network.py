@@ -1,6 +1,9 @@
-"""Base class of the discrete networks of all spaces."""
+"""Base class of the discrete networks of all spaces, and their pieces."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 from torch import nn
 
@@ -40,12 +43,23 @@ class NetworkBase(nn.Module):
     def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
         """Return the modules and attribute names that hold the operation of an edge.
 
-        Args:
-            cell: name of a cell.
-            edge: index in ``genotype.edges(cell)``.
-
         Returns:
             One pair for each copy of the cell; empty for an operation without a module; None if the
-            network cannot work without the edge.
+            network cannot work without the edge, which has the index in ``genotype.edges(cell)``.
         """
         return None
+
+
+class NetworkPiece(NamedTuple):
+    """One module of a discrete network: a candidate of an edge, or a fixed module.
+
+    Attributes:
+        make: builds the module as the discrete network has it.
+        shape: shape of its input for one sample, for example ``(C, H, W)``.
+        place: ``(group, edge, column)`` in the result of ``Space.expected_usage``; None for a fixed
+            module.
+    """
+
+    make: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    place: tuple[str, int, int] | None = None

@@ -187,8 +187,6 @@ class Parameter:
     """An architecture choice or hyperparameter.
 
     Attributes:
-        name: unique name.
-        domain: possible values.
         conditions: pairs of an earlier parameter's name and values. The parameter is active if all
             these parameters are active and have one of the values.
     """

@@ -27,9 +27,6 @@ def dropout_mask(
         shape: shape of the mask, ``(B, ...)`` for the samples of this rank.
         probability: probability of zero, in [0, 1).
         rows: position of these samples in the whole batch.
-
-    Returns:
-        Mask with the given shape.
     """
     keep = 1.0 - probability
     first, total = rows or (0, shape[0])

@@ -18,8 +18,7 @@ from torch import Tensor
 from darts.registry import Registry, number
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.deriving import Candidates
-from darts.spaces.network import NetworkBase
-from darts.spaces.network_piece import NetworkPiece
+from darts.spaces.network import NetworkBase, NetworkPiece
 from darts.spaces.parameters import Parameter, Point, Value
 from darts.spaces.published import PublishedGenotype
 from darts.spaces.supernet import SupernetBase
@@ -69,33 +68,22 @@ class Space(ABC):
     def supernet(
         self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
     ) -> SupernetBase:
-        """Build the supernet.
+        """Build the supernet (``ValueError`` for an option that the space does not support).
 
         Args:
             depth: factor of the number of cells.
             partial: inverse share of the channels that pass through the operations; 1 for all.
             auxiliary_skip: whether each edge has an auxiliary skip connection.
-            **sizes: sizes of the data, for images ``classes`` and ``in_channels`` (see the method
-                of that name).
-
-        Raises:
-            ValueError: the space does not support an option.
+            **sizes: sizes of the data, for images ``classes`` and ``in_channels``.
         """
 
     @abstractmethod
     def network(
         self, genotype: Any, *, auxiliary: bool = False, drop_path: float = 0.0, **sizes: int
     ) -> NetworkBase:
-        """Build the discrete network of a genotype.
+        """Build the discrete network of a genotype, with the options of ``NetworkBase``.
 
-        Args:
-            genotype: a genotype of this space.
-            auxiliary: whether to build an auxiliary head.
-            drop_path: probability of dropping a path for a sample, in training.
-            **sizes: sizes of the data, as in ``supernet``.
-
-        Raises:
-            ValueError: the space does not support an option.
+        ``auxiliary`` is whether to build an auxiliary head, ``sizes`` are those of ``supernet``.
         """
 
     def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
@@ -128,11 +116,15 @@ class Space(ABC):
 
     @abstractmethod
     def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> AnyGenotype:
-        """Return the genotype with the most probable operations.
+        """Return the genotype with the most probable operations; ties go to the lower index.
 
         Args:
-            probabilities: by group ``(edges, operations)``.
+            probabilities: by group ``(edges, operations)``, on any device.
             candidates: by group and edge, the operation of each column.
+
+        Raises:
+            ValueError: groups or shapes that do not match the candidates, or values that are not
+                finite or not within 0 and 1.
         """
 
     @abstractmethod
@@ -157,15 +149,18 @@ class Space(ABC):
 
     @abstractmethod
     def mask(self, genotype: Any, candidates: Candidates) -> dict[str, Tensor]:
-        """Return which candidates a genotype uses: by group a mask ``(edges, operations)``."""
+        """Return which candidates a genotype uses: by group a mask ``(edges, operations)``.
+
+        Raises:
+            ValueError: the genotype is not among the candidates.
+        """
 
     @abstractmethod
     def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[NetworkPiece]:
         """Yield all modules of the discrete network, with every candidate.
 
-        Args:
-            classes: number of classes.
-            image: shape of a sample, ``(C, H, W)``.
+        The fixed modules and the candidates that a genotype uses together have the parameters and
+        MACs of its network, for a number of classes and samples of the shape ``(C, H, W)``.
         """
 
     def derived_mask(
@@ -177,14 +172,11 @@ class Space(ABC):
     def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Return the expected number of copies of each piece in the discrete network.
+        """Return the expected number of copies of each piece: by group ``(edges, operations)``.
 
-        Probabilities of an edge need not sum to one; they are normalized, since the strength of an
-        edge does not affect its cost once it is kept.
-
-        Returns:
-            By group ``(edges, operations)``, differentiable. A space may add groups for pieces that
-            depend on several alphas.
+        The result is differentiable. Probabilities of an edge are normalized, since the strength of
+        an edge does not affect its cost once it is kept. A space may add groups for pieces that
+        depend on several alphas.
         """
         return {g: p / p.sum(-1, keepdim=True).clamp_min(1e-12) for g, p in probabilities.items()}
 
@@ -203,12 +195,7 @@ class Space(ABC):
     ) -> None:
         """Raise ValueError for supernet options that spaces without repeated cells do not support.
 
-        Args:
-            depth: factor of the number of cells; must be 1.
-            partial: inverse share of partial channels; must be 1.
-            auxiliary_skip: must be False.
-            depth_reason: why the space has one depth.
-            skip_reason: why the space has no auxiliary skip connections.
+        The reasons say why the space has one depth and no auxiliary skip connections.
         """
         where = f"space={self.name} has no"
         if partial > 1:
@@ -224,11 +211,7 @@ class Space(ABC):
 
 
 def parse_genotype(text: str) -> AnyGenotype:
-    """Return the genotype of a text in the notation of any space.
-
-    Raises:
-        ValueError: the text is no genotype; the message has one line.
-    """
+    """Return the genotype of a text in the notation of any space (else ``ValueError``)."""
     name = space_named_in(text) or space_recognizing(text) or "cnn"
     genotype: AnyGenotype = SPACES[name]().parse(text)
     return genotype

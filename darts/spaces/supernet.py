@@ -1,4 +1,10 @@
-"""Base class of the supernets of all spaces."""
+"""Base class of the supernets of all spaces.
+
+References:
+    Chen et al., "Net2Net", arXiv:1511.05641, section 2.2 (Net2WiderNet): a supernet of wider
+    operations from a trained one, as DrNAS (arXiv:2006.10355) uses it when more channels pass
+    through the operations.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.mixture import Mixture, as_mixture
-from darts.spaces.widening import widened
 
 
 class ParameterRows(NamedTuple):
@@ -32,6 +37,8 @@ class SupernetBase(nn.Module):
         counts: by group, the number of cells.
         shapes: by group, the shape of the mixing weights.
         skip_dropout: probability of dropping an output element of a skip connection in training.
+        supports_recomputation: whether ``recompute_cells`` has an effect.
+        recomputes: whether the backward pass recomputes the tensors inside of cells.
     """
 
     space: ClassVar[str]
@@ -41,6 +48,8 @@ class SupernetBase(nn.Module):
     counts: Mapping[str, int]
     shapes: Mapping[str, tuple[int, int]]
     skip_dropout: float = 0.0
+    supports_recomputation: ClassVar[bool] = False
+    recomputes: bool = False
 
     def make_alphas(self) -> nn.ParameterDict:
         """Return small random alphas, which break ties without a preference."""
@@ -54,7 +63,10 @@ class SupernetBase(nn.Module):
     def make_mixture(self, weights: Mapping[str, Tensor] | None) -> Mixture:
         """Return mixing weights as a mixture.
 
-        None means the softmax of the alphas, with weight 0 for auxiliary skip connections.
+        Args:
+            weights: by group, ``(edges, columns)`` for all cells or ``(cells, edges, columns)``, or
+                a ``Mixture``; None for the softmax of the alphas, with weight 0 for auxiliary skip
+                connections.
 
         Raises:
             ValueError: a group is missing or its weights have another shape.
@@ -78,7 +90,7 @@ class SupernetBase(nn.Module):
 
     def widened(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the state dict of a supernet with narrower operations in this one's shapes."""
-        return widened(state, self.state_dict())
+        return widen(state, self.state_dict())
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:
         """Return the parameter rows of each operation of each edge, without skip connections.
@@ -96,9 +108,11 @@ class SupernetBase(nn.Module):
         Raises:
             ValueError: the supernet does not support it.
         """
-        raise ValueError(
-            f"memory=checkpoint: the {self.space} space does not support it; remove the setting"
-        )
+        if not self.supports_recomputation:
+            raise ValueError(
+                f"memory=checkpoint: the {self.space} space does not support it; remove the setting"
+            )
+        self.recomputes = True
 
     def compile_regions(self) -> None:
         """Run the regions of the network that profit from it through ``torch.compile``.
@@ -109,3 +123,30 @@ class SupernetBase(nn.Module):
         raise ValueError(
             f"compile=true: the {self.space} space has nothing to compile; set compile=false"
         )
+
+
+def widen(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the values of a state dict in the shapes of a wider network.
+
+    Channel ``i`` of a wider tensor is channel ``i`` modulo the old width. Where a convolution reads
+    repeated channels, its weights are divided by the number of repetitions, so its output stays the
+    same.
+
+    Args:
+        old: state dict in which no tensor holds more than one operation.
+        new: state dict of the wider network, with the same names.
+    """
+    return {name: _widened(old[name], new[name].shape) for name in new}
+
+
+def _widened(value: Tensor, shape: torch.Size) -> Tensor:
+    if value.shape == shape:
+        return value
+    index = torch.arange(shape[0], device=value.device) % value.shape[0]
+    wide = value[index]
+    if value.ndim > 1 and value.shape[1] != shape[1]:
+        columns = torch.arange(shape[1], device=value.device) % value.shape[1]
+        repeats = torch.bincount(columns, minlength=value.shape[1])[columns]
+        factor = repeats.to(wide.dtype).reciprocal().view(-1, *[1] * (value.ndim - 2))
+        wide = wide[:, columns] * factor
+    return wide

@@ -1,4 +1,4 @@
-"""What the doctor measures, against slow recomputations; and that it leaves no trace."""
+"""Path scores and eigenvalues equal slow recomputations and do not change the search."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from darts.searching.calibration import preserved_state
 from darts.searching.diagnosis import dominant_alpha_eigenvalue, path_masks, path_score
 from darts.searching.searcher import Searcher
 from darts.spaces import Mixture, SearchContext, cnn, nas201
-from darts.spaces.cnn.candidate_sets import CANDIDATE_SETS
+from darts.spaces.cnn.candidates import CANDIDATE_SETS
 
 CALIBRATION = [make_batch(seed) for seed in (10, 11, 12)]
 SCORED = [make_batch(seed, size=6) for seed in (20, 21)]
 
 
-def trained(*overrides: str) -> Searcher:
-    """After a few steps, so that the running statistics are the mixture's own."""
+def trained_searcher(*overrides: str) -> Searcher:
+    """Return a searcher after a few steps, with running statistics of its mixture."""
     searcher = make_searcher("space.cells=2", *overrides)
     searcher.begin_epoch(0)
     for seed in range(3):
@@ -34,8 +34,8 @@ def trained(*overrides: str) -> Searcher:
     return searcher
 
 
-def slow(net: nn.Module, weights: dict[str, Tensor]) -> tuple[float, float]:
-    """Accuracy and loss of an edge-wise supernet with statistics of the path."""
+def slow_path_score(net: nn.Module, weights: dict[str, Tensor]) -> tuple[float, float]:
+    """Return accuracy and loss of an edge-wise supernet with running statistics of the path."""
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()
@@ -46,13 +46,13 @@ def slow(net: nn.Module, weights: dict[str, Tensor]) -> tuple[float, float]:
             net(images, weights)
         net.eval()
         pairs = [(net(images, weights), labels) for images, labels in SCORED]
-    logits, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
-    right = (logits.argmax(1) == labels).float().mean()
-    return float(right), float(nn.functional.cross_entropy(logits, labels))
+    logits, labels = (torch.cat(tensors) for tensors in zip(*pairs, strict=True))
+    accuracy = (logits.argmax(1) == labels).float().mean()
+    return float(accuracy), float(nn.functional.cross_entropy(logits, labels))
 
 
 def one_hot(genotype: Any, context: SearchContext) -> dict[str, Tensor]:
-    """Edge by edge."""
+    """Return mixing weights of a genotype, ``(edges, operations)`` by group."""
     weights = {}
     for group, rows in context.candidates.items():
         edges = {(source, target): name for source, target, name in genotype.edges(group)}
@@ -63,12 +63,12 @@ def one_hot(genotype: Any, context: SearchContext) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("space", ["cnn", "nas201"])
-def test_the_score_of_a_path(space: str) -> None:
-    few = {"cnn": ("space.candidates=s2", "space.channels=2"), "nas201": ()}[space]
-    searcher = trained(f"space={space}", *few)
+def test_path_scores_equal_those_of_the_edgewise_supernet(space: str) -> None:
+    options = {"cnn": ("space.candidates=s2", "space.channels=2"), "nas201": ()}[space]
+    searcher = trained_searcher(f"space={space}", *options)
     genotype = searcher.config.discretize.genotype(searcher.probabilities(), searcher.context)
     masks = path_masks(genotype, searcher.probabilities(), searcher.context)
-    found = path_score(searcher, masks, CALIBRATION, SCORED)
+    score = path_score(searcher, masks, CALIBRATION, SCORED)
     sizes = {"channels": searcher.config.space.channels, "cells": 2, "classes": 3}
     net: Any
     if space == "cnn":
@@ -77,28 +77,32 @@ def test_the_score_of_a_path(space: str) -> None:
     else:
         net = nas201.EdgewiseSupernet(**sizes, in_channels=3)
         net.load_state_dict(nas201.unfuse_state_dict(searcher.net.state_dict()))
-    accuracy, loss = slow(net, one_hot(genotype, searcher.context))
-    assert found["accuracy"] == pytest.approx(accuracy)
-    assert found["loss"] == pytest.approx(loss, rel=1e-3)
-    assert found["loss"] != pytest.approx(searcher.score(SCORED)["loss"], rel=1e-2)
+    accuracy, loss = slow_path_score(net, one_hot(genotype, searcher.context))
+    assert score["accuracy"] == pytest.approx(accuracy)
+    assert score["loss"] == pytest.approx(loss, rel=1e-3)
+    assert score["loss"] != pytest.approx(searcher.score(SCORED)["loss"], rel=1e-2)
 
 
-def test_partial_channels_pass_on_the_genotypes_edges_only() -> None:
-    """What is led past the operations of other edges is no part of the path."""
-    searcher = trained("relaxation.partial=2", "space.channels=4", "space.candidates=s2")
+def test_channels_bypass_only_the_edges_of_the_genotype() -> None:
+    """With partial channels, a path has no bypass on other edges."""
+    searcher = trained_searcher("relaxation.partial=2", "space.channels=4", "space.candidates=s2")
     genotype = searcher.config.discretize.genotype(searcher.probabilities(), searcher.context)
     masks = path_masks(genotype, searcher.probabilities(), searcher.context)
-    found = path_score(searcher, masks, CALIBRATION, SCORED)
-    net = cnn.EdgewiseSupernet(channels=4, cells=2, classes=3, partial=2, operations=CANDIDATE_SETS["s2"])
+    score = path_score(searcher, masks, CALIBRATION, SCORED)
+    net = cnn.EdgewiseSupernet(
+        channels=4, cells=2, classes=3, partial=2, operations=CANDIDATE_SETS["s2"]
+    )
     net.load_state_dict(cnn.unfuse_state_dict(searcher.net.state_dict()))
     weights = one_hot(genotype, searcher.context)
     bypass = {group: rows.sum(1) for group, rows in weights.items()}
     assert all(set(row.tolist()) == {0.0, 1.0} for row in bypass.values())
-    assert found["loss"] == pytest.approx(slow(net, Mixture(weights, bypass=bypass))[1], rel=1e-3)
+    assert score["loss"] == pytest.approx(
+        slow_path_score(net, Mixture(weights, bypass=bypass))[1], rel=1e-3
+    )
 
 
-def test_layers_left_out_stay_in_their_places() -> None:
-    """Of a fully connected network, whose genotype does not tell them."""
+def test_path_masks_keep_skipped_layers_in_their_positions() -> None:
+    """The genotype of a fully connected network does not contain skipped layers."""
     searcher = make_searcher("space=mlp", "space.cells=3", "space.widths=[4]")
     with torch.no_grad():
         for alpha in searcher.net.alphas.values():
@@ -119,8 +123,8 @@ def test_layers_left_out_stay_in_their_places() -> None:
 @pytest.mark.parametrize(
     "space", [("space=cnn", "space.candidates=s2"), ("space=nas201",), ("space=macro",)]
 )
-def test_the_eigenvalue_is_that_of_the_dense_hessian(space: tuple[str, ...]) -> None:
-    """To one per cent, as a search asks for it."""
+def test_the_eigenvalue_equals_that_of_the_dense_hessian(space: tuple[str, ...]) -> None:
+    """The relative error is at most one percent."""
     searcher = make_searcher(*space, "space.cells=1")
     net = searcher.net
     for alpha in net.alphas.values():
@@ -137,23 +141,29 @@ def test_the_eigenvalue_is_that_of_the_dense_hessian(space: tuple[str, ...]) -> 
             row = list(
                 torch.autograd.grad(entry, alphas, retain_graph=True, materialize_grads=True)
             )
-        rows.append(torch.cat([part.flatten() for part in row]))
+        rows.append(torch.cat([entries.flatten() for entries in row]))
     largest = float(torch.linalg.eigvalsh(torch.stack(rows).double())[-1])
     assert largest > 0
     assert dominant_alpha_eigenvalue(searcher, batch) == pytest.approx(largest, rel=0.01)
 
 
 @pytest.mark.parametrize("space", ["cnn", "nas201", "macro"])
-def test_it_leaves_no_trace(space: str) -> None:
-    searcher = trained(f"space={space}")
+def test_a_check_does_not_change_the_searcher_or_random_states(space: str) -> None:
+    searcher = trained_searcher(f"space={space}")
     searcher.net.skip_dropout = 0.25
     before = copy.deepcopy(searcher.state_dict())
     gradients = [None if p.grad is None else p.grad.clone() for p in searcher.net.parameters()]
     states = random.getstate(), torch.get_rng_state()
     genotype = searcher.config.discretize.genotype(searcher.probabilities(), searcher.context)
     masks = path_masks(genotype, searcher.probabilities(), searcher.context)
-    first = path_score(searcher, masks, CALIBRATION, SCORED), dominant_alpha_eigenvalue(searcher, make_batch(1))
-    again = path_score(searcher, masks, CALIBRATION, SCORED), dominant_alpha_eigenvalue(searcher, make_batch(1))
+    first = (
+        path_score(searcher, masks, CALIBRATION, SCORED),
+        dominant_alpha_eigenvalue(searcher, make_batch(1)),
+    )
+    again = (
+        path_score(searcher, masks, CALIBRATION, SCORED),
+        dominant_alpha_eigenvalue(searcher, make_batch(1)),
+    )
     assert first == again
     after = searcher.state_dict()["net"]
     assert all(after[name].equal(value) for name, value in before["net"].items())
@@ -168,12 +178,12 @@ def test_it_leaves_no_trace(space: str) -> None:
     assert momenta == {0.1}
 
 
-def test_undisturbed_after_an_error() -> None:
-    searcher = trained()
+def test_an_error_restores_the_network_and_random_states() -> None:
+    searcher = trained_searcher()
     before = copy.deepcopy(searcher.net.state_dict())
-    drawn = np.random.get_state()[1].tolist()  # type: ignore[index]
+    numpy_state = np.random.get_state()[1].tolist()  # type: ignore[index]
 
-    def spoil() -> None:
+    def change_and_fail() -> None:
         with preserved_state(searcher.net):
             searcher.net.eval()
             torch.rand(3), np.random.rand(3)
@@ -183,8 +193,8 @@ def test_undisturbed_after_an_error() -> None:
 
     state = torch.get_rng_state()
     with pytest.raises(KeyError):
-        spoil()
+        change_and_fail()
     assert all(value.equal(before[name]) for name, value in searcher.net.state_dict().items())
     assert searcher.net.training
     assert torch.get_rng_state().equal(state)
-    assert np.random.get_state()[1].tolist() == drawn  # type: ignore[index]
+    assert np.random.get_state()[1].tolist() == numpy_state  # type: ignore[index]

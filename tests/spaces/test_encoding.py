@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from darts.spaces.cnn.encoding import SEARCHED, random_genotype
-from darts.spaces.genotype import Genotype
+from darts.spaces.cnn.encoding import random_genotype
+from darts.spaces.genotype import PRIMITIVES, Genotype
 
 
 def generator(seed: int) -> torch.Generator:
@@ -52,7 +52,7 @@ def test_sources_and_operations_are_uniform() -> None:
         pairs[edges[2][0], edges[3][0]] += 1
         names.update(name for _, _, name in edges)
     assert set(pairs) == {(0, 1), (0, 2), (1, 2)}
-    assert set(names) == set(SEARCHED)
+    assert set(names) == set(PRIMITIVES) - {"none"}
     # Five standard deviations of a binomial count around its mean.
     assert all(abs(n - draws / 3) < 5 * (draws * 2 / 9) ** 0.5 for n in pairs.values())
     assert all(abs(n - 4 * draws / 7) < 5 * (4 * draws * 6 / 49) ** 0.5 for n in names.values())

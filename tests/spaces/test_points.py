@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from darts.spaces import SPACES, cnn, macro, nas201
-from darts.spaces.cnn.candidate_sets import CANDIDATE_SETS
+from darts.spaces.cnn.candidates import CANDIDATE_SETS
 from darts.spaces.genotype import Genotype
 from darts.spaces.parameters import Parameters, point_key
 
@@ -52,8 +52,9 @@ def test_every_genotype_is_exactly_one_point() -> None:
     space = macro.Macro(cells=1)
     genotypes = [space.decode(point) for point in Parameters(space.parameters()).points(2)]
     assert len(set(genotypes)) == len(genotypes) == 6**3
-    grid = Parameters(nas201.Nas201().parameters())
-    indices = [nas201.decode(point).index for point in grid.points(2)]
+    benchmark = nas201.Nas201()
+    grid = Parameters(benchmark.parameters())
+    indices = [benchmark.decode(point).index for point in grid.points(2)]
     assert indices == list(range(15625))
 
 

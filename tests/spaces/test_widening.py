@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from darts.spaces.cnn import EdgewiseSupernet, Supernet, unfuse_state_dict
-from darts.spaces.widening import widened
+from darts.spaces.supernet import widen
 
 widths = st.tuples(st.integers(1, 4), st.integers(0, 5)).map(lambda pair: (pair[0], sum(pair)))
 
@@ -43,7 +43,7 @@ def test_a_wider_chain_repeats_the_output_channels(
             parameter.normal_()
     for _ in range(2):  # changes the running statistics
         narrow(torch.randn(5, a[0], 6, 5, dtype=torch.float64))
-    wide.load_state_dict(widened(narrow.state_dict(), wide.state_dict()))
+    wide.load_state_dict(widen(narrow.state_dict(), wide.state_dict()))
     x = torch.randn(4, a[0], 6, 5, dtype=torch.float64)
     for training in (False, True):
         narrow.train(training)
@@ -53,7 +53,7 @@ def test_a_wider_chain_repeats_the_output_channels(
 
 def test_tensors_of_equal_shape_are_unchanged() -> None:
     state = chain(2, 3, 4).state_dict()
-    again = widened(state, chain(2, 3, 4).state_dict())
+    again = widen(state, chain(2, 3, 4).state_dict())
     assert list(again) == list(state)
     assert all(torch.equal(again[name], state[name]) for name in state)
 

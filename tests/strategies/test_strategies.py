@@ -32,7 +32,7 @@ TREE = Parameters(
         Parameter("deep", Choice((True, False)), (("layers", (3, 4)),)),
     ]
 )
-EDGES = Parameters(nas201.parameters())
+EDGES = Parameters(nas201.Nas201().parameters())
 WORTH = {"none": 0, "skip_connect": 2, "nor_conv_1x1": 3, "nor_conv_3x3": 4, "avg_pool_3x3": 1}
 
 

@@ -17,15 +17,79 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.ops.accumulator import SumAccumulator
-from darts.ops.batch_norm import normalize
+from darts.ops.batch_norm import RunningStats, normalize
 from darts.ops.dispatch import KernelPlan, plan_kernels
 from darts.ops.separable import normalize_and_reduce, repeat_per_channel, separable_conv
 from darts.ops.sums import sum_groups, weighted_sum
-from darts.spaces.cnn.copies import Copies, consecutive_runs, is_separable, select
 from darts.spaces.cnn.operations import FactorizedReduce, Noise, Zero
 from darts.spaces.cnn.stacking import stack
 from darts.spaces.cnn.state import Pool, State, run_pool
 from darts.spaces.supernet import ParameterRows
+
+
+class Copies:
+    """Some consecutive copies of a stacked operation, see ``darts.spaces.cnn.stacking``.
+
+    Args:
+        states: the state that each copy reads.
+        first: index of the first copy.
+        total: number of copies in the stacked operation.
+    """
+
+    def __init__(self, states: Sequence[State], first: int, total: int) -> None:
+        self.states = states
+        self.first, self.count, self.total = first, len(states), total
+
+    def rows(self, stacked: Tensor | None) -> Tensor:
+        """Return the rows of a stacked tensor that belong to these copies; a view."""
+        assert stacked is not None
+        each = stacked.shape[0] // self.total
+        return stacked[self.first * each : (self.first + self.count) * each]
+
+    def running_stats(self, norm: nn.BatchNorm2d) -> RunningStats:
+        """Return the running statistics of these copies and count a batch."""
+        if self.first == 0:
+            cast(Tensor, norm.num_batches_tracked).add_(1)
+        momentum = cast(float, norm.momentum)
+        return RunningStats(self.rows(norm.running_mean), self.rows(norm.running_var), momentum)
+
+    def inputs(self, view: str) -> Tensor:
+        """Return a view of the states, concatenated: ``(B, count * C, H, W)``."""
+        tensors = [state.view(view) for state in self.states]
+        return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=1)
+
+    def convolve(self, module: nn.Conv2d, x: Tensor | None) -> Tensor:
+        """Run a stacked convolution; None for ``x`` reads the states."""
+        weight, groups = self.rows(module.weight), module.groups // self.total * self.count
+        padding = cast(tuple[int, int], module.padding)
+        if x is None:
+            x = self.inputs("rectified")
+        return F.conv2d(x, weight, None, module.stride, padding, module.dilation, groups)
+
+    def separable_input(self, module: nn.Conv2d, x: Tensor | None) -> tuple[Tensor, int, int]:
+        """Return the input, stride and dilation of a depthwise convolution.
+
+        None for ``x`` reads the states.
+        """
+        stride, dilation = module.stride[0], module.dilation[0]
+        if x is not None:
+            return x, stride, dilation
+        if stride == dilation == 2:  # reads only the pixels in even rows and columns
+            return self.inputs("even"), 1, 1
+        return self.inputs("rectified"), stride, dilation
+
+    def normalize_by_running_stats(
+        self, x: Tensor, norm: nn.BatchNorm2d, factor: Tensor | None = None
+    ) -> Tensor:
+        """Apply batch norm by the running statistics of these copies.
+
+        Args:
+            x: ``(B, count * C, H, W)``.
+            norm: the stacked batch norm.
+            factor: ``(count * C,)``, multiplied to the result; ones by default.
+        """
+        mean, variance = self.rows(norm.running_mean), self.rows(norm.running_var)
+        return F.batch_norm(x, mean, variance, factor, None, False, 0.0, norm.eps)
 
 
 class EdgeBundle(nn.Module):
@@ -108,10 +172,10 @@ class EdgeBundle(nn.Module):
                 continue
             wanted = [c for c, e in enumerate(owners) if active is None or column in active[e]]
             drop = dropout if self.training and name == "skip_connect" else 0.0
-            for run in consecutive_runs(wanted, size):
+            for run in _consecutive_runs(wanted, size):
                 edges = [owners[copy] for copy in run]
                 copies = Copies([inputs[edge] for edge in edges], run[0], len(owners))
-                scale = select(columns[column], edges)
+                scale = _select(columns[column], edges)
                 unweighted = self._unweighted(operation, copies, drop)
                 if unweighted is not None:
                     terms += unweighted
@@ -184,7 +248,7 @@ class EdgeBundle(nn.Module):
 
         ``x`` is None in the first stage, which reads the states.
         """
-        if self.training and is_separable(convolutions):
+        if self.training and _is_separable(convolutions):
             depthwise, pointwise = convolutions
             x, stride, dilation = copies.separable_input(depthwise, x)
             return separable_conv(
@@ -254,3 +318,31 @@ class EdgeBundle(nn.Module):
             return F.relu_(normalized)
         total.add(sum_groups(normalized, copies.count))
         return None
+
+
+def _is_separable(convolutions: Sequence[nn.Conv2d]) -> bool:
+    """Return whether these are a depthwise convolution with a square kernel and a pointwise one."""
+    if len(convolutions) != 2:
+        return False
+    first, second = convolutions
+    square = first.kernel_size[0] == first.kernel_size[1]
+    return square and first.groups == first.in_channels and second.kernel_size == (1, 1)
+
+
+def _consecutive_runs(indices: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Split sorted indices into runs of consecutive ones, each of at most ``size``."""
+    run: list[int] = []
+    for index in indices:
+        if run and (index != run[-1] + 1 or len(run) == size):
+            yield run
+            run = []
+        run.append(index)
+    if run:
+        yield run
+
+
+def _select(column: Tensor, indices: Sequence[int]) -> Tensor:
+    """Return the elements at sorted indices; a view if these are consecutive."""
+    if indices[-1] - indices[0] + 1 == len(indices):
+        return column[indices[0] : indices[-1] + 1]
+    return column[list(indices)]

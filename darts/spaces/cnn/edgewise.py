@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
-from typing import ClassVar, TypeAlias, cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.checks import check_positive
+from darts.spaces.cnn.candidates import Operations, candidates_of
 from darts.spaces.cnn.operations import Zero, bypass_channels, make_operation, shuffle_channels
 from darts.spaces.cnn.skeleton import (
     CellPlan,
@@ -33,15 +34,9 @@ from darts.spaces.supernet import SupernetBase
 
 SKIP = "skip_connect"
 
-Operations: TypeAlias = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
-"""The candidates of all edges, or by group the candidates of each edge."""
-
 
 class MixedOperation(nn.Module):
-    """All candidates of one edge and their weighted sum (equation 2).
-
-    Shape: input ``(B, C, H, W)``, weights ``(operations,)``.
-    """
+    """All candidates of one edge and their weighted sum (equation 2)."""
 
     def __init__(self, channels: int, stride: int, operations: Sequence[str]) -> None:
         super().__init__()
@@ -58,7 +53,7 @@ class MixedOperation(nn.Module):
         active: Sequence[int] | None = None,
         dropout: Mapping[int, float] | None = None,
     ) -> Tensor:
-        """Compute the weighted sum.
+        """Return the weighted sum.
 
         Args:
             x: ``(B, C, H, W)``.
@@ -139,8 +134,7 @@ class EdgewiseSupernet(SupernetBase):
     """The supernet of the DARTS paper, with extensions of later papers.
 
     The weights have the published order: stem, preprocessing and edges of each cell, classifier.
-    Only the batch norms of the stem have affine parameters. The alphas are parameters and part of
-    the state dict, but not of ``weight_parameters``.
+    Only the batch norms of the stem have affine parameters.
 
     Args:
         channels: width of the first cell's nodes (16 in the paper's search).
@@ -225,14 +219,7 @@ class EdgewiseSupernet(SupernetBase):
         self.to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Compute logits.
-
-        Args:
-            images: ``(B, in_channels, H, W)``.
-            weights: mixing weights by group, each ``(edges, operations)``, or a ``Mixture``; by
-                default the softmax of the supernet's alphas, with weight 0 for the auxiliary skip
-                connections.
-        """
+        """Return logits; for the mixing weights, see ``SupernetBase.make_mixture``."""
         mixture = self.make_mixture(weights)
         before_previous, previous = self.run_stem(images)
         indices = dict.fromkeys(CELLS, 0)
@@ -255,23 +242,3 @@ class EdgewiseSupernet(SupernetBase):
         """Return the output of one cell; subclasses may override it."""
         output: Tensor = cell(before_previous, previous, mixture, self.skip_dropout)
         return output
-
-
-def candidates_of(operations: Operations, nodes: int) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """Return the candidates of each edge by group.
-
-    Raises:
-        ValueError: a group has another number of edges, or its edges have different numbers of
-            candidates.
-    """
-    count = len(edges(nodes))
-    if not isinstance(operations, Mapping):
-        return dict.fromkeys(CELLS, (tuple(operations),) * count)
-    rows = {group: tuple(map(tuple, operations[group])) for group in CELLS}
-    for group, names in rows.items():
-        if len(names) != count or len({len(row) for row in names}) != 1:
-            raise ValueError(
-                f"operations of the {group} cell must be {count} lists of equal length, one per "
-                "edge"
-            )
-    return rows

@@ -1,73 +1,113 @@
-"""Encoding of cell genotypes as points, and uniform sampling.
+"""Conversions of cell genotypes from mixing probabilities and to points, and uniform sampling.
 
-Each node has a parameter for the pair of states that it reads. Each edge has a parameter for its
-operation, which is active if the pair contains the edge. So each genotype is exactly one point.
+As a point, each node has a parameter for the pair of states that it reads. Each edge has a
+parameter for its operation, which is active if the pair contains the edge. So each genotype is
+exactly one point.
 
 References:
-    DARTS, arXiv:1806.09055, section 3.2, and "Random Search and Reproducibility for NAS",
-    arXiv:1902.07638: random search over uniformly sampled cells as a baseline.
+    DARTS, arXiv:1806.09055, section 2.4 (derivation) and section 3.2. "Random Search and
+    Reproducibility for NAS", arXiv:1902.07638: uniformly sampled cells as a baseline.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from darts.spaces.checks import check_positive
-from darts.spaces.deriving import Candidates
-from darts.spaces.genotype import OPERATIONS, PRIMITIVES, Genotype
+from darts.spaces.cnn.candidates import Operations, candidates_of
+from darts.spaces.cnn.skeleton import count_nodes
+from darts.spaces.deriving import Candidates, check_groups, checked_rows
+from darts.spaces.genotype import CELLS, OPERATIONS, PRIMITIVES, Genotype
 from darts.spaces.parameters import Choice, Parameter, Point, Value
 
-SEARCHED: tuple[str, ...] = tuple(name for name in PRIMITIVES if name != "none")
-"""The primitives that a discrete cell may have."""
+T = TypeVar("T")
+
+
+def derive(probabilities: Mapping[str, Tensor], candidates: Candidates | None = None) -> Genotype:
+    """Keep the two strongest edges into each node and the strongest operation of each.
+
+    The strength of an edge is the probability of its most probable operation other than ``none``.
+    ``none`` takes part in the softmax, so edges must be ranked by probability: the edge with the
+    largest alpha need not be the edge with the largest probability.
+
+    Args:
+        probabilities: for ``"normal"`` and ``"reduce"``, a tensor ``(edges, operations)`` of
+            mixing probabilities (after the softmax, not the alphas), on any device. Edges are
+            ordered by node, then by input: 14 rows for 4 nodes.
+        candidates: by cell and edge, the operation of each column; by default the eight primitives.
+
+    Returns:
+        A genotype that concatenates all nodes; the stronger edge of a node comes first. Ties go to
+        the lower index, for edges and for operations.
+
+    Raises:
+        ValueError: other cells, a shape that fits no cell or not the operations, unknown
+            operations, or values that are not finite or not within 0 and 1.
+    """
+    check_groups("probabilities", probabilities, CELLS)
+    return _genotype(
+        {
+            cell: _derive_cell(
+                cell,
+                probabilities[cell],
+                candidates[cell] if candidates else [PRIMITIVES] * len(probabilities[cell]),
+            )
+            for cell in CELLS
+        }
+    )
+
+
+def _derive_cell(cell: str, table: Tensor, names: Sequence[Sequence[str]]) -> list[tuple[str, int]]:
+    """Return ``(operation, source)`` of each kept edge of one cell."""
+    count_nodes(len(names))
+    for row in names:
+        _check_names(row)
+    rows = checked_rows(cell, table, (len(names), len(names[0])))
+    kept: list[tuple[str, int]] = []
+    for node in _by_node(list(zip(names, rows, strict=True))):
+        # max() and sorted() both keep the first of equal elements.
+        best = [
+            max((c for c, n in enumerate(row) if n != "none"), key=p.__getitem__) for row, p in node
+        ]
+        ranked = sorted(range(len(node)), key=lambda source: -node[source][1][best[source]])
+        kept += [(node[source][0][best[source]], source) for source in ranked[:2]]
+    return kept
 
 
 def random_genotype(
-    generator: torch.Generator, nodes: int = 4, operations: Sequence[str] | Candidates = SEARCHED
+    generator: torch.Generator, nodes: int = 4, operations: Operations = PRIMITIVES
 ) -> Genotype:
     """Draw both cells uniformly: two distinct sources per node and an operation for each.
 
     Args:
         generator: source of the random numbers; equal states give equal genotypes.
         nodes: intermediate nodes of each cell; all of them are concatenated.
-        operations: names to draw from with equal probabilities; or by cell, the candidates of each
-            edge, except ``none``.
+        operations: candidates of all edges, or by cell of each edge; ``none`` is never drawn.
 
     Raises:
         ValueError: fewer than one node, or no, unknown or repeated operations.
     """
     check_positive(nodes=nodes)
-    if not isinstance(operations, Mapping):
-        _check(operations)
+    candidates = candidates_of(operations, nodes)
 
-    def draw(count: int) -> int:
-        return int(torch.randint(count, (), generator=generator, device=generator.device))
-
-    def draw_cell(cell: str) -> tuple[tuple[str, int], ...]:
-        pairs: list[tuple[str, int]] = []
-        for node in range(nodes):
-            order = torch.randperm(node + 2, generator=generator, device=generator.device)
+    def draw_cell(rows: Sequence[Sequence[str]]) -> Iterator[tuple[str, int]]:
+        for edges in _by_node(rows):
+            order = torch.randperm(len(edges), generator=generator, device=generator.device)
             for source in sorted(order[:2].tolist()):
-                names = operations
-                if isinstance(operations, Mapping):
-                    row = operations[cell][node * (node + 3) // 2 + source]
-                    names = [name for name in row if name != "none"]
-                pairs.append((cast(Sequence[str], names)[draw(len(names))], source))
-        return tuple(pairs)
+                names = _check_names(edges[source])
+                index = torch.randint(len(names), (), generator=generator, device=generator.device)
+                yield names[int(index)], source
 
-    concat = tuple(range(2, nodes + 2))
-    return Genotype(draw_cell("normal"), concat, draw_cell("reduce"), concat)
+    return _genotype({cell: list(draw_cell(candidates[cell])) for cell in CELLS})
 
 
 def parameters(candidates: Candidates) -> list[Parameter]:
-    """Return the parameters of both cells.
-
-    Args:
-        candidates: by cell, the operations of each edge, ordered by node, then source.
-    """
+    """Return the parameters of both cells for the candidates of each edge."""
     parameters: list[Parameter] = []
     for cell, rows in candidates.items():
         for node, edges in enumerate(_by_node(rows), 2):
@@ -117,19 +157,23 @@ def encode(genotype: Genotype, candidates: Candidates) -> Point:
 
 def decode(point: Mapping[str, Value], candidates: Candidates) -> Genotype:
     """Return the genotype of a point; the inverse of ``encode``."""
-    cells: list[tuple[tuple[str, int], ...]] = []
-    for cell in Genotype.cells:
-        pairs: list[tuple[str, int]] = []
-        for node, _ in enumerate(_by_node(candidates[cell]), 2):
-            for source in str(point[f"{cell}.{node}"]).split("+"):
-                pairs.append((str(point[f"{cell}.{source}>{node}"]), int(source)))
-        cells.append(tuple(pairs))
-    normal, reduce = cells
-    concat = tuple(range(2, len(normal) // 2 + 2))
-    return Genotype(normal, concat, reduce, concat)
+    cells: dict[str, list[tuple[str, int]]] = {}
+    for cell, rows in candidates.items():
+        cells[cell] = [
+            (str(point[f"{cell}.{source}>{node}"]), int(source))
+            for node, _ in enumerate(_by_node(rows), 2)
+            for source in str(point[f"{cell}.{node}"]).split("+")
+        ]
+    return _genotype(cells)
 
 
-def _by_node(rows: Sequence[Sequence[str]]) -> Iterator[Sequence[Sequence[str]]]:
+def _genotype(cells: Mapping[str, Sequence[tuple[str, int]]]) -> Genotype:
+    """Return the genotype with these edges that concatenates all nodes."""
+    fields = [(tuple(cells[cell]), tuple(range(2, len(cells[cell]) // 2 + 2))) for cell in CELLS]
+    return Genotype(*fields[0], *fields[1])
+
+
+def _by_node(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     """Yield the edges into each node."""
     start, count = 0, 2
     while start < len(rows):
@@ -142,10 +186,13 @@ def _without_none(row: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in row if name != "none")
 
 
-def _check(operations: Sequence[str]) -> None:
-    unknown = [name for name in operations if name not in OPERATIONS]
-    if unknown or not operations or len(set(operations)) != len(operations):
+def _check_names(row: Sequence[str]) -> tuple[str, ...]:
+    """Check the candidates of an edge; return those that a discrete cell may have."""
+    if not row or not set(row) <= set(OPERATIONS) or len(set(row)) != len(row):
         raise ValueError(
             f"operations must be one or more distinct names of {', '.join(OPERATIONS)}, "
-            f"not {list(operations)!r}"
+            f"not {list(row)!r}"
         )
+    if not _without_none(row):
+        raise ValueError(f"operations {list(row)!r} hold none but 'none'")
+    return _without_none(row)

@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.checks import check_positive
-from darts.spaces.cnn.operations import make_operation
-from darts.spaces.cnn.rectified import remove_leading_relu
+from darts.spaces.cnn.operations import make_operation, remove_leading_relu
 from darts.spaces.cnn.skeleton import CellPlan, make_preprocessing, make_stem, plan_cells
 from darts.spaces.cnn.state import State
 from darts.spaces.genotype import Genotype
@@ -30,8 +29,6 @@ def drop_path(x: Tensor, probability: float, rows: tuple[int, int] | None = None
         probability: probability of zero, in [0, 1).
         rows: index of the first sample in a larger batch, and the size of that batch. The random
             numbers are drawn for the whole batch, so ranks draw those of a single process.
-
-    Shape: ``(B, C, H, W)`` -> the same.
     """
     keep = 1.0 - probability
     first, count = rows or (0, x.shape[0])
@@ -190,13 +187,7 @@ class Network(NetworkBase):
     def forward(
         self, images: Tensor, auxiliary: bool = False
     ) -> Tensor | tuple[Tensor, Tensor | None]:
-        """Compute logits.
-
-        Args:
-            images: ``(B, in_channels, H, W)``.
-            auxiliary: return ``(logits, logits of the auxiliary head)``; the second element is None
-                if the network has no auxiliary head.
-        """
+        """Return logits; with ``auxiliary`` also those of the auxiliary head, or None."""
         first, output = self.stem(images.contiguous(memory_format=torch.channels_last))
         previous = F.relu(first)
         auxiliary_logits = None
@@ -209,7 +200,6 @@ class Network(NetworkBase):
         return (logits, auxiliary_logits) if auxiliary else logits
 
     def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]]:
-        """Return the operation of an edge in each copy of a cell. See ``NetworkBase``."""
         return [
             (copy.operations, str(edge))
             for copy in self.cells

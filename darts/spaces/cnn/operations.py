@@ -18,6 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from darts.ops.depthwise import depthwise_conv2d
+from darts.ops.pixels import split_even_odd
+
 
 class FactorizedReduce(nn.Module):
     """Halve height and width by two pointwise convolutions, one on even and one on odd pixels.
@@ -58,10 +61,7 @@ def bypass_channels(state: Tensor, width: int, stride: int) -> Tensor:
 
 
 def shuffle_channels(x: Tensor, groups: int) -> Tensor:
-    """Interleave groups of channels: channel ``i`` of each group, then channel ``i + 1``.
-
-    Shape: ``(B, C, H, W)`` -> the same.
-    """
+    """Interleave groups of channels: channel ``i`` of each group, then channel ``i + 1``."""
     if groups == 1:
         return x
     # (B, groups, C / groups, H, W) -> (B, C / groups, groups, H, W)
@@ -184,19 +184,16 @@ FACTORIES: dict[str, Factory] = {
 def make_operation(
     name: str, channels: int, stride: int, *, affine: bool = True, normalize_pool: bool = False
 ) -> nn.Module:
-    """Build one operation.
+    """Build one of ``FACTORIES``.
 
     Args:
-        name: a key of ``FACTORIES``.
+        name: the operation (``ValueError`` for an unknown name).
         channels: input and output channels.
         stride: 1 or 2.
         affine: whether batch norms have scale and shift. In a supernet they have none, because they
             would undo the mixing weights.
         normalize_pool: whether a batch norm without affine parameters follows a pooling. In a
             supernet it does, so that all candidates of an edge have the same scale.
-
-    Raises:
-        ValueError: unknown name.
     """
     if name not in FACTORIES:
         raise ValueError(f"unknown operation {name!r}; choose from {', '.join(FACTORIES)}")
@@ -204,3 +201,44 @@ def make_operation(
     if normalize_pool and "pool" in name:
         return nn.Sequential(operation, nn.BatchNorm2d(channels, affine=False))
     return operation
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """``nn.Conv2d`` with one square kernel per channel and a padding that keeps the size.
+
+    Shape: ``(B, C, H, W)`` -> ``(B, C, ceil(H / stride), ceil(W / stride))``.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return depthwise_conv2d(input, self.weight, self.stride[0], self.dilation[0])
+
+
+class RectifiedReduce(FactorizedReduce):
+    """``FactorizedReduce`` of a rectified state; it processes only the pixels that it reads."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        even, odd = split_even_odd(x)
+        halves = [F.conv2d(even, self.even.weight), F.conv2d(odd, self.odd.weight)]
+        output: Tensor = self.norm(torch.cat(halves, dim=1))
+        return output
+
+
+def remove_leading_relu(operation: nn.Module) -> bool:
+    """Remove the ReLU at the start of an operation, in place; return whether there was one.
+
+    Convolutions and the skip connection of stride 2 begin with a ReLU. Several of them, and the
+    preprocessing of two cells, read the same state: without their ReLU, the caller rectifies that
+    state once. Depthwise convolutions are replaced by the kernels of ``darts.ops.depthwise``.
+    Weights and their names do not change.
+    """
+    begins = isinstance(operation, FactorizedReduce)
+    if isinstance(operation, nn.Sequential) and isinstance(operation[0], nn.ReLU):
+        operation[0], begins = nn.Identity(), True
+    for module in operation.modules():
+        # A change of the class keeps the weights, their names and the random state.
+        if type(module) is FactorizedReduce:
+            module.__class__ = RectifiedReduce
+        elif type(module) is nn.Conv2d and module.groups == module.in_channels > 1:
+            height, width = module.kernel_size
+            module.__class__ = DepthwiseConv2d if height == width else nn.Conv2d
+    return begins

@@ -22,7 +22,6 @@ class CellPlan:
     """Position and widths of one cell of the stack.
 
     Attributes:
-        index: position in the stack.
         group: "normal" or "reduce".
         before_previous: output channels of the cell before the previous cell.
         previous: output channels of the previous cell.
@@ -31,7 +30,6 @@ class CellPlan:
         is_last: whether it is the last cell of the stack.
     """
 
-    index: int
     group: str
     before_previous: int
     previous: int
@@ -59,13 +57,10 @@ def edges(nodes: int) -> list[tuple[int, int]]:
 
 
 def count_nodes(rows: int) -> int:
-    """Return the number of nodes of a supernet cell: n nodes have 2 + 3 + ... + (n + 1) edges.
-
-    Args:
-        rows: number of edges.
+    """Return the number of nodes of a supernet cell with this number of edges.
 
     Raises:
-        ValueError: no cell has this number of edges.
+        ValueError: no cell has it: n nodes have 2 + 3 + ... + (n + 1) edges.
     """
     for nodes in range(1, rows + 1):
         if len(edges(nodes)) == rows:
@@ -125,10 +120,8 @@ class ImageNetStem(nn.Module):
 def make_stem(name: str, in_channels: int, channels: int) -> tuple[SmallStem | ImageNetStem, int]:
     """Return a stem and its output channels.
 
-    Args:
-        name: "small" (``3 * channels`` output channels) or "imagenet" (``channels``).
-        in_channels: channels of the images.
-        channels: width of the first cell's nodes.
+    The stem "small" has ``3 * channels`` output channels, "imagenet" has ``channels``, the width of
+    the first cell's nodes.
 
     Raises:
         ValueError: unknown name.
@@ -164,7 +157,7 @@ def plan_cells(
         if group == "reduce":
             channels *= 2
         is_last = index == cells - 1
-        yield CellPlan(index, group, before_previous, previous, channels, reduced_before, is_last)
+        yield CellPlan(group, before_previous, previous, channels, reduced_before, is_last)
         before_previous, previous = previous, outputs[group] * channels
         reduced_before = group == "reduce"
 

@@ -9,23 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from darts.registry import choice, number
-from darts.spaces.cnn.candidate_sets import CANDIDATE_SETS
-from darts.spaces.cnn.derive import derive, mask_of
-from darts.spaces.cnn.edgewise import candidates_of
-from darts.spaces.cnn.encoding import decode, encode, parameters, random_genotype
+from darts.spaces.cnn.candidates import CANDIDATE_SETS, candidates_of
+from darts.spaces.cnn.encoding import decode, derive, encode, parameters, random_genotype
 from darts.spaces.cnn.network import Network
-from darts.spaces.cnn.pieces import pieces
+from darts.spaces.cnn.operations import make_operation
 from darts.spaces.cnn.published import PUBLISHED
+from darts.spaces.cnn.skeleton import (
+    CellPlan,
+    count_nodes,
+    edges,
+    make_preprocessing,
+    make_stem,
+    plan_cells,
+)
 from darts.spaces.cnn.supernet import Supernet
-from darts.spaces.deriving import Candidates
-from darts.spaces.genotype import Genotype
-from darts.spaces.network_piece import NetworkPiece
+from darts.spaces.deriving import Candidates, edge_mask
+from darts.spaces.genotype import CELLS, Genotype
+from darts.spaces.network import NetworkPiece
 from darts.spaces.parameters import Parameter, Point, Value
 from darts.spaces.published import PublishedGenotype
 from darts.spaces.space import SPACES, Space
@@ -102,7 +109,7 @@ class Cnn(Space):
         return derive(probabilities, candidates)
 
     def random(self, generator: torch.Generator) -> Genotype:
-        return random_genotype(generator, NODES, self.rows)
+        return random_genotype(generator, NODES, CANDIDATE_SETS[self.candidates])
 
     @property
     def rows(self) -> Candidates:
@@ -119,33 +126,64 @@ class Cnn(Space):
         return decode(point, self.rows)
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
-        return mask_of(genotype, candidates)
+        return {
+            cell: edge_mask(genotype.edges(cell), edges(count_nodes(len(names))), names, cell)
+            for cell, names in candidates.items()
+        }
 
     def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[NetworkPiece]:
-        return pieces(
-            self.rows,
-            channels=self.channels,
-            cells=self.cells,
-            stem=self.stem,
-            classes=classes,
-            image=image,
+        in_channels, *size = image
+        first, width = make_stem(self.stem, in_channels, self.channels)
+        yield NetworkPiece(
+            lambda: make_stem(self.stem, in_channels, self.channels)[0], tuple(image)
         )
+        sides = [tuple(size)] * 2
+        if first.reduces:
+            quarter = _halved(_halved(tuple(size)))
+            sides = [quarter, _halved(quarter)]
+        last = 0
+        for plan in plan_cells(
+            self.channels,
+            self.cells,
+            stem_width=width,
+            stem_reduces=first.reduces,
+            outputs=dict.fromkeys(CELLS, NODES),
+        ):
+            for index, inputs in enumerate((plan.before_previous, plan.previous)):
+                make = partial(_preprocessing, plan, index)
+                yield NetworkPiece(make, (inputs, *sides[index]))
+            here = sides[1]  # the size of both inputs after preprocessing
+            inner = _halved(here) if plan.group == "reduce" else here
+            for edge, (source, _) in enumerate(edges(NODES)):
+                stride = plan.stride(source)
+                shape = (plan.channels, *(here if source < 2 else inner))
+                for column, name in enumerate(self.rows[plan.group][edge]):
+                    make_candidate = partial(make_operation, name, plan.channels, stride)
+                    yield NetworkPiece(make_candidate, shape, (plan.group, edge, column))
+            sides = [here, inner]
+            last = NODES * plan.channels
+        yield NetworkPiece(lambda: nn.Linear(last, classes), (last,))
 
     def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Return the expected number of copies of each piece, see ``Space.expected_usage``.
-
-        A node keeps two edges. The expected number of copies of an edge is proportional to its
-        probability of any operation except ``none``, and a kept edge never has ``none``.
-        """
+        # A node keeps two edges. The expected number of copies of an edge is proportional to its
+        # probability of any operation except "none", and a kept edge never has "none".
         usage = {}
         for group, p in probabilities.items():
             possible = torch.tensor([[name != "none" for name in row] for row in candidates[group]])
             p = p * possible.to(p.device)
             strength = p.sum(-1)
-            nodes = torch.split(strength, [node + 2 for node in range(NODES)])
-            kept = torch.cat([2 * edges / edges.sum().clamp_min(1e-12) for edges in nodes])
+            per_node = torch.split(strength, [node + 2 for node in range(NODES)])
+            kept = torch.cat([2 * s / s.sum().clamp_min(1e-12) for s in per_node])
             kept = kept.clamp_max(1.0)
             usage[group] = kept[:, None] * p / strength[:, None].clamp_min(1e-12)
         return usage
+
+
+def _preprocessing(plan: CellPlan, index: int) -> nn.Module:
+    return make_preprocessing(plan, affine=True)[index]
+
+
+def _halved(side: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(-(-length // 2) for length in side)

@@ -76,7 +76,7 @@ class State:
 
 
 def run_pool(pool: Pool, x: Tensor) -> Tensor:
-    """Return ``pool(x)``, by a fast kernel where there is one."""
+    """Return ``pool(x)``, computed by a fast kernel where there is one."""
     if isinstance(pool, nn.AvgPool2d) and (pool.kernel_size, pool.stride) == (3, 1):
         return avg_pool3x3(x)
     output: Tensor = pool(x)

@@ -18,14 +18,12 @@ from darts.ops.recomputation import recompute
 from darts.ops.sums import weighted_sum
 from darts.spaces.cnn.edge_bundle import EdgeBundle
 from darts.spaces.cnn.edgewise import SKIP, EdgewiseSupernet, MixedOperation, SupernetCell
-from darts.spaces.cnn.fuse import bundles_of, fuse_state_dict, unfuse_state_dict
-from darts.spaces.cnn.operations import shuffle_channels
-from darts.spaces.cnn.rectified import remove_leading_relu
+from darts.spaces.cnn.operations import remove_leading_relu, shuffle_channels
 from darts.spaces.cnn.skeleton import CellPlan, count_nodes
+from darts.spaces.cnn.stacking import bundles_of, fuse_state_dict, unfuse_state_dict
 from darts.spaces.cnn.state import State
 from darts.spaces.mixture import CellMixture
-from darts.spaces.supernet import ParameterRows
-from darts.spaces.widening import widened
+from darts.spaces.supernet import ParameterRows, widen
 
 
 class BundledCell(nn.Module):
@@ -115,7 +113,7 @@ class Supernet(EdgewiseSupernet):
 
     make_cell = BundledCell
     memory_format = torch.channels_last
-    recomputes = False
+    supports_recomputation = True
 
     def compile_regions(self) -> None:
         """Run the separable convolutions with their norms through ``torch.compile``.
@@ -127,17 +125,11 @@ class Supernet(EdgewiseSupernet):
             if isinstance(module, EdgeBundle):
                 module.compiled = True
 
-    def recompute_cells(self) -> None:
-        """Store only the tensors between cells and recompute the others in the backward pass."""
-        self.recomputes = True
-
     def widened(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the state dict of a supernet with narrower operations in this one's shapes."""
         own = unfuse_state_dict(self.state_dict())
-        return fuse_state_dict(widened(unfuse_state_dict(state), own))
+        return fuse_state_dict(widen(unfuse_state_dict(state), own))
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:
-        """Return the parameter rows of each operation of each edge, without skip connections."""
         return {
             f"{path}.{name}": rows
             for path, module in self.named_modules()
@@ -147,7 +139,6 @@ class Supernet(EdgewiseSupernet):
         }
 
     def run_stem(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the two inputs of the first cell, rectified."""
         first, second = self.stem(images.contiguous(memory_format=torch.channels_last))
         rectified = F.relu(second)
         return rectified if first is second else F.relu(first), rectified
@@ -155,7 +146,6 @@ class Supernet(EdgewiseSupernet):
     def run_cell(
         self, cell: nn.Module, before_previous: Tensor, previous: Tensor, mixture: CellMixture
     ) -> Tensor:
-        """Return the output of one cell; its inner tensors are stored or recomputed."""
         random = self.skip_dropout > 0 or cast(BundledCell, cell).has_noise
         run = partial(recompute, cell, random=random) if self.recomputes else cell
         output: Tensor = run(before_previous, previous, mixture, self.skip_dropout)

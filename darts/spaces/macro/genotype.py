@@ -14,9 +14,6 @@ from typing import ClassVar
 from darts.spaces.any_genotype import ChainGenotype
 from darts.spaces.genotype_text import read_json_field, short_repr, strip_text
 
-SPACE = "macro"
-"""The value of ``"space"`` in a genotype's JSON."""
-
 STAGES = 3
 
 PRIMITIVES: tuple[str, ...] = (
@@ -46,7 +43,7 @@ class Genotype(ChainGenotype):
 
     blocks: tuple[str, ...]
 
-    space: ClassVar[str] = SPACE
+    space: ClassVar[str] = "macro"
     cells: ClassVar[tuple[str, ...]] = ("blocks",)
     vocabulary: ClassVar[tuple[str, ...]] = PRIMITIVES
 
@@ -68,7 +65,6 @@ class Genotype(ChainGenotype):
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """The operation of each block."""
         return self.blocks
 
     @property
@@ -82,13 +78,13 @@ class Genotype(ChainGenotype):
         return Genotype(tuple(name for stage in ordered for name in stage))
 
     def to_json(self) -> str:
-        """Return JSON text with one line per stage; ``parse`` turns it into an equal genotype."""
+        """Return JSON text with one line per stage."""
         rows = ",\n".join(f"    {json.dumps(stage)[1:-1]}" for stage in self._stages)
-        return f'{{\n  "space": "{SPACE}",\n  "blocks": [\n{rows}\n  ]\n}}'
+        return f'{{\n  "space": "{self.space}",\n  "blocks": [\n{rows}\n  ]\n}}'
 
     def __str__(self) -> str:
         """Return JSON text in one line; ``parse`` turns it into an equal genotype."""
-        return json.dumps({"space": SPACE, "blocks": self.blocks})
+        return json.dumps({"space": self.space, "blocks": self.blocks})
 
     @classmethod
     def parse(cls, text: str) -> Genotype:
@@ -97,7 +93,7 @@ class Genotype(ChainGenotype):
         Raises:
             ValueError: any other text; the message has one line.
         """
-        return cls(read_json_field(strip_text(text), SPACE, "blocks"))
+        return cls(read_json_field(strip_text(text), cls.space, "blocks"))
 
     @property
     def _stages(self) -> list[tuple[str, ...]]:

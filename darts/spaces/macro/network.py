@@ -34,7 +34,7 @@ class Network(NetworkBase):
         channels: width of the first stage; it doubles with each stage.
         classes: number of classes.
         in_channels: channels of the images.
-        auxiliary: must be False: the space has no auxiliary head.
+        auxiliary: must be False; the space has no auxiliary head.
         drop_path: probability of dropping the residual branch of a block for a sample, in training.
 
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
@@ -70,12 +70,7 @@ class Network(NetworkBase):
     def forward(self, images: Tensor, auxiliary: Literal[True]) -> tuple[Tensor, None]: ...
 
     def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Compute logits.
-
-        Args:
-            images: ``(B, in_channels, H, W)``.
-            auxiliary: return ``(logits, None)``, like networks with an auxiliary head.
-        """
+        """Return logits; with ``auxiliary``, ``(logits, None)`` as there is no auxiliary head."""
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
             if isinstance(block, InvertedResidual):
@@ -84,11 +79,7 @@ class Network(NetworkBase):
         return (logits, None) if auxiliary else logits
 
     def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
-        """Return the residual branch of a block. See ``NetworkBase``.
-
-        A skipped block has no module. Blocks that change width or size have no residual connection,
-        so the network cannot work without them.
-        """
+        # Blocks that change width or size have no residual connection.
         block = self.blocks[edge]
         if not isinstance(block, InvertedResidual):
             return []

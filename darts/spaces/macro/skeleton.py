@@ -16,7 +16,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from darts.spaces.cnn.network import drop_path
-from darts.spaces.cnn.rectified import DepthwiseConv2d
+from darts.spaces.cnn.operations import DepthwiseConv2d
 from darts.spaces.macro.genotype import PRIMITIVES, STAGES
 
 
@@ -44,12 +44,7 @@ class BlockPlan(NamedTuple):
 
 
 def plan_blocks(channels: int, cells: int) -> Iterator[BlockPlan]:
-    """Yield the plan of each block between stem and head.
-
-    Args:
-        channels: width of the first stage; it doubles with each stage.
-        cells: number of blocks in each stage.
-    """
+    """Yield the plans between stem and head; ``cells`` is the number of blocks in each stage."""
     width = channels
     for stage in range(STAGES):
         stage_width = channels * 2**stage
@@ -109,13 +104,7 @@ class InvertedResidual(nn.Module):
     def forward(
         self, x: Tensor, probability: float = 0.0, rows: tuple[int, int] | None = None
     ) -> Tensor:
-        """Compute the output of the block.
-
-        Args:
-            x: ``(B, inputs, H, W)``.
-            probability: probability of dropping the residual branch for a sample, in training.
-            rows: see ``darts.spaces.cnn.network.drop_path``.
-        """
+        """Return the block's output; ``drop_path`` applies to the residual branch in training."""
         y: Tensor = self.layers(x)
         if not self.residual:
             return y
@@ -125,16 +114,7 @@ class InvertedResidual(nn.Module):
 
 
 def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Module:
-    """Build one operation of a block.
-
-    Args:
-        name: one of ``plan.candidates``.
-        plan: the block.
-        affine: whether batch norms have scale and shift.
-
-    Raises:
-        ValueError: any other name.
-    """
+    """Build one of ``plan.candidates``; ``affine`` is whether batch norms have scale and shift."""
     if name not in plan.candidates:
         raise ValueError(
             f"unknown operation {name!r} of a block of the group {plan.group}; "

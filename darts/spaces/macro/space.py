@@ -1,30 +1,38 @@
-"""The macro space.
+"""The macro space. As a point, a genotype has one parameter per block: its operation.
 
 References:
-    Sandler et al., "MobileNetV2", arXiv:1801.04381; Cai et al., "ProxylessNAS", arXiv:1812.00332;
-    Wu et al., "FBNet", arXiv:1812.03443.
+    Sandler et al., "MobileNetV2", arXiv:1801.04381; Cai et al., "ProxylessNAS", arXiv:1812.00332,
+    section 3.2 (derivation of the path with the highest weights) and section 3.3 (expected costs
+    under the mixing weights); Wu et al., "FBNet", arXiv:1812.03443.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
 from darts.registry import number
-from darts.spaces.deriving import Candidates
-from darts.spaces.macro.derive import derive, mask_of
-from darts.spaces.macro.genotype import Genotype
+from darts.spaces.deriving import Candidates, best_operations, mask_row
+from darts.spaces.macro.genotype import STAGES, Genotype
 from darts.spaces.macro.network import Network
-from darts.spaces.macro.pieces import pieces
-from darts.spaces.macro.skeleton import plan_blocks
+from darts.spaces.macro.skeleton import (
+    last_channels,
+    make_head,
+    make_operation,
+    make_stem,
+    plan_blocks,
+)
 from darts.spaces.macro.supernet import Supernet
-from darts.spaces.network_piece import NetworkPiece
+from darts.spaces.network import NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.space import SPACES, Space
+
+T = TypeVar("T")
 
 
 @SPACES.register
@@ -47,11 +55,6 @@ class Macro(Space):
     def supernet(
         self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
     ) -> Supernet:
-        """Build the supernet, see ``Space.supernet``.
-
-        Raises:
-            ValueError: partial channels, auxiliary skip connections or another depth.
-        """
         self.reject_options(
             depth=depth,
             partial=partial,
@@ -76,7 +79,7 @@ class Macro(Space):
         return Genotype.parse(text)
 
     def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
-        return derive(probabilities, candidates)
+        return Genotype(tuple(in_block_order(best_operations(probabilities, candidates))))
 
     def random(self, generator: torch.Generator) -> Genotype:
         def draw(names: Sequence[str]) -> str:
@@ -105,7 +108,38 @@ class Macro(Space):
         return Genotype(tuple(str(point[parameter.name]) for parameter in self.parameters()))
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
-        return mask_of(genotype, candidates)
+        masks: dict[str, list[list[bool]]] = {group: [] for group in candidates}
+        blocks = in_block_order(
+            {group: [(group, names) for names in rows] for group, rows in candidates.items()}
+        )
+        if len(blocks) != len(genotype.blocks):
+            raise ValueError(f"the genotype has {len(genotype.blocks)} blocks, not {len(blocks)}")
+        for (group, names), operation in zip(blocks, genotype.blocks, strict=True):
+            masks[group].append(mask_row(operation, names, f"of a block of the group {group}"))
+        return {group: torch.tensor(rows) for group, rows in masks.items()}
 
     def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[NetworkPiece]:
-        return pieces(self.channels, self.cells, classes, image)
+        in_channels, height, width = image
+        yield NetworkPiece(partial(make_stem, in_channels, self.channels), tuple(image))
+        for plan in plan_blocks(self.channels, self.cells):
+            for column, name in enumerate(plan.candidates):
+                make, place = partial(make_operation, name, plan), (plan.group, plan.row, column)
+                yield NetworkPiece(make, (plan.inputs, height, width), place)
+            height, width = (-(-side // plan.stride) for side in (height, width))
+        last = last_channels(self.channels)
+        yield NetworkPiece(partial(make_head, last, classes), (last, height, width))
+
+
+def in_block_order(groups: Mapping[str, Sequence[T]]) -> list[T]:
+    """Return the items of both groups in the order of the blocks.
+
+    ``groups["first"]`` has an item for the first block of each stage, ``groups["rest"]`` an item
+    for each other block.
+    """
+    rest = groups.get("rest", ())
+    others = len(rest) // STAGES
+    return [
+        item
+        for stage in range(STAGES)
+        for item in (groups["first"][stage], *rest[stage * others : (stage + 1) * others])
+    ]

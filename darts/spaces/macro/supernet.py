@@ -46,14 +46,7 @@ class MixedBlock(nn.Module):
     def forward(
         self, x: Tensor, weights: Tensor, active: Sequence[int], skip_dropout: float
     ) -> Tensor:
-        """Compute the weighted sum of the active candidates; the others do not run.
-
-        Args:
-            x: the block's input.
-            weights: ``(candidates,)``.
-            active: columns of the candidates to run.
-            skip_dropout: probability of dropping an output element of ``skip_connect``.
-        """
+        """Return the sum with weights ``(candidates,)`` of the candidates of the active columns."""
         factors = weights.unbind()
         terms = [self._output(column, x, skip_dropout) for column in active]
         if terms:
@@ -79,8 +72,6 @@ class Supernet(SupernetBase):
     input passes with weight one, so auxiliary skip connections are not needed. Partial channels are
     not possible, since blocks change the width.
 
-    The alphas are parameters and part of the state dict, but not of ``weight_parameters``.
-
     Args:
         channels: width of the first stage.
         cells: number of blocks in each of the three stages.
@@ -99,6 +90,7 @@ class Supernet(SupernetBase):
     """
 
     space = "macro"
+    supports_recomputation = True
 
     def __init__(
         self, *, channels: int = 16, cells: int = 4, classes: int = 10, in_channels: int = 3
@@ -117,7 +109,6 @@ class Supernet(SupernetBase):
         }
         self.counts = dict.fromkeys(groups, 1)
         self.shapes = {group: (len(rows), len(rows[0])) for group, rows in self.candidates.items()}
-        self.recomputes = False
         self.stem = make_stem(in_channels, channels)
         self.blocks = nn.ModuleList(MixedBlock(plan) for plan in self.plans)
         self.head = make_head(last_channels(channels), classes)
@@ -126,7 +117,6 @@ class Supernet(SupernetBase):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:
-        """Return all parameter rows of each candidate of each block."""
         return {
             f"{position}.{name}": [ParameterRows(p, 0, len(p)) for p in operation.parameters()]
             for position, block in enumerate(cast(Iterable[MixedBlock], self.blocks))
@@ -134,18 +124,8 @@ class Supernet(SupernetBase):
             if name != "skip_connect"
         }
 
-    def recompute_cells(self) -> None:
-        """Store only the tensors between blocks and recompute the others in the backward pass."""
-        self.recomputes = True
-
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Compute logits.
-
-        Args:
-            images: ``(B, in_channels, H, W)``.
-            weights: mixing weights by group, ``(blocks, candidates)``, or a ``Mixture``; by default
-                the softmax of the supernet's alphas.
-        """
+        """Return logits; for the mixing weights, see ``SupernetBase.make_mixture``."""
         mixture = self.make_mixture(weights)
         cell_mixtures = {group: mixture.of_cell(group, 0) for group in self.shapes}
         dropout = self.skip_dropout if self.training else 0.0

@@ -1,12 +1,9 @@
 """The space of NAS-Bench-201 (arXiv:2001.00326); the benchmark has trained every architecture."""
 
-from darts.spaces.nas201.derive import derive
 from darts.spaces.nas201.edgewise import EdgewiseSupernet
-from darts.spaces.nas201.encoding import decode, encode, parameters, random_genotype
 from darts.spaces.nas201.fuse import fuse_state_dict, unfuse_state_dict
 from darts.spaces.nas201.genotype import PRIMITIVES, Genotype
 from darts.spaces.nas201.network import Network
-from darts.spaces.nas201.pieces import pieces
 from darts.spaces.nas201.space import Nas201
 from darts.spaces.nas201.supernet import Supernet
 
@@ -17,12 +14,6 @@ __all__ = [
     "Nas201",
     "Network",
     "Supernet",
-    "decode",
-    "derive",
-    "encode",
     "fuse_state_dict",
-    "parameters",
-    "pieces",
-    "random_genotype",
     "unfuse_state_dict",
 ]

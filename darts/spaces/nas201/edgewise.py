@@ -44,10 +44,7 @@ def drop_elements(x: Tensor, probability: float, generator: torch.Generator | No
 
 
 class MixedEdge(nn.Module):
-    """All candidates of one edge.
-
-    Shape: ``(B, C, H, W)`` -> the same.
-    """
+    """All candidates of one edge, ``(B, C, H, W)`` -> the same."""
 
     def __init__(self, channels: int, operations: Sequence[str], auxiliary_skip: bool) -> None:
         super().__init__()
@@ -66,7 +63,6 @@ class MixedEdge(nn.Module):
         skip_dropout: float,
         generator: torch.Generator | None,
     ) -> Tensor:
-        """Compute the weighted sum of the active operations."""
         terms = [torch.zeros_like(x)]
         factors = weights.unbind()
         for column in active:
@@ -101,11 +97,11 @@ class SupernetCell(nn.Module):
     def forward(
         self, x: Tensor, mixture: CellMixture, skip_dropout: float, seed: int | None
     ) -> Tensor:
-        """Compute the cell's last node.
+        """Compute the cell's last node from ``x``, ``(B, C, H, W)``.
 
         Args:
-            x: ``(B, C, H, W)``.
-            mixture: mixing weights ``(6, columns)``, bypass weights and active operations.
+            x: the cell's input.
+            mixture: mixture with weights ``(6, columns)``.
             skip_dropout: probability of dropping an output element of a skip connection.
             seed: seed of the dropout; None disables it.
         """
@@ -146,7 +142,7 @@ class EdgewiseSupernet(SupernetBase):
     """The supernet of the NAS-Bench-201 space.
 
     The batch norms of the cells have no affine parameters; those of stem, residual blocks and head
-    do. The alphas are parameters and part of the state dict, but not of ``weight_parameters``.
+    do.
 
     Args:
         channels: width of the first stage; it doubles with each stage.
@@ -215,14 +211,7 @@ class EdgewiseSupernet(SupernetBase):
         self.to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Compute logits.
-
-        Args:
-            images: ``(B, in_channels, H, W)``.
-            weights: mixing weights ``{"cell": (6, columns)}``, the same for all cells, or
-                ``{"cell": (cells, 6, columns)}``, or a ``Mixture``; by default the softmax of the
-                supernet's alphas, with weight 0 for the auxiliary skip connections.
-        """
+        """Return logits; for the mixing weights, see ``SupernetBase.make_mixture``."""
         mixture = self.make_mixture(weights)
         dropping = self.training and self.skip_dropout > 0
         x, index = self.stem(images), 0

@@ -1,15 +1,23 @@
-"""Conversion of state dicts between the edge-wise supernet and the fast one."""
+"""Convolutions that all edges leaving a node share, and conversion of state dicts.
+
+Edges that leave a node read the same tensor, so their convolutions are one convolution with more
+output channels, and their norms one norm. The mixing weight of an edge is the scale of its norm.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, cast
 
-from torch import Tensor
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
 
+from darts.ops.batch_norm import RunningStats, normalize
+from darts.ops.separable import repeat_per_channel
 from darts.spaces.nas201.genotype import EDGES, OUTGOING
-from darts.spaces.nas201.parallel import concatenated, separated
 
 _EDGE = re.compile(r"(layers\.\d+)\.edges\.(\d+)\.operations\.(\d+)\.(.+)")
 _NODE = re.compile(r"(layers\.\d+)\.leaving\.(\d+)\.(\d+)\.(.+)")
@@ -19,10 +27,80 @@ OperationTensors: TypeAlias = dict[tuple[str, int, int], dict[str, Tensor]]
 """Tensors by layer, edge or node, and column; then by name."""
 
 
-def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Convert a state dict of ``EdgewiseSupernet`` to one of ``Supernet``.
+class ParallelConvNorm(nn.Module):
+    """The convolutions and norms of several edges, without affine parameters.
 
-    The tensors share no memory.
+    Args:
+        copies: results of ``darts.spaces.nas201.skeleton.relu_conv_norm``, one per edge; their
+            weights and statistics are concatenated.
+
+    Attributes:
+        edges: number of edges.
+        process_group: ranks that share a batch, see ``darts.ops.sync_batch_norm``, or None.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, copies: Sequence[nn.Module]) -> None:
+        super().__init__()
+        first = cast(nn.Sequential, copies[0])
+        convolution, norm = cast(nn.Conv2d, first[1]), cast(nn.BatchNorm2d, first[2])
+        self.eps = norm.eps
+        self.momentum = cast(float, norm.momentum)
+        self.padding = cast(tuple[int, int], convolution.padding)
+        self.edges = len(copies)
+        self.process_group: dist.ProcessGroup | None = None
+        for name, value in _concatenated([copy.state_dict() for copy in copies]).items():
+            if name == "weight":
+                self.weight = nn.Parameter(value)
+            else:
+                self.register_buffer(name, value)
+
+    def forward(self, x: Tensor, scales: Tensor, selected: slice) -> Tensor:
+        """Compute the weighted outputs of consecutive edges, ``(B, selected * C, H, W)``.
+
+        Args:
+            x: the rectified node, ``(B, C, H, W)``.
+            scales: mixing weights of the selected edges, ``(selected,)``.
+            selected: the edges to compute.
+        """
+        channels = self.weight.shape[0] // self.edges
+        rows = slice(selected.start * channels, selected.stop * channels)
+        y = F.conv2d(x, self.weight[rows], padding=self.padding)
+        mean, variance = self.running_mean[rows], self.running_var[rows]
+        scale = repeat_per_channel(scales, y)
+        if not self.training:
+            return F.batch_norm(y, mean, variance, scale, None, False, 0.0, self.eps)
+        self.num_batches_tracked[selected] += 1
+        running = RunningStats(mean, variance, self.momentum)
+        return normalize(y, scale, self.eps, running, self.process_group)
+
+
+def _concatenated(copies: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the state dict of a ``ParallelConvNorm`` for those of its copies."""
+    return {
+        name.rpartition(".")[2]: torch.cat([copy[name] for copy in copies])
+        if value.ndim
+        else torch.stack([copy[name] for copy in copies])
+        for name, value in copies[0].items()
+    }
+
+
+def _separated(state: dict[str, Tensor], edges: int) -> list[dict[str, Tensor]]:
+    """Return the state dicts of the copies for that of a ``ParallelConvNorm``."""
+    copies: list[dict[str, Tensor]] = [{} for _ in range(edges)]
+    for name, value in state.items():
+        module = "1" if name == "weight" else "2"
+        shares = value.chunk(edges) if name != "num_batches_tracked" else value.unbind()
+        for copy, share in zip(copies, shares, strict=True):
+            copy[f"{module}.{name}"] = share.clone()
+    return copies
+
+
+def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Convert a state dict of ``EdgewiseSupernet`` to one of ``Supernet``; it shares no memory.
 
     Raises:
         ValueError: it is no state dict of ``EdgewiseSupernet``.
@@ -35,16 +113,14 @@ def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         copies = [tensors.pop((layer, other, column), {}) for other in OUTGOING[source]]
         _require(all(_shapes(copy) == _shapes(copies[0]) for copy in copies), _EDGE)
-        for name, value in concatenated(copies).items():
+        for name, value in _concatenated(copies).items():
             fused[f"{layer}.leaving.{source}.{column}.{name}"] = value
     _require(not tensors and not _matches(state, _NODE), _EDGE)
     return fused
 
 
 def unfuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Convert a state dict of ``Supernet`` to one of ``EdgewiseSupernet``.
-
-    The tensors share no memory.
+    """Convert a state dict of ``Supernet`` to one of ``EdgewiseSupernet``; it shares no memory.
 
     Raises:
         ValueError: it is no state dict of ``Supernet``.
@@ -54,7 +130,7 @@ def unfuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         edges = OUTGOING[source] if source < len(OUTGOING) else []
         divisible = bool(edges) and all(len(v) % len(edges) == 0 for v in stacked.values())
         _require(divisible, _NODE)
-        for edge, copy in zip(edges, separated(stacked, len(edges)), strict=True):
+        for edge, copy in zip(edges, _separated(stacked, len(edges)), strict=True):
             for name, value in copy.items():
                 unfused[f"{layer}.edges.{edge}.operations.{column}.{name}"] = value
     _require(not _matches(state, _EDGE), _NODE)

@@ -15,24 +15,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.genotype_text import (
-    MAX_CHARACTERS,
-    is_integer,
-    read_json_field,
-    short_repr,
-    strip_text,
-)
+from darts.spaces.genotype_text import is_integer, read_json_field, short_repr, strip_text
 
-SPACE = "nas201"
-"""The value of ``"space"`` in a genotype's JSON."""
-
-PRIMITIVES: tuple[str, ...] = (
-    "none",
-    "skip_connect",
-    "nor_conv_1x1",
-    "nor_conv_3x3",
-    "avg_pool_3x3",
-)
+PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """The five candidates, in the order of the alphas' columns."""
 
 NODES = 4
@@ -64,19 +49,13 @@ class Genotype(AnyGenotype):
 
     arch: str
 
-    space: ClassVar[str] = SPACE
+    space: ClassVar[str] = "nas201"
     cells: ClassVar[tuple[str, ...]] = ("cell",)
     inputs: ClassVar[int] = 1
     vocabulary: ClassVar[tuple[str, ...]] = PRIMITIVES
 
     def __post_init__(self) -> None:
-        if not isinstance(self.arch, str):
-            raise ValueError(f"an architecture is a text, not {short_repr(self.arch)}")
-        if len(self.arch) > MAX_CHARACTERS:
-            raise ValueError(
-                f"a genotype's text has at most {MAX_CHARACTERS} characters, not {len(self.arch)}"
-            )
-        arch = "".join(self.arch.split())
+        arch = "".join(strip_text(self.arch).split())
         match = _NOTATION.fullmatch(arch)
         if match is None:
             raise ValueError(
@@ -96,10 +75,10 @@ class Genotype(AnyGenotype):
 
     @property
     def index(self) -> int:
-        """Index from 0 to 15,624.
+        """Index from 0 to 15,624; the benchmark's own files use other indices.
 
-        The operations' positions in ``PRIMITIVES`` are the digits of the index to base 5, the first
-        edge's digit the most significant. The benchmark's own files use other indices.
+        Its digits to base 5 are the positions of the operations in ``PRIMITIVES``, the first edge's
+        digit the most significant.
         """
         number = 0
         for name in self.operations:
@@ -108,11 +87,7 @@ class Genotype(AnyGenotype):
 
     @classmethod
     def from_index(cls, index: int) -> Genotype:
-        """Return the genotype with an ``index``.
-
-        Raises:
-            ValueError: not an integer from 0 to 15,624.
-        """
+        """Return the genotype with an ``index`` (``ValueError`` for one out of range)."""
         if not is_integer(index) or not 0 <= index < ARCHITECTURES:
             raise ValueError(
                 f"index must be an integer from 0 to {ARCHITECTURES - 1}, not {short_repr(index)}"
@@ -125,11 +100,7 @@ class Genotype(AnyGenotype):
 
     @classmethod
     def from_operations(cls, *operations: str) -> Genotype:
-        """Return the genotype with these operations, one per edge in the order of ``EDGES``.
-
-        Raises:
-            ValueError: an unknown operation, or another number of operations.
-        """
+        """Return the genotype with these operations, one per edge in the order of ``EDGES``."""
         if len(operations) != len(EDGES):
             raise ValueError(f"a cell has {len(EDGES)} edges, not {len(operations)}")
         for name in operations:
@@ -140,22 +111,18 @@ class Genotype(AnyGenotype):
         return cls("+".join(nodes.values()))
 
     def nodes(self, cell: str = "cell") -> int:
-        """Return the number of nodes without the input (``ValueError`` for an unknown cell)."""
         self.check_cell(cell)
         return NODES - 1
 
     def concat(self, cell: str = "cell") -> tuple[int, ...]:
-        """Return the node that forms the output: the last one."""
         return (self.nodes(cell),)
 
     def edges(self, cell: str = "cell") -> list[tuple[int, int, str]]:
-        """Return ``(source node, target node, operation)`` of each edge, including ``none``."""
         self.check_cell(cell)
         return [(s, t, name) for (s, t), name in zip(EDGES, self.operations, strict=True)]
 
     def to_json(self) -> str:
-        """Return JSON text; ``parse`` turns it into an equal genotype."""
-        return f'{{\n  "space": "{SPACE}",\n  "arch": {json.dumps(self.arch)}\n}}'
+        return f'{{\n  "space": "{self.space}",\n  "arch": {json.dumps(self.arch)}\n}}'
 
     def __str__(self) -> str:
         """Return the benchmark's notation; ``parse`` turns it into an equal genotype."""
@@ -171,4 +138,4 @@ class Genotype(AnyGenotype):
         text = strip_text(text)
         if not text:
             raise ValueError("empty text: expected a JSON object or an architecture of |op~0|+...")
-        return cls(read_json_field(text, SPACE, "arch") if text[0] in '{["' else text)
+        return cls(read_json_field(text, cls.space, "arch") if text[0] in '{["' else text)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from darts.spaces.checks import check_positive, reject_auxiliary_head
 from darts.spaces.cnn.network import drop_path
-from darts.spaces.cnn.rectified import remove_leading_relu
+from darts.spaces.cnn.operations import remove_leading_relu
 from darts.spaces.nas201.genotype import NODES, Genotype
 from darts.spaces.nas201.skeleton import (
     Head,
@@ -76,11 +76,11 @@ class Network(NetworkBase):
 
     Args:
         genotype: the cell.
-        channels: width of the first stage (16 in the benchmark); it doubles with each stage.
-        cells: number of cells in each of the three stages (5 in the benchmark).
+        channels: width of the first stage; it doubles with each stage.
+        cells: number of cells in each of the three stages.
         classes: number of classes.
         in_channels: channels of the images.
-        auxiliary: must be False: the space has no auxiliary head.
+        auxiliary: must be False; the space has no auxiliary head.
         drop_path: probability of dropping the output of an operation for a sample, in training;
             identities are never dropped.
 
@@ -120,12 +120,7 @@ class Network(NetworkBase):
     def forward(self, images: Tensor, auxiliary: Literal[True]) -> tuple[Tensor, None]: ...
 
     def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Compute logits.
-
-        Args:
-            images: ``(B, in_channels, H, W)``.
-            auxiliary: return ``(logits, None)``, like networks with an auxiliary head.
-        """
+        """Return logits; with ``auxiliary``, ``(logits, None)`` as there is no auxiliary head."""
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for layer in self.layers:
             x = layer(x, self.drop_path, self.rows) if isinstance(layer, Cell) else layer(x)
@@ -133,7 +128,6 @@ class Network(NetworkBase):
         return (logits, None) if auxiliary else logits
 
     def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]]:
-        """Return the modules of an edge; ``none`` has no module. See ``NetworkBase``."""
         return [
             (layer.operations, str(layer.module_index[edge]))
             for layer in self.layers

@@ -49,15 +49,9 @@ FACTORIES: dict[str, Factory] = {
 
 
 def make_operation(name: str, channels: int, *, affine: bool = True) -> nn.Module:
-    """Build one operation, which keeps the shape ``(B, channels, H, W)``.
+    """Build one of ``PRIMITIVES``, which keeps the shape ``(B, channels, H, W)``.
 
-    Args:
-        name: one of ``PRIMITIVES``.
-        channels: input and output channels.
-        affine: whether batch norms have scale and shift.
-
-    Raises:
-        ValueError: unknown name.
+    ``affine`` is whether batch norms have scale and shift.
     """
     if name not in FACTORIES:
         raise ValueError(f"unknown operation {name!r}; choose from {', '.join(PRIMITIVES)}")
@@ -65,11 +59,7 @@ def make_operation(name: str, channels: int, *, affine: bool = True) -> nn.Modul
 
 
 def check_operations(operations: Sequence[str]) -> tuple[str, ...]:
-    """Return the operations as a tuple.
-
-    Raises:
-        ValueError: no operation, or unknown or repeated ones.
-    """
+    """Return the operations as a tuple (``ValueError`` for none, unknown or repeated ones)."""
     for name in operations:
         if name not in FACTORIES:
             raise ValueError(f"unknown operation {name!r}; choose from {', '.join(PRIMITIVES)}")
@@ -132,17 +122,11 @@ class Layer(NamedTuple):
 
     @property
     def is_cell(self) -> bool:
-        """Whether the layer is a cell."""
         return self.inputs == self.outputs
 
 
 def plan_layers(channels: int, cells: int) -> Iterator[Layer]:
-    """Yield the layers between stem and head.
-
-    Args:
-        channels: width of the first stage; it doubles with each stage.
-        cells: number of cells in each stage.
-    """
+    """Yield the layers between stem and head; ``cells`` is the number of cells in each stage."""
     for stage in range(STAGES):
         if stage:
             yield Layer(channels, 2 * channels)

@@ -1,29 +1,38 @@
-"""The space of NAS-Bench-201.
+"""The space of NAS-Bench-201. As a point, a genotype has one parameter per edge: its operation.
 
 References:
-    Dong and Yang, "NAS-Bench-201", arXiv:2001.00326, sections 2 and 5.
+    Dong and Yang, "NAS-Bench-201", arXiv:2001.00326, sections 2 and 5: all edges are kept, and
+    ``none`` competes with the other operations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from darts.registry import number
-from darts.spaces.deriving import Candidates
-from darts.spaces.nas201.derive import derive
-from darts.spaces.nas201.encoding import decode, encode, parameters, random_genotype
-from darts.spaces.nas201.genotype import PRIMITIVES, Genotype
+from darts.spaces.deriving import Candidates, best_operations, check_groups
+from darts.spaces.nas201.genotype import ARCHITECTURES, EDGES, PRIMITIVES, Genotype
 from darts.spaces.nas201.network import Network
-from darts.spaces.nas201.pieces import pieces
+from darts.spaces.nas201.skeleton import (
+    Head,
+    ResidualBlock,
+    last_channels,
+    make_operation,
+    make_stem,
+    plan_layers,
+)
 from darts.spaces.nas201.supernet import Supernet
-from darts.spaces.network_piece import NetworkPiece
-from darts.spaces.parameters import Parameter, Point, Value
+from darts.spaces.network import NetworkPiece
+from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.space import SPACES, Space
+
+_NAMES = tuple(f"{source}>{target}" for source, target in EDGES)  # of the parameters
 
 
 @SPACES.register
@@ -74,23 +83,43 @@ class Nas201(Space):
         return Genotype.parse(text)
 
     def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
-        return derive(probabilities, candidates)
+        check_groups("candidates", candidates, Genotype.cells)
+        widths = {len(row) for row in candidates["cell"]}
+        if len(candidates["cell"]) != len(EDGES) or len(widths) != 1 or not min(widths):
+            raise ValueError(
+                f"candidates of cell must be {len(EDGES)} rows of equal length, at least 1"
+            )
+        return Genotype.from_operations(*best_operations(probabilities, candidates)["cell"])
 
     def random(self, generator: torch.Generator) -> Genotype:
-        return random_genotype(generator)
+        drawn = torch.randint(ARCHITECTURES, (), generator=generator, device=generator.device)
+        return Genotype.from_index(int(drawn))
 
     def parameters(self) -> list[Parameter]:
-        return parameters()
+        return [Parameter(name, Choice(PRIMITIVES)) for name in _NAMES]
 
     def encode(self, genotype: Genotype) -> Point:
-        return encode(genotype)
+        return dict(zip(_NAMES, genotype.operations, strict=True))
 
     def decode(self, point: Mapping[str, Value]) -> Genotype:
-        return decode(point)
+        return Genotype.from_operations(*(str(point[name]) for name in _NAMES))
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
         rows = zip(genotype.operations, candidates["cell"], strict=True)
         return {"cell": torch.tensor([[name == used for name in names] for used, names in rows])}
 
     def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[NetworkPiece]:
-        return pieces(self.channels, self.cells, classes, image)
+        in_channels, height, width = image
+        yield NetworkPiece(partial(make_stem, in_channels, self.channels), tuple(image))
+        for layer in plan_layers(self.channels, self.cells):
+            here = (layer.inputs, height, width)
+            if layer.is_cell:
+                for edge in range(len(EDGES)):
+                    for column, name in enumerate(PRIMITIVES):
+                        make = partial(make_operation, name, layer.outputs)
+                        yield NetworkPiece(make, here, ("cell", edge, column))
+            else:
+                yield NetworkPiece(partial(ResidualBlock, layer.inputs, layer.outputs), here)
+                height, width = -(-height // 2), -(-width // 2)
+        last = last_channels(self.channels)
+        yield NetworkPiece(partial(Head, last, classes), (last, height, width))

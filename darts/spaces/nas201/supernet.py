@@ -1,7 +1,7 @@
 """Fast supernet of NAS-Bench-201: the function of ``EdgewiseSupernet`` with less work.
 
 All edges that leave a node share its ReLU, its average pooling and one convolution, see
-``darts.spaces.nas201.parallel``. Identities and pools are summed without storing products, ``none``
+``darts.spaces.nas201.fuse``. Identities and pools are summed without storing products, ``none``
 costs nothing, and only active operations run.
 
 References:
@@ -31,11 +31,9 @@ from darts.spaces.nas201.edgewise import (
     generator_from,
     split_channels,
 )
-from darts.spaces.nas201.fuse import fuse_state_dict, unfuse_state_dict
+from darts.spaces.nas201.fuse import ParallelConvNorm, fuse_state_dict, unfuse_state_dict
 from darts.spaces.nas201.genotype import EDGES, NODES, OUTGOING
-from darts.spaces.nas201.parallel import ParallelConvNorm
-from darts.spaces.supernet import ParameterRows
-from darts.spaces.widening import widened
+from darts.spaces.supernet import ParameterRows, widen
 
 _ORDER = [edge for edges in OUTGOING for edge in edges]
 _SIZES = [len(edges) for edges in OUTGOING]
@@ -73,7 +71,6 @@ class SharedCell(nn.Module):
     def forward(
         self, x: Tensor, mixture: CellMixture, skip_dropout: float, seed: int | None
     ) -> Tensor:
-        """Compute the cell's last node, see ``SupernetCell.forward``."""
         weights, bypass, active = mixture
         columns = tuple(range(weights.shape[1]))
         selected = (columns,) * len(EDGES) if active is None else active
@@ -137,10 +134,9 @@ class SharedCell(nn.Module):
     def _convolve(
         self, source: int, x: Tensor, scales: Tensor, selected: Sequence[Sequence[int]]
     ) -> list[tuple[int, Tensor]]:
-        """Run the convolutions of the edges that leave a node.
+        """Return target and weighted output of the convolutions that leave a node.
 
-        Returns:
-            ``(target, (B, C, H, W))`` of weighted outputs; targets may repeat.
+        Targets may repeat.
         """
         edges = OUTGOING[source]
         rectified: Tensor | None = None
@@ -179,10 +175,9 @@ class Supernet(EdgewiseSupernet):
 
     make_cell = SharedCell
     memory_format = torch.channels_last
-    recomputes = False
+    supports_recomputation = True
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:
-        """Return the parameter rows of each convolution of each edge."""
         rows = {}
         for path, module in self.named_modules():
             if isinstance(module, ParallelConvNorm):
@@ -193,22 +188,15 @@ class Supernet(EdgewiseSupernet):
         return rows
 
     def widened(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the state dict of a supernet with narrower operations in this one's shapes."""
         own = unfuse_state_dict(self.state_dict())
-        return fuse_state_dict(widened(unfuse_state_dict(state), own))
-
-    def recompute_cells(self) -> None:
-        """Store only the tensors between cells and recompute the others in the backward pass."""
-        self.recomputes = True
+        return fuse_state_dict(widen(unfuse_state_dict(state), own))
 
     def run_cell(
         self, cell: nn.Module, x: Tensor, mixture: CellMixture, seed: int | None
     ) -> Tensor:
-        """Return the output of one cell; its inner tensors are stored or recomputed."""
         run = partial(recompute, cell) if self.recomputes else cell
         output: Tensor = run(x, mixture, self.skip_dropout, seed)
         return output
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Compute logits, see ``EdgewiseSupernet.forward``."""
         return super().forward(images.contiguous(memory_format=torch.channels_last), weights)

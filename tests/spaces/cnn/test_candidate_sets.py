@@ -13,7 +13,7 @@ from darts.methods.discretization import DISCRETIZATIONS
 from darts.methods.relaxation import RELAXATIONS
 from darts.spaces import Genotype, SearchContext
 from darts.spaces.cnn import Supernet
-from darts.spaces.cnn.candidate_sets import CANDIDATE_SETS
+from darts.spaces.cnn.candidates import CANDIDATE_SETS
 from darts.spaces.cnn.operations import make_operation
 
 S = ("s1", "s2", "s3", "s4")

@@ -10,10 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from darts.spaces.cnn import derive, random_genotype
-from darts.spaces.cnn.candidate_sets import CANDIDATE_SETS
-from darts.spaces.cnn.derive import mask_of
-from darts.spaces.cnn.edgewise import candidates_of
+from darts.spaces.cnn import Cnn, derive, random_genotype
+from darts.spaces.cnn.candidates import CANDIDATE_SETS, candidates_of
 from darts.spaces.genotype import PRIMITIVES
 
 
@@ -157,7 +155,7 @@ def test_mask_marks_the_derived_operations(name: str, seed: int) -> None:
         cell: torch.rand(14, len(rows[0]), generator=draw) for cell, rows in candidates.items()
     }
     genotype = derive(probabilities, candidates)
-    masks = mask_of(genotype, candidates)
+    masks = Cnn().mask(genotype, candidates)
     for cell, rows in candidates.items():
         assert masks[cell].dtype == torch.bool
         chosen = [
@@ -179,7 +177,7 @@ def test_mask_marks_the_derived_operations(name: str, seed: int) -> None:
 def test_derive_inverts_mask(name: str, seed: int, surely: float) -> None:
     candidates = candidates_of(CANDIDATE_SETS[name], 4)
     genotype = random_genotype(torch.Generator().manual_seed(seed), 4, candidates)
-    masks = mask_of(genotype, candidates)
+    masks = Cnn().mask(genotype, candidates)
     assert derive({cell: surely * mask for cell, mask in masks.items()}, candidates).same_as(
         genotype
     )
@@ -188,7 +186,7 @@ def test_derive_inverts_mask(name: str, seed: int, surely: float) -> None:
 def test_mask_rejects_operations_outside_the_candidates() -> None:
     genotype = random_genotype(torch.Generator().manual_seed(0), 4, ["sep_conv_7x7"])
     with pytest.raises(ValueError, match=r"^sep_conv_7x7 from \d to \d is no candidate of normal$"):
-        mask_of(genotype, candidates_of(PRIMITIVES, 4))
+        Cnn().mask(genotype, candidates_of(PRIMITIVES, 4))
     larger = random_genotype(torch.Generator().manual_seed(0), 5)
     with pytest.raises(ValueError, match="to 6 is no candidate"):
-        mask_of(larger, candidates_of(PRIMITIVES, 4))
+        Cnn().mask(larger, candidates_of(PRIMITIVES, 4))

@@ -11,7 +11,7 @@ from cnn_supernets import REPEATABLE, SMALL, images, labels, make_pair
 from torch import Tensor, nn
 
 from darts.spaces.cnn import EdgewiseSupernet, Supernet, fuse_state_dict, unfuse_state_dict
-from darts.spaces.cnn.fuse import bundles_of
+from darts.spaces.cnn.stacking import bundles_of
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "paper's operations": {},

@@ -11,8 +11,14 @@ from cnn_supernets import REPEATABLE
 from torch import nn
 
 from darts.spaces.cnn import EdgewiseSupernet
-from darts.spaces.cnn.operations import FactorizedReduce, make_operation, relu_conv_norm
-from darts.spaces.cnn.rectified import DepthwiseConv2d, RectifiedReduce, remove_leading_relu
+from darts.spaces.cnn.operations import (
+    DepthwiseConv2d,
+    FactorizedReduce,
+    RectifiedReduce,
+    make_operation,
+    relu_conv_norm,
+    remove_leading_relu,
+)
 
 PLAIN = ("none", "max_pool_3x3", "avg_pool_3x3")
 

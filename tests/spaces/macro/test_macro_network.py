@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from darts.spaces.macro import PRIMITIVES, Genotype, Macro, Network
-from darts.spaces.macro.derive import mask_of
 from darts.spaces.macro.skeleton import BlockPlan, InvertedResidual, make_operation, plan_blocks
 from darts.training.cost import count_macs, count_parameters
 
@@ -105,7 +104,7 @@ def test_parameters_and_macs_of_pieces_add_up(seed: int, sides: tuple[int, int])
     space = Macro(channels=4, cells=3)
     genotype = space.random(torch.Generator().manual_seed(seed))
     net = space.network(genotype, classes=7, in_channels=2)
-    masks = mask_of(genotype, space.supernet(classes=7, in_channels=2).candidates)
+    masks = Macro().mask(genotype, space.supernet(classes=7, in_channels=2).candidates)
     parameters = macs = places = 0
     for piece in space.pieces(classes=7, image=(2, *sides)):
         places += piece.place is not None

@@ -9,8 +9,8 @@ import torch
 
 from darts.methods.discretization_argmax import Argmax
 from darts.spaces import SPACES, SearchContext, space_of
-from darts.spaces.macro import PRIMITIVES, Genotype, Macro, derive
-from darts.spaces.macro.derive import in_block_order
+from darts.spaces.macro import PRIMITIVES, Genotype, Macro
+from darts.spaces.macro.space import in_block_order
 
 SIZES: dict[str, Any] = {"classes": 4, "in_channels": 3}
 
@@ -68,7 +68,7 @@ def test_invalid_probabilities_are_rejected() -> None:
         ({"other": torch.zeros(1)}, r"groups \['first', 'other', 'rest'\]"),
     ):
         with pytest.raises(ValueError, match=message):
-            derive({**right, **change}, candidates)
+            Macro().derive({**right, **change}, candidates)
 
 
 @pytest.mark.parametrize(

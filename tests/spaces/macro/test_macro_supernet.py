@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from darts.bilevel import GRADIENTS
 from darts.spaces.macro import PRIMITIVES, EdgewiseSupernet, Genotype, Macro, Network, Supernet
-from darts.spaces.macro.derive import mask_of
 from darts.spaces.macro.skeleton import InvertedResidual
 from darts.spaces.mixture import Mixture
 
@@ -116,7 +115,7 @@ def test_one_hot_weights_equal_the_discrete_network(training: bool) -> None:
     net = make(3)
     genotype = Macro(channels=2, cells=3).random(torch.Generator().manual_seed(3))
     assert 0 < genotype.count("skip_connect") < 6
-    masks = mask_of(genotype, net.candidates)
+    masks = Macro().mask(genotype, net.candidates)
     discrete = Network(genotype, channels=2, classes=CLASSES).double()
     state = discrete.state_dict()
     for name, value in net.state_dict().items():
@@ -276,4 +275,4 @@ def test_compilation_is_rejected() -> None:
 
 def test_mask_rejects_other_numbers_of_blocks() -> None:
     with pytest.raises(ValueError, match="the genotype has 3 blocks, not 6"):
-        mask_of(Genotype(("mb_k3_e3",) * 3), make().candidates)
+        Macro().mask(Genotype(("mb_k3_e3",) * 3), make().candidates)

@@ -81,7 +81,7 @@ def test_invalid_indices_are_rejected(index: Any) -> None:
         ('{"space": "cnn", "arch": "x"}', "belongs to the space 'cnn'"),
         ('{"space": "nas201"}', "arch missing; the fields are arch"),
         (f'{{"arch": "{ARCH}", "arch": "{ARCH}"}}', "arch occurs twice"),
-        ('{"space": "nas201", "arch": 3}', "an architecture is a text, not 3"),
+        ('{"space": "nas201", "arch": 3}', "read from text, not from 3"),
         ('{"space": "nas201", "arch": {"a": 1}}', "'arch' must not be a JSON object"),
         ('{"a":' * 19_000, "not a genotype"),
         ('{"space": "nas201", "arch": ' + "9" * 5000 + "}", "not a genotype"),

@@ -1,0 +1,68 @@
+"""Candidates of the edges of a supernet cell, and the candidate sets on which plain DARTS fails.
+
+References:
+    Zela et al., "Understanding and Robustifying Differentiable Architecture Search",
+    arXiv:1909.09656, section 3.1 and appendix B: the sets S1 to S4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from darts.spaces.cnn.skeleton import edges
+from darts.spaces.genotype import CELLS, PRIMITIVES
+
+Operations: TypeAlias = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
+"""The candidates of all edges, or by group the candidates of each edge."""
+
+
+def candidates_of(operations: Operations, nodes: int) -> dict[str, tuple[tuple[str, ...], ...]]:
+    """Return the candidates of each edge by group.
+
+    Raises:
+        ValueError: a group has another number of edges, or its edges have different numbers of
+            candidates.
+    """
+    count = len(edges(nodes))
+    if not isinstance(operations, Mapping):
+        return dict.fromkeys(CELLS, (tuple(operations),) * count)
+    rows = {group: tuple(map(tuple, operations[group])) for group in CELLS}
+    for group, names in rows.items():
+        if len(names) != count or len({len(row) for row in names}) != 1:
+            raise ValueError(
+                f"operations of the {group} cell must be {count} lists of equal length, one per "
+                "edge"
+            )
+    return rows
+
+
+_SKIP, _MAX, _AVG = "skip_connect", "max_pool_3x3", "avg_pool_3x3"
+_SEP3, _DIL3, _DIL5 = "sep_conv_3x3", "dil_conv_3x3", "dil_conv_5x5"
+
+# The best operations of each edge in a search with all candidates; one line per node.
+# fmt: off
+_S1 = {
+    "normal": (
+        (_SKIP, _DIL3), (_SKIP, _DIL5),
+        (_SKIP, _DIL5), (_SKIP, _SEP3), (_SKIP, _DIL3),
+        (_MAX, _SKIP), (_SKIP, _SEP3), (_SKIP, _SEP3), (_SKIP, _DIL3),
+        (_SKIP, _SEP3), (_MAX, _SKIP), (_SKIP, _DIL3), (_DIL3, _DIL5), (_DIL3, _DIL5),
+    ),
+    "reduce": (
+        (_MAX, _AVG), (_MAX, _DIL3),
+        (_MAX, _AVG), (_MAX, _AVG), (_SKIP, _DIL5),
+        (_MAX, _AVG), (_MAX, _SEP3), (_SKIP, _DIL3), (_SKIP, _DIL5),
+        (_MAX, _AVG), (_MAX, _AVG), (_SKIP, _DIL5), (_SKIP, _DIL5), (_SKIP, _DIL5),
+    ),
+}
+# fmt: on
+
+CANDIDATE_SETS: dict[str, Operations] = {
+    "all": PRIMITIVES,
+    "s1": _S1,
+    "s2": ("skip_connect", "sep_conv_3x3"),
+    "s3": ("none", "skip_connect", "sep_conv_3x3"),
+    "s4": ("noise", "sep_conv_3x3"),
+}
+"""Candidates by name."""
