@@ -163,6 +163,7 @@ class MixedStack(SupernetBase):
     """
 
     space = "transformer"
+    supports_recomputation = True
     block_class: ClassVar[type[MixedBlock]] = MixedBlock
     frame: Frame
 
@@ -176,16 +177,12 @@ class MixedStack(SupernetBase):
         }
         self.counts = dict.fromkeys(GROUPS, 1)  # no two blocks share alphas
         self.shapes = {group: (cells, len(names)) for group, names in GROUPS.items()}
-        self.recomputes = False
         self.frame = frame
         self.blocks = nn.ModuleList(
             self.block_class(frame.width, causal=frame.causal, dropout=frame.dropout)
             for _ in range(cells)
         )
         self.alphas = self.make_alphas()
-
-    def recompute_cells(self) -> None:
-        self.recomputes = True
 
     def run_blocks(
         self, tokens: Tensor, mask: AttentionMask, weights: Mapping[str, Tensor] | None
