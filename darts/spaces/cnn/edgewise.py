@@ -191,7 +191,6 @@ class EdgewiseSupernet(SupernetBase):
         )
         self.candidates = candidates_of(operations, nodes)
         self.edges = dict.fromkeys(CELLS, tuple(edges(nodes)))
-        self.auxiliary_skip = auxiliary_skip
         self.stem, width = make_stem(stem, in_channels, channels)
         plans = list(
             plan_cells(

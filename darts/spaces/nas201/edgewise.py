@@ -197,7 +197,6 @@ class EdgewiseSupernet(SupernetBase):
         self.edges = {"cell": EDGES}
         self.counts = {"cell": 3 * cells}
         self.shapes = {"cell": (len(EDGES), len(self.operations) + auxiliary_skip)}
-        self.auxiliary_skip = auxiliary_skip
         self.stem = make_stem(in_channels, channels)
         self.layers = nn.ModuleList(
             self.make_cell(layer.outputs, self.operations, partial, auxiliary_skip)
