@@ -4,12 +4,12 @@
 
 Searches S2 (skip connection or separable convolution on every edge) with first-order DARTS and
 several seeds to the end, with ``collapse.action=warn``. Then two genotypes of each search are
-retrained with the same recipe and seeds: the final one, and the one that
+retrained with the same settings and seeds: the final one, and the one that
 ``collapse.action=rollback`` would have returned at the first warning that follows a healthy check.
 A search without such a warning is not compared; equal genotypes are trained once. A finished run is
 not repeated, and an interrupted run is resumed.
 
-With their own recipe the digits do not collapse. With few images, many epochs and five times the
+With their defaults the digits do not collapse. With few images, many epochs and five times the
 learning rate of the alphas they do; the defaults of this script use these settings.
 
 References:

@@ -12,34 +12,16 @@ from darts.config.commands import (
     TuneConfig,
 )
 from darts.config.conf_files import conf_folder, group_options
-from darts.config.datasets import (
-    AudioConfig,
-    AudioFolderConfig,
-    DatasetConfig,
-    DocumentsConfig,
-    ImagesConfig,
-    PairsConfig,
-    PublishedTextConfig,
-    SentencesConfig,
-    SpokenDigitsConfig,
-    SyntheticConfig,
-    TableConfig,
-    TextConfig,
-)
+from darts.config.datasets import SyntheticConfig
 from darts.config.fields import ConfigError, check_fields, closest, one_of
 from darts.config.groups import COMMANDS, TYPES
 from darts.config.hydra_adapter import Invocation
 from darts.config.launch import compose, launch
 from darts.config.options import (
-    AnalysisConfig,
-    ArchOptimizerConfig,
     BenchmarkConfig,
     EnergyConfig,
-    LoaderConfig,
     PenaltyConfig,
-    RunBudgetConfig,
     TrackingConfig,
-    TuneBudgetConfig,
     WeightOptimizerConfig,
 )
 from darts.config.overrides import quoted
@@ -49,37 +31,21 @@ from darts.config.torchrun import rank_and_size
 __all__ = [
     "COMMANDS",
     "TYPES",
-    "AnalysisConfig",
-    "ArchOptimizerConfig",
-    "AudioConfig",
-    "AudioFolderConfig",
     "BenchmarkConfig",
     "CompareConfig",
     "ConfigError",
-    "DatasetConfig",
-    "DocumentsConfig",
     "EnergyConfig",
     "EvaluateConfig",
     "ExportConfig",
     "GenotypesConfig",
-    "ImagesConfig",
     "Invocation",
-    "LoaderConfig",
-    "PairsConfig",
     "PenaltyConfig",
-    "PublishedTextConfig",
     "ReportConfig",
     "RetrainConfig",
-    "RunBudgetConfig",
     "RunConfig",
     "SearchConfig",
-    "SentencesConfig",
-    "SpokenDigitsConfig",
     "SyntheticConfig",
-    "TableConfig",
-    "TextConfig",
     "TrackingConfig",
-    "TuneBudgetConfig",
     "TuneConfig",
     "WeightOptimizerConfig",
     "as_yaml",

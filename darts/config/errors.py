@@ -8,37 +8,30 @@ from collections.abc import Sequence
 from darts.config.fields import closest
 from darts.config.hydra_adapter import OverrideParseException
 
-_MAX_CAUSES = 5
-
 
 def one_line(error: BaseException, keys: Sequence[str]) -> str:
-    """Return one line that describes what is wrong with a configuration.
-
-    Args:
-        error: raised by Hydra or OmegaConf.
-        keys: dotted keys that exist, for suggestions.
-    """
+    """Return one line for an error of Hydra or OmegaConf; ``keys`` are all keys, with dots."""
     return " ".join(_describe(error, keys).splitlines())
 
 
 def _describe(error: BaseException, keys: Sequence[str]) -> str:
-    text = _messages(error)
+    causes = [error]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    text = "\n".join(map(str, causes))
     if isinstance(error, OverrideParseException):
         reason = _search(r"(?m)^((?!Error parsing|Lexer|See https|\s*\^).+)$", str(error))
         return (
-            f"cannot read the override {error.override!r}: "
-            f"{reason or 'unexpected character'}; "
+            f"cannot read the override {error.override!r}: {reason or 'unexpected character'}; "
             "write key=value, and a value with special characters as \"key='...'\""
         )
     key = _search(r"full_key: (\S+)", text)
     if "not in struct" in text or "not in '" in text:
         return _unknown_key(key or _search(r"Could not override '([^']+)'", text) or "?", keys)
-    option = re.search(
-        r"Could not find '([^']+)'\s+Available options in '([^']+)':\s*(.*?)\n\s*(?:Config|$)",
-        text,
-        re.S,
+    available = (
+        r"Could not find '([^']+)'\s+Available options in '([^']+)':\s*(.*?)\n\s*(?:Config|$)"
     )
-    if option:
+    if option := re.search(available, text, re.S):
         path, group, names = option.groups()
         name, choices = path.rsplit("/", 1)[-1], names.split()
         return (
@@ -47,16 +40,15 @@ def _describe(error: BaseException, keys: Sequence[str]) -> str:
         )
     if "missing mandatory value" in text.lower():
         return f"{key or _search(r'value: ([^ ]+)', text)} must be given"
-    group_name = _search(r"Could not override '([^']+)'\.\s+No match in the defaults list", text)
-    if group_name:
-        return _unknown_key(group_name, keys)
+    if group := _search(r"Could not override '([^']+)'\.\s+No match in the defaults list", text):
+        return _unknown_key(group, keys)
     if key:
-        return f"{key}: {_first_line(_root_cause(error))}"
-    lines = [
-        line.strip()
-        for line in text.splitlines()
-        if line.strip() and not line.startswith(("See https", "Set the environment"))
-    ]
+        if "is not a ListConfig" in text:
+            return f"{key}: must be a list, as in {key}=[A,B]"
+        reason, *_ = str(causes[-1]).strip().splitlines() or [type(causes[-1]).__name__]
+        return f"{key}: {reason}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(("See https", "Set the environment"))]
     return "; ".join(lines[:3]) or type(error).__name__
 
 
@@ -69,36 +61,10 @@ def _unknown_key(key: str, keys: Sequence[str]) -> str:
     while prefix and not any(name.startswith(prefix + ".") for name in keys):
         prefix = prefix.rpartition(".")[0]
     depth = prefix.count(".") + 1 if prefix else 0
-    siblings = sorted(
-        {
-            ".".join(name.split(".")[: depth + 1])
-            for name in keys
-            if not prefix or name.startswith(prefix + ".")
-        }
-    )
+    nearby = [name for name in keys if not prefix or name.startswith(prefix + ".")]
+    siblings = sorted({".".join(name.split(".")[: depth + 1]) for name in nearby})
     choices = f"; keys here: {', '.join(siblings)}" if siblings else ""
     return f"no such key {key!r}{closest(key, keys)}{choices}"
-
-
-def _messages(error: BaseException) -> str:
-    """Return the messages of an error and of its causes."""
-    messages: list[str] = []
-    cause: BaseException | None = error
-    while cause is not None and len(messages) < _MAX_CAUSES:
-        messages.append(str(cause))
-        cause = cause.__cause__
-    return "\n".join(messages)
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__
 
 
 def _search(pattern: str, text: str) -> str | None:

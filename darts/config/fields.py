@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import operator
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
 
 MISSING: Any = "???"  # OmegaConf's mark of a value that has no default
 
-_BOUNDS = {"low": ">=", "above": ">", "high": "<=", "below": "<"}
+_BOUNDS = {
+    "low": (">=", operator.ge),
+    "above": (">", operator.gt),
+    "high": ("<=", operator.le),
+    "below": ("<", operator.lt),
+}
 
 
 class ConfigError(ValueError):
@@ -35,14 +41,10 @@ def closest(word: str, choices: Iterable[str]) -> str:
 
 
 def check_fields(config: DataclassInstance, prefix: str = "") -> None:
-    """Check every value of a dataclass, including nested ones, against the limits of its field.
+    """Raise ConfigError for the first value of a dataclass, or of one inside, outside its limits.
 
     Args:
-        config: the dataclass instance.
-        prefix: what precedes its keys in messages, for example ``optimizer.``.
-
-    Raises:
-        ConfigError: for the first value outside its limits.
+        prefix: precedes the keys in messages, for example ``optimizer.``.
     """
     for field in dataclasses.fields(config):
         value, key = getattr(config, field.name), prefix + field.name
@@ -53,11 +55,8 @@ def check_fields(config: DataclassInstance, prefix: str = "") -> None:
                 check_fields(item, f"{key}[{index}].")
         elif field.name == "name" and prefix and field.default not in ("", MISSING, value):
             # The class of a component fixes its name: another value here would change nothing.
-            group = prefix[:-1]
-            raise ConfigError(
-                f"{key}={value!r} has no effect; set {group}= to one of "
-                f"{', '.join(group_options(group))}"
-            )
+            group, names = prefix[:-1], ", ".join(group_options(prefix[:-1]))
+            raise ConfigError(f"{key}={value!r} has no effect; set {group}= to one of {names}")
         elif "choices" in field.metadata:
             one_of(key, value, field.metadata["choices"])
         elif "limits" in field.metadata and value is not None:
@@ -66,17 +65,12 @@ def check_fields(config: DataclassInstance, prefix: str = "") -> None:
 
 
 def _check_limits(key: str, value: float, limits: Mapping[str, float | None]) -> None:
-    low, high, above, below = (limits[name] for name in ("low", "high", "above", "below"))
-    within = (
-        math.isfinite(value)
-        and (low is None or value >= low)
-        and (high is None or value <= high)
-        and (above is None or value > above)
-        and (below is None or value < below)
-    )
-    if not within:
-        bounds = [] if math.isfinite(value) else ["finite"]
-        bounds += [
-            f"{sign} {limits[name]:g}" for name, sign in _BOUNDS.items() if limits[name] is not None
-        ]
-        raise ConfigError(f"{key}={value}: must be {' and '.join(bounds)}")
+    holds = {
+        f"{sign} {bound:g}": is_met(value, bound)
+        for name, (sign, is_met) in _BOUNDS.items()
+        if (bound := limits[name]) is not None
+    }
+    if not math.isfinite(value):
+        holds = {"finite": False, **holds}
+    if not all(holds.values()):
+        raise ConfigError(f"{key}={value}: must be {' and '.join(holds)}")

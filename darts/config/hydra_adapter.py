@@ -16,25 +16,16 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
+from hydra.errors import OverrideParseException as OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from darts.config.commands import SearchConfig
 from darts.config.conf_files import conf_folder, group_options
+from darts.config.defaults import defaults_nodes
 from darts.config.fields import check_fields
 from darts.config.groups import COMMANDS, TYPES
-from darts.config.recipes import recipe_nodes
-
-__all__ = [
-    "COMPOSITION_ERRORS",
-    "HydraJob",
-    "Invocation",
-    "OverrideParseException",
-    "compose_object",
-    "known_keys",
-    "run_job",
-    "values_of",
-]
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -44,25 +35,16 @@ COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 
 @dataclasses.dataclass(frozen=True)
 class Invocation:
-    """How a command was called.
+    """How a command was called."""
 
-    Attributes:
-        directory: the run directory.
-        overrides: of the command line.
-    """
-
-    directory: Path
-    overrides: tuple[str, ...]
+    directory: Path  # the run directory
+    overrides: tuple[str, ...]  # of the command line
 
 
 class HydraJob(Generic[C, R]):
     """The function that Hydra calls with each composed configuration.
 
     A launcher of Hydra may send the jobs of a sweep to other processes, for example on a cluster.
-
-    Attributes:
-        directories, results: of the jobs that ran in this process.
-        failure: the error of the first job that failed; later jobs do not start.
     """
 
     def __init__(
@@ -74,9 +56,9 @@ class HydraJob(Generic[C, R]):
         remote: bool = False,
     ) -> None:
         self.command, self.check, self.task, self.remote = command, check, task, remote
-        self.directories: list[Path] = []
+        self.directories: list[Path] = []  # of the jobs that ran in this process
         self.results: list[R] = []
-        self.failure: list[Exception] = []
+        self.failure: list[Exception] = []  # at most one: later jobs do not start
 
     def __reduce__(self) -> tuple[Callable[[str], HydraJob[object, object]], tuple[str]]:
         # By name: the functions of a command started by ``python -m`` belong to ``__main__``.
@@ -87,7 +69,7 @@ class HydraJob(Generic[C, R]):
             return
         self.directories.append(Path(HydraConfig.get().runtime.output_dir))
         try:
-            config = _to_dataclass(composed)
+            config: Any = OmegaConf.to_object(composed)
             check_fields(config)
             self.check(config)
             overrides = tuple(HydraConfig.get().overrides.task)
@@ -115,11 +97,7 @@ def compose_object(command: str, overrides: Sequence[str]) -> Any:
     """Return the dataclass of a command's configuration; its values are not checked."""
     _register()
     with _initialized():
-        return _to_dataclass(hydra.compose(command, list(overrides)))
-
-
-def _to_dataclass(composed: DictConfig) -> Any:
-    return OmegaConf.to_object(composed)
+        return OmegaConf.to_object(hydra.compose(command, list(overrides)))
 
 
 def values_of(key: str, arguments: Sequence[str]) -> list[str]:
@@ -175,9 +153,28 @@ def _register() -> None:
     vars(store)["__deepcopy__"] = lambda memo: store
     for name, node in COMMANDS.items():
         store.store(group="schema", name=name, node=node, package="_global_")
+        store.store(group="hydra/help", name=name, node=_help(name))
     for group, types in TYPES.items():
         for name, node in types.items():
             store.store(group=f"schema/{group}", name=name, node=node)
     kinds = {"task": TYPES["task"], "dataset": group_options("dataset")}
-    for group, name, overrides in recipe_nodes(kinds, TYPES["space"]):
-        store.store(group=group, name=name, node=overrides, package="_global_")
+    for group, name, values in defaults_nodes(kinds, TYPES["space"]):
+        store.store(group=group, name=name, node=values, package="_global_")
+
+
+def _help(command: str) -> dict[str, str]:
+    """Return what ``--help`` prints; Hydra's own text also lists internal groups."""
+    keys = {field.name for field in dataclasses.fields(COMMANDS[command])}
+    if "overrides" in keys:  # passed to searches and retrainings
+        keys |= {field.name for field in dataclasses.fields(SearchConfig)}
+    options = {group: group_options(group) for group in sorted(keys & {*TYPES, "method"})}
+    options["experiment"] = group_options(f"experiment/{command}")
+    groups = "\n".join(f"{group}: {', '.join(names)}" for group, names in options.items() if names)
+    return {
+        "app_name": f"darts.{command}",
+        "header": f"darts.{command} is powered by Hydra.",
+        "footer": "Use --hydra-help to view Hydra specific help",
+        "template": "${hydra.help.header}\n\n"
+        + (f"== Config groups ==\nChoose an option: group=option\n\n{groups}\n\n" if groups else "")
+        + "== Config ==\nSet a key: key=value\n\n$CONFIG\n${hydra.help.footer}\n",
+    }

@@ -42,18 +42,15 @@ def launch(
     task: Callable[[C, Invocation], R],
     arguments: Sequence[str] | None = None,
 ) -> R | None:
-    """Run a command from its command line.
+    """Run a command and return the result of ``task``, in a sweep that of the last run.
+
+    With flags such as ``--cfg``, Hydra prints without running the task, and the result is None.
 
     Args:
         command: name of its YAML file in ``conf``.
-        check: raises ValueError for values and combinations that the types allow but that cannot
-            run.
+        check: raises ValueError for configurations that the types allow but that cannot run.
         task: the command itself.
         arguments: overrides and flags of Hydra; None for those of the process.
-
-    Returns:
-        What ``task`` returns, in a sweep for the last run; None if only flags such as ``--cfg``
-        were processed.
 
     Raises:
         SystemExit: with code 2 after one line on standard error, for errors that the user can fix.
@@ -63,11 +60,8 @@ def launch(
     existing: set[Path] = set()
     with _process_state(command):
         try:
-            sys.argv = [
-                f"darts.{command}",
-                *hydra_arguments(command, given),
-                *_rank_overrides(given),
-            ]
+            overrides = [*hydra_arguments(command, given), *_rank_overrides(given)]
+            sys.argv = [f"darts.{command}", *overrides]
             existing = _existing_folders(sys.argv)
             run_job(job)
             if job.failure:
@@ -94,11 +88,7 @@ def launch(
 
 
 def compose(command: str, overrides: Sequence[str] = ()) -> Any:
-    """Return the checked configuration of a command without running it, for tests and scripts.
-
-    Raises:
-        ConfigError: with the message that ``launch`` would print.
-    """
+    """Return the checked configuration of a command; raise ConfigError as ``launch`` prints it."""
     try:
         config = compose_object(command, hydra_overrides(command, overrides))
     except ConfigError:
@@ -137,10 +127,10 @@ def _rank_overrides(given: Sequence[str]) -> list[str]:
 
 
 def _wait_for_other_ranks(error: Exception) -> None:
-    """Under ``torchrun``, give another rank time to report the error first.
+    """Under ``torchrun``, give another rank time to report the error, which ends this process.
 
-    Most errors occur on all ranks, and rank 0 reports them; a RuntimeError may only say that
-    another rank is gone. In the meantime, torchrun ends this process.
+    Most errors occur on all ranks, and rank 0 reports them. A RuntimeError may only mean that
+    another rank has exited.
     """
     rank, size = rank_and_size()
     if rank > 0 or (size > 1 and isinstance(error, RuntimeError)):
@@ -160,17 +150,10 @@ def _is_user_error(error: BaseException) -> bool:
 
 def _existing_folders(arguments: Sequence[str]) -> set[Path]:
     """Return the folders that exist before the run, among those where it may create its own."""
-    places: list[str | Path] = [
-        Path.cwd(),
-        *Path().glob("runs/*/*"),
-        *values_of("hydra.run.dir", arguments),
-    ]
-    return {
-        folder
-        for place in (Path(os.path.abspath(place)) for place in places)
-        for folder in (place, *place.parents)
-        if folder.exists()
-    }
+    places = [Path.cwd(), *Path().glob("runs/*/*"), *values_of("hydra.run.dir", arguments)]
+    absolute = [Path(os.path.abspath(str(place))) for place in places]
+    folders = {folder for place in absolute for folder in (place, *place.parents)}
+    return {folder for folder in folders if folder.exists()}
 
 
 def _remove_empty(directories: list[Path], existing: set[Path]) -> None:
@@ -186,18 +169,12 @@ def _remove_empty(directories: list[Path], existing: set[Path]) -> None:
 
 def _short_warnings(command: str) -> Callable[..., str]:
     """Return a formatter that prints warnings of this package in one line, without a source."""
-    default = warnings.formatwarning
+    default: Callable[..., str] = warnings.formatwarning
 
-    def format_warning(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        line: str | None = None,
-    ) -> str:
+    def format_warning(message: object, category: object, filename: str, *line: object) -> str:
         if category is UserWarning and Path(filename).resolve().is_relative_to(_PACKAGE):
             return f"darts.{command}: warning: {' '.join(str(message).splitlines())}\n"
-        return default(message, category, filename, lineno, line)
+        return default(message, category, filename, *line)
 
     return format_warning
 

@@ -14,33 +14,12 @@ from darts.config.fields import ConfigError
 from darts.config.groups import TYPES
 from darts.config.hydra_adapter import values_of
 
-_PATH_KEYS = (
-    "genotype",
-    "checkpoint",
-    "resume",
-    "draw",
-    "validate",
-    "out",
-    "root",
-    "dataset.root",
-    "dataset.label",
-    "hydra.run.dir",
+# Keys, without the group, whose values may have characters that Hydra's grammar does not accept.
+_GENOTYPE_KEYS = ("genotype", "draw", "validate")
+_PATH_KEYS = (*_GENOTYPE_KEYS, "checkpoint", "resume", "out", "root", "label", "table", "dir")
+_FLAG_WITH_VALUE = re.compile(
+    r"--(cfg|package|config-(path|name|dir)|info|experimental-rerun)|-(c|p|cp|cn|cd|i)"
 )
-_FLAGS_WITH_VALUE = {
-    "--cfg",
-    "-c",
-    "--package",
-    "-p",
-    "--config-path",
-    "-cp",
-    "--config-name",
-    "-cn",
-    "--config-dir",
-    "-cd",
-    "--experimental-rerun",
-    "--info",
-    "-i",
-}
 # Commands that run other commands pass on all keys but these.
 _OWN_KEYS = {
     command: {field.name for field in dataclasses.fields(cls)} | {"experiment", "hydra"}
@@ -51,6 +30,7 @@ _OPEN_MAPPINGS = {  # mappings that accept any key
     "compare": ("search.", "retrain.", "settings."),
 }
 _NEEDS_QUOTES = re.compile(r"[^\w/\\+.$%*@:?|, -]|[^ -~]")
+_IS_GENOTYPE = re.compile(r"\{|(?!['\"]).*Genotype\(", re.S)
 _IS_HYDRA_SYNTAX = re.compile(r"['\"\[]|.*\$\{")
 
 
@@ -81,22 +61,23 @@ def _translate(command: str, argument: str) -> str:
     * Keys of open mappings, such as ``parameters.``, get the prefix ``++``.
     """
     key, equals, value = argument.partition("=")
-    if equals and not key.strip("+~ "):
-        raise ConfigError(f"cannot read the override {argument!r}: its key is missing")
-    if (key in TYPES or key == "method") and value.strip() in ("null", "") and equals:
-        raise ConfigError(
-            f"{key}={value} chooses nothing; choose from {', '.join(group_options(key))}"
-        )
-    if key == "experiment" and equals:
-        return f"experiment/{command}={value}"
-    if command == "compare" and key == "method" and equals:
-        return f"method_name={value}"  # for Hydra, `method` is a config group
-    if equals and key.startswith(_OPEN_MAPPINGS.get(command, ())):
-        return f"++{argument}"
     text = value.strip()
-    if equals and key in ("genotype", "draw", "validate") and _is_genotype_text(text):
-        return f"{key}={quoted(text)}"
-    if key in _PATH_KEYS and _NEEDS_QUOTES.search(text) and not _IS_HYDRA_SYNTAX.match(text):
+    if not equals:
+        return argument
+    if not key.strip("+~ "):
+        raise ConfigError(f"cannot read the override {argument!r}: its key is missing")
+    if (key in TYPES or key == "method") and text in ("null", ""):
+        choices = ", ".join(group_options(key))
+        raise ConfigError(f"{key}={value} chooses nothing; choose from {choices}")
+    if key == "experiment":
+        return f"experiment/{command}={value}"
+    if command == "compare" and key == "method":
+        return f"method_name={value}"  # for Hydra, `method` is a config group
+    if key.startswith(_OPEN_MAPPINGS.get(command, ())):
+        return f"++{argument}"
+    is_path = key.rpartition(".")[2] in _PATH_KEYS
+    is_unreadable = _NEEDS_QUOTES.search(text) and not _IS_HYDRA_SYNTAX.match(text)
+    if (key in _GENOTYPE_KEYS and _IS_GENOTYPE.match(text)) or (is_path and is_unreadable):
         return f"{key}={quoted(text)}"
     return argument
 
@@ -110,45 +91,25 @@ def _collect_foreign(command: str, arguments: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: if that override is given, too.
     """
-    if command == "report":
-        return _collect_runs(arguments)
-    if command not in _OWN_KEYS:
+    if command != "report" and command not in _OWN_KEYS:
         return list(arguments)
+    collected = "runs" if command == "report" else "overrides"
     own: list[str] = []
     foreign: list[str] = []
-    for argument in arguments:
+    for previous, argument in zip(["", *arguments], arguments, strict=False):
         key, equals, _ = argument.partition("=")
-        name = re.split(r"[./@]", key.lstrip("+~"))[0]
-        is_own = not equals or argument.startswith(("-", "~")) or name in _OWN_KEYS[command]
+        if command == "report":  # the name of a run directory may contain an equals sign
+            is_value = argument.startswith("-") or bool(_FLAG_WITH_VALUE.fullmatch(previous))
+            is_own = is_value or ("=" in argument and not Path(argument).is_dir())
+        else:
+            name = re.split(r"[./@]", key.lstrip("+~"))[0]
+            is_own = not equals or argument.startswith(("-", "~")) or name in _OWN_KEYS[command]
         (own if is_own else foreign).append(argument)
     if not foreign:
         return own
-    if any(argument.startswith("overrides=") for argument in own):
-        raise ConfigError(f"overrides= and {foreign[0]} exclude each other; write all as keys")
-    return [*own, f"overrides=[{','.join(quoted(text) for text in foreign)}]"]
-
-
-def _collect_runs(arguments: Sequence[str]) -> list[str]:
-    own: list[str] = []
-    runs: list[str] = []
-    for previous, argument in zip(["", *arguments], arguments, strict=False):
-        # The name of a run directory may contain an equals sign.
-        is_override = "=" in argument and not Path(argument).is_dir()
-        if argument.startswith("-") or previous in _FLAGS_WITH_VALUE or is_override:
-            own.append(argument)
-        else:
-            runs.append(argument)
-    if not runs:
-        return own
-    if any(argument.startswith("runs=") for argument in own):
-        raise ConfigError(
-            f"runs= and {runs[0]} exclude each other; list all run directories in one of the ways"
-        )
-    return [*own, f"runs=[{','.join(quoted(text) for text in runs)}]"]
-
-
-def _is_genotype_text(text: str) -> bool:
-    return text.startswith("{") or ("Genotype(" in text and not text.startswith(("'", '"')))
+    if any(argument.startswith(f"{collected}=") for argument in own):
+        raise ConfigError(f"{collected}= and {foreign[0]} exclude each other; use one of them")
+    return [*own, f"{collected}=[{','.join(map(quoted, foreign))}]"]
 
 
 def quoted(text: str) -> str:

@@ -83,7 +83,7 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (SEARCH, ("dry_run=perhaps",), ("dry_run", "'perhaps'", "ool")),
     (SEARCH, ("arch_optimizer.betas=0.5",), ("arch_optimizer.betas",)),
     (SEARCH, ("arch_optimizer.betas=[0.5,x]",), ("arch_optimizer.betas", "x")),
-    ("genotypes", ("compare=DARTS_V2",), ("compare",)),
+    ("genotypes", ("compare=DARTS_V2",), ("compare: must be a list", "compare=[A,B]")),
     # Ranges.
     (SEARCH, ("epochs=0",), ("epochs=0", ">= 1")),
     (SEARCH, ("seed=-1",), ("seed=-1", ">= 0")),
@@ -126,7 +126,7 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("genotypes", ("compare=[DARTS_V2]",), ("['DARTS_V2']", "compare=[A,B]")),
     ("genotypes", ("draw=DARTS_V2", "out=x.gif"), ("'x.gif'", ".svg, .png, .pdf")),
     ("genotypes", ("out=x.svg",), ("out", "draw or compare")),
-    ("genotypes", ("draw=SGAS", "validate=SGAS"), ("draw and validate", "choose one")),
+    ("genotypes", ("draw=SGAS", "validate=SGAS"), ("draw and validate", "use one")),
     # Genotypes and checkpoints.
     (RETRAIN, (), ("genotype must be given",)),
     (RETRAIN, ("genotype=DARTSV2",), ("'DARTSV2'", "did you mean DARTS_V2?", *PUBLISHED)),

@@ -317,6 +317,8 @@ def test_flags_of_hydra_print_without_running(
     assert {"search": "epochs", "retrain": "cutout"}.get(command, "") in printed.out
     if flag == ["--help"]:
         assert f"darts.{command}" in printed.out
+        assert not any(group in printed.out for group in ("schema", "defaults", "network:"))
+        assert ("dataset: agnews, " in printed.out) == (command in ("search", "retrain", "compare"))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""A value comes from the last of default, recipe, method, experiment and command line."""
+"""A value comes from the last of command, task, data set, method, experiment and command line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 import yaml
 
 from darts.config import ConfigError, compose, conf_folder
-from darts.config.recipes import recipe_nodes
+from darts.config.defaults import defaults_nodes
 
 
 @pytest.mark.parametrize(
     ("overrides", "epochs"),
     [
         (["dataset=cifar10"], 50),  # the default
-        (["dataset=digits"], 15),  # the recipe
+        (["dataset=digits"], 15),  # the data set
         (["dataset=digits", "method=p_darts"], 75),  # the method
         (["dataset=digits", "method=p_darts", "experiment=cifar10_cpu"], 8),  # the experiment
         (["epochs=3", "dataset=digits", "method=p_darts", "experiment=cifar10_cpu"], 3),
@@ -31,7 +31,7 @@ def test_order_of_a_search(overrides: list[str], epochs: int) -> None:
     ("overrides", "cells"),
     [
         (["dataset=cifar10"], 20),  # the published network of the space
-        (["dataset=imagenet"], 14),  # the recipe
+        (["dataset=imagenet"], 14),  # the data set
         (["dataset=imagenet", "experiment=cifar10_cpu"], 5),  # the experiment
         (["space.cells=3", "dataset=imagenet", "experiment=cifar10_cpu"], 3),
     ],
@@ -40,13 +40,13 @@ def test_order_of_a_retraining(overrides: list[str], cells: int) -> None:
     assert compose("retrain", ["genotype=DARTS_V2", *overrides]).space.cells == cells
 
 
-def test_recipe_of_the_data_set_follows_the_recipe_of_the_task() -> None:
+def test_defaults_of_the_data_set_follow_the_defaults_of_the_task() -> None:
     config = compose("search", ["task=translation"])
     assert (config.metric, config.dataset.name, config.dataset.subset) == ("bleu", "multi30k", 6000)
     assert compose("search", ["task=translation", "dataset=pairs"]).dataset.subset is None
 
 
-def test_recipe_of_a_space_follows_the_recipe_of_the_data_set() -> None:
+def test_defaults_of_a_space_follow_the_defaults_of_the_data_set() -> None:
     shifted, fixed = (compose("search", ["dataset=digits", f"space={s}"]) for s in ("cnn", "mlp"))
     assert (shifted.dataset.crop, fixed.dataset.crop) == ("pad", "none")
     assert shifted.epochs == fixed.epochs == 15
@@ -66,15 +66,17 @@ def test_command_line_replaces_the_data_set_of_the_experiment() -> None:
     assert (config.dataset.name, config.dataset.subset) == ("digits", 10000)
 
 
-def test_recipe_names_the_space_that_does_not_exist(
+def test_defaults_of_an_unknown_space_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "recipe").mkdir()
-    (tmp_path / "recipe" / "digits.yaml").write_text("search: {spaces: {cmm: {epochs: 3}}}")
-    for module in ("conf_files", "recipes"):
+    (tmp_path / "defaults").mkdir()
+    (tmp_path / "defaults" / "digits.yaml").write_text("search: {spaces: {cmm: {epochs: 3}}}")
+    for module in ("conf_files", "defaults"):
         monkeypatch.setattr(f"darts.config.{module}.conf_folder", lambda: tmp_path)
-    with pytest.raises(ConfigError, match=r"recipe/digits\.yaml: search\.spaces='cmm' is unknown"):
-        list(recipe_nodes({"dataset": ["digits"]}, ["cnn", "mlp"]))
+    with pytest.raises(
+        ConfigError, match=r"defaults/digits\.yaml: search\.spaces='cmm' is unknown"
+    ):
+        list(defaults_nodes({"dataset": ["digits"]}, ["cnn", "mlp"]))
 
 
 def is_excerpt(shown: object, actual: object) -> bool:

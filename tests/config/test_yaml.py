@@ -49,7 +49,7 @@ def test_file_starts_with_a_command_that_chooses_it(file: str) -> None:
     group, name = Path(file).parent.as_posix(), Path(file).stem
     if group == ".":
         assert command == name
-    elif group == "recipe":
+    elif group == "defaults":
         key = "task" if name in TYPES["task"] else "dataset"
         assert f"{key}={name}" in overrides
     elif group == "network":
@@ -79,8 +79,8 @@ def test_command_of_the_file_composes(file: str) -> None:
         assert getattr(config, group).name == name
 
 
-def test_every_recipe_belongs_to_a_task_or_a_data_set() -> None:
-    assert {*group_options("recipe")} <= {*TYPES["task"], *group_options("dataset")}
+def test_all_defaults_belong_to_a_task_or_a_data_set() -> None:
+    assert {*group_options("defaults")} <= {*TYPES["task"], *group_options("dataset")}
 
 
 def test_every_component_has_a_file() -> None:
@@ -154,7 +154,7 @@ def test_other_spaces_are_retrained_at_their_own_size(space: str, cells: int) ->
     ],
 )
 def test_every_data_set_composes_with_every_space(name: str) -> None:
-    """Recipes of a data set set only keys that the space and the data set have."""
+    """The defaults of a data set have only keys that the space and the data set have."""
     root = f"dataset.root={name}"
     compose("search", [f"dataset={name}", "space=mlp", root])
     for space in group_options("space"):

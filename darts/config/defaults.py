@@ -1,0 +1,53 @@
+"""The values that a task or a data set needs: ``conf/defaults/<task or data set>.yaml``.
+
+The sections ``search`` and ``retrain`` of a file hold values for that command, and their key
+``spaces`` holds values for single spaces::
+
+    search:
+      epochs: 15
+      spaces:
+        cnn:
+          space: {channels: 8, cells: 3}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+import yaml
+
+from darts.config.conf_files import conf_folder, group_options
+from darts.config.fields import one_of
+
+
+def defaults_nodes(
+    kinds: Mapping[str, Collection[str]], spaces: Collection[str]
+) -> Iterator[tuple[str, str, dict[str, object]]]:
+    """Yield group, name and content of the options that Hydra merges.
+
+    The group ``defaults/<command>/<kind>`` has an option per file. The defaults list of an option
+    includes the values for the chosen space: ``defaults/<command>/<kind>/<file>/<space>``.
+
+    Args:
+        kinds: "task" and "dataset", each with the names of files that belong to it.
+        spaces: names of all spaces.
+
+    Raises:
+        ConfigError: if a file has values for an unknown space.
+    """
+    files = {
+        name: yaml.safe_load((conf_folder() / "defaults" / f"{name}.yaml").read_text("utf-8"))
+        for name in group_options("defaults")
+    }
+    for command in ("search", "retrain"):
+        for kind, names in kinds.items():
+            group = f"defaults/{command}/{kind}"
+            for name in files.keys() & names:
+                section = dict(files[name].get(command, {}))
+                by_space = section.pop("spaces", {})
+                # Hydra's key for the list of files that an option includes is "defaults", too.
+                included = ["_self_", {f"optional {name}": "${space}"}]
+                yield group, name, {"defaults": included, **section}
+                for space, values in by_space.items():
+                    one_of(f"conf/defaults/{name}.yaml: {command}.spaces", space, spaces)
+                    yield f"{group}/{name}", space, values
