@@ -22,12 +22,12 @@ def colors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     folder = tmp_path / "colors_of_a_test"
     folder.mkdir()
     (folder / "__init__.py").write_text(
-        "from darts.registry import Registry\nCOLOURS = Registry('color', 'colors_of_a_test')\n"
+        "from darts.registry import Registry\nCOLORS = Registry('color', 'colors_of_a_test')\n"
     )
     for name in ("red", "blue"):
         (folder / f"{name}.py").write_text(
-            "import dataclasses\nfrom colors_of_a_test import COLOURS\n"
-            "@COLOURS.register\n@dataclasses.dataclass\n"
+            "import dataclasses\nfrom colors_of_a_test import COLORS\n"
+            "@COLORS.register\n@dataclasses.dataclass\n"
             f"class Color:\n    name: str = {name!r}\n"
         )
     monkeypatch.syspath_prepend(tmp_path)
@@ -40,22 +40,22 @@ def colors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def test_registry_finds_every_module_of_the_package(colors: Any) -> None:
     assert "colors_of_a_test.red" not in sys.modules, "imported before first access"
-    assert list(colors.COLOURS) == ["blue", "red"]
-    assert len(colors.COLOURS) == 2
-    assert "red" in colors.COLOURS
-    assert "green" not in colors.COLOURS
-    assert colors.COLOURS["red"]().name == "red"
-    assert dict(colors.COLOURS)["blue"] is sys.modules["colors_of_a_test.blue"].Color
+    assert list(colors.COLORS) == ["blue", "red"]
+    assert len(colors.COLORS) == 2
+    assert "red" in colors.COLORS
+    assert "green" not in colors.COLORS
+    assert colors.COLORS["red"]().name == "red"
+    assert dict(colors.COLORS)["blue"] is sys.modules["colors_of_a_test.blue"].Color
 
 
 def test_unknown_name_raises_an_error_with_the_choices(colors: Any) -> None:
     with pytest.raises(ValueError, match=r"^unknown color 'green'; choose from blue, red$"):
-        colors.COLOURS["green"]
+        colors.COLORS["green"]
 
 
 def test_duplicate_names_raise_an_error(colors: Any) -> None:
-    red = colors.COLOURS["red"]
-    assert colors.COLOURS.register(red) is red  # registering a class twice is allowed
+    red = colors.COLORS["red"]
+    assert colors.COLORS.register(red) is red  # registering a class twice is allowed
 
     @dataclasses.dataclass
     class Scarlet:
@@ -64,15 +64,15 @@ def test_duplicate_names_raise_an_error(colors: Any) -> None:
     with pytest.raises(
         ValueError, match=r"^color 'red' is already registered; choose another name$"
     ):
-        colors.COLOURS.register(Scarlet)
-    assert colors.COLOURS["red"] is red
+        colors.COLORS.register(Scarlet)
+    assert colors.COLORS["red"] is red
 
 
 def test_fields_check_choices_and_limits() -> None:
     @dataclasses.dataclass
     class Component:
         name: str = "component"
-        way: str = choice("slow", "slow", "fast")
+        mode: str = choice("slow", "slow", "fast")
         rate: float = number(0.5, above=0, high=1)
         betas: list[float] = number([0.5, 0.9], low=0, below=1)
         limit: int | None = number(None, low=0)
@@ -80,17 +80,17 @@ def test_fields_check_choices_and_limits() -> None:
     check_fields(Component())
     assert Component().betas == [0.5, 0.9]
     assert Component().betas is not Component().betas, "instances share a list"
-    for wrong, named in (
-        ({"way": "other"}, "way='other' is unknown; choose from slow, fast"),
+    for values, message in (
+        ({"mode": "other"}, "mode='other' is unknown; choose from slow, fast"),
         ({"rate": 0.0}, "rate=0.0"),
         ({"rate": 1.5}, "rate=1.5"),
         ({"rate": float("nan")}, "rate=nan"),
         ({"betas": [0.5, 1.0]}, "betas=1.0"),
         ({"limit": -1}, "limit=-1"),
     ):
-        with pytest.raises(ConfigError) as refused:
-            check_fields(Component(**wrong))  # type: ignore[arg-type]
-        assert str(refused.value).startswith(named)
+        with pytest.raises(ConfigError) as error_info:
+            check_fields(Component(**values))  # type: ignore[arg-type]
+        assert str(error_info.value).startswith(message)
 
 
 @pytest.mark.parametrize("group", REGISTRIES)
@@ -110,6 +110,6 @@ def test_each_component_has_a_yaml_file_and_its_own_name(group: str) -> None:
 def test_failed_imports_are_repeated(colors: Any) -> None:
     folder = Path(colors.__file__).parent
     (folder / "zinc.py").write_text("raise RuntimeError('no such color')\n")
-    for _ in range(2):  # the failed module is not skipped
+    for _ in range(2):  # the second access does not skip the failed module
         with pytest.raises(RuntimeError, match="no such color"):
-            list(colors.COLOURS)
+            list(colors.COLORS)

@@ -1,4 +1,4 @@
-"""Commands run in this process on tiny made-up data, and what they leave behind."""
+"""Call commands in the test process on tiny synthetic data, and inspect their results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from darts.config import launch
 from darts.tracking import read_json, read_metrics
 from darts.training import loop
 
-PARTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
+ENTRY_POINTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "search": (search.check, search.search),
     "retrain": (retrain.check, retrain.retrain),
     "evaluate": (evaluate.check, evaluate.evaluate),
@@ -39,75 +39,86 @@ TINY = {
     "search": ("dataset=synthetic", "dataset.samples=64"),
     "retrain": ("dataset=synthetic", "dataset.samples=64"),
 }
-QUIET = "tracking.tensorboard=false"
-# What may differ between a run and its repetition: costs, and where a row of such costs ends.
+NO_TENSORBOARD = "tracking.tensorboard=false"
+# Measured costs, which differ between a run and its repetition.
 COSTS = ("seconds", "joules", "joules_source", "gco2e", "collapse_seconds", "peak_memory_mb")
 
 
 @dataclass(frozen=True)
-class Done:
-    """One command that ended well: its folder, what it returned and what it printed."""
+class CommandResult:
+    """Result of a command that succeeded.
+
+    Attributes:
+        directory: Its run directory.
+        result: Its return value.
+        out: Its standard output.
+    """
 
     directory: Path
     result: Any
     out: str
 
     def json(self, name: str) -> Any:
+        """Read a JSON file of the run directory."""
         return read_json(self.directory / name)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
+        """Rows of ``metrics.jsonl``."""
         return read_metrics(self.directory / "metrics.jsonl")
 
     @property
     def checkpoint(self) -> dict[str, Any]:
+        """Content of ``checkpoint.pt``."""
         content: dict[str, Any] = torch.load(self.directory / "checkpoint.pt", weights_only=True)
         return content
 
 
 class Crash(RuntimeError):
-    """Stands for whatever ends a process without warning."""
+    """Simulated failure that ends a command between two steps."""
 
 
 @dataclass(frozen=True)
 class Commands:
-    """Calls commands in this process."""
+    """Calls commands in the test process."""
 
-    def run(self, command: str, directory: Path | None, *overrides: str) -> Done:
-        """Call a command on tiny data; ``directory=None`` leaves the place to the command."""
-        given = [*TINY.get(command, ()), *overrides]
+    def run(self, command: str, directory: Path | None, *overrides: str) -> CommandResult:
+        """Call a command on tiny data; ``directory=None`` uses the default run directory."""
+        arguments = [*TINY.get(command, ()), *overrides]
         if directory is not None:
-            given.append(f"hydra.run.dir={directory}")
-        return self.exactly(command, given, directory)
+            arguments.append(f"hydra.run.dir={directory}")
+        return self.call(command, arguments, directory)
 
-    def exactly(self, command: str, given: Iterable[str], directory: Path | None = None) -> Done:
-        """Call a command with these arguments alone."""
+    def call(
+        self, command: str, arguments: Iterable[str], directory: Path | None = None
+    ) -> CommandResult:
+        """Call a command with exactly these arguments."""
         out = io.StringIO()
         with redirect_stdout(out):
-            result = launch(command, *PARTS[command], list(given))
-        return Done(directory or Path(), result, out.getvalue())
+            result = launch(command, *ENTRY_POINTS[command], list(arguments))
+        return CommandResult(directory or Path(), result, out.getvalue())
 
-    def refused(self, command: str, *given: str) -> str:
-        """The one line with which a command, called with these arguments, ends with code 2."""
+    def error_of(self, command: str, *arguments: str) -> str:
+        """Return the error of a command, which must be one line with exit code 2."""
         err, out = io.StringIO(), io.StringIO()
-        with redirect_stderr(err), redirect_stdout(out), pytest.raises(SystemExit) as left:
-            launch(command, *PARTS[command], list(given))
-        assert left.value.code == 2
+        with redirect_stderr(err), redirect_stdout(out), pytest.raises(SystemExit) as exit_info:
+            launch(command, *ENTRY_POINTS[command], list(arguments))
+        assert exit_info.value.code == 2
         assert len(err.getvalue().splitlines()) == 1, err.getvalue()
         return err.getvalue()
 
-    def printed(self, out: str, command: str) -> list[str]:
-        """The arguments of the one command of that name in a printed text."""
-        opening = f"python -m darts.{command} "
-        (line,) = [x.strip() for x in out.splitlines() if opening in x]
-        return shlex.split(line[line.index(opening) + len(opening) :])
+    def printed_arguments(self, out: str, command: str) -> list[str]:
+        """Return the arguments of the only call of a command in printed text."""
+        prefix = f"python -m darts.{command} "
+        (line,) = [line.strip() for line in out.splitlines() if prefix in line]
+        return shlex.split(line[line.index(prefix) + len(prefix) :])
 
-    def start(self, command: str, *given: str, **options: Any) -> subprocess.Popen[str]:
-        """Start a command as a user would, with as many threads as this process has."""
+    def start(self, command: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """Start a command in a new process with as many threads as the test process."""
         threads = str(torch.get_num_threads())
         environment = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         return subprocess.Popen(
-            [sys.executable, "-m", f"darts.{command}", *given],
+            [sys.executable, "-m", f"darts.{command}", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -115,57 +126,66 @@ class Commands:
             **options,
         )
 
-    def flip_a_bit(self, file: Path) -> None:
-        """Damage a checkpoint in the middle of its largest tensor."""
+    def flip_bit(self, file: Path) -> None:
+        """Flip a bit in the middle of the largest tensor of a checkpoint."""
         with zipfile.ZipFile(file) as archive:
             largest = max(archive.infolist(), key=lambda info: info.file_size)
         content = bytearray(file.read_bytes())
-        # The local header: 30 bytes, of which the last four are the lengths of what follows it.
+        # The last four bytes of the local header are the lengths of the name and the extra field.
         header = content[largest.header_offset :][:30]
         start = largest.header_offset + 30 + sum(struct.unpack("<HH", header[26:30]))
         content[start + largest.file_size // 2] ^= 4
         file.write_bytes(content)
 
-    def crash(self, command: str, steps: int, call: Callable[[], Any]) -> None:
-        """Call the command and let it fail in step number ``steps``, counted from 0."""
-        real, left = loop.require_finite, iter(range(steps))
+    def crash(self, steps: int, call: Callable[[], Any]) -> None:
+        """Call a command and raise ``Crash`` after ``steps`` complete steps."""
+        original, remaining = loop.require_finite, iter(range(steps))
 
-        def failing(*arguments: Any) -> float:
-            if next(left, None) is None:
+        def fail_in_time(*arguments: Any) -> float:
+            if next(remaining, None) is None:
                 raise Crash
-            return float(real(*arguments))
+            return float(original(*arguments))
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(loop, "require_finite", failing)
+            patch.setattr(loop, "require_finite", fail_in_time)
             with pytest.raises(Crash):
                 call()
 
-    def goes_on(self, command: str, given: Iterable[str], folder: Path, steps: int = 4) -> None:
-        """A run that crashes after so many steps and is resumed ends bit for bit as a whole one."""
-        start = [*given, "save_minutes=0"]
-        whole_in, broken_in = folder / "whole", folder / "broken"
-        whole = self.exactly(command, [*start, f"hydra.run.dir={whole_in}"], whole_in)
-        broken = [*start, f"hydra.run.dir={broken_in}"]
-        self.crash(command, steps, lambda: self.exactly(command, broken))
-        done = self.exactly(command, [f"resume={broken_in}"], broken_in)
-        ours, theirs = done.checkpoint, whole.checkpoint
+    def assert_resume_is_exact(
+        self, command: str, arguments: Iterable[str], folder: Path, steps: int = 4
+    ) -> None:
+        """Check that a run that crashes after ``steps`` and is resumed ends like an unbroken one.
+
+        Checkpoints are compared bit for bit.
+        """
+        overrides = [*arguments, "save_minutes=0"]
+        unbroken_in, crashed_in = folder / "unbroken", folder / "crashed"
+        unbroken = self.call(command, [*overrides, f"hydra.run.dir={unbroken_in}"], unbroken_in)
+        crashing = [*overrides, f"hydra.run.dir={crashed_in}"]
+        self.crash(steps, lambda: self.call(command, crashing))
+        resumed = self.call(command, [f"resume={crashed_in}"], crashed_in)
+        self.assert_same_run(resumed, unbroken)
+
+    def assert_same_run(self, actual: CommandResult, expected: CommandResult) -> None:
+        """Check that two runs have equal checkpoints and rows, apart from their costs."""
+        ours, theirs = actual.checkpoint, expected.checkpoint
         assert ours.keys() == theirs.keys()
         for key in ours.keys() - {"energy", "config", "metrics_offset"}:
-            assert self.same(ours[key], theirs[key]), f"{key} differs"
-        assert self.steps(done) == self.steps(whole)
+            assert self.identical(ours[key], theirs[key]), f"{key} differs"
+        assert self.rows_without_costs(actual) == self.rows_without_costs(expected)
 
-    def steps(self, done: Done) -> list[dict[str, Any]]:
-        """The rows of a run without what it cost."""
-        return [{k: v for k, v in row.items() if k not in COSTS} for row in done.rows]
+    def rows_without_costs(self, run: CommandResult) -> list[dict[str, Any]]:
+        """Return the rows of a run without measured costs."""
+        return [{k: v for k, v in row.items() if k not in COSTS} for row in run.rows]
 
-    def same(self, a: Any, b: Any) -> bool:
-        """Whether two nested structures are equal, tensors bit for bit."""
+    def identical(self, a: Any, b: Any) -> bool:
+        """Return whether two nested structures are equal, tensors bit for bit."""
         if isinstance(a, Tensor) and isinstance(b, Tensor):
             return a.dtype == b.dtype and a.equal(b)
         if isinstance(a, dict) and isinstance(b, dict):
-            return list(a) == list(b) and all(self.same(a[key], b[key]) for key in a)
+            return list(a) == list(b) and all(self.identical(a[key], b[key]) for key in a)
         if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-            return len(a) == len(b) and all(map(self.same, a, b))
+            return len(a) == len(b) and all(map(self.identical, a, b))
         return bool(type(a) is type(b) and (a == b or (a != a and b != b)))
 
 
@@ -175,19 +195,19 @@ def commands() -> Commands:
 
 
 @pytest.fixture
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the pictures at the end of a search, which take longer than a tiny search."""
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip the figures at the end of a search, which take longer than a tiny search."""
     monkeypatch.setattr(search_recipe, "save_search_figures", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="session")
-def searched(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """A finished search."""
+def search_run(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> CommandResult:
+    """A complete search with all its files."""
     return commands.run("search", tmp_path_factory.mktemp("search") / "run", "seed=3")
 
 
 @pytest.fixture(scope="session")
-def retrained(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """A finished retraining with all that the recipe of a real one has."""
+def retrain_run(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> CommandResult:
+    """A complete retraining with all its files."""
     folder = tmp_path_factory.mktemp("retrain") / "run"
     return commands.run("retrain", folder, "genotype=DARTS_V2", "epochs=3", "dataset.samples=128")

@@ -1,9 +1,9 @@
 """Fake ``darts.search`` and ``darts.retrain`` for tests of comparisons.
 
-It writes the files that a comparison reads, with costs and scores derived from the overrides, and
-saves after each epoch, so that it can be stopped and resumed. A search with ``name=`` its method
-fails. Short trainings diverge with ``optimizer.lr=99``, and with ``optimizer.lr=9`` if their number
-is odd.
+The script writes the files that a comparison reads, with costs and scores derived from the
+overrides. It saves after each epoch, so that it can be stopped and resumed. A search fails if
+``name`` equals its method. Short trainings diverge with ``optimizer.lr=99``, and with
+``optimizer.lr=9`` if the number of their directory is odd.
 """
 
 from __future__ import annotations
@@ -16,41 +16,42 @@ import sys
 import time
 from pathlib import Path
 
-JOULES = {"darts_v1": 20.0, "random_sharing": 5.0, "retrain": 10.0, "p_darts": 2.0}  # per epoch
-AFTER = {"random_sharing": 7.0, "p_darts": 7.0}
-CHECK = {"p_darts": 4.0}  # per collapse check
+# Joules per epoch, after the last epoch, and per collapse check.
+EPOCH_JOULES = {"darts_v1": 20.0, "random_sharing": 5.0, "retrain": 10.0, "p_darts": 2.0}
+FINAL_JOULES = {"random_sharing": 7.0, "p_darts": 7.0}
+CHECK_JOULES = {"p_darts": 4.0}
 SECONDS = float(os.environ.get("FAKE_SECONDS", "0"))  # per epoch
 
 
-def epoch_joules(kind: str, epoch: int, given: dict[str, str]) -> float:
+def epoch_joules(method: str, epoch: int, settings: dict[str, str]) -> float:
     """Return the joules of an epoch.
 
-    Epochs of P-DARTS cost more in later stages, and after the first 40 % of each stage, when the
-    alphas are updated.
+    Epochs of P-DARTS cost more in later stages. They also cost more after the first 40 % of each
+    stage, when the alphas are updated.
     """
-    joules = JOULES[kind]
-    if kind == "p_darts":
-        epochs = int(given["epochs"])
+    joules = EPOCH_JOULES[method]
+    if method == "p_darts":
+        epochs = int(settings["epochs"])
         ends = [0, *(int(epochs * third / 3 + 0.5) for third in (1, 2, 3))]
         stage = sum(epoch >= end for end in ends) - 1
         progress = (epoch - ends[stage]) / (ends[stage + 1] - ends[stage])
-        updates = progress >= float(given.get("arch_optimizer.warmup", 0.4))
+        updates = progress >= float(settings.get("arch_optimizer.warmup", 0.4))
         joules *= (stage + 1) * (2.5 if updates else 1.0)
-    if (epoch + 1) % int(given.get("collapse.every", 5)) == 0:
-        joules += CHECK.get(kind, 0.0)
+    if (epoch + 1) % int(settings.get("collapse.every", 5)) == 0:
+        joules += CHECK_JOULES.get(method, 0.0)
     return joules
 
 
 def main() -> None:
     """Execute one run."""
     command, *overrides = sys.argv[1:]
-    given = dict(word.split("=", 1) for word in overrides)
-    if "resume" in given:
-        directory = Path(given["resume"])
+    settings = dict(word.split("=", 1) for word in overrides)
+    if "resume" in settings:
+        directory = Path(settings["resume"])
         saved = json.loads((directory / "overrides.json").read_text())["overrides"]
-        given = dict(word.split("=", 1) for word in saved)
+        settings = dict(word.split("=", 1) for word in saved)
     else:
-        directory = Path(given["hydra.run.dir"])
+        directory = Path(settings["hydra.run.dir"])
         directory.mkdir(parents=True)
         text = json.dumps({"command": command, "overrides": overrides})
         (directory / "overrides.json").write_text(text)
@@ -59,35 +60,35 @@ def main() -> None:
     received: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
     signal.signal(signal.SIGINT, lambda number, _: received.append(number))
-    kind = given.get("method", command)
-    epochs = int(given["epochs"])
+    method = settings.get("method", command)
+    epochs = int(settings["epochs"])
     metrics = directory / "metrics.jsonl"
     done = len(metrics.read_text().splitlines()) if metrics.exists() else 0
 
-    def used(epochs: int) -> float:
-        return sum(epoch_joules(kind, epoch, given) for epoch in range(epochs))
+    def joules_until(epochs: int) -> float:
+        return sum(epoch_joules(method, epoch, settings) for epoch in range(epochs))
 
     for epoch in range(done, epochs):
         time.sleep(SECONDS)
         with metrics.open("a") as file:
-            file.write(json.dumps({"epoch": epoch + 1, "joules": used(epoch + 1)}) + "\n")
+            file.write(json.dumps({"epoch": epoch + 1, "joules": joules_until(epoch + 1)}) + "\n")
         if received:
             sys.exit(128 + received[0])
-    if given.get("name") == kind:
+    if settings.get("name") == method:
         sys.exit(f"darts.{command}: it diverged")
     odd = directory.name[-1] in "13579"
-    if given.get("optimizer.lr") == "99" or (given.get("optimizer.lr") == "9" and odd):
+    if settings.get("optimizer.lr") == "99" or (settings.get("optimizer.lr") == "9" and odd):
         cost = {"why": "the loss became nan", "seconds": 1.0, "joules": 4.0}
         cost |= {"joules_source": "fake", "gco2e": 0.1}
         (directory / "diverged.json").write_text(json.dumps(cost))
         sys.exit("darts.retrain: the loss became nan")
     genotype = '{"space": "mlp", "layers": ["relu_8"]}'
-    chance = random.Random(str((kind, given["seed"], given.get("genotype", "")[-20:])))
+    generator = random.Random(str((method, settings["seed"], settings.get("genotype", "")[-20:])))
     summary = {
-        "seed": int(given["seed"]),
-        "valid_accuracy": 0.5 + 0.4 * chance.random(),
+        "seed": int(settings["seed"]),
+        "valid_accuracy": 0.5 + 0.4 * generator.random(),
         "seconds": 1.0,
-        "joules": used(epochs) + AFTER.get(kind, 0.0),
+        "joules": joules_until(epochs) + FINAL_JOULES.get(method, 0.0),
         "joules_source": os.environ.get("FAKE_SOURCE", "fake"),
         "gco2e": 0.1,
         "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"),
@@ -97,11 +98,11 @@ def main() -> None:
     }
     if command == "search":
         (directory / "genotype.json").write_text(genotype)
-    elif given.get("evaluate_test") != "false":
-        is_method = "darts_v1" in given["genotype"]
-        summary["test_accuracy"] = (0.8 if is_method else 0.6) + 0.1 * chance.random()
-    checks = epochs // int(given.get("collapse.every", 5)) * CHECK.get(kind, 0.0)
-    phases = [{"phase": "training", "joules": used(epochs) - checks}]
+    elif settings.get("evaluate_test") != "false":
+        is_method = "darts_v1" in settings["genotype"]
+        summary["test_accuracy"] = (0.8 if is_method else 0.6) + 0.1 * generator.random()
+    checks = epochs // int(settings.get("collapse.every", 5)) * CHECK_JOULES.get(method, 0.0)
+    phases = [{"phase": "training", "joules": joules_until(epochs) - checks}]
     phases.append({"phase": "collapse", "joules": checks})
     (directory / "energy.json").write_text(json.dumps({"phases": phases}))
     (directory / "summary.json").write_text(json.dumps(summary))

@@ -1,4 +1,4 @@
-"""The doctor of a search: what it tells, that it changes nothing, how it ends a search."""
+"""Collapse checks of a search: their log, that they change nothing, and their actions."""
 
 from __future__ import annotations
 
@@ -13,37 +13,46 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import darts.recipes.search as search_recipe
+from darts.bilevel.curvature import AlphaHessian
 from darts.methods.collapse import CollapseChecks
-from darts.tracking import read_json
+from darts.searching import diagnosis
 from darts.training.loop import TrainingLoop
 
-QUIET = "tracking.tensorboard=false"
+NO_TENSORBOARD = "tracking.tensorboard=false"
 DATA = ("dataset=synthetic", "dataset.samples=48", "loader.batch_size=8", "seed=7")
-# Skip dropout and noise draw from the generators that a look must leave alone.
+# The noise of S4 draws from the random generators that a check must not change.
 SMALL = (
-    *(*DATA, "epochs=4", "space.channels=1", "space.cells=1", "space.candidates=s4"),
-    *("arch_optimizer.lr=0.1", "loader.eval_batch_size=8", "collapse.batches=2", "collapse.warmup=0"),
+    *DATA,
+    "epochs=4",
+    "space.channels=1",
+    "space.cells=1",
+    "space.candidates=s4",
+    "arch_optimizer.lr=0.1",
+    "loader.eval_batch_size=8",
+    "collapse.batches=2",
+    "collapse.warmup=0",
 )
 FAST = (*DATA, "epochs=4", "space=nas201", "space.channels=1", "space.cells=1", "collapse.warmup=0")
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture(scope="module")
-def examined(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A search that is looked at in each second epoch."""
+def checked(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A search with a collapse check in every second epoch."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search_recipe, "save_search_figures", lambda *_, **__: None)
-        folder = tmp_path_factory.mktemp("examined") / "run"
+        folder = tmp_path_factory.mktemp("checked") / "run"
         return commands.run("search", folder, *SMALL, "collapse.every=2")
 
 
-def ours(values: dict[str, Any]) -> dict[str, Any]:
+def collapse_values(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries of a row or summary that collapse checks added."""
     return {name: value for name, value in values.items() if name.startswith("collapse")}
 
 
-def test_what_it_tells(examined: Any) -> None:
-    rows = [row for row in examined.rows if ours(row)]
+def test_checks_add_scores_and_a_verdict_to_rows_and_summary(checked: Any) -> None:
+    rows = [row for row in checked.rows if collapse_values(row)]
     assert [row["epoch"] for row in rows] == [2, 4]
     for row in rows:
         assert row["collapse_seconds"] > 0
@@ -55,15 +64,16 @@ def test_what_it_tells(examined: Any) -> None:
         assert isinstance(row["collapse_verdict"], str)
     assert rows[0]["collapse/drift"] is None
     assert 0 <= rows[1]["collapse/drift"] <= 1
-    assert examined.result["collapse_verdict"] == rows[1]["collapse_verdict"] == examined.json("summary.json")["collapse_verdict"]
-    assert examined.result["collapse_healthy_epoch"] == rows[1]["collapse_healthy_epoch"]
-    assert examined.result["genotype_epoch"] == 4
-    lines = [line for line in examined.out.splitlines() if " loss " in line]
+    for summary in (checked.result, checked.json("summary.json")):
+        assert summary["collapse_verdict"] == rows[1]["collapse_verdict"]
+        assert summary["collapse_healthy_epoch"] == rows[1]["collapse_healthy_epoch"]
+    assert checked.result["genotype_epoch"] == 4
+    lines = [line for line in checked.out.splitlines() if " loss " in line]
     assert ["collapse" in line for line in lines] == [False, True, False, True]
 
 
-def test_the_eigenvalue_and_the_gap_in_tensorboard(examined: Any) -> None:
-    board = EventAccumulator(str(examined.directory), size_guidance={"tensors": 0})
+def test_tensorboard_shows_eigenvalue_gap_and_verdict(checked: Any) -> None:
+    board = EventAccumulator(str(checked.directory), size_guidance={"tensors": 0})
     board.Reload()
     tags = board.Tags()
     assert {"collapse/gap", "collapse/eigenvalue", "collapse/seconds"} <= set(tags["scalars"])
@@ -73,45 +83,44 @@ def test_the_eigenvalue_and_the_gap_in_tensorboard(examined: Any) -> None:
     assert text.startswith("epoch 4\n")
 
 
-def test_looking_changes_nothing(commands: Any, examined: Any, tmp_path: Path) -> None:
-    """Bit for bit: alphas, weights, statistics, optimizers, random states, rows."""
-    off = commands.run("search", tmp_path / "off", *SMALL, "collapse.every=0", QUIET)
-    on, without = examined.checkpoint, off.checkpoint
-    for key in on.keys() - {"energy", "config", "metrics_offset", "diagnosis"}:
-        assert commands.same(on[key], without[key]), key
-    assert len(on["diagnosis"]) == 2
-    assert without["diagnosis"] == []
-    assert not ours(off.result)
-    for row, other in zip(commands.steps(examined), commands.steps(off), strict=True):
-        left = {n: v for n, v in row.items() if n in other}
-        assert left == other
+def test_checks_do_not_change_the_search(commands: Any, checked: Any, tmp_path: Path) -> None:
+    """Alphas, weights, statistics, optimizers, random states and rows are equal bit for bit."""
+    unchecked = commands.run("search", tmp_path / "off", *SMALL, "collapse.every=0", NO_TENSORBOARD)
+    saved, expected = checked.checkpoint, unchecked.checkpoint
+    for key in saved.keys() - {"energy", "config", "metrics_offset", "diagnosis"}:
+        assert commands.identical(saved[key], expected[key]), key
+    assert len(saved["diagnosis"]) == 2
+    assert expected["diagnosis"] == []
+    assert not collapse_values(unchecked.result)
+    rows, expected_rows = map(commands.rows_without_costs, (checked, unchecked))
+    for row, expected_row in zip(rows, expected_rows, strict=True):
+        assert {name: row[name] for name in expected_row} == expected_row
 
 
 class Crash(RuntimeError):
-    """Stands for whatever ends a process without warning."""
+    """Simulated failure right after a checkpoint."""
 
 
-def test_resumed_between_two_looks(commands: Any, examined: Any, tmp_path: Path) -> None:
+def test_a_search_that_crashes_between_two_checks_ends_like_an_unbroken_one(
+    commands: Any, checked: Any, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
-    given = (*SMALL, "collapse.every=2", "save_minutes=0", QUIET)
-    begun = partial(commands.run, "search", folder, *given)
-    commands.crash("search", 10, begun)  # in the last epoch
-    done = commands.exactly("search", [f"resume={folder}"], folder)
-    for key in done.checkpoint.keys() - {"energy", "config", "metrics_offset"}:
-        assert commands.same(done.checkpoint[key], examined.checkpoint[key]), key
-    assert commands.steps(done) == commands.steps(examined)
-    assert ours(done.result) == ours(examined.result)
+    overrides = (*SMALL, "collapse.every=2", "save_minutes=0", NO_TENSORBOARD)
+    commands.crash(10, partial(commands.run, "search", folder, *overrides))  # in the last epoch
+    done = commands.call("search", [f"resume={folder}"], folder)
+    commands.assert_same_run(done, checked)
+    assert collapse_values(done.result) == collapse_values(checked.result)
 
 
-def complaining_from(epoch: int) -> Callable[..., list[str]]:
-    """Stands for the rules: something is wrong from an epoch on."""
-    return lambda self, looks: ["all is lost"] if looks[-1].epoch >= epoch else []
+def warn_from(epoch: int) -> Callable[..., list[str]]:
+    """Return a replacement of ``CollapseChecks.findings`` with a finding from an epoch on."""
+    return lambda self, checkups: ["collapsed"] if checkups[-1].epoch >= epoch else []
 
 
 @pytest.mark.parametrize(
     ("action", "epochs", "chosen"), [("warn", 4, 4), ("stop", 3, 3), ("rollback", 3, 2)]
 )
-def test_actions(
+def test_the_action_decides_whether_the_search_ends_and_with_which_genotype(
     commands: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -119,67 +128,66 @@ def test_actions(
     epochs: int,
     chosen: int,
 ) -> None:
-    monkeypatch.setattr(CollapseChecks, "findings", complaining_from(3))
+    monkeypatch.setattr(CollapseChecks, "findings", warn_from(3))
     folder = tmp_path / "run"
-    done = commands.run("search", folder, *FAST, "collapse.every=1", f"collapse.action={action}", QUIET)
+    overrides = (*FAST, "collapse.every=1", f"collapse.action={action}", NO_TENSORBOARD)
+    done = commands.run("search", folder, *overrides)
     assert len(done.rows) == epochs
-    assert done.out.count("warning: collapse: all is lost") == epochs - 2
+    assert done.out.count("warning: collapse: collapsed") == epochs - 2
     assert done.result["genotype_epoch"] == chosen
     assert done.result["genotype"] == done.rows[chosen - 1]["genotype"]
-    assert done.result["collapse_verdict"] == done.rows[-1]["collapse_verdict"] == "all is lost"
+    assert done.result["collapse_verdict"] == done.rows[-1]["collapse_verdict"] == "collapsed"
     assert done.result["collapse_healthy_epoch"] == 2
     text = (folder / "genotype.json").read_text(encoding="utf-8")
     assert text == done.checkpoint["genotypes"][chosen - 1]
     assert ("the genotype is that of epoch" in done.out) == (action != "warn")
 
 
-def test_there_may_be_nothing_to_go_back_to(
+def test_a_rollback_without_a_healthy_epoch_continues_the_search(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(CollapseChecks, "findings", complaining_from(0))
-    given = (*FAST, "collapse.every=2", "collapse.action=rollback", QUIET)
-    done = commands.run("search", tmp_path / "run", *given)
+    monkeypatch.setattr(CollapseChecks, "findings", warn_from(0))
+    overrides = (*FAST, "collapse.every=2", "collapse.action=rollback", NO_TENSORBOARD)
+    done = commands.run("search", tmp_path / "run", *overrides)
     assert len(done.rows) == done.result["genotype_epoch"] == 4
     assert done.out.count("no healthy epoch to roll back to; the search continues") == 2
     assert done.result["collapse_healthy_epoch"] is None
 
 
-def test_a_stop_survives_a_kill(
+def test_a_search_that_crashes_after_its_rollback_is_not_continued(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed right behind the checkpoint that has decided it."""
-    monkeypatch.setattr(CollapseChecks, "findings", complaining_from(3))
+    """The crash comes right after the checkpoint that contains the decision."""
+    monkeypatch.setattr(CollapseChecks, "findings", warn_from(3))
     folder = tmp_path / "run"
-    given = (*FAST, "collapse.every=1", "collapse.action=rollback", QUIET)
+    overrides = (*FAST, "collapse.every=1", "collapse.action=rollback", NO_TENSORBOARD)
 
     with monkeypatch.context() as patch:
-        real = TrainingLoop.save
+        original = TrainingLoop.save
         calls = iter(range(100))
 
         def save(loop: TrainingLoop) -> None:
-            real(loop)
+            original(loop)
             if next(calls) == 2:
                 raise Crash
 
         patch.setattr(TrainingLoop, "save", save)
         with pytest.raises(Crash):
-            commands.run("search", folder, *given)
-    done = commands.exactly("search", [f"resume={folder}"], folder)
+            commands.run("search", folder, *overrides)
+    done = commands.call("search", [f"resume={folder}"], folder)
     assert len(done.rows) == 3
     assert done.result["genotype_epoch"] == 2
 
 
-def test_an_eigenvalue_is_computed_once(
+def test_checks_reuse_the_eigenvalue_of_the_stopping_rule(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a stopping rule that needs it in each epoch, the doctor takes that."""
-    from darts.searching import diagnosis
-
+    """The stopping rule needs an eigenvalue per epoch; the fifth call would fail."""
     values = iter([0.25, 0.5, 0.75, 1.0])
     for module in (search_recipe, diagnosis):
         monkeypatch.setattr(module, "dominant_alpha_eigenvalue", lambda *_: next(values))
-    given = (*FAST, "collapse.every=2", "stopping=curvature", QUIET)
-    done = commands.run("search", tmp_path / "run", *given)
+    overrides = (*FAST, "collapse.every=2", "stopping=curvature", NO_TENSORBOARD)
+    done = commands.run("search", tmp_path / "run", *overrides)
     assert [row["eigenvalue"] for row in done.rows] == [0.25, 0.5, 0.75, 1.0]
     assert [row.get("collapse/eigenvalue") for row in done.rows] == [None, 0.5, None, 1.0]
 
@@ -197,8 +205,10 @@ def test_an_eigenvalue_is_computed_once(
         ("space=nas201", "method=fair_darts", "stopping=curvature"),
     ],
 )
-def test_spaces_and_methods(commands: Any, tmp_path: Path, overrides: tuple[str, ...]) -> None:
-    small = [*DATA, "dataset.size=8", QUIET, "epochs=2", "collapse.every=1"]
+def test_checks_work_with_every_space_and_relaxation(
+    commands: Any, tmp_path: Path, overrides: tuple[str, ...]
+) -> None:
+    small = [*DATA, "dataset.size=8", NO_TENSORBOARD, "epochs=2", "collapse.every=1"]
     if "space=mlp" not in overrides:
         small.append("space.cells=1")
     done = commands.run("search", tmp_path / "run", *small, *overrides)
@@ -210,63 +220,76 @@ def test_spaces_and_methods(commands: Any, tmp_path: Path, overrides: tuple[str,
         assert row["collapse/gap"] == pytest.approx(1 - before / after)
 
 
-def texts(folder: Path) -> list[str]:
+def write_texts(folder: Path) -> list[str]:
+    """Write a language modeling data set and return the overrides that use it."""
     draw = random.Random(0)
-    for part, lines in (("train", 60), ("valid", 20), ("test", 20)):
+    for split, lines in (("train", 60), ("valid", 20), ("test", 20)):
         rows = [" ".join(draw.choices("abcdef", k=6)) for _ in range(lines)]
-        (folder / f"{part}.txt").write_text("\n".join(rows) + "\n")
+        (folder / f"{split}.txt").write_text("\n".join(rows) + "\n")
     sizes = ("space.embedding=8", "space.hidden=8", "task.window=9", "loader.batch_size=6")
     return ["task=language_model", "dataset=text", *sizes, "space.nodes=3"]
 
 
-def pairs(folder: Path) -> list[str]:
+def write_pairs(folder: Path) -> list[str]:
+    """Write a translation data set and return the overrides that use it."""
     draw = random.Random(0)
-    for part, count in (("train", 64), ("valid", 16), ("test", 16)):
+    for split, count in (("train", 64), ("valid", 16), ("test", 16)):
         rows = [" ".join(draw.choices("abcdef", k=draw.randrange(1, 5))) for _ in range(count)]
         for ending in ("src", "tgt"):
-            (folder / f"{part}.{ending}").write_text("\n".join(rows) + "\n")
+            (folder / f"{split}.{ending}").write_text("\n".join(rows) + "\n")
     sizes = ("space.embedding=8", "space.hidden=8", "loader.batch_size=16", "space.nodes=2")
     small = ("dataset.subset=64", "task.max_length=6")
     return ["task=translation", "dataset=pairs", *sizes, *small]
 
 
-def documents(folder: Path) -> list[str]:
+def write_documents(folder: Path) -> list[str]:
+    """Write a text classification data set and return the overrides that use it."""
     draw = random.Random(0)
-    for part, count in (("train", 64), ("test", 16)):
+    for split, count in (("train", 64), ("test", 16)):
         rows = [f"{i % 2},{' '.join(draw.choices('abcdef', k=5))}" for i in range(count)]
-        (folder / f"{part}.csv").write_text("\n".join(["label,text", *rows]) + "\n")
+        (folder / f"{split}.csv").write_text("\n".join(["label,text", *rows]) + "\n")
     sizes = ("space.hidden=8", "space.cells=1", "loader.batch_size=16", "space.dropout=0.1")
     return ["task=text_classification", "dataset=documents", *sizes]
 
 
-@pytest.mark.parametrize("task", [texts, pairs, documents])
-def test_tasks_of_language(commands: Any, tmp_path: Path, task: Callable[..., list[str]]) -> None:
-    """Whatever the metric and its direction; dropout's draws are left alone, too."""
+@pytest.mark.parametrize("write_data", [write_texts, write_pairs, write_documents])
+def test_checks_do_not_change_searches_of_text_tasks(
+    commands: Any, tmp_path: Path, write_data: Callable[..., list[str]]
+) -> None:
+    """They score by the metric of the task and do not advance the random draws of dropout."""
     data = tmp_path / "data"
     data.mkdir()
-    given = [*task(data), f"dataset.root={data}", QUIET, "tracking.figures=false", "epochs=2"]
+    root = f"dataset.root={data}"
+    overrides = [*write_data(data), root, NO_TENSORBOARD, "tracking.figures=false", "epochs=2"]
     runs = []
     for every in (1, 0):
         folder = tmp_path / str(every)
-        words = [*given, f"collapse.every={every}", f"hydra.run.dir={folder}"]
-        runs.append(commands.exactly("search", words, folder))
-    on, off = runs
-    metric = on.result["metric"]
-    for row in on.rows:
+        own = [f"collapse.every={every}", f"hydra.run.dir={folder}"]
+        runs.append(commands.call("search", [*overrides, *own], folder))
+    with_checks, without = runs
+    metric = with_checks.result["metric"]
+    for row in with_checks.rows:
         assert {f"collapse/path_{metric}", "collapse/gap", "collapse/eigenvalue"} <= row.keys()
         assert row["collapse/eigenvalue"] is not None
     for key in ("searcher", "random", "valid_loader", "train_loader", "history"):
-        assert commands.same(on.checkpoint[key], off.checkpoint[key]), key
-    if task is pairs:  # those of the supernet, not of the path
-        told = [(run.directory / "samples.md").read_text() for run in runs]
-        assert told[0] == told[1]
+        assert commands.identical(with_checks.checkpoint[key], without.checkpoint[key]), key
+    if write_data is write_pairs:  # sample outputs come from the supernet, not from the path
+        samples = [(run.directory / "samples.md").read_text() for run in runs]
+        assert samples[0] == samples[1]
 
 
-def test_random_search_has_nothing_to_judge(commands: Any, tmp_path: Path) -> None:
-    given = (*DATA, "epochs=1", "space=nas201", "space.cells=1", "method=random_sharing", QUIET)
+def test_random_search_is_not_checked(commands: Any, tmp_path: Path) -> None:
+    overrides = (
+        *DATA,
+        "epochs=1",
+        "space=nas201",
+        "space.cells=1",
+        "method=random_sharing",
+        NO_TENSORBOARD,
+    )
     few = ("discretize.samples=2", "discretize.finalists=1", "collapse.every=1")
-    done = commands.run("search", tmp_path / "run", *given, *few)
-    assert not ours(done.result)
+    done = commands.run("search", tmp_path / "run", *overrides, *few)
+    assert not collapse_values(done.result)
 
 
 @pytest.mark.parametrize(
@@ -281,46 +304,46 @@ def test_random_search_has_nothing_to_judge(commands: Any, tmp_path: Path) -> No
         (("collapse.evry=1",), "collapse.evry"),
     ],
 )
-def test_refusals(commands: Any, overrides: tuple[str, ...], message: str) -> None:
-    line = commands.refused("search", "dataset=cifar10", *overrides)
+def test_invalid_options_of_collapse_checks_are_refused(
+    commands: Any, overrides: tuple[str, ...], message: str
+) -> None:
+    line = commands.error_of("search", "dataset=cifar10", *overrides)
     assert message in line
 
 
-def test_a_dry_run_tells_nothing_of_a_look(commands: Any) -> None:
+def test_a_dry_run_prints_no_verdict(commands: Any) -> None:
     done = commands.run("search", None, "dry_run=true", "epochs=5", "collapse.every=1")
     assert "collapse" not in done.out
-    assert not ours(done.result)
+    assert not collapse_values(done.result)
 
 
-def test_the_history_is_plain(examined: Any) -> None:
-    saved = torch.load(examined.directory / "checkpoint.pt", weights_only=True)
-    assert [look["epoch"] for look in saved["diagnosis"]] == [2, 4]
+def test_the_checkpoint_contains_earlier_checks_without_costs(checked: Any) -> None:
+    saved = torch.load(checked.directory / "checkpoint.pt", weights_only=True)
+    assert [checkup["epoch"] for checkup in saved["diagnosis"]] == [2, 4]
     assert "collapse_seconds" not in str(saved["diagnosis"])
-    assert read_json(examined.directory / "summary.json")["command"] == "search"
 
 
-def test_an_eigenvalue_that_does_not_fit_is_left_out(
+def test_a_check_without_memory_for_the_eigenvalue_omits_it(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The search goes on as it would have without a look; other errors end it."""
-    from darts.bilevel.curvature import AlphaHessian
+    """The search continues as if it had no check; other errors end it."""
 
-    def fails_by(kind: type[Exception]) -> Callable[..., Any]:
+    def fail_with(error: type[Exception]) -> Callable[..., Any]:
         def times(*_: Any) -> Any:
-            raise kind("no room")
+            raise error("out of memory")
 
         return times
 
-    given = (*FAST, "collapse.every=2", "dataset.size=8", QUIET)
-    monkeypatch.setattr(AlphaHessian, "times", fails_by(torch.OutOfMemoryError))
-    done = commands.run("search", tmp_path / "run", *given)
+    overrides = (*FAST, "collapse.every=2", "dataset.size=8", NO_TENSORBOARD)
+    monkeypatch.setattr(AlphaHessian, "times", fail_with(torch.OutOfMemoryError))
+    done = commands.run("search", tmp_path / "run", *overrides)
     assert done.out.count("warning: collapse: not enough device memory for the eigenvalue") == 2
-    looked = [row for row in done.rows if ours(row)]
-    assert [row["collapse/eigenvalue"] for row in looked] == [None, None]
-    assert all(0 <= row["collapse/path_accuracy"] <= 1 for row in looked)
-    off = commands.run("search", tmp_path / "off", *given, "collapse.every=0")
-    assert commands.same(done.checkpoint["searcher"], off.checkpoint["searcher"])
-    assert commands.same(done.checkpoint["random"], off.checkpoint["random"])
-    monkeypatch.setattr(AlphaHessian, "times", fails_by(RuntimeError))
-    with pytest.raises(RuntimeError, match="no room"):
-        commands.run("search", tmp_path / "other", *given)
+    rows = [row for row in done.rows if collapse_values(row)]
+    assert [row["collapse/eigenvalue"] for row in rows] == [None, None]
+    assert all(0 <= row["collapse/path_accuracy"] <= 1 for row in rows)
+    unchecked = commands.run("search", tmp_path / "off", *overrides, "collapse.every=0")
+    assert commands.identical(done.checkpoint["searcher"], unchecked.checkpoint["searcher"])
+    assert commands.identical(done.checkpoint["random"], unchecked.checkpoint["random"])
+    monkeypatch.setattr(AlphaHessian, "times", fail_with(RuntimeError))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        commands.run("search", tmp_path / "other", *overrides)

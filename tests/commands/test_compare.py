@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from darts.comparing import runs as real_runs
+from darts.comparing import runs as runs_module
 from darts.comparing.baselines import require_common_source
 from darts.comparing.costs import total_cost
 from darts.comparing.pilot import CostModel, pilot_overrides
@@ -31,7 +31,7 @@ from darts.tracking import read_json
 
 FAKE = str(Path(__file__).with_name("fake_run.py"))
 NET = ("dataset=synthetic", "dataset.samples=48", "space=mlp", "loader.batch_size=16")
-ALL = "baselines=[random,random_sharing,random_search]"
+ALL_BASELINES = "baselines=[random,random_sharing,random_search]"
 SMALL = (*NET, "search.epochs=2", "retrain.epochs=3", "settings.random_search.epochs=1")
 
 
@@ -40,13 +40,13 @@ def fake_command(command: str) -> list[str]:
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        real_runs, "command_arguments", lambda command: [sys.executable, FAKE, command]
-    )
+def fake_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace searches and retrainings by fake runs."""
+    monkeypatch.setattr(runs_module, "command_arguments", fake_command)
 
 
 def overrides_of(directory: Path) -> dict[str, str]:
+    """Return the overrides of a run by key."""
     words = read_json(directory / "overrides.json")["overrides"]
     return dict(word.split("=", 1) for word in words)
 
@@ -60,19 +60,25 @@ def starts(comparison: Path) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def compared(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def comparison(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A comparison of darts_v1 with three baselines, with fake runs."""
     folder = tmp_path_factory.mktemp("compare") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            real_runs, "command_arguments", lambda command: [sys.executable, FAKE, command]
-        )
+        patch.setattr(runs_module, "command_arguments", fake_command)
         return commands.run(
-            "compare", folder, *SMALL, ALL, "searches=7", "retrainings=1", "workers=2", "seed=5"
+            "compare",
+            folder,
+            *SMALL,
+            ALL_BASELINES,
+            "searches=7",
+            "retrainings=1",
+            "workers=2",
+            "seed=5",
         )
 
 
-def test_run_directory_contains_summary_report_and_rows(compared: Any) -> None:
-    assert {path.name for path in compared.directory.iterdir()} == {
+def test_run_directory_contains_summary_report_and_rows(comparison: Any) -> None:
+    assert {path.name for path in comparison.directory.iterdir()} == {
         "config.yaml",
         "env.json",
         "overrides.json",
@@ -83,10 +89,10 @@ def test_run_directory_contains_summary_report_and_rows(compared: Any) -> None:
         "scores.svg",
         "runs",
     }
-    summary = compared.json("summary.json")
-    assert summary == compared.result
+    summary = comparison.json("summary.json")
+    assert summary == comparison.result
     assert all(not isinstance(value, (dict, list)) for value in summary.values())
-    with (compared.directory / "rows.csv").open(encoding="utf-8", newline="") as file:
+    with (comparison.directory / "rows.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 4 * 7
     for name in ("darts_v1", "random", "random_sharing", "random_search"):
@@ -96,75 +102,74 @@ def test_run_directory_contains_summary_report_and_rows(compared: Any) -> None:
         assert summary[f"{name}_test_accuracy_high"] > np.mean(own)
 
 
-def test_each_run_starts_once_with_its_seed(compared: Any) -> None:
-    assert set(starts(compared.directory).values()) == {1}
-    place = compared.directory / "runs"
+def test_each_run_starts_once_with_its_seed(comparison: Any) -> None:
+    assert set(starts(comparison.directory).values()) == {1}
+    folder = comparison.directory / "runs"
     for name in ("darts_v1", "random", "random_sharing", "random_search"):
-        seeds = [overrides_of(place / name / str(i) / "retrain-0")["seed"] for i in range(7)]
+        seeds = [overrides_of(folder / name / str(i) / "retrain-0")["seed"] for i in range(7)]
         assert seeds == [str(5 + i) for i in range(7)]
     for name in ("darts_v1", "random_sharing"):
-        found = [overrides_of(place / name / str(i) / "search") for i in range(7)]
-        assert [given["seed"] for given in found] == [str(5 + i) for i in range(7)]
-        assert {given["method"] for given in found} == {name}
+        searches = [overrides_of(folder / name / str(i) / "search") for i in range(7)]
+        assert [search["seed"] for search in searches] == [str(5 + i) for i in range(7)]
+        assert {search["method"] for search in searches} == {name}
 
 
-def test_baselines_have_the_cost_of_the_method(compared: Any) -> None:
-    """40 J are 7 epochs of 5 J and 7 J after them, or 4 trainings of 10 J."""
-    place = compared.directory / "runs"
-    assert overrides_of(place / "darts_v1/0/search")["epochs"] == "2"
-    assert overrides_of(place / "random_sharing/pilot")["epochs"] == "3"
-    assert overrides_of(place / "random_sharing/0/search")["epochs"] == "7"
-    chosen = read_json(place / "random_search/0/chosen.json")
+def test_baselines_have_the_cost_of_the_method(comparison: Any) -> None:
+    """40 J pay for 7 epochs of 5 J with 7 J after them, or for 4 trainings of 10 J."""
+    folder = comparison.directory / "runs"
+    assert overrides_of(folder / "darts_v1/0/search")["epochs"] == "2"
+    assert overrides_of(folder / "random_sharing/pilot")["epochs"] == "3"
+    assert overrides_of(folder / "random_sharing/0/search")["epochs"] == "7"
+    chosen = read_json(folder / "random_search/0/chosen.json")
     assert (chosen["trained"], chosen["joules"]) == (4, 40.0)
-    summary = compared.result
+    summary = comparison.result
     assert summary["darts_v1_search_joules"] == 40.0
     assert summary["random_sharing_search_joules"] == 42.0
     assert summary["random_search_search_joules"] == 40.0
     assert summary["random_search_joules"] == 0.0
-    everything = 7 * (40 + 42 + 40) + 22 + 28 * 30
-    assert summary["joules"] == pytest.approx(everything)
+    assert summary["joules"] == pytest.approx(7 * (40 + 42 + 40) + 22 + 28 * 30)
     assert summary["seconds"] == 2 * 7 + 1 + 7 * 4 + 28  # one second per run
 
 
-def test_choices_use_validation_data(compared: Any) -> None:
-    place = compared.directory / "runs/random_search/0"
-    short = sorted(place.glob("short-???"))
+def test_choices_use_validation_data(comparison: Any) -> None:
+    folder = comparison.directory / "runs/random_search/0"
+    short = sorted(folder.glob("short-???"))
     assert all(overrides_of(run)["evaluate_test"] == "false" for run in short)
     assert all("test_accuracy" not in read_json(run / "summary.json") for run in short)
     best = max(short, key=lambda run: read_json(run / "summary.json")["valid_accuracy"])
-    assert overrides_of(best)["genotype"] == (place / "genotype.json").read_text()
-    retrained = overrides_of(place / "retrain-0")
-    assert retrained["genotype"] == str(place / "genotype.json")
+    assert overrides_of(best)["genotype"] == (folder / "genotype.json").read_text()
+    retrained = overrides_of(folder / "retrain-0")
+    assert retrained["genotype"] == str(folder / "genotype.json")
     assert "evaluate_test" not in retrained
-    assert overrides_of(compared.directory / "runs/darts_v1/2/retrain-0")["genotype"] == str(
-        compared.directory / "runs/darts_v1/2/search"
+    assert overrides_of(comparison.directory / "runs/darts_v1/2/retrain-0")["genotype"] == str(
+        comparison.directory / "runs/darts_v1/2/search"
     )
 
 
-def test_random_architectures_differ_between_searches(compared: Any) -> None:
-    found = {(compared.directory / f"runs/random/{i}/genotype.json").read_text() for i in range(7)}
-    assert len(found) > 1
+def test_random_architectures_differ_between_searches(comparison: Any) -> None:
+    folders = [comparison.directory / f"runs/random/{i}" for i in range(7)]
+    assert len({(folder / "genotype.json").read_text() for folder in folders}) > 1
 
 
-def test_report_states_verdicts_commands_and_costs(compared: Any) -> None:
-    page = (compared.directory / "report.md").read_text(encoding="utf-8")
+def test_report_states_verdicts_commands_and_costs(comparison: Any) -> None:
+    page = (comparison.directory / "report.md").read_text(encoding="utf-8")
     # The fake scores of darts_v1 are higher; three comparisons need seven pairs to show it.
     for name in ("random", "random_sharing", "random_search"):
-        assert compared.result[f"difference_{name}_significant"]
+        assert comparison.result[f"difference_{name}_significant"]
         assert f"darts_v1 is better than {name}: difference " in page
         assert f"| `darts_v1` - `{name}` | " in page
-        assert compared.result[f"difference_{name}_verdict"] in compared.out
+        assert comparison.result[f"difference_{name}_verdict"] in comparison.out
     assert "at 1.00 of the cost of a search of `darts_v1`" in page
     assert "their actual cost is 1.05 of it" in page
     for line in page.splitlines():
         if line.startswith("python -m darts."):
             words = shlex.split(line)
             compose(words[2].removeprefix("darts."), words[3:])
-    figure = (compared.directory / "scores.svg").read_text(encoding="utf-8")
+    figure = (comparison.directory / "scores.svg").read_text(encoding="utf-8")
     for name in ("darts_v1", "random", "random_sharing", "random_search"):
         assert f"interval-{name}" in figure
-    assert "cannot show a difference" not in compared.out
-    assert "test_accuracy" not in compared.out.partition("\ncompare\n")[0]  # hidden while it runs
+    assert "cannot show a difference" not in comparison.out
+    assert "test_accuracy" not in comparison.out.partition("\ncompare\n")[0]  # hidden while it runs
 
 
 def results_of(
@@ -177,28 +182,28 @@ def results_of(
         assert files
         for file in files:
             file.write_text(json.dumps({**read_json(file), **edit}))
-    given = read_json(comparison.directory / "overrides.json")["overrides"]
-    return ComparisonResults(ComparisonPlan(compose("compare", [*given, "draws=1000"]), folder))
+    overrides = read_json(comparison.directory / "overrides.json")["overrides"]
+    return ComparisonResults(ComparisonPlan(compose("compare", [*overrides, "draws=1000"]), folder))
 
 
 @pytest.mark.parametrize("source", ["another", "mixed: nvml + rapl"])
 def test_joules_of_several_sources_are_not_summed(
-    compared: Any, tmp_path: Path, source: str
+    comparison: Any, tmp_path: Path, source: str
 ) -> None:
     """One search has another source, or all have the same mixed source."""
     which = "random_sharing/0/search" if source == "another" else "**"
     edits = {f"{which}/{name}.json": {"joules_source": source} for name in ("summary", "chosen")}
     if source == "another":
         del edits[f"{which}/chosen.json"]
-    results = results_of(compared, tmp_path, edits)
+    results = results_of(comparison, tmp_path, edits)
     page = render_report(results, ["x=1"])
     assert "several sources" in page
     assert "The retrainings used" not in page
     assert results.search_joules("random_sharing") is None
     assert results.cost_ratio("random_sharing") is None
     assert "Whether random_sharing cost as much as darts_v1 is unknown." in page
-    alone = results.search_joules("darts_v1")
-    assert alone == (40.0 if source == "another" else None)
+    joules = results.search_joules("darts_v1")
+    assert joules == (40.0 if source == "another" else None)
     assert total_cost(results.plan)["joules"] is None
     network = next(n for n in results.networks if n.name == "random_sharing")
     assert network.search_cost.joules_source == source
@@ -211,13 +216,13 @@ def test_mixed_sources_cannot_be_compared() -> None:
     require_common_source({"joules_source": "rapl"}, {"joules_source": "rapl"})
 
 
-def test_verdict_mentions_unequal_cost(compared: Any, tmp_path: Path) -> None:
-    assert "equal cost" not in compared.result["difference_random_sharing_verdict"]
+def test_verdict_mentions_unequal_cost(comparison: Any, tmp_path: Path) -> None:
+    assert "equal cost" not in comparison.result["difference_random_sharing_verdict"]
     edits = {"random_sharing/*/search/summary.json": {"joules": 56.0}}
     verdicts = dict(
         zip(
             ("random", "random_sharing", "random_search"),
-            results_of(compared, tmp_path, edits).verdicts(),
+            results_of(comparison, tmp_path, edits).verdicts(),
             strict=True,
         )
     )
@@ -227,10 +232,10 @@ def test_verdict_mentions_unequal_cost(compared: Any, tmp_path: Path) -> None:
         assert "equal cost" not in verdicts[other]
 
 
-@pytest.mark.usefixtures("fake")
+@pytest.mark.usefixtures("fake_runs")
 def test_too_few_searches_show_no_difference(commands: Any, tmp_path: Path) -> None:
-    given = (*SMALL, "baselines=[random]", "searches=4", "retrainings=2")
-    done = commands.run("compare", tmp_path / "run", *given)
+    overrides = (*SMALL, "baselines=[random]", "searches=4", "retrainings=2")
+    done = commands.run("compare", tmp_path / "run", *overrides)
     start = done.out.partition("search darts_v1 0")[0]  # before the first run has ended
     assert "searches=4 cannot show a difference" in start
     assert "comparisons with 1 baseline need at least 6" in start
@@ -239,18 +244,18 @@ def test_too_few_searches_show_no_difference(commands: Any, tmp_path: Path) -> N
     assert "at least 6 are needed" in verdict
     assert not done.result["difference_random_significant"]
     for name in ("darts_v1", "random"):  # each network has its own seed, the same for both methods
-        place = done.directory / "runs" / name
-        runs = [place / str(i) / f"retrain-{j}" for i in range(4) for j in range(2)]
+        folder = done.directory / "runs" / name
+        runs = [folder / str(i) / f"retrain-{j}" for i in range(4) for j in range(2)]
         assert [overrides_of(run)["seed"] for run in runs] == [str(n) for n in range(8)]
 
 
-@pytest.mark.usefixtures("fake")
+@pytest.mark.usefixtures("fake_runs")
 def test_stopped_comparison_is_resumed(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGTERM makes the runs save; complete runs are not repeated."""
     monkeypatch.setenv("FAKE_SECONDS", "0.5")
-    given = (*SMALL, ALL, "searches=2", "retrainings=1", "workers=2")
+    overrides = (*SMALL, ALL_BASELINES, "searches=2", "retrainings=1", "workers=2")
     folder = tmp_path / "run"
     first = folder / "runs/darts_v1/0/search/metrics.jsonl"
 
@@ -261,35 +266,38 @@ def test_stopped_comparison_is_resumed(
 
     thread = threading.Thread(target=stop)
     thread.start()
-    with pytest.raises(SystemExit) as left:
-        commands.run("compare", folder, *given)
+    with pytest.raises(SystemExit) as exit_info:
+        commands.run("compare", folder, *overrides)
     thread.join()
-    assert left.value.code == 143
+    assert exit_info.value.code == 143
     assert not (folder / "summary.json").exists()
     before = starts(folder)
     assert 1 <= len(before) <= 2
 
     monkeypatch.setenv("FAKE_SECONDS", "0")
-    line = commands.refused("compare", *given, f"hydra.run.dir={folder}")
+    line = commands.error_of("compare", *overrides, f"hydra.run.dir={folder}")
     assert "already holds a run" in line
-    line = commands.refused("compare", f"resume={folder}", "searches=3")
+    line = commands.error_of("compare", f"resume={folder}", "searches=3")
     assert "searches is 2 in the run and 3 here" in line
-    commands.exactly("compare", [f"resume={folder}", "workers=1"], folder)
+    commands.call("compare", [f"resume={folder}", "workers=1"], folder)
     assert read_json(folder / "summary.json")["searches"] == 2
     after = starts(folder)
     assert after["darts_v1/0/search"] == 2
     assert {count for name, count in after.items() if name not in before} == {1}
     rows = (folder / "runs/darts_v1/0/search/metrics.jsonl").read_text().splitlines()
     assert len(rows) == 2  # resumed, not restarted
-    assert "is complete" in commands.refused("compare", f"resume={folder}")
+    assert "is complete" in commands.error_of("compare", f"resume={folder}")
 
 
-@pytest.mark.usefixtures("fake")
+@pytest.mark.usefixtures("fake_runs")
 def test_failed_run_prevents_only_runs_that_need_it(commands: Any, tmp_path: Path) -> None:
-    given = (*SMALL, "baselines=[random,random_sharing]", "searches=2", "retrainings=1")
+    overrides = (*SMALL, "baselines=[random,random_sharing]", "searches=2", "retrainings=1")
     folder = tmp_path / "run"
-    line = commands.refused(
-        "compare", *given, "settings.random_sharing.name=random_sharing", f"hydra.run.dir={folder}"
+    line = commands.error_of(
+        "compare",
+        *overrides,
+        "settings.random_sharing.name=random_sharing",
+        f"hydra.run.dir={folder}",
     )
     assert "1 of 13 runs failed" in line  # the pilot; four others need it
     assert "darts.search: it diverged" in line
@@ -299,34 +307,34 @@ def test_failed_run_prevents_only_runs_that_need_it(commands: Any, tmp_path: Pat
     assert "random_sharing/0/search" not in starts(folder)
 
 
-@pytest.mark.usefixtures("fake")
+@pytest.mark.usefixtures("fake_runs")
 def test_diverged_short_training_counts_with_its_cost(commands: Any, tmp_path: Path) -> None:
-    """40 J are three trainings of 10 J, each followed by a diverging one of 4 J."""
-    given = (*SMALL, "baselines=[random_search]", "searches=1", "retrainings=1")
+    """40 J pay for three trainings of 10 J and three diverged ones of 4 J."""
+    overrides = (*SMALL, "baselines=[random_search]", "searches=1", "retrainings=1")
     done = commands.run(
-        "compare", tmp_path / "run", *given, "settings.random_search.optimizer.lr=9"
+        "compare", tmp_path / "run", *overrides, "settings.random_search.optimizer.lr=9"
     )
-    place = done.directory / "runs/random_search/0"
-    chosen = read_json(place / "chosen.json")
+    folder = done.directory / "runs/random_search/0"
+    chosen = read_json(folder / "chosen.json")
     assert (chosen["trained"], chosen["joules"], chosen["seconds"]) == (6, 42.0, 6.0)
     assert "best of 6 (3 diverged)" in done.out
-    assert not (place / "short-001/summary.json").exists()
-    assert done.result["joules"] == 40 + 42 + 2 * 30  # the method's search, this, retrainings
+    assert not (folder / "short-001/summary.json").exists()
+    assert done.result["joules"] == 40 + 42 + 2 * 30  # both searches and the retrainings
 
 
-@pytest.mark.usefixtures("fake")
+@pytest.mark.usefixtures("fake_runs")
 def test_random_search_fails_if_all_trainings_diverge(commands: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    given = (*SMALL, "baselines=[random_search]", "searches=1", "retrainings=1")
-    bad = "settings.random_search.optimizer.lr=99"
-    line = commands.refused("compare", *given, bad, f"hydra.run.dir={folder}")
+    overrides = (*SMALL, "baselines=[random_search]", "searches=1", "retrainings=1")
+    diverging = "settings.random_search.optimizer.lr=99"
+    line = commands.error_of("compare", *overrides, diverging, f"hydra.run.dir={folder}")
     assert "the first 3 short trainings diverged: the loss became nan" in line
     assert "start a new comparison" in line
-    assert commands.refused("compare", f"resume={folder}").partition("; ")[0] in line
+    assert commands.error_of("compare", f"resume={folder}").partition("; ")[0] in line
     assert starts(folder)["random_search/0/short-000"] == 1  # not repeated
 
 
-@pytest.mark.usefixtures("fake")
+@pytest.mark.usefixtures("fake_runs")
 @pytest.mark.parametrize(
     ("gpus", "source", "workers", "shared"),
     [
@@ -348,8 +356,8 @@ def test_runs_are_distributed_over_gpus_and_shared_counters_are_reported(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
     monkeypatch.setenv("FAKE_SOURCE", source)
     monkeypatch.setenv("FAKE_SECONDS", "0.1")
-    given = (*SMALL, "baselines=[random]", "searches=1", "retrainings=1", f"workers={workers}")
-    done = commands.run("compare", tmp_path / "run", *given)
+    overrides = (*SMALL, "baselines=[random]", "searches=1", "retrainings=1", f"workers={workers}")
+    done = commands.run("compare", tmp_path / "run", *overrides)
     used = {read_json(file)["gpu"] for file in done.directory.glob("runs/**/summary.json")}
     assert used == (set(gpus.split(",")) if workers > 1 else {gpus})
     warning = f"share the counter {source}"
@@ -357,19 +365,19 @@ def test_runs_are_distributed_over_gpus_and_shared_counters_are_reported(
     assert (warning in (done.directory / "report.md").read_text()) == shared
 
 
-@pytest.mark.usefixtures("fake")
+@pytest.mark.usefixtures("fake_runs")
 def test_launcher_waits_for_a_run_of_another_process(tmp_path: Path) -> None:
-    """The runs of a killed comparison continue."""
+    """The runs of a killed comparison continue without it."""
     directory = tmp_path / "search"
     hold = (
         "import fcntl, pathlib, sys, time\n"
-        "place = pathlib.Path(sys.argv[1])\n"
-        "file = place.with_name('search.lock').open('wb')\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "file = folder.with_name('search.lock').open('wb')\n"
         "fcntl.flock(file, fcntl.LOCK_EX)\n"
         "print('held', flush=True)\n"
-        "time.sleep(1)\n"
-        "place.mkdir()\n"
-        "(place / 'summary.json').write_text('{\"by\": \"another\"}')\n"
+        "time.sleep(0.5)\n"
+        "folder.mkdir()\n"
+        "(folder / 'summary.json').write_text('{\"by\": \"another\"}')\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", hold, str(directory)], stdout=subprocess.PIPE, text=True
@@ -406,10 +414,10 @@ def test_cost_model_without_a_needed_kind_of_epoch_raises() -> None:
 
 
 @pytest.mark.parametrize("method", ["p_darts", "pc_darts", "drnas", "random_sharing", "darts_v1"])
-def test_pilot_has_all_kinds_of_epochs(method: str) -> None:
-    given = [*NET[:2], f"method={method}", "epochs=50"]
-    config = search_config(given)
-    pilot = search_config([*given, *pilot_overrides(config)])
+def test_pilot_contains_all_kinds_of_epochs(method: str) -> None:
+    overrides = [*NET[:2], f"method={method}", "epochs=50"]
+    config = search_config(overrides)
+    pilot = search_config([*overrides, *pilot_overrides(config)])
     assert pilot.epochs == 3 * max(1, len(config.stages or []))
     rows = [10.0 * (epoch + 1) for epoch in range(pilot.epochs)]
     model = CostModel(pilot, rows, rows[-1])
@@ -417,12 +425,12 @@ def test_pilot_has_all_kinds_of_epochs(method: str) -> None:
         assert model.joules(config, epochs) == pytest.approx(10 * epochs)
 
 
-@pytest.mark.usefixtures("fake")
+@pytest.mark.usefixtures("fake_runs")
 def test_baseline_with_stages_has_equal_cost(commands: Any, tmp_path: Path) -> None:
     """The budget is 400 J; later stages and epochs that update the alphas cost more."""
-    given = ("dataset=synthetic", "dataset.samples=48", "baselines=[p_darts]", "searches=1")
+    overrides = ("dataset=synthetic", "dataset.samples=48", "baselines=[p_darts]", "searches=1")
     sizes = ("search.epochs=20", "retrain.epochs=1", "retrainings=1")
-    done = commands.run("compare", tmp_path / "run", *given, *sizes)
+    done = commands.run("compare", tmp_path / "run", *overrides, *sizes)
     pilot = overrides_of(done.directory / "runs/p_darts/pilot")
     assert (pilot["epochs"], pilot["collapse.every"]) == ("9", "9")
     assert 380 <= done.result["p_darts_search_joules"] <= 420
@@ -438,26 +446,26 @@ def test_settings_become_overrides() -> None:
 @pytest.mark.slow  # real runs
 def test_killed_comparison_with_real_runs_is_resumed(commands: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    given = [
+    overrides = [
         *NET,
         "epochs=1",
         "search.epochs=6",
         "settings.random_search.epochs=4",
-        ALL,
+        ALL_BASELINES,
         "settings.random_sharing.discretize.samples=1",
         "searches=1",
         "retrainings=1",
         "workers=2",
         f"hydra.run.dir={folder}",
     ]
-    process = commands.start("compare", *given, start_new_session=True)
+    process = commands.start("compare", *overrides, start_new_session=True)
     while not (folder / "runs/darts_v1/0/search/summary.json").exists():
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     search = (folder / "runs/darts_v1/0/search/summary.json").stat()
-    done = commands.exactly("compare", [f"resume={folder}"], folder)
+    done = commands.call("compare", [f"resume={folder}"], folder)
     assert (folder / "runs/darts_v1/0/search/summary.json").stat().st_mtime == search.st_mtime
     summary = done.result
     assert summary["random_sharing_search_joules"] > 0

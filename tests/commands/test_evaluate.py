@@ -1,4 +1,4 @@
-"""``python -m darts.evaluate`` from the outside."""
+"""``python -m darts.evaluate``: its scores, its files and its errors."""
 
 from __future__ import annotations
 
@@ -14,142 +14,156 @@ from darts.spaces import Genotype
 
 
 @pytest.fixture(scope="module")
-def evaluated(retrained: Any, commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    (arguments,) = [commands.printed(retrained.out, "evaluate")]  # as retrain printed it
+def evaluation(retrain_run: Any, commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An evaluation with the command that the retraining printed."""
+    arguments = commands.printed_arguments(retrain_run.out, "evaluate")
     folder = tmp_path_factory.mktemp("evaluate") / "run"
-    return commands.exactly("evaluate", [*arguments, f"hydra.run.dir={folder}"], folder)
+    return commands.call("evaluate", [*arguments, f"hydra.run.dir={folder}"], folder)
 
 
-def test_the_score_of_the_retraining(evaluated: Any, retrained: Any) -> None:
-    """Exactly: the same weights, the same images, the same arithmetic."""
-    scores = {k: v for k, v in retrained.result.items() if k.startswith("test_")}
+def test_an_evaluation_repeats_the_test_scores_of_the_retraining(
+    evaluation: Any, retrain_run: Any
+) -> None:
+    """They are equal bit for bit."""
+    scores = {k: v for k, v in retrain_run.result.items() if k.startswith("test_")}
     assert scores
-    assert {k: evaluated.result[k] for k in scores} == scores
+    assert {k: evaluation.result[k] for k in scores} == scores
     for key in ("epoch", "genotype", "seed", "metric", "name"):
-        assert evaluated.result[key] == retrained.result[key]
-    assert evaluated.result["samples"] == 128
+        assert evaluation.result[key] == retrain_run.result[key]
+    assert evaluation.result["samples"] == 128
 
 
-def test_the_files_of_a_run(evaluated: Any) -> None:
-    present = {file.name for file in evaluated.directory.iterdir()}
+def test_the_run_directory_contains_all_files(evaluation: Any) -> None:
+    present = {file.name for file in evaluation.directory.iterdir()}
     assert {"config.yaml", "genotype.json", "summary.json", "env.json", "confusion.svg"} <= present
-    summary = evaluated.json("summary.json")
-    assert summary == evaluated.result
+    summary = evaluation.json("summary.json")
+    assert summary == evaluation.result
     assert not [key for key, value in summary.items() if isinstance(value, (dict, list))]
     assert {"seconds", "joules", "joules_source", "git_revision", "device"} <= summary.keys()
-    text = (evaluated.directory / "genotype.json").read_text(encoding="utf-8")
+    text = (evaluation.directory / "genotype.json").read_text(encoding="utf-8")
     assert str(Genotype.parse(text)) == summary["genotype"]
-    assert f"{100 * summary['test_accuracy']:.2f}" in evaluated.out
+    assert f"{100 * summary['test_accuracy']:.2f}" in evaluation.out
 
 
-def test_the_validation_part(retrained: Any, commands: Any, tmp_path: Path) -> None:
-    place = f"hydra.run.dir={tmp_path / 'run'}"
-    done = commands.exactly("evaluate", [f"checkpoint={retrained.directory}", "split=valid", place])
-    scores = {k: v for k, v in retrained.result.items() if k.startswith("valid_")}
+def test_the_validation_split_can_be_evaluated(
+    retrain_run: Any, commands: Any, tmp_path: Path
+) -> None:
+    arguments = [f"checkpoint={retrain_run.directory}", "split=valid"]
+    done = commands.call("evaluate", [*arguments, f"hydra.run.dir={tmp_path / 'run'}"])
+    scores = {k: v for k, v in retrain_run.result.items() if k.startswith("valid_")}
     assert {k: done.result[k] for k in scores} == scores
     assert done.result["samples"] == 10
     assert not [key for key in done.result if key.startswith("test")]
 
 
-def test_a_file_and_another_batch_size(retrained: Any, commands: Any, tmp_path: Path) -> None:
-    file = retrained.directory / "checkpoint.pt"
+def test_a_checkpoint_file_batch_size_and_precision_can_be_chosen(
+    retrain_run: Any, commands: Any, tmp_path: Path
+) -> None:
+    file = retrain_run.directory / "checkpoint.pt"
     for index, more in enumerate((["batch_size=7"], ["precision=bf16"])):
-        place = f"hydra.run.dir={tmp_path / str(index)}"
-        done = commands.exactly("evaluate", [f"checkpoint={file}", *more, place])
-        assert abs(done.result["test_accuracy"] - retrained.result["test_accuracy"]) < 0.1
+        directory = f"hydra.run.dir={tmp_path / str(index)}"
+        done = commands.call("evaluate", [f"checkpoint={file}", *more, directory])
+        assert abs(done.result["test_accuracy"] - retrain_run.result["test_accuracy"]) < 0.1
         assert done.result["samples"] == 128
 
 
-def test_the_retraining_is_left_alone(retrained: Any, evaluated: Any) -> None:
-    summary = retrained.json("summary.json")
+def test_an_evaluation_does_not_change_the_retraining(retrain_run: Any, evaluation: Any) -> None:
+    summary = retrain_run.json("summary.json")
     assert summary["command"] == "retrain"
-    assert evaluated.json("summary.json")["command"] == "evaluate"
+    assert evaluation.json("summary.json")["command"] == "evaluate"
 
 
-@pytest.mark.parametrize("part", ["test", "valid"])
-def test_a_copy_without_its_split(retrained: Any, commands: Any, tmp_path: Path, part: str) -> None:
-    """The weights alone are enough for the test split, not for the validation part."""
+@pytest.mark.parametrize("split", ["test", "valid"])
+def test_only_the_validation_split_needs_the_split_file(
+    retrain_run: Any, commands: Any, tmp_path: Path, split: str
+) -> None:
     file = tmp_path / "weights.pt"
-    shutil.copy(retrained.directory / "checkpoint.pt", file)
-    given = [f"checkpoint={file}", f"split={part}", f"hydra.run.dir={tmp_path / 'run'}"]
-    if part == "test":
-        result = commands.exactly("evaluate", given).result
-        assert result["test_accuracy"] == retrained.result["test_accuracy"]
+    shutil.copy(retrain_run.directory / "checkpoint.pt", file)
+    arguments = [f"checkpoint={file}", f"split={split}", f"hydra.run.dir={tmp_path / 'run'}"]
+    if split == "test":
+        result = commands.call("evaluate", arguments).result
+        assert result["test_accuracy"] == retrain_run.result["test_accuracy"]
     else:
-        assert "split.npz" in commands.refused("evaluate", *given)
+        assert "split.npz" in commands.error_of("evaluate", *arguments)
         assert not (tmp_path / "run").exists()
 
 
-def test_a_damaged_checkpoint(retrained: Any, commands: Any, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused(retrain_run: Any, commands: Any, tmp_path: Path) -> None:
     file = tmp_path / "checkpoint.pt"
-    shutil.copy(retrained.directory / "checkpoint.pt", file)
-    commands.flip_a_bit(file)
-    line = commands.refused("evaluate", f"checkpoint={file}", f"hydra.run.dir={tmp_path / 'x'}")
+    shutil.copy(retrain_run.directory / "checkpoint.pt", file)
+    commands.flip_bit(file)
+    line = commands.error_of("evaluate", f"checkpoint={file}", f"hydra.run.dir={tmp_path / 'x'}")
     assert str(file) in line
     assert "damaged" in line
 
 
-def test_a_checkpoint_of_a_search(searched: Any, commands: Any, tmp_path: Path) -> None:
-    line = commands.refused(
-        "evaluate", f"checkpoint={searched.directory}", f"hydra.run.dir={tmp_path / 'x'}"
+def test_a_checkpoint_of_a_search_is_refused(
+    search_run: Any, commands: Any, tmp_path: Path
+) -> None:
+    line = commands.error_of(
+        "evaluate", f"checkpoint={search_run.directory}", f"hydra.run.dir={tmp_path / 'x'}"
     )
     assert "search" in line
     assert "retrain" in line
 
 
-def test_a_run_that_has_not_ended_its_first_epoch(
-    retrained: Any, commands: Any, tmp_path: Path
+def test_a_checkpoint_without_a_complete_epoch_is_refused(
+    retrain_run: Any, commands: Any, tmp_path: Path
 ) -> None:
     file = tmp_path / "checkpoint.pt"
-    torch.save(retrained.checkpoint | {"best": None}, file)
-    line = commands.refused("evaluate", f"checkpoint={file}", f"hydra.run.dir={tmp_path / 'x'}")
+    torch.save(retrain_run.checkpoint | {"best": None}, file)
+    line = commands.error_of("evaluate", f"checkpoint={file}", f"hydra.run.dir={tmp_path / 'x'}")
     assert "has not completed an epoch" in line
 
 
-def test_importances_of_edges(retrained: Any, commands: Any, tmp_path: Path) -> None:
-    """On validation data, whatever part is scored; scores are those without the question."""
+def test_edge_importances_are_score_drops_on_validation_data(
+    retrain_run: Any, commands: Any, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
-    given = [f"checkpoint={retrained.directory}", "split=valid", "importance=true"]
-    done = commands.exactly("evaluate", [*given, f"hydra.run.dir={folder}"], folder)
-    found = done.json("importance.json")
-    assert (found["metric"], found["split"]) == ("accuracy", "valid")
-    assert found["score"] == done.result["valid_accuracy"] == retrained.result["valid_accuracy"]
+    arguments = [f"checkpoint={retrain_run.directory}", "split=valid", "importance=true"]
+    done = commands.call("evaluate", [*arguments, f"hydra.run.dir={folder}"], folder)
+    importance = done.json("importance.json")
+    assert (importance["metric"], importance["split"]) == ("accuracy", "valid")
+    assert (
+        importance["score"] == done.result["valid_accuracy"] == retrain_run.result["valid_accuracy"]
+    )
     genotype = Genotype.parse((folder / "genotype.json").read_text())
     for cell in genotype.cells:
-        own = [(e["source"], e["target"], e["operation"]) for e in found["edges"][cell]]
-        assert own == genotype.edges(cell)
-        # A score of ten samples moves by tenths.
-        assert all(abs(10 * e["score_drop"] - round(10 * e["score_drop"])) < 1e-5 for e in found["edges"][cell])
+        edges = importance["edges"][cell]
+        names = [(edge["source"], edge["target"], edge["operation"]) for edge in edges]
+        assert names == genotype.edges(cell)
+        tenths = [10 * edge["score_drop"] for edge in edges]  # the accuracy of ten samples
+        assert tenths == pytest.approx([round(value) for value in tenths], abs=1e-5)
     assert (folder / "importance.svg").is_file()
     assert "lost without" in done.out
     assert not [key for key in done.result if key.startswith("test")]
 
 
-def test_importances_of_a_chain(commands: Any, tmp_path: Path) -> None:
-    """Blocks that change the width are left out, and a page says so."""
+def test_blocks_that_change_the_width_have_no_importance(commands: Any, tmp_path: Path) -> None:
+    """The report mentions the missing blocks."""
     blocks = ["mb_k3_e3", "skip_connect", "mb_k3_e3", "mb_k5_e3", "mb_k3_e3", "mb_k3_e3"]
     genotype = json.dumps({"space": "macro", "blocks": blocks})
-    given = ["space=macro", "space.channels=4", f"genotype={genotype}", "epochs=1", "cutout=0"]
-    made = commands.run("retrain", tmp_path / "made", *given)
+    arguments = ["space=macro", "space.channels=4", f"genotype={genotype}", "epochs=1", "cutout=0"]
+    run = commands.run("retrain", tmp_path / "retrain", *arguments)
     folder = tmp_path / "run"
-    given = [f"checkpoint={made.directory}", "split=valid", "importance=true"]
-    done = commands.exactly("evaluate", [*given, f"hydra.run.dir={folder}"], folder)
-    lost = [edge["score_drop"] for edge in done.json("importance.json")["edges"]["blocks"]]
-    assert [number for number, loss in enumerate(lost) if loss is None] == [2, 4]
-    assert lost[1] == 0
+    arguments = [f"checkpoint={run.directory}", "split=valid", "importance=true"]
+    done = commands.call("evaluate", [*arguments, f"hydra.run.dir={folder}"], folder)
+    drops = [edge["score_drop"] for edge in done.json("importance.json")["edges"]["blocks"]]
+    assert [number for number, drop in enumerate(drops) if drop is None] == [2, 4]
+    assert drops[1] == 0
     assert (folder / "importance.svg").is_file()
-    commands.exactly("report", [str(made.directory), str(folder), f"out={tmp_path / 'page.html'}"])
+    commands.call("report", [str(run.directory), str(folder), f"out={tmp_path / 'page.html'}"])
     page = (tmp_path / "page.html").read_text()
     assert "Operations that no other path bypasses cannot be removed and are left out." in page
 
 
 def test_networks_without_edges_have_no_importances(commands: Any, tmp_path: Path) -> None:
-    given = [
+    arguments = [
         "space=mlp",
         'genotype={"space": "mlp", "layers": ["relu_16"]}',
         "epochs=1",
         "dataset.samples=64",
     ]
-    made = commands.run("retrain", tmp_path / "mlp", *given)
-    line = commands.refused("evaluate", f"checkpoint={made.directory}", "importance=true")
+    run = commands.run("retrain", tmp_path / "mlp", *arguments)
+    line = commands.error_of("evaluate", f"checkpoint={run.directory}", "importance=true")
     assert "space=mlp" in line

@@ -21,7 +21,9 @@ def _empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
 
 
-def test_list_of_published_genotypes(commands: Any, tmp_path: Path) -> None:
+def test_list_contains_source_and_score_of_published_genotypes(
+    commands: Any, tmp_path: Path
+) -> None:
     out = commands.run("genotypes", None).out
     lines = out.splitlines()
     first = len(PUBLISHED) + 1
@@ -39,7 +41,7 @@ def test_list_of_published_genotypes(commands: Any, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_list_on_a_terminal(
+def test_list_on_a_terminal_names_all_genotypes(
     commands: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("darts.genotypes.is_terminal", lambda _: True)
@@ -49,7 +51,7 @@ def test_list_on_a_terminal(
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
-def test_draw_formats(commands: Any, tmp_path: Path, suffix: str) -> None:
+def test_draw_writes_the_format_of_the_suffix(commands: Any, tmp_path: Path, suffix: str) -> None:
     out = commands.run("genotypes", None, "draw=SGAS", f"out=new/x.{suffix}").out
     file = tmp_path / "new" / f"x.{suffix}"
     start = {"svg": b"<", "png": b"\x89PNG", "pdf": b"%PDF"}[suffix]
@@ -62,8 +64,8 @@ def test_draw_defaults_to_the_working_directory(commands: Any, tmp_path: Path) -
     assert [file.name for file in tmp_path.iterdir()] == ["SGAS.svg"]
 
 
-def test_draw_from_a_search_directory(commands: Any, searched: Any, tmp_path: Path) -> None:
-    commands.run("genotypes", None, f"draw={searched.directory}", "out=found.svg")
+def test_draw_accepts_a_search_directory(commands: Any, search_run: Any, tmp_path: Path) -> None:
+    commands.run("genotypes", None, f"draw={search_run.directory}", "out=found.svg")
     assert (tmp_path / "found.svg").read_text(encoding="utf-8").lstrip().startswith("<")
 
 
@@ -86,44 +88,48 @@ def test_compare_prints_and_draws_differences(commands: Any, tmp_path: Path) -> 
     assert "equal" in out
 
 
-def test_compare_equal_files(commands: Any, tmp_path: Path) -> None:
+def test_compare_recognizes_equal_genotypes_in_different_formats(
+    commands: Any, tmp_path: Path
+) -> None:
     (tmp_path / "a.json").write_text(GENOTYPE.to_json(), encoding="utf-8")
     (tmp_path / "b.json").write_text(str(GENOTYPE), encoding="utf-8")
     assert "equal" in commands.run("genotypes", None, "compare=[a.json,b.json]").out
 
 
-OTHER = nas201.Genotype.from_operations(*["nor_conv_3x3"] * 5, "skip_connect")
+NAS201_GENOTYPE = nas201.Genotype.from_operations(*["nor_conv_3x3"] * 5, "skip_connect")
 
 
-def test_commands_with_nas201_genotypes(commands: Any, tmp_path: Path) -> None:
-    commands.run("genotypes", None, f"draw={OTHER}", "out=cell.svg")
+def test_nas201_genotypes_can_be_drawn_validated_and_compared(
+    commands: Any, tmp_path: Path
+) -> None:
+    commands.run("genotypes", None, f"draw={NAS201_GENOTYPE}", "out=cell.svg")
     assert "nor_conv_3x3</text>" in (tmp_path / "cell.svg").read_text(encoding="utf-8")
-    out = commands.run("genotypes", None, f"validate={OTHER}").out
+    out = commands.run("genotypes", None, f"validate={NAS201_GENOTYPE}").out
     assert "3 nodes: 5 nor_conv_3x3, 1 skip_connect" in out
-    network = nas201.Network(OTHER, channels=16, cells=5, classes=10)
+    network = nas201.Network(NAS201_GENOTYPE, channels=16, cells=5, classes=10)
     assert f"{sum(p.numel() for p in network.parameters()):,}" in out
-    (tmp_path / "a.json").write_text(OTHER.to_json(), encoding="utf-8")
+    (tmp_path / "a.json").write_text(NAS201_GENOTYPE.to_json(), encoding="utf-8")
     (tmp_path / "b.json").write_text(nas201.Genotype.from_index(0).to_json(), encoding="utf-8")
     out = commands.run("genotypes", None, "compare=[a.json,b.json]", "out=both.svg").out
     assert "6 differences" in out
     assert (tmp_path / "both.svg").exists()
 
 
-def test_commands_with_recurrent_cells(commands: Any, tmp_path: Path) -> None:
+def test_recurrent_cells_can_be_drawn_validated_and_compared(commands: Any, tmp_path: Path) -> None:
     commands.run("genotypes", None, "draw=DARTS_RNN_V2", "out=cell.svg")
     assert "sigmoid</text>" in (tmp_path / "cell.svg").read_text(encoding="utf-8")
     out = commands.run("genotypes", None, "validate=DARTS_RNN_V2").out
     assert "8 nodes: 1 identity, 3 relu, 2 sigmoid, 2 tanh" in out
     assert "22,960,000" in out  # 23 million, as published
-    given = str(recurrent.PUBLISHED["DARTS_RNN_V1"].genotype)
-    (tmp_path / "a.txt").write_text(f"DARTS_V1 = {given}", encoding="utf-8")
+    text = str(recurrent.PUBLISHED["DARTS_RNN_V1"].genotype)
+    (tmp_path / "a.txt").write_text(f"DARTS_V1 = {text}", encoding="utf-8")
     out = commands.run("genotypes", None, "compare=[DARTS_RNN_V1,a.txt]").out
     assert "equal" in out
-    line = commands.refused("search", "space=recurrent", "dataset=digits")
+    line = commands.error_of("search", "space=recurrent", "dataset=digits")
     assert "space=recurrent takes text or pairs, but dataset=digits contains images" in line
 
 
-def test_commands_with_transformers(commands: Any, tmp_path: Path) -> None:
+def test_transformers_can_be_drawn_validated_and_compared(commands: Any, tmp_path: Path) -> None:
     first = transformer.Genotype((("attention_4", "gelu_2"), ("conv_7", "relu_1")))
     second = transformer.Genotype((("attention_4", "gelu_2"), ("identity", "relu_1")))
     commands.run("genotypes", None, f"draw={first}", "out=blocks.svg")
@@ -140,18 +146,18 @@ def test_commands_with_transformers(commands: Any, tmp_path: Path) -> None:
     assert "1 difference" in out
     assert "blocks, node 3: conv_7 against identity" in out
     assert (tmp_path / "both.svg").exists()
-    line = commands.refused("search", "space=transformer", "dataset=digits")
+    line = commands.error_of("search", "space=transformer", "dataset=digits")
     assert "space=transformer takes text or documents, but dataset=digits contains images" in line
 
 
 def test_compare_of_different_spaces_is_refused(commands: Any, tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text(OTHER.to_json(), encoding="utf-8")
-    assert "nas201 and cnn" in commands.refused("genotypes", "compare=[a.json,DARTS_V2]")
+    (tmp_path / "a.json").write_text(NAS201_GENOTYPE.to_json(), encoding="utf-8")
+    assert "nas201 and cnn" in commands.error_of("genotypes", "compare=[a.json,DARTS_V2]")
 
 
 def test_unwritable_output_is_refused(commands: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    assert "file" in commands.refused("genotypes", "draw=SGAS", "out=file/x.svg")
+    assert "file" in commands.error_of("genotypes", "draw=SGAS", "out=file/x.svg")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -1,4 +1,4 @@
-"""Language models through the commands: search, retrain, evaluate, resume, refusals."""
+"""Language models in every command: search, retrain, evaluate and resume."""
 
 from __future__ import annotations
 
@@ -10,90 +10,103 @@ import pytest
 
 from darts.tracking import read_json
 
-QUIET = "tracking.tensorboard=false"
+NO_TENSORBOARD = "tracking.tensorboard=false"
 WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "then", "it", "ran", "to", "some", "place")
 
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sentences in which each word but the first follows from the one before it."""
+    """A data set of sentences in which each word determines the next one."""
     draw = random.Random(0)
     folder = tmp_path_factory.mktemp("text")
-    for part, lines in (("train", 120), ("valid", 60), ("test", 40)):
+    for split, lines in (("train", 120), ("valid", 60), ("test", 40)):
         rows = []
         for _ in range(lines):
             start = draw.randrange(len(WORDS))
             rows.append(" ".join(WORDS[(start + i) % len(WORDS)] for i in range(6)))
-        (folder / f"{part}.txt").write_text("\n".join(rows) + "\n")
+        (folder / f"{split}.txt").write_text("\n".join(rows) + "\n")
     return folder
 
 
 @pytest.fixture
-def given(text: Path) -> list[str]:
+def base_overrides(text: Path) -> list[str]:
     """Overrides of a tiny run."""
     sizes = ("space.embedding=12", "space.hidden=12", "task.window=9", "loader.batch_size=6")
-    dropout = [f"space.{part}_dropout=0.1" for part in ("embedding", "input", "hidden", "output")]
+    layers = ("embedding", "input", "hidden", "output")
     return [
-        *("task=language_model", "dataset=text", f"dataset.root={text}", QUIET),
-        *(*sizes, *dropout, "optimizer.lr=5.0", "seed=5"),
+        "task=language_model",
+        "dataset=text",
+        f"dataset.root={text}",
+        NO_TENSORBOARD,
+        *sizes,
+        *(f"space.{layer}_dropout=0.1" for layer in layers),
+        "optimizer.lr=5.0",
+        "seed=5",
     ]
 
 
-@pytest.mark.usefixtures("no_pictures")
-def test_search_retrain_and_evaluate(
-    commands: Any, given: list[str], tmp_path: Path, text: Path
+@pytest.mark.usefixtures("no_figures")
+def test_a_searched_language_model_learns_and_is_evaluated_with_equal_scores(
+    commands: Any, base_overrides: list[str], tmp_path: Path, text: Path
 ) -> None:
-    folder = tmp_path / "found"
-    small = [*given, "space.nodes=3", "epochs=2"]
-    found = commands.exactly("search", [*small, f"hydra.run.dir={folder}"], folder)
-    printed = commands.printed(found.out, "retrain")
-    assert {"task=language_model", "dataset=text", f"dataset.root={text}"} <= set(printed)
-    assert set(found.result) >= {"valid_perplexity", "valid_bits", "valid_loss"}
-    assert not any("accuracy" in key for row in found.rows for key in row)
+    folder = tmp_path / "search"
+    small = [*base_overrides, "space.nodes=3", "epochs=2"]
+    search_result = commands.call("search", [*small, f"hydra.run.dir={folder}"], folder)
+    printed_arguments = commands.printed_arguments(search_result.out, "retrain")
+    assert {"task=language_model", "dataset=text", f"dataset.root={text}"} <= set(printed_arguments)
+    assert set(search_result.result) >= {"valid_perplexity", "valid_bits", "valid_loss"}
+    assert not any("accuracy" in key for row in search_result.rows for key in row)
     assert read_json(folder / "vocabulary.json")[0] == "<eos>"
 
-    folder = tmp_path / "trained"
-    trained = commands.exactly(
+    folder = tmp_path / "retrain"
+    retrain_result = commands.call(
         "retrain",
-        [*given, f"genotype={found.directory}", "epochs=8", f"hydra.run.dir={folder}"],
+        [
+            *base_overrides,
+            f"genotype={search_result.directory}",
+            "epochs=8",
+            f"hydra.run.dir={folder}",
+        ],
         folder,
     )
-    assert trained.result["genotype"] == found.result["genotype"]
-    # Thirteen words and the end of a line; without learning it would be 14 and more.
-    assert 1 < trained.result["test_perplexity"] < 8
+    assert retrain_result.result["genotype"] == search_result.result["genotype"]
+    # The perplexity of thirteen words and the end of a line is 14 without training.
+    assert 1 < retrain_result.result["test_perplexity"] < 8
     assert (folder / "vocabulary.json").exists()
-    scored = commands.run("evaluate", tmp_path / "scored", f"checkpoint={trained.directory}")
-    for name in ("perplexity", "bits", "loss"):
-        assert scored.result[f"test_{name}"] == trained.result[f"test_{name}"]
-    assert scored.result["samples"] == 40 * 7 - 1  # all tokens but the first
-    again = commands.run(
-        "evaluate", tmp_path / "valid", f"checkpoint={trained.directory}", "split=valid"
+    evaluation = commands.run(
+        "evaluate", tmp_path / "evaluate", f"checkpoint={retrain_result.directory}"
     )
-    assert again.result["valid_perplexity"] == trained.result["valid_perplexity"]
+    for name in ("perplexity", "bits", "loss"):
+        assert evaluation.result[f"test_{name}"] == retrain_result.result[f"test_{name}"]
+    assert evaluation.result["samples"] == 40 * 7 - 1  # all tokens after the first
+    validation = commands.run(
+        "evaluate", tmp_path / "valid", f"checkpoint={retrain_result.directory}", "split=valid"
+    )
+    assert validation.result["valid_perplexity"] == retrain_result.result["valid_perplexity"]
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("command", ["search", "retrain"])
-def test_a_crashed_run_goes_on_bit_for_bit(
-    commands: Any, given: list[str], tmp_path: Path, command: str
+def test_a_resumed_run_ends_like_an_unbroken_one(
+    commands: Any, base_overrides: list[str], tmp_path: Path, command: str
 ) -> None:
-    """The states of both loaders are part of it."""
+    """The checkpoint contains the states of both loaders."""
     more = ["space.nodes=2"] if command == "search" else ["genotype=DARTS_RNN_V1"]
-    commands.goes_on(command, [*given, *more, "epochs=2"], tmp_path)
+    commands.assert_resume_is_exact(command, [*base_overrides, *more, "epochs=2"], tmp_path)
 
 
 @pytest.mark.parametrize("method", ["darts_v2", "gdas", "drnas", "random_sharing", "darts_pt"])
-@pytest.mark.usefixtures("no_pictures")
-def test_methods_serve_text_as_they_serve_images(
-    commands: Any, given: list[str], tmp_path: Path, method: str
+@pytest.mark.usefixtures("no_figures")
+def test_each_method_searches_language_models(
+    commands: Any, base_overrides: list[str], tmp_path: Path, method: str
 ) -> None:
     more = {
         "drnas": ["stages=[]", "relaxation.partial=1", "arch_optimizer.warmup=0"],
         "random_sharing": ["discretize.samples=3"],
         "darts_pt": ["discretize.tune=0", "discretize.batches=1"],
     }.get(method, [])
-    small = [*given, f"method={method}", "space.nodes=2", "epochs=1", *more]
-    done = commands.exactly("search", [*small, f"hydra.run.dir={tmp_path}"], tmp_path)
+    small = [*base_overrides, f"method={method}", "space.nodes=2", "epochs=1", *more]
+    done = commands.call("search", [*small, f"hydra.run.dir={tmp_path}"], tmp_path)
     assert done.result["valid_perplexity"] > 1
     assert len(done.json("genotype.json")["recurrent"]) == 2
 
@@ -117,19 +130,19 @@ def test_methods_serve_text_as_they_serve_images(
         ("retrain", ["genotype=DARTS_RNN_V2", "cutout=4"], "cutout=4 erases a square of an image"),
     ],
 )
-def test_what_does_not_fit_is_told_in_one_line(
+def test_invalid_combinations_are_refused_in_one_line(
     commands: Any,
-    given: list[str],
+    base_overrides: list[str],
     tmp_path: Path,
     command: str,
     overrides: list[str],
     message: str,
 ) -> None:
     keys = {override.partition("=")[0] for override in overrides}
-    kept = [word for word in given if word.partition("=")[0] not in keys]
+    others = [word for word in base_overrides if word.partition("=")[0] not in keys]
     if "dataset" in keys:
-        kept = [word for word in kept if not word.startswith("dataset.")]
+        others = [word for word in others if not word.startswith("dataset.")]
     if keys & {"space", "task"}:
-        kept = [word for word in kept if not word.startswith(("space.", "task."))]
-    line = commands.refused(command, *kept, *overrides, f"hydra.run.dir={tmp_path / 'run'}")
+        others = [word for word in others if not word.startswith(("space.", "task."))]
+    line = commands.error_of(command, *others, *overrides, f"hydra.run.dir={tmp_path / 'run'}")
     assert message in line

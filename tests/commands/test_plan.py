@@ -1,4 +1,4 @@
-"""Plans against the runs that they are of."""
+"""Dry runs of the commands: their memory estimate, advice and budget."""
 
 from __future__ import annotations
 
@@ -19,45 +19,53 @@ LARGE = ("dataset=synthetic", "dataset.samples=256", "dataset.size=32", "epochs=
 TASK = ("task=language_model", "dataset=text", "loader.batch_size=32", "epochs=1")
 
 
-def peak(*given: str) -> float:
-    """Megabytes of a search in a process of its own."""
-    words = [sys.executable, "-W", "ignore", "-c", CODE, *given]
-    one = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, check=True, capture_output=True, text=True, env=one, timeout=500)
+def peak_memory_mb(*overrides: str) -> float:
+    """Return the peak memory of a search in a new process."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CODE, *overrides],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=500,
+    )
     return float(done.stdout.splitlines()[-1])
 
 
-def words(folder: Path) -> str:
+def write_texts(folder: Path) -> str:
+    """Write a language modeling data set and return the override that names it."""
     draw = random.Random(0)
     names = [f"word{n}" for n in range(4000)]
-    for part in ("train", "valid", "test"):
+    for split in ("train", "valid", "test"):
         lines = [" ".join(draw.choices(names, k=20)) for _ in range(400)]
-        (folder / f"{part}.txt").write_text("\n".join(lines) + "\n")
+        (folder / f"{split}.txt").write_text("\n".join(lines) + "\n")
     return f"dataset.root={folder}"
 
 
 @pytest.mark.parametrize(
-    "given",
+    "overrides",
     [
         pytest.param(
             ("space.cells=2", "space.channels=8"), id="cells of DARTS", marks=pytest.mark.slow
         ),
         pytest.param(
             ("space=nas201", "space.cells=1", "method=darts_v2", "collapse.every=1"),
-            id="second order on NAS-Bench-201, with a look",
+            id="second order on NAS-Bench-201 with collapse checks",
             marks=pytest.mark.slow,
         ),
         pytest.param(TASK, id="a recurrent cell", marks=pytest.mark.slow),
     ],
 )
-def test_the_memory_of_a_plan_is_that_of_the_run(given: tuple[str, ...], tmp_path: Path) -> None:
-    own = (*given, words(tmp_path)) if given is TASK else (*LARGE, *given)
-    planned = peak(*own, "dry_run=true", f"hydra.run.dir={tmp_path / 'plan'}")
-    used = peak(*own, f"hydra.run.dir={tmp_path / 'run'}")
-    assert planned == pytest.approx(used, rel=0.2)
+def test_a_dry_run_estimates_the_memory_of_the_run(
+    overrides: tuple[str, ...], tmp_path: Path
+) -> None:
+    own = (*overrides, write_texts(tmp_path)) if overrides is TASK else (*LARGE, *overrides)
+    estimate = peak_memory_mb(*own, "dry_run=true", f"hydra.run.dir={tmp_path / 'dry'}")
+    actual = peak_memory_mb(*own, f"hydra.run.dir={tmp_path / 'run'}")
+    assert estimate == pytest.approx(actual, rel=0.2)
 
 
-def test_a_plan_says_what_to_change(commands: Any) -> None:
+def test_a_dry_run_advises_changes_that_fit_the_budget(commands: Any) -> None:
     tight = ("dry_run=true", "budget.memory_mb=1", "budget.hours=1e-9")
     done = commands.run("search", None, *tight, "epochs=50", "collapse.every=0")
     memory, time, *levers = done.result["advice"]
@@ -72,7 +80,7 @@ def test_a_plan_says_what_to_change(commands: Any) -> None:
     assert "The run fits the budget." in done.out
 
 
-def test_a_budget_is_of_a_plan(commands: Any) -> None:
-    for command, given in (("search", ()), ("retrain", ("genotype=DARTS_V2",))):
-        line = commands.refused(command, *given, "budget.hours=1")
+def test_a_budget_without_a_dry_run_is_refused(commands: Any) -> None:
+    for command, overrides in (("search", ()), ("retrain", ("genotype=DARTS_V2",))):
+        line = commands.error_of(command, *overrides, "budget.hours=1")
         assert "add dry_run=true or leave it out" in line

@@ -21,14 +21,14 @@ from darts.tracking import format_value
 VOID = {"meta", "img", "line", "circle", "polyline", "path", "use", "br", "rect"}
 
 
-class Reader(HTMLParser):
-    """Checks that elements are closed in order; collects texts, ids and loaded addresses."""
+class PageParser(HTMLParser):
+    """Checks that elements are closed in order; collects texts, ids and external addresses."""
 
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []
         self.text: list[str] = []
-        self.loads: list[str] = []
+        self.addresses: list[str] = []
         self.ids: list[str] = []
         self.scripts = 0
 
@@ -36,7 +36,7 @@ class Reader(HTMLParser):
         attributes = dict(attrs)
         self.scripts += tag == "script"
         self.ids += [attributes["id"] or ""] if "id" in attributes else []
-        self.loads += [
+        self.addresses += [
             str(value)
             for key, value in attrs
             if key in ("src", "href", "xlink:href") and not str(value).startswith(("#", "data:"))
@@ -53,13 +53,16 @@ class Reader(HTMLParser):
         self.text.append(data)
 
 
-def read(page: Path) -> tuple[str, Reader]:
-    """Return the text of a page; check that it is well formed, loads nothing and has one script."""
-    reader = Reader()
+def read(page: Path) -> tuple[str, PageParser]:
+    """Return the text of a page and its parser.
+
+    The page must be well formed, load nothing and contain one script.
+    """
+    reader = PageParser()
     reader.feed(page.read_text(encoding="utf-8"))
     reader.close()
     assert reader.open == []
-    assert reader.loads == []
+    assert reader.addresses == []
     assert reader.scripts == 1
     assert len(reader.ids) == len(set(reader.ids))
     return " ".join(" ".join(reader.text).split()), reader
@@ -70,61 +73,61 @@ def copy_run(run: Any, target: Path) -> Path:
     return target
 
 
-def test_page_of_a_search(commands: Any, searched: Any, tmp_path: Path) -> None:
-    run = copy_run(searched, tmp_path / "run")
+def test_page_of_a_search(commands: Any, search_run: Any, tmp_path: Path) -> None:
+    run = copy_run(search_run, tmp_path / "run")
     before = {file: file.read_bytes() for file in run.iterdir()}
-    done = commands.exactly("report", [str(run)])
+    done = commands.call("report", [str(run)])
     page = run / "report.html"
     assert str(page) in done.out
     assert {file: file.read_bytes() for file in run.iterdir() if file != page} == before
     text, _ = read(page)
-    summary = searched.json("summary.json")
+    summary = search_run.json("summary.json")
     for name in ("valid_accuracy", "parameters", "macs"):
         assert format_value(name, summary[name]) in text
     assert summary["genotype"] in text
     assert summary["joules_source"] in text
     assert "search: finished" in text
     # Each edge has a panel.
-    drawn = page.read_text(encoding="utf-8")
-    alphas = searched.json("alphas.json")
+    content = page.read_text(encoding="utf-8")
+    alphas = search_run.json("alphas.json")
     for cell, history in alphas.items():
         for edge in history["edges"]:
-            assert f'aria-label="{cell} {edge}"' in drawn
-    edges = sum(len(searched.checkpoint["history"][-1][cell]) for cell in alphas)
+            assert f'aria-label="{cell} {edge}"' in content
+    edges = sum(len(search_run.checkpoint["history"][-1][cell]) for cell in alphas)
     assert edges == sum(len(history["edges"]) for history in alphas.values())
     overrides = json.loads((run / "overrides.json").read_text())["overrides"]
     assert f"python -m darts.search {' '.join(overrides)}" in text
-    assert searched.json("env.json")["versions"]["torch"] in text
-    assert (run / "config.yaml").read_text().splitlines()[-1] in drawn
+    assert search_run.json("env.json")["versions"]["torch"] in text
+    assert (run / "config.yaml").read_text().splitlines()[-1] in content
 
 
-def test_page_of_a_retraining(commands: Any, retrained: Any, tmp_path: Path) -> None:
+def test_page_of_a_retraining(commands: Any, retrain_run: Any, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
-    commands.exactly("report", [str(retrained.directory), f"out={out}"])
-    assert not (retrained.directory / "report.html").exists()
+    commands.call("report", [str(retrain_run.directory), f"out={out}"])
+    assert not (retrain_run.directory / "report.html").exists()
     text, _ = read(out)
-    summary = retrained.json("summary.json")
+    summary = retrain_run.json("summary.json")
     for name in ("test_accuracy", "valid_accuracy"):
         assert format_value(name, summary[name]) in text
     assert "data:image/svg+xml;base64," in out.read_text()  # the confusion matrix
-    for phase in retrained.json("energy.json")["phases"]:
+    for phase in retrain_run.json("energy.json")["phases"]:
         assert phase["phase"] in text
 
 
 @pytest.fixture(scope="module")
-def evaluated(retrained: Any, commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def evaluation(retrain_run: Any, commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """An evaluation of the retraining with edge importances."""
     folder = tmp_path_factory.mktemp("evaluate") / "with space"
-    given = [f"checkpoint={retrained.directory}", "split=valid", "importance=true"]
-    return commands.exactly("evaluate", [*given, f"hydra.run.dir='{folder}'"], folder)
+    arguments = [f"checkpoint={retrain_run.directory}", "split=valid", "importance=true"]
+    return commands.call("evaluate", [*arguments, f"hydra.run.dir='{folder}'"], folder)
 
 
 def test_evaluation_is_included_in_its_retraining(
-    commands: Any, searched: Any, retrained: Any, evaluated: Any, tmp_path: Path
+    commands: Any, search_run: Any, retrain_run: Any, evaluation: Any, tmp_path: Path
 ) -> None:
     out = tmp_path / "page.html"
-    runs = [str(run.directory) for run in (searched, evaluated, retrained)]
-    commands.exactly("report", [*runs, f"out={out}"])
+    runs = [str(run.directory) for run in (search_run, evaluation, retrain_run)]
+    commands.call("report", [*runs, f"out={out}"])
     text, reader = read(out)
     page = out.read_text()
     assert "3 runs" in text
@@ -134,36 +137,36 @@ def test_evaluation_is_included_in_its_retraining(
     assert page.count("<h3>edge importance</h3>") == 1
     article = page.split('id="run-2"')[1]
     section = article.split("<h3>edge importance</h3>")[1].split("</section>")[0]
-    found = evaluated.json("importance.json")
-    assert f"Scored on {found['samples']} samples" in section
+    importance = evaluation.json("importance.json")
+    assert f"Scored on {importance['samples']} samples" in section
     rows = re.findall(r"<tr><td>(\w+ \d→\d)</td><td>(\w+)</td><td[^>]*>([^<]+)</td>", section)
     expected = {
         (
-            f"{cell} {e['source']}→{e['target']}",
-            e["operation"],
-            f"{round(100 * e['score_drop'], 2) + 0.0:+.2f}",
+            f"{cell} {edge['source']}→{edge['target']}",
+            edge["operation"],
+            f"{round(100 * edge['score_drop'], 2) + 0.0:+.2f}",
         )
-        for cell, edges in found["edges"].items()
-        for e in edges
+        for cell, edges in importance["edges"].items()
+        for edge in edges
     }
     assert set(rows) == expected
     drops = [float(row[-1]) for row in rows]
     assert drops == sorted(drops, reverse=True)
     # Each box has three ids: in two figures of the architecture and one of the importances.
-    for cell, edges in found["edges"].items():
+    for cell, edges in importance["edges"].items():
         for number in range(len(edges)):
             assert len([i for i in reader.ids if i.endswith(f"{cell}-0-edge-{number}-box")]) == 3
     listed = article.split('id="run-2-evaluations"')[1].split("</section>")[0]
-    assert format_value("valid_accuracy", evaluated.result["valid_accuracy"]) in listed
+    assert format_value("valid_accuracy", evaluation.result["valid_accuracy"]) in listed
     assert "python -m darts.evaluate" in html.unescape(listed)
 
 
-def test_page_of_an_evaluation(commands: Any, evaluated: Any, tmp_path: Path) -> None:
+def test_page_of_an_evaluation(commands: Any, evaluation: Any, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
-    commands.exactly("report", [str(evaluated.directory), f"out={out}"])
+    commands.call("report", [str(evaluation.directory), f"out={out}"])
     text, _ = read(out)
     assert "evaluate: finished" in text
-    assert f"Evaluated checkpoint: {evaluated.result['checkpoint']}" in text
+    assert f"Evaluated checkpoint: {evaluation.result['checkpoint']}" in text
     assert "edge importance" in text
     assert "not which architecture would be better" in text
     assert "split=valid importance=true" in text
@@ -171,15 +174,15 @@ def test_page_of_an_evaluation(commands: Any, evaluated: Any, tmp_path: Path) ->
 
 
 def test_evaluation_of_another_network_is_separate(
-    commands: Any, retrained: Any, evaluated: Any, tmp_path: Path
+    commands: Any, retrain_run: Any, evaluation: Any, tmp_path: Path
 ) -> None:
-    """A copy of its retraining is another network, too. Importances are optional."""
-    other = copy_run(retrained, tmp_path / "other")
-    plain = copy_run(evaluated, tmp_path / "plain")
+    """A copy of its retraining counts as another network. Importances are optional."""
+    other = copy_run(retrain_run, tmp_path / "other")
+    plain = copy_run(evaluation, tmp_path / "plain")
     (plain / "importance.json").unlink()
     (plain / "overrides.json").unlink()
     out = tmp_path / "page.html"
-    commands.exactly("report", [str(other), str(plain), f"out={out}"])
+    commands.call("report", [str(other), str(plain), f"out={out}"])
     text, reader = read(out)
     assert {"run-1", "run-2"} <= set(reader.ids)
     assert "run-1-evaluations" not in reader.ids
@@ -188,59 +191,61 @@ def test_evaluation_of_another_network_is_separate(
 
 
 def test_page_of_an_unfinished_search_has_an_animation(
-    commands: Any, searched: Any, tmp_path: Path
+    commands: Any, search_run: Any, tmp_path: Path
 ) -> None:
     """The animation is computed from alphas.json, not read from alphas.gif."""
-    run = copy_run(searched, tmp_path / "run")
+    run = copy_run(search_run, tmp_path / "run")
     for name in ("alphas.gif", "summary.json"):
         (run / name).unlink()
-    commands.exactly("report", [str(run)])
+    commands.call("report", [str(run)])
     (encoded,) = re.findall(r"data:image/gif;base64,([^\"]+)", (run / "report.html").read_text())
     with Image.open(io.BytesIO(base64.b64decode(encoded))) as animation:
-        assert getattr(animation, "n_frames", 1) == len(searched.rows)
+        assert getattr(animation, "n_frames", 1) == len(search_run.rows)
 
 
 def test_page_of_several_runs_compares_them(
-    commands: Any, searched: Any, retrained: Any, tmp_path: Path
+    commands: Any, search_run: Any, retrain_run: Any, tmp_path: Path
 ) -> None:
     out = tmp_path / "page.html"
-    a, b = copy_run(searched, tmp_path / "a"), copy_run(retrained, tmp_path / "b")
-    commands.exactly("report", [str(a), str(b), f"out={out}"])
+    a, b = copy_run(search_run, tmp_path / "a"), copy_run(retrain_run, tmp_path / "b")
+    commands.call("report", [str(a), str(b), f"out={out}"])
     text, reader = read(out)
     assert {"comparison", "run-1", "run-2"} <= set(reader.ids)
     assert "search: finished" in text
     assert "retrain: finished" in text
     row = re.search(r"<tr><td>epochs</td><td>(\d+)</td><td>(\d+)</td></tr>", out.read_text())
     assert row is not None
-    assert row.groups() == (str(searched.json("summary.json")["epochs"]), "3")
+    assert row.groups() == (str(search_run.json("summary.json")["epochs"]), "3")
     assert "Source of the joules" in text
 
 
 def test_joules_of_different_sources_are_not_compared(
-    commands: Any, searched: Any, tmp_path: Path
+    commands: Any, search_run: Any, tmp_path: Path
 ) -> None:
-    a, b = copy_run(searched, tmp_path / "a"), copy_run(searched, tmp_path / "b")
+    a, b = copy_run(search_run, tmp_path / "a"), copy_run(search_run, tmp_path / "b")
     summary = json.loads((b / "summary.json").read_text())
     (b / "summary.json").write_text(
         json.dumps({**summary, "joules_source": "nvml", "joules": 98765})
     )
     out = tmp_path / "page.html"
-    commands.exactly("report", [str(a), str(b), f"out={out}"])
+    commands.call("report", [str(a), str(b), f"out={out}"])
     comparison = out.read_text().split('id="run-1"')[0]
     assert "neither compared" in comparison
     assert "98,765" not in comparison
     assert "98,765" in out.read_text()
 
 
-def test_costs_of_two_sources_are_not_summed(commands: Any, searched: Any, tmp_path: Path) -> None:
-    run = copy_run(searched, tmp_path / "a")
+def test_costs_of_two_sources_are_not_summed(
+    commands: Any, search_run: Any, tmp_path: Path
+) -> None:
+    run = copy_run(search_run, tmp_path / "a")
     phases = [
         {"phase": "training", "source": source, "seconds": 1.0, "joules": joules, "gco2e": 0.1}
         for source, joules in (("nvml", 111.0), ("rapl", 222.0))
     ]
     energy = {"gco2_per_kwh": 480, "phases": phases}
     (run / "energy.json").write_text(json.dumps(energy))
-    commands.exactly("report", [str(run)])
+    commands.call("report", [str(run)])
     section = (run / "report.html").read_text().split("<h3>cost</h3>")[1].split("</section>")[0]
     assert "111" in section
     assert "222" in section
@@ -248,51 +253,51 @@ def test_costs_of_two_sources_are_not_summed(commands: Any, searched: Any, tmp_p
     assert "neither compared nor added up" in section
 
 
-def test_text_of_run_files_is_escaped(commands: Any, searched: Any, tmp_path: Path) -> None:
-    run = copy_run(searched, tmp_path / "<b>run")
-    evil = "<script>alert(1)</script>\"'&"
+def test_text_of_run_files_is_escaped(commands: Any, search_run: Any, tmp_path: Path) -> None:
+    run = copy_run(search_run, tmp_path / "<b>run")
+    markup = "<script>alert(1)</script>\"'&"
     for name, change in (
-        ("summary.json", {"collapse_verdict": evil, evil: evil, "joules_source": evil}),
-        ("env.json", {"platform": evil, "cpu": {"model": evil}}),
-        ("overrides.json", {"overrides": [f"name={evil}"]}),
+        ("summary.json", {"collapse_verdict": markup, markup: markup, "joules_source": markup}),
+        ("env.json", {"platform": markup, "cpu": {"model": markup}}),
+        ("overrides.json", {"overrides": [f"name={markup}"]}),
     ):
         content = json.loads((run / name).read_text())
         (run / name).write_text(json.dumps({**content, **change}))
     config = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(
-        re.sub(r"(?m)^name: .*$", lambda _: f"name: {json.dumps(evil)}", config)
+        re.sub(r"(?m)^name: .*$", lambda _: f"name: {json.dumps(markup)}", config)
     )
     alphas = json.loads((run / "alphas.json").read_text())
     for history in alphas.values():
-        history["edges"][0] = evil
+        history["edges"][0] = markup
     (run / "alphas.json").write_text(json.dumps(alphas))
-    commands.exactly("report", [str(run), f"out={tmp_path / 'page.html'}"])
+    commands.call("report", [str(run), f"out={tmp_path / 'page.html'}"])
     text, _ = read(tmp_path / "page.html")  # checks that it has one script
-    assert evil in text
+    assert markup in text
     assert "<b>run" in text
 
 
-def test_page_of_an_unfinished_run(commands: Any, searched: Any, tmp_path: Path) -> None:
-    run = copy_run(searched, tmp_path / "run")
+def test_page_of_an_unfinished_run(commands: Any, search_run: Any, tmp_path: Path) -> None:
+    run = copy_run(search_run, tmp_path / "run")
     for name in ("summary.json", "energy.json"):
         (run / name).unlink()
-    whole = (run / "metrics.jsonl").read_bytes()
-    (run / "metrics.jsonl").write_bytes(whole + b'{"epoch": 99, "tor')  # interrupted by a kill
-    commands.exactly("report", [str(run)])
+    rows = (run / "metrics.jsonl").read_bytes()
+    (run / "metrics.jsonl").write_bytes(rows + b'{"epoch": 99, "tor')  # interrupted by a kill
+    commands.call("report", [str(run)])
     text, _ = read(run / "report.html")
-    epochs = searched.json("summary.json")["epochs"]
+    epochs = search_run.json("summary.json")["epochs"]
     assert f"search: not finished: epoch {epochs} of {epochs}" in text
     (run / "metrics.jsonl").unlink()
     for name in ("alphas.json", "genotype.json", "checkpoint.pt", "split.npz"):
         (run / name).unlink()
-    commands.exactly("report", [str(run)])
+    commands.call("report", [str(run)])
     text, _ = read(run / "report.html")
     assert "No epoch has finished yet." in text
 
 
-def test_page_shows_collapse_checks(commands: Any, searched: Any, tmp_path: Path) -> None:
-    run = copy_run(searched, tmp_path / "run")
-    (row,) = searched.rows[-1:]
+def test_page_shows_collapse_checks(commands: Any, search_run: Any, tmp_path: Path) -> None:
+    run = copy_run(search_run, tmp_path / "run")
+    (row,) = search_run.rows[-1:]
     checks = [
         {**row, "epoch": epoch, "collapse_verdict": verdict, "collapse_healthy_epoch": 1, **numbers}
         for epoch, verdict, numbers in (
@@ -305,10 +310,10 @@ def test_page_shows_collapse_checks(commands: Any, searched: Any, tmp_path: Path
         )
     ]
     (run / "metrics.jsonl").write_text("".join(json.dumps(check) + "\n" for check in checks))
-    found = {"collapse_verdict": checks[-1]["collapse_verdict"], "collapse_healthy_epoch": 1}
-    summary = {**json.loads((run / "summary.json").read_text()), **found}
+    verdict = {"collapse_verdict": checks[-1]["collapse_verdict"], "collapse_healthy_epoch": 1}
+    summary = {**json.loads((run / "summary.json").read_text()), **verdict}
     (run / "summary.json").write_text(json.dumps(summary))
-    commands.exactly("report", [str(run)])
+    commands.call("report", [str(run)])
     page = (run / "report.html").read_text()
     section = page.split("<h3>collapse checks</h3>")[1].split("</section>")[0]
     assert "6 of 8 edges are skips" in section
@@ -318,7 +323,7 @@ def test_page_shows_collapse_checks(commands: Any, searched: Any, tmp_path: Path
 
 
 def test_page_of_a_study(commands: Any, tmp_path: Path) -> None:
-    """The files are written by hand, since real studies are slow."""
+    """The test writes the files of the study, because a real study is slow."""
     run = tmp_path / "study"
     run.mkdir()
     (run / "config.yaml").write_text("name: tune\nmetric: accuracy\nseed: 1\n")
@@ -328,7 +333,7 @@ def test_page_of_a_study(commands: Any, tmp_path: Path) -> None:
     )
     best = {"trial": 0, "parameters": {"optimizer.lr": 0.1}, "command": "python -m darts.retrain x"}
     (run / "best.json").write_text(json.dumps(best))
-    commands.exactly("report", [str(run)])
+    commands.call("report", [str(run)])
     text, _ = read(run / "report.html")
     assert "tune: not finished: 2 trials" in text
     assert "python -m darts.retrain x" in text
@@ -337,32 +342,32 @@ def test_page_of_a_study(commands: Any, tmp_path: Path) -> None:
 
 
 def test_directories_without_a_supported_run_are_refused(
-    commands: Any, searched: Any, tmp_path: Path
+    commands: Any, search_run: Any, tmp_path: Path
 ) -> None:
-    assert "name a run directory" in commands.refused("report")
-    assert "'nowhere' is not a directory" in commands.refused("report", "nowhere")
-    assert "no config.yaml" in commands.refused("report", str(tmp_path))
-    assert "must end in .html" in commands.refused("report", str(tmp_path), "out=x.pdf")
-    line = commands.refused("report", str(tmp_path), f"runs=[{tmp_path}]")
+    assert "name a run directory" in commands.error_of("report")
+    assert "'nowhere' is not a directory" in commands.error_of("report", "nowhere")
+    assert "no config.yaml" in commands.error_of("report", str(tmp_path))
+    assert "must end in .html" in commands.error_of("report", str(tmp_path), "out=x.pdf")
+    line = commands.error_of("report", str(tmp_path), f"runs=[{tmp_path}]")
     assert "exclude each other" in line
     (tmp_path / "config.yaml").write_text("name: x\n")
     (tmp_path / "summary.json").write_text('{"command": "export"}')
-    line = commands.refused("report", str(tmp_path))
+    line = commands.error_of("report", str(tmp_path))
     assert "export" in line
     assert "search, retrain, evaluate, tune" in line
     (tmp_path / "summary.json").write_text("[]")
-    assert "summary.json is damaged" in commands.refused("report", str(tmp_path))
-    run = copy_run(searched, tmp_path / "run")
+    assert "summary.json is damaged" in commands.error_of("report", str(tmp_path))
+    run = copy_run(search_run, tmp_path / "run")
     (run / "genotype.json").write_text("{")
-    assert "genotype.json" in commands.refused("report", str(run))
+    assert "genotype.json" in commands.error_of("report", str(run))
 
 
 def test_directory_names_may_look_like_overrides(
-    commands: Any, searched: Any, tmp_path: Path
+    commands: Any, search_run: Any, tmp_path: Path
 ) -> None:
-    """Sweeps use such names."""
-    run = copy_run(searched, tmp_path / "seed=3, it's [1]")
-    commands.exactly("report", [str(run)])
+    """Sweeps name directories after their overrides."""
+    run = copy_run(search_run, tmp_path / "seed=3, it's [1]")
+    commands.call("report", [str(run)])
     assert (run / "report.html").is_file()
 
 
@@ -374,12 +379,12 @@ CHROME = next(
 @pytest.mark.slow
 @pytest.mark.skipif(not CHROME, reason="needs chromium")
 def test_browser_shows_the_page_without_errors(
-    commands: Any, searched: Any, retrained: Any, evaluated: Any, tmp_path: Path
+    commands: Any, search_run: Any, retrain_run: Any, evaluation: Any, tmp_path: Path
 ) -> None:
-    """The page fits a frame as wide as a phone, and the script sorts tables."""
+    """The page fits the width of a phone, and its script sorts tables."""
     page = tmp_path / "page.html"
-    runs = [str(run.directory) for run in (searched, retrained, evaluated)]
-    commands.exactly("report", [*runs, f"out={page}"])
+    runs = [str(run.directory) for run in (search_run, retrain_run, evaluation)]
+    commands.call("report", [*runs, f"out={page}"])
     probe = """
       <script>
       const frame = document.querySelector("iframe");
@@ -421,11 +426,11 @@ def test_browser_shows_the_page_without_errors(
     assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     title = re.search(r"<title>(.*?)</title>", done.stdout)
     assert title is not None
-    found = json.loads(html.unescape(title.group(1)))
-    assert found["wide"] <= 390
-    assert len(found["images"]) == 3  # the animation, and the confusion matrices of both splits
-    assert all(width > 100 for width in found["images"])
-    assert found["drawings"] == 3
-    assert found["sorted"] == "descending"
-    assert found["up"] == found["down"][::-1]
-    assert len(set(found["up"])) == 2
+    state = json.loads(html.unescape(title.group(1)))
+    assert state["wide"] <= 390
+    assert len(state["images"]) == 3  # the animation, and the confusion matrices of both splits
+    assert all(width > 100 for width in state["images"])
+    assert state["drawings"] == 3
+    assert state["sorted"] == "descending"
+    assert state["up"] == state["down"][::-1]
+    assert len(set(state["up"])) == 2

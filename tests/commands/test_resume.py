@@ -1,4 +1,4 @@
-"""Killed, stopped and resumed runs end bit for bit like unbroken ones; others are refused."""
+"""Resumed runs end bit for bit like unbroken ones; unusable runs are refused."""
 
 from __future__ import annotations
 
@@ -19,62 +19,62 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import darts.recipes.search as search_recipe
 from darts.data import load_split, save_split
-from darts.methods.discretization_sampling import Sampling
+from darts.searching.discretization import SupernetDiscretizer
 from darts.tracking import read_json
 from darts.training import loop
 from darts.training.checkpoint import load_checkpoint
 
-QUIET = "tracking.tensorboard=false"
+NO_TENSORBOARD = "tracking.tensorboard=false"
 DATA = ("dataset=synthetic", "dataset.samples=48", "loader.batch_size=8", "seed=7")
 # Drop path draws from the global generators, so a resumed run needs their states.
 RUNS = {
     "search": (*DATA, "epochs=4", "space.channels=1", "space.cells=1"),
     "retrain": (*DATA, "epochs=6", "genotype=DARTS_V2", "drop_path=0.5", "ema_decay=0.9"),
 }
-STEPS = {"search": 3, "retrain": 4}  # an epoch: 24 and 38 images in batches of 8
+STEPS = {"search": 3, "retrain": 4}  # per epoch: 24 and 38 images in batches of 8
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture(scope="module")
 def unbroken(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The runs that the others must equal."""
+    """Runs without an interruption, by command."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search_recipe, "save_search_figures", lambda *_, **__: None)
         return {
-            command: commands.run(command, tmp_path_factory.mktemp(command) / "run", QUIET, *given)
-            for command, given in RUNS.items()
+            command: commands.run(
+                command, tmp_path_factory.mktemp(command) / "run", NO_TENSORBOARD, *overrides
+            )
+            for command, overrides in RUNS.items()
         }
 
 
 @pytest.fixture(scope="module")
-def broken(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The same runs, crashed within their second epoch."""
+def crashed(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Directories of the same runs, crashed in their second epoch."""
     folders = {}
-    for command, given in RUNS.items():
-        folders[command] = tmp_path_factory.mktemp(f"broken_{command}") / "run"
-        start = partial(commands.run, command, folders[command], QUIET, "save_minutes=0", *given)
-        commands.crash(command, STEPS[command] + 2, start)
+    for command, overrides in RUNS.items():
+        folders[command] = tmp_path_factory.mktemp(f"crashed_{command}") / "run"
+        start = partial(
+            commands.run, command, folders[command], NO_TENSORBOARD, "save_minutes=0", *overrides
+        )
+        commands.crash(STEPS[command] + 2, start)
     return folders
 
 
 @pytest.fixture
-def copy(broken: Any, tmp_path: Path) -> Callable[[str], Path]:
-    """A copy of a crashed run, to be resumed or spoilt."""
+def copy_crashed(crashed: Any, tmp_path: Path) -> Callable[[str], Path]:
+    """Copies the directory of a crashed run, which a test may change."""
 
     def make(command: str) -> Path:
-        return Path(shutil.copytree(broken[command], tmp_path / command))
+        return Path(shutil.copytree(crashed[command], tmp_path / command))
 
     return make
 
 
 def assert_same(commands: Any, done: Any, expected: Any) -> None:
-    """Final checkpoint, genotype and rows are those of the unbroken run, but for the costs."""
-    ours, theirs = done.checkpoint, expected.checkpoint
-    assert ours.keys() == theirs.keys()
-    for key in ours.keys() - {"energy", "config", "metrics_offset"}:
-        assert commands.same(ours[key], theirs[key]), f"{key} differs"
-    assert commands.steps(done) == commands.steps(expected)
+    """Check that checkpoint, rows, genotype and scores are equal; costs may differ."""
+    commands.assert_same_run(done, expected)
     ours, theirs = (run.directory / "genotype.json" for run in (done, expected))
     assert ours.read_bytes() == theirs.read_bytes()
     for key in ("valid_accuracy", "valid_loss", "test_accuracy", "test_loss", "epoch"):
@@ -83,16 +83,16 @@ def assert_same(commands: Any, done: Any, expected: Any) -> None:
 
 
 @pytest.mark.parametrize("command", ["search", "retrain"])
-def test_the_bill_adds_up_through_a_crash(
-    commands: Any, copy: Callable[[str], Path], command: str
+def test_the_energy_of_a_resumed_run_includes_the_crashed_part(
+    commands: Any, copy_crashed: Callable[[str], Path], command: str
 ) -> None:
-    folder = copy(command)
+    folder = copy_crashed(command)
     saved = torch.load(folder / "checkpoint.pt", weights_only=True)["energy"]["entries"]
     before = {entry["phase"]: entry for entry in saved}
     assert before["training"]["joules"] > 0
-    done = commands.exactly(command, [f"resume={folder}"], folder)
-    bill = read_json(folder / "energy.json")
-    phases = {entry["phase"]: entry for entry in bill["phases"]}
+    done = commands.call(command, [f"resume={folder}"], folder)
+    energy = read_json(folder / "energy.json")
+    phases = {entry["phase"]: entry for entry in energy["phases"]}
     assert {"training", "validation"} <= phases.keys()
     assert ("test" in phases) == (command == "retrain")
     for name, entry in before.items():
@@ -101,18 +101,18 @@ def test_the_bill_adds_up_through_a_crash(
     summary = read_json(folder / "summary.json")
     assert summary == done.result
     for key in ("seconds", "joules", "gco2e"):
-        assert sum(entry[key] for entry in bill["phases"]) == pytest.approx(summary[key])
-    assert summary["gco2e"] == pytest.approx(summary["joules"] / 3.6e6 * bill["gco2_per_kwh"])
+        assert sum(entry[key] for entry in energy["phases"]) == pytest.approx(summary[key])
+    assert summary["gco2e"] == pytest.approx(summary["joules"] / 3.6e6 * energy["gco2_per_kwh"])
     assert summary["joules_source"] == phases["training"]["source"]
 
 
 def wait_for_saves(process: Any, file: Path, count: int) -> None:
-    """Until a running command has written its checkpoint so many times."""
+    """Wait until a running command has written its checkpoint ``count`` times."""
     last = file.stat().st_ino if file.exists() else None
-    until = time.monotonic() + 120
+    deadline = time.monotonic() + 120
     while count:
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until, "the command saves nothing"
+        assert time.monotonic() < deadline, "the command writes no checkpoint"
         time.sleep(0.002)
         if file.exists() and (now := file.stat().st_ino) != last:
             last, count = now, count - 1
@@ -125,16 +125,16 @@ def wait_for_saves(process: Any, file: Path, count: int) -> None:
         pytest.param("retrain", signal.SIGINT, 130, marks=pytest.mark.slow),
     ],
 )
-def test_killed_twice_then_stopped(
+def test_a_run_killed_twice_and_then_interrupted_ends_like_an_unbroken_one(
     commands: Any, unbroken: Any, tmp_path: Path, command: str, number: int, code: int
 ) -> None:
-    """By SIGKILL at random moments, then by a signal that lets it save and say how to go on."""
+    """SIGKILL comes at random moments; the last signal allows a checkpoint and a message."""
     folder = tmp_path / "run"
     file = folder / "checkpoint.pt"
-    begin = [*RUNS[command], QUIET, f"hydra.run.dir={folder}"]
+    start = [*RUNS[command], NO_TENSORBOARD, f"hydra.run.dir={folder}"]
     resume = [f"resume={folder}"]
-    # The second process saves at the end of an epoch only, so that it loses more than a step.
-    stages = [([*begin, "save_minutes=0"], 2), ([*resume, "save_minutes=10"], 1)]
+    # The second process saves only at the end of an epoch, so that it loses several steps.
+    stages = [([*start, "save_minutes=0"], 2), ([*resume, "save_minutes=10"], 1)]
     seed = random.randrange(2**32)
     moments = random.Random(seed)
     for arguments, saves in stages:
@@ -143,7 +143,7 @@ def test_killed_twice_then_stopped(
         time.sleep(moments.uniform(0, 0.15))
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        assert process.returncode == -signal.SIGKILL, f"it was over before the kill, seed {seed}"
+        assert process.returncode == -signal.SIGKILL, f"ended before the kill, seed {seed}"
         load_checkpoint(file, command)
     process = commands.start(command, *resume, "save_minutes=0")
     wait_for_saves(process, file, 1)
@@ -152,59 +152,68 @@ def test_killed_twice_then_stopped(
     assert (process.returncode, err) == (code, "")
     assert not (folder / "summary.json").exists()
     assert file.stat().st_size > 0
-    arguments = commands.printed(out, command)
+    arguments = commands.printed_arguments(out, command)
     assert arguments == [f"resume={folder}"]
-    done = commands.exactly(command, arguments, folder)
+    done = commands.call(command, arguments, folder)
     assert_same(commands, done, unbroken[command])
 
 
-@pytest.mark.parametrize(("command", "steps"), [("search", 3), ("retrain", 0)])
-def test_crashed_at_an_edge(
+@pytest.mark.parametrize(
+    ("command", "steps"),
+    [
+        pytest.param("search", 3, id="after the last step of an epoch"),
+        pytest.param("retrain", 0, id="before the first checkpoint"),
+    ],
+)
+def test_a_crash_between_epochs_or_before_a_checkpoint_can_be_resumed(
     commands: Any, unbroken: Any, tmp_path: Path, command: str, steps: int
 ) -> None:
-    """Right at the end of an epoch, and before anything was saved."""
     folder = tmp_path / "run"
-    start = partial(commands.run, command, folder, QUIET, "save_minutes=0", *RUNS[command])
-    commands.crash(command, steps, start)
+    start = partial(commands.run, command, folder, NO_TENSORBOARD, "save_minutes=0", *RUNS[command])
+    commands.crash(steps, start)
     assert (folder / "checkpoint.pt").exists() == (steps > 0)
-    done = commands.exactly(command, [f"resume={folder}"], folder)
+    done = commands.call(command, [f"resume={folder}"], folder)
     assert_same(commands, done, unbroken[command])
 
 
-def test_resumed_from_elsewhere_by_a_place_that_needs_quotes(
-    commands: Any, broken: Any, unbroken: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_moved_run_directory_with_special_characters_can_be_resumed(
+    commands: Any, crashed: Any, unbroken: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "größer = besser (1)" / "it's"
-    shutil.copytree(broken["retrain"], folder)
+    shutil.copytree(crashed["retrain"], folder)
     monkeypatch.chdir(folder.parent)
-    done = commands.exactly("retrain", ["resume=it's"], folder)
+    done = commands.call("retrain", ["resume=it's"], folder)
     assert_same(commands, done, unbroken["retrain"])
 
 
-def test_a_second_crash_is_resumed_too(commands: Any, copy: Any, unbroken: Any) -> None:
-    folder = copy("retrain")
-    again = partial(commands.exactly, "retrain", [f"resume={folder}", "save_minutes=0"])
+def test_a_run_can_be_resumed_after_several_crashes(
+    commands: Any, copy_crashed: Any, unbroken: Any
+) -> None:
+    folder = copy_crashed("retrain")
+    resume = partial(commands.call, "retrain", [f"resume={folder}", "save_minutes=0"])
     for steps in (1, 7):
-        commands.crash("retrain", steps, again)
-    done = commands.exactly("retrain", [f"resume={folder}"], folder)
+        commands.crash(steps, resume)
+    done = commands.call("retrain", [f"resume={folder}"], folder)
     assert_same(commands, done, unbroken["retrain"])
     assert done.json("overrides.json")["command"] == "retrain"
 
 
-def test_settings_that_may_change(commands: Any, copy: Any, unbroken: Any) -> None:
-    folder = copy("retrain")
+def test_options_without_influence_on_the_result_may_change_on_resume(
+    commands: Any, copy_crashed: Any, unbroken: Any
+) -> None:
+    folder = copy_crashed("retrain")
     changed = ["loader.workers=1", "tracking.energy.watts_per_core=20", "tracking.figures_every=0"]
     changed += ["dataset.root=elsewhere", "dataset.download=false", "save_minutes=1", "device=cpu"]
-    done = commands.exactly("retrain", [f"resume={folder}", *changed, "name=other"], folder)
+    done = commands.call("retrain", [f"resume={folder}", *changed, "name=other"], folder)
     assert_same(commands, done, unbroken["retrain"])
 
 
-def test_tensorboard_shows_each_step_once(commands: Any, tmp_path: Path) -> None:
+def test_tensorboard_shows_each_step_of_a_resumed_run_once(commands: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    given = ("genotype=DARTS_V2", "loader.batch_size=16", "epochs=3")
-    # Three steps an epoch, saved at their ends.
-    commands.crash("retrain", 7, partial(commands.run, "retrain", folder, *given))
-    done = commands.exactly("retrain", [f"resume={folder}"], folder)
+    overrides = ("genotype=DARTS_V2", "loader.batch_size=16", "epochs=3")
+    # Three steps per epoch, and one checkpoint at the end of each.
+    commands.crash(7, partial(commands.run, "retrain", folder, *overrides))
+    done = commands.call("retrain", [f"resume={folder}"], folder)
     assert len(list(folder.glob("events*"))) == 2
     board = EventAccumulator(str(folder))
     board.Reload()
@@ -212,43 +221,45 @@ def test_tensorboard_shows_each_step_once(commands: Any, tmp_path: Path) -> None
     assert [row["step"] for row in done.rows] == [3, 6, 9]
 
 
-def test_a_damaged_checkpoint(commands: Any, copy: Any) -> None:
-    folder = copy("search")
+def test_a_damaged_checkpoint_is_refused(commands: Any, copy_crashed: Any) -> None:
+    folder = copy_crashed("search")
     file = folder / "checkpoint.pt"
-    whole = file.read_bytes()
-    commands.flip_a_bit(file)
-    line = commands.refused("search", f"resume={folder}")
+    content = file.read_bytes()
+    commands.flip_bit(file)
+    line = commands.error_of("search", f"resume={folder}")
     assert str(file) in line
     assert "damaged" in line
-    file.write_bytes(whole[: len(whole) // 2])
-    assert "damaged" in commands.refused("search", f"resume={folder}")
+    file.write_bytes(content[: len(content) // 2])
+    assert "damaged" in commands.error_of("search", f"resume={folder}")
 
 
-def test_a_foreign_checkpoint(commands: Any, copy: Any, tmp_path: Path) -> None:
-    folder = copy("search")
+def test_a_checkpoint_of_another_program_or_command_is_refused(
+    commands: Any, copy_crashed: Any
+) -> None:
+    folder = copy_crashed("search")
     file = folder / "checkpoint.pt"
     file.write_text("not a checkpoint")
-    assert str(file) in commands.refused("search", f"resume={folder}")
+    assert str(file) in commands.error_of("search", f"resume={folder}")
     torch.save({"state_dict": {"w": torch.zeros(2)}}, file)
-    assert "not a checkpoint of darts-nas" in commands.refused("search", f"resume={folder}")
-    torch.save(torch.nn.Linear(2, 2), file)  # a pickled object, which must not be built
-    assert str(file) in commands.refused("search", f"resume={folder}")
-    shutil.copy(copy("retrain") / "checkpoint.pt", file)
-    line = commands.refused("search", f"resume={folder}")
+    assert "not a checkpoint of darts-nas" in commands.error_of("search", f"resume={folder}")
+    torch.save(torch.nn.Linear(2, 2), file)  # a pickled object must not be unpickled
+    assert str(file) in commands.error_of("search", f"resume={folder}")
+    shutil.copy(copy_crashed("retrain") / "checkpoint.pt", file)
+    line = commands.error_of("search", f"resume={folder}")
     assert "retrain" in line
     assert "search" in line
 
 
-def test_a_run_of_another_command(commands: Any, copy: Any) -> None:
+def test_a_run_of_another_command_is_refused(commands: Any, copy_crashed: Any) -> None:
     for command, other in (("search", "retrain"), ("retrain", "search")):
-        folder = copy(command)
-        line = commands.refused(other, f"resume={folder}")
+        folder = copy_crashed(command)
+        line = commands.error_of(other, f"resume={folder}")
         assert str(folder) in line
-        assert f"run of {command}, not of {other}" in line
+        assert f"is a run of darts.{command}; resume it with that command" in line
 
 
 @pytest.mark.parametrize(
-    ("override", "named"),
+    ("override", "messages"),
     [
         ("epochs=3", ("epochs is 4", "3 here")),
         ("optimizer.lr=0.5", ("optimizer.lr is 0.025", "0.5 here")),
@@ -261,109 +272,115 @@ def test_a_run_of_another_command(commands: Any, copy: Any) -> None:
         ("epochz=3", ("epochz", "did you mean 'epochs'")),
     ],
 )
-def test_a_changed_configuration(
-    commands: Any, copy: Any, override: str, named: tuple[str, ...]
+def test_a_changed_configuration_is_refused(
+    commands: Any, copy_crashed: Any, override: str, messages: tuple[str, ...]
 ) -> None:
-    folder = copy("search")
+    folder = copy_crashed("search")
     before = {file: file.read_bytes() for file in folder.iterdir()}
-    line = commands.refused("search", override, f"resume={folder}")
-    for part in named:
-        assert part in line
+    line = commands.error_of("search", override, f"resume={folder}")
+    for message in messages:
+        assert message in line
     assert {file: file.read_bytes() for file in folder.iterdir()} == before
 
 
-def test_a_changed_genotype(commands: Any, copy: Any) -> None:
-    line = commands.refused("retrain", f"resume={copy('retrain')}", "genotype=SGAS")
+def test_a_changed_genotype_is_refused(commands: Any, copy_crashed: Any) -> None:
+    line = commands.error_of("retrain", f"resume={copy_crashed('retrain')}", "genotype=SGAS")
     assert "genotype is" in line
 
 
-def test_a_changed_data_set(commands: Any, copy: Any) -> None:
-    folder = copy("search")
+def test_a_changed_or_missing_split_file_is_refused(commands: Any, copy_crashed: Any) -> None:
+    folder = copy_crashed("search")
     split = load_split(folder / "split.npz")
-    save_split(folder / "split.npz", {name: part.flip(0) for name, part in split.items()})
-    line = commands.refused("search", f"resume={folder}")
+    save_split(folder / "split.npz", {name: indices.flip(0) for name, indices in split.items()})
+    line = commands.error_of("search", f"resume={folder}")
     assert "data set" in line
     assert str(folder) in line
     (folder / "split.npz").unlink()
-    assert "split" in commands.refused("search", f"resume={folder}")
+    assert "split" in commands.error_of("search", f"resume={folder}")
 
 
-def test_rows_that_are_gone(commands: Any, copy: Any) -> None:
-    folder = copy("search")
+def test_a_truncated_metrics_file_is_refused(commands: Any, copy_crashed: Any) -> None:
+    folder = copy_crashed("search")
     (folder / "metrics.jsonl").write_text("")
-    assert "metrics.jsonl" in commands.refused("search", f"resume={folder}")
+    assert "metrics.jsonl" in commands.error_of("search", f"resume={folder}")
 
 
 @pytest.mark.parametrize("command", RUNS)
-def test_a_completed_run(commands: Any, unbroken: Any, command: str) -> None:
+def test_a_complete_run_is_refused(commands: Any, unbroken: Any, command: str) -> None:
     folder = unbroken[command].directory
-    line = commands.refused(command, f"resume={folder}")
+    line = commands.error_of(command, f"resume={folder}")
     assert str(folder) in line
     assert "complete" in line
 
 
 @pytest.mark.parametrize("command", RUNS)
-def test_a_loss_that_is_no_number(commands: Any, tmp_path: Path, command: str) -> None:
+def test_a_run_with_a_loss_that_is_not_finite_stops_with_an_error(
+    commands: Any, tmp_path: Path, command: str
+) -> None:
     folder = tmp_path / "run"
-    given = [*RUNS[command], QUIET, "optimizer.lr=1e30", "optimizer.clip=0", "save_minutes=0"]
-    line = commands.refused(command, *given, f"hydra.run.dir={folder}")
+    overrides = [
+        *RUNS[command],
+        NO_TENSORBOARD,
+        "optimizer.lr=1e30",
+        "optimizer.clip=0",
+        "save_minutes=0",
+    ]
+    line = commands.error_of(command, *overrides, f"hydra.run.dir={folder}")
     assert "loss became" in line
     assert "optimizer.lr" in line
-    kept = load_checkpoint(folder / "checkpoint.pt", command)
-    assert math.isfinite(kept["means"]["sums"].get("loss", 0.0))
+    saved = load_checkpoint(folder / "checkpoint.pt", command)
+    assert all(math.isfinite(total) for total in saved["means"]["sums"].values())
     assert not (folder / "summary.json").exists()
 
 
-def test_a_second_interrupt_ends_at_once(
+def test_a_second_ctrl_c_ends_the_run_at_once(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Saving is a courtesy: the first Ctrl-C waits for the step, the second does not."""
-    given = [*RUNS["retrain"], QUIET, f"hydra.run.dir={tmp_path / 'run'}"]
-    real, sent = loop.require_finite, []
+    """The first Ctrl-C waits for the end of the step, the second does not."""
+    overrides = [*RUNS["retrain"], NO_TENSORBOARD, f"hydra.run.dir={tmp_path / 'run'}"]
+    original, sent = loop.require_finite, []
 
-    def impatient(*arguments: Any) -> float:
+    def interrupt_twice(*arguments: Any) -> float:
         if not sent:
             sent.append(True)
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(1)  # the handler runs here
-        return float(real(*arguments))
+        return float(original(*arguments))
 
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(loop, "require_finite", impatient)
+    monkeypatch.setattr(loop, "require_finite", interrupt_twice)
     with pytest.raises(KeyboardInterrupt):
-        commands.exactly("retrain", given)
+        commands.call("retrain", overrides)
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_stopped_in_this_process(
+def test_a_signal_within_a_step_saves_a_checkpoint_after_the_step(
     commands: Any, unbroken: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A signal within a step: the step ends, the run is saved and left with its code."""
     folder = tmp_path / "run"
-    real, steps = loop.require_finite, iter(range(5))
+    original, steps = loop.require_finite, iter(range(5))
 
-    def interrupted(*arguments: Any) -> float:
+    def interrupt_in_fifth_step(*arguments: Any) -> float:
         if next(steps, None) == 4:
             os.kill(os.getpid(), signal.SIGTERM)
-        return float(real(*arguments))
+        return float(original(*arguments))
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "require_finite", interrupted)
-        with pytest.raises(SystemExit) as left:
-            commands.run("search", folder, QUIET, *RUNS["search"])
-    assert left.value.code == 143
+        patch.setattr(loop, "require_finite", interrupt_in_fifth_step)
+        with pytest.raises(SystemExit) as exit_info:
+            commands.run("search", folder, NO_TENSORBOARD, *RUNS["search"])
+    assert exit_info.value.code == 143
     saved = load_checkpoint(folder / "checkpoint.pt", "search")
     assert (saved["epoch"], saved["step"]) == (1, 2)
-    assert_same(
-        commands, commands.exactly("search", [f"resume={folder}"], folder), unbroken["search"]
-    )
+    done = commands.call("search", [f"resume={folder}"], folder)
+    assert_same(commands, done, unbroken["search"])
 
 
-def test_stopped_while_random_architectures_are_scored(
+def test_an_interrupted_random_sampling_scores_no_architecture_twice(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A signal is obeyed between two of them, and none is scored again."""
+    """The run ends between two scores and continues with the next one."""
     small = (
         *DATA,
         "dataset.size=8",
@@ -371,25 +388,25 @@ def test_stopped_while_random_architectures_are_scored(
         "space=nas201",
         "space.channels=1",
         "space.cells=1",
-        QUIET,
+        NO_TENSORBOARD,
     )
     few = ("method=random_sharing", "discretize.samples=4", "discretize.finalists=2")
-    real, scored = Sampling._score, []
+    original, scored = SupernetDiscretizer.score, []
 
-    def counted(*given: Any) -> float:
-        scored.append(given)
+    def count_and_interrupt(*arguments: Any) -> float:
+        scored.append(arguments)
         if len(scored) == 6 + 3:
             os.kill(os.getpid(), signal.SIGTERM)
-        return real(*given)
+        return original(*arguments)
 
-    monkeypatch.setattr(Sampling, "_score", counted)
-    whole = commands.run("search", tmp_path / "whole", *small, *few)
+    monkeypatch.setattr(SupernetDiscretizer, "score", count_and_interrupt)
+    unbroken_run = commands.run("search", tmp_path / "unbroken", *small, *few)
     assert len(scored) == 6
     folder = tmp_path / "run"
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exit_info:
         commands.run("search", folder, *small, *few)
-    assert left.value.code == 143
+    assert exit_info.value.code == 143
     assert len(scored) == 6 + 3
-    done = commands.exactly("search", [f"resume={folder}"], folder)
+    done = commands.call("search", [f"resume={folder}"], folder)
     assert len(scored) == 6 + 6
-    assert_same(commands, done, whole)
+    assert_same(commands, done, unbroken_run)

@@ -1,4 +1,4 @@
-"""Recordings go through every command."""
+"""Classification of audio files in every command."""
 
 from __future__ import annotations
 
@@ -9,22 +9,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-QUIET = "tracking.tensorboard=false"
-FORM = (
-    *("dataset.rate=8000", "dataset.mels=8", "dataset.hop=16", "dataset.window=32"),
-    *("dataset.seconds=0.15", "dataset.frequency_width=1", "dataset.time_width=2"),
+NO_TENSORBOARD = "tracking.tensorboard=false"
+SPECTROGRAM = (
+    "dataset.rate=8000",
+    "dataset.mels=8",
+    "dataset.hop=16",
+    "dataset.window=32",
+    "dataset.seconds=0.15",
+    "dataset.frequency_width=1",
+    "dataset.time_width=2",
     "dataset.shift=1",
 )
 
 
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of tones, low and high, of any loudness, at two rates."""
+    """A data set of low and high tones with random loudness and two sampling rates."""
     top = tmp_path_factory.mktemp("some tones")
     rng = np.random.default_rng(0)
-    for part, count in (("train", 24), ("test", 10)):
-        for kind, pitch in (("high", 2000), ("low", 400)):
-            folder = top / part / kind
+    for split, count in (("train", 24), ("test", 10)):
+        for label, pitch in (("high", 2000), ("low", 400)):
+            folder = top / split / label
             folder.mkdir(parents=True)
             for number in range(count):
                 rate = (8000, 11025)[number % 2]
@@ -37,54 +42,55 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return top
 
 
-def given(tones: Path, *more: str) -> list[str]:
+def overrides_of(tones: Path, *more: str) -> list[str]:
+    """Return the overrides of a tiny run."""
     small = ("space.channels=4", "space.cells=2", "loader.batch_size=8")
     return [
         "task=speech",
         "dataset=audiofolder",
         f"dataset.root={tones}",
-        *FORM,
+        *SPECTROGRAM,
         *small,
-        QUIET,
+        NO_TENSORBOARD,
         *more,
     ]
 
 
-@pytest.mark.usefixtures("no_pictures")
-def test_search_retrain_and_evaluate(tones: Path, commands: Any, tmp_path: Path) -> None:
-    words = given(tones, "epochs=2", f"hydra.run.dir={tmp_path / 'found'}")
-    found = commands.exactly("search", words, tmp_path / "found")
-    assert found.result["valid_accuracy"] > 0.4
-    printed = commands.printed(found.out, "retrain")
+@pytest.mark.usefixtures("no_figures")
+def test_a_searched_classifier_learns_and_is_evaluated_with_equal_scores(
+    tones: Path, commands: Any, tmp_path: Path
+) -> None:
+    arguments = overrides_of(tones, "epochs=2", f"hydra.run.dir={tmp_path / 'search'}")
+    search_result = commands.call("search", arguments, tmp_path / "search")
+    assert search_result.result["valid_accuracy"] > 0.4
+    printed_arguments = commands.printed_arguments(search_result.out, "retrain")
     small = ["space.channels=4", "space.cells=2", "loader.batch_size=8", "optimizer.lr=0.1"]
-    calm = ["epochs=6", "drop_path=0", "auxiliary=0", "tracking.figures=false", QUIET]
-    words = [*printed, *small, *calm, f"hydra.run.dir={tmp_path / 'trained'}"]
-    trained = commands.exactly("retrain", words, tmp_path / "trained")
-    assert trained.result["genotype"] == found.result["genotype"]
-    assert trained.result["test_accuracy"] > 0.85
-    scored = commands.run("evaluate", tmp_path / "scored", f"checkpoint={trained.directory}")
-    assert scored.result["test_accuracy"] == trained.result["test_accuracy"]
-    assert scored.result["test_word_error_rate"] == pytest.approx(
-        1 - scored.result["test_accuracy"]  # names of one word
+    options = ["epochs=6", "drop_path=0", "auxiliary=0", "tracking.figures=false", NO_TENSORBOARD]
+    arguments = [*printed_arguments, *small, *options, f"hydra.run.dir={tmp_path / 'retrain'}"]
+    retrain_result = commands.call("retrain", arguments, tmp_path / "retrain")
+    assert retrain_result.result["genotype"] == search_result.result["genotype"]
+    assert retrain_result.result["test_accuracy"] > 0.85
+    evaluation = commands.run(
+        "evaluate", tmp_path / "evaluate", f"checkpoint={retrain_result.directory}"
     )
-    assert scored.result["samples"] == 20
+    assert evaluation.result["test_accuracy"] == retrain_result.result["test_accuracy"]
+    assert evaluation.result["test_word_error_rate"] == pytest.approx(
+        1 - evaluation.result["test_accuracy"]  # each label is one word
+    )
+    assert evaluation.result["samples"] == 20
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     ("command", "steps"), [pytest.param("search", 4, marks=pytest.mark.slow), ("retrain", 7)]
 )
-def test_a_run_that_crashes_in_its_second_epoch_ends_like_an_unbroken_one(
-    command: str,
-    steps: int,
-    tones: Path,
-    commands: Any,
-    tmp_path: Path,
+def test_a_resumed_run_ends_like_an_unbroken_one(
+    command: str, steps: int, tones: Path, commands: Any, tmp_path: Path
 ) -> None:
     more = ["epochs=2", "tracking.figures=false"]
     if command == "retrain":
         more += ["genotype=DARTS_V2", "auxiliary=0", "evaluate_test=false"]
-    commands.goes_on(command, given(tones, *more), tmp_path, steps)
+    commands.assert_resume_is_exact(command, overrides_of(tones, *more), tmp_path, steps)
 
 
 @pytest.mark.parametrize(
@@ -105,14 +111,16 @@ def test_a_run_that_crashes_in_its_second_epoch_ends_like_an_unbroken_one(
         ("retrain", ["genotype=DARTS_V2", "cutout=2"], "cutout=2 erases a square of an image"),
     ],
 )
-def test_what_recordings_have_not(
+def test_options_that_do_not_fit_audio_are_refused(
     command: str, overrides: list[str], message: str, tones: Path, commands: Any
 ) -> None:
-    assert message in commands.refused(command, *given(tones, *overrides))
+    assert message in commands.error_of(command, *overrides_of(tones, *overrides))
 
 
 @pytest.mark.parametrize("command", ["search", "retrain"])
-def test_missing_digits_are_said_in_one_line(command: str, commands: Any, tmp_path: Path) -> None:
+def test_missing_audio_files_are_refused_with_a_hint(
+    command: str, commands: Any, tmp_path: Path
+) -> None:
     more = ["genotype=DARTS_V2"] if command == "retrain" else []
-    line = commands.refused(command, "dataset=fsdd", f"dataset.root={tmp_path}", *more)
+    line = commands.error_of(command, "dataset=fsdd", f"dataset.root={tmp_path}", *more)
     assert f"into {tmp_path / 'recordings'}, or set dataset.root" in line

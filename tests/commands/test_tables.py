@@ -1,4 +1,4 @@
-"""A table of numbers goes through every command."""
+"""Classification of table rows in every command."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import pytest
 from darts.data import load
 from darts.spaces import SPACES
 
-QUIET = "tracking.tensorboard=false"
+NO_TENSORBOARD = "tracking.tensorboard=false"
 
 
 @pytest.fixture(scope="module")
 def iris(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Iris data set as a file with semicolons."""
     from sklearn import datasets
 
     bunch = datasets.load_iris()
@@ -27,28 +28,38 @@ def iris(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.usefixtures("no_pictures")
-def test_search_retrain_and_evaluate(iris: Path, commands: Any, tmp_path: Path) -> None:
-    table = ["dataset=csv", f"dataset.root={iris}", "dataset.label=kind", "space=mlp", QUIET]
-    found = commands.exactly(
+@pytest.mark.usefixtures("no_figures")
+def test_a_searched_network_learns_and_is_evaluated_with_equal_scores(
+    iris: Path, commands: Any, tmp_path: Path
+) -> None:
+    table = [
+        "dataset=csv",
+        f"dataset.root={iris}",
+        "dataset.label=kind",
+        "space=mlp",
+        NO_TENSORBOARD,
+    ]
+    search_result = commands.call(
         "search",
-        [*table, "epochs=15", "space.widths=[8,16]", f"hydra.run.dir={tmp_path / 'found'}"],
-        tmp_path / "found",
+        [*table, "epochs=15", "space.widths=[8,16]", f"hydra.run.dir={tmp_path / 'search'}"],
+        tmp_path / "search",
     )
-    assert found.result["valid_accuracy"] > 0.8
-    given = commands.printed(found.out, "retrain")
-    trained = commands.exactly(
+    assert search_result.result["valid_accuracy"] > 0.8
+    printed_arguments = commands.printed_arguments(search_result.out, "retrain")
+    retrain_result = commands.call(
         "retrain",
-        [*given, "epochs=20", QUIET, f"hydra.run.dir={tmp_path / 'trained'}"],
-        tmp_path / "trained",
+        [*printed_arguments, "epochs=20", NO_TENSORBOARD, f"hydra.run.dir={tmp_path / 'retrain'}"],
+        tmp_path / "retrain",
     )
-    assert trained.result["test_accuracy"] > 0.85
-    assert trained.result["genotype"] == found.result["genotype"]
-    scored = commands.run("evaluate", tmp_path / "scored", f"checkpoint={trained.directory}")
-    assert scored.result["test_accuracy"] == trained.result["test_accuracy"]
+    assert retrain_result.result["test_accuracy"] > 0.85
+    assert retrain_result.result["genotype"] == search_result.result["genotype"]
+    evaluation = commands.run(
+        "evaluate", tmp_path / "evaluate", f"checkpoint={retrain_result.directory}"
+    )
+    assert evaluation.result["test_accuracy"] == retrain_result.result["test_accuracy"]
     test = load("csv", root=iris, label="kind", test_share=0.2, split_seed=0).test
     assert test is not None
-    assert scored.result["samples"] == len(test) == 30
+    assert evaluation.result["samples"] == len(test) == 30
 
 
 @pytest.mark.parametrize(
@@ -59,11 +70,7 @@ def test_search_retrain_and_evaluate(iris: Path, commands: Any, tmp_path: Path) 
             for name in SPACES
             if "images" in SPACES[name].data_kinds and "rows" not in SPACES[name].data_kinds
         ),
-        (
-            "retrain",
-            ["genotype=DARTS_V2"],
-            "takes images or audio, but dataset=csv contains rows",
-        ),
+        ("retrain", ["genotype=DARTS_V2"], "takes images or audio, but dataset=csv contains rows"),
         ("search", ["space=mlp", "dataset.crop=pad"], "dataset.crop"),
         ("search", ["space=mlp", "dataset.flip=true"], "dataset.flip"),
         ("search", ["space=mlp", "dataset.size=8"], "dataset.size"),
@@ -78,10 +85,10 @@ def test_search_retrain_and_evaluate(iris: Path, commands: Any, tmp_path: Path) 
         ),
     ],
 )
-def test_what_a_table_has_not(
+def test_options_that_do_not_fit_tables_are_refused(
     command: str, overrides: list[str], message: str, iris: Path, commands: Any
 ) -> None:
     label = [] if "'kind'" in message else ["dataset.label=kind"]
     label = [] if any(word.startswith("dataset.label") for word in overrides) else label
-    given = ["dataset=csv", f"dataset.root={iris}", *label, *overrides]
-    assert message in commands.refused(command, *given)
+    arguments = ["dataset=csv", f"dataset.root={iris}", *label, *overrides]
+    assert message in commands.error_of(command, *arguments)

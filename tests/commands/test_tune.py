@@ -24,13 +24,13 @@ from darts.judging import nas201_table
 from darts.tracking import read_json
 from darts.training import loop
 
-HERE = ("workers=0",)  # trials in the process of the test
+IN_PROCESS = "workers=0"  # trials run in the test process
 DATA = ("dataset=synthetic", "dataset.samples=48", "epochs=1", "loader.batch_size=16")
 NET = ("space=mlp", 'genotype={"space": "mlp", "layers": ["relu_8"]}')
 RATE = "parameters.optimizer.lr={low: 0.001, high: 0.1, log: true}"
-WHOLE = (*DATA, *NET, RATE)
+STUDY = (*DATA, *NET, RATE)
 SIMPLE = ("experiment=simplenet", *DATA[:3], *NET[1:])
-TABLE = ("experiment=nas201_table",)
+TABLE = "experiment=nas201_table"
 BARE = ("analysis.retrain_best=false", "tracking.figures=false", "tracking.tensorboard=false")
 
 
@@ -39,10 +39,9 @@ def trial_rows(directory: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def trials_of(directory: Path, name: str = "tune") -> list[Any]:
-    return list(
-        optuna.load_study(study_name=name, storage=f"sqlite:///{directory}/study.db").trials
-    )
+def trials_of(directory: Path) -> list[Any]:
+    study = optuna.load_study(study_name="tune", storage=f"sqlite:///{directory}/study.db")
+    return list(study.trials)
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +52,12 @@ def tuned(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
         "parameters.ema_decay={low: 0.5, high: 0.9, when: {selection: last}}",
     )
     folder = tmp_path_factory.mktemp("tune") / "run"
-    return commands.run("tune", folder, *WHOLE, *more, *HERE, "metric=loss", "budget.trials=10")
+    return commands.run(
+        "tune", folder, *STUDY, *more, IN_PROCESS, "metric=loss", "budget.trials=10"
+    )
 
 
-def test_files_of_the_run_directory(tuned: Any) -> None:
+def test_the_run_directory_contains_all_files(tuned: Any) -> None:
     names = {path.name for path in tuned.directory.iterdir()}
     names -= {"study.db-shm", "study.db-wal"}  # temporary files of SQLite
     assert names == {
@@ -113,11 +114,11 @@ def test_trials_csv_has_a_row_per_trial(tuned: Any) -> None:
 def test_the_printed_command_reproduces_the_best_trial(
     commands: Any, tuned: Any, tmp_path: Path
 ) -> None:
-    """So do the overrides in best.json."""
+    """The overrides in best.json describe the same configuration."""
     best = tuned.json("best.json")
-    printed = commands.printed(tuned.out, "retrain")
+    printed = commands.printed_arguments(tuned.out, "retrain")
     own = [f"hydra.run.dir={tmp_path}", "tracking.tensorboard=false", "tracking.figures=false"]
-    again = commands.exactly("retrain", [*printed, *own], tmp_path)
+    again = commands.call("retrain", [*printed, *own], tmp_path)
     assert again.result["valid_loss"] == best["valid_loss"]
     assert again.result["test_loss"] == tuned.result["test_loss"]
     config = compose("retrain", best["overrides"])
@@ -145,22 +146,22 @@ def test_tensorboard_has_an_hparams_row_per_trial(tuned: Any) -> None:
 def test_resuming_a_complete_study_needs_a_larger_budget(
     commands: Any, tmp_path: Path, table: Path
 ) -> None:
-    given = [*TABLE, f"benchmark.table={table}", *BARE, f"hydra.run.dir={tmp_path}"]
-    commands.exactly("tune", [*given, "budget.trials=4"])
-    line = commands.refused("tune", f"resume={tmp_path}")
+    overrides = [TABLE, f"benchmark.table={table}", *BARE, f"hydra.run.dir={tmp_path}"]
+    commands.call("tune", [*overrides, "budget.trials=4"])
+    line = commands.error_of("tune", f"resume={tmp_path}")
     assert "is complete; raise budget.trials" in line
-    line = commands.refused("tune", f"resume={tmp_path}", "strategy=random")
+    line = commands.error_of("tune", f"resume={tmp_path}", "strategy=random")
     assert "strategy.name is 'evolution' in the run and 'random' here" in line
-    assert "already holds a run" in commands.refused("tune", *given)
-    done = commands.exactly("tune", [f"resume={tmp_path}", "budget.trials=6"], tmp_path)
+    assert "already holds a run" in commands.error_of("tune", *overrides)
+    done = commands.call("tune", [f"resume={tmp_path}", "budget.trials=6"], tmp_path)
     assert done.result["trials"] == 6
     assert len(trial_rows(tmp_path)) == 6
 
 
 def test_architectures_are_scored_with_a_table(commands: Any, tmp_path: Path, table: Path) -> None:
     truth = nas201_table.load(table)
-    given = [*TABLE, "strategy=greedy", f"benchmark.table={table}", "tracking.tensorboard=false"]
-    done = commands.run("tune", tmp_path, *given, "budget.trials=40")
+    overrides = [TABLE, "strategy=greedy", f"benchmark.table={table}", "tracking.tensorboard=false"]
+    done = commands.run("tune", tmp_path, *overrides, "budget.trials=40")
     summary, genotype = done.json("summary.json"), done.result["genotype"]
     assert summary["test_accuracy"] == pytest.approx(truth.accuracy(genotype) / 100)
     assert summary["valid_accuracy"] == pytest.approx(
@@ -168,16 +169,15 @@ def test_architectures_are_scored_with_a_table(commands: Any, tmp_path: Path, ta
     )
     assert summary["true_rank"] == truth.rank(genotype)
     assert summary["true_regret"] == pytest.approx(truth.regret(genotype) / 100)
-    assert summary["rank_correlation_spearman"] == pytest.approx(
-        1
-    )  # the synthetic table has equal ranks
+    # In the synthetic table, validation and test accuracy have equal ranks.
+    assert summary["rank_correlation_spearman"] == pytest.approx(1)
     assert (summary["joules"], summary["joules_source"]) == (None, "not measured")
     assert not (tmp_path / "final").exists()  # the table replaces the final training
     assert {row["genotype"] for row in trial_rows(tmp_path)} >= {genotype}
     # A retraining accepts the run directory as genotype.
     config = compose("retrain", [f"genotype={tmp_path}", "space=nas201"])
     retrain.check(config)
-    retrain.check(compose("retrain", commands.printed(done.out, "retrain")))
+    retrain.check(compose("retrain", commands.printed_arguments(done.out, "retrain")))
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def joint(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A study of architecture and hyperparameters with a factorial design."""
     folder = tmp_path_factory.mktemp("joint") / "run"
     more = ("analysis.factorial_seeds=2", "strategy=evolution", "strategy.population=2", "seed=1")
-    return commands.run("tune", folder, *SIMPLE, *HERE, *more, "budget.trials=3")
+    return commands.run("tune", folder, *SIMPLE, IN_PROCESS, *more, "budget.trials=3")
 
 
 def test_architectures_and_hyperparameters_are_varied_together(joint: Any) -> None:
@@ -201,7 +201,7 @@ def test_architectures_and_hyperparameters_are_varied_together(joint: Any) -> No
 
 
 def test_gains_are_differences_between_corners(joint: Any) -> None:
-    """Compare with the summaries of the trainings."""
+    """Gains are recomputed from the summaries of the trainings."""
     scores: dict[tuple[bool, bool], dict[int, float]] = {}
     best = joint.json("best.json")
     for file in joint.directory.glob("factorial/trials/*/summary.json"):
@@ -209,33 +209,33 @@ def test_gains_are_differences_between_corners(joint: Any) -> None:
             read_json(file),
             compose("retrain", read_json(file.parent / "overrides.json")["overrides"]),
         )
-        alike = config.optimizer.lr == best["parameters"]["optimizer.lr"]
-        alike &= config.loader.batch_size == best["parameters"]["loader.batch_size"]
-        corner = (summary["genotype"] == best["genotype"], alike)
+        uses_best = config.optimizer.lr == best["parameters"]["optimizer.lr"]
+        uses_best &= config.loader.batch_size == best["parameters"]["loader.batch_size"]
+        corner = (summary["genotype"] == best["genotype"], uses_best)
         scores.setdefault(corner, {})[summary["seed"]] = summary["valid_accuracy"]
         assert not any(name.startswith("test_") for name in summary)
     assert len(scores) == 4
     assert all(set(own) == {2, 3} for own in scores.values())  # seeds that the search did not use
     mean = {corner: statistics.mean(own.values()) for corner, own in scores.items()}
-    found = joint.json("summary.json")
+    gains = joint.json("summary.json")
     start = mean[False, False]
-    assert found["gain_architecture"] == pytest.approx(mean[True, False] - start)
-    assert found["gain_hyperparameters"] == pytest.approx(mean[False, True] - start)
-    assert found["gain_both"] == pytest.approx(mean[True, True] - start)
-    assert found["gain_both_count"] == 2
-    assert found["score_default_default"] == pytest.approx(start)
+    assert gains["gain_architecture"] == pytest.approx(mean[True, False] - start)
+    assert gains["gain_hyperparameters"] == pytest.approx(mean[False, True] - start)
+    assert gains["gain_both"] == pytest.approx(mean[True, True] - start)
+    assert gains["gain_both_count"] == 2
+    assert gains["score_default_default"] == pytest.approx(start)
     assert (joint.directory / "factorial.svg").exists()
 
 
 def test_joules_of_different_sources_are_not_compared(commands: Any, tmp_path: Path) -> None:
-    power = "parameters.tracking.energy.watts_per_core=[10.0, 20.0]"  # of the estimate
+    power = "parameters.tracking.energy.watts_per_core=[10.0, 20.0]"  # two estimates
     done = commands.run(
         "tune",
         tmp_path / "run",
         *DATA,
         *NET,
         power,
-        *HERE,
+        IN_PROCESS,
         *BARE,
         "metric=loss",
         "strategy=grid",
@@ -257,7 +257,7 @@ def test_costs_and_limits_give_a_pareto_front(commands: Any, tmp_path: Path) -> 
         "strategy=nsga2",
         "analysis.retrain_best=false",
     )
-    done = commands.run("tune", tmp_path, *SIMPLE, *HERE, *more, "budget.trials=4")
+    done = commands.run("tune", tmp_path, *SIMPLE, IN_PROCESS, *more, "budget.trials=4")
     rows, best = trial_rows(tmp_path), done.json("best.json")
     assert (tmp_path / "front_flops.svg").exists()
     assert all(int(row["flops"]) > 0 for row in rows)
@@ -269,23 +269,24 @@ def test_costs_and_limits_give_a_pareto_front(commands: Any, tmp_path: Path) -> 
 
 
 def test_a_trial_can_be_a_search(commands: Any, tmp_path: Path) -> None:
-    given = ("target=search", "space=mlp", "space.cells=1", "space.widths=[4,8]", *DATA)
+    overrides = ("target=search", "space=mlp", "space.cells=1", "space.widths=[4,8]", *DATA)
     rate = "parameters.arch_optimizer.lr=[0.01, 0.1]"
-    pictures = ("tracking.figures=false", "analysis.retrain_best=false", "strategy=grid")
-    done = commands.run("tune", tmp_path, *given, *HERE, *pictures, rate)
+    options = ("tracking.figures=false", "analysis.retrain_best=false", "strategy=grid")
+    done = commands.run("tune", tmp_path, *overrides, IN_PROCESS, *options, rate)
     assert done.result["trials"] == 2  # all points of the grid
     assert done.json("best.json")["command"].startswith("python -m darts.search ")
 
 
 def wait_for(process: Any, condition: Any) -> None:
-    until = time.monotonic() + 240
+    """Wait until a condition holds while a process runs."""
+    deadline = time.monotonic() + 240
     while not condition():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until, "timeout"
+        assert time.monotonic() < deadline, "timeout"
         time.sleep(0.02)
 
 
-def count_ended(directory: Path) -> int:
+def count_complete(directory: Path) -> int:
     """Return the number of trials with a summary."""
     return len(list(directory.glob("trials/*/summary.json")))
 
@@ -294,15 +295,15 @@ def count_ended(directory: Path) -> int:
 def test_a_killed_study_resumes_without_losing_trials(commands: Any, tmp_path: Path) -> None:
     """SIGKILL stops supervisor and worker together during a trial."""
     folder = tmp_path / "it's here"
-    given = [*WHOLE, *BARE, "workers=1", "heartbeat=1", "budget.trials=5", "strategy=random"]
-    process = commands.start("tune", *given, f"hydra.run.dir={folder}", start_new_session=True)
-    wait_for(process, lambda: count_ended(folder) >= 2)
+    overrides = [*STUDY, *BARE, "workers=1", "heartbeat=1", "budget.trials=5", "strategy=random"]
+    process = commands.start("tune", *overrides, f"hydra.run.dir={folder}", start_new_session=True)
+    wait_for(process, lambda: count_complete(folder) >= 2)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     before = trials_of(folder)
     complete = [trial for trial in before if trial.state == TrialState.COMPLETE]
     assert 1 <= len(complete) < 5
-    done = commands.exactly("tune", [f"resume={folder}", *HERE], folder)
+    done = commands.call("tune", [f"resume={folder}", IN_PROCESS], folder)
     trials = trials_of(folder)
     assert [t.params for t in trials[: len(before)]] == [t.params for t in before]
     assert [t.values for t in trials[: len(complete)]] == [t.values for t in complete]
@@ -317,10 +318,16 @@ def test_a_killed_study_resumes_without_losing_trials(commands: Any, tmp_path: P
 def test_two_machines_share_a_study(commands: Any, tmp_path: Path) -> None:
     """Two commands with different run directories share the trials and the results."""
     one, other = tmp_path / "one", tmp_path / "other"
-    given = [*WHOLE, *BARE, *HERE, f"storage=sqlite:///{tmp_path}/shared.db", "budget.trials=8"]
-    process = commands.start("tune", *given, f"hydra.run.dir={one}")
-    wait_for(process, lambda: count_ended(one) >= 1)
-    done = commands.exactly("tune", [*given, f"hydra.run.dir={other}"], other)
+    overrides = [
+        *STUDY,
+        *BARE,
+        IN_PROCESS,
+        f"storage=sqlite:///{tmp_path}/shared.db",
+        "budget.trials=8",
+    ]
+    process = commands.start("tune", *overrides, f"hydra.run.dir={one}")
+    wait_for(process, lambda: count_complete(one) >= 1)
+    done = commands.call("tune", [*overrides, f"hydra.run.dir={other}"], other)
     _, err = process.communicate(timeout=240)
     assert (process.returncode, err) == (0, "")
     study = optuna.load_study(study_name="tune", storage=f"sqlite:///{tmp_path}/shared.db")
@@ -335,7 +342,7 @@ def test_two_machines_share_a_study(commands: Any, tmp_path: Path) -> None:
     assert summary["trial"] == done.result["trial"] == study.best_trial.number
     assert summary["valid_accuracy"] == done.result["valid_accuracy"]
     assert len(trial_rows(one)) == len(trial_rows(other)) == 8
-    line = commands.refused("tune", *given, "parameters.epochs=[1]", f"hydra.run.dir={other}2")
+    line = commands.error_of("tune", *overrides, "parameters.epochs=[1]", f"hydra.run.dir={other}2")
     assert "has different parameters; choose another name" in line
 
 
@@ -343,42 +350,44 @@ def test_ctrl_c_saves_the_study_for_resuming(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "run"
-    real, epochs = loop.require_finite, iter(range(20))
+    original, steps = loop.require_finite, iter(range(20))
 
-    def interrupted(*arguments: Any) -> float:
-        if next(epochs, None) == 5:
+    def interrupt_in_sixth_step(*arguments: Any) -> float:
+        if next(steps, None) == 5:
             os.kill(os.getpid(), signal.SIGINT)
-        return float(real(*arguments))
+        return float(original(*arguments))
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "require_finite", interrupted)
-        with pytest.raises(SystemExit) as left:
-            commands.run("tune", folder, *WHOLE, *BARE, *HERE, "budget.trials=4", "retries=0")
-    assert left.value.code == 130
+        patch.setattr(loop, "require_finite", interrupt_in_sixth_step)
+        with pytest.raises(SystemExit) as exit_info:
+            commands.run("tune", folder, *STUDY, *BARE, IN_PROCESS, "budget.trials=4", "retries=0")
+    assert exit_info.value.code == 130
     states = [trial.state.name for trial in trials_of(folder)]
     assert states == ["COMPLETE", "COMPLETE", "FAIL", "WAITING"]
     assert not (folder / "summary.json").exists()
     assert len(trial_rows(folder)) == 2
-    done = commands.exactly("tune", [f"resume={folder}"], folder)
+    done = commands.call("tune", [f"resume={folder}"], folder)
     assert done.result["complete"] == done.result["trials"] == 4
 
 
 def test_no_trial_starts_after_budget_hours(commands: Any, tmp_path: Path) -> None:
-    given = (*WHOLE, *BARE, *HERE, "budget.trials=null")
-    done = commands.run("tune", tmp_path / "a", *given, "budget.hours=0.0004")
+    overrides = (*STUDY, *BARE, IN_PROCESS, "budget.trials=null")
+    done = commands.run("tune", tmp_path / "a", *overrides, "budget.hours=0.0004")
     assert done.result["trials"] >= 1
     starts = [trial.datetime_start for trial in trials_of(tmp_path / "a")]
     assert (max(starts) - min(starts)).total_seconds() < 1.5
-    line = commands.refused("tune", *given, "budget.hours=1e-9", f"hydra.run.dir={tmp_path / 'b'}")
+    line = commands.error_of(
+        "tune", *overrides, "budget.hours=1e-9", f"hydra.run.dir={tmp_path / 'b'}"
+    )
     assert "no trial was completed; budget.hours=1e-09 may be too short" in line
 
 
-HPO = (*WHOLE, "hydra.run.dir=never")
-CELLS = (*TABLE, "hydra.run.dir=never")
+HPO = (*STUDY, "hydra.run.dir=unused")
+CELLS = (TABLE, "hydra.run.dir=unused")
 
 
 @pytest.mark.parametrize(
-    ("given", "named"),
+    ("overrides", "message"),
     [
         ((*DATA, *NET), "parameters is empty; name the keys to vary"),
         ((*HPO, "epochz=3"), "did you mean 'epochs'"),
@@ -420,7 +429,7 @@ CELLS = (*TABLE, "hydra.run.dir=never")
         ((*CELLS, "benchmark.table={table}", "benchmark.epochs=9"), "no column 'cifar10_test_ep9'"),
         (("experiment=digits_oneshot",), "judge.checkpoint"),
         (("experiment=digits_oneshot", "judge.checkpoint=no"), "judge.checkpoint='no'"),
-        ((*HPO, *HERE, "storage=study.log"), "storage='study.log' cannot be opened"),
+        ((*HPO, IN_PROCESS, "storage=study.log"), "storage='study.log' cannot be opened"),
     ],
 )
 def test_invalid_studies_are_refused_before_the_first_trial(
@@ -428,11 +437,11 @@ def test_invalid_studies_are_refused_before_the_first_trial(
     table: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    given: tuple[str, ...],
-    named: str,
+    overrides: tuple[str, ...],
+    message: str,
 ) -> None:
     """The error is one line, and no file is written."""
     monkeypatch.chdir(tmp_path)
-    arguments = [word.replace("{table}", str(table)) for word in given]
-    assert named in commands.refused("tune", *arguments)
+    arguments = [word.replace("{table}", str(table)) for word in overrides]
+    assert message in commands.error_of("tune", *arguments)
     assert list(tmp_path.iterdir()) == []

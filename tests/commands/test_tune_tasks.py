@@ -27,8 +27,8 @@ def write_language_modeling(folder: Path, draw: random.Random) -> list[str]:
 def write_translation(folder: Path, draw: random.Random) -> list[str]:
     for split in ("train", "valid", "test"):
         rows = random_sentences(draw, 40)
-        for language, sign in (("a", ""), ("b", "x")):
-            lines = [" ".join(f"{sign}{word}" for word in words) for words in rows]
+        for language, prefix in (("a", ""), ("b", "x")):
+            lines = [" ".join(f"{prefix}{word}" for word in words) for words in rows]
             (folder / f"{split}.{language}").write_text("\n".join(lines) + "\n")
     own = ["dataset.source=a", "dataset.target=b", "task.max_length=8", "task.beam=1"]
     return ["task=translation", "dataset=pairs", *own, "loader.batch_size=8"]
@@ -37,13 +37,14 @@ def write_translation(folder: Path, draw: random.Random) -> list[str]:
 def write_text_classification(folder: Path, draw: random.Random) -> list[str]:
     for split in ("train", "test"):
         rows = [
-            f"{'odd' if len(w) % 2 else 'even'},{' '.join(w)}" for w in random_sentences(draw, 60)
+            f"{'odd' if len(words) % 2 else 'even'},{' '.join(words)}"
+            for words in random_sentences(draw, 60)
         ]
         (folder / f"{split}.csv").write_text("label,text\n" + "\n".join(rows) + "\n")
     return ["task=text_classification", "dataset=documents", "loader.batch_size=8"]
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     ("write_data", "metric", "space", "size"),
     [
@@ -52,7 +53,9 @@ def write_text_classification(folder: Path, draw: random.Random) -> list[str]:
         ),
         (write_language_modeling, "perplexity", "transformer", "cells: 1"),
         (write_translation, "bleu", "recurrent", "nodes: 2"),
-        (write_text_classification, "macro_f1", "transformer", "cells: 1"),
+        pytest.param(
+            write_text_classification, "macro_f1", "transformer", "cells: 1", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_each_task_is_tuned_by_its_metric(

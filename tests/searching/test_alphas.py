@@ -1,4 +1,4 @@
-"""Numbers that summarize alphas and genotypes."""
+"""Scalars that summarize alphas and genotypes."""
 
 from __future__ import annotations
 
@@ -10,36 +10,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darts.searching.alphas import (
+    alpha_scalars,
     column_names,
     edge_names,
     entropy,
     genotype_counts,
     margin,
-    alpha_scalars,
 )
 from darts.spaces import Genotype, SearchContext, nas201
 
 OPERATIONS = ("none", "skip_connect", "sep_conv_3x3", "max_pool_3x3")
+EDGES = ((0, 2), (1, 2))
 
 
-PAIRS = ((0, 2), (1, 2))
-
-
-def context(**edges: tuple[tuple[int, int], ...]) -> SearchContext:
+def make_context(**edges: tuple[tuple[int, int], ...]) -> SearchContext:
+    """Return a search context with these edges by group."""
     candidates = {group: (OPERATIONS,) * len(pairs) for group, pairs in edges.items()}
     return SearchContext(None, candidates, edges, dict.fromkeys(edges, 1))
 
 
-def test_edges_are_named_by_source_and_target() -> None:
+def test_edge_names_contain_source_and_target() -> None:
     assert edge_names([(0, 2), (1, 2), (3, 14)]) == ["0→2", "1→2", "3→14"]
 
 
-def test_columns_have_names_only_where_all_edges_agree() -> None:
+def test_columns_are_named_after_operations_if_all_edges_have_the_same_ones() -> None:
     assert column_names([("a", "b"), ("a", "b")]) == ["a", "b"]
     assert column_names([("a", "b"), ("a", "c")]) == ["candidate 0", "candidate 1"]
 
 
-def test_entropy_of_certainty_is_zero_and_of_ignorance_log_n() -> None:
+def test_entropy_is_zero_for_one_operation_and_log_n_for_a_uniform_choice() -> None:
     p = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0.0, 0.0]])
     torch.testing.assert_close(entropy(p), torch.tensor([0.0, math.log(4), math.log(2)]))
 
@@ -54,7 +53,7 @@ def test_entropy_and_margin_stay_within_their_bounds(seed: int, operations: int)
     assert ((lead >= 0) & (lead <= 1)).all()
 
 
-def test_none_does_not_compete_for_the_margin() -> None:
+def test_the_margin_ignores_none() -> None:
     p = torch.tensor([[0.9, 0.06, 0.03, 0.01]])
     torch.testing.assert_close(margin(p), torch.tensor([0.03]))
     torch.testing.assert_close(margin(p, none=None), torch.tensor([0.84]))
@@ -64,23 +63,24 @@ def test_none_does_not_compete_for_the_margin() -> None:
 
 def test_scalars_have_a_tag_for_each_edge_and_operation() -> None:
     p = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.25, 0.25]], requires_grad=True)
-    found = alpha_scalars({"normal": p, "reduce": p.flip(0)}, context(normal=PAIRS, reduce=PAIRS))
-    assert found["alpha/normal/0→2/none"] == pytest.approx(0.7)
-    assert found["alpha/reduce/1→2/skip_connect"] == pytest.approx(0.1)
-    assert found["entropy/normal/1→2"] == pytest.approx(math.log(4))
-    mean = (found["entropy/normal/0→2"] + found["entropy/normal/1→2"]) / 2
-    assert found["entropy/normal/mean"] == pytest.approx(mean)
-    assert found["margin/normal/mean"] == pytest.approx(0.0)
-    assert len(found) == 2 * (2 * 4 + 2 + 2 + 2)
-    assert all(type(value) is float for value in found.values())
+    context = make_context(normal=EDGES, reduce=EDGES)
+    scalars = alpha_scalars({"normal": p, "reduce": p.flip(0)}, context)
+    assert scalars["alpha/normal/0→2/none"] == pytest.approx(0.7)
+    assert scalars["alpha/reduce/1→2/skip_connect"] == pytest.approx(0.1)
+    assert scalars["entropy/normal/1→2"] == pytest.approx(math.log(4))
+    mean = (scalars["entropy/normal/0→2"] + scalars["entropy/normal/1→2"]) / 2
+    assert scalars["entropy/normal/mean"] == pytest.approx(mean)
+    assert scalars["margin/normal/mean"] == pytest.approx(0.0)
+    assert len(scalars) == 2 * (2 * 4 + 2 + 2 + 2)
+    assert all(type(value) is float for value in scalars.values())
 
 
-def test_scalars_refuse_other_columns() -> None:
+def test_scalars_refuse_probabilities_of_another_shape() -> None:
     with pytest.raises(ValueError, match="cell: 3 columns for 4 operations"):
-        alpha_scalars({"cell": torch.full((2, 3), 1 / 3)}, context(cell=PAIRS))
+        alpha_scalars({"cell": torch.full((2, 3), 1 / 3)}, make_context(cell=EDGES))
 
 
-def test_counts_are_there_even_when_they_are_zero() -> None:
+def test_genotype_counts_include_zeros() -> None:
     genotype = Genotype(
         (("skip_connect", 0), ("skip_connect", 1), ("sep_conv_3x3", 0), ("sep_conv_3x3", 1)),
         (2, 3),
@@ -96,9 +96,7 @@ def test_counts_are_there_even_when_they_are_zero() -> None:
     assert genotype_counts(genotype, ["sep_conv_3x3"])["genotype/normal/sep_conv_3x3"] == 2
 
 
-def test_counts_are_there_for_other_spaces() -> None:
-    genotype = nas201.Genotype.from_operations(*("skip_connect", "none", "none"), *["nor_conv_3x3"] * 3)
-    assert genotype_counts(genotype) == {
-        "genotype/cell/skip_connect": 1,
-        "genotype/cell/none": 2,
-    }
+def test_genotype_counts_support_other_spaces() -> None:
+    operations = ["skip_connect", "none", "none", *["nor_conv_3x3"] * 3]
+    genotype = nas201.Genotype.from_operations(*operations)
+    assert genotype_counts(genotype) == {"genotype/cell/skip_connect": 1, "genotype/cell/none": 2}

@@ -1,4 +1,4 @@
-"""Expected costs: those of the network for a single architecture, differentiable in between."""
+"""Expected costs equal the costs of networks and are differentiable in the probabilities."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_search import make_batch, make_searcher, context_and_supernet
+from tiny_search import context_and_supernet, make_batch, make_searcher
 from torch import Tensor, nn
 
 from darts.methods.relaxation import RELAXATIONS
@@ -19,15 +19,17 @@ from darts.training.cost import count_macs, count_parameters
 CPU = torch.device("cpu")
 
 
-def measured(space: Any, context: SearchContext, name: str, image: tuple[int, ...]) -> ExpectedCost:
+def measure_cost(
+    space: Any, context: SearchContext, name: str, image: tuple[int, ...]
+) -> ExpectedCost:
     return ExpectedCost.measured(
         space, context.candidates, classes=3, image=image, measure=MEASURES[name], device=CPU
     )
 
 
-def table_cost(space: str = "cnn", name: str = "flops") -> tuple[ExpectedCost, SearchContext]:
+def cost_and_context(space: str = "cnn", name: str = "flops") -> tuple[ExpectedCost, SearchContext]:
     context, _ = context_and_supernet(space, cells=3 if space == "cnn" else 1)
-    return measured(context.space, context, name, (3, 8, 8)), context
+    return measure_cost(context.space, context, name, (3, 8, 8)), context
 
 
 def random_probabilities(context: SearchContext, seed: int = 0) -> dict[str, Tensor]:
@@ -49,19 +51,19 @@ SIZES: dict[str, list[dict[str, Any]]] = {
     [
         (name, options)
         for name in SPACES
-        if "images" in SPACES[name].data_kinds  # of tokens the costs are a token's, see their own tests
+        if "images" in SPACES[name].data_kinds  # text spaces count per token, see their tests
         for options in SIZES.get(name, [{}])
     ],
 )
-def test_of_one_architecture_they_are_the_networks(
+def test_the_expected_cost_of_one_architecture_is_the_cost_of_its_network(
     name: str, options: dict[str, Any], image: tuple[int, int, int]
 ) -> None:
-    """Exactly, for random architectures of every space."""
+    """It is exact for random architectures of every space."""
     context, _ = context_and_supernet(name, channels=4, cells=4, **options)
     space = context.space
-    costs = {cost: measured(space, context, cost, image) for cost in ("flops", "parameters")}
+    costs = {cost: measure_cost(space, context, cost, image) for cost in ("flops", "parameters")}
     draw = torch.Generator().manual_seed(1)
-    seen = set()
+    costs_of_networks = set()
     for _ in range(4):
         genotype = space.random(draw)
         net = space.network(genotype, classes=3, in_channels=space.in_channels(image))
@@ -69,43 +71,42 @@ def test_of_one_architecture_they_are_the_networks(
         flops = 2 * count_macs(net, torch.zeros(1, *image))
         assert float(costs["flops"](chosen)) == flops
         assert float(costs["parameters"](chosen)) == count_parameters(net.parameters())
-        seen.add(flops)
-    assert len(seen) > 1
+        costs_of_networks.add(flops)
+    assert len(costs_of_networks) > 1
 
 
-def test_written_out_on_nas201() -> None:
-    """Every edge is there, and each operation counts with its probability."""
-    cost, context = table_cost("nas201")
+def test_the_expected_cost_of_nas201_sums_all_edges() -> None:
+    """The cost of each operation is multiplied by its probability."""
+    cost, context = cost_and_context("nas201")
     p = random_probabilities(context)["cell"]
     table = cost.tables["cell"]
-    wanted = sum(float(p[e, c] * table[e, c]) for e in range(6) for c in range(5))
-    assert float(cost({"cell": p})) == pytest.approx(wanted + cost.fixed)
-    assert not table[:, [0, 1, 4]].any()  # neither none, skips nor pools
-    assert (table[:, 3] == 9 * table[:, 2]).all()  # a 3x3 convolution and a 1x1 one
+    expected = sum(float(p[e, c] * table[e, c]) for e in range(6) for c in range(5))
+    assert float(cost({"cell": p})) == pytest.approx(expected + cost.fixed)
+    assert not table[:, [0, 1, 4]].any()  # none, skip_connect and pooling are free
+    assert (table[:, 3] == 9 * table[:, 2]).all()  # 3x3 and 1x1 convolutions
 
 
-def test_written_out_on_cnn() -> None:
-    """Two edges a node are kept, as strong ones as there are, and carry anything but ``none``."""
-    cost, context = table_cost("cnn")
+def test_the_expected_cost_of_cnn_sums_two_edges_per_node() -> None:
+    """Edges are kept with probabilities proportional to their strength, without ``none``."""
+    cost, context = cost_and_context("cnn")
     probabilities = random_probabilities(context)
-    wanted = cost.fixed
+    expected = cost.fixed
     for cell in ("normal", "reduce"):
         p, table = probabilities[cell].tolist(), cost.tables[cell].tolist()
         first = 0
         for inputs in range(2, 6):
             strength = [1 - p[edge][0] for edge in range(first, first + inputs)]
             for edge, own in enumerate(strength, first):
-                surely = min(1.0, 2 * own / sum(strength))
+                kept = min(1.0, 2 * own / sum(strength))
                 chosen = zip(p[edge][1:], table[edge][1:], strict=True)
-                wanted += surely * sum(a / own * b for a, b in chosen)
+                expected += kept * sum(a / own * b for a, b in chosen)
             first += inputs
-    assert float(cost(probabilities)) == pytest.approx(wanted)
+    assert float(cost(probabilities)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("space", ["cnn", "nas201"])
-def test_weights_of_edges_share_out_edges_and_not_operations(space: str) -> None:
-    """With edge normalization, the architecture that is read out costs what it does without."""
-    cost, context = table_cost(space)
+def test_edge_normalization_does_not_change_the_cost_of_an_architecture(space: str) -> None:
+    cost, context = cost_and_context(space)
     relaxation = RELAXATIONS["softmax"](edge_normalization=True)
     draw = torch.Generator().manual_seed(2)
     genotype = context.space.random(draw)
@@ -119,43 +120,43 @@ def test_weights_of_edges_share_out_edges_and_not_operations(space: str) -> None
 
 
 def finite_difference(function: Any, point: Mapping[str, Tensor], step: float) -> dict[str, Tensor]:
-    """The gradient, entry by entry."""
-    found = {}
+    """Return the gradient by central differences of each entry."""
+    gradients = {}
     for group, values in point.items():
         gradient = torch.zeros_like(values)
-        for place in range(values.numel()):
+        for index in range(values.numel()):
             change = torch.zeros_like(values)
-            change.view(-1)[place] = step
+            change.view(-1)[index] = step
             up, down = (function({**point, group: values + s * change}) for s in (1, -1))
-            gradient.view(-1)[place] = (up - down) / (2 * step)
-        found[group] = gradient
-    return found
+            gradient.view(-1)[index] = (up - down) / (2 * step)
+        gradients[group] = gradient
+    return gradients
 
 
 @pytest.mark.parametrize("space", ["cnn", "nas201"])
-def test_the_gradient_of_the_penalty(space: str) -> None:
+def test_the_gradient_of_the_penalty_equals_finite_differences(space: str) -> None:
     costs, targets = {}, {}
     for name in ("flops", "parameters"):
-        cost, context = table_cost(space, name)
+        cost, context = cost_and_context(space, name)
         costs[name] = cost
         targets[name] = 0.5 * float(cost(random_probabilities(context)))
     penalty = Penalty(costs, targets, weight=3.0)
     point = random_probabilities(context)
     leaves = {group: p.clone().requires_grad_() for group, p in point.items()}
     value = penalty(leaves)
-    assert float(value.detach()) == pytest.approx(3.0 * 2)  # each twice its target
+    assert float(value.detach()) == pytest.approx(3.0 * 2)  # each cost is twice its target
     value.backward()
-    wanted = finite_difference(lambda p: penalty(p), point, 1e-6)
+    expected = finite_difference(lambda p: penalty(p), point, 1e-6)
     for group, leaf in leaves.items():
         assert leaf.grad is not None
-        torch.testing.assert_close(leaf.grad, wanted[group], rtol=1e-5, atol=1e-7)
-        assert wanted[group].any()
+        torch.testing.assert_close(leaf.grad, expected[group], rtol=1e-5, atol=1e-7)
+        assert expected[group].any()
 
 
-def test_nothing_below_the_target_and_a_share_above() -> None:
-    cost, context = table_cost("nas201")
+def test_the_penalty_is_zero_below_the_target_and_proportional_above() -> None:
+    cost, context = cost_and_context("nas201")
     p = random_probabilities(context)
-    here = float(cost(p))
+    actual = float(cost(p))
 
     def penalty(target: float) -> tuple[float, bool]:
         leaves = {group: value.clone().requires_grad_() for group, value in p.items()}
@@ -164,21 +165,21 @@ def test_nothing_below_the_target_and_a_share_above() -> None:
         gradient = leaves["cell"].grad
         return float(value.detach()), gradient is not None and bool(gradient.any())
 
-    assert penalty(1.1 * here) == (0.0, False)
-    value, moves = penalty(0.8 * here)
+    assert penalty(1.1 * actual) == (0.0, False)
+    value, has_gradient = penalty(0.8 * actual)
     assert value == pytest.approx(2 * 0.25)
-    assert moves
+    assert has_gradient
     expected = Penalty({"flops": cost}, {"flops": 1.0}, 1.0).expected(p)
-    assert expected == {"expected_flops": pytest.approx(here)}
+    assert expected == {"expected_flops": pytest.approx(actual)}
 
 
-def test_tables_of_a_checkpoint_are_gone_on_with() -> None:
-    """A latency measured anew would be another one."""
-    cost, context = table_cost("nas201", "latency")
+def test_a_checkpoint_restores_measured_tables() -> None:
+    """A second measurement of latencies would give other numbers."""
+    cost, context = cost_and_context("nas201", "latency")
     assert cost.fixed > 0
     assert (cost.tables["cell"][:, 3] > 0).all()
     saved = Penalty({"latency": cost}, {"latency": 1e-9}, 1.0)
-    other = Penalty({"latency": table_cost("nas201", "latency")[0]}, {"latency": 1e-9}, 1.0)
+    other = Penalty({"latency": cost_and_context("nas201", "latency")[0]}, {"latency": 1e-9}, 1.0)
     p = random_probabilities(context)
     other.load_state_dict(saved.state_dict())
     assert float(other(p)) == float(saved(p))
@@ -201,11 +202,11 @@ def test_equal_modules_are_measured_once() -> None:
 
 
 def test_a_search_with_a_penalty_ends_with_cheaper_operations() -> None:
-    """The same steps on the same batches, with and without it."""
-    found = {}
+    """Both searches take the same steps on the same batches."""
+    final_costs = {}
     for weight in (0.0, 5.0):
         searcher = make_searcher("space=nas201", "space.cells=1", "arch_optimizer.lr=0.05")
-        cost = measured(searcher.config.space, searcher.context, "flops", (3, 8, 8))
+        cost = measure_cost(searcher.config.space, searcher.context, "flops", (3, 8, 8))
         start = float(cost(searcher.probabilities()))
         searcher.alpha_cost = Penalty({"flops": cost}, {"flops": 0.5 * start}, weight)
         searcher.begin_epoch(0)
@@ -213,14 +214,13 @@ def test_a_search_with_a_penalty_ends_with_cheaper_operations() -> None:
         for step in range(15):
             searcher.arch_step(make_batch(step), make_batch(100 + step))
             searcher.weight_step(make_batch(step))
-        found[weight] = float(cost(searcher.probabilities()))
-    assert found[5.0] < 0.75 * start
-    assert found[5.0] < 0.75 * found[0.0]
+        final_costs[weight] = float(cost(searcher.probabilities()))
+    assert final_costs[5.0] < 0.75 * start
+    assert final_costs[5.0] < 0.75 * final_costs[0.0]
 
 
-def test_a_setting_that_has_dropped_candidates() -> None:
-    """What is not kept costs nothing."""
-    cost, context = table_cost("nas201")
+def test_dropped_candidates_cost_nothing() -> None:
+    cost, context = cost_and_context("nas201")
     kept = torch.zeros(6, 5, dtype=torch.bool)
     kept[:, 1] = True
     dropped = dataclasses.replace(context, masks={"cell": kept})

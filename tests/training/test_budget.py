@@ -1,4 +1,4 @@
-"""Advice of a dry run: what fits the budget, and what can be made smaller."""
+"""A dry run advises changes that fit the budget."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ESTIMATE = CostEstimate(
 )
 
 
-def changed(**values: float) -> CostEstimate:
+def estimate_with(**values: float) -> CostEstimate:
     return dataclasses.replace(ESTIMATE, **values)
 
 
@@ -36,9 +36,9 @@ def advisor(**values: Any) -> Advisor:
 
 
 def test_a_run_within_its_budget_needs_no_advice() -> None:
-    own = advisor(levers={"memory=checkpoint": "less"})
-    assert own.advice(ESTIMATE, hours=None, memory_mb=None) == []
-    assert own.advice(ESTIMATE, hours=2.0, memory_mb=5000.0) == []
+    levers = advisor(levers={"memory=checkpoint": "less"})
+    assert levers.advice(ESTIMATE, hours=None, memory_mb=None) == []
+    assert levers.advice(ESTIMATE, hours=2.0, memory_mb=5000.0) == []
 
 
 def test_a_smaller_batch_has_a_smaller_learning_rate() -> None:
@@ -53,14 +53,14 @@ def test_a_smaller_batch_has_a_smaller_learning_rate() -> None:
 
 
 @pytest.mark.parametrize("memory", [900.0, 1000.0, 1400.0])
-def test_no_batch_is_advised_that_is_too_small(memory: float) -> None:
+def test_no_batch_size_is_advised_if_none_fits(memory: float) -> None:
     (line,) = advisor().advice(ESTIMATE, hours=None, memory_mb=memory)
     assert line.endswith("no smaller batch fits, because 1,000 MB are used before the first step")
 
 
-def test_as_many_epochs_are_advised_as_fit() -> None:
-    own = advisor(levers={"memory=checkpoint": "less"})
-    assert own.advice(ESTIMATE, hours=0.5, memory_mb=None) == [
+def test_the_largest_number_of_epochs_that_fits_is_advised() -> None:
+    levers = advisor(levers={"memory=checkpoint": "less"})
+    assert levers.advice(ESTIMATE, hours=0.5, memory_mb=None) == [
         "time: the estimate of 2 hours exceeds budget.hours=0.5; set epochs=12",
         "or memory=checkpoint: less",
     ]
@@ -69,8 +69,8 @@ def test_as_many_epochs_are_advised_as_fit() -> None:
 
 
 def test_fewer_epochs_do_not_shorten_the_discretization() -> None:
-    """Half an hour remains for epochs of which fifty take an hour."""
-    estimate = changed(finish_seconds=3600.0)
+    """Fifty epochs take one hour, of which half an hour fits."""
+    estimate = estimate_with(finish_seconds=3600.0)
     (line,) = advisor().advice(estimate, hours=1.5, memory_mb=None)
     assert line.endswith("set epochs=25")
     for hours in (0.5, 1.0):
@@ -78,7 +78,7 @@ def test_fewer_epochs_do_not_shorten_the_discretization() -> None:
         assert "not even one epoch fits in addition to the discretization, which takes 1 h" in line
 
 
-def test_levers_are_overrides_that_make_the_run_cheaper() -> None:
+def test_levers_are_valid_overrides_that_make_the_run_cheaper() -> None:
     def levers(*overrides: str, device: str = "cpu", command: str = "search") -> set[str]:
         return set(find_levers(compose(command, overrides), device, ESTIMATE))
 
@@ -89,24 +89,24 @@ def test_levers_are_overrides_that_make_the_run_cheaper() -> None:
     assert "precision=bf16" in levers(device="cuda")
     assert "precision=bf16" not in levers("precision=bf16", device="cuda")
     assert levers("genotype=DARTS_V2", command="retrain") == set()
-    freed = changed(base_memory_mb=5001.0)
-    assert find_levers(compose("retrain", ["genotype=DARTS_V2"]), "cpu", freed) == {}
+    small = estimate_with(base_memory_mb=5001.0)
+    assert find_levers(compose("retrain", ["genotype=DARTS_V2"]), "cpu", small) == {}
     for lever in levers("method=darts_v2", device="cuda"):
         compose("search", ["method=darts_v2", lever])
 
 
 def test_collapse_checks_that_set_the_peak_are_the_first_lever() -> None:
-    """Recomputed cells are no lever then: they make a check need more memory."""
+    """Recomputed cells would increase the memory of a check, so they are not advised."""
 
     def levers(checkups: float, *overrides: str) -> dict[str, str]:
-        estimate = changed(checkups_memory_mb=checkups)
+        estimate = estimate_with(checkups_memory_mb=checkups)
         return find_levers(compose("search", overrides), "cpu", estimate)
 
     assert "memory=checkpoint" in levers(100.0)
     assert "collapse.every=0" not in levers(100.0)
-    found = levers(2000.0)
-    assert found["collapse.every=0"].endswith("which need 2,000 MB more than a step")
-    assert "memory=checkpoint" not in found
-    # A stopping rule by curvature needs as much memory as the check.
+    large = levers(2000.0)
+    assert large["collapse.every=0"].endswith("which need 2,000 MB more than a step")
+    assert "memory=checkpoint" not in large
+    # The curvature stopping rule needs as much memory as the check.
     both = {"collapse.every=0", "memory=checkpoint"}
     assert not both & set(levers(2000.0, "stopping=curvature"))

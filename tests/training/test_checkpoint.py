@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent, verified, never executed."""
+"""Checkpoints are written atomically, verified, and never execute code."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from darts.training.checkpoint import (
 )
 
 
-def content() -> dict[str, Any]:
-    """What a run keeps: nets, optimizers with their odd keys, counters, text, None."""
+def example_state() -> dict[str, Any]:
+    """Return a checkpoint with all kinds of values: tensors, numbers, text, lists and None."""
     net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     adam = torch.optim.Adam(net.parameters(), lr=0.1, betas=(0.5, 0.999))
@@ -43,34 +43,35 @@ def content() -> dict[str, Any]:
     }
 
 
-def same(left: Any, right: Any) -> bool:
+def identical(left: Any, right: Any) -> bool:
     if isinstance(left, torch.Tensor):
         return left.dtype == right.dtype and torch.equal(left, right)
     if isinstance(left, dict):
-        return left.keys() == right.keys() and all(same(left[k], right[k]) for k in left)
+        return left.keys() == right.keys() and all(identical(left[k], right[k]) for k in left)
     if isinstance(left, (list, tuple)):
-        return len(left) == len(right) and all(map(same, left, right))
+        return len(left) == len(right) and all(map(identical, left, right))
     return type(left) is type(right) and left == right
 
 
-def refused(path: Path, match: str, kind: str | None = None) -> None:
+def assert_refused(path: Path, match: str, kind: str | None = None) -> None:
+    """Check that loading raises an error of one line that names the file."""
     with pytest.raises(CheckpointError, match=match) as caught:
         load_checkpoint(path, kind)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
 
 
-def test_everything_comes_back(tmp_path: Path) -> None:
-    path, given = tmp_path / "run" / "checkpoint.pt", content()
-    save_checkpoint(path, "search", given)
+def test_a_saved_state_is_loaded_unchanged(tmp_path: Path) -> None:
+    path, state = tmp_path / "run" / "checkpoint.pt", example_state()
+    save_checkpoint(path, "search", state)
     for kind in ("search", None):
         loaded = load_checkpoint(path, kind)
-        assert same({key: loaded[key] for key in given}, given)
+        assert identical({key: loaded[key] for key in state}, state)
     assert [file.name for file in path.parent.iterdir()] == ["checkpoint.pt"]
     assert torch.load(path, weights_only=True)["epoch"] == 3
 
 
-def test_all_generators_go_on_where_they_were(tmp_path: Path) -> None:
+def test_restored_generators_continue_their_sequences(tmp_path: Path) -> None:
     def draw() -> list[Any]:
         return [
             random.random(),
@@ -86,7 +87,7 @@ def test_all_generators_go_on_where_they_were(tmp_path: Path) -> None:
     random.seed(1)
     np.random.seed(2)
     torch.manual_seed(3)
-    # An odd number of normal draws leaves a second one waiting in Python's and NumPy's.
+    # Python and NumPy cache the second number of each pair of normal draws.
     random.gauss(0, 1), np.random.standard_normal(), torch.randn(1)
     save_checkpoint(tmp_path / "c.pt", "search", {"random": random_states()})
     wanted = draw()
@@ -98,25 +99,27 @@ def test_all_generators_go_on_where_they_were(tmp_path: Path) -> None:
     assert draw() == wanted
 
 
-class Unwilling:
+class Unpicklable:
+    """An object that fails to be written."""
+
     def __reduce__(self) -> Any:
         raise RuntimeError("the disk is full")
 
 
-def test_a_failing_write_leaves_the_old_checkpoint(
+def test_a_failed_write_keeps_the_previous_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "checkpoint.pt"
     save_checkpoint(path, "search", {"epoch": 1})
     before = path.read_bytes()
     with pytest.raises(RuntimeError, match="the disk is full"):
-        save_checkpoint(path, "search", {"epoch": 2, "bad": Unwilling()})
+        save_checkpoint(path, "search", {"epoch": 2, "bad": Unpicklable()})
 
-    def half(value: Any, file: Any) -> None:
+    def write_half(value: Any, file: Any) -> None:
         file.write(before[: len(before) // 2])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint.torch, "save", half)
+    monkeypatch.setattr(checkpoint.torch, "save", write_half)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, "search", {"epoch": 3})
     assert path.read_bytes() == before
@@ -124,84 +127,84 @@ def test_a_failing_write_leaves_the_old_checkpoint(
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
-def test_the_file_is_never_seen_half_written(
+def test_readers_see_the_previous_checkpoint_during_a_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, real = tmp_path / "checkpoint.pt", torch.save
+    path, original = tmp_path / "checkpoint.pt", torch.save
     save_checkpoint(path, "search", {"epoch": 1})
-    seen: list[int] = []
+    epochs: list[int] = []
 
-    def watched(value: Any, file: Any) -> None:
-        seen.append(load_checkpoint(path)["epoch"])
-        real(value, file)
-        seen.append(load_checkpoint(path)["epoch"])
+    def save_and_read(value: Any, file: Any) -> None:
+        epochs.append(load_checkpoint(path)["epoch"])
+        original(value, file)
+        epochs.append(load_checkpoint(path)["epoch"])
 
-    monkeypatch.setattr(checkpoint.torch, "save", watched)
+    monkeypatch.setattr(checkpoint.torch, "save", save_and_read)
     save_checkpoint(path, "search", {"epoch": 2})
-    assert seen == [1, 1]
+    assert epochs == [1, 1]
     assert load_checkpoint(path)["epoch"] == 2
 
 
-def test_a_flipped_bit_among_the_numbers_is_found(tmp_path: Path) -> None:
+def test_a_flipped_bit_of_a_tensor_is_detected(tmp_path: Path) -> None:
     path, weights = tmp_path / "checkpoint.pt", torch.arange(1000.0)
     save_checkpoint(path, "search", {"weights": weights})
     data = bytearray(path.read_bytes())
-    place = bytes(data).index(weights.numpy().tobytes()) + 1234
-    data[place] ^= 4
+    position = bytes(data).index(weights.numpy().tobytes()) + 1234
+    data[position] ^= 4
     path.write_bytes(data)
-    # PyTorch itself would take it.
+    # PyTorch itself loads the damaged file.
     assert not torch.equal(torch.load(path, weights_only=True)["weights"], weights)
-    refused(path, "is damaged: checksum of .* differs")
+    assert_refused(path, "is damaged: checksum of .* differs")
 
 
-def test_a_flipped_bit_anywhere_is_found_or_does_no_harm(tmp_path: Path) -> None:
-    path, given = tmp_path / "checkpoint.pt", {"weights": torch.arange(40.0), "epoch": 7}
-    save_checkpoint(path, "search", given)
+def test_any_flipped_bit_is_detected_or_harmless(tmp_path: Path) -> None:
+    path, state = tmp_path / "checkpoint.pt", {"weights": torch.arange(40.0), "epoch": 7}
+    save_checkpoint(path, "search", state)
     data = path.read_bytes()
     draw = random.Random(0)
-    found = 0
-    for place in sorted(draw.sample(range(len(data)), 400)):
+    detected = 0
+    for position in sorted(draw.sample(range(len(data)), 400)):
         broken = bytearray(data)
-        broken[place] ^= 1 << draw.randrange(8)
+        broken[position] ^= 1 << draw.randrange(8)
         path.write_bytes(broken)
         try:
             loaded = load_checkpoint(path, "search")
         except CheckpointError as error:
             assert "\n" not in str(error)  # noqa: PT017
-            found += 1
-        else:  # padding, a time stamp
-            assert same({key: loaded[key] for key in given}, given), place
-    assert found > 100
+            detected += 1
+        else:  # padding or a time stamp
+            assert identical({key: loaded[key] for key in state}, state), position
+    assert detected > 100
 
 
-def test_a_file_cut_short_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
-    save_checkpoint(path, "search", content())
+    save_checkpoint(path, "search", example_state())
     data = path.read_bytes()
     for length in (0, 1, 10, len(data) // 2, len(data) - 30, len(data) - 1):
         path.write_bytes(data[:length])
-        refused(path, "damaged or not a checkpoint")
+        assert_refused(path, "damaged or not a checkpoint")
 
 
 def test_foreign_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
-    refused(path, "no checkpoint at")
-    refused(tmp_path, "no checkpoint at")
+    assert_refused(path, "no checkpoint at")
+    assert_refused(tmp_path, "no checkpoint at")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("holiday.txt", "sun")
-    refused(path, "cannot be read")
+    assert_refused(path, "cannot be read")
     path.write_text("epoch: 3\n")
-    refused(path, "damaged or not a checkpoint")
+    assert_refused(path, "damaged or not a checkpoint")
     foreign: Any
     for foreign in ({"state_dict": {}}, {"format": 99, "kind": "search"}, {"format": 1}, [1, 2]):
         torch.save(foreign, path)
-        refused(path, "is not a checkpoint of darts-nas")
+        assert_refused(path, "is not a checkpoint of darts-nas")
     torch.save({"format": 1, "kind": "search"}, path, _use_new_zipfile_serialization=False)
-    refused(path, "damaged or not a checkpoint")
+    assert_refused(path, "damaged or not a checkpoint")
 
 
-class Bomb:
-    """Leaves a mark when a pickle of it is loaded with trust."""
+class Exploit:
+    """Creates a file when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -210,31 +213,31 @@ class Bomb:
         return Path.touch, (self.mark,)
 
 
-def test_code_in_a_file_is_refused_and_not_executed(tmp_path: Path) -> None:
+def test_pickled_code_is_refused_and_not_executed(tmp_path: Path) -> None:
     path, mark = tmp_path / "checkpoint.pt", tmp_path / "mark"
-    torch.save({"format": 1, "kind": "search", "net": Bomb(mark)}, path)
-    refused(path, "cannot be read")
+    torch.save({"format": 1, "kind": "search", "net": Exploit(mark)}, path)
+    assert_refused(path, "cannot be read")
     assert not mark.exists()
     with path.open("wb") as file:
-        pickle.dump({"format": 1, "kind": "search", "net": Bomb(mark)}, file)
-    refused(path, "damaged or not a checkpoint")
+        pickle.dump({"format": 1, "kind": "search", "net": Exploit(mark)}, file)
+    assert_refused(path, "damaged or not a checkpoint")
     assert not mark.exists()
-    pickle.loads(path.read_bytes())  # noqa: S301  the bomb does work
+    pickle.loads(path.read_bytes())  # noqa: S301  the exploit works without the check
     assert mark.exists()
 
 
-def test_the_checkpoint_of_another_command_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_command_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     save_checkpoint(path, "search", {"epoch": 1})
-    refused(path, "was written by search, not by retrain", kind="retrain")
+    assert_refused(path, "was written by search, not by retrain", kind="retrain")
     assert load_checkpoint(path, "search")["epoch"] == 1
 
 
-def test_a_search_of_an_older_format_is_refused_by_name(tmp_path: Path) -> None:
+def test_an_older_format_is_refused_with_its_number(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
-    for kind, known in FORMATS.items():
+    for kind, version in FORMATS.items():
         torch.save({"format": 1, "kind": kind}, path)
-        with pytest.raises(CheckpointError, match=rf"of this version: format 1, not {known}$"):
+        with pytest.raises(CheckpointError, match=rf"of this version: format 1, not {version}$"):
             load_checkpoint(path)
-        torch.save({"format": known, "kind": kind}, path)
+        torch.save({"format": version, "kind": kind}, path)
         assert load_checkpoint(path)["kind"] == kind

@@ -1,4 +1,4 @@
-"""Weights and multiply-accumulates counted by hand."""
+"""Parameters and MACs equal those counted by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from darts.spaces.cnn import PUBLISHED, EdgewiseSupernet, Network
 from darts.training.cost import count_macs, count_parameters
 
 
-def test_a_small_net_by_hand() -> None:
+def test_macs_and_parameters_of_layers_equal_a_count_by_hand() -> None:
     net = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1, bias=False),  # on 10x12
         nn.BatchNorm2d(8),
@@ -28,33 +28,33 @@ def test_a_small_net_by_hand() -> None:
     assert count_parameters([]) == 0
 
 
-def test_the_net_is_left_as_it_was() -> None:
+def test_counting_does_not_change_the_network() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout())
     before = {name: value.clone() for name, value in net.state_dict().items()}
     for training in (True, False):
         net.train(training)
         count_macs(net, torch.ones(1, 3, 8, 8))
         assert net.training is training
-        assert all(part.training is training for part in net)
+        assert all(layer.training is training for layer in net)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert all(p.grad is None and p.requires_grad for p in net.parameters())
 
 
-def test_the_mode_comes_back_after_an_error() -> None:
+def test_an_error_restores_the_training_mode() -> None:
     net = nn.Conv2d(3, 4, 3)
     with pytest.raises(RuntimeError, match="channels"):
         count_macs(net, torch.zeros(1, 2, 8, 8))
     assert net.training
 
 
-def test_one_image_is_enough_in_training_mode() -> None:
-    """Batch norm refuses a batch of one at one pixel in training, so evaluation mode counts."""
+def test_a_network_in_training_mode_is_counted_with_one_image() -> None:
+    """Batch norm refuses one value per channel in training mode; counting uses evaluation mode."""
     net = EdgewiseSupernet(channels=2, cells=4, classes=3)
     assert net.training
     assert count_macs(net, torch.zeros(1, 3, 8, 8)) > 0
 
 
-def test_the_auxiliary_head_costs_nothing_at_use() -> None:
+def test_the_auxiliary_head_adds_no_macs() -> None:
     genotype = PUBLISHED["DARTS_V2"].genotype
     macs = {
         count_macs(
@@ -66,7 +66,7 @@ def test_the_auxiliary_head_costs_nothing_at_use() -> None:
     assert len(macs) == 1
 
 
-def test_a_network_of_one_normal_cell_by_hand() -> None:
+def test_macs_of_a_normal_cell_equal_a_count_by_hand() -> None:
     genotype = PUBLISHED["DARTS_V2"].genotype
     assert genotype.count("sep_conv_3x3", "normal") == 5
     assert genotype.count("dil_conv_3x3", "normal") == 1

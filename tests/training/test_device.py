@@ -1,4 +1,4 @@
-"""Devices and precisions by name."""
+"""Devices, precisions, seeds and compilers are resolved and checked."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ from darts.training.device import (
 CPU = torch.device("cpu")
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: int, mps: bool) -> None:
+def fake_devices(monkeypatch: pytest.MonkeyPatch, *, cuda: int, mps: bool) -> None:
+    """Make PyTorch report a number of CUDA devices and whether it has MPS."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
 
-def test_auto_takes_the_best_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    for cuda, mps, wanted in ((2, True, "cuda"), (0, True, "mps"), (0, False, "cpu")):
-        pretend(monkeypatch, cuda=cuda, mps=mps)
-        assert resolve_device("auto").type == wanted
+def test_auto_prefers_cuda_then_mps_then_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cuda, mps, expected in ((2, True, "cuda"), (0, True, "mps"), (0, False, "cpu")):
+        fake_devices(monkeypatch, cuda=cuda, mps=mps)
+        assert resolve_device("auto").type == expected
 
 
-def test_devices_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_available_devices_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_device("cpu") == CPU
-    pretend(monkeypatch, cuda=2, mps=True)
+    fake_devices(monkeypatch, cuda=2, mps=True)
     for name in ("cuda", "cuda:0", "cuda:1", "mps"):
         assert resolve_device(name) == torch.device(name)
 
@@ -53,8 +54,10 @@ def test_devices_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
         ("xla", "is not supported"),
     ],
 )
-def test_devices_that_are_not(name: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, cuda=2, mps=False)
+def test_missing_and_unknown_devices_are_refused(
+    name: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_devices(monkeypatch, cuda=2, mps=False)
     with pytest.raises(ValueError, match=message) as caught:
         resolve_device(name)
     text = str(caught.value)
@@ -63,30 +66,31 @@ def test_devices_that_are_not(name: str, message: str, monkeypatch: pytest.Monke
     assert "\n" not in text
 
 
-def test_without_a_gpu_cuda_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, cuda=0, mps=False)
+def test_cuda_is_refused_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_devices(monkeypatch, cuda=0, mps=False)
     with pytest.raises(ValueError, match="device='cuda': PyTorch sees 0 CUDA devices"):
         resolve_device("cuda")
 
 
-def test_precisions() -> None:
+def test_a_precision_sets_the_dtype_and_fp16_needs_a_gpu() -> None:
     x = torch.ones(2, 2)
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         check_precision(name, CPU)
         with autocast(name, CPU):
             assert (x @ x).dtype == dtype
-    with pytest.raises(ValueError, match="precision=fp16: needs a GPU; choose fp32 or bf16 on the CPU"):
+    message = "precision=fp16: needs a GPU; choose fp32 or bf16 on the CPU"
+    with pytest.raises(ValueError, match=message):
         check_precision("fp16", CPU)
     check_precision("fp16", torch.device("cuda"))
     assert not loss_scaler("bf16", CPU).is_enabled()
     assert not loss_scaler("fp32", CPU).is_enabled()
 
 
-def test_one_seed_for_all_global_generators() -> None:
+def test_one_seed_determines_all_global_generators() -> None:
     def draw() -> list[float]:
         return [random.random(), float(np.random.rand()), float(torch.rand(()))]
 
-    seed_everything(2**40 + 1)  # beyond what NumPy takes
+    seed_everything(2**40 + 1)  # larger than NumPy accepts
     first = draw()
     seed_everything(2**40 + 1)
     assert draw() == first
@@ -98,7 +102,7 @@ def test_peak_memory_is_in_bytes() -> None:
     assert 2**24 < peak_memory(CPU) < 2**40
 
 
-def test_compiling_needs_a_compiler_one_process_and_a_device_for_it(
+def test_compile_needs_a_compiler_one_process_and_a_supported_device(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cpu, cuda, mps = (torch.device(name) for name in ("cpu", "cuda", "mps"))
@@ -106,9 +110,9 @@ def test_compiling_needs_a_compiler_one_process_and_a_device_for_it(
     with pytest.raises(ValueError, match=r"no C\+\+ compiler found \(no-such-compiler\)"):
         check_compiler(cpu, ranks=1)
     check_compiler(cuda, ranks=1)
-    with pytest.raises(ValueError, match=r"compile=true .* mps"):
+    with pytest.raises(ValueError, match=r"compile=true: .* on mps"):
         check_compiler(mps, ranks=1)
-    with pytest.raises(ValueError, match="compile=true works in a single process"):
+    with pytest.raises(ValueError, match="compile=true: needs a single process"):
         check_compiler(cuda, ranks=2)
-    monkeypatch.setenv("CXX", "python3")  # whatever is on the path
+    monkeypatch.setenv("CXX", "python3")  # any existing program
     check_compiler(cpu, ranks=1)

@@ -1,4 +1,4 @@
-"""Two ranks compute what one process computes with the whole batch."""
+"""Two ranks compute the results of one process with the whole batch."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from several_ranks import on_ranks
 from torch import Tensor
 
 from darts.bilevel import compare_products, first_order, unrolled
-from darts.config import rank_and_size
+from darts.config import EvaluateConfig, Invocation, rank_and_size
 from darts.data import Augmentation, DiskImages, MemoryImages, SampleLoader, rank_slice
 from darts.spaces.cnn import PUBLISHED, EdgewiseSupernet, Network
 from darts.tasks.classification import ClassificationObjective
@@ -24,7 +26,7 @@ from darts.training.loop import TrainingLoop
 from darts.training.scoring import evaluate
 from darts.training.steps import optimizer_step
 
-SAMPLES = 5  # three on one rank, two on the other
+SAMPLES = 5  # three on the first rank, two on the second
 GRADIENTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "first_order": (first_order, {}),
     "finite_difference": (unrolled, {"hvp": "finite_difference"}),
@@ -32,52 +34,52 @@ GRADIENTS: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-def batch(seed: int, share: slice = slice(None)) -> tuple[Tensor, Tensor]:
+def make_batch(seed: int, share: slice = slice(None)) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(SAMPLES, 1, 8, 8, generator=generator, dtype=torch.float64)
     return images[share], torch.randint(3, (SAMPLES,), generator=generator)[share]
 
 
 def alpha_gradients(ranks: Ranks) -> dict[str, Any]:
-    """Each way to the gradient of the alphas, on a supernet after one step of its weights."""
-    torch.manual_seed(ranks.rank)  # whatever a rank draws, the weights are those of the first
+    """Return all hypergradients of a supernet after one weight step."""
+    torch.manual_seed(ranks.rank)  # all ranks use the initial weights of rank 0
     net = EdgewiseSupernet(channels=2, cells=1, classes=3, in_channels=1, nodes=2).double()
     ranks.prepare(net)
     share = rank_slice(SAMPLES, ranks.rank, ranks.size)
-    train, valid = batch(1, share), batch(2, share)
+    train, valid = make_batch(1, share), make_batch(2, share)
 
-    def loss_fn(net: Any, given: Any) -> Tensor:
-        return ranks.loss_share(F.cross_entropy(net(given[0]), given[1]), len(given[1]))
+    def loss_fn(net: Any, batch: Any) -> Tensor:
+        return ranks.loss_share(F.cross_entropy(net(batch[0]), batch[1]), len(batch[1]))
 
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     net.alphas.requires_grad_(False)
     norm = optimizer_step(loss_fn(net, train), optimizer, scaler, clip=0.5, reduce=ranks.reduce)
     net.alphas.requires_grad_(True)
-    found: dict[str, Any] = {"norm": norm}
+    results: dict[str, Any] = {"norm": norm}
     for name, (gradient, options) in GRADIENTS.items():
-        found[name] = gradient(
+        results[name] = gradient(
             net, loss_fn, train, valid, optimizer, reduce=ranks.reduce, **options
         )
     report = compare_products(net, loss_fn, train, valid, optimizer, reduce=ranks.reduce)
-    found["report"] = {name: torch.tensor(value) for name, value in report.items()}
-    found["state"] = net.state_dict()
-    return found
+    results["report"] = {name: torch.tensor(value) for name, value in report.items()}
+    results["state"] = net.state_dict()
+    return results
 
 
 def scores(ranks: Ranks) -> dict[str, float]:
-    """Of a fixed network on seven images, of which the ranks have four and three."""
+    """Return the scores of a fixed network on seven images; two ranks have four and three."""
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)).double()
-    images, labels = (torch.cat([batch(3)[i], batch(4)[i]]) for i in (0, 1))
-    chosen = rank_slice(7, ranks.rank, ranks.size)
-    images, labels = images[chosen], labels[chosen]
+    images, labels = (torch.cat([make_batch(3)[i], make_batch(4)[i]]) for i in (0, 1))
+    share = rank_slice(7, ranks.rank, ranks.size)
+    images, labels = images[share], labels[share]
     batches = zip(images.split(2), labels.split(2), strict=True)
     return evaluate(net, batches, ClassificationObjective(3), device=ranks.device)
 
 
-def dropped(ranks: Ranks) -> Tensor:
-    """Whose samples a network drops, told from its output for equal images."""
+def drop_path_outputs(ranks: Ranks) -> Tensor:
+    """Return the outputs of a network for equal images, which differ by the dropped paths."""
     torch.manual_seed(0)
     net = Network(
         PUBLISHED["DARTS_V2"].genotype, channels=2, cells=2, auxiliary=False, drop_path=0.5
@@ -91,119 +93,129 @@ def dropped(ranks: Ranks) -> Tensor:
         return net(torch.ones(count, 3, 8, 8))
 
 
-def small_talk(ranks: Ranks) -> dict[str, Any]:
-    """The short messages between ranks."""
+def collective_results(ranks: Ranks) -> dict[str, Any]:
+    """Return the results of all collective operations."""
     samples, (loss,) = ranks.weighted_means(ranks.rank + 1, torch.tensor(float(ranks.rank)))
-    with_output = Path(f"rank {ranks.rank}")
+    own = f"rank {ranks.rank}"
     return {
         "rank": ranks.rank,
         "main": ranks.main,
         "samples": samples,
         "loss": float(loss),
-        "highest": ranks.all_reduce_max(15 * ranks.rank),
-        "total": ranks.all_reduce_sum(0.5 + ranks.rank),
-        "first": str(ranks.broadcast(with_output)),
-        "in_turn": ranks.local_main_first(lambda: "done"),
+        "max": ranks.all_reduce_max(15 * ranks.rank),
+        "sum": ranks.all_reduce_sum(0.5 + ranks.rank),
+        "broadcast": ranks.broadcast(own),
+        "local_main_first": ranks.local_main_first(lambda: "done"),
     }
 
 
-def leaving(ranks: Ranks) -> list[Any]:
-    """How a run is left when nobody, then when the second rank alone, was asked to."""
-    said: list[str] = []
+def interrupted_save(ranks: Ranks) -> list[Any]:
+    """Save without a signal, then after a signal to rank 1; return exit code and messages."""
+    messages: list[str] = []
     run: Any = SimpleNamespace(
-        ranks=ranks, close=said.clear, path="here", command="search", save=lambda *_: None
+        ranks=ranks, close=messages.clear, path="here", command="search", save=lambda *_: None
     )
     loop = TrainingLoop.__new__(TrainingLoop)
     loop.run, loop.interrupt, loop.steps = run, Interrupt(), 1
-    loop.console = cast(Any, SimpleNamespace(info=said.append))
+    loop.console = cast(Any, SimpleNamespace(info=messages.append))
     loop.state = cast(Any, SimpleNamespace(epoch=0, step=0, state_dict=dict))
     loop.save()
     loop.interrupt.received = 15 if ranks.rank == 1 else None
     try:
         loop.save()
     except SystemExit as error:
-        return [error.code, *said]
+        return [error.code, *messages]
     return []
 
 
-def work() -> dict[str, Any]:
+def compute_results() -> dict[str, Any]:
+    """Return the results of one rank."""
     ranks = Ranks("auto" if not torch.cuda.is_available() else "cpu")
     return {
         "alphas": alpha_gradients(ranks),
         "scores": scores(ranks),
-        "dropped": dropped(ranks),
-        "talk": small_talk(ranks),
-        "leaving": leaving(ranks),
+        "drop_path": drop_path_outputs(ranks),
+        "collectives": collective_results(ranks),
+        "interrupted": interrupted_save(ranks),
     }
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    return on_ranks(work, tmp_path_factory.mktemp("ranks"))
+def rank_results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Results of both ranks."""
+    return on_ranks(compute_results, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.fixture(scope="module")
-def alone() -> dict[str, Any]:
+def expected_gradients() -> dict[str, Any]:
+    """Hypergradients of one process with the whole batch."""
     return alpha_gradients(Ranks("cpu"))
 
 
-def close(a: Tensor, b: Tensor, tolerance: float = 1e-9) -> None:
+def assert_close(a: Tensor, b: Tensor, tolerance: float = 1e-9) -> None:
     torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", GRADIENTS)
-def test_alpha_gradients_are_those_of_the_whole_batch(found: Any, alone: Any, name: str) -> None:
-    # Equal within 1e-9 of the largest entry; the finite difference divides rounding by a small
-    # step, but in float64 that leaves enough.
-    for group, expected in alone[name].items():
-        for rank in found:
-            close(rank["alphas"][name][group], expected, 1e-9)
-    assert float(torch.cat([g.flatten() for g in alone[name].values()]).norm()) > 1e-4
+def test_hypergradients_equal_those_of_the_whole_batch(
+    rank_results: Any, expected_gradients: Any, name: str
+) -> None:
+    # Float64 makes the finite difference, which divides rounding errors by a small step, accurate.
+    for group, expected in expected_gradients[name].items():
+        for rank in rank_results:
+            assert_close(rank["alphas"][name][group], expected, 1e-9)
+    assert float(torch.cat([g.flatten() for g in expected_gradients[name].values()]).norm()) > 1e-4
 
 
-def test_products_are_compared_alike(found: Any, alone: Any) -> None:
-    for name, expected in alone["report"].items():
-        close(found[1]["alphas"]["report"][name], expected, 1e-5)
+def test_the_self_check_equals_that_of_the_whole_batch(
+    rank_results: Any, expected_gradients: Any
+) -> None:
+    for name, expected in expected_gradients["report"].items():
+        assert_close(rank_results[1]["alphas"]["report"][name], expected, 1e-5)
 
 
-def test_a_weight_step_is_that_of_the_whole_batch(found: Any, alone: Any) -> None:
-    for rank in found:
-        close(rank["alphas"]["norm"], alone["norm"])
-        for name, value in alone["state"].items():
-            close(rank["alphas"]["state"][name], value)
-            assert torch.equal(rank["alphas"]["state"][name], found[0]["alphas"]["state"][name])
+def test_a_weight_step_equals_that_of_the_whole_batch(
+    rank_results: Any, expected_gradients: Any
+) -> None:
+    for rank in rank_results:
+        assert_close(rank["alphas"]["norm"], expected_gradients["norm"])
+        for name, value in expected_gradients["state"].items():
+            assert_close(rank["alphas"]["state"][name], value)
+            assert torch.equal(
+                rank["alphas"]["state"][name], rank_results[0]["alphas"]["state"][name]
+            )
 
 
-def test_scores_are_those_of_the_whole_split(found: Any) -> None:
+def test_scores_equal_those_of_the_whole_split(rank_results: Any) -> None:
     expected = scores(Ranks("cpu"))
-    for rank in found:
+    for rank in rank_results:
         assert rank["scores"] == pytest.approx(expected, rel=1e-6)
     assert 0 < expected["accuracy"] < 1
 
 
-def test_drop_path_draws_for_the_whole_batch(found: Any) -> None:
-    expected = dropped(Ranks("cpu"))
-    close(torch.cat([rank["dropped"] for rank in found]), expected, 1e-6)
-    assert len(expected.unique(dim=0)) > 3  # samples differ by what was dropped
+def test_drop_path_draws_for_the_whole_batch(rank_results: Any) -> None:
+    expected = drop_path_outputs(Ranks("cpu"))
+    assert_close(torch.cat([rank["drop_path"] for rank in rank_results]), expected, 1e-6)
+    assert len(expected.unique(dim=0)) > 3  # the samples lose different paths
 
 
-def test_short_messages(found: Any) -> None:
+def test_collective_operations_give_all_ranks_the_same_results(rank_results: Any) -> None:
     for rank in (0, 1):
-        talk = found[rank]["talk"]
-        assert (talk["rank"], talk["main"]) == (rank, rank == 0)
-        assert (talk["samples"], talk["loss"]) == (3, pytest.approx(2 / 3))
-        assert (talk["highest"], talk["total"]) == (15, 2.0)
-        assert (talk["first"], talk["in_turn"]) == ("rank 0", "done")
+        results = rank_results[rank]["collectives"]
+        assert (results["rank"], results["main"]) == (rank, rank == 0)
+        assert (results["samples"], results["loss"]) == (3, pytest.approx(2 / 3))
+        assert (results["max"], results["sum"]) == (15, 2.0)
+        assert (results["broadcast"], results["local_main_first"]) == ("rank 0", "done")
 
 
-def test_a_signal_to_one_rank_makes_all_leave(found: Any) -> None:
-    for rank in found:
-        code, line = rank["leaving"]
+def test_a_signal_to_one_rank_interrupts_all_ranks(rank_results: Any) -> None:
+    for rank in rank_results:
+        code, line = rank["interrupted"]
         assert code == 143
         assert "resume=here" in line
 
 
-def test_one_process_keeps_everything_as_it_is() -> None:
+def test_collective_operations_change_nothing_in_one_process() -> None:
     ranks = Ranks("cpu")
     loss, net = torch.tensor(2.0), torch.nn.Sequential(torch.nn.BatchNorm2d(2))
     with ranks as entered:
@@ -221,12 +233,14 @@ def test_one_process_keeps_everything_as_it_is() -> None:
         )
 
 
-def test_the_environment_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_and_devices_come_from_the_environment_of_torchrun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in ("MASTER_ADDR", "RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
     assert rank_and_size() == (0, 1)
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert rank_and_size() == (0, 1)  # not torchrun's
+    assert rank_and_size() == (0, 1)  # not set by torchrun
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     monkeypatch.setenv("RANK", "3")
     assert rank_and_size() == (3, 4)
@@ -244,15 +258,14 @@ def test_the_environment_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Ranks("cuda").device == torch.device("cuda", 1)
 
 
-def test_a_command_keeps_its_directory_in_one_process(tmp_path: Path) -> None:
-    from darts.config import EvaluateConfig, Invocation
-
+def test_a_command_in_one_process_keeps_its_invocation(tmp_path: Path) -> None:
     @distributed
-    def command(config: Any, call: Any, ranks: Ranks) -> Any:
-        return call, ranks.device
+    def command(config: Any, invocation: Any, ranks: Ranks) -> Any:
+        return invocation, ranks.device
 
-    call = Invocation(tmp_path, ("a=b",))
-    assert command(EvaluateConfig(device="cpu"), call) == (call, torch.device("cpu"))
+    invocation = Invocation(tmp_path, ("a=b",))
+    result = command(EvaluateConfig(device="cpu"), invocation)
+    assert result == (invocation, torch.device("cpu"))
 
 
 def test_shares_are_contiguous_and_nearly_equal() -> None:
@@ -263,7 +276,10 @@ def test_shares_are_contiguous_and_nearly_equal() -> None:
             assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def batches(images: Any, rank: int = 0, ranks: int = 1, workers: int = 0, **other: Any) -> SampleLoader:
+def make_loader(
+    images: Any, rank: int = 0, ranks: int = 1, workers: int = 0, **other: Any
+) -> SampleLoader:
+    """Return the loader of a rank."""
     options: dict[str, Any] = {
         "batch_size": 5,
         "seed": 3,
@@ -280,58 +296,57 @@ def batches(images: Any, rank: int = 0, ranks: int = 1, workers: int = 0, **othe
     return SampleLoader(images, indices, rank=rank, ranks=ranks, workers=workers, **options)
 
 
-def assert_shares_make_the_batch(images: Any, **options: Any) -> None:
-    whole = batches(images, **options)
-    parts = [batches(images, rank, 2, **options) for rank in range(2)]
+def assert_shares_equal_the_batch(images: Any, **options: Any) -> None:
+    """Check that the batches of two ranks together are those of one process."""
+    whole = make_loader(images, **options)
+    loaders = [make_loader(images, rank, 2, **options) for rank in range(2)]
     try:
-        assert [len(part) for part in parts] == [len(whole)] * 2
-        assert [part.rows for part in parts] == [(0, 5), (3, 5)]
+        assert [len(loader) for loader in loaders] == [len(whole)] * 2
+        assert [loader.rows for loader in loaders] == [(0, 5), (3, 5)]
         for epoch in range(2):
             for expected, *shares in zip(
-                whole.epoch(epoch), *(part.epoch(epoch) for part in parts), strict=True
+                whole.epoch(epoch), *(loader.epoch(epoch) for loader in loaders), strict=True
             ):
                 assert [len(labels) for _, labels in shares] == [3, 2]
                 for i in (0, 1):
                     assert torch.equal(torch.cat([share[i] for share in shares]), expected[i])
     finally:
-        for part in [whole, *parts]:
-            part.close()
+        for loader in [whole, *loaders]:
+            loader.close()
 
 
-def test_shares_of_batches_in_memory() -> None:
+def test_ranks_share_batches_of_images_in_memory() -> None:
     pixels = torch.randint(256, (11, 3, 8, 8), dtype=torch.uint8)
-    assert_shares_make_the_batch(MemoryImages(pixels, torch.arange(11)))
+    assert_shares_equal_the_batch(MemoryImages(pixels, torch.arange(11)))
 
 
 @pytest.mark.parametrize(("crop", "workers"), [("pad", 1), ("resized", 0)])
-def test_shares_of_batches_of_files(
+def test_ranks_share_batches_of_image_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crop: str, workers: int
 ) -> None:
-    """Each rank decodes what it needs, with the crops of the whole batch."""
-    import numpy as np
-    from PIL import Image
-
+    """Each rank decodes only its own images and uses the crops of the whole batch."""
     files = []
     for number in range(11):
         pixels = np.random.default_rng(number).integers(0, 256, (12, 10, 3), dtype=np.uint8)
         files.append(str(tmp_path / f"{number}.png"))
         Image.fromarray(pixels).save(files[-1])
     images = DiskImages(files, torch.arange(11), size=8)
-    assert_shares_make_the_batch(images, workers=workers, augmentation=Augmentation(crop=crop, padding=4, flip=True, cutout=0))
+    augmentation = Augmentation(crop=crop, padding=4, flip=True, cutout=0)
+    assert_shares_equal_the_batch(images, workers=workers, augmentation=augmentation)
     if workers == 0:
         opened: list[int] = []
-        real = DiskImages.path
+        original = DiskImages.path
         monkeypatch.setattr(
-            DiskImages, "path", lambda self, index: opened.append(index) or real(self, index)
+            DiskImages, "path", lambda self, index: opened.append(index) or original(self, index)
         )
-        batches(images, 1, 2).batch(0, 0)
+        make_loader(images, 1, 2).batch(0, 0)
         assert len(opened) == 2
 
 
-def test_a_batch_must_have_a_sample_for_each_rank() -> None:
+def test_a_batch_with_fewer_samples_than_ranks_is_refused() -> None:
     images = MemoryImages(torch.zeros(11, 3, 8, 8, dtype=torch.uint8), torch.arange(11))
     with pytest.raises(ValueError, match="batch of 5 samples cannot be shared by 6 ranks"):
-        batches(images, 0, 6)
+        make_loader(images, 0, 6)
     with pytest.raises(ValueError, match="batch of 1 samples cannot be shared by 2 ranks"):
-        batches(images, 0, 2, drop_last=False)
-    assert len(batches(copy.copy(images), 4, 5)) == 2
+        make_loader(images, 0, 2, drop_last=False)
+    assert len(make_loader(copy.copy(images), 4, 5)) == 2

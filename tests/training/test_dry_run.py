@@ -66,7 +66,7 @@ class FakeLoader:
 
 
 class FakeRecipe(Recipe):
-    """A recipe whose steps and epoch ends spend given seconds.
+    """A recipe with a prescribed duration of steps and epoch ends.
 
     Args:
         clock: Spends the seconds.
@@ -184,7 +184,7 @@ def test_rare_steps_are_measured_once_and_counted(clock: Clock) -> None:
     )
     rare = sum(is_rare(epoch, step) for epoch in range(3) for step in range(10))
     assert estimate_cost(recipe, epochs=3).seconds == 30 + 10 * rare
-    assert sum(is_rare(*place) for place in recipe.taken) == 1
+    assert sum(is_rare(*position) for position in recipe.taken) == 1
 
 
 def test_final_work_is_measured_after_the_last_epoch(clock: Clock) -> None:
@@ -211,12 +211,12 @@ def test_final_work_is_measured_after_the_last_epoch(clock: Clock) -> None:
 def test_all_ranks_take_as_many_steps_as_the_slowest(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A rank that continued alone would wait for the others forever."""
+    """A rank that takes more steps than the others would wait for them forever."""
 
-    def steps_taken(other: int) -> int:
-        """Return the steps where another rank takes ``other`` times as long."""
+    def steps_taken(factor: int) -> int:
+        """Return the number of steps if another rank needs ``factor`` times as long."""
         recipe = FakeRecipe(clock, steps=9, step_seconds=lambda *_: 1.0)
-        monkeypatch.setattr(recipe.run.ranks, "all_reduce_max", lambda own: other * own)
+        monkeypatch.setattr(recipe.run.ranks, "all_reduce_max", lambda own: factor * own)
         estimate_cost(recipe, epochs=3)
         return len(recipe.taken)
 

@@ -1,4 +1,4 @@
-"""Signals that ask a run to leave, sent by this process to itself."""
+"""Signals end a run after its next checkpoint; the test process sends them to itself."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from darts.training.interrupt import Interrupt, Interrupted
 
 
 def send(number: signal.Signals) -> None:
+    """Send a signal to this process and wait for its handler."""
     os.kill(os.getpid(), number)
-    time.sleep(0.001)  # the handler runs between two instructions of the interpreter
+    time.sleep(0.001)
 
 
 def handlers() -> list[object]:
@@ -22,7 +23,7 @@ def handlers() -> list[object]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_noted_and_the_handlers_come_back(number: signal.Signals) -> None:
+def test_a_signal_is_recorded_and_the_handlers_are_restored(number: signal.Signals) -> None:
     before = handlers()
     with Interrupt() as interrupt:
         assert interrupt.received is None
@@ -31,23 +32,23 @@ def test_a_signal_is_noted_and_the_handlers_come_back(number: signal.Signals) ->
     assert handlers() == before
 
 
-def test_a_second_ctrl_c_ends_at_once() -> None:
+def test_a_second_ctrl_c_raises_at_once() -> None:
     before = handlers()
     with pytest.raises(KeyboardInterrupt), Interrupt():  # noqa: PT012
         send(signal.SIGINT)
         send(signal.SIGINT)
-        raise AssertionError("still here")
+        raise AssertionError("not interrupted")
     assert handlers() == before
 
 
-def test_a_second_sigterm_is_patient() -> None:
+def test_a_second_sigterm_still_waits() -> None:
     with Interrupt() as interrupt:
         send(signal.SIGTERM)
         send(signal.SIGTERM)
         assert interrupt.received == signal.SIGTERM
 
 
-def test_handlers_come_back_after_an_error_and_can_be_nested() -> None:
+def test_handlers_are_restored_after_an_error_and_after_nesting() -> None:
     before = handlers()
     with pytest.raises(ZeroDivisionError), Interrupt():
         raise ZeroDivisionError
@@ -61,28 +62,28 @@ def test_handlers_come_back_after_an_error_and_can_be_nested() -> None:
     assert handlers() == before
 
 
-def test_outside_the_main_thread_it_does_nothing() -> None:
-    before, seen = handlers(), []
+def test_other_threads_install_no_handlers() -> None:
+    before, results = handlers(), []
 
     def work() -> None:
         with Interrupt() as interrupt:
-            seen.append((interrupt.received, handlers() == before))
+            results.append((interrupt.received, handlers() == before))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert seen == [(None, True)]
+    assert results == [(None, True)]
     assert handlers() == before
 
 
-def test_leaving_is_an_exit_with_the_code_shells_expect() -> None:
+def test_an_interrupted_run_exits_with_its_code() -> None:
     with pytest.raises(SystemExit) as caught:
         raise Interrupted(128 + signal.SIGTERM)
     assert caught.value.code == 143
 
 
-def test_of_two_within_each_other_both_know() -> None:
-    """A study runs a training: the signal may come before the training begins, or amid it."""
+def test_nested_interrupts_share_a_signal() -> None:
+    """A study runs a training: the signal can come before the training or during it."""
     before = handlers()
     with Interrupt() as outer:
         send(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""The schedule, the step, the running means and the stop on NaN."""
+"""Learning rates, optimizer steps, running means, and the error for losses that are not finite."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCALER = loss_scaler("fp32", torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("epochs", "high", "low"), [(50, 0.025, 0.001), (7, 0.1, 0.0), (1, 1, 0)])
-def test_the_cosine_is_that_of_torch(epochs: int, high: float, low: float) -> None:
+def test_the_cosine_schedule_equals_that_of_torch(epochs: int, high: float, low: float) -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=high)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs, eta_min=low)
     for epoch in range(epochs):
@@ -34,44 +34,45 @@ def test_the_cosine_is_that_of_torch(epochs: int, high: float, low: float) -> No
     assert cosine(epochs, epochs, high, low) == pytest.approx(low, abs=1e-15)
 
 
-def test_all_groups_get_the_learning_rate() -> None:
+def test_set_learning_rate_changes_all_groups() -> None:
     a, b = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([{"params": [a], "lr": 1.0}, {"params": [b], "lr": 2.0}])
     set_learning_rate(optimizer, 0.5)
     assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.5]
 
 
-def nets() -> tuple[nn.Linear, nn.Linear]:
+def equal_nets() -> tuple[nn.Linear, nn.Linear]:
+    """Return two layers with equal weights."""
     torch.manual_seed(0)
-    one, two = nn.Linear(4, 3), nn.Linear(4, 3)
-    two.load_state_dict(one.state_dict())
-    return one, two
+    first, second = nn.Linear(4, 3), nn.Linear(4, 3)
+    second.load_state_dict(first.state_dict())
+    return first, second
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.5, 1e6])
-def test_a_step_is_the_one_done_by_hand(clip: float) -> None:
-    net, other = nets()
+def test_a_step_equals_explicit_sgd_with_momentum_and_clipping(clip: float) -> None:
+    net, other = equal_nets()
     x = torch.randn(8, 4, generator=torch.Generator().manual_seed(1)) * 5
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
     velocity = {name: torch.zeros_like(p) for name, p in other.named_parameters()}
     for _ in range(3):
         norm = optimizer_step(net(x).square().mean(), optimizer, SCALER, clip=clip)
-        slopes = torch.autograd.grad(other(x).square().mean(), list(other.parameters()))
-        length = float(torch.cat([s.flatten() for s in slopes]).norm())
+        gradients = torch.autograd.grad(other(x).square().mean(), list(other.parameters()))
+        length = float(torch.cat([g.flatten() for g in gradients]).norm())
         assert float(norm) == pytest.approx(length, rel=1e-5)  # before clipping
         factor = min(1.0, clip / length) if clip else 1.0
         with torch.no_grad():
-            for (name, p), slope in zip(other.named_parameters(), slopes, strict=True):
-                velocity[name] = 0.9 * velocity[name] + factor * slope + 0.01 * p
+            for (name, p), gradient in zip(other.named_parameters(), gradients, strict=True):
+                velocity[name] = 0.9 * velocity[name] + factor * gradient + 0.01 * p
                 p.sub_(0.1 * velocity[name])
-        for mine, theirs in zip(net.parameters(), other.parameters(), strict=True):
-            torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
+        for actual, expected in zip(net.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.5])
-def test_a_scaled_loss_makes_the_same_step(clip: float) -> None:
-    """As in fp16, where the gradients are scaled up and must be clipped at their true size."""
-    net, other = nets()
+def test_a_scaled_loss_gives_the_same_step(clip: float) -> None:
+    """In fp16, gradients are scaled up; clipping must use their true norm."""
+    net, other = equal_nets()
     x = torch.randn(8, 4, generator=torch.Generator().manual_seed(1)) * 5
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     norms = [
@@ -88,19 +89,19 @@ def test_a_scaled_loss_makes_the_same_step(clip: float) -> None:
     assert scaler.get_scale() == 512
 
 
-def test_old_gradients_do_not_add_up_and_unreached_weights_stay() -> None:
-    net, _ = nets()
-    spare = nn.Parameter(torch.ones(2))
-    optimizer = torch.optim.SGD([*net.parameters(), spare], lr=0.1)
+def test_a_step_ignores_old_gradients_and_weights_without_gradients() -> None:
+    net, _ = equal_nets()
+    unused = nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([*net.parameters(), unused], lr=0.1)
     loss = net(torch.ones(1, 4)).sum()
     first = optimizer_step(loss, optimizer, SCALER, clip=0.0)
     again = optimizer_step(net(torch.ones(1, 4)).sum(), optimizer, SCALER, clip=0.0)
     assert float(first) == pytest.approx(float(again))
-    assert spare.tolist() == [1, 1]
+    assert unused.tolist() == [1, 1]
 
 
-def test_a_zero_gradient_is_no_trouble() -> None:
-    net, other = nets()
+def test_a_zero_gradient_changes_nothing() -> None:
+    net, other = equal_nets()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     for clip in (0.0, 5.0):
         assert (
@@ -111,7 +112,7 @@ def test_a_zero_gradient_is_no_trouble() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_a_loss_that_is_no_number_stops_the_run(value: float) -> None:
+def test_a_loss_that_is_not_finite_raises_an_error(value: float) -> None:
     with pytest.raises(Diverged) as caught:
         require_finite(torch.tensor(value), epoch=2, step=0)
     text = str(caught.value)
@@ -121,29 +122,29 @@ def test_a_loss_that_is_no_number_stops_the_run(value: float) -> None:
     assert isinstance(caught.value, ValueError)
 
 
-def test_a_loss_that_is_a_number_is_handed_on() -> None:
+def test_a_finite_loss_is_returned() -> None:
     assert require_finite(torch.tensor(0.5), epoch=0, step=0) == 0.5
 
 
-def test_means_weigh_by_samples_and_go_on_from_a_checkpoint() -> None:
-    whole, first = EpochMeans(), EpochMeans()
+def test_means_are_weighted_by_samples_and_can_be_restored() -> None:
+    unbroken, first = EpochMeans(), EpochMeans()
     rows = [(4, 1.0, 0.5), (1, 6.0, 0.0), (3, 2.0, 1.0)]
     for count, loss, accuracy in rows:
-        whole.add(count, loss=loss, accuracy=accuracy)
-    assert whole.compute() == {"loss": pytest.approx(2.0), "accuracy": pytest.approx(0.625)}
+        unbroken.add(count, loss=loss, accuracy=accuracy)
+    assert unbroken.compute() == {"loss": pytest.approx(2.0), "accuracy": pytest.approx(0.625)}
     first.add(4, loss=1.0, accuracy=0.5)
     state = json.loads(json.dumps(first.state_dict()))  # plain values
-    first.add(9, loss=100.0, accuracy=0.0)  # must not reach into the state
+    first.add(9, loss=100.0, accuracy=0.0)  # does not change the saved state
     second = EpochMeans()
     second.load_state_dict(state)
     for count, loss, accuracy in rows[1:]:
         second.add(count, loss=loss, accuracy=accuracy)
-    assert second.compute() == whole.compute()
+    assert second.compute() == unbroken.compute()
     assert EpochMeans().compute() == {}
 
 
-def test_weights_move_by_the_optimizer_that_is_asked_for() -> None:
-    """The first step of Adam is the learning rate along the sign, whatever the gradient's size."""
+def test_the_configured_optimizer_updates_the_weights() -> None:
+    """The first step of Adam has the size of the learning rate for any gradient."""
     config = WeightOptimizerConfig(algorithm="adam", lr=0.1, momentum=0.8, weight_decay=0.0)
     weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     optimizer = weight_optimizer([weight], config)

@@ -1,0 +1,231 @@
+"""The training loop calls a recipe in order, logs its epochs and saves checkpoints."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from darts.config import RetrainConfig, compose
+from darts.tracking import read_metrics
+from darts.training.checkpoint import load_checkpoint
+from darts.training.distributed import Ranks
+from darts.training.interrupt import Interrupted
+from darts.training.loop import EpochReport, Recipe, StepReport, TrainingLoop
+from darts.training.run import TrainingRun
+from darts.training.state import TrainState
+from darts.training.steps import Diverged
+
+STEPS = 2  # per epoch
+
+
+class NumberedLoader:
+    """A loader whose batches are pairs of epoch and step."""
+
+    rows = (0, 4)
+
+    def __init__(self) -> None:
+        self.delivered = 0
+
+    def __len__(self) -> int:
+        return STEPS
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Any]:
+        for step in range(first_step, STEPS):
+            self.delivered += 1
+            yield epoch, step
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"delivered": self.delivered}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.delivered = state["delivered"]
+
+
+class FakeRecipe(Recipe):
+    """A recipe that records its calls, and the progress of the checkpoint at each call.
+
+    Args:
+        path: Run directory.
+        overrides: Overrides of the configuration.
+        on_step: Called in each step with epoch and step; returns the loss.
+        last_epoch: Epoch after which the recipe has finished.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *overrides: str,
+        on_step: Callable[[int, int], float] = lambda epoch, step: 1.0,
+        last_epoch: int | None = None,
+    ) -> None:
+        common = ("dataset=synthetic", "genotype=DARTS_V2", "tracking.tensorboard=false")
+        self.config: RetrainConfig = compose("retrain", [*common, *overrides])
+        self.run = TrainingRun("retrain", path, self.config, overrides=(), ranks=Ranks("cpu"))
+        loader: Any = NumberedLoader()
+        self.loader: NumberedLoader = loader
+        self.state = TrainState(train_loader=loader)
+        self.on_step, self.last_epoch = on_step, last_epoch
+        self.calls: list[str] = []
+        self.saved_progress: dict[str, tuple[int, int]] = {}
+        self.run.begin({"train": torch.arange(4)})
+        if self.run.saved is not None:
+            self.state.load_state_dict(self.run.saved)
+
+    @property
+    def finished(self) -> bool:
+        return self.last_epoch is not None and self.state.epoch > self.last_epoch
+
+    def record(self, call: str) -> None:
+        self.calls.append(call)
+        if self.run.checkpoint.exists():
+            saved = load_checkpoint(self.run.checkpoint)
+            self.saved_progress[call] = (saved["epoch"], saved["step"])
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.record(f"begin {epoch}")
+
+    def train_step(self, batch: Any) -> StepReport:
+        epoch, step = batch
+        self.record(f"step {epoch} {step}")
+        loss = torch.tensor(self.on_step(epoch, step))
+        norms = {"grad_norm": torch.tensor(2.0)}
+        return StepReport(1 + 2 * step, {"loss": loss, "accuracy": torch.tensor(0.5)}, norms)
+
+    def end_epoch(self, epoch: int) -> EpochReport:
+        self.record(f"end {epoch}")
+        self.state.scores = {"accuracy": 0.25 * (epoch + 1)}
+        return EpochReport(lr=0.1, row={"extra": epoch}, warnings=[f"warning of epoch {epoch}"])
+
+    def write_epoch(self, epoch: int) -> None:
+        self.record(f"write {epoch}")
+
+
+def fit(recipe: FakeRecipe, epochs: int = 2, **options: Any) -> None:
+    """Train to the end and close the logs."""
+    try:
+        with TrainingLoop(recipe, epochs=epochs, name="retrain", **options) as loop:
+            loop.fit()
+    finally:
+        recipe.run.close()
+
+
+def epoch_calls(epoch: int) -> list[str]:
+    steps = [f"step {epoch} {step}" for step in range(STEPS)]
+    return [f"begin {epoch}", *steps, f"end {epoch}", f"write {epoch}"]
+
+
+def test_the_loop_calls_the_recipe_in_order(tmp_path: Path) -> None:
+    recipe = FakeRecipe(tmp_path / "run")
+    fit(recipe)
+    assert recipe.calls == [*epoch_calls(0), *epoch_calls(1)]
+    assert (recipe.state.epoch, recipe.state.step) == (2, 0)
+
+
+def test_a_checkpoint_is_written_after_each_epoch(tmp_path: Path) -> None:
+    """No checkpoint is written earlier, so that a resumed run repeats an incomplete epoch end."""
+    recipe = FakeRecipe(tmp_path / "run", "save_minutes=10")
+    completed: list[tuple[int, dict[str, float], int]] = []
+
+    def on_epoch(number: int, scores: dict[str, float]) -> None:
+        saved = load_checkpoint(recipe.run.checkpoint)
+        completed.append((number, scores, saved["epoch"]))
+
+    fit(recipe, on_epoch=on_epoch)
+    assert completed == [(1, {"accuracy": 0.25}, 1), (2, {"accuracy": 0.5}, 2)]
+    assert recipe.saved_progress == dict.fromkeys(epoch_calls(1), (1, 0))
+
+
+def test_a_checkpoint_is_written_within_an_epoch_when_it_is_due(tmp_path: Path) -> None:
+    recipe = FakeRecipe(tmp_path / "run", "save_minutes=0")
+    fit(recipe)
+    assert recipe.saved_progress["step 0 1"] == (0, 1)
+    assert recipe.saved_progress["end 0"] == (0, 2)
+    assert recipe.saved_progress["begin 1"] == (1, 0)
+    assert "step 0 0" not in recipe.saved_progress
+
+
+def test_a_finished_recipe_ends_the_loop_early(tmp_path: Path) -> None:
+    recipe = FakeRecipe(tmp_path / "run", last_epoch=1)
+    fit(recipe, epochs=5)
+    assert recipe.calls == [*epoch_calls(0), *epoch_calls(1)]
+    assert load_checkpoint(recipe.run.checkpoint)["epoch"] == 2
+
+
+def test_rows_contain_means_scores_norms_and_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Means are weighted by samples: one of the first batch, three of the second."""
+    recipe = FakeRecipe(tmp_path / "run", on_step=lambda epoch, step: [4.0, 2.0][step])
+    fit(recipe)
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [2, 4]
+    expected = {
+        "epoch": 2,
+        "lr": 0.1,
+        "train_loss": pytest.approx((4 + 3 * 2) / 4),
+        "train_accuracy": 0.5,
+        "valid_accuracy": 0.5,
+        "grad_norm": 2.0,
+        "extra": 1,
+    }
+    assert {name: rows[1][name] for name in expected} == expected
+    assert rows[1]["seconds"] >= rows[0]["seconds"] > 0
+    out = capsys.readouterr().out
+    assert out.count("warning of epoch") == 2
+    assert "epoch 2/2" in out
+
+
+def test_a_resumed_loop_continues_with_the_next_step(tmp_path: Path) -> None:
+    def crash(epoch: int, step: int) -> float:
+        if (epoch, step) == (1, 1):
+            raise RuntimeError("crash")
+        return 1.0 + epoch + step
+
+    path = tmp_path / "run"
+    with pytest.raises(RuntimeError, match="crash"):
+        fit(FakeRecipe(path, "save_minutes=0", on_step=crash))
+    resumed = FakeRecipe(
+        path, "save_minutes=0", f"resume={path}", on_step=lambda epoch, step: 1.0 + epoch + step
+    )
+    fit(resumed)
+    assert resumed.calls == ["begin 1", "step 1 1", "end 1", "write 1"]
+    assert resumed.loader.delivered == 2 * STEPS
+    rows = read_metrics(path / "metrics.jsonl")
+    assert [row["train_loss"] for row in rows] == pytest.approx([(1 + 3 * 2) / 4, (2 + 3 * 3) / 4])
+
+
+def test_a_signal_saves_after_the_step_and_exits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(epoch: int, step: int) -> float:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 1.0
+
+    recipe = FakeRecipe(tmp_path / "run", "save_minutes=10", on_step=interrupt)
+    with pytest.raises(Interrupted) as exit_info:
+        fit(recipe)
+    assert exit_info.value.code == 128 + signal.SIGTERM
+    assert recipe.calls == ["begin 0", "step 0 0"]
+    saved = load_checkpoint(recipe.run.checkpoint)
+    assert (saved["epoch"], saved["step"]) == (0, 1)
+    assert f"python -m darts.retrain resume={tmp_path / 'run'}" in capsys.readouterr().out
+
+
+def test_a_loss_that_is_not_finite_ends_the_loop(tmp_path: Path) -> None:
+    """The checkpoint of the last complete epoch remains."""
+    recipe = FakeRecipe(
+        tmp_path / "run", on_step=lambda epoch, step: float("nan") if epoch else 1.0
+    )
+    with pytest.raises(Diverged, match="the loss became nan in epoch 2, step 1"):
+        fit(recipe)
+    assert recipe.calls == [*epoch_calls(0), "begin 1", "step 1 0"]
+    assert load_checkpoint(recipe.run.checkpoint)["epoch"] == 1
+    record = json.loads((tmp_path / "run" / "diverged.json").read_text())
+    assert "the loss became nan" in record["why"]

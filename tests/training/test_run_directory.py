@@ -1,0 +1,117 @@
+"""A run directory holds one run, and only an equal configuration may resume it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from darts.config import ConfigError, SearchConfig, compose, rebuild
+from darts.tracking import read_json
+from darts.training.run_directory import RunDirectory
+
+OVERRIDES = ["dataset=synthetic", "epochs=3", "resume=elsewhere"]
+
+
+def make_config(*overrides: str) -> SearchConfig:
+    config: SearchConfig = compose("search", ["dataset=synthetic", *overrides])
+    return config
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> RunDirectory:
+    return RunDirectory(tmp_path / "a" / "run", "search")
+
+
+def test_begin_writes_configuration_overrides_and_environment(directory: RunDirectory) -> None:
+    config = make_config("epochs=3")
+    directory.begin(config, OVERRIDES)
+    text = (directory.path / "config.yaml").read_text(encoding="utf-8")
+    assert rebuild(SearchConfig, yaml.safe_load(text)) == config
+    assert directory.overrides() == OVERRIDES[:2]  # without resume
+    assert directory.read_json("overrides.json")["command"] == "search"
+    assert "python" in directory.read_json("env.json")
+
+
+def test_begin_writes_the_configuration_last(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that was abandoned before is not a run."""
+
+    def fail(self: RunDirectory, name: str, text: str) -> None:
+        assert name == "config.yaml"
+        assert {file.name for file in self.path.iterdir()} == {"overrides.json", "env.json"}
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "write", fail)
+        with pytest.raises(OSError, match="disk full"):
+            directory.begin(make_config(), OVERRIDES)
+    directory.require_unused()
+    directory.begin(make_config(), OVERRIDES)
+    with pytest.raises(ConfigError):
+        directory.require_unused()
+
+
+def test_a_directory_with_a_run_is_refused(directory: RunDirectory) -> None:
+    directory.require_unused()
+    directory.path.mkdir(parents=True)
+    directory.write("notes.txt", "not a run")
+    directory.require_unused()
+    directory.begin(make_config(), OVERRIDES)
+    with pytest.raises(ConfigError) as error_info:
+        directory.require_unused()
+    message = f"{directory.path} already holds a run; choose another hydra.run.dir"
+    assert str(error_info.value) == message
+    with pytest.raises(ConfigError) as error_info:
+        directory.require_unused(resumable=True)
+    assert str(error_info.value) == f"{message}, or continue that run with resume={directory.path}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["epochs=3"], "epochs is 2 in the run and 3 here"),
+        (["optimizer.lr=0.5"], "optimizer.lr is 0.025 in the run and 0.5 here"),
+        (["epochs=3", "seed=1", "precision=bf16"], r" here \(and 2 more keys\)$"),
+    ],
+)
+def test_a_different_configuration_is_refused_with_its_key(
+    directory: RunDirectory, overrides: list[str], message: str
+) -> None:
+    saved = dataclasses.asdict(make_config())
+    with pytest.raises(ConfigError, match=message) as error_info:
+        directory.require_same(saved, make_config(*overrides))
+    assert str(error_info.value).startswith(f"cannot resume {directory.path}: ")
+
+
+def test_keys_that_may_change_on_resume_are_ignored(directory: RunDirectory) -> None:
+    saved = dataclasses.asdict(make_config())
+    directory.require_same(saved, make_config())
+    changed = make_config(
+        "resume=elsewhere",
+        "device=cpu",
+        "save_minutes=1",
+        "loader.workers=3",
+        "tracking.figures=false",
+        "tracking.energy.watts_per_core=7",
+    )
+    assert dataclasses.asdict(changed) != saved
+    directory.require_same(saved, changed)
+    with pytest.raises(ConfigError, match=r"loader\.batch_size is"):
+        directory.require_same(saved, make_config("loader.workers=3", "loader.batch_size=7"))
+
+
+def test_finish_adds_command_and_git_revision(directory: RunDirectory) -> None:
+    directory.begin(make_config(), OVERRIDES)
+    directory.write_json("env.json", {"git_revision": "abc123"})
+    assert not directory.is_complete
+    directory.require_incomplete()
+    summary = directory.finish({"valid_accuracy": 0.5})
+    assert summary == {"command": "search", "valid_accuracy": 0.5, "git_revision": "abc123"}
+    assert read_json(directory.path / "summary.json") == summary
+    assert directory.is_complete
+    with pytest.raises(ConfigError, match="is complete; nothing to resume"):
+        directory.require_incomplete()
