@@ -30,11 +30,8 @@ from darts.tracking import Console, JsonObject, format_duration, format_value, p
 from darts.training.interrupt import Interrupted
 from darts.training.run_directory import RunDirectory
 
-SAVE_INTERVAL = 5.0
-"""Seconds between updates of the result files while the study runs."""
-
-MAX_GENOTYPE_LENGTH = 80
-"""Characters of a genotype up to which the line of its trial shows it."""
+SAVE_INTERVAL = 5.0  # seconds between updates of the result files while the study runs
+MAX_GENOTYPE_LENGTH = 80  # characters of a genotype up to which the line of its trial shows it
 
 
 def check(config: TuneConfig) -> None:
@@ -63,18 +60,14 @@ def tune(config: TuneConfig, invocation: Invocation) -> JsonObject:
         raise ConfigError(f"the study in {run.path} is complete; raise budget.trials")
 
     progress = Progress(plan, study)
+    reported = [trial.number for trial in finished_trials(trials)]
     supervisor = Supervisor(
-        plan,
-        study,
-        progress.report,
-        deadline=progress.deadline,
-        reported=[trial.number for trial in finished_trials(trials)],
+        plan, study, progress.report, deadline=progress.deadline, reported=reported
     )
     with progress.console:
         action = "resuming" if config.resume else "tuning"
-        progress.console.info(
-            f"{action} in {run.path} with {len(plan.space.parameters)} parameters"
-        )
+        count = len(plan.space.parameters)
+        progress.console.info(f"{action} in {run.path} with {count} parameters")
         signal = supervisor.run(progress.save_regularly)
     trials = study.get_trials(deepcopy=False)
     progress.save(trials)
@@ -112,10 +105,6 @@ def tune(config: TuneConfig, invocation: Invocation) -> JsonObject:
 
 class Progress:
     """Console output, result files and elapsed time of a study.
-
-    Args:
-        plan: plan of the study.
-        study: the opened study.
 
     Attributes:
         console: progress in trials, or in seconds if only time limits the study.
@@ -172,13 +161,7 @@ class Progress:
 
 
 def format_trial(plan: StudyPlan, trial: FrozenTrial, best: FrozenTrial | None) -> str:
-    """Return one line about a finished trial.
-
-    Args:
-        plan: plan of the study.
-        trial: the trial.
-        best: the best trial so far.
-    """
+    """Return one line about a finished trial; it marks the best trial so far."""
     words = [f"trial {trial.number}"]
     if trial.state == TrialState.FAIL:
         words.append(f"failed: {failure_reason(trial)}")
@@ -205,21 +188,10 @@ def format_trial(plan: StudyPlan, trial: FrozenTrial, best: FrozenTrial | None) 
 def _print_results(plan: StudyPlan, summary: JsonObject, command: str) -> None:
     """Print the most important numbers and the command that trains the best point."""
     energy = ("joules", "joules_source", "gco2e")
-    names = [
-        *plan.objectives,
-        f"test_{plan.config.metric}",
-        "true_rank",
-        "rank_correlation_spearman",
-        "gain_architecture",
-        "gain_hyperparameters",
-        "gain_both",
-        "gain_interaction",
-        "trials",
-        "complete",
-        "pruned",
-        "failed",
-        "seconds",
-    ]
+    scores = [*plan.objectives, f"test_{plan.config.metric}"]
+    table = ["true_rank", "rank_correlation_spearman"]
+    gains = [f"gain_{name}" for name in ("architecture", "hyperparameters", "both", "interaction")]
+    names = [*scores, *table, *gains, "trials", "complete", "pruned", "failed", "seconds"]
     if summary["joules"] is not None:
         names += energy
     print_summary("tune", {name: summary[name] for name in names if name in summary})

@@ -25,16 +25,9 @@ from darts.tracking import JsonObject, format_value, read_json, write_json
 
 
 def analyze(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
-    """Analyze a study with at least one complete trial.
+    """Analyze a study with at least one complete trial, and return numbers for ``summary.json``.
 
-    Write ``analysis.json`` and the figures.
-
-    Args:
-        plan: plan of the study.
-        trials: all trials.
-
-    Returns:
-        Numbers for ``summary.json``.
+    The analysis also writes ``analysis.json`` and the figures.
     """
     assert isinstance(plan.space, SearchSpace)
     options = plan.config.analysis
@@ -102,13 +95,12 @@ def _true_scores(
 
 
 def _fit_surrogate(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> Surrogate | None:
-    """Fit a surrogate to the scores of complete trials, if there are enough."""
     kind = plan.config.analysis.surrogate
     complete = complete_trials(trials)
     if kind == "none" or len(complete) < MIN_POINTS:
         return None
-    points, scores = map(trial_point, complete), [trial.values[0] for trial in complete]
-    return Surrogate(plan.space.parameters, list(points), scores, kind=kind, seed=plan.config.seed)
+    points, scores = zip(*((trial_point(t), t.values[0]) for t in complete), strict=True)
+    return Surrogate(plan.space.parameters, points, scores, kind=kind, seed=plan.config.seed)
 
 
 def _run_factorial_design(
@@ -118,13 +110,11 @@ def _run_factorial_design(
     first_seed = plan.config.seed + 1
     seeds = range(first_seed, first_seed + plan.config.analysis.factorial_seeds)
     design = FactorialDesign(space, trial_point(best), seeds)
+    grid = Grid(order="written")
     design_plan = dataclasses.replace(
         plan,
-        config=dataclasses.replace(
-            plan.config, strategy=Grid(order="written"), costs=[], limits={}
-        ),
+        config=dataclasses.replace(plan.config, strategy=grid, costs=[], limits={}),
         directory=plan.directory / "factorial",
-        database=plan.storage,
         name=f"{plan.name}-factorial-of-{best.number}",
         space=design,
         fixed_overrides=tuple(o for o in plan.fixed_overrides if not o.startswith("seed=")),

@@ -14,15 +14,7 @@ TrialConfig = RetrainConfig | SearchConfig
 
 
 def trial_config(target: str, overrides: Sequence[str]) -> TrialConfig:
-    """Return the checked configuration of a trial.
-
-    Args:
-        target: ``retrain`` or ``search``.
-        overrides: command line of the trial.
-
-    Raises:
-        ConfigError: with the message of the command itself.
-    """
+    """Return the configuration of a trial; raise ``ConfigError`` as the command itself would."""
     config: TrialConfig = compose(target, overrides)
     if isinstance(config, SearchConfig):
         search.check(config)

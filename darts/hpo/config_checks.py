@@ -17,18 +17,14 @@ from darts.tasks import Task
 
 
 def check_config(config: TuneConfig) -> None:
-    """Check, before any data is read, that trials and analysis can run.
-
-    Raises:
-        ConfigError: in one line.
-    """
+    """Raise ``ConfigError`` if trials or analysis cannot run; no data is read."""
     space = SearchSpace(config.parameters)
     if config.budget.trials is None and config.budget.hours is None:
         raise ConfigError("budget.trials and budget.hours are both null; set at least one")
     _check_judge(config, space)
     for name, point in space.extremes():
-        example = example_config(config, space, point, name)
-    _check_scores(config, example.task)
+        task = example_config(config, space, point, name).task
+    _check_scores(config, task)
     setup = Setup(
         space.parameters,
         objectives=1 + len(config.costs),
@@ -78,12 +74,11 @@ def _check_scores(config: TuneConfig, task: Task) -> None:
     measured = list(MEASURES) if config.target == "retrain" else []
     available = list(dict.fromkeys([*judge.costs, *measured]))
     for key, names in (("costs", config.costs), ("limits", config.limits)):
-        for name in names:
-            if name not in available:
-                raise ConfigError(
-                    f"{key}: {name!r} is unknown with judge={judge.name} "
-                    f"target={config.target}; choose from {', '.join(available) or 'none'}"
-                )
+        for name in (name for name in names if name not in available):
+            raise ConfigError(
+                f"{key}: {name!r} is unknown with judge={judge.name} target={config.target}; "
+                f"choose from {', '.join(available) or 'none'}"
+            )
     for name, limit in config.limits.items():
         if not limit > 0:
             raise ConfigError(f"limits.{name}={limit}: must be > 0")
@@ -110,11 +105,7 @@ def _check_factorial_design(config: TuneConfig, space: SearchSpace) -> None:
 
 
 def check_judge(plan: StudyPlan) -> None:
-    """Score one architecture with the table or the supernet, so that errors appear at once.
-
-    Raises:
-        ValueError: in one line, if the architecture cannot be scored.
-    """
+    """Score one architecture with the table or the supernet; raise its ``ValueError`` at once."""
     assert isinstance(plan.space, SearchSpace)
     tools, judge = TrialTools(plan.config), plan.config.judge
     _, point = next(plan.space.extremes())
@@ -122,8 +113,4 @@ def check_judge(plan: StudyPlan) -> None:
     if genotype is not None and table_covers(plan.config, plan.space.architecture):
         tools.true_scores(genotype)
     if not judge.trains:
-        judge(TrialSpec(plan.overrides(point), genotype, Path(), _ignore_epoch), tools)
-
-
-def _ignore_epoch(epoch: int, scores: object) -> None:
-    """Do nothing; judges without trainings do not call it."""
+        judge(TrialSpec(plan.overrides(point), genotype, Path()), tools)

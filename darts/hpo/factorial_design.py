@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from darts.hpo.search_space import ARCHITECTURE, HYPERPARAMETERS, SearchSpace
+from darts.hpo.search_space import ARCHITECTURE, HYPERPARAMETERS, SearchSpace, TrialSpace
 from darts.judging.factorial import LEVELS
 from darts.spaces import AnyGenotype
 from darts.spaces.parameters import Choice, Parameter, Parameters, Point, Value
@@ -17,13 +17,8 @@ from darts.spaces.parameters import Choice, Parameter, Parameters, Point, Value
 FACTORS = (ARCHITECTURE, HYPERPARAMETERS)
 
 
-class FactorialDesign:
-    """The search space ``{default, best} x {default, best} x seeds``.
-
-    Args:
-        space: search space of the study.
-        best: best point of the study.
-        seeds: seeds of the trainings.
+class FactorialDesign(TrialSpace):
+    """The space ``{default, best} x {default, best} x seeds`` of a study with its best point.
 
     Attributes:
         factors: those of ``FACTORS`` that the study varies.
@@ -38,22 +33,12 @@ class FactorialDesign:
         self.parameters = Parameters([Parameter("seed", Choice(tuple(seeds))), *factors])
 
     def genotype(self, point: Mapping[str, Value]) -> AnyGenotype | None:
-        """Return the best architecture; None for the default, which the overrides name."""
         return self._space.genotype(self._best) if point.get(ARCHITECTURE) == "best" else None
 
     def overrides(self, point: Mapping[str, Value]) -> list[str]:
-        """Return the overrides that a corner adds to the command line."""
         overrides: list[str] = []
         if point.get(ARCHITECTURE) == "best":
             overrides += self._space.architecture_overrides(self._best)
         if point.get(HYPERPARAMETERS) == "best":
             overrides += self._space.hyperparameter_overrides(self._best)
         return [*overrides, f"seed={point['seed']}"]
-
-    def settings(self, point: Mapping[str, Value]) -> Point:
-        """Return the whole point."""
-        return dict(point)
-
-    def row(self, point: Mapping[str, Value]) -> Point:
-        """Return the whole point."""
-        return dict(point)

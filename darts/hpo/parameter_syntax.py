@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from darts.config import ConfigError, check_fields, closest, one_of, quoted
 from darts.spaces import SPACES, Space
@@ -35,31 +35,21 @@ def descriptions(
 
 
 def parse_parameter(key: str, description: object) -> Parameter:
-    """Parse the description of a hyperparameter.
+    """Parse the description of a hyperparameter; raise ``ConfigError`` if it is invalid.
 
-    Args:
-        key: dotted key that the parameter sets.
-        description: list of choices, or mapping with the keys ``choices``, or ``low`` and
-            ``high``, and optionally ``step``, ``log`` and ``when``.
-
-    Raises:
-        ConfigError: in one line, for an invalid description.
+    It is a list of choices, or a mapping with the keys ``choices``, or ``low`` and ``high``, and
+    optionally ``step``, ``log`` and ``when``.
     """
     if isinstance(description, Sequence) and not isinstance(description, str):
         description = {"choices": list(description)}
     if not isinstance(description, Mapping):
-        raise ConfigError(
-            f"parameters.{key}={description!r}: must be a list of choices or "
-            "{low: ..., high: ...}"
-        )
-    unknown = [name for name in description if name not in _KEYS]
-    if unknown:
-        raise ConfigError(
-            f"parameters.{key}: unknown {unknown[0]!r}{closest(str(unknown[0]), _KEYS)}; "
-            f"choose from {', '.join(_KEYS)}"
-        )
+        domains = "a list of choices or {low: ..., high: ...}"
+        raise ConfigError(f"parameters.{key}={description!r}: must be {domains}")
+    _refuse_unknown(key, description, _KEYS)
+    when = description.get("when")
     try:
-        return Parameter(key, _domain(description), _conditions(description.get("when")))
+        conditions = () if when is None else tuple(_conditions(when))
+        return Parameter(key, _domain(description), conditions)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"parameters.{key}: {error}") from None
 
@@ -67,8 +57,7 @@ def parse_parameter(key: str, description: object) -> Parameter:
 def parse_architecture(description: object) -> Space:
     """Return the space of ``genotype: {space: NAME, ...}``; other keys are fields of the space.
 
-    Raises:
-        ConfigError: in one line, for an unknown space or field.
+    An unknown space or field raises ``ConfigError``.
     """
     if not isinstance(description, Mapping) or "space" not in description:
         raise ConfigError(
@@ -79,22 +68,16 @@ def parse_architecture(description: object) -> Space:
     space_type = SPACES[description["space"]]
     fields = {field.name for field in dataclasses.fields(space_type)} - {"name"}
     options = {name: value for name, value in description.items() if name != "space"}
-    for name in options:
-        if name not in fields:
-            raise ConfigError(
-                f"parameters.genotype: unknown {name!r}{closest(name, fields)}; "
-                f"choose from {', '.join(sorted(fields))}"
-            )
+    _refuse_unknown("genotype", options, sorted(fields))
     space: Space = space_type(**options)
     check_fields(space, "parameters.genotype.")
     return space
 
 
 def sort_by_dependency(parameters: Sequence[Parameter]) -> list[Parameter]:
-    """Keep the given order, but move parameters before those that depend on them.
+    """Keep the order, but move parameters before those that depend on them.
 
-    Raises:
-        ConfigError: if a parameter depends on itself.
+    A parameter that depends on itself raises ``ConfigError``.
     """
     by_name = {parameter.name: parameter for parameter in parameters}
     ordered: dict[str, Parameter] = {}
@@ -125,6 +108,15 @@ def format_override(value: Value) -> str:
     return value if plain or value[:1] in ("[", "{") else quoted(value)
 
 
+def _refuse_unknown(key: str, names: Iterable[object], choices: Collection[str]) -> None:
+    for name in names:
+        if name not in choices:
+            raise ConfigError(
+                f"parameters.{key}: unknown {name!r}{closest(str(name), choices)}; "
+                f"choose from {', '.join(choices)}"
+            )
+
+
 def _domain(description: Mapping[str, object]) -> Domain:
     if "choices" not in description:
         return _range(description)
@@ -133,24 +125,21 @@ def _domain(description: Mapping[str, object]) -> Domain:
     values = description["choices"]
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise ValueError(f"choices={values!r}: must be a list")
-    return Choice(tuple(_choice(value) for value in values))
+    return Choice(tuple(map(_scalar, values)))
 
 
 def _range(description: Mapping[str, object]) -> Range:
     for name in ("low", "high"):
         if name not in description:
             raise ValueError(f"{name} is missing; set choices, or low and high")
-    numbers = {
-        name: _number(name, description[name])
-        for name in ("low", "high", "step")
-        if description.get(name) is not None
-    }
     low, high = (_number(name, description[name]) for name in ("low", "high"))
+    step = description.get("step")
+    step = None if step is None else _number("step", step)
     log = description.get("log", False)
     if not isinstance(log, bool):
         raise ValueError(f"log={log!r}: must be true or false")
-    whole = all(isinstance(number, int) for number in numbers.values())
-    return Range(low, high, whole, numbers.get("step"), log)
+    integer = all(isinstance(number, int) for number in (low, high, step or 0))
+    return Range(low, high, integer, step, log)
 
 
 def _number(name: str, value: object) -> int | float:
@@ -159,31 +148,19 @@ def _number(name: str, value: object) -> int | float:
     return value
 
 
-def _conditions(when: object) -> tuple[tuple[str, tuple[Value, ...]], ...]:
-    if when is None:
-        return ()
+def _conditions(when: object, prefix: str = "") -> Iterator[tuple[str, tuple[Value, ...]]]:
     if not isinstance(when, Mapping):
         raise ValueError(f"when={when!r}: must map keys to values, for example {{selection: last}}")
-    return tuple(
-        (name, tuple(values) if isinstance(values, list) else (values,))
-        for name, values in _flatten(when)
-    )
-
-
-def _flatten(
-    mapping: Mapping[str, object], prefix: str = ""
-) -> Iterator[tuple[str, list[Value] | Value]]:
-    for name, value in mapping.items():
+    for name, value in when.items():
         if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{name}.")
-        elif value is None or isinstance(value, (bool, int, float, str, list)):
-            yield f"{prefix}{name}", value
+            yield from _conditions(value, f"{prefix}{name}.")
         else:
-            raise ValueError(f"when: {prefix}{name}={value!r} must be a value or a list of values")
+            values = value if isinstance(value, list) else [value]
+            yield f"{prefix}{name}", tuple(map(_scalar, values))
 
 
-def _choice(value: object) -> Value:
-    """Return a choice as a scalar; lists become the text that Hydra parses."""
+def _scalar(value: object) -> Value:
+    """Return a value as a scalar; lists become the text that Hydra parses."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return json.dumps(value)

@@ -76,8 +76,7 @@ def best_overrides(plan: StudyPlan, trial: FrozenTrial) -> list[str]:
 def write_best(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject | None:
     """Write ``best.json``, and ``genotype.json`` if the study varies the architecture.
 
-    Returns:
-        The content of ``best.json``, or None without a complete trial.
+    Return the content of ``best.json``, or None without a complete trial.
     """
     best = best_trial(plan, trials)
     if best is None:
@@ -87,10 +86,8 @@ def write_best(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject | N
     arguments = overrides
     if genotype is not None:
         # The printed command names this directory instead of the long text of the genotype.
-        arguments = [
-            f"genotype={plan.directory}" if override.startswith("genotype=") else override
-            for override in overrides
-        ]
+        short = f"genotype={plan.directory}"
+        arguments = [short if o.startswith("genotype=") else o for o in overrides]
         write_atomically(plan.directory / "genotype.json", genotype.to_json())
     content = {
         "trial": best.number,
@@ -123,11 +120,10 @@ def total_energy(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
 def _training_costs(directory: Path) -> list[JsonObject]:
     """Return the summary of a training, or the last metrics row of an unfinished one."""
     summary, metrics = directory / "summary.json", directory / "metrics.jsonl"
+    rows = read_metrics(metrics)[-1:] if metrics.exists() else []
     if summary.exists():
         rows = [read_json(summary)]
-    else:
-        rows = read_metrics(metrics) if metrics.exists() else []
-    return [row for row in rows[-1:] if "joules" in row]
+    return [row for row in rows if "joules" in row]
 
 
 def log_hparams(plan: StudyPlan, trials: Sequence[FrozenTrial], logged: set[int]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 
 from darts.config import ConfigError, quoted
 from darts.hpo.parameter_syntax import (
@@ -15,7 +15,7 @@ from darts.hpo.parameter_syntax import (
     sort_by_dependency,
 )
 from darts.spaces import AnyGenotype, Space
-from darts.spaces.parameters import Choice, Parameter, Parameters, Point, Value
+from darts.spaces.parameters import Parameter, Parameters, Point, Value
 
 ARCHITECTURE, HYPERPARAMETERS = "architecture", "hyperparameters"
 """Names of the two groups of parameters."""
@@ -23,41 +23,39 @@ ARCHITECTURE, HYPERPARAMETERS = "architecture", "hyperparameters"
 _PREFIX = "genotype."
 
 
-class TrialSpace(Protocol):
-    """What a study needs of its search space."""
+class TrialSpace(ABC):
+    """Base class of the spaces from which a study draws its trials."""
 
     parameters: Parameters
 
+    @abstractmethod
     def genotype(self, point: Mapping[str, Value]) -> AnyGenotype | None:
         """Return the architecture of a point; None if the trial's command names it."""
-        ...
 
+    @abstractmethod
     def overrides(self, point: Mapping[str, Value]) -> list[str]:
         """Return the overrides that a point adds to the command line of a trial."""
-        ...
 
     def settings(self, point: Mapping[str, Value]) -> Point:
         """Return the hyperparameters of a point."""
-        ...
+        return dict(point)
 
     def row(self, point: Mapping[str, Value]) -> Point:
         """Return a point as a table row: hyperparameters, and the genotype as one text."""
-        ...
+        genotype = self.genotype(point)
+        return self.settings(point) | ({} if genotype is None else {"genotype": str(genotype)})
 
 
-class SearchSpace:
+class SearchSpace(TrialSpace):
     """The hyperparameters and the architecture that a study varies.
 
     Args:
-        parameters: nested mapping from keys to descriptions, see
-            ``darts.hpo.parameter_syntax``.
+        parameters: nested mapping from keys to descriptions, see ``darts.hpo.parameter_syntax``;
+            an invalid description raises ``ConfigError``.
 
     Attributes:
         parameters: names of the architecture's parameters begin with ``genotype.``.
         architecture: space of the genotype; None if the architecture is fixed.
-
-    Raises:
-        ConfigError: in one line, for an invalid description.
     """
 
     def __init__(self, parameters: Mapping[str, object]) -> None:
@@ -80,19 +78,14 @@ class SearchSpace:
             raise ConfigError(f"parameters: {error}") from None
 
     def genotype(self, point: Mapping[str, Value]) -> AnyGenotype | None:
-        """Return the architecture of a point; None if the study does not vary it."""
         if self.architecture is None:
             return None
-        choices = {
-            name.removeprefix(_PREFIX): value
-            for name, value in point.items()
-            if name.startswith(_PREFIX)
-        }
+        prefix = len(_PREFIX)
+        choices = {k[prefix:]: value for k, value in point.items() if k.startswith(_PREFIX)}
         genotype: AnyGenotype = self.architecture.decode(choices)
         return genotype
 
     def overrides(self, point: Mapping[str, Value]) -> list[str]:
-        """Return the overrides that a point adds to the command line of a trial."""
         return [*self.architecture_overrides(point), *self.hyperparameter_overrides(point)]
 
     def architecture_overrides(self, point: Mapping[str, Value]) -> list[str]:
@@ -107,38 +100,26 @@ class SearchSpace:
         return [f"{name}={format_override(value)}" for name, value in self.settings(point).items()]
 
     def settings(self, point: Mapping[str, Value]) -> Point:
-        """Return the hyperparameters of a point."""
         return {name: value for name, value in point.items() if not name.startswith(_PREFIX)}
-
-    def row(self, point: Mapping[str, Value]) -> Point:
-        """Return a point as a table row: hyperparameters, and the genotype as one text."""
-        genotype = self.genotype(point)
-        return self.settings(point) | ({} if genotype is None else {"genotype": str(genotype)})
 
     def groups(self) -> dict[str, list[str]]:
         """Return the parameter names of ``architecture`` and ``hyperparameters``, if any."""
-        names = [parameter.name for parameter in self.parameters]
-        groups = {
-            ARCHITECTURE: [name for name in names if name.startswith(_PREFIX)],
-            HYPERPARAMETERS: [name for name in names if not name.startswith(_PREFIX)],
-        }
-        return {group: members for group, members in groups.items() if members}
+        groups: dict[str, list[str]] = {}
+        for name in sorted(self.parameters.by_name, key=lambda name: not name.startswith(_PREFIX)):
+            group = ARCHITECTURE if name.startswith(_PREFIX) else HYPERPARAMETERS
+            groups.setdefault(group, []).append(name)
+        return groups
 
     def extremes(self) -> Iterator[tuple[str, Point]]:
         """Yield points that cover each choice and each bound, with the name of the parameter.
 
         One point covers the architecture, because all points of an architecture are valid.
         """
-        architecture_covered = False
+        architecture = self.groups().get(ARCHITECTURE, [])
         for parameter in self.parameters:
-            domain = parameter.domain
-            values: Sequence[Value]
-            values = domain.values if isinstance(domain, Choice) else domain.grid(2)
-            if parameter.name.startswith(_PREFIX):
-                if architecture_covered:
-                    continue
-                architecture_covered = True
-                values = values[:1]
+            values = parameter.domain.grid(2)
+            if parameter.name in architecture:
+                values = values[:1] if parameter.name == architecture[0] else ()
             for value in values:
                 yield parameter.name, self._point_with(parameter, value)
 
@@ -153,8 +134,7 @@ class SearchSpace:
         point: Point = {}
         for other in self.parameters:
             if other.active(point):
-                first = other.domain.grid(2)[0]
-                point[other.name] = required.get(other.name, first)
+                point[other.name] = required.get(other.name, other.domain.grid(2)[0])
         return point
 
 

@@ -6,51 +6,41 @@ trial whose worker has died is recorded as failed and queued again.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from sqlite3 import Connection
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.hpo.trials import FAILURE, RETRY_HISTORY, retry_history
 from darts.strategies.point_sampler import RETRIED
+from darts.strategies.strategy import silence_optuna_warnings
 
-MISSED_HEARTBEATS = 10
-"""Heartbeat intervals without a first heartbeat after which a trial counts as lost."""
+MISSED_HEARTBEATS = 10  # intervals without a first heartbeat after which a trial counts as lost
 
 
 def open_storage(url: str, *, heartbeat: int, retries: int) -> RDBStorage:
-    """Open the database of a study.
+    """Open the database of a study; raise ``ValueError`` if that is impossible.
 
     Args:
         url: SQLAlchemy URL, for example ``sqlite:///tune.db`` or ``postgresql://...``.
         heartbeat: seconds between heartbeats of a running trial; a trial counts as lost after
             three missed heartbeats.
         retries: repetitions of a lost trial.
-
-    Raises:
-        ValueError: in one line, if the database cannot be opened.
     """
-
-    def requeue(study: Study, trial: FrozenTrial) -> None:
-        _requeue(study, trial, retries)
-
     sqlite = url.startswith("sqlite")
-    options: Mapping[str, object] = {"connect_args": {"timeout": 60}} if sqlite else {}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
+        with silence_optuna_warnings():
             storage = RDBStorage(
                 url,
-                engine_kwargs=dict(options),
+                engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else {},
                 heartbeat_interval=heartbeat,
                 grace_period=3 * heartbeat,
-                heartbeat_stale_trial_callback=requeue,
+                heartbeat_stale_trial_callback=lambda s, trial: _requeue(s, trial, retries),
             )
     except Exception as error:  # every database driver raises its own types
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -69,10 +59,8 @@ def _enable_write_ahead_log(storage: RDBStorage) -> None:
     from sqlalchemy import event
 
     def configure(connection: Connection, record: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=NORMAL")
-        cursor.close()
+        connection.execute("PRAGMA journal_mode=WAL").close()
+        connection.execute("PRAGMA synchronous=NORMAL").close()
 
     event.listen(storage.engine, "connect", configure)
     storage.engine.dispose()
@@ -102,8 +90,7 @@ def trials_without_heartbeat(
     storage = getattr(study._storage, "_backend", study._storage)
     assert isinstance(storage, RDBStorage)
     with storage.engine.connect() as connection:
-        rows = connection.execute(text("SELECT trial_id FROM trial_heartbeats"))
-        alive = set(rows.scalars())
+        alive = set(connection.execute(text("SELECT trial_id FROM trial_heartbeats")).scalars())
     return [trial for trial in overdue if trial._trial_id not in alive]
 
 
@@ -126,16 +113,13 @@ def _requeue(study: Study, trial: FrozenTrial, retries: int) -> None:
     history = [*retry_history(trial), trial.number]
     if len(history) > retries:
         return
-    attributes = {
-        name: value
-        for name, value in trial.system_attrs.items()
-        if not name.startswith("constraints")
-    }
+    attributes = {k: v for k, v in trial.system_attrs.items() if not k.startswith("constraints")}
+    attributes |= {RETRIED: history[0], RETRY_HISTORY: history}
     study.add_trial(
         optuna.create_trial(
             state=TrialState.WAITING,
             params=trial.params,
             distributions=trial.distributions,
-            system_attrs={**attributes, RETRIED: history[0], RETRY_HISTORY: history},
+            system_attrs=attributes,
         )
     )

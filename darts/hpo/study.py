@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
-from optuna.distributions import IntDistribution
-from optuna.exceptions import ExperimentalWarning
+from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
@@ -19,12 +17,11 @@ from darts.hpo.commands import TrialConfig, merge_overrides, trial_config
 from darts.hpo.search_space import SearchSpace, TrialSpace
 from darts.hpo.store import open_storage
 from darts.hpo.trials import complete_trials, trial_scores
-from darts.spaces.parameters import Choice, Parameters, Point
+from darts.spaces.parameters import Parameters, Point
 from darts.strategies import Setup
-from darts.strategies.strategy import numeric_distribution
+from darts.strategies.strategy import distribution, silence_optuna_warnings
 
-IDENTITY = "about"
-"""Attribute of the study: what it varies and optimizes, checked by machines that join it."""
+IDENTITY = "about"  # study attribute that describes it; machines that join the study check it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,33 +29,24 @@ class StudyPlan:
     """Everything that a worker needs. It is pickled for the worker's process.
 
     Attributes:
-        config: configuration of the study.
         directory: run directory.
+        storage: URL of the database.
         name: name of the study in its database.
-        space: search space.
         fixed_overrides: overrides of all trials.
         epochs: epochs of a trial, for the pruner.
         higher_is_better: direction of the metric.
         max_trials: number of trials; None if only time limits it.
-        database: URL of a database that replaces ``config.storage``.
     """
 
     config: TuneConfig
     directory: Path
+    storage: str
     name: str
     space: TrialSpace
     fixed_overrides: tuple[str, ...]
     epochs: int
     higher_is_better: bool
     max_trials: int | None
-    database: str | None = None
-
-    @property
-    def storage(self) -> str:
-        """URL of the database."""
-        if self.database is not None:
-            return self.database
-        return self.config.storage or f"sqlite:///{(self.directory / 'study.db').resolve()}"
 
     @property
     def score(self) -> str:
@@ -69,12 +57,6 @@ class StudyPlan:
     def objectives(self) -> list[str]:
         """Names of the scores to optimize; the steering score is the first."""
         return [self.score, *self.config.costs]
-
-    @property
-    def directions(self) -> list[StudyDirection]:
-        """Direction of each objective; costs are minimized."""
-        metric = StudyDirection.MAXIMIZE if self.higher_is_better else StudyDirection.MINIMIZE
-        return [metric, *(StudyDirection.MINIMIZE for _ in self.config.costs)]
 
     def setup(self, worker: int = 0) -> Setup:
         """Return the problem that the strategy of a worker is configured for."""
@@ -88,9 +70,8 @@ class StudyPlan:
     def _excess(self, trial: FrozenTrial) -> list[float]:
         """Return the relative excess over each limit."""
         scores = trial_scores(trial)
-        return [
-            scores.get(name, math.inf) / limit - 1 for name, limit in self.config.limits.items()
-        ]
+        limits = self.config.limits.items()
+        return [scores.get(name, math.inf) / limit - 1 for name, limit in limits]
 
     def is_within_limits(self, trial: FrozenTrial) -> bool:
         """Return whether a finished trial exceeds no limit."""
@@ -103,19 +84,19 @@ class StudyPlan:
     def open(self, worker: int = 0) -> Study:
         """Open the study, or create it if it does not exist.
 
-        Raises:
-            ValueError: in one line, if the database cannot be opened or contains a different
-                study of the same name.
+        A ``ValueError`` means that the database cannot be opened, or that it contains a different
+        study of the same name.
         """
         config = self.config
         self.directory.mkdir(parents=True, exist_ok=True)
+        costs = [StudyDirection.MINIMIZE] * len(config.costs)
+        metric = StudyDirection.MAXIMIZE if self.higher_is_better else StudyDirection.MINIMIZE
         storage = open_storage(self.storage, heartbeat=config.heartbeat, retries=config.retries)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
+        with silence_optuna_warnings():
             study = optuna.create_study(
                 storage=storage,
                 study_name=self.name,
-                directions=self.directions,
+                directions=[metric, *costs],
                 sampler=config.strategy.make_sampler(self.setup(worker)),
                 pruner=config.pruner.make_pruner(self.epochs),
                 load_if_exists=True,
@@ -130,9 +111,7 @@ class StudyPlan:
             "parameters": {p.name: repr((p.domain, p.conditions)) for p in self.space.parameters},
             # The data may be in a different folder on each machine.
             "overrides": sorted(
-                override
-                for override in self.fixed_overrides
-                if not override.startswith("dataset.root=")
+                o for o in self.fixed_overrides if not o.startswith("dataset.root=")
             ),
             "judge": self.config.judge.name,
         }
@@ -154,33 +133,20 @@ def suggest_point(trial: optuna.Trial, parameters: Parameters) -> Point:
     for parameter in parameters:
         if not parameter.active(point):
             continue
-        name, domain = parameter.name, parameter.domain
-        if isinstance(domain, Choice):
-            point[name] = trial.suggest_categorical(name, domain.values)
-            continue
-        numbers = numeric_distribution(domain)
-        if isinstance(numbers, IntDistribution):
-            point[name] = trial.suggest_int(
-                name, numbers.low, numbers.high, step=numbers.step, log=numbers.log
-            )
+        name, d = parameter.name, distribution(parameter.domain)
+        if isinstance(d, CategoricalDistribution):
+            point[name] = trial.suggest_categorical(name, d.choices)
+        elif isinstance(d, IntDistribution):
+            point[name] = trial.suggest_int(name, d.low, d.high, step=d.step, log=d.log)
         else:
-            point[name] = trial.suggest_float(
-                name, numbers.low, numbers.high, step=numbers.step, log=numbers.log
-            )
+            point[name] = trial.suggest_float(name, d.low, d.high, step=d.step, log=d.log)
     return point
 
 
 def example_config(config: TuneConfig, space: SearchSpace, point: Point, name: str) -> TrialConfig:
-    """Return the configuration of a trial at a point.
+    """Return the configuration of a trial at a point that tests the parameter ``name``.
 
-    Args:
-        config: configuration of the study.
-        space: its search space.
-        point: the point.
-        name: parameter that the point tests.
-
-    Raises:
-        ConfigError: in one line that names the parameter and its value.
+    A ``ConfigError`` names the parameter and its value.
     """
     overrides = merge_overrides([*fixed_overrides(config), *space.overrides(point)])
     try:
@@ -197,6 +163,7 @@ def make_plan(config: TuneConfig, directory: Path) -> StudyPlan:
     plan = StudyPlan(
         config=config,
         directory=directory,
+        storage=config.storage or f"sqlite:///{(directory / 'study.db').resolve()}",
         name=config.name,
         space=space,
         fixed_overrides=tuple(fixed_overrides(config)),
@@ -205,26 +172,17 @@ def make_plan(config: TuneConfig, directory: Path) -> StudyPlan:
         max_trials=config.budget.trials,
     )
     distinct_points = config.strategy.max_trials(plan.setup())
-    if distinct_points is None:
-        return plan
-    limit = min(distinct_points, plan.max_trials or distinct_points)
-    return dataclasses.replace(plan, max_trials=limit)
+    limits = [limit for limit in (distinct_points, plan.max_trials) if limit is not None]
+    return dataclasses.replace(plan, max_trials=min(limits, default=None))
 
 
 def fixed_overrides(config: TuneConfig) -> list[str]:
     """Return the overrides of all trials: those of the study, and those a trial requires."""
-    required = [f"seed={config.seed}", f"metric={config.metric}"]
-    required += ["tracking.tensorboard=false", "tracking.figures=false"]
+    defaults = [f"seed={config.seed}", "tracking.tensorboard=false", "tracking.figures=false"]
+    required = [f"metric={config.metric}"]
     if config.target == "retrain":
         required.append("evaluate_test=false")  # every choice is made on validation data
-    user_overrides = [*config.base, *config.overrides]
-    # The user may change all of these keys except the ones below.
-    changed = {override.partition("=")[0].lstrip("+") for override in user_overrides}
-    changed -= {"evaluate_test", "metric"}
-    return [
-        *(override for override in required if override.partition("=")[0] not in changed),
-        *(o for o in user_overrides if not o.startswith(("evaluate_test=", "metric="))),
-    ]
+    return merge_overrides([*defaults, *config.base, *config.overrides, *required])
 
 
 def best_trial(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:

@@ -17,20 +17,18 @@ from optuna.trial import FrozenTrial, TrialState
 from darts.hpo.store import fail_and_requeue
 from darts.hpo.study import StudyPlan
 from darts.hpo.trials import WORKER, failure_reason, finished_trials
-from darts.hpo.worker import MAX_INITIAL_FAILURES, Worker, next_action, worker_main
+from darts.hpo.worker import Worker, initial_failures, next_action, worker_main
 from darts.training.interrupt import Interrupt, Interrupted
 
-MAX_LOST_WORKERS = 5
-"""Workers in a row that die without a finished trial, after which the study ends."""
+MAX_LOST_WORKERS = 5  # the study ends if this many workers in a row die without a finished trial
 
 
 class Supervisor:
     """Runs a study with worker processes, or in this process if ``workers=0``.
 
     Args:
-        plan: plan of the study.
-        study: the opened study.
-        on_trial_end: is called once with each trial that has finished.
+        plan, study: the study, opened by this process.
+        on_trial_end: called once with each trial that has finished.
         deadline: time after which no trial starts, in seconds since the epoch; None for no limit.
         reported: numbers of trials that finished in earlier sessions.
     """
@@ -44,27 +42,19 @@ class Supervisor:
         deadline: float | None = None,
         reported: Iterable[int] = (),
     ) -> None:
-        self._plan = plan
-        self._study = study
-        self._on_trial_end = on_trial_end
-        self._deadline = deadline
+        self._plan, self._study = plan, study
+        self._on_trial_end, self._deadline = on_trial_end, deadline
         self._reported = set(reported)
         self._workers: dict[str, tuple[int, BaseProcess]] = {}
         self._local_worker: Worker | None = None
         self._lost_in_a_row = 0
-        self._context = multiprocessing.get_context("spawn")
 
     def run(self, on_poll: Callable[[list[FrozenTrial]], None] | None = None) -> int:
         """Run until the study has enough trials, time is up or a signal arrives.
 
-        Args:
-            on_poll: is called several times per second with all trials.
-
-        Returns:
-            The number of the signal, or 0.
-
-        Raises:
-            ValueError: if all of the first trials failed, or workers die one after the other.
+        ``on_poll`` is called several times per second with all trials. Return the number of the
+        signal, or 0. Raise ``ValueError`` if all of the first trials failed, or if workers die one
+        after the other.
         """
         with Interrupt() as interrupt:
             try:
@@ -81,7 +71,10 @@ class Supervisor:
             except Interrupted as error:  # raised by a trial in this process
                 return int(str(error.code)) - 128
             finally:
-                self._stop_workers()
+                for _, process in self._workers.values():
+                    process.terminate()  # upon SIGTERM, workers save and exit
+                for _, process in self._workers.values():
+                    process.join()
                 self._poll()
             return interrupt.received or 0
 
@@ -103,9 +96,8 @@ class Supervisor:
         threads = None  # PyTorch reads OMP_NUM_THREADS
         if "OMP_NUM_THREADS" not in os.environ:
             threads = max(1, torch.get_num_threads() // self._plan.config.workers)
-        process = self._context.Process(
-            target=worker_main, args=(self._plan, name, number, threads, self._deadline)
-        )
+        arguments = (self._plan, name, number, threads, self._deadline)
+        process = multiprocessing.get_context("spawn").Process(target=worker_main, args=arguments)
         process.start()
         self._workers[name] = (number, process)
 
@@ -133,12 +125,10 @@ class Supervisor:
 
     def _check_progress(self, trials: list[FrozenTrial]) -> None:
         """Raise ``ValueError`` if all first trials failed or too many workers died in a row."""
-        finished = finished_trials(trials)
-        failed = all(trial.state == TrialState.FAIL for trial in finished)
-        if len(finished) >= MAX_INITIAL_FAILURES and failed:
+        if failed := initial_failures(trials):
             raise ValueError(
-                f"the first {len(finished)} trials all failed; trial {finished[0].number}: "
-                f"{failure_reason(finished[0])}; see {self._plan.directory / 'trials'}"
+                f"the first {len(failed)} trials all failed; trial {failed[0].number}: "
+                f"{failure_reason(failed[0])}; see {self._plan.directory / 'trials'}"
             )
         if self._lost_in_a_row >= MAX_LOST_WORKERS:
             raise ValueError(
@@ -146,21 +136,10 @@ class Supervisor:
                 f"{self._plan.directory / 'workers'}"
             )
 
-    def _stop_workers(self) -> None:
-        """Send SIGTERM, upon which workers save and exit, and wait for them."""
-        for _, process in self._workers.values():
-            process.terminate()
-        for _, process in self._workers.values():
-            process.join()
-
 
 def _describe_exit(code: int | None) -> str:
-    """Describe how a process ended."""
     if code is None or code >= 0:
         return f"exited with code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = str(-code)
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
     hint = " (out of memory?)" if name == "SIGKILL" else ""
     return f"was killed by {name}{hint}"

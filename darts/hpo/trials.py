@@ -9,17 +9,10 @@ from optuna.trial import FrozenTrial, TrialState
 from darts.spaces.parameters import Point
 from darts.strategies.point_sampler import SURPLUS
 
-SCORES = "scores"
-"""User attribute: scores and costs of a trial by name."""
-
-FAILURE = "failure"
-"""User attribute: reason of a failure, in one line."""
-
-WORKER = "worker"
-"""User attribute: name of the worker that runs or ran a trial."""
-
-RETRY_HISTORY = "retry_history"
-"""System attribute: numbers of the lost trials that a trial repeats."""
+SCORES = "scores"  # user attribute: scores and costs of a trial by name
+FAILURE = "failure"  # user attribute: reason of a failure, in one line
+WORKER = "worker"  # user attribute: name of the worker that runs or ran a trial
+RETRY_HISTORY = "retry_history"  # system attribute: numbers of the lost trials that a trial repeats
 
 
 def trial_point(trial: FrozenTrial) -> Point:
@@ -28,9 +21,8 @@ def trial_point(trial: FrozenTrial) -> Point:
 
 
 def trial_state(trial: FrozenTrial) -> str:
-    """Return ``complete``, ``pruned``, ``failed`` or ``running``."""
-    names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}
-    return names.get(trial.state, "failed" if trial.state.is_finished() else "running")
+    """Return ``complete``, ``pruned``, ``failed``, ``running`` or ``waiting``."""
+    return "failed" if trial.state == TrialState.FAIL else trial.state.name.lower()
 
 
 def trial_results(trial: FrozenTrial) -> Mapping[str, float | str]:
@@ -63,11 +55,7 @@ def replaced_trials(trials: Sequence[FrozenTrial]) -> set[int]:
 def counted_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the trials that count toward the budget: neither replaced nor surplus."""
     replaced = replaced_trials(trials)
-    return [
-        trial
-        for trial in trials
-        if trial.number not in replaced and SURPLUS not in trial.user_attrs
-    ]
+    return [t for t in trials if t.number not in replaced and SURPLUS not in t.user_attrs]
 
 
 def finished_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

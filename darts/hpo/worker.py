@@ -17,15 +17,13 @@ import sys
 import threading
 import time
 import traceback
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Literal
 
 import optuna
 import torch
-from optuna.exceptions import ExperimentalWarning
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -36,15 +34,14 @@ from darts.hpo.trials import FAILURE, SCORES, WORKER, finished_trials, retry_his
 from darts.spaces.parameters import Point
 from darts.strategies.judges import EpochCallback, TrialSpec
 from darts.strategies.point_sampler import RETRIED, SURPLUS, trial_position
+from darts.strategies.strategy import silence_optuna_warnings
 from darts.tracking.ledger import common_source
 from darts.training.device import round_robin_gpu
 from darts.training.interrupt import Interrupt
 
-MAX_INITIAL_FAILURES = 3
-"""Number of finished trials from which on the study ends if all of them failed."""
+MAX_INITIAL_FAILURES = 3  # the study ends if this many trials have finished and all failed
 
-SETTINGS = ("epochs", "seed", "ranks")
-"""Numbers of a summary that are settings, not results."""
+SETTINGS = ("epochs", "seed", "ranks")  # numbers of a summary that are settings, not results
 
 
 class TrialFailed(Exception):
@@ -57,7 +54,7 @@ def worker_main(
     """Evaluate trials; the main function of a worker's process.
 
     Args:
-        plan: plan of the study.
+        plan: the study.
         name: unique name of the worker, stored in its trials.
         number: number of the worker on this machine, from 0.
         threads: threads of PyTorch; None for PyTorch's default.
@@ -76,12 +73,17 @@ def worker_main(
                 break
 
 
+def initial_failures(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the finished trials if there are ``MAX_INITIAL_FAILURES`` and all failed, else []."""
+    finished = finished_trials(trials)
+    failed = all(trial.state == TrialState.FAIL for trial in finished)
+    return finished if failed and len(finished) >= MAX_INITIAL_FAILURES else []
+
+
 def next_action(plan: StudyPlan, trials: list[FrozenTrial]) -> Literal["run", "wait", "stop"]:
     """Return whether to run another trial, wait for running trials, or stop."""
     states = [trial.state for trial in trials]
-    finished = finished_trials(trials)
-    failed = all(trial.state == TrialState.FAIL for trial in finished)
-    if len(finished) >= MAX_INITIAL_FAILURES and failed:
+    if initial_failures(trials):
         return "stop"
     if TrialState.WAITING in states:
         return "run"
@@ -94,15 +96,12 @@ class Worker:
     """Evaluates trials of a study, one after the other.
 
     Args:
-        plan: plan of the study.
-        study: the study, opened by this process.
+        plan, study: the study, opened by this process.
         name: unique name of the worker, stored in its trials.
     """
 
     def __init__(self, plan: StudyPlan, study: Study, name: str) -> None:
-        self.plan = plan
-        self.study = study
-        self.name = name
+        self.plan, self.study, self.name = plan, study, name
         self.tools = TrialTools(plan.config)
 
     def step(self) -> bool:
@@ -113,8 +112,7 @@ class Worker:
             time.sleep(0.5)
             for trial in trials_without_heartbeat(self.study, trials, self.plan.config.heartbeat):
                 fail_and_requeue(self.study, trial, "its worker is gone", self.plan.config.retries)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)
+            with silence_optuna_warnings():
                 optuna.storages.fail_stale_trials(self.study)
         elif action == "run":
             self.study.optimize(self, n_trials=1, catch=(TrialFailed,))
@@ -129,18 +127,17 @@ class Worker:
             trial.set_user_attr(SURPLUS, True)
             raise TrialFailed
         directory = self.plan.directory / "trials" / f"{trial.number:04d}"
-        log = directory / "log.txt" if self.plan.config.judge.trains else None
-        with redirect_output(log):
+        trains = self.plan.config.judge.trains
+        log = redirect_output(directory / "log.txt") if trains else contextlib.nullcontext()
+        with log:
             return self._evaluate_and_record(trial, directory)
 
     def _is_within_budget(self, trial: optuna.Trial) -> bool:
         """Return False if another worker has started the last trial of the budget."""
-        if self.plan.max_trials is None:
+        limit = self.plan.max_trials
+        if limit is None or RETRIED in self._frozen(trial).system_attrs:
             return True
-        trials = self.study.get_trials(deepcopy=False)
-        if RETRIED in self._frozen(trial).system_attrs:
-            return True
-        return trial_position(trial.number, trials) < self.plan.max_trials
+        return trial_position(trial.number, self.study.get_trials(deepcopy=False)) < limit
 
     def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
         return self.study._storage.get_trial(trial._trial_id)
@@ -166,12 +163,8 @@ class Worker:
     def _evaluate(self, trial: optuna.Trial, directory: Path) -> list[float]:
         plan = self.plan
         point = suggest_point(trial, plan.space.parameters)
-        spec = TrialSpec(
-            plan.overrides(point),
-            plan.space.genotype(point),
-            directory,
-            on_epoch=self._pruning_callback(trial, point),
-        )
+        on_epoch = self._pruning_callback(trial, point)
+        spec = TrialSpec(plan.overrides(point), plan.space.genotype(point), directory, on_epoch)
         results = plan.config.judge(spec, self.tools)
         scores = {
             name: value
@@ -192,7 +185,7 @@ class Worker:
             scores |= self.tools.network_costs(spec, missing)
         if {"joules", "gco2e"} & set(required):
             self._require_common_source(str(results["joules_source"]))
-        source = {k: v for k, v in results.items() if k == "joules_source"}
+        source = {name: text for name, text in results.items() if name == "joules_source"}
         trial.set_user_attr(SCORES, {**scores, **source})
         values = [float(scores[name]) for name in plan.objectives]
         if not all(map(math.isfinite, values)):
@@ -235,15 +228,8 @@ def error_summary(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def redirect_output(file: Path | None) -> Iterator[None]:
-    """Append standard output and error to a file, those of libraries and child processes too.
-
-    Args:
-        file: None leaves the output as it is.
-    """
-    if file is None:
-        yield
-        return
+def redirect_output(file: Path) -> Iterator[None]:
+    """Append standard output and error to a file, those of libraries and child processes too."""
     file.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -264,11 +250,10 @@ def redirect_output(file: Path | None) -> Iterator[None]:
 def _exit_with_supervisor() -> None:
     """Send SIGTERM to this process when its supervisor has ended in any way."""
     parent = multiprocessing.parent_process()
-    if parent is None:
-        return
+    assert parent is not None
 
-    def watch(sentinels: Sequence[int]) -> None:
-        wait(sentinels)
+    def watch(sentinel: int) -> None:
+        wait([sentinel])
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=watch, args=([parent.sentinel],), daemon=True).start()
+    threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()

@@ -10,13 +10,8 @@ from darts.spaces import AnyGenotype
 class Benchmark:
     """True accuracy, rank and regret of architectures.
 
-    Args:
-        table: accuracies of all architectures of a space.
-        dataset: data set of the accuracies, for example ``cifar10``.
-        epochs: epochs of the training behind the accuracies.
-
-    Raises:
-        ValueError: in one line, if the table lacks the data set or the epochs.
+    The accuracies are those of a training on ``dataset`` for ``epochs`` epochs. A table without
+    them raises ``ValueError``.
     """
 
     def __init__(self, table: nas201_table.Table, dataset: str, epochs: int) -> None:
@@ -26,11 +21,7 @@ class Benchmark:
 
     @classmethod
     def from_config(cls, config: BenchmarkConfig, space: str) -> Benchmark | None:
-        """Load the configured table; None without a table.
-
-        Raises:
-            ValueError: in one line, if the table cannot be read or belongs to another space.
-        """
+        """Load the configured table; return None without one, and refuse one of another space."""
         if config.table is None:
             return None
         if space != "nas201":

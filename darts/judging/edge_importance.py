@@ -20,17 +20,13 @@ from torch import Tensor, nn
 
 from darts.spaces import AnyGenotype, NetworkBase
 
-Edge = tuple[str, int]
-"""Name of a cell, and index of an edge in ``genotype.edges(cell)``."""
+Edge = tuple[str, int]  # name of a cell, and index of an edge in ``genotype.edges(cell)``
 
 
 class EdgeDrop(TypedDict):
-    """Score drop of one edge.
+    """Score drop of the edge from state ``source`` to state ``target``.
 
-    Attributes:
-        source, target: states that the edge connects.
-        operation: operation on the edge.
-        score_drop: None if the edge cannot be removed because no other path bypasses it.
+    ``score_drop`` is None if the edge cannot be removed because no other path bypasses it.
     """
 
     source: int
@@ -54,43 +50,40 @@ class EdgeImportances(TypedDict):
 
 
 class ZeroOutput(nn.Module):
-    """Zeros instead of the output of an operation."""
+    """Zeros in the shape of an operation's output."""
 
     def __init__(self, operation: nn.Module) -> None:
         super().__init__()
         self.operation = operation
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Return zeros in the shape of the operation's output."""
         return torch.zeros_like(self.operation(*inputs))
 
 
 def has_removable_edges(net: NetworkBase) -> bool:
     """Return whether at least one edge of a network can be removed."""
-    cells = {cell: net.genotype.edges(cell) for cell in net.genotype.cells}
     return any(
         net.edge_modules(cell, index) is not None
-        for cell, edges in cells.items()
-        for index in range(len(edges))
+        for cell in net.genotype.cells
+        for index in range(len(net.genotype.edges(cell)))
     )
 
 
 @contextmanager
 def without_edges(net: NetworkBase, edges: Iterable[Edge]) -> Iterator[None]:
     """Replace the outputs of edges by zeros inside a ``with`` block; restore them afterwards."""
-    attributes: list[tuple[nn.Module, str]] = []
+    attributes: list[tuple[nn.Module, str, nn.Module]] = []
     for cell, index in edges:
         modules = net.edge_modules(cell, index)
         if modules is None:
             raise ValueError(f"edge {index} of the cell {cell!r} cannot be removed")
-        attributes += modules
-    operations = [getattr(module, name) for module, name in attributes]
+        attributes += [(module, name, getattr(module, name)) for module, name in modules]
     try:
-        for (module, name), operation in zip(attributes, operations, strict=True):
+        for module, name, operation in attributes:
             setattr(module, name, ZeroOutput(operation))
         yield
     finally:
-        for (module, name), operation in zip(attributes, operations, strict=True):
+        for module, name, operation in attributes:
             setattr(module, name, operation)
 
 
@@ -101,13 +94,9 @@ def edge_importances(
     *,
     higher_is_better: bool = True,
 ) -> EdgeImportances:
-    """Measure the score drop without each edge and without each operation.
+    """Measure the score drop of a trained network without each edge and without each operation.
 
-    Args:
-        net: trained network.
-        genotype: its genotype.
-        score: function that scores ``net`` in its current state, always on the same data.
-        higher_is_better: direction of the score.
+    ``score`` scores ``net`` in its current state, always on the same data.
     """
     baseline = score()
 
@@ -121,16 +110,13 @@ def edge_importances(
     for cell in genotype.cells:
         drops[cell] = []
         for index, (source, target, operation) in enumerate(genotype.edges(cell)):
-            edge_drop: EdgeDrop = {
-                "source": source,
-                "target": target,
-                "operation": operation,
-                "score_drop": None,
-            }
+            score_drop = None
             if net.edge_modules(cell, index) is not None:
-                edge_drop["score_drop"] = drop([(cell, index)])
+                score_drop = drop([(cell, index)])
                 removable.setdefault(operation, []).append((cell, index))
-            drops[cell].append(edge_drop)
+            drops[cell].append(
+                EdgeDrop(source=source, target=target, operation=operation, score_drop=score_drop)
+            )
     return {
         "score": baseline,
         "edges": drops,

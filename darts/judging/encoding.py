@@ -11,12 +11,12 @@ conditional spaces too, and its variance can be attributed to them.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from darts.spaces.parameters import Choice, Domain, Parameters, Value
+from darts.spaces.parameters import Choice, Parameters, Value
 
 Array = NDArray[np.float64]
 
@@ -29,15 +29,9 @@ class Encoding:
     A *code* represents a value of a parameter by one number: its relative position in a range, or
     the index of a choice. A *row* is the input of a surrogate.
 
-    Args:
-        space: search space with at least one parameter.
-
     Attributes:
         names: names of the parameters, in their order.
         width: number of columns of a row.
-
-    Raises:
-        ValueError: if the space has no parameters.
     """
 
     def __init__(self, space: Parameters) -> None:
@@ -46,11 +40,18 @@ class Encoding:
         self.space = space
         self.names = [parameter.name for parameter in space]
         self._domains = [parameter.domain for parameter in space]
-        self._codes = [_choice_codes(domain) for domain in self._domains]
+        self._codes: list[
+            dict[tuple[type, Value], float]
+        ] = [  # True == 1, so the keys contain types
+            {(type(value), value): float(code) for code, value in enumerate(domain.values)}
+            if isinstance(domain, Choice)
+            else {}
+            for domain in self._domains
+        ]
         indices = {name: index for index, name in enumerate(self.names)}
         self._conditions = [
             [
-                (indices[name], self._value_codes(indices[name], values))
+                (indices[name], np.array([self.code(indices[name], value) for value in values]))
                 for name, values in parameter.conditions
             ]
             for parameter in space
@@ -80,8 +81,7 @@ class Encoding:
     def codes(self, points: Sequence[Mapping[str, Value]]) -> Array:
         """Return codes ``(points, parameters)``, NaN for inactive parameters.
 
-        Raises:
-            ValueError: for a point outside the space.
+        A point outside the space raises ``ValueError``.
         """
         codes = np.full((len(points), len(self.names)), np.nan)
         for row, point in enumerate(points):
@@ -113,9 +113,7 @@ class Encoding:
     def strata(self, index: int, levels: int) -> Array:
         """Return codes that represent all values of a parameter with equal weights.
 
-        Args:
-            index: index of the parameter.
-            levels: largest number of codes of a range; a choice has all its values.
+        A range has at most ``levels`` codes, a choice one per value.
         """
         domain = self._domains[index]
         if isinstance(domain, Choice):
@@ -155,12 +153,9 @@ class Encoding:
         """Redraw the parents of a parameter such that the parameter is active.
 
         Args:
-            index: index of the parameter.
+            index: index of the parameter; one that is never active raises ``ValueError``.
             codes: draws ``(n, parameters)``.
             uniform: numbers in [0, 1) of the same shape, from which the parents are drawn.
-
-        Raises:
-            ValueError: if the parameter is never active.
         """
         codes = codes.copy()
         for parent, required in self._requirements(index).items():
@@ -182,19 +177,11 @@ class Encoding:
                 requirements[ancestor] = known[_contains(codes, known)]
         return requirements
 
-    def _value_codes(self, index: int, values: Collection[Value]) -> Array:
-        return np.array([self.code(index, value) for value in values], dtype=np.float64)
-
 
 def uniforms(count: int, columns: int, seed: int) -> Array:
-    """Return scrambled Sobol' points ``(count, columns)`` in [0, 1).
+    """Return scrambled Sobol' points ``(count, columns)`` in [0, 1); the count is a power of two.
 
     They cover the space more evenly than independent random numbers.
-
-    Args:
-        count: number of points, a power of two.
-        columns: dimensions of a point.
-        seed: seed of the scrambling.
     """
     from scipy.stats import qmc
 
@@ -204,12 +191,6 @@ def uniforms(count: int, columns: int, seed: int) -> Array:
 def power_of_two(limit: float, low: int, high: int) -> int:
     """Return the largest power of two up to ``limit``, clipped to [low, high]."""
     return min(high, max(low, 1 << int(math.log2(max(limit, 1)))))
-
-
-def _choice_codes(domain: Domain) -> dict[tuple[type, Value], float]:
-    if not isinstance(domain, Choice):
-        return {}
-    return {(type(value), value): float(index) for index, value in enumerate(domain.values)}
 
 
 def _contains(required: Array, codes: Array) -> NDArray[np.bool_]:

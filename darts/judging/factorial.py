@@ -11,32 +11,28 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 LEVELS = ("default", "best")
 
-Corner = tuple[str, ...]
-"""Levels of architecture and hyperparameters."""
+Corner = tuple[str, ...]  # levels of architecture and hyperparameters
 
 DEFAULT: Corner = ("default", "default")
-ARCHITECTURE_ONLY: Corner = ("best", "default")
-HYPERPARAMETERS_ONLY: Corner = ("default", "best")
-BOTH: Corner = ("best", "best")
-_CORNERS = (DEFAULT, ARCHITECTURE_ONLY, HYPERPARAMETERS_ONLY, BOTH)
+_ARCHITECTURE: Corner = ("best", "default")
+_HYPERPARAMETERS: Corner = ("default", "best")
+_BOTH: Corner = ("best", "best")
+_CORNERS = (DEFAULT, _ARCHITECTURE, _HYPERPARAMETERS, _BOTH)
 
 _GAINS: dict[str, dict[Corner, int]] = {
-    "architecture": {ARCHITECTURE_ONLY: 1, DEFAULT: -1},
-    "hyperparameters": {HYPERPARAMETERS_ONLY: 1, DEFAULT: -1},
-    "both": {BOTH: 1, DEFAULT: -1},
-    "interaction": {BOTH: 1, ARCHITECTURE_ONLY: -1, HYPERPARAMETERS_ONLY: -1, DEFAULT: 1},
+    "architecture": {_ARCHITECTURE: 1, DEFAULT: -1},
+    "hyperparameters": {_HYPERPARAMETERS: 1, DEFAULT: -1},
+    "both": {_BOTH: 1, DEFAULT: -1},
+    "interaction": {_BOTH: 1, _ARCHITECTURE: -1, _HYPERPARAMETERS: -1, DEFAULT: 1},
 }
 """Weight of each corner's score in each gain."""
-
-Scores = Sequence[float] | Mapping[int, float]
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,6 @@ class Estimate:
     """A mean over seeds.
 
     Attributes:
-        mean: mean of the values.
         deviation: standard deviation of the values (divisor ``count - 1``); None for one seed.
         count: number of seeds.
         low, high: 95 % confidence interval of the mean (Student's t); None for one seed.
@@ -57,11 +52,11 @@ class Estimate:
     high: float | None
 
     @classmethod
-    def from_values(cls, values: Sequence[float] | NDArray[np.float64]) -> Estimate:
+    def from_values(cls, scores: Collection[float]) -> Estimate:
         """Estimate the mean of at least one value."""
         from scipy.stats import t
 
-        values = np.asarray(values, dtype=np.float64)
+        values = np.array(list(scores), dtype=np.float64)
         mean, count = float(values.mean()), len(values)
         if count == 1:
             return cls(mean, None, 1, None, None)
@@ -70,10 +65,7 @@ class Estimate:
         return cls(mean, deviation, count, mean - half, mean + half)
 
     def as_scalars(self, name: str) -> dict[str, float]:
-        """Return ``name``, ``name_deviation``, ``name_count``, ``name_low`` and ``name_high``.
-
-        Values that are None are left out.
-        """
+        """Return the numbers under ``name``, ``name_deviation``, ...; None is left out."""
         scalars = {
             name: self.mean,
             f"{name}_deviation": self.deviation,
@@ -111,58 +103,42 @@ class FactorialEffects:
 
 
 def factorial_effects(
-    scores: Mapping[Corner, Scores], *, higher_is_better: bool = True
+    scores: Mapping[Corner, Mapping[int, float]], *, higher_is_better: bool = True
 ) -> FactorialEffects:
     """Compute gains from the scores of the corners.
 
     Args:
-        scores: one score per seed for each corner: a mapping from seeds, or a list in the order of
-            the seeds. A gain uses the seeds that all its corners have. Corners may be missing; a
-            gain without seeds is left out.
+        scores: score per seed for each corner. A gain uses the seeds that all its corners have.
+            Corners may be missing; a gain without seeds is left out.
         higher_is_better: direction of the scores.
 
     Raises:
-        ValueError: in one line, for an unknown corner, without the default corner or any other,
-            for lists of different lengths, and for a score that is not finite.
+        ValueError: for an unknown corner, without the default corner or any other, and for a score
+            that is not finite.
     """
-    by_seed = {corner: _scores_by_seed(corner, own) for corner, own in scores.items()}
-    by_seed = {corner: own for corner, own in by_seed.items() if own}
-    if DEFAULT not in by_seed:
+    for corner, by_seed in scores.items():
+        if corner not in _CORNERS:
+            choices = ", ".join(map(str, _CORNERS))
+            raise ValueError(f"unknown corner {corner!r}; choose from {choices}")
+        for seed, score in by_seed.items():
+            if not np.isfinite(score):
+                raise ValueError(
+                    f"the score of {corner} with seed {seed} is {score}; must be finite"
+                )
+    scores = {corner: scores[corner] for corner in _CORNERS if scores.get(corner)}
+    if DEFAULT not in scores:
         raise ValueError("the default architecture with default hyperparameters has no score")
-    if len(by_seed) == 1:
+    if len(scores) == 1:
         raise ValueError("only the default has scores; a gain needs another corner")
-    lengths = {len(own) for own in scores.values() if not isinstance(own, Mapping) and len(own)}
-    if len(lengths) > 1:
-        raise ValueError(
-            f"corners have lists of {sorted(lengths)} scores; pass mappings from seeds instead"
-        )
     sign = 1.0 if higher_is_better else -1.0
     gains = {}
     for name, weights in _GAINS.items():
-        if not all(corner in by_seed for corner in weights):
-            continue
-        seeds = set.intersection(*(set(by_seed[corner]) for corner in weights))
+        seeds = set.intersection(*(set(scores.get(corner, ())) for corner in weights))
         values = [
-            sign * sum(weight * by_seed[corner][seed] for corner, weight in weights.items())
+            sign * sum(weight * scores[corner][seed] for corner, weight in weights.items())
             for seed in sorted(seeds)
         ]
         if values:
             gains[name] = Estimate.from_values(values)
-    corners = {
-        "_".join(corner): Estimate.from_values(list(by_seed[corner].values()))
-        for corner in _CORNERS
-        if corner in by_seed
-    }
+    corners = {"_".join(c): Estimate.from_values(own.values()) for c, own in scores.items()}
     return FactorialEffects(corners, gains, higher_is_better)
-
-
-def _scores_by_seed(corner: Corner, scores: Scores) -> dict[int, float]:
-    if corner not in _CORNERS:
-        choices = ", ".join(str(pair) for pair in _CORNERS)
-        raise ValueError(f"unknown corner {corner!r}; choose from {choices}")
-    pairs = scores.items() if isinstance(scores, Mapping) else enumerate(scores)
-    by_seed = {seed: float(score) for seed, score in pairs}
-    for seed, score in by_seed.items():
-        if not np.isfinite(score):
-            raise ValueError(f"the score of {corner} with seed {seed} is {score}; must be finite")
-    return by_seed

@@ -13,6 +13,7 @@ References:
 from __future__ import annotations
 
 import csv
+import functools
 import gzip
 import io
 import re
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
 
 Values = NDArray[np.float64]
 
-FILES = ("nasbench201.csv", "nasbench201.csv.gz")
-"""Names of a table in a directory."""
+FILES = ("nasbench201.csv", "nasbench201.csv.gz")  # names of a table in a directory
 
 _COLUMN = re.compile(r"\w+_[a-z]+_ep\d+(_\w+)?")
 
@@ -52,13 +52,7 @@ _EPOCHS = (12, 200)
 
 
 class Column(TypedDict, total=False):
-    """Key of a column of accuracies.
-
-    Attributes:
-        dataset: data set; ``cifar10`` by default.
-        split: split, and optionally the source; ``test`` by default.
-        epochs: epochs of the training; 200 by default.
-    """
+    """Key of a column of accuracies: data set, split with an optional source, training epochs."""
 
     dataset: str
     split: str
@@ -66,14 +60,10 @@ class Column(TypedDict, total=False):
 
 
 class Table:
-    """Accuracies of all architectures. Every method takes the fields of ``Column`` by keyword.
+    """Accuracies of all architectures, in percent ``(15625,)`` by column name.
 
-    Args:
-        columns: accuracies in percent ``(15625,)`` by column name, in the order of the genotypes'
-            ``index``.
-
-    Raises:
-        ValueError: all methods raise it in one line for an unknown architecture or column.
+    They are in the order of the genotypes' ``index``. Every method takes the fields of ``Column``
+    by keyword. An unknown architecture or column raises ``ValueError``.
     """
 
     def __init__(self, columns: Mapping[str, Values]) -> None:
@@ -94,12 +84,7 @@ class Table:
         return self._columns[name]
 
     def accuracy(self, arch: str | Genotype, **column: Unpack[Column]) -> float:
-        """Return the accuracy of an architecture in percent.
-
-        Args:
-            arch: genotype, or its text.
-            **column: see ``Column``.
-        """
+        """Return the accuracy of an architecture in percent."""
         return float(self.column(**column)[_index(arch)])
 
     def rank(self, arch: str | Genotype, **column: Unpack[Column]) -> int:
@@ -137,9 +122,7 @@ def load(path: str | Path) -> Table:
             ``NATS-tss-*.pickle.pbz2``; or the directory of its archive. Official files are
             pickles, which can run code when they are read: open only files from the publisher.
             They need the package nats-bench, and the first access to a column takes minutes.
-
-    Raises:
-        ValueError: in one line, if the file does not exist or is not a table.
+            A file that does not exist or is no table raises ``ValueError``.
     """
     file = Path(path).expanduser()
     if file.is_dir():
@@ -154,8 +137,7 @@ def load(path: str | Path) -> Table:
     if file.name.endswith(".pickle.pbz2"):
         return Table(_OfficialColumns(file))
     try:
-        with file.open("rb") as raw:
-            data = raw.read()
+        data = file.read_bytes()
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
         return Table(_read(text))
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
@@ -166,7 +148,6 @@ def load(path: str | Path) -> Table:
 
 
 def _read(text: str) -> dict[str, Values]:
-    """Parse the text of a table (``ValueError`` without the file's name if it is invalid)."""
     reader = csv.reader(io.StringIO(text, newline=""))
     header = next(reader, [])
     names = [name for name in header if _COLUMN.fullmatch(name)]
@@ -187,9 +168,8 @@ def _read(text: str) -> dict[str, Values]:
             raise ValueError(f"{line} has {len(row)} fields, the header has {len(header)}")
         index = indices.get(row[arch])
         if index is None:
-            raise ValueError(
-                f"{line}: {short_repr(row[arch])} is not an architecture of NAS-Bench-201"
-            )
+            name = short_repr(row[arch])
+            raise ValueError(f"{line}: {name} is not an architecture of NAS-Bench-201")
         if present[index]:
             raise ValueError(f"{line}: {row[arch]} is a duplicate")
         present[index] = True
@@ -241,12 +221,8 @@ class _OfficialColumns(Mapping[str, Values]):
         dataset, key, epochs = self._keys[name]
         if name not in self._read:
             try:
-                self._read[name] = np.array(
-                    [
-                        self._api.get_more_info(text, dataset, hp=epochs, is_random=False)[key]
-                        for text in _texts()
-                    ]
-                )
+                read = functools.partial(self._api.get_more_info, hp=epochs, is_random=False)
+                self._read[name] = np.array([read(text, dataset)[key] for text in _texts()])
             except Exception as error:
                 _refuse(self._path, error)
         return self._read[name]

@@ -29,11 +29,8 @@ class OneShotScorer:
     """A trained supernet that scores genotypes on the validation subset of its search.
 
     Args:
-        checkpoint: run directory or checkpoint of a search.
+        checkpoint: run directory or checkpoint of a search; any other raises ``ValueError``.
         calibration: training batches from which the batch-norm statistics are recomputed.
-
-    Raises:
-        ValueError: in one line, if it is not the checkpoint of a search.
     """
 
     def __init__(self, checkpoint: Path, calibration: int) -> None:
@@ -63,8 +60,7 @@ class OneShotScorer:
     def scores(self, genotype: AnyGenotype) -> dict[str, float]:
         """Return ``valid_accuracy`` and the other validation scores of a genotype.
 
-        Raises:
-            ValueError: if the genotype belongs to another space.
+        A genotype of another space raises ``ValueError``.
         """
         context, net = self._searcher.context, self._searcher.net
         if genotype.space != context.space.name:
@@ -74,21 +70,14 @@ class OneShotScorer:
         active = context.space.mask(genotype, context.candidates)
         mixture = path_mixture(active, net.shapes, self._device)
         forward = functools.partial(_forward, net, mixture)
-
-        calibrate(
-            net,
-            forward,
-            self._calibration,
-            self._objective,
-            device=self._device,
-            precision=self.config.precision,
-        )
+        objective, device, precision = self._objective, self._device, self.config.precision
+        calibrate(net, forward, self._calibration, objective, device=device, precision=precision)
         scores = evaluate(
             net,
             self._valid.epoch(0),
-            self._objective,
-            device=self._device,
-            precision=self.config.precision,
+            objective,
+            device=device,
+            precision=precision,
             forward=forward,
         )
         return {f"valid_{name}": value for name, value in scores.items()}

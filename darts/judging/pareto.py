@@ -13,14 +13,7 @@ def pareto_front(rows: Sequence[Mapping[str, object]], objectives: Mapping[str, 
 
     A row is on the front if no other row is at least as good in all objectives and better in one.
     Rows that are equal in all objectives are all on the front. Rows without a finite number for
-    each objective are not.
-
-    Args:
-        rows: mappings with a number under the name of each objective.
-        objectives: whether higher is better, by name of the objective.
-
-    Raises:
-        ValueError: without objectives.
+    each objective are not. ``objectives`` maps at least one name to whether higher is better.
     """
     if not objectives:
         raise ValueError("objectives is empty; a Pareto front needs at least one")

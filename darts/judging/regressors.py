@@ -40,14 +40,9 @@ class Regressor(ABC):
 
     @abstractmethod
     def averages(self, rows: Rows, count: int) -> tuple[Array, Array]:
-        """Return the mean prediction of each block of consecutive rows, and its uncertainty.
+        """Return the mean prediction of each block of ``count`` rows, and its uncertainty.
 
-        Args:
-            rows: rows of k blocks, ``(k * count, width)``.
-            count: rows per block.
-
-        Returns:
-            Means and their standard deviations, both ``(k,)``.
+        Rows are ``(k * count, width)``, means and their standard deviations ``(k,)``.
         """
 
 
@@ -121,17 +116,10 @@ def _minimize(
 ) -> tuple[Array, float]:
     """scikit-learn's default optimizer with at most 30 iterations, which are almost always enough.
 
-    Args:
-        loss: function that returns the loss and its gradient.
-        start: first parameters.
-        bounds: lower and upper bound of each parameter.
-
-    Returns:
-        The best parameters and their loss.
+    ``loss`` returns the loss and its gradient. Return the best parameters and their loss.
     """
     from scipy.optimize import minimize
 
-    result = minimize(
-        loss, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": 30}
-    )
+    limit = {"maxiter": 30}
+    result = minimize(loss, start, method="L-BFGS-B", jac=True, bounds=bounds, options=limit)
     return result.x, result.fun

@@ -22,20 +22,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-LEVEL = 0.95
-"""Confidence level of intervals."""
-
-ALPHA = 0.05
-"""Significance level of tests."""
-
-MAX_EXACT_PAIRS = 16
-"""Pairs up to which the sign-flip test enumerates all sign changes."""
-
-SIGN_DRAWS = 100_000
-"""Sign changes that the sign-flip test draws for more pairs."""
-
-MIN_SEARCHES = 4
-"""Searches that an interval needs."""
+LEVEL = 0.95  # confidence level of intervals
+ALPHA = 0.05  # significance level of tests
+MAX_EXACT_PAIRS = 16  # pairs up to which the sign-flip test enumerates all sign changes
+SIGN_DRAWS = 100_000  # sign changes that the sign-flip test draws for more pairs
+MIN_SEARCHES = 4  # searches that an interval needs
 
 Groups = Sequence[Sequence[float]]
 Numbers = NDArray[np.float64]
@@ -67,11 +58,7 @@ class Interval:
 
 
 def search_means(groups: Groups) -> Numbers:
-    """Return the mean score of each search's retrainings, ``(searches,)``.
-
-    Raises:
-        ValueError: without searches, or for a search without retrainings.
-    """
+    """Return the mean score of each search's retrainings, ``(searches,)``."""
     if not groups or not all(len(group) for group in groups):
         raise ValueError("there must be at least one search, and each search needs a score")
     return np.array([np.mean(np.asarray(group, dtype=np.float64)) for group in groups])
@@ -84,12 +71,7 @@ def bootstrap(
 
     Searches are drawn with replacement and keep their retrainings. Unlike the percentile interval,
     this interval is not too narrow for few searches; docs/compare.md has measured coverage rates.
-
-    Args:
-        groups: scores of the retrainings of each search.
-        level: confidence level.
-        draws: number of resamples.
-        seed: seed of the draws.
+    ``level`` is the confidence level, ``draws`` the number of resamples.
     """
     values = search_means(groups)
     mean, count = float(values.mean()), len(values)
@@ -102,10 +84,8 @@ def bootstrap(
     shift = samples.mean(1) - mean
     deviation = samples.std(1, ddof=1)
     constant = deviation <= 1e-12 * np.ptp(values)  # resamples that repeat one search
-    ratio = np.where(
-        constant, np.copysign(np.inf, shift), shift / np.where(constant, 1.0, deviation)
-    )
-    ratio.sort()
+    safe = np.where(constant, 1.0, deviation)
+    ratio = np.sort(np.where(constant, np.copysign(np.inf, shift), shift / safe))
     outside = math.floor((1 - level) / 2 * draws)
     scale = float(values.std(ddof=1))
     low, high = mean - scale * float(ratio[-1 - outside]), mean - scale * float(ratio[outside])
@@ -120,14 +100,12 @@ def sign_flip_test(differences: Sequence[float], *, seed: int = 0) -> float:
     Under the null hypothesis, the sign of each difference is random. The test statistic is the
     mean. The test is exact up to ``MAX_EXACT_PAIRS`` pairs. For more pairs, ``SIGN_DRAWS`` sign
     changes are drawn; the p-value is then at least ``1 / (SIGN_DRAWS + 1)``.
-
-    Raises:
-        ValueError: without differences.
     """
     values = np.asarray(differences, dtype=np.float64)
     if not len(values):
         raise ValueError("differences is empty; the test needs at least one pair")
-    if len(values) <= MAX_EXACT_PAIRS:
+    exact = len(values) <= MAX_EXACT_PAIRS
+    if exact:
         bits = np.arange(2 ** len(values))[:, None] >> np.arange(len(values)) & 1
         signs = 1.0 - 2.0 * bits
     else:
@@ -136,7 +114,6 @@ def sign_flip_test(differences: Sequence[float], *, seed: int = 0) -> float:
     # Sums of the same numbers in different orders count as equal in spite of rounding.
     observed = abs(values.sum()) - 1e-9 * np.abs(values).sum()
     extreme = int((np.abs(signs @ values) >= observed).sum())
-    exact = len(values) <= MAX_EXACT_PAIRS
     return extreme / len(signs) if exact else (extreme + 1) / (len(signs) + 1)
 
 
@@ -183,13 +160,11 @@ class Comparison:
     """A paired comparison of a method with a baseline; the searches are the pairs.
 
     Attributes:
-        method, baseline: names.
         difference: method minus baseline.
         p: p-value of ``sign_flip_test``.
         corrected_p: the p-value after ``holm``.
         delta: Cliff's delta of the means of searches.
         comparisons: number of simultaneous comparisons.
-        higher_is_better: direction of the scores.
     """
 
     method: str
@@ -238,14 +213,7 @@ def compare_methods(
 ) -> list[Comparison]:
     """Compare a method with each baseline. Search i of every method has the same seed.
 
-    Args:
-        method: name, and scores of the retrainings of each search.
-        baselines: the same for each baseline.
-        higher_is_better: direction of the scores.
-        draws: resamples of the bootstrap.
-
-    Raises:
-        ValueError: if the numbers of searches differ.
+    Methods are pairs of a name and the scores of the retrainings of each search.
     """
     name, ours = method[0], search_means(method[1])
     others = [(baseline, search_means(groups)) for baseline, groups in baselines]
@@ -273,9 +241,7 @@ def compare_methods(
 def verdict(comparison: Comparison, show: Callable[[float], str] = "{:.4g}".format) -> str:
     """Return one sentence about a comparison that claims no more than the data shows.
 
-    Args:
-        comparison: the comparison.
-        show: function that formats a difference of scores.
+    ``show`` formats a difference of scores.
     """
     c, d = comparison, comparison.difference
     interval = "" if d.low is None or d.high is None else f" [{show(d.low)}, {show(d.high)}]"
@@ -287,8 +253,7 @@ def verdict(comparison: Comparison, show: Callable[[float], str] = "{:.4g}".form
             f"No difference between {c.method} and {c.baseline} is shown: {reasons} "
             f"(difference {difference}, p = {c.corrected_p:.3g}, {size})."
         )
-    better = (d.mean > 0) == c.higher_is_better
-    word = "better" if better else "worse"
+    word = "better" if (d.mean > 0) == c.higher_is_better else "worse"
     return (
         f"{c.method} is {word} than {c.baseline}: difference {difference}, "
         f"p = {c.corrected_p:.3g}, {size}."

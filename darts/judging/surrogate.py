@@ -4,15 +4,12 @@ It answers what the best trial alone does not: which parameters matter, what eff
 average, and how much of the variance the architecture and the hyperparameters explain. All answers
 describe the model over the whole space. Its cross-validated error says how reliable they are.
 
-References:
-    Hutter, Hoos and Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter Importance",
-    ICML 2014.
-    Saltelli et al., "Variance based sensitivity analysis of model output", Computer Physics
-    Communications 181, 2010.
+``darts.judging.variance`` cites the papers.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,8 +24,7 @@ from darts.spaces.parameters import Parameters, Point, Value, point_key
 
 Array = NDArray[np.float64]
 
-MIN_POINTS = 10
-"""Points that a surrogate needs."""
+MIN_POINTS = 10  # points that a surrogate needs
 
 FOLDS = 5
 INTERACTION = "interaction"
@@ -39,14 +35,13 @@ _MARGINAL_DRAWS = 256
 
 @dataclass(frozen=True)
 class FitQuality:
-    """Cross-validated error of a surrogate.
+    """Cross-validated error of a surrogate over a number of points.
 
     Attributes:
         mae: mean absolute error, in the unit of the values.
         r2: share of the variance that the predictions explain; below 0 if the mean of the values
             predicts better, 0 if all values are equal.
         rank_correlation: Spearman's; 0 if values or predictions are constant.
-        points: number of points.
     """
 
     mae: float
@@ -60,7 +55,6 @@ class Marginal:
     """Average effect of a parameter.
 
     Attributes:
-        name: name of the parameter.
         values: grid of its values.
         mean: prediction for each value, averaged over all other parameters.
         deviation: uncertainty of each mean.
@@ -76,15 +70,11 @@ class Surrogate:
     """A random forest or a Gaussian process over a search space.
 
     Args:
-        space: the search space.
-        points: evaluated points; repetitions are allowed.
+        space: the search space; it contains all points.
+        points: at least ``MIN_POINTS`` evaluated points; repetitions are allowed.
         values: finite score of each point.
         kind: ``forest`` or ``gp``.
         seed: seed of the forest, the folds and all draws; results are deterministic.
-
-    Raises:
-        ValueError: in one line, for fewer than ``MIN_POINTS`` points, points outside the space,
-            and values that are not finite or not one per point.
     """
 
     def __init__(
@@ -125,10 +115,7 @@ class Surrogate:
         """Return a prediction ``(n,)`` for each point from a model fitted without it.
 
         Equal points are in the same fold. The Gaussian process keeps the kernel that was fitted to
-        all points.
-
-        Raises:
-            ValueError: for fewer than two folds or fewer than two distinct points.
+        all points. At least two folds and two distinct points are needed.
         """
         keys = [point_key(point) for point in self.points]
         distinct = list(dict.fromkeys(keys))
@@ -162,14 +149,8 @@ class Surrogate:
         """Return the mean prediction over a parameter's grid, averaged over all other parameters.
 
         The same draws of the other parameters are used for all values. If the parameter is
-        conditional, its conditions hold in all draws.
-
-        Args:
-            name: name of the parameter.
-            levels: grid size of a range; a choice has all its values.
-
-        Raises:
-            ValueError: if the parameter does not exist or is never active.
+        conditional, its conditions hold in all draws. If it is never active, raise ``ValueError``.
+        ``levels`` is the grid size of a range; a choice has all its values.
         """
         encoding = self._encoding
         index = encoding.index(name)
@@ -190,10 +171,8 @@ class Surrogate:
         These are the first-order effects of functional ANOVA over points drawn from the space. A
         share is at least 0. The sum is at most 1, up to the error of the draws; the remainder is
         the effect of interactions. In a conditional space, the choice between branches counts as
-        an effect of the parent. All shares are 0 if the predictions are constant.
-
-        Returns:
-            Shares by parameter, the largest first.
+        an effect of the parent. All shares are 0 if the predictions are constant. The largest
+        share is the first.
         """
         shares = first_order_shares(self._encoding, self._model.predict, self.seed).tolist()
         by_name = dict(zip(self._encoding.names, shares, strict=True))
@@ -209,15 +188,11 @@ class Surrogate:
             Shares by group; ``others`` for parameters in no group, if there are any; and
             ``interaction`` for the effect of several groups together. Shares are at least 0 and
             sum to 1, up to the error of the draws; all are 0 if the predictions are constant.
-
-        Raises:
-            ValueError: for an unknown parameter or one in two groups, and for a group with one of
-                the added names.
         """
         indices = {
             group: [self._encoding.index(name) for name in names] for group, names in groups.items()
         }
-        grouped = [index for members in indices.values() for index in members]
+        grouped = list(itertools.chain.from_iterable(indices.values()))
         for index in grouped:
             if grouped.count(index) > 1:
                 name = self._encoding.names[index]
@@ -228,9 +203,8 @@ class Surrogate:
         others = [index for index in range(len(self._encoding.names)) if index not in grouped]
         if others:
             indices[OTHERS] = others
-        shares = group_shares(
-            self._encoding, self._model.predict, list(indices.values()), self.seed
-        )
+        members = list(indices.values())
+        shares = group_shares(self._encoding, self._model.predict, members, self.seed)
         if shares is None:
             return dict.fromkeys([*indices, INTERACTION], 0.0)
         interaction = max(0.0, 1 - float(shares.sum()))

@@ -63,16 +63,8 @@ def group_shares(
     """Return the share of the variance that each group of parameters explains alone, ``(groups,)``.
 
     The shares are Sobol' indices, estimated by pick-freeze: two sets of draws, and for each group
-    each set with the group's parameters copied from the other set.
-
-    Args:
-        encoding: encoding of the space.
-        predict: predictions of the model for rows.
-        groups: indices of the parameters of each group.
-        seed: seed of the draws.
-
-    Returns:
-        None if the variance is zero.
+    of parameter indices each set with the group's parameters copied from the other set. None if
+    the variance is zero.
     """
     columns = len(encoding.names)
     numbers = uniforms(_DRAWS, 2 * columns, seed)

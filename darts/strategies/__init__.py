@@ -1,10 +1,7 @@
-"""Components of black-box search: strategies, judges and pruners.
+"""Components of black-box search: strategies propose points, judges score them, pruners stop early.
 
-Strategies propose points, judges score them, and pruners stop trials early.
-
-A strategy builds an Optuna sampler and a pruner component builds an Optuna pruner, so storage,
-parallel workers and importances come from one engine. ``STRATEGIES``, ``JUDGES`` and ``PRUNERS``
-list the components by name.
+A strategy builds an Optuna sampler and a pruner component builds an Optuna pruner, so storage and
+parallel workers come from one engine.
 """
 
 from darts.strategies.strategy import STRATEGIES, Setup, Strategy

@@ -22,8 +22,7 @@ from darts.spaces.parameters import Point, point_key
 from darts.strategies.point_sampler import Observation, ProposalSampler
 from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 
-CLIMB = "greedy:climb"
-"""System attribute of a trial: the number of its climb."""
+CLIMB = "greedy:climb"  # system attribute of a trial: the number of its climb
 
 
 class GreedySampler(ProposalSampler):

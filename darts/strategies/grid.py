@@ -17,8 +17,7 @@ from darts.spaces.parameters import Point
 from darts.strategies.point_sampler import RETRIED, PointSampler, trial_position
 from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 
-MAX_POINTS = 1_000_000
-"""Largest grid; the list of all points must fit into memory."""
+MAX_POINTS = 1_000_000  # largest grid; the list of all points must fit into memory
 
 
 class GridSampler(PointSampler):

@@ -1,10 +1,6 @@
 """Judges: components that score a point by a training, a supernet's weights or a table.
 
-References:
-    Bender et al., "Understanding and Simplifying One-Shot Architecture Search", ICML 2018.
-    Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling",
-    arXiv:1904.00420, section 3.4: batch-norm statistics are recomputed for each path.
-    Dong and Yang, "NAS-Bench-201", arXiv:2001.00326 (the table).
+``darts.judging.one_shot`` and ``darts.judging.nas201_table`` cite the papers.
 """
 
 from __future__ import annotations
@@ -30,15 +26,14 @@ class TrialSpec:
     Attributes:
         overrides: all overrides of the trial's command.
         genotype: the architecture, or None if the study does not vary it.
-        directory: run directory of the trial.
-        on_epoch: is called after each epoch with the epoch, counted from 1, and its validation
+        on_epoch: called after each epoch with the epoch, counted from 1, and its validation
             scores; it raises to stop the trial.
     """
 
     overrides: tuple[str, ...]
     genotype: AnyGenotype | None
     directory: Path
-    on_epoch: EpochCallback
+    on_epoch: EpochCallback | None = None
 
     @property
     def architecture(self) -> AnyGenotype:
@@ -51,38 +46,27 @@ class JudgeTools(Protocol):
     """Operations that judges need from the layers above."""
 
     def train(self, trial: TrialSpec) -> Mapping[str, object]:
-        """Run the trial's command and return its summary."""
-        ...
+        """Run the trial's command in its directory and return its summary."""
 
     def table_accuracy(self, genotype: AnyGenotype, *, split: str, epochs: int) -> float:
         """Return the accuracy of an architecture in the benchmark table, in percent."""
-        ...
 
     def supernet_scores(
         self, checkpoint: str, genotype: AnyGenotype, calibration: int
     ) -> Mapping[str, float]:
         """Return the validation scores of a genotype with the weights of a supernet."""
-        ...
 
 
 @dataclass
 class Judge(ABC):
-    """A component that scores a point.
-
-    Attributes:
-        needs_genotype: whether it scores architectures only.
-        space: name of the only space that it supports; None for any space.
-        trains: whether it runs the trial's command, so that a trial has epochs.
-        metrics: metrics that it returns; None for all metrics of the task.
-        costs: costs that it returns.
-    """
+    """A component that scores a point."""
 
     name: str = ""
-    needs_genotype: ClassVar[bool] = False
-    space: ClassVar[str | None] = None
-    trains: ClassVar[bool] = False
-    metrics: ClassVar[tuple[str, ...] | None] = None
-    costs: ClassVar[tuple[str, ...]] = ()
+    needs_genotype: ClassVar[bool] = False  # whether it scores architectures only
+    space: ClassVar[str | None] = None  # the only space that it supports; None for any space
+    trains: ClassVar[bool] = False  # whether it runs the trial's command, with epochs
+    metrics: ClassVar[tuple[str, ...] | None] = None  # metrics that it returns; None for all
+    costs: ClassVar[tuple[str, ...]] = ()  # costs that it returns
 
     @abstractmethod
     def __call__(self, trial: TrialSpec, tools: JudgeTools) -> Mapping[str, object]:
@@ -125,12 +109,11 @@ class SupernetJudge(Judge):
 @JUDGES.register
 @dataclass
 class TableJudge(Judge):
-    """Look up the validation accuracy in a benchmark table.
+    """Read the validation accuracy from a benchmark table.
 
     Attributes:
-        split: split in the name of the table's column, see ``nas201_table.Column``.
-        epochs: epochs of the training behind the accuracy. The default, 12, is a short training
-            as a search could afford it.
+        split: split in the name of the table's column, see ``nas201_table``.
+        epochs: epochs of the training behind the accuracy; 12 are affordable in a search.
     """
 
     name: str = "table"

@@ -21,68 +21,67 @@ from darts.spaces.parameters import Range
 from darts.strategies.strategy import STRATEGIES, Setup, Strategy, silence_optuna_warnings
 
 
-@STRATEGIES.register
 @dataclass
-class Tpe(Strategy):
-    """Tree-structured Parzen estimator.
+class ModelStrategy(Strategy):
+    """Base class of strategies that fit a model to the finished trials.
 
     Attributes:
         startup: random trials before the model is used.
+    """
+
+    startup: int = number(10, low=1)
+
+
+@STRATEGIES.register
+@dataclass
+class Tpe(ModelStrategy):
+    """Tree-structured Parzen estimator.
+
+    Attributes:
         joint: model parameters jointly, conditional parameters in groups; otherwise each
             parameter has a model of its own.
     """
 
     name: str = "tpe"
-    startup: int = number(10, low=1)
     joint: bool = True
     multi_objective: ClassVar[bool] = True
 
+    @silence_optuna_warnings()
     def make_sampler(self, setup: Setup) -> BaseSampler:
-        with silence_optuna_warnings():
-            return TPESampler(
-                seed=setup.seed,
-                n_startup_trials=self.startup,
-                multivariate=self.joint,
-                group=self.joint,
-                constraints_func=setup.constraints,
-                constant_liar=True,
-            )
+        return TPESampler(
+            seed=setup.seed,
+            n_startup_trials=self.startup,
+            multivariate=self.joint,
+            group=self.joint,
+            constraints_func=setup.constraints,
+            constant_liar=True,
+        )
 
 
 @STRATEGIES.register
 @dataclass
-class Gp(Strategy):
-    """Gaussian process. Conditional parameters are drawn at random.
-
-    Attributes:
-        startup: random trials before the model is used.
-    """
+class Gp(ModelStrategy):
+    """Gaussian process. Conditional parameters are drawn at random."""
 
     name: str = "gp"
-    startup: int = number(10, low=1)
     multi_objective: ClassVar[bool] = True
 
+    @silence_optuna_warnings()
     def make_sampler(self, setup: Setup) -> BaseSampler:
-        with silence_optuna_warnings():
-            return GPSampler(
-                seed=setup.seed,
-                n_startup_trials=self.startup,
-                constraints_func=setup.constraints,
-                warn_independent_sampling=False,
-            )
+        return GPSampler(
+            seed=setup.seed,
+            n_startup_trials=self.startup,
+            constraints_func=setup.constraints,
+            warn_independent_sampling=False,
+        )
 
 
 @STRATEGIES.register
 @dataclass
-class CmaEs(Strategy):
-    """Covariance matrix adaptation over all numeric parameters; choices are drawn at random.
-
-    Attributes:
-        startup: random trials before the adaptation starts.
-    """
+class CmaEs(ModelStrategy):
+    """Covariance matrix adaptation over all numeric parameters; choices are drawn at random."""
 
     name: str = "cmaes"
-    startup: int = number(10, low=1)
 
     def check(self, setup: Setup) -> None:
         super().check(setup)
@@ -97,11 +96,11 @@ class CmaEs(Strategy):
                 "strategy=cmaes does not support limits; choose strategy=evolution or strategy=tpe"
             )
 
+    @silence_optuna_warnings()
     def make_sampler(self, setup: Setup) -> BaseSampler:
-        with silence_optuna_warnings():
-            return CmaEsSampler(
-                seed=setup.seed, n_startup_trials=self.startup, warn_independent_sampling=False
-            )
+        return CmaEsSampler(
+            seed=setup.seed, n_startup_trials=self.startup, warn_independent_sampling=False
+        )
 
 
 @STRATEGIES.register
@@ -117,8 +116,8 @@ class Nsga2(Strategy):
     population: int = number(20, low=2)
     multi_objective: ClassVar[bool] = True
 
+    @silence_optuna_warnings()
     def make_sampler(self, setup: Setup) -> BaseSampler:
-        with silence_optuna_warnings():
-            return NSGAIISampler(
-                seed=setup.seed, population_size=self.population, constraints_func=setup.constraints
-            )
+        return NSGAIISampler(
+            seed=setup.seed, population_size=self.population, constraints_func=setup.constraints
+        )

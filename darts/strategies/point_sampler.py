@@ -16,11 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 from darts.spaces.parameters import Point, Value, point_key
 from darts.strategies.strategy import Setup, distribution
 
-RETRIED = "failed_trial"
-"""System attribute of a trial that repeats a lost trial: the number of the lost trial."""
-
-SURPLUS = "surplus"
-"""User attribute of a trial that started after the budget was used up. It is not evaluated."""
+RETRIED = "failed_trial"  # system attribute: number of the lost trial that a trial repeats
+SURPLUS = "surplus"  # user attribute of a trial that exceeds the budget and is not evaluated
 
 
 def trial_position(number: int, trials: Sequence[FrozenTrial]) -> int:
@@ -39,10 +36,9 @@ def trial_position(number: int, trials: Sequence[FrozenTrial]) -> int:
 
 @dataclass(frozen=True)
 class Observation:
-    """A trial as strategies see it.
+    """The point and the result of a trial.
 
     Attributes:
-        point: evaluated point.
         key: hashable form of the point; equal for equal points.
         loss: lower is better; infinite for a failed or pruned trial, None for a running one.
         excess: sum of the relative excesses over the limits.
@@ -70,21 +66,15 @@ class PointSampler(BaseSampler):
     def __init__(self, setup: Setup) -> None:
         self.space = setup.space
         self._setup = setup
-        self._distributions: dict[str, BaseDistribution] = {
-            parameter.name: distribution(parameter.domain) for parameter in setup.space
-        }
+        self._distributions = {p.name: distribution(p.domain) for p in setup.space}
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        return self._distributions
+        return dict(self._distributions)
 
     def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: object
     ) -> Value:
         """Draw a parameter that a repeated trial lacks because its worker died while sampling."""
         draw = Random(f"{self._setup.seed} {trial.number} {param_name}")
@@ -106,24 +96,20 @@ class ProposalSampler(PointSampler):
     def propose(self, history: Sequence[Observation], draw: Random) -> tuple[Point, dict[str, int]]:
         """Return the next point and the attributes to attach to its trial."""
 
-    def new_point(
-        self, history: Sequence[Observation], draw_point: Callable[[], Point], attempts: int = 100
-    ) -> Point:
-        """Draw points until one is not in the history; after ``attempts`` return any."""
+    def new_point(self, history: Sequence[Observation], draw: Callable[[], Point]) -> Point:
+        """Draw points until one is not in the history; return any after 101 draws."""
         keys = {observation.key for observation in history}
-        point = draw_point()
-        for _ in range(attempts):
+        for _ in range(101):
+            point = draw()
             if point_key(point) not in keys:
                 break
-            point = draw_point()
         return point
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> Point:
-        history = self._history(study, trial)
         draw = Random(f"{self._setup.seed} {trial.number}")
-        point, attributes = self.propose(history, draw)
+        point, attributes = self.propose(self._history(study, trial), draw)
         for name, value in attributes.items():
             # Optuna's own samplers store their attributes in this way, too.
             study._storage.set_trial_system_attr(trial._trial_id, name, value)
@@ -135,11 +121,9 @@ class ProposalSampler(PointSampler):
         for trial in study.get_trials(deepcopy=False):
             if trial.number == current.number or trial.state == TrialState.WAITING:
                 continue
-            observation = self._finished.get(trial.number)
-            if observation is None:
-                observation = self._observe(trial, sign)
-                if trial.state.is_finished():
-                    self._finished[trial.number] = observation
+            observation = self._finished.get(trial.number) or self._observe(trial, sign)
+            if trial.state.is_finished():
+                self._finished[trial.number] = observation
             history.append(observation)
         return history
 

@@ -10,20 +10,14 @@ References:
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import (
-    BasePruner,
-    HyperbandPruner,
-    MedianPruner,
-    NopPruner,
-    SuccessiveHalvingPruner,
-)
+from optuna import pruners
+from optuna.pruners import BasePruner
 
 from darts.registry import Registry, number
+from darts.strategies.strategy import silence_optuna_warnings
 
 PRUNERS: Registry[Pruner] = Registry("pruner", "darts.strategies")
 
@@ -47,7 +41,7 @@ class NoPruner(Pruner):
     name: str = "none"
 
     def make_pruner(self, epochs: int) -> BasePruner:
-        return NopPruner()
+        return pruners.NopPruner()
 
 
 @PRUNERS.register
@@ -65,7 +59,7 @@ class Median(Pruner):
     warmup: int = number(2, low=0)
 
     def make_pruner(self, epochs: int) -> BasePruner:
-        return MedianPruner(n_startup_trials=self.startup, n_warmup_steps=self.warmup)
+        return pruners.MedianPruner(n_startup_trials=self.startup, n_warmup_steps=self.warmup)
 
 
 @PRUNERS.register
@@ -83,28 +77,20 @@ class Halving(Pruner):
     factor: int = number(3, low=2)
 
     def make_pruner(self, epochs: int) -> BasePruner:
-        return SuccessiveHalvingPruner(min_resource=self.shortest, reduction_factor=self.factor)
+        return pruners.SuccessiveHalvingPruner(self.shortest, self.factor)
 
 
 @PRUNERS.register
 @dataclass
-class Hyperband(Pruner):
-    """Successive halving with several lengths of the first rung.
-
-    Attributes:
-        shortest: epochs of the shortest first rung.
-        factor: see ``Halving``.
-    """
+class Hyperband(Halving):
+    """Successive halving with several first rungs, of ``shortest`` epochs or more."""
 
     name: str = "hyperband"
-    shortest: int = number(1, low=1)
-    factor: int = number(3, low=2)
 
+    @silence_optuna_warnings()
     def make_pruner(self, epochs: int) -> BasePruner:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return HyperbandPruner(
-                min_resource=self.shortest,
-                max_resource=max(epochs, self.shortest),
-                reduction_factor=self.factor,
-            )
+        return pruners.HyperbandPruner(
+            min_resource=self.shortest,
+            max_resource=max(epochs, self.shortest),
+            reduction_factor=self.factor,
+        )

@@ -15,7 +15,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from darts.registry import Registry
-from darts.spaces.parameters import Choice, Domain, Parameters, Range
+from darts.spaces.parameters import Choice, Domain, Parameters
 
 STRATEGIES: Registry[Strategy] = Registry("strategy", "darts.strategies")
 
@@ -28,7 +28,7 @@ class Setup:
 
     Attributes:
         space: parameters to vary.
-        seed: seed of the study. It differs between workers for samplers with a random state.
+        seed: seed of the sampler. It differs between workers for samplers with a random state.
         objectives: number of scores to optimize.
         constraints: function of a finished trial that returns the relative excess over each
             limit; values up to 0 satisfy the limit. None without limits.
@@ -42,14 +42,10 @@ class Setup:
 
 @dataclass
 class Strategy(ABC):
-    """A component that proposes the next point.
-
-    Attributes:
-        multi_objective: whether the strategy supports several objectives.
-    """
+    """A component that proposes the next point."""
 
     name: str = ""
-    multi_objective: ClassVar[bool] = False
+    multi_objective: ClassVar[bool] = False  # whether the strategy supports several objectives
 
     @abstractmethod
     def make_sampler(self, setup: Setup) -> BaseSampler:
@@ -72,11 +68,6 @@ def distribution(domain: Domain) -> CategoricalDistribution | FloatDistribution 
     """Convert a domain to an Optuna distribution."""
     if isinstance(domain, Choice):
         return CategoricalDistribution(domain.values)
-    return numeric_distribution(domain)
-
-
-def numeric_distribution(domain: Range) -> FloatDistribution | IntDistribution:
-    """Convert a numeric range to an Optuna distribution."""
     if not domain.integer:
         return FloatDistribution(domain.low, domain.high, domain.log, domain.step)
     low, high, step = int(domain.low), int(domain.high), int(domain.step or 1)
@@ -86,7 +77,7 @@ def numeric_distribution(domain: Range) -> FloatDistribution | IntDistribution:
 
 @contextmanager
 def silence_optuna_warnings() -> Iterator[None]:
-    """Suppress Optuna's warnings about experimental samplers and renamed options."""
+    """Suppress Optuna's warnings about experimental features and renamed options."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         warnings.filterwarnings("ignore", "`constraints_func` has been deprecated", FutureWarning)

@@ -50,6 +50,7 @@ def test_the_study_stops_at_the_budget_of_trials(
     assert next_action(plan, trials) == "stop"
 
 
+@pytest.mark.slow
 def test_two_workers_share_a_study(planned: Callable[..., StudyPlan], table: Path) -> None:
     """Each trial is reported once, and both worker processes evaluate some."""
     plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=20", "workers=2")
@@ -191,6 +192,7 @@ def test_a_diverging_training_is_recorded(
         *short,
         "~parameters.optimizer",
         "parameters.optimizer={lr: [0.05, 1.0e12]}",
+        "epochs=1",
         "strategy=grid",
         "strategy.order=written",
         "workers=0",
@@ -254,7 +256,14 @@ def test_pruned_trials_end_early(planned: Callable[..., StudyPlan], short: list[
             assert len(trial.intermediate_values) == 3
 
 
-@pytest.mark.parametrize("strategy", ["random", "evolution", "greedy", "tpe"])
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        "random",
+        "tpe",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("evolution", "greedy")),
+    ],
+)
 def test_hyperband_works_with_every_type_of_sampler(
     planned: Callable[..., StudyPlan], short: list[str], strategy: str
 ) -> None:

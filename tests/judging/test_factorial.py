@@ -14,10 +14,10 @@ from darts.judging.factorial import Estimate, factorial_effects
 RNG = np.random.default_rng(0)
 DD, BD, DB, BB = (RNG.normal(mean, 0.5, 6) for mean in (90.0, 91.0, 92.0, 94.5))
 SCORES = {
-    ("default", "default"): DD.tolist(),
-    ("best", "default"): BD.tolist(),
-    ("default", "best"): DB.tolist(),
-    ("best", "best"): BB.tolist(),
+    ("default", "default"): dict(enumerate(DD)),
+    ("best", "default"): dict(enumerate(BD)),
+    ("default", "best"): dict(enumerate(DB)),
+    ("best", "best"): dict(enumerate(BB)),
 }
 
 
@@ -45,14 +45,17 @@ def test_gains_are_paired_differences(higher: bool) -> None:
 
 def test_effects_of_the_seed_cancel_out() -> None:
     shift = np.array([0.0, 5.0, -3.0])
-    scores = {("default", "default"): 1 + shift, ("best", "default"): 3 + shift}
+    default, best = dict(enumerate(1 + shift)), dict(enumerate(3 + shift))
+    scores = {("default", "default"): default, ("best", "default"): best}
     gain = factorial_effects(scores).gains["architecture"]
     assert (gain.mean, gain.deviation, gain.low, gain.high) == pytest.approx((2, 0, 2, 2))
 
 
 def test_a_design_of_one_factor_has_one_gain() -> None:
     for corner, name in ((("best", "default"), "architecture"), (("default", "best"), "hyper")):
-        found = factorial_effects({("default", "default"): [1.0, 2.0], corner: [2.0, 4.0]})
+        found = factorial_effects(
+            {("default", "default"): {1: 1.0, 2: 2.0}, corner: {1: 2.0, 2: 4.0}}
+        )
         assert [gain[:5] for gain in found.gains] == [name[:5]]
         assert next(iter(found.gains.values())).mean == 1.5
         assert len(found.scores) == 2
@@ -72,7 +75,7 @@ def test_a_gain_uses_only_common_seeds() -> None:
 
 
 def test_one_seed_has_no_interval() -> None:
-    found = factorial_effects({("default", "default"): [0.5], ("best", "best"): [0.25]})
+    found = factorial_effects({("default", "default"): {1: 0.5}, ("best", "best"): {1: 0.25}})
     assert found.as_scalars() == {
         "gain_both": -0.25,
         "gain_both_count": 1,
@@ -88,11 +91,10 @@ def test_one_seed_has_no_interval() -> None:
     ("scores", "message"),
     [
         ({}, "with default hyperparameters has no score"),
-        ({("best", "best"): [1.0]}, "with default hyperparameters has no score"),
-        ({("default", "default"): [1.0]}, "only the default has scores"),
-        ({("default", "default"): [1.0], ("best", "worst"): [1.0]}, "unknown corner"),
-        ({("default", "default"): [1.0], ("best", "best"): [1.0, 2.0]}, "pass mappings from seeds"),
-        ({("default", "default"): [1.0], ("best", "best"): [float("nan")]}, "must be finite"),
+        ({("best", "best"): {1: 1.0}}, "with default hyperparameters has no score"),
+        ({("default", "default"): {1: 1.0}}, "only the default has scores"),
+        ({("default", "default"): {1: 1.0}, ("best", "worst"): {1: 1.0}}, "unknown corner"),
+        ({("default", "default"): {1: 1.0}, ("best", "best"): {1: float("nan")}}, "must be finite"),
     ],
 )
 def test_incomplete_designs_are_refused(scores: dict, message: str) -> None:

@@ -16,14 +16,10 @@ from darts.judging.factorial import factorial_effects
 from darts.judging.pareto import pareto_front
 from darts.judging.surrogate import Surrogate
 from darts.plotting.importances import draw_factorial, draw_importance_bars, draw_marginals
-from darts.plotting.pareto_front import draw_pareto_front
-from darts.plotting.regret import draw_regret
-from darts.plotting.study_figures import (
-    save_figures,
-    save_study_figures,
-)
+from darts.plotting.repetitions import draw_regret
+from darts.plotting.study_figures import save_figures, save_study_figures
 from darts.plotting.style import shorten
-from darts.plotting.trial_history import draw_trial_history
+from darts.plotting.trials import draw_pareto_front, draw_trial_history
 from darts.spaces.parameters import Choice, Parameter, Parameters, Point, Range
 
 SPACE = Parameters(
@@ -250,10 +246,10 @@ def test_labels_of_a_crowded_front_do_not_overlap(higher: bool) -> None:
 
 def test_factorial_shows_means_intervals_and_gains() -> None:
     scores = {
-        ("default", "default"): [1.0, 2.0, 3.0],
-        ("best", "default"): [2.0, 3.0, 4.5],
-        ("default", "best"): [1.0, 2.5, 3.0],
-        ("best", "best"): [4.0, 5.0, 7.0],
+        ("default", "default"): {1: 1.0, 2: 2.0, 3: 3.0},
+        ("best", "default"): {1: 2.0, 2: 3.0, 3: 4.5},
+        ("default", "best"): {1: 1.0, 2: 2.5, 3: 3.0},
+        ("best", "best"): {1: 4.0, 2: 5.0, 3: 7.0},
     }
     design = factorial_effects(scores)
     figure = draw_factorial(design, ylabel="accuracy")
@@ -270,12 +266,14 @@ def test_factorial_shows_means_intervals_and_gains() -> None:
 
 
 def test_factorial_of_one_factor() -> None:
-    one = factorial_effects({("default", "default"): [1.0], ("default", "best"): [2.0]})
+    one = factorial_effects({("default", "default"): {1: 1.0}, ("default", "best"): {1: 2.0}})
     figure = draw_factorial(one)
     axes: Any = figure.axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["default architecture"]
     assert figure.get_supxlabel() == "gain of hyperparameters: +1 (1 seed)"
-    other = factorial_effects({("default", "default"): [1.0, 2.0], ("best", "default"): [2.0, 3.0]})
+    other = factorial_effects(
+        {("default", "default"): {1: 1.0, 2: 2.0}, ("best", "default"): {1: 2.0, 2: 3.0}}
+    )
     assert legend(draw_factorial(other)) == ["default hyperparameters"]
 
 
@@ -309,7 +307,9 @@ def test_study_figures_are_deterministic_files(tmp_path: Path) -> None:
     ]
     rows.append({"trial": 40, "state": "failed"})
     rows.append({"trial": 41, "state": "pruned", "loss": 0.5, "macs": 0.1})
-    design = factorial_effects({("default", "default"): [1.0, 2.0], ("best", "best"): [2.0, 3.0]})
+    design = factorial_effects(
+        {("default", "default"): {1: 1.0, 2: 2.0}, ("best", "best"): {1: 2.0, 2: 3.0}}
+    )
     options: dict[str, Any] = {"surrogate": model, "effects": design, "title": "the study"}
     for place in ("one", "two"):
         paths = save_study_figures(
