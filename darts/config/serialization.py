@@ -51,7 +51,7 @@ def _class_of(group: str, values: Mapping[str, object]) -> type:
     """Return the class of a component by its name, of a data set by its keys."""
     types = TYPES[group]
     if group != "dataset":
-        one_of(f"{group}.name", values.get("name"), types)
+        one_of(f"{group}.name", values.get("name"), list(types))
         return types[str(values["name"])]
     keys = {cls: {field.name for field in dataclasses.fields(cls)} for cls in types.values()}
     # The class with the fewest keys that has all of these.
