@@ -32,12 +32,8 @@ def number(
 ) -> Any:  # Any, as for dataclasses.field
     """Declare a field whose value is a finite number, or a list of them, within bounds.
 
-    Args:
-        default: default value; a list is copied for each instance.
-        low: smallest value.
-        high: largest value.
-        above: exclusive lower bound.
-        below: exclusive upper bound.
+    ``low`` and ``high`` are allowed values, ``above`` and ``below`` are not. A list is copied for
+    each instance.
     """
     metadata = {"limits": {"low": low, "high": high, "above": above, "below": below}}
     if isinstance(default, list):

@@ -45,11 +45,12 @@ class FreezingState(TypedDict, total=False):
     sums: dict[str, list[float]]
 
 
+@FREEZING.register
 @dataclass
 class Freezing:
-    """A freezing rule that freezes nothing; subclasses override both methods."""
+    """The rule ``none``, which freezes nothing; other rules override both methods."""
 
-    name: str = ""
+    name: str = "none"
 
     def is_due(self, step: int) -> bool:
         """Return whether ``observe`` needs the gradients of a step, counted from 0."""
@@ -59,14 +60,6 @@ class Freezing:
         self, operations: Operations, train: Gradients, valid: Gradients, state: FreezingState
     ) -> None:
         """Process the gradients of the training and validation loss of a step; update ``state``."""
-
-
-@FREEZING.register
-@dataclass
-class NoFreezing(Freezing):
-    """All operations are updated until the end of the search."""
-
-    name: str = "none"
 
 
 @FREEZING.register

@@ -19,11 +19,12 @@ MixtureGradient = Callable[[Mixture], Mapping[str, Tensor]]
 """Gradient of the training loss with respect to the weights of a mixture, by group."""
 
 
+@PERTURBATIONS.register
 @dataclass
 class Perturbation:
-    """A perturbation that changes nothing; subclasses override ``__call__``."""
+    """The perturbation ``none``, which changes nothing; others override ``__call__``."""
 
-    name: str = ""
+    name: str = "none"
 
     def __call__(self, mixture: Mixture, gradient: MixtureGradient, progress: float) -> Mixture:
         """Return the mixture for a weight step.
@@ -34,11 +35,3 @@ class Perturbation:
             progress: finished share of the search, in [0, 1).
         """
         return mixture
-
-
-@PERTURBATIONS.register
-@dataclass
-class NoPerturbation(Perturbation):
-    """Unchanged mixing weights."""
-
-    name: str = "none"

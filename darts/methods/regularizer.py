@@ -17,11 +17,12 @@ MixtureLoss = Callable[[Mixture], Tensor]
 """Training loss of a mixture: a scalar with a graph to the weights."""
 
 
+@REGULARIZERS.register
 @dataclass
 class Regularizer:
-    """A regularizer without terms; subclasses override one or both methods."""
+    """The regularizer ``none``, which has no terms; others override one or both methods."""
 
-    name: str = ""
+    name: str = "none"
 
     def alpha_term(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Tensor | None:
         """Return a scalar to add to the loss of the alphas, with a graph to them, or None."""
@@ -39,11 +40,3 @@ class Regularizer:
             context: search context.
         """
         return None
-
-
-@REGULARIZERS.register
-@dataclass
-class NoRegularizer(Regularizer):
-    """No additional terms."""
-
-    name: str = "none"

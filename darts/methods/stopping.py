@@ -11,15 +11,16 @@ from darts.registry import Registry, number
 STOPPING: Registry[Stopping] = Registry("stopping", "darts.methods")
 
 
+@STOPPING.register
 @dataclass
 class Stopping:
-    """A stopping rule that never stops; subclasses override ``stop_epoch``.
+    """The rule ``never``, which never stops a search; other rules override ``stop_epoch``.
 
     Attributes:
         needs_curvature: whether the rule uses the dominant eigenvalue of the Hessian of the alphas.
     """
 
-    name: str = ""
+    name: str = "never"
     needs_curvature: ClassVar[bool] = False
 
     def stop_epoch(self, eigenvalues: Sequence[float]) -> int | None:
@@ -29,14 +30,6 @@ class Stopping:
             eigenvalues: dominant eigenvalue at the end of each finished epoch.
         """
         return None
-
-
-@STOPPING.register
-@dataclass
-class Never(Stopping):
-    """The search runs all its epochs."""
-
-    name: str = "never"
 
 
 def lagged_ratio(values: Sequence[float], window: int, patience: int) -> float | None:

@@ -1,4 +1,4 @@
-"""Classification: one class for each image or row of numbers."""
+"""Classification: one class for each image, row of numbers or text."""
 
 from __future__ import annotations
 
@@ -87,3 +87,12 @@ class Classification(Task):
         return ClassificationObjective(
             len(target_names), label_smoothing=label_smoothing, auxiliary=auxiliary
         )
+
+
+@TASKS.register
+@dataclass
+class TextClassification(Classification):
+    """Assigns one of several classes to a text."""
+
+    name: str = "text_classification"
+    data_kinds: ClassVar[tuple[str, ...]] = ("documents",)

@@ -12,9 +12,9 @@ from tiny_search import make_batch, make_searcher
 from torch import Tensor, nn
 
 from darts.methods.freezing import (
+    Freezing,
     FreezingState,
     GradientMatching,
-    NoFreezing,
     ParameterSlice,
     agreement,
 )
@@ -96,7 +96,7 @@ def test_steps_without_a_gradient_are_ignored() -> None:
 
 def test_gradients_are_due_every_n_steps() -> None:
     assert [step for step in range(7) if GradientMatching(every=3).is_due(step)] == [0, 3, 6]
-    assert not any(NoFreezing().is_due(step) for step in range(7))
+    assert not any(Freezing().is_due(step) for step in range(7))
 
 
 class LinearObjective:
@@ -215,7 +215,7 @@ def test_observed_gradients_are_those_of_both_losses() -> None:
     searcher.begin_epoch(0)
     recorded: list[Any] = []
 
-    class Recording(NoFreezing):
+    class Recording(Freezing):
         def is_due(self, step: int) -> bool:
             return True
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from darts.methods import perturbation_smooth
-from darts.methods.perturbation import NoPerturbation
+from darts.methods.perturbation import Perturbation
 from darts.methods.perturbation_smooth import Adversarial, RandomSmoothing, perturb, uniform_noise
 from darts.spaces.mixture import Mixture
 
@@ -172,4 +172,4 @@ def test_inactive_operations_get_no_weight(kind: type[RandomSmoothing]) -> None:
 
 def test_no_perturbation_returns_the_same_mixture() -> None:
     mixture = mixture_of()
-    assert NoPerturbation()(mixture, no_gradient, 0.5) is mixture
+    assert Perturbation()(mixture, no_gradient, 0.5) is mixture

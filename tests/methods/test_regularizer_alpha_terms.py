@@ -10,7 +10,7 @@ import torch
 from tiny_search import context_and_supernet
 from torch import Tensor
 
-from darts.methods.regularizer import NoRegularizer, Regularizer
+from darts.methods.regularizer import Regularizer
 from darts.methods.regularizer_alphas import Anchor, BetaDecay, ZeroOne
 
 SETTING = dataclasses.replace(context_and_supernet("cnn")[0], progress=0.4)
@@ -91,4 +91,4 @@ def test_anchor_is_the_kl_divergence_from_the_uniform_distribution() -> None:
 
 
 def test_no_regularizer_has_no_alpha_term() -> None:
-    assert NoRegularizer().alpha_term(alphas_of(), SETTING) is None
+    assert Regularizer().alpha_term(alphas_of(), SETTING) is None

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from darts.methods.stopping import STOPPING, Curvature, Never
+from darts.methods.stopping import STOPPING, Curvature, Stopping
 
 
 def stop_of(values: list[float], rule: Curvature) -> tuple[int, int] | None:
@@ -85,7 +85,7 @@ def test_random_walks_match_the_slow_implementation(
 
 
 def test_never_does_not_stop_and_needs_no_curvature() -> None:
-    assert Never().stop_epoch([10.0**epoch for epoch in range(30)]) is None
+    assert Stopping().stop_epoch([10.0**epoch for epoch in range(30)]) is None
     assert {name: STOPPING[name].needs_curvature for name in STOPPING} == {
         "curvature": True,
         "never": False,
