@@ -81,7 +81,8 @@ def best_operations(
 def mask_row(operation: str, names: Sequence[str], place: str) -> list[bool]:
     """Return which columns of an edge have an operation.
 
-    ``place`` describes the edge in the ``ValueError`` that no such column causes.
+    Raises:
+        ValueError: no column has it; ``place`` describes the edge in the message.
     """
     if operation not in names:
         raise ValueError(f"{operation} is no candidate {place}")
@@ -100,7 +101,10 @@ def edge_mask(
         edges: ``(source, target, operation)`` of each edge of the genotype.
         layout: ``(source, target)`` of each edge of the supernet.
         names: for each edge of the supernet, the operation of each column.
-        group: name of the group, for the ``ValueError`` that an unknown edge causes.
+        group: name of the group.
+
+    Raises:
+        ValueError: an edge is not among the candidates.
     """
     rows = {pair: row for row, pair in enumerate(layout)}
     mask = torch.zeros(len(names), len(names[0]), dtype=torch.bool)

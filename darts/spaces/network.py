@@ -41,11 +41,11 @@ class NetworkBase(nn.Module):
         self.auxiliary = None
 
     def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
-        """Return the modules and attribute names that hold the operation of an edge.
+        """Return the modules and attribute names that hold an edge of ``genotype.edges(cell)``.
 
         Returns:
             One pair for each copy of the cell; empty for an operation without a module; None if the
-            network cannot work without the edge, which has the index in ``genotype.edges(cell)``.
+            network cannot work without the edge.
         """
         return None
 

@@ -57,10 +57,10 @@ def edges(nodes: int) -> list[tuple[int, int]]:
 
 
 def count_nodes(rows: int) -> int:
-    """Return the number of nodes of a supernet cell with this number of edges.
+    """Return the number of nodes of a supernet cell with a number of edges.
 
     Raises:
-        ValueError: no cell has it: n nodes have 2 + 3 + ... + (n + 1) edges.
+        ValueError: no cell has it, since n nodes have 2 + 3 + ... + (n + 1) edges.
     """
     for nodes in range(1, rows + 1):
         if len(edges(nodes)) == rows:
