@@ -9,11 +9,7 @@ from darts.tasks import TASKS
 
 
 def data_kind(config: RunConfig) -> str:
-    """Return the first kind of the configured data set that the task accepts.
-
-    Raises:
-        ValueError: if the task accepts none; the message lists the alternatives.
-    """
+    """Return the first kind of the data set that the task accepts, or raise ValueError."""
     task, dataset = config.task, config.dataset.name
     kinds = SOURCES[dataset].kinds
     for kind in kinds:
@@ -29,11 +25,7 @@ def data_kind(config: RunConfig) -> str:
 
 
 def check_data_kind(config: RunConfig) -> None:
-    """Check that task, data set and space fit together.
-
-    Raises:
-        ValueError: if they do not; the message lists the alternatives.
-    """
+    """Raise ValueError unless task, data set and space fit together; list the alternatives."""
     kind, space = data_kind(config), config.space
     if kind not in space.data_kinds:
         spaces = [name for name in SPACES if kind in SPACES[name].data_kinds]

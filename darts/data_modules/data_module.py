@@ -1,16 +1,17 @@
-"""The interface of data modules, and what all of them share."""
+"""The interface of data modules, what all of them share, and their factory."""
 
 from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypedDict
 
+import torch
 from torch import Tensor
 
 from darts.config import RetrainConfig, SearchConfig
-from darts.data import InputSpec, Loader, load
+from darts.data import SOURCES, InputSpec, Loader, load
 from darts.data_modules.compatibility import data_kind
 from darts.registry import Registry
 from darts.spaces import Space
@@ -18,19 +19,28 @@ from darts.training.distributed import Ranks
 
 DATA_MODULES: Registry[DataModule] = Registry("data module", "darts.data_modules")
 
+# Keys of configured data sets that `load` takes, in addition to the options of the data set.
+_LOAD_KEYS = ("root", "download", "verify", "size", "storage")
+
 
 class SearchLoaders(NamedTuple):
-    """Loaders of a search.
+    """Loaders of a search."""
 
-    Attributes:
-        weights: training batches of the weights.
-        alphas: training batches of the alphas.
-        scoring: all samples that measure the supernet, in order, without augmentation.
-    """
+    weights: Loader  # training batches of the weights
+    alphas: Loader  # training batches of the alphas
+    scoring: Loader  # all samples that measure the supernet, in order, without augmentation
 
-    weights: Loader
-    alphas: Loader
-    scoring: Loader
+
+class LoaderOptions(TypedDict):
+    """Options that loaders of samples and of sentences share."""
+
+    batch_size: int
+    seed: int
+    stream: str
+    shuffle: bool
+    device: torch.device
+    rank: int
+    ranks: int
 
 
 class DataModule(ABC):
@@ -47,7 +57,6 @@ class DataModule(ABC):
         data_kinds: kinds of data sets that the class handles, see ``darts.data.SourceSpec``.
         target_noun: what the targets are, in the plural.
         sample_noun: what the samples are, in the plural.
-        source: the data set.
         target_names: names of the targets by index, for example of the classes.
         subsets: int64 indices ``(n,)`` of the samples of each subset, for ``split.npz``.
 
@@ -65,21 +74,11 @@ class DataModule(ABC):
     def __init__(self, config: SearchConfig | RetrainConfig, ranks: Ranks) -> None:
         self.config, self.ranks = config, ranks
         self.subsets: dict[str, Tensor] = {}
-        kind = data_kind(config)
-        self.source = ranks.local_main_first(
-            lambda: load(config.dataset.name, kind=kind, **self.source_options())
-        )
-
-    def source_options(self) -> dict[str, Any]:
-        """Return the options of the configured data set that ``darts.data.load`` takes."""
-        dataset = self.config.dataset
-        keys = [field.name for field in dataclasses.fields(dataset)]
-        return {key: getattr(dataset, key) for key in keys if key not in self.loader_keys()}
-
-    @classmethod
-    def loader_keys(cls) -> tuple[str, ...]:
-        """Return the keys of a data set's configuration that the data module itself uses."""
-        return ("name", "subset")
+        dataset, kind = config.dataset, data_kind(config)
+        names = {field.name for field in dataclasses.fields(SOURCES[dataset.name].options)}
+        names.update(_LOAD_KEYS)
+        options = {name: value for name, value in vars(dataset).items() if name in names}
+        self.source = ranks.local_main_first(lambda: load(dataset.name, kind=kind, **options))
 
     @abstractmethod
     def network_sizes(self, space: Space) -> dict[str, int]:
@@ -108,26 +107,35 @@ class DataModule(ABC):
 
     @abstractmethod
     def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> Loader | None:
-        """Return all samples of a split in order, without augmentation; None if it is empty.
+        """Return all samples of a split in order, without augmentation; None if there is none.
 
-        Args:
-            split: ``test``, or ``valid`` for the validation split of a retraining.
-            subsets: the subsets that the run saved.
+        ``split`` is "test", or "valid" for the validation split of a retraining. ``subsets`` are
+        those that the run saved.
         """
 
     def extra_files(self) -> dict[str, str]:
         """Return the text of further files for the run directory, by file name."""
         return {}
 
-    def eval_batch_size(self) -> int:
-        """Return this rank's share of ``loader.eval_batch_size``, rounded up."""
-        return -(-self.config.loader.eval_batch_size // self.ranks.size)
+    def loader_options(self, stream: str, *, training: bool) -> LoaderOptions:
+        """Return options of a loader.
+
+        In training batches are shuffled, and ranks share each of them. In evaluation each rank has
+        its own samples.
+        """
+        loader, ranks = self.config.loader, self.ranks
+        return LoaderOptions(
+            batch_size=loader.batch_size if training else -(-loader.eval_batch_size // ranks.size),
+            seed=self.config.seed,
+            stream=stream,
+            shuffle=training,
+            device=ranks.device,
+            rank=ranks.rank if training else 0,
+            ranks=ranks.size if training else 1,
+        )
 
     def subset_size(self, count: int) -> int | None:
-        """Return ``dataset.subset``; None stands for all training samples.
-
-        Args:
-            count: number of training samples.
+        """Return ``dataset.subset``; None stands for all ``count`` training samples.
 
         Raises:
             ValueError: if the subset is larger.
@@ -141,15 +149,7 @@ class DataModule(ABC):
         return subset
 
     def check_not_empty(self, subsets: list[Tensor], key: str) -> None:
-        """Check that a division of the training samples leaves no subset empty.
-
-        Args:
-            subsets: the resulting subsets.
-            key: setting that determines the division, as ``key=value``.
-
-        Raises:
-            ValueError: if a subset is empty.
-        """
+        """Raise ValueError if the setting ``key``, as "key=value", leaves a subset empty."""
         if not all(len(subset) for subset in subsets):
             count = sum(len(subset) for subset in subsets)
             raise ValueError(
@@ -164,3 +164,15 @@ class DataModule(ABC):
                 f"cutout={cutout} erases a square of an image, but dataset="
                 f"{self.config.dataset.name} contains no images; set cutout=0"
             )
+
+
+def make_data_module(config: SearchConfig | RetrainConfig, ranks: Ranks) -> DataModule:
+    """Return the data module for the configured data set, or raise ValueError if there is none."""
+    kind = data_kind(config)
+    for module in DATA_MODULES.values():
+        if kind in module.data_kinds:
+            return module(config, ranks)
+    raise ValueError(
+        f"dataset={config.dataset.name}: no data module handles {kind}; register one in "
+        f"darts/data_modules"
+    )

@@ -51,35 +51,15 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
         return {"vocabulary.json": json.dumps(self.source.words.words, ensure_ascii=False) + "\n"}
 
     def training_loader(self, indices: Tensor, purpose: str, *, cutout: int = 0) -> DocumentLoader:
-        """Return shuffled batches of texts of similar length.
-
-        Raises:
-            ValueError: if cutout is on.
-        """
+        """Return shuffled batches of texts of similar length; raise ValueError for a cutout."""
         self.refuse_cutout(cutout)
-        return DocumentLoader(
-            self.source.train,
-            indices,
-            batch_size=self.config.loader.batch_size,
-            seed=self.config.seed,
-            stream=purpose,
-            shuffle=True,
-            device=self.ranks.device,
-            rank=self.ranks.rank,
-            ranks=self.ranks.size,
-        )
+        options = self.loader_options(purpose, training=True)
+        return DocumentLoader(self.source.train, indices, **options)
 
     def evaluation_loader(
         self, split: LabeledTexts, indices: Tensor | None = None
     ) -> DocumentLoader:
         """Return the texts by length; each rank gets a share of the split, not of each batch."""
         indices = torch.arange(len(split)) if indices is None else indices
-        return DocumentLoader(
-            split,
-            indices[self.ranks.rank :: self.ranks.size],
-            batch_size=self.eval_batch_size(),
-            seed=self.config.seed,
-            stream="evaluation",
-            shuffle=False,
-            device=self.ranks.device,
-        )
+        share = indices[self.ranks.rank :: self.ranks.size]
+        return DocumentLoader(split, share, **self.loader_options("evaluation", training=False))

@@ -49,22 +49,14 @@ class LabeledDataModule(DataModule, Generic[Split]):
 
     @abstractmethod
     def training_loader(self, indices: Tensor, purpose: str, *, cutout: int = 0) -> Loader:
-        """Return shuffled, augmented batches of the training split.
+        """Return shuffled, augmented batches of the training samples ``indices``, ``(n,)`` int64.
 
-        Args:
-            indices: samples to use, ``(n,)`` int64.
-            purpose: name of the random draws.
-            cutout: side in pixels of the square that is erased from each image; 0 for none.
+        ``purpose`` names the random draws; ``cutout`` is in pixels, see ``Augmentation``.
         """
 
     @abstractmethod
     def evaluation_loader(self, split: Split, indices: Tensor | None = None) -> Loader:
-        """Return the samples of a split in a fixed order, without augmentation.
-
-        Args:
-            split: the split.
-            indices: samples to use, ``(n,)`` int64; None for all.
-        """
+        """Return all or some samples of a split in a fixed order, without augmentation."""
 
     def search_loaders(self) -> SearchLoaders:
         """Return loaders of two stratified subsets of the training split."""
@@ -113,12 +105,7 @@ class LabeledDataModule(DataModule, Generic[Split]):
     def _divide(self, share: float, key: str) -> list[Tensor]:
         """Divide the training samples in two stratified subsets; the first gets the share.
 
-        Args:
-            share: share of the first subset, between 0 and 1.
-            key: setting that determines the share, as ``key=value``.
-
-        Raises:
-            ValueError: if a subset would be empty.
+        ``key`` is the setting that determines the share, as "key=value", for the error.
         """
         indices = self._training_indices()
         labels = self.source.train.labels[indices]

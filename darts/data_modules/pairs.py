@@ -19,10 +19,7 @@ from darts.training.distributed import Ranks
 
 @DATA_MODULES.register
 class PairDataModule(DataModule):
-    """Batches of ``Pairs``.
-
-    The data set has three splits. A search divides the training split in two subsets.
-    """
+    """Batches of ``Pairs``. A search divides the training split in two subsets."""
 
     name = "pairs"
     data_kinds = ("pairs",)
@@ -62,11 +59,12 @@ class PairDataModule(DataModule):
         indices = self._training_indices()
         order = indices[permutation(len(indices), self.config.seed, "split")]
         count = round(share * len(order))
-        self.check_not_empty([order[:count], order[count:]], f"train_portion={share}")
-        self.subsets = {"weights": order[:count], "alphas": order[count:]}
+        weights, alphas = order[:count], order[count:]
+        self.check_not_empty([weights, alphas], f"train_portion={share}")
+        self.subsets = {"weights": weights, "alphas": alphas}
         return SearchLoaders(
-            self._training_loader(order[:count], "weights"),
-            self._training_loader(order[count:], "alphas"),
+            self._training_loader(weights, "weights"),
+            self._training_loader(alphas, "alphas"),
             self._evaluation_loader(self.source.valid),
         )
 
@@ -97,26 +95,10 @@ class PairDataModule(DataModule):
         return permutation(count, self.config.seed, "subset")[:subset].sort().values
 
     def _training_loader(self, indices: Tensor, purpose: str) -> PairLoader:
-        return PairLoader(
-            self.source.train,
-            indices,
-            batch_size=self.config.loader.batch_size,
-            seed=self.config.seed,
-            stream=purpose,
-            shuffle=True,
-            device=self.ranks.device,
-            rank=self.ranks.rank,
-            ranks=self.ranks.size,
-        )
+        options = self.loader_options(purpose, training=True)
+        return PairLoader(self.source.train, indices, **options)
 
     def _evaluation_loader(self, split: SentencePairs) -> PairLoader:
         """Return the pairs by length; each rank gets a share of the split, not of each batch."""
-        return PairLoader(
-            split,
-            torch.arange(self.ranks.rank, len(split), self.ranks.size),
-            batch_size=self.eval_batch_size(),
-            seed=self.config.seed,
-            stream="evaluation",
-            shuffle=False,
-            device=self.ranks.device,
-        )
+        share = torch.arange(self.ranks.rank, len(split), self.ranks.size)
+        return PairLoader(split, share, **self.loader_options("evaluation", training=False))

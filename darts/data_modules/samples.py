@@ -37,10 +37,6 @@ class SampleDataModule(LabeledDataModule[Images]):
         super().__init__(config, ranks)
         self.target_names = tuple(self.source.classes)
 
-    @classmethod
-    def loader_keys(cls) -> tuple[str, ...]:
-        return (*super().loader_keys(), *_IMAGE_KEYS, *_SPECTROGRAM_KEYS)
-
     def network_sizes(self, space: Space) -> dict[str, int]:
         """Return ``classes`` and ``in_channels``."""
         return {
@@ -96,22 +92,15 @@ class SampleDataModule(LabeledDataModule[Images]):
         *,
         training: bool,
     ) -> SampleLoader:
-        """Return a loader that shuffles and shares batches among ranks in training only."""
         return SampleLoader(
             images,
             indices,
-            batch_size=self.config.loader.batch_size if training else self.eval_batch_size(),
-            seed=self.config.seed,
-            stream=purpose,
             mean=self.source.mean,
             std=self.source.std,
             augmentation=augmentation,
-            shuffle=training,
             drop_last=training,
-            device=self.ranks.device,
             workers=self.config.loader.workers,
-            rank=self.ranks.rank if training else 0,
-            ranks=self.ranks.size if training else 1,
+            **self.loader_options(purpose, training=training),
         )
 
     def _augmentation(self, cutout: int) -> Augmentation | SpecAugment | None:

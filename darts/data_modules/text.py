@@ -62,13 +62,13 @@ class TextDataModule(DataModule):
         return [InputSpec("tokens", (self.window, 2), {1: "batch"}, len(self.target_names))]
 
     def search_loaders(self) -> SearchLoaders:
-        """Return loaders of the training split for the weights, of the validation split else."""
+        """Return loaders of the training split for the weights and of the validation split."""
         train, valid = self._training_tokens(), self.source.valid
         self.subsets = {"weights": _token_range(train), "alphas": _token_range(valid)}
         return SearchLoaders(
-            self._training_loader(train, "weights"),
-            self._training_loader(valid, "alphas"),
-            self._evaluation_loader(valid, self.config.loader.eval_batch_size),
+            self._loader(train, "weights"),
+            self._loader(valid, "alphas"),
+            self.held_out_loader("valid", {}),
         )
 
     def retrain_loaders(self) -> tuple[WindowLoader, WindowLoader | None]:
@@ -78,16 +78,17 @@ class TextDataModule(DataModule):
         self.refuse_cutout(config.cutout)
         train = self._training_tokens()
         self.subsets = {"train": _token_range(train)}
+        loader = self._loader(train, "train")
         if not config.validation > 0:
-            return self._training_loader(train, "train"), None
+            return loader, None
         self.subsets["valid"] = _token_range(self.source.valid)
-        return self._training_loader(train, "train"), self.held_out_loader("valid", self.subsets)
+        return loader, self.held_out_loader("valid", self.subsets)
 
     def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> WindowLoader:
         """Return the test split in one column, or the validation split."""
         if split == "test":
-            return self._evaluation_loader(self.source.test, TEST_COLUMNS)
-        return self._evaluation_loader(self.source.valid, self.config.loader.eval_batch_size)
+            return self._loader(self.source.test, "evaluation", TEST_COLUMNS)
+        return self._loader(self.source.valid, "evaluation", self.config.loader.eval_batch_size)
 
     def extra_files(self) -> dict[str, str]:
         """Return ``vocabulary.json``, the tokens by index."""
@@ -98,25 +99,15 @@ class TextDataModule(DataModule):
         """Return all training tokens or the first ``dataset.subset``, ``(N,)`` int64."""
         return self.source.train[: self.subset_size(len(self.source.train))]
 
-    def _training_loader(self, tokens: Tensor, purpose: str) -> WindowLoader:
+    def _loader(self, tokens: Tensor, stream: str, columns: int | None = None) -> WindowLoader:
+        """Return windows for training, or for evaluation if ``columns`` is given."""
         return WindowLoader(
             tokens,
-            columns=self.config.loader.batch_size,
+            columns=columns or self.config.loader.batch_size,
             length=self.window,
             seed=self.config.seed,
-            stream=purpose,
-            shift=True,
-            device=self.ranks.device,
-        )
-
-    def _evaluation_loader(self, tokens: Tensor, columns: int) -> WindowLoader:
-        return WindowLoader(
-            tokens,
-            columns=columns,
-            length=self.window,
-            seed=self.config.seed,
-            stream="evaluation",
-            shift=False,
+            stream=stream,
+            shift=columns is None,
             device=self.ranks.device,
         )
 

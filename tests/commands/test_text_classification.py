@@ -159,12 +159,16 @@ def test_a_searched_transformer_learns_language_modeling(commands: Any, tmp_path
 @pytest.mark.parametrize(
     ("command", "overrides", "message"),
     [
-        ("search", ["space=cnn"], "takes images or audio, but dataset=documents contains text"),
+        (
+            "search",
+            ["space=cnn"],
+            "takes images or audio, but dataset=documents contains documents",
+        ),
         ("search", ["metric=bleu"], "metric='bleu' is unknown; choose from accuracy"),
         ("search", ["dataset.subset=500"], "dataset.subset=500 is more than the 240 training"),
         ("search", ["method=pc_darts"], "space=transformer has no partial channels"),
         ("search", ["space.hidden=12"], "multiple of 8"),
-        ("retrain", ["genotype=DARTS_V2"], "is of the space cnn, not of transformer"),
+        ("retrain", ["genotype=DARTS_V2"], "belongs to space=cnn, not to space=transformer"),
     ],
 )
 def test_invalid_combinations_are_refused_in_one_line(
