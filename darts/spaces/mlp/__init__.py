@@ -1,4 +1,4 @@
-"""The space of fully connected networks: depth, and width and activation of each layer."""
+"""The space of fully connected networks: depth, and the width and activation of each layer."""
 
 from darts.spaces.mlp.genotype import ACTIVATIONS, Genotype
 from darts.spaces.mlp.network import Network

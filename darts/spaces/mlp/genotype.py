@@ -1,4 +1,4 @@
-"""Genotypes of the mlp space: activation and width of each hidden layer, from input to output.
+"""Genotypes of the mlp space: the activation and width of each hidden layer, in order.
 
 References:
     Mendoza et al., "Towards Automatically-Tuned Neural Networks", AutoML workshop 2016: search of
@@ -21,16 +21,17 @@ SPACE = "mlp"
 ACTIVATIONS: tuple[str, ...] = ("relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid")
 
 MAX_WIDTH = 65_536
+"""Maximum width of a hidden layer."""
 
-_LAYER = re.compile(rf"({'|'.join(ACTIVATIONS)})_([1-9][0-9]{{0,9}})", re.ASCII)
+_LAYER_PATTERN = re.compile(rf"({'|'.join(ACTIVATIONS)})_([1-9][0-9]{{0,9}})", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Genotype(ChainGenotype):
     """A fully connected network, hidden layer by hidden layer.
 
-    State 0 is the input, and state ``i + 1`` the output of hidden layer ``i``. Layers that a search
-    skips are left out, so every network has exactly one genotype.
+    State 0 is the input, and state ``i + 1`` the output of ``layers[i]``. A genotype does not
+    contain the layers that a search skips, so every network has exactly one genotype.
 
     Attributes:
         layers: the layers as ``<activation>_<width>``. Lists are converted to tuples.
@@ -75,22 +76,22 @@ class Genotype(ChainGenotype):
         """Parse ``{"space": "mlp", "layers": ["relu_64", ...]}``.
 
         Raises:
-            ValueError: other text; the message has one line.
+            ValueError: the text is not such a genotype; the message has one line.
         """
         return cls(read_json_field(strip_text(text), SPACE, "layers"))
 
 
 def parse_layer(name: object) -> tuple[str, int]:
-    """Return activation and width of a layer.
+    """Return the activation and width of a layer ``<activation>_<width>``.
 
     Raises:
-        ValueError: another name.
+        ValueError: the name is not of this form, or the width is above ``MAX_WIDTH``.
     """
-    match = _LAYER.fullmatch(name) if isinstance(name, str) else None
+    match = _LAYER_PATTERN.fullmatch(name) if isinstance(name, str) else None
     if match is None:
         raise ValueError(
-            f"unknown layer {short_repr(name)}; a layer is <activation>_<width>, with an "
-            f"activation of {', '.join(ACTIVATIONS)}"
+            f"unknown layer {short_repr(name)}; a layer is <activation>_<width>, and the "
+            f"activation is one of {', '.join(ACTIVATIONS)}"
         )
     activation, width = match[1], int(match[2])
     if width > MAX_WIDTH:

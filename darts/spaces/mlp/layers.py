@@ -2,7 +2,7 @@
 
 References:
     Ioffe and Szegedy, "Batch Normalization", arXiv:1502.03167; Ba, Kiros and Hinton, "Layer
-    Normalization", arXiv:1607.06450: both between the linear map and the activation.
+    Normalization", arXiv:1607.06450: normalization between the linear map and the activation.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ ACTIVATION_MODULES: dict[str, type[nn.Module]] = {
 NORMALIZATIONS = ("batch", "layer", "none")
 
 SKIP = "skip_connect"
+"""The candidate that skips a layer."""
 
 
 def check_choices(activations: Sequence[str], widths: Sequence[int]) -> None:
@@ -45,12 +46,12 @@ def check_choices(activations: Sequence[str], widths: Sequence[int]) -> None:
 
 
 def make_linear(inputs: int, width: int, normalization: str) -> nn.Linear:
-    """Make a linear map; it has no bias before batch norm, which would remove it."""
+    """Make a linear map; before batch norm, which would cancel a bias, it has none."""
     return nn.Linear(inputs, width, bias=normalization != "batch")
 
 
 def make_norm(name: str, width: int, *, affine: bool) -> nn.Module:
-    """Make a normalization of ``(B, width)``; raise ValueError for an unknown one.
+    """Make a normalization of ``(B, width)`` (``ValueError`` for an unknown name).
 
     Batch norm uses ``nn.BatchNorm2d``, which ``darts.ops.sync_batch_norm`` synchronizes over ranks.
     """
@@ -65,6 +66,6 @@ def make_norm(name: str, width: int, *, affine: bool) -> nn.Module:
 
 
 def make_preactivation(inputs: int, width: int, normalization: str) -> nn.Sequential:
-    """Make a hidden layer of the discrete network without its activation."""
+    """Make a hidden layer without its activation, ``(B, inputs)`` -> ``(B, width)``."""
     norm = make_norm(normalization, width, affine=True)
     return nn.Sequential(make_linear(inputs, width, normalization), norm)

@@ -62,7 +62,7 @@ class Network(NetworkBase):
         self.classifier = nn.Linear(inputs, classes)
 
     def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Return logits; with ``auxiliary`` also None, in place of those of an auxiliary head."""
+        """Return logits, or ``(logits, None)`` if ``auxiliary``, as there is no auxiliary head."""
         x = images.flatten(1)
         for layer in self.layers:
             x = rank_dropout(layer(x), self.dropout, self.training, self.rows)

@@ -1,8 +1,8 @@
-"""Pieces of the mlp network, for the cost of each choice.
+"""Pieces of the mlp networks, for the cost of each candidate.
 
-The cost of a linear map depends on the widths of two layers, so there is a piece for each pair of
-widths, and ``expected_usage`` returns the probability of each pair. The expected costs are exact if
-the layers are drawn independently.
+The cost of a linear map depends on the widths of two consecutive layers, so there is a piece for
+each pair of widths, and ``expected_usage`` returns the probability of each pair. The expected costs
+are exact if the candidate of each layer is drawn independently.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ def pieces(
     classes: int,
     image: Sequence[int],
 ) -> Iterator[NetworkPiece]:
-    """Yield all linear maps with their norms, all activations, and the classifiers, by width."""
+    """Yield all linear maps with their norms, all activations, and a classifier for each width.
+
+    ``image`` is the shape of a sample.
+    """
     inputs = math.prod(image)
     for column, width in enumerate(widths):
         make = partial(make_preactivation, inputs, width, normalization)
@@ -39,27 +42,27 @@ def pieces(
                 yield NetworkPiece(ACTIVATION_MODULES[activation], (width,), place)
         if layer == 0:
             continue
-        for source, before in enumerate(widths):
+        for source, previous in enumerate(widths):
             for column, width in enumerate(widths):
                 place = ("pairs", layer - 1, source * len(widths) + column)
-                make = partial(make_preactivation, before, width, normalization)
-                yield NetworkPiece(make, (before,), place)
+                make = partial(make_preactivation, previous, width, normalization)
+                yield NetworkPiece(make, (previous,), place)
     for column, width in enumerate(widths):
         yield NetworkPiece(partial(nn.Linear, width, classes), (width,), ("output", 0, column))
 
 
-def expected_usage(probabilities: Mapping[str, Tensor], widths: int) -> dict[str, Tensor]:
+def expected_usage(probabilities: Mapping[str, Tensor], num_widths: int) -> dict[str, Tensor]:
     """Return the probability of each piece, for normalized probabilities ``(layers, candidates)``.
 
     The result has three more groups: ``"input"`` and ``"output"`` for the widths of the first and
     the last layer, ``(1, widths)``; ``"pairs"`` for the width of each layer but the first together
-    with the width before it, ``(layers - 1, widths * widths)``.
+    with the width before it, ``(layers - 1, widths * widths)``, ordered by the width before it.
     """
-    first = probabilities["first"].view(-1, widths).sum(0)  # (widths,)
-    before, pairs = first, []
+    first = probabilities["first"].view(-1, num_widths).sum(0)  # (widths,)
+    previous, pairs = first, []
     for row in probabilities["rest"].unbind() if "rest" in probabilities else ():
-        layer = row[:-1].view(-1, widths).sum(0)
-        pairs.append(torch.outer(before, layer).flatten())
-        before = layer + row[-1] * before  # a skipped layer keeps the width
-    usage = {**probabilities, "input": first[None], "output": before[None]}
+        layer = row[:-1].view(-1, num_widths).sum(0)
+        pairs.append(torch.outer(previous, layer).flatten())
+        previous = layer + row[-1] * previous  # a skipped layer keeps the width
+    usage = {**probabilities, "input": first[None], "output": previous[None]}
     return {**usage, "pairs": torch.stack(pairs)} if pairs else usage

@@ -1,8 +1,8 @@
 """The mlp space.
 
-As a point of a parameter space, a genotype has its depth, and the width and activation of each
-layer. The parameters of a layer are active if the network is that deep. Each genotype is exactly
-one point.
+The parameters of an architecture are its depth, and the width and activation of each layer. A
+layer's parameters are active only if the depth includes the layer. Each genotype is exactly one
+point.
 
 References:
     Mendoza et al., "Towards Automatically-Tuned Neural Networks", AutoML workshop 2016.
@@ -34,7 +34,7 @@ from darts.spaces.space import SPACES, Space
 @SPACES.register
 @dataclass
 class Mlp(Space):
-    """Fully connected networks: depth, and width and activation of each hidden layer.
+    """Fully connected networks: depth, and the width and activation of each hidden layer.
 
     Samples of any shape are flattened.
 
@@ -42,7 +42,7 @@ class Mlp(Space):
         cells: maximum number of hidden layers. A genotype defines its own number.
         widths: candidate widths of a hidden layer.
         activations: candidate activations of a hidden layer.
-        normalization: normalization before each activation.
+        normalization: ``"batch"``, ``"layer"`` or ``"none"``, before each activation.
         dropout: dropout rate of the hidden units in training.
 
     Raises:
@@ -114,8 +114,8 @@ class Mlp(Space):
             index = torch.randint(len(values), (), generator=generator, device=generator.device)
             return values[int(index)]
 
-        # The number of networks grows by this factor with each layer. Shares are relative to the
-        # number of networks of maximum depth.
+        # There are factor ** depth networks of each depth. Shares are these numbers, relative to
+        # the number of networks of maximum depth.
         factor = float(len(self.activations) * len(self.widths))
         shares = [factor ** (depth - self.cells) for depth in range(1, self.cells + 1)]
         uniform = torch.rand((), generator=generator, device=generator.device, dtype=torch.float64)
@@ -168,7 +168,9 @@ class Mlp(Space):
         """
         total = sum(map(len, candidates.values()))
         if len(genotype.layers) > total:
-            raise ValueError(f"the genotype has {len(genotype.layers)} layers, more than {total}")
+            raise ValueError(
+                f"the genotype has {len(genotype.layers)} layers, but the supernet has {total}"
+            )
         operations = iter(genotype.layers)
         return {
             group: torch.tensor(
@@ -183,9 +185,9 @@ class Mlp(Space):
     def derived_mask(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Return which candidates ``derive`` uses.
+        """Return which candidates ``derive`` uses: by group a mask ``(layers, candidates)``.
 
-        Skipped layers keep their positions here; a genotype does not record these positions.
+        Unlike the mask of a genotype, it shows which layers are skipped.
         """
         return {
             group: F.one_hot(torch.tensor(columns), len(candidates[group][0])).bool()
@@ -198,5 +200,5 @@ class Mlp(Space):
     def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Return the probability of each candidate, and of each pair of consecutive widths."""
+        """Return the probability of each piece; see ``pieces.expected_usage`` for the groups."""
         return expected_usage(super().expected_usage(probabilities, candidates), len(self.widths))

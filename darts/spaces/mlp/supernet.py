@@ -1,13 +1,13 @@
 """The supernet of the mlp space: all candidates of a layer share one linear map.
 
 A narrow layer consists of the first units of the widest one, so one linear map of maximum width
-serves all candidates. Its output is normalized, and each activation is applied once. A candidate is
-its activation, set to zero beyond its width, times its mixing weight. Summed over the widths first,
-these weights form one factor per activation and unit, so a layer costs little more than the widest
-candidate with all activations.
+serves all candidates. Its output is normalized, and each activation is applied once. The output of
+a candidate is the output of its activation, with zeros for the units beyond its width. Summed over
+all widths, the mixing weights of an activation form one factor per unit, so a layer costs little
+more than one layer of maximum width with all activations.
 
-Batch norm treats each unit alone, so its result does not depend on the width. Layer norm does: it
-is computed over the units of each width, and each activation is applied once per width.
+Batch norm normalizes each unit separately, so its result does not depend on the width. Layer norm
+does depend on it: it is computed for each width, and each activation is applied once per width.
 
 References:
     Narrow layers as slices of wider ones: Wan et al., "FBNetV2", arXiv:2004.05565, section 3.2, and
@@ -36,8 +36,8 @@ _EPSILON = 1e-5  # the default of nn.LayerNorm
 class MixedLayer(nn.Module):
     """All candidates of one hidden layer.
 
-    Shape: ``(B, inputs)`` -> ``(B, max(widths))``. Units beyond the widest candidate with a weight
-    are zero.
+    Shape: ``(B, inputs)`` -> ``(B, max(widths))``. Unless the skip connection is active, units
+    beyond the widest active candidate are zero.
     """
 
     masks: Tensor
@@ -46,24 +46,25 @@ class MixedLayer(nn.Module):
         self, inputs: int, activations: Sequence[str], widths: Sequence[int], normalization: str
     ) -> None:
         super().__init__()
-        self.size, self.per_width = max(widths), normalization == "layer"
-        self.linear = make_linear(inputs, self.size, normalization)
-        # Layer norm depends on the width; _layer_norm computes it for all widths.
-        self.norm = make_norm("none" if self.per_width else normalization, self.size, affine=False)
+        self.max_width, self.norm_per_width = max(widths), normalization == "layer"
+        self.linear = make_linear(inputs, self.max_width, normalization)
+        # _layer_norm computes layer norm for all widths.
+        shared_norm = "none" if self.norm_per_width else normalization
+        self.norm = make_norm(shared_norm, self.max_width, affine=False)
         self.activations = nn.ModuleList(ACTIVATION_MODULES[name]() for name in activations)
-        units = torch.arange(self.size)
-        masks = torch.stack([(units < width).float() for width in widths])  # (widths, size)
+        units = torch.arange(self.max_width)
+        masks = torch.stack([(units < width).float() for width in widths])  # (widths, max_width)
         self.register_buffer("masks", masks, persistent=False)
 
     def forward(
         self, x: Tensor, weights: Tensor, active: Sequence[int], skip_dropout: float, dropout: float
     ) -> Tensor:
-        """Return the weighted sum of the active candidates; other activations are not run.
+        """Return the weighted sum of the active candidates; other candidates are not run.
 
         Args:
             x: ``(B, inputs)``.
-            weights: mixing weights ``(candidates,)``; the last one is that of the skip connection
-                if the layer can be skipped.
+            weights: mixing weights ``(candidates,)``, ordered by activation, then by width; the
+                last one is that of the skip connection if the layer can be skipped.
             active: columns of the active candidates.
             skip_dropout: dropout rate of the skip connection's output.
             dropout: dropout rate of the hidden units.
@@ -78,31 +79,31 @@ class MixedLayer(nn.Module):
                 is_active = torch.zeros_like(layer_weights)
                 is_active[columns] = 1
                 layer_weights = layer_weights * is_active
-            used = sorted({column // num_widths for column in columns})
-            # (activations, widths, 1) * (widths, size) -> (activations, widths, size)
+            used = sorted({column // num_widths for column in columns})  # activations
+            # (activations, widths, 1) * (widths, max_width) -> (activations, widths, max_width)
             factors = layer_weights.view(num_activations, num_widths, 1) * self.masks
             terms.append(F.dropout(self._mix(x, factors, used), dropout, self.training))
         if skip in active:
             terms.append(weights[skip] * F.dropout(x, skip_dropout, self.training))
-        return reduce(torch.add, terms) if terms else x.new_zeros(len(x), self.size)
+        return reduce(torch.add, terms) if terms else x.new_zeros(len(x), self.max_width)
 
     def _mix(self, x: Tensor, factors: Tensor, used: Sequence[int]) -> Tensor:
-        """Return the sum over the used activations and all widths, ``(B, size)``."""
+        """Return the sum over the ``used`` activations and all widths, ``(B, max_width)``."""
         z = self.norm(self.linear(x))
-        if self.per_width:
-            z = self._layer_norm(z)  # (B, widths, size)
+        if self.norm_per_width:
+            z = self._layer_norm(z)  # (B, widths, max_width)
             terms = [(self.activations[k](z) * factors[k]).sum(1) for k in used]
         else:
-            unit_factors = factors.sum(1)  # (activations, size)
+            unit_factors = factors.sum(1)  # (activations, max_width)
             terms = [self.activations[k](z) * unit_factors[k] for k in used]
         total: Tensor = reduce(torch.add, terms)
         return total
 
     def _layer_norm(self, z: Tensor) -> Tensor:
-        """Normalize over the units of each width, ``(B, size)`` -> ``(B, widths, size)``."""
+        """Normalize over each width's units, ``(B, max_width)`` -> ``(B, widths, max_width)``."""
         z = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
-        shares = self.masks / self.masks.sum(1, keepdim=True)  # (widths, size); rows sum to 1
-        z = z[:, None]  # (B, 1, size)
+        shares = self.masks / self.masks.sum(1, keepdim=True)  # (widths, max_width); rows sum to 1
+        z = z[:, None]  # (B, 1, max_width)
         centered = z - (z * shares).sum(-1, keepdim=True)
         variance = (centered.square() * shares).sum(-1, keepdim=True)  # (B, widths, 1)
         return centered * (variance + _EPSILON).rsqrt()
@@ -112,8 +113,7 @@ class Supernet(SupernetBase):
     """The supernet of the mlp space.
 
     All layers have the width of the widest candidate; a linear classifier follows. Norms have no
-    affine parameters. Every layer but the first can be skipped; the first maps the input to the
-    width of the others.
+    affine parameters. The first layer maps the input to this width; all others can be skipped.
 
     Args:
         activations: candidate activations, from ``ACTIVATIONS``.
@@ -126,7 +126,8 @@ class Supernet(SupernetBase):
 
     Attributes:
         alphas: ``{"first": (1, A * K), "rest": (cells - 1, A * K + 1)}`` for A activations and K
-            widths, which vary faster; no ``rest`` if ``cells=1``.
+            widths, ordered by activation, then by width; the last column of ``rest`` is the skip
+            connection. With ``cells=1`` there is no ``rest``.
 
     Shape: samples ``(B, ...)`` with ``in_channels`` values each -> logits ``(B, classes)``.
 

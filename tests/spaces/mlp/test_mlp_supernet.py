@@ -314,7 +314,7 @@ def test_unsupported_features_are_rejected(call: str) -> None:
 def test_mask_rejects_genotypes_outside_the_candidates() -> None:
     candidates = make(cells=2).candidates
     for layers, message in (
-        (("relu_3",) * 3, "the genotype has 3 layers, more than 2"),
+        (("relu_3",) * 3, "the genotype has 3 layers, but the supernet has 2"),
         (("relu_4",), "relu_4 is no candidate of a layer of the group first"),
     ):
         with pytest.raises(ValueError, match=message):
