@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import pytest
@@ -26,6 +26,16 @@ DEVICES = [
         ],
     ),
 ]
+
+
+def sample(rows: Iterable[Any], everyday: Collection[Any]) -> list[Any]:
+    """Return rows of parameters of a test, marked slow except for the everyday ones."""
+    return [
+        row
+        if row in everyday
+        else pytest.param(*(row if isinstance(row, tuple) else (row,)), marks=pytest.mark.slow)
+        for row in rows
+    ]
 
 
 class Pair(NamedTuple):

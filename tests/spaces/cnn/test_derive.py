@@ -50,7 +50,7 @@ def tables(draw: st.DrawFn) -> tuple[int, list[list[float]]]:
 
 
 @given(tables(), tables(), st.sampled_from([torch.float32, torch.float64]))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 def test_derive_matches_a_literal_reading_of_the_paper(
     normal: tuple[int, list[list[float]]], reduce: tuple[int, list[list[float]]], dtype: torch.dtype
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -23,7 +24,13 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "no weights at all": {"operations": ("none",)},
     "large stem": {"stem": "imagenet", "cells": 8},
 }
-SLOW = ("fourteen edges", "large stem", "weights in reduction cells only")
+SLOW = (
+    "paper's operations",
+    "fourteen edges",
+    "large stem",
+    "weights in reduction cells only",
+    "no weights at all",
+)
 ALL = [
     pytest.param(options, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
     for name, options in NETWORKS.items()
@@ -47,7 +54,9 @@ def assert_equal(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None
         assert torch.equal(value, expected[name]), name
 
 
-@pytest.mark.parametrize("trained", [False, True], ids=["fresh", "trained"])
+@pytest.mark.parametrize(
+    "trained", [pytest.param(False, id="fresh", marks=pytest.mark.slow), True], ids=str
+)
 @pytest.mark.parametrize("options", ALL)
 def test_fuse_and_unfuse_are_inverse(options: dict[str, Any], trained: bool) -> None:
     slow, fast = make_pair(**options)
@@ -125,6 +134,7 @@ def test_converted_tensors_share_no_memory() -> None:
         assert len(set(places)) == len(places)
 
 
+@cache
 def wrong() -> dict[str, dict[str, Tensor]]:
     """Return state dicts that belong to no supernet."""
     return {
@@ -158,6 +168,9 @@ def test_state_dicts_of_the_wrong_supernet_are_rejected() -> None:
         unfuse_state_dict(slow.state_dict())
 
 
+small_pair = cache(make_pair)
+
+
 def damaged(state: dict[str, Tensor], how: str) -> dict[str, Tensor]:
     if how == "an impossible number of edges":
         return state | {"alphas.normal": torch.zeros(4, 8)}
@@ -186,7 +199,7 @@ def damaged(state: dict[str, Tensor], how: str) -> dict[str, Tensor]:
     ],
 )
 def test_damaged_state_dicts_are_rejected(how: str, way: str) -> None:
-    slow, fast = make_pair()
+    slow, fast = small_pair()
     net, convert = (slow, fuse_state_dict) if way == "fuse" else (fast, unfuse_state_dict)
     state = damaged(net.state_dict(), how)
     with pytest.raises(ValueError, match="state dict") as caught:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from cnn_supernets import EXACT, assert_same_gradients, assert_same_state, images, labels, make_pair
+from cnn_supernets import (
+    EXACT,
+    assert_same_gradients,
+    assert_same_state,
+    images,
+    labels,
+    make_pair,
+    sample,
+)
 from torch import Tensor
 
 from darts.spaces.cnn import PRIMITIVES, EdgewiseSupernet, Supernet
@@ -51,22 +60,20 @@ def leaves(mixture: Mixture) -> list[Tensor]:
     return [*mixture.values(), *(mixture.bypass or {}).values()]
 
 
-@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "options",
-    [
-        "all",
-        "both",
-        pytest.param("partial", marks=pytest.mark.slow),
-        pytest.param("auxiliary", marks=pytest.mark.slow),
-    ],
-)
-def test_both_supernets_agree_on_every_mixture(options: str, kind: str, training: bool) -> None:
+CASES = list(itertools.product(OPTIONS, KINDS, ("train", "eval")))
+EVERYDAY_CASES = [
+    *(("both", kind, "train") for kind in KINDS),
+    *(("all", kind, "train") for kind in ("plain", "some")),
+    *(("both", kind, "eval") for kind in ("by cell", "sampled")),
+]
+
+
+@pytest.mark.parametrize(("options", "kind", "mode"), sample(CASES, EVERYDAY_CASES))
+def test_both_supernets_agree_on_every_mixture(options: str, kind: str, mode: str) -> None:
     pair, x = make_pair(**OPTIONS[options]), images(3, 3, 9, 10)
     given = []
     for net in pair:
-        net.train(training)
+        net.train(mode == "train")
         mixture = mixture_of(net, kind)
         loss = F.cross_entropy(net(x, mixture), labels(3))
         loss.backward()
@@ -81,12 +88,12 @@ def test_both_supernets_agree_on_every_mixture(options: str, kind: str, training
 @pytest.mark.parametrize("kind", ["sampled", "some"])
 @pytest.mark.parametrize("net", [0, 1], ids=["edgewise", "fast"])
 def test_inactive_operations_equal_zero_weights(net: int, kind: str) -> None:
-    x = images(3, 3, 8, 8)
-    masked = mixture_of(make_pair().slow, kind)
+    pair, x = make_pair(), images(3, 3, 8, 8)
+    masked = mixture_of(pair.slow, kind)
     assert masked.active is not None
     zeroed = {g: w.detach() * masked.active[g] for g, w in masked.items()}
-    actual = make_pair()[net](x, masked)
-    torch.testing.assert_close(actual, make_pair()[net](x, zeroed), **EXACT)
+    actual = pair[net](x, masked)
+    torch.testing.assert_close(actual, pair[net](x, zeroed), **EXACT)
     actual.sum().backward()
     for group, weight in masked.items():
         assert weight.grad is not None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from cnn_supernets import Pair, assert_same, fused, images, labels, make_pair
+from cnn_supernets import Pair, assert_same, fused, images, labels, make_pair, sample
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
@@ -77,16 +78,18 @@ def flat(values: Any) -> list[Any]:
     )
 
 
-@pytest.mark.parametrize("method", METHODS)
+EVERYDAY_CASES = [
+    ("all operations", "first_order"),
+    ("all operations", "finite_difference"),
+    ("a normal cell at the end", "exact"),
+]
+
+
 @pytest.mark.parametrize(
-    "options",
-    [
-        pytest.param(options, id=name, marks=[pytest.mark.slow] if name == "others" else [])
-        for name, options in OPTIONS.items()
-    ],
+    ("options", "method"), sample(itertools.product(OPTIONS, METHODS), EVERYDAY_CASES)
 )
-def test_gradients_of_the_alphas(options: dict[str, Any], method: str) -> None:
-    pair, optimizers = make(**options)
+def test_gradients_of_the_alphas(options: str, method: str) -> None:
+    pair, optimizers = make(**OPTIONS[options])
     compute, how = METHODS[method]
     actual = []
     for net, optimizer in zip(pair, optimizers, strict=True):
@@ -101,7 +104,11 @@ def test_gradients_of_the_alphas(options: dict[str, Any], method: str) -> None:
     assert_same(fast, slow)
 
 
-@pytest.mark.parametrize("plan", [KernelPlan(10_000), KernelPlan(UNLIMITED, True)], ids=str)
+@pytest.mark.parametrize(
+    "plan",
+    [KernelPlan(10_000), pytest.param(KernelPlan(UNLIMITED, True), marks=pytest.mark.slow)],
+    ids=str,
+)
 def test_exact_products_agree_for_every_kernel_plan(
     plan: KernelPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from cnn_supernets import (
     labels,
     make_pair,
     relative_error,
+    sample,
 )
 from torch import Tensor, nn
 
@@ -79,17 +80,11 @@ def assert_same_results(device: str, size: tuple[int, int], **options: Any) -> N
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize(
-    "plan",
-    [
-        pytest.param(plan, id=name, marks=[] if name in EVERYDAY_PLANS else [pytest.mark.slow])
-        for name, plan in PLANS.items()
-    ],
-)
+@pytest.mark.parametrize("plan", sample(PLANS, EVERYDAY_PLANS))
 def test_every_plan_is_exact_in_double_precision(
-    plan: KernelPlan, device: str, monkeypatch: pytest.MonkeyPatch
+    plan: str, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use_plan(monkeypatch, plan)
+    use_plan(monkeypatch, PLANS[plan])
     assert_same_results(device, (9, 8), cells=3, operations=REPEATABLE)
 
 
@@ -114,15 +109,21 @@ def float32_errors(x: Tensor, **options: Any) -> dict[str, list[float]]:
     return errors
 
 
+FEW = ("none", "sep_conv_5x5", "dil_conv_3x3")
+
+
 @pytest.mark.parametrize(
-    "plan",
+    ("operations", "plan"),
     [
-        pytest.param(DEVICE_PLANS["CPU"], id="CPU"),
-        pytest.param(PLANS["all edges"], id="all edges", marks=pytest.mark.slow),
-        pytest.param(PLANS["some edges, fused"], id="some edges, fused"),
+        pytest.param(PRIMITIVES, DEVICE_PLANS["CPU"], id="CPU"),
+        pytest.param(FEW, PLANS["some edges, fused"], id="few, some edges, fused"),
+        pytest.param(FEW, DEVICE_PLANS["CPU"], id="few, CPU", marks=pytest.mark.slow),
+        *(
+            pytest.param(PRIMITIVES, PLANS[name], id=name, marks=pytest.mark.slow)
+            for name in ("some edges, fused", "all edges")
+        ),
     ],
 )
-@pytest.mark.parametrize("operations", [PRIMITIVES, ("none", "sep_conv_5x5", "dil_conv_3x3")])
 def test_float32_errors_are_as_small_as_those_of_the_edgewise_supernet(
     operations: tuple[str, ...], plan: KernelPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,24 +156,17 @@ def check_bfloat16(operations: tuple[str, ...]) -> None:
     assert 0 < fast < 2 * slow + 0.01, errors
 
 
-@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+@pytest.mark.parametrize("plan", sample(PLANS, EVERYDAY_PLANS))
 @pytest.mark.parametrize(
     "operations", [REPEATABLE[3:], pytest.param(PRIMITIVES, marks=pytest.mark.slow)], ids=len
 )
 def test_every_plan_in_bfloat16(
-    operations: tuple[str, ...], plan: KernelPlan, monkeypatch: pytest.MonkeyPatch
+    operations: tuple[str, ...], plan: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use_plan(monkeypatch, plan)
+    use_plan(monkeypatch, PLANS[plan])
     check_bfloat16(operations)
 
 
-@pytest.mark.parametrize(
-    "operation",
-    [
-        pytest.param(name, marks=[] if name in EVERYDAY_OPERATIONS else [pytest.mark.slow])
-        for name in REPEATABLE
-        if name != "none"
-    ],
-)
+@pytest.mark.parametrize("operation", sample(REPEATABLE[1:], EVERYDAY_OPERATIONS))
 def test_single_operations_in_bfloat16(operation: str) -> None:
     check_bfloat16((operation,))
