@@ -1,4 +1,4 @@
-"""Translation: teacher forcing, greedy decoding and beam search.
+"""Outputs of an encoder-decoder: teacher forcing, greedy decoding and beam search.
 
 References:
     Sutskever, Vinyals and Le, "Sequence to Sequence Learning with Neural Networks",
@@ -30,9 +30,9 @@ def translate(
     """Compute logits for given targets, or decode sources to words.
 
     Args:
-        net: the network; its training mode is not changed.
+        net: the network, in training or evaluation mode.
         sources: token ids ``(S, B)``; padding follows the end token.
-        inputs: decoder inputs ``(T, B)``, the targets after their begin token. If None, only the
+        inputs: decoder inputs ``(T, B)``: the begin token and then the targets. If None, only the
             first word is predicted.
         run_cell: runs the network's cells.
         max_length: if given, decode with a beam search to at most this many words.
@@ -64,7 +64,7 @@ def beam_search(
     batch = sources.shape[1]
     rows = torch.arange(batch, device=sources.device).repeat_interleave(beam)
     encoded, state = encoded.select(rows), state[rows]
-    # All hypotheses of a source start equal, so only the first counts at the first step.
+    # At the first step all hypotheses of a source are equal, so only the first one counts.
     totals = torch.full((batch, beam), -math.inf, device=sources.device)
     totals[:, 0] = 0.0
     lengths = torch.zeros(batch, beam, device=sources.device)

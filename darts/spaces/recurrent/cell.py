@@ -8,7 +8,7 @@ and node ``i`` from an earlier state ``s``, with an activation ``f``,
 
     c, g = s W_i,           s_i = s + sigmoid(c) (f(g) - s).
 
-The cell's output is the mean of some nodes.
+The cell's output is the mean of its nodes, or of some of them in a genotype.
 
 References:
     DARTS, arXiv:1806.09055, sections 3.1 and 3.3 and appendices A.1.2 and A.2.2; ENAS,
@@ -34,7 +34,7 @@ from darts.spaces.recurrent.dropout import DropoutRates, locked_mask
 from darts.spaces.recurrent.genotype import Genotype
 
 INITIAL_RANGE = 0.04
-"""Weights are drawn uniformly between minus and plus this value."""
+"""Initial weights are uniform between minus and plus this value."""
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -51,7 +51,7 @@ def highway(state: Tensor, new: Tensor, gate: Tensor) -> Tensor:
 
 
 class SequenceInput(NamedTuple):
-    """The terms of state 0 that are computed once for all steps of a sequence.
+    """What a cell computes once for all steps of a sequence.
 
     Attributes:
         projected: inputs times the first E rows of ``W_0``, ``(T, B, 2H)``.
@@ -64,7 +64,7 @@ class SequenceInput(NamedTuple):
     mask: Tensor | None
 
     def steps(self) -> Iterator[Callable[[Tensor], Tensor]]:
-        """Yield for each step a function from the previous output ``(B, H)`` to state 0."""
+        """Yield for each step a function that maps the previous output ``(B, H)`` to state 0."""
         return (partial(self._state0, projected) for projected in self.projected.unbind())
 
     def _state0(self, projected: Tensor, previous: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ class RecurrentCell(nn.Module):
         return inputs, locked_mask(hidden, rates.hidden, rows) if rates.hidden > 0 else None
 
     def prepare(self, inputs: Tensor, hidden: Tensor, rows: BatchRows) -> SequenceInput:
-        """Apply dropout and compute what all steps share."""
+        """Apply dropout to ``inputs``, ``(T, B, E)``, and compute what all steps share."""
         inputs, mask = self.apply_dropout(inputs, hidden, rows)
         steps, batch, _ = inputs.shape
         projected = inputs.reshape(steps * batch, -1) @ self.input_weight
@@ -150,14 +150,17 @@ def apply_mask(state: Tensor, mask: Tensor | None) -> Tensor:
 
 
 class DiscreteCell(RecurrentCell):
-    """The cell of a genotype. All nodes with the same predecessor share one matrix product."""
+    """The cell of a genotype; all nodes with the same source share one matrix product.
+
+    The arguments are those of ``RecurrentCell``.
+    """
 
     def __init__(
         self, genotype: Genotype, width: int, hidden: int, dropouts: DropoutRates | None = None
     ) -> None:
         super().__init__(width, hidden, genotype.nodes(), dropouts or DropoutRates())
         self.genotype = genotype
-        # By state, the (activation, node) pairs that read it, sorted by activation.
+        # By source, the (activation, node) pairs that read it, sorted by activation.
         self.successors: dict[int, list[tuple[str, int]]] = {}
         for source, node, name in sorted(genotype.edges(), key=lambda edge: (edge[0], edge[2])):
             self.successors.setdefault(source, []).append((name, node))
@@ -170,7 +173,7 @@ class DiscreteCell(RecurrentCell):
         Args:
             inputs: ``(T, B, E)``.
             hidden: previous output of the cell, ``(B, H)``; None for zeros.
-            rows: position of these sequences in the whole batch.
+            rows: position of these sequences in the batch of all ranks, see ``BatchRows``.
 
         Returns:
             The outputs of all steps ``(T, B, H)``, and the last output ``(B, H)``.
@@ -194,7 +197,7 @@ class DiscreteCell(RecurrentCell):
         return torch.stack(outputs), hidden
 
     def _add_successors(self, states: dict[int, Tensor], source: int, product: Tensor) -> None:
-        """Compute the nodes that read ``source`` from their product ``(B, nodes * 2H)``."""
+        """Add the nodes that read ``source`` to ``states``; ``product`` is ``(B, nodes * 2H)``."""
         gate, new = product.chunk(2, dim=1)
         state, successors = states[source], self.successors[source]
         if len(successors) == 1:

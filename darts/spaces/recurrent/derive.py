@@ -1,7 +1,7 @@
-"""Conversions between mixing probabilities, recurrent genotypes and masks of candidates.
+"""Derive recurrent genotypes from probabilities, and masks of candidates from genotypes.
 
 References:
-    DARTS, arXiv:1806.09055, section 2.4; recurrent cells keep one predecessor per node.
+    DARTS, arXiv:1806.09055, section 2.4; recurrent cells keep one edge per node.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def derive(probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genot
         A genotype whose output is the mean of all nodes. Ties go to the lower edge and column.
 
     Raises:
-        ValueError: wrong groups, a shape that fits no cell or not the candidates, or values that
-            are not finite or not within 0 and 1.
+        ValueError: wrong groups, a number of edges that forms no cell, a shape that does not match
+            the candidates, or values that are not finite or not within 0 and 1.
     """
     check_groups("probabilities", probabilities, (GROUP,))
     check_groups("candidates", candidates, (GROUP,))
@@ -80,7 +80,7 @@ def _count_nodes(names: Sequence[Sequence[str]]) -> int:
     for row in names:
         if len(set(row)) != len(row) or not set(row) <= set(PRIMITIVES):
             raise ValueError(
-                f"candidates must be distinct names of {', '.join(PRIMITIVES)}, not {list(row)}"
+                f"candidates must be distinct and from {', '.join(PRIMITIVES)}, not {list(row)}"
             )
         if not set(row) & set(ACTIVATIONS):
             raise ValueError(f"candidates {list(row)} contain no activation")

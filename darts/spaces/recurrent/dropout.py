@@ -2,7 +2,7 @@
 
 References:
     Gal and Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent Neural
-    Networks", arXiv:1512.05287: the same units at every step, and whole words.
+    Networks", arXiv:1512.05287: dropout of the same units at every step, and of whole words.
     Merity et al., "Regularizing and Optimizing LSTM Language Models", arXiv:1708.02182, section 4:
     where dropout is applied; section 2: dropout of the hidden-to-hidden weights.
 """
@@ -19,7 +19,7 @@ from darts.spaces.rank_dropout import BatchRows, dropout_mask
 
 @dataclass(frozen=True)
 class DropoutRates:
-    """Dropout probabilities in training; the names of the published code are in brackets.
+    """Dropout probabilities in training; the names of the published code are in parentheses.
 
     Attributes:
         word: of a vocabulary word, at all its positions in the batch (``dropoute``).
@@ -45,7 +45,7 @@ class DropoutRates:
         for field in fields(self):
             value = getattr(self, field.name)
             if not 0.0 <= value < 1.0:
-                raise ValueError(f"dropout {field.name} must be in [0, 1), got {value!r}")
+                raise ValueError(f"space.{field.name}_dropout={value!r}: must be >= 0 and < 1")
 
 
 def locked_mask(x: Tensor, probability: float, rows: BatchRows = None) -> Tensor:
@@ -54,14 +54,14 @@ def locked_mask(x: Tensor, probability: float, rows: BatchRows = None) -> Tensor
 
 
 def locked_dropout(x: Tensor, probability: float, training: bool, rows: BatchRows = None) -> Tensor:
-    """Drop the same dimensions at every step, ``(T, B, D)`` -> the same."""
+    """Drop the same dimensions of ``x``, ``(T, B, D)``, at every step."""
     return x * locked_mask(x, probability, rows) if training and probability > 0 else x
 
 
 def embed_with_word_dropout(
     tokens: Tensor, weight: Tensor, probability: float, training: bool
 ) -> Tensor:
-    """Embed tokens ``(T, B)`` of int64 with a table ``(V, E)`` as ``(T, B, E)``.
+    """Embed int64 tokens ``(T, B)`` with a table ``weight``, ``(V, E)``, as ``(T, B, E)``.
 
     In training, some words of the vocabulary are dropped at all their positions.
     """

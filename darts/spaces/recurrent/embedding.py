@@ -1,4 +1,4 @@
-"""Token embedding and decoder of a recurrent language model.
+"""Token embedding and decoder (output layer) of a recurrent language model.
 
 References:
     Weight tying: Press and Wolf, "Using the Output Embedding to Improve Language Models",
@@ -52,14 +52,14 @@ class EmbeddingDecoder(nn.Module):
                 nn.init.uniform_(weight, -INITIAL_RANGE, INITIAL_RANGE)
 
     def embed(self, tokens: Tensor, rows: BatchRows = None) -> Tensor:
-        """Embed tokens ``(T, B)`` of int64 as ``(T, B, E)``."""
+        """Embed int64 tokens ``(T, B)`` as ``(T, B, E)``."""
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be (T, B), got {tuple(tokens.shape)}")
         x = embed_with_word_dropout(tokens, self.embedding, self.dropouts.word, self.training)
         return locked_dropout(x, self.dropouts.embedding, self.training, rows)
 
     def decode(self, raw: Tensor, hidden: Tensor, rows: BatchRows = None) -> LanguageModelOutput:
-        """Compute logits from the cell's outputs ``(T, B, H)``."""
+        """Compute logits from the cell's outputs ``(T, B, H)``; ``hidden`` is returned as it is."""
         dropped = locked_dropout(raw, self.dropouts.output, self.training, rows)
         weight = self.embedding if self.decoder is None else self.decoder
         return LanguageModelOutput(F.linear(dropped, weight, self.bias), hidden, raw, dropped)

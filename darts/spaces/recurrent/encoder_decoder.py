@@ -1,14 +1,14 @@
 """Encoder-decoder with attention around recurrent cells, for translation and summarization.
 
 Two cells encode the source, one from each end. A third cell decodes the target word by word and
-attends to the encoded source. The three cells share an architecture; each has its own weights.
+attends to the encoded source. The three cells have the same architecture and separate weights.
 
 References:
     Bahdanau, Cho and Bengio, "Neural Machine Translation by Jointly Learning to Align and
     Translate", arXiv:1409.0473: bidirectional encoder, attention.
     Luong, Pham and Manning, "Effective Approaches to Attention-based Neural Machine Translation",
-    arXiv:1508.04025, sections 3.1 and 3.3: dot-product attention after the cell, so that the cell
-    runs over a whole target at once. Input feeding is not implemented, because it prevents this.
+    arXiv:1508.04025, sections 3.1 and 3.3: dot-product attention after the cell, so that one call
+    of the cell processes a whole target. Input feeding would prevent this and is not implemented.
     Copying of source words: ``pointer_generator``.
 """
 
@@ -30,8 +30,8 @@ from darts.spaces.recurrent.dropout import DropoutRates, locked_dropout
 from darts.spaces.recurrent.pointer_generator import PointerGenerator
 
 RunCell = Callable[[nn.Module, Tensor, Tensor | None], tuple[Tensor, Tensor]]
-"""Runs a cell on inputs ``(T, B, E)`` from a hidden state ``(B, H)``; returns its outputs and last
-hidden state."""
+"""Runs a cell on inputs ``(T, B, E)`` from a hidden state ``(B, H)``, or from zeros for None, and
+returns its outputs ``(T, B, H)`` and its last hidden state ``(B, H)``."""
 
 EMBEDDING_STD = 0.15
 """Initial standard deviation of embeddings."""
@@ -51,7 +51,7 @@ class EncodedSource(NamedTuple):
     words: Tensor
 
     def select(self, rows: Tensor) -> EncodedSource:
-        """Return the sources with these indices, which may repeat."""
+        """Return the sources with the indices ``rows``, which may repeat."""
         return EncodedSource(self.values[rows], self.keys[rows], self.words[rows])
 
 
@@ -64,17 +64,18 @@ class EncoderDecoder(nn.Module):
         targets: size of the target vocabulary, V.
         embedding: size of an embedding, E.
         hidden: size of the hidden states, H.
-        tied: share the weights of the target embedding and the decoder's output layer.
+        tied: share the weights of the target embedding and the output layer.
         dropouts: dropout rates; this module applies ``embedding`` and ``output``.
-        joint: both sides have one vocabulary and share one embedding table.
-        copy: allow the decoder to copy words of the source.
+        joint: whether both sides have one vocabulary and share one embedding table.
+        copy: whether the decoder can copy words of the source.
 
     Attributes:
-        reader, back_reader: encoder cells, forward and backward.
-        speaker: decoder cell.
-        first: maps the last encoder states to the decoder's initial state.
+        forward_encoder, backward_encoder: cells that encode the source, one from each end.
+        decoder_cell: the cell that decodes the target.
+        initial_state: maps the last encoder states to the initial state of ``decoder_cell``.
         key: maps encoder outputs to attention keys.
-        mix: maps the decoder's output and the attended context to embedding size.
+        mix: maps the output of ``decoder_cell`` and its context to embedding size.
+        decoder: weights of the output layer, ``(V, E)``; None if they are tied.
 
     Raises:
         ValueError: a size that is not positive, or ``copy`` without ``joint``.
@@ -101,7 +102,7 @@ class EncoderDecoder(nn.Module):
                 "set dataset.joint=true, or space.copy=false"
             )
         self.dropouts = dropouts
-        self.rows: BatchRows = None  # of these sentences
+        self.rows: BatchRows = None
         self.source_words = None if joint else nn.Parameter(torch.empty(sources, embedding))
         self.target_words = nn.Parameter(torch.empty(targets, embedding))
         self.decoder = None if tied else nn.Parameter(torch.empty(targets, embedding))
@@ -109,41 +110,48 @@ class EncoderDecoder(nn.Module):
         for table in (self.source_words, self.target_words, self.decoder):
             if table is not None:
                 nn.init.normal_(table, std=EMBEDDING_STD)
-        self.reader = make_cell(embedding)
-        self.back_reader = make_cell(embedding)
-        self.speaker = make_cell(embedding)
-        # The cells' default initialization suits the large SGD steps of a language model. Adam's
-        # steps are small: with products that shrink their input, the network learns only word
+        self.forward_encoder = make_cell(embedding)
+        self.backward_encoder = make_cell(embedding)
+        self.decoder_cell = make_cell(embedding)
+        # The default initialization of cells suits the large SGD steps of a language model. Its
+        # products shrink their inputs, so with Adam's small steps the network learns only word
         # frequencies.
-        for cell in (self.reader, self.back_reader, self.speaker):
+        for cell in (self.forward_encoder, self.backward_encoder, self.decoder_cell):
             cell.init_preserving_variance()
-        self.first = nn.Linear(2 * hidden, hidden)
+        self.initial_state = nn.Linear(2 * hidden, hidden)
         self.key = nn.Linear(2 * hidden, hidden, bias=False)
         self.mix = nn.Linear(3 * hidden, embedding, bias=False)
         self.pointer = PointerGenerator(3 * hidden + embedding) if copy else None
 
     def encode(self, sources: Tensor, run_cell: RunCell) -> tuple[EncodedSource, Tensor]:
-        """Encode sources ``(S, B)``; return them and the decoder's initial hidden state."""
+        """Return the encoded sources ``(S, B)`` and the decoder's initial state ``(B, H)``."""
         table = self.target_words if self.source_words is None else self.source_words
         embedded = self._embed(sources, table)
         lengths = (sources != PADDING).sum(0)
         reverse = reversed_positions(lengths, len(sources))[..., None]
         reversed_input = embedded.gather(0, reverse.expand_as(embedded))
-        forward, _ = run_cell(self.reader, embedded, None)
-        backward, _ = run_cell(self.back_reader, reversed_input, None)
+        forward, _ = run_cell(self.forward_encoder, embedded, None)
+        backward, _ = run_cell(self.backward_encoder, reversed_input, None)
         backward = backward.gather(0, reverse.expand_as(backward))
         values = torch.cat([forward, backward], dim=2).transpose(0, 1)  # (B, S, 2H)
         ends = (lengths - 1).clamp_min(0)[None, :, None].expand(1, -1, forward.shape[2])
         last = torch.cat([forward.gather(0, ends)[0], backward[0]], dim=1)
         encoded = EncodedSource(values, self.key(values), sources.t())
-        return encoded, torch.tanh(self.first(last))
+        return encoded, torch.tanh(self.initial_state(last))
 
     def decode(
         self, encoded: EncodedSource, inputs: Tensor, state: Tensor, run_cell: RunCell
     ) -> tuple[Tensor, Tensor]:
-        """Return logits ``(T, B, V)`` of the word after each input, and the new hidden state."""
+        """Return logits ``(T, B, V)`` of the word after each input, and the new state.
+
+        Args:
+            encoded: the sources.
+            inputs: token ids ``(T, B)``.
+            state: hidden state ``(B, H)`` before the first input.
+            run_cell: runs a cell.
+        """
         embedded = self._embed(inputs, self.target_words)
-        raw, state = run_cell(self.speaker, embedded, state)
+        raw, state = run_cell(self.decoder_cell, embedded, state)
         queries = raw.transpose(0, 1)  # (B, T, H)
         scores = queries @ encoded.keys.transpose(1, 2) / math.sqrt(raw.shape[2])  # (B, T, S)
         weights = scores.masked_fill((encoded.words == PADDING)[:, None], -math.inf).softmax(2)
@@ -166,11 +174,11 @@ class EncoderDecoder(nn.Module):
 
 
 def reversed_positions(lengths: Tensor, steps: int) -> Tensor:
-    """Return ``(S, B)``, the index of each word when sentences are reversed before their padding.
+    """Return the indices ``(S, B)`` that reverse each sentence and leave its padding in place.
 
     Args:
-        lengths: number of words of each sentence, ``(B,)``.
-        steps: padded length, S.
+        lengths: number of words of each sentence without padding, ``(B,)``.
+        steps: length with padding, S.
     """
     positions = torch.arange(steps, device=lengths.device)[:, None]
     reverse = lengths[None] - 1 - positions

@@ -1,4 +1,4 @@
-"""Genotypes of the recurrent space: the predecessor and activation of each node of a cell.
+"""Genotypes of the recurrent space: the activation and the source of each node of a cell.
 
 State 0 of a cell depends on the cell's input and its previous output. Each node applies one
 activation to one earlier state, and the cell's output is the mean of some nodes.
@@ -27,7 +27,7 @@ ACTIVATIONS: tuple[str, ...] = PRIMITIVES[1:]
 """The activations that a genotype may use."""
 
 _FIELDS = ("recurrent", "concat")
-_CLASSIC = re.compile(
+_CLASSIC_PATTERN = re.compile(
     rf"Genotype\(\s*(recurrent\s*=|concat\s*=|[\[(]\s*[\[(]\s*['\"]({'|'.join(ACTIVATIONS)})['\"])"
 )
 
@@ -65,7 +65,7 @@ class Genotype(AnyGenotype):
         object.__setattr__(self, "outputs", _check_outputs(concat, len(nodes)))
 
     def nodes(self, cell: str = "recurrent") -> int:
-        """Return the number of nodes after state 0 (``ValueError`` for an unknown cell)."""
+        """Return the number of nodes, without state 0 (``ValueError`` for an unknown cell)."""
         self.check_cell(cell)
         return len(self.recurrent)
 
@@ -107,7 +107,7 @@ class Genotype(AnyGenotype):
         give the outputs as a list. No text is ever evaluated.
 
         Raises:
-            ValueError: other text; the message has one line.
+            ValueError: the text is no recurrent cell; the message has one line.
         """
         text = strip_text(text)
         if not text:
@@ -119,7 +119,7 @@ class Genotype(AnyGenotype):
 
 def is_classic(text: str) -> bool:
     """Return whether ``Genotype(...)`` text describes a recurrent cell, valid or not."""
-    return _CLASSIC.search(text) is not None
+    return _CLASSIC_PATTERN.search(text) is not None
 
 
 def _check_nodes(pairs: object) -> tuple[tuple[str, int], ...]:

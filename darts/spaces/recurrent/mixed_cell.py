@@ -2,7 +2,7 @@
 
 All edges into a node share one matrix product, and each activation runs once for all of them. Every
 candidate of an edge from state ``s`` has the same gate ``c`` and bypass, so only the activations
-need the mixing weights:
+need the mixing weights ``w_k``:
 
     sum_k w_k (s + c (f_k(g) - s)) = s' + c (sum_k w_k f_k(g) - s'),    s' = s sum_k w_k.
 
@@ -43,7 +43,7 @@ class NodeInputs(NamedTuple):
     Attributes:
         sources: source state of each edge.
         weights: by activation, its mixing weight on each edge, ``(sources, 1, 1)``.
-        total: sum of the mixing weights of each edge, ``(sources, 1, 1)``.
+        total: sum of these weights for each edge, ``(sources, 1, 1)``.
     """
 
     sources: list[int]
@@ -55,7 +55,7 @@ class NodeInputs(NamedTuple):
 
         Args:
             states: source states, ``(sources, B, H)``.
-            product: source states times the node's weight, ``(sources, B, 2H)``.
+            product: source states times the node's weight matrix, ``(sources, B, 2H)``.
         """
         gate, new = product.chunk(2, dim=2)
         (first, weight), *others = self.weights.items()
@@ -66,7 +66,7 @@ class NodeInputs(NamedTuple):
 
 
 class MixedCell(RecurrentCell):
-    """All candidates of all edges of a recurrent cell.
+    """All candidates of all edges of a recurrent cell; the arguments are those of its base class.
 
     Attributes:
         norm: holds the running statistics that all states share.
@@ -82,10 +82,10 @@ class MixedCell(RecurrentCell):
         self.norm = nn.BatchNorm2d(hidden, affine=False)
 
     def init_preserving_variance(self) -> None:
-        """Redraw the input weight so that its product keeps the variance of the inputs.
+        """Redraw ``input_weight`` so that its product keeps the variance of the inputs.
 
-        Between states, batch norm keeps the variance. Larger weights there would make the gradient
-        grow with every step back in time.
+        Batch norm keeps the variance of the states. Larger weights between them would make the
+        gradient grow with every step back in time.
         """
         init_preserving_variance(self.input_weight)
 
@@ -105,7 +105,7 @@ class MixedCell(RecurrentCell):
             weights: mixing weights ``(edges, 5)``.
             active: columns of the active candidates. The weights of other candidates get no
                 gradient, and edges without an active candidate are not computed.
-            rows: position of these sequences in the whole batch.
+            rows: position of these sequences in the batch of all ranks, see ``BatchRows``.
 
         Returns:
             The outputs of all steps ``(T, B, H)``, and the last output ``(B, H)``.

@@ -20,9 +20,9 @@ from darts.spaces.recurrent.genotype import Genotype
 
 
 class Network(NetworkBase):
-    """A language model: embedding, the cell of a genotype, and a decoder.
+    """A language model: embedding, the cell of a genotype, and a decoder (output layer).
 
-    There is one path into each node, so ``drop_path`` is 0.
+    Each node has only one incoming edge, so there is no ``drop_path``.
 
     Args:
         genotype: the cell's architecture.
@@ -51,7 +51,7 @@ class Network(NetworkBase):
         self.cell = DiscreteCell(genotype, embedding, hidden, dropouts)
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
-        """Predict the token that follows each token; a ``hidden`` of None means zeros."""
+        """Predict the token that follows each token; ``hidden=None`` means zeros."""
         raw, hidden = self.cell(self.words.embed(tokens, self.rows), hidden, self.rows)
         return self.words.decode(raw, hidden, self.rows)
 
@@ -59,7 +59,7 @@ class Network(NetworkBase):
 class TranslationNetwork(EncoderDecoder, NetworkBase):
     """An encoder-decoder whose three cells have the architecture of a genotype.
 
-    There is one path into each node, so ``drop_path`` is 0.
+    Each node has only one incoming edge, so there is no ``drop_path``.
 
     Args:
         genotype: the cells' architecture.

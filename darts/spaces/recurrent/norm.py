@@ -1,7 +1,8 @@
-"""Batch norm of ``MixedCell``: many small batches in a row, one set of running statistics.
+"""Batch norm of ``MixedCell``: one set of running statistics for all states and all steps.
 
-As published, state 0 and all nodes share the running statistics at all steps. They are updated once
-per sequence, which gives the same values as one update per batch.
+Each state of each step is normalized with its own batch statistics. As published, all of them
+contribute to the same running statistics. These are updated once per sequence, which gives the same
+values as one update per state and step.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class SequenceNorm:
 
     Args:
         norm: batch norm without affine parameters; holds the running statistics.
-        training: normalize with the statistics of each batch instead of the running ones.
+        training: whether to use batch statistics instead of running statistics.
         group: process group of the ranks that share a batch; None for one process.
     """
 
@@ -30,7 +31,7 @@ class SequenceNorm:
         self._means: list[Tensor] = []
         # Unbiased variances if ranks share the batch, inverse standard deviations otherwise.
         self._spreads: list[Tensor] = []
-        self._size = 2
+        self._batch_size = 2
 
     def __call__(self, x: Tensor) -> Tensor:
         """Normalize ``(B, H)``."""
@@ -41,7 +42,7 @@ class SequenceNorm:
             shared = normalize_shared(x[:, :, None, None], norm.eps, self.group)
             output, mean, spread = shared.output[:, :, 0, 0], shared.mean, shared.variance
         else:
-            self._size = values_per_channel(x)
+            self._batch_size = values_per_channel(x)
             output, mean, spread = torch.native_batch_norm(
                 x, None, None, None, None, True, 0.0, norm.eps
             )
@@ -51,7 +52,7 @@ class SequenceNorm:
 
     @torch.no_grad()
     def update_running_stats(self) -> None:
-        """Apply the exponential moving averages of all batches at once, as one weighted sum."""
+        """Update the exponential moving averages for all calls at once, by one weighted sum."""
         norm, count = self.norm, len(self._means)
         if not count:
             return
@@ -60,9 +61,9 @@ class SequenceNorm:
         assert norm.num_batches_tracked is not None
         assert norm.momentum is not None
         mean, variance = torch.stack(self._means), torch.stack(self._spreads)  # (count, H)
-        if self.group is None:
+        if self.group is None:  # from inverse standard deviations to unbiased variances
             biased = variance.double().pow(-2) - norm.eps
-            variance = biased * (self._size / (self._size - 1))
+            variance = biased * (self._batch_size / (self._batch_size - 1))
         exponents = torch.arange(count, -1, -1, dtype=torch.float64, device=mean.device)
         decay = (1.0 - norm.momentum) ** exponents
         for running, values in ((norm.running_mean, mean), (norm.running_var, variance)):

@@ -1,6 +1,6 @@
 """Pieces of the recurrent language model, for the cost of each candidate per token.
 
-Every node has one matrix product of the same size, whatever its predecessor and activation. All
+Every node has one matrix product of the same size, whatever its source and activation. All
 cells with the same number of nodes therefore have the same parameters and MACs; their latencies
 differ slightly.
 """
@@ -21,7 +21,10 @@ from darts.spaces.recurrent.genotype import PRIMITIVES
 
 
 class Step(nn.Module):
-    """A product, an activation and the bypass, ``(B, inputs)`` -> ``(B, hidden)``."""
+    """One state of a cell, ``(B, inputs)`` -> ``(B, hidden)``.
+
+    It consists of a matrix product, an activation, and the bypass of the last ``hidden`` inputs.
+    """
 
     def __init__(self, inputs: int, hidden: int, activation: str) -> None:
         super().__init__()
@@ -68,7 +71,7 @@ def pieces(
 def expected_usage(
     probabilities: Mapping[str, Tensor], candidates: Candidates
 ) -> dict[str, Tensor]:
-    """Return the probability that each candidate is the one that its node uses.
+    """Return for each candidate the probability that its node uses it, ``(edges, candidates)``.
 
     The probabilities of all candidates into a node are normalized to 1, without ``none``, which no
     genotype contains.
@@ -76,7 +79,7 @@ def expected_usage(
     usable = torch.tensor([[name != "none" for name in row] for row in candidates[GROUP]])
     p = probabilities[GROUP]
     p = p * usable.to(p.device)
-    fan_ins: list[int] = []
+    fan_ins: list[int] = []  # number of edges into each node
     while sum(fan_ins) < len(p):
         fan_ins.append(len(fan_ins) + 1)
     normalized = [rows / rows.sum().clamp_min(1e-12) for rows in torch.split(p, fan_ins)]

@@ -16,7 +16,8 @@ class PointerGenerator(nn.Module):
     """Mixes the vocabulary distribution with the attention distribution over source words.
 
     Args:
-        width: number of features that predict the mixing probability, W.
+        width: number of features from which the probability of generating, not copying, a word is
+            predicted, W.
     """
 
     def __init__(self, width: int) -> None:
@@ -30,7 +31,7 @@ class PointerGenerator(nn.Module):
             logits: logits of the vocabulary, ``(T, B, V)``.
             weights: attention weights, ``(T, B, S)``.
             words: token ids of the source, ``(B, S)``.
-            features: inputs of the mixing probability, ``(T, B, W)``.
+            features: ``(T, B, W)``.
 
         Returns:
             ``(T, B, V)``, float32 or wider.

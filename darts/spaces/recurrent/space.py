@@ -1,7 +1,7 @@
 """The recurrent space.
 
-As a point of a parameter space, a genotype has an activation and a predecessor per node. Node 1 can
-only read state 0, so it has no predecessor parameter. Each genotype is exactly one point.
+The parameters of an architecture are the activation and the source of each node. Node 1 can only
+read state 0, so its source is no parameter. Each genotype is exactly one point.
 
 References:
     DARTS, arXiv:1806.09055, sections 3.1 and 3.3 and appendices A.1.2 and A.2.2; the uniform
@@ -32,8 +32,8 @@ from darts.spaces.recurrent.published import PUBLISHED
 from darts.spaces.recurrent.supernet import Supernet, TranslationSupernet
 from darts.spaces.space import SPACES, Space
 
-PENN_TREEBANK = 10_000
-"""Vocabulary size of Penn Treebank, for which papers report the parameters of cells."""
+PENN_TREEBANK_WORDS = 10_000
+"""Vocabulary size of Penn Treebank, for which papers report numbers of parameters."""
 
 
 @SPACES.register
@@ -45,16 +45,17 @@ class Recurrent(Space):
 
     Attributes:
         cells: number of cells in a language model; always 1.
-        nodes: number of nodes of the searched cell after state 0. A genotype defines its own.
+        nodes: number of nodes of the searched cell after state 0. A genotype defines its own
+            number.
         embedding: size of an embedding.
         hidden: size of a hidden state.
-        tied: share the weights of the embedding and the decoder.
+        tied: share the weights of the embedding and the output layer.
         copy: allow an encoder-decoder to copy words of the source.
         word_dropout: dropout rate of vocabulary words in training, see ``DropoutRates``.
-        embedding_dropout: dropout rate of embedding dimensions, for whole sequences.
-        input_dropout: dropout rate of the cell's input, for whole sequences.
-        hidden_dropout: dropout rate of the states inside the cell, for whole sequences.
-        output_dropout: dropout rate of the cell's output, for whole sequences.
+        embedding_dropout: dropout rate of embedding dimensions; one mask per sequence.
+        input_dropout: dropout rate of the cell's input; one mask per sequence.
+        hidden_dropout: dropout rate of the states inside the cell; one mask per sequence.
+        output_dropout: dropout rate of the cell's output; one mask per sequence.
         weight_dropout: dropout rate of the hidden-to-hidden weights, in the discrete network only.
     """
 
@@ -128,7 +129,7 @@ class Recurrent(Space):
         return network(genotype, **settings)
 
     def _add_settings(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Add the settings of supernets and networks; a language model cannot copy words."""
+        """Add this space's settings (``ValueError`` for ``copy`` in a language model)."""
         settings = {
             **options,
             "embedding": self.embedding,
@@ -147,7 +148,7 @@ class Recurrent(Space):
 
     def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
         sizes = [f"embedding={self.embedding}", f"hidden={self.hidden}"]
-        return {"vocabulary": PENN_TREEBANK}, [*sizes, f"{PENN_TREEBANK:,} tokens"]
+        return {"vocabulary": PENN_TREEBANK_WORDS}, [*sizes, f"{PENN_TREEBANK_WORDS:,} tokens"]
 
     @classmethod
     def reference(cls, genotype: Genotype) -> Recurrent:
@@ -217,5 +218,5 @@ class Recurrent(Space):
     def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Return the probability of each candidate, with one edge per node."""
+        """Return the probability that the genotype uses each candidate; a node has one edge."""
         return expected_usage(probabilities, candidates)

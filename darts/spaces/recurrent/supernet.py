@@ -23,7 +23,7 @@ from darts.spaces.supernet import SupernetBase
 
 
 class RecurrentSupernet(SupernetBase):
-    """Alphas and layout of the supernets; subclasses add the network around the cells.
+    """Alphas and edges of the supernets; subclasses add the cells and the layers around them.
 
     Attributes:
         alphas: ``{"recurrent": (edges, 5)}``; 36 edges for 8 nodes, ordered by node, then by
@@ -32,8 +32,8 @@ class RecurrentSupernet(SupernetBase):
 
     space = "recurrent"
 
-    def _init_layout(self, nodes: int, cells: int) -> None:
-        """Set the attributes of this class."""
+    def _init_edges(self, nodes: int, cells: int) -> None:
+        """Describe the edges of a cell with ``nodes`` nodes, and make the alphas of all cells."""
         endpoints = edges_of(nodes)
         self.candidates = {GROUP: (PRIMITIVES,) * len(endpoints)}
         self.edges, self.counts = {GROUP: endpoints}, {GROUP: cells}
@@ -42,7 +42,7 @@ class RecurrentSupernet(SupernetBase):
 
 
 class Supernet(RecurrentSupernet):
-    """A language model: embedding, the cell with all candidates, and a decoder.
+    """A language model: embedding, the cell with all candidates, and a decoder (output layer).
 
     Args:
         vocabulary, embedding, hidden, tied: see ``EmbeddingDecoder``.
@@ -68,7 +68,7 @@ class Supernet(RecurrentSupernet):
         dropouts = _check_dropouts(dropouts)
         self.words = EmbeddingDecoder(vocabulary, embedding, hidden, tied, dropouts)
         self.cell = self.cell_class(embedding, hidden, nodes, dropouts)
-        self._init_layout(nodes, cells=1)
+        self._init_edges(nodes, cells=1)
 
     def forward(
         self,
@@ -76,7 +76,7 @@ class Supernet(RecurrentSupernet):
         weights: Mapping[str, Tensor] | None = None,
         hidden: Tensor | None = None,
     ) -> LanguageModelOutput:
-        """Predict the token that follows each token; a ``hidden`` of None means zeros.
+        """Predict the token that follows each token; ``hidden=None`` means zeros.
 
         The mixing weights are ``(edges, 5)``; see ``make_mixture``.
         """
@@ -117,7 +117,7 @@ class TranslationSupernet(RecurrentSupernet):
             dropouts=dropouts,
             **flags,
         )
-        self._init_layout(nodes, cells=3)
+        self._init_edges(nodes, cells=3)
 
     def forward(
         self,
@@ -129,11 +129,12 @@ class TranslationSupernet(RecurrentSupernet):
     ) -> Tensor:
         """Compute logits for given targets, or decode the sources to words; see ``translate``.
 
-        The mixing weights are ``(edges, 5)`` or, for each cell, ``(3, edges, 5)``.
+        The mixing weights are ``(edges, 5)``, or ``(3, edges, 5)`` with those of each cell.
         """
         mixture = self.make_mixture(weights)
         net = self.translator
-        indices = {id(cell): i for i, cell in enumerate((net.reader, net.back_reader, net.speaker))}
+        cells = (net.forward_encoder, net.backward_encoder, net.decoder_cell)
+        indices = {id(cell): index for index, cell in enumerate(cells)}
 
         def run_cell(cell: nn.Module, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
             cell_weights, _, active = mixture.of_cell(GROUP, indices[id(cell)])
@@ -144,7 +145,7 @@ class TranslationSupernet(RecurrentSupernet):
 
 
 def _check_dropouts(dropouts: DropoutRates | None) -> DropoutRates:
-    """Return the rates, zeros for None; raise ValueError if weights are dropped."""
+    """Return the rates, zeros for None (``ValueError`` for weight dropout)."""
     dropouts = dropouts or DropoutRates()
     if dropouts.weight > 0:
         raise ValueError(

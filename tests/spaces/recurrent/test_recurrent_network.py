@@ -212,7 +212,7 @@ def test_each_dropout_rate_acts_only_in_training(name: str) -> None:
 
 @pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
 def test_invalid_dropout_rates_are_rejected(value: float) -> None:
-    with pytest.raises(ValueError, match="dropout hidden must be in"):
+    with pytest.raises(ValueError, match=r"space\.hidden_dropout=.*: must be >= 0 and < 1"):
         DropoutRates(hidden=value)
 
 

@@ -93,7 +93,7 @@ def test_invalid_probabilities_are_rejected(table: Tensor, match: str) -> None:
         ((), "0 edges form no recurrent cell"),
         ((("none",),), "contain no activation"),
         ((("tanh", "tanh"),), "must be distinct"),
-        ((("tanh", "conv"),), "must be distinct names of none, tanh"),
+        ((("tanh", "conv"),), "must be distinct and from none, tanh"),
     ],
 )
 def test_invalid_candidates_are_rejected(rows: Any, match: str) -> None:

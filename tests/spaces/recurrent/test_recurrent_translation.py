@@ -144,7 +144,7 @@ def test_output_probabilities_match_the_pointer_generator_equation() -> None:
 
     encoded, state = net.encode(sources, run_cell)
     embedded = net.target_words[inputs]
-    outputs, _ = run_cell(net.speaker, embedded, state)
+    outputs, _ = run_cell(net.decoder_cell, embedded, state)
     for t, b in itertools.product(range(4), range(2)):
         count = int((sources[:, b] != PADDING).sum())
         scores = (encoded.keys[b, :count] @ outputs[t, b]) / math.sqrt(SIZES["hidden"])
