@@ -115,11 +115,7 @@ class PositionLoader(ABC, Generic[B]):
         return self._iterate(epoch * steps + first_step, (epoch + 1) * steps)
 
     def stream(self, position: int = 0) -> Iterator[B]:
-        """Return batches without end, beginning with number ``position`` over all epochs.
-
-        Raises:
-            ValueError: if ``position`` is negative.
-        """
+        """Return batches without end, beginning with number ``position`` over all epochs."""
         if position < 0:
             raise ValueError(f"position={position}: must be >= 0")
         return self._iterate(position, None)

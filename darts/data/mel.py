@@ -139,14 +139,7 @@ def mel_filters(rate: int, fft: int, mels: int, scale: str = "slaney") -> Tensor
     Their corners are evenly spaced in mel from 0 to half the rate, neighbors overlap by half, and
     each has area 1 over frequency in hertz.
 
-    Args:
-        rate: samples per second.
-        fft: length of the transform.
-        mels: number of filters.
-        scale: "slaney" or "htk".
-
-    Returns:
-        (mels, fft // 2 + 1) float32.
+    ``fft`` is the length of the transform. The filters are (mels, fft // 2 + 1) float32.
     """
     top = _mel(rate / 2, scale)
     corners = [_hertz(top * n / (mels + 1), scale) for n in range(mels + 2)]

@@ -84,8 +84,6 @@ class SourceSpec:
     """An entry of the registry of data sets.
 
     Attributes:
-        name: name of the data set.
-        description: one line.
         loader: function that reads the data set.
         options: dataclass of the options that only this data set takes, with their defaults.
         kinds: what the samples can be: "images", "rows" of numbers, "audio", "text", "documents"

@@ -72,12 +72,7 @@ class SpecAugment:
                 )
 
     def draw(self, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-        """Draw the shift, and the width and position of each mask.
-
-        Args:
-            count: number of spectrograms, B.
-            size: bands and frames.
-            generator: a CPU generator.
+        """Draw the shift, and the width and position of each mask, for ``count`` spectrograms.
 
         Returns:
             (1 + 2 * masks, B) int64 on the CPU; frequency masks precede time masks.

@@ -59,9 +59,7 @@ def read_table(path: Path, label: str | None) -> Table:
 
     The delimiter is the comma, semicolon or tab that divides the header into the most names.
 
-    Args:
-        path: CSV file in UTF-8.
-        label: name of the column of classes; None for the last column.
+    ``label`` is the name of the column of classes; None for the last column.
 
     Raises:
         ValueError: if the file cannot be read, has no header, or has a row of another length, an

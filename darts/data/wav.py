@@ -125,13 +125,8 @@ def resample(samples: Tensor, old: int, new: int) -> Tensor:
     stride ``down``, so that the zeros are never computed. The filter is 20 samples of the lower
     rate wide, has a Kaiser window with beta 5, and passes constants unchanged.
 
-    Args:
-        samples: (B, N) float; silent outside.
-        old: their rate.
-        new: the new rate.
-
-    Returns:
-        (B, ceil(N * new / old)); sample ``n`` is at time ``n / new``.
+    ``samples`` (B, N) of rate ``old``, silent outside, become (B, ceil(N * new / old)); sample
+    ``n`` is at time ``n / new``.
 
     References:
         Oppenheim and Schafer, "Discrete-Time Signal Processing", sections 4.6 and 4.7.

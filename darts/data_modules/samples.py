@@ -59,11 +59,7 @@ class SampleDataModule(LabeledDataModule[Images]):
         return [InputSpec("samples", (2, *self.sample_shape), {0: "batch"}, mean=mean, std=std)]
 
     def training_loader(self, indices: Tensor, purpose: str, *, cutout: int = 0) -> SampleLoader:
-        """Return shuffled, augmented batches without a smaller last one.
-
-        Raises:
-            ValueError: if cutout is on for samples that are no images, or a mask does not fit.
-        """
+        """Return shuffled, augmented batches without a smaller last one."""
         augmentation = self._augmentation(cutout)
         return self._loader(self.source.train, indices, purpose, augmentation, training=True)
 
