@@ -56,7 +56,8 @@ def make_norm(name: str, width: int, *, affine: bool) -> nn.Module:
     Batch norm uses ``nn.BatchNorm2d``, which ``darts.ops.sync_batch_norm`` synchronizes over ranks.
     """
     if name not in NORMALIZATIONS:
-        raise ValueError(f"unknown normalization {name!r}; choose from {', '.join(NORMALIZATIONS)}")
+        choices = ", ".join(NORMALIZATIONS)
+        raise ValueError(f"space.normalization={name!r} is unknown; choose from {choices}")
     if name == "batch":
         norm = nn.BatchNorm2d(width, affine=affine)
         return nn.Sequential(nn.Unflatten(1, (width, 1, 1)), norm, nn.Flatten())

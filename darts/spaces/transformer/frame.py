@@ -29,7 +29,7 @@ POSITIONS = ("sinusoidal", "learned")
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The settings that all networks of the space share.
+    """Settings of the supernets and networks of the space.
 
     Attributes:
         width: model width, D; a multiple of every candidate's number of heads.
@@ -53,20 +53,20 @@ class ModelConfig:
         check_heads(self.width)
         if self.positions not in POSITIONS:
             raise ValueError(
-                f"unknown positions {self.positions!r}; choose from {', '.join(POSITIONS)}"
+                f"space.positions={self.positions!r} is unknown; choose from {', '.join(POSITIONS)}"
             )
         check_drop_probability(dropout=self.dropout)
 
 
 def check_heads(width: int) -> None:
-    """Raise ValueError if the numbers of heads do not divide the model width."""
+    """Raise ValueError unless every candidate number of heads divides the model width."""
     if width % max(HEADS):
         raise ValueError(f"space.hidden={width}: must be a multiple of {max(HEADS)}")
 
 
 def sinusoidal_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return sines and cosines of positions, ``(length, width)``; wavelengths 2 pi to 20000 pi."""
-    if torch.compiler.is_compiling():  # an export traces the length as a dynamic axis
+    if torch.compiler.is_compiling():  # no cache: an export traces the length as a dynamic axis
         return _sinusoidal_table(length, width, dtype, device)
     return _cached_sinusoidal_table(length, width, dtype, device)
 
@@ -76,15 +76,15 @@ def _sinusoidal_table(length: int, width: int, dtype: torch.dtype, device: torch
     exponents = torch.arange(0, width, 2, dtype=torch.float64) / width
     angles = positions * torch.exp(-math.log(10_000.0) * exponents)  # (length, width / 2)
     table = torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
-    return table.to(dtype).to(device)  # converted first, because some devices have no float64
+    return table.to(dtype).to(device)  # dtype first, because some devices have no float64
 
 
-# A search reads texts of few different lengths.
+# The batches of a search have only a few different lengths.
 _cached_sinusoidal_table = lru_cache(maxsize=16)(_sinusoidal_table)
 
 
 class PositionalEncoding(nn.Module):
-    """Adds the positional encoding to embeddings ``(B, T, D)``."""
+    """Adds the positional encoding to embeddings, ``(B, T, D)`` -> the same."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class PositionalEncoding(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Token embedding, ``(B, T)`` -> ``(B, T, D)``."""
+    """Token embedding, times the square root of its width; ``(B, T)`` -> ``(B, T, D)``."""
 
     def __init__(self, vocabulary: int, width: int) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class Embedding(nn.Module):
 
 
 class Frame(nn.Module):
-    """Embedding and positional encoding before the blocks, and the layer norm after them.
+    """Embedding and positional encoding before the blocks, and layer norm after them.
 
     Args:
         vocabulary: number of tokens, V.
@@ -179,7 +179,7 @@ class LanguageModelFrame(Frame):
 
 
 class ClassifierFrame(Frame):
-    """The frame of a text classifier, which averages over the tokens of a text."""
+    """The frame of a text classifier, which classifies the mean over the tokens of a text."""
 
     causal = False
 
@@ -195,7 +195,7 @@ class ClassifierFrame(Frame):
         return AttentionMask(~is_token[:, None, None], is_token[..., None])
 
     def classify(self, x: Tensor, mask: AttentionMask, rows: BatchRows = None) -> Tensor:
-        """Compute logits ``(B, C)`` from the last block's output ``(B, L, D)``."""
+        """Compute logits ``(B, classes)`` from the last block's output ``(B, L, D)``."""
         is_token = mask.tokens
         assert is_token is not None
         counts = is_token.sum(1).clamp_min(1)  # (B, 1); a text may be empty

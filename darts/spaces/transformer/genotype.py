@@ -29,7 +29,7 @@ MIXERS: tuple[str, ...] = (
     "identity",
 )
 """Layers that mix the words of a text, in the order of the alphas' columns: attention with 2, 4 or
-8 heads, a depthwise convolution over 3, 7 or 15 words, or none."""
+8 heads, a depthwise convolution over 3, 7 or 15 words, or no mixing."""
 
 FEED_FORWARDS: tuple[str, ...] = ("relu_1", "relu_2", "relu_4", "gelu_1", "gelu_2", "gelu_4")
 """Layers that process each word, in the order of the alphas' columns: the activation, and the ratio
@@ -40,8 +40,8 @@ of the hidden width to the model width."""
 class Genotype(ChainGenotype):
     """A transformer, block by block.
 
-    State 0 is the output of the embedding. Each block adds two operations to the chain, a mixer and
-    a feed-forward layer.
+    State 0 is the output of the embedding. Each block is two consecutive operations, a mixer and a
+    feed-forward layer.
 
     Attributes:
         blocks: ``(mixer, feed-forward layer)`` of each block. Lists are converted to tuples.
@@ -69,7 +69,7 @@ class Genotype(ChainGenotype):
                 )
             _check_name(f"block {number}: unknown mixer", pair[0], MIXERS)
             _check_name(f"block {number}: unknown feed-forward layer", pair[1], FEED_FORWARDS)
-        object.__setattr__(self, "blocks", tuple((first, then) for first, then in self.blocks))
+        object.__setattr__(self, "blocks", tuple(tuple(pair) for pair in self.blocks))
 
     @property
     def operations(self) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ class Genotype(ChainGenotype):
         """Parse ``{"space": "transformer", "blocks": [["attention_4", "gelu_2"], ...]}``.
 
         Raises:
-            ValueError: other text; the message has one line.
+            ValueError: the text is not such a genotype; the message has one line.
         """
         return cls(read_json_field(strip_text(text), SPACE, "blocks"))
 

@@ -1,10 +1,10 @@
 """The layers of a transformer block, each with the layer norm in front of it.
 
 A block adds ``mixer(norm(x))`` to its input ``x``, and then adds a feed-forward layer in the same
-way. Layers have biases only before an activation, so their output is linear in the weights of their
-last map. The supernet relies on this.
+way. The last linear map of a layer has no bias, so its output is linear in the weights of this map.
+The supernet relies on this.
 
-Attention is written out, because PyTorch's fused attention kernels have no second derivative, which
+Attention does not use PyTorch's fused kernels, because they have no second derivative, which
 ``bilevel.hvp=exact`` needs.
 
 References:
@@ -32,11 +32,11 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.
 
 
 class AttentionMask(NamedTuple):
-    """Positions of a batch of texts that a position must not attend to.
+    """Positions that the positions of a batch of texts must not attend to.
 
     Attributes:
-        blocked: True where attention is not allowed; expands to ``(B, heads, T, T)``, queries
-            before keys.
+        blocked: True where attention is not allowed; broadcasts to ``(B, heads, T, T)``, where the
+            last two dimensions are queries and keys.
         tokens: ``(B, T, 1)``, True at tokens and False at padding; None without padding.
     """
 
@@ -70,10 +70,13 @@ def attention_scores(queries: Tensor, keys: Tensor, heads: int) -> Tensor:
 
 
 def attention_weights(scores: Tensor, size: int, mask: AttentionMask | None) -> Tensor:
-    """Return the attention weights of unscaled scores ``(B, heads, T, T)`` for a head size."""
+    """Return the attention weights of unscaled scores ``(B, heads, T, T)``.
+
+    ``size`` is the number of dimensions of a head.
+    """
     scores = scores / math.sqrt(size)
     if mask is not None:
-        # The smallest number, not minus infinity: an empty text would have no finite score.
+        # Not minus infinity, because the softmax of an empty text would be NaN.
         scores = scores.masked_fill(mask.blocked, torch.finfo(scores.dtype).min)
     return scores.softmax(3)
 
@@ -81,13 +84,13 @@ def attention_weights(scores: Tensor, size: int, mask: AttentionMask | None) -> 
 def convolve(x: Tensor, kernel: Tensor, causal: bool, mask: AttentionMask | None) -> Tensor:
     """Apply a depthwise convolution along the text, ``(B, T, D)`` -> the same.
 
-    Positions outside the text and padding count as zeros.
+    Padding and the positions before and after the text count as zeros.
 
     Args:
         x: ``(B, T, D)``.
-        kernel: ``(D, taps)``, the tap of the earliest position first.
-        causal: align the last tap with the output position; otherwise, the middle tap.
-        mask: marks the padding.
+        kernel: ``(D, taps)``; the first tap is that of the earliest position.
+        causal: whether the last tap is aligned with the output position; otherwise the middle one.
+        mask: marks the padding; None for no padding.
     """
     if mask is not None and mask.tokens is not None:
         x = x * mask.tokens
@@ -184,7 +187,7 @@ class Block(nn.Module):
     """A mixer and a feed-forward layer, each with a residual connection.
 
     Args:
-        mixer: one of ``MIXERS``; ``identity`` adds nothing to the residual connection.
+        mixer: one of ``MIXERS``; ``identity`` leaves the block's input unchanged.
         feed_forward: one of ``FEED_FORWARDS``.
         width: model width, D.
         causal: whether a position reads only itself and earlier positions.
@@ -206,7 +209,8 @@ class Block(nn.Module):
     ) -> Tensor:
         """Compute the block's output.
 
-        In training, each layer's whole output is dropped for a text with probability ``drop_path``.
+        In training, the whole output of a layer is dropped for a text with probability
+        ``drop_path``, independently for each layer and text.
         """
         if not isinstance(self.mixer, nn.Identity):
             x = x + self._drop(self.mixer(x, mask), drop_path, rows)

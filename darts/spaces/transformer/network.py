@@ -17,12 +17,12 @@ from darts.spaces.transformer.layers import AttentionMask, Block
 
 
 class BlockStack(NetworkBase):
-    """The blocks of a genotype in a frame.
+    """The blocks of a genotype between the layers of a frame.
 
     Args:
         genotype: mixer and feed-forward layer of each block.
         frame: the layers before and after the blocks.
-        drop_path: in training, probability of dropping a layer's whole output for a text.
+        drop_path: probability of dropping the whole output of a layer for a text, in training.
     """
 
     genotype: Genotype
@@ -51,9 +51,11 @@ class BlockStack(NetworkBase):
 
 
 class Network(BlockStack):
-    """A transformer language model, for a vocabulary of V tokens.
+    """A transformer language model.
 
-    Shape: tokens ``(T, B)`` -> ``LanguageModelOutput``. ``hidden`` is ignored: there is no
+    ``vocabulary`` is the number of tokens; ``drop_path`` is as in ``BlockStack``.
+
+    Shape: tokens ``(T, B)`` -> ``LanguageModelOutput``. ``hidden`` is ignored, because there is no
     state between sequences.
     """
 
@@ -75,9 +77,11 @@ class Network(BlockStack):
 
 
 class TextClassifier(BlockStack):
-    """A transformer that classifies texts with a vocabulary of V words.
+    """A transformer that classifies texts.
 
-    Shape: tokens ``(L, B)``, padded with ``PADDING`` at the end -> logits ``(B, C)``.
+    ``words`` is the vocabulary size; ``drop_path`` is as in ``BlockStack``.
+
+    Shape: tokens ``(L, B)``, padded with ``PADDING`` at the end -> logits ``(B, classes)``.
     """
 
     frame: ClassifierFrame
@@ -94,7 +98,7 @@ class TextClassifier(BlockStack):
         super().__init__(genotype, ClassifierFrame(words, config, classes), drop_path)
 
     def forward(self, tokens: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Return logits; with ``auxiliary`` also None, in place of those of an auxiliary head."""
+        """Return logits, or ``(logits, None)`` if ``auxiliary``, as there is no auxiliary head."""
         mask = self.frame.attention_mask(tokens)
         logits = self.frame.classify(self.run_blocks(tokens, mask), mask, self.rows)
         return (logits, None) if auxiliary else logits

@@ -1,7 +1,7 @@
 """Pieces of the transformer networks, for the cost of each candidate.
 
 The cost of attention per word depends on the length of the text, so costs are those of one text of
-a given length. The number of parameters does not depend on it.
+``length`` words. The number of parameters does not depend on it.
 """
 
 from __future__ import annotations
@@ -23,22 +23,25 @@ def language_model_pieces(
     """Yield all candidates of all blocks of a language model, and its fixed modules.
 
     The parameters and MACs of ``Network`` are the sums over its candidates and the fixed modules.
-    The embedding belongs to the decoder, which shares its weights.
+    The embedding is no piece of its own, because it shares its weights with the decoder.
     """
-    yield from _body(config, cells, length, causal=True)
+    yield from _body_pieces(config, cells, length, causal=True)
     yield NetworkPiece(partial(nn.Linear, config.width, vocabulary), (length, config.width))
 
 
 def classifier_pieces(
     config: ModelConfig, cells: int, classes: int, words: int, length: int
 ) -> Iterator[NetworkPiece]:
-    """Yield the pieces of a ``TextClassifier`` with a vocabulary of ``words`` words."""
+    """Yield the pieces of a ``TextClassifier``; ``words`` is the vocabulary size."""
     yield NetworkPiece(partial(Embedding, words, config.width), (length,))
-    yield from _body(config, cells, length, causal=False)
+    yield from _body_pieces(config, cells, length, causal=False)
     yield NetworkPiece(partial(nn.Linear, config.width, classes), (config.width,))
 
 
-def _body(config: ModelConfig, cells: int, length: int, *, causal: bool) -> Iterator[NetworkPiece]:
+def _body_pieces(
+    config: ModelConfig, cells: int, length: int, *, causal: bool
+) -> Iterator[NetworkPiece]:
+    """Yield the pieces between the embedding and the output layer."""
     shape = (length, config.width)
     yield NetworkPiece(partial(PositionalEncoding, config), shape)
     for row in range(cells):

@@ -1,7 +1,7 @@
 """The transformer space.
 
-As a point of a parameter space, a genotype has three values per block: the mixer, and the ratio and
-activation of the feed-forward layer. Each genotype is exactly one point.
+The parameters of an architecture are, for each block, the mixer, and the ratio and activation of
+the feed-forward layer. Each genotype is exactly one point.
 
 References:
     Vaswani et al., "Attention Is All You Need", arXiv:1706.03762; So, Liang and Le, "The Evolved
@@ -30,8 +30,8 @@ from darts.spaces.transformer.network import Network, TextClassifier
 from darts.spaces.transformer.pieces import classifier_pieces, language_model_pieces
 from darts.spaces.transformer.supernet import GROUPS, ClassifierSupernet, Supernet
 
-PENN_TREEBANK = 10_000
-"""Vocabulary size of Penn Treebank, for which parameters are reported without a data set."""
+PENN_TREEBANK_WORDS = 10_000
+"""Vocabulary size of Penn Treebank, for which numbers of parameters are reported."""
 
 
 @SPACES.register
@@ -40,13 +40,13 @@ class Transformer(Space):
     """Transformer blocks, each with its own mixer and feed-forward layer.
 
     Attributes:
-        cells: number of blocks of the supernet. A genotype defines its own.
+        cells: number of blocks of the supernet. A genotype defines its own number.
         hidden: model width, a multiple of 8.
         positions: positional encoding; ``sinusoidal`` for texts of any length, or ``learned``.
         max_length: number of learned positions.
         dropout: dropout rate in training, of the embeddings, of each layer's output and of the
             input of the output layer.
-        length: length in words of the text whose costs ``pieces`` describes.
+        length: number of words of the text for which ``pieces`` gives costs.
     """
 
     name: str = "transformer"
@@ -65,7 +65,7 @@ class Transformer(Space):
     length: int = number(64, low=1)
 
     def __post_init__(self) -> None:
-        check_heads(self.hidden)  # the fields check everything else
+        check_heads(self.hidden)  # the fields have limits for everything else
 
     def model_config(self) -> ModelConfig:
         """Return the settings of supernets and networks."""
@@ -101,8 +101,8 @@ class Transformer(Space):
         return TextClassifier(genotype, **options, config=config, drop_path=drop_path)
 
     def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
-        sizes = [f"hidden={self.hidden}", f"{PENN_TREEBANK:,} tokens"]
-        return {"vocabulary": PENN_TREEBANK}, sizes
+        sizes = [f"hidden={self.hidden}", f"{PENN_TREEBANK_WORDS:,} tokens"]
+        return {"vocabulary": PENN_TREEBANK_WORDS}, sizes
 
     @classmethod
     def reference(cls, genotype: Genotype) -> Transformer:
@@ -167,7 +167,8 @@ class Transformer(Space):
         for group, names in zip(GROUPS, zip(*genotype.blocks, strict=True), strict=True):
             if len(candidates[group]) != len(names):
                 raise ValueError(
-                    f"the genotype has {len(names)} blocks, not {len(candidates[group])}"
+                    f"the genotype has {len(names)} blocks, but the supernet has "
+                    f"{len(candidates[group])}"
                 )
             rows = zip(names, candidates[group], strict=True)
             masks[group] = torch.tensor(
@@ -176,12 +177,12 @@ class Transformer(Space):
         return masks
 
     def pieces(self, *, classes: int, image: Sequence[int] = ()) -> Iterator[NetworkPiece]:
-        """Yield all modules, with every candidate; costs are those of ``length`` words.
+        """Yield all modules, with every candidate, for a text of ``length`` words.
 
         Args:
             classes: vocabulary size of a language model, or number of classes.
-            image: ``()``, the shape of a token, for a language model; ``(V,)`` for a classifier of
-                texts with a vocabulary of V words.
+            image: ``()`` for a language model; ``(V,)`` for a classifier of texts with a vocabulary
+                of V words.
 
         Raises:
             ValueError: the shape is that of an image.
@@ -195,7 +196,7 @@ class Transformer(Space):
 
 
 def _is_language_model(options: Mapping[str, object]) -> bool:
-    """Return whether the options are those of a language model, not of a text classifier."""
+    """Return whether the sizes are those of a language model (False for a text classifier)."""
     if set(options) not in ({"vocabulary"}, {"classes", "words"}):
         raise ValueError(
             "networks of the transformer space need vocabulary (language models) or classes and "

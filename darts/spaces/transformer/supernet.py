@@ -7,13 +7,14 @@ candidate by candidate):
 
 * All candidates of a layer share the layer norm in front of it.
 * Attention candidates share their projections and differ only in how these are split into heads. A
-  head of ``attention_4`` is the concatenation of two heads of ``attention_8``, so its scores are
-  sums of theirs. Values and output map are shared, so the attention weights of all candidates are
-  mixed first and applied once.
+  head of ``attention_4`` is the concatenation of two heads of ``attention_8``, so its unscaled
+  scores are the sums of theirs. Values and output map are shared, so the attention weights of all
+  candidates are mixed first and applied to the values once.
 * Each convolution has its own kernel. The weighted sum of three convolutions is one convolution
   with the weighted sum of their kernels.
 * A narrow feed-forward layer consists of the first units of the widest one, for both activations.
-  The weight of an activation at a unit is the sum of the weights of all layers that contain it.
+  The weight of an activation at a unit is the sum of the weights of all candidates that have this
+  activation and this unit.
 
 References:
     Weight entanglement: Chen et al., "AutoFormer", arXiv:2107.00651.
@@ -54,10 +55,10 @@ from darts.spaces.transformer.layers import (
 )
 
 GROUPS: dict[str, tuple[str, ...]] = {"mixer": MIXERS, "feed_forward": FEED_FORWARDS}
-"""The candidates of a block by group of alphas."""
+"""By group of alphas, the candidates of a block."""
 
 CandidateWeights = Mapping[str, Tensor]
-"""Mixing weights ``()`` of the active candidates by name."""
+"""By name of each active candidate, its mixing weight, a scalar tensor."""
 
 
 class MixedBlock(nn.Module):
@@ -89,7 +90,7 @@ class MixedBlock(nn.Module):
         mixers: CandidateWeights,
         feed_forwards: CandidateWeights,
     ) -> Tensor:
-        """Compute the block's output; candidates without a weight are not run."""
+        """Compute the block's output; candidates that have no entry in the weights are not run."""
         attention = {n: mixers[f"attention_{n}"] for n in HEADS if f"attention_{n}" in mixers}
         kernels = {n: mixers[f"conv_{n}"] for n in TAPS if f"conv_{n}" in mixers}
         if attention or kernels:
@@ -105,7 +106,10 @@ class MixedBlock(nn.Module):
     def mix_attention(
         self, y: Tensor, mask: AttentionMask, weights: Mapping[int, Tensor]
     ) -> Tensor:
-        """Return the weighted sum of attention candidates; weights are by number of heads."""
+        """Return the weighted sum of attention candidates, ``(B, T, D)`` -> the same.
+
+        The keys of ``weights`` are numbers of heads.
+        """
         max_heads = max(weights)
         queries, keys, values = self.project(y).chunk(3, dim=2)
         all_scores = attention_scores(queries, keys, max_heads)
@@ -122,7 +126,7 @@ class MixedBlock(nn.Module):
     def mix_convolutions(
         self, y: Tensor, mask: AttentionMask, weights: Mapping[int, Tensor]
     ) -> Tensor:
-        """Return the weighted sum of convolutions; weights are by kernel size."""
+        """Return the weighted sum of convolutions; ``weights`` has kernel sizes as keys."""
         max_taps = max(weights)
         terms = []
         for kernel, taps in zip(self.kernels, TAPS, strict=True):
@@ -151,7 +155,7 @@ class MixedBlock(nn.Module):
 
 
 class MixedStack(SupernetBase):
-    """Blocks of all candidates in a frame.
+    """Mixed blocks between the layers of a frame.
 
     Args:
         frame: the layers before and after the blocks.
@@ -159,7 +163,7 @@ class MixedStack(SupernetBase):
 
     Attributes:
         alphas: ``{"mixer": (cells, 7), "feed_forward": (cells, 6)}``.
-        edges: positions of the layers in the chain of alternating mixers and feed-forward layers.
+        edges: source and target state of each layer; mixers and feed-forward layers alternate.
     """
 
     space = "transformer"
@@ -192,19 +196,19 @@ class MixedStack(SupernetBase):
         The mixing weights of each group are ``(cells, candidates)``; see ``make_mixture``.
         """
         mixture = self.make_mixture(weights)
-        random = self.training and self.frame.dropout > 0
+        uses_dropout = self.training and self.frame.dropout > 0
         x = self.frame.embed(tokens)
         group_weights = [_weights_by_name(mixture, group) for group in GROUPS]
         for block, mixers, feed_forwards in zip(self.blocks, *group_weights, strict=True):
             run: Callable[..., Tensor] = block
             if self.recomputes:
-                run = partial(recompute, block, random=random)
+                run = partial(recompute, block, random=uses_dropout)
             x = run(x, mask, mixers, feed_forwards)
         return x
 
 
 def _weights_by_name(mixture: Mixture, group: str) -> list[dict[str, Tensor]]:
-    """Return for each block the mixing weights ``()`` of a group's active candidates by name."""
+    """Return the ``CandidateWeights`` of each block for a group."""
     weights, _, active = mixture.of_cell(group, 0)
     names = GROUPS[group]
     columns = active or (tuple(range(len(names))),) * len(weights)
@@ -215,9 +219,14 @@ def _weights_by_name(mixture: Mixture, group: str) -> list[dict[str, Tensor]]:
 
 
 class Supernet(MixedStack):
-    """The supernet as a language model, for a vocabulary of V tokens.
+    """The supernet as a language model.
 
-    Shape: tokens ``(T, B)`` -> ``LanguageModelOutput``. ``hidden`` is ignored: there is no
+    Args:
+        vocabulary: number of tokens.
+        cells: number of blocks.
+        config: settings of the network; None for the defaults.
+
+    Shape: tokens ``(T, B)`` -> ``LanguageModelOutput``. ``hidden`` is ignored, because there is no
     state between sequences.
     """
 
@@ -239,9 +248,15 @@ class Supernet(MixedStack):
 
 
 class ClassifierSupernet(MixedStack):
-    """The supernet as a text classifier, for a vocabulary of V words.
+    """The supernet as a text classifier.
 
-    Shape: tokens ``(L, B)``, padded with ``PADDING`` at the end -> logits ``(B, C)``.
+    Args:
+        classes: number of classes.
+        words: vocabulary size.
+        cells: number of blocks.
+        config: settings of the network; None for the defaults.
+
+    Shape: tokens ``(L, B)``, padded with ``PADDING`` at the end -> logits ``(B, classes)``.
     """
 
     frame: ClassifierFrame

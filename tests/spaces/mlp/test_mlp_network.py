@@ -72,7 +72,7 @@ def test_dropout_on_two_ranks_equals_dropout_on_one() -> None:
         ({"auxiliary": True}, "no auxiliary head; set auxiliary=0"),
         ({"drop_path": 0.2}, "drop_path=0.2: .* one path; set drop_path=0, and use space.drop"),
         ({"dropout": 1.0}, "dropout=1.0: must be >= 0 and < 1"),
-        ({"normalization": "group"}, "unknown normalization 'group'"),
+        ({"normalization": "group"}, "space.normalization='group' is unknown"),
         ({"classes": 0}, "classes=0: must be an integer >= 1"),
     ],
 )

@@ -291,7 +291,10 @@ def test_bfloat16_autocast_stays_close_to_float32() -> None:
         ({"activations": ()}, "at least one value"),
         ({"widths": (8, 8)}, r"space.widths=\[8, 8\]: must contain"),
         ({"widths": (0,)}, "must be between 1 and 65536"),
-        ({"normalization": "group"}, "unknown normalization 'group'; choose from batch, layer"),
+        (
+            {"normalization": "group"},
+            "space.normalization='group' is unknown; choose from batch, layer",
+        ),
     ],
 )
 def test_invalid_arguments_are_rejected(options: dict[str, Any], message: str) -> None:

@@ -303,7 +303,7 @@ def test_invalid_arguments_are_rejected_in_one_line() -> None:
         (lambda: ModelConfig(8, max_length=0), "max_length=0: must be an integer >= 1"),
         (
             lambda: ModelConfig(8, "none"),
-            "unknown positions 'none'; choose from sinusoidal, learned",
+            "space.positions='none' is unknown; choose from sinusoidal, learned",
         ),
         (lambda: ModelConfig(8, dropout=1.0), "dropout=1.0: must be >= 0 and < 1"),
         (lambda: Network(EVERY, 7, drop_path=1.0), "drop_path=1.0: must be >= 0 and < 1"),

@@ -89,7 +89,7 @@ def test_derive_inverts_mask() -> None:
         assert Argmax().genotype(tables, context) == genotype
         used = space.derived_mask(tables, context.candidates)
         assert all(torch.equal(used[group], m) for group, m in mask.items())
-    with pytest.raises(ValueError, match="the genotype has 1 blocks, not 3"):
+    with pytest.raises(ValueError, match="the genotype has 1 blocks, but the supernet has 3"):
         space.mask(Genotype((("conv_3", "relu_1"),)), context.candidates)
     fewer = {"mixer": (("conv_7",),), "feed_forward": (FEED_FORWARDS,)}
     with pytest.raises(ValueError, match="conv_3 is no candidate of a block's mixer"):
