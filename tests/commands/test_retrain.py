@@ -21,6 +21,7 @@ from darts.tracking import read_json
 
 NO_TENSORBOARD = "tracking.tensorboard=false"
 V2 = "genotype=DARTS_V2"
+SMALL_MLP = ("space=mlp", 'genotype={"space": "mlp", "layers": ["relu_8"]}')
 REQUIRED_FILES = {
     "config.yaml",
     "genotype.json",
@@ -141,9 +142,9 @@ def test_a_run_does_not_need_its_genotype_file_afterwards(commands: Any, tmp_pat
     "overrides",
     [
         ("ema_decay=0.5", "label_smoothing=0.1"),
-        ("averaging_patience=1", "epochs=4"),
-        ("auxiliary=0", "cutout=0", "drop_path=0.5"),
-        ("precision=bf16",),
+        pytest.param(("averaging_patience=1", "epochs=4"), marks=pytest.mark.slow),
+        pytest.param(("auxiliary=0", "cutout=0", "drop_path=0.5"), marks=pytest.mark.slow),
+        pytest.param(("precision=bf16",), marks=pytest.mark.slow),
         ("dataset.size=9", "dataset.channels=1", "dataset.classes=3", "auxiliary=0.4"),
         ("evaluate_test=false", "selection=last", "validation=0"),
     ],
@@ -163,22 +164,33 @@ def test_averaged_weights_are_scored_and_do_not_influence_the_training(
     commands: Any, tmp_path: Path
 ) -> None:
     done = commands.run(
-        "retrain", tmp_path / "run", V2, NO_TENSORBOARD, "ema_decay=0.9", "selection=last"
+        "retrain",
+        tmp_path / "run",
+        V2,
+        NO_TENSORBOARD,
+        "ema_decay=0.9",
+        "selection=last",
+        "epochs=2",
     )
     selected, trained = done.checkpoint["best"]["net"], done.checkpoint["net"]
     assert selected.keys() == trained.keys()
     assert not commands.identical(selected, trained)
-    plain = commands.run("retrain", tmp_path / "plain", V2, NO_TENSORBOARD, "selection=last")
+    plain = commands.run(
+        "retrain", tmp_path / "plain", V2, NO_TENSORBOARD, "selection=last", "epochs=2"
+    )
     assert commands.identical(plain.checkpoint["net"], trained)
     assert commands.identical(plain.checkpoint["best"]["net"], trained)
 
 
-@pytest.mark.parametrize(("option", "has_head"), [("auxiliary=0.4", True), ("auxiliary=0", False)])
 def test_the_network_has_an_auxiliary_head_if_its_loss_has_a_weight(
-    commands: Any, tmp_path: Path, option: str, has_head: bool
+    retrain_run: Any, commands: Any, tmp_path: Path
 ) -> None:
-    done = commands.run("retrain", tmp_path / "run", V2, NO_TENSORBOARD, "epochs=1", option)
-    assert any("auxiliary" in name for name in done.checkpoint["net"]) == has_head
+    without = commands.run(
+        "retrain", tmp_path / "run", V2, NO_TENSORBOARD, "epochs=1", "auxiliary=0"
+    )
+    assert retrain_run.checkpoint["config"]["auxiliary"] > 0
+    for run, has_head in ((retrain_run, True), (without, False)):
+        assert any("auxiliary" in name for name in run.checkpoint["net"]) == has_head
 
 
 def test_the_steering_metric_selects_the_epoch(
@@ -194,7 +206,7 @@ def test_the_steering_metric_selects_the_epoch(
         remaining = iter([*scores, {"accuracy": 0.0}])
         monkeypatch.setattr(retrain_recipe, "evaluate", lambda *_, it=remaining, **__: next(it))
         done = commands.run(
-            "retrain", tmp_path / metric, V2, NO_TENSORBOARD, "epochs=3", f"metric={metric}"
+            "retrain", tmp_path / metric, *SMALL_MLP, NO_TENSORBOARD, "epochs=3", f"metric={metric}"
         )
         assert done.result["epoch"] == epoch
         assert done.result["metric"] == metric
@@ -214,7 +226,7 @@ def test_the_test_split_is_scored_once_after_the_last_epoch(
         return original(net, data, *arguments, **options)
 
     monkeypatch.setattr(retrain_recipe, "evaluate", count_samples)
-    commands.run("retrain", tmp_path / "run", V2, NO_TENSORBOARD, "epochs=2")
+    commands.run("retrain", tmp_path / "run", *SMALL_MLP, NO_TENSORBOARD, "epochs=2")
     assert scored == [scored[0], scored[0], 128]  # two validations, then the test split
     assert scored[0] < 64
 
