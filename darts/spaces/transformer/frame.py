@@ -138,7 +138,7 @@ class Frame(nn.Module):
         config = config or ModelConfig()
         self.width, self.dropout = config.width, config.dropout
         self.embedding = Embedding(vocabulary, config.width)
-        self.places = PositionalEncoding(config)
+        self.positional_encoding = PositionalEncoding(config)
         self.norm = nn.LayerNorm(config.width)
 
     def embed(self, tokens: Tensor, rows: BatchRows = None) -> Tensor:
@@ -149,7 +149,7 @@ class Frame(nn.Module):
         """
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be (T, B), got {tuple(tokens.shape)}")
-        x = self.places(self.embedding(tokens.t()))
+        x = self.positional_encoding(self.embedding(tokens.t()))
         return rank_dropout(x, self.dropout, self.training, rows)
 
 

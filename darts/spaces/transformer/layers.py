@@ -32,7 +32,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.
 
 
 class AttentionMask(NamedTuple):
-    """Positions that the positions of a batch of texts must not attend to.
+    """Which positions of a batch of texts must not be attended to.
 
     Attributes:
         blocked: True where attention is not allowed; broadcasts to ``(B, heads, T, T)``, where the
@@ -168,7 +168,7 @@ class FeedForward(nn.Module):
 
 
 def make_mixer(name: str, width: int, causal: bool) -> nn.Module:
-    """Make one of ``MIXERS``."""
+    """Make one of ``MIXERS`` for the model width ``width``."""
     if name == "identity":
         return nn.Identity()
     operation, number = name.split("_")
@@ -178,7 +178,7 @@ def make_mixer(name: str, width: int, causal: bool) -> nn.Module:
 
 
 def make_feed_forward(name: str, width: int) -> FeedForward:
-    """Make one of ``FEED_FORWARDS``."""
+    """Make one of ``FEED_FORWARDS`` for the model width ``width``."""
     activation, ratio = name.split("_")
     return FeedForward(width, int(ratio), activation)
 

@@ -214,7 +214,7 @@ def test_settings_reach_supernet_and_network(sizes: dict[str, int]) -> None:
     network = space.network(genotype, **sizes, drop_path=0.2)
     for net in (supernet, network):
         assert net.frame.embedding.table.shape == (30, 8)
-        assert net.frame.places.table.shape == (9, 8)
+        assert net.frame.positional_encoding.table.shape == (9, 8)
         assert {net.frame.dropout, *(block.dropout for block in net.blocks)} == {0.3}
     assert (len(supernet.blocks), len(network.blocks)) == (2, 5)
     assert (network.auxiliary, network.drop_path, network.rows) == (None, 0.2, None)
