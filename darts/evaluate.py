@@ -10,9 +10,9 @@ from darts.config import ConfigError, EvaluateConfig, Invocation, launch
 from darts.data import Batch, Loader, load_split
 from darts.data_modules import DataModule, make_data_module
 from darts.judging.edge_importance import EdgeImportances, edge_importances, has_removable_edges
-from darts.plotting.figures import save_figure
 from darts.plotting.genotype import draw_edge_importances
 from darts.plotting.run_figures import save_confusion
+from darts.plotting.style import save_figure
 from darts.recipes.trained import TrainedNetwork, find_checkpoint
 from darts.spaces import NetworkBase
 from darts.tasks import Objective

@@ -26,7 +26,7 @@ from scipy.stats import mannwhitneyu
 
 from darts.hpo.study import suggest_point
 from darts.judging import nas201_table
-from darts.plotting.regret import draw_regret
+from darts.plotting.repetitions import draw_regret
 from darts.plotting.style import save_figure
 from darts.spaces.nas201 import Nas201
 from darts.spaces.parameters import Parameters

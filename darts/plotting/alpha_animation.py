@@ -9,13 +9,13 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from darts.plotting.style import HIGHLIGHT, ArtistStyle, new_figure
-from darts.searching.alphas import column_names
+from darts.plotting.style import HIGHLIGHT, ArtistStyle, add_color_bar, new_figure
+from darts.searching.alphas import GroupHistory, column_names
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -32,14 +32,6 @@ TOTAL_MS, MIN_FRAME_MS, MAX_FRAME_MS, LAST_FRAME_MS = 6000, 60, 400, 2500
 
 _PER_ROW, _WIDE = 2, 10  # matrices per row, unless one has more columns than `_WIDE`
 _DPI = 100
-
-
-class GroupHistory(TypedDict):
-    """Mixing weights of a group over the epochs, see ``darts.searching.alphas.named_history``."""
-
-    edges: list[str]
-    operations: list[list[str]]  # of each edge
-    epochs: list[list[list[float]]]  # (epochs, edges, operations)
 
 
 class _Matrix(NamedTuple):
@@ -70,9 +62,6 @@ def animate_alphas(
         chosen: Operations that the genotype keeps; they are outlined.
         max_frames: Maximum number of frames. Of more epochs, evenly spaced ones are shown,
             including the first and the last.
-
-    Raises:
-        ValueError: If there is no epoch, or ``max_frames`` is less than 2.
     """
     count = max((len(history["epochs"]) for history in histories.values()), default=0)
     if not count:
@@ -87,14 +76,9 @@ def animate_alphas(
     # GIF stores durations in hundredths of a second.
     duration = 10 * round(min(max(TOTAL_MS / len(epochs), MIN_FRAME_MS), MAX_FRAME_MS) / 10)
     buffer = io.BytesIO()
-    frames[0].save(
-        buffer,
-        format="GIF",
-        save_all=True,
-        append_images=frames[1:],
-        duration=[duration] * (len(epochs) - 1) + [LAST_FRAME_MS],
-        loop=0,
-    )
+    durations = [duration] * (len(epochs) - 1) + [LAST_FRAME_MS]
+    following = {"save_all": True, "append_images": frames[1:], "duration": durations}
+    frames[0].save(buffer, format="GIF", loop=0, **following)
     return buffer.getvalue()
 
 
@@ -156,13 +140,7 @@ def _static_figure(
     figure = new_figure(
         0.9 + per_row * (0.8 + 0.3 * widest), 0.4 + rows * (1.3 + min(0.23 * highest, 9.0))
     )
-    largest = max(
-        weight
-        for history in histories.values()
-        for matrix in history["epochs"]
-        for row in matrix
-        for weight in row
-    )
+    largest = max(float(np.max(history["epochs"])) for history in histories.values())
     # At least twice the uniform weight, so that a search that has just begun looks undecided.
     darkest = max(largest, *(2 / len(columns[name]) for name in names))
     grid = figure.subplots(rows, per_row, squeeze=False)
@@ -172,10 +150,8 @@ def _static_figure(
         name: _matrix(axes, name, histories[name], columns[name], chosen.get(name, ()), darkest)
         for axes, name in zip(grid.flat, names, strict=False)
     }
-    bar = figure.colorbar(matrices[names[0]].image, ax=grid, fraction=0.03, pad=0.02, aspect=30)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=8, length=2)
-    bar.set_label("mixing weight", fontsize=9)
+    image = matrices[names[0]].image
+    add_color_bar(figure, image, grid, "mixing weight", fraction=0.03, aspect=30)
     # The constrained layout reserves space for a title; the animated heading is drawn there.
     figure.suptitle(" ", fontsize=12)
     figure.text(0.5, 0.985, "", fontsize=12, ha="center", va="top", animated=True)

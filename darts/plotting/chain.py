@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from darts.plotting.shapes import (
     BOX_WIDTH,
@@ -11,27 +10,13 @@ from darts.plotting.shapes import (
     INK,
     MARGIN,
     QUIET,
-    STATE_HEIGHT,
     STATE_WIDTH,
-    CommonEdges,
-    EdgeImportance,
-    EdgeStyle,
-    arrow,
-    draw_path,
-    heading,
-    label,
-    make_path,
-    operation_box,
-    state_box,
+    CellCanvas,
+    Point,
 )
-from darts.plotting.style import ArtistStyle
 from darts.spaces import AnyGenotype
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 _LINE, _GAP, _TURN = 0.78, 0.36, 0.12
-_STROKE: ArtistStyle = {"edgecolor": INK, "linewidth": 1.4}
 PER_LINE = 4
 
 
@@ -43,41 +28,29 @@ def chain_size(genotype: AnyGenotype, cell: str) -> tuple[float, float]:
     return width, HEADING + math.ceil(blocks / PER_LINE) * _LINE + MARGIN / 2
 
 
-def draw_chain(
-    axes: Axes,
-    genotype: AnyGenotype,
-    cell: str,
-    common: CommonEdges | None,
-    gid: str,
-    importance: EdgeImportance | None = None,
-) -> None:
-    """Draw a chain; arguments as for ``darts.plotting.cell.draw_cell``."""
-    edges = genotype.edges(cell)
-    differs = [None] * len(edges) if common is None else common.differs(edges)
-    heading(axes, cell)
+def draw_chain(canvas: CellCanvas) -> None:
+    """Draw a chain of operations with their numbers."""
+    canvas.heading()
     left = MARGIN + STATE_WIDTH
     first = -HEADING - _LINE / 2
-    state_box(axes, MARGIN, first, STATE_HEIGHT, "input")
+    canvas.state_box(MARGIN, first, "input")
     end = (left, first)  # start of the arrow to the next operation
-    for index, (_, number, operation) in enumerate(edges):
+    edges = zip(canvas.genotype.edges(canvas.cell), canvas.edge_differs, strict=True)
+    for index, ((_, number, operation), differs) in enumerate(edges):
         line, column = divmod(index, PER_LINE)
         x, y = left + _GAP + column * (BOX_WIDTH + _GAP), first - line * _LINE
-        style = EdgeStyle.for_operation(operation, differs[index])
-        loss = None if importance is None else importance.by_cell[cell][index]
-        if importance is not None and loss is not None:
-            style = EdgeStyle.for_importance(loss / importance.largest)
-            label(axes, x + BOX_WIDTH / 2, y - 0.22, importance.label(loss), 7.5, color=INK)
-        _draw_connection(axes, end, (x, y), f"{gid}-edge-{index}-curve")
-        operation_box(axes, x, y, operation, style, f"{gid}-edge-{index}-box")
-        label(axes, x + BOX_WIDTH / 2, y + 0.22, str(number), 7.5, color=QUIET)
+        style, text = canvas.edge_style(index, differs)
+        if text:
+            canvas.label(x + BOX_WIDTH / 2, y - 0.22, text, 7.5, color=INK)
+        _draw_connection(canvas, end, (x, y), f"{canvas.gid}-edge-{index}-curve")
+        canvas.operation_box((x, y), operation, style, f"{canvas.gid}-edge-{index}-box")
+        canvas.label(x + BOX_WIDTH / 2, y + 0.22, str(number), 7.5, color=QUIET)
         end = (x + BOX_WIDTH, y)
-    arrow(axes, [end, (end[0] + _GAP, end[1])], INK, 1.4)
-    state_box(axes, end[0] + _GAP, end[1], STATE_HEIGHT, "output")
+    canvas.arrow([end, (end[0] + _GAP, end[1])])
+    canvas.state_box(end[0] + _GAP, end[1], "output")
 
 
-def _draw_connection(
-    axes: Axes, start: tuple[float, float], end: tuple[float, float], gid: str
-) -> None:
+def _draw_connection(canvas: CellCanvas, start: Point, end: Point, gid: str) -> None:
     """Draw the arrow to the next operation; at a line break it runs between the two lines."""
     (x0, y0), (x1, y1) = start, end
     stops, codes = [(x0, y0), (x1 - 0.1, y1)], "ML"
@@ -89,11 +62,11 @@ def _draw_connection(
     for before, corner, after in zip(stops, stops[1:], stops[2:], strict=False):
         points += [_towards(corner, before), corner, _towards(corner, after)]
     points.append(stops[-1])
-    draw_path(axes, make_path(points, codes), facecolor="none", zorder=2, gid=gid, **_STROKE)
-    arrow(axes, [(x1 - 0.12, y1), (x1, y1)], INK, 1.4)
+    canvas.path(points, codes, gid=gid, edgecolor=INK, linewidth=1.4)
+    canvas.arrow([(x1 - 0.12, y1), (x1, y1)])
 
 
-def _towards(corner: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+def _towards(corner: Point, other: Point) -> Point:
     """Return the point between a corner and another point where the rounding starts."""
     (x, y), (x1, y1) = corner, other
     fraction = min(_TURN / math.hypot(x1 - x, y1 - y), 0.5)

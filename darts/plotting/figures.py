@@ -1,4 +1,4 @@
-"""Figures of a search: heatmap and history of the alphas, curves of losses and scores.
+"""Figures of a run: heatmap and history of the alphas, curves, confusion matrix.
 
 Figures are built without pyplot, so that they need no display and no global state.
 """
@@ -12,13 +12,16 @@ from torch import Tensor
 
 from darts.plotting.style import (
     HIGHLIGHT,
+    ArtistStyle,
+    add_color_bar,
+    add_title,
     integer_ticks,
     line_style,
     new_figure,
-    render,
-    save_figure,
+    shorten,
     style_axes,
     unzip,
+    write_number,
 )
 from darts.tracking.files import JsonObject
 
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_alpha_heatmap", "draw_alpha_history", "draw_metrics", "render", "save_figure"]
+
+_MAX_NUMBERED = 20  # classes up to which each cell of a confusion matrix shows its number
+_MAX_NAMED = 60  # classes up to which the axes of a confusion matrix show their names
 
 
 def draw_alpha_heatmap(
@@ -43,15 +48,11 @@ def draw_alpha_heatmap(
     Args:
         probabilities: Mixing weights, ``(edges, operations)``, each at least 0.
         operations: Names of the columns.
-        title: Title of the figure.
         edges: Names of the rows. Default: their numbers.
         chosen: ``(row, column)`` of the operations that the genotype keeps; they are outlined.
         vmax: Value with the darkest color. Default: the largest weight, but at least twice the
             uniform weight, so that a search that has just begun looks undecided. Set it to make
             figures comparable.
-
-    Raises:
-        ValueError: If the numbers of names do not match the matrix, or ``chosen`` is outside of it.
     """
     from matplotlib import colormaps
     from matplotlib.colors import Normalize
@@ -70,15 +71,7 @@ def draw_alpha_heatmap(
             value = values[row, column]
             red, green, blue, _ = colors(scale(value))
             dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
-            axes.text(
-                column,
-                row,
-                f"{value:.2f}",
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="white" if dark else "#222222",
-            )
+            write_number(axes, row, column, f"{value:.2f}", dark=dark)
     _separate_cells(axes, names, columns)
     _outline(axes, chosen, rows, columns)
     axes.set_xticks(range(columns), operations, rotation=40, ha="left", rotation_mode="anchor")
@@ -87,11 +80,8 @@ def draw_alpha_heatmap(
     axes.tick_params(length=0, labelsize=9)
     axes.spines[:].set_visible(False)
     axes.set_ylabel("edge")
-    bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=8, length=2)
-    bar.set_label("mixing weight", fontsize=9)
-    figure.suptitle(title, fontsize=12)
+    add_color_bar(figure, image, axes, "mixing weight")
+    add_title(figure, title, legend=False)
     return figure
 
 
@@ -112,17 +102,8 @@ def _outline(axes: Axes, chosen: Sequence[tuple[int, int]], rows: int, columns: 
             raise ValueError(
                 f"chosen contains ({row}, {column}), outside of {rows} rows and {columns} columns"
             )
-        box = Rectangle(
-            (column - 0.46, row - 0.44),
-            0.92,
-            0.88,
-            fill=False,
-            edgecolor=HIGHLIGHT,
-            linewidth=2.2,
-            zorder=3,
-        )
-        box.set_gid("chosen")
-        axes.add_patch(box)
+        style: ArtistStyle = {"fill": False, "edgecolor": HIGHLIGHT, "linewidth": 2.2, "zorder": 3}
+        axes.add_patch(Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, gid="chosen", **style))
 
 
 def draw_alpha_history(
@@ -140,12 +121,8 @@ def draw_alpha_history(
     Args:
         history: Mixing weights of each epoch, each ``(edges, operations)``.
         operations: Names of the lines.
-        title: Title of the figure.
         edges: Names of the panels. Default: their numbers.
-        epochs: Numbers of the epochs. Default: 1, 2, ...
-
-    Raises:
-        ValueError: If the history is empty, or its shape does not match the names.
+        epochs: Default: 1, 2, ...
     """
     import numpy as np
 
@@ -162,20 +139,15 @@ def draw_alpha_history(
     figure = new_figure(1.9 + 1.75 * columns, 1.0 + 1.45 * rows)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     top = float(values.max())
+    marker = "o" if len(epochs) == 1 else None  # since one epoch gives no line
     for axes in grid.flat:
         axes.set_visible(False)
     for edge, (row, column) in enumerate(positions):
         axes = grid[row, column]
         axes.set_visible(True)
         for index, operation in enumerate(operations):
-            axes.plot(
-                epochs,
-                values[:, edge, index],
-                **line_style(index, operation),
-                # A single epoch gives no line, so it is drawn as a point.
-                marker="o" if len(epochs) == 1 else None,
-                markersize=3,
-            )
+            style = line_style(index, operation)
+            axes.plot(epochs, values[:, edge, index], marker=marker, markersize=3, **style)
         axes.set_title(names[edge], fontsize=9, pad=3)
         axes.set_ylim(0, 1.05 * top if top > 0 else 1)
         style_axes(axes)
@@ -186,7 +158,7 @@ def draw_alpha_history(
         integer_ticks(axes)
     lines = grid[positions[0]].get_lines()
     figure.legend(lines, operations, loc="outside right upper", fontsize=8, frameon=False)
-    figure.suptitle(title, fontsize=12)
+    add_title(figure, title, legend=False)
     return figure
 
 
@@ -198,14 +170,8 @@ def draw_metrics(
     The quantity is the last word of a key: `train_loss` and `valid_loss` share a panel, accuracies
     share another one, in percent.
 
-    Args:
-        rows: Rows from `darts.tracking.read_metrics`; rows without a value are skipped.
-        keys: Columns to draw.
-        x: Column of the horizontal axis; a row without it uses its number.
-        title: Title of the figure.
-
-    Raises:
-        ValueError: If `keys` is empty or contains a column that no row has.
+    Rows come from `darts.tracking.read_metrics`. Rows without a value are skipped. ``x`` is the
+    column of the horizontal axis; a row without it uses its number.
     """
     known = list(dict.fromkeys(key for row in rows for key in row))
     for key in keys:
@@ -234,7 +200,40 @@ def draw_metrics(
         axes.legend(frameon=False, fontsize=9)
         style_axes(axes)
         integer_ticks(axes)
-    figure.suptitle(title, fontsize=12)
+    add_title(figure, title, legend=False)
+    return figure
+
+
+def draw_confusion(counts: Tensor, names: Sequence[str], *, title: str = "") -> Figure:
+    """Draw how the samples of each class are classified, in percent of the class.
+
+    ``counts`` are numbers of samples, ``(true classes, predicted classes)``.
+    """
+    from matplotlib import colormaps
+
+    if counts.shape != (len(names), len(names)):
+        raise ValueError(f"{len(names)} names for a matrix of shape {tuple(counts.shape)}")
+    values = counts.detach().cpu().double()
+    percent = (100 * values / values.sum(1, keepdim=True).clamp(min=1)).numpy()
+    size = min(0.6 * len(names), 10.0)
+    figure = new_figure(2.6 + size, 1.8 + size)
+    axes = figure.add_subplot()
+    image = axes.imshow(percent, cmap=colormaps["YlGnBu"], vmin=0, vmax=100)
+    if len(names) <= _MAX_NUMBERED:
+        for row, column in values.nonzero().tolist():
+            value = percent[row, column]
+            text = f"{value:.1f}" if value < 99.95 else "100"
+            write_number(axes, row, column, text, dark=bool(value > 50))
+    if len(names) <= _MAX_NAMED:
+        short = [shorten(name, 16) for name in names]
+        axes.set_xticks(range(len(names)), short, rotation=40, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(names)), short)
+    axes.tick_params(length=0, labelsize=8)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    add_color_bar(figure, image, axes, "percent of the true class")
+    add_title(figure, title, legend=False)
     return figure
 
 

@@ -11,6 +11,7 @@ from darts.plotting.style import (
     MUTED,
     PRIMARY,
     ArtistStyle,
+    add_title,
     line_style,
     log_ticks,
     new_figure,
@@ -36,15 +37,9 @@ _MAX_BARS = 30
 def draw_importance_bars(
     importances: Mapping[str, float], *, max_bars: int = _MAX_BARS, title: str = ""
 ) -> Figure:
-    """Draw fractions of the variance as numbered bars, the largest first.
+    """Draw ``Surrogate.importances`` as numbered bars, the largest first.
 
-    Args:
-        importances: Fractions by parameter, from ``Surrogate.importances``.
-        max_bars: Maximum number of bars; one more bar shows the sum of all others.
-        title: Title of the figure.
-
-    Raises:
-        ValueError: If there are no importances.
+    More than ``max_bars`` give one more bar, which shows the sum of all others.
     """
     if not importances:
         raise ValueError("there are no importances to draw")
@@ -52,23 +47,17 @@ def draw_importance_bars(
     bars = [(shorten(name), fraction) for name, fraction in pairs[:max_bars]]
     colors = [PRIMARY] * len(bars)
     if len(pairs) > max_bars:
-        others = pairs[max_bars:]
-        total = sum(fraction for _, fraction in others)
-        bars.append((f"{len(others)} others together", total))
+        others = [fraction for _, fraction in pairs[max_bars:]]
+        bars.append((f"{len(others)} others together", sum(others)))
         colors.append(MUTED)
     figure = new_figure(6.2, 1.1 + 0.24 * len(bars))
     axes = figure.add_subplot()
     positions = range(len(bars))
     axes.barh(positions, [fraction for _, fraction in bars], height=0.72, color=colors)
     for position, (_, fraction) in zip(positions, bars, strict=True):
-        axes.annotate(
-            f"{fraction:.1%}".replace("%", " %"),
-            (fraction, position),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-        )
+        offset: ArtistStyle = {"xytext": (4, 0), "textcoords": "offset points"}
+        text = f"{fraction:.1%}".replace("%", " %")
+        axes.annotate(text, (fraction, position), va="center", fontsize=8, **offset)
     axes.set_yticks(positions, [name for name, _ in bars])
     axes.set_ylim(len(bars) - 0.4, -0.6)
     # Room for the number next to the longest bar; at least 5 %, so as not to magnify tiny values.
@@ -78,7 +67,7 @@ def draw_importance_bars(
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_formatter(lambda fraction, _: f"{100 * fraction:.3g} %")
-    figure.suptitle(title, fontsize=12)
+    add_title(figure, title, legend=False)
     return figure
 
 
@@ -94,16 +83,7 @@ def draw_marginals(
 
     The line is the mean prediction; the band extends one standard deviation of the surrogate to
     both sides. All panels share the vertical axis. Outliers are not drawn; a note counts them.
-
-    Args:
-        surrogate: Surrogate fitted to the trials.
-        names: Names of the parameters. Default: the most important ones.
-        levels: Points per curve.
-        ylabel: Name of the predicted score.
-        title: Title of the figure.
-
-    Raises:
-        ValueError: If ``names`` is empty or contains an unknown parameter.
+    Default names are those of the most important parameters; ``levels`` are points per curve.
     """
     if names is None:
         names = list(surrogate.importances())[:MAX_PANELS]
@@ -126,7 +106,7 @@ def draw_marginals(
     if outliers:
         note = f"{outliers} of {len(surrogate.values)} trials are outside of the panels"
         figure.supxlabel(note, fontsize=8, color="#555555")
-    figure.suptitle(title, fontsize=12)
+    add_title(figure, title, legend=False)
     return figure
 
 
@@ -134,11 +114,6 @@ def draw_factorial(effects: FactorialEffects, *, ylabel: str = "score", title: s
     """Draw the corners of a factorial design with 95 % intervals, and list the gains.
 
     Lines that are not parallel show an interaction.
-
-    Args:
-        effects: Scores and gains of one or both factors.
-        ylabel: Name of the score.
-        title: Title of the figure.
     """
     figure = new_figure(5.4, 3.8)
     axes = figure.add_subplot()
@@ -153,15 +128,10 @@ def draw_factorial(effects: FactorialEffects, *, ylabel: str = "score", title: s
         ]
         if not corners:
             continue
-        axes.errorbar(
-            [x for x, _ in corners],
-            [corner.mean for _, corner in corners],
-            yerr=[0.0 if c.high is None else c.high - c.mean for _, c in corners],
-            marker="o",
-            markersize=6,
-            capsize=4,
-            **line_style(index, f"{level} hyperparameters"),
-        )
+        points = unzip([(x, corner.mean) for x, corner in corners])
+        errors = [0.0 if c.high is None else c.high - c.mean for _, c in corners]
+        style = {**line_style(index, f"{level} hyperparameters"), "marker": "o", "markersize": 6}
+        axes.errorbar(*points, yerr=errors, capsize=4, **style)
     names = LEVELS[:1] if one_factor else LEVELS
     axes.set_xticks(range(len(names)), [f"{name} architecture" for name in names])
     axes.set_xlim(-0.4, len(names) - 0.6)
@@ -169,8 +139,7 @@ def draw_factorial(effects: FactorialEffects, *, ylabel: str = "score", title: s
     axes.set_ylabel(shorten(ylabel))
     style_axes(axes)
     axes.grid(False, axis="x")
-    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
-    figure.suptitle(title, fontsize=12)
+    add_title(figure, title)
     gains = [f"{name}: {_format_gain(gain)}" for name, gain in effects.gains.items()]
     lines = ["   ".join(gains[start : start + 2]) for start in range(0, len(gains), 2)]
     figure.supxlabel("gain of " + "\n".join(lines), fontsize=8.5)
@@ -206,9 +175,8 @@ def _draw_panel(axes: Axes, surrogate: Surrogate, marginal: Marginal) -> None:
     axes.scatter(*unzip(trials), s=9, color=MUTED, alpha=0.6, linewidth=0, zorder=1)
     xs = [_position(domain, value) for value in marginal.values]
     if isinstance(domain, Choice) or len(mean) == 1:
-        axes.errorbar(
-            xs, mean, yerr=deviation, fmt="o", color=PRIMARY, capsize=3, markersize=5, zorder=3
-        )
+        bars: ArtistStyle = {"fmt": "o", "color": PRIMARY, "capsize": 3, "markersize": 5}
+        axes.errorbar(xs, mean, yerr=deviation, zorder=3, **bars)
     else:
         low = [m - d for m, d in zip(mean, deviation, strict=True)]
         high = [m + d for m, d in zip(mean, deviation, strict=True)]

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Protocol
 from torch import Tensor
 
 from darts.plotting.alpha_animation import animate_alphas
-from darts.plotting.confusion import draw_confusion
-from darts.plotting.figures import draw_alpha_heatmap, draw_alpha_history, draw_metrics, save_figure
+from darts.plotting.figures import (
+    draw_alpha_heatmap,
+    draw_alpha_history,
+    draw_confusion,
+    draw_metrics,
+)
 from darts.plotting.genotype import draw_genotype, save_genotype
+from darts.plotting.style import save_figure
 from darts.searching.alphas import column_names, edge_names, named_history
 from darts.spaces import AnyGenotype, SearchContext
 from darts.tracking.files import JsonObject, write_atomically
@@ -41,13 +46,8 @@ def log_alphas(
 ) -> None:
     """Log heatmaps of the alphas, and the genotype as figure and text, to TensorBoard.
 
-    Args:
-        board: TensorBoard writer. Nothing is drawn if it is disabled.
-        weights: Mixing weights by group, each ``(edges, operations)``.
-        genotype: Genotype that these weights give.
-        context: Names of edges and operations.
-        epoch: Number of the epoch from 1, for the titles.
-        step: Global step.
+    Nothing is drawn if the board is disabled. The mixing weights by group have the shape
+    ``(edges, operations)``; ``genotype`` is what they give. The epoch counts from 1.
     """
     if not board.enabled:
         return
@@ -69,8 +69,12 @@ def draw_group_heatmap(
         operations=column_names(context.candidates[group]),
         edges=edge_names(context.edges[group]),
         title=title,
-        chosen=[(row, column) for row, column in mask.nonzero().tolist()],
+        chosen=_positions(mask),
     )
+
+
+def _positions(mask: Tensor) -> list[tuple[int, int]]:
+    return [(row, column) for row, column in mask.nonzero().tolist()]
 
 
 def save_search_figures(
@@ -84,13 +88,7 @@ def save_search_figures(
 ) -> None:
     """Write the figures of a search: genotype, final alphas, their history and animation, curves.
 
-    Args:
-        directory: Directory of the files.
-        history: Mixing weights by group at the end of each epoch.
-        genotype: Genotype that the search found.
-        context: Names of edges and operations.
-        rows: Rows of metrics.jsonl.
-        title: Title of all figures.
+    ``history`` has the mixing weights of each epoch by group, ``rows`` are those of metrics.jsonl.
     """
     save_genotype(genotype, directory / "genotype.svg", title=title)
     for group in history[-1]:
@@ -103,10 +101,7 @@ def save_search_figures(
         figure = draw_alpha_history(past, operations=operations, edges=edges, title=heading)
         save_figure(figure, directory / f"alphas_{group}_history.png")
     masks = context.space.mask(genotype, context.candidates)
-    chosen = {
-        group: [(row, column) for row, column in mask.nonzero().tolist()]
-        for group, mask in masks.items()
-    }
+    chosen = {group: _positions(mask) for group, mask in masks.items()}
     animation = animate_alphas(named_history(history, context), chosen=chosen)
     write_atomically(directory / "alphas.gif", animation)
     save_training_figures(directory, rows, title=title)

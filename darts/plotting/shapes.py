@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from darts.plotting.style import ArtistStyle
+from darts.spaces import AnyGenotype
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
 
 BOX_WIDTH, BOX_HEIGHT = 1.06, 0.245
 STATE_WIDTH, STATE_HEIGHT = 0.62, 0.36
+RADIUS = 0.165  # of nodes
 MARGIN, HEADING = 0.22, 0.42
 
 INK, QUIET = "#1f2933", "#7b8794"
-CONCAT = "#b8c0cc"  # arrows from nodes to the output of a cell
+_CONCAT = "#b8c0cc"  # arrows from nodes to the output of a cell
 _FAMILIES = {  # substring of the operation's name -> color of line and border, fill
     "none": ("#7b8794", "#f5f7fa"),
     "pool": ("#c05621", "#fff6ee"),
@@ -36,6 +38,8 @@ _FAMILIES = {  # substring of the operation's name -> color of line and border, 
     "": ("#0f766e", "#ecfaf8"),
 }
 
+Point = tuple[float, float]
+
 
 @dataclass(frozen=True)
 class CommonEdges:
@@ -44,33 +48,14 @@ class CommonEdges:
     edges: Counter[tuple[int, int, str]]
     concat: frozenset[int]
 
-    def differs(self, edges: Sequence[tuple[int, int, str]]) -> list[bool]:
-        """Return for each edge whether the other cell lacks it."""
-        remaining = self.edges.copy()
-        answers = []
-        for edge in edges:
-            answers.append(remaining[edge] == 0)
-            remaining[edge] -= not answers[-1]
-        return answers
-
 
 @dataclass(frozen=True)
 class EdgeImportance:
-    """Loss of score when an edge is removed.
+    """Loss of score when an edge is removed."""
 
-    Attributes:
-        by_cell: Loss of each edge by cell; None for an edge that cannot be removed.
-        largest: The largest loss of all.
-        percent: Whether labels are percentage points.
-    """
-
-    by_cell: Mapping[str, Sequence[float | None]]
+    by_cell: Mapping[str, Sequence[float | None]]  # None for an edge that cannot be removed
     largest: float
-    percent: bool = False
-
-    def label(self, loss: float) -> str:
-        """Return the label of an edge."""
-        return f"{100 * loss:+.1f}" if self.percent else f"{loss:+.3f}"
+    percent: bool  # whether labels are percentage points
 
 
 @dataclass(frozen=True)
@@ -86,12 +71,7 @@ class EdgeStyle:
 
     @classmethod
     def for_operation(cls, operation: str, differs: bool | None) -> EdgeStyle:
-        """Return the style of an operation's family.
-
-        Args:
-            operation: Name of the operation.
-            differs: Whether to emphasize the edge; None if nothing is compared.
-        """
+        """Return the style of an operation's family; ``differs`` is None without a comparison."""
         line, fill = next(colors for word, colors in _FAMILIES.items() if word in operation)
         dashes = "--" if operation == "none" else "-"
         if differs:
@@ -114,96 +94,123 @@ class EdgeStyle:
     @property
     def stroke(self) -> ArtistStyle:
         """Keyword arguments of matplotlib's patches."""
-        return {
-            "edgecolor": self.line,
-            "alpha": self.alpha,
-            "linewidth": self.width,
-            "linestyle": self.dashes,
+        style = {"edgecolor": self.line, "alpha": self.alpha}
+        return {**style, "linewidth": self.width, "linestyle": self.dashes}
+
+
+@dataclass(frozen=True)
+class CellCanvas:
+    """A cell of a genotype, and the axes for its figure.
+
+    The unit of the axes is an inch, from ``(0, 0)`` at the top left downwards. Points of boxes are
+    the middle of their left side.
+    """
+
+    axes: Axes
+    genotype: AnyGenotype
+    cell: str
+    common: CommonEdges | None  # edges to draw faintly; None draws all edges alike
+    importance: EdgeImportance | None  # width and color of edges, instead of those of families
+    gid: str  # prefix of the SVG ids of boxes and curves
+
+    @property
+    def edge_differs(self) -> list[bool | None]:
+        """Whether the other cell lacks an edge, for each edge; None if nothing is compared."""
+        edges = self.genotype.edges(self.cell)
+        if self.common is None:
+            return [None] * len(edges)
+        answers: list[bool | None] = []
+        remaining = self.common.edges.copy()
+        for edge in edges:
+            differs = remaining[edge] == 0
+            answers.append(differs)
+            remaining[edge] -= not differs
+        return answers
+
+    def edge_style(self, index: int, differs: bool | None) -> tuple[EdgeStyle, str]:
+        """Return the style of an edge and the label of its importance, empty without one."""
+        loss = None if self.importance is None else self.importance.by_cell[self.cell][index]
+        if self.importance is None or loss is None:
+            operation = self.genotype.edges(self.cell)[index][2]
+            return EdgeStyle.for_operation(operation, differs), ""
+        text = f"{100 * loss:+.1f}" if self.importance.percent else f"{loss:+.3f}"
+        return EdgeStyle.for_importance(loss / self.importance.largest), text
+
+    def heading(self) -> None:
+        """Draw the name of the cell above its figure."""
+        titles = {
+            "normal": "Normal cell",
+            "reduce": "Reduction cell",
+            "recurrent": "Recurrent cell",
         }
+        text = titles.get(self.cell, self.cell.capitalize())
+        self.axes.text(MARGIN, -0.2, text, fontsize=11.5, color=QUIET, va="center")
+
+    def operation_box(self, point: Point, operation: str, style: EdgeStyle, gid: str) -> None:
+        """Draw a box with the operation's name."""
+        x, y = point
+        size = (BOX_WIDTH, BOX_HEIGHT)
+        self._rounded_box(x, y, *size, facecolor="white", edgecolor="white", zorder=3)
+        stroke = {**style.stroke, "linewidth": 1.2}
+        self._rounded_box(x, y, *size, facecolor=style.fill, zorder=3.1, gid=gid, **stroke)
+        ink = {"color": style.ink, "alpha": max(style.alpha, 0.5)}
+        self.label(x + BOX_WIDTH / 2, y, operation, 8.6, **ink)
+
+    def state_box(self, x: float, y: float, name: str, height: float = STATE_HEIGHT) -> None:
+        """Draw the box of an input or output of the cell."""
+        style = {"facecolor": "#e8edf3", "edgecolor": INK, "linewidth": 1.0, "zorder": 4}
+        self._rounded_box(x, y, STATE_WIDTH, height, **style)
+        size = 12 if name.startswith("$") else 10
+        self.label(x + STATE_WIDTH / 2, y, name, size, color=INK, va="center")
+
+    def node_circle(self, x: float, y: float, number: int) -> None:
+        """Draw a node as a circle with its number; ``(x, y)`` is its center."""
+        from matplotlib.patches import Circle
+
+        self.axes.add_patch(Circle((x, y), RADIUS, facecolor=INK, edgecolor=INK, zorder=4))
+        self.label(x, y, str(number), 10, color="white", fontweight="bold")
+
+    def label(self, x: float, y: float, text: str, size: float, **style: object) -> None:
+        """Draw centered text."""
+        centered: ArtistStyle = {"ha": "center", "va": "center_baseline", "zorder": 5}
+        self.axes.text(x, y, text, fontsize=size, **(centered | style))
+
+    def _rounded_box(
+        self, x: float, y: float, width: float, height: float, **style: object
+    ) -> None:
+        from matplotlib.patches import FancyBboxPatch
+
+        options: ArtistStyle = {"boxstyle": "round,pad=0,rounding_size=0.07", **style}
+        self.axes.add_patch(FancyBboxPatch((x, y - height / 2), width, height, **options))
+
+    def path(self, points: Sequence[Point], codes: str, **style: object) -> None:
+        """Draw a path; codes as for ``make_path``."""
+        from matplotlib.patches import PathPatch
+
+        options: ArtistStyle = {"facecolor": "none", "zorder": 2, **style}
+        self.axes.add_patch(PathPatch(make_path(points, codes), capstyle="round", **options))
+
+    def arrow(
+        self, points: Sequence[Point], color: str = INK, width: float = 1.4, alpha: float = 1.0
+    ) -> None:
+        """Draw an arrow through two points, or a curve with the second of three as control."""
+        from matplotlib.patches import FancyArrowPatch
+
+        path = make_path(points, "ML" if len(points) == 2 else "MQQ")
+        head: ArtistStyle = {"arrowstyle": "-|>,head_length=4,head_width=2.2", "mutation_scale": 1}
+        style: ArtistStyle = {"color": color, "alpha": alpha, "linewidth": width, "zorder": 2}
+        self.axes.add_patch(FancyArrowPatch(path=path, **head, **style))
+
+    def output_arrow(self, state: int, start: Point, right: float) -> None:
+        """Draw the arrow from a state to the output; dark if only this cell has it."""
+        only_here = self.common is not None and state not in self.common.concat
+        color, width = (INK, 2.4) if only_here else (_CONCAT, 1.4)
+        self.arrow([start, (right, start[1])], color, width)
 
 
-def operation_box(
-    axes: Axes, x: float, y: float, operation: str, style: EdgeStyle, gid: str
-) -> None:
-    """Draw a box with the operation's name; ``(x, y)`` is the middle of its left side."""
-    size = (BOX_WIDTH, BOX_HEIGHT)
-    rounded_box(axes, x, y, *size, facecolor="white", edgecolor="white", zorder=3)
-    stroke = {**style.stroke, "linewidth": 1.2}
-    rounded_box(axes, x, y, *size, facecolor=style.fill, zorder=3.1, gid=gid, **stroke)
-    ink = {"color": style.ink, "alpha": max(style.alpha, 0.5)}
-    label(axes, x + BOX_WIDTH / 2, y, operation, 8.6, **ink)
-
-
-def heading(axes: Axes, cell: str) -> None:
-    """Draw the name of a cell above its figure."""
-    titles = {"normal": "Normal cell", "reduce": "Reduction cell", "recurrent": "Recurrent cell"}
-    text = titles.get(cell, cell.capitalize())
-    axes.text(MARGIN, -0.2, text, fontsize=11.5, color=QUIET, va="center")
-
-
-def state_box(axes: Axes, x: float, y: float, height: float, name: str) -> None:
-    """Draw the box of an input or output of a cell; ``(x, y)`` is the middle of its left side."""
-    style: ArtistStyle = {"facecolor": "#e8edf3", "edgecolor": INK, "linewidth": 1.0, "zorder": 4}
-    rounded_box(axes, x, y, STATE_WIDTH, height, **style)
-    size = 12 if name.startswith("$") else 10
-    label(axes, x + STATE_WIDTH / 2, y, name, size, color=INK, va="center")
-
-
-def node_circle(axes: Axes, x: float, y: float, radius: float, number: int) -> None:
-    """Draw a node as a circle with its number; ``(x, y)`` is its center."""
-    from matplotlib.patches import Circle
-
-    axes.add_patch(Circle((x, y), radius, facecolor=INK, edgecolor=INK, zorder=4))
-    label(axes, x, y, str(number), 10, color="white", fontweight="bold")
-
-
-def label(axes: Axes, x: float, y: float, text: str, size: float, **style: object) -> None:
-    """Draw centered text."""
-    centered: ArtistStyle = {"ha": "center", "va": "center_baseline", "zorder": 5}
-    axes.text(x, y, text, fontsize=size, **(centered | style))
-
-
-def rounded_box(
-    axes: Axes, x: float, y: float, width: float, height: float, **style: object
-) -> None:
-    """Draw a box with rounded corners; ``(x, y)`` is the middle of its left side."""
-    from matplotlib.patches import FancyBboxPatch
-
-    shape = "round,pad=0,rounding_size=0.07"
-    options: ArtistStyle = style
-    axes.add_patch(FancyBboxPatch((x, y - height / 2), width, height, boxstyle=shape, **options))
-
-
-def make_path(points: Sequence[tuple[float, float]], codes: str) -> Path:
+def make_path(points: Sequence[Point], codes: str) -> Path:
     """Return a matplotlib path: M moves, L draws a line, QQ and CCC draw a curve."""
     from matplotlib.path import Path
 
     kinds = {"M": Path.MOVETO, "L": Path.LINETO, "Q": Path.CURVE3, "C": Path.CURVE4}
     return Path(points, [kinds[code] for code in codes])
-
-
-def draw_path(axes: Axes, path: Path, **style: object) -> None:
-    """Draw a path."""
-    from matplotlib.patches import PathPatch
-
-    options: ArtistStyle = style
-    axes.add_patch(PathPatch(path, capstyle="round", **options))
-
-
-def arrow(
-    axes: Axes, points: Sequence[tuple[float, float]], color: str, width: float, alpha: float = 1.0
-) -> None:
-    """Draw a straight arrow through two points, or a curve with the second of three as control."""
-    from matplotlib.patches import FancyArrowPatch
-
-    axes.add_patch(
-        FancyArrowPatch(
-            path=make_path(points, "ML" if len(points) == 2 else "MQQ"),
-            arrowstyle="-|>,head_length=4,head_width=2.2",
-            mutation_scale=1,
-            color=color,
-            alpha=alpha,
-            linewidth=width,
-            zorder=2,
-        )
-    )

@@ -15,9 +15,8 @@ from darts.plotting.importances import (
     draw_importance_bars,
     draw_marginals,
 )
-from darts.plotting.pareto_front import draw_pareto_front
 from darts.plotting.style import save_figure
-from darts.plotting.trial_history import draw_trial_history
+from darts.plotting.trials import draw_pareto_front, draw_trial_history
 from darts.tracking.files import JsonObject
 
 if TYPE_CHECKING:
@@ -44,22 +43,17 @@ def save_study_figures(
     effects: FactorialEffects | None = None,
     title: str = "",
 ) -> list[Path]:
-    """Write the figures of a study for which there is data.
+    """Write the figures of a study for which there is data, and return their paths.
 
     They are ``history.svg``, ``front_<cost>.svg`` for each cost, ``importances.svg``,
     ``marginals.svg`` and ``factorial.svg``.
 
     Args:
-        directory: Directory of the files.
         rows: Finished trials with ``trial``, ``state`` and scores by name.
         objectives: The metric, followed by costs, which are minimized.
         higher_is_better: Direction of the metric.
         surrogate: Surrogate fitted to the trials.
         effects: Effects measured by the factorial design.
-        title: Title of all figures.
-
-    Returns:
-        The paths of the files.
     """
     metric, *costs = objectives
     values = [row[metric] if has_number(row, metric) else None for row in rows]
@@ -71,9 +65,8 @@ def save_study_figures(
     complete = [row for row in rows if row["state"] == "complete"]
     for cost in costs:
         if any(has_number(row, metric) and has_number(row, cost) for row in complete):
-            figures[f"front_{cost}"] = draw_pareto_front(
-                complete, metric, cost, higher_is_better, title=title
-            )
+            front = draw_pareto_front(complete, metric, cost, higher_is_better, title=title)
+            figures[f"front_{cost}"] = front
     if surrogate is not None:
         importances = surrogate.importances()
         figures["importances"] = draw_importance_bars(importances, title=title)

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from darts.tracking.files import write_atomically
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+    from numpy.typing import NDArray
 
 ArtistStyle: TypeAlias = dict[str, Any]
 """Keyword arguments of matplotlib's drawing functions."""
@@ -73,6 +76,30 @@ def style_axes(axes: Axes) -> None:
     axes.tick_params(labelsize=8)
 
 
+def add_color_bar(
+    figure: Figure, image: AxesImage, axes: Axes | NDArray[np.object_], label: str, **size: float
+) -> None:
+    """Add a color bar without frame next to matrices."""
+    options: ArtistStyle = {"fraction": 0.04, **size}
+    bar = figure.colorbar(image, ax=axes, pad=0.02, **options)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8, length=2)
+    bar.set_label(label, fontsize=9)
+
+
+def write_number(axes: Axes, row: int, column: int, text: str, *, dark: bool) -> None:
+    """Write a number into a cell of a matrix, in white if the cell is dark."""
+    color = "white" if dark else "#222222"
+    axes.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
+
+
+def add_title(figure: Figure, title: str, *, legend: bool = True) -> None:
+    """Add a title, and a legend at its right."""
+    if legend:
+        figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    figure.suptitle(title, fontsize=12)
+
+
 def integer_ticks(axes: Axes) -> None:
     """Use integer ticks on the horizontal axis, since there is no epoch 2.5."""
     from matplotlib.ticker import MaxNLocator
@@ -94,9 +121,9 @@ def log_ticks(axes: Axes) -> None:
 
 
 def outlier_bounds(values: Sequence[float]) -> tuple[float, float]:
-    """Return bounds outside of which a value would compress all others on an axis.
+    """Return bounds three interquartile ranges away from the quartiles.
 
-    The bounds are three interquartile ranges away from the quartiles.
+    A value outside of them would compress all others on an axis.
     """
     import numpy as np
 
@@ -107,11 +134,7 @@ def outlier_bounds(values: Sequence[float]) -> tuple[float, float]:
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> None:
     """Write a figure atomically, in the format given by the suffix of `path`.
 
-    Equal figures give equal files, since dates and random identifiers are left out. SVG text stays
-    text. A missing folder is created.
-
-    Raises:
-        ValueError: If the suffix is not ``.svg``, ``.png`` or ``.pdf``.
+    Equal figures give equal files, since dates and random identifiers are left out.
     """
     write_atomically(path, render(figure, file_format(path), dpi=dpi))
 
@@ -132,15 +155,9 @@ def render(figure: Figure, file_format: str, *, dpi: int = 150) -> bytes:
 
 
 def file_format(path: str | os.PathLike[str]) -> str:
-    """Return the format given by the suffix of a file name.
-
-    Raises:
-        ValueError: If the suffix is not ``.svg``, ``.png`` or ``.pdf``.
-    """
+    """Return the format given by the suffix of a file name, or raise ``ValueError``."""
     suffix = Path(path).suffix.lower().removeprefix(".")
     if suffix not in _METADATA:
-        raise ValueError(
-            f"cannot draw to {os.fspath(path)!r}: the file name must end in "
-            f"{', '.join('.' + name for name in _METADATA)}"
-        )
+        suffixes = ", ".join(f".{name}" for name in _METADATA)
+        raise ValueError(f"cannot draw to {str(path)!r}: the file name must end in {suffixes}")
     return suffix

@@ -14,8 +14,13 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from darts.plotting.confusion import draw_confusion
-from darts.plotting.figures import draw_alpha_heatmap, draw_alpha_history, draw_metrics, save_figure
+from darts.plotting.figures import (
+    draw_alpha_heatmap,
+    draw_alpha_history,
+    draw_confusion,
+    draw_metrics,
+)
+from darts.plotting.style import save_figure
 
 OPERATIONS = ("none", "skip_connect", "sep_conv_3x3")
 

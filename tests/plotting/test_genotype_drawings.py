@@ -19,7 +19,8 @@ from matplotlib.patches import Patch
 from matplotlib.path import Path as Curve
 from matplotlib.transforms import Bbox
 
-from darts.plotting.genotype import compare_genotypes, draw_genotype, save_figure, save_genotype
+from darts.plotting.genotype import compare_genotypes, draw_genotype, save_genotype
+from darts.plotting.style import save_figure
 from darts.spaces import nas201, recurrent, transformer
 from darts.spaces.cnn.encoding import random_genotype
 from darts.spaces.cnn.published import PUBLISHED
@@ -54,7 +55,7 @@ def sample_genotypes() -> dict[str, Any]:
         **{f"random-{n}": random_genotype(source, n, OPERATIONS) for n in (1, 2, 4, 7)},
         **{f"nas201-{n}": nas201.Genotype.from_index(n) for n in (0, 4711, 15_624)},
         **{f"recurrent-{name}": genotype for name, genotype in recurrent_genotypes().items()},
-        **{f"transformer-{n}": transformer.random_genotype(source, n) for n in (1, 2, 5)},
+        **{f"transformer-{n}": transformer.Transformer(cells=n).random(source) for n in (1, 2, 5)},
         **{f"chain-{n}": Chain(("mb_k7_e6", "skip_connect", "none")[:n] * 3) for n in (1, 2, 3)},
     }
 
@@ -64,7 +65,7 @@ def recurrent_genotypes() -> dict[str, Any]:
     names = recurrent.ACTIVATIONS
     return {
         **{name: entry.genotype for name, entry in recurrent.PUBLISHED.items()},
-        **{f"random-{n}": recurrent.random_genotype(source, n) for n in (1, 2, 5, 12)},
+        **{f"random-{n}": recurrent.Recurrent(nodes=n).random(source) for n in (1, 2, 5, 12)},
         "star": recurrent.Genotype([(names[n % 4], 0) for n in range(9)], range(1, 10)),
         "row": recurrent.Genotype([(names[n % 4], n) for n in range(5)], range(1, 6)),
     }

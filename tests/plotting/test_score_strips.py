@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from darts.judging.statistics import Interval, bootstrap
-from darts.plotting.scores import draw_scores
+from darts.plotting.repetitions import draw_scores
 
 
 def test_each_score_is_a_point_and_each_interval_a_bar() -> None:

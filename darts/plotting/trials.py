@@ -1,17 +1,20 @@
-"""Figure of the trials of a study in their order."""
+"""Figures of the trials of a study: in their order, and a metric against a cost."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 
+from darts.judging.pareto import has_number, pareto_front
 from darts.plotting.style import (
     HIGHLIGHT,
     MUTED,
     PRIMARY,
     ArtistStyle,
+    add_title,
     integer_ticks,
+    log_ticks,
     new_figure,
     outlier_bounds,
     shorten,
@@ -20,6 +23,7 @@ from darts.plotting.style import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _MARKERS: dict[str, ArtistStyle] = {
@@ -27,9 +31,9 @@ _MARKERS: dict[str, ArtistStyle] = {
     "pruned": {"marker": "D", "s": 15, "facecolor": "none", "edgecolor": "#E69F00", "linewidth": 1},
     "failed": {"marker": "x", "s": 22, "color": HIGHLIGHT, "linewidth": 1.2},
 }
-_MARGIN = (
-    0.02  # distance of trials without a visible score from the edge, as fraction of the height
-)
+_MARGIN = 0.02  # distance of trials without a visible score from the edge, relative to the height
+# Offsets of a label in points, in order of preference: first on the side without other trials.
+_OFFSETS = ((-5, 5), (0, 7), (-5, 12), (-14, 5), (7, -7), (7, 5), (-5, -9))
 
 
 def draw_trial_history(
@@ -48,14 +52,10 @@ def draw_trial_history(
 
     Args:
         values: Score of each trial, or None.
-        states: "complete", "pruned" or "failed" for each trial.
+        states: "complete", "pruned" or "failed" for each trial; only complete ones can be the best.
         metric: Name of the score.
-        higher_is_better: Direction of the score. Only complete trials can be the best.
+        higher_is_better: Direction of the score.
         numbers: Numbers of the trials. Default: 0, 1, ...
-        title: Title of the figure.
-
-    Raises:
-        ValueError: If the lists have different lengths, or a state is unknown.
     """
     numbers = range(len(values)) if numbers is None else numbers
     if not len(values) == len(states) == len(numbers):
@@ -84,14 +84,8 @@ def draw_trial_history(
     steps = _best_so_far(numbers, scores, states, higher_is_better)
     if steps:
         steps.append((max(numbers), steps[-1][1]))
-        axes.plot(
-            *unzip(steps),
-            drawstyle="steps-post",
-            color=PRIMARY,
-            linewidth=1.8,
-            label="best so far",
-            zorder=2,
-        )
+        line: ArtistStyle = {"drawstyle": "steps-post", "color": PRIMARY, "linewidth": 1.8}
+        axes.plot(*unzip(steps), label="best so far", zorder=2, **line)
     axes.set_xlabel("trial")
     axes.set_ylabel(shorten(metric))
     axes.margins(y=0.09)
@@ -100,13 +94,12 @@ def draw_trial_history(
     if len(values):
         margin = max(0.5, 0.03 * (max(numbers) - min(numbers)))
         axes.set_xlim(min(numbers) - margin, max(numbers) + margin)
-        figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     if all(score is None for score in visible):
         axes.set_yticks([])
     if None in visible:
         note = "at the edge: trials without a score, or with a score outside of the axis"
         figure.supxlabel(note, fontsize=8, color="#555555")
-    figure.suptitle(title, fontsize=12)
+    add_title(figure, title, legend=len(values) > 0)
     return figure
 
 
@@ -136,3 +129,74 @@ def _without_outliers(scores: Sequence[float | None], higher_is_better: bool) ->
         score if score is None or (score >= low if higher_is_better else score <= high) else None
         for score in scores
     ]
+
+
+def draw_pareto_front(
+    rows: Sequence[Mapping[str, object]],
+    metric: str,
+    cost: str,
+    higher_is_better: bool,
+    *,
+    title: str = "",
+) -> Figure:
+    """Draw a metric against a cost; the Pareto front is highlighted and labeled by trial.
+
+    Labels that would overlap are left out. Rows without a number for both names are skipped. The
+    label of a row is its ``trial``, or its position. The cost is minimized.
+    """
+    trials: list[Mapping[str, object]] = [
+        {"trial": position, **row}
+        for position, row in enumerate(rows)
+        if has_number(row, metric) and has_number(row, cost)
+    ]
+    if not trials:
+        raise ValueError(f"no row has both {metric} and {cost}")
+    points = [(cast("float", t[cost]), cast("float", t[metric])) for t in trials]
+    labels: dict[tuple[float, float], list[str]] = {}  # the trials at each point of the front
+    positions = pareto_front(trials, {metric: higher_is_better, cost: False})
+    for position in sorted(positions, key=lambda p: (points[p][0], trials[p]["trial"])):
+        labels.setdefault(points[position], []).append(str(trials[position]["trial"]))
+    figure = new_figure(6.0, 4.2)
+    axes = figure.add_subplot()
+    others = [point for point in points if point not in labels]
+    if others:
+        axes.scatter(*unzip(others), s=16, color=MUTED, linewidth=0, label="dominated", zorder=2)
+    line: ArtistStyle = {"drawstyle": "steps-post", "color": HIGHLIGHT, "linewidth": 1.4}
+    marker: ArtistStyle = {"marker": "o", "markersize": 5}
+    axes.plot(*unzip(list(labels)), label="Pareto front", zorder=3, **line, **marker)
+    costs = [x for x, _ in points]
+    if min(costs) > 0 and max(costs) > 30 * min(costs):
+        log_ticks(axes)
+    axes.set_xlabel(shorten(cost))
+    axes.set_ylabel(shorten(metric))
+    axes.margins(0.1)
+    style_axes(axes)
+    add_title(figure, title)
+    texts = [", ".join(names[:3]) + ", …" * (len(names) > 3) for names in labels.values()]
+    _label_points(figure, axes, list(labels), texts, 1 if higher_is_better else -1)
+    return figure
+
+
+def _label_points(
+    figure: Figure, axes: Axes, points: Sequence[tuple[float, float]], texts: Sequence[str], up: int
+) -> None:
+    """Write each text next to its point, unless it would cover a point or another text."""
+    from matplotlib.transforms import Bbox
+
+    figure.draw_without_rendering()  # to compute the positions of the axes
+    size = figure.dpi / 72
+    centers = axes.transData.transform(points)
+    taken = [Bbox.from_bounds(x - 3 * size, y - 3 * size, 6 * size, 6 * size) for x, y in centers]
+    style: ArtistStyle = {"textcoords": "offset points", "fontsize": 8, "color": HIGHLIGHT}
+    for point, text in zip(points, texts, strict=True):
+        for right, above in _OFFSETS:
+            ha = "right" if right < 0 else "left" if right > 0 else "center"
+            va = "bottom" if above * up > 0 else "top"
+            note = axes.annotate(text, point, xytext=(right, above * up), ha=ha, va=va, **style)
+            note.set_in_layout(False)
+            box = note.get_window_extent()
+            fits = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
+            if fits and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            note.remove()
