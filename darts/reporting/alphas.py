@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
-from darts.plotting.alpha_animation import ChosenOperations, GroupHistory, animate_alphas
+from darts.plotting.alpha_animation import ChosenOperations, animate_alphas
 from darts.reporting.architecture import state_numbers_note
 from darts.reporting.charts import Line, chart, charts, legend
 from darts.reporting.markup import element, escape, image, paragraph
 from darts.reporting.record import RunRecord
+from darts.searching.alphas import GroupHistory
 from darts.spaces import space_of
 
 _MAX_FRAMES = 30  # about 300 kB of the page
@@ -20,8 +21,7 @@ def render_alphas(record: RunRecord) -> str:
     if not record.alphas:
         return ""
     chosen = _chosen_operations(record)
-    panels = []
-    entropies = []
+    panels, entropies = [], []
     for number, (group, history) in enumerate(record.alphas.items()):
         panels.append(_render_group(group, history, chosen.get(group, set())))
         points = list(enumerate(map(_entropy, history["epochs"]), start=1))
@@ -31,7 +31,10 @@ def render_alphas(record: RunRecord) -> str:
         f"{state_numbers_note(record.genotype)}"
     )
     entropy = chart(entropies, "mean entropy of the edges, nats (0: decided)")
-    overview = element("div", _render_animation(record, chosen) + charts([entropy]), class_="row")
+    gif = animate_alphas(record.alphas, chosen=chosen, max_frames=_MAX_FRAMES)
+    animation = image(gif, "mixing weights, one frame per epoch", subtype="gif")
+    details = element("details", element("summary", "Animation") + animation, open="")
+    overview = element("div", details + charts([entropy]), class_="row")
     return paragraph(note, "quiet") + overview + "".join(panels)
 
 
@@ -40,40 +43,20 @@ def _render_group(group: str, history: GroupHistory, chosen: Collection[tuple[in
     epochs = history["epochs"]
     largest = max((p for matrix in epochs for row in matrix for p in row), default=1.0)
     panels = []
-    for edge, (edge_name, operations) in enumerate(
-        zip(history["edges"], history["operations"], strict=True)
-    ):
-        lines = [
-            Line(
-                operation,
-                [(t, matrix[edge][o]) for t, matrix in enumerate(epochs, start=1)],
-                None if operation == "none" else o,
-                strong=(edge, o) in chosen,
-            )
-            for o, operation in enumerate(operations)
-        ]
+    for edge, edge_name in enumerate(history["edges"]):
+        lines = []
+        for number, operation in enumerate(history["operations"][edge]):
+            points = [(t, matrix[edge][number]) for t, matrix in enumerate(epochs, start=1)]
+            color = None if operation == "none" else number
+            lines.append(Line(operation, points, color, strong=(edge, number) in chosen))
         names = ", ".join(line.label for line in lines if line.strong)
         text = escape(f"{edge_name} {names}")
         caption = element("span", text, class_="chosen") if names else text
         title = f"{group} {edge_name}"
         panels.append(chart(lines, title, small=True, top=largest, caption=caption))
-    operations = history["operations"][0]
-    common_legend = ""
-    if all(other == operations for other in history["operations"]):
-        common_legend = legend(
-            [Line(name, [], None if name == "none" else i) for i, name in enumerate(operations)]
-        )
+    first, *others = history["operations"]
+    common_legend = legend(lines) if all(operations == first for operations in others) else ""
     return element("h4", escape(group)) + common_legend + charts(panels, small=True)
-
-
-def _render_animation(record: RunRecord, chosen: ChosenOperations) -> str:
-    """Return the mixing weights as a collapsible animation."""
-    animation = image(
-        animate_alphas(record.alphas, chosen=chosen, max_frames=_MAX_FRAMES),
-        "mixing weights, one frame per epoch",
-        subtype="gif",
-    )
-    return element("details", element("summary", "Animation") + animation, open="")
 
 
 def _chosen_operations(record: RunRecord) -> ChosenOperations:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
-from darts.plotting.figures import render
 from darts.plotting.genotype import draw_edge_importances, draw_genotype
-from darts.reporting.labels import is_percentage, label
-from darts.reporting.markup import Cell, code_block, collapsible, element, paragraph, table
-from darts.reporting.record import EdgeImportances, RunRecord
+from darts.plotting.style import render
+from darts.reporting.labels import label
+from darts.reporting.markup import Cell, cell, code_block, collapsible, element, paragraph, table
+from darts.reporting.record import ImportanceFile, RunRecord
 from darts.spaces import AnyGenotype
 from darts.tracking import format_genotype
+from darts.tracking.formats import is_fraction
 
 
 def render_architecture(record: RunRecord, anchor: str) -> str:
@@ -50,7 +52,7 @@ def render_edge_importance(record: RunRecord, anchor: str) -> str:
     if not importance or record.genotype is None:
         return ""
     metric, edges = f"valid_{importance['metric']}", importance["edges"]
-    percent = is_percentage(metric)
+    percent = is_fraction(metric)
     drawing = render(draw_edge_importances(record.genotype, edges, percent=percent), "svg")
 
     def drop_cell(drop: float) -> Cell:
@@ -59,25 +61,19 @@ def render_edge_importance(record: RunRecord, anchor: str) -> str:
         return Cell(text, drop)
 
     drops = [
-        (edge["score_drop"], f"{cell} {edge['source']}→{edge['target']}", edge["operation"])
-        for cell, cell_edges in edges.items()
+        (edge["score_drop"], f"{name} {edge['source']}→{edge['target']}", edge["operation"])
+        for name, cell_edges in edges.items()
         for edge in cell_edges
         if edge["score_drop"] is not None
     ]
     drops.sort(key=lambda row: -row[0])
-    carriers = [operation for _, _, operation in drops]
+    counts = Counter(operation for _, _, operation in drops)
     operations = sorted(importance["operations"].items(), key=lambda pair: -pair[1])
     head = f"drop{', points' if percent else ''}"
-    tables = table(
-        ("edge", "operation", head),
-        [(edge, operation, drop_cell(drop)) for drop, edge, operation in drops],
-    ) + table(
-        ("all edges with", "edges", head),
-        [
-            (name, Cell(str(carriers.count(name)), carriers.count(name)), drop_cell(drop))
-            for name, drop in operations
-        ],
-    )
+    by_edge = [(edge, operation, drop_cell(drop)) for drop, edge, operation in drops]
+    by_operation = [(n, cell("edges", counts[n]), drop_cell(drop)) for n, drop in operations]
+    tables = table(("edge", "operation", head), by_edge)
+    tables += table(("all edges with", "edges", head), by_operation)
     note = (
         f"{state_numbers_note(record.genotype)} Importances describe this network, not which "
         "architecture would be better. Edges that can replace each other may both have a low "
@@ -91,7 +87,7 @@ def render_edge_importance(record: RunRecord, anchor: str) -> str:
     )
 
 
-def _explain_drops(importance: EdgeImportances, metric: str, percent: bool) -> str:
+def _explain_drops(importance: ImportanceFile, metric: str, percent: bool) -> str:
     """Explain the numbers and their resolution."""
     text = (
         f"How much worse the {label(metric)} is if the operation of an edge outputs zeros and "

@@ -9,31 +9,21 @@ from dataclasses import dataclass
 
 from darts.reporting.markup import element, escape
 
-_COLORS = 8
-
-Point = tuple[float, float]
+_COLORS, _RIGHT = 8, 8.0  # number of colors; pixels right of the axes
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart.
-
-    Attributes:
-        label: Name in the legend.
-        points: Points; those without a finite number are skipped.
-        number: Index of the color; from eight on, lines are dashed. None is gray and dashed.
-        strong: Whether the line is thicker.
-        dots: Whether to draw points only.
-    """
+    """One line of a chart."""
 
     label: str
-    points: Sequence[tuple[float, float | None]]
-    number: int | None = 0
-    strong: bool = False
-    dots: bool = False
+    points: Sequence[tuple[float, float | None]]  # those without a finite number are skipped
+    number: int | None = 0  # index of the color; from 8 on, lines are dashed; None: gray, dashed
+    strong: bool = False  # whether the line is thicker
+    dots: bool = False  # whether to draw points only
 
     @property
-    def finite_points(self) -> list[Point]:
+    def finite_points(self) -> list[tuple[float, float]]:
         """The points that can be drawn."""
         return [(x, y) for x, y in self.points if y is not None and math.isfinite(y)]
 
@@ -48,11 +38,6 @@ class Line:
         dashed = self.number is None or self.number // _COLORS % 2
         return f"{self.color_class}{' d' if dashed else ''}"
 
-    @property
-    def path_class(self) -> str:
-        """CSS classes of the path."""
-        return f"l {self.legend_class}{' k' if self.strong else ''}"
-
 
 @dataclass(frozen=True)
 class _Frame:
@@ -61,22 +46,20 @@ class _Frame:
     width: float
     height: float
     left: float
-    right: float
-    above: float
-    below: float
+    font: float
     x_range: tuple[float, float]
     y_range: tuple[float, float]
 
     def x(self, value: float) -> float:
         """Return the horizontal position of a value."""
         low, high = self.x_range
-        return self.left + (value - low) / (high - low) * (self.width - self.left - self.right)
+        return self.left + (value - low) / (high - low) * (self.width - self.left - _RIGHT)
 
     def y(self, value: float) -> float:
         """Return the vertical position of a value."""
         low, high = self.y_range
-        bottom = self.height - self.below
-        return bottom - (value - low) / (high - low) * (bottom - self.above)
+        bottom = self.height - 1.7 * self.font
+        return bottom - (value - low) / (high - low) * (bottom - 0.7 * self.font)
 
 
 def chart(
@@ -100,7 +83,6 @@ def chart(
         top: Upper end of a vertical axis from 0. Default: an axis around all values.
         counts: Whether the values are integers, on an axis from 0.
         caption: Markup instead of the title.
-        x_label: Label of the horizontal axis.
     """
     points = [point for line in lines for point in line.finite_points]
     if not points:
@@ -117,11 +99,11 @@ def chart(
     scale, unit = (100, " %") if percent else (1, "")
     y_labels = format_ticks([scale * y for y in y_ticks], unit)
     left = max(3.4, 0.8 + 0.58 * max(map(len, y_labels), default=0)) * font
-    frame = _Frame(width, height, left, 8.0, 0.7 * font, 1.7 * font, x_range, y_range)
+    frame = _Frame(width, height, left, font, x_range, y_range)
     parts = []
     for y, text in zip(y_ticks, y_labels, strict=True):
         parts.append(
-            f'<line class="grid" x1="{left:g}" x2="{width - frame.right:g}" '
+            f'<line class="grid" x1="{left:g}" x2="{width - _RIGHT:g}" '
             f'y1="{frame.y(y):.1f}" y2="{frame.y(y):.1f}"/>'
         )
         parts.append(_text(left - 4, frame.y(y) + 0.35 * font, text, font, "end"))
@@ -150,8 +132,9 @@ def _draw_line(line: Line, frame: _Frame) -> list[str]:
         ]
     if not points:
         return []
+    css_class = f"l {line.legend_class}{' k' if line.strong else ''}"
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return [f'<polyline class="{line.path_class}" points="{path}">{hint}</polyline>']
+    return [f'<polyline class="{css_class}" points="{path}">{hint}</polyline>']
 
 
 def legend(lines: Iterable[Line]) -> str:
@@ -169,10 +152,7 @@ def charts(panels: Iterable[str], *, small: bool = False) -> str:
 def ticks(low: float, high: float, intervals: int, *, whole: bool = False) -> list[float]:
     """Return at most ``intervals + 1`` evenly spaced round numbers from ``low`` to ``high``.
 
-    Args:
-        low, high: Range of the axis.
-        intervals: Maximum number of intervals.
-        whole: Whether to return integers only.
+    With ``whole`` they are integers.
     """
     step = 10.0 ** math.floor(math.log10((high - low) / intervals))
     step = next(

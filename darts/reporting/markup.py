@@ -20,6 +20,9 @@ class Cell:
     value: float | None = None
 
 
+Row = Sequence["Cell | str"]
+
+
 def cell(name: str, value: object) -> Cell:
     """Return the cell of a value of the quantity ``name``; an empty cell for None."""
     if value is None:
@@ -52,7 +55,7 @@ def code_block(text: str) -> str:
     return element("pre", element("code", escape(text)))
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Cell | str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Row]) -> str:
     """Return a table that is sorted by a click on the head of a column."""
     lines = [list(row) for row in rows]
     heads = "".join(
@@ -74,7 +77,7 @@ def definition_table(rows: Iterable[tuple[str, Cell | str]]) -> str:
     return element("div", body, class_="wide", tabindex="0") if lines else ""
 
 
-def _column_classes(columns: int, lines: Sequence[Sequence[Cell | str]]) -> list[str]:
+def _column_classes(columns: int, lines: Sequence[Row]) -> list[str]:
     """Return "number" for columns of numbers and empty cells, "text" for others."""
     classes = []
     for column in range(columns):
@@ -95,14 +98,8 @@ def _table_cell(content: Cell | str, *, aligned: bool = True) -> str:
 
 def tiles(pairs: Iterable[tuple[str, str]]) -> str:
     """Return prominent values with their names."""
-    return element(
-        "dl",
-        "".join(
-            element("div", element("dt", escape(name)) + element("dd", escape(text)))
-            for name, text in pairs
-        ),
-        class_="tiles",
-    )
+    items = (element("dt", escape(name)) + element("dd", escape(text)) for name, text in pairs)
+    return element("dl", "".join(element("div", item) for item in items), class_="tiles")
 
 
 def collapsible(title: str, content: str) -> str:

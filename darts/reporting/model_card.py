@@ -38,7 +38,6 @@ def render_model_card(record: RunRecord, *, exports: bool = True) -> str:
     """Return a model card in Markdown for a finished retraining.
 
     Args:
-        record: The run.
         exports: Whether ``darts.export`` supports networks of this task.
 
     Raises:
@@ -47,6 +46,7 @@ def render_model_card(record: RunRecord, *, exports: bool = True) -> str:
     if record.command != "retrain" or not record.finished or record.genotype is None:
         raise ValueError(f"{str(record.directory)!r} is not a finished retraining")
     summary, config = record.summary, record.config
+    commands = ["evaluate checkpoint=RUN", *(["export checkpoint=RUN"] * exports), "report RUN"]
     parts = [
         f"# {_escape(record.name)}",
         f"A network for {_escape(_group_name(config, 'task'))}, trained from scratch on the "
@@ -77,7 +77,7 @@ def render_model_card(record: RunRecord, *, exports: bool = True) -> str:
         _describe_cost(record),
         "## Use",
         "Replace RUN with the directory of this file:",
-        _fence("\n".join(_commands(exports))),
+        _fence("\n".join(f"python -m darts.{command}" for command in commands)),
         _describe_origin(summary),
         "## Limitations",
         "\n".join(f"* {line}" for line in _limitations(record)),
@@ -110,39 +110,25 @@ def _describe_origin(summary: JsonObject) -> str:
     return f"Created with {version}, seed {summary['seed']}, on {summary['device']}."
 
 
-def _commands(exports: bool) -> list[str]:
-    export = ["python -m darts.export checkpoint=RUN"] if exports else []
-    return ["python -m darts.evaluate checkpoint=RUN", *export, "python -m darts.report RUN"]
-
-
 def _limitations(record: RunRecord) -> list[str]:
     """Return what the scores of a run do not show."""
     summary, config = record.summary, record.config
     tested = any(name.startswith("test_") for name in summary)
     validated = any(name.startswith("valid_") for name in summary)
-    lines = []
-    if validated and config.get("selection") == "best":
-        lines.append(
-            "The epoch was selected on the validation data, so the validation score is optimistic."
-        )
-    if tested:
-        lines.append(
-            "The test split was scored once, after all choices of this run. Choosing among several "
-            "runs by their test scores makes the test score optimistic too."
-        )
-    else:
-        lines.append("There is no test score.")
-    if not validated:
-        lines.append("No data was held out for validation.")
-    lines.append(
+    selected = validated and config.get("selection") == "best"
+    lines = {
+        "The epoch was selected on the validation data, so the validation score is "
+        "optimistic.": selected,
+        "The test split was scored once, after all choices of this run. Choosing among several "
+        "runs by their test scores makes the test score optimistic too.": tested,
+        "There is no test score.": not tested,
+        "No data was held out for validation.": not validated,
         f"This is one training with one seed ({summary['seed']}). It does not show how much the "
-        "score varies between seeds."
-    )
-    lines.append(
+        "score varies between seeds.": True,
         "Performance on data from other sources, with shifted distributions or with adversarial "
-        "inputs is unknown."
-    )
-    return lines
+        "inputs is unknown.": True,
+    }
+    return [line for line, holds in lines.items() if holds]
 
 
 def _group_name(config: JsonObject, key: str) -> str:
@@ -152,15 +138,14 @@ def _group_name(config: JsonObject, key: str) -> str:
 
 
 def _score_rows(summary: JsonObject) -> list[tuple[str, ...]]:
-    metrics = dict.fromkeys(
-        name.partition("_")[2] for name in summary if name.startswith(("valid_", "test_"))
-    )
-
-    def score(name: str) -> str:
-        return format_value(name, summary[name]) if name in summary else ""
-
+    scores = {
+        name: format_value(name, value)
+        for name, value in summary.items()
+        if name.startswith(("valid_", "test_"))
+    }
     return [
-        (label(metric), score(f"valid_{metric}"), score(f"test_{metric}")) for metric in metrics
+        (label(metric), scores.get(f"valid_{metric}", ""), scores.get(f"test_{metric}", ""))
+        for metric in dict.fromkeys(name.partition("_")[2] for name in scores)
     ]
 
 
@@ -178,12 +163,7 @@ def _setting_rows(config: JsonObject) -> list[tuple[str, str]]:
 def _cost_rows(record: RunRecord) -> list[tuple[str, ...]]:
     """Return the costs of all phases together, by source."""
     return [
-        (
-            cost["source"],
-            format_value("seconds", cost["seconds"]),
-            format_value("joules", cost["joules"]),
-            format_value("gco2e", cost["gco2e"]),
-        )
+        (cost["source"], *(format_value(key, cost[key]) for key in ("seconds", "joules", "gco2e")))
         for cost in sum_phases(record.phases)
     ]
 

@@ -6,16 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import darts
 from darts.reporting.charts import Line, chart, charts
-from darts.reporting.costs import SOURCES_NOTE
-from darts.reporting.curves import column_over_epochs
-from darts.reporting.labels import headline_metrics, is_percentage, label
-from darts.reporting.markup import Cell, cell, document, element, escape, paragraph, section, table
+from darts.reporting.labels import headline_metrics, label
+from darts.reporting.markup import Row, cell, document, element, escape, paragraph, section, table
 from darts.reporting.record import RunRecord, group_evaluations, short_run_names
-from darts.reporting.reproduction import describe_environment
 from darts.reporting.run import render_run
+from darts.reporting.sections import SOURCES_NOTE, column_over_epochs, describe_environment
 from darts.spaces import space_of
 from darts.spaces.describe import difference
 from darts.tracking import format_genotype
+from darts.tracking.formats import is_fraction
 from darts.tracking.ledger import common_source
 
 Runs = Sequence[tuple[str, RunRecord]]
@@ -23,11 +22,7 @@ Runs = Sequence[tuple[str, RunRecord]]
 
 
 def render_page(records: Sequence[RunRecord]) -> str:
-    """Return a self-contained HTML page about one or more runs.
-
-    Raises:
-        ValueError: If there are no runs.
-    """
+    """Return a self-contained HTML page about one or more runs."""
     if not records:
         raise ValueError("there is no run to report")
     names = short_run_names(records)
@@ -49,9 +44,8 @@ def render_page(records: Sequence[RunRecord]) -> str:
     for number, (index, evaluations) in enumerate(groups, start=1):
         evaluated = {names[evaluation]: records[evaluation] for evaluation in evaluations}
         body += render_run(records[index], names[index], f"run-{number}", evaluated)
-    body += paragraph(
-        f"Created by darts-nas {darts.__version__} from the files of the runs.", "quiet"
-    )
+    note = f"Created by darts-nas {darts.__version__} from the files of the runs."
+    body += paragraph(note, "quiet")
     return document(title, element("main", body))
 
 
@@ -73,7 +67,7 @@ def _render_results(runs: Runs) -> str:
     names = {name for _, record in runs for name in headline_metrics(record)}
     metrics = sorted(names, key=_column_order)
     unfinished = not all(record.finished for _, record in runs)
-    rows: list[list[Cell | str]] = [
+    rows: list[Row] = [
         [
             name,
             *(cell(metric, record.numbers.get(metric)) for metric in metrics),
@@ -90,9 +84,7 @@ def _render_results(runs: Runs) -> str:
 def _column_order(metric: str) -> tuple[int, str]:
     """Sort scores before sizes before times."""
     prefixes = ("test_", "valid_", "true_")
-    rank = next(
-        (i for i, prefix in enumerate(prefixes) if metric.startswith(prefix)), len(prefixes)
-    )
+    rank = next((i for i, prefix in enumerate(prefixes) if metric.startswith(prefix)), 3)
     last = {"parameters": 10, "macs": 11, "seconds": 12, "epoch": 13, "genotype_epoch": 14}
     return last.get(metric, rank), metric
 
@@ -103,12 +95,12 @@ def _render_curves(runs: Runs) -> str:
     panels = []
     for metric in dict.fromkeys(metrics):
         lines = [
-            Line(name, column_over_epochs(record.rows, metric), number)
+            line
             for number, (name, record) in enumerate(runs)
+            if (line := Line(name, column_over_epochs(record.rows, metric), number)).finite_points
         ]
-        lines = [line for line in lines if line.finite_points]
         if len(lines) > 1:
-            panels.append(chart(lines, label(metric), percent=is_percentage(metric)))
+            panels.append(chart(lines, label(metric), percent=is_fraction(metric)))
     return charts(panels)
 
 
@@ -125,7 +117,7 @@ def _render_cost(runs: Runs) -> str:
         return paragraph(f"The joules of the runs have several sources ({names}).") + paragraph(
             f"{SOURCES_NOTE} The section of each run shows its cost."
         )
-    rows: list[list[Cell | str]] = [
+    rows: list[Row] = [
         [name, *(cell(key, numbers.get(key)) for key in ("seconds", "joules", "gco2e"))]
         for name, numbers in measured
     ]
@@ -156,14 +148,12 @@ def _render_differences(runs: Runs) -> str:
     """Return a table of the settings and properties of the environment that differ."""
     settings = [{**dict(_flatten(record.config)), **_environment(record)} for _, record in runs]
     keys = list(dict.fromkeys(key for values in settings for key in values))
-    different = [key for key in keys if _differs(settings, key)]
+    different = [k for k in keys if len({repr(own[k]) for own in settings if k in own}) > 1]
     unique = sum(sum(key in values for values in settings) == 1 for key in keys)
     rows = [[key, *(str(values.get(key, "")) for values in settings)] for key in different]
     names = [name for name, _ in runs]
-    if rows:
-        content = table(("key", *names), rows)
-    else:
-        content = paragraph("The settings that several runs have are equal.")
+    equal = paragraph("The settings that several runs have are equal.")
+    content = table(("key", *names), rows) if rows else equal
     note = f"{unique} keys that only one of the runs has are not shown."
     return content + (paragraph(note, "quiet") if unique else "")
 
@@ -181,8 +171,3 @@ def _environment(record: RunRecord) -> dict[str, object]:
     """Return the environment of a run under names that are no keys of configurations."""
     values = {f"({name})": value for name, value in describe_environment(record).items()}
     return {**values, "(git revision)": record.env.get("git_revision")}
-
-
-def _differs(settings: Sequence[Mapping[str, object]], key: str) -> bool:
-    values = [repr(own[key]) for own in settings if key in own]
-    return len(values) > 1 and len(set(values)) > 1

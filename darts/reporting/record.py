@@ -7,12 +7,11 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 
-from darts.plotting.alpha_animation import GroupHistory
-from darts.plotting.genotype import EdgeScoreDrop
+from darts.judging.edge_importance import EdgeImportances
+from darts.searching.alphas import GroupHistory
 from darts.spaces import AnyGenotype, parse_genotype
 from darts.tracking import JsonObject, read_json, read_metrics
 from darts.tracking.ledger import PhaseCost
@@ -21,63 +20,34 @@ COMMANDS = ("search", "retrain", "evaluate", "tune")
 """Commands whose runs can be reported."""
 
 
-class EdgeImportances(TypedDict):
-    """Content of ``importance.json``, see ``darts.judging.edge_importance``.
-
-    Attributes:
-        metric: Name of the score.
-        samples: Number of samples that the scores are computed on.
-        edges: Edges with their drop of the score, by cell.
-        operations: Drop of the score without all edges that carry an operation.
-    """
+class ImportanceFile(EdgeImportances):
+    """Content of ``importance.json``: the importances, and what they are measured with."""
 
     metric: str
     samples: int
-    edges: dict[str, list[EdgeScoreDrop]]
-    operations: dict[str, float]
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Content of a run directory. Files that do not exist (yet) are empty values.
-
-    Attributes:
-        directory: The run directory.
-        command: Command of the run, one of ``COMMANDS``.
-        config: Configuration as nested values.
-        config_text: Configuration as YAML.
-        overrides: Overrides on the command line; None if unknown.
-        env: Software, hardware and git revision.
-        summary: Scores and costs; empty until the run has finished.
-        rows: Rows of ``metrics.jsonl`` that end an epoch.
-        phases: Costs by phase and source.
-        gco2_per_kwh: Emissions per kilowatt-hour that the costs use.
-        genotype: Genotype that was found or trained.
-        alphas: Mixing weights of a search by group.
-        samples: Number of samples of each subset and split.
-        confusion: Confusion matrix as SVG.
-        importance: Edge importances of an evaluation.
-        trials: Rows of ``trials.csv`` of a study.
-        best: Best trial of a study.
-    """
+    """Content of a run directory. Files that do not exist (yet) are empty values."""
 
     directory: Path
-    command: str
+    command: str  # one of `COMMANDS`
     config: JsonObject
-    config_text: str
-    overrides: list[str] | None
-    env: JsonObject
-    summary: JsonObject
-    rows: list[JsonObject]
+    config_text: str  # configuration as YAML
+    overrides: list[str] | None  # of the command line; None if unknown
+    env: JsonObject  # software, hardware and git revision
+    summary: JsonObject  # scores and costs; empty until the run has finished
+    rows: list[JsonObject]  # rows of metrics.jsonl that end an epoch
     phases: list[PhaseCost]
-    gco2_per_kwh: float | None
-    genotype: AnyGenotype | None
-    alphas: dict[str, GroupHistory]
-    samples: dict[str, int]
-    confusion: bytes | None
-    importance: EdgeImportances | None
-    trials: list[dict[str, str]]
-    best: JsonObject
+    gco2_per_kwh: float | None  # emissions per kilowatt-hour that the costs use
+    genotype: AnyGenotype | None  # found or trained
+    alphas: dict[str, GroupHistory]  # mixing weights of a search by group
+    samples: dict[str, int]  # number of samples of each subset and split
+    confusion: bytes | None  # confusion matrix as SVG
+    importance: ImportanceFile | None  # edge importances of an evaluation
+    trials: list[dict[str, str]]  # rows of trials.csv of a study
+    best: JsonObject  # best trial of a study
 
     @property
     def name(self) -> str:
@@ -120,8 +90,7 @@ def read_run(directory: Path) -> RunRecord:
     """Read a run directory.
 
     Raises:
-        ValueError: If it is not a run directory of one of ``COMMANDS``, or a file is damaged; the
-            message is one line.
+        ValueError: If it is not a run directory of one of ``COMMANDS``, or a file is damaged.
     """
     if not directory.is_dir():
         raise ValueError(f"{str(directory)!r} is not a directory; name a run directory")
@@ -137,11 +106,9 @@ def read_run(directory: Path) -> RunRecord:
         )
     text = (directory / "config.yaml").read_text(encoding="utf-8")
     energy = _read_object(directory / "energy.json")
-    metrics = directory / "metrics.jsonl"
+    metrics, importance = directory / "metrics.jsonl", directory / "importance.json"
     rows = read_metrics(metrics) if metrics.is_file() else []
-    figure = "confusion.svg" if command == "evaluate" else "confusion_test.svg"
-    confusion = directory / figure
-    importance = directory / "importance.json"
+    confusion = directory / f"confusion{'' if command == 'evaluate' else '_test'}.svg"
     return RunRecord(
         directory=directory,
         command=command,
@@ -164,11 +131,10 @@ def read_run(directory: Path) -> RunRecord:
 
 
 def group_evaluations(records: Sequence[RunRecord]) -> list[tuple[int, list[int]]]:
-    """Assign evaluations to the retraining whose directory contains their checkpoint.
+    """Return for each separate run its index and the indices of its evaluations.
 
-    Returns:
-        For each run that stands alone, its index and the indices of its evaluations. An evaluation
-        whose retraining is not among the runs stands alone.
+    An evaluation belongs to the retraining whose directory contains its checkpoint. If that is not
+    among the runs, the evaluation is a separate run.
     """
     retrainings = {
         record.directory.resolve(): index

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 
 from darts.reporting.alphas import render_alphas
 from darts.reporting.architecture import render_architecture, render_edge_importance
-from darts.reporting.costs import render_cost
-from darts.reporting.curves import render_collapse_checks, render_curves
 from darts.reporting.labels import headline_metrics, label
 from darts.reporting.markup import (
-    Cell,
+    Row,
     cell,
+    code_block,
     collapsible,
     definition_table,
     element,
@@ -23,26 +22,24 @@ from darts.reporting.markup import (
     tiles,
 )
 from darts.reporting.record import RunRecord
-from darts.reporting.reproduction import render_configuration, render_reproduction
-from darts.reporting.study import render_study
+from darts.reporting.sections import (
+    render_collapse_checks,
+    render_cost,
+    render_curves,
+    render_reproduction,
+    render_study,
+)
 from darts.tracking import format_value
 
 NamedRuns = Mapping[str, RunRecord]
 """Runs by their names on the page."""
 
 
-def render_run(
-    record: RunRecord, title: str, anchor: str, evaluations: NamedRuns | None = None
-) -> str:
-    """Return the article of a run.
+def render_run(record: RunRecord, title: str, anchor: str, evaluated: NamedRuns) -> str:
+    """Return the article of a run, including evaluations of its network.
 
-    Args:
-        record: The run.
-        title: Its name on the page.
-        anchor: Its id in the page, the prefix of all ids in the article.
-        evaluations: Evaluations of its network, which the article includes.
+    ``title`` is its name on the page, ``anchor`` its id, the prefix of all ids in the article.
     """
-    evaluated = evaluations or {}
     state = "state" if record.finished else "state warn"
     head = element("h2", escape(title))
     head += element("span", escape(f"{record.command}: {record.progress}"), class_=state)
@@ -58,7 +55,7 @@ def render_run(
         + section("confusion matrix", _render_confusion(record))
         + section("evaluations", _render_evaluations(evaluated), id=f"{anchor}-evaluations")
         + section("cost", render_cost(record))
-        + section("configuration", render_configuration(record))
+        + section("configuration", collapsible("config.yaml", code_block(record.config_text)))
         + section("reproduction", render_reproduction(record))
     )
     return element("article", body, id=anchor)
@@ -69,9 +66,7 @@ def _render_results(record: RunRecord) -> str:
     numbers = record.numbers
     if not numbers and not record.trials:
         return paragraph("No epoch has finished yet.", "warn")
-    shown = tiles(
-        (label(name), format_value(name, numbers[name])) for name in headline_metrics(record)
-    )
+    shown = tiles((label(n), format_value(n, numbers[n])) for n in headline_metrics(record))
     if not record.finished and record.rows:
         shown = paragraph(f"After epoch {record.rows[-1]['epoch']}:", "warn") + shown
     if record.command == "evaluate":
@@ -81,9 +76,8 @@ def _render_results(record: RunRecord) -> str:
 
 def _render_numbers(record: RunRecord) -> str:
     """Return all numbers under their names in summary.json."""
-    return definition_table(
-        (name, cell(name, value)) for name, value in record.numbers.items() if name != "genotype"
-    )
+    numbers = record.numbers.items()
+    return definition_table((name, cell(name, n)) for name, n in numbers if name != "genotype")
 
 
 def _render_confusion(record: RunRecord) -> str:
@@ -109,15 +103,12 @@ def _render_evaluations(evaluated: NamedRuns) -> str:
     if not evaluated:
         return ""
     metrics = list(dict.fromkeys(n for r in evaluated.values() for n in headline_metrics(r)))
-    rows: list[list[Cell | str]] = [
+    rows: list[Row] = [
         [name, record.split, *(cell(metric, record.numbers.get(metric)) for metric in metrics)]
         for name, record in evaluated.items()
     ]
-    details = "".join(
-        collapsible(
-            f"Details of {name}",
-            _render_numbers(record) + _render_confusion(record) + render_reproduction(record),
-        )
-        for name, record in evaluated.items()
-    )
-    return table(("run", "split", *map(label, metrics)), rows) + details
+    content = table(("run", "split", *map(label, metrics)), rows)
+    for name, record in evaluated.items():
+        details = _render_numbers(record) + _render_confusion(record) + render_reproduction(record)
+        content += collapsible(f"Details of {name}", details)
+    return content

@@ -1,0 +1,204 @@
+"""Sections of the page of a run: trials, curves, collapse checks, cost, reproduction."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+
+from darts.reporting.charts import Line, chart, charts
+from darts.reporting.labels import label
+from darts.reporting.markup import (
+    Cell,
+    Row,
+    cell,
+    code_block,
+    collapsible,
+    definition_table,
+    element,
+    paragraph,
+    table,
+)
+from darts.reporting.record import RunRecord
+from darts.tracking import JsonObject, format_value
+from darts.tracking.formats import is_fraction
+from darts.tracking.ledger import sum_phases
+
+SOURCES_NOTE = (
+    "Joules from different sources are neither compared nor added up: a counter covers a whole "
+    "device, and an estimate depends on the assumed power."
+)
+
+
+def render_study(record: RunRecord) -> str:
+    """Return the best point and the trials of a study."""
+    if not record.trials:
+        return ""
+    parts = []
+    if record.best:
+        point = record.best.get("parameters")
+        values = point.items() if isinstance(point, Mapping) else ()
+        parts.append(element("h4", "best point"))
+        parts.append(definition_table((str(k), cell(str(k), v)) for k, v in values))
+        parts.append(code_block(str(record.best.get("command", ""))))
+    names = list(dict.fromkeys(name for row in record.trials for name in row))
+    score = next((n for n in (record.metric, f"valid_{record.metric}") if n in names), None)
+    if score is not None:
+        points = [
+            (number, _parse_number(row.get(score, "")))
+            for row in record.trials
+            if (number := _parse_number(row.get("trial", ""))) is not None
+        ]
+        line, percent = Line(score, points, dots=True), is_fraction(score)
+        parts.append(charts([chart([line], label(score), percent=percent, x_label="trial")]))
+    body = [[_csv_cell(name, row.get(name, "")) for name in names] for row in record.trials]
+    parts.append(collapsible("All trials", table(names, body)))
+    return "".join(parts)
+
+
+def _parse_number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _csv_cell(name: str, text: str) -> Cell:
+    value = _parse_number(text)
+    if value is None:
+        return Cell(text)
+    return cell(name, int(value) if value.is_integer() and "." not in text else value)
+
+
+def render_curves(record: RunRecord) -> str:
+    """Return losses and scores over the epochs; training and validation share a panel."""
+    rows = record.rows
+    numbers = (n for row in rows for n, value in row.items() if isinstance(value, (int, float)))
+    names = list(dict.fromkeys(numbers))
+    metrics = dict.fromkeys(
+        n.partition("_")[2] for n in names if n.startswith(("train_", "valid_"))
+    )
+    panels = {}
+    for metric in metrics:
+        lines = [
+            Line(split, column_over_epochs(rows, f"{split}_{metric}"), number)
+            for number, split in enumerate(("train", "valid"))
+            if f"{split}_{metric}" in names
+        ]
+        panels[metric] = chart(lines, label(metric), percent=is_fraction(metric))
+    first = [metric for metric in dict.fromkeys(("loss", record.metric)) if metric in metrics]
+    others = [panel for metric, panel in panels.items() if metric not in first]
+    norms = [name for name in ("grad_norm", "arch_grad_norm") if name in names]
+    lines = [Line(label(name), column_over_epochs(rows, name), i) for i, name in enumerate(norms)]
+    others.append(chart(lines, "gradient norm"))
+    others.append(chart([Line("lr", column_over_epochs(rows, "lr"))], "learning rate"))
+    shown = charts(panels[metric] for metric in first)
+    return shown + collapsible("Other curves", charts(others))
+
+
+def column_over_epochs(rows: Sequence[JsonObject], name: str) -> list[tuple[float, float | None]]:
+    """Return (epoch, value) of a column of the metrics."""
+    return [(row["epoch"], row.get(name)) for row in rows]
+
+
+def render_collapse_checks(record: RunRecord) -> str:
+    """Return the results of the collapse checks of a search."""
+    checks = [row for row in record.rows if "collapse_verdict" in row]
+    if not checks:
+        return ""
+    verdict = str(record.numbers.get("collapse_verdict", checks[-1]["collapse_verdict"]))
+    healthy = record.numbers.get("collapse_healthy_epoch", checks[-1].get("collapse_healthy_epoch"))
+    text = "No check was healthy." if healthy is None else f"Last healthy check: epoch {healthy}."
+    parts = [paragraph(verdict, "" if verdict == "healthy" else "warn"), paragraph(text)]
+    names = [
+        n for n in dict.fromkeys(n for row in checks for n in row) if n.startswith("collapse/")
+    ]
+    scores = [n for n in names if n.startswith(("collapse/supernet_", "collapse/path_"))]
+    texts = {n: label(n.removeprefix("collapse/")) for n in names}
+    lines = [Line(texts[n], column_over_epochs(checks, n), i) for i, n in enumerate(scores)]
+    title = "score of the supernet, and of the genotype's path in it"
+    panels = [chart(lines, title, percent=all(map(is_fraction, scores)))]
+    skips = [n for n in names if n.endswith("/skips")]
+    lines = [Line(n.split("/")[1], column_over_epochs(checks, n), i) for i, n in enumerate(skips)]
+    panels.append(chart(lines, "skip connections in the genotype", counts=True))
+    for name, title, percent in (
+        ("collapse/eigenvalue", "largest eigenvalue of the alphas' Hessian", False),
+        ("collapse/gap", "fraction of the supernet's score that the path loses", True),
+    ):
+        line = Line(title, column_over_epochs(checks, name))
+        panels.append(chart([line], title, percent=percent))
+    head = ("epoch", "verdict", *texts.values())
+    body: list[Row] = [
+        [
+            cell("epoch", row["epoch"]),
+            str(row["collapse_verdict"]),
+            *(cell(n, row.get(n)) for n in names),
+        ]
+        for row in checks
+    ]
+    return "".join(parts) + charts(panels) + collapsible("All checks", table(head, body))
+
+
+def render_cost(record: RunRecord) -> str:
+    """Return time, energy and emissions by phase and source."""
+    numbers = record.numbers
+    if not record.phases:
+        if numbers.get("joules") is None:
+            return ""
+        text = (
+            f"{format_value('seconds', numbers.get('seconds'))}, "
+            f"{format_value('joules', numbers['joules'])} J "
+            f"(source: {numbers.get('joules_source', 'unknown')})"
+        )
+        return paragraph(text if record.finished else f"So far: {text}")
+    sums = sum_phases(record.phases)
+    several = len(sums) > 1
+    rows: list[Row] = [
+        [
+            cost["phase"],
+            *([cost["source"]] if several else []),
+            *(cell(name, cost[name]) for name in ("seconds", "joules", "gco2e")),
+        ]
+        for cost in [*record.phases, *sums]
+    ]
+    head = ["phase", *(["source"] if several else []), "time", "joules", "g CO2e"]
+    notes = [SOURCES_NOTE if several else f"Source of the joules: {sums[0]['source']}."]
+    if record.gco2_per_kwh is not None:
+        notes.append(f"CO2-equivalent at {record.gco2_per_kwh:g} g per kilowatt-hour.")
+    return table(head, rows) + "".join(paragraph(note, "quiet") for note in notes)
+
+
+def render_reproduction(record: RunRecord) -> str:
+    """Return the command of the run, its revision and its environment."""
+    env = record.env
+    command = ""
+    if record.overrides is not None:
+        overrides = " ".join(shlex.quote(override) for override in record.overrides)
+        command = code_block(f"python -m darts.{record.command} {overrides}".rstrip())
+    revision = env.get("git_revision") or record.summary.get("git_revision")
+    values: dict[str, object] = {"seed": record.config.get("seed"), "git revision": revision}
+    if env.get("git_dirty"):
+        values["git revision"] = f"{revision} with uncommitted changes"
+    values["started"] = env.get("started")
+    values |= describe_environment(record)
+    return command + definition_table(
+        (name, str(value)) for name, value in values.items() if value is not None
+    )
+
+
+def describe_environment(record: RunRecord) -> dict[str, str]:
+    """Return software and hardware of a run by name."""
+    env = record.env
+    values = {"python": env.get("python"), "platform": env.get("platform")}
+    versions = env.get("versions")
+    values |= dict(versions) if isinstance(versions, Mapping) else {}
+    processor, cuda = env.get("cpu"), env.get("cuda")
+    if isinstance(processor, Mapping):
+        counts = [f"{processor.get(name)} {name}" for name in ("cores", "threads")]
+        # One core, one thread.
+        counts = [text.removesuffix("s") if text.startswith("1 ") else text for text in counts]
+        values["processor"] = ", ".join([str(processor.get("model")), *counts])
+    if isinstance(cuda, Mapping):
+        values["CUDA"] = f"{cuda.get('version')}, {', '.join(map(str, cuda.get('devices') or ()))}"
+    return {name: str(value) for name, value in values.items() if value is not None}
