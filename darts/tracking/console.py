@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from darts.tracking.formats import format_duration, format_value
@@ -26,9 +25,7 @@ class RemainingTime:
     at least 30 seconds. So slow first steps are soon forgotten, and the work between epochs, which
     counts towards the next step, does not make the estimate swing.
 
-    Args:
-        remaining_steps: Steps left when this process starts.
-        clock: Source of time in seconds, with any origin.
+    ``remaining_steps`` are left when this process starts. ``clock`` returns seconds.
     """
 
     def __init__(
@@ -68,7 +65,7 @@ class Console:
         name: Name of the command, for example "search".
         done: Steps taken before this process started.
         quiet: Print warnings only.
-        stream: Output stream. Default: standard output.
+        stream: Default: standard output.
         clock, now: Sources of time, for tests.
     """
 
@@ -94,9 +91,7 @@ class Console:
         self._time = RemainingTime(total_steps - done, clock=clock)
         self._fields: dict[str, object] = {}
         self._live: Live | None = None
-        self._rich: RichConsole | None = None
-        if is_terminal(self._stream):
-            self._rich = _rich_console(self._stream)
+        self._rich = _rich_console(self._stream) if is_terminal(self._stream) else None
         self._drawn = self._logged = clock()
 
     def __enter__(self) -> Console:
@@ -118,12 +113,7 @@ class Console:
             self._live.start(refresh=True)
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.refresh()
             self._live.stop()
@@ -145,14 +135,14 @@ class Console:
 
     def epoch(self, number: int, total: int, **scores: object) -> None:
         """Report that epoch `number` (from 1) of `total` has ended with these scores."""
+        epoch = {"epoch": f"{number}/{total}"}
         # The epoch comes first in the line, wherever the fields had it before.
-        self._fields = {"epoch": f"{number}/{total}", **self._fields, **scores}
-        self._fields["epoch"] = f"{number}/{total}"
+        self._fields = epoch | self._fields | scores | epoch
         if self._live is not None:
             self._live.refresh()
             self._drawn = self._clock()
         else:
-            self._log({"epoch": f"{number}/{total}", **scores})
+            self._log({**epoch, **scores})
             # Log lines until the end of the next epoch belong to that epoch.
             self._fields["epoch"] = f"{min(number + 1, total)}/{total}"
 

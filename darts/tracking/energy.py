@@ -59,10 +59,7 @@ def _processor_seconds() -> float:
 def is_shared_counter(source: str, processes: int, gpus: int) -> bool:
     """Return whether a counter read by one of several processes includes the other processes.
 
-    Args:
-        source: Source of the joules.
-        processes: Number of simultaneous processes on the machine.
-        gpus: Number of GPUs, over which the processes are distributed evenly.
+    The processes are distributed evenly over the GPUs of the machine.
     """
     per_gpu, per_machine = "nvml" in source, "rapl" in source
     return (per_gpu and processes > max(1, gpus)) or (per_machine and processes > 1)
@@ -75,16 +72,12 @@ class EnergyMeter:
     example once per epoch.
 
     Args:
-        watts_per_core: Power of a busy core, for the estimate from processor seconds (which
-            include child processes that have ended).
+        watts_per_core: Power of a busy core, multiplied with processor seconds for an estimate.
         gpu_watts: Power of a GPU without a readable counter; multiplied with wall-clock seconds.
         device: Device of the run. Default: the GPU if CUDA is already initialized.
         powercap: Folder of the RAPL counters.
         processors: Whether to read the RAPL counters. They cover the whole machine, so only one of
             several processes on a machine should read them.
-
-    Raises:
-        ValueError: If a power is negative.
     """
 
     def __init__(
@@ -99,10 +92,9 @@ class EnergyMeter:
         for name, value in (("watts_per_core", watts_per_core), ("gpu_watts", gpu_watts)):
             if not value >= 0:
                 raise ValueError(f"{name}={value}: must be >= 0")
-        self._watts_per_core, self._gpu_watts = float(watts_per_core), float(gpu_watts)
+        self._watts_per_core, self._gpu_watts = watts_per_core, gpu_watts
         self._seconds = self._joules = 0.0
-        self._device, self._powercap = device, powercap
-        self._processors = processors
+        self._device, self._powercap, self._processors = device, powercap, processors
         self._counters: list[_Counter] = []
         self._since: float | None = None
 

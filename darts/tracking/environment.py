@@ -9,7 +9,6 @@ import sys
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import TypedDict
 
 import torch
 
@@ -21,12 +20,10 @@ _PACKAGE = Path(darts.__file__).resolve().parent
 def environment() -> dict[str, object]:
     """Describe the current process and machine in JSON types. Never raises.
 
-    Keys: `python`, `platform`, `versions` (torch, torchvision, numpy, darts-nas), `cpu` (model,
-    cores, threads of torch), `cuda` (version, driver, devices), `git_revision` and
-    `git_dirty` (see `git_state`), `command` (the arguments of the process) and `started` (UTC,
-    ISO 8601). The host name is omitted because run directories are published.
+    `threads` are those of torch, `command` are the arguments of the process, `started` is in UTC.
+    The host name is omitted because run directories are published.
     """
-    git = git_state()
+    revision, dirty = git_state() or (None, None)
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -38,26 +35,18 @@ def environment() -> dict[str, object]:
         },
         "cpu": {"model": _cpu_model(), "cores": _cores(), "threads": torch.get_num_threads()},
         "cuda": _cuda(),
-        "git_revision": git["revision"] if git else None,
-        "git_dirty": git["dirty"] if git else None,
+        "git_revision": revision,
+        "git_dirty": dirty,
         "command": list(sys.argv),
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
 
-class GitState(TypedDict):
-    """Revision of a checkout; dirty if a tracked file differs from the commit."""
+def git_state(package: Path = _PACKAGE) -> tuple[str, bool] | None:
+    """Return the revision of the checkout that tracks `package`, and whether tracked files differ.
 
-    revision: str
-    dirty: bool
-
-
-def git_state(package: Path = _PACKAGE) -> GitState | None:
-    """Return the revision of the checkout that tracks `package`.
-
-    The working directory does not matter. Returns None without git, and if a repository contains
-    the package but does not track it, for example as an installed copy in the virtual environment
-    of another project.
+    Returns None without git, and if a repository contains the package but does not track it, for
+    example as an installed copy in the virtual environment of another project.
     """
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None
@@ -65,7 +54,7 @@ def git_state(package: Path = _PACKAGE) -> GitState | None:
     changes = _git(package, "status", "--porcelain", "--untracked-files=no", ":/")
     if not revision or changes is None:
         return None
-    return {"revision": revision, "dirty": bool(changes)}
+    return revision, bool(changes)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -79,13 +68,9 @@ def _git(folder: Path, *arguments: str) -> str | None:
 def _output(command: list[str], variables: dict[str, str] | None = None) -> str | None:
     try:
         done = subprocess.run(
-            command,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=10,
-            check=True,
+            command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, timeout=10
         )
+        done.check_returncode()
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.decode("utf-8", errors="replace").strip()

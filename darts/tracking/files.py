@@ -17,17 +17,14 @@ from typing import Any, BinaryIO, TypeAlias
 JsonObject: TypeAlias = dict[str, Any]
 """A decoded JSON object: one row of metrics, a summary, ..."""
 
-Jsonable: TypeAlias = (
-    "dict[str, Jsonable] | list[Jsonable] | str | int | float | bool | None"  # JSON's own types
-)
+Jsonable: TypeAlias = "dict[str, Jsonable] | list[Jsonable] | str | int | float | bool | None"
 
 
 @contextlib.contextmanager
 def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a binary file that replaces `path` when the block ends without an exception.
 
-    If the block raises, the temporary file is removed and `path` stays as it was. Large objects
-    can be written directly: `with open_atomically(p) as f: torch.save(state, f)`.
+    If the block raises, the temporary file is removed and `path` stays as it was.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -67,10 +64,7 @@ def to_jsonable(obj: object) -> Jsonable:
     """Convert `obj` to JSON's types: dict, list, str, int, float, bool and None.
 
     NaN and infinity become None. Objects with `tolist()` (numpy and torch scalars and arrays) are
-    converted with it, and paths become text.
-
-    Raises:
-        TypeError: If `obj` contains an object of any other type.
+    converted with it, and paths become text. Other types raise ``TypeError``.
     """
     if obj is None or isinstance(obj, (bool, int, str)):
         return obj
@@ -94,12 +88,7 @@ def write_json(path: str | os.PathLike[str], obj: object) -> None:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        FileNotFoundError: If the file does not exist.
-        ValueError: If its content is not JSON; one line that names the file.
-    """
+    """Read a JSON file; raise ``ValueError`` with its name if its content is not JSON."""
     data = Path(path).read_bytes()
     try:
         return json.loads(data.decode("utf-8"))

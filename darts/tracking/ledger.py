@@ -33,13 +33,6 @@ class PhaseCost(LedgerEntry):
     gco2e: float
 
 
-class EnergyReport(TypedDict):
-    """Content of ``energy.json``."""
-
-    gco2_per_kwh: float
-    phases: list[PhaseCost]
-
-
 class CostSummary(TypedDict):
     """Cost of a run, as in ``summary.json``."""
 
@@ -49,28 +42,13 @@ class CostSummary(TypedDict):
     gco2e: float
 
 
-class LedgerState(TypedDict):
-    """State of a `Ledger` in a checkpoint."""
-
-    entries: list[LedgerEntry]
-
-
 def grams_of_co2(joules: float, gco2_per_kwh: float) -> float:
-    """Convert joules of electricity to grams of CO2-equivalent.
-
-    Args:
-        joules: Energy.
-        gco2_per_kwh: Emissions of the electricity in grams of CO2-equivalent per kilowatt-hour.
-    """
+    """Convert joules to grams of CO2-equivalent; ``gco2_per_kwh`` is per kilowatt-hour."""
     return joules / 3.6e6 * gco2_per_kwh
 
 
 class Ledger:
-    """Assigns the readings of an energy meter to the current phase.
-
-    Args:
-        meter: Energy meter of this process.
-    """
+    """Assigns the readings of the energy meter of this process to the current phase."""
 
     def __init__(self, meter: EnergyMeter) -> None:
         self._meter = meter
@@ -84,11 +62,7 @@ class Ledger:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Assign the costs of a ``with`` block to another phase.
-
-        Raises:
-            ValueError: If the phase is unknown.
-        """
+        """Assign the costs of a ``with`` block to another phase."""
         if name not in PHASES:
             raise ValueError(f"phase={name!r} is unknown; choose from {', '.join(PHASES)}")
         self._charge()
@@ -102,9 +76,8 @@ class Ledger:
     def entries(self, others: Mapping[str, float] | None = None) -> list[LedgerEntry]:
         """Return all entries in the order of the phases.
 
-        Args:
-            others: Joules by phase that other processes of the run have used since this process
-                started; they are added under the source of this meter.
+        ``others`` are joules by phase that other processes of the run have used since this process
+        started; they are added under the source of this meter.
         """
         self._charge()
         accounts = {key: list(account) for key, account in self._accounts.items()}
@@ -127,11 +100,11 @@ class Ledger:
             for phase in PHASES
         }
 
-    def state_dict(self) -> LedgerState:
+    def state_dict(self) -> dict[str, list[LedgerEntry]]:
         """Return the entries as plain values."""
         return {"entries": self.entries()}
 
-    def load_state_dict(self, state: LedgerState) -> None:
+    def load_state_dict(self, state: dict[str, list[LedgerEntry]]) -> None:
         """Continue from the entries of earlier processes of the run. Call it before ``start``."""
         self._accounts = {
             (entry["phase"], entry["source"]): [entry["seconds"], entry["joules"]]
@@ -188,13 +161,9 @@ def common_source(sources: Iterable[object]) -> str | None:
 
 
 def sum_costs(costs: Sequence[JsonObject]) -> JsonObject:
-    """Add up ``joules`` and ``gco2e`` of several runs.
+    """Add up ``joules`` and ``gco2e`` of rows that have both and ``joules_source``.
 
-    Args:
-        costs: Rows with ``joules``, ``joules_source`` and ``gco2e``.
-
-    Returns:
-        The same three keys. Without a common source both sums are None.
+    The result has the same three keys. Without a common source both sums are None.
     """
     sources = [row["joules_source"] for row in costs]
     if common_source(sources) is None:
@@ -215,7 +184,7 @@ def summary_costs(entries: Sequence[LedgerEntry], gco2_per_kwh: float) -> CostSu
     }
 
 
-def energy_report(entries: Sequence[LedgerEntry], gco2_per_kwh: float) -> EnergyReport:
+def energy_report(entries: Sequence[LedgerEntry], gco2_per_kwh: float) -> JsonObject:
     """Return the ledger entries with their emissions, for ``energy.json``."""
     phases: list[PhaseCost] = [
         {**entry, "gco2e": grams_of_co2(entry["joules"], gco2_per_kwh)} for entry in entries

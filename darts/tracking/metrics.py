@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from types import TracebackType
 
 from darts.tracking.files import JsonObject, to_jsonable
 
@@ -17,10 +16,8 @@ from darts.tracking.files import JsonObject, to_jsonable
 class MetricsLog:
     """An append-only file of JSON lines.
 
-    Args:
-        path: The file. Its folder is created if missing.
-        resume_at: The `offset` stored in the checkpoint from which the run resumes; later rows are
-            removed. None starts with an empty file, even if the file exists.
+    ``resume_at`` is the `offset` stored in the checkpoint from which the run resumes; later rows
+    are removed. None starts with an empty file, even if the file exists.
 
     Raises:
         ValueError: If the file is shorter than `resume_at`, or no row ends there.
@@ -51,7 +48,7 @@ class MetricsLog:
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Sync and close the file. Closing twice is allowed."""
+        """Sync and close the file, if it is open."""
         if not self._file.closed:
             self.sync()
             self._file.close()
@@ -59,12 +56,7 @@ class MetricsLog:
     def __enter__(self) -> MetricsLog:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -84,7 +76,6 @@ def read_metrics(path: str | os.PathLike[str]) -> list[JsonObject]:
     """Read all rows of a metrics file, except a last row that a kill left incomplete.
 
     Raises:
-        FileNotFoundError: If the file does not exist.
         ValueError: If another line is not a JSON object; the message names file and line.
     """
     lines = Path(path).read_bytes().split(b"\n")

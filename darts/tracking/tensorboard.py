@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, SupportsFloat
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from darts.tracking.files import to_jsonable
 
@@ -25,10 +23,10 @@ def preload_tensorboard() -> None:
 
 
 class TensorBoard:
-    """Writer of scalars, texts, images and hyperparameters.
+    """Writer of scalars, texts, figures and hyperparameters.
 
     Args:
-        directory: Run directory; the event file is created directly in it.
+        directory: Run directory, which contains the event file.
         enabled: If False, every method does nothing (other ranks, dry runs).
         purge_step: First step of a resumed run. TensorBoard hides the records that the
             interrupted run wrote from this step on, so that no step appears twice.
@@ -77,43 +75,24 @@ class TensorBoard:
             canvas = FigureCanvasAgg(figure)
             canvas.draw()  # type: ignore[no-untyped-call]
             rgba = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
-            pixels = rgba[..., :3]  # (H, W, 4) -> (H, W, 3)
             self._step = max(self._step, step)
-            self._writer.add_image(tag, pixels, step, dataformats="HWC")
+            self._writer.add_image(tag, rgba[..., :3], step, dataformats="HWC")
         figure.clear()
 
-    def log_image(
-        self, tag: str, image: torch.Tensor | NDArray[np.generic], step: int, *, layout: str = "CHW"
-    ) -> None:
-        """Write an image of bytes (0 to 255) or fractions (0 to 1) in the given layout."""
-        if self._writer is not None:
-            self._step = max(self._step, step)
-            self._writer.add_image(tag, image, step, dataformats=layout)
-
     def log_hparams(
-        self,
-        params: Mapping[str, object],
-        metrics: Mapping[str, object],
-        *,
-        step: int | None = None,
+        self, params: Mapping[str, object], metrics: Mapping[str, object], step: int | None = None
     ) -> None:
         """Write one row of the HPARAMS page to the same event file.
 
-        Args:
-            params: Configuration. Nested groups become dotted names, lists become text.
-            metrics: Scores of the run by tag, also written as scalars. Values that are None or not
-                numbers are skipped.
-            step: Step of these scalars. Default: the latest step written so far.
+        Nested groups of ``params`` become dotted names, lists become text. The metrics are also
+        written as scalars, by default at the latest step so far, except those that are no numbers.
         """
         if self._writer is None:
             return
         from torch.utils.tensorboard.summary import hparams
 
-        numbers: dict[str, float] = {}
-        for tag, metric in metrics.items():
-            value = to_jsonable(metric)
-            if isinstance(value, (int, float)):
-                numbers[tag] = float(value)
+        values = {tag: to_jsonable(metric) for tag, metric in metrics.items()}
+        numbers = {tag: float(v) for tag, v in values.items() if isinstance(v, (int, float))}
         # SummaryWriter.add_hparams would write these three records to a subfolder, which
         # TensorBoard lists as a second run.
         records = hparams(dict(_flatten(params)), numbers)  # type: ignore[no-untyped-call]
@@ -135,12 +114,7 @@ class TensorBoard:
     def __enter__(self) -> TensorBoard:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -248,9 +248,7 @@ def test_remaining_time_forgets_a_slow_start_gradually() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.integers(1, 5), st.floats(0.01, 50)), min_size=1, max_size=30))
-def test_remaining_time_is_within_the_range_of_step_times(
-    chunks: list[Any],
-) -> None:
+def test_remaining_time_is_within_the_range_of_step_times(chunks: list[Any]) -> None:
     clock = Clock()
     estimate = RemainingTime(1000, clock=clock)
     for steps, seconds in chunks:

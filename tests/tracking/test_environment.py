@@ -73,11 +73,11 @@ def test_revision_does_not_depend_on_the_working_directory(
 ) -> None:
     head = git(checkout, "rev-parse", "HEAD")
     monkeypatch.chdir(tmp_path)
-    assert git_state(checkout / "mine") == {"revision": head, "dirty": False}
+    assert git_state(checkout / "mine") == (head, False)
     (checkout / "note.txt").write_text("untracked")
-    assert git_state(checkout / "mine") == {"revision": head, "dirty": False}
+    assert git_state(checkout / "mine") == (head, False)
     (checkout / ".gitignore").write_text("")
-    assert git_state(checkout / "mine") == {"revision": head, "dirty": True}
+    assert git_state(checkout / "mine") == (head, True)
 
 
 @needs_git
@@ -99,7 +99,7 @@ def test_revision_ignores_the_variables_of_a_git_hook(
     head = git(checkout, "rev-parse", "HEAD")
     git(tmp_path, "init", "-q", "other")
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))
-    assert git_state(checkout / "mine") == {"revision": head, "dirty": False}
+    assert git_state(checkout / "mine") == (head, False)
 
 
 @needs_git
