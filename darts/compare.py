@@ -17,7 +17,6 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from darts.comparing.costs import shared_counter_warning, total_cost
 from darts.comparing.plan import ComparisonPlan, check_comparison
 from darts.comparing.report import write_report
 from darts.comparing.results import ComparisonResults
@@ -38,10 +37,7 @@ def check(config: CompareConfig) -> None:
 
 
 def compare(config: CompareConfig, call: Invocation) -> JsonObject:
-    """Execute all runs that are not complete, and write the report.
-
-    Returns:
-        The content of ``summary.json``.
+    """Execute all runs that are not complete, write the report, and return the summary.
 
     Raises:
         ConfigError: If runs failed. All runs that do not need them are complete.
@@ -63,14 +59,12 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
         "searches": config.searches,
         "retrainings": config.retrainings,
         **results.summary(),
-        **total_cost(plan),
+        **plan.total_cost(),
         "seed": config.seed,
     }
     summary = files.finish(summary)
-    print_summary(
-        "compare",
-        {f"{name} {results.score}": summary[f"{name}_{results.score}"] for name in plan.names},
-    )
+    score = results.score
+    print_summary("compare", {f"{n} {score}": summary[f"{n}_{score}"] for n in plan.names})
     print("\n" + "\n".join(results.verdicts()))
     print(f"\nreport: {Path(call.directory) / 'report.md'}")
     return summary
@@ -79,14 +73,8 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
 def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) -> None:
     """Execute all runs that are not complete, with progress on the console.
 
-    Args:
-        plan: The comparison.
-        launcher: Starts the runs.
-        resume: Override that resumes the comparison, for messages.
-
-    Raises:
-        ConfigError: If runs failed.
-        Interrupted: After a signal.
+    Messages contain ``resume``, the override that resumes the comparison. Raise ``ConfigError`` if
+    runs failed, and ``Interrupted`` after a signal.
     """
     config, runs = plan.config, plan_runs(plan, launcher)
     done = sum(run.done() for run in runs)
@@ -96,7 +84,7 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
 
     def report_progress(run: PlannedRun, message: str) -> None:
         console.info(f"{run.name}: {message}")
-        warning = shared_counter_warning(plan, launcher.sources)
+        warning = plan.shared_counter_warning(launcher.sources)
         if warning not in warnings:
             warnings.add(warning)
             console.warn(warning)
@@ -105,9 +93,9 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
     with console, Interrupt() as interrupt:
         action = "resuming" if config.resume else "comparing"
         console.info(f"{action} in {plan.directory}: {len(runs)} runs")
-        needed = pairs_needed(len(config.baselines))
+        count = len(config.baselines)
+        needed = pairs_needed(count)
         if config.searches < needed:
-            count = len(config.baselines)
             console.warn(
                 f"searches={config.searches} cannot show a difference: comparisons with {count} "
                 f"baseline{'s' if count > 1 else ''} need at least {needed}"
@@ -135,11 +123,7 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
 def prepare_directory(
     config: CompareConfig, directory: Path, overrides: Sequence[str]
 ) -> RunDirectory:
-    """Start a comparison, or check that the one to resume has the same configuration.
-
-    Raises:
-        ConfigError: If the directory contains another comparison, or the configuration differs.
-    """
+    """Start a comparison, or check that the one to resume has the same configuration."""
     files = RunDirectory(directory, "compare")
     if config.resume:
         files.require_same(files.read_json("comparison.json"), config)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from darts.config import ConfigError, GenotypesConfig, Invocation, launch
-from darts.plotting.figures import save_figure
 from darts.plotting.genotype import compare_genotypes, save_genotype
+from darts.plotting.style import save_figure
 from darts.spaces import SPACES, AnyGenotype, PublishedGenotype, space_of
 from darts.spaces.describe import difference
 from darts.spaces.lookup import find_genotype
@@ -67,18 +67,13 @@ def describe(name: str, genotype: AnyGenotype) -> None:
 
 
 def compare(references: Sequence[str], out: str | None) -> None:
-    """Print the differences between two genotypes, and draw both side by side.
-
-    Args:
-        references: The two genotypes, as for ``find_genotype``.
-        out: File of the figure; None draws nothing.
-    """
+    """Print the differences between two genotypes, and draw both side by side to ``out``."""
     (first, a), (second, b) = (find_genotype(reference) for reference in references)
-    spaces = space_of(a).name, space_of(b).name
-    if spaces[0] != spaces[1]:
+    space, other = space_of(a).name, space_of(b).name
+    if space != other:
         raise ConfigError(
-            f"compare={list(references)}: the genotypes are from the spaces {spaces[0]} and "
-            f"{spaces[1]}; choose two from the same space"
+            f"compare={list(references)}: the genotypes are from the spaces {space} and {other}; "
+            "choose two from the same space"
         )
     lines = difference(a, b)
     count = f"{len(lines)} difference{'s' if len(lines) > 1 else ''}" if lines else "equal"
@@ -99,15 +94,11 @@ def list_published() -> None:
 
 def _print_published(entries: Sequence[PublishedGenotype]) -> None:
     columns = ("name", entries[0].measure, "parameters", "paper")
-    rows = [
-        (
-            entry.name,
-            entry.result,
-            "" if entry.parameters_million is None else f"{entry.parameters_million:g} M",
-            f"{entry.paper}, arXiv:{entry.arxiv}" + (f" ({entry.note})" if entry.note else ""),
-        )
-        for entry in entries
-    ]
+    rows = []
+    for entry in entries:
+        size = "" if entry.parameters_million is None else f"{entry.parameters_million:g} M"
+        paper = f"{entry.paper}, arXiv:{entry.arxiv}" + (f" ({entry.note})" if entry.note else "")
+        rows.append((entry.name, entry.result, size, paper))
     if is_terminal(sys.stdout):
         from rich.console import Console
         from rich.table import Table

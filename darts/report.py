@@ -21,11 +21,7 @@ def check(config: ReportConfig) -> None:
 
 
 def report(config: ReportConfig, call: Invocation) -> Path:
-    """Write the page and return its path.
-
-    Raises:
-        ValueError: If a directory is not a run directory, or one of its files is damaged.
-    """
+    """Write the page and return its path."""
     records = [read_run(Path(run)) for run in config.runs]
     out = Path(config.out) if config.out is not None else Path(config.runs[0]) / "report.html"
     write_atomically(out, render_page(records))

@@ -25,11 +25,7 @@ def draw_random(plan: ComparisonPlan, index: int) -> str:
 
 
 def search_at_equal_cost(plan: ComparisonPlan, launcher: RunLauncher, name: str, index: int) -> str:
-    """Search with the number of epochs whose cost is closest to that of the method's search.
-
-    Returns:
-        A message with score, time and relative cost.
-    """
+    """Search with the epochs whose cost is closest to the method's search; return a message."""
     budget, pilot = _budget(plan, index), plan.pilot_directory(name)
     require_common_source(read_summary(pilot), budget)
     overrides = plan.search_overrides(name, index)
@@ -45,10 +41,7 @@ def random_search(plan: ComparisonPlan, launcher: RunLauncher, index: int) -> st
     """Train random architectures briefly until the cost of the method's search is used up.
 
     The best one by its validation score is written to ``genotype.json``. Trainings that diverge
-    count with their cost.
-
-    Returns:
-        A message with score and time.
+    count with their cost. The returned message has score and time.
     """
     budget, folder = _budget(plan, index), plan.search_folder(RANDOM_SEARCH, index)
     score = f"valid_{plan.metric.name}"
@@ -76,11 +69,9 @@ def random_search(plan: ComparisonPlan, launcher: RunLauncher, index: int) -> st
     write_atomically(plan.genotype_path(RANDOM_SEARCH, index), best[1].to_json())
     cost = {"joules": joules, "seconds": seconds, "joules_source": budget["joules_source"]}
     write_json(folder / "chosen.json", {**cost, "trained": trained, score: best[0]})
-    diverged = f" ({len(reasons)} diverged)" if reasons else ""
-    return (
-        f"best of {trained}{diverged}: {score} {format_value(score, best[0])} "
-        f"in {format_duration(seconds)}"
-    )
+    count = f"{trained} ({len(reasons)} diverged)" if reasons else str(trained)
+    result = f"{score} {format_value(score, best[0])} in {format_duration(seconds)}"
+    return f"best of {count}: {result}"
 
 
 def _budget(plan: ComparisonPlan, index: int) -> JsonObject:
@@ -94,14 +85,15 @@ def _budget(plan: ComparisonPlan, index: int) -> JsonObject:
 def _train_briefly(launcher: RunLauncher, directory: Path, overrides: list[str]) -> JsonObject:
     """Return the summary of a short training, or reason and cost if it diverged."""
     divergence = read_divergence(directory)
-    if divergence is None:
-        try:
-            return launcher("retrain", directory, overrides)
-        except RunFailed:
-            divergence = read_divergence(directory)
-            if divergence is None:
-                raise
-    return divergence
+    if divergence is not None:
+        return divergence
+    try:
+        return launcher("retrain", directory, overrides)
+    except RunFailed:
+        divergence = read_divergence(directory)
+        if divergence is None:
+            raise
+        return divergence
 
 
 def read_cost_model(pilot: Path) -> CostModel:

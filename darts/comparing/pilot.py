@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 from darts.comparing.runs import RunFailed
 from darts.config import SearchConfig
@@ -20,24 +19,20 @@ EPOCHS_PER_STAGE = 3
 """Epochs of a pilot per stage: the first one, one with frozen alphas, one with updated alphas."""
 
 
-class EpochKind(NamedTuple):
-    """Kind of an epoch: the index of its stage, and whether it updates the alphas."""
-
-    stage: int
-    updates_alphas: bool
+EpochKind = tuple[int, bool]
+"""Kind of an epoch: the index of its stage, and whether it updates the alphas."""
 
 
 def pilot_overrides(config: SearchConfig) -> list[str]:
     """Return the overrides that turn a search into its pilot.
 
     The pilot has few epochs, but of every kind, and a collapse check after the last one.
-
-    Args:
-        config: Configuration of the search.
     """
-    stages, epochs = search_stages(config), EPOCHS_PER_STAGE
-    while _shortest_stage(epochs, stages) < EPOCHS_PER_STAGE:
+    stages, epochs, shortest = search_stages(config), EPOCHS_PER_STAGE - 1, 0
+    while shortest < EPOCHS_PER_STAGE:
         epochs += 1
+        lengths = Counter(stage_position(epoch, epochs, stages).stage for epoch in range(epochs))
+        shortest = min(lengths.values())
     overrides = [f"epochs={epochs}"]
     if config.bilevel.updates_alphas and config.arch_optimizer.warmup > 0:
         overrides.append("arch_optimizer.warmup=0.5")
@@ -51,19 +46,13 @@ def search_stages(config: SearchConfig) -> list[Stage]:
     return config.stages or [Stage()]
 
 
-def _shortest_stage(epochs: int, stages: Sequence[Stage]) -> int:
-    """Return the number of epochs of the shortest stage."""
-    lengths = Counter(stage_position(epoch, epochs, stages).stage for epoch in range(epochs))
-    return min(lengths.values())
-
-
 class CostModel:
     """Energy of the searches of a method as a function of their epochs.
 
     Args:
         config: Configuration of the pilot.
         joules_after_epochs: Joules that the pilot had used at the end of each epoch.
-        total_joules: Joules that the pilot used in total, including the work after its epochs.
+        total_joules: All joules of the pilot, including the work after its epochs.
         check_joules: Joules of its collapse checks.
 
     Raises:
@@ -92,21 +81,14 @@ class CostModel:
         self._constant = total_joules - self.joules(config, len(joules_after_epochs))
 
     def joules(self, config: SearchConfig, epochs: int) -> float:
-        """Return the predicted energy of a search.
-
-        Args:
-            config: Configuration of the search.
-            epochs: Number of epochs, instead of ``config.epochs``.
-
-        Raises:
-            RunFailed: If the pilot had no epoch of a kind that the search has.
-        """
+        """Return the predicted joules of a search with ``epochs`` instead of ``config.epochs``."""
         joules = self._constant + self._check * _count_checks(config, epochs)
         for kind, count in Counter(_epoch_kind(config, e, epochs) for e in range(epochs)).items():
             if kind not in self._epochs:
-                state = "updated" if kind.updates_alphas else "frozen"
+                stage, updated = kind
+                state = "updated" if updated else "frozen"
                 raise RunFailed(
-                    f"the pilot has no epoch of stage {kind.stage + 1} with {state} alphas; "
+                    f"the pilot has no epoch of stage {stage + 1} with {state} alphas; "
                     "remove its directory to run it again"
                 )
             joules += count * self._epochs[kind]
@@ -138,7 +120,7 @@ class CostModel:
 
 def _epoch_kind(config: SearchConfig, epoch: int, epochs: int) -> EpochKind:
     position = stage_position(epoch, epochs, search_stages(config))
-    return EpochKind(position.stage, updates_alphas(config, position, epoch))
+    return position.stage, updates_alphas(config, position, epoch)
 
 
 def _is_checked(config: SearchConfig, epoch: int) -> bool:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 
+from darts.comparing.runs import read_divergence
 from darts.config import (
     CompareConfig,
     ConfigError,
@@ -27,19 +27,21 @@ from darts.config import (
 from darts.hpo.commands import merge_overrides, trial_config
 from darts.spaces import AnyGenotype, Space
 from darts.tasks.metrics import Metric
-from darts.tracking import read_json
+from darts.tracking import JsonObject, read_json
+from darts.tracking.energy import is_shared_counter
+from darts.tracking.ledger import sum_costs
+from darts.training.device import visible_gpus
+from darts.training.run import DIVERGED
 
 RANDOM, RANDOM_SEARCH = "random", "random_search"
 DRAWN = (RANDOM, RANDOM_SEARCH)
-"""Baselines without a supernet: a random architecture, and the best of several after a short
-training."""
+"""Baselines without a supernet: a random architecture, and the best of several."""
 
 _QUIET = ("tracking.tensorboard=false", "tracking.figures=false")
 _UNQUOTED = re.compile(r"[\w./-]+")
 
 
-@dataclass(frozen=True)
-class SearchCost:
+class SearchCost(NamedTuple):
     """Cost of a search before the retrainings; the source is None if it costs nothing."""
 
     seconds: float
@@ -50,31 +52,16 @@ class SearchCost:
 class ComparisonPlan:
     """Runs of a comparison: their configurations and directories.
 
-    Args:
-        config: Configuration of the comparison.
-        directory: Directory of the comparison. Runs are in ``runs/<name>/<index of the search>``.
-
-    Attributes:
-        space: Space of the compared architectures.
-        metric: Metric of the comparison.
+    The runs of a search are in ``runs/<name>/<index of the search>`` of the directory.
     """
 
     def __init__(self, config: CompareConfig, directory: Path) -> None:
-        self.config = config
-        self.directory = directory
+        self.config, self.directory = config, directory
+        self.method = config.method_name
+        self.names = [self.method, *config.baselines]
         search = search_config(self.search_overrides(config.method_name, 0))
         self.space: Space = search.space
         self.metric: Metric = search.task.metrics[config.metric]
-
-    @property
-    def method(self) -> str:
-        """Name of the method."""
-        return self.config.method_name
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the method and its baselines."""
-        return [self.method, *self.config.baselines]
 
     def search_overrides(self, name: str, index: int) -> list[str]:
         """Return the overrides of a search, with the epochs of the method's searches."""
@@ -131,15 +118,33 @@ class ComparisonPlan:
         folder = self.search_folder(name, index)
         file = folder / ("chosen.json" if name in DRAWN else "search/summary.json")
         content = read_json(file)
-        return SearchCost(content["seconds"], content["joules"], content["joules_source"])
+        return SearchCost(*(content[key] for key in SearchCost._fields))
+
+    def shared_counter_warning(self, sources: Iterable[object]) -> str:
+        """Return a warning if runs share a counter of these sources, else an empty text."""
+        # The comparison may have started with more workers.
+        start = self.directory / "comparison.json"
+        workers = max(self.config.workers, read_json(start)["workers"] if start.exists() else 0)
+        gpus = len(visible_gpus())
+        shared = sorted({str(s) for s in sources if is_shared_counter(str(s), workers, gpus)})
+        if not shared:
+            return ""
+        return (
+            f"With workers={workers}, simultaneous runs share the counter {', '.join(shared)}, so "
+            "each run is charged for all of them. Costs are too high and only roughly comparable; "
+            "use workers=1 to measure each run alone."
+        )
+
+    def total_cost(self) -> JsonObject:
+        """Return the cost of all runs of a comparison, including pilots and short trainings."""
+        costs = [read_json(file) for file in sorted(self.directory.glob("runs/**/summary.json"))]
+        diverged = sorted(self.directory.glob(f"runs/**/{DIVERGED}"))
+        costs += [cost for file in diverged if (cost := read_divergence(file.parent)) is not None]
+        return {"seconds": sum(cost["seconds"] for cost in costs), **sum_costs(costs)}
 
 
 def check_comparison(config: CompareConfig) -> None:
-    """Check the configuration of a comparison and of each of its runs.
-
-    Raises:
-        ConfigError: If a configuration is invalid; the message is one line.
-    """
+    """Raise ``ConfigError`` if the configuration of the comparison or of a run is invalid."""
     methods = group_options("method")
     method = config.method_name
     if method not in methods:

@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from darts.comparing.costs import shared_counter_warning
 from darts.comparing.plan import RANDOM, RANDOM_SEARCH
 from darts.comparing.results import ComparisonResults
 from darts.comparing.runs import shell_command
 from darts.judging.statistics import ALPHA, Comparison, Interval, delta_magnitude
-from darts.plotting.scores import draw_scores
+from darts.plotting.repetitions import draw_scores
 from darts.plotting.style import save_figure
 from darts.tracking import format_duration, read_json
 from darts.tracking.files import write_atomically
@@ -23,9 +22,7 @@ from darts.tracking.ledger import common_source
 def write_report(results: ComparisonResults, overrides: Sequence[str]) -> None:
     """Write ``rows.csv``, ``report.md`` and ``scores.svg`` to the directory of the comparison.
 
-    Args:
-        results: The results.
-        overrides: Overrides of the comparison, to print its command.
+    ``overrides`` are those of the comparison, to print its command.
     """
     directory, config = results.plan.directory, results.plan.config
     rows = [network.as_row(config.metric) for network in results.networks]
@@ -35,12 +32,9 @@ def write_report(results: ComparisonResults, overrides: Sequence[str]) -> None:
     writer.writerows(rows)
     write_atomically(directory / "rows.csv", text.getvalue())
     write_atomically(directory / "report.md", render_report(results, overrides))
-    figure = draw_scores(
-        results.scores,
-        results.intervals,
-        label=results.score.replace("_", " "),
-        title=f"{config.name}: {config.searches} searches, {config.retrainings} retrainings each",
-    )
+    label = results.score.replace("_", " ")
+    title = f"{config.name}: {config.searches} searches, {config.retrainings} retrainings each"
+    figure = draw_scores(results.scores, results.intervals, label=label, title=title)
     save_figure(figure, directory / "scores.svg")
 
 
@@ -50,6 +44,12 @@ def render_report(results: ComparisonResults, overrides: Sequence[str]) -> str:
     score = results.score.replace("_", " ")
     sources = [n.joules_source for n in results.networks]
     sources += [str(n.search_cost.joules_source) for n in results.networks]
+    genotype = next(n.genotype for n in results.networks if n.name == plan.method)
+    commands = [
+        shell_command("compare", overrides),
+        shell_command("search", plan.search_overrides(plan.method, 0)),
+        shell_command("retrain", plan.retrain_overrides(genotype, 0, 0)),
+    ]
     parts = [
         f"# {config.name}: {plan.method} compared with {', '.join(config.baselines)}",
         " ".join(results.verdicts()),
@@ -64,10 +64,10 @@ def render_report(results: ComparisonResults, overrides: Sequence[str]) -> str:
         ),
         _describe_statistics(results),
         " ".join(_describe_name(results, name) for name in plan.names),
-        f"{_describe_energy(results)} {shared_counter_warning(plan, sources)}".rstrip(),
+        f"{_describe_energy(results)} {plan.shared_counter_warning(sources)}".rstrip(),
         "## Commands",
         "The comparison, one of its searches and one of its retrainings:",
-        "```\n" + "\n".join(_commands(results, overrides)) + "\n```",
+        "```\n" + "\n".join(commands) + "\n```",
         "[rows.csv](rows.csv) contains all networks.",
     ]
     return "\n\n".join(parts) + "\n"
@@ -157,16 +157,6 @@ def _describe_name(results: ComparisonResults, name: str) -> str:
         f"`{name}` has searches with the number of epochs that costs the same as a search of "
         f"`{plan.method}`; their actual cost is {cost} of it."
     )
-
-
-def _commands(results: ComparisonResults, overrides: Sequence[str]) -> list[str]:
-    plan = results.plan
-    genotype = next(n.genotype for n in results.networks if n.name == plan.method)
-    return [
-        shell_command("compare", overrides),
-        shell_command("search", plan.search_overrides(plan.method, 0)),
-        shell_command("retrain", plan.retrain_overrides(genotype, 0, 0)),
-    ]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

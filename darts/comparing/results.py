@@ -8,9 +8,11 @@ import numpy as np
 
 from darts.comparing.plan import RANDOM, ComparisonPlan, SearchCost
 from darts.comparing.runs import RunFailed, read_summary
-from darts.judging.statistics import bootstrap, compare_methods, verdict
+from darts.judging.statistics import Interval, bootstrap, compare_methods, verdict
 from darts.tracking.formats import is_fraction
 from darts.tracking.ledger import common_source
+
+_COPIED = ("seed", "parameters", "macs", "seconds", "joules", "joules_source", "genotype")
 
 EQUAL_COST = (0.9, 1.1)
 """Range of the cost relative to the method in which a baseline counts as having equal cost."""
@@ -18,70 +20,39 @@ EQUAL_COST = (0.9, 1.1)
 
 @dataclass(frozen=True)
 class NetworkResult:
-    """Scores and costs of one retrained network.
+    """Scores and costs of one retrained network."""
 
-    Attributes:
-        name: Name of the method or baseline.
-        search: Index of its search.
-        retraining: Index of the retraining.
-        seed: Seed of the retraining.
-        test_score, valid_score: Scores by the metric of the comparison.
-        parameters, macs: Size of the network.
-        search_cost: Cost of its search.
-        seconds, joules, joules_source: Cost of the retraining.
-        genotype: Its architecture as text.
-        directory: Run directory, relative to that of the comparison.
-    """
-
-    name: str
-    search: int
-    retraining: int
-    seed: int
+    name: str  # of the method or baseline
+    search: int  # index of its search
+    retraining: int  # index of the retraining
+    seed: int  # of the retraining
     test_score: float
     valid_score: float | None
     parameters: int
     macs: int
     search_cost: SearchCost
-    seconds: float
+    seconds: float  # of the retraining
     joules: float
     joules_source: str
-    genotype: str
-    directory: str
+    genotype: str  # its architecture as text
+    directory: str  # run directory, relative to that of the comparison
 
     def as_row(self, metric: str) -> dict[str, object]:
         """Return a row of ``rows.csv``."""
-        return {
-            "name": self.name,
-            "search": self.search,
-            "retraining": self.retraining,
-            "seed": self.seed,
-            f"test_{metric}": self.test_score,
-            f"valid_{metric}": self.valid_score,
-            "parameters": self.parameters,
-            "macs": self.macs,
-            "search_seconds": self.search_cost.seconds,
-            "search_joules": self.search_cost.joules,
-            "search_joules_source": self.search_cost.joules_source,
-            "seconds": self.seconds,
-            "joules": self.joules,
-            "joules_source": self.joules_source,
-            "genotype": self.genotype,
-            "directory": self.directory,
-        }
+        row: dict[str, object] = {}
+        for key, value in vars(self).items():
+            if key == "search_cost":
+                row |= {f"search_{part}": cost for part, cost in value._asdict().items()}
+            else:
+                row[key.replace("_score", f"_{metric}")] = value
+        return row
 
 
 class ComparisonResults:
     """Scores, intervals and comparisons of a complete comparison.
 
-    Args:
-        plan: A comparison whose runs are all complete.
-
-    Attributes:
-        score: Name of the compared score, for example ``test_accuracy``.
-        networks: All retrained networks.
-        scores: By name, the test scores of the retrainings of each search.
-        intervals: By name, mean and interval over searches.
-        comparisons: The method compared with each baseline.
+    ``score`` is the name of the compared score, for example ``test_accuracy``. ``scores`` has, by
+    name, those of the retrainings of each search, ``intervals`` mean and interval over searches.
 
     Raises:
         RunFailed: If a retraining has no test score.
@@ -116,24 +87,17 @@ class ComparisonResults:
                 summary = read_summary(directory)
                 if not isinstance(summary.get(self.score), (int, float)):
                     raise RunFailed(f"{directory} has no {self.score}, so it cannot be compared")
-                networks.append(
-                    NetworkResult(
-                        name=name,
-                        search=index,
-                        retraining=number,
-                        seed=summary["seed"],
-                        test_score=summary[self.score],
-                        valid_score=summary.get(f"valid_{self.plan.metric.name}"),
-                        parameters=summary["parameters"],
-                        macs=summary["macs"],
-                        search_cost=cost,
-                        seconds=summary["seconds"],
-                        joules=summary["joules"],
-                        joules_source=summary["joules_source"],
-                        genotype=summary["genotype"],
-                        directory=directory.relative_to(self.plan.directory).as_posix(),
-                    )
+                network = NetworkResult(
+                    name=name,
+                    search=index,
+                    retraining=number,
+                    test_score=summary[self.score],
+                    valid_score=summary.get(f"valid_{self.plan.metric.name}"),
+                    search_cost=cost,
+                    directory=directory.relative_to(self.plan.directory).as_posix(),
+                    **{key: summary[key] for key in _COPIED},
                 )
+                networks.append(network)
         return networks
 
     def search_joules(self, name: str) -> float | None:
@@ -183,17 +147,18 @@ class ComparisonResults:
         """Return the results as flat values for summary.json."""
         values: dict[str, object] = {}
         for name, interval in self.intervals.items():
-            key = f"{name}_{self.score}"
-            values[key] = interval.mean
-            values[f"{key}_low"], values[f"{key}_high"] = interval.low, interval.high
+            values |= _flatten(f"{name}_{self.score}", interval)
             values[f"{name}_search_joules"] = self.search_joules(name)
         for comparison, text in zip(self.comparisons, self.verdicts(), strict=True):
-            key, difference = f"difference_{comparison.baseline}", comparison.difference
-            values[key] = difference.mean
-            values[f"{key}_low"], values[f"{key}_high"] = difference.low, difference.high
+            key = f"difference_{comparison.baseline}"
+            values |= _flatten(key, comparison.difference)
             values[f"{key}_p"] = comparison.p
             values[f"{key}_p_holm"] = comparison.corrected_p
             values[f"{key}_cliffs_delta"] = comparison.delta
             values[f"{key}_significant"] = comparison.significant
             values[f"{key}_verdict"] = text
         return values
+
+
+def _flatten(key: str, interval: Interval) -> dict[str, object]:
+    return {key: interval.mean, f"{key}_low": interval.low, f"{key}_high": interval.high}

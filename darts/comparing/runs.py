@@ -36,9 +36,6 @@ class RunLauncher:
     Args:
         workers: Maximum number of simultaneous runs. They share the threads of this process, unless
             ``OMP_NUM_THREADS`` sets the threads of each, and are distributed over its GPUs.
-
-    Attributes:
-        sources: Sources of the joules of all runs so far.
     """
 
     def __init__(self, workers: int) -> None:
@@ -48,7 +45,7 @@ class RunLauncher:
         # Environment variables of each worker that select its GPU.
         self._free = [round_robin_gpu(n) if workers > 1 else {} for n in range(workers)]
         self._lock = threading.Lock()
-        self.sources: set[str] = set()
+        self.sources: set[str] = set()  # of the joules of all runs so far
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
@@ -64,11 +61,6 @@ class RunLauncher:
         """Return the summary of a run, after starting or resuming it if it is not complete.
 
         The output of the run is appended to a log file next to its directory.
-
-        Args:
-            command: ``search`` or ``retrain``.
-            directory: Run directory.
-            overrides: Overrides of the command.
 
         Raises:
             RunFailed: If it ended with an error.

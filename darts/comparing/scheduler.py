@@ -17,19 +17,12 @@ from darts.hpo.commands import merge_overrides
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One unit of work of a comparison: a search, a retraining, or what replaces a search.
+    """One unit of work of a comparison: a search, a retraining, or what replaces a search."""
 
-    Attributes:
-        name: Unique name in the comparison.
-        work: Executes it and returns a short message about the result.
-        done: Returns whether it is complete, for example from an earlier session.
-        needs: Names of the planned runs that must be complete before.
-    """
-
-    name: str
-    work: Callable[[], str]
-    done: Callable[[], bool]
-    needs: tuple[str, ...] = ()
+    name: str  # unique in the comparison
+    work: Callable[[], str]  # executes it and returns a short message about the result
+    done: Callable[[], bool]  # whether it is complete, for example from an earlier session
+    needs: tuple[str, ...] = ()  # names of the planned runs that must be complete before
 
 
 def plan_runs(plan: ComparisonPlan, launcher: RunLauncher) -> list[PlannedRun]:
@@ -111,9 +104,6 @@ def execute(
 
     Returns:
         Reasons of failed runs by name. Runs that were stopped or not started are not included.
-
-    Raises:
-        Exception: Any exception of a run except ``RunFailed`` and ``RunStopped``.
     """
     done = {run.name for run in runs if run.done()}
     waiting = [run for run in runs if run.name not in done]

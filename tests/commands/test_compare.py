@@ -20,7 +20,6 @@ import pytest
 
 from darts.comparing import runs as runs_module
 from darts.comparing.baselines import require_common_source
-from darts.comparing.costs import total_cost
 from darts.comparing.pilot import CostModel, pilot_overrides
 from darts.comparing.plan import ComparisonPlan, as_overrides, search_config
 from darts.comparing.report import render_report
@@ -204,7 +203,7 @@ def test_joules_of_several_sources_are_not_summed(
     assert "Whether random_sharing cost as much as darts_v1 is unknown." in page
     joules = results.search_joules("darts_v1")
     assert joules == (40.0 if source == "another" else None)
-    assert total_cost(results.plan)["joules"] is None
+    assert results.plan.total_cost()["joules"] is None
     network = next(n for n in results.networks if n.name == "random_sharing")
     assert network.search_cost.joules_source == source
 
