@@ -56,12 +56,7 @@ def test_names_are_escaped() -> None:
 
 
 @settings(deadline=None, max_examples=200)
-@given(
-    st.floats(-1e9, 1e9),
-    st.floats(1e-6, 1e9),
-    st.integers(1, 6),
-    st.booleans(),
-)
+@given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e9), st.integers(1, 6), st.booleans())
 @example(low=6.282948590992545e-12, span=1e-6, intervals=1, whole=True)
 def test_ticks_are_few_even_and_inside(
     low: float, span: float, intervals: int, whole: bool
