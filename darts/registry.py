@@ -1,8 +1,9 @@
 """Registries of components, and the dataclass fields that declare their options.
 
 A component is a dataclass: its fields are its options and its methods are its behavior. The class
-also types the YAML file that configures it. Each kind of component has a package and a registry.
-The registry imports every module of the package, so adding a component means adding a file.
+is also the schema of the YAML file that configures it. Each kind of component has a package and a
+registry. The registry imports every module of the package, so adding a component means adding a
+file.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ def number(
 ) -> Any:  # Any, as for dataclasses.field
     """Declare a field whose value is a finite number, or a list of them, within bounds.
 
-    ``low`` and ``high`` are allowed values, ``above`` and ``below`` are not. A list is copied for
-    each instance.
+    The bounds ``low`` and ``high`` are inclusive, ``above`` and ``below`` exclusive. A default list
+    is copied for each instance.
     """
     metadata = {"limits": {"low": low, "high": high, "above": above, "below": below}}
     if isinstance(default, list):
@@ -75,7 +76,7 @@ class Registry(Mapping[str, type[Component]]):
             package = importlib.import_module(self._package)
             for module in pkgutil.iter_modules(package.__path__, f"{self._package}."):
                 importlib.import_module(module.name)
-            self._complete = True  # set last, so that a failed import is repeated on next access
+            self._complete = True  # set last, so that the next access retries a failed import
         return self._components
 
     def __getitem__(self, name: str) -> type[Component]:

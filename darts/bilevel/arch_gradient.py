@@ -18,7 +18,7 @@ GRADIENTS: Registry[ArchGradient] = Registry("bilevel", "darts.bilevel")
 
 @dataclass(frozen=True)
 class GradientInputs(Generic[Net, BatchT]):
-    """What the gradient of the alphas depends on; its computation changes none of it.
+    """Inputs of a gradient of the alphas, which does not change them.
 
     Attributes:
         net: supernet with ``alphas`` and ``weight_parameters()``.
@@ -27,7 +27,7 @@ class GradientInputs(Generic[Net, BatchT]):
         valid_batch: batch whose loss the alphas minimize.
         optimizer: optimizer of the weights.
         reduce: sums tensors over the ranks of a distributed run. The loss of each rank must be its
-            share of the loss of the whole batch; a virtual step is then that of the whole batch.
+            share of the loss of the whole batch; a virtual step then uses the whole batch.
     """
 
     net: Net
@@ -44,12 +44,12 @@ class ArchGradient(ABC):
 
     Attributes:
         updates_alphas: whether the search takes architecture steps.
-        mirrors_sgd: whether it differentiates through a weight step, which must be one of SGD.
+        requires_sgd: whether it differentiates through a weight step, which must be one of SGD.
     """
 
     name: str = ""
     updates_alphas: ClassVar[bool] = True
-    mirrors_sgd: ClassVar[bool] = False
+    requires_sgd: ClassVar[bool] = False
 
     def __call__(
         self,
@@ -61,7 +61,7 @@ class ArchGradient(ABC):
         *,
         reduce: Reduce | None = None,
     ) -> dict[str, Tensor]:
-        """Return ``gradient`` of these inputs."""
+        """Return ``self.gradient`` of these inputs."""
         return self.gradient(
             GradientInputs(net, loss_fn, train_batch, valid_batch, optimizer, reduce)
         )
@@ -75,7 +75,7 @@ class ArchGradient(ABC):
         return False
 
     def report(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, float]:
-        """Return metrics of the gradient."""
+        """Return metrics of the gradient by name."""
         return {}
 
 

@@ -29,7 +29,7 @@ def first_order(
 
     The weights enter as constants, so that no weight gradients are computed. Groups without a cell
     in the supernet have a zero gradient. See ``GradientInputs`` for the arguments; ``train_batch``
-    and ``optimizer`` are unused, because all gradients have the same signature.
+    and ``optimizer`` are unused; all gradients have the same signature.
     """
     return FirstOrder()(net, loss_fn, train_batch, valid_batch, optimizer, reduce=reduce)
 

@@ -61,7 +61,7 @@ class FunctionalLoss(Generic[Net, BatchT]):
         self.weights: list[nn.Parameter] = net.weight_parameters()
         self.alpha_groups: list[str] = list(net.alphas)
         self._buffers = list(net.buffers())
-        # A shared tensor has several places.
+        # A tensor that several modules share has several places.
         self._places: list[tuple[dict[str, Tensor | None], str, Tensor]] = [
             (cast("dict[str, Tensor | None]", holder), name, tensor)
             for module in net.modules()
@@ -76,7 +76,7 @@ class FunctionalLoss(Generic[Net, BatchT]):
         return list(self.net.alphas.values())
 
     def at(self, weights: Sequence[Tensor], alphas: Sequence[Tensor], batch: BatchT) -> Tensor:
-        """Evaluate the loss at weights and alphas, in the order of the network's own."""
+        """Return the loss, a scalar; weights and alphas are in the order of the attributes."""
         own = [*self.weights, *self.alphas]
         values = dict(zip(map(id, own), [*weights, *alphas], strict=True))
         values.update((id(buffer), buffer.clone()) for buffer in self._buffers)

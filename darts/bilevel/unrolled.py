@@ -45,7 +45,7 @@ def unrolled(
     epsilon: float = 0.01,
     reduce: Reduce | None = None,
 ) -> dict[str, Tensor]:
-    """Return the gradient of the validation loss after one weight step, for the alphas, by group.
+    """Return the gradient, by group of alphas, of the validation loss after one weight step.
 
     The weight step is that of ``torch.optim.SGD`` with learning rate, momentum, dampening, weight
     decay and Nesterov momentum. All evaluations of the training loss use the same random numbers,
@@ -56,11 +56,11 @@ def unrolled(
         hvp: ``"finite_difference"`` (two more evaluations of the training loss, no second
             derivative) or ``"exact"`` (differentiates twice).
         epsilon: step length of the finite difference. The weights are shifted by
-            ``+- epsilon * v / |v|``, where v is the gradient at the stepped weights. The paper uses
-            0.01.
+            ``+- epsilon * v / |v|``, where v is the weight gradient after the virtual step. The
+            paper uses 0.01.
 
     Raises:
-        ValueError: if the product is unknown, epsilon is not positive and finite, or the optimizer
+        ValueError: if ``hvp`` is unknown, ``epsilon`` is not positive and finite, or the optimizer
             is not SGD.
     """
     component = Unrolled(hvp=hvp, epsilon=epsilon)
@@ -73,13 +73,13 @@ class Unrolled(ArchGradient):
     """The gradient through one weight step.
 
     Attributes:
-        hvp: how the second-order product is computed.
+        hvp: how the product with the mixed second derivative is computed.
         epsilon: step length of the finite difference.
-        self_check: steps between two comparisons of both products; 0: none.
+        self_check: steps between two comparisons of both ways to compute it; 0: none.
     """
 
     name: str = "unrolled"
-    mirrors_sgd: ClassVar[bool] = True
+    requires_sgd: ClassVar[bool] = True
     hvp: str = choice("finite_difference", *PRODUCTS)
     epsilon: float = number(0.01, above=0)
     self_check: int = number(0, low=0)
@@ -145,8 +145,8 @@ class _VirtualStep(Generic[Net, BatchT]):
 
     Attributes:
         direct: gradient of the validation loss with respect to the alphas at the stepped weights.
-        vector: gradient with respect to the stepped weights, times the step factors. It is
-            multiplied with the mixed second derivative.
+        vector: gradient with respect to the stepped weights, times the factors of ``sgd_step``. It
+            is multiplied with the mixed second derivative.
     """
 
     def __init__(self, inputs: GradientInputs[Net, BatchT], *, graph: bool) -> None:

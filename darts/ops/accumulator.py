@@ -30,7 +30,7 @@ class SumAccumulator:
         self._shift: Tensor | None = None  # (C,), sum over the normalized terms so far
 
     def add(self, term: Tensor) -> None:
-        """Add a feature map. Nothing else may use it afterwards, since it may be overwritten."""
+        """Add ``(B, C, H, W)``. Nothing else may use it afterwards: it may be overwritten."""
         self.value = term if self.value is None else self.value.add_(term)
 
     def add_normalized(
@@ -39,7 +39,7 @@ class SumAccumulator:
         """Add ``sum_groups(normalize(y, repeat_per_channel(scale, y), eps, running), groups)``.
 
         ``y`` is ``(B, groups * C, H, W)``, and ``can_add_normalized(y)`` must be true. ``scale`` is
-        the weight of each group, ``(groups,)``.
+        the mixing weight of each group, ``(groups,)``.
         """
         count = values_per_channel(y)
         self.value, mean, variance, shift = _AddNormalized.apply(self.value, y, scale, groups, eps)
@@ -47,7 +47,7 @@ class SumAccumulator:
         self._shift = shift if self._shift is None else self._shift.add_(shift)
 
     def result(self) -> Tensor | None:
-        """Return the sum; None if nothing was added."""
+        """Return the sum, ``(B, C, H, W)``; None if nothing was added."""
         if self.value is not None and self._shift is not None:
             with torch.no_grad():  # _AddNormalized.backward includes the gradient of the shift
                 self.value.add_(self._shift.view(1, -1, 1, 1))
@@ -56,13 +56,13 @@ class SumAccumulator:
 
 def can_add_normalized(y: Tensor) -> bool:
     """Return whether ``SumAccumulator.add_normalized`` supports a feature map."""
-    exact = y.dtype in (torch.float32, torch.float64)
-    dense = y.is_contiguous(memory_format=_NHWC)
-    return exact and dense and y.device.type == "cpu" and not torch.compiler.is_compiling()
+    full_precision = y.dtype in (torch.float32, torch.float64)
+    nhwc = y.is_contiguous(memory_format=_NHWC)
+    return full_precision and nhwc and y.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 class _AddNormalized(SeveralOutputs):
-    """Update the sum in place; also return mean, variance and shift, which carry no gradient."""
+    """Add to ``total`` in place; also return mean, variance and shift, which carry no gradient."""
 
     @staticmethod
     def forward(
@@ -74,15 +74,15 @@ class _AddNormalized(SeveralOutputs):
         factor = (inverse.view(groups, -1) * scale[:, None]).view(-1)
         shift = (mean * factor).view(groups, -1).sum(0).neg_()
         folded, factors = fold(y, folds), repeat_per_fold(factor, folds)
-        products = list(zip(folded.chunk(groups, 1), factors.chunk(groups, 1), strict=True))
+        pairs = list(zip(folded.chunk(groups, 1), factors.chunk(groups, 1), strict=True))
         if total is None:
             total = torch.empty_like(y[:, : y.shape[1] // groups], memory_format=_NHWC)
-            group, weights = products.pop(0)
+            group, weights = pairs.pop(0)
             torch.mul(group, weights, out=fold(total, folds))
         else:
             ctx.mark_dirty(total)
         folded_total = fold(total, folds)
-        for group, weights in products:
+        for group, weights in pairs:
             folded_total.addcmul_(group, weights)
         ctx.save_for_backward(y, scale, mean, inverse)
         ctx.groups, ctx.eps = groups, eps
@@ -94,12 +94,12 @@ class _AddNormalized(SeveralOutputs):
         y, scale, mean, inverse = ctx.saved_tensors
         need_total, need_y, need_scale = ctx.needs_input_grad[:3]
         gradient, groups = gradients[0], ctx.groups
-        repeats = gradient if groups == 1 else torch.cat([gradient] * groups, dim=1)
+        repeated = gradient if groups == 1 else torch.cat([gradient] * groups, dim=1)
         weight = scale[:, None].expand(-1, y.shape[1] // groups).reshape(-1)
         weight = weight.contiguous()  # batch norm is three times slower with a view of stride 0
         need = [need_y, need_scale, False]
         grad_y, grad_weight, _ = torch.ops.aten.native_batch_norm_backward(
-            repeats, y, weight, None, None, mean, inverse, True, ctx.eps, need
+            repeated, y, weight, None, None, mean, inverse, True, ctx.eps, need
         )
         grad_scale = grad_weight.view(groups, -1).sum(1) if need_scale else None
         return gradient if need_total else None, grad_y, grad_scale, None, None

@@ -27,13 +27,13 @@ class RunningStats(NamedTuple):
 
     @torch.no_grad()
     def update(self, mean: Tensor, variance: Tensor) -> None:
-        """Average in the mean and the unbiased variance of a batch."""
+        """Include the mean and the unbiased variance of a batch, ``(C,)``, in the averages."""
         self.mean.lerp_(mean.to(self.mean.dtype), self.momentum)
         self.variance.lerp_(variance.to(self.variance.dtype), self.momentum)
 
 
 class Normalized(NamedTuple):
-    """A normalized batch and the statistics of its channels, which carry no gradient."""
+    """A normalized batch ``(B, C, H, W)`` and its statistics ``(C,)``, which carry no gradient."""
 
     output: Tensor
     mean: Tensor
@@ -90,7 +90,7 @@ def normalize_shared(x: Tensor, eps: float, group: ProcessGroup | None = None) -
 
 
 def _float_scale(x: Tensor, scale: Tensor | None) -> Tensor | None:
-    """Return the scale; float32 ones if x has reduced precision and there is no scale.
+    """Return the scale. If it is None and ``x`` has reduced precision, return float32 ones.
 
     With reduced precision, PyTorch computes the statistics in float32 only if a scale is given.
     """
@@ -102,19 +102,19 @@ def _float_scale(x: Tensor, scale: Tensor | None) -> Tensor | None:
 def _normalize_synced(
     x: Tensor, scale: Tensor | None, eps: float, group: ProcessGroup
 ) -> Normalized:
-    exact = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-    mean, variance, count = synced_statistics(exact, group)
+    full = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    mean, variance, count = synced_statistics(full, group)
     factor = (variance + eps).rsqrt()
     if scale is not None:
         factor = factor * scale
-    output = (exact - mean.view(1, -1, 1, 1)) * factor.view(1, -1, 1, 1)
+    output = (full - mean.view(1, -1, 1, 1)) * factor.view(1, -1, 1, 1)
     with torch.no_grad():
         unbiased = variance * (count / (count - 1))
     return Normalized(output.to(x.dtype), mean.detach(), unbiased)
 
 
 def values_per_channel(x: Tensor) -> int:
-    """Return the number of values per channel of ``(B, C, H, W)``; ValueError if less than 2."""
+    """Return the number of values per channel of ``(B, C, H, W)``; raise ValueError if below 2."""
     count = x.numel() // x.shape[1]
     if count < 2:
         raise ValueError(f"batch norm needs more than one value per channel, got {tuple(x.shape)}")

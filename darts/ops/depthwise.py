@@ -6,15 +6,15 @@ twenty times slower. This module rewrites each gradient, exactly, in terms of fa
 
 * Input gradient, stride 1: a convolution of the output gradient with the kernel rotated by 180
   degrees.
-* Stride 2 and dilation 2 reads every second pixel only. These pixels are selected first and then
-  convolved with stride 1 and dilation 1.
+* A convolution with stride 2 and dilation 2 reads only every second pixel. These pixels are
+  selected first and then convolved with stride 1 and dilation 1.
 * Weight gradient, dilation d: d neighboring pixels become channels at no cost, so that taps at
-  distance d become neighbors within a row. Along the columns, the gradient of a kernel without
-  dilation is computed and the superfluous rows are dropped.
-* Weight gradient, five taps per row: the gradients of three columns and of the two columns between
-  them, each at a distance of two taps, are combined.
+  distance d become neighbors within a row. Vertically, the gradient of a taller kernel without
+  dilation is computed, and only every d-th of its rows is used.
+* Weight gradient, five taps per row: the gradients of columns 0, 2 and 4 of the kernel and those of
+  columns 1 and 3 are computed separately and interleaved.
 * Weight gradient, five taps per row and stride 2: it splits into four gradients of up to three taps
-  per row and stride 1, one for each phase of the input pixels.
+  per row and stride 1, one for each combination of even and odd input rows and columns.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class _Depthwise(OneOutput):
 def _plain_backward(
     gradient: Tensor, x: Tensor, weight: Tensor, stride: int, dilation: int, need: list[bool]
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the gradients of x and the weight that are needed."""
+    """Return the gradients of x and of the weight, each if ``need`` says so, otherwise None."""
     padding = dilation * (weight.shape[-1] // 2)
     return _convolution_backward(gradient, x, weight, stride, [padding, padding], dilation, need)
 
@@ -134,16 +134,16 @@ def _strided_weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
     return result
 
 
-def weight_gradient(x: Tensor, gradient: Tensor, kernel: int, dilation: int) -> Tensor:
+def weight_gradient(x: Tensor, gradient: Tensor, size: int, dilation: int) -> Tensor:
     """Return the weight gradient of a depthwise convolution with stride 1 and "same" padding.
 
     The input and the gradient of the output are ``(B, C, H, W)``, the result is
-    ``(C, 1, kernel, kernel)`` with an odd kernel size.
+    ``(C, 1, size, size)`` with an odd kernel size.
     """
-    rows = dilation * (kernel - 1) + 1
-    if kernel > 5 or (kernel == 3 and dilation == 1):
-        return _rectangular_gradient(x, gradient, kernel, kernel, dilation)
-    folds = dilation if kernel == 3 else 2 * dilation
+    rows = dilation * (size - 1) + 1  # height of the kernel without dilation
+    if size > 5 or (size == 3 and dilation == 1):
+        return _rectangular_gradient(x, gradient, size, size, dilation)
+    folds = dilation if size == 3 else 2 * dilation
     # Zeros at the right and the bottom add nothing. The fast kernel needs as many rows as taps.
     padding = (0, -x.shape[3] % folds, 0, max(0, rows - x.shape[2]))
     if any(padding):
@@ -151,9 +151,9 @@ def weight_gradient(x: Tensor, gradient: Tensor, kernel: int, dilation: int) -> 
     x, gradient = (t.contiguous(memory_format=_NHWC) for t in (x, gradient))
     folded = fold(gradient, folds)
     taps = _rectangular_gradient(fold(x, folds), folded, rows, 3)
-    if kernel == 5:
-        # The two columns in between come from the image shifted by half a fold, which is one
-        # folded pixel wider.
+    if size == 5:
+        # Columns 1 and 3 come from the image shifted by half a fold, which is one folded pixel
+        # wider.
         shifted = F.pad(x, (dilation, dilation)).contiguous(memory_format=_NHWC)
         between = _rectangular_gradient(fold(shifted, folds), folded, rows, 2)
         taps = torch.cat([taps, between], dim=3)[..., [0, 3, 1, 4, 2]]

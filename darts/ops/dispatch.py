@@ -18,8 +18,8 @@ class KernelPlan:
 
     Attributes:
         max_bytes: upper limit on the input bytes of the edges that run as one grouped operation;
-            one edge always runs. On a CPU, tensors that fit into the cache are fastest; on a GPU,
-            few large kernels are.
+            at least one edge runs. On a CPU, tensors that fit into the cache are fastest; on a
+            GPU, few large kernels are fastest.
         fused: run a depthwise and a pointwise convolution as one dense convolution.
         compiled: run both convolutions and their norm as one ``torch.compile`` region.
     """
@@ -29,7 +29,7 @@ class KernelPlan:
     compiled: bool = False
 
     def edges_per_kernel(self, x: Tensor) -> int:
-        """Return the number of edges per grouped operation, for inputs of the size of ``x``."""
+        """Return the number of edges per grouped operation; each has an input of the size of x."""
         return max(1, self.max_bytes // (x.numel() * x.element_size()))
 
 

@@ -3,7 +3,7 @@
 PyTorch's batch norm iterates over the channels of one pixel after another and is slow if there are
 few of them. In channels_last layout, k neighboring pixels with C channels each have the memory
 layout of one pixel with k * C channels. The statistics of the k folds are computed and combined.
-The backward pass has less to gain and uses PyTorch's kernel.
+The backward pass would gain little and uses PyTorch's kernel.
 
 References:
     Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample
@@ -24,9 +24,9 @@ _MIN_VALUES = 2**20  # on smaller inputs, combining the statistics costs more th
 
 
 def num_folds(x: Tensor) -> int:
-    """Return how many pixels of ``(B, C, H, W)`` to fold; 1 if that is not faster."""
-    plain = x.device.type != "cpu" or x.dtype != torch.float32 or x.numel() < _MIN_VALUES
-    if plain or torch.compiler.is_compiling() or not x.is_contiguous(memory_format=_NHWC):
+    """Return how many neighboring pixels of ``(B, C, H, W)`` to fold; 1 for no folding."""
+    unsupported = x.device.type != "cpu" or x.dtype != torch.float32 or x.numel() < _MIN_VALUES
+    if unsupported or torch.compiler.is_compiling() or not x.is_contiguous(memory_format=_NHWC):
         return 1
     folds = 1
     while 2 * folds * x.shape[1] <= _MAX_CHANNELS and x.shape[3] % (2 * folds) == 0:

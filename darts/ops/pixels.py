@@ -14,8 +14,8 @@ _NHWC = torch.channels_last
 def split_even_odd(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``x[..., ::2, ::2]`` and ``x[..., 1::2, 1::2]``, zero-padded to the same size.
 
-    The backward pass writes both gradients into one tensor. Two views would each allocate a full
-    image and add them.
+    The backward pass writes both gradients into one tensor. That of two views would allocate a full
+    image for each and add them.
 
     Shape: ``(B, C, H, W)`` -> twice ``(B, C, ceil(H / 2), ceil(W / 2))`` in channels_last layout.
     """
@@ -49,7 +49,7 @@ def fold(x: Tensor, folds: int) -> Tensor:
 
     The result is a view if x is in channels_last layout.
 
-    Shape: ``(B, C, H, W)`` -> ``(B, folds * C, H, W / folds)``; W must be divisible.
+    Shape: ``(B, C, H, W)`` -> ``(B, folds * C, H, W / folds)``; ``folds`` must divide W.
     """
     rows = x.permute(0, 2, 3, 1)
     return rows.reshape(*rows.shape[:2], -1, folds * x.shape[1]).permute(0, 3, 1, 2)

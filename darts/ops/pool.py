@@ -27,7 +27,7 @@ def avg_pool3x3(x: Tensor) -> Tensor:
 class _AvgPool(OneOutput):
     """The sum over each window, divided by its number of pixels.
 
-    The window sum is its own transpose, so the backward pass is a window sum, too.
+    The window sum is its own adjoint, so the backward pass is a window sum, too.
     """
 
     @staticmethod

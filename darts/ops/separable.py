@@ -59,7 +59,7 @@ def separable_conv(
         running: running statistics of all groups; updated.
         plan: implementation to use.
         process_group: ranks that share the batch, or None.
-        accumulator: adds up the output of a last block, which is then not returned.
+        accumulator: collects the output of a last block, which is then not returned.
 
     Returns:
         ``(B, C, H', W')`` for a last block, or None with an accumulator; otherwise
@@ -138,6 +138,6 @@ def plain_separable_conv(
 
 @cache
 def _compiled_separable_conv() -> Callable[..., Tensor]:
-    """Compile ``plain_separable_conv``, once per shape for all cells."""
+    """Return the compiled ``plain_separable_conv``; all cells share one compilation per shape."""
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 256)
     return torch.compile(plain_separable_conv, dynamic=False)

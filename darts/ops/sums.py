@@ -46,7 +46,7 @@ class _WeightedSum(OneOutput):
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """Return the sum of all products, in one pass if the layout allows it."""
+    """Return the inner product of two feature maps, in one pass if dtype and device allow it."""
     if a.device.type != "cpu" or a.dtype not in (torch.float32, torch.float64):
         return (a.float() * b.float()).sum() if a.dtype.itemsize < 4 else (a * b).sum()
     return torch.dot(_flatten(a), _flatten(b))

@@ -125,7 +125,7 @@ def convert_sync_batch_norm(net: nn.Module, group: ProcessGroup | None) -> nn.Mo
     """
     for module in net.modules():
         if type(module) is nn.BatchNorm2d:
-            # Changing only the class keeps parameters, buffers, hooks and references of parents.
+            # Changing only the class keeps parameters, buffers, hooks and references to the module.
             module.__class__ = SyncedBatchNorm2d
         if hasattr(module, "process_group"):
             module.process_group = group  # type: ignore[assignment]

@@ -24,7 +24,7 @@ def check_components(config: SearchConfig) -> None:
             "bilevel=frozen stopping=never"
         )
     check_collapse_action(config)
-    if bilevel.mirrors_sgd and config.optimizer.algorithm != "sgd":
+    if bilevel.requires_sgd and config.optimizer.algorithm != "sgd":
         raise ConfigError(
             f"bilevel={bilevel.name}: needs optimizer.algorithm=sgd, not "
             f"{config.optimizer.algorithm}; or choose bilevel=first_order"
