@@ -52,9 +52,9 @@ def evaluate(config: EvaluateConfig, invocation: Invocation, ranks: Ranks) -> Js
     loader = data.held_out_loader(config.split, subsets)
     if loader is None:
         name = trained.config.dataset.name
-        raise ConfigError(f"split={config.split}: {name} has no such split in this run")
+        raise ConfigError(f"split={config.split}: the retraining on {name} has no such split")
     net = trained.build().to(ranks.device)
-    # As in training: the memory layout decides the last bits of a score.
+    # As in training: the memory layout affects the last bits of a score.
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = trained.config.task.objective(data.target_names)
     importance = None
@@ -95,7 +95,7 @@ def evaluate(config: EvaluateConfig, invocation: Invocation, ranks: Ranks) -> Js
 
 
 def open_data(config: EvaluateConfig, trained: TrainedNetwork, ranks: Ranks) -> DataModule:
-    """Return the data of the retraining, from another place and in other batches if configured.
+    """Return the data of the retraining, with the configured root and batch size.
 
     Raises:
         CheckpointError: When the data set has other classes or words than in training.
@@ -122,7 +122,7 @@ def score_split(
     objective: Objective,
     ranks: Ranks,
 ) -> tuple[dict[str, float], int, Energy]:
-    """Return the metrics, the number of samples, and time and energy of all ranks."""
+    """Return the metrics, the number of samples, and the cost: own seconds, joules of all ranks."""
     meter = energy_meter(trained.config.tracking.energy, ranks)
     meter.start()
     samples = 0
@@ -162,11 +162,11 @@ def measure_importance(
     if not has_removable_edges(net):
         raise ConfigError(
             f"importance=true: networks of space={trained.config.space.name} have no edges to "
-            "remove; leave it out"
+            "remove; set importance=false"
         )
     loader = data.held_out_loader("valid", load_split(trained.file.parent / "split.npz"))
     if loader is None:
-        raise ConfigError("importance=true: needs validation data, but the run held none out")
+        raise ConfigError("importance=true: needs validation data; the retraining held none out")
     metric = trained.config.metric
 
     def score_valid() -> float:
@@ -185,7 +185,7 @@ def measure_importance(
 def write_importance(
     files: RunDirectory, trained: TrainedNetwork, importance: ImportanceFile
 ) -> None:
-    """Write importance.json and importance.svg, and print the most important edges first."""
+    """Write importance.json and importance.svg, and print edges by descending importance."""
     files.write_json("importance.json", importance)
     metric = trained.config.metric
     if trained.config.tracking.figures:

@@ -1,4 +1,4 @@
-"""Write a retrained network for use elsewhere: ``python -m darts.export checkpoint=...``."""
+"""Export a retrained network to ONNX or PyTorch: ``python -m darts.export checkpoint=...``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
 
     Raises:
         CheckpointError: When the retraining has not completed an epoch.
-        ConfigError: When networks of the task cannot be exported, or the graph differs.
+        ConfigError: When networks of the task cannot be exported, or outputs differ.
     """
     files = RunDirectory(invocation.directory, "export")
     files.require_unused()
@@ -98,7 +98,7 @@ def write_graph(
 
 
 def describe_input(spec: InputSpec) -> dict[str, object]:
-    """Return the description of an input for users; a named axis has any length."""
+    """Describe an input for network.json; an axis with a name as its size has any length."""
     description: dict[str, object] = {
         "name": spec.name,
         "type": "float32" if spec.num_tokens is None else "int64",

@@ -1,1 +1,1 @@
-"""The two trainings of darts-nas: the search of an architecture, and its retraining."""
+"""The recipes of a search and a retraining; loading and export of the trained network."""

@@ -24,7 +24,8 @@ from darts.spaces.language_model_output import LanguageModelOutput
 HIDDEN = "hidden"
 OPSET = 18
 
-Run = Callable[[Sequence[Tensor]], list[Tensor]]
+Graph = Callable[[Sequence[Tensor]], list[Tensor]]
+"""An exported graph as a function: returns its outputs for its inputs."""
 
 
 class ExportableNetwork(nn.Module):
@@ -32,10 +33,10 @@ class ExportableNetwork(nn.Module):
 
     Args:
         net: Network in evaluation mode, without an auxiliary head.
-        inputs: Its inputs.
+        inputs: Specifications of its inputs.
 
     Attributes:
-        inputs: Its inputs, and the hidden state of a language model that carries one.
+        inputs: Specifications of its inputs, including the hidden state of a language model.
         outputs: Names of the outputs.
     """
 
@@ -57,7 +58,7 @@ class ExportableNetwork(nn.Module):
         return (out.logits, out.hidden)[: len(self.outputs)]
 
     def examples(self, length: int, seed: int = 0) -> list[Tensor]:
-        """Return random inputs; each dynamic axis is one longer than the last."""
+        """Return random inputs; the dynamic axes have ``length``, ``length + 1``, ... entries."""
         draw = torch.Generator().manual_seed(seed)
         inputs = []
         for spec in self.inputs:
@@ -86,7 +87,7 @@ class ExportableNetwork(nn.Module):
             )
 
 
-def save_program(program: ExportedProgram, path: Path, network: ExportableNetwork) -> Run:
+def save_program(program: ExportedProgram, path: Path, network: ExportableNetwork) -> Graph:
     """Write a traced network in PyTorch's format; return a function that runs the file."""
     with _quiet():
         torch.export.save(program, path)
@@ -99,15 +100,15 @@ def save_program(program: ExportedProgram, path: Path, network: ExportableNetwor
     return run
 
 
-def save_onnx(program: ExportedProgram, path: Path, network: ExportableNetwork) -> Run:
+def save_onnx(program: ExportedProgram, path: Path, network: ExportableNetwork) -> Graph:
     """Write a traced network as ONNX; return a function that runs the file in ONNX Runtime.
 
     Raises:
-        ConfigError: When the libraries are missing.
+        ConfigError: When ONNX Runtime or onnxscript is not installed.
     """
     try:
         import onnxruntime
-        import onnxscript  # noqa: F401  # PyTorch needs it
+        import onnxscript  # noqa: F401  # torch.onnx.export needs it
     except ImportError as error:
         raise ConfigError(
             f"format=onnx: {error.name} is not installed; run pip install 'darts-nas[export]', or "
@@ -133,25 +134,27 @@ def save_onnx(program: ExportedProgram, path: Path, network: ExportableNetwork) 
     return run
 
 
-FORMATS: Mapping[str, tuple[str, Callable[[ExportedProgram, Path, ExportableNetwork], Run]]] = {
+FORMATS: Mapping[str, tuple[str, Callable[[ExportedProgram, Path, ExportableNetwork], Graph]]] = {
     "onnx": (".onnx", save_onnx),
     "torch_export": (".pt2", save_program),
 }
 
 
 @torch.no_grad()
-def max_error(network: ExportableNetwork, run: Run, lengths: Sequence[int] = (1, 3, 8)) -> float:
-    """Return the largest error of an output, relative to outputs above 1.
+def max_error(
+    network: ExportableNetwork, graph: Graph, lengths: Sequence[int] = (1, 3, 8)
+) -> float:
+    """Return the largest error of all outputs: relative above magnitude 1, else absolute.
 
     Args:
         network: The network.
-        run: Runs the exported graph.
-        lengths: Lengths of the dynamic axes, each compared on random inputs.
+        graph: The exported graph.
+        lengths: Arguments of ``examples``; each gives one comparison on random inputs.
     """
     worst = 0.0
     for seed, length in enumerate(lengths):
         tensors = network.examples(length, seed)
-        for expected, actual in zip(network(*tensors), run(tensors), strict=True):
+        for expected, actual in zip(network(*tensors), graph(tensors), strict=True):
             error = (expected - actual).abs() / expected.abs().clamp(min=1)
             worst = max(worst, float(error.max().nan_to_num(float("inf"))))
     return worst

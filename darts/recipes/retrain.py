@@ -54,11 +54,11 @@ from darts.training.steps import (
 
 
 class BestEpoch(TypedDict):
-    """Weights that validation selected, or those of the last epoch."""
+    """The epoch with the best validation score, or the last epoch, and its weights."""
 
-    epoch: int
-    scores: dict[str, float]
-    net: dict[str, Tensor]
+    epoch: int  # from 1
+    scores: dict[str, float]  # validation metrics
+    net: dict[str, Tensor]  # state dict of the network
 
 
 def check(config: RetrainConfig) -> None:
@@ -109,7 +109,7 @@ def retrain(
         on_epoch: Called after each epoch; may raise to end the run.
     """
     genotype_name, genotype = find_genotype(config.genotype)
-    # The run stores the genotype itself, because a file that it came from may vanish.
+    # Save the genotype itself in the run: its file may be deleted later.
     config = dataclasses.replace(config, genotype=str(genotype))
     overrides = [o for o in invocation.overrides if not o.startswith("genotype=")]
     overrides.append(f"genotype={genotype}")
@@ -118,7 +118,7 @@ def retrain(
     recipe = Retraining(config, run, genotype)
     if config.dry_run:
         return recipe.dry_run()
-    recipe.restore(genotype_name)
+    recipe.begin(genotype_name)
     loop = TrainingLoop(recipe, epochs=config.epochs, name="retrain", on_epoch=on_epoch)
     recipe.loop = loop
     with loop:
@@ -152,12 +152,12 @@ class RetrainState(TrainState):
     averaging: Averaging
     best: BestEpoch | None = None  # weights to test
     target_names: list[str] = field(default_factory=list)  # classes or words
-    network_sizes: dict[str, int] = field(default_factory=dict)  # fit the network to the data
-    input_specs: list[StateDict] = field(default_factory=list)  # inputs of the network
+    network_sizes: dict[str, int] = field(default_factory=dict)  # see DataModule.network_sizes
+    input_specs: list[StateDict] = field(default_factory=list)  # fields of each ``InputSpec``
 
 
 class Retraining(Recipe):
-    """One retraining: cosine schedule, drop path, auxiliary head, the best validation epoch."""
+    """One retraining: cosine schedule, drop path, auxiliary head, selection of the best epoch."""
 
     config: RetrainConfig
     state: RetrainState
@@ -165,7 +165,7 @@ class Retraining(Recipe):
 
     def __init__(self, config: RetrainConfig, run: TrainingRun, genotype: AnyGenotype) -> None:
         self.config, self.run, self.ranks, self.genotype = config, run, run.ranks, genotype
-        # A validation subset is held out of the training split; the test split waits for the end.
+        # A validation subset is held out of the training split; the test split is used last.
         self.data: DataModule = make_data_module(config, self.ranks)
         train_loader, valid_loader = self.data.retrain_loaders()
         self.score_loader = valid_loader
@@ -175,7 +175,7 @@ class Retraining(Recipe):
         self.objective = config.task.objective(
             names, label_smoothing=config.label_smoothing, auxiliary=config.auxiliary
         )
-        # Some metrics need many classes.
+        # Some metrics need a minimum number of classes.
         one_of("metric", config.metric, self.objective.scores(device).metric_names)
         self.metric = self.objective.metrics[config.metric]
         sizes = self.data.network_sizes(config.space)
@@ -200,7 +200,7 @@ class Retraining(Recipe):
         macs = count_macs(net, self.data.example_input())
         self.size = {"parameters": parameters, "macs": macs}
 
-    def restore(self, genotype_name: str) -> None:
+    def begin(self, genotype_name: str) -> None:
         """Begin the run, or continue from its checkpoint."""
         run = self.run
         run.begin(self.data.subsets)
@@ -296,7 +296,7 @@ class Retraining(Recipe):
         """
         config, state, run, best = self.config, self.state, self.run, self.state.best
         if best is None:
-            with run:
+            with run:  # writes the reason and the cost to diverged.json
                 raise Diverged(
                     f"valid_{config.metric} was not a number in any epoch; try a smaller "
                     "optimizer.lr"
@@ -344,7 +344,7 @@ class Retraining(Recipe):
         return scores
 
     def dry_run(self) -> JsonObject:
-        """Measure some steps and a part of a validation, and print what the whole run costs."""
+        """Measure some steps and validation batches, and print the predicted cost of the run."""
         estimate = estimate_cost(self, epochs=self.config.epochs)
         return print_estimate(self.config, self.size, estimate, self.ranks.device)
 

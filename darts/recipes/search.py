@@ -24,7 +24,7 @@ from darts.plotting.run_figures import log_alphas, save_search_figures
 from darts.searching.alphas import alpha_scalars, genotype_counts, mean_scalars, named_history
 from darts.searching.checks import check_components
 from darts.searching.diagnosis import Diagnosis, DiagnosisReport, dominant_alpha_eigenvalue
-from darts.searching.discretization import SupernetDiscretizer, estimate_discretization
+from darts.searching.discretization import SupernetAdapter, estimate_discretization
 from darts.searching.expected_cost import Penalty
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype
@@ -34,12 +34,12 @@ from darts.training.checkpoint import StateDict
 from darts.training.cost import count_macs, count_parameters
 from darts.training.device import seed_everything
 from darts.training.distributed import Ranks, distributed
-from darts.training.dry_run import ExtrapolatedLoader, RareWork, estimate_cost
+from darts.training.dry_run import ExtrapolatedLoader, FinalWork, estimate_cost
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.run import TrainingRun
 from darts.training.state import TrainState
 
-SUMMARY_KEYS = ("true_accuracy", "true_rank", "seconds", "joules", "joules_source", "gco2e")
+PRINTED_KEYS = ("true_accuracy", "true_rank", "seconds", "joules", "joules_source", "gco2e")
 
 
 def check(config: SearchConfig) -> None:
@@ -76,14 +76,14 @@ def search(
     recipe = Search(config, run)
     if config.dry_run:
         return recipe.dry_run()
-    recipe.restore()
+    recipe.begin()
     loop = TrainingLoop(recipe, epochs=config.epochs, name="search", on_epoch=on_epoch)
     with loop:
         loop.announce("searching")
         loop.fit()
         genotype = recipe.derive_genotype(loop)
     summary = recipe.finish(genotype)
-    print_summary("search", {key: summary[key] for key in recipe.summary_keys if key in summary})
+    print_summary("search", {key: summary[key] for key in recipe.printed_keys if key in summary})
     command = retrain_command(invocation, config)
     print(f"\n{genotype}\n\nTrain it from scratch:\n  {command}")
     return summary
@@ -99,9 +99,10 @@ class SearchState(TrainState):
     diagnosis: Diagnosis  # earlier collapse checks
     history: list[dict[str, Tensor]] = field(default_factory=list)  # probabilities, each epoch
     genotypes: list[str] = field(default_factory=list)  # JSON, each epoch
-    eigenvalues: list[float] = field(default_factory=list)  # if the stopping rule needs them
-    discretization: StateDict = field(default_factory=dict)  # of an interrupted discretization
-    stopped_epoch: int | None = None  # epoch, from 0, whose genotype ends the search early
+    eigenvalues: list[float] = field(default_factory=list)  # each epoch, for the stopping rule
+    discretization: StateDict = field(default_factory=dict)  # progress of the discretization
+    # Epoch, from 0, whose genotype is the result of a search that a rule has ended.
+    stopped_epoch: int | None = None
 
 
 class Search(Recipe):
@@ -118,7 +119,7 @@ class Search(Recipe):
         if config.dry_run:
             self.score_loader = ExtrapolatedLoader(loaders.scoring, self.ranks.device)
         objective = config.task.objective(self.data.target_names)
-        # Some metrics need many classes.
+        # Some metrics need a minimum number of classes.
         one_of("metric", config.metric, objective.scores(self.ranks.device).metric_names)
         self.objective = objective
         self.benchmark = Benchmark.from_config(config.benchmark, config.space.name)
@@ -135,10 +136,10 @@ class Search(Recipe):
             penalty=self.penalty,
             diagnosis=Diagnosis(self.searcher, loaders.weights, loaders.alphas, self.score_loader),
         )
-        self._checkup: DiagnosisReport | None = None
+        self._collapse_report: DiagnosisReport | None = None
         self._sample_outputs = ""
 
-    def restore(self) -> None:
+    def begin(self) -> None:
         """Begin the run, or continue from its checkpoint."""
         self.run.begin(self.data.subsets)
         if self.run.saved is not None:
@@ -154,7 +155,7 @@ class Search(Recipe):
     # One epoch of algorithm 1.
 
     def begin_epoch(self, epoch: int) -> None:
-        """Set learning rate, stage and progress, and position the batches of the alphas."""
+        """Set learning rate, stage and progress, and the position in the batches of the alphas."""
         self.lr = self.searcher.begin_epoch(epoch)
         self.updates_alphas = self.searcher.updates_alphas(epoch)
         self._step = epoch * len(self.state.train_loader) + self.state.step
@@ -168,13 +169,13 @@ class Search(Recipe):
         if self.updates_alphas:
             diagnostics = searcher.gradient_diagnostics(step, batch, valid_batch)
             if diagnostics and not self.config.dry_run:
-                # Logged under the step that it belongs to, so that a resumed run hides it.
+                # Logged at its own step: a run resumed at an earlier step discards it.
                 scalars = {f"bilevel/{name}": value for name, value in diagnostics.items()}
                 self.run.log(step + 1, diagnostics, scalars)
-            # 1. Update the alphas by descending the validation loss.
+            # 1. Update the alphas by a gradient step on the validation loss.
             arch_norm = searcher.arch_step(batch, valid_batch)
         searcher.observe_gradients(step, batch, valid_batch)  # for the freezing rule
-        # 2. Update the weights by descending the training loss.
+        # 2. Update the weights by a gradient step on the training loss.
         loss, outputs, grad_norm = searcher.weight_step(batch)
         self._step += 1
         return StepReport(
@@ -203,12 +204,14 @@ class Search(Recipe):
             measures["eigenvalue"] = eigenvalue
             state.eigenvalues.append(eigenvalue)
             state.stopped_epoch = config.stopping.stop_epoch(state.eigenvalues)
-        self._checkup = None
+        self._collapse_report = None
         if state.diagnosis.is_due(epoch):
             with self.phase("collapse"):
-                self._checkup = state.diagnosis.check(state.genotypes, state.scores, eigenvalue)
+                self._collapse_report = state.diagnosis.check(
+                    state.genotypes, state.scores, eigenvalue
+                )
             if state.stopped_epoch is None:
-                state.stopped_epoch = self._checkup.stop_at
+                state.stopped_epoch = self._collapse_report.stop_at
 
         counts, scalars = genotype_counts(self.genotype), alpha_scalars(probabilities, self.context)
         report = EpochReport(lr=self.lr, row={**counts, **measures})
@@ -218,12 +221,12 @@ class Search(Recipe):
             **{f"measured/{name}": value for name, value in measures.items()},
             **scalars,
         }
-        report.console = {name: measures[name] for name in SUMMARY_KEYS if name in measures}
-        if self._checkup is not None:
-            report.row |= {**mean_scalars(scalars), **self._checkup.row}
-            report.scalars |= self._checkup.scalars
-            report.console["collapse"] = self._checkup.verdict
-            report.warnings = self._checkup.warnings
+        report.console = {name: measures[name] for name in PRINTED_KEYS if name in measures}
+        if self._collapse_report is not None:
+            report.row |= {**mean_scalars(scalars), **self._collapse_report.row}
+            report.scalars |= self._collapse_report.scalars
+            report.console["collapse"] = self._collapse_report.verdict
+            report.warnings = self._collapse_report.warnings
         report.row["genotype"] = str(self.genotype)
         report.console["genotype"] = self.genotype
         return report
@@ -248,13 +251,13 @@ class Search(Recipe):
         if self._sample_outputs:
             run.write("samples.md", self._sample_outputs)
             run.board.log_text("samples", self._sample_outputs, step)
-        if self._checkup is not None:
-            run.board.log_text("collapse", self._checkup.text, step)
+        if self._collapse_report is not None:
+            run.board.log_text("collapse", self._collapse_report.text, step)
 
     # The end of the search.
 
     def derive_genotype(self, loop: TrainingLoop) -> AnyGenotype:
-        """Derive the genotype of the search; rules that train or score may take long."""
+        """Derive the genotype of the search; discretizations that train or score take long."""
         state, config = self.state, self.config
         genotype: AnyGenotype
         if state.stopped_epoch is not None:
@@ -262,7 +265,7 @@ class Search(Recipe):
             loop.console.info(f"{early}the genotype is that of epoch {state.stopped_epoch + 1}")
             genotype = config.space.parse(state.genotypes[state.stopped_epoch])
         else:
-            supernet = SupernetDiscretizer(
+            adapter = SupernetAdapter(
                 self.searcher,
                 state.train_loader,
                 state.valid_loader,
@@ -273,7 +276,7 @@ class Search(Recipe):
                 info=loop.console.info,
             )
             with self.phase("discretization"):
-                genotype = config.discretize.final_genotype(supernet)
+                genotype = config.discretize.final_genotype(adapter)
         self.run.write("genotype.json", genotype.to_json())
         return genotype
 
@@ -311,12 +314,12 @@ class Search(Recipe):
         )
 
     @property
-    def summary_keys(self) -> tuple[str, ...]:
+    def printed_keys(self) -> tuple[str, ...]:
         """Keys of the summary to print."""
-        return (f"valid_{self.config.metric}", *SUMMARY_KEYS, "parameters", "macs")
+        return (f"valid_{self.config.metric}", *PRINTED_KEYS, "parameters", "macs")
 
     def size(self) -> dict[str, int]:
-        """Return parameters and MACs of the present supernet; a later stage may enlarge it."""
+        """Return parameters and MACs of the current supernet; a later stage may enlarge it."""
         parameters = count_parameters(self.searcher.net.weight_parameters())
         macs = count_macs(self.searcher.net, self.data.example_input())
         return {"parameters": parameters, "macs": macs}
@@ -332,13 +335,13 @@ class Search(Recipe):
         return stage, self.searcher.updates_alphas(epoch)
 
     def step_kind(self, epoch: int, step: int) -> Hashable:
-        """Return what a step computes in addition to its updates."""
+        """Return what a step computes: updates, gradient diagnostics, freezing rule."""
         number, config = epoch * len(self.state.train_loader) + step, self.config
-        checks = self.searcher.updates_alphas(epoch) and config.bilevel.reports_at(number)
-        return *self._update_kind(epoch), checks, config.freezing.is_due(number)
+        diagnosed = self.searcher.updates_alphas(epoch) and config.bilevel.reports_at(number)
+        return *self._update_kind(epoch), diagnosed, config.freezing.is_due(number)
 
     def dry_run(self) -> JsonObject:
-        """Measure representative epochs and steps, and print what the whole search costs."""
+        """Measure representative epochs and steps, and print the predicted cost."""
         discretize = self.config.discretize
         estimate = estimate_cost(self, epochs=self.config.epochs, final_work=self._final_work)
         missing = None
@@ -348,7 +351,7 @@ class Search(Recipe):
             self.config, self.size(), estimate, self.ranks.device, not_counted=missing
         )
 
-    def _final_work(self) -> list[RareWork]:
+    def _final_work(self) -> list[FinalWork]:
         return estimate_discretization(
             self.searcher, self.state.train_loader, self.state.valid_loader, self.score_loader
         )

@@ -34,7 +34,7 @@ class TrainedNetwork:
 
         Raises:
             ConfigError: When there is no such file.
-            CheckpointError: When it is damaged, or its run has not completed an epoch.
+            CheckpointError: When the file is damaged, or its run has not completed an epoch.
         """
         file = find_checkpoint(reference)
         saved = load_checkpoint(file, "retrain")

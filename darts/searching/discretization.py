@@ -11,11 +11,11 @@ from darts.data import Batch, Loader
 from darts.methods.discretization import WorkEstimate
 from darts.searching.searcher import Searcher
 from darts.training.checkpoint import StateDict
-from darts.training.dry_run import RareWork
+from darts.training.dry_run import FinalWork
 from darts.training.steps import set_learning_rate
 
 
-class SupernetDiscretizer:
+class SupernetAdapter:
     """Implements ``darts.methods.discretization.SearchedSupernet``.
 
     Args:
@@ -82,7 +82,7 @@ class SupernetDiscretizer:
 
 def estimate_discretization(
     searcher: Searcher, train_loader: Loader, valid_loader: Loader, score_loader: Loader
-) -> list[RareWork]:
+) -> list[FinalWork]:
     """Return the scores and steps of the configured discretization, for a dry run."""
     return [
         rare
@@ -97,7 +97,7 @@ def _rare_work(
     train_loader: Loader,
     valid_loader: Loader,
     score_loader: Loader,
-) -> list[RareWork]:
+) -> list[FinalWork]:
     batches, context = len(score_loader), searcher.context
     scores = estimate.scores * min(estimate.batches or batches, batches)
 
@@ -114,4 +114,4 @@ def _rare_work(
             searcher.weight_step(batch)
 
     steps = estimate.epochs * len(train_loader)
-    return [RareWork(scores, score_batch), RareWork(steps, take_step)]
+    return [FinalWork(scores, score_batch), FinalWork(steps, take_step)]

@@ -35,12 +35,12 @@ class Averaging:
     Args:
         net: Network whose weights are averaged.
         decay: Decay of an exponential average from the first step on; 0 disables it.
-        patience: Starts a plain mean after an epoch whose score is worse than the best score of
-            all but the last ``patience`` epochs before it; 0 disables it. Until then the network
-            itself is scored.
+        patience: A plain mean starts after an epoch that scores no better than the best epoch
+            more than ``patience`` epochs before it; 0 disables it. Until then the network itself
+            is scored.
 
     Raises:
-        ConfigError: When both are given.
+        ConfigError: When both are enabled.
     """
 
     def __init__(self, net: nn.Module, *, decay: float = 0.0, patience: int = 0) -> None:
@@ -56,7 +56,7 @@ class Averaging:
 
     @property
     def scored_net(self) -> nn.Module:
-        """The network to score and to keep: the average once it is active."""
+        """The network to score and to save: the average once it is active."""
         if self._average is None or not self.active:
             return self._net
         average: nn.Module = self._average.module

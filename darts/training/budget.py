@@ -19,7 +19,7 @@ from darts.tracking import JsonObject, format_duration, print_summary
 from darts.training.dry_run import CostEstimate
 
 MIN_BATCH = 8  # below, batch statistics are unreliable
-NOTABLE_SHARE = 0.05  # of the memory that a run adds
+NOTABLE_SHARE = 0.05  # of the memory that training adds; a smaller saving is not suggested
 
 
 def check_budget(config: RunConfig) -> None:
@@ -52,7 +52,7 @@ def print_estimate(
         size: Parameters and MACs of its network.
         estimate: Its predicted cost.
         device: Its device.
-        not_counted: What the estimate leaves out, in words.
+        not_counted: Work that the estimate omits, in words.
 
     Returns:
         All printed values, and the advice as ``advice``, a list of lines.
@@ -76,7 +76,7 @@ def print_estimate(
     if lines:
         print("\n" + "\n".join(lines))
     elif config.budget.hours is not None or config.budget.memory_mb is not None:
-        counted = "The run" if not_counted is None else "What is counted"
+        counted = "The run" if not_counted is None else "The counted part"
         print(f"\n{counted} fits the budget.")
     if not_counted is not None:
         print(f"\nnot counted: {not_counted}")
@@ -84,7 +84,7 @@ def print_estimate(
         **values,
         "estimated_seconds": estimate.seconds,
         "finish_seconds": estimate.finish_seconds,
-        "checkups_memory_mb": estimate.checkups_memory_mb,
+        "collapse_memory_mb": estimate.collapse_memory_mb,
         "not_counted": not_counted,
         "advice": lines,
     }
@@ -92,13 +92,13 @@ def print_estimate(
 
 @dataclass(frozen=True)
 class Advisor:
-    """What can be changed in a run that exceeds its budget."""
+    """Advice for a run that exceeds its budget."""
 
     batch_size: int
     lr: float
     adam: bool  # whether the weights are trained by Adam instead of SGD
     epochs: int
-    levers: Mapping[str, str]  # overrides that make the run cheaper, with their effect in words
+    savings: Mapping[str, str]  # overrides that make the run cheaper, with their effect in words
 
     @classmethod
     def from_config(
@@ -110,13 +110,13 @@ class Advisor:
             lr=config.optimizer.lr,
             adam=config.optimizer.algorithm == "adam",
             epochs=config.epochs,
-            levers=find_levers(config, device, estimate),
+            savings=find_savings(config, device, estimate),
         )
 
     def advice(
         self, estimate: CostEstimate, *, hours: float | None, memory_mb: float | None
     ) -> list[str]:
-        """Return one line per problem and lever, or no line when the run fits the budget.
+        """Return one line per exceeded limit and possible saving, or none if the run fits.
 
         Args:
             estimate: Predicted cost of the run.
@@ -135,11 +135,11 @@ class Advisor:
                 f"budget.hours={hours:g}; {self._fewer_epochs(estimate, 3600 * hours)}"
             )
         if lines:
-            lines += [f"or {override}: {effect}" for override, effect in self.levers.items()]
+            lines += [f"or {override}: {effect}" for override, effect in self.savings.items()]
         return lines
 
     def _fewer_epochs(self, estimate: CostEstimate, seconds: float) -> str:
-        """Return how many epochs fit; the work after the last epoch does not depend on them."""
+        """Return advice on epochs; their number does not change the work after the last one."""
         finish = estimate.finish_seconds
         fit = math.floor(self.epochs * (seconds - finish) / (estimate.seconds - finish))
         if fit >= 1:
@@ -152,7 +152,7 @@ class Advisor:
         )
 
     def _smaller_batch(self, estimate: CostEstimate, memory_mb: float) -> str:
-        """Return a batch size that fits, if what the first step added grows with the batch."""
+        """Return advice on a batch size; memory above the base is proportional to it."""
         base = estimate.base_memory_mb
         added = estimate.peak_memory_mb - base
         share = (memory_mb - base) / added if added > 0 else 0.0
@@ -168,7 +168,7 @@ class Advisor:
         )
 
 
-def find_levers(
+def find_savings(
     config: SearchConfig | RetrainConfig, device: str, estimate: CostEstimate
 ) -> dict[str, str]:
     """Return overrides that make a run cheaper, with their effect in words.
@@ -178,25 +178,25 @@ def find_levers(
         device: Type of the device.
         estimate: Predicted cost of the run.
     """
-    levers: dict[str, str] = {}
+    savings: dict[str, str] = {}
     search = config if isinstance(config, SearchConfig) else None
     if search is not None:
-        checkups = estimate.checkups_memory_mb
+        checkups = estimate.collapse_memory_mb
         added = max(estimate.peak_memory_mb - estimate.base_memory_mb, 0.0)
         checks_set_peak = checkups > NOTABLE_SHARE * added
         if checks_set_peak and not search.stopping.needs_curvature:
-            levers["collapse.every=0"] = (
+            savings["collapse.every=0"] = (
                 f"no collapse checks, which need {checkups:,.0f} MB more than a step"
             )
-        # A check differentiates twice, which keeps recomputed cells in addition.
+        # No help for a check: it differentiates twice, which stores recomputed cells as well.
         if search.memory == "full" and not checks_set_peak:
-            levers["memory=checkpoint"] = "cells are computed twice instead of stored"
+            savings["memory=checkpoint"] = "cells are computed twice instead of stored"
         if search.relaxation.partial == 1 and search.space.supports_partial:
-            levers["relaxation.partial=4"] = (
+            savings["relaxation.partial=4"] = (
                 "a quarter of the channels is mixed: less time and less memory"
             )
     if config.precision == "fp32" and device != "cpu":
-        levers["precision=bf16"] = "half the memory of stored tensors, and faster"
+        savings["precision=bf16"] = "half the memory of stored tensors, and faster"
     if search is not None and search.bilevel.name == "unrolled":
-        levers["bilevel=first_order"] = "about two fifths of the time"
-    return levers
+        savings["bilevel=first_order"] = "about two fifths of the time"
+    return savings

@@ -1,4 +1,4 @@
-"""Checkpoints: written atomically, loaded without executing code, checked for their origin.
+"""Checkpoints: written atomically, loaded without executing code, checked before use.
 
 A checkpoint is written to a temporary file, flushed to disk and renamed. It holds only tensors and
 plain values, so it loads with ``weights_only=True``. The checksums of its zip archive are verified
@@ -66,7 +66,7 @@ def load_checkpoint(path: Path, kind: str | None = None) -> StateDict:
     found, known = content["format"], FORMATS.get(str(content["kind"]), 1)
     if found != known:
         raise CheckpointError(
-            f"{path} is not a checkpoint of darts-nas of this version: format {found}, not {known}"
+            f"{path} is a checkpoint of another version of darts-nas: format {found}, not {known}"
         )
     if kind is not None and content["kind"] != kind:
         raise CheckpointError(f"checkpoint {path} was written by {content['kind']}, not by {kind}")

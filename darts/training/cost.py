@@ -15,7 +15,7 @@ def count_parameters(parameters: Iterable[nn.Parameter]) -> int:
 
 
 @torch.no_grad()
-def count_macs(net: nn.Module, image: Tensor) -> int:
+def count_macs(net: nn.Module, example: Tensor) -> int:
     """Return the multiply-accumulates of convolutions and matrix products for one input.
 
     This is half of PyTorch's count of floating-point operations, which counts a multiplication
@@ -23,13 +23,13 @@ def count_macs(net: nn.Module, image: Tensor) -> int:
 
     Args:
         net: Network; its mode and buffers stay as they are.
-        image: ``(1, C, H, W)`` on the network's device.
+        example: Input of one sample, for example ``(1, C, H, W)``, on the network's device.
     """
     training = net.training
     net.eval()
     try:
         with FlopCounterMode(display=False) as counter:
-            net(image)
+            net(example)
     finally:
         net.train(training)
     flops: int = counter.get_total_flops()

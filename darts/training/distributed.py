@@ -2,7 +2,7 @@
 
 Each rank processes its share of every batch, batch norm uses the statistics of the whole batch
 (``darts.ops.sync_batch_norm``), and gradients are summed over the ranks. All ranks therefore hold
-the same weights, and a run ends like a run of one process, except for rounding. Only rank 0 writes
+the same weights, and a run computes the same as one process, up to rounding. Only rank 0 writes
 and prints. In a single process all functions here are no-ops.
 """
 
@@ -180,7 +180,7 @@ class Ranks:
         return float(tensor)
 
     def broadcast(self, value: T) -> T:
-        """Return rank 0's value on every rank; for text and paths."""
+        """Return rank 0's value, any picklable object, on every rank."""
         if self.size == 1:
             return value
         box = [value]
@@ -200,20 +200,20 @@ class Ranks:
 
 
 def distributed(
-    task: Callable[Concatenate[Config, Invocation, Ranks, P], T],
+    function: Callable[Concatenate[Config, Invocation, Ranks, P], T],
 ) -> Callable[Concatenate[Config, Invocation, P], T]:
     """Decorate a command so that it connects its ranks; they become its third argument.
 
     All ranks receive the run directory of rank 0.
     """
 
-    @functools.wraps(task)
+    @functools.wraps(function)
     def command(config: Config, invocation: Invocation, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with Ranks(config.device) as ranks:
             directory = Path(ranks.broadcast(str(invocation.directory)))
             own = dataclasses.replace(invocation, directory=directory)
             try:
-                return task(config, own, ranks, *args, **kwargs)
+                return function(config, own, ranks, *args, **kwargs)
             except SystemExit as error:
                 # The frames of the traceback hold the network and with it the connections, which
                 # must close before the interpreter exits.

@@ -26,7 +26,7 @@ SCORED_BATCHES = 4
 
 
 @dataclass(frozen=True)
-class RareWork:
+class FinalWork:
     """Work that a run does ``count`` times after its last epoch."""
 
     count: int
@@ -35,10 +35,10 @@ class RareWork:
 
 @dataclass
 class StepExamples:
-    """Steps of equal cost: how many a run takes, and epoch and number of the first of them."""
+    """Steps of equal cost in a run."""
 
     count: int = 0
-    examples: list[tuple[int, int]] = field(default_factory=list)
+    examples: list[tuple[int, int]] = field(default_factory=list)  # (epoch, step) of the first
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class CostEstimate:
 
     steps: int
     epochs: int
-    seconds_per_step: float  # mean over the training steps
+    seconds_per_step: float  # mean over all training steps
     base_memory_mb: float  # before the first step; of the process on a CPU, else of the allocator
     peak_memory_mb: float
-    checkups_memory_mb: float  # share of the peak that collapse checks add
+    collapse_memory_mb: float  # part of the peak that collapse checks add
     seconds: float
-    finish_seconds: float  # share of the seconds after the last epoch
+    finish_seconds: float  # part of the seconds that follows the last epoch
     joules: float
     joules_source: str
     gco2e: float  # grams of CO2-equivalent
@@ -86,7 +86,7 @@ class ExtrapolatedLoader(PositionLoader[Batch]):
         return self._loader.batch(*divmod(position, len(self)))
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        """Yield the first batches of a pass; measure the time until each next one is requested."""
+        """Yield the first batches of a pass; measure the time that the caller spends on each."""
         seconds: list[float] = []
         for batch in islice(self._loader.epoch(epoch, first_step), SCORED_BATCHES):
             start = _synchronized_clock(self._device)
@@ -98,17 +98,17 @@ class ExtrapolatedLoader(PositionLoader[Batch]):
 
 
 def estimate_cost(
-    recipe: Recipe, *, epochs: int, final_work: Callable[[], Sequence[RareWork]] = tuple
+    recipe: Recipe, *, epochs: int, final_work: Callable[[], Sequence[FinalWork]] = tuple
 ) -> CostEstimate:
     """Run one epoch of each kind with a few of its steps, and extrapolate to the whole run.
 
-    Steps of one kind cost the median of up to ``MAX_STEPS`` steps after a warm-up step. The recipe
-    is trained by this and must not be used afterwards.
+    Steps of one kind cost the median of up to ``MAX_STEPS`` steps after a warm-up step. This
+    trains the recipe, which must not be used afterwards.
 
     Args:
         recipe: What to measure; its ``score_loader`` is an ``ExtrapolatedLoader``.
         epochs: Epochs of the run.
-        final_work: Returns what the run does after the last epoch; called after the epochs.
+        final_work: Returns the work after the last epoch; called after the measured epochs.
     """
     ranks, tracking = recipe.run.ranks, recipe.config.tracking
     device, steps = ranks.device, len(recipe.state.train_loader)
@@ -126,11 +126,11 @@ def estimate_cost(
     training = ends = 0.0
     for members in epoch_kinds.values():
         training += timer.seconds_of(members)
-        ends += len(members) * _end_of_epoch(recipe, members[0], device)
+        ends += len(members) * _epoch_end_seconds(recipe, members[0], device)
     finish = 0.0
-    for rare in final_work():
-        if rare.count:
-            finish += rare.count * timer.median([partial(_seconds_of, rare.work, device)])
+    for final in final_work():
+        if final.count:
+            finish += final.count * timer.median([partial(_seconds_of, final.work, device)])
     energy = meter.read()
     seconds = training + ends + finish
     joules = energy.joules / energy.seconds * seconds if energy.seconds else 0.0
@@ -140,7 +140,7 @@ def estimate_cost(
         seconds_per_step=training / (epochs * steps),
         base_memory_mb=base / 2**20,
         peak_memory_mb=peak_memory(device) / 2**20,
-        checkups_memory_mb=monitor.added.get("collapse", 0) / 2**20,
+        collapse_memory_mb=monitor.added.get("collapse", 0) / 2**20,
         seconds=seconds,
         finish_seconds=finish,
         joules=joules,
@@ -150,7 +150,7 @@ def estimate_cost(
 
 
 class PhaseMemory:
-    """By how many bytes each phase of a run raises the peak of memory."""
+    """Bytes by which each phase of a run raises the peak memory."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -158,14 +158,14 @@ class PhaseMemory:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Measure what happens within the context."""
+        """Measure the code inside the context."""
         before = peak_memory(self._device)
         yield
         self.added[name] = self.added.get(name, 0) + peak_memory(self._device) - before
 
 
 class StepTimer:
-    """Measures each kind of step once, although several kinds of epochs contain it."""
+    """Measures each kind of step once, even if several kinds of epochs contain it."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe, self._ranks = recipe, recipe.run.ranks
@@ -177,10 +177,10 @@ class StepTimer:
         kinds = self._step_kinds(epochs)
         self._begin(epochs[0], 0)
         frequent = max(kinds, key=lambda kind: kinds[kind].count)
-        # The frequent kind warms up the others.
+        # The most frequent kind is measured first and with a warm-up; it warms up the others.
         for kind in sorted(kinds, key=lambda kind: kind != frequent):
             if kind not in self._seconds:
-                measures = [partial(self._step_seconds, *place) for place in kinds[kind].examples]
+                measures = [partial(self._step_seconds, *step) for step in kinds[kind].examples]
                 self._seconds[kind] = self.median(measures) if kind == frequent else measures[0]()
         self._begin(epochs[0], 0)
         return sum(kinds[kind].count * self._seconds[kind] for kind in kinds)
@@ -206,9 +206,10 @@ class StepTimer:
         return _synchronized_clock(self._ranks.device) - start
 
     def median(self, measures: Sequence[Callable[[], float]]) -> float:
-        """Return the median of measured seconds of equal works, after one to warm up.
+        """Call measures of equal work in turn; return the median of their seconds.
 
-        All ranks measure equally often: the slowest clock ends the measurement.
+        The first call is a warm-up. All ranks measure equally often: the slowest decides when to
+        stop.
         """
         source = cycle(measures)
         next(source)()
@@ -227,8 +228,8 @@ def _seconds_of(work: Callable[[], object], device: torch.device) -> float:
     return _synchronized_clock(device) - start
 
 
-def _end_of_epoch(recipe: Recipe, epoch: int, device: torch.device) -> float:
-    """Return the seconds of the end of an epoch, with the batches that the scoring skips."""
+def _epoch_end_seconds(recipe: Recipe, epoch: int, device: torch.device) -> float:
+    """Return the seconds of the end of an epoch, including those of skipped batches."""
     loader = recipe.score_loader
     before = loader.skipped_seconds if isinstance(loader, ExtrapolatedLoader) else 0.0
     seconds = _seconds_of(lambda: recipe.end_epoch(epoch), device)

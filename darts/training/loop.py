@@ -21,7 +21,7 @@ from darts.training.state import TrainState
 from darts.training.steps import require_finite
 
 EpochCallback = Callable[[int, dict[str, float]], None]
-"""Receives the number of each completed epoch, from 1, and its validation scores. It may raise."""
+"""Receives the number of a completed epoch, from 1, and its scores; may raise to end the run."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class TrainingLoop:
         self._stack.__exit__(kind, error, trace)
 
     def announce(self, verb: str) -> None:
-        """Print what starts, or that it continues, and where."""
+        """Print that the run starts or resumes, and its directory."""
         self.console.info(f"{'resuming' if self.global_step else verb} in {self.run.path}")
 
     def fit(self) -> None:
@@ -217,13 +217,13 @@ class TrainingLoop:
             self.on_epoch(state.epoch, state.scores)
 
     def save_if_due(self) -> None:
-        """Write a checkpoint if any rank received a signal or has an old checkpoint."""
+        """Write a checkpoint if any rank received a signal or ``save_minutes`` have passed."""
         due = self.run.is_save_due(self.recipe.config.save_minutes)
         if self.run.ranks.all_reduce_max(bool(self.interrupt.received) or due):
             self.save()
 
     def save(self) -> None:
-        """Write a checkpoint, then leave if a signal asked for it, on any rank.
+        """Write a checkpoint, then exit if any rank received a signal.
 
         Raises:
             Interrupted: With 128 plus the signal's number as exit code.

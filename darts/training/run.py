@@ -1,4 +1,4 @@
-"""A training run: its directory, checkpoint, metric logs and energy account."""
+"""A training run: its directory, checkpoint, metric logs and energy ledger."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DIVERGED = "diverged.json"
 
 
 class TrainingRun:
-    """What a search or a retraining writes, from the first file to the last.
+    """All output of a search or a retraining, from the first file to the last.
 
     The constructor writes nothing: it loads the checkpoint of a run to resume, or requires an
     unused directory. ``begin`` writes the first files and opens the logs.
@@ -107,7 +107,7 @@ class TrainingRun:
         self._ledger = Ledger(energy_meter(tracking.energy, self.ranks))
         purge_step = 0 if self.resumed else None
         if saved is not None:
-            if main:  # other ranks count from 0: their joules are added to these
+            if main:  # other ranks count from 0; their joules are added to rank 0's
                 self._ledger.load_state_dict(saved["energy"])
             restore_random_states(saved["random"])
             self.ranks.align_generators()
@@ -168,7 +168,7 @@ class TrainingRun:
         return summary_costs(self._energy_entries(), self._gco2_per_kwh)
 
     def _energy_entries(self) -> list[LedgerEntry]:
-        """Return the ledger entries of all ranks, on rank 0."""
+        """Return the ledger entries with the joules of all ranks; complete on rank 0 only."""
         own = self._ledger.joules_by_phase()
         others = {phase: self.ranks.all_reduce_sum(own[phase]) - own[phase] for phase in PHASES}
         return self._ledger.entries(others)

@@ -1,4 +1,4 @@
-"""The directory of a run: its files, who may write them, and what a resumed run must agree with."""
+"""The directory of a run: its files, and the checks before a run starts or resumes in it."""
 
 from __future__ import annotations
 

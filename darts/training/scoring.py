@@ -27,7 +27,7 @@ def evaluate(
 
     Args:
         net: Network to switch to evaluation mode.
-        batches: One pass over a split, on the device.
+        batches: Batches to score, on the device.
         objective: Computes predictions and metrics.
         device: Device of the batches.
         precision: Precision of the forward passes; metrics are computed in float32.

@@ -21,20 +21,20 @@ class Diverged(ValueError):
 
 
 def check_learning_rates(config: WeightOptimizerConfig) -> None:
-    """Refuse a schedule that rises.
+    """Refuse a rising schedule.
 
     Raises:
         ConfigError: When ``lr_min`` exceeds ``lr``.
     """
     if config.lr_min > config.lr:
         raise ConfigError(
-            f"optimizer.lr_min={config.lr_min}: must not exceed optimizer.lr={config.lr}, from "
-            "which the schedule falls to it"
+            f"optimizer.lr_min={config.lr_min}: must not exceed optimizer.lr={config.lr}, "
+            "because the schedule falls from lr to lr_min"
         )
 
 
 def cosine(epoch: int, epochs: int, high: float, low: float) -> float:
-    """Return the learning rate of an epoch, from 0, on a half cosine from ``high`` to ``low``.
+    """Return the learning rate of an epoch (from 0) on a half cosine from ``high`` to ``low``.
 
     References:
         Loshchilov and Hutter, "SGDR", arXiv:1608.03983, equation 5, without restarts.

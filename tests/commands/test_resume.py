@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import darts.recipes.search as search_recipe
 from darts.data import load_split, save_split
-from darts.searching.discretization import SupernetDiscretizer
+from darts.searching.discretization import SupernetAdapter
 from darts.tracking import read_json
 from darts.training import loop
 from darts.training.checkpoint import load_checkpoint
@@ -391,7 +391,7 @@ def test_an_interrupted_random_sampling_scores_no_architecture_twice(
         NO_TENSORBOARD,
     )
     few = ("method=random_sharing", "discretize.samples=4", "discretize.finalists=2")
-    original, scored = SupernetDiscretizer.score, []
+    original, scored = SupernetAdapter.score, []
 
     def count_and_interrupt(*arguments: Any) -> float:
         scored.append(arguments)
@@ -399,7 +399,7 @@ def test_an_interrupted_random_sampling_scores_no_architecture_twice(
             os.kill(os.getpid(), signal.SIGTERM)
         return original(*arguments)
 
-    monkeypatch.setattr(SupernetDiscretizer, "score", count_and_interrupt)
+    monkeypatch.setattr(SupernetAdapter, "score", count_and_interrupt)
     unbroken_run = commands.run("search", tmp_path / "unbroken", *small, *few)
     assert len(scored) == 6
     folder = tmp_path / "run"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from darts.config import compose
-from darts.training.budget import Advisor, find_levers
+from darts.training.budget import Advisor, find_savings
 from darts.training.dry_run import CostEstimate
 
 ESTIMATE = CostEstimate(
@@ -17,7 +17,7 @@ ESTIMATE = CostEstimate(
     seconds_per_step=7.2,
     base_memory_mb=1000.0,
     peak_memory_mb=5000.0,
-    checkups_memory_mb=0.0,
+    collapse_memory_mb=0.0,
     seconds=7200.0,
     finish_seconds=0.0,
     joules=1.0,
@@ -31,14 +31,14 @@ def estimate_with(**values: float) -> CostEstimate:
 
 
 def advisor(**values: Any) -> Advisor:
-    options = {"batch_size": 64, "lr": 0.1, "adam": False, "epochs": 50, "levers": {}}
+    options = {"batch_size": 64, "lr": 0.1, "adam": False, "epochs": 50, "savings": {}}
     return Advisor(**(options | values))
 
 
 def test_a_run_within_its_budget_needs_no_advice() -> None:
-    levers = advisor(levers={"memory=checkpoint": "less"})
-    assert levers.advice(ESTIMATE, hours=None, memory_mb=None) == []
-    assert levers.advice(ESTIMATE, hours=2.0, memory_mb=5000.0) == []
+    savings = advisor(savings={"memory=checkpoint": "less"})
+    assert savings.advice(ESTIMATE, hours=None, memory_mb=None) == []
+    assert savings.advice(ESTIMATE, hours=2.0, memory_mb=5000.0) == []
 
 
 def test_a_smaller_batch_has_a_smaller_learning_rate() -> None:
@@ -59,8 +59,8 @@ def test_no_batch_size_is_advised_if_none_fits(memory: float) -> None:
 
 
 def test_the_largest_number_of_epochs_that_fits_is_advised() -> None:
-    levers = advisor(levers={"memory=checkpoint": "less"})
-    assert levers.advice(ESTIMATE, hours=0.5, memory_mb=None) == [
+    savings = advisor(savings={"memory=checkpoint": "less"})
+    assert savings.advice(ESTIMATE, hours=0.5, memory_mb=None) == [
         "time: the estimate of 2 hours exceeds budget.hours=0.5; set epochs=12",
         "or memory=checkpoint: less",
     ]
@@ -78,35 +78,35 @@ def test_fewer_epochs_do_not_shorten_the_discretization() -> None:
         assert "not even one epoch fits in addition to the discretization, which takes 1 h" in line
 
 
-def test_levers_are_valid_overrides_that_make_the_run_cheaper() -> None:
-    def levers(*overrides: str, device: str = "cpu", command: str = "search") -> set[str]:
-        return set(find_levers(compose(command, overrides), device, ESTIMATE))
+def test_savings_are_valid_overrides_that_make_the_run_cheaper() -> None:
+    def savings(*overrides: str, device: str = "cpu", command: str = "search") -> set[str]:
+        return set(find_savings(compose(command, overrides), device, ESTIMATE))
 
-    assert levers() == {"memory=checkpoint", "relaxation.partial=4"}
-    assert levers("memory=checkpoint", "method=pc_darts") == set()
-    assert levers("space=macro") == {"memory=checkpoint"}
-    assert "bilevel=first_order" in levers("method=darts_v2")
-    assert "precision=bf16" in levers(device="cuda")
-    assert "precision=bf16" not in levers("precision=bf16", device="cuda")
-    assert levers("genotype=DARTS_V2", command="retrain") == set()
+    assert savings() == {"memory=checkpoint", "relaxation.partial=4"}
+    assert savings("memory=checkpoint", "method=pc_darts") == set()
+    assert savings("space=macro") == {"memory=checkpoint"}
+    assert "bilevel=first_order" in savings("method=darts_v2")
+    assert "precision=bf16" in savings(device="cuda")
+    assert "precision=bf16" not in savings("precision=bf16", device="cuda")
+    assert savings("genotype=DARTS_V2", command="retrain") == set()
     small = estimate_with(base_memory_mb=5001.0)
-    assert find_levers(compose("retrain", ["genotype=DARTS_V2"]), "cpu", small) == {}
-    for lever in levers("method=darts_v2", device="cuda"):
+    assert find_savings(compose("retrain", ["genotype=DARTS_V2"]), "cpu", small) == {}
+    for lever in savings("method=darts_v2", device="cuda"):
         compose("search", ["method=darts_v2", lever])
 
 
 def test_collapse_checks_that_set_the_peak_are_the_first_lever() -> None:
     """Recomputed cells would increase the memory of a check, so they are not advised."""
 
-    def levers(checkups: float, *overrides: str) -> dict[str, str]:
-        estimate = estimate_with(checkups_memory_mb=checkups)
-        return find_levers(compose("search", overrides), "cpu", estimate)
+    def savings(checkups: float, *overrides: str) -> dict[str, str]:
+        estimate = estimate_with(collapse_memory_mb=checkups)
+        return find_savings(compose("search", overrides), "cpu", estimate)
 
-    assert "memory=checkpoint" in levers(100.0)
-    assert "collapse.every=0" not in levers(100.0)
-    large = levers(2000.0)
+    assert "memory=checkpoint" in savings(100.0)
+    assert "collapse.every=0" not in savings(100.0)
+    large = savings(2000.0)
     assert large["collapse.every=0"].endswith("which need 2,000 MB more than a step")
     assert "memory=checkpoint" not in large
     # The curvature stopping rule needs as much memory as the check.
     both = {"collapse.every=0", "memory=checkpoint"}
-    assert not both & set(levers(2000.0, "stopping=curvature"))
+    assert not both & set(savings(2000.0, "stopping=curvature"))

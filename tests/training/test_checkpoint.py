@@ -90,13 +90,13 @@ def test_restored_generators_continue_their_sequences(tmp_path: Path) -> None:
     # Python and NumPy cache the second number of each pair of normal draws.
     random.gauss(0, 1), np.random.standard_normal(), torch.randn(1)
     save_checkpoint(tmp_path / "c.pt", "search", {"random": random_states()})
-    wanted = draw()
+    expected = draw()
     random.seed(4)
     np.random.seed(5)
     torch.manual_seed(6)
-    assert draw() != wanted
+    assert draw() != expected
     restore_random_states(load_checkpoint(tmp_path / "c.pt")["random"])
-    assert draw() == wanted
+    assert draw() == expected
 
 
 class Unpicklable:
@@ -237,7 +237,9 @@ def test_an_older_format_is_refused_with_its_number(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     for kind, version in FORMATS.items():
         torch.save({"format": 1, "kind": kind}, path)
-        with pytest.raises(CheckpointError, match=rf"of this version: format 1, not {version}$"):
+        with pytest.raises(
+            CheckpointError, match=rf"another version of darts-nas: format 1, not {version}$"
+        ):
             load_checkpoint(path)
         torch.save({"format": version, "kind": kind}, path)
         assert load_checkpoint(path)["kind"] == kind

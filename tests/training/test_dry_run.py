@@ -13,7 +13,7 @@ from darts.config import TrackingConfig
 from darts.tracking import Energy
 from darts.training import dry_run as module
 from darts.training.distributed import Ranks
-from darts.training.dry_run import CostEstimate, ExtrapolatedLoader, RareWork, estimate_cost
+from darts.training.dry_run import CostEstimate, ExtrapolatedLoader, FinalWork, estimate_cost
 from darts.training.loop import EpochReport, Recipe, StepReport
 
 CPU = torch.device("cpu")
@@ -202,7 +202,7 @@ def test_final_work_is_measured_after_the_last_epoch(clock: Clock) -> None:
         raise AssertionError
 
     estimate = estimate_cost(
-        recipe, epochs=5, final_work=lambda: [RareWork(1000, work), RareWork(0, never)]
+        recipe, epochs=5, final_work=lambda: [FinalWork(1000, work), FinalWork(0, never)]
     )
     assert estimate.seconds == estimate.finish_seconds == 500
     assert list(seconds) == []

@@ -1,0 +1,151 @@
+"""Dry runs of the commands: their memory estimate, advice and budget."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from darts.methods.discretization import DISCRETIZATIONS
+
+CODE = (
+    "import sys; from darts import search; from darts.config import launch;"
+    "print(launch('search', search.check, search.search, sys.argv[1:])['peak_memory_mb'])"
+)
+LARGE = ("dataset=synthetic", "dataset.samples=256", "dataset.size=32", "epochs=1")
+TASK = ("task=language_model", "dataset=text", "loader.batch_size=32", "epochs=1")
+
+
+def peak_memory_mb(*overrides: str) -> float:
+    """Return the peak memory of a search in a new process."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CODE, *overrides],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=500,
+    )
+    return float(done.stdout.splitlines()[-1])
+
+
+def write_texts(folder: Path) -> str:
+    """Write a language modeling data set and return the override that names it."""
+    draw = random.Random(0)
+    names = [f"word{n}" for n in range(4000)]
+    for split in ("train", "valid", "test"):
+        lines = [" ".join(draw.choices(names, k=20)) for _ in range(400)]
+        (folder / f"{split}.txt").write_text("\n".join(lines) + "\n")
+    return f"dataset.root={folder}"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param(
+            ("space.cells=2", "space.channels=8"), id="cells of DARTS", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ("space=nas201", "space.cells=1", "method=darts_v2", "collapse.every=1"),
+            id="second order on NAS-Bench-201 with collapse checks",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(TASK, id="a recurrent cell", marks=pytest.mark.slow),
+    ],
+)
+def test_a_dry_run_estimates_the_memory_of_the_run(
+    overrides: tuple[str, ...], tmp_path: Path
+) -> None:
+    own = (*overrides, write_texts(tmp_path)) if overrides is TASK else (*LARGE, *overrides)
+    estimate = peak_memory_mb(*own, "dry_run=true", f"hydra.run.dir={tmp_path / 'dry'}")
+    actual = peak_memory_mb(*own, f"hydra.run.dir={tmp_path / 'run'}")
+    assert estimate == pytest.approx(actual, rel=0.2)
+
+
+def test_a_dry_run_advises_changes_that_fit_the_budget(commands: Any) -> None:
+    tight = ("dry_run=true", "budget.memory_mb=1", "budget.hours=1e-9")
+    done = commands.run("search", None, *tight, "epochs=50", "collapse.every=0")
+    memory, time, *savings = done.result["advice"]
+    assert memory.startswith("memory: ")
+    assert time.startswith("time: ")
+    assert any(line.startswith("or memory=checkpoint: ") for line in savings)
+    assert all(line in done.out for line in done.result["advice"])
+    assert done.result["estimated_joules"] > 0
+    wide = ("dry_run=true", "budget.memory_mb=1e6", "budget.hours=1e6")
+    done = commands.run("retrain", None, "genotype=DARTS_V2", *wide)
+    assert done.result["advice"] == []
+    assert "The run fits the budget." in done.out
+
+
+def test_a_budget_without_a_dry_run_is_refused(commands: Any) -> None:
+    for command, overrides in (("search", ()), ("retrain", ("genotype=DARTS_V2",))):
+        line = commands.error_of(command, *overrides, "budget.hours=1")
+        assert "add dry_run=true or leave it out" in line
+
+
+SMALL = (
+    "dry_run=true",
+    "dataset.samples=48",
+    "loader.batch_size=8",
+    "space=nas201",
+    "space.channels=4",
+    "space.cells=1",
+    "epochs=1",
+    "tracking.tensorboard=false",
+    "tracking.figures=false",
+)
+
+
+def test_a_dry_run_includes_the_cost_of_the_discretization(commands: Any) -> None:
+    """It grows with the work of the discretization and is 0 if a search only reads the alphas."""
+
+    def finish_seconds(*overrides: str) -> float:
+        return float(commands.run("search", None, *SMALL, *overrides).result["finish_seconds"])
+
+    assert finish_seconds() == 0
+    sampling = ("method=random_sharing", "discretize.finalists=1")
+    few, many = (finish_seconds(*sampling, f"discretize.samples={n}") for n in (1, 300))
+    assert 10 * few < many < 1000 * few
+    perturbation = ("method=darts_pt", "discretize.batches=1")
+    few, many = (finish_seconds(*perturbation, f"discretize.tune={n}") for n in (0, 100))
+    assert 0 < 5 * few < many
+
+
+def test_a_dry_run_names_what_it_does_not_count(
+    commands: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An incomplete estimate does not claim that the run fits the budget."""
+    arguments = (*SMALL, "budget.hours=1e6")
+    complete = commands.run("search", None, *arguments)
+    assert "The run fits the budget." in complete.out
+    assert complete.result["not_counted"] is None
+    assert "not counted" not in complete.out
+    monkeypatch.setattr(DISCRETIZATIONS["argmax"], "estimate_work", lambda self, context: None)
+    incomplete = commands.run("search", None, *arguments)
+    assert "discretize=argmax" in incomplete.result["not_counted"]
+    assert f"not counted: {incomplete.result['not_counted']}" in incomplete.out
+    assert "The counted part fits the budget." in incomplete.out
+    assert "The run fits the budget." not in incomplete.out
+
+
+def test_a_dry_run_measures_the_memory_of_collapse_checks(
+    commands: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check raises the peak from 120 MB to 180 MB."""
+    peak = [120 * 2**20]
+
+    def use_memory(*_: object) -> float:
+        peak[0] = 180 * 2**20
+        return 0.5
+
+    monkeypatch.setattr("darts.training.dry_run.peak_memory", lambda device: peak[0])
+    monkeypatch.setattr("darts.searching.diagnosis.dominant_alpha_eigenvalue", use_memory)
+    without = commands.run("search", None, *SMALL, "collapse.every=0")
+    assert without.result["collapse_memory_mb"] == 0
+    with_checks = commands.run("search", None, *SMALL, "collapse.every=1")
+    assert with_checks.result["collapse_memory_mb"] == 60
