@@ -65,8 +65,8 @@ def test_draw_defaults_to_the_working_directory(commands: Any, tmp_path: Path) -
 
 
 def test_draw_accepts_a_search_directory(commands: Any, search_run: Any, tmp_path: Path) -> None:
-    commands.run("genotypes", None, f"draw={search_run.directory}", "out=found.svg")
-    assert (tmp_path / "found.svg").read_text(encoding="utf-8").lstrip().startswith("<")
+    commands.run("genotypes", None, f"draw={search_run.directory}", "out=drawing.svg")
+    assert (tmp_path / "drawing.svg").read_text(encoding="utf-8").lstrip().startswith("<")
 
 
 @pytest.mark.parametrize("reference", ["DARTS_V2", str(PUBLISHED["DARTS_V2"].genotype)])
@@ -144,7 +144,7 @@ def test_transformers_can_be_drawn_validated_and_compared(commands: Any, tmp_pat
     (tmp_path / "b.json").write_text(second.to_json(), encoding="utf-8")
     out = commands.run("genotypes", None, "compare=[a.json,b.json]", "out=both.svg").out
     assert "1 difference" in out
-    assert "blocks, node 3: conv_7 against identity" in out
+    assert "blocks, node 3: conv_7 vs. identity" in out
     assert (tmp_path / "both.svg").exists()
     line = commands.error_of("search", "space=transformer", "dataset=digits")
     assert "space=transformer takes text or documents, but dataset=digits contains images" in line

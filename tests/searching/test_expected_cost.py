@@ -97,9 +97,9 @@ def test_the_expected_cost_of_cnn_sums_two_edges_per_node() -> None:
         for inputs in range(2, 6):
             strength = [1 - p[edge][0] for edge in range(first, first + inputs)]
             for edge, own in enumerate(strength, first):
-                kept = min(1.0, 2 * own / sum(strength))
+                probability = min(1.0, 2 * own / sum(strength))
                 chosen = zip(p[edge][1:], table[edge][1:], strict=True)
-                expected += kept * sum(a / own * b for a, b in chosen)
+                expected += probability * sum(a / own * b for a, b in chosen)
             first += inputs
     assert float(cost(probabilities)) == pytest.approx(expected)
 
@@ -221,9 +221,9 @@ def test_a_search_with_a_penalty_ends_with_cheaper_operations() -> None:
 
 def test_dropped_candidates_cost_nothing() -> None:
     cost, context = cost_and_context("nas201")
-    kept = torch.zeros(6, 5, dtype=torch.bool)
-    kept[:, 1] = True
-    dropped = dataclasses.replace(context, masks={"cell": kept})
+    unmasked = torch.zeros(6, 5, dtype=torch.bool)
+    unmasked[:, 1] = True
+    dropped = dataclasses.replace(context, masks={"cell": unmasked})
     alphas = {"cell": torch.randn(6, 5).double()}
     expected = RELAXATIONS["softmax"]().probabilities(alphas, dropped)
     assert float(cost(expected)) == pytest.approx(cost.fixed)

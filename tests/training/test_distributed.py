@@ -298,20 +298,22 @@ def make_loader(
 
 def assert_shares_equal_the_batch(images: Any, **options: Any) -> None:
     """Check that the batches of two ranks together are those of one process."""
-    whole = make_loader(images, **options)
+    expected_loader = make_loader(images, **options)
     loaders = [make_loader(images, rank, 2, **options) for rank in range(2)]
     try:
-        assert [len(loader) for loader in loaders] == [len(whole)] * 2
+        assert [len(loader) for loader in loaders] == [len(expected_loader)] * 2
         assert [loader.rows for loader in loaders] == [(0, 5), (3, 5)]
         for epoch in range(2):
-            for expected, *shares in zip(
-                whole.epoch(epoch), *(loader.epoch(epoch) for loader in loaders), strict=True
+            for batch, *shares in zip(
+                expected_loader.epoch(epoch),
+                *(loader.epoch(epoch) for loader in loaders),
+                strict=True,
             ):
                 assert [len(labels) for _, labels in shares] == [3, 2]
                 for i in (0, 1):
-                    assert torch.equal(torch.cat([share[i] for share in shares]), expected[i])
+                    assert torch.equal(torch.cat([share[i] for share in shares]), batch[i])
     finally:
-        for loader in [whole, *loaders]:
+        for loader in [expected_loader, *loaders]:
             loader.close()
 
 
