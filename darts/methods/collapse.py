@@ -36,9 +36,10 @@ class Checkup:
             ``skips``.
         eigenvalue: dominant eigenvalue of the Hessian of the alphas; None if it is unknown.
         supernet_score: steering metric of the supernet.
-        path_score: steering metric of the genotype's operations with the supernet's weights.
+        path_score: steering metric of the path: the genotype's operations with the weights of the
+            supernet.
         higher_is_better: direction of the steering metric.
-        gap: relative loss between both scores, see ``score_gap``.
+        gap: relative loss from the first to the second score, see ``score_gap``.
         drift: share of the genotype's edges that differ from the previous checkup.
     """
 
@@ -106,9 +107,9 @@ class CollapseChecks:
 
     def warnings(self, checkups: Sequence[Checkup], epochs: int) -> list[str]:
         """Return the findings; none during the warm-up of a search of ``epochs`` epochs."""
-        return [] if self._is_early(checkups[-1], epochs) else self.findings(checkups)
+        return [] if self._in_warmup(checkups[-1], epochs) else self.findings(checkups)
 
-    def _is_early(self, checkup: Checkup, epochs: int) -> bool:
+    def _in_warmup(self, checkup: Checkup, epochs: int) -> bool:
         return checkup.epoch <= self.warmup * epochs
 
     def last_healthy_epoch(self, checkups: Sequence[Checkup], epochs: int) -> int | None:
@@ -119,8 +120,8 @@ class CollapseChecks:
         skipped. ``epochs`` is the number of epochs of the search.
         """
         last = len(checkups) - (self.patience if any(self._curvature_findings(checkups)) else 0)
-        early = sum(self._is_early(checkup, epochs) for checkup in checkups)
-        for end in range(last, max(1, early) - 1, -1):
+        in_warmup = sum(self._in_warmup(checkup, epochs) for checkup in checkups)
+        for end in range(last, max(1, in_warmup) - 1, -1):
             if not self.findings(checkups[:end]):
                 return checkups[end - 1].epoch
         return None
@@ -174,7 +175,7 @@ class CollapseChecks:
         if not earlier:
             return
         best = better(reversed(earlier), key=lambda checkup: checkup.path_score)
-        # Both gaps refer to the current supernet. Early supernets score no better than their path.
+        # Both gaps refer to the current supernet; early supernets score no better than their path.
         best_gap, gap = (
             score_gap(latest.supernet_score, score, higher_is_better=latest.higher_is_better)
             for score in (best.path_score, latest.path_score)
@@ -209,7 +210,7 @@ def count_edges(genotype: AnyGenotype, operations: Sequence[str] | None = None) 
 
 
 def genotype_drift(genotype: AnyGenotype, before: AnyGenotype) -> float:
-    """Return the share of a genotype's edges, with their operations, that ``before`` lacks.
+    """Return the share of a genotype's edges, with operations, that are not in ``before``.
 
     It is 0 for a genotype without edges.
     """
@@ -224,9 +225,9 @@ def score_gap(supernet: float, path: float, *, higher_is_better: bool) -> float 
     """Return the relative loss from the score of the supernet to that of the path, at most 1.
 
     If lower scores are better, the inverse scores are compared: a perplexity of 400 instead of 100
-    is a loss of 0.75. An undefined gap is None.
+    is a loss of 0.75. The gap is None for NaN and if the divisor is not positive.
     """
-    best, remaining = (supernet, path) if higher_is_better else (path, supernet)
-    if not best > 0 or math.isnan(remaining):
+    numerator, divisor = (path, supernet) if higher_is_better else (supernet, path)
+    if not divisor > 0 or math.isnan(numerator):
         return None
-    return 1 - remaining / best if math.isfinite(best) else 1.0
+    return 1 - numerator / divisor if math.isfinite(divisor) else 1.0

@@ -43,7 +43,7 @@ class SearchedSupernet(Protocol):
         ...
 
     def train(self, epochs: int, lr: float) -> None:
-        """Train weights, at a constant learning rate, and alphas of the operations in the masks."""
+        """Train the weights, at learning rate ``lr``, and alphas of the operations in the masks."""
         ...
 
     def save(self) -> None:
@@ -63,9 +63,9 @@ class WorkEstimate(NamedTuple):
     """Work of ``Discretization.final_genotype``, for cost estimates.
 
     Attributes:
-        masks: returns the masks of the supernet during this work, or an example of them. A missing
-            group keeps its mask.
-        scores: number of scores.
+        masks: returns the masks of the supernet during this work; an example if they vary. A
+            missing group keeps its mask.
+        scores: number of calls of ``score``.
         batches: validation batches per score; 0 for all.
         epochs: number of training epochs.
     """
@@ -83,7 +83,7 @@ class Discretization:
     name: str = ""
 
     def genotype(self, probabilities: Mapping[str, Tensor], context: SearchContext) -> AnyGenotype:
-        """Derive a genotype from probabilities. It is called after every epoch and must be cheap.
+        """Derive a genotype from probabilities. The search calls it every epoch; it must be cheap.
 
         The probabilities are ``(edges, operations)`` by group.
         """

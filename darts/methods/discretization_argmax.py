@@ -41,18 +41,18 @@ class Argmax(Discretization):
             group: torch.tensor([[name == skip for name in row] for row in names])
             for group, names in context.candidates.items()
         }
-        cell = next((group for group, skips in is_skip.items() if bool(skips.any())), None)
-        if cell is None:
+        limited = next((group for group, skips in is_skip.items() if bool(skips.any())), None)
+        if limited is None:
             return genotype
         remaining = {group: p.detach().cpu().clone() for group, p in probabilities.items()}
         while True:
-            used = context.space.derived_mask(remaining, context.candidates)[cell].cpu()
-            used &= is_skip[cell]
+            used = context.space.derived_mask(remaining, context.candidates)[limited].cpu()
+            used &= is_skip[limited]
             if int(used.sum()) <= self.skip_limit:
                 return genotype
-            used &= remaining[cell] > 0
+            used &= remaining[limited] > 0
             if not bool(used.any()):
                 return genotype  # the remaining skips are the only candidates of their edges
-            strength = remaining[cell].masked_fill(~used, float("inf"))
-            remaining[cell].view(-1)[strength.argmin()] = 0.0
+            strength = remaining[limited].masked_fill(~used, float("inf"))
+            remaining[limited].view(-1)[strength.argmin()] = 0.0
             genotype = super().genotype(remaining, context)

@@ -22,7 +22,7 @@ from darts.registry import number
 from darts.spaces import AnyGenotype, SearchContext
 
 Decision = tuple[str, list[int], bool]
-"""Group, edges, and whether edges compete with each other or the operations of one edge."""
+"""Group, edges, and what competes: the edges (True) or the operations of the edge (False)."""
 
 
 @DISCRETIZATIONS.register
@@ -32,7 +32,7 @@ class PerturbationSelection(Discretization):
 
     Each edge keeps the operation whose removal lowers the score most. Then each node with more
     edges than the space allows drops, one by one, the edge whose removal lowers the score least.
-    The supernet is tuned after each decision.
+    The supernet is trained for some epochs after each decision.
 
     Attributes:
         tune: training epochs after a decision.
@@ -64,10 +64,10 @@ class PerturbationSelection(Discretization):
         return self.genotype(trained.probabilities(), context)
 
     def estimate_work(self, context: SearchContext) -> list[WorkEstimate]:
-        """Estimate the work as half at the initial and half at the final size of the supernet.
+        """Assume that half of the work takes place at the initial size of the supernet.
 
-        While the edges are decided, the supernet shrinks from all its candidates to one operation
-        per edge.
+        The other half takes place at its final size: while the edges are decided, it shrinks from
+        all its candidates to one operation per edge.
         """
         initial, fan_in = _current_masks(context), context.space.fan_in or 0
         competing = {
@@ -86,7 +86,7 @@ class PerturbationSelection(Discretization):
         node_edges = [len(edges) for _, edges, compete in self._decisions(context) if compete]
         scores = sum(count for count in num_columns if count > 1)
         edge_scores = sum(sum(range(fan_in + 1, count + 1)) for count in node_edges)
-        # There is no tuning after the last decision.
+        # There is no training after the last decision.
         epochs = self.tune * (len(num_columns) + len(node_edges) - 1)
         first_scores, first_epochs = scores // 2, self.tune * len(num_columns) // 2
         last_scores = scores - first_scores + edge_scores
@@ -113,7 +113,7 @@ class PerturbationSelection(Discretization):
         ]
 
     def _select_operation(self, trained: SearchedSupernet, group: str, edges: list[int]) -> str:
-        """Mask all operations of an edge but one; return a description of that operation."""
+        """Keep one operation of an edge in the mask; return a description of that operation."""
         (edge,) = edges
         current = trained.context.masks[group]
         columns = _competing_columns(trained.context, current, group, edge)
@@ -131,7 +131,7 @@ class PerturbationSelection(Discretization):
         return f"{names[best]} on edge {edge} of the {group} cell"
 
     def _select_edges(self, trained: SearchedSupernet, group: str, edges: list[int]) -> str:
-        """Mask the edges that matter least, one by one; return a description of the others."""
+        """Drop the least important edges, one by one; return a description of the others."""
         remaining = list(edges)
         while len(remaining) > (trained.context.space.fan_in or 0):
             current = trained.context.masks[group]
@@ -148,7 +148,7 @@ class PerturbationSelection(Discretization):
 
 
 def _current_masks(context: SearchContext) -> dict[str, Tensor]:
-    """Return the masks ``(edges, operations)`` of all groups, also of those that keep all."""
+    """Return the masks ``(edges, operations)`` of all groups; all True where none is set."""
     return {
         group: context.masks.get(group, torch.ones(len(names), len(names[0]), dtype=torch.bool))
         for group, names in context.candidates.items()
@@ -156,7 +156,7 @@ def _current_masks(context: SearchContext) -> dict[str, Tensor]:
 
 
 def _competing_columns(context: SearchContext, mask: Tensor, group: str, edge: int) -> list[int]:
-    """Return the columns of the operations of which an edge keeps one."""
+    """Return the columns of the operations from which the one that an edge keeps is chosen."""
     columns: list[int] = mask[edge].nonzero()[:, 0].tolist()
     if context.space.fan_in is None:
         return columns

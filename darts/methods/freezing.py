@@ -1,4 +1,4 @@
-"""Freezing rules: they freeze operations of the supernet during a search."""
+"""Freezing rules, which freeze operations of the supernet during a search."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FREEZING: Registry[Freezing] = Registry("freezing", "darts.methods")
 
 
 class ParameterSlice(NamedTuple):
-    """The rows of a parameter that belong to one operation of one edge."""
+    """The rows ``first:end`` of a parameter, which belong to one operation of one edge."""
 
     parameter: nn.Parameter
     first: int
@@ -28,7 +28,7 @@ class ParameterSlice(NamedTuple):
 
 
 Operations = Mapping[str, Sequence[ParameterSlice]]
-"""The parameters of each operation of each edge, by its name."""
+"""Parameter slices by the name of an operation of an edge."""
 
 Gradients = Mapping[nn.Parameter, Tensor]
 
@@ -100,18 +100,18 @@ class GradientMatching(Freezing):
         frozen = state.setdefault("frozen", [])
         sums = state.setdefault("sums", {})
         names = [name for name in operations if name not in frozen]
-        rows = [
+        values = [
             torch.stack([_agreement_and_size(rows, train, valid) for rows in operations[name]])
             for name in names
         ]  # each (convolutions, 2)
-        if not rows:
+        if not values:
             return
-        means = torch.stack([row.mean(0) for row in rows]).tolist()
-        for name, (match, size) in zip(names, means, strict=True):
-            if size == 0:
+        means = torch.stack([value.mean(0) for value in values]).tolist()
+        for name, (cosine, size) in zip(names, means, strict=True):
+            if size == 0:  # the operation did not run
                 continue
             total, count = sums.get(name, [0.0, 0])
-            total, count = total + match, count + 1
+            total, count = total + cosine, count + 1
             if count == self.window:
                 if total / count < self.threshold:
                     frozen.append(name)

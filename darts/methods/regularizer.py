@@ -31,7 +31,7 @@ class Regularizer:
     def weight_term(
         self, mixture: Mixture, loss: MixtureLoss, gradient: MixtureGradient, context: SearchContext
     ) -> Tensor | None:
-        """Return a scalar to add to the loss of the weights, or None.
+        """Return a scalar to add to the loss of the weights, with a graph to them, or None.
 
         Args:
             mixture: mixture of the weight step.

@@ -47,11 +47,9 @@ class Alignment(Regularizer):
         cells = {
             group: w if w.ndim == 3 else w.expand(context.counts[group], -1, -1)
             for group, w in mixture.items()
-        }
-        by_cell = mixture.with_weights(cells)
-        directions = {
-            group: agreement_gradient(g) for group, g in gradient(by_cell).items()
         }  # each (cells, edges, operations)
+        by_cell = mixture.with_weights(cells)
+        directions = {group: agreement_gradient(g) for group, g in gradient(by_cell).items()}
         length = torch.stack([u.norm() for u in directions.values()]).norm()
         if float(length) == 0:
             return None
@@ -60,8 +58,8 @@ class Alignment(Regularizer):
             {group: w + sign * step * directions[group] for group, w in cells.items()}
             for sign in (1, -1)
         )
-        up, down = (loss(by_cell.with_weights(weights)) for weights in shifted)
-        term: Tensor = -weight * (up - down) / (2 * step)
+        plus, minus = (loss(by_cell.with_weights(weights)) for weights in shifted)
+        term: Tensor = -weight * (plus - minus) / (2 * step)
         return term
 
 

@@ -33,7 +33,7 @@ None instead of the mask runs all candidates that are still in the search.
 
 
 def edge_group(group: str) -> str:
-    """Return the name of the alphas that weight the edges of a group."""
+    """Return the name of the group of alphas that weights the edges of ``group``."""
     return f"{group}_edges"
 
 
@@ -81,7 +81,7 @@ class Relaxation(ABC):
         return self.edge_probabilities(alpha, mask), None
 
     def prepare(self, net: SupernetBase) -> None:
-        """Add the alphas of this relaxation, other than those of operations, to a supernet."""
+        """Add alphas other than those of the operations to a supernet: here those of the edges."""
         if not self.edge_normalization:
             return
         for group in list(net.alphas):
@@ -111,7 +111,8 @@ class Relaxation(ABC):
     ) -> dict[str, Tensor]:
         """Return the probabilities that the genotype is derived from.
 
-        They are the probabilities of the operations times the edge weights, if there are any.
+        They are ``(edges, operations)`` by group: the probabilities of the operations times the
+        edge weights, if there are any.
         """
         edges = self._edge_weights(alphas, context)
         return {

@@ -26,7 +26,7 @@ class Stage:
         share: number of epochs relative to the other stages.
         depth: factor on ``space.cells``.
         widen: divisor of ``relaxation.partial``.
-        keep: share of the space's candidates that each edge keeps; those with the best alphas.
+        keep: share of the space's candidates that each edge keeps; the most probable ones.
         fresh: start with new weights and alphas. Otherwise both are carried over, and channels are
             added where the stage is wider.
         skip_dropout: dropout rate of skip connections in the first epoch of the stage. Each epoch
@@ -56,13 +56,13 @@ class StagePosition(NamedTuple):
 
 
 def stage_position(epoch: int, epochs: int, stages: Sequence[Stage]) -> StagePosition:
-    """Return the stage of an epoch, counted from 0; the last stage beyond the end.
+    """Return the stage of an epoch, counted from 0; for later epochs, the last stage.
 
     Raises:
         ValueError: if there are fewer epochs than stages.
     """
     if epochs < len(stages):
-        raise ValueError(f"epochs={epochs}: must be >= {len(stages)}, the stages of the method")
+        raise ValueError(f"epochs={epochs}: must be >= {len(stages)}, the number of stages")
     total = sum(stage.share for stage in stages)
     ends: list[int] = []
     share = 0.0

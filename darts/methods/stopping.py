@@ -1,4 +1,4 @@
-"""Stopping rules: they end a search early and choose the epoch whose architecture it returns."""
+"""Stopping rules, which end a search early and choose the epoch of the returned architecture."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class LanguageModel(Task):
     """Predicts the next token of a text.
 
     Attributes:
-        window: tokens that gradients flow back through.
+        window: number of successive tokens through which gradients flow back.
         activation: weight of the mean square of the outputs after dropout.
         temporal: weight of the mean square of the outputs' change between successive tokens.
     """
@@ -119,7 +119,7 @@ class LanguageModel(Task):
     def objective(
         self, target_names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
     ) -> LanguageObjective:
-        self.refuse_auxiliary(auxiliary)
+        self.reject_auxiliary(auxiliary)
         return LanguageObjective(
             label_smoothing=label_smoothing, activation=self.activation, temporal=self.temporal
         )

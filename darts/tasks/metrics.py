@@ -1,6 +1,6 @@
 """Metrics by name, with their direction of improvement, and the scores of classification.
 
-torchmetrics computes them. Commands and configuration share the registries.
+torchmetrics computes the values. Commands and configuration share the tables of metrics.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Metric:
         name: key in summaries, after the split (``valid_accuracy``).
         higher_is_better: direction of improvement.
         make: builds the torchmetrics object for a number of classes.
-        min_classes: number of classes from which the metric is defined.
+        min_classes: minimum number of classes for which the metric is defined.
     """
 
     name: str
@@ -54,7 +54,7 @@ def _classification(class_name: str, **options: object) -> Callable[[int], torch
 
 
 def mean_metric(classes: int = 0) -> torchmetrics.Metric:
-    """Return a mean over all samples."""
+    """Return a mean over all values; ``classes`` is unused."""
     from torchmetrics import MeanMetric
 
     # By default torchmetrics drops NaN with a warning, which hides that a network has diverged.
@@ -77,7 +77,7 @@ def token_loss(
 
 
 def token_losses(logits: Tensor, targets: Tensor, ignore_index: int) -> Tensor:
-    """Return the cross entropy of each target, for arguments as in ``token_loss``, ``(n,)``."""
+    """Return the cross entropy of each target that is not ignored, ``(n,)``; see ``token_loss``."""
     flat = targets.flatten()
     losses = F.cross_entropy(
         logits.flatten(0, 1), flat, reduction="none", ignore_index=ignore_index

@@ -78,14 +78,14 @@ class BaseObjective(ABC, Generic[B, Output]):
 
     @abstractmethod
     def scores(self, device: torch.device) -> Scores[B, Output]:
-        """Return empty scores on the device of the batches."""
+        """Return scores without any predictions, on the device of the batches."""
 
     def sample_outputs(self) -> str:
-        """Return samples of the last scoring to read, in Markdown; empty if there are none."""
+        """Return example outputs of the last evaluation in Markdown; empty if there are none."""
         return ""
 
     def confusion_matrix(self) -> Tensor | None:
-        """Return the confusion matrix of the last scoring; None for tasks without classes.
+        """Return the confusion matrix of the last evaluation; None for tasks without classes.
 
         Rows are true classes, columns predicted classes, entries numbers of samples.
         """
@@ -98,7 +98,7 @@ Objective: TypeAlias = BaseObjective[Any, Any]
 
 @dataclass
 class Task(ABC):
-    """A component: what networks learn. Its fields are options of the task.
+    """What networks learn: a component whose fields are the options of the task.
 
     Attributes:
         data_kinds: kinds of data sets that the task accepts, see ``darts.data.SourceSpec.kinds``.
@@ -122,7 +122,7 @@ class Task(ABC):
             auxiliary: factor of the loss of the auxiliary head, for networks that have one.
         """
 
-    def refuse_auxiliary(self, auxiliary: float) -> None:
+    def reject_auxiliary(self, auxiliary: float) -> None:
         """Raise ValueError if an auxiliary loss is on and the task's networks have no such head."""
         if auxiliary:
             raise ValueError(

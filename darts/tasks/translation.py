@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ROUGE = ("rouge1", "rouge2", "rougeL")
 NUM_EXAMPLES = 10
-"""Sentences that ``sample_outputs`` returns."""
+"""Maximum number of sentences that ``sample_outputs`` returns."""
 
 
 def _bleu(classes: int = 0) -> torchmetrics.Metric:
@@ -143,7 +143,7 @@ class PairObjective(BaseObjective[PairBatch, TranslationOutput]):
         return self._last_scores
 
     def sample_outputs(self) -> str:
-        """Return the first sentences of the last scoring as a Markdown table."""
+        """Return the first sentences of the last evaluation as a Markdown table."""
         if self._last_scores is None or not self._last_scores.examples:
             return ""
         rows = [f"| {_table_cell(a)} | {_table_cell(b)} |" for a, b in self._last_scores.examples]
@@ -171,7 +171,7 @@ class PairTask(Task):
     def objective(
         self, target_names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
     ) -> PairObjective:
-        self.refuse_auxiliary(auxiliary)
+        self.reject_auxiliary(auxiliary)
         return PairObjective(
             target_names,
             self.metrics,

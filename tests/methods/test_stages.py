@@ -72,7 +72,7 @@ def test_every_stage_has_at_least_one_epoch() -> None:
 
 
 def test_fewer_epochs_than_stages_raise_an_error() -> None:
-    with pytest.raises(ValueError, match=r"^epochs=1: must be >= 2, the stages of the method$"):
+    with pytest.raises(ValueError, match=r"^epochs=1: must be >= 2, the number of stages$"):
         stage_position(0, 1, [Stage(), Stage()])
 
 
