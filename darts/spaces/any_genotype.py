@@ -12,7 +12,7 @@ class AnyGenotype(ABC):
     """Base class of the genotypes of all spaces. Genotypes are immutable and hashable.
 
     A genotype consists of cells. The states of a cell are numbered: the first ``inputs`` states are
-    the outputs of other cells, the following states are the cell's nodes.
+    its inputs, the following states are its nodes.
 
     Attributes:
         space: name of the space.
@@ -43,7 +43,7 @@ class AnyGenotype(ABC):
         """Return JSON text that ``parse`` turns into an equal genotype."""
 
     def count(self, operation: str, cell: str | None = None) -> int:
-        """Return the number of edges of a cell, or of all cells, that carry an operation.
+        """Return the number of edges of a cell, or of all cells, with an operation.
 
         Raises:
             ValueError: unknown operation or cell.
@@ -53,7 +53,7 @@ class AnyGenotype(ABC):
         return sum(name == operation for c in cells for _, _, name in self.edges(c))
 
     def canonical(self) -> AnyGenotype:
-        """Return the representative of all genotypes that describe the same architecture."""
+        """Return a genotype that is the same for all descriptions of this architecture."""
         return self
 
     def same_as(self, other: object) -> bool:
@@ -62,7 +62,7 @@ class AnyGenotype(ABC):
 
     @classmethod
     def check_cell(cls, cell: str | None) -> str:
-        """Return a cell's name, or raise ValueError; None means the only cell."""
+        """Return ``cell``, or the only cell for None; raise ValueError for an unknown cell."""
         if cell is None and len(cls.cells) == 1:
             return cls.cells[0]
         if cell not in cls.cells:
@@ -71,7 +71,7 @@ class AnyGenotype(ABC):
 
     @classmethod
     def check_operation(cls, name: object) -> None:
-        """Raise ValueError if ``vocabulary`` is not empty and lacks the name."""
+        """Raise ValueError for a name not in ``vocabulary``; an empty one allows all names."""
         if cls.vocabulary and not (isinstance(name, str) and name in cls.vocabulary):
             raise ValueError(
                 f"unknown operation {short_repr(name)}; choose from {', '.join(cls.vocabulary)}"

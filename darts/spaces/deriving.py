@@ -1,4 +1,4 @@
-"""Helpers of the functions that derive genotypes from probabilities."""
+"""Helpers that derive genotypes from probabilities, and masks from genotypes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Candidates: TypeAlias = Mapping[str, Sequence[Sequence[str]]]
 
 
 def check_groups(name: str, mapping: Mapping[str, object], groups: Collection[str]) -> None:
-    """Raise ValueError unless the keys of a mapping are the groups."""
+    """Raise ValueError, with the mapping's ``name``, unless its keys are the groups."""
     if set(mapping) != set(groups):
         raise ValueError(f"{name}: groups {sorted(mapping)} must be {sorted(groups)}")
 
 
 def checked_rows(group: str, table: Tensor, shape: tuple[int, int]) -> list[list[float]]:
-    """Return probabilities ``(edges, operations)`` as lists, in which ties can be broken by index.
+    """Check probabilities ``(edges, operations)`` and return them as one list per edge.
 
-    float64 holds every value of the narrower types exactly, so no tie appears or disappears.
+    float64 represents every value of the narrower dtypes exactly, so ties remain ties.
 
     Raises:
         ValueError: another shape, or values that are not finite or not within 0 and 1.
@@ -79,10 +79,15 @@ def best_operations(
 
 
 def mask_row(operation: str, names: Sequence[str], place: str) -> list[bool]:
-    """Return which columns of an edge have an operation.
+    """Return, for each column of an edge, whether it has the given operation.
+
+    Args:
+        operation: the operation.
+        names: the operation of each column.
+        place: description of the edge for the error message, for example ``of edge 0``.
 
     Raises:
-        ValueError: no column has it; ``place`` describes the edge in the message.
+        ValueError: no column has the operation.
     """
     if operation not in names:
         raise ValueError(f"{operation} is no candidate {place}")

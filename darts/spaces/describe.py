@@ -8,7 +8,7 @@ from darts.spaces.any_genotype import AnyGenotype
 
 
 def cell_name(genotype: AnyGenotype, cell: str) -> str:
-    """Return the display name of a cell: ``normal cell``; only its name if there is one cell."""
+    """Return a cell's display name: ``normal cell``, or ``normal`` if it is the only cell."""
     return f"{cell} cell" if len(genotype.cells) > 1 else cell
 
 
@@ -53,7 +53,7 @@ def _cell_difference(a: AnyGenotype, b: AnyGenotype, cell: str) -> list[str]:
     lines: list[str] = []
     name = cell_name(a, cell)
     if a.nodes(cell) != b.nodes(cell):
-        lines.append(f"{name}: {a.nodes(cell)} nodes against {b.nodes(cell)}")
+        lines.append(f"{name}: {a.nodes(cell)} nodes vs. {b.nodes(cell)}")
     for state in range(a.inputs, a.inputs + max(a.nodes(cell), b.nodes(cell))):
         in_a, in_b = (
             Counter((source, op) for source, node, op in g.edges(cell) if node == state)
@@ -66,14 +66,14 @@ def _cell_difference(a: AnyGenotype, b: AnyGenotype, cell: str) -> list[str]:
         for index in range(max(len(only_a), len(only_b))):
             left = only_a[index] if index < len(only_a) else "no edge"
             right = only_b[index] if index < len(only_b) else "no edge"
-            lines.append(f"{name}, {state_name(state, a.inputs)}: {left} against {right}")
+            lines.append(f"{name}, {state_name(state, a.inputs)}: {left} vs. {right}")
     outputs_a, outputs_b = sorted(a.concat(cell)), sorted(b.concat(cell))
     if outputs_a != outputs_b and not is_chain(a, cell):
         left, right = (
             ", ".join(state_name(state, a.inputs) for state in outputs)
             for outputs in (outputs_a, outputs_b)
         )
-        lines.append(f"{name}, output: {left} against {right}")
+        lines.append(f"{name}, output: {left} vs. {right}")
     return lines
 
 

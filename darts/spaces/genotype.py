@@ -119,7 +119,7 @@ class Genotype(AnyGenotype):
         """Parse JSON or the classic ``Genotype(normal=[('sep_conv_3x3', 0), ...], ...)`` text.
 
         The classic text may be preceded by ``NAME =``, give its four fields by keyword or by
-        position, and write a concatenation as ``range(2, 6)``. No text is ever evaluated.
+        position, and write a concatenation as ``range(2, 6)``. It is parsed, never evaluated.
 
         Raises:
             ValueError: any other text; the message has one line.
@@ -168,7 +168,8 @@ def _check_concat(cell: str, states: object, nodes: int) -> tuple[int, ...]:
     for state in states:
         if not is_integer(state) or not 2 <= state <= nodes + 1:
             raise ValueError(
-                f"{cell}_concat: {short_repr(state)} is not a node's state, from 2 to {nodes + 1}"
+                f"{cell}_concat: {short_repr(state)} is not a node; nodes are the states from 2 to "
+                f"{nodes + 1}"
             )
     if len(set(states)) != len(states):
         raise ValueError(f"{cell}_concat lists a state twice: {short_repr(list(states))}")

@@ -1,7 +1,7 @@
 """Parsers of genotype text: JSON, and the classic ``Genotype(normal=[...], ...)`` notation.
 
 The parsers check the syntax only; the genotype classes check the values. No text is ever evaluated:
-classic text is parsed to a syntax tree, of which two levels are read.
+classic text is parsed into a syntax tree, of which only two levels are read.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ def read_json(text: str, space: str, names: tuple[str, ...]) -> dict[str, Any]:
     fields = _Fields(names)
     for name, value in _read_object(text):
         if isinstance(value, _Pairs):
-            _refuse(f"{short_repr(name)} must not be a JSON object")
+            _reject(f"{short_repr(name)} must not be a JSON object")
         if name != "space":
             fields.add(name, value)
         elif value != space:
-            _refuse(f"it belongs to the space {short_repr(value)}, not to '{space}'")
+            _reject(f"it belongs to the space {short_repr(value)}, not to '{space}'")
     return fields.complete()
 
 
@@ -69,7 +69,7 @@ def read_json_field(text: str, space: str, name: str) -> Any:
 
 
 class _Pairs(list[tuple[str, object]]):
-    """A JSON object as its pairs; a dict would silently drop repeated keys."""
+    """A JSON object as ``(key, value)`` pairs; a dict would silently drop repeated keys."""
 
 
 def _read_object(text: str) -> _Pairs:
@@ -78,16 +78,16 @@ def _read_object(text: str) -> _Pairs:
     try:
         content = json.loads(text, object_pairs_hook=_Pairs)
     except json.JSONDecodeError as error:
-        _refuse(f"bad JSON at line {error.lineno}, column {error.colno}: {short_repr(error.msg)}")
+        _reject(f"bad JSON at line {error.lineno}, column {error.colno}: {short_repr(error.msg)}")
     except (ValueError, RecursionError, MemoryError):  # integers too long, nested too deeply
-        _refuse("the JSON has numbers with thousands of digits or very deep nesting")
+        _reject("the JSON has numbers with thousands of digits or very deep nesting")
     if not isinstance(content, _Pairs):
-        _refuse(f"expected a JSON object, not {short_repr(content)}")
+        _reject(f"expected a JSON object, not {short_repr(content)}")
     return content
 
 
 class _Fields:
-    """The fields read so far, of those with these names."""
+    """The fields read so far; ``names`` are the fields that a genotype must have."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._names = names
@@ -95,21 +95,21 @@ class _Fields:
 
     def add(self, name: object, value: object) -> None:
         if name not in self._names:
-            _refuse(f"unknown field {short_repr(name)}; the fields are {', '.join(self._names)}")
+            _reject(f"unknown field {short_repr(name)}; the fields are {', '.join(self._names)}")
         if name in self._values:
-            _refuse(f"{name} occurs twice")
+            _reject(f"{name} occurs twice")
         self._values[str(name)] = value
 
     def complete(self) -> dict[str, object]:
         missing = [name for name in self._names if name not in self._values]
         if missing:
-            _refuse(f"{', '.join(missing)} missing; the fields are {', '.join(self._names)}")
+            _reject(f"{', '.join(missing)} missing; the fields are {', '.join(self._names)}")
         return self._values
 
 
-# Rejects operators and attribute access, which no genotype contains, and chained calls and
+# Matches operators and attribute access, which no genotype contains, and chained calls and
 # subscripts: unbounded chains of those can exhaust the C stack of ast.parse.
-_FOREIGN = re.compile(r"[^\w\s()\[\],='\"]|[)\]]\s*[(\[]", re.ASCII)
+_FORBIDDEN = re.compile(r"[^\w\s()\[\],='\"]|[)\]]\s*[(\[]", re.ASCII)
 
 
 def read_classic(text: str, names: tuple[str, ...]) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def read_classic(text: str, names: tuple[str, ...]) -> dict[str, Any]:
     bare = re.sub(r"#[^\r\n]*", "", text).strip()
     call = _parse_call(bare)
     if len(call.args) > len(names):
-        _refuse(f"{len(call.args)} positional fields, but there are {len(names)}")
+        _reject(f"{len(call.args)} positional fields, but there are {len(names)}")
     fields = _Fields(names)
     for name, node in zip(names, call.args, strict=False):
         fields.add(name, _read_value(name, node))
@@ -135,20 +135,21 @@ def read_classic(text: str, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _parse_call(bare: str) -> ast.Call:
-    """Parse text without comments to a call of ``Genotype``."""
-    foreign = _FOREIGN.search(bare)
-    if foreign:
-        _refuse(
-            f"{short_repr(foreign.group())} at character {foreign.start()} of {short_repr(bare)}"
+    """Parse text without comments into a call of ``Genotype``."""
+    forbidden = _FORBIDDEN.search(bare)
+    if forbidden:
+        _reject(
+            f"unexpected {short_repr(forbidden.group())} at character {forbidden.start()} of "
+            f"{short_repr(bare)}"
         )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about literals such as `1in`, which are refused below
+            warnings.simplefilter("ignore")  # about literals such as `1in`, rejected below
             body = ast.parse(bare).body
     except SyntaxError as error:
-        _refuse(f"{short_repr(bare)} is not Genotype(...): {short_repr(error.msg)}")
+        _reject(f"{short_repr(bare)} is not Genotype(...): {short_repr(error.msg)}")
     except (ValueError, RecursionError, MemoryError, OverflowError):
-        _refuse(f"{short_repr(bare)} is nested too deeply")
+        _reject(f"{short_repr(bare)} is nested too deeply")
     statement = body[0] if len(body) == 1 else None
     if isinstance(statement, ast.Assign) and all(
         isinstance(target, ast.Name) for target in statement.targets
@@ -161,7 +162,7 @@ def _parse_call(bare: str) -> ast.Call:
         and isinstance(call.func, ast.Name)
         and call.func.id == "Genotype"
     ):
-        _refuse(f"expected a JSON object or one Genotype(...), not {short_repr(bare)}")
+        _reject(f"expected a JSON object or one Genotype(...), not {short_repr(bare)}")
     return call
 
 
@@ -170,7 +171,7 @@ def _read_value(name: str, node: ast.expr) -> object:
     if isinstance(node, ast.Call):
         return _read_range(name, node)
     if not isinstance(node, (ast.List, ast.Tuple)):
-        _refuse(f"{name} must be a list or a range(...)")
+        _reject(f"{name} must be a list or a range(...)")
     return [
         tuple(_literal(name, element) for element in item.elts)
         if isinstance(item, (ast.List, ast.Tuple))
@@ -181,21 +182,21 @@ def _read_value(name: str, node: ast.expr) -> object:
 
 def _literal(name: str, node: ast.expr) -> object:
     if not isinstance(node, ast.Constant):
-        _refuse(f"{name} may hold only quoted names and integers")
+        _reject(f"{name} may hold only quoted names and integers")
     return node.value
 
 
 def _read_range(name: str, node: ast.Call) -> range:
     if not (isinstance(node.func, ast.Name) and node.func.id == "range") or node.keywords:
-        _refuse(f"the only call allowed in {name} is range(...)")
+        _reject(f"the only call allowed in {name} is range(...)")
     bounds = [_literal(name, argument) for argument in node.args]
     if not 1 <= len(bounds) <= 3:
-        _refuse(f"range(...) in {name} takes 1 to 3 numbers, not {len(bounds)}")
+        _reject(f"range(...) in {name} takes 1 to 3 numbers, not {len(bounds)}")
     numbers = [n for n in bounds if type(n) is int and n <= _MAX_STATE]
     if len(numbers) != len(bounds) or (len(numbers) == 3 and numbers[2] == 0):
-        _refuse(f"range(...) in {name} takes integers up to {_MAX_STATE}, not {short_repr(bounds)}")
+        _reject(f"range(...) in {name} takes integers up to {_MAX_STATE}, not {short_repr(bounds)}")
     return range(*numbers)
 
 
-def _refuse(reason: str) -> NoReturn:
+def _reject(reason: str) -> NoReturn:
     raise ValueError(f"not a genotype: {reason}") from None

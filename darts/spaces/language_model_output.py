@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 class LanguageModelOutput(NamedTuple):
-    """Output of a language model for a batch of sequences.
+    """Output for ``B`` sequences of ``T`` tokens from a vocabulary of ``V`` tokens.
 
     Attributes:
-        logits: ``(T, B, V)``, of the token that follows each token.
-        hidden: ``(B, H)``, the state for the next sequence, attached to this sequence's graph. H is
-            0 for a network that carries no state from one sequence to the next.
+        logits: ``(T, B, V)``, predictions of the token that follows each token.
+        hidden: ``(B, H)``, the state for the next sequences, not detached from the autograd graph.
+            H is 0 for a network that carries no state from one sequence to the next.
         raw: ``(T, B, H)``, the network's features before dropout, for temporal activation
             regularization.
         dropped: ``(T, B, H)``, the features after dropout, for activation regularization.

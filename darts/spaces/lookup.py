@@ -14,7 +14,7 @@ from darts.spaces.space import SPACES, parse_genotype, space_recognizing
 
 
 def find_genotype(reference: str) -> tuple[str, AnyGenotype]:
-    """Return a short name and the genotype that a reference denotes.
+    """Return a short name and the genotype that a reference denotes; text gets the name "given".
 
     Args:
         reference: a published name, a JSON file, the directory of a search or retrain run, or the
@@ -42,7 +42,7 @@ def find_genotype(reference: str) -> tuple[str, AnyGenotype]:
             raise ValueError(f"genotype={reference!r}: {error}") from None
     if not re.fullmatch(r"\w+", text):
         raise ValueError(
-            f"genotype={reference!r} is no file or directory, and no published name; "
+            f"genotype={reference!r} is neither a file, a directory nor a published name; "
             "python -m darts.genotypes lists the names"
         )
     published = find_published(text, published_genotypes())

@@ -16,7 +16,7 @@ class CellMixture(NamedTuple):
     Attributes:
         weights: ``(edges, columns)``.
         bypass: ``(edges,)``, weights of the channels that bypass the operations; None for ones.
-        active: columns of the operations to run, by edge; None for all.
+        active: by edge, the columns of the operations to run; None for all.
     """
 
     weights: Tensor
@@ -34,8 +34,8 @@ class Mixture(dict[str, Tensor]):
     Args:
         weights: the mixing weights.
         bypass: by group ``(edges,)``, see ``CellMixture``.
-        active: by group a mask ``(edges, columns)``. Other operations do not run, and their weights
-            get no gradient.
+        active: by group a mask ``(edges, columns)`` of the operations to run; None for all. The
+            mixing weights of the others get no gradient.
     """
 
     def __init__(

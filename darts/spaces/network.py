@@ -9,6 +9,7 @@ from torch import nn
 
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.checks import check_drop_probability
+from darts.spaces.rank_dropout import BatchRows
 
 
 class NetworkBase(nn.Module):
@@ -21,8 +22,8 @@ class NetworkBase(nn.Module):
     Attributes:
         genotype: the architecture.
         drop_path: may be changed from epoch to epoch.
-        rows: ``(first row, rows of the whole batch)`` if a rank holds only some rows of a batch, so
-            that all ranks together draw the random numbers of one process; else None.
+        rows: position of this rank's samples in the batch of all ranks, see
+            ``darts.spaces.rank_dropout.BatchRows``.
         auxiliary: the auxiliary head, or None.
 
     Raises:
@@ -37,15 +38,15 @@ class NetworkBase(nn.Module):
         check_drop_probability(drop_path=drop_path)
         self.genotype = genotype
         self.drop_path = drop_path
-        self.rows: tuple[int, int] | None = None
+        self.rows: BatchRows = None
         self.auxiliary = None
 
     def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
-        """Return the modules and attribute names that hold an edge of ``genotype.edges(cell)``.
+        """Return where the operation of edge number ``edge`` of ``genotype.edges(cell)`` is stored.
 
         Returns:
-            One pair for each copy of the cell; empty for an operation without a module; None if the
-            network cannot work without the edge.
+            ``(parent module, attribute name)`` for each copy of the cell; empty for an operation
+            without a module; None if the network cannot work without the edge.
         """
         return None
 

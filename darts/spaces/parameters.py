@@ -17,8 +17,8 @@ from typing import TypeAlias
 Value: TypeAlias = bool | int | float | str | None
 Point: TypeAlias = dict[str, Value]
 
-STEPS = (0.25, 0.0625, 0.015625)
-"""Distances of a number to its neighbors, as shares of its range."""
+NEIGHBOR_DISTANCES = (0.25, 0.0625, 0.015625)
+"""Distances of a number to its neighbors, as fractions of its range."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Range:
 
     @property
     def levels(self) -> int | None:
-        """Number of numbers; None for a continuous range."""
+        """Number of values in the range; None for a continuous range."""
         if self.low == self.high:
             return 1
         step = self.step or (1 if self.integer else None)
@@ -139,24 +139,26 @@ class Range:
         return self.at(random.random())
 
     def grid(self, levels: int) -> Sequence[Value]:
-        """Return at most ``levels`` evenly spaced numbers, including both bounds."""
+        """Return at most ``levels`` evenly spaced numbers from bound to bound; of 1, the middle."""
         if self.levels is not None and self.levels <= levels:
             return [self._level(level) for level in range(self.levels)]
         positions = [level / (levels - 1) for level in range(levels)] if levels > 1 else [0.5]
         return list(dict.fromkeys(self.at(position) for position in positions))
 
     def neighbors(self, value: Value) -> Sequence[Value]:
-        """Return numbers at the distances of ``STEPS``, and the adjacent integers or steps."""
+        """Return numbers at ``NEIGHBOR_DISTANCES``, and the adjacent integers or steps."""
         assert isinstance(value, (int, float))
         position = self.position(value)
-        numbers = [self.at(position + sign * step) for step in STEPS for sign in (-1, 1)]
+        numbers = [
+            self.at(position + sign * step) for step in NEIGHBOR_DISTANCES for sign in (-1, 1)
+        ]
         step = self.step or (1 if self.integer else None)
         if step is not None:
             numbers += [self._nearest(value - step), self._nearest(value + step)]
         return [number for number in dict.fromkeys(numbers) if number != value]
 
     def perturb(self, value: Value, random: Random) -> Value:
-        """Draw another number from a normal distribution; return the same if there is no other."""
+        """Draw another number near ``value``; return the same number if there is no other."""
         assert isinstance(value, (int, float))
         if self.low == self.high:
             return value
@@ -187,8 +189,8 @@ class Parameter:
     """An architecture choice or hyperparameter.
 
     Attributes:
-        conditions: pairs of an earlier parameter's name and values. The parameter is active if all
-            these parameters are active and have one of the values.
+        conditions: pairs ``(name of an earlier parameter, values)``. The parameter is active if
+            each of these parameters is active and has one of its values.
     """
 
     name: str
@@ -262,7 +264,7 @@ class Parameters:
         return self.complete({}, random)
 
     def mutate(self, point: Point, random: Random) -> Point:
-        """Change the value of one active parameter; draw newly active parameters."""
+        """Return a point with one changed value; draw parameters that it activates."""
         variable = [
             parameter
             for parameter in self.all
@@ -275,7 +277,7 @@ class Parameters:
         return self.complete({**point, parameter.name: value}, random)
 
     def crossover(self, a: Point, b: Point, random: Random) -> Point:
-        """Return a point with each value of one parent; chosen at random if both have one."""
+        """Return a point with values of both parents, chosen at random where both have one."""
         values = {**b, **a}
         for parameter in self.all:
             if parameter.name in a and parameter.name in b and random.random() < 0.5:
@@ -283,7 +285,7 @@ class Parameters:
         return self.complete(values, random)
 
     def neighbors(self, point: Point, random: Random) -> list[Point]:
-        """Return all points with one changed value, in random order."""
+        """Return all points with one changed value, in random order; see ``mutate``."""
         points = [
             self.complete({**point, parameter.name: value}, random)
             for parameter in self.all

@@ -16,7 +16,7 @@ None if the process holds the whole batch.
 def dropout_mask(
     x: Tensor, shape: Sequence[int], probability: float, rows: BatchRows = None
 ) -> Tensor:
-    """Draw a mask of zeros, with ``probability``, and ``1 / (1 - probability)``.
+    """Draw a dropout mask: 0 with ``probability``, else ``1 / (1 - probability)``.
 
     Every rank draws the mask of the whole batch and returns its own rows, so the result is the
     same for any number of ranks. Masks come from PyTorch's default generator of the device, whose
@@ -26,7 +26,7 @@ def dropout_mask(
         x: tensor whose device and dtype the mask gets.
         shape: shape of the mask, ``(B, ...)`` for the samples of this rank.
         probability: probability of zero, in [0, 1).
-        rows: position of these samples in the whole batch.
+        rows: position of these samples in the whole batch, see ``BatchRows``.
     """
     keep = 1.0 - probability
     first, total = rows or (0, shape[0])

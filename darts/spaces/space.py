@@ -1,4 +1,4 @@
-"""Spaces: what can be searched.
+"""Base class and registry of the spaces.
 
 A space is a package in this folder and a YAML file in ``conf/space``. No other module depends on
 its name.
@@ -71,8 +71,8 @@ class Space(ABC):
         """Build the supernet (``ValueError`` for an option that the space does not support).
 
         Args:
-            depth: factor of the number of cells.
-            partial: inverse share of the channels that pass through the operations; 1 for all.
+            depth: factor by which to multiply the number of cells.
+            partial: ``1 / partial`` of the channels pass through the candidates.
             auxiliary_skip: whether each edge has an auxiliary skip connection.
             **sizes: sizes of the data, for images ``classes`` and ``in_channels``.
         """
@@ -108,7 +108,7 @@ class Space(ABC):
 
     @abstractmethod
     def parse(self, text: str) -> AnyGenotype:
-        """Return the genotype of a text.
+        """Parse the text form of a genotype.
 
         Raises:
             ValueError: the text is no genotype of this space; the message has one line.
@@ -159,8 +159,8 @@ class Space(ABC):
     def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[NetworkPiece]:
         """Yield all modules of the discrete network, with every candidate.
 
-        The fixed modules and the candidates that a genotype uses together have the parameters and
-        MACs of its network, for a number of classes and samples of the shape ``(C, H, W)``.
+        Together, the fixed modules and the candidates that a genotype uses have the parameters and
+        MACs of its network, for samples of shape ``image``, ``(C, H, W)``.
         """
 
     def derived_mask(
@@ -174,9 +174,9 @@ class Space(ABC):
     ) -> dict[str, Tensor]:
         """Return the expected number of copies of each piece: by group ``(edges, operations)``.
 
-        The result is differentiable. Probabilities of an edge are normalized, since the strength of
-        an edge does not affect its cost once it is kept. A space may add groups for pieces that
-        depend on several alphas.
+        The result is differentiable. The probabilities of each edge are normalized to sum to one,
+        since the strength of an edge does not affect its cost once it is kept. A space may add
+        groups for pieces that depend on several alphas.
         """
         return {g: p / p.sum(-1, keepdim=True).clamp_min(1e-12) for g, p in probabilities.items()}
 
@@ -233,7 +233,7 @@ def space_recognizing(text: str) -> str | None:
 
 
 def space_named_in(text: str) -> str | None:
-    """Return the registered space that a genotype's JSON names; None for other text."""
+    """Return the name of the space that a genotype's JSON declares; None for other text."""
     text = text.removeprefix("\ufeff").strip()
     if not text.startswith("{"):
         return None

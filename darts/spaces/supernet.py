@@ -34,11 +34,11 @@ class SupernetBase(nn.Module):
         alphas: by group ``(edges, operations)``; they are parameters and part of the state dict.
         candidates: by group and edge, the names of the candidates, one per column of the alphas.
         edges: by group, source and target of each edge.
-        counts: by group, the number of cells.
+        counts: by group, the number of cells that share its alphas.
         shapes: by group, the shape of the mixing weights.
         skip_dropout: probability of dropping an output element of a skip connection in training.
         supports_recomputation: whether ``recompute_cells`` has an effect.
-        recomputes: whether the backward pass recomputes the tensors inside of cells.
+        recomputes: whether the backward pass recomputes the tensors inside cells.
     """
 
     space: ClassVar[str]
@@ -89,7 +89,7 @@ class SupernetBase(nn.Module):
         return [parameter for parameter in self.parameters() if id(parameter) not in alphas]
 
     def widened(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the state dict of a supernet with narrower operations in this one's shapes."""
+        """Widen the state dict of a supernet with narrower operations to this one's shapes."""
         return widen(state, self.state_dict())
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:
@@ -115,7 +115,7 @@ class SupernetBase(nn.Module):
         self.recomputes = True
 
     def compile_regions(self) -> None:
-        """Run the regions of the network that profit from it through ``torch.compile``.
+        """Run the regions of the network that benefit from it through ``torch.compile``.
 
         Raises:
             ValueError: the network has no such region.
@@ -126,7 +126,7 @@ class SupernetBase(nn.Module):
 
 
 def widen(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the values of a state dict in the shapes of a wider network.
+    """Widen the tensors of a state dict to the shapes of a wider network.
 
     Channel ``i`` of a wider tensor is channel ``i`` modulo the old width. Where a convolution reads
     repeated channels, its weights are divided by the number of repetitions, so its output stays the
