@@ -18,9 +18,9 @@ from darts.spaces import AnyGenotype, SearchContext, space_of
 class GroupHistory(TypedDict):
     """Probabilities of one group over the epochs; a value of ``alphas.json``."""
 
-    edges: list[str]
-    operations: list[list[str]]
-    epochs: list[list[list[float]]]
+    edges: list[str]  # names, see ``edge_names``
+    operations: list[list[str]]  # candidates of each edge
+    epochs: list[list[list[float]]]  # (epochs, edges, operations)
 
 
 def edge_names(edges: Iterable[tuple[int, int]]) -> list[str]:
@@ -45,18 +45,17 @@ def named_history(
         context: Names of edges and candidates.
 
     Returns:
-        By group, the edges, the candidates of each edge, and a matrix per epoch, to six digits.
+        A history per group, with probabilities rounded to six digits.
     """
     return {
-        cell: {
-            "edges": edge_names(context.edges[cell]),
-            "operations": [list(row) for row in context.candidates[cell]],
+        group: {
+            "edges": edge_names(context.edges[group]),
+            "operations": [list(row) for row in context.candidates[group]],
             "epochs": [
-                [[round(value, 6) for value in row] for row in weights[cell].tolist()]
-                for weights in history
+                [[round(value, 6) for value in row] for row in p[group].tolist()] for p in history
             ],
         }
-        for cell in (history[-1] if history else ())
+        for group in (history[-1] if history else ())
     }
 
 
@@ -67,7 +66,7 @@ def entropy(p: Tensor) -> Tensor:
 
 
 def margin(p: Tensor, *, none: int | None = 0) -> Tensor:
-    """Return the lead of each edge's best candidate over its second: (edges, ops) -> (edges,).
+    """Return the best minus the second-best probability: (edges, operations) -> (edges,).
 
     Args:
         p: Probabilities.
@@ -92,33 +91,33 @@ def alpha_scalars(probabilities: Mapping[str, Tensor], context: SearchContext) -
         context: Names of edges and candidates.
 
     Returns:
-        ``alpha/<group>/<edge>/<operation>``, and for entropy and margin
-        ``entropy/<group>/<edge>`` and ``entropy/<group>/mean``.
+        ``alpha/<group>/<edge>/<operation>``, ``entropy/<group>/<edge>``, ``entropy/<group>/mean``,
+        and the same two for ``margin``.
 
     Raises:
         ValueError: When the numbers of columns and of candidates differ.
     """
     scalars: dict[str, float] = {}
-    for cell, p in probabilities.items():
-        rows = context.candidates[cell]
+    for group, p in probabilities.items():
+        rows = context.candidates[group]
         if p.shape[-1] != len(rows[0]):
-            raise ValueError(f"{cell}: {p.shape[-1]} columns for {len(rows[0])} operations")
+            raise ValueError(f"{group}: {p.shape[-1]} columns for {len(rows[0])} operations")
         p = p.detach().to(device="cpu", dtype=torch.float64)
-        names = edge_names(context.edges[cell])
+        names = edge_names(context.edges[group])
         for name, operations, row in zip(names, rows, p.tolist(), strict=True):
             for operation, value in zip(operations, row, strict=True):
-                scalars[f"alpha/{cell}/{name}/{operation}"] = value
-        spread = entropy(p)
-        for name, value in zip(names, spread.tolist(), strict=True):
-            scalars[f"entropy/{cell}/{name}"] = value
-        scalars[f"entropy/{cell}/mean"] = float(spread.mean())
+                scalars[f"alpha/{group}/{name}/{operation}"] = value
+        entropies = entropy(p)
+        for name, value in zip(names, entropies.tolist(), strict=True):
+            scalars[f"entropy/{group}/{name}"] = value
+        scalars[f"entropy/{group}/mean"] = float(entropies.mean())
         columns = column_names(rows)
         none = columns.index("none") if "none" in columns else None
         if p.shape[-1] - (none is not None) >= 2:
-            leads = margin(p, none=none)
-            for name, value in zip(names, leads.tolist(), strict=True):
-                scalars[f"margin/{cell}/{name}"] = value
-            scalars[f"margin/{cell}/mean"] = float(leads.mean())
+            margins = margin(p, none=none)
+            for name, value in zip(names, margins.tolist(), strict=True):
+                scalars[f"margin/{group}/{name}"] = value
+            scalars[f"margin/{group}/mean"] = float(margins.mean())
     return scalars
 
 

@@ -1,4 +1,4 @@
-"""One step of the alphas, in any precision."""
+"""The architecture step: one optimizer step of the alphas, in any precision."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def architecture_step(
     device: torch.device,
     reduce: Reduce | None = None,
 ) -> Tensor:
-    """Compute the gradient of the alphas and take one step along it.
+    """Compute the hypergradient and take one optimizer step of the alphas.
 
     In fp16 the loss is scaled so that no intermediate gradient underflows, and every gradient is
     scaled back before it is used. A step whose gradient overflows is skipped, and the scale is
@@ -40,7 +40,7 @@ def architecture_step(
         loss_fn: Scalar loss of a network and a batch.
         train_batch: Batch of the weight step.
         valid_batch: Batch whose loss the alphas minimize.
-        gradient: Component that computes the gradient.
+        gradient: Component that computes the hypergradient.
         optimizer: Optimizer of the weights; only read.
         arch_optimizer: Optimizer of the alphas.
         scaler: Scaler for the gradients of the alphas; disabled except in fp16.
@@ -49,7 +49,7 @@ def architecture_step(
         reduce: Sums gradients over the ranks of a distributed run.
 
     Returns:
-        Norm of the gradient, a scalar.
+        Norm of the hypergradient, a scalar.
     """
     scale = scaler.scale(torch.ones((), device=device))  # 1 unless enabled
 
@@ -72,7 +72,7 @@ def architecture_step(
             reduce=unscale if enabled else reduce,
         )
     for name, alpha in net.alphas.items():
-        # Scaled again by a power of two, because the scaler checks for overflow as it unscales.
+        # Scale again, exactly, by a power of two: the scaler checks for overflow as it unscales.
         alpha.grad = gradients[name] * scale if enabled else gradients[name]
     scaler.unscale_(arch_optimizer)
     scaler.step(arch_optimizer)

@@ -43,8 +43,8 @@ def calibrate(
 ) -> None:
     """Replace the running statistics of batch norm by their plain mean over some batches.
 
-    A norm that one batch updates several times, for example in a recurrent cell, keeps its own
-    momentum from the second batch on: it forgets the earlier batches, as in training.
+    A batch norm that each batch updates several times, for example in a recurrent cell, uses its
+    own momentum from the second batch on: it forgets the earlier batches, as in training.
 
     Args:
         net: Supernet; it is left in training mode.
@@ -82,12 +82,12 @@ def _running_norms(net: nn.Module) -> list[_RunningNorm]:
 
 def _num_updates(norm: _RunningNorm) -> int:
     count: Tensor | None = getattr(norm, "num_batches_tracked", None)
-    return 0 if count is None else int(count.max())  # stacked norms count per edge
+    return 0 if count is None else int(count.max())  # batch norms of several edges count per edge
 
 
 @contextmanager
 def preserved_state(net: SupernetBase) -> Iterator[None]:
-    """Restore the buffers and mode of a supernet and all random states afterwards."""
+    """Disable skip dropout; on exit restore it, buffers, mode and all random states."""
     random, training, dropout = random_states(), net.training, net.skip_dropout
     buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
     net.skip_dropout = 0.0

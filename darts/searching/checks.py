@@ -54,17 +54,17 @@ def check_collapse_action(config: SearchConfig) -> None:
     Raises:
         ConfigError: When no check runs.
     """
-    checks = config.collapse
-    if checks.action == "warn":
+    collapse = config.collapse
+    if collapse.action == "warn":
         return
-    key = f"collapse.action={checks.action}"
+    key = f"collapse.action={collapse.action}"
     if not config.relaxation.uses_alphas:
         raise ConfigError(
-            f"{key}: relaxation={config.relaxation.name} does not use the alphas, so nothing is "
-            "checked; choose collapse.action=warn"
+            f"{key}: relaxation={config.relaxation.name} does not use the alphas, so no check "
+            "runs; choose collapse.action=warn"
         )
-    if not 0 < checks.every <= config.epochs:
+    if not 0 < collapse.every <= config.epochs:
         raise ConfigError(
-            f"{key}: collapse.every={checks.every} checks none of epochs={config.epochs}; choose "
+            f"{key}: collapse.every={collapse.every} checks none of epochs={config.epochs}; choose "
             f"collapse.every from 1 to {config.epochs}, or collapse.action=warn"
         )

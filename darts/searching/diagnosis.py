@@ -27,7 +27,7 @@ from darts.training.scoring import evaluate
 
 
 def dominant_alpha_eigenvalue(searcher: Searcher, batch: Batch) -> float:
-    """Return the dominant eigenvalue of the Hessian of the alphas' loss, in training mode."""
+    """Return the dominant eigenvalue of the Hessian of the loss of the alphas, in training mode."""
     loss, reduce = searcher.mean_mixture_loss, searcher.ranks.reduce
     with preserved_state(searcher.net):
         return dominant_eigenvalue(AlphaHessian(searcher.net, loss, batch, reduce))
@@ -36,10 +36,10 @@ def dominant_alpha_eigenvalue(searcher: Searcher, batch: Batch) -> float:
 def path_masks(
     genotype: AnyGenotype, probabilities: Mapping[str, Tensor], context: SearchContext
 ) -> dict[str, Tensor]:
-    """Return the masks ``(edges, operations)`` of a genotype derived from these probabilities.
+    """Return the masks ``(edges, operations)`` of a genotype by group.
 
-    Some spaces derive more from the probabilities than the genotype records, for example which
-    layers are left out. That holds only for a genotype of the plain derivation.
+    A space may derive more from the probabilities than a genotype records, for example which layers
+    are skipped. The masks include this if the space derives the same genotype from them.
     """
     space, candidates = context.space, context.candidates
     if space.derive(probabilities, candidates).to_json() == genotype.to_json():
@@ -54,15 +54,15 @@ def path_score(
     calibration: Sequence[Batch],
     batches: Iterable[Batch],
 ) -> dict[str, float]:
-    """Return the metrics of the operations of one genotype with the supernet's weights.
+    """Return the metrics of the path of one genotype, with the supernet's weights.
 
     Each operation has the mixing weight 1, as in the discrete network, and batch norm uses
     statistics of the path.
 
     Args:
-        searcher: Searcher; its supernet stays as it is.
+        searcher: Searcher; its supernet is not changed.
         masks: Masks ``(edges, operations)`` by group.
-        calibration: Training batches for the statistics.
+        calibration: Training batches for the batch norm statistics.
         batches: Batches to score.
     """
     net, precision, device = searcher.net, searcher.config.precision, searcher.ranks.device
@@ -109,7 +109,7 @@ class Diagnosis:
         self.checkups: list[Checkup] = []
 
     def is_due(self, epoch: int) -> bool:
-        """Whether to check at the end of an epoch, from 0; never if alphas decide nothing."""
+        """Whether to check at the end of an epoch, from 0; never if the alphas are not used."""
         return self._rules.is_due(epoch) and self._searcher.config.relaxation.uses_alphas
 
     def check(
@@ -170,13 +170,13 @@ class Diagnosis:
     def _supernet_and_path_scores(
         self, epoch: int, genotype: AnyGenotype, scores: Mapping[str, float]
     ) -> tuple[float, float]:
-        """Return the steering metric of supernet and path on the same batches."""
+        """Return the steering metrics of the supernet and of the path on the same batches."""
         searcher, rules = self._searcher, self._rules
 
         def batches() -> Iterable[Batch]:
             return islice(self._score_loader.epoch(0), rules.batches)
 
-        # All ranks decide alike, because they score together.
+        # All ranks make the same decision, because they score together.
         if searcher.ranks.all_reduce_max(len(self._score_loader)) > rules.batches:
             with preserved_state(searcher.net):
                 scores = searcher.score(batches())
@@ -229,7 +229,7 @@ class Diagnosis:
         return self._rules.last_healthy_epoch(self.checkups, self._searcher.config.epochs)
 
     def summary(self) -> dict[str, object]:
-        """Return the verdict of the last check and the last healthy epoch, or nothing."""
+        """Return the verdict of the last check and the last healthy epoch; empty without checks."""
         if not self.checkups:
             return {}
         return {

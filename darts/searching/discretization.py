@@ -1,4 +1,4 @@
-"""The searched supernet, as discretization components use it, and what they cost."""
+"""What discretization components score and train, and an estimate of their cost."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from darts.training.steps import set_learning_rate
 
 
 class SupernetAdapter:
-    """Implements ``darts.methods.discretization.SearchedSupernet``.
+    """A ``darts.methods.discretization.SearchedSupernet``: the supernet of a searcher.
 
     Args:
         searcher: Searcher after its last epoch.
         train_loader: Batches of the weights.
         valid_loader: Batches of the alphas.
         score_loader: Validation data for scores.
-        state: What an interrupted discretization continues from; filled in place.
+        state: Progress of the discretization, for checkpoints; filled in place.
         save: Writes a checkpoint, and exits after a signal.
         save_if_due: Does the same if a checkpoint is due or a signal arrived.
         info: Prints a line.
@@ -49,7 +49,7 @@ class SupernetAdapter:
         self.save, self.save_if_due, self.info = save, save_if_due, info
 
     def probabilities(self) -> dict[str, Tensor]:
-        """Return the probabilities of the unmasked candidates by group."""
+        """Return the probabilities ``(edges, operations)`` by group; 0 outside the masks."""
         return self._searcher.probabilities()
 
     def score(self, batches: int = 0, only: Mapping[str, Tensor] | None = None) -> float:
@@ -57,7 +57,7 @@ class SupernetAdapter:
 
         Args:
             batches: Number of validation batches; 0 uses all.
-            only: Masks by group; mixing weights outside count as 0.
+            only: Masks ``(edges, operations)`` by group; mixing weights outside become 0.
         """
         searcher, metric = self._searcher, self._searcher.config.metric
         data: Iterable[Batch] = islice(self._score_loader.epoch(0), batches or None)
@@ -83,15 +83,15 @@ class SupernetAdapter:
 def estimate_discretization(
     searcher: Searcher, train_loader: Loader, valid_loader: Loader, score_loader: Loader
 ) -> list[FinalWork]:
-    """Return the scores and steps of the configured discretization, for a dry run."""
+    """Return the scoring and training work of the configured discretization, for a dry run."""
     return [
-        rare
+        work
         for estimate in searcher.config.discretize.estimate_work(searcher.context) or ()
-        for rare in _rare_work(estimate, searcher, train_loader, valid_loader, score_loader)
+        for work in _final_work(estimate, searcher, train_loader, valid_loader, score_loader)
     ]
 
 
-def _rare_work(
+def _final_work(
     estimate: WorkEstimate,
     searcher: Searcher,
     train_loader: Loader,

@@ -22,6 +22,7 @@ from darts.training.checkpoint import StateDict
 from darts.training.cost import count_macs, count_parameters
 
 Measure = Callable[[nn.Module, Tensor], float]
+"""Returns the cost of a module for an example input of one sample."""
 
 
 def flops_of(module: nn.Module, example: Tensor) -> float:
@@ -89,7 +90,7 @@ class ExpectedCost:
             space: Space with the size of the network.
             candidates: Candidates of its supernet.
             classes: Number of classes.
-            image: ``(C, H, W)`` of the one image that costs refer to.
+            image: Shape ``(C, H, W)`` of the sample that costs refer to.
             measure: An entry of ``MEASURES``, or a function like them.
             device: Device of the measurement.
         """
@@ -98,8 +99,8 @@ class ExpectedCost:
             for group, rows in candidates.items()
         }
         tables = {
-            group: torch.zeros_like(u)
-            for group, u in space.expected_usage(uniform, candidates).items()
+            group: torch.zeros_like(usage)
+            for group, usage in space.expected_usage(uniform, candidates).items()
         }
         fixed = 0.0
         measured: dict[tuple[str, tuple[int, ...]], float] = {}
@@ -117,9 +118,9 @@ class ExpectedCost:
         return cls(fixed, tables, space, candidates)
 
     def __call__(self, probabilities: Mapping[str, Tensor]) -> Tensor:
-        """Return the expected cost, a scalar with a graph to the probabilities."""
+        """Return the expected cost, a scalar that is differentiable in them."""
         usage = self._space.expected_usage(probabilities, self._candidates)
-        terms = [(u * self.tables[g].to(u.device, u.dtype)).sum() for g, u in usage.items()]
+        terms = [(u * self.tables[group].to(u.device, u.dtype)).sum() for group, u in usage.items()]
         return torch.stack(terms).sum() + self.fixed
 
 
@@ -161,7 +162,7 @@ class Penalty:
         return cls(costs, targets, config.weight)
 
     def __call__(self, probabilities: Mapping[str, Tensor]) -> Tensor:
-        """Return the penalty, a scalar with a graph to the probabilities."""
+        """Return the penalty, a scalar that is differentiable in the probabilities."""
         excess = [
             (self.costs[name](probabilities) / target - 1).clamp_min(0)
             for name, target in self.targets.items()
@@ -174,7 +175,7 @@ class Penalty:
         return {f"expected_{name}": float(self.costs[name](probabilities)) for name in self.targets}
 
     def state_dict(self) -> StateDict:
-        """Return the tables; a resumed run would measure other latencies."""
+        """Return the tables, because a resumed run would measure different latencies."""
         return {
             name: {"fixed": cost.fixed, "tables": cost.tables} for name, cost in self.costs.items()
         }

@@ -54,7 +54,7 @@ class Searcher:
     Attributes:
         net: The supernet.
         context: What the components know about the search.
-        position: Stage of the present epoch.
+        position: Stage of the current epoch, and its first epoch and length.
         alpha_cost: Term of the loss of the alphas, or None.
         freezing_state: State of the freezing rule.
     """
@@ -71,7 +71,7 @@ class Searcher:
         self.config, self.objective, self.ranks = config, objective, ranks
         self.relaxation = config.relaxation
         self.stages: list[Stage] = config.stages or [Stage()]
-        stage_position(0, config.epochs, self.stages)  # refuses too few epochs
+        stage_position(0, config.epochs, self.stages)  # raises if there are too few epochs
         self._sizes = dict(sizes)
         self.alpha_cost: AlphaCost | None = None
         self.position = StagePosition(stage, 0, 1)
@@ -116,7 +116,7 @@ class Searcher:
         self.arch_scaler = loss_scaler(config.precision, device)
 
     def _enter_stage(self, index: int) -> None:
-        """Drop candidates and rebuild what changes with a later stage."""
+        """Drop candidates; rebuild supernet and optimizers for a later stage."""
         stage = self.stages[index]
         if stage.keep < 1:
             masks = best_candidates(self.probabilities(), self.context.masks, stage.keep)
@@ -146,7 +146,7 @@ class Searcher:
         return lr
 
     def _schedule(self, epoch: int) -> tuple[int, int]:
-        """Return first epoch and length of the schedule; fresh weights start a new one."""
+        """Return first epoch and length of the learning rate schedule; fresh weights restart it."""
         starts = [0]
         for other in range(self.config.epochs):
             position = stage_position(other, self.config.epochs, self.stages)
@@ -167,7 +167,7 @@ class Searcher:
         return self._alpha_loss(net, batch, self.relaxation.mixture(_alphas(net), self.context))
 
     def mean_mixture_loss(self, net: SupernetBase, batch: Batch) -> Tensor:
-        """Return the same loss without random draws, which cannot all be differentiated twice."""
+        """Return the loss of the alphas without random draws, for second derivatives."""
         return self._alpha_loss(
             net, batch, self.relaxation.mean_mixture(_alphas(net), self.context)
         )
@@ -184,7 +184,7 @@ class Searcher:
         return total
 
     def arch_step(self, batch: Batch, valid_batch: Batch) -> Tensor:
-        """Take one architecture step; return the norm of the gradient."""
+        """Take one architecture step; return the norm of the hypergradient."""
         return architecture_step(
             self.net,
             self.arch_loss,
@@ -200,7 +200,7 @@ class Searcher:
         )
 
     def gradient_diagnostics(self, step: int, batch: Batch, valid_batch: Batch) -> dict[str, float]:
-        """Return the diagnostics of the gradient component at a step; often none."""
+        """Return the diagnostics of the gradient component at a step; empty at most steps."""
         if not self.config.bilevel.reports_at(step):
             return {}
         return self.config.bilevel.report(
@@ -210,7 +210,7 @@ class Searcher:
         )
 
     def observe_gradients(self, step: int, batch: Batch, valid_batch: Batch) -> None:
-        """Show the freezing rule the weight gradients of both losses, if it needs them."""
+        """Pass the weight gradients of both losses to the freezing rule, if it is due."""
         freezing = self.config.freezing
         if not freezing.is_due(step):
             return
@@ -244,7 +244,7 @@ class Searcher:
                 ]
 
     def weight_step(self, batch: Batch) -> tuple[Tensor, Any, Tensor]:
-        """Take one weight step; return loss, outputs and the norm of the gradient."""
+        """Take one weight step; return this rank's loss, its outputs and the gradient norm."""
         config = self.config
         with torch.no_grad():  # the alphas are constants here
             mixture = self.relaxation.mixture(_alphas(self.net), self.context)
@@ -278,7 +278,7 @@ class Searcher:
 
     @torch.enable_grad()
     def _mixture_gradient(self, batch: Batch, mixture: Mixture) -> dict[str, Tensor]:
-        """Return the gradient of the training loss for mixing weights; keep running statistics."""
+        """Return the gradient of the training loss for mixing weights; buffers do not change."""
         leaves = {group: w.detach().requires_grad_() for group, w in mixture.items()}
         variable = mixture.with_weights(leaves)
 

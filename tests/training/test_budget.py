@@ -91,11 +91,11 @@ def test_savings_are_valid_overrides_that_make_the_run_cheaper() -> None:
     assert savings("genotype=DARTS_V2", command="retrain") == set()
     small = estimate_with(base_memory_mb=5001.0)
     assert find_savings(compose("retrain", ["genotype=DARTS_V2"]), "cpu", small) == {}
-    for lever in savings("method=darts_v2", device="cuda"):
-        compose("search", ["method=darts_v2", lever])
+    for override in savings("method=darts_v2", device="cuda"):
+        compose("search", ["method=darts_v2", override])
 
 
-def test_collapse_checks_that_set_the_peak_are_the_first_lever() -> None:
+def test_collapse_checks_that_set_the_peak_are_the_first_saving() -> None:
     """Recomputed cells would increase the memory of a check, so they are not advised."""
 
     def savings(checkups: float, *overrides: str) -> dict[str, str]:
