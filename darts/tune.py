@@ -31,11 +31,11 @@ from darts.training.interrupt import Interrupted
 from darts.training.run_directory import RunDirectory
 
 SAVE_INTERVAL = 5.0  # seconds between updates of the result files while the study runs
-MAX_GENOTYPE_LENGTH = 80  # characters of a genotype up to which the line of its trial shows it
+MAX_GENOTYPE_LENGTH = 80  # characters; longer genotypes are not printed
 
 
 def check(config: TuneConfig) -> None:
-    """Raise ``ConfigError`` before the first trial if trials or analysis cannot run."""
+    """Raise ``ConfigError`` if trials or analysis cannot run; no data is read."""
     if rank_and_size()[1] > 1:
         raise ConfigError("darts.tune does not run with torchrun; set workers=N instead")
     check_config(config)
@@ -107,7 +107,7 @@ class Progress:
     """Console output, result files and elapsed time of a study.
 
     Attributes:
-        console: progress in trials, or in seconds if only time limits the study.
+        console: has a progress bar of trials, or of seconds if only time limits the study.
         deadline: time after which no trial starts, in seconds since the epoch; None for no limit.
     """
 
@@ -131,7 +131,7 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Elapsed time of all sessions."""
+        """Elapsed time of all sessions in seconds."""
         return self._previous_seconds + time.monotonic() - self._start
 
     def report(self, trial: FrozenTrial) -> None:
@@ -146,7 +146,7 @@ class Progress:
         self._steps = steps
 
     def save_regularly(self, trials: list[FrozenTrial]) -> None:
-        """Write the result files if the last time was at least ``SAVE_INTERVAL`` seconds ago."""
+        """Call ``save`` unless the last call was less than ``SAVE_INTERVAL`` seconds ago."""
         if time.monotonic() - self._last_save >= SAVE_INTERVAL:
             self.save(trials)
 
@@ -161,7 +161,7 @@ class Progress:
 
 
 def format_trial(plan: StudyPlan, trial: FrozenTrial, best: FrozenTrial | None) -> str:
-    """Return one line about a finished trial; it marks the best trial so far."""
+    """Return one line about a finished trial, with ``(best)`` if it is the best so far."""
     words = [f"trial {trial.number}"]
     if trial.state == TrialState.FAIL:
         words.append(f"failed: {failure_reason(trial)}")
@@ -177,7 +177,7 @@ def format_trial(plan: StudyPlan, trial: FrozenTrial, best: FrozenTrial | None) 
     if plan.space.parameters.contains(point):
         genotype = plan.space.genotype(point)
         text = "" if genotype is None else format_value("genotype", genotype)
-        if 0 < len(text) <= MAX_GENOTYPE_LENGTH:  # trials.csv has all genotypes
+        if 0 < len(text) <= MAX_GENOTYPE_LENGTH:  # trials.csv contains all genotypes
             words.append(text)
     start, end = trial.datetime_start, trial.datetime_complete
     if start and end:

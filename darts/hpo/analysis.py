@@ -1,4 +1,4 @@
-"""The analysis after the last trial: true scores, surrogate, factorial design, final training."""
+"""The analysis after the last trial: table scores, surrogate, factorial design, final training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from darts.tracking import JsonObject, format_value, read_json, write_json
 
 
 def analyze(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
-    """Analyze a study with at least one complete trial, and return numbers for ``summary.json``.
+    """Analyze a study with at least one complete trial and return entries of ``summary.json``.
 
     The analysis also writes ``analysis.json`` and the figures.
     """
@@ -68,10 +68,10 @@ def analyze(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
 def _true_scores(
     plan: StudyPlan, space: SearchSpace, trials: Sequence[FrozenTrial], best: FrozenTrial
 ) -> JsonObject:
-    """Return the table's scores of the best trial, and the rank correlation of all trials.
+    """Return the best trial's scores in the benchmark table, and how well all trials rank.
 
-    The correlation is that of the trials' scores with the true test accuracies; it is left out if
-    either is constant.
+    Rank correlations compare the scores of the trials with the true test accuracies; they are left
+    out if one of the two is constant. Without a table that covers the space, return {}.
     """
     if not table_covers(plan.config, space.architecture):
         return {}
@@ -95,6 +95,7 @@ def _true_scores(
 
 
 def _fit_surrogate(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> Surrogate | None:
+    """Fit the configured surrogate to the complete trials; None if there are too few."""
     kind = plan.config.analysis.surrogate
     complete = complete_trials(trials)
     if kind == "none" or len(complete) < MIN_POINTS:
@@ -106,7 +107,7 @@ def _fit_surrogate(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> Surrogate 
 def _run_factorial_design(
     plan: StudyPlan, space: SearchSpace, best: FrozenTrial
 ) -> FactorialEffects:
-    """Train the corners of the factorial design, as a study of its own in the same database."""
+    """Train the corners of the factorial design as a second study in the same database."""
     first_seed = plan.config.seed + 1
     seeds = range(first_seed, first_seed + plan.config.analysis.factorial_seeds)
     design = FactorialDesign(space, trial_point(best), seeds)
@@ -148,9 +149,9 @@ def _retrain_best(plan: StudyPlan, best: FrozenTrial) -> JsonObject:
     summary_file = directory / "summary.json"
     if not summary_file.exists():
         overrides = best_overrides(plan, best)
-        if (directory / "overrides.json").exists():  # a previous session was killed here
+        if (directory / "overrides.json").exists():  # an earlier session stopped in this training
             overrides.append(f"resume={directory}")
-        print(f"\ntraining of the best point, with test scores: {directory}", flush=True)
+        print(f"\ntraining the best point for its test scores, in {directory}", flush=True)
         run_command(plan.config.target, overrides, directory)
     summary = read_json(summary_file)
     return {name: value for name, value in summary.items() if name.startswith("test_")}

@@ -14,7 +14,7 @@ TrialConfig = RetrainConfig | SearchConfig
 
 
 def trial_config(target: str, overrides: Sequence[str]) -> TrialConfig:
-    """Return the configuration of a trial; raise ``ConfigError`` as the command itself would."""
+    """Return the configuration of a trial; raise the same ``ConfigError`` as its command."""
     config: TrialConfig = compose(target, overrides)
     if isinstance(config, SearchConfig):
         search.check(config)
@@ -35,6 +35,6 @@ def run_command(
 
 
 def merge_overrides(overrides: Sequence[str]) -> list[str]:
-    """Keep the last override of each key; Hydra refuses two choices of one group."""
+    """Keep the last override of each key, because Hydra refuses two values of one group."""
     by_key = {override.partition("=")[0].lstrip("+"): override for override in overrides}
     return list(by_key.values())

@@ -64,7 +64,7 @@ def _check_judge(config: TuneConfig, space: SearchSpace) -> None:
 
 
 def _check_scores(config: TuneConfig, task: Task) -> None:
-    """Check that the judge returns the metric, and that all costs can be measured."""
+    """Check that the judge returns the metric, and that all costs and limits can be measured."""
     judge = config.judge
     one_of("metric", config.metric, task.metrics)
     if judge.metrics is not None and config.metric not in judge.metrics:
@@ -85,7 +85,7 @@ def _check_scores(config: TuneConfig, task: Task) -> None:
 
 
 def _check_factorial_design(config: TuneConfig, space: SearchSpace) -> None:
-    """Check that the default architecture and the default hyperparameters can be trained."""
+    """Check that the configurations of all corners of the factorial design are valid."""
     if not config.judge.trains:
         raise ConfigError(
             f"analysis.factorial_seeds={config.analysis.factorial_seeds} needs trainings, and "
@@ -105,7 +105,7 @@ def _check_factorial_design(config: TuneConfig, space: SearchSpace) -> None:
 
 
 def check_judge(plan: StudyPlan) -> None:
-    """Score one architecture with the table or the supernet; raise its ``ValueError`` at once."""
+    """Score one architecture; raise ``ValueError`` if the table or the supernet is unusable."""
     assert isinstance(plan.space, SearchSpace)
     tools, judge = TrialTools(plan.config), plan.config.judge
     _, point = next(plan.space.extremes())

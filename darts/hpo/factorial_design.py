@@ -18,7 +18,11 @@ FACTORS = (ARCHITECTURE, HYPERPARAMETERS)
 
 
 class FactorialDesign(TrialSpace):
-    """The space ``{default, best} x {default, best} x seeds`` of a study with its best point.
+    """The space ``{default, best} x {default, best} x seeds``, trained after a study.
+
+    Args:
+        space, best: search space and best point of the study.
+        seeds: seeds of the trainings of each corner.
 
     Attributes:
         factors: those of ``FACTORS`` that the study varies.

@@ -1,4 +1,4 @@
-"""The YAML syntax of ``parameters``: each parameter is described under the key that it sets.
+"""The YAML syntax of ``parameters``: each key of a trial maps to the values that it may have::
 
 optimizer: {lr: {low: 0.003, high: 0.3, log: true}}
 loader: {batch_size: [16, 32, 64]}
@@ -37,8 +37,8 @@ def descriptions(
 def parse_parameter(key: str, description: object) -> Parameter:
     """Parse the description of a hyperparameter; raise ``ConfigError`` if it is invalid.
 
-    It is a list of choices, or a mapping with the keys ``choices``, or ``low`` and ``high``, and
-    optionally ``step``, ``log`` and ``when``.
+    It is a list of choices, or a mapping with ``choices`` and optionally ``when``, or a mapping
+    with ``low`` and ``high`` and optionally ``step``, ``log`` and ``when``.
     """
     if isinstance(description, Sequence) and not isinstance(description, str):
         description = {"choices": list(description)}
@@ -75,7 +75,7 @@ def parse_architecture(description: object) -> Space:
 
 
 def sort_by_dependency(parameters: Sequence[Parameter]) -> list[Parameter]:
-    """Keep the order, but move parameters before those that depend on them.
+    """Return parameters in the given order, but each after those that it depends on.
 
     A parameter that depends on itself raises ``ConfigError``.
     """
@@ -160,7 +160,7 @@ def _conditions(when: object, prefix: str = "") -> Iterator[tuple[str, tuple[Val
 
 
 def _scalar(value: object) -> Value:
-    """Return a value as a scalar; lists become the text that Hydra parses."""
+    """Return a scalar unchanged, and a list as text that Hydra parses."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return json.dumps(value)

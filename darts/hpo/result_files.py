@@ -1,4 +1,4 @@
-"""Files that a study writes: ``trials.csv``, ``best.json``, TensorBoard rows; and its energy."""
+"""The files that a study writes (``trials.csv``, ``best.json``, TensorBoard), and its energy."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ def write_trials(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def best_overrides(plan: StudyPlan, trial: FrozenTrial) -> list[str]:
-    """Return the command line that trains a trial's network, without restrictions of trials."""
-    restrictions = ("evaluate_test=", "tracking.", "metric=")
-    own = [o for o in plan.fixed_overrides if not o.startswith(restrictions)]
-    own.append(f"metric={plan.config.metric}")
-    return merge_overrides([*own, *plan.space.overrides(trial_point(trial))])
+    """Return the overrides that train a trial's network, without those that only trials need."""
+    trials_only = ("evaluate_test=", "tracking.", "metric=")
+    overrides = [o for o in plan.fixed_overrides if not o.startswith(trials_only)]
+    overrides.append(f"metric={plan.config.metric}")
+    return merge_overrides([*overrides, *plan.space.overrides(trial_point(trial))])
 
 
 def write_best(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject | None:
@@ -85,9 +85,9 @@ def write_best(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject | N
     genotype = plan.space.genotype(trial_point(best))
     arguments = overrides
     if genotype is not None:
-        # The printed command names this directory instead of the long text of the genotype.
-        short = f"genotype={plan.directory}"
-        arguments = [short if o.startswith("genotype=") else o for o in overrides]
+        # The printed command names the run directory instead of the long text of the genotype.
+        from_directory = f"genotype={plan.directory}"
+        arguments = [from_directory if o.startswith("genotype=") else o for o in overrides]
         write_atomically(plan.directory / "genotype.json", genotype.to_json())
     content = {
         "trial": best.number,
@@ -104,8 +104,8 @@ def write_best(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject | N
 def total_energy(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
     """Return ``joules``, ``joules_source`` and ``gco2e`` of all trainings of the study.
 
-    Trainings of the analysis count, too. The energy of an unfinished trial is read from its
-    directory if it ran on this machine.
+    Trainings of the analysis are included. The energy of an unfinished trial is read from its run
+    directory and therefore included only if it ran on this machine.
     """
     measured = [trial for trial in trials if "joules" in trial_results(trial)]
     names = {f"{trial.number:04d}" for trial in measured}
@@ -118,7 +118,7 @@ def total_energy(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
 
 
 def _training_costs(directory: Path) -> list[JsonObject]:
-    """Return the summary of a training, or the last metrics row of an unfinished one."""
+    """Return the row with the energy of a training, finished or not; [] if there is none."""
     summary, metrics = directory / "summary.json", directory / "metrics.jsonl"
     rows = read_metrics(metrics)[-1:] if metrics.exists() else []
     if summary.exists():
@@ -127,7 +127,7 @@ def _training_costs(directory: Path) -> list[JsonObject]:
 
 
 def log_hparams(plan: StudyPlan, trials: Sequence[FrozenTrial], logged: set[int]) -> None:
-    """Add a row to TensorBoard's HPARAMS page for each complete trial not in ``logged`` yet."""
+    """Log each complete trial for TensorBoard's HPARAMS page, and add its number to ``logged``."""
     for trial in complete_trials(trials):
         if trial.number in logged:
             continue

@@ -1,4 +1,4 @@
-"""The search space of a study: points, and the overrides that a point adds to a trial."""
+"""The search space of a study, and the overrides that a point adds to a trial."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ _PREFIX = "genotype."
 
 
 class TrialSpace(ABC):
-    """Base class of the spaces from which a study draws its trials."""
+    """Base class of the spaces that contain the points of a study."""
 
     parameters: Parameters
 
     @abstractmethod
     def genotype(self, point: Mapping[str, Value]) -> AnyGenotype | None:
-        """Return the architecture of a point; None if the trial's command names it."""
+        """Return the architecture of a point; None if the point does not set it."""
 
     @abstractmethod
     def overrides(self, point: Mapping[str, Value]) -> list[str]:
         """Return the overrides that a point adds to the command line of a trial."""
 
     def settings(self, point: Mapping[str, Value]) -> Point:
-        """Return the hyperparameters of a point."""
+        """Return the parameters of a point that are not part of the architecture."""
         return dict(point)
 
     def row(self, point: Mapping[str, Value]) -> Point:
-        """Return a point as a table row: hyperparameters, and the genotype as one text."""
+        """Return a point as a row of ``trials.csv``: settings, and the genotype as one text."""
         genotype = self.genotype(point)
         return self.settings(point) | ({} if genotype is None else {"genotype": str(genotype)})
 
@@ -54,8 +54,9 @@ class SearchSpace(TrialSpace):
             an invalid description raises ``ConfigError``.
 
     Attributes:
-        parameters: names of the architecture's parameters begin with ``genotype.``.
-        architecture: space of the genotype; None if the architecture is fixed.
+        parameters: all parameters; the names of those of the architecture begin with
+            ``genotype.``.
+        architecture: space of the genotypes; None if the study does not vary the architecture.
     """
 
     def __init__(self, parameters: Mapping[str, object]) -> None:
@@ -103,7 +104,7 @@ class SearchSpace(TrialSpace):
         return {name: value for name, value in point.items() if not name.startswith(_PREFIX)}
 
     def groups(self) -> dict[str, list[str]]:
-        """Return the parameter names of ``architecture`` and ``hyperparameters``, if any."""
+        """Return the parameter names of the groups ``architecture`` and ``hyperparameters``."""
         groups: dict[str, list[str]] = {}
         for name in sorted(self.parameters.by_name, key=lambda name: not name.startswith(_PREFIX)):
             group = ARCHITECTURE if name.startswith(_PREFIX) else HYPERPARAMETERS
@@ -111,9 +112,9 @@ class SearchSpace(TrialSpace):
         return groups
 
     def extremes(self) -> Iterator[tuple[str, Point]]:
-        """Yield points that cover each choice and each bound, with the name of the parameter.
+        """Yield a point for each choice and each bound, with the name of the parameter it covers.
 
-        One point covers the architecture, because all points of an architecture are valid.
+        One point covers the architecture, because every point of an architecture is valid.
         """
         architecture = self.groups().get(ARCHITECTURE, [])
         for parameter in self.parameters:
@@ -139,7 +140,7 @@ class SearchSpace(TrialSpace):
 
 
 def _prefixed(parameter: Parameter) -> Parameter:
-    """Add the prefix of genotypes to a parameter of an architecture and to its conditions."""
+    """Prefix the name of an architecture's parameter and the names in its conditions."""
     return dataclasses.replace(
         parameter,
         name=_PREFIX + parameter.name,

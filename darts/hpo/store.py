@@ -20,7 +20,7 @@ from darts.hpo.trials import FAILURE, RETRY_HISTORY, retry_history
 from darts.strategies.point_sampler import RETRIED
 from darts.strategies.strategy import silence_optuna_warnings
 
-MISSED_HEARTBEATS = 10  # intervals without a first heartbeat after which a trial counts as lost
+MAX_STARTUP_INTERVALS = 10  # heartbeat intervals in which a trial must send its first heartbeat
 
 
 def open_storage(url: str, *, heartbeat: int, retries: int) -> RDBStorage:
@@ -30,7 +30,7 @@ def open_storage(url: str, *, heartbeat: int, retries: int) -> RDBStorage:
         url: SQLAlchemy URL, for example ``sqlite:///tune.db`` or ``postgresql://...``.
         heartbeat: seconds between heartbeats of a running trial; a trial counts as lost after
             three missed heartbeats.
-        retries: repetitions of a lost trial.
+        retries: maximum number of repetitions of a lost trial.
     """
     sqlite = url.startswith("sqlite")
     try:
@@ -69,15 +69,16 @@ def _enable_write_ahead_log(storage: RDBStorage) -> None:
 def trials_without_heartbeat(
     study: Study, trials: Sequence[FrozenTrial], heartbeat: int
 ) -> list[FrozenTrial]:
-    """Return running trials without a first heartbeat after ``MISSED_HEARTBEATS`` intervals.
+    """Return trials that have run for ``MAX_STARTUP_INTERVALS`` intervals without a heartbeat.
 
     The first heartbeat is sent when the strategy has proposed a point and the evaluation starts.
     Optuna detects only the loss of trials that have sent a heartbeat; without this check, a trial
-    whose worker dies before that would run forever.
+    whose worker dies earlier would count as running forever. ``heartbeat`` is the interval in
+    seconds.
     """
     from sqlalchemy import text
 
-    latest_start = datetime.now() - timedelta(seconds=MISSED_HEARTBEATS * heartbeat)
+    latest_start = datetime.now() - timedelta(seconds=MAX_STARTUP_INTERVALS * heartbeat)
     overdue = [
         trial
         for trial in trials
@@ -110,6 +111,7 @@ def fail_and_requeue(study: Study, trial: FrozenTrial, reason: str, retries: int
 
 
 def _requeue(study: Study, trial: FrozenTrial, retries: int) -> None:
+    """Queue the point of a lost trial again, unless it has been repeated ``retries`` times."""
     history = [*retry_history(trial), trial.number]
     if len(history) > retries:
         return

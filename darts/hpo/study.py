@@ -21,21 +21,22 @@ from darts.spaces.parameters import Parameters, Point
 from darts.strategies import Setup
 from darts.strategies.strategy import distribution, silence_optuna_warnings
 
-IDENTITY = "about"  # study attribute that describes it; machines that join the study check it
+IDENTITY = "about"  # study attribute: what the study optimizes; checked when a machine joins
 
 
 @dataclasses.dataclass(frozen=True)
 class StudyPlan:
-    """Everything that a worker needs. It is pickled for the worker's process.
+    """Everything that a worker needs. The plan is pickled for the worker's process.
 
     Attributes:
         directory: run directory.
         storage: URL of the database.
         name: name of the study in its database.
+        space: where the points of the trials come from.
         fixed_overrides: overrides of all trials.
-        epochs: epochs of a trial, for the pruner.
+        epochs: epochs of a trial whose point does not set them; the pruner needs them.
         higher_is_better: direction of the metric.
-        max_trials: number of trials; None if only time limits it.
+        max_trials: number of trials; None if only ``budget.hours`` limits it.
     """
 
     config: TuneConfig
@@ -59,7 +60,7 @@ class StudyPlan:
         return [self.score, *self.config.costs]
 
     def setup(self, worker: int = 0) -> Setup:
-        """Return the problem that the strategy of a worker is configured for."""
+        """Return what the strategy needs to know about the study, with a seed for the worker."""
         return Setup(
             self.space.parameters,
             seed=self.config.seed + 1000 * worker,
@@ -68,7 +69,7 @@ class StudyPlan:
         )
 
     def _excess(self, trial: FrozenTrial) -> list[float]:
-        """Return the relative excess over each limit."""
+        """Return the relative excess over each limit: 0.1 is 10 % too much, below 0 is allowed."""
         scores = trial_scores(trial)
         limits = self.config.limits.items()
         return [scores.get(name, math.inf) / limit - 1 for name, limit in limits]
@@ -78,14 +79,14 @@ class StudyPlan:
         return all(excess <= 0 for excess in self._excess(trial))
 
     def overrides(self, point: Point) -> tuple[str, ...]:
-        """Return the whole command line of a trial."""
+        """Return all overrides of a trial: the fixed ones and those of its point."""
         return tuple(merge_overrides([*self.fixed_overrides, *self.space.overrides(point)]))
 
     def open(self, worker: int = 0) -> Study:
         """Open the study, or create it if it does not exist.
 
-        A ``ValueError`` means that the database cannot be opened, or that it contains a different
-        study of the same name.
+        If the database cannot be opened or contains a different study of the same name, raise
+        ``ValueError``.
         """
         config = self.config
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -105,7 +106,7 @@ class StudyPlan:
         return study
 
     def _require_same_study(self, study: Study) -> None:
-        """Refuse an existing study of the same name that varies or optimizes something else."""
+        """Raise ``ConfigError`` if the existing study of this name varies or scores differently."""
         identity = {
             "objectives": self.objectives,
             "parameters": {p.name: repr((p.domain, p.conditions)) for p in self.space.parameters},
@@ -144,9 +145,9 @@ def suggest_point(trial: optuna.Trial, parameters: Parameters) -> Point:
 
 
 def example_config(config: TuneConfig, space: SearchSpace, point: Point, name: str) -> TrialConfig:
-    """Return the configuration of a trial at a point that tests the parameter ``name``.
+    """Return the configuration of a trial at a point.
 
-    A ``ConfigError`` names the parameter and its value.
+    An invalid one raises ``ConfigError`` with the value of the parameter ``name``.
     """
     overrides = merge_overrides([*fixed_overrides(config), *space.overrides(point)])
     try:
@@ -177,7 +178,7 @@ def make_plan(config: TuneConfig, directory: Path) -> StudyPlan:
 
 
 def fixed_overrides(config: TuneConfig) -> list[str]:
-    """Return the overrides of all trials: those of the study, and those a trial requires."""
+    """Return the overrides of all trials: from the configuration, and those that trials require."""
     defaults = [f"seed={config.seed}", "tracking.tensorboard=false", "tracking.figures=false"]
     required = [f"metric={config.metric}"]
     if config.target == "retrain":

@@ -1,4 +1,4 @@
-"""The supervisor of a study's workers on one machine: starts, restarts and stops them."""
+"""The supervisor of a study: starts, replaces and stops its workers on one machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Supervisor:
         plan, study: the study, opened by this process.
         on_trial_end: called once with each trial that has finished.
         deadline: time after which no trial starts, in seconds since the epoch; None for no limit.
-        reported: numbers of trials that finished in earlier sessions.
+        reported: numbers of trials that finished in earlier sessions; they are not reported again.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class Supervisor:
         self._lost_in_a_row = 0
 
     def run(self, on_poll: Callable[[list[FrozenTrial]], None] | None = None) -> int:
-        """Run until the study has enough trials, time is up or a signal arrives.
+        """Run until the study has enough trials, its time is over or a signal arrives.
 
         ``on_poll`` is called several times per second with all trials. Return the number of the
-        signal, or 0. Raise ``ValueError`` if all of the first trials failed, or if workers die one
-        after the other.
+        signal, or 0. Raise ``ValueError`` if the first trials all failed, or if too many workers
+        in a row died.
         """
         with Interrupt() as interrupt:
             try:
@@ -64,11 +64,11 @@ class Supervisor:
                         on_poll(trials)
                     self._check_progress(trials)
                     late = self._deadline is not None and time.time() >= self._deadline
-                    more = not late and next_action(self._plan, trials) != "stop"
-                    if not more and not self._workers:
+                    unfinished = not late and next_action(self._plan, trials) != "stop"
+                    if not unfinished and not self._workers:
                         break
-                    self._work(more)
-            except Interrupted as error:  # raised by a trial in this process
+                    self._work(start_workers=unfinished)
+            except Interrupted as error:  # raised by a trial in this process; code 128 + signal
                 return int(str(error.code)) - 128
             finally:
                 for _, process in self._workers.values():
@@ -78,8 +78,8 @@ class Supervisor:
                 self._poll()
             return interrupt.received or 0
 
-    def _work(self, more: bool) -> None:
-        """Start missing workers and wait briefly, or evaluate a trial in this process."""
+    def _work(self, *, start_workers: bool) -> None:
+        """Start missing workers and wait briefly, or with ``workers=0`` evaluate a trial here."""
         count = self._plan.config.workers
         if count == 0:
             if self._local_worker is None:
@@ -87,11 +87,12 @@ class Supervisor:
             self._local_worker.step()
             return
         free = set(range(count)) - {number for number, _ in self._workers.values()}
-        for number in sorted(free) if more else ():
+        for number in sorted(free) if start_workers else ():
             self._start(number)
         time.sleep(0.2)
 
     def _start(self, number: int) -> None:
+        """Start the worker process ``number`` of this machine."""
         name = f"{number}-{secrets.token_hex(4)}"
         threads = None  # PyTorch reads OMP_NUM_THREADS
         if "OMP_NUM_THREADS" not in os.environ:
@@ -138,6 +139,7 @@ class Supervisor:
 
 
 def _describe_exit(code: int | None) -> str:
+    """Return how a process ended, as a verb phrase; a negative code is that of a signal."""
     if code is None or code >= 0:
         return f"exited with code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"

@@ -1,4 +1,4 @@
-"""Accessors of Optuna's trials: point, scores, state, and which trials count."""
+"""Read Optuna's trials: point, scores and state, and which trials count toward the budget."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from darts.strategies.point_sampler import SURPLUS
 
 SCORES = "scores"  # user attribute: scores and costs of a trial by name
 FAILURE = "failure"  # user attribute: reason of a failure, in one line
-WORKER = "worker"  # user attribute: name of the worker that runs or ran a trial
+WORKER = "worker"  # user attribute: name of the worker that evaluates a trial
 RETRY_HISTORY = "retry_history"  # system attribute: numbers of the lost trials that a trial repeats
 
 
@@ -26,20 +26,20 @@ def trial_state(trial: FrozenTrial) -> str:
 
 
 def trial_results(trial: FrozenTrial) -> Mapping[str, float | str]:
-    """Return scores and costs of a trial, and ``joules_source``, the only text among them."""
+    """Return scores and costs of a trial by name; all are numbers except ``joules_source``."""
     results: Mapping[str, float | str] = trial.user_attrs.get(SCORES, {})
     return results
 
 
 def trial_scores(trial: FrozenTrial) -> dict[str, float]:
-    """Return scores and costs of a trial; empty if there are none yet."""
+    """Return the numeric scores and costs of a trial by name; empty if there are none yet."""
     results = trial_results(trial)
     return {name: value for name, value in results.items() if not isinstance(value, str)}
 
 
 def failure_reason(trial: FrozenTrial) -> str:
     """Return why a trial failed, in one line."""
-    return str(trial.user_attrs.get(FAILURE, "its worker is gone"))
+    return str(trial.user_attrs.get(FAILURE, "its worker sends no heartbeats"))
 
 
 def retry_history(trial: FrozenTrial) -> list[int]:

@@ -1,8 +1,9 @@
 """A worker: a process that evaluates trials until the study has enough.
 
 A trial that diverges, runs out of memory or raises is recorded as failed with its reason, and the
-worker continues. A worker that receives SIGTERM puts its trial back into the queue. The death of a
-worker is detected by its supervisor, or on another machine by its missing heartbeats.
+worker continues. A worker that receives SIGTERM puts its trial back into the queue. The supervisor
+detects the death of its own workers; the death of a worker on another machine is detected by its
+missing heartbeats.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ from darts.tracking.ledger import common_source
 from darts.training.device import round_robin_gpu
 from darts.training.interrupt import Interrupt
 
-MAX_INITIAL_FAILURES = 3  # the study ends if this many trials have finished and all failed
+MAX_INITIAL_FAILURES = 3  # the study ends if its first trials, at least this many, all failed
 
-SETTINGS = ("epochs", "seed", "ranks")  # numbers of a summary that are settings, not results
+SETTINGS = ("epochs", "seed", "ranks")  # numbers in ``summary.json`` that are not results
 
 
 class TrialFailed(Exception):
-    """Raised by a trial that is recorded as failed."""
+    """Raised to make Optuna record a trial as failed."""
 
 
 def worker_main(
@@ -111,7 +112,8 @@ class Worker:
         if action == "wait":  # a running trial may be lost and queued again
             time.sleep(0.5)
             for trial in trials_without_heartbeat(self.study, trials, self.plan.config.heartbeat):
-                fail_and_requeue(self.study, trial, "its worker is gone", self.plan.config.retries)
+                reason = "its worker sends no heartbeats"
+                fail_and_requeue(self.study, trial, reason, self.plan.config.retries)
             with silence_optuna_warnings():
                 optuna.storages.fail_stale_trials(self.study)
         elif action == "run":
@@ -133,13 +135,14 @@ class Worker:
             return self._evaluate_and_record(trial, directory)
 
     def _is_within_budget(self, trial: optuna.Trial) -> bool:
-        """Return False if another worker has started the last trial of the budget."""
+        """Return False if other workers have already started all trials of the budget."""
         limit = self.plan.max_trials
         if limit is None or RETRIED in self._frozen(trial).system_attrs:
             return True
         return trial_position(trial.number, self.study.get_trials(deepcopy=False)) < limit
 
     def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
+        """Return a trial as it is stored in the database."""
         return self.study._storage.get_trial(trial._trial_id)
 
     def _evaluate_and_record(self, trial: optuna.Trial, directory: Path) -> list[float]:
@@ -161,6 +164,7 @@ class Worker:
                 torch.cuda.empty_cache()
 
     def _evaluate(self, trial: optuna.Trial, directory: Path) -> list[float]:
+        """Score the trial's point, store all scores, and return the values of the objectives."""
         plan = self.plan
         point = suggest_point(trial, plan.space.parameters)
         on_epoch = self._pruning_callback(trial, point)
@@ -193,7 +197,7 @@ class Worker:
         return values
 
     def _pruning_callback(self, trial: optuna.Trial, point: Point) -> EpochCallback:
-        """Return a callback that reports each epoch and ends a trial that the pruner rejects."""
+        """Return a callback that reports each epoch to the pruner and ends the trial if it asks."""
         plan = self.plan
         epochs = int(str(point.get("epochs", plan.epochs)))
 
@@ -202,7 +206,7 @@ class Worker:
             if len(plan.objectives) > 1 or math.isnan(value):
                 return
             trial.report(value, epoch)
-            if epoch < epochs and trial.should_prune():  # the last epoch is already paid for
+            if epoch < epochs and trial.should_prune():  # pruning the last one saves nothing
                 raise optuna.TrialPruned(f"pruned at epoch {epoch}")
 
         return on_epoch
@@ -219,7 +223,7 @@ class Worker:
 
 
 def error_summary(error: BaseException) -> str:
-    """Return an error in one line; print its traceback into the trial's log."""
+    """Return an error in one line; print its traceback, which goes to the trial's log."""
     traceback.print_exception(error)
     text = " ".join(str(error).split())
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "out of memory" in text.lower():
@@ -229,7 +233,7 @@ def error_summary(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def redirect_output(file: Path) -> Iterator[None]:
-    """Append standard output and error to a file, those of libraries and child processes too."""
+    """Append stdout and stderr to a file, including those of libraries and child processes."""
     file.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -248,7 +252,7 @@ def redirect_output(file: Path) -> Iterator[None]:
 
 
 def _exit_with_supervisor() -> None:
-    """Send SIGTERM to this process when its supervisor has ended in any way."""
+    """Send SIGTERM to this process when its supervisor ends, even if it is killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -43,7 +43,7 @@ def test_a_trial_that_never_sent_a_heartbeat_is_lost(
     planned: Callable[..., StudyPlan], table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its worker died while the strategy proposed a point; Optuna does not detect this."""
-    monkeypatch.setattr(store, "MISSED_HEARTBEATS", 2)
+    monkeypatch.setattr(store, "MAX_STARTUP_INTERVALS", 2)
     plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=3", "heartbeat=1")
     study = plan.open()
     lost, alive = study.ask(), study.ask()

@@ -134,4 +134,4 @@ def test_rows_include_failed_trials(
     assert lines[2].startswith("1,failed,,,")
     assert lines[2].endswith(',0.02,"out of memory: all, of it"')
     assert trial_state(failed) == "failed"
-    assert failure_reason(trial(2, None)) == "its worker is gone"
+    assert failure_reason(trial(2, None)) == "its worker sends no heartbeats"

@@ -129,7 +129,7 @@ def test_a_trial_whose_heartbeat_stops_is_lost(
     assert 1 < time.monotonic() - begin < 20
     trials = study.trials
     assert trials[elsewhere.number].state == TrialState.FAIL
-    assert failure_reason(trials[elsewhere.number]) == "its worker is gone"
+    assert failure_reason(trials[elsewhere.number]) == "its worker sends no heartbeats"
     assert [t.state for t in counted_trials(trials)] == [TrialState.COMPLETE] * 2
     assert trials[-1].params == trials[elsewhere.number].params
 
