@@ -42,16 +42,16 @@ def test_difference_of_nas201_genotypes() -> None:
     )
     b = nas201.Genotype.from_operations("none", "none", "none", "none", "none", "nor_conv_1x1")
     assert difference(a, b) == [
-        "cell, node 2: skip_connect from node 1 against none from node 1",
-        "cell, node 3: nor_conv_3x3 from node 2 against nor_conv_1x1 from node 2",
+        "cell, node 2: skip_connect from node 1 vs. none from node 1",
+        "cell, node 3: nor_conv_3x3 from node 2 vs. nor_conv_1x1 from node 2",
     ]
 
 
 def test_difference_of_chains_omits_sources() -> None:
     assert difference(chain("a", "b", "c"), chain("a", "d")) == [
-        "blocks: 3 nodes against 2",
-        "blocks, node 2: b against d",
-        "blocks, node 3: c against no edge",
+        "blocks: 3 nodes vs. 2",
+        "blocks, node 2: b vs. d",
+        "blocks, node 3: c vs. no edge",
     ]
 
 

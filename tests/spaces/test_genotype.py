@@ -308,9 +308,9 @@ def test_difference_describes_edges_outputs_and_sizes() -> None:
         (2,),
     )
     assert difference(SMALL, other) == [
-        "normal cell, node 1: none from c_{k-2} against sep_conv_3x3 from node 0",
-        "normal cell, output: node 0, node 1 against node 1",
-        "reduce cell: 1 nodes against 2",
-        "reduce cell, node 1: no edge against none from c_{k-2}",
-        "reduce cell, node 1: no edge against skip_connect from c_{k-1}",
+        "normal cell, node 1: none from c_{k-2} vs. sep_conv_3x3 from node 0",
+        "normal cell, output: node 0, node 1 vs. node 1",
+        "reduce cell: 1 nodes vs. 2",
+        "reduce cell, node 1: no edge vs. none from c_{k-2}",
+        "reduce cell, node 1: no edge vs. skip_connect from c_{k-1}",
     ]

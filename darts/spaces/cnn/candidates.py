@@ -40,7 +40,7 @@ def candidates_of(operations: Operations, nodes: int) -> dict[str, tuple[tuple[s
 _SKIP, _MAX, _AVG = "skip_connect", "max_pool_3x3", "avg_pool_3x3"
 _SEP3, _DIL3, _DIL5 = "sep_conv_3x3", "dil_conv_3x3", "dil_conv_5x5"
 
-# The best operations of each edge in a search with all candidates; one line per node.
+# The two best operations of each edge in a search with all candidates; one line per node.
 # fmt: off
 _S1 = {
     "normal": (
@@ -65,4 +65,4 @@ CANDIDATE_SETS: dict[str, Operations] = {
     "s3": ("none", "skip_connect", "sep_conv_3x3"),
     "s4": ("noise", "sep_conv_3x3"),
 }
-"""Candidates by name."""
+"""The candidates by the value of ``space.candidates``."""

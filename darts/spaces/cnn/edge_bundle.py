@@ -43,23 +43,23 @@ class Copies:
     def rows(self, stacked: Tensor | None) -> Tensor:
         """Return the rows of a stacked tensor that belong to these copies; a view."""
         assert stacked is not None
-        each = stacked.shape[0] // self.total
-        return stacked[self.first * each : (self.first + self.count) * each]
+        per_copy = stacked.shape[0] // self.total
+        return stacked[self.first * per_copy : (self.first + self.count) * per_copy]
 
     def running_stats(self, norm: nn.BatchNorm2d) -> RunningStats:
-        """Return the running statistics of these copies and count a batch."""
+        """Return the running statistics of these copies; count the batch in ``norm``."""
         if self.first == 0:
             cast(Tensor, norm.num_batches_tracked).add_(1)
         momentum = cast(float, norm.momentum)
         return RunningStats(self.rows(norm.running_mean), self.rows(norm.running_var), momentum)
 
-    def inputs(self, view: str) -> Tensor:
-        """Return a view of the states, concatenated: ``(B, count * C, H, W)``."""
-        tensors = [state.view(view) for state in self.states]
+    def inputs(self, name: str) -> Tensor:
+        """Return ``State.conv_input`` of all states, concatenated: ``(B, count * C, H, W)``."""
+        tensors = [state.conv_input(name) for state in self.states]
         return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=1)
 
     def convolve(self, module: nn.Conv2d, x: Tensor | None) -> Tensor:
-        """Run a stacked convolution; None for ``x`` reads the states."""
+        """Run these copies of a stacked convolution on ``x``, or on the states if it is None."""
         weight, groups = self.rows(module.weight), module.groups // self.total * self.count
         padding = cast(tuple[int, int], module.padding)
         if x is None:
@@ -69,7 +69,7 @@ class Copies:
     def separable_input(self, module: nn.Conv2d, x: Tensor | None) -> tuple[Tensor, int, int]:
         """Return the input, stride and dilation of a depthwise convolution.
 
-        None for ``x`` reads the states.
+        The input is ``x``, or the states if it is None.
         """
         stride, dilation = module.stride[0], module.dilation[0]
         if x is not None:
@@ -86,7 +86,7 @@ class Copies:
         Args:
             x: ``(B, count * C, H, W)``.
             norm: the stacked batch norm.
-            factor: ``(count * C,)``, multiplied to the result; ones by default.
+            factor: ``(count * C,)``, by which to multiply the result; ones by default.
         """
         mean, variance = self.rows(norm.running_mean), self.rows(norm.running_var)
         return F.batch_norm(x, mean, variance, factor, None, False, 0.0, norm.eps)
@@ -162,7 +162,7 @@ class EdgeBundle(nn.Module):
         inputs = [states[source] for source in self.sources]
         # Ranks exchange one message per norm, so they run all edges at once.
         synchronized = self.process_group is not None
-        size = len(inputs) if synchronized else plan.edges_per_kernel(states[0].value)
+        max_edges = len(inputs) if synchronized else plan.edges_per_kernel(states[0].value)
         columns = weights.unbind(1)
         total = SumAccumulator()
         terms: list[Tensor] = []
@@ -172,7 +172,7 @@ class EdgeBundle(nn.Module):
                 continue
             wanted = [c for c, e in enumerate(owners) if active is None or column in active[e]]
             drop = dropout if self.training and name == "skip_connect" else 0.0
-            for run in _consecutive_runs(wanted, size):
+            for run in _consecutive_runs(wanted, max_edges):
                 edges = [owners[copy] for copy in run]
                 copies = Copies([inputs[edge] for edge in edges], run[0], len(owners))
                 scale = _select(columns[column], edges)
@@ -183,7 +183,7 @@ class EdgeBundle(nn.Module):
                 elif isinstance(operation, FactorizedReduce):
                     self._reduce(operation, copies, scale, drop, total)
                 else:
-                    self._chain(cast(nn.Sequential, operation), copies, scale, plan, total)
+                    self._convolutions(cast(nn.Sequential, operation), copies, scale, plan, total)
         if terms:
             total.add(weighted_sum(terms, factors))
         return total.result()
@@ -213,7 +213,7 @@ class EdgeBundle(nn.Module):
                 outputs.append(copy.normalize_by_running_stats(pooled, norm))
         return outputs
 
-    def _chain(
+    def _convolutions(
         self,
         operation: nn.Sequential,
         copies: Copies,
@@ -221,7 +221,7 @@ class EdgeBundle(nn.Module):
         plan: KernelPlan,
         total: SumAccumulator,
     ) -> None:
-        """Add ReLU, convolutions and batch norm, once or several times, to the total."""
+        """Add to ``total`` an operation that repeats ReLU, convolutions and batch norm."""
         modules = list(operation)
         ends = [i for i, module in enumerate(modules) if isinstance(module, nn.BatchNorm2d)]
         x: Tensor | None = None
@@ -231,10 +231,10 @@ class EdgeBundle(nn.Module):
             norm = cast(nn.BatchNorm2d, modules[end])
             last = end == ends[-1]
             weight, into = (scale, total) if last else (None, None)
-            x = self._stage(convolutions, norm, x, copies, weight, into, plan)
+            x = self._conv_norm(convolutions, norm, x, copies, weight, into, plan)
             begin = end + 1
 
-    def _stage(
+    def _conv_norm(
         self,
         convolutions: Sequence[nn.Conv2d],
         norm: nn.BatchNorm2d,
@@ -244,9 +244,9 @@ class EdgeBundle(nn.Module):
         total: SumAccumulator | None,
         plan: KernelPlan,
     ) -> Tensor | None:
-        """Run convolutions and their norm; then add to the total, or else apply ReLU.
+        """Run convolutions and their norm; add the result to ``total``, or without it apply ReLU.
 
-        ``x`` is None in the first stage, which reads the states.
+        ``x`` is None for the first convolutions of an operation, which read the states.
         """
         if self.training and _is_separable(convolutions):
             depthwise, pointwise = convolutions
@@ -301,7 +301,7 @@ class EdgeBundle(nn.Module):
         scale: Tensor | None,
         total: SumAccumulator | None,
     ) -> Tensor | None:
-        """Normalize; then add to the total, or apply ReLU if there is none."""
+        """Normalize; add the result to ``total``, or without it apply ReLU."""
         if self.training:
             return normalize_and_reduce(
                 y,

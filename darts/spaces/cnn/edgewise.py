@@ -84,7 +84,7 @@ class SupernetCell(nn.Module):
     Args:
         plan: position in the stack.
         candidates: candidates of each edge.
-        partial: inverse share of the channels that pass through the operations; 1 for all.
+        partial: ``1 / partial`` of the channels pass through the operations.
 
     Shape: two states ``(B, C, H, W)`` and weights ``(edges, operations)`` -> the concatenated
     nodes, ``(B, nodes * channels, H', W')``, with ``H' = ceil(H/2)`` in a reduction cell.
@@ -100,12 +100,12 @@ class SupernetCell(nn.Module):
         if plan.channels % partial:
             raise ValueError(f"partial={partial} does not divide the {plan.channels} channels")
         self.preprocess0, self.preprocess1 = make_preprocessing(plan, affine=False)
-        self.sources = edges(count_nodes(len(candidates)))
+        self.connections = edges(count_nodes(len(candidates)))
         self.partial, self.width = partial, plan.channels // partial
         self.skips = [[c for c, name in enumerate(row) if name == SKIP] for row in candidates]
         self.edges = nn.ModuleList(
             MixedOperation(self.width, plan.stride(source), names)
-            for (source, _), names in zip(self.sources, candidates, strict=True)
+            for (source, _), names in zip(self.connections, candidates, strict=True)
         )
 
     def forward(
@@ -113,7 +113,7 @@ class SupernetCell(nn.Module):
     ) -> Tensor:
         states = [self.preprocess0(before_previous), self.preprocess1(previous)]
         incoming: list[Tensor] = []
-        for edge, (source, node) in enumerate(self.sources):
+        for edge, (source, node) in enumerate(self.connections):
             mixed = cast(MixedOperation, self.edges[edge])
             x = states[source][:, : self.width]
             active = None if mixture.active is None else mixture.active[edge]
@@ -144,8 +144,7 @@ class EdgewiseSupernet(SupernetBase):
         nodes: intermediate nodes per cell; 4 nodes have 14 edges.
         operations: candidates of every edge; or by group, the candidates of each edge, the same
             number for all edges.
-        partial: inverse share of the channels that pass through the operations, see
-            ``SupernetCell``.
+        partial: ``1 / partial`` of the channels pass through the operations, see ``SupernetCell``.
         auxiliary_skip: whether each edge has a skip connection in addition to its candidates
             (DARTS-, arXiv:2009.01027, section 3.2); its weight is the last column of a mixture.
         stem: "small" or "imagenet", see ``darts.spaces.cnn.skeleton``.

@@ -1,4 +1,4 @@
-"""Conversions of cell genotypes from mixing probabilities and to points, and uniform sampling.
+"""Cell genotypes: derivation from probabilities, random sampling, and conversion to points.
 
 As a point, each node has a parameter for the pair of states that it reads. Each edge has a
 parameter for its operation, which is active if the pair contains the edge. So each genotype is
@@ -46,7 +46,7 @@ def derive(probabilities: Mapping[str, Tensor], candidates: Candidates | None = 
         the lower index, for edges and for operations.
 
     Raises:
-        ValueError: other cells, a shape that fits no cell or not the operations, unknown
+        ValueError: other cells, a shape that does not match the edges and operations, unknown
             operations, or values that are not finite or not within 0 and 1.
     """
     check_groups("probabilities", probabilities, CELLS)
@@ -194,5 +194,5 @@ def _check_names(row: Sequence[str]) -> tuple[str, ...]:
             f"not {list(row)!r}"
         )
     if not _without_none(row):
-        raise ValueError(f"operations {list(row)!r} hold none but 'none'")
+        raise ValueError(f"operations {list(row)!r} contain only 'none'")
     return _without_none(row)

@@ -19,16 +19,17 @@ from darts.spaces.cnn.skeleton import CellPlan, make_preprocessing, make_stem, p
 from darts.spaces.cnn.state import State
 from darts.spaces.genotype import Genotype
 from darts.spaces.network import NetworkBase
+from darts.spaces.rank_dropout import BatchRows
 
 
-def drop_path(x: Tensor, probability: float, rows: tuple[int, int] | None = None) -> Tensor:
+def drop_path(x: Tensor, probability: float, rows: BatchRows = None) -> Tensor:
     """Set whole samples to zero at random and scale the others to keep the mean.
 
     Args:
         x: ``(B, C, H, W)``.
         probability: probability of zero, in [0, 1).
-        rows: index of the first sample in a larger batch, and the size of that batch. The random
-            numbers are drawn for the whole batch, so ranks draw those of a single process.
+        rows: position of these samples in the batch of all ranks. A rank draws the random numbers
+            of the whole batch, so the result does not depend on the number of ranks.
     """
     keep = 1.0 - probability
     first, count = rows or (0, x.shape[0])
@@ -57,20 +58,16 @@ class Cell(nn.Module):
         )
         for preprocess in (self.preprocess0, self.preprocess1):
             remove_leading_relu(preprocess)
-        self.rectified = [remove_leading_relu(operation) for operation in self.operations]
+        self.reads_rectified = [remove_leading_relu(operation) for operation in self.operations]
 
     def forward(
-        self,
-        before_previous: Tensor,
-        previous: Tensor,
-        probability: float,
-        rows: tuple[int, int] | None = None,
+        self, before_previous: Tensor, previous: Tensor, probability: float, rows: BatchRows = None
     ) -> Tensor:
         states = [State(self.preprocess0(before_previous)), State(self.preprocess1(previous))]
         pooled: dict[tuple[int, type], Tensor] = {}
         terms: list[Tensor] = []
         for source, rectified, operation in zip(
-            self.sources, self.rectified, self.operations, strict=True
+            self.sources, self.reads_rectified, self.operations, strict=True
         ):
             state = states[source]
             if isinstance(operation, (nn.MaxPool2d, nn.AvgPool2d)):
@@ -79,7 +76,7 @@ class Cell(nn.Module):
                     pooled[key] = operation(state.value)
                 x = pooled[key]
             else:
-                x = operation(state.view("rectified") if rectified else state.value)
+                x = operation(state.conv_input("rectified") if rectified else state.value)
             # An identity is never dropped, so that a path remains.
             if probability > 0 and self.training and not isinstance(operation, nn.Identity):
                 x = drop_path(x, probability, rows)
@@ -93,9 +90,9 @@ class Cell(nn.Module):
 def pool_to_two(x: Tensor) -> Tensor:
     """Average 2x2 overlapping windows of an image of any size.
 
-    Two windows of ceil(3n/5) pixels, one at each end, cover a side of n pixels. This equals the
-    published pooling of 5 pixels with stride 3 on 8x8 states (CIFAR-10) and with stride 2 on 7x7
-    states (ImageNet).
+    At each end of a side of n pixels is a window of ceil(3n/5) pixels. This equals the published
+    pooling of 5 pixels with stride 3 on 8x8 states (CIFAR-10) and with stride 2 on 7x7 states
+    (ImageNet).
 
     Shape: ``(B, C, H, W) -> (B, C, 2, 2)``.
     """

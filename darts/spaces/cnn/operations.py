@@ -31,8 +31,8 @@ class FactorizedReduce(nn.Module):
 
     Args:
         inputs: input channels.
-        outputs: output channels, at least 2; of an odd number, the first convolution has the
-            smaller half.
+        outputs: output channels, at least 2; if odd, the first convolution has one less than the
+            second.
         affine: whether the batch norm has scale and shift.
 
     Shape: ``(B, inputs, H, W) -> (B, outputs, ceil(H/2), ceil(W/2))``.
@@ -162,7 +162,7 @@ def _conv_7x1_1x7(channels: int, stride: int, affine: bool) -> nn.Module:
 
 
 Factory: TypeAlias = Callable[[int, int, bool], nn.Module]
-"""Function of channels, stride and affine."""
+"""Builds an operation from its channels, stride and whether batch norms are affine."""
 
 FACTORIES: dict[str, Factory] = {
     "none": lambda channels, stride, affine: Zero(stride),
@@ -184,10 +184,10 @@ FACTORIES: dict[str, Factory] = {
 def make_operation(
     name: str, channels: int, stride: int, *, affine: bool = True, normalize_pool: bool = False
 ) -> nn.Module:
-    """Build one of ``FACTORIES``.
+    """Build an operation.
 
     Args:
-        name: the operation (``ValueError`` for an unknown name).
+        name: a key of ``FACTORIES`` (``ValueError`` for another name).
         channels: input and output channels.
         stride: 1 or 2.
         affine: whether batch norms have scale and shift. In a supernet they have none, because they
@@ -226,14 +226,14 @@ class RectifiedReduce(FactorizedReduce):
 def remove_leading_relu(operation: nn.Module) -> bool:
     """Remove the ReLU at the start of an operation, in place; return whether there was one.
 
-    Convolutions and the skip connection of stride 2 begin with a ReLU. Several of them, and the
-    preprocessing of two cells, read the same state: without their ReLU, the caller rectifies that
-    state once. Depthwise convolutions are replaced by the kernels of ``darts.ops.depthwise``.
-    Weights and their names do not change.
+    Convolutions, the skip connection of stride 2 and the preprocessing of a cell begin with a ReLU.
+    Several of them read the same state, which the caller then rectifies only once. Depthwise
+    convolutions switch to the kernels of ``darts.ops.depthwise``. Weights and their names do not
+    change.
     """
-    begins = isinstance(operation, FactorizedReduce)
+    had_relu = isinstance(operation, FactorizedReduce)
     if isinstance(operation, nn.Sequential) and isinstance(operation[0], nn.ReLU):
-        operation[0], begins = nn.Identity(), True
+        operation[0], had_relu = nn.Identity(), True
     for module in operation.modules():
         # A change of the class keeps the weights, their names and the random state.
         if type(module) is FactorizedReduce:
@@ -241,4 +241,4 @@ def remove_leading_relu(operation: nn.Module) -> bool:
         elif type(module) is nn.Conv2d and module.groups == module.in_channels > 1:
             height, width = module.kernel_size
             module.__class__ = DepthwiseConv2d if height == width else nn.Conv2d
-    return begins
+    return had_relu

@@ -56,16 +56,16 @@ def edges(nodes: int) -> list[tuple[int, int]]:
     return [(source, node) for node in range(2, nodes + 2) for source in range(node)]
 
 
-def count_nodes(rows: int) -> int:
-    """Return the number of nodes of a supernet cell with a number of edges.
+def count_nodes(num_edges: int) -> int:
+    """Return the number of nodes of a supernet cell with ``num_edges`` edges.
 
     Raises:
-        ValueError: no cell has it, since n nodes have 2 + 3 + ... + (n + 1) edges.
+        ValueError: no cell has this number, since n nodes have 2 + 3 + ... + (n + 1) edges.
     """
-    for nodes in range(1, rows + 1):
-        if len(edges(nodes)) == rows:
+    for nodes in range(1, num_edges + 1):
+        if len(edges(nodes)) == num_edges:
             return nodes
-    raise ValueError(f"a cell has 2, 5, 9, 14, 20, ... edges, not {rows}")
+    raise ValueError(f"a cell has 2, 5, 9, 14, 20, ... edges, not {num_edges}")
 
 
 class SmallStem(nn.Module):

@@ -112,18 +112,18 @@ class Cnn(Space):
         return random_genotype(generator, NODES, CANDIDATE_SETS[self.candidates])
 
     @property
-    def rows(self) -> Candidates:
+    def edge_candidates(self) -> Candidates:
         """By group, the candidates of each edge."""
         return candidates_of(CANDIDATE_SETS[self.candidates], NODES)
 
     def parameters(self) -> list[Parameter]:
-        return parameters(self.rows)
+        return parameters(self.edge_candidates)
 
     def encode(self, genotype: Genotype) -> Point:
-        return encode(genotype, self.rows)
+        return encode(genotype, self.edge_candidates)
 
     def decode(self, point: Mapping[str, Value]) -> Genotype:
-        return decode(point, self.rows)
+        return decode(point, self.edge_candidates)
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
         return {
@@ -137,11 +137,11 @@ class Cnn(Space):
         yield NetworkPiece(
             lambda: make_stem(self.stem, in_channels, self.channels)[0], tuple(image)
         )
-        sides = [tuple(size)] * 2
+        sizes = [tuple(size)] * 2  # of the two inputs of a cell, (H, W)
         if first.reduces:
             quarter = _halved(_halved(tuple(size)))
-            sides = [quarter, _halved(quarter)]
-        last = 0
+            sizes = [quarter, _halved(quarter)]
+        last_width = 0
         for plan in plan_cells(
             self.channels,
             self.cells,
@@ -151,18 +151,18 @@ class Cnn(Space):
         ):
             for index, inputs in enumerate((plan.before_previous, plan.previous)):
                 make = partial(_preprocessing, plan, index)
-                yield NetworkPiece(make, (inputs, *sides[index]))
-            here = sides[1]  # the size of both inputs after preprocessing
-            inner = _halved(here) if plan.group == "reduce" else here
+                yield NetworkPiece(make, (inputs, *sizes[index]))
+            outer = sizes[1]  # the size of both inputs after preprocessing
+            inner = _halved(outer) if plan.group == "reduce" else outer  # the size of the nodes
             for edge, (source, _) in enumerate(edges(NODES)):
                 stride = plan.stride(source)
-                shape = (plan.channels, *(here if source < 2 else inner))
-                for column, name in enumerate(self.rows[plan.group][edge]):
+                shape = (plan.channels, *(outer if source < 2 else inner))
+                for column, name in enumerate(self.edge_candidates[plan.group][edge]):
                     make_candidate = partial(make_operation, name, plan.channels, stride)
                     yield NetworkPiece(make_candidate, shape, (plan.group, edge, column))
-            sides = [here, inner]
-            last = NODES * plan.channels
-        yield NetworkPiece(lambda: nn.Linear(last, classes), (last,))
+            sizes = [outer, inner]
+            last_width = NODES * plan.channels
+        yield NetworkPiece(lambda: nn.Linear(last_width, classes), (last_width,))
 
     def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
@@ -185,5 +185,5 @@ def _preprocessing(plan: CellPlan, index: int) -> nn.Module:
     return make_preprocessing(plan, affine=True)[index]
 
 
-def _halved(side: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(-(-length // 2) for length in side)
+def _halved(size: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(-(-side // 2) for side in size)

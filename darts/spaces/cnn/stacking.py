@@ -86,8 +86,8 @@ def _stack_norms(copies: Sequence[nn.BatchNorm2d]) -> nn.BatchNorm2d:
 def concatenated(copies: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Return the state dict of the stacked module for those of the copies.
 
-    Batch counters are scalars. Copies that always ran together have equal counters; of different
-    counters, the largest is used.
+    Batch counters are scalars: copies that always ran together have equal ones; otherwise the
+    largest is used.
     """
     return {
         name: torch.cat([state[name] for state in copies])
@@ -175,8 +175,8 @@ def _parse(state: Mapping[str, Tensor], pattern: re.Pattern[str]) -> _ParsedStat
     cells = len({name.split(".")[1] for name in state if name.startswith("cells.")})
     rows = len(state["alphas.normal"]) if "alphas.normal" in state else -1
     nodes = next((n for n in range(1, 100) if len(edges(n)) == rows), 0)
-    sound = nodes > 0 and "alphas.reduce" in state and len(state["alphas.reduce"]) == rows
-    _require(sound, pattern)
+    valid = nodes > 0 and "alphas.reduce" in state and len(state["alphas.reduce"]) == rows
+    _require(valid, pattern)
     bundles = [bundles_of(group_of(cell, cells), nodes) for cell in range(cells)]
     tensors: list[CellTensors] = [{} for _ in range(cells)]
     for name, value in state.items():
@@ -201,6 +201,6 @@ def _same_shapes(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(a[name].shape == b[name].shape for name in a)
 
 
-def _require(sound: bool, pattern: re.Pattern[str]) -> None:
-    if not sound:
+def _require(valid: bool, pattern: re.Pattern[str]) -> None:
+    if not valid:
         raise ValueError(f"this is not the state dict of {_NAMES[pattern]}")

@@ -23,10 +23,10 @@ class State:
 
     Args:
         whole: the state.
-        width: number of its channels that pass through operations; all by default.
+        width: number of channels that pass through operations (the first ones); all by default.
 
     Attributes:
-        value: those channels.
+        value: the channels that pass through operations.
     """
 
     def __init__(self, whole: Tensor, width: int | None = None) -> None:
@@ -36,7 +36,7 @@ class State:
         if self.width < whole.shape[1]:
             first = self.whole[:, : self.width]
             self.value = dense_gradient(first.contiguous(memory_format=torch.channels_last))
-        self._views: dict[str, Tensor] = {}
+        self._conv_inputs: dict[str, Tensor] = {}
         self._bypass: dict[int, Tensor] = {}
         self._pooled: dict[tuple[type, int], Normalized] = {}
 
@@ -47,25 +47,26 @@ class State:
             self._bypass[stride] = others.contiguous(memory_format=torch.channels_last)
         return self._bypass[stride]
 
-    def rectified(self) -> Tensor:
+    def rectified_whole(self) -> Tensor:
         """Return all channels after ReLU."""
-        return self.view("rectified") if self.width == self.whole.shape[1] else F.relu(self.whole)
+        bypassed = self.width < self.whole.shape[1]
+        return F.relu(self.whole) if bypassed else self.conv_input("rectified")
 
-    def view(self, name: str) -> Tensor:
-        """Return an input of convolutions.
+    def conv_input(self, name: str) -> Tensor:
+        """Return a tensor that convolutions read.
 
         Args:
             name: ``rectified``: ``value`` after ReLU. ``even``: its pixels in even rows and
                 columns, ``(B, C, ceil(H/2), ceil(W/2))``. ``odd``: its pixels in odd rows and
                 columns, padded with zeros to the size of ``even``.
         """
-        if name not in self._views:
+        tensors = self._conv_inputs
+        if name not in tensors:
             if name == "rectified":
-                self._views[name] = F.relu(self.value)
+                tensors[name] = F.relu(self.value)
             else:
-                rectified = self.view("rectified")
-                self._views["even"], self._views["odd"] = split_even_odd(rectified)
-        return self._views[name]
+                tensors["even"], tensors["odd"] = split_even_odd(self.conv_input("rectified"))
+        return tensors[name]
 
     def pooled(self, pool: Pool, eps: float, process_group: dist.ProcessGroup | None) -> Normalized:
         """Return ``value`` after pooling and batch norm by the statistics of the batch."""

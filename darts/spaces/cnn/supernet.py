@@ -29,15 +29,17 @@ from darts.spaces.supernet import ParameterRows, widen
 class BundledCell(nn.Module):
     """One cell; its edges run in bundles of one node and one stride.
 
-    Both cells that read the output begin with its ReLU, and so do the edges between its nodes, so
-    cells output rectified states.
+    All readers of a state, the next two cells and the edges between nodes, begin with a ReLU. It is
+    computed once: cells read and return rectified states.
 
-    Arguments and shape as ``SupernetCell``, with rectified inputs.
+    Arguments and shape are those of ``SupernetCell``.
 
     Attributes:
         rectifies: whether the output is rectified; False in the last cell, whose output the
             classifier reads.
         has_noise: whether a candidate draws random numbers.
+        members: the edges of each bundle.
+        targets: the node that each bundle enters.
         groups: the bundles; the name is part of the state dict.
     """
 
@@ -56,13 +58,13 @@ class BundledCell(nn.Module):
         self.members = bundles_of(plan.group, count_nodes(len(candidates)))
         self.groups = nn.ModuleList(
             EdgeBundle(
-                [edgewise.sources[edge][0] for edge in members],
+                [edgewise.connections[edge][0] for edge in members],
                 [candidates[edge] for edge in members],
                 [cast(MixedOperation, edgewise.edges[edge]).operations for edge in members],
             )
             for members in self.members
         )
-        self.targets = [edgewise.sources[members[0]][1] for members in self.members]
+        self.targets = [edgewise.connections[members[0]][1] for members in self.members]
         self.stride = plan.node_stride
 
     def forward(
@@ -91,15 +93,15 @@ class BundledCell(nn.Module):
                     bypass_weights.append(weight)
             if self.targets[index + 1 : index + 2] != [self.targets[index]]:  # last of the node
                 if not incoming:  # no active operation has an output
-                    size = states[0].value[:, :, :: self.stride, :: self.stride]
-                    incoming = [torch.zeros_like(size)]
+                    subsampled = states[0].value[:, :, :: self.stride, :: self.stride]
+                    incoming = [torch.zeros_like(subsampled)]
                 value = reduce(torch.add, incoming)
                 if bypassing:
                     value = torch.cat([value, weighted_sum(bypassing, bypass_weights)], dim=1)
                 states.append(State(shuffle_channels(value, self.partial), self.width))
                 incoming, bypassing, bypass_weights = [], [], []
         return torch.cat(
-            [node.rectified() if self.rectifies else node.whole for node in states[2:]], dim=1
+            [node.rectified_whole() if self.rectifies else node.whole for node in states[2:]], dim=1
         )
 
 

@@ -133,7 +133,7 @@ def test_derive_accepts_gpu_tensors() -> None:
         (both(torch.full((14, 8), 3.0)), {}, "take the softmax"),
         ({"normal": torch.rand(14, 8)}, {}, r"groups \['normal'\] must be \['normal', 'reduce'\]"),
         (both(torch.rand(5, 8)), {"candidates": both_cells([PRIMITIVES] * 2)}, "2 edges"),
-        (both(torch.rand(14, 1)), {"candidates": both_cells([["none"]] * 14)}, "none but 'none'"),
+        (both(torch.rand(14, 1)), {"candidates": both_cells([["none"]] * 14)}, "only 'none'"),
         (both(torch.rand(14, 1)), {"candidates": both_cells([["conv"]] * 14)}, "distinct names"),
         (both(torch.rand(14, 2)), {"candidates": both_cells([["none"] * 2] * 14)}, "distinct"),
     ],

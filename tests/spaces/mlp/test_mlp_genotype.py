@@ -42,7 +42,7 @@ def test_a_genotype_is_a_chain_of_layers() -> None:
     assert genotype.same_as(Genotype(["leaky_relu_64", "tanh_32"]))  # type: ignore[arg-type]
     other = Genotype(("leaky_relu_64", "tanh_16"))
     assert not genotype.same_as(other)
-    assert difference(genotype, other) == ["layers, node 2: tanh_32 against tanh_16"]
+    assert difference(genotype, other) == ["layers, node 2: tanh_32 vs. tanh_16"]
     with pytest.raises(ValueError, match="unknown cell 'normal'"):
         genotype.edges("normal")
 

@@ -81,7 +81,7 @@ def test_a_sequence_of_nodes_with_several_outputs_is_not_a_chain() -> None:
     assert not is_chain(Genotype(row, (1, 2)), "recurrent")
     assert is_chain(Genotype(row, (2,)), "recurrent")
     assert difference(Genotype(row, (1, 2)), Genotype(row, (2,))) == [
-        "recurrent, output: node 1, node 2 against node 2"
+        "recurrent, output: node 1, node 2 vs. node 2"
     ]
 
 
