@@ -82,7 +82,7 @@ class ArchGradient(ABC):
 @GRADIENTS.register
 @dataclass
 class Frozen(ArchGradient):
-    """The search takes no architecture steps; the gradient is zero."""
+    """No architecture steps; the gradient is zero."""
 
     name: str = "frozen"
     updates_alphas: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Collapse checks: rules that detect a collapsing search.
+"""Collapse checks: inspections of a running search (checkups) and rules that detect a collapse.
 
 A search collapses when its cells fill with skip connections, which train fastest, while the score
 of the supernet still rises. There are three signs: the genotype itself, a growing curvature of the

@@ -21,7 +21,7 @@ from darts.spaces import AnyGenotype, SearchContext
 @DISCRETIZATIONS.register
 @dataclass
 class Argmax(Discretization):
-    """Derive the genotype from the probabilities.
+    """The genotype of the most probable operations, with an optional limit on skip connections.
 
     Attributes:
         skip_limit: maximum number of skip connections in the first group that has them as

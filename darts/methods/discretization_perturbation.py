@@ -28,7 +28,7 @@ Decision = tuple[str, list[int], bool]
 @DISCRETIZATIONS.register
 @dataclass
 class PerturbationSelection(Discretization):
-    """Decide on one edge after another, in random order.
+    """Decisions on one edge after another, in random order.
 
     Each edge keeps the operation whose removal lowers the score most. Then each node with more
     edges than the space allows drops, one by one, the edge whose removal lowers the score least.

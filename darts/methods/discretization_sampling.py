@@ -26,7 +26,7 @@ from darts.spaces import AnyGenotype, SearchContext
 @DISCRETIZATIONS.register
 @dataclass
 class Sampling(Discretization):
-    """Score random architectures on a few batches, and the best of them on all batches.
+    """The best of many random architectures: all are scored on a few batches, the best on all.
 
     Attributes:
         samples: number of random architectures.
@@ -46,15 +46,15 @@ class Sampling(Discretization):
             texts = dict.fromkeys(genotype.to_json() for genotype in samples)
             state.update(genotypes=list(texts), first=[], final=[])
         genotypes = [space.parse(text) for text in state["genotypes"]]
-        first: list[float] = state["first"]
-        final: list[float] = state["final"]
-        done = f" ({len(first)} scored before the interrupt)" if first else ""
+        first_scores: list[float] = state["first"]
+        final_scores: list[float] = state["final"]
+        done = f" ({len(first_scores)} scored before the interrupt)" if first_scores else ""
         trained.info(f"scoring {len(genotypes)} random architectures with shared weights{done}")
-        _score_missing(trained, genotypes, self.batches, first)
-        order = sorted(range(len(genotypes)), key=lambda i: -first[i])[: self.finalists]
-        _score_missing(trained, [genotypes[i] for i in order], 0, final)
+        _score_missing(trained, genotypes, self.batches, first_scores)
+        order = sorted(range(len(genotypes)), key=lambda i: -first_scores[i])[: self.finalists]
+        _score_missing(trained, [genotypes[i] for i in order], 0, final_scores)
         trained.save()
-        return genotypes[order[max(range(len(order)), key=final.__getitem__)]]
+        return genotypes[order[max(range(len(order)), key=final_scores.__getitem__)]]
 
     def estimate_work(self, context: SearchContext) -> list[WorkEstimate]:
         def random_masks() -> Masks:

@@ -65,7 +65,7 @@ class Freezing:
 @FREEZING.register
 @dataclass
 class GradientMatching(Freezing):
-    """Freeze an operation when its gradients on the two subsets of the data disagree.
+    """The rule that freezes an operation when its gradients on the two subsets disagree.
 
     The agreement is the cosine between both gradients of an output channel, averaged over the
     channels and convolutions of the operation. When the mean of ``window`` agreements is below

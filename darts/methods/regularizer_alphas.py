@@ -24,9 +24,9 @@ from darts.spaces import SearchContext
 @REGULARIZERS.register
 @dataclass
 class Anchor(Regularizer):
-    """Keep Dirichlet distributions close to the uniform one.
+    """A term that keeps Dirichlet distributions close to the uniform one.
 
-    The term is ``weight`` times the sum over edges of the KL divergence from
+    It is ``weight`` times the sum over edges of the KL divergence from
     ``Dirichlet(1, ..., 1)``.
     """
 
@@ -45,9 +45,9 @@ class Anchor(Regularizer):
 @REGULARIZERS.register
 @dataclass
 class BetaDecay(Regularizer):
-    """Keep the softmax weights of the alphas from diverging.
+    """A term that keeps the denominator of the softmax of the alphas small.
 
-    The term is the mean of ``logsumexp(alpha)`` over all edges, times a weight that grows linearly
+    It is the mean of ``logsumexp(alpha)`` over all edges, times a weight that grows linearly
     from 0 to ``weight`` at the end of the search.
     """
 
@@ -62,9 +62,9 @@ class BetaDecay(Regularizer):
 @REGULARIZERS.register
 @dataclass
 class ZeroOne(Regularizer):
-    """Push every sigmoid towards 0 or 1, so that discretization changes little.
+    """A term that pushes every sigmoid towards 0 or 1, so that discretization changes little.
 
-    The term is ``-weight`` times the mean of ``(sigmoid(alpha) - 1/2) ** 2``.
+    It is ``-weight`` times the mean of ``(sigmoid(alpha) - 1/2) ** 2``.
     """
 
     name: str = "zero_one"

@@ -22,7 +22,7 @@ from darts.spaces import Mixture, SearchContext
 @RELAXATIONS.register
 @dataclass
 class Uniform(Relaxation):
-    """Each training step runs one random architecture of the space."""
+    """One random architecture of the space in each training step."""
 
     uses_alphas: ClassVar[bool] = False
     name: str = "uniform"

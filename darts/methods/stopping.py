@@ -48,9 +48,9 @@ def lagged_ratio(values: Sequence[float], window: int, patience: int) -> float |
 @STOPPING.register
 @dataclass
 class Curvature(Stopping):
-    """Stop when the dominant eigenvalue starts to grow fast.
+    """The rule that stops a search when the dominant eigenvalue starts to grow fast.
 
-    The rule stops at the first epoch ``i`` at which the average over ``window`` epochs at
+    It stops at the first epoch ``i`` at which the average over ``window`` epochs at
     ``i - patience`` is below ``ratio`` times the average at ``i``. It returns the architecture of
     epoch ``i - patience``.
 

@@ -75,7 +75,7 @@ class ClassificationObjective(BaseObjective[SampleBatch, Tensor]):
 @TASKS.register
 @dataclass
 class Classification(Task):
-    """Assigns one of several classes to a sample."""
+    """The task of assigning one of several classes to a sample."""
 
     name: str = "classification"
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
@@ -92,7 +92,7 @@ class Classification(Task):
 @TASKS.register
 @dataclass
 class TextClassification(Classification):
-    """Assigns one of several classes to a text."""
+    """The task of assigning one of several classes to a text."""
 
     name: str = "text_classification"
     data_kinds: ClassVar[tuple[str, ...]] = ("documents",)

@@ -30,7 +30,7 @@ METRICS = {name: Metric(name, False, mean_metric) for name in ("perplexity", "bi
 
 
 class LanguageScores:
-    """Accumulates the cross entropy of all targets."""
+    """Accumulator of the cross entropy of all targets."""
 
     metric_names: Sequence[str] = tuple(METRICS)
 
@@ -101,7 +101,7 @@ class LanguageObjective(BaseObjective[Window, Tensor]):
 @TASKS.register
 @dataclass
 class LanguageModel(Task):
-    """Predicts the next token of a text.
+    """The task of predicting the next token of a text.
 
     Attributes:
         window: number of successive tokens through which gradients flow back.

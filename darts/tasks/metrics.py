@@ -107,7 +107,7 @@ MAX_CONFUSION_CLASSES = 200
 
 
 class ClassificationScores:
-    """Accumulates logits and labels and computes all metrics of classification.
+    """Accumulator of logits and labels that computes all metrics of classification.
 
     Attributes:
         metric_names: metrics that are defined for this number of classes.

@@ -68,7 +68,7 @@ class SpeechObjective(ClassificationObjective):
 @TASKS.register
 @dataclass
 class Speech(Classification):
-    """Assigns one of several words or sounds to a recording."""
+    """The task of assigning one of several words or sounds to a recording."""
 
     name: str = "speech"
     data_kinds: ClassVar[tuple[str, ...]] = ("audio",)

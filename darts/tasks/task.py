@@ -27,7 +27,7 @@ OutputContra = TypeVar("OutputContra", contravariant=True)
 
 
 class Scores(Protocol[BContra, OutputContra]):
-    """Accumulates the metrics of a split, batch by batch.
+    """Accumulator of the metrics of a split, batch by batch.
 
     Attributes:
         metric_names: metrics that are defined for this data.

@@ -58,7 +58,7 @@ class TranslationOutput(NamedTuple):
 
 
 class TextScores:
-    """Compares generated sentences with references.
+    """Accumulator of generated sentences and their references.
 
     Attributes:
         examples: the first references, each with the generated sentence.
@@ -157,7 +157,7 @@ def _table_cell(text: str) -> str:
 
 @dataclass
 class PairTask(Task):
-    """Generates a target sentence for each source sentence.
+    """The task of generating a target sentence for each source sentence.
 
     Attributes:
         max_length: maximum length of a generated sentence, including its end.
