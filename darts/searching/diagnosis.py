@@ -39,7 +39,7 @@ def path_masks(
     """Return the masks ``(edges, operations)`` of a genotype by group.
 
     A space may derive more from the probabilities than a genotype records, for example which layers
-    are skipped. The masks include this if the space derives the same genotype from them.
+    are skipped. The masks include this if the space derives ``genotype`` from ``probabilities``.
     """
     space, candidates = context.space, context.candidates
     if space.derive(probabilities, candidates).to_json() == genotype.to_json():

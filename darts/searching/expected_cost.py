@@ -118,7 +118,7 @@ class ExpectedCost:
         return cls(fixed, tables, space, candidates)
 
     def __call__(self, probabilities: Mapping[str, Tensor]) -> Tensor:
-        """Return the expected cost, a scalar that is differentiable in them."""
+        """Return the expected cost, a scalar that is differentiable in the probabilities."""
         usage = self._space.expected_usage(probabilities, self._candidates)
         terms = [(u * self.tables[group].to(u.device, u.dtype)).sum() for group, u in usage.items()]
         return torch.stack(terms).sum() + self.fixed
