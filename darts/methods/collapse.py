@@ -39,7 +39,7 @@ class Checkup:
         path_score: steering metric of the path: the genotype's operations with the weights of the
             supernet.
         higher_is_better: direction of the steering metric.
-        gap: relative loss from the first to the second score, see ``score_gap``.
+        gap: relative loss from the supernet's to the path's score, see ``score_gap``.
         drift: share of the genotype's edges that differ from the previous checkup.
     """
 
