@@ -38,12 +38,12 @@ from darts.strategies.judges import Judge
 from darts.strategies.pruners import Pruner
 from darts.tasks import Task
 
-Settings: TypeAlias = dict[str, Any]  # keys that the user chooses
+Settings: TypeAlias = dict[str, Any]  # accepts any key
 
 
 @dataclass
 class RunConfig:
-    """What ``search`` and ``retrain`` share."""
+    """Options that ``search`` and ``retrain`` share."""
 
     # Keys, or prefixes of keys, that a resumed run may change.
     may_change_on_resume: ClassVar[tuple[str, ...]] = (
@@ -73,10 +73,10 @@ class RunConfig:
     seed: int = number(0, low=0, high=2**62)
     device: str = "auto"
     precision: str = choice("fp32", "fp32", "bf16", "fp16")
-    save_minutes: float = number(10.0, low=0)  # between checkpoints within an epoch; 0: every step
+    save_minutes: float = number(10.0, low=0)  # between checkpoints in an epoch; 0: after each step
     resume: str | None = None  # run directory to continue
-    dry_run: bool = False  # print what the run will cost, and stop
-    budget: RunBudgetConfig = field(default_factory=RunBudgetConfig)  # of the dry run's plan
+    dry_run: bool = False  # predict the cost of the run, and stop
+    budget: RunBudgetConfig = field(default_factory=RunBudgetConfig)  # limits for dry runs
 
 
 @dataclass
@@ -84,7 +84,7 @@ class SearchConfig(RunConfig):
     """``python -m darts.search``"""
 
     epochs: int = number(50, low=1)
-    train_portion: float = number(0.5, above=0, below=1)  # of the samples, for the weights
+    train_portion: float = number(0.5, above=0, below=1)  # of the samples; trains the weights
     memory: str = choice("full", "full", "checkpoint")  # checkpoint: recompute cells in backward
     compile: bool = False  # compile convolutions and their norms with torch.compile
     method: str = MISSING  # file of conf/method; it sets the components below
@@ -109,7 +109,7 @@ class RetrainConfig(RunConfig):
     genotype: str = MISSING  # a name, a JSON file, a run directory, or Genotype(...) text
     epochs: int = number(600, low=1)
     validation: float = number(0.1, low=0, below=1)  # share of the training split held out
-    selection: str = choice("best", "best", "last")  # epoch of the result: best by validation
+    selection: str = choice("best", "best", "last")  # epoch whose weights are the result
     evaluate_test: bool = True  # score the selected weights on the test split, once, at the end
     auxiliary: float = number(0.4, low=0)  # weight of the auxiliary head's loss; 0: no head
     drop_path: float = number(0.2, low=0, below=1)  # final probability; grows linearly from 0
@@ -140,7 +140,7 @@ class TuneConfig:
     name: str = "tune"
     target: str = choice("retrain", "retrain", "search")  # command that a trial runs
     base: list[str] = field(default_factory=list)  # overrides of all trials, from the experiment
-    overrides: list[str] = field(default_factory=list)  # and from the command line
+    overrides: list[str] = field(default_factory=list)  # the same, from the command line
     parameters: Settings = field(default_factory=dict)  # what to vary: key -> domain
     metric: str = "accuracy"  # measured on validation data
     costs: list[str] = field(default_factory=list)  # minimized in addition to the metric
@@ -155,7 +155,7 @@ class TuneConfig:
     storage: str | None = None  # URL of a database; null: a file in the run directory
     heartbeat: int = number(20, low=1, high=3600)  # seconds between a worker's heartbeats
     retries: int = number(1, low=0, high=100)  # of a trial whose worker was killed
-    workers: int = number(1, low=0, high=1024)  # processes; 0: run trials in this process
+    workers: int = number(1, low=0, high=1024)  # processes; 0: trials run in this process
     seed: int = number(0, low=0, high=2**31)
     resume: str | None = None  # run directory to continue
 
@@ -172,9 +172,9 @@ class CompareConfig:
     baselines: list[str] = field(default_factory=lambda: ["random", "random_sharing"])
     searches: int = number(7, low=1, high=1000)  # per method, with seeds seed, seed + 1, ...
     retrainings: int = number(2, low=1, high=100)  # per search
-    metric: str = "accuracy"  # on validation data for choices, on the test split for the result
+    metric: str = "accuracy"  # validation data for choices, test split for results
     base: list[str] = field(default_factory=list)  # overrides of all runs, from the experiment
-    overrides: list[str] = field(default_factory=list)  # and from the command line
+    overrides: list[str] = field(default_factory=list)  # the same, from the command line
     search: Settings = field(default_factory=dict)  # keys of all searches
     retrain: Settings = field(default_factory=dict)  # keys of all retrainings
     settings: Settings = field(default_factory=dict)  # method -> keys of its searches
@@ -191,11 +191,11 @@ class EvaluateConfig:
     name: str = "evaluate"
     checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
     split: str = choice("test", "test", "valid")
-    importance: bool = False  # measure what validation data lose without each edge
-    root: str | None = None  # folder of the data set; null: as in training
+    importance: bool = False  # score drop without each edge, on validation data
+    root: str | None = None  # folder of the data set; null: as in the retraining
     device: str = "auto"
     precision: str = choice("fp32", "fp32", "bf16", "fp16")
-    batch_size: int | None = number(None, low=1)  # null: as in training
+    batch_size: int | None = number(None, low=1)  # null: as in the retraining
     workers: int = number(4, low=0, high=256)
 
 
@@ -215,7 +215,7 @@ class GenotypesConfig:
 
     draw: str | None = None  # genotype to draw
     validate: str | None = None  # genotype to check and describe
-    compare: list[str] | None = None  # two genotypes
+    compare: list[str] | None = None  # two genotypes to compare
     out: str | None = None  # figure to write: .svg, .png or .pdf
 
 

@@ -21,7 +21,7 @@ from darts.registry import choice, number
 
 @dataclass
 class DatasetConfig:
-    """What every data set has."""
+    """Options of every data set."""
 
     name: str = MISSING
     root: str = "data"  # folder of the files; downloads are stored there
@@ -81,13 +81,13 @@ class PairsConfig(PairOptions, SentencesConfig):
 
 @dataclass
 class AudioConfig(SpectrogramOptions, DatasetConfig):
-    """Recordings, their mel spectrograms and the augmentation of these."""
+    """Recordings, their mel spectrograms, and the augmentation of the spectrograms."""
 
     frequency_masks: int = number(2, low=0, high=100)
     frequency_width: int = number(8, low=0)  # largest width of a mask in bands
     time_masks: int = number(2, low=0, high=100)
     time_width: int = number(8, low=0)  # largest width of a mask in frames
-    shift: int = number(4, low=0)  # largest shift in frames, in both directions
+    shift: int = number(4, low=0)  # largest shift in frames, in either direction
 
 
 @dataclass

@@ -1,7 +1,7 @@
-"""The values that a task or a data set needs: ``conf/defaults/<task or data set>.yaml``.
+"""The defaults of tasks and data sets: ``conf/defaults/<task or data set>.yaml``.
 
-The sections ``search`` and ``retrain`` of a file hold values for that command, and their key
-``spaces`` holds values for single spaces::
+The sections ``search`` and ``retrain`` of a file hold values for these commands. In a section, the
+key ``spaces`` holds values for single spaces::
 
     search:
       epochs: 15
@@ -23,7 +23,7 @@ from darts.config.fields import one_of
 def defaults_nodes(
     kinds: Mapping[str, Collection[str]], spaces: Collection[str]
 ) -> Iterator[tuple[str, str, dict[str, object]]]:
-    """Yield group, name and content of the options that Hydra merges.
+    """Yield group, name and content of the options for Hydra.
 
     The group ``defaults/<command>/<kind>`` has an option per file. The defaults list of an option
     includes the values for the chosen space: ``defaults/<command>/<kind>/<file>/<space>``.

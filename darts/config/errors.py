@@ -10,7 +10,11 @@ from darts.config.hydra_adapter import OverrideParseException
 
 
 def one_line(error: BaseException, keys: Sequence[str]) -> str:
-    """Return one line for an error of Hydra or OmegaConf; ``keys`` are all keys, with dots."""
+    """Return one line for an error of Hydra or OmegaConf.
+
+    Args:
+        keys: all keys of the command, such as ``optimizer.lr``.
+    """
     return " ".join(_describe(error, keys).splitlines())
 
 
@@ -20,14 +24,14 @@ def _describe(error: BaseException, keys: Sequence[str]) -> str:
         causes.append(causes[-1].__cause__)
     text = "\n".join(map(str, causes))
     if isinstance(error, OverrideParseException):
-        reason = _search(r"(?m)^((?!Error parsing|Lexer|See https|\s*\^).+)$", str(error))
+        reason = _first_match(r"(?m)^((?!Error parsing|Lexer|See https|\s*\^).+)$", str(error))
         return (
             f"cannot read the override {error.override!r}: {reason or 'unexpected character'}; "
             "write key=value, and a value with special characters as \"key='...'\""
         )
-    key = _search(r"full_key: (\S+)", text)
+    key = _first_match(r"full_key: (\S+)", text)
     if "not in struct" in text or "not in '" in text:
-        return _unknown_key(key or _search(r"Could not override '([^']+)'", text) or "?", keys)
+        return _unknown_key(key or _first_match(r"Could not override '([^']+)'", text) or "?", keys)
     available = (
         r"Could not find '([^']+)'\s+Available options in '([^']+)':\s*(.*?)\n\s*(?:Config|$)"
     )
@@ -39,8 +43,10 @@ def _describe(error: BaseException, keys: Sequence[str]) -> str:
             f"{', '.join(choices)}{closest(name, choices)}"
         )
     if "missing mandatory value" in text.lower():
-        return f"{key or _search(r'value: ([^ ]+)', text)} must be given"
-    if group := _search(r"Could not override '([^']+)'\.\s+No match in the defaults list", text):
+        return f"{key or _first_match(r'value: ([^ ]+)', text)} must be given"
+    if group := _first_match(
+        r"Could not override '([^']+)'\.\s+No match in the defaults list", text
+    ):
         return _unknown_key(group, keys)
     if key:
         if "is not a ListConfig" in text:
@@ -53,10 +59,10 @@ def _describe(error: BaseException, keys: Sequence[str]) -> str:
 
 
 def _unknown_key(key: str, keys: Sequence[str]) -> str:
-    """Return one line for a key that does not exist, with the keys at the same place."""
-    if key in keys:  # a key of the group's default option
+    """Return one line for a key that does not exist, with the keys next to it in the hierarchy."""
+    if key in keys:  # the default option of the group has this key
         group = key.split(".")[0]
-        return f"no such key {key!r} in the {group} chosen; leave it out or choose another {group}"
+        return f"the chosen {group} has no key {key!r}; leave it out or choose another {group}"
     prefix = key.rpartition(".")[0]
     while prefix and not any(name.startswith(prefix + ".") for name in keys):
         prefix = prefix.rpartition(".")[0]
@@ -67,6 +73,6 @@ def _unknown_key(key: str, keys: Sequence[str]) -> str:
     return f"no such key {key!r}{closest(key, keys)}{choices}"
 
 
-def _search(pattern: str, text: str) -> str | None:
+def _first_match(pattern: str, text: str) -> str | None:
     match = re.search(pattern, text)
     return match.group(1) if match else None

@@ -1,4 +1,4 @@
-"""Field limits, and one function that checks a whole configuration against them."""
+"""Checks of configuration values against the limits of their fields."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from darts.config.conf_files import group_options
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-MISSING: Any = "???"  # OmegaConf's mark of a value that has no default
+MISSING: Any = "???"  # OmegaConf's marker for a value that must be given
 
 _BOUNDS = {
     "low": (">=", operator.ge),
@@ -41,10 +41,11 @@ def closest(word: str, choices: Iterable[str]) -> str:
 
 
 def check_fields(config: DataclassInstance, prefix: str = "") -> None:
-    """Raise ConfigError for the first value of a dataclass, or of one inside, outside its limits.
+    """Raise ConfigError for the first value that violates the limits of its field.
 
     Args:
-        prefix: precedes the keys in messages, for example ``optimizer.``.
+        config: its fields may be dataclasses or lists of dataclasses, which are checked, too.
+        prefix: prefix of the keys in messages, for example ``optimizer.``.
     """
     for field in dataclasses.fields(config):
         value, key = getattr(config, field.name), prefix + field.name

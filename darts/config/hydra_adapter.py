@@ -45,23 +45,24 @@ class HydraJob(Generic[C, R]):
     """The function that Hydra calls with each composed configuration.
 
     A launcher of Hydra may send the jobs of a sweep to other processes, for example on a cluster.
+    Arguments as for ``launch``; ``remote`` means that the job runs in such a process.
     """
 
     def __init__(
         self,
         command: str,
         check: Callable[[C], None],
-        task: Callable[[C, Invocation], R],
+        function: Callable[[C, Invocation], R],
         *,
         remote: bool = False,
     ) -> None:
-        self.command, self.check, self.task, self.remote = command, check, task, remote
+        self.command, self.check, self.function, self.remote = command, check, function, remote
         self.directories: list[Path] = []  # of the jobs that ran in this process
         self.results: list[R] = []
         self.failure: list[Exception] = []  # at most one: later jobs do not start
 
     def __reduce__(self) -> tuple[Callable[[str], HydraJob[object, object]], tuple[str]]:
-        # By name: the functions of a command started by ``python -m`` belong to ``__main__``.
+        # Pickle by name: with ``python -m``, the functions of a command belong to ``__main__``.
         return _remote_job, (self.command,)
 
     def __call__(self, composed: DictConfig) -> None:
@@ -73,7 +74,7 @@ class HydraJob(Generic[C, R]):
             check_fields(config)
             self.check(config)
             overrides = tuple(HydraConfig.get().overrides.task)
-            self.results.append(self.task(config, Invocation(self.directories[-1], overrides)))
+            self.results.append(self.function(config, Invocation(self.directories[-1], overrides)))
         except Exception as error:
             if self.remote:
                 traceback.print_exc()  # into the launcher's log
@@ -109,7 +110,7 @@ def values_of(key: str, arguments: Sequence[str]) -> list[str]:
 
 @functools.cache
 def known_keys(command: str) -> list[str]:
-    """Return all keys and groups of a command's default configuration, for error messages."""
+    """Return all keys and groups of a command's default configuration; [] if it is invalid."""
     with suppress(Exception):
         _register()
         with _initialized():
@@ -134,7 +135,7 @@ def _dotted_keys(config: Mapping[str, object], prefix: str = "") -> list[str]:
 
 @contextmanager
 def _initialized() -> Iterator[None]:
-    """Initialize Hydra with our folder, also inside a command that Hydra has started."""
+    """Initialize Hydra with the folder ``conf``, also inside a command that Hydra has started."""
     singleton = GlobalHydra.instance()
     outer, singleton.hydra = singleton.hydra, None
     try:
@@ -165,7 +166,7 @@ def _register() -> None:
 def _help(command: str) -> dict[str, str]:
     """Return what ``--help`` prints; Hydra's own text also lists internal groups."""
     keys = {field.name for field in dataclasses.fields(COMMANDS[command])}
-    if "overrides" in keys:  # passed to searches and retrainings
+    if "overrides" in keys:  # the command passes keys to searches and retrainings
         keys |= {field.name for field in dataclasses.fields(SearchConfig)}
     options = {group: group_options(group) for group in sorted(keys & {*TYPES, "method"})}
     options["experiment"] = group_options(f"experiment/{command}")

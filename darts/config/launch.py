@@ -39,24 +39,24 @@ _ERROR_DELAY = 10.0  # seconds
 def launch(
     command: str,
     check: Callable[[C], None],
-    task: Callable[[C, Invocation], R],
+    function: Callable[[C, Invocation], R],
     arguments: Sequence[str] | None = None,
 ) -> R | None:
-    """Run a command and return the result of ``task``, in a sweep that of the last run.
+    """Run a command and return the result of ``function``; in a sweep, that of the last run.
 
-    With flags such as ``--cfg``, Hydra prints without running the task, and the result is None.
+    With flags such as ``--cfg``, Hydra prints and does not call the function; the result is None.
 
     Args:
         command: name of its YAML file in ``conf``.
         check: raises ValueError for configurations that the types allow but that cannot run.
-        task: the command itself.
-        arguments: overrides and flags of Hydra; None for those of the process.
+        function: the command itself.
+        arguments: overrides and flags of Hydra; None: those of ``sys.argv``.
 
     Raises:
         SystemExit: with code 2 after one line on standard error, for errors that the user can fix.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    job = HydraJob(command, check, task)
+    job = HydraJob(command, check, function)
     existing: set[Path] = set()
     with _process_state(command):
         try:
@@ -76,7 +76,7 @@ def launch(
             _exit(command, str(error))
         except Exception as error:
             _wait_for_other_ranks(error)
-            # Without a run directory, nothing but the composition has run.
+            # Without a run directory, the error comes from the composition.
             if not job.directories or isinstance(error, COMPOSITION_ERRORS):
                 _exit(command, errors.one_line(error, known_keys(command)))
             if not _is_user_error(error):
@@ -88,7 +88,11 @@ def launch(
 
 
 def compose(command: str, overrides: Sequence[str] = ()) -> Any:
-    """Return the checked configuration of a command; raise ConfigError as ``launch`` prints it."""
+    """Return the configuration of a command, its values checked against the limits of their fields.
+
+    Raises:
+        ConfigError: with the message that ``launch`` prints.
+    """
     try:
         config = compose_object(command, hydra_overrides(command, overrides))
     except ConfigError:
@@ -102,7 +106,7 @@ def compose(command: str, overrides: Sequence[str] = ()) -> Any:
 
 @contextmanager
 def _process_state(command: str) -> Iterator[None]:
-    """Restore what ``launch`` changes in the process; format warnings of this package."""
+    """Format warnings of this package; on exit, restore the process state."""
     arguments, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     format_warning = warnings.formatwarning
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them
@@ -119,7 +123,7 @@ def _process_state(command: str) -> Iterator[None]:
 
 
 def _rank_overrides(given: Sequence[str]) -> list[str]:
-    """Return the overrides that ``torchrun`` requires: only rank 0 creates the run directory."""
+    """Return an override for ranks other than 0, because only rank 0 creates a run directory."""
     rank, size = rank_and_size()
     if size > 1 and {"-m", "--multirun"}.intersection(given):
         raise ConfigError("--multirun starts runs one by one; call torchrun for each of them")
@@ -149,7 +153,7 @@ def _is_user_error(error: BaseException) -> bool:
 
 
 def _existing_folders(arguments: Sequence[str]) -> set[Path]:
-    """Return the folders that exist before the run, among those where it may create its own."""
+    """Return the existing folders among those that Hydra may create for the run."""
     places = [Path.cwd(), *Path().glob("runs/*/*"), *values_of("hydra.run.dir", arguments)]
     absolute = [Path(os.path.abspath(str(place))) for place in places]
     folders = {folder for place in absolute for folder in (place, *place.parents)}

@@ -40,7 +40,7 @@ class LoaderConfig:
 
 @dataclass
 class EnergyConfig:
-    """Estimate of power where no meter can be read, and the emissions of a kilowatt-hour."""
+    """Power estimates if no meter can be read, and the emissions of a kilowatt-hour."""
 
     watts_per_core: float = number(10.0, above=0)  # of a busy processor core
     gpu_watts: float = number(250.0, above=0)  # of a GPU in use
@@ -49,7 +49,7 @@ class EnergyConfig:
 
 @dataclass
 class TrackingConfig:
-    """What is recorded while a command runs."""
+    """TensorBoard events, figures and energy of a run."""
 
     tensorboard: bool = True
     figures: bool = True  # write figures to the run directory and to TensorBoard
@@ -59,26 +59,26 @@ class TrackingConfig:
 
 @dataclass
 class PenaltyConfig:
-    """Targets for the cost of the architecture, for one sample and the size of the supernet."""
+    """Targets for the expected cost per sample of an architecture with the supernet's size."""
 
     flops: float | None = number(None, above=0)  # two per multiply-accumulate operation
     parameters: float | None = number(None, above=0)
-    latency: float | None = number(None, above=0)  # seconds; the sum over single operations
-    weight: float = number(1.0, low=0)  # of the relative excess of each cost
+    latency: float | None = number(None, above=0)  # seconds, summed over operations
+    weight: float = number(1.0, low=0)  # factor of each cost's relative excess over its target
 
 
 @dataclass
 class BenchmarkConfig:
-    """A benchmark table, and the column of it that counts."""
+    """A benchmark table, and the column with the accuracies to use."""
 
     table: str | None = None  # file with the accuracy of every architecture of space=nas201
     dataset: str = "cifar10"
-    epochs: int = number(200, low=1)  # length of the training that the accuracy belongs to
+    epochs: int = number(200, low=1)  # length of the trainings of that column
 
 
 @dataclass
 class RunBudgetConfig:
-    """Limits that the plan of a dry run is compared with."""
+    """Limits that a dry run compares its prediction with."""
 
     hours: float | None = number(None, above=0)
     memory_mb: float | None = number(None, above=0)  # of the device; on a CPU: of the process
@@ -86,15 +86,15 @@ class RunBudgetConfig:
 
 @dataclass
 class TuneBudgetConfig:
-    """When a tuning run starts no more trials."""
+    """Limits after which a tuning run starts no more trials."""
 
     trials: int | None = number(30, low=1)
-    hours: float | None = number(None, above=0)  # summed over all sessions; running trials finish
+    hours: float | None = number(None, above=0)  # summed over all resumes; running trials finish
 
 
 @dataclass
 class AnalysisConfig:
-    """What ``darts.tune`` computes after the last trial."""
+    """Computations of ``darts.tune`` after the last trial."""
 
     surrogate: str = choice("forest", "forest", "gp", "none")  # regression model of the score
     # Seeds per corner of the design {default, best} architecture x {default, best}

@@ -20,7 +20,7 @@ _PATH_KEYS = (*_GENOTYPE_KEYS, "checkpoint", "resume", "out", "root", "label", "
 _FLAG_WITH_VALUE = re.compile(
     r"--(cfg|package|config-(path|name|dir)|info|experimental-rerun)|-(c|p|cp|cn|cd|i)"
 )
-# Commands that run other commands pass on all keys but these.
+# Keys of the commands that run other commands; they pass on all other keys.
 _OWN_KEYS = {
     command: {field.name for field in dataclasses.fields(cls)} | {"experiment", "hydra"}
     for command, cls in {"tune": TuneConfig, "compare": CompareConfig}.items()
@@ -35,7 +35,7 @@ _IS_HYDRA_SYNTAX = re.compile(r"['\"\[]|.*\$\{")
 
 
 def hydra_arguments(command: str, arguments: Sequence[str]) -> list[str]:
-    """Return the command-line arguments for Hydra.
+    """Return the arguments for Hydra, flags included.
 
     A resumed run is composed from the overrides it started with, and writes to its own directory.
     """
@@ -49,12 +49,12 @@ def hydra_arguments(command: str, arguments: Sequence[str]) -> list[str]:
 
 
 def hydra_overrides(command: str, overrides: Sequence[str]) -> list[str]:
-    """Return overrides of a command, as a user writes them, for Hydra."""
+    """Translate the overrides that a user writes for a command into overrides for Hydra."""
     return _collect_foreign(command, [_translate(command, item) for item in overrides])
 
 
 def _translate(command: str, argument: str) -> str:
-    """Write out the shorthands of one argument.
+    """Translate one argument.
 
     * ``experiment=x`` becomes ``experiment/<command>=x``: each command has a folder of experiments.
     * Genotype text and paths are quoted where Hydra's grammar does not accept their characters.
@@ -85,11 +85,11 @@ def _translate(command: str, argument: str) -> str:
 def _collect_foreign(command: str, arguments: Sequence[str]) -> list[str]:
     """Collect the arguments that are not overrides of the command in one override.
 
-    ``darts.tune`` and ``darts.compare`` pass keys that they do not have to the commands that they
-    run, as ``overrides=[...]``. ``darts.report`` takes run directories as ``runs=[...]``.
+    ``darts.tune`` and ``darts.compare`` collect, as ``overrides=[...]``, the keys for the commands
+    that they run. ``darts.report`` collects run directories as ``runs=[...]``.
 
     Raises:
-        ConfigError: if that override is given, too.
+        ConfigError: if the user also gives that override.
     """
     if command != "report" and command not in _OWN_KEYS:
         return list(arguments)

@@ -1,4 +1,4 @@
-"""Configurations as YAML text, and configurations from the values in a checkpoint."""
+"""Configurations as YAML text, and configurations rebuilt from a checkpoint."""
 
 from __future__ import annotations
 
@@ -54,6 +54,6 @@ def _class_of(group: str, values: Mapping[str, object]) -> type:
         one_of(f"{group}.name", values.get("name"), list(types))
         return types[str(values["name"])]
     keys = {cls: {field.name for field in dataclasses.fields(cls)} for cls in types.values()}
-    # The class with the fewest keys that has all of these.
+    # The class with the fewest keys among those that have all given keys.
     fitting = [cls for cls in keys if keys[cls] >= values.keys()]
     return min(fitting, key=lambda cls: len(keys[cls]), default=next(iter(keys)))
