@@ -38,7 +38,7 @@ class Genotype(ChainGenotype):
 
     Raises:
         ValueError: an unknown operation, a number of blocks that is not a multiple of three, or a
-            skipped block at the start of a stage, where width or size may change.
+            skipped block at the start of a stage, where width or image size may change.
     """
 
     blocks: tuple[str, ...]
@@ -53,8 +53,8 @@ class Genotype(ChainGenotype):
         count = len(self.blocks)
         if not count or count % STAGES:
             raise ValueError(
-                f"the {STAGES} stages of a network have the same number of blocks, which is "
-                f"impossible with {count} blocks"
+                f"blocks lists {count} operations; {STAGES} stages of equal length need a positive "
+                f"multiple of {STAGES}"
             )
         for name in self.blocks:
             self.check_operation(name)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from darts.spaces.cnn.network import drop_path
 from darts.spaces.cnn.operations import DepthwiseConv2d
 from darts.spaces.macro.genotype import PRIMITIVES, STAGES
+from darts.spaces.rank_dropout import BatchRows
 
 
 class BlockPlan(NamedTuple):
@@ -44,7 +45,7 @@ class BlockPlan(NamedTuple):
 
 
 def plan_blocks(channels: int, cells: int) -> Iterator[BlockPlan]:
-    """Yield the plans between stem and head; ``cells`` is the number of blocks in each stage."""
+    """Yield the plans of all blocks; ``cells`` is the number of blocks in each stage."""
     width = channels
     for stage in range(STAGES):
         stage_width = channels * 2**stage
@@ -60,7 +61,7 @@ def last_channels(channels: int) -> int:
 
 
 class InvertedResidual(nn.Module):
-    """Pointwise convolution to more channels, depthwise convolution, and linear pointwise one.
+    """Pointwise convolution to more channels, depthwise, and linear pointwise convolution.
 
     If input and output have the same shape, the input is added.
 
@@ -101,10 +102,8 @@ class InvertedResidual(nn.Module):
             nn.BatchNorm2d(outputs, affine=affine),
         )
 
-    def forward(
-        self, x: Tensor, probability: float = 0.0, rows: tuple[int, int] | None = None
-    ) -> Tensor:
-        """Return the block's output; ``drop_path`` applies to the residual branch in training."""
+    def forward(self, x: Tensor, probability: float = 0.0, rows: BatchRows = None) -> Tensor:
+        """Return the block's output; in training, ``drop_path`` may drop the residual branch."""
         y: Tensor = self.layers(x)
         if not self.residual:
             return y
@@ -143,7 +142,7 @@ def make_stem(in_channels: int, channels: int) -> nn.Sequential:
 
 
 def make_head(channels: int, classes: int) -> nn.Sequential:
-    """Return a convolution to four times the width, global average pooling and a classifier.
+    """Return a pointwise convolution to four times the width, average pooling and a classifier.
 
     Shape: ``(B, channels, H, W)`` -> logits ``(B, classes)``.
     """

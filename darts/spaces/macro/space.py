@@ -92,8 +92,7 @@ class Macro(Space):
     def parameters(self) -> list[Parameter]:
         plans = plan_blocks(self.channels, self.cells)
         return [
-            Parameter(f"block{number}", Choice(plan.candidates))
-            for number, plan in enumerate(plans)
+            Parameter(f"block{index}", Choice(plan.candidates)) for index, plan in enumerate(plans)
         ]
 
     def encode(self, genotype: Genotype) -> Point:
@@ -102,7 +101,7 @@ class Macro(Space):
                 f"space.cells={self.cells}: the genotype has {genotype.depth} blocks per stage; "
                 f"set space.cells={genotype.depth}"
             )
-        return {f"block{number}": name for number, name in enumerate(genotype.blocks)}
+        return {f"block{index}": name for index, name in enumerate(genotype.blocks)}
 
     def decode(self, point: Mapping[str, Value]) -> Genotype:
         return Genotype(tuple(str(point[parameter.name]) for parameter in self.parameters()))
@@ -126,8 +125,8 @@ class Macro(Space):
                 make, place = partial(make_operation, name, plan), (plan.group, plan.row, column)
                 yield NetworkPiece(make, (plan.inputs, height, width), place)
             height, width = (-(-side // plan.stride) for side in (height, width))
-        last = last_channels(self.channels)
-        yield NetworkPiece(partial(make_head, last, classes), (last, height, width))
+        last_width = last_channels(self.channels)
+        yield NetworkPiece(partial(make_head, last_width, classes), (last_width, height, width))
 
 
 def in_block_order(groups: Mapping[str, Sequence[T]]) -> list[T]:

@@ -46,15 +46,15 @@ class MixedBlock(nn.Module):
     def forward(
         self, x: Tensor, weights: Tensor, active: Sequence[int], skip_dropout: float
     ) -> Tensor:
-        """Return the sum with weights ``(candidates,)`` of the candidates of the active columns."""
+        """Return the sum of the active candidates with ``weights``, ``(candidates,)``."""
         factors = weights.unbind()
-        terms = [self._output(column, x, skip_dropout) for column in active]
+        terms = [self._run_candidate(column, x, skip_dropout) for column in active]
         if terms:
             return weighted_sum(terms, [factors[column] for column in active])
         size = (-(-side // self.plan.stride) for side in x.shape[-2:])
         return x.new_zeros((len(x), self.plan.outputs, *size))
 
-    def _output(self, column: int, x: Tensor, skip_dropout: float) -> Tensor:
+    def _run_candidate(self, column: int, x: Tensor, skip_dropout: float) -> Tensor:
         y: Tensor = self.operations[column](x)
         if self.plan.candidates[column] == "skip_connect":
             y = F.dropout(y, skip_dropout, self.training)
@@ -68,9 +68,9 @@ class Supernet(SupernetBase):
     stride 2 and twice the width. The batch norms of the blocks have no affine parameters; those of
     stem and head do. The first block of a stage has no ``skip_connect``.
 
-    Inverted residual blocks that keep the shape add their input. With weights that sum to one, the
-    input passes with weight one, so auxiliary skip connections are not needed. Partial channels are
-    not possible, since blocks change the width.
+    Inverted residual blocks that keep the shape add their input to their output. If the mixing
+    weights sum to one, the input has weight one in the sum, so auxiliary skip connections are not
+    needed. Partial channels are not possible, since blocks change the width.
 
     Args:
         channels: width of the first stage.
@@ -113,7 +113,7 @@ class Supernet(SupernetBase):
         self.blocks = nn.ModuleList(MixedBlock(plan) for plan in self.plans)
         self.head = make_head(last_channels(channels), classes)
         self.alphas = self.make_alphas()
-        # The fastest layout of convolutions.
+        # Convolutions are fastest in this layout.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:

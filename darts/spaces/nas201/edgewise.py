@@ -36,7 +36,7 @@ from darts.spaces.supernet import SupernetBase
 
 
 def drop_elements(x: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
-    """Apply dropout with the draws of a generator; without a generator, return ``x``."""
+    """Apply dropout with random numbers of a generator; without one, return ``x``."""
     if generator is None:
         return x
     keep = 1.0 - probability
@@ -79,7 +79,7 @@ class SupernetCell(nn.Module):
     Args:
         channels: channels of the cell's input and output.
         operations: candidates of each edge.
-        partial: the first ``channels / partial`` channels pass through the operations.
+        partial: the first ``1 / partial`` of the channels pass through the operations.
         auxiliary_skip: whether each edge has an auxiliary skip connection after its candidates.
 
     Shape: ``(B, C, H, W)`` -> the same.
@@ -103,7 +103,7 @@ class SupernetCell(nn.Module):
             x: the cell's input.
             mixture: mixture with weights ``(6, columns)``.
             skip_dropout: probability of dropping an output element of a skip connection.
-            seed: seed of the dropout; None disables it.
+            seed: seed of the dropout; None disables dropout.
         """
         weights, bypass, active = mixture
         columns = tuple(range(weights.shape[1]))
@@ -150,8 +150,8 @@ class EdgewiseSupernet(SupernetBase):
         classes: number of classes.
         in_channels: channels of the images.
         operations: candidates of each edge.
-        partial: K of PC-DARTS: the first ``1 / K`` of the channels pass through the operations, the
-            others bypass them, and each node shuffles its channels; 1 for all.
+        partial: the first ``1 / partial`` of the channels pass through the operations, the others
+            bypass them, and each node shuffles its channels.
         auxiliary_skip: whether each edge has an identity in addition to its candidates, after
             DARTS-; its weight is the last column of the mixing weights.
 

@@ -24,7 +24,7 @@ _NODE = re.compile(r"(layers\.\d+)\.leaving\.(\d+)\.(\d+)\.(.+)")
 _NAMES = {_EDGE: "an EdgewiseSupernet", _NODE: "a Supernet"}
 
 OperationTensors: TypeAlias = dict[tuple[str, int, int], dict[str, Tensor]]
-"""Tensors by layer, edge or node, and column; then by name."""
+"""By layer, edge (or the node that edges leave), and column: the tensors by name."""
 
 
 class ParallelConvNorm(nn.Module):
@@ -161,6 +161,6 @@ def _shapes(copy: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in copy.items()}
 
 
-def _require(sound: bool, pattern: re.Pattern[str]) -> None:
-    if not sound:
+def _require(valid: bool, pattern: re.Pattern[str]) -> None:
+    if not valid:
         raise ValueError(f"this is not the state dict of {_NAMES[pattern]}")

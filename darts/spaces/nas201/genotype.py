@@ -22,7 +22,7 @@ PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_
 
 NODES = 4
 EDGES: tuple[tuple[int, int], ...] = tuple((s, t) for t in range(1, NODES) for s in range(t))
-"""``(source, target)`` of each edge, node by node and input by input."""
+"""``(source, target)`` of each edge, ordered by target, then source."""
 
 ARCHITECTURES = len(PRIMITIVES) ** len(EDGES)
 """Number of genotypes: 15,625."""
@@ -77,8 +77,8 @@ class Genotype(AnyGenotype):
     def index(self) -> int:
         """Index from 0 to 15,624; the benchmark's own files use other indices.
 
-        Its digits to base 5 are the positions of the operations in ``PRIMITIVES``, the first edge's
-        digit the most significant.
+        Its base-5 digits are the positions of the operations in ``PRIMITIVES``, in the order of
+        ``EDGES`` from the most significant digit.
         """
         number = 0
         for name in self.operations:

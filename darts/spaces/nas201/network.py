@@ -26,6 +26,7 @@ from darts.spaces.nas201.skeleton import (
     plan_layers,
 )
 from darts.spaces.network import NetworkBase
+from darts.spaces.rank_dropout import BatchRows
 
 
 class Cell(nn.Module):
@@ -37,16 +38,16 @@ class Cell(nn.Module):
     def __init__(self, channels: int, genotype: Genotype) -> None:
         super().__init__()
         used = [(n, edge) for n, edge in enumerate(genotype.edges()) if edge[2] != "none"]
-        self.module_index = {edge: index for index, (edge, _) in enumerate(used)}  # by edge
+        self.module_index = {edge: index for index, (edge, _) in enumerate(used)}
         self.connections = [(source, target) for _, (source, target, _) in used]
         self.operations = nn.ModuleList(make_operation(name, channels) for _, (_, _, name) in used)
-        self.rectified = [remove_leading_relu(operation) for operation in self.operations]
+        self.reads_rectified = [remove_leading_relu(operation) for operation in self.operations]
 
-    def forward(self, x: Tensor, probability: float, rows: tuple[int, int] | None) -> Tensor:
+    def forward(self, x: Tensor, probability: float, rows: BatchRows) -> Tensor:
         nodes = [x]
         views: dict[tuple[int, str], Tensor] = {}
         terms: list[list[Tensor]] = [[] for _ in range(NODES)]
-        edges = list(zip(self.connections, self.rectified, self.operations, strict=True))
+        edges = list(zip(self.connections, self.reads_rectified, self.operations, strict=True))
         for node in range(1, NODES):
             for (source, target), rectified, operation in edges:
                 if target != node:

@@ -35,7 +35,7 @@ def relu_conv_norm(
 
 
 Factory: TypeAlias = Callable[[int, bool], nn.Module]
-"""Function of channels and affine."""
+"""Builds an operation from its channels and whether batch norms are affine."""
 
 FACTORIES: dict[str, Factory] = {
     "none": lambda channels, affine: Zero(1),
@@ -49,7 +49,7 @@ FACTORIES: dict[str, Factory] = {
 
 
 def make_operation(name: str, channels: int, *, affine: bool = True) -> nn.Module:
-    """Build one of ``PRIMITIVES``, which keeps the shape ``(B, channels, H, W)``.
+    """Build one of ``PRIMITIVES``; all of them keep the shape ``(B, channels, H, W)``.
 
     ``affine`` is whether batch norms have scale and shift.
     """

@@ -87,7 +87,7 @@ class Nas201(Space):
         widths = {len(row) for row in candidates["cell"]}
         if len(candidates["cell"]) != len(EDGES) or len(widths) != 1 or not min(widths):
             raise ValueError(
-                f"candidates of cell must be {len(EDGES)} rows of equal length, at least 1"
+                f"candidates of cell must be {len(EDGES)} non-empty rows of equal length"
             )
         return Genotype.from_operations(*best_operations(probabilities, candidates)["cell"])
 
@@ -112,14 +112,14 @@ class Nas201(Space):
         in_channels, height, width = image
         yield NetworkPiece(partial(make_stem, in_channels, self.channels), tuple(image))
         for layer in plan_layers(self.channels, self.cells):
-            here = (layer.inputs, height, width)
+            shape = (layer.inputs, height, width)
             if layer.is_cell:
                 for edge in range(len(EDGES)):
                     for column, name in enumerate(PRIMITIVES):
                         make = partial(make_operation, name, layer.outputs)
-                        yield NetworkPiece(make, here, ("cell", edge, column))
+                        yield NetworkPiece(make, shape, ("cell", edge, column))
             else:
-                yield NetworkPiece(partial(ResidualBlock, layer.inputs, layer.outputs), here)
+                yield NetworkPiece(partial(ResidualBlock, layer.inputs, layer.outputs), shape)
                 height, width = -(-height // 2), -(-width // 2)
-        last = last_channels(self.channels)
-        yield NetworkPiece(partial(Head, last, classes), (last, height, width))
+        last_width = last_channels(self.channels)
+        yield NetworkPiece(partial(Head, last_width, classes), (last_width, height, width))

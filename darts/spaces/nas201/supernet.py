@@ -1,7 +1,7 @@
 """Fast supernet of NAS-Bench-201: the function of ``EdgewiseSupernet`` with less work.
 
 All edges that leave a node share its ReLU, its average pooling and one convolution, see
-``darts.spaces.nas201.fuse``. Identities and pools are summed without storing products, ``none``
+``darts.spaces.nas201.fuse``. The weighted outputs of identities and pools are not stored, ``none``
 costs nothing, and only active operations run.
 
 References:
@@ -42,10 +42,11 @@ _SIZES = [len(edges) for edges in OUTGOING]
 class SharedCell(nn.Module):
     """One cell; the edges that leave a node share their convolutions.
 
-    Arguments and shape as ``SupernetCell``.
+    Arguments and shape are those of ``SupernetCell``.
 
     Attributes:
-        leaving: by node and column, the shared convolutions; the name is part of the state dict.
+        leaving: by node and column, the convolutions of the edges that leave the node; the name is
+            part of the state dict.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class SharedCell(nn.Module):
         columns = tuple(range(weights.shape[1]))
         selected = (columns,) * len(EDGES) if active is None else active
         scales = torch.split(weights[_ORDER], _SIZES)
-        elements = [row.unbind() for row in weights.unbind()]
+        scalars = [row.unbind() for row in weights.unbind()]
         generator = generator_from(seed, x.device)
         inputs: list[Tensor] = []  # of each node, the channels that pass through operations
         bypassing: list[Tensor] = []  # and the others
@@ -103,7 +104,7 @@ class SharedCell(nn.Module):
                     elif name == "skip_connect":
                         value = drop_elements(value, skip_dropout, generator)
                     terms.append(value)
-                    factors.append(elements[edge][column])
+                    factors.append(scalars[edge][column])
             if terms:
                 incoming[target].append(weighted_sum(terms, factors))
             mixed = reduce(torch.add, incoming[target] or [torch.zeros_like(first)])
@@ -120,7 +121,7 @@ class SharedCell(nn.Module):
     def _join(
         self, mixed: Tensor, bypassing: Sequence[Tensor], target: int, bypass: Tensor | None
     ) -> Tensor:
-        """Return a node: the sum of its mixed edges and the channels that bypass them."""
+        """Concatenate the sum of a node's mixed edges with the channels that bypass them."""
         if self.partial == 1:
             return mixed
         if bypass is None:
@@ -134,7 +135,7 @@ class SharedCell(nn.Module):
     def _convolve(
         self, source: int, x: Tensor, scales: Tensor, selected: Sequence[Sequence[int]]
     ) -> list[tuple[int, Tensor]]:
-        """Return target and weighted output of the convolutions that leave a node.
+        """Return ``(target, weighted output)`` of the convolutions on the edges that leave a node.
 
         Targets may repeat.
         """
@@ -169,8 +170,8 @@ class Supernet(EdgewiseSupernet):
 
     It has the arguments, alphas, initial weights and, up to rounding, the results of
     ``EdgewiseSupernet``. ``fuse_state_dict`` and ``unfuse_state_dict`` convert state dicts. The
-    gradient of an inactive operation is zero instead of None if another edge that leaves its node
-    has it active.
+    gradient of an inactive operation is zero instead of None if the operation is active on another
+    edge that leaves the same node.
     """
 
     make_cell = SharedCell
@@ -181,9 +182,9 @@ class Supernet(EdgewiseSupernet):
         rows = {}
         for path, module in self.named_modules():
             if isinstance(module, ParallelConvNorm):
-                each = len(module.weight) // module.edges
+                per_edge = len(module.weight) // module.edges
                 for edge in range(module.edges):
-                    own = ParameterRows(module.weight, edge * each, (edge + 1) * each)
+                    own = ParameterRows(module.weight, edge * per_edge, (edge + 1) * per_edge)
                     rows[f"{path}.{edge}"] = [own]
         return rows
 

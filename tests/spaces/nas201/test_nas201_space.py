@@ -58,7 +58,7 @@ def test_invalid_groups_and_candidates_are_rejected() -> None:
         SPACE.derive({"normal": table}, CANDIDATES)
     with pytest.raises(ValueError, match="candidates: groups"):
         SPACE.derive({"cell": table}, {})
-    with pytest.raises(ValueError, match="6 rows of equal length"):
+    with pytest.raises(ValueError, match="6 non-empty rows of equal length"):
         SPACE.derive({"cell": table}, {"cell": (PRIMITIVES,) * 5})
     with pytest.raises(ValueError, match="unknown operation 'a'"):
         SPACE.derive({"cell": table}, {"cell": (tuple("abcde"),) * 6})
