@@ -22,7 +22,7 @@ def check(config: ExportConfig) -> None:
 def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
     """Write ``network.onnx`` or ``network.pt2``, and ``network.json`` that describes it.
 
-    No data is read. Nothing is written if the graph computes other outputs than the network.
+    No data is read. No file is written if the outputs of graph and network differ.
 
     Raises:
         CheckpointError: When the retraining has not completed an epoch.

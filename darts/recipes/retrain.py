@@ -73,15 +73,15 @@ def check(config: RetrainConfig) -> None:
     check_learning_rates(config.optimizer)
     require_one_average(config.ema_decay, config.averaging_patience)
     if config.validation == 0:
-        for key, needed in (
-            ("selection=best", config.selection == "best"),
-            (f"averaging_patience={config.averaging_patience}", config.averaging_patience > 0),
+        patience = config.averaging_patience
+        for setting, chosen, alternative in (
+            ("selection=best", config.selection == "best", "selection=last"),
+            (f"averaging_patience={patience}", patience > 0, "averaging_patience=0"),
         ):
-            if needed:
-                remedy = "selection=last" if key == "selection=best" else "averaging_patience=0"
+            if chosen:
                 raise ConfigError(
-                    f"{key} needs validation data, and validation=0 leaves none; set validation "
-                    f"above 0 or {remedy}"
+                    f"{setting} needs validation data, and validation=0 leaves none; set "
+                    f"validation above 0 or {alternative}"
                 )
     _, genotype = find_genotype(config.genotype)
     space = space_of(genotype).name

@@ -17,7 +17,7 @@ from darts.training.checkpoint import CheckpointError, load_checkpoint
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A retrained network and what it was trained with."""
+    """The result of a retraining: weights, genotype, configuration and description of the data."""
 
     file: Path  # the checkpoint
     config: RetrainConfig

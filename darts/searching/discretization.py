@@ -1,4 +1,4 @@
-"""What discretization components score and train, and an estimate of their cost."""
+"""Access of discretization components to the searched supernet; an estimate of their cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dry run prints: the estimate, and what to change when it exceeds the budget.
+"""Output of a dry run: the estimate, and suggestions if it exceeds the budget.
 
 References:
     Learning rates that grow with the batch size: Goyal et al., "Accurate, Large Minibatch SGD",

@@ -35,7 +35,7 @@ class StepReport:
 
 @dataclass
 class EpochReport:
-    """What a recipe adds to the logs of an epoch."""
+    """Values that a recipe adds to the logs of an epoch."""
 
     lr: float  # learning rate of the weights
     row: dict[str, object] = field(default_factory=dict)  # for metrics.jsonl
@@ -48,8 +48,8 @@ class Recipe(ABC):
     """A training procedure: what happens at each epoch and step of a ``TrainingLoop``."""
 
     config: RunConfig
-    run: TrainingRun  # where the run writes
-    state: TrainState  # what a checkpoint holds
+    run: TrainingRun  # run directory, checkpoint and logs
+    state: TrainState  # content of a checkpoint
     score_loader: Loader | None  # validation data at the end of an epoch
     # Replaces TrainingRun.phase in a dry run.
     monitor: Callable[[str], AbstractContextManager[None]] | None = None
@@ -65,7 +65,7 @@ class Recipe(ABC):
 
     @abstractmethod
     def begin_epoch(self, epoch: int) -> None:
-        """Set what changes between epochs, for example the learning rate."""
+        """Set the values that depend on the epoch, for example the learning rate."""
 
     @abstractmethod
     def train_step(self, batch: Batch) -> StepReport:

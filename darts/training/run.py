@@ -75,7 +75,7 @@ class TrainingRun:
     def _load(self) -> None:
         self.files.require_incomplete()
         if not self.checkpoint.exists():
-            return  # killed before the first checkpoint: begin again
+            return  # killed before its first checkpoint: start from the beginning
         self.saved = load_checkpoint(self.checkpoint, self.command)
         self.files.require_same(self.saved["config"], self.config)
 
@@ -134,7 +134,7 @@ class TrainingRun:
             self.files.write(name, text)
 
     def save(self, global_step: int, state: StateDict) -> None:
-        """Write the checkpoint: the state of the training and what every run needs to continue."""
+        """Write the checkpoint: the state, configuration, random states and costs of the run."""
         energy = {"entries": self._energy_entries()}
         self._last_save = time.monotonic()
         if not self.ranks.main:
