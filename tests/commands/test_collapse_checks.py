@@ -196,12 +196,15 @@ def test_checks_reuse_the_eigenvalue_of_the_stopping_rule(
     "overrides",
     [
         ("space=nas201", "method=gdas"),
-        ("space=nas201", "method=pc_darts"),
+        pytest.param(("space=nas201", "method=pc_darts"), marks=pytest.mark.slow),
         ("space=macro",),
         ("space=mlp", "space.widths=[4,8]", "metric=loss"),
         ("space.candidates=s2", "method=p_darts", "epochs=3", "space.channels=1", "space.cells=1"),
         ("space.candidates=s2", "memory=checkpoint", "space.channels=1", "space.cells=1"),
-        ("space.candidates=s2", "precision=bf16", "method=darts_minus", "space.cells=1"),
+        pytest.param(
+            ("space.candidates=s2", "precision=bf16", "method=darts_minus", "space.cells=1"),
+            marks=pytest.mark.slow,
+        ),
         ("space=nas201", "method=fair_darts", "stopping=curvature"),
     ],
 )
@@ -312,7 +315,7 @@ def test_invalid_options_of_collapse_checks_are_refused(
 
 
 def test_a_dry_run_prints_no_verdict(commands: Any) -> None:
-    done = commands.run("search", None, "dry_run=true", "epochs=5", "collapse.every=1")
+    done = commands.run("search", None, *FAST, "dry_run=true", "collapse.every=1")
     assert "collapse" not in done.out
     assert not collapse_values(done.result)
 

@@ -95,7 +95,16 @@ def test_a_resumed_run_ends_like_an_unbroken_one(
     commands.assert_resume_is_exact(command, [*base_overrides, *more, "epochs=2"], tmp_path)
 
 
-@pytest.mark.parametrize("method", ["darts_v2", "gdas", "drnas", "random_sharing", "darts_pt"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "darts_v2",
+        "gdas",
+        "drnas",
+        "random_sharing",
+        pytest.param("darts_pt", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.usefixtures("no_figures")
 def test_each_method_searches_language_models(
     commands: Any, base_overrides: list[str], tmp_path: Path, method: str

@@ -186,6 +186,7 @@ def test_a_moved_run_directory_with_special_characters_can_be_resumed(
     assert_same(commands, done, unbroken["retrain"])
 
 
+@pytest.mark.slow
 def test_a_run_can_be_resumed_after_several_crashes(
     commands: Any, copy_crashed: Any, unbroken: Any
 ) -> None:

@@ -261,7 +261,7 @@ def test_the_self_check_reports_the_error_of_finite_differences(
 
 
 @pytest.mark.usefixtures("no_figures")
-@pytest.mark.parametrize("method", ["darts_v1", "darts_v2"])
+@pytest.mark.parametrize("method", [pytest.param("darts_v1", marks=pytest.mark.slow), "darts_v2"])
 def test_recomputed_activations_give_the_same_search(
     commands: Any, tmp_path: Path, method: str
 ) -> None:
@@ -293,9 +293,9 @@ def test_compiled_regions_give_the_same_search(commands: Any, tmp_path: Path) ->
         ("space.cells=1",),  # only a reduction cell
         ("space.cells=3", "dataset.size=9", "dataset.channels=1", "dataset.classes=3"),
         ("train_portion=0.8", "dataset.subset=40", "optimizer.clip=0", "metric=loss"),
-        ("space.candidates=s1", "space.cells=2"),
+        pytest.param(("space.candidates=s1", "space.cells=2"), marks=pytest.mark.slow),
         ("space.candidates=s4", "memory=checkpoint"),  # random draws within cells
-        ("space=nas201", "space.cells=1"),
+        pytest.param(("space=nas201", "space.cells=1"), marks=pytest.mark.slow),
     ],
 )
 def test_a_search_supports_other_sizes_precisions_and_options(

@@ -85,7 +85,10 @@ def test_a_resumed_run_ends_like_an_unbroken_one(
     commands.assert_resume_is_exact(command, [*base_overrides, *more, "epochs=2"], tmp_path)
 
 
-@pytest.mark.parametrize("method", ["darts_v2", "gdas", "random_sharing", "darts_pt"])
+@pytest.mark.parametrize(
+    "method",
+    ["darts_v2", pytest.param("gdas", marks=pytest.mark.slow), "random_sharing", "darts_pt"],
+)
 @pytest.mark.usefixtures("no_figures")
 def test_each_method_searches_text_classifiers(
     commands: Any, base_overrides: list[str], tmp_path: Path, method: str

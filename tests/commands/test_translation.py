@@ -90,7 +90,9 @@ def test_a_resumed_run_ends_like_an_unbroken_one(
     )
 
 
-@pytest.mark.parametrize("method", ["darts_v2", "gdas", "random_sharing"])
+@pytest.mark.parametrize(
+    "method", ["darts_v2", pytest.param("gdas", marks=pytest.mark.slow), "random_sharing"]
+)
 def test_each_method_searches_translators(
     commands: Any, base_overrides: list[str], tmp_path: Path, method: str
 ) -> None:
