@@ -173,6 +173,7 @@ class Searcher:
         )
 
     def _alpha_loss(self, net: SupernetBase, batch: Batch, mixture: Mixture) -> Tensor:
+        """Return this rank's share of the validation loss of a mixture, with all added terms."""
         loss, _ = self.objective.supernet_loss(partial(run_mixture, net, mixture), batch)
         total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
         terms = [self.config.regularizer.alpha_term(_alphas(net), self.context)]
@@ -228,6 +229,7 @@ class Searcher:
         self._store_frozen()
 
     def _operation_slices(self) -> dict[str, list[ParameterSlice]]:
+        """Return the weights of each operation, by its name."""
         return {
             name: [ParameterSlice(*row) for row in rows]
             for name, rows in self.net.operation_rows().items()

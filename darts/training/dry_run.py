@@ -186,6 +186,7 @@ class StepTimer:
         return sum(kinds[kind].count * self._seconds[kind] for kind in kinds)
 
     def _step_kinds(self, epochs: Sequence[int]) -> dict[Hashable, StepExamples]:
+        """Count the steps of some epochs by kind."""
         kinds: dict[Hashable, StepExamples] = {}
         for epoch in epochs:
             for step in range(len(self._loader)):
@@ -196,6 +197,7 @@ class StepTimer:
         return kinds
 
     def _begin(self, epoch: int, step: int) -> None:
+        """Prepare the recipe for a step of an epoch."""
         self._recipe.state.step = step
         self._recipe.begin_epoch(epoch)
 

@@ -28,6 +28,7 @@ class Interrupt:
         self._outer: Interrupt | None = None
 
     def _record(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = number
