@@ -199,14 +199,15 @@ class Space(ABC):
         """
         where = f"space={self.name} has no"
         if partial > 1:
-            raise ValueError(f"{where} partial channels, got partial={partial}; set 1")
+            raise ValueError(f"{where} partial channels, got partial={partial}; set partial=1")
         if auxiliary_skip:
             raise ValueError(
                 f"{where} auxiliary skip connections, since {skip_reason}; set auxiliary_skip=0"
             )
         if depth != 1.0:
             raise ValueError(
-                f"{where} stages of another depth, got depth={depth}, since {depth_reason}; set 1"
+                f"{where} stages of another depth, got depth={depth}, since {depth_reason}; "
+                "set depth=1"
             )
 
 

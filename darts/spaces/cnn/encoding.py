@@ -1,8 +1,8 @@
 """Cell genotypes: derivation from probabilities, random sampling, and conversion to points.
 
 As a point, each node has a parameter for the pair of states that it reads. Each edge has a
-parameter for its operation, which is active if the pair contains the edge. So each genotype is
-exactly one point.
+parameter for its operation, which is active if the pair contains the edge's source. So each
+genotype is exactly one point.
 
 References:
     DARTS, arXiv:1806.09055, section 2.4 (derivation) and section 3.2. "Random Search and

@@ -74,7 +74,7 @@ class SmallStem(nn.Module):
     Shape: ``(B, in_channels, H, W)`` -> twice the same ``(B, width, H, W)``.
     """
 
-    reduces = False
+    reduces = False  # whether the second output has half the size of the first
 
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Stacking of equal operations into one module of grouped convolutions, and its state dicts.
+"""Stacking of equal operations into grouped convolutions, and conversion of state dicts.
 
 The k edges of a bundle each have a copy of a candidate. ``stack`` turns the k copies into one
 module of the same structure and names; its weights and batch-norm statistics are those of the
@@ -84,7 +84,7 @@ def _stack_norms(copies: Sequence[nn.BatchNorm2d]) -> nn.BatchNorm2d:
 
 
 def concatenated(copies: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the state dict of the stacked module for those of the copies.
+    """Join the state dicts of the copies into that of the stacked module.
 
     Batch counters are scalars: copies that always ran together have equal ones; otherwise the
     largest is used.
@@ -98,7 +98,7 @@ def concatenated(copies: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def separated(stacked: dict[str, Tensor], count: int) -> list[dict[str, Tensor]]:
-    """Return the state dicts of the copies for that of the stacked module; they share no memory."""
+    """Split the state dict of a stacked module into copied state dicts, one per copy."""
     return [
         {
             name: value.chunk(count)[index].clone() if value.ndim else value.clone()
@@ -120,7 +120,7 @@ def bundles_of(group: str, nodes: int) -> list[list[int]]:
 
 
 def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Convert a state dict of ``EdgewiseSupernet`` to one of ``Supernet``; it shares no memory.
+    """Convert a state dict of ``EdgewiseSupernet`` to one of ``Supernet``; copies the tensors.
 
     Raises:
         ValueError: it is no state dict of ``EdgewiseSupernet``.
@@ -137,7 +137,7 @@ def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unfuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Convert a state dict of ``Supernet`` to one of ``EdgewiseSupernet``; it shares no memory.
+    """Convert a state dict of ``Supernet`` to one of ``EdgewiseSupernet``; copies the tensors.
 
     Raises:
         ValueError: it is no state dict of ``Supernet``.

@@ -79,7 +79,7 @@ class ParallelConvNorm(nn.Module):
 
 
 def _concatenated(copies: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the state dict of a ``ParallelConvNorm`` for those of its copies."""
+    """Join the state dicts of the copies into that of a ``ParallelConvNorm``."""
     return {
         name.rpartition(".")[2]: torch.cat([copy[name] for copy in copies])
         if value.ndim
@@ -89,7 +89,7 @@ def _concatenated(copies: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _separated(state: dict[str, Tensor], edges: int) -> list[dict[str, Tensor]]:
-    """Return the state dicts of the copies for that of a ``ParallelConvNorm``."""
+    """Split the state dict of a ``ParallelConvNorm`` into those of its copies."""
     copies: list[dict[str, Tensor]] = [{} for _ in range(edges)]
     for name, value in state.items():
         module = "1" if name == "weight" else "2"
@@ -100,7 +100,7 @@ def _separated(state: dict[str, Tensor], edges: int) -> list[dict[str, Tensor]]:
 
 
 def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Convert a state dict of ``EdgewiseSupernet`` to one of ``Supernet``; it shares no memory.
+    """Convert a state dict of ``EdgewiseSupernet`` to one of ``Supernet``; copies the tensors.
 
     Raises:
         ValueError: it is no state dict of ``EdgewiseSupernet``.
@@ -120,7 +120,7 @@ def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unfuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Convert a state dict of ``Supernet`` to one of ``EdgewiseSupernet``; it shares no memory.
+    """Convert a state dict of ``Supernet`` to one of ``EdgewiseSupernet``; copies the tensors.
 
     Raises:
         ValueError: it is no state dict of ``Supernet``.

@@ -32,7 +32,7 @@ from darts.spaces.network import NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.space import SPACES, Space
 
-_NAMES = tuple(f"{source}>{target}" for source, target in EDGES)  # of the parameters
+_PARAMETER_NAMES = tuple(f"{source}>{target}" for source, target in EDGES)
 
 
 @SPACES.register
@@ -96,13 +96,13 @@ class Nas201(Space):
         return Genotype.from_index(int(drawn))
 
     def parameters(self) -> list[Parameter]:
-        return [Parameter(name, Choice(PRIMITIVES)) for name in _NAMES]
+        return [Parameter(name, Choice(PRIMITIVES)) for name in _PARAMETER_NAMES]
 
     def encode(self, genotype: Genotype) -> Point:
-        return dict(zip(_NAMES, genotype.operations, strict=True))
+        return dict(zip(_PARAMETER_NAMES, genotype.operations, strict=True))
 
     def decode(self, point: Mapping[str, Value]) -> Genotype:
-        return Genotype.from_operations(*(str(point[name]) for name in _NAMES))
+        return Genotype.from_operations(*(str(point[name]) for name in _PARAMETER_NAMES))
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
         rows = zip(genotype.operations, candidates["cell"], strict=True)

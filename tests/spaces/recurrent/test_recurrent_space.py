@@ -212,7 +212,7 @@ def test_expected_usage_sums_to_one_edge_per_node() -> None:
     [
         (lambda s, g: s.supernet(vocabulary=9, partial=4), "no partial channels, got partial=4"),
         (lambda s, g: s.supernet(vocabulary=9, auxiliary_skip=True), "no auxiliary skip"),
-        (lambda s, g: s.supernet(vocabulary=9, depth=0.5), "got depth=0.5, since .*; set 1"),
+        (lambda s, g: s.supernet(vocabulary=9, depth=0.5), "got depth=0.5, since .*; set depth=1"),
         (lambda s, g: s.network(g, vocabulary=9, auxiliary=True), "no auxiliary head"),
         (lambda s, g: s.network(g, vocabulary=9, drop_path=0.2), "drop_path=0.2: networks"),
         (lambda s, g: s.pieces(classes=9, image=(3, 32, 32)), "needs tokens, not images"),

@@ -188,7 +188,10 @@ def test_macs_of_each_candidate_match_a_hand_count() -> None:
     [
         (lambda s, g: s.supernet(vocabulary=9, partial=4), "no partial channels, got partial=4"),
         (lambda s, g: s.supernet(vocabulary=9, auxiliary_skip=True), "no auxiliary skip"),
-        (lambda s, g: s.supernet(vocabulary=9, depth=0.5), "got depth=0.5, since each.*; set 1"),
+        (
+            lambda s, g: s.supernet(vocabulary=9, depth=0.5),
+            "got depth=0.5, since each.*; set depth=1",
+        ),
         (lambda s, g: s.supernet(classes=9, in_channels=3), "need vocabulary .* in_channels"),
         (lambda s, g: s.supernet(), "got neither"),
         (lambda s, g: s.network(g, vocabulary=9, auxiliary=True), "no auxiliary head"),
