@@ -29,7 +29,7 @@ from darts.spaces.supernet import ParameterRows, widen
 class BundledCell(nn.Module):
     """One cell; its edges run in bundles of one node and one stride.
 
-    All readers of a state, the next two cells and the edges between nodes, begin with a ReLU. It is
+    The next two cells and the convolutions between nodes begin with the ReLU of a node. It is
     computed once: cells read and return rectified states.
 
     Arguments and shape are those of ``SupernetCell``.
