@@ -1,9 +1,9 @@
 """Regularized evolution with mutation and crossover.
 
-The population consists of the trials that finished last, so every individual is removed at a
-certain age, however good it is. A parent is the best of a few individuals drawn at random. A child
-is a mutated parent, or a crossover of two parents. Mutation and crossover respect the conditions
-of the space: every child is a valid point, and every point of an architecture is a valid genotype.
+The population consists of the latest finished trials, so every trial leaves it at a certain age,
+whatever its score. A parent is the best of a few trials drawn from the population. A child is a
+mutated parent, or a crossover of two parents. Mutation and crossover respect the conditions of the
+space: every child is a valid point, and every point of an architecture is a valid genotype.
 
 References:
     Real et al., "Regularized Evolution for Image Classifier Architecture Search",
@@ -25,7 +25,7 @@ from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 
 
 class EvolutionSampler(ProposalSampler):
-    """Sampler that proposes children of the youngest trials."""
+    """Sampler that proposes children of the latest trials."""
 
     def __init__(self, setup: Setup, options: Evolution) -> None:
         super().__init__(setup)
@@ -57,8 +57,8 @@ class Evolution(Strategy):
     """Regularized evolution.
 
     Attributes:
-        population: random points at the beginning, and number of possible parents.
-        tournament: individuals drawn at random, of which the best becomes a parent.
+        population: number of random points at the start, and of trials that may be parents.
+        tournament: number of trials drawn at random, of which the best becomes a parent.
         crossover: probability that a child has two parents; half of these children are mutated.
     """
 

@@ -1,8 +1,8 @@
 """Greedy search: change one parameter at a time and keep improvements.
 
-A climb starts from the best of a few random points. It tries neighbors that differ in one
-parameter and moves to each better one. When no untried neighbor remains, a new climb starts. The
-parameters are visited in random order, which makes this a randomized coordinate descent.
+A climb starts from the best of a few random points. It evaluates neighbors, which differ in one
+parameter, and continues from the first better one. When no new neighbor remains, the next climb
+starts. The neighbors are tried in random order, as in randomized coordinate descent.
 
 References:
     White, Nolen and Savani, "Exploring the Loss Landscape in Neural Architecture Search",
@@ -47,6 +47,7 @@ class GreedySampler(ProposalSampler):
 
 
 def _climb(observation: Observation) -> int:
+    """Return the number of the climb that a trial belongs to, from 0."""
     return int(str(observation.attributes.get(CLIMB, 0)))
 
 
@@ -56,7 +57,7 @@ class Greedy(Strategy):
     """Hill climbing with restarts.
 
     Attributes:
-        starts: random points at the beginning of each climb; the climb continues from the best.
+        starts: number of random points at the start of each climb, which continues from the best.
     """
 
     name: str = "greedy"

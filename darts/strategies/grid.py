@@ -17,7 +17,7 @@ from darts.spaces.parameters import Point
 from darts.strategies.point_sampler import RETRIED, PointSampler, trial_position
 from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 
-MAX_POINTS = 1_000_000  # largest grid; the list of all points must fit into memory
+MAX_POINTS = 1_000_000  # the list of all points must fit into memory
 
 
 class GridSampler(PointSampler):
@@ -44,8 +44,9 @@ class Grid(Strategy):
     """All combinations.
 
     Attributes:
-        levels: values of a continuous range, and the most values of an integer range.
-        order: ``shuffled``, so that an unfinished grid covers the whole space, or ``written``.
+        levels: number of values per range; fewer if an integer range or its steps have fewer.
+        order: ``shuffled``, so that an unfinished grid covers the whole space, or ``written``,
+            the order of the parameters and their values in the configuration.
     """
 
     name: str = "grid"
@@ -63,7 +64,7 @@ class Grid(Strategy):
         size = self.max_trials(setup)
         if size > MAX_POINTS:
             raise ValueError(
-                f"strategy=grid has {size:,} or more points, at most {MAX_POINTS:,} are possible; "
+                f"strategy=grid: the grid has more than {MAX_POINTS:,} points; "
                 "lower strategy.levels or the number of parameters, or choose strategy=random"
             )
 

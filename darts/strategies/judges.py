@@ -25,6 +25,7 @@ class TrialSpec:
 
     Attributes:
         overrides: all overrides of the trial's command.
+        directory: run directory of the trial.
         genotype: the architecture, or None if the study does not vary it.
         on_epoch: called after each epoch with the epoch, counted from 1, and its validation
             scores; it raises to stop the trial.
@@ -43,7 +44,7 @@ class TrialSpec:
 
 
 class JudgeTools(Protocol):
-    """Operations that judges need from the layers above."""
+    """Operations that judges need from higher layers; ``darts.hpo.trial_tools`` implements them."""
 
     def train(self, trial: TrialSpec) -> Mapping[str, object]:
         """Run the trial's command in its directory and return its summary."""
@@ -54,7 +55,7 @@ class JudgeTools(Protocol):
     def supernet_scores(
         self, checkpoint: str, genotype: AnyGenotype, calibration: int
     ) -> Mapping[str, float]:
-        """Return the validation scores of a genotype with the weights of a supernet."""
+        """Return validation scores such as ``valid_accuracy`` with the weights of a supernet."""
 
 
 @dataclass
@@ -62,9 +63,9 @@ class Judge(ABC):
     """A component that scores a point."""
 
     name: str = ""
-    needs_genotype: ClassVar[bool] = False  # whether it scores architectures only
+    needs_genotype: ClassVar[bool] = False  # whether it cannot score hyperparameters
     space: ClassVar[str | None] = None  # the only space that it supports; None for any space
-    trains: ClassVar[bool] = False  # whether it runs the trial's command, with epochs
+    trains: ClassVar[bool] = False  # whether it runs the trial's command
     metrics: ClassVar[tuple[str, ...] | None] = None  # metrics that it returns; None for all
     costs: ClassVar[tuple[str, ...]] = ()  # costs that it returns
 
@@ -94,7 +95,7 @@ class SupernetJudge(Judge):
     Attributes:
         checkpoint: run directory or checkpoint of a search. ``method=random_sharing`` trains
             supernets for this purpose.
-        calibration: training batches from which the batch-norm statistics are recomputed.
+        calibration: training batches from which the batch norm statistics are recomputed.
     """
 
     name: str = "supernet"
@@ -112,8 +113,9 @@ class TableJudge(Judge):
     """Read the validation accuracy from a benchmark table.
 
     Attributes:
-        split: split in the name of the table's column, see ``nas201_table``.
-        epochs: epochs of the training behind the accuracy; 12 are affordable in a search.
+        split: split in the name of the table's column, see ``darts.judging.nas201_table``.
+        epochs: epochs after which the accuracy was measured. Without a table, a study could afford
+            12 epochs per architecture, but not 200.
     """
 
     name: str = "table"

@@ -26,7 +26,7 @@ class ModelStrategy(Strategy):
     """Base class of strategies that fit a model to the finished trials.
 
     Attributes:
-        startup: random trials before the model is used.
+        startup: number of random trials before the model is used.
     """
 
     startup: int = number(10, low=1)
@@ -38,8 +38,8 @@ class Tpe(ModelStrategy):
     """Tree-structured Parzen estimator.
 
     Attributes:
-        joint: model parameters jointly, conditional parameters in groups; otherwise each
-            parameter has a model of its own.
+        joint: whether one model covers all parameters that are active together; otherwise each
+            parameter has its own model.
     """
 
     name: str = "tpe"
@@ -109,7 +109,7 @@ class Nsga2(Strategy):
     """Non-dominated sorting: a Pareto front of several objectives.
 
     Attributes:
-        population: number of survivors of each generation.
+        population: number of trials that survive each generation.
     """
 
     name: str = "nsga2"

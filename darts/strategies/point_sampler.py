@@ -23,8 +23,9 @@ SURPLUS = "surplus"  # user attribute of a trial that exceeds the budget and is 
 def trial_position(number: int, trials: Sequence[FrozenTrial]) -> int:
     """Return the position of a trial among those that count toward the budget.
 
-    Repeats of lost trials and surplus trials do not count. All trials with smaller numbers exist
-    when a trial starts, whichever worker created them, so positions are unique.
+    Repeats of lost trials and surplus trials do not count. When a trial starts, all trials with
+    smaller numbers exist, whichever worker created them, so every worker computes the same
+    position.
     """
     return sum(
         trial.number < number
@@ -41,7 +42,7 @@ class Observation:
     Attributes:
         key: hashable form of the point; equal for equal points.
         loss: lower is better; infinite for a failed or pruned trial, None for a running one.
-        excess: sum of the relative excesses over the limits.
+        excess: sum of the relative excesses over the limits; 0 within the limits.
         attributes: attributes that the sampler attached to the trial.
     """
 
@@ -97,7 +98,7 @@ class ProposalSampler(PointSampler):
         """Return the next point and the attributes to attach to its trial."""
 
     def new_point(self, history: Sequence[Observation], draw: Callable[[], Point]) -> Point:
-        """Draw points until one is not in the history; return any after 101 draws."""
+        """Draw a point, up to 100 times again if it is in the history; it may still be in it."""
         keys = {observation.key for observation in history}
         for _ in range(101):
             point = draw()
@@ -116,6 +117,7 @@ class ProposalSampler(PointSampler):
         return point
 
     def _history(self, study: Study, current: FrozenTrial) -> list[Observation]:
+        """Return all other trials that have started, by trial number."""
         sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
         history = []
         for trial in study.get_trials(deepcopy=False):

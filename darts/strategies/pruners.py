@@ -1,4 +1,4 @@
-"""Components that stop unpromising trials early; each builds an Optuna pruner.
+"""Components that end unpromising trials early; each builds an Optuna pruner.
 
 References:
     Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter
@@ -47,11 +47,11 @@ class NoPruner(Pruner):
 @PRUNERS.register
 @dataclass
 class Median(Pruner):
-    """Stop a trial that is worse than the median of the others at the same epoch.
+    """End a trial that is worse than the median of the others at the same epoch.
 
     Attributes:
-        startup: trials that run to their end before the rule applies.
-        warmup: epochs of each trial before the rule applies.
+        startup: number of trials that run to their end before any trial is ended.
+        warmup: epochs of each trial before it may be ended.
     """
 
     name: str = "median"
@@ -65,11 +65,12 @@ class Median(Pruner):
 @PRUNERS.register
 @dataclass
 class Halving(Pruner):
-    """Asynchronous successive halving: one of ``factor`` trials continues at each rung.
+    """Asynchronous successive halving: at some epochs (rungs), only the best trials continue.
 
     Attributes:
-        shortest: epochs of the first rung.
-        factor: factor between the epochs of two rungs, and inverse of the share that continues.
+        shortest: epochs before the first rung.
+        factor: a rung has this many times the epochs of the one before; 1 of ``factor`` trials
+            continues.
     """
 
     name: str = "halving"
@@ -83,7 +84,7 @@ class Halving(Pruner):
 @PRUNERS.register
 @dataclass
 class Hyperband(Halving):
-    """Successive halving with several first rungs, of ``shortest`` epochs or more."""
+    """Several successive halvings, whose first rungs have ``shortest`` epochs or more."""
 
     name: str = "hyperband"
 

@@ -24,14 +24,14 @@ Constraints = Callable[[FrozenTrial], Sequence[float]]
 
 @dataclass(frozen=True)
 class Setup:
-    """The problem that a strategy is configured for.
+    """What a strategy knows about a study.
 
     Attributes:
-        space: parameters to vary.
+        space: parameters that the study varies.
         seed: seed of the sampler. It differs between workers for samplers with a random state.
-        objectives: number of scores to optimize.
+        objectives: number of objectives: the metric and the costs.
         constraints: function of a finished trial that returns the relative excess over each
-            limit; values up to 0 satisfy the limit. None without limits.
+            limit, which is at most 0 within the limit. None without limits.
     """
 
     space: Parameters
