@@ -1,1 +1,1 @@
-"""The quality and cost of architectures without a full training, and statistics of scores."""
+"""The quality of architectures without a full training, and statistics of scores."""

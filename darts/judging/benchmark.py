@@ -8,10 +8,10 @@ from darts.spaces import AnyGenotype
 
 
 class Benchmark:
-    """True accuracy, rank and regret of architectures.
+    """True test accuracy, rank and regret of architectures.
 
-    The accuracies are those of a training on ``dataset`` for ``epochs`` epochs. A table without
-    them raises ``ValueError``.
+    They refer to a training on ``dataset`` for ``epochs`` epochs. A table without the column of
+    these accuracies raises ``ValueError``.
     """
 
     def __init__(self, table: nas201_table.Table, dataset: str, epochs: int) -> None:
@@ -21,7 +21,7 @@ class Benchmark:
 
     @classmethod
     def from_config(cls, config: BenchmarkConfig, space: str) -> Benchmark | None:
-        """Load the configured table; return None without one, and refuse one of another space."""
+        """Load the configured table, if any; ``ValueError`` if it is not a table of ``space``."""
         if config.table is None:
             return None
         if space != "nas201":
@@ -29,7 +29,7 @@ class Benchmark:
         return cls(nas201_table.load(config.table), config.dataset, config.epochs)
 
     def scores(self, genotype: AnyGenotype) -> dict[str, float]:
-        """Return ``true_accuracy`` as a fraction, ``true_rank`` (1 is best) and ``true_regret``."""
+        """Return ``true_accuracy`` and ``true_regret`` as fractions and ``true_rank`` (best: 1)."""
         arch = str(genotype)
         return {
             "true_accuracy": self._table.accuracy(arch, **self._column) / 100,

@@ -1,8 +1,8 @@
 """Edge importance: how much the score of a trained network drops without an edge.
 
-An edge is removed from all cells of one name: its operation outputs zeros, and everything else,
-including the running statistics of batch norm, stays as trained. An operation that adds its result
-to its own input, for example a block of a chain network, passes its input on.
+An edge is removed from all cells with one name, for example ``normal``: its operation outputs
+zeros, and everything else, including the running statistics of batch norm, stays as trained. An
+operation that adds its result to its input, for example a residual block, then outputs its input.
 
 The importance measures what this trained network relies on. It does not say which architecture is
 better: a network trained without the edge would have adapted. If two edges can replace each other,
@@ -50,7 +50,7 @@ class EdgeImportances(TypedDict):
 
 
 class ZeroOutput(nn.Module):
-    """Zeros in the shape of an operation's output."""
+    """Replacement of an operation that outputs zeros of the same shape."""
 
     def __init__(self, operation: nn.Module) -> None:
         super().__init__()
@@ -71,7 +71,10 @@ def has_removable_edges(net: NetworkBase) -> bool:
 
 @contextmanager
 def without_edges(net: NetworkBase, edges: Iterable[Edge]) -> Iterator[None]:
-    """Replace the outputs of edges by zeros inside a ``with`` block; restore them afterwards."""
+    """Replace the outputs of edges by zeros inside a ``with`` block.
+
+    An edge that cannot be removed raises ``ValueError``.
+    """
     attributes: list[tuple[nn.Module, str, nn.Module]] = []
     for cell, index in edges:
         modules = net.edge_modules(cell, index)
@@ -96,7 +99,8 @@ def edge_importances(
 ) -> EdgeImportances:
     """Measure the score drop of a trained network without each edge and without each operation.
 
-    ``score`` scores ``net`` in its current state, always on the same data.
+    ``score`` evaluates ``net`` in its current state, always on the same data. Drops have the unit
+    of the score.
     """
     baseline = score()
 

@@ -3,8 +3,8 @@
 A number is encoded by its relative position in its range, a choice by one column per value
 (one-hot). A conditional parameter has one more column, which marks that it is inactive.
 
-A draw has one independent number per parameter, also for parameters whose conditions do not hold;
-these numbers are ignored. A function of points is therefore a function of independent inputs, in
+A random point is drawn as one independent number per parameter. The numbers of inactive parameters
+are drawn, too, and ignored. A function of points is therefore a function of independent inputs, in
 conditional spaces too, and its variance can be attributed to them.
 """
 
@@ -20,14 +20,14 @@ from darts.spaces.parameters import Choice, Parameters, Value
 
 Array = NDArray[np.float64]
 
-_SAME = 1e-9  # largest difference of codes that are equal up to rounding
+_TOLERANCE = 1e-9  # codes that differ by less are equal up to rounding
 
 
 class Encoding:
-    """The columns of a space.
+    """The conversion of points to codes, and of codes to rows.
 
-    A *code* represents a value of a parameter by one number: its relative position in a range, or
-    the index of a choice. A *row* is the input of a surrogate.
+    A *code* represents a value of a parameter by one number: its position in a range, from 0 to 1,
+    or the index of a choice. A *row* is the input of a surrogate.
 
     Attributes:
         names: names of the parameters, in their order.
@@ -40,9 +40,8 @@ class Encoding:
         self.space = space
         self.names = [parameter.name for parameter in space]
         self._domains = [parameter.domain for parameter in space]
-        self._codes: list[
-            dict[tuple[type, Value], float]
-        ] = [  # True == 1, so the keys contain types
+        # The keys contain types, because True == 1.
+        self._codes: list[dict[tuple[type, Value], float]] = [
             {(type(value), value): float(code) for code, value in enumerate(domain.values)}
             if isinstance(domain, Choice)
             else {}
@@ -93,11 +92,11 @@ class Encoding:
         return codes
 
     def draws(self, uniform: Array) -> Array:
-        """Convert numbers in [0, 1) to codes ``(n, parameters)`` with the space's distribution."""
+        """Convert uniform numbers in [0, 1) to the codes of random points, ``(n, parameters)``."""
         return np.stack([self.draw(i, uniform[:, i]) for i in range(len(self.names))], axis=1)
 
     def draw(self, index: int, uniform: Array) -> Array:
-        """Convert numbers in [0, 1) to codes of one parameter; equal numbers give equal codes."""
+        """Convert uniform numbers in [0, 1) to codes of one parameter, ``(n,)``."""
         domain = self._domains[index]
         if isinstance(domain, Choice):
             return np.minimum(np.floor(uniform * len(domain.values)), len(domain.values) - 1)
@@ -113,18 +112,19 @@ class Encoding:
     def strata(self, index: int, levels: int) -> Array:
         """Return codes that represent all values of a parameter with equal weights.
 
-        A range has at most ``levels`` codes, a choice one per value.
+        A range has at most ``levels`` codes; a choice has one code per value.
         """
         domain = self._domains[index]
         if isinstance(domain, Choice):
             count = len(domain.values)
         else:
-            few = domain.levels if domain.levels == 1 or not domain.log else None
-            count = min(few or levels, levels)
+            # On a log scale, the values of an integer range do not have equal weights.
+            values = domain.levels if domain.levels == 1 or not domain.log else None
+            count = min(values or levels, levels)
         return self.draw(index, (np.arange(count) + 0.5) / count)
 
     def active(self, codes: Array) -> NDArray[np.bool_]:
-        """Return which parameters are active, ``(n, parameters)``."""
+        """Return which parameters are active in codes ``(n, parameters)``, in the same shape."""
         active = np.ones(codes.shape, dtype=bool)
         for index, conditions in enumerate(self._conditions):
             for parent, required in conditions:
@@ -132,7 +132,7 @@ class Encoding:
         return active
 
     def rows(self, codes: Array) -> NDArray[np.float32]:
-        """Return rows ``(n, width)`` for a surrogate."""
+        """Return rows ``(n, width)`` for a surrogate from codes ``(n, parameters)``."""
         active = self.active(codes)
         rows = np.zeros((len(codes), self.width), dtype=np.float32)
         row_indices = np.arange(len(codes))
@@ -150,18 +150,19 @@ class Encoding:
         return rows
 
     def draws_with_active(self, index: int, codes: Array, uniform: Array) -> Array:
-        """Redraw the parents of a parameter such that the parameter is active.
+        """Return a copy of codes in which a parameter is active everywhere.
 
         Args:
             index: index of the parameter; one that is never active raises ``ValueError``.
-            codes: draws ``(n, parameters)``.
-            uniform: numbers in [0, 1) of the same shape, from which the parents are drawn.
+            codes: codes of random points, ``(n, parameters)``.
+            uniform: numbers in [0, 1) of the same shape, from which new codes of the parameters in
+                its conditions are drawn.
         """
         codes = codes.copy()
         for parent, required in self._requirements(index).items():
             possible = self.draw(parent, (np.arange(1000) + 0.5) / 1000)
             pool = possible[_contains(required, possible)]
-            if not len(pool):  # the condition names single numbers of a continuous range
+            if not len(pool):  # the condition requires single numbers of a continuous range
                 pool = required
             if not len(pool):
                 raise ValueError(f"{self.names[index]} is never active in this space")
@@ -195,5 +196,5 @@ def power_of_two(limit: float, low: int, high: int) -> int:
 
 def _contains(required: Array, codes: Array) -> NDArray[np.bool_]:
     """Return for each code whether it is one of the required codes, up to rounding."""
-    contained: NDArray[np.bool_] = np.any(np.abs(codes[:, None] - required) < _SAME, axis=1)
+    contained: NDArray[np.bool_] = np.any(np.abs(codes[:, None] - required) < _TOLERANCE, axis=1)
     return contained

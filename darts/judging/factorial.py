@@ -3,7 +3,7 @@
 The design has four corners, {default, best} architecture x {default, best} hyperparameters. Each
 corner is trained with the same seeds, which the search did not use. Gains are differences per seed,
 so an effect of the seed that is common to all corners cancels out. A gain is positive if the best
-is better than the default, whether or not higher scores are better.
+is better than the default, also if lower scores are better.
 
 References:
     Fisher, "The Design of Experiments", 1935.
@@ -40,6 +40,7 @@ class Estimate:
     """A mean over seeds.
 
     Attributes:
+        mean: mean of the values, in the unit of the score.
         deviation: standard deviation of the values (divisor ``count - 1``); None for one seed.
         count: number of seeds.
         low, high: 95 % confidence interval of the mean (Student's t); None for one seed.
@@ -52,20 +53,20 @@ class Estimate:
     high: float | None
 
     @classmethod
-    def from_values(cls, scores: Collection[float]) -> Estimate:
-        """Estimate the mean of at least one value."""
+    def from_values(cls, values: Collection[float]) -> Estimate:
+        """Estimate the mean of one value per seed; there must be at least one."""
         from scipy.stats import t
 
-        values = np.array(list(scores), dtype=np.float64)
-        mean, count = float(values.mean()), len(values)
+        array = np.array(list(values), dtype=np.float64)
+        mean, count = float(array.mean()), len(array)
         if count == 1:
             return cls(mean, None, 1, None, None)
-        deviation = float(values.std(ddof=1))
-        half = float(t.ppf(0.975, count - 1)) * deviation / count**0.5
-        return cls(mean, deviation, count, mean - half, mean + half)
+        deviation = float(array.std(ddof=1))
+        half_width = float(t.ppf(0.975, count - 1)) * deviation / count**0.5
+        return cls(mean, deviation, count, mean - half_width, mean + half_width)
 
     def as_scalars(self, name: str) -> dict[str, float]:
-        """Return the numbers under ``name``, ``name_deviation``, ...; None is left out."""
+        """Return all attributes as ``name``, ``name_deviation``, ...; None is left out."""
         scalars = {
             name: self.mean,
             f"{name}_deviation": self.deviation,
@@ -113,8 +114,8 @@ def factorial_effects(
         higher_is_better: direction of the scores.
 
     Raises:
-        ValueError: for an unknown corner, without the default corner or any other, and for a score
-            that is not finite.
+        ValueError: a corner is unknown, a score is not finite, or the default corner or all other
+            corners are missing.
     """
     for corner, by_seed in scores.items():
         if corner not in _CORNERS:

@@ -38,8 +38,8 @@ FILES = ("nasbench201.csv", "nasbench201.csv.gz")  # names of a table in a direc
 
 _COLUMN = re.compile(r"\w+_[a-z]+_ep\d+(_\w+)?")
 
-# The benchmark's own names: (data set, key of the result). The networks behind the accuracies on
-# CIFAR-10's validation split were not trained on it.
+# The benchmark's own names: (data set, key of the result). The accuracies on CIFAR-10's validation
+# split are those of separate trainings, which did not use it.
 _OFFICIAL = {
     ("cifar10", "val"): ("cifar10-valid", "valid-accuracy"),
     ("cifar10", "test"): ("cifar10", "test-accuracy"),
@@ -62,8 +62,8 @@ class Column(TypedDict, total=False):
 class Table:
     """Accuracies of all architectures, in percent ``(15625,)`` by column name.
 
-    They are in the order of the genotypes' ``index``. Every method takes the fields of ``Column``
-    by keyword. An unknown architecture or column raises ``ValueError``.
+    They are in the order of ``Genotype.index``. Every method takes the fields of ``Column`` as
+    keyword arguments. An unknown architecture or column raises ``ValueError``.
     """
 
     def __init__(self, columns: Mapping[str, Values]) -> None:
@@ -75,7 +75,7 @@ class Table:
         return tuple(self._columns)
 
     def column(self, *, dataset: str = "cifar10", split: str = "test", epochs: int = 200) -> Values:
-        """Return accuracies in percent ``(15625,)``, in the order of the genotypes' ``index``."""
+        """Return accuracies in percent ``(15625,)``, in the order of ``Genotype.index``."""
         split, _, source = str(split).partition("_")
         name = f"{dataset}_{split}_ep{epochs}" + (f"_{source}" if source else "")
         if name not in self._columns:
@@ -103,7 +103,7 @@ class Table:
         return 100 * float((values <= values[_index(arch)]).mean())
 
     def optimum(self, **column: Unpack[Column]) -> tuple[str, float]:
-        """Return text and accuracy in percent of the best architecture; ties: lowest index."""
+        """Return the best architecture (the first of equals) and its accuracy in percent."""
         values = self.column(**column)
         best = int(values.argmax())
         return str(Genotype.from_index(best)), float(values[best])
@@ -122,7 +122,9 @@ def load(path: str | Path) -> Table:
             ``NATS-tss-*.pickle.pbz2``; or the directory of its archive. Official files are
             pickles, which can run code when they are read: open only files from the publisher.
             They need the package nats-bench, and the first access to a column takes minutes.
-            A file that does not exist or is no table raises ``ValueError``.
+
+    Raises:
+        ValueError: the file does not exist or is not a table.
     """
     file = Path(path).expanduser()
     if file.is_dir():
@@ -148,6 +150,7 @@ def load(path: str | Path) -> Table:
 
 
 def _read(text: str) -> dict[str, Values]:
+    """Parse a table; ``ValueError`` if it is not complete and valid."""
     reader = csv.reader(io.StringIO(text, newline=""))
     header = next(reader, [])
     names = [name for name in header if _COLUMN.fullmatch(name)]

@@ -3,7 +3,7 @@
 References:
     Bender et al., "Understanding and Simplifying One-Shot Architecture Search", ICML 2018.
     Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling",
-    arXiv:1904.00420, section 3.4: batch-norm statistics are recomputed for each path.
+    arXiv:1904.00420, section 3.4: batch norm statistics are recomputed for each path.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class OneShotScorer:
     """A trained supernet that scores genotypes on the validation subset of its search.
 
     Args:
-        checkpoint: run directory or checkpoint of a search; any other raises ``ValueError``.
-        calibration: training batches from which the batch-norm statistics are recomputed.
+        checkpoint: run directory or checkpoint file of a search; others raise ``ValueError``.
+        calibration: training batches from which the batch norm statistics are recomputed.
     """
 
     def __init__(self, checkpoint: Path, calibration: int) -> None:
@@ -58,9 +58,9 @@ class OneShotScorer:
         self._searcher.load_state_dict(state["searcher"])
 
     def scores(self, genotype: AnyGenotype) -> dict[str, float]:
-        """Return ``valid_accuracy`` and the other validation scores of a genotype.
+        """Return the validation scores of a genotype, ``valid_accuracy`` among them.
 
-        A genotype of another space raises ``ValueError``.
+        A genotype that is not from the supernet's space raises ``ValueError``.
         """
         context, net = self._searcher.context, self._searcher.net
         if genotype.space != context.space.name:

@@ -24,11 +24,11 @@ Rows = NDArray[np.float32]
 _TREES = 100
 _MAX_FEATURES = 0.5  # share of the columns that a split may choose from
 _MAX_LENGTH_SCALES = 24  # columns up to which each column has its own length scale
-_CHUNK = 4096  # rows per prediction of a Gaussian process, to bound the memory
+_CHUNK = 4096  # rows that a Gaussian process predicts at once, to limit the memory
 
 
 class Regressor(ABC):
-    """A regression model. The constructor fits it to rows and values."""
+    """A regression model, which the constructor fits to rows ``(n, width)`` and values ``(n,)``."""
 
     @abstractmethod
     def refit(self, rows: Rows, values: Array) -> Regressor:
@@ -69,10 +69,11 @@ class RandomForest(Regressor):
 
 
 class GaussianProcess(Regressor):
-    """A Gaussian process with a Matern kernel and noise. The uncertainty is the posterior's.
+    """A Gaussian process with a Matern kernel and noise.
 
-    The constructor fits the kernel unless it is given; ``refit`` keeps it. Each column has its own
-    length scale if there are few columns, otherwise all columns share one.
+    The uncertainty is that of the posterior. The constructor fits the kernel unless it is given;
+    ``refit`` keeps the kernel. Up to ``_MAX_LENGTH_SCALES`` columns have one length scale each;
+    more columns share one.
     """
 
     def __init__(self, rows: Rows, values: Array, kernel: Kernel | None = None) -> None:
@@ -83,6 +84,7 @@ class GaussianProcess(Regressor):
         optimizer = None if kernel is not None else _minimize
         if kernel is None:
             columns = rows.shape[1]
+            # sqrt(columns / 6): root mean square distance of two uniform random rows in [0, 1].
             scales = np.ones(columns) if columns <= _MAX_LENGTH_SCALES else np.sqrt(columns / 6)
             matern = Matern(scales, length_scale_bounds=(0.05, 100), nu=2.5)
             noise = WhiteKernel(0.1, noise_level_bounds=(1e-5, 10))
@@ -114,9 +116,9 @@ class GaussianProcess(Regressor):
 def _minimize(
     loss: Callable[[Array], tuple[float, Array]], start: Array, bounds: Array
 ) -> tuple[Array, float]:
-    """scikit-learn's default optimizer with at most 30 iterations, which are almost always enough.
+    """Minimize like scikit-learn's default, but with at most 30 iterations, usually enough.
 
-    ``loss`` returns the loss and its gradient. Return the best parameters and their loss.
+    ``loss`` returns the loss and its gradient. Return the best kernel parameters and their loss.
     """
     from scipy.optimize import minimize
 

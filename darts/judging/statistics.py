@@ -34,7 +34,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over searches and its confidence interval.
+    """A mean over searches and its confidence interval, in the unit of the score.
 
     Attributes:
         mean: mean over searches.
@@ -49,11 +49,11 @@ class Interval:
 
     @property
     def why_unbounded(self) -> str:
-        """Reason why an interval has no bounds."""
+        """Reason why the bounds are None."""
         return "too few searches" if self.count < MIN_SEARCHES else "almost all are equal"
 
     def covers(self, value: float) -> bool:
-        """Return whether the interval contains a value; True without bounds."""
+        """Return whether the interval contains a value; True if the bounds are None."""
         return self.low is None or self.high is None or self.low <= value <= self.high
 
 
@@ -86,7 +86,7 @@ def bootstrap(
     constant = deviation <= 1e-12 * np.ptp(values)  # resamples that repeat one search
     safe = np.where(constant, 1.0, deviation)
     ratio = np.sort(np.where(constant, np.copysign(np.inf, shift), shift / safe))
-    outside = math.floor((1 - level) / 2 * draws)
+    outside = math.floor((1 - level) / 2 * draws)  # resamples beyond each bound
     scale = float(values.std(ddof=1))
     low, high = mean - scale * float(ratio[-1 - outside]), mean - scale * float(ratio[outside])
     if not (math.isfinite(low) and math.isfinite(high)):
@@ -123,7 +123,7 @@ def min_p_value(pairs: int) -> float:
 
 
 def pairs_needed(comparisons: int = 1, *, alpha: float = ALPHA) -> int:
-    """Return the number of pairs that each comparison needs to reach p <= alpha after ``holm``."""
+    """Return how many pairs each comparison needs so that p <= alpha is possible after ``holm``."""
     pairs = 1
     while comparisons * min_p_value(pairs) > alpha:
         pairs += 1
@@ -131,7 +131,7 @@ def pairs_needed(comparisons: int = 1, *, alpha: float = ALPHA) -> int:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for multiple testing by Holm's method, in the given order."""
+    """Return p-values corrected for multiple testing by Holm's method, in the given order."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     corrected, largest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(order):
@@ -141,7 +141,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def cliffs_delta(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Return Cliff's delta, from -1 to 1.
+    """Return Cliff's delta, from -1 to 1, over all pairs of one of our and one of their values.
 
     It is the share of pairs in which ours is higher, minus the share in which theirs is higher.
     """
@@ -182,10 +182,10 @@ class Comparison:
         pairs, needed = self.difference.count, pairs_needed(self.comparisons)
         reasons = []
         if pairs < needed:
-            least = min(1.0, self.comparisons * min_p_value(pairs))
+            min_p = min(1.0, self.comparisons * min_p_value(pairs))
             searches = "1 search is" if pairs == 1 else f"{pairs} searches are"
             reasons.append(
-                f"{searches} too few, as p cannot be below {least:.3g}; "
+                f"{searches} too few, as p cannot be below {min_p:.3g}; "
                 f"at least {needed} are needed"
             )
         if self.difference.low is None:

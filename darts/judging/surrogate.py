@@ -1,8 +1,8 @@
 """A surrogate: a regression model of the score, ``P = f(A, H)``, fitted to finished trials.
 
-It answers what the best trial alone does not: which parameters matter, what effect each has on
-average, and how much of the variance the architecture and the hyperparameters explain. All answers
-describe the model over the whole space. Its cross-validated error says how reliable they are.
+It shows what the best trial alone does not: which parameters matter, what effect each has on
+average, and how much of the variance the architecture and the hyperparameters explain. All results
+describe the model over the whole space. Its cross-validated error shows how reliable they are.
 
 ``darts.judging.variance`` cites the papers.
 """
@@ -26,16 +26,15 @@ Array = NDArray[np.float64]
 
 MIN_POINTS = 10  # points that a surrogate needs
 
-FOLDS = 5
-INTERACTION = "interaction"
-OTHERS = "others"
+FOLDS = 5  # of the cross-validation
+INTERACTION, OTHERS = "interaction", "others"  # shares in addition to those of the groups
 
-_MARGINAL_DRAWS = 256
+_MARGINAL_DRAWS = 256  # draws of the other parameters per value of a marginal
 
 
 @dataclass(frozen=True)
 class FitQuality:
-    """Cross-validated error of a surrogate over a number of points.
+    """Cross-validated error of a surrogate over ``points`` points.
 
     Attributes:
         mae: mean absolute error, in the unit of the values.
@@ -55,9 +54,10 @@ class Marginal:
     """Average effect of a parameter.
 
     Attributes:
+        name: name of the parameter.
         values: grid of its values.
         mean: prediction for each value, averaged over all other parameters.
-        deviation: uncertainty of each mean.
+        deviation: standard deviation of each mean under the model.
     """
 
     name: str
@@ -70,10 +70,10 @@ class Surrogate:
     """A random forest or a Gaussian process over a search space.
 
     Args:
-        space: the search space; it contains all points.
+        space: search space that contains all points.
         points: at least ``MIN_POINTS`` evaluated points; repetitions are allowed.
         values: finite score of each point.
-        kind: ``forest`` or ``gp``.
+        kind: ``forest`` (random forest) or ``gp`` (Gaussian process).
         seed: seed of the forest, the folds and all draws; results are deterministic.
     """
 
@@ -168,11 +168,11 @@ class Surrogate:
     def importances(self) -> dict[str, float]:
         """Return the share of the model's variance that each parameter explains alone.
 
-        These are the first-order effects of functional ANOVA over points drawn from the space. A
-        share is at least 0. The sum is at most 1, up to the error of the draws; the remainder is
-        the effect of interactions. In a conditional space, the choice between branches counts as
-        an effect of the parent. All shares are 0 if the predictions are constant. The largest
-        share is the first.
+        These are the first-order effects of functional ANOVA over points drawn from the space,
+        the largest first. A share is at least 0. The sum is at most 1, up to the error of the
+        draws; the remainder is the effect of interactions. If a parameter decides which others are
+        active, the effect of this decision belongs to it. All shares are 0 if the predictions are
+        constant.
         """
         shares = first_order_shares(self._encoding, self._model.predict, self.seed).tolist()
         by_name = dict(zip(self._encoding.names, shares, strict=True))

@@ -21,9 +21,9 @@ from darts.judging.encoding import Encoding, power_of_two, uniforms
 Array = NDArray[np.float64]
 Predict = Callable[[NDArray[np.float32]], Array]
 
-_DRAWS = 4096
-_ROWS = 60_000  # predictions for the effects of all parameters together
-_STRATA = (16, 64)  # bounds of the number of values per range; many if there are few parameters
+_DRAWS = 4096  # random points that estimate the variance
+_ROWS = 60_000  # approximate number of predictions for the effects of all parameters
+_STRATA = (16, 64)  # min and max number of values per range; more if there are fewer parameters
 
 
 def first_order_shares(encoding: Encoding, predict: Predict, seed: int) -> Array:
@@ -62,9 +62,9 @@ def group_shares(
 ) -> Array | None:
     """Return the share of the variance that each group of parameters explains alone, ``(groups,)``.
 
-    The shares are Sobol' indices, estimated by pick-freeze: two sets of draws, and for each group
-    of parameter indices each set with the group's parameters copied from the other set. None if
-    the variance is zero.
+    ``groups`` contains indices of parameters. The shares are Sobol' indices, estimated by
+    pick-freeze: from predictions for two sets of draws, and for each set with the parameters of one
+    group copied from the other set. Return None if the variance is zero.
     """
     columns = len(encoding.names)
     numbers = uniforms(_DRAWS, 2 * columns, seed)
@@ -100,5 +100,5 @@ def _variance_of_means(table: Array) -> float:
 
 
 def _is_constant(predictions: Array) -> bool:
-    """Return whether predictions differ by rounding errors at most."""
+    """Return whether predictions differ by at most rounding errors."""
     return bool(predictions.var() <= 1e-18 * np.mean(predictions**2))
