@@ -68,10 +68,10 @@ def analyze(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
 def _true_scores(
     plan: StudyPlan, space: SearchSpace, trials: Sequence[FrozenTrial], best: FrozenTrial
 ) -> JsonObject:
-    """Return the best trial's scores in the benchmark table, and how well all trials rank.
+    """Return the best trial's scores in the benchmark table, and rank correlations of all trials.
 
-    Rank correlations compare the scores of the trials with the true test accuracies; they are left
-    out if one of the two is constant. Without a table that covers the space, return {}.
+    These compare the scores of the trials with the true test accuracies; they are left out if one
+    of the two is constant. Without a table that covers the space, return {}.
     """
     if not table_covers(plan.config, space.architecture):
         return {}

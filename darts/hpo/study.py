@@ -21,7 +21,7 @@ from darts.spaces.parameters import Parameters, Point
 from darts.strategies import Setup
 from darts.strategies.strategy import distribution, silence_optuna_warnings
 
-IDENTITY = "about"  # study attribute: what the study optimizes; checked when a machine joins
+IDENTITY = "about"  # study attribute: what the study varies and optimizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +106,7 @@ class StudyPlan:
         return study
 
     def _require_same_study(self, study: Study) -> None:
-        """Raise ``ConfigError`` if the existing study of this name varies or scores differently."""
+        """Store the identity of a new study; ``ConfigError`` if an existing one has another identity."""
         identity = {
             "objectives": self.objectives,
             "parameters": {p.name: repr((p.domain, p.conditions)) for p in self.space.parameters},

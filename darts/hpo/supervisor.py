@@ -108,12 +108,12 @@ class Supervisor:
         trials = self._study.get_trials(deepcopy=False)
         for name, process in dead.items():
             del self._workers[name]
-            own = [trial for trial in trials if trial.user_attrs.get(WORKER) == name]
-            for trial in own:
+            started = [trial for trial in trials if trial.user_attrs.get(WORKER) == name]
+            for trial in started:
                 if trial.state == TrialState.RUNNING:
                     reason = f"its worker {_describe_exit(process.exitcode)}"
                     fail_and_requeue(self._study, trial, reason, self._plan.config.retries)
-            if process.exitcode and not any(trial.state.is_finished() for trial in own):
+            if process.exitcode and not any(trial.state.is_finished() for trial in started):
                 self._lost_in_a_row += 1
         if dead:
             trials = self._study.get_trials(deepcopy=False)

@@ -141,5 +141,5 @@ def factorial_effects(
         ]
         if values:
             gains[name] = Estimate.from_values(values)
-    corners = {"_".join(c): Estimate.from_values(own.values()) for c, own in scores.items()}
+    corners = {"_".join(c): Estimate.from_values(s.values()) for c, s in scores.items()}
     return FactorialEffects(corners, gains, higher_is_better)

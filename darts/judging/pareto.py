@@ -12,8 +12,8 @@ def pareto_front(rows: Sequence[Mapping[str, object]], objectives: Mapping[str, 
     """Return the indices of the rows on the Pareto front, in order.
 
     A row is on the front if no other row is at least as good in all objectives and better in one.
-    Rows that are equal in all objectives are all on the front. Rows without a finite number for
-    each objective are not. ``objectives`` maps at least one name to whether higher is better.
+    Equal rows on the front are all returned; rows without a finite number for each objective are
+    not. ``objectives`` maps each name, at least one, to whether higher is better.
     """
     if not objectives:
         raise ValueError("objectives is empty; a Pareto front needs at least one")
@@ -26,9 +26,9 @@ def pareto_front(rows: Sequence[Mapping[str, object]], objectives: Mapping[str, 
     )
     scores = scores.reshape(len(indices), len(objectives)) * signs
     front = []
-    for index, own in zip(indices, scores, strict=True):
-        dominated = (scores >= own).all(axis=1) & (scores > own).any(axis=1)
-        if not dominated.any():
+    for index, row_scores in zip(indices, scores, strict=True):
+        dominating = (scores >= row_scores).all(axis=1) & (scores > row_scores).any(axis=1)
+        if not dominating.any():
             front.append(index)
     return front
 
