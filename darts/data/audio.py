@@ -1,8 +1,8 @@
 """Recordings with one class each, as log-mel spectrograms: spoken digits, and your own folders.
 
-A sample is a spectrogram in decibels, ``(1, bands, frames)`` float32. All spectrograms are computed
-when the data set is loaded, from recordings of one length and one rate. Batches are normalized by
-mean and standard deviation of the training spectrograms.
+A sample is a spectrogram in decibels, ``(1, bands, frames)`` float32. Loading resamples the
+recordings to one rate, crops or pads them to one length, and computes all spectrograms. Batches are
+normalized by mean and standard deviation of the training spectrograms.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def load_fsdd(request: Request[FsddOptions]) -> Source:
     """Load the Free Spoken Digit Dataset: ten English digits, six speakers, 50 recordings of each.
 
     The published test split has recordings 0 to 4 of each speaker and digit. With the option
-    ``test_speakers`` it has all recordings of these speakers instead, and training has none.
+    ``test_speakers`` it has all recordings of these speakers, and the training split has none.
 
     Raises:
         ValueError: if recordings are missing or damaged, or a speaker is unknown.
@@ -107,8 +107,8 @@ def load_audiofolder(request: Request[AudioFolderOptions]) -> Source:
         indices = hold_out_test(
             labels, options, name="audio", where=f"{request.name}: {request.folder()}"
         )
-        for split, kept in zip(("train", "test"), indices, strict=True):
-            files[split] = [paths[index] for index in kept.tolist()], labels[kept]
+        for split, chosen in zip(("train", "test"), indices, strict=True):
+            files[split] = [paths[index] for index in chosen.tolist()], labels[chosen]
     splits = {
         split: MemoryImages(spectrograms(paths, options), labels)
         for split, (paths, labels) in files.items()
@@ -126,7 +126,7 @@ def spectrograms(paths: Sequence[str | Path], transform: Spectrogram) -> Tensor:
     """
     result = torch.empty(len(paths), 1, *transform.shape)
     for start in range(0, len(paths), _CHUNK):
-        waves: dict[int, dict[int, Tensor]] = {}  # by rate and row
+        waves: dict[int, dict[int, Tensor]] = {}  # recordings by rate, then by row of the result
         for row, path in enumerate(paths[start : start + _CHUNK], start):
             samples, rate = read_wav(path)
             # Crop before resampling, because a recording may be hours long.
@@ -140,7 +140,7 @@ def spectrograms(paths: Sequence[str | Path], transform: Spectrogram) -> Tensor:
 
 def _source(name: str, classes: tuple[str, ...], splits: Mapping[str, MemoryImages]) -> Source:
     decibels = splits["train"].pixels.double()
-    # Identical recordings have deviation 0; one decibel keeps their normalization finite.
+    # Silent recordings have deviation 0; at least one decibel keeps their normalization finite.
     statistics = (decibels.mean().item(),), (max(decibels.std(correction=0).item(), 1.0),)
     return memory_source(
         name,
@@ -165,16 +165,16 @@ def _recordings_folder(request: Request[FsddOptions]) -> Path:
 
 
 def _check_speakers(chosen: Sequence[str], speakers: Sequence[str]) -> set[str]:
-    """Return the chosen speakers; raise ValueError for an unknown one, or if none is left."""
+    """Return the chosen speakers; raise ValueError if one is unknown or all are chosen."""
     if isinstance(chosen, str) or any(speaker not in speakers for speaker in chosen):
         unknown = next((speaker for speaker in chosen if speaker not in speakers), chosen)
         raise ValueError(
-            f"fsdd: dataset.test_speakers: {unknown!r} is no speaker; choose from "
+            f"fsdd: dataset.test_speakers: {unknown!r} is not a speaker; choose from "
             f"{', '.join(speakers)}"
         )
     if len(set(chosen)) == len(speakers):
         raise ValueError(
-            "fsdd: dataset.test_speakers names all speakers and leaves none for training; leave "
-            "one out"
+            "fsdd: dataset.test_speakers names all speakers and leaves none for training; remove "
+            "one"
         )
     return set(chosen)

@@ -31,16 +31,19 @@ class Augmenter(Protocol):
 
     @property
     def crops_files(self) -> bool:
-        """Whether it crops the original files, which must then be decoded each time."""
+        """Whether crops come from the original files, which are then decoded for each batch."""
 
     def check(self, shape: Sequence[int], *, in_memory: bool) -> None:
-        """Raise ValueError unless it fits samples of shape (C, H, W) in memory or on disk."""
+        """Raise ValueError if samples (C, H, W), in memory or on disk, cannot be augmented."""
 
     def draw(self, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-        """Return all random numbers of ``count`` samples (H, W): (draws, B) int64 on the CPU."""
+        """Return the random numbers of B = ``count`` samples of ``size`` (H, W).
+
+        They are (draws, B) int64 on the CPU.
+        """
 
     def apply(self, pixels: Tensor, draws: Tensor, normalize: Normalization) -> Tensor:
-        """Return stored samples (B, C, H, W), augmented and normalized."""
+        """Augment and normalize stored samples (B, C, H, W) with the random numbers of ``draw``."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Augmentation:
         crop: "pad" crops the zero-padded image to its size; "resized" resizes a random box of the
             original file (storage on disk only); "none" does not crop.
         padding: zero pixels on each side for "pad".
-        flip: whether to flip left and right with probability 1/2.
+        flip: whether to flip horizontally with probability 1/2.
         cutout: side in pixels of the square set to zero after normalization; 0 for none.
 
     Raises:
@@ -72,16 +75,16 @@ class Augmentation:
 
     @property
     def crops_files(self) -> bool:
-        """Whether it crops the original files."""
+        """Whether crops come from the original files."""
         return self.crop == "resized"
 
     def check(self, shape: Sequence[int], *, in_memory: bool) -> None:
-        """Raise ValueError if it crops files and there are none."""
+        """Raise ValueError if crops come from files, but the samples are in memory."""
         if self.crops_files and in_memory:
             raise ValueError("crop='resized' crops the original files; set storage='disk'")
 
     def draw(self, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-        """Draw crop offsets, flips and cutout centers of ``count`` images (H, W).
+        """Draw crop offsets, flips and cutout centers of B = ``count`` images of ``size`` (H, W).
 
         All five are always drawn, so that switching one off does not change the others.
 
@@ -89,10 +92,10 @@ class Augmentation:
             (5, B) int64 on the CPU: row offset and column offset, 0 to 2 * padding; flip, 0 or 1;
             row and column of the center of the cutout square.
         """
-        offsets = 2 * self.padding + 1
-        ends = torch.tensor([offsets, offsets, 2, *size], dtype=torch.float64)
+        num_offsets = 2 * self.padding + 1
+        num_values = torch.tensor([num_offsets, num_offsets, 2, *size], dtype=torch.float64)
         uniform = torch.rand(5, count, generator=generator, dtype=torch.float64)
-        return (uniform * ends[:, None]).long()
+        return (uniform * num_values[:, None]).long()
 
     def apply(self, pixels: Tensor, draws: Tensor, normalize: Normalization) -> Tensor:
         """Crop, flip, normalize, then cut out.
@@ -107,7 +110,7 @@ class Augmentation:
         """
         rows, columns, flips, center_row, center_column = draws
         if self.crop == "pad" and self.padding:
-            pixels = self._crop(pixels, rows, columns, flips if self.flip else None)
+            pixels = self._crop_and_flip(pixels, rows, columns, flips if self.flip else None)
         elif self.flip:
             pixels = torch.where(flips.bool().view(-1, 1, 1, 1), pixels.flip(3), pixels)
         images = normalize(pixels)
@@ -118,24 +121,26 @@ class Augmentation:
             images = images.masked_fill_(square, 0.0)
         return images
 
-    def _crop(self, pixels: Tensor, rows: Tensor, columns: Tensor, flips: Tensor | None) -> Tensor:
+    def _crop_and_flip(
+        self, pixels: Tensor, rows: Tensor, columns: Tensor, flips: Tensor | None
+    ) -> Tensor:
         count, channels, height, width = pixels.shape
         padded = F.pad(pixels, (self.padding,) * 4)  # (B, C, H + 2p, W + 2p)
-        across = torch.arange(width, device=pixels.device).expand(count, width)
+        x = torch.arange(width, device=pixels.device).expand(count, width)
         if flips is not None:
-            across = torch.where(flips.bool()[:, None], width - 1 - across, across)
-        down = torch.arange(height, device=pixels.device) + rows[:, None]  # (B, H)
-        across = across + columns[:, None]  # (B, W)
-        place = down[:, :, None] * padded.shape[3] + across[:, None, :]  # (B, H, W)
-        place = place.view(count, 1, -1).expand(count, channels, -1)
-        return padded.flatten(2).gather(2, place).view(count, channels, height, width)
+            x = torch.where(flips.bool()[:, None], width - 1 - x, x)
+        y = torch.arange(height, device=pixels.device) + rows[:, None]  # (B, H)
+        x = x + columns[:, None]  # (B, W)
+        index = y[:, :, None] * padded.shape[3] + x[:, None, :]  # (B, H, W)
+        index = index.view(count, 1, -1).expand(count, channels, -1)
+        return padded.flatten(2).gather(2, index).view(count, channels, height, width)
 
 
 class Normalization:
     """``(pixel / levels - mean) / std`` by channel, as one multiplication and addition.
 
     Args:
-        mean, std: one value per channel, in units of [0, 1].
+        mean, std: of ``pixel / levels``, one value per channel.
         device: device of the pixels.
         dtype: type of the result.
         levels: pixel value that stands for 1.0.
@@ -166,10 +171,10 @@ class Normalization:
 
 
 def _within(center: Tensor, side: int, length: int) -> Tensor:
-    """Return a mask (B, length) of the segment of ``side`` positions around each center."""
+    """Return masks (B, length) of the ``side`` positions around each center (B,)."""
     first = (center - side // 2)[:, None]
-    place = torch.arange(length, device=center.device)
-    return (place >= first) & (place < first + side)
+    position = torch.arange(length, device=center.device)
+    return (position >= first) & (position < first + side)
 
 
 def resized_box(

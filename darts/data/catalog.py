@@ -102,13 +102,13 @@ def load(
         name: a key of ``SOURCES``.
         root: folder of its files, or a file for ``csv``; None for data sets without files.
         download: whether to download missing files, where the publisher offers them.
-        verify: whether files with other than the published checksums are an error; otherwise they
-            cause a warning.
+        verify: whether a file that differs from the published checksum is an error; otherwise it
+            causes a warning.
         size: side of the images in pixels; None for the data set's own.
         storage: "memory", "disk", or "auto" to choose by size.
-        seed: seed of ``synthetic``. Nothing else depends on it; test splits are fixed.
+        seed: seed of the ``synthetic`` images; other data sets do not depend on it.
         kind: one of the data set's kinds; None for the first.
-        **options: options of this data set alone, see ``SourceSpec.options``.
+        **options: options that only this data set has, see ``SourceSpec.options``.
 
     Raises:
         ValueError: if a name or value is unknown, or files are missing or damaged.

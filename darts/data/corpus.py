@@ -1,7 +1,7 @@
 """Running text as a sequence of tokens: your own in three files, and the Penn Treebank.
 
-A token is a word or the end of a line, or a character. The vocabulary comes from the training
-split; other tokens become ``<unk>``.
+A token is a word or the end of a line, or, with ``level="char"``, a character. The vocabulary comes
+from the training split; other tokens become ``<unk>``.
 
 References:
     Mikolov et al., "Empirical Evaluation and Combination of Advanced Language Modeling
@@ -69,16 +69,16 @@ def load_text(request: Request[CorpusOptions]) -> Corpus:
         ValueError: if a file is missing, empty or not text; the message names it.
     """
     paths = request.files(*(f"{split}.txt" for split in _SPLITS))
-    return _read(request, dict(zip(_SPLITS, paths, strict=True)))
+    return _load_files(request, dict(zip(_SPLITS, paths, strict=True)))
 
 
 def load_ptb(request: Request[CorpusOptions]) -> Corpus:
     """Load Mikolov's version of the Penn Treebank: 10,000 words, 929,589 training tokens."""
     folder = find_files(request, PTB)
-    return _read(request, {split: folder / f"ptb.{split}.txt" for split in _SPLITS})
+    return _load_files(request, {split: folder / f"ptb.{split}.txt" for split in _SPLITS})
 
 
-def _read(request: Request[CorpusOptions], files: dict[str, Path]) -> Corpus:
+def _load_files(request: Request[CorpusOptions], files: dict[str, Path]) -> Corpus:
     level = request.options.level
     if level not in LEVELS:
         raise ValueError(f"{request.name}: level={level!r}: choose from {', '.join(LEVELS)}")

@@ -27,7 +27,7 @@ def decode(
         path: image file.
         size: side of the result in pixels.
         margin: the shorter side is resized to ``size * margin`` before the center crop.
-        uniform: random numbers for ``resized_box``; None for a center crop.
+        uniform: random numbers for ``resized_box``, (attempts, 4); None for a center crop.
 
     Returns:
         ``(3, size, size)`` uint8.
@@ -39,7 +39,7 @@ def decode(
 
     try:
         with Image.open(path) as file:
-            # Pillow warns if transparency in a palette is dropped on the way to RGB.
+            # Convert palettes with transparency in two steps: in one step Pillow warns.
             has_alpha = file.mode == "P" and "transparency" in file.info
             image = file.convert("RGBA").convert("RGB") if has_alpha else file.convert("RGB")
     except Exception as error:  # a damaged file may raise anything: OSError, SyntaxError, zlib...

@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from darts.data.images import DiskImages
 from darts.data.schedule import Schedule, rank_slice
 
-Request = tuple[list[int], int, slice]
-"""Samples of a batch, seed of their crops, and the share of them to decode."""
+BatchRequest = tuple[list[int], int, slice]
+"""Indices of the images of a batch, seed of their crops, and the slice of them to decode."""
 
 Answer = Tensor | str
 """Pixels, or an error message about a damaged file."""
@@ -35,7 +35,7 @@ class _Decoder(Dataset[Answer]):
         self.images = images
         self.random_crops = random_crops
 
-    def __getitem__(self, request: Request) -> Answer:
+    def __getitem__(self, request: BatchRequest) -> Answer:
         indices, seed, share = request
         try:
             return self.images.read(indices, seed if self.random_crops else None, share)
@@ -44,7 +44,7 @@ class _Decoder(Dataset[Answer]):
             return str(error)
 
 
-class _Requests(Sampler[Request]):
+class _Requests(Sampler[BatchRequest]):
     """An endless sequence of requests that begins at ``position``."""
 
     def __init__(self, schedule: Schedule, rank: int, ranks: int) -> None:
@@ -52,23 +52,23 @@ class _Requests(Sampler[Request]):
         self.ranks = rank, ranks
         self.position = 0
 
-    def request(self, position: int) -> Request:
+    def request(self, position: int) -> BatchRequest:
         chosen = self.schedule.indices_at(position).tolist()
         return chosen, self.schedule.seed_at(position), rank_slice(len(chosen), *self.ranks)
 
-    def __iter__(self) -> Iterator[Request]:
+    def __iter__(self) -> Iterator[BatchRequest]:
         position = self.position
         while True:
             yield self.request(position)
             position += 1
 
 
-def _unchanged(answer: Any) -> Any:  # declared for lists of samples, but called with an answer
+def _unchanged(answer: Any) -> Any:  # a collate_fn; DataLoader declares its argument as a list
     return answer
 
 
 def _ignore_interrupts(worker: int) -> None:
-    # Ctrl-C reaches all processes of the group; the main one saves first, then ends the workers.
+    # Ctrl-C reaches all processes of the group; the main one saves a checkpoint, then ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -84,7 +84,7 @@ class DiskReader:
         images: the files.
         schedule: samples of each batch.
         workers: number of processes; 0 decodes in this process, on request.
-        random_crops: whether to take random resized crops instead of whole images.
+        random_crops: whether to take random resized crops instead of center crops.
         pin_memory: whether to return page-locked memory, for copies to a GPU.
         rank, ranks: index of this process and number of processes that share every batch.
     """
@@ -115,7 +115,8 @@ class DiskReader:
 
         Args:
             position: number of the batch over all epochs.
-            prefetch: whether workers decode it and the following batches.
+            prefetch: whether workers decode it and the following batches; otherwise this process
+                decodes it.
 
         Raises:
             ValueError: if a file cannot be read; the message names it.
@@ -174,7 +175,7 @@ class DiskReader:
         self._requests.position = position
         answers = iter(self._loader)  # the same workers; drops answers that are not yet read
         if starts_workers:
-            # The garbage collector could delete the queues before the workers read from them that
-            # they should end; joining each worker then takes a timeout of five seconds.
+            # Without this the garbage collector could delete the queues before the workers read the
+            # signal to end from them; joining a worker would then time out after five seconds.
             self._finalizer = weakref.finalize(self, _end_workers, answers, os.getpid())
         return answers

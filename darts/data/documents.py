@@ -36,7 +36,7 @@ class LabeledTexts:
     """A split of texts with one class each.
 
     Attributes:
-        texts: word indices, ``(N, L)`` int64, each text ended and padded.
+        texts: word indices, ``(N, L)`` int64; ``<eos>`` and padding follow each text.
         labels: ``(N,)`` int64.
     """
 
@@ -74,8 +74,8 @@ def load_documents(request: Request[DocumentOptions]) -> Documents:
         ValueError: if a file or a column is missing; the message names the file.
     """
     options = request.options
-    put = f"train.csv and test.csv with the columns {options.label} and {options.text}"
-    train, test = request.files("train.csv", "test.csv", put=put)
+    needed = f"train.csv and test.csv with the columns {options.label} and {options.text}"
+    train, test = request.files("train.csv", "test.csv", needed=needed)
     valid = train.with_name("valid.csv")
     paths = {"train": train, "test": test} | ({"valid": valid} if valid.is_file() else {})
     rows = {split: _read_rows(path, options.label, options.text) for split, path in paths.items()}

@@ -28,8 +28,8 @@ def load_agnews(request: Request[VocabularyOptions]) -> Pairs | Documents:
     Raises:
         ValueError: if the file is missing or not that of AG News.
     """
-    put = "test.csv of AG News (class, title, description)"
-    (path,) = request.files("test.csv", put=put)
+    needed = "test.csv of AG News (class, title, description)"
+    (path,) = request.files("test.csv", needed=needed)
     rows: list[tuple[str, str, str]] = []
     with path.open(encoding="utf-8", newline="") as file:
         for line, row in enumerate(csv.reader(file), 1):

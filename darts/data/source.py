@@ -57,18 +57,18 @@ class Request(Generic[Options]):
             raise ValueError(f"{self.name}: dataset.root must name the folder of the data set")
         return self.root
 
-    def files(self, *names: str, put: str = "them") -> list[Path]:
+    def files(self, *names: str, needed: str = "them") -> list[Path]:
         """Return the paths of files below the root; raise ValueError if one is missing.
 
         Args:
             names: names of the files.
-            put: what to put into the root if one is missing, for the error.
+            needed: what to put into the root if one is missing, for the error.
         """
         root = self.folder()
         missing = [name for name in names if not (root / name).is_file()]
         if missing:
             raise ValueError(
-                f"{self.name}: {', '.join(missing)} not in {root}: put {put} there, or set "
+                f"{self.name}: {', '.join(missing)} not in {root}: put {needed} there, or set "
                 "dataset.root to their folder"
             )
         return [root / name for name in names]

@@ -180,8 +180,8 @@ def test_silence_has_a_finite_normalization(write: Write, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"test_speakers": ["bob", "dan"]}, "'dan' is no speaker; choose from ann, bob, cy"),
-        ({"test_speakers": "bob"}, "is no speaker; choose from ann, bob, cy"),
+        ({"test_speakers": ["bob", "dan"]}, "'dan' is not a speaker; choose from ann, bob, cy"),
+        ({"test_speakers": "bob"}, "is not a speaker; choose from ann, bob, cy"),
         ({"test_speakers": [*SPEAKERS]}, "names all speakers"),
         ({"size": 32}, "fsdd: size=32: data sets of audio have no size in pixels"),
         (
