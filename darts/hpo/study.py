@@ -106,7 +106,7 @@ class StudyPlan:
         return study
 
     def _require_same_study(self, study: Study) -> None:
-        """Store the identity of a new study; ``ConfigError`` if an existing one has another identity."""
+        """Store the identity of a new study; ``ConfigError`` if an existing one has another."""
         identity = {
             "objectives": self.objectives,
             "parameters": {p.name: repr((p.domain, p.conditions)) for p in self.space.parameters},
