@@ -30,7 +30,7 @@ class Layout:
     Attributes:
         folder: folder of the files, relative to the root; "" is the root itself.
         files: published MD5 by file name.
-        archives: downloads: the files themselves, or archives that contain ``folder``.
+        archives: what to download: the files themselves, or archives that contain ``folder``.
         unpack: whether to unpack the archives in the root.
     """
 
@@ -43,8 +43,8 @@ class Layout:
 def find_files(request: Request[Options], layout: Layout) -> Path:
     """Return the folder that contains all files of a data set; download them if necessary.
 
-    The files may be where torchvision puts them, at the same path below a folder named after the
-    data set, or in the root itself.
+    All files must be in one folder: where torchvision puts them (``layout.folder`` in the root), at
+    this path below a folder named after the data set, in the latter, or in the root itself.
 
     Raises:
         ValueError: if files are missing and cannot be downloaded, or if ``request.verify`` is set
@@ -64,7 +64,7 @@ def find_files(request: Request[Options], layout: Layout) -> Path:
         advice = f"put {', '.join(missing)} into {target}, or set dataset.root to their folder"
         if not request.download:
             raise ValueError(
-                f"{request.name}: files are missing and dataset.download is off: {advice}"
+                f"{request.name}: files are missing and dataset.download=false: {advice}"
             )
         _download(request.name, layout, root, target, advice)
     changed = [name for name, md5 in layout.files.items() if _md5(target / name) != md5]

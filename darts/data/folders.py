@@ -26,16 +26,16 @@ _IMAGENET_STATISTICS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def load_imagefolder(request: Request[NoOptions]) -> Source:
-    """Load color images of ``size`` pixels a side (32 by default).
+    """Load color images of ``size`` by ``size`` pixels (32 by default).
 
-    Images of up to 512 MB are kept in memory and normalized by the statistics of the training
-    split. Larger data sets are decoded on request and normalized by the statistics of ImageNet.
+    Data sets of up to 512 MiB of pixels are kept in memory and normalized by the statistics of the
+    training split. Larger ones are decoded on request and normalized by those of ImageNet.
     """
     return _load(request, size=request.size or 32, margin=1.0, auto_storage="memory")
 
 
 def load_imagenet(request: Request[NoOptions]) -> Source:
-    """Load ILSVRC2012 from class folders in ``train`` and ``val``, 224 pixels a side by default.
+    """Load ILSVRC2012 from class folders in ``train`` and ``val``, by default as 224 by 224 pixels.
 
     For evaluation the shorter side is resized to 8/7 of the size (256 for 224) before the center
     crop.
@@ -96,8 +96,8 @@ def find_class_files(
         noun: what a file is, for errors.
 
     Returns:
-        The names of the classes, and N paths and labels ``(N,)`` int64 by split: "train" and
-        perhaps "valid" and "test".
+        The names of the classes, and for each split N paths and labels ``(N,)`` int64. The splits
+        are "train" and, if their folders exist, "valid" and "test".
 
     Raises:
         ValueError: if there are fewer than two classes, a class has no training file, a split has
@@ -123,7 +123,7 @@ def find_class_files(
         if unknown:
             raise ValueError(
                 f"{request.name}: {folder / unknown[0]} is not a class of the training split; "
-                "remove it or add it there"
+                "remove it, or add the class there"
             )
         paths = [_list_files(folder / name, suffixes) for name in classes]
         if split == "train" and not all(paths):

@@ -41,7 +41,7 @@ class MemoryImages:
     """Images in one tensor, copied to each device at most once.
 
     Args:
-        pixels: ``(N, C, H, W)``, uint8 with 255 for 1.0, or float32 for samples that are no images.
+        pixels: ``(N, C, H, W)``, uint8 with 255 for 1.0, or float32 for other samples.
         labels: ``(N,)`` integers.
 
     Raises:
@@ -56,7 +56,7 @@ class MemoryImages:
             )
         self.pixels = pixels.contiguous()
         self.levels = 255 if pixels.dtype == torch.uint8 else 1
-        self.labels = _checked(labels, len(pixels))
+        self.labels = _checked_labels(labels, len(pixels))
         self.shape: tuple[int, int, int] = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
         self._copies: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
@@ -64,7 +64,7 @@ class MemoryImages:
         return len(self.pixels)
 
     def on(self, device: torch.device | str) -> tuple[Tensor, Tensor]:
-        """Return pixels and labels on ``device``; all callers share one copy."""
+        """Return pixels and labels on a device, as one copy that all callers share."""
         resolved = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
         if resolved not in self._copies:
             self._copies[resolved] = self.pixels.to(resolved), self.labels.to(resolved)
@@ -133,10 +133,10 @@ class DiskImages:
     def __init__(
         self, paths: Sequence[str], labels: Tensor, *, size: int, margin: float = 1.0
     ) -> None:
-        self.labels = _checked(labels, len(paths))
+        self.labels = _checked_labels(labels, len(paths))
         self.shape: tuple[int, int, int] = (3, size, size)
         self.margin = margin
-        # One array: a list of a million strings would be copied page by page into each worker.
+        # One array, because reference counting would copy a list of strings into each worker.
         self._paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
 
     def __len__(self) -> int:
@@ -158,37 +158,37 @@ class DiskImages:
         """Decode some images in this process.
 
         Args:
-            indices: images of a batch of size B.
-            crop_seed: seed of random resized crops; None for whole images.
-            share: images of the batch to decode. It does not change their crops.
+            indices: images of a batch.
+            crop_seed: seed of random resized crops; None for center crops.
+            share: the B images of the batch to decode. It does not change their crops.
 
         Returns:
-            ``(B, 3, size, size)`` uint8, or as many as are in the share.
+            ``(B, 3, size, size)`` uint8.
 
         Raises:
             ValueError: if a file cannot be read; the message names the first one.
         """
-        boxes = None
+        uniform = None
         if crop_seed is not None:
             shape = (len(indices), ATTEMPTS, 4)
-            private = generator(crop_seed, "box")
-            boxes = torch.rand(shape, generator=private, dtype=torch.float64)[share].tolist()
+            rng = generator(crop_seed, "box")
+            uniform = torch.rand(shape, generator=rng, dtype=torch.float64)[share].tolist()
         indices = indices[share]
         batch = torch.empty(len(indices), *self.shape, dtype=torch.uint8)
         for row, index in enumerate(indices):
-            attempts = None if boxes is None else boxes[row]
+            attempts = None if uniform is None else uniform[row]
             batch[row] = decode(self.path(index), self.shape[1], self.margin, attempts)
         return batch
 
     def to_memory(self) -> MemoryImages:
-        """Decode all files now, in threads, because Pillow releases the interpreter lock."""
+        """Decode all files, in parallel threads: Pillow releases the global interpreter lock."""
         chunks = [range(i, min(i + 256, len(self))) for i in range(0, len(self), 256)]
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
             pixels = torch.cat(list(pool.map(self.read, chunks)))
         return MemoryImages(pixels, self.labels)
 
 
-def _checked(labels: Tensor, count: int) -> Tensor:
+def _checked_labels(labels: Tensor, count: int) -> Tensor:
     if labels.shape != (count,) or labels.is_floating_point():
         raise ValueError(
             f"labels must be {count} integers, one per image, not {labels.dtype} of shape "

@@ -12,10 +12,11 @@ class InputSpec:
 
     Attributes:
         name: name of the input.
-        shape: shape of an example.
+        shape: shape of an example tensor.
         dynamic_axes: names of the axes of variable length, by axis.
-        num_tokens: exclusive upper bound of token indices, which start at 1; None for floats.
-        mean, std: normalization of images by channel, in units of [0, 1].
+        num_tokens: exclusive upper bound of token indices; None for float tensors. The indices of
+            an example start at 1, because 0 may be padding.
+        mean, std: normalization of samples by channel, see ``Source``.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """The interface of loaders, and what all of them share.
 
 A batch is a pure function of (seed, stream, epoch, step): its order and its random draws come from
-private generators with these names. A run that resumes at any step therefore sees the batches of
-the uninterrupted run.
+generators that these four identify. A run that resumes at any step therefore gets the same batches
+as an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -88,14 +88,14 @@ class PositionLoader(ABC, Generic[B]):
     @property
     @abstractmethod
     def rows(self) -> tuple[int, int]:
-        """Index of this rank's first sample in a full batch of all ranks, and that batch's size."""
+        """Index of this rank's first sample in a full batch, and the size of the whole batch."""
 
     @abstractmethod
     def read(self, position: int) -> B:
         """Return the batch at a position."""
 
     def read_next(self, position: int) -> B:
-        """Return the batch at a position that an iterator has reached."""
+        """Return the batch at a position; iterators call this for one position after the other."""
         return self.read(position)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[B]:
@@ -115,7 +115,7 @@ class PositionLoader(ABC, Generic[B]):
         return self._iterate(epoch * steps + first_step, (epoch + 1) * steps)
 
     def stream(self, position: int = 0) -> Iterator[B]:
-        """Return batches without end, beginning with number ``position`` over all epochs."""
+        """Return an endless sequence of batches over epochs, beginning at ``position``."""
         if position < 0:
             raise ValueError(f"position={position}: must be >= 0")
         return self._iterate(position, None)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from darts.registry import choice, number
 
-SCALES = ("slaney", "htk")
+SCALES = ("slaney", "htk")  # of mel, see the references
 SILENCE = -80.0
 """Minimum of a spectrogram in decibels; the value of digital silence."""
 
@@ -89,7 +89,7 @@ class Spectrogram(SpectrogramOptions):
 
     @property
     def fft(self) -> int:
-        """Length of the Fourier transform: the next power of two of the window."""
+        """Length of the Fourier transform: the smallest power of two that covers a window."""
         return 1 << (self.window_samples - 1).bit_length()
 
     @property
@@ -101,7 +101,7 @@ class Spectrogram(SpectrogramOptions):
         """Return the mean power of each band in decibels, lowest band first.
 
         Args:
-            recordings: (B, samples) float; zero before and after.
+            recordings: (B, samples) float; silent before and after.
 
         Returns:
             (B, mels, frames) float32.
@@ -123,9 +123,9 @@ class Spectrogram(SpectrogramOptions):
 
 
 def fit_length(samples: Tensor, count: int) -> Tensor:
-    """Pad recordings (..., N) with silence, or crop them, to (..., count), at both ends alike.
+    """Pad recordings (..., N) with silence, or crop them, to (..., count).
 
-    Speech is in the middle: recordings have silence at both ends, from cutting or from the button.
+    Both ends change equally, because the speech is usually in the middle of a recording.
     """
     missing = count - samples.shape[-1]
     before = missing // 2  # rounded down for a crop as well

@@ -20,13 +20,13 @@ _SHARES = (("train", 0.8), ("valid", 0.1), ("test", 0.1))
 
 
 def load_agnews(request: Request[VocabularyOptions]) -> Pairs | Documents:
-    """Load ``test.csv`` of AG News, divided in three splits that never change.
+    """Load ``test.csv`` of AG News, divided into three splits that never change.
 
-    If ``request.kind`` is "pairs": pairs of description and title with a joint vocabulary, else
-    texts of title and description with their topic.
+    With ``request.kind="pairs"`` the samples are pairs of description and title with a joint
+    vocabulary, else texts of title and description with their topic.
 
     Raises:
-        ValueError: if the file is missing or not that of AG News.
+        ValueError: if the file is missing or does not have the format of AG News.
     """
     needed = "test.csv of AG News (class, title, description)"
     (path,) = request.files("test.csv", needed=needed)

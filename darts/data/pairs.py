@@ -37,8 +37,9 @@ class SentencePairs:
     """A split of sentence pairs.
 
     Attributes:
-        sources: word indices of the source sentences, ``(N, S)`` int64, ended and padded.
-        targets: word indices of the target sentences, ``(N, T)`` int64, ended and padded.
+        sources: word indices of the source sentences, ``(N, S)`` int64; ``<eos>`` and padding
+            follow each sentence.
+        targets: the same of the target sentences, ``(N, T)`` int64.
         references: the target sentences as text.
     """
 
@@ -56,7 +57,7 @@ class Pairs:
 
     Attributes:
         name: name in the registry.
-        source, target: vocabularies of both sides; the same object if they are joint.
+        source, target: vocabularies of both sides; one object if the vocabulary is joint.
         train, valid, test: the splits.
     """
 
@@ -69,17 +70,20 @@ class Pairs:
 
 
 def load_pairs(request: Request[PairOptions]) -> Pairs:
-    """Load a folder with ``train.src``, ``train.tgt`` and the same of ``valid`` and ``test``.
+    """Load ``train.src`` and ``train.tgt``, and the same files of ``valid`` and ``test``.
+
+    The options ``source`` and ``target`` set other file extensions. Pairs with an empty sentence
+    are dropped.
 
     Raises:
-        ValueError: if a file is missing or not UTF-8, or the two sides have different lengths; the
-            message names the file.
+        ValueError: if a file is missing or not UTF-8, or the two sides have different numbers of
+            lines; the message names the file.
     """
     return _load_files(request, {split: split for split in ("train", "valid", "test")})
 
 
 def load_multi30k(request: Request[PairOptions]) -> Pairs:
-    """Load image captions; files are ``train``, ``val`` and ``test_2016_flickr`` by language."""
+    """Load image captions from the files ``MULTI30K``, with a language as file extension."""
     return _load_files(request, MULTI30K)
 
 
@@ -88,7 +92,7 @@ def _load_files(request: Request[PairOptions], file_names: dict[str, str]) -> Pa
     if options.source == options.target:
         raise ValueError(
             f"{request.name}: dataset.source and dataset.target are both {options.source!r}; set "
-            "two different file name endings"
+            "two different file extensions"
         )
     names = file_names.values()
     sources = request.files(*(f"{name}.{options.source}" for name in names))

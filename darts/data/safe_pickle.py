@@ -1,8 +1,8 @@
 """Reading of pickled NumPy arrays without executing code from the file.
 
 CIFAR is published as pickles, and unpickling executes code. Here the names that such a file needs
-map to inert classes defined below, and all other names are errors. Arrays are built from raw bytes,
-after checks of their type and size.
+map to the inert objects defined below, and all other names are errors. Arrays are built from raw
+bytes, after checks of their type and size.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+# NumPy types that an array may have.
 _CODES = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"f4", "f8", "b1"}
 
 
@@ -106,7 +107,7 @@ class _Reader(pickle.Unpickler):
         try:
             return _NAMES[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it names {module}.{name}: not allowed") from None
+            raise pickle.UnpicklingError(f"the name {module}.{name} is not allowed") from None
 
 
 def load_pickled_arrays(path: str | os.PathLike[str]) -> dict[str, object]:

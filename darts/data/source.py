@@ -22,7 +22,7 @@ class Source:
         train: training split; divide it with ``stratified_split``.
         test: test split, or None.
         valid: published validation split in addition to the test split, or None.
-        mean, std: normalization by channel, in units of [0, 1].
+        mean, std: normalization by channel: of images with pixels in [0, 1], or of float samples.
     """
 
     name: str
@@ -36,9 +36,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Request(Generic[Options]):
-    """The arguments of ``darts.data.load``, which checks them.
+    """The arguments of ``darts.data.load``, after its checks.
 
-    ``options`` are those of the data set alone, an instance of ``SourceSpec.options``.
+    ``options`` are those that only this data set has, an instance of ``SourceSpec.options``.
     """
 
     name: str
@@ -109,7 +109,7 @@ def memory_source(
     valid: MemoryImages | None = None,
     statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
 ) -> Source:
-    """Return a data set in memory, resized to ``size`` pixels a side unless that is None.
+    """Return a data set in memory, resized to ``size`` by ``size`` pixels unless it is None.
 
     ``statistics`` are mean and standard deviation by channel; None computes them from ``train``.
     """

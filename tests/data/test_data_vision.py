@@ -125,7 +125,7 @@ def test_published_checksums_cause_no_warning(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_error_of_a_missing_data_set_says_what_to_do(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"dataset\.download is off") as caught:
+    with pytest.raises(ValueError, match=r"dataset\.download=false") as caught:
         load(name, root=tmp_path, download=False)
     message = str(caught.value)
     assert "\n" not in message
