@@ -2,14 +2,14 @@
 
     python experiments/bench_recurrent.py
 
-Implementations of the search cell alternate in one process: ``edgewise`` computes one edge and one
-candidate at a time; ``published`` computes all edges into a node in one product and one candidate
-at a time (plain_recurrent.py); ``fast`` is ``darts.spaces.recurrent.MixedCell``. The mixing weights
-are constants, as in a weight step. The discrete cell is computed node by node (``plain``) and by
-``darts.spaces.recurrent.DiscreteCell`` (``network``), and compared with a ``torch.nn.LSTM`` of the
-same width, which has far fewer weights. All use the dropout of the published recipe. Embedding and
-decoder are not included. Medians of the tokens per second, and of the speedups within a round, are
-printed and written to results/bench_recurrent.json and README.md.
+Implementations of the supernet's cell alternate in one process: ``edgewise`` computes one edge and
+one candidate at a time; ``published`` (plain_recurrent.py) computes all edges into a node in one
+product and one candidate at a time; ``fast`` is ``darts.spaces.recurrent.MixedCell``. The mixing
+weights are constants, as in a weight step. The cell of a genotype is computed node by node
+(``plain``) and by ``darts.spaces.recurrent.DiscreteCell`` (``network``), and compared with a
+``torch.nn.LSTM`` of the same width, which has far fewer weights. All use the dropout of the
+published recipe. Embedding and decoder are not included. Medians of the tokens per second, and of
+the speedups within a round, are printed and written to results/bench_recurrent.json and README.md.
 
 Imports only torch and modules of darts that need nothing else.
 """
@@ -32,11 +32,11 @@ KEY = ("hardware", "cell", "hidden", "steps", "batch", "implementation")
 DROPOUTS = DropoutRates(input=0.75, hidden=0.25)
 
 
-def search_cells(args: argparse.Namespace) -> dict[str, Callable[[], object]]:
+def mixed_cell_steps(args: argparse.Namespace) -> dict[str, Callable[[], object]]:
     """Return one training step per implementation of the supernet's cell."""
     hidden, device = args.hidden, args.device
     inputs = torch.randn(args.steps, args.batch, hidden, device=device)
-    weights = torch.randn(36, 5, device=device).softmax(-1)
+    weights = torch.randn(36, 5, device=device).softmax(-1)  # (edges, operations) of 8 nodes
 
     def make(cell_class: Any) -> Callable[[], None]:
         cell = cell_class(hidden, hidden, 8, DROPOUTS).to(device)
@@ -46,7 +46,7 @@ def search_cells(args: argparse.Namespace) -> dict[str, Callable[[], object]]:
     return {name: make(classes[name]) for name in classes if name in args.implementations}
 
 
-def discrete_cells(args: argparse.Namespace) -> dict[str, Callable[[], object]]:
+def discrete_cell_steps(args: argparse.Namespace) -> dict[str, Callable[[], object]]:
     """Return one training step per implementation of a genotype's cell, and of an LSTM."""
     hidden, device = args.hidden, args.device
     inputs = torch.randn(args.steps, args.batch, hidden, device=device)
@@ -75,22 +75,25 @@ def main() -> None:
     """Measure both cells and write the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--genotype", default="DARTS_RNN_V2", choices=PUBLISHED)
-    parser.add_argument("--hidden", type=int, default=300)
-    parser.add_argument("--steps", type=int, default=35)
+    parser.add_argument("--hidden", type=int, default=300, help="width of the cell")
+    parser.add_argument("--steps", type=int, default=35, help="tokens per sequence")
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5, help="rounds of measurements")
     parser.add_argument(
         "--implementations",
         nargs="+",
         default=["edgewise", "published", "fast"],
-        help="of the search cell",
+        help="of the supernet's cell",
     )
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     shape = {key: getattr(args, key) for key in ("hidden", "steps", "batch")}
     tokens = args.steps * args.batch
     rows = []
-    for cell, steps in (("search", search_cells(args)), (args.genotype, discrete_cells(args))):
+    for cell, steps in (
+        ("search", mixed_cell_steps(args)),
+        (args.genotype, discrete_cell_steps(args)),
+    ):
         for implementation, timing in alternate(steps, args.repeats, args.device).items():
             rows.append(
                 {

@@ -36,7 +36,7 @@ KEY = ("hardware", *SHAPE, "auxiliary", "drop_path", "implementation")
 CASES = ((False, 0.0), (True, 0.0), (True, 0.2))  # auxiliary head, drop path
 
 
-def steps(
+def make_steps(
     args: argparse.Namespace, auxiliary: bool, drop_path: float
 ) -> dict[str, Callable[[], object]]:
     """Return a training step per implementation, each with its own network."""
@@ -83,7 +83,7 @@ def main() -> None:
     args = parser.parse_args()
     rows = []
     for auxiliary, drop_path in CASES:
-        timings = alternate(steps(args, auxiliary, drop_path), args.repeats, args.device)
+        timings = alternate(make_steps(args, auxiliary, drop_path), args.repeats, args.device)
         for implementation, timing in timings.items():
             rows.append(
                 {

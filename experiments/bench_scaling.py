@@ -2,9 +2,9 @@
 
     python experiments/bench_scaling.py
 
-Changes one size of a base configuration at a time. ``edgewise`` and ``fast`` are the first-order
-implementations of bench_search_step.py; they alternate in one process. The results are written to
-results/bench_scaling.json and README.md.
+Changes one size of a base configuration at a time. ``edgewise`` and ``fast`` are implementations of
+bench_search_step.py, with the first-order gradient; they alternate in one process. The results are
+written to results/bench_scaling.json and README.md.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ def main() -> None:
             )
             print(f"{size}, {implementation}: {timing['seconds']:.3f} s", flush=True)
     columns = (*CASE, "edgewise, s", "fast, s", "speedup")
-    every = record("bench_scaling", KEY, rows)
+    all_rows = record("bench_scaling", KEY, rows)
     edgewise = {
-        tuple(row[k] for k in CASE): row for row in every if row["implementation"] == "edgewise"
+        tuple(row[k] for k in CASE): row for row in all_rows if row["implementation"] == "edgewise"
     }
     lines = []
-    for row in (row for row in every if row["implementation"] == "fast"):
+    for row in (row for row in all_rows if row["implementation"] == "fast"):
         case = tuple(row[k] for k in CASE)
         seconds = edgewise[case]["seconds"]
         lines.append((*case, f"{seconds:.3f}", f"{row['seconds']:.3f}", f"{row['speedup']:.2f}"))

@@ -6,11 +6,11 @@
 A search step is one architecture step and one weight step. Three implementations of the same
 mathematics alternate in one process:
 
-* ``published``: the edge-wise supernet as in the published code: default memory layout; the
-  first-order gradient of the alphas by a backward pass through all parameters; the second-order
-  gradient on a copy of the network made for the step, with the finite difference in place.
-* ``edgewise``: the edge-wise supernet in channels_last layout with the gradients of
-  ``darts.bilevel``, which compute only the gradients they need.
+* ``published``: the edge-wise supernet as in the published code, in the default memory layout. The
+  first-order gradient of the alphas is a backward pass through all parameters; the second-order
+  gradient takes the virtual step on a copy of the network and shifts the weights in place.
+* ``edgewise``: the edge-wise supernet in channels_last layout. ``darts.bilevel`` computes only the
+  gradients that are needed.
 * ``fast``: ``cnn.Supernet`` with the same gradients, as ``darts.search`` runs it.
 
 The peak memory of each is measured in its own process. The script also measures the time to make
@@ -64,7 +64,11 @@ def weight_step(
     *,
     alpha_gradients: bool,
 ) -> None:
-    """Take one weight step; the published code also computes the gradients of the alphas."""
+    """Take one weight step.
+
+    Args:
+        alpha_gradients: also compute the gradients of the alphas, as the published code does.
+    """
     optimizer.zero_grad(set_to_none=True)
     with context:
         if alpha_gradients:
@@ -91,14 +95,14 @@ def published_second_order(
             momentum = 0.9 * optimizer.state.get(old, {}).get("momentum_buffer", 0.0)
             new.sub_(0.025 * (momentum + gradient + 3e-4 * old))
     torch.autograd.backward(loss(copied, valid))
-    vector = [p.grad for p in copied.weight_parameters() if p.grad is not None]
-    scale = 0.01 / torch.cat([v.reshape(-1) for v in vector]).norm()
+    valid_gradient = [p.grad for p in copied.weight_parameters() if p.grad is not None]
+    scale = 0.01 / torch.cat([v.reshape(-1) for v in valid_gradient]).norm()
     alphas = list(net.alphas.values())
-    for factor, has_loss in ((scale, True), (-2 * scale, True), (scale, False)):
+    for factor, is_evaluated in ((scale, True), (-2 * scale, True), (scale, False)):
         with torch.no_grad():
-            for parameter, direction in zip(parameters, vector, strict=True):
+            for parameter, direction in zip(parameters, valid_gradient, strict=True):
                 parameter.add_(factor * direction)
-        if has_loss:
+        if is_evaluated:
             torch.autograd.grad(loss(net, train), alphas)
 
 
@@ -131,7 +135,7 @@ def make_step(args: argparse.Namespace, implementation: str, order: int) -> Call
             return nullcontext()
         return torch.autocast(torch.device(device).type, DTYPES[args.precision])
 
-    def published() -> None:
+    def published_step() -> None:
         if order == 1:
             with context():
                 value = loss(net, valid)
@@ -141,13 +145,13 @@ def make_step(args: argparse.Namespace, implementation: str, order: int) -> Call
                 published_second_order(net, optimizer, train, valid)
         weight_step(net, optimizer, train, context(), alpha_gradients=True)
 
-    def ours() -> None:
+    def package_step() -> None:
         gradient = GRADIENTS["first_order" if order == 1 else "unrolled"]()
         with context():
             gradient(net, loss, train, valid, optimizer)
         weight_step(net, optimizer, train, context(), alpha_gradients=False)
 
-    return published if implementation == "published" else ours
+    return published_step if implementation == "published" else package_step
 
 
 def data_seconds(args: argparse.Namespace) -> float:

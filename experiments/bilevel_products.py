@@ -3,8 +3,8 @@
     python experiments/bilevel_products.py
 
 Computes both second-order products of ``darts.bilevel.unrolled`` for the same batches of the
-digits, with the initial supernet and after some epochs of search, for several batch sizes and
-lengths of the finite difference. Writes the medians over batches to
+digits, with the initial supernet and after some epochs of search, for several batch sizes and step
+lengths (``epsilon``) of the finite difference. Writes the medians over batches to
 experiments/results/bilevel_products.json and prints them as a table.
 """
 
@@ -77,7 +77,7 @@ def main() -> None:
             arch_optimizer.zero_grad()
             optimizer.zero_grad()
             torch.autograd.backward(loss(net, train))
-            arch_optimizer.zero_grad()
+            arch_optimizer.zero_grad()  # the weight step does not update the alphas
             optimizer.step()
 
     rows = []

@@ -1,4 +1,4 @@
-"""Search, retraining and test score on CIFAR-10 with two CPU cores, compared with random genotypes.
+"""Search and retraining on CIFAR-10 with two CPU cores, compared with random genotypes.
 
     python experiments/cifar10_cpu.py --root data
 
@@ -27,7 +27,7 @@ from darts.tracking.files import write_json
 from darts.training.cost import count_parameters
 
 RESULTS = HERE / "results" / "cifar10_cpu.json"
-CELLS, CLASSES = 5, 10  # as in conf/experiment/retrain/cifar10_cpu.yaml
+CHANNELS, CELLS, CLASSES = 12, 5, 10  # of conf/experiment/retrain/cifar10_cpu.yaml
 
 
 def count_weights(genotype: Genotype, channels: int) -> int:
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--runs", default="runs/cifar10_cpu", help="folder of the runs")
     parser.add_argument("--random", type=int, default=5, help="number of random genotypes")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("overrides", nargs="*", help="of search and retrain")
+    parser.add_argument("overrides", nargs="*", help="of search and retraining")
     args = parser.parse_args()
     runs = Path(args.runs)
     common = [f"dataset.root={args.root}", f"seed={args.seed}", *args.overrides]
@@ -53,7 +53,7 @@ def main() -> None:
     retrain = run("retrain", runs / "retrain", f"genotype={runs / 'search'}", *recipe, log=False)
     run("evaluate", runs / "evaluate", f"checkpoint={runs / 'retrain'}", log=False)
 
-    rows = [{**retrain, "name": "search", "channels": 12}]
+    rows = [{**retrain, "name": "search", "channels": CHANNELS}]
     for index in range(args.random):
         generator = torch.Generator().manual_seed(args.seed * 1000 + index)
         genotype = cnn.random_genotype(generator)

@@ -4,14 +4,13 @@
     python experiments/compare_collapse.py --dataset cifar10 --root data --epochs 30
 
 Searches S2 (skip connection or separable convolution on every edge) and S4 (noise or separable
-convolution) with several methods and seeds. In these spaces it is known which operations are
-harmful: noise never helps, and a cell of skip connections hardly learns. For each epoch of a search
-the script records the fraction of the genotype's edges that have the harmful operation. A finished
-run is not repeated.
+convolution) with several methods and seeds. The harmful operation of each space is known: noise
+never helps, and a cell of skip connections hardly learns. For each epoch of a search, the script
+records the fraction of the genotype's edges that have it. A finished run is not repeated.
 
 References:
     Zela et al., "Understanding and Robustifying Differentiable Architecture Search",
-    arXiv:1909.09656, section 3: the spaces, and DARTS failing on them.
+    arXiv:1909.09656, section 3: the spaces, and how DARTS fails on them.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ HARMFUL = {"s2": "skip_connect", "s4": "noise"}
 KEY = ("dataset", "space", "method", "seed", "epochs")
 
 
-def share(text: str, operation: str) -> float:
+def edge_fraction(text: str, operation: str) -> float:
     """Return the fraction of the edges of a genotype that have an operation."""
     genotype = parse_genotype(text)
     edges = [name for cell in genotype.cells for *_, name in genotype.edges(cell)]
@@ -63,8 +62,8 @@ def search(space: str, method: str, seed: int, args: argparse.Namespace) -> Row:
         "method": method,
         "seed": seed,
         "epochs": args.epochs,
-        "harmful": share(summary["genotype"], HARMFUL[space]),
-        "history": [round(share(row["genotype"], HARMFUL[space]), 3) for row in history],
+        "harmful": edge_fraction(summary["genotype"], HARMFUL[space]),
+        "history": [round(edge_fraction(row["genotype"], HARMFUL[space]), 3) for row in history],
         "valid_accuracy": summary["valid_accuracy"],
         "seconds": summary["seconds"],
         "genotype": summary["genotype"],
@@ -81,7 +80,7 @@ def report(rows: Sequence[Row]) -> str:
         groups.setdefault(key, []).append(row)
     lines = []
     for (dataset, space, method, epochs), own in sorted(groups.items()):
-        middle = [row["history"][len(row["history"]) // 2] for row in own]
+        halfway = [row["history"][len(row["history"]) // 2] for row in own]
         lines.append(
             (
                 dataset,
@@ -90,7 +89,7 @@ def report(rows: Sequence[Row]) -> str:
                 epochs,
                 len(own),
                 HARMFUL[space],
-                f"{100 * statistics.mean(middle):.0f}",
+                f"{100 * statistics.mean(halfway):.0f}",
                 ", ".join(f"{100 * row['harmful']:.0f}" for row in own),
                 f"{100 * statistics.mean(row['valid_accuracy'] for row in own):.1f}",
             )
@@ -116,8 +115,8 @@ def main() -> None:
         for space in args.spaces:
             for method in args.methods:
                 row = search(space, method, seed, args)
-                share_at_end = 100 * row["harmful"]
-                print(f"{space} {method} {seed}: {share_at_end:.0f} % {HARMFUL[space]}", flush=True)
+                percent = 100 * row["harmful"]
+                print(f"{space} {method} {seed}: {percent:.0f} % {HARMFUL[space]}", flush=True)
                 record("compare_collapse", KEY, [row])
     put_table("compare_collapse", report(record("compare_collapse", KEY, [])))
 

@@ -5,7 +5,7 @@
 Runs ``experiment=nas201_cpu`` for each seed and method, and looks up the resulting cell in the
 benchmark table. Recorded rows and finished runs are not repeated and interrupted runs are resumed,
 so the script may be stopped at any time (delete a row to measure it again). The baseline is random
-search at the same cost: it trains random cells with the same proxy recipe, one after the other,
+search of the same cost: it trains random cells with the same proxy recipe, one after the other,
 until it has used the energy of a first-order search, and returns the best cell on validation data.
 Where energy is estimated from processor time, equal energy means equal processor time, whatever
 else runs on the machine.
@@ -53,7 +53,7 @@ METHODS = [
 ]
 BASELINE = "random_search"
 # Overrides of a method in addition to the recipe. The authors of DrNAS also search NAS-Bench-201
-# without partial channels and stages; the other overrides shorten schedules.
+# without partial channels and stages; the other overrides adapt methods to the recipe.
 SETTINGS: dict[str, tuple[str, ...]] = {
     "drnas": ("relaxation.partial=1", "stages=[]", "arch_optimizer.warmup=0"),
     "p_darts": (
@@ -78,7 +78,8 @@ PUBLISHED = {  # reported test accuracy on CIFAR-10 after a search on the full t
     "random_sharing": "87.66",
 }
 KEY = ("method", "seed")
-COMMAND = "python experiments/compare_nas201.py --table FILE --root DIR"  # without local paths
+CELLS = 15625  # architectures of the space
+COMMAND = "python experiments/compare_nas201.py --table FILE --root DIR"  # recorded without paths
 
 
 def make_row(method: str, seed: int, arch: str, benchmark: Table, **more: Any) -> Row:
@@ -127,11 +128,11 @@ def search(method: str, seed: int, args: argparse.Namespace, benchmark: Table) -
 
 def random_search(seed: int, budget: float, args: argparse.Namespace, benchmark: Table) -> Row:
     """Train random cells with the proxy recipe until they have used ``budget`` joules."""
-    draw = random.Random(seed)
+    rng = random.Random(seed)
     seconds, joules = 0.0, 0.0
     scores: dict[str, float] = {}
     while joules < budget:
-        genotype = Genotype.from_index(draw.randrange(15625))
+        genotype = Genotype.from_index(rng.randrange(CELLS))
         summary = run(
             "retrain",
             args.runs / f"{BASELINE}-{seed}" / str(genotype.index),
@@ -195,13 +196,13 @@ def report(rows: Sequence[Row]) -> str:
 
 
 def best_of_ten_random(benchmark: Table, draws: int = 2000) -> str:
-    """Return a sentence about the best of ten random cells, by validation accuracy at 12 epochs."""
-    draw = random.Random(0)
-    archs = [Genotype.from_index(index) for index in range(15625)]
+    """Return a sentence about the best of ten random cells, chosen by validation accuracy."""
+    rng = random.Random(0)
+    archs = [Genotype.from_index(index) for index in range(CELLS)]
     best = []
     for _ in range(draws):
         chosen = max(
-            (archs[draw.randrange(len(archs))] for _ in range(10)),
+            (archs[rng.randrange(len(archs))] for _ in range(10)),
             key=lambda arch: benchmark.accuracy(arch, split="val", epochs=12),
         )
         best.append(benchmark.accuracy(chosen))
@@ -232,8 +233,8 @@ def main() -> None:
     def recorded_rows() -> dict[tuple[str, int], Row]:
         return {(row["method"], row["seed"]): row for row in record("compare_nas201", KEY, [])}
 
-    def work(task: tuple[str, int]) -> None:
-        method, seed = task
+    def work(job: tuple[str, int]) -> None:
+        method, seed = job
         try:
             if method == BASELINE:
                 budget = recorded_rows()["darts_v1", seed]["joules"]
@@ -247,9 +248,9 @@ def main() -> None:
         record("compare_nas201", KEY, [row])
 
     recorded = recorded_rows()
-    tasks = [(method, seed) for seed in range(args.seeds) for method in args.methods]
+    jobs = [(method, seed) for seed in range(args.seeds) for method in args.methods]
     with ThreadPoolExecutor(args.jobs) as pool:
-        list(pool.map(work, (task for task in tasks if task not in recorded)))
+        list(pool.map(work, (job for job in jobs if job not in recorded)))
     rows = record("compare_nas201", KEY, [])
     put_table("compare_nas201", f"{report(rows)}\n\n{best_of_ten_random(benchmark)}")
 

@@ -9,12 +9,12 @@ retrained with the same settings and seeds: the final one, and the one that
 A search without such a warning is not compared; equal genotypes are trained once. A finished run is
 not repeated, and an interrupted run is resumed.
 
-With their defaults the digits do not collapse. With few images, many epochs and five times the
-learning rate of the alphas they do; the defaults of this script use these settings.
+With the defaults of the digits, searches do not collapse. With few images, many epochs and five
+times the learning rate of the alphas they do; these are the defaults of this script.
 
 References:
     Zela et al., "Understanding and Robustifying Differentiable Architecture Search",
-    arXiv:1909.09656, section 3: the space, and DARTS failing on it.
+    arXiv:1909.09656, section 3: the space, and how DARTS fails on it.
 """
 
 from __future__ import annotations
@@ -36,18 +36,20 @@ KEY = ("dataset", "space", "seed", "epochs", "arch_lr", "overrides", "retrain_ov
 KINDS = ("final", "rollback")
 
 
-def warnings(rows: Sequence[Row]) -> list[Row]:
+def warning_rows(rows: Sequence[Row]) -> list[Row]:
     """Return the rows in which the collapse checks warned."""
     return [row for row in rows if row.get("collapse_verdict", "healthy") != "healthy"]
 
 
-def rollback(rows: Sequence[Row]) -> tuple[int, int, str] | None:
-    """Return the epoch that ends the search, and the epoch and text of the genotype it returns.
+def find_rollback(rows: Sequence[Row]) -> tuple[int, int, str] | None:
+    """Return what ``collapse.action=rollback`` would have done; None if nothing.
 
-    The search ends at the first warning that follows a healthy check; without one, return None.
+    Returns:
+        The epoch of the first warning that follows a healthy check, which would have ended the
+        search, and the epoch and text of the genotype that it would have returned.
     """
     by_epoch = {row["epoch"]: row["genotype"] for row in rows if "genotype" in row}
-    for row in warnings(rows):
+    for row in warning_rows(rows):
         healthy = row["collapse_healthy_epoch"]
         if healthy is not None:
             return row["epoch"], healthy, by_epoch[healthy]
@@ -87,8 +89,8 @@ def retrain(text: str, directory: Path, seed: int, args: argparse.Namespace) -> 
 
 def compare(seed: int, args: argparse.Namespace) -> Row:
     """Run one search, retrain its two genotypes, and return the row."""
-    words = (f"epochs={args.epochs}", f"arch_optimizer.lr={args.arch_lr}", *args.overrides)
-    name = "_".join([f"seed{seed}", *words]).replace("/", "-")
+    settings = (f"epochs={args.epochs}", f"arch_optimizer.lr={args.arch_lr}", *args.overrides)
+    name = "_".join([f"seed{seed}", *settings]).replace("/", "-")
     directory = args.runs / args.dataset / args.space / name
     size = ("space.channels=8", "space.cells=3") if args.dataset == "digits" else ()
     summary = run(
@@ -99,11 +101,11 @@ def compare(seed: int, args: argparse.Namespace) -> Row:
         f"dataset.root={args.root}",
         f"space.candidates={args.space}",
         f"seed={seed}",
-        *(*size, *words),
+        *(*size, *settings),
     )
     rows = read_metrics(directory / "search" / "metrics.jsonl")
     genotypes = {"final": summary["genotype"]}
-    if (back := rollback(rows)) is not None:
+    if (back := find_rollback(rows)) is not None:
         genotypes["rollback"] = back[2]
     scores: dict[str, Row] = {}
     for kind, text in genotypes.items():
@@ -120,7 +122,7 @@ def compare(seed: int, args: argparse.Namespace) -> Row:
         "arch_lr": args.arch_lr,
         "overrides": list(args.overrides),
         "retrain_overrides": list(args.retrain_overrides),
-        "warnings": [row["epoch"] for row in warnings(rows)],
+        "warnings": [row["epoch"] for row in warning_rows(rows)],
         "end_epoch": None if back is None else back[0],
         "rollback_epoch": None if back is None else back[1],
         "verdicts": {row["epoch"]: row["collapse_verdict"] for row in checks},

@@ -2,9 +2,9 @@
 
     python experiments/compare_strategies.py --table nasbench201.csv
 
-Each strategy queries the validation accuracy after 12 epochs of a number of cells. Its result is
-the test accuracy after 200 epochs of the cell with the best queried accuracy. Random search is also
-compared with its expected result, computed from the table without Optuna.
+Each strategy queries the validation accuracy (after 12 epochs) of a number of cells. Its result is
+the test accuracy (after 200 epochs) of the cell with the best queried accuracy. Random search is
+also compared with a simulation on the table, without Optuna.
 
 The results are written to results/compare_strategies.json and README.md, and the figure to
 docs/images/regret.svg.
@@ -35,14 +35,16 @@ from darts.strategies import STRATEGIES, Setup
 BASELINE = "random"
 COMMAND = "python experiments/compare_strategies.py --table FILE"
 FIGURE = Path(__file__).parents[1] / "docs" / "images" / "regret.svg"
-
-
 SPACE = Nas201()
 PARAMETERS = Parameters(SPACE.parameters())
 
 
 def trace_accuracy(name: str, seed: int, queries: int, valid: Any, test: Any) -> list[float]:
-    """Return the true accuracy of the best cell so far, after each query."""
+    """Return the true accuracy of the best cell so far, after each query.
+
+    Args:
+        valid, test: accuracies of all cells in percent, ``(cells,)``.
+    """
     setup = Setup(PARAMETERS, seed)
     study = optuna.create_study(
         direction="maximize", sampler=STRATEGIES[name]().make_sampler(setup)
@@ -64,9 +66,9 @@ def trace_accuracy(name: str, seed: int, queries: int, valid: Any, test: Any) ->
 def simulate_random(
     queries: int, valid: Any, test: Any, draws: int = 10_000
 ) -> tuple[float, float]:
-    """Return mean and deviation of the best of ``queries`` random cells, by simulation."""
-    draw = np.random.default_rng(0)
-    cells = draw.integers(len(valid), size=(draws, queries))
+    """Simulate random search; return mean and deviation of the test accuracy of its results."""
+    rng = np.random.default_rng(0)
+    cells = rng.integers(len(valid), size=(draws, queries))
     best = cells[np.arange(draws), valid[cells].argmax(1)]
     return float(test[best].mean()), float(test[best].std(ddof=1))
 

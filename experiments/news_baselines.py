@@ -1,8 +1,8 @@
-"""Baselines without a network on AG News: TF-IDF for topics, the first words for headlines.
+"""Baselines without a neural network on AG News: TF-IDF for topics, first words for headlines.
 
     python experiments/news_baselines.py --root DIR
 
-Uses the splits of ``dataset=agnews``. The length of a headline and the strength of the regression
+Uses the splits of ``dataset=agnews``. The number of words and the regularization of the regression
 are chosen on the validation split; the test split is used once. The results are written to
 results/news_baselines.json and README.md.
 """
@@ -25,11 +25,11 @@ COMMAND = "python experiments/news_baselines.py --root DIR"
 
 
 def split_texts(documents: Documents, split: LabeledTexts) -> list[str]:
-    """Return the texts of a split as the networks get them."""
+    """Return the texts of a split, decoded from the tokens that networks read."""
     return [documents.words.decode(row.tolist()) for row in split.texts]
 
 
-def topics(root: Path) -> Row:
+def score_topics(root: Path) -> Row:
     """Return the scores of logistic regression on TF-IDF of words and word pairs."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -49,16 +49,16 @@ def topics(root: Path) -> Row:
     train = vectors.fit_transform(split_texts(news, news.train))
     valid, test = (vectors.transform(split_texts(news, split)) for split in (news.valid, news.test))
     candidates = []
-    for strength in (0.3, 1.0, 3.0, 10.0, 30.0, 100.0):
-        model = LogisticRegression(C=strength, max_iter=2000).fit(train, news.train.labels.numpy())
+    for inverse in (0.3, 1.0, 3.0, 10.0, 30.0, 100.0):  # of the regularization strength
+        model = LogisticRegression(C=inverse, max_iter=2000).fit(train, news.train.labels.numpy())
         score = f1_score(news.valid.labels.numpy(), model.predict(valid), average="macro")
-        candidates.append((score, strength, model))
-    score, strength, model = max(candidates, key=lambda entry: entry[0])
+        candidates.append((score, inverse, model))
+    score, inverse, model = max(candidates, key=lambda entry: entry[0])
     predictions, labels = model.predict(test), news.test.labels.numpy()
     return {
         "task": "text_classification",
         "method": "TF-IDF, logistic regression",
-        "chosen": f"C={strength:g}",
+        "chosen": f"C={inverse:g}",
         "valid": {"macro_f1": float(score)},
         "test": {
             "macro_f1": float(f1_score(labels, predictions, average="macro")),
@@ -67,8 +67,8 @@ def topics(root: Path) -> Row:
     }
 
 
-def headlines(root: Path) -> Row:
-    """Return the ROUGE scores of the first words of the description."""
+def score_headlines(root: Path) -> Row:
+    """Return the ROUGE scores of headlines that are the first words of the description."""
     news: Pairs = load(
         "agnews",
         root=root,
@@ -83,7 +83,7 @@ def headlines(root: Path) -> Row:
         from torchmetrics.text import ROUGEScore
 
         sentences = getattr(news, split)
-        predictions = [_lead(row, count, news) for row in sentences.sources]
+        predictions = [_first_words(row, count, news) for row in sentences.sources]
         metric = ROUGEScore(rouge_keys=ROUGE)
         metric.update(predictions, [[text] for text in sentences.references])
         values = metric.compute()
@@ -100,7 +100,7 @@ def headlines(root: Path) -> Row:
     }
 
 
-def _lead(row: torch.Tensor, count: int, news: Pairs) -> str:
+def _first_words(row: torch.Tensor, count: int, news: Pairs) -> str:
     words = [word for word in row.tolist() if word not in (PADDING, END)][:count]
     return detokenize(news.source.words[word] for word in words)
 
@@ -113,7 +113,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     rows = [
         {**row, "command": COMMAND, "hardware": hardware("cpu")}
-        for row in (topics(args.root), headlines(args.root))
+        for row in (score_topics(args.root), score_headlines(args.root))
     ]
     lines = [
         (

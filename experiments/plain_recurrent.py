@@ -1,8 +1,8 @@
 """Recurrent cells computed as in the published code, to compare with ``darts.spaces.recurrent``.
 
-Input and last output go through one product at each step. The search cell computes all edges into a
-node together and one candidate at a time; the discrete cell computes one node at a time. Weights
-and random numbers are those of the fast cells.
+One product per step transforms input and last output. ``PlainMixedCell`` computes all edges into a
+node together and one candidate at a time; ``PlainCell`` computes one node at a time. Weights and
+random numbers are those of the fast cells.
 
 References:
     DARTS, arXiv:1806.09055, sections 3.1 and 3.3.
@@ -21,13 +21,14 @@ from darts.spaces.recurrent.mixed_cell import ActiveColumns
 
 
 def _first_state(x: Tensor, hidden: Tensor, weight: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the state ``(B, C)`` of node 0; ``x`` is ``(B, I)``, ``weight`` ``(I + C, 2C)``."""
     masked = hidden if mask is None else hidden * mask
     gate, new = (torch.cat([x, masked], dim=1) @ weight).chunk(2, dim=1)
     return hidden + torch.sigmoid(gate) * (torch.tanh(new) - hidden)
 
 
 class PlainMixedCell(MixedCell):
-    """One product for all edges into a node, then one candidate at a time."""
+    """A supernet's cell: one product for all edges into a node, then one candidate at a time."""
 
     def forward(
         self,
@@ -55,9 +56,9 @@ class PlainMixedCell(MixedCell):
                 for column, name in enumerate(PRIMITIVES):
                     if name == "none":
                         continue
-                    passed = states + gate * (FUNCTIONS[name](new) - states)
-                    own = weights[edge : edge + node, column, None, None]
-                    total = total + (own * passed).sum(0)
+                    candidate = states + gate * (FUNCTIONS[name](new) - states)
+                    mixing = weights[edge : edge + node, column, None, None]
+                    total = total + (mixing * candidate).sum(0)
                 states = torch.cat([states, self._normed(total)[None]])
                 edge += node
             hidden = states[1:].mean(0)
@@ -70,7 +71,7 @@ class PlainMixedCell(MixedCell):
 
 
 class PlainCell(DiscreteCell):
-    """One product per node."""
+    """A genotype's cell: one product per node."""
 
     def forward(
         self, inputs: Tensor, hidden: Tensor | None = None, rows: BatchRows = None

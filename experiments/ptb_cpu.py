@@ -63,15 +63,16 @@ class LstmNetwork(nn.Module):
         return self.embedding.decode(outputs, torch.cat([last[0], memory[0]], dim=1))
 
 
-def lstm_with(weights: int, vocabulary: int, dropouts: DropoutRates) -> LstmNetwork:
+def make_lstm(weights: int, vocabulary: int, dropouts: DropoutRates) -> LstmNetwork:
     """Return the LSTM whose number of weights is closest to ``weights``."""
     sizes = range(8, 1024)
+    # Embedding, bias of the decoder, matrices and biases of the gates.
     width = min(sizes, key=lambda w: abs(w * vocabulary + vocabulary + 8 * w * w + 8 * w - weights))
     return LstmNetwork(vocabulary, width, dropouts)
 
 
 def windows(corpus: Corpus, split: str, columns: int, args: argparse.Namespace) -> WindowLoader:
-    """Return the loader of a split; the windows of the training split shift with the epoch."""
+    """Return the loader of a split for ``columns`` parallel columns of text."""
     return WindowLoader(
         getattr(corpus, split),
         columns=columns,
@@ -143,7 +144,7 @@ def main() -> None:
     parser.add_argument("--genotype", default="DARTS_RNN_V2")
     parser.add_argument("--networks", nargs="*", default=["cell", "lstm"])
     parser.add_argument("--units", type=int, default=200)
-    parser.add_argument("--minutes", type=float, default=40.0)
+    parser.add_argument("--minutes", type=float, default=40.0, help="of processor time")
     parser.add_argument("--batch", type=int, default=20)
     parser.add_argument("--window", type=int, default=35)
     parser.add_argument("--optimizer", default="sgd", choices=["sgd", "adam"])
@@ -170,7 +171,7 @@ def main() -> None:
         net: Any = Network(genotype, vocabulary, **sizes, dropouts=cell_dropouts)
         weights = count_parameters(net.parameters())
         if network == "lstm":
-            net = lstm_with(weights, vocabulary, lstm_dropouts)
+            net = make_lstm(weights, vocabulary, lstm_dropouts)
         row = {
             "network": f"cell {name}" if network == "cell" else "LSTM",
             "genotype": str(genotype) if network == "cell" else None,

@@ -43,10 +43,10 @@ def record(name: str, key: Sequence[str], rows: Sequence[Row]) -> list[Row]:
     path = HERE / "results" / f"{name}.json"
     old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     replaced = [tuple(row[k] for k in key) for row in rows]
-    every = [*(row for row in old if tuple(row[k] for k in key) not in replaced), *rows]
+    all_rows = [*(row for row in old if tuple(row[k] for k in key) not in replaced), *rows]
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(every, indent=1) + "\n", encoding="utf-8")
-    return every
+    path.write_text(json.dumps(all_rows, indent=1) + "\n", encoding="utf-8")
+    return all_rows
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -16,9 +16,9 @@ def run(command: str, directory: Path, *overrides: str, log: bool = True) -> dic
     A finished run is not repeated; an interrupted run is resumed.
 
     Args:
-        command: For example ``search``.
+        command: Name of the command, for example ``search``.
         directory: The run directory.
-        overrides: Configuration overrides of a new run.
+        overrides: Overrides of a new run; a resumed run keeps its own.
         log: Append the output to ``<directory>.log`` instead of printing it.
     """
     if not (directory / "summary.json").exists():

@@ -2,7 +2,7 @@
 
     python experiments/tune_digits.py --hours 0.25 --workers 2
 
-Runs ``experiment=digits_joint`` three times with the same budget and base configuration: as it is,
+Runs ``experiment=digits_joint`` three times with the same budget and base configuration: unchanged,
 with the parameters of the architecture only, and with the hyperparameters only. The three winners
 and the default configuration are then trained with seeds that no study has used; each seed has its
 own validation split and initial weights. Only these trainings use the test split, at their end.
@@ -26,9 +26,8 @@ from darts.config import compose
 from darts.tracking.files import read_json
 
 EXPERIMENT = "experiment=digits_joint"
-SEARCHES: dict[
-    str, tuple[str, ...]
-] = {  # parameters of the experiment that each study does not vary
+# Overrides of each study; they remove the parameters that it does not vary.
+SEARCHES: dict[str, tuple[str, ...]] = {
     "joint": (),
     "architecture": ("~parameters.optimizer", "~parameters.loader", "~parameters.drop_path"),
     "hyperparameters": ("~parameters.genotype",),
@@ -63,7 +62,7 @@ def run_study(name: str, args: argparse.Namespace) -> Row:
 
 
 def default_overrides(args: argparse.Namespace) -> list[str]:
-    """Return the overrides of the default configuration, from which all studies start."""
+    """Return the overrides of the default configuration: the base of all studies."""
     config = compose("tune", [EXPERIMENT, *args.overrides])
     return [*config.base, *config.overrides, f"metric={config.metric}"]
 
