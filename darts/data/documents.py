@@ -115,7 +115,7 @@ def encode_documents(name: str, rows: dict[str, Rows], options: VocabularyOption
     """
     for split, documents in rows.items():
         if not documents:
-            raise ValueError(f"{name}: the {split} split has no texts")
+            raise ValueError(f"{name}: split {split!r} has no texts")
 
     vocabulary = options.build(text for _, text in rows["train"])
     classes = tuple(sorted({label for label, _ in rows["train"]}))

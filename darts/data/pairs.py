@@ -128,7 +128,7 @@ def encode_pairs(
     """
     empty = [split for split, pairs in rows.items() if not pairs]
     if empty:
-        raise ValueError(f"{name}: the {empty[0]} split has no pair of sentences")
+        raise ValueError(f"{name}: split {empty[0]!r} has no pair of sentences")
 
     sources, targets = zip(*rows["train"], strict=True)
     if joint:

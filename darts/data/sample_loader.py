@@ -25,13 +25,13 @@ class SampleLoader(PositionLoader[SampleBatch]):
     all indices in the given order.
 
     Args:
-        images: images in memory, of which all loaders share one copy per device, or on disk.
+        images: images on disk, or in memory, where all loaders of a device share one copy.
         indices: images to use, ``(n,)`` int64.
         batch_size: B.
         seed: seed of the run.
         stream: name of the random draws, such as "train"; loaders with other names draw
             independently.
-        mean, std: normalization by channel, in units of [0, 1].
+        mean, std: normalization by channel, see ``Source``.
         augmentation: random changes of the images; None for none.
         shuffle: whether each epoch has another order.
         drop_last: whether to drop a smaller last batch, unless it is the only one.
@@ -42,8 +42,8 @@ class SampleLoader(PositionLoader[SampleBatch]):
 
     Raises:
         ValueError: if there are no indices or one is out of range, if ``batch_size`` is below 1 or
-            ``workers`` below 0, if the number of channels differs, if the augmentation does not fit
-            the images, or if a batch has fewer samples than there are ranks.
+            ``workers`` below 0, if ``mean`` does not have a value per channel, if the augmentation
+            does not fit the images, or if a batch has fewer samples than there are ranks.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class SampleLoader(PositionLoader[SampleBatch]):
         return self._read(position, prefetch=False)
 
     def read_next(self, position: int) -> SampleBatch:
-        """Return the batch at a position; workers decode the files of the following ones."""
+        """Return the batch at a position; workers decode following batches ahead."""
         return self._read(position, prefetch=True)
 
     def close(self) -> None:
@@ -140,11 +140,11 @@ class SampleLoader(PositionLoader[SampleBatch]):
         # Row 0 holds the indices, the other rows the random draws: one small copy to the device.
         plan = chosen[None]
         if self.augmentation is not None:
-            private = generator(self._schedule.seed_at(position), "augment")
+            rng = generator(self._schedule.seed_at(position), "augment")
             _, height, width = self.images.shape
-            draws = self.augmentation.draw(len(chosen), (height, width), private)
+            draws = self.augmentation.draw(len(chosen), (height, width), rng)
             plan = torch.cat([plan, draws])
-        # All ranks draw for the whole batch, so that their number does not change it.
+        # All ranks draw for the whole batch, so that it does not depend on their number.
         share = rank_slice(len(chosen), *self._ranks)
         chosen, plan = chosen[share], plan[:, share]
         non_blocking = self.device.type == "cuda"

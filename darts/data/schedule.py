@@ -29,7 +29,7 @@ class Schedule:
     Args:
         indices: ``(n,)`` int64, not empty.
         batch_size: samples per batch, at least 1.
-        seed, stream: name of the random orders.
+        seed, stream: names of the random draws, see ``SampleLoader``.
         shuffle: whether each epoch has another order. Otherwise all follow ``indices``.
         drop_last: whether to drop a smaller last batch, unless it is the only one.
 

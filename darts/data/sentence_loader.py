@@ -36,12 +36,12 @@ class SentenceLoader(PositionLoader[B], Generic[Split, B]):
         seed: seed of the run.
         stream: name of the random draws; loaders with other names draw independently.
         shuffle: whether each epoch has another order and drops the smaller last batch. Otherwise
-            all epochs have all sentences in the same order.
+            each epoch has all sentences in the same order.
         device: device of the batches.
         rank, ranks: index of this process and number of processes that share every batch.
 
     Raises:
-        ValueError: if there are no sentences, or fewer in a batch than ranks.
+        ValueError: if there are no sentences, or a batch has fewer sentences than there are ranks.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class SentenceLoader(PositionLoader[B], Generic[Split, B]):
 
     @abstractmethod
     def sentences(self) -> Tensor:
-        """Return the sentences that are sorted by length, ``(N, L)`` int64, padded."""
+        """Return the padded sentences by whose length batches are made, ``(N, L)`` int64."""
 
     @abstractmethod
     def collate(self, indices: Tensor) -> B:
-        """Return the batch of some sentences, on the device."""
+        """Return the batch of the sentences ``indices``, ``(B,)`` int64, on the device."""
 
     @staticmethod
     def time_major(sentences: Tensor) -> Tensor:

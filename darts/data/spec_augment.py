@@ -72,10 +72,11 @@ class SpecAugment:
                 )
 
     def draw(self, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-        """Draw the shift, and the width and position of each mask, for ``count`` spectrograms.
+        """Draw shift and masks of B = ``count`` spectrograms of ``size`` (bands, frames).
 
         Returns:
-            (1 + 2 * masks, B) int64 on the CPU; frequency masks precede time masks.
+            (1 + 2 * masks, B) int64 on the CPU: the shift, then width and first position of each
+            mask; frequency masks precede time masks.
         """
         masks = self.frequency_masks + self.time_masks
         uniform = torch.rand(1 + 2 * masks, count, generator=generator, dtype=torch.float64)
@@ -112,15 +113,15 @@ class SpecAugment:
 
 
 def _mask(first: Tensor, width: Tensor, length: int) -> Tensor:
-    """Return a mask (B, length) of the positions from ``first`` to ``first + width``."""
-    place = torch.arange(length, device=first.device)
-    return (place >= first[:, None]) & (place < (first + width)[:, None])
+    """Return masks (B, length) of ``width`` (B,) positions from ``first`` (B,) on."""
+    position = torch.arange(length, device=first.device)
+    return (position >= first[:, None]) & (position < (first + width)[:, None])
 
 
 def _shifted(pixels: Tensor, shift: Tensor) -> Tensor:
-    """Return the frames (B, C, bands, frames), each sample shifted by its number of frames."""
+    """Return (B, C, bands, frames), each sample shifted in time by its ``shift`` (B,) frames."""
     frames = pixels.shape[3]
     origin = torch.arange(frames, device=pixels.device) - shift[:, None]  # (B, frames)
     outside = ((origin < 0) | (origin >= frames))[:, None, None, :]
-    place = origin.clamp(0, frames - 1)[:, None, None, :].expand_as(pixels)
-    return pixels.gather(3, place).masked_fill_(outside, SILENCE)
+    index = origin.clamp(0, frames - 1)[:, None, None, :].expand_as(pixels)
+    return pixels.gather(3, index).masked_fill_(outside, SILENCE)

@@ -50,7 +50,7 @@ def stratified_split(labels: Tensor, fractions: Sequence[float], *, seed: int) -
         for subset, chunk in zip(chunks, torch.split(members, sizes), strict=True):
             subset.append(chunk)
         counts = [count + size for count, size in zip(counts, sizes, strict=True)]
-    return [_shuffled(subset, seed, number) for number, subset in enumerate(chunks)]
+    return [_shuffled(subset, seed, index) for index, subset in enumerate(chunks)]
 
 
 def stratified_subset(labels: Tensor, count: int, *, seed: int) -> Tensor:
@@ -79,12 +79,12 @@ class HoldOutOptions:
 def hold_out_test(
     labels: Tensor, options: HoldOutOptions, *, name: str, where: str
 ) -> list[Tensor]:
-    """Divide samples into training and test indices, stratified.
+    """Return training and test indices, (n,) int64 each, stratified.
 
     Args:
         labels: (N,) integers.
         options: share and seed of the test split.
-        name: name of the random order.
+        name: name of the random draws.
         where: data set and file or folder, for the error.
 
     Raises:
@@ -120,14 +120,14 @@ def _by_class(labels: Tensor, seed: int) -> list[Tensor]:
     return groups
 
 
-def _shuffled(chunks: list[Tensor], seed: int, number: int) -> Tensor:
+def _shuffled(chunks: list[Tensor], seed: int, index: int) -> Tensor:
     joined = torch.cat(chunks) if chunks else torch.empty(0, dtype=torch.int64)
-    return joined[permutation(len(joined), seed, "part", number)]
+    return joined[permutation(len(joined), seed, "part", index)]
 
 
 def _apportion(quotas: list[float], total: int, missing: list[float]) -> list[int]:
     """Round quotas to integers with sum ``total``; ties go to the largest ``missing``."""
-    # Rounding first: 0.29 * 100 is slightly below 29 and would lose its last sample.
+    # Round first, because 0.29 * 100 is slightly below 29, of which int() would make 28.
     exact = [round(quota, 9) for quota in quotas]
     sizes = [int(quota) for quota in exact]
     order = sorted(range(len(exact)), key=lambda i: (sizes[i] - exact[i], -round(missing[i], 9), i))
@@ -139,7 +139,7 @@ def _apportion(quotas: list[float], total: int, missing: list[float]) -> list[in
 def save_split(
     path: str | os.PathLike[str], subsets: Mapping[str, Tensor], **facts: int | float | str
 ) -> None:
-    """Write subsets of indices and facts about them, such as the seed, to an .npz file, atomically.
+    """Write subsets of indices, and facts such as the seed, to an .npz file atomically.
 
     Raises:
         ValueError: if a subset is not an int64 tensor (n,) or has the name of a fact.

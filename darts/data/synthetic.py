@@ -27,9 +27,9 @@ class SyntheticOptions:
 
 
 def load_synthetic(request: Request[SyntheticOptions]) -> Source:
-    """Generate one smooth random pattern per class, with noise, in balanced classes.
+    """Generate balanced classes of images: one smooth random pattern per class, plus noise.
 
-    The default size is 8 pixels. All images depend on the seed of the request alone.
+    By default images have 8 by 8 pixels. They depend on the options and the seed alone.
 
     Raises:
         ValueError: if an option is not an integer above 0.
@@ -44,9 +44,9 @@ def load_synthetic(request: Request[SyntheticOptions]) -> Source:
     patterns = 32 + 192 * patterns  # (classes, C, H, W), levels
 
     def split(name: str, count: int) -> MemoryImages:
-        private = generator(seed, "synthetic", name)
-        labels = torch.arange(count)[torch.randperm(count, generator=private)] % classes
-        noise = torch.randn(count, channels, size, size, generator=private) * _NOISE
+        rng = generator(seed, "synthetic", name)
+        labels = torch.arange(count)[torch.randperm(count, generator=rng)] % classes
+        noise = torch.randn(count, channels, size, size, generator=rng) * _NOISE
         pixels = (patterns[labels] + noise).round().clamp(0, 255).to(torch.uint8)
         return MemoryImages(pixels, labels)
 

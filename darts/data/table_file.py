@@ -100,7 +100,7 @@ def _parse(path: Path, label: str | None, rows: Iterator[tuple[int, list[str]]])
         labels.append(cells.pop(label_index))
         lines.append(line)
         try:
-            values.extend(map(_number, cells))
+            values.extend(map(_parse_number, cells))
         except ValueError:
             raise ValueError(_cell_error(path, line, columns, cells)) from None
         if not labels[-1]:
@@ -159,15 +159,15 @@ def _cell_error(path: Path, line: int, columns: Sequence[str], cells: Sequence[s
     return f"csv: {path}, line {line}, column {column!r}: {problem}"
 
 
-def _number(cell: str) -> float:
-    if "_" in cell:  # float() accepts it between digits
+def _parse_number(cell: str) -> float:
+    if "_" in cell:  # float() accepts underscores between digits
         raise ValueError(cell)
     return float(cell)
 
 
 def _is_number(cell: str) -> bool:
     try:
-        _number(cell)
+        _parse_number(cell)
     except ValueError:
         return False
     return True

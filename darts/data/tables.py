@@ -34,7 +34,7 @@ class TableOptions(HoldOutOptions):
 
 
 def load_csv(request: Request[TableOptions]) -> Source:
-    """Load a table; see the documentation of this module.
+    """Load a table; the docstring of this module describes its files.
 
     Raises:
         ValueError: if a file is missing or damaged; the message names the file and, if possible,
@@ -91,7 +91,7 @@ def _class_names(table: Table) -> tuple[str, ...]:
         line = table.lines[table.labels.index(single[0])]
         raise ValueError(
             f"{where}: line {line} is the only row of class {single[0]!r} (of {len(counts)}), but "
-            "each class needs two rows; if the column has no classes, set dataset.label"
+            "each class needs two rows; if the classes are in another column, set dataset.label"
         )
     integers = all(name.removeprefix("-").isdecimal() for name in counts)
     return tuple(sorted(counts, key=(lambda name: (int(name), name)) if integers else str))

@@ -97,9 +97,10 @@ _FASHION_CLASSES = (
 
 
 def load_digits(request: Request[NoOptions]) -> Source:
-    """Load the 1,797 gray digits of scikit-learn, 8 by 8 pixels, levels 0 to 16 scaled to 255.
+    """Load the 1,797 gray digits of scikit-learn, 8 by 8 pixels.
 
-    There is no published split. A stratified 25 % is the test split, the same for all seeds.
+    Levels 0 to 16 are scaled to 0 to 255. There is no published split; a stratified 25 % is the
+    test split, the same for all seeds.
     """
     from sklearn import datasets
 
@@ -166,8 +167,8 @@ def load_fashion_mnist(request: Request[NoOptions]) -> Source:
 
 
 def _make_images(path: Path, pixels: np.ndarray, labels: np.ndarray, classes: int) -> MemoryImages:
-    sound = pixels.ndim == 4 and pixels.dtype == np.uint8 and labels.shape == pixels.shape[:1]
-    if not sound or not len(labels) or labels.min() < 0 or labels.max() >= classes:
+    valid = pixels.ndim == 4 and pixels.dtype == np.uint8 and labels.shape == pixels.shape[:1]
+    if not valid or not len(labels) or labels.min() < 0 or labels.max() >= classes:
         raise ValueError(f"the file {path} is damaged: images and labels do not match")
     return MemoryImages(torch.tensor(pixels), torch.tensor(labels.astype(np.int64)))
 

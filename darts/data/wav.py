@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-_UNKNOWN = 0xFFFFFFFF  # length in streamed files, whose writer could not correct it
+_UNKNOWN_LENGTH = 0xFFFFFFFF  # in streamed files, whose writer could not correct it
 _MAX_RATE = 1_000_000
 
 
@@ -36,29 +36,29 @@ def read_wav(path: str | os.PathLike[str]) -> tuple[Tensor, int]:
         Samples (N,) float32, with full scale 1.0, and the rate in samples per second.
 
     Raises:
-        ValueError: if the file is not such a file, damaged or empty; the message names it.
+        ValueError: if the file has another format, is damaged or empty; the message names it.
     """
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
+        raise ValueError(f"{path} cannot be read ({error.strerror})") from None
     try:
-        encoding, channels, rate, bits, data = _chunks(content)
+        encoding, channels, rate, bits, data = _parse_chunks(content)
         samples = _decode(encoding, bits, data)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path} {error}") from None
     if len(samples) == 0 or len(samples) % channels:
         raise ValueError(
-            f"{path}: is damaged: it has {len(samples)} samples for {channels} channels"
+            f"{path} is damaged: it has {len(samples)} samples for {channels} channels"
         )
     if encoding == _FLOAT and not np.isfinite(samples).all():
-        raise ValueError(f"{path}: is damaged: some samples are not finite")
+        raise ValueError(f"{path} is damaged: some samples are not finite")
     if channels > 1:
         samples = samples.reshape(-1, channels).mean(1)
     return torch.from_numpy(samples), rate
 
 
-def _chunks(content: bytes) -> tuple[int, int, int, int, bytes]:
+def _parse_chunks(content: bytes) -> tuple[int, int, int, int, bytes]:
     """Return encoding, channels, rate, bits per sample, and the bytes of the samples."""
     if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
         raise ValueError("is not a WAV file: it does not begin with RIFF and WAVE")
@@ -72,7 +72,7 @@ def _chunks(content: bytes) -> tuple[int, int, int, int, bytes]:
                 raise ValueError("is damaged: there is no fmt chunk before the samples")
             encoding, channels, rate, bits = audio_format
             frame = channels * bits // 8
-            if length == _UNKNOWN:
+            if length == _UNKNOWN_LENGTH:
                 body = body[: len(body) - len(body) % frame]
             elif len(body) < length:
                 raise ValueError(f"is truncated: it has {len(body)} of {length} bytes of samples")
@@ -125,8 +125,12 @@ def resample(samples: Tensor, old: int, new: int) -> Tensor:
     stride ``down``, so that the zeros are never computed. The filter is 20 samples of the lower
     rate wide, has a Kaiser window with beta 5, and passes constants unchanged.
 
-    ``samples`` (B, N) of rate ``old``, silent outside, become (B, ceil(N * new / old)); sample
-    ``n`` is at time ``n / new``.
+    Args:
+        samples: (B, N) float, silent before and after.
+        old, new: samples per second before and after.
+
+    Returns:
+        (B, ceil(N * new / old)) float; sample ``n`` is at time ``n / new`` in seconds.
 
     References:
         Oppenheim and Schafer, "Discrete-Time Signal Processing", sections 4.6 and 4.7.

@@ -102,7 +102,7 @@ class WindowLoader(PositionLoader[Window]):
         return Window(self._inputs[rows], self._targets[rows], carry)
 
     def state_dict(self) -> LoaderState:
-        """Return the network's state before and after the last window."""
+        """Return the state of the network before and after the last window, ``(B, H)`` each."""
         return {"state": self.carry.state, "after": self.carry.after}
 
     def load_state_dict(self, state: Mapping[str, Tensor | None]) -> None:

@@ -61,7 +61,7 @@ class VocabularyOptions:
     min_count: int = number(2, low=1)  # occurrences in the training split that a word needs
     max_vocab: int = number(20000, low=1)  # words of a vocabulary, without the special ones
     max_length: int = number(60, low=1, high=1000)  # words of a sentence; the rest is cut off
-    lowercase: bool = False  # convert capitals to small letters
+    lowercase: bool = False  # convert text to lower case
 
     def build(self, texts: Iterable[str]) -> Vocabulary:
         """Return the vocabulary of some texts."""
@@ -71,9 +71,9 @@ class VocabularyOptions:
         return Vocabulary([*SPECIAL, *frequent[: self.max_vocab]])
 
     def encode(self, texts: Iterable[str], vocabulary: Vocabulary) -> Tensor:
-        """Return word indices ``(N, L)`` int64, each text ended by ``END`` and padded."""
-        words = [tokenize(text, self.lowercase)[: self.max_length] for text in texts]
-        ended = [torch.tensor([*vocabulary.encode(text), END]) for text in words]
+        """Return word indices ``(N, L)`` int64; ``END`` and padding follow each text."""
+        sentences = [tokenize(text, self.lowercase)[: self.max_length] for text in texts]
+        ended = [torch.tensor([*vocabulary.encode(words), END]) for words in sentences]
         return torch.nn.utils.rnn.pad_sequence(ended, batch_first=True, padding_value=PADDING)
 
 
@@ -92,7 +92,7 @@ class Vocabulary:
         return [self._index_of.get(word, UNKNOWN) for word in sentence]
 
     def decode(self, indices: Iterable[int]) -> str:
-        """Return the text up to ``END``; an unknown word becomes ``<unk>``."""
+        """Return the text before ``END``; an unknown word becomes ``<unk>``."""
         words = []
         for index in indices:
             if index == END:

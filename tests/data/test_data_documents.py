@@ -99,7 +99,7 @@ def test_agnews_are_documents_or_pairs(tmp_path: Path) -> None:
     ("tables", "options", "message"),
     [
         ({"test": "label,text\nc,red\n"}, {}, "the class 'c' is not in the training split"),
-        ({"train": "label,text\n"}, {}, "the train split has no texts"),
+        ({"train": "label,text\n"}, {}, "split 'train' has no texts"),
         (
             {},
             {"text": "body"},

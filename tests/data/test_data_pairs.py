@@ -152,7 +152,7 @@ def test_agnews_pairs_have_fixed_splits(tmp_path: Path) -> None:
         (
             lambda d: [(d / f"valid.{e}").write_text("") for e in "xy"],
             {},
-            "the valid split has no pair of sentences",
+            "split 'valid' has no pair of sentences",
         ),
     ],
 )
