@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from darts.data.images import DiskImages
-from darts.data.randomness import mix
+from darts.data.randomness import seed_for
 from darts.data.source import NoOptions, Options, Request, Source, memory_source
 from darts.data.split import stratified_split
 
@@ -61,7 +61,9 @@ def _load(request: Request[NoOptions], *, size: int, margin: float, auto_storage
     }
     if not (request.folder() / "train").is_dir():
         train = images["train"]
-        kept, held_out = stratified_split(train.labels, (0.8, 0.2), seed=mix("folders", "test"))
+        kept, held_out = stratified_split(
+            train.labels, (0.8, 0.2), seed=seed_for("folders", "test")
+        )
         images = {"train": train.select(kept)}
         if len(held_out):
             images["test"] = train.select(held_out)

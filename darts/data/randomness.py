@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 
-def mix(*name: int | str) -> int:
+def seed_for(*name: int | str) -> int:
     """Return a stable 63-bit seed for a name; different names give unrelated seeds.
 
-    >>> mix(0, "order", 3) == mix(0, "order", 3), mix(1, "2") == mix("1", 2)
+    >>> seed_for(0, "order", 3) == seed_for(0, "order", 3), seed_for(1, "2") == seed_for("1", 2)
     (True, False)
     """
     text = "".join(f"{type(item).__name__}:{len(str(item))}:{item};" for item in name)
@@ -25,8 +25,8 @@ def mix(*name: int | str) -> int:
 
 
 def generator(*name: int | str) -> torch.Generator:
-    """Return a new CPU generator seeded with ``mix(*name)``."""
-    return torch.Generator().manual_seed(mix(*name))
+    """Return a new CPU generator seeded with ``seed_for(*name)``."""
+    return torch.Generator().manual_seed(seed_for(*name))
 
 
 def permutation(count: int, *name: int | str) -> Tensor:

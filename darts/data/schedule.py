@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from darts.data.randomness import mix, permutation
+from darts.data.randomness import permutation, seed_for
 
 
 def rank_slice(count: int, rank: int, ranks: int) -> slice:
@@ -64,7 +64,7 @@ class Schedule:
 
     def seed_at(self, position: int) -> int:
         """Return the seed of all random draws of a batch."""
-        return mix(*self._name, "batch", *divmod(position, self.steps))
+        return seed_for(*self._name, "batch", *divmod(position, self.steps))
 
     def _order(self, epoch: int) -> Tensor:
         if not self.shuffle:

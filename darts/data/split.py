@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darts.data.randomness import mix, permutation
+from darts.data.randomness import permutation, seed_for
 from darts.registry import number
 
 
@@ -94,7 +94,7 @@ def hold_out_test(
     share = options.test_share
     if not isinstance(share, (int, float)) or not 0 < share < 1:
         raise ValueError(f"{where}: dataset.test_share={share!r}: must be > 0 and < 1")
-    seed = mix(name, "test", options.split_seed)
+    seed = seed_for(name, "test", options.split_seed)
     train, test = stratified_split(labels, (1 - share, share), seed=seed)
     if not len(test):
         raise ValueError(

@@ -21,7 +21,7 @@ import torch
 
 from darts.data.download import Archive, Layout, find_files
 from darts.data.images import MemoryImages
-from darts.data.randomness import mix
+from darts.data.randomness import seed_for
 from darts.data.safe_pickle import load_pickled_arrays
 from darts.data.source import NoOptions, Request, Source, memory_source
 from darts.data.split import stratified_split
@@ -108,7 +108,7 @@ def load_digits(request: Request[NoOptions]) -> Source:
     levels = torch.from_numpy(bunch.images)  # (1797, 8, 8) float64
     pixels = (levels * (255 / 16)).round().to(torch.uint8)[:, None]
     images = MemoryImages(pixels, torch.from_numpy(bunch.target))
-    train, test = stratified_split(images.labels, (0.75, 0.25), seed=mix("digits", "test"))
+    train, test = stratified_split(images.labels, (0.75, 0.25), seed=seed_for("digits", "test"))
     names = tuple(str(digit) for digit in range(10))
     return memory_source(
         request.name, names, images.select(train), images.select(test), size=request.size

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from darts.data.loader import Carry, LoaderState, PositionLoader, Window
-from darts.data.randomness import mix
+from darts.data.randomness import seed_for
 
 IGNORE_INDEX = -100
 """Target where there is no token: the default ``ignore_index`` of ``cross_entropy``."""
@@ -97,7 +97,7 @@ class WindowLoader(PositionLoader[Window]):
 
     def _window(self, position: int, carry: Carry) -> Window:
         epoch, step = divmod(position, self._steps)
-        offset = mix(*self._name, "begin", epoch) % self.length if self.shift else 0
+        offset = seed_for(*self._name, "begin", epoch) % self.length if self.shift else 0
         rows = slice(offset + step * self.length, offset + (step + 1) * self.length)
         return Window(self._inputs[rows], self._targets[rows], carry)
 

@@ -9,7 +9,7 @@ from darts.tasks import TASKS
 
 
 def data_kind(config: RunConfig) -> str:
-    """Return the first kind of the data set that the task accepts, or raise ValueError."""
+    """Return the first kind of the data set that the task accepts; else raise ValueError."""
     task, dataset = config.task, config.dataset.name
     kinds = SOURCES[dataset].kinds
     for kind in kinds:

@@ -1,4 +1,4 @@
-"""The interface of data modules, what all of them share, and their factory."""
+"""The base class of data modules, and the function that makes the one of a run."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _LOAD_KEYS = ("root", "download", "verify", "size", "storage")
 class SearchLoaders(NamedTuple):
     """Loaders of a search."""
 
-    weights: Loader  # training batches of the weights
-    alphas: Loader  # training batches of the alphas
-    scoring: Loader  # all samples that measure the supernet, in order, without augmentation
+    weights: Loader  # batches for weight steps
+    alphas: Loader  # batches for architecture steps
+    scoring: Loader  # validation samples for scores, in a fixed order, without augmentation
 
 
 class LoaderOptions(TypedDict):
@@ -55,8 +55,7 @@ class DataModule(ABC):
     Attributes:
         name: name in the registry.
         data_kinds: kinds of data sets that the class handles, see ``darts.data.SourceSpec``.
-        target_noun: what the targets are, in the plural.
-        sample_noun: what the samples are, in the plural.
+        target_noun, sample_noun: plural nouns for targets and samples in messages and logs.
         target_names: names of the targets by index, for example of the classes.
         subsets: int64 indices ``(n,)`` of the samples of each subset, for ``split.npz``.
 
@@ -82,7 +81,7 @@ class DataModule(ABC):
 
     @abstractmethod
     def network_sizes(self, space: Space) -> dict[str, int]:
-        """Return the sizes that a network of the space takes from the data, as keywords."""
+        """Return the keyword arguments of networks that depend on the data, such as ``classes``."""
 
     @property
     @abstractmethod
@@ -91,7 +90,7 @@ class DataModule(ABC):
 
     @abstractmethod
     def example_input(self) -> Tensor:
-        """Return the smallest network input, on the device, for measuring costs."""
+        """Return an input of one sample, as small as possible, on the device, to measure costs."""
 
     def input_specs(self) -> list[InputSpec]:
         """Return the inputs of an exported network; empty if networks cannot be exported."""
@@ -107,7 +106,7 @@ class DataModule(ABC):
 
     @abstractmethod
     def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> Loader | None:
-        """Return all samples of a split in order, without augmentation; None if there is none.
+        """Return a loader of a split in a fixed order, without augmentation; None if it is missing.
 
         ``split`` is "test", or "valid" for the validation split of a retraining. ``subsets`` are
         those that the run saved.
@@ -120,8 +119,8 @@ class DataModule(ABC):
     def loader_options(self, stream: str, *, training: bool) -> LoaderOptions:
         """Return options of a loader.
 
-        In training batches are shuffled, and ranks share each of them. In evaluation each rank has
-        its own samples.
+        Training batches are shuffled and shared by all ranks. In evaluation, each rank loads its
+        own share of the split.
         """
         loader, ranks = self.config.loader, self.ranks
         return LoaderOptions(
@@ -138,7 +137,7 @@ class DataModule(ABC):
         """Return ``dataset.subset``; None stands for all ``count`` training samples.
 
         Raises:
-            ValueError: if the subset is larger.
+            ValueError: if the subset is larger than ``count``.
         """
         subset = self.config.dataset.subset
         if subset is not None and subset > count:
@@ -158,7 +157,7 @@ class DataModule(ABC):
             )
 
     def refuse_cutout(self, cutout: int) -> None:
-        """Raise ValueError if cutout is on: only images have squares to erase."""
+        """Raise ValueError unless cutout is 0, for data sets without images."""
         if cutout:
             raise ValueError(
                 f"cutout={cutout} erases a square of an image, but dataset="

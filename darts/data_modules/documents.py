@@ -35,7 +35,7 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Size of the vocabulary: a text is a bag of word counts to spaces without sequences."""
+        """Size of the vocabulary: spaces that read no sequences take a text as its word counts."""
         return (len(self.source.words),)
 
     def example_input(self) -> Tensor:
@@ -50,16 +50,16 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
         """Return ``vocabulary.json``, the words by index."""
         return {"vocabulary.json": json.dumps(self.source.words.words, ensure_ascii=False) + "\n"}
 
-    def training_loader(self, indices: Tensor, purpose: str, *, cutout: int = 0) -> DocumentLoader:
-        """Return shuffled batches of texts of similar length; raise ValueError for a cutout."""
+    def training_loader(self, indices: Tensor, stream: str, *, cutout: int = 0) -> DocumentLoader:
+        """Return shuffled batches of texts of similar length; ``cutout`` must be 0."""
         self.refuse_cutout(cutout)
-        options = self.loader_options(purpose, training=True)
+        options = self.loader_options(stream, training=True)
         return DocumentLoader(self.source.train, indices, **options)
 
     def evaluation_loader(
         self, split: LabeledTexts, indices: Tensor | None = None
     ) -> DocumentLoader:
-        """Return the texts by length; each rank gets a share of the split, not of each batch."""
+        """Return batches of similar length; each rank gets a share of the split, not of batches."""
         indices = torch.arange(len(split)) if indices is None else indices
         share = indices[self.ranks.rank :: self.ranks.size]
         return DocumentLoader(split, share, **self.loader_options("evaluation", training=False))

@@ -26,7 +26,7 @@ SplitCo = TypeVar("SplitCo", bound=LabeledSplit, covariant=True)
 
 
 class LabeledSource(Protocol[SplitCo]):
-    """A data set with one class per sample; ``valid`` is None without a published one."""
+    """A data set with one class per sample; a split that was not published is None."""
 
     @property
     def train(self) -> SplitCo: ...
@@ -39,7 +39,7 @@ class LabeledSource(Protocol[SplitCo]):
 
 
 class LabeledDataModule(DataModule, Generic[Split]):
-    """Divides the training split by class, so that all subsets have the same class proportions.
+    """Base class of data modules with one class per sample; subsets are stratified by class.
 
     A search trains the weights on one subset and the alphas on the other. A retraining holds out a
     validation subset, unless the data set has a validation split.
@@ -48,18 +48,21 @@ class LabeledDataModule(DataModule, Generic[Split]):
     source: LabeledSource[Split]
 
     @abstractmethod
-    def training_loader(self, indices: Tensor, purpose: str, *, cutout: int = 0) -> Loader:
+    def training_loader(self, indices: Tensor, stream: str, *, cutout: int = 0) -> Loader:
         """Return shuffled, augmented batches of the training samples ``indices``, ``(n,)`` int64.
 
-        ``purpose`` names the random draws; ``cutout`` is in pixels, see ``Augmentation``.
+        ``stream`` names the random draws; ``cutout`` is in pixels, see ``Augmentation``.
         """
 
     @abstractmethod
     def evaluation_loader(self, split: Split, indices: Tensor | None = None) -> Loader:
-        """Return all or some samples of a split in a fixed order, without augmentation."""
+        """Return batches of a split, or of its samples ``indices`` ``(n,)`` int64, for evaluation.
+
+        They have a fixed order and no augmentation.
+        """
 
     def search_loaders(self) -> SearchLoaders:
-        """Return loaders of two stratified subsets of the training split."""
+        """Return loaders of two stratified subsets; the one for the alphas also gives scores."""
         assert isinstance(self.config, SearchConfig)
         share = self.config.train_portion
         weights, alphas = self._divide(share, f"train_portion={share}")
@@ -86,7 +89,7 @@ class LabeledDataModule(DataModule, Generic[Split]):
         return train_loader, None
 
     def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> Loader | None:
-        """Return the test split, or the validation split or subset of a retraining."""
+        """Return a loader of the test split, or of the validation split or subset."""
         held_out = self.source.test if split == "test" else self.source.valid
         if held_out is not None:
             return self.evaluation_loader(held_out)
@@ -95,7 +98,7 @@ class LabeledDataModule(DataModule, Generic[Split]):
         return None
 
     def _training_indices(self) -> Tensor:
-        """Return all training samples or a stratified subset, ``(n,)`` int64."""
+        """Return indices of all training samples or of a stratified subset, ``(n,)`` int64."""
         labels = self.source.train.labels
         subset = self.subset_size(len(labels))
         if subset is None:
@@ -103,9 +106,9 @@ class LabeledDataModule(DataModule, Generic[Split]):
         return stratified_subset(labels, subset, seed=self.config.seed)
 
     def _divide(self, share: float, key: str) -> list[Tensor]:
-        """Divide the training samples in two stratified subsets; the first gets the share.
+        """Divide the training samples into two stratified subsets; the first gets the share.
 
-        ``key`` is the setting that determines the share, as "key=value", for the error.
+        ``key`` is the setting of the share, as "key=value", for the error.
         """
         indices = self._training_indices()
         labels = self.source.train.labels[indices]

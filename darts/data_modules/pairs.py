@@ -19,7 +19,7 @@ from darts.training.distributed import Ranks
 
 @DATA_MODULES.register
 class PairDataModule(DataModule):
-    """Batches of ``Pairs``. A search divides the training split in two subsets."""
+    """Batches of ``Pairs``. A search divides the training split into two subsets."""
 
     name = "pairs"
     data_kinds = ("pairs",)
@@ -38,7 +38,7 @@ class PairDataModule(DataModule):
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Not available: only penalties use it, and pairs have no cost per candidate operation.
+        """Not available: only cost penalties use it, and these do not support sentence pairs.
 
         Raises:
             ValueError: always.
@@ -53,7 +53,7 @@ class PairDataModule(DataModule):
         return torch.full((1, 1), PADDING + 1, device=self.ranks.device)
 
     def search_loaders(self) -> SearchLoaders:
-        """Return loaders of two subsets of the training split, and of the validation split."""
+        """Return loaders of two random subsets; the validation split gives the scores."""
         assert isinstance(self.config, SearchConfig)
         share = self.config.train_portion
         indices = self._training_indices()
@@ -78,7 +78,7 @@ class PairDataModule(DataModule):
         return self._training_loader(self.subsets["train"], "train"), valid
 
     def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> PairLoader:
-        """Return the test split or the validation split."""
+        """Return a loader of the test split or of the validation split."""
         return self._evaluation_loader(self.source.test if split == "test" else self.source.valid)
 
     def extra_files(self) -> dict[str, str]:
@@ -87,18 +87,18 @@ class PairDataModule(DataModule):
         return {"vocabulary.json": json.dumps(words, ensure_ascii=False, indent=0) + "\n"}
 
     def _training_indices(self) -> Tensor:
-        """Return all training pairs or a random subset, ``(n,)`` int64."""
+        """Return indices of all training pairs or of a random subset, ``(n,)`` int64."""
         count = len(self.source.train)
         subset = self.subset_size(count)
         if subset is None:
             return torch.arange(count)
         return permutation(count, self.config.seed, "subset")[:subset].sort().values
 
-    def _training_loader(self, indices: Tensor, purpose: str) -> PairLoader:
-        options = self.loader_options(purpose, training=True)
+    def _training_loader(self, indices: Tensor, stream: str) -> PairLoader:
+        options = self.loader_options(stream, training=True)
         return PairLoader(self.source.train, indices, **options)
 
     def _evaluation_loader(self, split: SentencePairs) -> PairLoader:
-        """Return the pairs by length; each rank gets a share of the split, not of each batch."""
+        """Return batches of similar length; each rank gets a share of the split, not of batches."""
         share = torch.arange(self.ranks.rank, len(split), self.ranks.size)
         return PairLoader(split, share, **self.loader_options("evaluation", training=False))

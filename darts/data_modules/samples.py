@@ -46,7 +46,7 @@ class SampleDataModule(LabeledDataModule[Images]):
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:
-        """``(C, H, W)``."""
+        """Channels, height and width of one sample."""
         return self.source.train.shape
 
     def example_input(self) -> Tensor:
@@ -58,13 +58,13 @@ class SampleDataModule(LabeledDataModule[Images]):
         mean, std = self.source.mean, self.source.std
         return [InputSpec("samples", (2, *self.sample_shape), {0: "batch"}, mean=mean, std=std)]
 
-    def training_loader(self, indices: Tensor, purpose: str, *, cutout: int = 0) -> SampleLoader:
+    def training_loader(self, indices: Tensor, stream: str, *, cutout: int = 0) -> SampleLoader:
         """Return shuffled, augmented batches without a smaller last one."""
         augmentation = self._augmentation(cutout)
-        return self._loader(self.source.train, indices, purpose, augmentation, training=True)
+        return self._loader(self.source.train, indices, stream, augmentation, training=True)
 
     def evaluation_loader(self, split: Images, indices: Tensor | None = None) -> SampleLoader:
-        """Return the samples in order, without augmentation; each rank gets a share of them.
+        """Return batches in order, without augmentation; each rank gets a share of the samples.
 
         Raises:
             ValueError: if there are fewer samples than ranks.
@@ -73,8 +73,8 @@ class SampleDataModule(LabeledDataModule[Images]):
         indices = torch.arange(len(split)) if indices is None else indices
         if len(indices) < ranks:
             raise ValueError(
-                f"{len(indices)} samples to score cannot be shared by {ranks} ranks; use fewer "
-                "ranks"
+                f"{len(indices)} samples to evaluate cannot be shared by {ranks} ranks; use "
+                "fewer ranks"
             )
         share = indices[rank_slice(len(indices), self.ranks.rank, ranks)]
         return self._loader(split, share, "evaluation", None, training=False)
@@ -83,7 +83,7 @@ class SampleDataModule(LabeledDataModule[Images]):
         self,
         images: Images,
         indices: Tensor,
-        purpose: str,
+        stream: str,
         augmentation: Augmentation | SpecAugment | None,
         *,
         training: bool,
@@ -96,7 +96,7 @@ class SampleDataModule(LabeledDataModule[Images]):
             augmentation=augmentation,
             drop_last=training,
             workers=self.config.loader.workers,
-            **self.loader_options(purpose, training=training),
+            **self.loader_options(stream, training=training),
         )
 
     def _augmentation(self, cutout: int) -> Augmentation | SpecAugment | None:

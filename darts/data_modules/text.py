@@ -16,7 +16,7 @@ from darts.tasks.language_model import LanguageModel
 from darts.training.distributed import Ranks
 
 TEST_COLUMNS = 1
-"""Columns of the test split: the network reads it from start to end with one state."""
+"""Columns of the test split: one, so that the state carries through the whole text."""
 
 
 @DATA_MODULES.register
@@ -24,7 +24,7 @@ class TextDataModule(DataModule):
     """Windows of a ``Corpus``.
 
     A search trains the weights on the training split and the alphas on the validation split.
-    ``subsets`` holds the range ``[first, last + 1]`` of the tokens of a split.
+    ``subsets`` holds the half-open range ``[0, N]`` of the N tokens that each loader reads.
     """
 
     name = "text"
@@ -45,7 +45,7 @@ class TextDataModule(DataModule):
         self.window = config.task.window
 
     def network_sizes(self, space: Space) -> dict[str, int]:
-        """Return ``vocabulary``, its size."""
+        """Return ``vocabulary``, the number of different tokens."""
         return {"vocabulary": len(self.target_names)}
 
     @property
@@ -62,7 +62,7 @@ class TextDataModule(DataModule):
         return [InputSpec("tokens", (self.window, 2), {1: "batch"}, len(self.target_names))]
 
     def search_loaders(self) -> SearchLoaders:
-        """Return loaders of the training split for the weights and of the validation split."""
+        """Return loaders; the validation split trains the alphas and gives the scores."""
         train, valid = self._training_tokens(), self.source.valid
         self.subsets = {"weights": _token_range(train), "alphas": _token_range(valid)}
         return SearchLoaders(
@@ -85,7 +85,7 @@ class TextDataModule(DataModule):
         return loader, self.held_out_loader("valid", self.subsets)
 
     def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> WindowLoader:
-        """Return the test split in one column, or the validation split."""
+        """Return a loader of the test split in one column, or of the validation split."""
         if split == "test":
             return self._loader(self.source.test, "evaluation", TEST_COLUMNS)
         return self._loader(self.source.valid, "evaluation", self.config.loader.eval_batch_size)

@@ -17,7 +17,7 @@ from torch import Tensor
 from darts.data import MemoryImages, load, stratified_split
 from darts.data.audio import spectrograms
 from darts.data.mel import SILENCE, Spectrogram
-from darts.data.randomness import mix
+from darts.data.randomness import seed_for
 
 SMALL = {"rate": 8000, "mels": 10, "window": 32.0, "hop": 16.0, "seconds": 0.2}
 SPEAKERS = ("ann", "bob", "cy")
@@ -162,7 +162,9 @@ def test_a_test_split_is_held_out_if_there_is_no_test_folder(
         assert source.valid is None
         share = options.get("test_share", 0.2)
         kept, held = stratified_split(
-            labels, (1 - share, share), seed=mix("audio", "test", int(options.get("split_seed", 0)))
+            labels,
+            (1 - share, share),
+            seed=seed_for("audio", "test", int(options.get("split_seed", 0))),
         )
         for part, chosen in ((source.train, kept), (source.test, held)):
             assert torch.equal(part.labels, labels[chosen])

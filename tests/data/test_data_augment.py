@@ -11,7 +11,7 @@ from torch import Tensor
 
 from darts.data import Augmentation
 from darts.data.augment import Normalization, resized_box
-from darts.data.randomness import generator, mix
+from darts.data.randomness import generator, seed_for
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
@@ -147,8 +147,8 @@ def test_boxes_that_never_fit_fall_back_to_the_center() -> None:
 
 
 def test_seeds_are_stable_and_distinguish_names() -> None:
-    assert mix(0, "weights", "order", 0) == 8508628605750973431
+    assert seed_for(0, "weights", "order", 0) == 8508628605750973431
     names = [(1, "2"), ("1", 2), ("12",), (12,), (1, 2), ("1:2",), (), (0,), ("",)]
-    assert len({mix(*name) for name in names}) == len(names)
-    assert all(0 <= mix("seed", n) < 2**63 for n in range(200))
-    assert math.isclose(sum(mix(n) % 2 for n in range(1000)), 500, abs_tol=80)
+    assert len({seed_for(*name) for name in names}) == len(names)
+    assert all(0 <= seed_for("seed", n) < 2**63 for n in range(200))
+    assert math.isclose(sum(seed_for(n) % 2 for n in range(1000)), 500, abs_tol=80)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from darts.data import MemoryImages, SampleLoader, Source, load, stratified_split
 from darts.data.augment import Normalization
-from darts.data.randomness import mix
+from darts.data.randomness import seed_for
 from darts.data.table_file import read_table
 
 Write = Callable[..., Path]
@@ -78,7 +78,7 @@ def test_data_sets_of_scikit_learn_are_read_and_standardized(write: Write) -> No
         labels = torch.tensor(
             [source.classes.index(str(bunch.target_names[label])) for label in bunch.target]
         )
-        kept, held = stratified_split(labels, (0.8, 0.2), seed=mix("csv", "test", 0))
+        kept, held = stratified_split(labels, (0.8, 0.2), seed=seed_for("csv", "test", 0))
         rows = torch.from_numpy(bunch.data)
         mean, std = rows[kept].mean(0), rows[kept].std(0, correction=0)
         for part, indices in ((source.train, kept), (source.test, held)):
