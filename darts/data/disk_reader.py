@@ -68,7 +68,7 @@ def _unchanged(answer: Any) -> Any:  # a collate_fn; DataLoader declares its arg
 
 
 def _ignore_interrupts(worker: int) -> None:
-    # Ctrl-C reaches all processes of the group; the main one saves a checkpoint, then ends them.
+    # Ctrl-C reaches the workers too; the main process saves a checkpoint first, then ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -43,8 +43,8 @@ class Layout:
 def find_files(request: Request[Options], layout: Layout) -> Path:
     """Return the folder that contains all files of a data set; download them if necessary.
 
-    All files must be in one folder: where torchvision puts them (``layout.folder`` in the root), at
-    this path below a folder named after the data set, in the latter, or in the root itself.
+    These folders are tried, with ``folder`` of the layout and the name of the data set:
+    ``root/folder`` (as torchvision does), ``root/name/folder``, ``root/name`` and ``root``.
 
     Raises:
         ValueError: if files are missing and cannot be downloaded, or if ``request.verify`` is set

@@ -14,7 +14,7 @@ MakeFolder = Callable[..., Path]
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> MakeFolder:
-    """Write ``counts[class]`` images into a folder per class; the content depends on the name."""
+    """A function that writes ``counts[class]`` images, whose pixels depend on their path."""
 
     def make(
         where: str,

@@ -27,7 +27,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Write the recording of a tone."""
+    """A function that writes the recording of a tone."""
 
     def write(name: str, pitch: float, rate: int = 8000, seconds: float = 0.15) -> Path:
         path = tmp_path / name
@@ -43,7 +43,7 @@ def write(tmp_path: Path) -> Write:
 
 @pytest.fixture
 def digits(write: Write, tmp_path: Path) -> Path:
-    """Ten digits by three speakers, recordings 0 to 6, each with a pitch of its own."""
+    """Ten digits by three speakers, recordings 0 to 6, each with a different pitch."""
     for digit in range(10):
         for which, speaker in enumerate(SPEAKERS):
             for number in range(7):
@@ -60,8 +60,8 @@ def pixels(images: Any) -> Tensor:
     return images.pixels
 
 
-def spectrograms_of(paths: Iterable[Path], **form: Any) -> Tensor:
-    return spectrograms(list(paths), Spectrogram(**{**SMALL, **form}))
+def spectrograms_of(paths: Iterable[Path], **options: Any) -> Tensor:
+    return spectrograms(list(paths), Spectrogram(**{**SMALL, **options}))
 
 
 def test_fsdd_has_its_published_split(digits: Path) -> None:
@@ -127,16 +127,16 @@ def test_files_of_several_chunks_equal_single_files(write: Write) -> None:
     torch.testing.assert_close(made, alone, atol=0.01, rtol=0)
 
 
-def folders(write: Write, part: str, **counts: int) -> None:
+def write_folders(write: Write, split: str, **counts: int) -> None:
     for which, (kind, count) in enumerate(counts.items()):
         for number in range(count):
-            write(f"{part}/{kind}/deep/{number}.WAV", 400 + 900 * which + 7 * number)
+            write(f"{split}/{kind}/deep/{number}.WAV", 400 + 900 * which + 7 * number)
 
 
 def test_folders_of_all_splits_are_read(write: Write, tmp_path: Path) -> None:
-    folders(write, "train", no=6, yes=7)
-    folders(write, "val", no=2)
-    folders(write, "test", no=3, yes=1)
+    write_folders(write, "train", no=6, yes=7)
+    write_folders(write, "val", no=2)
+    write_folders(write, "test", no=3, yes=1)
     (tmp_path / "train/no/notes.txt").write_text("not a recording")
     source = load("audiofolder", root=tmp_path, **SMALL)
     assert source.classes == ("no", "yes")
@@ -153,7 +153,7 @@ def test_a_test_split_is_held_out_if_there_is_no_test_folder(
     nested: bool, write: Write, tmp_path: Path
 ) -> None:
     place = tmp_path / "train" if nested else tmp_path
-    folders(write, "train" if nested else ".", a=10, b=20)
+    write_folders(write, "train" if nested else ".", a=10, b=20)
     files = sorted(place.rglob("*.WAV"))
     everything, labels = spectrograms_of(files), torch.tensor([0] * 10 + [1] * 20)
     for options in ({}, {"test_share": 0.3}, {"split_seed": 4}, {"seed": 9}):

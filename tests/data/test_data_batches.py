@@ -140,7 +140,7 @@ def test_a_smaller_last_batch_is_dropped(
     assert len(batches) == len(sizes)
 
 
-def test_only_the_indices_are_used(source: Source) -> None:
+def test_only_samples_at_the_indices_are_used(source: Source) -> None:
     index = torch.tensor([40, 2, 33])
     chosen = SampleLoader(
         source.train,

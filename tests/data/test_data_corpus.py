@@ -14,14 +14,14 @@ TEXT = {"train": "a b a\n\nc a b\n", "valid": "b d a\n", "test": "a c\n"}
 
 
 def folder(path: Path, **texts: str | bytes) -> Path:
-    for part, text in (TEXT | texts).items():
+    for split, text in (TEXT | texts).items():
         content = text if isinstance(text, bytes) else text.encode()
-        (path / f"{part}.txt").write_bytes(content)
+        (path / f"{split}.txt").write_bytes(content)
     return path
 
 
-def words(corpus: Any, part: str) -> list[str]:
-    return [corpus.vocabulary[number] for number in getattr(corpus, part).tolist()]
+def words(corpus: Any, split: str) -> list[str]:
+    return [corpus.vocabulary[index] for index in getattr(corpus, split).tolist()]
 
 
 def test_words_and_ends_of_lines_are_tokens(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tables of numbers: what is read, how it is split and scaled, and what is said of a wrong file."""
+"""Tables of numbers: reading, splits, standardization and errors."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def pixels(images: Any) -> Tensor:
     return images.pixels
 
 
-def column(source: Source, part: str, number: int = 0) -> list[float]:
-    found: list[float] = pixels(getattr(source, part))[:, number, 0, 0].tolist()
-    return found
+def column(source: Source, split: str, index: int = 0) -> list[float]:
+    values: list[float] = pixels(getattr(source, split))[:, index, 0, 0].tolist()
+    return values
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -103,7 +103,7 @@ def test_the_test_split_depends_on_its_share_and_seed_alone(write: Write) -> Non
 
 
 def test_splits_of_a_folder_are_read(write: Write, tmp_path: Path) -> None:
-    """The training file standardizes them; their columns may have another order."""
+    """All are standardized by the training file; their columns may have another order."""
     write("a,b,c", *ROWS, name="train.csv")
     write("c,b,a", "y,45,4.5", name="test.csv")
     write("a,b,c", "2.5,5,x", "9,9,y", name="valid.csv")
@@ -124,7 +124,7 @@ def test_splits_of_a_folder_are_read(write: Write, tmp_path: Path) -> None:
 
 
 def test_numbers_of_any_scale_are_standardized(write: Write) -> None:
-    """Numbers that are equal in float32, huge, tiny, and constant."""
+    """Columns of numbers that are equal in float32, huge, tiny, and constant."""
     rows = [f"{1.7e9 + i},{i}e300,{i}e-300,0.1,{'xy'[i % 2]}" for i in range(8)]
     source = load("csv", root=write("time,huge,tiny,same,kind", *rows), test_share=0.25)
     batches = SampleLoader(

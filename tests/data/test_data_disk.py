@@ -59,7 +59,7 @@ def equal(left: list[tuple[Tensor, Tensor]], right: list[tuple[Tensor, Tensor]])
     )
 
 
-def workers() -> set[int]:
+def worker_ids() -> set[int]:
     return {child.pid for child in multiprocessing.active_children() if child.pid}
 
 
@@ -78,9 +78,9 @@ def test_batches_do_not_depend_on_workers_or_start(build: Build) -> None:
 
 def test_workers_survive_epochs_jumps_and_abandoned_iterators(build: Build) -> None:
     batches = build(workers=2)
-    other = workers()
+    other = worker_ids()
     list(batches.epoch(0))
-    first = workers() - other
+    first = worker_ids() - other
     assert len(first) == 2
     for epoch in (1, 2):
         list(batches.epoch(epoch))
@@ -89,37 +89,37 @@ def test_workers_survive_epochs_jumps_and_abandoned_iterators(build: Build) -> N
     wanted = list(build().epoch(3))
     assert equal(list(batches.epoch(3)), wanted)
     assert equal(list(abandoned), list(build().epoch(7, 1)))
-    assert workers() - other == first
+    assert worker_ids() - other == first
     batches.close()
-    assert not workers() & first
+    assert not worker_ids() & first
     assert equal(list(batches.epoch(3)), wanted)  # new workers
 
 
 def test_a_stream_keeps_its_workers(build: Build) -> None:
     batches = build(workers=1)
-    other = workers()
+    other = worker_ids()
     stream = batches.stream(3)
     pids = set()
     for _ in range(12):
         next(stream)
-        pids |= workers() - other
+        pids |= worker_ids() - other
     assert len(pids) == 1
 
 
 def test_workers_survive_an_interrupt(build: Build) -> None:
     batches = build(workers=2)
-    other = workers()
+    other = worker_ids()
     wanted = list(build().epoch(0))
     stream = batches.epoch(0)
     assert equal([next(stream)], wanted[:1])
     assert equal([next(stream)], wanted[1:2])  # both workers are up
-    mine = workers() - other
+    mine = worker_ids() - other
     for pid in mine:
         os.kill(pid, signal.SIGINT)  # Ctrl-C on a terminal reaches them too
     assert equal(list(stream), wanted[2:])
     assert equal(list(batches.epoch(4)), list(build().epoch(4)))
     assert len(mine) == 2
-    assert workers() - other == mine
+    assert worker_ids() - other == mine
 
 
 def test_workers_end_with_their_loader(source: Source) -> None:
@@ -139,11 +139,11 @@ def test_workers_end_with_their_loader(source: Source) -> None:
             workers=1,
         )
         next(batches.epoch(0))
-        return workers()
+        return worker_ids()
 
-    other = workers()
+    other = worker_ids()
     assert some() - other
-    assert not workers() - other
+    assert not worker_ids() - other
 
 
 def test_memory_and_disk_have_the_same_batches(source: Source, build: Build) -> None:

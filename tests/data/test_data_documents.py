@@ -19,8 +19,8 @@ def write_tables(folder: Path, **tables: str) -> Path:
         "train": 'label,text\nb,red red blue\na,"green, blue"\nb,red\n',
         "test": "label,text\na,green gray\n",
     }
-    for part, text in (defaults | tables).items():
-        (folder / f"{part}.csv").write_text(text)
+    for split, text in (defaults | tables).items():
+        (folder / f"{split}.csv").write_text(text)
     return folder
 
 

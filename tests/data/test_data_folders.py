@@ -16,7 +16,7 @@ MakeFolder = Callable[..., Path]
 
 
 @pytest.mark.parametrize("valid", ["val", "valid", "validation"])
-def test_train_valid_and_test_folders(make_folder: MakeFolder, valid: str) -> None:
+def test_train_valid_and_test_folders_are_the_splits(make_folder: MakeFolder, valid: str) -> None:
     make_folder("train", {"bee": 4, "ant": 3})
     make_folder(valid, {"ant": 2, "bee": 1})
     root = make_folder("test", {"ant": 1, "bee": 2})
@@ -41,7 +41,7 @@ def test_a_validation_folder_alone_is_the_test_split(make_folder: MakeFolder) ->
     assert source.test.labels.tolist() == [0, 0]
 
 
-def test_train_alone_has_no_test_split(make_folder: MakeFolder) -> None:
+def test_a_train_folder_alone_has_no_test_split(make_folder: MakeFolder) -> None:
     source = load("imagefolder", root=make_folder("train", {"ant": 3, "bee": 3}))
     assert source.test is None
     assert source.valid is None

@@ -39,31 +39,31 @@ def test_filters_equal_those_of_librosa(
 
 
 @pytest.mark.parametrize(
-    "form",
+    "transform",
     [
         Spectrogram(),
         Spectrogram(rate=8000, mels=40, window=32, hop=16, scale="htk"),
         Spectrogram(rate=22050, mels=32, window=50, hop=7.3, seconds=0.31),
     ],
 )
-def test_spectrograms_equal_those_of_librosa(form: Spectrogram, librosa: Any) -> None:
+def test_spectrograms_equal_those_of_librosa(transform: Spectrogram, librosa: Any) -> None:
     """The tolerance is a thousandth of a decibel."""
-    noise = np.random.default_rng(0).normal(size=(3, form.samples)).astype(np.float32)
+    noise = np.random.default_rng(0).normal(size=(3, transform.samples)).astype(np.float32)
     noise[1] *= 1e-3
-    noise[2, form.samples // 2 :] = 0
-    found = form(torch.from_numpy(noise))
+    noise[2, transform.samples // 2 :] = 0
+    found = transform(torch.from_numpy(noise))
     assert found.dtype == torch.float32
-    assert found.shape == (3, *form.shape)
+    assert found.shape == (3, *transform.shape)
     for row, one in zip(noise, found, strict=True):
         power = librosa.feature.melspectrogram(
             y=row,
-            sr=form.rate,
-            n_fft=form.fft,
-            hop_length=form.hop_samples,
-            win_length=form.window_samples,
+            sr=transform.rate,
+            n_fft=transform.fft,
+            hop_length=transform.hop_samples,
+            win_length=transform.window_samples,
             pad_mode="constant",
-            n_mels=form.mels,
-            htk=form.scale == "htk",
+            n_mels=transform.mels,
+            htk=transform.scale == "htk",
         )
         wanted = librosa.power_to_db(power, ref=1.0, amin=10 ** (SILENCE / 10), top_db=None)
         np.testing.assert_allclose(one.numpy(), wanted, atol=1e-3, rtol=0)
@@ -92,25 +92,26 @@ def test_filters_are_triangles_of_area_one() -> None:
 
 
 def test_a_tone_has_its_maximum_in_its_band() -> None:
-    form = Spectrogram(rate=8000, mels=32, window=32, hop=16)
-    filters = mel_filters(8000, form.fft, 32)
+    transform = Spectrogram(rate=8000, mels=32, window=32, hop=16)
+    filters = mel_filters(8000, transform.fft, 32)
     for bin_ in (10, 40, 100):
-        tone = torch.sin(2 * torch.pi * bin_ / form.fft * torch.arange(form.samples))
-        middle = form(tone[None])[0, :, 5:-5]
+        tone = torch.sin(2 * torch.pi * bin_ / transform.fft * torch.arange(transform.samples))
+        middle = transform(tone[None])[0, :, 5:-5]
         assert (middle.argmax(0) == filters[:, bin_].argmax()).all()
 
 
 def test_a_tenfold_signal_adds_twenty_decibels() -> None:
-    form = Spectrogram(rate=8000)
-    noise = torch.randn(2, form.samples, generator=torch.Generator().manual_seed(1))
-    difference = form(10 * noise) - form(noise)
+    transform = Spectrogram(rate=8000)
+    noise = torch.randn(2, transform.samples, generator=torch.Generator().manual_seed(1))
+    difference = transform(10 * noise) - transform(noise)
     torch.testing.assert_close(difference, torch.full_like(difference, 20), atol=1e-3, rtol=0)
 
 
 def test_sizes_in_samples_follow_from_durations() -> None:
-    form = Spectrogram(rate=8000, mels=40, window=32, hop=16, seconds=1.0)
-    assert (form.samples, form.window_samples, form.hop_samples, form.fft) == (8000, 256, 128, 256)
-    assert form.shape == (40, 63)
+    transform = Spectrogram(rate=8000, mels=40, window=32, hop=16, seconds=1.0)
+    assert (transform.samples, transform.fft) == (8000, 256)
+    assert (transform.window_samples, transform.hop_samples) == (256, 128)
+    assert transform.shape == (40, 63)
     assert Spectrogram(window=25).fft == 512
 
 

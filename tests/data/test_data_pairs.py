@@ -16,12 +16,12 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Sentences of 1 to 7 words, whose targets are their words in reverse, in capitals."""
-    for part, count in (("train", 50), ("valid", 7), ("test", 5)):
+    """Source sentences of 1 to 7 words; a target has the same words reversed, in capitals."""
+    for split, count in (("train", 50), ("valid", 7), ("test", 5)):
         lines = [" ".join(f"w{(n * 3 + i) % 11}" for i in range(n % 7 + 1)) for n in range(count)]
-        (tmp_path / f"{part}.x").write_text("\n".join(lines) + "\n")
+        (tmp_path / f"{split}.x").write_text("\n".join(lines) + "\n")
         turned = [" ".join(reversed(line.split())).upper() for line in lines]
-        (tmp_path / f"{part}.y").write_text("\n".join(turned) + "\n")
+        (tmp_path / f"{split}.y").write_text("\n".join(turned) + "\n")
     return tmp_path
 
 
@@ -50,9 +50,9 @@ def test_lines_end_at_newlines_only(tmp_path: Path) -> None:
     """``str.splitlines`` also splits at other characters, which would misalign the sides."""
     sources = ["one\u2028two", "three\x0c", "four"]
     targets = ["eins zwei", "drei\x85x", "vier"]
-    for part in ("train", "valid", "test"):
-        (tmp_path / f"{part}.x").write_bytes("\r\n".join(sources).encode())
-        (tmp_path / f"{part}.y").write_bytes(("\n".join(targets) + "\n").encode())
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.x").write_bytes("\r\n".join(sources).encode())
+        (tmp_path / f"{split}.y").write_bytes(("\n".join(targets) + "\n").encode())
     pairs = load_xy(tmp_path, min_count=1)
     assert pairs.train.references == tuple(targets)
     found = [pairs.source.decode(row.tolist()) for row in pairs.train.sources]

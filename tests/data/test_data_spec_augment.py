@@ -33,7 +33,7 @@ def normalization() -> Normalization:
 
 
 def augment_point_by_point(pixels: Tensor, draws: Tensor, options: SpecAugment) -> Tensor:
-    """Return the definition, computed point by point."""
+    """Return the augmented spectrograms, computed point by point from the definition."""
     result = torch.zeros(pixels.shape)
     for n, (shift, *masks) in enumerate(draws.t().tolist()):
         pairs = list(zip(masks[::2], masks[1::2], strict=True))

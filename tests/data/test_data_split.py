@@ -45,7 +45,7 @@ def test_a_subset_keeps_class_proportions(
         assert abs(int((labels[subset] == label).sum()) - share) < 1
 
 
-def test_halves_are_equal_with_odd_classes() -> None:
+def test_halves_are_equal_with_classes_of_odd_size() -> None:
     halves = stratified_split(torch.arange(10).repeat(13), (0.5, 0.5), seed=3)
     assert [len(half) for half in halves] == [65, 65]
 

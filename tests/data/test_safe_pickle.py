@@ -16,7 +16,7 @@ from darts.data.safe_pickle import load_pickled_arrays
 
 
 class Call:
-    """Pickled as the call ``function(*arguments)``."""
+    """An object whose unpickling calls ``function(*arguments)``."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = function, arguments
