@@ -79,8 +79,8 @@ def load_fsdd(request: Request[FsddOptions]) -> Source:
         missing = set(range(10)) - {digit for digit, *_ in rows}
         if missing:
             raise ValueError(
-                f"fsdd: {folder} has no recording of the digit {min(missing)} for the {split} "
-                "split: put all recordings there"
+                f"fsdd: {folder} has no recording of the digit {min(missing)} for split {split!r}: "
+                "put all recordings there"
             )
         splits[split] = MemoryImages(
             spectrograms([path for *_, path in rows], options),

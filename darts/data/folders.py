@@ -61,9 +61,8 @@ def _load(request: Request[NoOptions], *, size: int, margin: float, auto_storage
     }
     if not (request.folder() / "train").is_dir():
         train = images["train"]
-        kept, held_out = stratified_split(
-            train.labels, (0.8, 0.2), seed=seed_for("folders", "test")
-        )
+        seed = seed_for("folders", "test")
+        kept, held_out = stratified_split(train.labels, (0.8, 0.2), seed=seed)
         images = {"train": train.select(kept)}
         if len(held_out):
             images["test"] = train.select(held_out)

@@ -113,7 +113,7 @@ class SpecAugment:
 
 
 def _mask(first: Tensor, width: Tensor, length: int) -> Tensor:
-    """Return masks (B, length) of ``width`` (B,) positions from ``first`` (B,) on."""
+    """Return masks (B, length) of the ``width`` (B,) positions from ``first`` (B,) on."""
     position = torch.arange(length, device=first.device)
     return (position >= first[:, None]) & (position < (first + width)[:, None])
 

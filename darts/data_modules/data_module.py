@@ -1,4 +1,4 @@
-"""The base class of data modules, and the function that makes the one of a run."""
+"""Base class and factory of data modules."""
 
 from __future__ import annotations
 

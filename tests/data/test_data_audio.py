@@ -205,8 +205,8 @@ def test_invalid_options_of_fsdd_are_refused(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda top: [p.unlink() for p in top.glob("3_*_[56].wav")], "digit 3 for the train split"),
-        (lambda top: [p.unlink() for p in top.glob("*_[0-4].wav")], "digit 0 for the test split"),
+        (lambda top: [p.unlink() for p in top.glob("3_*_[56].wav")], "digit 3 for split 'train'"),
+        (lambda top: [p.unlink() for p in top.glob("*_[0-4].wav")], "digit 0 for split 'test'"),
         (lambda top: (top / "ten_ann_0.wav").touch(), r"ten_ann_0\.wav must be named <digit>_"),
         (lambda top: (top / "4_cy_1.wav").write_bytes(b"RIFF"), r"4_cy_1\.wav is not a WAV file"),
         (lambda top: (top / "4_cy_1.wav").write_bytes(b""), r"4_cy_1\.wav is not a WAV file"),
