@@ -63,7 +63,8 @@ class StudyPlan:
         """Return what the strategy needs to know about the study, with a seed for the worker."""
         return Setup(
             self.space.parameters,
-            seed=self.config.seed + 1000 * worker,
+            seed=self.config.seed,
+            worker_seed=self.config.seed + 1000 * worker,
             objectives=len(self.objectives),
             constraints=self._excess if self.config.limits else None,
         )

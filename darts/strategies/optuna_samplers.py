@@ -49,7 +49,7 @@ class Tpe(ModelStrategy):
     @silence_optuna_warnings()
     def make_sampler(self, setup: Setup) -> BaseSampler:
         return TPESampler(
-            seed=setup.seed,
+            seed=setup.worker_seed,
             n_startup_trials=self.startup,
             multivariate=self.joint,
             group=self.joint,
@@ -69,7 +69,7 @@ class Gp(ModelStrategy):
     @silence_optuna_warnings()
     def make_sampler(self, setup: Setup) -> BaseSampler:
         return GPSampler(
-            seed=setup.seed,
+            seed=setup.worker_seed,
             n_startup_trials=self.startup,
             constraints_func=setup.constraints,
             warn_independent_sampling=False,
@@ -99,7 +99,7 @@ class CmaEs(ModelStrategy):
     @silence_optuna_warnings()
     def make_sampler(self, setup: Setup) -> BaseSampler:
         return CmaEsSampler(
-            seed=setup.seed, n_startup_trials=self.startup, warn_independent_sampling=False
+            seed=setup.worker_seed, n_startup_trials=self.startup, warn_independent_sampling=False
         )
 
 
@@ -119,5 +119,7 @@ class Nsga2(Strategy):
     @silence_optuna_warnings()
     def make_sampler(self, setup: Setup) -> BaseSampler:
         return NSGAIISampler(
-            seed=setup.seed, population_size=self.population, constraints_func=setup.constraints
+            seed=setup.worker_seed,
+            population_size=self.population,
+            constraints_func=setup.constraints,
         )

@@ -28,7 +28,8 @@ class Setup:
 
     Attributes:
         space: parameters that the study varies.
-        seed: seed of the sampler. It differs between workers for samplers with a random state.
+        seed: seed of the study, the same for all workers.
+        worker_seed: seed of samplers with a random state, which differs between workers.
         objectives: number of objectives: the metric and the costs.
         constraints: function of a finished trial that returns the relative excess over each
             limit, which is at most 0 within the limit. None without limits.
@@ -36,6 +37,7 @@ class Setup:
 
     space: Parameters
     seed: int = 0
+    worker_seed: int = 0
     objectives: int = 1
     constraints: Constraints | None = None
 

@@ -72,11 +72,7 @@ class PlainNetwork(nn.Module):
         outputs = {"normal": len(genotype.normal_concat), "reduce": len(genotype.reduce_concat)}
         plans = list(
             plan_cells(
-                channels,
-                cells,
-                stem_width=width,
-                stem_reduces=self.stem.reduces,
-                outputs=outputs,
+                channels, cells, stem_width=width, stem_reduces=self.stem.reduces, outputs=outputs
             )
         )
         self.cells = nn.ModuleList(PlainCell(plan, genotype) for plan in plans)
@@ -92,10 +88,7 @@ class PlainNetwork(nn.Module):
         before_previous, previous = self.stem(images)
         extra = None
         for number, cell in enumerate(self.cells):
-            before_previous, previous = (
-                previous,
-                cell(before_previous, previous, self.drop_path),
-            )
+            before_previous, previous = (previous, cell(before_previous, previous, self.drop_path))
             if number == self.auxiliary_at and auxiliary and self.auxiliary is not None:
                 extra = self.auxiliary(previous)
         logits = self.classifier(previous.mean(dim=(2, 3)))

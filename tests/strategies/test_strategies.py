@@ -64,7 +64,7 @@ def run(
     **options: Any,
 ) -> list[optuna.trial.FrozenTrial]:
     strategy = STRATEGIES[name](**options)
-    setup = Setup(space, seed, objectives=len(directions))
+    setup = Setup(space, seed, worker_seed=seed, objectives=len(directions))
     strategy.check(setup)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -145,6 +145,18 @@ def test_a_grid_visits_every_point_once() -> None:
     assert sorted(point_key(trial.params) for trial in shuffled) == sorted(grid)
     assert [point_key(trial.params) for trial in shuffled] != grid
     assert STRATEGIES["grid"](levels=3).max_trials(Setup(TREE)) == len(grid)
+
+
+def test_workers_share_one_grid() -> None:
+    """The samplers of two workers, which alternate, visit every point once."""
+    grid = STRATEGIES["grid"](levels=3)
+    samplers = [grid.make_sampler(Setup(TREE, 3, worker_seed=seed)) for seed in (3, 1003)]
+    points = [point_key(point) for point in TREE.points(3)]
+    study = optuna.create_study()
+    for number in range(len(points)):
+        study.sampler = samplers[number % 2]
+        study.optimize(lambda trial: score(suggest_point(trial, TREE)), n_trials=1)
+    assert sorted(point_key(trial.params) for trial in study.trials) == sorted(points)
 
 
 def test_a_grid_that_is_too_large_is_refused() -> None:

@@ -84,8 +84,8 @@ def test_differences_are_described_by_node() -> None:
     other = Genotype((("attention_4", "gelu_4"), ("identity", "relu_1")))
     assert difference(SMALL, SMALL) == []
     assert difference(SMALL, other) == [
-        "blocks, node 2: gelu_2 against gelu_4",
-        "blocks, node 3: conv_7 against identity",
+        "blocks, node 2: gelu_2 vs. gelu_4",
+        "blocks, node 3: conv_7 vs. identity",
     ]
     assert difference(SMALL, Genotype(SMALL.blocks[:1])) == [
         "blocks: 4 nodes against 2",
