@@ -88,7 +88,7 @@ def test_differences_are_described_by_node() -> None:
         "blocks, node 3: conv_7 vs. identity",
     ]
     assert difference(SMALL, Genotype(SMALL.blocks[:1])) == [
-        "blocks: 4 nodes against 2",
+        "blocks: 4 nodes vs. 2",
         "blocks, node 3: conv_7 against no edge",
         "blocks, node 4: relu_1 against no edge",
     ]
