@@ -89,8 +89,8 @@ def test_differences_are_described_by_node() -> None:
     ]
     assert difference(SMALL, Genotype(SMALL.blocks[:1])) == [
         "blocks: 4 nodes vs. 2",
-        "blocks, node 3: conv_7 against no edge",
-        "blocks, node 4: relu_1 against no edge",
+        "blocks, node 3: conv_7 vs. no edge",
+        "blocks, node 4: relu_1 vs. no edge",
     ]
 
 
