@@ -248,6 +248,7 @@ def test_too_few_searches_show_no_difference(commands: Any, tmp_path: Path) -> N
         assert [overrides_of(run)["seed"] for run in runs] == [str(n) for n in range(8)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fake_runs")
 def test_stopped_comparison_is_resumed(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

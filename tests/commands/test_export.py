@@ -82,7 +82,9 @@ def samples(count: int) -> np.ndarray[Any, Any]:
     return generator.normal(size=(count, 3, 8, 8)).astype("float32")
 
 
-@pytest.mark.parametrize("write_data", [None, write_texts, write_documents])
+@pytest.mark.parametrize(
+    "write_data", [None, pytest.param(write_texts, marks=pytest.mark.slow), write_documents]
+)
 def test_torch_runs_an_exported_program(
     commands: Any, image_run: Any, tmp_path: Path, write_data: Any
 ) -> None:

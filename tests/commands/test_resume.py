@@ -121,7 +121,7 @@ def wait_for_saves(process: Any, file: Path, count: int) -> None:
 @pytest.mark.parametrize(
     ("command", "number", "code"),
     [
-        ("search", signal.SIGTERM, 143),
+        pytest.param("search", signal.SIGTERM, 143, marks=pytest.mark.slow),
         pytest.param("retrain", signal.SIGINT, 130, marks=pytest.mark.slow),
     ],
 )

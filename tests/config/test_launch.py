@@ -359,5 +359,5 @@ def test_pickled_job_refers_to_the_command_by_name() -> None:
     job = HydraJob("search", lambda config: None, lambda config, call: None)
     job.failure.append(ValueError("of another job"))
     sent = pickle.loads(pickle.dumps(job))  # noqa: S301 - our own
-    assert (sent.check, sent.task) == (search.check, search.search)
+    assert (sent.check, sent.function) == (search.check, search.search)
     assert (sent.failure, sent.remote, job.remote) == ([], True, False)

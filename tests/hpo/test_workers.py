@@ -65,6 +65,7 @@ def test_two_workers_share_a_study(planned: Callable[..., StudyPlan], table: Pat
     assert len(workers_of_trials) == 2
 
 
+@pytest.mark.slow
 def test_the_trial_of_a_killed_worker_is_repeated(
     planned: Callable[..., StudyPlan], short: list[str]
 ) -> None:
