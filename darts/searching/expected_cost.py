@@ -80,7 +80,7 @@ class ExpectedCost:
         candidates: Candidates,
         *,
         classes: int,
-        image: Sequence[int],
+        sample_shape: Sequence[int],
         measure: Measure,
         device: torch.device,
     ) -> ExpectedCost:
@@ -90,7 +90,7 @@ class ExpectedCost:
             space: Space with the size of the network.
             candidates: Candidates of its supernet.
             classes: Number of classes.
-            image: Shape ``(C, H, W)`` of the sample that costs refer to.
+            sample_shape: Shape ``(C, H, W)`` of the sample that costs refer to.
             measure: An entry of ``MEASURES``, or a function like them.
             device: Device of the measurement.
         """
@@ -104,7 +104,7 @@ class ExpectedCost:
         }
         fixed = 0.0
         measured: dict[tuple[str, tuple[int, ...]], float] = {}
-        for piece in space.pieces(classes=classes, image=image):
+        for piece in space.pieces(classes=classes, sample_shape=sample_shape):
             module = piece.make()
             key = (str(module), piece.shape)
             if key not in measured:
@@ -153,7 +153,7 @@ class Penalty:
                 context.space,
                 context.candidates,
                 classes=len(data.target_names),
-                image=data.sample_shape,
+                sample_shape=data.sample_shape,
                 measure=MEASURES[name],
                 device=device,
             )

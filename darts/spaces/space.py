@@ -60,9 +60,9 @@ class Space(ABC):
     published: ClassVar[Mapping[str, PublishedGenotype]] = {}
     cells: int = number(8, low=1)
 
-    def in_channels(self, shape: Sequence[int]) -> int:
+    def in_channels(self, sample_shape: Sequence[int]) -> int:
         """Return the ``in_channels`` of networks for samples of shape ``(C, H, W)``."""
-        return shape[0]
+        return sample_shape[0]
 
     @abstractmethod
     def supernet(
@@ -156,11 +156,11 @@ class Space(ABC):
         """
 
     @abstractmethod
-    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[NetworkPiece]:
+    def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
         """Yield all modules of the discrete network, with every candidate.
 
         Together, the fixed modules and the candidates that a genotype uses have the parameters and
-        MACs of its network, for samples of shape ``image``, ``(C, H, W)``.
+        MACs of its network, for samples of shape ``sample_shape``, ``(C, H, W)``.
         """
 
     def derived_mask(

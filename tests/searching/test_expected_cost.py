@@ -20,10 +20,15 @@ CPU = torch.device("cpu")
 
 
 def measure_cost(
-    space: Any, context: SearchContext, name: str, image: tuple[int, ...]
+    space: Any, context: SearchContext, name: str, sample_shape: tuple[int, ...]
 ) -> ExpectedCost:
     return ExpectedCost.measured(
-        space, context.candidates, classes=3, image=image, measure=MEASURES[name], device=CPU
+        space,
+        context.candidates,
+        classes=3,
+        sample_shape=sample_shape,
+        measure=MEASURES[name],
+        device=CPU,
     )
 
 
@@ -45,7 +50,7 @@ SIZES: dict[str, list[dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("image", [(3, 32, 32), (1, 13, 18)])
+@pytest.mark.parametrize("sample_shape", [(3, 32, 32), (1, 13, 18)])
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -56,19 +61,21 @@ SIZES: dict[str, list[dict[str, Any]]] = {
     ],
 )
 def test_the_expected_cost_of_one_architecture_is_the_cost_of_its_network(
-    name: str, options: dict[str, Any], image: tuple[int, int, int]
+    name: str, options: dict[str, Any], sample_shape: tuple[int, int, int]
 ) -> None:
     """It is exact for random architectures of every space."""
     context, _ = context_and_supernet(name, channels=4, cells=4, **options)
     space = context.space
-    costs = {cost: measure_cost(space, context, cost, image) for cost in ("flops", "parameters")}
+    costs = {
+        cost: measure_cost(space, context, cost, sample_shape) for cost in ("flops", "parameters")
+    }
     draw = torch.Generator().manual_seed(1)
     costs_of_networks = set()
     for _ in range(4):
         genotype = space.random(draw)
-        net = space.network(genotype, classes=3, in_channels=space.in_channels(image))
+        net = space.network(genotype, classes=3, in_channels=space.in_channels(sample_shape))
         chosen = {g: m.double() for g, m in space.mask(genotype, context.candidates).items()}
-        flops = 2 * count_macs(net, torch.zeros(1, *image))
+        flops = 2 * count_macs(net, torch.zeros(1, *sample_shape))
         assert float(costs["flops"](chosen)) == flops
         assert float(costs["parameters"](chosen)) == count_parameters(net.parameters())
         costs_of_networks.add(flops)
@@ -194,7 +201,12 @@ def test_equal_modules_are_measured_once() -> None:
 
     context, _ = context_and_supernet("nas201", cells=2)
     cost = ExpectedCost.measured(
-        context.space, context.candidates, classes=3, image=(3, 8, 8), measure=measure, device=CPU
+        context.space,
+        context.candidates,
+        classes=3,
+        sample_shape=(3, 8, 8),
+        measure=measure,
+        device=CPU,
     )
     assert len(calls) == len(set(calls))
     assert (cost.tables["cell"] == 6).all()  # two cells in each of three stages

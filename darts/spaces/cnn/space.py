@@ -131,11 +131,11 @@ class Cnn(Space):
             for cell, names in candidates.items()
         }
 
-    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[NetworkPiece]:
-        in_channels, *size = image
+    def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
+        in_channels, *size = sample_shape
         first, width = make_stem(self.stem, in_channels, self.channels)
         yield NetworkPiece(
-            lambda: make_stem(self.stem, in_channels, self.channels)[0], tuple(image)
+            lambda: make_stem(self.stem, in_channels, self.channels)[0], tuple(sample_shape)
         )
         sizes = [tuple(size)] * 2  # of the two inputs of a cell, (H, W)
         if first.reduces:

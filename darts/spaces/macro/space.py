@@ -117,9 +117,9 @@ class Macro(Space):
             masks[group].append(mask_row(operation, names, f"of a block of the group {group}"))
         return {group: torch.tensor(rows) for group, rows in masks.items()}
 
-    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[NetworkPiece]:
-        in_channels, height, width = image
-        yield NetworkPiece(partial(make_stem, in_channels, self.channels), tuple(image))
+    def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
+        in_channels, height, width = sample_shape
+        yield NetworkPiece(partial(make_stem, in_channels, self.channels), tuple(sample_shape))
         for plan in plan_blocks(self.channels, self.cells):
             for column, name in enumerate(plan.candidates):
                 make, place = partial(make_operation, name, plan), (plan.group, plan.row, column)

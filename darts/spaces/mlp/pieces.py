@@ -24,13 +24,13 @@ def pieces(
     cells: int,
     normalization: str,
     classes: int,
-    image: Sequence[int],
+    sample_shape: Sequence[int],
 ) -> Iterator[NetworkPiece]:
     """Yield all linear maps with their norms, all activations, and a classifier for each width.
 
-    ``image`` is the shape of a sample.
+    ``sample_shape`` is the shape of a sample.
     """
-    inputs = math.prod(image)
+    inputs = math.prod(sample_shape)
     for column, width in enumerate(widths):
         make = partial(make_preactivation, inputs, width, normalization)
         yield NetworkPiece(make, (inputs,), ("input", 0, column))

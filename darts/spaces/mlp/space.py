@@ -62,9 +62,9 @@ class Mlp(Space):
     def __post_init__(self) -> None:
         check_choices(self.activations, self.widths)
 
-    def in_channels(self, shape: Sequence[int]) -> int:
+    def in_channels(self, sample_shape: Sequence[int]) -> int:
         """Return the number of values of a sample."""
-        return math.prod(shape)
+        return math.prod(sample_shape)
 
     def supernet(
         self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
@@ -194,8 +194,10 @@ class Mlp(Space):
             for group, columns in best_columns(probabilities, candidates).items()
         }
 
-    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[NetworkPiece]:
-        return pieces(self.activations, self.widths, self.cells, self.normalization, classes, image)
+    def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
+        return pieces(
+            self.activations, self.widths, self.cells, self.normalization, classes, sample_shape
+        )
 
     def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates

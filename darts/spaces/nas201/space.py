@@ -108,9 +108,9 @@ class Nas201(Space):
         rows = zip(genotype.operations, candidates["cell"], strict=True)
         return {"cell": torch.tensor([[name == used for name in names] for used, names in rows])}
 
-    def pieces(self, *, classes: int, image: Sequence[int]) -> Iterator[NetworkPiece]:
-        in_channels, height, width = image
-        yield NetworkPiece(partial(make_stem, in_channels, self.channels), tuple(image))
+    def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
+        in_channels, height, width = sample_shape
+        yield NetworkPiece(partial(make_stem, in_channels, self.channels), tuple(sample_shape))
         for layer in plan_layers(self.channels, self.cells):
             shape = (layer.inputs, height, width)
             if layer.is_cell:

@@ -204,15 +204,17 @@ class Recurrent(Space):
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
         return mask_of(genotype, candidates)
 
-    def pieces(self, *, classes: int, image: Sequence[int] = ()) -> Iterator[NetworkPiece]:
+    def pieces(self, *, classes: int, sample_shape: Sequence[int] = ()) -> Iterator[NetworkPiece]:
         """Yield the modules of the language model, with every candidate; costs are per token.
 
         Args:
             classes: number of tokens in the vocabulary.
-            image: shape of a token; must be ``()``.
+            sample_shape: shape of a token; must be ``()``.
         """
-        if tuple(image):
-            raise ValueError(f"space=recurrent needs tokens, not images of shape {tuple(image)}")
+        if tuple(sample_shape):
+            raise ValueError(
+                f"space=recurrent needs tokens, not images of shape {tuple(sample_shape)}"
+            )
         return pieces(self.nodes, classes, self.embedding, self.hidden, self.tied)
 
     def expected_usage(

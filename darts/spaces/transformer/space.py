@@ -176,23 +176,25 @@ class Transformer(Space):
             )
         return masks
 
-    def pieces(self, *, classes: int, image: Sequence[int] = ()) -> Iterator[NetworkPiece]:
+    def pieces(self, *, classes: int, sample_shape: Sequence[int] = ()) -> Iterator[NetworkPiece]:
         """Yield all modules, with every candidate, for a text of ``length`` words.
 
         Args:
             classes: vocabulary size of a language model, or number of classes.
-            image: ``()`` for a language model; ``(V,)`` for a classifier of texts with a vocabulary
-                of V words.
+            sample_shape: ``()`` for a language model; ``(V,)`` for a classifier of texts with a
+                vocabulary of V words.
 
         Raises:
             ValueError: the shape is that of an image.
         """
-        if len(image) > 1:
-            raise ValueError(f"space=transformer needs texts, not images of shape {tuple(image)}")
+        if len(sample_shape) > 1:
+            raise ValueError(
+                f"space=transformer needs texts, not images of shape {tuple(sample_shape)}"
+            )
         config = self.model_config()
-        if not image:
+        if not sample_shape:
             return language_model_pieces(config, self.cells, classes, self.length)
-        return classifier_pieces(config, self.cells, classes, image[0], self.length)
+        return classifier_pieces(config, self.cells, classes, sample_shape[0], self.length)
 
 
 def _is_language_model(options: Mapping[str, object]) -> bool:

@@ -106,7 +106,7 @@ def test_parameters_and_macs_of_pieces_add_up(seed: int, sides: tuple[int, int])
     net = space.network(genotype, classes=7, in_channels=2)
     masks = Macro().mask(genotype, space.supernet(classes=7, in_channels=2).candidates)
     parameters = macs = places = 0
-    for piece in space.pieces(classes=7, image=(2, *sides)):
+    for piece in space.pieces(classes=7, sample_shape=(2, *sides)):
         places += piece.place is not None
         if piece.place is not None:
             group, row, column = piece.place

@@ -114,7 +114,7 @@ def test_expected_costs_are_the_mean_over_all_networks(normalization: str, cells
             space,
             candidates,
             classes=4,
-            image=(6, 1, 1),
+            sample_shape=(6, 1, 1),
             measure=measure,
             device=torch.device("cpu"),
         )

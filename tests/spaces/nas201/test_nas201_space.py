@@ -106,7 +106,7 @@ def test_parameters_and_macs_of_pieces_add_up(seed: int, sides: tuple[int, int])
     sizes: dict[str, int] = {"channels": 4, "cells": 2, "classes": 7, "in_channels": 2}
     columns = [PRIMITIVES.index(name) for name in genotype.operations]
     parameters = macs = places = 0
-    for piece in Nas201(channels=4, cells=2).pieces(classes=7, image=(2, *sides)):
+    for piece in Nas201(channels=4, cells=2).pieces(classes=7, sample_shape=(2, *sides)):
         places += piece.place is not None
         if piece.place is not None and columns[piece.place[1]] != piece.place[2]:
             continue

@@ -175,7 +175,7 @@ def test_expected_costs_equal_the_costs_of_the_network(name: str, tied: bool) ->
         space,
         context.candidates,
         classes=WORDS,
-        image=(),
+        sample_shape=(),
         measure=MEASURES[name],
         device=torch.device("cpu"),
     )
@@ -215,7 +215,7 @@ def test_expected_usage_sums_to_one_edge_per_node() -> None:
         (lambda s, g: s.supernet(vocabulary=9, depth=0.5), "got depth=0.5, since .*; set depth=1"),
         (lambda s, g: s.network(g, vocabulary=9, auxiliary=True), "no auxiliary head"),
         (lambda s, g: s.network(g, vocabulary=9, drop_path=0.2), "drop_path=0.2: networks"),
-        (lambda s, g: s.pieces(classes=9, image=(3, 32, 32)), "needs tokens, not images"),
+        (lambda s, g: s.pieces(classes=9, sample_shape=(3, 32, 32)), "needs tokens, not images"),
     ],
 )
 def test_unsupported_options_are_rejected_in_one_line(call: Any, message: str) -> None:

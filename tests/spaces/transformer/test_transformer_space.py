@@ -134,7 +134,7 @@ def test_expected_costs_equal_the_costs_of_the_network(
         space,
         context.candidates,
         classes=30 if language else 4,
-        image=() if language else (30,),
+        sample_shape=() if language else (30,),
         measure=MEASURES[name],
         device=torch.device("cpu"),
     )
@@ -169,7 +169,7 @@ def test_macs_of_each_candidate_match_a_hand_count() -> None:
     space, length, width = Transformer(**SMALL), 12, 16
     costs = {
         name: count_macs(piece.make(), torch.zeros(1, *piece.shape))
-        for piece in space.pieces(classes=4, image=(30,))
+        for piece in space.pieces(classes=4, sample_shape=(30,))
         for group, column, name in columns()
         if piece.place == (group, 0, column)
     }
@@ -197,7 +197,7 @@ def test_macs_of_each_candidate_match_a_hand_count() -> None:
         (lambda s, g: s.network(g, vocabulary=9, auxiliary=True), "no auxiliary head"),
         (lambda s, g: s.network(g, vocabulary=9, classes=2), "need vocabulary .* or classes and"),
         (lambda s, g: s.network(g, vocabulary=9, drop_path=1.5), "drop_path=1.5: must be >= 0"),
-        (lambda s, g: s.pieces(classes=9, image=(3, 32, 32)), "needs texts, not images"),
+        (lambda s, g: s.pieces(classes=9, sample_shape=(3, 32, 32)), "needs texts, not images"),
         (lambda s, g: Transformer(hidden=12), "space.hidden=12: must be a multiple of 8"),
     ],
 )
