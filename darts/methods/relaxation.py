@@ -13,7 +13,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -25,10 +25,10 @@ from darts.spaces import Mixture, SearchContext, SupernetBase
 RELAXATIONS: Registry[Relaxation] = Registry("relaxation", "darts.methods")
 
 
-Weights = tuple[Tensor, Tensor | None]
+WeightsAndMask: TypeAlias = tuple[Tensor, Tensor | None]
 """Mixing weights and a mask of the operations to run, both ``(edges, operations)``.
 
-None instead of the mask runs all candidates that are still in the search.
+If the mask is None, all candidates that are still in the search run.
 """
 
 
@@ -69,14 +69,16 @@ class Relaxation(ABC):
             ``(edges, operations)``, between 0 and 1, and 0 outside the mask.
         """
 
-    def sample_weights(self, alpha: Tensor, mask: Tensor | None, context: SearchContext) -> Weights:
+    def sample_weights(
+        self, alpha: Tensor, mask: Tensor | None, context: SearchContext
+    ) -> WeightsAndMask:
         """Return mixing weights for training, for arguments as in ``edge_probabilities``.
 
         Random relaxations draw from PyTorch's global generator.
         """
         return self.edge_probabilities(alpha, mask), None
 
-    def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> Weights:
+    def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> WeightsAndMask:
         """Return mixing weights for evaluation, without random draws."""
         return self.edge_probabilities(alpha, mask), None
 
@@ -123,7 +125,7 @@ class Relaxation(ABC):
 
     def _mixture(
         self,
-        weights_and_masks: Mapping[str, Weights],
+        weights_and_masks: Mapping[str, WeightsAndMask],
         alphas: Mapping[str, Tensor],
         context: SearchContext,
     ) -> Mixture:

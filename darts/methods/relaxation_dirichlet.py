@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Dirichlet as DirichletDistribution
 
-from darts.methods.relaxation import RELAXATIONS, Relaxation, Weights
+from darts.methods.relaxation import RELAXATIONS, Relaxation, WeightsAndMask
 from darts.spaces import SearchContext
 
 
@@ -34,7 +34,9 @@ class Dirichlet(Relaxation):
     def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
         return _normalize(concentration(alpha), mask)
 
-    def sample_weights(self, alpha: Tensor, mask: Tensor | None, context: SearchContext) -> Weights:
+    def sample_weights(
+        self, alpha: Tensor, mask: Tensor | None, context: SearchContext
+    ) -> WeightsAndMask:
         # A subset of the entries of a sample, divided by its sum, is a Dirichlet sample, too.
         return _normalize(DirichletDistribution(concentration(alpha)).rsample(), mask), None
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.methods.relaxation import RELAXATIONS, Relaxation, Weights, masked_softmax
+from darts.methods.relaxation import RELAXATIONS, Relaxation, WeightsAndMask, masked_softmax
 from darts.registry import number
 from darts.spaces import SearchContext
 
@@ -36,7 +36,9 @@ class Concrete(Relaxation):
     def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
         return masked_softmax(alpha, mask)
 
-    def sample_weights(self, alpha: Tensor, mask: Tensor | None, context: SearchContext) -> Weights:
+    def sample_weights(
+        self, alpha: Tensor, mask: Tensor | None, context: SearchContext
+    ) -> WeightsAndMask:
         # The clamp excludes exponential draws of 0, whose Gumbel noise would be infinite.
         tiny = torch.finfo(alpha.dtype).tiny
         noise = -torch.empty_like(alpha).exponential_().clamp_min(tiny).log()
@@ -61,11 +63,13 @@ class Gumbel(Concrete):
     temperature: float = number(10.0, above=0)
     temperature_end: float = number(0.1, above=0)
 
-    def sample_weights(self, alpha: Tensor, mask: Tensor | None, context: SearchContext) -> Weights:
+    def sample_weights(
+        self, alpha: Tensor, mask: Tensor | None, context: SearchContext
+    ) -> WeightsAndMask:
         soft, _ = super().sample_weights(alpha, mask, context)
         return straight_through(soft)
 
-    def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> Weights:
+    def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> WeightsAndMask:
         return straight_through(self.edge_probabilities(alpha, mask))
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.methods.relaxation import RELAXATIONS, Relaxation, Weights, masked_softmax
+from darts.methods.relaxation import RELAXATIONS, Relaxation, WeightsAndMask, masked_softmax
 from darts.spaces import Mixture, SearchContext
 
 
@@ -33,7 +33,7 @@ class Uniform(Relaxation):
     def mixture(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Mixture:
         genotype = context.space.random(torch.default_generator)
         masks = context.space.mask(genotype, context.candidates)
-        weights: dict[str, Weights] = {}
+        weights: dict[str, WeightsAndMask] = {}
         for group, alpha in alphas.items():
             if group in masks:
                 mask = masks[group]

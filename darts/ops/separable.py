@@ -36,7 +36,7 @@ def separable_conv(
     dilation: int,
     groups: int,
     eps: float,
-    last: bool,
+    ends_operation: bool,
     running: RunningStats,
     plan: KernelPlan,
     process_group: ProcessGroup | None,
@@ -54,20 +54,20 @@ def separable_conv(
         stride, dilation: of the depthwise convolution.
         groups: number of edges.
         eps: added to the variance by batch norm.
-        last: whether this block ends an operation. The groups are then summed; otherwise a ReLU
-            follows.
+        ends_operation: whether this is the last convolution of an operation. If so, the groups are
+            summed; otherwise a ReLU follows.
         running: running statistics of all groups; updated.
         plan: implementation to use.
         process_group: ranks that share the batch, or None.
-        accumulator: collects the output of a last block, which is then not returned.
+        accumulator: takes the sum of the groups, which is then not returned.
 
     Returns:
-        ``(B, C, H', W')`` for a last block, or None with an accumulator; otherwise
+        ``(B, C, H', W')`` at the end of an operation, or None with an accumulator; otherwise
         ``(B, groups * C, H', W')``.
     """
     if plan.compiled:
         output = _compiled_separable_conv()(
-            x, depthwise, pointwise, scale, stride, dilation, groups, eps, last, running
+            x, depthwise, pointwise, scale, stride, dilation, groups, eps, ends_operation, running
         )
         if accumulator is None:
             return output
@@ -81,7 +81,9 @@ def separable_conv(
         d = depthwise_conv2d(x, depthwise, stride, dilation)
         y = pointwise_conv2d(d, pointwise, groups)
         del d  # frees its memory for the next operation unless the backward pass needs it
-    return normalize_and_reduce(y, scale, groups, eps, last, running, process_group, accumulator)
+    return normalize_and_reduce(
+        y, scale, groups, eps, ends_operation, running, process_group, accumulator
+    )
 
 
 def normalize_and_reduce(
@@ -89,7 +91,7 @@ def normalize_and_reduce(
     scale: Tensor | None,
     groups: int,
     eps: float,
-    last: bool,
+    ends_operation: bool,
     running: RunningStats,
     process_group: ProcessGroup | None = None,
     accumulator: SumAccumulator | None = None,
@@ -104,7 +106,7 @@ def normalize_and_reduce(
         return None
     output = normalize(y, repeat_per_channel(scale, y), eps, running, process_group)
     if accumulator is None:
-        return sum_groups(output, groups) if last else F.relu_(output)
+        return sum_groups(output, groups) if ends_operation else F.relu_(output)
     accumulator.add(sum_groups(output, groups))
     return None
 
@@ -127,13 +129,13 @@ def plain_separable_conv(
     dilation: int,
     groups: int,
     eps: float,
-    last: bool,
+    ends_operation: bool,
     running: RunningStats,
 ) -> Tensor:
     """Compute ``separable_conv`` in one process with PyTorch's own convolutions."""
     d = plain_depthwise(x, depthwise, stride, dilation)
     y = F.conv2d(d, pointwise, groups=groups)
-    return cast(Tensor, normalize_and_reduce(y, scale, groups, eps, last, running))
+    return cast(Tensor, normalize_and_reduce(y, scale, groups, eps, ends_operation, running))
 
 
 @cache

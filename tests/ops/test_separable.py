@@ -25,7 +25,11 @@ def tensors(groups: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:
 
 
 def run(
-    plan: KernelPlan | None, inputs: list[Tensor], scale: Tensor | None, last: bool, **options: int
+    plan: KernelPlan | None,
+    inputs: list[Tensor],
+    scale: Tensor | None,
+    ends_operation: bool,
+    **options: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return output and running statistics after one batch; None selects the plain calls."""
     channels, dtype = inputs[2].shape[0], inputs[0].dtype
@@ -33,9 +37,14 @@ def run(
     running = RunningStats(mean, variance, 0.1)
     if plan is None:
         shape = (options["stride"], options["dilation"], options["groups"])
-        output = plain_separable_conv(*inputs, scale, *shape, 1e-5, last, running)
+        output = plain_separable_conv(*inputs, scale, *shape, 1e-5, ends_operation, running)
     else:
-        same: Any = {"eps": 1e-5, "last": last, "running": running, "plan": plan}
+        same: Any = {
+            "eps": 1e-5,
+            "ends_operation": ends_operation,
+            "running": running,
+            "plan": plan,
+        }
         output = separable_conv(*inputs, scale, process_group=None, **same, **options)
     return output, mean, variance
 
@@ -43,14 +52,14 @@ def run(
 @pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (1, 2), (2, 1)])
-@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("ends_operation", [False, True])
 def test_all_kernel_plans_agree(
-    plan: str, groups: int, stride: int, dilation: int, last: bool
+    plan: str, groups: int, stride: int, dilation: int, ends_operation: bool
 ) -> None:
     inputs = tensors(groups)
-    scale = torch.rand(groups, dtype=torch.float64).requires_grad_() if last else None
+    scale = torch.rand(groups, dtype=torch.float64).requires_grad_() if ends_operation else None
     options = {"stride": stride, "dilation": dilation, "groups": groups}
-    actual, wanted = (run(c, inputs, scale, last, **options) for c in (PLANS[plan], None))
+    actual, wanted = (run(c, inputs, scale, ends_operation, **options) for c in (PLANS[plan], None))
     gradient = torch.randn_like(wanted[0])
     leaves = [*inputs, *([scale] if scale is not None else [])]
     for a, b in zip(actual, wanted, strict=True):

@@ -260,7 +260,7 @@ class EdgeBundle(nn.Module):
                 dilation=dilation,
                 groups=copies.count,
                 eps=norm.eps,
-                last=scale is not None,
+                ends_operation=scale is not None,
                 running=copies.running_stats(norm),
                 plan=plan,
                 process_group=self.process_group,
