@@ -20,9 +20,9 @@ class ClassificationObjective(BaseObjective[SampleBatch, Tensor]):
     """Cross entropy of logits ``(B, classes)``.
 
     Args:
-        classes: number of classes.
-        label_smoothing: share of the target that is spread evenly over all classes.
-        auxiliary: factor of the auxiliary head's loss, for networks that have one.
+        classes: Number of classes.
+        label_smoothing: Share of the target that is spread evenly over all classes.
+        auxiliary: Factor of the auxiliary head's loss, for networks that have one.
     """
 
     metrics = CLASSIFICATION

@@ -51,10 +51,10 @@ class LanguageObjective(BaseObjective[Window, Tensor]):
     """Cross entropy of the next token.
 
     Args:
-        label_smoothing: share of the target that is spread evenly over the vocabulary, in the
+        label_smoothing: Share of the target that is spread evenly over the vocabulary, in the
             training of discrete networks.
-        activation: weight of the mean square of the outputs after dropout.
-        temporal: weight of the mean square of the outputs' change between successive tokens.
+        activation: Weight of the mean square of the outputs after dropout.
+        temporal: Weight of the mean square of the outputs' change between successive tokens.
     """
 
     metrics = METRICS
@@ -104,9 +104,9 @@ class LanguageModel(Task):
     """The task of predicting the next token of a text.
 
     Attributes:
-        window: number of successive tokens through which gradients flow back.
-        activation: weight of the mean square of the outputs after dropout.
-        temporal: weight of the mean square of the outputs' change between successive tokens.
+        window: Number of successive tokens through which gradients flow back.
+        activation: Weight of the mean square of the outputs after dropout.
+        temporal: Weight of the mean square of the outputs' change between successive tokens.
     """
 
     name: str = "language_model"

@@ -23,10 +23,10 @@ class Metric:
     """A metric.
 
     Attributes:
-        name: key in summaries, after the split (``valid_accuracy``).
-        higher_is_better: direction of improvement.
-        make: builds the torchmetrics object for a number of classes.
-        min_classes: minimum number of classes for which the metric is defined.
+        name: Key in summaries, after the split (``valid_accuracy``).
+        higher_is_better: Direction of improvement.
+        make: Builds the torchmetrics object for a number of classes.
+        min_classes: Minimum number of classes for which the metric is defined.
     """
 
     name: str
@@ -110,8 +110,8 @@ class ClassificationScores:
     """Accumulator of logits and labels that computes all metrics of classification.
 
     Attributes:
-        metric_names: metrics that are defined for this number of classes.
-        confusion_matrix: numbers of samples by true class (row) and predicted class (column), on
+        metric_names: Metrics that are defined for this number of classes.
+        confusion_matrix: Numbers of samples by true class (row) and predicted class (column), on
             the CPU; None before ``compute`` and for more than ``MAX_CONFUSION_CLASSES`` classes.
     """
 

@@ -30,7 +30,7 @@ class Scores(Protocol[BContra, OutputContra]):
     """Accumulator of the metrics of a split, batch by batch.
 
     Attributes:
-        metric_names: metrics that are defined for this data.
+        metric_names: Metrics that are defined for this data.
     """
 
     @property
@@ -51,7 +51,7 @@ class BaseObjective(ABC, Generic[B, Output]):
     Type parameters are the batch and the output of ``predict``.
 
     Attributes:
-        metrics: all metrics that the task can report, by name.
+        metrics: All metrics that the task can report, by name.
     """
 
     metrics: Mapping[str, Metric]
@@ -101,8 +101,8 @@ class Task(ABC):
     """What networks learn: a component whose fields are the options of the task.
 
     Attributes:
-        data_kinds: kinds of data sets that the task accepts, see ``darts.data.SourceSpec.kinds``.
-        metrics: all metrics that the task can report, by name.
+        data_kinds: Kinds of data sets that the task accepts, see ``darts.data.SourceSpec.kinds``.
+        metrics: All metrics that the task can report, by name.
     """
 
     name: str = ""
@@ -116,10 +116,10 @@ class Task(ABC):
         """Return the objective for a data set.
 
         Args:
-            target_names: names of the targets by index: classes, words or tokens.
-            label_smoothing: share of the target that is spread evenly over all targets, in the
+            target_names: Names of the targets by index: classes, words or tokens.
+            label_smoothing: Share of the target that is spread evenly over all targets, in the
                 training of discrete networks (Szegedy et al., arXiv:1512.00567, section 7).
-            auxiliary: factor of the loss of the auxiliary head, for networks that have one.
+            auxiliary: Factor of the loss of the auxiliary head, for networks that have one.
         """
 
     def reject_auxiliary(self, auxiliary: float) -> None:

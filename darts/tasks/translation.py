@@ -61,7 +61,7 @@ class TextScores:
     """Accumulator of generated sentences and their references.
 
     Attributes:
-        examples: the first references, each with the generated sentence.
+        examples: The first references, each with the generated sentence.
     """
 
     def __init__(
@@ -99,12 +99,12 @@ class PairObjective(BaseObjective[PairBatch, TranslationOutput]):
     """Cross entropy of each target word, given the source and the true target words before it.
 
     Args:
-        words: words of the target vocabulary, by index.
-        metrics: metrics to report, by name.
-        label_smoothing: share of the target that is spread evenly over the vocabulary, in the
+        words: Words of the target vocabulary, by index.
+        metrics: Metrics to report, by name.
+        label_smoothing: Share of the target that is spread evenly over the vocabulary, in the
             training of discrete networks.
-        max_length: maximum length of a generated sentence, including its end.
-        beam: beam size of the generation.
+        max_length: Maximum length of a generated sentence, including its end.
+        beam: Beam size of the generation.
     """
 
     def __init__(
@@ -160,8 +160,8 @@ class PairTask(Task):
     """The task of generating a target sentence for each source sentence.
 
     Attributes:
-        max_length: maximum length of a generated sentence, including its end.
-        beam: beam size of the generation; 1 is greedy.
+        max_length: Maximum length of a generated sentence, including its end.
+        beam: Beam size of the generation; 1 is greedy.
     """
 
     data_kinds: ClassVar[tuple[str, ...]] = ("pairs",)

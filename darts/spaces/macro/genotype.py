@@ -34,10 +34,10 @@ class Genotype(ChainGenotype):
     """A network of three stages with the same number of blocks.
 
     Attributes:
-        blocks: the operation of each block. Lists become tuples.
+        blocks: The operation of each block. Lists become tuples.
 
     Raises:
-        ValueError: an unknown operation, a number of blocks that is not a multiple of three, or a
+        ValueError: An unknown operation, a number of blocks that is not a multiple of three, or a
             skipped block at the start of a stage, where width or image size may change.
     """
 
@@ -91,7 +91,7 @@ class Genotype(ChainGenotype):
         """Parse ``{"space": "macro", "blocks": ["mb_k3_e3", ...]}``.
 
         Raises:
-            ValueError: any other text; the message has one line.
+            ValueError: Any other text; the message has one line.
         """
         return cls(read_json_field(strip_text(text), cls.space, "blocks"))
 

@@ -30,17 +30,17 @@ class Network(NetworkBase):
     """Stem, the blocks of a genotype, and head.
 
     Args:
-        genotype: the blocks; they determine the depth.
-        channels: width of the first stage; it doubles with each stage.
-        classes: number of classes.
-        in_channels: channels of the images.
-        auxiliary: must be False; the space has no auxiliary head.
-        drop_path: probability of dropping the residual branch of a block for a sample, in training.
+        genotype: The blocks; they determine the depth.
+        channels: Width of the first stage; it doubles with each stage.
+        classes: Number of classes.
+        in_channels: Channels of the images.
+        auxiliary: Must be False; the space has no auxiliary head.
+        drop_path: Probability of dropping the residual branch of a block for a sample, in training.
 
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
 
     Raises:
-        ValueError: a size that is not positive, a probability outside [0, 1), or an auxiliary head.
+        ValueError: A size that is not positive, a probability outside [0, 1), or an auxiliary head.
     """
 
     def __init__(

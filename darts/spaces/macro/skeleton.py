@@ -25,11 +25,11 @@ class BlockPlan(NamedTuple):
     """Shape of one block and its place among the alphas.
 
     Attributes:
-        inputs: input channels.
-        outputs: output channels.
+        inputs: Input channels.
+        outputs: Output channels.
         stride: 2 if the block halves the image, else 1.
         group: ``"first"`` for the first block of a stage, ``"rest"`` for the others.
-        row: row of the group's alphas.
+        row: Row of the group's alphas.
     """
 
     inputs: int
@@ -66,12 +66,12 @@ class InvertedResidual(nn.Module):
     If input and output have the same shape, the input is added.
 
     Args:
-        inputs: input channels.
-        outputs: output channels.
-        stride: stride of the depthwise convolution.
-        kernel: side of its kernel, an odd number.
-        expansion: channels of the depthwise convolution divided by ``inputs``.
-        affine: whether batch norms have scale and shift.
+        inputs: Input channels.
+        outputs: Output channels.
+        stride: Stride of the depthwise convolution.
+        kernel: Side of its kernel, an odd number.
+        expansion: Channels of the depthwise convolution divided by ``inputs``.
+        affine: Whether batch norms have scale and shift.
 
     Shape: ``(B, inputs, H, W)`` -> ``(B, outputs, ceil(H / stride), ceil(W / stride))``.
     """

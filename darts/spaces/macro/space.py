@@ -41,8 +41,8 @@ class Macro(Space):
     """Three stages of inverted residual blocks with one choice per block.
 
     Attributes:
-        channels: width of the first stage; it doubles with each stage.
-        cells: number of blocks in each stage of the supernet. The network of a genotype has the
+        channels: Width of the first stage; it doubles with each stage.
+        cells: Number of blocks in each stage of the supernet. The network of a genotype has the
             genotype's number of blocks.
     """
 

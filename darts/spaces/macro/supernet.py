@@ -73,20 +73,20 @@ class Supernet(SupernetBase):
     needed. Partial channels are not possible, since blocks change the width.
 
     Args:
-        channels: width of the first stage.
-        cells: number of blocks in each of the three stages.
-        classes: number of classes.
-        in_channels: channels of the images.
+        channels: Width of the first stage.
+        cells: Number of blocks in each of the three stages.
+        classes: Number of classes.
+        in_channels: Channels of the images.
 
     Attributes:
         alphas: ``{"first": (3, 6), "rest": (3 * (cells - 1), 7)}``; with ``cells=1``, no ``rest``.
-        edges: by group; block ``i`` leads from state ``i`` to state ``i + 1``.
+        edges: By group; block ``i`` leads from state ``i`` to state ``i + 1``.
         counts: 1 for each group, since no two blocks share alphas.
 
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
 
     Raises:
-        ValueError: a size that is not positive.
+        ValueError: A size that is not positive.
     """
 
     space = "macro"

@@ -34,10 +34,10 @@ class Genotype(ChainGenotype):
     contain the layers that a search skips, so every network has exactly one genotype.
 
     Attributes:
-        layers: the layers as ``<activation>_<width>``. Lists are converted to tuples.
+        layers: The layers as ``<activation>_<width>``. Lists are converted to tuples.
 
     Raises:
-        ValueError: no layer, an unknown activation, or a width out of range.
+        ValueError: No layer, an unknown activation, or a width out of range.
     """
 
     layers: tuple[str, ...]
@@ -76,7 +76,7 @@ class Genotype(ChainGenotype):
         """Parse ``{"space": "mlp", "layers": ["relu_64", ...]}``.
 
         Raises:
-            ValueError: the text is not such a genotype; the message has one line.
+            ValueError: The text is not such a genotype; the message has one line.
         """
         return cls(read_json_field(strip_text(text), SPACE, "layers"))
 
@@ -85,7 +85,7 @@ def parse_layer(name: object) -> tuple[str, int]:
     """Return the activation and width of a layer ``<activation>_<width>``.
 
     Raises:
-        ValueError: the name is not of this form, or the width is above ``MAX_WIDTH``.
+        ValueError: The name is not of this form, or the width is above ``MAX_WIDTH``.
     """
     match = _LAYER_PATTERN.fullmatch(name) if isinstance(name, str) else None
     if match is None:

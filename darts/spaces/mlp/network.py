@@ -15,18 +15,18 @@ class Network(NetworkBase):
     """The hidden layers of a genotype and a linear classifier.
 
     Args:
-        genotype: the layers; they define depth and widths.
-        classes: number of classes.
-        in_channels: number of values of a sample.
+        genotype: The layers; they define depth and widths.
+        classes: Number of classes.
+        in_channels: Number of values of a sample.
         normalization: ``"batch"``, ``"layer"`` or ``"none"``, before each activation.
-        dropout: dropout rate of the hidden units in training.
-        auxiliary: must be False; the space has no auxiliary head.
-        drop_path: must be 0; the networks have one path.
+        dropout: Dropout rate of the hidden units in training.
+        auxiliary: Must be False; the space has no auxiliary head.
+        drop_path: Must be 0; the networks have one path.
 
     Shape: samples ``(B, ...)`` with ``in_channels`` values each -> logits ``(B, classes)``.
 
     Raises:
-        ValueError: a size that is not positive, an unknown normalization, a dropout rate outside
+        ValueError: A size that is not positive, an unknown normalization, a dropout rate outside
             [0, 1), an auxiliary head or drop path.
     """
 

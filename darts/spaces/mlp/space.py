@@ -39,14 +39,14 @@ class Mlp(Space):
     Samples of any shape are flattened.
 
     Attributes:
-        cells: maximum number of hidden layers. A genotype defines its own number.
-        widths: candidate widths of a hidden layer.
-        activations: candidate activations of a hidden layer.
+        cells: Maximum number of hidden layers. A genotype defines its own number.
+        widths: Candidate widths of a hidden layer.
+        activations: Candidate activations of a hidden layer.
         normalization: ``"batch"``, ``"layer"`` or ``"none"``, before each activation.
-        dropout: dropout rate of the hidden units in training.
+        dropout: Dropout rate of the hidden units in training.
 
     Raises:
-        ValueError: an unknown activation, or a repeated activation or width.
+        ValueError: An unknown activation, or a repeated activation or width.
     """
 
     name: str = "mlp"
@@ -164,7 +164,7 @@ class Mlp(Space):
         skipped.
 
         Raises:
-            ValueError: the genotype is not among the candidates.
+            ValueError: The genotype is not among the candidates.
         """
         total = sum(map(len, candidates.values()))
         if len(genotype.layers) > total:

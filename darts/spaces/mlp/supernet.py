@@ -63,11 +63,11 @@ class MixedLayer(nn.Module):
 
         Args:
             x: ``(B, inputs)``.
-            weights: mixing weights ``(candidates,)``, ordered by activation, then by width; the
+            weights: Mixing weights ``(candidates,)``, ordered by activation, then by width; the
                 last one is that of the skip connection if the layer can be skipped.
-            active: columns of the active candidates.
-            skip_dropout: dropout rate of the skip connection's output.
-            dropout: dropout rate of the hidden units.
+            active: Columns of the active candidates.
+            skip_dropout: Dropout rate of the skip connection's output.
+            dropout: Dropout rate of the hidden units.
         """
         num_widths, num_activations = len(self.masks), len(self.activations)
         skip = num_widths * num_activations  # column of the skip connection
@@ -116,13 +116,13 @@ class Supernet(SupernetBase):
     affine parameters. The first layer maps the input to this width; all others can be skipped.
 
     Args:
-        activations: candidate activations, from ``ACTIVATIONS``.
-        widths: candidate widths.
-        cells: number of layers.
+        activations: Candidate activations, from ``ACTIVATIONS``.
+        widths: Candidate widths.
+        cells: Number of layers.
         normalization: ``"batch"``, ``"layer"`` or ``"none"``.
-        dropout: dropout rate of the hidden units in training.
-        classes: number of classes.
-        in_channels: number of values of a sample.
+        dropout: Dropout rate of the hidden units in training.
+        classes: Number of classes.
+        in_channels: Number of values of a sample.
 
     Attributes:
         alphas: ``{"first": (1, A * K), "rest": (cells - 1, A * K + 1)}`` for A activations and K
@@ -132,7 +132,7 @@ class Supernet(SupernetBase):
     Shape: samples ``(B, ...)`` with ``in_channels`` values each -> logits ``(B, classes)``.
 
     Raises:
-        ValueError: a size that is not positive, or an unknown or repeated candidate.
+        ValueError: A size that is not positive, or an unknown or repeated candidate.
     """
 
     space = "mlp"

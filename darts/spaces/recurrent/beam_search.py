@@ -30,13 +30,13 @@ def translate(
     """Compute logits for given targets, or decode sources to words.
 
     Args:
-        net: the network, in training or evaluation mode.
-        sources: token ids ``(S, B)``; padding follows the end token.
-        inputs: decoder inputs ``(T, B)``: the begin token and then the targets. If None, only the
+        net: The network, in training or evaluation mode.
+        sources: Token ids ``(S, B)``; padding follows the end token.
+        inputs: Decoder inputs ``(T, B)``: the begin token and then the targets. If None, only the
             first word is predicted.
-        run_cell: runs the network's cells.
-        max_length: if given, decode with a beam search to at most this many words.
-        beam: number of hypotheses of the beam search; 1 for greedy decoding.
+        run_cell: Runs the network's cells.
+        max_length: If given, decode with a beam search to at most this many words.
+        beam: Number of hypotheses of the beam search; 1 for greedy decoding.
 
     Returns:
         Logits ``(T, B, V)``; with ``max_length``, token ids ``(L, B)``.

@@ -54,9 +54,9 @@ class SequenceInput(NamedTuple):
     """What a cell computes once for all steps of a sequence.
 
     Attributes:
-        projected: inputs times the first E rows of ``W_0``, ``(T, B, 2H)``.
-        weight: the last H rows of ``W_0``, ``(H, 2H)``, after weight dropout.
-        mask: dropout mask of the states, ``(B, H)``, or None.
+        projected: Inputs times the first E rows of ``W_0``, ``(T, B, 2H)``.
+        weight: The last H rows of ``W_0``, ``(H, 2H)``, after weight dropout.
+        mask: Dropout mask of the states, ``(B, H)``, or None.
     """
 
     projected: Tensor
@@ -77,10 +77,10 @@ class RecurrentCell(nn.Module):
     """Weights, input checks and dropout masks of a recurrent cell.
 
     Args:
-        width: size of the input, E.
-        hidden: size of the states, H.
-        nodes: number of nodes after state 0, N.
-        dropouts: dropout rates; the cell applies ``input``, ``hidden`` and ``weight``.
+        width: Size of the input, E.
+        hidden: Size of the states, H.
+        nodes: Number of nodes after state 0, N.
+        dropouts: Dropout rates; the cell applies ``input``, ``hidden`` and ``weight``.
 
     Attributes:
         input_weight: ``(E, 2H)``, the rows of ``W_0`` for the input; gate columns come first.
@@ -172,8 +172,8 @@ class DiscreteCell(RecurrentCell):
 
         Args:
             inputs: ``(T, B, E)``.
-            hidden: previous output of the cell, ``(B, H)``; None for zeros.
-            rows: position of these sequences in the batch of all ranks, see ``BatchRows``.
+            hidden: Previous output of the cell, ``(B, H)``; None for zeros.
+            rows: Position of these sequences in the batch of all ranks, see ``BatchRows``.
 
         Returns:
             The outputs of all steps ``(T, B, H)``, and the last output ``(B, H)``.

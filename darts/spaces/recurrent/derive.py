@@ -32,7 +32,7 @@ def derive(probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genot
         A genotype whose output is the mean of all nodes. Ties go to the lower edge and column.
 
     Raises:
-        ValueError: wrong groups, a number of edges that forms no cell, a shape that does not match
+        ValueError: Wrong groups, a number of edges that forms no cell, a shape that does not match
             the candidates, or values that are not finite or not within 0 and 1.
     """
     check_groups("probabilities", probabilities, (GROUP,))
@@ -62,7 +62,7 @@ def mask_of(genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
     """Return which candidates a genotype uses, ``{"recurrent": (edges, columns)}``.
 
     Raises:
-        ValueError: the genotype is not among the candidates.
+        ValueError: The genotype is not among the candidates.
     """
     names = candidates[GROUP]
     return {GROUP: edge_mask(genotype.edges(), edges_of(_count_nodes(names)), names, GROUP)}

@@ -22,16 +22,16 @@ class DropoutRates:
     """Dropout probabilities in training; the names of the published code are in parentheses.
 
     Attributes:
-        word: of a vocabulary word, at all its positions in the batch (``dropoute``).
-        embedding: of an embedding dimension, for a whole sequence (``dropouti``).
-        input: of a dimension of the cell's input, for a whole sequence (``dropoutx``).
-        hidden: of a dimension of the states that the cell multiplies with its weights, for a whole
+        word: Of a vocabulary word, at all its positions in the batch (``dropoute``).
+        embedding: Of an embedding dimension, for a whole sequence (``dropouti``).
+        input: Of a dimension of the cell's input, for a whole sequence (``dropoutx``).
+        hidden: Of a dimension of the states that the cell multiplies with its weights, for a whole
             sequence (``dropouth``).
-        output: of a dimension of the cell's output, for a whole sequence (``dropout``).
-        weight: of a hidden-to-hidden weight, for all sequences of a batch.
+        output: Of a dimension of the cell's output, for a whole sequence (``dropout``).
+        weight: Of a hidden-to-hidden weight, for all sequences of a batch.
 
     Raises:
-        ValueError: a probability outside [0, 1).
+        ValueError: A probability outside [0, 1).
     """
 
     word: float = 0.0

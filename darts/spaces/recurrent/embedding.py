@@ -23,14 +23,14 @@ class EmbeddingDecoder(nn.Module):
     """Token embedding and decoder, optionally with tied weights.
 
     Args:
-        vocabulary: number of tokens, V.
-        embedding: size of an embedding, E.
-        hidden: size of the cell's output, H.
-        tied: share the weights of the embedding and the decoder; requires E = H.
-        dropouts: dropout rates; this module applies ``word``, ``embedding`` and ``output``.
+        vocabulary: Number of tokens, V.
+        embedding: Size of an embedding, E.
+        hidden: Size of the cell's output, H.
+        tied: Share the weights of the embedding and the decoder; requires E = H.
+        dropouts: Dropout rates; this module applies ``word``, ``embedding`` and ``output``.
 
     Raises:
-        ValueError: a size that is not positive, or tied weights with different E and H.
+        ValueError: A size that is not positive, or tied weights with different E and H.
     """
 
     def __init__(

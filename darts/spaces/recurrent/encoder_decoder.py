@@ -41,9 +41,9 @@ class EncodedSource(NamedTuple):
     """The encoder's output for a batch of sources.
 
     Attributes:
-        values: outputs of both encoder cells at each word, ``(B, S, 2H)``.
-        keys: attention keys, ``(B, S, H)``.
-        words: token ids of the sources, ``(B, S)``.
+        values: Outputs of both encoder cells at each word, ``(B, S, 2H)``.
+        keys: Attention keys, ``(B, S, H)``.
+        words: Token ids of the sources, ``(B, S)``.
     """
 
     values: Tensor
@@ -59,26 +59,26 @@ class EncoderDecoder(nn.Module):
     """Embeddings, three recurrent cells, attention and the output layer.
 
     Args:
-        make_cell: makes a cell from the size of its input.
-        sources: size of the source vocabulary.
-        targets: size of the target vocabulary, V.
-        embedding: size of an embedding, E.
-        hidden: size of the hidden states, H.
-        tied: share the weights of the target embedding and the output layer.
-        dropouts: dropout rates; this module applies ``embedding`` and ``output``.
-        joint: whether both sides have one vocabulary and share one embedding table.
-        copy: whether the decoder can copy words of the source.
+        make_cell: Makes a cell from the size of its input.
+        sources: Size of the source vocabulary.
+        targets: Size of the target vocabulary, V.
+        embedding: Size of an embedding, E.
+        hidden: Size of the hidden states, H.
+        tied: Share the weights of the target embedding and the output layer.
+        dropouts: Dropout rates; this module applies ``embedding`` and ``output``.
+        joint: Whether both sides have one vocabulary and share one embedding table.
+        copy: Whether the decoder can copy words of the source.
 
     Attributes:
-        forward_encoder, backward_encoder: cells that encode the source, one from each end.
-        decoder_cell: the cell that decodes the target.
-        initial_state: maps the last encoder states to the initial state of ``decoder_cell``.
-        key: maps encoder outputs to attention keys.
-        mix: maps the output of ``decoder_cell`` and its context to embedding size.
-        decoder: weights of the output layer, ``(V, E)``; None if they are tied.
+        forward_encoder, backward_encoder: Cells that encode the source, one from each end.
+        decoder_cell: The cell that decodes the target.
+        initial_state: Maps the last encoder states to the initial state of ``decoder_cell``.
+        key: Maps encoder outputs to attention keys.
+        mix: Maps the output of ``decoder_cell`` and its context to embedding size.
+        decoder: Weights of the output layer, ``(V, E)``; None if they are tied.
 
     Raises:
-        ValueError: a size that is not positive, or ``copy`` without ``joint``.
+        ValueError: A size that is not positive, or ``copy`` without ``joint``.
     """
 
     def __init__(
@@ -145,10 +145,10 @@ class EncoderDecoder(nn.Module):
         """Return logits ``(T, B, V)`` of the word after each input, and the new state.
 
         Args:
-            encoded: the sources.
-            inputs: token ids ``(T, B)``.
-            state: hidden state ``(B, H)`` before the first input.
-            run_cell: runs a cell.
+            encoded: The sources.
+            inputs: Token ids ``(T, B)``.
+            state: Hidden state ``(B, H)`` before the first input.
+            run_cell: Runs a cell.
         """
         embedded = self._embed(inputs, self.target_words)
         raw, state = run_cell(self.decoder_cell, embedded, state)
@@ -177,8 +177,8 @@ def reversed_positions(lengths: Tensor, steps: int) -> Tensor:
     """Return the indices ``(S, B)`` that reverse each sentence and leave its padding in place.
 
     Args:
-        lengths: number of words of each sentence without padding, ``(B,)``.
-        steps: length with padding, S.
+        lengths: Number of words of each sentence without padding, ``(B,)``.
+        steps: Length with padding, S.
     """
     positions = torch.arange(steps, device=lengths.device)[:, None]
     reverse = lengths[None] - 1 - positions

@@ -39,14 +39,14 @@ class Genotype(AnyGenotype):
     Args:
         recurrent: ``(activation, source)`` of each node; the first node is state 1, and a source is
             an earlier state. Lists are converted to tuples.
-        concat: the states, from 1, whose mean is the cell's output. The name is that of the
+        concat: The states, from 1, whose mean is the cell's output. The name is that of the
             published code; nothing is concatenated.
 
     Attributes:
         outputs: ``concat`` as a tuple.
 
     Raises:
-        ValueError: no node, an unknown activation, a source that is not an earlier state, or
+        ValueError: No node, an unknown activation, a source that is not an earlier state, or
             outputs that are empty, repeated or not nodes.
     """
 
@@ -107,7 +107,7 @@ class Genotype(AnyGenotype):
         give the outputs as a list. No text is ever evaluated.
 
         Raises:
-            ValueError: the text is no recurrent cell; the message has one line.
+            ValueError: The text is no recurrent cell; the message has one line.
         """
         text = strip_text(text)
         if not text:

@@ -41,9 +41,9 @@ class NodeInputs(NamedTuple):
     """The edges into one node that have an active candidate other than ``none``.
 
     Attributes:
-        sources: source state of each edge.
-        weights: by activation, its mixing weight on each edge, ``(sources, 1, 1)``.
-        total: sum of these weights for each edge, ``(sources, 1, 1)``.
+        sources: Source state of each edge.
+        weights: By activation, its mixing weight on each edge, ``(sources, 1, 1)``.
+        total: Sum of these weights for each edge, ``(sources, 1, 1)``.
     """
 
     sources: list[int]
@@ -54,8 +54,8 @@ class NodeInputs(NamedTuple):
         """Return the weighted sum over all edges and activations, ``(B, H)``.
 
         Args:
-            states: source states, ``(sources, B, H)``.
-            product: source states times the node's weight matrix, ``(sources, B, 2H)``.
+            states: Source states, ``(sources, B, H)``.
+            product: Source states times the node's weight matrix, ``(sources, B, 2H)``.
         """
         gate, new = product.chunk(2, dim=2)
         (first, weight), *others = self.weights.items()
@@ -69,8 +69,8 @@ class MixedCell(RecurrentCell):
     """All candidates of all edges of a recurrent cell; the arguments are those of its base class.
 
     Attributes:
-        norm: holds the running statistics that all states share.
-        process_group: ranks that share a batch, or None for one process.
+        norm: Holds the running statistics that all states share.
+        process_group: Ranks that share a batch, or None for one process.
     """
 
     process_group: dist.ProcessGroup | None = None
@@ -101,17 +101,17 @@ class MixedCell(RecurrentCell):
 
         Args:
             inputs: ``(T, B, E)``.
-            hidden: previous output of the cell, ``(B, H)``; None for zeros.
-            weights: mixing weights ``(edges, 5)``.
-            active: columns of the active candidates. The weights of other candidates get no
+            hidden: Previous output of the cell, ``(B, H)``; None for zeros.
+            weights: Mixing weights ``(edges, 5)``.
+            active: Columns of the active candidates. The weights of other candidates get no
                 gradient, and edges without an active candidate are not computed.
-            rows: position of these sequences in the batch of all ranks, see ``BatchRows``.
+            rows: Position of these sequences in the batch of all ranks, see ``BatchRows``.
 
         Returns:
             The outputs of all steps ``(T, B, H)``, and the last output ``(B, H)``.
 
         Raises:
-            ValueError: a batch of one sample in training, which has no variance.
+            ValueError: A batch of one sample in training, which has no variance.
         """
         hidden = self.initial_hidden(inputs, hidden)
         prepared = self.prepare(inputs, hidden, rows)

@@ -25,10 +25,10 @@ class Network(NetworkBase):
     Each node has only one incoming edge, so there is no ``drop_path``.
 
     Args:
-        genotype: the cell's architecture.
-        vocabulary, embedding, hidden, tied: see ``EmbeddingDecoder``. The default sizes are the
+        genotype: The cell's architecture.
+        vocabulary, embedding, hidden, tied: See ``EmbeddingDecoder``. The default sizes are the
             published ones for Penn Treebank.
-        dropouts: dropout rates in training.
+        dropouts: Dropout rates in training.
 
     Shape: tokens ``(T, B)`` and a hidden state ``(B, H)`` -> ``LanguageModelOutput``.
     """
@@ -62,9 +62,9 @@ class TranslationNetwork(EncoderDecoder, NetworkBase):
     Each node has only one incoming edge, so there is no ``drop_path``.
 
     Args:
-        genotype: the cells' architecture.
-        sources, targets, embedding, hidden: sizes, see ``EncoderDecoder``.
-        dropouts: dropout rates in training.
+        genotype: The cells' architecture.
+        sources, targets, embedding, hidden: Sizes, see ``EncoderDecoder``.
+        dropouts: Dropout rates in training.
         **flags: ``tied``, ``joint`` and ``copy``, see ``EncoderDecoder``.
     """
 

@@ -19,9 +19,9 @@ class SequenceNorm:
     """Normalizes the states of one sequence.
 
     Args:
-        norm: batch norm without affine parameters; holds the running statistics.
-        training: whether to use batch statistics instead of running statistics.
-        group: process group of the ranks that share a batch; None for one process.
+        norm: Batch norm without affine parameters; holds the running statistics.
+        training: Whether to use batch statistics instead of running statistics.
+        group: Process group of the ranks that share a batch; None for one process.
     """
 
     def __init__(

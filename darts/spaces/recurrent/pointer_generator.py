@@ -16,7 +16,7 @@ class PointerGenerator(nn.Module):
     """Mixes the vocabulary distribution with the attention distribution over source words.
 
     Args:
-        width: number of features from which the probability of generating, not copying, a word is
+        width: Number of features from which the probability of generating, not copying, a word is
             predicted, W.
     """
 
@@ -28,9 +28,9 @@ class PointerGenerator(nn.Module):
         """Compute log-probabilities, which are valid logits (equation 9).
 
         Args:
-            logits: logits of the vocabulary, ``(T, B, V)``.
-            weights: attention weights, ``(T, B, S)``.
-            words: token ids of the source, ``(B, S)``.
+            logits: Logits of the vocabulary, ``(T, B, V)``.
+            weights: Attention weights, ``(T, B, S)``.
+            words: Token ids of the source, ``(B, S)``.
             features: ``(T, B, W)``.
 
         Returns:

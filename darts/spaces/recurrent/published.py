@@ -20,8 +20,8 @@ class Published(PublishedGenotype):
     """One published cell.
 
     Attributes:
-        valid_perplexity: reported perplexity on the validation split of Penn Treebank.
-        test_perplexity: reported perplexity on its test split.
+        valid_perplexity: Reported perplexity on the validation split of Penn Treebank.
+        test_perplexity: Reported perplexity on its test split.
     """
 
     genotype: Genotype

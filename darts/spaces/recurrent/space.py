@@ -44,19 +44,19 @@ class Recurrent(Space):
     The defaults are the published settings of the search.
 
     Attributes:
-        cells: number of cells in a language model; always 1.
-        nodes: number of nodes of the searched cell after state 0. A genotype defines its own
+        cells: Number of cells in a language model; always 1.
+        nodes: Number of nodes of the searched cell after state 0. A genotype defines its own
             number.
-        embedding: size of an embedding.
-        hidden: size of a hidden state.
-        tied: share the weights of the embedding and the output layer.
-        copy: allow an encoder-decoder to copy words of the source.
-        word_dropout: dropout rate of vocabulary words in training, see ``DropoutRates``.
-        embedding_dropout: dropout rate of embedding dimensions; one mask per sequence.
-        input_dropout: dropout rate of the cell's input; one mask per sequence.
-        hidden_dropout: dropout rate of the states inside the cell; one mask per sequence.
-        output_dropout: dropout rate of the cell's output; one mask per sequence.
-        weight_dropout: dropout rate of the hidden-to-hidden weights, in the discrete network only.
+        embedding: Size of an embedding.
+        hidden: Size of a hidden state.
+        tied: Share the weights of the embedding and the output layer.
+        copy: Allow an encoder-decoder to copy words of the source.
+        word_dropout: Dropout rate of vocabulary words in training, see ``DropoutRates``.
+        embedding_dropout: Dropout rate of embedding dimensions; one mask per sequence.
+        input_dropout: Dropout rate of the cell's input; one mask per sequence.
+        hidden_dropout: Dropout rate of the states inside the cell; one mask per sequence.
+        output_dropout: Dropout rate of the cell's output; one mask per sequence.
+        weight_dropout: Dropout rate of the hidden-to-hidden weights, in the discrete network only.
     """
 
     name: str = "recurrent"
@@ -208,8 +208,8 @@ class Recurrent(Space):
         """Yield the modules of the language model, with every candidate; costs are per token.
 
         Args:
-            classes: number of tokens in the vocabulary.
-            sample_shape: shape of a token; must be ``()``.
+            classes: Number of tokens in the vocabulary.
+            sample_shape: Shape of a token; must be ``()``.
         """
         if tuple(sample_shape):
             raise ValueError(

@@ -45,9 +45,9 @@ class Supernet(RecurrentSupernet):
     """A language model: embedding, the cell with all candidates, and a decoder (output layer).
 
     Args:
-        vocabulary, embedding, hidden, tied: see ``EmbeddingDecoder``.
-        nodes: number of nodes after state 0.
-        dropouts: dropout rates in training; ``weight`` must be 0.
+        vocabulary, embedding, hidden, tied: See ``EmbeddingDecoder``.
+        nodes: Number of nodes after state 0.
+        dropouts: Dropout rates in training; ``weight`` must be 0.
 
     Shape: tokens ``(T, B)`` and a hidden state ``(B, H)`` -> ``LanguageModelOutput``.
     """
@@ -89,9 +89,9 @@ class TranslationSupernet(RecurrentSupernet):
     """An encoder-decoder whose three cells have all candidates and share the alphas.
 
     Args:
-        sources, targets, embedding, hidden: sizes, see ``EncoderDecoder``.
-        nodes: number of nodes after state 0.
-        dropouts: dropout rates in training; ``weight`` must be 0.
+        sources, targets, embedding, hidden: Sizes, see ``EncoderDecoder``.
+        nodes: Number of nodes after state 0.
+        dropouts: Dropout rates in training; ``weight`` must be 0.
         **flags: ``tied``, ``joint`` and ``copy``, see ``EncoderDecoder``.
     """
 

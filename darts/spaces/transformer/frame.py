@@ -32,14 +32,14 @@ class ModelConfig:
     """Settings of the supernets and networks of the space.
 
     Attributes:
-        width: model width, D; a multiple of every candidate's number of heads.
-        positions: positional encoding, one of ``POSITIONS``.
-        max_length: number of learned positions, the maximum length of a text.
-        dropout: dropout rate in training, of the embeddings, of each layer's output and of the
+        width: Model width, D; a multiple of every candidate's number of heads.
+        positions: Positional encoding, one of ``POSITIONS``.
+        max_length: Number of learned positions, the maximum length of a text.
+        dropout: Dropout rate in training, of the embeddings, of each layer's output and of the
             input of the output layer.
 
     Raises:
-        ValueError: a size that is not positive, a width that the heads do not divide, an unknown
+        ValueError: A size that is not positive, a width that the heads do not divide, an unknown
             positional encoding, or a dropout rate outside [0, 1).
     """
 
@@ -123,11 +123,11 @@ class Frame(nn.Module):
     """Embedding and positional encoding before the blocks, and layer norm after them.
 
     Args:
-        vocabulary: number of tokens, V.
-        config: settings of the network; None for the defaults.
+        vocabulary: Number of tokens, V.
+        config: Settings of the network; None for the defaults.
 
     Attributes:
-        causal: whether a position reads only itself and earlier positions.
+        causal: Whether a position reads only itself and earlier positions.
     """
 
     causal: ClassVar[bool]
@@ -145,7 +145,7 @@ class Frame(nn.Module):
         """Embed tokens ``(T, B)`` as ``(B, T, D)``.
 
         Raises:
-            ValueError: another shape, or a text that is too long for the learned positions.
+            ValueError: Another shape, or a text that is too long for the learned positions.
         """
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be (T, B), got {tuple(tokens.shape)}")

@@ -47,7 +47,7 @@ class Genotype(ChainGenotype):
         blocks: ``(mixer, feed-forward layer)`` of each block. Lists are converted to tuples.
 
     Raises:
-        ValueError: no block, a block that is not a pair, or an unknown name.
+        ValueError: No block, a block that is not a pair, or an unknown name.
     """
 
     blocks: tuple[tuple[str, str], ...]
@@ -89,7 +89,7 @@ class Genotype(ChainGenotype):
         """Parse ``{"space": "transformer", "blocks": [["attention_4", "gelu_2"], ...]}``.
 
         Raises:
-            ValueError: the text is not such a genotype; the message has one line.
+            ValueError: The text is not such a genotype; the message has one line.
         """
         return cls(read_json_field(strip_text(text), SPACE, "blocks"))
 

@@ -89,8 +89,8 @@ def convolve(x: Tensor, kernel: Tensor, causal: bool, mask: AttentionMask | None
     Args:
         x: ``(B, T, D)``.
         kernel: ``(D, taps)``; the first tap is that of the earliest position.
-        causal: whether the last tap is aligned with the output position; otherwise the middle one.
-        mask: marks the padding; None for no padding.
+        causal: Whether the last tap is aligned with the output position; otherwise the middle one.
+        mask: Marks the padding; None for no padding.
     """
     if mask is not None and mask.tokens is not None:
         x = x * mask.tokens
@@ -147,9 +147,9 @@ class FeedForward(nn.Module):
     """Two linear maps with an activation between them, ``(B, T, D)`` -> the same.
 
     Args:
-        width: model width, D.
-        ratio: ratio of the hidden width to D.
-        activation: a key of ``ACTIVATIONS``.
+        width: Model width, D.
+        ratio: Ratio of the hidden width to D.
+        activation: A key of ``ACTIVATIONS``.
     """
 
     def __init__(self, width: int, ratio: int, activation: str) -> None:
@@ -187,11 +187,11 @@ class Block(nn.Module):
     """A mixer and a feed-forward layer, each with a residual connection.
 
     Args:
-        mixer: one of ``MIXERS``; ``identity`` leaves the block's input unchanged.
-        feed_forward: one of ``FEED_FORWARDS``.
-        width: model width, D.
-        causal: whether a position reads only itself and earlier positions.
-        dropout: dropout rate of each layer's output in training.
+        mixer: One of ``MIXERS``; ``identity`` leaves the block's input unchanged.
+        feed_forward: One of ``FEED_FORWARDS``.
+        width: Model width, D.
+        causal: Whether a position reads only itself and earlier positions.
+        dropout: Dropout rate of each layer's output in training.
 
     Shape: ``(B, T, D)`` -> the same.
     """

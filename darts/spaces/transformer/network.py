@@ -20,9 +20,9 @@ class BlockStack(NetworkBase):
     """The blocks of a genotype between the layers of a frame.
 
     Args:
-        genotype: mixer and feed-forward layer of each block.
-        frame: the layers before and after the blocks.
-        drop_path: probability of dropping the whole output of a layer for a text, in training.
+        genotype: Mixer and feed-forward layer of each block.
+        frame: The layers before and after the blocks.
+        drop_path: Probability of dropping the whole output of a layer for a text, in training.
     """
 
     genotype: Genotype

@@ -40,13 +40,13 @@ class Transformer(Space):
     """Transformer blocks, each with its own mixer and feed-forward layer.
 
     Attributes:
-        cells: number of blocks of the supernet. A genotype defines its own number.
-        hidden: model width, a multiple of 8.
-        positions: positional encoding; ``sinusoidal`` for texts of any length, or ``learned``.
-        max_length: number of learned positions.
-        dropout: dropout rate in training, of the embeddings, of each layer's output and of the
+        cells: Number of blocks of the supernet. A genotype defines its own number.
+        hidden: Model width, a multiple of 8.
+        positions: Positional encoding; ``sinusoidal`` for texts of any length, or ``learned``.
+        max_length: Number of learned positions.
+        dropout: Dropout rate in training, of the embeddings, of each layer's output and of the
             input of the output layer.
-        length: number of words of the text for which ``pieces`` gives costs.
+        length: Number of words of the text for which ``pieces`` gives costs.
     """
 
     name: str = "transformer"
@@ -161,7 +161,7 @@ class Transformer(Space):
         """Return which candidates a genotype uses: by group a mask ``(blocks, candidates)``.
 
         Raises:
-            ValueError: the genotype is not among the candidates.
+            ValueError: The genotype is not among the candidates.
         """
         masks: dict[str, Tensor] = {}
         for group, names in zip(GROUPS, zip(*genotype.blocks, strict=True), strict=True):
@@ -180,12 +180,12 @@ class Transformer(Space):
         """Yield all modules, with every candidate, for a text of ``length`` words.
 
         Args:
-            classes: vocabulary size of a language model, or number of classes.
+            classes: Vocabulary size of a language model, or number of classes.
             sample_shape: ``()`` for a language model; ``(V,)`` for a classifier of texts with a
                 vocabulary of V words.
 
         Raises:
-            ValueError: the shape is that of an image.
+            ValueError: The shape is that of an image.
         """
         if len(sample_shape) > 1:
             raise ValueError(

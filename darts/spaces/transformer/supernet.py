@@ -65,9 +65,9 @@ class MixedBlock(nn.Module):
     """All candidates of one block.
 
     Args:
-        width: model width, D.
-        causal: whether a position reads only itself and earlier positions.
-        dropout: dropout rate of each weighted sum in training.
+        width: Model width, D.
+        causal: Whether a position reads only itself and earlier positions.
+        dropout: Dropout rate of each weighted sum in training.
 
     Shape: ``(B, T, D)`` -> the same.
     """
@@ -158,12 +158,12 @@ class MixedStack(SupernetBase):
     """Mixed blocks between the layers of a frame.
 
     Args:
-        frame: the layers before and after the blocks.
-        cells: number of blocks.
+        frame: The layers before and after the blocks.
+        cells: Number of blocks.
 
     Attributes:
         alphas: ``{"mixer": (cells, 7), "feed_forward": (cells, 6)}``.
-        edges: source and target state of each layer; mixers and feed-forward layers alternate.
+        edges: Source and target state of each layer; mixers and feed-forward layers alternate.
     """
 
     space = "transformer"
@@ -222,9 +222,9 @@ class Supernet(MixedStack):
     """The supernet as a language model.
 
     Args:
-        vocabulary: number of tokens.
-        cells: number of blocks.
-        config: settings of the network; None for the defaults.
+        vocabulary: Number of tokens.
+        cells: Number of blocks.
+        config: Settings of the network; None for the defaults.
 
     Shape: tokens ``(T, B)`` -> ``LanguageModelOutput``. ``hidden`` is ignored, because there is no
     state between sequences.
@@ -251,10 +251,10 @@ class ClassifierSupernet(MixedStack):
     """The supernet as a text classifier.
 
     Args:
-        classes: number of classes.
-        words: vocabulary size.
-        cells: number of blocks.
-        config: settings of the network; None for the defaults.
+        classes: Number of classes.
+        words: Vocabulary size.
+        cells: Number of blocks.
+        config: Settings of the network; None for the defaults.
 
     Shape: tokens ``(L, B)``, padded with ``PADDING`` at the end -> logits ``(B, classes)``.
     """
