@@ -48,8 +48,8 @@ class Registry(Mapping[str, type[Component]]):
     Annotate it with the base class of the components, for example ``Registry[Relaxation]``.
 
     Args:
-        group: kind of component; also the name of its group of YAML files.
-        package: package whose modules define the components. The registry imports them on first
+        group: Kind of component; also the name of its group of YAML files.
+        package: Package whose modules define the components. The registry imports them on first
             access.
     """
 
@@ -63,7 +63,7 @@ class Registry(Mapping[str, type[Component]]):
         """Register a class under the default of its field ``name``; a class decorator.
 
         Raises:
-            ValueError: if another class has this name.
+            ValueError: If another class has this name.
         """
         name = component.name  # type: ignore[attr-defined]
         registered: object = self._components.setdefault(name, component)

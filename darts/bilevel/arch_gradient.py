@@ -21,12 +21,12 @@ class GradientInputs(Generic[Net, BatchT]):
     """Inputs of a gradient of the alphas, which does not change them.
 
     Attributes:
-        net: supernet with ``alphas`` and ``weight_parameters()``.
-        loss_fn: scalar loss of a network and a batch.
-        train_batch: batch of the weight step.
-        valid_batch: batch whose loss the alphas minimize.
-        optimizer: optimizer of the weights.
-        reduce: sums tensors over the ranks of a distributed run. The loss of each rank must be its
+        net: Supernet with ``alphas`` and ``weight_parameters()``.
+        loss_fn: Scalar loss of a network and a batch.
+        train_batch: Batch of the weight step.
+        valid_batch: Batch whose loss the alphas minimize.
+        optimizer: Optimizer of the weights.
+        reduce: Sums tensors over the ranks of a distributed run. The loss of each rank must be its
             share of the loss of the whole batch; a virtual step then uses the whole batch.
     """
 
@@ -43,8 +43,8 @@ class ArchGradient(ABC):
     """A way to compute the gradient of the alphas.
 
     Attributes:
-        updates_alphas: whether the search takes architecture steps.
-        requires_sgd: whether it differentiates through a weight step, which must be one of SGD.
+        updates_alphas: Whether the search takes architecture steps.
+        requires_sgd: Whether it differentiates through a weight step, which must be one of SGD.
     """
 
     name: str = ""

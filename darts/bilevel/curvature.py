@@ -25,9 +25,9 @@ class AlphaHessian:
     ranks of a distributed run.
 
     Attributes:
-        size: number of alphas.
-        dtype: data type of the vectors.
-        device: device of the vectors.
+        size: Number of alphas.
+        dtype: Data type of the vectors.
+        device: Device of the vectors.
     """
 
     def __init__(
@@ -81,9 +81,9 @@ def dominant_eigenvalue(
 
     Args:
         hessian: Hessian of the alphas.
-        tolerance: residual, relative to the eigenvalue, at which the iteration stops. The error of
+        tolerance: Residual, relative to the eigenvalue, at which the iteration stops. The error of
             the eigenvalue is at most the residual, and typically about its square.
-        max_products: maximum number of products.
+        max_products: Maximum number of products.
 
     References:
         Golub and Van Loan, "Matrix Computations", section 10.1 (the iteration, its residual).

@@ -52,15 +52,15 @@ def unrolled(
     for example in dropout; otherwise the finite difference would measure noise.
 
     Args:
-        net, loss_fn, train_batch, valid_batch, optimizer, reduce: see ``GradientInputs``.
+        net, loss_fn, train_batch, valid_batch, optimizer, reduce: See ``GradientInputs``.
         hvp: ``"finite_difference"`` (two more evaluations of the training loss, no second
             derivative) or ``"exact"`` (differentiates twice).
-        epsilon: step length of the finite difference. The weights are shifted by
+        epsilon: Step length of the finite difference. The weights are shifted by
             ``+- epsilon * v / |v|``, where v is the weight gradient after the virtual step. The
             paper uses 0.01.
 
     Raises:
-        ValueError: if ``hvp`` is unknown, ``epsilon`` is not positive and finite, or the optimizer
+        ValueError: If ``hvp`` is unknown, ``epsilon`` is not positive and finite, or the optimizer
             is not SGD.
     """
     component = Unrolled(hvp=hvp, epsilon=epsilon)
@@ -73,9 +73,9 @@ class Unrolled(ArchGradient):
     """The gradient through one weight step.
 
     Attributes:
-        hvp: how the product with the mixed second derivative is computed.
-        epsilon: step length of the finite difference.
-        self_check: steps between two comparisons of both ways to compute it; 0: none.
+        hvp: How the product with the mixed second derivative is computed.
+        epsilon: Step length of the finite difference.
+        self_check: Steps between two comparisons of both ways to compute it; 0: none.
     """
 
     name: str = "unrolled"
@@ -140,12 +140,12 @@ class _VirtualStep(Generic[Net, BatchT]):
     """A virtual step, the gradients at its end, and the two second-order products.
 
     Args:
-        inputs: inputs of the gradient.
-        graph: keep the graph of the training gradient, which the exact product needs.
+        inputs: Inputs of the gradient.
+        graph: Keep the graph of the training gradient, which the exact product needs.
 
     Attributes:
-        direct: gradient of the validation loss with respect to the alphas at the stepped weights.
-        vector: gradient with respect to the stepped weights, times the factors of ``sgd_step``. It
+        direct: Gradient of the validation loss with respect to the alphas at the stepped weights.
+        vector: Gradient with respect to the stepped weights, times the factors of ``sgd_step``. It
             is multiplied with the mixed second derivative.
     """
 

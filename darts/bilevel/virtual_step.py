@@ -22,7 +22,7 @@ def sgd_step(
     ``d(new weight) / d(gradient) = -s``.
 
     Raises:
-        ValueError: if the optimizer is not SGD.
+        ValueError: If the optimizer is not SGD.
     """
     if not isinstance(optimizer, SGD):
         raise ValueError(

@@ -21,8 +21,8 @@ class SearchedSupernet(Protocol):
     """The searched supernet, for discretizations that score or train it.
 
     Attributes:
-        context: search context; its masks select the operations that the supernet computes.
-        state: plain values and tensors from which an interrupted discretization continues.
+        context: Search context; its masks select the operations that the supernet computes.
+        state: Plain values and tensors from which an interrupted discretization continues.
     """
 
     context: SearchContext
@@ -36,8 +36,8 @@ class SearchedSupernet(Protocol):
         """Return the score of the operations inside the masks; higher is better.
 
         Args:
-            batches: number of validation batches; 0 for all.
-            only: masks outside of which mixing weights are set to 0. The remaining weights are not
+            batches: Number of validation batches; 0 for all.
+            only: Masks outside of which mixing weights are set to 0. The remaining weights are not
                 rescaled.
         """
         ...
@@ -63,11 +63,11 @@ class WorkEstimate(NamedTuple):
     """Work of ``Discretization.final_genotype``, for cost estimates.
 
     Attributes:
-        masks: returns the masks of the supernet during this work; an example if they vary. A
+        masks: Returns the masks of the supernet during this work; an example if they vary. A
             missing group keeps its mask.
-        scores: number of calls of ``score``.
-        batches: validation batches per score; 0 for all.
-        epochs: number of training epochs.
+        scores: Number of calls of ``score``.
+        batches: Validation batches per score; 0 for all.
+        epochs: Number of training epochs.
     """
 
     masks: Callable[[], Masks]

@@ -24,7 +24,7 @@ class Argmax(Discretization):
     """The genotype of the most probable operations, with an optional limit on skip connections.
 
     Attributes:
-        skip_limit: maximum number of skip connections in the first group that has them as
+        skip_limit: Maximum number of skip connections in the first group that has them as
             candidates, for example the normal cell. While there are more, the least probable one is
             removed and the genotype is derived again. None: no limit.
     """

@@ -35,9 +35,9 @@ class PerturbationSelection(Discretization):
     The supernet is trained for some epochs after each decision.
 
     Attributes:
-        tune: training epochs after a decision.
-        tune_lr: learning rate of the weights in these epochs.
-        batches: validation batches per score; 0 for all.
+        tune: Training epochs after a decision.
+        tune_lr: Learning rate of the weights in these epochs.
+        batches: Validation batches per score; 0 for all.
     """
 
     name: str = "perturbation"

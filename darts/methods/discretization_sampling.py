@@ -29,9 +29,9 @@ class Sampling(Discretization):
     """The best of many random architectures: all are scored on a few batches, the best on all.
 
     Attributes:
-        samples: number of random architectures.
-        batches: validation batches of the first score.
-        finalists: number of architectures that are scored on all validation data.
+        samples: Number of random architectures.
+        batches: Validation batches of the first score.
+        finalists: Number of architectures that are scored on all validation data.
     """
 
     name: str = "sampling"

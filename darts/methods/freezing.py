@@ -37,8 +37,8 @@ class FreezingState(TypedDict, total=False):
     """State of a freezing rule. It is saved in checkpoints.
 
     Attributes:
-        frozen: names of the frozen operations.
-        sums: by operation, the sum and the number of the agreements in the current window.
+        frozen: Names of the frozen operations.
+        sums: By operation, the sum and the number of the agreements in the current window.
     """
 
     frozen: list[str]
@@ -77,9 +77,9 @@ class GradientMatching(Freezing):
     belongs. Here the two gradients are compared, as in the paper, and the default threshold is 0.
 
     Attributes:
-        window: number of agreements per decision.
-        threshold: limit on their mean.
-        every: steps between two comparisons.
+        window: Number of agreements per decision.
+        threshold: Limit on their mean.
+        every: Steps between two comparisons.
 
     References:
         Jiang et al., "Operation-Level Early Stopping for Robustifying Differentiable NAS",

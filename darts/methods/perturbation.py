@@ -30,8 +30,8 @@ class Perturbation:
         """Return the mixture for a weight step.
 
         Args:
-            mixture: mixture of the relaxation, without a graph.
-            gradient: gradient of the training loss.
-            progress: finished share of the search, in [0, 1).
+            mixture: Mixture of the relaxation, without a graph.
+            gradient: Gradient of the training loss.
+            progress: Finished share of the search, in [0, 1).
         """
         return mixture

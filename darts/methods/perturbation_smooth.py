@@ -27,8 +27,8 @@ class RandomSmoothing(Perturbation):
     The result is a mixture: no weight is negative, and the sum of each edge is preserved.
 
     Attributes:
-        radius: radius at the start of the search, on the scale of mixing weights.
-        radius_end: radius at its end.
+        radius: Radius at the start of the search, on the scale of mixing weights.
+        radius_end: Radius at its end.
     """
 
     name: str = "random"
@@ -49,7 +49,7 @@ class Adversarial(RandomSmoothing):
     """The change in the ball that raises the loss most, approximated by sign-gradient steps.
 
     Attributes:
-        steps: number of steps from a random start; each has the length ``2 * radius / steps``.
+        steps: Number of steps from a random start; each has the length ``2 * radius / steps``.
     """
 
     name: str = "adversarial"

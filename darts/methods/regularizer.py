@@ -34,9 +34,9 @@ class Regularizer:
         """Return a scalar to add to the loss of the weights, with a graph to them, or None.
 
         Args:
-            mixture: mixture of the weight step.
-            loss: training loss of a mixture.
-            gradient: gradient of that loss with respect to the mixing weights, by group.
-            context: search context.
+            mixture: Mixture of the weight step.
+            loss: Training loss of a mixture.
+            gradient: Gradient of that loss with respect to the mixing weights, by group.
+            context: Search context.
         """
         return None

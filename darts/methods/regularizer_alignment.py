@@ -30,8 +30,8 @@ class Alignment(Regularizer):
     by ``+- epsilon * u / |u|``.
 
     Attributes:
-        weight: weight of ``Lambda`` at the end of the search; it grows linearly from 0.
-        epsilon: step length of the finite difference.
+        weight: Weight of ``Lambda`` at the end of the search; it grows linearly from 0.
+        epsilon: Step length of the finite difference.
     """
 
     name: str = "alignment"

@@ -43,11 +43,11 @@ class Relaxation(ABC):
 
     Attributes:
         partial: 1/partial of the channels pass through the candidates; the others bypass them.
-        edge_normalization: give each edge an additional alpha. A softmax over the edges into a node
+        edge_normalization: Give each edge an additional alpha. A softmax over the edges into a node
             turns these alphas into edge weights.
-        auxiliary_skip: initial weight of a skip connection in addition to the candidates; 0: none.
-        auxiliary_decay: schedule along which this weight falls to zero over the search.
-        uses_alphas: whether the output of the supernet depends on the alphas.
+        auxiliary_skip: Initial weight of a skip connection in addition to the candidates; 0: none.
+        auxiliary_decay: Schedule along which this weight falls to zero over the search.
+        uses_alphas: Whether the output of the supernet depends on the alphas.
     """
 
     uses_alphas: ClassVar[bool] = True
@@ -63,7 +63,7 @@ class Relaxation(ABC):
 
         Args:
             alpha: ``(edges, operations)``.
-            mask: candidates that are still in the search, ``(edges, operations)``; None for all.
+            mask: Candidates that are still in the search, ``(edges, operations)``; None for all.
 
         Returns:
             ``(edges, operations)``, between 0 and 1, and 0 outside the mask.

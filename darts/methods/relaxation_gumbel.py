@@ -25,8 +25,8 @@ class Concrete(Relaxation):
     """Soft samples: a softmax of the alphas plus Gumbel noise, divided by a temperature.
 
     Attributes:
-        temperature: temperature at the start of the search.
-        temperature_end: temperature at its end; it changes linearly, once per epoch.
+        temperature: Temperature at the start of the search.
+        temperature_end: Temperature at its end; it changes linearly, once per epoch.
     """
 
     name: str = "concrete"

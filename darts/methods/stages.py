@@ -23,15 +23,15 @@ class Stage:
     """One stage; the defaults describe a search with a single stage.
 
     Attributes:
-        share: number of epochs relative to the other stages.
-        depth: factor on ``space.cells``.
-        widen: divisor of ``relaxation.partial``.
-        keep: share of the space's candidates that each edge keeps; the most probable ones.
-        fresh: start with new weights and alphas. Otherwise both are carried over, and channels are
+        share: Number of epochs relative to the other stages.
+        depth: Factor on ``space.cells``.
+        widen: Divisor of ``relaxation.partial``.
+        keep: Share of the space's candidates that each edge keeps; the most probable ones.
+        fresh: Start with new weights and alphas. Otherwise both are carried over, and channels are
             added where the stage is wider.
-        skip_dropout: dropout rate of skip connections in the first epoch of the stage. Each epoch
+        skip_dropout: Dropout rate of skip connections in the first epoch of the stage. Each epoch
             multiplies it by ``exp(-dropout_decay)``.
-        dropout_decay: decay rate of ``skip_dropout``.
+        dropout_decay: Decay rate of ``skip_dropout``.
     """
 
     share: float = number(1.0, above=0)
@@ -59,7 +59,7 @@ def stage_position(epoch: int, epochs: int, stages: Sequence[Stage]) -> StagePos
     """Return the stage of an epoch, counted from 0; for later epochs, the last stage.
 
     Raises:
-        ValueError: if there are fewer epochs than stages.
+        ValueError: If there are fewer epochs than stages.
     """
     if epochs < len(stages):
         raise ValueError(f"epochs={epochs}: must be >= {len(stages)}, the number of stages")
@@ -87,9 +87,9 @@ def best_candidates(
     """Return masks of the most probable candidates, ``(edges, operations)`` by group.
 
     Args:
-        probabilities: by group, ``(edges, operations)``.
-        masks: by group, the candidates that are still in the search; a missing group has all.
-        keep: share of all candidates to keep; at least one candidate is kept.
+        probabilities: By group, ``(edges, operations)``.
+        masks: By group, the candidates that are still in the search; a missing group has all.
+        keep: Share of all candidates to keep; at least one candidate is kept.
     """
     selected = {}
     for group, p in probabilities.items():

@@ -17,7 +17,7 @@ class Stopping:
     """The rule ``never``, which never stops a search; other rules override ``stop_epoch``.
 
     Attributes:
-        needs_curvature: whether the rule uses the dominant eigenvalue of the Hessian of the alphas.
+        needs_curvature: Whether the rule uses the dominant eigenvalue of the Hessian of the alphas.
     """
 
     name: str = "never"
@@ -27,7 +27,7 @@ class Stopping:
         """Return the epoch, from 0, whose architecture ends the search; None to continue.
 
         Args:
-            eigenvalues: dominant eigenvalue at the end of each finished epoch.
+            eigenvalues: Dominant eigenvalue at the end of each finished epoch.
         """
         return None
 

@@ -22,7 +22,7 @@ class SumAccumulator:
     """An unfinished sum of feature maps.
 
     Attributes:
-        value: sum so far without the shifts, ``(B, C, H, W)``; None before the first term.
+        value: Sum so far without the shifts, ``(B, C, H, W)``; None before the first term.
     """
 
     def __init__(self) -> None:

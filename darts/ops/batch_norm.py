@@ -52,9 +52,9 @@ def normalize(
     Args:
         x: ``(B, C, H, W)``, with more than one value per channel.
         scale: ``(C,)``, or None for ones.
-        eps: added to the biased variance.
-        running: running statistics to update.
-        group: ranks that share the batch; None for one process.
+        eps: Added to the biased variance.
+        running: Running statistics to update.
+        group: Ranks that share the batch; None for one process.
     """
     if group is not None:
         normalized = _normalize_synced(x, scale, eps, group)

@@ -17,11 +17,11 @@ class KernelPlan:
     """How the parallel edges of a node are computed.
 
     Attributes:
-        max_bytes: upper limit on the input bytes of the edges that run as one grouped operation;
+        max_bytes: Upper limit on the input bytes of the edges that run as one grouped operation;
             at least one edge runs. On a CPU, tensors that fit into the cache are fastest; on a
             GPU, few large kernels are fastest.
-        fused: run a depthwise and a pointwise convolution as one dense convolution.
-        compiled: run both convolutions and their norm as one ``torch.compile`` region.
+        fused: Run a depthwise and a pointwise convolution as one dense convolution.
+        compiled: Run both convolutions and their norm as one ``torch.compile`` region.
     """
 
     max_bytes: int

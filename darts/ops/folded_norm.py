@@ -42,8 +42,8 @@ def folded_batch_norm(
     Args:
         x: ``(B, C, H, W)``, contiguous in channels_last layout.
         scale: ``(C,)``, or None for ones.
-        eps: added to the variance.
-        folds: number of pixels to fold; a divisor of W.
+        eps: Added to the variance.
+        folds: Number of pixels to fold; a divisor of W.
 
     Returns:
         The normalized batch, and its mean and biased variance, ``(C,)``, without a gradient.

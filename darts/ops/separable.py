@@ -50,16 +50,16 @@ def separable_conv(
         x: ``(B, groups * C, H, W)``.
         depthwise: ``(groups * C, 1, k, k)``.
         pointwise: ``(groups * C, C, 1, 1)``.
-        scale: mixing weight of each group, ``(groups,)``, or None for ones.
-        stride, dilation: of the depthwise convolution.
-        groups: number of edges.
-        eps: added to the variance by batch norm.
-        ends_operation: whether this is the last convolution of an operation. If so, the groups are
+        scale: Mixing weight of each group, ``(groups,)``, or None for ones.
+        stride, dilation: Of the depthwise convolution.
+        groups: Number of edges.
+        eps: Added to the variance by batch norm.
+        ends_operation: Whether this is the last convolution of an operation. If so, the groups are
             summed; otherwise a ReLU follows.
-        running: running statistics of all groups; updated.
-        plan: implementation to use.
-        process_group: ranks that share the batch, or None.
-        accumulator: takes the sum of the groups, which is then not returned.
+        running: Running statistics of all groups; updated.
+        plan: Implementation to use.
+        process_group: Ranks that share the batch, or None.
+        accumulator: Takes the sum of the groups, which is then not returned.
 
     Returns:
         ``(B, C, H', W')`` at the end of an operation, or None with an accumulator; otherwise

@@ -79,7 +79,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
     like ``nn.BatchNorm2d``.
 
     Attributes:
-        process_group: ranks that share a batch, or None.
+        process_group: Ranks that share a batch, or None.
 
     Shape: ``(B, C, H, W)`` -> the same.
     """

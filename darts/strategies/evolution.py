@@ -57,9 +57,9 @@ class Evolution(Strategy):
     """Regularized evolution.
 
     Attributes:
-        population: number of random points at the start, and of trials that may be parents.
-        tournament: number of trials drawn at random, of which the best becomes a parent.
-        crossover: probability that a child has two parents; half of these children are mutated.
+        population: Number of random points at the start, and of trials that may be parents.
+        tournament: Number of trials drawn at random, of which the best becomes a parent.
+        crossover: Probability that a child has two parents; half of these children are mutated.
     """
 
     name: str = "evolution"

@@ -57,7 +57,7 @@ class Greedy(Strategy):
     """Hill climbing with restarts.
 
     Attributes:
-        starts: number of random points at the start of each climb, which continues from the best.
+        starts: Number of random points at the start of each climb, which continues from the best.
     """
 
     name: str = "greedy"

@@ -44,7 +44,7 @@ class Grid(Strategy):
     """All combinations.
 
     Attributes:
-        levels: number of values per range; fewer if an integer range or its steps have fewer.
+        levels: Number of values per range; fewer if an integer range or its steps have fewer.
         order: ``shuffled``, so that an unfinished grid covers the whole space, or ``written``,
             the order of the parameters and their values in the configuration.
     """

@@ -24,10 +24,10 @@ class TrialSpec:
     """The trial that a judge scores.
 
     Attributes:
-        overrides: all overrides of the trial's command.
-        directory: run directory of the trial.
-        genotype: the architecture, or None if the study does not vary it.
-        on_epoch: called after each epoch with the epoch, counted from 1, and its validation
+        overrides: All overrides of the trial's command.
+        directory: Run directory of the trial.
+        genotype: The architecture, or None if the study does not vary it.
+        on_epoch: Called after each epoch with the epoch, counted from 1, and its validation
             scores; it raises to stop the trial.
     """
 
@@ -93,9 +93,9 @@ class SupernetJudge(Judge):
     """Score the genotype's path through a trained supernet.
 
     Attributes:
-        checkpoint: run directory or checkpoint of a search. ``method=random_sharing`` trains
+        checkpoint: Run directory or checkpoint of a search. ``method=random_sharing`` trains
             supernets for this purpose.
-        calibration: training batches from which the batch norm statistics are recomputed.
+        calibration: Training batches from which the batch norm statistics are recomputed.
     """
 
     name: str = "supernet"
@@ -113,8 +113,8 @@ class TableJudge(Judge):
     """Read the validation accuracy from a benchmark table.
 
     Attributes:
-        split: split in the name of the table's column, see ``darts.judging.nas201_table``.
-        epochs: epochs after which the accuracy was measured. Without a table, a study could afford
+        split: Split in the name of the table's column, see ``darts.judging.nas201_table``.
+        epochs: Epochs after which the accuracy was measured. Without a table, a study could afford
             12 epochs per architecture, but not 200.
     """
 

@@ -26,7 +26,7 @@ class ModelStrategy(Strategy):
     """Base class of strategies that fit a model to the finished trials.
 
     Attributes:
-        startup: number of random trials before the model is used.
+        startup: Number of random trials before the model is used.
     """
 
     startup: int = number(10, low=1)
@@ -38,7 +38,7 @@ class Tpe(ModelStrategy):
     """Tree-structured Parzen estimator.
 
     Attributes:
-        joint: whether one model covers all parameters that are active together; otherwise each
+        joint: Whether one model covers all parameters that are active together; otherwise each
             parameter has its own model.
     """
 
@@ -109,7 +109,7 @@ class Nsga2(Strategy):
     """Non-dominated sorting: a Pareto front of several objectives.
 
     Attributes:
-        population: number of trials that survive each generation.
+        population: Number of trials that survive each generation.
     """
 
     name: str = "nsga2"

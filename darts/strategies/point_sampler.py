@@ -40,10 +40,10 @@ class Observation:
     """The point and the result of a trial.
 
     Attributes:
-        key: hashable form of the point; equal for equal points.
-        loss: lower is better; infinite for a failed or pruned trial, None for a running one.
-        excess: sum of the relative excesses over the limits; 0 within the limits.
-        attributes: attributes that the sampler attached to the trial.
+        key: Hashable form of the point; equal for equal points.
+        loss: Lower is better; infinite for a failed or pruned trial, None for a running one.
+        excess: Sum of the relative excesses over the limits; 0 within the limits.
+        attributes: Attributes that the sampler attached to the trial.
     """
 
     point: Point

@@ -50,8 +50,8 @@ class Median(Pruner):
     """End a trial that is worse than the median of the others at the same epoch.
 
     Attributes:
-        startup: number of trials that run to their end before any trial is ended.
-        warmup: epochs of each trial before it may be ended.
+        startup: Number of trials that run to their end before any trial is ended.
+        warmup: Epochs of each trial before it may be ended.
     """
 
     name: str = "median"
@@ -68,8 +68,8 @@ class Halving(Pruner):
     """Asynchronous successive halving: at some epochs (rungs), only the best trials continue.
 
     Attributes:
-        shortest: epochs before the first rung.
-        factor: a rung has this many times the epochs of the one before; 1 of ``factor`` trials
+        shortest: Epochs before the first rung.
+        factor: A rung has this many times the epochs of the one before; 1 of ``factor`` trials
             continues.
     """
 

@@ -27,11 +27,11 @@ class Setup:
     """What a strategy knows about a study.
 
     Attributes:
-        space: parameters that the study varies.
-        seed: seed of the study, the same for all workers.
-        worker_seed: seed of samplers with a random state, which differs between workers.
-        objectives: number of objectives: the metric and the costs.
-        constraints: function of a finished trial that returns the relative excess over each
+        space: Parameters that the study varies.
+        seed: Seed of the study, the same for all workers.
+        worker_seed: Seed of samplers with a random state, which differs between workers.
+        objectives: Number of objectives: the metric and the costs.
+        constraints: Function of a finished trial that returns the relative excess over each
             limit, which is at most 0 within the limit. None without limits.
     """
 

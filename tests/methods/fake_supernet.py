@@ -23,13 +23,13 @@ class FakeSupernet:
     """An implementation of ``darts.methods.discretization.SearchedSupernet``.
 
     Args:
-        space: name of the space.
-        value: score of masks, by group ``(edges, operations)``.
-        interrupt_after_saves: number of saves after which it raises ``Interrupted``.
-        interrupt_at: number of the call of ``save_if_due`` that raises it.
+        space: Name of the space.
+        value: Score of masks, by group ``(edges, operations)``.
+        interrupt_after_saves: Number of saves after which it raises ``Interrupted``.
+        interrupt_at: Number of the call of ``save_if_due`` that raises it.
 
     Attributes:
-        log: batches of each score, ``("train", epochs, lr)`` and ``"save"``.
+        log: Batches of each score, ``("train", epochs, lr)`` and ``"save"``.
     """
 
     def __init__(
