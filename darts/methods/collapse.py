@@ -24,8 +24,8 @@ from darts.spaces import AnyGenotype
 
 
 @dataclass(frozen=True)
-class Checkup:
-    """Measurements at the end of one epoch.
+class Measurements:
+    """Measurements of one collapse check, at the end of an epoch.
 
     Attributes:
         epoch: epoch, from 1.
@@ -96,7 +96,7 @@ class CollapseChecks:
         """Return whether a checkup takes place at the end of an epoch, counted from 0."""
         return self.every > 0 and (epoch + 1) % self.every == 0
 
-    def findings(self, checkups: Sequence[Checkup]) -> list[str]:
+    def findings(self, checkups: Sequence[Measurements]) -> list[str]:
         """Return a message for each sign of collapse in the last of these checkups."""
         return [
             *self._skip_findings(checkups),
@@ -105,14 +105,14 @@ class CollapseChecks:
             *self._path_findings(checkups),
         ]
 
-    def warnings(self, checkups: Sequence[Checkup], epochs: int) -> list[str]:
+    def warnings(self, checkups: Sequence[Measurements], epochs: int) -> list[str]:
         """Return the findings; none during the warm-up of a search of ``epochs`` epochs."""
         return [] if self._in_warmup(checkups[-1], epochs) else self.findings(checkups)
 
-    def _in_warmup(self, checkup: Checkup, epochs: int) -> bool:
+    def _in_warmup(self, checkup: Measurements, epochs: int) -> bool:
         return checkup.epoch <= self.warmup * epochs
 
-    def last_healthy_epoch(self, checkups: Sequence[Checkup], epochs: int) -> int | None:
+    def last_healthy_epoch(self, checkups: Sequence[Measurements], epochs: int) -> int | None:
         """Return the epoch, from 1, of the last checkup without findings; None if there is none.
 
         Only the last checkup within the warm-up counts, because earlier genotypes are accidental.
@@ -126,7 +126,7 @@ class CollapseChecks:
                 return checkups[end - 1].epoch
         return None
 
-    def eigenvalue_ratio(self, checkups: Sequence[Checkup]) -> float | None:
+    def eigenvalue_ratio(self, checkups: Sequence[Measurements]) -> float | None:
         """Return the mean eigenvalue ``patience`` checkups ago divided by the current one.
 
         It is None if there are too few checkups in the current stage or an eigenvalue is unknown.
@@ -135,7 +135,7 @@ class CollapseChecks:
         values = [math.nan if value is None else value for value in current]
         return lagged_ratio(values, self.window, self.patience)
 
-    def _skip_findings(self, checkups: Sequence[Checkup]) -> Iterator[str]:
+    def _skip_findings(self, checkups: Sequence[Measurements]) -> Iterator[str]:
         latest = checkups[-1]
         for cell, count in latest.skips.items():
             if count > self.skips * latest.edges[cell]:
@@ -145,7 +145,7 @@ class CollapseChecks:
                     f"connections or none{earlier}: the search is collapsing"
                 )
 
-    def _weightless_findings(self, checkups: Sequence[Checkup]) -> Iterator[str]:
+    def _weightless_findings(self, checkups: Sequence[Measurements]) -> Iterator[str]:
         counts = {c.epoch: sum(c.weightless.values()) for c in checkups}
         count, edges = counts[checkups[-1].epoch], sum(checkups[-1].edges.values())
         if count > self.weightless * edges:
@@ -154,7 +154,7 @@ class CollapseChecks:
                 f"{_earlier_minimum(checkups, counts)}: the network has little to train"
             )
 
-    def _curvature_findings(self, checkups: Sequence[Checkup]) -> Iterator[str]:
+    def _curvature_findings(self, checkups: Sequence[Measurements]) -> Iterator[str]:
         ratio = self.eigenvalue_ratio(checkups)
         if ratio is None or not ratio < self.ratio:
             return
@@ -166,7 +166,7 @@ class CollapseChecks:
             f"{since}: the genotype will probably score lower than the supernet"
         )
 
-    def _path_findings(self, checkups: Sequence[Checkup]) -> Iterator[str]:
+    def _path_findings(self, checkups: Sequence[Measurements]) -> Iterator[str]:
         latest = checkups[-1]
         better = max if latest.higher_is_better else min
         earlier = [
@@ -189,7 +189,7 @@ class CollapseChecks:
         )
 
 
-def _earlier_minimum(checkups: Sequence[Checkup], counts: Mapping[int, int | None]) -> str:
+def _earlier_minimum(checkups: Sequence[Measurements], counts: Mapping[int, int | None]) -> str:
     """Return the smallest earlier count, for example `` (2 at epoch 10)``, if it is smaller.
 
     If several epochs have this count, the latest one is named.

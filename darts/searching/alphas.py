@@ -60,21 +60,21 @@ def named_history(
 
 
 def entropy(p: Tensor) -> Tensor:
-    """Return the entropy of each edge in nats: (edges, operations) -> (edges,)."""
+    """Return the entropy of each edge in nats: ``(edges, operations)`` -> ``(edges,)``."""
     entropies: Tensor = torch.special.entr(p)
     return entropies.sum(dim=-1)
 
 
 def margin(p: Tensor, *, none: int | None = 0) -> Tensor:
-    """Return the best minus the second-best probability: (edges, operations) -> (edges,).
+    """Return the best minus the second-best probability of each edge, ``(edges,)``.
 
     Args:
-        p: Probabilities.
+        p: Probabilities ``(edges, operations)``.
         none: Column of the operation ``none``, which discretization never selects and which
             therefore does not compete; None if the space has no such operation.
 
     Raises:
-        ValueError: When fewer than two operations compete.
+        ValueError: If fewer than two operations compete.
     """
     columns = [column for column in range(p.shape[-1]) if column != none]
     if len(columns) < 2:
@@ -84,18 +84,18 @@ def margin(p: Tensor, *, none: int | None = 0) -> Tensor:
 
 
 def alpha_scalars(probabilities: Mapping[str, Tensor], context: SearchContext) -> dict[str, float]:
-    """Return scalars for TensorBoard from the probabilities of each group.
+    """Return scalars for TensorBoard that describe the probabilities of each group.
 
     Args:
-        probabilities: By group ``(edges, operations)``.
+        probabilities: Probabilities ``(edges, operations)`` by group.
         context: Names of edges and candidates.
 
     Returns:
         ``alpha/<group>/<edge>/<operation>``, ``entropy/<group>/<edge>``, ``entropy/<group>/mean``,
-        and the same two for ``margin``.
+        ``margin/<group>/<edge>`` and ``margin/<group>/mean``.
 
     Raises:
-        ValueError: When the numbers of columns and of candidates differ.
+        ValueError: If the numbers of columns and of candidates differ.
     """
     scalars: dict[str, float] = {}
     for group, p in probabilities.items():
@@ -122,7 +122,7 @@ def alpha_scalars(probabilities: Mapping[str, Tensor], context: SearchContext) -
 
 
 def mean_scalars(scalars: Mapping[str, float]) -> dict[str, float]:
-    """Return only the means of ``alpha_scalars``."""
+    """Return only the means from the result of ``alpha_scalars``."""
     return {name: value for name, value in scalars.items() if name.endswith("/mean")}
 
 
@@ -131,8 +131,8 @@ def genotype_counts(
 ) -> dict[str, int]:
     """Return how often each cell contains an operation, as ``genotype/<cell>/<operation>``.
 
-    Many skip connections are a sign of collapse. The tags do not depend on the genotype: the count
-    of an absent operation is 0.
+    Many skip connections are a sign of collapse. The count of an absent operation is 0, so every
+    genotype has the same tags.
 
     Args:
         genotype: Genotype of any space.

@@ -41,18 +41,18 @@ def calibrate(
     device: torch.device,
     precision: str,
 ) -> None:
-    """Replace the running statistics of batch norm by their plain mean over some batches.
+    """Replace the running statistics of batch norm by the plain mean of some batches' statistics.
 
-    A batch norm that each batch updates several times, for example in a recurrent cell, uses its
-    own momentum from the second batch on: it forgets the earlier batches, as in training.
+    Exception: a batch norm that each batch updates several times, for example in a recurrent cell,
+    uses its own momentum from the second batch on. It forgets earlier batches, as in training.
 
     Args:
         net: Supernet; it is left in training mode.
         forward: Forward pass of the path.
         batches: Training batches, equally many on all ranks.
-        objective: Runs the path as in training.
+        objective: Objective of the search, which runs the path as in training.
         device: Device of the batches.
-        precision: Precision of the forward passes.
+        precision: Precision of the forward passes, for example ``fp32``.
     """
     norms = _running_norms(net)
     momenta = [norm.momentum for norm in norms]
@@ -87,7 +87,10 @@ def _num_updates(norm: _RunningNorm) -> int:
 
 @contextmanager
 def preserved_state(net: SupernetBase) -> Iterator[None]:
-    """Disable skip dropout; on exit restore it, buffers, mode and all random states."""
+    """Disable skip dropout in a ``with`` block, then restore the previous state.
+
+    The state is skip dropout, the buffers, the mode, and all random states.
+    """
     random, training, dropout = random_states(), net.training, net.skip_dropout
     buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
     net.skip_dropout = 0.0

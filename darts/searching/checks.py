@@ -1,4 +1,4 @@
-"""Combinations that a search refuses before it reads any data."""
+"""Checks of the configuration of a search, before it reads any data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def check_components(config: SearchConfig) -> None:
     """Refuse components that do not work together.
 
     Raises:
-        ConfigError: In one line that names key, value and remedy.
+        ConfigError: If components do not fit; one line names the key, the value and a remedy.
     """
     space, relaxation, bilevel = config.space, config.relaxation, config.bilevel
     check_learning_rates(config.optimizer)
@@ -49,10 +49,10 @@ def check_components(config: SearchConfig) -> None:
 
 
 def check_collapse_action(config: SearchConfig) -> None:
-    """Refuse an action that no collapse check can trigger.
+    """Refuse ``collapse.action`` if no collapse check can trigger it.
 
     Raises:
-        ConfigError: When no check runs.
+        ConfigError: If no collapse check runs.
     """
     collapse = config.collapse
     if collapse.action == "warn":
@@ -60,8 +60,8 @@ def check_collapse_action(config: SearchConfig) -> None:
     key = f"collapse.action={collapse.action}"
     if not config.relaxation.uses_alphas:
         raise ConfigError(
-            f"{key}: relaxation={config.relaxation.name} does not use the alphas, so no check "
-            "runs; choose collapse.action=warn"
+            f"{key}: relaxation={config.relaxation.name} does not use the alphas, so no collapse "
+            "check runs; choose collapse.action=warn"
         )
     if not 0 < collapse.every <= config.epochs:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Collapse checks of a running search: measurements for ``darts.methods.collapse``.
+"""Collapse checks of a running search. ``darts.methods.collapse`` judges the measurements.
 
 A check does not change the search: it restores the supernet and all random states.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from darts.bilevel.curvature import AlphaHessian, dominant_eigenvalue
 from darts.data import Batch, Loader
-from darts.methods.collapse import Checkup, count_edges, genotype_drift, score_gap
+from darts.methods.collapse import Measurements, count_edges, genotype_drift, score_gap
 from darts.searching.calibration import calibrate, preserved_state
 from darts.searching.searcher import Searcher, run_mixture
 from darts.spaces import AnyGenotype, SearchContext
@@ -60,7 +60,7 @@ def path_score(
     statistics of the path.
 
     Args:
-        searcher: Searcher; its supernet is not changed.
+        searcher: Searcher of a running search; its supernet is not changed.
         masks: Masks ``(edges, operations)`` by group.
         calibration: Training batches for the batch norm statistics.
         batches: Batches to score.
@@ -90,13 +90,13 @@ class Diagnosis:
     """The collapse checks of one search.
 
     Args:
-        searcher: The searcher.
-        train_loader: Batches of the weights, for batch norm statistics.
-        valid_loader: Batches of the alphas, for the eigenvalue.
-        score_loader: Validation data for scores.
+        searcher: Searcher of a running search.
+        train_loader: Batches that train the weights, for batch norm statistics.
+        valid_loader: Batches that train the alphas, for the eigenvalue.
+        score_loader: Validation batches, for scores.
 
     Attributes:
-        checkups: Results so far.
+        checks: Measurements of all checks so far.
     """
 
     def __init__(
@@ -106,10 +106,13 @@ class Diagnosis:
         self._train_loader, self._valid_loader = train_loader, valid_loader
         self._score_loader = score_loader
         self._rules = searcher.config.collapse
-        self.checkups: list[Checkup] = []
+        self.checks: list[Measurements] = []
 
     def is_due(self, epoch: int) -> bool:
-        """Whether to check at the end of an epoch, from 0; never if the alphas are not used."""
+        """Return whether a check is due at the end of an epoch, counted from 0.
+
+        A search that does not use the alphas has no checks.
+        """
         return self._rules.is_due(epoch) and self._searcher.config.relaxation.uses_alphas
 
     def check(
@@ -120,7 +123,7 @@ class Diagnosis:
         Args:
             genotypes: Genotypes of all epochs up to this one, as JSON.
             scores: Metrics of the supernet on all validation data.
-            eigenvalue: Result of ``dominant_alpha_eigenvalue`` if it is already computed.
+            eigenvalue: Result of ``dominant_alpha_eigenvalue``; None if it is not computed yet.
         """
         start = time.perf_counter()
         searcher, epoch = self._searcher, len(genotypes)
@@ -133,9 +136,9 @@ class Diagnosis:
         supernet, path = self._supernet_and_path_scores(epoch - 1, genotype, scores)
         higher = searcher.objective.metrics[metric].higher_is_better
         drift = None
-        if self.checkups:
-            drift = genotype_drift(genotype, space.parse(genotypes[self.checkups[-1].epoch - 1]))
-        checkup = Checkup(
+        if self.checks:
+            drift = genotype_drift(genotype, space.parse(genotypes[self.checks[-1].epoch - 1]))
+        check = Measurements(
             epoch=epoch,
             stage=searcher.position.stage,
             edges=count_edges(genotype),
@@ -148,8 +151,8 @@ class Diagnosis:
             gap=score_gap(supernet, path, higher_is_better=higher),
             drift=drift,
         )
-        self.checkups.append(checkup)
-        return self._report(checkup, problems, time.perf_counter() - start)
+        self.checks.append(check)
+        return self._report(check, problems, time.perf_counter() - start)
 
     def _eigenvalue(self, epoch: int) -> tuple[float | None, list[str]]:
         """Return the eigenvalue, or None and a warning when the device is out of memory.
@@ -187,7 +190,9 @@ class Diagnosis:
         metric = searcher.config.metric
         return scores[metric], path_scores[metric]
 
-    def _report(self, checkup: Checkup, problems: Sequence[str], seconds: float) -> DiagnosisReport:
+    def _report(
+        self, check: Measurements, problems: Sequence[str], seconds: float
+    ) -> DiagnosisReport:
         rules, metric, epochs = (
             self._rules,
             self._searcher.config.metric,
@@ -200,17 +205,17 @@ class Diagnosis:
             stop_at = None if healthy is None else healthy - 1
             if stop_at is None:
                 lines.append("collapse: no healthy epoch to roll back to; the search continues")
-        elif warnings and rules.action == "stop" and checkup.epoch < epochs:
-            stop_at = checkup.epoch - 1
+        elif warnings and rules.action == "stop" and check.epoch < epochs:
+            stop_at = check.epoch - 1
         numbers: dict[str, float | None] = {
-            **{f"collapse/{cell}/skips": count for cell, count in checkup.skips.items()},
-            **{f"collapse/{cell}/weightless": count for cell, count in checkup.weightless.items()},
-            "collapse/eigenvalue": checkup.eigenvalue,
-            "collapse/eigenvalue_ratio": rules.eigenvalue_ratio(self.checkups),
-            f"collapse/supernet_{metric}": checkup.supernet_score,
-            f"collapse/path_{metric}": checkup.path_score,
-            "collapse/gap": checkup.gap,
-            "collapse/drift": checkup.drift,
+            **{f"collapse/{cell}/skips": count for cell, count in check.skips.items()},
+            **{f"collapse/{cell}/weightless": count for cell, count in check.weightless.items()},
+            "collapse/eigenvalue": check.eigenvalue,
+            "collapse/eigenvalue_ratio": rules.eigenvalue_ratio(self.checks),
+            f"collapse/supernet_{metric}": check.supernet_score,
+            f"collapse/path_{metric}": check.path_score,
+            "collapse/gap": check.gap,
+            "collapse/drift": check.drift,
         }
         items = "\n".join(f"* {text}" for text in warnings or ["healthy"])
         return DiagnosisReport(
@@ -219,18 +224,18 @@ class Diagnosis:
             stop_at=stop_at,
             row={**numbers, **self.summary(), "collapse_seconds": seconds},
             scalars={**numbers, "collapse/warnings": len(warnings), "collapse/seconds": seconds},
-            text=f"epoch {checkup.epoch}\n\n{items}",
+            text=f"epoch {check.epoch}\n\n{items}",
         )
 
     def _warnings(self) -> list[str]:
-        return self._rules.warnings(self.checkups, self._searcher.config.epochs)
+        return self._rules.warnings(self.checks, self._searcher.config.epochs)
 
     def _last_healthy_epoch(self) -> int | None:
-        return self._rules.last_healthy_epoch(self.checkups, self._searcher.config.epochs)
+        return self._rules.last_healthy_epoch(self.checks, self._searcher.config.epochs)
 
     def summary(self) -> dict[str, object]:
         """Return the verdict of the last check and the last healthy epoch; empty without checks."""
-        if not self.checkups:
+        if not self.checks:
             return {}
         return {
             "collapse_verdict": "; ".join(self._warnings()) or "healthy",
@@ -238,9 +243,9 @@ class Diagnosis:
         }
 
     def state_dict(self) -> list[StateDict]:
-        """Return plain values."""
-        return [dataclasses.asdict(checkup) for checkup in self.checkups]
+        """Return the measurements of all checks as plain values."""
+        return [dataclasses.asdict(check) for check in self.checks]
 
     def load_state_dict(self, state: Sequence[StateDict]) -> None:
         """Continue from ``state_dict``."""
-        self.checkups = [Checkup(**values) for values in state]
+        self.checks = [Measurements(**values) for values in state]

@@ -1,4 +1,4 @@
-"""Access of discretization components to the searched supernet; an estimate of their cost."""
+"""The access of discretization components to the searched supernet, and their cost."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from darts.training.steps import set_learning_rate
 
 
 class SupernetAdapter:
-    """A ``darts.methods.discretization.SearchedSupernet``: the supernet of a searcher.
+    """Gives a discretization access to the supernet of a searcher.
+
+    It implements ``darts.methods.discretization.SearchedSupernet``.
 
     Args:
         searcher: Searcher after its last epoch.
-        train_loader: Batches of the weights.
-        valid_loader: Batches of the alphas.
-        score_loader: Validation data for scores.
+        train_loader: Batches that train the weights.
+        valid_loader: Batches that train the alphas.
+        score_loader: Validation batches, for scores.
         state: Progress of the discretization, for checkpoints; filled in place.
         save: Writes a checkpoint, and exits after a signal.
-        save_if_due: Does the same if a checkpoint is due or a signal arrived.
+        save_if_due: Calls ``save`` if a checkpoint is due or a signal arrived.
         info: Prints a line.
     """
 
@@ -49,15 +51,17 @@ class SupernetAdapter:
         self.save, self.save_if_due, self.info = save, save_if_due, info
 
     def probabilities(self) -> dict[str, Tensor]:
-        """Return the probabilities ``(edges, operations)`` by group; 0 outside the masks."""
+        """Return the probabilities ``(edges, operations)`` by group; 0 for dropped candidates."""
         return self._searcher.probabilities()
 
     def score(self, batches: int = 0, only: Mapping[str, Tensor] | None = None) -> float:
-        """Return the steering metric of the masked supernet; higher is better.
+        """Return the steering metric of the supernet, negated if lower is better.
+
+        Dropped candidates take no part.
 
         Args:
             batches: Number of validation batches; 0 uses all.
-            only: Masks ``(edges, operations)`` by group; mixing weights outside become 0.
+            only: Masks ``(edges, operations)`` by group; mixing weights outside them become 0.
         """
         searcher, metric = self._searcher, self._searcher.config.metric
         data: Iterable[Batch] = islice(self._score_loader.epoch(0), batches or None)
@@ -65,7 +69,7 @@ class SupernetAdapter:
         return score if searcher.objective.metrics[metric].higher_is_better else -score
 
     def train(self, epochs: int, lr: float) -> None:
-        """Train weights and alphas of the masked supernet at a constant learning rate."""
+        """Train weights and alphas of the supernet at a constant learning rate ``lr``."""
         searcher = self._searcher
         set_learning_rate(searcher.optimizer, lr)
         searcher.net.train()
@@ -83,7 +87,7 @@ class SupernetAdapter:
 def estimate_discretization(
     searcher: Searcher, train_loader: Loader, valid_loader: Loader, score_loader: Loader
 ) -> list[FinalWork]:
-    """Return the scoring and training work of the configured discretization, for a dry run."""
+    """Return the batches that the discretization scores and its steps, for a dry run."""
     return [
         work
         for estimate in searcher.config.discretize.estimate_work(searcher.context) or ()

@@ -22,7 +22,7 @@ from darts.training.checkpoint import StateDict
 from darts.training.cost import count_macs, count_parameters
 
 Measure = Callable[[nn.Module, Tensor], float]
-"""Returns the cost of a module for an example input of one sample."""
+"""Maps a module and an example input of one sample to the cost of the module."""
 
 
 def flops_of(module: nn.Module, example: Tensor) -> float:
@@ -31,7 +31,7 @@ def flops_of(module: nn.Module, example: Tensor) -> float:
 
 
 def parameters_of(module: nn.Module, example: Tensor) -> float:
-    """Return the number of weights."""
+    """Return the number of weights; ``example`` is unused."""
     return float(count_parameters(module.parameters()))
 
 
@@ -63,8 +63,8 @@ class ExpectedCost:
         fixed: Cost of everything that all architectures share.
         tables: Cost of each candidate on each edge, summed over the cells of a group:
             ``(edges, operations)`` by group of ``Space.expected_usage``.
-        space: Computes the expected usage of each candidate.
-        candidates: Names of the columns.
+        space: Space, which computes the expected usage of each candidate.
+        candidates: Candidates of the supernet, which name the columns of the probabilities.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class ExpectedCost:
         """Measure every candidate of every cell once; equal modules share a measurement.
 
         Args:
-            space: Space with the size of the network.
+            space: Space, whose fields set the size of the network.
             candidates: Candidates of its supernet.
             classes: Number of classes.
             sample_shape: Shape ``(C, H, W)`` of the sample that costs refer to.
@@ -125,7 +125,7 @@ class ExpectedCost:
 
 
 class Penalty:
-    """Excess of expected costs over their targets, for the loss of the alphas.
+    """Term of the loss of the alphas for expected costs above their targets.
 
     Each target adds ``weight * max(0, cost / target - 1)``.
 
@@ -171,7 +171,7 @@ class Penalty:
 
     @torch.no_grad()
     def expected(self, probabilities: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return ``expected_<cost>`` of each cost with a target."""
+        """Return the expected costs as ``expected_<cost>``, for each cost with a target."""
         return {f"expected_{name}": float(self.costs[name](probabilities)) for name in self.targets}
 
     def state_dict(self) -> StateDict:

@@ -31,31 +31,31 @@ from darts.training.scoring import evaluate
 from darts.training.steps import cosine, optimizer_step, set_learning_rate, weight_optimizer
 
 AlphaCost = Callable[[Mapping[str, Tensor]], Tensor]
-"""Returns a scalar term of the loss of the alphas from the probabilities of all groups."""
+"""Maps the probabilities of all groups to a scalar term of the loss of the alphas."""
 
 
 def updates_alphas(config: SearchConfig, position: StagePosition, epoch: int) -> bool:
-    """Whether a search takes architecture steps in an epoch."""
+    """Return whether a search takes architecture steps in an epoch."""
     return config.bilevel.updates_alphas and (
         position.progress(epoch) >= config.arch_optimizer.warmup
     )
 
 
 class Searcher:
-    """A supernet in training.
+    """A supernet, its two optimizers and the components of the method, during a search.
 
     Args:
         config: Configuration of the search.
         objective: Computes losses and metrics.
         ranks: Processes of the run.
         sizes: Arguments that fit the supernet to the data, see ``DataModule.network_sizes``.
-        stage: Stage to start with.
+        stage: Index of the stage to start with.
 
     Attributes:
         net: The supernet.
-        context: What the components know about the search.
+        context: Data of the search that components use.
         position: Stage of the current epoch, and its first epoch and length.
-        alpha_cost: Term of the loss of the alphas, or None.
+        alpha_cost: Additional term of the loss of the alphas, for example a ``Penalty``, or None.
         freezing_state: State of the freezing rule.
     """
 
@@ -116,7 +116,7 @@ class Searcher:
         self.arch_scaler = loss_scaler(config.precision, device)
 
     def _enter_stage(self, index: int) -> None:
-        """Drop candidates; rebuild supernet and optimizers for a later stage."""
+        """Drop candidates, and rebuild supernet and optimizers for a later stage."""
         stage = self.stages[index]
         if stage.keep < 1:
             masks = best_candidates(self.probabilities(), self.context.masks, stage.keep)
@@ -146,7 +146,7 @@ class Searcher:
         return lr
 
     def _schedule(self, epoch: int) -> tuple[int, int]:
-        """Return first epoch and length of the learning rate schedule; fresh weights restart it."""
+        """Return first epoch and length of the current schedule; fresh weights restart it."""
         starts = [0]
         for other in range(self.config.epochs):
             position = stage_position(other, self.config.epochs, self.stages)
@@ -158,7 +158,7 @@ class Searcher:
         return first, after - first
 
     def updates_alphas(self, epoch: int) -> bool:
-        """Whether architecture steps are taken in an epoch."""
+        """Return whether the search takes architecture steps in an epoch."""
         position = stage_position(epoch, self.config.epochs, self.stages)
         return updates_alphas(self.config, position, epoch)
 
@@ -201,7 +201,7 @@ class Searcher:
         )
 
     def gradient_diagnostics(self, step: int, batch: Batch, valid_batch: Batch) -> dict[str, float]:
-        """Return the diagnostics of the gradient component at a step; empty at most steps."""
+        """Return the diagnostics of the gradient component; empty at the steps without a report."""
         if not self.config.bilevel.reports_at(step):
             return {}
         return self.config.bilevel.report(
@@ -211,7 +211,10 @@ class Searcher:
         )
 
     def observe_gradients(self, step: int, batch: Batch, valid_batch: Batch) -> None:
-        """Pass the weight gradients of both losses to the freezing rule, if it is due."""
+        """Pass the weight gradients of a training and a validation batch to the freezing rule.
+
+        Do nothing at the steps for which the rule is not due.
+        """
         freezing = self.config.freezing
         if not freezing.is_due(step):
             return
@@ -229,7 +232,7 @@ class Searcher:
         self._store_frozen()
 
     def _operation_slices(self) -> dict[str, list[ParameterSlice]]:
-        """Return the weights of each operation, by its name."""
+        """Return the weights of each operation, by name of the operation."""
         return {
             name: [ParameterSlice(*row) for row in rows]
             for name, rows in self.net.operation_rows().items()
@@ -280,7 +283,10 @@ class Searcher:
 
     @torch.enable_grad()
     def _mixture_gradient(self, batch: Batch, mixture: Mixture) -> dict[str, Tensor]:
-        """Return the gradient of the training loss for mixing weights; buffers do not change."""
+        """Return the gradient of the training loss with respect to the mixing weights.
+
+        The buffers of the supernet do not change.
+        """
         leaves = {group: w.detach().requires_grad_() for group, w in mixture.items()}
         variable = mixture.with_weights(leaves)
 
@@ -314,7 +320,7 @@ class Searcher:
 
         Args:
             batches: Batches to score.
-            only: Masks ``(edges, operations)`` by group; mixing weights outside become 0.
+            only: Masks ``(edges, operations)`` by group; mixing weights outside them become 0.
         """
         mixture = self.relaxation.mean_mixture(_alphas(self.net), self.context)
         if only is not None:
@@ -336,7 +342,7 @@ class Searcher:
     # Checkpoints.
 
     def state_dict(self) -> StateDict:
-        """Return tensors and plain values."""
+        """Return everything that a checkpoint saves, as tensors and plain values."""
         return {
             "stage": self.position.stage,
             "masks": dict(self.context.masks),

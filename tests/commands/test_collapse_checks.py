@@ -303,7 +303,7 @@ def test_random_search_is_not_checked(commands: Any, tmp_path: Path) -> None:
         (("collapse.skips=1.5",), "collapse.skips=1.5: must be"),
         (("collapse.action=stop", "collapse.every=0"), "collapse.every=0 checks none of epochs=50"),
         (("collapse.action=rollback", "epochs=4"), "choose collapse.every from 1 to 4"),
-        (("collapse.action=stop", "method=random_sharing"), "so no check runs"),
+        (("collapse.action=stop", "method=random_sharing"), "so no collapse check runs"),
         (("collapse.evry=1",), "collapse.evry"),
     ],
 )

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from darts.methods.collapse import Checkup, CollapseChecks, count_edges, genotype_drift, score_gap
+from darts.methods.collapse import (
+    CollapseChecks,
+    Measurements,
+    count_edges,
+    genotype_drift,
+    score_gap,
+)
 from darts.spaces import SPACES
 from darts.spaces.cnn import PUBLISHED
 from darts.spaces.cnn.operations import FACTORIES
@@ -17,7 +23,9 @@ from darts.spaces.nas201 import Genotype
 from darts.spaces.nas201.skeleton import FACTORIES as CELL_FACTORIES
 
 
-def checkup(epoch: int, skips: int = 0, weightless: int | None = None, **values: Any) -> Checkup:
+def checkup(
+    epoch: int, skips: int = 0, weightless: int | None = None, **values: Any
+) -> Measurements:
     """Return a checkup with a number of skips in the normal cell."""
     defaults: dict[str, Any] = {
         "stage": 0,
@@ -31,10 +39,10 @@ def checkup(epoch: int, skips: int = 0, weightless: int | None = None, **values:
         "gap": 0.4,
         "drift": 0.0,
     }
-    return Checkup(epoch=epoch, **(defaults | values))
+    return Measurements(epoch=epoch, **(defaults | values))
 
 
-def checkups_of(*values: float | None, **more: Any) -> list[Checkup]:
+def checkups_of(*values: float | None, **more: Any) -> list[Measurements]:
     """Return checkups at every fifth epoch with these eigenvalues."""
     return [checkup(5 * n, eigenvalue=value, **more) for n, value in enumerate(values, 1)]
 
@@ -64,7 +72,7 @@ def test_too_many_skips_are_a_finding() -> None:
 def test_skips_are_counted_per_cell() -> None:
     both = checkup(5, skips=5, weightless=11)
     bad = {"normal": 5, "reduce": 6}
-    actual = CollapseChecks().findings([Checkup(**(vars(both) | {"skips": bad}))])
+    actual = CollapseChecks().findings([Measurements(**(vars(both) | {"skips": bad}))])
     assert [("normal" in text, "reduce" in text) for text in actual] == [
         (True, False),
         (False, True),
@@ -231,7 +239,7 @@ def test_published_genotypes_have_no_findings() -> None:
         weightless = count_edges(genotype, space.weightless_operations)
         of_skips = max(skips[cell] / edges[cell] for cell in edges)
         shares.append((of_skips, sum(weightless.values()) / sum(edges.values())))
-        one = Checkup(
+        one = Measurements(
             **(vars(checkup(5)) | {"edges": edges, "skips": skips, "weightless": weightless})
         )
         assert CollapseChecks().findings([one]) == []
