@@ -15,10 +15,10 @@ class AnyGenotype(ABC):
     its inputs, the following states are its nodes.
 
     Attributes:
-        space: name of the space.
-        cells: names of the cells.
-        inputs: number of inputs of a cell.
-        vocabulary: names of all operations; empty if a space has too many to list.
+        space: Name of the space.
+        cells: Names of the cells.
+        inputs: Number of inputs of a cell.
+        vocabulary: Names of all operations; empty if the space has too many operations to list.
     """
 
     space: ClassVar[str]
@@ -46,14 +46,14 @@ class AnyGenotype(ABC):
         """Return the number of edges of a cell, or of all cells, with an operation.
 
         Raises:
-            ValueError: unknown operation or cell.
+            ValueError: Unknown operation or cell.
         """
         self.check_operation(operation)
         cells = self.cells if cell is None else (self.check_cell(cell),)
         return sum(name == operation for c in cells for _, _, name in self.edges(c))
 
     def canonical(self) -> AnyGenotype:
-        """Return a genotype that is the same for all descriptions of this architecture."""
+        """Return the standard form, which is equal for all genotypes of one architecture."""
         return self
 
     def same_as(self, other: object) -> bool:
@@ -71,7 +71,7 @@ class AnyGenotype(ABC):
 
     @classmethod
     def check_operation(cls, name: object) -> None:
-        """Raise ValueError for a name not in ``vocabulary``; an empty one allows all names."""
+        """Raise ValueError for a name not in ``vocabulary``; an empty ``vocabulary`` allows all."""
         if cls.vocabulary and not (isinstance(name, str) and name in cls.vocabulary):
             raise ValueError(
                 f"unknown operation {short_repr(name)}; choose from {', '.join(cls.vocabulary)}"

@@ -17,13 +17,13 @@ class SearchContext:
     """Layout of the supernet and progress of the search.
 
     Attributes:
-        space: the space.
-        candidates: by group and edge, the names of the candidates, one per column of the alphas.
-        edges: by group, source and target of each edge.
-        counts: by group, the number of cells that share its alphas.
-        masks: by group, a mask ``(edges, operations)`` of the candidates that are still in the
+        space: The space that is searched.
+        candidates: By group and edge, the names of the candidates, one per column of the alphas.
+        edges: By group, source and target of each edge.
+        counts: By group, the number of cells that share its alphas.
+        masks: By group, a mask ``(edges, operations)`` of the candidates that are still in the
             search; a missing group keeps all its candidates.
-        progress: finished share of the search at the start of the epoch, in [0, 1).
+        progress: Finished share of the search at the start of the epoch, in [0, 1).
     """
 
     space: Space

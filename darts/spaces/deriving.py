@@ -13,7 +13,7 @@ Candidates: TypeAlias = Mapping[str, Sequence[Sequence[str]]]
 
 
 def check_groups(name: str, mapping: Mapping[str, object], groups: Collection[str]) -> None:
-    """Raise ValueError, with the mapping's ``name``, unless its keys are the groups."""
+    """Raise ValueError unless the keys are the groups; the message starts with ``name``."""
     if set(mapping) != set(groups):
         raise ValueError(f"{name}: groups {sorted(mapping)} must be {sorted(groups)}")
 
@@ -24,7 +24,7 @@ def checked_rows(group: str, table: Tensor, shape: tuple[int, int]) -> list[list
     float64 represents every value of the narrower dtypes exactly, so ties remain ties.
 
     Raises:
-        ValueError: another shape, or values that are not finite or not within 0 and 1.
+        ValueError: Another shape, or values that are not finite or not within 0 and 1.
     """
     table = table.detach()
     if tuple(table.shape) != shape:
@@ -55,7 +55,7 @@ def best_columns(
     """Return the most probable column of each edge by group; ties go to the lower column.
 
     Raises:
-        ValueError: groups or shapes that do not match the candidates, or values that are not finite
+        ValueError: Groups or shapes that do not match the candidates, or values that are not finite
             or not within 0 and 1.
     """
     check_groups("probabilities", probabilities, candidates)
@@ -82,15 +82,15 @@ def mask_row(operation: str, names: Sequence[str], place: str) -> list[bool]:
     """Return, for each column of an edge, whether it has the given operation.
 
     Args:
-        operation: the operation.
-        names: the operation of each column.
-        place: description of the edge for the error message, for example ``of edge 0``.
+        operation: Name of the operation.
+        names: The operation of each column.
+        place: Description of the edge for the error message, for example ``of edge 0``.
 
     Raises:
-        ValueError: no column has the operation.
+        ValueError: No column has the operation.
     """
     if operation not in names:
-        raise ValueError(f"{operation} is no candidate {place}")
+        raise ValueError(f"{operation} is not a candidate {place}")
     return [name == operation for name in names]
 
 
@@ -105,17 +105,17 @@ def edge_mask(
     Args:
         edges: ``(source, target, operation)`` of each edge of the genotype.
         layout: ``(source, target)`` of each edge of the supernet.
-        names: for each edge of the supernet, the operation of each column.
-        group: name of the group.
+        names: For each edge of the supernet, the operation of each column.
+        group: Name of the group.
 
     Raises:
-        ValueError: an edge is not among the candidates.
+        ValueError: An edge is not among the candidates.
     """
     rows = {pair: row for row, pair in enumerate(layout)}
     mask = torch.zeros(len(names), len(names[0]), dtype=torch.bool)
     for source, target, operation in edges:
         row = rows.get((source, target))
         if row is None or operation not in names[row]:
-            raise ValueError(f"{operation} from {source} to {target} is no candidate of {group}")
+            raise ValueError(f"{operation} from {source} to {target} is not a candidate of {group}")
         mask[row, list(names[row]).index(operation)] = True
     return mask

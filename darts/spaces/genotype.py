@@ -46,12 +46,12 @@ class Genotype(AnyGenotype):
     Attributes:
         normal: ``(operation, source)`` of each edge of the normal cell: pairs ``2i`` and ``2i + 1``
             enter node ``i``, which is state ``i + 2``. Lists become tuples.
-        normal_concat: the nodes (states from 2 up) that the output concatenates, in this order.
-        reduce: edges of the reduction cell, which may have another number of nodes.
-        reduce_concat: nodes that the output of the reduction cell concatenates.
+        normal_concat: The nodes (states from 2 up) that the output concatenates, in this order.
+        reduce: Edges of the reduction cell, which may have another number of nodes.
+        reduce_concat: Nodes that the output of the reduction cell concatenates.
 
     Raises:
-        ValueError: an unknown operation, an odd number of edges or none, a source that is not an
+        ValueError: An unknown operation, no edges, an odd number of edges, a source that is not an
             earlier state, or an empty, repeated or invalid concatenation.
     """
 
@@ -122,7 +122,7 @@ class Genotype(AnyGenotype):
         position, and write a concatenation as ``range(2, 6)``. It is parsed, never evaluated.
 
         Raises:
-            ValueError: any other text; the message has one line.
+            ValueError: Any other text; the message has one line.
         """
         text = strip_text(text)
         if not text:

@@ -34,7 +34,7 @@ def strip_text(text: object) -> str:
     """Return the text of a genotype without byte order mark and surrounding white space.
 
     Raises:
-        ValueError: not a string, or too long.
+        ValueError: Not a string, or too long.
     """
     if not isinstance(text, str):
         raise ValueError(f"a genotype is read from text, not from {short_repr(text)}")
@@ -49,7 +49,7 @@ def read_json(text: str, space: str, names: tuple[str, ...]) -> dict[str, Any]:
     """Return the fields with these names of a genotype's JSON object, unchecked.
 
     Raises:
-        ValueError: invalid JSON, another value of ``"space"``, or missing, unknown or repeated
+        ValueError: Invalid JSON, another value of ``"space"``, or missing, unknown or repeated
             fields.
     """
     fields = _Fields(names)
@@ -117,10 +117,10 @@ def read_classic(text: str, names: tuple[str, ...]) -> dict[str, Any]:
 
     Args:
         text: ``Genotype(...)``, optionally with comments and preceded by ``NAME =``.
-        names: the fields, in the order of positional arguments.
+        names: The fields, in the order of positional arguments.
 
     Raises:
-        ValueError: other text, or missing, unknown or repeated fields.
+        ValueError: Other text, or missing, unknown or repeated fields.
     """
     bare = re.sub(r"#[^\r\n]*", "", text).strip()
     call = _parse_call(bare)

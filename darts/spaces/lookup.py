@@ -17,11 +17,11 @@ def find_genotype(reference: str) -> tuple[str, AnyGenotype]:
     """Return a short name and the genotype that a reference denotes; text gets the name "given".
 
     Args:
-        reference: a published name, a JSON file, the directory of a search or retrain run, or the
-            genotype as JSON or in the notation of its space.
+        reference: A published name, a JSON file, the run directory of a search or a retraining, or
+            the genotype as JSON or in the notation of its space.
 
     Raises:
-        ValueError: the reference denotes no genotype; the message has one line.
+        ValueError: The reference does not denote a genotype; the message has one line.
     """
     text = reference.strip()
     if text.startswith("{") or space_recognizing(text):
@@ -58,7 +58,7 @@ def find_published(name: str, entries: Mapping[str, PublishedGenotype]) -> Publi
     """Return the published genotype with a name; case is ignored, and ``-`` equals ``_``.
 
     Raises:
-        ValueError: unknown name; the message lists the names and suggests the nearest one.
+        ValueError: Unknown name; the message lists the names and suggests the nearest one.
     """
     key = name.strip().upper().replace("-", "_")
     if key in entries:

@@ -15,8 +15,8 @@ class CellMixture(NamedTuple):
 
     Attributes:
         weights: ``(edges, columns)``.
-        bypass: ``(edges,)``, weights of the channels that bypass the operations; None for ones.
-        active: by edge, the columns of the operations to run; None for all.
+        bypass: ``(edges,)``, weights of the channels that bypass the operations; None if all are 1.
+        active: By edge, the columns of the operations to run; None for all.
     """
 
     weights: Tensor
@@ -32,10 +32,10 @@ class Mixture(dict[str, Tensor]):
     column is their weight.
 
     Args:
-        weights: the mixing weights.
-        bypass: by group ``(edges,)``, see ``CellMixture``.
-        active: by group a mask ``(edges, columns)`` of the operations to run; None for all. The
-            mixing weights of the others get no gradient.
+        weights: The mixing weights.
+        bypass: By group ``(edges,)``, see ``CellMixture``.
+        active: By group a mask ``(edges, columns)`` of the operations to run; None for all. The
+            mixing weights of operations that do not run get no gradient.
     """
 
     def __init__(
@@ -86,9 +86,9 @@ def path_mixture(
     """Return a mixture that runs only the operations of one architecture, each with weight 1.
 
     Args:
-        masks: the candidates that the architecture uses, see ``Space.mask``.
-        shapes: shapes of the supernet's mixing weights; auxiliary skip connections do not run.
-        device: device of the weights.
+        masks: The candidates that the architecture uses, see ``Space.mask``.
+        shapes: Shapes of the supernet's mixing weights; auxiliary skip connections do not run.
+        device: Device of the weights.
     """
     active = {
         group: F.pad(mask, (0, shapes[group][1] - mask.shape[1])).to(device)

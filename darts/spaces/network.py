@@ -16,15 +16,15 @@ class NetworkBase(nn.Module):
     """The discrete network of a genotype, for training from scratch.
 
     Args:
-        genotype: the architecture.
-        drop_path: probability of dropping a path for a sample, in training.
+        genotype: The architecture.
+        drop_path: Probability of dropping a path for a sample, in training.
 
     Attributes:
-        genotype: the architecture.
-        drop_path: may be changed from epoch to epoch.
-        rows: position of this rank's samples in the batch of all ranks, see
+        genotype: The architecture.
+        drop_path: The same probability; callers may change it between epochs.
+        rows: Position of this rank's samples in the batch of all ranks, see
             ``darts.spaces.rank_dropout.BatchRows``.
-        auxiliary: the auxiliary head, or None.
+        auxiliary: The auxiliary head, or None.
 
     Raises:
         ValueError: ``drop_path`` is outside [0, 1).
@@ -55,8 +55,8 @@ class NetworkPiece(NamedTuple):
     """One module of a discrete network: a candidate of an edge, or a fixed module.
 
     Attributes:
-        make: builds the module as the discrete network has it.
-        shape: shape of its input for one sample, for example ``(C, H, W)``.
+        make: Builds the module as the discrete network has it.
+        shape: Shape of its input for one sample, for example ``(C, H, W)``.
         place: ``(group, edge, column)`` in the result of ``Space.expected_usage``; None for a fixed
             module.
     """

@@ -26,7 +26,7 @@ class Choice:
     """A domain of values without an order.
 
     Raises:
-        ValueError: no value, or a repeated one.
+        ValueError: No value, or a repeated one.
     """
 
     values: tuple[Value, ...]
@@ -63,15 +63,15 @@ class Range:
     """A domain of numbers between two bounds.
 
     Attributes:
-        low: smallest number.
-        high: largest number.
-        integer: whether the numbers are integers.
-        step: distance between neighboring numbers, starting at ``low``; None for all numbers or all
+        low: Smallest number.
+        high: Largest number.
+        integer: Whether the numbers are integers.
+        step: Distance between neighboring numbers, starting at ``low``; None for all numbers or all
             integers.
-        log: whether the scale is logarithmic.
+        log: Whether the scale is logarithmic.
 
     Raises:
-        ValueError: invalid bounds, or an invalid step.
+        ValueError: Invalid bounds, or an invalid step.
     """
 
     low: float
@@ -139,7 +139,10 @@ class Range:
         return self.at(random.random())
 
     def grid(self, levels: int) -> Sequence[Value]:
-        """Return at most ``levels`` evenly spaced numbers from bound to bound; of 1, the middle."""
+        """Return at most ``levels`` evenly spaced numbers from ``low`` to ``high``.
+
+        For ``levels=1``, the number is in the middle.
+        """
         if self.levels is not None and self.levels <= levels:
             return [self._level(level) for level in range(self.levels)]
         positions = [level / (levels - 1) for level in range(levels)] if levels > 1 else [0.5]
@@ -189,7 +192,7 @@ class Parameter:
     """An architecture choice or hyperparameter.
 
     Attributes:
-        conditions: pairs ``(name of an earlier parameter, values)``. The parameter is active if
+        conditions: Pairs ``(name of an earlier parameter, values)``. The parameter is active if
             each of these parameters is active and has one of its values.
     """
 
@@ -209,7 +212,7 @@ class Parameters:
     """A search space: parameters whose conditions refer to earlier parameters only.
 
     Raises:
-        ValueError: a repeated name, or a condition that can never hold; the message has one line.
+        ValueError: A repeated name, or a condition that can never hold; the message has one line.
     """
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
@@ -222,14 +225,14 @@ class Parameters:
                 if name not in self.by_name:
                     earlier = ", ".join(self.by_name) or "none"
                     raise ValueError(
-                        f"{parameter.name} depends on {name}, which is no earlier parameter; the "
-                        f"earlier parameters are {earlier}"
+                        f"{parameter.name} depends on {name}, which is not an earlier parameter; "
+                        f"the earlier parameters are {earlier}"
                     )
                 impossible = [value for value in values if value not in self.by_name[name].domain]
                 if impossible:
                     raise ValueError(
-                        f"{parameter.name} depends on {name}={impossible[0]}, which is no value of "
-                        f"{name}"
+                        f"{parameter.name} depends on {name}={impossible[0]}, which is not a value "
+                        f"of {name}"
                     )
             self.by_name[parameter.name] = parameter
 
@@ -264,7 +267,7 @@ class Parameters:
         return self.complete({}, random)
 
     def mutate(self, point: Point, random: Random) -> Point:
-        """Return a point with one changed value; draw parameters that it activates."""
+        """Return a point with one changed value; draw the parameters that this activates."""
         variable = [
             parameter
             for parameter in self.all
@@ -311,7 +314,7 @@ class Parameters:
             yield from self._points({**point, parameter.name: value}, index + 1, levels)
 
     def size(self, levels: int, limit: int | None = None) -> int:
-        """Return the number of points of the grid, at most ``limit``."""
+        """Return the number of points that ``points`` yields, at most ``limit``."""
         if not any(parameter.conditions for parameter in self.all):
             size = math.prod(len(parameter.domain.grid(levels)) for parameter in self.all)
             return size if limit is None else min(size, limit)

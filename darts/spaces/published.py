@@ -17,14 +17,14 @@ class PublishedGenotype(ABC):
     """A genotype from the literature with the results that its authors report.
 
     Attributes:
-        name: name that commands accept.
-        genotype: the architecture.
-        paper: title of the paper.
-        arxiv: arXiv identifier of the paper, such as ``"1806.09055"``.
-        parameters_million: reported size in millions of parameters, or None.
-        note: conditions of the reported results.
-        measure: what ``result`` measures; the same for all genotypes of a space.
-        title: title of the table of all published genotypes of a space.
+        name: Name that commands accept.
+        genotype: The architecture.
+        paper: Title of the paper.
+        arxiv: Identifier of the paper on arXiv, such as ``"1806.09055"``.
+        parameters_million: Reported size in millions of parameters, or None.
+        note: Conditions of the reported results.
+        measure: What ``result`` measures; the same for all genotypes of a space.
+        title: Title of the table of all published genotypes of a space.
     """
 
     name: str
@@ -49,12 +49,12 @@ Entry = TypeVar("Entry", bound=PublishedGenotype)
 def read_published(
     module: str, entry: type[Entry], parse: Callable[[str], AnyGenotype]
 ) -> dict[str, Entry]:
-    """Return the entries of the file ``published.json`` next to a module by name.
+    """Return the entries of the file ``published.json`` next to a module, by name.
 
     Args:
-        module: path of the module.
-        entry: class of the entries; each object of the file holds its fields.
-        parse: converts the text of the field ``genotype``.
+        module: Path of the module.
+        entry: Class of the entries; each object of the file holds its fields.
+        parse: Converts the text of the field ``genotype``.
     """
     rows = json.loads(Path(module).with_name("published.json").read_text(encoding="utf-8"))
     return {row["name"]: entry(**{**row, "genotype": parse(row["genotype"])}) for row in rows}

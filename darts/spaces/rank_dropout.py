@@ -23,10 +23,10 @@ def dropout_mask(
     state is in the checkpoint.
 
     Args:
-        x: tensor whose device and dtype the mask gets.
-        shape: shape of the mask, ``(B, ...)`` for the samples of this rank.
-        probability: probability of zero, in [0, 1).
-        rows: position of these samples in the whole batch, see ``BatchRows``.
+        x: Tensor whose device and dtype the mask gets.
+        shape: Shape of the mask, ``(B, ...)`` for the samples of this rank.
+        probability: Probability of zero, in [0, 1).
+        rows: Position of these samples in the whole batch, see ``BatchRows``.
     """
     keep = 1.0 - probability
     first, total = rows or (0, shape[0])

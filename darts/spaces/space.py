@@ -1,7 +1,7 @@
 """Base class and registry of the spaces.
 
 A space is a package in this folder and a YAML file in ``conf/space``. No other module depends on
-its name.
+its name; only ``CLASSIC_SPACE`` names the space that reads the classic notation.
 """
 
 from __future__ import annotations
@@ -25,26 +25,33 @@ from darts.spaces.supernet import SupernetBase
 
 SPACES: Registry[Space] = Registry("space", "darts.spaces")
 
+CLASSIC_SPACE = "cnn"
+"""The space of the notation ``Genotype(normal=..., reduce=...)``.
+
+Text in an unknown notation is parsed as a genotype of this space, whose error message describes the
+notation.
+"""
+
 
 @dataclass
 class Space(ABC):
     """A space and the size of its networks.
 
-    Methods that take a genotype accept genotypes of this space only. The type of that parameter is
-    not checked, so that each space can declare its own class.
+    Methods that take a genotype accept genotypes of this space only. The base class declares that
+    argument as ``Any``, so that each space can declare its own genotype class.
 
     Attributes:
-        cells: depth; each space defines its unit.
-        fan_in: number of edges that a genotype keeps into each node; None for all.
-        skip_operation: name of the operation that passes its input on, or None.
-        supports_skip_dropout: whether the supernet can drop outputs of skip connections.
-        supports_partial: whether the supernet can use partial channels.
-        supports_compile: whether ``torch.compile`` speeds up the supernet.
-        retrain_keys: settings, besides the sizes, that a retraining repeats from its search.
-        data_kinds: kinds of data sets that the networks accept, see ``darts.data.SourceSpec.kind``.
-        skip_operations: operations that pass their input on unchanged, or output zeros.
-        weightless_operations: operations without weights, including ``skip_operations``.
-        published: architectures from the literature by name.
+        cells: Depth of the networks, in a unit that each space defines.
+        fan_in: Number of edges that a genotype keeps into each node; None for all.
+        skip_operation: Name of the operation that passes its input on, or None.
+        supports_skip_dropout: Whether the supernet can drop outputs of skip connections.
+        supports_partial: Whether the supernet can use partial channels.
+        supports_compile: Whether ``torch.compile`` speeds up the supernet.
+        retrain_keys: Settings, besides the sizes, that a retraining repeats from its search.
+        data_kinds: Kinds of data sets that the networks accept, see ``darts.data.SourceSpec.kind``.
+        skip_operations: Operations that pass their input on unchanged, or output zeros.
+        weightless_operations: Operations without weights, including ``skip_operations``.
+        published: Architectures from the literature by name.
     """
 
     name: str = ""
@@ -61,20 +68,23 @@ class Space(ABC):
     cells: int = number(8, low=1)
 
     def in_channels(self, sample_shape: Sequence[int]) -> int:
-        """Return the ``in_channels`` of networks for samples of shape ``(C, H, W)``."""
+        """Return the argument ``in_channels`` of networks for samples of shape ``(C, H, W)``."""
         return sample_shape[0]
 
     @abstractmethod
     def supernet(
         self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
     ) -> SupernetBase:
-        """Build the supernet (``ValueError`` for an option that the space does not support).
+        """Build the supernet.
 
         Args:
-            depth: factor by which to multiply the number of cells.
+            depth: Factor by which to multiply the number of cells.
             partial: ``1 / partial`` of the channels pass through the candidates.
-            auxiliary_skip: whether each edge has an auxiliary skip connection.
-            **sizes: sizes of the data, for images ``classes`` and ``in_channels``.
+            auxiliary_skip: Whether each edge has an auxiliary skip connection.
+            **sizes: Sizes of the data, for images ``classes`` and ``in_channels``.
+
+        Raises:
+            ValueError: The space does not support an option.
         """
 
     @abstractmethod
@@ -87,7 +97,7 @@ class Space(ABC):
         """
 
     def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
-        """Return the sizes of a common data set, as ``network`` takes them, and their description.
+        """Return sizes of a typical data set as arguments of ``network``, and their description.
 
         The number of parameters of a genotype is reported for these sizes.
         """
@@ -111,7 +121,7 @@ class Space(ABC):
         """Parse the text form of a genotype.
 
         Raises:
-            ValueError: the text is no genotype of this space; the message has one line.
+            ValueError: The text is not a genotype of this space; the message has one line.
         """
 
     @abstractmethod
@@ -119,11 +129,11 @@ class Space(ABC):
         """Return the genotype with the most probable operations; ties go to the lower index.
 
         Args:
-            probabilities: by group ``(edges, operations)``, on any device.
-            candidates: by group and edge, the operation of each column.
+            probabilities: By group ``(edges, operations)``, on any device.
+            candidates: By group and edge, the operation of each column.
 
         Raises:
-            ValueError: groups or shapes that do not match the candidates, or values that are not
+            ValueError: Groups or shapes that do not match the candidates, or values that are not
                 finite or not within 0 and 1.
         """
 
@@ -140,7 +150,7 @@ class Space(ABC):
         """Return the point of a genotype.
 
         Raises:
-            ValueError: the genotype is not in this space; the message has one line.
+            ValueError: The genotype is not in this space; the message has one line.
         """
 
     @abstractmethod
@@ -152,7 +162,7 @@ class Space(ABC):
         """Return which candidates a genotype uses: by group a mask ``(edges, operations)``.
 
         Raises:
-            ValueError: the genotype is not among the candidates.
+            ValueError: The genotype is not among the candidates.
         """
 
     @abstractmethod
@@ -160,7 +170,11 @@ class Space(ABC):
         """Yield all modules of the discrete network, with every candidate.
 
         Together, the fixed modules and the candidates that a genotype uses have the parameters and
-        MACs of its network, for samples of shape ``sample_shape``, ``(C, H, W)``.
+        MACs of its network.
+
+        Args:
+            classes: Number of classes.
+            sample_shape: Shape of one sample, for images ``(C, H, W)``.
         """
 
     def derived_mask(
@@ -172,7 +186,7 @@ class Space(ABC):
     def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Return the expected number of copies of each piece: by group ``(edges, operations)``.
+        """Return the probability that a network has each piece: by group ``(edges, operations)``.
 
         The result is differentiable. The probabilities of each edge are normalized to sum to one,
         since the strength of an edge does not affect its cost once it is kept. A space may add
@@ -212,8 +226,12 @@ class Space(ABC):
 
 
 def parse_genotype(text: str) -> AnyGenotype:
-    """Return the genotype of a text in the notation of any space (else ``ValueError``)."""
-    name = space_named_in(text) or space_recognizing(text) or "cnn"
+    """Return the genotype of a text, which is JSON or in the notation of any space.
+
+    Raises:
+        ValueError: Any other text; the message has one line.
+    """
+    name = space_named_in(text) or space_recognizing(text) or CLASSIC_SPACE
     genotype: AnyGenotype = SPACES[name]().parse(text)
     return genotype
 
@@ -227,10 +245,10 @@ def space_of(genotype: AnyGenotype) -> Space:
 def space_recognizing(text: str) -> str | None:
     """Return the name of the space that has a text's notation; None for JSON and other text.
 
-    The classic notation belongs to ``cnn`` unless another space recognizes it, too.
+    ``CLASSIC_SPACE`` recognizes every ``Genotype(...)``; any other space takes precedence.
     """
     names = [name for name in SPACES if SPACES[name].recognizes(text.strip())]
-    return next((name for name in names if name != "cnn"), names[0] if names else None)
+    return next((name for name in names if name != CLASSIC_SPACE), names[0] if names else None)
 
 
 def space_named_in(text: str) -> str | None:

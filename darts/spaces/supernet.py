@@ -1,9 +1,9 @@
 """Base class of the supernets of all spaces.
 
 References:
-    Chen et al., "Net2Net", arXiv:1511.05641, section 2.2 (Net2WiderNet): a supernet of wider
-    operations from a trained one, as DrNAS (arXiv:2006.10355) uses it when more channels pass
-    through the operations.
+    Chen et al., "Net2Net", arXiv:1511.05641, section 2.2 (Net2WiderNet): a wide network
+    from a trained narrow one. DrNAS (arXiv:2006.10355) does this with the supernet when more
+    channels pass through the operations.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class SupernetBase(nn.Module):
     """A network that contains and mixes all candidates of a space.
 
     Attributes:
-        space: name of the space.
-        alphas: by group ``(edges, operations)``; they are parameters and part of the state dict.
-        candidates: by group and edge, the names of the candidates, one per column of the alphas.
-        edges: by group, source and target of each edge.
-        counts: by group, the number of cells that share its alphas.
-        shapes: by group, the shape of the mixing weights.
-        skip_dropout: probability of dropping an output element of a skip connection in training.
-        supports_recomputation: whether ``recompute_cells`` has an effect.
-        recomputes: whether the backward pass recomputes the tensors inside cells.
+        space: Name of the space.
+        alphas: By group ``(edges, operations)``; they are parameters and part of the state dict.
+        candidates: By group and edge, the names of the candidates, one per column of the alphas.
+        edges: By group, source and target of each edge.
+        counts: By group, the number of cells that share its alphas.
+        shapes: By group, the shape of the mixing weights.
+        skip_dropout: Probability of dropping an output element of a skip connection in training.
+        supports_recomputation: Whether ``recompute_cells`` has an effect.
+        recomputes: Whether the backward pass recomputes the tensors inside cells.
     """
 
     space: ClassVar[str]
@@ -52,7 +52,7 @@ class SupernetBase(nn.Module):
     recomputes: bool = False
 
     def make_alphas(self) -> nn.ParameterDict:
-        """Return small random alphas, which break ties without a preference."""
+        """Return small random alphas, so that ties between candidates are broken at random."""
         return nn.ParameterDict(
             {
                 group: nn.Parameter(1e-3 * torch.randn(len(rows), len(rows[0])))
@@ -64,12 +64,12 @@ class SupernetBase(nn.Module):
         """Return mixing weights as a mixture.
 
         Args:
-            weights: by group, ``(edges, columns)`` for all cells or ``(cells, edges, columns)``, or
+            weights: By group, ``(edges, columns)`` for all cells or ``(cells, edges, columns)``, or
                 a ``Mixture``; None for the softmax of the alphas, with weight 0 for auxiliary skip
                 connections.
 
         Raises:
-            ValueError: a group is missing or its weights have another shape.
+            ValueError: A group is missing or its weights have another shape.
         """
         mixture = as_mixture(self._default_weights() if weights is None else weights)
         mixture.check(self.shapes)
@@ -93,10 +93,12 @@ class SupernetBase(nn.Module):
         return widen(state, self.state_dict())
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:
-        """Return the parameter rows of each operation of each edge, without skip connections.
+        """Return the parameter rows of each operation of each edge, by name.
+
+        Skip connections are left out.
 
         Raises:
-            ValueError: the supernet does not separate the parameters of its operations.
+            ValueError: The supernet does not separate the parameters of its operations.
         """
         raise ValueError(
             f"freezing: the {self.space} space cannot freeze single operations; set freezing=none"
@@ -106,7 +108,7 @@ class SupernetBase(nn.Module):
         """Store only the tensors between cells and recompute the others in the backward pass.
 
         Raises:
-            ValueError: the supernet does not support it.
+            ValueError: The supernet does not support it.
         """
         if not self.supports_recomputation:
             raise ValueError(
@@ -118,7 +120,7 @@ class SupernetBase(nn.Module):
         """Run the regions of the network that benefit from it through ``torch.compile``.
 
         Raises:
-            ValueError: the network has no such region.
+            ValueError: The network has no such region.
         """
         raise ValueError(
             f"compile=true: the {self.space} space has nothing to compile; set compile=false"
@@ -133,8 +135,8 @@ def widen(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Ten
     same.
 
     Args:
-        old: state dict in which no tensor holds more than one operation.
-        new: state dict of the wider network, with the same names.
+        old: State dict in which no tensor holds more than one operation.
+        new: State dict of the wider network, with the same names.
     """
     return {name: _widened(old[name], new[name].shape) for name in new}
 

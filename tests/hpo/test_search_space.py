@@ -112,7 +112,7 @@ def test_extremes_cover_every_choice_and_bound_once() -> None:
         ({"epochs": {"choices": [1], "when": 3}}, "when=3: must map keys to values"),
         (
             {"epochs": {"choices": [1], "when": {"selection": "best"}}},
-            "epochs depends on selection, which is no earlier parameter",
+            "epochs depends on selection, which is not an earlier parameter",
         ),
         (
             {"a": {"choices": [1], "when": {"b": 1}}, "b": {"choices": [1], "when": {"a": 1}}},

@@ -28,12 +28,12 @@ def test_groups_must_match_the_candidates() -> None:
 
 def test_masks_mark_used_operations_and_reject_others() -> None:
     assert mask_row("y", ("x", "y"), "of b") == [False, True]
-    with pytest.raises(ValueError, match=r"^z is no candidate of b$"):
+    with pytest.raises(ValueError, match=r"^z is not a candidate of b$"):
         mask_row("z", ("x", "y"), "of b")
     layout, names = [(0, 1), (0, 2), (1, 2)], [("x", "y")] * 3
     mask = edge_mask([(0, 1, "y"), (1, 2, "x")], layout, names, "cell")
     assert mask.tolist() == [[False, True], [False, False], [True, False]]
-    with pytest.raises(ValueError, match=r"^x from 2 to 3 is no candidate of cell$"):
+    with pytest.raises(ValueError, match=r"^x from 2 to 3 is not a candidate of cell$"):
         edge_mask([(2, 3, "x")], layout, names, "cell")
 
 

@@ -132,13 +132,13 @@ def test_domains_distinguish_types_and_steps() -> None:
         (lambda: Parameters([Parameter("a", Choice((1,)))] * 2), "parameter a occurs twice"),
         (
             lambda: Parameters([Parameter("a", Choice((1,)), (("b", (1,)),))]),
-            "a depends on b, which is no earlier parameter",
+            "a depends on b, which is not an earlier parameter",
         ),
         (
             lambda: Parameters(
                 [Parameter("a", Choice((1,))), Parameter("b", Choice((1,)), (("a", (2,)),))]
             ),
-            "b depends on a=2, which is no value of a",
+            "b depends on a=2, which is not a value of a",
         ),
     ],
 )

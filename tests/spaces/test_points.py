@@ -74,7 +74,7 @@ def test_number_of_points_of_a_cell_with_two_nodes() -> None:
 def test_genotypes_of_other_candidates_or_depths_are_rejected() -> None:
     edges = tuple(("max_pool_3x3", source) for _ in range(4) for source in (0, 1))
     pools = Genotype(edges, (2, 3, 4, 5), edges, (2, 3, 4, 5))
-    message = "max_pool_3x3 is no candidate of the edge from 0 to 2 of the normal cell"
+    message = "max_pool_3x3 is not a candidate of the edge from 0 to 2 of the normal cell"
     with pytest.raises(ValueError, match=message):
         cnn.Cnn(candidates="s2").encode(pools)
     with pytest.raises(ValueError, match=r"has 1 blocks per stage; set space\.cells=1"):

@@ -21,7 +21,7 @@ def candidates_of(operations: Operations, nodes: int) -> dict[str, tuple[tuple[s
     """Return the candidates of each edge by group.
 
     Raises:
-        ValueError: a group has another number of edges, or its edges have different numbers of
+        ValueError: A group has another number of edges, or its edges have different numbers of
             candidates.
     """
     count = len(edges(nodes))

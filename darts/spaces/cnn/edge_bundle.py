@@ -31,9 +31,9 @@ class Copies:
     """Some consecutive copies of a stacked operation, see ``darts.spaces.cnn.stacking``.
 
     Args:
-        states: the state that each copy reads.
-        first: index of the first copy.
-        total: number of copies in the stacked operation.
+        states: The state that each copy reads.
+        first: Index of the first copy.
+        total: Number of copies in the stacked operation.
     """
 
     def __init__(self, states: Sequence[State], first: int, total: int) -> None:
@@ -81,12 +81,12 @@ class Copies:
     def normalize_by_running_stats(
         self, x: Tensor, norm: nn.BatchNorm2d, factor: Tensor | None = None
     ) -> Tensor:
-        """Apply batch norm by the running statistics of these copies.
+        """Apply batch norm with the running statistics of these copies.
 
         Args:
             x: ``(B, count * C, H, W)``.
-            norm: the stacked batch norm.
-            factor: ``(count * C,)``, by which to multiply the result; ones by default.
+            norm: The stacked batch norm.
+            factor: ``(count * C,)``, by which to multiply the result; None for 1.
         """
         mean, variance = self.rows(norm.running_mean), self.rows(norm.running_var)
         return F.batch_norm(x, mean, variance, factor, None, False, 0.0, norm.eps)
@@ -96,14 +96,14 @@ class EdgeBundle(nn.Module):
     """The edges of a cell that enter one node with one stride.
 
     Args:
-        sources: the state that each edge leaves.
-        names: names of the candidates of each edge.
-        edges: candidates of each edge; the bundle takes over their weights.
+        sources: The state that each edge leaves.
+        names: Names of the candidates of each edge.
+        edges: Candidates of each edge; the bundle takes over their weights.
 
     Attributes:
-        owners: for each stacked operation its name, its column and the edges that own its copies.
-        compiled: whether to use ``torch.compile``.
-        process_group: ranks that share a batch, see ``darts.ops.sync_batch_norm``, or None.
+        owners: For each stacked operation its name, its column and the edges that own its copies.
+        compiled: Whether to use ``torch.compile``.
+        process_group: Ranks that share a batch, see ``darts.ops.sync_batch_norm``, or None.
     """
 
     def __init__(
@@ -150,10 +150,10 @@ class EdgeBundle(nn.Module):
         """Compute the weighted sum over edges and operations.
 
         Args:
-            states: states of the cell computed so far.
+            states: States of the cell computed so far.
             weights: ``(edges, operations)``.
-            active: columns of the operations to run for each edge; all by default.
-            dropout: probability of dropping an output element of a skip connection in training.
+            active: Columns of the operations to run for each edge; all by default.
+            dropout: Probability of dropping an output element of a skip connection in training.
 
         Returns:
             ``(B, C, H', W')``, or None if no operation has an output.
@@ -244,8 +244,7 @@ class EdgeBundle(nn.Module):
         total: SumAccumulator | None,
         plan: KernelPlan,
     ) -> Tensor | None:
-        """Run convolutions and their norm; add the result to ``total``, or without it apply ReLU.
-
+        """Run convolutions and their norm, then finish as ``_finish`` does.
         ``x`` is None for the first convolutions of an operation, which read the states.
         """
         if self.training and _is_separable(convolutions):
@@ -301,7 +300,7 @@ class EdgeBundle(nn.Module):
         scale: Tensor | None,
         total: SumAccumulator | None,
     ) -> Tensor | None:
-        """Normalize; add the result to ``total``, or without it apply ReLU."""
+        """Normalize, then add the result to ``total``; without it, return the result after ReLU."""
         if self.training:
             return normalize_and_reduce(
                 y,

@@ -58,8 +58,8 @@ class MixedOperation(nn.Module):
         Args:
             x: ``(B, C, H, W)``.
             weights: ``(operations,)``.
-            active: columns of the operations to run; all by default.
-            dropout: by column, the probability of dropping an output element in training.
+            active: Columns of the operations to run; all by default.
+            dropout: By column, the probability of dropping an output element in training.
         """
         columns = range(len(self.operations)) if active is None else active
         terms = []
@@ -82,8 +82,8 @@ class SupernetCell(nn.Module):
     shuffled, so the next operations read other channels.
 
     Args:
-        plan: position in the stack.
-        candidates: candidates of each edge.
+        plan: Position in the stack.
+        candidates: Candidates of each edge.
         partial: ``1 / partial`` of the channels pass through the operations.
 
     Shape: two states ``(B, C, H, W)`` and weights ``(edges, operations)`` -> the concatenated
@@ -137,15 +137,15 @@ class EdgewiseSupernet(SupernetBase):
     Only the batch norms of the stem have affine parameters.
 
     Args:
-        channels: width of the first cell's nodes (16 in the paper's search).
-        cells: number of cells (8 in the paper's search).
-        classes: number of classes.
-        in_channels: channels of the images.
-        nodes: intermediate nodes per cell; 4 nodes have 14 edges.
-        operations: candidates of every edge; or by group, the candidates of each edge, the same
+        channels: Width of the first cell's nodes (16 in the paper's search).
+        cells: Number of cells (8 in the paper's search).
+        classes: Number of classes.
+        in_channels: Channels of the images.
+        nodes: Intermediate nodes per cell; 4 nodes have 14 edges.
+        operations: Candidates of every edge; or by group, the candidates of each edge, the same
             number for all edges.
         partial: ``1 / partial`` of the channels pass through the operations, see ``SupernetCell``.
-        auxiliary_skip: whether each edge has a skip connection in addition to its candidates
+        auxiliary_skip: Whether each edge has a skip connection in addition to its candidates
             (DARTS-, arXiv:2009.01027, section 3.2); its weight is the last column of a mixture.
         stem: "small" or "imagenet", see ``darts.spaces.cnn.skeleton``.
 
@@ -153,12 +153,12 @@ class EdgewiseSupernet(SupernetBase):
     ``(B, classes)``.
 
     Attributes:
-        cell_groups: the group of each cell.
-        skip_dropout: probability of dropping an output element of a skip connection in training
+        cell_groups: The group of each cell.
+        skip_dropout: Probability of dropping an output element of a skip connection in training
             (P-DARTS, arXiv:1904.12760, section 3.3).
 
     Raises:
-        ValueError: a size that is not positive, a width that ``partial`` does not divide, an
+        ValueError: A size that is not positive, a width that ``partial`` does not divide, an
             unknown operation or an unknown stem.
     """
 
@@ -213,7 +213,7 @@ class EdgewiseSupernet(SupernetBase):
             for group, rows in self.candidates.items()
         }
         self.alphas = self.make_alphas()
-        # Weights need the layout of the images; otherwise convolutions are a third slower.
+        # Convolutions are a third slower if weights and images differ in their memory format.
         self.to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:

@@ -36,17 +36,17 @@ def derive(probabilities: Mapping[str, Tensor], candidates: Candidates | None = 
     largest alpha need not be the edge with the largest probability.
 
     Args:
-        probabilities: for ``"normal"`` and ``"reduce"``, a tensor ``(edges, operations)`` of
+        probabilities: For ``"normal"`` and ``"reduce"``, a tensor ``(edges, operations)`` of
             mixing probabilities (after the softmax, not the alphas), on any device. Edges are
             ordered by node, then by input: 14 rows for 4 nodes.
-        candidates: by cell and edge, the operation of each column; by default the eight primitives.
+        candidates: By cell and edge, the operation of each column; by default the eight primitives.
 
     Returns:
         A genotype that concatenates all nodes; the stronger edge of a node comes first. Ties go to
         the lower index, for edges and for operations.
 
     Raises:
-        ValueError: other cells, a shape that does not match the edges and operations, unknown
+        ValueError: Other cells, a shape that does not match the edges and operations, unknown
             operations, or values that are not finite or not within 0 and 1.
     """
     check_groups("probabilities", probabilities, CELLS)
@@ -85,12 +85,13 @@ def random_genotype(
     """Draw both cells uniformly: two distinct sources per node and an operation for each.
 
     Args:
-        generator: source of the random numbers; equal states give equal genotypes.
-        nodes: intermediate nodes of each cell; all of them are concatenated.
-        operations: candidates of all edges, or by cell of each edge; ``none`` is never drawn.
+        generator: Source of the random numbers; equal states give equal genotypes.
+        nodes: Intermediate nodes of each cell; all of them are concatenated.
+        operations: Candidates of all edges, or by cell the candidates of each edge; ``none`` is
+            never drawn.
 
     Raises:
-        ValueError: fewer than one node, or no, unknown or repeated operations.
+        ValueError: Fewer than one node, or no, unknown or repeated operations.
     """
     check_positive(nodes=nodes)
     candidates = candidates_of(operations, nodes)
@@ -127,7 +128,7 @@ def encode(genotype: Genotype, candidates: Candidates) -> Point:
     """Return the point of a genotype.
 
     Raises:
-        ValueError: the space does not contain its nodes, sources, operations or concatenation.
+        ValueError: The space does not contain its nodes, sources, operations or concatenation.
     """
     point: Point = {}
     for cell, rows in candidates.items():
@@ -148,8 +149,8 @@ def encode(genotype: Genotype, candidates: Candidates) -> Point:
                 row = _without_none(nodes[node - 2][source])
                 if name not in row:
                     raise ValueError(
-                        f"{name} is no candidate of the edge from {source} to {node} of the {cell} "
-                        f"cell; its candidates are {', '.join(row) or 'none'}"
+                        f"{name} is not a candidate of the edge from {source} to {node} of the "
+                        f"{cell} cell; its candidates are {', '.join(row) or 'none'}"
                     )
                 point[f"{cell}.{source}>{node}"] = name
     return point

@@ -27,8 +27,8 @@ def drop_path(x: Tensor, probability: float, rows: BatchRows = None) -> Tensor:
 
     Args:
         x: ``(B, C, H, W)``.
-        probability: probability of zero, in [0, 1).
-        rows: position of these samples in the batch of all ranks. A rank draws the random numbers
+        probability: Probability of zero, in [0, 1).
+        rows: Position of these samples in the batch of all ranks. A rank draws the random numbers
             of the whole batch, so the result does not depend on the number of ranks.
     """
     keep = 1.0 - probability
@@ -88,7 +88,7 @@ class Cell(nn.Module):
 
 
 def pool_to_two(x: Tensor) -> Tensor:
-    """Average 2x2 overlapping windows of an image of any size.
+    """Average-pool images of any size to 2x2 pixels, with overlapping windows.
 
     At each end of a side of n pixels is a window of ceil(3n/5) pixels. This equals the published
     pooling of 5 pixels with stride 3 on 8x8 states (CIFAR-10) and with stride 2 on 7x7 states
@@ -130,21 +130,21 @@ class Network(NetworkBase):
     """Stem, cells of a genotype, and classifier.
 
     Args:
-        genotype: the two cells.
-        channels: width of the first cell's nodes (36 on CIFAR-10, 48 on ImageNet).
-        cells: number of cells (20 on CIFAR-10, 14 on ImageNet).
-        classes: number of classes.
-        auxiliary: whether to build the auxiliary head.
-        in_channels: channels of the images.
+        genotype: The two cells.
+        channels: Width of the first cell's nodes (36 on CIFAR-10, 48 on ImageNet).
+        cells: Number of cells (20 on CIFAR-10, 14 on ImageNet).
+        classes: Number of classes.
+        auxiliary: Whether to build the auxiliary head.
+        in_channels: Channels of the images.
         stem: "small" or "imagenet".
-        drop_path: probability of dropping the output of an operation for a sample, in training;
+        drop_path: Probability of dropping the output of an operation for a sample, in training;
             identities are never dropped.
 
     Shape: images ``(B, in_channels, H, W)`` with sides of at least 8 pixels -> logits
     ``(B, classes)``.
 
     Raises:
-        ValueError: a size that is not positive, a probability outside [0, 1) or an unknown stem.
+        ValueError: A size that is not positive, a probability outside [0, 1) or an unknown stem.
     """
 
     def __init__(

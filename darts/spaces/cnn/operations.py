@@ -30,10 +30,10 @@ class FactorizedReduce(nn.Module):
     on the right and bottom if a side is odd.
 
     Args:
-        inputs: input channels.
-        outputs: output channels, at least 2; if odd, the first convolution has one less than the
+        inputs: Input channels.
+        outputs: Output channels, at least 2; if odd, the first convolution has one less than the
             second.
-        affine: whether the batch norm has scale and shift.
+        affine: Whether the batch norm has scale and shift.
 
     Shape: ``(B, inputs, H, W) -> (B, outputs, ceil(H/2), ceil(W/2))``.
     """
@@ -55,7 +55,10 @@ class FactorizedReduce(nn.Module):
 
 
 def bypass_channels(state: Tensor, width: int, stride: int) -> Tensor:
-    """Return the channels from ``width`` up, max-pooled to the size of an operation's output."""
+    """Return the channels from ``width`` up, max-pooled to the size of an operation's output.
+
+    Shape: ``(B, C, H, W) -> (B, C - width, ceil(H / stride), ceil(W / stride))``.
+    """
     others = state[:, width:]
     return others if stride == 1 else F.max_pool2d(others, stride, stride, ceil_mode=True)
 
@@ -187,13 +190,16 @@ def make_operation(
     """Build an operation.
 
     Args:
-        name: a key of ``FACTORIES`` (``ValueError`` for another name).
-        channels: input and output channels.
+        name: A key of ``FACTORIES``.
+        channels: Input and output channels.
         stride: 1 or 2.
-        affine: whether batch norms have scale and shift. In a supernet they have none, because they
+        affine: Whether batch norms have scale and shift. In a supernet they have none, because they
             would undo the mixing weights.
-        normalize_pool: whether a batch norm without affine parameters follows a pooling. In a
+        normalize_pool: Whether a batch norm without affine parameters follows a pooling. In a
             supernet it does, so that all candidates of an edge have the same scale.
+
+    Raises:
+        ValueError: Unknown name.
     """
     if name not in FACTORIES:
         raise ValueError(f"unknown operation {name!r}; choose from {', '.join(FACTORIES)}")

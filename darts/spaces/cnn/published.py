@@ -22,8 +22,8 @@ class Published(PublishedGenotype):
     """One published architecture.
 
     Attributes:
-        test_error: reported CIFAR-10 test error in percent, or None.
-        deviation: reported standard deviation of the error in percent, or None.
+        test_error: Reported CIFAR-10 test error in percent, or None.
+        deviation: Reported standard deviation of the error in percent, or None.
     """
 
     genotype: Genotype

@@ -23,11 +23,11 @@ class CellPlan:
 
     Attributes:
         group: "normal" or "reduce".
-        before_previous: output channels of the cell before the previous cell.
-        previous: output channels of the previous cell.
-        channels: channels of this cell's nodes.
-        reduced_before: whether the previous cell halved the image.
-        is_last: whether it is the last cell of the stack.
+        before_previous: Output channels of the cell before the previous cell.
+        previous: Output channels of the previous cell.
+        channels: Channels of this cell's nodes.
+        reduced_before: Whether the previous cell halved the image.
+        is_last: Whether it is the last cell of the stack.
     """
 
     group: str
@@ -60,7 +60,7 @@ def count_nodes(num_edges: int) -> int:
     """Return the number of nodes of a supernet cell with ``num_edges`` edges.
 
     Raises:
-        ValueError: no cell has this number, since n nodes have 2 + 3 + ... + (n + 1) edges.
+        ValueError: No cell has this number, since n nodes have 2 + 3 + ... + (n + 1) edges.
     """
     for nodes in range(1, num_edges + 1):
         if len(edges(nodes)) == num_edges:
@@ -124,7 +124,7 @@ def make_stem(name: str, in_channels: int, channels: int) -> tuple[SmallStem | I
     the first cell's nodes.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: Unknown name.
     """
     if name == "small":
         return SmallStem(in_channels, 3 * channels), 3 * channels
@@ -141,14 +141,14 @@ def group_of(index: int, cells: int) -> str:
 def plan_cells(
     channels: int, cells: int, *, stem_width: int, stem_reduces: bool, outputs: dict[str, int]
 ) -> Iterator[CellPlan]:
-    """Yield the plan of each cell; ``cells // 3`` and ``2 * cells // 3`` are reduction cells.
+    """Yield the plan of each cell; ``group_of`` says which cells are reduction cells.
 
     Args:
-        channels: width of the first cell's nodes; doubles at each reduction.
-        cells: number of cells.
-        stem_width: output channels of the stem.
-        stem_reduces: whether the stem's second output has half the size of its first.
-        outputs: by group, the number of nodes that a cell concatenates.
+        channels: Width of the first cell's nodes; doubles at each reduction.
+        cells: Number of cells.
+        stem_width: Output channels of the stem.
+        stem_reduces: Whether the stem's second output has half the size of its first.
+        outputs: By group, the number of nodes that a cell concatenates.
     """
     before_previous = previous = stem_width
     reduced_before = stem_reduces

@@ -46,9 +46,9 @@ class Cnn(Space):
     """A stack of ``cells`` normal and reduction cells with four nodes each.
 
     Attributes:
-        channels: width of the first cell's nodes.
+        channels: Width of the first cell's nodes.
         stem: "small" keeps the image size; "imagenet" divides it by 8.
-        candidates: "all" eight operations, or one of the candidate sets "s1" to "s4".
+        candidates: "all" for the eight operations of DARTS, or a candidate set from "s1" to "s4".
     """
 
     name: str = "cnn"
@@ -167,8 +167,8 @@ class Cnn(Space):
     def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        # A node keeps two edges. The expected number of copies of an edge is proportional to its
-        # probability of any operation except "none", and a kept edge never has "none".
+        # A node keeps two edges. The probability that it keeps an edge is taken as proportional to
+        # the edge's probability of operations other than "none", which a kept edge never has.
         usage = {}
         for group, p in probabilities.items():
             possible = torch.tensor([[name != "none" for name in row] for row in candidates[group]])

@@ -35,7 +35,7 @@ def stack(copies: Sequence[nn.Module]) -> nn.Module:
     norms become one over all channels. Modules without weights stay as they are.
 
     Raises:
-        TypeError: the module cannot be stacked.
+        TypeError: The module cannot be stacked.
     """
     first = copies[0]
     if isinstance(first, nn.Conv2d):
@@ -78,7 +78,7 @@ def _stack_norms(copies: Sequence[nn.BatchNorm2d]) -> nn.BatchNorm2d:
     stacked = nn.BatchNorm2d(
         len(copies) * first.num_features, first.eps, first.momentum, first.affine
     )
-    stacked.to(cast(Tensor, first.running_mean))  # its type and device
+    stacked.to(cast(Tensor, first.running_mean))  # the dtype and device of the copies
     stacked.load_state_dict(concatenated([module.state_dict() for module in copies]))
     return stacked
 
@@ -98,7 +98,7 @@ def concatenated(copies: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def separated(stacked: dict[str, Tensor], count: int) -> list[dict[str, Tensor]]:
-    """Split the state dict of a stacked module into copied state dicts, one per copy."""
+    """Split the state dict of a stacked module into one per copy; the tensors are cloned."""
     return [
         {
             name: value.chunk(count)[index].clone() if value.ndim else value.clone()
@@ -123,7 +123,7 @@ def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert a state dict of ``EdgewiseSupernet`` to one of ``Supernet``; copies the tensors.
 
     Raises:
-        ValueError: it is no state dict of ``EdgewiseSupernet``.
+        ValueError: ``state`` is not a state dict of ``EdgewiseSupernet``.
     """
     parsed = _parse(state, _EDGE)
     fused = parsed.others
@@ -140,7 +140,7 @@ def unfuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert a state dict of ``Supernet`` to one of ``EdgewiseSupernet``; copies the tensors.
 
     Raises:
-        ValueError: it is no state dict of ``Supernet``.
+        ValueError: ``state`` is not a state dict of ``Supernet``.
     """
     parsed = _parse(state, _BUNDLE)
     unfused = parsed.others
@@ -159,9 +159,9 @@ class _ParsedState(NamedTuple):
     """A state dict by cell.
 
     Attributes:
-        others: copies of the tensors that belong to no edge or bundle.
-        cells: tensors of each cell.
-        bundles: edges of each bundle of each cell.
+        others: Copies of the tensors that belong to no edge or bundle.
+        cells: Tensors of each cell.
+        bundles: Edges of each bundle of each cell.
     """
 
     others: dict[str, Tensor]

@@ -22,11 +22,11 @@ class State:
     """One state of a cell, ``(B, C, H, W)``; derived tensors are computed once.
 
     Args:
-        whole: the state.
-        width: number of channels that pass through operations (the first ones); all by default.
+        whole: The state with all channels.
+        width: Number of channels that pass through operations (the first ones); all by default.
 
     Attributes:
-        value: the channels that pass through operations.
+        value: The channels that pass through operations.
     """
 
     def __init__(self, whole: Tensor, width: int | None = None) -> None:

@@ -35,12 +35,12 @@ class BundledCell(nn.Module):
     Arguments and shape are those of ``SupernetCell``.
 
     Attributes:
-        rectifies: whether the output is rectified; False in the last cell, whose output the
+        rectifies: Whether the output is rectified; False in the last cell, whose output the
             classifier reads.
-        has_noise: whether a candidate draws random numbers.
-        members: the edges of each bundle.
-        targets: the node that each bundle enters.
-        groups: the bundles; the name is part of the state dict.
+        has_noise: Whether a candidate draws random numbers.
+        members: The edges of each bundle.
+        targets: The node that each bundle enters.
+        groups: The bundles; the name is part of the state dict.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class BundledCell(nn.Module):
                 for source, weight in zip(bundle.sources, weights.unbind(), strict=True):
                     bypassing.append(states[source].bypass(self.stride if source < 2 else 1))
                     bypass_weights.append(weight)
-            if self.targets[index + 1 : index + 2] != [self.targets[index]]:  # last of the node
+            if self.targets[index + 1 : index + 2] != [self.targets[index]]:  # last bundle
                 if not incoming:  # no active operation has an output
                     subsampled = states[0].value[:, :, :: self.stride, :: self.stride]
                     incoming = [torch.zeros_like(subsampled)]

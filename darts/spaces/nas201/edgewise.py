@@ -36,7 +36,7 @@ from darts.spaces.supernet import SupernetBase
 
 
 def drop_elements(x: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
-    """Apply dropout with random numbers of a generator; without one, return ``x``."""
+    """Apply dropout with random numbers from a generator; return ``x`` if it is None."""
     if generator is None:
         return x
     keep = 1.0 - probability
@@ -77,10 +77,10 @@ class SupernetCell(nn.Module):
     """One cell in which each node is the sum of the mixed edges from all earlier nodes.
 
     Args:
-        channels: channels of the cell's input and output.
-        operations: candidates of each edge.
-        partial: the first ``1 / partial`` of the channels pass through the operations.
-        auxiliary_skip: whether each edge has an auxiliary skip connection after its candidates.
+        channels: Channels of the cell's input and output.
+        operations: Candidates of each edge.
+        partial: The first ``1 / partial`` of the channels pass through the operations.
+        auxiliary_skip: Whether each edge has an auxiliary skip connection after its candidates.
 
     Shape: ``(B, C, H, W)`` -> the same.
     """
@@ -100,10 +100,10 @@ class SupernetCell(nn.Module):
         """Compute the cell's last node from ``x``, ``(B, C, H, W)``.
 
         Args:
-            x: the cell's input.
-            mixture: mixture with weights ``(6, columns)``.
-            skip_dropout: probability of dropping an output element of a skip connection.
-            seed: seed of the dropout; None disables dropout.
+            x: The cell's input.
+            mixture: Mixture with weights ``(6, columns)``.
+            skip_dropout: Probability of dropping an output element of a skip connection.
+            seed: Seed of the dropout; None disables dropout.
         """
         weights, bypass, active = mixture
         columns = tuple(range(weights.shape[1]))
@@ -128,7 +128,7 @@ class SupernetCell(nn.Module):
 
 
 def generator_from(seed: int | None, device: torch.device) -> torch.Generator | None:
-    """Return a generator with a seed, so that a recomputed cell draws the same numbers."""
+    """Return a generator, so that a recomputed cell draws the same numbers; None for no seed."""
     return None if seed is None else torch.Generator(device).manual_seed(seed)
 
 
@@ -145,25 +145,25 @@ class EdgewiseSupernet(SupernetBase):
     do.
 
     Args:
-        channels: width of the first stage; it doubles with each stage.
-        cells: number of cells in each of the three stages (5 in the benchmark).
-        classes: number of classes.
-        in_channels: channels of the images.
-        operations: candidates of each edge.
-        partial: the first ``1 / partial`` of the channels pass through the operations, the others
+        channels: Width of the first stage; it doubles with each stage.
+        cells: Number of cells in each of the three stages (5 in the benchmark).
+        classes: Number of classes.
+        in_channels: Channels of the images.
+        operations: Candidates of each edge.
+        partial: The first ``1 / partial`` of the channels pass through the operations, the others
             bypass them, and each node shuffles its channels.
-        auxiliary_skip: whether each edge has an identity in addition to its candidates, after
-            DARTS-; its weight is the last column of the mixing weights.
+        auxiliary_skip: Whether each edge has an identity in addition to its candidates
+            (DARTS-); its weight is the last column of the mixing weights.
 
     Attributes:
         alphas: ``{"cell": (6, operations)}``.
-        skip_dropout: probability of dropping an output element of ``skip_connect`` in training;
+        skip_dropout: Probability of dropping an output element of ``skip_connect`` in training;
             auxiliary skip connections have no dropout.
 
     Shape: images ``(B, in_channels, H, W)`` -> logits ``(B, classes)``.
 
     Raises:
-        ValueError: a size that is not positive, an unknown or repeated operation, or a number of
+        ValueError: A size that is not positive, an unknown or repeated operation, or a number of
             channels that ``partial`` does not divide.
     """
 
@@ -206,7 +206,7 @@ class EdgewiseSupernet(SupernetBase):
         )
         self.head = Head(last_channels(channels), classes)
         self.alphas = self.make_alphas()
-        # Weights need the layout of the images; otherwise convolutions are a third slower.
+        # Convolutions are a third slower if weights and images differ in their memory format.
         self.to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:

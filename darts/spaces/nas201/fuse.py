@@ -31,12 +31,12 @@ class ParallelConvNorm(nn.Module):
     """The convolutions and norms of several edges, without affine parameters.
 
     Args:
-        copies: results of ``darts.spaces.nas201.skeleton.relu_conv_norm``, one per edge; their
+        copies: Results of ``darts.spaces.nas201.skeleton.relu_conv_norm``, one per edge; their
             weights and statistics are concatenated.
 
     Attributes:
-        edges: number of edges.
-        process_group: ranks that share a batch, see ``darts.ops.sync_batch_norm``, or None.
+        edges: Number of edges.
+        process_group: Ranks that share a batch, see ``darts.ops.sync_batch_norm``, or None.
     """
 
     running_mean: Tensor
@@ -62,9 +62,9 @@ class ParallelConvNorm(nn.Module):
         """Compute the weighted outputs of consecutive edges, ``(B, selected * C, H, W)``.
 
         Args:
-            x: the rectified node, ``(B, C, H, W)``.
-            scales: mixing weights of the selected edges, ``(selected,)``.
-            selected: the edges to compute.
+            x: The rectified node, ``(B, C, H, W)``.
+            scales: Mixing weights of the selected edges, ``(selected,)``.
+            selected: The edges to compute.
         """
         channels = self.weight.shape[0] // self.edges
         rows = slice(selected.start * channels, selected.stop * channels)
@@ -103,7 +103,7 @@ def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert a state dict of ``EdgewiseSupernet`` to one of ``Supernet``; copies the tensors.
 
     Raises:
-        ValueError: it is no state dict of ``EdgewiseSupernet``.
+        ValueError: ``state`` is not a state dict of ``EdgewiseSupernet``.
     """
     fused, tensors = _split(state, _EDGE)
     for layer, edge, column in list(tensors):
@@ -123,7 +123,7 @@ def unfuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert a state dict of ``Supernet`` to one of ``EdgewiseSupernet``; copies the tensors.
 
     Raises:
-        ValueError: it is no state dict of ``Supernet``.
+        ValueError: ``state`` is not a state dict of ``Supernet``.
     """
     unfused, tensors = _split(state, _NODE)
     for (layer, source, column), stacked in tensors.items():

@@ -40,11 +40,11 @@ class Genotype(AnyGenotype):
     """An architecture of the benchmark.
 
     Attributes:
-        arch: the benchmark's notation, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``: for each node the
+        arch: The benchmark's notation, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``: for each node the
             operation from each node before it. Spaces are removed.
 
     Raises:
-        ValueError: text in another notation, or an unknown operation.
+        ValueError: Text in another notation, or an unknown operation.
     """
 
     arch: str
@@ -59,7 +59,7 @@ class Genotype(AnyGenotype):
         match = _NOTATION.fullmatch(arch)
         if match is None:
             raise ValueError(
-                f"{short_repr(self.arch)} is no NAS-Bench-201 architecture; the notation is "
+                f"{short_repr(self.arch)} is not a NAS-Bench-201 architecture; the notation is "
                 "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
             )
         for name in match.groups():
@@ -133,7 +133,7 @@ class Genotype(AnyGenotype):
         """Parse the benchmark's notation, or ``{"space": "nas201", "arch": "|..."}``.
 
         Raises:
-            ValueError: any other text; the message has one line.
+            ValueError: Any other text; the message has one line.
         """
         text = strip_text(text)
         if not text:

@@ -76,19 +76,19 @@ class Network(NetworkBase):
     """Three stages of cells with residual blocks in between.
 
     Args:
-        genotype: the cell.
-        channels: width of the first stage; it doubles with each stage.
-        cells: number of cells in each of the three stages.
-        classes: number of classes.
-        in_channels: channels of the images.
-        auxiliary: must be False; the space has no auxiliary head.
-        drop_path: probability of dropping the output of an operation for a sample, in training;
+        genotype: The cell.
+        channels: Width of the first stage; it doubles with each stage.
+        cells: Number of cells in each of the three stages.
+        classes: Number of classes.
+        in_channels: Channels of the images.
+        auxiliary: Must be False; the space has no auxiliary head.
+        drop_path: Probability of dropping the output of an operation for a sample, in training;
             identities are never dropped.
 
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
 
     Raises:
-        ValueError: a size that is not positive, a probability outside [0, 1), or an auxiliary head.
+        ValueError: A size that is not positive, a probability outside [0, 1), or an auxiliary head.
     """
 
     def __init__(

@@ -41,8 +41,8 @@ class Nas201(Space):
     """Three stages of ``cells`` equal cells each.
 
     Attributes:
-        channels: width of the first stage; it doubles with each stage.
-        cells: number of cells in each stage.
+        channels: Width of the first stage; it doubles with each stage.
+        cells: Number of cells in each stage.
     """
 
     name: str = "nas201"

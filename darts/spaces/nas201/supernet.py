@@ -35,8 +35,8 @@ from darts.spaces.nas201.fuse import ParallelConvNorm, fuse_state_dict, unfuse_s
 from darts.spaces.nas201.genotype import EDGES, NODES, OUTGOING
 from darts.spaces.supernet import ParameterRows, widen
 
-_ORDER = [edge for edges in OUTGOING for edge in edges]
-_SIZES = [len(edges) for edges in OUTGOING]
+_ORDER = [edge for edges in OUTGOING for edge in edges]  # all edges, ordered by source
+_SIZES = [len(edges) for edges in OUTGOING]  # number of edges that leave each node
 
 
 class SharedCell(nn.Module):
@@ -45,7 +45,7 @@ class SharedCell(nn.Module):
     Arguments and shape are those of ``SupernetCell``.
 
     Attributes:
-        leaving: by node and column, the convolutions of the edges that leave the node; the name is
+        leaving: By node and column, the convolutions of the edges that leave the node; the name is
             part of the state dict.
     """
 

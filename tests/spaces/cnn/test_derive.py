@@ -185,8 +185,10 @@ def test_derive_inverts_mask(name: str, seed: int, surely: float) -> None:
 
 def test_mask_rejects_operations_outside_the_candidates() -> None:
     genotype = random_genotype(torch.Generator().manual_seed(0), 4, ["sep_conv_7x7"])
-    with pytest.raises(ValueError, match=r"^sep_conv_7x7 from \d to \d is no candidate of normal$"):
+    with pytest.raises(
+        ValueError, match=r"^sep_conv_7x7 from \d to \d is not a candidate of normal$"
+    ):
         Cnn().mask(genotype, candidates_of(PRIMITIVES, 4))
     larger = random_genotype(torch.Generator().manual_seed(0), 5)
-    with pytest.raises(ValueError, match="to 6 is no candidate"):
+    with pytest.raises(ValueError, match="to 6 is not a candidate"):
         Cnn().mask(larger, candidates_of(PRIMITIVES, 4))

@@ -318,7 +318,7 @@ def test_mask_rejects_genotypes_outside_the_candidates() -> None:
     candidates = make(cells=2).candidates
     for layers, message in (
         (("relu_3",) * 3, "the genotype has 3 layers, but the supernet has 2"),
-        (("relu_4",), "relu_4 is no candidate of a layer of the group first"),
+        (("relu_4",), "relu_4 is not a candidate of a layer of the group first"),
     ):
         with pytest.raises(ValueError, match=message):
             Mlp().mask(Genotype(layers), candidates)

@@ -117,7 +117,7 @@ def test_derive_inverts_mask() -> None:
             space.derived_mask(table, context.candidates)["recurrent"], mask["recurrent"]
         )
     four = Genotype([("tanh", 0), ("tanh", 0), ("tanh", 0), ("relu", 3)], (1,))
-    with pytest.raises(ValueError, match="relu from 3 to 4 is no candidate"):
+    with pytest.raises(ValueError, match="relu from 3 to 4 is not a candidate"):
         space.mask(four, context.candidates)
 
 

@@ -92,7 +92,7 @@ def test_derive_inverts_mask() -> None:
     with pytest.raises(ValueError, match="the genotype has 1 blocks, but the supernet has 3"):
         space.mask(Genotype((("conv_3", "relu_1"),)), context.candidates)
     fewer = {"mixer": (("conv_7",),), "feed_forward": (FEED_FORWARDS,)}
-    with pytest.raises(ValueError, match="conv_3 is no candidate of a block's mixer"):
+    with pytest.raises(ValueError, match="conv_3 is not a candidate of a block's mixer"):
         space.mask(Genotype((("conv_3", "relu_1"),)), fewer)
 
 
