@@ -1,6 +1,6 @@
 """Records of a run: console output, metrics, TensorBoard, environment and energy.
 
-Importing this package is cheap: TensorBoard, matplotlib and rich are loaded on first use.
+Importing this package is fast: TensorBoard, matplotlib and rich are imported on first use.
 """
 
 from darts.tracking.console import Console, RemainingTime, print_summary

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 
 class RemainingTime:
-    """Estimate of the time left, from the steps that this process has taken.
+    """Estimate of the time left, from the speed of the steps that this process has taken.
 
-    Seconds per step are an exponentially weighted mean with a window of half the elapsed time, but
-    at least 30 seconds. So slow first steps are soon forgotten, and the work between epochs, which
-    counts towards the next step, does not make the estimate swing.
+    The seconds per step are an exponentially weighted mean. Its time constant is half the elapsed
+    time, but at least 30 seconds. Slow first steps therefore soon lose their weight, and the work
+    between epochs, whose time counts toward the next step, hardly changes the estimate.
 
-    ``remaining_steps`` are left when this process starts. ``clock`` returns seconds.
+    Args:
+        remaining_steps: Steps that are left when this process starts.
+        clock: Returns the time in seconds.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class RemainingTime:
         self.remaining_steps = max(self.remaining_steps - steps, 0)
 
     def elapsed(self) -> float:
-        """Return the seconds since this process started."""
+        """Return the seconds since this object was created."""
         return self._clock() - self._start
 
     def seconds_left(self) -> float | None:
@@ -64,9 +66,13 @@ class Console:
         total_steps: Steps of the whole run, including those before a resume.
         name: Name of the command, for example "search".
         done: Steps taken before this process started.
-        quiet: Print warnings only.
-        stream: Default: standard output.
-        clock, now: Sources of time, for tests.
+        quiet: Print only warnings, and no bar.
+        stream: Where to print. Default: standard output.
+        clock: Returns the time in seconds; tests replace it.
+        now: Returns the time of day that log lines start with; tests replace it.
+
+    Raises:
+        ValueError: If ``done`` is negative or larger than ``total_steps``.
     """
 
     _log_interval = 30.0  # seconds between log lines within an epoch
@@ -100,8 +106,8 @@ class Console:
         if self._rich is not None and not self._quiet:
             from rich.live import Live
 
-            # step() redraws the bar, not a thread of rich: data loaders fork their workers, and a
-            # fork while another thread holds a lock can hang the worker.
+            # step() redraws the bar instead of a thread of rich. Data loaders fork their workers,
+            # and a worker can hang if another thread holds a lock at the time of the fork.
             redirect = self._stream in (sys.stdout, sys.stderr)
             self._live = Live(
                 console=self._rich,
@@ -120,7 +126,10 @@ class Console:
             self._live = None
 
     def step(self, n: int = 1, **fields: object) -> None:
-        """Count `n` steps that have just ended, and show the fields (loss=0.3, ...) from now on."""
+        """Count ``n`` steps that have just ended, and show the fields from now on.
+
+        A field is a name with a value, for example ``loss=0.3``.
+        """
         self._done += n
         self._time.advance(n)
         self._fields.update(fields)
@@ -130,13 +139,13 @@ class Console:
                 self._live.refresh()
                 self._drawn = now
         elif now - self._logged >= self._log_interval:
-            # The genotype is long and changes once per epoch; only the epoch's line shows it.
+            # The genotype is long and changes once per epoch: only the line of an epoch shows it.
             self._log({key: value for key, value in self._fields.items() if key != "genotype"})
 
     def epoch(self, number: int, total: int, **scores: object) -> None:
-        """Report that epoch `number` (from 1) of `total` has ended with these scores."""
+        """Report that epoch ``number`` (from 1) of ``total`` has ended with these scores."""
         epoch = {"epoch": f"{number}/{total}"}
-        # The epoch comes first in the line, wherever the fields had it before.
+        # The first operand puts the epoch at the start of the line, the last one sets its value.
         self._fields = epoch | self._fields | scores | epoch
         if self._live is not None:
             self._live.refresh()
@@ -147,7 +156,7 @@ class Console:
             self._fields["epoch"] = f"{min(number + 1, total)}/{total}"
 
     def info(self, message: str) -> None:
-        """Print a message; on a terminal, above the bar."""
+        """Print a message, on a terminal above the bar."""
         if not self._quiet:
             self._print(message, style=None)
 
@@ -157,7 +166,8 @@ class Console:
 
     def _print(self, message: str, style: str | None) -> None:
         if self._rich is not None:
-            # With soft_wrap the terminal breaks lines, so that a command can be copied whole.
+            # With soft_wrap the terminal wraps long lines, not rich. A command that is copied from
+            # the terminal then contains no line breaks.
             self._rich.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
         else:
             self._write_line(message)
@@ -170,7 +180,7 @@ class Console:
 
     def _write_line(self, text: str) -> None:
         self._stream.write(f"{self._now():%H:%M:%S} {text}\n")
-        self._stream.flush()  # complete for `tail -f`, and after a kill
+        self._stream.flush()  # so that `tail -f` shows the line, and a kill does not lose it
 
     def _percent(self) -> int:
         return min(100 * self._done // self._total, 100) if self._total else 100
@@ -205,7 +215,10 @@ class Console:
 
 
 def print_summary(title: str, rows: Mapping[str, object], *, stream: TextIO | None = None) -> None:
-    """Print names and values below a title. `format_value` formats the values."""
+    """Print names and values below a title: a table on a terminal, aligned lines elsewhere.
+
+    ``format_value`` formats the values. ``stream`` defaults to standard output.
+    """
     stream = sys.stdout if stream is None else stream
     cells = {name: format_value(name, value) for name, value in rows.items()}
     if is_terminal(stream):

@@ -1,8 +1,9 @@
 """Energy that a run uses: read from hardware counters if available, otherwise estimated.
 
-Every number carries its source, because counter readings and estimates from processor time are not
-comparable. A counter covers the whole device; on a shared machine it includes other processes.
-Source "nvml" is the GPU alone, "rapl" the processors and their memory.
+Every reading names its source, because readings of counters and estimates from processor time are
+not comparable. A counter covers a whole device, so on a shared machine it includes the energy of
+other processes. The source "nvml" is the counter of the GPU alone. The source "rapl" (Running
+Average Power Limit) is the counters of the processors and their memory. See docs/cost.md.
 """
 
 from __future__ import annotations
@@ -22,16 +23,19 @@ POWERCAP = Path("/sys/class/powercap")
 
 @dataclass(frozen=True)
 class Energy:
-    """Wall-clock seconds, joules, and the source of the joules."""
+    """Joules, their source, and the time in which they were used."""
 
-    seconds: float
+    seconds: float  # wall-clock time
     joules: float
     source: str
 
 
 @dataclass
 class _Counter:
-    """Increasing counter in joules that restarts from 0 after `wraps_at` (None: never)."""
+    """A counter of joules that only increases, but restarts from 0 at ``wraps_at`` joules.
+
+    ``wraps_at`` is None for a counter that never wraps around.
+    """
 
     name: str
     read: Callable[[], float]
@@ -39,11 +43,11 @@ class _Counter:
     last: float = 0.0
 
     def advance(self) -> float:
-        """Return the joules since the last call, or 0 if the counter cannot be read now."""
+        """Return the joules since the last successful call, or 0 if the reading fails."""
         try:
             now = self.read()
         except (OSError, ValueError):
-            return 0.0  # a failed reading must not end a search that has run for days
+            return 0.0  # a failed reading must not end a run that may have taken days
         gained = now - self.last
         if gained < 0:
             gained = gained + self.wraps_at if self.wraps_at is not None else now
@@ -52,32 +56,43 @@ class _Counter:
 
 
 def _processor_seconds() -> float:
-    """Seconds of this process and of its ended children (those in steps of 10 ms)."""
+    """Return the processor seconds of this process and of its child processes that have ended."""
+    # os.times() resolves only 10 ms, which is too coarse for this process in short trials.
     return time.process_time() + sum(os.times()[2:4])
 
 
 def is_shared_counter(source: str, processes: int, gpus: int) -> bool:
-    """Return whether a counter read by one of several processes includes the other processes.
+    """Return whether several processes on one machine share the energy counter of a source.
 
-    The processes are distributed evenly over the GPUs of the machine.
+    Each of them then reads the energy of all of them.
+
+    Args:
+        source: Source of the joules, for example "rapl".
+        processes: Number of processes that run at the same time.
+        gpus: Number of GPUs, over which the processes are distributed evenly.
     """
     per_gpu, per_machine = "nvml" in source, "rapl" in source
     return (per_gpu and processes > max(1, gpus)) or (per_machine and processes > 1)
 
 
 class EnergyMeter:
-    """Meter of the seconds and joules of this process since ``start``.
+    """Meter of the wall-clock seconds and the joules that this process uses from ``start`` on.
 
-    RAPL counters wrap around, at full load within an hour. Call `read` more often than that, for
-    example once per epoch.
+    RAPL counters wrap around, at full load within an hour. Call ``read`` more often than that, for
+    example once per epoch; otherwise joules are lost.
 
     Args:
-        watts_per_core: Power of a busy core, multiplied with processor seconds for an estimate.
-        gpu_watts: Power of a GPU without a readable counter; multiplied with wall-clock seconds.
+        watts_per_core: Assumed power of a busy core in watts. The estimate without a counter is
+            this power times processor seconds.
+        gpu_watts: Assumed power of a GPU in watts. The estimate for a GPU without a readable
+            counter is this power times wall-clock seconds.
         device: Device of the run. Default: the GPU if CUDA is already initialized.
         powercap: Folder of the RAPL counters.
-        processors: Whether to read the RAPL counters. They cover the whole machine, so only one of
-            several processes on a machine should read them.
+        read_rapl: Whether to read the RAPL counters where the machine has them. They cover the
+            whole machine, so only one of several processes on a machine should read them.
+
+    Raises:
+        ValueError: If a power is negative.
     """
 
     def __init__(
@@ -87,32 +102,32 @@ class EnergyMeter:
         gpu_watts: float = 250.0,
         device: torch.device | str | None = None,
         powercap: Path = POWERCAP,
-        processors: bool = True,
+        read_rapl: bool = True,
     ) -> None:
         for name, value in (("watts_per_core", watts_per_core), ("gpu_watts", gpu_watts)):
             if not value >= 0:
                 raise ValueError(f"{name}={value}: must be >= 0")
         self._watts_per_core, self._gpu_watts = watts_per_core, gpu_watts
         self._seconds = self._joules = 0.0
-        self._device, self._powercap, self._processors = device, powercap, processors
+        self._device, self._powercap, self._read_rapl = device, powercap, read_rapl
         self._counters: list[_Counter] = []
         self._since: float | None = None
 
     def start(self) -> None:
-        """Start to measure with the best counters of this machine."""
+        """Start to measure, with the first available source of docs/cost.md."""
         self._counters = self._find_counters()
         for counter in self._counters:
             counter.last = counter.read()
         self._since = time.monotonic()
 
     def read(self) -> Energy:
-        """Return the energy used since ``start``; zero before it."""
+        """Return the energy used since ``start``; before ``start``, zero from the source "none"."""
         if self._since is not None:
             now = time.monotonic()
             self._seconds += now - self._since
             self._since = now
             self._joules += sum(counter.advance() for counter in self._counters)
-        # Several counters are those of different devices.
+        # Several counters measure different devices, so their sum counts no joule twice.
         source = " and ".join(dict.fromkeys(counter.name for counter in self._counters))
         return Energy(self._seconds, self._joules, source or "none")
 
@@ -121,7 +136,7 @@ class EnergyMeter:
         if on_gpu and (gpu := _nvml_counter(self._device)) is not None:
             return [gpu]
         counters = _rapl_counters(self._powercap)
-        if counters and not self._processors:
+        if counters and not self._read_rapl:
             counters = []
         elif not counters:
             watts = self._watts_per_core
@@ -140,14 +155,18 @@ def _uses_cuda(device: torch.device | str | None) -> bool:
 
 
 def _nvml_counter(device: torch.device | str | None) -> _Counter | None:
-    """Return the energy counter of the GPU in use, or None if NVML or the GPU has none."""
+    """Return the energy counter of the GPU in use, or None if it cannot be read.
+
+    NVML (NVIDIA Management Library) is read through the package pynvml.
+    """
     try:
         import pynvml
     except ImportError:
         return None
     index = torch.device(device).index if device is not None else None
     try:
-        # By UUID: NVML numbers all GPUs, CUDA only those in CUDA_VISIBLE_DEVICES.
+        # A UUID finds the GPU, because its index differs: NVML numbers all GPUs of the machine,
+        # CUDA only those in CUDA_VISIBLE_DEVICES.
         properties = torch.cuda.get_device_properties(
             torch.cuda.current_device() if index is None else index
         )
@@ -171,8 +190,9 @@ def _rapl_counters(powercap: Path) -> list[_Counter]:
     counters = []
     for folder in sorted(powercap.glob("intel-rapl:*")):
         try:
-            # The package includes cores and graphics, and "psys" includes the package; reading
-            # them too would count the same joules twice. Memory is a separate domain.
+            # Only processor packages and memory are read. A package includes the domains of its
+            # cores and graphics, and the domain "psys" includes the packages; reading these too
+            # would count the same joules twice.
             name = (folder / "name").read_text().strip()
             if not re.fullmatch(r"package-\d+|package|dram", name):
                 continue

@@ -18,10 +18,11 @@ _PACKAGE = Path(darts.__file__).resolve().parent
 
 
 def environment() -> dict[str, object]:
-    """Describe the current process and machine in JSON types. Never raises.
+    """Return a description of the current process and machine in JSON types. Never raises.
 
-    `threads` are those of torch, `command` are the arguments of the process, `started` is in UTC.
-    The host name is omitted because run directories are published.
+    What cannot be determined is None. ``cores`` are the cores that this process may use,
+    ``threads`` the threads of torch, ``command`` the arguments of the process, and ``started`` the
+    current time in UTC. The host name is omitted, because run directories may be published.
     """
     revision, dirty = git_state() or (None, None)
     return {
@@ -43,10 +44,10 @@ def environment() -> dict[str, object]:
 
 
 def git_state(package: Path = _PACKAGE) -> tuple[str, bool] | None:
-    """Return the revision of the checkout that tracks `package`, and whether tracked files differ.
+    """Return the git revision of a package, and whether tracked files have uncommitted changes.
 
-    Returns None without git, and if a repository contains the package but does not track it, for
-    example as an installed copy in the virtual environment of another project.
+    Return None if git is not installed, or if no repository tracks the package. An example is a
+    copy that is installed in a virtual environment inside the checkout of another project.
     """
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None
@@ -58,14 +59,15 @@ def git_state(package: Path = _PACKAGE) -> tuple[str, bool] | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """Return the output of a git command in `folder`, or None if it fails."""
-    # Inside a git hook, GIT_DIR and similar variables name the repository of the hook.
+    """Return the output of a git command in ``folder``, or None if it fails."""
+    # A git hook sets GIT_DIR and similar variables, which name the repository of the hook.
     variables = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    variables["GIT_OPTIONAL_LOCKS"] = "0"  # do not lock out a concurrent commit
+    variables["GIT_OPTIONAL_LOCKS"] = "0"  # so that a concurrent commit does not fail
     return _output(["git", "-C", str(folder), *arguments], variables)
 
 
 def _output(command: list[str], variables: dict[str, str] | None = None) -> str | None:
+    """Return the output of a command, or None if it fails or takes longer than 10 seconds."""
     try:
         done = subprocess.run(
             command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, timeout=10
@@ -84,7 +86,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _cores() -> int | None:
-    """Return the cores that this process may use; in a container fewer than the machine has."""
+    """Return the number of cores that this process may use; in a container it may be lower."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()

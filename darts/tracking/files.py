@@ -22,13 +22,13 @@ Jsonable: TypeAlias = "dict[str, Jsonable] | list[Jsonable] | str | int | float 
 
 @contextlib.contextmanager
 def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a binary file that replaces `path` when the block ends without an exception.
+    """Open a binary file that replaces ``path`` when the ``with`` block ends without an exception.
 
-    If the block raises, the temporary file is removed and `path` stays as it was.
+    If the block raises, ``path`` stays as it was. The folder is created if missing.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # The process ID separates the temporary files of processes that write the same target.
+    # The process ID gives each process that writes the same target its own temporary file.
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as handle:
@@ -43,9 +43,9 @@ def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Sync the rename itself to disk, where the system can open a folder."""
-    # Windows cannot open folders, and some network file systems cannot sync them. The rename is
-    # atomic there too, but may be lost in a power failure.
+    """Sync the entries of a folder to disk, where the system supports it."""
+    # Otherwise a power failure may undo a rename. Windows cannot open folders, and some network
+    # file systems cannot sync them; a rename is atomic there too, but not safe from power failures.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -55,16 +55,22 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
-    """Replace the content of `path` with `data` (text as UTF-8); create its folder if missing."""
+    """Replace the content of ``path`` with ``data``; text is encoded as UTF-8.
+
+    The folder is created if missing.
+    """
     with open_atomically(path) as handle:
         handle.write(data.encode("utf-8") if isinstance(data, str) else data)
 
 
 def to_jsonable(obj: object) -> Jsonable:
-    """Convert `obj` to JSON's types: dict, list, str, int, float, bool and None.
+    """Convert an object to the types of JSON: dict, list, str, int, float, bool and None.
 
-    NaN and infinity become None. Objects with `tolist()` (numpy and torch scalars and arrays) are
-    converted with it, and paths become text. Other types raise ``TypeError``.
+    NaN and infinity become None, because JSON has neither. Numpy arrays and torch tensors become
+    lists, their scalars numbers, and paths and the keys of mappings text.
+
+    Raises:
+        TypeError: If the object contains another type.
     """
     if obj is None or isinstance(obj, (bool, int, str)):
         return obj
@@ -82,13 +88,18 @@ def to_jsonable(obj: object) -> Jsonable:
 
 
 def write_json(path: str | os.PathLike[str], obj: object) -> None:
-    """Write `obj` to `path` atomically as indented JSON, converted by `to_jsonable`."""
+    """Write an object atomically as indented JSON, after ``to_jsonable`` has converted it."""
     text = json.dumps(to_jsonable(obj), indent=2, ensure_ascii=False, allow_nan=False)
     write_atomically(path, text + "\n")
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file; raise ``ValueError`` with its name if its content is not JSON."""
+    """Return the content of a JSON file.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If its content is not JSON; the message names the file.
+    """
     data = Path(path).read_bytes()
     try:
         return json.loads(data.decode("utf-8"))

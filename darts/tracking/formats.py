@@ -1,4 +1,4 @@
-"""Formats of numbers and genotypes in console output and reports."""
+"""Formatting of numbers and genotypes for console output and reports."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import cast
 from darts.spaces import AnyGenotype
 from darts.spaces.describe import is_chain
 
-# A quantity is a fraction if its name contains one of these words. Values outside [0, 1] are never
-# treated as fractions, so that a score that is already in percent is not multiplied again.
+# A quantity is a fraction if its name contains one of these words. format_value does not convert
+# values outside [0, 1] to percent, because such a value may already be in percent.
 _FRACTIONS = {"accuracy", "acc", "f1", "recall", "top1", "top5", "wer", "cer", "fraction"}
 
 
@@ -23,11 +23,11 @@ def format_duration(seconds: float | None) -> str:
 
 
 def format_value(name: str, value: object) -> str:
-    """Format the value of the quantity `name`.
+    """Format a value depending on its type and on the name of its quantity.
 
-    Fractions such as accuracies become percentages with two decimals, seconds become h:mm:ss,
-    large numbers get thousands separators, other floats have four significant digits. A genotype
-    takes one line, see `format_genotype`.
+    Fractions such as accuracies become percentages with two decimals, and seconds become h:mm:ss.
+    Large numbers get thousands separators, except seeds. Other floats get four significant digits.
+    A genotype becomes one line, see ``format_genotype``. None becomes "-".
     """
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()  # a numpy or torch scalar
@@ -37,7 +37,7 @@ def format_value(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (int, float)):
-        if words[-1] == "seconds":  # but not seconds_per_step, which is short
+        if words[-1] == "seconds":  # not seconds_per_step, which may be less than a second
             return format_duration(value)
         if is_fraction(name) and 0 <= value <= 1:
             return f"{100 * value:.2f} %"
@@ -51,7 +51,7 @@ def format_value(name: str, value: object) -> str:
 
 
 def is_fraction(name: str) -> bool:
-    """Return whether the quantity `name` is a fraction of one, such as an accuracy."""
+    """Return whether a quantity of this name is a fraction of one, for example an accuracy."""
     return bool(_FRACTIONS.intersection(_words(name)))
 
 
@@ -60,10 +60,11 @@ def _words(name: str) -> list[str]:
 
 
 def format_genotype(genotype: AnyGenotype) -> str:
-    """Format a genotype in one line: operation:source for each edge, cells separated by slashes.
+    """Format a genotype as one line: ``operation:source`` for each edge, a slash between cells.
 
-    For example `normal sep3:0 skip:1 ... / reduce max3:0 ...`. In a chain, where each operation
-    follows the previous one, sources are omitted: `blocks mb-k3-e6 skip ...`.
+    The source is the number of the node from which the edge comes. An example is
+    ``normal sep3:0 skip:1 ... / reduce max3:0 ...``. A chain, in which each operation follows the
+    previous one, has no sources: ``blocks mb-k3-e6 skip ...``.
     """
     cells = []
     for cell in genotype.cells:
@@ -77,7 +78,11 @@ def format_genotype(genotype: AnyGenotype) -> str:
 
 
 def _abbreviate(operation: str) -> str:
-    """sep_conv_3x3 -> sep3, skip_connect -> skip, mb_k3_e6 -> mb-k3-e6."""
+    """Return a short form of an operation's name.
+
+    >>> [_abbreviate(name) for name in ("sep_conv_3x3", "skip_connect", "mb_k3_e6")]
+    ['sep3', 'skip', 'mb-k3-e6']
+    """
     first, *others = operation.split("_")
     size = re.search(r"_(\d+)x\d+", operation)
     if size:

@@ -1,7 +1,8 @@
-"""Energy and time that each phase of a run has used, over all its processes.
+"""Time and energy that each phase of a run has used.
 
-Costs are kept apart by their source, since joules read from a counter and estimated joules are not
-the same quantity. A sum over several sources is marked as mixed and must not be compared.
+A ledger covers all processes of a run: those before a resume, and the other ranks. It keeps costs
+of different sources apart, because joules from a counter and estimated joules are not comparable.
+The source of a sum over several sources is "mixed: ...", and such a sum must not be compared.
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ from darts.tracking.energy import Energy, EnergyMeter
 from darts.tracking.files import JsonObject
 
 PHASES = ("training", "validation", "collapse", "discretization", "test")
-"""Phases of a run. Time that belongs to no other phase is training."""
+"""Phases of a run, see docs/cost.md. Whatever belongs to no other phase counts as training."""
 
 
 class LedgerEntry(TypedDict):
     """Cost of one phase, measured by one source."""
 
     phase: str
-    source: str
-    seconds: float
+    source: str  # of the joules
+    seconds: float  # wall-clock time
     joules: float
 
 
 class PhaseCost(LedgerEntry):
     """A ledger entry with its emissions, as in ``energy.json``."""
 
-    gco2e: float
+    gco2e: float  # grams of CO2-equivalent
 
 
 class CostSummary(TypedDict):
@@ -43,12 +44,16 @@ class CostSummary(TypedDict):
 
 
 def grams_of_co2(joules: float, gco2_per_kwh: float) -> float:
-    """Convert joules to grams of CO2-equivalent; ``gco2_per_kwh`` is per kilowatt-hour."""
+    """Convert joules to grams of CO2-equivalent, given the grams per kilowatt-hour."""
     return joules / 3.6e6 * gco2_per_kwh
 
 
 class Ledger:
-    """Assigns the readings of the energy meter of this process to the current phase."""
+    """Record of the costs of a run by phase and source.
+
+    It assigns what the energy meter of this process measures to the current phase, which is
+    training unless ``phase`` sets another one.
+    """
 
     def __init__(self, meter: EnergyMeter) -> None:
         self._meter = meter
@@ -62,7 +67,11 @@ class Ledger:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Assign the costs of a ``with`` block to another phase."""
+        """Assign the costs of a ``with`` block to another phase. Blocks may be nested.
+
+        Raises:
+            ValueError: If the phase is not one of ``PHASES``.
+        """
         if name not in PHASES:
             raise ValueError(f"phase={name!r} is unknown; choose from {', '.join(PHASES)}")
         self._charge()
@@ -76,8 +85,8 @@ class Ledger:
     def entries(self, others: Mapping[str, float] | None = None) -> list[LedgerEntry]:
         """Return all entries in the order of the phases.
 
-        ``others`` are joules by phase that other processes of the run have used since this process
-        started; they are added under the source of this meter.
+        ``others`` are the joules that the other ranks have used in each phase since they started.
+        They are added to the result under the current source of this rank, but not stored.
         """
         self._charge()
         accounts = {key: list(account) for key, account in self._accounts.items()}
@@ -93,7 +102,10 @@ class Ledger:
         ]
 
     def joules_by_phase(self) -> dict[str, float]:
-        """Return the joules that this process alone has used, with 0 for unused phases."""
+        """Return the joules of each phase over all sources, without those of other ranks.
+
+        Phases without costs have 0.
+        """
         self._charge()
         return {
             phase: sum(account[1] for (name, _), account in self._accounts.items() if name == phase)
@@ -101,17 +113,18 @@ class Ledger:
         }
 
     def state_dict(self) -> dict[str, list[LedgerEntry]]:
-        """Return the entries as plain values."""
+        """Return the entries for a checkpoint."""
         return {"entries": self.entries()}
 
     def load_state_dict(self, state: dict[str, list[LedgerEntry]]) -> None:
-        """Continue from the entries of earlier processes of the run. Call it before ``start``."""
+        """Replace all entries by those of a checkpoint. Call it before ``start``."""
         self._accounts = {
             (entry["phase"], entry["source"]): [entry["seconds"], entry["joules"]]
             for entry in state["entries"]
         }
 
     def _charge(self) -> None:
+        """Assign what the meter has measured since the last call to the current phase."""
         now = self._meter.read()
         account = self._accounts.setdefault((self._phase, now.source), [0.0, 0.0])
         account[0] += now.seconds - self._last.seconds
@@ -122,7 +135,7 @@ class Ledger:
 
 
 def sum_entries(entries: Sequence[LedgerEntry]) -> Energy:
-    """Add up all entries. Several sources are combined to one named ``mixed: ...``."""
+    """Add up all entries. The source of several sources is ``mixed: a + b``."""
     sources = list(dict.fromkeys(entry["source"] for entry in entries if entry["source"] != "none"))
     return Energy(
         sum(entry["seconds"] for entry in entries),
@@ -132,7 +145,7 @@ def sum_entries(entries: Sequence[LedgerEntry]) -> Energy:
 
 
 def sum_phases(phases: Sequence[PhaseCost]) -> list[PhaseCost]:
-    """Add up the costs of all phases separately for each source."""
+    """Add up the costs of all phases, separately for each source of the joules."""
     sums: list[PhaseCost] = []
     for source in dict.fromkeys(phase["source"] for phase in phases):
         costs = [phase for phase in phases if phase["source"] == source]
@@ -149,10 +162,10 @@ def sum_phases(phases: Sequence[PhaseCost]) -> list[PhaseCost]:
 
 
 def common_source(sources: Iterable[object]) -> str | None:
-    """Return the source of joules that can be compared and added up, or None if they cannot.
+    """Return the common source of several numbers of joules, or None if there is none.
 
-    They can if all have the same source and it is not mixed: two mixed sources of the same name
-    may have different proportions.
+    Only joules with a common source may be compared or added up. A mixed source is never common:
+    two mixed sources of the same name may contain different shares of their sources.
     """
     names = {str(source) for source in sources}
     if len(names) != 1 or next(iter(names)).startswith("mixed"):
@@ -161,9 +174,10 @@ def common_source(sources: Iterable[object]) -> str | None:
 
 
 def sum_costs(costs: Sequence[JsonObject]) -> JsonObject:
-    """Add up ``joules`` and ``gco2e`` of rows that have both and ``joules_source``.
+    """Add up ``joules`` and ``gco2e`` of rows that have the keys of ``CostSummary``.
 
-    The result has the same three keys. Without a common source both sums are None.
+    The result has the keys ``joules``, ``joules_source`` and ``gco2e``. Both sums are None if the
+    joules have no common source.
     """
     sources = [row["joules_source"] for row in costs]
     if common_source(sources) is None:
@@ -174,7 +188,7 @@ def sum_costs(costs: Sequence[JsonObject]) -> JsonObject:
 
 
 def summary_costs(entries: Sequence[LedgerEntry], gco2_per_kwh: float) -> CostSummary:
-    """Add up ledger entries for ``summary.json``."""
+    """Add up ledger entries for ``summary.json``; ``gco2_per_kwh`` is as in ``grams_of_co2``."""
     energy = sum_entries(entries)
     return {
         "seconds": energy.seconds,
@@ -185,7 +199,7 @@ def summary_costs(entries: Sequence[LedgerEntry], gco2_per_kwh: float) -> CostSu
 
 
 def energy_report(entries: Sequence[LedgerEntry], gco2_per_kwh: float) -> JsonObject:
-    """Return the ledger entries with their emissions, for ``energy.json``."""
+    """Return the content of ``energy.json``: the ledger entries with their emissions."""
     phases: list[PhaseCost] = [
         {**entry, "gco2e": grams_of_co2(entry["joules"], gco2_per_kwh)} for entry in entries
     ]

@@ -1,7 +1,7 @@
-"""Metrics of a run as JSON lines, one row per line.
+"""Metrics of a run as a file of JSON lines: each row is a JSON object on a line of its own.
 
-A checkpoint stores the length of this file. A resumed run truncates the file to that length, so
-that rows which the interrupted run wrote after the checkpoint do not appear twice.
+A checkpoint stores the length of this file in bytes. A resumed run truncates the file to that
+length and then repeats the work after the checkpoint, so no row appears twice.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from darts.tracking.files import JsonObject, to_jsonable
 class MetricsLog:
     """An append-only file of JSON lines.
 
-    ``resume_at`` is the `offset` stored in the checkpoint from which the run resumes; later rows
-    are removed. None starts with an empty file, even if the file exists.
+    Args:
+        path: The file. Its folder is created if missing.
+        resume_at: The ``offset`` in the checkpoint from which the run resumes. Rows after it are
+            removed. None empties the file if it exists.
 
     Raises:
-        ValueError: If the file is shorter than `resume_at`, or no row ends there.
+        ValueError: If the file is shorter than ``resume_at``, or no row ends there.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, resume_at: int | None = None) -> None:
@@ -33,22 +35,22 @@ class MetricsLog:
         self._file.seek(0, os.SEEK_END)
 
     def write(self, **row: object) -> None:
-        """Append a row of values that `to_jsonable` accepts (NaN becomes null)."""
+        """Append a row of values that ``to_jsonable`` accepts (NaN becomes null)."""
         text = json.dumps(to_jsonable(row), ensure_ascii=False, allow_nan=False)
         self._file.write(text.encode("utf-8") + b"\n")
 
     @property
     def offset(self) -> int:
-        """Bytes written so far. Call `sync` before storing it in a checkpoint."""
+        """Length of the file in bytes. Call ``sync`` before storing it in a checkpoint."""
         return self._file.tell()
 
     def sync(self) -> None:
-        """Sync all rows to disk."""
+        """Write all rows to disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Sync and close the file, if it is open."""
+        """Write all rows to disk and close the file. A second call does nothing."""
         if not self._file.closed:
             self.sync()
             self._file.close()
@@ -61,7 +63,7 @@ class MetricsLog:
 
 
 def _check_offset(path: Path, offset: int) -> None:
-    """Raise ValueError unless `offset` is the end of a row of `path`, or 0."""
+    """Raise ``ValueError`` unless ``offset`` is 0 or the end of a row."""
     size = path.stat().st_size if path.exists() else 0
     if not 0 <= offset <= size:
         raise ValueError(f"cannot resume {path} at byte {offset}: the file has {size} bytes")
@@ -73,9 +75,10 @@ def _check_offset(path: Path, offset: int) -> None:
 
 
 def read_metrics(path: str | os.PathLike[str]) -> list[JsonObject]:
-    """Read all rows of a metrics file, except a last row that a kill left incomplete.
+    """Return all rows of a metrics file. A last row that a kill left incomplete is skipped.
 
     Raises:
+        OSError: If the file cannot be read.
         ValueError: If another line is not a JSON object; the message names file and line.
     """
     lines = Path(path).read_bytes().split(b"\n")
@@ -88,7 +91,7 @@ def read_metrics(path: str | os.PathLike[str]) -> list[JsonObject]:
             if not isinstance(row, dict):
                 raise ValueError("not a JSON object")
         except ValueError as error:
-            if number == len(lines):  # not terminated by a newline: the write was interrupted
+            if number == len(lines):  # no newline at its end: a kill interrupted the write
                 break
             raise ValueError(f"{path}, line {number}: {error}") from None
         rows.append(row)

@@ -1,4 +1,4 @@
-"""TensorBoard logging. All records of a run go into one event file in its run directory."""
+"""TensorBoard logging. A writer puts all its records into one event file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def preload_tensorboard() -> None:
-    """Import TensorBoard and matplotlib now, so that their memory counts before the first use."""
+    """Import TensorBoard and matplotlib, so that a dry run measures their memory too."""
     import torch.utils.tensorboard  # noqa: F401
 
 
@@ -26,8 +26,8 @@ class TensorBoard:
     """Writer of scalars, texts, figures and hyperparameters.
 
     Args:
-        directory: Run directory, which contains the event file.
-        enabled: If False, every method does nothing (other ranks, dry runs).
+        directory: Folder of the event file, usually the run directory.
+        enabled: Whether to write anything. Disabled on all ranks but rank 0 and in dry runs.
         purge_step: First step of a resumed run. TensorBoard hides the records that the
             interrupted run wrote from this step on, so that no step appears twice.
     """
@@ -42,18 +42,18 @@ class TensorBoard:
         self._step = purge_step or 0
         self._writer: SummaryWriter | None = None
         if enabled:
-            # This import takes a second, which `darts.genotypes` should not spend.
+            # This import takes a second, which commands without TensorBoard should not spend.
             from torch.utils.tensorboard.writer import SummaryWriter
 
             self._writer = SummaryWriter(log_dir=os.fspath(Path(directory)), purge_step=purge_step)
 
     @property
     def enabled(self) -> bool:
-        """Whether records are written. If not, callers need not draw figures."""
+        """Whether records are written. If False, callers need not draw figures."""
         return self._writer is not None
 
     def log_scalars(self, step: int, scalars: Mapping[str, SupportsFloat | None]) -> None:
-        """Write numbers by tag. None (not measured at this step) is skipped."""
+        """Write one number per tag. A value of None was not measured and is skipped."""
         if self._writer is None:
             return
         self._step = max(self._step, step)
@@ -68,7 +68,7 @@ class TensorBoard:
             self._writer.add_text(tag, text, step)
 
     def log_figure(self, tag: str, figure: Figure, step: int) -> None:
-        """Write a matplotlib figure as an image, then clear the figure to free its memory."""
+        """Write a matplotlib figure as an image. Always clear the figure, to free its memory."""
         if self._writer is not None:
             from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -82,10 +82,11 @@ class TensorBoard:
     def log_hparams(
         self, params: Mapping[str, object], metrics: Mapping[str, object], step: int | None = None
     ) -> None:
-        """Write one row of the HPARAMS page to the same event file.
+        """Write the row of this run in the HPARAMS page of TensorBoard to the same event file.
 
-        Nested groups of ``params`` become dotted names, lists become text. The metrics are also
-        written as scalars, by default at the latest step so far, except those that are no numbers.
+        Keys of nested mappings in ``params`` become dotted names, and lists become text. Metrics
+        that are not numbers are skipped. The others are also written as scalars at ``step``, by
+        default the last step logged so far.
         """
         if self._writer is None:
             return
@@ -93,8 +94,8 @@ class TensorBoard:
 
         values = {tag: to_jsonable(metric) for tag, metric in metrics.items()}
         numbers = {tag: float(v) for tag, v in values.items() if isinstance(v, (int, float))}
-        # SummaryWriter.add_hparams would write these three records to a subfolder, which
-        # TensorBoard lists as a second run.
+        # SummaryWriter.add_hparams would write these records to a subfolder, and TensorBoard
+        # would show the subfolder as a second run.
         records = hparams(dict(_flatten(params)), numbers)  # type: ignore[no-untyped-call]
         for record in records:
             self._writer.file_writer.add_summary(record)  # type: ignore[attr-defined]
@@ -106,7 +107,7 @@ class TensorBoard:
             self._writer.flush()
 
     def close(self) -> None:
-        """Flush and close the event file. Later calls write nothing."""
+        """Flush and close the event file. Later calls of any method write nothing."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -121,7 +122,7 @@ class TensorBoard:
 def _flatten(
     params: Mapping[str, object], prefix: str = ""
 ) -> Iterator[tuple[str, int | float | str]]:
-    """Yield (dotted name, number or text) for each leaf of nested mappings."""
+    """Yield the dotted name and the value, a number or text, of each leaf of nested mappings."""
     for key, value in params.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):

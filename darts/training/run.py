@@ -225,5 +225,5 @@ def energy_meter(energy: EnergyConfig, ranks: Ranks) -> EnergyMeter:
         watts_per_core=energy.watts_per_core,
         gpu_watts=energy.gpu_watts,
         device=ranks.device,
-        processors=ranks.local_rank == 0,
+        read_rapl=ranks.local_rank == 0,
     )

@@ -25,7 +25,7 @@ from darts.tracking import (
 
 
 def fake_genotype(inputs: int, **cells: list[tuple[int, int, str]]) -> Any:
-    """The attributes of a genotype that its format needs."""
+    """Return an object with the attributes of a genotype that ``format_genotype`` reads."""
     last = {cell: (edges[-1][1],) for cell, edges in cells.items()}
     return SimpleNamespace(cells=tuple(cells), inputs=inputs, edges=cells.get, concat=last.get)
 
@@ -38,6 +38,8 @@ GENOTYPE = fake_genotype(
 
 
 class Clock:
+    """Seconds that a test sets."""
+
     def __init__(self) -> None:
         self.seconds = 1000.0
 
@@ -46,6 +48,8 @@ class Clock:
 
 
 class Terminal(io.StringIO):
+    """A stream that claims to be a terminal."""
+
     def isatty(self) -> bool:
         return True
 
@@ -58,7 +62,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return Terminal()
 
 
-def make(stream: io.StringIO, clock: Clock, **options: Any) -> Console:
+def make_console(stream: io.StringIO, clock: Clock, **options: Any) -> Console:
     options = {"total_steps": 100, "name": "search", **options}
     now = datetime(2030, 1, 2, 12, 3, 4)
     return Console(stream=stream, clock=clock, now=lambda: now, **options)
@@ -66,7 +70,7 @@ def make(stream: io.StringIO, clock: Clock, **options: Any) -> Console:
 
 def test_log_has_one_line_per_epoch() -> None:
     stream, clock = io.StringIO(), Clock()
-    with make(stream, clock, total_steps=4) as console:
+    with make_console(stream, clock, total_steps=4) as console:
         for epoch in (1, 2):
             for _ in range(2):
                 clock.seconds += 10
@@ -80,7 +84,7 @@ def test_log_has_one_line_per_epoch() -> None:
 
 def test_log_lines_within_an_epoch_are_at_least_30_seconds_apart() -> None:
     stream, clock = io.StringIO(), Clock()
-    with make(stream, clock, total_steps=200) as console:
+    with make_console(stream, clock, total_steps=200) as console:
         console.epoch(2, 4)
         for _ in range(100):
             clock.seconds += 1
@@ -93,7 +97,7 @@ def test_log_lines_within_an_epoch_are_at_least_30_seconds_apart() -> None:
 
 def test_log_has_no_escape_codes_and_keeps_markup() -> None:
     stream = io.StringIO()
-    with make(stream, Clock()) as console:
+    with make_console(stream, Clock()) as console:
         console.info("saved in [bold]runs[/bold]")
         console.warn("careful")
         console.step()
@@ -108,7 +112,7 @@ def test_log_has_no_escape_codes_and_keeps_markup() -> None:
 
 def test_terminal_shows_bar_fields_time_and_genotype(terminal: Terminal) -> None:
     clock = Clock()
-    with make(terminal, clock, done=20) as console:
+    with make_console(terminal, clock, done=20) as console:
         clock.seconds += 40
         console.step(20, loss=0.5)
         console.epoch(2, 5, valid_accuracy=0.9, genotype=GENOTYPE)
@@ -130,12 +134,13 @@ def test_terminal_shows_bar_fields_time_and_genotype(terminal: Terminal) -> None
 
 def test_long_message_is_not_wrapped(terminal: Terminal) -> None:
     command = "python -m darts.retrain " + "dataset.root=/a/b/c " * 20
-    with make(terminal, Clock()) as console:
+    with make_console(terminal, Clock()) as console:
         console.info(command)
     assert command in terminal.getvalue()
 
 
 def colors(text: str) -> set[str]:
+    """Return the color codes in the escape sequences of a text."""
     codes = {code for match in re.findall(r"\x1b\[([0-9;]*)m", text) for code in match.split(";")}
     return {code for code in codes if code[:1] in "3479" and len(code) >= 2}
 
@@ -146,7 +151,7 @@ def test_no_color_variable_disables_colors(
 ) -> None:
     if off:
         monkeypatch.setenv("NO_COLOR", "1")
-    with make(terminal, Clock()) as console:
+    with make_console(terminal, Clock()) as console:
         console.step()
         console.warn("careful")
     assert bool(colors(terminal.getvalue())) is not off
@@ -154,7 +159,7 @@ def test_no_color_variable_disables_colors(
 
 def test_dumb_terminal_gets_log_lines(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
-    with make(terminal, Clock()) as console:
+    with make_console(terminal, Clock()) as console:
         console.epoch(1, 2, loss=1.0)
     assert "\x1b" not in terminal.getvalue()
     assert "epoch 1/2 loss 1" in terminal.getvalue()
@@ -162,7 +167,7 @@ def test_dumb_terminal_gets_log_lines(terminal: Terminal, monkeypatch: pytest.Mo
 
 def test_cursor_is_restored_after_an_exception(terminal: Terminal) -> None:
     def fail() -> None:
-        with make(terminal, Clock()) as console:
+        with make_console(terminal, Clock()) as console:
             console.step()
             raise RuntimeError("nan")
 
@@ -173,7 +178,7 @@ def test_cursor_is_restored_after_an_exception(terminal: Terminal) -> None:
 
 def test_bar_is_drawn_at_most_ten_times_per_second(terminal: Terminal) -> None:
     clock = Clock()
-    with make(terminal, clock, total_steps=10_000) as console:
+    with make_console(terminal, clock, total_steps=10_000) as console:
         before = len(terminal.getvalue())
         console.step()
         for _ in range(1000):
@@ -188,7 +193,7 @@ def test_bar_is_drawn_at_most_ten_times_per_second(terminal: Terminal) -> None:
 @pytest.mark.parametrize("kind", [io.StringIO, Terminal])
 def test_quiet_prints_only_warnings(kind: type[io.StringIO]) -> None:
     stream, clock = kind(), Clock()
-    with make(stream, clock, quiet=True) as console:
+    with make_console(stream, clock, quiet=True) as console:
         clock.seconds += 100
         console.step(loss=1.0)
         console.epoch(1, 2)
@@ -200,16 +205,16 @@ def test_quiet_prints_only_warnings(kind: type[io.StringIO]) -> None:
 
 def test_time_left_uses_only_the_steps_of_this_process() -> None:
     stream, clock = io.StringIO(), Clock()
-    with make(stream, clock, total_steps=1000, done=900) as console:
+    with make_console(stream, clock, total_steps=1000, done=900) as console:
         clock.seconds += 20
         console.step(10)
         console.epoch(91, 100)
     assert "91 % left 0:03:00" in stream.getvalue()  # 90 steps of 2 seconds each
 
 
-def test_more_done_than_total_steps_raises() -> None:
+def test_more_steps_done_than_in_total_raises() -> None:
     with pytest.raises(ValueError, match="done=101"):
-        make(io.StringIO(), Clock(), done=101)
+        make_console(io.StringIO(), Clock(), done=101)
 
 
 def test_remaining_time_is_exact_for_constant_speed() -> None:
@@ -273,7 +278,9 @@ def test_remaining_time_is_within_the_range_of_step_times(chunks: list[Any]) -> 
         (float("inf"), "-:--:--"),
     ],
 )
-def test_format_duration(seconds: float | None, text: str) -> None:
+def test_duration_is_formatted_as_hours_minutes_and_seconds(
+    seconds: float | None, text: str
+) -> None:
     assert format_duration(seconds) == text
 
 
@@ -298,16 +305,18 @@ def test_format_duration(seconds: float | None, text: str) -> None:
         ("genotype", GENOTYPE, "normal sep3:0 skip:1 / reduce max3:0 dil5:2"),
     ],
 )
-def test_format_value(name: str, value: object, text: str) -> None:
+def test_value_is_formatted_by_its_type_and_the_name_of_its_quantity(
+    name: str, value: object, text: str
+) -> None:
     assert format_value(name, value) == text
 
 
-def test_format_genotype_of_a_single_cell() -> None:
+def test_genotype_of_a_single_cell_is_formatted_without_slash() -> None:
     cell = fake_genotype(1, cell=[(0, 1, "nor_conv_1x1"), (0, 2, "none"), (1, 2, "avg_pool_3x3")])
     assert format_genotype(cell) == "cell nor1:0 none:0 avg3:1"
 
 
-def test_format_genotype_of_a_chain_omits_sources() -> None:
+def test_formatted_chain_omits_sources() -> None:
     chain = fake_genotype(1, blocks=[(0, 1, "mb_k3_e6"), (1, 2, "skip_connect")])
     assert format_genotype(chain) == "blocks mb-k3-e6 skip"
     double = fake_genotype(2, normal=[(1, 2, "sep_conv_3x3"), (1, 2, "sep_conv_3x3")])

@@ -14,9 +14,10 @@ import torch
 from darts.tracking import EnergyMeter
 
 
-def domain(
+def add_domain(
     powercap: Path, name: str, label: str, microjoules: int, limit: int = 10_000_000
 ) -> Path:
+    """Write the files of a RAPL domain and return the file of its counter."""
     folder = powercap / name
     folder.mkdir(parents=True)
     (folder / "name").write_text(label + "\n")
@@ -32,7 +33,7 @@ class Time:
         self.wall, self.own, self.children = 100.0, 5.0, 1.0
         monkeypatch.setattr(time, "monotonic", lambda: self.wall)
         monkeypatch.setattr(time, "process_time", lambda: self.own)
-        # Entries 0 and 1 (this process) are too coarse and must not be counted again.
+        # Entries 0 and 1 are the time of this process, which must not be counted twice.
         monkeypatch.setattr(os, "times", lambda: (self.own, 0.5, self.children, 0.25, self.wall))
 
 
@@ -43,11 +44,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
 
 def test_rapl_sums_packages_and_memory_without_double_counting(tmp_path: Path, clock: Time) -> None:
     files = [
-        domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000),
-        domain(tmp_path, "intel-rapl:1", "package-1", 2_000_000),
-        domain(tmp_path, "intel-rapl:0:1", "dram", 0),
-        domain(tmp_path, "intel-rapl:0:0", "core", 0),
-        domain(tmp_path, "intel-rapl:2", "psys", 0),
+        add_domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000),
+        add_domain(tmp_path, "intel-rapl:1", "package-1", 2_000_000),
+        add_domain(tmp_path, "intel-rapl:0:1", "dram", 0),
+        add_domain(tmp_path, "intel-rapl:0:0", "core", 0),
+        add_domain(tmp_path, "intel-rapl:2", "psys", 0),
     ]
     meter = EnergyMeter(powercap=tmp_path)
     meter.start()
@@ -60,9 +61,9 @@ def test_rapl_sums_packages_and_memory_without_double_counting(tmp_path: Path, c
     assert total.source == "rapl"
 
 
-def test_processors_false_skips_the_counters_of_the_machine(tmp_path: Path) -> None:
-    file = domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000)
-    meters = [EnergyMeter(powercap=tmp_path, processors=first) for first in (True, False)]
+def test_meter_can_skip_the_counters_of_the_machine(tmp_path: Path) -> None:
+    file = add_domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000)
+    meters = [EnergyMeter(powercap=tmp_path, read_rapl=first) for first in (True, False)]
     for meter in meters:
         meter.start()
     file.write_text("3000000")
@@ -73,7 +74,7 @@ def test_processors_false_skips_the_counters_of_the_machine(tmp_path: Path) -> N
 
 
 def test_counter_continues_after_wraparound(tmp_path: Path) -> None:
-    file = domain(tmp_path, "intel-rapl:0", "package-0", 9_000_000, limit=10_000_000)
+    file = add_domain(tmp_path, "intel-rapl:0", "package-0", 9_000_000, limit=10_000_000)
     meter = EnergyMeter(powercap=tmp_path)
     meter.start()
     file.write_text("500000")
@@ -83,7 +84,7 @@ def test_counter_continues_after_wraparound(tmp_path: Path) -> None:
 
 
 def test_temporary_read_failure_loses_no_energy(tmp_path: Path) -> None:
-    file = domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000)
+    file = add_domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000)
     meter = EnergyMeter(powercap=tmp_path)
     meter.start()
     file.write_text("")
@@ -93,7 +94,7 @@ def test_temporary_read_failure_loses_no_energy(tmp_path: Path) -> None:
 
 
 def test_unreadable_counter_falls_back_to_the_estimate(tmp_path: Path) -> None:
-    domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000).unlink()
+    add_domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000).unlink()
     meter = EnergyMeter(powercap=tmp_path)
     meter.start()
     assert meter.read().source == "estimate: 10 W per busy core"
@@ -109,7 +110,7 @@ def test_estimate_uses_processor_time_of_process_and_children(tmp_path: Path, cl
     assert total.source == "estimate: 12.5 W per busy core"
 
 
-def test_busy_process_uses_energy(tmp_path: Path) -> None:
+def test_estimate_of_a_busy_process_is_plausible(tmp_path: Path) -> None:
     meter = EnergyMeter(watts_per_core=10, powercap=tmp_path)
     meter.start()
     until = time.process_time() + 0.1
@@ -120,8 +121,8 @@ def test_busy_process_uses_energy(tmp_path: Path) -> None:
     assert total.seconds >= 0.05
 
 
-def test_durations_below_10_ms_use_energy(tmp_path: Path) -> None:
-    """Small trials take that long, and the clock of `os.times` does not resolve it."""
+def test_estimate_is_positive_for_less_than_10_ms(tmp_path: Path) -> None:
+    """Small trials take less than 10 ms, which the clock of ``os.times`` cannot resolve."""
     meter = EnergyMeter(watts_per_core=10, powercap=tmp_path)
     meter.start()
     sum(range(10_000))

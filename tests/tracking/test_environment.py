@@ -1,4 +1,4 @@
-"""Environment and revision of a run; cost of importing darts.tracking."""
+"""Environment and revision of a run, and the packages that an import of darts.tracking loads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A repository that tracks the package `mine` and ignores the folder `.venv`."""
+    """A repository that tracks the package ``mine`` and ignores the folder ``.venv``."""
     root = tmp_path / "checkout"
     for name in ("mine", ".venv/site-packages/theirs"):
         (root / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Costs by phase and source, and their sums over processes."""
+"""Costs by phase and source, and their sums over the processes of a run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class Meter:
         self.seconds, self.joules = self.seconds + seconds, self.joules + joules
 
 
-def opened(source: str = "rapl") -> tuple[Any, Ledger]:
+def start_ledger(source: str = "rapl") -> tuple[Any, Ledger]:
+    """Return a meter and a ledger that reads it."""
     meter: Any = Meter(source)
     ledger = Ledger(meter)
     ledger.start()
@@ -46,7 +47,7 @@ def opened(source: str = "rapl") -> tuple[Any, Ledger]:
 
 
 def test_costs_belong_to_the_current_phase() -> None:
-    meter, ledger = opened()
+    meter, ledger = start_ledger()
     meter.use(10, 100)
     with ledger.phase("validation"):
         meter.use(2, 30)
@@ -63,8 +64,8 @@ def test_costs_belong_to_the_current_phase() -> None:
     assert ledger.joules_by_phase() == dict.fromkeys(PHASES, 0) | used
 
 
-def test_phase_that_raises_is_charged() -> None:
-    meter, ledger = opened()
+def test_costs_of_a_block_that_raises_belong_to_its_phase() -> None:
+    meter, ledger = start_ledger()
 
     def fail() -> None:
         with ledger.phase("validation"):
@@ -118,8 +119,8 @@ def test_sum_contains_each_use_exactly_once(used: list[tuple[str, str, int, int]
 
 
 def test_emissions_are_grams_per_kilowatt_hour() -> None:
-    assert grams_of_co2(3.6e6, 480) == pytest.approx(480)  # a kilowatt-hour
-    meter, ledger = opened("estimate: 10 W per busy core")
+    assert grams_of_co2(3.6e6, 480) == pytest.approx(480)  # 3.6e6 J are 1 kWh
+    meter, ledger = start_ledger("estimate: 10 W per busy core")
     meter.use(100, 7.2e6)
     with ledger.phase("test"):
         meter.use(1, 3.6e6)
@@ -155,13 +156,13 @@ def test_joules_are_summed_only_with_a_common_source(
 
 
 def test_unused_ledger_has_no_entries() -> None:
-    _, ledger = opened()
+    _, ledger = start_ledger()
     assert ledger.entries() == []
     assert sum_entries([]) == Energy(0, 0, "none")
 
 
 def test_joules_of_other_ranks_get_the_current_source() -> None:
-    """The run changes from rapl to nvml and back, and has a second rank."""
+    """A run with two ranks is resumed twice; the source changes from rapl to nvml and back."""
     ours = [("rapl", 10.0), ("nvml", 20.0), ("rapl", 30.0)]
     state: dict[str, Any] = {"entries": []}
     for source, joules in ours:
@@ -182,7 +183,7 @@ def test_joules_of_other_ranks_get_the_current_source() -> None:
 
 
 def test_joules_of_other_ranks_are_not_stored() -> None:
-    meter, ledger = opened()
+    meter, ledger = start_ledger()
     meter.use(1, 10)
     for _ in range(2):
         assert ledger.entries({"training": 7.0})[0]["joules"] == 17

@@ -1,4 +1,4 @@
-"""Metrics files, also of resumed runs."""
+"""Metrics files of uninterrupted and resumed runs."""
 
 from __future__ import annotations
 
