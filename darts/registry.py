@@ -45,7 +45,8 @@ def number(
 class Registry(Mapping[str, type[Component]]):
     """A mapping from names to the component classes of one kind.
 
-    Annotate it with the base class of the components, for example ``Registry[Relaxation]``.
+    Annotate it with the base class of the components, for example ``Registry[Relaxation]``. Access
+    to an unknown name raises a ``ValueError`` that lists the names.
 
     Args:
         group: Kind of component; also the name of its group of YAML files.

@@ -18,7 +18,7 @@ GRADIENTS: Registry[ArchGradient] = Registry("bilevel", "darts.bilevel")
 
 @dataclass(frozen=True)
 class GradientInputs(Generic[Net, BatchT]):
-    """Inputs of a gradient of the alphas, which does not change them.
+    """Inputs of ``ArchGradient.gradient``, which does not change any of them.
 
     Attributes:
         net: Supernet with ``alphas`` and ``weight_parameters()``.
@@ -44,7 +44,7 @@ class ArchGradient(ABC):
 
     Attributes:
         updates_alphas: Whether the search takes architecture steps.
-        requires_sgd: Whether it differentiates through a weight step, which must be one of SGD.
+        requires_sgd: Whether it differentiates through a weight step, which must be a step of SGD.
     """
 
     name: str = ""
@@ -75,7 +75,7 @@ class ArchGradient(ABC):
         return False
 
     def report(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, float]:
-        """Return metrics of the gradient by name."""
+        """Return metrics of the gradient by name; none by default."""
         return {}
 
 

@@ -21,8 +21,8 @@ class AlphaHessian:
     """Products with the Hessian of a loss with respect to all alphas, at the current weights.
 
     The loss is evaluated once, so that all products use the same samples of a random relaxation.
-    The supernet, in training mode, and its buffers do not change. ``reduce`` sums tensors over the
-    ranks of a distributed run.
+    The supernet and its buffers do not change. ``reduce`` sums tensors over the ranks of a
+    distributed run.
 
     Attributes:
         size: Number of alphas.
@@ -41,7 +41,7 @@ class AlphaHessian:
         value = loss.at([weight.detach() for weight in loss.weights], loss.alphas, batch)
         self._alphas = loss.alphas
         self._gradients: Sequence[Tensor] = [torch.zeros_like(alpha) for alpha in self._alphas]
-        if value.requires_grad:  # otherwise the output of the cells is constant
+        if value.requires_grad:  # otherwise no alpha influences the loss
             self._gradients = torch.autograd.grad(
                 value, self._alphas, create_graph=True, allow_unused=True, materialize_grads=True
             )
@@ -73,11 +73,13 @@ class AlphaHessian:
 def dominant_eigenvalue(
     hessian: AlphaHessian, *, tolerance: float = 0.01, max_products: int = 40
 ) -> float:
-    """Return the largest eigenvalue of the Hessian of the alphas, by the Lanczos method.
+    """Return the dominant eigenvalue of the Hessian of the alphas, by the Lanczos method.
+
+    It is the largest eigenvalue; negative ones of larger magnitude do not count. It is NaN if a
+    product contains NaN or infinity. The start vector is always the same.
 
     All basis vectors are kept, and each new vector is orthogonalized against them twice, so that no
-    spurious copies of eigenvalues appear. This costs little compared with the products. The start
-    vector is always the same. The result is NaN if a product contains NaN or infinity.
+    spurious copies of eigenvalues appear. This costs little compared with the products.
 
     Args:
         hessian: Hessian of the alphas.

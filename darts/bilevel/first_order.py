@@ -28,8 +28,8 @@ def first_order(
     """Return the gradient of the validation loss with respect to the alphas, by group.
 
     The weights enter as constants, so that no weight gradients are computed. Groups without a cell
-    in the supernet have a zero gradient. See ``GradientInputs`` for the arguments; ``train_batch``
-    and ``optimizer`` are unused; all gradients have the same signature.
+    in the supernet have a zero gradient. See ``GradientInputs`` for the arguments. ``train_batch``
+    and ``optimizer`` are not used; they are there because all gradients have the same signature.
     """
     return FirstOrder()(net, loss_fn, train_batch, valid_batch, optimizer, reduce=reduce)
 

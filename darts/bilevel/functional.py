@@ -1,8 +1,8 @@
 """A loss as a function of explicit weights and alphas, without side effects on the network.
 
 For the duration of a call, the given values replace the parameters of the network and copies
-replace its buffers, so that batch norm updates only the copies. Nothing has to be restored
-afterwards, and no rounding errors accumulate.
+replace its buffers, so that batch norm updates only the copies. The parameters themselves are never
+modified, so no rounding errors accumulate.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ class FunctionalLoss(Generic[Net, BatchT]):
 
     It works like ``torch.func.functional_call`` but finds the modules that hold the tensors only
     once for all evaluations. The modules of the network must not change afterwards.
+
+    Attributes:
+        weights: The network's own weights.
+        alpha_groups: Names of the groups of alphas.
     """
 
     def __init__(self, net: Net, loss_fn: LossFunction[Net, BatchT]) -> None:
@@ -76,7 +80,7 @@ class FunctionalLoss(Generic[Net, BatchT]):
         return list(self.net.alphas.values())
 
     def at(self, weights: Sequence[Tensor], alphas: Sequence[Tensor], batch: BatchT) -> Tensor:
-        """Return the loss, a scalar; weights and alphas are in the order of the attributes."""
+        """Return the loss, a scalar. Weights and alphas have the order of the attributes."""
         own = [*self.weights, *self.alphas]
         values = dict(zip(map(id, own), [*weights, *alphas], strict=True))
         values.update((id(buffer), buffer.clone()) for buffer in self._buffers)
@@ -89,5 +93,5 @@ class FunctionalLoss(Generic[Net, BatchT]):
                 holder[name] = tensor
 
     def by_group(self, gradients: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return gradients of the alphas by group."""
+        """Return gradients of the alphas, given in the order of ``alpha_groups``, by group."""
         return dict(zip(self.alpha_groups, gradients, strict=True))

@@ -56,8 +56,8 @@ def unrolled(
         hvp: ``"finite_difference"`` (two more evaluations of the training loss, no second
             derivative) or ``"exact"`` (differentiates twice).
         epsilon: Step length of the finite difference. The weights are shifted by
-            ``+- epsilon * v / |v|``, where v is the weight gradient after the virtual step. The
-            paper uses 0.01.
+            ``+- epsilon * v / |v|``, where v is the weight gradient of the validation loss after
+            the virtual step. The paper uses 0.01.
 
     Raises:
         ValueError: If ``hvp`` is unknown, ``epsilon`` is not positive and finite, or the optimizer
@@ -70,12 +70,12 @@ def unrolled(
 @GRADIENTS.register
 @dataclass
 class Unrolled(ArchGradient):
-    """The gradient through one weight step.
+    """The gradient through one virtual step.
 
     Attributes:
-        hvp: How the product with the mixed second derivative is computed.
+        hvp: How to compute the product with the mixed second derivative (Hessian-vector product).
         epsilon: Step length of the finite difference.
-        self_check: Steps between two comparisons of both ways to compute it; 0: none.
+        self_check: Steps between two comparisons of both ways to compute the product; 0: none.
     """
 
     name: str = "unrolled"

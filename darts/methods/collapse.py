@@ -28,19 +28,21 @@ class Measurements:
     """Measurements of one collapse check, at the end of an epoch.
 
     Attributes:
-        epoch: epoch, from 1.
-        stage: index of the search's stage. Curvature and scores of two stages are not comparable.
-        edges: by cell of the genotype, the number of edges.
-        skips: by cell, the number of edges with an identity or ``none``.
-        weightless: by cell, the number of edges with an operation without weights; includes
+        epoch: Epoch, counted from 1.
+        stage: Index of the search's stage. Curvature and scores of two stages are not comparable.
+        edges: By cell of the genotype, the number of edges.
+        skips: By cell, the number of edges with a skip connection or ``none``.
+        weightless: By cell, the number of edges with an operation without weights; includes
             ``skips``.
-        eigenvalue: dominant eigenvalue of the Hessian of the alphas; None if it is unknown.
-        supernet_score: steering metric of the supernet.
-        path_score: steering metric of the path: the genotype's operations with the weights of the
-            supernet.
-        higher_is_better: direction of the steering metric.
-        gap: relative loss from the supernet's to the path's score, see ``score_gap``.
-        drift: share of the genotype's edges that differ from the previous checkup.
+        eigenvalue: Dominant eigenvalue of the Hessian of the alphas; None if it is unknown.
+        supernet_score: Steering metric of the supernet.
+        path_score: Steering metric of the path, which consists of the genotype's operations with the
+            weights of the supernet.
+        higher_is_better: Direction of the steering metric.
+        gap: Relative loss from the supernet's to the path's score, see ``score_gap``; None if it is
+            undefined.
+        drift: Share of the genotype's edges that differ from the previous checkup; None in the first
+            one.
     """
 
     epoch: int
@@ -61,23 +63,23 @@ class CollapseChecks:
     """When to check a search, the thresholds, and the action on a warning.
 
     Attributes:
-        every: epochs between two checkups; 0: no checkups.
+        every: Epochs between two checkups; 0: no checkups.
         action: ``warn`` only warns. ``stop`` also ends the search with the genotype of that epoch.
             ``rollback`` ends it with the genotype of the last healthy checkup.
-        warmup: initial share of the epochs without warnings. A rollback may return to the last
+        warmup: Initial share of the epochs without warnings. A rollback may return to the last
             checkup within it, but not to earlier ones.
-        skips: maximum share of skip connections and ``none`` among the edges of a cell. No
+        skips: Maximum share of skip connections and ``none`` among the edges of a cell. No
             published cell exceeds 0.5.
-        weightless: maximum share of edges without weights in a genotype. DARTS_V1 has 0.69.
-        ratio: minimum ratio of the mean eigenvalue ``patience`` checkups ago to the current one. A
-            lower ratio means that it grows too fast. The default is the published value, which
-            assumes checkups at every epoch.
-        window: number of checkups in a mean eigenvalue.
-        patience: distance, in checkups, between the two means of ``ratio``.
-        fall: maximum drop of the path score below its best value, relative to the score of the
+        weightless: Maximum share of edges without weights in a genotype. DARTS_V1 has 0.69.
+        ratio: Minimum ratio of the mean eigenvalue ``patience`` checkups ago to the current one. A
+            lower ratio means that the eigenvalue grows too fast. The default is the published
+            value, which assumes checkups at every epoch.
+        window: Number of checkups in a mean eigenvalue.
+        patience: Distance, in checkups, between the two means of ``ratio``.
+        fall: Maximum drop of the path score below its best value, relative to the score of the
             supernet.
-        batches: number of validation batches (``loader.eval_batch_size``) for the gap.
-        calibration: number of training batches for the batch-norm statistics of the path.
+        batches: Number of validation batches, of size ``loader.eval_batch_size``, for the gap.
+        calibration: Number of training batches for the batch norm statistics of the path.
     """
 
     every: int = number(5, low=0)
@@ -175,7 +177,8 @@ class CollapseChecks:
         if not earlier:
             return
         best = better(reversed(earlier), key=lambda checkup: checkup.path_score)
-        # Both gaps refer to the current supernet; early supernets score no better than their path.
+        # Both gaps refer to the current supernet. An early supernet scores no better than its path,
+        # so a gap to its score would say nothing.
         best_gap, gap = (
             score_gap(latest.supernet_score, score, higher_is_better=latest.higher_is_better)
             for score in (best.path_score, latest.path_score)

@@ -63,8 +63,8 @@ class WorkEstimate(NamedTuple):
     """Work of ``Discretization.final_genotype``, for cost estimates.
 
     Attributes:
-        masks: Returns the masks of the supernet during this work; an example if they vary. A
-            missing group keeps its mask.
+        masks: Function that returns the masks of the supernet during this work; if they vary, an
+            example. A missing group keeps its mask.
         scores: Number of calls of ``score``.
         batches: Validation batches per score; 0 for all.
         epochs: Number of training epochs.
@@ -83,9 +83,9 @@ class Discretization:
     name: str = ""
 
     def genotype(self, probabilities: Mapping[str, Tensor], context: SearchContext) -> AnyGenotype:
-        """Derive a genotype from probabilities. The search calls it every epoch; it must be cheap.
+        """Derive a genotype from probabilities, which are ``(edges, operations)`` by group.
 
-        The probabilities are ``(edges, operations)`` by group.
+        The search calls this in every epoch, so it must be cheap.
         """
         return context.space.derive(probabilities, context.candidates)
 

@@ -28,7 +28,7 @@ Decision = tuple[str, list[int], bool]
 @DISCRETIZATIONS.register
 @dataclass
 class PerturbationSelection(Discretization):
-    """Decisions on one edge after another, in random order.
+    """Selection of operations by their removal, one edge after another, in random order.
 
     Each edge keeps the operation whose removal lowers the score most. Then each node with more
     edges than the space allows drops, one by one, the edge whose removal lowers the score least.
@@ -128,7 +128,7 @@ class PerturbationSelection(Discretization):
         mask[edge] = False
         mask[edge, best] = True
         trained.context.masks[group] = mask
-        return f"{names[best]} on edge {edge} of the {group} cell"
+        return f"{names[best]} on edge {edge} of group {group}"
 
     def _select_edges(self, trained: SearchedSupernet, group: str, edges: list[int]) -> str:
         """Drop the least important edges, one by one; return a description of the others."""
@@ -144,7 +144,7 @@ class PerturbationSelection(Discretization):
             least_important = max(remaining, key=scores.__getitem__)
             remaining.remove(least_important)
             trained.context.masks[group] = without[least_important]
-        return f"edges {', '.join(map(str, remaining))} of the {group} cell"
+        return f"edges {', '.join(map(str, remaining))} of group {group}"
 
 
 def _current_masks(context: SearchContext) -> dict[str, Tensor]:
@@ -156,7 +156,7 @@ def _current_masks(context: SearchContext) -> dict[str, Tensor]:
 
 
 def _competing_columns(context: SearchContext, mask: Tensor, group: str, edge: int) -> list[int]:
-    """Return the columns of the operations from which the one that an edge keeps is chosen."""
+    """Return the columns of the operations of an edge, one of which the edge keeps."""
     columns: list[int] = mask[edge].nonzero()[:, 0].tolist()
     if context.space.fan_in is None:
         return columns

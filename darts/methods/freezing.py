@@ -28,9 +28,10 @@ class ParameterSlice(NamedTuple):
 
 
 Operations = Mapping[str, Sequence[ParameterSlice]]
-"""Parameter slices by the name of an operation of an edge."""
+"""For each operation of each edge, by its name, the parts of parameters that it owns."""
 
 Gradients = Mapping[nn.Parameter, Tensor]
+"""Gradients by parameter, in the shape of the parameter."""
 
 
 class FreezingState(TypedDict, total=False):
@@ -77,8 +78,8 @@ class GradientMatching(Freezing):
     belongs. Here the two gradients are compared, as in the paper, and the default threshold is 0.
 
     Attributes:
-        window: Number of agreements per decision.
-        threshold: Limit on their mean.
+        window: Number of agreements in a mean.
+        threshold: Mean agreement below which an operation is frozen.
         every: Steps between two comparisons.
 
     References:

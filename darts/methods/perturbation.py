@@ -30,8 +30,8 @@ class Perturbation:
         """Return the mixture for a weight step.
 
         Args:
-            mixture: Mixture of the relaxation, without a graph.
-            gradient: Gradient of the training loss.
+            mixture: Mixture of the relaxation, detached from the alphas.
+            gradient: Function that computes the gradient of the training loss at a mixture.
             progress: Finished share of the search, in [0, 1).
         """
         return mixture

@@ -22,7 +22,7 @@ from darts.spaces import Mixture
 @PERTURBATIONS.register
 @dataclass
 class RandomSmoothing(Perturbation):
-    """Uniform noise in a ball of the maximum norm, whose radius changes linearly in the search.
+    """Uniform noise in a ball of the maximum norm; its radius changes linearly in the search.
 
     The result is a mixture: no weight is negative, and the sum of each edge is preserved.
 
@@ -46,7 +46,7 @@ class RandomSmoothing(Perturbation):
 @PERTURBATIONS.register
 @dataclass
 class Adversarial(RandomSmoothing):
-    """The change in the ball that raises the loss most, approximated by sign-gradient steps.
+    """The change within the ball that raises the loss most, found by sign-gradient steps.
 
     Attributes:
         steps: Number of steps from a random start; each has the length ``2 * radius / steps``.

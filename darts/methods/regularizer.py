@@ -14,7 +14,7 @@ from darts.spaces import Mixture, SearchContext
 REGULARIZERS: Registry[Regularizer] = Registry("regularizer", "darts.methods")
 
 MixtureLoss = Callable[[Mixture], Tensor]
-"""Training loss of a mixture: a scalar with a graph to the weights."""
+"""Training loss of a mixture: a scalar, differentiable with respect to the weights."""
 
 
 @REGULARIZERS.register
@@ -25,18 +25,24 @@ class Regularizer:
     name: str = "none"
 
     def alpha_term(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Tensor | None:
-        """Return a scalar to add to the loss of the alphas, with a graph to them, or None."""
+        """Return a scalar to add to the loss of the alphas, or None.
+
+        It is differentiable with respect to the alphas.
+        """
         return None
 
     def weight_term(
         self, mixture: Mixture, loss: MixtureLoss, gradient: MixtureGradient, context: SearchContext
     ) -> Tensor | None:
-        """Return a scalar to add to the loss of the weights, with a graph to them, or None.
+        """Return a scalar to add to the loss of the weights, or None.
+
+        It is differentiable with respect to the weights.
 
         Args:
             mixture: Mixture of the weight step.
-            loss: Training loss of a mixture.
-            gradient: Gradient of that loss with respect to the mixing weights, by group.
+            loss: Function that computes the training loss of a mixture.
+            gradient: Function that computes the gradient of that loss with respect to the mixing
+                weights, by group.
             context: Search context.
         """
         return None

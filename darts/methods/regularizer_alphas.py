@@ -62,7 +62,7 @@ class BetaDecay(Regularizer):
 @REGULARIZERS.register
 @dataclass
 class ZeroOne(Regularizer):
-    """A term that pushes every sigmoid towards 0 or 1, so that discretization changes little.
+    """A term that pushes every sigmoid toward 0 or 1, so that discretization changes little.
 
     It is ``-weight`` times the mean of ``(sigmoid(alpha) - 1/2) ** 2``.
     """

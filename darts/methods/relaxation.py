@@ -43,10 +43,11 @@ class Relaxation(ABC):
 
     Attributes:
         partial: 1/partial of the channels pass through the candidates; the others bypass them.
-        edge_normalization: Give each edge an additional alpha. A softmax over the edges into a node
-            turns these alphas into edge weights.
+        edge_normalization: Whether each edge has an additional alpha. A softmax over the edges into
+            a node turns these alphas into edge weights.
         auxiliary_skip: Initial weight of a skip connection in addition to the candidates; 0: none.
-        auxiliary_decay: Schedule along which this weight falls to zero over the search.
+        auxiliary_decay: Schedule of this weight; ``linear`` and ``cosine`` reach 0 at the end of the
+            search.
         uses_alphas: Whether the output of the supernet depends on the alphas.
     """
 
@@ -189,4 +190,4 @@ def masked_softmax(alpha: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return alpha.softmax(-1)
     weights = alpha.masked_fill(~mask, -math.inf).softmax(-1)
-    return weights.where(mask, torch.zeros_like(weights))  # replaces NaN if an edge has none left
+    return weights.where(mask, torch.zeros_like(weights))  # an edge without candidates has NaN

@@ -45,4 +45,4 @@ def _normalize(values: Tensor, mask: Tensor | None) -> Tensor:
     """Set the values outside the mask to 0 and divide by the sum of each edge."""
     values = values if mask is None else values * mask
     total = values.sum(-1, keepdim=True)
-    return values / total.where(total > 0, torch.ones_like(total))  # an edge may have none left
+    return values / total.where(total > 0, torch.ones_like(total))  # an edge may have no candidates

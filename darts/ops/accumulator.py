@@ -30,7 +30,7 @@ class SumAccumulator:
         self._shift: Tensor | None = None  # (C,), sum over the normalized terms so far
 
     def add(self, term: Tensor) -> None:
-        """Add ``(B, C, H, W)``. Nothing else may use it afterwards: it may be overwritten."""
+        """Add ``(B, C, H, W)``. Do not use the term afterwards: the sum may overwrite it."""
         self.value = term if self.value is None else self.value.add_(term)
 
     def add_normalized(

@@ -1,4 +1,6 @@
-"""Choice of the kernels for each device. No other module distinguishes devices.
+"""Choice of the kernels for each device.
+
+A kernel that does not support a device falls back to plain PyTorch by itself.
 
 The CPU settings come from measurements with experiments/bench_search_step.py. The GPU settings
 follow from how tensor cores work and are not measured yet.

@@ -51,8 +51,8 @@ def separable_conv(
         depthwise: ``(groups * C, 1, k, k)``.
         pointwise: ``(groups * C, C, 1, 1)``.
         scale: Mixing weight of each group, ``(groups,)``, or None for ones.
-        stride, dilation: Of the depthwise convolution.
-        groups: Number of edges.
+        stride, dilation: Stride and dilation of the depthwise convolution.
+        groups: Number of edges, each with its own convolutions.
         eps: Added to the variance by batch norm.
         ends_operation: Whether this is the last convolution of an operation. If so, the groups are
             summed; otherwise a ReLU follows.

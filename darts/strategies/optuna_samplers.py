@@ -88,8 +88,8 @@ class CmaEs(ModelStrategy):
         numbers = [p for p in setup.space if isinstance(p.domain, Range) and not p.conditions]
         if len(numbers) < 2:
             raise ValueError(
-                "strategy=cmaes needs at least two numeric parameters without conditions, and "
-                f"parameters has {len(numbers)}; choose strategy=evolution"
+                "strategy=cmaes needs at least two numeric parameters without conditions, but "
+                f"this study has {len(numbers)}; choose strategy=evolution"
             )
         if setup.constraints is not None:
             raise ValueError(

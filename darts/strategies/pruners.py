@@ -69,8 +69,8 @@ class Halving(Pruner):
 
     Attributes:
         shortest: Epochs before the first rung.
-        factor: A rung has this many times the epochs of the one before; 1 of ``factor`` trials
-            continues.
+        factor: Epochs of a rung divided by those of the rung before; the best ``1 / factor`` of the
+            trials continue.
     """
 
     name: str = "halving"
@@ -84,7 +84,7 @@ class Halving(Pruner):
 @PRUNERS.register
 @dataclass
 class Hyperband(Halving):
-    """Several successive halvings, whose first rungs have ``shortest`` epochs or more."""
+    """Several successive halvings with different first rungs, of ``shortest`` epochs or more."""
 
     name: str = "hyperband"
 

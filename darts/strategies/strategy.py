@@ -58,7 +58,7 @@ class Strategy(ABC):
         if setup.objectives > 1 and not self.multi_objective:
             names = ", ".join(name for name in STRATEGIES if STRATEGIES[name].multi_objective)
             raise ValueError(
-                f"strategy={self.name} supports one objective only; with costs choose from {names}"
+                f"strategy={self.name} supports only one objective; with costs, choose from {names}"
             )
 
     def max_trials(self, setup: Setup) -> int | None:

@@ -404,7 +404,7 @@ CELLS = (TABLE, "hydra.run.dir=unused")
         ((*HPO, "limits.flops=0"), "limits.flops=0.0: must be > 0"),
         ((*HPO, "strategy=foo"), "strategy"),
         ((*HPO, "strategy=cmaes"), "cmaes needs at least two numeric parameters"),
-        ((*HPO, "strategy=greedy", "costs=[flops]"), "strategy=greedy supports one objective only"),
+        ((*HPO, "strategy=greedy", "costs=[flops]"), "strategy=greedy supports only one objective"),
         ((*HPO, "pruner=median", "costs=[flops]"), "pruner=median cannot be combined with costs"),
         ((*HPO, "budget.trials=null"), "budget.trials and budget.hours are both null"),
         ((*HPO, "workers=-1"), "workers=-1: must be"),

@@ -114,7 +114,7 @@ def test_optunas_samplers_avoid_points_beyond_the_limits(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in STRATEGIES if not STRATEGIES[n].multi_objective])
 def test_single_objective_strategies_refuse_costs(name: str) -> None:
-    line = f"strategy={name} supports one objective only; with costs choose from gp, grid, nsga2"
+    line = f"strategy={name} supports only one objective; with costs, choose from gp, grid, nsga2"
     with pytest.raises(ValueError, match=line):
         STRATEGIES[name]().check(Setup(TREE, objectives=2))
 
