@@ -33,7 +33,7 @@ def test_names_of_states_and_cells() -> None:
 def test_only_a_sequence_of_operations_is_a_chain() -> None:
     assert is_chain(chain("a", "b"), "blocks")
     assert not is_chain(nas201.Genotype.from_index(0), "cell")
-    assert not is_chain(V2, "reduce")  # its edges skip no state, but it has two inputs
+    assert not is_chain(V2, "reduce")  # its edges are in sequence, but it has two inputs
 
 
 def test_difference_of_nas201_genotypes() -> None:

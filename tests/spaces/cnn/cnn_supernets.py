@@ -28,8 +28,8 @@ DEVICES = [
 ]
 
 
-def sample(rows: Iterable[Any], everyday: Collection[Any]) -> list[Any]:
-    """Return rows of parameters of a test, marked slow except for the everyday ones."""
+def slow_except(rows: Iterable[Any], everyday: Collection[Any]) -> list[Any]:
+    """Return the rows of a parametrized test, all marked slow except the everyday ones."""
     return [
         row
         if row in everyday

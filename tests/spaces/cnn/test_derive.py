@@ -15,15 +15,15 @@ from darts.spaces.cnn.candidates import CANDIDATE_SETS, candidates_of
 from darts.spaces.genotype import PRIMITIVES
 
 
-def edge_names(nodes: int) -> list[tuple[int, int]]:
-    """The (node, source) pair of every row."""
+def node_source_pairs(nodes: int) -> list[tuple[int, int]]:
+    """Return the pair ``(node, source)`` of every row."""
     return [(node, source) for node in range(nodes) for source in range(node + 2)]
 
 
 def by_hand(table: list[list[float]], nodes: int) -> list[tuple[str, int]]:
     """For each node, select the strongest remaining edge twice."""
     picked: list[tuple[str, int]] = []
-    rows = dict(zip(edge_names(nodes), table, strict=True))
+    rows = dict(zip(node_source_pairs(nodes), table, strict=True))
     for node in range(nodes):
         left = {source: rows[node, source] for source in range(node + 2)}
         for _ in range(2):
@@ -45,7 +45,7 @@ def tables(draw: st.DrawFn) -> tuple[int, list[list[float]]]:
     nodes = draw(st.integers(1, 5))
     value = st.sampled_from([0.0, 0.125, 0.25, 0.5, 1.0]) | st.floats(0, 1, width=32)
     row = st.lists(value, min_size=8, max_size=8)
-    count = len(edge_names(nodes))
+    count = len(node_source_pairs(nodes))
     return nodes, draw(st.lists(row, min_size=count, max_size=count))
 
 
@@ -160,12 +160,12 @@ def test_mask_marks_the_derived_operations(name: str, seed: int) -> None:
         assert masks[cell].dtype == torch.bool
         chosen = [
             (source, node + 2, rows[row][column])
-            for row, (node, source) in enumerate(edge_names(4))
+            for row, (node, source) in enumerate(node_source_pairs(4))
             for column in range(len(rows[row]))
             if masks[cell][row, column]
         ]
         assert sorted(chosen) == sorted(genotype.edges(cell))
-        # Each is the strongest of its edge but none.
+        # Each is the most probable operation of its edge other than none.
         strength = probabilities[cell].clone()
         strength[torch.tensor([[op == "none" for op in row] for row in rows])] = -1
         used = masks[cell].any(1)
@@ -174,11 +174,11 @@ def test_mask_marks_the_derived_operations(name: str, seed: int) -> None:
 
 @given(st.sampled_from(sorted(CANDIDATE_SETS)), st.integers(0, 10_000), st.floats(0.05, 1))
 @settings(deadline=None, max_examples=40)
-def test_derive_inverts_mask(name: str, seed: int, surely: float) -> None:
+def test_derive_inverts_mask(name: str, seed: int, probability: float) -> None:
     candidates = candidates_of(CANDIDATE_SETS[name], 4)
     genotype = random_genotype(torch.Generator().manual_seed(seed), 4, candidates)
     masks = Cnn().mask(genotype, candidates)
-    assert derive({cell: surely * mask for cell, mask in masks.items()}, candidates).same_as(
+    assert derive({cell: probability * mask for cell, mask in masks.items()}, candidates).same_as(
         genotype
     )
 

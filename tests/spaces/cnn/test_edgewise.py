@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from cnn_supernets import sample
+from cnn_supernets import slow_except
 from torch import Tensor, nn
 
 from darts.spaces.cnn import PRIMITIVES, EdgewiseSupernet
@@ -69,11 +69,13 @@ class ReferenceSupernet:
 
         def apply(x: Tensor) -> Tensor:
             height, width = x.shape[2:]
-            room = torch.zeros(*x.shape[:2], height + height % 2, width + width % 2, dtype=x.dtype)
-            room[:, :, :height, :width] = x.relu()
+            padded = torch.zeros(
+                *x.shape[:2], height + height % 2, width + width % 2, dtype=x.dtype
+            )
+            padded[:, :, :height, :width] = x.relu()
             halves = [
-                F.conv2d(room[:, :, 0::2, 0::2], first),
-                F.conv2d(room[:, :, 1::2, 1::2], second),
+                F.conv2d(padded[:, :, 0::2, 0::2], first),
+                F.conv2d(padded[:, :, 1::2, 1::2], second),
             ]
             return self.norm(torch.cat(halves, 1))
 
@@ -83,11 +85,13 @@ class ReferenceSupernet:
         weight = self.take(outputs, inputs, 1, 1)
         return lambda x: self.norm(F.conv2d(x.relu(), weight))
 
-    def depthwise(self, c: int, kernel: int, stride: int, step: int) -> Callable[[Tensor], Tensor]:
+    def depthwise(
+        self, c: int, kernel: int, stride: int, dilation: int
+    ) -> Callable[[Tensor], Tensor]:
         deep, point = self.take(c, 1, kernel, kernel), self.take(c, c, 1, 1)
-        margin = (kernel - 1) * step // 2
+        padding = (kernel - 1) * dilation // 2
         return lambda x: self.norm(
-            F.conv2d(F.conv2d(x.relu(), deep, None, stride, margin, step, groups=c), point)
+            F.conv2d(F.conv2d(x.relu(), deep, None, stride, padding, dilation, groups=c), point)
         )
 
     def operation(self, name: str, c: int, stride: int) -> Callable[[Tensor], Tensor]:
@@ -121,9 +125,9 @@ class ReferenceSupernet:
             x = F.conv2d(older.relu(), self.take(c, c, 3, 3), stride=2, padding=1)
             newer, widths, halved = self.affine_norm(x), (c, c), True
         for number in range(self.cells):
-            shrinks = number in (self.cells // 3, 2 * self.cells // 3)
-            c = 2 * c if shrinks else c
-            table = mixing["reduce" if shrinks else "normal"]
+            reduces = number in (self.cells // 3, 2 * self.cells // 3)
+            c = 2 * c if reduces else c
+            table = mixing["reduce" if reduces else "normal"]
             bring = self.factorized_reduce if halved else self.pointwise
             prepare = bring(widths[0], c), self.pointwise(widths[1], c)
             states = {0: prepare[0](older), 1: prepare[1](newer)}
@@ -131,7 +135,7 @@ class ReferenceSupernet:
             for node in (2, 3, 4, 5):
                 total: Tensor | float = 0.0
                 for source in range(node):
-                    stride = 2 if shrinks and source in (0, 1) else 1
+                    stride = 2 if reduces and source in (0, 1) else 1
                     for column, name in enumerate(PRIMITIVES):
                         apply = self.operation(name, c, stride)
                         if table[row, column] != 0:
@@ -140,7 +144,7 @@ class ReferenceSupernet:
                 assert isinstance(total, Tensor)
                 states[node] = total
             older, newer = newer, torch.cat([states[n] for n in (2, 3, 4, 5)], 1)
-            widths, halved = (widths[1], 4 * c), shrinks
+            widths, halved = (widths[1], 4 * c), reduces
         pooled = newer.flatten(2).mean(2)
         matrix, bias = self.take(classes, 4 * c), self.take(classes)
         assert next(self.left, None) is None, "unused weights"
@@ -235,7 +239,7 @@ def test_given_weights_replace_the_softmax_of_the_alphas() -> None:
     assert not torch.allclose(net(x, swapped), net(x))
 
 
-@pytest.mark.parametrize("name", sample(PRIMITIVES, PRIMITIVES[:8:2]))
+@pytest.mark.parametrize("name", slow_except(PRIMITIVES, PRIMITIVES[:8:2]))
 def test_one_hot_weights_select_one_operation(name: str) -> None:
     column = PRIMITIVES.index(name)
     net = make().double()
@@ -262,9 +266,9 @@ def test_each_edge_reaches_only_its_node() -> None:
             table[row, PRIMITIVES.index("sep_conv_3x3")] = 1
             # States without incoming edges are zero, and so are their convolutions.
             net(x, {"normal": table, "reduce": table})
-            busy = outputs[-1].unflatten(1, (4, 2)).abs().sum((0, 2, 3, 4)) > 0
+            reached = outputs[-1].unflatten(1, (4, 2)).abs().sum((0, 2, 3, 4)) > 0
             from_inputs = row - node * (node + 3) // 2 < 2
-            assert busy.nonzero().flatten().tolist() == ([node] if from_inputs else [])
+            assert reached.nonzero().flatten().tolist() == ([node] if from_inputs else [])
             row += 1
     assert row == 14
 
@@ -274,7 +278,7 @@ CASES = [(size, *c) for size in SIZES for c in ((1, 1), (3, 3), (5, 2))]
 
 
 @pytest.mark.parametrize(
-    ("size", "channels", "in_channels"), sample(CASES, [*CASES[::4], CASES[10]])
+    ("size", "channels", "in_channels"), slow_except(CASES, [*CASES[::4], CASES[10]])
 )
 def test_any_image_size_and_number_of_channels(
     size: tuple[int, int], channels: int, in_channels: int

@@ -208,7 +208,7 @@ def test_drop_path_zeroes_samples_and_scales_the_others() -> None:
     y = drop_path(x, 0.25)
     dropped = (y == 0).flatten(1).all(1)
     torch.testing.assert_close(y[~dropped], x[~dropped] / 0.75)
-    # 100 expected, deviation sqrt(400 * 0.25 * 0.75) = 8.7: five deviations to each side.
+    # 100 expected, standard deviation sqrt(400 * 0.25 * 0.75) = 8.7: five to each side.
     assert 57 < int(dropped.sum()) < 143
 
 

@@ -200,7 +200,7 @@ def test_number_of_weights(name: str, weights: int) -> None:
     ("dil_conv_3x3", 2), ("dil_conv_5x5", 4), ("conv_7x1_1x7", 3),
 ])  # fmt: skip
 def test_receptive_fields(name: str, reach: int) -> None:
-    torch.manual_seed(0)  # with others a ReLU between the convolutions may be shut
+    torch.manual_seed(0)  # with other weights, a ReLU between the convolutions may be 0
     operation = make_operation(name, 8, 1).eval()
     x = (images(1, 8, 15, 15).abs() + 1).requires_grad_()
     middle = operation(x)[0, :, 7, 7].square().sum()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from cnn_supernets import sample
+from cnn_supernets import slow_except
 from oracles.plain_network import PlainNetwork
 from torch import Tensor, nn
 
@@ -16,9 +16,10 @@ from darts.spaces.cnn import PUBLISHED, Network
 from darts.spaces.genotype import OPERATIONS as KNOWN
 from darts.spaces.genotype import Genotype
 
-OPERATIONS = tuple(name for name in KNOWN if name != "noise")  # which is another in each network
+OPERATIONS = tuple(name for name in KNOWN if name != "noise")  # noise differs between the networks
 ALL_OPERATIONS = Genotype(
-    # Every operation on a cell's input and on a node; in the other cell pools share their state.
+    # Each operation reads an input of the cell and a node; in the reduction cell, several poolings
+    # read the same state.
     normal=tuple(
         (name, source)
         for number, name in enumerate(OPERATIONS)
@@ -32,13 +33,13 @@ ALL_OPERATIONS = Genotype(
     ),
     reduce_concat=(2, 3, 4, 5, 6, 7, 8, 10),
 )
-# size -> cells. One cell is a reduction cell, and the auxiliary head reads what it puts out.
+# Number of cells by image size. A single cell is a reduction cell; the auxiliary head reads it.
 SIZES = {(9, 11): 4, (8, 8): 3, (13, 8): 1}
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-9}
 
 
 def pair(genotype: Genotype, **options: Any) -> tuple[Network, PlainNetwork]:
-    """Both with the same weights, none of them as drawn, and the statistics of a batch."""
+    """Return both networks with equal weights, none at its initial value, and batch statistics."""
     torch.manual_seed(0)
     options = {"channels": 4, "classes": 3, "in_channels": 2} | options
     net, plain = Network(genotype, **options).double(), PlainNetwork(genotype, **options).double()
@@ -56,7 +57,7 @@ def pair(genotype: Genotype, **options: Any) -> tuple[Network, PlainNetwork]:
 
 
 def results(net: Any, size: tuple[int, int], *, seed: int = 2) -> dict[str, Tensor | None]:
-    """Logits, gradients of everything and, afterwards, the buffers."""
+    """Return the logits, all gradients, and the buffers after the step."""
     generator = torch.Generator().manual_seed(3)
     images = torch.randn(5, 2, *size, generator=generator, dtype=torch.float64).requires_grad_()
     torch.manual_seed(seed)  # of drop path
@@ -94,7 +95,7 @@ CASES = list(itertools.product(SIZES, ("small", "imagenet"), (True, False)))
 
 
 @pytest.mark.parametrize(
-    ("size", "stem", "training"), sample(CASES, [*CASES[::3], CASES[4], CASES[10]])
+    ("size", "stem", "training"), slow_except(CASES, [*CASES[::3], CASES[4], CASES[10]])
 )
 def test_operations_match_the_plain_network(
     size: tuple[int, int], stem: str, training: bool
@@ -104,7 +105,9 @@ def test_operations_match_the_plain_network(
     assert_same(net.train(training), plain.train(training), size)
 
 
-@pytest.mark.parametrize("name", sample(PUBLISHED, ("NASNET", "AMOEBANET", "DARTS_V2", "GDAS")))
+@pytest.mark.parametrize(
+    "name", slow_except(PUBLISHED, ("NASNET", "AMOEBANET", "DARTS_V2", "GDAS"))
+)
 def test_published_genotypes_match_the_plain_network(name: str) -> None:
     net, plain = pair(PUBLISHED[name].genotype, cells=4)
     assert_same(net, plain, (9, 8))

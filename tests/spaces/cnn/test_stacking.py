@@ -146,7 +146,7 @@ def test_separated_inverts_concatenated(name: str, number: int) -> None:
         for key, value in one.items():
             assert torch.equal(value, expected[key])
             value.zero_()
-    for key, value in concatenated(states).items():  # nor did that change what they came from
+    for key, value in concatenated(states).items():  # the originals are unchanged
         assert torch.equal(value, together[key])
 
 

@@ -19,7 +19,7 @@ from cnn_supernets import (
     images,
     labels,
     make_pair,
-    sample,
+    slow_except,
 )
 from torch import Tensor, nn
 
@@ -36,7 +36,7 @@ def ids(value: Any) -> str | None:
     return "x".join(map(str, value)) if isinstance(value, tuple) else None
 
 
-def loss_of(net: nn.Module, x: Tensor, weights: Weights | None = None) -> Tensor:
+def backward(net: nn.Module, x: Tensor, weights: Weights | None = None) -> Tensor:
     """Compute the gradients of the loss and return the logits."""
     logits = net(x) if weights is None else net(x, weights)
     F.cross_entropy(logits, labels(len(x))).backward()
@@ -46,7 +46,7 @@ def loss_of(net: nn.Module, x: Tensor, weights: Weights | None = None) -> Tensor
 def check(pair: Pair, x: Tensor, weights: Weights | None = None) -> None:
     """Compare logits, gradients and running statistics, in training and in evaluation."""
     torch.testing.assert_close(
-        loss_of(pair.fast, x, weights), loss_of(pair.slow, x, weights), **EXACT
+        backward(pair.fast, x, weights), backward(pair.slow, x, weights), **EXACT
     )
     assert_same_gradients(pair)
     for seed in (5, 6):
@@ -57,7 +57,7 @@ def check(pair: Pair, x: Tensor, weights: Weights | None = None) -> None:
         net.eval()
         net.zero_grad()
     torch.testing.assert_close(
-        loss_of(pair.fast, x, weights), loss_of(pair.slow, x, weights), **EXACT
+        backward(pair.fast, x, weights), backward(pair.slow, x, weights), **EXACT
     )
     assert_same_gradients(pair)
 
@@ -113,7 +113,7 @@ def test_supernet_of_none() -> None:
 
 def test_supernet_of_none_outputs_the_bias() -> None:
     for net in make_pair(operations=("none",)):
-        logits = loss_of(net, images(3, 3, 9, 8))
+        logits = backward(net, images(3, 3, 9, 8))
         torch.testing.assert_close(logits, net.classifier.bias.detach().expand(3, -1))
         assert not any(gradients(net)[f"alphas.{kind}"].any() for kind in net.alphas)
 
@@ -167,7 +167,7 @@ def tables(name: str, edges: int) -> Weights:
 def test_given_mixing_weights(name: str) -> None:
     pair, x = make_pair(nodes=3), images(3, 3, 9, 8)
     given = tables(name, 9), tables(name, 9)
-    actual, expected = (loss_of(*three) for three in zip(pair, (x, x), given, strict=True))
+    actual, expected = (backward(*three) for three in zip(pair, (x, x), given, strict=True))
     torch.testing.assert_close(actual, expected, **EXACT)
     assert_same_gradients(pair)
     for kind, table in given[0].items():
@@ -177,7 +177,7 @@ def test_given_mixing_weights(name: str) -> None:
     assert all(not gradients(net)[f"alphas.{kind}"].any() for net in pair for kind in given[0])
 
 
-@pytest.mark.parametrize("name", sample(PRIMITIVES, PRIMITIVES[1:8:2]))
+@pytest.mark.parametrize("name", slow_except(PRIMITIVES, PRIMITIVES[1:8:2]))
 def test_one_operation_on_all_edges(name: str) -> None:
     pair, x = make_pair(), images(3, 3, 8, 9)
     table = torch.zeros(5, len(PRIMITIVES), dtype=torch.float64)
@@ -199,7 +199,7 @@ def test_the_memory_format_of_images_does_not_matter() -> None:
     actual = []
     for layout in (torch.contiguous_format, torch.channels_last):
         net = make_pair().fast
-        logits = loss_of(net, x.contiguous(memory_format=layout))
+        logits = backward(net, x.contiguous(memory_format=layout))
         actual.append({"logits": logits} | gradients(net) | dict(net.named_buffers()))
     assert_same(actual[0], actual[1])
 
@@ -207,8 +207,8 @@ def test_the_memory_format_of_images_does_not_matter() -> None:
 def test_gradients_of_images() -> None:
     pair = make_pair()
     x, y = images(3, 3, 9, 8).requires_grad_(), images(3, 3, 9, 8).requires_grad_()
-    loss_of(pair.fast, x)
-    loss_of(pair.slow, y)
+    backward(pair.fast, x)
+    backward(pair.slow, y)
     torch.testing.assert_close(x.grad, y.grad, **EXACT)
 
 
@@ -225,7 +225,7 @@ def test_forward_does_not_modify_images_and_weights() -> None:
 def test_gradients_do_not_depend_on_which_parameters_require_them() -> None:
     x = images(3, 3, 9, 8)
     both = make_pair().fast
-    loss_of(both, x)
+    backward(both, x)
     wanted = gradients(both)
     for trained in ("alphas", "weights"):
         net = make_pair().fast
@@ -234,7 +234,7 @@ def test_gradients_do_not_depend_on_which_parameters_require_them() -> None:
             parameter.requires_grad_(name.startswith("alphas.") == (trained == "alphas"))
             if parameter.requires_grad:
                 expected[name] = wanted[name]
-        loss_of(net, x)
+        backward(net, x)
         assert_same(expected, gradients(net))
         assert all(p.grad is None for p in net.parameters() if not p.requires_grad)
 
@@ -248,7 +248,7 @@ def test_training_steps_agree() -> None:
         )
         for step in range(3):
             net.zero_grad()
-            loss_of(net, images(4, 3, 8, 9, seed=step))
+            backward(net, images(4, 3, 8, 9, seed=step))
             norm = nn.utils.clip_grad_norm_(net.weight_parameters(), 0.5)
             assert norm > 0.5  # so that clipping has an effect
             optimizer.step()

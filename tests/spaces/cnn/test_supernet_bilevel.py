@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from cnn_supernets import Pair, assert_same, fused, images, labels, make_pair, sample
+from cnn_supernets import Pair, assert_same, fused, images, labels, make_pair, slow_except
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
@@ -86,7 +86,7 @@ EVERYDAY_CASES = [
 
 
 @pytest.mark.parametrize(
-    ("options", "method"), sample(itertools.product(OPTIONS, METHODS), EVERYDAY_CASES)
+    ("options", "method"), slow_except(itertools.product(OPTIONS, METHODS), EVERYDAY_CASES)
 )
 def test_gradients_of_the_alphas(options: str, method: str) -> None:
     pair, optimizers = make(**OPTIONS[options])

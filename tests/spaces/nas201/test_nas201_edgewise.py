@@ -121,7 +121,7 @@ def test_drop_elements_zeroes_its_share_and_keeps_the_mean() -> None:
     x = torch.ones(4, 5, 50, 50)
     y = drop_elements(x, 0.25, torch.Generator().manual_seed(0))
     assert y.unique().tolist() == [0.0, pytest.approx(4 / 3)]
-    assert float(y.mean()) == pytest.approx(1, abs=0.01)  # five deviations: 0.013
+    assert float(y.mean()) == pytest.approx(1, abs=0.01)  # five standard deviations: 0.013
     assert 0 < float((y[0, 0] == 0).float().mean()) < 1
 
 

@@ -70,7 +70,7 @@ def test_draws_are_uniform_and_use_only_the_generator() -> None:
     for edge in range(6):
         counts = Counter(genotype.operations[edge] for genotype in drawn)
         assert set(counts) == set(PRIMITIVES)
-        assert all(abs(count - 400) < 90 for count in counts.values())  # five deviations
+        assert all(abs(count - 400) < 90 for count in counts.values())  # five standard deviations
     torch.rand(3)
     generator.manual_seed(0)
     assert [SPACE.random(generator) for _ in range(5)] == drawn[:5]

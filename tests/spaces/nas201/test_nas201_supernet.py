@@ -61,7 +61,7 @@ def masks(kind: str, columns: int) -> Tensor:
         mask |= F.one_hot(chosen[:, 1], columns).bool()
     elif kind == "convolutions of the outer edges":
         mask = torch.zeros(6, columns, dtype=torch.bool)
-        mask[[0, 3], 3] = True  # of the three that leave node 0 the first and the last
+        mask[[0, 3], 3] = True  # the first and the last of the edges that leave node 0
     elif kind == "nothing":
         mask = torch.zeros(6, columns, dtype=torch.bool)
     return mask
