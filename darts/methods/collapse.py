@@ -36,13 +36,13 @@ class Measurements:
             ``skips``.
         eigenvalue: Dominant eigenvalue of the Hessian of the alphas; None if it is unknown.
         supernet_score: Steering metric of the supernet.
-        path_score: Steering metric of the path, which consists of the genotype's operations with the
+        path_score: Steering metric of the path, that is, of the genotype's operations with the
             weights of the supernet.
         higher_is_better: Direction of the steering metric.
         gap: Relative loss from the supernet's to the path's score, see ``score_gap``; None if it is
             undefined.
-        drift: Share of the genotype's edges that differ from the previous checkup; None in the first
-            one.
+        drift: Share of the genotype's edges that differ from the previous checkup; None in the
+            first one.
     """
 
     epoch: int

@@ -46,7 +46,7 @@ class Relaxation(ABC):
         edge_normalization: Whether each edge has an additional alpha. A softmax over the edges into
             a node turns these alphas into edge weights.
         auxiliary_skip: Initial weight of a skip connection in addition to the candidates; 0: none.
-        auxiliary_decay: Schedule of this weight; ``linear`` and ``cosine`` reach 0 at the end of the
+        auxiliary_decay: Schedule of this weight; ``linear`` and ``cosine`` fall to 0 over the
             search.
         uses_alphas: Whether the output of the supernet depends on the alphas.
     """
