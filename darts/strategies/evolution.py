@@ -31,22 +31,24 @@ class EvolutionSampler(ProposalSampler):
         super().__init__(setup)
         self.options = options
 
-    def propose(self, history: Sequence[Observation], draw: Random) -> tuple[Point, dict[str, int]]:
+    def propose(
+        self, history: Sequence[Observation], random: Random
+    ) -> tuple[Point, dict[str, int]]:
         finished = [observation for observation in history if observation.loss is not None]
         if len(history) < self.options.population or not finished:
-            return self.new_point(history, lambda: self.space.draw(draw)), {}
+            return self.new_point(history, lambda: self.space.draw(random)), {}
         population = finished[-self.options.population :]
 
         def parent() -> Point:
             size = min(self.options.tournament, len(population))
-            contestants = draw.sample(population, size)
+            contestants = random.sample(population, size)
             return min(contestants, key=lambda observation: observation.sort_key).point
 
         def child() -> Point:
-            if draw.random() < self.options.crossover:
-                crossed = self.space.crossover(parent(), parent(), draw)
-                return self.space.mutate(crossed, draw) if draw.random() < 0.5 else crossed
-            return self.space.mutate(parent(), draw)
+            if random.random() < self.options.crossover:
+                crossed = self.space.crossover(parent(), parent(), random)
+                return self.space.mutate(crossed, random) if random.random() < 0.5 else crossed
+            return self.space.mutate(parent(), random)
 
         return self.new_point(history, child), {}
 

@@ -32,18 +32,20 @@ class GreedySampler(ProposalSampler):
         super().__init__(setup)
         self.starts = starts
 
-    def propose(self, history: Sequence[Observation], draw: Random) -> tuple[Point, dict[str, int]]:
+    def propose(
+        self, history: Sequence[Observation], random: Random
+    ) -> tuple[Point, dict[str, int]]:
         climb = max(map(_climb, history), default=0)
         current = [observation for observation in history if _climb(observation) == climb]
         finished = [observation for observation in current if observation.loss is not None]
         if finished and len(current) >= self.starts:
             keys = {observation.key for observation in history}
             best = min(finished, key=lambda observation: observation.sort_key)
-            for point in self.space.neighbors(best.point, draw):
+            for point in self.space.neighbors(best.point, random):
                 if point_key(point) not in keys:
                     return point, {CLIMB: climb}
             climb += 1
-        return self.new_point(history, lambda: self.space.draw(draw)), {CLIMB: climb}
+        return self.new_point(history, lambda: self.space.draw(random)), {CLIMB: climb}
 
 
 def _climb(observation: Observation) -> int:

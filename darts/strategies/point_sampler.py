@@ -78,8 +78,8 @@ class PointSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: object
     ) -> Value:
         """Draw a parameter that a repeated trial lacks because its worker died while sampling."""
-        draw = Random(f"{self._setup.seed} {trial.number} {param_name}")
-        return self.space.by_name[param_name].domain.draw(draw)
+        random = Random(f"{self._setup.seed} {trial.number} {param_name}")
+        return self.space.by_name[param_name].domain.draw(random)
 
 
 class ProposalSampler(PointSampler):
@@ -94,8 +94,15 @@ class ProposalSampler(PointSampler):
         self._finished: dict[int, Observation] = {}
 
     @abstractmethod
-    def propose(self, history: Sequence[Observation], draw: Random) -> tuple[Point, dict[str, int]]:
-        """Return the next point and the attributes to attach to its trial."""
+    def propose(
+        self, history: Sequence[Observation], random: Random
+    ) -> tuple[Point, dict[str, int]]:
+        """Return the next point and the attributes to attach to its trial.
+
+        Args:
+            history: All other trials that have started, by trial number.
+            random: Generator for all random choices.
+        """
 
     def new_point(self, history: Sequence[Observation], draw: Callable[[], Point]) -> Point:
         """Draw a point, up to 100 times again if it is in the history; it may still be in it."""
@@ -109,8 +116,8 @@ class ProposalSampler(PointSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> Point:
-        draw = Random(f"{self._setup.seed} {trial.number}")
-        point, attributes = self.propose(self._history(study, trial), draw)
+        random = Random(f"{self._setup.seed} {trial.number}")
+        point, attributes = self.propose(self._history(study, trial), random)
         for name, value in attributes.items():
             # Optuna's own samplers store their attributes in this way, too.
             study._storage.set_trial_system_attr(trial._trial_id, name, value)

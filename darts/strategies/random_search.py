@@ -21,8 +21,10 @@ from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 class RandomSampler(ProposalSampler):
     """Sampler of random points; a point of an earlier trial is redrawn up to 100 times."""
 
-    def propose(self, history: Sequence[Observation], draw: Random) -> tuple[Point, dict[str, int]]:
-        return self.new_point(history, lambda: self.space.draw(draw)), {}
+    def propose(
+        self, history: Sequence[Observation], random: Random
+    ) -> tuple[Point, dict[str, int]]:
+        return self.new_point(history, lambda: self.space.draw(random)), {}
 
 
 @STRATEGIES.register

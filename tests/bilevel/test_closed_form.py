@@ -3,7 +3,7 @@
     L_train(w, a) = |w - A a|^2 / 2        L_valid(w, a) = |w - b|^2 / 2 + c . a
 
 The gradient is grad_w L_train = w - A a, and d2 L_train / (d a d w) = -A'. The step
-w' = w - lr * s * grad + ... has the derivative lr * s * A by a. Therefore
+w' = w - lr * s * grad + ... has the derivative lr * s * A with respect to a. Therefore
 
     d L_valid(w'(a), a) / d a = c + A' (lr * s * (w' - b)),
 
@@ -28,10 +28,10 @@ class Toy(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        draw = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(0)
 
         def tensor(*shape: int) -> Tensor:
-            return torch.randn(*shape, generator=draw, dtype=torch.float64)
+            return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
         self.first, self.second = nn.Parameter(tensor(3)), nn.Parameter(tensor(2))
         self.alphas = nn.ParameterDict({"x": nn.Parameter(tensor(2)), "y": nn.Parameter(tensor(1))})

@@ -26,14 +26,14 @@ COMBINATIONS = [
 
 
 def parameters() -> list[nn.Parameter]:
-    draw = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     shapes = [(3, 2, 3, 3), (4,), (2, 5)]
-    return [nn.Parameter(torch.randn(s, generator=draw, dtype=torch.float64)) for s in shapes]
+    return [nn.Parameter(torch.randn(s, generator=generator, dtype=torch.float64)) for s in shapes]
 
 
 def gradients(weights: list[nn.Parameter], seed: int) -> list[Tensor]:
-    draw = torch.Generator().manual_seed(seed)
-    return [torch.randn(w.shape, generator=draw, dtype=torch.float64) for w in weights]
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(w.shape, generator=generator, dtype=torch.float64) for w in weights]
 
 
 @pytest.mark.parametrize("options", COMBINATIONS, ids=lambda o: "-".join(map(str, o.values())))
@@ -54,7 +54,7 @@ def test_virtual_step_matches_sgd_at_first_and_later_steps(options: dict) -> Non
 
 
 @pytest.mark.parametrize("options", COMBINATIONS, ids=lambda o: "-".join(map(str, o.values())))
-def test_factors_are_the_derivatives_by_the_gradient(options: dict) -> None:
+def test_factors_are_the_derivatives_with_respect_to_the_gradient(options: dict) -> None:
     weights = parameters()
     optimizer = torch.optim.SGD(weights, lr=0.05, **options)
     for step in range(3):

@@ -15,14 +15,14 @@ from darts.spaces import SearchContext
 from darts.spaces.genotype import PRIMITIVES, Genotype
 from darts.spaces.transformer import Transformer
 
-SETTING = context_and_supernet("cnn")[0]
+CONTEXT = context_and_supernet("cnn")[0]
 SKIP = PRIMITIVES.index("skip_connect")
 
 
 def tables(seed: int, favor: float = 3.0) -> dict[str, Tensor]:
     """Return probabilities that favor skip connections in both cells."""
-    draw = torch.Generator().manual_seed(seed)
-    alphas = torch.randn(2, 14, 8, generator=draw, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    alphas = torch.randn(2, 14, 8, generator=generator, dtype=torch.float64)
     alphas[:, :, SKIP] += favor
     return dict(zip(("normal", "reduce"), alphas.softmax(-1), strict=True))
 
@@ -53,7 +53,7 @@ def slow(table: Tensor, limit: int) -> set[tuple[int, str]]:
 
 
 def edges_of(genotype: Genotype, cell: str) -> set[tuple[int, str]]:
-    places = {pair: edge for edge, pair in enumerate(SETTING.edges[cell])}
+    places = {pair: edge for edge, pair in enumerate(CONTEXT.edges[cell])}
     return {(places[source, node], name) for source, node, name in genotype.edges(cell)}
 
 
@@ -62,10 +62,10 @@ def test_skip_limit_matches_the_slow_implementation(limit: int) -> None:
     for seed in range(6):
         probabilities = tables(seed, favor=1.5)
         before = {group: table.clone() for group, table in probabilities.items()}
-        actual = Argmax(skip_limit=limit).genotype(probabilities, SETTING)
+        actual = Argmax(skip_limit=limit).genotype(probabilities, CONTEXT)
         assert actual.count("skip_connect", "normal") <= limit
         assert edges_of(actual, "normal") == slow(probabilities["normal"], limit)
-        free = Argmax().genotype(probabilities, SETTING)
+        free = Argmax().genotype(probabilities, CONTEXT)
         assert actual.reduce == free.reduce  # the limit applies to the normal cell only
         assert all(probabilities[group].equal(before[group]) for group in before)
 
@@ -73,21 +73,21 @@ def test_skip_limit_matches_the_slow_implementation(limit: int) -> None:
 def test_skip_limit_changes_nothing_below_the_limit() -> None:
     for seed in range(5):
         probabilities = tables(seed, favor=0.5)
-        free = Argmax().genotype(probabilities, SETTING)
+        free = Argmax().genotype(probabilities, CONTEXT)
         count = free.count("skip_connect", "normal")
-        assert Argmax(skip_limit=count).genotype(probabilities, SETTING) == free
+        assert Argmax(skip_limit=count).genotype(probabilities, CONTEXT) == free
 
 
 def test_skip_limit_removes_no_more_skips_than_necessary() -> None:
     for limit in range(9):
-        actual = Argmax(skip_limit=limit).genotype(tables(0, favor=9.0), SETTING)
+        actual = Argmax(skip_limit=limit).genotype(tables(0, favor=9.0), CONTEXT)
         assert actual.count("skip_connect", "normal") == limit
         assert actual.count("skip_connect", "reduce") == 8
 
 
 def test_skip_limit_keeps_skips_without_alternative() -> None:
     candidates = dict.fromkeys(("normal", "reduce"), (("skip_connect", "sep_conv_3x3"),) * 14)
-    context: SearchContext = dataclasses.replace(SETTING, candidates=candidates)
+    context: SearchContext = dataclasses.replace(CONTEXT, candidates=candidates)
     table = torch.tensor([[0.8, 0.2]] * 14)
     table[0] = torch.tensor([1.0, 0.0])
     table[1] = torch.tensor([1.0, 0.0])

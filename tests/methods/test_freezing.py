@@ -20,12 +20,12 @@ from darts.methods.freezing import (
 )
 from darts.searching.searcher import Searcher
 
-DRAW = torch.Generator().manual_seed(0)
+GENERATOR = torch.Generator().manual_seed(0)
 State = FreezingState
 
 
 def test_agreement_is_the_mean_cosine_of_output_channels() -> None:
-    a, b = torch.randn(2, 4, 3, 3, 3, generator=DRAW).double()
+    a, b = torch.randn(2, 4, 3, 3, 3, generator=GENERATOR).double()
     cosines = []
     for x, y in zip(a.flatten(1).tolist(), b.flatten(1).tolist(), strict=True):
         dot = sum(p * q for p, q in zip(x, y, strict=True))

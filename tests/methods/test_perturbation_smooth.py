@@ -13,12 +13,12 @@ from darts.methods.perturbation import Perturbation
 from darts.methods.perturbation_smooth import Adversarial, RandomSmoothing, perturb, uniform_noise
 from darts.spaces.mixture import Mixture
 
-DRAW = torch.Generator().manual_seed(0)
+GENERATOR = torch.Generator().manual_seed(0)
 
 
 def mixture_of(**options: Any) -> Mixture:
     """Return a mixture whose edges have different sums, as with edge weights."""
-    weights = torch.rand(6, 5, generator=DRAW).double()
+    weights = torch.rand(6, 5, generator=GENERATOR).double()
     sums = torch.tensor([1.0, 1.0, 0.5, 2.0, 1e-3, 1.0]).double()
     return Mixture({"cell": weights / weights.sum(1, keepdim=True) * sums[:, None]}, **options)
 
@@ -38,7 +38,7 @@ def test_perturbed_weights_are_nonnegative_and_keep_their_sums(
 ) -> None:
     mixture = mixture_of()
     before = mixture["cell"].clone()
-    gradient_value = torch.randn(6, 5, generator=DRAW).double()
+    gradient_value = torch.randn(6, 5, generator=GENERATOR).double()
     changed = kind()(mixture, linear(gradient_value), progress)
     assert (changed["cell"] >= 0).all()
     torch.testing.assert_close(changed["cell"].sum(1), before.sum(1))
@@ -88,7 +88,9 @@ def test_changes_stay_within_the_ball(
     for progress in (0.0, 0.9):
         changes.clear()
         perturbation = kind()
-        perturbation(mixture_of(), linear(torch.randn(6, 5, generator=DRAW).double()), progress)
+        perturbation(
+            mixture_of(), linear(torch.randn(6, 5, generator=GENERATOR).double()), progress
+        )
         radius = perturbation.radius_at(progress)
         assert all(change.abs().max() <= radius + 1e-12 for change in changes)
         assert len({id(change) for change in changes}) == (1 if kind is RandomSmoothing else 8)
@@ -132,7 +134,7 @@ def test_adversarial_steps_start_from_random_noise() -> None:
 @pytest.mark.parametrize("curvature", [0.0, 3.0])
 def test_adversarial_change_raises_the_loss_more_than_noise(curvature: float) -> None:
     """For a linear and a quadratic loss; the projection may weaken single attacks."""
-    gradient_value = torch.randn(6, 5, generator=DRAW).double()
+    gradient_value = torch.randn(6, 5, generator=GENERATOR).double()
     mixture = mixture_of()
 
     def loss(mixture: Mixture) -> Tensor:
@@ -156,12 +158,12 @@ def test_adversarial_change_raises_the_loss_more_than_noise(curvature: float) ->
 
 @pytest.mark.parametrize("kind", [RandomSmoothing, Adversarial])
 def test_inactive_operations_get_no_weight(kind: type[RandomSmoothing]) -> None:
-    active = torch.rand(6, 5, generator=DRAW) < 0.6
+    active = torch.rand(6, 5, generator=GENERATOR) < 0.6
     active[:, 0] = True
     active[3] = torch.tensor([False, True, False, False, False])
     weights = mixture_of()["cell"] * active
     mixture = Mixture({"cell": weights}, active={"cell": active}, bypass={"cell": torch.ones(6)})
-    changed = kind()(mixture, linear(torch.randn(6, 5, generator=DRAW).double()), 0.9)
+    changed = kind()(mixture, linear(torch.randn(6, 5, generator=GENERATOR).double()), 0.9)
     assert not changed["cell"][~active].any()
     torch.testing.assert_close(changed["cell"].sum(1), weights.sum(1))
     # The only active operation keeps its weight.

@@ -18,7 +18,7 @@ from darts.spaces import SearchContext
 from darts.spaces.cnn import EdgewiseSupernet
 from darts.spaces.mixture import Mixture
 
-DRAW = torch.Generator().manual_seed(0)
+GENERATOR = torch.Generator().manual_seed(0)
 
 
 def naive(gradients: Tensor) -> float:
@@ -34,7 +34,7 @@ def naive(gradients: Tensor) -> float:
 
 
 def test_agreement_is_the_mean_cosine_over_pairs_of_cells() -> None:
-    gradients = torch.randn(4, 3, 5, generator=DRAW, dtype=torch.float64)
+    gradients = torch.randn(4, 3, 5, generator=GENERATOR, dtype=torch.float64)
     assert float(agreement(gradients)) == pytest.approx(naive(gradients))
     alike = gradients[:1] * torch.tensor([1.0, 2.0, 0.1])[:, None, None]
     assert float(agreement(alike)) == pytest.approx(1)
@@ -43,7 +43,7 @@ def test_agreement_is_the_mean_cosine_over_pairs_of_cells() -> None:
 
 
 def test_agreement_gradient_matches_finite_differences() -> None:
-    gradients = torch.randn(3, 2, 4, generator=DRAW, dtype=torch.float64)
+    gradients = torch.randn(3, 2, 4, generator=GENERATOR, dtype=torch.float64)
     actual = agreement_gradient(gradients)
     step = 1e-6
     for place in ((0, 0, 0), (1, 1, 2), (2, 0, 3)):

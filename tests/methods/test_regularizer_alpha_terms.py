@@ -13,21 +13,21 @@ from torch import Tensor
 from darts.methods.regularizer import Regularizer
 from darts.methods.regularizer_alphas import Anchor, BetaDecay, ZeroOne
 
-SETTING = dataclasses.replace(context_and_supernet("cnn")[0], progress=0.4)
-DRAW = torch.Generator().manual_seed(0)
+CONTEXT = dataclasses.replace(context_and_supernet("cnn")[0], progress=0.4)
+GENERATOR = torch.Generator().manual_seed(0)
 
 
 def alphas_of() -> dict[str, Tensor]:
     """Return alphas of both cells and edge alphas, which regularizers ignore."""
     shapes = {"normal": (14, 8), "reduce": (14, 8), "normal_edges": (14,)}
     return {
-        name: torch.randn(shape, generator=DRAW, dtype=torch.float64).requires_grad_()
+        name: torch.randn(shape, generator=GENERATOR, dtype=torch.float64).requires_grad_()
         for name, shape in shapes.items()
     }
 
 
 def gradients(regularizer: Regularizer, alphas: dict[str, Tensor]) -> list[Tensor]:
-    term = regularizer.alpha_term(alphas, SETTING)
+    term = regularizer.alpha_term(alphas, CONTEXT)
     assert term is not None
     actual = torch.autograd.grad(term, list(alphas.values()), allow_unused=True)
     assert actual[2] is None
@@ -42,19 +42,19 @@ def values(alphas: dict[str, Tensor]) -> list[list[float]]:
 def test_beta_decay_matches_the_formula_and_its_gradient() -> None:
     alphas = alphas_of()
     regularizer = BetaDecay(weight=25.0)
-    term = regularizer.alpha_term(alphas, SETTING)
+    term = regularizer.alpha_term(alphas, CONTEXT)
     rows = [math.log(sum(math.exp(a) for a in row)) for row in values(alphas)]
     assert float(term.detach()) == pytest.approx(25 * 0.4 * sum(rows) / 28)
     for cell, gradient in zip(("normal", "reduce"), gradients(regularizer, alphas), strict=True):
         wanted = 25 * 0.4 * alphas[cell].detach().softmax(1) / 28
         torch.testing.assert_close(gradient, wanted)
-    begin = dataclasses.replace(SETTING, progress=0.0)
+    begin = dataclasses.replace(CONTEXT, progress=0.0)
     assert regularizer.alpha_term(alphas, begin) == 0
 
 
 def test_zero_one_matches_the_formula_and_pushes_sigmoids_from_one_half() -> None:
     alphas = alphas_of()
-    term = ZeroOne(weight=10.0).alpha_term(alphas, SETTING)
+    term = ZeroOne(weight=10.0).alpha_term(alphas, CONTEXT)
     squares = [(1 / (1 + math.exp(-a)) - 0.5) ** 2 for row in values(alphas) for a in row]
     assert float(term.detach()) == pytest.approx(-10 * sum(squares) / 224)
     actual = gradients(ZeroOne(weight=10.0), alphas)
@@ -68,7 +68,7 @@ def test_zero_one_matches_the_formula_and_pushes_sigmoids_from_one_half() -> Non
 def test_anchor_is_the_kl_divergence_from_the_uniform_distribution() -> None:
     """``KL(Dir(b) || Dir(1))`` in closed form, with log-gamma functions."""
     alphas = alphas_of()
-    term = Anchor(weight=0.3).alpha_term(alphas, SETTING)
+    term = Anchor(weight=0.3).alpha_term(alphas, CONTEXT)
     wanted = 0.0
     for row in values(alphas):
         beta = torch.tensor([a + 1 if a > 0 else math.exp(a) for a in row], dtype=torch.float64)
@@ -87,8 +87,8 @@ def test_anchor_is_the_kl_divergence_from_the_uniform_distribution() -> None:
         torch.testing.assert_close(gradient, 0.3 * by_beta * torch.where(alpha > 0, 1, beta))
     # The term is 0 at the anchor.
     flat = {name: torch.zeros_like(alpha) for name, alpha in alphas.items()}
-    assert float(Anchor().alpha_term(flat, SETTING)) == pytest.approx(0, abs=1e-12)
+    assert float(Anchor().alpha_term(flat, CONTEXT)) == pytest.approx(0, abs=1e-12)
 
 
 def test_no_regularizer_has_no_alpha_term() -> None:
-    assert Regularizer().alpha_term(alphas_of(), SETTING) is None
+    assert Regularizer().alpha_term(alphas_of(), CONTEXT) is None

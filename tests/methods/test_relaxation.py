@@ -17,16 +17,16 @@ from darts.methods.relaxation_deterministic import Softmax
 from darts.spaces import SPACES, SearchContext
 from darts.spaces.mixture import Mixture
 
-SETTING, _ = context_and_supernet("cnn")
-DRAW = torch.Generator().manual_seed(0)
+CONTEXT, _ = context_and_supernet("cnn")
+GENERATOR = torch.Generator().manual_seed(0)
 
 
 def alphas_of(context: SearchContext) -> dict[str, Tensor]:
     """Return non-uniform alphas in float64, including those of edges."""
     alphas = {}
     for group, rows in context.candidates.items():
-        alphas[group] = torch.randn(len(rows), len(rows[0]), generator=DRAW).double()
-        alphas[edge_group(group)] = torch.randn(len(rows), generator=DRAW).double()
+        alphas[group] = torch.randn(len(rows), len(rows[0]), generator=GENERATOR).double()
+        alphas[edge_group(group)] = torch.randn(len(rows), generator=GENERATOR).double()
     return {name: alpha.requires_grad_() for name, alpha in alphas.items()}
 
 
@@ -53,26 +53,26 @@ def test_edge_weights_into_a_node_sum_to_one() -> None:
 def test_mixing_weights_are_edge_weight_times_operation_weight(name: str) -> None:
     relaxation = RELAXATIONS[name]()
     with_edges = RELAXATIONS[name](edge_normalization=True)
-    alphas = alphas_of(SETTING)
+    alphas = alphas_of(CONTEXT)
     torch.manual_seed(1)
-    plain = relaxation.mixture(alphas, SETTING)
+    plain = relaxation.mixture(alphas, CONTEXT)
     torch.manual_seed(1)
-    weighted = with_edges.mixture(alphas, SETTING)
+    weighted = with_edges.mixture(alphas, CONTEXT)
     assert weighted.bypass is not None
-    for group in SETTING.candidates:
+    for group in CONTEXT.candidates:
         edges = weighted.bypass[group]
         torch.testing.assert_close(weighted[group], plain[group] * edges[:, None])
-        expected = with_edges.probabilities(alphas, SETTING)[group]
+        expected = with_edges.probabilities(alphas, CONTEXT)[group]
         own = relaxation.edge_probabilities(alphas[group], None)
         torch.testing.assert_close(expected, own * edges[:, None])
     assert plain.bypass is None
 
 
 def test_edge_alphas_get_the_softmax_gradient() -> None:
-    alphas = alphas_of(SETTING)
+    alphas = alphas_of(CONTEXT)
     relaxation = Softmax(edge_normalization=True)
-    upstream = torch.randn(14, 8, generator=DRAW).double()
-    (relaxation.mixture(alphas, SETTING)["normal"] * upstream).sum().backward()
+    upstream = torch.randn(14, 8, generator=GENERATOR).double()
+    (relaxation.mixture(alphas, CONTEXT)["normal"] * upstream).sum().backward()
     per_edge = (alphas["normal"].detach().softmax(1) * upstream).sum(1)
     first = 0
     for count in (2, 3, 4, 5):
@@ -109,17 +109,17 @@ def test_edge_alphas_weight_the_bypassed_channels() -> None:
 
 
 def test_auxiliary_skip_adds_a_column_to_the_mixing_weights() -> None:
-    alphas = alphas_of(SETTING)
+    alphas = alphas_of(CONTEXT)
     relaxation = Softmax(auxiliary_skip=0.8)
-    plain = Softmax().mixture(alphas, SETTING)
-    mixture = relaxation.mixture(alphas, dataclasses.replace(SETTING, progress=0.25))
-    for group in SETTING.candidates:
+    plain = Softmax().mixture(alphas, CONTEXT)
+    mixture = relaxation.mixture(alphas, dataclasses.replace(CONTEXT, progress=0.25))
+    for group in CONTEXT.candidates:
         assert mixture[group].shape == (14, 9)
         assert mixture[group][:, :8].equal(plain[group])
         assert mixture[group][:, 8].tolist() == pytest.approx([0.6] * 14)
         # The auxiliary skip is not a candidate and has no probability.
-        assert relaxation.probabilities(alphas, SETTING)[group].shape == (14, 8)
-    weighted = dataclasses.replace(relaxation, edge_normalization=True).mixture(alphas, SETTING)
+        assert relaxation.probabilities(alphas, CONTEXT)[group].shape == (14, 8)
+    weighted = dataclasses.replace(relaxation, edge_normalization=True).mixture(alphas, CONTEXT)
     assert weighted.bypass is not None
     torch.testing.assert_close(weighted["normal"][:, 8], 0.8 * weighted.bypass["normal"])
 
@@ -165,7 +165,7 @@ def test_masked_candidates_have_zero_weight_and_gradient(
 ) -> None:
     relaxation = RELAXATIONS[name](**options)
     kept = random_mask()
-    context = dataclasses.replace(SETTING, masks={"normal": kept})
+    context = dataclasses.replace(CONTEXT, masks={"normal": kept})
     alphas = alphas_of(context)
     torch.manual_seed(2)
     for mixture in (relaxation.mixture(alphas, context), relaxation.mean_mixture(alphas, context)):
@@ -182,7 +182,7 @@ def test_masked_candidates_have_zero_weight_and_gradient(
     assert not expected[~kept].any()
     if name != "sigmoid" and not options:
         torch.testing.assert_close(expected.sum(1), kept.any(1).double())
-    factors = torch.rand(14, 8, generator=DRAW).double()
+    factors = torch.rand(14, 8, generator=GENERATOR).double()
     for weights in (expected, relaxation.mixture(alphas, context)["normal"][:, :8]):
         alphas["normal"].grad = None
         (weights * factors).sum().backward(retain_graph=True)
@@ -194,25 +194,25 @@ def test_masked_candidates_have_zero_weight_and_gradient(
 
 
 def test_masked_softmax_matches_the_formula() -> None:
-    alpha = torch.randn(14, 8, generator=DRAW).double()
+    alpha = torch.randn(14, 8, generator=GENERATOR).double()
     kept = random_mask()
     actual = masked_softmax(alpha, kept)
     for row, mask, out in zip(alpha.tolist(), kept.tolist(), actual.tolist(), strict=True):
-        powers = [math.exp(a) if there else 0.0 for a, there in zip(row, mask, strict=True)]
+        powers = [math.exp(a) if present else 0.0 for a, present in zip(row, mask, strict=True)]
         assert out == pytest.approx([p / (sum(powers) or 1) for p in powers])
 
 
 @pytest.mark.parametrize("name", ["softmax", "sigmoid", "dirichlet", "concrete", "gumbel"])
 def test_mean_mixture_and_probabilities_are_deterministic(name: str) -> None:
     relaxation = RELAXATIONS[name]()
-    alphas = alphas_of(SETTING)
+    alphas = alphas_of(CONTEXT)
     torch.manual_seed(0)
     state = torch.get_rng_state()
-    first = relaxation.mean_mixture(alphas, SETTING), relaxation.probabilities(alphas, SETTING)
+    first = relaxation.mean_mixture(alphas, CONTEXT), relaxation.probabilities(alphas, CONTEXT)
     assert torch.get_rng_state().equal(state)
-    again = relaxation.mean_mixture(alphas, SETTING), relaxation.probabilities(alphas, SETTING)
+    again = relaxation.mean_mixture(alphas, CONTEXT), relaxation.probabilities(alphas, CONTEXT)
     for a, b in zip(first, again, strict=True):
-        assert all(a[group].equal(b[group]) for group in SETTING.candidates)
+        assert all(a[group].equal(b[group]) for group in CONTEXT.candidates)
     before = copy.deepcopy(alphas)
-    relaxation.mixture(alphas, SETTING)
+    relaxation.mixture(alphas, CONTEXT)
     assert all(alphas[key].equal(before[key]) for key in alphas)

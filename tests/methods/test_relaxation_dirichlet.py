@@ -9,7 +9,7 @@ from torch import Tensor
 
 from darts.methods.relaxation_dirichlet import Dirichlet, concentration
 
-SETTING, _ = context_and_supernet("nas201")
+CONTEXT, _ = context_and_supernet("nas201")
 ROW = torch.tensor([0.8, -0.5, 0.0, 1.5, -1.2], dtype=torch.float64)
 KEPT = torch.tensor([True, False, True, True, False])
 SAMPLES = 40_000
@@ -18,7 +18,7 @@ SAMPLES = 40_000
 def sample(alpha: Tensor, kept: Tensor | None = None) -> Tensor:
     torch.manual_seed(0)
     mask = None if kept is None else kept.expand(SAMPLES, -1)
-    weights, active = Dirichlet().sample_weights(alpha.expand(SAMPLES, -1), mask, SETTING)
+    weights, active = Dirichlet().sample_weights(alpha.expand(SAMPLES, -1), mask, CONTEXT)
     assert active is None
     return weights
 
@@ -51,9 +51,9 @@ def test_samples_have_the_moments_of_the_distribution(kept: Tensor | None) -> No
 def test_probabilities_and_mean_weights_are_the_mean(kept: Tensor | None) -> None:
     actual = Dirichlet().edge_probabilities(ROW[None], None if kept is None else kept[None])[0]
     beta = [float(b) for b in concentration(ROW)]
-    total = sum(b for b, there in zip(beta, KEPT, strict=True) if kept is None or there)
+    total = sum(b for b, present in zip(beta, KEPT, strict=True) if kept is None or present)
     wanted = [
-        b / total if kept is None or there else 0.0 for b, there in zip(beta, KEPT, strict=True)
+        b / total if kept is None or present else 0.0 for b, present in zip(beta, KEPT, strict=True)
     ]
     torch.testing.assert_close(actual, torch.tensor(wanted, dtype=torch.float64))
     mean, active = Dirichlet().mean_weights(ROW[None], None if kept is None else kept[None])
@@ -95,7 +95,7 @@ def test_edge_without_candidates_has_zero_weights_and_finite_gradients() -> None
     kept = torch.stack([KEPT, torch.zeros(5, dtype=torch.bool)])
     alpha = ROW.float().repeat(2, 1).requires_grad_()
     for weights in (
-        Dirichlet().sample_weights(alpha, kept, SETTING)[0],
+        Dirichlet().sample_weights(alpha, kept, CONTEXT)[0],
         Dirichlet().edge_probabilities(alpha, kept),
     ):
         assert not weights[1].any()

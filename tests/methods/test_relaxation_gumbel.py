@@ -17,11 +17,11 @@ ROW = torch.tensor([0.7, -0.4, 0.0, 1.1, -2.0], dtype=torch.float64)
 KEPT = torch.tensor([True, False, True, True, False])
 
 
-SETTING, _ = context_and_supernet("nas201")
+CONTEXT, _ = context_and_supernet("nas201")
 
 
 def context_at(progress: float) -> SearchContext:
-    return dataclasses.replace(SETTING, progress=progress)
+    return dataclasses.replace(CONTEXT, progress=progress)
 
 
 def noise_of(seed: int, shape: torch.Size) -> Tensor:

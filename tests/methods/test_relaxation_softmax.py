@@ -13,10 +13,10 @@ from darts.spaces.cnn import Cnn
 
 
 def alphas() -> dict[str, torch.Tensor]:
-    draw = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     return {
-        "normal": torch.randn(14, 8, generator=draw, dtype=torch.float64),
-        "reduce": torch.randn(5, 3, generator=draw, dtype=torch.float64),
+        "normal": torch.randn(14, 8, generator=generator, dtype=torch.float64),
+        "reduce": torch.randn(5, 3, generator=generator, dtype=torch.float64),
     }
 
 

@@ -81,16 +81,16 @@ def test_fewer_epochs_than_stages_raise_an_error() -> None:
 def test_best_candidates_are_the_most_probable_of_each_edge(
     seed: int, edges: int, columns: int, keep: float
 ) -> None:
-    draw = torch.Generator().manual_seed(seed)
-    order = torch.rand(edges, columns, generator=draw).argsort(1)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.rand(edges, columns, generator=generator).argsort(1)
     p = (order + 1) / (columns + 1)  # no two of an edge are equal
-    there = torch.rand(edges, columns, generator=draw) < 0.7
+    present = torch.rand(edges, columns, generator=generator) < 0.7
     count = max(1, int(keep * columns + 0.5))
-    for kept in ({}, {"cell": there}):
+    for kept in ({}, {"cell": present}):
         mask = best_candidates({"cell": p}, kept, keep)["cell"]
         assert (mask.dtype, mask.shape) == (torch.bool, p.shape)
         for edge in range(edges):
-            left = [c for c in range(columns) if not kept or there[edge, c]]
+            left = [c for c in range(columns) if not kept or present[edge, c]]
             best = sorted(left, key=lambda c: -float(p[edge, c]))[:count]
             assert mask[edge].nonzero()[:, 0].tolist() == sorted(best)
 

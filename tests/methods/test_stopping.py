@@ -75,10 +75,10 @@ def test_single_outlier_does_not_stop() -> None:
 def test_random_walks_match_the_slow_implementation(
     seed: int, window: int, patience: int, ratio: float
 ) -> None:
-    draw = random.Random(seed)
+    generator = random.Random(seed)
     values, value = [], 1.0
     for _ in range(40):
-        value *= draw.uniform(0.85, 1.25)
+        value *= generator.uniform(0.85, 1.25)
         values.append(value)
     rule = Curvature(window=window, patience=patience, ratio=ratio)
     assert stop_of(values, rule) == slow(values, window, patience, ratio)

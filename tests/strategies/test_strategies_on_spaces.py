@@ -32,9 +32,9 @@ def propose_many(sampler: ProposalSampler, count: int, seed: int) -> list[Observ
     """Propose points with random scores; some trials fail and some are still running."""
     history: list[Observation] = []
     for number in range(count):
-        draw = Random(f"{seed} {number}")
-        point, attributes = sampler.propose(history, draw)
-        loss = None if draw.random() < 0.1 else draw.choice([draw.random(), float("inf")])
+        random = Random(f"{seed} {number}")
+        point, attributes = sampler.propose(history, random)
+        loss = None if random.random() < 0.1 else random.choice([random.random(), float("inf")])
         history.append(Observation(point, point_key(point), loss, attributes=attributes))
     return history
 
