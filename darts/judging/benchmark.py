@@ -10,8 +10,13 @@ from darts.spaces import AnyGenotype
 class Benchmark:
     """True test accuracy, rank and regret of architectures.
 
-    They refer to a training on ``dataset`` for ``epochs`` epochs. A table without the column of
-    these accuracies raises ``ValueError``.
+    Args:
+        table: Table with the accuracies.
+        dataset: Data set of the trainings that the accuracies come from.
+        epochs: Epochs of these trainings.
+
+    Raises:
+        ValueError: If the table has no test accuracies of such trainings.
     """
 
     def __init__(self, table: nas201_table.Table, dataset: str, epochs: int) -> None:
@@ -21,7 +26,10 @@ class Benchmark:
 
     @classmethod
     def from_config(cls, config: BenchmarkConfig, space: str) -> Benchmark | None:
-        """Load the configured table, if any; ``ValueError`` if it is not a table of ``space``."""
+        """Load the configured table, or return None if there is none.
+
+        Raise ``ValueError`` if the file is not a table, or if ``space`` is not ``nas201``.
+        """
         if config.table is None:
             return None
         if space != "nas201":
@@ -29,7 +37,11 @@ class Benchmark:
         return cls(nas201_table.load(config.table), config.dataset, config.epochs)
 
     def scores(self, genotype: AnyGenotype) -> dict[str, float]:
-        """Return ``true_accuracy`` and ``true_regret`` as fractions and ``true_rank`` (best: 1)."""
+        """Return ``true_accuracy``, ``true_regret`` and ``true_rank`` of a genotype.
+
+        Accuracy and regret are fractions. The regret is the difference to the best accuracy in the
+        table; the best rank is 1.
+        """
         arch = str(genotype)
         return {
             "true_accuracy": self._table.accuracy(arch, **self._column) / 100,

@@ -1,8 +1,9 @@
 """Edge importance: how much the score of a trained network drops without an edge.
 
-An edge is removed from all cells with one name, for example ``normal``: its operation outputs
-zeros, and everything else, including the running statistics of batch norm, stays as trained. An
-operation that adds its result to its input, for example a residual block, then outputs its input.
+An edge of a cell, for example of ``normal``, is removed from all copies of the cell in the network:
+its operation outputs zeros. Everything else, including the running statistics of batch norm, stays
+as trained. An operation that adds its result to its input, for example a residual block, then
+outputs its input.
 
 The importance measures what this trained network relies on. It does not say which architecture is
 better: a network trained without the edge would have adapted. If two edges can replace each other,
@@ -24,7 +25,7 @@ Edge = tuple[str, int]  # name of a cell, and index of an edge in ``genotype.edg
 
 
 class EdgeDrop(TypedDict):
-    """Score drop of the edge from state ``source`` to state ``target``.
+    """Score drop without the edge from ``source`` to ``target``, numbered as in the genotype.
 
     ``score_drop`` is None if the edge cannot be removed because no other path bypasses it.
     """
@@ -39,9 +40,9 @@ class EdgeImportances(TypedDict):
     """Score drops of all edges. A positive drop means that the score is worse without the edge.
 
     Attributes:
-        score: score of the whole network.
-        edges: by name of the cell, in the order of ``genotype.edges``.
-        operations: by operation, the drop without all removable edges that carry it.
+        score: Score of the whole network.
+        edges: Score drops by name of the cell, in the order of ``genotype.edges``.
+        operations: By operation, the score drop without all removable edges that have it.
     """
 
     score: float
@@ -50,7 +51,7 @@ class EdgeImportances(TypedDict):
 
 
 class ZeroOutput(nn.Module):
-    """Replacement of an operation that outputs zeros of the same shape."""
+    """Replacement of an operation; outputs zeros of the shape of the operation's output."""
 
     def __init__(self, operation: nn.Module) -> None:
         super().__init__()
@@ -71,7 +72,7 @@ def has_removable_edges(net: NetworkBase) -> bool:
 
 @contextmanager
 def without_edges(net: NetworkBase, edges: Iterable[Edge]) -> Iterator[None]:
-    """Replace the outputs of edges by zeros inside a ``with`` block.
+    """Replace the outputs of some edges by zeros inside a ``with`` block.
 
     An edge that cannot be removed raises ``ValueError``.
     """
@@ -99,7 +100,7 @@ def edge_importances(
 ) -> EdgeImportances:
     """Measure the score drop of a trained network without each edge and without each operation.
 
-    ``score`` evaluates ``net`` in its current state, always on the same data. Drops have the unit
+    ``score`` evaluates ``net`` as it is when called, always on the same data. Drops have the unit
     of the score.
     """
     baseline = score()

@@ -1,7 +1,7 @@
 """Encoding of points as rows of numbers, for surrogates.
 
 A number is encoded by its relative position in its range, a choice by one column per value
-(one-hot). A conditional parameter has one more column, which marks that it is inactive.
+(one-hot). A conditional parameter has one more column, which is 1 where it is inactive.
 
 A random point is drawn as one independent number per parameter. The numbers of inactive parameters
 are drawn, too, and ignored. A function of points is therefore a function of independent inputs, in
@@ -29,9 +29,12 @@ class Encoding:
     A *code* represents a value of a parameter by one number: its position in a range, from 0 to 1,
     or the index of a choice. A *row* is the input of a surrogate.
 
+    Args:
+        space: Parameters of the points; ``ValueError`` if there are none.
+
     Attributes:
-        names: names of the parameters, in their order.
-        width: number of columns of a row.
+        names: Names of the parameters, in their order.
+        width: Number of columns of a row.
     """
 
     def __init__(self, space: Parameters) -> None:
@@ -92,11 +95,11 @@ class Encoding:
         return codes
 
     def draws(self, uniform: Array) -> Array:
-        """Convert uniform numbers in [0, 1) to the codes of random points, ``(n, parameters)``."""
+        """Convert uniform numbers ``(n, parameters)`` in [0, 1) to codes of random points."""
         return np.stack([self.draw(i, uniform[:, i]) for i in range(len(self.names))], axis=1)
 
     def draw(self, index: int, uniform: Array) -> Array:
-        """Convert uniform numbers in [0, 1) to codes of one parameter, ``(n,)``."""
+        """Convert uniform numbers ``(n,)`` in [0, 1) to codes of one parameter."""
         domain = self._domains[index]
         if isinstance(domain, Choice):
             return np.minimum(np.floor(uniform * len(domain.values)), len(domain.values) - 1)
@@ -110,7 +113,7 @@ class Encoding:
         return np.array([domain.position(domain.at(place)) for place in uniform])
 
     def strata(self, index: int, levels: int) -> Array:
-        """Return codes that represent all values of a parameter with equal weights.
+        """Return codes ``(count,)`` that represent all values of a parameter with equal weights.
 
         A range has at most ``levels`` codes; a choice has one code per value.
         """
@@ -124,7 +127,7 @@ class Encoding:
         return self.draw(index, (np.arange(count) + 0.5) / count)
 
     def active(self, codes: Array) -> NDArray[np.bool_]:
-        """Return which parameters are active in codes ``(n, parameters)``, in the same shape."""
+        """Return whether each parameter is active, ``(n, parameters)`` like ``codes``."""
         active = np.ones(codes.shape, dtype=bool)
         for index, conditions in enumerate(self._conditions):
             for parent, required in conditions:
@@ -143,6 +146,7 @@ class Encoding:
                 rows[row_indices[is_active], column + chosen] = 1
                 inactive_column = column + len(domain.values)
             else:
+                # An inactive number gets the middle of its range.
                 rows[:, column] = np.where(is_active, codes[:, index], 0.5)
                 inactive_column = column + 1
             if self._conditions[index]:
@@ -153,16 +157,16 @@ class Encoding:
         """Return a copy of codes in which a parameter is active everywhere.
 
         Args:
-            index: index of the parameter; one that is never active raises ``ValueError``.
-            codes: codes of random points, ``(n, parameters)``.
-            uniform: numbers in [0, 1) of the same shape, from which new codes of the parameters in
-                its conditions are drawn.
+            index: Index of the parameter; one that is never active raises ``ValueError``.
+            codes: Codes of random points, ``(n, parameters)``.
+            uniform: Uniform numbers in [0, 1) of the same shape. New codes of the parameters that
+                the conditions name are drawn from them.
         """
         codes = codes.copy()
         for parent, required in self._requirements(index).items():
             possible = self.draw(parent, (np.arange(1000) + 0.5) / 1000)
             pool = possible[_contains(required, possible)]
-            if not len(pool):  # the condition requires single numbers of a continuous range
+            if not len(pool):  # the condition names single values of a continuous range
                 pool = required
             if not len(pool):
                 raise ValueError(f"{self.names[index]} is never active in this space")
@@ -180,7 +184,7 @@ class Encoding:
 
 
 def uniforms(count: int, columns: int, seed: int) -> Array:
-    """Return scrambled Sobol' points ``(count, columns)`` in [0, 1); the count is a power of two.
+    """Return scrambled Sobol' points ``(count, columns)`` in [0, 1), for a power of two ``count``.
 
     They cover the space more evenly than independent random numbers.
     """

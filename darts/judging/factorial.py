@@ -3,7 +3,7 @@
 The design has four corners, {default, best} architecture x {default, best} hyperparameters. Each
 corner is trained with the same seeds, which the search did not use. Gains are differences per seed,
 so an effect of the seed that is common to all corners cancels out. A gain is positive if the best
-is better than the default, also if lower scores are better.
+is better than the default, even if lower scores are better.
 
 References:
     Fisher, "The Design of Experiments", 1935.
@@ -40,9 +40,9 @@ class Estimate:
     """A mean over seeds.
 
     Attributes:
-        mean: mean of the values, in the unit of the score.
-        deviation: standard deviation of the values (divisor ``count - 1``); None for one seed.
-        count: number of seeds.
+        mean: Mean of the values, in the unit of the score.
+        deviation: Standard deviation of the values (divisor ``count - 1``); None for one seed.
+        count: Number of seeds.
         low, high: 95 % confidence interval of the mean (Student's t); None for one seed.
     """
 
@@ -54,7 +54,7 @@ class Estimate:
 
     @classmethod
     def from_values(cls, values: Collection[float]) -> Estimate:
-        """Estimate the mean of one value per seed; there must be at least one."""
+        """Estimate the mean of one value per seed, for at least one seed."""
         from scipy.stats import t
 
         array = np.array(list(values), dtype=np.float64)
@@ -66,7 +66,7 @@ class Estimate:
         return cls(mean, deviation, count, mean - half_width, mean + half_width)
 
     def as_scalars(self, name: str) -> dict[str, float]:
-        """Return all attributes as ``name``, ``name_deviation``, ...; None is left out."""
+        """Return the attributes that are not None, as ``<name>``, ``<name>_deviation``, ..."""
         scalars = {
             name: self.mean,
             f"{name}_deviation": self.deviation,
@@ -82,11 +82,12 @@ class FactorialEffects:
     """Scores and gains of a factorial design.
 
     Attributes:
-        scores: by corner ``<architecture>_<hyperparameters>``, for example ``best_default``; in
-            the units of the score.
-        gains: ``architecture`` and ``hyperparameters`` alone, ``both``, and ``interaction``, the
-            gain of both beyond the sum of the two. Gains whose corners are missing are left out.
-        higher_is_better: direction of the scores.
+        scores: Mean scores by corner ``<architecture>_<hyperparameters>``, for example
+            ``best_default``.
+        gains: Gains of ``architecture`` alone, of ``hyperparameters`` alone and of ``both``, in the
+            unit of the score, and their ``interaction``: the gain of both minus the sum of the two
+            others. Gains whose corners are missing are left out.
+        higher_is_better: Whether higher scores are better.
     """
 
     scores: dict[str, Estimate]
@@ -94,7 +95,7 @@ class FactorialEffects:
     higher_is_better: bool
 
     def as_scalars(self) -> dict[str, float]:
-        """Return all numbers: ``gain_architecture``, ``gain_architecture_low``, ..."""
+        """Return all numbers by name: ``gain_architecture``, ``gain_architecture_low``, ..."""
         scalars: dict[str, float] = {}
         for name, estimate in self.gains.items():
             scalars |= estimate.as_scalars(f"gain_{name}")
@@ -109,13 +110,13 @@ def factorial_effects(
     """Compute gains from the scores of the corners.
 
     Args:
-        scores: score per seed for each corner. A gain uses the seeds that all its corners have.
+        scores: Score per seed for each corner. A gain uses the seeds that all its corners have.
             Corners may be missing; a gain without seeds is left out.
-        higher_is_better: direction of the scores.
+        higher_is_better: Whether higher scores are better.
 
     Raises:
-        ValueError: a corner is unknown, a score is not finite, or the default corner or all other
-            corners are missing.
+        ValueError: If a corner is unknown, a score is not finite, or the default corner or all
+            other corners are missing.
     """
     for corner, by_seed in scores.items():
         if corner not in _CORNERS:

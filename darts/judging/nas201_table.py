@@ -60,10 +60,14 @@ class Column(TypedDict, total=False):
 
 
 class Table:
-    """Accuracies of all architectures, in percent ``(15625,)`` by column name.
+    """Accuracies of all architectures.
 
-    They are in the order of ``Genotype.index``. Every method takes the fields of ``Column`` as
-    keyword arguments. An unknown architecture or column raises ``ValueError``.
+    Every method takes the fields of ``Column`` as keyword arguments. An unknown architecture or
+    column raises ``ValueError``.
+
+    Args:
+        columns: Accuracies in percent ``(15625,)`` by column name, in the order of
+            ``Genotype.index``.
     """
 
     def __init__(self, columns: Mapping[str, Values]) -> None:
@@ -93,12 +97,12 @@ class Table:
         return 1 + int((values > values[_index(arch)]).sum())
 
     def regret(self, arch: str | Genotype, **column: Unpack[Column]) -> float:
-        """Return the difference to the best architecture in percentage points."""
+        """Return the best accuracy in the column minus that of ``arch``, in percentage points."""
         values = self.column(**column)
         return float(values.max() - values[_index(arch)])
 
     def percentile(self, arch: str | Genotype, **column: Unpack[Column]) -> float:
-        """Return the percentage of architectures that are not better, itself included."""
+        """Return the percentage of architectures that are not better, including ``arch`` itself."""
         values = self.column(**column)
         return 100 * float((values <= values[_index(arch)]).mean())
 
@@ -117,14 +121,14 @@ def load(path: str | Path) -> Table:
     """Read a table, or open official files.
 
     Args:
-        path: a CSV file, plain or gzip-compressed; a directory that contains ``nasbench201.csv``
+        path: A CSV file, plain or gzip-compressed; a directory that contains ``nasbench201.csv``
             or ``nasbench201.csv.gz``; an official file of the topology search space,
-            ``NATS-tss-*.pickle.pbz2``; or the directory of its archive. Official files are
+            ``NATS-tss-*.pickle.pbz2``; or the directory of its unpacked archive. Official files are
             pickles, which can run code when they are read: open only files from the publisher.
             They need the package nats-bench, and the first access to a column takes minutes.
 
     Raises:
-        ValueError: the file does not exist or is not a table.
+        ValueError: If the file does not exist or is not a table.
     """
     file = Path(path).expanduser()
     if file.is_dir():
@@ -191,7 +195,10 @@ def _read(text: str) -> dict[str, Values]:
 
 
 def _texts() -> Iterator[str]:
-    """Yield the text of each architecture by index, much faster than by ``str(Genotype)``."""
+    """Yield the text of each architecture in the order of its index.
+
+    This is much faster than ``str`` of each genotype.
+    """
     template = "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|"
     return (template.format(*names) for names in product(PRIMITIVES, repeat=len(EDGES)))
 

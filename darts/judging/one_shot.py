@@ -29,8 +29,9 @@ class OneShotScorer:
     """A trained supernet that scores genotypes on the validation subset of its search.
 
     Args:
-        checkpoint: run directory or checkpoint file of a search; others raise ``ValueError``.
-        calibration: training batches from which the batch norm statistics are recomputed.
+        checkpoint: Run directory or checkpoint file of a search; other paths raise ``ValueError``.
+        calibration: Number of training batches from which the batch norm statistics of each path
+            are recomputed.
     """
 
     def __init__(self, checkpoint: Path, calibration: int) -> None:
@@ -58,7 +59,7 @@ class OneShotScorer:
         self._searcher.load_state_dict(state["searcher"])
 
     def scores(self, genotype: AnyGenotype) -> dict[str, float]:
-        """Return the validation scores of a genotype, ``valid_accuracy`` among them.
+        """Return the validation scores of a genotype, for example ``valid_accuracy``.
 
         A genotype that is not from the supernet's space raises ``ValueError``.
         """

@@ -12,8 +12,12 @@ def pareto_front(rows: Sequence[Mapping[str, object]], objectives: Mapping[str, 
     """Return the indices of the rows on the Pareto front, in order.
 
     A row is on the front if no other row is at least as good in all objectives and better in one.
-    Equal rows on the front are all returned; rows without a finite number for each objective are
-    not. ``objectives`` maps each name, at least one, to whether higher is better.
+    If several equal rows are on the front, all are returned. A row without a finite number for each
+    objective is never on the front.
+
+    Args:
+        rows: Values by name, one mapping per trial.
+        objectives: Whether higher is better, by name of the objective; ``ValueError`` if empty.
     """
     if not objectives:
         raise ValueError("objectives is empty; a Pareto front needs at least one")
@@ -34,6 +38,6 @@ def pareto_front(rows: Sequence[Mapping[str, object]], objectives: Mapping[str, 
 
 
 def has_number(row: Mapping[str, object], name: str) -> bool:
-    """Return whether a row has a finite number under a name."""
+    """Return whether ``row[name]`` exists and is a finite number."""
     value = row.get(name)
     return isinstance(value, (int, float, np.number)) and math.isfinite(value)

@@ -47,7 +47,7 @@ class Regressor(ABC):
 
 
 class RandomForest(Regressor):
-    """A random forest. The uncertainty is the standard deviation between its trees."""
+    """A random forest. The uncertainty is the standard deviation of its trees' predictions."""
 
     def __init__(self, rows: Rows, values: Array, seed: int) -> None:
         from sklearn.ensemble import RandomForestRegressor
@@ -71,9 +71,9 @@ class RandomForest(Regressor):
 class GaussianProcess(Regressor):
     """A Gaussian process with a Matern kernel and noise.
 
-    The uncertainty is that of the posterior. The constructor fits the kernel unless it is given;
-    ``refit`` keeps the kernel. Up to ``_MAX_LENGTH_SCALES`` columns have one length scale each;
-    more columns share one.
+    The uncertainty is the standard deviation of the posterior. The constructor fits the kernel
+    unless it is given; ``refit`` keeps the kernel. Up to ``_MAX_LENGTH_SCALES`` columns have one
+    length scale each; more columns share one.
     """
 
     def __init__(self, rows: Rows, values: Array, kernel: Kernel | None = None) -> None:

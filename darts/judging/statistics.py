@@ -9,7 +9,7 @@ References:
     hierarchical data, 5.2.1 for the studentized bootstrap.
     Pitman, "Significance Tests Which May be Applied to Samples from any Populations", 1937.
     Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
-    Cliff, "Dominance Statistics: Ordinal Analyzes to Answer Ordinal Questions", 1993. The names
+    Cliff, "Dominance Statistics: Ordinal Analyses to Answer Ordinal Questions", 1993. The names
     of effect sizes follow Romano et al., 2006.
 """
 
@@ -29,6 +29,7 @@ SIGN_DRAWS = 100_000  # sign changes that the sign-flip test draws for more pair
 MIN_SEARCHES = 4  # searches that an interval needs
 
 Groups = Sequence[Sequence[float]]
+"""For each search, the scores of its retrainings."""
 Numbers = NDArray[np.float64]
 
 
@@ -37,9 +38,9 @@ class Interval:
     """A mean over searches and its confidence interval, in the unit of the score.
 
     Attributes:
-        mean: mean over searches.
-        low, high: bounds; both None if there are too few searches or almost all are equal.
-        count: number of searches.
+        mean: Mean over searches.
+        low, high: Bounds; both None if there are too few searches or almost all means are equal.
+        count: Number of searches.
     """
 
     mean: float
@@ -58,7 +59,10 @@ class Interval:
 
 
 def search_means(groups: Groups) -> Numbers:
-    """Return the mean score of each search's retrainings, ``(searches,)``."""
+    """Return the mean score of each search's retrainings, ``(searches,)``.
+
+    Raise ``ValueError`` if there is no search, or a search without a score.
+    """
     if not groups or not all(len(group) for group in groups):
         raise ValueError("there must be at least one search, and each search needs a score")
     return np.array([np.mean(np.asarray(group, dtype=np.float64)) for group in groups])
@@ -70,7 +74,7 @@ def bootstrap(
     """Compute the studentized bootstrap interval of the mean over searches.
 
     Searches are drawn with replacement and keep their retrainings. Unlike the percentile interval,
-    this interval is not too narrow for few searches; docs/compare.md has measured coverage rates.
+    this interval is not too narrow for few searches: docs/compare.md reports its measured coverage.
     ``level`` is the confidence level, ``draws`` the number of resamples.
     """
     values = search_means(groups)
@@ -143,7 +147,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def cliffs_delta(ours: Sequence[float], theirs: Sequence[float]) -> float:
     """Return Cliff's delta, from -1 to 1, over all pairs of one of our and one of their values.
 
-    It is the share of pairs in which ours is higher, minus the share in which theirs is higher.
+    It is the share of pairs in which our value is higher, minus the share in which theirs is.
     """
     signs = np.sign(np.subtract.outer(np.asarray(ours), np.asarray(theirs)))
     return float(signs.mean())
@@ -157,14 +161,18 @@ def delta_magnitude(delta: float) -> str:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A paired comparison of a method with a baseline; the searches are the pairs.
+    """A paired comparison of a method with a baseline.
+
+    A pair consists of a search of the method and a search of the baseline with the same seed.
 
     Attributes:
-        difference: method minus baseline.
-        p: p-value of ``sign_flip_test``.
-        corrected_p: the p-value after ``holm``.
+        method, baseline: Names.
+        difference: Mean over pairs of the method's score minus the baseline's.
+        p: Result of ``sign_flip_test``, the p-value.
+        corrected_p: The p-value after ``holm``.
         delta: Cliff's delta of the means of searches.
-        comparisons: number of simultaneous comparisons.
+        comparisons: Number of simultaneous comparisons, for which ``holm`` corrects.
+        higher_is_better: Whether higher scores are better.
     """
 
     method: str
@@ -211,9 +219,14 @@ def compare_methods(
     higher_is_better: bool = True,
     draws: int = 10_000,
 ) -> list[Comparison]:
-    """Compare a method with each baseline. Search i of every method has the same seed.
+    """Compare a method with each baseline.
 
-    Methods are pairs of a name and the scores of the retrainings of each search.
+    Args:
+        method: Name, and scores of the retrainings of each search.
+        baselines: The same for each baseline. Search i of each must have the seed of search i of
+            ``method``; different numbers of searches raise ``ValueError``.
+        higher_is_better: Whether higher scores are better.
+        draws: Number of resamples of ``bootstrap``.
     """
     name, ours = method[0], search_means(method[1])
     others = [(baseline, search_means(groups)) for baseline, groups in baselines]
@@ -239,7 +252,7 @@ def compare_methods(
 
 
 def verdict(comparison: Comparison, show: Callable[[float], str] = "{:.4g}".format) -> str:
-    """Return one sentence about a comparison that claims no more than the data shows.
+    """Return a sentence that says what a comparison shows, and no more than the data support.
 
     ``show`` formats a difference of scores.
     """

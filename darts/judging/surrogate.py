@@ -1,8 +1,9 @@
-"""A surrogate: a regression model of the score, ``P = f(A, H)``, fitted to finished trials.
+"""A surrogate: a regression model of the score, fitted to finished trials.
 
-It shows what the best trial alone does not: which parameters matter, what effect each has on
-average, and how much of the variance the architecture and the hyperparameters explain. All results
-describe the model over the whole space. Its cross-validated error shows how reliable they are.
+It predicts the score of a point from its architecture and hyperparameters. It shows what the best
+trial alone does not: which parameters matter, what effect each has on average, and how much of the
+variance the architecture and the hyperparameters explain. All results describe the model over the
+whole space. Its cross-validated error shows how reliable they are.
 
 ``darts.judging.variance`` cites the papers.
 """
@@ -26,21 +27,23 @@ Array = NDArray[np.float64]
 
 MIN_POINTS = 10  # points that a surrogate needs
 
-FOLDS = 5  # of the cross-validation
-INTERACTION, OTHERS = "interaction", "others"  # shares in addition to those of the groups
+FOLDS = 5  # number of folds of the cross-validation
+INTERACTION, OTHERS = "interaction", "others"  # names of the shares that belong to no group
 
 _MARGINAL_DRAWS = 256  # draws of the other parameters per value of a marginal
 
 
 @dataclass(frozen=True)
 class FitQuality:
-    """Cross-validated error of a surrogate over ``points`` points.
+    """Cross-validated error of a surrogate.
 
     Attributes:
-        mae: mean absolute error, in the unit of the values.
-        r2: share of the variance that the predictions explain; below 0 if the mean of the values
+        mae: Mean absolute error, in the unit of the values.
+        r2: Share of the variance that the predictions explain; below 0 if the mean of the values
             predicts better, 0 if all values are equal.
-        rank_correlation: Spearman's; 0 if values or predictions are constant.
+        rank_correlation: Spearman's rank correlation of values and predictions; 0 if one of the two
+            is constant.
+        points: Number of points.
     """
 
     mae: float
@@ -54,10 +57,10 @@ class Marginal:
     """Average effect of a parameter.
 
     Attributes:
-        name: name of the parameter.
-        values: grid of its values.
-        mean: prediction for each value, averaged over all other parameters.
-        deviation: standard deviation of each mean under the model.
+        name: Name of the parameter.
+        values: Grid of its values.
+        mean: Prediction for each value, averaged over all other parameters.
+        deviation: Uncertainty of each mean, see ``Regressor.averages``.
     """
 
     name: str
@@ -70,11 +73,14 @@ class Surrogate:
     """A random forest or a Gaussian process over a search space.
 
     Args:
-        space: search space that contains all points.
-        points: at least ``MIN_POINTS`` evaluated points; repetitions are allowed.
-        values: finite score of each point.
+        space: Search space that contains all points.
+        points: At least ``MIN_POINTS`` evaluated points; repetitions are allowed.
+        values: Finite score of each point.
         kind: ``forest`` (random forest) or ``gp`` (Gaussian process).
-        seed: seed of the forest, the folds and all draws; results are deterministic.
+        seed: Seed of the forest, the folds and all draws; results are deterministic.
+
+    Raises:
+        ValueError: If an argument violates one of these conditions.
     """
 
     def __init__(
@@ -115,7 +121,7 @@ class Surrogate:
         """Return a prediction ``(n,)`` for each point from a model fitted without it.
 
         Equal points are in the same fold. The Gaussian process keeps the kernel that was fitted to
-        all points. At least two folds and two distinct points are needed.
+        all points. Fewer than two folds or two distinct points raise ``ValueError``.
         """
         keys = [point_key(point) for point in self.points]
         distinct = list(dict.fromkeys(keys))
@@ -150,7 +156,8 @@ class Surrogate:
 
         The same draws of the other parameters are used for all values. If the parameter is
         conditional, its conditions hold in all draws. If it is never active, raise ``ValueError``.
-        ``levels`` is the grid size of a range; a choice has all its values.
+        ``levels`` is the number of values in the grid of a range; the grid of a choice has all its
+        values.
         """
         encoding = self._encoding
         index = encoding.index(name)
@@ -182,7 +189,8 @@ class Surrogate:
         """Return the share of the model's variance that each group of parameters explains alone.
 
         Args:
-            groups: parameter names by group; a parameter is in one group at most.
+            groups: Parameter names by group; a parameter is in one group at most. ``ValueError``
+                if this is violated or a name is unknown or reserved.
 
         Returns:
             Shares by group; ``others`` for parameters in no group, if there are any; and

@@ -23,7 +23,7 @@ Predict = Callable[[NDArray[np.float32]], Array]
 
 _DRAWS = 4096  # random points that estimate the variance
 _ROWS = 60_000  # approximate number of predictions for the effects of all parameters
-_STRATA = (16, 64)  # min and max number of values per range; more if there are fewer parameters
+_STRATA = (16, 64)  # least and most values per range; fewer parameters get more values each
 
 
 def first_order_shares(encoding: Encoding, predict: Predict, seed: int) -> Array:
@@ -31,7 +31,7 @@ def first_order_shares(encoding: Encoding, predict: Predict, seed: int) -> Array
 
     For each value of a parameter, the prediction is averaged over draws of the other parameters,
     with the same draws for all values. The share is the variance of these means, minus the bias
-    from the finite number of draws.
+    from the finite number of draws. All shares are 0 if the predictions are constant.
     """
     columns = len(encoding.names)
     levels = power_of_two(_ROWS / (256 * columns), *_STRATA)
@@ -64,7 +64,7 @@ def group_shares(
 
     ``groups`` contains indices of parameters. The shares are Sobol' indices, estimated by
     pick-freeze: from predictions for two sets of draws, and for each set with the parameters of one
-    group copied from the other set. Return None if the variance is zero.
+    group copied from the other set. Return None if the predictions are constant.
     """
     columns = len(encoding.names)
     numbers = uniforms(_DRAWS, 2 * columns, seed)
