@@ -1,4 +1,4 @@
-"""A space of whole networks: stages of inverted residual blocks with independent choices."""
+"""The macro space: three stages of inverted residual blocks, with a choice for each block."""
 
 from darts.spaces.macro.genotype import PRIMITIVES, Genotype
 from darts.spaces.macro.network import Network
@@ -6,6 +6,6 @@ from darts.spaces.macro.space import Macro
 from darts.spaces.macro.supernet import Supernet
 
 EdgewiseSupernet = Supernet
-"""The supernet is its own reference: the candidates of a block share no computation."""
+"""The supernet is its own oracle, because the candidates of a block share no computation."""
 
 __all__ = ["PRIMITIVES", "EdgewiseSupernet", "Genotype", "Macro", "Network", "Supernet"]

@@ -25,16 +25,16 @@ PRIMITIVES: tuple[str, ...] = (
     "mb_k7_e6",
     "skip_connect",
 )
-"""The candidates in the order of the alphas' columns: inverted residual blocks with a kernel of 3,
-5 or 7 and an expansion of 3 or 6, and ``skip_connect``, which no stage begins with."""
+"""The candidates, in the order of the alphas' columns. ``mb_k3_e6`` is an inverted residual block
+with kernel size 3 and expansion 6. ``skip_connect`` skips a block; a stage cannot begin with it."""
 
 
 @dataclass(frozen=True)
 class Genotype(ChainGenotype):
-    """A network of three stages with the same number of blocks.
+    """The blocks of a network, in three stages of equal length.
 
     Attributes:
-        blocks: The operation of each block. Lists become tuples.
+        blocks: The operation of each block. Lists are converted to tuples.
 
     Raises:
         ValueError: An unknown operation, a number of blocks that is not a multiple of three, or a
@@ -73,7 +73,7 @@ class Genotype(ChainGenotype):
         return len(self.blocks) // STAGES
 
     def canonical(self) -> Genotype:
-        """Return the genotype with the skipped blocks at the end of each stage."""
+        """Return the same architecture with the skipped blocks at the end of each stage."""
         ordered = [sorted(stage, key=lambda name: name == "skip_connect") for stage in self._stages]
         return Genotype(tuple(name for stage in ordered for name in stage))
 
@@ -83,7 +83,7 @@ class Genotype(ChainGenotype):
         return f'{{\n  "space": "{self.space}",\n  "blocks": [\n{rows}\n  ]\n}}'
 
     def __str__(self) -> str:
-        """Return JSON text in one line; ``parse`` turns it into an equal genotype."""
+        """Return JSON text in one line; ``parse`` is the inverse."""
         return json.dumps({"space": self.space, "blocks": self.blocks})
 
     @classmethod
@@ -91,7 +91,7 @@ class Genotype(ChainGenotype):
         """Parse ``{"space": "macro", "blocks": ["mb_k3_e3", ...]}``.
 
         Raises:
-            ValueError: Any other text; the message has one line.
+            ValueError: The text is not such a genotype; the message has one line.
         """
         return cls(read_json_field(strip_text(text), cls.space, "blocks"))
 

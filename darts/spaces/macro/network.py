@@ -27,7 +27,7 @@ from darts.spaces.network import NetworkBase
 
 
 class Network(NetworkBase):
-    """Stem, the blocks of a genotype, and head.
+    """A stem, the blocks of a genotype, and a head.
 
     Args:
         genotype: The blocks; they determine the depth.
@@ -79,7 +79,8 @@ class Network(NetworkBase):
         return (logits, None) if auxiliary else logits
 
     def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
-        # Blocks that change width or size have no residual connection.
+        # A block that changes width or image size has no residual connection; the network cannot
+        # work without it.
         block = self.blocks[edge]
         if not isinstance(block, InvertedResidual):
             return []

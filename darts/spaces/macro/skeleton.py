@@ -56,12 +56,12 @@ def plan_blocks(channels: int, cells: int) -> Iterator[BlockPlan]:
 
 
 def last_channels(channels: int) -> int:
-    """Return the width of the last stage."""
+    """Return the width of the last stage; ``channels`` is that of the first."""
     return channels << (STAGES - 1)
 
 
 class InvertedResidual(nn.Module):
-    """Pointwise convolution to more channels, depthwise, and linear pointwise convolution.
+    """A pointwise convolution to more channels, a depthwise and a linear pointwise convolution.
 
     If input and output have the same shape, the input is added.
 
@@ -69,7 +69,7 @@ class InvertedResidual(nn.Module):
         inputs: Input channels.
         outputs: Output channels.
         stride: Stride of the depthwise convolution.
-        kernel: Side of its kernel, an odd number.
+        kernel: Kernel size of the depthwise convolution, an odd number.
         expansion: Channels of the depthwise convolution divided by ``inputs``.
         affine: Whether batch norms have scale and shift.
 
@@ -113,7 +113,11 @@ class InvertedResidual(nn.Module):
 
 
 def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Module:
-    """Build one of ``plan.candidates``; ``affine`` is whether batch norms have scale and shift."""
+    """Build one of ``plan.candidates``; ``affine`` is whether batch norms have scale and shift.
+
+    Raises:
+        ValueError: The operation is not among the candidates.
+    """
     if name not in plan.candidates:
         raise ValueError(
             f"unknown operation {name!r} of a block of the group {plan.group}; "
@@ -128,7 +132,7 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
 
 
 def conv_norm(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
-    """Return a convolution that keeps the size, batch norm and ReLU6."""
+    """Return the layers convolution, batch norm and ReLU6, which keep the image size."""
     return [
         nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),
@@ -137,7 +141,10 @@ def conv_norm(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
 
 
 def make_stem(in_channels: int, channels: int) -> nn.Sequential:
-    """Return a 3x3 convolution with norm, ``(B, in_channels, H, W)`` -> ``(B, channels, H, W)``."""
+    """Return a 3x3 convolution with batch norm and ReLU6.
+
+    Shape: ``(B, in_channels, H, W)`` -> ``(B, channels, H, W)``.
+    """
     return nn.Sequential(*conv_norm(in_channels, channels, 3))
 
 

@@ -1,4 +1,7 @@
-"""The macro space. As a point, a genotype has one parameter per block: its operation.
+"""The macro space.
+
+The parameters of an architecture are the operations of its blocks. Each genotype is exactly one
+point.
 
 References:
     Sandler et al., "MobileNetV2", arXiv:1801.04381; Cai et al., "ProxylessNAS", arXiv:1812.00332,
@@ -130,15 +133,15 @@ class Macro(Space):
 
 
 def in_block_order(groups: Mapping[str, Sequence[T]]) -> list[T]:
-    """Return the items of both groups in the order of the blocks.
+    """Return the items of both groups of alphas in the order of the blocks.
 
     ``groups["first"]`` has an item for the first block of each stage, ``groups["rest"]`` an item
     for each other block.
     """
     rest = groups.get("rest", ())
-    others = len(rest) // STAGES
+    per_stage = len(rest) // STAGES
     return [
         item
         for stage in range(STAGES)
-        for item in (groups["first"][stage], *rest[stage * others : (stage + 1) * others])
+        for item in (groups["first"][stage], *rest[stage * per_stage : (stage + 1) * per_stage])
     ]

@@ -46,7 +46,14 @@ class MixedBlock(nn.Module):
     def forward(
         self, x: Tensor, weights: Tensor, active: Sequence[int], skip_dropout: float
     ) -> Tensor:
-        """Return the sum of the active candidates with ``weights``, ``(candidates,)``."""
+        """Return the weighted sum of the active candidates; zeros if there are none.
+
+        Args:
+            x: ``(B, inputs, H, W)``.
+            weights: Mixing weights ``(candidates,)``.
+            active: Columns of the active candidates.
+            skip_dropout: Dropout rate of the output of ``skip_connect``.
+        """
         factors = weights.unbind()
         terms = [self._run_candidate(column, x, skip_dropout) for column in active]
         if terms:
@@ -80,7 +87,7 @@ class Supernet(SupernetBase):
 
     Attributes:
         alphas: ``{"first": (3, 6), "rest": (3 * (cells - 1), 7)}``; with ``cells=1``, no ``rest``.
-        edges: By group; block ``i`` leads from state ``i`` to state ``i + 1``.
+        edges: By group, source and target state of each block, ``(i, i + 1)`` for block ``i``.
         counts: 1 for each group, since no two blocks share alphas.
 
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.

@@ -28,7 +28,7 @@ _LAYER_PATTERN = re.compile(rf"({'|'.join(ACTIVATIONS)})_([1-9][0-9]{{0,9}})", r
 
 @dataclass(frozen=True)
 class Genotype(ChainGenotype):
-    """A fully connected network, hidden layer by hidden layer.
+    """The hidden layers of a fully connected network.
 
     State 0 is the input, and state ``i + 1`` the output of ``layers[i]``. A genotype does not
     contain the layers that a search skips, so every network has exactly one genotype.

@@ -46,7 +46,7 @@ def check_choices(activations: Sequence[str], widths: Sequence[int]) -> None:
 
 
 def make_linear(inputs: int, width: int, normalization: str) -> nn.Linear:
-    """Make a linear map; before batch norm, which would cancel a bias, it has none."""
+    """Make a linear map. Before batch norm it has no bias, because batch norm would cancel it."""
     return nn.Linear(inputs, width, bias=normalization != "batch")
 
 

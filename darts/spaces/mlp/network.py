@@ -18,7 +18,7 @@ class Network(NetworkBase):
         genotype: The layers; they define depth and widths.
         classes: Number of classes.
         in_channels: Number of values of a sample.
-        normalization: ``"batch"``, ``"layer"`` or ``"none"``, before each activation.
+        normalization: Norm before each activation: ``"batch"``, ``"layer"`` or ``"none"``.
         dropout: Dropout rate of the hidden units in training.
         auxiliary: Must be False; the space has no auxiliary head.
         drop_path: Must be 0; the networks have one path.

@@ -28,7 +28,7 @@ def pieces(
 ) -> Iterator[NetworkPiece]:
     """Yield all linear maps with their norms, all activations, and a classifier for each width.
 
-    ``sample_shape`` is the shape of a sample.
+    ``sample_shape`` may have any number of dimensions, because samples are flattened.
     """
     inputs = math.prod(sample_shape)
     for column, width in enumerate(widths):
@@ -42,9 +42,9 @@ def pieces(
                 yield NetworkPiece(ACTIVATION_MODULES[activation], (width,), place)
         if layer == 0:
             continue
-        for source, previous in enumerate(widths):
+        for previous_column, previous in enumerate(widths):
             for column, width in enumerate(widths):
-                place = ("pairs", layer - 1, source * len(widths) + column)
+                place = ("pairs", layer - 1, previous_column * len(widths) + column)
                 make = partial(make_preactivation, previous, width, normalization)
                 yield NetworkPiece(make, (previous,), place)
     for column, width in enumerate(widths):
@@ -52,8 +52,9 @@ def pieces(
 
 
 def expected_usage(probabilities: Mapping[str, Tensor], num_widths: int) -> dict[str, Tensor]:
-    """Return the probability of each piece, for normalized probabilities ``(layers, candidates)``.
+    """Return the probability of each piece.
 
+    The probabilities are ``(layers, candidates)`` by group; those of a layer sum to one.
     The result has three more groups: ``"input"`` and ``"output"`` for the widths of the first and
     the last layer, ``(1, widths)``; ``"pairs"`` for the width of each layer but the first together
     with the width before it, ``(layers - 1, widths * widths)``, ordered by the width before it.

@@ -42,7 +42,7 @@ class Mlp(Space):
         cells: Maximum number of hidden layers. A genotype defines its own number.
         widths: Candidate widths of a hidden layer.
         activations: Candidate activations of a hidden layer.
-        normalization: ``"batch"``, ``"layer"`` or ``"none"``, before each activation.
+        normalization: Norm before each activation: ``"batch"``, ``"layer"`` or ``"none"``.
         dropout: Dropout rate of the hidden units in training.
 
     Raises:
@@ -114,8 +114,8 @@ class Mlp(Space):
             index = torch.randint(len(values), (), generator=generator, device=generator.device)
             return values[int(index)]
 
-        # There are factor ** depth networks of each depth. Shares are these numbers, relative to
-        # the number of networks of maximum depth.
+        # There are factor ** depth networks of each depth. The shares are these numbers divided by
+        # that of the maximum depth, because the numbers themselves may exceed the range of float.
         factor = float(len(self.activations) * len(self.widths))
         shares = [factor ** (depth - self.cells) for depth in range(1, self.cells + 1)]
         uniform = torch.rand((), generator=generator, device=generator.device, dtype=torch.float64)
@@ -185,9 +185,9 @@ class Mlp(Space):
     def derived_mask(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Return which candidates ``derive`` uses: by group a mask ``(layers, candidates)``.
+        """Return which candidates ``derive`` chooses: by group a mask ``(layers, candidates)``.
 
-        Unlike the mask of a genotype, it shows which layers are skipped.
+        Unlike ``mask``, it shows which layers are skipped; a genotype does not record this.
         """
         return {
             group: F.one_hot(torch.tensor(columns), len(candidates[group][0])).bool()

@@ -48,7 +48,7 @@ class MixedLayer(nn.Module):
         super().__init__()
         self.max_width, self.norm_per_width = max(widths), normalization == "layer"
         self.linear = make_linear(inputs, self.max_width, normalization)
-        # _layer_norm computes layer norm for all widths.
+        # Layer norm depends on the width; _layer_norm computes it for all widths.
         shared_norm = "none" if self.norm_per_width else normalization
         self.norm = make_norm(shared_norm, self.max_width, affine=False)
         self.activations = nn.ModuleList(ACTIVATION_MODULES[name]() for name in activations)
@@ -119,7 +119,7 @@ class Supernet(SupernetBase):
         activations: Candidate activations, from ``ACTIVATIONS``.
         widths: Candidate widths.
         cells: Number of layers.
-        normalization: ``"batch"``, ``"layer"`` or ``"none"``.
+        normalization: Norm before each activation: ``"batch"``, ``"layer"`` or ``"none"``.
         dropout: Dropout rate of the hidden units in training.
         classes: Number of classes.
         in_channels: Number of values of a sample.
