@@ -34,7 +34,7 @@ def translate(
         sources: Token ids ``(S, B)``; padding follows the end token.
         inputs: Decoder inputs ``(T, B)``: the begin token and then the targets. If None, only the
             first word is predicted.
-        run_cell: Runs the network's cells.
+        run_cell: Runs the network's cells, see ``RunCell``.
         max_length: If given, decode with a beam search to at most this many words.
         beam: Number of hypotheses of the beam search; 1 for greedy decoding.
 
@@ -53,7 +53,9 @@ def translate(
 def beam_search(
     net: EncoderDecoder, sources: Tensor, run_cell: RunCell, *, max_length: int, beam: int
 ) -> Tensor:
-    """Decode to token ids ``(L, B)``, L up to ``max_length``; padding follows an end token.
+    """Decode sources ``(S, B)`` to token ids ``(L, B)``; padding follows an end token.
+
+    L is at most ``max_length``. The other arguments are those of ``translate``.
 
     Raises:
         ValueError: ``beam`` or ``max_length`` is below 1.
@@ -75,15 +77,15 @@ def beam_search(
         logits, state = net.decode(encoded, last, state, run_cell)
         logits = logits[0].float()
         logits[:, [PADDING, UNKNOWN, BEGIN]] = -math.inf  # never produced
-        steps = logits.log_softmax(1).view(batch, beam, -1)
-        only_padding = torch.full_like(steps, -math.inf)
+        log_probs = logits.log_softmax(1).view(batch, beam, -1)
+        only_padding = torch.full_like(log_probs, -math.inf)
         only_padding[..., PADDING] = 0.0  # an ended hypothesis keeps its score
-        steps = torch.where(ended[..., None], only_padding, steps)
+        log_probs = torch.where(ended[..., None], only_padding, log_probs)
         new_lengths = lengths + ~ended
-        means = (totals[..., None] + steps) / new_lengths[..., None].clamp_min(1)
+        means = (totals[..., None] + log_probs) / new_lengths[..., None].clamp_min(1)
         _, best = means.flatten(1).topk(beam, dim=1)
-        parents, tokens = best // steps.shape[2], best % steps.shape[2]
-        totals = (totals[..., None] + steps).flatten(1).gather(1, best)
+        parents, tokens = best // log_probs.shape[2], best % log_probs.shape[2]
+        totals = (totals[..., None] + log_probs).flatten(1).gather(1, best)
         lengths, ended = new_lengths.gather(1, parents), ended.gather(1, parents) | (tokens == END)
         rows = (parents + beam * torch.arange(batch, device=sources.device)[:, None]).flatten()
         state, last = state[rows], tokens.view(1, -1)

@@ -74,7 +74,7 @@ class SequenceInput(NamedTuple):
 
 
 class RecurrentCell(nn.Module):
-    """Weights, input checks and dropout masks of a recurrent cell.
+    """Base class of recurrent cells: weights, input checks and dropout masks.
 
     Args:
         width: Size of the input, E.
@@ -104,7 +104,11 @@ class RecurrentCell(nn.Module):
             init_preserving_variance(weight)
 
     def initial_hidden(self, inputs: Tensor, hidden: Tensor | None) -> Tensor:
-        """Check the shapes and return the initial hidden state, zeros if it is None."""
+        """Return the initial hidden state ``(B, H)``: ``hidden``, or zeros if it is None.
+
+        Raises:
+            ValueError: Inputs that are not ``(T, B, E)``, or a hidden state that is not ``(B, H)``.
+        """
         if inputs.ndim != 3 or not len(inputs) or inputs.shape[2] != self.width:
             raise ValueError(
                 f"inputs must be (T, B, {self.width}) with T at least 1, got {tuple(inputs.shape)}"
@@ -216,7 +220,7 @@ class DiscreteCell(RecurrentCell):
 
 
 def concat_weights(weights: list[Tensor]) -> Tensor:
-    """Concatenate node weights ``(H, 2H)`` to one matrix: first all gates, then all others."""
+    """Concatenate node weights ``(H, 2H)`` to ``(H, nodes * 2H)``: first the gates of all nodes."""
     if len(weights) == 1:
         return weights[0]
     gates, others = zip(*(weight.chunk(2, dim=1) for weight in weights), strict=True)

@@ -26,7 +26,7 @@ def derive(probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genot
     """Keep the strongest edge into each node, and its strongest activation.
 
     The strength of an edge is the probability of its most probable candidate other than ``none``.
-    ``none`` is included in the softmax.
+    ``none`` is included in the softmax, so a probable ``none`` weakens its edge.
 
     Returns:
         A genotype whose output is the mean of all nodes. Ties go to the lower edge and column.
@@ -59,7 +59,7 @@ def derive(probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genot
 
 
 def mask_of(genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
-    """Return which candidates a genotype uses, ``{"recurrent": (edges, columns)}``.
+    """Return which candidates a genotype uses, ``{"recurrent": (edges, operations)}``.
 
     Raises:
         ValueError: The genotype is not among the candidates.

@@ -19,19 +19,20 @@ from darts.spaces.rank_dropout import BatchRows, dropout_mask
 
 @dataclass(frozen=True)
 class DropoutRates:
-    """Dropout probabilities in training; the names of the published code are in parentheses.
+    """Dropout rates in training; the names of the published code are in parentheses.
 
     Attributes:
-        word: Of a vocabulary word, at all its positions in the batch (``dropoute``).
-        embedding: Of an embedding dimension, for a whole sequence (``dropouti``).
-        input: Of a dimension of the cell's input, for a whole sequence (``dropoutx``).
-        hidden: Of a dimension of the states that the cell multiplies with its weights, for a whole
-            sequence (``dropouth``).
-        output: Of a dimension of the cell's output, for a whole sequence (``dropout``).
-        weight: Of a hidden-to-hidden weight, for all sequences of a batch.
+        word: Rate for words of the vocabulary, each at all its positions in the batch
+            (``dropoute``).
+        embedding: Rate for dimensions of the embeddings; one mask per sequence (``dropouti``).
+        input: Rate for dimensions of the cell's input; one mask per sequence (``dropoutx``).
+        hidden: Rate for dimensions of the states that the cell multiplies with its weights; one
+            mask per sequence (``dropouth``).
+        output: Rate for dimensions of the cell's output; one mask per sequence (``dropout``).
+        weight: Rate for hidden-to-hidden weights; one mask for all sequences of a batch.
 
     Raises:
-        ValueError: A probability outside [0, 1).
+        ValueError: A rate outside [0, 1).
     """
 
     word: float = 0.0

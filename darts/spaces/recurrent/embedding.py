@@ -26,7 +26,7 @@ class EmbeddingDecoder(nn.Module):
         vocabulary: Number of tokens, V.
         embedding: Size of an embedding, E.
         hidden: Size of the cell's output, H.
-        tied: Share the weights of the embedding and the decoder; requires E = H.
+        tied: Whether embedding and decoder share their weights; requires E = H.
         dropouts: Dropout rates; this module applies ``word``, ``embedding`` and ``output``.
 
     Raises:
@@ -52,7 +52,7 @@ class EmbeddingDecoder(nn.Module):
                 nn.init.uniform_(weight, -INITIAL_RANGE, INITIAL_RANGE)
 
     def embed(self, tokens: Tensor, rows: BatchRows = None) -> Tensor:
-        """Embed int64 tokens ``(T, B)`` as ``(T, B, E)``."""
+        """Embed int64 tokens ``(T, B)`` as ``(T, B, E)`` (``ValueError`` for another shape)."""
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be (T, B), got {tuple(tokens.shape)}")
         x = embed_with_word_dropout(tokens, self.embedding, self.dropouts.word, self.training)

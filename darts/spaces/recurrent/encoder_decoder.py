@@ -64,17 +64,19 @@ class EncoderDecoder(nn.Module):
         targets: Size of the target vocabulary, V.
         embedding: Size of an embedding, E.
         hidden: Size of the hidden states, H.
-        tied: Share the weights of the target embedding and the output layer.
+        tied: Whether target embedding and output layer share their weights.
         dropouts: Dropout rates; this module applies ``embedding`` and ``output``.
         joint: Whether both sides have one vocabulary and share one embedding table.
         copy: Whether the decoder can copy words of the source.
 
     Attributes:
+        source_words, target_words: Embedding tables, ``(vocabulary, E)``. If both sides have one
+            vocabulary, ``source_words`` is None.
         forward_encoder, backward_encoder: Cells that encode the source, one from each end.
         decoder_cell: The cell that decodes the target.
         initial_state: Maps the last encoder states to the initial state of ``decoder_cell``.
         key: Maps encoder outputs to attention keys.
-        mix: Maps the output of ``decoder_cell`` and its context to embedding size.
+        mix: Maps the output of ``decoder_cell`` and its context, ``3H``, to E features.
         decoder: Weights of the output layer, ``(V, E)``; None if they are tied.
 
     Raises:
@@ -113,9 +115,9 @@ class EncoderDecoder(nn.Module):
         self.forward_encoder = make_cell(embedding)
         self.backward_encoder = make_cell(embedding)
         self.decoder_cell = make_cell(embedding)
-        # The default initialization of cells suits the large SGD steps of a language model. Its
-        # products shrink their inputs, so with Adam's small steps the network learns only word
-        # frequencies.
+        # The default initialization of cells suits the large SGD steps of a language model. With
+        # it, matrix products shrink their inputs, so with Adam's small steps the network would
+        # learn only word frequencies.
         for cell in (self.forward_encoder, self.backward_encoder, self.decoder_cell):
             cell.init_preserving_variance()
         self.initial_state = nn.Linear(2 * hidden, hidden)
@@ -124,7 +126,7 @@ class EncoderDecoder(nn.Module):
         self.pointer = PointerGenerator(3 * hidden + embedding) if copy else None
 
     def encode(self, sources: Tensor, run_cell: RunCell) -> tuple[EncodedSource, Tensor]:
-        """Return the encoded sources ``(S, B)`` and the decoder's initial state ``(B, H)``."""
+        """Encode token ids ``(S, B)``; also return the decoder's initial state ``(B, H)``."""
         table = self.target_words if self.source_words is None else self.source_words
         embedded = self._embed(sources, table)
         lengths = (sources != PADDING).sum(0)
@@ -145,10 +147,10 @@ class EncoderDecoder(nn.Module):
         """Return logits ``(T, B, V)`` of the word after each input, and the new state.
 
         Args:
-            encoded: The sources.
+            encoded: The encoded sources.
             inputs: Token ids ``(T, B)``.
             state: Hidden state ``(B, H)`` before the first input.
-            run_cell: Runs a cell.
+            run_cell: Runs the network's cells, see ``RunCell``.
         """
         embedded = self._embed(inputs, self.target_words)
         raw, state = run_cell(self.decoder_cell, embedded, state)

@@ -59,14 +59,14 @@ class NodeInputs(NamedTuple):
         """
         gate, new = product.chunk(2, dim=2)
         (first, weight), *others = self.weights.items()
-        target = weight * FUNCTIONS[first](new)
+        mixed = weight * FUNCTIONS[first](new)
         for name, weight in others:
-            target = target + weight * FUNCTIONS[name](new)
-        return highway(states * self.total, target, torch.sigmoid(gate)).sum(0)
+            mixed = mixed + weight * FUNCTIONS[name](new)
+        return highway(states * self.total, mixed, torch.sigmoid(gate)).sum(0)
 
 
 class MixedCell(RecurrentCell):
-    """All candidates of all edges of a recurrent cell; the arguments are those of its base class.
+    """All candidates of all edges of a cell; the arguments are those of ``RecurrentCell``.
 
     Attributes:
         norm: Holds the running statistics that all states share.
@@ -142,7 +142,7 @@ class MixedCell(RecurrentCell):
 
 
 def node_inputs(weights: Tensor, active: ActiveColumns, nodes: int) -> list[NodeInputs | None]:
-    """Return the active edges into each node, or None if there are none.
+    """Return for each node its active incoming edges, or None if it has none.
 
     The mixing weights are ``(edges, 5)``; see ``MixedCell.forward``.
     """

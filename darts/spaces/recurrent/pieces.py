@@ -20,8 +20,8 @@ from darts.spaces.recurrent.derive import GROUP, edges_of
 from darts.spaces.recurrent.genotype import PRIMITIVES
 
 
-class Step(nn.Module):
-    """One state of a cell, ``(B, inputs)`` -> ``(B, hidden)``.
+class CellState(nn.Module):
+    """The computation of one state of a cell, ``(B, inputs)`` -> ``(B, hidden)``.
 
     It consists of a matrix product, an activation, and the bypass of the last ``hidden`` inputs.
     """
@@ -59,11 +59,11 @@ def pieces(
     if not tied:
         yield NetworkPiece(partial(Lookup, vocabulary, embedding), ())
     inputs = embedding + hidden
-    yield NetworkPiece(partial(Step, inputs, hidden, "tanh"), (inputs,))
+    yield NetworkPiece(partial(CellState, inputs, hidden, "tanh"), (inputs,))
     for edge in range(len(edges_of(nodes))):
         for column, name in enumerate(PRIMITIVES):
             if name != "none":
-                make = partial(Step, hidden, hidden, name)
+                make = partial(CellState, hidden, hidden, name)
                 yield NetworkPiece(make, (hidden,), (GROUP, edge, column))
     yield NetworkPiece(partial(nn.Linear, hidden, vocabulary), (hidden,))
 
@@ -71,10 +71,10 @@ def pieces(
 def expected_usage(
     probabilities: Mapping[str, Tensor], candidates: Candidates
 ) -> dict[str, Tensor]:
-    """Return for each candidate the probability that its node uses it, ``(edges, candidates)``.
+    """Return for each candidate the probability that its node uses it, ``(edges, operations)``.
 
-    The probabilities of all candidates into a node are normalized to 1, without ``none``, which no
-    genotype contains.
+    The probabilities of all candidates into a node, except ``none``, are normalized to sum to one,
+    because a genotype keeps one candidate per node and never ``none``.
     """
     usable = torch.tensor([[name != "none" for name in row] for row in candidates[GROUP]])
     p = probabilities[GROUP]

@@ -49,8 +49,8 @@ class Recurrent(Space):
             number.
         embedding: Size of an embedding.
         hidden: Size of a hidden state.
-        tied: Share the weights of the embedding and the output layer.
-        copy: Allow an encoder-decoder to copy words of the source.
+        tied: Whether the output layer shares the weights of the (target) embedding.
+        copy: Whether an encoder-decoder can copy words of the source.
         word_dropout: Dropout rate of vocabulary words in training, see ``DropoutRates``.
         embedding_dropout: Dropout rate of embedding dimensions; one mask per sequence.
         input_dropout: Dropout rate of the cell's input; one mask per sequence.
@@ -210,6 +210,9 @@ class Recurrent(Space):
         Args:
             classes: Number of tokens in the vocabulary.
             sample_shape: Shape of a token; must be ``()``.
+
+        Raises:
+            ValueError: Another shape.
         """
         if tuple(sample_shape):
             raise ValueError(
@@ -220,5 +223,5 @@ class Recurrent(Space):
     def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Return the probability that the genotype uses each candidate; a node has one edge."""
+        """Return the probability of each candidate; see ``pieces.expected_usage``."""
         return expected_usage(probabilities, candidates)

@@ -33,7 +33,7 @@ class RecurrentSupernet(SupernetBase):
     space = "recurrent"
 
     def _init_edges(self, nodes: int, cells: int) -> None:
-        """Describe the edges of a cell with ``nodes`` nodes, and make the alphas of all cells."""
+        """Set the edges of a cell with ``nodes`` nodes, and the alphas, which all cells share."""
         endpoints = edges_of(nodes)
         self.candidates = {GROUP: (PRIMITIVES,) * len(endpoints)}
         self.edges, self.counts = {GROUP: endpoints}, {GROUP: cells}
@@ -129,7 +129,7 @@ class TranslationSupernet(RecurrentSupernet):
     ) -> Tensor:
         """Compute logits for given targets, or decode the sources to words; see ``translate``.
 
-        The mixing weights are ``(edges, 5)``, or ``(3, edges, 5)`` with those of each cell.
+        The mixing weights are ``(edges, 5)``, or ``(3, edges, 5)`` if each cell has its own.
         """
         mixture = self.make_mixture(weights)
         net = self.translator

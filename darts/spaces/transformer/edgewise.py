@@ -54,7 +54,7 @@ class EdgewiseBlock(MixedBlock):
         return x + total
 
     def attention(self, y: Tensor, mask: AttentionMask, heads: int) -> Tensor:
-        """Compute attention with ``heads`` heads, ``(B, T, D)`` -> the same."""
+        """Compute attention with ``heads`` heads, ``(B, T, D)`` -> ``(B, T, D)``."""
         size = self.width // heads
         matrices = self.project.weight.chunk(3)
         blocked = mask.blocked.expand(len(y), 1, y.shape[1], y.shape[1])[:, 0]
@@ -68,7 +68,7 @@ class EdgewiseBlock(MixedBlock):
         return torch.cat(outputs, dim=2) @ self.out.weight.t()
 
     def convolution(self, y: Tensor, mask: AttentionMask, taps: int) -> Tensor:
-        """Compute the convolution with kernel size ``taps``, ``(B, T, D)`` -> the same."""
+        """Compute the convolution with kernel size ``taps``, ``(B, T, D)`` -> ``(B, T, D)``."""
         (kernel,) = (kernel for kernel in self.kernels if kernel.shape[1] == taps)
         if mask.tokens is not None:
             y = y.masked_fill(~mask.tokens, 0.0)

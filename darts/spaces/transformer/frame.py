@@ -39,7 +39,7 @@ class ModelConfig:
             input of the output layer.
 
     Raises:
-        ValueError: A size that is not positive, a width that the heads do not divide, an unknown
+        ValueError: A size that is not positive, a width that is not a multiple of 8, an unknown
             positional encoding, or a dropout rate outside [0, 1).
     """
 
@@ -65,7 +65,10 @@ def check_heads(width: int) -> None:
 
 
 def sinusoidal_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return sines and cosines of positions, ``(length, width)``; wavelengths 2 pi to 20000 pi."""
+    """Return sines and cosines of the positions, ``(length, width)``, for an even width.
+
+    The wavelengths range from 2 pi to 20,000 pi.
+    """
     if torch.compiler.is_compiling():  # no cache: an export traces the length as a dynamic axis
         return _sinusoidal_table(length, width, dtype, device)
     return _cached_sinusoidal_table(length, width, dtype, device)
@@ -84,7 +87,7 @@ _cached_sinusoidal_table = lru_cache(maxsize=16)(_sinusoidal_table)
 
 
 class PositionalEncoding(nn.Module):
-    """Adds the positional encoding to embeddings, ``(B, T, D)`` -> the same."""
+    """Adds the positional encoding to embeddings, ``(B, T, D)`` -> ``(B, T, D)``."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -145,7 +148,7 @@ class Frame(nn.Module):
         """Embed tokens ``(T, B)`` as ``(B, T, D)``.
 
         Raises:
-            ValueError: Another shape, or a text that is too long for the learned positions.
+            ValueError: Tokens of another shape, or more tokens than learned positions.
         """
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be (T, B), got {tuple(tokens.shape)}")

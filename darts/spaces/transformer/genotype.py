@@ -38,7 +38,7 @@ of the hidden width to the model width."""
 
 @dataclass(frozen=True)
 class Genotype(ChainGenotype):
-    """A transformer, block by block.
+    """The blocks of a transformer.
 
     State 0 is the output of the embedding. Each block is two consecutive operations, a mixer and a
     feed-forward layer.

@@ -1,8 +1,8 @@
 """The layers of a transformer block, each with the layer norm in front of it.
 
 A block adds ``mixer(norm(x))`` to its input ``x``, and then adds a feed-forward layer in the same
-way. The last linear map of a layer has no bias, so its output is linear in the weights of this map.
-The supernet relies on this.
+way. The last linear map of a layer has no bias, so its output is linear in its input and in its
+weights. The supernet relies on this when it computes the weighted sum of several candidates at once.
 
 Attention does not use PyTorch's fused kernels, because they have no second derivative, which
 ``bilevel.hvp=exact`` needs.
@@ -32,7 +32,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.
 
 
 class AttentionMask(NamedTuple):
-    """Which positions of a batch of texts must not be attended to.
+    """Which positions of a batch of texts attention must not read.
 
     Attributes:
         blocked: True where attention is not allowed; broadcasts to ``(B, heads, T, T)``, where the
@@ -82,14 +82,14 @@ def attention_weights(scores: Tensor, size: int, mask: AttentionMask | None) -> 
 
 
 def convolve(x: Tensor, kernel: Tensor, causal: bool, mask: AttentionMask | None) -> Tensor:
-    """Apply a depthwise convolution along the text, ``(B, T, D)`` -> the same.
+    """Apply a depthwise convolution along the text, ``(B, T, D)`` -> ``(B, T, D)``.
 
     Padding and the positions before and after the text count as zeros.
 
     Args:
         x: ``(B, T, D)``.
         kernel: ``(D, taps)``; the first tap is that of the earliest position.
-        causal: Whether the last tap is aligned with the output position; otherwise the middle one.
+        causal: Whether the last tap is at the output position; otherwise the middle tap is.
         mask: Marks the padding; None for no padding.
     """
     if mask is not None and mask.tokens is not None:
@@ -107,7 +107,7 @@ def make_kernel(width: int, taps: int) -> nn.Parameter:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, ``(B, T, D)`` -> the same."""
+    """Multi-head self-attention, ``(B, T, D)`` -> ``(B, T, D)``."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class Attention(nn.Module):
 
 
 class Convolution(nn.Module):
-    """A depthwise convolution along the text, ``(B, T, D)`` -> the same; see ``convolve``."""
+    """A depthwise convolution along the text, ``(B, T, D)`` -> ``(B, T, D)``; see ``convolve``."""
 
     def __init__(self, width: int, taps: int, causal: bool) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class Convolution(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear maps with an activation between them, ``(B, T, D)`` -> the same.
+    """Two linear maps with an activation between them, ``(B, T, D)`` -> ``(B, T, D)``.
 
     Args:
         width: Model width, D.
@@ -193,7 +193,7 @@ class Block(nn.Module):
         causal: Whether a position reads only itself and earlier positions.
         dropout: Dropout rate of each layer's output in training.
 
-    Shape: ``(B, T, D)`` -> the same.
+    Shape: ``(B, T, D)`` -> ``(B, T, D)``.
     """
 
     def __init__(

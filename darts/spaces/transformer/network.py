@@ -53,7 +53,11 @@ class BlockStack(NetworkBase):
 class Network(BlockStack):
     """A transformer language model.
 
-    ``vocabulary`` is the number of tokens; ``drop_path`` is as in ``BlockStack``.
+    Args:
+        genotype: Mixer and feed-forward layer of each block.
+        vocabulary: Number of tokens.
+        config: Settings of the network; None for the defaults.
+        drop_path: See ``BlockStack``.
 
     Shape: tokens ``(T, B)`` -> ``LanguageModelOutput``. ``hidden`` is ignored, because there is no
     state between sequences.
@@ -79,7 +83,12 @@ class Network(BlockStack):
 class TextClassifier(BlockStack):
     """A transformer that classifies texts.
 
-    ``words`` is the vocabulary size; ``drop_path`` is as in ``BlockStack``.
+    Args:
+        genotype: Mixer and feed-forward layer of each block.
+        classes: Number of classes.
+        words: Vocabulary size.
+        config: Settings of the network; None for the defaults.
+        drop_path: See ``BlockStack``.
 
     Shape: tokens ``(L, B)``, padded with ``PADDING`` at the end -> logits ``(B, classes)``.
     """

@@ -46,7 +46,7 @@ class Transformer(Space):
         max_length: Number of learned positions.
         dropout: Dropout rate in training, of the embeddings, of each layer's output and of the
             input of the output layer.
-        length: Number of words of the text for which ``pieces`` gives costs.
+        length: Number of words of the text to which costs refer.
     """
 
     name: str = "transformer"
@@ -65,7 +65,7 @@ class Transformer(Space):
     length: int = number(64, low=1)
 
     def __post_init__(self) -> None:
-        check_heads(self.hidden)  # the fields have limits for everything else
+        check_heads(self.hidden)  # the limits of the fields cover everything else
 
     def model_config(self) -> ModelConfig:
         """Return the settings of supernets and networks."""
@@ -198,7 +198,11 @@ class Transformer(Space):
 
 
 def _is_language_model(options: Mapping[str, object]) -> bool:
-    """Return whether the sizes are those of a language model (False for a text classifier)."""
+    """Return whether the sizes are those of a language model (False for a text classifier).
+
+    Raises:
+        ValueError: The sizes are those of neither.
+    """
     if set(options) not in ({"vocabulary"}, {"classes", "words"}):
         raise ValueError(
             "networks of the transformer space need vocabulary (language models) or classes and "

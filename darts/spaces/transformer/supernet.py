@@ -69,7 +69,7 @@ class MixedBlock(nn.Module):
         causal: Whether a position reads only itself and earlier positions.
         dropout: Dropout rate of each weighted sum in training.
 
-    Shape: ``(B, T, D)`` -> the same.
+    Shape: ``(B, T, D)`` -> ``(B, T, D)``.
     """
 
     def __init__(self, width: int, *, causal: bool, dropout: float) -> None:
@@ -106,7 +106,7 @@ class MixedBlock(nn.Module):
     def mix_attention(
         self, y: Tensor, mask: AttentionMask, weights: Mapping[int, Tensor]
     ) -> Tensor:
-        """Return the weighted sum of attention candidates, ``(B, T, D)`` -> the same.
+        """Return the weighted sum of attention candidates, ``(B, T, D)`` -> ``(B, T, D)``.
 
         The keys of ``weights`` are numbers of heads.
         """
