@@ -12,7 +12,7 @@ from torch import Tensor
 
 from darts.data import SampleBatch
 from darts.spaces import NetworkBase
-from darts.tasks.metrics import CLASSIFICATION, ClassificationScores, Metric
+from darts.tasks.metrics import CLASSIFICATION_METRICS, ClassificationScores, Metric
 from darts.tasks.task import TASKS, BaseObjective, Forward, Task
 
 
@@ -25,7 +25,7 @@ class ClassificationObjective(BaseObjective[SampleBatch, Tensor]):
         auxiliary: Factor of the auxiliary head's loss, for networks that have one.
     """
 
-    metrics = CLASSIFICATION
+    metrics = CLASSIFICATION_METRICS
 
     def __init__(
         self, classes: int, *, label_smoothing: float = 0.0, auxiliary: float = 0.0
@@ -34,17 +34,17 @@ class ClassificationObjective(BaseObjective[SampleBatch, Tensor]):
         self._last_scores: ClassificationScores | None = None
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean cross entropy in nats of logits ``(B, classes)``, labels ``(B,)``."""
+        """Return the mean cross entropy in nats for logits ``(B, classes)`` and labels ``(B,)``."""
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
     def supernet_loss(self, forward: Forward, batch: SampleBatch) -> tuple[Tensor, Tensor]:
-        images, labels = batch
-        logits = forward(images)
+        samples, labels = batch
+        logits = forward(samples)
         return self.loss(logits, labels), logits
 
     def network_loss(self, net: NetworkBase, batch: SampleBatch) -> tuple[Tensor, Tensor]:
-        images, labels = batch
-        logits, auxiliary = net(images, auxiliary=True)
+        samples, labels = batch
+        logits, auxiliary = net(samples, auxiliary=True)
         loss = self.loss(logits, labels)
         if auxiliary is not None:
             loss = loss + self.auxiliary * self.loss(auxiliary, labels)
@@ -79,7 +79,7 @@ class Classification(Task):
 
     name: str = "classification"
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
-    metrics: ClassVar[Mapping[str, Metric]] = CLASSIFICATION
+    metrics: ClassVar[Mapping[str, Metric]] = CLASSIFICATION_METRICS
 
     def objective(
         self, target_names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0

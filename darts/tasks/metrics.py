@@ -1,6 +1,6 @@
 """Metrics by name, with their direction of improvement, and the scores of classification.
 
-torchmetrics computes the values. Commands and configuration share the tables of metrics.
+torchmetrics computes the values. Commands and configuration use the same dictionaries of metrics.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Metric:
     """A metric.
 
     Attributes:
-        name: Key in summaries, after the split (``valid_accuracy``).
-        higher_is_better: Direction of improvement.
+        name: Key in summaries after the name of the split, as in ``valid_accuracy``.
+        higher_is_better: Whether a higher value is better than a lower one.
         make: Builds the torchmetrics object for a number of classes.
         min_classes: Minimum number of classes for which the metric is defined.
     """
@@ -35,7 +35,10 @@ class Metric:
     min_classes: int = 2
 
     def prefers(self, new: float, old: float | None) -> bool:
-        """Return whether ``new`` replaces ``old``: never if it is NaN, always if they are equal."""
+        """Return whether ``new`` replaces ``old``: never if it is NaN, always if they are equal.
+
+        ``old`` is None if there is no value yet.
+        """
         if new != new:
             return False
         if old is None:
@@ -64,7 +67,7 @@ def mean_metric(classes: int = 0) -> torchmetrics.Metric:
 def token_loss(
     logits: Tensor, targets: Tensor, ignore_index: int, label_smoothing: float
 ) -> Tensor:
-    """Return the mean cross entropy of the targets in nats, without ignored ones, a scalar.
+    """Return the mean cross entropy in nats over all targets except ``ignore_index``, a scalar.
 
     Logits are ``(T, B, V)``, targets ``(T, B)``.
     """
@@ -91,7 +94,7 @@ def perplexity(loss: float) -> float:
 
 
 _top5_accuracy = _classification("MulticlassAccuracy", average="micro", top_k=5)
-CLASSIFICATION = {
+CLASSIFICATION_METRICS = {
     metric.name: metric
     for metric in (
         Metric("accuracy", True, _classification("MulticlassAccuracy", average="micro")),
@@ -103,7 +106,7 @@ CLASSIFICATION = {
 }
 
 MAX_CONFUSION_CLASSES = 200
-"""Number of classes up to which a confusion matrix is computed; larger ones are unreadable."""
+"""Maximum number of classes of a confusion matrix; larger ones are unreadable."""
 
 
 class ClassificationScores:
@@ -118,7 +121,7 @@ class ClassificationScores:
     def __init__(self, classes: int, device: torch.device) -> None:
         self._metrics = {
             name: metric.make(classes).to(device)
-            for name, metric in CLASSIFICATION.items()
+            for name, metric in CLASSIFICATION_METRICS.items()
             if classes >= metric.min_classes
         }
         has_matrix = 2 <= classes <= MAX_CONFUSION_CLASSES

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from darts.tasks.classification import Classification, ClassificationObjective
-from darts.tasks.metrics import CLASSIFICATION, ClassificationScores, Metric
+from darts.tasks.metrics import CLASSIFICATION_METRICS, ClassificationScores, Metric
 from darts.tasks.task import TASKS
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ def _word_error_rate(classes: int = 0) -> torchmetrics.Metric:
     return WordErrorRate()
 
 
-METRICS = {**CLASSIFICATION, "word_error_rate": Metric("word_error_rate", False, _word_error_rate)}
+METRICS = {
+    **CLASSIFICATION_METRICS,
+    "word_error_rate": Metric("word_error_rate", False, _word_error_rate),
+}
 
 
 class SpeechScores(ClassificationScores):

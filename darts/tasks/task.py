@@ -48,7 +48,7 @@ class Scores(Protocol[BContra, OutputContra]):
 class BaseObjective(ABC, Generic[B, Output]):
     """A task applied to one data set: computes losses, predictions and metrics.
 
-    Type parameters are the batch and the output of ``predict``.
+    The type parameters are the types of a batch and of the output of ``predict``.
 
     Attributes:
         metrics: All metrics that the task can report, by name.
@@ -58,7 +58,7 @@ class BaseObjective(ABC, Generic[B, Output]):
 
     @abstractmethod
     def supernet_loss(self, forward: Forward, batch: B) -> tuple[Tensor, Tensor]:
-        """Return the mean loss of a supernet over the samples, a scalar, and its logits."""
+        """Return the mean loss of a supernet over a batch, a scalar, and its logits."""
 
     @abstractmethod
     def network_loss(self, net: NetworkBase, batch: B) -> tuple[Tensor, Tensor]:
@@ -70,7 +70,7 @@ class BaseObjective(ABC, Generic[B, Output]):
 
     @abstractmethod
     def num_samples(self, batch: B) -> int:
-        """Return the number of samples that the loss of a batch is a mean over."""
+        """Return the number of samples, or of target tokens, that the loss of a batch averages."""
 
     def train_metrics(self, logits: Tensor, batch: B) -> dict[str, Tensor]:
         """Return cheap metrics of a training batch, scalars; the names never change."""
@@ -78,7 +78,7 @@ class BaseObjective(ABC, Generic[B, Output]):
 
     @abstractmethod
     def scores(self, device: torch.device) -> Scores[B, Output]:
-        """Return scores without any predictions, on the device of the batches."""
+        """Return empty scores on the device of the batches."""
 
     def sample_outputs(self) -> str:
         """Return example outputs of the last evaluation in Markdown; empty if there are none."""

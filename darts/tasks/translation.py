@@ -1,7 +1,7 @@
 """Translation and summarization: a target sentence for each source sentence.
 
 A network takes ``sources (S, B)`` and ``inputs (T, B)``, the target words shifted by one, and
-returns logits ``(T, B, V)``. With ``max_length`` and ``beam`` instead of ``inputs`` it generates
+returns logits ``(T, B, V)``. With ``max_length`` and ``beam`` instead of ``inputs``, it generates
 words ``(L, B)``.
 
 References:
@@ -45,9 +45,9 @@ def _rouge(classes: int = 0) -> torchmetrics.Metric:
     return ROUGEScore(rouge_keys=ROUGE)
 
 
-LOSSES = {name: Metric(name, False, mean_metric) for name in ("loss", "perplexity")}
-TRANSLATION = {"bleu": Metric("bleu", True, _bleu), **LOSSES}
-SUMMARIZATION = {**{name: Metric(name, True, _rouge) for name in ROUGE}, **LOSSES}
+LOSS_METRICS = {name: Metric(name, False, mean_metric) for name in ("loss", "perplexity")}
+TRANSLATION_METRICS = {"bleu": Metric("bleu", True, _bleu), **LOSS_METRICS}
+SUMMARIZATION_METRICS = {**{name: Metric(name, True, _rouge) for name in ROUGE}, **LOSS_METRICS}
 
 
 class TranslationOutput(NamedTuple):
@@ -103,8 +103,8 @@ class PairObjective(BaseObjective[PairBatch, TranslationOutput]):
         metrics: Metrics to report, by name.
         label_smoothing: Share of the target that is spread evenly over the vocabulary, in the
             training of discrete networks.
-        max_length: Maximum length of a generated sentence, including its end.
-        beam: Beam size of the generation.
+        max_length: Maximum number of words of a generated sentence, including the end token.
+        beam: Number of hypotheses of the beam search; 1 for greedy decoding.
     """
 
     def __init__(
@@ -160,8 +160,8 @@ class PairTask(Task):
     """The task of generating a target sentence for each source sentence.
 
     Attributes:
-        max_length: Maximum length of a generated sentence, including its end.
-        beam: Beam size of the generation; 1 is greedy.
+        max_length: Maximum number of words of a generated sentence, including the end token.
+        beam: Number of hypotheses of the beam search; 1 for greedy decoding.
     """
 
     data_kinds: ClassVar[tuple[str, ...]] = ("pairs",)
@@ -187,7 +187,7 @@ class Translation(PairTask):
     """Translation, measured by BLEU as SacreBLEU computes it."""
 
     name: str = "translation"
-    metrics: ClassVar[Mapping[str, Metric]] = TRANSLATION
+    metrics: ClassVar[Mapping[str, Metric]] = TRANSLATION_METRICS
 
 
 @TASKS.register
@@ -196,4 +196,4 @@ class Summarization(PairTask):
     """Summarization, measured by ROUGE."""
 
     name: str = "summarization"
-    metrics: ClassVar[Mapping[str, Metric]] = SUMMARIZATION
+    metrics: ClassVar[Mapping[str, Metric]] = SUMMARIZATION_METRICS

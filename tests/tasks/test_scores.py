@@ -10,7 +10,7 @@ from sklearn import metrics as sklearn
 from torch import Tensor
 
 from darts.tasks import TASKS
-from darts.tasks.metrics import CLASSIFICATION, ClassificationScores
+from darts.tasks.metrics import CLASSIFICATION_METRICS, ClassificationScores
 
 CPU = torch.device("cpu")
 
@@ -50,7 +50,7 @@ def test_scores_equal_those_of_scikit_learn(classes: int) -> None:
         assert found["top5_accuracy"] == pytest.approx(wanted)
     else:  # always 1 for up to five classes
         assert "top5_accuracy" not in found
-    assert set(found) <= set(CLASSIFICATION)
+    assert set(found) <= set(CLASSIFICATION_METRICS)
     assert all(type(value) is float for value in found.values())
 
 
@@ -108,18 +108,18 @@ def test_a_diverged_network_has_a_nan_loss(value: float) -> None:
 
 
 def test_the_better_score_is_preferred_and_the_later_of_equal_ones() -> None:
-    accuracy, loss = CLASSIFICATION["accuracy"], CLASSIFICATION["loss"]
+    accuracy, loss = CLASSIFICATION_METRICS["accuracy"], CLASSIFICATION_METRICS["loss"]
     assert accuracy.prefers(0.6, 0.5)
     assert not accuracy.prefers(0.5, 0.6)
     assert loss.prefers(0.5, 0.6)
     assert not loss.prefers(0.6, 0.5)
-    for metric in CLASSIFICATION.values():
+    for metric in CLASSIFICATION_METRICS.values():
         assert metric.prefers(0.5, 0.5)
         assert metric.prefers(0.0, None)
 
 
 def test_nan_is_never_preferred() -> None:
-    for metric in CLASSIFICATION.values():
+    for metric in CLASSIFICATION_METRICS.values():
         assert not metric.prefers(float("nan"), 0.0)
         assert not metric.prefers(float("nan"), None)
 
@@ -128,20 +128,20 @@ def test_the_last_of_the_best_epochs_is_chosen() -> None:
     history = [float("nan"), 0.2, 0.7, 0.7, float("nan"), 0.3]
     best, chosen = None, None
     for epoch, value in enumerate(history):
-        if CLASSIFICATION["macro_f1"].prefers(value, best):
+        if CLASSIFICATION_METRICS["macro_f1"].prefers(value, best):
             best, chosen = value, epoch
     assert (best, chosen) == (0.7, 3)
 
 
 def test_metrics_have_their_names_and_directions() -> None:
-    assert {name: metric.higher_is_better for name, metric in CLASSIFICATION.items()} == {
+    assert {name: metric.higher_is_better for name, metric in CLASSIFICATION_METRICS.items()} == {
         "accuracy": True,
         "top5_accuracy": True,
         "macro_f1": True,
         "micro_f1": True,
         "loss": False,
     }
-    assert all(metric.name == name for name, metric in CLASSIFICATION.items())
+    assert all(metric.name == name for name, metric in CLASSIFICATION_METRICS.items())
 
 
 def test_the_word_error_rate_counts_words_of_class_names() -> None:
