@@ -1,7 +1,7 @@
 """Black-box search over architectures, hyperparameters or both: ``python -m darts.tune``.
 
-Trials are runs of another command. Workers evaluate them and share one study. The run directory
-contains the best point and an analysis of the parameters.
+A trial runs another command at one point. Workers evaluate the trials of a shared study. The run
+directory contains the best point and an analysis of the parameters.
 
 References:
     Akiba et al., "Optuna: A Next-generation Hyperparameter Optimization Framework",
@@ -104,11 +104,11 @@ def tune(config: TuneConfig, invocation: Invocation) -> JsonObject:
 
 
 class Progress:
-    """Console output, result files and elapsed time of a study.
+    """Console output, result files and running time of a study.
 
     Attributes:
-        console: has a progress bar of trials, or of seconds if only time limits the study.
-        deadline: time after which no trial starts, in seconds since the epoch; None for no limit.
+        console: Console with a progress bar of trials, or of seconds if only time limits the study.
+        deadline: Unix time in seconds after which no trial starts; None for no limit.
     """
 
     def __init__(self, plan: StudyPlan, study: Study) -> None:
@@ -131,7 +131,7 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Elapsed time of all sessions in seconds."""
+        """Running time of the study in seconds, including the time before it was resumed."""
         return self._previous_seconds + time.monotonic() - self._start
 
     def report(self, trial: FrozenTrial) -> None:
@@ -151,7 +151,7 @@ class Progress:
             self.save(trials)
 
     def save(self, trials: list[FrozenTrial]) -> None:
-        """Write the result files, and the elapsed time into the study."""
+        """Write the result files, and store the running time in the study."""
         write_trials(self._plan.directory / "trials.csv", trial_rows(self._plan, trials))
         write_best(self._plan, trials)
         if self._plan.config.tracking.tensorboard:

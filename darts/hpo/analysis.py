@@ -70,8 +70,8 @@ def _true_scores(
 ) -> JsonObject:
     """Return the best trial's scores in the benchmark table, and rank correlations of all trials.
 
-    These compare the scores of the trials with the true test accuracies; they are left out if one
-    of the two is constant. Without a table that covers the space, return {}.
+    The correlations compare the scores of the trials with the true test accuracies. They are left
+    out if one of the two is constant. Without a table that covers the space, return {}.
     """
     if not table_covers(plan.config, space.architecture):
         return {}
@@ -149,7 +149,7 @@ def _retrain_best(plan: StudyPlan, best: FrozenTrial) -> JsonObject:
     summary_file = directory / "summary.json"
     if not summary_file.exists():
         overrides = best_overrides(plan, best)
-        if (directory / "overrides.json").exists():  # an earlier session stopped in this training
+        if (directory / "overrides.json").exists():  # this training was interrupted
             overrides.append(f"resume={directory}")
         print(f"\ntraining the best point for its test scores, in {directory}", flush=True)
         run_command(plan.config.target, overrides, directory)

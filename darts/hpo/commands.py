@@ -14,7 +14,10 @@ TrialConfig = RetrainConfig | SearchConfig
 
 
 def trial_config(target: str, overrides: Sequence[str]) -> TrialConfig:
-    """Return the configuration of a trial; raise the same ``ConfigError`` as its command."""
+    """Return the checked configuration of a trial that runs the command ``target``.
+
+    Raise the same ``ConfigError`` as the command.
+    """
     config: TrialConfig = compose(target, overrides)
     if isinstance(config, SearchConfig):
         search.check(config)
@@ -26,7 +29,7 @@ def trial_config(target: str, overrides: Sequence[str]) -> TrialConfig:
 def run_command(
     target: str, overrides: Sequence[str], directory: Path, on_epoch: EpochCallback | None = None
 ) -> JsonObject:
-    """Run a command in this process and return its summary."""
+    """Run the command ``target`` in this process and return its summary."""
     config = trial_config(target, overrides)
     invocation = Invocation(directory, tuple(overrides))
     if isinstance(config, SearchConfig):

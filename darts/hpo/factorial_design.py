@@ -2,7 +2,7 @@
 
 The default and the best architecture are each trained with the default and the best
 hyperparameters, with seeds that the search did not use. The score of the best trial itself does
-not measure a gain: it is the maximum of many noisy scores, so it is biased upward.
+not measure a gain: it is the best of many noisy scores and therefore biased.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ class FactorialDesign(TrialSpace):
     """The space ``{default, best} x {default, best} x seeds``, trained after a study.
 
     Args:
-        space, best: search space and best point of the study.
-        seeds: seeds of the trainings of each corner.
+        space: Search space of the study.
+        best: Best point of the study.
+        seeds: Seeds of the trainings of each corner.
 
     Attributes:
-        factors: those of ``FACTORS`` that the study varies.
+        factors: Names of the ``FACTORS`` that the study varies.
     """
 
     def __init__(self, space: SearchSpace, best: Point, seeds: range) -> None:

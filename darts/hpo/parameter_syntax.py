@@ -1,9 +1,11 @@
-"""The YAML syntax of ``parameters``: each key of a trial maps to the values that it may have::
+"""The YAML syntax of ``parameters``, which maps keys of a trial to the values they may have.
 
-optimizer: {lr: {low: 0.003, high: 0.3, log: true}}
-loader: {batch_size: [16, 32, 64]}
-ema_decay: {low: 0.9, high: 0.999, when: {selection: last}}
-genotype: {space: nas201}
+For example::
+
+    optimizer: {lr: {low: 0.003, high: 0.3, log: true}}
+    loader: {batch_size: [16, 32, 64]}
+    ema_decay: {low: 0.9, high: 0.999, when: {selection: last}}
+    genotype: {space: nas201}
 """
 
 from __future__ import annotations
@@ -37,8 +39,8 @@ def descriptions(
 def parse_parameter(key: str, description: object) -> Parameter:
     """Parse the description of a hyperparameter; raise ``ConfigError`` if it is invalid.
 
-    It is a list of choices, or a mapping with ``choices`` and optionally ``when``, or a mapping
-    with ``low`` and ``high`` and optionally ``step``, ``log`` and ``when``.
+    A description is a list of choices, or a mapping with ``choices`` and optionally ``when``, or a
+    mapping with ``low`` and ``high`` and optionally ``step``, ``log`` and ``when``.
     """
     if isinstance(description, Sequence) and not isinstance(description, str):
         description = {"choices": list(description)}

@@ -33,7 +33,10 @@ from darts.tracking.ledger import sum_costs
 
 
 def trial_rows(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> list[dict[str, object]]:
-    """Return a row per finished trial: number, state, scores, costs, parameters and genotype."""
+    """Return a row of ``trials.csv`` per finished trial.
+
+    A row has number, state, scores, costs, wall time in seconds, parameters, genotype and failure.
+    """
     rows: list[dict[str, object]] = []
     for trial in finished_trials(trials):
         point = trial_point(trial)
@@ -66,7 +69,7 @@ def write_trials(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def best_overrides(plan: StudyPlan, trial: FrozenTrial) -> list[str]:
-    """Return the overrides that train a trial's network, without those that only trials need."""
+    """Return the overrides that repeat a trial as an ordinary run, with the test split."""
     trials_only = ("evaluate_test=", "tracking.", "metric=")
     overrides = [o for o in plan.fixed_overrides if not o.startswith(trials_only)]
     overrides.append(f"metric={plan.config.metric}")
@@ -118,7 +121,7 @@ def total_energy(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
 
 
 def _training_costs(directory: Path) -> list[JsonObject]:
-    """Return the row with the energy of a training, finished or not; [] if there is none."""
+    """Return the row with the energy of a training, finished or not, as a list; [] if none."""
     summary, metrics = directory / "summary.json", directory / "metrics.jsonl"
     rows = read_metrics(metrics)[-1:] if metrics.exists() else []
     if summary.exists():

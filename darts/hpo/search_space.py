@@ -41,7 +41,7 @@ class TrialSpace(ABC):
         return dict(point)
 
     def row(self, point: Mapping[str, Value]) -> Point:
-        """Return a point as a row of ``trials.csv``: settings, and the genotype as one text."""
+        """Return a point as part of a row of ``trials.csv``: settings, and the genotype as text."""
         genotype = self.genotype(point)
         return self.settings(point) | ({} if genotype is None else {"genotype": str(genotype)})
 
@@ -50,13 +50,13 @@ class SearchSpace(TrialSpace):
     """The hyperparameters and the architecture that a study varies.
 
     Args:
-        parameters: nested mapping from keys to descriptions, see ``darts.hpo.parameter_syntax``;
+        parameters: Nested mapping from keys to descriptions, see ``darts.hpo.parameter_syntax``;
             an invalid description raises ``ConfigError``.
 
     Attributes:
-        parameters: all parameters; the names of those of the architecture begin with
+        parameters: All parameters; the names of those of the architecture begin with
             ``genotype.``.
-        architecture: space of the genotypes; None if the study does not vary the architecture.
+        architecture: Space of the genotypes; None if the study does not vary the architecture.
     """
 
     def __init__(self, parameters: Mapping[str, object]) -> None:
@@ -104,7 +104,10 @@ class SearchSpace(TrialSpace):
         return {name: value for name, value in point.items() if not name.startswith(_PREFIX)}
 
     def groups(self) -> dict[str, list[str]]:
-        """Return the parameter names of the groups ``architecture`` and ``hyperparameters``."""
+        """Return the parameter names by group: ``architecture`` and ``hyperparameters``.
+
+        A group without parameters is left out.
+        """
         groups: dict[str, list[str]] = {}
         for name in sorted(self.parameters.by_name, key=lambda name: not name.startswith(_PREFIX)):
             group = ARCHITECTURE if name.startswith(_PREFIX) else HYPERPARAMETERS
@@ -112,9 +115,10 @@ class SearchSpace(TrialSpace):
         return groups
 
     def extremes(self) -> Iterator[tuple[str, Point]]:
-        """Yield a point for each choice and each bound, with the name of the parameter it covers.
+        """Yield a point for each value of a choice and each bound of a range.
 
-        One point covers the architecture, because every point of an architecture is valid.
+        With each point, yield the name of the parameter that has this value. One point suffices for
+        the architecture, because all architectures of a space are valid.
         """
         architecture = self.groups().get(ARCHITECTURE, [])
         for parameter in self.parameters:
@@ -125,7 +129,10 @@ class SearchSpace(TrialSpace):
                 yield parameter.name, self._point_with(parameter, value)
 
     def _point_with(self, parameter: Parameter, value: Value) -> Point:
-        """Return a point with the value; all other parameters have their first possible value."""
+        """Return a point in which ``parameter`` has ``value``.
+
+        Its conditions hold. All other parameters have their first value.
+        """
         required: Point = {parameter.name: value}
         pending = [parameter]
         while pending:

@@ -20,7 +20,7 @@ from darts.hpo.trials import FAILURE, RETRY_HISTORY, retry_history
 from darts.strategies.point_sampler import RETRIED
 from darts.strategies.strategy import silence_optuna_warnings
 
-MAX_STARTUP_INTERVALS = 10  # heartbeat intervals in which a trial must send its first heartbeat
+MAX_STARTUP_INTERVALS = 10  # a trial must send its first heartbeat within so many intervals
 
 
 def open_storage(url: str, *, heartbeat: int, retries: int) -> RDBStorage:
@@ -28,9 +28,9 @@ def open_storage(url: str, *, heartbeat: int, retries: int) -> RDBStorage:
 
     Args:
         url: SQLAlchemy URL, for example ``sqlite:///tune.db`` or ``postgresql://...``.
-        heartbeat: seconds between heartbeats of a running trial; a trial counts as lost after
+        heartbeat: Seconds between heartbeats of a running trial; a trial counts as lost after
             three missed heartbeats.
-        retries: maximum number of repetitions of a lost trial.
+        retries: Maximum number of repetitions of a lost trial.
     """
     sqlite = url.startswith("sqlite")
     try:
@@ -51,10 +51,10 @@ def open_storage(url: str, *, heartbeat: int, retries: int) -> RDBStorage:
 
 
 def _enable_write_ahead_log(storage: RDBStorage) -> None:
-    """Let readers and one writer use an SQLite file concurrently, and sync at checkpoints only.
+    """Let readers and one writer use an SQLite file at the same time.
 
-    The log is complete after a kill at any moment. After a power failure the last trials may be
-    missing, but the file is consistent.
+    The database is complete if a process is killed at any moment. It syncs rarely, so the last
+    trials may be missing after a power failure, but the file stays consistent.
     """
     from sqlalchemy import event
 
@@ -69,7 +69,7 @@ def _enable_write_ahead_log(storage: RDBStorage) -> None:
 def trials_without_heartbeat(
     study: Study, trials: Sequence[FrozenTrial], heartbeat: int
 ) -> list[FrozenTrial]:
-    """Return trials that have run for ``MAX_STARTUP_INTERVALS`` intervals without a heartbeat.
+    """Return trials that have run for ``MAX_STARTUP_INTERVALS`` intervals and sent no heartbeat.
 
     The first heartbeat is sent when the strategy has proposed a point and the evaluation starts.
     Optuna detects only the loss of trials that have sent a heartbeat; without this check, a trial

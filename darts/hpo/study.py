@@ -21,7 +21,7 @@ from darts.spaces.parameters import Parameters, Point
 from darts.strategies import Setup
 from darts.strategies.strategy import distribution, silence_optuna_warnings
 
-IDENTITY = "about"  # study attribute: what the study varies and optimizes
+IDENTITY = "about"  # name of the study attribute that says what the study varies and optimizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,14 +29,15 @@ class StudyPlan:
     """Everything that a worker needs. The plan is pickled for the worker's process.
 
     Attributes:
-        directory: run directory.
+        config: Configuration of the study.
+        directory: Run directory.
         storage: URL of the database.
-        name: name of the study in its database.
-        space: where the points of the trials come from.
-        fixed_overrides: overrides of all trials.
-        epochs: epochs of a trial whose point does not set them; the pruner needs them.
-        higher_is_better: direction of the metric.
-        max_trials: number of trials; None if only ``budget.hours`` limits it.
+        name: Name of the study in its database.
+        space: Space of the points.
+        fixed_overrides: Overrides of all trials.
+        epochs: Epochs of a trial whose point does not set them; the pruner needs them.
+        higher_is_better: Whether higher values of the metric are better.
+        max_trials: Number of trials; None if only ``budget.hours`` limits it.
     """
 
     config: TuneConfig
@@ -60,7 +61,7 @@ class StudyPlan:
         return [self.score, *self.config.costs]
 
     def setup(self, worker: int = 0) -> Setup:
-        """Return what the strategy needs to know about the study, with a seed for the worker."""
+        """Return the data that the strategy needs, with a seed for worker number ``worker``."""
         return Setup(
             self.space.parameters,
             seed=self.config.seed,
@@ -70,7 +71,7 @@ class StudyPlan:
         )
 
     def _excess(self, trial: FrozenTrial) -> list[float]:
-        """Return the relative excess over each limit: 0.1 is 10 % too much, below 0 is allowed."""
+        """Return the relative excess over each limit: 0.1 is 10 % too much, up to 0 is allowed."""
         scores = trial_scores(trial)
         limits = self.config.limits.items()
         return [scores.get(name, math.inf) / limit - 1 for name, limit in limits]
@@ -107,7 +108,10 @@ class StudyPlan:
         return study
 
     def _require_same_study(self, study: Study) -> None:
-        """Store the identity of a new study; ``ConfigError`` if an existing one has another."""
+        """Store what a new study varies and optimizes.
+
+        If an existing study varies or optimizes something else, raise ``ConfigError``.
+        """
         identity = {
             "objectives": self.objectives,
             "parameters": {p.name: repr((p.domain, p.conditions)) for p in self.space.parameters},
@@ -148,7 +152,7 @@ def suggest_point(trial: optuna.Trial, parameters: Parameters) -> Point:
 def example_config(config: TuneConfig, space: SearchSpace, point: Point, name: str) -> TrialConfig:
     """Return the configuration of a trial at a point.
 
-    An invalid one raises ``ConfigError`` with the value of the parameter ``name``.
+    If it is invalid, raise ``ConfigError`` with the value of the parameter ``name``.
     """
     overrides = merge_overrides([*fixed_overrides(config), *space.overrides(point)])
     try:
@@ -179,7 +183,7 @@ def make_plan(config: TuneConfig, directory: Path) -> StudyPlan:
 
 
 def fixed_overrides(config: TuneConfig) -> list[str]:
-    """Return the overrides of all trials: from the configuration, and those that trials require."""
+    """Return the overrides that all trials share: the configured and the required ones."""
     defaults = [f"seed={config.seed}", "tracking.tensorboard=false", "tracking.figures=false"]
     required = [f"metric={config.metric}"]
     if config.target == "retrain":

@@ -27,10 +27,11 @@ class Supervisor:
     """Runs a study with worker processes, or in this process if ``workers=0``.
 
     Args:
-        plan, study: the study, opened by this process.
-        on_trial_end: called once with each trial that has finished.
-        deadline: time after which no trial starts, in seconds since the epoch; None for no limit.
-        reported: numbers of trials that finished in earlier sessions; they are not reported again.
+        plan: Plan of the study.
+        study: The study, opened by this process.
+        on_trial_end: Called once for each trial when it has finished.
+        deadline: Unix time in seconds after which no trial starts; None for no limit.
+        reported: Numbers of the trials that had finished before; they are not reported again.
     """
 
     def __init__(
@@ -52,9 +53,9 @@ class Supervisor:
     def run(self, on_poll: Callable[[list[FrozenTrial]], None] | None = None) -> int:
         """Run until the study has enough trials, its time is over or a signal arrives.
 
-        ``on_poll`` is called several times per second with all trials. Return the number of the
-        signal, or 0. Raise ``ValueError`` if the first trials all failed, or if too many workers
-        in a row died.
+        Return the number of the signal, or 0. ``on_poll`` is called with all trials, several times
+        per second. Raise ``ValueError`` if the first trials all failed, or if too many workers in
+        a row died.
         """
         with Interrupt() as interrupt:
             try:
@@ -79,7 +80,7 @@ class Supervisor:
             return interrupt.received or 0
 
     def _work(self, *, start_workers: bool) -> None:
-        """Start missing workers and wait briefly, or with ``workers=0`` evaluate a trial here."""
+        """Start missing workers and wait briefly; with ``workers=0``, evaluate a trial here."""
         count = self._plan.config.workers
         if count == 0:
             if self._local_worker is None:
@@ -139,7 +140,7 @@ class Supervisor:
 
 
 def _describe_exit(code: int | None) -> str:
-    """Return how a process ended, as a verb phrase; a negative code is that of a signal."""
+    """Return how a process ended, as a verb phrase; a code of ``-n`` means signal ``n``."""
     if code is None or code >= 0:
         return f"exited with code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"

@@ -1,4 +1,4 @@
-"""Operations that judges need: train, look up a table, score with a supernet, measure costs."""
+"""Tools of judges: train, look up scores in a table, score with a supernet, measure costs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from darts.training.distributed import Ranks
 
 
 def table_covers(config: TuneConfig, architecture: Space | None) -> bool:
-    """Return whether there is a benchmark table of the space that the study searches."""
+    """Return whether a benchmark table is configured and covers the searched space."""
     in_table = architecture is not None and architecture.name == "nas201"
     return config.benchmark.table is not None and in_table
 
@@ -54,7 +54,7 @@ class TrialTools:
         return Benchmark(self._table, config.dataset, config.epochs)
 
     def true_scores(self, genotype: AnyGenotype) -> dict[str, float]:
-        """Return the table's result of a full training.
+        """Return the results of a full training of ``genotype`` from the benchmark table.
 
         These are ``test_accuracy`` and ``true_regret`` as fractions, ``true_rank``, and the number
         of ``architectures`` in the table.
@@ -76,7 +76,10 @@ class TrialTools:
         return self._supernets[key].scores(genotype)
 
     def network_costs(self, trial: TrialSpec, names: Sequence[str]) -> dict[str, float]:
-        """Measure costs (keys of ``MEASURES``) of the network that a retraining would train."""
+        """Return costs of the network that a retraining at the trial's point would train.
+
+        ``names`` are keys of ``MEASURES``.
+        """
         config = trial_config("retrain", trial.overrides)
         assert isinstance(config, RetrainConfig)
         dataset = str(config.dataset)

@@ -9,10 +9,11 @@ from optuna.trial import FrozenTrial, TrialState
 from darts.spaces.parameters import Point
 from darts.strategies.point_sampler import SURPLUS
 
-SCORES = "scores"  # user attribute: scores and costs of a trial by name
+# Names of attributes of a trial.
+SCORES = "scores"  # user attribute: scores and costs by name
 FAILURE = "failure"  # user attribute: reason of a failure, in one line
-WORKER = "worker"  # user attribute: name of the worker that evaluates a trial
-RETRY_HISTORY = "retry_history"  # system attribute: numbers of the lost trials that a trial repeats
+WORKER = "worker"  # user attribute: name of the worker that evaluates the trial
+RETRY_HISTORY = "retry_history"  # system attribute: numbers of the lost trials that it repeats
 
 
 def trial_point(trial: FrozenTrial) -> Point:

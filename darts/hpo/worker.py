@@ -1,9 +1,9 @@
-"""A worker: a process that evaluates trials until the study has enough.
+"""A worker: a process that evaluates trials until the study has enough of them.
 
-A trial that diverges, runs out of memory or raises is recorded as failed with its reason, and the
-worker continues. A worker that receives SIGTERM puts its trial back into the queue. The supervisor
-detects the death of its own workers; the death of a worker on another machine is detected by its
-missing heartbeats.
+A trial that diverges, runs out of memory or raises an error is recorded as failed with its reason,
+and the worker continues. A worker that receives SIGTERM puts its trial back into the queue. The
+supervisor detects the death of its own workers; missing heartbeats reveal the death of a worker on
+another machine.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from darts.training.interrupt import Interrupt
 
 MAX_INITIAL_FAILURES = 3  # the study ends if its first trials, at least this many, all failed
 
-SETTINGS = ("epochs", "seed", "ranks")  # numbers in ``summary.json`` that are not results
+SETTINGS = ("epochs", "seed", "ranks")  # numbers in a summary that are settings, not results
 
 
 class TrialFailed(Exception):
@@ -52,14 +52,14 @@ class TrialFailed(Exception):
 def worker_main(
     plan: StudyPlan, name: str, number: int, threads: int | None, deadline: float | None
 ) -> None:
-    """Evaluate trials; the main function of a worker's process.
+    """Evaluate trials of a study: the main function of a worker's process.
 
     Args:
-        plan: the study.
-        name: unique name of the worker, stored in its trials.
-        number: number of the worker on this machine, from 0.
-        threads: threads of PyTorch; None for PyTorch's default.
-        deadline: time after which no trial starts, in seconds since the epoch; None for no limit.
+        plan: Plan of the study.
+        name: Unique name of the worker, stored in its trials.
+        number: Number of the worker on this machine, from 0.
+        threads: Number of threads of PyTorch; None for PyTorch's default.
+        deadline: Unix time in seconds after which no trial starts; None for no limit.
     """
     os.environ.update(round_robin_gpu(number))  # before CUDA is initialized in this process
     if threads is not None:
@@ -75,7 +75,10 @@ def worker_main(
 
 
 def initial_failures(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the finished trials if there are ``MAX_INITIAL_FAILURES`` and all failed, else []."""
+    """Return the finished trials if they all failed and are at least ``MAX_INITIAL_FAILURES``.
+
+    Otherwise return [].
+    """
     finished = finished_trials(trials)
     failed = all(trial.state == TrialState.FAIL for trial in finished)
     return finished if failed and len(finished) >= MAX_INITIAL_FAILURES else []
@@ -97,8 +100,9 @@ class Worker:
     """Evaluates trials of a study, one after the other.
 
     Args:
-        plan, study: the study, opened by this process.
-        name: unique name of the worker, stored in its trials.
+        plan: Plan of the study.
+        study: The study, opened by this process.
+        name: Unique name of the worker, stored in its trials.
     """
 
     def __init__(self, plan: StudyPlan, study: Study, name: str) -> None:
@@ -109,7 +113,7 @@ class Worker:
         """Evaluate a trial, or wait briefly for other workers; return False to stop."""
         trials = self.study.get_trials(deepcopy=False)
         action = next_action(self.plan, trials)
-        if action == "wait":  # a running trial may be lost and queued again
+        if action == "wait":  # a running trial may get lost, and is then queued again
             time.sleep(0.5)
             for trial in trials_without_heartbeat(self.study, trials, self.plan.config.heartbeat):
                 reason = "its worker sends no heartbeats"
@@ -197,7 +201,7 @@ class Worker:
         return values
 
     def _pruning_callback(self, trial: optuna.Trial, point: Point) -> EpochCallback:
-        """Return a callback that reports each epoch to the pruner and ends the trial if it asks."""
+        """Return a callback that reports each epoch to the pruner, which may end the trial."""
         plan = self.plan
         epochs = int(str(point.get("epochs", plan.epochs)))
 
@@ -206,7 +210,8 @@ class Worker:
             if len(plan.objectives) > 1 or math.isnan(value):
                 return
             trial.report(value, epoch)
-            if epoch < epochs and trial.should_prune():  # pruning the last one saves nothing
+            # After the last epoch, pruning saves nothing.
+            if epoch < epochs and trial.should_prune():
                 raise optuna.TrialPruned(f"pruned at epoch {epoch}")
 
         return on_epoch
@@ -223,7 +228,7 @@ class Worker:
 
 
 def error_summary(error: BaseException) -> str:
-    """Return an error in one line; print its traceback, which goes to the trial's log."""
+    """Return an error in one line, and print its traceback, which goes to the trial's log."""
     traceback.print_exception(error)
     text = " ".join(str(error).split())
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "out of memory" in text.lower():
@@ -238,7 +243,7 @@ def redirect_output(file: Path) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     saved = [os.dup(1), os.dup(2)]
-    # Line buffered, so that the last lines of a killed worker are in the file.
+    # With line buffering, the file contains the last lines of a killed worker.
     with file.open("a", encoding="utf-8", buffering=1) as log:
         try:
             os.dup2(log.fileno(), 1)

@@ -383,7 +383,7 @@ def test_no_trial_starts_after_budget_hours(commands: Any, tmp_path: Path) -> No
 
 
 HPO = (*STUDY, "hydra.run.dir=unused")
-CELLS = (TABLE, "hydra.run.dir=unused")
+ON_TABLE = (TABLE, "hydra.run.dir=unused")
 
 
 @pytest.mark.parametrize(
@@ -417,16 +417,19 @@ CELLS = (TABLE, "hydra.run.dir=unused")
             ("experiment=simplenet", "analysis.factorial_seeds=1"),
             "which base must describe completely: genotype",
         ),
-        (CELLS, "judge=table needs benchmark.table=FILE"),
+        (ON_TABLE, "judge=table needs benchmark.table=FILE"),
         (
-            (*CELLS, "benchmark.table=x", "metric=macro_f1"),
+            (*ON_TABLE, "benchmark.table=x", "metric=macro_f1"),
             "judge=table returns accuracy, not metric=macro_f1",
         ),
-        ((*CELLS, "parameters.genotype.space=cnn"), "judge=table supports space=nas201"),
-        ((*CELLS, "benchmark.table=x", "analysis.factorial_seeds=1"), "judge=table has none"),
-        ((*CELLS, "benchmark.table=no.csv"), "the benchmark table 'no.csv' does not exist"),
-        ((*CELLS, "benchmark.table={table}", "judge.epochs=7"), "no column 'cifar10_val_ep7'"),
-        ((*CELLS, "benchmark.table={table}", "benchmark.epochs=9"), "no column 'cifar10_test_ep9'"),
+        ((*ON_TABLE, "parameters.genotype.space=cnn"), "judge=table supports space=nas201"),
+        ((*ON_TABLE, "benchmark.table=x", "analysis.factorial_seeds=1"), "judge=table has none"),
+        ((*ON_TABLE, "benchmark.table=no.csv"), "the benchmark table 'no.csv' does not exist"),
+        ((*ON_TABLE, "benchmark.table={table}", "judge.epochs=7"), "no column 'cifar10_val_ep7'"),
+        (
+            (*ON_TABLE, "benchmark.table={table}", "benchmark.epochs=9"),
+            "no column 'cifar10_test_ep9'",
+        ),
         (("experiment=digits_oneshot",), "judge.checkpoint"),
         (("experiment=digits_oneshot", "judge.checkpoint=no"), "judge.checkpoint='no'"),
         ((*HPO, IN_PROCESS, "storage=study.log"), "storage='study.log' cannot be opened"),

@@ -18,7 +18,7 @@ from darts.hpo.trials import counted_trials
 from darts.judging import nas201_table
 
 TABLE = ("experiment=nas201_table", "strategy=random", "tracking.figures=false")
-CELL = '{"space": "mlp", "layers": ["relu_8"]}'
+DEFAULT_GENOTYPE = '{"space": "mlp", "layers": ["relu_8"]}'
 
 
 def run_study(plan: StudyPlan) -> list[Any]:
@@ -32,7 +32,7 @@ def noisy_table(table: Path, folder: Path) -> Path:
     lines = table.read_text().splitlines()
     draw = np.random.default_rng(0)
     rows = [line.split(",") for line in lines[1:]]
-    rows = [[arch, f"{float(low) + draw.normal(0, 4):.4f}", top] for arch, low, top in rows]
+    rows = [[arch, f"{float(valid) + draw.normal(0, 4):.4f}", test] for arch, valid, test in rows]
     path = folder / "noisy.csv"
     path.write_text("\n".join([lines[0], *(",".join(row) for row in rows)]) + "\n")
     return path
@@ -47,16 +47,16 @@ def test_rank_correlation_of_scores_and_true_accuracies(
     found = analyze(plan, trials)
     truth = nas201_table.load(path)
     archs = [plan.space.genotype(trial.params) for trial in trials]
-    low = np.array([truth.accuracy(arch, split="val", epochs=12) for arch in archs])
-    top = np.array([truth.accuracy(arch) for arch in archs])
+    valid = np.array([truth.accuracy(arch, split="val", epochs=12) for arch in archs])
+    test = np.array([truth.accuracy(arch) for arch in archs])
     # Ranks; ties share their mean rank.
-    ranks = [[(own < w).sum() + (own <= w).sum() for w in own] for own in (low, top)]
+    ranks = [[(own < w).sum() + (own <= w).sum() for w in own] for own in (valid, test)]
     assert found["rank_correlation_spearman"] == pytest.approx(np.corrcoef(*ranks)[0, 1])
-    one, other = (np.sign(own[:, None] - own[None]) for own in (low, top))
+    one, other = (np.sign(own[:, None] - own[None]) for own in (valid, test))
     tau = (one * other).sum() / np.sqrt((one**2).sum() * (other**2).sum())
     assert found["rank_correlation_kendall"] == pytest.approx(tau)
     assert 0 < found["rank_correlation_spearman"] < 0.99
-    best = archs[int(low.argmax())]
+    best = archs[int(valid.argmax())]
     assert found["test_accuracy"] == pytest.approx(truth.accuracy(best) / 100)
     assert found["true_rank"] == 1 + sum(truth.column() > truth.accuracy(best))
     assert found["architectures"] == 15625
@@ -71,7 +71,7 @@ def test_a_short_study_has_no_surrogate(planned: Callable[..., StudyPlan], table
 
 
 class AdditiveJudge:
-    """Score of known gains: 1 of the architecture, 0.25 of the rate, 0.5 of their interaction."""
+    """Scores with known gains: architecture 1, learning rate 0.25, interaction 0.5."""
 
     name = "train"
     trains = True
@@ -79,11 +79,11 @@ class AdditiveJudge:
 
     def __call__(self, trial: Any, tools: Any) -> dict[str, Any]:
         given = dict(o.split("=", 1) for o in trial.overrides)
-        wide = float("relu_8" not in given["genotype"])
-        quick = float("optimizer.lr" in given)
+        best_architecture = float("relu_8" not in given["genotype"])
+        best_rate = float("optimizer.lr" in given)
         seed = int(given["seed"])
-        noise = 0.01 * seed + 0.001 * seed**2 * wide
-        score = wide + 0.25 * quick + 0.5 * wide * quick + noise
+        noise = 0.01 * seed + 0.001 * seed**2 * best_architecture
+        score = best_architecture + 0.25 * best_rate + 0.5 * best_architecture * best_rate + noise
         return {"valid_accuracy": score, "valid_loss": -score}
 
 
@@ -95,7 +95,7 @@ def test_the_factorial_design_measures_the_gains(
         "dataset=synthetic",
         "dataset.samples=48",
         "space=mlp",
-        f"genotype={CELL}",
+        f"genotype={DEFAULT_GENOTYPE}",
         "parameters.genotype={space: mlp, cells: 1, widths: [16], activations: [tanh]}",
         "parameters.optimizer.lr=[0.5]",
         *(

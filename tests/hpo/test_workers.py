@@ -138,7 +138,7 @@ def test_a_trial_whose_heartbeat_stops_is_lost(
 def test_a_surplus_trial_is_not_evaluated(planned: Callable[..., StudyPlan], table: Path) -> None:
     plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=1")
     study = plan.open()
-    first, second = study.ask(), study.ask()  # both saw one open trial in the budget
+    first, second = study.ask(), study.ask()  # for each of them, one trial of the budget was open
     worker = Worker(plan, study, "tester")
     values = worker(first)
     study.tell(first, values)

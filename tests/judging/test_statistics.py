@@ -59,9 +59,8 @@ def test_intervals_of_differences_cover_the_true_difference_at_their_level() -> 
         covered += found.difference.covers(0.01)
         assert found.difference.low is not None
         assert found.difference.high is not None
-        assert (
-            found.difference.high - found.difference.low < 0.5
-        )  # as wide as the effect of the seed
+        # 0.5 is about the spread of the effect of the seed.
+        assert found.difference.high - found.difference.low < 0.5
     assert covered / experiments == pytest.approx(0.95, abs=0.027)
 
 
@@ -167,35 +166,35 @@ def scores(*numbers: float) -> list[list[float]]:
     return [[number, number + 0.002] for number in numbers]
 
 
-FAR = scores(0.90, 0.91, 0.92, 0.90, 0.93, 0.91, 0.92)
-NEAR = scores(0.80, 0.82, 0.81, 0.80, 0.82, 0.83, 0.81)
+HIGH = scores(0.90, 0.91, 0.92, 0.90, 0.93, 0.91, 0.92)
+LOW = scores(0.80, 0.82, 0.81, 0.80, 0.82, 0.83, 0.81)
 
 
 def test_a_significant_difference_is_reported() -> None:
-    (found,) = compare_methods(("darts", FAR), [("random", NEAR)])
+    (found,) = compare_methods(("darts", HIGH), [("random", LOW)])
     assert found.significant
     assert "darts is better than random: difference 0.1" in verdict(found)
     assert f"p = {2 / 128:.3g}" in verdict(found)
     assert "large" in verdict(found)
-    (lower,) = compare_methods(("darts", FAR), [("random", NEAR)], higher_is_better=False)
+    (lower,) = compare_methods(("darts", HIGH), [("random", LOW)], higher_is_better=False)
     assert "darts is worse than random" in verdict(lower)
     assert "10.0 points" in verdict(found, lambda value: f"{100 * value:.1f} points")
 
 
 def test_insignificant_differences_are_reported_with_reasons() -> None:
     """Reasons: too few searches, an interval that covers 0, a large p-value."""
-    (few,) = compare_methods(("a", FAR[:5]), [("b", NEAR[:5])])
+    (few,) = compare_methods(("a", HIGH[:5]), [("b", LOW[:5])])
     assert not few.significant
     assert "5 searches are too few" in verdict(few)
     assert "at least 6 are needed" in verdict(few)
-    (three,) = compare_methods(("a", FAR[:3]), [("b", NEAR[:3])])
+    (three,) = compare_methods(("a", HIGH[:3]), [("b", LOW[:3])])
     assert "no interval" in verdict(three)
     assert " [" not in verdict(three)
-    (same,) = compare_methods(("a", FAR), [("b", [*FAR[1:], FAR[0]])])
+    (same,) = compare_methods(("a", HIGH), [("b", [*HIGH[1:], HIGH[0]])])
     assert verdict(same).startswith("No difference between a and b is shown: ")
     assert "covers 0" in verdict(same)
     assert "above 0.05" in verdict(same)
-    two = compare_methods(("a", FAR[:6]), [("b", NEAR[:6]), ("c", NEAR[:6])])
+    two = compare_methods(("a", HIGH[:6]), [("b", LOW[:6]), ("c", LOW[:6])])
     for found in two:  # six suffice for a single comparison
         assert found.p == 2 / 64
         assert found.corrected_p == 4 / 64
@@ -223,4 +222,4 @@ def test_significance_needs_interval_and_corrected_p_value() -> None:
 
 def test_methods_need_equal_numbers_of_searches() -> None:
     with pytest.raises(ValueError, match="a has 7 searches, b has 6; must be equal"):
-        compare_methods(("a", FAR), [("b", NEAR[:6])])
+        compare_methods(("a", HIGH), [("b", LOW[:6])])

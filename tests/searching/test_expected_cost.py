@@ -233,9 +233,9 @@ def test_a_search_with_a_penalty_ends_with_cheaper_operations() -> None:
 
 def test_dropped_candidates_cost_nothing() -> None:
     cost, context = cost_and_context("nas201")
-    unmasked = torch.zeros(6, 5, dtype=torch.bool)
-    unmasked[:, 1] = True
-    dropped = dataclasses.replace(context, masks={"cell": unmasked})
+    mask = torch.zeros(6, 5, dtype=torch.bool)
+    mask[:, 1] = True
+    dropped = dataclasses.replace(context, masks={"cell": mask})
     alphas = {"cell": torch.randn(6, 5).double()}
     expected = RELAXATIONS["softmax"]().probabilities(alphas, dropped)
     assert float(cost(expected)) == pytest.approx(cost.fixed)
