@@ -166,7 +166,7 @@ def data_seconds(args: argparse.Namespace) -> float:
             torch.arange(4096),
             batch_size=args.batch,
             seed=0,
-            stream=stream,
+            name=name,
             mean=(0.5, 0.5, 0.5),
             std=(0.25, 0.25, 0.25),
             augmentation=Augmentation(crop="pad", padding=4, flip=True, cutout=0),
@@ -174,7 +174,7 @@ def data_seconds(args: argparse.Namespace) -> float:
             drop_last=True,
             device=args.device,
         )
-        for stream in ("weights", "alphas")
+        for name in ("weights", "alphas")
     ]
 
     def both() -> None:

@@ -55,7 +55,7 @@ def main() -> None:
             subsets[subset],
             batch_size=size,
             seed=args.seed,
-            stream=str(subset),
+            name=str(subset),
             mean=source.mean,
             std=source.std,
             augmentation=Augmentation(crop="pad", padding=1, flip=False, cutout=0),

@@ -26,7 +26,7 @@ COMMAND = "python experiments/news_baselines.py --root DIR"
 
 def split_texts(documents: Documents, split: LabeledTexts) -> list[str]:
     """Return the texts of a split, decoded from the tokens that networks read."""
-    return [documents.words.decode(row.tolist()) for row in split.texts]
+    return [documents.vocabulary.decode(row.tolist()) for row in split.texts]
 
 
 def score_topics(root: Path) -> Row:
@@ -102,7 +102,7 @@ def score_headlines(root: Path) -> Row:
 
 def _first_words(row: torch.Tensor, count: int, news: Pairs) -> str:
     words = [word for word in row.tolist() if word not in (PADDING, END)][:count]
-    return detokenize(news.source.words[word] for word in words)
+    return detokenize(news.source_vocabulary.words[word] for word in words)
 
 
 def main() -> None:

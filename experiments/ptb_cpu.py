@@ -78,7 +78,7 @@ def windows(corpus: Corpus, split: str, columns: int, args: argparse.Namespace) 
         columns=columns,
         length=args.window,
         seed=args.seed,
-        stream=split,
+        name=split,
         shift=split == "train",
         device=CPU,
     )

@@ -238,7 +238,7 @@ def test_6_loader_workers_start_once(folder: Path) -> None:
         return {child.pid for child in multiprocessing.active_children() if child not in others}
 
     batches = SampleLoader(
-        source.train, torch.arange(8), batch_size=2, seed=0, stream="alphas", mean=source.mean,
+        source.train, torch.arange(8), batch_size=2, seed=0, name="alphas", mean=source.mean,
         std=source.std, augmentation=None, shuffle=True, drop_last=True, device="cpu", workers=1,
     )  # fmt: skip
     try:
@@ -327,7 +327,7 @@ def test_8_odd_image_sizes_and_a_last_batch_of_one_image_work(size: tuple[int, i
 
     source = load("synthetic", samples=9, classes=10, channels=3)
     batches = SampleLoader(
-        source.train, torch.arange(9), batch_size=4, seed=0, stream="train", mean=source.mean,
+        source.train, torch.arange(9), batch_size=4, seed=0, name="train", mean=source.mean,
         std=source.std, augmentation=None, shuffle=True, drop_last=True, device="cpu",
     )  # fmt: skip
     for images, _ in batches.epoch(0):

@@ -1,14 +1,16 @@
 """Data sets, splits, augmentation and loaders.
 
-source = load("cifar10", root="data")
-train, valid = stratified_split(source.train.labels, (0.5, 0.5), seed=0)
-loader = SampleLoader(
-    source.train, train, batch_size=64, seed=0, stream="weights", mean=source.mean, std=source.std,
-    augmentation=Augmentation(crop="pad", padding=4, flip=True, cutout=0),
-    shuffle=True, drop_last=True, device="cpu",
-)
-for images, labels in loader.epoch(0):
-    ...
+Example::
+
+    source = load("cifar10", root="data")
+    train, valid = stratified_split(source.train.labels, (0.5, 0.5), seed=0)
+    loader = SampleLoader(
+        source.train, train, batch_size=64, seed=0, name="train", mean=source.mean, std=source.std,
+        augmentation=Augmentation(crop="pad", padding=4, flip=True, cutout=0),
+        shuffle=True, drop_last=True, device="cpu",
+    )
+    for images, labels in loader.epoch(0):
+        ...
 """
 
 from __future__ import annotations

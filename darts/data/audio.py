@@ -1,4 +1,4 @@
-"""Recordings with one class each, as log-mel spectrograms: spoken digits, and your own folders.
+"""Recordings with one class each, as log-mel spectrograms: spoken digits, or your own folders.
 
 A sample is a spectrogram in decibels, ``(1, bands, frames)`` float32. Loading resamples the
 recordings to one rate, crops or pads them to one length, and computes all spectrograms. Batches are
@@ -48,7 +48,7 @@ def load_fsdd(request: Request[FsddOptions]) -> Source:
     ``test_speakers`` it has all recordings of these speakers, and the training split has none.
 
     Raises:
-        ValueError: if recordings are missing or damaged, or a speaker is unknown.
+        ValueError: If recordings are missing or damaged, or a speaker is unknown.
 
     References:
         Jackson et al., "Jakobovski/free-spoken-digit-dataset", doi:10.5281/zenodo.1342401.
@@ -98,7 +98,7 @@ def load_audiofolder(request: Request[AudioFolderOptions]) -> Source:
     ``test_share`` and ``split_seed`` alone.
 
     Raises:
-        ValueError: if a folder or file is missing or damaged; the message names it.
+        ValueError: If a folder or file is missing or damaged; the message names it.
     """
     options = request.options
     classes, files = find_class_files(request, (".wav",), "WAV file")
@@ -122,7 +122,7 @@ def spectrograms(paths: Sequence[str | Path], transform: Spectrogram) -> Tensor:
     Files are read one by one; those of the same rate are resampled and transformed together.
 
     Raises:
-        ValueError: if a file cannot be read; the message names the first one.
+        ValueError: If a file cannot be read; the message names the first one.
     """
     result = torch.empty(len(paths), 1, *transform.shape)
     for start in range(0, len(paths), _CHUNK):

@@ -51,14 +51,14 @@ class Augmentation:
     """Augmentation of images.
 
     Attributes:
-        crop: "pad" crops the zero-padded image to its size; "resized" resizes a random box of the
-            original file (storage on disk only); "none" does not crop.
-        padding: zero pixels on each side for "pad".
-        flip: whether to flip horizontally with probability 1/2.
-        cutout: side in pixels of the square set to zero after normalization; 0 for none.
+        crop: Random crop: "pad" pads the image with zeros and crops it to its size; "resized"
+            resizes a random box of the original file (storage on disk only); "none" does not crop.
+        padding: Number of zeros on each side for "pad".
+        flip: Whether to flip horizontally with probability 1/2.
+        cutout: Side in pixels of a square that is set to zero after normalization; 0 for none.
 
     Raises:
-        ValueError: if ``crop`` is unknown, or ``padding`` or ``cutout`` is negative.
+        ValueError: If ``crop`` is unknown, or ``padding`` or ``cutout`` is negative.
     """
 
     crop: str
@@ -86,7 +86,7 @@ class Augmentation:
     def draw(self, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
         """Draw crop offsets, flips and cutout centers of B = ``count`` images of ``size`` (H, W).
 
-        All five are always drawn, so that switching one off does not change the others.
+        All are always drawn, so that switching one off does not change the others.
 
         Returns:
             (5, B) int64 on the CPU: row offset and column offset, 0 to 2 * padding; flip, 0 or 1;
@@ -101,9 +101,9 @@ class Augmentation:
         """Crop, flip, normalize, then cut out.
 
         Args:
-            pixels: (B, C, H, W) uint8.
-            draws: (5, B) from ``draw``, on the device of ``pixels``.
-            normalize: applied between flip and cutout.
+            pixels: Images (B, C, H, W) uint8.
+            draws: Result (5, B) of ``draw``, on the device of ``pixels``.
+            normalize: Normalization, applied between flip and cutout.
 
         Returns:
             (B, C, H, W) float.
@@ -137,13 +137,16 @@ class Augmentation:
 
 
 class Normalization:
-    """``(pixel / levels - mean) / std`` by channel, as one multiplication and addition.
+    """``(pixel / full_scale - mean) / std`` by channel, as one multiplication and addition.
 
     Args:
-        mean, std: of ``pixel / levels``, one value per channel.
-        device: device of the pixels.
-        dtype: type of the result.
-        levels: pixel value that stands for 1.0.
+        mean, std: Mean and standard deviation of ``pixel / full_scale``, one value per channel.
+        device: Device of the pixels.
+        dtype: Type of the result.
+        full_scale: Pixel value that stands for 1.0.
+
+    Raises:
+        ValueError: If ``mean`` and ``std`` have different lengths, or a deviation is not above 0.
     """
 
     def __init__(
@@ -152,7 +155,7 @@ class Normalization:
         std: Sequence[float],
         device: torch.device,
         dtype: torch.dtype = torch.float32,
-        levels: int = 255,
+        full_scale: int = 255,
     ) -> None:
         if len(mean) != len(std) or min(std) <= 0:
             raise ValueError(
@@ -160,7 +163,7 @@ class Normalization:
             )
         center = torch.tensor(mean, dtype=torch.float64).view(1, -1, 1, 1)
         spread = torch.tensor(std, dtype=torch.float64).view(1, -1, 1, 1)
-        self.scale = (1 / (levels * spread)).to(device, torch.float32)
+        self.scale = (1 / (full_scale * spread)).to(device, torch.float32)
         self.shift = (-center / spread).to(device, torch.float32)
         self.dtype = dtype
 
@@ -183,10 +186,10 @@ def resized_box(
     """Return the box of a random resized crop.
 
     Args:
-        width, height: size of the whole image in pixels.
-        uniform: attempts, each with four numbers in [0, 1) for area, aspect ratio, row and column.
-            The first attempt that fits is used, else the largest centered box of a permitted
-            aspect ratio.
+        width, height: Size of the whole image in pixels.
+        uniform: Attempts, each with four random numbers in [0, 1) for area, aspect ratio, row and
+            column. The first box that fits into the image is used; if none fits, the largest
+            centered box with an aspect ratio from 3/4 to 4/3.
 
     Returns:
         left, upper, right, lower in pixels.

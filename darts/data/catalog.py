@@ -99,19 +99,19 @@ def load(
     """Load a data set: a ``Source``, ``Corpus``, ``Documents`` or ``Pairs``.
 
     Args:
-        name: a key of ``SOURCES``.
-        root: folder of its files, or a file for ``csv``; None for data sets without files.
-        download: whether to download missing files, where the publisher offers them.
-        verify: whether a file that differs from the published checksum is an error; otherwise it
+        name: A key of ``SOURCES``.
+        root: Folder of the files, or a file for ``csv``; None for data sets without files.
+        download: Whether to download missing files, where the publisher offers them.
+        verify: Whether a file that differs from the published checksum is an error; otherwise it
             causes a warning.
-        size: side of the images in pixels; None for the data set's own.
-        storage: "memory", "disk", or "auto" to choose by size.
-        seed: seed of the ``synthetic`` images; other data sets do not depend on it.
-        kind: one of the data set's kinds; None for the first.
-        **options: options that only this data set has, see ``SourceSpec.options``.
+        size: Side of the images in pixels; None for the default of the data set.
+        storage: Where to keep the samples: "memory", "disk", or "auto" to choose by their size.
+        seed: Seed of the ``synthetic`` images; other data sets do not depend on it.
+        kind: One of the kinds of samples of the data set, see ``SourceSpec``; None for the first.
+        **options: Options that only this data set has, see ``SourceSpec.options``.
 
     Raises:
-        ValueError: if a name or value is unknown, or files are missing or damaged.
+        ValueError: If a name or value is unknown, or files are missing or damaged.
     """
     if name not in SOURCES:
         raise ValueError(f"unknown data set {name!r}; choose from {', '.join(SOURCES)}")
@@ -142,7 +142,7 @@ def load(
         kind=kind or spec.kinds[0],
         options=_parse_options(spec, options),
     )
-    return spec.loader(request)
+    return spec.read(request)
 
 
 def _parse_options(spec: SourceSpec, options: dict[str, object]) -> object:

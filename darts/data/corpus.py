@@ -1,7 +1,7 @@
-"""Running text as a sequence of tokens: your own in three files, and the Penn Treebank.
+"""Running text as a sequence of tokens: your own in three files, or the Penn Treebank.
 
-A token is a word or the end of a line, or, with ``level="char"``, a character. The vocabulary comes
-from the training split; other tokens become ``<unk>``.
+A token is a word or the end of a line; with ``level="char"`` it is a character. The vocabulary
+comes from the training split; other tokens become ``<unk>``.
 
 References:
     Mikolov et al., "Empirical Evaluation and Combination of Advanced Language Modeling
@@ -50,9 +50,9 @@ class Corpus:
     """A text in three splits.
 
     Attributes:
-        name: name in the registry.
-        vocabulary: the tokens by index, most frequent first.
-        train, valid, test: token indices of the splits, ``(N,)`` int64 each.
+        name: Name in the registry.
+        vocabulary: The tokens by index, most frequent first.
+        train, valid, test: Token indices of the splits, ``(N,)`` int64 each.
     """
 
     name: str
@@ -66,7 +66,7 @@ def load_text(request: Request[CorpusOptions]) -> Corpus:
     """Load ``train.txt``, ``valid.txt`` and ``test.txt`` in UTF-8 from a folder.
 
     Raises:
-        ValueError: if a file is missing, empty or not text; the message names it.
+        ValueError: If a file is missing, empty or not text; the message names it.
     """
     paths = request.files(*(f"{split}.txt" for split in _SPLITS))
     return _load_files(request, dict(zip(_SPLITS, paths, strict=True)))

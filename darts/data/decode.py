@@ -1,7 +1,7 @@
 """Decoding of image files with Pillow.
 
-An image is resized by its shorter side and center-cropped. A random resized crop takes a random box
-of the original instead. All images become RGB.
+An image becomes RGB. Then its shorter side is resized and its center is cropped; or, for a random
+resized crop, a random box of the original is resized.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ def decode(
     """Read one image file.
 
     Args:
-        path: image file.
-        size: side of the result in pixels.
-        margin: the shorter side is resized to ``size * margin`` before the center crop.
-        uniform: random numbers for ``resized_box``, (attempts, 4); None for a center crop.
+        path: Image file.
+        size: Side of the result in pixels.
+        margin: The shorter side is resized to ``size * margin`` before the center crop.
+        uniform: Random numbers for ``resized_box``, ``(attempts, 4)``; None for a center crop.
 
     Returns:
         ``(3, size, size)`` uint8.
 
     Raises:
-        ValueError: if the file is missing or cannot be read; the message names it.
+        ValueError: If the file is missing or cannot be read; the message names it.
     """
     from PIL import Image
 
@@ -42,7 +42,7 @@ def decode(
             # Convert palettes with transparency in two steps: in one step Pillow warns.
             has_alpha = file.mode == "P" and "transparency" in file.info
             image = file.convert("RGBA").convert("RGB") if has_alpha else file.convert("RGB")
-    except Exception as error:  # a damaged file may raise anything: OSError, SyntaxError, zlib...
+    except Exception as error:  # a damaged file may raise any error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"cannot read the image {path}: {reason}") from None
     width, height = image.size

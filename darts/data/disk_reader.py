@@ -1,9 +1,8 @@
-"""A reader of the pixels of a batch from files.
+"""Reading of batches from image files, with worker processes that decode files ahead of time.
 
-The position of a batch is its number over all epochs. Worker processes decode files ahead of time.
-They live as long as the reader and process one endless sequence of requests, across the ends of
-epochs. A jump to another position discards what they have decoded and starts a new sequence in the
-same workers.
+The position of a batch is its number over all epochs: ``epoch * steps + step``. The workers live as
+long as the reader and process one endless sequence of requests, across the ends of epochs. A jump
+to another position discards what they have decoded and starts a new sequence in the same workers.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from darts.data.images import DiskImages
 from darts.data.schedule import Schedule, rank_slice
 
 BatchRequest = tuple[list[int], int, slice]
-"""Indices of the images of a batch, seed of their crops, and the slice of them to decode."""
+"""Indices of the images of a batch, seed of their crops, and the slice of the batch to decode."""
 
 Answer = Tensor | str
 """Pixels, or an error message about a damaged file."""
@@ -81,12 +80,12 @@ class DiskReader:
     """Decodes batches of image files, ahead of time if there are workers.
 
     Args:
-        images: the files.
-        schedule: samples of each batch.
-        workers: number of processes; 0 decodes in this process, on request.
-        random_crops: whether to take random resized crops instead of center crops.
-        pin_memory: whether to return page-locked memory, for copies to a GPU.
-        rank, ranks: index of this process and number of processes that share every batch.
+        images: The files.
+        schedule: Samples of each batch.
+        workers: Number of processes that decode files; with 0, this process decodes them.
+        random_crops: Whether to take random resized crops instead of center crops.
+        pin_memory: Whether to return page-locked memory, for copies to a GPU.
+        rank, ranks: Index of this process and number of processes that share every batch.
     """
 
     def __init__(
@@ -114,13 +113,13 @@ class DiskReader:
         """Return pixels ``(B, 3, H, W)`` uint8 on the CPU.
 
         Args:
-            position: number of the batch over all epochs.
-            prefetch: whether workers decode it and the following batches; otherwise this process
-                decodes it.
+            position: Number of the batch over all epochs.
+            prefetch: Whether workers decode this batch and the following ones. Otherwise this
+                process decodes this batch.
 
         Raises:
-            ValueError: if a file cannot be read; the message names it.
-            RuntimeError: if a worker has died.
+            ValueError: If a file cannot be read; the message names it.
+            RuntimeError: If a worker has died.
         """
         if not prefetch or self._workers == 0:
             answer = self._decoder[self._requests.request(position)]

@@ -36,8 +36,8 @@ class LabeledTexts:
     """A split of texts with one class each.
 
     Attributes:
-        texts: word indices, ``(N, L)`` int64; ``<eos>`` and padding follow each text.
-        labels: ``(N,)`` int64.
+        texts: Word indices, ``(N, L)`` int64; ``<eos>`` and padding follow each text.
+        labels: Class of each text, ``(N,)`` int64.
     """
 
     texts: Tensor
@@ -52,15 +52,15 @@ class Documents:
     """A data set of texts with one class each.
 
     Attributes:
-        name: name in the registry.
-        words: the vocabulary.
-        classes: names of the classes, by label.
-        train, test: the splits.
-        valid: published validation split, or None.
+        name: Name in the registry.
+        vocabulary: The vocabulary.
+        classes: Names of the classes, by label.
+        train, test: The splits.
+        valid: Published validation split, or None.
     """
 
     name: str
-    words: Vocabulary
+    vocabulary: Vocabulary
     classes: tuple[str, ...]
     train: LabeledTexts
     valid: LabeledTexts | None
@@ -71,7 +71,7 @@ def load_documents(request: Request[DocumentOptions]) -> Documents:
     """Load ``train.csv``, ``test.csv`` and the optional ``valid.csv``, each with a header.
 
     Raises:
-        ValueError: if a file or a column is missing; the message names the file.
+        ValueError: If a file or a column is missing; the message names the file.
     """
     options = request.options
     needed = f"train.csv and test.csv with the columns {options.label} and {options.text}"
@@ -111,7 +111,7 @@ def encode_documents(name: str, rows: dict[str, Rows], options: VocabularyOption
     """Build vocabulary and classes from the training split and encode all splits.
 
     Raises:
-        ValueError: if a split is empty, or has a class that the training split lacks.
+        ValueError: If a split is empty, or has a class that the training split lacks.
     """
     for split, documents in rows.items():
         if not documents:

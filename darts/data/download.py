@@ -28,10 +28,10 @@ class Layout:
     """The files of a data set.
 
     Attributes:
-        folder: folder of the files, relative to the root; "" is the root itself.
-        files: published MD5 by file name.
-        archives: what to download: the files themselves, or archives that contain ``folder``.
-        unpack: whether to unpack the archives in the root.
+        folder: Folder of the files, relative to the root; "" is the root itself.
+        files: Published MD5 by file name.
+        archives: What to download: the files themselves, or archives that contain ``folder``.
+        unpack: Whether to unpack the archives in the root.
     """
 
     folder: str
@@ -43,15 +43,16 @@ class Layout:
 def find_files(request: Request[Options], layout: Layout) -> Path:
     """Return the folder that contains all files of a data set; download them if necessary.
 
-    These folders are tried, with ``folder`` of the layout and the name of the data set:
-    ``root/folder`` (as torchvision does), ``root/name/folder``, ``root/name`` and ``root``.
+    The folder is the first of these that contains all files: ``root/folder`` (as in torchvision),
+    ``root/name/folder``, ``root/name`` and ``root``, where ``folder`` is that of the layout and
+    ``name`` that of the data set. Downloads go to the first.
 
     Raises:
-        ValueError: if files are missing and cannot be downloaded, or if ``request.verify`` is set
+        ValueError: If files are missing and cannot be downloaded, or if ``request.verify`` is true
             and a checksum differs.
 
     Warns:
-        UserWarning: if ``request.verify`` is off and checksums differ.
+        UserWarning: If ``request.verify`` is false and checksums differ.
     """
     root = request.folder()
     target = root / layout.folder

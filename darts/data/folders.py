@@ -92,16 +92,17 @@ def find_class_files(
     """List the files below the class folders of each split, at any depth, sorted.
 
     Args:
-        request: its root contains folders of splits, or the class folders of the training split.
-        suffixes: file name endings, in lower case.
-        noun: what a file is, for errors.
+        request: Request whose root contains folders of splits, or the class folders of the training
+            split.
+        suffixes: Endings of file names, in lower case.
+        noun: What a file is, for error messages.
 
     Returns:
         The names of the classes, and for each split N paths and labels ``(N,)`` int64. The splits
         are "train" and, if their folders exist, "valid" and "test".
 
     Raises:
-        ValueError: if there are fewer than two classes, a class has no training file, a split has
+        ValueError: If there are fewer than two classes, a class has no training file, a split has
             no files, or a folder is not one of the training classes.
     """
     root = request.folder()

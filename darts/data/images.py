@@ -1,7 +1,8 @@
 """Storage of labeled images: one tensor in memory, or files on disk.
 
-Both kinds hold the labels on the CPU and have one image shape. Only ``MemoryImages`` can be copied
-to a device as a whole.
+Spectrograms and rows of numbers are stored as images too, with their numbers as pixels: a
+spectrogram has shape ``(1, bands, frames)``, a row of F numbers ``(F, 1, 1)``. They are float32 and
+always in memory.
 """
 
 from __future__ import annotations
@@ -22,30 +23,31 @@ from darts.data.randomness import generator
 
 
 class Images(Protocol):
-    """A sequence of labeled images of one shape.
+    """N labeled images of one shape.
 
     Attributes:
-        labels: ``(N,)`` int64 on the CPU.
-        shape: channels, height and width.
-        levels: pixel value that stands for 1.0.
+        labels: Class of each image, ``(N,)`` int64 on the CPU.
+        shape: Channels, height and width.
+        full_scale: Pixel value that stands for 1.0: 255 for uint8, 1 for float32.
     """
 
     labels: Tensor
     shape: tuple[int, int, int]
-    levels: int
+    full_scale: int
 
     def __len__(self) -> int: ...
 
 
 class MemoryImages:
-    """Images in one tensor, copied to each device at most once.
+    """Images, spectrograms or rows in one tensor, copied to each device at most once.
 
     Args:
-        pixels: ``(N, C, H, W)``, uint8 with 255 for 1.0, or float32 for other samples.
-        labels: ``(N,)`` integers.
+        pixels: Samples ``(N, C, H, W)``: images as uint8, where 255 stands for 1.0; spectrograms
+            and rows as float32.
+        labels: Integers ``(N,)``.
 
     Raises:
-        ValueError: if a shape or type is wrong.
+        ValueError: If a shape or type is wrong.
     """
 
     def __init__(self, pixels: Tensor, labels: Tensor) -> None:
@@ -55,7 +57,7 @@ class MemoryImages:
                 f"of shape {tuple(pixels.shape)}"
             )
         self.pixels = pixels.contiguous()
-        self.levels = 255 if pixels.dtype == torch.uint8 else 1
+        self.full_scale = 255 if pixels.dtype == torch.uint8 else 1
         self.labels = _checked_labels(labels, len(pixels))
         self.shape: tuple[int, int, int] = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
         self._copies: dict[torch.device, tuple[Tensor, Tensor]] = {}
@@ -78,7 +80,7 @@ class MemoryImages:
         """Return uint8 images resized to ``size`` by ``size`` pixels, bilinear with antialiasing.
 
         Raises:
-            ValueError: if the pixels are not uint8.
+            ValueError: If the pixels are not uint8.
         """
         if self.shape[1:] == (size, size):
             return self
@@ -92,12 +94,12 @@ class MemoryImages:
         return MemoryImages(torch.cat(chunks), self.labels)
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return mean and standard deviation by channel, in units of [0, 1].
+        """Return mean and standard deviation by channel, of pixels scaled to [0, 1].
 
-        They are exact, computed from histograms.
+        They are exact, because they are computed from histograms.
 
         Raises:
-            ValueError: if the pixels are not uint8.
+            ValueError: If the pixels are not uint8.
         """
         self._require_uint8()
         level = torch.arange(256, dtype=torch.float64) / 255
@@ -122,13 +124,14 @@ class DiskImages:
     """Image files, decoded on request.
 
     Args:
-        paths: one file per image.
-        labels: ``(N,)`` integers.
-        size: side of the decoded images in pixels.
-        margin: see ``decode``; for ImageNet 256 / 224 is customary.
+        paths: One file per image.
+        labels: Integers ``(N,)``.
+        size: Side of the decoded images in pixels.
+        margin: Border that a center crop removes, see ``decode``; 256 / 224 is customary for
+            ImageNet.
     """
 
-    levels = 255
+    full_scale = 255
 
     def __init__(
         self, paths: Sequence[str], labels: Tensor, *, size: int, margin: float = 1.0
@@ -158,15 +161,16 @@ class DiskImages:
         """Decode some images in this process.
 
         Args:
-            indices: images of a batch.
-            crop_seed: seed of random resized crops; None for center crops.
-            share: the B images of the batch to decode. It does not change their crops.
+            indices: Images of a batch.
+            crop_seed: Seed of random resized crops; None for center crops.
+            share: Slice of the batch to decode, of B images. The crop of an image does not depend
+                on the slice.
 
         Returns:
             ``(B, 3, size, size)`` uint8.
 
         Raises:
-            ValueError: if a file cannot be read; the message names the first one.
+            ValueError: If a file cannot be read; the message names the first one.
         """
         uniform = None
         if crop_seed is not None:

@@ -11,12 +11,13 @@ class InputSpec:
     """One input tensor of a network, as an export needs it.
 
     Attributes:
-        name: name of the input.
-        shape: shape of an example tensor.
-        dynamic_axes: names of the axes of variable length, by axis.
-        num_tokens: exclusive upper bound of token indices; None for float tensors. The indices of
-            an example start at 1, because 0 may be padding.
-        mean, std: normalization of samples by channel, see ``Source``.
+        name: Name of the input.
+        shape: Shape of an example tensor.
+        dynamic_axes: Name of each axis of variable length, by the index of the axis.
+        num_tokens: Token indices are below this number; None for float tensors. The indices of an
+            example start at 1, because 0 may be padding.
+        mean, std: Mean and standard deviation of each channel, see ``Source``; None if the input is
+            not normalized.
     """
 
     name: str

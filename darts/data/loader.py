@@ -1,8 +1,8 @@
 """The interface of loaders, and what all of them share.
 
-A batch is a pure function of (seed, stream, epoch, step): its order and its random draws come from
-generators that these four identify. A run that resumes at any step therefore gets the same batches
-as an uninterrupted run.
+A batch is a pure function of (seed, name of the loader, epoch, step): its samples and its random
+draws come from generators that these four identify. A run that resumes at any step therefore gets
+the same batches as an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ class Carry:
     """The state of a recurrent network between consecutive windows of a text.
 
     Attributes:
-        state: state before the current window, ``(B, H)``; None for zeros.
-        after: state after it, without a gradient; the objective sets it.
+        state: State before the current window, ``(B, H)``; None for zeros.
+        after: State after the current window, ``(B, H)``, without a gradient; the objective sets
+            it.
     """
 
     def __init__(self) -> None:
@@ -43,9 +44,9 @@ class Window(NamedTuple):
     """A batch of consecutive tokens of a text.
 
     Attributes:
-        tokens: ``(T, B)`` int64.
-        targets: the next tokens, ``(T, B)`` int64; ``IGNORE_INDEX`` after the end of the text.
-        carry: the network's state before the window, and the place for the state after it.
+        tokens: Token indices, ``(T, B)`` int64.
+        targets: The next tokens, ``(T, B)`` int64; ``IGNORE_INDEX`` after the end of the text.
+        carry: The network's state before the window, and the place for the state after it.
     """
 
     tokens: Tensor
@@ -57,10 +58,11 @@ class PairBatch(NamedTuple):
     """A batch of sentence pairs, padded at the end.
 
     Attributes:
-        sources: ``(S, B)`` int64.
-        inputs: decoder inputs, ``(T, B)`` int64: the targets shifted by one, after ``BEGIN``.
-        targets: decoder targets, ``(T, B)`` int64.
-        references: the target sentences as text.
+        sources: Words of the source sentences, ``(S, B)`` int64.
+        inputs: Inputs of the decoder, ``(T, B)`` int64: ``BEGIN``, then the targets without the
+            last word.
+        targets: Targets of the decoder, ``(T, B)`` int64.
+        references: The target sentences as text.
     """
 
     sources: Tensor
@@ -73,7 +75,7 @@ Batch: TypeAlias = SampleBatch | Window | PairBatch
 """A batch of any loader."""
 
 LoaderState: TypeAlias = dict[str, Tensor | None]
-"""State of a loader, for checkpoints."""
+"""What a checkpoint saves of a loader."""
 
 B = TypeVar("B", bound=Batch, covariant=True)
 
@@ -87,24 +89,24 @@ class PositionLoader(ABC, Generic[B]):
 
     @property
     @abstractmethod
-    def rows(self) -> tuple[int, int]:
-        """Index of this rank's first sample in a full batch, and the size of the whole batch."""
+    def batch_share(self) -> tuple[int, int]:
+        """This rank's share of a full batch: index of its first sample, and size of the batch."""
 
     @abstractmethod
     def read(self, position: int) -> B:
         """Return the batch at a position."""
 
     def read_next(self, position: int) -> B:
-        """Return the batch at a position; iterators call this for one position after the other."""
+        """Return the batch at a position; iterators call this with consecutive positions."""
         return self.read(position)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[B]:
         """Return the batches of one epoch, beginning with ``first_step``.
 
-        The iterator may be abandoned at any point.
+        The caller may abandon the iterator at any point.
 
         Raises:
-            ValueError: if ``epoch`` is negative or ``first_step`` is not in 0 to ``len(self)``.
+            ValueError: If ``epoch`` is negative or ``first_step`` is not in 0 to ``len(self)``.
         """
         steps = len(self)
         if epoch < 0 or not 0 <= first_step <= steps:
@@ -115,16 +117,20 @@ class PositionLoader(ABC, Generic[B]):
         return self._iterate(epoch * steps + first_step, (epoch + 1) * steps)
 
     def stream(self, position: int = 0) -> Iterator[B]:
-        """Return an endless sequence of batches over epochs, beginning at ``position``."""
+        """Return an endless iterator over the batches of all epochs, beginning at ``position``.
+
+        Raises:
+            ValueError: If ``position`` is negative.
+        """
         if position < 0:
             raise ValueError(f"position={position}: must be >= 0")
         return self._iterate(position, None)
 
     def batch(self, epoch: int, step: int) -> B:
-        """Return one batch by random access.
+        """Return one batch, without those before it.
 
         Raises:
-            ValueError: if there is no such step.
+            ValueError: If there is no such step.
         """
         steps = len(self)
         if epoch < 0 or not 0 <= step < steps:

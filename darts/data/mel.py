@@ -43,7 +43,7 @@ class Spectrogram(SpectrogramOptions):
     """Transform from recordings to log-mel spectrograms of one size.
 
     Raises:
-        ValueError: if a value is out of range, if the spectrogram would be smaller than 8 x 8, or
+        ValueError: If a value is out of range, if the spectrogram would be smaller than 8 x 8, or
             if a band would contain no frequency of the Fourier transform.
     """
 
@@ -101,7 +101,7 @@ class Spectrogram(SpectrogramOptions):
         """Return the mean power of each band in decibels, lowest band first.
 
         Args:
-            recordings: (B, samples) float; silent before and after.
+            recordings: Recordings (B, samples) float, taken as silent before and after.
 
         Returns:
             (B, mels, frames) float32.
@@ -136,10 +136,17 @@ def fit_length(samples: Tensor, count: int) -> Tensor:
 def mel_filters(rate: int, fft: int, mels: int, scale: str = "slaney") -> Tensor:
     """Return triangular filters over the frequencies of a Fourier transform.
 
-    Their corners are evenly spaced in mel from 0 to half the rate, neighbors overlap by half, and
-    each has area 1 over frequency in hertz.
+    Their corners are evenly spaced in mel from 0 to half the rate. Each filter ends at the peak of
+    the next one and has area 1 over frequency in hertz.
 
-    ``fft`` is the length of the transform. The filters are (mels, fft // 2 + 1) float32.
+    Args:
+        rate: Samples per second.
+        fft: Length of the Fourier transform.
+        mels: Number of filters.
+        scale: Definition of the mel scale, one of ``SCALES``.
+
+    Returns:
+        (mels, fft // 2 + 1) float32.
     """
     top = _mel(rate / 2, scale)
     corners = [_hertz(top * n / (mels + 1), scale) for n in range(mels + 2)]

@@ -26,7 +26,7 @@ def load_agnews(request: Request[VocabularyOptions]) -> Pairs | Documents:
     vocabulary, else texts of title and description with their topic.
 
     Raises:
-        ValueError: if the file is missing or does not have the format of AG News.
+        ValueError: If the file is missing or does not have the format of AG News.
     """
     needed = "test.csv of AG News (class, title, description)"
     (path,) = request.files("test.csv", needed=needed)

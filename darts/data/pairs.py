@@ -37,10 +37,10 @@ class SentencePairs:
     """A split of sentence pairs.
 
     Attributes:
-        sources: word indices of the source sentences, ``(N, S)`` int64; ``<eos>`` and padding
+        sources: Word indices of the source sentences, ``(N, S)`` int64; ``<eos>`` and padding
             follow each sentence.
-        targets: the same of the target sentences, ``(N, T)`` int64.
-        references: the target sentences as text.
+        targets: Word indices of the target sentences, ``(N, T)`` int64, likewise.
+        references: The target sentences as text.
     """
 
     sources: Tensor
@@ -56,14 +56,15 @@ class Pairs:
     """A data set of sentence pairs.
 
     Attributes:
-        name: name in the registry.
-        source, target: vocabularies of both sides; one object if the vocabulary is joint.
-        train, valid, test: the splits.
+        name: Name in the registry.
+        source_vocabulary, target_vocabulary: Words of each side; the same object if the vocabulary
+            is joint.
+        train, valid, test: The splits.
     """
 
     name: str
-    source: Vocabulary
-    target: Vocabulary
+    source_vocabulary: Vocabulary
+    target_vocabulary: Vocabulary
     train: SentencePairs
     valid: SentencePairs
     test: SentencePairs
@@ -76,14 +77,14 @@ def load_pairs(request: Request[PairOptions]) -> Pairs:
     are dropped.
 
     Raises:
-        ValueError: if a file is missing or not UTF-8, or the two sides have different numbers of
+        ValueError: If a file is missing or not UTF-8, or the two sides have different numbers of
             lines; the message names the file.
     """
     return _load_files(request, {split: split for split in ("train", "valid", "test")})
 
 
 def load_multi30k(request: Request[PairOptions]) -> Pairs:
-    """Load image captions from the files ``MULTI30K``, with a language as file extension."""
+    """Load image captions from the files that ``MULTI30K`` names; extensions are languages."""
     return _load_files(request, MULTI30K)
 
 
@@ -105,7 +106,7 @@ def _read_rows(source: Path, target: Path) -> Rows:
     sides: list[list[str]] = []
     for path in (source, target):
         try:
-            # Iterate instead of splitlines, which also splits at other characters than newlines.
+            # str.splitlines would also split at characters other than newlines.
             with path.open(encoding="utf-8-sig") as file:
                 sides.append([line.rstrip("\n") for line in file])
         except UnicodeDecodeError as error:
@@ -124,7 +125,7 @@ def encode_pairs(
     """Build the vocabularies from the training split and encode all splits.
 
     Raises:
-        ValueError: if a split is empty.
+        ValueError: If a split is empty.
     """
     empty = [split for split, pairs in rows.items() if not pairs]
     if empty:

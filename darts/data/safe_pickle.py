@@ -1,8 +1,8 @@
 """Reading of pickled NumPy arrays without executing code from the file.
 
-CIFAR is published as pickles, and unpickling executes code. Here the names that such a file needs
-map to the inert objects defined below, and all other names are errors. Arrays are built from raw
-bytes, after checks of their type and size.
+CIFAR is published as pickles, and unpickling may execute any function that a file names. Here the
+names that pickled arrays need stand for the harmless objects defined below; any other name is an
+error. Arrays are built from raw bytes, after checks of their type and size.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CODES = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"f4", "f
 
 
 class _Inert:
-    """An object that a pickle may name, without attributes to set."""
+    """A harmless object that a pickle may name; it has no attributes to set."""
 
     __slots__ = ()
 
@@ -114,7 +114,7 @@ def load_pickled_arrays(path: str | os.PathLike[str]) -> dict[str, object]:
     """Return a pickled dictionary of lists, strings, numbers and arrays.
 
     Raises:
-        ValueError: if the file is damaged, contains other objects, or names anything that arrays do
+        ValueError: If the file is damaged, contains other objects, or names anything that arrays do
             not need.
     """
     try:

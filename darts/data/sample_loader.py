@@ -19,29 +19,30 @@ from darts.data.schedule import Schedule, rank_slice
 
 
 class SampleLoader(PositionLoader[SampleBatch]):
-    """Normalized batches of images ``(B, C, H, W)`` with labels ``(B,)`` int64.
+    """Normalized batches of samples ``(B, C, H, W)`` with labels ``(B,)`` int64.
 
-    For evaluation use ``shuffle=False, drop_last=False, augmentation=None``: all epochs then have
-    all indices in the given order.
+    For evaluation use ``shuffle=False, drop_last=False, augmentation=None``: each epoch then has
+    all samples in the order of ``indices``.
 
     Args:
-        images: images on disk, or in memory, where all loaders of a device share one copy.
-        indices: images to use, ``(n,)`` int64.
-        batch_size: B.
-        seed: seed of the run.
-        stream: name of the random draws, such as "train"; loaders with other names draw
-            independently.
-        mean, std: normalization by channel, see ``Source``.
-        augmentation: random changes of the images; None for none.
-        shuffle: whether each epoch has another order.
-        drop_last: whether to drop a smaller last batch, unless it is the only one.
-        device: device of the batches.
-        workers: processes that decode files; no effect on images in memory.
-        dtype: type of the images.
-        rank, ranks: index of this process and number of processes that share every batch.
+        images: Samples in memory or on disk. Loaders on the same device share one copy of samples
+            in memory.
+        indices: Samples to use, ``(n,)`` int64.
+        batch_size: Samples per batch, B.
+        seed: Seed of the run.
+        name: Name of the loader, such as "train". Loaders with different names draw random numbers
+            independently. Error messages begin with the name.
+        mean, std: Mean and standard deviation of each channel, see ``Source``.
+        augmentation: Random changes of the samples; None for none.
+        shuffle: Whether each epoch has a different order.
+        drop_last: Whether to drop a smaller last batch, unless it is the only one.
+        device: Device of the batches.
+        workers: Number of processes that decode files; no effect on samples in memory.
+        dtype: Type of the samples of a batch.
+        rank, ranks: Index of this process and number of processes that share every batch.
 
     Raises:
-        ValueError: if there are no indices or one is out of range, if ``batch_size`` is below 1 or
+        ValueError: If there are no indices or one is out of range, if ``batch_size`` is below 1 or
             ``workers`` below 0, if ``mean`` does not have a value per channel, if the augmentation
             does not fit the images, or if a batch has fewer samples than there are ranks.
     """
@@ -53,7 +54,7 @@ class SampleLoader(PositionLoader[SampleBatch]):
         *,
         batch_size: int,
         seed: int,
-        stream: str,
+        name: str,
         mean: Sequence[float],
         std: Sequence[float],
         augmentation: Augmenter | None,
@@ -66,33 +67,33 @@ class SampleLoader(PositionLoader[SampleBatch]):
         ranks: int = 1,
     ) -> None:
         if indices.ndim != 1 or indices.numel() == 0:
-            raise ValueError(f"{stream}: there are no samples; use a larger subset")
+            raise ValueError(f"{name}: there are no samples; use a larger subset")
         if indices.dtype != torch.int64 or indices.min() < 0 or indices.max() >= len(images):
-            raise ValueError(f"{stream}: indices must be int64 between 0 and {len(images) - 1}")
+            raise ValueError(f"{name}: indices must be int64 between 0 and {len(images) - 1}")
         if batch_size < 1:
-            raise ValueError(f"{stream}: batch_size={batch_size}: must be >= 1")
+            raise ValueError(f"{name}: batch_size={batch_size}: must be >= 1")
         if workers < 0:
-            raise ValueError(f"{stream}: workers={workers}: must be >= 0")
+            raise ValueError(f"{name}: workers={workers}: must be >= 0")
         if len(mean) != images.shape[0]:
             raise ValueError(
-                f"{stream}: mean={tuple(mean)}: must have {images.shape[0]} values, one per channel"
+                f"{name}: mean={tuple(mean)}: must have {images.shape[0]} values, one per channel"
             )
         self.images = images
         self.augmentation = augmentation
         self.device = torch.device(device)
-        self._normalize = Normalization(mean, std, self.device, dtype, images.levels)
+        self._normalize = Normalization(mean, std, self.device, dtype, images.full_scale)
         self._schedule = Schedule(
             indices,
             batch_size=batch_size,
             seed=seed,
-            stream=stream,
+            name=name,
             shuffle=shuffle,
             drop_last=drop_last,
         )
         self._ranks = rank, ranks
         if self._schedule.smallest < ranks:
             raise ValueError(
-                f"{stream}: a batch of {self._schedule.smallest} samples cannot be shared by "
+                f"{name}: a batch of {self._schedule.smallest} samples cannot be shared by "
                 f"{ranks} ranks; choose a larger loader.batch_size or fewer ranks"
             )
         if augmentation is not None:
@@ -118,7 +119,7 @@ class SampleLoader(PositionLoader[SampleBatch]):
         return self._schedule.steps
 
     @property
-    def rows(self) -> tuple[int, int]:
+    def batch_share(self) -> tuple[int, int]:
         size = min(self._schedule.batch_size, len(self._schedule.indices))
         return rank_slice(size, *self._ranks).start, size
 
@@ -137,7 +138,7 @@ class SampleLoader(PositionLoader[SampleBatch]):
 
     def _read(self, position: int, *, prefetch: bool) -> SampleBatch:
         chosen = self._schedule.indices_at(position)
-        # Row 0 holds the indices, the other rows the random draws: one small copy to the device.
+        # Row 0 holds the indices, the other rows the random draws, so that one copy moves both.
         plan = chosen[None]
         if self.augmentation is not None:
             rng = generator(self._schedule.seed_at(position), "augment")

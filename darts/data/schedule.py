@@ -1,4 +1,4 @@
-"""The samples of each batch, as a function of (seed, stream, epoch, step) alone.
+"""The samples of each batch, as a function of (seed, name of the loader, epoch, step) alone.
 
 All ranks of a run use the same batches; each takes a share of every batch.
 """
@@ -22,20 +22,20 @@ def rank_slice(count: int, rank: int, ranks: int) -> slice:
 
 
 class Schedule:
-    """Cuts indices into batches, in a new order in every epoch if shuffled.
+    """Divides indices into batches; with ``shuffle``, in a new order in every epoch.
 
     The position of a batch is its number over all epochs: ``epoch * steps + step``.
 
     Args:
-        indices: ``(n,)`` int64, not empty.
-        batch_size: samples per batch, at least 1.
-        seed, stream: names of the random draws, see ``SampleLoader``.
-        shuffle: whether each epoch has another order. Otherwise all follow ``indices``.
-        drop_last: whether to drop a smaller last batch, unless it is the only one.
+        indices: Samples to use, ``(n,)`` int64, not empty.
+        batch_size: Samples per batch, at least 1.
+        seed, name: See ``SampleLoader``.
+        shuffle: Whether each epoch has a different order. Otherwise each has that of ``indices``.
+        drop_last: Whether to drop a smaller last batch, unless it is the only one.
 
     Attributes:
-        steps: batches per epoch.
-        smallest: size of the smallest batch.
+        steps: Batches per epoch.
+        smallest: Size of the smallest batch.
     """
 
     def __init__(
@@ -44,14 +44,14 @@ class Schedule:
         *,
         batch_size: int,
         seed: int,
-        stream: str,
+        name: str,
         shuffle: bool,
         drop_last: bool,
     ) -> None:
         self.indices = indices.cpu()
         self.batch_size = batch_size
         self.shuffle = shuffle
-        self._name = (seed, stream)
+        self._generator_name = (seed, name)
         full, rest = divmod(len(indices), batch_size)
         self.steps = full if drop_last and full else full + (rest > 0)
         self.smallest = batch_size if full and (drop_last or not rest) else rest
@@ -64,7 +64,7 @@ class Schedule:
 
     def seed_at(self, position: int) -> int:
         """Return the seed of all random draws of a batch."""
-        return seed_for(*self._name, "batch", *divmod(position, self.steps))
+        return seed_for(*self._generator_name, "batch", *divmod(position, self.steps))
 
     def _order(self, epoch: int) -> Tensor:
         if not self.shuffle:
@@ -73,6 +73,6 @@ class Schedule:
             # Two orders are in use at the end of an epoch, because workers read ahead.
             while len(self._orders) > 1:
                 del self._orders[next(iter(self._orders))]
-            order = permutation(len(self.indices), *self._name, "order", epoch)
+            order = permutation(len(self.indices), *self._generator_name, "order", epoch)
             self._orders[epoch] = self.indices[order]
         return self._orders[epoch]

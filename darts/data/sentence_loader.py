@@ -30,18 +30,18 @@ class SentenceLoader(PositionLoader[B], Generic[Split, B]):
     """Batches of sentences of similar length.
 
     Args:
-        split: sentences of a split.
-        indices: sentences to use, ``(n,)`` int64.
-        batch_size: B.
-        seed: seed of the run.
-        stream: name of the random draws; loaders with other names draw independently.
-        shuffle: whether each epoch has another order and drops the smaller last batch. Otherwise
-            each epoch has all sentences in the same order.
-        device: device of the batches.
-        rank, ranks: index of this process and number of processes that share every batch.
+        split: Sentences of a split.
+        indices: Sentences to use, ``(n,)`` int64.
+        batch_size: Sentences per batch, B.
+        seed: Seed of the run.
+        name: Name of the loader, see ``SampleLoader``.
+        shuffle: Whether each epoch has a different order and drops a smaller last batch. Otherwise
+            each epoch has all sentences, in the same order.
+        device: Device of the batches.
+        rank, ranks: Index of this process and number of processes that share every batch.
 
     Raises:
-        ValueError: if there are no sentences, or a batch has fewer sentences than there are ranks.
+        ValueError: If there are no sentences, or a batch has fewer sentences than there are ranks.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class SentenceLoader(PositionLoader[B], Generic[Split, B]):
         *,
         batch_size: int,
         seed: int,
-        stream: str,
+        name: str,
         shuffle: bool,
         device: torch.device,
         rank: int = 0,
@@ -59,19 +59,19 @@ class SentenceLoader(PositionLoader[B], Generic[Split, B]):
     ) -> None:
         count = len(indices)
         if not count:
-            raise ValueError(f"{stream}: there are no sentences; use a larger subset")
+            raise ValueError(f"{name}: there are no sentences; use a larger subset")
         self.split, self.device = split, device
         self._indices = indices
         self._lengths = (self.sentences()[indices] != PADDING).sum(1)
         self._size, self._shuffle = min(batch_size, count), shuffle
-        self._name = (seed, stream)
+        self._generator_name = (seed, name)
         self._ranks = rank, ranks
         full, rest = divmod(count, self._size)
         self._steps = full if shuffle else full + (rest > 0)
         smallest = rest if rest and not shuffle else self._size
         if smallest < ranks:
             raise ValueError(
-                f"{stream}: a batch of {smallest} sentences cannot be shared by {ranks} ranks; "
+                f"{name}: a batch of {smallest} sentences cannot be shared by {ranks} ranks; "
                 "choose another loader.batch_size or fewer ranks"
             )
         self._cached: tuple[int, list[Tensor]] | None = None
@@ -80,7 +80,7 @@ class SentenceLoader(PositionLoader[B], Generic[Split, B]):
         return self._steps
 
     @property
-    def rows(self) -> tuple[int, int]:
+    def batch_share(self) -> tuple[int, int]:
         return rank_slice(self._size, *self._ranks).start, self._size
 
     def read(self, position: int) -> B:
@@ -90,7 +90,7 @@ class SentenceLoader(PositionLoader[B], Generic[Split, B]):
 
     @abstractmethod
     def sentences(self) -> Tensor:
-        """Return the padded sentences by whose length batches are made, ``(N, L)`` int64."""
+        """Return the sentences whose lengths decide the batches, padded, ``(N, L)`` int64."""
 
     @abstractmethod
     def collate(self, indices: Tensor) -> B:
@@ -98,7 +98,7 @@ class SentenceLoader(PositionLoader[B], Generic[Split, B]):
 
     @staticmethod
     def time_major(sentences: Tensor) -> Tensor:
-        """Transpose ``(B, L)`` to ``(max length, B)``, without rows that are all padding."""
+        """Transpose ``(B, L)`` to ``(max length, B)``, without rows of padding only."""
         max_length = int((sentences != PADDING).sum(1).max())
         return sentences[:, :max_length].t().contiguous()
 
@@ -114,14 +114,14 @@ class SentenceLoader(PositionLoader[B], Generic[Split, B]):
             ordered = self._indices[torch.argsort(self._lengths, stable=True)]
             by_length = torch.split(ordered, self._size)
             # A random order, because a search may score the first batches only.
-            mixed = permutation(len(by_length), "order of evaluation").tolist()
-            return [by_length[number] for number in mixed]
-        order = permutation(len(self._indices), *self._name, "order", epoch)
+            shuffled = permutation(len(by_length), "order of evaluation").tolist()
+            return [by_length[number] for number in shuffled]
+        order = permutation(len(self._indices), *self._generator_name, "order", epoch)
         order = order[: self._steps * self._size]
         pools = torch.split(order, POOL * self._size)
         ranked = [pool[torch.argsort(self._lengths[pool], stable=True)] for pool in pools]
         batches = torch.split(torch.cat(ranked), self._size)
-        shuffled = permutation(self._steps, *self._name, "batches", epoch).tolist()
+        shuffled = permutation(self._steps, *self._generator_name, "batches", epoch).tolist()
         return [self._indices[batches[number]] for number in shuffled]
 
 

@@ -1,4 +1,4 @@
-"""A loaded data set of samples, and the request for a data set."""
+"""A loaded data set of samples, the request for a data set, and the entries of the registry."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ class Source:
     """A data set of samples with one class each.
 
     Attributes:
-        name: name in the registry.
-        classes: names of the classes, by label.
-        train: training split; divide it with ``stratified_split``.
-        test: test split, or None.
-        valid: published validation split in addition to the test split, or None.
-        mean, std: normalization by channel: of images with pixels in [0, 1], or of float samples.
+        name: Name in the registry.
+        classes: Names of the classes, by label.
+        train: Training split; ``stratified_split`` divides it into subsets.
+        test: Test split, or None.
+        valid: Published validation split in addition to the test split, or None.
+        mean, std: Mean and standard deviation of each channel, for normalization. Those of uint8
+            images refer to pixels that are scaled to [0, 1].
     """
 
     name: str
@@ -38,7 +39,7 @@ class Source:
 class Request(Generic[Options]):
     """The arguments of ``darts.data.load``, after its checks.
 
-    ``options`` are those that only this data set has, an instance of ``SourceSpec.options``.
+    ``options`` are the options that only this data set has, an instance of ``SourceSpec.options``.
     """
 
     name: str
@@ -61,8 +62,8 @@ class Request(Generic[Options]):
         """Return the paths of files below the root; raise ValueError if one is missing.
 
         Args:
-            names: names of the files.
-            needed: what to put into the root if one is missing, for the error.
+            names: Names of the files.
+            needed: What to put into the root; the error message asks for it.
         """
         root = self.folder()
         missing = [name for name in names if not (root / name).is_file()]
@@ -84,16 +85,18 @@ class SourceSpec:
     """An entry of the registry of data sets.
 
     Attributes:
-        loader: function that reads the data set.
-        options: dataclass of the options that only this data set takes, with their defaults.
-        kinds: what the samples can be: "images", "rows" of numbers, "audio", "text", "documents"
+        name: Value of ``dataset.name`` that selects the data set.
+        description: One line for lists of data sets.
+        read: Function that reads the data set.
+        options: Dataclass of the options that only this data set takes, with their defaults.
+        kinds: What the samples can be: "images", "rows" of numbers, "audio", "text", "documents"
             with a class, or "pairs" of sentences. Tasks and spaces list the kinds they accept.
-        storages: "memory", "disk" or both.
+        storages: Where the samples can be stored: "memory", "disk" or both.
     """
 
     name: str
     description: str
-    loader: Callable[[Request[Any]], object]  # each loader takes its own class of options
+    read: Callable[[Request[Any]], object]  # each function takes its own class of options
     options: type = NoOptions
     kinds: tuple[str, ...] = ("images",)
     storages: tuple[str, ...] = ("memory",)

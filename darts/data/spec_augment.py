@@ -1,7 +1,7 @@
 """SpecAugment: random masks on bands and frames of a spectrogram, and a random shift in time.
 
 Random numbers are drawn on the CPU, as for images (``darts.data.augment``), so that all devices get
-the same batch. Time warping, the least influential part of the paper, is left out.
+the same batch. Time warping, the least influential distortion of the paper, is left out.
 
 References:
     Park et al., "SpecAugment: A Simple Data Augmentation Method for Automatic Speech Recognition",
@@ -26,18 +26,19 @@ from darts.data.mel import SILENCE
 class SpecAugment:
     """Augmentation of spectrograms.
 
-    The width of a mask is uniform between 0 and the maximum, its position uniform where it fits;
-    masks may overlap. A masked value is the mean of the data set, 0 after normalization.
+    The width of a mask is uniform between 0 and the maximum. Its position is uniform among those
+    where it fits. Masks may overlap. A masked value is 0 after normalization, the mean of the data
+    set.
 
     Attributes:
-        frequency_masks: number of masks on bands.
-        frequency_width: maximum width of these masks, in bands.
-        time_masks: number of masks on frames.
-        time_width: maximum width of these masks, in frames.
-        shift: maximum shift in frames, later or earlier; silence fills the gap.
+        frequency_masks: Number of masks on bands.
+        frequency_width: Maximum width of these masks, in bands.
+        time_masks: Number of masks on frames.
+        time_width: Maximum width of these masks, in frames.
+        shift: Maximum shift in frames, to later or earlier; silence fills the gap.
 
     Raises:
-        ValueError: if a value is negative.
+        ValueError: If a value is negative.
     """
 
     frequency_masks: int
@@ -57,7 +58,7 @@ class SpecAugment:
         """Check that masks and shift fit samples of shape (C, bands, frames).
 
         Raises:
-            ValueError: if one does not.
+            ValueError: If one does not.
         """
         _, bands, frames = shape
         for name, value, limit, unit in (
@@ -93,9 +94,9 @@ class SpecAugment:
         """Shift, normalize, then mask.
 
         Args:
-            pixels: (B, C, bands, frames) float, in decibels.
-            draws: from ``draw``, on the device of ``pixels``.
-            normalize: applied between shift and masks.
+            pixels: Spectrograms (B, C, bands, frames) float, in decibels.
+            draws: Result of ``draw``, on the device of ``pixels``.
+            normalize: Normalization, applied between shift and masks.
 
         Returns:
             (B, C, bands, frames) float.

@@ -1,7 +1,7 @@
 """Random, stratified splits that depend on a seed alone, and their files.
 
-Cutting a data set that is sorted by class would give the weights half of the classes and the alphas
-the others. These functions give all subsets the same share of each class.
+Many data sets are sorted by class. Cutting one in the middle would give the weights one half of the
+classes and the alphas the other. These functions give all subsets the same share of each class.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ from darts.registry import number
 def stratified_split(labels: Tensor, fractions: Sequence[float], *, seed: int) -> list[Tensor]:
     """Divide ``range(len(labels))`` into disjoint subsets that cover it.
 
-    Within each class the largest remainder method gives the subsets their fractions, so counts
-    differ from exact proportions by less than one. Equal remainders go to the subset that is
-    furthest below its fraction of all samples; this keeps equal halves equal over many classes.
+    Within each class the largest remainder method rounds the sizes of the subsets, so each size
+    differs from the exact one by less than one sample. Of subsets with equal remainders, the one
+    that is furthest below its fraction of all samples gets the next sample; this keeps equal halves
+    equal over many classes.
 
     Args:
-        labels: (N,) integers.
-        fractions: share of each subset, at least 0, with sum 1.
-        seed: seed of the subsets and their order.
+        labels: Integers (N,).
+        fractions: Fraction of the samples for each subset, at least 0, with sum 1.
+        seed: Seed of the subsets and their order.
 
     Returns:
         Shuffled indices (n,) int64 of each subset.
 
     Raises:
-        ValueError: if ``fractions`` do not sum to 1 or ``labels`` is not one-dimensional.
+        ValueError: If ``fractions`` do not sum to 1 or ``labels`` is not one-dimensional.
     """
     shares = [float(share) for share in fractions]
     if not shares or min(shares) < 0 or abs(sum(shares) - 1.0) > 1e-6:
@@ -57,7 +58,7 @@ def stratified_subset(labels: Tensor, count: int, *, seed: int) -> Tensor:
     """Return ``count`` shuffled indices with the class proportions of ``labels``, (count,) int64.
 
     Raises:
-        ValueError: if ``count`` is not between 1 and the number of labels.
+        ValueError: If ``count`` is not between 1 and the number of labels.
     """
     if not 1 <= count <= labels.numel():
         raise ValueError(f"count={count}: must be 1 to {labels.numel()}, the number of samples")
@@ -82,13 +83,13 @@ def hold_out_test(
     """Return training and test indices, (n,) int64 each, stratified.
 
     Args:
-        labels: (N,) integers.
-        options: share and seed of the test split.
-        name: name of the random draws.
-        where: data set and file or folder, for the error.
+        labels: Integers (N,).
+        options: Share and seed of the test split.
+        name: Seeds the random draws together with the seed of the options.
+        where: Data set and file or folder, for error messages.
 
     Raises:
-        ValueError: if the share is not between 0 and 1, or leaves no test sample or a class
+        ValueError: If the share is not between 0 and 1, or leaves no test sample or a class
             without training samples.
     """
     share = options.test_share
@@ -137,17 +138,18 @@ def _apportion(quotas: list[float], total: int, missing: list[float]) -> list[in
 
 
 def save_split(
-    path: str | os.PathLike[str], subsets: Mapping[str, Tensor], **facts: int | float | str
+    path: str | os.PathLike[str], subsets: Mapping[str, Tensor], **metadata: int | float | str
 ) -> None:
-    """Write subsets of indices, and facts such as the seed, to an .npz file atomically.
+    """Write subsets of indices, and metadata such as the seed, to an .npz file atomically.
 
     Raises:
-        ValueError: if a subset is not an int64 tensor (n,) or has the name of a fact.
+        ValueError: If a subset is not an int64 tensor (n,) or has the name of a metadata
+            entry.
     """
     target = Path(path)
-    arrays: dict[str, np.ndarray] = {name: np.asarray(fact) for name, fact in facts.items()}
+    arrays: dict[str, np.ndarray] = {name: np.asarray(value) for name, value in metadata.items()}
     for name, indices in subsets.items():
-        if indices.ndim != 1 or indices.dtype != torch.int64 or name in facts:
+        if indices.ndim != 1 or indices.dtype != torch.int64 or name in metadata:
             raise ValueError(
                 f"subset {name!r} of the split must be an int64 tensor of shape (n,), with a name "
                 "of its own"
@@ -166,10 +168,10 @@ def save_split(
 
 
 def load_split(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Return the subsets that ``save_split`` wrote, by name, without the facts.
+    """Return the subsets that ``save_split`` wrote, by name, without the metadata.
 
     Raises:
-        ValueError: if the file is missing, damaged, or not a split.
+        ValueError: If the file is missing, damaged, or not a split.
     """
     subsets: dict[str, Tensor] = {}
     try:

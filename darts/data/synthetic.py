@@ -14,7 +14,7 @@ from darts.data.source import Request, Source, memory_source
 from darts.registry import number
 
 _TEST_SAMPLES = 128
-_NOISE = 32  # standard deviation of a pixel, in levels of 0 to 255
+_NOISE = 32  # standard deviation of the noise; pixels are 0 to 255
 
 
 @dataclass
@@ -29,10 +29,10 @@ class SyntheticOptions:
 def load_synthetic(request: Request[SyntheticOptions]) -> Source:
     """Generate balanced classes of images: one smooth random pattern per class, plus noise.
 
-    By default images have 8 by 8 pixels. They depend on the options and the seed alone.
+    By default the images have 8 by 8 pixels. They depend on the options and the seed alone.
 
     Raises:
-        ValueError: if an option is not an integer above 0.
+        ValueError: If an option is not an integer above 0.
     """
     options, size, seed = request.options, request.size or 8, request.seed
     for name, value in dataclasses.asdict(options).items():
@@ -41,7 +41,7 @@ def load_synthetic(request: Request[SyntheticOptions]) -> Source:
     classes, channels = options.classes, options.channels
     coarse = torch.rand(classes, channels, 4, 4, generator=generator(seed, "synthetic", "patterns"))
     patterns = F.interpolate(coarse, (size, size), mode="bilinear", align_corners=False)
-    patterns = 32 + 192 * patterns  # (classes, C, H, W), levels
+    patterns = 32 + 192 * patterns  # (classes, C, H, W), within 0 to 255
 
     def split(name: str, count: int) -> MemoryImages:
         rng = generator(seed, "synthetic", name)

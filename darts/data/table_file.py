@@ -19,12 +19,12 @@ class Table:
     """The content of a CSV file.
 
     Attributes:
-        path: the file.
-        columns: names of the numeric columns.
-        label: name of the column of classes.
-        features: ``(N, columns)`` float64, all finite.
-        labels: N class names.
-        lines: line of the file in which each row ends, from 1.
+        path: The file.
+        columns: Names of the numeric columns.
+        label: Name of the column of classes.
+        features: Numbers ``(N, columns)`` float64, all finite.
+        labels: Class of each of the N rows, as text.
+        lines: Line of the file in which each row ends; the first line is 1.
     """
 
     path: Path
@@ -38,7 +38,7 @@ class Table:
         """Return the table with its columns in another order.
 
         Raises:
-            ValueError: if the columns differ.
+            ValueError: If the columns differ.
         """
         missing = [name for name in columns if name not in self.columns]
         if missing:
@@ -59,10 +59,12 @@ def read_table(path: Path, label: str | None) -> Table:
 
     The delimiter is the comma, semicolon or tab that divides the header into the most names.
 
-    ``label`` is the name of the column of classes; None for the last column.
+    Args:
+        path: The file.
+        label: Name of the column of classes; None for the last column.
 
     Raises:
-        ValueError: if the file cannot be read, has no header, or has a row of another length, an
+        ValueError: If the file cannot be read, has no header, or has a row of another length, an
             empty cell or a number that is not finite; the message names file, line and column.
     """
     try:

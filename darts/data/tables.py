@@ -6,7 +6,7 @@ options ``test_share`` and ``split_seed`` alone.
 
 A sample is a row ``(F, 1, 1)`` float32. Each column is standardized by mean and standard deviation
 of the training rows, in float64, because a column may have large numbers that differ little, for
-example dates in seconds. The loaders therefore normalize with mean 0 and deviation 1.
+example dates in seconds. The loaders need not normalize again: they get mean 0 and deviation 1.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def load_csv(request: Request[TableOptions]) -> Source:
     """Load a table; the docstring of this module describes its files.
 
     Raises:
-        ValueError: if a file is missing or damaged; the message names the file and, if possible,
+        ValueError: If a file is missing or damaged; the message names the file and, if possible,
             line and column.
     """
     options = request.options

@@ -99,14 +99,14 @@ _FASHION_CLASSES = (
 def load_digits(request: Request[NoOptions]) -> Source:
     """Load the 1,797 gray digits of scikit-learn, 8 by 8 pixels.
 
-    Levels 0 to 16 are scaled to 0 to 255. There is no published split; a stratified 25 % is the
+    Pixels of 0 to 16 are scaled to 0 to 255. There is no published split: a stratified 25 % is the
     test split, the same for all seeds.
     """
     from sklearn import datasets
 
     bunch = datasets.load_digits()
-    levels = torch.from_numpy(bunch.images)  # (1797, 8, 8) float64
-    pixels = (levels * (255 / 16)).round().to(torch.uint8)[:, None]
+    published = torch.from_numpy(bunch.images)  # (1797, 8, 8) float64, 0 to 16
+    pixels = (published * (255 / 16)).round().to(torch.uint8)[:, None]
     images = MemoryImages(pixels, torch.from_numpy(bunch.target))
     train, test = stratified_split(images.labels, (0.75, 0.25), seed=seed_for("digits", "test"))
     names = tuple(str(digit) for digit in range(10))
@@ -143,7 +143,7 @@ def load_cifar100(request: Request[NoOptions]) -> Source:
 def load_svhn(request: Request[NoOptions]) -> Source:
     """Load 73,257 training and 26,032 test color images of house numbers, 32 by 32 pixels.
 
-    The extra training set is not used.
+    The additional training images that SVHN calls "extra" are not used.
     """
     folder = find_files(request, LAYOUTS["svhn"])
     names = tuple(str(digit) for digit in range(10))
@@ -199,14 +199,14 @@ def _read_svhn(path: Path) -> MemoryImages:
         content = io.loadmat(str(path), variable_names=["X", "y"])
         pixels = np.asarray(content["X"]).transpose(3, 2, 0, 1)  # from (32, 32, 3, N)
         labels = np.asarray(content["y"]).reshape(-1).astype(np.int64)
-    except Exception as error:  # a damaged file may raise anything
+    except Exception as error:  # a damaged file may raise any error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"the file {path} is damaged: {reason}") from None
     return _make_images(path, pixels, labels % 10, 10)  # the digit 0 is published as 10
 
 
 def _read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """Read uint8 data in IDX format: two zeros, type 8, rank, big-endian sizes, content."""
+    """Read an IDX file of uint8: two zeros, type 8, number of axes, big-endian sizes, content."""
     try:
         with gzip.open(path, "rb") as file:
             raw = file.read()

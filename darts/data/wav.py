@@ -2,7 +2,8 @@
 
 Python's ``wave`` module reads integers only and fails on files of more than two channels, so the
 chunks are parsed here. A file is "RIFF", a length, "WAVE", and chunks. A chunk is a name of four
-letters, a length and content. The chunk ``fmt `` gives the format of the samples in ``data``.
+letters, a length and content. The chunk ``fmt `` gives the format of the samples, which are in the
+chunk ``data``.
 
 References:
     Microsoft, "Multiple Channel Audio Data and WAVE Files", 2007.
@@ -29,14 +30,14 @@ def read_wav(path: str | os.PathLike[str]) -> tuple[Tensor, int]:
     """Read a WAV file and mix it to one channel.
 
     Args:
-        path: file with integers of 8, 16, 24 or 32 bits or float32, any rate, any number of
-            channels.
+        path: File of any rate and number of channels, whose samples are integers of 8, 16, 24 or 32
+            bits, or float32.
 
     Returns:
         Samples (N,) float32, with full scale 1.0, and the rate in samples per second.
 
     Raises:
-        ValueError: if the file has another format, is damaged or empty; the message names it.
+        ValueError: If the file has another format, is damaged or empty; the message names it.
     """
     try:
         content = Path(path).read_bytes()
@@ -126,8 +127,8 @@ def resample(samples: Tensor, old: int, new: int) -> Tensor:
     rate wide, has a Kaiser window with beta 5, and passes constants unchanged.
 
     Args:
-        samples: (B, N) float, silent before and after.
-        old, new: samples per second before and after.
+        samples: Recordings (B, N) float, taken as silent before and after.
+        old, new: Samples per second before and after resampling.
 
     Returns:
         (B, ceil(N * new / old)) float; sample ``n`` is at time ``n / new`` in seconds.
@@ -159,8 +160,8 @@ def resample(samples: Tensor, old: int, new: int) -> Tensor:
 def _phases(up: int, half: int) -> tuple[Tensor, int]:
     """Return the filter of each phase, (up, taps), and the offset of the first tap to output 0.
 
-    An output at the time `m + phase / up`, in input samples, is the sum over `k` of input `m + k`
-    times the filter at `k - phase / up`.
+    An output at the time ``m + phase / up``, in input samples, is the sum over ``k`` of input
+    ``m + k`` times the filter at ``k - phase / up``.
     """
     time = torch.arange(-half, half + 1, dtype=torch.float64)  # in units of 1 / up
     lower = half / 10  # steps per sample of the lower rate

@@ -21,21 +21,21 @@ IGNORE_INDEX = -100
 class WindowLoader(PositionLoader[Window]):
     """Windows of a text.
 
-    In training each epoch begins at a random one of the first T tokens, so that the windows differ;
-    their number is the same in all epochs.
+    In training each epoch begins at a random one of the first T tokens of each column, so that the
+    windows differ between epochs. The number of windows is the same in all epochs.
 
     Args:
-        tokens: ``(N,)`` int64.
-        columns: B, number of columns.
-        length: T, maximum length of a window.
-        seed: seed of the run.
-        stream: name of the random draws; loaders with other names draw independently.
-        shift: whether epochs begin at random tokens. Otherwise an epoch has each token but the
+        tokens: Token indices of the text, ``(N,)`` int64.
+        columns: Number of columns, B.
+        length: Maximum length of a window, T.
+        seed: Seed of the run.
+        name: Name of the loader, see ``SampleLoader``.
+        shift: Whether epochs begin at random tokens. Otherwise an epoch has each token but the
             first as a target once.
-        device: device of the windows.
+        device: Device of the windows.
 
     Raises:
-        ValueError: if the text is too short for one window.
+        ValueError: If the text is too short for one window.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class WindowLoader(PositionLoader[Window]):
         columns: int,
         length: int,
         seed: int,
-        stream: str,
+        name: str,
         shift: bool,
         device: torch.device,
     ) -> None:
@@ -54,12 +54,12 @@ class WindowLoader(PositionLoader[Window]):
         steps = (height - length + 1) // length if shift else -(-height // length)
         if steps < 1:
             raise ValueError(
-                f"{stream}: {len(tokens)} tokens in {columns} columns are too few for windows of "
+                f"{name}: {len(tokens)} tokens in {columns} columns are too few for windows of "
                 f"{length}; choose a smaller loader.batch_size or task.window"
             )
         self.length, self.shift = length, shift
         self.carry = Carry()
-        self._name = (seed, stream)
+        self._generator_name = (seed, name)
         self._steps = steps
         self._columns = columns
         self._inputs = self._in_columns(tokens[:-1], height, 0).to(device)
@@ -76,8 +76,8 @@ class WindowLoader(PositionLoader[Window]):
         return self._steps
 
     @property
-    def rows(self) -> tuple[int, int]:
-        """Always all columns: windows are not divided among ranks."""
+    def batch_share(self) -> tuple[int, int]:
+        """All columns: ranks do not share windows."""
         return 0, self._columns
 
     def read(self, position: int) -> Window:
@@ -97,7 +97,7 @@ class WindowLoader(PositionLoader[Window]):
 
     def _window(self, position: int, carry: Carry) -> Window:
         epoch, step = divmod(position, self._steps)
-        offset = seed_for(*self._name, "begin", epoch) % self.length if self.shift else 0
+        offset = seed_for(*self._generator_name, "begin", epoch) % self.length if self.shift else 0
         rows = slice(offset + step * self.length, offset + (step + 1) * self.length)
         return Window(self._inputs[rows], self._targets[rows], carry)
 

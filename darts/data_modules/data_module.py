@@ -36,7 +36,7 @@ class LoaderOptions(TypedDict):
 
     batch_size: int
     seed: int
-    stream: str
+    name: str
     shuffle: bool
     device: torch.device
     rank: int
@@ -49,18 +49,19 @@ class DataModule(ABC):
     Subclasses register themselves in ``DATA_MODULES``.
 
     Args:
-        config: configuration of a search or a retraining.
-        ranks: processes of the run. Each takes its share of every batch, on its own device.
+        config: Configuration of a search or a retraining.
+        ranks: Processes of the run. Each takes its share of every batch, on its own device.
 
     Attributes:
-        name: name in the registry.
-        data_kinds: kinds of data sets that the class handles, see ``darts.data.SourceSpec``.
-        target_noun, sample_noun: plural nouns for targets and samples in messages and logs.
-        target_names: names of the targets by index, for example of the classes.
-        subsets: int64 indices ``(n,)`` of the samples of each subset, for ``split.npz``.
+        name: Name in the registry.
+        data_kinds: Kinds of data sets that the class handles, see ``darts.data.SourceSpec``.
+        target_noun, sample_noun: Plural nouns for targets and samples in messages and logs.
+        source: The loaded data set.
+        target_names: Names of the targets by index, for example of the classes.
+        subsets: Indices of the samples of each subset, ``(n,)`` int64, for ``split.npz``.
 
     Raises:
-        ValueError: if files are missing or damaged, or an option does not fit the data.
+        ValueError: If files are missing or damaged, or an option does not fit the data.
     """
 
     name: ClassVar[str]
@@ -116,8 +117,8 @@ class DataModule(ABC):
         """Return the text of further files for the run directory, by file name."""
         return {}
 
-    def loader_options(self, stream: str, *, training: bool) -> LoaderOptions:
-        """Return options of a loader.
+    def loader_options(self, name: str, *, training: bool) -> LoaderOptions:
+        """Return the options of the loader ``name``, see ``SampleLoader``.
 
         Training batches are shuffled and shared by all ranks. In evaluation, each rank loads its
         own share of the split.
@@ -126,7 +127,7 @@ class DataModule(ABC):
         return LoaderOptions(
             batch_size=loader.batch_size if training else -(-loader.eval_batch_size // ranks.size),
             seed=self.config.seed,
-            stream=stream,
+            name=name,
             shuffle=training,
             device=ranks.device,
             rank=ranks.rank if training else 0,
@@ -137,7 +138,7 @@ class DataModule(ABC):
         """Return ``dataset.subset``; None stands for all ``count`` training samples.
 
         Raises:
-            ValueError: if the subset is larger than ``count``.
+            ValueError: If the subset is larger than ``count``.
         """
         subset = self.config.dataset.subset
         if subset is not None and subset > count:

@@ -31,12 +31,12 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
 
     def network_sizes(self, space: Space) -> dict[str, int]:
         """Return ``classes`` and ``words``, the size of the vocabulary."""
-        return {"classes": len(self.target_names), "words": len(self.source.words)}
+        return {"classes": len(self.target_names), "words": len(self.source.vocabulary)}
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
         """Size of the vocabulary: spaces that read no sequences take a text as its word counts."""
-        return (len(self.source.words),)
+        return (len(self.source.vocabulary),)
 
     def example_input(self) -> Tensor:
         """Return a text of one word, ``(1, 1)``."""
@@ -44,16 +44,18 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
 
     def input_specs(self) -> list[InputSpec]:
         """Return the tokens of a batch, ``(L, B)``."""
-        return [InputSpec("tokens", (8, 2), {0: "length", 1: "batch"}, len(self.source.words))]
+        return [InputSpec("tokens", (8, 2), {0: "length", 1: "batch"}, len(self.source.vocabulary))]
 
     def extra_files(self) -> dict[str, str]:
         """Return ``vocabulary.json``, the words by index."""
-        return {"vocabulary.json": json.dumps(self.source.words.words, ensure_ascii=False) + "\n"}
+        return {
+            "vocabulary.json": json.dumps(self.source.vocabulary.words, ensure_ascii=False) + "\n"
+        }
 
-    def training_loader(self, indices: Tensor, stream: str, *, cutout: int = 0) -> DocumentLoader:
+    def training_loader(self, indices: Tensor, name: str, *, cutout: int = 0) -> DocumentLoader:
         """Return shuffled batches of texts of similar length; ``cutout`` must be 0."""
         self.refuse_cutout(cutout)
-        options = self.loader_options(stream, training=True)
+        options = self.loader_options(name, training=True)
         return DocumentLoader(self.source.train, indices, **options)
 
     def evaluation_loader(

@@ -48,10 +48,11 @@ class LabeledDataModule(DataModule, Generic[Split]):
     source: LabeledSource[Split]
 
     @abstractmethod
-    def training_loader(self, indices: Tensor, stream: str, *, cutout: int = 0) -> Loader:
+    def training_loader(self, indices: Tensor, name: str, *, cutout: int = 0) -> Loader:
         """Return shuffled, augmented batches of the training samples ``indices``, ``(n,)`` int64.
 
-        ``stream`` names the random draws; ``cutout`` is in pixels, see ``Augmentation``.
+        ``name`` is that of the loader, see ``SampleLoader``; ``cutout`` is in pixels, see
+        ``Augmentation``.
         """
 
     @abstractmethod
@@ -108,7 +109,7 @@ class LabeledDataModule(DataModule, Generic[Split]):
     def _divide(self, share: float, key: str) -> list[Tensor]:
         """Divide the training samples into two stratified subsets; the first gets the share.
 
-        ``key`` is the setting of the share, as "key=value", for the error.
+        ``key`` is the setting of the share, as "key=value", for the error message.
         """
         indices = self._training_indices()
         labels = self.source.train.labels[indices]

@@ -29,11 +29,11 @@ class PairDataModule(DataModule):
 
     def __init__(self, config: SearchConfig | RetrainConfig, ranks: Ranks) -> None:
         super().__init__(config, ranks)
-        self.target_names = self.source.target.words
+        self.target_names = self.source.target_vocabulary.words
 
     def network_sizes(self, space: Space) -> dict[str, int]:
         """Return the sizes of both vocabularies, and whether they are the same (``joint``)."""
-        source, target = self.source.source, self.source.target
+        source, target = self.source.source_vocabulary, self.source.target_vocabulary
         return {"sources": len(source), "targets": len(target), "joint": source is target}
 
     @property
@@ -41,7 +41,7 @@ class PairDataModule(DataModule):
         """Not available: only cost penalties use it, and these do not support sentence pairs.
 
         Raises:
-            ValueError: always.
+            ValueError: Always.
         """
         raise ValueError(
             f"penalty: the cost of a cell does not depend on its operations for "
@@ -83,7 +83,10 @@ class PairDataModule(DataModule):
 
     def extra_files(self) -> dict[str, str]:
         """Return ``vocabulary.json``, the words of both sides by index."""
-        words = {"source": self.source.source.words, "target": self.source.target.words}
+        words = {
+            "source": self.source.source_vocabulary.words,
+            "target": self.source.target_vocabulary.words,
+        }
         return {"vocabulary.json": json.dumps(words, ensure_ascii=False, indent=0) + "\n"}
 
     def _training_indices(self) -> Tensor:
@@ -94,8 +97,8 @@ class PairDataModule(DataModule):
             return torch.arange(count)
         return permutation(count, self.config.seed, "subset")[:subset].sort().values
 
-    def _training_loader(self, indices: Tensor, stream: str) -> PairLoader:
-        options = self.loader_options(stream, training=True)
+    def _training_loader(self, indices: Tensor, name: str) -> PairLoader:
+        options = self.loader_options(name, training=True)
         return PairLoader(self.source.train, indices, **options)
 
     def _evaluation_loader(self, split: SentencePairs) -> PairLoader:

@@ -58,16 +58,16 @@ class SampleDataModule(LabeledDataModule[Images]):
         mean, std = self.source.mean, self.source.std
         return [InputSpec("samples", (2, *self.sample_shape), {0: "batch"}, mean=mean, std=std)]
 
-    def training_loader(self, indices: Tensor, stream: str, *, cutout: int = 0) -> SampleLoader:
+    def training_loader(self, indices: Tensor, name: str, *, cutout: int = 0) -> SampleLoader:
         """Return shuffled, augmented batches without a smaller last one."""
         augmentation = self._augmentation(cutout)
-        return self._loader(self.source.train, indices, stream, augmentation, training=True)
+        return self._loader(self.source.train, indices, name, augmentation, training=True)
 
     def evaluation_loader(self, split: Images, indices: Tensor | None = None) -> SampleLoader:
         """Return batches in order, without augmentation; each rank gets a share of the samples.
 
         Raises:
-            ValueError: if there are fewer samples than ranks.
+            ValueError: If there are fewer samples than ranks.
         """
         ranks = self.ranks.size
         indices = torch.arange(len(split)) if indices is None else indices
@@ -83,7 +83,7 @@ class SampleDataModule(LabeledDataModule[Images]):
         self,
         images: Images,
         indices: Tensor,
-        stream: str,
+        name: str,
         augmentation: Augmentation | SpecAugment | None,
         *,
         training: bool,
@@ -96,7 +96,7 @@ class SampleDataModule(LabeledDataModule[Images]):
             augmentation=augmentation,
             drop_last=training,
             workers=self.config.loader.workers,
-            **self.loader_options(stream, training=training),
+            **self.loader_options(name, training=training),
         )
 
     def _augmentation(self, cutout: int) -> Augmentation | SpecAugment | None:

@@ -24,7 +24,7 @@ class TextDataModule(DataModule):
     """Windows of a ``Corpus``.
 
     A search trains the weights on the training split and the alphas on the validation split.
-    ``subsets`` holds the half-open range ``[0, N]`` of the N tokens that each loader reads.
+    ``subsets`` holds ``[0, N]`` for a loader that reads the tokens 0 to N - 1 of its split.
     """
 
     name = "text"
@@ -99,14 +99,14 @@ class TextDataModule(DataModule):
         """Return all training tokens or the first ``dataset.subset``, ``(N,)`` int64."""
         return self.source.train[: self.subset_size(len(self.source.train))]
 
-    def _loader(self, tokens: Tensor, stream: str, columns: int | None = None) -> WindowLoader:
+    def _loader(self, tokens: Tensor, name: str, columns: int | None = None) -> WindowLoader:
         """Return windows for training, or for evaluation if ``columns`` is given."""
         return WindowLoader(
             tokens,
             columns=columns or self.config.loader.batch_size,
             length=self.window,
             seed=self.config.seed,
-            stream=stream,
+            name=name,
             shift=columns is None,
             device=self.ranks.device,
         )

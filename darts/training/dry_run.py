@@ -77,9 +77,9 @@ class ExtrapolatedLoader(PositionLoader[Batch]):
         return len(self._loader)
 
     @property
-    def rows(self) -> tuple[int, int]:
+    def batch_share(self) -> tuple[int, int]:
         """As in the complete loader."""
-        return self._loader.rows
+        return self._loader.batch_share
 
     def read(self, position: int) -> Batch:
         """Return the batch at a position of the complete loader."""

@@ -26,7 +26,7 @@ def make(source: Source, count: int = 53, **changes: object) -> SampleLoader:
     options: dict = {
         "batch_size": 8,
         "seed": 3,
-        "stream": "weights",
+        "name": "weights",
         "mean": source.mean,
         "std": source.std,
         "augmentation": augmentation(cutout=4),
@@ -63,11 +63,11 @@ def test_batches_do_not_depend_on_where_an_iterator_starts(source: Source) -> No
     assert list(make(source).epoch(0, 6)) == []
 
 
-def test_batches_depend_on_seed_and_stream(source: Source) -> None:
+def test_batches_depend_on_seed_and_name(source: Source) -> None:
     first = make(source).batch(0, 0)
     assert same(first, make(source).batch(0, 0))
     assert not same(first, make(source, seed=4).batch(0, 0))
-    assert not same(first, make(source, stream="alphas").batch(0, 0))
+    assert not same(first, make(source, name="alphas").batch(0, 0))
 
 
 def test_epochs_shuffle_and_augment_differently(source: Source) -> None:
@@ -89,7 +89,7 @@ def test_labels_belong_to_their_images(source: Source) -> None:
         torch.arange(53),
         batch_size=5,
         seed=0,
-        stream="s",
+        name="s",
         mean=(0.0,),
         std=(1 / 255,),
         augmentation=augmentation(padding=1),
@@ -147,7 +147,7 @@ def test_only_samples_at_the_indices_are_used(source: Source) -> None:
         index,
         batch_size=2,
         seed=0,
-        stream="s",
+        name="s",
         mean=source.mean,
         std=source.std,
         augmentation=None,

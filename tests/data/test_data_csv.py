@@ -132,7 +132,7 @@ def test_numbers_of_any_scale_are_standardized(write: Write) -> None:
         torch.arange(6),
         batch_size=4,
         seed=0,
-        stream="train",
+        name="train",
         mean=source.mean,
         std=source.std,
         augmentation=None,
@@ -153,7 +153,7 @@ def test_numbers_of_any_scale_are_standardized(write: Write) -> None:
 
 def test_floats_are_normalized_without_a_change_of_the_input() -> None:
     x = torch.tensor([[3.0, 5.0]]).view(1, 2, 1, 1)
-    normalize = Normalization((1.0, 2.0), (2.0, 3.0), torch.device("cpu"), levels=1)
+    normalize = Normalization((1.0, 2.0), (2.0, 3.0), torch.device("cpu"), full_scale=1)
     assert normalize(x).flatten().tolist() == [1.0, 1.0]
     assert x.flatten().tolist() == [3.0, 5.0]
 

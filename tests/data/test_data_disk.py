@@ -36,7 +36,7 @@ def build(source: Source) -> Iterator[Build]:
         options: dict = {
             "batch_size": 4,
             "seed": 3,
-            "stream": "weights",
+            "name": "weights",
             "mean": source.mean,
             "std": source.std,
             "augmentation": augmentation(crop="resized", cutout=2),
@@ -129,7 +129,7 @@ def test_workers_end_with_their_loader(source: Source) -> None:
             torch.arange(21),
             batch_size=4,
             seed=0,
-            stream="s",
+            name="s",
             mean=source.mean,
             std=source.std,
             augmentation=None,
@@ -156,7 +156,7 @@ def test_memory_and_disk_have_the_same_batches(source: Source, build: Build) -> 
         twin = SampleLoader(
             memory,
             torch.arange(21),
-            **({"batch_size": 4, "seed": 3, "stream": "weights", "shuffle": True}
+            **({"batch_size": 4, "seed": 3, "name": "weights", "shuffle": True}
                | {"mean": source.mean, "std": source.std, "drop_last": True, "device": "cpu"}
                | options),
         )  # fmt: skip

@@ -75,7 +75,7 @@ def test_halves_of_sorted_class_folders_have_all_classes(make_folder: MakeFolder
             half,
             batch_size=12,
             seed=0,
-            stream="s",
+            name="s",
             mean=source.mean,
             std=source.std,
             augmentation=None,

@@ -33,15 +33,15 @@ def test_both_sides_are_read(folder: Path) -> None:
     pairs = load_xy(folder)
     assert (len(pairs.train), len(pairs.valid)) == (50, 7)
     assert pairs.train.references[2] == "W8 W7 W6"
-    assert pairs.source.decode(pairs.train.sources[2].tolist()) == "w6 w7 w8"
-    assert pairs.target.decode(pairs.train.targets[2].tolist()) == "W8 W7 W6"
+    assert pairs.source_vocabulary.decode(pairs.train.sources[2].tolist()) == "w6 w7 w8"
+    assert pairs.target_vocabulary.decode(pairs.train.targets[2].tolist()) == "W8 W7 W6"
     row = pairs.train.sources[2].tolist()
     assert row[3:] == [END, *[PADDING] * (len(row) - 4)]
 
 
 def test_vocabulary_and_length_are_limited(folder: Path) -> None:
     pairs = load_xy(folder, max_vocab=3, max_length=2)
-    assert len(pairs.source) == 4 + 3
+    assert len(pairs.source_vocabulary) == 4 + 3
     assert UNKNOWN in pairs.train.sources
     assert pairs.train.sources.shape[1] == 3  # two words and the end
 
@@ -55,7 +55,7 @@ def test_lines_end_at_newlines_only(tmp_path: Path) -> None:
         (tmp_path / f"{split}.y").write_bytes(("\n".join(targets) + "\n").encode())
     pairs = load_xy(tmp_path, min_count=1)
     assert pairs.train.references == tuple(targets)
-    found = [pairs.source.decode(row.tolist()) for row in pairs.train.sources]
+    found = [pairs.source_vocabulary.decode(row.tolist()) for row in pairs.train.sources]
     assert found == ["one two", "three", "four"]
 
 
@@ -67,12 +67,12 @@ def test_evaluation_batches_are_not_sorted_by_length(folder: Path) -> None:
 
 def test_a_joint_vocabulary_in_lower_case_is_shared(folder: Path) -> None:
     pairs = load_xy(folder, joint=True, lowercase=True)
-    assert pairs.source is pairs.target
-    assert all(word == word.lower() for word in pairs.source.words)
+    assert pairs.source_vocabulary is pairs.target_vocabulary
+    assert all(word == word.lower() for word in pairs.source_vocabulary.words)
     assert pairs.train.targets[2].tolist()[:3] == pairs.train.sources[2].tolist()[2::-1]
     assert pairs.train.references[2] == "W8 W7 W6"  # references keep their case
     apart = load_xy(folder, joint=True)
-    assert len(apart.source) - 4 == 2 * (len(pairs.source) - 4)
+    assert len(apart.source_vocabulary) - 4 == 2 * (len(pairs.source_vocabulary) - 4)
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -85,8 +85,8 @@ def test_batches_have_complete_pairs_and_minimal_padding(folder: Path, shuffle: 
         assert torch.equal(batch.inputs[1:], batch.targets[:-1])
         assert bool((batch.inputs[0] == BEGIN).all())
         for column, text in enumerate(batch.references):
-            assert pairs.target.decode(batch.targets[:, column].tolist()) == text
-            source = pairs.source.decode(batch.sources[:, column].tolist())
+            assert pairs.target_vocabulary.decode(batch.targets[:, column].tolist()) == text
+            source = pairs.source_vocabulary.decode(batch.sources[:, column].tolist())
             assert source.upper().split() == text.split()[::-1]
         references += batch.references
     if shuffle:
@@ -101,7 +101,7 @@ def batches(pairs: Any, *, shuffle: bool, seed: int = 0, rank: int = 0, ranks: i
         torch.arange(50),
         batch_size=8,
         seed=seed,
-        stream="test",
+        name="test",
         shuffle=shuffle,
         device=CPU,
         rank=rank,
@@ -137,7 +137,7 @@ def test_agnews_pairs_have_fixed_splits(tmp_path: Path) -> None:
     assert first.test.references == second.test.references
     everything = {*first.train.references, *first.valid.references, *first.test.references}
     assert everything == {f"Title {n}" for n in range(40)}
-    text = first.source.decode(first.train.sources[0].tolist())
+    text = first.source_vocabulary.decode(first.train.sources[0].tolist())
     assert text.startswith("Text ")
     assert first.train.references[0].split()[1] in text.split()
 

@@ -29,7 +29,7 @@ def spectrograms(count: int = 20) -> Tensor:
 
 
 def normalization() -> Normalization:
-    return Normalization((MEAN,), (STD,), torch.device("cpu"), levels=1)
+    return Normalization((MEAN,), (STD,), torch.device("cpu"), full_scale=1)
 
 
 def augment_point_by_point(pixels: Tensor, draws: Tensor, options: SpecAugment) -> Tensor:
@@ -104,7 +104,7 @@ def batches(options: SpecAugment | None, images: Any = None, **changes: Any) -> 
     defaults: dict[str, Any] = {
         "batch_size": 8,
         "seed": 3,
-        "stream": "train",
+        "name": "train",
         "mean": (MEAN,),
         "std": (STD,),
         "shuffle": True,
@@ -114,7 +114,7 @@ def batches(options: SpecAugment | None, images: Any = None, **changes: Any) -> 
     return SampleLoader(images, torch.arange(40), augmentation=options, **(defaults | changes))
 
 
-def test_batches_depend_on_seed_stream_epoch_and_step_alone() -> None:
+def test_batches_depend_on_seed_name_epoch_and_step_alone() -> None:
     options = SpecAugment(1, 4, 1, 3, 2)
     torch.manual_seed(0)
     unbroken = list(batches(options).epoch(1))
@@ -125,7 +125,7 @@ def test_batches_depend_on_seed_stream_epoch_and_step_alone() -> None:
         assert torch.equal(labels, again[1])
     assert not torch.equal(unbroken[0][0], batches(options).batch(2, 0)[0])
     assert not torch.equal(unbroken[0][0], batches(options, seed=4).batch(1, 0)[0])
-    assert not torch.equal(unbroken[0][0], batches(options, stream="alphas").batch(1, 0)[0])
+    assert not torch.equal(unbroken[0][0], batches(options, name="alphas").batch(1, 0)[0])
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 8])

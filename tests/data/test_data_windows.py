@@ -19,7 +19,7 @@ def windows(count: int, columns: int, length: int, *, shift: bool, seed: int = 0
         columns=columns,
         length=length,
         seed=seed,
-        stream="test",
+        name="test",
         shift=shift,
         device=CPU,
     )

@@ -283,7 +283,7 @@ def make_loader(
     options: dict[str, Any] = {
         "batch_size": 5,
         "seed": 3,
-        "stream": "train",
+        "name": "train",
         "mean": (0.5,) * 3,
         "std": (0.5,) * 3,
         "augmentation": Augmentation(crop="pad", padding=1, flip=True, cutout=2),
@@ -302,7 +302,7 @@ def assert_shares_equal_the_batch(images: Any, **options: Any) -> None:
     loaders = [make_loader(images, rank, 2, **options) for rank in range(2)]
     try:
         assert [len(loader) for loader in loaders] == [len(expected_loader)] * 2
-        assert [loader.rows for loader in loaders] == [(0, 5), (3, 5)]
+        assert [loader.batch_share for loader in loaders] == [(0, 5), (3, 5)]
         for epoch in range(2):
             for batch, *shares in zip(
                 expected_loader.epoch(epoch),
