@@ -1,0 +1,216 @@
+"""Reading of files that may come from a stranger: bounded, plain values only, never code.
+
+Only regular files are read, with a limit of bytes. JSON, YAML and NumPy archives become plain
+values. A file that is not what it should be is a ``FileError``, in one line.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import stat
+import zipfile
+import zlib
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import yaml
+
+JsonObject: TypeAlias = dict[str, Any]
+"""A decoded JSON object: one row of metrics, a summary, ..."""
+
+StrPath: TypeAlias = "str | os.PathLike[str]"
+
+MIB = 2**20
+JSON_LIMIT = 16 * MIB  # bytes; parsed values take up to 25 times as much memory
+YAML_LIMIT = MIB // 2  # bytes; PyYAML needs seconds for more
+NPZ_LIMIT = 512 * MIB  # bytes of the arrays
+
+
+class FileError(ValueError):
+    """A file that cannot be read as what it should be; the message is one line and names it."""
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """Return the message of an error in one line, or the name of its type if it has none."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split())[:limit] or type(error).__name__
+
+
+def open_regular(path: StrPath) -> BinaryIO:
+    """Open a regular file for reading.
+
+    Raises:
+        FileError: If the path is a pipe, a device or a socket, which could block or never end.
+        OSError: If the file does not exist or cannot be opened.
+    """
+    # Opening a pipe waits for a writer unless O_NONBLOCK is set; Windows has neither.
+    flags = ("O_NONBLOCK", "O_BINARY", "O_CLOEXEC")
+    options = sum(getattr(os, flag, 0) for flag in flags)
+    descriptor = os.open(path, os.O_RDONLY | options)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        raise FileError(f"{os.fspath(path)} is not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def read_bytes(path: StrPath, *, limit: int) -> bytes:
+    """Return the content of a regular file of at most ``limit`` bytes.
+
+    Raises:
+        FileError: If the file is larger, or not a regular file.
+        OSError: If the file does not exist or cannot be read.
+    """
+    with open_regular(path) as file:
+        try:
+            data = file.read(limit + 1)
+        except OSError as error:  # does not name the file
+            raise OSError(error.errno, os.strerror(error.errno or 0), os.fspath(path)) from None
+    if len(data) > limit:
+        raise FileError(f"{os.fspath(path)} is too large: more than {limit:,} bytes")
+    return data
+
+
+def read_text(path: StrPath, *, limit: int = JSON_LIMIT) -> str:
+    """Return the content of a UTF-8 text file; raise as ``read_bytes``."""
+    try:
+        return read_bytes(path, limit=limit).decode("utf-8")
+    except UnicodeDecodeError:
+        raise FileError(f"{os.fspath(path)} is not text in UTF-8") from None
+
+
+def read_json(path: StrPath, *, limit: int = JSON_LIMIT) -> Any:
+    """Return the content of a JSON file; raise as ``read_bytes``, or FileError for other text."""
+    text = read_text(path, limit=limit)
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise FileError(f"{os.fspath(path)} is not a JSON file: {error}") from None
+
+
+def read_json_object(path: StrPath, *, limit: int = JSON_LIMIT) -> JsonObject:
+    """Return the content of a JSON file that holds an object; raise as ``read_json``."""
+    content = read_json(path, limit=limit)
+    if not isinstance(content, dict):
+        raise FileError(f"{os.fspath(path)} is damaged: it does not hold a JSON object")
+    return content
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON text; NaN and infinity, which JSON does not have, are errors.
+
+    Raises:
+        ValueError: In one line.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("its values are nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return value
+
+
+def read_yaml(path: StrPath, *, limit: int = YAML_LIMIT) -> Any:
+    """Return the plain values of a YAML file without anchors, tags of Python, or other documents.
+
+    Raises:
+        FileError: If the file is not such a file, or larger than ``limit`` bytes.
+        OSError: If the file does not exist or cannot be read.
+    """
+    text = read_text(path, limit=limit)
+    try:
+        return yaml.load(text, Loader=_PlainLoader)
+    except RecursionError:
+        raise FileError(f"{os.fspath(path)} is nested too deeply") from None
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
+        reason = one_line(error)
+        raise FileError(f"{os.fspath(path)} is not a YAML file of plain values: {reason}") from None
+
+
+class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
+    """A safe loader without aliases: a few nested ones describe gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError("aliases such as *name are not allowed")
+        return super().compose_node(parent, index)
+
+
+def read_npz(path: StrPath, *, limit: int = NPZ_LIMIT) -> dict[str, np.ndarray]:
+    """Return the arrays of an ``.npz`` file; no objects, at most ``limit`` bytes in total.
+
+    Raises:
+        FileError: If the file is damaged, too large, or not such a file.
+        OSError: If the file does not exist or cannot be read.
+    """
+    name = os.fspath(path)
+    with open_regular(path) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = archive.infolist()
+                if sum(member.file_size for member in members) > limit:
+                    raise FileError(f"{name} is too large: more than {limit:,} bytes of arrays")
+                return {
+                    member.filename.removesuffix(".npy"): _read_npy(archive, member)
+                    for member in members
+                }
+        except FileError:
+            raise
+        except Exception as error:  # a damaged archive may raise any error
+            raise FileError(f"{name} is damaged or not an .npz file: {one_line(error)}") from None
+
+
+def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"version {version} of the array format")
+        read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+        shape, fortran_order, dtype = read_header(file)
+        data: bytes = file.read()
+    if dtype.hasobject or not isinstance(dtype, np.dtype) or dtype.names is not None:
+        raise ValueError("an array of objects")
+    # NumPy would allocate the shape before it reads the data.
+    if math.prod(shape) * dtype.itemsize != len(data) or min(shape, default=1) < 0:
+        raise ValueError(f"{member.filename} does not hold an array of shape {shape}")
+    array = np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran_order else "C")
+    return np.array(array)  # a copy, which is writable
+
+
+def gunzip(data: bytes, *, limit: int) -> bytes:
+    """Decompress gzip data to at most ``limit`` bytes.
+
+    Raises:
+        ValueError: If the data is damaged, cut off, or larger.
+    """
+    parts: list[bytes] = []
+    size = 0
+    while data:
+        stream = zlib.decompressobj(wbits=31)
+        try:
+            part = stream.decompress(data, limit - size + 1)
+        except zlib.error as error:
+            raise ValueError(f"damaged gzip data: {error}") from None
+        size += len(part)
+        if size > limit:
+            raise ValueError(f"more than {limit:,} bytes after decompression")
+        if not stream.eof:
+            raise ValueError("the gzip data ends too early")
+        parts.append(part)
+        data = stream.unused_data.lstrip(b"\0")  # padding between members is allowed
+    return b"".join(parts)

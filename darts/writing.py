@@ -1,0 +1,125 @@
+"""Writing of files that a kill at any moment leaves whole: the old content or the new one.
+
+A file is written to a temporary file in the same folder, synced to disk and renamed to its final
+name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+from darts.reading import StrPath, one_line
+
+Jsonable: TypeAlias = "dict[str, Jsonable] | list[Jsonable] | str | int | float | bool | None"
+
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
+
+
+class WriteError(OSError):
+    """A file that cannot be written; the message is one line and names it."""
+
+
+@contextlib.contextmanager
+def open_atomically(path: StrPath) -> Iterator[BinaryIO]:
+    """Open a binary file that replaces ``path`` when the block ends without an exception.
+
+    If the block raises, the temporary file is removed and ``path`` stays as it was.
+
+    Raises:
+        WriteError: If the disk is full or fails.
+    """
+    target = Path(path)
+    with write_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # The process ID separates the temporary files of processes that write the same target.
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            with open(temporary, "wb") as handle:
+                yield handle
+                handle.flush()
+                os.fsync(handle.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        _sync_folder(target.parent)
+
+
+@contextlib.contextmanager
+def write_errors(path: StrPath) -> Iterator[None]:
+    """Name the file in errors of writing it.
+
+    Raises:
+        WriteError: Instead of an OSError of the block.
+    """
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        message = f"cannot write {os.fspath(path)}: {one_line(error)}"
+        raise WriteError(error.errno, message) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Sync the rename itself to disk, where the system can open a folder."""
+    # Windows cannot open folders, and some network file systems cannot sync them. The rename is
+    # atomic there too, but may be lost in a power failure.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_atomically(path: StrPath, data: bytes | str) -> None:
+    """Replace the content of ``path`` (text as UTF-8); create its folder if it is missing."""
+    if isinstance(data, str):
+        # A file name that is not UTF-8 becomes text with lone surrogates, which UTF-8 lacks.
+        data = data.encode("utf-8", errors="backslashreplace")
+    with open_atomically(path) as handle:
+        handle.write(data)
+
+
+def sweep_temporary_files(folder: StrPath) -> None:
+    """Remove the temporary files of killed processes; call it only as the owner of the folder."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            if _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                os.unlink(entry)
+
+
+def to_jsonable(obj: object) -> Jsonable:
+    """Convert ``obj`` to JSON's types: dict, list, str, int, float, bool and None.
+
+    NaN and infinity become None. Objects with ``tolist()`` (numpy and torch scalars and arrays) are
+    converted with it, and paths become text. Other types raise ``TypeError``.
+    """
+    if obj is None or isinstance(obj, (bool, int, str)):
+        return obj
+    if isinstance(obj, float):
+        return float(obj) if math.isfinite(obj) else None
+    if isinstance(obj, Mapping):
+        return {str(key): to_jsonable(value) for key, value in obj.items()}
+    if isinstance(obj, (list, tuple)):
+        return [to_jsonable(value) for value in obj]
+    if isinstance(obj, os.PathLike):
+        return str(os.fspath(obj))
+    if hasattr(obj, "tolist"):
+        return to_jsonable(obj.tolist())
+    raise TypeError(f"cannot store a {type(obj).__name__} as JSON: {obj!r}")
+
+
+def write_json(path: StrPath, obj: object) -> None:
+    """Write ``obj`` to ``path`` atomically as indented JSON, converted by ``to_jsonable``."""
+    text = json.dumps(to_jsonable(obj), indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, text + "\n")

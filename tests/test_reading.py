@@ -1,0 +1,196 @@
+"""Reading of files from strangers: what is refused, and that it is refused in one line."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import io
+import json
+import os
+import threading
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from darts import reading
+from darts.reading import FileError
+
+
+def refused(path: Path, read: object = reading.read_json) -> str:
+    """Return the message with which reading the file ends."""
+    with pytest.raises(FileError) as caught:
+        read(path)  # type: ignore[operator]
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    return message
+
+
+# Regular files of limited size.
+
+
+def test_a_pipe_without_a_writer_is_refused_at_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    done = threading.Event()
+
+    def attempt() -> None:
+        refused(pipe, lambda path: reading.read_bytes(path, limit=10))
+        done.set()
+
+    threading.Thread(target=attempt, daemon=True).start()
+    assert done.wait(5)
+
+
+def test_an_endless_device_is_refused() -> None:
+    refused(Path("/dev/zero"), lambda path: reading.read_bytes(path, limit=10))
+
+
+def test_a_folder_and_a_missing_file_raise_errors_of_the_system(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as folder:
+        reading.read_bytes(tmp_path, limit=10)
+    with pytest.raises(FileNotFoundError) as missing:
+        reading.read_bytes(tmp_path / "missing", limit=10)
+    assert folder.value.filename == str(tmp_path)
+    assert str(missing.value.filename) == str(tmp_path / "missing")
+
+
+def test_the_limit_of_bytes_is_inclusive(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 10)
+    assert reading.read_bytes(file, limit=10) == b"x" * 10
+    assert "9 bytes" in refused(file, lambda path: reading.read_bytes(path, limit=9))
+
+
+def test_an_error_of_the_disk_names_the_file(tmp_path: Path, monkeypatch) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x")
+
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(reading, "open_regular", lambda path: Broken())
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        reading.read_bytes(file, limit=10)
+    assert caught.value.filename == str(file)
+
+
+# JSON and YAML.
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[NaN]", "[1e999]", "-Infinity", "[" * 100_000, "{'a': 1}", "1" * 10_000]
+)
+def test_what_is_not_json_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "a.json"
+    file.write_text(text)
+    assert "JSON" in refused(file)
+
+
+def test_bytes_that_are_not_utf_8_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_bytes(b'"\xff"')
+    assert "UTF-8" in refused(file)
+
+
+def test_a_json_file_that_must_hold_an_object_may_not_hold_a_list(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text("[1, 2.5]")
+    assert reading.read_json(file) == [1, 2.5]
+    refused(file, reading.read_json_object)
+
+
+def test_yaml_of_plain_values_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("a: [1, 0.5, null, yes, text]\nb: {c: ''}\n")
+    assert reading.read_yaml(file) == {"a": [1, 0.5, None, True, "text"], "b": {"c": ""}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &x [1]\nb: *x\n",
+        "a: !!python/object/apply:os.system [true]\n",
+        "a: 1\n--- \nb: 2\n",
+        "[" * 50_000,
+        "a: '\n",
+        "? [a]\n: b\n",
+        "a: 2024-99-99\n",
+    ],
+)
+def test_yaml_beyond_plain_values_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(text)
+    assert "YAML" in refused(file, reading.read_yaml) or "deep" in refused(file, reading.read_yaml)
+
+
+# NumPy archives and gzip.
+
+
+@pytest.mark.parametrize(
+    "array", [np.arange(6).reshape(2, 3), np.asfortranarray(np.ones((2, 3))), np.array("text")]
+)
+def test_arrays_of_an_npz_file_are_read(tmp_path: Path, array: np.ndarray) -> None:
+    np.savez(tmp_path / "a.npz", array=array, empty=np.zeros(0, np.int64))
+    found = reading.read_npz(tmp_path / "a.npz")
+    assert found.keys() == {"array", "empty"}
+    assert found["array"].dtype == array.dtype
+    assert (found["array"] == array).all()
+    assert found["array"].flags.writeable
+
+
+def write_npy(file: Path, header: str, data: bytes = b"") -> None:
+    """Write an archive with one array of a given header."""
+    text = header.encode("latin-1")
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        content = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data
+        archive.writestr("a.npy", content)
+
+
+@pytest.mark.parametrize(
+    ("header", "data"),
+    [
+        ("{'descr': '<i8', 'fortran_order': False, 'shape': (1000000000000,), }\n", b""),
+        ("{'descr': '<i8', 'fortran_order': False, 'shape': (-1, -1), }\n", b"12345678"),
+        ("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n", b"12345678"),
+        ("{'descr': '<i8', 'fortran_order': False, 'shape': (1,), }\n", b"1234567"),
+        ("__import__('os').system('true')\n", b""),
+    ],
+)
+def test_arrays_with_a_wrong_header_are_refused(tmp_path: Path, header: str, data: bytes) -> None:
+    write_npy(tmp_path / "a.npz", header, data)
+    refused(tmp_path / "a.npz", reading.read_npz)
+
+
+def test_an_archive_that_expands_beyond_the_limit_is_refused(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", array=np.zeros(10**6, np.int64))
+    assert (tmp_path / "a.npz").stat().st_size < 20_000
+    read = reading.read_npz
+    assert "too large" in refused(tmp_path / "a.npz", lambda path: read(path, limit=10**6))
+
+
+def test_a_flipped_bit_of_an_archive_is_noticed(tmp_path: Path) -> None:
+    file = tmp_path / "a.npz"
+    np.savez(file, array=np.arange(100))
+    content = bytearray(file.read_bytes())
+    content[400] ^= 1
+    file.write_bytes(content)
+    assert "damaged" in refused(file, reading.read_npz)
+
+
+def test_gunzip_joins_members_and_stops_at_its_limit() -> None:
+    data = gzip.compress(b"ab") + gzip.compress(b"c") + b"\0\0"
+    assert reading.gunzip(data, limit=3) == b"abc"
+    with pytest.raises(ValueError, match="more than 2 bytes"):
+        reading.gunzip(data, limit=2)
+    with pytest.raises(ValueError, match="too early"):
+        reading.gunzip(gzip.compress(b"abc")[:-1], limit=10)
+    with pytest.raises(ValueError, match="damaged"):
+        reading.gunzip(b"no gzip data", limit=10)
+
+
+def test_json_numbers_of_many_digits_are_exact_integers() -> None:
+    assert reading.parse_json(json.dumps({"a": 2**62})) == {"a": 2**62}
