@@ -1,4 +1,4 @@
-"""Macro genotypes: validation and JSON."""
+"""Genotypes of the macro space: text, structure and error messages."""
 
 from __future__ import annotations
 
@@ -105,6 +105,6 @@ def test_damaged_text_is_parsed_or_rejected_in_one_line(data: st.DataObject) -> 
 def test_unknown_operations_and_cells_are_rejected() -> None:
     with pytest.raises(ValueError, match="unknown operation 'none'; choose from mb_k3_e3"):
         SMALL.count("none")
-    for ask in (SMALL.nodes, SMALL.concat, SMALL.edges, lambda c: SMALL.count("mb_k3_e3", c)):
+    for method in (SMALL.nodes, SMALL.concat, SMALL.edges, lambda c: SMALL.count("mb_k3_e3", c)):
         with pytest.raises(ValueError, match="unknown cell 'normal'; choose from blocks"):
-            ask("normal")
+            method("normal")

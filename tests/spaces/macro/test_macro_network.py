@@ -27,7 +27,7 @@ def test_widths_and_strides() -> None:
 
 
 def test_number_of_weights_of_an_inverted_residual_block() -> None:
-    # A pointwise convolution up, a depthwise one, a pointwise one down; two numbers a norm.
+    # A pointwise convolution up, a depthwise one, a pointwise one down; scale and shift per norm.
     inputs, outputs, kernel, hidden = 4, 8, 5, 24
     block = InvertedResidual(inputs, outputs, 2, kernel=kernel, expansion=6)
     expected = inputs * hidden + kernel**2 * hidden + hidden * outputs + 2 * (2 * hidden + outputs)
@@ -40,8 +40,8 @@ def test_any_image_size(size: tuple[int, int]) -> None:
     net = Network(Genotype(BLOCKS), channels=2, classes=4, in_channels=1)
     x = torch.randn(2, 1, *size)
     assert net(x).shape == (2, 4)
-    logits, nothing = net.eval()(x, auxiliary=True)
-    assert nothing is None
+    logits, auxiliary_logits = net.eval()(x, auxiliary=True)
+    assert auxiliary_logits is None
     assert torch.equal(logits, net(x))
 
 
@@ -58,10 +58,11 @@ def test_drop_path_drops_only_residual_branches() -> None:
     block = InvertedResidual(3, 3, 1, kernel=3, expansion=3)
     x = torch.randn(1, 3, 5, 5).expand(4000, -1, -1, -1)
     whole, dropped = block(x), block(x, 0.25)
-    gone = (dropped == x).flatten(1).all(1)
-    assert float(gone.float().mean()) == pytest.approx(0.25, abs=0.035)  # five deviations
-    torch.testing.assert_close(dropped[~gone], (x + (whole - x) / 0.75)[~gone])
-    wide = InvertedResidual(3, 6, 1, kernel=3, expansion=3)  # nothing would be left of it
+    is_dropped = (dropped == x).flatten(1).all(1)
+    share = float(is_dropped.float().mean())
+    assert share == pytest.approx(0.25, abs=0.035)  # five standard deviations
+    torch.testing.assert_close(dropped[~is_dropped], (x + (whole - x) / 0.75)[~is_dropped])
+    wide = InvertedResidual(3, 6, 1, kernel=3, expansion=3)  # has no residual connection
     assert torch.equal(wide(x[:9], 0.9), wide(x[:9]))
     block.eval()
     assert torch.equal(block(x[:9], 0.9), block(x[:9]))
@@ -105,9 +106,9 @@ def test_parameters_and_macs_of_pieces_add_up(seed: int, sides: tuple[int, int])
     genotype = space.random(torch.Generator().manual_seed(seed))
     net = space.network(genotype, classes=7, in_channels=2)
     masks = Macro().mask(genotype, space.supernet(classes=7, in_channels=2).candidates)
-    parameters = macs = places = 0
+    parameters = macs = candidates = 0
     for piece in space.pieces(classes=7, sample_shape=(2, *sides)):
-        places += piece.place is not None
+        candidates += piece.place is not None
         if piece.place is not None:
             group, row, column = piece.place
             if not masks[group][row, column]:
@@ -115,6 +116,6 @@ def test_parameters_and_macs_of_pieces_add_up(seed: int, sides: tuple[int, int])
         module = piece.make()
         parameters += count_parameters(module.parameters())
         macs += count_macs(module, torch.zeros(1, *piece.shape))
-    assert places == 3 * 6 + 6 * len(PRIMITIVES)
+    assert candidates == 3 * 6 + 6 * len(PRIMITIVES)
     assert parameters == count_parameters(net.parameters())
     assert macs == count_macs(net, torch.zeros(1, 2, *sides))

@@ -33,7 +33,7 @@ def test_derive_takes_the_most_probable_operation_of_each_block() -> None:
     assert set(space.derive(uniform, net.candidates).blocks) == {PRIMITIVES[0]}
 
 
-def test_mask_marks_the_derived_operations() -> None:
+def test_derive_inverts_mask() -> None:
     space = Macro(channels=2, cells=2)
     candidates = space.supernet(**SIZES).candidates
     for seed in range(20):
@@ -48,9 +48,9 @@ def test_mask_marks_the_derived_operations() -> None:
 def test_random_genotypes_use_every_candidate() -> None:
     generator = torch.Generator().manual_seed(0)
     drawn = [Macro(cells=2).random(generator).blocks for _ in range(200)]
-    for place in range(6):
-        expected = set(PRIMITIVES if place % 2 else PRIMITIVES[:-1])
-        assert {blocks[place] for blocks in drawn} == expected
+    for block in range(6):
+        expected = set(PRIMITIVES if block % 2 else PRIMITIVES[:-1])
+        assert {blocks[block] for blocks in drawn} == expected
 
 
 def test_in_block_order_interleaves_the_groups() -> None:
@@ -99,5 +99,5 @@ def test_skip_limit_counts_skipped_blocks(limit: int) -> None:
     rest = torch.tensor([[0.1, *5 * [0.0], 0.9], [0.3, *5 * [0.0], 0.7], [0.2, *5 * [0.0], 0.8]])
     p = {"first": torch.full((3, 6), 1 / 6), "rest": rest}
     actual = Argmax(skip_limit=limit).genotype(p, context)
-    skipped = [actual.blocks[place] == "skip_connect" for place in (1, 3, 5)]
-    assert skipped == [limit > 0, False, limit > 1]  # the most probable stay
+    skipped = [actual.blocks[block] == "skip_connect" for block in (1, 3, 5)]
+    assert skipped == [limit > 0, False, limit > 1]  # the most probable ones are kept

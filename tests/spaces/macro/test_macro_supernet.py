@@ -1,4 +1,4 @@
-"""The supernet of the macro space against a reference implementation."""
+"""The supernet of the macro space equals the sum over its candidates, one by one."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_any_image_size(size: tuple[int, int], cells: int) -> None:
 
 
 def by_definition(net: Supernet, x: Tensor, weights: dict[str, Tensor]) -> Tensor:
-    """The supernet written out with PyTorch's own calls."""
+    """Compute the supernet with functions of PyTorch, candidate by candidate."""
 
     def norm(x: Tensor) -> Tensor:
         mean, variance = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), False, keepdim=True)
@@ -96,7 +96,7 @@ def by_definition(net: Supernet, x: Tensor, weights: dict[str, Tensor]) -> Tenso
     return F.linear(x.mean((2, 3)), net.head[5].weight, net.head[5].bias)
 
 
-def test_logits_match_the_reference_implementation() -> None:
+def test_the_output_is_the_weighted_sum_of_the_candidates() -> None:
     net, x = make(3), images(3, 3, 7, 10)
     weights = mixing(net)
     torch.testing.assert_close(net(x, weights), by_definition(net, x, weights), **EXACT)
@@ -106,7 +106,7 @@ def test_default_weights_are_the_softmax_of_the_alphas() -> None:
     net, x = make(), images(3, 3, 8, 8)
     own = {group: alpha.softmax(-1) for group, alpha in net.alphas.items()}
     assert torch.equal(net(x), net(x, own))
-    sliced = {group: weights[None] for group, weights in own.items()}  # one cell
+    sliced = {group: weights[None] for group, weights in own.items()}  # one slice per cell
     assert torch.equal(net(x), net(x, sliced))
 
 
@@ -132,7 +132,7 @@ def test_one_hot_weights_equal_the_discrete_network(training: bool) -> None:
     torch.testing.assert_close(actual, net.train(training)(x, one_hot), **EXACT)
 
 
-def test_gradients_of_the_alphas_are_finite_differences() -> None:
+def test_gradients_of_the_alphas_match_finite_differences() -> None:
     net, x = make(), images(4, 3, 6, 5)
     target = torch.tensor([0, 1, 2, 3])
 
@@ -141,19 +141,19 @@ def test_gradients_of_the_alphas_are_finite_differences() -> None:
 
     actual = torch.autograd.grad(loss(), list(net.alphas.values()))
     for alpha, gradient in zip(net.alphas.values(), actual, strict=True):
-        for place in [(0, 0), (1, 3), (2, alpha.shape[1] - 1)]:
+        for index in [(0, 0), (1, 3), (2, alpha.shape[1] - 1)]:
             with torch.no_grad():
                 values = []
                 for step in (1e-6, -2e-6):
-                    alpha[place] += step
+                    alpha[index] += step
                     values.append(float(loss()))
-                alpha[place] += 1e-6
+                alpha[index] += 1e-6
             expected = (values[0] - values[1]) / 2e-6
-            assert float(gradient[place]) == pytest.approx(expected, rel=1e-5, abs=1e-9)
+            assert float(gradient[index]) == pytest.approx(expected, rel=1e-5, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", ["first_order", "unrolled"])
-def test_search_gradients_do_not_modify_the_supernet(name: str) -> None:
+def test_hypergradients_leave_the_supernet_unchanged(name: str) -> None:
     net = make()
     before = {key: value.clone() for key, value in net.state_dict().items()}
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1, momentum=0.9)
@@ -168,7 +168,7 @@ def test_search_gradients_do_not_modify_the_supernet(name: str) -> None:
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
 
 
-def test_inactive_operations_equal_zero_weights() -> None:
+def test_inactive_candidates_do_not_contribute() -> None:
     net, x = make(3).eval(), images(2, 3, 6, 6)
     generator = torch.Generator().manual_seed(5)
     active = {g: torch.rand(s, generator=generator) < 0.5 for g, s in net.shapes.items()}
@@ -180,7 +180,7 @@ def test_inactive_operations_equal_zero_weights() -> None:
     actual = net(x, Mixture(weights, active=active))
     assert len(ran) == sum(
         int(mask[:, : len(PRIMITIVES) - 1].sum()) for mask in active.values()
-    )  # skips are no InvertedResidual
+    )  # skip_connect is no InvertedResidual
     zeroed = {group: w * active[group] for group, w in weights.items()}
     torch.testing.assert_close(actual, net(x, zeroed), **EXACT)
     actual.square().sum().backward()
@@ -209,7 +209,7 @@ def test_only_active_norms_update_their_statistics() -> None:
             assert int(value) == (name.split(".")[3] == "0")
 
 
-def test_dropout_affects_skips_in_training_only() -> None:
+def test_skip_dropout_acts_only_in_training() -> None:
     net, x = make(), images(3, 3, 8, 8)
     skips = mixing(net)
     skips["rest"] = F.one_hot(torch.tensor([6, 6, 6]), 7).double()
@@ -225,10 +225,10 @@ def test_dropout_affects_skips_in_training_only() -> None:
 @pytest.mark.parametrize("skip_dropout", [0.0, 0.3])
 def test_recomputation_changes_nothing(skip_dropout: float) -> None:
     x, results = images(3, 3, 8, 8), []
-    for again in (False, True):
+    for recomputes in (False, True):
         net = make(3)
         net.skip_dropout = skip_dropout
-        if again:
+        if recomputes:
             net.recompute_cells()
         torch.manual_seed(7)
         net(x).square().sum().backward()
@@ -236,7 +236,7 @@ def test_recomputation_changes_nothing(skip_dropout: float) -> None:
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
-def test_norms_of_blocks_have_no_parameters_and_others_have() -> None:
+def test_only_norms_of_stem_and_head_have_parameters() -> None:
     affine = {
         (name.split(".")[0], module.affine)
         for name, module in make().named_modules()

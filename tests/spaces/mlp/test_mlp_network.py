@@ -17,12 +17,12 @@ from darts.training.cost import count_macs, count_parameters
 LAYERS = Genotype(("relu_5", "tanh_3"))
 
 
-@pytest.mark.parametrize(("normalization", "each"), [("batch", 2), ("layer", 3), ("none", 1)])
-def test_the_number_of_parameters_matches_a_hand_count(normalization: str, each: int) -> None:
-    """Matrices, scale and shift of the norms, and biases except before batch norm."""
+@pytest.mark.parametrize(("normalization", "per_unit"), [("batch", 2), ("layer", 3), ("none", 1)])
+def test_the_number_of_parameters_matches_a_hand_count(normalization: str, per_unit: int) -> None:
+    """Matrices; scale, shift and bias of each unit, but no bias before batch norm."""
     net = Network(LAYERS, classes=4, in_channels=12, normalization=normalization)
     matrices = 12 * 5 + 5 * 3 + 3 * 4
-    assert count_parameters(net.parameters()) == matrices + each * (5 + 3) + 4
+    assert count_parameters(net.parameters()) == matrices + per_unit * (5 + 3) + 4
     assert count_macs(net, torch.zeros(1, 3, 2, 2)) == matrices
 
 

@@ -85,16 +85,16 @@ def by_definition(net: Any, normalization: str, x: Tensor, weights: dict[str, Te
 @pytest.mark.parametrize("cells", [1, 3])
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_the_output_is_the_weighted_sum_of_the_candidates(normalization: str, cells: int) -> None:
-    """Also the gradients of weights, mixing weights and input."""
+    """The gradients of input, mixing weights and weights are equal, too."""
     net, x = make(normalization, cells), samples(5, 3, 2, 2).requires_grad_()
     weights = {group: w.requires_grad_() for group, w in mixing(net).items()}
     sources = [x, *weights.values(), *net.weight_parameters()]
     actual, expected = net(x, weights), by_definition(net, normalization, x, weights)
     torch.testing.assert_close(actual, expected, **EXACT)
-    along = samples(5, CLASSES, seed=3)
+    direction = samples(5, CLASSES, seed=3)
     outputs = (actual, expected)
     first, second = (
-        torch.autograd.grad((y * along).sum(), sources, retain_graph=True) for y in outputs
+        torch.autograd.grad((y * direction).sum(), sources, retain_graph=True) for y in outputs
     )
     for a, b in zip(first, second, strict=True):
         torch.testing.assert_close(a, b, **EXACT)
@@ -147,7 +147,7 @@ def discrete_of(net: Any, genotype: Genotype, normalization: str, kept: list[int
 def test_a_one_hot_mixture_equals_the_discrete_network(
     names: tuple[str, ...], normalization: str, training: bool
 ) -> None:
-    """Outputs, and gradients of the slices of the shared weights."""
+    """Outputs are equal, and so are the gradients of the slices of the shared weights."""
     net = make(normalization)
     net(samples(6, 12, seed=5), mixing(net))  # changes the running statistics
     space = Mlp(cells=3, activations=list(CHOICES["activations"]), widths=list(CHOICES["widths"]))
@@ -229,7 +229,7 @@ def test_inactive_candidates_do_not_contribute_and_get_no_gradient(normalization
         if isinstance(module, tuple(ACTIVATION_MODULES.values())):
             module.register_forward_hook(lambda *_, name=name: ran.append(name))
     actual = net(x, Mixture(weights, active=active))
-    # One activation of the first layer, two of the second, and the third is skipped.
+    # One activation of the first layer and two of the second run; the third layer is skipped.
     assert ran == ["layers.0.activations.1", "layers.1.activations.0", "layers.1.activations.2"]
     zeroed = {group: w * active[group] for group, w in weights.items()}
     torch.testing.assert_close(actual, net(x, zeroed), **EXACT)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from darts.spaces.recurrent import DropoutRates, EdgewiseSupernet, Supernet
 
 SMALL: dict[str, Any] = {"vocabulary": 7, "embedding": 5, "hidden": 5, "nodes": 3}
-DROPPING = DropoutRates(word=0.2, embedding=0.3, input=0.4, hidden=0.3, output=0.4)
+WITH_DROPOUT = DropoutRates(word=0.2, embedding=0.3, input=0.4, hidden=0.3, output=0.4)
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 
 

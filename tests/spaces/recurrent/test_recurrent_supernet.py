@@ -12,8 +12,8 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from recurrent_supernets import (
-    DROPPING,
     EXACT,
+    WITH_DROPOUT,
     assert_same,
     batch,
     gradients,
@@ -33,12 +33,12 @@ from darts.spaces.recurrent import DropoutRates, EdgewiseCell, Supernet
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "dropping": {"dropouts": DROPPING},
+    "dropout": {"dropouts": WITH_DROPOUT},
     "one node": {"nodes": 1},
     "eight nodes": {"nodes": 8},
     "untied": {"embedding": 3, "tied": False},
 }
-WAYS: dict[str, tuple[Any, dict[str, Any]]] = {
+HYPERGRADIENTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "first_order": (first_order, {}),
     "finite_difference": (unrolled, {"hvp": "finite_difference"}),
     "exact": (unrolled, {"hvp": "exact"}),
@@ -46,7 +46,7 @@ WAYS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 
 def run(net: Any, seed: int = 5) -> Any:
-    """Return the outputs for a seed; the gradients of the loss are in the network."""
+    """Return the outputs for a seed, and leave the gradients of the loss in the network."""
     torch.manual_seed(seed)
     loss_of(net, batch()).backward()
     torch.manual_seed(seed)
@@ -75,7 +75,7 @@ def test_outputs_gradients_and_running_statistics_equal_the_oracle(
 
 
 def masks() -> dict[str, list[list[int]]]:
-    """Return masks of the active candidates, 5 columns for each of 6 edges."""
+    """Return masks of the active candidates, 5 columns for each of 6 edges, by description."""
     one = [[edge == number for number in range(5)] for edge in (1, 0, 4, 2, 1, 3)]
     node_without = [
         [True] * 5,
@@ -90,7 +90,7 @@ def masks() -> dict[str, list[list[int]]]:
 @pytest.mark.parametrize("mask", masks().values(), ids=masks())
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 def test_inactive_candidates_do_not_contribute(mask: list[list[int]], training: bool) -> None:
-    pair = make_pair(dropouts=DROPPING)
+    pair = make_pair(dropouts=WITH_DROPOUT)
     active = torch.tensor(mask)
     outputs, weight_gradients = [], []
     for net in pair:
@@ -103,9 +103,9 @@ def test_inactive_candidates_do_not_contribute(mask: list[list[int]], training: 
         outputs.append(net(batch().tokens, mixture)._asdict())
         weight_gradients.append(weights.grad)
         assert not weights.grad[~active].any()
-        off = Mixture({"recurrent": weights.detach() * active})  # equals mixing weights of 0
+        zeroed = Mixture({"recurrent": weights.detach() * active})
         torch.manual_seed(3)
-        assert torch.allclose(net(batch().tokens, off).logits, outputs[-1]["logits"], **EXACT)
+        assert torch.allclose(net(batch().tokens, zeroed).logits, outputs[-1]["logits"], **EXACT)
     assert_same(outputs[1], outputs[0])
     torch.testing.assert_close(weight_gradients[1], weight_gradients[0], **EXACT)
     assert_same(gradients(pair.fast), gradients(pair.oracle))
@@ -123,14 +123,14 @@ def trained(net: Any) -> SGD:
     return optimizer
 
 
-@pytest.mark.parametrize(  # dropping is the stricter case: both cells must draw the same masks
+@pytest.mark.parametrize(  # dropout is the stricter case: both cells must draw the same masks
     "dropouts",
-    [pytest.param(DropoutRates(), marks=pytest.mark.slow), DROPPING],
-    ids=["plain", "dropping"],
+    [pytest.param(DropoutRates(), marks=pytest.mark.slow), WITH_DROPOUT],
+    ids=["plain", "dropout"],
 )
-@pytest.mark.parametrize("way", WAYS)
-def test_hypergradients_equal_the_oracle(way: str, dropouts: DropoutRates) -> None:
-    gradient, options = WAYS[way]
+@pytest.mark.parametrize("name", HYPERGRADIENTS)
+def test_hypergradients_equal_the_oracle(name: str, dropouts: DropoutRates) -> None:
+    gradient, options = HYPERGRADIENTS[name]
     actual = []
     for net in make_pair(dropouts=dropouts):
         optimizer = trained(net)
@@ -140,7 +140,7 @@ def test_hypergradients_equal_the_oracle(way: str, dropouts: DropoutRates) -> No
         assert_same(net.state_dict(), before)  # unchanged, running statistics included
     assert actual[0]["recurrent"].shape == (6, 5)
     # A finite difference divides the rounding of its two losses by a small number.
-    exact = EXACT if way != "finite_difference" else {"rtol": 1e-7, "atol": 1e-9}
+    exact = EXACT if name != "finite_difference" else {"rtol": 1e-7, "atol": 1e-9}
     torch.testing.assert_close(actual[1]["recurrent"], actual[0]["recurrent"], **exact)
     assert bool((actual[0]["recurrent"][:, 1:] != 0).all())
 
@@ -159,7 +159,7 @@ def sigmoid(x: float) -> float:
 
 
 def by_hand(x: float, h: float, weights: dict[str, Any], mix: list[list[float]]) -> float:
-    """Compute one step of one unit and two nodes; the initial norm divides by ``root``."""
+    """Compute one step of one unit and two nodes; a norm that has not run divides by ``root``."""
     root = math.sqrt(1 + 1e-5)
     gate = sigmoid(x * weights["x"][0] + h * weights["h"][0])
     new = math.tanh(x * weights["x"][1] + h * weights["h"][1])

@@ -28,7 +28,7 @@ from darts.spaces.recurrent.mixed_cell import MixedCell
 CELL = Genotype(recurrent=[("tanh", 0), ("relu", 1), ("sigmoid", 1)], concat=range(1, 4))
 SIZES: dict[str, Any] = {"embedding": 6, "hidden": 5}
 WORDS = 7  # target vocabulary, special tokens included
-NEVER = [PADDING, UNKNOWN, BEGIN]  # tokens that are never produced
+NEVER = [PADDING, UNKNOWN, BEGIN]  # tokens that are never generated
 
 COPYING = {"joint": True, "copy": True}
 
@@ -168,24 +168,24 @@ def test_a_joint_vocabulary_shares_one_embedding_table() -> None:
 
 
 def test_training_teaches_the_network_to_copy_unseen_words() -> None:
-    """Only a network with a pointer produces source words that never were a training target."""
+    """Only a network that can copy generates source words that were never a training target."""
     torch.manual_seed(0)
     net = TranslationNetwork(CELL, 30, 30, embedding=16, hidden=16, **COPYING)
     plain = TranslationNetwork(CELL, 30, 30, embedding=16, hidden=16, joint=True)
-    held = range(25, 30)
+    unseen = range(25, 30)
     for model in (net, plain):
         optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
         for step in range(60):
-            words = torch.randint(4, held.start, (1, 32), generator=generator(step))
+            words = torch.randint(4, unseen.start, (1, 32), generator=generator(step))
             sources = torch.cat([words, torch.full_like(words, END)])
             logits = model(sources, inputs=shifted(sources))
             loss = F.cross_entropy(logits.flatten(0, 1), sources.flatten())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    new = torch.tensor([list(held), [END] * len(held)])
+    new = torch.tensor([list(unseen), [END] * len(unseen)])
     for model, copies in ((net, True), (plain, False)):
-        assert (model.eval()(new, max_length=3)[0].tolist() == list(held)) == copies
+        assert (model.eval()(new, max_length=3)[0].tolist() == list(unseen)) == copies
 
 
 def generator(seed: int) -> torch.Generator:

@@ -27,16 +27,16 @@ GENOTYPES = {
     **{m: Genotype(((m, f),)) for m, f in zip(MIXERS, (*FEED_FORWARDS, "gelu_4"), strict=True)},
     "all": Genotype(tuple(zip(MIXERS, (*FEED_FORWARDS[::-1], "relu_1"), strict=True))),
 }
-EVERY = GENOTYPES["all"]
+ALL = GENOTYPES["all"]
 
 
-def make(task: str, genotype: Genotype = EVERY, path: float = 0.0, **sizes: Any) -> Any:
+def make(task: str, genotype: Genotype = ALL, drop_path: float = 0.0, **sizes: Any) -> Any:
     torch.manual_seed(0)
     config = ModelConfig(WIDTH, **sizes)
     if task == "language":
-        return randomized(Network(genotype, WORDS, config=config, drop_path=path))
+        return randomized(Network(genotype, WORDS, config=config, drop_path=drop_path))
     return randomized(
-        TextClassifier(genotype, classes=CLASSES, words=WORDS, config=config, drop_path=path)
+        TextClassifier(genotype, classes=CLASSES, words=WORDS, config=config, drop_path=drop_path)
     )
 
 
@@ -201,9 +201,8 @@ def test_sinusoidal_and_learned_positions() -> None:
     assert list(sines.parameters()) == []
     with torch.inference_mode():
         sines(torch.randn(1, 6, WIDTH))
-    y = torch.randn(
-        1, 6, WIDTH, requires_grad=True
-    )  # the table cached in inference mode works in training
+    # The table that was cached in inference mode also works in training.
+    y = torch.randn(1, 6, WIDTH, requires_grad=True)
     sines(y).sum().backward()
 
 
@@ -217,7 +216,9 @@ def test_dropout_keeps_the_mean_and_acts_only_in_training() -> None:
     assert rank_dropout(x, 0.0, True) is x
 
 
-@pytest.mark.parametrize("options", [{"dropout": 0.3}, {"path": 0.4}], ids=["dropout", "path"])
+@pytest.mark.parametrize(
+    "options", [{"dropout": 0.3}, {"drop_path": 0.4}], ids=["dropout", "drop_path"]
+)
 @pytest.mark.parametrize("task", ["language", "classifier"])
 def test_dropout_and_drop_path_do_not_depend_on_ranks(task: str, options: dict[str, float]) -> None:
     """They act only in training, use the default generator, and draw for the whole batch."""
@@ -306,9 +307,9 @@ def test_invalid_arguments_are_rejected_in_one_line() -> None:
             "space.positions='none' is unknown; choose from sinusoidal, learned",
         ),
         (lambda: ModelConfig(8, dropout=1.0), "dropout=1.0: must be >= 0 and < 1"),
-        (lambda: Network(EVERY, 7, drop_path=1.0), "drop_path=1.0: must be >= 0 and < 1"),
-        (lambda: Network(EVERY, 0), "vocabulary=0: must be an integer >= 1"),
-        (lambda: TextClassifier(EVERY, classes=0, words=7), "classes=0: must be an integer >= 1"),
+        (lambda: Network(ALL, 7, drop_path=1.0), "drop_path=1.0: must be >= 0 and < 1"),
+        (lambda: Network(ALL, 0), "vocabulary=0: must be an integer >= 1"),
+        (lambda: TextClassifier(ALL, classes=0, words=7), "classes=0: must be an integer >= 1"),
         (lambda: make("language")(torch.ones(3).long()), r"tokens must be \(T, B\), got \(3,\)"),
     ]
     for call, message in cases:
@@ -321,9 +322,9 @@ def test_invalid_arguments_are_rejected_in_one_line() -> None:
 def test_bfloat16_autocast_stays_close_to_float32(task: str) -> None:
     torch.manual_seed(0)
     config, tokens = ModelConfig(16), texts(7, 2, 5)
-    net: Any = Network(EVERY, WORDS, config=config)
+    net: Any = Network(ALL, WORDS, config=config)
     if task == "classifier":
-        net = TextClassifier(EVERY, classes=CLASSES, words=WORDS, config=config)
+        net = TextClassifier(ALL, classes=CLASSES, words=WORDS, config=config)
     exact = net(tokens)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = net(tokens)

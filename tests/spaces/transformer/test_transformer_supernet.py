@@ -39,22 +39,22 @@ from darts.spaces.transformer import (
     TextClassifier,
 )
 
-DROPPING = {"dropout": 0.3}
+WITH_DROPOUT = {"dropout": 0.3}
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "dropping": DROPPING,
+    "dropout": WITH_DROPOUT,
     "learned positions": {"positions": "learned", "max_length": 9},
     "one block": {"cells": 1},
 }
-WAYS: dict[str, tuple[Any, dict[str, Any]]] = {
+HYPERGRADIENTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "first_order": (first_order, {}),
     "finite_difference": (unrolled, {"hvp": "finite_difference"}),
     "exact": (unrolled, {"hvp": "exact"}),
 }
 both_tasks = pytest.mark.parametrize("task", TASKS)
-# Dropping is the stricter case, since all networks must also draw the same masks.
-plain_and_dropping = pytest.mark.parametrize(
-    "options", [pytest.param({}, marks=pytest.mark.slow), DROPPING], ids=["plain", "dropping"]
+# Dropout is the stricter case, because all networks must also draw the same masks.
+with_and_without_dropout = pytest.mark.parametrize(
+    "options", [pytest.param({}, marks=pytest.mark.slow), WITH_DROPOUT], ids=["plain", "dropout"]
 )
 
 
@@ -104,7 +104,7 @@ def test_inactive_candidates_do_not_contribute(
     task: str, columns: dict[str, list[list[int]]]
 ) -> None:
     actual, weight_gradients = [], []
-    pair = make_pair(task, **DROPPING)
+    pair = make_pair(task, **WITH_DROPOUT)
     active = {
         group: torch.tensor(
             [[column in row for column in range(shape[1])] for row in columns[group]]
@@ -120,8 +120,8 @@ def test_inactive_candidates_do_not_contribute(
         for group, w in weights.items():
             assert w.grad is None or not bool(w.grad[~active[group]].any())
         net.eval()  # in training, a different number of dropout masks would be drawn
-        off = {group: w.detach() * active[group] for group, w in weights.items()}
-        assert_same(outputs(net, batch(task), off), outputs(net, batch(task), mixture))
+        zeroed = {group: w.detach() * active[group] for group, w in weights.items()}
+        assert_same(outputs(net, batch(task), zeroed), outputs(net, batch(task), mixture))
         net.train()
     assert_same(actual[1], actual[0])
     assert_same(weight_gradients[1], weight_gradients[0])
@@ -168,7 +168,7 @@ def test_a_one_hot_mixture_equals_the_discrete_network(
     task: str, blocks: tuple[tuple[str, str], ...]
 ) -> None:
     """Other candidates are inactive or have a mixing weight of 0; in training and evaluation."""
-    net = make_pair(task, **DROPPING)[1]
+    net = make_pair(task, **WITH_DROPOUT)[1]
     genotype = Genotype(blocks)
     names: Any = zip(net.candidates, zip(*blocks, strict=True), strict=True)
     mask = {
@@ -180,14 +180,14 @@ def test_a_one_hot_mixture_equals_the_discrete_network(
         )
         for group, chosen in names
     }
-    hot = {group: m.double() for group, m in mask.items()}
+    one_hot = {group: m.double() for group, m in mask.items()}
     discrete = discrete_of(net, genotype)
     for training in (True, False):
         net.train(training)
         discrete.train(training)
         expected = outputs(discrete, batch(task))
-        assert_same(outputs(net, batch(task), Mixture(hot, active=mask)), expected)
-    assert_same(outputs(net, batch(task), hot), expected)
+        assert_same(outputs(net, batch(task), Mixture(one_hot, active=mask)), expected)
+    assert_same(outputs(net, batch(task), one_hot), expected)
 
 
 def test_narrow_layers_use_the_first_units_of_wide_ones() -> None:
@@ -213,9 +213,9 @@ def trained(net: Any, task: str) -> SGD:
 
 
 def alpha_gradients(
-    net: Any, task: str, way: str, optimizer: SGD, **more: float
+    net: Any, task: str, name: str, optimizer: SGD, **more: float
 ) -> dict[str, Tensor]:
-    gradient, options = WAYS[way]
+    gradient, options = HYPERGRADIENTS[name]
     torch.manual_seed(7)
     actual: dict[str, Tensor] = gradient(
         net, loss_of, batch(task, 1), batch(task, 2), optimizer, **options, **more
@@ -223,26 +223,26 @@ def alpha_gradients(
     return actual
 
 
-@plain_and_dropping
-@pytest.mark.parametrize("way", WAYS)
+@with_and_without_dropout
+@pytest.mark.parametrize("name", HYPERGRADIENTS)
 @both_tasks
-def test_hypergradients_equal_the_oracle(task: str, way: str, options: dict[str, float]) -> None:
+def test_hypergradients_equal_the_oracle(task: str, name: str, options: dict[str, float]) -> None:
     actual = []
     for net in make_pair(task, **options):
         optimizer = trained(net, task)
         before = copy.deepcopy(net.state_dict())
-        actual.append(alpha_gradients(net, task, way, optimizer))
+        actual.append(alpha_gradients(net, task, name, optimizer))
         assert_same(net.state_dict(), before, {"rtol": 0, "atol": 0})
     # A finite difference divides the rounding of its two losses by a small number.
-    exact = EXACT if way != "finite_difference" else {"rtol": 1e-6, "atol": 1e-8}
+    exact = EXACT if name != "finite_difference" else {"rtol": 1e-6, "atol": 1e-8}
     assert_same(actual[1], actual[0], exact)
     assert {group: tuple(g.shape) for group, g in actual[1].items()} == net.shapes
     assert all(bool(gradient.all()) for gradient in actual[1].values())
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", HYPERGRADIENTS)
 @both_tasks
-def test_hypergradients_match_finite_differences(task: str, way: str) -> None:
+def test_hypergradients_match_finite_differences(task: str, name: str) -> None:
     """Differences of the validation loss, in second order after a weight step."""
     net = make_pair(task)[1]
     lr, decay = 0.05, 3e-3
@@ -250,7 +250,7 @@ def test_hypergradients_match_finite_differences(task: str, way: str) -> None:
 
     @torch.enable_grad()
     def validation() -> float:
-        if way == "first_order":
+        if name == "first_order":
             return float(loss_of(net, batch(task, 2)).detach())
         moved = copy.deepcopy(net)
         weights = moved.weight_parameters()
@@ -261,8 +261,8 @@ def test_hypergradients_match_finite_differences(task: str, way: str) -> None:
         return float(loss_of(moved, batch(task, 2)).detach())
 
     # The step is so small that no ReLU changes its sign.
-    small = {"epsilon": 1e-5} if way == "finite_difference" else {}
-    actual = alpha_gradients(net, task, way, optimizer, **small)
+    small = {"epsilon": 1e-5} if name == "finite_difference" else {}
+    actual = alpha_gradients(net, task, name, optimizer, **small)
     for group, alpha in net.alphas.items():
         for index in [(0, 0), (1, 2), (0, 4), (1, alpha.shape[1] - 1)]:
             with torch.no_grad():
@@ -275,7 +275,7 @@ def test_hypergradients_match_finite_differences(task: str, way: str) -> None:
             assert float(actual[group][index]) == pytest.approx(expected, rel=1e-5, abs=1e-9)
 
 
-@plain_and_dropping
+@with_and_without_dropout
 @both_tasks
 def test_recomputation_does_not_change_gradients(task: str, options: dict[str, float]) -> None:
     """Dropout masks repeat, in weight steps and in hypergradients of both orders."""
@@ -287,25 +287,25 @@ def test_recomputation_does_not_change_gradients(task: str, options: dict[str, f
     for net in (plain, recomputed):
         net.zero_grad()
     optimizers = [trained(net, task) for net in (plain, recomputed)]
-    for way in WAYS:
+    for name in HYPERGRADIENTS:
         actual = [
-            alpha_gradients(net, task, way, optimizer)
+            alpha_gradients(net, task, name, optimizer)
             for net, optimizer in zip((plain, recomputed), optimizers, strict=True)
         ]
         # Finite differences magnify rounding errors.
-        exact = EXACT if way != "finite_difference" else {"rtol": 1e-6, "atol": 1e-8}
+        exact = EXACT if name != "finite_difference" else {"rtol": 1e-6, "atol": 1e-8}
         assert_same(actual[1], actual[0], exact)
 
 
 def test_recomputed_blocks_run_a_second_time_in_the_backward_pass() -> None:
     net = make_pair("classifier")[1]
-    ran = []
-    net.blocks[0].register_forward_pre_hook(lambda *_: ran.append(1))
+    calls = []
+    net.blocks[0].register_forward_pre_hook(lambda *_: calls.append(1))
     backward(net, batch("classifier"))
-    assert len(ran) == 1
+    assert len(calls) == 1
     net.recompute_cells()
     backward(net, batch("classifier"))
-    assert len(ran) == 3
+    assert len(calls) == 3
 
 
 def test_the_weight_of_identity_has_no_effect() -> None:
@@ -385,7 +385,7 @@ def test_default_mixing_weights_are_the_softmax_of_the_alphas() -> None:
     assert torch.equal(net(tokens).logits, net(tokens, sliced).logits)
 
 
-@pytest.mark.parametrize("options", [{}, DROPPING], ids=["plain", "dropping"])
+@pytest.mark.parametrize("options", [{}, WITH_DROPOUT], ids=["plain", "dropout"])
 @both_tasks
 def test_bfloat16_autocast_stays_close_to_float32(task: str, options: dict[str, float]) -> None:
     torch.manual_seed(0)
