@@ -53,8 +53,8 @@ class LanguageObjective(BaseObjective[Window, Tensor]):
     Args:
         label_smoothing: Share of the target that is spread evenly over the vocabulary, in the
             training of discrete networks.
-        activation: Weight of the mean square of the outputs after dropout.
-        temporal: Weight of the mean square of the outputs' change between successive tokens.
+        activation: Coefficient of the mean square of the outputs after dropout.
+        temporal: Coefficient of the mean square of the outputs' change between successive tokens.
     """
 
     metrics = METRICS
@@ -105,8 +105,8 @@ class LanguageModel(Task):
 
     Attributes:
         window: Number of successive tokens through which gradients flow back.
-        activation: Weight of the mean square of the outputs after dropout.
-        temporal: Weight of the mean square of the outputs' change between successive tokens.
+        activation: Coefficient of the mean square of the outputs after dropout.
+        temporal: Coefficient of the mean square of the outputs' change between successive tokens.
     """
 
     name: str = "language_model"

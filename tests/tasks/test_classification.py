@@ -19,6 +19,7 @@ LABELS = torch.tensor([0, 4, 2, 2, 1, 3])
 
 
 def by_hand(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> float:
+    """Return the mean cross entropy, computed value by value."""
     losses = []
     for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
         log_total = math.log(sum(math.exp(value) for value in row))
@@ -41,30 +42,30 @@ class ConstantNetwork(torch.nn.Module):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
 def test_loss_is_the_mean_cross_entropy_with_label_smoothing(smoothing: float) -> None:
-    task = ClassificationObjective(5, label_smoothing=smoothing)
-    wanted = pytest.approx(by_hand(LOGITS, LABELS, smoothing), rel=1e-12)
-    assert float(task.loss(LOGITS, LABELS)) == wanted
-    loss, logits = task.supernet_loss(lambda images: LOGITS, (torch.zeros(6, 1), LABELS))
-    assert float(loss) == wanted
+    objective = ClassificationObjective(5, label_smoothing=smoothing)
+    expected = pytest.approx(by_hand(LOGITS, LABELS, smoothing), rel=1e-12)
+    assert float(objective.loss(LOGITS, LABELS)) == expected
+    loss, logits = objective.supernet_loss(lambda images: LOGITS, (torch.zeros(6, 1), LABELS))
+    assert float(loss) == expected
     assert logits is LOGITS
 
 
 def test_the_auxiliary_loss_is_added_with_its_factor() -> None:
-    task = ClassificationObjective(5, label_smoothing=0.1, auxiliary=0.4)
+    objective = ClassificationObjective(5, label_smoothing=0.1, auxiliary=0.4)
     batch = (torch.zeros(6, 1), LABELS)
-    loss, logits = task.network_loss(ConstantNetwork(AUXILIARY), batch)
-    main, side = by_hand(LOGITS, LABELS, 0.1), by_hand(AUXILIARY, LABELS, 0.1)
-    assert float(loss) == pytest.approx(main + 0.4 * side, rel=1e-12)
+    loss, logits = objective.network_loss(ConstantNetwork(AUXILIARY), batch)
+    main, extra = by_hand(LOGITS, LABELS, 0.1), by_hand(AUXILIARY, LABELS, 0.1)
+    assert float(loss) == pytest.approx(main + 0.4 * extra, rel=1e-12)
     assert logits is LOGITS
-    loss, _ = task.network_loss(ConstantNetwork(None), batch)
+    loss, _ = objective.network_loss(ConstantNetwork(None), batch)
     assert float(loss) == pytest.approx(main, rel=1e-12)
 
 
 def test_new_scores_are_empty_and_independent() -> None:
-    task = TASKS["classification"]().objective("abcde")
-    one, two = task.scores(torch.device("cpu")), task.scores(torch.device("cpu"))
+    objective = TASKS["classification"]().objective("abcde")
+    one, two = (objective.scores(torch.device("cpu")) for _ in range(2))
     one.update(LOGITS, (None, LOGITS.argmax(1)))
     two.update(LOGITS, (None, (LOGITS.argmax(1) + 1) % 5))
     assert one.compute()["accuracy"] == 1
     assert two.compute()["accuracy"] == 0
-    assert set(one.compute()) <= set(task.metrics)
+    assert set(one.compute()) <= set(objective.metrics)

@@ -15,7 +15,6 @@ from darts.tasks.language_model import LanguageObjective
 
 CPU = torch.device("cpu")
 
-
 DRAW = torch.Generator().manual_seed(0)
 OUTPUT = LanguageModelOutput(
     torch.randn(4, 3, 7, generator=DRAW, dtype=torch.float64),
@@ -33,7 +32,8 @@ def window(state: Tensor | None = None) -> Window:
     return Window(torch.zeros(4, 3, dtype=torch.int64), TARGETS, carry)
 
 
-def nats() -> list[float]:
+def target_losses() -> list[float]:
+    """Return the cross entropy in nats of each target, computed value by value."""
     losses = []
     for row, target in zip(OUTPUT.logits.flatten(0, 1).tolist(), TARGETS.flatten(), strict=True):
         if target != IGNORE_INDEX:
@@ -42,7 +42,7 @@ def nats() -> list[float]:
 
 
 def test_the_loss_is_the_mean_over_all_targets() -> None:
-    losses = nats()
+    losses = target_losses()
     assert len(losses) == 10
     batch = window()
     loss, logits = LanguageObjective().supernet_loss(lambda tokens, hidden: OUTPUT, batch)
@@ -60,8 +60,8 @@ def test_activation_regularization_equals_its_definition() -> None:
     changes = [
         (raw[t + 1][b][h] - raw[t][b][h]) ** 2 for t in range(3) for b in range(3) for h in range(5)
     ]
-    wanted = 2 * sum(squares) / len(squares) + 3 * sum(changes) / len(changes)
-    assert float(loss - plain) == pytest.approx(wanted, rel=1e-12)
+    expected = 2 * sum(squares) / len(squares) + 3 * sum(changes) / len(changes)
+    assert float(loss - plain) == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_state_is_passed_on_without_its_gradient() -> None:
@@ -87,12 +87,12 @@ def test_scores_of_windows_equal_those_of_the_whole_text() -> None:
         scores.update(
             OUTPUT.logits[row : row + 1], window()._replace(targets=TARGETS[row : row + 1])
         )
-    mean = sum(nats()) / 10
-    found = scores.compute()
-    assert found["loss"] == pytest.approx(mean, rel=1e-6)
-    assert found["perplexity"] == pytest.approx(math.exp(mean), rel=1e-6)
-    assert found["bits"] == pytest.approx(mean / math.log(2), rel=1e-6)
-    assert not any(TASKS["language_model"].metrics[name].higher_is_better for name in found)
+    mean = sum(target_losses()) / 10
+    actual = scores.compute()
+    assert actual["loss"] == pytest.approx(mean, rel=1e-6)
+    assert actual["perplexity"] == pytest.approx(math.exp(mean), rel=1e-6)
+    assert actual["bits"] == pytest.approx(mean / math.log(2), rel=1e-6)
+    assert not any(TASKS["language_model"].metrics[name].higher_is_better for name in actual)
 
 
 def test_labels_are_smoothed_for_networks_but_not_for_supernets() -> None:
@@ -105,6 +105,6 @@ def test_labels_are_smoothed_for_networks_but_not_for_supernets() -> None:
     assert float(smooth) == pytest.approx(0.9 * float(plain) - 0.1 * float(rows.mean()), rel=1e-9)
 
 
-def test_an_auxiliary_loss_is_refused() -> None:
+def test_an_auxiliary_loss_is_rejected() -> None:
     with pytest.raises(ValueError, match="no auxiliary head; set auxiliary=0"):
         TASKS["language_model"]().objective("ab", auxiliary=0.4)

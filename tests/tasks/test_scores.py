@@ -1,4 +1,4 @@
-"""Scores, compared with scikit-learn, and the choice between scores."""
+"""Scores of classification, compared with scikit-learn, and the comparison of two scores."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def sample(classes: int, count: int = 200, seed: int = 0) -> tuple[Tensor, Tenso
 
 
 def scored(logits: Tensor, labels: Tensor, *sizes: int) -> dict[str, float]:
+    """Return the scores, computed in batches of the given sizes or in one batch."""
     scores = ClassificationScores(logits.shape[1], CPU)
     parts = sizes or (len(labels),)
     for piece, truth in zip(logits.split(parts), labels.split(parts), strict=True):
@@ -35,23 +36,23 @@ def scored(logits: Tensor, labels: Tensor, *sizes: int) -> dict[str, float]:
 @pytest.mark.parametrize("classes", [2, 3, 5, 6, 10, 100])
 def test_scores_equal_those_of_scikit_learn(classes: int) -> None:
     logits, labels = sample(classes)
-    found = scored(logits, labels)
+    actual = scored(logits, labels)
     predicted, truth = logits.argmax(1).numpy(), labels.numpy()
     every = list(range(classes))
-    assert found["accuracy"] == pytest.approx(sklearn.accuracy_score(truth, predicted))
-    assert found["macro_f1"] == pytest.approx(sklearn.f1_score(truth, predicted, average="macro"))
-    assert found["micro_f1"] == pytest.approx(sklearn.f1_score(truth, predicted, average="micro"))
+    assert actual["accuracy"] == pytest.approx(sklearn.accuracy_score(truth, predicted))
+    assert actual["macro_f1"] == pytest.approx(sklearn.f1_score(truth, predicted, average="macro"))
+    assert actual["micro_f1"] == pytest.approx(sklearn.f1_score(truth, predicted, average="micro"))
     probabilities = logits.double().softmax(1).numpy()
-    assert found["loss"] == pytest.approx(
+    assert actual["loss"] == pytest.approx(
         sklearn.log_loss(truth, probabilities, labels=every), rel=1e-5
     )
     if classes > 5:
-        wanted = sklearn.top_k_accuracy_score(truth, logits.numpy(), k=5, labels=every)
-        assert found["top5_accuracy"] == pytest.approx(wanted)
+        expected = sklearn.top_k_accuracy_score(truth, logits.numpy(), k=5, labels=every)
+        assert actual["top5_accuracy"] == pytest.approx(expected)
     else:  # always 1 for up to five classes
-        assert "top5_accuracy" not in found
-    assert set(found) <= set(CLASSIFICATION_METRICS)
-    assert all(type(value) is float for value in found.values())
+        assert "top5_accuracy" not in actual
+    assert set(actual) <= set(CLASSIFICATION_METRICS)
+    assert all(type(value) is float for value in actual.values())
 
 
 @pytest.mark.parametrize("classes", [2, 10, 200])
@@ -63,8 +64,8 @@ def test_the_confusion_matrix_equals_that_of_scikit_learn(classes: int) -> None:
     for piece, truth in zip(logits.split(150), labels.split(150), strict=True):
         scores.update(piece, (piece, truth))
     scores.compute()
-    wanted = sklearn.confusion_matrix(labels, logits.argmax(1), labels=list(range(classes)))
-    assert objective.confusion_matrix().tolist() == wanted.tolist()
+    expected = sklearn.confusion_matrix(labels, logits.argmax(1), labels=list(range(classes)))
+    assert objective.confusion_matrix().tolist() == expected.tolist()
 
 
 def test_many_classes_have_no_confusion_matrix() -> None:
@@ -78,33 +79,33 @@ def test_many_classes_have_no_confusion_matrix() -> None:
 
 def test_batches_are_weighted_by_their_size() -> None:
     logits, labels = sample(10)
-    found, whole = scored(logits, labels, 97, 1, 100, 2), scored(logits, labels)
+    actual, whole = scored(logits, labels, 97, 1, 100, 2), scored(logits, labels)
     for name, value in whole.items():
-        assert found[name] == pytest.approx(value), name
+        assert actual[name] == pytest.approx(value), name
 
 
 def test_macro_f1_ignores_absent_classes() -> None:
     logits, labels = sample(10)
     keep = labels < 4
     logits[:, 7:] = -100  # neither present nor predicted
-    found = scored(logits[keep], labels[keep])
+    actual = scored(logits[keep], labels[keep])
     predicted = logits[keep].argmax(1).numpy()
-    wanted = sklearn.f1_score(labels[keep].numpy(), predicted, average="macro")
-    assert found["macro_f1"] == pytest.approx(wanted)
+    expected = sklearn.f1_score(labels[keep].numpy(), predicted, average="macro")
+    assert actual["macro_f1"] == pytest.approx(expected)
 
 
 def test_the_loss_is_the_plain_cross_entropy() -> None:
     logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
-    found = scored(logits, torch.tensor([0, 1]))
-    assert found["loss"] == pytest.approx((math.log1p(math.exp(-2)) + math.log(2)) / 2)
+    actual = scored(logits, torch.tensor([0, 1]))
+    assert actual["loss"] == pytest.approx((math.log1p(math.exp(-2)) + math.log(2)) / 2)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_diverged_network_has_a_nan_loss(value: float) -> None:
     logits, labels = sample(10)
     logits[150:] = value
-    found = scored(logits, labels, 50, 50, 50, 50)
-    assert math.isnan(found["loss"])
+    actual = scored(logits, labels, 50, 50, 50, 50)
+    assert math.isnan(actual["loss"])
 
 
 def test_the_better_score_is_preferred_and_the_later_of_equal_ones() -> None:
@@ -149,8 +150,8 @@ def test_the_word_error_rate_counts_words_of_class_names() -> None:
     scores = objective.scores(CPU)
     logits = torch.eye(3)[[1, 2, 2]] * 9
     scores.update(logits, (logits, torch.tensor([0, 2, 1])))
-    found = scores.compute()
+    actual = scores.compute()
     # One of two words of "turn left" is wrong, and two of "turn right", of five words in all.
-    assert found["word_error_rate"] == pytest.approx(3 / 5)
-    assert found["accuracy"] == pytest.approx(1 / 3)
-    assert set(found) <= set(objective.metrics)
+    assert actual["word_error_rate"] == pytest.approx(3 / 5)
+    assert actual["accuracy"] == pytest.approx(1 / 3)
+    assert set(actual) <= set(objective.metrics)

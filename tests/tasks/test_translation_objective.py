@@ -14,6 +14,7 @@ from darts.tasks import TASKS
 from darts.tasks.translation import TranslationOutput
 
 CPU = torch.device("cpu")
+# Generated texts and their references.
 TEXTS = (
     ("a man is riding a horse in the field", "a man rides a horse in a field"),
     ("two dogs play in the snow", "two dogs play in the white snow"),
@@ -24,11 +25,13 @@ WORDS = Vocabulary([*SPECIAL, *sorted({w for pair in TEXTS for t in pair for w i
 
 
 def columns(texts: list[str]) -> Tensor:
+    """Return the token ids of texts with end token and padding, ``(T, B)``."""
     rows = [torch.tensor([*WORDS.encode(text.split()), END]) for text in texts]
     return torch.nn.utils.rnn.pad_sequence(rows, padding_value=PADDING)
 
 
 def scored(task: str) -> dict[str, float]:
+    """Return the scores of ``TEXTS``, in two batches."""
     generated, references = ([pair[side] for pair in TEXTS] for side in (0, 1))
     objective = TASKS[task]().objective(WORDS.words)
     scores = objective.scores(CPU)
@@ -44,12 +47,12 @@ def test_bleu_equals_that_of_sacrebleu() -> None:
     import sacrebleu
 
     generated, references = ([pair[side] for pair in TEXTS] for side in (0, 1))
-    wanted = sacrebleu.corpus_bleu(generated, [references]).score
-    found = scored("translation")
-    assert 10 < wanted < 90
-    assert found["bleu"] == pytest.approx(wanted / 100, rel=1e-5)
-    assert found["loss"] == pytest.approx(math.log(len(WORDS)), rel=1e-5)
-    assert found["perplexity"] == pytest.approx(len(WORDS), rel=1e-4)
+    expected = sacrebleu.corpus_bleu(generated, [references]).score
+    actual = scored("translation")
+    assert 10 < expected < 90
+    assert actual["bleu"] == pytest.approx(expected / 100, rel=1e-5)
+    assert actual["loss"] == pytest.approx(math.log(len(WORDS)), rel=1e-5)
+    assert actual["perplexity"] == pytest.approx(len(WORDS), rel=1e-4)
 
 
 def test_rouge_equals_its_definition() -> None:
@@ -66,12 +69,12 @@ def test_rouge_equals_its_definition() -> None:
         return f_measure(common, len(a), len(b))
 
     pairs = [(generated.split(), references.split()) for generated, references in TEXTS]
-    found = scored("summarization")
+    actual = scored("summarization")
     for size, name in ((1, "rouge1"), (2, "rouge2")):
-        wanted = sum(overlap(*pair, size) for pair in pairs) / len(pairs)
-        assert found[name] == pytest.approx(wanted, rel=1e-5)
-    wanted = sum(f_measure(_lcs(a, b), len(a), len(b)) for a, b in pairs) / len(pairs)
-    assert found["rougeL"] == pytest.approx(wanted, rel=1e-5)
+        expected = sum(overlap(*pair, size) for pair in pairs) / len(pairs)
+        assert actual[name] == pytest.approx(expected, rel=1e-5)
+    expected = sum(f_measure(_lcs(a, b), len(a), len(b)) for a, b in pairs) / len(pairs)
+    assert actual["rougeL"] == pytest.approx(expected, rel=1e-5)
 
 
 def _lcs(a: list[str], b: list[str]) -> int:
@@ -118,6 +121,6 @@ def test_sample_outputs_are_a_markdown_table() -> None:
     assert objective.sample_outputs().splitlines()[-1] == "| a \\| man | a man |"
 
 
-def test_an_auxiliary_loss_is_refused() -> None:
+def test_an_auxiliary_loss_is_rejected() -> None:
     with pytest.raises(ValueError, match="no auxiliary head; set auxiliary=0"):
         TASKS["translation"]().objective("ab", auxiliary=0.4)

@@ -2,7 +2,7 @@
 
 A block adds ``mixer(norm(x))`` to its input ``x``, and then adds a feed-forward layer in the same
 way. The last linear map of a layer has no bias, so its output is linear in its input and in its
-weights. The supernet relies on this when it computes the weighted sum of several candidates at once.
+weights. The supernet relies on this to compute the weighted sum of several candidates at once.
 
 Attention does not use PyTorch's fused kernels, because they have no second derivative, which
 ``bilevel.hvp=exact`` needs.
