@@ -1,7 +1,7 @@
 """Compare a search method with baselines of equal cost: ``python -m darts.compare``.
 
-All runs are ordinary searches and retrainings in processes of their own, with directories in that
-of the comparison. ``report.md`` states what the scores show and what they do not show.
+Each run is an ordinary search or retraining in its own process. Its directory is inside the
+directory of the comparison. ``report.md`` states what the scores show and what they do not show.
 
 References:
     Yang, Esperança and Carlucci, "NAS evaluation is frustratingly hard", arXiv:1912.12522.
@@ -30,7 +30,7 @@ from darts.training.run_directory import RunDirectory
 
 
 def check(config: CompareConfig) -> None:
-    """Check the configuration, including that of each run, before the first run starts."""
+    """Raise ``ConfigError`` if the configuration of the comparison or of a run is invalid."""
     if rank_and_size()[1] > 1:
         raise ConfigError("darts.compare starts its own processes: use workers=N, not torchrun")
     check_comparison(config)
@@ -40,8 +40,8 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
     """Execute all runs that are not complete, write the report, and return the summary.
 
     Raises:
-        ConfigError: If runs failed. All runs that do not need them are complete.
-        Interrupted: After a signal, when the runs have saved their state.
+        ConfigError: If runs failed. All runs that do not need them are complete then.
+        Interrupted: If a signal arrived. The runs have saved their state then.
     """
     directory = Path(call.directory).resolve()
     files = prepare_directory(config, directory, call.overrides)
@@ -71,22 +71,28 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
 
 
 def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) -> None:
-    """Execute all runs that are not complete, with progress on the console.
+    """Execute all runs that are not complete, and show progress on the console.
 
-    Messages contain ``resume``, the override that resumes the comparison. Raise ``ConfigError`` if
-    runs failed, and ``Interrupted`` after a signal.
+    Args:
+        plan: Plan of the comparison.
+        launcher: Starts the runs.
+        resume: Override that resumes the comparison, quoted for a shell; messages contain it.
+
+    Raises:
+        ConfigError: If runs failed.
+        Interrupted: If a signal arrived before all runs were complete.
     """
     config, runs = plan.config, plan_runs(plan, launcher)
     done = sum(run.done() for run in runs)
     completed = itertools.count(done + 1)
     console = Console(total_steps=len(runs), name="compare", done=done)
-    warnings: set[str] = {""}
+    given: set[str] = {""}  # warnings so far; an empty text is no warning
 
     def report_progress(run: PlannedRun, message: str) -> None:
         console.info(f"{run.name}: {message}")
         warning = plan.shared_counter_warning(launcher.sources)
-        if warning not in warnings:
-            warnings.add(warning)
+        if warning not in given:
+            given.add(warning)
             console.warn(warning)
         console.step(runs=f"{next(completed)}/{len(runs)}")
 
@@ -97,8 +103,8 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
         needed = pairs_needed(count)
         if config.searches < needed:
             console.warn(
-                f"searches={config.searches} cannot show a difference: comparisons with {count} "
-                f"baseline{'s' if count > 1 else ''} need at least {needed}"
+                f"searches={config.searches} cannot show a difference: a comparison with {count} "
+                f"baseline{'s' if count > 1 else ''} needs at least {needed} searches"
             )
         failed = execute(
             runs,
@@ -115,15 +121,19 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
         name, reason = next(iter(failed.items()))
         raise ConfigError(
             f"{len(failed)} of {len(runs)} runs failed, and the comparison needs all of them; "
-            f"{name}: {reason}; {resume} repeats failed runs, which helps if the failure was "
-            "random; if a setting caused it, start a new comparison"
+            f"{name}: {reason}; {resume} repeats failed runs, which helps if the cause was "
+            "temporary; if a setting was the cause, start a new comparison"
         )
 
 
 def prepare_directory(
     config: CompareConfig, directory: Path, overrides: Sequence[str]
 ) -> RunDirectory:
-    """Start a comparison, or check that the one to resume has the same configuration."""
+    """Create the run directory of a new comparison, or check that of a resumed one.
+
+    Raise ``ConfigError`` if a new comparison would overwrite another run, or if the resumed one is
+    complete or has another configuration.
+    """
     files = RunDirectory(directory, "compare")
     if config.resume:
         files.require_same(files.read_json("comparison.json"), config)

@@ -21,17 +21,17 @@ SUFFIXES = (".svg", ".png", ".pdf")
 
 
 def check(config: GenotypesConfig) -> None:
-    """Check the configuration."""
+    """Raise ``ConfigError`` if the configuration is invalid."""
     actions = [key for key in ("draw", "validate", "compare") if getattr(config, key) is not None]
     if len(actions) > 1:
         raise ConfigError(f"{' and '.join(actions)} exclude each other; use one of them")
     if config.out is not None:
         if "draw" not in actions and "compare" not in actions:
-            raise ConfigError(f"out={config.out!r} needs draw or compare")
+            raise ConfigError(f"out={config.out!r}: needs draw or compare")
         if Path(config.out).suffix.lower() not in SUFFIXES:
-            raise ConfigError(f"out={config.out!r} must end in {', '.join(SUFFIXES)}")
+            raise ConfigError(f"out={config.out!r}: must end in {', '.join(SUFFIXES)}")
     if config.compare is not None and len(config.compare) != 2:
-        raise ConfigError(f"compare={config.compare} needs two genotypes, as in compare=[A,B]")
+        raise ConfigError(f"compare={config.compare}: must be two genotypes, as in compare=[A,B]")
 
 
 def genotypes(config: GenotypesConfig, call: Invocation) -> None:
@@ -50,7 +50,10 @@ def genotypes(config: GenotypesConfig, call: Invocation) -> None:
 
 
 def describe(name: str, genotype: AnyGenotype) -> None:
-    """Print cells, operations and parameters of a genotype."""
+    """Print the cells and operations of a genotype, and the parameters of its network.
+
+    The network has the reference sizes of the space.
+    """
     space = space_of(genotype)
     rows: dict[str, object] = {"genotype": str(genotype), "space": space.name}
     for cell in genotype.cells:
@@ -67,7 +70,11 @@ def describe(name: str, genotype: AnyGenotype) -> None:
 
 
 def compare(references: Sequence[str], out: str | None) -> None:
-    """Print the differences between two genotypes, and draw both side by side to ``out``."""
+    """Print the differences between two genotypes; draw both side by side if ``out`` is a file.
+
+    Raises:
+        ConfigError: If the genotypes are from different spaces.
+    """
     (first, a), (second, b) = (find_genotype(reference) for reference in references)
     space, other = space_of(a).name, space_of(b).name
     if space != other:
@@ -86,7 +93,7 @@ def compare(references: Sequence[str], out: str | None) -> None:
 
 
 def list_published() -> None:
-    """Print the published genotypes of each space with paper and reported result."""
+    """Print the published genotypes of each space with their papers and reported results."""
     for space in SPACES.values():
         if space.published:
             _print_published(list(space.published.values()))

@@ -10,18 +10,18 @@ from darts.tracking.files import write_atomically
 
 
 def check(config: ReportConfig) -> None:
-    """Check the configuration."""
+    """Raise ``ConfigError`` if the configuration is invalid."""
     if not config.runs:
         raise ConfigError("name a run directory, as in python -m darts.report runs/search/<run>")
     for run in config.runs:
         if not Path(run).is_dir():
             raise ConfigError(f"{run!r} is not a directory; name a run directory")
     if config.out is not None and Path(config.out).suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"out={config.out!r} must end in .html")
+        raise ConfigError(f"out={config.out!r}: must end in .html")
 
 
 def report(config: ReportConfig, call: Invocation) -> Path:
-    """Write the page and return its path."""
+    """Write the page, print its path and return it."""
     records = [read_run(Path(run)) for run in config.runs]
     out = Path(config.out) if config.out is not None else Path(config.runs[0]) / "report.html"
     write_atomically(out, render_page(records))

@@ -1,4 +1,4 @@
-"""Searches of the baselines at the cost of the method's search with the same seed."""
+"""Searches of the baselines. Each costs as much as the method's search with the same seed."""
 
 from __future__ import annotations
 
@@ -14,19 +14,30 @@ from darts.tracking.files import write_atomically, write_json
 from darts.tracking.ledger import common_source
 
 MAX_DIVERGED = 3
-"""If this many first short trainings diverge, the settings are the cause, not the architectures."""
+"""Short trainings at the start of ``random_search`` after which it fails if all have diverged.
+
+The cause is then more likely in the settings than in the architectures.
+"""
 
 
 def draw_random(plan: ComparisonPlan, index: int) -> str:
-    """Draw the architecture of the ``random`` baseline and return a message."""
+    """Write a random genotype for search ``index`` of the baseline ``random``; return a message."""
     genotype = next(plan.random_genotypes(index))
     write_atomically(plan.genotype_path(RANDOM, index), genotype.to_json())
     return "drawn"
 
 
 def search_at_equal_cost(plan: ComparisonPlan, launcher: RunLauncher, name: str, index: int) -> str:
-    """Search with the epochs whose cost is closest to the method's search; return a message."""
-    budget, pilot = _budget(plan, index), plan.pilot_directory(name)
+    """Run search ``index`` of a baseline at the cost of the method's search; return a message.
+
+    The search has the number of epochs whose predicted cost is closest to that of the method's
+    search with the same seed. The message has validation score, time, epochs and relative cost.
+
+    Raises:
+        RunFailed: If the costs cannot be compared or predicted, or the search fails.
+        RunStopped: If the search was stopped.
+    """
+    budget, pilot = _method_summary(plan, index), plan.pilot_directory(name)
     require_common_source(read_summary(pilot), budget)
     overrides = plan.search_overrides(name, index)
     model = read_cost_model(pilot)
@@ -34,16 +45,25 @@ def search_at_equal_cost(plan: ComparisonPlan, launcher: RunLauncher, name: str,
     directory = plan.search_folder(name, index) / "search"
     summary = launcher("search", directory, merge_overrides([*overrides, f"epochs={epochs}"]))
     ratio = summary["joules"] / budget["joules"]
-    return f"{describe_run(plan, summary)}, {epochs} epochs at {ratio:.2f} of the cost"
+    return (
+        f"{describe_run(plan, summary)}, {epochs} epochs, {ratio:.2f} times the cost of the method"
+    )
 
 
 def random_search(plan: ComparisonPlan, launcher: RunLauncher, index: int) -> str:
-    """Train random architectures briefly until the cost of the method's search is used up.
+    """Run search ``index`` of the baseline ``random_search``; return a message.
 
-    The best one by its validation score is written to ``genotype.json``. Trainings that diverge
-    count with their cost. The returned message has score and time.
+    Random architectures get a short training one after the other, until their joules reach those
+    of the method's search with the same seed. The one with the best validation score is written to
+    ``genotype.json``. The cost of diverged trainings counts. The message has score and time.
+
+    Raises:
+        RunFailed: If the costs cannot be compared, a training fails for another reason than
+            divergence, the first ``MAX_DIVERGED`` trainings all diverge, or no training has a
+            finite score.
+        RunStopped: If a training was stopped.
     """
-    budget, folder = _budget(plan, index), plan.search_folder(RANDOM_SEARCH, index)
+    budget, folder = _method_summary(plan, index), plan.search_folder(RANDOM_SEARCH, index)
     score = f"valid_{plan.metric.name}"
     joules = seconds = 0.0
     trained = 0
@@ -65,7 +85,7 @@ def random_search(plan: ComparisonPlan, launcher: RunLauncher, index: int) -> st
         elif plan.metric.prefers(summary[score], None if best is None else best[0]):
             best = (summary[score], genotype)
     if best is None:
-        raise RunFailed(f"none of {trained} architectures has a finite {score}")
+        raise RunFailed(f"none of the {trained} short trainings has a finite {score}")
     write_atomically(plan.genotype_path(RANDOM_SEARCH, index), best[1].to_json())
     cost = {"joules": joules, "seconds": seconds, "joules_source": budget["joules_source"]}
     write_json(folder / "chosen.json", {**cost, "trained": trained, score: best[0]})
@@ -74,8 +94,8 @@ def random_search(plan: ComparisonPlan, launcher: RunLauncher, index: int) -> st
     return f"best of {count}: {result}"
 
 
-def _budget(plan: ComparisonPlan, index: int) -> JsonObject:
-    """Return the summary of the method's search with the same seed."""
+def _method_summary(plan: ComparisonPlan, index: int) -> JsonObject:
+    """Return the summary of search ``index`` of the method; its joules are the budget."""
     summary = read_summary(plan.search_folder(plan.method, index) / "search")
     if not summary["joules"] > 0:
         raise RunFailed(f"the energy of the search of {plan.method} was not measured")
@@ -83,7 +103,7 @@ def _budget(plan: ComparisonPlan, index: int) -> JsonObject:
 
 
 def _train_briefly(launcher: RunLauncher, directory: Path, overrides: list[str]) -> JsonObject:
-    """Return the summary of a short training, or reason and cost if it diverged."""
+    """Return the summary of a short training, or the reason and cost of its divergence."""
     divergence = read_divergence(directory)
     if divergence is not None:
         return divergence
@@ -97,7 +117,7 @@ def _train_briefly(launcher: RunLauncher, directory: Path, overrides: list[str])
 
 
 def read_cost_model(pilot: Path) -> CostModel:
-    """Return the cost model of a complete pilot."""
+    """Return the cost model of a baseline from the directory of its complete pilot."""
     overrides = read_json(pilot / "overrides.json")["overrides"]
     config = search_config([o for o in overrides if not o.startswith("hydra.")])
     joules = [row["joules"] for row in read_metrics(pilot / "metrics.jsonl") if "epoch" in row]
@@ -107,16 +127,16 @@ def read_cost_model(pilot: Path) -> CostModel:
 
 
 def require_common_source(ours: JsonObject, theirs: JsonObject) -> None:
-    """Raise ``RunFailed`` if joules have different sources and therefore cannot be compared."""
+    """Raise ``RunFailed`` unless the joules of two summaries have a common source."""
     sources = [ours["joules_source"], theirs["joules_source"]]
     if common_source(sources) is None:
         raise RunFailed(f"joules from {sources[0]} and from {sources[1]} cannot be compared")
 
 
 def describe_run(plan: ComparisonPlan, summary: JsonObject) -> str:
-    """Return validation score and time of a run.
+    """Return the validation score and the time of a run as text.
 
-    The test score is hidden, so that nobody stops a comparison at a convenient moment.
+    The test score is hidden, so that nobody can stop a comparison when its scores look good.
     """
     name = f"valid_{plan.metric.name}"
     score = f"{name} {format_value(name, summary[name])} " if name in summary else ""

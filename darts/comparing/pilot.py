@@ -1,7 +1,7 @@
-"""Cost model of a search method, measured by a short search: its pilot.
+"""Cost model of a search method, measured by its pilot, a short search.
 
-The cost of an epoch depends on its stage, and on whether it updates the alphas. A pilot has epochs
-of each kind. The cost of a longer search follows from its number of epochs of each kind.
+The cost of an epoch depends on its kind: its stage, and whether it updates the alphas. A pilot has
+epochs of each kind. The cost of a longer search follows from its number of epochs of each kind.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from darts.searching.searcher import updates_alphas
 EPOCHS_PER_STAGE = 3
 """Epochs of a pilot per stage: the first one, one with frozen alphas, one with updated alphas."""
 
-
 EpochKind = tuple[int, bool]
 """Kind of an epoch: the index of its stage, and whether it updates the alphas."""
 
@@ -26,7 +25,9 @@ EpochKind = tuple[int, bool]
 def pilot_overrides(config: SearchConfig) -> list[str]:
     """Return the overrides that turn a search into its pilot.
 
-    The pilot has few epochs, but of every kind, and a collapse check after the last one.
+    The pilot has at least ``EPOCHS_PER_STAGE`` epochs of each stage. If the alphas have a warm-up,
+    it takes half of each stage. If the search has collapse checks, the pilot has one after its last
+    epoch.
     """
     stages, epochs, shortest = search_stages(config), EPOCHS_PER_STAGE - 1, 0
     while shortest < EPOCHS_PER_STAGE:
@@ -42,21 +43,21 @@ def pilot_overrides(config: SearchConfig) -> list[str]:
 
 
 def search_stages(config: SearchConfig) -> list[Stage]:
-    """Return the stages of a search, at least one."""
+    """Return the stages of a search. A search without configured stages has one."""
     return config.stages or [Stage()]
 
 
 class CostModel:
-    """Energy of the searches of a method as a function of their epochs.
+    """Predicted energy of the searches of a method as a function of their number of epochs.
 
     Args:
         config: Configuration of the pilot.
-        joules_after_epochs: Joules that the pilot had used at the end of each epoch.
-        total_joules: All joules of the pilot, including the work after its epochs.
-        check_joules: Joules of its collapse checks.
+        joules_after_epochs: Joules from the start of the pilot to the end of each epoch.
+        total_joules: All joules of the pilot, including the work after its last epoch.
+        check_joules: Joules of all collapse checks of the pilot.
 
     Raises:
-        RunFailed: If the cost of an epoch cannot be computed.
+        RunFailed: If the energy of an epoch was not measured, or the pilot lacks a kind of epoch.
     """
 
     def __init__(
@@ -71,17 +72,22 @@ class CostModel:
         measured: dict[EpochKind, list[float]] = defaultdict(list)
         for epoch, (before, after) in enumerate(pairwise(joules_after_epochs), 1):
             position = stage_position(epoch, config.epochs, search_stages(config))
-            if epoch > position.first:  # the first epoch includes the start of the stage
+            if epoch > position.first:  # the first epoch of a stage includes the stage's setup
                 check = self._check if _is_checked(config, epoch) else 0.0
                 measured[_epoch_kind(config, epoch, config.epochs)].append(after - before - check)
         self._epochs = {kind: sum(costs) / len(costs) for kind, costs in measured.items()}
         if not self._epochs or not min(self._epochs.values()) > 0:
             raise RunFailed("the energy of the pilot's epochs was not measured")
+        # Work that is done once: whatever the costs of epochs and checks do not explain.
         self._constant = 0.0
         self._constant = total_joules - self.joules(config, len(joules_after_epochs))
 
     def joules(self, config: SearchConfig, epochs: int) -> float:
-        """Return the predicted joules of a search with ``epochs`` instead of ``config.epochs``."""
+        """Return the predicted joules of a search with ``epochs`` instead of ``config.epochs``.
+
+        Raises:
+            RunFailed: If the search has a kind of epoch that the pilot lacks.
+        """
         joules = self._constant + self._check * _count_checks(config, epochs)
         for kind, count in Counter(_epoch_kind(config, e, epochs) for e in range(epochs)).items():
             if kind not in self._epochs:
@@ -95,7 +101,7 @@ class CostModel:
         return joules
 
     def epochs_within(self, config: SearchConfig, budget: float) -> int:
-        """Return the number of epochs whose cost is closest to a budget in joules.
+        """Return the number of epochs whose predicted cost is closest to a budget in joules.
 
         Raises:
             RunFailed: If the budget does not suffice for the minimum number of epochs.
@@ -105,7 +111,7 @@ class CostModel:
         if min_joules > budget:
             raise RunFailed(
                 f"a budget of {budget:.4g} J does not suffice for {min_epochs} "
-                f"epoch{'s' * (min_epochs > 1)} and the work after them ({min_joules:.4g} J); "
+                f"epoch{'s' * (min_epochs > 1)} and the work done once ({min_joules:.4g} J); "
                 "start a new comparison with more epochs for the method, or without this baseline"
             )
         low, high = min_epochs, 2 * min_epochs

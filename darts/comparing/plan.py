@@ -1,8 +1,9 @@
-"""Protocol of a comparison: the compared methods, and the configuration of each run.
+"""Plan of a comparison: its method and baselines, and the configuration of each run.
 
-The method and each baseline have the same number of searches. Search i of each has the same seed,
-and so have its retrainings. They therefore share the split of the data and are compared in pairs.
-All choices use validation data. Each retraining scores the test split once, at its end.
+The method and each baseline have the same number of searches. Search i of all of them has the same
+seed, and so has retraining j of search i. They therefore share the split of the data, and searches
+with the same seed are compared in pairs. All choices use validation data. Each retraining scores
+the test split once, at its end.
 """
 
 from __future__ import annotations
@@ -34,25 +35,35 @@ from darts.training.device import visible_gpus
 from darts.training.run import DIVERGED
 
 RANDOM, RANDOM_SEARCH = "random", "random_search"
-DRAWN = (RANDOM, RANDOM_SEARCH)
-"""Baselines without a supernet: a random architecture, and the best of several."""
+RANDOM_BASELINES = (RANDOM, RANDOM_SEARCH)
+"""Baselines without a supernet: a random architecture, and the best of several random ones."""
 
 _QUIET = ("tracking.tensorboard=false", "tracking.figures=false")
-_UNQUOTED = re.compile(r"[\w./-]+")
+_UNQUOTED = re.compile(r"[\w./-]+")  # texts that an override may contain without quotes
 
 
 class SearchCost(NamedTuple):
-    """Cost of a search before the retrainings; the source is None if it costs nothing."""
+    """Cost of a search, without its retrainings; the source is None if it costs nothing."""
 
-    seconds: float
+    seconds: float  # wall-clock time
     joules: float
     joules_source: str | None
 
 
 class ComparisonPlan:
-    """Runs of a comparison: their configurations and directories.
+    """The runs of a comparison: their configurations and directories.
 
-    The runs of a search are in ``runs/<name>/<index of the search>`` of the directory.
+    A ``name`` in the arguments of the methods is that of the method or of a baseline, an ``index``
+    that of a search, from 0. The folder ``runs/<name>/<index>`` in the directory of the comparison
+    contains a search and its retrainings.
+
+    Attributes:
+        config: Configuration of the comparison.
+        directory: Directory of the comparison.
+        method: Name of the compared method.
+        names: Names of the method and of its baselines, in this order.
+        space: Search space of all runs.
+        metric: Steering metric of all runs; networks are compared by its test score.
     """
 
     def __init__(self, config: CompareConfig, directory: Path) -> None:
@@ -64,19 +75,25 @@ class ComparisonPlan:
         self.metric: Metric = search.task.metrics[config.metric]
 
     def search_overrides(self, name: str, index: int) -> list[str]:
-        """Return the overrides of a search, with the epochs of the method's searches."""
+        """Return the overrides of a search.
+
+        They do not adapt the number of epochs of a baseline to the cost of the method's search.
+        """
         settings = self.config.settings.get(name) or {}
         overrides = [*self._common_overrides(self.config.search), *as_overrides(settings)]
         return merge_overrides([*overrides, f"method={name}", f"seed={self.config.seed + index}"])
 
     def retrain_overrides(self, genotype: str, index: int, number: int) -> list[str]:
-        """Return the overrides of retraining ``number`` of search ``index``."""
+        """Return the overrides of retraining ``number`` (from 0) of search ``index``.
+
+        ``genotype`` is any text that the key ``genotype`` accepts.
+        """
         seed = self.config.seed + index * self.config.retrainings + number
         common = self._common_overrides(self.config.retrain)
         return merge_overrides([*common, f"genotype={genotype}", f"seed={seed}"])
 
     def short_training_overrides(self, genotype: str, index: int) -> list[str]:
-        """Return the overrides of a short training of ``random_search``, without test data."""
+        """Return the overrides of a short training of ``random_search``; it uses no test data."""
         settings = self.config.settings.get(RANDOM_SEARCH) or {}
         overrides = [*self._common_overrides(self.config.retrain), *as_overrides(settings)]
         overrides += [f"genotype={genotype}", "evaluate_test=false"]
@@ -92,13 +109,13 @@ class ComparisonPlan:
         return self.directory / "runs" / name / "pilot"
 
     def search_folder(self, name: str, index: int) -> Path:
-        """Return the folder of a search and its retrainings."""
+        """Return the folder that contains the directories of a search and its retrainings."""
         return self.directory / "runs" / name / str(index)
 
     def genotype_path(self, name: str, index: int) -> Path:
-        """Return the path from which retrainings read the genotype of a search."""
+        """Return the file or run directory from which retrainings read the genotype of a search."""
         folder = self.search_folder(name, index)
-        return folder / "genotype.json" if name in DRAWN else folder / "search"
+        return folder / "genotype.json" if name in RANDOM_BASELINES else folder / "search"
 
     def retrain_directories(self, name: str, index: int) -> list[Path]:
         """Return the directories of the retrainings of a search."""
@@ -106,23 +123,26 @@ class ComparisonPlan:
         return [folder / f"retrain-{number}" for number in range(self.config.retrainings)]
 
     def random_genotypes(self, index: int) -> Iterator[AnyGenotype]:
-        """Yield random architectures, drawn with the seed of a search."""
+        """Yield random architectures without end, drawn with the seed of search ``index``."""
         generator = torch.Generator().manual_seed(self.config.seed + index)
         while True:
             yield self.space.random(generator)
 
     def search_cost(self, name: str, index: int) -> SearchCost:
-        """Return the cost of a search that is complete."""
+        """Return the cost of a complete search."""
         if name == RANDOM:
             return SearchCost(0.0, 0.0, None)
         folder = self.search_folder(name, index)
-        file = folder / ("chosen.json" if name in DRAWN else "search/summary.json")
+        file = folder / ("chosen.json" if name in RANDOM_BASELINES else "search/summary.json")
         content = read_json(file)
         return SearchCost(*(content[key] for key in SearchCost._fields))
 
     def shared_counter_warning(self, sources: Iterable[object]) -> str:
-        """Return a warning if runs share a counter of these sources, else an empty text."""
-        # The comparison may have started with more workers.
+        """Return a warning if simultaneous runs share a counter of these sources of joules.
+
+        Without a shared counter, the text is empty.
+        """
+        # A resumed comparison may have fewer workers than the part before, whose costs count too.
         start = self.directory / "comparison.json"
         workers = max(self.config.workers, read_json(start)["workers"] if start.exists() else 0)
         gpus = len(visible_gpus())
@@ -136,7 +156,10 @@ class ComparisonPlan:
         )
 
     def total_cost(self) -> JsonObject:
-        """Return the cost of all runs of a comparison, including pilots and short trainings."""
+        """Return ``seconds``, ``joules``, ``joules_source`` and ``gco2e``, summed over all runs.
+
+        The sums include pilots, short trainings and diverged runs. Seconds are wall-clock time.
+        """
         costs = [read_json(file) for file in sorted(self.directory.glob("runs/**/summary.json"))]
         diverged = sorted(self.directory.glob(f"runs/**/{DIVERGED}"))
         costs += [cost for file in diverged if (cost := read_divergence(file.parent)) is not None]
@@ -149,7 +172,7 @@ def check_comparison(config: CompareConfig) -> None:
     method = config.method_name
     if method not in methods:
         raise ConfigError(f"method={method!r} is unknown; choose from {', '.join(methods)}")
-    baselines = [*DRAWN, *(name for name in methods if name != method)]
+    baselines = [*RANDOM_BASELINES, *(name for name in methods if name != method)]
     for name in config.baselines:
         if name not in baselines:
             raise ConfigError(
@@ -160,15 +183,15 @@ def check_comparison(config: CompareConfig) -> None:
             f"baselines={config.baselines}: must contain one or more of {', '.join(baselines)}, "
             "each at most once"
         )
-    # Settings of methods that are not compared are allowed: the baselines of an experiment may be
-    # overridden.
+    # Settings of methods that are not compared are allowed, because a command line may replace the
+    # baselines of an experiment without removing their settings.
     searches = [RANDOM_SEARCH, *methods]
     for name in config.settings:
         if name not in searches:
             raise ConfigError(f"settings.{name} is unknown; choose from {', '.join(searches)}")
     plan = ComparisonPlan(config, Path())
     for name in plan.names:
-        if name not in DRAWN:
+        if name not in RANDOM_BASELINES:
             search_config(plan.search_overrides(name, 0))
     genotype = next(plan.random_genotypes(0)).to_json()
     retraining = retrain_config(plan.retrain_overrides(genotype, 0, 0))
@@ -181,17 +204,17 @@ def check_comparison(config: CompareConfig) -> None:
 
 
 def search_config(overrides: list[str]) -> SearchConfig:
-    """Return the checked configuration of a search."""
+    """Return the configuration of a search; raise ``ConfigError`` if it is invalid."""
     return cast("SearchConfig", trial_config("search", overrides))
 
 
 def retrain_config(overrides: list[str]) -> RetrainConfig:
-    """Return the checked configuration of a retraining."""
+    """Return the configuration of a retraining; raise ``ConfigError`` if it is invalid."""
     return cast("RetrainConfig", trial_config("retrain", overrides))
 
 
 def as_overrides(settings: Mapping[str, object], prefix: str = "") -> list[str]:
-    """Return nested settings as overrides.
+    """Return nested settings as overrides, with dotted keys and quotes where Hydra needs them.
 
     >>> as_overrides({"epochs": 3, "optimizer": {"lr": 0.1}})
     ['epochs=3', 'optimizer.lr=0.1']

@@ -1,4 +1,4 @@
-"""Report of a comparison: a Markdown page, a table of all networks and a figure."""
+"""Report of a comparison: a Markdown page, a CSV file of all networks and a figure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from darts.tracking.ledger import common_source
 def write_report(results: ComparisonResults, overrides: Sequence[str]) -> None:
     """Write ``rows.csv``, ``report.md`` and ``scores.svg`` to the directory of the comparison.
 
-    ``overrides`` are those of the comparison, to print its command.
+    ``overrides`` are those of the comparison; the page shows its command.
     """
     directory, config = results.plan.directory, results.plan.config
     rows = [network.as_row(config.metric) for network in results.networks]
@@ -39,7 +39,7 @@ def write_report(results: ComparisonResults, overrides: Sequence[str]) -> None:
 
 
 def render_report(results: ComparisonResults, overrides: Sequence[str]) -> str:
-    """Return the comparison in Markdown."""
+    """Return the text of ``report.md``. ``overrides`` are those of the comparison."""
     plan, config = results.plan, results.plan.config
     score = results.score.replace("_", " ")
     sources = [n.joules_source for n in results.networks]
@@ -55,7 +55,14 @@ def render_report(results: ComparisonResults, overrides: Sequence[str]) -> str:
         " ".join(results.verdicts()),
         "![Scores of all networks](scores.svg)",
         _table(
-            ("", f"mean {score}", "95 % interval", "smallest", "largest", "joules per search"),
+            (
+                "method",
+                f"mean {score}",
+                "95 % interval",
+                "smallest",
+                "largest",
+                "joules per search",
+            ),
             [_score_row(results, name) for name in plan.names],
         ),
         _table(
@@ -63,7 +70,7 @@ def render_report(results: ComparisonResults, overrides: Sequence[str]) -> str:
             [_difference_row(results, comparison) for comparison in results.comparisons],
         ),
         _describe_statistics(results),
-        " ".join(_describe_name(results, name) for name in plan.names),
+        " ".join(_describe_method(results, name) for name in plan.names),
         f"{_describe_energy(results)} {plan.shared_counter_warning(sources)}".rstrip(),
         "## Commands",
         "The comparison, one of its searches and one of its retrainings:",
@@ -80,29 +87,32 @@ def _describe_statistics(results: ComparisonResults) -> str:
         "retrainings. The unit of the statistics is the search: the scores of its retrainings are "
         "averaged, since they are not independent. Intervals are studentized bootstrap intervals "
         "over searches. p-values are from a sign-flip test of the differences between searches "
-        f"with the same seed, corrected for {len(results.comparisons)} comparisons by Holm's "
-        "procedure. A difference is claimed only if its interval does not cover 0 and the "
-        f"corrected p is at most {ALPHA}. All choices use validation data. Each of the "
+        f"with the same seed, and Holm's procedure corrects them for {len(results.comparisons)} "
+        "comparisons. This report claims a difference only if its interval does not cover 0 and "
+        f"its corrected p is at most {ALPHA}. All choices use validation data. Each of the "
         f"{len(results.networks)} networks was scored once on the test split, at the end of its "
         "training."
     )
 
 
 def _describe_energy(results: ComparisonResults) -> str:
-    """Return energy and time of the retrainings, and the sources of all joules."""
+    """Return sentences on energy and time of the retrainings, and on the sources of all joules."""
     networks = results.networks
-    time = f"{format_duration(sum(n.seconds for n in networks))} of total run time"
+    time = format_duration(sum(n.seconds for n in networks))
     measured = [n.joules_source for n in networks]
     measured += [s for n in networks if (s := n.search_cost.joules_source) is not None]
     source = common_source(measured)
     if source is None:
         names = ", ".join(sorted(set(map(str, measured))))
         return (
-            f"The joules have several sources ({names}) and are neither compared nor added up. The "
-            f"retrainings took {time}."
+            f"The joules have several sources ({names}) and are neither compared nor added up. "
+            f"All retrainings together took {time}."
         )
     joules = sum(n.joules for n in networks)
-    return f"Source of the joules: {source}. The retrainings used {joules:,.0f} J in {time}."
+    return (
+        f"Source of the joules: {source}. All retrainings together used {joules:,.0f} J and took "
+        f"{time}."
+    )
 
 
 def _score_row(results: ComparisonResults, name: str) -> tuple[str, ...]:
@@ -137,28 +147,33 @@ def _format_interval(interval: Interval, format_bound: Callable[[float], str]) -
     return f"{format_bound(interval.low)} to {format_bound(interval.high)}"
 
 
-def _describe_name(results: ComparisonResults, name: str) -> str:
-    """Explain a name of the tables."""
+def _describe_method(results: ComparisonResults, name: str) -> str:
+    """Return sentences that explain the method or a baseline, and the cost of its searches."""
     plan = results.plan
     if name == plan.method:
         return f"`{name}` is the compared method."
     if name == RANDOM:
-        return f"`{name}` is a random architecture, at no cost."
+        return f"`{name}` draws a random architecture, at no cost."
     ratio = results.cost_ratio(name)
-    cost = "an unknown fraction" if ratio is None else f"{ratio:.2f}"
+    cost = (
+        f"Whether its searches cost as much as those of `{plan.method}` is unknown."
+        if ratio is None
+        else f"Its searches cost {ratio:.2f} times as much as those of `{plan.method}`."
+    )
     if name == RANDOM_SEARCH:
         folders = [plan.search_folder(name, index) for index in range(plan.config.searches)]
         trained = np.mean([read_json(folder / "chosen.json")["trained"] for folder in folders])
         return (
-            f"`{name}` is the best of {trained:.1f} architectures on average by validation score, "
-            f"each trained briefly, at {cost} of the cost of a search of `{plan.method}`."
+            f"`{name}` trains random architectures briefly, {trained:.1f} per search on average, "
+            f"and chooses the best by validation score. {cost}"
         )
     return (
-        f"`{name}` has searches with the number of epochs that costs the same as a search of "
-        f"`{plan.method}`; their actual cost is {cost} of it."
+        f"Each search of `{name}` has the number of epochs that, as predicted, costs the same as a "
+        f"search of `{plan.method}`. {cost}"
     )
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -12,33 +12,34 @@ from darts.judging.statistics import Interval, bootstrap, compare_methods, verdi
 from darts.tracking.formats import is_fraction
 from darts.tracking.ledger import common_source
 
+# Keys of the summary of a retraining that are also fields of NetworkResult.
 _COPIED = ("seed", "parameters", "macs", "seconds", "joules", "joules_source", "genotype")
 
 EQUAL_COST = (0.9, 1.1)
-"""Range of the cost relative to the method in which a baseline counts as having equal cost."""
+"""Range of the ratio of costs, baseline to method, that counts as equal cost."""
 
 
 @dataclass(frozen=True)
 class NetworkResult:
-    """Scores and costs of one retrained network."""
+    """Scores and costs of the network of one retraining."""
 
     name: str  # of the method or baseline
-    search: int  # index of its search
-    retraining: int  # index of the retraining
+    search: int  # index of its search, from 0
+    retraining: int  # index of the retraining within its search, from 0
     seed: int  # of the retraining
     test_score: float
     valid_score: float | None
     parameters: int
     macs: int
     search_cost: SearchCost
-    seconds: float  # of the retraining
-    joules: float
+    seconds: float  # of the retraining, wall-clock time
+    joules: float  # of the retraining
     joules_source: str
-    genotype: str  # its architecture as text
+    genotype: str
     directory: str  # run directory, relative to that of the comparison
 
     def as_row(self, metric: str) -> dict[str, object]:
-        """Return a row of ``rows.csv``."""
+        """Return a row of ``rows.csv``, in which ``metric`` replaces "score" in the names."""
         row: dict[str, object] = {}
         for key, value in vars(self).items():
             if key == "search_cost":
@@ -49,10 +50,17 @@ class NetworkResult:
 
 
 class ComparisonResults:
-    """Scores, intervals and comparisons of a complete comparison.
+    """Scores, intervals and tests of a comparison whose runs are all complete.
 
-    ``score`` is the name of the compared score, for example ``test_accuracy``. ``scores`` has, by
-    name, those of the retrainings of each search, ``intervals`` mean and interval over searches.
+    A ``name`` is that of the method or of a baseline.
+
+    Attributes:
+        plan: Plan of the comparison.
+        score: Name of the compared score, for example ``test_accuracy``.
+        networks: Results of all retrainings.
+        scores: By name and index of the search, the scores of its retrainings.
+        intervals: By name, the mean score over searches and its confidence interval.
+        comparisons: The comparison of the method with each baseline.
 
     Raises:
         RunFailed: If a retraining has no test score.
@@ -101,14 +109,17 @@ class ComparisonResults:
         return networks
 
     def search_joules(self, name: str) -> float | None:
-        """Return the mean energy of a search, or None if the sources of the joules differ."""
+        """Return the mean joules of a search, or None if the joules have no common source."""
         costs = [n.search_cost for n in self.networks if n.name == name]
         if common_source(cost.joules_source for cost in costs) is None:
             return None
         return float(np.mean([cost.joules for cost in costs]))
 
     def cost_ratio(self, name: str) -> float | None:
-        """Return the cost of a baseline's search relative to the method's; None if unknown."""
+        """Return the cost of a baseline's searches divided by that of the method's searches.
+
+        None if their joules have no common source or those of the method are 0.
+        """
         if name == RANDOM:
             return 0.0
         method = self.plan.method
@@ -127,13 +138,14 @@ class ComparisonResults:
         return f"{100 * value:.2f} points" if is_fraction(self.score) else f"{value:.4g}"
 
     def verdicts(self) -> list[str]:
-        """Return one sentence per comparison, and a second one if the costs were not equal."""
+        """Return the verdict on each baseline, with a remark if its cost was not equal."""
         return [
             verdict(comparison, self.format_difference) + self._cost_remark(comparison.baseline)
             for comparison in self.comparisons
         ]
 
     def _cost_remark(self, name: str) -> str:
+        """Return a sentence about unequal or unknown cost of a baseline, or an empty text."""
         if name == RANDOM:
             return ""
         ratio, method = self.cost_ratio(name), self.plan.method
@@ -141,10 +153,10 @@ class ComparisonResults:
             return f" Whether {name} cost as much as {method} is unknown."
         if EQUAL_COST[0] <= ratio <= EQUAL_COST[1]:
             return ""
-        return f" {name} cost {ratio:.2f} times as much as {method}: not at equal cost."
+        return f" {name} cost {ratio:.2f} times as much as {method}, which is not an equal cost."
 
     def summary(self) -> dict[str, object]:
-        """Return the results as flat values for summary.json."""
+        """Return the results for ``summary.json``, a flat mapping."""
         values: dict[str, object] = {}
         for name, interval in self.intervals.items():
             values |= _flatten(f"{name}_{self.score}", interval)

@@ -1,4 +1,4 @@
-"""Commands in processes of their own. A resumed comparison does not repeat complete runs."""
+"""Runs of commands as subprocesses. A resumed comparison does not repeat complete runs."""
 
 from __future__ import annotations
 
@@ -23,34 +23,39 @@ _POLL = 0.2  # seconds
 
 
 class RunFailed(Exception):
-    """A run ended without a summary, or its result cannot be used."""
+    """A run ended without a summary, or its results cannot be used; the message says why."""
 
 
 class RunStopped(Exception):
-    """A run was asked to save and exit, or was not started for that reason."""
+    """A run was asked to save its state and exit, or was not started after ``RunLauncher.stop``."""
 
 
 class RunLauncher:
-    """Starts runs, and can stop those in progress.
+    """Starts runs, and can stop those in progress. Several threads may call it.
+
+    The runs are distributed over the GPUs of this process. They share its threads, unless
+    ``OMP_NUM_THREADS`` sets the number of threads of each run.
 
     Args:
-        workers: Maximum number of simultaneous runs. They share the threads of this process, unless
-            ``OMP_NUM_THREADS`` sets the threads of each, and are distributed over its GPUs.
+        workers: Maximum number of simultaneous runs.
+
+    Attributes:
+        sources: Sources of the joules of all runs so far.
     """
 
     def __init__(self, workers: int) -> None:
         self._environment = dict(os.environ)
         threads = max(1, torch.get_num_threads() // workers)
         self._environment.setdefault("OMP_NUM_THREADS", str(threads))
-        # Environment variables of each worker that select its GPU.
-        self._free = [round_robin_gpu(n) if workers > 1 else {} for n in range(workers)]
+        # For each idle worker, the environment variables that select its GPU.
+        self._idle_gpus = [round_robin_gpu(n) if workers > 1 else {} for n in range(workers)]
         self._lock = threading.Lock()
-        self.sources: set[str] = set()  # of the joules of all runs so far
+        self.sources: set[str] = set()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
     def stop(self) -> None:
-        """Ask all runs to save and exit, and start no more."""
+        """Ask all running commands to save their state and exit, and start no more."""
         with self._lock:
             if not self._stopped:
                 for process in self._running:
@@ -58,13 +63,18 @@ class RunLauncher:
             self._stopped = True
 
     def __call__(self, command: str, directory: Path, overrides: Sequence[str]) -> JsonObject:
-        """Return the summary of a run, after starting or resuming it if it is not complete.
+        """Start or resume a run unless it is complete, wait for its end, and return its summary.
 
         The output of the run is appended to a log file next to its directory.
 
+        Args:
+            command: Name of the command, for example "search".
+            directory: Run directory.
+            overrides: Overrides of a run that has not started yet; a resumed run keeps its own.
+
         Raises:
-            RunFailed: If it ended with an error.
-            RunStopped: If it was stopped.
+            RunFailed: If the run ended with an error.
+            RunStopped: If ``stop`` was called.
         """
         with self._exclusive(directory) as lock_file:
             if not is_complete(directory):
@@ -87,7 +97,7 @@ class RunLauncher:
             with self._lock:
                 if self._stopped:
                     raise RunStopped
-                gpu = self._free.pop(0)
+                gpu = self._idle_gpus.pop(0)
                 process = subprocess.Popen(
                     [*command_arguments(command), *arguments],
                     stdin=subprocess.DEVNULL,
@@ -100,7 +110,7 @@ class RunLauncher:
             code = process.wait()
             with self._lock:
                 self._running.discard(process)
-                self._free.insert(0, gpu)
+                self._idle_gpus.insert(0, gpu)
         if is_complete(directory):
             return
         if self._stopped:
@@ -111,10 +121,11 @@ class RunLauncher:
 
     @contextlib.contextmanager
     def _exclusive(self, directory: Path) -> Iterator[BinaryIO | None]:
-        """Wait until no other process executes a run, and lock it.
+        """Wait until no other process executes this run, and hold its lock in a ``with`` block.
 
-        The process of the run inherits the lock. If a comparison is killed, its runs continue, and
-        the resumed comparison waits for them instead of starting them a second time.
+        The process of the run inherits the lock file, and with it the lock. If a comparison is
+        killed, its runs continue, and the resumed comparison waits for them instead of starting
+        them a second time. The value is None on Windows, which lacks these locks.
         """
         directory.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -135,12 +146,12 @@ class RunLauncher:
 
 
 def command_arguments(command: str) -> list[str]:
-    """Return the arguments of the process of a command, without overrides."""
+    """Return the program and the arguments that execute a command, without overrides."""
     return [sys.executable, "-m", f"darts.{command}"]
 
 
 def shell_command(command: str, overrides: Sequence[str]) -> str:
-    """Return a command line for a shell."""
+    """Return the command line of a command for a shell."""
     return " ".join(["python -m", f"darts.{command}", *map(shlex.quote, overrides)])
 
 
@@ -156,7 +167,7 @@ def read_summary(directory: Path) -> JsonObject:
 
 
 def read_divergence(directory: Path) -> JsonObject | None:
-    """Return reason (``why``) and cost of a run that diverged, None for other runs."""
+    """Return the reason (key ``why``) and the cost of a diverged run, or None for other runs."""
     file = directory / DIVERGED
     if is_complete(directory) or not file.exists():
         return None

@@ -1,4 +1,4 @@
-"""Order of the runs of a comparison, and their execution by several workers."""
+"""Order of the runs of a comparison, and their execution, several at a time."""
 
 from __future__ import annotations
 
@@ -10,31 +10,44 @@ from pathlib import Path
 
 from darts.comparing.baselines import describe_run, draw_random, random_search, search_at_equal_cost
 from darts.comparing.pilot import pilot_overrides
-from darts.comparing.plan import DRAWN, RANDOM, RANDOM_SEARCH, ComparisonPlan, search_config
+from darts.comparing.plan import (
+    RANDOM,
+    RANDOM_BASELINES,
+    RANDOM_SEARCH,
+    ComparisonPlan,
+    search_config,
+)
 from darts.comparing.runs import RunFailed, RunLauncher, RunStopped, is_complete
 from darts.hpo.commands import merge_overrides
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One unit of work of a comparison: a search, a retraining, or what replaces a search."""
+    """A pilot, a search, a retraining, or what a baseline does instead of a search.
 
-    name: str  # unique in the comparison
-    work: Callable[[], str]  # executes it and returns a short message about the result
-    done: Callable[[], bool]  # whether it is complete, for example from an earlier session
-    needs: tuple[str, ...] = ()  # names of the planned runs that must be complete before
+    Attributes:
+        name: Name on the console, unique in the comparison.
+        work: Executes the run and returns a short message about the result.
+        done: Returns whether the run is complete, for example before a resumed comparison starts.
+        needs: Names of the runs that must be complete before this one starts.
+    """
+
+    name: str
+    work: Callable[[], str]
+    done: Callable[[], bool]
+    needs: tuple[str, ...] = ()
 
 
 def plan_runs(plan: ComparisonPlan, launcher: RunLauncher) -> list[PlannedRun]:
     """Return all runs of a comparison: pilots, then searches and retrainings seed by seed."""
     runs = []
     for name in plan.config.baselines:
-        if name not in DRAWN:
+        if name not in RANDOM_BASELINES:
             overrides = plan.search_overrides(name, 0)
             overrides = merge_overrides([*overrides, *pilot_overrides(search_config(overrides))])
             directory = plan.pilot_directory(name)
             title = f"pilot of {name}"
-            runs.append(_command(plan, launcher, title, "search", directory, overrides))
+            runs.append(_plan_command(plan, launcher, title, "search", directory, overrides))
     for index in range(plan.config.searches):
         for name in plan.names:
             search = _plan_search(plan, launcher, name, index)
@@ -44,29 +57,31 @@ def plan_runs(plan: ComparisonPlan, launcher: RunLauncher) -> list[PlannedRun]:
                 title = f"retrain {name} {index}.{number}"
                 overrides = plan.retrain_overrides(genotype, index, number)
                 needs = (search.name,)
-                runs.append(_command(plan, launcher, title, "retrain", directory, overrides, needs))
+                runs.append(
+                    _plan_command(plan, launcher, title, "retrain", directory, overrides, needs)
+                )
     return runs
 
 
 def _plan_search(plan: ComparisonPlan, launcher: RunLauncher, name: str, index: int) -> PlannedRun:
-    """Return the search of a method, or what a baseline does instead."""
+    """Return search ``index`` of the method or of a baseline, or what replaces the search."""
     folder, title = plan.search_folder(name, index), f"search {name} {index}"
-    budget = f"search {plan.method} {index}"
+    method_search = f"search {plan.method} {index}"
     if name == plan.method:
         overrides = plan.search_overrides(name, index)
-        return _command(plan, launcher, title, "search", folder / "search", overrides)
+        return _plan_command(plan, launcher, title, "search", folder / "search", overrides)
     if name == RANDOM:
         genotype = plan.genotype_path(name, index)
         return PlannedRun(title, partial(draw_random, plan, index), genotype.exists)
     if name == RANDOM_SEARCH:
         work = partial(random_search, plan, launcher, index)
-        return PlannedRun(title, work, (folder / "chosen.json").exists, (budget,))
+        return PlannedRun(title, work, (folder / "chosen.json").exists, (method_search,))
     work = partial(search_at_equal_cost, plan, launcher, name, index)
     done = partial(is_complete, folder / "search")
-    return PlannedRun(title, work, done, (budget, f"pilot of {name}"))
+    return PlannedRun(title, work, done, (method_search, f"pilot of {name}"))
 
 
-def _command(
+def _plan_command(
     plan: ComparisonPlan,
     launcher: RunLauncher,
     title: str,
@@ -75,7 +90,7 @@ def _command(
     overrides: list[str],
     needs: tuple[str, ...] = (),
 ) -> PlannedRun:
-    """Return a planned run that executes a command."""
+    """Return a run that executes a command."""
 
     def work() -> str:
         return describe_run(plan, launcher(command, directory, overrides))
@@ -91,19 +106,20 @@ def execute(
     stopping: Callable[[], bool],
     stop: Callable[[], None],
 ) -> dict[str, str]:
-    """Execute all runs that are not complete, in order as far as their needs allow.
+    """Execute all runs that are not complete.
 
-    A failed run prevents only those that need it.
+    Runs start in the given order, except that a run waits until all runs that it needs are
+    complete. A run therefore never starts if a run that it needs has failed.
 
     Args:
         runs: All runs of the comparison.
         workers: Maximum number of simultaneous runs.
-        on_done: Called in this thread for each run that completes, with its message.
-        stopping: Polled; returns whether to stop.
+        on_done: Called in this thread after each run that completes, with its message.
+        stopping: Returns whether to stop; called several times per second.
         stop: Stops the runs in progress.
 
     Returns:
-        Reasons of failed runs by name. Runs that were stopped or not started are not included.
+        By name of each failed run, the reason. Runs that were stopped or never started are missing.
     """
     done = {run.name for run in runs if run.done()}
     waiting = [run for run in runs if run.name not in done]
@@ -134,5 +150,5 @@ def execute(
                         done.add(run.name)
                         on_done(run, message)
         except BaseException:
-            stop()  # leaving the pool waits for its threads
+            stop()  # otherwise the pool would wait until the runs in progress end
             raise

@@ -1,9 +1,13 @@
 """Fake ``darts.search`` and ``darts.retrain`` for tests of comparisons.
 
-The script writes the files that a comparison reads, with costs and scores derived from the
-overrides. It saves after each epoch, so that it can be stopped and resumed. A search fails if
-``name`` equals its method. Short trainings diverge with ``optimizer.lr=99``, and with
-``optimizer.lr=9`` if the number of their directory is odd.
+The script writes the files that a comparison reads. It derives costs and scores from the
+overrides. It saves after each epoch, so that it can be stopped and resumed. At each start it
+appends one character to the file ``starts``. A search fails if ``name`` equals its method. A
+retraining diverges with ``optimizer.lr=99``; with ``optimizer.lr=9``, only if the name of its
+directory ends in an odd digit.
+
+The environment variables ``FAKE_SECONDS`` and ``FAKE_SOURCE`` set the duration of an epoch and the
+source of the joules.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-# Joules per epoch, after the last epoch, and per collapse check.
+# By method: joules of an epoch, of the work after the last epoch, and of a collapse check.
 EPOCH_JOULES = {"darts_v1": 20.0, "random_sharing": 5.0, "retrain": 10.0, "p_darts": 2.0}
 FINAL_JOULES = {"random_sharing": 7.0, "p_darts": 7.0}
 CHECK_JOULES = {"p_darts": 4.0}

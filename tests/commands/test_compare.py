@@ -1,4 +1,4 @@
-"""Comparisons from the first run to the report; most of them use fake runs."""
+"""Comparisons from the plan to the report; most of them use the fake runs of fake_run.py."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def fake_command(command: str) -> list[str]:
 
 @pytest.fixture
 def fake_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace searches and retrainings by fake runs."""
+    """Replace searches and retrainings with fake runs."""
     monkeypatch.setattr(runs_module, "command_arguments", fake_command)
 
 
@@ -60,7 +60,7 @@ def starts(comparison: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def comparison(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A comparison of darts_v1 with three baselines, with fake runs."""
+    """A comparison of darts_v1 with three baselines, made with fake runs."""
     folder = tmp_path_factory.mktemp("compare") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs_module, "command_arguments", fake_command)
@@ -114,7 +114,10 @@ def test_each_run_starts_once_with_its_seed(comparison: Any) -> None:
 
 
 def test_baselines_have_the_cost_of_the_method(comparison: Any) -> None:
-    """40 J pay for 7 epochs of 5 J with 7 J after them, or for 4 trainings of 10 J."""
+    """The budget of 40 J pays for 7 epochs of 5 J and 7 J of work after them.
+
+    It also pays for 4 trainings of 10 J.
+    """
     folder = comparison.directory / "runs"
     assert overrides_of(folder / "darts_v1/0/search")["epochs"] == "2"
     assert overrides_of(folder / "random_sharing/pilot")["epochs"] == "3"
@@ -130,7 +133,7 @@ def test_baselines_have_the_cost_of_the_method(comparison: Any) -> None:
     assert summary["seconds"] == 2 * 7 + 1 + 7 * 4 + 28  # one second per run
 
 
-def test_choices_use_validation_data(comparison: Any) -> None:
+def test_random_search_chooses_by_validation_score(comparison: Any) -> None:
     folder = comparison.directory / "runs/random_search/0"
     short = sorted(folder.glob("short-???"))
     assert all(overrides_of(run)["evaluate_test"] == "false" for run in short)
@@ -158,8 +161,9 @@ def test_report_states_verdicts_commands_and_costs(comparison: Any) -> None:
         assert f"darts_v1 is better than {name}: difference " in page
         assert f"| `darts_v1` - `{name}` | " in page
         assert comparison.result[f"difference_{name}_verdict"] in comparison.out
-    assert "at 1.00 of the cost of a search of `darts_v1`" in page
-    assert "their actual cost is 1.05 of it" in page
+    assert "trains random architectures briefly, 4.0 per search on average, and" in page
+    for ratio in ("1.00", "1.05"):
+        assert f"Its searches cost {ratio} times as much as those of `darts_v1`." in page
     for line in page.splitlines():
         if line.startswith("python -m darts."):
             words = shlex.split(line)
@@ -189,7 +193,7 @@ def results_of(
 def test_joules_of_several_sources_are_not_summed(
     comparison: Any, tmp_path: Path, source: str
 ) -> None:
-    """One search has another source, or all have the same mixed source."""
+    """Either one search has another source, or all runs have the same mixed source."""
     which = "random_sharing/0/search" if source == "another" else "**"
     edits = {f"{which}/{name}.json": {"joules_source": source} for name in ("summary", "chosen")}
     if source == "another":
@@ -197,7 +201,8 @@ def test_joules_of_several_sources_are_not_summed(
     results = results_of(comparison, tmp_path, edits)
     page = render_report(results, ["x=1"])
     assert "several sources" in page
-    assert "The retrainings used" not in page
+    assert "All retrainings together took" in page
+    assert "retrainings together used" not in page
     assert results.search_joules("random_sharing") is None
     assert results.cost_ratio("random_sharing") is None
     assert "Whether random_sharing cost as much as darts_v1 is unknown." in page
@@ -225,7 +230,7 @@ def test_verdict_mentions_unequal_cost(comparison: Any, tmp_path: Path) -> None:
             strict=True,
         )
     )
-    remark = "random_sharing cost 1.40 times as much as darts_v1: not at equal cost."
+    remark = "random_sharing cost 1.40 times as much as darts_v1, which is not an equal cost."
     assert verdicts["random_sharing"].endswith(remark)
     for other in ("random", "random_search"):
         assert "equal cost" not in verdicts[other]
@@ -237,12 +242,15 @@ def test_too_few_searches_show_no_difference(commands: Any, tmp_path: Path) -> N
     done = commands.run("compare", tmp_path / "run", *overrides)
     start = done.out.partition("search darts_v1 0")[0]  # before the first run has ended
     assert "searches=4 cannot show a difference" in start
-    assert "comparisons with 1 baseline need at least 6" in start
+    assert "a comparison with 1 baseline needs at least 6 searches" in start
     verdict = done.result["difference_random_verdict"]
     assert "No difference between darts_v1 and random is shown: 4 searches are too few" in verdict
     assert "at least 6 are needed" in verdict
     assert not done.result["difference_random_significant"]
-    for name in ("darts_v1", "random"):  # each network has its own seed, the same for both methods
+    for name in (
+        "darts_v1",
+        "random",
+    ):  # both methods use the same seed for retraining j of search i
         folder = done.directory / "runs" / name
         runs = [folder / str(i) / f"retrain-{j}" for i in range(4) for j in range(2)]
         assert [overrides_of(run)["seed"] for run in runs] == [str(n) for n in range(8)]
@@ -309,7 +317,7 @@ def test_failed_run_prevents_only_runs_that_need_it(commands: Any, tmp_path: Pat
 
 @pytest.mark.usefixtures("fake_runs")
 def test_diverged_short_training_counts_with_its_cost(commands: Any, tmp_path: Path) -> None:
-    """40 J pay for three trainings of 10 J and three diverged ones of 4 J."""
+    """The budget of 40 J pays for three trainings of 10 J and three diverged ones of 4 J."""
     overrides = (*SMALL, "baselines=[random_search]", "searches=1", "retrainings=1")
     done = commands.run(
         "compare", tmp_path / "run", *overrides, "settings.random_search.optimizer.lr=9"
@@ -323,7 +331,9 @@ def test_diverged_short_training_counts_with_its_cost(commands: Any, tmp_path: P
 
 
 @pytest.mark.usefixtures("fake_runs")
-def test_random_search_fails_if_all_trainings_diverge(commands: Any, tmp_path: Path) -> None:
+def test_random_search_fails_if_the_first_three_trainings_diverge(
+    commands: Any, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     overrides = (*SMALL, "baselines=[random_search]", "searches=1", "retrainings=1")
     diverging = "settings.random_search.optimizer.lr=99"
@@ -367,7 +377,7 @@ def test_runs_are_distributed_over_gpus_and_shared_counters_are_reported(
 
 @pytest.mark.usefixtures("fake_runs")
 def test_launcher_waits_for_a_run_of_another_process(tmp_path: Path) -> None:
-    """The runs of a killed comparison continue without it."""
+    """A run of a killed comparison continues and holds its lock until it ends."""
     directory = tmp_path / "search"
     hold = (
         "import fcntl, pathlib, sys, time\n"
@@ -389,7 +399,7 @@ def test_launcher_waits_for_a_run_of_another_process(tmp_path: Path) -> None:
     assert not (directory / "starts").exists()
 
 
-def test_cost_model_epochs_within_a_budget() -> None:
+def test_cost_model_finds_the_epochs_that_fit_a_budget() -> None:
     config = search_config([*NET, "method=random_sharing", "epochs=3"])
 
     def epochs(budget: float, joules: list[float], total: float) -> int:
@@ -400,14 +410,17 @@ def test_cost_model_epochs_within_a_budget() -> None:
     assert epochs(15.0, [10.0, 20.0, 30.0], 35.0) == 1
     with pytest.raises(RunFailed, match=r"14 J does not suffice for 1 epoch .* \(15 J\)"):
         epochs(14.0, [10.0, 20.0, 30.0], 35.0)
-    with pytest.raises(RunFailed, match="300 J does not suffice"):  # 510 J come after the epochs
+    with pytest.raises(RunFailed, match="300 J does not suffice"):  # 510 J are not of epochs
         epochs(300.0, [18.0, 35.0, 52.0], 561.0)
     with pytest.raises(RunFailed, match="was not measured"):
         epochs(100.0, [1.0, 1.0, 1.0], 1.0)
 
 
 def test_cost_model_without_a_needed_kind_of_epoch_raises() -> None:
-    """In three epochs of PC-DARTS the alphas are frozen in the first epoch only."""
+    """In three epochs of PC-DARTS, only the first epoch has frozen alphas.
+
+    The cost of a first epoch is not representative.
+    """
     config = search_config([*NET[:2], "method=pc_darts", "epochs=3"])
     with pytest.raises(RunFailed, match="no epoch of stage 1 with frozen alphas"):
         CostModel(config, [10.0, 30.0, 50.0], 50.0)
@@ -427,7 +440,7 @@ def test_pilot_contains_all_kinds_of_epochs(method: str) -> None:
 
 @pytest.mark.usefixtures("fake_runs")
 def test_baseline_with_stages_has_equal_cost(commands: Any, tmp_path: Path) -> None:
-    """The budget is 400 J; later stages and epochs that update the alphas cost more."""
+    """The budget is 400 J. Later stages and epochs that update the alphas cost more."""
     overrides = ("dataset=synthetic", "dataset.samples=48", "baselines=[p_darts]", "searches=1")
     sizes = ("search.epochs=20", "retrain.epochs=1", "retrainings=1")
     done = commands.run("compare", tmp_path / "run", *overrides, *sizes)

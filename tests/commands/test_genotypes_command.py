@@ -1,4 +1,4 @@
-"""The command ``darts.genotypes``: list, draw, validate, compare."""
+"""The command ``darts.genotypes``, which lists, draws, validates and compares genotypes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
 
 
-def test_list_contains_source_and_score_of_published_genotypes(
+def test_list_contains_paper_and_score_of_published_genotypes(
     commands: Any, tmp_path: Path
 ) -> None:
     out = commands.run("genotypes", None).out

@@ -22,7 +22,10 @@ VOID = {"meta", "img", "line", "circle", "polyline", "path", "use", "br", "rect"
 
 
 class PageParser(HTMLParser):
-    """Checks that elements are closed in order; collects texts, ids and external addresses."""
+    """Parser that checks that elements are closed in order.
+
+    It collects texts, ids and addresses outside the page, and counts scripts.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +59,7 @@ class PageParser(HTMLParser):
 def read(page: Path) -> tuple[str, PageParser]:
     """Return the text of a page and its parser.
 
-    The page must be well formed, load nothing and contain one script.
+    Check that the page is well formed, loads nothing and contains one script.
     """
     reader = PageParser()
     reader.feed(page.read_text(encoding="utf-8"))
@@ -73,7 +76,9 @@ def copy_run(run: Any, target: Path) -> Path:
     return target
 
 
-def test_page_of_a_search(commands: Any, search_run: Any, tmp_path: Path) -> None:
+def test_page_of_a_search_shows_results_edges_and_command(
+    commands: Any, search_run: Any, tmp_path: Path
+) -> None:
     run = copy_run(search_run, tmp_path / "run")
     before = {file: file.read_bytes() for file in run.iterdir()}
     done = commands.call("report", [str(run)])
@@ -101,7 +106,9 @@ def test_page_of_a_search(commands: Any, search_run: Any, tmp_path: Path) -> Non
     assert (run / "config.yaml").read_text().splitlines()[-1] in content
 
 
-def test_page_of_a_retraining(commands: Any, retrain_run: Any, tmp_path: Path) -> None:
+def test_page_of_a_retraining_shows_scores_and_cost(
+    commands: Any, retrain_run: Any, tmp_path: Path
+) -> None:
     out = tmp_path / "page.html"
     commands.call("report", [str(retrain_run.directory), f"out={out}"])
     assert not (retrain_run.directory / "report.html").exists()
@@ -122,7 +129,7 @@ def evaluation(retrain_run: Any, commands: Any, tmp_path_factory: pytest.TempPat
     return commands.call("evaluate", [*arguments, f"hydra.run.dir='{folder}'"], folder)
 
 
-def test_evaluation_is_included_in_its_retraining(
+def test_evaluation_is_shown_in_the_article_of_its_retraining(
     commands: Any, search_run: Any, retrain_run: Any, evaluation: Any, tmp_path: Path
 ) -> None:
     out = tmp_path / "page.html"
@@ -161,7 +168,9 @@ def test_evaluation_is_included_in_its_retraining(
     assert "python -m darts.evaluate" in html.unescape(listed)
 
 
-def test_page_of_an_evaluation(commands: Any, evaluation: Any, tmp_path: Path) -> None:
+def test_page_of_an_evaluation_shows_checkpoint_and_importance(
+    commands: Any, evaluation: Any, tmp_path: Path
+) -> None:
     out = tmp_path / "page.html"
     commands.call("report", [str(evaluation.directory), f"out={out}"])
     text, _ = read(out)
@@ -173,10 +182,10 @@ def test_page_of_an_evaluation(commands: Any, evaluation: Any, tmp_path: Path) -
     assert "data:image/svg+xml;base64," in out.read_text()  # the confusion matrix
 
 
-def test_evaluation_of_another_network_is_separate(
+def test_evaluation_of_another_network_has_its_own_article(
     commands: Any, retrain_run: Any, evaluation: Any, tmp_path: Path
 ) -> None:
-    """A copy of its retraining counts as another network. Importances are optional."""
+    """A copy of the retraining counts as another network. The page needs no importances."""
     other = copy_run(retrain_run, tmp_path / "other")
     plain = copy_run(evaluation, tmp_path / "plain")
     (plain / "importance.json").unlink()
@@ -187,7 +196,7 @@ def test_evaluation_of_another_network_is_separate(
     assert {"run-1", "run-2"} <= set(reader.ids)
     assert "run-1-evaluations" not in reader.ids
     assert "edge importance" not in text
-    assert "python -m darts.evaluate" not in text  # since the overrides are unknown
+    assert "python -m darts.evaluate" not in text  # because the overrides are unknown
 
 
 def test_page_of_an_unfinished_search_has_an_animation(
@@ -277,7 +286,9 @@ def test_text_of_run_files_is_escaped(commands: Any, search_run: Any, tmp_path: 
     assert "<b>run" in text
 
 
-def test_page_of_an_unfinished_run(commands: Any, search_run: Any, tmp_path: Path) -> None:
+def test_page_of_an_unfinished_run_says_how_far_it_is(
+    commands: Any, search_run: Any, tmp_path: Path
+) -> None:
     run = copy_run(search_run, tmp_path / "run")
     for name in ("summary.json", "energy.json"):
         (run / name).unlink()
@@ -295,7 +306,9 @@ def test_page_of_an_unfinished_run(commands: Any, search_run: Any, tmp_path: Pat
     assert "No epoch has finished yet." in text
 
 
-def test_page_shows_collapse_checks(commands: Any, search_run: Any, tmp_path: Path) -> None:
+def test_page_of_a_search_shows_collapse_checks(
+    commands: Any, search_run: Any, tmp_path: Path
+) -> None:
     run = copy_run(search_run, tmp_path / "run")
     (row,) = search_run.rows[-1:]
     checks = [
@@ -322,8 +335,8 @@ def test_page_shows_collapse_checks(commands: Any, search_run: Any, tmp_path: Pa
     assert "0.125" in section
 
 
-def test_page_of_a_study(commands: Any, tmp_path: Path) -> None:
-    """The test writes the files of the study, because a real study is slow."""
+def test_page_of_a_study_shows_trials_and_best_point(commands: Any, tmp_path: Path) -> None:
+    """The test writes the files of the study itself, because a real study is slow."""
     run = tmp_path / "study"
     run.mkdir()
     (run / "config.yaml").write_text("name: tune\nmetric: accuracy\nseed: 1\n")
@@ -365,7 +378,7 @@ def test_directories_without_a_supported_run_are_refused(
 def test_directory_names_may_look_like_overrides(
     commands: Any, search_run: Any, tmp_path: Path
 ) -> None:
-    """Sweeps name directories after their overrides."""
+    """A Hydra sweep names the directories of its runs after their overrides."""
     run = copy_run(search_run, tmp_path / "seed=3, it's [1]")
     commands.call("report", [str(run)])
     assert (run / "report.html").is_file()
