@@ -53,7 +53,7 @@ class Documents:
 
     Attributes:
         name: Name in the registry.
-        vocabulary: The vocabulary.
+        vocabulary: Words of the texts, from the training split.
         classes: Names of the classes, by label.
         train, test: The splits.
         valid: Published validation split, or None.

@@ -127,8 +127,8 @@ class DiskImages:
         paths: One file per image.
         labels: Integers ``(N,)``.
         size: Side of the decoded images in pixels.
-        margin: Border that a center crop removes, see ``decode``; 256 / 224 is customary for
-            ImageNet.
+        margin: Shorter side before the center crop divided by ``size``, see ``decode``; 256 / 224
+            is customary for ImageNet.
     """
 
     full_scale = 255

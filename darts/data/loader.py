@@ -127,7 +127,7 @@ class PositionLoader(ABC, Generic[B]):
         return self._iterate(position, None)
 
     def batch(self, epoch: int, step: int) -> B:
-        """Return one batch, without those before it.
+        """Return one batch without reading those before it.
 
         Raises:
             ValueError: If there is no such step.
