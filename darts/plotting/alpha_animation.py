@@ -1,12 +1,13 @@
-"""Animation of the mixing weights of a search: a GIF with one frame per epoch and all groups.
+"""Animation of the alphas of a search: a GIF whose frames show the probabilities after each epoch.
 
-The static content is drawn once. For each frame only the cells of the matrices and the number of
-the epoch are redrawn, so that an animation takes about a second.
+Each group has a matrix, edges by operations. Everything else is drawn once: a frame redraws only
+the matrices and the number of the epoch. An animation therefore takes about a second.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,14 +29,16 @@ MAX_FRAMES = 60
 """Default maximum number of frames."""
 
 TOTAL_MS, MIN_FRAME_MS, MAX_FRAME_MS, LAST_FRAME_MS = 6000, 60, 400, 2500
-"""Milliseconds of all frames together, bounds for one of them, and of the last one."""
+"""Durations in milliseconds. A frame takes ``TOTAL_MS`` divided by the number of frames, within the
+bounds; the last one takes ``LAST_FRAME_MS``."""
 
-_PER_ROW, _WIDE = 2, 10  # matrices per row, unless one has more columns than `_WIDE`
+# Matrices per row. A matrix with more than `_MAX_COLUMNS` columns has the row for itself.
+_MATRICES_PER_ROW, _MAX_COLUMNS = 2, 10
 _DPI = 100
 
 
 class _Matrix(NamedTuple):
-    """The image of a group's weights, and the lines that are drawn over it."""
+    """The matrix of a group as an image, and the grid and outlines that are drawn over it."""
 
     axes: Axes
     image: AxesImage
@@ -43,7 +46,7 @@ class _Matrix(NamedTuple):
 
 
 ChosenOperations = Mapping[str, Collection[tuple[int, int]]]
-"""``(row, column)`` of each operation that a genotype keeps, by group."""
+"""By group, the ``(row, column)`` of each operation that a genotype keeps."""
 
 
 def animate_alphas(
@@ -52,16 +55,19 @@ def animate_alphas(
     chosen: ChosenOperations | None = None,
     max_frames: int = MAX_FRAMES,
 ) -> bytes:
-    """Return a looping GIF of the mixing weights over the epochs.
+    """Return a GIF of the probabilities over the epochs, which repeats forever.
 
-    All frames and groups share one color scale: white is 0, the darkest color is the largest
-    weight.
+    All frames and groups share one color scale. The lightest color is 0. The darkest color is the
+    largest probability, but at least twice the uniform probability.
 
     Args:
         histories: History of each group.
         chosen: Operations that the genotype keeps; they are outlined.
-        max_frames: Maximum number of frames. Of more epochs, evenly spaced ones are shown,
-            including the first and the last.
+        max_frames: Maximum number of frames, at least 2. If there are more epochs, the frames show
+            evenly spaced epochs, including the first and the last.
+
+    Raises:
+        ValueError: If there are no epochs, or ``max_frames`` is less than 2.
     """
     count = max((len(history["epochs"]) for history in histories.values()), default=0)
     if not count:
@@ -77,13 +83,13 @@ def animate_alphas(
     duration = 10 * round(min(max(TOTAL_MS / len(epochs), MIN_FRAME_MS), MAX_FRAME_MS) / 10)
     buffer = io.BytesIO()
     durations = [duration] * (len(epochs) - 1) + [LAST_FRAME_MS]
-    following = {"save_all": True, "append_images": frames[1:], "duration": durations}
-    frames[0].save(buffer, format="GIF", loop=0, **following)
+    options = {"save_all": True, "append_images": frames[1:], "duration": durations}
+    frames[0].save(buffer, format="GIF", loop=0, **options)  # loop=0 repeats forever
     return buffer.getvalue()
 
 
 def sample_epochs(count: int, max_epochs: int) -> list[int]:
-    """Return up to ``max_epochs`` evenly spaced epochs from 0 to ``count - 1``, with both ends."""
+    """Return up to ``max_epochs`` evenly spaced epochs from 0 to ``count - 1``, both included."""
     if count <= max_epochs:
         return list(range(count))
     return [round(number * (count - 1) / (max_epochs - 1)) for number in range(max_epochs)]
@@ -92,7 +98,7 @@ def sample_epochs(count: int, max_epochs: int) -> list[int]:
 def _frames(
     histories: Mapping[str, GroupHistory], chosen: ChosenOperations, epochs: Sequence[int]
 ) -> list[Image]:
-    """Return an image of each of these epochs; all share one palette."""
+    """Return one image per epoch; all images share one palette. Epochs count from 0."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
@@ -100,8 +106,8 @@ def _frames(
     figure.set_dpi(_DPI)
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
+    # Drawing computes the layout. Each frame is drawn over a copy of the static content.
     canvas.draw()  # type: ignore[no-untyped-call]
-    # This computes the layout. Each frame is drawn over a copy of the static content.
     background = canvas.copy_from_bbox(figure.bbox)  # type: ignore[no-untyped-call]
     palette = _palette()
     frames = []
@@ -116,7 +122,8 @@ def _frames(
         heading.set_text(f"epoch {epoch + 1} of {last}")
         figure.draw_artist(heading)
         rgba = np.asarray(canvas.buffer_rgba()).copy()  # type: ignore[no-untyped-call]
-        # (H, W, 4), uint8. Each distinct color is replaced by the nearest one of the palette.
+        # The pixels are (H, W, 4), uint8. Seen as one uint32 per pixel, they have N distinct
+        # colors; each is replaced by the nearest color of the palette.
         used, index = np.unique(rgba.view(np.uint32)[..., 0], return_inverse=True)
         colors = used.view(np.uint8).reshape(-1, 1, 4)[..., :3].astype(int)
         distance = ((colors - palette) ** 2).sum(-1)  # (N, 256)
@@ -134,14 +141,14 @@ def _static_figure(
     names = list(histories)
     columns = {name: column_names(histories[name]["operations"]) for name in names}
     widest = max(map(len, columns.values()))
-    per_row = min(_PER_ROW, len(names)) if widest <= _WIDE else 1
-    rows = -(-len(names) // per_row)
-    highest = max(len(histories[name]["edges"]) for name in names)
+    per_row = min(_MATRICES_PER_ROW, len(names)) if widest <= _MAX_COLUMNS else 1
+    rows = math.ceil(len(names) / per_row)
+    most_edges = max(len(histories[name]["edges"]) for name in names)
     figure = new_figure(
-        0.9 + per_row * (0.8 + 0.3 * widest), 0.4 + rows * (1.3 + min(0.23 * highest, 9.0))
+        0.9 + per_row * (0.8 + 0.3 * widest), 0.4 + rows * (1.3 + min(0.23 * most_edges, 9.0))
     )
     largest = max(float(np.max(history["epochs"])) for history in histories.values())
-    # At least twice the uniform weight, so that a search that has just begun looks undecided.
+    # At least twice the uniform probability: a search that has just begun must look undecided.
     darkest = max(largest, *(2 / len(columns[name]) for name in names))
     grid = figure.subplots(rows, per_row, squeeze=False)
     for axes in grid.flat[len(names) :]:
@@ -151,7 +158,7 @@ def _static_figure(
         for axes, name in zip(grid.flat, names, strict=False)
     }
     image = matrices[names[0]].image
-    add_color_bar(figure, image, grid, "mixing weight", fraction=0.03, aspect=30)
+    add_color_bar(figure, image, grid, "probability", fraction=0.03, aspect=30)
     # The constrained layout reserves space for a title; the animated heading is drawn there.
     figure.suptitle(" ", fontsize=12)
     figure.text(0.5, 0.985, "", fontsize=12, ha="center", va="top", animated=True)
@@ -166,7 +173,7 @@ def _matrix(
     chosen: Collection[tuple[int, int]],
     darkest: float,
 ) -> _Matrix:
-    """Add the matrix of a group to its axes."""
+    """Add the matrix of a group to its axes; ``darkest`` is the value with the darkest color."""
     from matplotlib.patches import Rectangle
 
     edges, first = history["edges"], history["epochs"][0]
@@ -181,7 +188,7 @@ def _matrix(
         overlay.append(axes.add_patch(box))
     for artist in overlay:
         artist.set_animated(True)
-    plain: ArtistStyle = {"parse_math": False}
+    plain: ArtistStyle = {"parse_math": False}  # names may contain dollar signs
     slanted = {"rotation": 40, "ha": "left", "rotation_mode": "anchor", **plain}
     axes.set_xticks(range(len(operations)), operations, **slanted)
     axes.set_yticks(range(len(edges)), edges, **plain)
@@ -193,9 +200,10 @@ def _matrix(
 
 
 def _palette() -> NDArray[np.int_]:
-    """Return the 256 colors of an animation, ``(256, 3)`` from 0 to 255.
+    """Return the 256 colors of an animation as RGB values from 0 to 255, ``(256, 3)``.
 
-    They are the colors of the matrices, grays for text, and blends of the outline with white.
+    They are the colors of the matrices, grays for text, and blends of the outline's color with
+    white. A GIF has at most 256 colors.
     """
     from matplotlib import colormaps
     from matplotlib.colors import to_rgb

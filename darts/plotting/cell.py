@@ -1,9 +1,12 @@
-"""Figure of one cell.
+"""Drawing of one cell.
 
-Each node has a row. The boxes of its operations are left of it; right of it there is only its arrow
-to the output. A curve from an earlier state bends into the row in the gap behind that state and
-then runs straight to its box. So no curve passes behind a box of another edge and no two labels
-overlap, whatever the genotype.
+A state is an input or a node of the cell. Each node has a row of its own, below the rows of earlier
+nodes and further right. The boxes of the operations that enter the node are on its left; on its
+right there is only its arrow to the output.
+
+A curve leaves its source state on the right side, bends to the row of its target in the gap next to
+the source, and then runs straight to the box of its operation. Therefore no curve passes behind the
+box of another edge, and no two labels overlap, for any genotype.
 """
 
 from __future__ import annotations
@@ -26,9 +29,10 @@ from darts.plotting.shapes import (
 )
 from darts.spaces import AnyGenotype
 
-_ROW, _LANE = 0.80, 0.165
-_BEND, _GAP = 0.72, 0.28
-_PITCH = _BEND + BOX_WIDTH + _GAP + 2 * RADIUS
+_ROW = 0.80  # height of the row of a node with one or two edges
+_HALF_LANE = 0.165  # half of the vertical distance between the boxes of a row
+_BEND, _GAP = 0.72, 0.28  # width of the bend of a curve; from a box to its node
+_PITCH = _BEND + BOX_WIDTH + _GAP + 2 * RADIUS  # horizontal distance of neighboring nodes
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,13 @@ class _Curve:
     """Geometry of an edge."""
 
     start: Point
-    exit_x: float  # where it leaves the outline of its source
+    bend_x: float  # where its bend begins: the right end of the source state
     box: Point  # middle of the left side of the operation's box
     node: Point  # center of the target
 
 
 def cell_size(genotype: AnyGenotype, cell: str) -> tuple[float, float]:
-    """Return width and height in inches of the figure of a cell, including its heading."""
+    """Return width and height, in inches, of the drawing of a cell with its heading."""
     nodes = genotype.nodes(cell)
     width = 2 * (MARGIN + STATE_WIDTH) + nodes * _PITCH + _BEND
     return width, HEADING + 0.24 + sum(_row_heights(genotype, cell)) + MARGIN / 2
@@ -55,78 +59,83 @@ def draw_cell(canvas: CellCanvas) -> None:
     left = MARGIN + STATE_WIDTH
     heights = _row_heights(genotype, cell)
     rows = [-HEADING - 0.12 - sum(heights[:i]) - heights[i] / 2 for i in range(nodes)]
-    # The exit of a state is the middle of its right side, where its curves start.
+    # A state is placed by the middle of its right side.
     if inputs == 2:
-        exits = [(left, rows[0] + 0.30), (left, rows[-1] - 0.30)]
+        states = [(left, rows[0] + 0.30), (left, rows[-1] - 0.30)]
         names = ["$c_{k-2}$", "$c_{k-1}$"]
     else:
-        exits, names = [(left, rows[0])], ["input"]
-    exits += [(left + (i + 1) * _PITCH, rows[i]) for i in range(nodes)]
+        states, names = [(left, rows[0])], ["input"]
+    states += [(left + (i + 1) * _PITCH, rows[i]) for i in range(nodes)]
 
     canvas.heading()
-    for (x, y), name in zip(exits[:inputs], names, strict=True):
+    for (x, y), name in zip(states[:inputs], names, strict=True):
         canvas.state_box(x - STATE_WIDTH, y, name)
-    # Two inputs have the names of their cells; a single input is node 0.
-    for index, (x, y) in enumerate(exits[inputs:], 0 if inputs == 2 else 1):
-        canvas.node_circle(x - RADIUS, y, index)
-    curves = _layout(genotype, cell, exits)
+    # Two inputs have names, and nodes are numbered from 0. A single input counts as node 0, so
+    # nodes are numbered from 1.
+    for number, (x, y) in enumerate(states[inputs:], 0 if inputs == 2 else 1):
+        canvas.node_circle(x - RADIUS, y, number)
+    curves = _layout(genotype, cell, states)
     for index, (curve, differs) in enumerate(zip(curves, canvas.edge_differs, strict=True)):
         style, text = canvas.edge_style(index, differs)
         if text:
             x, y = curve.box
-            # Above or below the arrow to the node, on the side away from the node.
+            # Above the arrow from the box to the node, or below it if the box is below the node.
             offset = 0.09 if y >= curve.node[1] else -0.09
             canvas.label(x + BOX_WIDTH + 0.17, y + offset, text, 7.5, color=INK)
         _draw_curve(canvas, curve, index, style, bool(differs))
 
     right = left + nodes * _PITCH + _BEND
     concat = genotype.concat(cell)
-    top, bottom = (rows[0], rows[-1]) if len(concat) > 1 else (exits[concat[0]][1],) * 2
-    height = top - bottom + 2 * _LANE + BOX_HEIGHT
-    if inputs == 1 and len(concat) == 1:  # a single node, as high as the input
+    top, bottom = (rows[0], rows[-1]) if len(concat) > 1 else (states[concat[0]][1],) * 2
+    height = top - bottom + 2 * _HALF_LANE + BOX_HEIGHT
+    if inputs == 1 and len(concat) == 1:  # the output is one state, so it is as high as the input
         height = STATE_HEIGHT
     canvas.state_box(right, (top + bottom) / 2, "$c_{k}$" if inputs == 2 else "output", height)
     for source in concat:
-        canvas.output_arrow(source, exits[source], right)
+        canvas.output_arrow(source, states[source], right)
 
 
 def _row_heights(genotype: AnyGenotype, cell: str) -> list[float]:
-    """Return the height of each node's row, enough for the boxes of all its edges."""
+    """Return the height of each node's row, which has space for the boxes of all its edges."""
     targets = [target for _, target, _ in genotype.edges(cell)]
     nodes = range(genotype.inputs, genotype.inputs + genotype.nodes(cell))
-    return [_ROW + 2 * _LANE * max(0, targets.count(node) - 2) for node in nodes]
+    return [_ROW + 2 * _HALF_LANE * max(0, targets.count(node) - 2) for node in nodes]
 
 
-def _layout(genotype: AnyGenotype, cell: str, exits: Sequence[Point]) -> list[_Curve]:
-    """Assign each edge a box and a point on its source, so that few curves cross."""
+def _layout(genotype: AnyGenotype, cell: str, states: Sequence[Point]) -> list[_Curve]:
+    """Choose a box and a starting point for each edge, so that few curves cross.
+
+    ``states`` are the middles of the right sides of the states.
+    """
     inputs, edges = genotype.inputs, genotype.edges(cell)
 
-    def order_from_top(edge: int) -> int:
-        # The latest node, earlier nodes, then the inputs; a second input comes from below.
+    def height_of_source(edge: int) -> int:
+        # Curves from late nodes arrive above those from early nodes, which bent into the row
+        # further left. Below them are the first input and the second, which is drawn at the bottom.
         source = edges[edge][0]
         return source if source >= inputs else -source
 
     boxes: dict[int, Point] = {}
     for node in range(inputs, inputs + genotype.nodes(cell)):
         entering = [index for index, edge in enumerate(edges) if edge[1] == node]
-        x, y = exits[node]
-        corner = x - 2 * RADIUS - _GAP - BOX_WIDTH
-        for rank, index in enumerate(sorted(entering, key=lambda i: -order_from_top(i))):
-            boxes[index] = (corner, y + _LANE * (len(entering) - 1 - 2 * rank))
+        x, y = states[node]
+        box_x = x - 2 * RADIUS - _GAP - BOX_WIDTH
+        for rank, index in enumerate(sorted(entering, key=lambda i: -height_of_source(i))):
+            boxes[index] = (box_x, y + _HALF_LANE * (len(entering) - 1 - 2 * rank))
     curves = []
     for index, (source, target, _) in enumerate(edges):
         leaving = [boxes[i] for i, edge in enumerate(edges) if edge[0] == source]
         leaving.sort(key=lambda box: -box[1])
         rank = leaving.index(boxes[index])
-        x, y = exits[source]
-        if source >= inputs:  # below the middle, where the arrow to the output starts
+        x, y = states[source]
+        if source >= inputs:  # below the middle of a node, where the arrow to the output starts
             start = (x - RADIUS, y - 0.13 * (rank + 1) / len(leaving))
-        elif inputs == 1:  # the first one from the middle, straight into the first row
+        elif inputs == 1:  # the top curve starts at the middle and runs straight in the first row
             start = (x, y - 0.4 * STATE_HEIGHT * rank / len(leaving))
-        else:
+        else:  # evenly spaced on the right side of the input
             offset = (rank + 1) / (len(leaving) + 1) - 0.5
             start = (x, y - 0.8 * STATE_HEIGHT * offset)
-        center = (exits[target][0] - RADIUS, exits[target][1])
+        center = (states[target][0] - RADIUS, states[target][1])
         curves.append(_Curve(start, x, boxes[index], center))
     return curves
 
@@ -134,12 +143,15 @@ def _layout(genotype: AnyGenotype, cell: str, exits: Sequence[Point]) -> list[_C
 def _draw_curve(
     canvas: CellCanvas, curve: _Curve, index: int, style: EdgeStyle, differs: bool
 ) -> None:
-    """Draw the curve to the operation's box, the box, and the arrow to the node."""
+    """Draw an edge: the curve to the operation's box, the box, and the arrow to the node.
+
+    ``differs`` draws the edge over others, because it is missing in the other cell.
+    """
     (x0, y0), (x1, y1), (x2, y2) = curve.start, curve.box, curve.node
-    left, gid = curve.exit_x, f"{canvas.gid}-edge-{index}"
-    bend = min(left + _BEND, x1)
-    reach = (bend - left) * 0.55
-    points = [(x0, y0), (left, y0), (left + reach, y0), (bend - reach, y1), (bend, y1), (x1, y1)]
+    left, gid = curve.bend_x, f"{canvas.gid}-edge-{index}"
+    right = min(left + _BEND, x1)
+    reach = (right - left) * 0.55  # distance of the Bezier curve's control points from its ends
+    points = [(x0, y0), (left, y0), (left + reach, y0), (right - reach, y1), (right, y1), (x1, y1)]
     # A white border separates two curves of the same color where they cross.
     order = 2.0 + 0.1 * differs
     canvas.path(points, "MLCCCL", zorder=order, edgecolor="white", linewidth=style.width + 2.0)

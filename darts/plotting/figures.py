@@ -1,6 +1,6 @@
-"""Figures of a run: heatmap and history of the alphas, curves, confusion matrix.
+"""Figures of a run: heatmap and history of the alphas, metrics over the epochs, confusion matrix.
 
-Figures are built without pyplot, so that they need no display and no global state.
+The figures do not use pyplot, so they need no display and no global state.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_MAX_NUMBERED = 20  # classes up to which each cell of a confusion matrix shows its number
-_MAX_NAMED = 60  # classes up to which the axes of a confusion matrix show their names
+# A confusion matrix of more classes shows no numbers, or no names of classes.
+_MAX_CLASSES_WITH_NUMBERS, _MAX_CLASSES_WITH_NAMES = 20, 60
 
 
 def draw_alpha_heatmap(
@@ -43,22 +43,26 @@ def draw_alpha_heatmap(
     chosen: Sequence[tuple[int, int]] = (),
     vmax: float | None = None,
 ) -> Figure:
-    """Draw mixing weights as a matrix of numbers.
+    """Draw the probabilities of a group as a matrix with colors and numbers.
 
     Args:
-        probabilities: Mixing weights, ``(edges, operations)``, each at least 0.
+        probabilities: ``(edges, operations)``, each at least 0.
         operations: Names of the columns.
-        edges: Names of the rows. Default: their numbers.
+        title: Title of the figure.
+        edges: Names of the rows. Default: "edge 0", "edge 1", ...
         chosen: ``(row, column)`` of the operations that the genotype keeps; they are outlined.
-        vmax: Value with the darkest color. Default: the largest weight, but at least twice the
-            uniform weight, so that a search that has just begun looks undecided. Set it to make
-            figures comparable.
+        vmax: Value with the darkest color. Set it to make figures comparable. Default: the largest
+            probability, but at least twice the uniform probability, so that a search that has just
+            begun looks undecided.
+
+    Raises:
+        ValueError: If the numbers of names do not match the shape, or ``chosen`` is outside of it.
     """
     from matplotlib import colormaps
     from matplotlib.colors import Normalize
 
     values = probabilities.detach().to("cpu").double().numpy()
-    names = _row_names(values.shape, operations, edges)
+    names = _edge_labels(values.shape, operations, edges)
     rows, columns = values.shape
     figure = new_figure(1.9 + 0.72 * columns, 1.5 + 0.34 * rows)
     axes = figure.add_subplot()
@@ -70,23 +74,23 @@ def draw_alpha_heatmap(
         for column in range(columns):
             value = values[row, column]
             red, green, blue, _ = colors(scale(value))
-            dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
+            dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55  # luma of ITU-R BT.601
             write_number(axes, row, column, f"{value:.2f}", dark=dark)
-    _separate_cells(axes, names, columns)
-    _outline(axes, chosen, rows, columns)
+    _separate_entries(axes, names, columns)
+    _outline_operations(axes, chosen, rows, columns)
     axes.set_xticks(range(columns), operations, rotation=40, ha="left", rotation_mode="anchor")
     axes.set_yticks(range(rows), names)
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=9)
     axes.spines[:].set_visible(False)
     axes.set_ylabel("edge")
-    add_color_bar(figure, image, axes, "mixing weight")
-    add_title(figure, title, legend=False)
+    add_color_bar(figure, image, axes, "probability")
+    add_title(figure, title)
     return figure
 
 
-def _separate_cells(axes: Axes, names: Sequence[str], columns: int) -> None:
-    """Draw white lines between matrix cells, wide ones where the edges of the next node begin."""
+def _separate_entries(axes: Axes, names: Sequence[str], columns: int) -> None:
+    """Draw white lines between the entries of a matrix, wide ones between edges of two nodes."""
     for row in range(1, len(names)):
         new_node = _target(names[row]) != _target(names[row - 1])
         axes.axhline(row - 0.5, color="white", linewidth=3.0 if new_node else 0.6)
@@ -94,13 +98,15 @@ def _separate_cells(axes: Axes, names: Sequence[str], columns: int) -> None:
         axes.axvline(column - 0.5, color="white", linewidth=0.6)
 
 
-def _outline(axes: Axes, chosen: Sequence[tuple[int, int]], rows: int, columns: int) -> None:
+def _outline_operations(
+    axes: Axes, chosen: Sequence[tuple[int, int]], rows: int, columns: int
+) -> None:
     from matplotlib.patches import Rectangle
 
     for row, column in chosen:
         if not (0 <= row < rows and 0 <= column < columns):
             raise ValueError(
-                f"chosen contains ({row}, {column}), outside of {rows} rows and {columns} columns"
+                f"chosen contains ({row}, {column}), outside {rows} rows and {columns} columns"
             )
         style: ArtistStyle = {"fill": False, "edgecolor": HIGHLIGHT, "linewidth": 2.2, "zorder": 3}
         axes.add_patch(Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, gid="chosen", **style))
@@ -114,22 +120,27 @@ def draw_alpha_history(
     edges: Sequence[str] | None = None,
     epochs: Sequence[int] | None = None,
 ) -> Figure:
-    """Draw mixing weights over the epochs, one panel per edge, one line per operation.
+    """Draw probabilities over the epochs, one panel per edge, one line per operation.
 
-    If edges are named by source and target, rows of panels are nodes and columns are their inputs.
+    If the edges have names such as "0→2", the panels of edges with the same target form a row,
+    ordered by their sources. Otherwise, and for a chain, a row has four panels.
 
     Args:
-        history: Mixing weights of each epoch, each ``(edges, operations)``.
+        history: Probabilities of a group at each epoch, each ``(edges, operations)``.
         operations: Names of the lines.
-        edges: Names of the panels. Default: their numbers.
-        epochs: Default: 1, 2, ...
+        title: Title of the figure.
+        edges: Names of the panels. Default: "edge 0", "edge 1", ...
+        epochs: Numbers of the epochs. Default: 1, 2, ...
+
+    Raises:
+        ValueError: If the history is empty, or the numbers of names or epochs do not match it.
     """
     import numpy as np
 
     if not history:
         raise ValueError("there is no history of alphas to draw")
     values = np.stack([p.detach().to("cpu").double().numpy() for p in history])  # (T, E, O)
-    names = _row_names(values.shape[1:], operations, edges)
+    names = _edge_labels(values.shape[1:], operations, edges)
     epochs = list(range(1, len(history) + 1)) if epochs is None else list(epochs)
     if len(epochs) != len(history):
         raise ValueError(f"{len(epochs)} numbers of epochs for a history of {len(history)} epochs")
@@ -158,20 +169,26 @@ def draw_alpha_history(
         integer_ticks(axes)
     lines = grid[positions[0]].get_lines()
     figure.legend(lines, operations, loc="outside right upper", fontsize=8, frameon=False)
-    add_title(figure, title, legend=False)
+    add_title(figure, title)
     return figure
 
 
 def draw_metrics(
     rows: Sequence[JsonObject], keys: Sequence[str], *, x: str = "epoch", title: str = ""
 ) -> Figure:
-    """Draw columns of a metrics file over the epochs, one panel per quantity.
+    """Draw columns of metrics.jsonl over the epochs, one panel per quantity.
 
-    The quantity is the last word of a key: `train_loss` and `valid_loss` share a panel, accuracies
-    share another one, in percent.
+    The quantity is the last word of a key: ``train_loss`` and ``valid_loss`` share a panel, and all
+    accuracies share another one, in percent.
 
-    Rows come from `darts.tracking.read_metrics`. Rows without a value are skipped. ``x`` is the
-    column of the horizontal axis; a row without it uses its number.
+    Args:
+        rows: Rows of ``darts.tracking.read_metrics``. A line skips rows without a value.
+        keys: Names of the columns to draw.
+        x: Column of the horizontal axis. A row without it is placed at its number, from 1.
+        title: Title of the figure.
+
+    Raises:
+        ValueError: If ``keys`` is empty, or no row has one of them.
     """
     known = list(dict.fromkeys(key for row in rows for key in row))
     for key in keys:
@@ -200,14 +217,20 @@ def draw_metrics(
         axes.legend(frameon=False, fontsize=9)
         style_axes(axes)
         integer_ticks(axes)
-    add_title(figure, title, legend=False)
+    add_title(figure, title)
     return figure
 
 
 def draw_confusion(counts: Tensor, names: Sequence[str], *, title: str = "") -> Figure:
-    """Draw how the samples of each class are classified, in percent of the class.
+    """Draw which percentage of the samples of each true class is predicted as each class.
 
-    ``counts`` are numbers of samples, ``(true classes, predicted classes)``.
+    Args:
+        counts: Numbers of samples, ``(true classes, predicted classes)``.
+        names: Names of the classes.
+        title: Title of the figure.
+
+    Raises:
+        ValueError: If the number of names does not match the shape.
     """
     from matplotlib import colormaps
 
@@ -219,27 +242,29 @@ def draw_confusion(counts: Tensor, names: Sequence[str], *, title: str = "") -> 
     figure = new_figure(2.6 + size, 1.8 + size)
     axes = figure.add_subplot()
     image = axes.imshow(percent, cmap=colormaps["YlGnBu"], vmin=0, vmax=100)
-    if len(names) <= _MAX_NUMBERED:
+    if len(names) <= _MAX_CLASSES_WITH_NUMBERS:
         for row, column in values.nonzero().tolist():
             value = percent[row, column]
             text = f"{value:.1f}" if value < 99.95 else "100"
             write_number(axes, row, column, text, dark=bool(value > 50))
-    if len(names) <= _MAX_NAMED:
-        short = [shorten(name, 16) for name in names]
-        axes.set_xticks(range(len(names)), short, rotation=40, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(names)), short)
+    if len(names) <= _MAX_CLASSES_WITH_NAMES:
+        short_names = [shorten(name, 16) for name in names]
+        slanted: ArtistStyle = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+        axes.set_xticks(range(len(names)), short_names, **slanted)
+        axes.set_yticks(range(len(names)), short_names)
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     add_color_bar(figure, image, axes, "percent of the true class")
-    add_title(figure, title, legend=False)
+    add_title(figure, title)
     return figure
 
 
-def _row_names(
+def _edge_labels(
     shape: tuple[int, ...], operations: Sequence[str], edges: Sequence[str] | None
 ) -> list[str]:
+    """Return the names of the edges, or numbered ones if there are none; check the shape."""
     if len(shape) != 2 or shape[1] != len(operations):
         raise ValueError(f"alphas of shape {shape} do not match {len(operations)} operations")
     names = list(edges) if edges is not None else [f"edge {row}" for row in range(shape[0])]
@@ -249,18 +274,19 @@ def _row_names(
 
 
 def _target(edge: str) -> str:
+    """Return the target in the name of an edge, for example "2" of "0→2", or nothing."""
     return edge.rpartition("→")[2] if "→" in edge else ""
 
 
 def _panel_positions(names: Sequence[str]) -> list[tuple[int, int]]:
-    """Return row and column of each panel: node and input, or four per row for single inputs."""
+    """Return row and column of each panel: target and source, or four per row for a chain."""
     edges = [
         (int(source), int(target))
         for source, arrow, target in (name.partition("→") for name in names)
         if arrow
     ]
     nodes = {target for _, target in edges}
-    if len(edges) < len(names) or len(nodes) == len(edges) > 1:
+    if len(edges) < len(names) or len(nodes) == len(edges) > 1:  # other names, or a chain
         return [divmod(edge, 4) for edge in range(len(names))]
     first = min(nodes)
     return [(target - first, source) for source, target in edges]

@@ -1,4 +1,9 @@
-"""Figures of what matters in a study: importances, marginals and the factorial design."""
+"""Figures that show which parameters of a study matter.
+
+The importance of a parameter is the share of the surrogate's variance that it explains alone. Its
+marginal is its average effect on the score. A factorial design measures the gains of architecture
+and hyperparameters.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,8 @@ from darts.plotting.style import (
     MUTED,
     PRIMARY,
     ArtistStyle,
+    add_legend,
+    add_note,
     add_title,
     line_style,
     log_ticks,
@@ -29,7 +36,7 @@ if TYPE_CHECKING:
     from darts.judging.surrogate import Marginal, Surrogate
 
 MAX_PANELS = 9
-"""Default maximum number of marginals."""
+"""Default maximum number of marginals in a figure."""
 
 _MAX_BARS = 30
 
@@ -37,37 +44,43 @@ _MAX_BARS = 30
 def draw_importance_bars(
     importances: Mapping[str, float], *, max_bars: int = _MAX_BARS, title: str = ""
 ) -> Figure:
-    """Draw ``Surrogate.importances`` as numbered bars, the largest first.
+    """Draw one bar with its number per parameter, the largest importance first.
 
-    More than ``max_bars`` give one more bar, which shows the sum of all others.
+    Args:
+        importances: Share of the variance from 0 to 1 by parameter, see ``Surrogate.importances``.
+        max_bars: Maximum number of parameters. One further bar is the sum of all others.
+        title: Title of the figure.
+
+    Raises:
+        ValueError: If there are no importances.
     """
     if not importances:
         raise ValueError("there are no importances to draw")
     pairs = sorted(importances.items(), key=lambda pair: -pair[1])
-    bars = [(shorten(name), fraction) for name, fraction in pairs[:max_bars]]
+    bars = [(shorten(name), share) for name, share in pairs[:max_bars]]
     colors = [PRIMARY] * len(bars)
     if len(pairs) > max_bars:
-        others = [fraction for _, fraction in pairs[max_bars:]]
+        others = [share for _, share in pairs[max_bars:]]
         bars.append((f"{len(others)} others together", sum(others)))
         colors.append(MUTED)
     figure = new_figure(6.2, 1.1 + 0.24 * len(bars))
     axes = figure.add_subplot()
     positions = range(len(bars))
-    axes.barh(positions, [fraction for _, fraction in bars], height=0.72, color=colors)
-    for position, (_, fraction) in zip(positions, bars, strict=True):
+    axes.barh(positions, [share for _, share in bars], height=0.72, color=colors)
+    for position, (_, share) in zip(positions, bars, strict=True):
         offset: ArtistStyle = {"xytext": (4, 0), "textcoords": "offset points"}
-        text = f"{fraction:.1%}".replace("%", " %")
-        axes.annotate(text, (fraction, position), va="center", fontsize=8, **offset)
+        text = f"{share:.1%}".replace("%", " %")
+        axes.annotate(text, (share, position), va="center", fontsize=8, **offset)
     axes.set_yticks(positions, [name for name, _ in bars])
     axes.set_ylim(len(bars) - 0.4, -0.6)
-    # Room for the number next to the longest bar; at least 5 %, so as not to magnify tiny values.
-    axes.set_xlim(0, max(0.05, 1.14 * max(fraction for _, fraction in bars)))
-    axes.set_xlabel("fraction of the surrogate's variance explained alone", fontsize=9)
+    # Room for the number next to the longest bar; at least 5 %, so that tiny shares look tiny.
+    axes.set_xlim(0, max(0.05, 1.14 * max(share for _, share in bars)))
+    axes.set_xlabel("surrogate variance explained by a parameter alone", fontsize=9)
     style_axes(axes)
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
-    axes.xaxis.set_major_formatter(lambda fraction, _: f"{100 * fraction:.3g} %")
-    add_title(figure, title, legend=False)
+    axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.3g} %")
+    add_title(figure, title)
     return figure
 
 
@@ -79,11 +92,21 @@ def draw_marginals(
     ylabel: str = "performance",
     title: str = "",
 ) -> Figure:
-    """Draw the average effect of parameters, one panel each, with the trials as dots.
+    """Draw the marginals of parameters, one panel per parameter, with the trials as dots.
 
-    The line is the mean prediction; the band extends one standard deviation of the surrogate to
-    both sides. All panels share the vertical axis. Outliers are not drawn; a note counts them.
-    Default names are those of the most important parameters; ``levels`` are points per curve.
+    The line is the mean prediction, and the band extends one standard deviation of the surrogate to
+    both sides. All panels share the vertical axis. Trials with outlying scores are not drawn; a
+    note counts them.
+
+    Args:
+        surrogate: Surrogate with its trials.
+        names: Names of the parameters. Default: the ``MAX_PANELS`` most important ones.
+        levels: Number of points of a curve.
+        ylabel: Name of the score.
+        title: Title of the figure.
+
+    Raises:
+        ValueError: If there are no parameters.
     """
     if names is None:
         names = list(surrogate.importances())[:MAX_PANELS]
@@ -104,27 +127,28 @@ def draw_marginals(
     for row in panels:
         row[0].set_ylabel(shorten(ylabel, 24), fontsize=9)
     if outliers:
-        note = f"{outliers} of {len(surrogate.values)} trials are outside of the panels"
-        figure.supxlabel(note, fontsize=8, color="#555555")
-    add_title(figure, title, legend=False)
+        add_note(figure, f"not drawn: {outliers} of {len(surrogate.values)} trials (outliers)")
+    add_title(figure, title)
     return figure
 
 
 def draw_factorial(effects: FactorialEffects, *, ylabel: str = "score", title: str = "") -> Figure:
-    """Draw the corners of a factorial design with 95 % intervals, and list the gains.
+    """Draw the mean score of each corner of a factorial design with its 95 % confidence interval.
 
-    Lines that are not parallel show an interaction.
+    The corners are the combinations of the default or best architecture, on the horizontal axis,
+    and the default or best hyperparameters, one line each. Lines that are not parallel show an
+    interaction. The gains are listed below the axes.
     """
     figure = new_figure(5.4, 3.8)
     axes = figure.add_subplot()
-    one_factor = not any(name.startswith("best_") for name in effects.scores)
+    one_architecture = not any(name.startswith("best_") for name in effects.scores)
     for index, level in enumerate(LEVELS):
-        # Shifted, so that equal means do not hide an interval.
+        # Shift the lines, so that equal means do not hide an interval.
         shift = 0.06 * index - 0.03
         corners = [
-            (position + shift, effects.scores[f"{own}_{level}"])
-            for position, own in enumerate(LEVELS)
-            if f"{own}_{level}" in effects.scores
+            (position + shift, effects.scores[f"{architecture}_{level}"])
+            for position, architecture in enumerate(LEVELS)
+            if f"{architecture}_{level}" in effects.scores
         ]
         if not corners:
             continue
@@ -132,13 +156,14 @@ def draw_factorial(effects: FactorialEffects, *, ylabel: str = "score", title: s
         errors = [0.0 if c.high is None else c.high - c.mean for _, c in corners]
         style = {**line_style(index, f"{level} hyperparameters"), "marker": "o", "markersize": 6}
         axes.errorbar(*points, yerr=errors, capsize=4, **style)
-    names = LEVELS[:1] if one_factor else LEVELS
+    names = LEVELS[:1] if one_architecture else LEVELS
     axes.set_xticks(range(len(names)), [f"{name} architecture" for name in names])
     axes.set_xlim(-0.4, len(names) - 0.6)
     axes.margins(y=0.12)
     axes.set_ylabel(shorten(ylabel))
     style_axes(axes)
     axes.grid(False, axis="x")
+    add_legend(figure)
     add_title(figure, title)
     gains = [f"{name}: {_format_gain(gain)}" for name, gain in effects.gains.items()]
     lines = ["   ".join(gains[start : start + 2]) for start in range(0, len(gains), 2)]
@@ -147,13 +172,14 @@ def draw_factorial(effects: FactorialEffects, *, ylabel: str = "score", title: s
 
 
 def _format_gain(gain: Estimate) -> str:
+    """Return a mean gain with half the width of its confidence interval."""
     if gain.high is None:
         return f"{gain.mean:+.3g} (1 seed)"
     return f"{gain.mean:+.3g} ± {gain.high - gain.mean:.2g}"
 
 
 def _vertical_limits(values: Sequence[float], curves: Sequence[Marginal]) -> tuple[float, float]:
-    """Return limits that contain all means, and all values except outliers."""
+    """Return limits of the axis that contain all means, and all values except outliers."""
     low, high = outlier_bounds(values)
     inside = [value for value in values if low <= value <= high]
     inside += [mean for marginal in curves for mean in marginal.mean]
@@ -162,7 +188,7 @@ def _vertical_limits(values: Sequence[float], curves: Sequence[Marginal]) -> tup
 
 
 def _draw_panel(axes: Axes, surrogate: Surrogate, marginal: Marginal) -> None:
-    """Draw the trials, the mean and the band of one parameter."""
+    """Draw the marginal of one parameter: the trials, the mean and the band."""
     name, domain = marginal.name, surrogate.space.by_name[marginal.name].domain
     mean, deviation = marginal.mean, marginal.deviation
     trials = [
@@ -197,13 +223,17 @@ def _draw_panel(axes: Axes, surrogate: Surrogate, marginal: Marginal) -> None:
 
 
 def _position(domain: Domain, value: Value) -> float:
-    """Return the position of a value on the horizontal axis."""
+    """Return the position of a value on the horizontal axis; of a choice, its index."""
     if isinstance(domain, Choice):
-        return [own == value and type(own) is type(value) for own in domain.values].index(True)
+        # Equal types, because a choice may have the values 1, 1.0 and True.
+        return [c == value and type(c) is type(value) for c in domain.values].index(True)
     assert isinstance(value, (int, float))
     return value
 
 
 def _jitter(domain: Domain, number: int) -> float:
-    """Return a horizontal shift of a trial's dot, so that trials with equal choices separate."""
+    """Return a horizontal shift of a trial's dot, which separates trials with equal choices.
+
+    Multiples of the golden ratio modulo 1 fill an interval evenly.
+    """
     return 0.5 * ((number * 0.618034) % 1 - 0.5) if isinstance(domain, Choice) else 0.0

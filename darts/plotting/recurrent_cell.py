@@ -1,7 +1,9 @@
-"""Figure of a recurrent cell, which is a tree: each node has one predecessor.
+"""Drawing of a recurrent cell, which is a tree: each node has one predecessor.
 
-Each node has a row. The successors of a node are in the rows below it, one column further right.
-So the lines to successors and the lines to the output never cross.
+A state is node 0, which combines the two inputs of the cell, or one of the other nodes. The first
+node shares the row of node 0; every other node has a row of its own. The successors of a node are
+in rows below it, one column further right. Therefore the lines to successors and the lines to the
+output never cross.
 """
 
 from __future__ import annotations
@@ -22,21 +24,23 @@ from darts.plotting.shapes import (
 )
 from darts.spaces import AnyGenotype
 
-_ROW, _TURN = 0.5, 0.14
-_LEAD, _GAP = 0.42, 0.26  # from a node's center to its successors' boxes, from a box to its node
-_PITCH = _LEAD + BOX_WIDTH + _GAP + RADIUS
-_LANE, _LANES = 0.07, 0.22  # distance of the lines that leave a node; width of all of them
+_ROW, _TURN = 0.5, 0.14  # height of a row; radius of a corner
+# From the center of a node to the boxes of its successors; from a box to its node.
+_LEAD, _GAP = 0.42, 0.26
+_PITCH = _LEAD + BOX_WIDTH + _GAP + RADIUS  # horizontal distance of a node and its successors
+# Distance of the lines that leave a node; largest distance of the first and the last of them.
+_LANE, _LANES = 0.07, 0.22
 
 
 class _Position(NamedTuple):
-    """Position of a state in the tree: its row, and the number of nodes before it."""
+    """Position of a state in the tree."""
 
     row: int
-    depth: int
+    depth: int  # number of edges from state 0, which is its column
 
 
 def recurrent_size(genotype: AnyGenotype, cell: str) -> tuple[float, float]:
-    """Return width and height in inches of the figure of a recurrent cell, with its heading."""
+    """Return width and height, in inches, of the drawing of a recurrent cell with its heading."""
     positions = _positions(genotype, cell)
     depth = max(position.depth for position in positions.values())
     width = 2 * (MARGIN + STATE_WIDTH) + 3 * _GAP + 2 * RADIUS + depth * _PITCH + _LEAD
@@ -44,7 +48,12 @@ def recurrent_size(genotype: AnyGenotype, cell: str) -> tuple[float, float]:
 
 
 def draw_recurrent(canvas: CellCanvas) -> None:
-    """Draw a recurrent cell. Its edges have no importance, since they cannot be removed."""
+    """Draw a recurrent cell.
+
+    Raises:
+        ValueError: If the canvas has importances. An edge is the only input of its node, so edges
+            cannot be removed to measure them.
+    """
     if canvas.importance is not None:
         raise ValueError("edges of a recurrent cell have no importance")
     edges = canvas.genotype.edges(canvas.cell)
@@ -78,7 +87,8 @@ def draw_recurrent(canvas: CellCanvas) -> None:
         successors = sorted((positions[t].row, t) for s, t, _ in edges if s == source)
         rank = [t for _, t in successors].index(target)
         lane = min(_LANE, _LANES / max(len(successors) - 1, 1))
-        shift = ((len(successors) - 1) / 2 - rank) * lane  # the lowest one leaves furthest left
+        # The line to the lowest successor leaves furthest left, so lines of a node do not cross.
+        shift = ((len(successors) - 1) / 2 - rank) * lane
         style = EdgeStyle.for_operation(name, canvas.edge_differs[index])
         gid = f"{canvas.gid}-edge-{index}"
         start, end = centers[source], centers[target]
@@ -92,9 +102,9 @@ def draw_recurrent(canvas: CellCanvas) -> None:
 
 
 def _positions(genotype: AnyGenotype, cell: str) -> dict[int, _Position]:
-    """Return the position of each state; rows follow a depth-first walk through the tree.
+    """Return the position of each state. Rows follow a depth-first walk through the tree.
 
-    State 0, which is never an output, shares the row of the first node.
+    State 0 shares the row of the first node. This is possible because it has no line to the output.
     """
     edges = genotype.edges(cell)
     positions = {0: _Position(0, 0)}
@@ -111,10 +121,13 @@ def _positions(genotype: AnyGenotype, cell: str) -> dict[int, _Position]:
 def _draw_line(
     canvas: CellCanvas, start: Point, shift: float, box: Point, style: EdgeStyle, gid: str
 ) -> None:
-    """Draw the line from a node down to the row of its successor, and to the activation's box."""
+    """Draw the line from a node down to the row of its successor, and then right to the box.
+
+    ``shift`` moves the vertical part to the right of the node's center.
+    """
     points, codes = [start, box], "ML"
     if start[1] != box[1]:
-        trunk, y = start[0] + shift, box[1]
-        corner = [(trunk, y + _TURN), (trunk, y), (trunk + _TURN, y)]
-        points, codes = [(trunk, start[1]), *corner, box], "MLQQL"
+        x, y = start[0] + shift, box[1]
+        corner = [(x, y + _TURN), (x, y), (x + _TURN, y)]
+        points, codes = [(x, start[1]), *corner, box], "MLQQL"
     canvas.path(points, codes, gid=f"{gid}-curve", **style.stroke)

@@ -1,4 +1,4 @@
-"""Figures of repeated runs: regret of search strategies, and scores of compared methods."""
+"""Figures of repeated runs: the regret of strategies, and the scores of compared methods."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from darts.plotting.style import (
     HIGHLIGHT,
     MUTED,
     PRIMARY,
+    add_legend,
     add_title,
     integer_ticks,
     line_style,
@@ -33,10 +34,19 @@ def draw_regret(
     ylabel: str = "regret",
     title: str = "",
 ) -> Figure:
-    """Draw the mean regret of each strategy over the queries, with its 95 % interval.
+    """Draw the mean regret of each strategy over its queries, with a 95 % confidence interval.
 
-    Curves start at the first query: ``(seeds, queries)`` by strategy. With ``log`` the axis of the
-    queries is logarithmic.
+    A query asks for the score of one architecture. The regret is the difference between the best
+    possible score and the best score so far.
+
+    Args:
+        curves: By strategy, the regret after each query, ``(seeds, queries)``.
+        log: Whether the axis of the queries is logarithmic.
+        ylabel: Name of the regret.
+        title: Title of the figure.
+
+    Raises:
+        ValueError: If there are no curves, or those of a strategy are empty or differ in length.
     """
     if not curves:
         raise ValueError("there are no curves to draw")
@@ -45,8 +55,10 @@ def draw_regret(
     for index, (name, seeds) in enumerate(curves.items()):
         lengths = {len(curve) for curve in seeds}
         if len(lengths) != 1 or lengths == {0}:
-            raise ValueError(f"the curves of {name} have lengths {sorted(lengths)}; must be equal")
-        points = [Estimate.from_values(column) for column in np.asarray(seeds, dtype=float).T]
+            raise ValueError(
+                f"the curves of {name} have lengths {sorted(lengths)}; must be equal and at least 1"
+            )
+        points = [Estimate.from_values(regrets) for regrets in np.asarray(seeds, dtype=float).T]
         queries = range(1, len(points) + 1)
         style = line_style(index, shorten(name))
         style["label"] += f" ({len(seeds)} seed{'s' if len(seeds) > 1 else ''})"
@@ -65,6 +77,7 @@ def draw_regret(
     axes.set_xlabel("queries")
     axes.set_ylabel(ylabel)
     style_axes(axes)
+    add_legend(figure)
     add_title(figure, title)
     return figure
 
@@ -76,21 +89,30 @@ def draw_scores(
     label: str,
     title: str = "",
 ) -> Figure:
-    """Draw one column per method; the first method is highlighted.
+    """Draw all scores of each method, its mean and the confidence interval of the mean.
 
-    Scores are those of the retrainings of each search. A line joins the retrainings of a search.
-    Intervals are those of the mean of each method.
+    Each method has a column; the first method is highlighted. A thin line joins the retrainings of
+    one search.
+
+    Args:
+        scores: By method, the scores ``(searches, retrainings)``.
+        intervals: By method, the mean and its interval.
+        label: Name of the score.
+        title: Title of the figure.
+
+    Raises:
+        ValueError: If there are no scores.
     """
     if not scores:
         raise ValueError("there are no scores to draw")
     figure = new_figure(1.6 + 1.5 * len(scores), 3.8)
     axes = figure.add_subplot()
-    for column, (name, groups) in enumerate(scores.items()):
+    for column, (name, searches) in enumerate(scores.items()):
         color = HIGHLIGHT if column == 0 else PRIMARY
-        positions = column - 0.3 + 0.35 * (np.arange(len(groups)) + 0.5) / len(groups)
-        for x, group in zip(positions.tolist(), groups, strict=True):
-            axes.plot([x, x], [min(group), max(group)], color=MUTED, linewidth=1.0)
-            axes.plot([x] * len(group), group, "o", color=color, markersize=3.5, alpha=0.75)
+        positions = column - 0.3 + 0.35 * (np.arange(len(searches)) + 0.5) / len(searches)
+        for x, values in zip(positions.tolist(), searches, strict=True):
+            axes.plot([x, x], [min(values), max(values)], color=MUTED, linewidth=1.0)
+            axes.plot([x] * len(values), values, "o", color=color, markersize=3.5, alpha=0.75)
         interval = intervals[name]
         if interval.low is not None and interval.high is not None:
             bar = axes.plot([column + 0.25] * 2, [interval.low, interval.high], color=color, lw=2.0)

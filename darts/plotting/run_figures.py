@@ -1,4 +1,4 @@
-"""Figures of a run: in TensorBoard while it runs, in its directory at its end."""
+"""Figures of a run: logged to TensorBoard while it runs, written to its directory at its end."""
 
 from __future__ import annotations
 
@@ -28,52 +28,61 @@ if TYPE_CHECKING:
 
 
 class HasConfusionMatrix(Protocol):
-    """An objective that may count which classes its last evaluation predicted."""
+    """An objective that can count which classes its last evaluation predicted."""
 
     def confusion_matrix(self) -> Tensor | None:
-        """Return sample counts ``(true classes, predicted classes)``, or None."""
+        """Return numbers of samples ``(true classes, predicted classes)``, or None."""
         ...
 
 
 def log_alphas(
     board: TensorBoard,
-    weights: Mapping[str, Tensor],
+    probabilities: Mapping[str, Tensor],
     genotype: AnyGenotype,
     context: SearchContext,
     *,
     epoch: int,
     step: int,
 ) -> None:
-    """Log heatmaps of the alphas, and the genotype as figure and text, to TensorBoard.
+    """Log heatmaps of the probabilities, and the genotype as figure and text, to TensorBoard.
 
-    Nothing is drawn if the board is disabled. The mixing weights by group have the shape
-    ``(edges, operations)``; ``genotype`` is what they give. The epoch counts from 1.
+    Args:
+        board: TensorBoard of the run. If it is disabled, nothing is drawn.
+        probabilities: By group, ``(edges, operations)``.
+        genotype: Genotype that is derived from the probabilities.
+        context: Names of edges and candidates.
+        epoch: Number of the epoch in the titles, from 1.
+        step: Position on TensorBoard's horizontal axis.
     """
     if not board.enabled:
         return
-    for group in weights:
+    for group in probabilities:
         title = f"{group}, epoch {epoch}"
-        figure = draw_group_heatmap(weights[group], genotype, group, context, title)
+        figure = draw_group_heatmap(probabilities[group], genotype, group, context, title)
         board.log_figure(f"alphas/{group}", figure, step)
     board.log_figure("genotype", draw_genotype(genotype, title=f"epoch {epoch}"), step)
     board.log_text("genotype", f"`{genotype}`", step)
 
 
 def draw_group_heatmap(
-    weights: Tensor, genotype: AnyGenotype, group: str, context: SearchContext, title: str
+    probabilities: Tensor, genotype: AnyGenotype, group: str, context: SearchContext, title: str
 ) -> Figure:
-    """Draw the mixing weights of a group; the operations that the genotype keeps are outlined."""
+    """Draw the probabilities of a group, ``(edges, operations)``.
+
+    The operations that the genotype keeps are outlined.
+    """
     mask = context.space.mask(genotype, context.candidates)[group]
     return draw_alpha_heatmap(
-        weights,
+        probabilities,
         operations=column_names(context.candidates[group]),
         edges=edge_names(context.edges[group]),
         title=title,
-        chosen=_positions(mask),
+        chosen=_chosen_positions(mask),
     )
 
 
-def _positions(mask: Tensor) -> list[tuple[int, int]]:
+def _chosen_positions(mask: Tensor) -> list[tuple[int, int]]:
+    """Return ``(row, column)`` of each operation that a mask contains."""
     return [(row, column) for row, column in mask.nonzero().tolist()]
 
 
@@ -86,9 +95,18 @@ def save_search_figures(
     *,
     title: str,
 ) -> None:
-    """Write the figures of a search: genotype, final alphas, their history and animation, curves.
+    """Write the figures of a finished search.
 
-    ``history`` has the mixing weights of each epoch by group, ``rows`` are those of metrics.jsonl.
+    They are ``genotype.svg``, ``alphas_<group>.png`` (the last epoch),
+    ``alphas_<group>_history.png``, ``alphas.gif`` and ``curves.png``.
+
+    Args:
+        directory: Run directory.
+        history: At the end of each epoch, the probabilities ``(edges, operations)`` by group.
+        genotype: Genotype of the search.
+        context: Names of edges and candidates.
+        rows: Rows of metrics.jsonl.
+        title: Title of all figures.
     """
     save_genotype(genotype, directory / "genotype.svg", title=title)
     for group in history[-1]:
@@ -96,19 +114,24 @@ def save_search_figures(
         operations = column_names(context.candidates[group])
         figure = draw_group_heatmap(history[-1][group], genotype, group, context, heading)
         save_figure(figure, directory / f"alphas_{group}.png")
-        past = [weights[group] for weights in history]
+        group_history = [probabilities[group] for probabilities in history]
         edges = edge_names(context.edges[group])
-        figure = draw_alpha_history(past, operations=operations, edges=edges, title=heading)
+        figure = draw_alpha_history(
+            group_history, operations=operations, edges=edges, title=heading
+        )
         save_figure(figure, directory / f"alphas_{group}_history.png")
     masks = context.space.mask(genotype, context.candidates)
-    chosen = {group: _positions(mask) for group, mask in masks.items()}
+    chosen = {group: _chosen_positions(mask) for group, mask in masks.items()}
     animation = animate_alphas(named_history(history, context), chosen=chosen)
     write_atomically(directory / "alphas.gif", animation)
     save_training_figures(directory, rows, title=title)
 
 
 def save_training_figures(directory: Path, rows: Sequence[JsonObject], *, title: str) -> None:
-    """Write ``curves.png``: losses and accuracies over the epochs, from rows of metrics.jsonl."""
+    """Write ``curves.png``: losses and accuracies over the epochs.
+
+    ``rows`` are those of metrics.jsonl; at least one must have a loss or an accuracy.
+    """
     keys = ("train_loss", "valid_loss", "train_accuracy", "valid_accuracy")
     known = [key for key in keys if any(key in row for row in rows)]
     save_figure(draw_metrics(rows, known, title=title), directory / "curves.png")
@@ -122,7 +145,10 @@ def log_confusion(
     epoch: int,
     step: int,
 ) -> None:
-    """Log the confusion matrix of the last evaluation to TensorBoard, if there is one."""
+    """Log the confusion matrix of the last evaluation to TensorBoard, if there is one.
+
+    ``names`` are those of the classes. The epoch in the title counts from 1.
+    """
     counts = objective.confusion_matrix()
     if board.enabled and counts is not None:
         figure = draw_confusion(counts, names, title=f"validation, epoch {epoch}")
@@ -130,7 +156,10 @@ def log_confusion(
 
 
 def save_confusion(path: Path, objective: HasConfusionMatrix, names: Sequence[str]) -> None:
-    """Write the confusion matrix of the last evaluation to a file, if there is one."""
+    """Write the confusion matrix of the last evaluation to a file, if there is one.
+
+    ``names`` are those of the classes. The suffix of ``path`` selects the format.
+    """
     counts = objective.confusion_matrix()
     if counts is not None:
         save_figure(draw_confusion(counts, names, title="confusion matrix"), path)

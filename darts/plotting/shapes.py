@@ -1,4 +1,4 @@
-"""Boxes, arrows and colors of genotype figures. Lengths are in inches."""
+"""Boxes, circles, arrows and colors of genotype figures. Lengths are in inches."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.path import Path
 
-BOX_WIDTH, BOX_HEIGHT = 1.06, 0.245
-STATE_WIDTH, STATE_HEIGHT = 0.62, 0.36
+BOX_WIDTH, BOX_HEIGHT = 1.06, 0.245  # of operations
+STATE_WIDTH, STATE_HEIGHT = 0.62, 0.36  # of inputs and outputs
 RADIUS = 0.165  # of nodes
-MARGIN, HEADING = 0.22, 0.42
+MARGIN, HEADING = 0.22, 0.42  # around a cell; height of its heading
 
-INK, QUIET = "#1f2933", "#7b8794"
-_CONCAT = "#b8c0cc"  # arrows from nodes to the output of a cell
-_FAMILIES = {  # substring of the operation's name -> color of line and border, fill
+INK, QUIET = "#1f2933", "#7b8794"  # main and secondary text
+_OUTPUT_ARROW = "#b8c0cc"  # from nodes to the output of a cell
+# The first substring that an operation's name contains -> color of line and border, fill.
+_FAMILIES = {
     "none": ("#7b8794", "#f5f7fa"),
     "pool": ("#c05621", "#fff6ee"),
     "skip": ("#2f855a", "#f0faf4"),
@@ -39,39 +40,44 @@ _FAMILIES = {  # substring of the operation's name -> color of line and border, 
 }
 
 Point = tuple[float, float]
+"""``(x, y)`` on the axes of a ``CellCanvas``."""
 
 
 @dataclass(frozen=True)
 class CommonEdges:
-    """Edges and output states that a cell shares with the cell it is compared with."""
+    """What a cell has in common with the cell that it is compared with."""
 
-    edges: Counter[tuple[int, int, str]]
-    concat: frozenset[int]
+    edges: Counter[tuple[int, int, str]]  # (source, target, operation); parallel edges are counted
+    concat: frozenset[int]  # states that both cells connect to their output
 
 
 @dataclass(frozen=True)
 class EdgeImportance:
-    """Loss of score when an edge is removed."""
+    """Importance of each edge: how much the score drops if the edge is removed."""
 
-    by_cell: Mapping[str, Sequence[float | None]]  # None for an edge that cannot be removed
-    largest: float
-    percent: bool  # whether labels are percentage points
+    drops: Mapping[str, Sequence[float | None]]  # by cell; None: the edge cannot be removed
+    largest_drop: float
+    percent: bool  # whether the score is a fraction, and labels are percentage points
 
 
 @dataclass(frozen=True)
 class EdgeStyle:
-    """Style of an edge: line, fill and text color of its box, width and opacity of its curve."""
+    """Style of an edge: its curve, its arrow and the box of its operation."""
 
-    line: str
-    fill: str
-    ink: str
-    width: float
-    alpha: float
-    dashes: str
+    line: str  # color of the curve and of the border of the box
+    fill: str  # color of the box
+    ink: str  # color of the text
+    width: float  # of the curve, in points
+    alpha: float  # opacity from 0 to 1
+    dashes: str  # line style of matplotlib
 
     @classmethod
     def for_operation(cls, operation: str, differs: bool | None) -> EdgeStyle:
-        """Return the style of an operation's family; ``differs`` is None without a comparison."""
+        """Return the style of an operation's family.
+
+        ``differs`` tells whether the other cell of a comparison lacks the edge. Such edges stand
+        out, and common edges are faint. None means that there is no comparison.
+        """
         line, fill = next(colors for word, colors in _FAMILIES.items() if word in operation)
         dashes = "--" if operation == "none" else "-"
         if differs:
@@ -82,7 +88,10 @@ class EdgeStyle:
 
     @classmethod
     def for_importance(cls, fraction: float) -> EdgeStyle:
-        """Return a style between thin and pale (0) and thick and dark (1)."""
+        """Return a style between thin and pale (0) and thick and dark (1).
+
+        ``fraction`` is the importance relative to the largest one; it is clipped to [0, 1].
+        """
         from matplotlib import colormaps
         from matplotlib.colors import to_hex
 
@@ -93,51 +102,55 @@ class EdgeStyle:
 
     @property
     def stroke(self) -> ArtistStyle:
-        """Keyword arguments of matplotlib's patches."""
+        """Keyword arguments of a matplotlib patch: color, opacity, width and dashes of its line."""
         style = {"edgecolor": self.line, "alpha": self.alpha}
         return {**style, "linewidth": self.width, "linestyle": self.dashes}
 
 
 @dataclass(frozen=True)
 class CellCanvas:
-    """A cell of a genotype, and the axes for its figure.
+    """A cell of a genotype, and the axes to draw it on.
 
-    The unit of the axes is an inch, from ``(0, 0)`` at the top left downwards. Points of boxes are
-    the middle of their left side.
+    The unit of the axes is an inch. The top left corner is ``(0, 0)``, and y is negative below it.
+    A box is placed by the middle of its left side, a circle by its center.
     """
 
     axes: Axes
     genotype: AnyGenotype
     cell: str
-    common: CommonEdges | None  # edges to draw faintly; None draws all edges alike
-    importance: EdgeImportance | None  # width and color of edges, instead of those of families
+    common: CommonEdges | None  # edges to draw faintly; None: there is no comparison
+    importance: EdgeImportance | None  # replaces the style of families where it is known
     gid: str  # prefix of the SVG ids of boxes and curves
 
     @property
     def edge_differs(self) -> list[bool | None]:
-        """Whether the other cell lacks an edge, for each edge; None if nothing is compared."""
+        """For each edge, whether the other cell lacks it; None if there is no comparison."""
         edges = self.genotype.edges(self.cell)
         if self.common is None:
             return [None] * len(edges)
-        answers: list[bool | None] = []
+        all_differ: list[bool | None] = []
+        # Equal parallel edges are common as often as both cells have them.
         remaining = self.common.edges.copy()
         for edge in edges:
             differs = remaining[edge] == 0
-            answers.append(differs)
+            all_differ.append(differs)
             remaining[edge] -= not differs
-        return answers
+        return all_differ
 
     def edge_style(self, index: int, differs: bool | None) -> tuple[EdgeStyle, str]:
-        """Return the style of an edge and the label of its importance, empty without one."""
-        loss = None if self.importance is None else self.importance.by_cell[self.cell][index]
-        if self.importance is None or loss is None:
+        """Return the style of an edge, and the score drop without it as text.
+
+        The text is empty if the drop is unknown. For ``differs`` see ``EdgeStyle.for_operation``.
+        """
+        drop = None if self.importance is None else self.importance.drops[self.cell][index]
+        if self.importance is None or drop is None:
             operation = self.genotype.edges(self.cell)[index][2]
             return EdgeStyle.for_operation(operation, differs), ""
-        text = f"{100 * loss:+.1f}" if self.importance.percent else f"{loss:+.3f}"
-        return EdgeStyle.for_importance(loss / self.importance.largest), text
+        text = f"{100 * drop:+.1f}" if self.importance.percent else f"{drop:+.3f}"
+        return EdgeStyle.for_importance(drop / self.importance.largest_drop), text
 
     def heading(self) -> None:
-        """Draw the name of the cell above its figure."""
+        """Draw the name of the cell above it."""
         titles = {
             "normal": "Normal cell",
             "reduce": "Reduction cell",
@@ -147,9 +160,10 @@ class CellCanvas:
         self.axes.text(MARGIN, -0.2, text, fontsize=11.5, color=QUIET, va="center")
 
     def operation_box(self, point: Point, operation: str, style: EdgeStyle, gid: str) -> None:
-        """Draw a box with the operation's name."""
+        """Draw a box with the name of an operation."""
         x, y = point
         size = (BOX_WIDTH, BOX_HEIGHT)
+        # White below the box, so that no curve shines through a faint box.
         self._rounded_box(x, y, *size, facecolor="white", edgecolor="white", zorder=3)
         stroke = {**style.stroke, "linewidth": 1.2}
         self._rounded_box(x, y, *size, facecolor=style.fill, zorder=3.1, gid=gid, **stroke)
@@ -157,7 +171,7 @@ class CellCanvas:
         self.label(x + BOX_WIDTH / 2, y, operation, 8.6, **ink)
 
     def state_box(self, x: float, y: float, name: str, height: float = STATE_HEIGHT) -> None:
-        """Draw the box of an input or output of the cell."""
+        """Draw the box of an input or of the output of the cell."""
         style = {"facecolor": "#e8edf3", "edgecolor": INK, "linewidth": 1.0, "zorder": 4}
         self._rounded_box(x, y, STATE_WIDTH, height, **style)
         size = 12 if name.startswith("$") else 10
@@ -171,7 +185,7 @@ class CellCanvas:
         self.label(x, y, str(number), 10, color="white", fontweight="bold")
 
     def label(self, x: float, y: float, text: str, size: float, **style: object) -> None:
-        """Draw centered text."""
+        """Draw text with its center at a point; ``size`` in points."""
         centered: ArtistStyle = {"ha": "center", "va": "center_baseline", "zorder": 5}
         self.axes.text(x, y, text, fontsize=size, **(centered | style))
 
@@ -184,7 +198,7 @@ class CellCanvas:
         self.axes.add_patch(FancyBboxPatch((x, y - height / 2), width, height, **options))
 
     def path(self, points: Sequence[Point], codes: str, **style: object) -> None:
-        """Draw a path; codes as for ``make_path``."""
+        """Draw a line or curve through points; ``codes`` as for ``make_path``."""
         from matplotlib.patches import PathPatch
 
         options: ArtistStyle = {"facecolor": "none", "zorder": 2, **style}
@@ -193,7 +207,11 @@ class CellCanvas:
     def arrow(
         self, points: Sequence[Point], color: str = INK, width: float = 1.4, alpha: float = 1.0
     ) -> None:
-        """Draw an arrow through two points, or a curve with the second of three as control."""
+        """Draw an arrow from the first to the last point, straight or curved.
+
+        Two points give a straight arrow. Of three points, the second one is the control point of a
+        quadratic Bezier curve. ``width`` is in points.
+        """
         from matplotlib.patches import FancyArrowPatch
 
         path = make_path(points, "ML" if len(points) == 2 else "MQQ")
@@ -202,14 +220,21 @@ class CellCanvas:
         self.axes.add_patch(FancyArrowPatch(path=path, **head, **style))
 
     def output_arrow(self, state: int, start: Point, right: float) -> None:
-        """Draw the arrow from a state to the output; dark if only this cell has it."""
-        only_here = self.common is not None and state not in self.common.concat
-        color, width = (INK, 2.4) if only_here else (_CONCAT, 1.4)
+        """Draw the arrow from a state to the output, dark if the other cell lacks it.
+
+        ``start`` is the middle of the state's right side, ``right`` the left side of the output.
+        """
+        differs = self.common is not None and state not in self.common.concat
+        color, width = (INK, 2.4) if differs else (_OUTPUT_ARROW, 1.4)
         self.arrow([start, (right, start[1])], color, width)
 
 
 def make_path(points: Sequence[Point], codes: str) -> Path:
-    """Return a matplotlib path: M moves, L draws a line, QQ and CCC draw a curve."""
+    """Return a matplotlib path. Each point has a letter in ``codes``, as in SVG.
+
+    M moves to a point, and L draws a line to it. QQ draws a quadratic Bezier curve with one control
+    point, CCC a cubic one with two; its end is the last point.
+    """
     from matplotlib.path import Path
 
     kinds = {"M": Path.MOVETO, "L": Path.LINETO, "Q": Path.CURVE3, "C": Path.CURVE4}

@@ -1,4 +1,4 @@
-"""All figures of a study."""
+"""The figures of a study, written to files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def save_figures(directory: str | os.PathLike[str], figures: Mapping[str, Figure]) -> list[Path]:
-    """Write each figure to ``<name>.svg`` in a directory and return the paths."""
+    """Write each figure to ``<name>.svg`` in a directory, and return the paths."""
     paths = [Path(directory) / f"{name}.svg" for name in figures]
     for path, figure in zip(paths, figures.values(), strict=True):
         save_figure(figure, path)
@@ -45,15 +45,17 @@ def save_study_figures(
 ) -> list[Path]:
     """Write the figures of a study for which there is data, and return their paths.
 
-    They are ``history.svg``, ``front_<cost>.svg`` for each cost, ``importances.svg``,
-    ``marginals.svg`` and ``factorial.svg``.
+    They are ``history.svg``, ``front_<cost>.svg`` for each cost, ``importances.svg`` and
+    ``marginals.svg`` (with a surrogate), and ``factorial.svg`` (with effects).
 
     Args:
-        rows: Finished trials with ``trial``, ``state`` and scores by name.
-        objectives: The metric, followed by costs, which are minimized.
-        higher_is_better: Direction of the metric.
-        surrogate: Surrogate fitted to the trials.
-        effects: Effects measured by the factorial design.
+        directory: Where to write the files.
+        rows: Finished trials: the number ``trial``, the ``state``, and metrics and costs by name.
+        objectives: Name of the metric, followed by those of costs. Lower costs are better.
+        higher_is_better: Whether higher values of the metric are better.
+        surrogate: Surrogate that is fitted to the trials.
+        effects: Effects that the factorial design measured.
+        title: Title of all figures.
     """
     metric, *costs = objectives
     values = [row[metric] if has_number(row, metric) else None for row in rows]

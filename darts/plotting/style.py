@@ -1,4 +1,4 @@
-"""Style shared by all figures: canvas, colors, axes; and how figures are written to files."""
+"""Style of all figures (canvas, colors, lines, axes), and functions that write them to files."""
 
 from __future__ import annotations
 
@@ -21,14 +21,18 @@ if TYPE_CHECKING:
 ArtistStyle: TypeAlias = dict[str, Any]
 """Keyword arguments of matplotlib's drawing functions."""
 
-# The colors of Okabe and Ito, which color-blind readers can distinguish; `none` is gray.
+# Colors that color-blind readers can distinguish: six of Okabe and Ito ("Color Universal Design",
+# 2008), near black, and purple.
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#222222", "#5B3A8E")
-_GRAY = "#8A8A8A"
-HIGHLIGHT = "#D55E00"
-PRIMARY = "#0072B2"
-MUTED = "#9AA5B1"
+_GRAY = "#8A8A8A"  # of the operation `none`
+HIGHLIGHT = "#D55E00"  # what the reader shall notice first
+PRIMARY = "#0072B2"  # the main data
+MUTED = "#9AA5B1"  # data in the background
+_NOTE = "#555555"
 
-_METADATA: dict[str, dict[str, None]] = {  # removes dates, so that equal figures give equal files
+# The supported file formats, each with the metadata to leave out, so that equal figures give equal
+# files.
+_METADATA: dict[str, dict[str, None]] = {
     "svg": {"Date": None},
     "png": {"Software": None},
     "pdf": {"CreationDate": None},
@@ -46,17 +50,20 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def line_style(index: int, label: str) -> ArtistStyle:
-    """Return label, color and dashes of line number `index`; `none` is gray and dashed."""
+    """Return label, color, dashes and width of line number ``index``, which counts from 0.
+
+    A line for the operation ``none`` is gray and dashed.
+    """
     if label == "none":
         return {"label": label, "color": _GRAY, "linestyle": "--", "linewidth": 1.2}
-    # After eight lines the colors repeat with other dashes.
+    # After eight lines the colors repeat with different dashes.
     dash = ("-", "-.", ":")[index // len(_COLORS) % 3]
     color = _COLORS[index % len(_COLORS)]
     return {"label": label, "color": color, "linestyle": dash, "linewidth": 1.5}
 
 
 def shorten(name: str, max_length: int = 30) -> str:
-    """Shorten a name to at most `max_length` characters by an ellipsis in its middle."""
+    """Shorten a name to at most ``max_length`` characters; an ellipsis replaces its middle."""
     if len(name) <= max_length:
         return name
     tail = (max_length - 1) // 2
@@ -64,12 +71,12 @@ def shorten(name: str, max_length: int = 30) -> str:
 
 
 def unzip(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    """Return the first and the second numbers of pairs; two empty lists without pairs."""
+    """Return a list of the first and a list of the second numbers of pairs."""
     return [x for x, _ in pairs], [y for _, y in pairs]
 
 
 def style_axes(axes: Axes) -> None:
-    """Draw a light grid, and no frame at the top and right."""
+    """Add a light grid to axes, and remove the frame at the top and on the right."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -79,7 +86,10 @@ def style_axes(axes: Axes) -> None:
 def add_color_bar(
     figure: Figure, image: AxesImage, axes: Axes | NDArray[np.object_], label: str, **size: float
 ) -> None:
-    """Add a color bar without frame next to matrices."""
+    """Add a color bar without a frame to the right of one or several matrices.
+
+    ``size`` are options of ``Figure.colorbar``, for example ``fraction`` and ``aspect``.
+    """
     options: ArtistStyle = {"fraction": 0.04, **size}
     bar = figure.colorbar(image, ax=axes, pad=0.02, **options)
     bar.outline.set_visible(False)
@@ -88,27 +98,35 @@ def add_color_bar(
 
 
 def write_number(axes: Axes, row: int, column: int, text: str, *, dark: bool) -> None:
-    """Write a number into a cell of a matrix, in white if the cell is dark."""
+    """Write a number into an entry of a matrix, in white if the entry is dark."""
     color = "white" if dark else "#222222"
     axes.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
 
 
-def add_title(figure: Figure, title: str, *, legend: bool = True) -> None:
-    """Add a title, and a legend at its right."""
-    if legend:
-        figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+def add_legend(figure: Figure) -> None:
+    """Add a legend of all labeled lines and markers on the right side of the figure."""
+    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+
+
+def add_title(figure: Figure, title: str) -> None:
+    """Add a title above the figure."""
     figure.suptitle(title, fontsize=12)
 
 
+def add_note(figure: Figure, text: str) -> None:
+    """Add a small note below the figure."""
+    figure.supxlabel(text, fontsize=8, color=_NOTE)
+
+
 def integer_ticks(axes: Axes) -> None:
-    """Use integer ticks on the horizontal axis, since there is no epoch 2.5."""
+    """Use integer ticks on the horizontal axis, because epochs and trials are integers."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
 
 
 def log_ticks(axes: Axes) -> None:
-    """Use a logarithmic horizontal axis with few ticks, formatted as plain numbers."""
+    """Make the horizontal axis logarithmic, with few ticks that are plain numbers."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     axes.set_xscale("log")
@@ -121,9 +139,10 @@ def log_ticks(axes: Axes) -> None:
 
 
 def outlier_bounds(values: Sequence[float]) -> tuple[float, float]:
-    """Return bounds three interquartile ranges away from the quartiles.
+    """Return bounds three interquartile ranges below the first and above the third quartile.
 
-    A value outside of them would compress all others on an axis.
+    Values outside are outliers, which would compress all other values on an axis. These are the
+    outer fences of Tukey, "Exploratory Data Analysis", 1977.
     """
     import numpy as np
 
@@ -132,15 +151,19 @@ def outlier_bounds(values: Sequence[float]) -> tuple[float, float]:
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> None:
-    """Write a figure atomically, in the format given by the suffix of `path`.
+    """Write a figure atomically, in the format that the suffix of ``path`` names.
 
-    Equal figures give equal files, since dates and random identifiers are left out.
+    Equal figures give equal files, because they contain no dates and no random ids. ``dpi`` is the
+    resolution of a PNG file, in pixels per inch.
+
+    Raises:
+        ValueError: If the suffix is not ``.svg``, ``.png`` or ``.pdf``.
     """
-    write_atomically(path, render(figure, file_format(path), dpi=dpi))
+    write_atomically(path, render_figure(figure, file_format(path), dpi=dpi))
 
 
-def render(figure: Figure, file_format: str, *, dpi: int = 150) -> bytes:
-    """Return the content of a file of format ``svg``, ``png`` or ``pdf`` that shows a figure."""
+def render_figure(figure: Figure, file_format: str, *, dpi: int = 150) -> bytes:
+    """Return a figure as the content of a file of format ``svg``, ``png`` or ``pdf``."""
     import matplotlib
 
     buffer = io.BytesIO()
@@ -155,7 +178,11 @@ def render(figure: Figure, file_format: str, *, dpi: int = 150) -> bytes:
 
 
 def file_format(path: str | os.PathLike[str]) -> str:
-    """Return the format given by the suffix of a file name, or raise ``ValueError``."""
+    """Return the format that the suffix of a file name names: ``svg``, ``png`` or ``pdf``.
+
+    Raises:
+        ValueError: If the suffix is another one.
+    """
     suffix = Path(path).suffix.lower().removeprefix(".")
     if suffix not in _METADATA:
         suffixes = ", ".join(f".{name}" for name in _METADATA)

@@ -1,4 +1,4 @@
-"""Figures of the trials of a study: in their order, and a metric against a cost."""
+"""Figures of the trials of a study: the history of their scores, and their Pareto front."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from darts.plotting.style import (
     MUTED,
     PRIMARY,
     ArtistStyle,
+    add_legend,
+    add_note,
     add_title,
     integer_ticks,
     log_ticks,
@@ -31,8 +33,9 @@ _MARKERS: dict[str, ArtistStyle] = {
     "pruned": {"marker": "D", "s": 15, "facecolor": "none", "edgecolor": "#E69F00", "linewidth": 1},
     "failed": {"marker": "x", "s": 22, "color": HIGHLIGHT, "linewidth": 1.2},
 }
-_MARGIN = 0.02  # distance of trials without a visible score from the edge, relative to the height
-# Offsets of a label in points, in order of preference: first on the side without other trials.
+# Distance of trials without a visible score from the border of the axes, relative to their height.
+_BORDER = 0.02
+# Offsets of a label in points (right, away from the other trials), in order of preference.
 _OFFSETS = ((-5, 5), (0, 7), (-5, 12), (-14, 5), (7, -7), (7, 5), (-5, -9))
 
 
@@ -45,17 +48,21 @@ def draw_trial_history(
     numbers: Sequence[int] | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw every trial as a marker, and the best score so far as a line.
+    """Draw the score of each trial as a marker, and the best score so far as a line.
 
-    Trials without a finite score, or with one far worse than all others, are drawn at the edge of
-    the worse side, and a note explains them.
+    Trials without a finite score, or with one far worse than all others, are drawn at the border
+    of the axes on the worse side, and a note explains them.
 
     Args:
         values: Score of each trial, or None.
         states: "complete", "pruned" or "failed" for each trial; only complete ones can be the best.
         metric: Name of the score.
-        higher_is_better: Direction of the score.
+        higher_is_better: Whether higher scores are better.
         numbers: Numbers of the trials. Default: 0, 1, ...
+        title: Title of the figure.
+
+    Raises:
+        ValueError: If a state is unknown, or the lengths differ.
     """
     numbers = range(len(values)) if numbers is None else numbers
     if not len(values) == len(states) == len(numbers):
@@ -69,16 +76,16 @@ def draw_trial_history(
     axes = figure.add_subplot()
     scores = [value if value is not None and math.isfinite(value) else None for value in values]
     visible = _without_outliers(scores, higher_is_better)
-    edge = _MARGIN if higher_is_better else 1 - _MARGIN
+    border = _BORDER if higher_is_better else 1 - _BORDER
     for state, marker in _MARKERS.items():
-        members = [position for position, own in enumerate(states) if own == state]
+        members = [p for p, trial_state in enumerate(states) if trial_state == state]
         inside = [(numbers[p], score) for p in members if (score := visible[p]) is not None]
-        outside = [(numbers[p], edge) for p in members if visible[p] is None]
+        outside = [(numbers[p], border) for p in members if visible[p] is None]
         label = f"{state} ({len(members)})"
         if members:
             axes.scatter(*unzip(inside), label=label, zorder=3, **marker)
         if outside:
-            # Vertical position as a fraction of the axes, whatever the scores are.
+            # The vertical position is a fraction of the axes, not a score.
             transform = axes.get_xaxis_transform()
             axes.scatter(*unzip(outside), transform=transform, zorder=3, **marker)
     steps = _best_so_far(numbers, scores, states, higher_is_better)
@@ -97,9 +104,10 @@ def draw_trial_history(
     if all(score is None for score in visible):
         axes.set_yticks([])
     if None in visible:
-        note = "at the edge: trials without a score, or with a score outside of the axis"
-        figure.supxlabel(note, fontsize=8, color="#555555")
-    add_title(figure, title, legend=len(values) > 0)
+        add_note(figure, "at the border: trials without a score or with an outlying score")
+    if len(values):
+        add_legend(figure)
+    add_title(figure, title)
     return figure
 
 
@@ -120,7 +128,7 @@ def _best_so_far(
 
 
 def _without_outliers(scores: Sequence[float | None], higher_is_better: bool) -> list[float | None]:
-    """Replace scores that are far on the worse side with None."""
+    """Replace outliers on the worse side with None."""
     known = [score for score in scores if score is not None]
     if not known:
         return list(scores)
@@ -141,8 +149,19 @@ def draw_pareto_front(
 ) -> Figure:
     """Draw a metric against a cost; the Pareto front is highlighted and labeled by trial.
 
-    Labels that would overlap are left out. Rows without a number for both names are skipped. The
-    label of a row is its ``trial``, or its position. The cost is minimized.
+    Lower costs are better. Rows without a number for both names are skipped. Labels that would
+    overlap others are left out.
+
+    Args:
+        rows: Trials with their metrics and costs by name. A row without the number ``trial`` is
+            labeled by its position.
+        metric: Name of the metric.
+        cost: Name of the cost.
+        higher_is_better: Whether higher values of the metric are better.
+        title: Title of the figure.
+
+    Raises:
+        ValueError: If no row has both numbers.
     """
     trials: list[Mapping[str, object]] = [
         {"trial": position, **row}
@@ -171,6 +190,7 @@ def draw_pareto_front(
     axes.set_ylabel(shorten(metric))
     axes.margins(0.1)
     style_axes(axes)
+    add_legend(figure)
     add_title(figure, title)
     texts = [", ".join(names[:3]) + ", …" * (len(names) > 3) for names in labels.values()]
     _label_points(figure, axes, list(labels), texts, 1 if higher_is_better else -1)
@@ -180,11 +200,14 @@ def draw_pareto_front(
 def _label_points(
     figure: Figure, axes: Axes, points: Sequence[tuple[float, float]], texts: Sequence[str], up: int
 ) -> None:
-    """Write each text next to its point, unless it would cover a point or another text."""
+    """Write each text next to its point, unless it would cover a point or another text.
+
+    ``up`` is 1 if the side of the front without other trials is above it, and -1 if below.
+    """
     from matplotlib.transforms import Bbox
 
-    figure.draw_without_rendering()  # to compute the positions of the axes
-    size = figure.dpi / 72
+    figure.draw_without_rendering()  # computes the positions of the axes
+    size = figure.dpi / 72  # pixels per point
     centers = axes.transData.transform(points)
     taken = [Bbox.from_bounds(x - 3 * size, y - 3 * size, 6 * size, 6 * size) for x, y in centers]
     style: ArtistStyle = {"textcoords": "offset points", "fontsize": 8, "color": HIGHLIGHT}

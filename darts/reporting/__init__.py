@@ -1,4 +1,4 @@
-"""Reports about runs, from the files in their directories: HTML pages and model cards."""
+"""Reports about runs: HTML pages and model cards, made from the files of run directories."""
 
 from darts.reporting.model_card import render_model_card
 from darts.reporting.page import render_page

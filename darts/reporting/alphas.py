@@ -1,4 +1,4 @@
-"""Mixing weights of a search over the epochs, on its page."""
+"""The section of a page about the alphas of a search: probabilities and entropy over the epochs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from darts.reporting.record import RunRecord
 from darts.searching.alphas import GroupHistory
 from darts.spaces import space_of
 
-_MAX_FRAMES = 30  # about 300 kB of the page
+_MAX_FRAMES = 30  # limits the animation to about 300 kB of the page
 
 
 def render_alphas(record: RunRecord) -> str:
-    """Return the mixing weights over the epochs, one panel per edge, and their entropy."""
+    """Return the content of the section: entropy, animation, and a panel of lines per edge."""
     if not record.alphas:
         return ""
     chosen = _chosen_operations(record)
@@ -27,19 +27,22 @@ def render_alphas(record: RunRecord) -> str:
         points = list(enumerate(map(_entropy, history["epochs"]), start=1))
         entropies.append(Line(group, points, number))
     note = (
-        "Mixing weights at the end of each epoch. Thick and outlined: operations of the genotype. "
-        f"{state_numbers_note(record.genotype)}"
+        "Probabilities at the end of each epoch. The operations of the genotype are thick or "
+        f"outlined. {state_numbers_note(record.genotype)}"
     )
-    entropy = chart(entropies, "mean entropy of the edges, nats (0: decided)")
+    entropy = chart(entropies, "mean entropy of the edges in nats (0: decided)")
     gif = animate_alphas(record.alphas, chosen=chosen, max_frames=_MAX_FRAMES)
-    animation = image(gif, "mixing weights, one frame per epoch", subtype="gif")
+    animation = image(gif, "probabilities, one frame per epoch", subtype="gif")
     details = element("details", element("summary", "Animation") + animation, open="")
     overview = element("div", details + charts([entropy]), class_="row")
     return paragraph(note, "quiet") + overview + "".join(panels)
 
 
 def _render_group(group: str, history: GroupHistory, chosen: Collection[tuple[int, int]]) -> str:
-    """Return the panels of a group, with one legend if all edges have the same candidates."""
+    """Return a panel per edge, with one legend if all edges have the same candidates.
+
+    ``chosen`` contains ``(edge, candidate)`` of each operation that the genotype keeps.
+    """
     epochs = history["epochs"]
     largest = max((p for matrix in epochs for row in matrix for p in row), default=1.0)
     panels = []
@@ -48,8 +51,8 @@ def _render_group(group: str, history: GroupHistory, chosen: Collection[tuple[in
         for number, operation in enumerate(history["operations"][edge]):
             points = [(t, matrix[edge][number]) for t, matrix in enumerate(epochs, start=1)]
             color = None if operation == "none" else number
-            lines.append(Line(operation, points, color, strong=(edge, number) in chosen))
-        names = ", ".join(line.label for line in lines if line.strong)
+            lines.append(Line(operation, points, color, thick=(edge, number) in chosen))
+        names = ", ".join(line.label for line in lines if line.thick)
         text = escape(f"{edge_name} {names}")
         caption = element("span", text, class_="chosen") if names else text
         title = f"{group} {edge_name}"
@@ -60,7 +63,7 @@ def _render_group(group: str, history: GroupHistory, chosen: Collection[tuple[in
 
 
 def _chosen_operations(record: RunRecord) -> ChosenOperations:
-    """Return what the genotype keeps, or nothing if it does not match the alphas."""
+    """Return the operations that the genotype keeps, or none if it does not match the alphas."""
     if record.genotype is None or not record.alphas:
         return {}
     candidates = {
@@ -69,12 +72,12 @@ def _chosen_operations(record: RunRecord) -> ChosenOperations:
     }
     try:
         masks = space_of(record.genotype).mask(record.genotype, candidates)
-    except ValueError:  # files of different epochs of a search whose candidates change
+    except ValueError:  # the files come from different epochs, and the candidates have changed
         return {}
     return {group: {(r, c) for r, c in mask.nonzero().tolist()} for group, mask in masks.items()}
 
 
 def _entropy(matrix: list[list[float]]) -> float:
-    """Return the mean entropy of the edges in nats."""
-    terms = [-p * math.log(p) for row in matrix for p in row if p and p > 0]
+    """Return the mean entropy of the edges, in nats, from probabilities ``(edges, operations)``."""
+    terms = [-p * math.log(p) for row in matrix for p in row if p > 0]
     return math.fsum(terms) / len(matrix)

@@ -1,4 +1,4 @@
-"""Architecture of a run on its page, and the importance of its edges."""
+"""The sections of a page about the architecture of a run and the importance of its edges."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ import re
 from collections import Counter
 
 from darts.plotting.genotype import draw_edge_importances, draw_genotype
-from darts.plotting.style import render
+from darts.plotting.style import render_figure
 from darts.reporting.labels import label
-from darts.reporting.markup import Cell, cell, code_block, collapsible, element, paragraph, table
+from darts.reporting.markup import (
+    TableCell,
+    code_block,
+    collapsible,
+    element,
+    paragraph,
+    table,
+    table_cell,
+)
 from darts.reporting.record import ImportanceFile, RunRecord
 from darts.spaces import AnyGenotype
 from darts.tracking import format_genotype
@@ -16,49 +24,56 @@ from darts.tracking.formats import is_fraction
 
 
 def render_architecture(record: RunRecord, anchor: str) -> str:
-    """Return the genotype as figure and text; ``anchor`` is the prefix of the figure's ids."""
+    """Return the genotype as figure and text. ``anchor`` starts all ids of the figure."""
     if record.genotype is None:
         return ""
-    drawing = inline_svg(render(draw_genotype(record.genotype), "svg"), f"{anchor}-")
+    drawing = inline_svg(render_figure(draw_genotype(record.genotype), "svg"), f"{anchor}-")
     text = paragraph(format_genotype(record.genotype), "quiet")
     return drawing + text + collapsible("Genotype", code_block(str(record.genotype)))
 
 
 def inline_svg(svg: bytes, prefix: str) -> str:
-    """Return a figure of this project as part of a page, with ids that are unique in the page."""
+    """Return a figure of ``render_figure`` as an element of a page.
+
+    The SVG is not escaped, so it must not come from elsewhere. ``prefix`` makes its ids unique in
+    the page.
+    """
     text = svg.decode("utf-8")
     text = text[text.index("<svg") :]
     text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)
     text = re.sub(r'\bid="', f'id="{prefix}', text)
     text = re.sub(r'(url\(|href=")#', rf"\g<1>#{prefix}", text)
-    # All elements inherit what the removed style set.
+    # The removed style had these two properties for all elements, which now inherit them.
     text = text.replace("<svg", '<svg stroke-linejoin="round" stroke-linecap="butt"', 1)
     return element("div", text, class_="paper", tabindex="0")
 
 
 def state_numbers_note(genotype: AnyGenotype | None) -> str:
-    """Explain state numbers, if the figure names the states differently."""
+    """Return an explanation of state numbers if the figure names the states differently."""
     if getattr(genotype, "inputs", None) != 2:
         return ""
     return (
-        "Edges connect states: states 0 and 1 are the inputs of the cell, c(k-2) and c(k-1) in the "
-        "figure; state 2 is node 0."
+        "Edges connect states. States 0 and 1 are the inputs of the cell, c(k-2) and c(k-1) in the "
+        "figure. State 2 is node 0."
     )
 
 
 def render_edge_importance(record: RunRecord, anchor: str) -> str:
-    """Return the drop of the score without each edge, as figure and tables."""
+    """Return how much the score drops without each edge, as figure and tables.
+
+    ``anchor`` starts all ids of the figure.
+    """
     importance = record.importance
     if not importance or record.genotype is None:
         return ""
     metric, edges = f"valid_{importance['metric']}", importance["edges"]
     percent = is_fraction(metric)
-    drawing = render(draw_edge_importances(record.genotype, edges, percent=percent), "svg")
+    drawing = render_figure(draw_edge_importances(record.genotype, edges, percent=percent), "svg")
 
-    def drop_cell(drop: float) -> Cell:
+    def drop_cell(drop: float) -> TableCell:
         # Adding 0.0 turns -0.00 into +0.00.
         text = f"{round(100 * drop, 2) + 0.0:+.2f}" if percent else f"{drop:+.4g}"
-        return Cell(text, drop)
+        return TableCell(text, drop)
 
     drops = [
         (edge["score_drop"], f"{name} {edge['source']}→{edge['target']}", edge["operation"])
@@ -69,14 +84,14 @@ def render_edge_importance(record: RunRecord, anchor: str) -> str:
     drops.sort(key=lambda row: -row[0])
     counts = Counter(operation for _, _, operation in drops)
     operations = sorted(importance["operations"].items(), key=lambda pair: -pair[1])
-    head = f"drop{', points' if percent else ''}"
+    drop_head = f"drop{', points' if percent else ''}"
     by_edge = [(edge, operation, drop_cell(drop)) for drop, edge, operation in drops]
-    by_operation = [(n, cell("edges", counts[n]), drop_cell(drop)) for n, drop in operations]
-    tables = table(("edge", "operation", head), by_edge)
-    tables += table(("all edges with", "edges", head), by_operation)
+    by_operation = [(n, table_cell("edges", counts[n]), drop_cell(drop)) for n, drop in operations]
+    tables = table(("edge", "operation", drop_head), by_edge)
+    tables += table(("all edges with", "edges", drop_head), by_operation)
     note = (
         f"{state_numbers_note(record.genotype)} Importances describe this network, not which "
-        "architecture would be better. Edges that can replace each other may both have a low "
+        "architecture would be better. If two edges can replace each other, both may have a low "
         "importance."
     )
     return (
@@ -88,7 +103,7 @@ def render_edge_importance(record: RunRecord, anchor: str) -> str:
 
 
 def _explain_drops(importance: ImportanceFile, metric: str, percent: bool) -> str:
-    """Explain the numbers and their resolution."""
+    """Return an explanation of the numbers and of their resolution."""
     text = (
         f"How much worse the {label(metric)} is if the operation of an edge outputs zeros and "
         "everything else stays as trained. Wider and darker edges are more important."
@@ -101,5 +116,7 @@ def _explain_drops(importance: ImportanceFile, metric: str, percent: bool) -> st
         return text
     text += f" Scored on {samples:,} samples"
     if importance["metric"] == "accuracy" and percent:
-        text += f": one sample is {100 / samples:.2g} points, so small drops may be chance"
+        text += (
+            f"; one sample is {100 / samples:.2g} percentage points, so small drops may be chance"
+        )
     return text + "."

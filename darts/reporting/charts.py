@@ -1,4 +1,4 @@
-"""Line charts as SVG, with colors of the style sheet that fit light and dark mode."""
+"""Line charts as SVG. The style sheet of the page defines their colors for light and dark mode."""
 
 from __future__ import annotations
 
@@ -9,18 +9,28 @@ from dataclasses import dataclass
 
 from darts.reporting.markup import element, escape
 
-_COLORS, _RIGHT = 8, 8.0  # number of colors; pixels right of the axes
+_COLORS = 8  # number of colors in the style sheet
+_RIGHT = 8.0  # margin on the right of the axes, in pixels
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart."""
+    """One line of a chart.
+
+    Attributes:
+        label: Name in the legend.
+        points: ``(x, y)``; points whose y is not a finite number are skipped.
+        color_index: Index of the color. After eight lines the colors repeat, dashed. None is gray
+            and dashed.
+        thick: Whether the line is thick.
+        dots: Whether to draw only dots, without a line.
+    """
 
     label: str
-    points: Sequence[tuple[float, float | None]]  # those without a finite number are skipped
-    number: int | None = 0  # index of the color; from 8 on, lines are dashed; None: gray, dashed
-    strong: bool = False  # whether the line is thicker
-    dots: bool = False  # whether to draw points only
+    points: Sequence[tuple[float, float | None]]
+    color_index: int | None = 0
+    thick: bool = False
+    dots: bool = False
 
     @property
     def finite_points(self) -> list[tuple[float, float]]:
@@ -30,33 +40,33 @@ class Line:
     @property
     def color_class(self) -> str:
         """CSS class of the color."""
-        return "cn" if self.number is None else f"c{self.number % _COLORS}"
+        return "cn" if self.color_index is None else f"c{self.color_index % _COLORS}"
 
     @property
-    def legend_class(self) -> str:
-        """CSS classes of the legend: color and dashes."""
-        dashed = self.number is None or self.number // _COLORS % 2
+    def line_class(self) -> str:
+        """CSS classes of the color and the dashes."""
+        dashed = self.color_index is None or self.color_index // _COLORS % 2
         return f"{self.color_class}{' d' if dashed else ''}"
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """Size of a chart in pixels, and the ranges of its axes."""
+    """Geometry of a chart in pixels, and the ranges of its axes."""
 
     width: float
     height: float
-    left: float
-    font: float
+    left: float  # width of the labels on the left of the axes
+    font: float  # size of the font
     x_range: tuple[float, float]
     y_range: tuple[float, float]
 
     def x(self, value: float) -> float:
-        """Return the horizontal position of a value."""
+        """Return the horizontal position of a value, in pixels."""
         low, high = self.x_range
         return self.left + (value - low) / (high - low) * (self.width - self.left - _RIGHT)
 
     def y(self, value: float) -> float:
-        """Return the vertical position of a value."""
+        """Return the vertical position of a value, in pixels from the top."""
         low, high = self.y_range
         bottom = self.height - 1.7 * self.font
         return bottom - (value - low) / (high - low) * (bottom - 0.7 * self.font)
@@ -73,16 +83,18 @@ def chart(
     caption: str = "",
     x_label: str = "epoch",
 ) -> str:
-    """Return a panel with lines; empty if no line has a point.
+    """Return a panel with lines; an empty string if no line has a point.
 
     Args:
         lines: The lines.
         title: Title of the panel.
-        small: Whether to draw a small panel without legend, one of many.
-        percent: Whether the values are fractions, shown in percent.
-        top: Upper end of a vertical axis from 0. Default: an axis around all values.
-        counts: Whether the values are integers, on an axis from 0.
-        caption: Markup instead of the title.
+        small: Whether the panel is small and has no legend, as one of many.
+        percent: Whether the values are fractions, which are shown in percent.
+        top: Upper end of the vertical axis, which then starts at 0. Default: the axis fits the
+            values.
+        counts: Whether the values are integers. The vertical axis then starts at 0.
+        caption: Markup that is shown instead of the title.
+        x_label: Name of the horizontal axis, whose values are integers.
     """
     points = [point for line in lines for point in line.finite_points]
     if not points:
@@ -111,7 +123,7 @@ def chart(
         parts.append(_text(frame.x(x), height - 0.4 * font, f"{x:g}", font, "middle"))
     if not small:
         parts.append(_text(0.0, height - 0.4 * font, x_label, 0.8 * font, "start"))
-    for line in sorted(lines, key=lambda line: line.strong):
+    for line in sorted(lines, key=lambda line: line.thick):  # thick lines are on top
         parts += _draw_line(line, frame)
     drawing = element(
         "svg", "".join(parts), viewBox=f"0 0 {width:g} {height:g}", role="img", aria_label=title
@@ -121,30 +133,30 @@ def chart(
 
 
 def _draw_line(line: Line, frame: _Frame) -> list[str]:
-    """Return the elements of a line: dots, a path, or nothing."""
+    """Return the SVG elements of a line: dots, a polyline, or nothing."""
     points = [(frame.x(x), frame.y(y)) for x, y in line.finite_points]
-    hint = f"<title>{escape(line.label)}</title>"
+    tooltip = f"<title>{escape(line.label)}</title>"
     if line.dots or len(points) == 1:
         return [
             f'<circle class="p {line.color_class}" cx="{x:.1f}" cy="{y:.1f}" r="2.5">'
-            f"{hint}</circle>"
+            f"{tooltip}</circle>"
             for x, y in points
         ]
     if not points:
         return []
-    css_class = f"l {line.legend_class}{' k' if line.strong else ''}"
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return [f'<polyline class="{css_class}" points="{path}">{hint}</polyline>']
+    css_class = f"l {line.line_class}{' k' if line.thick else ''}"
+    corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return [f'<polyline class="{css_class}" points="{corners}">{tooltip}</polyline>']
 
 
 def legend(lines: Iterable[Line]) -> str:
-    """Return the names of lines with their colors."""
-    items = (element("li", escape(line.label), class_=line.legend_class) for line in lines)
+    """Return a list of the names of lines with their colors and dashes."""
+    items = (element("li", escape(line.label), class_=line.line_class) for line in lines)
     return element("ul", "".join(items), class_="legend")
 
 
 def charts(panels: Iterable[str], *, small: bool = False) -> str:
-    """Return a grid of panels; empty if all panels are empty."""
+    """Return a grid of panels; an empty string if all panels are empty."""
     content = "".join(panels)
     return element("div", content, class_="charts small" if small else "charts") if content else ""
 
@@ -152,7 +164,7 @@ def charts(panels: Iterable[str], *, small: bool = False) -> str:
 def ticks(low: float, high: float, intervals: int, *, whole: bool = False) -> list[float]:
     """Return at most ``intervals + 1`` evenly spaced round numbers from ``low`` to ``high``.
 
-    With ``whole`` they are integers.
+    With ``whole`` they are integers. ``low`` must be less than ``high``.
     """
     step = 10.0 ** math.floor(math.log10((high - low) / intervals))
     step = next(
@@ -160,7 +172,7 @@ def ticks(low: float, high: float, intervals: int, *, whole: bool = False) -> li
     )
     if whole:
         step = max(1.0, math.ceil(step))
-    tolerance = 1e-9 * (high - low)  # relative to the axis, since a step may be far longer
+    tolerance = 1e-9 * (high - low)  # relative to the axis, because a step may be far longer
     first, last = math.ceil((low - tolerance) / step), math.floor((high + tolerance) / step)
     return [number * step for number in range(first, last + 1)]
 
@@ -178,14 +190,15 @@ def format_ticks(values: Sequence[float], unit: str = "") -> list[str]:
 
 
 def _axis_range(low: float, high: float, margin: float) -> tuple[float, float]:
-    """Return the range of an axis: the values with a relative margin at both ends."""
-    if high - low <= 1e-12 * max(abs(low), abs(high)):  # a single value
-        half = 0.5 * abs(low) * 0.1 or 0.5
+    """Return the range of an axis: the range of the values with a relative margin at both ends."""
+    if high - low <= 1e-12 * max(abs(low), abs(high)):  # a single value, which has no range
+        half = 0.05 * abs(low) or 0.5
         return (low - 0.5, high + 0.5) if margin == 0 else (low - half, high + half)
     return low - margin * (high - low), high + margin * (high - low)
 
 
 def _text(x: float, y: float, text: str, size: float, anchor: str) -> str:
+    """Return a text element; ``anchor`` is SVG's ``start``, ``middle`` or ``end``."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" text-anchor="{anchor}">'
         f"{escape(text)}</text>"

@@ -1,4 +1,4 @@
-"""Labels of metrics, and the metrics that a page shows first."""
+"""Labels of the numbers of a run, and the numbers that a page shows first."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _WORDS = {"f1": "F1", "wer": "WER", "cer": "CER", "bleu": "BLEU"}
 
 
 def label(name: str) -> str:
-    """Return the label of a metric, for example "valid accuracy" for ``valid_accuracy``."""
+    """Return the label of a number, for example "valid accuracy" for ``valid_accuracy``."""
     words = name.replace("_", " ").replace("/", ", ").split(" ")
     return _LABELS.get(name, " ".join(_WORDS.get(word, word) for word in words))
 
 
 def headline_metrics(record: RunRecord) -> list[str]:
-    """Return the names of the most important metrics that the run has."""
+    """Return the names of the most important numbers that the run has, scores first."""
     scores = (f"test_{record.metric}", f"valid_{record.metric}", record.metric)
     candidates = dict.fromkeys((*scores, *_RESULTS, *_COUNTS))
     return [name for name in candidates if record.numbers.get(name) is not None]

@@ -1,4 +1,8 @@
-"""HTML elements. Every text from outside is escaped, see ``escape``."""
+"""HTML elements.
+
+Arguments named ``content`` and ``body`` are markup, which these functions insert as it is. They
+escape everything else: titles, names, texts, and the cells of tables.
+"""
 
 from __future__ import annotations
 
@@ -13,31 +17,35 @@ from darts.tracking import format_value
 
 
 @dataclass(frozen=True)
-class Cell:
-    """Cell of a table: its text, and the number to sort by, if it is a number."""
+class TableCell:
+    """Cell of a table."""
 
     text: str
-    value: float | None = None
+    value: float | None = None  # the number to sort by; None if the text is not a number
 
 
-Row = Sequence["Cell | str"]
+Row = Sequence["TableCell | str"]
 
 
-def cell(name: str, value: object) -> Cell:
-    """Return the cell of a value of the quantity ``name``; an empty cell for None."""
+def table_cell(name: str, value: object) -> TableCell:
+    """Return the table cell of a value of the quantity ``name``; an empty one for None."""
     if value is None:
-        return Cell("")
+        return TableCell("")
     number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-    return Cell(format_value(name, value), number)
+    return TableCell(format_value(name, value), number)
 
 
 def escape(text: object) -> str:
-    """Return text that is safe anywhere in a page, including attributes."""
+    """Return plain text as markup, which is safe anywhere in a page, including attributes."""
     return html.escape(str(text), quote=True)
 
 
 def element(tag: str, content: str, **attributes: str) -> str:
-    """Return an element around markup. Attributes are escaped; ``class_`` is ``class``, _ is -."""
+    """Return an element around markup.
+
+    Values of attributes are escaped. In their names, an underscore at the end is dropped
+    (``class_``) and the others become hyphens (``aria_label``).
+    """
     text = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"'
         for key, value in attributes.items()
@@ -56,21 +64,21 @@ def code_block(text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Row]) -> str:
-    """Return a table that is sorted by a click on the head of a column."""
+    """Return a table. A click on the head of a column sorts it, see ``SCRIPT``."""
     lines = [list(row) for row in rows]
     heads = "".join(
         element("th", element("button", escape(name), type="button"), scope="col", class_=css_class)
         for name, css_class in zip(head, _column_classes(len(head), lines), strict=True)
     )
-    body = "".join(element("tr", "".join(map(_table_cell, line))) for line in lines)
+    body = "".join(element("tr", "".join(map(_render_cell, line))) for line in lines)
     content = element("thead", element("tr", heads)) + element("tbody", body)
     return element("div", element("table", content, class_="sortable"), class_="wide", tabindex="0")
 
 
-def definition_table(rows: Iterable[tuple[str, Cell | str]]) -> str:
-    """Return a table of names and values in the given order; empty without rows."""
+def definition_table(rows: Iterable[tuple[str, TableCell | str]]) -> str:
+    """Return a table of names and values in the given order; an empty string without rows."""
     lines = [
-        element("tr", element("th", escape(name), scope="row") + _table_cell(value, aligned=False))
+        element("tr", element("th", escape(name), scope="row") + _render_cell(value, aligned=False))
         for name, value in rows
     ]
     body = element("table", element("tbody", "".join(lines)), class_="pairs")
@@ -78,17 +86,17 @@ def definition_table(rows: Iterable[tuple[str, Cell | str]]) -> str:
 
 
 def _column_classes(columns: int, lines: Sequence[Row]) -> list[str]:
-    """Return "number" for columns of numbers and empty cells, "text" for others."""
+    """Return the CSS class of each column: "number" if all filled cells are numbers, or "text"."""
     classes = []
     for column in range(columns):
         cells = [line[column] for line in lines]
         filled = [c for c in cells if (c if isinstance(c, str) else c.text)]
-        numbers = all(isinstance(c, Cell) and c.value is not None for c in filled)
+        numbers = all(isinstance(c, TableCell) and c.value is not None for c in filled)
         classes.append("number" if filled and numbers else "text")
     return classes
 
 
-def _table_cell(content: Cell | str, *, aligned: bool = True) -> str:
+def _render_cell(content: TableCell | str, *, aligned: bool = True) -> str:
     if isinstance(content, str):
         return element("td", escape(content))
     if content.value is None or not aligned:
@@ -97,31 +105,38 @@ def _table_cell(content: Cell | str, *, aligned: bool = True) -> str:
 
 
 def tiles(pairs: Iterable[tuple[str, str]]) -> str:
-    """Return prominent values with their names."""
+    """Return prominent boxes, each with a name and a value."""
     items = (element("dt", escape(name)) + element("dd", escape(text)) for name, text in pairs)
     return element("dl", "".join(element("div", item) for item in items), class_="tiles")
 
 
 def collapsible(title: str, content: str) -> str:
-    """Return markup that a click on its title shows; empty without content."""
+    """Return content that a click on its title shows; an empty string without content."""
     return element("details", element("summary", escape(title)) + content) if content else ""
 
 
 def section(title: str, content: str, **attributes: str) -> str:
-    """Return a section with a heading; empty without content."""
+    """Return a section with a heading; an empty string without content."""
     head = element("h3", escape(title))
     return element("section", head + content, **attributes) if content else ""
 
 
 def image(content: bytes, description: str, *, subtype: str = "svg+xml") -> str:
-    """Return an embedded image. An SVG in an image can neither run scripts nor load anything."""
+    """Return an embedded image from the content of its file.
+
+    An SVG in an ``img`` element can neither run scripts nor load anything.
+    """
     data = base64.b64encode(content).decode("ascii")
     tag = f'<img alt="{escape(description)}" src="data:image/{subtype};base64,{data}">'
     return element("div", tag, class_="paper", tabindex="0")
 
 
 def document(title: str, body: str) -> str:
-    """Return a page whose policy forbids network access and all scripts but that of the tables."""
+    """Return a page.
+
+    Its content security policy forbids network access and all scripts except the one that sorts
+    tables.
+    """
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode("ascii")
     policy = (
         f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; "

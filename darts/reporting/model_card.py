@@ -1,4 +1,4 @@
-"""Model cards of retrained networks.
+"""Model cards of retrained networks: what a network is, how it was trained, how good it is.
 
 References:
     Mitchell et al., "Model Cards for Model Reporting", arXiv:1810.03993.
@@ -13,6 +13,7 @@ from darts.reporting.record import RunRecord
 from darts.tracking import JsonObject, format_genotype, format_value
 from darts.tracking.ledger import sum_phases
 
+# Keys of the configuration that a card shows if the run has them.
 _SETTINGS = (
     "epochs",
     "precision",
@@ -38,6 +39,7 @@ def render_model_card(record: RunRecord, *, exports: bool = True) -> str:
     """Return a model card in Markdown for a finished retraining.
 
     Args:
+        record: Run directory of the retraining.
         exports: Whether ``darts.export`` supports networks of this task.
 
     Raises:
@@ -86,9 +88,10 @@ def render_model_card(record: RunRecord, *, exports: bool = True) -> str:
 
 
 def _describe_epoch(record: RunRecord) -> str:
+    """Return a sentence about the epoch whose weights the network has."""
     summary = record.summary
     selection = (
-        f"which has the best validation score ({record.metric})"
+        f"the one with the best validation score ({record.metric})"
         if record.config.get("selection") == "best"
         else "the last one"
     )
@@ -96,15 +99,17 @@ def _describe_epoch(record: RunRecord) -> str:
 
 
 def _describe_cost(record: RunRecord) -> str:
+    """Return sentences about what the costs include; nothing if the costs are unknown."""
     if record.gco2_per_kwh is None:
         return ""
     return (
         f"CO2-equivalent at {record.gco2_per_kwh:g} g per kilowatt-hour. These are the costs of "
-        "training this network. The search that found its architecture is not included."
+        "training this network, without the search that found its architecture."
     )
 
 
 def _describe_origin(summary: JsonObject) -> str:
+    """Return a sentence about the version, seed and device."""
     revision = summary.get("git_revision")
     version = f"darts-nas at revision `{revision}`" if revision else "darts-nas"
     return f"Created with {version}, seed {summary['seed']}, on {summary['device']}."
@@ -123,8 +128,8 @@ def _limitations(record: RunRecord) -> list[str]:
         "runs by their test scores makes the test score optimistic too.": tested,
         "There is no test score.": not tested,
         "No data was held out for validation.": not validated,
-        f"This is one training with one seed ({summary['seed']}). It does not show how much the "
-        "score varies between seeds.": True,
+        f"The network was trained once, with seed {summary['seed']}. This does not show how much "
+        "the score varies between seeds.": True,
         "Performance on data from other sources, with shifted distributions or with adversarial "
         "inputs is unknown.": True,
     }
@@ -132,12 +137,13 @@ def _limitations(record: RunRecord) -> list[str]:
 
 
 def _group_name(config: JsonObject, key: str) -> str:
-    """Return the name of the option of a config group."""
+    """Return the name of the option that the configuration chooses in a group such as ``task``."""
     group = config.get(key)
     return str(group.get("name", "")) if isinstance(group, Mapping) else str(group)
 
 
 def _score_rows(summary: JsonObject) -> list[tuple[str, ...]]:
+    """Return for each metric its label, validation score and test score."""
     scores = {
         name: format_value(name, value)
         for name, value in summary.items()
@@ -150,6 +156,7 @@ def _score_rows(summary: JsonObject) -> list[tuple[str, ...]]:
 
 
 def _setting_rows(config: JsonObject) -> list[tuple[str, str]]:
+    """Return key and value of each setting of ``_SETTINGS`` that the run has."""
     rows = []
     for key in _SETTINGS:
         value: object = config
@@ -161,7 +168,7 @@ def _setting_rows(config: JsonObject) -> list[tuple[str, str]]:
 
 
 def _cost_rows(record: RunRecord) -> list[tuple[str, ...]]:
-    """Return the costs of all phases together, by source."""
+    """Return the costs of all phases together, one row per source."""
     return [
         (cost["source"], *(format_value(key, cost[key]) for key in ("seconds", "joules", "gco2e")))
         for cost in sum_phases(record.phases)
@@ -169,6 +176,7 @@ def _cost_rows(record: RunRecord) -> list[tuple[str, ...]]:
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table; an empty string without rows."""
     lines = [list(head), *(list(row) for row in rows)]
     if len(lines) == 1:
         return ""
@@ -177,7 +185,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Return text in one line, with Markdown's special characters escaped."""
+    """Return text on one line, with Markdown's special characters escaped."""
     line = " ".join(text.split())
     for character in "\\`*_[]<>|#":
         line = line.replace(character, "\\" + character)
@@ -185,4 +193,5 @@ def _escape(text: str) -> str:
 
 
 def _fence(text: str) -> str:
+    """Return a Markdown code block."""
     return f"```\n{text}\n```"

@@ -1,4 +1,4 @@
-"""The page: a comparison of several runs, followed by each run."""
+"""The whole page: a comparison if there are several runs, followed by each run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 import darts
 from darts.reporting.charts import Line, chart, charts
 from darts.reporting.labels import headline_metrics, label
-from darts.reporting.markup import Row, cell, document, element, escape, paragraph, section, table
+from darts.reporting.markup import (
+    Row,
+    document,
+    element,
+    escape,
+    paragraph,
+    section,
+    table,
+    table_cell,
+)
 from darts.reporting.record import RunRecord, group_evaluations, short_run_names
 from darts.reporting.run import render_run
 from darts.reporting.sections import SOURCES_NOTE, column_over_epochs, describe_environment
@@ -22,7 +31,11 @@ Runs = Sequence[tuple[str, RunRecord]]
 
 
 def render_page(records: Sequence[RunRecord]) -> str:
-    """Return a self-contained HTML page about one or more runs."""
+    """Return an HTML page about one or more runs, which loads nothing from elsewhere.
+
+    Raises:
+        ValueError: If there are no runs.
+    """
     if not records:
         raise ValueError("there is no run to report")
     names = short_run_names(records)
@@ -42,15 +55,15 @@ def render_page(records: Sequence[RunRecord]) -> str:
         )
         body += element("nav", links) + _render_comparison(runs)
     for number, (index, evaluations) in enumerate(groups, start=1):
-        evaluated = {names[evaluation]: records[evaluation] for evaluation in evaluations}
-        body += render_run(records[index], names[index], f"run-{number}", evaluated)
+        named = {names[evaluation]: records[evaluation] for evaluation in evaluations}
+        body += render_run(records[index], names[index], f"run-{number}", named)
     note = f"Created by darts-nas {darts.__version__} from the files of the runs."
     body += paragraph(note, "quiet")
     return document(title, element("main", body))
 
 
 def _render_comparison(runs: Runs) -> str:
-    """Return the article that compares the runs: results, curves, cost, configuration."""
+    """Return the article that compares the runs."""
     body = (
         element("h2", "Comparison")
         + _render_results(runs)
@@ -63,15 +76,15 @@ def _render_comparison(runs: Runs) -> str:
 
 
 def _render_results(runs: Runs) -> str:
-    """Return a table with one row per run: scores, sizes, time, and progress if unfinished."""
+    """Return a table with one row per run: scores, sizes, time; progress if a run is unfinished."""
     names = {name for _, record in runs for name in headline_metrics(record)}
     metrics = sorted(names, key=_column_order)
     unfinished = not all(record.finished for _, record in runs)
     rows: list[Row] = [
         [
             name,
-            *(cell(metric, record.numbers.get(metric)) for metric in metrics),
-            cell("seed", record.config.get("seed")),
+            *(table_cell(metric, record.numbers.get(metric)) for metric in metrics),
+            table_cell("seed", record.config.get("seed")),
             record.command,
             *([record.progress] if unfinished else []),
         ]
@@ -82,7 +95,7 @@ def _render_results(runs: Runs) -> str:
 
 
 def _column_order(metric: str) -> tuple[int, str]:
-    """Sort scores before sizes before times."""
+    """Return a key that sorts scores before sizes before times."""
     prefixes = ("test_", "valid_", "true_")
     rank = next((i for i, prefix in enumerate(prefixes) if metric.startswith(prefix)), 3)
     last = {"parameters": 10, "macs": 11, "seconds": 12, "epoch": 13, "genotype_epoch": 14}
@@ -105,7 +118,7 @@ def _render_curves(runs: Runs) -> str:
 
 
 def _render_cost(runs: Runs) -> str:
-    """Return a table of the energy of all runs, if it has a common source."""
+    """Return a table of the costs of all runs if their joules have one source, or else a note."""
     measured = [
         (name, record.numbers) for name, record in runs if record.numbers.get("joules") is not None
     ]
@@ -114,11 +127,11 @@ def _render_cost(runs: Runs) -> str:
     sources = {str(numbers.get("joules_source")) for _, numbers in measured}
     if common_source(sources) is None:
         names = ", ".join(sorted(sources))
-        return paragraph(f"The joules of the runs have several sources ({names}).") + paragraph(
-            f"{SOURCES_NOTE} The section of each run shows its cost."
+        return paragraph(f"The joules of the runs have different sources ({names}).") + paragraph(
+            f"{SOURCES_NOTE} The article of each run shows its cost."
         )
     rows: list[Row] = [
-        [name, *(cell(key, numbers.get(key)) for key in ("seconds", "joules", "gco2e"))]
+        [name, *(table_cell(key, numbers.get(key)) for key in ("seconds", "joules", "gco2e"))]
         for name, numbers in measured
     ]
     return paragraph(f"Source of the joules: {sources.pop()}.", "quiet") + table(
@@ -127,7 +140,7 @@ def _render_cost(runs: Runs) -> str:
 
 
 def _render_genotypes(runs: Runs) -> str:
-    """Return a table of the genotypes; of two, also the differences."""
+    """Return a table of the genotypes. If there are two of one space, also list the differences."""
     genotypes = [(name, r.genotype) for name, r in runs if r.genotype is not None]
     if not genotypes:
         return ""
@@ -145,17 +158,19 @@ def _render_genotypes(runs: Runs) -> str:
 
 
 def _render_differences(runs: Runs) -> str:
-    """Return a table of the settings and properties of the environment that differ."""
+    """Return a table of the settings and the properties of the environment that differ."""
     settings = [{**dict(_flatten(record.config)), **_environment(record)} for _, record in runs]
     keys = list(dict.fromkeys(key for values in settings for key in values))
-    different = [k for k in keys if len({repr(own[k]) for own in settings if k in own}) > 1]
-    unique = sum(sum(key in values for values in settings) == 1 for key in keys)
+    different = [
+        key for key in keys if len({repr(values[key]) for values in settings if key in values}) > 1
+    ]
+    in_one_run = sum(sum(key in values for values in settings) == 1 for key in keys)
     rows = [[key, *(str(values.get(key, "")) for values in settings)] for key in different]
     names = [name for name, _ in runs]
-    equal = paragraph("The settings that several runs have are equal.")
-    content = table(("key", *names), rows) if rows else equal
-    note = f"{unique} keys that only one of the runs has are not shown."
-    return content + (paragraph(note, "quiet") if unique else "")
+    no_difference = paragraph("No setting differs between the runs that have it.")
+    content = table(("key", *names), rows) if rows else no_difference
+    note = f"Keys that only one run has are not shown ({in_one_run})."
+    return content + (paragraph(note, "quiet") if in_one_run else "")
 
 
 def _flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -168,6 +183,6 @@ def _flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[s
 
 
 def _environment(record: RunRecord) -> dict[str, object]:
-    """Return the environment of a run under names that are no keys of configurations."""
+    """Return the environment of a run; parentheses distinguish its names from settings."""
     values = {f"({name})": value for name, value in describe_environment(record).items()}
     return {**values, "(git revision)": record.env.get("git_revision")}

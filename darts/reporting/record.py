@@ -1,4 +1,4 @@
-"""Content of a run directory, read without changing it."""
+"""The files of a run directory, read for reports. Reading changes nothing."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from darts.tracking import JsonObject, read_json, read_metrics
 from darts.tracking.ledger import PhaseCost
 
 COMMANDS = ("search", "retrain", "evaluate", "tune")
-"""Commands whose runs can be reported."""
+"""Commands whose runs reports support."""
 
 
 class ImportanceFile(EdgeImportances):
-    """Content of ``importance.json``: the importances, and what they are measured with."""
+    """Content of ``importance.json``: the importances, their metric and the number of samples."""
 
     metric: str
     samples: int
@@ -29,20 +29,20 @@ class ImportanceFile(EdgeImportances):
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Content of a run directory. Files that do not exist (yet) are empty values."""
+    """Content of a run directory. What does not exist (yet) is empty or None."""
 
     directory: Path
     command: str  # one of `COMMANDS`
-    config: JsonObject
-    config_text: str  # configuration as YAML
-    overrides: list[str] | None  # of the command line; None if unknown
+    config: JsonObject  # content of config.yaml
+    config_text: str  # the same as YAML
+    overrides: list[str] | None  # arguments of the command line; None if unknown
     env: JsonObject  # software, hardware and git revision
     summary: JsonObject  # scores and costs; empty until the run has finished
     rows: list[JsonObject]  # rows of metrics.jsonl that end an epoch
-    phases: list[PhaseCost]
-    gco2_per_kwh: float | None  # emissions per kilowatt-hour that the costs use
-    genotype: AnyGenotype | None  # found or trained
-    alphas: dict[str, GroupHistory]  # mixing weights of a search by group
+    phases: list[PhaseCost]  # cost by phase and source
+    gco2_per_kwh: float | None  # emissions in grams per kilowatt-hour, from which gco2e is computed
+    genotype: AnyGenotype | None  # result of a search, architecture of a retraining
+    alphas: dict[str, GroupHistory]  # by group, the probabilities of a search over the epochs
     samples: dict[str, int]  # number of samples of each subset and split
     confusion: bytes | None  # confusion matrix as SVG
     importance: ImportanceFile | None  # edge importances of an evaluation
@@ -51,7 +51,7 @@ class RunRecord:
 
     @property
     def name(self) -> str:
-        """Name in the configuration; for an evaluation, the name of the evaluated retraining."""
+        """Name of the run in its configuration; of an evaluation, the name of the retraining."""
         source = self.summary if self.command == "evaluate" else self.config
         return str(source.get("name", self.directory.name))
 
@@ -62,17 +62,17 @@ class RunRecord:
 
     @property
     def metric(self) -> str:
-        """The steering metric."""
+        """The steering metric, for example ``accuracy``."""
         return str(self.config.get("metric", self.summary.get("metric", "accuracy")))
 
     @property
     def split(self) -> str:
-        """Split of the data that an evaluation scores."""
+        """Split of the data set that an evaluation scores: ``valid`` or ``test``."""
         return str(self.config.get("split", "test"))
 
     @property
     def progress(self) -> str:
-        """Progress of the run in words."""
+        """Progress of the run as text, for example "finished"."""
         if self.finished:
             return "finished"
         if self.command == "tune":
@@ -82,7 +82,7 @@ class RunRecord:
 
     @property
     def numbers(self) -> JsonObject:
-        """The summary of a finished run, or the last row of the metrics."""
+        """Summary of a finished run; the last row of the metrics of an unfinished one."""
         return self.summary or (self.rows[-1] if self.rows else {})
 
 
@@ -131,10 +131,10 @@ def read_run(directory: Path) -> RunRecord:
 
 
 def group_evaluations(records: Sequence[RunRecord]) -> list[tuple[int, list[int]]]:
-    """Return for each separate run its index and the indices of its evaluations.
+    """Return the index of each run that has its own article, with the indices of its evaluations.
 
-    An evaluation belongs to the retraining whose directory contains its checkpoint. If that is not
-    among the runs, the evaluation is a separate run.
+    An evaluation belongs to the retraining whose directory contains its checkpoint. If that
+    retraining is not among the runs, the evaluation has its own article.
     """
     retrainings = {
         record.directory.resolve(): index
@@ -147,14 +147,14 @@ def group_evaluations(records: Sequence[RunRecord]) -> list[tuple[int, list[int]
         folder = Path(str(checkpoint)).parent.resolve() if checkpoint else None
         owners.append(retrainings.get(folder) if folder else None)
     return [
-        (index, [own for own, other in enumerate(owners) if other == index])
+        (index, [evaluation for evaluation, other in enumerate(owners) if other == index])
         for index, owner in enumerate(owners)
         if owner is None
     ]
 
 
 def short_run_names(records: Sequence[RunRecord]) -> list[str]:
-    """Return the shortest ends of the paths of the runs that distinguish them."""
+    """Return the last parts of the path of each run, as few as distinguish all runs."""
     paths = [record.directory.resolve().parts for record in records]
     for length in range(1, max(map(len, paths), default=0) + 1):
         names = ["/".join(path[-length:]) for path in paths]
@@ -172,12 +172,13 @@ def _read_object(path: Path) -> JsonObject:
 
 
 def _parse_yaml(path: Path, text: str) -> JsonObject:
+    """Return a YAML file's content, which must be a mapping; ``path`` is for error messages."""
     import yaml
 
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} is damaged: it must contain a mapping")
     return content
@@ -193,6 +194,7 @@ def _read_genotype(path: Path) -> AnyGenotype | None:
 
 
 def _count_samples(path: Path) -> dict[str, int]:
+    """Return the number of samples of each subset and split, from their indices."""
     if not path.is_file():
         return {}
     with np.load(path, allow_pickle=False) as indices:
@@ -200,6 +202,7 @@ def _count_samples(path: Path) -> dict[str, int]:
 
 
 def _read_csv(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file by column; missing values are empty strings."""
     if not path.is_file():
         return []
     text = io.StringIO(path.read_text(encoding="utf-8"), newline="")

@@ -1,4 +1,4 @@
-"""One run on a page, section by section; sections without data are left out."""
+"""The article of one run on a page. Sections without data are left out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from darts.reporting.architecture import render_architecture, render_edge_import
 from darts.reporting.labels import headline_metrics, label
 from darts.reporting.markup import (
     Row,
-    cell,
     code_block,
     collapsible,
     definition_table,
@@ -19,6 +18,7 @@ from darts.reporting.markup import (
     paragraph,
     section,
     table,
+    table_cell,
     tiles,
 )
 from darts.reporting.record import RunRecord
@@ -35,25 +35,29 @@ NamedRuns = Mapping[str, RunRecord]
 """Runs by their names on the page."""
 
 
-def render_run(record: RunRecord, title: str, anchor: str, evaluated: NamedRuns) -> str:
-    """Return the article of a run, including evaluations of its network.
+def render_run(record: RunRecord, name: str, anchor: str, evaluations: NamedRuns) -> str:
+    """Return the article of a run.
 
-    ``title`` is its name on the page, ``anchor`` its id, the prefix of all ids in the article.
+    Args:
+        record: The run.
+        name: Name of the run on the page.
+        anchor: Id of the article, with which all ids in it start.
+        evaluations: Evaluations of the run's network, which are part of the article.
     """
     state = "state" if record.finished else "state warn"
-    head = element("h2", escape(title))
+    head = element("h2", escape(name))
     head += element("span", escape(f"{record.command}: {record.progress}"), class_=state)
     body = (
         head
         + _render_results(record)
         + section("architecture", render_architecture(record, anchor))
-        + section("edge importance", _render_importances({title: record, **evaluated}, anchor))
+        + section("edge importance", _render_importances({name: record, **evaluations}, anchor))
         + section("trials", render_study(record))
-        + section("mixing weights", render_alphas(record))
+        + section("probabilities of the operations", render_alphas(record))
         + section("learning curves", render_curves(record))
         + section("collapse checks", render_collapse_checks(record))
         + section("confusion matrix", _render_confusion(record))
-        + section("evaluations", _render_evaluations(evaluated), id=f"{anchor}-evaluations")
+        + section("evaluations", _render_evaluations(evaluations), id=f"{anchor}-evaluations")
         + section("cost", render_cost(record))
         + section("configuration", collapsible("config.yaml", code_block(record.config_text)))
         + section("reproduction", render_reproduction(record))
@@ -62,7 +66,7 @@ def render_run(record: RunRecord, title: str, anchor: str, evaluated: NamedRuns)
 
 
 def _render_results(record: RunRecord) -> str:
-    """Return scores and sizes."""
+    """Return the most important numbers of a run, and all of them on a click."""
     numbers = record.numbers
     if not numbers and not record.trials:
         return paragraph("No epoch has finished yet.", "warn")
@@ -75,19 +79,22 @@ def _render_results(record: RunRecord) -> str:
 
 
 def _render_numbers(record: RunRecord) -> str:
-    """Return all numbers under their names in summary.json."""
+    """Return a table of all numbers, with their names in summary.json."""
     numbers = record.numbers.items()
-    return definition_table((name, cell(name, n)) for name, n in numbers if name != "genotype")
+    return definition_table(
+        (name, table_cell(name, n)) for name, n in numbers if name != "genotype"
+    )
 
 
 def _render_confusion(record: RunRecord) -> str:
+    """Return the confusion matrix of a run as an image."""
     if record.confusion is None:
         return ""
     return image(record.confusion, f"true and predicted classes, {record.split} split")
 
 
 def _render_importances(records: NamedRuns, anchor: str) -> str:
-    """Return the edge importances of each evaluation, with names if there are several."""
+    """Return the edge importances of each run that has some, with names if there are several."""
     parts = {
         name: content
         for number, (name, record) in enumerate(records.items())
@@ -98,17 +105,21 @@ def _render_importances(records: NamedRuns, anchor: str) -> str:
     return "".join(element("h4", escape(name)) + part for name, part in parts.items())
 
 
-def _render_evaluations(evaluated: NamedRuns) -> str:
+def _render_evaluations(evaluations: NamedRuns) -> str:
     """Return a table of the evaluations, and collapsible details of each."""
-    if not evaluated:
+    if not evaluations:
         return ""
-    metrics = list(dict.fromkeys(n for r in evaluated.values() for n in headline_metrics(r)))
+    metrics = list(dict.fromkeys(n for r in evaluations.values() for n in headline_metrics(r)))
     rows: list[Row] = [
-        [name, record.split, *(cell(metric, record.numbers.get(metric)) for metric in metrics)]
-        for name, record in evaluated.items()
+        [
+            name,
+            record.split,
+            *(table_cell(metric, record.numbers.get(metric)) for metric in metrics),
+        ]
+        for name, record in evaluations.items()
     ]
     content = table(("run", "split", *map(label, metrics)), rows)
-    for name, record in evaluated.items():
+    for name, record in evaluations.items():
         details = _render_numbers(record) + _render_confusion(record) + render_reproduction(record)
         content += collapsible(f"Details of {name}", details)
     return content

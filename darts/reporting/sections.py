@@ -1,4 +1,4 @@
-"""Sections of the page of a run: trials, curves, collapse checks, cost, reproduction."""
+"""Sections of the article of a run: trials, curves, collapse checks, cost, reproduction."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from darts.reporting.charts import Line, chart, charts
 from darts.reporting.labels import label
 from darts.reporting.markup import (
-    Cell,
     Row,
-    cell,
+    TableCell,
     code_block,
     collapsible,
     definition_table,
     element,
     paragraph,
     table,
+    table_cell,
 )
 from darts.reporting.record import RunRecord
 from darts.tracking import JsonObject, format_value
@@ -39,7 +39,7 @@ def render_study(record: RunRecord) -> str:
         point = record.best.get("parameters")
         values = point.items() if isinstance(point, Mapping) else ()
         parts.append(element("h4", "best point"))
-        parts.append(definition_table((str(k), cell(str(k), v)) for k, v in values))
+        parts.append(definition_table((str(k), table_cell(str(k), v)) for k, v in values))
         parts.append(code_block(str(record.best.get("command", ""))))
     names = list(dict.fromkeys(name for row in record.trials for name in row))
     score = next((n for n in (record.metric, f"valid_{record.metric}") if n in names), None)
@@ -57,6 +57,7 @@ def render_study(record: RunRecord) -> str:
 
 
 def _parse_number(text: str) -> float | None:
+    """Return a finite number, or None if the text is anything else."""
     try:
         value = float(text)
     except ValueError:
@@ -64,18 +65,22 @@ def _parse_number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _csv_cell(name: str, text: str) -> Cell:
+def _csv_cell(name: str, text: str) -> TableCell:
+    """Return the table cell of a value in a CSV file; integers are formatted as integers."""
     value = _parse_number(text)
     if value is None:
-        return Cell(text)
-    return cell(name, int(value) if value.is_integer() and "." not in text else value)
+        return TableCell(text)
+    return table_cell(name, int(value) if value.is_integer() and "." not in text else value)
 
 
 def render_curves(record: RunRecord) -> str:
-    """Return losses and scores over the epochs; training and validation share a panel."""
+    """Return panels of metrics over the epochs; training and validation share a panel.
+
+    The loss and the steering metric are shown, all other curves on a click.
+    """
     rows = record.rows
-    numbers = (n for row in rows for n, value in row.items() if isinstance(value, (int, float)))
-    names = list(dict.fromkeys(numbers))
+    numeric = (n for row in rows for n, value in row.items() if isinstance(value, (int, float)))
+    names = list(dict.fromkeys(numeric))
     metrics = dict.fromkeys(
         n.partition("_")[2] for n in names if n.startswith(("train_", "valid_"))
     )
@@ -98,12 +103,12 @@ def render_curves(record: RunRecord) -> str:
 
 
 def column_over_epochs(rows: Sequence[JsonObject], name: str) -> list[tuple[float, float | None]]:
-    """Return (epoch, value) of a column of the metrics."""
+    """Return ``(epoch, value)`` of each row for a column of metrics.jsonl."""
     return [(row["epoch"], row.get(name)) for row in rows]
 
 
 def render_collapse_checks(record: RunRecord) -> str:
-    """Return the results of the collapse checks of a search."""
+    """Return the verdict of the last collapse check of a search, and the curves of all checks."""
     checks = [row for row in record.rows if "collapse_verdict" in row]
     if not checks:
         return ""
@@ -131,9 +136,9 @@ def render_collapse_checks(record: RunRecord) -> str:
     head = ("epoch", "verdict", *texts.values())
     body: list[Row] = [
         [
-            cell("epoch", row["epoch"]),
+            table_cell("epoch", row["epoch"]),
             str(row["collapse_verdict"]),
-            *(cell(n, row.get(n)) for n in names),
+            *(table_cell(n, row.get(n)) for n in names),
         ]
         for row in checks
     ]
@@ -141,7 +146,7 @@ def render_collapse_checks(record: RunRecord) -> str:
 
 
 def render_cost(record: RunRecord) -> str:
-    """Return time, energy and emissions by phase and source."""
+    """Return time, joules and emissions by phase and source; in total if energy.json is missing."""
     numbers = record.numbers
     if not record.phases:
         if numbers.get("joules") is None:
@@ -158,7 +163,7 @@ def render_cost(record: RunRecord) -> str:
         [
             cost["phase"],
             *([cost["source"]] if several else []),
-            *(cell(name, cost[name]) for name in ("seconds", "joules", "gco2e")),
+            *(table_cell(name, cost[name]) for name in ("seconds", "joules", "gco2e")),
         ]
         for cost in [*record.phases, *sums]
     ]
@@ -170,7 +175,7 @@ def render_cost(record: RunRecord) -> str:
 
 
 def render_reproduction(record: RunRecord) -> str:
-    """Return the command of the run, its revision and its environment."""
+    """Return the command of the run, its seed, git revision and environment."""
     env = record.env
     command = ""
     if record.overrides is not None:
@@ -188,7 +193,7 @@ def render_reproduction(record: RunRecord) -> str:
 
 
 def describe_environment(record: RunRecord) -> dict[str, str]:
-    """Return software and hardware of a run by name."""
+    """Return software versions and hardware of a run by name."""
     env = record.env
     values = {"python": env.get("python"), "platform": env.get("platform")}
     versions = env.get("versions")
@@ -196,7 +201,7 @@ def describe_environment(record: RunRecord) -> dict[str, str]:
     processor, cuda = env.get("cpu"), env.get("cuda")
     if isinstance(processor, Mapping):
         counts = [f"{processor.get(name)} {name}" for name in ("cores", "threads")]
-        # One core, one thread.
+        # "1 cores" becomes "1 core".
         counts = [text.removesuffix("s") if text.startswith("1 ") else text for text in counts]
         values["processor"] = ", ".join([str(processor.get("model")), *counts])
     if isinstance(cuda, Mapping):

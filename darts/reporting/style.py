@@ -1,4 +1,8 @@
-"""Style sheet of the pages, and their only script, which sorts tables by a clicked column."""
+"""Style sheet of the pages, and their only script, which sorts tables by a clicked column.
+
+Charts have many elements, so their classes have short names: ``l`` line, ``p`` point, ``k`` thick,
+``d`` dashed, ``c0`` to ``c7`` colors of lines, ``cn`` color of the operation ``none``.
+"""
 
 STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ground:#f6f7f9;--ink:#1f2933;--quiet:#5b6875;
@@ -63,8 +67,8 @@ margin-right:.4em;vertical-align:middle}
 .l.k{stroke-width:3.2}.p{fill:var(--c)}
 .c0{--c:var(--c0)}.c1{--c:var(--c1)}.c2{--c:var(--c2)}.c3{--c:var(--c3)}.c4{--c:var(--c4)}
 .c5{--c:var(--c5)}.c6{--c:var(--c6)}.c7{--c:var(--c7)}.cn{--c:var(--none)}
-/* Figures are drawn on white. In dark mode their lightness is inverted, hues stay, and white
-becomes transparent. */
+/* Figures are drawn on white. In dark mode their lightness is inverted, their hues stay, and the
+white background becomes transparent. */
 @media screen and (prefers-color-scheme:dark){.paper{filter:invert(1) hue-rotate(180deg);
 mix-blend-mode:screen}}
 @media(max-width:30rem){th,td{padding:.3rem .45rem;min-width:3rem}article{padding:.8rem}}

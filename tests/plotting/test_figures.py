@@ -1,4 +1,4 @@
-"""Content of figures, and deterministic files."""
+"""Content of the figures of a run, and files that do not depend on time or chance."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ OPERATIONS = ("none", "skip_connect", "sep_conv_3x3")
 
 
 def probabilities(seed: int = 0, edges: int = 5) -> torch.Tensor:
+    """Return random probabilities ``(edges, 3)``."""
     generator = torch.Generator().manual_seed(seed)
     return torch.softmax(torch.randn(edges, len(OPERATIONS), generator=generator), dim=-1)
 
@@ -33,16 +34,17 @@ def probabilities(seed: int = 0, edges: int = 5) -> torch.Tensor:
 EDGES = ("0→2", "1→2", "0→3", "1→3", "2→3")
 
 
-def labels(ticks: list[Any]) -> list[str]:
-    return [tick.get_text() for tick in ticks]
+def strings(texts: list[Any]) -> list[str]:
+    """Return the strings of text artists."""
+    return [text.get_text() for text in texts]
 
 
 def test_heatmap_shows_names_and_numbers() -> None:
     p = probabilities().requires_grad_()
     figure = draw_alpha_heatmap(p, operations=OPERATIONS, edges=EDGES, title="normal")
     axes: Any = figure.axes[0]
-    assert labels(axes.get_xticklabels()) == list(OPERATIONS)
-    assert labels(axes.get_yticklabels()) == list(EDGES)
+    assert strings(axes.get_xticklabels()) == list(OPERATIONS)
+    assert strings(axes.get_yticklabels()) == list(EDGES)
     assert [text.get_text() for text in axes.texts] == [f"{v:.2f}" for v in p.flatten().tolist()]
     np.testing.assert_allclose(axes.images[0].get_array(), p.detach().numpy(), rtol=1e-6)
     assert figure.get_suptitle() == "normal"
@@ -58,7 +60,7 @@ def test_heatmap_outlines_chosen_operations() -> None:
     np.testing.assert_allclose(found, [(0, 1), (4, 2)], atol=1e-6)
 
 
-def test_heatmap_of_uniform_weights_is_not_dark() -> None:
+def test_uniform_probabilities_have_a_medium_color_in_the_heatmap() -> None:
     uniform = torch.full((5, 3), 1 / 3)
     image: Any = draw_alpha_heatmap(uniform, operations=OPERATIONS).axes[0].images[0]
     np.testing.assert_allclose(image.norm(1 / 3), 0.5)
@@ -88,7 +90,7 @@ def test_history_has_one_panel_per_edge_and_one_line_per_operation() -> None:
     np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3, 4])
     np.testing.assert_allclose(line.get_ydata(), [p[3, 2].item() for p in history], rtol=1e-6)
     (legend,) = figure.legends
-    assert labels(legend.get_texts()) == list(OPERATIONS)
+    assert strings(legend.get_texts()) == list(OPERATIONS)
 
 
 def test_history_of_a_chain_has_four_panels_per_row() -> None:
@@ -99,13 +101,16 @@ def test_history_of_a_chain_has_four_panels_per_row() -> None:
     assert places == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1)]
 
 
-def test_history_with_custom_edges_and_epochs() -> None:
+def test_history_uses_given_names_of_edges_and_numbers_of_epochs() -> None:
     figure = draw_alpha_history(
         [probabilities(edges=6)], operations=OPERATIONS, edges=list("abcdef"), epochs=[10]
     )
     panels: list[Any] = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title() for axes in panels] == list("abcdef")
     assert list(panels[0].get_lines()[0].get_xdata()) == [10]
+
+
+def test_history_without_epochs_or_with_other_numbers_raises() -> None:
     with pytest.raises(ValueError, match="2 numbers of epochs for a history of 1 epoch"):
         draw_alpha_history([probabilities()], operations=OPERATIONS, epochs=[1, 2])
     with pytest.raises(ValueError, match="no history"):
@@ -130,7 +135,7 @@ def test_metrics_share_panels_by_quantity_and_skip_missing_values() -> None:
     np.testing.assert_allclose(accuracy.get_lines()[0].get_ydata(), [50, 75])
 
 
-def test_metrics_of_an_unknown_column_raise() -> None:
+def test_metrics_with_an_unknown_column_or_without_columns_raise() -> None:
     with pytest.raises(ValueError, match="'test_loss'; choose from: epoch, train_loss") as caught:
         draw_metrics(ROWS, ["test_loss"])
     assert "\n" not in str(caught.value)
@@ -138,7 +143,7 @@ def test_metrics_of_an_unknown_column_raise() -> None:
         draw_metrics(ROWS, [])
 
 
-def draw() -> list[Figure]:
+def draw_figures() -> list[Figure]:
     return [
         draw_alpha_heatmap(probabilities(), operations=OPERATIONS, chosen=[(0, 1)], title="a"),
         draw_alpha_history([probabilities()], operations=OPERATIONS),
@@ -146,15 +151,15 @@ def draw() -> list[Figure]:
     ]
 
 
-@pytest.mark.parametrize("kind", ["svg", "png"])
-def test_equal_figures_give_equal_files(tmp_path: Path, kind: str) -> None:
-    for index, pair in enumerate(zip(draw(), draw(), strict=True)):
-        paths = [tmp_path / f"{index}{side}.{kind}" for side in "ab"]
+@pytest.mark.parametrize("suffix", ["svg", "png"])
+def test_equal_figures_give_equal_files(tmp_path: Path, suffix: str) -> None:
+    for index, pair in enumerate(zip(draw_figures(), draw_figures(), strict=True)):
+        paths = [tmp_path / f"{index}{name}.{suffix}" for name in "ab"]
         for figure, path in zip(pair, paths, strict=True):
             save_figure(figure, path, dpi=40)
         first, second = (path.read_bytes() for path in paths)
         assert first == second
-        if kind == "svg":
+        if suffix == "svg":
             assert ElementTree.fromstring(first).tag.endswith("svg")
         else:
             assert Image.open(io.BytesIO(first)).size[0] > 50
@@ -163,19 +168,20 @@ def test_equal_figures_give_equal_files(tmp_path: Path, kind: str) -> None:
 
 def test_unknown_file_suffix_raises(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\.svg, \.png, \.pdf"):
-        save_figure(draw()[0], tmp_path / "a.jpg")
+        save_figure(draw_figures()[0], tmp_path / "a.jpg")
     assert not list(tmp_path.iterdir())
 
 
-def test_figures_do_not_use_pyplot() -> None:
-    draw()
+def test_figures_are_not_registered_in_pyplot() -> None:
+    """Another test may have imported pyplot."""
+    draw_figures()
     assert (
         "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
     )
 
 
 @pytest.mark.parametrize("classes", [2, 12, 30, 70])
-def test_confusion_matrix_shows_percent_of_the_true_class(classes: int) -> None:
+def test_confusion_matrix_shows_percent_and_names_up_to_a_number_of_classes(classes: int) -> None:
     counts = torch.eye(classes) * 3
     counts[0, 1] = 1
     names = [f"class {n}" for n in range(classes)]
@@ -188,5 +194,8 @@ def test_confusion_matrix_shows_percent_of_the_true_class(classes: int) -> None:
     assert written == (["75.0", "25.0", *["100"] * (classes - 1)] if classes <= 20 else [])
     ticks = [label.get_text() for label in axes.get_yticklabels()]
     assert (ticks == names) == (classes <= 60)
+
+
+def test_confusion_matrix_with_another_number_of_names_raises() -> None:
     with pytest.raises(ValueError, match="3 names for a matrix"):
-        draw_confusion(counts, names[:1] * 3)
+        draw_confusion(torch.eye(2), ["a", "b", "c"])

@@ -1,4 +1,4 @@
-"""Figures of genotypes: content, no overlaps, files."""
+"""Figures of genotypes: their content, that nothing overlaps, and their files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from darts.spaces.genotype import OPERATIONS, Genotype
 
 @dataclass(frozen=True)
 class Chain:
-    """Genotype of a sequence of operations."""
+    """Minimal genotype of a chain of operations, which belongs to no space."""
 
     blocks: tuple[str, ...]
     cells: ClassVar[tuple[str, ...]] = ("blocks",)
@@ -49,38 +49,45 @@ V1, V2 = PUBLISHED["DARTS_V1"].genotype, PUBLISHED["DARTS_V2"].genotype
 
 
 def sample_genotypes() -> dict[str, Any]:
-    source = torch.Generator().manual_seed(0)
+    """Return published and random genotypes of several spaces and sizes by name."""
+    generator = torch.Generator().manual_seed(0)
     known = {name: PUBLISHED[name].genotype for name in ("DARTS_V1", "NASNET", "AMOEBANET")}
     return known | {
-        **{f"random-{n}": random_genotype(source, n, OPERATIONS) for n in (1, 2, 4, 7)},
+        **{f"random-{n}": random_genotype(generator, n, OPERATIONS) for n in (1, 2, 4, 7)},
         **{f"nas201-{n}": nas201.Genotype.from_index(n) for n in (0, 4711, 15_624)},
         **{f"recurrent-{name}": genotype for name, genotype in recurrent_genotypes().items()},
-        **{f"transformer-{n}": transformer.Transformer(cells=n).random(source) for n in (1, 2, 5)},
+        **{
+            f"transformer-{n}": transformer.Transformer(cells=n).random(generator)
+            for n in (1, 2, 5)
+        },
         **{f"chain-{n}": Chain(("mb_k7_e6", "skip_connect", "none")[:n] * 3) for n in (1, 2, 3)},
     }
 
 
 def recurrent_genotypes() -> dict[str, Any]:
-    source = torch.Generator().manual_seed(1)
+    """Return recurrent cells by name: published, random, all nodes after node 0, and in a row."""
+    generator = torch.Generator().manual_seed(1)
     names = recurrent.ACTIVATIONS
     return {
         **{name: entry.genotype for name, entry in recurrent.PUBLISHED.items()},
-        **{f"random-{n}": recurrent.Recurrent(nodes=n).random(source) for n in (1, 2, 5, 12)},
+        **{f"random-{n}": recurrent.Recurrent(nodes=n).random(generator) for n in (1, 2, 5, 12)},
         "star": recurrent.Genotype([(names[n % 4], 0) for n in range(9)], range(1, 10)),
         "row": recurrent.Genotype([(names[n % 4], n) for n in range(5)], range(1, 6)),
     }
 
 
-def patches_of(figure: Figure, cell: str, kind: str) -> dict[str, Patch]:
-    found = (patch for axes in figure.axes for patch in axes.patches)
+def patches_of(figure: Figure, prefix: str, suffix: str) -> dict[str, Patch]:
+    """Return the patches whose ids have a prefix (a cell) and a suffix (a kind), by id."""
+    patches = (patch for axes in figure.axes for patch in axes.patches)
     return {
         str(patch.get_gid()): patch
-        for patch in found
-        if str(patch.get_gid()).startswith(cell) and str(patch.get_gid()).endswith(kind)
+        for patch in patches
+        if str(patch.get_gid()).startswith(prefix) and str(patch.get_gid()).endswith(suffix)
     }
 
 
 def shrunk(box: Bbox) -> Bbox:
+    """Return a box that is one pixel smaller on each side, so that touching is no overlap."""
     return Bbox.from_extents(box.x0 + 1, box.y0 + 1, box.x1 - 1, box.y1 - 1)
 
 
@@ -118,11 +125,12 @@ def test_labels_boxes_and_curves_do_not_overlap(genotype: Any) -> None:
 
 @pytest.mark.parametrize("genotype", recurrent_genotypes().values(), ids=recurrent_genotypes())
 def test_lines_of_a_recurrent_cell_do_not_cross(genotype: Any) -> None:
-    """Lines to nodes and to the output meet only where they start."""
+    """Lines of the same node meet only where they start; no line crosses one to the output."""
     figure = draw_genotype(genotype)
     (axes,) = figure.axes
     curves = patches_of(figure, "recurrent", "-curve")
     drawn = {name: patch.get_path() for name, patch in curves.items()}
+    # Only the arrows to the output have this gray.
     gray = [p.get_path() for p in axes.patches if to_hex(p.get_edgecolor()) == "#b8c0cc"]
     outputs = [Curve(path.vertices[:2]) for path in gray]  # without arrow heads
     assert len(outputs) == len(genotype.outputs)
@@ -132,23 +140,23 @@ def test_lines_of_a_recurrent_cell_do_not_cross(genotype: Any) -> None:
     for (a, first), (b, second) in combinations(drawn.items(), 2):
         if sources[a] != sources[b]:
             assert not first.intersects_path(second, filled=False)
-        elif "row" not in (a, b):
+        else:
             ends = [torch.as_tensor(curve.vertices[2:]) for curve in (first, second)]
             assert not len(ends[0]) or not len(ends[1]) or not torch.equal(*ends)
 
 
-def test_recurrent_cell_shows_inputs_nodes_and_output() -> None:
+def test_recurrent_cell_shows_inputs_nodes_and_the_mean_of_several_outputs() -> None:
     cell = recurrent.PUBLISHED["DARTS_RNN_V2"].genotype
     (axes,) = draw_genotype(cell).axes
     texts = [text.get_text() for text in axes.texts]
     assert {"Recurrent cell", "$x_t$", "$h_{t-1}$", "$h_t$", "mean"} <= set(texts)
     assert sorted(text for text in texts if text.isdigit()) == sorted("012345678")
-    alone = recurrent.Genotype([("tanh", 0)], (1,))
-    (axes,) = draw_genotype(alone).axes
+    single = recurrent.Genotype([("tanh", 0)], (1,))
+    (axes,) = draw_genotype(single).axes
     assert "mean" not in [text.get_text() for text in axes.texts]
 
 
-def test_comparison_of_recurrent_cells() -> None:
+def test_comparison_of_recurrent_cells_draws_only_common_edges_faintly() -> None:
     first = recurrent.Genotype([("tanh", 0), ("relu", 1)], (1, 2))
     second = recurrent.Genotype([("tanh", 0), ("relu", 0)], (2,))
     figure = compare_genotypes(first, second, ("left", "right"))
@@ -157,7 +165,7 @@ def test_comparison_of_recurrent_cells() -> None:
     assert faint == ["recurrent-0-edge-0-box", "recurrent-1-edge-0-box"]
 
 
-def test_parallel_edges_are_separate() -> None:
+def test_curves_of_parallel_edges_do_not_touch() -> None:
     pair = (("avg_pool_3x3", 0), ("avg_pool_3x3", 0))
     figure = draw_genotype(Genotype(pair, (2,), pair, (2,)))
     curves = [
@@ -184,10 +192,10 @@ def test_layer_types_of_a_transformer_have_different_colors() -> None:
     boxes = patches_of(draw_genotype(transformer.Genotype(blocks)), "blocks", "-box")
     colors = [to_hex(boxes[f"blocks-0-edge-{n}-box"].get_edgecolor()) for n in range(6)]
     assert len(set(colors)) == 5
-    assert colors[3] == colors[5]
+    assert colors[3] == colors[5]  # both are gelu
 
 
-def test_comparison_emphasizes_exactly_the_different_edges() -> None:
+def test_comparison_draws_exactly_the_common_edges_faintly() -> None:
     figure = compare_genotypes(V1, V2, ("first", "second"))
     assert {text.get_text() for text in figure.texts} == {"first", "second"}
     assert len(figure.axes) == 4
@@ -203,8 +211,8 @@ def test_comparison_emphasizes_exactly_the_different_edges() -> None:
             assert 0 < len(faint) < 8
 
 
-def test_comparison_in_other_spaces() -> None:
-    first, second = (nas201.Genotype.from_index(n) for n in (0, 1))  # the last edge differs
+def test_comparison_of_cells_that_differ_in_the_last_edge_draws_the_others_faintly() -> None:
+    first, second = (nas201.Genotype.from_index(n) for n in (0, 1))
     for a, b in ((first, second), (Chain(("none", "skip")), Chain(("none", "conv", "skip")))):
         cell = a.cells[0]
         figure = compare_genotypes(a, b, ("left", "right"))
@@ -220,7 +228,7 @@ def test_comparison_of_different_spaces_raises() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_none_operation_is_dashed() -> None:
+def test_only_curves_of_none_are_dashed() -> None:
     figure = draw_genotype(nas201.Genotype.from_operations("none", *["skip_connect"] * 5))
     dashed = [
         name
@@ -230,19 +238,19 @@ def test_none_operation_is_dashed() -> None:
     assert dashed == ["cell-0-edge-0-curve"]
 
 
-def test_comparison_of_different_sizes() -> None:
+def test_genotypes_with_different_numbers_of_nodes_can_be_compared() -> None:
     figure = compare_genotypes(V2, PUBLISHED["NASNET"].genotype, ("four", "five"))
     assert len(patches_of(figure, "normal-0", "-box")) == 8
     assert len(patches_of(figure, "normal-1", "-box")) == 10
 
 
 @pytest.mark.parametrize(
-    ("name", "magic"), [("a.svg", b"<?xml"), ("a.PNG", b"\x89PNG"), ("sub/a.pdf", b"%PDF")]
+    ("name", "start"), [("a.svg", b"<?xml"), ("a.PNG", b"\x89PNG"), ("sub/a.pdf", b"%PDF")]
 )
-def test_file_suffix_selects_the_format(name: str, magic: bytes, tmp_path: Path) -> None:
+def test_file_suffix_selects_the_format(name: str, start: bytes, tmp_path: Path) -> None:
     path = tmp_path / name
     save_genotype(V2, path)
-    assert path.read_bytes().startswith(magic)
+    assert path.read_bytes().startswith(start)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
@@ -253,7 +261,7 @@ def test_unknown_suffix_raises(name: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_equal_genotypes_give_equal_files_with_text_as_text(tmp_path: Path) -> None:
+def test_equal_genotypes_give_equal_svg_files_with_selectable_text(tmp_path: Path) -> None:
     before = rcParams.copy()  # unlike dict(), does not resolve the backend
     for name, genotype in (("a", V2), ("b", Genotype.parse(str(V2))), ("c", V1)):
         save_genotype(genotype, tmp_path / f"{name}.svg", title="DARTS")
@@ -285,7 +293,7 @@ def test_titles_may_contain_any_characters(title: str, tmp_path: Path) -> None:
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
-def test_pyplot_is_never_imported(tmp_path: Path) -> None:
+def test_figures_do_not_import_pyplot_and_matplotlib_is_imported_on_use(tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "from darts.plotting.genotype import save_genotype\n"

@@ -1,4 +1,4 @@
-"""Figures of studies, and Pareto fronts."""
+"""Figures of studies and of strategies, and Pareto fronts."""
 
 from __future__ import annotations
 
@@ -32,26 +32,30 @@ SPACE = Parameters(
 
 
 def surrogate(count: int = 40) -> Surrogate:
-    draw = Random(0)
-    points: list[Point] = [SPACE.draw(draw) for _ in range(count)]
+    """Return a surrogate of a score that depends only on the rate."""
+    rng = Random(0)
+    points: list[Point] = [SPACE.draw(rng) for _ in range(count)]
     return Surrogate(SPACE, points, [math.log10(p["rate"]) for p in points])
 
 
 def legend(figure: Figure) -> list[str]:
+    """Return the names in the legend of a figure."""
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def overlapping(texts: list[Any]) -> list[tuple[str, str]]:
+    """Return the pairs of texts that overlap."""
     boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_text()]
     return [
         (one, other)
-        for place, (one, box) in enumerate(boxes)
-        for other, own in boxes[:place]
-        if box.overlaps(own)
+        for index, (one, box) in enumerate(boxes)
+        for other, other_box in boxes[:index]
+        if box.overlaps(other_box)
     ]
 
 
 def offsets(axes: Any) -> list[list[list[float]]]:
+    """Return the coordinates of the points of each scatter plot."""
     return [np.round(dots.get_offsets(), 6).tolist() for dots in axes.collections]
 
 
@@ -77,7 +81,7 @@ def test_history_marks_each_trial_and_the_best_so_far() -> None:
     assert "without a score" in figure.get_supxlabel()
 
 
-def test_history_of_a_loss_has_its_best_below_and_outliers_above() -> None:
+def test_history_of_a_loss_follows_its_minimum_and_draws_outliers_at_the_top() -> None:
     values = [3.0, 2.0, 2.5, 1.0, 2.0, 2.2, 1000.0]
     figure = draw_trial_history(values, ["complete"] * 7, "loss", False, numbers=range(5, 12))
     axes = figure.axes[0]
@@ -87,7 +91,7 @@ def test_history_of_a_loss_has_its_best_below_and_outliers_above() -> None:
     assert axes.get_ylim()[1] < 10
 
 
-def test_history_without_scores_and_without_trials() -> None:
+def test_history_may_have_no_scores_or_no_trials() -> None:
     figure = draw_trial_history([None, None], ["failed"] * 2, "loss", False)
     assert not figure.axes[0].get_lines()
     assert draw_trial_history([], [], "loss", False).axes[0].get_xlabel() == "trial"
@@ -97,7 +101,7 @@ def test_history_without_scores_and_without_trials() -> None:
     ("values", "states", "message"),
     [([1.0], [], "1 values, 0 states"), ([1.0], ["lost"], "choose from complete, pruned, failed")],
 )
-def test_history_of_mismatched_lists_raises(
+def test_history_with_different_lengths_or_an_unknown_state_raises(
     values: list[Any], states: list[str], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -124,6 +128,9 @@ def test_last_importance_bar_sums_the_others() -> None:
     assert len(axes.patches) == 6
     assert axes.patches[-1].get_width() == pytest.approx(2**-6 + 2**-7 + 2**-8)
     assert axes.get_yticklabels()[-1].get_text() == "3 others together"
+
+
+def test_no_importances_raises() -> None:
     with pytest.raises(ValueError, match="no importances"):
         draw_importance_bars({})
 
@@ -171,11 +178,11 @@ def test_marginals_default_to_the_most_important_parameters() -> None:
         draw_marginals(surrogate(), [])
 
 
-def test_marginals_count_outliers_instead_of_drawing_them() -> None:
+def test_marginals_do_not_draw_outliers_but_count_them() -> None:
     model = surrogate()
     values = [*model.values.tolist()[:-1], -1e6]
     figure = draw_marginals(Surrogate(SPACE, model.points, values), ["kind"])
-    assert figure.get_supxlabel() == "1 of 40 trials are outside of the panels"
+    assert figure.get_supxlabel() == "not drawn: 1 of 40 trials (outliers)"
     assert draw_marginals(model, ["kind"]).get_supxlabel() == ""
 
 
@@ -203,7 +210,7 @@ def test_pareto_front_contains_the_rows_that_no_other_beats(directions: tuple[bo
     assert len(expected) < 80
 
 
-def test_row_without_a_number_is_on_no_front() -> None:
+def test_rows_without_a_finite_number_per_objective_are_not_on_the_front() -> None:
     rows: list[dict[str, Any]] = [{"a": 1.0}, {"a": math.nan, "b": 0}, {"a": 0.5, "b": 1}, {}]
     assert pareto_front(rows, {"a": True, "b": False}) == [2]
     assert pareto_front([], {"a": True}) == []
@@ -211,7 +218,7 @@ def test_row_without_a_number_is_on_no_front() -> None:
         pareto_front(rows, {})
 
 
-def test_figure_of_a_front_labels_its_trials() -> None:
+def test_pareto_figure_labels_the_trials_of_the_front_in_both_directions() -> None:
     rows: list[dict[str, Any]] = [
         {"trial": 10, "accuracy": 0.9, "macs": 100},
         {"trial": 11, "accuracy": 0.8, "macs": 10},
@@ -232,7 +239,7 @@ def test_figure_of_a_front_labels_its_trials() -> None:
 
 
 @pytest.mark.parametrize("higher", [True, False])
-def test_labels_of_a_crowded_front_do_not_overlap(higher: bool) -> None:
+def test_labels_of_a_front_with_many_trials_do_not_overlap(higher: bool) -> None:
     sign = 1 if higher else -1
     rows = [{"trial": 100 + i, "score": sign * i / 200, "cost": 10 + i} for i in range(60)]
     figure = draw_pareto_front(rows, "score", "cost", higher)
@@ -265,7 +272,7 @@ def test_factorial_shows_means_intervals_and_gains() -> None:
     assert all(name in words for name in ("architecture: +1.17", "both: +3.33", "interaction"))
 
 
-def test_factorial_of_one_factor() -> None:
+def test_factorial_may_lack_one_factor() -> None:
     one = factorial_effects({("default", "default"): {1: 1.0}, ("default", "best"): {1: 2.0}})
     figure = draw_factorial(one)
     axes: Any = figure.axes[0]
@@ -299,7 +306,7 @@ def test_regret_shows_mean_and_band_of_each_strategy() -> None:
 # Files
 
 
-def test_study_figures_are_deterministic_files(tmp_path: Path) -> None:
+def test_equal_studies_give_equal_files(tmp_path: Path) -> None:
     model = surrogate()
     rows: list[dict[str, Any]] = [
         {"trial": i, "state": "complete", "loss": float(value), "macs": i + 1.0}
@@ -311,9 +318,9 @@ def test_study_figures_are_deterministic_files(tmp_path: Path) -> None:
         {("default", "default"): {1: 1.0, 2: 2.0}, ("best", "best"): {1: 2.0, 2: 3.0}}
     )
     options: dict[str, Any] = {"surrogate": model, "effects": design, "title": "the study"}
-    for place in ("one", "two"):
+    for folder in ("one", "two"):
         paths = save_study_figures(
-            tmp_path / place, rows, objectives=["loss", "macs"], higher_is_better=False, **options
+            tmp_path / folder, rows, objectives=["loss", "macs"], higher_is_better=False, **options
         )
     names = ["history", "front_macs", "importances", "marginals", "factorial"]
     assert [path.name for path in paths] == [f"{name}.svg" for name in names]

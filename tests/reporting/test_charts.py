@@ -15,9 +15,10 @@ from darts.reporting.charts import Line, chart, charts, format_ticks, ticks
 
 
 def points_of(drawing: str) -> list[list[tuple[float, float]]]:
+    """Return the points of each polyline of an SVG, in pixels."""
     return [
-        [(float(x), float(y)) for x, y in (pair.split(",") for pair in path.split())]
-        for path in re.findall(r'points="([^"]+)"', drawing)
+        [(float(x), float(y)) for x, y in (pair.split(",") for pair in points.split())]
+        for points in re.findall(r'points="([^"]+)"', drawing)
     ]
 
 
@@ -42,13 +43,13 @@ def test_lines_without_points_give_no_panel() -> None:
     assert charts(["", ""]) == ""
 
 
-def test_single_epoch_is_a_dot() -> None:
+def test_line_with_a_single_point_is_a_dot() -> None:
     drawing = chart([Line("a", [(1, 0.5)])], "a")
     assert drawing.count("<circle") == 1
     assert "<polyline" not in drawing
 
 
-def test_names_are_escaped() -> None:
+def test_title_and_labels_are_escaped() -> None:
     drawing = chart([Line("<b>&\"'", [(1, 0.0), (2, 1.0)]), Line("c", [(1, 1.0)])], '"><script>')
     tree = ElementTree.fromstring(drawing)
     assert tree[0].text == '"><script>'
@@ -58,12 +59,12 @@ def test_names_are_escaped() -> None:
 @settings(deadline=None, max_examples=200)
 @given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e9), st.integers(1, 6), st.booleans())
 @example(low=6.282948590992545e-12, span=1e-6, intervals=1, whole=True)
-def test_ticks_are_few_even_and_inside(
+def test_ticks_are_few_evenly_spaced_and_within_the_range(
     low: float, span: float, intervals: int, whole: bool
 ) -> None:
     high = low + span
     if high - low < 1e-9 * max(abs(low), abs(high)):
-        return
+        return  # rounding hides the difference
     found = ticks(low, high, intervals, whole=whole)
     assert len(found) <= intervals + 1
     tolerance = 1e-6 * (high - low) + 1e-9 * max(abs(low), abs(high))
@@ -73,7 +74,7 @@ def test_ticks_are_few_even_and_inside(
     assert not whole or all(tick == round(tick) for tick in found)
 
 
-def test_ticks_have_as_few_decimals_as_possible() -> None:
+def test_labels_of_ticks_have_as_few_decimals_as_distinguish_them() -> None:
     assert format_ticks([0.0, 0.25, 0.5]) == ["0.00", "0.25", "0.50"]
     assert format_ticks([2.0791, 2.0792]) == ["2.0791", "2.0792"]
     assert format_ticks([20.0, 40.0], " %") == ["20 %", "40 %"]

@@ -13,6 +13,7 @@ from darts.spaces.cnn import PUBLISHED
 
 
 def record(**changes: Any) -> RunRecord:
+    """Return the record of a finished retraining with some attributes changed."""
     summary = {
         "epoch": 3,
         "epochs": 5,
@@ -67,7 +68,7 @@ def record(**changes: Any) -> RunRecord:
     )
 
 
-def test_card_describes_the_network() -> None:
+def test_card_shows_scores_genotype_data_settings_and_commands() -> None:
     card = render_model_card(record())
     for text in (
         "# pipes \\| and \\*stars\\*",
@@ -91,15 +92,15 @@ def test_card_describes_the_network() -> None:
         assert text in card
 
 
-def test_costs_are_summed_within_a_source_only() -> None:
+def test_costs_are_summed_over_phases_but_not_over_sources() -> None:
     card = render_model_card(record())
     assert "| nvml | 0:02:00 | 1,500 | 2 |" in card
     assert "| rapl | 0:01:00 | 20 | 1 |" in card
     assert "1,520" not in card
 
 
-def test_limitations_depend_on_the_run() -> None:
-    both = render_model_card(record())
+def test_limitations_name_missing_scores_and_a_selected_epoch() -> None:
+    both = render_model_card(record())  # validation and test scores
     assert "selected on the validation data" in both
     assert "scored once" in both
     summary = {k: v for k, v in record().summary.items() if not k.startswith(("test_", "valid_"))}
@@ -111,11 +112,11 @@ def test_limitations_depend_on_the_run() -> None:
     assert "scored once" not in neither
 
 
-def test_card_omits_unsupported_export() -> None:
+def test_card_without_support_for_export_omits_the_command() -> None:
     assert "darts.export" not in render_model_card(record(), exports=False)
 
 
-def test_other_runs_raise() -> None:
+def test_search_or_unfinished_retraining_raises() -> None:
     with pytest.raises(ValueError, match="is not a finished retraining"):
         render_model_card(record(command="search"))
     with pytest.raises(ValueError, match="is not a finished retraining"):

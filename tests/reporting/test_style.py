@@ -25,18 +25,19 @@ def luminance(color: str) -> float:
 
 
 def contrast(a: str, b: str) -> float:
+    """Return the contrast ratio of WCAG 2.1, from 1 to 21."""
     high, low = sorted((luminance(a), luminance(b)), reverse=True)
     return (high + 0.05) / (low + 0.05)
 
 
-def test_contrast_matches_the_standard() -> None:
+def test_contrast_matches_known_ratios() -> None:
     assert contrast("#000", "#ffffff") == pytest.approx(21)
     assert contrast("#777777", "#fff") == pytest.approx(4.48, abs=0.01)
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
-def test_colors_have_enough_contrast(mode: str) -> None:
-    """WCAG 2.1 requires 4.5 for text and 3 for graphics."""
+def test_colors_have_the_contrast_that_wcag_requires(mode: str) -> None:
+    """WCAG 2.1 (1.4.3, 1.4.11) requires 4.5 for text and 3 for graphics."""
     colors = palettes()[mode]
     for text in ("ink", "quiet", "mark", "warn"):
         for background in ("paper", "ground"):

@@ -1,4 +1,4 @@
-"""Mixing weights on the page of a search."""
+"""Probabilities of the operations on the page of a search."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from darts.reporting import read_run, render_page
 from darts.spaces.macro import PRIMITIVES
 
 WIDTHS = ["relu_8", "relu_16", "tanh_8"]
+# By space and group, the names of the edges and the candidates of each edge.
 SPACES: dict[str, Any] = {
-    # By group, the names of the edges and the candidates of each edge.
     "macro": {
         "first": (["0→1", "2→3", "4→5"], list(PRIMITIVES[:-1])),
         "rest": (["1→2", "3→4", "5→6"], list(PRIMITIVES)),
@@ -23,8 +23,8 @@ SPACES: dict[str, Any] = {
 }
 
 
-def run(directory: Path, genotype: dict[str, Any], epochs: int = 2) -> Path:
-    """Write the files of a search that its page reads for the alphas."""
+def write_run(directory: Path, genotype: dict[str, Any], epochs: int = 2) -> Path:
+    """Write the files of a search that a page reads to show the alphas; return the directory."""
     alphas = {
         group: {
             "edges": edges,
@@ -61,24 +61,23 @@ def run(directory: Path, genotype: dict[str, Any], epochs: int = 2) -> Path:
 def test_chosen_operations_are_marked_in_groups_that_are_not_cells(
     genotype: dict[str, Any], chosen: set[str], tmp_path: Path
 ) -> None:
-    text = render_page([read_run(run(tmp_path, genotype))])
+    text = render_page([read_run(write_run(tmp_path, genotype))])
     marked = re.findall(r'<span class="chosen">([^<]+)</span>', text)
     assert sorted(marked) == sorted(chosen)
     thick = re.findall(r'<polyline class="[^"]* k" [^>]*><title>(\w+)', text)
-    assert sorted(thick) == sorted(own.split()[1] for own in chosen)
+    assert sorted(thick) == sorted(edge_and_operation.split()[1] for edge_and_operation in chosen)
 
 
 def test_genotype_that_does_not_match_the_alphas_marks_nothing(tmp_path: Path) -> None:
-    """The files may come from different epochs of a search."""
-    blocks = {"space": "macro", "blocks": ["mb_k3_e3"] * 3}
-    text = render_page([read_run(run(tmp_path, blocks))])
+    """The two files may come from different epochs of an unfinished search."""
+    genotype = {"space": "macro", "blocks": ["mb_k3_e3"] * 3}
+    text = render_page([read_run(write_run(tmp_path, genotype))])
     assert 'aria-label="first 0→1"' in text
     assert 'class="chosen"' not in text
 
 
-def test_dashed_lines_are_dashed_in_the_legend(tmp_path: Path) -> None:
-    """After eight operations the colors repeat."""
-    directory = run(tmp_path, {"space": "mlp", "layers": ["tanh_8"]})
+def test_ninth_operation_repeats_the_first_color_dashed_in_the_legend(tmp_path: Path) -> None:
+    directory = write_run(tmp_path, {"space": "mlp", "layers": ["tanh_8"]})
     alphas = json.loads((directory / "alphas.json").read_text())
     for history in alphas.values():
         many = [f"relu_{width}" for width in range(1, 11)]
