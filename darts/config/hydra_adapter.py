@@ -45,7 +45,8 @@ class HydraJob(Generic[C, R]):
     """The function that Hydra calls with each composed configuration.
 
     A launcher of Hydra may send the jobs of a sweep to other processes, for example on a cluster.
-    Arguments as for ``launch``; ``remote`` means that the job runs in such a process.
+    Arguments as for ``launch``; ``remote`` means that the job runs in such a process, and
+    ``recorded`` are the overrides with which a resumed run began.
     """
 
     def __init__(
@@ -54,9 +55,11 @@ class HydraJob(Generic[C, R]):
         check: Callable[[C], None],
         function: Callable[[C, Invocation], R],
         *,
+        recorded: Sequence[str] = (),
         remote: bool = False,
     ) -> None:
         self.command, self.check, self.function, self.remote = command, check, function, remote
+        self.recorded = recorded
         self.directories: list[Path] = []  # of the jobs that ran in this process
         self.results: list[R] = []
         self.failure: list[Exception] = []  # at most one: later jobs do not start
@@ -73,7 +76,7 @@ class HydraJob(Generic[C, R]):
             config: Any = OmegaConf.to_object(composed)
             check_fields(config)
             self.check(config)
-            overrides = tuple(HydraConfig.get().overrides.task)
+            overrides = (*self.recorded, *HydraConfig.get().overrides.task)
             self.results.append(self.function(config, Invocation(self.directories[-1], overrides)))
         except Exception as error:
             if self.remote:
@@ -87,11 +90,30 @@ def _remote_job(command: str) -> HydraJob[object, object]:
     return HydraJob(command, module.check, getattr(module, command), remote=True)
 
 
-def run_job(job: HydraJob[C, R]) -> None:
-    """Compose the configurations that ``sys.argv`` describes, and call the job with each."""
+def run_job(job: HydraJob[C, R], resumed: DictConfig | None = None) -> None:
+    """Compose the configurations that ``sys.argv`` describes, and call the job with each.
+
+    ``resumed`` are the values of a run to resume; they replace the YAML files of the command.
+    """
     _register()
-    start = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=job.command)
+    name = job.command if resumed is None else _register_resumed(job.command, resumed)
+    start = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)
     start(job)()
+
+
+def _register_resumed(command: str, values: DictConfig) -> str:
+    """Store the values of a run to resume; return the name of the configuration to compose."""
+    store, name = ConfigStore.instance(), f"resumed_{command}"
+    store.store(name="resumed_values", node=values, package="_global_")
+    defaults = [
+        "resumed_values",
+        "_self_",
+        {"override hydra/help": command},
+        {"override hydra/job_logging": "none"},
+        {"override hydra/hydra_logging": "none"},
+    ]
+    store.store(name=name, node={"defaults": defaults, "hydra": {"output_subdir": None}})
+    return name
 
 
 def compose_object(command: str, overrides: Sequence[str]) -> Any:

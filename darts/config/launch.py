@@ -26,7 +26,8 @@ from darts.config.hydra_adapter import (
     run_job,
     values_of,
 )
-from darts.config.overrides import hydra_arguments, hydra_overrides
+from darts.config.overrides import hydra_overrides
+from darts.config.resumed_run import ResumedRun
 from darts.config.torchrun import rank_and_size
 
 C = TypeVar("C")
@@ -60,10 +61,14 @@ def launch(
     existing: set[Path] = set()
     with _process_state(command):
         try:
-            overrides = [*hydra_arguments(command, given), *_rank_overrides(given)]
-            sys.argv = [f"darts.{command}", *overrides]
+            overrides = hydra_overrides(command, given)
+            resumed = _resumed_run(command, overrides)
+            if resumed is not None:
+                job.recorded = resumed.recorded_overrides
+                overrides = resumed.hydra_arguments(overrides)
+            sys.argv = [f"darts.{command}", *_rank_overrides(given), *overrides]
             existing = _existing_folders(sys.argv)
-            run_job(job)
+            run_job(job, None if resumed is None else resumed.node())
             if job.failure:
                 raise job.failure[0]
             sys.stdout.flush()
@@ -85,6 +90,20 @@ def launch(
         finally:
             _remove_empty(job.directories, existing)
     return job.results[-1] if job.results else None
+
+
+def _resumed_run(command: str, overrides: Sequence[str]) -> ResumedRun | None:
+    """Return the run that ``resume=`` names, if it is given.
+
+    Raises:
+        ConfigError: If it names no run of the command, or is given with ``--multirun``.
+    """
+    resume = values_of("resume", overrides)
+    if not resume or resume[-1] == "":
+        return None
+    if {"-m", "--multirun"}.intersection(overrides):
+        raise ConfigError("resume= continues one run; leave out --multirun")
+    return ResumedRun.load(command, resume[-1])
 
 
 def compose(command: str, overrides: Sequence[str] = ()) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +10,7 @@ from pathlib import Path
 from darts.config.commands import CompareConfig, TuneConfig
 from darts.config.conf_files import group_options
 from darts.config.fields import ConfigError
-from darts.config.groups import TYPES
-from darts.config.hydra_adapter import values_of
+from darts.config.groups import COMMANDS, TYPES
 
 # Keys, without the group, whose values may have characters that Hydra's grammar does not accept.
 _GENOTYPE_KEYS = ("genotype", "draw", "validate")
@@ -30,22 +28,9 @@ _OPEN_MAPPINGS = {  # mappings that accept any key
     "compare": ("search.", "retrain.", "settings."),
 }
 _NEEDS_QUOTES = re.compile(r"[^\w/\\+.$%*@:?|, -]|[^ -~]")
+_PLAIN_OVERRIDE = re.compile(r"(?P<key>[a-z_]+)(\.\w+)*=.*|experiment/[a-z]+=\w+", re.S)
 _IS_GENOTYPE = re.compile(r"\{|(?!['\"]).*Genotype\(", re.S)
 _IS_HYDRA_SYNTAX = re.compile(r"['\"\[]|.*\$\{")
-
-
-def hydra_arguments(command: str, arguments: Sequence[str]) -> list[str]:
-    """Return the arguments for Hydra, flags included.
-
-    A resumed run is composed from the overrides it started with, and writes to its own directory.
-    """
-    overrides = hydra_overrides(command, arguments)
-    resume = values_of("resume", overrides)
-    if not resume or resume[-1] == "":
-        return overrides
-    saved = [_translate(command, item) for item in saved_overrides(command, Path(resume[-1]))]
-    directory = str(Path(resume[-1]).resolve())
-    return [*saved, *overrides, f"hydra.run.dir={quoted(directory)}"]
 
 
 def hydra_overrides(command: str, overrides: Sequence[str]) -> list[str]:
@@ -120,25 +105,29 @@ def quoted(text: str) -> str:
     return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
 
 
-def saved_overrides(command: str, directory: Path) -> list[str]:
-    """Return the overrides that a run started with.
+def is_plain_override(command: str, override: str) -> bool:
+    """Return whether an override only sets a key of the command to a value.
+
+    Only such overrides may come from a file. Others can do more than set a value: keys of Hydra
+    import and call functions, flags and packages change what is composed, and an interpolation
+    can read an environment variable.
+    """
+    match = _PLAIN_OVERRIDE.fullmatch(override)
+    if match is None or "${" in override:
+        return False
+    keys = {field.name for field in dataclasses.fields(COMMANDS[command])}
+    return match["key"] is None or match["key"] in {*keys, "experiment"}
+
+
+def require_plain_overrides(command: str, overrides: Sequence[str]) -> None:
+    """Refuse overrides for the runs of a study or comparison that do more than set a value.
 
     Raises:
-        ConfigError: if the directory holds no run, or a run of another command.
+        ConfigError: With the first such override.
     """
-    path = directory / "overrides.json"
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ConfigError(
-            f"resume={str(directory)!r} is not a run directory: {path.name} is missing or damaged"
-        ) from None
-    overrides = saved.get("overrides") if isinstance(saved, dict) else None
-    if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
-        raise ConfigError(f"resume={str(directory)!r}: {path.name} is damaged")
-    if saved.get("command") != command:
-        raise ConfigError(
-            f"resume={str(directory)!r} is a run of darts.{saved.get('command')}; resume it with "
-            "that command"
-        )
-    return overrides
+    for override in overrides:
+        if not is_plain_override(command, override):
+            raise ConfigError(
+                f"{override!r}: a run of darts.{command} started by another command accepts only "
+                "key=value, with a key of that command and without interpolation"
+            )

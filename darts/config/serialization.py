@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from darts.config import errors
@@ -28,23 +29,43 @@ def as_yaml(config: DataclassInstance) -> str:
 def rebuild(config_class: type[C], values: Mapping[str, object]) -> C:
     """Return the configuration with the values of ``dataclasses.asdict``, types and limits checked.
 
-    Keys that an older file lacks get their defaults.
+    Keys that an older file lacks get their defaults. Text is text: nothing is interpolated.
 
     Raises:
-        ConfigError: if the values do not fit the class.
+        ConfigError: If the values do not fit the class.
     """
     try:
-        node = OmegaConf.structured(config_class)
-        for group in node.keys() & values.keys() & TYPES.keys():
-            component = values[group]
-            if isinstance(component, Mapping):
-                node[group] = OmegaConf.structured(_class_of(group, component))
-        config = cast("C", OmegaConf.to_object(OmegaConf.merge(node, dict(values))))
-    except (OmegaConfBaseException, TypeError) as error:
+        config = cast("C", OmegaConf.to_object(as_node(config_class, values)))
+    except (OmegaConfBaseException, TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, ConfigError):
+            raise
         reason = errors.one_line(error, [])
         raise ConfigError(f"not a configuration of this version: {reason}") from None
     check_fields(config)
     return config
+
+
+def as_node(config_class: type[DataclassInstance], values: Mapping[str, object]) -> DictConfig:
+    """Return a typed OmegaConf node with the given values; raise its errors."""
+    plain = cast("dict[str, object]", escape_interpolations(values))
+    node = OmegaConf.structured(config_class)
+    for group in node.keys() & plain.keys() & TYPES.keys():
+        component = plain[group]
+        if isinstance(component, Mapping):
+            node[group] = OmegaConf.structured(_class_of(group, component))
+    return cast("DictConfig", OmegaConf.merge(node, plain))
+
+
+def escape_interpolations(value: object) -> object:
+    """Return nested plain values in which OmegaConf reads ``${`` as text."""
+    if isinstance(value, str):
+        # OmegaConf halves the backslashes before "${" only.
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    if isinstance(value, Mapping):
+        return {key: escape_interpolations(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [escape_interpolations(item) for item in value]
+    return value
 
 
 def _class_of(group: str, values: Mapping[str, object]) -> type:

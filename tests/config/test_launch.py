@@ -188,7 +188,6 @@ def test_yaml_keeps_the_order_of_the_fields() -> None:
         ({"stages": [{"share": 0}]}, "stages[0].share=0"),
         ({"precision": "fp8"}, "fp8"),
         ({"optimizer": None}, "optimizer"),
-        ({"name": "${oc.env:NO_SUCH_VARIABLE}"}, "NO_SUCH_VARIABLE"),
         ({3: 4}, "3"),
     ],
 )

@@ -1,0 +1,128 @@
+"""The configuration of a run to resume: rebuilt from plain values, never from saved overrides.
+
+A run directory may come from a stranger. Its ``config.yaml`` gives values to the fields of the
+typed configuration and nothing else: no Hydra override, flag or interpolation comes out of a file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from darts.config.fields import ConfigError
+from darts.config.groups import COMMANDS, TYPES
+from darts.config.overrides import is_plain_override, quoted
+from darts.config.serialization import as_node, rebuild
+from darts.config.torchrun import rank_and_size
+from darts.reading import FileError, read_json_object, read_yaml
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+@dataclass(frozen=True)
+class ResumedRun:
+    """A run to continue.
+
+    Attributes:
+        directory: Its directory, absolute.
+        config: Its configuration; ``resume`` is not set.
+        recorded_overrides: The command line with which it began, for records and messages only.
+    """
+
+    directory: Path
+    config: DataclassInstance
+    recorded_overrides: tuple[str, ...]
+
+    @classmethod
+    def load(cls, command: str, reference: str) -> ResumedRun:
+        """Read ``overrides.json`` and ``config.yaml`` of a run directory.
+
+        Raises:
+            ConfigError: If the directory holds no run, a run of another command, or damaged files.
+        """
+        directory = Path(reference)
+        recorded = _recorded_overrides(command, directory)
+        try:
+            values = read_yaml(directory / "config.yaml")
+        except FileNotFoundError:
+            raise ConfigError(
+                f"resume={reference!r} is not a run directory: config.yaml is missing"
+            ) from None
+        except (FileError, OSError) as error:
+            raise ConfigError(f"resume={reference!r}: {error}") from None
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"resume={reference!r}: config.yaml is damaged")
+        try:
+            config: DataclassInstance = rebuild(COMMANDS[command], {**values, "resume": None})
+        except ConfigError as error:
+            raise ConfigError(f"resume={reference!r}: config.yaml is {error}") from None
+        return cls(directory.resolve(), config, recorded)
+
+    def node(self) -> DictConfig:
+        """Return the configuration as typed values for Hydra to compose with."""
+        return as_node(type(self.config), dataclasses.asdict(self.config))
+
+    def hydra_arguments(self, arguments: Sequence[str]) -> list[str]:
+        """Return the arguments for Hydra: the given ones and the run directory.
+
+        A user may repeat the whole command line, but a resumed run has values and no groups.
+        Arguments that choose the run's own option of a group are therefore left out.
+
+        Raises:
+            ConfigError: If an argument chooses another option or another run directory.
+        """
+        rank = rank_and_size()[0]
+        kept = [] if rank > 0 else [f"hydra.run.dir={quoted(str(self.directory))}"]
+        for override in arguments:
+            key, _, value = override.partition("=")
+            if key == "hydra.run.dir":
+                if Path(value.strip("'\"")).resolve() != self.directory:
+                    raise ConfigError(
+                        f"hydra.run.dir={value}: a resumed run writes to its own directory, "
+                        f"{self.directory}; leave hydra.run.dir out"
+                    )
+                continue
+            is_group = key in TYPES or key == "method" or key.startswith("experiment")
+            if is_group and override not in self.recorded_overrides:
+                before = self._choice(key)
+                if before != value:
+                    raise ConfigError(
+                        f"cannot resume {self.directory}: {key.partition('/')[0]} is {before!r} "
+                        f"in the run and {value!r} here"
+                    )
+            if not is_group:
+                kept.append(override)
+        return kept
+
+    def _choice(self, group: str) -> object:
+        if group.startswith("experiment"):
+            recorded = dict(override.split("=", 1) for override in self.recorded_overrides)
+            return recorded.get(group)
+        chosen = getattr(self.config, group, None)
+        return getattr(chosen, "name", chosen)
+
+
+def _recorded_overrides(command: str, directory: Path) -> tuple[str, ...]:
+    reference, name = f"resume={str(directory)!r}", "overrides.json"
+    try:
+        recorded = read_json_object(directory / name)
+    except FileNotFoundError:
+        raise ConfigError(f"{reference} is not a run directory: {name} is missing") from None
+    except (FileError, OSError) as error:
+        raise ConfigError(f"{reference} is not a run directory: {error}") from None
+    overrides = recorded.get("overrides")
+    if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
+        raise ConfigError(f"{reference}: {name} is damaged")
+    if recorded.get("command") not in COMMANDS:
+        raise ConfigError(f"{reference}: {name} is damaged: it names no command")
+    if recorded["command"] != command:
+        raise ConfigError(
+            f"{reference} is a run of darts.{recorded['command']}; resume it with that command"
+        )
+    return tuple(override for override in overrides if is_plain_override(command, override))

@@ -1,0 +1,176 @@
+"""A run directory is data: what a resumed run takes from its files, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from darts.config import ConfigError, SearchConfig, compose, rebuild
+from darts.config.overrides import is_plain_override, require_plain_overrides
+from darts.config.resumed_run import ResumedRun
+from darts.config.serialization import as_yaml, escape_interpolations
+
+HUB = """
+import pathlib
+pathlib.Path({marker!r}).write_text("code ran")
+"""
+
+
+def make_run(directory: Path, overrides: list[str] | None = None, **values: object) -> Path:
+    """Write the files with which a search begins, with changed values of its configuration."""
+    directory.mkdir(exist_ok=True)
+    config = yaml.safe_load(as_yaml(compose("search", ["space.channels=4"])))
+    (directory / "config.yaml").write_text(yaml.safe_dump({**config, **values}))
+    record = {"command": "search", "overrides": overrides or ["space.channels=4"]}
+    (directory / "overrides.json").write_text(json.dumps(record))
+    return directory
+
+
+def resume(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Resume a search in a new process."""
+    return subprocess.run(
+        [sys.executable, "-m", "darts.search", f"resume={directory}", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "DARTS_TEST_SECRET": "swordfish"},
+        timeout=120,
+    )
+
+
+def test_a_resumed_run_has_the_values_of_its_config_file(tmp_path: Path) -> None:
+    run = ResumedRun.load("search", str(make_run(tmp_path, seed=7)))
+    assert isinstance(run.config, SearchConfig)
+    assert run.config == compose("search", ["space.channels=4", "seed=7"])
+    assert run.directory == tmp_path
+
+
+def test_text_that_looks_like_an_interpolation_stays_text(tmp_path: Path) -> None:
+    secret = "${oc.env:DARTS_TEST_SECRET}"
+    done = resume(make_run(tmp_path, name=secret), "--cfg", "job")
+    assert done.returncode == 0, done.stderr
+    assert "swordfish" not in done.stdout
+    assert OmegaConf.create(done.stdout)["name"] == secret
+    assert (
+        rebuild(SearchConfig, yaml.safe_load(as_yaml(compose("search"))) | {"name": secret}).name
+        == secret
+    )
+
+
+@given(st.text(alphabet="a$\\{}:", max_size=12))
+def test_any_text_survives_omegaconf(text: str) -> None:
+    node = OmegaConf.create({"key": escape_interpolations(text)})
+    assert OmegaConf.to_object(node) == {"key": text}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [
+            "+hydra.callbacks.x._target_=torch.hub.load",
+            "+hydra.callbacks.x.repo_or_dir=${hydra.run.dir}",
+            "+hydra.callbacks.x.model=x",
+            "+hydra.callbacks.x.source=local",
+        ],
+        ["--help"],
+        ["--multirun", "seed=1,2"],
+        ["hydra/job_logging=default"],
+        ["hydra.run.dir=elsewhere"],
+        ["hydra.searchpath=[file:///tmp]"],
+    ],
+)
+def test_saved_overrides_of_hydra_are_not_obeyed(tmp_path: Path, overrides: list[str]) -> None:
+    marker = tmp_path / "marker"
+    directory = make_run(tmp_path / "run", overrides)
+    (directory / "hubconf.py").write_text(HUB.format(marker=str(marker)))
+    done = resume(directory, "--cfg", "all")
+    assert done.returncode == 0, done.stderr
+    shown = yaml.safe_load(done.stdout)
+    assert shown["seed"] == 0
+    assert shown["hydra"]["run"]["dir"] == str(directory)
+    assert not shown["hydra"]["callbacks"]
+    assert shown["hydra"]["searchpath"] == []
+    assert not marker.exists()
+    assert not (Path.cwd() / "elsewhere").exists()
+
+
+def test_the_same_command_line_can_be_repeated_with_resume(tmp_path: Path) -> None:
+    run = ResumedRun.load("search", str(make_run(tmp_path)))
+    same = ["dataset=digits", "method=darts_v1", "space=cnn", "epochs=15"]
+    own = f"hydra.run.dir='{tmp_path}'"
+    assert run.hydra_arguments([*same, own]) == [own, "epochs=15"]
+    with pytest.raises(ConfigError, match="dataset is 'digits' in the run and 'cifar10' here"):
+        run.hydra_arguments(["dataset=cifar10"])
+    with pytest.raises(ConfigError, match="experiment is None in the run and 'x' here"):
+        run.hydra_arguments(["experiment/search=x"])
+    with pytest.raises(ConfigError, match=r"leave hydra\.run\.dir out"):
+        run.hydra_arguments(["hydra.run.dir=elsewhere"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "a: &x [1]\nb: *x",
+        "seed: !!python/name:os.system",
+        "seed: [1]",
+        "unknown: 1",
+        "space: {name: unknown}",
+        "epochs: -1",
+        "name: ???",
+    ],
+)
+def test_a_damaged_configuration_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
+    directory = make_run(tmp_path)
+    (directory / "config.yaml").write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        ResumedRun.load("search", str(directory))
+    assert str(directory) in str(caught.value)
+    assert "config.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_resume_and_multirun_exclude_each_other(tmp_path: Path) -> None:
+    done = resume(make_run(tmp_path), "--multirun")
+    assert done.returncode == 2
+    assert done.stderr == "darts.search: resume= continues one run; leave out --multirun\n"
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["epochs=3", "optimizer.lr=0.1", "dataset=digits", "experiment=x", "experiment/search=x"],
+)
+def test_overrides_that_set_a_value_are_plain(override: str) -> None:
+    require_plain_overrides("search", [override])
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "hydra.run.dir=x",
+        "+hydra.callbacks.x._target_=torch.hub.load",
+        "++seed=1",
+        "~seed",
+        "--help",
+        "-m",
+        "hydra/launcher=basic",
+        "dataset@hydra=digits",
+        "name=${oc.env:HOME}",
+        "unknown=1",
+        "seed",
+    ],
+)
+def test_overrides_that_do_more_than_set_a_value_are_refused(override: str) -> None:
+    assert not is_plain_override("search", override)
+    with pytest.raises(ConfigError, match="accepts only key=value"):
+        require_plain_overrides("search", ["seed=1", override])
