@@ -102,7 +102,7 @@ class Ledger:
         ]
 
     def joules_by_phase(self) -> dict[str, float]:
-        """Return the joules of each phase over all sources, without those of other ranks.
+        """Return the joules of each phase that this ledger has recorded, summed over all sources.
 
         Phases without costs have 0.
         """
