@@ -24,7 +24,8 @@ from darts.comparing.runs import RunFailed, RunLauncher
 from darts.comparing.scheduler import PlannedRun, execute, plan_runs
 from darts.config import CompareConfig, ConfigError, Invocation, launch, rank_and_size
 from darts.judging.statistics import pairs_needed
-from darts.tracking import Console, JsonObject, print_summary
+from darts.reading import JsonObject
+from darts.tracking import Console, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
 

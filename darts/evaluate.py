@@ -13,10 +13,11 @@ from darts.judging.edge_importance import EdgeImportances, edge_importances, has
 from darts.plotting.genotype import draw_edge_importances
 from darts.plotting.run_figures import save_confusion
 from darts.plotting.style import save_figure
+from darts.reading import JsonObject
 from darts.recipes.trained import TrainedNetwork, find_checkpoint
 from darts.spaces import NetworkBase
 from darts.tasks import Objective
-from darts.tracking import Energy, JsonObject, grams_of_co2, print_summary
+from darts.tracking import Energy, grams_of_co2, print_summary
 from darts.tracking.formats import is_fraction
 from darts.training.checkpoint import CheckpointError
 from darts.training.device import check_precision, resolve_device, seed_everything

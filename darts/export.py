@@ -7,9 +7,10 @@ from pathlib import Path
 
 from darts.config import ConfigError, ExportConfig, Invocation, launch
 from darts.data import InputSpec
+from darts.reading import JsonObject
 from darts.recipes.graph_export import FORMATS, ExportableNetwork, max_error
 from darts.recipes.trained import TrainedNetwork, find_checkpoint
-from darts.tracking import JsonObject, print_summary
+from darts.tracking import print_summary
 from darts.training.cost import count_parameters
 from darts.training.run_directory import RunDirectory
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from darts.config import ConfigError, Invocation, ReportConfig, launch
 from darts.reporting import read_run, render_page
-from darts.tracking.files import write_atomically
+from darts.writing import write_atomically
 
 
 def check(config: ReportConfig) -> None:

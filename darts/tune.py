@@ -26,7 +26,8 @@ from darts.hpo.study import StudyPlan, best_trial, make_plan
 from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import failure_reason, finished_trials, trial_point, trial_scores, trial_state
 from darts.hpo.worker import next_action
-from darts.tracking import Console, JsonObject, format_duration, format_value, print_summary
+from darts.reading import JsonObject
+from darts.tracking import Console, format_duration, format_value, print_summary
 from darts.training.interrupt import Interrupted
 from darts.training.run_directory import RunDirectory
 

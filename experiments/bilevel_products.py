@@ -24,7 +24,7 @@ from records import HERE, command
 from darts.bilevel import PRODUCTS, compare_products, first_order, unrolled
 from darts.data import Augmentation, SampleLoader, load, stratified_split
 from darts.spaces import cnn
-from darts.tracking.files import write_json
+from darts.writing import write_json
 
 RESULTS = HERE / "results" / "bilevel_products.json"
 KEYS = ("product_cosine", "product_relative_difference", "gradient_cosine", "product_share")

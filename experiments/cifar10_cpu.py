@@ -23,8 +23,8 @@ from records import HERE, command
 from runs import run
 
 from darts.spaces import Genotype, cnn
-from darts.tracking.files import write_json
 from darts.training.cost import count_parameters
+from darts.writing import write_json
 
 RESULTS = HERE / "results" / "cifar10_cpu.json"
 CHANNELS, CELLS, CLASSES = 12, 5, 10  # of conf/experiment/retrain/cifar10_cpu.yaml

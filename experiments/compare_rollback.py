@@ -29,8 +29,8 @@ from runs import run
 
 from darts.methods.collapse import count_edges
 from darts.spaces import SPACES, parse_genotype
-from darts.tracking.files import write_atomically
 from darts.tracking.metrics import read_metrics
+from darts.writing import write_atomically
 
 KEY = ("dataset", "space", "seed", "epochs", "arch_lr", "overrides", "retrain_overrides")
 KINDS = ("final", "rollback")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from darts.tracking.files import read_json
+from darts.reading import read_json
 
 
 def run(command: str, directory: Path, *overrides: str, log: bool = True) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from records import Row, hardware, mean_and_deviation, put_table, record, table
 from runs import run
 
 from darts.config import compose
-from darts.tracking.files import read_json
+from darts.reading import read_json
 
 EXPERIMENT = "experiment=digits_joint"
 # Overrides of each study; they remove the parameters that it does not vary.

@@ -8,10 +8,11 @@ from darts.comparing.pilot import CostModel
 from darts.comparing.plan import RANDOM, RANDOM_SEARCH, ComparisonPlan, search_config
 from darts.comparing.runs import RunFailed, RunLauncher, read_divergence, read_summary
 from darts.hpo.commands import merge_overrides
+from darts.reading import JsonObject, read_json
 from darts.spaces import AnyGenotype
-from darts.tracking import JsonObject, format_duration, format_value, read_json, read_metrics
-from darts.tracking.files import write_atomically, write_json
+from darts.tracking import format_duration, format_value, read_metrics
 from darts.tracking.ledger import common_source
+from darts.writing import write_atomically, write_json
 
 MAX_DIVERGED = 3
 """Short trainings at the start of ``random_search`` after which it fails if all have diverged.

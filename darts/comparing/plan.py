@@ -26,9 +26,9 @@ from darts.config import (
     quoted,
 )
 from darts.hpo.commands import merge_overrides, trial_config
+from darts.reading import JsonObject, read_json
 from darts.spaces import AnyGenotype, Space
 from darts.tasks.metrics import Metric
-from darts.tracking import JsonObject, read_json
 from darts.tracking.energy import is_shared_counter
 from darts.tracking.ledger import sum_costs
 from darts.training.device import visible_gpus

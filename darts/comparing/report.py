@@ -14,9 +14,10 @@ from darts.comparing.runs import shell_command
 from darts.judging.statistics import ALPHA, Comparison, Interval, delta_magnitude
 from darts.plotting.repetitions import draw_scores
 from darts.plotting.style import save_figure
-from darts.tracking import format_duration, read_json
-from darts.tracking.files import write_atomically
+from darts.reading import read_json
+from darts.tracking import format_duration
 from darts.tracking.ledger import common_source
+from darts.writing import write_atomically
 
 
 def write_report(results: ComparisonResults, overrides: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import torch
 
-from darts.tracking import JsonObject, read_json
+from darts.reading import JsonObject, read_json
 from darts.training.device import round_robin_gpu
 from darts.training.run import DIVERGED
 

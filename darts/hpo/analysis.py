@@ -19,9 +19,11 @@ from darts.hpo.trials import complete_trials, failure_reason, trial_point
 from darts.judging.factorial import FactorialEffects, factorial_effects
 from darts.judging.surrogate import MIN_POINTS, Surrogate
 from darts.plotting.study_figures import save_study_figures
+from darts.reading import JsonObject, read_json
 from darts.spaces import AnyGenotype
 from darts.strategies.grid import Grid
-from darts.tracking import JsonObject, format_value, read_json, write_json
+from darts.tracking import format_value
+from darts.writing import write_json
 
 
 def analyze(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from darts.config import Invocation, RetrainConfig, SearchConfig, compose
+from darts.reading import JsonObject
 from darts.recipes import retrain, search
 from darts.strategies.judges import EpochCallback
-from darts.tracking import JsonObject
 
 TrialConfig = RetrainConfig | SearchConfig
 

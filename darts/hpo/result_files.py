@@ -21,15 +21,10 @@ from darts.hpo.trials import (
     trial_results,
     trial_state,
 )
-from darts.tracking import (
-    JsonObject,
-    TensorBoard,
-    read_json,
-    read_metrics,
-    write_atomically,
-    write_json,
-)
+from darts.reading import JsonObject, read_json
+from darts.tracking import TensorBoard, read_metrics
 from darts.tracking.ledger import sum_costs
+from darts.writing import write_atomically, write_json
 
 
 def trial_rows(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> list[dict[str, object]]:

@@ -12,13 +12,13 @@ from darts.hpo.commands import run_command, trial_config
 from darts.judging import nas201_table
 from darts.judging.benchmark import Benchmark
 from darts.judging.one_shot import OneShotScorer
+from darts.reading import JsonObject
 from darts.recipes.retrain import build_network
 from darts.searching.expected_cost import MEASURES
 from darts.spaces import AnyGenotype, Space
 from darts.spaces.lookup import find_genotype
 from darts.spaces.nas201.genotype import ARCHITECTURES
 from darts.strategies.judges import TrialSpec
-from darts.tracking import JsonObject
 from darts.training.distributed import Ranks
 
 

@@ -23,7 +23,7 @@ from darts.plotting.style import (
     unzip,
     write_number,
 )
-from darts.tracking.files import JsonObject
+from darts.reading import JsonObject
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

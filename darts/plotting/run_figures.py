@@ -17,9 +17,10 @@ from darts.plotting.figures import (
 )
 from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.style import save_figure
+from darts.reading import JsonObject
 from darts.searching.alphas import column_names, edge_names, named_history
 from darts.spaces import AnyGenotype, SearchContext
-from darts.tracking.files import JsonObject, write_atomically
+from darts.writing import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

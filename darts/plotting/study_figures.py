@@ -17,7 +17,7 @@ from darts.plotting.importances import (
 )
 from darts.plotting.style import save_figure
 from darts.plotting.trials import draw_pareto_front, draw_trial_history
-from darts.tracking.files import JsonObject
+from darts.reading import JsonObject
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

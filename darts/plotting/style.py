@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from darts.tracking.files import write_atomically
+from darts.writing import write_atomically
 
 if TYPE_CHECKING:
     import numpy as np

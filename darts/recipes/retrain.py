@@ -22,10 +22,11 @@ from darts.data import Batch, Loader
 from darts.data_modules import DataModule, check_data_kind, make_data_module
 from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
+from darts.reading import JsonObject
 from darts.reporting import read_run, render_model_card
 from darts.spaces import AnyGenotype, NetworkBase, space_of
 from darts.spaces.lookup import find_genotype
-from darts.tracking import JsonObject, print_summary, read_metrics
+from darts.tracking import print_summary, read_metrics
 from darts.training.averaging import Averaging, require_one_average
 from darts.training.budget import check_budget, print_estimate
 from darts.training.checkpoint import StateDict

@@ -21,6 +21,7 @@ from darts.data_modules import DataModule, check_data_kind, make_data_module
 from darts.judging.benchmark import Benchmark
 from darts.methods.stages import stage_position
 from darts.plotting.run_figures import log_alphas, save_search_figures
+from darts.reading import JsonObject
 from darts.searching.alphas import alpha_scalars, genotype_counts, mean_scalars, named_history
 from darts.searching.checks import check_components
 from darts.searching.diagnosis import Diagnosis, DiagnosisReport, dominant_alpha_eigenvalue
@@ -28,7 +29,7 @@ from darts.searching.discretization import SupernetAdapter, estimate_discretizat
 from darts.searching.expected_cost import Penalty
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype
-from darts.tracking import JsonObject, print_summary, read_metrics
+from darts.tracking import print_summary, read_metrics
 from darts.training.budget import check_budget, print_estimate
 from darts.training.checkpoint import StateDict
 from darts.training.cost import count_macs, count_parameters

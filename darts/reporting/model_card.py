@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from darts.reading import JsonObject
 from darts.reporting.labels import label
 from darts.reporting.record import RunRecord
-from darts.tracking import JsonObject, format_genotype, format_value
+from darts.tracking import format_genotype, format_value
 from darts.tracking.ledger import sum_phases
 
 # Keys of the configuration that a card shows if the run has them.

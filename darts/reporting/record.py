@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from darts.judging.edge_importance import EdgeImportances
+from darts.reading import JsonObject, read_json
 from darts.searching.alphas import GroupHistory
 from darts.spaces import AnyGenotype, parse_genotype
-from darts.tracking import JsonObject, read_json, read_metrics
+from darts.tracking import read_metrics
 from darts.tracking.ledger import PhaseCost
 
 COMMANDS = ("search", "retrain", "evaluate", "tune")

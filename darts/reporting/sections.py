@@ -6,6 +6,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 
+from darts.reading import JsonObject
 from darts.reporting.charts import Line, chart, charts
 from darts.reporting.labels import label
 from darts.reporting.markup import (
@@ -20,7 +21,7 @@ from darts.reporting.markup import (
     table_cell,
 )
 from darts.reporting.record import RunRecord
-from darts.tracking import JsonObject, format_value
+from darts.tracking import format_value
 from darts.tracking.formats import is_fraction
 from darts.tracking.ledger import sum_phases
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypedDict
 
+from darts.reading import JsonObject
 from darts.tracking.energy import Energy, EnergyMeter
-from darts.tracking.files import JsonObject
 
 PHASES = ("training", "validation", "collapse", "discretization", "test")
 """Phases of a run, see docs/cost.md. Whatever belongs to no other phase counts as training."""

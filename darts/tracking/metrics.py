@@ -10,7 +10,8 @@ import json
 import os
 from pathlib import Path
 
-from darts.tracking.files import JsonObject, to_jsonable
+from darts.reading import JsonObject
+from darts.writing import to_jsonable
 
 
 class MetricsLog:

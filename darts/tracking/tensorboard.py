@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, SupportsFloat
 import numpy as np
 import torch
 
-from darts.tracking.files import to_jsonable
+from darts.writing import to_jsonable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

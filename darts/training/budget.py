@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 
 from darts.config import ConfigError, RetrainConfig, RunConfig, SearchConfig
-from darts.tracking import JsonObject, format_duration, print_summary
+from darts.reading import JsonObject
+from darts.tracking import format_duration, print_summary
 from darts.training.dry_run import CostEstimate
 
 MIN_BATCH = 8  # below, batch statistics are unreliable

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from darts.tracking.files import open_atomically
+from darts.writing import open_atomically
 
 # Increase the number when the state of a command changes.
 FORMATS = {"search": 6, "retrain": 4}

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from darts.config import EnergyConfig, RunConfig, TrackingConfig
 from darts.data import load_split, save_split
-from darts.tracking import EnergyMeter, JsonObject, Ledger, MetricsLog, TensorBoard
+from darts.reading import JsonObject
+from darts.tracking import EnergyMeter, Ledger, MetricsLog, TensorBoard
 from darts.tracking.ledger import PHASES, CostSummary, LedgerEntry, energy_report, summary_costs
 from darts.training.checkpoint import (
     CheckpointError,

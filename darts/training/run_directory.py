@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from darts.config import ConfigError, as_yaml
-from darts.tracking import JsonObject, environment, read_json, write_json
-from darts.tracking.files import write_atomically
+from darts.reading import JsonObject, read_json
+from darts.tracking import environment
+from darts.writing import write_atomically, write_json
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

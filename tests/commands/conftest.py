@@ -22,7 +22,8 @@ from torch import Tensor
 import darts.recipes.search as search_recipe
 from darts import compare, evaluate, export, genotypes, report, retrain, search, tune
 from darts.config import launch
-from darts.tracking import read_json, read_metrics
+from darts.reading import read_json
+from darts.tracking import read_metrics
 from darts.training import loop
 
 ENTRY_POINTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {

@@ -26,7 +26,7 @@ from darts.comparing.report import render_report
 from darts.comparing.results import ComparisonResults
 from darts.comparing.runs import RunFailed, RunLauncher
 from darts.config import compose
-from darts.tracking import read_json
+from darts.reading import read_json
 
 FAKE = str(Path(__file__).with_name("fake_run.py"))
 NET = ("dataset=synthetic", "dataset.samples=48", "space=mlp", "loader.batch_size=16")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from darts.reading import read_json
 from darts.recipes import graph_export
-from darts.tracking import read_json
 
 BARE = ("tracking.tensorboard=false", "tracking.figures=false", "epochs=1")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from darts.tracking import read_json
+from darts.reading import read_json
 
 NO_TENSORBOARD = "tracking.tensorboard=false"
 WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "then", "it", "ran", "to", "some", "place")

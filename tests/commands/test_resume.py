@@ -19,8 +19,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import darts.recipes.search as search_recipe
 from darts.data import load_split, save_split
+from darts.reading import read_json
 from darts.searching.discretization import SupernetAdapter
-from darts.tracking import read_json
 from darts.training import loop
 from darts.training.checkpoint import load_checkpoint
 

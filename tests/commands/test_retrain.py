@@ -15,9 +15,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import darts.recipes.retrain as retrain_recipe
 from darts.config import RetrainConfig, rebuild
 from darts.data import load_split
+from darts.reading import read_json
 from darts.spaces import Genotype
 from darts.spaces.cnn import PUBLISHED, Network
-from darts.tracking import read_json
 
 NO_TENSORBOARD = "tracking.tensorboard=false"
 V2 = "genotype=DARTS_V2"

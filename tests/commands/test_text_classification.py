@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from darts.tracking import read_json
+from darts.reading import read_json
 
 NO_TENSORBOARD = "tracking.tensorboard=false"
 SIZE = ("space.hidden=16", "space.cells=1", "space.dropout=0.1")

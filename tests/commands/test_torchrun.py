@@ -18,7 +18,8 @@ import torch
 
 import darts.recipes.search as search_recipe
 from darts import search
-from darts.tracking import read_json, read_metrics
+from darts.reading import read_json
+from darts.tracking import read_metrics
 from darts.training import loop
 
 NO_TENSORBOARD = "tracking.tensorboard=false"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from darts.tracking import read_json
+from darts.reading import read_json
 
 NO_TENSORBOARD = "tracking.tensorboard=false"
 NO_FIGURES = "tracking.figures=false"

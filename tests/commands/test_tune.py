@@ -21,7 +21,7 @@ from darts import retrain
 from darts.config import compose
 from darts.hpo.trials import WORKER, counted_trials
 from darts.judging import nas201_table
-from darts.tracking import read_json
+from darts.reading import read_json
 from darts.training import loop
 
 IN_PROCESS = "workers=0"  # trials run in the test process

@@ -15,9 +15,10 @@ import torch
 import conf
 from darts import search
 from darts.config import launch
+from darts.reading import read_json
 from darts.recipes import search as recipe
 from darts.spaces import SPACES
-from darts.tracking import read_json, read_metrics
+from darts.tracking import read_metrics
 from darts.training import loop
 
 METHODS = sorted(file.stem for file in (Path(conf.__file__).parent / "method").glob("*.yaml"))

@@ -17,7 +17,8 @@ import pytest
 import torch
 
 import darts
-from darts.tracking import environment, git_state, write_json
+from darts.tracking import environment, git_state
+from darts.writing import write_json
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 

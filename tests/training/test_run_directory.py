@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from darts.config import ConfigError, SearchConfig, compose, rebuild
-from darts.tracking import read_json
+from darts.reading import read_json
 from darts.training.run_directory import RunDirectory
 
 OVERRIDES = ["dataset=synthetic", "epochs=3", "resume=elsewhere"]

@@ -16,7 +16,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darts.tracking import open_atomically, read_json, to_jsonable, write_atomically, write_json
+from darts.reading import read_json
+from darts.writing import open_atomically, to_jsonable, write_atomically, write_json
 
 
 def test_write_replaces_text_and_bytes(tmp_path: Path) -> None:
@@ -47,7 +48,7 @@ def test_killed_writer_keeps_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     write_atomically(path, b"old")
     code = (
-        "import os, sys; from darts.tracking.files import open_atomically\n"
+        "import os, sys; from darts.writing import open_atomically\n"
         "with open_atomically(sys.argv[1]) as file:\n"
         "    file.write(b'half'); file.flush(); os._exit(9)\n"
     )
