@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[START] = time.monotonic()
+    # Many objects live until the end of the tests, and each full collection visits them all.
+    gc.set_threshold(100_000, 20, 50)
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -38,6 +47,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     budget = item.config.getoption("--time-budget")
     if budget is not None and time.monotonic() - item.config.stash[START] > budget:
         pytest.skip(f"time budget of {budget:g} s is used up")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compose_once() -> Iterator[None]:
+    """Skip a composition before that of the run, which takes as long as a tiny run.
+
+    Hydra looks in it for ``hydra.mode``, which no configuration here sets.
+    """
+    from hydra._internal.hydra import Hydra
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hydra, "get_mode", lambda *_, **__: None)
+        yield
 
 
 def accuracy(index: int) -> float:

@@ -13,6 +13,8 @@ import torch.distributed as dist
 from torch import multiprocessing
 
 TIMEOUT = 90  # seconds
+# Imported once by the server process from which all ranks are forked.
+PRELOADED = ["torch", "torchmetrics", "darts.search"]
 
 
 def on_ranks(function: Callable[..., Any], folder: Path, *args: Any, ranks: int = 2) -> list[Any]:
@@ -25,7 +27,8 @@ def on_ranks(function: Callable[..., Any], folder: Path, *args: Any, ranks: int 
         args: Arguments of the function.
         ranks: The number of processes.
     """
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
     processes = [
         context.Process(target=_run, args=(function, rank, ranks, folder, args), daemon=True)
         for rank in range(ranks)
