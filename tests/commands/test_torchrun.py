@@ -124,18 +124,24 @@ def assert_close(a: Any, b: Any, where: str) -> None:
         assert a == b, where
 
 
-@pytest.fixture(scope="module")
-def one_process(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Directories of the same runs in one process."""
-    folders = {}
+def run_alone(commands: Any, command: str, folder: Path) -> Path:
+    """Do the run of a command in one process, without figures, and return its directory."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search_recipe, "save_search_figures", lambda *_, **__: None)
-        for command, overrides in RUNS.items():
-            folders[command] = tmp_path_factory.mktemp(command) / "run"
-            commands.call(
-                command, [*overrides, NO_TENSORBOARD, f"hydra.run.dir={folders[command]}"]
-            )
-    return folders
+        commands.call(command, [*RUNS[command], NO_TENSORBOARD, f"hydra.run.dir={folder}"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def searched(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of the search in one process."""
+    return run_alone(commands, "search", tmp_path_factory.mktemp("search") / "run")
+
+
+@pytest.fixture(scope="module")
+def retrained(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of the retraining in one process."""
+    return run_alone(commands, "retrain", tmp_path_factory.mktemp("retrain") / "run")
 
 
 def only_entry(folder: Path) -> Path:
@@ -144,18 +150,16 @@ def only_entry(folder: Path) -> Path:
 
 
 def test_a_retraining_on_two_ranks_equals_one_process(
-    commands: Any, one_process: dict[str, Path], tmp_path: Path
+    commands: Any, retrained: Path, tmp_path: Path
 ) -> None:
     """It has drop path, averaged weights, an auxiliary head and the default run directory."""
     out, err = run_on_two_ranks("retrain", *RUNS["retrain"], NO_TENSORBOARD, cwd=tmp_path)
     run = only_entry(only_entry(only_entry(only_entry(tmp_path))))  # runs/retrain/<name>/<time>
-    assert_equal_runs(run, one_process["retrain"], RETRAIN_KEYS)
+    assert_equal_runs(run, retrained, RETRAIN_KEYS)
     assert out.count("test_accuracy") == out.count("darts.evaluate") == 1
     assert out.count(" epoch 2/2 ") == 1
     assert "darts.retrain:" not in err
-    actual, expected = (
-        read_json(directory / "summary.json") for directory in (run, one_process["retrain"])
-    )
+    actual, expected = (read_json(directory / "summary.json") for directory in (run, retrained))
     assert (actual["ranks"], expected["ranks"]) == (2, 1)
     costs = ("seconds", "joules", "gco2e", "peak_memory_mb")
     for name, value in expected.items():
@@ -171,7 +175,7 @@ def test_a_retraining_on_two_ranks_equals_one_process(
 
 @pytest.mark.slow
 def test_a_search_interrupted_on_two_ranks_is_resumed_in_one_process(
-    commands: Any, one_process: dict[str, Path], tmp_path: Path
+    commands: Any, searched: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     overrides = [*RUNS["search"], NO_TENSORBOARD, f"hydra.run.dir={run}", "save_minutes=0"]
@@ -190,12 +194,12 @@ def test_a_search_interrupted_on_two_ranks_is_resumed_in_one_process(
     saved = torch.load(run / "checkpoint.pt", weights_only=True)
     assert (saved["epoch"], saved["step"]) < (3, 0)
     commands.call("search", [f"resume={run}"])
-    assert_equal_runs(run, one_process["search"], SEARCH_KEYS)
+    assert_equal_runs(run, searched, SEARCH_KEYS)
 
 
 @pytest.mark.slow
 def test_a_search_interrupted_in_one_process_is_resumed_on_two_ranks(
-    commands: Any, one_process: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    commands: Any, searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
     original, steps = loop.require_finite, iter(range(100))
@@ -215,10 +219,24 @@ def test_a_search_interrupted_in_one_process_is_resumed_on_two_ranks(
     # The other process writes the figures that the fixtures of this test omit.
     for figure in (*run.glob("*.png"), *run.glob("*.svg"), *run.glob("*.gif")):
         figure.unlink()
-    assert_equal_runs(run, one_process["search"], SEARCH_KEYS)
+    assert_equal_runs(run, searched, SEARCH_KEYS)
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_all_ranks_but_the_first_wait_before_they_print_an_error(
+    commands: Any, monkeypatch: pytest.MonkeyPatch, rank: int
+) -> None:
+    """Meanwhile, torchrun ends them, because the first rank has exited."""
+    for name, value in (("MASTER_ADDR", "localhost"), ("WORLD_SIZE", "2"), ("RANK", str(rank))):
+        monkeypatch.setenv(name, value)
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    assert "did you mean 'epochs'" in commands.error_of("search", "epochz=1")
+    assert waits == [10.0] * rank
+
+
+@pytest.mark.slow  # starts three processes
 def test_an_error_of_all_ranks_is_printed_once(tmp_path: Path) -> None:
     _, err = run_on_two_ranks("search", "epochz=1", cwd=tmp_path, code=1)
     assert err.count("darts.search: ") == 1, err
