@@ -6,6 +6,7 @@ values. A file that is not what it should be is a ``FileError``, in one line.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
@@ -13,6 +14,7 @@ import os
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
@@ -36,7 +38,8 @@ class FileError(ValueError):
 def one_line(error: BaseException, limit: int = 300) -> str:
     """Return the message of an error in one line, or the name of its type if it has none."""
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+        name = "" if error.filename is None else f"{os.fspath(error.filename)}: "
+        return f"{name}{error.strerror}"
     return " ".join(str(error).split())[:limit] or type(error).__name__
 
 
@@ -60,6 +63,21 @@ def open_regular(path: StrPath) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+@contextlib.contextmanager
+def read_errors(path: StrPath) -> Iterator[None]:
+    """Name the file in errors of reading an open file.
+
+    Raises:
+        OSError: Instead of an OSError of the block, with the name of the file.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, one_line(error), os.fspath(path)) from None
+
+
 def read_bytes(path: StrPath, *, limit: int) -> bytes:
     """Return the content of a regular file of at most ``limit`` bytes.
 
@@ -67,11 +85,8 @@ def read_bytes(path: StrPath, *, limit: int) -> bytes:
         FileError: If the file is larger, or not a regular file.
         OSError: If the file does not exist or cannot be read.
     """
-    with open_regular(path) as file:
-        try:
-            data = file.read(limit + 1)
-        except OSError as error:  # does not name the file
-            raise OSError(error.errno, os.strerror(error.errno or 0), os.fspath(path)) from None
+    with open_regular(path) as file, read_errors(path):
+        data = file.read(limit + 1)
     if len(data) > limit:
         raise FileError(f"{os.fspath(path)} is too large: more than {limit:,} bytes")
     return data
