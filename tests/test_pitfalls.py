@@ -39,6 +39,7 @@ from darts.spaces.lookup import find_genotype
 from darts.training.checkpoint import load_checkpoint
 
 Batch = tuple[Tensor, Tensor]
+NO_FIGURES = ("tracking.tensorboard=false", "tracking.figures=false")
 COMMANDS: dict[str, Any] = {"search": search_recipe.search, "retrain": retrain_recipe.retrain}
 
 
@@ -58,7 +59,7 @@ def loss_fn(net: Any, batch: Batch) -> Tensor:
 
 def run(command: str, directory: Path, *overrides: str) -> dict[str, Any]:
     """Run a command on the synthetic data set in this process."""
-    words = ["dataset=synthetic", "device=cpu", "tracking.tensorboard=false", *overrides]
+    words = ["dataset=synthetic", "device=cpu", *NO_FIGURES, *overrides]
     config = compose(command, words)
     return COMMANDS[command](config, Invocation(directory, tuple(words)))
 
