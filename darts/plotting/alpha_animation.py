@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from darts.escaping import for_figure
 from darts.plotting.style import HIGHLIGHT, ArtistStyle, add_color_bar, new_figure
 from darts.searching.alphas import GroupHistory, column_names
 
@@ -188,14 +189,13 @@ def _matrix(
         overlay.append(axes.add_patch(box))
     for artist in overlay:
         artist.set_animated(True)
-    plain: ArtistStyle = {"parse_math": False}  # names may contain dollar signs
-    slanted = {"rotation": 40, "ha": "left", "rotation_mode": "anchor", **plain}
-    axes.set_xticks(range(len(operations)), operations, **slanted)
-    axes.set_yticks(range(len(edges)), edges, **plain)
+    slanted: ArtistStyle = {"rotation": 40, "ha": "left", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(operations)), [for_figure(name) for name in operations], **slanted)
+    axes.set_yticks(range(len(edges)), [for_figure(edge) for edge in edges])
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)
-    axes.set_title(name, fontsize=11, loc="left", **plain)
+    axes.set_title(for_figure(name), fontsize=11, loc="left")
     return _Matrix(axes, image, overlay)
 
 

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from darts.escaping import for_figure
 from darts.plotting.style import (
     HIGHLIGHT,
     ArtistStyle,
     add_color_bar,
     add_title,
     integer_ticks,
+    label_text,
     line_style,
     new_figure,
-    shorten,
     style_axes,
     unzip,
     write_number,
@@ -78,8 +79,9 @@ def draw_alpha_heatmap(
             write_number(axes, row, column, f"{value:.2f}", dark=dark)
     _separate_entries(axes, names, columns)
     _outline_operations(axes, chosen, rows, columns)
-    axes.set_xticks(range(columns), operations, rotation=40, ha="left", rotation_mode="anchor")
-    axes.set_yticks(range(rows), names)
+    texts = [for_figure(operation) for operation in operations]
+    axes.set_xticks(range(columns), texts, rotation=40, ha="left", rotation_mode="anchor")
+    axes.set_yticks(range(rows), [for_figure(name) for name in names])
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=9)
     axes.spines[:].set_visible(False)
@@ -159,7 +161,7 @@ def draw_alpha_history(
         for index, operation in enumerate(operations):
             style = line_style(index, operation)
             axes.plot(epochs, values[:, edge, index], marker=marker, markersize=3, **style)
-        axes.set_title(names[edge], fontsize=9, pad=3)
+        axes.set_title(for_figure(names[edge]), fontsize=9, pad=3)
         axes.set_ylim(0, 1.05 * top if top > 0 else 1)
         style_axes(axes)
         lowest = (row + 1, column) not in positions
@@ -168,7 +170,8 @@ def draw_alpha_history(
             axes.set_xlabel("epoch", fontsize=8)
         integer_ticks(axes)
     lines = grid[positions[0]].get_lines()
-    figure.legend(lines, operations, loc="outside right upper", fontsize=8, frameon=False)
+    texts = [for_figure(operation) for operation in operations]
+    figure.legend(lines, texts, loc="outside right upper", fontsize=8, frameon=False)
     add_title(figure, title)
     return figure
 
@@ -212,8 +215,8 @@ def draw_metrics(
             axes.plot(*unzip(points), **line_style(index, key))
             if len(points) == 1:
                 axes.get_lines()[-1].set_marker("o")
-        axes.set_xlabel(x)
-        axes.set_ylabel(f"{quantity}, %" if percent else quantity)
+        axes.set_xlabel(for_figure(x))
+        axes.set_ylabel(for_figure(f"{quantity}, %" if percent else quantity))
         axes.legend(frameon=False, fontsize=9)
         style_axes(axes)
         integer_ticks(axes)
@@ -248,7 +251,7 @@ def draw_confusion(counts: Tensor, names: Sequence[str], *, title: str = "") -> 
             text = f"{value:.1f}" if value < 99.95 else "100"
             write_number(axes, row, column, text, dark=bool(value > 50))
     if len(names) <= _MAX_CLASSES_WITH_NAMES:
-        short_names = [shorten(name, 16) for name in names]
+        short_names = [label_text(name, 16) for name in names]
         slanted: ArtistStyle = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
         axes.set_xticks(range(len(names)), short_names, **slanted)
         axes.set_yticks(range(len(names)), short_names)

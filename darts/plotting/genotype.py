@@ -15,7 +15,7 @@ from darts.plotting.cell import cell_size, draw_cell
 from darts.plotting.chain import chain_size, draw_chain
 from darts.plotting.recurrent_cell import draw_recurrent, recurrent_size
 from darts.plotting.shapes import INK, MARGIN, CellCanvas, CommonEdges, EdgeImportance
-from darts.plotting.style import ArtistStyle, file_format, save_figure
+from darts.plotting.style import MAX_TITLE, ArtistStyle, file_format, label_text, save_figure
 from darts.spaces import AnyGenotype
 from darts.spaces.describe import check_comparable, is_chain
 
@@ -114,9 +114,8 @@ def _draw(
     title_style: ArtistStyle = {"size": 15, "weight": "bold", "color": INK, "va": "center"}
     for column, genotype in enumerate(genotypes):
         if titles:
-            text = "".join(c if c.isprintable() else " " for c in titles[column])
             x = (column * width + MARGIN) / (width * len(genotypes))
-            figure.text(x, 1 - 0.3 / total, text, parse_math=False, **title_style)
+            figure.text(x, 1 - 0.3 / total, label_text(titles[column], MAX_TITLE), **title_style)
         top = total - banner
         for cell in cells:
             top -= heights[cell]

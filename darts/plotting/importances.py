@@ -19,11 +19,11 @@ from darts.plotting.style import (
     add_legend,
     add_note,
     add_title,
+    label_text,
     line_style,
     log_ticks,
     new_figure,
     outlier_bounds,
-    shorten,
     style_axes,
     unzip,
 )
@@ -57,7 +57,7 @@ def draw_importance_bars(
     if not importances:
         raise ValueError("there are no importances to draw")
     pairs = sorted(importances.items(), key=lambda pair: -pair[1])
-    bars = [(shorten(name), share) for name, share in pairs[:max_bars]]
+    bars = [(label_text(name), share) for name, share in pairs[:max_bars]]
     colors = [PRIMARY] * len(bars)
     if len(pairs) > max_bars:
         others = [share for _, share in pairs[max_bars:]]
@@ -125,7 +125,7 @@ def draw_marginals(
         _draw_panel(axes, surrogate, marginal)
         axes.set_ylim(low, high)
     for row in panels:
-        row[0].set_ylabel(shorten(ylabel, 24), fontsize=9)
+        row[0].set_ylabel(label_text(ylabel, 24), fontsize=9)
     if outliers:
         add_note(figure, f"not drawn: {outliers} of {len(surrogate.values)} trials (outliers)")
     add_title(figure, title)
@@ -160,7 +160,7 @@ def draw_factorial(effects: FactorialEffects, *, ylabel: str = "score", title: s
     axes.set_xticks(range(len(names)), [f"{name} architecture" for name in names])
     axes.set_xlim(-0.4, len(names) - 0.6)
     axes.margins(y=0.12)
-    axes.set_ylabel(shorten(ylabel))
+    axes.set_ylabel(label_text(ylabel))
     style_axes(axes)
     axes.grid(False, axis="x")
     add_legend(figure)
@@ -210,14 +210,14 @@ def _draw_panel(axes: Axes, surrogate: Surrogate, marginal: Marginal) -> None:
         axes.plot(xs, mean, color=PRIMARY, linewidth=1.6, zorder=3)
     style_axes(axes)
     if isinstance(domain, Choice):
-        texts = [shorten(str(value), 14) for value in marginal.values]
+        texts = [label_text(str(value), 14) for value in marginal.values]
         crowded = sum(len(text) + 2 for text in texts) > 30
         rotated: ArtistStyle = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
         axes.set_xticks(range(len(texts)), texts, **(rotated if crowded else {}))
         axes.set_xlim(-0.6, len(texts) - 0.4)
     elif domain.log:
         log_ticks(axes)
-    axes.set_title(shorten(name), fontsize=9, pad=4)
+    axes.set_title(label_text(name), fontsize=9, pad=4)
     axes.tick_params(labelsize=7)
     axes.xaxis.get_offset_text().set_fontsize(7)
 

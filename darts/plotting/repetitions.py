@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from darts.escaping import for_figure
 from darts.judging.factorial import Estimate
 from darts.judging.statistics import Interval
 from darts.plotting.style import (
@@ -16,6 +17,7 @@ from darts.plotting.style import (
     add_legend,
     add_title,
     integer_ticks,
+    label_text,
     line_style,
     log_ticks,
     new_figure,
@@ -75,7 +77,7 @@ def draw_regret(
         integer_ticks(axes)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("queries")
-    axes.set_ylabel(ylabel)
+    axes.set_ylabel(for_figure(ylabel))
     style_axes(axes)
     add_legend(figure)
     add_title(figure, title)
@@ -118,11 +120,11 @@ def draw_scores(
             bar = axes.plot([column + 0.25] * 2, [interval.low, interval.high], color=color, lw=2.0)
             bar[0].set_gid(f"interval-{name}")
         axes.plot(column + 0.25, interval.mean, "D", color=color, markersize=5)
-    axes.set_xticks(range(len(scores)), [shorten(name, 18) for name in scores])
+    axes.set_xticks(range(len(scores)), [label_text(name, 18) for name in scores])
     axes.set_xlim(-0.6, len(scores) - 0.4)
-    axes.set_ylabel(label, fontsize=9)
+    axes.set_ylabel(for_figure(label), fontsize=9)
     style_axes(axes)
     axes.grid(False, axis="x")
     if title:
-        figure.suptitle(title, fontsize=10)
+        add_title(figure, title, size=10)
     return figure

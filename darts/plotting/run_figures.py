@@ -1,4 +1,8 @@
-"""Figures of a run: logged to TensorBoard while it runs, written to its directory at its end."""
+"""Figures of a run: logged to TensorBoard while it runs, written to its directory at its end.
+
+A figure that cannot be made is one warning and prevents no other figure: a run never fails because
+of a figure, and ``darts.report`` draws most of them again.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ from darts.plotting.style import save_figure
 from darts.reading import JsonObject
 from darts.searching.alphas import column_names, edge_names, named_history
 from darts.spaces import AnyGenotype, SearchContext
+from darts.tracking.optional import optional
 from darts.writing import write_atomically
 
 if TYPE_CHECKING:
@@ -58,11 +63,24 @@ def log_alphas(
     if not board.enabled:
         return
     for group in probabilities:
-        title = f"{group}, epoch {epoch}"
-        figure = draw_group_heatmap(probabilities[group], genotype, group, context, title)
-        board.log_figure(f"alphas/{group}", figure, step)
-    board.log_figure("genotype", draw_genotype(genotype, title=f"epoch {epoch}"), step)
+        with optional(f"TensorBoard's figure of alphas/{group}"):
+            title = f"{group}, epoch {epoch}"
+            figure = draw_group_heatmap(probabilities[group], genotype, group, context, title)
+            board.log_figure(f"alphas/{group}", figure, step)
+    with optional("TensorBoard's figure of the genotype"):
+        board.log_figure("genotype", draw_genotype(genotype, title=f"epoch {epoch}"), step)
     board.log_text("genotype", f"`{genotype}`", step)
+
+
+def save_run_genotype(
+    directory: Path, board: TensorBoard, genotype: AnyGenotype, *, title: str
+) -> None:
+    """Write ``genotype.svg``, and log the same figure to TensorBoard as step 0."""
+    with optional(directory / "genotype.svg"):
+        save_genotype(genotype, directory / "genotype.svg", title=title)
+    if board.enabled:
+        with optional("TensorBoard's figure of the genotype"):
+            board.log_figure("genotype", draw_genotype(genotype, title=title), 0)
 
 
 def draw_group_heatmap(
@@ -109,22 +127,25 @@ def save_search_figures(
         rows: Rows of metrics.jsonl.
         title: Title of all figures.
     """
-    save_genotype(genotype, directory / "genotype.svg", title=title)
-    for group in history[-1]:
+    with optional(directory / "genotype.svg"):
+        save_genotype(genotype, directory / "genotype.svg", title=title)
+    for group in context.candidates:
         heading = f"{group}: {title}"
-        operations = column_names(context.candidates[group])
-        figure = draw_group_heatmap(history[-1][group], genotype, group, context, heading)
-        save_figure(figure, directory / f"alphas_{group}.png")
-        group_history = [probabilities[group] for probabilities in history]
-        edges = edge_names(context.edges[group])
-        figure = draw_alpha_history(
-            group_history, operations=operations, edges=edges, title=heading
-        )
-        save_figure(figure, directory / f"alphas_{group}_history.png")
-    masks = context.space.mask(genotype, context.candidates)
-    chosen = {group: _chosen_positions(mask) for group, mask in masks.items()}
-    animation = animate_alphas(named_history(history, context), chosen=chosen)
-    write_atomically(directory / "alphas.gif", animation)
+        with optional(path := directory / f"alphas_{group}.png"):
+            figure = draw_group_heatmap(history[-1][group], genotype, group, context, heading)
+            save_figure(figure, path)
+        with optional(path := directory / f"alphas_{group}_history.png"):
+            figure = draw_alpha_history(
+                [probabilities[group] for probabilities in history],
+                operations=column_names(context.candidates[group]),
+                edges=edge_names(context.edges[group]),
+                title=heading,
+            )
+            save_figure(figure, path)
+    with optional(path := directory / "alphas.gif"):
+        masks = context.space.mask(genotype, context.candidates)
+        chosen = {group: _chosen_positions(mask) for group, mask in masks.items()}
+        write_atomically(path, animate_alphas(named_history(history, context), chosen=chosen))
     save_training_figures(directory, rows, title=title)
 
 
@@ -134,8 +155,9 @@ def save_training_figures(directory: Path, rows: Sequence[JsonObject], *, title:
     ``rows`` are those of metrics.jsonl; at least one must have a loss or an accuracy.
     """
     keys = ("train_loss", "valid_loss", "train_accuracy", "valid_accuracy")
-    known = [key for key in keys if any(key in row for row in rows)]
-    save_figure(draw_metrics(rows, known, title=title), directory / "curves.png")
+    with optional(path := directory / "curves.png"):
+        known = [key for key in keys if any(key in row for row in rows)]
+        save_figure(draw_metrics(rows, known, title=title), path)
 
 
 def log_confusion(
@@ -150,10 +172,11 @@ def log_confusion(
 
     ``names`` are those of the classes. The epoch in the title counts from 1.
     """
-    counts = objective.confusion_matrix()
-    if board.enabled and counts is not None:
-        figure = draw_confusion(counts, names, title=f"validation, epoch {epoch}")
-        board.log_figure("confusion", figure, step)
+    with optional("TensorBoard's confusion matrix"):
+        counts = objective.confusion_matrix()
+        if board.enabled and counts is not None:
+            figure = draw_confusion(counts, names, title=f"validation, epoch {epoch}")
+            board.log_figure("confusion", figure, step)
 
 
 def save_confusion(path: Path, objective: HasConfusionMatrix, names: Sequence[str]) -> None:
@@ -161,6 +184,7 @@ def save_confusion(path: Path, objective: HasConfusionMatrix, names: Sequence[st
 
     ``names`` are those of the classes. The suffix of ``path`` selects the format.
     """
-    counts = objective.confusion_matrix()
-    if counts is not None:
-        save_figure(draw_confusion(counts, names, title="confusion matrix"), path)
+    with optional(path):
+        counts = objective.confusion_matrix()
+        if counts is not None:
+            save_figure(draw_confusion(counts, names, title="confusion matrix"), path)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from darts.escaping import for_figure
 from darts.plotting.style import ArtistStyle
 from darts.spaces import AnyGenotype
 
@@ -168,7 +169,7 @@ class CellCanvas:
         stroke = {**style.stroke, "linewidth": 1.2}
         self._rounded_box(x, y, *size, facecolor=style.fill, zorder=3.1, gid=gid, **stroke)
         ink = {"color": style.ink, "alpha": max(style.alpha, 0.5)}
-        self.label(x + BOX_WIDTH / 2, y, operation, 8.6, **ink)
+        self.label(x + BOX_WIDTH / 2, y, for_figure(operation), 8.6, **ink)
 
     def state_box(self, x: float, y: float, name: str, height: float = STATE_HEIGHT) -> None:
         """Draw the box of an input or of the output of the cell."""

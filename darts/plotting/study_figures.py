@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from darts.plotting.importances import (
 from darts.plotting.style import save_figure
 from darts.plotting.trials import draw_pareto_front, draw_trial_history
 from darts.reading import JsonObject
+from darts.tracking.optional import optional
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,11 +27,18 @@ if TYPE_CHECKING:
     from darts.judging.surrogate import Surrogate
 
 
-def save_figures(directory: str | os.PathLike[str], figures: Mapping[str, Figure]) -> list[Path]:
-    """Write each figure to ``<name>.svg`` in a directory, and return the paths."""
-    paths = [Path(directory) / f"{name}.svg" for name in figures]
-    for path, figure in zip(paths, figures.values(), strict=True):
-        save_figure(figure, path)
+def save_figures(
+    directory: str | os.PathLike[str], figures: Mapping[str, Callable[[], Figure]]
+) -> list[Path]:
+    """Draw each figure and write it to ``<name>.svg`` in a directory; return the paths.
+
+    A figure that cannot be drawn or written is one warning and prevents no other figure.
+    """
+    paths = []
+    for name, draw in figures.items():
+        with optional(path := Path(directory) / f"{name}.svg"):
+            save_figure(draw(), path)
+            paths.append(path)
     return paths
 
 
@@ -60,20 +69,28 @@ def save_study_figures(
     metric, *costs = objectives
     values = [row[metric] if has_number(row, metric) else None for row in rows]
     states, numbers = [str(row["state"]) for row in rows], [int(row["trial"]) for row in rows]
-    history = draw_trial_history(
-        values, states, metric, higher_is_better, numbers=numbers, title=title
-    )
-    figures = {"history": history}
+    figures: dict[str, Callable[[], Figure]] = {
+        "history": partial(
+            draw_trial_history,
+            values,
+            states,
+            metric,
+            higher_is_better,
+            numbers=numbers,
+            title=title,
+        )
+    }
     complete = [row for row in rows if row["state"] == "complete"]
     for cost in costs:
         if any(has_number(row, metric) and has_number(row, cost) for row in complete):
-            front = draw_pareto_front(complete, metric, cost, higher_is_better, title=title)
-            figures[f"front_{cost}"] = front
+            figures[f"front_{cost}"] = partial(
+                draw_pareto_front, complete, metric, cost, higher_is_better, title=title
+            )
     if surrogate is not None:
         importances = surrogate.importances()
-        figures["importances"] = draw_importance_bars(importances, title=title)
         names = list(importances)[:MAX_PANELS]
-        figures["marginals"] = draw_marginals(surrogate, names, ylabel=metric, title=title)
+        figures["importances"] = partial(draw_importance_bars, importances, title=title)
+        figures["marginals"] = partial(draw_marginals, surrogate, names, ylabel=metric, title=title)
     if effects is not None:
-        figures["factorial"] = draw_factorial(effects, ylabel=metric, title=title)
+        figures["factorial"] = partial(draw_factorial, effects, ylabel=metric, title=title)
     return save_figures(directory, figures)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from darts.escaping import for_figure
 from darts.writing import write_atomically
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ HIGHLIGHT = "#D55E00"  # what the reader shall notice first
 PRIMARY = "#0072B2"  # the main data
 MUTED = "#9AA5B1"  # data in the background
 _NOTE = "#555555"
+MAX_TITLE = 120  # characters
 
 # The supported file formats, each with the metadata to leave out, so that equal figures give equal
 # files.
@@ -59,7 +61,7 @@ def line_style(index: int, label: str) -> ArtistStyle:
     # After eight lines the colors repeat with different dashes.
     dash = ("-", "-.", ":")[index // len(_COLORS) % 3]
     color = _COLORS[index % len(_COLORS)]
-    return {"label": label, "color": color, "linestyle": dash, "linewidth": 1.5}
+    return {"label": for_figure(label), "color": color, "linestyle": dash, "linewidth": 1.5}
 
 
 def shorten(name: str, max_length: int = 30) -> str:
@@ -68,6 +70,11 @@ def shorten(name: str, max_length: int = 30) -> str:
         return name
     tail = (max_length - 1) // 2
     return f"{name[: max_length - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def label_text(name: str, max_length: int = 30) -> str:
+    """Return a name as text of a figure: escaped, and shortened by ``shorten``."""
+    return for_figure(shorten(name, max_length))
 
 
 def unzip(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
@@ -108,14 +115,14 @@ def add_legend(figure: Figure) -> None:
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)
 
 
-def add_title(figure: Figure, title: str) -> None:
+def add_title(figure: Figure, title: str, size: float = 12) -> None:
     """Add a title above the figure."""
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle(label_text(title, MAX_TITLE), fontsize=size)
 
 
 def add_note(figure: Figure, text: str) -> None:
     """Add a small note below the figure."""
-    figure.supxlabel(text, fontsize=8, color=_NOTE)
+    figure.supxlabel(for_figure(text), fontsize=8, color=_NOTE)
 
 
 def integer_ticks(axes: Axes) -> None:

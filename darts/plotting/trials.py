@@ -16,10 +16,10 @@ from darts.plotting.style import (
     add_note,
     add_title,
     integer_ticks,
+    label_text,
     log_ticks,
     new_figure,
     outlier_bounds,
-    shorten,
     style_axes,
     unzip,
 )
@@ -94,7 +94,7 @@ def draw_trial_history(
         line: ArtistStyle = {"drawstyle": "steps-post", "color": PRIMARY, "linewidth": 1.8}
         axes.plot(*unzip(steps), label="best so far", zorder=2, **line)
     axes.set_xlabel("trial")
-    axes.set_ylabel(shorten(metric))
+    axes.set_ylabel(label_text(metric))
     axes.margins(y=0.09)
     style_axes(axes)
     integer_ticks(axes)
@@ -186,8 +186,8 @@ def draw_pareto_front(
     costs = [x for x, _ in points]
     if min(costs) > 0 and max(costs) > 30 * min(costs):
         log_ticks(axes)
-    axes.set_xlabel(shorten(cost))
-    axes.set_ylabel(shorten(metric))
+    axes.set_xlabel(label_text(cost))
+    axes.set_ylabel(label_text(metric))
     axes.margins(0.1)
     style_axes(axes)
     add_legend(figure)

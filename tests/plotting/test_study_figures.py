@@ -339,7 +339,10 @@ def test_study_without_scores_has_only_a_history(tmp_path: Path) -> None:
 
 
 def test_figures_are_saved_under_their_names(tmp_path: Path) -> None:
-    figures = {"a": draw_importance_bars({"x": 0.5}), "b": draw_importance_bars({"x": 0.4})}
+    figures = {
+        "a": lambda: draw_importance_bars({"x": 0.5}),
+        "b": lambda: draw_importance_bars({"x": 0.4}),
+    }
     paths = save_figures(tmp_path / "new", figures)
     assert paths == [tmp_path / "new" / "a.svg", tmp_path / "new" / "b.svg"]
     assert "40.0 %" in paths[1].read_text(encoding="utf-8")

@@ -1,0 +1,37 @@
+"""Files that a run can do without: figures, animations, model cards, images for TensorBoard."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from darts.reading import StrPath, one_line
+
+
+@contextmanager
+def optional(name: StrPath) -> Iterator[None]:
+    """Turn an error of the block into one warning, which names the file and the reason.
+
+    The block draws or writes something that can be made again from the other files of the run, so
+    a run goes on without it.
+
+    Args:
+        name: The file, or what else the block makes.
+
+    Raises:
+        MemoryError: If the memory is used up.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        warnings.warn(f"{name} was not written: {reason_of(error)}", stacklevel=1)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the message of an error in one line, with its type if it is no message for users."""
+    if isinstance(error, (ValueError, OSError)):
+        return one_line(error)
+    return f"{type(error).__name__}: {one_line(error)}"
