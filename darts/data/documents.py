@@ -9,7 +9,7 @@ References:
 
 from __future__ import annotations
 
-import csv
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from darts.data.source import Request
+from darts.data.text_file import read_csv, shortened
 from darts.data.words import Vocabulary, VocabularyOptions
 
 Rows = list[tuple[str, str]]
@@ -83,28 +84,25 @@ def load_documents(request: Request[DocumentOptions]) -> Documents:
 
 
 def _read_rows(path: Path, label: str, text: str) -> Rows:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            for key, name in (("label", label), ("text", text)):
-                if name not in columns:
-                    raise ValueError(
-                        f"{path} has no column {name!r} for dataset.{key}; its columns are "
-                        f"{', '.join(columns) or 'none'}"
-                    )
-            rows = []
-            for row in reader:
-                if row[label] is None or row[text] is None:
-                    raise ValueError(
-                        f"{path}, line {reader.line_num}: {label} or {text} is missing"
-                    )
-                rows.append((row[label], row[text]))
-            return rows
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8 text") from None
-    except csv.Error as error:
-        raise ValueError(f"{path}, after line {reader.line_num}: {error}") from None
+    lines = read_csv(path)
+    _, columns = next((row for row in lines if row[1]), (1, []))
+    for key, name in (("label", label), ("text", text)):
+        if name not in columns:
+            raise ValueError(
+                f"{path} has no column {name!r} for dataset.{key}; its columns are "
+                f"{shortened(columns) or 'none'}"
+            )
+    # The last of columns with the same name, as in Python's csv.DictReader.
+    positions = [len(columns) - 1 - columns[::-1].index(name) for name in (label, text)]
+    rows: Rows = []
+    for line, cells in lines:
+        if not cells:
+            continue  # a blank line
+        if len(cells) <= max(positions):
+            raise ValueError(f"{path}, line {line}: {label} or {text} is missing")
+        # One object for each class instead of one for each row.
+        rows.append((sys.intern(cells[positions[0]]), cells[positions[1]]))
+    return rows
 
 
 def encode_documents(name: str, rows: dict[str, Rows], options: VocabularyOptions) -> Documents:

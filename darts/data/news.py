@@ -7,12 +7,11 @@ References:
 
 from __future__ import annotations
 
-import csv
-
 from darts.data.documents import Documents, encode_documents
 from darts.data.pairs import Pairs, encode_pairs
 from darts.data.randomness import permutation
 from darts.data.source import Request
+from darts.data.text_file import read_csv
 from darts.data.words import VocabularyOptions
 
 TOPICS = {"1": "world", "2": "sports", "3": "business", "4": "technology"}
@@ -31,15 +30,14 @@ def load_agnews(request: Request[VocabularyOptions]) -> Pairs | Documents:
     needed = "test.csv of AG News (class, title, description)"
     (path,) = request.files("test.csv", needed=needed)
     rows: list[tuple[str, str, str]] = []
-    with path.open(encoding="utf-8", newline="") as file:
-        for line, row in enumerate(csv.reader(file), 1):
-            if len(row) != 3 or row[0] not in TOPICS:
-                raise ValueError(
-                    f"{request.name}: {path}, line {line}: must be class (1 to 4), title and "
-                    "description"
-                )
-            title, description = (text.replace("\\", " ") for text in row[1:])
-            rows.append((TOPICS[row[0]], title, description))
+    for line, row in read_csv(path):
+        if len(row) != 3 or row[0] not in TOPICS:
+            raise ValueError(
+                f"{request.name}: {path}, line {line}: must be class (1 to 4), title and "
+                "description"
+            )
+        title, description = (text.replace("\\", " ") for text in row[1:])
+        rows.append((TOPICS[row[0]], title, description))
     order = permutation(len(rows), request.name, "parts").tolist()
     splits: dict[str, list[tuple[str, str, str]]] = {}
     begin = 0

@@ -14,6 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 from darts.data.source import Request
+from darts.data.text_file import read_lines
 from darts.data.words import Vocabulary, VocabularyOptions, tokenize
 
 MULTI30K = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
@@ -105,12 +106,8 @@ def _load_files(request: Request[PairOptions], file_names: dict[str, str]) -> Pa
 def _read_rows(source: Path, target: Path) -> Rows:
     sides: list[list[str]] = []
     for path in (source, target):
-        try:
-            # str.splitlines would also split at characters other than newlines.
-            with path.open(encoding="utf-8-sig") as file:
-                sides.append([line.rstrip("\n") for line in file])
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not UTF-8 text: byte {error.start}") from None
+        # str.splitlines would also split at characters other than newlines.
+        sides.append([line.rstrip("\n") for line in read_lines(path)])
     if len(sides[0]) != len(sides[1]):
         raise ValueError(
             f"{source} has {len(sides[0])} lines and {target} has {len(sides[1])}; each line must "

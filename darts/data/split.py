@@ -6,17 +6,19 @@ classes and the alphas the other. These functions give all subsets the same shar
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from darts.data.randomness import permutation, seed_for
+from darts.reading import MIB, FileError, StrPath, read_npz
 from darts.registry import number
+from darts.writing import open_atomically
+
+_SPLIT_LIMIT = 256 * MIB  # bytes: 33 million indices
 
 
 def stratified_split(labels: Tensor, fractions: Sequence[float], *, seed: int) -> list[Tensor]:
@@ -114,11 +116,13 @@ def _by_class(labels: Tensor, seed: int) -> list[Tensor]:
     """Return the indices of each class by ascending label, each in random order."""
     if labels.ndim != 1:
         raise ValueError(f"labels must have shape (N,), not {tuple(labels.shape)}")
-    groups = []
-    for label in torch.unique(labels).tolist():
-        members = torch.nonzero(labels == label).flatten().cpu()
-        groups.append(members[permutation(len(members), seed, "class", label)])
-    return groups
+    # One sort instead of a search for each class, of which there may be as many as samples.
+    order = torch.argsort(labels, stable=True).cpu()
+    names, counts = (result.tolist() for result in torch.unique(labels, return_counts=True))
+    return [
+        members[permutation(len(members), seed, "class", label)]
+        for label, members in zip(names, torch.split(order, counts), strict=True)
+    ]
 
 
 def _shuffled(chunks: list[Tensor], seed: int, index: int) -> Tensor:
@@ -137,16 +141,14 @@ def _apportion(quotas: list[float], total: int, missing: list[float]) -> list[in
     return sizes
 
 
-def save_split(
-    path: str | os.PathLike[str], subsets: Mapping[str, Tensor], **metadata: int | float | str
-) -> None:
+def save_split(path: StrPath, subsets: Mapping[str, Tensor], **metadata: int | float | str) -> None:
     """Write subsets of indices, and metadata such as the seed, to an .npz file atomically.
 
     Raises:
         ValueError: If a subset is not an int64 tensor (n,) or has the name of a metadata
             entry.
+        WriteError: If the disk is full or fails.
     """
-    target = Path(path)
     arrays: dict[str, np.ndarray] = {name: np.asarray(value) for name, value in metadata.items()}
     for name, indices in subsets.items():
         if indices.ndim != 1 or indices.dtype != torch.int64 or name in metadata:
@@ -155,38 +157,27 @@ def save_split(
                 "of its own"
             )
         arrays[name] = indices.cpu().numpy()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with open_atomically(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def load_split(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+def load_split(path: StrPath) -> dict[str, Tensor]:
     """Return the subsets that ``save_split`` wrote, by name, without the metadata.
 
     Raises:
-        ValueError: If the file is missing, damaged, or not a split.
+        FileError: If the file is missing, damaged, or not a split.
+        OSError: If the file cannot be read.
     """
-    subsets: dict[str, Tensor] = {}
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            for name in archive.files:
-                array = archive[name]
-                if array.ndim == 1:
-                    if array.dtype != np.int64 or (array < 0).any():
-                        raise ValueError(f"{name!r} is not an array of indices")
-                    subsets[name] = torch.from_numpy(array)
+        arrays = read_npz(path, limit=_SPLIT_LIMIT)
     except FileNotFoundError:
-        raise ValueError(f"the split {path} is missing") from None
-    except Exception as error:  # a damaged file may raise any error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"the split {path} is damaged or not a split: {reason}") from None
+        raise FileError(f"the split {path} is missing") from None
+    subsets: dict[str, Tensor] = {}
+    for name, array in arrays.items():
+        if array.ndim == 1:
+            if array.dtype != np.int64 or (array < 0).any():
+                raise FileError(f"the split {path} is damaged: {name!r} is not an array of indices")
+            subsets[name] = torch.from_numpy(array)
     if not subsets:
-        raise ValueError(f"the split {path} is damaged or not a split: it has no subsets")
+        raise FileError(f"the file {path} is not a split: it has no subsets")
     return subsets

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import csv
+import sys
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from darts.data.text_file import read_csv, read_lines, shortened
+from darts.reading import FileError
+
 DELIMITERS = (",", ";", "\t")
+_COLUMN_LIMIT = 2**20
+_DIGIT_LIMIT = 1000  # characters of a number; Python takes a second to read one of a million digits
 _MISSING = {"", "?", "na", "n/a", "nan", "null", "none", "-"}
 
 
@@ -32,7 +39,7 @@ class Table:
     label: str
     features: np.ndarray
     labels: list[str]
-    lines: list[int]
+    lines: Sequence[int]
 
     def reorder(self, columns: Sequence[str]) -> Table:
         """Return the table with its columns in another order.
@@ -40,16 +47,16 @@ class Table:
         Raises:
             ValueError: If the columns differ.
         """
-        missing = [name for name in columns if name not in self.columns]
+        position_of = {name: position for position, name in enumerate(self.columns)}
+        missing = [name for name in columns if name not in position_of]
         if missing:
             raise ValueError(f"csv: {self.path} has no column {missing[0]!r}; add it")
-        extra = [name for name in self.columns if name not in columns]
-        if extra:
+        if len(columns) < len(self.columns):
+            extra = next(name for name in self.columns if name not in set(columns))
             raise ValueError(
-                f"csv: {self.path} has a column that the training file lacks: {extra[0]!r}; "
-                "remove it"
+                f"csv: {self.path} has a column that the training file lacks: {extra!r}; remove it"
             )
-        order = [self.columns.index(name) for name in columns]
+        order = [position_of[name] for name in columns]
         features = self.features[:, order]
         return Table(self.path, tuple(columns), self.label, features, self.labels, self.lines)
 
@@ -64,25 +71,20 @@ def read_table(path: Path, label: str | None) -> Table:
         label: Name of the column of classes; None for the last column.
 
     Raises:
-        ValueError: If the file cannot be read, has no header, or has a row of another length, an
+        ValueError: If the file is not such text, has no header, or has a row of another length, an
             empty cell or a number that is not finite; the message names file, line and column.
+        OSError: If the file cannot be read.
     """
+    rows = read_csv(path, delimiter=_delimiter(path), strict=True)
+    return _parse(path, label, ((line, [cell.strip() for cell in row]) for line, row in rows))
+
+
+def _delimiter(path: Path) -> str:
+    first = next(read_lines(path, newline=""), "")
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            delimiter = max(
-                DELIMITERS, key=lambda d: len(next(csv.reader([first], delimiter=d), []))
-            )
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            rows = ((reader.line_num, [cell.strip() for cell in row]) for row in reader)
-            return _parse(path, label, rows)
-    except UnicodeDecodeError:
-        raise ValueError(f"csv: {path} is not UTF-8 text") from None
+        return max(DELIMITERS, key=lambda d: len(next(csv.reader([first], delimiter=d), [])))
     except csv.Error as error:
-        raise ValueError(f"csv: {path} is not a valid table: {error}") from None
-    except OSError as error:
-        raise ValueError(f"csv: cannot read {path}: {error.strerror}") from None
+        raise FileError(f"{path}, line 1: {error}") from None
 
 
 def _parse(path: Path, label: str | None, rows: Iterator[tuple[int, list[str]]]) -> Table:
@@ -91,7 +93,7 @@ def _parse(path: Path, label: str | None, rows: Iterator[tuple[int, list[str]]])
         raise ValueError(f"csv: {path}, line {line}: the header is missing")
     label_index = _label_index(path, header, label)
     columns = tuple(header[:label_index] + header[label_index + 1 :])
-    values, labels, lines = array("d"), [], []
+    values, labels, lines = array("d"), [], array("q")
     for line, cells in rows:
         if not any(cells):
             continue  # a blank line
@@ -99,7 +101,8 @@ def _parse(path: Path, label: str | None, rows: Iterator[tuple[int, list[str]]])
             raise ValueError(
                 f"csv: {path}, line {line}: {len(cells)} cells, but the header has {len(header)}"
             )
-        labels.append(cells.pop(label_index))
+        # One object for each class instead of one for each row.
+        labels.append(sys.intern(cells.pop(label_index)))
         lines.append(line)
         try:
             values.extend(map(_parse_number, cells))
@@ -130,15 +133,17 @@ def _label_index(path: Path, header: list[str], label: str | None) -> int:
             f"csv: {path}, line 1: there is only one column, {header[0]!r}; a table needs "
             "numbers and classes, separated by commas, semicolons or tabs"
         )
-    for number, name in enumerate(header):
-        if not name:
-            raise ValueError(f"csv: {path}, line 1: column {number + 1} has no name")
-        if name in header[:number]:
-            raise ValueError(f"csv: {path}, line 1: two columns are named {name!r}")
+    if len(header) > _COLUMN_LIMIT:
+        raise ValueError(f"csv: {path}, line 1: more than {_COLUMN_LIMIT:,} columns")
+    if "" in header:
+        raise ValueError(f"csv: {path}, line 1: column {header.index('') + 1} has no name")
+    name, occurrences = Counter(header).most_common(1)[0]
+    if occurrences > 1:
+        raise ValueError(f"csv: {path}, line 1: two columns are named {name!r}")
     if label is not None and label not in header:
         raise ValueError(
             f"csv: {path} has no column {label!r} for dataset.label; its columns are "
-            f"{_shortened(header)}"
+            f"{shortened(header)}"
         )
     index = len(header) - 1 if label is None else header.index(label)
     names = header[:index] + header[index + 1 :]
@@ -162,7 +167,7 @@ def _cell_error(path: Path, line: int, columns: Sequence[str], cells: Sequence[s
 
 
 def _parse_number(cell: str) -> float:
-    if "_" in cell:  # float() accepts underscores between digits
+    if "_" in cell or len(cell) > _DIGIT_LIMIT:  # float() accepts underscores between digits
         raise ValueError(cell)
     return float(cell)
 
@@ -173,8 +178,3 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _shortened(names: Sequence[str], limit: int = 12) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more

@@ -93,7 +93,8 @@ def _class_names(table: Table) -> tuple[str, ...]:
             f"{where}: line {line} is the only row of class {single[0]!r} (of {len(counts)}), but "
             "each class needs two rows; if the classes are in another column, set dataset.label"
         )
-    integers = all(name.removeprefix("-").isdecimal() for name in counts)
+    # int() refuses numbers of more than 4,300 digits.
+    integers = all(len(name) < 100 and name.removeprefix("-").isdecimal() for name in counts)
     return tuple(sorted(counts, key=(lambda name: (int(name), name)) if integers else str))
 
 

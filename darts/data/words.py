@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 import unicodedata
-from collections import Counter
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from darts.data.text_file import count
 from darts.registry import number
 
 SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>")
 """The first entries of each vocabulary: padding, unknown word, begin and end of a sentence."""
 PADDING, UNKNOWN, BEGIN, END = range(len(SPECIAL))
 
+_PADDED_LIMIT = 2**29  # word indices of a split: 4 GiB
 _IN_NUMBER = re.compile(r"(?<=\d)(\.|,(?=\s+\d{3}\b))\s+(?=\d)")
 _NO_SPACE_BEFORE = re.compile(r"\s+([.,!?;:%)\]}…»])")
 _NO_SPACE_AFTER = re.compile(r"([(\[{«])\s+")
@@ -64,17 +68,38 @@ class VocabularyOptions:
     lowercase: bool = False  # convert text to lower case
 
     def build(self, texts: Iterable[str]) -> Vocabulary:
-        """Return the vocabulary of some texts."""
-        counts = Counter(word for text in texts for word in tokenize(text, self.lowercase))
+        """Return the vocabulary of the training texts.
+
+        Raises:
+            ValueError: If they have too many different words, see ``count``.
+        """
+        words = (word for text in texts for word in tokenize(text, self.lowercase))
+        counts = count(words, "the training split")
         ranked = sorted(counts, key=lambda word: (-counts[word], word))
         frequent = [word for word in ranked if counts[word] >= self.min_count]
         return Vocabulary([*SPECIAL, *frequent[: self.max_vocab]])
 
     def encode(self, texts: Iterable[str], vocabulary: Vocabulary) -> Tensor:
-        """Return word indices ``(N, L)`` int64; ``END`` and padding follow each text."""
-        sentences = [tokenize(text, self.lowercase)[: self.max_length] for text in texts]
-        ended = [torch.tensor([*vocabulary.encode(words), END]) for words in sentences]
-        return torch.nn.utils.rnn.pad_sequence(ended, batch_first=True, padding_value=PADDING)
+        """Return word indices ``(N, L)`` int64; ``END`` and padding follow each text.
+
+        Raises:
+            ValueError: If N texts of the longest length L are more than ``_PADDED_LIMIT`` indices.
+        """
+        flat, lengths = array("q"), array("q")
+        for text in texts:
+            words = tokenize(text, self.lowercase)[: self.max_length]
+            flat.extend(vocabulary.encode(words))
+            flat.append(END)
+            lengths.append(len(words) + 1)
+        shape = len(lengths), max(lengths)
+        if math.prod(shape) > _PADDED_LIMIT:
+            raise ValueError(
+                f"dataset.max_length={self.max_length}: {shape[0]:,} texts of up to {shape[1] - 1} "
+                "words take too much memory; set a smaller number"
+            )
+        padded = np.full(shape, PADDING, dtype=np.int64)
+        padded[np.arange(shape[1]) < np.frombuffer(lengths, dtype=np.int64)[:, None]] = flat
+        return torch.from_numpy(padded)
 
 
 class Vocabulary:

@@ -48,7 +48,7 @@ def test_each_delimiter_is_detected(delimiter: str, write: Write) -> None:
     table = read_table(write("\ufeff" + quoted[0], *quoted[1:], "", end="\r\n"), None)
     assert (table.columns, table.label) == (("one", "and, two"), "kind")
     assert table.features.tolist() == [[1.5, -2000.0], [0.0, 7.0]]
-    assert (table.labels, table.lines) == (["a b", "c"], [2, 3])
+    assert (table.labels, list(table.lines)) == (["a b", "c"], [2, 3])
 
 
 def test_the_label_may_be_any_column(write: Write) -> None:
@@ -199,7 +199,7 @@ HEAD = "a,b,c"
             [HEAD, *(f"{i}e307,{i},{'xy'[i % 2]}" for i in range(10, 18))],
             "'a': the numbers are too large",
         ),
-        ([HEAD, '1,"2,x'], "is not a valid table"),
+        ([HEAD, '1,"2,x'], "line 2: unexpected end of data"),
     ],
 )
 def test_invalid_files_are_refused_in_one_line(

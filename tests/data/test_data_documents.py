@@ -106,11 +106,7 @@ def test_agnews_are_documents_or_pairs(tmp_path: Path) -> None:
             "has no column 'body' for dataset.text; its columns are label, text",
         ),
         ({"train": "label,text\na,x\nb\n"}, {}, "train.csv, line 3: label or text is missing"),
-        (
-            {"train": "label,text\na,x\nb," + "y" * 200_000},
-            {},
-            "train.csv, after line 2: field larger",
-        ),
+        ({"train": "label,text\na,x\nb," + "y" * 200_000}, {}, "train.csv, line 3: field larger"),
     ],
 )
 def test_invalid_documents_are_refused_in_one_line(

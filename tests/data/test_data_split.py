@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darts.data import load, load_split, save_split, stratified_split, stratified_subset
+from darts.writing import WriteError
 
 LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=120).map(torch.tensor)
 FRACTIONS = st.sampled_from([(0.5, 0.5), (0.8, 0.2), (1.0,), (0.29, 0.31, 0.4), (1.0, 0.0)])
@@ -109,7 +109,7 @@ def test_a_failed_save_keeps_the_old_split(tmp_path: Path, monkeypatch: pytest.M
         raise OSError("no space left")
 
     monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(WriteError, match=r"cannot write .*split\.npz: no space"):
         save_split(path, {"train": torch.tensor([2])})
     assert load_split(path)["train"].tolist() == [1]
     assert [file.name for file in tmp_path.iterdir()] == ["split.npz"]
@@ -142,7 +142,8 @@ def test_a_damaged_split_is_refused_in_one_line(
     except ValueError as error:
         message = str(error)
     if message:
-        assert re.fullmatch(rf"the split {path} is damaged or not a split: .+", message)
+        assert str(path) in message
+        assert "\n" not in message
     else:  # an irrelevant byte, such as a date or a letter of a name
         assert read
         for part in read.values():
@@ -159,7 +160,7 @@ def test_other_files_are_not_loaded_as_splits(tmp_path: Path) -> None:
     with open(tmp_path / "lone.npz", "wb") as file:
         np.save(file, np.arange(3))
     for name in ("objects", "floats", "negative", "facts", "lone"):
-        with pytest.raises(ValueError, match=rf"{name}\.npz is damaged or not a split"):
+        with pytest.raises(ValueError, match=rf"{name}\.npz is (damaged|not a split)"):
             load_split(tmp_path / f"{name}.npz")
 
 

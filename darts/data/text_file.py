@@ -1,0 +1,98 @@
+"""Reading of text in UTF-8 line by line, within limits: a file may come from a stranger."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from darts.reading import FileError, open_regular, read_errors
+
+TEXT_LIMIT = 2 * 2**30
+"""Bytes of a text file. The numbers made from a text take up to eight times as much memory."""
+LINE_LIMIT = 2**24
+"""Characters of a line."""
+DISTINCT_LIMIT = 2**22
+"""Different words or tokens of a training split; each takes about 200 bytes."""
+
+
+def read_lines(path: Path, *, newline: str | None = None) -> Iterator[str]:
+    """Yield the lines of a text file; raise as ``read_pieces``, and FileError for a long line.
+
+    Args:
+        path: File, with or without a byte order mark.
+        newline: As for ``open``: None translates the ends of lines, "" keeps them.
+    """
+    for number, line in enumerate(read_pieces(path, LINE_LIMIT + 1, newline=newline), 1):
+        if len(line) > LINE_LIMIT:
+            raise FileError(f"{path}, line {number}: more than {LINE_LIMIT:,} characters")
+        yield line
+
+
+def read_pieces(path: Path, size: int, *, newline: str | None = None) -> Iterator[str]:
+    """Yield the lines of a text file, those of more than ``size`` characters in several pieces.
+
+    Raises:
+        FileError: If the file is not a regular file, not text in UTF-8, or larger than
+            ``TEXT_LIMIT``.
+        OSError: If the file cannot be read.
+    """
+    with open_regular(path) as file, read_errors(path):
+        if os.fstat(file.fileno()).st_size > TEXT_LIMIT:
+            raise FileError(f"{path} is too large: more than {TEXT_LIMIT:,} bytes of text")
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", newline=newline)
+        try:
+            while piece := text.readline(size):
+                if "\0" in piece:
+                    raise FileError(f"{path} is not text: it contains a NUL character")
+                yield piece
+        except UnicodeDecodeError as error:
+            byte = file.tell() - len(error.object) + error.start
+            raise FileError(f"{path} is not UTF-8 text: byte {byte}") from None
+
+
+def read_csv(
+    path: Path, *, delimiter: str = ",", strict: bool = False
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each row of a CSV file, and the line in which the row ends.
+
+    Raises:
+        FileError: As ``read_pieces``, or if a cell has more than ``csv.field_size_limit()``
+            characters or the quotes of a strict file do not match.
+        OSError: If the file cannot be read.
+    """
+    reader = csv.reader(read_lines(path, newline=""), delimiter=delimiter, strict=strict)
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise FileError(f"{path}, line {reader.line_num}: {error}") from None
+
+
+def count(tokens: Iterable[str], where: str) -> Counter[str]:
+    """Return the number of occurrences of each token.
+
+    Args:
+        tokens: Tokens of a training split.
+        where: File or data set, for the error message.
+
+    Raises:
+        ValueError: If there are more than ``DISTINCT_LIMIT`` different ones.
+    """
+    counts: Counter[str] = Counter()
+    remaining = iter(tokens)
+    while chunk := list(islice(remaining, 2**16)):
+        counts.update(chunk)
+        if len(counts) > DISTINCT_LIMIT:
+            raise ValueError(f"{where} has more than {DISTINCT_LIMIT:,} different words")
+    return counts
+
+
+def shortened(names: Sequence[str], limit: int = 12) -> str:
+    """Return the first names for an error message, each of at most 40 characters."""
+    first = ", ".join(name if len(name) <= 40 else f"{name[:37]}..." for name in names[:limit])
+    return first + (f" and {len(names) - limit} more" if len(names) > limit else "")
