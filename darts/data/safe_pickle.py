@@ -3,16 +3,27 @@
 CIFAR is published as pickles, and unpickling may execute any function that a file names. Here the
 names that pickled arrays need stand for the harmless objects defined below; any other name is an
 error. Arrays are built from raw bytes, after checks of their type and size.
+
+A few bytes of a pickle can also demand gigabytes. ``pickle_opcodes.check`` therefore reads the
+opcodes first, and a budget bounds the copies of bytes that a file asks for.
 """
 
 from __future__ import annotations
 
-import os
+import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
+from darts.data import pickle_opcodes
+from darts.reading import MIB, FileError, StrPath, one_line, read_bytes
+
+FILE_LIMIT = 256 * MIB  # bytes; the largest file of CIFAR-100 has 148 MiB
+
+Scalar = str | int | float
+Value = np.ndarray | Scalar | list[Scalar]
 
 # NumPy types that an array may have.
 _CODES = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"f4", "f8", "b1"}
@@ -25,6 +36,18 @@ class _Inert:
 
     def __setstate__(self, state: object) -> None:
         raise pickle.UnpicklingError("state for an object without state")
+
+
+class _Function(_Inert):
+    """A function that a pickle may call."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: object) -> object:
+        return self._function(*arguments)
 
 
 class _Dtype(_Inert):
@@ -41,18 +64,21 @@ class _Dtype(_Inert):
 
 
 class _Array(_Inert):
-    __slots__ = ("value",)
+    __slots__ = ("_budget", "value")
 
-    def __init__(self) -> None:
+    def __init__(self, budget: _Budget) -> None:
+        self._budget = budget
         self.value: np.ndarray | None = None
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, raw = state
         self.fill(raw, dtype, shape, "F" if fortran else "C")
 
-    def fill(self, raw: str | bytes, dtype: object, shape: Sequence[int], order: str) -> _Array:
+    def fill(self, raw: object, dtype: object, shape: Sequence[int], order: str) -> _Array:
         # Pickles of Python 2 hold bytes as a string, which is decoded as Latin-1.
-        data = raw.encode("latin-1") if isinstance(raw, str) else bytes(raw)
+        data = self._budget.encode(raw) if isinstance(raw, str) else raw
+        if not isinstance(data, (bytes, bytearray)):
+            raise pickle.UnpicklingError("an array without bytes")
         if not isinstance(dtype, _Dtype):
             raise pickle.UnpicklingError("an array without a type")
         flat = np.frombuffer(data, dtype=dtype.code)
@@ -60,76 +86,103 @@ class _Array(_Inert):
         return self
 
 
-class _MakeDtype(_Inert):
-    __slots__ = ()
+class _Budget:
+    """Encodes strings, and raises if a pickle asks for many more bytes than it holds."""
 
-    def __call__(self, code: str, *flags: object) -> _Dtype:
-        if code not in _CODES:
-            raise pickle.UnpicklingError(f"an array of type {code!r}")
-        return _Dtype(code)
+    def __init__(self, size: int) -> None:
+        self._left = size
 
-
-class _MakeArray(_Inert):
-    __slots__ = ()
-
-    def __call__(self, *arguments: object) -> _Array:
-        return _Array()
-
-
-class _FromBuffer(_Inert):
-    __slots__ = ()
-
-    def __call__(self, raw: str | bytes, dtype: object, shape: Sequence[int], order: str) -> _Array:
-        return _Array().fill(raw, dtype, shape, order)
-
-
-class _EncodeLatin1(_Inert):
-    __slots__ = ()
-
-    def __call__(self, text: str, codec: str) -> bytes:
-        if codec not in ("latin1", "latin-1"):
-            raise pickle.UnpicklingError(f"the codec {codec!r}")
+    def encode(self, text: str) -> bytes:
+        self._left -= len(text)
+        if self._left < 0:
+            raise pickle.UnpicklingError("its arrays are larger than the file")
         return text.encode("latin-1")
 
 
-_NAMES: dict[tuple[str, str], _Inert] = {
-    ("numpy", "ndarray"): _Inert(),  # pickles name the class but never call it
-    ("numpy", "dtype"): _MakeDtype(),
-    ("_codecs", "encode"): _EncodeLatin1(),  # how protocol 2 writes bytes
-}
-for _package in ("numpy.core", "numpy._core"):
-    _NAMES[f"{_package}.multiarray", "_reconstruct"] = _MakeArray()
-    _NAMES[f"{_package}.numeric", "_frombuffer"] = _FromBuffer()  # protocol 5
+def _make_dtype(code: object, *flags: object) -> _Dtype:
+    if not isinstance(code, str) or code not in _CODES:
+        raise pickle.UnpicklingError("an array of another type than numbers")
+    return _Dtype(code)
 
 
 class _Reader(pickle.Unpickler):
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data), encoding="latin1")
+        # Protocol 2 encodes a string to bytes, and then makes an array of them.
+        budget = _Budget(2 * len(data))
+
+        def encode(text: str, codec: str) -> bytes:  # how protocol 2 writes bytes
+            if codec not in ("latin1", "latin-1"):
+                raise pickle.UnpicklingError("another codec than latin1")
+            return budget.encode(text)
+
+        def from_buffer(raw: object, dtype: object, shape: Sequence[int], order: str) -> _Array:
+            return _Array(budget).fill(raw, dtype, shape, order)
+
+        make_array = _Function(lambda *_: _Array(budget))
+        self._names: dict[tuple[str, str], _Inert] = {
+            ("numpy", "ndarray"): _Inert(),  # pickles name the class but never call it
+            ("numpy", "dtype"): _Function(_make_dtype),
+            ("_codecs", "encode"): _Function(encode),
+        }
+        for package in ("numpy.core", "numpy._core"):
+            self._names[f"{package}.multiarray", "_reconstruct"] = make_array
+            self._names[f"{package}.numeric", "_frombuffer"] = _Function(from_buffer)  # protocol 5
+
     def find_class(self, module: str, name: str) -> _Inert:
         try:
-            return _NAMES[module, name]
+            return self._names[module, name]
         except KeyError:
             raise pickle.UnpicklingError(f"the name {module}.{name} is not allowed") from None
 
 
-def load_pickled_arrays(path: str | os.PathLike[str]) -> dict[str, object]:
-    """Return a pickled dictionary of lists, strings, numbers and arrays.
+def load_pickled_arrays(path: StrPath) -> dict[str, Value]:
+    """Return a pickled dictionary of arrays, strings, numbers, and lists of strings and numbers.
+
+    Bytes become strings.
 
     Raises:
-        ValueError: If the file is damaged, contains other objects, or names anything that arrays do
-            not need.
+        FileError: If the file is missing, damaged, larger than ``FILE_LIMIT`` bytes, contains other
+            objects, or names anything that arrays do not need.
+        OSError: If the file cannot be read.
     """
     try:
-        with open(path, "rb") as file:
-            content = _Reader(file, encoding="latin1").load()
+        data = read_bytes(path, limit=FILE_LIMIT)
     except FileNotFoundError:
-        raise ValueError(f"the file {path} is missing") from None
+        raise FileError(f"the file {path!s} is missing") from None
+    try:
+        pickle_opcodes.check(data)
+        content = _Reader(data).load()
+        if not isinstance(content, dict):
+            raise ValueError("it is not a dictionary")
+        return {_text(key): _plain(value) for key, value in content.items()}
     except Exception as error:  # a damaged pickle may raise any error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"the file {path} is damaged or not a data file: {reason}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"the file {path} is damaged or not a data file: it is not a dictionary")
-    return {
-        key.decode("latin-1") if isinstance(key, bytes) else str(key): (
-            value.value if isinstance(value, _Array) else value
-        )
-        for key, value in content.items()
-    }
+        reason = one_line(error)
+        raise FileError(f"the file {path!s} is damaged or not a data file: {reason}") from None
+
+
+def _text(key: object) -> str:
+    if isinstance(key, bytes):
+        return key.decode("latin-1")
+    if not isinstance(key, str):
+        raise ValueError("a key is not a string")
+    return key
+
+
+def _plain(value: object) -> Value:
+    if isinstance(value, list):
+        return [_scalar(item) for item in value]
+    if isinstance(value, _Array):
+        if value.value is None:
+            raise ValueError("an array without content")
+        return value.value
+    return _scalar(value)
+
+
+def _scalar(value: object) -> Scalar:
+    # Nested lists could refer to each other and describe more elements than fit in memory.
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, (str, int, float)):
+        return value
+    raise ValueError("it holds other objects than arrays, strings, numbers and lists of these")

@@ -11,9 +11,7 @@ References:
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +19,14 @@ import torch
 
 from darts.data.download import Archive, Layout, find_files
 from darts.data.images import MemoryImages
+from darts.data.mat_file import read_mat
 from darts.data.randomness import seed_for
 from darts.data.safe_pickle import load_pickled_arrays
 from darts.data.source import NoOptions, Request, Source, memory_source
 from darts.data.split import stratified_split
+from darts.reading import MIB, FileError, gunzip, read_bytes
 
+_IDX_LIMIT = 64 * MIB  # bytes; the training images of Fashion-MNIST have 45 MiB
 _CIFAR = "https://www.cs.toronto.edu/~kriz"
 _SVHN = "http://ufldl.stanford.edu/housenumbers"
 _FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
@@ -157,8 +158,8 @@ def load_fashion_mnist(request: Request[NoOptions]) -> Source:
     train, test = (
         _make_images(
             folder / f"{prefix}-images-idx3-ubyte.gz",
-            _read_idx(folder / f"{prefix}-images-idx3-ubyte.gz", 3)[:, None],
-            _read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", 1),
+            _read_idx(folder / f"{prefix}-images-idx3-ubyte.gz", 28, 28)[:, None],
+            _read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz"),
             len(_FASHION_CLASSES),
         )
         for prefix in ("train", "t10k")
@@ -177,7 +178,7 @@ def _class_names(path: Path, key: str) -> tuple[str, ...]:
     names = load_pickled_arrays(path).get(key)
     if not isinstance(names, list) or not names:
         raise ValueError(f"the file {path} is damaged: it has no {key}")
-    return tuple(n.decode("latin-1") if isinstance(n, bytes) else str(n) for n in names)
+    return tuple(str(name) for name in names)
 
 
 def _read_cifar(path: Path, key: str, classes: int) -> MemoryImages:
@@ -187,33 +188,37 @@ def _read_cifar(path: Path, key: str, classes: int) -> MemoryImages:
         raise ValueError(f"the file {path} is damaged: it has no images or no {key}")
     try:
         numbers = np.asarray(labels, dtype=np.int64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"the file {path} is damaged: its {key} are not numbers") from None
     return _make_images(path, rows.reshape(-1, 3, 32, 32), numbers, classes)
 
 
 def _read_svhn(path: Path) -> MemoryImages:
-    from scipy import io
+    content = read_mat(path)
+    pixels, labels = content.get("X"), content.get("y")
+    if pixels is None or pixels.ndim != 4 or labels is None or not np.isin(labels, range(11)).all():
+        raise ValueError(f"the file {path} is damaged: it has no images or no labels")
+    digits = np.where(labels == 10, 0, labels).reshape(-1)  # the digit 0 is published as 10
+    return _make_images(path, pixels.transpose(3, 2, 0, 1), digits, 10)  # from (32, 32, 3, N)
 
+
+def _read_idx(path: Path, *sample: int) -> np.ndarray:
+    """Read an IDX file of uint8: two zeros, type 8, number of axes, big-endian sizes, content.
+
+    Args:
+        path: File, compressed with gzip.
+        sample: Shape of one sample; the file holds any number of them.
+    """
     try:
-        content = io.loadmat(str(path), variable_names=["X", "y"])
-        pixels = np.asarray(content["X"]).transpose(3, 2, 0, 1)  # from (32, 32, 3, N)
-        labels = np.asarray(content["y"]).reshape(-1).astype(np.int64)
-    except Exception as error:  # a damaged file may raise any error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"the file {path} is damaged: {reason}") from None
-    return _make_images(path, pixels, labels % 10, 10)  # the digit 0 is published as 10
-
-
-def _read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """Read an IDX file of uint8: two zeros, type 8, number of axes, big-endian sizes, content."""
-    try:
-        with gzip.open(path, "rb") as file:
-            raw = file.read()
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raw = gunzip(read_bytes(path, limit=_IDX_LIMIT), limit=_IDX_LIMIT)
+    except FileError:
+        raise
+    except ValueError as error:
         raise ValueError(f"the file {path} is damaged: {error}") from None
-    start = 4 + 4 * dimensions
-    shape = [int.from_bytes(raw[i : i + 4], "big") for i in range(4, start, 4)]
-    if raw[:4] != bytes([0, 0, 8, dimensions]) or math.prod(shape) != len(raw) - start:
+    start = 8 + 4 * len(sample)
+    count, *shape = (int.from_bytes(raw[i : i + 4], "big") for i in range(4, start, 4))
+    if raw[:4] != bytes([0, 0, 8, 1 + len(sample)]) or shape != [*sample]:
+        raise ValueError(f"the file {path} is damaged: its header is not that of the data set")
+    if count * math.prod(sample) != len(raw) - start:
         raise ValueError(f"the file {path} is damaged: its size differs from its header")
-    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
+    return np.frombuffer(raw, np.uint8, offset=start).reshape(count, *sample)

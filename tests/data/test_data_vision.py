@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
+import hashlib
+import io
 import os
 import pickle
-import shutil
+import tarfile
 import urllib.error
 import warnings
 from collections.abc import Callable
@@ -16,6 +19,7 @@ import pytest
 import torch
 
 from darts.data import MemoryImages, load
+from darts.data.download import Archive
 from darts.data.vision import LAYOUTS
 
 NAMES = sorted(LAYOUTS)
@@ -146,18 +150,18 @@ def test_only_missing_files_are_named(tmp_path: Path) -> None:
     "error",
     [
         urllib.error.URLError("no route to host"),
-        RuntimeError("File not found or corrupted."),
+        TimeoutError("timed out"),
         urllib.error.HTTPError("http://x", 404, "Not\nFound", {}, None),  # type: ignore[arg-type]
     ],
-    ids=["network", "checksum", "gone"],
+    ids=["network", "time", "gone"],
 )
 def test_the_error_of_a_failed_download_says_what_to_do(
     name: str, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr("torchvision.datasets.utils.download_url", fail)
+    monkeypatch.setattr("urllib.request.urlopen", fail)
     with pytest.raises(ValueError, match=f"cannot download {name}") as caught:
         load(name, root=tmp_path / "data")
     message = str(caught.value)
@@ -171,28 +175,96 @@ def test_the_error_of_a_failed_download_says_what_to_do(
 def test_missing_files_are_downloaded_once(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, root = tmp_path / "store", tmp_path / "data"
-    MAKE[name](store)
-    fetched = []
+    root, fetched = tmp_path / "data", []
+    published = publish(name, tmp_path / "store", monkeypatch)
 
-    def download(url: str, folder: str, filename: str, md5: str) -> None:
-        fetched.append(filename)
-        assert len(md5) == 32
-        here = store / LAYOUTS[name].folder / filename
-        if here.exists():
-            shutil.copy(here, folder)
-        else:
-            (Path(folder) / filename).touch()
+    def download(url: str, timeout: float) -> io.BytesIO:
+        fetched.append(url)
+        return io.BytesIO(published[url])
 
-    def unpack(archive: str, folder: str) -> None:
-        shutil.copytree(store / LAYOUTS[name].folder, Path(folder) / LAYOUTS[name].folder)
-
-    monkeypatch.setattr("torchvision.datasets.utils.download_url", download)
-    monkeypatch.setattr("torchvision.datasets.utils.extract_archive", unpack)
+    monkeypatch.setattr("urllib.request.urlopen", download)
     for _ in range(2):
         with pytest.warns(UserWarning, match="differ"):
             load(name, root=root, verify=False)
-    assert fetched == [archive.name for archive in LAYOUTS[name].archives]
+    assert fetched == [archive.url for archive in LAYOUTS[name].archives]
+    assert not list(root.rglob("*.tmp"))
+
+
+def publish(name: str, store: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """Make small archives of a data set, put their checksums into its layout; return them by URL.
+
+    An archive also holds a link, a device and names outside the data set.
+    """
+    MAKE[name](store)
+    layout, published = LAYOUTS[name], {}
+    for archive in layout.archives:
+        if layout.unpack:
+            packed = io.BytesIO()
+            with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+                for kind, member in (
+                    (tarfile.SYMTYPE, f"{layout.folder}/link"),
+                    (tarfile.CHRTYPE, f"{layout.folder}/device"),
+                    (tarfile.REGTYPE, "../outside"),
+                    (tarfile.REGTYPE, f"{layout.folder}/unknown"),
+                ):
+                    info = tarfile.TarInfo(member)
+                    info.type, info.linkname = kind, "/etc"
+                    tar.addfile(info)
+                tar.add(store / layout.folder, layout.folder)
+            published[archive.url] = packed.getvalue()
+        else:
+            published[archive.url] = (store / layout.folder / archive.name).read_bytes()
+    archives = tuple(
+        Archive(archive.url, hashlib.md5(published[archive.url]).hexdigest())
+        for archive in layout.archives
+    )
+    monkeypatch.setitem(LAYOUTS, name, dataclasses.replace(layout, archives=archives))
+    return published
+
+
+def test_only_the_files_of_the_data_set_are_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = publish("cifar100", tmp_path / "store", monkeypatch)
+    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: io.BytesIO(published[url]))
+    with pytest.warns(UserWarning, match="differ"):
+        load("cifar100", root=tmp_path / "top" / "data", verify=False)
+    files = {str(p.relative_to(tmp_path / "top")) for p in (tmp_path / "top").rglob("*")}
+    folder = "data/cifar-100-python"
+    members = {f"{folder}/{name}" for name in ("meta", "train", "test")}
+    assert files == {"data", folder, "data/cifar-100-python.tar.gz", *members}
+
+
+@pytest.mark.parametrize("name", ["cifar100", "fashion_mnist"])
+def test_nothing_remains_of_a_download_with_another_checksum(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: io.BytesIO(b"other"))
+    with pytest.raises(ValueError, match=r"differs from the published file\)"):
+        load(name, root=tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_an_endless_download_ends_at_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("darts.data.download.FILE_LIMIT", 3 * 2**20)
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, timeout: Path("/dev/zero").open("rb"))
+    with pytest.raises(ValueError, match="is larger than 3,145,728 bytes"):
+        load("cifar100", root=tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_connection_that_fails_is_not_an_error_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Lost(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: Lost())
+    with pytest.raises(ValueError, match=r"cannot download cifar100 .*Connection reset"):
+        load("cifar100", root=tmp_path)
 
 
 @pytest.mark.parametrize("name", NAMES)
