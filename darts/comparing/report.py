@@ -11,12 +11,14 @@ import numpy as np
 from darts.comparing.plan import RANDOM, RANDOM_SEARCH
 from darts.comparing.results import ComparisonResults
 from darts.comparing.runs import shell_command
+from darts.escaping import for_csv, for_markdown, for_terminal
 from darts.judging.statistics import ALPHA, Comparison, Interval, delta_magnitude
 from darts.plotting.repetitions import draw_scores
 from darts.plotting.style import save_figure
 from darts.reading import read_json
 from darts.tracking import format_duration
 from darts.tracking.ledger import common_source
+from darts.tracking.optional import optional
 from darts.writing import write_atomically
 
 
@@ -28,15 +30,15 @@ def write_report(results: ComparisonResults, overrides: Sequence[str]) -> None:
     directory, config = results.plan.directory, results.plan.config
     rows = [network.as_row(config.metric) for network in results.networks]
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(for_csv, rows[0]))
+    writer.writerows([for_csv(value) for value in row.values()] for row in rows)
     write_atomically(directory / "rows.csv", text.getvalue())
     write_atomically(directory / "report.md", render_report(results, overrides))
-    label = results.score.replace("_", " ")
-    title = f"{config.name}: {config.searches} searches, {config.retrainings} retrainings each"
-    figure = draw_scores(results.scores, results.intervals, label=label, title=title)
-    save_figure(figure, directory / "scores.svg")
+    with optional(path := directory / "scores.svg"):
+        label = results.score.replace("_", " ")
+        title = f"{config.name}: {config.searches} searches, {config.retrainings} retrainings each"
+        save_figure(draw_scores(results.scores, results.intervals, label=label, title=title), path)
 
 
 def render_report(results: ComparisonResults, overrides: Sequence[str]) -> str:
@@ -52,7 +54,7 @@ def render_report(results: ComparisonResults, overrides: Sequence[str]) -> str:
         shell_command("retrain", plan.retrain_overrides(genotype, 0, 0)),
     ]
     parts = [
-        f"# {config.name}: {plan.method} compared with {', '.join(config.baselines)}",
+        f"# {for_markdown(config.name)}: {plan.method} compared with {', '.join(config.baselines)}",
         " ".join(results.verdicts()),
         "![Scores of all networks](scores.svg)",
         _table(
@@ -75,7 +77,7 @@ def render_report(results: ComparisonResults, overrides: Sequence[str]) -> str:
         f"{_describe_energy(results)} {plan.shared_counter_warning(sources)}".rstrip(),
         "## Commands",
         "The comparison, one of its searches and one of its retrainings:",
-        "```\n" + "\n".join(commands) + "\n```",
+        "```\n" + "\n".join(map(for_terminal, commands)) + "\n```",
         "[rows.csv](rows.csv) contains all networks.",
     ]
     return "\n\n".join(parts) + "\n"
@@ -104,15 +106,15 @@ def _describe_energy(results: ComparisonResults) -> str:
     measured += [s for n in networks if (s := n.search_cost.joules_source) is not None]
     source = common_source(measured)
     if source is None:
-        names = ", ".join(sorted(set(map(str, measured))))
+        names = for_markdown(", ".join(sorted(set(map(str, measured)))))
         return (
             f"The joules have several sources ({names}) and are neither compared nor added up. "
             f"All retrainings together took {time}."
         )
     joules = sum(n.joules for n in networks)
     return (
-        f"Source of the joules: {source}. All retrainings together used {joules:,.0f} J and took "
-        f"{time}."
+        f"Source of the joules: {for_markdown(source)}. All retrainings together used "
+        f"{joules:,.0f} J and took {time}."
     )
 
 

@@ -10,15 +10,16 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
+from darts.escaping import for_csv
 from darts.hpo.commands import merge_overrides
 from darts.hpo.study import StudyPlan, best_trial
 from darts.hpo.trials import (
-    FAILURE,
     complete_trials,
     failure_reason,
     finished_trials,
     trial_point,
     trial_results,
+    trial_seconds,
     trial_state,
 )
 from darts.reading import JsonObject, read_json
@@ -36,14 +37,13 @@ def trial_rows(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> list[dict[str,
     for trial in finished_trials(trials):
         point = trial_point(trial)
         complete_point = plan.space.parameters.contains(point)
-        start, end = trial.datetime_start, trial.datetime_complete
-        failed = trial.state == TrialState.FAIL or FAILURE in trial.user_attrs
+        failed = trial.state == TrialState.FAIL
         rows.append(
             {
                 "trial": trial.number,
                 "state": trial_state(trial),
                 **trial_results(trial),
-                "wall_seconds": (end - start).total_seconds() if start and end else None,
+                "wall_seconds": trial_seconds(trial),
                 **(plan.space.row(point) if complete_point else point),
                 "failure": failure_reason(trial) if failed else None,
             }
@@ -57,9 +57,9 @@ def write_trials(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     if "failure" in columns:  # the longest text is the last column
         columns.append(columns.pop(columns.index("failure")))
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(for_csv, columns))
+    writer.writerows([for_csv(row.get(name, "")) for name in columns] for row in rows)
     write_atomically(path, text.getvalue())
 
 
@@ -108,7 +108,7 @@ def total_energy(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
     measured = [trial for trial in trials if "joules" in trial_results(trial)]
     names = {f"{trial.number:04d}" for trial in measured}
     directories = [d for d in plan.directory.glob("trials/*") if d.name not in names]
-    directories += [*plan.directory.glob("factorial/trials/*"), plan.directory / "final"]
+    directories += [*plan.directory.glob("factorial/trials/*"), *plan.directory.glob("final*")]
     costs: list[JsonObject] = [dict(trial_results(trial)) for trial in measured]
     for directory in directories:
         costs += _training_costs(directory)

@@ -3,7 +3,7 @@
 Importing this package is fast: TensorBoard, matplotlib and rich are imported on first use.
 """
 
-from darts.tracking.console import Console, RemainingTime, print_summary
+from darts.tracking.console import Console, RemainingTime, print_lines, print_summary
 from darts.tracking.energy import Energy, EnergyMeter
 from darts.tracking.environment import environment, git_state
 from darts.tracking.formats import format_duration, format_genotype, format_value
@@ -25,6 +25,7 @@ __all__ = [
     "format_value",
     "git_state",
     "grams_of_co2",
+    "print_lines",
     "print_summary",
     "read_metrics",
 ]

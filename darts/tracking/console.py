@@ -1,4 +1,7 @@
-"""Console output of a running command: a progress bar on a terminal, log lines elsewhere."""
+"""Console output of a running command: a progress bar on a terminal, log lines elsewhere.
+
+Everything is escaped here, because names and messages may contain foreign text.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
+from darts.escaping import for_terminal
 from darts.tracking.formats import format_duration, format_value
 
 if TYPE_CHECKING:
@@ -168,7 +172,8 @@ class Console:
         if self._rich is not None:
             # With soft_wrap the terminal wraps long lines, not rich. A command that is copied from
             # the terminal then contains no line breaks.
-            self._rich.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
+            text = _escape(message, self._stream)
+            self._rich.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
         else:
             self._write_line(message)
 
@@ -179,7 +184,7 @@ class Console:
             self._write_line(f"{_join(fields)}  {self._percent()} % left {left}")
 
     def _write_line(self, text: str) -> None:
-        self._stream.write(f"{self._now():%H:%M:%S} {text}\n")
+        self._stream.write(f"{self._now():%H:%M:%S} {_escape(text, self._stream)}\n")
         self._stream.flush()  # so that `tail -f` shows the line, and a kill does not lose it
 
     def _percent(self) -> int:
@@ -207,9 +212,11 @@ class Console:
         fields = {key: value for key, value in self._fields.items() if key != "genotype"}
         lines: list[RenderableType] = [row]
         if fields:
-            lines.append(Text(_join(fields), no_wrap=True, overflow="ellipsis"))
+            line = _escape(_join(fields), self._stream)
+            lines.append(Text(line, no_wrap=True, overflow="ellipsis"))
         if "genotype" in self._fields:
-            for cell in format_value("genotype", self._fields["genotype"]).split(" / "):
+            genotype = format_value("genotype", self._fields["genotype"])
+            for cell in _escape(genotype, self._stream).split(" / "):
                 lines.append(Text(cell, style="green", no_wrap=True, overflow="ellipsis"))
         return Group(*lines)
 
@@ -220,12 +227,15 @@ def print_summary(title: str, rows: Mapping[str, object], *, stream: TextIO | No
     ``format_value`` formats the values. ``stream`` defaults to standard output.
     """
     stream = sys.stdout if stream is None else stream
-    cells = {name: format_value(name, value) for name, value in rows.items()}
+    cells = {
+        _escape(name, stream): _escape(format_value(name, value), stream)
+        for name, value in rows.items()
+    }
     if is_terminal(stream):
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=Text(title), show_header=False, title_justify="left")
+        table = Table(title=Text(_escape(title, stream)), show_header=False, title_justify="left")
         table.add_column(style="cyan", no_wrap=True)
         table.add_column(justify="left", overflow="fold")
         for name, value in cells.items():
@@ -233,8 +243,18 @@ def print_summary(title: str, rows: Mapping[str, object], *, stream: TextIO | No
         _rich_console(stream).print(table)
         return
     width = max(map(len, cells), default=0)
-    lines = [title, *(f"{name:<{width}}  {value}" for name, value in cells.items())]
+    lines = [
+        _escape(title, stream),
+        *(f"{name:<{width}}  {value}" for name, value in cells.items()),
+    ]
     stream.write("\n".join(lines) + "\n")
+    stream.flush()
+
+
+def print_lines(*lines: str, stream: TextIO | None = None) -> None:
+    """Print lines of text, for example a command to copy, on standard output by default."""
+    stream = sys.stdout if stream is None else stream
+    stream.write("".join(f"{_escape(line, stream)}\n" for line in lines))
     stream.flush()
 
 
@@ -248,6 +268,10 @@ def _rich_console(stream: TextIO) -> RichConsole:
     from rich.console import Console as RichConsole
 
     return RichConsole(file=stream, force_terminal=True)
+
+
+def _escape(text: str, stream: TextIO) -> str:
+    return for_terminal(text, encoding=getattr(stream, "encoding", None) or "utf-8")
 
 
 def _join(fields: Mapping[str, object]) -> str:
