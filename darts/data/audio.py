@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import torch
@@ -21,11 +22,13 @@ from darts.data.images import MemoryImages
 from darts.data.mel import Spectrogram, fit_length
 from darts.data.source import Request, Source, memory_source
 from darts.data.split import HoldOutOptions, hold_out_test
-from darts.data.wav import read_wav, resample
+from darts.data.wav import read_wav, resample, resampling_factors
+from darts.reading import FileError
 
 _FSDD_NAME = re.compile(r"(\d)_([^_]+)_(\d+)\.wav", re.IGNORECASE)
 _FSDD_TEST = 5  # recordings 0 to 4 of each digit and speaker are the test split
 _CHUNK = 256  # recordings whose spectrograms are computed together
+_CHUNK_SAMPLES = 2**26  # samples after which a chunk ends earlier: 256 MiB
 
 
 @dataclass
@@ -122,20 +125,42 @@ def spectrograms(paths: Sequence[str | Path], transform: Spectrogram) -> Tensor:
     Files are read one by one; those of the same rate are resampled and transformed together.
 
     Raises:
-        ValueError: If a file cannot be read; the message names the first one.
+        FileError: If a file is damaged or cannot be resampled; the message names the first one.
+        OSError: If a file cannot be read.
     """
     result = torch.empty(len(paths), 1, *transform.shape)
-    for start in range(0, len(paths), _CHUNK):
-        waves: dict[int, dict[int, Tensor]] = {}  # recordings by rate, then by row of the result
-        for row, path in enumerate(paths[start : start + _CHUNK], start):
-            samples, rate = read_wav(path)
-            # Crop before resampling, because a recording may be hours long.
-            length = math.ceil(transform.samples * rate / transform.rate)
-            waves.setdefault(rate, {})[row] = fit_length(samples, length)
+    for waves in _chunks(paths, transform):
         for rate, group in waves.items():
             batch = resample(torch.stack(list(group.values())), rate, transform.rate)
             result[list(group), 0] = transform(fit_length(batch, transform.samples))
     return result
+
+
+def _chunks(
+    paths: Sequence[str | Path], transform: Spectrogram
+) -> Iterator[dict[int, dict[int, Tensor]]]:
+    """Read the files in chunks: recordings of one length by rate, then by index of the file."""
+    waves: dict[int, dict[int, Tensor]] = {}
+    files, total = 0, 0
+    for row, path in enumerate(paths):
+        # Only the middle is read, because a recording may be hours long.
+        samples, rate = read_wav(path, Fraction(transform.samples, transform.rate))
+        _check_rate(path, rate, transform.rate)
+        length = math.ceil(transform.samples * rate / transform.rate)
+        waves.setdefault(rate, {})[row] = fit_length(samples, length)
+        files, total = files + 1, total + length
+        if files == _CHUNK or total > _CHUNK_SAMPLES:
+            yield waves
+            waves, files, total = {}, 0, 0
+    if waves:
+        yield waves
+
+
+def _check_rate(path: str | Path, rate: int, wanted: int) -> None:
+    try:
+        resampling_factors(rate, wanted)
+    except ValueError as error:
+        raise FileError(f"{path} {error}") from None
 
 
 def _source(name: str, classes: tuple[str, ...], splits: Mapping[str, MemoryImages]) -> Source:

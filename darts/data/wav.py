@@ -3,7 +3,7 @@
 Python's ``wave`` module reads integers only and fails on files of more than two channels, so the
 chunks are parsed here. A file is "RIFF", a length, "WAVE", and chunks. A chunk is a name of four
 letters, a length and content. The chunk ``fmt `` gives the format of the samples, which are in the
-chunk ``data``.
+chunk ``data``. Of a long recording only the samples that are needed are read.
 
 References:
     Microsoft, "Multiple Channel Audio Data and WAVE Files", 2007.
@@ -14,81 +14,107 @@ from __future__ import annotations
 import math
 import os
 import struct
-from pathlib import Path
+from fractions import Fraction
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from darts.reading import FileError, StrPath, open_regular, read_errors
+
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _UNKNOWN_LENGTH = 0xFFFFFFFF  # in streamed files, whose writer could not correct it
 _MAX_RATE = 1_000_000
+_MAX_CHANNELS = 1024
+_MAX_CHUNKS = 1000  # before the samples
+_MAX_SAMPLES = 2**28  # after mixing to one channel: 1 GiB
+_BLOCK = 2**20  # numbers that are decoded together
+_MAX_FACTOR = 100_000
 
 
-def read_wav(path: str | os.PathLike[str]) -> tuple[Tensor, int]:
+class _Format(NamedTuple):
+    encoding: int
+    channels: int
+    rate: int
+    bits: int
+
+    @property
+    def frame(self) -> int:
+        """Bytes of one sample of all channels."""
+        return self.channels * self.bits // 8
+
+
+def read_wav(path: StrPath, seconds: Fraction | None = None) -> tuple[Tensor, int]:
     """Read a WAV file and mix it to one channel.
 
     Args:
-        path: File of any rate and number of channels, whose samples are integers of 8, 16, 24 or 32
-            bits, or float32.
+        path: File of any rate and at most 1,024 channels, whose samples are integers of 8, 16, 24
+            or 32 bits, or float32.
+        seconds: Length of the middle of a longer recording; only this part is read. None reads all.
 
     Returns:
         Samples (N,) float32, with full scale 1.0, and the rate in samples per second.
 
     Raises:
-        ValueError: If the file has another format, is damaged or empty; the message names it.
+        FileError: If the file has another format, is damaged, empty or too long; the message names
+            it.
+        OSError: If the file cannot be read.
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror})") from None
-    try:
-        encoding, channels, rate, bits, data = _parse_chunks(content)
-        samples = _decode(encoding, bits, data)
-    except ValueError as error:
-        raise ValueError(f"{path} {error}") from None
-    if len(samples) == 0 or len(samples) % channels:
-        raise ValueError(
-            f"{path} is damaged: it has {len(samples)} samples for {channels} channels"
-        )
-    if encoding == _FLOAT and not np.isfinite(samples).all():
-        raise ValueError(f"{path} is damaged: some samples are not finite")
-    if channels > 1:
-        samples = samples.reshape(-1, channels).mean(1)
-    return torch.from_numpy(samples), rate
+    with open_regular(path) as file, read_errors(path):
+        try:
+            form, length = _find_samples(file)
+            start, stop = 0, length // form.frame
+            if seconds is not None:
+                surplus = stop - math.ceil(seconds * form.rate)
+                if surplus > 0:  # the same samples as those of ``fit_length``
+                    start, stop = -(-surplus // 2), stop - surplus // 2
+            samples = _read_frames(file, form, start, stop)
+        except ValueError as error:
+            raise FileError(f"{os.fspath(path)} {error}") from None
+    return torch.from_numpy(samples), form.rate
 
 
-def _parse_chunks(content: bytes) -> tuple[int, int, int, int, bytes]:
-    """Return encoding, channels, rate, bits per sample, and the bytes of the samples."""
-    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
+def _find_samples(file: BinaryIO) -> tuple[_Format, int]:
+    """Return the format and the number of bytes of the samples, and go to the first of them."""
+    size = os.fstat(file.fileno()).st_size
+    head = file.read(12)
+    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         raise ValueError("is not a WAV file: it does not begin with RIFF and WAVE")
-    audio_format = None
-    position = 12
-    while position + 8 <= len(content):
-        name, length = struct.unpack_from("<4sI", content, position)
-        body = content[position + 8 : position + 8 + length]
+    form = None
+    for _ in range(_MAX_CHUNKS):
+        header = file.read(8)
+        if len(header) < 8:
+            break
+        name, length = struct.unpack("<4sI", header)
         if name == b"data":
-            if audio_format is None:
+            if form is None:
                 raise ValueError("is damaged: there is no fmt chunk before the samples")
-            encoding, channels, rate, bits = audio_format
-            frame = channels * bits // 8
-            if length == _UNKNOWN_LENGTH:
-                body = body[: len(body) - len(body) % frame]
-            elif len(body) < length:
-                raise ValueError(f"is truncated: it has {len(body)} of {length} bytes of samples")
-            elif length % frame:
-                raise ValueError(
-                    f"is damaged: {length} bytes are not a multiple of {frame}, the size of a frame"
-                )
-            return encoding, channels, rate, bits, body
+            return form, _check_length(form, length, size - file.tell())
+        end = file.tell() + length + length % 2
         if name == b"fmt ":
-            audio_format = _parse_format(body)
-        position += 8 + length + length % 2
+            form = _parse_format(file.read(min(length, 40)))
+        file.seek(end)
     raise ValueError("is damaged: it has no data chunk")
 
 
-def _parse_format(body: bytes) -> tuple[int, int, int, int]:
+def _check_length(form: _Format, length: int, available: int) -> int:
+    """Return the number of bytes of the samples."""
+    if length == _UNKNOWN_LENGTH:
+        length = available - available % form.frame
+    if available < length:
+        raise ValueError(f"is truncated: it has {available} of {length} bytes of samples")
+    if length % form.frame:
+        raise ValueError(
+            f"is damaged: {length} bytes are not a multiple of {form.frame}, the size of a frame"
+        )
+    if length == 0:
+        raise ValueError("is damaged: it has no samples")
+    return length
+
+
+def _parse_format(body: bytes) -> _Format:
     if len(body) < 16:
         raise ValueError("is damaged: its fmt chunk is too short")
     encoding, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", body)
@@ -99,9 +125,33 @@ def _parse_format(body: bytes) -> tuple[int, int, int, int]:
             f"has samples of format {encoding} with {bits} bits; convert it to integers (1) of 8, "
             "16, 24 or 32 bits or floats (3) of 32 bits"
         )
-    if channels == 0 or not 0 < rate <= _MAX_RATE:
-        raise ValueError(f"is damaged: {channels} channels at {rate} samples per second")
-    return encoding, channels, rate, bits
+    if not (0 < channels <= _MAX_CHANNELS and 0 < rate <= _MAX_RATE):
+        raise ValueError(
+            f"has {channels} channels at {rate} samples per second; at most {_MAX_CHANNELS:,} "
+            f"and {_MAX_RATE:,} are possible"
+        )
+    return _Format(encoding, channels, rate, bits)
+
+
+def _read_frames(file: BinaryIO, form: _Format, start: int, stop: int) -> np.ndarray:
+    """Return the samples from ``start`` to ``stop``, the mean of all channels, float32."""
+    if stop - start > _MAX_SAMPLES:
+        raise ValueError(f"is too long: it has more than {_MAX_SAMPLES:,} samples")
+    samples = np.empty(stop - start, np.float32)
+    file.seek(start * form.frame, os.SEEK_CUR)
+    block = max(1, _BLOCK // form.channels)
+    for first in range(0, len(samples), block):
+        count = min(block, len(samples) - first)
+        data = file.read(count * form.frame)
+        if len(data) < count * form.frame:  # another program has cut it
+            raise ValueError("is truncated")
+        decoded = _decode(form.encoding, form.bits, data)
+        if form.encoding == _FLOAT and not np.isfinite(decoded).all():
+            raise ValueError("is damaged: some samples are not finite")
+        if form.channels > 1:
+            decoded = decoded.reshape(-1, form.channels).mean(1)
+        samples[first : first + count] = decoded
+    return samples
 
 
 def _decode(encoding: int, bits: int, data: bytes) -> np.ndarray:
@@ -133,11 +183,13 @@ def resample(samples: Tensor, old: int, new: int) -> Tensor:
     Returns:
         (B, ceil(N * new / old)) float; sample ``n`` is at time ``n / new`` in seconds.
 
+    Raises:
+        ValueError: As ``resampling_factors``.
+
     References:
         Oppenheim and Schafer, "Discrete-Time Signal Processing", sections 4.6 and 4.7.
     """
-    common = math.gcd(old, new)
-    up, down = new // common, old // common
+    up, down = resampling_factors(old, new)
     if up == down:
         return samples
     half = 10 * max(up, down)
@@ -155,6 +207,22 @@ def resample(samples: Tensor, old: int, new: int) -> Tensor:
         outputs = F.conv1d(padded[:, :, whole:], filters[phase].view(1, 1, -1), stride=down)
         result[:, offset::up] = outputs[:, 0, :number]
     return result
+
+
+def resampling_factors(old: int, new: int) -> tuple[int, int]:
+    """Return ``up`` and ``down``, in lowest terms, with ``new / old = up / down``.
+
+    Raises:
+        ValueError: If a factor is above 100,000, which needs a filter of millions of numbers.
+    """
+    common = math.gcd(old, new)
+    up, down = new // common, old // common
+    if max(up, down) > _MAX_FACTOR:
+        raise ValueError(
+            f"cannot be resampled from {old} to {new} samples per second; convert it to a rate "
+            "that has a large factor in common"
+        )
+    return up, down
 
 
 def _phases(up: int, half: int) -> tuple[Tensor, int]:
