@@ -2,20 +2,64 @@
 
 An image becomes RGB. Then its shorter side is resized and its center is cropped; or, for a random
 resized crop, a random box of the original is resized.
+
+Files may come from strangers: only the formats of ``SUFFIXES`` are decoded, because others start
+programs (Ghostscript for PostScript), and the number of pixels in memory is limited.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from darts.data.augment import resized_box
+from darts.reading import FileError, StrPath, one_line, open_regular
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 ATTEMPTS = 10
 """Boxes that a random resized crop tries before it falls back to the center."""
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".gif")
+"""Endings of file names, in lower case."""
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM", "GIF")  # Pillow's names of their formats
+
+PIXEL_LIMIT = 89_478_485
+"""Pixels of an image, the number above which Pillow warns; also after resizing."""
+
+
+class _PixelBudget:
+    """Lets threads decode images at the same time while they have few pixels together."""
+
+    def __init__(self, pixels: int) -> None:
+        self._free = self._all = pixels
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def use(self, pixels: int) -> Iterator[None]:
+        """Wait until the pixels are free; an image with more pixels is decoded alone."""
+        pixels = min(pixels, self._all)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= pixels)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
+
+
+_budget = _PixelBudget(PIXEL_LIMIT)
 
 
 def decode(
@@ -24,7 +68,7 @@ def decode(
     """Read one image file.
 
     Args:
-        path: Image file.
+        path: Image file in one of the formats of ``SUFFIXES``.
         size: Side of the result in pixels.
         margin: The shorter side is resized to ``size * margin`` before the center crop.
         uniform: Random numbers for ``resized_box``, ``(attempts, 4)``; None for a center crop.
@@ -33,18 +77,47 @@ def decode(
         ``(3, size, size)`` uint8.
 
     Raises:
-        ValueError: If the file is missing or cannot be read; the message names it.
+        FileError: If the file is not an image, is damaged, or has more than ``PIXEL_LIMIT`` pixels;
+            the message names it.
+        OSError: If the file is missing or cannot be read.
     """
+    try:
+        with _open_image(path) as file, _budget.use(file.width * file.height):
+            return _to_tensor(_to_rgb(file), size, margin, uniform)
+    except FileError:
+        raise
+    except Exception as error:  # a damaged file may raise any error
+        if isinstance(error, OSError) and error.errno is not None:  # not one of Pillow's
+            raise OSError(error.errno, os.strerror(error.errno), path) from None
+        raise FileError(f"cannot read the image {path}: {one_line(error)}") from None
+
+
+@contextlib.contextmanager
+def _open_image(path: StrPath) -> Iterator[Image.Image]:
+    """Open an image without decoding its pixels."""
     from PIL import Image
 
-    try:
-        with Image.open(path) as file:
-            # Convert palettes with transparency in two steps: in one step Pillow warns.
-            has_alpha = file.mode == "P" and "transparency" in file.info
-            image = file.convert("RGBA").convert("RGB") if has_alpha else file.convert("RGB")
-    except Exception as error:  # a damaged file may raise any error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"cannot read the image {path}: {reason}") from None
+    # Pillow warns above its limit and raises an error only above twice the limit.
+    bomb = ("error", None, Image.DecompressionBombWarning, None, 0)
+    if bomb not in warnings.filters:
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with open_regular(path) as stream, Image.open(stream, formats=_FORMATS) as file:
+        if file.width * file.height > PIXEL_LIMIT:
+            raise ValueError(f"more than {PIXEL_LIMIT:,} pixels")
+        yield file
+
+
+def _to_rgb(file: Image.Image) -> Image.Image:
+    # Convert palettes with transparency in two steps: in one step Pillow warns.
+    has_alpha = file.mode == "P" and "transparency" in file.info
+    return file.convert("RGBA").convert("RGB") if has_alpha else file.convert("RGB")
+
+
+def _to_tensor(
+    image: Image.Image, size: int, margin: float, uniform: Sequence[Sequence[float]] | None
+) -> Tensor:
+    from PIL import Image
+
     width, height = image.size
     if uniform is not None:
         box = resized_box(width, height, uniform)
@@ -54,6 +127,8 @@ def decode(
         scale = shorter / min(width, height)
         if scale != 1:
             shape = (max(shorter, round(width * scale)), max(shorter, round(height * scale)))
+            if shape[0] * shape[1] > PIXEL_LIMIT:
+                raise ValueError(f"{width} x {height} pixels, which is too narrow")
             image = image.resize(shape, Image.Resampling.BILINEAR)
         left, upper = (image.width - size) // 2, (image.height - size) // 2
         image = image.crop((left, upper, left + size, upper + size))

@@ -23,8 +23,8 @@ from darts.data.schedule import Schedule, rank_slice
 BatchRequest = tuple[list[int], int, slice]
 """Indices of the images of a batch, seed of their crops, and the slice of the batch to decode."""
 
-Answer = Tensor | str
-"""Pixels, or an error message about a damaged file."""
+Answer = Tensor | OSError | ValueError
+"""Pixels, or the error of a damaged file."""
 
 
 class _Decoder(Dataset[Answer]):
@@ -38,9 +38,9 @@ class _Decoder(Dataset[Answer]):
         indices, seed, share = request
         try:
             return self.images.read(indices, seed if self.random_crops else None, share)
-        except ValueError as error:
-            # An exception would arrive with the worker's traceback in its message.
-            return str(error)
+        except (OSError, ValueError) as error:
+            # A raised exception would arrive with the worker's traceback in its message.
+            return error
 
 
 class _Requests(Sampler[BatchRequest]):
@@ -118,15 +118,16 @@ class DiskReader:
                 process decodes this batch.
 
         Raises:
-            ValueError: If a file cannot be read; the message names it.
+            FileError: If a file is damaged; the message names it.
+            OSError: If a file cannot be read.
             RuntimeError: If a worker has died.
         """
         if not prefetch or self._workers == 0:
             answer = self._decoder[self._requests.request(position)]
         else:
             answer = self._read_from_workers(position)
-        if isinstance(answer, str):
-            raise ValueError(answer)
+        if isinstance(answer, Exception):
+            raise answer
         return answer
 
     def _read_from_workers(self, position: int) -> Answer:

@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from darts.data.decode import SUFFIXES
 from darts.data.images import DiskImages
 from darts.data.randomness import seed_for
 from darts.data.source import NoOptions, Options, Request, Source, memory_source
 from darts.data.split import stratified_split
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".gif")
 VALIDATION_FOLDERS = ("val", "valid", "validation")
 _MEMORY_LIMIT = 512 * 2**20  # bytes of pixels that storage=auto keeps in memory
 _IMAGENET_STATISTICS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -170,7 +170,8 @@ class DiskImages:
             ``(B, 3, size, size)`` uint8.
 
         Raises:
-            ValueError: If a file cannot be read; the message names the first one.
+            FileError: If a file is damaged; the message names the first one.
+            OSError: If a file cannot be read.
         """
         uniform = None
         if crop_seed is not None:
