@@ -95,7 +95,14 @@ class LabeledDataModule(DataModule, Generic[Split]):
         if held_out is not None:
             return self.evaluation_loader(held_out)
         if split == "valid" and "valid" in subsets:
-            return self.evaluation_loader(self.source.train, subsets["valid"])
+            count, indices = len(self.source.train.labels), subsets["valid"]
+            if len(indices) and int(indices.max()) >= count:
+                raise ValueError(
+                    f"the split of the run has the sample {int(indices.max())}, but "
+                    f"dataset={self.config.dataset.name} has only {count} training samples; "
+                    "evaluate with the data set of the training"
+                )
+            return self.evaluation_loader(self.source.train, indices)
         return None
 
     def _training_indices(self) -> Tensor:
