@@ -1,4 +1,4 @@
-"""NAS-Bench-201: the accuracy of every architecture, from a table or from official files.
+"""NAS-Bench-201: the accuracy of every architecture, from a table.
 
 A table is a CSV file, plain or gzip-compressed, with a row for each of the 15,625 architectures:
 a column ``arch``, and columns of accuracies in percent named ``<dataset>_<split>_ep<epochs>``, for
@@ -7,25 +7,23 @@ example ``cifar10_test_ep200``. A suffix names a second source of the same accur
 
 References:
     Dong and Yang, "NAS-Bench-201", arXiv:2001.00326.
-    Dong et al., "NATS-Bench", arXiv:2009.00437: the official files, read by the package nats-bench.
+    Dong et al., "NATS-Bench", arXiv:2009.00437.
 """
 
 from __future__ import annotations
 
 import csv
-import functools
-import gzip
 import io
 import re
-import zlib
 from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from darts.reading import MIB, gunzip, one_line, read_bytes
 from darts.spaces.genotype_text import short_repr
 from darts.spaces.nas201.genotype import ARCHITECTURES, EDGES, PRIMITIVES, Genotype
 
@@ -36,19 +34,11 @@ Values = NDArray[np.float64]
 
 FILES = ("nasbench201.csv", "nasbench201.csv.gz")  # names of a table in a directory
 
+LIMIT = 64 * MIB
+"""Bytes of a table, also after decompression; a table of 24 columns has about 4 MiB."""
+_COLUMN_LIMIT = 200
+_CELL_LIMIT = 100  # characters of a number and of the name of a column
 _COLUMN = re.compile(r"\w+_[a-z]+_ep\d+(_\w+)?")
-
-# The benchmark's own names: (data set, key of the result). The accuracies on CIFAR-10's validation
-# split are those of separate trainings, which did not use it.
-_OFFICIAL = {
-    ("cifar10", "val"): ("cifar10-valid", "valid-accuracy"),
-    ("cifar10", "test"): ("cifar10", "test-accuracy"),
-    ("cifar100", "val"): ("cifar100", "valid-accuracy"),
-    ("cifar100", "test"): ("cifar100", "test-accuracy"),
-    ("imagenet16", "val"): ("ImageNet16-120", "valid-accuracy"),
-    ("imagenet16", "test"): ("ImageNet16-120", "test-accuracy"),
-}
-_EPOCHS = (12, 200)
 
 
 class Column(TypedDict, total=False):
@@ -118,35 +108,36 @@ def _index(arch: str | Genotype) -> int:
 
 
 def load(path: str | Path) -> Table:
-    """Read a table, or open official files.
+    """Read a table.
 
     Args:
-        path: A CSV file, plain or gzip-compressed; a directory that contains ``nasbench201.csv``
-            or ``nasbench201.csv.gz``; an official file of the topology search space,
-            ``NATS-tss-*.pickle.pbz2``; or the directory of its unpacked archive. Official files are
-            pickles, which can run code when they are read: open only files from the publisher.
-            They need the package nats-bench, and the first access to a column takes minutes.
+        path: A CSV file, plain or gzip-compressed, or a directory that contains
+            ``nasbench201.csv`` or ``nasbench201.csv.gz``.
 
     Raises:
-        ValueError: If the file does not exist or is not a table.
+        ValueError: If the file does not exist, is larger than ``LIMIT`` bytes, or is not a table.
+            The official files, ``*.pickle.pbz2``, are pickles and therefore refused.
+        OSError: If the file cannot be read.
     """
     file = Path(path).expanduser()
     if file.is_dir():
         tables = [file / name for name in FILES if (file / name).is_file()]
-        if not tables and any(file.glob("*.pickle.pbz2")):
-            return Table(_OfficialColumns(file))
         if not tables:
             raise ValueError(f"{str(path)!r} contains neither {' nor '.join(FILES)}")
         file = tables[0]
-    if not file.is_file():
-        raise ValueError(f"the benchmark table {str(path)!r} does not exist")
     if file.name.endswith(".pickle.pbz2"):
-        return Table(_OfficialColumns(file))
+        raise ValueError(
+            f"{str(path)!r} is a pickle, which could run code; convert it to a CSV file as "
+            "docs/methods.md describes"
+        )
+    if not file.exists():
+        raise ValueError(f"the benchmark table {str(path)!r} does not exist")
+    data = read_bytes(file, limit=LIMIT)
     try:
-        data = file.read_bytes()
-        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
-        return Table(_read(text))
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+        if data[:2] == b"\x1f\x8b":
+            data = gunzip(data, limit=LIMIT)
+        return Table(_read(data.decode("utf-8-sig")))
+    except (UnicodeDecodeError, csv.Error) as error:
         reason = short_repr(str(error))
         raise ValueError(f"{str(path)!r} cannot be read as CSV: {reason}") from None
     except ValueError as error:
@@ -157,12 +148,15 @@ def _read(text: str) -> dict[str, Values]:
     """Parse a table; ``ValueError`` if it is not complete and valid."""
     reader = csv.reader(io.StringIO(text, newline=""))
     header = next(reader, [])
-    names = [name for name in header if _COLUMN.fullmatch(name)]
+    # The pattern takes quadratic time, which matters for long names only.
+    names = [name for name in header if len(name) <= _CELL_LIMIT and _COLUMN.fullmatch(name)]
     if "arch" not in header or not names:
         raise ValueError(
             f"the header {short_repr(','.join(header))} needs a column arch and a column such as "
             "cifar10_test_ep200"
         )
+    if len(names) > _COLUMN_LIMIT:
+        raise ValueError(f"it has more than {_COLUMN_LIMIT} columns of accuracies")
     if len(set(header)) != len(header):
         raise ValueError("two columns have the same name")
     arch, positions = header.index("arch"), [header.index(name) for name in names]
@@ -181,9 +175,9 @@ def _read(text: str) -> dict[str, Values]:
             raise ValueError(f"{line}: {row[arch]} is a duplicate")
         present[index] = True
         try:
-            values[index] = [float(row[position]) for position in positions]
+            values[index] = [_number(row[position]) for position in positions]
         except ValueError as error:
-            raise ValueError(f"{line}: {error}") from None
+            raise ValueError(f"{line}: {one_line(error)}") from None
         if not all(0 <= value <= 100 for value in values[index]):  # False for NaN, too
             raise ValueError(f"{line}: accuracies must be between 0 and 100")
     if not present.all():
@@ -194,6 +188,12 @@ def _read(text: str) -> dict[str, Values]:
     return {name: values[:, position] for position, name in enumerate(names)}
 
 
+def _number(cell: str) -> float:
+    if len(cell) > _CELL_LIMIT:
+        raise ValueError(f"a number has more than {_CELL_LIMIT} characters")
+    return float(cell)
+
+
 def _texts() -> Iterator[str]:
     """Yield the text of each architecture in the order of its index.
 
@@ -201,53 +201,3 @@ def _texts() -> Iterator[str]:
     """
     template = "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|"
     return (template.format(*names) for names in product(PRIMITIVES, repeat=len(EDGES)))
-
-
-class _OfficialColumns(Mapping[str, Values]):
-    """Columns of the official files, averaged over seeds. Each is read on first access."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            import nats_bench
-        except ImportError:
-            raise ValueError(
-                "official NATS-Bench files need the package nats-bench; install it with "
-                "pip install darts-nas[nats]"
-            ) from None
-        try:
-            # fast_mode reads a directory file by file; a single file is read as a whole.
-            self._api = nats_bench.create(str(path), "tss", fast_mode=path.is_dir(), verbose=False)
-        except Exception as error:  # unpickling can raise any type
-            _refuse(path, error)
-        self._path = path
-        self._read: dict[str, Values] = {}
-        self._keys = {
-            f"{dataset}_{split}_ep{epochs}": (*official, str(epochs))
-            for (dataset, split), official in _OFFICIAL.items()
-            for epochs in _EPOCHS
-        }
-
-    def __getitem__(self, name: str) -> Values:
-        dataset, key, epochs = self._keys[name]
-        if name not in self._read:
-            try:
-                read = functools.partial(self._api.get_more_info, hp=epochs, is_random=False)
-                self._read[name] = np.array([read(text, dataset)[key] for text in _texts()])
-            except Exception as error:
-                _refuse(self._path, error)
-        return self._read[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._keys  # Mapping.__contains__ would read the column
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-
-def _refuse(path: Path, error: Exception) -> NoReturn:
-    raise ValueError(
-        f"nats-bench cannot read {str(path)!r}: {type(error).__name__}: {short_repr(str(error))}"
-    ) from None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import os
-import sys
 import time
-import types
 from pathlib import Path
 from typing import Any
 
@@ -186,69 +185,47 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         nas201_table.load(tmp_path)
 
 
-class FakeApi:
-    """The interface of the package nats-bench."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-
-    def get_more_info(
-        self, index: str, dataset: str, iepoch: Any = None, hp: str = "12", is_random: Any = True
-    ) -> dict[str, float]:
-        assert is_random is False
-        self.calls.append((dataset, hp))
-        number = Genotype.parse(index).index / 200
-        info = {"train-accuracy": 99.0, "test-accuracy": number + (hp == "200")}
-        if dataset != "cifar10":  # cifar10 has no validation accuracies
-            info["valid-accuracy"] = number / 2
-        return info
-
-
-@pytest.mark.parametrize("directory", [True, False])
-def test_official_files_are_read_on_first_access(
-    directory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("content", [b"", b"cos\nsystem\n(S'true'\ntR."])
+def test_official_files_are_refused_because_they_are_pickles(
+    content: bytes, tmp_path: Path
 ) -> None:
-    api, made = FakeApi(), []
-
-    def create(path: str, space: str, fast_mode: bool = False, verbose: bool = True) -> FakeApi:
-        made.append((path, space, fast_mode, verbose))
-        return api
-
-    monkeypatch.setitem(sys.modules, "nats_bench", types.SimpleNamespace(create=create))
-    path = tmp_path / ("meta.pickle.pbz2" if directory else "NATS-tss-v1_0-3ffb9.pickle.pbz2")
-    path.touch()
-    path = tmp_path if directory else path
-    table = nas201_table.load(path)
-    assert made == [(str(path), "tss", directory, False)]
-    assert len(table.columns) == 12
-    assert not api.calls  # no column is read yet
-    assert table.accuracy(ARCHS[200]) == 2.0
-    assert table.optimum() == (ARCHS[-1], 15624 / 200 + 1)
-    assert set(api.calls) == {("cifar10", "200")}
-    assert len(api.calls) == 15625  # each column is read once
-    assert table.accuracy(ARCHS[200], split="val", epochs=12) == 0.5
-    assert api.calls[-1] == ("cifar10-valid", "12")
-    assert table.accuracy(ARCHS[200], dataset="imagenet16") == 2.0
-    assert api.calls[-1] == ("ImageNet16-120", "200")
-    with pytest.raises(ValueError, match="no column 'svhn_test_ep200'; choose from cifar10_val"):
-        table.accuracy(ARCHS[0], dataset="svhn")
-
-
-def test_unreadable_official_files_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def create(*arguments: Any, **options: Any) -> Any:
-        raise OSError("Invalid data\nstream")
-
     path = tmp_path / "NATS-tss-v1_0-3ffb9.pickle.pbz2"
-    path.touch()
-    monkeypatch.setitem(sys.modules, "nats_bench", types.SimpleNamespace(create=create))
-    with pytest.raises(ValueError, match=r"nats-bench cannot read .*: OSError: ") as caught:
+    path.write_bytes(bz2.compress(content))
+    with pytest.raises(ValueError, match=r"is a pickle, .* convert it to a CSV file") as caught:
         nas201_table.load(path)
     assert "\n" not in str(caught.value)
-    monkeypatch.setitem(sys.modules, "nats_bench", None)
-    with pytest.raises(ValueError, match=r"pip install darts-nas\[nats\]"):
+
+
+HEADER = b"arch,cifar10_test_ep200\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (gzip.compress(HEADER + bytes(65 * 2**20)), "more than 67,108,864 bytes after"),
+        (b"arch," + b",".join(b"a%d_test_ep1" % n for n in range(201)), "more than 200 columns"),
+        (b"arch,a_test_ep1," + b"a_" * 60_000 + b"\n", "0 of 15625 architectures"),
+        (HEADER + ARCHS[0].encode() + b"," + b"1" * 100_000, "line 2: a number has more than 100"),
+    ],
+    ids=["gzip bomb", "columns", "long name", "long number"],
+)
+def test_a_hostile_table_is_refused_within_a_second(
+    data: bytes, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(data)
+    begin = time.perf_counter()
+    with pytest.raises(ValueError, match=message) as caught:
         nas201_table.load(path)
+    assert time.perf_counter() - begin < 1
+    assert "\n" not in str(caught.value)
+    assert "t.csv" in str(caught.value)
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(ValueError, match=r"pipe\.csv is not a regular file"):
+        nas201_table.load(tmp_path / "pipe.csv")
 
 
 @pytest.mark.data
