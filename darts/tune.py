@@ -10,7 +10,6 @@ References:
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import time
 
@@ -20,16 +19,27 @@ from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import ConfigError, Invocation, TuneConfig, launch, rank_and_size
 from darts.hpo.analysis import analyze
+from darts.hpo.clock import StudyClock
 from darts.hpo.config_checks import check_config, check_judge
+from darts.hpo.digests import read_trials
+from darts.hpo.queue import is_over
 from darts.hpo.result_files import log_hparams, total_energy, trial_rows, write_best, write_trials
+from darts.hpo.store import storage_errors
 from darts.hpo.study import StudyPlan, best_trial, make_plan
 from darts.hpo.supervisor import Supervisor
-from darts.hpo.trials import failure_reason, finished_trials, trial_point, trial_scores, trial_state
-from darts.hpo.worker import next_action
+from darts.hpo.trials import (
+    failure_reason,
+    finished_trials,
+    trial_point,
+    trial_scores,
+    trial_seconds,
+    trial_state,
+)
 from darts.reading import JsonObject
 from darts.tracking import Console, format_duration, format_value, print_summary
 from darts.training.interrupt import Interrupted
 from darts.training.run_directory import RunDirectory
+from darts.writing import sweep_temporary_files
 
 SAVE_INTERVAL = 5.0  # seconds between updates of the result files while the study runs
 MAX_GENOTYPE_LENGTH = 80  # characters; longer genotypes are not printed
@@ -43,29 +53,61 @@ def check(config: TuneConfig) -> None:
 
 
 def tune(config: TuneConfig, invocation: Invocation) -> JsonObject:
-    """Run a study and return its summary, which is also in the run directory."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    run = RunDirectory(invocation.directory, "tune")
-    plan = make_plan(config, run.path)
-    if config.resume:
-        run.require_same(run.read_json("study.json"), config)
-    else:
-        run.require_unused(resumable=True)
-    check_judge(plan)
-    study = plan.open()
-    if not config.resume:
-        run.write_json("study.json", dataclasses.asdict(config))
-        run.begin(config, invocation.overrides)
-    trials = study.get_trials(deepcopy=False)
-    if config.resume and run.is_complete and next_action(plan, trials) == "stop":
-        raise ConfigError(f"the study in {run.path} is complete; raise budget.trials")
+    """Run a study and return its summary, which is also in the run directory.
 
-    progress = Progress(plan, study)
+    Raises:
+        ConfigError: If the study cannot run, or was changed since it was stopped.
+        WriteError: If the disk is full or fails.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with RunDirectory(invocation.directory, "tune") as run:
+        if config.resume:
+            run.claim_existing()
+            run.require_same(run.saved_config(), config)
+        else:
+            run.claim_unused(resumable=True, numbered=invocation.numbered)
+        plan = make_plan(config, run.path)
+        check_judge(plan)
+        with storage_errors(plan.storage):
+            study = open_study(plan, run, invocation)
+            return run_study(plan, study, run)
+
+
+def open_study(plan: StudyPlan, run: RunDirectory, invocation: Invocation) -> Study:
+    """Open the study of a run directory, and begin or continue the run.
+
+    Raises:
+        ConfigError: If the study is complete, or was changed since it was stopped.
+    """
+    resume = plan.config.resume is not None
+    study = plan.open(existing=resume)
+    trials = read_trials(plan, study)
+    if resume:
+        if run.is_complete and is_over(plan, trials):
+            raise ConfigError(f"the study in {run.path} is complete; raise budget.trials")
+        # A summary would say that the study is complete, although it goes on.
+        (run.path / "summary.json").unlink(missing_ok=True)
+        for folder in (run.path / "workers", *run.path.glob("trials/*")):
+            sweep_temporary_files(folder)
+    else:
+        run.begin(plan.config, invocation.overrides)
+    return study
+
+
+def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
+    """Run the trials that are left, analyze the study and write the summary, the last file.
+
+    A study that is killed before the summary is written continues where it stopped when resumed.
+    """
+    config = plan.config
+    trials = study.get_trials(deepcopy=False)
+    clock = StudyClock(study, config.budget.hours)
+    progress = Progress(plan, study, clock)
     reported = [trial.number for trial in finished_trials(trials)]
     supervisor = Supervisor(
-        plan, study, progress.report, deadline=progress.deadline, reported=reported
+        plan, study, progress.report, deadline=clock.deadline, reported=reported
     )
-    with progress.console:
+    with progress.console, clock:
         action = "resuming" if config.resume else "tuning"
         count = len(plan.space.parameters)
         progress.console.info(f"{action} in {run.path} with {count} parameters")
@@ -95,7 +137,7 @@ def tune(config: TuneConfig, invocation: Invocation) -> JsonObject:
             "trials": len(states),
             **{state: states.count(state) for state in ("complete", "pruned", "failed")},
             "genotype": best["genotype"],
-            "seconds": progress.seconds,
+            "seconds": clock.seconds,
             **total_energy(plan, trials),
             "seed": config.seed,
         }
@@ -105,35 +147,23 @@ def tune(config: TuneConfig, invocation: Invocation) -> JsonObject:
 
 
 class Progress:
-    """Console output, result files and running time of a study.
+    """Console output and result files of a study.
 
     Attributes:
         console: Console with a progress bar of trials, or of seconds if only time limits the study.
-        deadline: Unix time in seconds after which no trial starts; None for no limit.
     """
 
-    def __init__(self, plan: StudyPlan, study: Study) -> None:
-        self._plan, self._study = plan, study
-        self._previous_seconds = float(study.user_attrs.get("seconds", 0.0))
-        self._start = time.monotonic()
-        hours = plan.config.budget.hours
-        self.deadline: float | None = None
-        if hours is not None:
-            self.deadline = time.time() + 3600 * hours - self._previous_seconds
+    def __init__(self, plan: StudyPlan, study: Study, clock: StudyClock) -> None:
+        self._plan, self._study, self._clock = plan, study, clock
         if plan.max_trials is not None:
             total = plan.max_trials
             self._steps = len(finished_trials(study.get_trials(deepcopy=False)))
         else:
-            total = int(3600 * (hours or 0))
-            self._steps = int(self._previous_seconds)
+            total = int(3600 * (plan.config.budget.hours or 0))
+            self._steps = int(clock.seconds)
         self.console = Console(total_steps=max(total, self._steps), name="tune", done=self._steps)
         self._logged_hparams: set[int] = set()
         self._last_save = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Running time of the study in seconds, including the time before it was resumed."""
-        return self._previous_seconds + time.monotonic() - self._start
 
     def report(self, trial: FrozenTrial) -> None:
         """Print a finished trial and advance the progress bar."""
@@ -141,7 +171,7 @@ class Progress:
         best = best_trial(plan, self._study.get_trials(deepcopy=False))
         if plan.config.judge.trains:  # other judges are too fast for a line per trial
             self.console.info(format_trial(plan, trial, best))
-        steps = self._steps + 1 if plan.max_trials is not None else int(self.seconds)
+        steps = self._steps + 1 if plan.max_trials is not None else int(self._clock.seconds)
         fields = {} if best is None else {f"best {plan.score}": best.values[0]}
         self.console.step(steps - self._steps, **fields)
         self._steps = steps
@@ -152,12 +182,11 @@ class Progress:
             self.save(trials)
 
     def save(self, trials: list[FrozenTrial]) -> None:
-        """Write the result files, and store the running time in the study."""
+        """Write the result files."""
         write_trials(self._plan.directory / "trials.csv", trial_rows(self._plan, trials))
         write_best(self._plan, trials)
         if self._plan.config.tracking.tensorboard:
             log_hparams(self._plan, trials, self._logged_hparams)
-        self._study.set_user_attr("seconds", self.seconds)
         self._last_save = time.monotonic()
 
 
@@ -180,9 +209,9 @@ def format_trial(plan: StudyPlan, trial: FrozenTrial, best: FrozenTrial | None) 
         text = "" if genotype is None else format_value("genotype", genotype)
         if 0 < len(text) <= MAX_GENOTYPE_LENGTH:  # trials.csv contains all genotypes
             words.append(text)
-    start, end = trial.datetime_start, trial.datetime_complete
-    if start and end:
-        words.append(format_duration((end - start).total_seconds()))
+    seconds = trial_seconds(trial)
+    if seconds is not None:
+        words.append(format_duration(seconds))
     return " ".join(words)
 
 

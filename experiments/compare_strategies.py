@@ -24,13 +24,13 @@ import optuna
 from records import Row, hardware, put_table, record, table
 from scipy.stats import mannwhitneyu
 
-from darts.hpo.study import suggest_point
 from darts.judging import nas201_table
 from darts.plotting.repetitions import draw_regret
 from darts.plotting.style import save_figure
 from darts.spaces.nas201 import Nas201
 from darts.spaces.parameters import Parameters
 from darts.strategies import STRATEGIES, Setup
+from darts.strategies.strategy import suggest_point
 
 BASELINE = "random"
 COMMAND = "python experiments/compare_strategies.py --table FILE"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
+from darts.config import quoted
 from darts.hpo.commands import run_command
+from darts.hpo.digests import check_trials
 from darts.hpo.factorial_design import FACTORS, FactorialDesign
 from darts.hpo.result_files import best_overrides, trial_rows
 from darts.hpo.search_space import SearchSpace
@@ -19,7 +22,7 @@ from darts.hpo.trials import complete_trials, failure_reason, trial_point
 from darts.judging.factorial import FactorialEffects, factorial_effects
 from darts.judging.surrogate import MIN_POINTS, Surrogate
 from darts.plotting.study_figures import save_study_figures
-from darts.reading import JsonObject, read_json
+from darts.reading import JsonObject, read_json_object
 from darts.spaces import AnyGenotype
 from darts.strategies.grid import Grid
 from darts.tracking import format_value
@@ -30,7 +33,11 @@ def analyze(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
     """Analyze a study with at least one complete trial and return entries of ``summary.json``.
 
     The analysis also writes ``analysis.json`` and the figures.
+
+    Raises:
+        ConfigError: If a trial was changed after it had finished.
     """
+    check_trials(plan, trials)
     assert isinstance(plan.space, SearchSpace)
     options = plan.config.analysis
     best = best_trial(plan, trials)
@@ -124,6 +131,7 @@ def _run_factorial_design(
         max_trials=design.parameters.size(2),
     )
     study = design_plan.open()
+    check_trials(design_plan, study.get_trials(deepcopy=False))
     total = design_plan.max_trials
     print(f"\nfactorial design: {total} trainings, {' x '.join(design.factors)} x seed", flush=True)
     counter = itertools.count(1)
@@ -147,13 +155,32 @@ def _retrain_best(plan: StudyPlan, best: FrozenTrial) -> JsonObject:
 
     This is the only use of the test split in a study.
     """
-    directory = plan.directory / "final"
+    overrides = best_overrides(plan, best)
+    directory = _final_directory(plan, overrides)
     summary_file = directory / "summary.json"
     if not summary_file.exists():
-        overrides = best_overrides(plan, best)
-        if (directory / "overrides.json").exists():  # this training was interrupted
-            overrides.append(f"resume={directory}")
+        arguments = list(overrides)
+        if (directory / "config.yaml").exists():  # this training was interrupted
+            arguments.append(f"resume={quoted(str(directory))}")
         print(f"\ntraining the best point for its test scores, in {directory}", flush=True)
-        run_command(plan.config.target, overrides, directory)
-    summary = read_json(summary_file)
+        run_command(plan.config.target, arguments, directory)
+    summary = read_json_object(summary_file)
     return {name: value for name, value in summary.items() if name.startswith("test_")}
+
+
+def _final_directory(plan: StudyPlan, overrides: Sequence[str]) -> Path:
+    """Return the directory of the final training, in which no other point has been trained.
+
+    A study that goes on with a larger budget may find a better point.
+    """
+    for number in itertools.count(1):
+        directory = plan.directory / ("final" if number == 1 else f"final_{number}")
+        record = directory / "overrides.json"
+        if not record.exists() or _recorded(record) == list(overrides):
+            return directory
+    raise AssertionError("unreachable")
+
+
+def _recorded(file: Path) -> object:
+    """Return the overrides with which a training began."""
+    return read_json_object(file).get("overrides")

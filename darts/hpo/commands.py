@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from darts.config import Invocation, RetrainConfig, SearchConfig, compose
+from darts.config import Invocation, RetrainConfig, SearchConfig, compose, require_plain_overrides
 from darts.reading import JsonObject
 from darts.recipes import retrain, search
 from darts.strategies.judges import EpochCallback
@@ -16,8 +16,10 @@ TrialConfig = RetrainConfig | SearchConfig
 def trial_config(target: str, overrides: Sequence[str]) -> TrialConfig:
     """Return the checked configuration of a trial that runs the command ``target``.
 
-    Raise the same ``ConfigError`` as the command.
+    Raises:
+        ConfigError: If an override does more than set a key of the command, or as the command.
     """
+    require_plain_overrides(target, overrides)
     config: TrialConfig = compose(target, overrides)
     if isinstance(config, SearchConfig):
         search.check(config)

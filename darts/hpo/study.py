@@ -8,20 +8,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
-from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from darts.config import ConfigError, TuneConfig
 from darts.hpo.commands import TrialConfig, merge_overrides, trial_config
 from darts.hpo.search_space import SearchSpace, TrialSpace
-from darts.hpo.store import open_storage
+from darts.hpo.store import machine_failure, open_storage, storage_errors
 from darts.hpo.trials import complete_trials, trial_scores
-from darts.spaces.parameters import Parameters, Point
+from darts.reading import one_line
+from darts.spaces.parameters import Point
 from darts.strategies import Setup
-from darts.strategies.strategy import distribution, silence_optuna_warnings
 
-IDENTITY = "about"  # name of the study attribute that says what the study varies and optimizes
+# Names of user attributes of a study.
+IDENTITY = "about"  # what the study varies and optimizes
+WINDOW = "window"  # number of trials that may run at the same time, see darts.strategies.history
+MAX_WINDOW = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,12 +62,21 @@ class StudyPlan:
         """Names of the scores to optimize; the steering score is the first."""
         return [self.score, *self.config.costs]
 
-    def setup(self, worker: int = 0) -> Setup:
-        """Return the data that the strategy needs, with a seed for worker number ``worker``."""
+    @property
+    def waits_for_results(self) -> bool:
+        """Whether a trial depends on the results of earlier trials, so it must wait for them."""
+        return self.config.strategy.uses_results or self.config.pruner.name != "none"
+
+    def setup(self, window: int = 1) -> Setup:
+        """Return the data that the strategy needs.
+
+        Args:
+            window: Number of trials that may run at the same time.
+        """
         return Setup(
             self.space.parameters,
             seed=self.config.seed,
-            worker_seed=self.config.seed + 1000 * worker,
+            window=window,
             objectives=len(self.objectives),
             constraints=self._excess if self.config.limits else None,
         )
@@ -84,34 +95,53 @@ class StudyPlan:
         """Return all overrides of a trial: the fixed ones and those of its point."""
         return tuple(merge_overrides([*self.fixed_overrides, *self.space.overrides(point)]))
 
-    def open(self, worker: int = 0) -> Study:
+    def open(self, *, existing: bool = False) -> Study:
         """Open the study, or create it if it does not exist.
 
-        If the database cannot be opened or contains a different study of the same name, raise
-        ``ValueError``.
+        Args:
+            existing: Whether the study must exist.
+
+        Raises:
+            ConfigError: If the database contains a different study of the same name, or none that
+                must exist.
+            ValueError: If the database cannot be opened.
         """
         config = self.config
         self.directory.mkdir(parents=True, exist_ok=True)
         costs = [StudyDirection.MINIMIZE] * len(config.costs)
         metric = StudyDirection.MAXIMIZE if self.higher_is_better else StudyDirection.MINIMIZE
-        storage = open_storage(self.storage, heartbeat=config.heartbeat, retries=config.retries)
-        with silence_optuna_warnings():
-            study = optuna.create_study(
-                storage=storage,
-                study_name=self.name,
-                directions=[metric, *costs],
-                sampler=config.strategy.make_sampler(self.setup(worker)),
-                pruner=config.pruner.make_pruner(self.epochs),
-                load_if_exists=True,
-            )
-        self._require_same_study(study)
+        with storage_errors(self.storage):
+            storage = open_storage(self.storage, heartbeat=config.heartbeat)
+            try:
+                if existing:
+                    study = optuna.load_study(study_name=self.name, storage=storage)
+                else:
+                    study = optuna.create_study(
+                        storage=storage,
+                        study_name=self.name,
+                        directions=[metric, *costs],
+                        load_if_exists=True,
+                    )
+                self._require_same_study(study, [metric, *costs])
+            except ConfigError:
+                raise
+            except Exception as error:  # the database may be damaged in any way
+                if machine_failure(error):
+                    raise
+                raise ConfigError(
+                    f"the study {self.name!r} in storage={self.storage!r} cannot be read: "
+                    f"{one_line(error)}"
+                ) from None
+        study.sampler = config.strategy.make_sampler(self.setup(study_window(study)))
         return study
 
-    def _require_same_study(self, study: Study) -> None:
+    def _require_same_study(self, study: Study, directions: list[StudyDirection]) -> None:
         """Store what a new study varies and optimizes.
 
         If an existing study varies or optimizes something else, raise ``ConfigError``.
         """
+        if study.directions != directions:
+            raise self._difference("objectives")
         identity = {
             "objectives": self.objectives,
             "parameters": {p.name: repr((p.domain, p.conditions)) for p in self.space.parameters},
@@ -123,30 +153,35 @@ class StudyPlan:
         }
         existing = study.user_attrs.get(IDENTITY)
         if existing is None:
+            study.set_user_attr(WINDOW, self.config.concurrent or max(1, self.config.workers))
             study.set_user_attr(IDENTITY, identity)
             return
         for name, value in identity.items():
             if existing.get(name) != value:
-                raise ConfigError(
-                    f"the study {self.name!r} in storage={self.storage!r} has different {name}; "
-                    "choose another name"
-                )
+                raise self._difference(name)
+        if self.config.concurrent not in (None, study_window(study)):
+            raise self._difference("concurrent")
+
+    def _difference(self, name: str) -> ConfigError:
+        return ConfigError(
+            f"the study {self.name!r} in storage={self.storage!r} has different {name}; "
+            "choose another name"
+        )
 
 
-def suggest_point(trial: optuna.Trial, parameters: Parameters) -> Point:
-    """Ask Optuna for a value of each active parameter."""
-    point: Point = {}
-    for parameter in parameters:
-        if not parameter.active(point):
-            continue
-        name, d = parameter.name, distribution(parameter.domain)
-        if isinstance(d, CategoricalDistribution):
-            point[name] = trial.suggest_categorical(name, d.choices)
-        elif isinstance(d, IntDistribution):
-            point[name] = trial.suggest_int(name, d.low, d.high, step=d.step, log=d.log)
-        else:
-            point[name] = trial.suggest_float(name, d.low, d.high, step=d.step, log=d.log)
-    return point
+def study_window(study: Study) -> int:
+    """Return the number of trials of a study that may run at the same time.
+
+    Raises:
+        ConfigError: If the study holds none.
+    """
+    window = study.user_attrs.get(WINDOW)
+    if type(window) is not int or not 1 <= window <= MAX_WINDOW:
+        raise ConfigError(
+            f"the study {study.study_name!r} does not say how many trials run at the same time; "
+            "restore the database from a backup, or start a new study"
+        )
+    return window
 
 
 def example_config(config: TuneConfig, space: SearchSpace, point: Point, name: str) -> TrialConfig:
@@ -194,8 +229,8 @@ def fixed_overrides(config: TuneConfig) -> list[str]:
 def best_trial(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     """Return the complete trial with the best score; trials within the limits come first."""
     sign = 1 if plan.higher_is_better else -1
-    return max(
+    return max(  # the first of equally good trials
         complete_trials(trials),
-        key=lambda trial: (plan.is_within_limits(trial), sign * trial.values[0], -trial.number),
+        key=lambda trial: (plan.is_within_limits(trial), sign * trial.values[0]),
         default=None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import secrets
@@ -14,11 +15,12 @@ import torch
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.hpo.store import fail_and_requeue
+from darts.hpo.queue import fail_and_requeue, initial_failures, is_over
 from darts.hpo.study import StudyPlan
 from darts.hpo.trials import WORKER, failure_reason, finished_trials
-from darts.hpo.worker import Worker, initial_failures, next_action, worker_main
+from darts.hpo.worker import MACHINE_FAILED, Worker, worker_main
 from darts.training.interrupt import Interrupt, Interrupted
+from darts.writing import WriteError
 
 MAX_LOST_WORKERS = 5  # the study ends if this many workers in a row die without a finished trial
 
@@ -30,7 +32,7 @@ class Supervisor:
         plan: Plan of the study.
         study: The study, opened by this process.
         on_trial_end: Called once for each trial when it has finished.
-        deadline: Unix time in seconds after which no trial starts; None for no limit.
+        deadline: Value of ``time.monotonic()`` after which no trial starts; None for no limit.
         reported: Numbers of the trials that had finished before; they are not reported again.
     """
 
@@ -54,8 +56,12 @@ class Supervisor:
         """Run until the study has enough trials, its time is over or a signal arrives.
 
         Return the number of the signal, or 0. ``on_poll`` is called with all trials, several times
-        per second. Raise ``ValueError`` if the first trials all failed, or if too many workers in
-        a row died.
+        per second.
+
+        Raises:
+            ValueError: If the first trials all failed, or if too many workers in a row died.
+            WriteError: If a worker could not write.
+            KeyboardInterrupt: After a second Ctrl-C; all workers have ended.
         """
         with Interrupt() as interrupt:
             try:
@@ -64,20 +70,31 @@ class Supervisor:
                     if on_poll is not None:
                         on_poll(trials)
                     self._check_progress(trials)
-                    late = self._deadline is not None and time.time() >= self._deadline
-                    unfinished = not late and next_action(self._plan, trials) != "stop"
+                    late = self._deadline is not None and time.monotonic() >= self._deadline
+                    unfinished = not late and not is_over(self._plan, trials)
                     if not unfinished and not self._workers:
                         break
                     self._work(start_workers=unfinished)
             except Interrupted as error:  # raised by a trial in this process; code 128 + signal
                 return int(str(error.code)) - 128
             finally:
-                for _, process in self._workers.values():
-                    process.terminate()  # upon SIGTERM, workers save and exit
-                for _, process in self._workers.values():
-                    process.join()
+                self._stop_workers()
                 self._poll()
             return interrupt.received or 0
+
+    def _stop_workers(self) -> None:
+        """Let workers save and exit; a second Ctrl-C ends them at once."""
+        processes = [process for _, process in self._workers.values()]
+        try:
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.join()
+        except KeyboardInterrupt:
+            for process in processes:
+                process.kill()
+                process.join()
+            raise
 
     def _work(self, *, start_workers: bool) -> None:
         """Start missing workers and wait briefly; with ``workers=0``, evaluate a trial here."""
@@ -105,15 +122,18 @@ class Supervisor:
 
     def _poll(self) -> list[FrozenTrial]:
         """Requeue the trials of dead workers, and report the trials that have finished."""
-        dead = {name: p for name, (_, p) in self._workers.items() if not p.is_alive()}
+        dead = {name: own for name, own in self._workers.items() if not own[1].is_alive()}
         trials = self._study.get_trials(deepcopy=False)
-        for name, process in dead.items():
+        for name, (number, process) in dead.items():
             del self._workers[name]
             started = [trial for trial in trials if trial.user_attrs.get(WORKER) == name]
             for trial in started:
                 if trial.state == TrialState.RUNNING:
                     reason = f"its worker {_describe_exit(process.exitcode)}"
                     fail_and_requeue(self._study, trial, reason, self._plan.config.retries)
+            if process.exitcode == MACHINE_FAILED:
+                log = self._plan.directory / "workers" / f"{number}.log"
+                raise WriteError(errno.EIO, f"worker {number} could not write; see {log}")
             if process.exitcode and not any(trial.state.is_finished() for trial in started):
                 self._lost_in_a_row += 1
         if dead:

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.spaces.parameters import Point
-from darts.strategies.point_sampler import SURPLUS
+from darts.strategies.history import RETRIED, latest_attempts
 
-# Names of attributes of a trial.
-SCORES = "scores"  # user attribute: scores and costs by name
-FAILURE = "failure"  # user attribute: reason of a failure, in one line
-WORKER = "worker"  # user attribute: name of the worker that evaluates the trial
-RETRY_HISTORY = "retry_history"  # system attribute: numbers of the lost trials that it repeats
+# Names of user attributes of a trial.
+SCORES = "scores"  # scores and costs by name
+WALL_SECONDS = "wall_seconds"  # duration of the evaluation, by a monotonic clock
+FAILURE = "failure"  # reason of a failure, in one line
+REPEAT = "repeat"  # whether a failed trial has to be repeated
+WORKER = "worker"  # name of the worker that evaluates the trial
 
 
 def trial_point(trial: FrozenTrial) -> Point:
@@ -38,32 +39,38 @@ def trial_scores(trial: FrozenTrial) -> dict[str, float]:
     return {name: value for name, value in results.items() if not isinstance(value, str)}
 
 
+def trial_seconds(trial: FrozenTrial) -> float | None:
+    """Return how long the evaluation of a finished trial took; None if its worker was lost."""
+    seconds: float | None = trial.user_attrs.get(WALL_SECONDS)
+    return seconds
+
+
 def failure_reason(trial: FrozenTrial) -> str:
     """Return why a trial failed, in one line."""
     return str(trial.user_attrs.get(FAILURE, "its worker sends no heartbeats"))
 
 
-def retry_history(trial: FrozenTrial) -> list[int]:
-    """Return the numbers of the lost trials that a trial repeats."""
-    return list(trial.system_attrs.get(RETRY_HISTORY, ()))
+def is_unclaimed(trial: FrozenTrial) -> bool:
+    """Return whether a trial is a free place in the queue: not started, and no repeat."""
+    return trial.state == TrialState.WAITING and RETRIED not in trial.system_attrs
 
 
-def replaced_trials(trials: Sequence[FrozenTrial]) -> set[int]:
-    """Return the numbers of lost trials that other trials repeat."""
-    return {number for trial in trials for number in retry_history(trial)}
+def must_be_repeated(trial: FrozenTrial) -> bool:
+    """Return whether a trial, if it is the latest attempt at its position, must be repeated."""
+    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get(REPEAT))
 
 
 def counted_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the trials that count toward the budget: neither replaced nor surplus."""
-    replaced = replaced_trials(trials)
-    return [t for t in trials if t.number not in replaced and SURPLUS not in t.user_attrs]
+    """Return the trials that count toward the budget, by position: the latest attempts."""
+    return [trial for trial in latest_attempts(trials) if not is_unclaimed(trial)]
 
 
 def finished_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the counted trials that have finished, in the order of their numbers."""
-    return [trial for trial in counted_trials(trials) if trial.state.is_finished()]
+    """Return the counted trials that have finished, by position."""
+    finished = [trial for trial in counted_trials(trials) if trial.state.is_finished()]
+    return [trial for trial in finished if not must_be_repeated(trial)]
 
 
 def complete_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the counted trials that have a score, in the order of their numbers."""
+    """Return the counted trials that have a score, by position."""
     return [trial for trial in counted_trials(trials) if trial.state == TrialState.COMPLETE]

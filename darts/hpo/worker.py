@@ -19,34 +19,42 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Literal
 
 import optuna
 import torch
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.hpo.store import fail_and_requeue, trials_without_heartbeat
-from darts.hpo.study import StudyPlan, suggest_point
+from darts.hpo.digests import finish_trial, sign_point
+from darts.hpo.heartbeats import HeartbeatWatch, send_heartbeats
+from darts.hpo.queue import claim_trial, fail_and_requeue, is_over, requeue_lost
+from darts.hpo.store import machine_failure, storage_errors
+from darts.hpo.study import StudyPlan, study_window
 from darts.hpo.trial_tools import TrialTools
-from darts.hpo.trials import FAILURE, SCORES, WORKER, finished_trials, retry_history, trial_results
+from darts.hpo.trials import FAILURE, SCORES, WALL_SECONDS, WORKER, trial_results
 from darts.spaces.parameters import Point
+from darts.strategies.history import retry_history
 from darts.strategies.judges import EpochCallback, TrialSpec
-from darts.strategies.point_sampler import RETRIED, SURPLUS, trial_position
-from darts.strategies.strategy import silence_optuna_warnings
+from darts.strategies.snapshot import decide_pruning
+from darts.strategies.strategy import suggest_point
 from darts.tracking.ledger import common_source
 from darts.training.device import round_robin_gpu
 from darts.training.interrupt import Interrupt
+from darts.writing import WriteError
 
-MAX_INITIAL_FAILURES = 3  # the study ends if its first trials, at least this many, all failed
+MACHINE_FAILED = 4  # exit code of a process that could not write
+_WAIT = 0.1  # seconds between two looks at the queue
 
 SETTINGS = ("epochs", "seed", "ranks")  # numbers in a summary that are settings, not results
 
 
 class TrialFailed(Exception):
-    """Raised to make Optuna record a trial as failed."""
+    """Raised after the reason why a trial failed has been stored."""
 
 
 def worker_main(
@@ -59,7 +67,8 @@ def worker_main(
         name: Unique name of the worker, stored in its trials.
         number: Number of the worker on this machine, from 0.
         threads: Number of threads of PyTorch; None for PyTorch's default.
-        deadline: Unix time in seconds after which no trial starts; None for no limit.
+        deadline: Value of ``time.monotonic()``, which is the same in all processes of a machine,
+            after which no trial starts; None for no limit.
     """
     os.environ.update(round_robin_gpu(number))  # before CUDA is initialized in this process
     if threads is not None:
@@ -68,32 +77,17 @@ def worker_main(
     _exit_with_supervisor()
     log = plan.directory / "workers" / f"{number}.log"
     with redirect_output(log), Interrupt() as interrupt:
-        worker = Worker(plan, plan.open(number), name)
-        while not interrupt.received and not (deadline and time.time() >= deadline):
-            if not worker.step():
-                break
-
-
-def initial_failures(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the finished trials if they all failed and are at least ``MAX_INITIAL_FAILURES``.
-
-    Otherwise return [].
-    """
-    finished = finished_trials(trials)
-    failed = all(trial.state == TrialState.FAIL for trial in finished)
-    return finished if failed and len(finished) >= MAX_INITIAL_FAILURES else []
-
-
-def next_action(plan: StudyPlan, trials: list[FrozenTrial]) -> Literal["run", "wait", "stop"]:
-    """Return whether to run another trial, wait for running trials, or stop."""
-    states = [trial.state for trial in trials]
-    if initial_failures(trials):
-        return "stop"
-    if TrialState.WAITING in states:
-        return "run"
-    if plan.max_trials is None or trial_position(len(trials), trials) < plan.max_trials:
-        return "run"
-    return "wait" if TrialState.RUNNING in states else "stop"
+        try:
+            with storage_errors(plan.storage):
+                worker = Worker(plan, plan.open(existing=True), name)
+                while not interrupt.received and not (deadline and time.monotonic() >= deadline):
+                    if not worker.step():
+                        break
+        except KeyboardInterrupt:  # a second Ctrl-C
+            os._exit(128 + signal.SIGINT)
+        except WriteError as error:
+            print(error, file=sys.stderr, flush=True)
+            raise SystemExit(MACHINE_FAILED) from None
 
 
 class Worker:
@@ -108,69 +102,100 @@ class Worker:
     def __init__(self, plan: StudyPlan, study: Study, name: str) -> None:
         self.plan, self.study, self.name = plan, study, name
         self.tools = TrialTools(plan.config)
+        self._window = study_window(study)
+        self._watch = HeartbeatWatch(study, plan.config.heartbeat)
 
     def step(self) -> bool:
         """Evaluate a trial, or wait briefly for other workers; return False to stop."""
         trials = self.study.get_trials(deepcopy=False)
-        action = next_action(self.plan, trials)
-        if action == "wait":  # a running trial may get lost, and is then queued again
-            time.sleep(0.5)
-            for trial in trials_without_heartbeat(self.study, trials, self.plan.config.heartbeat):
-                reason = "its worker sends no heartbeats"
-                fail_and_requeue(self.study, trial, reason, self.plan.config.retries)
-            with silence_optuna_warnings():
-                optuna.storages.fail_stale_trials(self.study)
-        elif action == "run":
-            self.study.optimize(self, n_trials=1, catch=(TrialFailed,))
+        if is_over(self.plan, trials):
+            return False
+        for trial in self._watch.lost(trials):
+            reason = "its worker sends no heartbeats"
+            fail_and_requeue(self.study, trial, reason, self.plan.config.retries)
+        requeue_lost(self.study)
+        claimed = claim_trial(self.plan, self.study, self._window)
+        if claimed is None:
+            time.sleep(_WAIT)
+        else:
+            self._run(claimed)
             if self.plan.config.judge.trains:
                 gc.collect()  # networks in reference cycles would occupy memory in the next trial
-        return action != "stop"
+        return True
+
+    def _run(self, claimed: FrozenTrial) -> None:
+        """Evaluate a claimed trial and store its state, unless another worker took it over."""
+        state, values = TrialState.COMPLETE, None
+        try:
+            with send_heartbeats(self.study, claimed._trial_id, self.plan.config.heartbeat):
+                try:
+                    values = self(optuna.Trial(self.study, claimed._trial_id))
+                except TrialFailed:
+                    state = TrialState.FAIL
+                except optuna.TrialPruned:
+                    state = TrialState.PRUNED
+                    reported = self._frozen(claimed._trial_id).intermediate_values
+                    values = [reported[max(reported)]]
+            finish_trial(self.study, claimed._trial_id, state, values)
+        except UpdateFinishedTrialError:
+            # This process was stopped for longer than the heartbeats may be missing.
+            print(f"trial {claimed.number} counts as lost, so its result is dropped", flush=True)
 
     def __call__(self, trial: optuna.Trial) -> list[float]:
         """Evaluate a trial; the objective function for Optuna."""
         trial.set_user_attr(WORKER, self.name)
-        if not self._is_within_budget(trial):
-            trial.set_user_attr(SURPLUS, True)
-            raise TrialFailed
         directory = self.plan.directory / "trials" / f"{trial.number:04d}"
         trains = self.plan.config.judge.trains
         log = redirect_output(directory / "log.txt") if trains else contextlib.nullcontext()
         with log:
             return self._evaluate_and_record(trial, directory)
 
-    def _is_within_budget(self, trial: optuna.Trial) -> bool:
-        """Return False if other workers have already started all trials of the budget."""
-        limit = self.plan.max_trials
-        if limit is None or RETRIED in self._frozen(trial).system_attrs:
-            return True
-        return trial_position(trial.number, self.study.get_trials(deepcopy=False)) < limit
-
-    def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
+    def _frozen(self, trial_id: int) -> FrozenTrial:
         """Return a trial as it is stored in the database."""
-        return self.study._storage.get_trial(trial._trial_id)
+        return self.study._storage.get_trial(trial_id)
 
     def _evaluate_and_record(self, trial: optuna.Trial, directory: Path) -> list[float]:
         """Return the values of the objectives, or record why there are none and raise."""
+        start = time.monotonic()
         try:
-            return self._evaluate(trial, directory)
+            values = self._evaluate(trial, directory)
         except optuna.TrialPruned:
+            self._record(trial, start)
             raise
-        except SystemExit:  # after a signal; the training has saved its checkpoint
-            frozen = self._frozen(trial)
-            retries = len(retry_history(frozen)) + 1  # a stop is not a failure
-            fail_and_requeue(self.study, frozen, "its worker was stopped", retries=retries)
+        except UpdateFinishedTrialError:
+            raise
+        except (SystemExit, KeyboardInterrupt):  # after a signal
+            self._requeue(trial, "its worker was stopped")
             raise
         except Exception as error:
-            trial.set_user_attr(FAILURE, error_summary(error))
+            failure = machine_failure(error)
+            if failure or isinstance(error, WriteError):  # not the fault of the point
+                self._requeue(trial, "its worker could not write")
+                raise
+            self._record(trial, start, error_summary(error))
             raise TrialFailed from error
         finally:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+        self._record(trial, start)
+        return values
+
+    def _record(self, trial: optuna.Trial, start: float, failure: str | None = None) -> None:
+        """Store the duration of an evaluation, and why it failed."""
+        trial.set_user_attr(WALL_SECONDS, time.monotonic() - start)
+        if failure is not None:
+            trial.set_user_attr(FAILURE, failure)
+
+    def _requeue(self, trial: optuna.Trial, reason: str) -> None:
+        """Put a trial back into the queue; a stop is not a failure, so it may be repeated."""
+        frozen = self._frozen(trial._trial_id)
+        fail_and_requeue(self.study, frozen, reason, retries=len(retry_history(frozen)) + 1)
 
     def _evaluate(self, trial: optuna.Trial, directory: Path) -> list[float]:
         """Score the trial's point, store all scores, and return the values of the objectives."""
         plan = self.plan
         point = suggest_point(trial, plan.space.parameters)
+        sign_point(self.study, trial._trial_id)
         on_epoch = self._pruning_callback(trial, point)
         spec = TrialSpec(plan.overrides(point), plan.space.genotype(point), directory, on_epoch)
         results = plan.config.judge(spec, self.tools)
@@ -211,10 +236,23 @@ class Worker:
                 return
             trial.report(value, epoch)
             # After the last epoch, pruning saves nothing.
-            if epoch < epochs and trial.should_prune():
+            if epoch < epochs and plan.config.pruner.name != "none" and self._prunes(trial):
                 raise optuna.TrialPruned(f"pruned at epoch {epoch}")
 
         return on_epoch
+
+    def _prunes(self, trial: optuna.Trial) -> bool:
+        """Ask the pruner whether to end a trial at its latest epoch."""
+        frozen = self._frozen(trial._trial_id)
+        decision = decide_pruning(self._pruner, self.study, frozen, self._window)
+        for name, value in decision.attributes.items():
+            if frozen.system_attrs.get(name) != value:
+                self.study._storage.set_trial_system_attr(trial._trial_id, name, value)
+        return decision.prune
+
+    @cached_property
+    def _pruner(self) -> BasePruner:
+        return self.plan.config.pruner.make_pruner(self.plan.epochs)
 
     def _require_common_source(self, source: str) -> None:
         """Raise ``ValueError`` if another trial's joules come from a different source."""

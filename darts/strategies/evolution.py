@@ -20,7 +20,7 @@ from optuna.samplers import BaseSampler
 
 from darts.registry import number
 from darts.spaces.parameters import Point
-from darts.strategies.point_sampler import Observation, ProposalSampler
+from darts.strategies.point_sampler import Attributes, Observation, ProposalSampler
 from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 
 
@@ -31,9 +31,7 @@ class EvolutionSampler(ProposalSampler):
         super().__init__(setup)
         self.options = options
 
-    def propose(
-        self, history: Sequence[Observation], random: Random
-    ) -> tuple[Point, dict[str, int]]:
+    def propose(self, history: Sequence[Observation], random: Random) -> tuple[Point, Attributes]:
         finished = [observation for observation in history if observation.loss is not None]
         if len(history) < self.options.population or not finished:
             return self.new_point(history, lambda: self.space.draw(random)), {}

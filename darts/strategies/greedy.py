@@ -19,7 +19,7 @@ from optuna.samplers import BaseSampler
 
 from darts.registry import number
 from darts.spaces.parameters import Point, point_key
-from darts.strategies.point_sampler import Observation, ProposalSampler
+from darts.strategies.point_sampler import Attributes, Observation, ProposalSampler
 from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 
 CLIMB = "greedy:climb"  # system attribute of a trial: the number of its climb
@@ -32,9 +32,7 @@ class GreedySampler(ProposalSampler):
         super().__init__(setup)
         self.starts = starts
 
-    def propose(
-        self, history: Sequence[Observation], random: Random
-    ) -> tuple[Point, dict[str, int]]:
+    def propose(self, history: Sequence[Observation], random: Random) -> tuple[Point, Attributes]:
         climb = max(map(_climb, history), default=0)
         current = [observation for observation in history if _climb(observation) == climb]
         finished = [observation for observation in current if observation.loss is not None]

@@ -7,35 +7,30 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from darts.registry import choice, number
 from darts.spaces.parameters import Point
-from darts.strategies.point_sampler import RETRIED, PointSampler, trial_position
+from darts.strategies.history import trial_position
+from darts.strategies.point_sampler import Attributes, PointSampler
 from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 
 MAX_POINTS = 1_000_000  # the list of all points must fit into memory
 
 
 class GridSampler(PointSampler):
-    """Sampler that assigns each point of the grid to the trial in the same position.
-
-    The repeat of a lost trial takes the position of the lost trial.
-    """
+    """Sampler that assigns each point of the grid to the trial in the same position."""
 
     def __init__(self, setup: Setup, points: Sequence[Point]) -> None:
         super().__init__(setup)
         self.points = points
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> Point:
-        original = trial.system_attrs.get(RETRIED, trial.number)
-        position = trial_position(original, study.get_trials(deepcopy=False))
-        return self.points[position % len(self.points)]
+    def point_of(
+        self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial]
+    ) -> tuple[Point, Attributes]:
+        return self.points[trial_position(trial, trials) % len(self.points)], {}
 
 
 @STRATEGIES.register
@@ -53,6 +48,7 @@ class Grid(Strategy):
     levels: int = number(5, low=2)
     order: str = choice("shuffled", "shuffled", "written")
     multi_objective: ClassVar[bool] = True
+    uses_results: ClassVar[bool] = False
 
     def make_sampler(self, setup: Setup) -> BaseSampler:
         points = list(setup.space.points(self.levels))

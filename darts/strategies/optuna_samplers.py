@@ -1,10 +1,9 @@
-"""Strategies that use Optuna's samplers: TPE, Gaussian process, CMA-ES and NSGA-II.
+"""Strategies that use Optuna's samplers: TPE, Gaussian process and NSGA-II.
 
 References:
     Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011 (TPE).
     Watanabe, "Tree-Structured Parzen Estimator", arXiv:2304.11127.
     Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006.
-    Hansen, "The CMA Evolution Strategy: A Tutorial", arXiv:1604.00772.
     Deb et al., "A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II", IEEE Transactions on
     Evolutionary Computation 6(2), 2002.
 """
@@ -14,11 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 
 from darts.registry import number
-from darts.spaces.parameters import Range
-from darts.strategies.strategy import STRATEGIES, Setup, Strategy, silence_optuna_warnings
+from darts.strategies.snapshot import SnapshotSampler
+from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 
 
 @dataclass
@@ -46,16 +45,17 @@ class Tpe(ModelStrategy):
     joint: bool = True
     multi_objective: ClassVar[bool] = True
 
-    @silence_optuna_warnings()
     def make_sampler(self, setup: Setup) -> BaseSampler:
-        return TPESampler(
-            seed=setup.worker_seed,
-            n_startup_trials=self.startup,
-            multivariate=self.joint,
-            group=self.joint,
-            constraints_func=setup.constraints,
-            constant_liar=True,
-        )
+        def make(seed: int) -> TPESampler:
+            return TPESampler(
+                seed=seed,
+                n_startup_trials=self.startup,
+                multivariate=self.joint,
+                group=self.joint,
+                constant_liar=True,
+            )
+
+        return SnapshotSampler(setup, make)
 
 
 @STRATEGIES.register
@@ -66,41 +66,13 @@ class Gp(ModelStrategy):
     name: str = "gp"
     multi_objective: ClassVar[bool] = True
 
-    @silence_optuna_warnings()
     def make_sampler(self, setup: Setup) -> BaseSampler:
-        return GPSampler(
-            seed=setup.worker_seed,
-            n_startup_trials=self.startup,
-            constraints_func=setup.constraints,
-            warn_independent_sampling=False,
-        )
-
-
-@STRATEGIES.register
-@dataclass
-class CmaEs(ModelStrategy):
-    """Covariance matrix adaptation over all numeric parameters; choices are drawn at random."""
-
-    name: str = "cmaes"
-
-    def check(self, setup: Setup) -> None:
-        super().check(setup)
-        numbers = [p for p in setup.space if isinstance(p.domain, Range) and not p.conditions]
-        if len(numbers) < 2:
-            raise ValueError(
-                "strategy=cmaes needs at least two numeric parameters without conditions, but "
-                f"this study has {len(numbers)}; choose strategy=evolution"
-            )
-        if setup.constraints is not None:
-            raise ValueError(
-                "strategy=cmaes does not support limits; choose strategy=evolution or strategy=tpe"
+        def make(seed: int) -> GPSampler:
+            return GPSampler(
+                seed=seed, n_startup_trials=self.startup, warn_independent_sampling=False
             )
 
-    @silence_optuna_warnings()
-    def make_sampler(self, setup: Setup) -> BaseSampler:
-        return CmaEsSampler(
-            seed=setup.worker_seed, n_startup_trials=self.startup, warn_independent_sampling=False
-        )
+        return SnapshotSampler(setup, make)
 
 
 @STRATEGIES.register
@@ -116,10 +88,8 @@ class Nsga2(Strategy):
     population: int = number(20, low=2)
     multi_objective: ClassVar[bool] = True
 
-    @silence_optuna_warnings()
     def make_sampler(self, setup: Setup) -> BaseSampler:
-        return NSGAIISampler(
-            seed=setup.worker_seed,
-            population_size=self.population,
-            constraints_func=setup.constraints,
-        )
+        def make(seed: int) -> NSGAIISampler:
+            return NSGAIISampler(seed=seed, population_size=self.population)
+
+        return SnapshotSampler(setup, make)

@@ -1,4 +1,9 @@
-"""Base classes of samplers that propose whole points, and the positions of trials in a study."""
+"""Base classes of samplers that propose whole points as a function of seed and history.
+
+Every proposal draws from a new generator that is seeded with the seed of the study and the position
+of the trial, and sees only the history that ``darts.strategies.history`` makes visible. It is
+therefore the same in every worker, at every speed and after any kill.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import TypeAlias
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
@@ -14,25 +20,11 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.spaces.parameters import Point, Value, point_key
+from darts.strategies.history import trial_position, visible_history
 from darts.strategies.strategy import Setup, distribution
 
-RETRIED = "failed_trial"  # system attribute: number of the lost trial that a trial repeats
-SURPLUS = "surplus"  # user attribute of a trial that exceeds the budget and is not evaluated
-
-
-def trial_position(number: int, trials: Sequence[FrozenTrial]) -> int:
-    """Return the position of a trial among those that count toward the budget.
-
-    Repeats of lost trials and surplus trials do not count. When a trial starts, all trials with
-    smaller numbers exist, whichever worker created them, so every worker computes the same
-    position.
-    """
-    return sum(
-        trial.number < number
-        and RETRIED not in trial.system_attrs
-        and SURPLUS not in trial.user_attrs
-        for trial in trials
-    )
+Attributes: TypeAlias = Mapping[str, int | float]
+"""Numbers that a strategy or pruner attaches to a trial, as system attributes."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +33,7 @@ class Observation:
 
     Attributes:
         key: Hashable form of the point; equal for equal points.
-        loss: Lower is better; infinite for a failed or pruned trial, None for a running one.
+        loss: Lower is better; infinite for a failed or pruned trial, None for a hidden result.
         excess: Sum of the relative excesses over the limits; 0 within the limits.
         attributes: Attributes that the sampler attached to the trial.
     """
@@ -74,33 +66,44 @@ class PointSampler(BaseSampler):
     ) -> dict[str, BaseDistribution]:
         return dict(self._distributions)
 
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> Point:
+        trials = study.get_trials(deepcopy=False)
+        point, attributes = self.point_of(study, trial, trials)
+        for name, value in attributes.items():
+            # Optuna's own samplers store their attributes in this way, too.
+            study._storage.set_trial_system_attr(trial._trial_id, name, value)
+        return point
+
+    @abstractmethod
+    def point_of(
+        self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial]
+    ) -> tuple[Point, Attributes]:
+        """Return the point of a trial and the attributes to attach to the trial."""
+
+    def random_of(self, position: int) -> Random:
+        """Return the generator for the proposal at a position."""
+        return Random(f"{self._setup.seed} {position}")
+
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: object
     ) -> Value:
-        """Draw a parameter that a repeated trial lacks because its worker died while sampling."""
-        random = Random(f"{self._setup.seed} {trial.number} {param_name}")
+        """Draw a parameter that Optuna does not accept from the proposal, because of rounding."""
+        position = trial_position(trial, study.get_trials(deepcopy=False))
+        random = Random(f"{self._setup.seed} {position} {param_name}")
         return self.space.by_name[param_name].domain.draw(random)
 
 
 class ProposalSampler(PointSampler):
-    """Sampler that proposes a point from the history of the study.
-
-    A proposal depends only on the seed, the trial number and the history, so every worker makes
-    the same proposal.
-    """
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        self._finished: dict[int, Observation] = {}
+    """Sampler that proposes a point from observations of the visible history."""
 
     @abstractmethod
-    def propose(
-        self, history: Sequence[Observation], random: Random
-    ) -> tuple[Point, dict[str, int]]:
+    def propose(self, history: Sequence[Observation], random: Random) -> tuple[Point, Attributes]:
         """Return the next point and the attributes to attach to its trial.
 
         Args:
-            history: All other trials that have started, by trial number.
+            history: The trials before this one, by position.
             random: Generator for all random choices.
         """
 
@@ -113,28 +116,13 @@ class ProposalSampler(PointSampler):
                 break
         return point
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> Point:
-        random = Random(f"{self._setup.seed} {trial.number}")
-        point, attributes = self.propose(self._history(study, trial), random)
-        for name, value in attributes.items():
-            # Optuna's own samplers store their attributes in this way, too.
-            study._storage.set_trial_system_attr(trial._trial_id, name, value)
-        return point
-
-    def _history(self, study: Study, current: FrozenTrial) -> list[Observation]:
-        """Return all other trials that have started, by trial number."""
+    def point_of(
+        self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial]
+    ) -> tuple[Point, Attributes]:
         sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
-        history = []
-        for trial in study.get_trials(deepcopy=False):
-            if trial.number == current.number or trial.state == TrialState.WAITING:
-                continue
-            observation = self._finished.get(trial.number) or self._observe(trial, sign)
-            if trial.state.is_finished():
-                self._finished[trial.number] = observation
-            history.append(observation)
-        return history
+        visible = visible_history(trials, trial, self._setup.window)
+        history = [self._observe(other, sign) for other in visible]
+        return self.propose(history, self.random_of(len(history)))
 
     def _observe(self, trial: FrozenTrial, sign: float) -> Observation:
         loss: float | None = None

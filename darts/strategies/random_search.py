@@ -14,16 +14,14 @@ from typing import ClassVar
 from optuna.samplers import BaseSampler
 
 from darts.spaces.parameters import Point
-from darts.strategies.point_sampler import Observation, ProposalSampler
+from darts.strategies.point_sampler import Attributes, Observation, ProposalSampler
 from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 
 
 class RandomSampler(ProposalSampler):
     """Sampler of random points; a point of an earlier trial is redrawn up to 100 times."""
 
-    def propose(
-        self, history: Sequence[Observation], random: Random
-    ) -> tuple[Point, dict[str, int]]:
+    def propose(self, history: Sequence[Observation], random: Random) -> tuple[Point, Attributes]:
         return self.new_point(history, lambda: self.space.draw(random)), {}
 
 
@@ -34,6 +32,7 @@ class RandomSearch(Strategy):
 
     name: str = "random"
     multi_objective: ClassVar[bool] = True
+    uses_results: ClassVar[bool] = False
 
     def make_sampler(self, setup: Setup) -> BaseSampler:
         return RandomSampler(setup)

@@ -12,10 +12,10 @@ from typing import ClassVar
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, Trial
 
 from darts.registry import Registry
-from darts.spaces.parameters import Choice, Domain, Parameters
+from darts.spaces.parameters import Choice, Domain, Parameters, Point
 
 STRATEGIES: Registry[Strategy] = Registry("strategy", "darts.strategies")
 
@@ -29,7 +29,7 @@ class Setup:
     Attributes:
         space: Parameters that the study varies.
         seed: Seed of the study, the same for all workers.
-        worker_seed: Seed of samplers with a random state, which differs between workers.
+        window: Number of trials that may run at the same time, see ``darts.strategies.history``.
         objectives: Number of objectives: the metric and the costs.
         constraints: Function of a finished trial that returns the relative excess over each
             limit, which is at most 0 within the limit. None without limits.
@@ -37,7 +37,7 @@ class Setup:
 
     space: Parameters
     seed: int = 0
-    worker_seed: int = 0
+    window: int = 1
     objectives: int = 1
     constraints: Constraints | None = None
 
@@ -48,6 +48,7 @@ class Strategy(ABC):
 
     name: str = ""
     multi_objective: ClassVar[bool] = False  # whether the strategy supports several objectives
+    uses_results: ClassVar[bool] = True  # whether proposals depend on the results of trials
 
     @abstractmethod
     def make_sampler(self, setup: Setup) -> BaseSampler:
@@ -75,6 +76,22 @@ def distribution(domain: Domain) -> CategoricalDistribution | FloatDistribution 
     low, high, step = int(domain.low), int(domain.high), int(domain.step or 1)
     # Optuna warns if (high - low) is not a multiple of step.
     return IntDistribution(low, high - (high - low) % step, domain.log, step)
+
+
+def suggest_point(trial: Trial, parameters: Parameters) -> Point:
+    """Ask Optuna for a value of each active parameter."""
+    point: Point = {}
+    for parameter in parameters:
+        if not parameter.active(point):
+            continue
+        name, d = parameter.name, distribution(parameter.domain)
+        if isinstance(d, CategoricalDistribution):
+            point[name] = trial.suggest_categorical(name, d.choices)
+        elif isinstance(d, IntDistribution):
+            point[name] = trial.suggest_int(name, d.low, d.high, step=d.step, log=d.log)
+        else:
+            point[name] = trial.suggest_float(name, d.low, d.high, step=d.step, log=d.log)
+    return point
 
 
 @contextmanager

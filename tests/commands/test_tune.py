@@ -64,7 +64,6 @@ def test_the_run_directory_contains_all_files(tuned: Any) -> None:
         "config.yaml",
         "env.json",
         "overrides.json",
-        "study.json",
         "study.db",
         "trials",
         "trials.csv",
@@ -151,7 +150,7 @@ def test_resuming_a_complete_study_needs_a_larger_budget(
     line = commands.error_of("tune", f"resume={tmp_path}")
     assert "is complete; raise budget.trials" in line
     line = commands.error_of("tune", f"resume={tmp_path}", "strategy=random")
-    assert "strategy.name is 'evolution' in the run and 'random' here" in line
+    assert "strategy is 'evolution' in the run and 'random' here" in line
     assert "already holds a run" in commands.error_of("tune", *overrides)
     done = commands.call("tune", [f"resume={tmp_path}", "budget.trials=6"], tmp_path)
     assert done.result["trials"] == 6

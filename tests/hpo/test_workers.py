@@ -17,12 +17,13 @@ import torch
 from optuna.trial import TrialState
 
 from darts.hpo import worker as workers
-from darts.hpo.store import fail_and_requeue
-from darts.hpo.study import StudyPlan, suggest_point
+from darts.hpo.queue import fail_and_requeue, is_over
+from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import Supervisor
-from darts.hpo.trials import WORKER, counted_trials, failure_reason, replaced_trials, trial_scores
-from darts.hpo.worker import Worker, error_summary, next_action
-from darts.strategies.point_sampler import RETRIED, SURPLUS
+from darts.hpo.trials import WORKER, counted_trials, failure_reason, trial_scores
+from darts.hpo.worker import error_summary
+from darts.strategies.history import RETRIED
+from darts.strategies.strategy import suggest_point
 
 # These tests act as a worker, without its heartbeat thread.
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
@@ -47,7 +48,7 @@ def test_the_study_stops_at_the_budget_of_trials(
     trials = run(plan)
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 12
     assert all(trial_scores(t)["valid_accuracy"] == t.values[0] for t in trials)
-    assert next_action(plan, trials) == "stop"
+    assert is_over(plan, trials)
 
 
 @pytest.mark.slow
@@ -92,7 +93,6 @@ def test_the_trial_of_a_killed_worker_is_repeated(
     (again,) = [trial for trial in trials if RETRIED in trial.system_attrs]
     assert again.params == lost.params
     assert again.state == TrialState.COMPLETE
-    assert replaced_trials(trials) == {lost.number}
     assert len(counted_trials(trials)) == 2
     assert all(trial.state == TrialState.COMPLETE for trial in counted_trials(trials))
 
@@ -133,21 +133,6 @@ def test_a_trial_whose_heartbeat_stops_is_lost(
     assert failure_reason(trials[elsewhere.number]) == "its worker sends no heartbeats"
     assert [t.state for t in counted_trials(trials)] == [TrialState.COMPLETE] * 2
     assert trials[-1].params == trials[elsewhere.number].params
-
-
-def test_a_surplus_trial_is_not_evaluated(planned: Callable[..., StudyPlan], table: Path) -> None:
-    plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=1")
-    study = plan.open()
-    first, second = study.ask(), study.ask()  # for each of them, one trial of the budget was open
-    worker = Worker(plan, study, "tester")
-    values = worker(first)
-    study.tell(first, values)
-    with pytest.raises(workers.TrialFailed):
-        worker(second)
-    study.tell(second, state=TrialState.FAIL)
-    assert study.trials[1].user_attrs[SURPLUS] is True
-    assert [t.number for t in counted_trials(study.trials)] == [0]
-    assert next_action(plan, study.trials) == "stop"
 
 
 class FailingJudge:

@@ -14,14 +14,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from darts.hpo.study import suggest_point
 from darts.spaces import nas201
 from darts.spaces.parameters import Choice, Parameter, Parameters, Point, Range, point_key
 from darts.strategies import STRATEGIES, Setup
 from darts.strategies.evolution import Evolution, EvolutionSampler
 from darts.strategies.greedy import CLIMB, GreedySampler
-from darts.strategies.point_sampler import RETRIED, SURPLUS, Observation, trial_position
-from darts.strategies.strategy import distribution
+from darts.strategies.history import RETRIED, RETRY_HISTORY, latest_attempts, trial_position
+from darts.strategies.point_sampler import Observation
+from darts.strategies.strategy import distribution, suggest_point
 
 TREE = Parameters(
     [
@@ -64,7 +64,7 @@ def run(
     **options: Any,
 ) -> list[optuna.trial.FrozenTrial]:
     strategy = STRATEGIES[name](**options)
-    setup = Setup(space, seed, worker_seed=seed, objectives=len(directions))
+    setup = Setup(space, seed, objectives=len(directions))
     strategy.check(setup)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -150,7 +150,7 @@ def test_a_grid_visits_every_point_once() -> None:
 def test_workers_share_one_grid() -> None:
     """The samplers of two workers, which alternate, visit every point once."""
     grid = STRATEGIES["grid"](levels=3)
-    samplers = [grid.make_sampler(Setup(TREE, 3, worker_seed=seed)) for seed in (3, 1003)]
+    samplers = [grid.make_sampler(Setup(TREE, 3)) for _ in range(2)]
     points = [point_key(point) for point in TREE.points(3)]
     study = optuna.create_study()
     for number in range(len(points)):
@@ -183,16 +183,13 @@ def frozen(number: int, **attributes: Any) -> Any:
     )
 
 
-def test_positions_skip_repeats_and_surplus_trials() -> None:
-    trials = [
-        frozen(0),
-        frozen(1),
-        frozen(2, system={RETRIED: 1}),
-        frozen(3),
-        frozen(4, user={SURPLUS: True}),
-        frozen(5),
-    ]
-    assert [trial_position(trial.number, trials) for trial in trials] == [0, 1, 2, 2, 3, 3]
+def test_a_repeat_takes_the_position_of_the_first_attempt() -> None:
+    again = frozen(2, system={RETRIED: 1, RETRY_HISTORY: [1]})
+    twice = frozen(4, system={RETRIED: 1, RETRY_HISTORY: [1, 2]})
+    equal = frozen(6, system={RETRIED: 1, RETRY_HISTORY: [1, 2]})
+    trials = [frozen(0), frozen(1), again, frozen(3), twice, frozen(5), equal]
+    assert [trial_position(trial, trials) for trial in trials] == [0, 1, 1, 2, 1, 3, 1]
+    assert [trial.number for trial in latest_attempts(trials)] == [0, 4, 3, 5]
 
 
 def observe(point: Point, loss: float | None, **attributes: Any) -> Observation:
@@ -286,7 +283,14 @@ def test_crossover_takes_every_edge_from_a_parent_except_one_mutation() -> None:
     assert mutated[0] > 30
 
 
-@pytest.mark.parametrize("name", ["random", "greedy", "evolution", "grid"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.slow if n == "gp" else ())
+        for n in STRATEGIES
+        if n != "cmaes"
+    ],
+)
 def test_proposals_do_not_depend_on_the_worker(name: str) -> None:
     """Two alternating samplers of one study propose the same points as one sampler."""
     alone = [trial.params for trial in run(name, EDGES, worth, 20)]

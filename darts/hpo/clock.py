@@ -1,0 +1,88 @@
+"""The running time of a study, summed over all resumes."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from threading import Event, Thread
+from types import TracebackType
+
+from optuna.study import Study
+
+from darts.config import ConfigError
+from darts.hpo.digests import digest
+
+CLOCK = "clock"  # user attribute of a study: its running time so far, in seconds
+SAVE_INTERVAL = 5.0  # seconds between two updates of the attribute
+
+
+class StudyClock:
+    """Measures how long a study runs; the context manager saves the time regularly.
+
+    The clock is monotonic, so a change of the system's time neither ends nor extends a study. A
+    killed study loses at most ``SAVE_INTERVAL`` seconds.
+
+    Args:
+        study: The study.
+        hours: Running time after which no trial starts; None for no limit.
+
+    Attributes:
+        deadline: Value of ``time.monotonic()``, which all processes of a machine share, after which
+            no trial starts; None for no limit.
+
+    Raises:
+        ConfigError: If the study holds a time that no clock has saved.
+    """
+
+    def __init__(self, study: Study, hours: float | None = None) -> None:
+        self._study = study
+        self._start = time.monotonic()
+        self._previous = _saved_seconds(study)
+        left = None if hours is None else 3600 * hours - self._previous
+        self.deadline = None if left is None else self._start + left
+        self._stop = Event()
+        self._thread = Thread(target=self._save_regularly, daemon=True)
+
+    @property
+    def seconds(self) -> float:
+        """Running time in seconds, including the time before the study was resumed."""
+        return self._previous + time.monotonic() - self._start
+
+    def __enter__(self) -> StudyClock:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        if kind is None:
+            self.save()
+
+    def save(self) -> None:
+        """Store the running time in the study."""
+        seconds = self.seconds
+        self._study.set_user_attr(CLOCK, {"seconds": seconds, "digest": digest(seconds)})
+
+    def _save_regularly(self) -> None:
+        while not self._stop.wait(SAVE_INTERVAL):
+            with contextlib.suppress(Exception):  # the main thread meets the same error
+                self.save()
+        self._study._storage.remove_session()
+
+
+def _saved_seconds(study: Study) -> float:
+    saved = study.user_attrs.get(CLOCK, {"seconds": 0.0, "digest": digest(0.0)})
+    seconds = saved.get("seconds") if isinstance(saved, dict) else None
+    valid = isinstance(seconds, float) and math.isfinite(seconds) and seconds >= 0
+    if not valid or saved.get("digest") != digest(seconds):
+        raise ConfigError(
+            f"the running time of the study {study.study_name!r} was changed; restore the database "
+            "from a backup, or start a new study"
+        )
+    return float(str(seconds))

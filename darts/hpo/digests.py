@@ -1,0 +1,184 @@
+"""Digests of trials: a finished trial that was changed later is noticed.
+
+A digest protects against damage and careless edits, not against someone who computes a new one. A
+stranger's study is safe to open because its points are checked against the search space and become
+typed overrides, not because of the digests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from optuna.distributions import distribution_to_json
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from darts.config import ConfigError
+from darts.hpo.store import machine_failure
+from darts.hpo.trials import FAILURE, REPEAT, SCORES, WALL_SECONDS, trial_point, trial_results
+from darts.reading import one_line
+from darts.spaces.parameters import Parameters, Point
+from darts.strategies.history import RETRIED, RETRY_HISTORY, first_attempt, retry_history
+from darts.strategies.strategy import distribution
+
+if TYPE_CHECKING:
+    from darts.hpo.study import StudyPlan
+
+_DIGEST = "digest:"  # prefix of a user attribute of a trial; the rest is a state
+_RESULTS = (SCORES, WALL_SECONDS)
+
+
+def digest(content: object) -> str:
+    """Return the digest of JSON values."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def finish_trial(
+    study: Study, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+) -> None:
+    """Store the digest of a trial and its final state.
+
+    The digest depends on the state: if two processes finish a trial at the same time, with
+    different states, both digests are stored, and that of the state that was stored first counts.
+
+    Raises:
+        UpdateFinishedTrialError: If the trial has already finished.
+    """
+    storage = study._storage
+    content = _content(storage.get_trial(trial_id), state, values)
+    storage.set_trial_user_attr(trial_id, _DIGEST + state.name.lower(), digest(content))
+    storage.set_trial_state_values(trial_id, state, values)
+
+
+def sign_point(study: Study, trial_id: int) -> None:
+    """Store the digest of the point of a running trial."""
+    trial = study._storage.get_trial(trial_id)
+    study._storage.set_trial_user_attr(trial_id, _DIGEST + "point", digest(_point(trial)))
+
+
+def point_digest(trial: FrozenTrial) -> dict[str, str]:
+    """Return the attribute of ``sign_point``, for a repeat of the trial; empty if there is none."""
+    name = _DIGEST + "point"
+    return {name: trial.user_attrs[name]} if name in trial.user_attrs else {}
+
+
+def read_trials(plan: StudyPlan, study: Study) -> list[FrozenTrial]:
+    """Return all trials of a study that may come from a stranger or be damaged.
+
+    Raises:
+        ConfigError: As ``check_trials``, or if the trials cannot be read.
+    """
+    try:
+        trials = study.get_trials(deepcopy=False)
+    except Exception as error:  # a stored value of a wrong type may raise any error
+        if machine_failure(error):
+            raise
+        raise ConfigError(
+            f"the trials in storage={plan.storage!r} cannot be read: {one_line(error)}; restore "
+            "the database from a backup, or start a new study"
+        ) from None
+    check_trials(plan, trials)
+    return trials
+
+
+def check_trials(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> None:
+    """Check trials that were read from a database against the plan and against their digests.
+
+    Raises:
+        ConfigError: With the first trial that is not what a worker of this study has stored.
+    """
+    for number, trial in enumerate(trials):
+        try:
+            problem = _problem(plan, trial, number)
+        except Exception as error:  # a stored value of a wrong type may raise any error
+            problem = f"cannot be read ({type(error).__name__})"
+        if problem:
+            raise ConfigError(
+                f"trial {number} in storage={plan.storage!r} {problem}; restore the database from "
+                "a backup, or start a new study"
+            )
+
+
+def _problem(plan: StudyPlan, trial: FrozenTrial, number: int) -> str | None:
+    """Return what is wrong with a trial as a verb phrase, or None."""
+    history = retry_history(trial)
+    first = first_attempt(trial)
+    if trial.number != number:
+        return f"is missing; the next one is trial {trial.number}"
+    is_repeat = RETRIED in trial.system_attrs
+    if is_repeat != bool(history) or (history and history[0] != first):
+        return "does not say which trial it repeats"
+    if not all(isinstance(lost, int) and 0 <= lost < number for lost in history):
+        return "repeats a trial that does not precede it"
+    point = trial_point(trial)
+    if not _is_part_of_a_point(point, plan.space.parameters):
+        return f"has a point outside the search space: {str(point)[:200]}"
+    domains = plan.space.parameters.by_name
+    for name, stored in trial.distributions.items():
+        if stored != distribution(domains[name].domain):
+            return f"has another domain of {name}"
+    if point and plan.space.parameters.contains(point):
+        known = trial.user_attrs.get(_DIGEST + "point")
+        if known is not None and known != digest(_point(trial)):
+            return "was changed after it had started"
+    if not trial.state.is_finished():
+        return None
+    content = _content(trial, trial.state, trial.values)
+    if trial.user_attrs.get(_DIGEST + trial.state.name.lower()) != digest(content):
+        return "was changed after it had finished"
+    if trial.state == TrialState.COMPLETE:
+        return _problem_of_results(plan, trial)
+    return None
+
+
+def _is_part_of_a_point(values: Point, parameters: Parameters) -> bool:
+    """Return whether values are valid; a worker that dies while it stores a point leaves a part."""
+    checked: Point = {}
+    for parameter in parameters:
+        if parameter.name in values and parameter.active(checked):
+            if values[parameter.name] not in parameter.domain:
+                return False
+            checked[parameter.name] = values[parameter.name]
+    return len(checked) == len(values)
+
+
+def _problem_of_results(plan: StudyPlan, trial: FrozenTrial) -> str | None:
+    """Return what is wrong with the results of a complete trial, or None."""
+    if not plan.space.parameters.contains(trial_point(trial)):
+        return "has an incomplete point"
+    results = trial_results(trial)
+    for name, value in results.items():
+        if name != "joules_source" and not isinstance(value, (int, float)):
+            return f"has no number as {name}"
+    values = [float(results[name]) for name in plan.objectives]
+    if values != trial.values or not all(map(math.isfinite, values)):
+        return "has other values than scores"
+    return None
+
+
+def _point(trial: FrozenTrial) -> object:
+    """Return what ``sign_point`` protects, as JSON values."""
+    domains = {name: distribution_to_json(d) for name, d in trial.distributions.items()}
+    return [trial.params, domains]
+
+
+def _content(trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> object:
+    """Return what ``finish_trial`` protects, as JSON values."""
+    # Another process may have added the reason of a failure just before the trial completed.
+    names = (*_RESULTS, FAILURE, REPEAT) if state == TrialState.FAIL else _RESULTS
+    numbers = {k: v for k, v in trial.system_attrs.items() if isinstance(v, (int, float))}
+    return [
+        trial.number,
+        state.name,
+        None if values is None else list(values),
+        _point(trial),
+        {name: trial.user_attrs.get(name) for name in names},
+        {str(epoch): value for epoch, value in trial.intermediate_values.items()},
+        numbers,
+        trial.system_attrs.get(RETRY_HISTORY),
+    ]

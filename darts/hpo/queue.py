@@ -1,0 +1,127 @@
+"""The queue of a study: which trial may start next, and the repeats of lost trials.
+
+Trials start in the order of their positions, and a trial waits until the history that it may see is
+complete (see ``darts.strategies.history``). Workers share only the database, so they claim a
+waiting trial by a change of its state that succeeds for one worker only. A worker that finds no
+trial to claim adds one; if two workers add one at the same time, the later one waits its turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from darts.hpo.digests import finish_trial, point_digest
+from darts.hpo.study import StudyPlan
+from darts.hpo.trials import FAILURE, REPEAT, must_be_repeated
+from darts.strategies.history import RETRIED, RETRY_HISTORY, latest_attempts, retry_history
+
+MAX_INITIAL_FAILURES = 3  # the study ends if so many trials at its start all failed
+
+# Attributes of a lost trial that its repeat does not take over: they belong to its evaluation.
+_RUNG = "completed_rung"
+
+
+def initial_failures(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the first ``MAX_INITIAL_FAILURES`` trials if they all failed, otherwise []."""
+    first = latest_attempts(trials)[:MAX_INITIAL_FAILURES]
+    failed = all(t.state == TrialState.FAIL and not must_be_repeated(t) for t in first)
+    return first if failed and len(first) == MAX_INITIAL_FAILURES else []
+
+
+def is_over(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> bool:
+    """Return whether a study has all its trials, or ends because its first trials all failed."""
+    if initial_failures(trials):
+        return True
+    if plan.max_trials is None:
+        return False
+    attempts = latest_attempts(trials)[: plan.max_trials]
+    over = all(trial.state.is_finished() and not must_be_repeated(trial) for trial in attempts)
+    return over and len(attempts) == plan.max_trials
+
+
+def claim_trial(plan: StudyPlan, study: Study, window: int) -> FrozenTrial | None:
+    """Claim the next trial for this process; return None if it has to wait for other trials.
+
+    Args:
+        plan: Plan of the study.
+        study: The study.
+        window: Number of trials that may run at the same time.
+    """
+    waiting = _next_trial(plan, study.get_trials(deepcopy=False), window)
+    if waiting == "none":
+        return None
+    if waiting == "new":
+        study.add_trial(optuna.create_trial(state=TrialState.WAITING))
+        waiting = _next_trial(plan, study.get_trials(deepcopy=False), window)
+    if not isinstance(waiting, FrozenTrial):
+        return None
+    try:
+        claimed = study._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING)
+    except UpdateFinishedTrialError:
+        return None
+    return study._storage.get_trial(waiting._trial_id) if claimed else None
+
+
+def _next_trial(plan: StudyPlan, trials: Sequence[FrozenTrial], window: int) -> FrozenTrial | str:
+    """Return the waiting trial that may start, ``new`` if one has to be added, or ``none``."""
+    oldest: int | None = None  # position of the first unfinished trial
+    attempts = latest_attempts(trials)
+    for position, trial in enumerate(attempts[: plan.max_trials]):
+        if trial.state.is_finished() and not must_be_repeated(trial):
+            continue
+        oldest = position if oldest is None else oldest
+        if plan.waits_for_results and position - oldest >= window:
+            return "none"
+        if trial.state == TrialState.WAITING:
+            return trial
+        if not plan.space.parameters.contains(trial.params):
+            return "none"  # later proposals depend on this point
+    full = plan.max_trials is not None and len(attempts) >= plan.max_trials
+    late = oldest is not None and plan.waits_for_results and len(attempts) - oldest >= window
+    return "none" if full or late else "new"
+
+
+def fail_and_requeue(study: Study, trial: FrozenTrial, reason: str, retries: int) -> bool:
+    """Record a running trial as failed, and queue its point again up to ``retries`` times.
+
+    Returns:
+        False if another process had already finished the trial.
+    """
+    repeat = len(retry_history(trial)) < retries
+    try:
+        study._storage.set_trial_user_attr(trial._trial_id, FAILURE, reason)
+        study._storage.set_trial_user_attr(trial._trial_id, REPEAT, repeat)
+        finish_trial(study, trial._trial_id, TrialState.FAIL)
+    except UpdateFinishedTrialError:
+        return False
+    requeue_lost(study)
+    return True
+
+
+def requeue_lost(study: Study) -> None:
+    """Queue the points of lost trials again, unless that has already happened.
+
+    A process may die after it has recorded a loss; any other process queues the repeat then.
+    """
+    for trial in latest_attempts(study.get_trials(deepcopy=False)):
+        if not must_be_repeated(trial):
+            continue
+        history = [*retry_history(trial), trial.number]
+        attributes = {
+            name: value for name, value in trial.system_attrs.items() if not name.startswith(_RUNG)
+        }
+        attributes |= {RETRIED: history[0], RETRY_HISTORY: history}
+        study.add_trial(
+            optuna.create_trial(
+                state=TrialState.WAITING,
+                params=trial.params,
+                distributions=trial.distributions,
+                user_attrs=point_digest(trial),
+                system_attrs=attributes,
+            )
+        )

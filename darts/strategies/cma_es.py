@@ -1,0 +1,111 @@
+"""Covariance matrix adaptation, replayed from the history of the study.
+
+Optuna's own sampler stores the optimizer in the database of the study as a pickle, and unpickling a
+stranger's database would run code. Here the optimizer is rebuilt for each proposal: it is told the
+finished generations of the visible history, one after the other.
+
+References:
+    Hansen, "The CMA Evolution Strategy: A Tutorial", arXiv:1604.00772.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+from cmaes import CMA
+from optuna.samplers import BaseSampler
+
+from darts.registry import number
+from darts.spaces.parameters import Parameter, Point, Range, Value
+from darts.strategies.point_sampler import Attributes, Observation, ProposalSampler
+from darts.strategies.strategy import STRATEGIES, Setup, Strategy
+
+GENERATION = "cmaes:generation"  # system attribute of a trial: number of its generation
+_STEP = 1 / 6  # initial standard deviation, as a fraction of each range
+
+
+class CmaEsSampler(ProposalSampler):
+    """Sampler that adapts a normal distribution over the positions in all unconditional ranges."""
+
+    def __init__(self, setup: Setup, startup: int) -> None:
+        super().__init__(setup)
+        self._startup = startup
+        self._ranges = adapted_ranges(setup)
+
+    def propose(self, history: Sequence[Observation], random: Random) -> tuple[Point, Attributes]:
+        finished = [
+            trial for trial in history if trial.loss is not None and np.isfinite(trial.loss)
+        ]
+        if len(finished) < self._startup:
+            return self.space.draw(random), {}
+        optimizer = self._optimizer(random.randrange(2**31))
+        while True:
+            own = [t for t in finished if t.attributes.get(GENERATION) == optimizer.generation]
+            if len(own) < optimizer.population_size:
+                break
+            solutions = [(self._positions(t), t.loss) for t in own[: optimizer.population_size]]
+            optimizer.tell(solutions)
+        positions = optimizer.ask()
+        values: dict[str, Value] = {
+            name: domain.at(float(position))
+            for (name, domain), position in zip(self._ranges.items(), positions, strict=True)
+        }
+        return self.space.complete(values, random), {GENERATION: int(optimizer.generation)}
+
+    def _optimizer(self, seed: int) -> CMA:
+        size = len(self._ranges)
+        bounds = np.array([[0.0, 1.0]] * size)
+        return CMA(
+            mean=np.full(size, 0.5),
+            sigma=_STEP,
+            bounds=bounds,
+            seed=seed,
+            n_max_resampling=10 * size,
+        )
+
+    def _positions(self, trial: Observation) -> np.ndarray:
+        """Return the position of a point in each range, ``(ranges,)``, from 0 to 1."""
+        values = [float(str(trial.point[name])) for name in self._ranges]
+        domains = self._ranges.values()
+        return np.array([d.position(value) for d, value in zip(domains, values, strict=True)])
+
+
+def adapted_ranges(setup: Setup) -> dict[str, Range]:
+    """Return the ranges without conditions that have more than one number, by parameter."""
+
+    def is_adapted(parameter: Parameter) -> bool:
+        return not parameter.conditions and len(parameter.domain.grid(2)) > 1
+
+    return {p.name: p.domain for p in setup.space if isinstance(p.domain, Range) and is_adapted(p)}
+
+
+@STRATEGIES.register
+@dataclass
+class CmaEs(Strategy):
+    """Covariance matrix adaptation over all numeric parameters; choices are drawn at random.
+
+    Attributes:
+        startup: Number of random trials before the distribution is adapted.
+    """
+
+    name: str = "cmaes"
+    startup: int = number(10, low=1)
+
+    def check(self, setup: Setup) -> None:
+        super().check(setup)
+        ranges = adapted_ranges(setup)
+        if len(ranges) < 2:
+            raise ValueError(
+                "strategy=cmaes needs at least two numeric parameters without conditions, but "
+                f"this study has {len(ranges)}; choose strategy=evolution"
+            )
+        if setup.constraints is not None:
+            raise ValueError(
+                "strategy=cmaes does not support limits; choose strategy=evolution or strategy=tpe"
+            )
+
+    def make_sampler(self, setup: Setup) -> BaseSampler:
+        return CmaEsSampler(setup, self.startup)

@@ -1,0 +1,101 @@
+"""What a proposal may depend on: the positions of trials, and the history visible to a trial.
+
+A proposal is a function of the seed of the study, the position of the trial and the history. With
+several workers, trials finish in a different order each time, so the history must not contain
+whatever happens to have finished. Trial ``n`` therefore sees
+
+* the results of the trials up to ``n - window``, which all have to finish before it starts, and
+* the points, but not the results, of the trials in between, which usually still run. They are
+  functions of the seed and earlier history themselves.
+
+``window`` is the number of trials that may run at the same time. It is stored in the study when it
+begins, because another number would lead to other points.
+
+A worker may die. Its trial then fails and is repeated by another trial with the same point, which
+takes the position of the first attempt. Without kills, a position equals the number of a trial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from optuna.trial import FrozenTrial, TrialState
+
+RETRIED = "failed_trial"  # system attribute: number of the first attempt that a trial repeats
+RETRY_HISTORY = "retry_history"  # system attribute: numbers of the lost trials that it repeats
+
+
+def first_attempt(trial: FrozenTrial) -> int:
+    """Return the number of the first attempt at a trial's position, often the trial itself."""
+    return int(trial.system_attrs.get(RETRIED, trial.number))
+
+
+def retry_history(trial: FrozenTrial) -> list[int]:
+    """Return the numbers of the lost trials that a trial repeats."""
+    return list(trial.system_attrs.get(RETRY_HISTORY, ()))
+
+
+def latest_attempts(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the latest attempt at each position, by position.
+
+    Two processes may both queue the repeat of a lost trial. The first of equal repeats counts, and
+    nobody runs the other one.
+    """
+    latest: dict[int, FrozenTrial] = {}
+    for trial in trials:
+        first = first_attempt(trial)
+        known = latest.get(first)
+        if known is None or len(retry_history(trial)) > len(retry_history(known)):
+            latest[first] = trial
+    return [latest[first] for first in sorted(latest)]
+
+
+def trial_position(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
+    """Return the position of a trial, from 0: the number of trials before it without repeats."""
+    first = first_attempt(trial)
+    return sum(RETRIED not in other.system_attrs and other.number < first for other in trials)
+
+
+def visible_history(
+    trials: Sequence[FrozenTrial],
+    trial: FrozenTrial,
+    window: int,
+    convert: Callable[[FrozenTrial], FrozenTrial] | None = None,
+) -> list[FrozenTrial]:
+    """Return copies of the trials before a trial as the trial may see them, by position.
+
+    Args:
+        trials: All trials of the study, by number.
+        trial: The trial that sees the others.
+        window: Number of trials that may run at the same time.
+        convert: Function that changes the copy of a trial whose result is visible.
+
+    Returns:
+        Trials with their positions as numbers. Those whose results are hidden are running.
+    """
+    position = trial_position(trial, trials)
+    attempts = latest_attempts(trials)[:position]
+    visible = []
+    for number, attempt in enumerate(attempts):
+        shown = number <= position - window and attempt.state.is_finished()
+        copy = _copy(attempt, number, shown=shown)
+        visible.append(convert(copy) if shown and convert is not None else copy)
+    return visible
+
+
+def _copy(trial: FrozenTrial, number: int, *, shown: bool) -> FrozenTrial:
+    """Return a trial with another number, as running trial without results unless ``shown``."""
+    return FrozenTrial(
+        number=number,
+        trial_id=number,
+        state=trial.state if shown else TrialState.RUNNING,
+        value=None,
+        values=trial.values if shown else None,
+        datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_complete if shown else None,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs=trial.user_attrs if shown else {},
+        system_attrs=dict(trial.system_attrs),
+        intermediate_values=trial.intermediate_values if shown else {},
+    )

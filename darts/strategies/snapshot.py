@@ -1,0 +1,112 @@
+"""Optuna's samplers and pruners on the visible history of a trial.
+
+Optuna's samplers keep a random state and read the database of the study, and some write to it: the
+genetic sampler shares the parents of each generation, and the sampler for CMA-ES stores a pickled
+optimizer and unpickles it later. Here they see a copy of the visible history in memory instead. The
+copy is made for each decision, so decisions do not depend on other workers, and nothing that a
+sampler reads comes from the database except plain numbers of checked trials.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.storages import InMemoryStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from darts.spaces.parameters import Point
+from darts.strategies.history import visible_history
+from darts.strategies.point_sampler import Attributes, PointSampler
+from darts.strategies.strategy import Setup, silence_optuna_warnings, suggest_point
+
+MakeSampler = Callable[[int], BaseSampler]
+
+
+class SnapshotSampler(PointSampler):
+    """Sampler that lets a new sampler of Optuna propose each point.
+
+    Args:
+        setup: The setup of the study.
+        make: Function that builds Optuna's sampler with a seed.
+    """
+
+    def __init__(self, setup: Setup, make: MakeSampler) -> None:
+        super().__init__(setup)
+        self._make = make
+
+    def point_of(
+        self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial]
+    ) -> tuple[Point, Attributes]:
+        visible = visible_history(trials, trial, self._setup.window, self._with_constraints)
+        seed = self.random_of(len(visible)).randrange(2**31)
+        with silence_optuna_warnings():
+            sampler = self._make(seed)
+        copy, current = _snapshot(study, visible, sampler, optuna.pruners.NopPruner())
+        point = suggest_point(current, self.space)
+        return point, _numbers(copy._storage.get_trial(current._trial_id))
+
+    def _with_constraints(self, trial: FrozenTrial) -> FrozenTrial:
+        """Attach the excess over each limit, as Optuna stores it."""
+        if self._setup.constraints is not None and trial.state == TrialState.COMPLETE:
+            trial.system_attrs["constraints"] = tuple(self._setup.constraints(trial))
+        return trial
+
+
+@dataclasses.dataclass(frozen=True)
+class PruningDecision:
+    """The decision of a pruner.
+
+    Attributes:
+        prune: Whether to end the trial.
+        attributes: Attributes that the pruner attaches to the trial.
+    """
+
+    prune: bool
+    attributes: Attributes
+
+
+def decide_pruning(
+    pruner: BasePruner, study: Study, trial: FrozenTrial, window: int
+) -> PruningDecision:
+    """Decide from the visible history whether to end a running trial at its latest epoch.
+
+    Args:
+        pruner: Optuna's pruner.
+        study: The study.
+        trial: The running trial, with a value for each epoch so far.
+        window: Number of trials that may run at the same time.
+    """
+    visible = visible_history(study.get_trials(deepcopy=False), trial, window)
+    copy, current = _snapshot(study, visible, optuna.samplers.RandomSampler(), pruner, trial)
+    frozen = copy._storage.get_trial(current._trial_id)
+    prune = pruner.prune(copy, frozen)
+    return PruningDecision(prune, _numbers(copy._storage.get_trial(current._trial_id)))
+
+
+def _snapshot(
+    study: Study,
+    visible: Sequence[FrozenTrial],
+    sampler: BaseSampler,
+    pruner: BasePruner,
+    current: FrozenTrial | None = None,
+) -> tuple[Study, optuna.Trial]:
+    """Return a study in memory with the visible trials and the current one, which is the last."""
+    storage = InMemoryStorage()
+    # Hyperband assigns trials to brackets by the name of the study and the number of the trial.
+    identifier = storage.create_new_study(study.directions, study.study_name)
+    for trial in visible:
+        storage.create_new_trial(identifier, trial)
+    number = storage.create_new_trial(identifier, current)
+    copy = Study(study.study_name, storage, sampler, pruner)
+    return copy, optuna.Trial(copy, number)
+
+
+def _numbers(trial: FrozenTrial) -> Attributes:
+    """Return the numeric attributes of a trial; text only concerns other running trials."""
+    attributes = trial.system_attrs.items()
+    return {name: value for name, value in attributes if isinstance(value, (int, float))}
