@@ -57,27 +57,19 @@ def test_the_metadata_has_version_author_and_urls(unpacked: Path) -> None:
 
 
 def test_an_installed_command_runs_in_any_folder(unpacked: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(unpacked)}
-    code = "from darts.config import conf_folder; print(conf_folder())"
-    conf = subprocess.run(
-        [sys.executable, "-c", code],
+    code = "from darts import config, search; print(config.conf_folder()); search.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "dataset=synthetic", "dry_run=true"],
         cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert Path(conf.stdout.strip()) == unpacked / "darts" / "conf"
-    dry_run = subprocess.run(
-        [sys.executable, "-m", "darts.search", "dataset=synthetic", "dry_run=true"],
-        cwd=tmp_path,
-        env=environment,
+        env={**os.environ, "PYTHONPATH": str(unpacked)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert dry_run.returncode == 0, dry_run.stderr
-    assert "estimated_time" in dry_run.stdout
+    assert done.returncode == 0, done.stderr
+    folder, _, out = done.stdout.partition("\n")
+    assert Path(folder) == unpacked / "darts" / "conf"
+    assert "estimated_time" in out
 
 
 def test_every_command_has_a_console_script() -> None:

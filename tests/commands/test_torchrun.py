@@ -1,23 +1,26 @@
-"""Commands on two ranks, started by torchrun, compared with one process."""
+"""Commands on two ranks, most of them started by torchrun, compared with one process."""
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from several_ranks import on_ranks
 
 import darts.recipes.search as search_recipe
-from darts import search
+from darts import retrain, search
+from darts.config import launch
 from darts.reading import read_json
 from darts.tracking import read_metrics
 from darts.training import loop
@@ -78,6 +81,23 @@ def run_on_two_ranks(command: str, *arguments: str, cwd: Path, code: int = 0) ->
         out, err = process.communicate(timeout=120)
         assert process.returncode == code, err
     return out, err
+
+
+def retrain_on_rank(arguments: list[str], cwd: str) -> tuple[str, str]:
+    """Retrain on the rank of this process; return its standard output and standard error."""
+    os.chdir(cwd)
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        launch("retrain", retrain.check, retrain.retrain, arguments)
+    return out.getvalue(), err.getvalue()
+
+
+def run_on_forked_ranks(command: str, *arguments: str, cwd: Path) -> tuple[str, str]:
+    """Retrain on two ranks in the environment of torchrun, which starts more slowly."""
+    assert command == "retrain"
+    folder = cwd.with_name("ranks")
+    folder.mkdir()
+    outputs = on_ranks(retrain_on_rank, folder, list(arguments), str(cwd), connected=False)
+    return "".join(out for out, _ in outputs), "".join(err for _, err in outputs)
 
 
 def assert_equal_runs(actual: Path, expected: Path, keys: tuple[str, ...]) -> None:
@@ -149,12 +169,17 @@ def only_entry(folder: Path) -> Path:
     return entry
 
 
+@pytest.mark.parametrize(
+    "run_on_ranks", [run_on_forked_ranks, pytest.param(run_on_two_ranks, marks=pytest.mark.slow)]
+)
 def test_a_retraining_on_two_ranks_equals_one_process(
-    commands: Any, retrained: Path, tmp_path: Path
+    commands: Any, retrained: Path, tmp_path: Path, run_on_ranks: Callable[..., tuple[str, str]]
 ) -> None:
     """It has drop path, averaged weights, an auxiliary head and the default run directory."""
-    out, err = run_on_two_ranks("retrain", *RUNS["retrain"], NO_TENSORBOARD, cwd=tmp_path)
-    run = only_entry(only_entry(only_entry(only_entry(tmp_path))))  # runs/retrain/<name>/<time>
+    folder = tmp_path / "work"
+    folder.mkdir()
+    out, err = run_on_ranks("retrain", *RUNS["retrain"], NO_TENSORBOARD, cwd=folder)
+    run = only_entry(only_entry(only_entry(only_entry(folder))))  # runs/retrain/<name>/<time>
     assert_equal_runs(run, retrained, RETRAIN_KEYS)
     assert out.count("test_accuracy") == out.count("darts.evaluate") == 1
     assert out.count(" epoch 2/2 ") == 1
