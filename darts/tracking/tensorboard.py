@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import time
+import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, SupportsFloat
+from typing import TYPE_CHECKING, BinaryIO, SupportsFloat
 
 import numpy as np
 import torch
 
-from darts.writing import to_jsonable
+from darts.reading import one_line
+from darts.writing import open_in_place, to_jsonable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from torch.utils.tensorboard.writer import SummaryWriter
 
 
 def preload_tensorboard() -> None:
@@ -22,14 +25,22 @@ def preload_tensorboard() -> None:
     import torch.utils.tensorboard  # noqa: F401
 
 
+EVENT_FILE = "events.out.tfevents.0"  # TensorBoard reads files whose name contains "tfevents"
+_FLUSH_SECONDS = 10.0
+
+
 class TensorBoard:
     """Writer of scalars, texts, figures and hyperparameters.
+
+    Records are decoration: if the file cannot be written, one warning says so and the run goes on.
+    The writers of PyTorch and TensorBoard are not used, because they write in a thread, which
+    reports a full disk by a traceback, and start another file when a run is resumed.
 
     Args:
         directory: Folder of the event file, usually the run directory.
         enabled: Whether to write anything. Disabled on all ranks but rank 0 and in dry runs.
-        purge_step: First step of a resumed run. TensorBoard hides the records that the
-            interrupted run wrote from this step on, so that no step appears twice.
+        resume_at: The ``offset`` in the checkpoint from which the run resumes. Records after it
+            are removed, so that no step appears twice. None empties the file if it exists.
     """
 
     def __init__(
@@ -37,46 +48,101 @@ class TensorBoard:
         directory: str | os.PathLike[str],
         *,
         enabled: bool = True,
-        purge_step: int | None = None,
+        resume_at: int | None = None,
     ) -> None:
-        self._step = purge_step or 0
-        self._writer: SummaryWriter | None = None
+        self._path = Path(directory) / EVENT_FILE
+        self._step = 0
+        self._file: BinaryIO | None = None
+        self._flushed = time.monotonic()
         if enabled:
-            # This import takes a second, which commands without TensorBoard should not spend.
-            from torch.utils.tensorboard.writer import SummaryWriter
+            with self._optional():
+                self._open(resume_at or 0)
 
-            self._writer = SummaryWriter(log_dir=os.fspath(Path(directory)), purge_step=purge_step)
+    def _open(self, offset: int) -> None:
+        # This import takes a second, which commands without TensorBoard should not spend.
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        file = open_in_place(self._path)
+        size = os.fstat(file.fileno()).st_size
+        if size < offset:
+            warnings.warn(f"{self._path} is damaged: it lacks the steps so far", stacklevel=4)
+            offset = 0
+        file.truncate(offset)
+        self._file, self._records = file, RecordWriter(file)
+        if offset == 0:
+            self._write(file_version="brain.Event:2")
+
+    @contextmanager
+    def _optional(self) -> Iterator[None]:
+        """Turn an error of the block into a warning; later calls then write nothing."""
+        try:
+            yield
+        except Exception as error:
+            file, self._file = self._file, None
+            if file is not None:
+                with suppress(OSError):
+                    file.close()
+            reason = one_line(error)
+            warnings.warn(f"no more TensorBoard records in {self._path}: {reason}", stacklevel=4)
+
+    def _write(self, step: int = 0, **content: object) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        event = Event(wall_time=time.time(), step=step, **content)
+        self._records.write(event.SerializeToString())
+        self._step = max(self._step, step)
+        if time.monotonic() - self._flushed >= _FLUSH_SECONDS:
+            self.flush()
 
     @property
     def enabled(self) -> bool:
         """Whether records are written. If False, callers need not draw figures."""
-        return self._writer is not None
+        return self._file is not None
+
+    @property
+    def offset(self) -> int:
+        """Length of the event file in bytes. Call ``flush`` before storing it in a checkpoint."""
+        try:
+            return self._path.stat().st_size
+        except OSError:
+            return 0
 
     def log_scalars(self, step: int, scalars: Mapping[str, SupportsFloat | None]) -> None:
         """Write one number per tag. A value of None was not measured and is skipped."""
-        if self._writer is None:
+        if self._file is None:
             return
-        self._step = max(self._step, step)
-        for tag, value in scalars.items():
-            if value is not None:
-                self._writer.add_scalar(tag, float(value), step)
+        from torch.utils.tensorboard.summary import scalar
+
+        with self._optional():
+            for tag, value in scalars.items():
+                if value is not None:
+                    record = scalar(tag, float(value))  # type: ignore[no-untyped-call]
+                    self._write(step, summary=record)
 
     def log_text(self, tag: str, text: str, step: int) -> None:
         """Write a text, which TensorBoard renders as Markdown."""
-        if self._writer is not None:
-            self._step = max(self._step, step)
-            self._writer.add_text(tag, text, step)
+        if self._file is not None:
+            from torch.utils.tensorboard.summary import text as text_summary
+
+            with self._optional():
+                content = text.encode("utf-8", errors="backslashreplace").decode()
+                record = text_summary(tag, content)  # type: ignore[no-untyped-call]
+                self._write(step, summary=record)
 
     def log_figure(self, tag: str, figure: Figure, step: int) -> None:
         """Write a matplotlib figure as an image. Always clear the figure, to free its memory."""
-        if self._writer is not None:
+        if self._file is not None:
             from matplotlib.backends.backend_agg import FigureCanvasAgg
+            from torch.utils.tensorboard.summary import image
 
-            canvas = FigureCanvasAgg(figure)
-            canvas.draw()  # type: ignore[no-untyped-call]
-            rgba = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
-            self._step = max(self._step, step)
-            self._writer.add_image(tag, rgba[..., :3], step, dataformats="HWC")
+            with self._optional():
+                canvas = FigureCanvasAgg(figure)
+                canvas.draw()  # type: ignore[no-untyped-call]
+                rgba = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+                pixels = rgba[..., :3]
+                record = image(tag, pixels, dataformats="HWC")  # type: ignore[no-untyped-call]
+                self._write(step, summary=record)
         figure.clear()
 
     def log_hparams(
@@ -88,7 +154,7 @@ class TensorBoard:
         that are not numbers are skipped. The others are also written as scalars at ``step``, by
         default the last step logged so far.
         """
-        if self._writer is None:
+        if self._file is None:
             return
         from torch.utils.tensorboard.summary import hparams
 
@@ -96,21 +162,25 @@ class TensorBoard:
         numbers = {tag: float(v) for tag, v in values.items() if isinstance(v, (int, float))}
         # SummaryWriter.add_hparams would write these records to a subfolder, and TensorBoard
         # would show the subfolder as a second run.
-        records = hparams(dict(_flatten(params)), numbers)  # type: ignore[no-untyped-call]
-        for record in records:
-            self._writer.file_writer.add_summary(record)  # type: ignore[attr-defined]
+        with self._optional():
+            records = hparams(dict(_flatten(params)), numbers)  # type: ignore[no-untyped-call]
+            for record in records:
+                self._write(summary=record)
         self.log_scalars(self._step if step is None else step, numbers)
 
     def flush(self) -> None:
         """Write buffered records to the file."""
-        if self._writer is not None:
-            self._writer.flush()
+        if self._file is not None:
+            with self._optional():
+                self._file.flush()
+            self._flushed = time.monotonic()
 
     def close(self) -> None:
         """Flush and close the event file. Later calls of any method write nothing."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        file, self._file = self._file, None
+        if file is not None:
+            with self._optional():
+                file.close()
 
     def __enter__(self) -> TensorBoard:
         return self

@@ -83,21 +83,59 @@ def test_hparams_have_dotted_names_and_readable_values(tmp_path: Path) -> None:
     assert "note" not in events.Tags()["scalars"]
 
 
-def test_resumed_run_hides_the_steps_that_it_repeats(
+def test_a_resumed_run_repeats_no_record(tmp_path: Path) -> None:
+    with TensorBoard(tmp_path) as board:
+        board.log_scalars(1, {"loss": 1.0})
+        board.flush()
+        offset = board.offset
+        board.log_scalars(2, {"loss": 2.0})
+        board.log_text("note", "lost", 2)
+        board.log_hparams({"seed": 1}, {"valid_accuracy": 0.5})
+    with TensorBoard(tmp_path, resume_at=offset) as board:
+        board.log_scalars(2, {"loss": 5.0})
+        board.log_text("note", "kept", 2)
+        board.log_hparams({"seed": 2}, {"valid_accuracy": 0.75}, step=2)
+    events = load(tmp_path)
+    assert series(events, "loss") == [(1, 1.0), (2, 5.0)]
+    assert series(events, "valid_accuracy") == [(2, 0.75)]
+    (text,) = events.Tensors("note/text_summary")
+    assert text.tensor_proto.string_val[0] == b"kept"
+    assert hparams_of(tmp_path) == {"seed": 2}
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_missing_event_file_is_replaced_with_a_warning(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="lacks the steps so far"):
+        board = TensorBoard(tmp_path, resume_at=100)
+    board.log_scalars(2, {"loss": 5.0})
+    board.close()
+    assert series(load(tmp_path), "loss") == [(2, 5.0)]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_ends_the_records_with_one_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import time
+    full = open("/dev/full", "r+b")  # noqa: SIM115 - closed by the writer
+    board = TensorBoard(tmp_path)
+    assert board._file is not None
+    board._file.close()
+    monkeypatch.setattr(board._records, "_writer", full)
+    monkeypatch.setattr(board, "_file", full)
+    board.log_scalars(1, {"loss": 1.0})
+    with pytest.warns(UserWarning, match="No space left on device"):
+        board.flush()
+    assert not board.enabled
+    board.log_scalars(2, {"loss": 1.0})  # without a further warning, which would be an error
+    board.close()
 
-    with TensorBoard(tmp_path) as board:
-        for step in (1, 2, 3):
-            board.log_scalars(step, {"loss": 1.0})
-    # Event files are named by their creation time in seconds, and read in that order.
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + 10)
-    with TensorBoard(tmp_path, purge_step=2) as board:
-        for step in (2, 3):
-            board.log_scalars(step, {"loss": 5.0})
-    assert series(load(tmp_path), "loss") == [(1, 1.0), (2, 5.0), (3, 5.0)]
+
+def test_a_link_to_another_file_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "events.out.tfevents.0").symlink_to(tmp_path / "precious")
+    with pytest.warns(UserWarning, match="no more TensorBoard records"):
+        TensorBoard(tmp_path).log_scalars(1, {"loss": 1.0})
+    assert (tmp_path / "precious").read_text() == "kept"
 
 
 def test_disabled_writer_writes_nothing(tmp_path: Path) -> None:
