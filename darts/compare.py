@@ -11,11 +11,8 @@ References:
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import shlex
-from collections.abc import Sequence
-from pathlib import Path
 
 from darts.comparing.plan import ComparisonPlan, check_comparison
 from darts.comparing.report import write_report
@@ -44,30 +41,31 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
         ConfigError: If runs failed. All runs that do not need them are complete then.
         Interrupted: If a signal arrived. The runs have saved their state then.
     """
-    directory = Path(call.directory).resolve()
-    files = prepare_directory(config, directory, call.overrides)
-    plan, launcher = ComparisonPlan(config, directory), RunLauncher(config.workers)
-    execute_runs(plan, launcher, resume=shlex.quote(f"resume={call.directory}"))
-    try:
-        results = ComparisonResults(plan)
-    except RunFailed as error:
-        raise ConfigError(str(error)) from None
-    write_report(results, files.overrides())
-    summary = {
-        "name": config.name,
-        "metric": config.metric,
-        "method": config.method_name,
-        "searches": config.searches,
-        "retrainings": config.retrainings,
-        **results.summary(),
-        **plan.total_cost(),
-        "seed": config.seed,
-    }
-    summary = files.finish(summary)
+    with RunDirectory(call.directory.resolve(), "compare") as files:
+        prepare_directory(files, config, call)
+        plan, launcher = ComparisonPlan(config, files.path), RunLauncher(config.workers)
+        execute_runs(plan, launcher, resume=shlex.quote(f"resume={files.path}"))
+        try:
+            results = ComparisonResults(plan)
+        except RunFailed as error:
+            raise ConfigError(str(error)) from None
+        write_report(results, files.overrides())
+        summary = files.finish(
+            {
+                "name": config.name,
+                "metric": config.metric,
+                "method": config.method_name,
+                "searches": config.searches,
+                "retrainings": config.retrainings,
+                **results.summary(),
+                **plan.total_cost(),
+                "seed": config.seed,
+            }
+        )
     score = results.score
     print_summary("compare", {f"{n} {score}": summary[f"{n}_{score}"] for n in plan.names})
     print("\n" + "\n".join(results.verdicts()))
-    print(f"\nreport: {Path(call.directory) / 'report.md'}")
+    print(f"\nreport: {files.path / 'report.md'}")
     return summary
 
 
@@ -97,7 +95,7 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
             console.warn(warning)
         console.step(runs=f"{next(completed)}/{len(runs)}")
 
-    with console, Interrupt() as interrupt:
+    with console, Interrupt("stopping the runs; Ctrl-C again to abort") as interrupt:
         action = "resuming" if config.resume else "comparing"
         console.info(f"{action} in {plan.directory}: {len(runs)} runs")
         count = len(config.baselines)
@@ -127,23 +125,20 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
         )
 
 
-def prepare_directory(
-    config: CompareConfig, directory: Path, overrides: Sequence[str]
-) -> RunDirectory:
+def prepare_directory(files: RunDirectory, config: CompareConfig, call: Invocation) -> None:
     """Create the run directory of a new comparison, or check that of a resumed one.
 
-    Raise ``ConfigError`` if a new comparison would overwrite another run, or if the resumed one is
-    complete or has another configuration.
+    Raises:
+        ConfigError: If a new comparison would overwrite another run, or if the resumed one is in
+            use, complete or has another configuration.
     """
-    files = RunDirectory(directory, "compare")
     if config.resume:
-        files.require_same(files.read_json("comparison.json"), config)
+        files.claim_existing()
+        files.require_same(files.saved_config(), config)
         files.require_incomplete()
     else:
-        files.require_unused(resumable=True)
-        files.begin(config, overrides)
-        files.write_json("comparison.json", dataclasses.asdict(config))
-    return files
+        files.claim_unused(resumable=True, numbered=call.numbered)
+        files.begin(config, call.overrides)
 
 
 def main() -> None:

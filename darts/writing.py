@@ -7,10 +7,14 @@ name.
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import json
 import math
+import operator
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -19,11 +23,34 @@ from darts.reading import StrPath, one_line
 
 Jsonable: TypeAlias = "dict[str, Jsonable] | list[Jsonable] | str | int | float | bool | None"
 
+_USER_ERRORS = {
+    errno.ENOENT,
+    errno.EEXIST,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EINVAL,
+}
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 
 
 class WriteError(OSError):
     """A file that cannot be written; the message is one line and names it."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)  # without the number of the error
+
+
+def is_machine_fault(error: OSError) -> bool:
+    """Return whether an error comes from the machine, for example a full disk.
+
+    The others come from a name or a permission, which the user can change.
+    """
+    return error.errno is not None and error.errno not in _USER_ERRORS
 
 
 @contextlib.contextmanager
@@ -65,7 +92,7 @@ def write_errors(path: StrPath) -> Iterator[None]:
     except WriteError:
         raise
     except OSError as error:
-        message = f"cannot write {os.fspath(path)}: {one_line(error)}"
+        message = f"cannot write {os.fspath(path)}: {error.strerror or one_line(error)}"
         raise WriteError(error.errno, message) from error
 
 
@@ -88,6 +115,24 @@ def write_atomically(path: StrPath, data: bytes | str) -> None:
         data = data.encode("utf-8", errors="backslashreplace")
     with open_atomically(path) as handle:
         handle.write(data)
+
+
+def open_in_place(path: StrPath) -> BinaryIO:
+    """Open a regular file for reading and writing at its end; create it if it is missing.
+
+    A link is not followed: in the directory of a stranger it could lead to a file of the user.
+
+    Raises:
+        WriteError: If the file is a link or not a regular file, or cannot be opened.
+    """
+    flags = ("O_APPEND", "O_CREAT", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+    options = functools.reduce(operator.or_, (getattr(os, flag, 0) for flag in flags))
+    with write_errors(path):
+        descriptor = os.open(path, os.O_RDWR | options, 0o666)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "not a regular file")
+        return os.fdopen(descriptor, "r+b")
 
 
 def sweep_temporary_files(folder: StrPath) -> None:

@@ -26,7 +26,7 @@ from darts.config import (
     quoted,
 )
 from darts.hpo.commands import merge_overrides, trial_config
-from darts.reading import JsonObject, read_json
+from darts.reading import JsonObject, read_json, read_yaml
 from darts.spaces import AnyGenotype, Space
 from darts.tasks.metrics import Metric
 from darts.tracking.energy import is_shared_counter
@@ -143,8 +143,9 @@ class ComparisonPlan:
         Without a shared counter, the text is empty.
         """
         # A resumed comparison may have fewer workers than the part before, whose costs count too.
-        start = self.directory / "comparison.json"
-        workers = max(self.config.workers, read_json(start)["workers"] if start.exists() else 0)
+        start = self.directory / "config.yaml"
+        before = read_yaml(start)["workers"] if start.exists() else 0
+        workers = max(self.config.workers, before)
         gpus = len(visible_gpus())
         shared = sorted({str(s) for s in sources if is_shared_counter(str(s), workers, gpus)})
         if not shared:

@@ -15,9 +15,11 @@ from typing import BinaryIO
 
 import torch
 
-from darts.reading import JsonObject, read_json
+from darts.config import require_plain_overrides
+from darts.reading import JsonObject, open_regular, read_json
 from darts.training.device import round_robin_gpu
 from darts.training.run import DIVERGED
+from darts.writing import open_in_place
 
 _POLL = 0.2  # seconds
 
@@ -73,9 +75,11 @@ class RunLauncher:
             overrides: Overrides of a run that has not started yet; a resumed run keeps its own.
 
         Raises:
+            ConfigError: If an override does more than set a value.
             RunFailed: If the run ended with an error.
             RunStopped: If ``stop`` was called.
         """
+        require_plain_overrides(command, overrides)
         with self._exclusive(directory) as lock_file:
             if not is_complete(directory):
                 self._run(command, directory, overrides, lock_file)
@@ -87,11 +91,11 @@ class RunLauncher:
     def _run(
         self, command: str, directory: Path, overrides: Sequence[str], lock_file: BinaryIO | None
     ) -> None:
-        if (directory / "overrides.json").exists():
+        if (directory / "config.yaml").exists():
             arguments = [f"resume={directory}"]
         else:
             arguments = [*overrides, f"hydra.run.dir={directory}"]
-        with log_file(directory).open("ab") as log:
+        with open_in_place(log_file(directory)) as log:
             log.write(f"{shell_command(command, arguments)}\n".encode())
             log.flush()
             with self._lock:
@@ -115,7 +119,7 @@ class RunLauncher:
             return
         if self._stopped:
             raise RunStopped
-        output = log_file(directory).read_text(encoding="utf-8", errors="replace").split("\n")
+        output = last_lines(log_file(directory))
         last = next((line for line in reversed(output) if line.strip()), "")
         raise RunFailed(f"exit code {code}: {last.strip()} (see {log_file(directory)})")
 
@@ -173,6 +177,14 @@ def read_divergence(directory: Path) -> JsonObject | None:
         return None
     divergence: JsonObject = read_json(file)
     return divergence
+
+
+def last_lines(file: Path) -> list[str]:
+    """Return the last lines of a log file, at most 64 KiB."""
+    with open_regular(file) as log:
+        size = os.fstat(log.fileno()).st_size
+        log.seek(max(0, size - 2**16))
+        return log.read().decode("utf-8", errors="replace").split("\n")
 
 
 def log_file(directory: Path) -> Path:

@@ -24,7 +24,8 @@ from darts.config.options import (
     TrackingConfig,
     WeightOptimizerConfig,
 )
-from darts.config.overrides import quoted
+from darts.config.overrides import quoted, require_plain_overrides
+from darts.config.resumed_run import record_digest
 from darts.config.serialization import as_yaml, rebuild
 from darts.config.torchrun import rank_and_size
 
@@ -59,4 +60,6 @@ __all__ = [
     "quoted",
     "rank_and_size",
     "rebuild",
+    "record_digest",
+    "require_plain_overrides",
 ]

@@ -156,8 +156,8 @@ class TuneConfig:
     heartbeat: int = number(20, low=1, high=3600)  # seconds between a worker's heartbeats
     retries: int = number(1, low=0, high=100)  # of a trial whose worker was killed
     workers: int = number(1, low=0, high=1024)  # processes; 0: trials run in this process
-    # Trials that may run at the same time, on all machines; the points depend on it. null: workers
-    concurrent: int | None = number(None, low=1, high=1024)
+    # A trial starts when all trials so many places before it have finished; null: workers.
+    window: int | None = number(None, low=1, high=1024)
     seed: int = number(0, low=0, high=2**31)
     resume: str | None = None  # run directory to continue
 

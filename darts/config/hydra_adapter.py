@@ -18,6 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.errors import OverrideParseException as OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -39,6 +40,7 @@ class Invocation:
 
     directory: Path  # the run directory
     overrides: tuple[str, ...]  # of the command line
+    numbered: bool = False  # whether the run may use directory_2, ... if the directory is taken
 
 
 class HydraJob(Generic[C, R]):
@@ -77,12 +79,20 @@ class HydraJob(Generic[C, R]):
             check_fields(config)
             self.check(config)
             overrides = (*self.recorded, *HydraConfig.get().overrides.task)
-            self.results.append(self.function(config, Invocation(self.directories[-1], overrides)))
+            invocation = Invocation(self.directories[-1], overrides, numbered=_is_default_folder())
+            self.results.append(self.function(config, invocation))
         except Exception as error:
             if self.remote:
                 traceback.print_exc()  # into the launcher's log
                 raise
             self.failure.append(error)  # raised by the caller: Hydra would print its own lines
+
+
+def _is_default_folder() -> bool:
+    """Return whether the user chose no run directory, so that it has the name of the run."""
+    hydra_config = HydraConfig.get()
+    chosen = any(override.startswith("hydra.run.dir=") for override in hydra_config.overrides.hydra)
+    return hydra_config.mode == RunMode.RUN and not chosen
 
 
 def _remote_job(command: str) -> HydraJob[object, object]:

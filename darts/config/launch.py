@@ -1,12 +1,15 @@
 """Entry point of the commands: from the command line to a checked configuration dataclass.
 
-Errors that the user can fix end in one line on standard error and exit code 2.
+Errors end in one line on standard error. The exit code is 2 if the user can fix the error, 4 if the
+machine has failed, for example by a full disk, and 130 after Ctrl-C.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -29,6 +32,8 @@ from darts.config.hydra_adapter import (
 from darts.config.overrides import hydra_overrides
 from darts.config.resumed_run import ResumedRun
 from darts.config.torchrun import rank_and_size
+from darts.reading import one_line
+from darts.writing import WriteError, is_machine_fault
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -54,8 +59,10 @@ def launch(
         arguments: overrides and flags of Hydra; None: those of ``sys.argv``.
 
     Raises:
-        SystemExit: with code 2 after one line on standard error, for errors that the user can fix.
+        SystemExit: After one line on standard error: code 2 for errors that the user can fix, 4
+            for failures of the machine, 130 after Ctrl-C.
     """
+    _handle_interrupts()
     given = list(sys.argv[1:] if arguments is None else arguments)
     job = HydraJob(command, check, function)
     existing: set[Path] = set()
@@ -79,14 +86,18 @@ def launch(
         except ConfigError as error:
             _wait_for_other_ranks(error)
             _exit(command, str(error))
+        except KeyboardInterrupt as error:
+            _exit(command, str(error) or "aborted by Ctrl-C", code=130)
         except Exception as error:
             _wait_for_other_ranks(error)
+            if isinstance(error, OSError) and is_machine_fault(error):
+                _exit(command, one_line(error), code=4)
             # Without a run directory, the error comes from the composition.
             if not job.directories or isinstance(error, COMPOSITION_ERRORS):
                 _exit(command, errors.one_line(error, known_keys(command)))
             if not _is_user_error(error):
                 raise
-            _exit(command, str(error))
+            _exit(command, one_line(error) if isinstance(error, OSError) else str(error))
         finally:
             _remove_empty(job.directories, existing)
     return job.results[-1] if job.results else None
@@ -121,6 +132,13 @@ def compose(command: str, overrides: Sequence[str] = ()) -> Any:
         raise ConfigError(errors.one_line(error, known_keys(command))) from None
     check_fields(config)
     return config
+
+
+def _handle_interrupts() -> None:
+    """Turn Ctrl-C into KeyboardInterrupt; during the imports it ended the process silently."""
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    if is_main_thread and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
@@ -163,7 +181,7 @@ def _wait_for_other_ranks(error: Exception) -> None:
 def _is_user_error(error: BaseException) -> bool:
     """Return whether the user can fix an error: this package raised it, or it names a file."""
     if isinstance(error, OSError):
-        return error.filename is not None
+        return error.filename is not None or isinstance(error, WriteError)
     if not isinstance(error, ValueError):
         return False
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
@@ -202,7 +220,8 @@ def _short_warnings(command: str) -> Callable[..., str]:
     return format_warning
 
 
-def _exit(command: str, message: str) -> NoReturn:
-    """Print one line and exit with code 2."""
-    print(f"darts.{command}: {' '.join(message.splitlines())}", file=sys.stderr)
-    raise SystemExit(2)
+def _exit(command: str, message: str, *, code: int = 2) -> NoReturn:
+    """Print one line on standard error and exit."""
+    with suppress(OSError):  # the disk of a redirected output may be full
+        print(f"darts.{command}: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
+    raise SystemExit(code)

@@ -10,7 +10,7 @@ from pathlib import Path
 from darts.config.commands import CompareConfig, TuneConfig
 from darts.config.conf_files import group_options
 from darts.config.fields import ConfigError
-from darts.config.groups import COMMANDS, TYPES
+from darts.config.groups import TYPES
 
 # Keys, without the group, whose values may have characters that Hydra's grammar does not accept.
 _GENOTYPE_KEYS = ("genotype", "draw", "validate")
@@ -105,18 +105,15 @@ def quoted(text: str) -> str:
     return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
 
 
-def is_plain_override(command: str, override: str) -> bool:
-    """Return whether an override only sets a key of the command to a value.
+def is_plain_override(override: str) -> bool:
+    """Return whether an override only sets a key to a value.
 
     Only such overrides may come from a file. Others can do more than set a value: keys of Hydra
     import and call functions, flags and packages change what is composed, and an interpolation
     can read an environment variable.
     """
     match = _PLAIN_OVERRIDE.fullmatch(override)
-    if match is None or "${" in override:
-        return False
-    keys = {field.name for field in dataclasses.fields(COMMANDS[command])}
-    return match["key"] is None or match["key"] in {*keys, "experiment"}
+    return match is not None and match["key"] != "hydra" and "${" not in override
 
 
 def require_plain_overrides(command: str, overrides: Sequence[str]) -> None:
@@ -126,8 +123,8 @@ def require_plain_overrides(command: str, overrides: Sequence[str]) -> None:
         ConfigError: With the first such override.
     """
     for override in overrides:
-        if not is_plain_override(command, override):
+        if not is_plain_override(override):
             raise ConfigError(
                 f"{override!r}: a run of darts.{command} started by another command accepts only "
-                "key=value, with a key of that command and without interpolation"
+                "key=value, without interpolation and keys of Hydra"
             )

@@ -7,6 +7,8 @@ typed configuration and nothing else: no Hydra override, flag or interpolation c
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ from darts.config.groups import COMMANDS, TYPES
 from darts.config.overrides import is_plain_override, quoted
 from darts.config.serialization import as_node, rebuild
 from darts.config.torchrun import rank_and_size
-from darts.reading import FileError, read_json_object, read_yaml
+from darts.reading import YAML_LIMIT, FileError, one_line, read_json_object, read_text, read_yaml
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -47,22 +49,29 @@ class ResumedRun:
             ConfigError: If the directory holds no run, a run of another command, or damaged files.
         """
         directory = Path(reference)
-        recorded = _recorded_overrides(command, directory)
+        recorded, digest = _read_record(command, directory)
         try:
-            values = read_yaml(directory / "config.yaml")
+            file = directory / "config.yaml"
+            if digest != record_digest(command, recorded, read_text(file, limit=YAML_LIMIT)):
+                raise ConfigError(
+                    f"resume={reference!r}: config.yaml or overrides.json was changed after the "
+                    "run began"
+                )
+            values = read_yaml(file)
         except FileNotFoundError:
             raise ConfigError(
                 f"resume={reference!r} is not a run directory: config.yaml is missing"
             ) from None
         except (FileError, OSError) as error:
-            raise ConfigError(f"resume={reference!r}: {error}") from None
+            raise ConfigError(f"resume={reference!r}: {one_line(error)}") from None
         if not isinstance(values, Mapping):
             raise ConfigError(f"resume={reference!r}: config.yaml is damaged")
         try:
             config: DataclassInstance = rebuild(COMMANDS[command], {**values, "resume": None})
         except ConfigError as error:
             raise ConfigError(f"resume={reference!r}: config.yaml is {error}") from None
-        return cls(directory.resolve(), config, recorded)
+        plain = [override for override in recorded if is_plain_override(override)]
+        return cls(directory.resolve(), config, tuple(plain))
 
     def node(self) -> DictConfig:
         """Return the configuration as typed values for Hydra to compose with."""
@@ -108,21 +117,34 @@ class ResumedRun:
         return getattr(chosen, "name", chosen)
 
 
-def _recorded_overrides(command: str, directory: Path) -> tuple[str, ...]:
+def record_digest(command: str, overrides: Sequence[str], config: str) -> str:
+    """Return a hash of what a run began with, by which later changes are noticed.
+
+    Args:
+        command: Name of the command.
+        overrides: Its command line.
+        config: Text of ``config.yaml``.
+    """
+    content = json.dumps([command, list(overrides), config])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _read_record(command: str, directory: Path) -> tuple[list[str], object]:
+    """Return the overrides with which a run of the command began, and the digest."""
     reference, name = f"resume={str(directory)!r}", "overrides.json"
     try:
-        recorded = read_json_object(directory / name)
+        record = read_json_object(directory / name)
     except FileNotFoundError:
         raise ConfigError(f"{reference} is not a run directory: {name} is missing") from None
     except (FileError, OSError) as error:
-        raise ConfigError(f"{reference} is not a run directory: {error}") from None
-    overrides = recorded.get("overrides")
+        raise ConfigError(f"{reference} is not a run directory: {one_line(error)}") from None
+    overrides = record.get("overrides")
     if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
         raise ConfigError(f"{reference}: {name} is damaged")
-    if recorded.get("command") not in COMMANDS:
+    if record.get("command") not in COMMANDS:
         raise ConfigError(f"{reference}: {name} is damaged: it names no command")
-    if recorded["command"] != command:
+    if record["command"] != command:
         raise ConfigError(
-            f"{reference} is a run of darts.{recorded['command']}; resume it with that command"
+            f"{reference} is a run of darts.{record['command']}; resume it with that command"
         )
-    return tuple(override for override in overrides if is_plain_override(command, override))
+    return overrides, record.get("digest")

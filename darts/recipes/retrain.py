@@ -114,18 +114,18 @@ def retrain(
     config = dataclasses.replace(config, genotype=str(genotype))
     overrides = [o for o in invocation.overrides if not o.startswith("genotype=")]
     overrides.append(f"genotype={genotype}")
-    run = TrainingRun("retrain", invocation.directory, config, overrides=overrides, ranks=ranks)
-    seed_everything(config.seed)
-    recipe = Retraining(config, run, genotype)
-    if config.dry_run:
-        return recipe.dry_run()
-    recipe.begin(genotype_name)
-    loop = TrainingLoop(recipe, epochs=config.epochs, name="retrain", on_epoch=on_epoch)
-    recipe.loop = loop
-    with loop:
-        loop.announce("training")
-        loop.fit()
-    summary = recipe.finish()
+    invocation = dataclasses.replace(invocation, overrides=tuple(overrides))
+    with TrainingRun("retrain", invocation, config, ranks=ranks) as run:
+        seed_everything(config.seed)
+        recipe = Retraining(config, run, genotype)
+        if config.dry_run:
+            return recipe.dry_run()
+        recipe.begin(genotype_name)
+        with TrainingLoop(recipe, epochs=config.epochs, name="retrain", on_epoch=on_epoch) as loop:
+            recipe.loop = loop
+            loop.announce("training")
+            loop.fit()
+        summary = recipe.finish()
     keys = (
         f"valid_{config.metric}",
         f"test_{config.metric}",
@@ -138,7 +138,7 @@ def retrain(
         "macs",
     )
     print_summary("retrain", {key: summary[key] for key in keys if key in summary})
-    argument = shlex.quote(f"checkpoint={invocation.directory}")
+    argument = shlex.quote(f"checkpoint={run.path}")
     print(f"\nScore it again:\n  python -m darts.evaluate {argument}")
     return summary
 
@@ -207,13 +207,14 @@ class Retraining(Recipe):
         run.begin(self.data.subsets)
         if run.saved is not None:
             self.state.load_state_dict(run.saved)
-        elif self.ranks.main:
-            run.write("genotype.json", self.genotype.to_json())
+        elif self.ranks.main and self.config.tracking.figures:
             run.board.log_text("genotype", f"`{self.genotype}`", 0)
-            if self.config.tracking.figures:
-                save_genotype(self.genotype, run.path / "genotype.svg", title=genotype_name)
-                figure = draw_genotype(self.genotype, title=genotype_name)
-                run.board.log_figure("genotype", figure, 0)
+            figure = draw_genotype(self.genotype, title=genotype_name)
+            run.board.log_figure("genotype", figure, 0)
+        run.write_once("genotype.json", self.genotype.to_json())
+        drawing = run.path / "genotype.svg"
+        if self.ranks.main and self.config.tracking.figures and not drawing.exists():
+            save_genotype(self.genotype, drawing, title=genotype_name)
         for name, text in self.data.extra_files().items():
             run.write(name, text)
 
@@ -297,17 +298,15 @@ class Retraining(Recipe):
         """
         config, state, run, best = self.config, self.state, self.run, self.state.best
         if best is None:
-            with run:  # writes the reason and the cost to diverged.json
-                raise Diverged(
-                    f"valid_{config.metric} was not a number in any epoch; try a smaller "
-                    "optimizer.lr"
-                )
+            raise Diverged(
+                f"valid_{config.metric} was not a number in any epoch; try a smaller optimizer.lr"
+            )
         state.averaging.scored_net.load_state_dict(best["net"])
         test_scores = self._test_scores()
         if self.ranks.main and config.tracking.figures:
             run.metrics.sync()
             save_training_figures(run.path, read_metrics(run.metrics.path), title=config.name)
-        summary = run.finish(
+        return run.finish(
             {
                 "name": config.name,
                 "metric": config.metric,
@@ -320,12 +319,15 @@ class Retraining(Recipe):
                 "seed": config.seed,
                 "device": str(self.ranks.device),
                 "genotype": str(self.genotype),
-            }
+            },
+            self.write_card,
         )
-        if self.ranks.main:
-            card = render_model_card(read_run(run.path), exports=bool(state.input_specs))
-            run.write("model_card.md", card)
-        return summary
+
+    def write_card(self, summary: JsonObject) -> None:
+        """Write the model card."""
+        record = dataclasses.replace(read_run(self.run.path), summary=summary)
+        card = render_model_card(record, exports=bool(self.state.input_specs))
+        self.run.write("model_card.md", card)
 
     def _test_scores(self) -> dict[str, float]:
         run, names = self.run, self.data.target_names

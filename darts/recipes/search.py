@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -70,22 +71,19 @@ def search(
         ranks: Processes of the run.
         on_epoch: Called after each epoch; may raise to end the run.
     """
-    run = TrainingRun(
-        "search", invocation.directory, config, overrides=invocation.overrides, ranks=ranks
-    )
-    seed_everything(config.seed)
-    recipe = Search(config, run)
-    if config.dry_run:
-        return recipe.dry_run()
-    recipe.begin()
-    loop = TrainingLoop(recipe, epochs=config.epochs, name="search", on_epoch=on_epoch)
-    with loop:
-        loop.announce("searching")
-        loop.fit()
-        genotype = recipe.derive_genotype(loop)
-    summary = recipe.finish(genotype)
+    with TrainingRun("search", invocation, config, ranks=ranks) as run:
+        seed_everything(config.seed)
+        recipe = Search(config, run)
+        if config.dry_run:
+            return recipe.dry_run()
+        recipe.begin()
+        with TrainingLoop(recipe, epochs=config.epochs, name="search", on_epoch=on_epoch) as loop:
+            loop.announce("searching")
+            loop.fit()
+            genotype = recipe.derive_genotype(loop)
+        summary = recipe.finish(genotype)
     print_summary("search", {key: summary[key] for key in recipe.printed_keys if key in summary})
-    command = retrain_command(invocation, config)
+    command = retrain_command(run.path, invocation.overrides, config)
     print(f"\n{genotype}\n\nTrain it from scratch:\n  {command}")
     return summary
 
@@ -358,12 +356,18 @@ class Search(Recipe):
         )
 
 
-def retrain_command(invocation: Invocation, config: SearchConfig) -> str:
-    """Return the command that trains the genotype of a search on the same data."""
+def retrain_command(directory: Path, overrides: Sequence[str], config: SearchConfig) -> str:
+    """Return the command that trains the genotype of a search on the same data.
+
+    Args:
+        directory: Run directory of the search.
+        overrides: Its command line.
+        config: Its configuration.
+    """
     space_keys = tuple(f"space.{name}=" for name in config.space.retrain_keys)
     repeated = ("dataset", "device=", "seed=", *space_keys)
-    arguments = [override for override in invocation.overrides if override.startswith(repeated)]
-    given = dict(override.split("=", 1) for override in invocation.overrides if "=" in override)
+    arguments = [override for override in overrides if override.startswith(repeated)]
+    given = dict(override.split("=", 1) for override in overrides if "=" in override)
     experiment = given.get("experiment/search")
     if experiment in group_options("experiment/retrain"):
         arguments.insert(0, f"experiment={experiment}")
@@ -373,5 +377,5 @@ def retrain_command(invocation: Invocation, config: SearchConfig) -> str:
         arguments.insert(0, f"space={config.space.name}")
     if config.task.name != "classification":
         arguments.insert(0, f"task={config.task.name}")
-    words = [f"genotype={invocation.directory}", *arguments]
+    words = [f"genotype={directory}", *arguments]
     return " ".join(["python -m darts.retrain", *(shlex.quote(word) for word in words)])

@@ -1,9 +1,14 @@
-"""Signals: SIGTERM and Ctrl-C make a run save and exit; a second Ctrl-C ends it at once."""
+"""Signals: Ctrl-C, SIGTERM and SIGHUP make a run save and exit; SIGUSR1 makes it save and go on.
+
+A second Ctrl-C ends the run at once.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType, TracebackType
 
 
@@ -16,29 +21,52 @@ class Interrupt:
 
     When contexts are nested, as in a tuning run that trains in its own process, both record it.
 
+    Args:
+        notice: Line to print on standard error when the first signal arrives.
+
     Attributes:
-        received: Number of the signal, or None.
+        received: Number of the signal that ends the run, or None.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SIGNALS = tuple(
+        getattr(signal, name)
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+        if hasattr(signal, name)  # Windows lacks the last two
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, notice: str = "") -> None:
         self.received: int | None = None
+        self._notice = notice
+        self._save_requested = False
         self._previous: dict[int, object] = {}
         self._outer: Interrupt | None = None
 
+    def take_save_request(self) -> bool:
+        """Return whether SIGUSR1 has arrived since the last call."""
+        requested, self._save_requested = self._save_requested, False
+        return requested
+
     def _record(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
+        if number == getattr(signal, "SIGUSR1", None):
+            self._save_requested = True
+            return
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if self.received is None and self._notice:
+            # Printing could fail here: the signal may have interrupted another print.
+            with suppress(OSError):
+                os.write(2, f"\n{self._notice}\n".encode())
         self.received = number
 
     def __enter__(self) -> Interrupt:
         # Only the main thread may install handlers; other threads keep the default behavior.
         if threading.current_thread() is threading.main_thread():
             for number in self.SIGNALS:
-                self._previous[number] = signal.signal(number, self._record)
-            owner = getattr(self._previous[signal.SIGTERM], "__self__", None)
+                # nohup ignores SIGHUP, and the run shall survive the end of its terminal.
+                if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._record)
+            owner = getattr(self._previous.get(signal.SIGTERM), "__self__", None)
             if isinstance(owner, Interrupt):
                 self._outer, self.received = owner, owner.received
         return self

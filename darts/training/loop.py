@@ -91,8 +91,8 @@ class Recipe(ABC):
 class TrainingLoop:
     """Epochs and steps of a recipe, as a context manager.
 
-    Entering opens the console and catches SIGINT and SIGTERM. A checkpoint is written after each
-    epoch, within an epoch when ``save_minutes`` have passed, and when a signal arrives.
+    Entering opens the console and catches signals, see ``Interrupt``. A checkpoint is written after
+    each epoch, within an epoch when ``save_minutes`` have passed, and when a signal arrives.
 
     Args:
         recipe: What to train.
@@ -108,7 +108,7 @@ class TrainingLoop:
         self.epochs, self.on_epoch = epochs, on_epoch
         self.steps = len(self.state.train_loader)
         self.console = Console(total_steps=epochs * self.steps, name=name, done=self.global_step)
-        self.interrupt = Interrupt()
+        self.interrupt = Interrupt("stopping after this step; Ctrl-C again to abort")
         self._stack = ExitStack()
 
     @property
@@ -117,7 +117,6 @@ class TrainingLoop:
         return self.state.epoch * self.steps + self.state.step
 
     def __enter__(self) -> TrainingLoop:
-        self._stack.enter_context(self.run)
         self._stack.enter_context(self.console)
         self._stack.enter_context(self.interrupt)
         return self
@@ -219,6 +218,7 @@ class TrainingLoop:
     def save_if_due(self) -> None:
         """Write a checkpoint if any rank received a signal or ``save_minutes`` have passed."""
         due = self.run.is_save_due(self.recipe.config.save_minutes)
+        due = self.interrupt.take_save_request() or due
         if self.run.ranks.all_reduce_max(bool(self.interrupt.received) or due):
             self.save()
 
@@ -232,7 +232,6 @@ class TrainingLoop:
         number = self.run.ranks.all_reduce_max(self.interrupt.received or 0)
         if not number:
             return
-        self.run.close()
         argument = shlex.quote(f"resume={self.run.path}")
         self.console.info(
             f"interrupted; checkpoint saved. Continue with: "

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
+import torch
 from torch import Tensor
 
-from darts.config import EnergyConfig, RunConfig, TrackingConfig
+from darts.config import EnergyConfig, Invocation, RunConfig
 from darts.data import load_split, save_split
-from darts.reading import JsonObject
+from darts.reading import JsonObject, one_line
 from darts.tracking import EnergyMeter, Ledger, MetricsLog, TensorBoard
 from darts.tracking.ledger import PHASES, CostSummary, LedgerEntry, energy_report, summary_costs
+from darts.tracking.metrics import Position
 from darts.training.checkpoint import (
     CheckpointError,
     StateDict,
@@ -26,8 +30,9 @@ from darts.training.checkpoint import (
 )
 from darts.training.device import peak_memory
 from darts.training.distributed import Ranks
-from darts.training.run_directory import RunDirectory
+from darts.training.run_directory import FIRST_FILES, RunDirectory
 from darts.training.steps import Diverged
+from darts.writing import WriteError, is_machine_fault
 
 DIVERGED = "diverged.json"
 
@@ -35,43 +40,66 @@ DIVERGED = "diverged.json"
 class TrainingRun:
     """All output of a search or a retraining, from the first file to the last.
 
-    The constructor writes nothing: it loads the checkpoint of a run to resume, or requires an
-    unused directory. ``begin`` writes the first files and opens the logs.
+    A context manager that owns the run directory. The constructor writes no file of the run: it
+    loads the checkpoint of a run to resume, or claims an unused directory. ``begin`` writes the
+    first files and opens the logs. A dry run writes nothing and owns nothing.
 
     Args:
         command: ``search`` or ``retrain``.
-        path: The run directory.
+        invocation: Run directory, and the command line for ``overrides.json``.
         config: Configuration of the run.
-        overrides: Command line, for ``overrides.json``.
         ranks: Processes of the run; rank 0 writes. Call the methods on all of them.
 
     Attributes:
+        path: The run directory.
         saved: Content of the checkpoint to resume from, or None for a new run.
 
     Raises:
-        CheckpointError: When the checkpoint is unusable.
-        ConfigError: When the directory holds another run, or the configuration differs from it.
+        CheckpointError: If the checkpoint is unusable, or a file of the run was changed.
+        ConfigError: If the directory belongs to another run or process, or the configuration
+            differs from that of the run.
     """
 
     def __init__(
-        self, command: str, path: Path, config: RunConfig, *, overrides: Sequence[str], ranks: Ranks
+        self, command: str, invocation: Invocation, config: RunConfig, *, ranks: Ranks
     ) -> None:
-        self.command, self.path, self.config, self.ranks = command, path, config, ranks
-        self.files = RunDirectory(path, command)
+        self.command, self.config, self.ranks = command, config, ranks
+        self.files = RunDirectory(invocation.directory, command)
         self.resumed = config.resume is not None
         self.saved: StateDict | None = None
-        self._overrides = list(overrides)
+        self._overrides = list(invocation.overrides)
+        self._digests: dict[str, str] = {}  # of files that do not change during the run
         self._last_save = time.monotonic()
         self._gco2_per_kwh = config.tracking.energy.gco2_per_kwh
-        if self.resumed:
-            self._load()
-        elif ranks.main:
-            self.files.require_unused(resumable=True)
+        self._global_step = 0  # of the last checkpoint
+        try:
+            self._claim(numbered=invocation.numbered)
+            if self.resumed:
+                self._load()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.files.path
 
     @property
     def checkpoint(self) -> Path:
         """The checkpoint file."""
         return self.path / "checkpoint.pt"
+
+    def _claim(self, *, numbered: bool) -> None:
+        if not self.ranks.main:
+            return
+        if self.config.dry_run:
+            if not self.resumed and not numbered:
+                self.files.require_unused(resumable=True)
+        elif self.resumed:
+            self.files.claim_existing()
+        else:
+            self.files.claim_unused(resumable=True, numbered=numbered)
 
     def _load(self) -> None:
         self.files.require_incomplete()
@@ -79,6 +107,21 @@ class TrainingRun:
             return  # killed before its first checkpoint: start from the beginning
         self.saved = load_checkpoint(self.checkpoint, self.command)
         self.files.require_same(self.saved["config"], self.config)
+        self._digests = self.saved["files"]
+        if self.ranks.main:
+            self.files.require_unchanged(self._digests)
+            self._check_threads()
+
+    def _check_threads(self) -> None:
+        """Warn if the number of threads differs: sums are then rounded in another order."""
+        before = self.files.read_json("env.json").get("cpu")
+        threads = before.get("threads") if isinstance(before, dict) else None
+        if threads != torch.get_num_threads():
+            warnings.warn(
+                f"the run began with {threads} threads and resumes with {torch.get_num_threads()}; "
+                f"its results will differ in rounding. Set OMP_NUM_THREADS={threads} to avoid this",
+                stacklevel=2,
+            )
 
     def begin(self, subsets: Mapping[str, Tensor]) -> None:
         """Write the first files, restore random states, open the logs, start the energy meter.
@@ -87,13 +130,13 @@ class TrainingRun:
             subsets: Indices of the training samples by use, ``(n,)`` int64 each.
 
         Raises:
-            CheckpointError: When a resumed run finds another data set than it began with.
+            CheckpointError: If a resumed run finds another data set than it began with.
         """
         file, main, saved = self.path / "split.npz", self.ranks.main, self.saved
         if main and saved is None:
-            self.path.mkdir(parents=True, exist_ok=True)
             save_split(file, dict(subsets))
             self.files.begin(self.config, self._overrides)
+            self._digests = self.files.digests("split.npz", *FIRST_FILES)
         elif main:
             before = load_split(file)
             if before.keys() != subsets.keys() or any(
@@ -104,24 +147,26 @@ class TrainingRun:
                 )
         if main:
             (self.path / DIVERGED).unlink(missing_ok=True)
-        tracking = self.config.tracking
-        self._ledger = Ledger(energy_meter(tracking.energy, self.ranks))
-        purge_step = 0 if self.resumed else None
+        self._ledger = Ledger(energy_meter(self.config.tracking.energy, self.ranks))
         if saved is not None:
             if main:  # other ranks count from 0; their joules are added to rank 0's
                 self._ledger.load_state_dict(saved["energy"])
             restore_random_states(saved["random"])
             self.ranks.align_generators()
-            purge_step = saved["global_step"] + 1
+            self._global_step = saved["global_step"]
         self._ledger.start()
-        self._open_logs(tracking, purge_step)
+        self._open_logs()
 
-    def _open_logs(self, tracking: TrackingConfig, purge_step: int | None) -> None:
+    def _open_logs(self) -> None:
+        saved = self.saved or {"metrics_position": None, "event_offset": None}
         if self.ranks.main:
-            offset = None if self.saved is None else self.saved["metrics_offset"]
-            self.metrics = MetricsLog(self.path / "metrics.jsonl", resume_at=offset)
-        enabled = tracking.tensorboard and self.ranks.main
-        self.board = TensorBoard(self.path, enabled=enabled, purge_step=purge_step)
+            position = saved["metrics_position"]
+            self.metrics = MetricsLog(
+                self.path / "metrics.jsonl",
+                resume_at=None if position is None else Position(*position),
+            )
+        enabled = self.config.tracking.tensorboard and self.ranks.main
+        self.board = TensorBoard(self.path, enabled=enabled, resume_at=saved["event_offset"])
 
     def log(self, step: int, row: JsonObject, scalars: Mapping[str, float | None]) -> None:
         """Add a row to metrics.jsonl and scalars to TensorBoard at a global step."""
@@ -134,10 +179,16 @@ class TrainingRun:
         if self.ranks.main:
             self.files.write(name, text)
 
+    def write_once(self, name: str, text: str) -> None:
+        """Write a file that does not change during the run; a resumed run refuses a changed one."""
+        if self.ranks.main and name not in self._digests:
+            self.files.write(name, text)
+            self._digests |= self.files.digests(name)
+
     def save(self, global_step: int, state: StateDict) -> None:
         """Write the checkpoint: the state, configuration, random states and costs of the run."""
         energy = {"entries": self._energy_entries()}
-        self._last_save = time.monotonic()
+        self._last_save, self._global_step = time.monotonic(), global_step
         if not self.ranks.main:
             return
         self.metrics.sync()
@@ -149,7 +200,9 @@ class TrainingRun:
                 **state,
                 "config": dataclasses.asdict(self.config),
                 "global_step": global_step,
-                "metrics_offset": self.metrics.offset,
+                "metrics_position": tuple(self.metrics.position),
+                "event_offset": self.board.offset,
+                "files": self._digests,
                 "random": random_states(),
                 "energy": energy,
             },
@@ -174,8 +227,18 @@ class TrainingRun:
         others = {phase: self.ranks.all_reduce_sum(own[phase]) - own[phase] for phase in PHASES}
         return self._ledger.entries(others)
 
-    def finish(self, summary: JsonObject) -> JsonObject:
-        """Close the logs, write energy.json and summary.json, and return the summary."""
+    def finish(
+        self, summary: JsonObject, write_card: Callable[[JsonObject], None] | None = None
+    ) -> JsonObject:
+        """Close the logs, write energy.json and, as the last file, summary.json.
+
+        Args:
+            summary: Results of the run.
+            write_card: Writes files that need the complete summary.
+
+        Returns:
+            The complete summary.
+        """
         entries = self._energy_entries()
         complete = {
             "command": self.command,
@@ -187,16 +250,23 @@ class TrainingRun:
         if not self.ranks.main:
             return complete
         scores = {name: value for name, value in complete.items() if isinstance(value, float)}
-        self.board.log_hparams(dataclasses.asdict(self.config), scores)
-        self.close()
+        self.board.log_hparams(dataclasses.asdict(self.config), scores, self._global_step)
+        self.board.close()
+        self.metrics.close()
         self.files.write_json("energy.json", energy_report(entries, self._gco2_per_kwh))
+        complete = self.files.complete(complete)
+        if write_card is not None:
+            write_card(complete)
         return self.files.finish(complete)
 
     def close(self) -> None:
-        """Close the logs that ``begin`` opened."""
-        for log in ("metrics", "board"):
-            if hasattr(self, log):
-                getattr(self, log).close()
+        """Close the logs that ``begin`` opened, and give the run directory up."""
+        try:
+            for log in ("board", "metrics"):
+                if hasattr(self, log):
+                    getattr(self, log).close()
+        finally:
+            self.files.release()
 
     def __enter__(self) -> TrainingRun:
         return self
@@ -207,17 +277,35 @@ class TrainingRun:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """After an error, close the logs; a diverged run writes its reason and cost first.
+        """Close the run; a diverged one writes its reason and cost first.
 
-        Without an error the logs stay open: ``finish`` writes to them.
+        Raises:
+            KeyboardInterrupt: After a second Ctrl-C, with the command that resumes the run.
+            WriteError: Instead of an error of the machine, also with that command.
         """
-        if kind is None:
-            return
         if isinstance(error, Diverged):
             record = {"why": str(error), **self.cost()}
             if self.ranks.main:
                 self.files.write_json(DIVERGED, record)
-        self.close()
+        try:
+            self.close()
+        except OSError:
+            if error is None:
+                raise
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(f"aborted by Ctrl-C{self._continuation()}") from None
+        if isinstance(error, OSError) and is_machine_fault(error):
+            raise WriteError(error.errno, f"{one_line(error)}{self._continuation()}") from error
+
+    def _continuation(self) -> str:
+        """Return the end of an error message: how to continue, if there is a checkpoint."""
+        if not self.ranks.main or not self.checkpoint.exists():
+            return ""
+        argument = shlex.quote(f"resume={self.path}")
+        return (
+            f"; the checkpoint of step {self._global_step} is complete, continue with: "
+            f"python -m darts.{self.command} {argument}"
+        )
 
 
 def energy_meter(energy: EnergyConfig, ranks: Ranks) -> EnergyMeter:

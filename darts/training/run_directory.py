@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from darts.config import ConfigError, as_yaml
-from darts.reading import JsonObject, read_json
+from darts.config import ConfigError, as_yaml, record_digest
+from darts.reading import NPZ_LIMIT, FileError, JsonObject, read_bytes, read_json_object, read_yaml
 from darts.tracking import environment
-from darts.writing import write_atomically, write_json
+from darts.training.run_lock import RunLock
+from darts.writing import sweep_temporary_files, write_atomically, write_json
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+
+FIRST_FILES = ("overrides.json", "env.json", "config.yaml")
+"""Files with which every run begins, in the order in which they are written."""
 
 
 class ResumableConfig(Protocol):
@@ -25,22 +33,85 @@ class ResumableConfig(Protocol):
     may_change_on_resume: ClassVar[tuple[str, ...]]
 
 
-@dataclass(frozen=True)
 class RunDirectory:
-    """Files of one run of any command.
+    """Files of one run of any command, and their owner; the context manager gives them up.
 
-    Attributes:
-        path: The directory; created by ``begin``.
+    Args:
+        path: The directory. ``claim_unused`` may choose another one.
         command: Name of the command, for example ``search``.
     """
 
-    path: Path
-    command: str
+    def __init__(self, path: Path, command: str) -> None:
+        self.path, self.command = path, command
+        self._lock: RunLock | None = None
+        self._created = False
 
     @property
     def is_complete(self) -> bool:
         """Whether the run wrote its summary, which is its last file."""
         return (self.path / "summary.json").exists()
+
+    def claim_unused(self, *, resumable: bool = False, numbered: bool = False) -> None:
+        """Become the owner of a directory that holds no run.
+
+        Args:
+            resumable: Whether the message offers to continue a run that the directory holds.
+            numbered: Whether to try ``path_2``, ``path_3``, ... if the directory is taken. For
+                directories that the user did not choose.
+
+        Raises:
+            ConfigError: If the directory is taken.
+        """
+        base = self.path
+        for number in itertools.count(1):
+            if number > 1:
+                self.path = base.with_name(f"{base.name}_{number}")
+            try:
+                self._claim()
+                self.require_unused(resumable=resumable)
+                return
+            except ConfigError:
+                self.release()
+                if not numbered:
+                    raise
+
+    def claim_existing(self) -> None:
+        """Become the owner of the directory of a run to resume.
+
+        Raises:
+            ConfigError: If another process owns it.
+        """
+        self._claim()
+
+    def _claim(self) -> None:
+        try:
+            self.path.mkdir(parents=True)
+            self._created = True
+        except FileExistsError:
+            pass  # Hydra creates the directory first
+        self._lock = RunLock(self.path)
+        sweep_temporary_files(self.path)
+
+    def release(self) -> None:
+        """Give the directory up; remove it if ``claim_unused`` created it and it is empty."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        if self._created:
+            with suppress(OSError):
+                self.path.rmdir()
+        self._created = False
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
 
     def require_unused(self, *, resumable: bool = False) -> None:
         """Refuse a directory that already holds a run.
@@ -49,7 +120,7 @@ class RunDirectory:
             resumable: Whether the message offers to continue that run.
 
         Raises:
-            ConfigError: When ``config.yaml`` exists.
+            ConfigError: If ``config.yaml`` exists.
         """
         if (self.path / "config.yaml").exists():
             hint = f", or continue that run with resume={self.path}" if resumable else ""
@@ -68,9 +139,13 @@ class RunDirectory:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         kept = [override for override in overrides if not override.startswith("resume=")]
-        self.write_json("overrides.json", {"command": self.command, "overrides": kept})
+        text = as_yaml(config)
+        record = {"command": self.command, "overrides": kept}
+        self.write_json(
+            "overrides.json", {**record, "digest": record_digest(self.command, kept, text)}
+        )
         self.write_json("env.json", environment())
-        self.write("config.yaml", as_yaml(config))
+        self.write("config.yaml", text)
 
     def require_same(self, saved: Mapping[str, object], config: ResumableConfig) -> None:
         """Refuse to resume with a configuration that differs from the run's own.
@@ -96,10 +171,34 @@ class RunDirectory:
         """Refuse to resume a run that has ended.
 
         Raises:
-            ConfigError: When ``summary.json`` exists.
+            ConfigError: If ``summary.json`` exists.
         """
         if self.is_complete:
             raise ConfigError(f"the run in {self.path} is complete; nothing to resume")
+
+    def digests(self, *names: str) -> dict[str, str]:
+        """Return the SHA-256 digests of files of the run, in hexadecimal."""
+        return {name: _digest(self.path / name) for name in names}
+
+    def require_unchanged(self, digests: Mapping[str, str]) -> None:
+        """Refuse to resume a run whose files were changed.
+
+        Args:
+            digests: Return value of ``digests`` for files that the run does not change.
+
+        Raises:
+            ConfigError: If a file is missing or differs.
+        """
+        for name, digest in digests.items():
+            try:
+                unchanged = _digest(self.path / name) == digest
+            except (OSError, FileError):
+                unchanged = False
+            if not unchanged:
+                raise ConfigError(
+                    f"cannot resume {self.path}: {name} is missing or was changed after the run "
+                    "began"
+                )
 
     def write(self, name: str, text: str) -> None:
         """Write a text file atomically."""
@@ -109,21 +208,57 @@ class RunDirectory:
         """Write a JSON file atomically."""
         write_json(self.path / name, content)
 
-    def read_json(self, name: str) -> Any:
-        """Read a JSON file."""
-        return read_json(self.path / name)
+    def read_json(self, name: str) -> JsonObject:
+        """Read a JSON file that holds an object.
+
+        Raises:
+            FileError: If it is damaged.
+        """
+        return read_json_object(self.path / name)
+
+    def saved_config(self) -> Mapping[str, object]:
+        """Return the values of ``config.yaml``.
+
+        Raises:
+            FileError: If it is damaged.
+        """
+        values = read_yaml(self.path / "config.yaml")
+        if not isinstance(values, Mapping):
+            raise FileError(f"{self.path / 'config.yaml'} is damaged")
+        return values
 
     def overrides(self) -> list[str]:
         """Return the command line with which the run began."""
         overrides: list[str] = self.read_json("overrides.json")["overrides"]
         return overrides
 
-    def finish(self, summary: JsonObject) -> JsonObject:
-        """Write ``summary.json`` with the command and the git revision; return the summary."""
+    def git_revision(self) -> str | None:
+        """Return the revision of the code with which the run began.
+
+        Raises:
+            FileError: If ``env.json`` is damaged.
+        """
         revision = self.read_json("env.json").get("git_revision")
-        complete = {"command": self.command, **summary, "git_revision": revision}
+        if not isinstance(revision, str | None):
+            raise FileError(f"{self.path / 'env.json'} is damaged: git_revision is no text")
+        return revision
+
+    def complete(self, summary: JsonObject) -> JsonObject:
+        """Return a summary with the command and the git revision."""
+        return {"command": self.command, **summary, "git_revision": self.git_revision()}
+
+    def finish(self, summary: JsonObject) -> JsonObject:
+        """Write the complete summary to ``summary.json``, and return it.
+
+        It must be the last file of a run, because a run with a summary is complete.
+        """
+        complete = self.complete(summary)
         self.write_json("summary.json", complete)
         return complete
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(read_bytes(path, limit=NPZ_LIMIT)).hexdigest()
 
 
 def _differences(

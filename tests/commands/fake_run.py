@@ -59,6 +59,7 @@ def main() -> None:
         directory.mkdir(parents=True)
         text = json.dumps({"command": command, "overrides": overrides})
         (directory / "overrides.json").write_text(text)
+        (directory / "config.yaml").write_text("{}")
     with (directory / "starts").open("a") as file:
         file.write("x")
     received: list[int] = []

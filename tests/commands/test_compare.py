@@ -81,7 +81,6 @@ def test_run_directory_contains_summary_report_and_rows(comparison: Any) -> None
         "config.yaml",
         "env.json",
         "overrides.json",
-        "comparison.json",
         "summary.json",
         "report.md",
         "rows.csv",

@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from darts.config import Invocation, SearchConfig, compose, rebuild
+from darts.config import SearchConfig, compose, rebuild
 from darts.data import load_split
 from darts.recipes.search import retrain_command
 from darts.spaces import Genotype
@@ -173,18 +173,18 @@ def test_a_run_directory_with_special_characters_is_quoted_in_printed_commands(
 def test_the_printed_command_names_the_experiment_or_the_data_set(tmp_path: Path) -> None:
     """It names the data set if no experiment of the same name exists for retraining."""
     digits, cifar10 = (compose("search", [f"dataset={name}"]) for name in ("digits", "cifar10"))
-    assert "dataset=digits" in retrain_command(Invocation(tmp_path, ()), digits).split()
-    invocation = Invocation(tmp_path, ("experiment/search=cifar10_cpu", "seed=1"))
-    words = retrain_command(invocation, cifar10).split()
+    assert "dataset=digits" in retrain_command(tmp_path, (), digits).split()
+    overrides = ("experiment/search=cifar10_cpu", "seed=1")
+    words = retrain_command(tmp_path, overrides, cifar10).split()
     assert {"experiment=cifar10_cpu", "seed=1"} <= set(words)
     assert not [word for word in words if word.startswith(("dataset=", "space="))]
-    invocation = Invocation(tmp_path, ("experiment/search=of_search_alone",))
-    assert "dataset=cifar10" in retrain_command(invocation, cifar10).split()
+    overrides = ("experiment/search=of_search_alone",)
+    assert "dataset=cifar10" in retrain_command(tmp_path, overrides, cifar10).split()
 
 
 def test_the_printed_command_names_a_space_that_is_not_the_default(tmp_path: Path) -> None:
     config = compose("search", ["experiment=nas201_cpu"])
-    words = retrain_command(Invocation(tmp_path, ("experiment/search=nas201_cpu",)), config).split()
+    words = retrain_command(tmp_path, ("experiment/search=nas201_cpu",), config).split()
     assert {"space=nas201", "experiment=nas201_cpu", f"genotype={tmp_path}"} <= set(words)
 
 
@@ -202,7 +202,7 @@ def test_the_printed_command_repeats_options_that_are_not_sizes(
     words = tuple(overrides.split())
     more = ["dataset=pairs"] if "task=translation" in words else []
     config = compose("search", [*words, *more])
-    printed = retrain_command(Invocation(tmp_path, words), config).split()
+    printed = retrain_command(tmp_path, words, config).split()
     assert (set(words) <= set(printed)) == repeated
 
 

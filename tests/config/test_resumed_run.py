@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from darts.config import ConfigError, SearchConfig, compose, rebuild
+from darts.config import ConfigError, SearchConfig, compose, rebuild, record_digest
 from darts.config.overrides import is_plain_override, require_plain_overrides
 from darts.config.resumed_run import ResumedRun
 from darts.config.serialization import as_yaml, escape_interpolations
@@ -29,10 +29,16 @@ def make_run(directory: Path, overrides: list[str] | None = None, **values: obje
     """Write the files with which a search begins, with changed values of its configuration."""
     directory.mkdir(exist_ok=True)
     config = yaml.safe_load(as_yaml(compose("search", ["space.channels=4"])))
-    (directory / "config.yaml").write_text(yaml.safe_dump({**config, **values}))
-    record = {"command": "search", "overrides": overrides or ["space.channels=4"]}
-    (directory / "overrides.json").write_text(json.dumps(record))
+    write_files(directory, yaml.safe_dump({**config, **values}), overrides or ["space.channels=4"])
     return directory
+
+
+def write_files(directory: Path, config: str, overrides: list[str]) -> None:
+    """Write ``config.yaml`` and ``overrides.json`` with a digest that fits."""
+    (directory / "config.yaml").write_text(config)
+    digest = record_digest("search", overrides, config)
+    record = {"command": "search", "overrides": overrides, "digest": digest}
+    (directory / "overrides.json").write_text(json.dumps(record))
 
 
 def resume(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -131,13 +137,28 @@ def test_the_same_command_line_can_be_repeated_with_resume(tmp_path: Path) -> No
     ],
 )
 def test_a_damaged_configuration_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
-    directory = make_run(tmp_path)
-    (directory / "config.yaml").write_text(content)
+    directory = tmp_path
+    write_files(directory, content, [])
     with pytest.raises(ConfigError) as caught:
         ResumedRun.load("search", str(directory))
     assert str(directory) in str(caught.value)
     assert "config.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_files_that_were_changed_after_the_start_are_refused(tmp_path: Path) -> None:
+    directory = make_run(tmp_path)
+    for name, old, new in (
+        ("config.yaml", "epochs: 15", "epochs: 16"),
+        ("overrides.json", "space.channels=4", "space.channels=5"),
+    ):
+        text = (directory / name).read_text()
+        assert old in text
+        (directory / name).write_text(text.replace(old, new))
+        with pytest.raises(ConfigError, match="was changed after the run began"):
+            ResumedRun.load("search", str(directory))
+        (directory / name).write_text(text)
+    ResumedRun.load("search", str(directory))
 
 
 def test_resume_and_multirun_exclude_each_other(tmp_path: Path) -> None:
@@ -166,11 +187,10 @@ def test_overrides_that_set_a_value_are_plain(override: str) -> None:
         "hydra/launcher=basic",
         "dataset@hydra=digits",
         "name=${oc.env:HOME}",
-        "unknown=1",
         "seed",
     ],
 )
 def test_overrides_that_do_more_than_set_a_value_are_refused(override: str) -> None:
-    assert not is_plain_override("search", override)
+    assert not is_plain_override(override)
     with pytest.raises(ConfigError, match="accepts only key=value"):
         require_plain_overrides("search", ["seed=1", override])

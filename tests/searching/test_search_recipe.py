@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from darts.config import SearchConfig, compose
+from darts.config import Invocation, SearchConfig, compose
 from darts.recipes.search import Search
 from darts.training.distributed import Ranks
 from darts.training.run import TrainingRun
@@ -32,7 +32,7 @@ def make_recipe(folder: Path, *overrides: str) -> Search:
             *overrides,
         ],
     )
-    return Search(config, TrainingRun("search", folder, config, overrides=(), ranks=Ranks("cpu")))
+    return Search(config, TrainingRun("search", Invocation(folder, ()), config, ranks=Ranks("cpu")))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from darts.config import RetrainConfig, compose
+from darts.config import Invocation, RetrainConfig, compose
 from darts.tracking import read_metrics
 from darts.training.checkpoint import load_checkpoint
 from darts.training.distributed import Ranks
@@ -67,7 +67,7 @@ class FakeRecipe(Recipe):
     ) -> None:
         common = ("dataset=synthetic", "genotype=DARTS_V2", "tracking.tensorboard=false")
         self.config: RetrainConfig = compose("retrain", [*common, *overrides])
-        self.run = TrainingRun("retrain", path, self.config, overrides=(), ranks=Ranks("cpu"))
+        self.run = TrainingRun("retrain", Invocation(path, ()), self.config, ranks=Ranks("cpu"))
         loader: Any = NumberedLoader()
         self.loader: NumberedLoader = loader
         self.state = TrainState(train_loader=loader)
@@ -110,7 +110,7 @@ class FakeRecipe(Recipe):
 def fit(recipe: FakeRecipe, epochs: int = 2, **options: Any) -> None:
     """Train to the end and close the logs."""
     try:
-        with TrainingLoop(recipe, epochs=epochs, name="retrain", **options) as loop:
+        with recipe.run, TrainingLoop(recipe, epochs=epochs, name="retrain", **options) as loop:
             loop.fit()
     finally:
         recipe.run.close()

@@ -1,0 +1,121 @@
+"""The owner of a run directory: at most one process, on any machine that shares the file system."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import time
+import warnings
+from contextlib import suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import BinaryIO
+
+from darts.config import ConfigError
+from darts.reading import FileError, JsonObject, read_json_object
+from darts.writing import open_in_place, write_errors
+
+LOCK_FILE = "run.lock"
+_ORPHAN_SECONDS = 15.0  # the data loaders of a killed run hold its lock until they notice
+_POLL_SECONDS = 0.1
+
+
+class RunLock:
+    """An exclusive lock on a run directory; the file ``run.lock`` describes its owner.
+
+    The operating system releases the lock when the process ends, however it ends, so a killed run
+    can be resumed at once. The file is removed by ``release``.
+
+    Args:
+        directory: The run directory; it must exist.
+
+    Raises:
+        ConfigError: If another process owns the directory; the message names it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / LOCK_FILE
+        deadline = time.monotonic() + _ORPHAN_SECONDS
+        while (file := self._try_lock()) is None:
+            owner = _read_owner(self._path)
+            if (owner is not None and _is_alive(owner)) or time.monotonic() > deadline:
+                raise ConfigError(f"{directory} is in use by {_describe(owner)}")
+            time.sleep(_POLL_SECONDS)
+        self._file = file
+        with write_errors(self._path):
+            file.truncate(0)
+            file.write(json.dumps(_this_process()).encode())
+            file.flush()
+
+    def _try_lock(self) -> BinaryIO | None:
+        """Open and lock the file; return None if another process has locked it."""
+        file = open_in_place(self._path)
+        try:
+            _flock(file)
+            # The owner may have removed the file after it was opened here.
+            if os.fstat(file.fileno()).st_ino == os.stat(self._path).st_ino:
+                return file
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                file.close()
+                raise
+            warnings.warn(
+                f"{self._path.parent}: this file system has no locks; start no second process that "
+                "writes to this run",
+                stacklevel=4,
+            )
+            return file
+        file.close()
+        return None
+
+    def release(self) -> None:
+        """Remove the file and release the lock; a second call does nothing."""
+        if not self._file.closed:
+            with suppress(OSError):
+                self._path.unlink()
+            self._file.close()
+
+
+def _flock(file: BinaryIO) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows has no flock; there the file only describes the owner
+        return
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _this_process() -> JsonObject:
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": started}
+
+
+def _read_owner(path: Path) -> JsonObject | None:
+    """Return the description of an owner, or None if it is incomplete."""
+    try:
+        owner = read_json_object(path, limit=4096)
+    except (FileError, OSError):
+        return None
+    return owner if isinstance(owner.get("pid"), int) and owner["pid"] > 0 else None
+
+
+def _is_alive(owner: JsonObject) -> bool:
+    """Return whether the owner may be running; on another machine this is not known."""
+    if owner.get("host") != socket.gethostname():
+        return True
+    try:
+        os.kill(owner["pid"], 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it belongs to another user
+        return True
+    return True
+
+
+def _describe(owner: JsonObject | None) -> str:
+    if owner is None:
+        return "another process"
+    return f"process {owner['pid']} on {owner.get('host')}, started {owner.get('started')}"

@@ -1,0 +1,142 @@
+"""One owner per run directory, with real processes."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from darts.config import ConfigError
+from darts.training import run_lock
+from darts.training.run_directory import RunDirectory
+from darts.training.run_lock import LOCK_FILE, RunLock
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from darts.training.run_lock import RunLock
+lock = RunLock(Path(sys.argv[1]))
+print("locked", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that owns the directory."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"locked\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_second_process_is_refused_and_a_killed_one_owns_nothing(
+    tmp_path: Path, owner: subprocess.Popen[bytes]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        RunLock(tmp_path)
+    assert f"is in use by process {owner.pid} on {socket.gethostname()}, started 20" in str(
+        caught.value
+    )
+    owner.send_signal(signal.SIGSTOP)  # a stopped process still owns its run
+    with pytest.raises(ConfigError):
+        RunLock(tmp_path)
+    owner.kill()
+    owner.wait()
+    lock = RunLock(tmp_path)
+    assert json.loads((tmp_path / LOCK_FILE).read_text())["pid"] == os.getpid()
+    lock.release()
+    lock.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_in_the_same_process_is_refused_too(tmp_path: Path) -> None:
+    lock = RunLock(tmp_path)
+    with pytest.raises(ConfigError, match=f"in use by process {os.getpid()}"):
+        RunLock(tmp_path)
+    lock.release()
+    RunLock(tmp_path).release()
+
+
+def test_the_loaders_of_a_killed_run_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They inherit the lock, and end a few seconds after the run."""
+    lock = RunLock(tmp_path)
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(1.0,))
+    child.start()
+    # Closing without `release` is what the end of the process does.
+    lock._file.close()
+    monkeypatch.setattr(run_lock, "_is_alive", lambda owner: False)
+    start = time.monotonic()
+    RunLock(tmp_path).release()
+    assert time.monotonic() - start > 0.5
+    child.join()
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"pid": -1}', b'{"pid": "x"}', b"{"])
+def test_a_damaged_description_of_the_owner_does_not_matter(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / LOCK_FILE).write_bytes(content)
+    RunLock(tmp_path).release()
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / LOCK_FILE).symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match=rf"cannot write .*{LOCK_FILE}"):
+        RunLock(tmp_path)
+    assert (tmp_path / "precious").read_text() == "kept"
+
+
+def claim(folder: Path, number: int, results: multiprocessing.Queue[str]) -> None:
+    files = RunDirectory(folder / "2026-01-01_00-00-00", "search")
+    files.claim_unused(numbered=True)
+    files.write("config.yaml", str(number))
+    results.put(files.path.name)
+    files.release()
+
+
+def test_runs_that_start_in_the_same_second_get_directories_of_their_own(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    processes = [context.Process(target=claim, args=(tmp_path, n, results)) for n in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    names = sorted(results.get() for _ in processes)
+    first = "2026-01-01_00-00-00"
+    assert names == [first, *(f"{first}_{n}" for n in range(2, 9))]
+    assert sorted((tmp_path / name / "config.yaml").read_text() for name in names) == [
+        str(n) for n in range(8)
+    ]
+
+
+def test_a_claim_without_files_leaves_nothing(tmp_path: Path) -> None:
+    files = RunDirectory(tmp_path / "run", "search")
+    files.claim_unused()
+    files.release()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "run").mkdir()
+    with files:
+        files.claim_unused()
+    assert (tmp_path / "run").exists()  # it was there before
+
+
+def test_temporary_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    (tmp_path / ".checkpoint.pt.123.tmp").write_text("half")
+    (tmp_path / ".notes").write_text("kept")
+    with RunDirectory(tmp_path, "search") as files:
+        files.claim_existing()
+        assert {file.name for file in tmp_path.iterdir()} == {".notes", LOCK_FILE}
