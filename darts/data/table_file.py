@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from darts.data.text_file import read_csv, read_lines, shortened
-from darts.reading import FileError
 
 DELIMITERS = (",", ";", "\t")
 _COLUMN_LIMIT = 2**20
@@ -81,10 +80,14 @@ def read_table(path: Path, label: str | None) -> Table:
 
 def _delimiter(path: Path) -> str:
     first = next(read_lines(path, newline=""), "")
-    try:
-        return max(DELIMITERS, key=lambda d: len(next(csv.reader([first], delimiter=d), [])))
-    except csv.Error as error:
-        raise FileError(f"{path}, line 1: {error}") from None
+
+    def columns(delimiter: str) -> int:
+        try:
+            return len(next(csv.reader([first], delimiter=delimiter), []))
+        except csv.Error:  # the line is one long cell
+            return 0
+
+    return max(DELIMITERS, key=columns)
 
 
 def _parse(path: Path, label: str | None, rows: Iterator[tuple[int, list[str]]]) -> Table:

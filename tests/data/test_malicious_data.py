@@ -1,0 +1,438 @@
+"""Files of data sets from a stranger: attacks and random damage, for each kind of file.
+
+Each file loads or is refused in one line that names it, within time and memory bounds.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import pickle
+import resource
+import struct
+import subprocess
+import sys
+import time
+import wave
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from darts.data import load, load_split, save_split
+from darts.data.decode import decode
+from darts.data.safe_pickle import load_pickled_arrays
+from darts.data.text_file import LINE_LIMIT, TEXT_LIMIT
+from darts.data.wav import read_wav
+
+Read = Callable[[Path], object]
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* differ from the published:UserWarning")
+
+
+def read_image(path: Path) -> object:
+    return decode(str(path), 8, 1.25)
+
+
+def read_table(path: Path) -> object:
+    return load("csv", root=path)
+
+
+def read_text(path: Path) -> object:
+    return load("text", root=path.parent)
+
+
+def read_pairs(path: Path) -> object:
+    return load("pairs", root=path.parent)
+
+
+def read_documents(path: Path) -> object:
+    return load("documents", root=path.parent)
+
+
+def read_cifar(path: Path) -> object:
+    return load("cifar100", root=path.parent, download=False, verify=False)
+
+
+def read_svhn(path: Path) -> object:
+    return load("svhn", root=path.parent, download=False, verify=False)
+
+
+def read_fashion(path: Path) -> object:
+    return load("fashion_mnist", root=path.parent, download=False, verify=False)
+
+
+def read_recordings(path: Path) -> object:
+    return load("audiofolder", root=path.parent.parent, rate=1000, mels=8, seconds=0.2, window=50.0)
+
+
+def png(width: int, height: int) -> bytes:
+    """Return a black image with one bit per pixel."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        checksum = zlib.crc32(name + body)
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)
+
+    rows = zlib.compress(bytes((1 + (width + 7) // 8) * height))
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+def wav(rate: int = 8000, channels: int = 1, bits: int = 16, data: bytes = bytes(8)) -> bytes:
+    frame = channels * bits // 8 % 65536
+    header = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, 0, frame, bits)
+    return b"RIFF\0\0\0\0WAVE" + header + struct.pack("<4sI", b"data", len(data)) + data
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+RAW = struct.pack("<I", 30_000_000) + bytes(30_000_000)
+CALL = b"cnumpy.core.multiarray\n_reconstruct\n"
+
+
+def array_of(raw: bytes) -> bytes:
+    """Return opcodes that make an array of uint8 from the object that ``raw`` pushes."""
+    dtype = b"cnumpy\ndtype\n(U\x02u1tR"
+    return CALL + b")R(K\x01J\xff\xff\xff\xff\x85" + dtype + b"I00\n" + raw + b"tb"
+
+
+ATTACKS: dict[str, tuple[str, bytes, Read, str]] = {
+    "PostScript": ("x.png", EPS, read_image, "cannot read the image"),
+    "an image bomb": ("x.png", png(10_000, 9_000), read_image, "pixels|bomb"),
+    "a narrow image": ("x.png", png(1, 2_000_000), read_image, "too narrow"),
+    "a position in the memo": ("x", b"\x80\x02Nr\xff\xff\xff\x7f.", load_pickled_arrays, "memo"),
+    "a position in text": ("x", b"Np99999999\n.", load_pickled_arrays, "memo"),
+    "a frame": ("x", b"\x80\x04\x95" + b"\xff" * 7 + b"\x7f.", load_pickled_arrays, "."),
+    "bytes": ("x", b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f", load_pickled_arrays, "too early"),
+    "a long integer": ("x", b"\x80\x02\x8b\xff\xff\xff\x7f", load_pickled_arrays, "opcode"),
+    "digits": ("x", b"I" + b"9" * 1_000_000 + b"\n.", load_pickled_arrays, "digits"),
+    "nested tuples": ("x", b"}N" + b"\x85" * 900_000 + b"Ns.", load_pickled_arrays, "objects"),
+    "objects": ("x", b"]" * 9_000_000 + b".", load_pickled_arrays, "objects"),
+    "an array of a number of bytes": (
+        "x",
+        b"}U\x04data" + array_of(b"J\xff\xff\xff\x7f") + b"s.",
+        load_pickled_arrays,
+        "without bytes",
+    ),
+    "many copies of bytes": (
+        "x",
+        b"\x80\x02}U\x01aT" + RAW + b"q\x00sU\x01b](" + array_of(b"h\x00") * 60 + b"es.",
+        load_pickled_arrays,
+        "larger than the file",
+    ),
+    "lists that double": (
+        "x",
+        b"}U\x01x]q\x00s"
+        + b"".join(b"U\x01%c](h%ch%ceq%cs" % (n, n, n, n + 1) for n in range(40))
+        + b".",
+        load_pickled_arrays,
+        "other objects than arrays",
+    ),
+    "a prime rate": ("x.wav", wav(rate=999_983), read_recordings, "large factor in common"),
+    "a rate of zero": ("x.wav", wav(rate=0), read_wav, "0 samples per second"),
+    "no channels": ("x.wav", wav(channels=0), read_wav, "0 channels"),
+    "all channels": ("x.wav", wav(channels=65535), read_wav, "65535 channels"),
+    "absurd bits": ("x.wav", wav(bits=65535), read_wav, "65535 bits"),
+    "a length": ("x.wav", wav()[:-12] + b"\xfe\xff\xff\x7f" + bytes(8), read_wav, "truncated"),
+    "a gzip bomb": (
+        "train-images-idx3-ubyte.gz",
+        gzip.compress(bytes(100_000_000), 1),
+        read_fashion,
+        "more than 67,108,864 bytes",
+    ),
+    "a shape": (
+        "train-images-idx3-ubyte.gz",
+        gzip.compress(bytes([0, 0, 8, 3]) + b"\xff" * 12),
+        read_fashion,
+        "its header is not that of the data set",
+    ),
+    "a long line": ("x.csv", b"a,b\n" + b"1" * (LINE_LIMIT + 2), read_table, "16,777,216 char"),
+    "a long number": ("x.csv", b"a,b\n" + b"1" * 100_000 + b",x\n", read_table, "not a number"),
+    "many columns": ("x.csv", b"a," * 1_100_000 + b"b\n", read_table, "1,048,576 columns"),
+    "equal columns": ("x.csv", b"a," * 300_000 + b"b\n", read_table, "two columns are named"),
+    "NUL in a table": ("x.csv", b"a,b\n1,x\0\n", read_table, "NUL"),
+    "NUL in a text": ("train.txt", b"a b\nc \0 d\n", read_text, "NUL"),
+    "a long word": ("train.txt", b"a" * 1_000_000, read_text, "a word of more than 65,536"),
+    "bytes in a text": ("train.txt", b"a" * 20_000 + b"\xff", read_text, "UTF-8 text: byte 20000"),
+    "NUL in pairs": ("train.src", b"a\0\n", read_pairs, "NUL"),
+    "a quote without end": ("train.csv", b'label,text\na,"' + b"b" * 200_000, read_documents, "."),
+}
+
+
+def refused(path: Path, read: Read, message: str = ".") -> None:
+    with pytest.raises((ValueError, OSError), match=message) as caught:
+        read(path)
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 1000
+    assert path.name in str(caught.value) or str(path.parent) in str(caught.value)
+
+
+def place(name: str, content: bytes, folder: Path) -> Path:
+    """Write a file of a data set, with valid files for the rest of the data set."""
+    for make in KINDS.values():
+        valid, _ = make(folder)
+        if valid.name == name:
+            valid.write_bytes(content)
+            return valid
+    path = folder / "folder" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def gray(suffix: str) -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, suffix)
+    return file.getvalue()
+
+
+def make_image(folder: Path, suffix: str) -> tuple[Path, Read]:
+    path = folder / f"image.{suffix}"
+    path.write_bytes(gray(suffix))
+    return path, read_image
+
+
+def make_recordings(folder: Path) -> tuple[Path, Read]:
+    rng = np.random.default_rng(0)
+    for kind in "ab":
+        for number in range(5):
+            path = folder / "recordings" / kind / f"{number}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with wave.open(str(path), "wb") as file:
+                file.setparams((2, 2, 4000, 0, "NONE", ""))
+                file.writeframes(rng.bytes(800))
+    (folder / "recordings" / "a" / "x.wav").write_bytes(path.read_bytes())
+    return folder / "recordings" / "a" / "x.wav", read_recordings
+
+
+def make_fashion(folder: Path) -> tuple[Path, Read]:
+    for prefix in ("train", "t10k"):
+        head = bytes([0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 28, 0, 0, 0, 28])
+        images = gzip.compress(head + np.random.default_rng(0).bytes(3 * 784))
+        (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(images)
+        labels = gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 0, 9]))
+        (folder / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(labels)
+    return folder / "train-images-idx3-ubyte.gz", read_fashion
+
+
+def make_cifar(folder: Path) -> tuple[Path, Read]:
+    folder = folder / "cifar-100-python"
+    folder.mkdir(exist_ok=True)
+    for name in ("train", "test"):
+        rows = np.random.default_rng(0).integers(0, 256, (3, 3072), dtype=np.uint8)
+        content = {"data": rows, "fine_labels": [0, 99, 5], "filenames": ["a", "b", "c"]}
+        (folder / name).write_bytes(pickle.dumps(content, protocol=2))
+    names = {"fine_label_names": [f"class {n}" for n in range(100)]}
+    (folder / "meta").write_bytes(pickle.dumps(names, protocol=2))
+    return folder / "train", read_cifar
+
+
+def make_svhn(folder: Path) -> tuple[Path, Read]:
+    from scipy import io as scipy_io
+
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 3), dtype=np.uint8)
+    for name in ("train_32x32.mat", "test_32x32.mat"):
+        content = {"X": pixels, "y": np.array([[1], [10], [9]], np.uint8)}
+        scipy_io.savemat(folder / name, content, do_compression=name.startswith("train"))
+    return folder / "train_32x32.mat", read_svhn
+
+
+def make_table(folder: Path) -> tuple[Path, Read]:
+    rows = [f"{n},{n * 0.37:.3f},{'xyz'[n % 3]}" for n in range(60)]
+    path = folder / "table.csv"
+    path.write_text("\n".join(["first,second,class", *rows, ""]))
+    return path, read_table
+
+
+def make_documents(folder: Path) -> tuple[Path, Read]:
+    for name in ("train.csv", "test.csv"):
+        rows = [f'{"ab"[n % 2]},"word {n}, and ""word"""' for n in range(30)]
+        (folder / name).write_text("\n".join(["label,text", *rows]))
+    return folder / "train.csv", read_documents
+
+
+def make_text(folder: Path) -> tuple[Path, Read]:
+    for split in ("train", "valid", "test"):
+        (folder / f"{split}.txt").write_text("the cat sät on\nthe mat\n" * 20)
+    return folder / "train.txt", read_text
+
+
+def make_pairs(folder: Path) -> tuple[Path, Read]:
+    for name in ("train", "valid", "test"):
+        for side in ("src", "tgt"):
+            (folder / f"{name}.{side}").write_text("a sentence\n" * 20)
+    return folder / "train.src", read_pairs
+
+
+def make_split(folder: Path) -> tuple[Path, Read]:
+    import torch
+
+    save_split(folder / "split.npz", {"a": torch.arange(30), "b": torch.arange(3)}, seed=1)
+    return folder / "split.npz", load_split
+
+
+KINDS: dict[str, Callable[[Path], tuple[Path, Read]]] = {
+    "png": lambda folder: make_image(folder, "png"),
+    "jpeg": lambda folder: make_image(folder, "jpeg"),
+    "gif": lambda folder: make_image(folder, "gif"),
+    "webp": lambda folder: make_image(folder, "webp"),
+    "wav": make_recordings,
+    "idx": make_fashion,
+    "pickle": make_cifar,
+    "mat": make_svhn,
+    "table": make_table,
+    "documents": make_documents,
+    "text": make_text,
+    "pairs": make_pairs,
+    "split": make_split,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_regular_files_are_read(kind: str, tmp_path: Path) -> None:
+    path, read = KINDS[kind](tmp_path)
+    read(path)
+    path.unlink()
+    os.mkfifo(path)
+    refused(path, read)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    refused(path, read)
+
+
+def test_a_text_larger_than_the_limit_is_refused(tmp_path: Path) -> None:
+    path, read = make_text(tmp_path)
+    os.truncate(path, TEXT_LIMIT + 1)
+    refused(path, read, "train.txt is too large: more than 2,147,483,648 bytes of text")
+
+
+def test_a_word_may_continue_after_the_end_of_a_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, read = make_text(tmp_path)
+    path.write_text("the cat sät  on a mat\n\nword \nlast  words")
+    whole = read(path)
+    for size in range(5, 20):
+        monkeypatch.setattr("darts.data.corpus._PIECE", size)
+        pieces = read(path)
+        assert pieces.vocabulary == whole.vocabulary  # type: ignore[attr-defined]
+        assert pieces.train.tolist() == whole.train.tolist()  # type: ignore[attr-defined]
+
+
+def test_names_that_are_not_text_are_loaded(tmp_path: Path) -> None:
+    """A folder name may be any bytes, and a column any characters."""
+    for kind in (b"\xff\x1b[31m", b"b\nc"):
+        for number in range(5):
+            path = os.path.join(os.fsencode(tmp_path), b"images", kind, b"%d.png" % number)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(gray("png"))
+    source = load("imagefolder", root=tmp_path / "images", size=8)
+    assert source.classes == ("b\nc", "\udcff\x1b[31m")
+    table, _ = make_table(tmp_path)
+    table.write_text(table.read_text().replace("first", '"\x1b[31m\nfirst"'))
+    assert len(load("csv", root=table).train) > 0
+
+
+def attack(names: list[str], folder: Path) -> dict[str, int]:
+    """Try attacks; return by how many MiB each raised the peak memory of this process."""
+    grown: dict[str, int] = {}
+    for name in names:
+        file, content, read, message = ATTACKS[name]
+        here = folder / str(len(grown))
+        here.mkdir()
+        path = place(file, content, here)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        begin = time.perf_counter()
+        refused(path, read, message)
+        assert time.perf_counter() - begin < 20, name
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        grown[name] = (after - before) // 1024 - len(content) // 2**20
+    return grown
+
+
+def test_attacks_are_refused_in_one_line_without_much_memory(tmp_path: Path) -> None:
+    """A new process, because the peak memory of this one may already be high."""
+    program = (
+        "import sys, warnings; warnings.simplefilter('ignore'); from pathlib import Path\n"
+        "import test_malicious_data as t; print(t.attack([*t.ATTACKS], Path(sys.argv[1])))"
+    )
+    environment = os.environ | {"PYTHONPATH": os.path.dirname(__file__)}
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    grown = eval(done.stdout, {})  # noqa: S307
+    assert set(grown) == set(ATTACKS)
+    assert max(grown.values()) < 300, grown
+
+
+def mutated(content: bytes, rng: np.random.Generator) -> bytes:
+    """Return a file with one to three random changes."""
+    data = bytearray(content)
+    for _ in range(rng.integers(1, 4)):
+        start = int(rng.integers(len(data))) if data else 0
+        end = min(len(data), start + int(rng.integers(1, 9)))
+        match int(rng.integers(6)):
+            case 0:
+                data[start:end] = rng.bytes(end - start)
+            case 1:
+                data[start:end] = b"\xff" * (end - start)
+            case 2:
+                data[start:end] = bytes(end - start)
+            case 3:
+                del data[start:]
+            case 4:
+                data[start:start] = data[: int(rng.integers(len(data) + 1))]
+            case _:
+                del data[start:end]
+    return bytes(data)
+
+
+def damage(kind: str, folder: Path, count: int) -> None:
+    """Load damaged files; each loads or is refused in one line."""
+    path, read = KINDS[kind](folder)
+    whole = path.read_bytes()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    messages: list[str] = []
+    for seed in range(count):
+        path.write_bytes(mutated(whole, np.random.default_rng(seed)))
+        begin = time.perf_counter()
+        messages.append(message_of(read, path))
+        assert time.perf_counter() - begin < 60, seed
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert (after - before) / 1024 < 1500  # MiB
+    refusals = [message for message in messages if message]
+    assert all(len(message.splitlines()) == 1 for message in refusals)
+    # An error that only the whole data set shows names the data set.
+    named = (str(path.parent), "documents:", "pairs:")
+    assert [m for m in refusals if not any(name in m for name in named)] == []
+
+
+def message_of(read: Read, path: Path) -> str:
+    """Return the message of the error of a file, or nothing if it loads."""
+    try:
+        read(path)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_files_are_loaded_or_refused_in_one_line(kind: str, tmp_path: Path) -> None:
+    damage(kind, tmp_path, 30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_damaged_files_are_loaded_or_refused_in_one_line(kind: str, tmp_path: Path) -> None:
+    damage(kind, tmp_path, 500)
