@@ -6,6 +6,7 @@ from pathlib import Path
 
 from darts.config import ConfigError, Invocation, ReportConfig, launch
 from darts.reporting import read_run, render_page
+from darts.tracking import print_lines
 from darts.writing import write_atomically
 
 
@@ -25,7 +26,7 @@ def report(config: ReportConfig, call: Invocation) -> Path:
     records = [read_run(Path(run)) for run in config.runs]
     out = Path(config.out) if config.out is not None else Path(config.runs[0]) / "report.html"
     write_atomically(out, render_page(records))
-    print(f"wrote {out}")
+    print_lines(f"wrote {out}")
     return out
 
 

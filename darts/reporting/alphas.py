@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
+from darts.escaping import for_html
 from darts.plotting.alpha_animation import ChosenOperations, animate_alphas
 from darts.reporting.architecture import state_numbers_note
 from darts.reporting.charts import Line, chart, charts, legend
-from darts.reporting.markup import element, escape, image, paragraph
+from darts.reporting.markup import element, image, paragraph
+from darts.reporting.parts import part
 from darts.reporting.record import RunRecord
 from darts.searching.alphas import GroupHistory
 from darts.spaces import space_of
@@ -31,8 +33,12 @@ def render_alphas(record: RunRecord) -> str:
         f"outlined. {state_numbers_note(record.genotype)}"
     )
     entropy = chart(entropies, "mean entropy of the edges in nats (0: decided)")
-    gif = animate_alphas(record.alphas, chosen=chosen, max_frames=_MAX_FRAMES)
-    animation = image(gif, "probabilities, one frame per epoch", subtype="gif")
+
+    def render_animation() -> str:
+        gif = animate_alphas(record.alphas, chosen=chosen, max_frames=_MAX_FRAMES)
+        return image(gif, "probabilities, one frame per epoch", subtype="gif")
+
+    animation = part("animation", render_animation)
     details = element("details", element("summary", "Animation") + animation, open="")
     overview = element("div", details + charts([entropy]), class_="row")
     return paragraph(note, "quiet") + overview + "".join(panels)
@@ -53,13 +59,13 @@ def _render_group(group: str, history: GroupHistory, chosen: Collection[tuple[in
             color = None if operation == "none" else number
             lines.append(Line(operation, points, color, thick=(edge, number) in chosen))
         names = ", ".join(line.label for line in lines if line.thick)
-        text = escape(f"{edge_name} {names}")
+        text = for_html(f"{edge_name} {names}")
         caption = element("span", text, class_="chosen") if names else text
         title = f"{group} {edge_name}"
         panels.append(chart(lines, title, small=True, top=largest, caption=caption))
     first, *others = history["operations"]
     common_legend = legend(lines) if all(operations == first for operations in others) else ""
-    return element("h4", escape(group)) + common_legend + charts(panels, small=True)
+    return element("h4", for_html(group)) + common_legend + charts(panels, small=True)
 
 
 def _chosen_operations(record: RunRecord) -> ChosenOperations:
@@ -72,7 +78,7 @@ def _chosen_operations(record: RunRecord) -> ChosenOperations:
     }
     try:
         masks = space_of(record.genotype).mask(record.genotype, candidates)
-    except ValueError:  # the files come from different epochs, and the candidates have changed
+    except (ValueError, LookupError):  # the files come from different epochs or searches
         return {}
     return {group: {(r, c) for r, c in mask.nonzero().tolist()} for group, mask in masks.items()}
 

@@ -7,6 +7,7 @@ from collections import Counter
 
 from darts.plotting.genotype import draw_edge_importances, draw_genotype
 from darts.plotting.style import render_figure
+from darts.reporting.contents import ImportanceFile
 from darts.reporting.labels import label
 from darts.reporting.markup import (
     TableCell,
@@ -17,7 +18,7 @@ from darts.reporting.markup import (
     table,
     table_cell,
 )
-from darts.reporting.record import ImportanceFile, RunRecord
+from darts.reporting.record import RunRecord
 from darts.spaces import AnyGenotype
 from darts.tracking import format_genotype
 from darts.tracking.formats import is_fraction

@@ -7,9 +7,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from darts.reporting.markup import element, escape
+from darts.escaping import for_html
+from darts.reporting.markup import element
 
 _COLORS = 8  # number of colors in the style sheet
+_SMALLEST, _LARGEST = 1e-100, 1e100  # values that can be drawn; smaller ones are 0
 _RIGHT = 8.0  # margin on the right of the axes, in pixels
 
 
@@ -19,7 +21,7 @@ class Line:
 
     Attributes:
         label: Name in the legend.
-        points: ``(x, y)``; points whose y is not a finite number are skipped.
+        points: ``(x, y)``; points whose y is not a finite number below 1e100 are skipped.
         color_index: Index of the color. After eight lines the colors repeat, dashed. None is gray
             and dashed.
         thick: Whether the line is thick.
@@ -35,7 +37,12 @@ class Line:
     @property
     def finite_points(self) -> list[tuple[float, float]]:
         """The points that can be drawn."""
-        return [(x, y) for x, y in self.points if y is not None and math.isfinite(y)]
+        # Differences of tiny numbers have too few digits for the ticks of an axis.
+        return [
+            (x, y if abs(y) > _SMALLEST else 0.0)
+            for x, y in self.points
+            if isinstance(y, (int, float)) and abs(y) < _LARGEST
+        ]
 
     @property
     def color_class(self) -> str:
@@ -129,13 +136,13 @@ def chart(
         "svg", "".join(parts), viewBox=f"0 0 {width:g} {height:g}", role="img", aria_label=title
     )
     names = "" if small or len(lines) < 2 else legend(lines)
-    return element("figure", element("figcaption", caption or escape(title)) + names + drawing)
+    return element("figure", element("figcaption", caption or for_html(title)) + names + drawing)
 
 
 def _draw_line(line: Line, frame: _Frame) -> list[str]:
     """Return the SVG elements of a line: dots, a polyline, or nothing."""
     points = [(frame.x(x), frame.y(y)) for x, y in line.finite_points]
-    tooltip = f"<title>{escape(line.label)}</title>"
+    tooltip = f"<title>{for_html(line.label)}</title>"
     if line.dots or len(points) == 1:
         return [
             f'<circle class="p {line.color_class}" cx="{x:.1f}" cy="{y:.1f}" r="2.5">'
@@ -151,7 +158,7 @@ def _draw_line(line: Line, frame: _Frame) -> list[str]:
 
 def legend(lines: Iterable[Line]) -> str:
     """Return a list of the names of lines with their colors and dashes."""
-    items = (element("li", escape(line.label), class_=line.line_class) for line in lines)
+    items = (element("li", for_html(line.label), class_=line.line_class) for line in lines)
     return element("ul", "".join(items), class_="legend")
 
 
@@ -201,5 +208,5 @@ def _text(x: float, y: float, text: str, size: float, anchor: str) -> str:
     """Return a text element; ``anchor`` is SVG's ``start``, ``middle`` or ``end``."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" text-anchor="{anchor}">'
-        f"{escape(text)}</text>"
+        f"{for_html(text)}</text>"
     )

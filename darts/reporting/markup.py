@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from darts.escaping import for_html
 from darts.reporting.style import SCRIPT, STYLE
 from darts.tracking import format_value
 
@@ -35,11 +35,6 @@ def table_cell(name: str, value: object) -> TableCell:
     return TableCell(format_value(name, value), number)
 
 
-def escape(text: object) -> str:
-    """Return plain text as markup, which is safe anywhere in a page, including attributes."""
-    return html.escape(str(text), quote=True)
-
-
 def element(tag: str, content: str, **attributes: str) -> str:
     """Return an element around markup.
 
@@ -47,7 +42,7 @@ def element(tag: str, content: str, **attributes: str) -> str:
     (``class_``) and the others become hyphens (``aria_label``).
     """
     text = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"'
+        f' {key.rstrip("_").replace("_", "-")}="{for_html(value)}"'
         for key, value in attributes.items()
     )
     return f"<{tag}{text}>{content}</{tag}>"
@@ -55,19 +50,21 @@ def element(tag: str, content: str, **attributes: str) -> str:
 
 def paragraph(text: str, css_class: str = "") -> str:
     """Return a paragraph of text."""
-    return element("p", escape(text), **({"class_": css_class} if css_class else {}))
+    return element("p", for_html(text), **({"class_": css_class} if css_class else {}))
 
 
-def code_block(text: str) -> str:
-    """Return preformatted text, for copying."""
-    return element("pre", element("code", escape(text)))
+def code_block(text: str, *, keep_lines: bool = False) -> str:
+    """Return preformatted text, for copying: one line, or several with ``keep_lines``."""
+    return element("pre", element("code", for_html(text, keep_lines=keep_lines)))
 
 
 def table(head: Sequence[str], rows: Iterable[Row]) -> str:
     """Return a table. A click on the head of a column sorts it, see ``SCRIPT``."""
     lines = [list(row) for row in rows]
     heads = "".join(
-        element("th", element("button", escape(name), type="button"), scope="col", class_=css_class)
+        element(
+            "th", element("button", for_html(name), type="button"), scope="col", class_=css_class
+        )
         for name, css_class in zip(head, _column_classes(len(head), lines), strict=True)
     )
     body = "".join(element("tr", "".join(map(_render_cell, line))) for line in lines)
@@ -78,7 +75,9 @@ def table(head: Sequence[str], rows: Iterable[Row]) -> str:
 def definition_table(rows: Iterable[tuple[str, TableCell | str]]) -> str:
     """Return a table of names and values in the given order; an empty string without rows."""
     lines = [
-        element("tr", element("th", escape(name), scope="row") + _render_cell(value, aligned=False))
+        element(
+            "tr", element("th", for_html(name), scope="row") + _render_cell(value, aligned=False)
+        )
         for name, value in rows
     ]
     body = element("table", element("tbody", "".join(lines)), class_="pairs")
@@ -98,26 +97,26 @@ def _column_classes(columns: int, lines: Sequence[Row]) -> list[str]:
 
 def _render_cell(content: TableCell | str, *, aligned: bool = True) -> str:
     if isinstance(content, str):
-        return element("td", escape(content))
+        return element("td", for_html(content))
     if content.value is None or not aligned:
-        return element("td", escape(content.text))
-    return element("td", escape(content.text), class_="number", data_v=f"{content.value:.9g}")
+        return element("td", for_html(content.text))
+    return element("td", for_html(content.text), class_="number", data_v=f"{content.value:.9g}")
 
 
 def tiles(pairs: Iterable[tuple[str, str]]) -> str:
     """Return prominent boxes, each with a name and a value."""
-    items = (element("dt", escape(name)) + element("dd", escape(text)) for name, text in pairs)
+    items = (element("dt", for_html(name)) + element("dd", for_html(text)) for name, text in pairs)
     return element("dl", "".join(element("div", item) for item in items), class_="tiles")
 
 
 def collapsible(title: str, content: str) -> str:
     """Return content that a click on its title shows; an empty string without content."""
-    return element("details", element("summary", escape(title)) + content) if content else ""
+    return element("details", element("summary", for_html(title)) + content) if content else ""
 
 
 def section(title: str, content: str, **attributes: str) -> str:
     """Return a section with a heading; an empty string without content."""
-    head = element("h3", escape(title))
+    head = element("h3", for_html(title))
     return element("section", head + content, **attributes) if content else ""
 
 
@@ -127,7 +126,7 @@ def image(content: bytes, description: str, *, subtype: str = "svg+xml") -> str:
     An SVG in an ``img`` element can neither run scripts nor load anything.
     """
     data = base64.b64encode(content).decode("ascii")
-    tag = f'<img alt="{escape(description)}" src="data:image/{subtype};base64,{data}">'
+    tag = f'<img alt="{for_html(description)}" src="data:image/{subtype};base64,{data}">'
     return element("div", tag, class_="paper", tabindex="0")
 
 
@@ -147,6 +146,6 @@ def document(title: str, body: str) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
+        f"<title>{for_html(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
         f"<body>\n{body}\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from darts.escaping import for_markdown, for_markdown_code
 from darts.reading import JsonObject
 from darts.reporting.labels import label
 from darts.reporting.record import RunRecord
@@ -51,9 +52,9 @@ def render_model_card(record: RunRecord, *, exports: bool = True) -> str:
     summary, config = record.summary, record.config
     commands = ["evaluate checkpoint=RUN", *(["export checkpoint=RUN"] * exports), "report RUN"]
     parts = [
-        f"# {_escape(record.name)}",
-        f"A network for {_escape(_group_name(config, 'task'))}, trained from scratch on the "
-        f"data set {_escape(_group_name(config, 'dataset'))}. Its architecture was found by "
+        f"# {for_markdown(record.name)}",
+        f"A network for {for_markdown(_group_name(config, 'task'))}, trained from scratch on the "
+        f"data set {for_markdown(_group_name(config, 'dataset'))}. Its architecture was found by "
         "architecture search or taken from the literature.",
         "## Scores",
         _table(("score", "validation", "test"), _score_rows(summary)),
@@ -92,7 +93,7 @@ def _describe_epoch(record: RunRecord) -> str:
     """Return a sentence about the epoch whose weights the network has."""
     summary = record.summary
     selection = (
-        f"the one with the best validation score ({record.metric})"
+        f"the one with the best validation score ({for_markdown(record.metric)})"
         if record.config.get("selection") == "best"
         else "the last one"
     )
@@ -112,8 +113,8 @@ def _describe_cost(record: RunRecord) -> str:
 def _describe_origin(summary: JsonObject) -> str:
     """Return a sentence about the version, seed and device."""
     revision = summary.get("git_revision")
-    version = f"darts-nas at revision `{revision}`" if revision else "darts-nas"
-    return f"Created with {version}, seed {summary['seed']}, on {summary['device']}."
+    version = f"darts-nas at revision {for_markdown_code(revision)}" if revision else "darts-nas"
+    return f"Created with {version}, seed {summary['seed']}, on {for_markdown(summary['device'])}."
 
 
 def _limitations(record: RunRecord) -> list[str]:
@@ -181,18 +182,10 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [list(head), *(list(row) for row in rows)]
     if len(lines) == 1:
         return ""
-    text = [f"| {' | '.join(map(_escape, line))} |" for line in lines]
+    text = [f"| {' | '.join(map(for_markdown, line))} |" for line in lines]
     return "\n".join([text[0], "|" + "---|" * len(lines[0]), *text[1:]])
 
 
-def _escape(text: str) -> str:
-    """Return text on one line, with Markdown's special characters escaped."""
-    line = " ".join(text.split())
-    for character in "\\`*_[]<>|#":
-        line = line.replace(character, "\\" + character)
-    return line
-
-
 def _fence(text: str) -> str:
-    """Return a Markdown code block."""
+    """Return a Markdown code block of own text, for example of a genotype."""
     return f"```\n{text}\n```"

@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import darts
+from darts.escaping import for_html
 from darts.reporting.charts import Line, chart, charts
 from darts.reporting.labels import headline_metrics, label
-from darts.reporting.markup import (
-    Row,
-    document,
-    element,
-    escape,
-    paragraph,
-    section,
-    table,
-    table_cell,
-)
+from darts.reporting.markup import Row, document, element, paragraph, section, table, table_cell
+from darts.reporting.parts import part
 from darts.reporting.record import RunRecord, group_evaluations, short_run_names
 from darts.reporting.run import render_run
-from darts.reporting.sections import SOURCES_NOTE, column_over_epochs, describe_environment
+from darts.reporting.sections import SOURCES_NOTE, column_over_epochs
 from darts.spaces import space_of
 from darts.spaces.describe import difference
 from darts.tracking import format_genotype
@@ -43,12 +36,12 @@ def render_page(records: Sequence[RunRecord]) -> str:
     runs = [(names[index], records[index]) for index, _ in groups]
     several = len(runs) > 1
     title = f"{len(records)} runs" if several else f"{runs[0][1].command} {runs[0][1].name}"
-    body = element("h1", escape(title))
+    body = element("h1", for_html(title))
     if several:
         links = "".join(
-            element("a", escape(names[index]), href=f"#run-{number}")
+            element("a", for_html(names[index]), href=f"#run-{number}")
             + "".join(
-                element("a", escape(names[evaluation]), href=f"#run-{number}-evaluations")
+                element("a", for_html(names[evaluation]), href=f"#run-{number}-evaluations")
                 for evaluation in evaluations
             )
             for number, (index, evaluations) in enumerate(groups, start=1)
@@ -66,11 +59,11 @@ def _render_comparison(runs: Runs) -> str:
     """Return the article that compares the runs."""
     body = (
         element("h2", "Comparison")
-        + _render_results(runs)
-        + section("learning curves", _render_curves(runs))
-        + section("cost", _render_cost(runs))
-        + section("genotypes", _render_genotypes(runs))
-        + section("different settings", _render_differences(runs))
+        + part("results", lambda: _render_results(runs))
+        + section("learning curves", part("learning curves", lambda: _render_curves(runs)))
+        + section("cost", part("cost", lambda: _render_cost(runs)))
+        + section("genotypes", part("genotypes", lambda: _render_genotypes(runs)))
+        + section("different settings", part("settings", lambda: _render_differences(runs)))
     )
     return element("article", body, id="comparison")
 
@@ -153,7 +146,7 @@ def _render_genotypes(runs: Runs) -> str:
     lines = difference(genotypes[0][1], genotypes[1][1])
     if not lines:
         return overview + paragraph("Both runs have the same architecture.")
-    items = "".join(element("li", escape(line)) for line in lines)
+    items = "".join(element("li", for_html(line)) for line in lines)
     return overview + element("ul", items)
 
 
@@ -184,5 +177,5 @@ def _flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[s
 
 def _environment(record: RunRecord) -> dict[str, object]:
     """Return the environment of a run; parentheses distinguish its names from settings."""
-    values = {f"({name})": value for name, value in describe_environment(record).items()}
-    return {**values, "(git revision)": record.env.get("git_revision")}
+    values = {f"({name})": value for name, value in record.env.properties.items()}
+    return {**values, "(git revision)": record.env.git_revision}

@@ -1,17 +1,36 @@
-"""The files of a run directory, read for reports. Reading changes nothing."""
+"""The files of a run directory, read for reports. Reading changes nothing.
+
+A run directory may be damaged or come from a stranger, so every file has limits and declared types.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from darts.judging.edge_importance import EdgeImportances
-from darts.reading import JsonObject, read_json
+from darts.reading import YAML_LIMIT, FileError, JsonObject, read_json, read_text, read_yaml
+from darts.reporting.checks import MAX_COLUMNS, config_of, list_of, object_of, row_of, text_of
+from darts.reporting.contents import (
+    BestTrial,
+    Environment,
+    ImportanceFile,
+    alphas_of,
+    best_of,
+    environment_of,
+    importance_of,
+    phases_of,
+)
+from darts.reporting.files import (
+    METRICS_LIMIT,
+    SUMMARY_LIMIT,
+    RunFiles,
+    count_samples,
+    read_svg,
+    read_table,
+)
 from darts.searching.alphas import GroupHistory
 from darts.spaces import AnyGenotype, parse_genotype
 from darts.tracking import read_metrics
@@ -20,24 +39,20 @@ from darts.tracking.ledger import PhaseCost
 COMMANDS = ("search", "retrain", "evaluate", "tune")
 """Commands whose runs reports support."""
 
-
-class ImportanceFile(EdgeImportances):
-    """Content of ``importance.json``: the importances, their metric and the number of samples."""
-
-    metric: str
-    samples: int
+_MAX_OVERRIDES, _MAX_OVERRIDE = 10_000, 100_000  # number, characters of one
+_MAX_EDGES = 300  # of a genotype
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Content of a run directory. What does not exist (yet) is empty or None."""
+    """Content of a run directory. What does not exist (yet) or is damaged is empty or None."""
 
     directory: Path
     command: str  # one of `COMMANDS`
     config: JsonObject  # content of config.yaml
     config_text: str  # the same as YAML
     overrides: list[str] | None  # arguments of the command line; None if unknown
-    env: JsonObject  # software, hardware and git revision
+    env: Environment  # software, hardware and git revision
     summary: JsonObject  # scores and costs; empty until the run has finished
     rows: list[JsonObject]  # rows of metrics.jsonl that end an epoch
     phases: list[PhaseCost]  # cost by phase and source
@@ -48,7 +63,8 @@ class RunRecord:
     confusion: bytes | None  # confusion matrix as SVG
     importance: ImportanceFile | None  # edge importances of an evaluation
     trials: list[dict[str, str]]  # rows of trials.csv of a study
-    best: JsonObject  # best trial of a study
+    best: BestTrial | None  # best trial of a study
+    notes: tuple[str, ...] = ()  # a sentence about each damaged file that was left out
 
     @property
     def name(self) -> str:
@@ -90,44 +106,56 @@ class RunRecord:
 def read_run(directory: Path) -> RunRecord:
     """Read a run directory.
 
+    A damaged file that a page can do without is one warning and one of the ``notes``.
+
     Raises:
-        ValueError: If it is not a run directory of one of ``COMMANDS``, or a file is damaged.
+        FileError: If config.yaml, overrides.json, metrics.jsonl or summary.json is damaged.
+        ValueError: If it is not a run directory of one of ``COMMANDS``.
+        OSError: If the disk fails.
     """
+    files = RunFiles(directory)
     if not directory.is_dir():
         raise ValueError(f"{str(directory)!r} is not a directory; name a run directory")
-    if not (directory / "config.yaml").is_file():
+    config = files.required("config.yaml", lambda path: config_of(read_yaml(path), "it"))
+    config_text = files.required("config.yaml", partial(read_text, limit=YAML_LIMIT))
+    if config_text is None or config is None:
         raise ValueError(f"{str(directory)!r} is not a run directory: it has no config.yaml")
-    summary = _read_object(directory / "summary.json")
-    start = _read_object(directory / "overrides.json")
-    command = start.get("command", summary.get("command"))
+    summary = files.required("summary.json", _read_summary) or {}
+    start = files.required("overrides.json", _read_start)
+    command = summary.get("command") if start is None else start.command
     if command not in COMMANDS:
         raise ValueError(
             f"{str(directory)!r} is a run of command {command}; reports support "
             f"{', '.join(COMMANDS)}"
         )
-    text = (directory / "config.yaml").read_text(encoding="utf-8")
-    energy = _read_object(directory / "energy.json")
-    metrics, importance = directory / "metrics.jsonl", directory / "importance.json"
-    rows = read_metrics(metrics) if metrics.is_file() else []
-    confusion = directory / f"confusion{'' if command == 'evaluate' else '_test'}.svg"
+    if summary.get("command", command) != command:
+        raise FileError(f"{directory}: overrides.json and summary.json name different commands")
+    phases, gco2_per_kwh = files.optional("energy.json", _read_phases) or ([], None)
+    genotype = files.optional("genotype.json", _read_genotype)
+    importance = None
+    if genotype is not None:
+        importance = files.optional("importance.json", partial(_read_importance, genotype=genotype))
+    confusion = f"confusion{'' if command == 'evaluate' else '_test'}.svg"
     return RunRecord(
         directory=directory,
         command=command,
-        config=_parse_yaml(directory / "config.yaml", text),
-        config_text=text,
-        overrides=[str(o) for o in start["overrides"]] if "overrides" in start else None,
-        env=_read_object(directory / "env.json"),
+        config=config,
+        config_text=config_text,
+        overrides=None if start is None else start.overrides,
+        env=files.optional("env.json", lambda path: environment_of(_read_small(path)))
+        or Environment(),
         summary=summary,
-        rows=[row for row in rows if isinstance(row.get("epoch"), int)],
-        phases=list(energy.get("phases", [])),
-        gco2_per_kwh=energy.get("gco2_per_kwh"),
-        genotype=_read_genotype(directory / "genotype.json"),
-        alphas=_read_object(directory / "alphas.json"),
-        samples=_count_samples(directory / "split.npz"),
-        confusion=confusion.read_bytes() if confusion.is_file() else None,
-        importance=read_json(importance) if importance.is_file() else None,
-        trials=_read_csv(directory / "trials.csv"),
-        best=_read_object(directory / "best.json"),
+        rows=files.required("metrics.jsonl", _read_rows) or [],
+        phases=phases,
+        gco2_per_kwh=gco2_per_kwh,
+        genotype=genotype,
+        alphas=files.optional("alphas.json", lambda path: alphas_of(read_json(path))) or {},
+        samples=files.optional("split.npz", count_samples) or {},
+        confusion=files.optional(confusion, read_svg),
+        importance=importance,
+        trials=files.optional("trials.csv", read_table) or [],
+        best=files.optional("best.json", lambda path: best_of(_read_small(path))),
+        notes=tuple(files.notes),
     )
 
 
@@ -138,14 +166,16 @@ def group_evaluations(records: Sequence[RunRecord]) -> list[tuple[int, list[int]
     retraining is not among the runs, the evaluation has its own article.
     """
     retrainings = {
-        record.directory.resolve(): index
+        folder: index
         for index, record in enumerate(records)
         if record.command == "retrain"
+        for folder in (os.path.abspath(record.directory), os.path.realpath(record.directory))
     }
     owners: list[int | None] = []
     for record in records:
         checkpoint = record.summary.get("checkpoint") if record.command == "evaluate" else None
-        folder = Path(str(checkpoint)).parent.resolve() if checkpoint else None
+        # The path may be a stranger's, so nothing is looked up there.
+        folder = os.path.dirname(os.path.abspath(checkpoint)) if checkpoint else None
         owners.append(retrainings.get(folder) if folder else None)
     return [
         (index, [evaluation for evaluation, other in enumerate(owners) if other == index])
@@ -164,47 +194,54 @@ def short_run_names(records: Sequence[RunRecord]) -> list[str]:
     return ["/".join(path) for path in paths]
 
 
-def _read_object(path: Path) -> JsonObject:
-    """Read a JSON object; return an empty one if the file does not exist."""
-    content = read_json(path) if path.is_file() else {}
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is damaged: it must contain a JSON object")
-    return content
+@dataclass(frozen=True)
+class _Start:
+    """Content of ``overrides.json``."""
+
+    command: str
+    overrides: list[str]
 
 
-def _parse_yaml(path: Path, text: str) -> JsonObject:
-    """Return a YAML file's content, which must be a mapping; ``path`` is for error messages."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is damaged: it must contain a mapping")
-    return content
+def _read_small(path: Path) -> object:
+    return read_json(path, limit=SUMMARY_LIMIT)
 
 
-def _read_genotype(path: Path) -> AnyGenotype | None:
-    if not path.is_file():
-        return None
-    try:
-        return parse_genotype(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+def _read_summary(path: Path) -> JsonObject:
+    return row_of(_read_small(path), "it")
 
 
-def _count_samples(path: Path) -> dict[str, int]:
-    """Return the number of samples of each subset and split, from their indices."""
-    if not path.is_file():
-        return {}
-    with np.load(path, allow_pickle=False) as indices:
-        return {name: len(indices[name]) for name in indices.files}
+def _read_start(path: Path) -> _Start:
+    content = object_of(_read_small(path), "it")
+    overrides = list_of(content.get("overrides"), "overrides", _MAX_OVERRIDES)
+    return _Start(
+        text_of(content.get("command"), "command"),
+        [text_of(override, "an override", _MAX_OVERRIDE) for override in overrides],
+    )
 
 
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file by column; missing values are empty strings."""
-    if not path.is_file():
-        return []
-    text = io.StringIO(path.read_text(encoding="utf-8"), newline="")
-    return [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(text)]
+def _read_rows(path: Path) -> list[JsonObject]:
+    """Return the rows of metrics.jsonl that end an epoch."""
+    size = path.stat().st_size
+    if size > METRICS_LIMIT:
+        raise FileError(f"{path} is too large for a report: more than {METRICS_LIMIT:,} bytes")
+    rows = [row_of(row, "a row") for row in read_metrics(path)]
+    names = {name for row in rows for name in row}
+    if len(names) > MAX_COLUMNS:
+        raise ValueError(f"its rows must have at most {MAX_COLUMNS:,} columns together")
+    return [row for row in rows if row.get("epoch") is not None]
+
+
+def _read_phases(path: Path) -> tuple[list[PhaseCost], float | None]:
+    return phases_of(_read_small(path))
+
+
+def _read_genotype(path: Path) -> AnyGenotype:
+    genotype = parse_genotype(read_text(path, limit=SUMMARY_LIMIT))
+    edges = sum(len(genotype.edges(cell)) for cell in genotype.cells)
+    if edges > _MAX_EDGES:
+        raise ValueError(f"it must have at most {_MAX_EDGES:,} edges, not {edges:,}")
+    return genotype
+
+
+def _read_importance(path: Path, genotype: AnyGenotype) -> ImportanceFile:
+    return importance_of(_read_small(path), genotype)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from darts.escaping import for_html
 from darts.reporting.alphas import render_alphas
 from darts.reporting.architecture import render_architecture, render_edge_importance
 from darts.reporting.labels import headline_metrics, label
@@ -13,7 +14,6 @@ from darts.reporting.markup import (
     collapsible,
     definition_table,
     element,
-    escape,
     image,
     paragraph,
     section,
@@ -21,6 +21,7 @@ from darts.reporting.markup import (
     table_cell,
     tiles,
 )
+from darts.reporting.parts import part
 from darts.reporting.record import RunRecord
 from darts.reporting.sections import (
     render_collapse_checks,
@@ -45,24 +46,29 @@ def render_run(record: RunRecord, name: str, anchor: str, evaluations: NamedRuns
         evaluations: Evaluations of the run's network, which are part of the article.
     """
     state = "state" if record.finished else "state warn"
-    head = element("h2", escape(name))
-    head += element("span", escape(f"{record.command}: {record.progress}"), class_=state)
-    body = (
-        head
-        + _render_results(record)
-        + section("architecture", render_architecture(record, anchor))
-        + section("edge importance", _render_importances({name: record, **evaluations}, anchor))
-        + section("trials", render_study(record))
-        + section("probabilities of the operations", render_alphas(record))
-        + section("learning curves", render_curves(record))
-        + section("collapse checks", render_collapse_checks(record))
-        + section("confusion matrix", _render_confusion(record))
-        + section("evaluations", _render_evaluations(evaluations), id=f"{anchor}-evaluations")
-        + section("cost", render_cost(record))
-        + section("configuration", collapsible("config.yaml", code_block(record.config_text)))
-        + section("reproduction", render_reproduction(record))
+    head = element("h2", for_html(name))
+    head += element("span", for_html(f"{record.command}: {record.progress}"), class_=state)
+    head += "".join(paragraph(note, "warn") for note in record.notes)
+    config = code_block(record.config_text, keep_lines=True)
+    parts: dict[str, Callable[[], str]] = {
+        "architecture": lambda: render_architecture(record, anchor),
+        "edge importance": lambda: _render_importances({name: record, **evaluations}, anchor),
+        "trials": lambda: render_study(record),
+        "probabilities of the operations": lambda: render_alphas(record),
+        "learning curves": lambda: render_curves(record),
+        "collapse checks": lambda: render_collapse_checks(record),
+        "confusion matrix": lambda: _render_confusion(record),
+        "evaluations": lambda: _render_evaluations(evaluations),
+        "cost": lambda: render_cost(record),
+        "configuration": lambda: collapsible("config.yaml", config),
+        "reproduction": lambda: render_reproduction(record),
+    }
+    ids = {"evaluations": {"id": f"{anchor}-evaluations"}}
+    sections = (
+        section(title, part(title, render), **ids.get(title, {})) for title, render in parts.items()
     )
-    return element("article", body, id=anchor)
+    results = part("results", lambda: _render_results(record))
+    return element("article", head + results + "".join(sections), id=anchor)
 
 
 def _render_results(record: RunRecord) -> str:
@@ -102,7 +108,7 @@ def _render_importances(records: NamedRuns, anchor: str) -> str:
     }
     if len(parts) < 2:
         return "".join(parts.values())
-    return "".join(element("h4", escape(name)) + part for name, part in parts.items())
+    return "".join(element("h4", for_html(name)) + part for name, part in parts.items())
 
 
 def _render_evaluations(evaluations: NamedRuns) -> str:
@@ -120,6 +126,7 @@ def _render_evaluations(evaluations: NamedRuns) -> str:
     ]
     content = table(("run", "split", *map(label, metrics)), rows)
     for name, record in evaluations.items():
+        content += "".join(paragraph(note, "warn") for note in record.notes)
         details = _render_numbers(record) + _render_confusion(record) + render_reproduction(record)
         content += collapsible(f"Details of {name}", details)
     return content

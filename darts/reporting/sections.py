@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from darts.config.overrides import is_plain_override
 from darts.reading import JsonObject
 from darts.reporting.charts import Line, chart, charts
 from darts.reporting.labels import label
@@ -36,12 +37,12 @@ def render_study(record: RunRecord) -> str:
     if not record.trials:
         return ""
     parts = []
-    if record.best:
-        point = record.best.get("parameters")
-        values = point.items() if isinstance(point, Mapping) else ()
+    if record.best is not None:
+        values = record.best.parameters.items()
         parts.append(element("h4", "best point"))
-        parts.append(definition_table((str(k), table_cell(str(k), v)) for k, v in values))
-        parts.append(code_block(str(record.best.get("command", ""))))
+        parts.append(definition_table((name, table_cell(name, value)) for name, value in values))
+        if record.best.command is not None:
+            parts.append(code_block(record.best.command))
     names = list(dict.fromkeys(name for row in record.trials for name in row))
     score = next((n for n in (record.metric, f"valid_{record.metric}") if n in names), None)
     if score is not None:
@@ -178,33 +179,31 @@ def render_cost(record: RunRecord) -> str:
 def render_reproduction(record: RunRecord) -> str:
     """Return the command of the run, its seed, git revision and environment."""
     env = record.env
-    command = ""
-    if record.overrides is not None:
-        overrides = " ".join(shlex.quote(override) for override in record.overrides)
-        command = code_block(f"python -m darts.{record.command} {overrides}".rstrip())
-    revision = env.get("git_revision") or record.summary.get("git_revision")
+    revision = env.git_revision or record.summary.get("git_revision")
     values: dict[str, object] = {"seed": record.config.get("seed"), "git revision": revision}
-    if env.get("git_dirty"):
+    if env.git_dirty:
         values["git revision"] = f"{revision} with uncommitted changes"
-    values["started"] = env.get("started")
-    values |= describe_environment(record)
-    return command + definition_table(
+    values["started"] = env.started
+    values |= env.properties
+    return _render_command(record) + definition_table(
         (name, str(value)) for name, value in values.items() if value is not None
     )
 
 
-def describe_environment(record: RunRecord) -> dict[str, str]:
-    """Return software versions and hardware of a run by name."""
-    env = record.env
-    values = {"python": env.get("python"), "platform": env.get("platform")}
-    versions = env.get("versions")
-    values |= dict(versions) if isinstance(versions, Mapping) else {}
-    processor, cuda = env.get("cpu"), env.get("cuda")
-    if isinstance(processor, Mapping):
-        counts = [f"{processor.get(name)} {name}" for name in ("cores", "threads")]
-        # "1 cores" becomes "1 core".
-        counts = [text.removesuffix("s") if text.startswith("1 ") else text for text in counts]
-        values["processor"] = ", ".join([str(processor.get("model")), *counts])
-    if isinstance(cuda, Mapping):
-        values["CUDA"] = f"{cuda.get('version')}, {', '.join(map(str, cuda.get('devices') or ()))}"
-    return {name: str(value) for name, value in values.items() if value is not None}
+def _render_command(record: RunRecord) -> str:
+    """Return the command that began the run.
+
+    A reader will copy it, and the file may be a stranger's. Overrides that do more than set a key
+    of the configuration are therefore left out.
+    """
+    if record.overrides is None:
+        return ""
+    plain = [
+        override
+        for override in record.overrides
+        if is_plain_override(override.removeprefix("++"))
+    ]
+    words = ["python", "-m", f"darts.{record.command}", *plain]
+    omitted = len(record.overrides) - len(plain)
+    note = f"Left out, because they do more than set a key: {omitted} overrides."
+    return code_block(shlex.join(words)) + (paragraph(note, "warn") if omitted else "")

@@ -10,7 +10,7 @@ from darts.reading import StrPath, one_line
 
 
 @contextmanager
-def optional(name: StrPath) -> Iterator[None]:
+def optional(name: StrPath) -> Iterator[list[str]]:
     """Turn an error of the block into one warning, which names the file and the reason.
 
     The block draws or writes something that can be made again from the other files of the run, so
@@ -19,15 +19,20 @@ def optional(name: StrPath) -> Iterator[None]:
     Args:
         name: The file, or what else the block makes.
 
+    Yields:
+        A list to which the reason is added if the block fails.
+
     Raises:
         MemoryError: If the memory is used up.
     """
+    failures: list[str] = []
     try:
-        yield
+        yield failures
     except MemoryError:
         raise
     except Exception as error:
-        warnings.warn(f"{name} was not written: {reason_of(error)}", stacklevel=1)
+        failures.append(reason_of(error))
+        warnings.warn(f"{name} was not made: {failures[0]}", stacklevel=1)
 
 
 def reason_of(error: BaseException) -> str:

@@ -344,12 +344,13 @@ def test_page_of_a_study_shows_trials_and_best_point(commands: Any, tmp_path: Pa
     (run / "trials.csv").write_text(
         "trial,state,accuracy,optimizer.lr,failure\n0,complete,0.5,0.1,\n1,failed,,0.2,no\n"
     )
-    best = {"trial": 0, "parameters": {"optimizer.lr": 0.1}, "command": "python -m darts.retrain x"}
+    command = "python -m darts.retrain optimizer.lr=0.1"
+    best = {"trial": 0, "parameters": {"optimizer.lr": 0.1}, "command": command}
     (run / "best.json").write_text(json.dumps(best))
     commands.call("report", [str(run)])
     text, _ = read(run / "report.html")
     assert "tune: not finished: 2 trials" in text
-    assert "python -m darts.retrain x" in text
+    assert command in text
     assert "50.00 %" in text
     assert "failed" in text
 
@@ -371,8 +372,8 @@ def test_directories_without_a_supported_run_are_refused(
     (tmp_path / "summary.json").write_text("[]")
     assert "summary.json is damaged" in commands.error_of("report", str(tmp_path))
     run = copy_run(search_run, tmp_path / "run")
-    (run / "genotype.json").write_text("{")
-    assert "genotype.json" in commands.error_of("report", str(run))
+    (run / "metrics.jsonl").write_text("{}\n[]\n")
+    assert "metrics.jsonl, line 2" in commands.error_of("report", str(run))
 
 
 def test_directory_names_may_look_like_overrides(

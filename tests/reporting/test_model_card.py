@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from darts.reporting import RunRecord, render_model_card
+from darts.reporting.contents import Environment
 from darts.spaces.cnn import PUBLISHED
 
 
@@ -51,7 +52,7 @@ def record(**changes: Any) -> RunRecord:
             },
             config_text="",
             overrides=[],
-            env={},
+            env=Environment(),
             summary=summary,
             rows=[],
             phases=phases,
@@ -62,7 +63,7 @@ def record(**changes: Any) -> RunRecord:
             confusion=None,
             importance=None,
             trials=[],
-            best={},
+            best=None,
         ),
         **changes,
     )
