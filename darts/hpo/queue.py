@@ -18,12 +18,9 @@ from optuna.trial import FrozenTrial, TrialState
 from darts.hpo.digests import finish_trial, point_digest
 from darts.hpo.study import StudyPlan
 from darts.hpo.trials import FAILURE, REPEAT, must_be_repeated
-from darts.strategies.history import RETRIED, RETRY_HISTORY, latest_attempts, retry_history
+from darts.strategies.history import RETRIED, RETRY_HISTORY, RUNG, latest_attempts, retry_history
 
 MAX_INITIAL_FAILURES = 3  # the study ends if so many trials at its start all failed
-
-# Attributes of a lost trial that its repeat does not take over: they belong to its evaluation.
-_RUNG = "completed_rung"
 
 
 def initial_failures(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -44,17 +41,18 @@ def is_over(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> bool:
     return over and len(attempts) == plan.max_trials
 
 
-def claim_trial(plan: StudyPlan, study: Study, window: int) -> FrozenTrial | None:
+def claim_trial(
+    plan: StudyPlan, study: Study, trials: Sequence[FrozenTrial], window: int
+) -> FrozenTrial | None:
     """Claim the next trial for this process; return None if it has to wait for other trials.
 
     Args:
         plan: Plan of the study.
         study: The study.
-        window: Number of trials that may run at the same time.
+        trials: All trials of the study, read a moment ago.
+        window: The window of the study, see ``darts.strategies.history``.
     """
-    waiting = _next_trial(plan, study.get_trials(deepcopy=False), window)
-    if waiting == "none":
-        return None
+    waiting = _next_trial(plan, trials, window)
     if waiting == "new":
         study.add_trial(optuna.create_trial(state=TrialState.WAITING))
         waiting = _next_trial(plan, study.get_trials(deepcopy=False), window)
@@ -99,21 +97,21 @@ def fail_and_requeue(study: Study, trial: FrozenTrial, reason: str, retries: int
         finish_trial(study, trial._trial_id, TrialState.FAIL)
     except UpdateFinishedTrialError:
         return False
-    requeue_lost(study)
+    requeue_lost(study, study.get_trials(deepcopy=False))
     return True
 
 
-def requeue_lost(study: Study) -> None:
+def requeue_lost(study: Study, trials: Sequence[FrozenTrial]) -> None:
     """Queue the points of lost trials again, unless that has already happened.
 
     A process may die after it has recorded a loss; any other process queues the repeat then.
     """
-    for trial in latest_attempts(study.get_trials(deepcopy=False)):
+    for trial in latest_attempts(trials):
         if not must_be_repeated(trial):
             continue
         history = [*retry_history(trial), trial.number]
         attributes = {
-            name: value for name, value in trial.system_attrs.items() if not name.startswith(_RUNG)
+            name: value for name, value in trial.system_attrs.items() if not name.startswith(RUNG)
         }
         attributes |= {RETRIED: history[0], RETRY_HISTORY: history}
         study.add_trial(

@@ -22,7 +22,7 @@ from darts.strategies import Setup
 
 # Names of user attributes of a study.
 IDENTITY = "about"  # what the study varies and optimizes
-WINDOW = "window"  # number of trials that may run at the same time, see darts.strategies.history
+WINDOW = "window"  # see darts.strategies.history
 MAX_WINDOW = 1024
 
 
@@ -71,7 +71,7 @@ class StudyPlan:
         """Return the data that the strategy needs.
 
         Args:
-            window: Number of trials that may run at the same time.
+            window: The window of the study, see ``darts.strategies.history``.
         """
         return Setup(
             self.space.parameters,
@@ -153,14 +153,14 @@ class StudyPlan:
         }
         existing = study.user_attrs.get(IDENTITY)
         if existing is None:
-            study.set_user_attr(WINDOW, self.config.concurrent or max(1, self.config.workers))
+            study.set_user_attr(WINDOW, self.config.window or max(1, self.config.workers))
             study.set_user_attr(IDENTITY, identity)
             return
         for name, value in identity.items():
             if existing.get(name) != value:
                 raise self._difference(name)
-        if self.config.concurrent not in (None, study_window(study)):
-            raise self._difference("concurrent")
+        if self.config.window not in (None, study_window(study)):
+            raise self._difference("window")
 
     def _difference(self, name: str) -> ConfigError:
         return ConfigError(
@@ -170,7 +170,7 @@ class StudyPlan:
 
 
 def study_window(study: Study) -> int:
-    """Return the number of trials of a study that may run at the same time.
+    """Return the window of a study, see ``darts.strategies.history``.
 
     Raises:
         ConfigError: If the study holds none.
@@ -178,7 +178,7 @@ def study_window(study: Study) -> int:
     window = study.user_attrs.get(WINDOW)
     if type(window) is not int or not 1 <= window <= MAX_WINDOW:
         raise ConfigError(
-            f"the study {study.study_name!r} does not say how many trials run at the same time; "
+            f"the study {study.study_name!r} has no window; "
             "restore the database from a backup, or start a new study"
         )
     return window

@@ -48,7 +48,7 @@ from darts.training.interrupt import Interrupt
 from darts.writing import WriteError
 
 MACHINE_FAILED = 4  # exit code of a process that could not write
-_WAIT = 0.1  # seconds between two looks at the queue
+_WAIT = 0.05  # seconds between two looks at the queue
 
 SETTINGS = ("epochs", "seed", "ranks")  # numbers in a summary that are settings, not results
 
@@ -113,8 +113,8 @@ class Worker:
         for trial in self._watch.lost(trials):
             reason = "its worker sends no heartbeats"
             fail_and_requeue(self.study, trial, reason, self.plan.config.retries)
-        requeue_lost(self.study)
-        claimed = claim_trial(self.plan, self.study, self._window)
+        requeue_lost(self.study, trials)
+        claimed = claim_trial(self.plan, self.study, trials, self._window)
         if claimed is None:
             time.sleep(_WAIT)
         else:

@@ -8,8 +8,8 @@ whatever happens to have finished. Trial ``n`` therefore sees
 * the points, but not the results, of the trials in between, which usually still run. They are
   functions of the seed and earlier history themselves.
 
-``window`` is the number of trials that may run at the same time. It is stored in the study when it
-begins, because another number would lead to other points.
+The window is usually the number of workers: with a smaller one, workers would idle. It is stored in
+the study when it begins, because another window would lead to other points.
 
 A worker may die. Its trial then fails and is repeated by another trial with the same point, which
 takes the position of the first attempt. Without kills, a position equals the number of a trial.
@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 RETRIED = "failed_trial"  # system attribute: number of the first attempt that a trial repeats
 RETRY_HISTORY = "retry_history"  # system attribute: numbers of the lost trials that it repeats
+RUNG = "completed_rung"  # prefix of system attributes of Optuna's pruners: values of a trial
 
 
 def first_attempt(trial: FrozenTrial) -> int:
@@ -67,7 +68,7 @@ def visible_history(
     Args:
         trials: All trials of the study, by number.
         trial: The trial that sees the others.
-        window: Number of trials that may run at the same time.
+        window: The window of the study.
         convert: Function that changes the copy of a trial whose result is visible.
 
     Returns:
@@ -85,6 +86,7 @@ def visible_history(
 
 def _copy(trial: FrozenTrial, number: int, *, shown: bool) -> FrozenTrial:
     """Return a trial with another number, as running trial without results unless ``shown``."""
+    attributes = {k: v for k, v in trial.system_attrs.items() if shown or not k.startswith(RUNG)}
     return FrozenTrial(
         number=number,
         trial_id=number,
@@ -96,6 +98,6 @@ def _copy(trial: FrozenTrial, number: int, *, shown: bool) -> FrozenTrial:
         params=trial.params,
         distributions=trial.distributions,
         user_attrs=trial.user_attrs if shown else {},
-        system_attrs=dict(trial.system_attrs),
+        system_attrs=attributes,
         intermediate_values=trial.intermediate_values if shown else {},
     )

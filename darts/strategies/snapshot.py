@@ -79,7 +79,7 @@ def decide_pruning(
         pruner: Optuna's pruner.
         study: The study.
         trial: The running trial, with a value for each epoch so far.
-        window: Number of trials that may run at the same time.
+        window: The window of the study, see ``darts.strategies.history``.
     """
     visible = visible_history(study.get_trials(deepcopy=False), trial, window)
     copy, current = _snapshot(study, visible, optuna.samplers.RandomSampler(), pruner, trial)

@@ -29,7 +29,7 @@ class Setup:
     Attributes:
         space: Parameters that the study varies.
         seed: Seed of the study, the same for all workers.
-        window: Number of trials that may run at the same time, see ``darts.strategies.history``.
+        window: The window of the study, see ``darts.strategies.history``.
         objectives: Number of objectives: the metric and the costs.
         constraints: Function of a finished trial that returns the relative excess over each
             limit, which is at most 0 within the limit. None without limits.

@@ -1,0 +1,42 @@
+"""A deterministic judge for studies with several workers, whose trials take different times."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import ClassVar
+
+from darts.strategies.judges import Judge, JudgeTools, TrialSpec
+
+
+@dataclass
+class SlowJudge(Judge):
+    """Scores a point by a formula after a pause.
+
+    Attributes:
+        delays: Seed of the pauses.
+        seconds: Longest pause per epoch.
+        epochs: Number of scores that a trial reports.
+    """
+
+    name: str = "train"
+    delays: int = 0
+    seconds: float = 0.02
+    epochs: int = 1
+    trains: ClassVar[bool] = False
+
+    def __call__(self, trial: TrialSpec, tools: JudgeTools) -> Mapping[str, object]:
+        values = dict(override.split("=", 1) for override in trial.overrides)
+        rate, size = math.log10(float(values["optimizer.lr"])), int(values["loader.batch_size"])
+        random = Random(f"{self.delays} {trial.directory.name}")
+        best = 1 - abs(rate + 1.5) / 3 - abs(size - 20) / 100
+        score = 0.0
+        for epoch in range(1, self.epochs + 1):
+            time.sleep(self.seconds * random.random())
+            score = best * (1 - 1 / (1 + epoch))
+            if trial.on_epoch is not None:
+                trial.on_epoch(epoch, {"accuracy": score})
+        return {"valid_accuracy": score}
