@@ -38,7 +38,7 @@ ENTRY_POINTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
 }
 TINY = {
     "search": ("dataset=synthetic", "dataset.samples=64"),
-    "retrain": ("dataset=synthetic", "dataset.samples=64"),
+    "retrain": ("dataset=synthetic", "dataset.samples=64", "tracking.figures=false"),
 }
 NO_TENSORBOARD = "tracking.tensorboard=false"
 # Measured costs, which differ between a run and its repetition.
@@ -214,4 +214,5 @@ def search_run(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> 
 def retrain_run(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> CommandResult:
     """A complete retraining with all its files."""
     folder = tmp_path_factory.mktemp("retrain") / "run"
-    return commands.run("retrain", folder, "genotype=DARTS_V2", "epochs=3", "dataset.samples=128")
+    more = ("epochs=3", "dataset.samples=128", "tracking.figures=true")
+    return commands.run("retrain", folder, "genotype=DARTS_V2", *more)

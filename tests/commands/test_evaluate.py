@@ -144,7 +144,7 @@ def test_blocks_that_change_the_width_have_no_importance(commands: Any, tmp_path
     blocks = ["mb_k3_e3", "skip_connect", "mb_k3_e3", "mb_k5_e3", "mb_k3_e3", "mb_k3_e3"]
     genotype = json.dumps({"space": "macro", "blocks": blocks})
     arguments = ["space=macro", "space.channels=4", f"genotype={genotype}", "epochs=1", "cutout=0"]
-    run = commands.run("retrain", tmp_path / "retrain", *arguments)
+    run = commands.run("retrain", tmp_path / "retrain", *arguments, "tracking.figures=true")
     folder = tmp_path / "run"
     arguments = [f"checkpoint={run.directory}", "split=valid", "importance=true"]
     done = commands.call("evaluate", [*arguments, f"hydra.run.dir={folder}"], folder)

@@ -17,7 +17,6 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import darts.recipes.search as search_recipe
 from darts.data import load_split, save_split
 from darts.reading import read_json
 from darts.searching.discretization import SupernetAdapter
@@ -25,7 +24,10 @@ from darts.training import loop
 from darts.training.checkpoint import load_checkpoint
 
 NO_TENSORBOARD = "tracking.tensorboard=false"
-DATA = ("dataset=synthetic", "dataset.samples=48", "loader.batch_size=8", "seed=7")
+DATA = (
+    *("dataset=synthetic", "dataset.samples=48", "loader.batch_size=8", "seed=7"),
+    "tracking.figures=false",
+)
 # Drop path draws from the global generators, so a resumed run needs their states.
 RUNS = {
     "search": (*DATA, "epochs=4", "space.channels=1", "space.cells=1"),
@@ -33,20 +35,16 @@ RUNS = {
 }
 STEPS = {"search": 3, "retrain": 4}  # per epoch: 24 and 38 images in batches of 8
 
-pytestmark = pytest.mark.usefixtures("no_figures")
-
 
 @pytest.fixture(scope="module")
 def unbroken(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Runs without an interruption, by command."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search_recipe, "save_search_figures", lambda *_, **__: None)
-        return {
-            command: commands.run(
-                command, tmp_path_factory.mktemp(command) / "run", NO_TENSORBOARD, *overrides
-            )
-            for command, overrides in RUNS.items()
-        }
+    return {
+        command: commands.run(
+            command, tmp_path_factory.mktemp(command) / "run", NO_TENSORBOARD, *overrides
+        )
+        for command, overrides in RUNS.items()
+    }
 
 
 @pytest.fixture(scope="module")
