@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import subprocess
-import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from darts.config import ConfigError, SearchConfig, compose, rebuild, record_digest
+from darts import search
+from darts.config import ConfigError, SearchConfig, compose, launch, rebuild, record_digest
 from darts.config.overrides import is_plain_override, require_plain_overrides
 from darts.config.resumed_run import ResumedRun
 from darts.config.serialization import as_yaml, escape_interpolations
@@ -41,16 +42,24 @@ def write_files(directory: Path, config: str, overrides: list[str]) -> None:
     (directory / "overrides.json").write_text(json.dumps(record))
 
 
-def resume(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Resume a search in a new process."""
-    return subprocess.run(
-        [sys.executable, "-m", "darts.search", f"resume={directory}", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "DARTS_TEST_SECRET": "swordfish"},
-        timeout=120,
-    )
+class Done(NamedTuple):
+    """Exit code and output of a command."""
+
+    code: int
+    out: str
+    err: str
+
+
+def resume(directory: Path, *arguments: str) -> Done:
+    """Resume a search in this process."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setenv("DARTS_TEST_SECRET", "swordfish")
+        try:
+            launch("search", search.check, search.search, [f"resume={directory}", *arguments])
+        except SystemExit as error:
+            code = int(error.code or 0)
+    return Done(code, out.getvalue(), err.getvalue())
 
 
 def test_a_resumed_run_has_the_values_of_its_config_file(tmp_path: Path) -> None:
@@ -63,9 +72,9 @@ def test_a_resumed_run_has_the_values_of_its_config_file(tmp_path: Path) -> None
 def test_text_that_looks_like_an_interpolation_stays_text(tmp_path: Path) -> None:
     secret = "${oc.env:DARTS_TEST_SECRET}"
     done = resume(make_run(tmp_path, name=secret), "--cfg", "job")
-    assert done.returncode == 0, done.stderr
-    assert "swordfish" not in done.stdout
-    assert OmegaConf.create(done.stdout)["name"] == secret
+    assert done.code == 0, done.err
+    assert "swordfish" not in done.out
+    assert OmegaConf.create(done.out)["name"] == secret
     assert (
         rebuild(SearchConfig, yaml.safe_load(as_yaml(compose("search"))) | {"name": secret}).name
         == secret
@@ -99,8 +108,8 @@ def test_saved_overrides_of_hydra_are_not_obeyed(tmp_path: Path, overrides: list
     directory = make_run(tmp_path / "run", overrides)
     (directory / "hubconf.py").write_text(HUB.format(marker=str(marker)))
     done = resume(directory, "--cfg", "all")
-    assert done.returncode == 0, done.stderr
-    shown = yaml.safe_load(done.stdout)
+    assert done.code == 0, done.err
+    shown = yaml.safe_load(done.out)
     assert shown["seed"] == 0
     assert shown["hydra"]["run"]["dir"] == str(directory)
     assert not shown["hydra"]["callbacks"]
@@ -163,8 +172,8 @@ def test_files_that_were_changed_after_the_start_are_refused(tmp_path: Path) -> 
 
 def test_resume_and_multirun_exclude_each_other(tmp_path: Path) -> None:
     done = resume(make_run(tmp_path), "--multirun")
-    assert done.returncode == 2
-    assert done.stderr == "darts.search: resume= continues one run; leave out --multirun\n"
+    assert done.code == 2
+    assert done.err == "darts.search: resume= continues one run; leave out --multirun\n"
 
 
 @pytest.mark.parametrize(
