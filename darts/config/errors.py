@@ -23,6 +23,9 @@ def _describe(error: BaseException, keys: Sequence[str]) -> str:
     while causes[-1].__cause__ is not None:
         causes.append(causes[-1].__cause__)
     text = "\n".join(map(str, causes))
+    # A resolver of this package raised it.
+    if own := _first_match(r"ConfigError raised while resolving interpolation: (.+)", text):
+        return own
     if isinstance(error, OverrideParseException):
         reason = _first_match(r"(?m)^((?!Error parsing|Lexer|See https|\s*\^).+)$", str(error))
         return (

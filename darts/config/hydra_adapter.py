@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -25,12 +26,13 @@ from omegaconf.errors import OmegaConfBaseException
 from darts.config.commands import SearchConfig
 from darts.config.conf_files import conf_folder, group_options
 from darts.config.defaults import defaults_nodes
-from darts.config.fields import check_fields
+from darts.config.fields import ConfigError, check_fields
 from darts.config.groups import COMMANDS, TYPES
 
 C = TypeVar("C")
 R = TypeVar("R")
 
+MAX_FOLDER_NAME = 200  # bytes; file systems allow 255
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 
 
@@ -180,6 +182,7 @@ def _initialized() -> Iterator[None]:
 @functools.cache
 def _register() -> None:
     """Store the dataclasses in Hydra's ConfigStore, once per process."""
+    OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     store = ConfigStore.instance()
     # Hydra copies the whole store for each composition, and 300 times for --help, although `load`
     # copies the node that it returns. Sharing the store makes --help 20 times faster.
@@ -193,6 +196,21 @@ def _register() -> None:
     kinds = {"task": TYPES["task"], "dataset": group_options("dataset")}
     for group, name, values in defaults_nodes(kinds, TYPES["space"]):
         store.store(group=group, name=name, node=values, package="_global_")
+
+
+def folder_name(name: object) -> str:
+    """Return the name of a run as the name of a folder.
+
+    Raises:
+        ConfigError: If the folder could not have this name, or would be elsewhere.
+    """
+    text = str(name)
+    is_path = any(separator in text for separator in ("/", os.sep, os.altsep) if separator)
+    if is_path or not text.isprintable() or not text.strip(". "):
+        raise ConfigError(f"name={text!r}: a folder gets this name; use letters, digits, - and _")
+    if len(text.encode(errors="surrogateescape")) > MAX_FOLDER_NAME:
+        raise ConfigError(f"name={text[:40]!r}...: must have at most {MAX_FOLDER_NAME} bytes")
+    return text
 
 
 def _help(command: str) -> dict[str, str]:

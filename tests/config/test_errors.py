@@ -167,6 +167,9 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("evaluate", ("checkpoint=nowhere.pt",), ("checkpoint='nowhere.pt'", "retrain")),
     ("evaluate", ("checkpoint=.",), ("checkpoint='.'", "retrain")),
     # Run directories that cannot be resumed.
+    (SEARCH, ("name=a/../../../x",), ("name='a/../../../x'", "a folder gets this name")),
+    (SEARCH, ("name=..",), ("name='..'", "a folder gets this name")),
+    (SEARCH, (f"name={'x' * 300}",), ("name='xxx", "at most 200 bytes")),
     (SEARCH, ("resume=nowhere",), ("resume='nowhere'", "overrides.json")),
     (RETRAIN, ("resume=.",), ("resume='.'", "overrides.json")),
     # Overrides with syntax errors.
