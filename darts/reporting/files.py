@@ -14,6 +14,7 @@ from xml.parsers import expat
 from darts.reading import MIB, FileError, one_line, read_bytes, read_npz, read_text
 from darts.reporting.checks import MAX_COLUMNS
 from darts.tracking.optional import reason_of
+from darts.writing import is_machine_fault
 
 T = TypeVar("T")
 
@@ -51,10 +52,10 @@ class RunFiles:
             return None
         except (MemoryError, FileError):
             raise
-        except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        except OSError as error:
+            if is_machine_fault(error):
+                raise
             raise FileError(f"{path} cannot be read: {one_line(error)}") from None
-        except OSError:
-            raise
         except Exception as error:  # a damaged file may raise any error in a parser
             raise FileError(f"{path} is damaged: {reason_of(error)}") from None
 

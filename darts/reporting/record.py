@@ -207,7 +207,9 @@ def _read_small(path: Path) -> object:
 
 
 def _read_summary(path: Path) -> JsonObject:
-    return row_of(_read_small(path), "it")
+    summary = row_of(_read_small(path), "it")
+    text_of(summary.get("command"), "command")
+    return summary
 
 
 def _read_start(path: Path) -> _Start:

@@ -199,9 +199,7 @@ def _render_command(record: RunRecord) -> str:
     if record.overrides is None:
         return ""
     plain = [
-        override
-        for override in record.overrides
-        if is_plain_override(override.removeprefix("++"))
+        override for override in record.overrides if is_plain_override(override.removeprefix("++"))
     ]
     words = ["python", "-m", f"darts.{record.command}", *plain]
     omitted = len(record.overrides) - len(plain)
