@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from darts.config import launch
 from darts.recipes.retrain import check, retrain
+from darts.searching.worth import worthless_result
 
 __all__ = ["check", "main", "retrain"]
 
 
 def main() -> None:
     """Entry point of ``darts-retrain``."""
-    launch("retrain", check, retrain)
+    launch("retrain", check, retrain, worthless=worthless_result)
 
 
 if __name__ == "__main__":

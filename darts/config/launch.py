@@ -1,7 +1,8 @@
 """Entry point of the commands: from the command line to a checked configuration dataclass.
 
-Errors end in one line on standard error. The exit code is 2 if the user can fix the error, 4 if the
-machine has failed, for example by a full disk, and 130 after Ctrl-C.
+Errors end in one line on standard error. The exit code is 2 if the user can fix the error, 3 if the
+command has ended with a worthless result, 4 if the machine has failed, for example by a full disk,
+and 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from darts.config.hydra_adapter import (
 from darts.config.overrides import hydra_overrides
 from darts.config.resumed_run import ResumedRun
 from darts.config.torchrun import rank_and_size
+from darts.escaping import for_terminal
 from darts.reading import one_line
 from darts.writing import WriteError, is_machine_fault
 
@@ -47,6 +49,8 @@ def launch(
     check: Callable[[C], None],
     function: Callable[[C, Invocation], R],
     arguments: Sequence[str] | None = None,
+    *,
+    worthless: Callable[[R], str | None] | None = None,
 ) -> R | None:
     """Run a command and return the result of ``function``; in a sweep, that of the last run.
 
@@ -57,10 +61,11 @@ def launch(
         check: raises ValueError for configurations that the types allow but that cannot run.
         function: the command itself.
         arguments: overrides and flags of Hydra; None: those of ``sys.argv``.
+        worthless: returns why a result is worthless, in one line, or None if it is not.
 
     Raises:
-        SystemExit: After one line on standard error: code 2 for errors that the user can fix, 4
-            for failures of the machine, 130 after Ctrl-C.
+        SystemExit: After one line on standard error: code 2 for errors that the user can fix, 3
+            for a worthless result, 4 for failures of the machine, 130 after Ctrl-C.
     """
     _handle_interrupts()
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -100,7 +105,22 @@ def launch(
             _exit(command, one_line(error) if isinstance(error, OSError) else str(error))
         finally:
             _remove_empty(job.directories, existing)
+    if worthless is not None:
+        _report_worthless(command, [worthless(result) for result in job.results])
     return job.results[-1] if job.results else None
+
+
+def _report_worthless(command: str, reasons: Sequence[str | None]) -> None:
+    """Exit with code 3 after one line if one of the results is worthless.
+
+    Only rank 0 does so: it may still be writing files, and ``torchrun`` would end it as soon as
+    another rank fails.
+    """
+    found = [reason for reason in reasons if reason is not None]
+    if found and rank_and_size()[0] == 0:
+        several = f"{len(found)} of {len(reasons)} results are worthless, the first because "
+        prefix = several if len(reasons) > 1 else "the result is worthless: "
+        _exit(command, prefix + found[0], code=3)
 
 
 def _resumed_run(command: str, overrides: Sequence[str]) -> ResumedRun | None:
@@ -214,14 +234,19 @@ def _short_warnings(command: str) -> Callable[..., str]:
 
     def format_warning(message: object, category: object, filename: str, *line: object) -> str:
         if category is UserWarning and Path(filename).resolve().is_relative_to(_PACKAGE):
-            return f"darts.{command}: warning: {' '.join(str(message).splitlines())}\n"
+            return f"darts.{command}: warning: {for_terminal(_one_line(message))}\n"
         return default(message, category, filename, *line)
 
     return format_warning
 
 
+def _one_line(message: object) -> str:
+    return " ".join(str(message).splitlines())
+
+
 def _exit(command: str, message: str, *, code: int = 2) -> NoReturn:
     """Print one line on standard error and exit."""
     with suppress(OSError):  # the disk of a redirected output may be full
-        print(f"darts.{command}: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
+        text = for_terminal(_one_line(message))
+        print(f"darts.{command}: {text}", file=sys.stderr, flush=True)
     raise SystemExit(code)

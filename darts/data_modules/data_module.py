@@ -113,6 +113,18 @@ class DataModule(ABC):
         those that the run saved.
         """
 
+    def scored_targets(self, split: str) -> Tensor | None:
+        """Return all targets whose predictions give the scores, ``(n,)`` int64; None if unknown.
+
+        Targets are classes, words or tokens. ``split`` is "valid" or "test". Call it after
+        ``search_loaders`` or ``retrain_loaders``.
+        """
+        return None
+
+    def subset_classes(self) -> dict[str, Tensor]:
+        """Return the class of each sample by subset, ``(n,)`` int64; empty without classes."""
+        return {}
+
     def extra_files(self) -> dict[str, str]:
         """Return the text of further files for the run directory, by file name."""
         return {}

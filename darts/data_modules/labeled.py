@@ -105,6 +105,18 @@ class LabeledDataModule(DataModule, Generic[Split]):
             return self.evaluation_loader(self.source.train, indices)
         return None
 
+    def scored_targets(self, split: str) -> Tensor | None:
+        """Return the labels of the test split, or of the samples that give validation scores."""
+        held_out = self.source.test if split == "test" else self.source.valid
+        subset = next((name for name in ("alphas", "valid") if name in self.subsets), None)
+        if split == "valid" and subset is not None:
+            return self.subset_classes()[subset]
+        return None if held_out is None else held_out.labels
+
+    def subset_classes(self) -> dict[str, Tensor]:
+        labels = self.source.train.labels
+        return {name: labels[indices] for name, indices in self.subsets.items()}
+
     def _training_indices(self) -> Tensor:
         """Return indices of all training samples or of a stratified subset, ``(n,)`` int64."""
         labels = self.source.train.labels

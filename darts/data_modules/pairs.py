@@ -81,6 +81,11 @@ class PairDataModule(DataModule):
         """Return a loader of the test split or of the validation split."""
         return self._evaluation_loader(self.source.test if split == "test" else self.source.valid)
 
+    def scored_targets(self, split: str) -> Tensor:
+        """Return the words of all target sentences, with their ends."""
+        targets = (self.source.test if split == "test" else self.source.valid).targets
+        return targets[targets != PADDING]
+
     def extra_files(self) -> dict[str, str]:
         """Return ``vocabulary.json``, the words of both sides by index."""
         words = {

@@ -90,6 +90,10 @@ class TextDataModule(DataModule):
             return self._loader(self.source.test, "evaluation", TEST_COLUMNS)
         return self._loader(self.source.valid, "evaluation", self.config.loader.eval_batch_size)
 
+    def scored_targets(self, split: str) -> Tensor:
+        """Return the tokens of a split except the first, which is never a target."""
+        return (self.source.test if split == "test" else self.source.valid)[1:]
+
     def extra_files(self) -> dict[str, str]:
         """Return ``vocabulary.json``, the tokens by index."""
         text = json.dumps(self.target_names, ensure_ascii=False, indent=0)

@@ -43,6 +43,8 @@ class Measurements:
             undefined.
         drift: Share of the genotype's edges that differ from the previous checkup; None in the
             first one.
+        flaws: Why the result would be worthless if the search ended now; such a checkup is not
+            healthy.
     """
 
     epoch: int
@@ -56,6 +58,7 @@ class Measurements:
     higher_is_better: bool
     gap: float | None
     drift: float | None
+    flaws: list[str]
 
 
 @dataclass
@@ -109,22 +112,24 @@ class CollapseChecks:
 
     def warnings(self, checkups: Sequence[Measurements], epochs: int) -> list[str]:
         """Return the findings; none during the warm-up of a search of ``epochs`` epochs."""
-        return [] if self._in_warmup(checkups[-1], epochs) else self.findings(checkups)
+        return [] if self.in_warmup(checkups[-1], epochs) else self.findings(checkups)
 
-    def _in_warmup(self, checkup: Measurements, epochs: int) -> bool:
+    def in_warmup(self, checkup: Measurements, epochs: int) -> bool:
+        """Return whether a checkup is too early to warn, in a search of ``epochs`` epochs."""
         return checkup.epoch <= self.warmup * epochs
 
     def last_healthy_epoch(self, checkups: Sequence[Measurements], epochs: int) -> int | None:
-        """Return the epoch, from 1, of the last checkup without findings; None if there is none.
+        """Return the epoch, from 1, of the last healthy checkup; None if there is none.
 
-        Only the last checkup within the warm-up counts, because earlier genotypes are accidental.
-        If the curvature grows, the growth began ``patience`` checkups ago, and later checkups are
-        skipped. ``epochs`` is the number of epochs of the search.
+        It has neither findings nor flaws. Only the last checkup within the warm-up counts, because
+        earlier genotypes are accidental. If the curvature grows, the growth began ``patience``
+        checkups ago, and later checkups are skipped. ``epochs`` is the number of epochs of the
+        search.
         """
         last = len(checkups) - (self.patience if any(self._curvature_findings(checkups)) else 0)
-        in_warmup = sum(self._in_warmup(checkup, epochs) for checkup in checkups)
+        in_warmup = sum(self.in_warmup(checkup, epochs) for checkup in checkups)
         for end in range(last, max(1, in_warmup) - 1, -1):
-            if not self.findings(checkups[:end]):
+            if not checkups[end - 1].flaws and not self.findings(checkups[:end]):
                 return checkups[end - 1].epoch
         return None
 

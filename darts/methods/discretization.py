@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -78,8 +78,13 @@ class WorkEstimate(NamedTuple):
 
 @dataclass
 class Discretization:
-    """A discretization and its options."""
+    """A discretization and its options.
 
+    Attributes:
+        reads_alphas: Whether ``final_genotype`` follows from the probabilities.
+    """
+
+    reads_alphas: ClassVar[bool] = True
     name: str = ""
 
     def genotype(self, probabilities: Mapping[str, Tensor], context: SearchContext) -> AnyGenotype:

@@ -8,6 +8,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -40,6 +41,7 @@ class PerturbationSelection(Discretization):
         batches: Validation batches per score; 0 for all.
     """
 
+    reads_alphas: ClassVar[bool] = False
     name: str = "perturbation"
     tune: int = number(5, low=0)
     tune_lr: float = number(0.0025, above=0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -34,6 +35,7 @@ class Sampling(Discretization):
         finalists: Number of architectures that are scored on all validation data.
     """
 
+    reads_alphas: ClassVar[bool] = False
     name: str = "sampling"
     samples: int = number(1000, low=1)
     batches: int = number(1, low=1)

@@ -24,9 +24,10 @@ from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
 from darts.reading import JsonObject
 from darts.reporting import read_run, render_model_card
+from darts.searching.worth import Worth, chance_level
 from darts.spaces import AnyGenotype, NetworkBase, space_of
 from darts.spaces.lookup import find_genotype
-from darts.tracking import print_summary, read_metrics
+from darts.tracking import print_lines, print_summary, read_metrics
 from darts.training.averaging import Averaging, require_one_average
 from darts.training.budget import check_budget, print_estimate
 from darts.training.checkpoint import StateDict
@@ -139,7 +140,7 @@ def retrain(
     )
     print_summary("retrain", {key: summary[key] for key in keys if key in summary})
     argument = shlex.quote(f"checkpoint={run.path}")
-    print(f"\nScore it again:\n  python -m darts.evaluate {argument}")
+    print_lines("", "Score it again:", f"  python -m darts.evaluate {argument}")
     return summary
 
 
@@ -306,6 +307,9 @@ class Retraining(Recipe):
         if self.ranks.main and config.tracking.figures:
             run.metrics.sync()
             save_training_figures(run.path, read_metrics(run.metrics.path), title=config.name)
+        split, scores = ("valid", best["scores"]) if best["scores"] else ("test", test_scores)
+        worth = Worth(chance_level(self.data, self.objective, split) if scores else None, split)
+        flaws = worth.flaws(scores, state.averaging.scored_net.state_dict())
         return run.finish(
             {
                 "name": config.name,
@@ -319,6 +323,7 @@ class Retraining(Recipe):
                 "seed": config.seed,
                 "device": str(self.ranks.device),
                 "genotype": str(self.genotype),
+                "worthless": "; ".join(flaws) or None,
             },
             self.write_card,
         )

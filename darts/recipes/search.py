@@ -29,8 +29,9 @@ from darts.searching.diagnosis import Diagnosis, DiagnosisReport, dominant_alpha
 from darts.searching.discretization import SupernetAdapter, estimate_discretization
 from darts.searching.expected_cost import Penalty
 from darts.searching.searcher import Searcher
+from darts.searching.worth import Worth
 from darts.spaces import AnyGenotype
-from darts.tracking import print_summary, read_metrics
+from darts.tracking import print_lines, print_summary, read_metrics
 from darts.training.budget import check_budget, print_estimate
 from darts.training.checkpoint import StateDict
 from darts.training.cost import count_macs, count_parameters
@@ -84,7 +85,7 @@ def search(
         summary = recipe.finish(genotype)
     print_summary("search", {key: summary[key] for key in recipe.printed_keys if key in summary})
     command = retrain_command(run.path, invocation.overrides, config)
-    print(f"\n{genotype}\n\nTrain it from scratch:\n  {command}")
+    print_lines("", str(genotype), "", "Train it from scratch:", f"  {command}")
     return summary
 
 
@@ -127,13 +128,16 @@ class Search(Recipe):
         self.searcher = Searcher(config, objective, self.ranks, sizes, stage=stage)
         self.context = self.searcher.context
         self.penalty = Penalty.measured(config.penalty, self.context, self.data, self.ranks.device)
+        self.worth = Worth.of_search(config, self.data, objective)
         self.searcher.alpha_cost = self.penalty if self.penalty.targets else None
         self.state = SearchState(
             train_loader=loaders.weights,
             valid_loader=loaders.alphas,
             searcher=self.searcher,
             penalty=self.penalty,
-            diagnosis=Diagnosis(self.searcher, loaders.weights, loaders.alphas, self.score_loader),
+            diagnosis=Diagnosis(
+                self.searcher, loaders.weights, loaders.alphas, self.score_loader, self.worth
+            ),
         )
         self._collapse_report: DiagnosisReport | None = None
         self._sample_outputs = ""
@@ -294,6 +298,8 @@ class Search(Recipe):
             )
         size = self.size()
         stopped = state.stopped_epoch
+        probabilities = state.history[-1 if stopped is None else stopped]
+        flaws = self.worth.flaws(state.scores, self.searcher.net.state_dict(), probabilities)
         return run.finish(
             {
                 "name": config.name,
@@ -306,7 +312,8 @@ class Search(Recipe):
                 "device": str(self.ranks.device),
                 "genotype": str(genotype),
                 "genotype_epoch": config.epochs if stopped is None else stopped + 1,
-                **state.diagnosis.summary(),
+                "worthless": "; ".join(flaws) or None,
+                **state.diagnosis.summary(flaws),
                 **genotype_counts(genotype),
                 **self.measures(genotype),
             }

@@ -20,6 +20,7 @@ from darts.data import Batch, Loader
 from darts.methods.collapse import Measurements, count_edges, genotype_drift, score_gap
 from darts.searching.calibration import calibrate, preserved_state
 from darts.searching.searcher import Searcher, run_mixture
+from darts.searching.worth import Worth
 from darts.spaces import AnyGenotype, SearchContext
 from darts.spaces.mixture import path_mixture
 from darts.training.checkpoint import StateDict
@@ -78,7 +79,7 @@ def path_score(
 class DiagnosisReport(NamedTuple):
     """Result of one collapse check."""
 
-    verdict: str  # "healthy", or the number of warnings
+    verdict: str  # "healthy", "worthless so far", or the number of warnings
     warnings: list[str]  # for the console
     stop_at: int | None  # epoch, from 0, whose genotype ends the search; None to continue
     row: dict[str, object]  # for metrics.jsonl
@@ -94,15 +95,21 @@ class Diagnosis:
         train_loader: Batches that train the weights, for batch norm statistics.
         valid_loader: Batches that train the alphas, for the eigenvalue.
         score_loader: Validation batches, for scores.
+        worth: Finds flaws that make the result worthless; a search with one is not healthy.
 
     Attributes:
         checks: Measurements of all checks so far.
     """
 
     def __init__(
-        self, searcher: Searcher, train_loader: Loader, valid_loader: Loader, score_loader: Loader
+        self,
+        searcher: Searcher,
+        train_loader: Loader,
+        valid_loader: Loader,
+        score_loader: Loader,
+        worth: Worth,
     ) -> None:
-        self._searcher = searcher
+        self._searcher, self._worth = searcher, worth
         self._train_loader, self._valid_loader = train_loader, valid_loader
         self._score_loader = score_loader
         self._rules = searcher.config.collapse
@@ -150,6 +157,7 @@ class Diagnosis:
             higher_is_better=higher,
             gap=score_gap(supernet, path, higher_is_better=higher),
             drift=drift,
+            flaws=self._worth.flaws(scores, searcher.net.state_dict(), searcher.probabilities()),
         )
         self.checks.append(check)
         return self._report(check, problems, time.perf_counter() - start)
@@ -200,6 +208,8 @@ class Diagnosis:
         )
         warnings, healthy = self._warnings(), self._last_healthy_epoch()
         lines = [*problems, *(f"collapse: {text}" for text in warnings)]
+        if not rules.in_warmup(check, epochs):
+            lines += [f"worthless so far: {flaw}" for flaw in check.flaws]
         stop_at: int | None = None
         if warnings and rules.action == "rollback":
             stop_at = None if healthy is None else healthy - 1
@@ -217,12 +227,13 @@ class Diagnosis:
             "collapse/gap": check.gap,
             "collapse/drift": check.drift,
         }
-        items = "\n".join(f"* {text}" for text in warnings or ["healthy"])
+        items = "\n".join(f"* {text}" for text in [*warnings, *check.flaws] or ["healthy"])
+        verdict = f"{len(warnings)} warnings" if warnings else "healthy"
         return DiagnosisReport(
-            verdict=f"{len(warnings)} warnings" if warnings else "healthy",
+            verdict="worthless so far" if check.flaws and not warnings else verdict,
             warnings=lines,
             stop_at=stop_at,
-            row={**numbers, **self.summary(), "collapse_seconds": seconds},
+            row={**numbers, **self.summary(check.flaws), "collapse_seconds": seconds},
             scalars={**numbers, "collapse/warnings": len(warnings), "collapse/seconds": seconds},
             text=f"epoch {check.epoch}\n\n{items}",
         )
@@ -233,12 +244,15 @@ class Diagnosis:
     def _last_healthy_epoch(self) -> int | None:
         return self._rules.last_healthy_epoch(self.checks, self._searcher.config.epochs)
 
-    def summary(self) -> dict[str, object]:
-        """Return the verdict of the last check and the last healthy epoch; empty without checks."""
+    def summary(self, flaws: Sequence[str]) -> dict[str, object]:
+        """Return the verdict of the last check and the last healthy epoch; empty without checks.
+
+        ``flaws`` are those of the current state of the search.
+        """
         if not self.checks:
             return {}
         return {
-            "collapse_verdict": "; ".join(self._warnings()) or "healthy",
+            "collapse_verdict": "; ".join([*self._warnings(), *flaws]) or "healthy",
             "collapse_healthy_epoch": self._last_healthy_epoch(),
         }
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from darts.data import SampleBatch
 from darts.spaces import NetworkBase
+from darts.tasks.chance import ChanceLevel, guessed_class
 from darts.tasks.metrics import CLASSIFICATION_METRICS, ClassificationScores, Metric
 from darts.tasks.task import TASKS, BaseObjective, Forward, Task
 
@@ -70,6 +71,9 @@ class ClassificationObjective(BaseObjective[SampleBatch, Tensor]):
 
     def confusion_matrix(self) -> Tensor | None:
         return None if self._last_scores is None else self._last_scores.confusion_matrix
+
+    def chance_level(self, targets: Tensor) -> ChanceLevel:
+        return guessed_class(targets)
 
 
 @TASKS.register

@@ -22,6 +22,7 @@ from darts.data import IGNORE_INDEX, Window
 from darts.registry import number
 from darts.spaces import NetworkBase
 from darts.spaces.language_model_output import LanguageModelOutput
+from darts.tasks.chance import ChanceLevel, guessed_tokens
 from darts.tasks.metrics import Metric, mean_metric, perplexity, token_loss, token_losses
 from darts.tasks.task import TASKS, BaseObjective, Forward, Task
 
@@ -96,6 +97,9 @@ class LanguageObjective(BaseObjective[Window, Tensor]):
 
     def scores(self, device: torch.device) -> LanguageScores:
         return LanguageScores(device)
+
+    def chance_level(self, targets: Tensor) -> ChanceLevel:
+        return guessed_tokens(targets)
 
 
 @TASKS.register

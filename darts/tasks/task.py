@@ -13,6 +13,7 @@ from torch import Tensor
 from darts.data import Batch
 from darts.registry import Registry
 from darts.spaces import NetworkBase
+from darts.tasks.chance import ChanceLevel
 from darts.tasks.metrics import Metric
 
 TASKS: Registry[Task] = Registry("task", "darts.tasks")
@@ -88,6 +89,14 @@ class BaseObjective(ABC, Generic[B, Output]):
         """Return the confusion matrix of the last evaluation; None for tasks without classes.
 
         Rows are true classes, columns predicted classes, entries numbers of samples.
+        """
+        return None
+
+    def chance_level(self, targets: Tensor) -> ChanceLevel | None:
+        """Return what a network could score without its input; None if that is unknown.
+
+        Args:
+            targets: All targets of the scored data, ``(n,)`` int64: classes, words or tokens.
         """
         return None
 

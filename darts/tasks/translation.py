@@ -22,6 +22,7 @@ from darts.data import PairBatch
 from darts.data.words import PADDING, Vocabulary
 from darts.registry import number
 from darts.spaces import NetworkBase
+from darts.tasks.chance import ChanceLevel, guessed_tokens
 from darts.tasks.metrics import Metric, mean_metric, perplexity, token_loss, token_losses
 from darts.tasks.task import TASKS, BaseObjective, Forward, Task
 
@@ -141,6 +142,9 @@ class PairObjective(BaseObjective[PairBatch, TranslationOutput]):
     def scores(self, device: torch.device) -> TextScores:
         self._last_scores = TextScores(self._vocabulary, self.metrics, device)
         return self._last_scores
+
+    def chance_level(self, targets: Tensor) -> ChanceLevel:
+        return guessed_tokens(targets)
 
     def sample_outputs(self) -> str:
         """Return the first sentences of the last evaluation as a Markdown table."""

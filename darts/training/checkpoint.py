@@ -19,7 +19,7 @@ import torch
 from darts.writing import open_atomically
 
 # Increase the number when the state of a command changes.
-FORMATS = {"search": 6, "retrain": 4}
+FORMATS = {"search": 7, "retrain": 4}
 
 
 StateDict: TypeAlias = dict[str, Any]

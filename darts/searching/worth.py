@@ -1,0 +1,159 @@
+"""Signs that the result of a search or a retraining is worthless, although the run has ended.
+
+Each function returns what is wrong and what to try, in one line without a period, or None. The
+functions are pure: they judge scores, weights, probabilities and labels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from darts.config import SearchConfig
+from darts.data_modules import DataModule
+from darts.reading import JsonObject
+from darts.searching.alphas import entropy
+from darts.tasks import Objective
+from darts.tasks.chance import ChanceLevel
+
+UNIFORM = 0.99
+"""Share of the maximum entropy from which on a distribution counts as uniform."""
+
+
+def worthless_result(summary: JsonObject) -> str | None:
+    """Return why the result of a run with this summary is worthless; None if it is not."""
+    reasons: str | None = summary.get("worthless")
+    return reasons
+
+
+def not_finite(scores: Mapping[str, float], tensors: Mapping[str, Tensor]) -> str | None:
+    """Find scores, weights or alphas that are infinite or not a number.
+
+    Args:
+        scores: Metrics by name; only the loss must be finite.
+        tensors: Weights, alphas and statistics by name; integers are always finite.
+    """
+    remedy = "try a smaller optimizer.lr, or precision=fp32"
+    loss = scores.get("loss", 0.0)
+    if not math.isfinite(loss):
+        return f"the validation loss is {loss}; {remedy}"
+    bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    if bad:
+        return f"{bad[0]} of the network is not finite; {remedy}"
+    return None
+
+
+def at_chance(scores: Mapping[str, float], chance: ChanceLevel | None, split: str) -> str | None:
+    """Find a score that a network without knowledge of its input reaches.
+
+    Args:
+        scores: Metrics by name.
+        chance: The chance level of the scored data; None if it is unknown.
+        split: Prefix of the scores in the summary, for example ``valid``.
+    """
+    if chance is None or chance.metric not in scores:
+        return None
+    score = scores[chance.metric]
+    if not chance.explains(score):
+        return None
+    return (
+        f"{split}_{chance.metric} {score:.4g} is not better than chance, which explains "
+        f"{chance.limit:.4g} ({chance.guess}); try more epochs, another optimizer.lr or more data"
+    )
+
+
+def uniform_alphas(probabilities: Mapping[str, Tensor]) -> str | None:
+    """Find alphas that prefer no operation on any edge.
+
+    Args:
+        probabilities: Probabilities ``(edges, operations)`` by group; 0 for dropped candidates.
+    """
+    ratios = []
+    for p in probabilities.values():
+        p = p.detach().double()
+        distributions = p / p.sum(-1, keepdim=True)
+        ratio = entropy(distributions) / (p > 0).sum(-1).double().log()
+        ratios.append(ratio[(p > 0).sum(-1) > 1])  # one candidate is no choice
+    all_ratios = torch.cat(ratios) if ratios else torch.empty(0)
+    if not len(all_ratios) or not bool((all_ratios >= UNIFORM).all()):
+        return None
+    return (
+        "the alphas are still uniform (the entropy of every edge is within 1 % of its maximum), so "
+        "the genotype is accidental; try more epochs or a larger arch_optimizer.lr"
+    )
+
+
+def disjoint_classes(labels: Mapping[str, Tensor]) -> str | None:
+    """Find weights and alphas that learned from different classes.
+
+    Args:
+        labels: Classes of the samples of each subset of a search, ``(n,)`` int64; empty for data
+            without classes.
+    """
+    if not {"weights", "alphas"} <= labels.keys():
+        return None
+    if bool(torch.isin(labels["weights"], labels["alphas"]).any()):
+        return None
+    return (
+        "the weights and the alphas were trained on different classes; use more samples per class"
+    )
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What decides, besides the state of a run, whether its result is worthless.
+
+    Attributes:
+        chance: Chance level of the data that gives the scores; None if it is unknown.
+        split: Split of this data, ``valid`` or ``test``.
+        classes: Classes of the samples of each subset of a search, ``(n,)`` int64; may be empty.
+        learns_alphas: Whether the genotype follows from learned alphas.
+    """
+
+    chance: ChanceLevel | None
+    split: str = "valid"
+    classes: Mapping[str, Tensor] = field(default_factory=dict)
+    learns_alphas: bool = False
+
+    @classmethod
+    def of_search(cls, config: SearchConfig, data: DataModule, objective: Objective) -> Worth:
+        """Return the worth of a search; call it after ``data.search_loaders``."""
+        learns = config.relaxation.uses_alphas and config.bilevel.updates_alphas
+        return cls(
+            chance_level(data, objective, "valid"),
+            classes=data.subset_classes(),
+            learns_alphas=learns and config.discretize.reads_alphas,
+        )
+
+    def flaws(
+        self,
+        scores: Mapping[str, float],
+        tensors: Mapping[str, Tensor],
+        probabilities: Mapping[str, Tensor] | None = None,
+    ) -> list[str]:
+        """Return why a result is worthless, one line each; empty if it is not.
+
+        Args:
+            scores: Metrics of the network by name; empty if there are none.
+            tensors: Its weights, alphas and statistics by name.
+            probabilities: Probabilities of the operations, ``(edges, operations)`` by group.
+        """
+        if broken := not_finite(scores, tensors):
+            return [broken]  # the other flaws follow from this one
+        uniform = self.learns_alphas and probabilities is not None
+        found = [
+            disjoint_classes(self.classes),
+            at_chance(scores, self.chance, self.split),
+            uniform_alphas(probabilities or {}) if uniform else None,
+        ]
+        return [flaw for flaw in found if flaw is not None]
+
+
+def chance_level(data: DataModule, objective: Objective, split: str) -> ChanceLevel | None:
+    """Return the chance level of the data that gives the scores of a split; None if unknown."""
+    targets = data.scored_targets(split)
+    return None if targets is None else objective.chance_level(targets)

@@ -1,0 +1,76 @@
+"""Scores that a network reaches without looking at its input."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+CHANCE = 0.01
+"""Probability below which a score is no longer explained by chance."""
+
+
+@dataclass(frozen=True)
+class ChanceLevel:
+    """The best score that a network without knowledge of its input explains.
+
+    Attributes:
+        metric: Name of the score.
+        limit: Its value; a score must be better.
+        higher_is_better: Direction of the metric.
+        guess: The guess that reaches it, in words.
+    """
+
+    metric: str
+    limit: float
+    higher_is_better: bool
+    guess: str
+
+    def explains(self, score: float) -> bool:
+        """Return whether a score is not better than the limit; True for NaN."""
+        return not (score > self.limit if self.higher_is_better else score < self.limit)
+
+
+def guessed_class(labels: Tensor) -> ChanceLevel:
+    """Return the accuracy of always predicting the most frequent class, with luck.
+
+    The number of correct predictions is then binomially distributed, if the samples are drawn at
+    random. The limit is the largest accuracy that is reached with a probability above ``CHANCE``.
+
+    Args:
+        labels: Classes of the scored samples, ``(n,)`` int64, n > 0.
+    """
+    count, most = len(labels), int(torch.bincount(labels).max())
+    guess = f"always predicting the most frequent class, {most} of {count} samples"
+    if most == count:
+        return ChanceLevel("accuracy", 1.0, True, guess)
+    return ChanceLevel("accuracy", likely_successes(count, most / count) / count, True, guess)
+
+
+def likely_successes(trials: int, share: float) -> int:
+    """Return the largest k with P(X >= k) > ``CHANCE`` for a binomially distributed X.
+
+    Args:
+        trials: Number of trials, n.
+        share: Probability of a success, above 0 and below 1.
+    """
+    k = torch.arange(trials + 1, dtype=torch.float64)
+    rest = trials - k
+    log_coefficients = math.lgamma(trials + 1) - torch.lgamma(k + 1) - torch.lgamma(rest + 1)
+    terms = (log_coefficients + k * math.log(share) + rest * math.log1p(-share)).exp()
+    at_least = terms.flip(0).cumsum(0).flip(0)  # P(X >= k) by k
+    return int((at_least > CHANCE).nonzero().max())
+
+
+def guessed_tokens(tokens: Tensor) -> ChanceLevel:
+    """Return the loss in nats of always predicting the frequencies of the tokens: their entropy.
+
+    Args:
+        tokens: Target tokens, ``(n,)`` int64, n > 0.
+    """
+    counts = torch.bincount(tokens).double()
+    entropy = float(torch.special.entr(counts / counts.sum()).sum())
+    guess = f"always predicting the token frequencies, a perplexity of {math.exp(entropy):.4g}"
+    return ChanceLevel("loss", entropy, False, guess)

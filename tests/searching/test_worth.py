@@ -1,0 +1,161 @@
+"""Worthless results: what counts as one, and how commands report it."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from darts import retrain, search
+from darts.reading import read_json
+from darts.searching.worth import Worth, at_chance, disjoint_classes, not_finite, uniform_alphas
+from darts.tasks.chance import ChanceLevel
+
+CHANCE = ChanceLevel("accuracy", 0.3, True, "guessing")
+TINY = (
+    "dataset=synthetic",
+    "space=mlp",
+    "space.widths=[4,8]",
+    "tracking.tensorboard=false",
+    "tracking.figures=false",
+)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_values_that_are_not_finite_are_found(bad: float) -> None:
+    fine = {"weight": torch.ones(3), "count": torch.tensor(4)}
+    assert not_finite({"loss": 1.0, "bleu": math.nan}, fine) is None
+    assert not_finite({}, fine) is None
+    assert str(bad) in str(not_finite({"loss": bad}, fine))
+    assert "alphas.normal" in str(not_finite({}, fine | {"alphas.normal": torch.tensor([1, bad])}))
+
+
+def test_scores_at_chance_are_found() -> None:
+    assert at_chance({"accuracy": 0.31}, CHANCE, "valid") is None
+    assert at_chance({"loss": 9.0}, CHANCE, "valid") is None
+    assert at_chance({"accuracy": 0.1}, None, "valid") is None
+    text = at_chance({"accuracy": 0.3}, CHANCE, "test")
+    assert text is not None
+    assert text.startswith("test_accuracy 0.3 is not better than chance")
+
+
+def test_alphas_are_uniform_if_those_of_every_edge_are() -> None:
+    torch.manual_seed(0)
+    start = {"normal": (1e-3 * torch.randn(5, 8)).softmax(-1), "reduce": torch.full((2, 4), 0.25)}
+    assert uniform_alphas(start) is not None
+    # Sigmoids and edge weights do not sum to 1; dropped candidates do not count.
+    assert uniform_alphas({"normal": torch.full((3, 5), 0.6)}) is not None
+    assert uniform_alphas({"normal": torch.tensor([[0.5, 0.5, 0.0]])}) is not None
+    one_edge = start["normal"].clone()
+    one_edge[2] = torch.tensor([1.0, 0, 0, 0, 0, 0, 0, 0]).softmax(-1)
+    assert uniform_alphas(start | {"normal": one_edge}) is None
+    no_choice = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    assert uniform_alphas({"normal": no_choice}) is None
+    assert uniform_alphas({}) is None
+
+
+def test_the_threshold_is_one_percent_of_the_maximum_entropy() -> None:
+    def ratio(p: Tensor) -> float:
+        return float(torch.special.entr(p).sum()) / math.log(len(p))
+
+    for logit, uniform in ((0.2, True), (0.3, False)):
+        p = torch.tensor([logit, 0.0]).softmax(-1)
+        assert (ratio(p) >= 0.99) == uniform
+        assert (uniform_alphas({"normal": p[None]}) is not None) == uniform
+
+
+def test_weights_and_alphas_must_share_a_class() -> None:
+    some, others = torch.tensor([0, 1]), torch.tensor([2])
+    assert disjoint_classes({"weights": some, "alphas": others}) is not None
+    assert disjoint_classes({"weights": some, "alphas": torch.tensor([2, 1])}) is None
+    assert disjoint_classes({}) is None
+    assert disjoint_classes({"train": some, "valid": others}) is None
+
+
+def test_only_learned_alphas_must_differ() -> None:
+    uniform = {"normal": torch.full((2, 4), 0.25)}
+    assert Worth(None).flaws({}, {}, uniform) == []
+    assert len(Worth(None, learns_alphas=True).flaws({}, {}, uniform)) == 1
+
+
+def test_a_broken_network_has_no_further_flaws() -> None:
+    worth = Worth(CHANCE, learns_alphas=True)
+    (flaw,) = worth.flaws({"loss": math.nan, "accuracy": 0.1}, {}, {"a": torch.ones(1, 2)})
+    assert "loss is nan" in flaw
+
+
+def run_main(
+    monkeypatch: pytest.MonkeyPatch, command: str, directory: Path, *overrides: str
+) -> None:
+    """Call the entry point of a command."""
+    arguments = [*TINY, *overrides, f"hydra.run.dir={directory}"]
+    monkeypatch.setattr(sys, "argv", [f"darts.{command}", *arguments])
+    {"search": search, "retrain": retrain}[command].main()
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the only line on standard error."""
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_a_worthless_search_is_complete_and_exits_with_code_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    overrides = ("dataset.samples=40", "epochs=2", "optimizer.lr=1e6", "collapse.every=1")
+    with pytest.raises(SystemExit) as exit_info:
+        run_main(monkeypatch, "search", run, *overrides)
+    assert exit_info.value.code == 3
+    assert one_line(capsys).startswith("darts.search: the result is worthless: valid_accuracy")
+    summary = read_json(run / "summary.json")
+    assert "the alphas are still uniform" in summary["worthless"]
+    assert summary["collapse_verdict"].endswith(summary["worthless"])
+    assert summary["collapse_healthy_epoch"] is None
+
+
+def test_a_healthy_run_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, trained = tmp_path / "search", tmp_path / "retrain"
+    overrides = ("dataset.samples=256", "loader.batch_size=16", "optimizer.lr=0.1")
+    lr = "arch_optimizer.lr=0.1"
+    run_main(monkeypatch, "search", found, *overrides, "epochs=6", lr, "collapse.every=3")
+    options = ("auxiliary=0", "drop_path=0", "cutout=0", f"genotype={found}", "epochs=8")
+    run_main(monkeypatch, "retrain", trained, *overrides, *options)
+    assert capsys.readouterr().err == ""
+    for run in (found, trained):
+        summary = read_json(run / "summary.json")
+        assert summary["worthless"] is None
+        assert summary["valid_accuracy"] > 0.5
+    assert read_json(found / "summary.json")["collapse_verdict"] == "healthy"
+
+
+def test_a_retraining_without_validation_data_is_judged_by_the_test_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("auxiliary=0", "drop_path=0", "cutout=0", "epochs=1", "optimizer.lr=1e-9")
+    data = ("dataset.samples=40", "validation=0", "selection=last", "optimizer.lr_min=0")
+    found = tmp_path / "search"
+    with pytest.raises(SystemExit):
+        run_main(monkeypatch, "search", found, "dataset.samples=40", "epochs=1")
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_info:
+        run_main(monkeypatch, "retrain", tmp_path / "run", *options, *data, f"genotype={found}")
+    assert exit_info.value.code == 3
+    assert "worthless: test_accuracy" in one_line(capsys)
+
+
+def test_a_search_with_one_sample_per_class_is_worthless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    data = ("dataset.samples=8", "dataset.classes=8", "loader.batch_size=4")
+    with pytest.raises(SystemExit) as exit_info:
+        run_main(monkeypatch, "search", run, *data, "epochs=1")
+    assert exit_info.value.code == 3
+    assert "trained on different classes" in one_line(capsys)
