@@ -22,7 +22,7 @@ from darts.comparing.scheduler import PlannedRun, execute, plan_runs
 from darts.config import CompareConfig, ConfigError, Invocation, launch, rank_and_size
 from darts.judging.statistics import pairs_needed
 from darts.reading import JsonObject
-from darts.tracking import Console, print_summary
+from darts.tracking import Console, print_lines, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
 
@@ -64,8 +64,7 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
         )
     score = results.score
     print_summary("compare", {f"{n} {score}": summary[f"{n}_{score}"] for n in plan.names})
-    print("\n" + "\n".join(results.verdicts()))
-    print(f"\nreport: {files.path / 'report.md'}")
+    print_lines("", *results.verdicts(), "", f"report: {files.path / 'report.md'}")
     return summary
 
 
@@ -114,7 +113,7 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
         )
         signal = interrupt.received
     if signal and not all(run.done() for run in runs):
-        print(f"stopped and saved; continue with: python -m darts.compare {resume}", flush=True)
+        print_lines(f"stopped and saved; continue with: python -m darts.compare {resume}")
         raise Interrupted(128 + signal)
     if failed:
         name, reason = next(iter(failed.items()))

@@ -19,6 +19,7 @@ from darts.spaces import NetworkBase
 from darts.tasks import Objective
 from darts.tracking import Energy, grams_of_co2, print_summary
 from darts.tracking.formats import is_fraction
+from darts.tracking.optional import optional
 from darts.training.checkpoint import CheckpointError
 from darts.training.device import check_precision, resolve_device, seed_everything
 from darts.training.distributed import Ranks, distributed
@@ -192,10 +193,11 @@ def write_importance(
     if trained.config.tracking.figures:
         percent = is_fraction(metric)
         title = f"valid_{metric} lost without each edge{', percentage points' if percent else ''}"
-        figure = draw_edge_importances(
-            trained.genotype, importance["edges"], percent=percent, title=title
-        )
-        save_figure(figure, files.path / "importance.svg")
+        with optional(path := files.path / "importance.svg"):
+            figure = draw_edge_importances(
+                trained.genotype, importance["edges"], percent=percent, title=title
+            )
+            save_figure(figure, path)
     drops = {
         f"{cell} {edge['source']}→{edge['target']} {edge['operation']}": edge["score_drop"]
         for cell, edges in importance["edges"].items()

@@ -13,7 +13,7 @@ from darts.plotting.style import save_figure
 from darts.spaces import SPACES, AnyGenotype, PublishedGenotype, space_of
 from darts.spaces.describe import difference
 from darts.spaces.lookup import find_genotype
-from darts.tracking import print_summary
+from darts.tracking import print_lines, print_summary
 from darts.tracking.console import is_terminal
 from darts.training.cost import count_parameters
 
@@ -40,7 +40,7 @@ def genotypes(config: GenotypesConfig, call: Invocation) -> None:
         name, genotype = find_genotype(config.draw)
         out = Path(config.out or f"{name}.svg")
         save_genotype(genotype, out, title=name)
-        print(f"wrote {out}")
+        print_lines(f"wrote {out}")
     elif config.validate is not None:
         describe(*find_genotype(config.validate))
     elif config.compare is not None:
@@ -84,12 +84,10 @@ def compare(references: Sequence[str], out: str | None) -> None:
         )
     lines = difference(a, b)
     count = f"{len(lines)} difference{'s' if len(lines) > 1 else ''}" if lines else "equal"
-    print(f"{first} and {second}: {count}")
-    for line in lines:
-        print(f"  {line}")
+    print_lines(f"{first} and {second}: {count}", *(f"  {line}" for line in lines))
     if out is not None:
         save_figure(compare_genotypes(a, b, (first, second)), Path(out))
-        print(f"wrote {out}")
+        print_lines(f"wrote {out}")
 
 
 def list_published() -> None:

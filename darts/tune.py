@@ -36,7 +36,7 @@ from darts.hpo.trials import (
     trial_state,
 )
 from darts.reading import JsonObject
-from darts.tracking import Console, format_duration, format_value, print_summary
+from darts.tracking import Console, format_duration, format_value, print_lines, print_summary
 from darts.training.interrupt import Interrupted
 from darts.training.run_directory import RunDirectory
 from darts.writing import sweep_temporary_files
@@ -116,7 +116,7 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
     progress.save(trials)
     if signal:
         argument = shlex.quote(f"resume={run.path}")
-        print(f"stopped and saved; continue with: python -m darts.tune {argument}", flush=True)
+        print_lines(f"stopped and saved; continue with: python -m darts.tune {argument}")
         raise Interrupted(128 + signal)
 
     best = write_best(plan, trials)
@@ -225,7 +225,7 @@ def _print_results(plan: StudyPlan, summary: JsonObject, command: str) -> None:
     if summary["joules"] is not None:
         names += energy
     print_summary("tune", {name: summary[name] for name in names if name in summary})
-    print(f"\nTrain the best point again:\n  {command}")
+    print_lines("", "Train the best point again:", f"  {command}")
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from darts.plotting.study_figures import save_study_figures
 from darts.reading import JsonObject, read_json_object
 from darts.spaces import AnyGenotype
 from darts.strategies.grid import Grid
-from darts.tracking import format_value
+from darts.tracking import format_value, print_lines
 from darts.writing import write_json
 
 
@@ -140,7 +140,7 @@ def _run_factorial_design(
         corner = [f"{name} {trial.params[name]}" for name in (*design.factors, "seed")]
         complete = trial.state == TrialState.COMPLETE
         score = format_value(plan.score, trial.values[0]) if complete else failure_reason(trial)
-        print(f"{next(counter)}/{total} {', '.join(corner)}: {plan.score} {score}", flush=True)
+        print_lines(f"{next(counter)}/{total} {', '.join(corner)}: {plan.score} {score}")
 
     Supervisor(design_plan, study, report).run()
     scores: dict[tuple[str, ...], dict[int, float]] = {}
@@ -162,7 +162,7 @@ def _retrain_best(plan: StudyPlan, best: FrozenTrial) -> JsonObject:
         arguments = list(overrides)
         if (directory / "config.yaml").exists():  # this training was interrupted
             arguments.append(f"resume={quoted(str(directory))}")
-        print(f"\ntraining the best point for its test scores, in {directory}", flush=True)
+        print_lines("", f"training the best point for its test scores, in {directory}")
         run_command(plan.config.target, arguments, directory)
     summary = read_json_object(summary_file)
     return {name: value for name, value in summary.items() if name.startswith("test_")}
