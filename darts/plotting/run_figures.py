@@ -72,17 +72,6 @@ def log_alphas(
     board.log_text("genotype", f"`{genotype}`", step)
 
 
-def save_run_genotype(
-    directory: Path, board: TensorBoard, genotype: AnyGenotype, *, title: str
-) -> None:
-    """Write ``genotype.svg``, and log the same figure to TensorBoard as step 0."""
-    with optional(directory / "genotype.svg"):
-        save_genotype(genotype, directory / "genotype.svg", title=title)
-    if board.enabled:
-        with optional("TensorBoard's figure of the genotype"):
-            board.log_figure("genotype", draw_genotype(genotype, title=title), 0)
-
-
 def draw_group_heatmap(
     probabilities: Tensor, genotype: AnyGenotype, group: str, context: SearchContext, title: str
 ) -> Figure:

@@ -28,6 +28,7 @@ from darts.searching.worth import Worth, chance_level
 from darts.spaces import AnyGenotype, NetworkBase, space_of
 from darts.spaces.lookup import find_genotype
 from darts.tracking import print_lines, print_summary, read_metrics
+from darts.tracking.optional import optional
 from darts.training.averaging import Averaging, require_one_average
 from darts.training.budget import check_budget, print_estimate
 from darts.training.checkpoint import StateDict
@@ -210,12 +211,14 @@ class Retraining(Recipe):
             self.state.load_state_dict(run.saved)
         elif self.ranks.main and self.config.tracking.figures:
             run.board.log_text("genotype", f"`{self.genotype}`", 0)
-            figure = draw_genotype(self.genotype, title=genotype_name)
-            run.board.log_figure("genotype", figure, 0)
+            with optional("TensorBoard's figure of the genotype"):
+                figure = draw_genotype(self.genotype, title=genotype_name)
+                run.board.log_figure("genotype", figure, 0)
         run.write_once("genotype.json", self.genotype.to_json())
         drawing = run.path / "genotype.svg"
         if self.ranks.main and self.config.tracking.figures and not drawing.exists():
-            save_genotype(self.genotype, drawing, title=genotype_name)
+            with optional(drawing):
+                save_genotype(self.genotype, drawing, title=genotype_name)
         for name, text in self.data.extra_files().items():
             run.write(name, text)
 
@@ -330,9 +333,10 @@ class Retraining(Recipe):
 
     def write_card(self, summary: JsonObject) -> None:
         """Write the model card."""
-        record = dataclasses.replace(read_run(self.run.path), summary=summary)
-        card = render_model_card(record, exports=bool(self.state.input_specs))
-        self.run.write("model_card.md", card)
+        with optional(self.run.path / "model_card.md"):
+            record = dataclasses.replace(read_run(self.run.path), summary=summary)
+            card = render_model_card(record, exports=bool(self.state.input_specs))
+            self.run.write("model_card.md", card)
 
     def _test_scores(self) -> dict[str, float]:
         run, names = self.run, self.data.target_names
