@@ -1,0 +1,149 @@
+"""Foreign text in each kind of output: it stays text, and looks the same if it is harmless."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+
+from darts.escaping import (
+    for_csv,
+    for_figure,
+    for_html,
+    for_markdown,
+    for_markdown_code,
+    for_terminal,
+)
+
+HOSTILE = (
+    "$\\frac$", "\x1b[2J\x1b]0;title\x07", "<script>alert(1)</script>", "a|b", "=cmd()", "\udcff",
+    "\u202etxt.exe", "\x9b31m", "line\nline\r", "```\n", "[a](http://b)",
+    "\x00", "\ufffe", "x" * 200,
+    "WWW.x.org",
+)  # fmt: skip
+# Text of all characters, including lone surrogates, with many special ones.
+TEXT = st.text(st.one_of(st.characters(), st.sampled_from("$\\`|<>&\"'=+-@\t\r\n\x1b\x9b\ud800")))
+HARMLESS = st.text(st.characters(categories=("L", "N"), exclude_characters="\u061c"))
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def examples(function: object) -> object:
+    """Add the hostile texts to a property test."""
+    for text in HOSTILE:
+        function = example(text)(function)  # type: ignore[arg-type]
+    return function
+
+
+@examples
+@given(TEXT)
+def test_terminal_gets_one_line_without_control_characters(text: str) -> None:
+    line = for_terminal(text)
+    assert not CONTROL.search(line)
+    assert len(line.splitlines()) <= 1
+    assert for_terminal(line) == line
+    assert for_terminal(text, encoding="ascii").isascii()
+
+
+@given(HARMLESS)
+def test_ordinary_text_of_any_script_stays(text: str) -> None:
+    assert for_terminal(text) == for_figure(text) == for_html(text) == for_csv(text) == text
+
+
+@examples
+@given(TEXT)
+def test_markup_shows_the_text_and_nothing_else(text: str) -> None:
+    for keep_lines in (False, True):
+        markup = for_html(text, keep_lines=keep_lines)
+        tree = ElementTree.fromstring(f'<p title="{markup}">{markup}</p>')
+        assert len(tree) == 0
+        assert tree.text == (html.unescape(markup) or None)
+    assert html.unescape(for_html(text)) == for_terminal(text)
+
+
+@examples
+@given(TEXT)
+def test_markdown_has_one_line_without_markup(text: str) -> None:
+    line = for_markdown(text)
+    assert not CONTROL.search(line)
+    assert not re.search(r"(?<!\\)(\\\\)*[`*_\[\]<>|#~$&]", line)
+    assert not re.search(r"(?<!\\)://|www\.", line, re.IGNORECASE)
+    code = for_markdown_code(text)
+    assert "|" not in code
+    assert "\n" not in code
+    fence = re.match("`+", code)
+    assert fence is not None
+    assert code.count(fence[0]) == 2
+    assert code.endswith(fence[0])
+
+
+@example(list(HOSTILE))
+@given(st.lists(TEXT, min_size=1, max_size=3))
+def test_cells_of_a_table_are_no_formulas(cells: list[str]) -> None:
+    escaped = [for_csv(cell) for cell in cells]
+    file = io.StringIO(newline="")
+    csv.writer(file).writerow([*escaped, "end"])
+    file.getvalue().encode("utf-8")
+    (row,) = csv.reader(io.StringIO(file.getvalue(), newline=""))
+    assert row == [*escaped, "end"]
+    for cell in row:
+        assert not cell.startswith(("=", "@", "\t", "\r"))
+        if cell.startswith(("+", "-")):
+            float(cell)
+
+
+def test_numbers_stay_numbers_in_a_table() -> None:
+    values = [-1, 0.5, None, True, "-0.25", "+1e5", "text", "a=b"]
+    assert [for_csv(value) for value in values] == values
+    assert for_csv("=1+1") == "'=1+1"
+    assert for_csv("-1+cmd") == "'-1+cmd"
+    assert for_csv("@x") == "'@x"
+
+
+def svg_texts(text: str) -> list[str]:
+    figure = Figure()
+    figure.text(0.5, 0.5, text)
+    file = io.StringIO()
+    from matplotlib import rc_context
+
+    with rc_context({"svg.fonttype": "none"}):
+        figure.savefig(file, format="svg")
+    tree = ElementTree.fromstring(file.getvalue())
+    return [
+        "".join(element.itertext()) for element in tree.iter("{http://www.w3.org/2000/svg}text")
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+@settings(deadline=None, max_examples=40)
+@examples
+@given(TEXT.filter(str.strip))
+def test_figure_shows_the_text_without_formulas(text: str) -> None:
+    (shown,) = svg_texts(for_figure(text))
+    assert "".join(shown.split()) == "".join(for_terminal(text).split())
+
+
+@pytest.mark.parametrize("text", ["$\\frac$", "$a$ and $b$", "100 $", "\\$x\\$", "a_b^c"])
+def test_dollar_signs_are_shown_in_figures(text: str) -> None:
+    assert svg_texts(for_figure(text)) == [text]
+
+
+class Collector(HTMLParser):
+    tags: list[str]
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.append(tag)
+
+
+def test_scripts_stay_text_in_a_page() -> None:
+    parser = Collector()
+    parser.tags = []
+    parser.feed(f"<p>{for_html('<script>x</script>')}</p>")
+    assert parser.tags == ["p"]
