@@ -83,7 +83,9 @@ def decode(
     """
     try:
         with _open_image(path) as file, _budget.use(file.width * file.height):
-            return _to_tensor(_to_rgb(file), size, margin, uniform)
+            image = _to_rgb(file)
+            file.close()  # frees its pixels
+            return _to_tensor(image, size, margin, uniform)
     except FileError:
         raise
     except Exception as error:  # a damaged file may raise any error
@@ -95,13 +97,18 @@ def decode(
 @contextlib.contextmanager
 def _open_image(path: StrPath) -> Iterator[Image.Image]:
     """Open an image without decoding its pixels."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     # Pillow warns above its limit and raises an error only above twice the limit.
     bomb = ("error", None, Image.DecompressionBombWarning, None, 0)
     if bomb not in warnings.filters:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-    with open_regular(path) as stream, Image.open(stream, formats=_FORMATS) as file:
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(open_regular(path))
+        try:
+            file = stack.enter_context(Image.open(stream, formats=_FORMATS))
+        except UnidentifiedImageError:  # its message does not name the file
+            raise ValueError(f"it is none of {', '.join(_FORMATS)}") from None
         if file.width * file.height > PIXEL_LIMIT:
             raise ValueError(f"more than {PIXEL_LIMIT:,} pixels")
         yield file

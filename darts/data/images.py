@@ -187,8 +187,9 @@ class DiskImages:
 
     def to_memory(self) -> MemoryImages:
         """Decode all files, in parallel threads: Pillow releases the global interpreter lock."""
+        # Few threads, because each keeps the memory of its largest image.
         chunks = [range(i, min(i + 256, len(self))) for i in range(0, len(self), 256)]
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
             pixels = torch.cat(list(pool.map(self.read, chunks)))
         return MemoryImages(pixels, self.labels)
 

@@ -32,6 +32,7 @@ _MAX_CHUNKS = 1000  # before the samples
 _MAX_SAMPLES = 2**28  # after mixing to one channel: 1 GiB
 _BLOCK = 2**20  # numbers that are decoded together
 _MAX_FACTOR = 100_000
+_MANY_PHASES = 1000  # with so few outputs for each, a convolution costs more than its arithmetic
 
 
 class _Format(NamedTuple):
@@ -204,8 +205,13 @@ def resample(samples: Tensor, old: int, new: int) -> Tensor:
         # Outputs offset, offset + up, ... are at inputs offset * down / up + (0, down, ...).
         whole, phase = divmod(offset * down, up)
         number = -(-(length - offset) // up)
-        outputs = F.conv1d(padded[:, :, whole:], filters[phase].view(1, 1, -1), stride=down)
-        result[:, offset::up] = outputs[:, 0, :number]
+        # Only what the filter reads, because the convolution copies its input.
+        needed = padded[:, :, whole : whole + (number - 1) * down + width]
+        if up > _MANY_PHASES:
+            result[:, offset::up] = needed[:, 0].unfold(1, width, down) @ filters[phase]
+        else:
+            outputs = F.conv1d(needed, filters[phase].view(1, 1, -1), stride=down)
+            result[:, offset::up] = outputs[:, 0]
     return result
 
 

@@ -200,6 +200,8 @@ def test_damage_causes_no_other_error_than_value_error(content: bytes, place: Pl
         (16000, 8000),
         (8025, 8000),
         (96000, 16000),
+        (11127, 8000),
+        (7919, 16000),
     ],
 )
 @pytest.mark.parametrize("count", [1, 50, 1999])
