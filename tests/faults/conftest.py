@@ -1,0 +1,116 @@
+"""Forks of a warm process, and unbroken runs to compare with."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import tiny_runs
+from fork_server import Ended, ForkServer
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not sys.platform.startswith("linux"):
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason="needs forks, pidfd and Linux's signals"))
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[ForkServer]:
+    server = ForkServer(("tiny_runs", "warm_up"))
+    yield server
+    server.close()
+
+
+@dataclass(frozen=True)
+class Unbroken:
+    """A run without faults.
+
+    Attributes:
+        directory: Its directory.
+        end: What must be equal after a fault.
+        code: Its exit code: 0, or 3 because so small a run finds nothing good.
+        err: Its standard error.
+    """
+
+    directory: Path
+    end: dict[str, object]
+    code: int
+    err: str
+
+
+@pytest.fixture(scope="session")
+def unbroken(
+    forks: ForkServer, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Unbroken]:
+    """Returns the unbroken run of a command."""
+    runs: dict[str, Unbroken] = {}
+
+    def get(command: str) -> Unbroken:
+        if command not in runs:
+            directory = tmp_path_factory.mktemp(command) / "run"
+            ended = forks.call(tiny_runs.start, command, directory)
+            assert ended.code in (0, 3), ended.err
+            end = tiny_runs.end_state(command, directory)
+            runs[command] = Unbroken(directory, end, ended.code, ended.err)
+        return runs[command]
+
+    return get
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """Continues runs after faults and compares their ends with unbroken runs."""
+
+    forks: ForkServer
+    unbroken: Callable[[str], Unbroken]
+
+    def problems(self, command: str, directory: Path) -> list[str]:
+        """Resume a run and return how its end differs from that of an unbroken run.
+
+        A run that was complete, or had not begun, must be refused in one line; the latter must be
+        possible to start in the same directory.
+        """
+        unbroken = self.unbroken(command)
+        complete = (directory / "summary.json").exists()
+        begun = (directory / "config.yaml").exists()
+        problems: list[str] = []
+        if complete or not begun:
+            refused = self.forks.call(tiny_runs.resume, command, directory)
+            expected = "complete" if complete else "is not a run directory"
+            problems += one_line_problems(refused, {2}, expected)
+        if not complete:
+            function = tiny_runs.resume if begun else tiny_runs.start
+            ended = self.forks.call(function, command, directory)
+            if (ended.code, ended.err) != (unbroken.code, unbroken.err):
+                return [*problems, f"exit code {ended.code}: {ended.err[-1000:]}"]
+        end = tiny_runs.end_state(command, directory)
+        return problems + tiny_runs.differences(end, unbroken.end)
+
+
+@pytest.fixture(scope="session")
+def continuation(forks: ForkServer, unbroken: Callable[[str], Unbroken]) -> Continuation:
+    return Continuation(forks, unbroken)
+
+
+def one_line_problems(ended: Ended, codes: set[int], text: str = "") -> list[str]:
+    """Return what is wrong with a command that must end in one line on standard error."""
+    lines = ended.err.splitlines()
+    problems = []
+    if ended.timed_out:
+        problems.append("it hangs")
+    if ended.code not in codes:
+        problems.append(f"exit code {ended.code}, not {sorted(codes)}")
+    if len(lines) != 1 or "Traceback" in ended.err or text not in ended.err:
+        problems.append(f"not one line with {text!r}: {ended.err[-1500:]}")
+    return problems
+
+
+def copy_run(source: Path, target: Path) -> Path:
+    """Copy a run directory; return the copy."""
+    return Path(shutil.copytree(source, target, symlinks=True))

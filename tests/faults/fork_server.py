@@ -1,0 +1,162 @@
+"""A process that imports the commands once and calls functions in forks of itself.
+
+Starting Python and importing PyTorch takes seconds, a fork takes milliseconds. The server has one
+thread and never uses a GPU, so that its forks are safe.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import pickle
+import resource
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, BinaryIO
+
+# The module must not be __main__, whose classes other processes cannot unpickle.
+_MAIN = "import fork_server; fork_server.main()"
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a function ended that was called in a process of its own.
+
+    Attributes:
+        code: Exit code; negative for the number of the signal that killed the process.
+        out: Standard output.
+        err: Standard error.
+        value: Return value of the function, if it returned.
+        timed_out: Whether it was killed because it took too long.
+        peak_bytes: Largest memory of the process.
+    """
+
+    code: int
+    out: str
+    err: str
+    value: Any
+    timed_out: bool
+    peak_bytes: int
+
+
+class ForkServer:
+    """Client of the server process.
+
+    Args:
+        warm_up: Name of a module and of its function without arguments, which the server calls
+            once, for example to do imports.
+    """
+
+    def __init__(self, warm_up: tuple[str, str]) -> None:
+        (requests, send), (receive, replies) = os.pipe(), os.pipe()
+        path = os.pathsep.join([os.path.dirname(__file__), *filter(None, sys.path)])
+        threads = dict.fromkeys(THREADS, "1")
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _MAIN, str(requests), str(replies), *warm_up],
+            pass_fds=(requests, replies),
+            env={**os.environ, **threads, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""},
+        )
+        os.close(requests)
+        os.close(replies)
+        self._requests = Connection(send, readable=False)
+        self._replies = Connection(receive, writable=False)
+
+    def call(
+        self, function: Callable[..., object], *arguments: object, timeout: float = 60, **more: Any
+    ) -> Ended:
+        """Call a function of a module in a fork and wait for the end of the fork."""
+        # Modules of tests are imported by their own name, not as __main__ of the server.
+        name = (function.__module__, function.__qualname__)
+        self._requests.send((name, arguments, more, timeout))
+        ended: Ended = self._replies.recv()
+        return ended
+
+    def close(self) -> None:
+        """End the server."""
+        self._requests.close()
+        self._process.wait(60)
+        self._replies.close()
+
+
+def _serve(requests: Connection, replies: Connection) -> None:
+    while True:
+        try:
+            (module, name), arguments, more, timeout = requests.recv()
+        except EOFError:
+            return
+        files = tuple(tempfile.TemporaryFile() for _ in range(3))
+        process = os.fork()
+        if process == 0:
+            requests.close()
+            replies.close()
+            _call(getattr(importlib.import_module(module), name), arguments, more, files)
+        replies.send(_wait(process, timeout, files))
+
+
+def _call(
+    function: Callable[..., object], arguments: Any, more: Any, files: tuple[BinaryIO, ...]
+) -> None:
+    """Call the function and end this process as the interpreter would."""
+    for number, file in zip((1, 2), files, strict=False):
+        os.dup2(file.fileno(), number)
+    code = 0
+    try:
+        pickle.dump(function(*arguments, **more), files[2])
+        files[2].flush()
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
+
+
+def _wait(process: int, timeout: float, files: tuple[BinaryIO, ...]) -> Ended:
+    descriptor = os.pidfd_open(process)
+    timed_out = not select.select([descriptor], [], [], timeout)[0]
+    os.close(descriptor)
+    if timed_out:
+        os.kill(process, signal.SIGKILL)
+    _, status, usage = os.wait4(process, 0)
+    contents = []
+    for file in files:
+        file.seek(0)
+        contents.append(file.read())
+        file.close()
+    out, err, value = contents
+    return Ended(
+        code=os.waitstatus_to_exitcode(status),
+        out=out.decode(errors="replace"),
+        err=err.decode(errors="replace"),
+        value=pickle.loads(value) if value else None,  # noqa: S301
+        timed_out=timed_out,
+        peak_bytes=usage.ru_maxrss * 1024,
+    )
+
+
+def limit_file_size(limit: int) -> None:
+    """Let writes of this process beyond ``limit`` bytes of a file fail, as on a full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+
+def main() -> None:
+    requests, replies, module, name = sys.argv[1:]
+    getattr(importlib.import_module(module), name)()
+    gc.collect()
+    gc.freeze()
+    _serve(Connection(int(requests), writable=False), Connection(int(replies), readable=False))

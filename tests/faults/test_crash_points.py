@@ -1,0 +1,63 @@
+"""A run that is killed before or during any file-system call ends like an unbroken run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_runs
+from effects import Kill, Recorder, Snapshots
+
+SAMPLE = {"search": 5, "retrain": 5, "tune": 3, "compare": 3}
+
+
+def crash_states(forks: Any, command: str, folder: Path) -> Snapshots:
+    """Return copies of the directory of a run before each call."""
+    store = folder / "copies"
+    store.mkdir()
+    root = folder / "run"
+    watched = (root, Snapshots(root, store))
+    ended = forks.call(tiny_runs.start, command, root, watched=watched, timeout=300)
+    assert ended.code in (0, 3), ended.err
+    assert isinstance(ended.value, Snapshots)
+    return ended.value
+
+
+def check_states(continuation: Any, command: str, states: Snapshots, names: list[str]) -> None:
+    failed = {}
+    for name in names:
+        directory = states.store / name
+        problems = continuation.problems(command, directory)
+        if problems:
+            failed[states.calls[name]] = problems
+        shutil.rmtree(directory)
+    print(f"{command}: {states.count} crash points, {len(names)} different states checked")
+    assert not failed, "\n".join(f"{call}: {problems[:3]}" for call, problems in failed.items())
+
+
+@pytest.mark.parametrize("command", SAMPLE)
+def test_some_crash_points(forks: Any, continuation: Any, tmp_path: Path, command: str) -> None:
+    """The points are spread over the run; one of them is a real kill in the middle of a write."""
+    root = tmp_path / "run"
+    ended = forks.call(tiny_runs.start, command, root, watched=(root, Recorder()))
+    assert ended.code in (0, 3), ended.err
+    calls = ended.value.calls
+    count = SAMPLE[command]
+    for index in range(count):
+        number = (2 * index + 1) * len(calls) // (2 * count)
+        torn = index % 2 == 1
+        if torn:  # the next write
+            number = next(call.number for call in calls[number:] if call.kind == "write")
+        shutil.rmtree(root)
+        ended = forks.call(tiny_runs.start, command, root, watched=(root, Kill(number, torn)))
+        assert ended.code == -9, (calls[number], ended.err)
+        assert continuation.problems(command, root) == [], calls[number]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", SAMPLE)
+def test_all_crash_points(forks: Any, continuation: Any, tmp_path: Path, command: str) -> None:
+    states = crash_states(forks, command, tmp_path)
+    check_states(continuation, command, states, list(states.calls))

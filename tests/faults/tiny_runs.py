@@ -1,0 +1,203 @@
+"""The smallest runs of each command, for forks, and what must be equal at their ends."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import hashlib
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from effects import Watcher, watch
+from torch import Tensor
+
+from darts.reading import read_json
+from darts.tracking import read_metrics
+
+DATA = ("dataset=synthetic", "dataset.samples=24", "dataset.size=8", "loader.batch_size=4")
+GENOTYPE = 'genotype={"space": "mlp", "layers": ["relu_8"]}'
+MLP = (*DATA, "space=mlp", "seed=7", "tracking.figures=false")
+RUNS: dict[str, tuple[str, ...]] = {
+    "search": (*MLP, "epochs=2", "save_minutes=0"),
+    "retrain": (*MLP, GENOTYPE, "epochs=2", "validation=0.2", "save_minutes=0"),
+    "tune": (
+        *MLP,
+        GENOTYPE,
+        "epochs=1",
+        "validation=0.2",
+        "parameters.optimizer.lr={low: 0.001, high: 0.1, log: true}",
+        "strategy=random",
+        "budget.trials=2",
+        "heartbeat=1",
+        "workers=0",
+        "analysis.retrain_best=false",
+        "tracking.tensorboard=false",
+    ),
+    "compare": (
+        *("dataset=synthetic", "dataset.samples=48", "space=mlp", "loader.batch_size=16"),
+        *("search.epochs=2", "retrain.epochs=3", "seed=5", "draws=1000"),
+        *("baselines=[random]", "searches=1", "retrainings=1", "workers=1"),
+    ),
+}
+FAKE = Path(__file__).parents[1] / "commands" / "fake_run.py"
+
+# Measured costs, and what depends on the time, the folder or the number of attempts.
+COSTS = {"seconds", "joules", "joules_source", "gco2e", "collapse_seconds", "peak_memory_mb"}
+MEASURED = COSTS | {"wall_seconds", "trials", "failed", "trial"}
+NOT_REPRODUCIBLE = {"energy", "config", "files", "metrics_position", "event_offset"}
+
+
+def run(command: str, *arguments: str, watched: tuple[Path, Watcher] | None = None) -> Any:
+    """Call a command like a user in a new process; call this in a fork.
+
+    Args:
+        command: Its name.
+        arguments: Its command line.
+        watched: A folder and what is told about each file-system call in it. Returned at the end.
+    """
+    if watched is not None:
+        watch(*watched)
+    sys.argv = [f"darts.{command}", *arguments]
+    try:
+        importlib.import_module(f"darts.{command}").main()
+    except SystemExit as done:
+        if done.code != 3:  # the results of these tiny runs are worthless
+            raise
+    return None if watched is None else watched[1]
+
+
+def start(command: str, directory: Path, *more: str, **options: Any) -> Any:
+    """Start the tiny run of a command in a directory; see ``run``."""
+    return run(command, *RUNS[command], *more, f"hydra.run.dir={directory}", **options)
+
+
+def resume(command: str, directory: Path, **options: Any) -> Any:
+    """Resume a run; see ``run``."""
+    return run(command, f"resume={directory}", **options)
+
+
+def warm_up() -> None:
+    """Import what the commands import, call each once, and make all later calls cheap."""
+    from hydra._internal.hydra import Hydra
+
+    import darts.comparing.runs
+
+    torch.set_num_threads(1)
+    Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]  # see tests/conftest.py
+    darts.comparing.runs.command_arguments = fake_command
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open(os.devnull, "w") as nothing,
+        redirect_stdout(nothing),
+        redirect_stderr(nothing),
+    ):
+        for command in RUNS:
+            with suppress(SystemExit):  # so small runs may find nothing good
+                start(command, Path(folder) / command)
+
+
+def fake_command(command: str) -> list[str]:
+    """Return the start of the command line of a fake run, which takes little time."""
+    return [sys.executable, "-S", "-E", str(FAKE), command]
+
+
+def end_state(command: str, directory: Path) -> dict[str, object]:
+    """Return what must be the same at the end of a run, however often it was interrupted."""
+    kind = "training" if command in ("search", "retrain") else command
+    state = {"summary": _without(MEASURED, read_json(directory / "summary.json"))}
+    return state | _STATES[kind](command, directory)
+
+
+def _training(command: str, directory: Path) -> dict[str, object]:
+    from darts.training.checkpoint import load_checkpoint
+
+    rows = read_metrics(directory / "metrics.jsonl")
+    saved: Mapping[str, Any] = load_checkpoint(directory / "checkpoint.pt", command)
+    files = {path.name for path in directory.iterdir()}
+    return {
+        "files": sorted(files),
+        "genotype.json": (directory / "genotype.json").read_text(),
+        "metrics.jsonl": [_without(COSTS, row) for row in rows],
+        "TensorBoard": _tensorboard(directory),
+        **{f"checkpoint {k}": _plain(v) for k, v in saved.items() if k not in NOT_REPRODUCIBLE},
+    }
+
+
+def _tensorboard(directory: Path) -> list[object]:
+    """Return step, tag and value of each record, in their order."""
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    (file,) = directory.glob("events*")
+    records: list[object] = []
+    for raw in RawEventFileLoader(str(file)).Load():
+        event = Event.FromString(raw)
+        for value in event.summary.value:
+            measured = COSTS.intersection(value.tag.split("/")) or "hparams" in value.tag
+            content = "" if measured else str(value.tensor or value.simple_value)
+            records.append((event.step, value.tag, content))
+    return records
+
+
+def _tune(command: str, directory: Path) -> dict[str, object]:
+    """Return points and scores of the trials that count; killed attempts do not."""
+    with (directory / "trials.csv").open(encoding="utf-8", newline="") as file:
+        rows = [_without(MEASURED, row) for row in csv.DictReader(file)]
+    best = _without(MEASURED, read_json(directory / "best.json"))
+    best.pop("command", None)
+    return {"trials.csv": [row for row in rows if row["state"] == "complete"], "best.json": best}
+
+
+def _compare(command: str, directory: Path) -> dict[str, object]:
+    names = [path.relative_to(directory).as_posix() for path in directory.rglob("*")]
+    return {
+        "files": sorted(names),
+        "rows.csv": (directory / "rows.csv").read_text(),
+        "genotypes": [path.read_text() for path in sorted(directory.rglob("genotype.json"))],
+    }
+
+
+_STATES: dict[str, Callable[[str, Path], dict[str, object]]] = {
+    "training": _training,
+    "tune": _tune,
+    "compare": _compare,
+}
+
+
+def _without(names: set[str], row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in names}
+
+
+def _plain(value: Any) -> Any:
+    """Return nested values with tensors as text that is equal only for equal bits."""
+    if isinstance(value, Tensor):
+        data = value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        return f"{value.dtype} {tuple(value.shape)} {hashlib.sha256(data).hexdigest()}"
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return repr(value)
+
+
+def differences(actual: Mapping[str, object], expected: Mapping[str, object]) -> list[str]:
+    """Return the names of what differs between two end states, with a part of both values."""
+    names = dict.fromkeys([*actual, *expected])
+    return [
+        f"{name}: {str(actual.get(name))[:300]} is not {str(expected.get(name))[:300]}"
+        for name in names
+        if actual.get(name) != expected.get(name)
+    ]
+
+
+@functools.cache
+def faults_mode() -> str:
+    """Return how many faults to try: ``DARTS_FAULTS=full`` tries all of them."""
+    return os.environ.get("DARTS_FAULTS", "")
