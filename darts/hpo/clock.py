@@ -13,7 +13,7 @@ from optuna.study import Study
 from darts.config import ConfigError
 from darts.hpo.digests import digest
 
-CLOCK = "clock"  # user attribute of a study: its running time so far, in seconds
+CLOCK = "clock"  # user attribute of a study: running time and number of finished trials so far
 SAVE_INTERVAL = 5.0  # seconds between two updates of the attribute
 
 
@@ -32,7 +32,7 @@ class StudyClock:
             no trial starts; None for no limit.
 
     Raises:
-        ConfigError: If the study holds a time that no clock has saved.
+        ConfigError: If the study holds a time that no clock has saved, or has lost trials since.
     """
 
     def __init__(self, study: Study, hours: float | None = None) -> None:
@@ -66,8 +66,8 @@ class StudyClock:
 
     def save(self) -> None:
         """Store the running time in the study."""
-        seconds = self.seconds
-        self._study.set_user_attr(CLOCK, {"seconds": seconds, "digest": digest(seconds)})
+        record = {"seconds": self.seconds, "trials": _count_finished(self._study)}
+        self._study.set_user_attr(CLOCK, {**record, "digest": digest(record)})
 
     def _save_regularly(self) -> None:
         while not self._stop.wait(SAVE_INTERVAL):
@@ -76,13 +76,25 @@ class StudyClock:
         self._study._storage.remove_session()
 
 
+def _count_finished(study: Study) -> int:
+    return sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+
+
 def _saved_seconds(study: Study) -> float:
-    saved = study.user_attrs.get(CLOCK, {"seconds": 0.0, "digest": digest(0.0)})
-    seconds = saved.get("seconds") if isinstance(saved, dict) else None
-    valid = isinstance(seconds, float) and math.isfinite(seconds) and seconds >= 0
-    if not valid or saved.get("digest") != digest(seconds):
-        raise ConfigError(
-            f"the running time of the study {study.study_name!r} was changed; restore the database "
-            "from a backup, or start a new study"
-        )
-    return float(str(seconds))
+    saved = study.user_attrs.get(CLOCK)
+    if saved is None:
+        return 0.0
+    record = {k: v for k, v in saved.items() if k != "digest"} if isinstance(saved, dict) else {}
+    seconds, trials = record.get("seconds"), record.get("trials")
+    if not isinstance(seconds, float) or not isinstance(trials, int):
+        problem = "has an invalid running time"
+    elif saved.get("digest") != digest(record) or not math.isfinite(seconds):
+        problem = "has a running time that was changed"
+    elif _count_finished(study) < trials:
+        problem = f"had {trials} finished trials and has only {_count_finished(study)}"
+    else:
+        return seconds
+    raise ConfigError(
+        f"the study {study.study_name!r} {problem}; restore the database from a backup, or start a "
+        "new study"
+    )

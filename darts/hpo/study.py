@@ -123,16 +123,19 @@ class StudyPlan:
                         load_if_exists=True,
                     )
                 self._require_same_study(study, [metric, *costs])
-            except ConfigError:
-                raise
+                window = study_window(study)
             except Exception as error:  # the database may be damaged in any way
-                if machine_failure(error):
+                storage.remove_session()
+                storage.engine.dispose()
+                if isinstance(error, ConfigError) or machine_failure(error):
                     raise
+                reason = (
+                    "is missing" if existing and isinstance(error, KeyError) else one_line(error)
+                )
                 raise ConfigError(
-                    f"the study {self.name!r} in storage={self.storage!r} cannot be read: "
-                    f"{one_line(error)}"
+                    f"the study {self.name!r} in storage={self.storage!r} cannot be read: {reason}"
                 ) from None
-        study.sampler = config.strategy.make_sampler(self.setup(study_window(study)))
+        study.sampler = config.strategy.make_sampler(self.setup(window))
         return study
 
     def _require_same_study(self, study: Study, directions: list[StudyDirection]) -> None:

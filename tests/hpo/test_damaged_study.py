@@ -1,0 +1,251 @@
+"""The database of a study is data: nothing in it runs, and a changed one is refused in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import re
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from damage import PROGRAMS, damage
+from slow_judge import SlowJudge
+
+from darts.config import compose
+from darts.hpo.clock import CLOCK, StudyClock
+from darts.hpo.digests import read_trials, sign_point
+from darts.hpo.queue import claim_trial, fail_and_requeue
+from darts.hpo.study import StudyPlan, make_plan
+from darts.hpo.supervisor import Supervisor
+from darts.hpo.trials import SCORES, trial_point
+from darts.hpo.worker import Worker
+from darts.strategies import STRATEGIES
+from darts.strategies.history import RETRIED
+from darts.strategies.strategy import suggest_point
+
+SPACE = (
+    "dataset=synthetic",
+    "genotype=DARTS_V2",
+    "parameters.optimizer.lr={low: 0.001, high: 0.9, log: true}",
+    "parameters.loader.batch_size={low: 2, high: 40}",
+    "workers=0",
+)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> StudyPlan:
+    """Return the plan of a study with four of eight trials."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    options = ("strategy=cmaes", "strategy.startup=2", "budget.trials=4")
+    config = compose("tune", [*SPACE, *options])
+    plan = make_plan(config, tmp_path_factory.mktemp("original"))
+    plan.config.judge = SlowJudge(seconds=0)
+    study = plan.open()
+    with StudyClock(study):
+        Supervisor(plan, study, lambda trial: None).run()
+    close(study)
+    return dataclasses.replace(plan, max_trials=8)
+
+
+@pytest.fixture
+def finished(original: StudyPlan, tmp_path: Path) -> StudyPlan:
+    """Return the plan of a copy of the study."""
+    shutil.copyfile(database(original), tmp_path / "study.db")
+    storage = f"sqlite:///{tmp_path}/study.db"
+    config = dataclasses.replace(original.config)
+    return dataclasses.replace(original, config=config, directory=tmp_path, storage=storage)
+
+
+def close(study: optuna.Study) -> None:
+    """Close all connections to the database of a study."""
+    study._storage.remove_session()
+    study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+
+
+def database(plan: StudyPlan) -> Path:
+    return plan.directory / "study.db"
+
+
+def execute(plan: StudyPlan, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(database(plan))) as connection, connection:
+        assert connection.execute(statement, values).rowcount
+
+
+def read(plan: StudyPlan) -> list[Any]:
+    """Open and read a study as the command does when it resumes."""
+    study = plan.open(existing=True)
+    try:
+        trials = read_trials(plan, study)
+        StudyClock(study)
+        return trials
+    finally:
+        close(study)
+
+
+def refusal(plan: StudyPlan) -> str:
+    """Return the line with which a study is refused."""
+    with pytest.raises(ValueError, match="storage=") as caught:
+        read(plan)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_an_undamaged_study_is_accepted(finished: StudyPlan) -> None:
+    assert len(read(finished)) == 4
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("UPDATE trial_values SET value=9 WHERE trial_id=2", "trial 1 .* was changed after"),
+        ("UPDATE trial_params SET param_value=0.5 WHERE trial_id=2", "trial 1 .* was changed|outs"),
+        ("UPDATE trials SET state='FAIL' WHERE trial_id=3", "trial 2 .* was changed after"),
+        (
+            "UPDATE trial_params SET param_name='hydra.run.dir' WHERE param_id=3",
+            "outside the search",
+        ),
+        ("DELETE FROM trials WHERE trial_id=2", "trial 1 .* is missing"),
+        ("DELETE FROM studies", "the study 'tune' .* is missing"),
+        ("UPDATE study_user_attributes SET value_json='5'", "has no window|cannot be read"),
+        ("UPDATE trial_user_attributes SET value_json='['", "cannot be read"),
+        ("UPDATE alembic_version SET version_num='v9'", "cannot be opened"),
+        *((statement, "not part of a study") for statement in PROGRAMS[:2]),
+    ],
+)
+def test_a_changed_study_is_refused_in_one_line(
+    finished: StudyPlan, statement: str, message: str
+) -> None:
+    with closing(sqlite3.connect(database(finished))) as connection:
+        connection.executescript(statement)
+    line = refusal(finished)
+    assert re.search(message, line), line
+
+
+def test_a_changed_running_time_is_refused(finished: StudyPlan) -> None:
+    execute(
+        finished,
+        "UPDATE study_user_attributes SET value_json=replace(value_json, ' 0', ' 1') WHERE key=?",
+        CLOCK,
+    )
+    with pytest.raises(ValueError, match="has a running time that was changed"):
+        read(finished)
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+def test_a_pipe_in_place_of_a_file_does_not_block(finished: StudyPlan, suffix: str) -> None:
+    file = Path(f"{database(finished)}{suffix}")
+    file.unlink(missing_ok=True)
+    os.mkfifo(file)
+    assert f"{file} is not a regular file" in refusal(finished)
+
+
+def test_a_journal_which_may_name_files_to_delete_is_refused(finished: StudyPlan) -> None:
+    Path(f"{database(finished)}-journal").write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" * 100)
+    assert "the creation of the study was interrupted; delete it and" in refusal(finished)
+
+
+class Malicious:
+    """An object whose unpickling creates a file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self._file),)
+
+
+def plant(plan: StudyPlan, trap: Path) -> None:
+    """Store a pickle that creates ``trap`` as attributes of a trial and of the study."""
+    text = pickle.dumps(Malicious(trap)).hex()
+    for name in ("cma:optimizer:0", "NSGAIISampler:generation", "pickle"):
+        execute(
+            plan,
+            "INSERT INTO trial_system_attributes (trial_id, key, value_json) VALUES (4, ?, ?)",
+            name,
+            f'"{text}"',
+        )
+        execute(
+            plan,
+            "INSERT INTO study_system_attributes (study_id, key, value_json) VALUES (1, ?, ?)",
+            name,
+            f'"{text}"',
+        )
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    ["cmaes", *(pytest.param(n, marks=pytest.mark.slow) for n in STRATEGIES if n != "cmaes")],
+)
+def test_a_pickle_in_the_database_is_never_loaded(
+    finished: StudyPlan, tmp_path: Path, strategy: str
+) -> None:
+    trap = tmp_path / "trap"
+    plant(finished, trap)
+    finished.config.strategy = STRATEGIES[strategy]()
+    study = finished.open(existing=True)
+    worker = Worker(finished, study, "tester")
+    while worker.step():
+        pass
+    assert len(study.trials) == 8
+    assert not trap.exists()
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
+def test_optunas_own_sampler_would_load_a_pickle(finished: StudyPlan, tmp_path: Path) -> None:
+    """The trap of the test above works."""
+    trap = tmp_path / "trap"
+    plant(finished, trap)
+    study = finished.open(existing=True)
+    study.sampler = optuna.samplers.CmaEsSampler(n_startup_trials=1)
+    suggest_point(study.ask(), finished.space.parameters)
+    assert trap.exists()
+
+
+def test_a_repeat_keeps_a_changed_point_from_running(finished: StudyPlan) -> None:
+    """A waiting trial has no digest of results, but one of its point."""
+    study = finished.open(existing=True)
+    point = trial_point(study.trials[0])
+    claimed = claim_trial(finished, study, study.get_trials(deepcopy=False), 1)
+    assert claimed is not None
+    suggest_point(optuna.Trial(study, claimed._trial_id), finished.space.parameters)
+    sign_point(study, claimed._trial_id)
+    fail_and_requeue(study, study._storage.get_trial(claimed._trial_id), "killed", 1)
+    (again,) = [trial for trial in study.trials if RETRIED in trial.system_attrs]
+    assert again.params != point
+    execute(
+        finished,
+        "UPDATE trial_params SET param_value=5 WHERE trial_id=? AND param_name=?",
+        again._trial_id,
+        "loader.batch_size",
+    )
+    assert "was changed after it had started" in refusal(finished)
+
+
+def state_of(trials: list[Any]) -> list[Any]:
+    return [(t.number, t.state, t.params, t.values, t.user_attrs.get(SCORES)) for t in trials]
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(24), pytest.param(range(24, 500), marks=pytest.mark.slow)], ids=["24", "500"]
+)
+def test_damaged_databases_are_refused_or_unchanged(
+    finished: StudyPlan, tmp_path: Path, seeds: range
+) -> None:
+    expected = state_of(read(finished))
+    lines = []
+    for seed in seeds:
+        target = tmp_path / f"{seed}.db"
+        damage(database(finished), target, seed)
+        try:
+            found = read(dataclasses.replace(finished, storage=f"sqlite:///{target}"))
+            assert state_of(found) == expected, seed
+        except ValueError as error:
+            lines.append(str(error))
+    assert all(len(line.splitlines()) == 1 for line in lines)
+    assert len(lines) > len(seeds) / 2
