@@ -109,8 +109,9 @@ def read_run(directory: Path) -> RunRecord:
     A damaged file that a page can do without is one warning and one of the ``notes``.
 
     Raises:
-        FileError: If config.yaml, overrides.json, metrics.jsonl or summary.json is damaged.
-        ValueError: If it is not a run directory of one of ``COMMANDS``.
+        FileError: If config.yaml, overrides.json, metrics.jsonl or summary.json is damaged, or the
+            run is of none of ``COMMANDS``.
+        ValueError: If it is not a run directory.
         OSError: If the disk fails.
     """
     files = RunFiles(directory)
@@ -124,8 +125,8 @@ def read_run(directory: Path) -> RunRecord:
     start = files.required("overrides.json", _read_start)
     command = summary.get("command") if start is None else start.command
     if command not in COMMANDS:
-        raise ValueError(
-            f"{str(directory)!r} is a run of command {command}; reports support "
+        raise FileError(
+            f"{str(directory)!r} is a run of command {command!r}; reports support "
             f"{', '.join(COMMANDS)}"
         )
     if summary.get("command", command) != command:

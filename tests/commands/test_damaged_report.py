@@ -1,0 +1,201 @@
+"""``darts.report`` on damaged run directories: a page with notes, or one line; nothing else."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from damage import damage, restore
+
+import darts.reporting.alphas as alphas_section
+from darts.reading import FileError
+from darts.reporting import architecture, read_run, render_page
+
+REQUIRED = ("config.yaml", "overrides.json", "metrics.jsonl", "summary.json")
+FILES = {
+    "search": (*REQUIRED, "env.json", "energy.json", "genotype.json", "alphas.json", "split.npz"),
+    "retrain": ("confusion_test.svg",),  # the other files are like those of a search
+    "evaluate": ("summary.json", "importance.json"),
+    "tune": ("config.yaml", "overrides.json", "summary.json", "trials.csv", "best.json"),
+}
+STUDY = {  # a real study takes long
+    "config.yaml": "name: study\nmetric: accuracy\nseed: 1\nbudget:\n  trials: 3\n  hours: null\n",
+    "overrides.json": '{"command": "tune", "overrides": ["budget.trials=3", "space=mlp"]}',
+    "summary.json": '{"command": "tune", "name": "study", "metric": "accuracy", "trials": 3, '
+    '"complete": 2, "failed": 1, "valid_accuracy": 0.75, "joules": 3.5, "genotype": null}',
+    "trials.csv": "trial,state,accuracy,optimizer.lr,failure\n0,complete,0.5,0.1,\n"
+    '1,failed,,0.2,"a, b"\n2,complete,0.75,0.3,\n',
+    "best.json": '{"trial": 2, "parameters": {"optimizer.lr": 0.3, "auxiliary": true}, '
+    '"command": "python -m darts.retrain space=mlp optimizer.lr=0.3"}',
+}
+CASES = [(command, name) for command, names in FILES.items() for name in names]
+
+
+@pytest.fixture(scope="module")
+def runs(
+    commands: Any, search_run: Any, retrain_run: Any, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """Copies of complete runs of each command, without the files that a page does not read."""
+    evaluation, study = (tmp_path_factory.mktemp(name) / "run" for name in ("evaluate", "tune"))
+    arguments = (f"checkpoint={retrain_run.directory}", "split=valid", "importance=true")
+    commands.run("evaluate", evaluation, *arguments)
+    study.mkdir()
+    for name, content in STUDY.items():
+        (study / name).write_text(content)
+    sources = {"search": search_run.directory, "retrain": retrain_run.directory}
+    sources |= {"evaluate": evaluation, "tune": study}
+    copies = {}
+    for command, source in sources.items():
+        copies[command] = tmp_path_factory.mktemp("copy") / command
+        copies[command].mkdir()
+        for name in {*REQUIRED, "env.json", "genotype.json", *FILES["search"], *FILES[command]}:
+            if (source / name).is_file():
+                shutil.copy(source / name, copies[command] / name)
+    return copies
+
+
+def check_page(run: Path, how: str) -> str | None:
+    """Return the page of a run whose damage is tolerated, None if it is refused in one line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        refusal, page = "", ""
+        try:
+            page = render_page([read_run(run)])
+        except FileError as error:
+            refusal = str(error)
+    if refusal:
+        assert len(refusal.splitlines()) == 1, how
+        assert caught == [], how
+        return None
+    for warning in caught:
+        assert warning.category is UserWarning, (how, warning.message)
+        assert len(str(warning.message).splitlines()) == 1, how
+        assert "the part" not in str(warning.message), (how, warning.message)
+    page.encode("utf-8")
+    assert page.count("<script") == 1, how
+    assert len(re.findall(r'<p class="warn">[^<]*This page leaves', page)) == len(caught), how
+    return page
+
+
+def mutate(runs: dict[str, Path], command: str, name: str, seeds: range) -> int:
+    """Damage a file in many ways; return the number of pages that could be written."""
+    file = runs[command] / name
+    original, pages = file.read_bytes(), 0
+    for seed in seeds:
+        how = f"{name}: {damage(file, seed)}"
+        try:
+            page = check_page(runs[command], how)
+        finally:
+            restore(file, original)
+        assert page is not None or name in REQUIRED, how
+        pages += page is not None
+    return pages
+
+
+@pytest.mark.parametrize(("command", "name"), CASES)
+def test_damaged_file_is_left_out_or_refused(
+    runs: dict[str, Path], command: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alphas_section, "animate_alphas", lambda *_, **__: b"GIF")
+    for function in ("draw_genotype", "draw_edge_importances"):
+        monkeypatch.setattr(architecture, function, lambda *_, **__: None)
+    monkeypatch.setattr(architecture, "render_figure", lambda *_: b"<svg></svg>")
+    pages = mutate(runs, command, name, range(25))
+    assert pages == 25 or name in REQUIRED
+    assert check_page(runs[command], "restored") is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "name"), CASES)
+def test_any_damage_is_left_out_or_refused(
+    runs: dict[str, Path], command: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name != "alphas.json":  # the animation does not depend on the other files, and takes longest
+        monkeypatch.setattr(alphas_section, "animate_alphas", lambda *_, **__: b"GIF")
+    mutate(runs, command, name, range(25, 525))
+
+
+def test_command_says_what_it_leaves_out(commands: Any, runs: dict[str, Path]) -> None:
+    run = runs["retrain"]
+    file = run / "confusion_test.svg"
+    original = file.read_bytes()
+    file.write_bytes(original[:-20])
+    try:
+        with pytest.warns(UserWarning, match="confusion_test.svg is left out"):
+            commands.call("report", [str(run)])
+    finally:
+        restore(file, original)
+    page = (run / "report.html").read_text(encoding="utf-8")
+    (run / "report.html").unlink()
+    assert "This page leaves confusion_test.svg out." in page
+    assert "<h3>confusion matrix</h3>" not in page
+    assert "<h3>cost</h3>" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("summary.json", '{"command": "search", "valid_accuracy": "high"}', "must be a number"),
+        ("summary.json", '{"command": "tune"}', "name different commands"),
+        ("config.yaml", "name: [1]", "name must be text"),
+        ("overrides.json", '{"command": "search"}', "overrides must be a list"),
+        ("metrics.jsonl", '{"epoch": 1.5}\n', "epoch must be an integer"),
+    ],
+)
+def test_damaged_required_file_is_one_line(
+    commands: Any, runs: dict[str, Path], name: str, content: str, message: str
+) -> None:
+    file = runs["search"] / name
+    original = file.read_bytes()
+    file.write_text(content)
+    try:
+        line = commands.error_of("report", str(runs["search"]))
+    finally:
+        restore(file, original)
+    assert message in line
+    assert name in line
+
+
+def test_figure_of_a_stranger_cannot_run_scripts(runs: dict[str, Path]) -> None:
+    """It is an image without access to the page."""
+    file = runs["retrain"] / "confusion_test.svg"
+    original = file.read_bytes()
+    file.write_text('<svg xmlns="http://www.w3.org/2000/svg"><script>alert(7)</script></svg>')
+    try:
+        page = check_page(runs["retrain"], "script")
+    finally:
+        restore(file, original)
+    assert page is not None
+    assert "alert(7)" not in page
+    assert page.count('src="data:image/svg+xml;base64,') == 1
+
+
+def test_commands_to_copy_only_set_keys(runs: dict[str, Path]) -> None:
+    run = runs["tune"]
+    saved = {name: (run / name).read_bytes() for name in ("overrides.json", "best.json")}
+    harmful = ["hydra/launcher=x", "name=${oc.env:HOME}", "hydra.callbacks={}", "~optimizer"]
+    overrides = ["name=a; rm -rf \x1b[2J", *harmful]
+    (run / "overrides.json").write_text(json.dumps({"command": "tune", "overrides": overrides}))
+    best = json.loads(saved["best.json"])
+    try:
+        page = check_page(run, "overrides")
+        for command in ("rm -rf /", "python -m darts.retrain hydra/launcher=x", "python -m os x=1"):
+            (run / "best.json").write_text(json.dumps({**best, "command": command}))
+            with pytest.warns(UserWarning, match=r"best.json is left out"):
+                record = read_run(run)
+            assert record.best is None
+    finally:
+        for name, content in saved.items():
+            restore(run / name, content)
+    assert page is not None
+    text = html.unescape(page)
+    assert "python -m darts.tune 'name=a; rm -rf \\x1b[2J'" in text
+    assert "they do more than set a key: 4 overrides" in text
+    for override in harmful[:3]:
+        assert override not in text

@@ -1,0 +1,92 @@
+"""Files that a run can do without."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import darts.plotting.run_figures as run_figures
+import darts.plotting.study_figures as study_figures
+from darts.tracking.optional import optional
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("two\nlines"), "two lines"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+        (RecursionError(), "RecursionError: RecursionError"),
+    ],
+)
+def test_error_becomes_one_warning(error: Exception, reason: str) -> None:
+    with pytest.warns(UserWarning, match="curves") as caught, optional("curves.png") as failures:
+        raise error
+    assert [str(warning.message) for warning in caught] == [f"curves.png was not made: {reason}"]
+    assert failures == [reason]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError])
+def test_end_of_a_run_is_not_swallowed(error: type[BaseException]) -> None:
+    with pytest.raises(error), optional("curves.png"):
+        raise error
+
+
+def test_success_gives_no_warning() -> None:
+    with optional("curves.png") as failures:
+        pass
+    assert failures == []
+
+
+def test_figure_that_fails_prevents_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> Any:
+        raise ZeroDivisionError("no")
+
+    rows = [{"epoch": 1, "train_loss": 0.5}]
+    counts = torch.eye(2)
+
+    class Objective:
+        def confusion_matrix(self) -> torch.Tensor:
+            return counts
+
+    monkeypatch.setattr(run_figures, "draw_confusion", fail)
+    with pytest.warns(UserWarning, match=r"confusion\.svg was not made"):
+        run_figures.save_confusion(tmp_path / "confusion.svg", Objective(), ["a", "b"])
+    run_figures.save_training_figures(tmp_path, rows, title="$\\frac$")
+    assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
+    with pytest.warns(UserWarning, match=r"curves\.png was not made"):
+        run_figures.save_training_figures(tmp_path, [], title="no rows")
+
+    trials = [{"trial": 0, "state": "complete", "loss": 1.0, "macs": 2.0}]
+    monkeypatch.setattr(study_figures, "draw_trial_history", fail)
+    with pytest.warns(UserWarning, match=r"history\.svg was not made"):
+        paths = study_figures.save_study_figures(
+            tmp_path / "study", trials, objectives=["loss", "macs"], higher_is_better=False
+        )
+    assert [path.name for path in paths] == ["front_macs.svg"]
+
+
+def test_names_of_a_stranger_are_shown_in_every_figure(tmp_path: Path) -> None:
+    names = ["$\\frac$", "\x1b[31m", "<script>", "\udcff", "x" * 200, "a|b"]
+
+    class Objective:
+        def confusion_matrix(self) -> torch.Tensor:
+            return torch.eye(len(names))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run_figures.save_confusion(tmp_path / "confusion.svg", Objective(), names)
+        rows = [{"epoch": 1, "train_loss": 0.5}]
+        for number, name in enumerate(names):
+            run_figures.save_training_figures(tmp_path / str(number), rows, title=name)
+    text = (tmp_path / "confusion.svg").read_text(encoding="utf-8")
+    assert "$\\frac$" in text
+    assert "\\x1b[31m" in text
+    assert "\\udcff" in text
+    assert len(list(tmp_path.glob("*/curves.png"))) == len(names)
