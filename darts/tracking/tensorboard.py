@@ -126,7 +126,7 @@ class TensorBoard:
             from torch.utils.tensorboard.summary import text as text_summary
 
             with self._optional():
-                content = text.encode("utf-8", errors="backslashreplace").decode()
+                content = _encodable(text)
                 record = text_summary(tag, content)  # type: ignore[no-untyped-call]
                 self._write(step, summary=record)
 
@@ -200,7 +200,9 @@ def _flatten(
         elif isinstance(value, bool):
             # The HPARAMS page would show a bool as 1 or 0.
             yield name, str(value).lower()
-        elif isinstance(value, (int, float, str)):
+        elif isinstance(value, str):
+            yield name, _encodable(value)
+        elif isinstance(value, (int, float)):
             yield name, value
         elif value is None:
             yield name, "none"
@@ -208,3 +210,8 @@ def _flatten(
             yield name, value.item()
         else:
             yield name, str(list(value) if isinstance(value, tuple) else value)
+
+
+def _encodable(text: str) -> str:
+    """Return text that UTF-8 can encode; a file name may have bytes that are not UTF-8."""
+    return text.encode("utf-8", errors="backslashreplace").decode()
