@@ -11,7 +11,7 @@ import random
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import torch
@@ -31,9 +31,33 @@ class CheckpointError(ValueError):
 
 
 def save_checkpoint(path: Path, kind: str, content: StateDict) -> None:
-    """Write a checkpoint; ``path`` always holds either the old or the new one."""
+    """Write a checkpoint; ``path`` always holds either the old or the new one.
+
+    Raises:
+        WriteError: If the disk is full or fails.
+    """
     with open_atomically(path) as file:
-        torch.save({"format": FORMATS.get(kind, 1), "kind": kind, **content}, file)
+        output = _Output(file)
+        torch.save({"format": FORMATS.get(kind, 1), "kind": kind, **content}, output)
+        if output.error is not None:
+            raise output.error
+
+
+class _Output:
+    """A file for ``torch.save``, which would replace an OSError by a RuntimeError of its own."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """Write bytes; after an error, keep it and write nothing."""
+        if self.error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
 
 
 def load_checkpoint(path: Path, kind: str | None = None) -> StateDict:
