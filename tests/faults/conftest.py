@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tiny_runs
-from fork_server import Ended, ForkServer
+from fork_server import ForkServer, one_line_problems
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -96,21 +95,3 @@ class Continuation:
 @pytest.fixture(scope="session")
 def continuation(forks: ForkServer, unbroken: Callable[[str], Unbroken]) -> Continuation:
     return Continuation(forks, unbroken)
-
-
-def one_line_problems(ended: Ended, codes: set[int], text: str = "") -> list[str]:
-    """Return what is wrong with a command that must end in one line on standard error."""
-    lines = ended.err.splitlines()
-    problems = []
-    if ended.timed_out:
-        problems.append("it hangs")
-    if ended.code not in codes:
-        problems.append(f"exit code {ended.code}, not {sorted(codes)}")
-    if len(lines) != 1 or "Traceback" in ended.err or text not in ended.err:
-        problems.append(f"not one line with {text!r}: {ended.err[-1500:]}")
-    return problems
-
-
-def copy_run(source: Path, target: Path) -> Path:
-    """Copy a run directory; return the copy."""
-    return Path(shutil.copytree(source, target, symlinks=True))

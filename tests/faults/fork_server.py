@@ -93,7 +93,7 @@ def _serve(requests: Connection, replies: Connection) -> None:
             (module, name), arguments, more, timeout = requests.recv()
         except EOFError:
             return
-        files = tuple(tempfile.TemporaryFile() for _ in range(3))
+        files = tuple(tempfile.TemporaryFile() for _ in range(3))  # noqa: SIM115
         process = os.fork()
         if process == 0:
             requests.close()
@@ -146,6 +146,19 @@ def _wait(process: int, timeout: float, files: tuple[BinaryIO, ...]) -> Ended:
         timed_out=timed_out,
         peak_bytes=usage.ru_maxrss * 1024,
     )
+
+
+def one_line_problems(ended: Ended, codes: set[int], text: str = "") -> list[str]:
+    """Return what is wrong with a command that must end in one line on standard error."""
+    lines = ended.err.splitlines()
+    problems = []
+    if ended.timed_out:
+        problems.append("it hangs")
+    if ended.code not in codes:
+        problems.append(f"exit code {ended.code}, not {sorted(codes)}")
+    if len(lines) != 1 or "Traceback" in ended.err or text not in ended.err:
+        problems.append(f"not one line with {text!r}: {ended.err[-1500:]}")
+    return problems
 
 
 def limit_file_size(limit: int) -> None:

@@ -50,7 +50,7 @@ FAKE = Path(__file__).parents[1] / "commands" / "fake_run.py"
 
 # Measured costs, and what depends on the time, the folder or the number of attempts.
 COSTS = {"seconds", "joules", "joules_source", "gco2e", "collapse_seconds", "peak_memory_mb"}
-MEASURED = COSTS | {"wall_seconds", "trials", "failed", "trial"}
+MEASURED = COSTS | {"wall_seconds", "trials", "failed", "trial", "git_revision"}
 NOT_REPRODUCIBLE = {"energy", "config", "files", "metrics_position", "event_offset"}
 
 
@@ -187,14 +187,20 @@ def _plain(value: Any) -> Any:
     return repr(value)
 
 
-def differences(actual: Mapping[str, object], expected: Mapping[str, object]) -> list[str]:
-    """Return the names of what differs between two end states, with a part of both values."""
-    names = dict.fromkeys([*actual, *expected])
-    return [
-        f"{name}: {str(actual.get(name))[:300]} is not {str(expected.get(name))[:300]}"
-        for name in names
-        if actual.get(name) != expected.get(name)
-    ]
+def differences(actual: object, expected: object, name: str = "") -> list[str]:
+    """Return what differs between two end states: names of nested values, and both values."""
+    if isinstance(actual, dict) and isinstance(expected, dict):
+        return [
+            difference
+            for key in dict.fromkeys([*actual, *expected])
+            for difference in differences(actual.get(key), expected.get(key), f"{name}/{key}")
+        ]
+    if isinstance(actual, list) and isinstance(expected, list) and len(actual) == len(expected):
+        pairs = enumerate(zip(actual, expected, strict=True))
+        return [text for i, (a, b) in pairs for text in differences(a, b, f"{name}/{i}")]
+    return (
+        [] if actual == expected else [f"{name}: {str(actual)[:300]} is not {str(expected)[:300]}"]
+    )
 
 
 @functools.cache

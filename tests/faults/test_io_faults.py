@@ -1,0 +1,117 @@
+"""Any failing file-system call ends in one line, or in a warning, and the run can be resumed.
+
+The calls fail with ENOSPC, after which all later writes fail, or once with EIO.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_runs
+from effects import READS, WRITES, Call, Fail, Recorder
+from fork_server import Ended, limit_file_size, one_line_problems
+
+SAMPLE = {"search": 4, "retrain": 3, "tune": 2, "compare": 2}
+# Every n-th call is tried; DARTS_FAULTS=full tries all.
+STRIDE = {"search": 5, "retrain": 5, "tune": 12, "compare": 4}
+CODES = {4}
+
+
+def recorded_calls(forks: Any, command: str, root: Path) -> list[Call]:
+    ended = forks.call(tiny_runs.start, command, root, watched=(root, Recorder()))
+    assert ended.code == 0, ended.err
+    calls: list[Call] = ended.value.calls
+    return calls
+
+
+def fault_problems(forks: Any, continuation: Any, command: str, root: Path, fault: Fail) -> Any:
+    """Run a command with a fault, check its end, resume it and return what is wrong."""
+    shutil.rmtree(root, ignore_errors=True)
+    ended = forks.call(tiny_runs.start, command, root, watched=(root, fault))
+    problems = end_problems(ended, continuation.unbroken(command).err)
+    return problems + continuation.problems(command, root)
+
+
+def end_problems(ended: Ended, usual: str) -> list[str]:
+    """Return what is wrong with the end of a command that met a fault.
+
+    It may go on if the fault is in a decoration, with at most one warning in a line of its own.
+    """
+    if ended.code == 0 and not ended.timed_out:
+        lines = ended.err.replace(usual, "").splitlines()
+        warned = all("warning: " in line for line in lines)
+        return [] if warned and len(lines) <= 2 else [f"it goes on with {lines}"]
+    return one_line_problems(ended, CODES)
+
+
+def check_faults(
+    forks: Any, continuation: Any, command: str, root: Path, faults: list[tuple[Call, int]]
+) -> None:
+    failed = {}
+    for call, code in faults:
+        problems = fault_problems(forks, continuation, command, root, Fail(call.number, code))
+        if problems:
+            failed[f"{errno.errorcode[code]} in {call}"] = problems
+    print(f"{command}: {len(faults)} faults")
+    assert not failed, "\n".join(f"{call}: {problems[:3]}" for call, problems in failed.items())
+
+
+def every_fault(calls: list[Call], stride: int) -> list[tuple[Call, int]]:
+    """Return each ``stride``-th call with each error that it can have."""
+    kinds = {errno.ENOSPC: WRITES, errno.EIO: WRITES | READS | {"unlink", "rmdir"}}
+    faults = [(call, code) for call in calls for code in kinds if call.kind in kinds[code]]
+    return faults[stride // 2 :: stride]
+
+
+@pytest.mark.parametrize("command", SAMPLE)
+def test_some_faults(forks: Any, continuation: Any, tmp_path: Path, command: str) -> None:
+    root = tmp_path / "run"
+    faults = every_fault(recorded_calls(forks, command, root), 1)
+    some = faults[7 :: len(faults) // SAMPLE[command]]
+    check_faults(forks, continuation, command, root, some)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", SAMPLE)
+def test_many_faults(forks: Any, continuation: Any, tmp_path: Path, command: str) -> None:
+    root = tmp_path / "run"
+    stride = 1 if tiny_runs.faults_mode() == "full" else STRIDE[command]
+    faults = every_fault(recorded_calls(forks, command, root), stride)
+    check_faults(forks, continuation, command, root, faults)
+
+
+def start_limited(command: str, directory: Path, limit: int) -> None:
+    """Start a run whose files cannot grow beyond a limit, which the system enforces."""
+    limit_file_size(limit)
+    tiny_runs.start(command, directory)
+
+
+@pytest.mark.parametrize("limit", [300, 30_000])
+def test_a_limit_of_the_file_size(
+    forks: Any, continuation: Any, tmp_path: Path, limit: int
+) -> None:
+    root = tmp_path / "run"
+    ended = forks.call(start_limited, "search", root, limit)
+    assert one_line_problems(ended, CODES, "File too large") == []
+    assert continuation.problems("search", root) == []
+
+
+def start_without_output(command: str, directory: Path) -> None:
+    """Start a run whose standard output and error are on a full disk."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, 1)
+    os.dup2(full, 2)
+    tiny_runs.start(command, directory)
+
+
+def test_full_disk_of_the_output(forks: Any, continuation: Any, tmp_path: Path) -> None:
+    """Standard output is part of the result: it ends the run, which can be resumed."""
+    root = tmp_path / "run"
+    ended = forks.call(start_without_output, "search", root)
+    assert ended.code == 4
+    assert continuation.problems("search", root) == []
