@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import optuna
 from optuna.study import Study
@@ -35,11 +38,11 @@ from darts.hpo.trials import (
     trial_seconds,
     trial_state,
 )
-from darts.reading import JsonObject
+from darts.reading import JsonObject, one_line
 from darts.tracking import Console, format_duration, format_value, print_lines, print_summary
 from darts.training.interrupt import Interrupted
 from darts.training.run_directory import RunDirectory
-from darts.writing import sweep_temporary_files
+from darts.writing import WriteError, is_machine_fault, sweep_temporary_files
 
 SAVE_INTERVAL = 5.0  # seconds between updates of the result files while the study runs
 MAX_GENOTYPE_LENGTH = 80  # characters; longer genotypes are not printed
@@ -68,9 +71,31 @@ def tune(config: TuneConfig, invocation: Invocation) -> JsonObject:
             run.claim_unused(resumable=True, numbered=invocation.numbered)
         plan = make_plan(config, run.path)
         check_judge(plan)
-        with storage_errors(plan.storage):
+        with _how_to_continue(run.path), storage_errors(plan.storage):
             study = open_study(plan, run, invocation)
             return run_study(plan, study, run)
+
+
+@contextmanager
+def _how_to_continue(directory: Path) -> Iterator[None]:
+    """Add the command that continues the study to errors that are not its own.
+
+    Raises:
+        WriteError: Instead of an error of a full or failing disk.
+        KeyboardInterrupt: After a second Ctrl-C.
+    """
+    command = f"python -m darts.tune {shlex.quote(f'resume={directory}')}"
+    advice = f"; the study keeps all finished trials, continue with: {command}"
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"aborted by Ctrl-C{advice}") from None
+    except OSError as error:
+        if not is_machine_fault(error) or not (directory / "config.yaml").exists():
+            raise
+        # The error of a trial says how to continue that trial, and has the original as its cause.
+        origin = error.__cause__ if isinstance(error.__cause__, OSError) else error
+        raise WriteError(error.errno, f"{one_line(origin)}{advice}") from error
 
 
 def open_study(plan: StudyPlan, run: RunDirectory, invocation: Invocation) -> Study:

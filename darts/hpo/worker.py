@@ -37,6 +37,7 @@ from darts.hpo.store import machine_failure, storage_errors
 from darts.hpo.study import StudyPlan, study_window
 from darts.hpo.trial_tools import TrialTools
 from darts.hpo.trials import FAILURE, SCORES, WALL_SECONDS, WORKER, trial_results
+from darts.reading import one_line
 from darts.spaces.parameters import Point
 from darts.strategies.history import retry_history
 from darts.strategies.judges import EpochCallback, TrialSpec
@@ -45,7 +46,7 @@ from darts.strategies.strategy import suggest_point
 from darts.tracking.ledger import common_source
 from darts.training.device import round_robin_gpu
 from darts.training.interrupt import Interrupt
-from darts.writing import WriteError
+from darts.writing import is_machine_fault
 
 MACHINE_FAILED = 4  # exit code of a process that could not write
 _WAIT = 0.05  # seconds between two looks at the queue
@@ -85,8 +86,10 @@ def worker_main(
                         break
         except KeyboardInterrupt:  # a second Ctrl-C
             os._exit(128 + signal.SIGINT)
-        except WriteError as error:
-            print(error, file=sys.stderr, flush=True)
+        except OSError as error:
+            if not is_machine_fault(error):
+                raise
+            print(one_line(error), file=sys.stderr, flush=True)
             raise SystemExit(MACHINE_FAILED) from None
 
 
@@ -168,8 +171,8 @@ class Worker:
             self._requeue(trial, "its worker was stopped")
             raise
         except Exception as error:
-            failure = machine_failure(error)
-            if failure or isinstance(error, WriteError):  # not the fault of the point
+            full = isinstance(error, OSError) and is_machine_fault(error)
+            if full or machine_failure(error):  # not the fault of the point
                 self._requeue(trial, "its worker could not write")
                 raise
             self._record(trial, start, error_summary(error))
