@@ -59,6 +59,9 @@ class _Output:
                 self.error = error
         return len(data)
 
+    def flush(self) -> None:
+        """Do nothing: ``open_atomically`` flushes the file."""
+
 
 def load_checkpoint(path: Path, kind: str | None = None) -> StateDict:
     """Read a checkpoint to the CPU.
