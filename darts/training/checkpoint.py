@@ -38,7 +38,8 @@ def save_checkpoint(path: Path, kind: str, content: StateDict) -> None:
     """
     with open_atomically(path) as file:
         output = _Output(file)
-        torch.save({"format": FORMATS.get(kind, 1), "kind": kind, **content}, output)
+        full = {"format": FORMATS.get(kind, 1), "kind": kind, **content}
+        torch.save(full, output)  # type: ignore[arg-type]  # it calls only write and flush
         if output.error is not None:
             raise output.error
 
