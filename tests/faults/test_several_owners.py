@@ -1,0 +1,149 @@
+"""A run directory has one owner: real processes that write to the same one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_runs
+from effects import Kill
+from fork_server import one_line_problems
+
+LONG = "epochs=100000"
+
+
+def launch(command: str, *arguments: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+    """Start a command in a new process, in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"darts.{command}", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+        process_group=0,
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until a file exists."""
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, f"{path} does not appear"
+        time.sleep(0.02)
+
+
+def end(processes: Sequence[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def test_a_run_that_is_stopped_keeps_its_directory(forks: Any, tmp_path: Path) -> None:
+    """Neither a new search nor a resumed one may take it; after a kill it can be resumed."""
+    directory = tmp_path / "run"
+    owner = launch("search", *tiny_runs.RUNS["search"], LONG, f"hydra.run.dir={directory}")
+    try:
+        wait_for(directory / "checkpoint.pt", owner)
+        owner.send_signal(signal.SIGSTOP)
+        for function in (tiny_runs.start, tiny_runs.resume):
+            refused = forks.call(function, "search", directory)
+            assert one_line_problems(refused, {2}, f"in use by process {owner.pid} on ") == []
+        before = {path.name: path.read_bytes() for path in directory.iterdir()}
+        owner.kill()
+        owner.communicate()
+        assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
+        resumed = forks.call(resume_for_a_step, directory)
+        assert resumed.code == 143, resumed.err
+    finally:
+        end([owner])
+
+
+def resume_for_a_step(directory: Path) -> None:
+    """Resume a search and end it by SIGTERM as soon as it trains."""
+    from darts.training.interrupt import Interrupt
+
+    enter = Interrupt.__enter__
+
+    def enter_and_end(self: Interrupt) -> Interrupt:
+        enter(self)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return self
+
+    Interrupt.__enter__ = enter_and_end  # type: ignore[method-assign]
+    tiny_runs.resume("search", directory)
+
+
+def start_three(cwd: Path, command: str, *arguments: str) -> list[tuple[int, str]]:
+    """Start a command three times in the same moment; return the exit codes and errors.
+
+    Call this in a fork; its forks have done all imports and wait for each other.
+    """
+    os.chdir(cwd)
+    barrier = multiprocessing.get_context("fork").Barrier(3)
+    pids = []
+    for number in range(3):
+        pid = os.fork()
+        if pid == 0:
+            error = os.open(cwd / f"{number}.err", os.O_CREAT | os.O_WRONLY)
+            os.dup2(error, 2)
+            barrier.wait()
+            code = 0
+            try:
+                tiny_runs.run(command, *arguments)
+            except SystemExit as done:
+                code = int(done.code or 0)
+            except BaseException:
+                traceback.print_exc()
+                code = 1
+            os._exit(code)
+        pids.append(pid)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    return [(code, (cwd / f"{number}.err").read_text()) for number, code in enumerate(codes)]
+
+
+def test_searches_that_start_in_the_same_second_get_their_own_directories(
+    forks: Any, unbroken: Any, tmp_path: Path
+) -> None:
+    ended = forks.call(start_three, tmp_path, "search", *tiny_runs.RUNS["search"])
+    assert [code for code, _ in ended.value] == [0, 0, 0], ended.value
+    folders = list(tmp_path.glob("runs/search/*/*"))
+    assert len(folders) == 3
+    for folder in folders:
+        assert (
+            tiny_runs.differences(tiny_runs.end_state("search", folder), unbroken("search").end)
+            == []
+        )
+
+
+@pytest.mark.parametrize("kind", ["started", "resumed"])
+def test_one_of_three_processes_gets_the_same_directory(
+    forks: Any, unbroken: Any, tmp_path: Path, kind: str
+) -> None:
+    directory = tmp_path / "run"
+    arguments = [*tiny_runs.RUNS["search"], f"hydra.run.dir={directory}"]
+    if kind == "resumed":
+        killed = forks.call(tiny_runs.start, "search", directory, watched=(directory, Kill(150)))
+        assert killed.code == -9
+        arguments = [f"resume={directory}"]
+    ended = forks.call(start_three, tmp_path, "search", *arguments)
+    codes = sorted(code for code, _ in ended.value)
+    assert codes == [0, 2, 2], ended.value
+    for code, err in ended.value:
+        if code:
+            assert len(err.splitlines()) == 1
+            # The fastest may have ended before another one looked.
+            assert any(text in err for text in ("in use by process", "already holds", "complete"))
+    end = tiny_runs.end_state("search", directory)
+    assert tiny_runs.differences(end, unbroken("search").end) == []
