@@ -1,0 +1,225 @@
+"""A damaged run directory is refused in one line, or the damage changes nothing.
+
+Each file of a run is damaged at random before a command reads the directory. No command may end in
+a traceback, hang, or quietly do something else than with the undamaged directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_runs
+from effects import Kill, Recorder
+from mutations import mutate
+from tiny_runs import DATA, GENOTYPE
+
+Result = tuple[int, dict[str, object]]
+"""Exit code of a command, and what must be equal to the result without damage."""
+
+EVENTS = "events.out.tfevents.0"
+LOCK = b'{"host": "elsewhere", "pid": 1, "started": "2026-01-01T00:00:00+00:00"}'
+DIVERGED = b'{"why": "the loss became nan", "seconds": 1.0, "joules": 4.0}'
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command that reads a run directory.
+
+    Attributes:
+        command: Name of the command.
+        arguments: Its command line; ``{}`` stands for the directory.
+        base: Which directory it reads: a command, and whether the run is complete.
+        files: Which files are damaged; they are created if the base has none.
+        result: Returns what must be equal, given the directory and the output.
+        ignored: By file, which parts of the result may differ: those that are made from it.
+    """
+
+    command: str
+    arguments: tuple[str, ...]
+    base: tuple[str, bool]
+    files: tuple[str, ...]
+    result: Callable[[Path, str], dict[str, object]]
+    ignored: tuple[tuple[str, str], ...] = ()
+
+
+def resumed(command: str) -> Callable[[Path, str], dict[str, object]]:
+    return lambda directory, out: tiny_runs.end_state(command, directory)
+
+
+def printed(directory: Path, out: str) -> dict[str, object]:
+    measured = tuple(tiny_runs.COSTS)
+    lines = [line.rstrip() for line in out.splitlines() if not line.startswith(measured)]
+    return {"output": [line for line in lines if line and str(directory) not in line]}
+
+
+def nothing(directory: Path, out: str) -> dict[str, object]:
+    return {}
+
+
+FIRST = ("config.yaml", "overrides.json", "env.json")
+TRAINING = (*FIRST, "split.npz", "metrics.jsonl", "checkpoint.pt", "genotype.json", EVENTS)
+CASES = {
+    "resume search": Case(
+        "search",
+        ("resume={}",),
+        ("search", False),
+        (*TRAINING, "alphas.json", "run.lock", "diverged.json", "energy.json"),
+        resumed("search"),
+        ((EVENTS, "TensorBoard"), ("diverged.json", "files"), ("energy.json", "files")),
+    ),
+    "resume retrain": Case(
+        "retrain",
+        ("resume={}",),
+        ("retrain", False),
+        ("split.npz", "metrics.jsonl", "checkpoint.pt", "genotype.json"),
+        resumed("retrain"),
+    ),
+    "resume tune": Case(
+        "tune",
+        ("resume={}",),
+        ("tune", False),
+        (*FIRST, "study.db", "trials.csv", "best.json"),
+        resumed("tune"),
+    ),
+    "evaluate": Case(
+        "evaluate",
+        ("checkpoint={}",),
+        ("retrain", True),
+        ("checkpoint.pt", "config.yaml", "split.npz", "overrides.json", "summary.json"),
+        printed,
+    ),
+    "retrain a genotype": Case(
+        "retrain",
+        (*DATA, "space=mlp", "epochs=1", "validation=0.2", "dry_run=true", "genotype={}"),
+        ("search", True),
+        ("genotype.json", "config.yaml", "summary.json"),
+        nothing,
+    ),
+    "validate": Case("genotypes", ("validate={}",), ("search", True), ("genotype.json",), nothing),
+    "report": Case(
+        "report",
+        ("{}", "out={}.html"),
+        ("retrain", True),
+        (*TRAINING, "summary.json", "energy.json"),
+        nothing,
+    ),
+}
+EVERYDAY = {  # by file; the other files once
+    "config.yaml": 8,
+    "overrides.json": 8,
+    "genotype.json": 4,
+    "checkpoint.pt": 3,
+    "metrics.jsonl": 3,
+}
+EVERYDAY_CASES = ("resume search", "evaluate", "validate")
+
+
+@pytest.fixture(scope="session")
+def bases(forks: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bool], Path]:
+    """Returns the directory of a run that is complete, or was killed before its last checkpoint."""
+    made: dict[tuple[str, bool], Path] = {}
+
+    def get(command: str, complete: bool) -> Path:
+        if (command, complete) not in made:
+            directory = tmp_path_factory.mktemp(f"{command}-{complete}") / "run"
+            watched = (directory, Recorder())
+            ended = forks.call(tiny_runs.start, command, directory, watched=watched)
+            assert ended.code == 0, ended.err
+            if not complete:
+                last = ".checkpoint.pt" if command != "tune" else "trials/0001/.checkpoint.pt"
+                saves = [c for c in ended.value.calls if c.kind == "replace" and last in c.path]
+                shutil.rmtree(directory)
+                number = saves[-2 if command != "tune" else 0].number
+                watched = (directory, Kill(number))
+                ended = forks.call(tiny_runs.start, command, directory, watched=watched)
+                assert ended.code == -9
+            made[command, complete] = directory
+        return made[command, complete]
+
+    return get
+
+
+def run_case(case: Case, directory: Path) -> tuple[int, str, dict[str, object]]:
+    """Call the command of a case; return exit code, standard error and result."""
+    out, err = io.StringIO(), io.StringIO()
+    arguments = [argument.format(directory) for argument in case.arguments]
+    code = 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            tiny_runs.run(case.command, *arguments)
+        except SystemExit as done:
+            code = int(done.code or 0)
+    return code, err.getvalue(), {} if code else case.result(directory, out.getvalue())
+
+
+def try_mutations(name: str, base: Path, folder: Path, file: str, seeds: range) -> list[str]:
+    """Damage a file in many ways and call the command of a case each time; call this in a fork."""
+    case = CASES[name]
+    directory = folder / "undamaged"
+    shutil.copytree(base, directory)
+    code, usual, expected = run_case(case, directory)
+    assert code == 0, usual
+    ignored = dict(case.ignored).get(file)
+    problems = []
+    for seed in seeds:
+        directory = folder / f"{seed}"
+        shutil.copytree(base, directory)
+        path = directory / file
+        original = path.read_bytes() if path.exists() else b""
+        path.write_bytes(mutate(original or {"run.lock": LOCK}.get(file, DIVERGED), seed))
+        start = time.monotonic()
+        try:
+            code, err, result = run_case(case, directory)
+        except BaseException as error:
+            problems.append(f"seed {seed}: {type(error).__name__}: {error}")
+            continue
+        if time.monotonic() - start > 60:
+            problems.append(f"seed {seed}: it hangs")
+        if code == 0:
+            result.pop(ignored, None)
+            wanted = {key: value for key, value in expected.items() if key != ignored}
+            problems += [f"seed {seed}: {d}" for d in tiny_runs.differences(result, wanted)[:3]]
+        elif code != 2 or len(err.splitlines()) != 1 or "Traceback" in err:
+            problems.append(f"seed {seed}: exit code {code}: {err[-800:]}")
+        shutil.rmtree(directory)
+    return problems
+
+
+def check(forks: Any, bases: Any, folder: Path, name: str, file: str, count: int) -> None:
+    base = bases(*CASES[name].base)
+    ended = forks.call(
+        try_mutations, name, base, folder, file, range(count), timeout=60 + 60 * count
+    )
+    assert ended.code == 0, ended.err
+    assert ended.value == [], f"{len(ended.value)} of {count}:\n" + "\n".join(ended.value[:20])
+    assert ended.peak_bytes < 2**31
+
+
+def pairs(names: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [(name, file) for name in names for file in CASES[name].files]
+
+
+@pytest.mark.parametrize(("name", "file"), pairs(EVERYDAY_CASES))
+def test_some_damage(forks: Any, bases: Any, tmp_path: Path, name: str, file: str) -> None:
+    check(forks, bases, tmp_path, name, file, EVERYDAY.get(file, 1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "file"), pairs(tuple(CASES)))
+def test_much_damage(forks: Any, bases: Any, tmp_path: Path, name: str, file: str) -> None:
+    count = 500 if tiny_runs.faults_mode() == "full" else 12
+    check(forks, bases, tmp_path, name, file, count)
+
+
+def test_mutations_depend_on_the_seed_only() -> None:
+    data = GENOTYPE.encode()
+    assert mutate(data, 3) == mutate(data, 3) != data
+    assert len({mutate(data, seed) for seed in range(50)}) > 30
