@@ -23,6 +23,7 @@ from darts.hpo.trials import WORKER, counted_trials
 from darts.judging import nas201_table
 from darts.reading import read_json
 from darts.training import loop
+from darts.training.run_directory import RunDirectory
 
 IN_PROCESS = "workers=0"  # trials run in the test process
 DATA = ("dataset=synthetic", "dataset.samples=48", "epochs=1", "loader.batch_size=16")
@@ -155,6 +156,22 @@ def test_resuming_a_complete_study_needs_a_larger_budget(
     done = commands.call("tune", [f"resume={tmp_path}", "budget.trials=6"], tmp_path)
     assert done.result["trials"] == 6
     assert len(trial_rows(tmp_path)) == 6
+
+
+def test_a_study_that_was_killed_before_its_summary_is_finished_by_resume(
+    commands: Any, tmp_path: Path, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if an earlier summary exists, because the budget was raised."""
+    overrides = [TABLE, f"benchmark.table={table}", *BARE, f"hydra.run.dir={tmp_path}"]
+    commands.call("tune", [*overrides, "budget.trials=3"])
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "finish", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises((SystemExit, KeyboardInterrupt, TypeError)):
+            commands.call("tune", [f"resume={tmp_path}", "budget.trials=5"], tmp_path)
+    assert not (tmp_path / "summary.json").exists()
+    done = commands.call("tune", [f"resume={tmp_path}", "budget.trials=5"], tmp_path)
+    assert done.result["trials"] == 5
+    assert (tmp_path / "summary.json").exists()
 
 
 def test_architectures_are_scored_with_a_table(commands: Any, tmp_path: Path, table: Path) -> None:
@@ -311,6 +328,27 @@ def test_a_killed_study_resumes_without_losing_trials(commands: Any, tmp_path: P
     points = [json.dumps(trial.params) for trial in trials]
     assert len(points) - len(set(points)) == sum(t.state == TrialState.FAIL for t in trials) <= 1
     assert len(trial_rows(folder)) == 5
+
+
+@pytest.mark.slow
+def test_a_killed_supervisor_does_not_change_the_table(commands: Any, tmp_path: Path) -> None:
+    """Two workers; the supervisor gets SIGKILL, and the study continues with one worker."""
+    options = [*STUDY, *BARE, "workers=2", "heartbeat=1", "budget.trials=8", "strategy.startup=3"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    process = commands.start("tune", *options, f"hydra.run.dir={whole}")
+    assert process.wait(240) == 0
+    process = commands.start("tune", *options, f"hydra.run.dir={killed}")
+    wait_for(process, lambda: count_complete(killed) >= 2)
+    process.kill()
+    process.communicate()
+    commands.call("tune", [f"resume={killed}", "workers=1"], killed)
+
+    def table_of(directory: Path) -> list[dict[str, str]]:
+        varying = ("trial", "wall_seconds", "seconds", "joules", "gco2e")
+        return [{k: v for k, v in r.items() if k not in varying} for r in trial_rows(directory)]
+
+    assert len(table_of(whole)) == 8
+    assert table_of(killed) == table_of(whole)
 
 
 @pytest.mark.slow
