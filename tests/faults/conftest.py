@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import tiny_runs
+from effects import Kill, Recorder
 from fork_server import ForkServer, one_line_problems
 
 
@@ -95,3 +97,30 @@ class Continuation:
 @pytest.fixture(scope="session")
 def continuation(forks: ForkServer, unbroken: Callable[[str], Unbroken]) -> Continuation:
     return Continuation(forks, unbroken)
+
+
+@pytest.fixture(scope="session")
+def bases(
+    forks: ForkServer, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, bool], Path]:
+    """Returns the directory of a run that is complete, or was killed before its last checkpoint."""
+    made: dict[tuple[str, bool], Path] = {}
+
+    def get(command: str, complete: bool) -> Path:
+        if (command, complete) not in made:
+            directory = tmp_path_factory.mktemp(f"{command}-{complete}") / "run"
+            watched = (directory, Recorder())
+            ended = forks.call(tiny_runs.start, command, directory, watched=watched)
+            assert ended.code == 0, ended.err
+            if not complete:
+                last = ".checkpoint.pt" if command != "tune" else "trials/0001/.checkpoint.pt"
+                saves = [c for c in ended.value.calls if c.kind == "replace" and last in c.path]
+                shutil.rmtree(directory)
+                number = saves[-2 if command != "tune" else 0].number
+                watched = (directory, Kill(number))
+                ended = forks.call(tiny_runs.start, command, directory, watched=watched)
+                assert ended.code == -9
+            made[command, complete] = directory
+        return made[command, complete]
+
+    return get

@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 import tiny_runs
-from effects import Kill, Recorder
 from mutations import mutate
 from tiny_runs import DATA, GENOTYPE
 
@@ -120,31 +119,6 @@ EVERYDAY = {  # by file; the other files once
     "metrics.jsonl": 3,
 }
 EVERYDAY_CASES = ("resume search", "evaluate", "validate")
-
-
-@pytest.fixture(scope="session")
-def bases(forks: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bool], Path]:
-    """Returns the directory of a run that is complete, or was killed before its last checkpoint."""
-    made: dict[tuple[str, bool], Path] = {}
-
-    def get(command: str, complete: bool) -> Path:
-        if (command, complete) not in made:
-            directory = tmp_path_factory.mktemp(f"{command}-{complete}") / "run"
-            watched = (directory, Recorder())
-            ended = forks.call(tiny_runs.start, command, directory, watched=watched)
-            assert ended.code == 0, ended.err
-            if not complete:
-                last = ".checkpoint.pt" if command != "tune" else "trials/0001/.checkpoint.pt"
-                saves = [c for c in ended.value.calls if c.kind == "replace" and last in c.path]
-                shutil.rmtree(directory)
-                number = saves[-2 if command != "tune" else 0].number
-                watched = (directory, Kill(number))
-                ended = forks.call(tiny_runs.start, command, directory, watched=watched)
-                assert ended.code == -9
-            made[command, complete] = directory
-        return made[command, complete]
-
-    return get
 
 
 def run_case(case: Case, directory: Path) -> tuple[int, str, dict[str, object]]:

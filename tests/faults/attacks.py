@@ -1,0 +1,384 @@
+"""Run directories of an adversary: files that would run code, leak, hang or fill the memory.
+
+An attack changes a copy of a real run directory. ``Trap`` is what it aims at.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import socket
+import sqlite3
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from darts.config import record_digest
+
+SECRET = "correct-horse-battery-staple"
+ESCAPE = "\x1b]0;owned\x07\x1b[2J"
+ENV = "${oc.env:DARTS_SECRET}"
+
+
+@dataclass(frozen=True)
+class Trap:
+    """What an attack aims at.
+
+    Attributes:
+        marker: A file that exists only if code of the adversary ran.
+        precious: A file of the user, which must keep its content.
+    """
+
+    marker: Path
+    precious: Path
+
+    @property
+    def code(self) -> str:
+        """A Python expression that creates the marker."""
+        return f"__import__('pathlib').Path({str(self.marker)!r}).touch()"
+
+
+class Payload:
+    """An object whose unpickling creates the marker."""
+
+    def __init__(self, trap: Trap) -> None:
+        self.trap = trap
+
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        return exec, (self.trap.code,)
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A changed run directory and the command that reads it.
+
+    Attributes:
+        change: Changes the directory.
+        command: Name of the command.
+        base: The run: a command, and whether it is complete.
+        arguments: Command line; ``{}`` is the directory.
+    """
+
+    change: Callable[[Path, Trap], None]
+    command: str = "search"
+    base: tuple[str, bool] = ("search", False)
+    arguments: tuple[str, ...] = ("resume={}",)
+
+
+def replace_by(kind: str, name: str, directory: Path, trap: Trap) -> None:
+    """Replace a file by something that is not a regular file."""
+    path = directory / name
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        here = os.getcwd()
+        os.chdir(directory)  # the name of a socket has at most 108 bytes
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(name)
+        os.chdir(here)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        targets = {"zeros": "/dev/zero", "precious file": trap.precious, "nothing": "missing"}
+        path.symlink_to(targets[kind.removeprefix("link to ")])
+
+
+def write(name: str, content: bytes | str, directory: Path, trap: Trap) -> None:
+    text = content.encode() if isinstance(content, str) else content
+    (directory / name).write_bytes(text)
+
+
+def begin_with(config: str | None, overrides: list[str], directory: Path, trap: Trap) -> None:
+    """Replace configuration and command line, with a valid digest."""
+    file, record = directory / "config.yaml", directory / "overrides.json"
+    command = json.loads(record.read_text())["command"]
+    text = file.read_text() if config is None else config.replace("CODE", trap.code)
+    overrides = [override.replace("CODE", trap.code) for override in overrides]
+    overrides = [override.replace("MARKER", str(trap.marker)) for override in overrides]
+    file.write_text(text)
+    digest = record_digest(command, overrides, text)
+    record.write_text(json.dumps({"command": command, "overrides": overrides, "digest": digest}))
+
+
+def edit_config(old: str, new: str, directory: Path, trap: Trap) -> None:
+    """Replace a part of the configuration, with a valid digest."""
+    text = (directory / "config.yaml").read_text()
+    assert old in text, text
+    begin_with(text.replace(old, new, 1), [], directory, trap)
+
+
+def edit_checkpoint(change: Callable[[dict[str, Any]], None], directory: Path, trap: Trap) -> None:
+    """Change values of the checkpoint; the archive stays valid."""
+    file = directory / "checkpoint.pt"
+    content = torch.load(file, weights_only=True)
+    change(content)
+    torch.save(content, file)
+
+
+def pickled(protocol: int, name: str, directory: Path, trap: Trap) -> None:
+    (directory / name).write_bytes(pickle.dumps(Payload(trap), protocol))
+
+
+def pickled_checkpoint(directory: Path, trap: Trap) -> None:
+    torch.save(
+        {"format": 6, "kind": "search", "payload": Payload(trap)}, directory / "checkpoint.pt"
+    )
+
+
+def legacy_checkpoint(directory: Path, trap: Trap) -> None:
+    torch.save(Payload(trap), directory / "checkpoint.pt", _use_new_zipfile_serialization=False)
+
+
+def rezip(
+    name: str,
+    change: Callable[[zipfile.ZipInfo, bytes], tuple[zipfile.ZipInfo, bytes]],
+    directory: Path,
+    trap: Trap,
+) -> None:
+    """Write an archive again with changed members."""
+    file = directory / name
+    with zipfile.ZipFile(file) as archive:
+        members = [(info, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(file, "w") as archive:
+        for info, data in members:
+            info, data = change(info, data)
+            archive.writestr(info, data)
+
+
+def payload_in_archive(directory: Path, trap: Trap) -> None:
+    def change(info: zipfile.ZipInfo, data: bytes) -> tuple[zipfile.ZipInfo, bytes]:
+        return info, pickle.dumps(Payload(trap), 2) if info.filename.endswith("data.pkl") else data
+
+    rezip("checkpoint.pt", change, directory, trap)
+
+
+def bomb(name: str, directory: Path, trap: Trap) -> None:
+    """Compress four gigabytes of zeros in a member."""
+    zeros = bytes(2**24)
+    with zipfile.ZipFile(directory / name, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member in ("archive/data.pkl", "train.npy"):
+            with archive.open(member, "w", force_zip64=True) as file:
+                for _ in range(64):
+                    file.write(zeros)
+
+
+def overlapping(name: str, directory: Path, trap: Trap) -> None:
+    """Let many members of an archive share their bytes."""
+    file = directory / name
+    data = file.read_bytes()
+    end = data.rindex(b"PK\5\6")
+    size, start = struct.unpack("<II", data[end + 12 : end + 20])
+    entries = data[start : start + size]
+    count = 2000
+    tail = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 65535, 65535, size * count, start, 0)
+    file.write_bytes(data[:start] + entries * count + tail)
+
+
+def lying_header(directory: Path, trap: Trap) -> None:
+    """Announce an array of a terabyte in split.npz."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<i8", "fortran_order": False, "shape": (2**37,)}
+    )
+    with zipfile.ZipFile(directory / "split.npz", "w") as archive:
+        archive.writestr("train.npy", header.getvalue())
+
+
+def pickled_array(directory: Path, trap: Trap) -> None:
+    np.savez(directory / "split.npz", train=np.array([Payload(trap)], dtype=object))
+
+
+def database(statement: str, directory: Path, trap: Trap) -> None:
+    with closing(sqlite3.connect(directory / "study.db")) as connection:
+        connection.executescript(statement)
+
+
+def study_attribute(directory: Path, trap: Trap) -> None:
+    """Put a command line into the attributes of trials."""
+    text = json.dumps([f"hydra.callbacks.x={{_target_: builtins.exec, source: {trap.code}}}"])
+    with closing(sqlite3.connect(directory / "study.db")) as connection, connection:
+        connection.execute("UPDATE trial_user_attributes SET value_json=?", (text,))
+
+
+def plant_modules(directory: Path, trap: Trap) -> None:
+    """Put modules that Python, PyTorch, pytest or Hydra might import into the directory."""
+    names = ("hubconf.py", "sitecustomize.py", "conftest.py", "__init__.py", "darts.py", "torch.py")
+    for name in (*names, "hydra_plugins/x.py", "conf/__init__.py"):
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_text(trap.code)
+
+
+def set_summary(key: str, value: object, directory: Path, trap: Trap) -> None:
+    file = directory / "summary.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+
+
+REGULAR = ("config.yaml", "overrides.json", "env.json", "split.npz", "metrics.jsonl")
+REGULAR += ("checkpoint.pt", "genotype.json", "alphas.json", "run.lock", "events.out.tfevents.0")
+SPECIAL = ("pipe", "socket", "folder", "link to zeros", "link to precious file", "link to nothing")
+TARGET = "{_target_: builtins.exec, _args_: ['CODE']}"
+OVERRIDES = {
+    "a callback": f"hydra.callbacks.x={TARGET}",
+    "an added callback": f"+hydra.callbacks.x={TARGET}",
+    "a launcher": "hydra/launcher=submitit_local",
+    "a search path": "hydra.searchpath=[file:///tmp]",
+    "an output directory": "hydra.run.dir=/tmp/elsewhere",
+    "a job": "hydra.job.chdir=true",
+    "a flag": "--config-dir=/tmp",
+    "multirun": "--multirun",
+    "a deletion": "~optimizer",
+    "an interpolation": f"name={ENV}",
+    "a resolver": "name=${oc.decode:MARKER}",
+    "a parent folder": "name=a/../../x",
+    "an absolute name": "name=/etc/cron.d/x",
+    "an escape sequence": f"name={ESCAPE}",
+    "another run": "resume=/etc",
+}
+YAML = {
+    "a Python tag": '!!python/object/apply:builtins.exec ["CODE"]',
+    "a Python name": "name: !!python/name:os.system",
+    "aliases": "a: &a [x,x,x,x,x,x,x,x,x]\n"
+    + "".join(
+        f"{chr(98 + i)}: &{chr(98 + i)} [{','.join([f'*{chr(97 + i)}'] * 9)}]\n" for i in range(12)
+    ),
+    "a merged mapping": "a: &a {b: 1}\n<<: *a\n",
+    "nesting": "[" * 20_000,
+    "nested mappings": "{a: " * 20_000,
+    "a huge number": "epochs: 1" + "0" * 200_000,
+    "a sexagesimal number": "epochs: " + ":".join(["59"] * 10_000),
+    "two documents": "a: 1\n---\nb: 2\n",
+    "a target": f"x: {TARGET}",
+}
+EDITS = {  # of a value of config.yaml
+    "a secret as name": ("name: ", f"name: {ENV} #"),
+    "a secret as folder": ("root: ", f"root: {ENV} #"),
+    "a parent folder as name": ("name: ", "name: a/../../x #"),
+    "an infinite number": ("lr: ", "lr: .inf #"),
+    "a number of terabytes": ("batch_size: ", "batch_size: 99999999999999999999 #"),
+    "many samples": ("samples: ", "samples: 999999999999 #"),
+    "a text as number": ("epochs: ", "epochs: x #"),
+    "a target in a component": (
+        "optimizer:",
+        f"optimizer:\n  _target_: builtins.exec\nx: {TARGET}\ny:",
+    ),
+}
+GENOTYPES = {
+    "a call": "Genotype(normal=CODE, normal_concat=[2], reduce=[], reduce_concat=[2])",
+    "a comprehension": "Genotype(normal=[CODE for _ in [1]], normal_concat=[2])",
+    "a space": '{"space": "../../evil", "layers": []}',
+    "a space of builtins": '{"space": "__class__", "layers": []}',
+    "a large layer": '{"space": "mlp", "layers": ["relu_99999999999"]}',
+    "many layers": json.dumps({"space": "mlp", "layers": ["relu_8"] * 1_000_000}),
+    "an operation": '{"space": "mlp", "layers": ["CODE"]}',
+    "a secret": json.dumps({"space": ENV, "layers": [ENV]}),
+    "nesting": "[" * 100_000,
+    "a long number": '{"space": "mlp", "layers": 1' + "0" * 100_000 + "}",
+    "markup": '{"space": "mlp", "layers": ["$\\\\frac{1}{0}$", "<script>"]}',
+    "an escape sequence": json.dumps({"space": ESCAPE, "layers": []}),
+}
+CHECKPOINTS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "a secret": lambda saved: saved["config"].update(name=ENV),
+    "a target": lambda saved: saved["config"].update(optimizer={"_target_": "os.system"}),
+    "a huge epoch": lambda saved: saved.update(epoch=10**30),
+    "a negative step": lambda saved: saved.update(step=-5),
+    "an absolute file": lambda saved: saved["files"].update({"/etc/passwd": "0"}),
+    "a file of a parent": lambda saved: saved["files"].update({"../../precious": "0"}),
+    "an offset": lambda saved: saved.update(metrics_position=(2**60, "0")),
+    "an escape sequence": lambda saved: saved.update(kind=ESCAPE),
+    "a text as random state": lambda saved: saved["random"].update(torch="x"),
+    "a number as state": lambda saved: saved.update(searcher=7),
+}
+PROGRAMS = {
+    "a view": "CREATE VIEW v AS SELECT * FROM trials",
+    "a trigger": "CREATE TRIGGER t AFTER UPDATE ON trials BEGIN DELETE FROM trials; END",
+    "an index with an expression": "CREATE INDEX i ON trials (abs(number))",
+    "a virtual table": "CREATE VIRTUAL TABLE f USING fts5(text)",
+    "a table as view": "DROP TABLE trial_params; CREATE VIEW trial_params AS SELECT * FROM trials",
+}
+SVG = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script><a href="file:///x"/></svg>'
+SUMMARIES: dict[str, tuple[str, object]] = {
+    "a script": ("name", "<script>alert(1)</script>"),
+    "an escape sequence": ("name", ESCAPE),
+    "markup of figures": ("name", "$\\frac{1}{0}$"),
+    "a formula of a table": ("genotype", "=cmd|' /C calc'!A0"),
+    "a huge number": ("seconds", 10**400),
+    "a list": ("valid_accuracy", [1] * 100),
+    "a secret": ("name", ENV),
+}
+
+
+def attacks() -> Iterator[tuple[str, Attack]]:
+    """Yield all attacks by name."""
+    for name in REGULAR:
+        for kind in SPECIAL:
+            yield f"{name} is a {kind}", Attack(partial(replace_by, kind, name))
+    for title, override in OVERRIDES.items():
+        yield f"overrides: {title}", Attack(partial(begin_with, None, [override]))
+    for title, text in YAML.items():
+        yield f"config: {title}", Attack(partial(begin_with, text, []))
+    for title, (old, new) in EDITS.items():
+        yield f"config value: {title}", Attack(partial(edit_config, old, new))
+    for title, change in CHECKPOINTS.items():
+        yield f"checkpoint: {title}", Attack(partial(edit_checkpoint, change))
+    for title, attack in _archives():
+        yield title, Attack(attack)
+        if "checkpoint" in title:
+            yield (
+                f"evaluate, {title}",
+                Attack(attack, "evaluate", ("retrain", True), ("checkpoint={}",)),
+            )
+    validate, complete = ("validate={}/genotype.json",), ("search", True)
+    for title, text in GENOTYPES.items():
+        change_text = partial(_write_code, "genotype.json", text)
+        yield f"genotype: {title}", Attack(change_text, "genotypes", complete, validate)
+    for kind in SPECIAL:
+        attack = partial(replace_by, kind, "genotype.json")
+        yield f"genotype: {kind}", Attack(attack, "genotypes", complete, validate)
+    tune = ("tune", False)
+    for title, statement in PROGRAMS.items():
+        yield f"study: {title}", Attack(partial(database, statement), "tune", tune)
+    yield "study: a command line", Attack(study_attribute, "tune", tune)
+    for kind in SPECIAL:
+        yield f"study: {kind}", Attack(partial(replace_by, kind, "study.db"), "tune", tune)
+    report, out = ("retrain", True), ("{}", "out={}.html")
+    for title, (key, value) in SUMMARIES.items():
+        yield f"summary: {title}", Attack(partial(set_summary, key, value), "report", report, out)
+    yield (
+        "figure: a script",
+        Attack(partial(write, "confusion_test.svg", SVG), "report", report, out),
+    )
+    yield "modules", Attack(plant_modules)
+    yield "modules, report", Attack(plant_modules, "report", report, out)
+
+
+def _archives() -> Iterator[tuple[str, Callable[[Path, Trap], None]]]:
+    for protocol in (0, 2, 4):
+        yield (
+            f"a pickle as checkpoint, protocol {protocol}",
+            partial(pickled, protocol, "checkpoint.pt"),
+        )
+    yield "a pickle in the checkpoint", pickled_checkpoint
+    yield "a pickle as member of the checkpoint", payload_in_archive
+    yield "a legacy checkpoint", legacy_checkpoint
+    yield "a bomb as checkpoint", partial(bomb, "checkpoint.pt")
+    yield "a checkpoint that overlaps", partial(overlapping, "checkpoint.pt")
+    yield "a pickle as split", partial(pickled, 2, "split.npz")
+    yield "a pickle in the split", pickled_array
+    yield "a bomb as split", partial(bomb, "split.npz")
+    yield "a split that overlaps", partial(overlapping, "split.npz")
+    yield "a lying header", lying_header
+
+
+def _write_code(name: str, text: str, directory: Path, trap: Trap) -> None:
+    write(name, text.replace("CODE", trap.code), directory, trap)

@@ -1,0 +1,106 @@
+"""A run directory of an adversary is data: it runs no code, leaks nothing and ends in one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_runs
+from attacks import SECRET, Attack, Trap, attacks
+from fork_server import Ended
+
+ATTACKS = dict(attacks())
+EVERYDAY = (
+    "config.yaml is a pipe",
+    "metrics.jsonl is a link to precious file",
+    "run.lock is a link to precious file",
+    "overrides: a callback",
+    "config: aliases",
+    "config value: a secret as name",
+    "a pickle as member of the checkpoint",
+    "genotype: a call",
+    "study: a trigger",
+)
+
+
+def attacked(command: str, arguments: tuple[str, ...], directory: Path) -> Any:
+    os.environ["DARTS_SECRET"] = SECRET
+    os.chdir(directory.parent)
+    return tiny_runs.run(command, *(argument.format(directory) for argument in arguments))
+
+
+def problems_of(ended: Ended, folder: Path, trap: Trap) -> list[str]:
+    """Return what is wrong after an attack; a harmless one may have no effect."""
+    problems = []
+    lines = ended.err.splitlines()
+    if ended.timed_out:
+        problems.append("it hangs")
+    if ended.code not in (0, 2):
+        problems.append(f"exit code {ended.code}")
+    if "Traceback" in ended.err or (ended.code and len(lines) != 1):
+        problems.append(f"not one line: {ended.err[-1500:]}")
+    if trap.marker.exists():
+        problems.append("code ran")
+    if trap.precious.read_text() != "precious":
+        problems.append("a file of the user was changed")
+    if ended.peak_bytes > 2**31:
+        problems.append(f"{ended.peak_bytes:,} bytes of memory")
+    if "\x1b" in ended.out + ended.err:
+        problems.append("an escape sequence reaches the terminal")
+    if SECRET in ended.out + ended.err or any(_has_secret(path) for path in folder.rglob("*")):
+        problems.append("the secret leaks")
+    return problems
+
+
+def _has_secret(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink() and SECRET.encode() in path.read_bytes()
+
+
+@pytest.fixture
+def attack(
+    forks: Any, bases: Callable[..., Path], unbroken: Any, tmp_path: Path
+) -> Callable[[str], list[str]]:
+    """Returns a function that carries an attack out and returns what is wrong."""
+
+    def carry_out(name: str) -> list[str]:
+        planned = ATTACKS[name]
+        folder = tmp_path / "work"
+        folder.mkdir()
+        directory = Path(shutil.copytree(bases(*planned.base), folder / "run"))
+        trap = Trap(tmp_path / "marker", tmp_path / "precious")
+        trap.precious.write_text("precious")
+        planned.change(directory, trap)
+        ended = forks.call(attacked, planned.command, planned.arguments, directory)
+        problems = problems_of(ended, folder, trap)
+        if ended.code == 0 and "resume={}" in planned.arguments and not problems:
+            end = tiny_runs.end_state(planned.command, directory)
+            expected = dict(unbroken(planned.command).end)
+            for part in ("files", "TensorBoard"):  # the attack added files or cut the records
+                end.pop(part, None)
+                expected.pop(part, None)
+            problems = tiny_runs.differences(end, expected)
+        shutil.rmtree(folder)
+        return problems
+
+    return carry_out
+
+
+@pytest.mark.parametrize("name", EVERYDAY)
+def test_some_attacks(attack: Callable[[str], list[str]], name: str) -> None:
+    assert attack(name) == []
+
+
+@pytest.mark.slow
+def test_all_attacks(attack: Callable[[str], list[str]]) -> None:
+    failed = {}
+    for name in ATTACKS:
+        if problems := attack(name):
+            failed[name] = problems
+    print(f"{len(ATTACKS)} attacks")
+    assert not failed, f"{len(failed)} of {len(ATTACKS)}:\n" + "\n".join(
+        f"{name}: {problems[:3]}" for name, problems in failed.items()
+    )
