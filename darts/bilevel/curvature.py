@@ -9,7 +9,7 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -71,7 +71,11 @@ class AlphaHessian:
 
 
 def dominant_eigenvalue(
-    hessian: AlphaHessian, *, tolerance: float = 0.01, max_products: int = 40
+    hessian: AlphaHessian,
+    *,
+    tolerance: float = 0.01,
+    max_products: int = 40,
+    before_product: Callable[[int, int], None] | None = None,
 ) -> float:
     """Return the dominant eigenvalue of the Hessian of the alphas, by the Lanczos method.
 
@@ -86,6 +90,8 @@ def dominant_eigenvalue(
         tolerance: Residual, relative to the eigenvalue, at which the iteration stops. The error of
             the eigenvalue is at most the residual, and typically about its square.
         max_products: Maximum number of products.
+        before_product: Called before each product with the number of those that have ended and the
+            maximum number; may raise to end the iteration.
 
     References:
         Golub and Van Loan, "Matrix Computations", section 10.1 (the iteration, its residual).
@@ -97,7 +103,10 @@ def dominant_eigenvalue(
     basis = [start / start.norm()]
     tridiagonal = torch.zeros(max_products + 1, max_products + 1, dtype=torch.float64)
     largest = math.nan
-    for step in range(min(max_products, hessian.size)):
+    total = min(max_products, hessian.size)
+    for step in range(total):
+        if before_product is not None:
+            before_product(step, total)
         product = hessian.times(basis[-1].to(device, dtype)).detach().cpu().double()
         tridiagonal[step, step] = basis[-1] @ product
         vectors = torch.stack(basis)  # (step + 1, size)

@@ -83,6 +83,10 @@ class CollapseChecks:
             supernet.
         batches: Number of validation batches, of size ``loader.eval_batch_size``, for the gap.
         calibration: Number of training batches for the batch norm statistics of the path.
+        time_share: Largest share of the search's time for the measurements of checkups; 0: no
+            limit. Measurements for which there is no time are skipped. With another action than
+            ``warn``, and with ``stopping=curvature``, there is no limit, because the result must
+            not depend on time.
     """
 
     every: int = number(5, low=0)
@@ -96,6 +100,7 @@ class CollapseChecks:
     fall: float = number(0.3, above=0, below=1)
     batches: int = number(4, low=1)
     calibration: int = number(4, low=1)
+    time_share: float = number(0.05, low=0, below=1)
 
     def is_due(self, epoch: int) -> bool:
         """Return whether a checkup takes place at the end of an epoch, counted from 0."""

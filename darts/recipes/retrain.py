@@ -27,7 +27,7 @@ from darts.reporting import read_run, render_model_card
 from darts.searching.worth import Worth, chance_level
 from darts.spaces import AnyGenotype, NetworkBase, space_of
 from darts.spaces.lookup import find_genotype
-from darts.tracking import print_lines, print_summary, read_metrics
+from darts.tracking import Console, print_lines, print_summary, read_metrics
 from darts.tracking.optional import optional
 from darts.training.averaging import Averaging, require_one_average
 from darts.training.budget import check_budget, print_estimate
@@ -357,7 +357,8 @@ class Retraining(Recipe):
 
     def dry_run(self) -> JsonObject:
         """Measure some steps and validation batches, and print the predicted cost of the run."""
-        estimate = estimate_cost(self, epochs=self.config.epochs)
+        show = Console(total_steps=0, name="dry run").info
+        estimate = estimate_cost(self, epochs=self.config.epochs, show=show)
         return print_estimate(self.config, self.size, estimate, self.ranks.device)
 
 

@@ -8,32 +8,32 @@ References:
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from darts.config import Invocation, SearchConfig, group_options, one_of
+from darts.config import Invocation, SearchConfig, one_of
 from darts.data import Batch, Loader
 from darts.data_modules import DataModule, check_data_kind, make_data_module
 from darts.judging.benchmark import Benchmark
 from darts.methods.stages import stage_position
 from darts.plotting.run_figures import log_alphas, save_search_figures
 from darts.reading import JsonObject
+from darts.recipes.retrain_command import retrain_command
 from darts.searching.alphas import alpha_scalars, genotype_counts, mean_scalars, named_history
+from darts.searching.check_time import CheckInterrupted, CheckPacer, has_budget
 from darts.searching.checks import check_components
-from darts.searching.diagnosis import Diagnosis, DiagnosisReport, dominant_alpha_eigenvalue
+from darts.searching.diagnosis import Diagnosis, DiagnosisReport
 from darts.searching.discretization import SupernetAdapter, estimate_discretization
 from darts.searching.expected_cost import Penalty
 from darts.searching.searcher import Searcher
 from darts.searching.worth import Worth
 from darts.spaces import AnyGenotype
-from darts.tracking import print_lines, print_summary, read_metrics
+from darts.tracking import Console, print_lines, print_summary, read_metrics
 from darts.training.budget import check_budget, print_estimate
-from darts.training.checkpoint import StateDict
+from darts.training.checkpoint import StateDict, random_states, restore_random_states
 from darts.training.cost import count_macs, count_parameters
 from darts.training.device import seed_everything
 from darts.training.distributed import Ranks, distributed
@@ -79,6 +79,8 @@ def search(
             return recipe.dry_run()
         recipe.begin()
         with TrainingLoop(recipe, epochs=config.epochs, name="search", on_epoch=on_epoch) as loop:
+            recipe.loop = loop
+            recipe.pacer.attend(loop.interrupt, loop.console)
             loop.announce("searching")
             loop.fit()
             genotype = recipe.derive_genotype(loop)
@@ -110,6 +112,7 @@ class Search(Recipe):
 
     config: SearchConfig
     state: SearchState
+    loop: TrainingLoop
 
     def __init__(self, config: SearchConfig, run: TrainingRun) -> None:
         self.config, self.run, self.ranks = config, run, run.ranks
@@ -130,13 +133,19 @@ class Search(Recipe):
         self.penalty = Penalty.measured(config.penalty, self.context, self.data, self.ranks.device)
         self.worth = Worth.of_search(config, self.data, objective)
         self.searcher.alpha_cost = self.penalty if self.penalty.targets else None
+        self.pacer = CheckPacer.of_search(config, run, lambda: self._step)
         self.state = SearchState(
             train_loader=loaders.weights,
             valid_loader=loaders.alphas,
             searcher=self.searcher,
             penalty=self.penalty,
             diagnosis=Diagnosis(
-                self.searcher, loaders.weights, loaders.alphas, self.score_loader, self.worth
+                self.searcher,
+                loaders.weights,
+                loaders.alphas,
+                self.score_loader,
+                self.worth,
+                self.pacer,
             ),
         )
         self._collapse_report: DiagnosisReport | None = None
@@ -189,33 +198,25 @@ class Search(Recipe):
 
     def end_epoch(self, epoch: int) -> EpochReport:
         """Score the supernet, derive the epoch's genotype and check for collapse."""
-        state, config = self.state, self.config
+        state, config, random = self.state, self.config, random_states()
         with self.phase("validation"):
             state.scores = self.searcher.score(self.score_loader.epoch(0))
             self._sample_outputs = self.objective.sample_outputs()
         probabilities = self.searcher.probabilities()
         self.genotype = config.discretize.genotype(probabilities, self.context)
+        genotypes = [*state.genotypes, self.genotype.to_json()]
+        try:
+            eigenvalue = self._inspect(epoch, genotypes)
+        except CheckInterrupted:
+            restore_random_states(random)
+            self.loop.save()  # exits; a resumed search repeats the end of the epoch
+            raise
         state.history.append({group: p.cpu() for group, p in probabilities.items()})
-        state.genotypes.append(self.genotype.to_json())
+        state.genotypes = genotypes
 
         measures = self.measures(self.genotype)
-        eigenvalue = None
-        if config.stopping.needs_curvature:
-            batch = state.valid_loader.batch(epoch, 0)
-            with self.phase("collapse"):
-                eigenvalue = dominant_alpha_eigenvalue(self.searcher, batch)
+        if eigenvalue is not None:
             measures["eigenvalue"] = eigenvalue
-            state.eigenvalues.append(eigenvalue)
-            state.stopped_epoch = config.stopping.stop_epoch(state.eigenvalues)
-        self._collapse_report = None
-        if state.diagnosis.is_due(epoch):
-            with self.phase("collapse"):
-                self._collapse_report = state.diagnosis.check(
-                    state.genotypes, state.scores, eigenvalue
-                )
-            if state.stopped_epoch is None:
-                state.stopped_epoch = self._collapse_report.stop_at
-
         counts, scalars = genotype_counts(self.genotype), alpha_scalars(probabilities, self.context)
         report = EpochReport(lr=self.lr, row={**counts, **measures})
         report.scalars = {
@@ -233,6 +234,29 @@ class Search(Recipe):
         report.row["genotype"] = str(self.genotype)
         report.console["genotype"] = self.genotype
         return report
+
+    def _inspect(self, epoch: int, genotypes: Sequence[str]) -> float | None:
+        """Check for collapse if that is due; return the eigenvalue of the stopping rule, if any.
+
+        Raises:
+            CheckInterrupted: If a signal arrives; the state is then unchanged.
+        """
+        state, stopping = self.state, self.config.stopping
+        eigenvalue, report = None, None
+        with self.phase("collapse"):
+            if stopping.needs_curvature:
+                eigenvalue = state.diagnosis.eigenvalue(epoch)
+            if state.diagnosis.is_due(epoch):
+                report = state.diagnosis.check(genotypes, state.scores, eigenvalue)
+        if eigenvalue is not None:
+            state.eigenvalues.append(eigenvalue)
+            state.stopped_epoch = stopping.stop_epoch(state.eigenvalues)
+        if report is not None and state.stopped_epoch is None:
+            state.stopped_epoch = report.stop_at
+        self._collapse_report = report
+        if notice := self.pacer.notice():
+            self.loop.console.info(notice)
+        return eigenvalue
 
     def measures(self, genotype: AnyGenotype) -> dict[str, float]:
         """Return the expected costs and, with a benchmark table, the true accuracy and rank."""
@@ -332,6 +356,14 @@ class Search(Recipe):
 
     # Dry run.
 
+    @property
+    def skipped_seconds(self) -> float:
+        return self.pacer.skipped_seconds
+
+    @property
+    def collapse_share(self) -> float | None:
+        return self.config.collapse.time_share if has_budget(self.config) else None
+
     def epoch_kind(self, epoch: int) -> Hashable:
         """Return stage, updates of the alphas, and whether a collapse check is due."""
         return *self._update_kind(epoch), self.state.diagnosis.is_due(epoch)
@@ -349,7 +381,9 @@ class Search(Recipe):
     def dry_run(self) -> JsonObject:
         """Measure representative epochs and steps, and print the predicted cost."""
         discretize = self.config.discretize
-        estimate = estimate_cost(self, epochs=self.config.epochs, final_work=self._final_work)
+        epochs, show = self.config.epochs, Console(total_steps=0, name="dry run").info
+        self.pacer.show = lambda text: show(text) if text else None
+        estimate = estimate_cost(self, epochs=epochs, final_work=self._final_work, show=show)
         missing = None
         if discretize.estimate_work(self.context) is None:
             missing = f"the discretization: discretize={discretize.name} does not declare its work"
@@ -361,28 +395,3 @@ class Search(Recipe):
         return estimate_discretization(
             self.searcher, self.state.train_loader, self.state.valid_loader, self.score_loader
         )
-
-
-def retrain_command(directory: Path, overrides: Sequence[str], config: SearchConfig) -> str:
-    """Return the command that trains the genotype of a search on the same data.
-
-    Args:
-        directory: Run directory of the search.
-        overrides: Its command line.
-        config: Its configuration.
-    """
-    space_keys = tuple(f"space.{name}=" for name in config.space.retrain_keys)
-    repeated = ("dataset", "device=", "seed=", *space_keys)
-    arguments = [override for override in overrides if override.startswith(repeated)]
-    given = dict(override.split("=", 1) for override in overrides if "=" in override)
-    experiment = given.get("experiment/search")
-    if experiment in group_options("experiment/retrain"):
-        arguments.insert(0, f"experiment={experiment}")
-    elif "dataset" not in given:
-        arguments.insert(0, f"dataset={config.dataset.name}")
-    if config.space.name != "cnn":
-        arguments.insert(0, f"space={config.space.name}")
-    if config.task.name != "classification":
-        arguments.insert(0, f"task={config.task.name}")
-    words = [f"genotype={directory}", *arguments]
-    return " ".join(["python -m darts.retrain", *(shlex.quote(word) for word in words)])

@@ -6,8 +6,9 @@ A check does not change the search: it restores the supernet and all random stat
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from darts.bilevel.curvature import AlphaHessian, dominant_eigenvalue
 from darts.data import Batch, Loader
 from darts.methods.collapse import Measurements, count_edges, genotype_drift, score_gap
 from darts.searching.calibration import calibrate, preserved_state
+from darts.searching.check_time import CheckPacer, Poll
 from darts.searching.searcher import Searcher, run_mixture
 from darts.searching.worth import Worth
 from darts.spaces import AnyGenotype, SearchContext
@@ -26,12 +28,21 @@ from darts.spaces.mixture import path_mixture
 from darts.training.checkpoint import StateDict
 from darts.training.scoring import evaluate
 
+TYPICAL_PRODUCTS = 10
+"""Typical number of products with the Hessian, each of which takes as long as a training step."""
 
-def dominant_alpha_eigenvalue(searcher: Searcher, batch: Batch) -> float:
-    """Return the dominant eigenvalue of the Hessian of the loss of the alphas, in training mode."""
+
+def dominant_alpha_eigenvalue(
+    searcher: Searcher, batch: Batch, before_product: Poll | None = None
+) -> float:
+    """Return the dominant eigenvalue of the Hessian of the loss of the alphas, in training mode.
+
+    ``before_product`` is as in ``dominant_eigenvalue``.
+    """
     loss, reduce = searcher.mean_mixture_loss, searcher.ranks.reduce
     with preserved_state(searcher.net):
-        return dominant_eigenvalue(AlphaHessian(searcher.net, loss, batch, reduce))
+        hessian = AlphaHessian(searcher.net, loss, batch, reduce)
+        return dominant_eigenvalue(hessian, before_product=before_product)
 
 
 def path_masks(
@@ -96,6 +107,7 @@ class Diagnosis:
         valid_loader: Batches that train the alphas, for the eigenvalue.
         score_loader: Validation batches, for scores.
         worth: Finds flaws that make the result worthless; a search with one is not healthy.
+        pacer: Decides which measurements there is time for.
 
     Attributes:
         checks: Measurements of all checks so far.
@@ -108,8 +120,9 @@ class Diagnosis:
         valid_loader: Loader,
         score_loader: Loader,
         worth: Worth,
+        pacer: CheckPacer,
     ) -> None:
-        self._searcher, self._worth = searcher, worth
+        self._searcher, self._worth, self._pacer = searcher, worth, pacer
         self._train_loader, self._valid_loader = train_loader, valid_loader
         self._score_loader = score_loader
         self._rules = searcher.config.collapse
@@ -130,17 +143,21 @@ class Diagnosis:
         Args:
             genotypes: Genotypes of all epochs up to this one, as JSON.
             scores: Metrics of the supernet on all validation data.
-            eigenvalue: Result of ``dominant_alpha_eigenvalue``; None if it is not computed yet.
+            eigenvalue: Result of ``eigenvalue``; None if it is not computed yet.
+
+        Raises:
+            CheckInterrupted: If a signal arrives; the check must be repeated.
         """
         start = time.perf_counter()
         searcher, epoch = self._searcher, len(genotypes)
         space, metric = searcher.context.space, searcher.config.metric
         genotype = space.parse(genotypes[-1])
+        self._pacer.skipped = []
+        supernet, path = self._supernet_and_path_scores(epoch - 1, genotype, scores)
         problems: list[str] = []
         # A compiled supernet cannot be differentiated twice.
         if eigenvalue is None and not searcher.config.compile:
-            eigenvalue, problems = self._eigenvalue(epoch - 1)
-        supernet, path = self._supernet_and_path_scores(epoch - 1, genotype, scores)
+            eigenvalue, problems = self._eigenvalue_or_problem(epoch - 1)
         higher = searcher.objective.metrics[metric].higher_is_better
         drift = None
         if self.checks:
@@ -162,15 +179,27 @@ class Diagnosis:
         self.checks.append(check)
         return self._report(check, problems, time.perf_counter() - start)
 
-    def _eigenvalue(self, epoch: int) -> tuple[float | None, list[str]]:
+    def eigenvalue(self, epoch: int) -> float | None:
+        """Return the dominant eigenvalue of an epoch, from 0; None if there is no time for it.
+
+        Raises:
+            CheckInterrupted: If a signal arrives.
+        """
+        batch = self._valid_loader.batch(epoch, 0)
+        return self._pacer.measure(
+            "eigenvalue",
+            lambda poll: dominant_alpha_eigenvalue(self._searcher, batch, poll),
+            steps=TYPICAL_PRODUCTS,
+        )
+
+    def _eigenvalue_or_problem(self, epoch: int) -> tuple[float | None, list[str]]:
         """Return the eigenvalue, or None and a warning when the device is out of memory.
 
         A check must not end a healthy search. On several ranks the error is raised, because the
         other ranks would wait for this one forever.
         """
-        batch = self._valid_loader.batch(epoch, 0)
         try:
-            return dominant_alpha_eigenvalue(self._searcher, batch), []
+            return self.eigenvalue(epoch), []
         except torch.OutOfMemoryError:
             if self._searcher.ranks.size > 1:
                 raise
@@ -181,11 +210,25 @@ class Diagnosis:
     def _supernet_and_path_scores(
         self, epoch: int, genotype: AnyGenotype, scores: Mapping[str, float]
     ) -> tuple[float, float]:
-        """Return the steering metrics of the supernet and of the path on the same batches."""
+        """Return the steering metrics of the supernet and of the path on the same batches.
+
+        Without time to measure them, they are the metric on all validation data, and NaN.
+        """
+        metric = self._searcher.config.metric
+        measured = self._pacer.measure(
+            "path score", lambda poll: self._path_scores(epoch, genotype, scores, poll), steps=1
+        )
+        return (scores[metric], math.nan) if measured is None else measured
+
+    def _path_scores(
+        self, epoch: int, genotype: AnyGenotype, scores: Mapping[str, float], poll: Poll
+    ) -> tuple[float, float]:
         searcher, rules = self._searcher, self._rules
 
-        def batches() -> Iterable[Batch]:
-            return islice(self._score_loader.epoch(0), rules.batches)
+        def batches() -> Iterator[Batch]:
+            for batch in islice(self._score_loader.epoch(0), rules.batches):
+                poll(0, 1)
+                yield batch
 
         # All ranks make the same decision, because they score together.
         if searcher.ranks.all_reduce_max(len(self._score_loader)) > rules.batches:
@@ -223,7 +266,7 @@ class Diagnosis:
             "collapse/eigenvalue": check.eigenvalue,
             "collapse/eigenvalue_ratio": rules.eigenvalue_ratio(self.checks),
             f"collapse/supernet_{metric}": check.supernet_score,
-            f"collapse/path_{metric}": check.path_score,
+            f"collapse/path_{metric}": None if math.isnan(check.path_score) else check.path_score,
             "collapse/gap": check.gap,
             "collapse/drift": check.drift,
         }

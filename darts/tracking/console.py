@@ -146,6 +146,17 @@ class Console:
             # The genotype is long and changes once per epoch: only the line of an epoch shows it.
             self._log({key: value for key, value in self._fields.items() if key != "genotype"})
 
+    def status(self, text: str) -> None:
+        """Show on the bar what happens between steps; an empty text ends it."""
+        self._fields.pop("now", None)
+        if text:
+            self._fields["now"] = text
+        if self._live is not None:
+            self._live.refresh()
+            self._drawn = self._clock()
+        elif text and self._clock() - self._logged >= self._log_interval:
+            self._log({key: value for key, value in self._fields.items() if key != "genotype"})
+
     def epoch(self, number: int, total: int, **scores: object) -> None:
         """Report that epoch ``number`` (from 1) of ``total`` has ended with these scores."""
         epoch = {"epoch": f"{number}/{total}"}

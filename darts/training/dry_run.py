@@ -21,7 +21,8 @@ from darts.training.loop import Recipe
 from darts.training.run import energy_meter
 
 MAX_STEPS = 5
-MAX_SECONDS = 20.0  # for the steps of one kind
+MAX_SECONDS = 10.0  # for the warm-up of one kind of steps, and for its other steps
+SCORED_SECONDS = 5.0  # for the batches of a pass
 SCORED_BATCHES = 4
 
 
@@ -92,30 +93,39 @@ class ExtrapolatedLoader(PositionLoader[Batch]):
             start = _synchronized_clock(self._device)
             yield batch
             seconds.append(_synchronized_clock(self._device) - start)
+            if sum(seconds) >= SCORED_SECONDS:
+                break
         skipped = len(self) - first_step - len(seconds)
         if seconds:
             self.skipped_seconds += skipped * statistics.median(seconds)
 
 
 def estimate_cost(
-    recipe: Recipe, *, epochs: int, final_work: Callable[[], Sequence[FinalWork]] = tuple
+    recipe: Recipe,
+    *,
+    epochs: int,
+    final_work: Callable[[], Sequence[FinalWork]] = tuple,
+    show: Callable[[str], None] = lambda text: None,
 ) -> CostEstimate:
     """Run one epoch of each kind with a few of its steps, and extrapolate to the whole run.
 
-    Steps of one kind cost the median of up to ``MAX_STEPS`` steps after a warm-up step. This
-    trains the recipe, which must not be used afterwards.
+    Steps of one kind cost the median of up to ``MAX_STEPS`` steps after a warm-up step. On a CPU, a
+    warm-up of more than ``MAX_SECONDS`` is itself the measurement: it is then only a little slower.
+    Collapse checks with a limit take at most their share of the time. This trains the recipe, which
+    must not be used afterwards.
 
     Args:
         recipe: What to measure; its ``score_loader`` is an ``ExtrapolatedLoader``.
         epochs: Epochs of the run.
         final_work: Returns the work after the last epoch; called after the measured epochs.
+        show: Prints what is measured now.
     """
     ranks, tracking = recipe.run.ranks, recipe.config.tracking
     device, steps = ranks.device, len(recipe.state.train_loader)
     if tracking.figures or tracking.tensorboard:
         preload_tensorboard()  # takes memory
     base = peak_memory(device)
-    monitor = PhaseMemory(device)
+    monitor = PhaseMonitor(device)
     recipe.monitor = monitor.phase
     meter = energy_meter(tracking.energy, ranks)
     meter.start()
@@ -123,16 +133,24 @@ def estimate_cost(
     epoch_kinds: dict[Hashable, list[int]] = {}
     for epoch in range(epochs):
         epoch_kinds.setdefault(recipe.epoch_kind(epoch), []).append(epoch)
-    training = ends = 0.0
-    for members in epoch_kinds.values():
+    training = ends = checks = finish = 0.0
+    for number, members in enumerate(epoch_kinds.values(), 1):
+        show(f"measuring steps of epoch kind {number} of {len(epoch_kinds)}")
         training += timer.seconds_of(members)
-        ends += len(members) * _epoch_end_seconds(recipe, members[0], device)
-    finish = 0.0
+        show("measuring the end of an epoch")
+        checked = monitor.seconds.get("collapse", 0.0) + recipe.skipped_seconds
+        end = _epoch_end_seconds(recipe, members[0], device) + recipe.skipped_seconds
+        check = monitor.seconds.get("collapse", 0.0) + recipe.skipped_seconds - checked
+        ends += len(members) * (end - check)
+        checks += len(members) * check
     for final in final_work():
         if final.count:
+            show("measuring the work after the last epoch")
             finish += final.count * timer.median([partial(_seconds_of, final.work, device)])
+    if (share := recipe.collapse_share) is not None:
+        checks = min(checks, share / (1 - share) * (training + ends + finish))
     energy = meter.read()
-    seconds = training + ends + finish
+    seconds = training + ends + checks + finish
     joules = energy.joules / energy.seconds * seconds if energy.seconds else 0.0
     return CostEstimate(
         steps=epochs * steps,
@@ -149,18 +167,21 @@ def estimate_cost(
     )
 
 
-class PhaseMemory:
-    """Bytes by which each phase of a run raises the peak memory."""
+class PhaseMonitor:
+    """Seconds of each phase of a run, and bytes by which it raises the peak memory."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self.added: dict[str, int] = {}
+        self.seconds: dict[str, float] = {}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Measure the code inside the context."""
-        before = peak_memory(self._device)
+        before, start = peak_memory(self._device), _synchronized_clock(self._device)
         yield
+        seconds = _synchronized_clock(self._device) - start
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
         self.added[name] = self.added.get(name, 0) + peak_memory(self._device) - before
 
 
@@ -171,6 +192,9 @@ class StepTimer:
         self._recipe, self._ranks = recipe, recipe.run.ranks
         self._loader = recipe.state.train_loader
         self._seconds: dict[Hashable, float] = {}
+        # Elsewhere the first step also compiles or loads the code of the device.
+        compiled = getattr(recipe.config, "compile", False)
+        self._typical_warm_up = self._ranks.device.type == "cpu" and not compiled
 
     def seconds_of(self, epochs: Sequence[int]) -> float:
         """Return the seconds of all steps of some epochs of one kind."""
@@ -214,14 +238,16 @@ class StepTimer:
         stop.
         """
         source = cycle(measures)
-        next(source)()
+        warm_up = next(source)()
+        if self._typical_warm_up and self._is_long(warm_up):
+            return warm_up
         seconds: list[float] = []
-        while len(seconds) < MAX_STEPS:
-            elapsed = self._ranks.all_reduce_max(round(1000 * sum(seconds)))
-            if elapsed >= 1000 * MAX_SECONDS:
-                break
+        while len(seconds) < MAX_STEPS and not self._is_long(sum(seconds)):
             seconds.append(next(source)())
         return statistics.median(seconds)
+
+    def _is_long(self, seconds: float) -> bool:
+        return self._ranks.all_reduce_max(round(1000 * seconds)) >= 1000 * MAX_SECONDS
 
 
 def _seconds_of(work: Callable[[], object], device: torch.device) -> float:

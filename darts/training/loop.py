@@ -79,6 +79,16 @@ class Recipe(ABC):
     def write_epoch(self, epoch: int) -> None:
         """Write files and figures of a completed epoch."""
 
+    @property
+    def skipped_seconds(self) -> float:
+        """Seconds of collapse checks that a dry run has left out."""
+        return 0.0
+
+    @property
+    def collapse_share(self) -> float | None:
+        """Largest share of the run's time for collapse checks; None without a limit."""
+        return None
+
     def epoch_kind(self, epoch: int) -> Hashable:
         """Return a key that is equal for epochs of equal cost, for a dry run."""
         return None

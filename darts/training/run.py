@@ -217,6 +217,13 @@ class TrainingRun:
         """Charge costs to another phase than training within the context; see ``Ledger``."""
         return self._ledger.phase(name)
 
+    def phase_seconds(self) -> dict[str, float]:
+        """Return the seconds of each phase so far, including resumed parts; on rank 0 only."""
+        seconds = dict.fromkeys(PHASES, 0.0)
+        for entry in self._ledger.entries():
+            seconds[entry["phase"]] += entry["seconds"]
+        return seconds
+
     def cost(self) -> CostSummary:
         """Return seconds, joules and their source so far, including resumed parts."""
         return summary_costs(self._energy_entries(), self._gco2_per_kwh)

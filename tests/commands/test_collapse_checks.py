@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,9 @@ from darts.searching.worth import Worth
 from darts.training.loop import TrainingLoop
 
 NO_TENSORBOARD = "tracking.tensorboard=false"
-DATA = ("dataset=synthetic", "dataset.samples=48", "loader.batch_size=8", "seed=7")
+# Without limit: a check of these searches takes longer than their steps.
+NO_LIMIT = "collapse.time_share=0"
+DATA = ("dataset=synthetic", "dataset.samples=48", "loader.batch_size=8", "seed=7", NO_LIMIT)
 # The noise of S4 draws from the random generators that a check must not change.
 SMALL = (
     *DATA,
@@ -113,6 +116,56 @@ def test_a_search_that_crashes_between_two_checks_ends_like_an_unbroken_one(
     assert collapse_values(done.result) == collapse_values(checked.result)
 
 
+def test_a_check_that_a_signal_ends_is_repeated_on_resume(
+    commands: Any, checked: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C ends the eigenvalue before its next product; the search saves itself and exits."""
+    folder, products = tmp_path / "run", []
+    original = AlphaHessian.times
+
+    def times(hessian: AlphaHessian, vector: torch.Tensor) -> torch.Tensor:
+        products.append(vector)
+        if len(products) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return original(hessian, vector)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AlphaHessian, "times", times)
+        with pytest.raises(SystemExit) as exit_info:
+            commands.run("search", folder, *SMALL, "collapse.every=2", NO_TENSORBOARD)
+    assert exit_info.value.code == 128 + signal.SIGINT
+    assert len(products) == 2
+    done = commands.call("search", [f"resume={folder}"], folder)
+    commands.assert_same_run(done, checked)
+    assert collapse_values(done.result) == collapse_values(checked.result)
+
+
+def test_measurements_that_exceed_the_budget_are_skipped_and_mentioned_once(
+    commands: Any, checked: Any, tmp_path: Path
+) -> None:
+    """What needs no time remains, and the search is the same."""
+    overrides = [item for item in SMALL if item != NO_LIMIT]
+    limited = ("collapse.every=2", "collapse.time_share=1e-6", NO_TENSORBOARD)
+    done = commands.run("search", tmp_path / "run", *overrides, *limited)
+    assert done.out.count("collapse checks without path score and eigenvalue") == 1
+    rows = [row for row in done.rows if collapse_values(row)]
+    assert [row["epoch"] for row in rows] == [2, 4]
+    for row in rows:
+        assert row["collapse/eigenvalue"] is row["collapse/path_accuracy"] is None
+        assert row["collapse/normal/weightless"] >= 0
+    assert commands.identical(done.checkpoint["searcher"], checked.checkpoint["searcher"])
+    assert commands.identical(done.checkpoint["genotypes"], checked.checkpoint["genotypes"])
+
+
+def test_the_budget_does_not_apply_to_checks_that_may_end_the_search(
+    commands: Any, tmp_path: Path
+) -> None:
+    overrides = tuple(item for item in FAST if item != NO_LIMIT)
+    limited = ("collapse.every=4", "collapse.time_share=1e-6", "collapse.action=stop")
+    done = commands.run("search", tmp_path / "run", *overrides, *limited, NO_TENSORBOARD)
+    assert done.rows[-1]["collapse/eigenvalue"] is not None
+
+
 def warn_from(epoch: int) -> Callable[..., list[str]]:
     """Return a replacement of ``CollapseChecks.findings`` with a finding from an epoch on."""
     return lambda self, checkups: ["collapsed"] if checkups[-1].epoch >= epoch else []
@@ -193,8 +246,7 @@ def test_checks_reuse_the_eigenvalue_of_the_stopping_rule(
 ) -> None:
     """The stopping rule needs an eigenvalue per epoch; the fifth call would fail."""
     values = iter([0.25, 0.5, 0.75, 1.0])
-    for module in (search_recipe, diagnosis):
-        monkeypatch.setattr(module, "dominant_alpha_eigenvalue", lambda *_: next(values))
+    monkeypatch.setattr(diagnosis, "dominant_alpha_eigenvalue", lambda *_: next(values))
     overrides = (*FAST, "collapse.every=2", "stopping=curvature", NO_TENSORBOARD)
     done = commands.run("search", tmp_path / "run", *overrides)
     assert [row["eigenvalue"] for row in done.rows] == [0.25, 0.5, 0.75, 1.0]
@@ -276,7 +328,7 @@ def test_checks_do_not_change_searches_of_text_tasks(
     runs = []
     for every in (1, 0):
         folder = tmp_path / str(every)
-        own = [f"collapse.every={every}", f"hydra.run.dir={folder}"]
+        own = [f"collapse.every={every}", NO_LIMIT, f"hydra.run.dir={folder}"]
         runs.append(commands.call("search", [*overrides, *own], folder))
     with_checks, without = runs
     metric = with_checks.result["metric"]
@@ -325,7 +377,8 @@ def test_invalid_options_of_collapse_checks_are_refused(
 
 def test_a_dry_run_prints_no_verdict(commands: Any) -> None:
     done = commands.run("search", None, *FAST, "dry_run=true", "collapse.every=1")
-    assert "collapse" not in done.out
+    assert "healthy" not in done.out
+    assert "warning" not in done.out
     assert collapse_values(done.result).keys() == {"collapse_memory_mb"}
 
 

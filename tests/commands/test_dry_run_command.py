@@ -17,7 +17,13 @@ CODE = (
     "import sys; from darts import search; from darts.config import launch;"
     "print(launch('search', search.check, search.search, sys.argv[1:])['peak_memory_mb'])"
 )
-LARGE = ("dataset=synthetic", "dataset.samples=256", "dataset.size=32", "epochs=1")
+LARGE = (
+    "dataset=synthetic",
+    "dataset.samples=256",
+    "dataset.size=32",
+    "epochs=1",
+    "collapse.time_share=0",
+)
 TASK = ("task=language_model", "dataset=text", "loader.batch_size=32", "epochs=1")
 
 

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from darts.config import SearchConfig, compose, rebuild
 from darts.data import load_split
-from darts.recipes.search import retrain_command
+from darts.recipes.retrain_command import retrain_command
 from darts.spaces import Genotype
 from darts.spaces.cnn import PRIMITIVES
 

@@ -132,6 +132,25 @@ def test_terminal_shows_bar_fields_time_and_genotype(terminal: Terminal) -> None
     assert max(len(line) for line in text.replace("\r", "\n").split("\n")) <= 100
 
 
+def test_terminal_shows_what_happens_between_steps(terminal: Terminal) -> None:
+    with Console(total_steps=8, name="search", stream=terminal) as console:
+        console.status("collapse check")
+        assert "now collapse check" in terminal.getvalue()
+        seen = len(terminal.getvalue())
+        console.status("")
+        assert "collapse check" not in terminal.getvalue()[seen:]
+
+
+def test_a_log_mentions_only_long_work_between_steps() -> None:
+    clock, stream = Clock(), io.StringIO()
+    with Console(total_steps=8, name="search", stream=stream, clock=clock) as console:
+        console.status("collapse check")
+        assert stream.getvalue() == ""
+        clock.seconds += 31
+        console.status("collapse check, part 2")
+        assert stream.getvalue().count("now collapse check, part 2") == 1
+
+
 def test_long_message_is_not_wrapped(terminal: Terminal) -> None:
     command = "python -m darts.retrain " + "dataset.root=/a/b/c " * 20
     with make_console(terminal, Clock()) as console:

@@ -117,7 +117,7 @@ class FakeRecipe(Recipe):
 
 
 def test_the_median_step_is_extrapolated_after_a_warm_up(clock: Clock) -> None:
-    seconds = iter([60.0, 0.25, 0.25, 9.0, 0.2, 0.25])  # the median ignores the 9
+    seconds = iter([6.0, 0.25, 0.25, 9.0, 0.2, 0.25])  # the median ignores the 9
     recipe = FakeRecipe(
         clock, steps=100, step_seconds=lambda *_: next(seconds), end_seconds=lambda _: 5.0
     )
@@ -136,7 +136,66 @@ def test_the_median_step_is_extrapolated_after_a_warm_up(clock: Clock) -> None:
 def test_slow_steps_are_measured_once(clock: Clock) -> None:
     recipe = FakeRecipe(clock, steps=100, step_seconds=lambda *_: 100.0)
     assert estimate_cost(recipe, epochs=1).seconds == 10_000
-    assert len(recipe.taken) == 2
+    assert len(recipe.taken) == 1
+
+
+def test_a_slow_warm_up_that_compiles_is_not_the_measurement(clock: Clock) -> None:
+    seconds = iter([100.0, *[2.0] * 5])
+    recipe = FakeRecipe(clock, steps=100, step_seconds=lambda *_: next(seconds))
+    recipe.config.compile = True
+    assert estimate_cost(recipe, epochs=1).seconds == 200
+
+
+class CheckedRecipe(FakeRecipe):
+    """A recipe with a collapse check of 7 seconds, of which a dry run does 3, in every epoch."""
+
+    share: float | None = None
+    skipped = 0.0
+
+    @property
+    def skipped_seconds(self) -> float:
+        return self.skipped
+
+    @property
+    def collapse_share(self) -> float | None:
+        return self.share
+
+    def end_epoch(self, epoch: int) -> EpochReport:
+        assert self.monitor is not None
+        with self.monitor("collapse"):
+            self.clock.spend(3.0)
+        self.skipped += 4.0
+        return super().end_epoch(epoch)
+
+
+@pytest.mark.parametrize(("share", "checks"), [(None, 70.0), (0.2, 30.0), (0.5, 70.0)])
+def test_collapse_checks_take_at_most_their_share(
+    clock: Clock, share: float | None, checks: float
+) -> None:
+    recipe = CheckedRecipe(
+        clock, steps=10, step_seconds=lambda *_: 1.0, end_seconds=lambda epoch: 2.0
+    )
+    recipe.share = share
+    assert estimate_cost(recipe, epochs=10).seconds == pytest.approx(10 * (10 + 2) + checks)
+
+
+def test_each_measurement_is_announced(clock: Clock) -> None:
+    recipe = FakeRecipe(clock, steps=3, step_seconds=lambda *_: 1.0)
+    lines: list[str] = []
+    estimate_cost(recipe, epochs=2, show=lines.append, final_work=lambda: [FinalWork(1, int)])
+    assert lines == [
+        "measuring steps of epoch kind 1 of 1",
+        "measuring the end of an epoch",
+        "measuring the work after the last epoch",
+    ]
+
+
+def test_slow_batches_of_a_pass_are_measured_once(clock: Clock) -> None:
+    loader = ExtrapolatedLoader(FakeLoader(10), CPU)  # type: ignore[arg-type]
+    for _ in loader.epoch(0):
+        clock.spend(20.0)
+    assert clock.now == 20.0
+    assert loader.skipped_seconds == 180.0
 
 
 def test_an_epoch_of_one_step_is_repeated(clock: Clock) -> None:
@@ -189,7 +248,7 @@ def test_rare_steps_are_measured_once_and_counted(clock: Clock) -> None:
 
 def test_final_work_is_measured_after_the_last_epoch(clock: Clock) -> None:
     """The median ignores the first, which warms up, and one slow measurement."""
-    seconds = iter([50.0, 0.5, 0.5, 7.0, 0.5, 0.5])
+    seconds = iter([5.0, 0.5, 0.5, 7.0, 0.5, 0.5])
     recipe = FakeRecipe(
         clock, steps=10, step_seconds=lambda *_: 0.0, epoch_kind=lambda epoch: epoch < 3
     )
@@ -220,7 +279,7 @@ def test_all_ranks_take_as_many_steps_as_the_slowest(
         estimate_cost(recipe, epochs=3)
         return len(recipe.taken)
 
-    assert (steps_taken(1), steps_taken(7), steps_taken(100)) == (6, 4, 2)  # one warms up
+    assert (steps_taken(1), steps_taken(7), steps_taken(100)) == (6, 3, 1)  # one warms up
 
 
 @pytest.mark.parametrize(("steps", "first_step"), [(10, 0), (10, 3), (3, 0), (5, 4)])
@@ -230,9 +289,9 @@ def test_skipped_batches_are_accounted_for(clock: Clock, steps: int, first_step:
     for batch in loader.epoch(0, first_step):
         assert batch == (0, first_step + delivered)  # type: ignore[comparison-overlap]
         delivered += 1
-        clock.spend(2.0)
+        clock.spend(1.0)
     assert delivered == min(4, steps - first_step)
-    assert loader.skipped_seconds == 2.0 * (steps - first_step - delivered)
+    assert loader.skipped_seconds == 1.0 * (steps - first_step - delivered)
 
 
 def test_an_abandoned_pass_skips_nothing(clock: Clock) -> None:
