@@ -2,16 +2,15 @@
 
     python experiments/bench_recurrent.py
 
-Implementations of the supernet's cell alternate in one process: ``edgewise`` computes one edge and
-one candidate at a time; ``published`` (plain_recurrent.py) computes all edges into a node in one
-product and one candidate at a time; ``fast`` is ``darts.spaces.recurrent.MixedCell``. The mixing
-weights are constants, as in a weight step. The cell of a genotype is computed node by node
+Three implementations of the supernet's cell alternate in one process: ``edgewise`` computes one
+edge and one candidate at a time; ``published`` (plain_recurrent.py) computes all edges into a node
+in one product and one candidate at a time; ``fast`` is ``darts.spaces.recurrent.MixedCell``. The
+mixing weights are constants, as in a weight step. The cell of a genotype is computed node by node
 (``plain``) and by ``darts.spaces.recurrent.DiscreteCell`` (``network``), and compared with a
-``torch.nn.LSTM`` of the same width, which has far fewer weights. All use the dropout of the
-published recipe. Embedding and decoder are not included. Medians of the tokens per second, and of
-the speedups within a round, are printed and written to results/bench_recurrent.json and README.md.
-
-Imports only torch and modules of darts that need nothing else.
+``torch.nn.LSTM`` of the same width, which has far fewer weights. All cells except the LSTM use the
+dropout of the published recipe. Embedding and decoder are not included. Medians of the tokens per
+second, and of the speedups within a round, are printed and written to results/bench_recurrent.json
+and README.md.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ DROPOUTS = DropoutRates(input=0.75, hidden=0.25)
 
 
 def mixed_cell_steps(args: argparse.Namespace) -> dict[str, Callable[[], object]]:
-    """Return one training step per implementation of the supernet's cell."""
+    """Return a forward and backward pass for each implementation of the supernet's cell."""
     hidden, device = args.hidden, args.device
     inputs = torch.randn(args.steps, args.batch, hidden, device=device)
     weights = torch.randn(36, 5, device=device).softmax(-1)  # (edges, operations) of 8 nodes
@@ -47,7 +46,7 @@ def mixed_cell_steps(args: argparse.Namespace) -> dict[str, Callable[[], object]
 
 
 def discrete_cell_steps(args: argparse.Namespace) -> dict[str, Callable[[], object]]:
-    """Return one training step per implementation of a genotype's cell, and of an LSTM."""
+    """Return a forward and backward pass for each kind of a genotype's cell, and for an LSTM."""
     hidden, device = args.hidden, args.device
     inputs = torch.randn(args.steps, args.batch, hidden, device=device)
     genotype = PUBLISHED[args.genotype].genotype

@@ -1,4 +1,4 @@
-"""Images per second of retraining, compared with the published implementation.
+"""Images per second of a retraining, compared with a plain implementation.
 
     python experiments/bench_retrain.py
 
@@ -8,8 +8,6 @@ is ``darts.spaces.cnn.Network`` as ``darts.retrain`` runs it. Both have the same
 and alternate in one process. Each is measured without and with the auxiliary head and drop path.
 Medians of the images per second, and of the speedups within a round, are printed and written to
 results/bench_retrain.json and README.md.
-
-Imports only torch and modules of darts that need nothing else.
 """
 
 from __future__ import annotations
@@ -39,7 +37,7 @@ CASES = ((False, 0.0), (True, 0.0), (True, 0.2))  # auxiliary head, drop path
 def make_steps(
     args: argparse.Namespace, auxiliary: bool, drop_path: float
 ) -> dict[str, Callable[[], object]]:
-    """Return a training step per implementation, each with its own network."""
+    """Return a training step for each implementation, each with its own network."""
     images = torch.randn(args.batch, 3, args.size, args.size, device=args.device)
     labels = torch.randint(10, (args.batch,), device=args.device)
     objective = TASKS["classification"]().objective(

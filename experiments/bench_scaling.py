@@ -2,9 +2,9 @@
 
     python experiments/bench_scaling.py
 
-Changes one size of a base configuration at a time. ``edgewise`` and ``fast`` are implementations of
-bench_search_step.py, with the first-order gradient; they alternate in one process. The results are
-written to results/bench_scaling.json and README.md.
+Changes one size of a base configuration at a time. ``edgewise`` and ``fast`` are the
+implementations of bench_search_step.py, with the first-order gradient; they alternate in one
+process. Medians are written to results/bench_scaling.json and README.md.
 """
 
 from __future__ import annotations

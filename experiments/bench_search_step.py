@@ -16,8 +16,6 @@ mathematics alternate in one process:
 The peak memory of each is measured in its own process. The script also measures the time to make
 the two augmented batches of a step from images in memory. The results are written to
 results/bench_search_step.json and README.md.
-
-Imports only torch and modules of darts that need nothing else.
 """
 
 from __future__ import annotations
@@ -67,7 +65,12 @@ def weight_step(
     """Take one weight step.
 
     Args:
-        alpha_gradients: also compute the gradients of the alphas, as the published code does.
+        net: A supernet.
+        optimizer: Optimizer of its weights.
+        batch: Training images and labels.
+        context: Context of the forward pass, for mixed precision.
+        alpha_gradients: Whether to compute the gradients of the alphas, too, as the published code
+            does.
     """
     optimizer.zero_grad(set_to_none=True)
     with context:
@@ -155,7 +158,7 @@ def make_step(args: argparse.Namespace, implementation: str, order: int) -> Call
 
 
 def data_seconds(args: argparse.Namespace) -> float:
-    """Return the seconds to make the two batches of a step: read, crop, flip, normalize."""
+    """Return the median seconds to make the two batches of a step: read, crop, flip, normalize."""
     size = args.size
     images = MemoryImages(
         torch.randint(256, (4096, 3, size, size), dtype=torch.uint8), torch.zeros(4096).long()
@@ -185,7 +188,7 @@ def data_seconds(args: argparse.Namespace) -> float:
 
 
 def measure_memory(args: argparse.Namespace, implementation: str, order: int) -> float:
-    """Return the peak memory in megabytes of three steps in a new process."""
+    """Return the peak memory in MiB of three steps in a new process."""
     keys = ("channels", "cells", "batch", "size", "device", "precision", "memory", "threads")
     options = [f"--{key}={getattr(args, key)}" for key in keys]
     if args.compile:
@@ -195,7 +198,7 @@ def measure_memory(args: argparse.Namespace, implementation: str, order: int) ->
 
 
 def measure(args: argparse.Namespace, order: int) -> list[Row]:
-    """Measure all implementations for one order of the gradient."""
+    """Return a row for each implementation, for one order of the gradient."""
     steps: dict[str, Callable[[], object]]
     steps = {name: make_step(args, name, order) for name in args.implementations}
     timings = alternate(steps, args.repeats, args.device)

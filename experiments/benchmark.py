@@ -1,4 +1,4 @@
-"""Timing and memory measurements that the benchmarks share."""
+"""Measurements of time and memory for the benchmarks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,12 @@ def time_once(function: Callable[[], object], device: str) -> float:
 def alternate(
     variants: dict[str, Callable[[], object]], repeats: int, device: str
 ) -> dict[str, dict[str, float]]:
-    """Time all variants once per round, so that they share the load of the machine.
+    """Time each variant once per round, so that the load of the machine affects all of them.
+
+    Args:
+        variants: What to time, by name; the first one is the reference for speedups.
+        repeats: Number of rounds; a warm-up call of each variant precedes them.
+        device: Device on which the variants compute.
 
     Returns:
         For each variant the median ``seconds`` and the ``speedup``: the median over the rounds of
@@ -57,7 +62,7 @@ def alternate(
 
 
 def peak_megabytes(device: str) -> float:
-    """Return the peak memory: of the allocator on a GPU, of the whole process on the CPU."""
+    """Return the peak memory in MiB: of the allocator on a GPU, of the whole process on a CPU."""
     return peak_memory(torch.device(device)) / 2**20
 
 

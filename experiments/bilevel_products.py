@@ -2,10 +2,10 @@
 
     python experiments/bilevel_products.py
 
-Computes both second-order products of ``darts.bilevel.unrolled`` for the same batches of the
-digits, with the initial supernet and after some epochs of search, for several batch sizes and step
-lengths (``epsilon``) of the finite difference. Writes the medians over batches to
-experiments/results/bilevel_products.json and prints them as a table.
+Computes the product of the second-order gradient (docs/bilevel.md) in both ways for the same
+batches of the digits: with the initial supernet and after some epochs of search, for several batch
+sizes and several ``epsilon`` of the finite difference. Medians over batches are written to
+results/bilevel_products.json and printed as a table.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Search and retraining on CIFAR-10 with two CPU cores, compared with random genotypes.
+"""The genotype of a search on CIFAR-10 on two CPU cores, compared with random genotypes.
 
     python experiments/cifar10_cpu.py --root data
 
 Searches with ``experiment=cifar10_cpu``, retrains and evaluates the resulting genotype, and then
 retrains random genotypes with the same recipe. The number of channels of each random genotype is
 chosen so that its number of weights is closest to that of the network found by the search. A
-finished run is not repeated. The results are written to experiments/results/cifar10_cpu.json and
-printed as a table.
+finished run is not repeated. The results are written to results/cifar10_cpu.json and printed as a
+table.
 """
 
 from __future__ import annotations

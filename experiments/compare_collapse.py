@@ -1,4 +1,4 @@
-"""Fraction of skip connections or noise that each method selects in two small spaces.
+"""Fraction of skip connections or noise that methods select in two small spaces.
 
     python experiments/compare_collapse.py
     python experiments/compare_collapse.py --dataset cifar10 --root data --epochs 30
@@ -6,7 +6,8 @@
 Searches S2 (skip connection or separable convolution on every edge) and S4 (noise or separable
 convolution) with several methods and seeds. The harmful operation of each space is known: noise
 never helps, and a cell of skip connections hardly learns. For each epoch of a search, the script
-records the fraction of the genotype's edges that have it. A finished run is not repeated.
+records the fraction of the genotype's edges that have this operation. A finished run is not
+repeated. The results are written to results/compare_collapse.json and README.md.
 
 References:
     Zela et al., "Understanding and Robustifying Differentiable Architecture Search",

@@ -5,8 +5,8 @@
 Runs ``experiment=nas201_cpu`` for each seed and method, and looks up the resulting cell in the
 benchmark table. Recorded rows and finished runs are not repeated and interrupted runs are resumed,
 so the script may be stopped at any time (delete a row to measure it again). The baseline is random
-search of the same cost: it trains random cells with the same proxy recipe, one after the other,
-until it has used the energy of a first-order search, and returns the best cell on validation data.
+search of the same cost: it trains random cells for a few epochs, one after the other, until it has
+used the energy of a first-order search, and returns the best cell on validation data.
 Where energy is estimated from processor time, equal energy means equal processor time, whatever
 else runs on the machine.
 
@@ -127,7 +127,7 @@ def search(method: str, seed: int, args: argparse.Namespace, benchmark: Table) -
 
 
 def random_search(seed: int, budget: float, args: argparse.Namespace, benchmark: Table) -> Row:
-    """Train random cells with the proxy recipe until they have used ``budget`` joules."""
+    """Train random cells briefly until they have used ``budget`` joules; return the best's row."""
     rng = random.Random(seed)
     seconds, joules = 0.0, 0.0
     scores: dict[str, float] = {}

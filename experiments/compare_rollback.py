@@ -6,8 +6,9 @@ Searches S2 (skip connection or separable convolution on every edge) with first-
 several seeds to the end, with ``collapse.action=warn``. Then two genotypes of each search are
 retrained with the same settings and seeds: the final one, and the one that
 ``collapse.action=rollback`` would have returned at the first warning that follows a healthy check.
-A search without such a warning is not compared; equal genotypes are trained once. A finished run is
-not repeated, and an interrupted run is resumed.
+Of a search without such a warning, only the final genotype is retrained; equal genotypes are
+retrained once. A finished run is not repeated, and an interrupted run is resumed. The results are
+written to results/compare_rollback.json and README.md.
 
 With the defaults of the digits, searches do not collapse. With few images, many epochs and five
 times the learning rate of the alphas they do; these are the defaults of this script.
@@ -42,7 +43,7 @@ def warning_rows(rows: Sequence[Row]) -> list[Row]:
 
 
 def find_rollback(rows: Sequence[Row]) -> tuple[int, int, str] | None:
-    """Return what ``collapse.action=rollback`` would have done; None if nothing.
+    """Return what ``collapse.action=rollback`` would have done, or None if nothing.
 
     Returns:
         The epoch of the first warning that follows a healthy check, which would have ended the

@@ -2,9 +2,9 @@
 
     python experiments/compare_strategies.py --table nasbench201.csv
 
-Each strategy queries the validation accuracy (after 12 epochs) of a number of cells. Its result is
-the test accuracy (after 200 epochs) of the cell with the best queried accuracy. Random search is
-also compared with a simulation on the table, without Optuna.
+Each strategy queries the benchmark table for the validation accuracy (after 12 epochs) of a number
+of cells. Its result is the test accuracy (after 200 epochs) of the cell with the best queried
+accuracy. A simulation without Optuna checks the result of random search.
 
 The results are written to results/compare_strategies.json and README.md, and the figure to
 docs/images/regret.svg.
@@ -43,7 +43,10 @@ def trace_accuracy(name: str, seed: int, queries: int, valid: Any, test: Any) ->
     """Return the true accuracy of the best cell so far, after each query.
 
     Args:
-        valid, test: accuracies of all cells in percent, ``(cells,)``.
+        name: Name of the strategy.
+        seed: Its seed.
+        queries: Number of cells to query.
+        valid, test: Accuracies of all cells in percent, ``(cells,)``.
     """
     setup = Setup(PARAMETERS, seed)
     study = optuna.create_study(

@@ -2,9 +2,9 @@
 
     python experiments/news_baselines.py --root DIR
 
-Uses the splits of ``dataset=agnews``. The number of words and the regularization of the regression
-are chosen on the validation split; the test split is used once. The results are written to
-results/news_baselines.json and README.md.
+Uses the splits of ``dataset=agnews``. The number of words and the regularization of the logistic
+regression are chosen on the validation split; the test split is used once. The results are written
+to results/news_baselines.json and README.md.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def score_topics(root: Path) -> Row:
 
 
 def score_headlines(root: Path) -> Row:
-    """Return the ROUGE scores of headlines that are the first words of the description."""
+    """Return the ROUGE scores of the first words of the description, taken as the headline."""
     news: Pairs = load(
         "agnews",
         root=root,

@@ -1,8 +1,8 @@
 """Recurrent cells computed as in the published code, to compare with ``darts.spaces.recurrent``.
 
-One product per step transforms input and last output. ``PlainMixedCell`` computes all edges into a
-node together and one candidate at a time; ``PlainCell`` computes one node at a time. Weights and
-random numbers are those of the fast cells.
+One product per time step transforms the input and the previous output. ``PlainMixedCell`` computes
+all edges into a node together and one candidate at a time; ``PlainCell`` computes one node at a
+time. Weights and random numbers are those of the fast cells.
 
 References:
     DARTS, arXiv:1806.09055, sections 3.1 and 3.3.
@@ -21,7 +21,14 @@ from darts.spaces.recurrent.mixed_cell import ActiveColumns
 
 
 def _first_state(x: Tensor, hidden: Tensor, weight: Tensor, mask: Tensor | None) -> Tensor:
-    """Return the state ``(B, C)`` of node 0; ``x`` is ``(B, I)``, ``weight`` ``(I + C, 2C)``."""
+    """Return state 0, ``(B, H)``.
+
+    Args:
+        x: Input, ``(B, E)``.
+        hidden: Previous output, ``(B, H)``.
+        weight: ``(E + H, 2 * H)``.
+        mask: Dropout mask of ``hidden``, ``(B, H)``; None for no dropout.
+    """
     masked = hidden if mask is None else hidden * mask
     gate, new = (torch.cat([x, masked], dim=1) @ weight).chunk(2, dim=1)
     return hidden + torch.sigmoid(gate) * (torch.tanh(new) - hidden)

@@ -3,10 +3,10 @@
     python experiments/ptb_cpu.py --root DIR --genotype runs/search/<run>
 
 Trains each network for the same processor time (``--minutes``) with the same data, windows,
-objective and optimizer, and a cosine schedule of the learning rate over the time. The weights with
-the best validation perplexity are evaluated once on the test split. The width of the LSTM is chosen
-so that its number of weights is closest to that of the searched network. The results are written to
-results/ptb_cpu.json and README.md.
+objective and optimizer. The learning rate follows a cosine schedule over this time. The weights
+with the best validation perplexity are evaluated once on the test split. The width of the LSTM is
+chosen so that its number of weights is closest to that of the searched network. The results are
+written to results/ptb_cpu.json and README.md.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class LstmNetwork(nn.Module):
     """A language model with one LSTM layer; its state concatenates hidden and cell state.
 
     Args:
-        vocabulary: The number of tokens.
-        width: The size of embeddings and states. Embedding and decoder share their weights.
+        vocabulary: Number of tokens of the vocabulary.
+        width: Size of embeddings and states. Embedding and decoder share their weights.
         dropouts: As for ``Network``.
     """
 
@@ -55,7 +55,7 @@ class LstmNetwork(nn.Module):
         self.lstm = nn.LSTM(width, width)
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
-        """Predict the next tokens like ``Network.forward``; ``hidden`` is ``(B, 2 * width)``."""
+        """Predict the next tokens, as ``Network.forward``; ``hidden`` is ``(B, 2 * width)``."""
         inputs = self.embedding.embed(tokens)
         inputs = locked_dropout(inputs, self.dropouts.input, self.training)
         state = None if hidden is None else tuple(x[None].contiguous() for x in hidden.chunk(2, 1))
@@ -94,7 +94,11 @@ def endless(loader: WindowLoader) -> Iterator[tuple[int, Window]]:
 
 
 def train(net: Any, corpus: Corpus, args: argparse.Namespace) -> Row:
-    """Train for ``--minutes`` of processor time, and return the scores of the best weights."""
+    """Train for ``--minutes`` of processor time, and return the scores of the best weights.
+
+    The weights are scored on the validation split after each epoch, and the best ones on the test
+    split.
+    """
     objective = LanguageObjective(temporal=1e-3)
     config = WeightOptimizerConfig(
         algorithm=args.optimizer, lr=args.lr, momentum=args.momentum, weight_decay=args.decay

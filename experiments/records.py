@@ -1,4 +1,4 @@
-"""Write results to ``results/*.json`` and tables to README.md."""
+"""Results of the scripts: rows in ``results/*.json``, tables in README.md."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def command() -> str:
 
 
 def hardware(device: str) -> str:
-    """Return the name of the GPU, or the number of CPU threads in use and the architecture."""
+    """Return the name of the GPU, or the number of CPU threads in use and the processor type."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     return f"{torch.get_num_threads()} CPU threads, {platform.machine()}"
@@ -34,7 +34,7 @@ def record(name: str, key: Sequence[str], rows: Sequence[Row]) -> list[Row]:
 
     Args:
         name: File name without suffix.
-        key: The columns that identify a row.
+        key: Names of the values that identify a row.
         rows: New rows; may be empty.
 
     Returns:
@@ -56,7 +56,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def put_table(name: str, text: str) -> None:
-    """Print a table, and write it between the markers ``<!-- name -->`` in README.md."""
+    """Print a table, and write it to README.md between ``<!-- name -->`` and its end marker."""
     print(text)
     path = HERE / "README.md"
     page = path.read_text(encoding="utf-8")

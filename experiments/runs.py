@@ -1,4 +1,4 @@
-"""Start commands of the package as subprocesses."""
+"""Commands of the package as subprocesses."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ def run(command: str, directory: Path, *overrides: str, log: bool = True) -> dic
     Args:
         command: Name of the command, for example ``search``.
         directory: The run directory.
-        overrides: Overrides of a new run; a resumed run keeps its own.
+        overrides: Overrides of a new run; a resumed run keeps its own configuration.
         log: Append the output to ``<directory>.log`` instead of printing it.
+
+    Raises:
+        CalledProcessError: If the exit code of the command is not 0.
     """
     if not (directory / "summary.json").exists():
         if (directory / "overrides.json").exists():

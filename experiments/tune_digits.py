@@ -1,4 +1,4 @@
-"""Compare tuning of architecture and hyperparameters together with tuning one of them.
+"""Tuning of architecture and hyperparameters together, compared with tuning one of them.
 
     python experiments/tune_digits.py --hours 0.25 --workers 2
 
@@ -68,7 +68,14 @@ def default_overrides(args: argparse.Namespace) -> list[str]:
 
 
 def retrain(name: str, study: Row, seed: int, args: argparse.Namespace) -> None:
-    """Train a configuration with a new seed and record its scores."""
+    """Train a configuration with a new seed and record its scores.
+
+    Args:
+        name: Name of the study, or ``DEFAULT``.
+        study: Results of the study, and the ``overrides`` of the configuration.
+        seed: Seed of the training.
+        args: Command line of this script.
+    """
     overrides = [o for o in study["overrides"] if not o.startswith("seed=")]
     results: Row = {key: study[key] for key in ("trials", "found") if key in study}
     summary = run(

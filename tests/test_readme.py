@@ -58,7 +58,7 @@ def test_a_command_composes_and_passes_its_check(line: str, tmp_path: Path) -> N
     if "--multirun" in words:  # check the first run of a sweep
         overrides = [word.partition(",")[0] for word in overrides]
     if "resume=" in line and command in ("tune", "compare"):
-        # A resumed study takes its parameters from the overrides saved in the run directory.
+        # A resumed run takes its configuration from the config.yaml of its run directory.
         assert overrides == []
         return
     config = compose(command, overrides)
