@@ -28,6 +28,8 @@ StrPath: TypeAlias = "str | os.PathLike[str]"
 MIB = 2**20
 JSON_LIMIT = 16 * MIB  # bytes; parsed values take up to 25 times as much memory
 YAML_LIMIT = MIB // 2  # bytes; PyYAML needs seconds for more
+_NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_MAX_DIGITS = 100
 NPZ_LIMIT = 512 * MIB  # bytes of the arrays
 
 
@@ -158,12 +160,21 @@ def read_yaml(path: StrPath, *, limit: int = YAML_LIMIT) -> Any:
 
 
 class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
-    """A safe loader without aliases: a few nested ones describe gigabytes."""
+    """A safe loader without what takes more time or memory than its text suggests.
+
+    A few nested aliases describe gigabytes, and a number of base 60 takes quadratic time.
+    """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
             raise yaml.YAMLError("aliases such as *name are not allowed")
         return super().compose_node(parent, index)
+
+    def construct_scalar(self, node: Any) -> Any:
+        value = super().construct_scalar(node)
+        if node.tag in _NUMBER_TAGS and len(value) > _MAX_DIGITS:
+            raise yaml.YAMLError(f"a number has more than {_MAX_DIGITS} characters")
+        return value
 
 
 def read_npz(path: StrPath, *, limit: int = NPZ_LIMIT) -> dict[str, np.ndarray]:

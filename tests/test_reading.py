@@ -115,10 +115,12 @@ def test_yaml_of_plain_values_is_read(tmp_path: Path) -> None:
         "a: &x [1]\nb: *x\n",
         "a: !!python/object/apply:os.system [true]\n",
         "a: 1\n--- \nb: 2\n",
-        "[" * 50_000,
+        "[" * 5_000,
         "a: '\n",
         "? [a]\n: b\n",
         "a: 2024-99-99\n",
+        "a: 1" + 100_000 * ":1",
+        "a: 0x" + 100_000 * "f",
     ],
 )
 def test_yaml_beyond_plain_values_is_refused(tmp_path: Path, text: str) -> None:
