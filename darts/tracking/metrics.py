@@ -15,10 +15,18 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from darts.reading import FileError, JsonObject, parse_json, read_bytes
+from darts.reading import (
+    JSON_LIMIT,
+    FileError,
+    JsonObject,
+    open_regular,
+    parse_json,
+    read_bytes,
+    read_errors,
+)
 from darts.writing import open_in_place, to_jsonable, write_errors
 
-LIMIT = 256 * 2**20  # bytes of a file
+LIMIT = 64 * 2**20  # bytes of a file whose rows are read into memory
 _CHAIN = re.compile(rb'(?:, )?"chain": "([0-9a-f]{16})"\}')
 _START = "0" * 16  # the hash before the first row
 
@@ -105,16 +113,23 @@ def _next_chain(chain: str, body: bytes) -> str:
 
 def _check_position(path: Path, position: Position) -> None:
     """Raise ``FileError`` unless the file holds the rows that lead to ``position``."""
-    content = read_bytes(path, limit=LIMIT) if path.exists() else b""
-    if not 0 <= position.offset <= len(content):
-        size = f"the file has {len(content)} bytes"
-        raise FileError(f"cannot resume {path} at byte {position.offset}: {size}")
-    before = content[: position.offset]
-    if before and not before.endswith(b"\n"):
-        raise FileError(f"cannot resume {path} at byte {position.offset}: no row ends there")
-    chain = _START
-    for number, line in enumerate(before.splitlines(), start=1):
-        chain = _parse_row(path, number, line, chain)[1]
+    if not path.exists():
+        raise FileError(f"cannot resume {path}: the file is missing")
+    chain, number, remaining = _START, 0, position.offset
+    with read_errors(path), open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if not 0 <= position.offset <= size:
+            raise FileError(
+                f"cannot resume {path} at byte {position.offset}: the file has {size} bytes"
+            )
+        while remaining > 0:
+            line, number = file.readline(min(remaining, JSON_LIMIT)), number + 1
+            if not line.endswith(b"\n"):
+                raise FileError(
+                    f"cannot resume {path} at byte {position.offset}: no row ends there"
+                )
+            remaining -= len(line)
+            chain = _parse_row(path, number, line[:-1], chain)[1]
     if chain != position.chain:
         raise FileError(f"cannot resume {path}: its rows are not those of the checkpoint")
 

@@ -86,7 +86,7 @@ def test_offset_within_a_row_raises(tmp_path: Path) -> None:
 
 
 def test_offset_of_a_missing_file_raises(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="has 0 bytes"):
+    with pytest.raises(ValueError, match="the file is missing"):
         MetricsLog(tmp_path / "gone.jsonl", resume_at=Position(5, "0" * 16))
     assert not (tmp_path / "gone.jsonl").exists()
 
