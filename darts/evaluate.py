@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
 
-from darts.config import ConfigError, EvaluateConfig, Invocation, launch
+from darts.config import ConfigError, EvaluateConfig, Invocation, launch, one_of
 from darts.data import Batch, Loader, load_split
 from darts.data_modules import DataModule, make_data_module
 from darts.judging.edge_importance import EdgeImportances, edge_importances, has_removable_edges
@@ -45,12 +46,43 @@ def check(config: EvaluateConfig) -> None:
 @distributed
 def evaluate(config: EvaluateConfig, invocation: Invocation, ranks: Ranks) -> JsonObject:
     """Score the selected weights of a retraining; return the summary of the run directory."""
-    files = RunDirectory(invocation.directory, "evaluate")
+    with RunDirectory(invocation.directory, "evaluate") as files:
+        if ranks.main:
+            files.claim_unused(numbered=invocation.numbered, repeatable=True)
+        trained = TrainedNetwork.load(config.checkpoint)
+        evaluation = measure(config, trained, ranks)
+        summary = evaluation.summary
+        if ranks.main:
+            files.begin(config, invocation.overrides)
+            summary = write_results(files, trained, evaluation)
     if ranks.main:
-        files.require_unused()
-    trained = TrainedNetwork.load(config.checkpoint)
+        print_results(trained, evaluation)
+    return summary
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Results of an evaluation."""
+
+    split: str
+    summary: JsonObject
+    data: DataModule
+    objective: Objective  # with the predictions on the split
+    importance: ImportanceFile | None
+
+
+def measure(config: EvaluateConfig, trained: TrainedNetwork, ranks: Ranks) -> Evaluation:
+    """Score the network and, if configured, measure the importance of its edges.
+
+    Raises:
+        CheckpointError: If the data set has other classes or words than in training.
+        ConfigError: If there is no such split, or the importance cannot be measured.
+        FileError: If the split file of the retraining is needed and cannot be read.
+    """
+    # Before the data is read, which takes long.
+    needs_subsets = config.split == "valid" or config.importance
+    subsets = load_split(trained.file.parent / "split.npz") if needs_subsets else {}
     data = open_data(config, trained, ranks)
-    subsets = load_split(trained.file.parent / "split.npz") if config.split == "valid" else {}
     loader = data.held_out_loader(config.split, subsets)
     if loader is None:
         name = trained.config.dataset.name
@@ -59,9 +91,11 @@ def evaluate(config: EvaluateConfig, invocation: Invocation, ranks: Ranks) -> Js
     # As in training: the memory layout affects the last bits of a score.
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = trained.config.task.objective(data.target_names)
+    one_of("metric", trained.config.metric, objective.scores(ranks.device).metric_names)
     importance = None
     if config.importance:
-        importance = measure_importance(config, trained, net, data, objective, ranks)
+        valid_loader = data.held_out_loader("valid", subsets)
+        importance = measure_importance(config, trained, net, valid_loader, objective, ranks)
     scores, samples, energy = score_split(config, trained, net, loader, objective, ranks)
     gco2_per_kwh = trained.config.tracking.energy.gco2_per_kwh
     summary: JsonObject = {
@@ -80,20 +114,35 @@ def evaluate(config: EvaluateConfig, invocation: Invocation, ranks: Ranks) -> Js
         "ranks": ranks.size,
         "genotype": str(trained.genotype),
     }
-    if not ranks.main:
-        return summary
-    files.begin(config, invocation.overrides)
+    return Evaluation(config.split, summary, data, objective, importance)
+
+
+def write_results(
+    files: RunDirectory, trained: TrainedNetwork, evaluation: Evaluation
+) -> JsonObject:
+    """Write all files of an evaluation, the summary last; return the complete summary."""
     files.write("genotype.json", trained.genotype.to_json())
-    summary = files.finish(summary)
-    if text := objective.sample_outputs():
-        files.write(f"samples_{config.split}.md", text)
+    if text := evaluation.objective.sample_outputs():
+        name = f"samples_{evaluation.split}.md"
+        with optional(files.path / name):
+            files.write(name, text)
     if trained.config.tracking.figures:
-        save_confusion(files.path / "confusion.svg", objective, data.target_names)
-    if importance is not None:
-        write_importance(files, trained, importance)
-    shown = {key: value for key, value in summary.items() if key.startswith(f"{config.split}_")}
-    print_summary("evaluate", {**shown, "samples": summary["samples"], "epoch": trained.epoch})
-    return summary
+        names = evaluation.data.target_names
+        save_confusion(files.path / "confusion.svg", evaluation.objective, names)
+    for name in ("importance.json", "importance.svg"):  # of a killed evaluation
+        (files.path / name).unlink(missing_ok=True)
+    if evaluation.importance is not None:
+        write_importance(files, trained, evaluation.importance)
+    return files.finish(evaluation.summary)
+
+
+def print_results(trained: TrainedNetwork, evaluation: Evaluation) -> None:
+    """Print edges by descending importance, if measured, and the scores."""
+    if evaluation.importance is not None:
+        print_importance(trained.config.metric, evaluation.importance)
+    scores, prefix = evaluation.summary, f"{evaluation.split}_"
+    shown = {key: value for key, value in scores.items() if key.startswith(prefix)}
+    print_summary("evaluate", {**shown, "samples": scores["samples"], "epoch": trained.epoch})
 
 
 def open_data(config: EvaluateConfig, trained: TrainedNetwork, ranks: Ranks) -> DataModule:
@@ -152,7 +201,7 @@ def measure_importance(
     config: EvaluateConfig,
     trained: TrainedNetwork,
     net: NetworkBase,
-    data: DataModule,
+    loader: Loader | None,
     objective: Objective,
     ranks: Ranks,
 ) -> ImportanceFile:
@@ -166,7 +215,6 @@ def measure_importance(
             f"importance=true: networks of space={trained.config.space.name} have no edges to "
             "remove; set importance=false"
         )
-    loader = data.held_out_loader("valid", load_split(trained.file.parent / "split.npz"))
     if loader is None:
         raise ConfigError("importance=true: needs validation data; the retraining held none out")
     metric = trained.config.metric
@@ -187,17 +235,21 @@ def measure_importance(
 def write_importance(
     files: RunDirectory, trained: TrainedNetwork, importance: ImportanceFile
 ) -> None:
-    """Write importance.json and importance.svg, and print edges by descending importance."""
+    """Write importance.json and importance.svg."""
     files.write_json("importance.json", importance)
     metric = trained.config.metric
     if trained.config.tracking.figures:
         percent = is_fraction(metric)
         title = f"valid_{metric} lost without each edge{', percentage points' if percent else ''}"
-        with optional(path := files.path / "importance.svg"):
+        with optional(files.path / "importance.svg"):
             figure = draw_edge_importances(
                 trained.genotype, importance["edges"], percent=percent, title=title
             )
-            save_figure(figure, path)
+            save_figure(figure, files.path / "importance.svg")
+
+
+def print_importance(metric: str, importance: ImportanceFile) -> None:
+    """Print edges by descending importance."""
     drops = {
         f"{cell} {edge['source']}→{edge['target']} {edge['operation']}": edge["score_drop"]
         for cell, edges in importance["edges"].items()

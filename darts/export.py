@@ -11,8 +11,10 @@ from darts.reading import JsonObject
 from darts.recipes.graph_export import FORMATS, ExportableNetwork, max_error
 from darts.recipes.trained import TrainedNetwork, find_checkpoint
 from darts.tracking import print_summary
+from darts.training.checkpoint import checkpoint_errors
 from darts.training.cost import count_parameters
 from darts.training.run_directory import RunDirectory
+from darts.writing import write_errors
 
 
 def check(config: ExportConfig) -> None:
@@ -26,11 +28,24 @@ def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
     No data is read. No file is written if the outputs of graph and network differ.
 
     Raises:
-        CheckpointError: When the retraining has not completed an epoch.
-        ConfigError: When networks of the task cannot be exported, or outputs differ.
+        CheckpointError: If the checkpoint is unusable, or its inputs do not fit its network.
+        ConfigError: If networks of the task cannot be exported, or outputs differ.
     """
-    files = RunDirectory(invocation.directory, "export")
-    files.require_unused()
+    with RunDirectory(invocation.directory, "export") as files:
+        files.claim_unused(numbered=invocation.numbered, repeatable=True)
+        summary = write_files(config, invocation, files)
+    keys = ("file", "bytes", "parameters", "difference")
+    print_summary("export", {key: summary[key] for key in keys})
+    return summary
+
+
+def write_files(config: ExportConfig, invocation: Invocation, files: RunDirectory) -> JsonObject:
+    """Write all files of an export, the summary last; return the summary.
+
+    Raises:
+        CheckpointError: If the checkpoint is unusable, or its inputs do not fit its network.
+        ConfigError: If networks of the task cannot be exported, or outputs differ.
+    """
     trained = TrainedNetwork.load(config.checkpoint)
     if not trained.input_specs:
         raise ConfigError(
@@ -39,7 +54,8 @@ def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
         )
     net = trained.build().eval()
     net.auxiliary = None  # used in training only
-    exportable = ExportableNetwork(net, trained.input_specs).eval()
+    with checkpoint_errors(trained.file):
+        exportable = ExportableNetwork(net, trained.input_specs).eval()
     target, error = write_graph(config, files.path, exportable)
     files.write_json(
         "network.json",
@@ -52,7 +68,7 @@ def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
         },
     )
     files.begin(config, invocation.overrides)
-    summary = files.finish(
+    return files.finish(
         {
             "name": trained.config.name,
             "checkpoint": str(trained.file),
@@ -66,9 +82,6 @@ def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
             "genotype": str(trained.genotype),
         }
     )
-    keys = ("file", "bytes", "parameters", "difference")
-    print_summary("export", {key: summary[key] for key in keys})
-    return summary
 
 
 def write_graph(
@@ -80,19 +93,25 @@ def write_graph(
         The file, and the largest error of its outputs.
 
     Raises:
-        ConfigError: When the error exceeds ``tolerance``.
+        ConfigError: If the error exceeds ``tolerance``.
+        WriteError: If the disk is full or fails.
     """
     suffix, save = FORMATS[config.format]
     directory.mkdir(parents=True, exist_ok=True)
     target, unchecked = directory / f"network{suffix}", directory / f"unchecked{suffix}"
     try:
-        error = max_error(network, save(network.trace(), unchecked, network))
+        with write_errors(target):
+            graph = save(network.trace(), unchecked, network)
+        error = max_error(network, graph)
         if not error <= config.tolerance:
             raise ConfigError(
                 f"the graph differs from the network by {error:.2g}, more than "
                 f"tolerance={config.tolerance:g}; nothing was written"
             )
-        os.replace(unchecked, target)
+        with write_errors(target):
+            with open(unchecked, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(unchecked, target)
     finally:
         unchecked.unlink(missing_ok=True)
     return target, error

@@ -14,6 +14,7 @@ from darts.data.source import Request, Source, memory_source
 from darts.registry import number
 
 _TEST_SAMPLES = 128
+_MAX_PIXELS = 2**26  # numbers of all images; their noise takes several times 4 bytes each
 _NOISE = 32  # standard deviation of the noise; pixels are 0 to 255
 
 
@@ -32,13 +33,19 @@ def load_synthetic(request: Request[SyntheticOptions]) -> Source:
     By default the images have 8 by 8 pixels. They depend on the options and the seed alone.
 
     Raises:
-        ValueError: If an option is not an integer above 0.
+        ValueError: If an option is not an integer above 0, or the images are too large.
     """
     options, size, seed = request.options, request.size or 8, request.seed
     for name, value in dataclasses.asdict(options).items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{request.name}: {name}={value!r}: must be an integer >= 1")
     classes, channels = options.classes, options.channels
+    images = options.samples + options.classes + _TEST_SAMPLES
+    if images * options.channels * size * size > _MAX_PIXELS:
+        raise ValueError(
+            f"{request.name}: {options.samples} samples with {options.channels} channels of "
+            f"{size}x{size} pixels are more than {_MAX_PIXELS:,} numbers"
+        )
     coarse = torch.rand(classes, channels, 4, 4, generator=generator(seed, "synthetic", "patterns"))
     patterns = F.interpolate(coarse, (size, size), mode="bilinear", align_corners=False)
     patterns = 32 + 192 * patterns  # (classes, C, H, W), within 0 to 255

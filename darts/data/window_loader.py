@@ -7,15 +7,22 @@ window with its state after the previous one, without a gradient.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypedDict
 
 import torch
 from torch import Tensor
 
 from darts.data.loader import Carry, LoaderState, PositionLoader, Window
 from darts.data.randomness import seed_for
+from darts.typed_values import Misfit, typed
 
 IGNORE_INDEX = -100
 """Target where there is no token: the default ``ignore_index`` of ``cross_entropy``."""
+
+
+class _Hidden(TypedDict):
+    state: Tensor | None  # (B, H)
+    after: Tensor | None  # (B, H)
 
 
 class WindowLoader(PositionLoader[Window]):
@@ -107,6 +114,17 @@ class WindowLoader(PositionLoader[Window]):
 
     def load_state_dict(self, state: Mapping[str, Tensor | None]) -> None:
         device = self._inputs.device
-        before, after = state["state"], state["after"]
+        saved = typed(_Hidden, state, "train_loader")
+        before, after = saved["state"], saved["after"]
+        for hidden in (before, after):
+            if hidden is not None and (
+                hidden.ndim != 2
+                or len(hidden) != self._columns
+                or not hidden.is_floating_point()
+                or not bool(hidden.isfinite().all())
+            ):
+                raise Misfit(
+                    f"the state of the network between windows is not a finite ({self._columns}, H)"
+                )
         self.carry.state = None if before is None else before.to(device)
         self.carry.after = None if after is None else after.to(device)

@@ -19,10 +19,11 @@ from darts.searching.calibration import calibrate
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype, Mixture, SupernetBase
 from darts.spaces.mixture import path_mixture
-from darts.training.checkpoint import load_checkpoint
+from darts.training.checkpoint import StateDict, checkpoint_errors, load_checkpoint
 from darts.training.device import resolve_device
 from darts.training.distributed import Ranks
 from darts.training.scoring import evaluate
+from darts.typed_values import Count, entry
 
 
 class OneShotScorer:
@@ -42,21 +43,19 @@ class OneShotScorer:
                 "search nor a checkpoint file"
             )
         state = load_checkpoint(file, "search")
-        self.config = config = rebuild(SearchConfig, state["config"])
+        with checkpoint_errors(file):
+            self.config = config = rebuild(SearchConfig, entry(state, "config", StateDict))
+            stage = entry(state, "searcher.stage", Count)
         self._device = resolve_device(config.device)
         ranks = Ranks(config.device)
         data_module = make_data_module(config, ranks)
         train, _, self._valid = data_module.search_loaders()
         self._calibration = [train.batch(0, n) for n in range(min(calibration, len(train)))]
         self._objective = config.task.objective(data_module.target_names)
-        self._searcher = Searcher(
-            config,
-            self._objective,
-            ranks,
-            data_module.network_sizes(config.space),
-            stage=state["searcher"]["stage"],
-        )
-        self._searcher.load_state_dict(state["searcher"])
+        sizes = data_module.network_sizes(config.space)
+        with checkpoint_errors(file):
+            self._searcher = Searcher(config, self._objective, ranks, sizes, stage=stage)
+            self._searcher.load_state_dict(state["searcher"])
 
     def scores(self, genotype: AnyGenotype) -> dict[str, float]:
         """Return the validation scores of a genotype, for example ``valid_accuracy``.

@@ -11,11 +11,8 @@ import dataclasses
 import math
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TypedDict
 
 import torch
-from torch import Tensor
 
 from darts.config import ConfigError, Invocation, RetrainConfig, one_of
 from darts.data import Batch, Loader
@@ -23,6 +20,7 @@ from darts.data_modules import DataModule, check_data_kind, make_data_module
 from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
 from darts.reading import JsonObject
+from darts.recipes.retrain_state import RetrainState
 from darts.reporting import read_run, render_model_card
 from darts.searching.worth import Worth, chance_level
 from darts.spaces import AnyGenotype, NetworkBase, space_of
@@ -31,7 +29,6 @@ from darts.tracking import Console, print_lines, print_summary, read_metrics
 from darts.tracking.optional import optional
 from darts.training.averaging import Averaging, require_one_average
 from darts.training.budget import check_budget, print_estimate
-from darts.training.checkpoint import StateDict
 from darts.training.cost import count_macs, count_parameters
 from darts.training.device import (
     autocast,
@@ -45,7 +42,6 @@ from darts.training.dry_run import ExtrapolatedLoader, estimate_cost
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.run import TrainingRun
 from darts.training.scoring import evaluate
-from darts.training.state import TrainState
 from darts.training.steps import (
     Diverged,
     check_learning_rates,
@@ -54,14 +50,6 @@ from darts.training.steps import (
     set_learning_rate,
     weight_optimizer,
 )
-
-
-class BestEpoch(TypedDict):
-    """The epoch with the best validation score, or the last epoch, and its weights."""
-
-    epoch: int  # from 1
-    scores: dict[str, float]  # validation metrics
-    net: dict[str, Tensor]  # state dict of the network
 
 
 def check(config: RetrainConfig) -> None:
@@ -145,20 +133,6 @@ def retrain(
     return summary
 
 
-@dataclass(kw_only=True)
-class RetrainState(TrainState):
-    """Checkpoint of a retraining."""
-
-    net: NetworkBase
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    averaging: Averaging
-    best: BestEpoch | None = None  # weights to test
-    target_names: list[str] = field(default_factory=list)  # classes or words
-    network_sizes: dict[str, int] = field(default_factory=dict)  # see DataModule.network_sizes
-    input_specs: list[StateDict] = field(default_factory=list)  # fields of each ``InputSpec``
-
-
 class Retraining(Recipe):
     """One retraining: cosine schedule, drop path, auxiliary head, selection of the best epoch."""
 
@@ -193,7 +167,7 @@ class Retraining(Recipe):
             averaging=Averaging(net, decay=config.ema_decay, patience=config.averaging_patience),
             target_names=list(names),
             network_sizes=dict(sizes),
-            input_specs=[dataclasses.asdict(spec) for spec in self.data.input_specs()],
+            input_specs=self.data.input_specs(),
         )
         if self.ranks.size > 1:
             self.ranks.prepare(net)
@@ -206,10 +180,9 @@ class Retraining(Recipe):
     def begin(self, genotype_name: str) -> None:
         """Begin the run, or continue from its checkpoint."""
         run = self.run
+        run.restore(self.state, epochs=self.config.epochs)
         run.begin(self.data.subsets)
-        if run.saved is not None:
-            self.state.load_state_dict(run.saved)
-        elif self.ranks.main and self.config.tracking.figures:
+        if run.saved is None and self.ranks.main and self.config.tracking.figures:
             run.board.log_text("genotype", f"`{self.genotype}`", 0)
             with optional("TensorBoard's figure of the genotype"):
                 figure = draw_genotype(self.genotype, title=genotype_name)

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
 from darts.config import Invocation, SearchConfig, one_of
 from darts.data import Batch, Loader
@@ -22,6 +20,7 @@ from darts.methods.stages import stage_position
 from darts.plotting.run_figures import log_alphas, save_search_figures
 from darts.reading import JsonObject
 from darts.recipes.retrain_command import retrain_command
+from darts.recipes.search_state import SearchState
 from darts.searching.alphas import alpha_scalars, genotype_counts, mean_scalars, named_history
 from darts.searching.check_time import CheckInterrupted, CheckPacer, has_budget
 from darts.searching.checks import check_components
@@ -33,14 +32,15 @@ from darts.searching.worth import Worth
 from darts.spaces import AnyGenotype
 from darts.tracking import Console, print_lines, print_summary, read_metrics
 from darts.training.budget import check_budget, print_estimate
-from darts.training.checkpoint import StateDict, random_states, restore_random_states
+from darts.training.checkpoint import checkpoint_errors
 from darts.training.cost import count_macs, count_parameters
 from darts.training.device import seed_everything
 from darts.training.distributed import Ranks, distributed
 from darts.training.dry_run import ExtrapolatedLoader, FinalWork, estimate_cost
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
+from darts.training.random_states import random_states, restore_random_states
 from darts.training.run import TrainingRun
-from darts.training.state import TrainState
+from darts.typed_values import Count, entry
 
 PRINTED_KEYS = ("true_accuracy", "true_rank", "seconds", "joules", "joules_source", "gco2e")
 
@@ -91,22 +91,6 @@ def search(
     return summary
 
 
-@dataclass(kw_only=True)
-class SearchState(TrainState):
-    """Checkpoint of a search."""
-
-    valid_loader: Loader  # batches of the alphas
-    searcher: Searcher  # supernet, optimizers and masks
-    penalty: Penalty  # measured costs of the candidates
-    diagnosis: Diagnosis  # earlier collapse checks
-    history: list[dict[str, Tensor]] = field(default_factory=list)  # probabilities, each epoch
-    genotypes: list[str] = field(default_factory=list)  # JSON, each epoch
-    eigenvalues: list[float] = field(default_factory=list)  # each epoch, for the stopping rule
-    discretization: StateDict = field(default_factory=dict)  # progress of the discretization
-    # Epoch, from 0, whose genotype is the result of a search that a rule has ended.
-    stopped_epoch: int | None = None
-
-
 class Search(Recipe):
     """One search: weights learn on one subset of the training split, alphas on the other."""
 
@@ -127,8 +111,9 @@ class Search(Recipe):
         self.objective = objective
         self.benchmark = Benchmark.from_config(config.benchmark, config.space.name)
         sizes = self.data.network_sizes(config.space)
-        stage = 0 if run.saved is None else run.saved["searcher"]["stage"]
-        self.searcher = Searcher(config, objective, self.ranks, sizes, stage=stage)
+        with checkpoint_errors(run.checkpoint):
+            stage = 0 if run.saved is None else entry(run.saved, "searcher.stage", Count)
+            self.searcher = Searcher(config, objective, self.ranks, sizes, stage=stage)
         self.context = self.searcher.context
         self.penalty = Penalty.measured(config.penalty, self.context, self.data, self.ranks.device)
         self.worth = Worth.of_search(config, self.data, objective)
@@ -153,9 +138,8 @@ class Search(Recipe):
 
     def begin(self) -> None:
         """Begin the run, or continue from its checkpoint."""
+        self.run.restore(self.state, epochs=self.config.epochs)
         self.run.begin(self.data.subsets)
-        if self.run.saved is not None:
-            self.state.load_state_dict(self.run.saved)
         for name, text in self.data.extra_files().items():
             self.run.write(name, text)
 

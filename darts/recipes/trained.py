@@ -10,9 +10,17 @@ from torch import Tensor
 
 from darts.config import ConfigError, RetrainConfig, rebuild
 from darts.data import InputSpec
+from darts.data_modules import check_data_kind
 from darts.recipes.retrain import build_network
+from darts.recipes.retrain_state import RetrainState
 from darts.spaces import AnyGenotype, NetworkBase, parse_genotype
-from darts.training.checkpoint import CheckpointError, load_checkpoint
+from darts.training.checkpoint import CheckpointError, StateDict, checkpoint_errors, load_checkpoint
+from darts.training.restoring import require_finite_weights, require_fitting_network
+from darts.typed_values import Misfit, entry
+
+GENOTYPE_LIMIT = 100_000  # characters
+NAME_LIMIT = 100  # characters of an input or an axis
+EXAMPLE_LIMIT = 2**24  # numbers of an example input
 
 
 @dataclass(frozen=True)
@@ -32,38 +40,99 @@ class TrainedNetwork:
     def load(cls, reference: str) -> TrainedNetwork:
         """Load a checkpoint file, or the checkpoint of a run directory.
 
+        The weights are finite and fit the network. No network has been allocated.
+
         Raises:
-            ConfigError: When there is no such file.
-            CheckpointError: When the file is damaged, or its run has not completed an epoch.
+            ConfigError: If there is no such file.
+            CheckpointError: If the file is damaged, its entries contradict each other, or its run
+                has not completed an epoch.
         """
         file = find_checkpoint(reference)
         saved = load_checkpoint(file, "retrain")
-        if saved["best"] is None:
-            raise CheckpointError(f"{file}: the retraining has not completed an epoch")
-        config = rebuild(RetrainConfig, saved["config"])
-        return cls(
-            file=file,
-            config=config,
-            genotype=parse_genotype(config.genotype),
-            epoch=saved["best"]["epoch"],
-            weights=saved["best"]["net"],
-            target_names=tuple(saved["target_names"]),
-            network_sizes=saved["network_sizes"],
-            input_specs=tuple(InputSpec(**spec) for spec in saved["input_specs"]),
-        )
+        with checkpoint_errors(file):
+            config = rebuild(RetrainConfig, entry(saved, "config", StateDict))
+            check_data_kind(config)
+            state = RetrainState.entries(
+                saved, "epoch", "best", "target_names", "network_sizes", "input_specs"
+            )
+            best = state["best"]
+            if best is None:
+                raise CheckpointError(f"{file}: the retraining has not completed an epoch")
+            if not 1 <= best["epoch"] <= state["epoch"] <= config.epochs:
+                raise Misfit(f"best.epoch is {best['epoch']} of {state['epoch']} epochs")
+            trained = cls(
+                file=file,
+                config=config,
+                genotype=_parse(config),
+                epoch=best["epoch"],
+                weights=best["net"],
+                target_names=tuple(state["target_names"]),
+                network_sizes=state["network_sizes"],
+                input_specs=tuple(state["input_specs"]),
+            )
+            trained._check()
+        return trained
 
     def build(self) -> NetworkBase:
         """Return the network with its weights, on the CPU."""
-        net = build_network(self.genotype, self.config, self.network_sizes)
+        net = self._untrained()
         net.load_state_dict(self.weights)
         return net
+
+    def _untrained(self) -> NetworkBase:
+        return build_network(self.genotype, self.config, self.network_sizes)
+
+    def _check(self) -> None:
+        """Refuse weights, names and inputs that do not fit the network.
+
+        Raises:
+            Misfit: With the first one.
+        """
+        require_fitting_network(self._untrained, self.weights, "best.net")
+        require_finite_weights(self.weights, "best.net")
+        if len(self.target_names) not in self.network_sizes.values():
+            raise Misfit(f"target_names has {len(self.target_names)} names, which is no size")
+        for number, spec in enumerate(self.input_specs):
+            _check_input(spec, self.network_sizes, f"input_specs[{number}]")
+
+
+def _parse(config: RetrainConfig) -> AnyGenotype:
+    """Return the genotype of a configuration, which must belong to its space."""
+    if len(config.genotype) > GENOTYPE_LIMIT:
+        raise Misfit(f"config.genotype has more than {GENOTYPE_LIMIT:,} characters")
+    genotype = parse_genotype(config.genotype)
+    if genotype.space != config.space.name:
+        raise Misfit(
+            f"config.genotype belongs to space={genotype.space}, not to space={config.space.name}"
+        )
+    return genotype
+
+
+def _check_input(spec: InputSpec, sizes: Mapping[str, int], name: str) -> None:
+    """Refuse an input that a graph cannot have, or whose example would be large or invalid."""
+    numbers = 1
+    for size in spec.shape:
+        numbers *= size
+        if not 1 <= size <= EXAMPLE_LIMIT or numbers > EXAMPLE_LIMIT:
+            raise Misfit(f"{name}.shape is {spec.shape[:8]}; it must have 1 to {EXAMPLE_LIMIT:,}")
+    for text in (spec.name, *spec.dynamic_axes.values()):
+        if not text.isidentifier() or len(text) > NAME_LIMIT:
+            raise Misfit(f"{name} has the name {text[:60]!r}, which is no identifier")
+    if not all(0 <= axis < len(spec.shape) for axis in spec.dynamic_axes):
+        raise Misfit(f"{name}.dynamic_axes names an axis that the shape does not have")
+    if spec.mean is not None or spec.std is not None:
+        channels = {len(numbers) for numbers in (spec.mean or (), spec.std or ())}
+        if channels != {spec.shape[1] if len(spec.shape) > 1 else 0}:
+            raise Misfit(f"{name}: mean and std must have one number per channel")
+    if spec.num_tokens is not None and spec.num_tokens not in sizes.values():
+        raise Misfit(f"{name}.num_tokens is {spec.num_tokens}, which is no size of the network")
 
 
 def find_checkpoint(reference: str) -> Path:
     """Return the checkpoint file that a file name or a run directory refers to.
 
     Raises:
-        ConfigError: When there is no such file.
+        ConfigError: If there is no such file.
     """
     path = Path(reference)
     file = path / "checkpoint.pt" if path.is_dir() else path

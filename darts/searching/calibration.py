@@ -18,8 +18,8 @@ from darts.data import Batch
 from darts.spaces import SupernetBase
 from darts.tasks import Objective
 from darts.tasks.task import Forward
-from darts.training.checkpoint import random_states, restore_random_states
 from darts.training.device import autocast
+from darts.training.random_states import random_states, restore_random_states
 
 
 @runtime_checkable

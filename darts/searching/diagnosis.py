@@ -27,6 +27,7 @@ from darts.spaces import AnyGenotype, SearchContext
 from darts.spaces.mixture import path_mixture
 from darts.training.checkpoint import StateDict
 from darts.training.scoring import evaluate
+from darts.typed_values import typed
 
 TYPICAL_PRODUCTS = 10
 """Typical number of products with the Hessian, each of which takes as long as a training step."""
@@ -303,6 +304,10 @@ class Diagnosis:
         """Return the measurements of all checks as plain values."""
         return [dataclasses.asdict(check) for check in self.checks]
 
-    def load_state_dict(self, state: Sequence[StateDict]) -> None:
-        """Continue from ``state_dict``."""
-        self.checks = [Measurements(**values) for values in state]
+    def load_state_dict(self, state: object) -> None:
+        """Continue from ``state_dict``.
+
+        Raises:
+            Misfit: If the state is not such a state.
+        """
+        self.checks = typed(list[Measurements], state, "diagnosis")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +19,9 @@ from darts.config import PenaltyConfig
 from darts.data_modules import DataModule
 from darts.spaces import SearchContext, Space
 from darts.spaces.deriving import Candidates
-from darts.training.checkpoint import StateDict
 from darts.training.cost import count_macs, count_parameters
+from darts.training.restoring import require_finite_weights, require_same_layout
+from darts.typed_values import Misfit, Within, typed
 
 Measure = Callable[[nn.Module, Tensor], float]
 """Maps a module and an example input of one sample to the cost of the module."""
@@ -124,6 +126,11 @@ class ExpectedCost:
         return torch.stack(terms).sum() + self.fixed
 
 
+class _SavedCost(TypedDict):
+    fixed: Annotated[float, Within(0, 1e300)]
+    tables: dict[str, Tensor]
+
+
 class Penalty:
     """Term of the loss of the alphas for expected costs above their targets.
 
@@ -174,14 +181,23 @@ class Penalty:
         """Return the expected costs as ``expected_<cost>``, for each cost with a target."""
         return {f"expected_{name}": float(self.costs[name](probabilities)) for name in self.targets}
 
-    def state_dict(self) -> StateDict:
+    def state_dict(self) -> dict[str, _SavedCost]:
         """Return the tables, because a resumed run would measure different latencies."""
         return {
             name: {"fixed": cost.fixed, "tables": cost.tables} for name, cost in self.costs.items()
         }
 
-    def load_state_dict(self, state: StateDict) -> None:
-        """Continue with the tables of ``state_dict``."""
-        for name, saved in state.items():
-            self.costs[name].fixed = saved["fixed"]
-            self.costs[name].tables = dict(saved["tables"])
+    def load_state_dict(self, state: object) -> None:
+        """Continue with the tables of ``state_dict``.
+
+        Raises:
+            Misfit: If these are not the tables of the configured costs.
+        """
+        saved = typed(dict[str, _SavedCost], state, "penalty")
+        if saved.keys() != self.costs.keys():
+            raise Misfit("penalty holds other costs than the configured ones")
+        for name, cost in self.costs.items():
+            tables = saved[name]["tables"]
+            require_same_layout(tables, cost.tables, f"penalty.{name}.tables")
+            require_finite_weights(tables, f"penalty.{name}.tables")
+            cost.fixed, cost.tables = saved[name]["fixed"], tables

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +27,24 @@ from darts.tasks import Objective
 from darts.training.checkpoint import StateDict
 from darts.training.device import autocast, loss_scaler
 from darts.training.distributed import Ranks
+from darts.training.restoring import load_module, load_optimizer, load_scaler
 from darts.training.scoring import evaluate
 from darts.training.steps import cosine, optimizer_step, set_learning_rate, weight_optimizer
+from darts.typed_values import Count, Misfit, shown, typed
+
+
+class _SavedSearcher(TypedDict):
+    """What a checkpoint saves of a searcher."""
+
+    stage: Count
+    masks: dict[str, Tensor]  # (edges, operations) bool by group
+    freezing: FreezingState
+    net: dict[str, Tensor]
+    optimizer: StateDict
+    arch_optimizer: StateDict
+    scaler: StateDict
+    arch_scaler: StateDict
+
 
 AlphaCost = Callable[[Mapping[str, Tensor]], Tensor]
 """Maps the probabilities of all groups to a scalar term of the loss of the alphas."""
@@ -72,6 +88,8 @@ class Searcher:
         self.relaxation = config.relaxation
         self.stages: list[Stage] = config.stages or [Stage()]
         stage_position(0, config.epochs, self.stages)  # raises if there are too few epochs
+        if not 0 <= stage < len(self.stages):
+            raise Misfit(f"stage is {stage}; the search has {len(self.stages)} stages")
         self._sizes = dict(sizes)
         self.alpha_cost: AlphaCost | None = None
         self.position = StagePosition(stage, 0, 1)
@@ -341,7 +359,7 @@ class Searcher:
 
     # Checkpoints.
 
-    def state_dict(self) -> StateDict:
+    def state_dict(self) -> _SavedSearcher:
         """Return everything that a checkpoint saves, as tensors and plain values."""
         return {
             "stage": self.position.stage,
@@ -354,16 +372,35 @@ class Searcher:
             "arch_scaler": self.arch_scaler.state_dict(),
         }
 
-    def load_state_dict(self, state: StateDict) -> None:
-        """Continue from ``state_dict``; the searcher must have been built for its stage."""
-        self.context.masks = dict(state["masks"])
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.arch_optimizer.load_state_dict(state["arch_optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.arch_scaler.load_state_dict(state["arch_scaler"])
-        self.freezing_state = state["freezing"]
+    def load_state_dict(self, state: object) -> None:
+        """Continue from ``state_dict``; the searcher must have been built for its stage.
+
+        Raises:
+            Misfit: If the state does not fit the supernet, its optimizers or its operations.
+        """
+        saved = typed(_SavedSearcher, state, "searcher")
+        if saved["stage"] != self.position.stage:
+            raise Misfit(f"searcher.stage is {saved['stage']}, not {self.position.stage}")
+        self._check_masks(saved["masks"])
+        names = {*saved["freezing"].get("frozen", []), *saved["freezing"].get("sums", {})}
+        if unknown := names - self.net.operation_rows().keys():
+            raise Misfit(f"searcher.freezing names the unknown operation {shown(min(unknown))}")
+        load_module(self.net, saved["net"], "searcher.net")
+        load_optimizer(self.optimizer, saved["optimizer"], "searcher.optimizer")
+        load_optimizer(self.arch_optimizer, saved["arch_optimizer"], "searcher.arch_optimizer")
+        load_scaler(self.scaler, saved["scaler"], "searcher.scaler")
+        load_scaler(self.arch_scaler, saved["arch_scaler"], "searcher.arch_scaler")
+        self.context.masks = saved["masks"]
+        self.freezing_state = saved["freezing"]
         self._store_frozen()
+
+    def _check_masks(self, masks: Mapping[str, Tensor]) -> None:
+        """Refuse masks of other groups, and masks that leave an edge without candidates."""
+        for group, mask in masks.items():
+            rows = self.context.candidates.get(group, ())
+            shape = (len(rows), len(rows[0])) if rows else None
+            if mask.dtype != torch.bool or mask.shape != shape or not mask.any(dim=1).all():
+                raise Misfit(f"searcher.masks.{group[:60]} does not fit the candidates")
 
 
 def _alphas(net: SupernetBase) -> dict[str, Tensor]:

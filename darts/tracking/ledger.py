@@ -14,6 +14,7 @@ from typing import TypedDict
 
 from darts.reading import JsonObject
 from darts.tracking.energy import Energy, EnergyMeter
+from darts.typed_values import Misfit, shown, typed
 
 PHASES = ("training", "validation", "collapse", "discretization", "test")
 """Phases of a run, see docs/cost.md. Whatever belongs to no other phase counts as training."""
@@ -26,6 +27,12 @@ class LedgerEntry(TypedDict):
     source: str  # of the joules
     seconds: float  # wall-clock time
     joules: float
+
+
+class LedgerState(TypedDict):
+    """What a checkpoint saves of a ledger."""
+
+    entries: list[LedgerEntry]
 
 
 class PhaseCost(LedgerEntry):
@@ -112,16 +119,25 @@ class Ledger:
             for phase in PHASES
         }
 
-    def state_dict(self) -> dict[str, list[LedgerEntry]]:
+    def state_dict(self) -> LedgerState:
         """Return the entries for a checkpoint."""
         return {"entries": self.entries()}
 
-    def load_state_dict(self, state: dict[str, list[LedgerEntry]]) -> None:
-        """Replace all entries by those of a checkpoint. Call it before ``start``."""
-        self._accounts = {
-            (entry["phase"], entry["source"]): [entry["seconds"], entry["joules"]]
-            for entry in state["entries"]
-        }
+    def load_state_dict(self, state: object) -> None:
+        """Replace all entries by those of a checkpoint. Call it before ``start``.
+
+        Raises:
+            Misfit: If the state is not such a state.
+        """
+        self._accounts = {}
+        for saved in typed(LedgerState, state, "energy")["entries"]:
+            phase, costs = saved["phase"], [saved["seconds"], saved["joules"]]
+            if phase not in PHASES or not all(map(math.isfinite, costs)):
+                raise Misfit(
+                    f"energy: {costs[0]} seconds and {costs[1]} joules of phase {shown(phase)} are "
+                    "no costs"
+                )
+            self._accounts[phase, saved["source"]] = costs
 
     def _charge(self) -> None:
         """Assign what the meter has measured since the last call to the current phase."""

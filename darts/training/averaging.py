@@ -8,12 +8,16 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from darts.config import ConfigError
 from darts.tasks import Metric
-from darts.training.checkpoint import StateDict
+from darts.training.restoring import load_module
+from darts.typed_values import Misfit, typed
 
 
 def require_one_average(decay: float, patience: int) -> None:
@@ -27,6 +31,12 @@ def require_one_average(decay: float, patience: int) -> None:
             f"ema_decay={decay:g} and averaging_patience={patience} exclude each other; "
             "set one of them to 0"
         )
+
+
+class _SavedAverage(TypedDict):
+    average: dict[str, Any] | None  # state of AveragedModel, if averaging is configured
+    active: bool
+    scores: list[float]
 
 
 class Averaging:
@@ -84,13 +94,22 @@ class Averaging:
         self.active = any(not metric.prefers(score, old) for old in earlier)
         return self.active
 
-    def state_dict(self) -> StateDict:
+    def state_dict(self) -> _SavedAverage:
         """Return the average and the recorded scores."""
         average = None if self._average is None else self._average.state_dict()
         return {"average": average, "active": self.active, "scores": list(self._scores)}
 
-    def load_state_dict(self, state: StateDict) -> None:
-        """Continue from ``state_dict``."""
-        self.active, self._scores = state["active"], list(state["scores"])
-        if self._average is not None and state["average"] is not None:
-            self._average.load_state_dict(state["average"])
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Continue from ``state_dict``.
+
+        Raises:
+            Misfit: If the state does not fit the network or the kind of average.
+        """
+        saved = typed(_SavedAverage, state, "averaging")
+        if (saved["average"] is None) != (self._average is None):
+            raise Misfit("averaging belongs to another configuration")
+        if saved["active"] and self._average is None:
+            raise Misfit("averaging.active is True without an average")
+        if self._average is not None:
+            load_module(self._average, saved["average"], "averaging.average")
+        self.active, self._scores = saved["active"], saved["scores"]

@@ -1,25 +1,25 @@
-"""Checkpoints: written atomically, loaded without executing code, checked before use.
+"""Checkpoints: written atomically, read without executing code, checked before use.
 
-A checkpoint is written to a temporary file, flushed to disk and renamed. It holds only tensors and
-plain values, so it loads with ``weights_only=True``. The checksums of its zip archive are verified
-first, because PyTorch does not verify them.
+A checkpoint holds only tensors and plain values. It is written to a temporary file, flushed to disk
+and renamed.
 """
 
 from __future__ import annotations
 
-import random
-import zipfile
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-import numpy as np
 import torch
 
+from darts.reading import FileError, one_line
+from darts.training.checkpoint_file import DamagedFile, read_values
+from darts.typed_values import Misfit
 from darts.writing import open_atomically
 
 # Increase the number when the state of a command changes.
-FORMATS = {"search": 7, "retrain": 4}
+FORMATS = {"search": 7, "retrain": 5}
 
 
 StateDict: TypeAlias = dict[str, Any]
@@ -65,7 +65,7 @@ class _Output:
 
 
 def load_checkpoint(path: Path, kind: str | None = None) -> StateDict:
-    """Read a checkpoint to the CPU.
+    """Read a checkpoint to the CPU. Its entries are plain, but not yet of the expected types.
 
     Args:
         path: The file.
@@ -73,74 +73,61 @@ def load_checkpoint(path: Path, kind: str | None = None) -> StateDict:
 
     Raises:
         CheckpointError: When the file is absent, damaged, foreign, or of another command.
+        OSError: When the disk fails.
     """
-    if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise CheckpointError(f"checkpoint {path} is damaged: checksum of {damaged} differs")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except CheckpointError:
-        raise
-    except (zipfile.BadZipFile, zlib.error, EOFError):
-        raise CheckpointError(f"checkpoint {path} is damaged or not a checkpoint") from None
-    except Exception as error:
-        # torch.load raises nearly anything on a hostile or foreign file.
-        raise CheckpointError(f"checkpoint {path} cannot be read: {_first_line(error)}") from None
+        content = read_values(path)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise CheckpointError(f"no checkpoint at {path}") from None
+    except (FileError, PermissionError) as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read: {one_line(error)}") from None
+    except DamagedFile as error:
+        raise CheckpointError(
+            f"checkpoint {path} is damaged or not a checkpoint: {one_line(error)}"
+        ) from None
+    except ValueError as error:
+        raise CheckpointError(f"checkpoint {path} cannot be used: {one_line(error)}") from None
     if not isinstance(content, dict) or not {"format", "kind"} <= content.keys():
         raise CheckpointError(f"{path} is not a checkpoint of darts-nas")
-    found, known = content["format"], FORMATS.get(str(content["kind"]), 1)
+    written_by, found = content["kind"], content["format"]
+    if not isinstance(written_by, str) or type(found) is not int:
+        raise CheckpointError(f"{path} is not a checkpoint of darts-nas")
+    known = FORMATS.get(written_by, 1)
     if found != known:
         raise CheckpointError(
             f"{path} is a checkpoint of another version of darts-nas: format {found}, not {known}"
         )
-    if kind is not None and content["kind"] != kind:
-        raise CheckpointError(f"checkpoint {path} was written by {content['kind']}, not by {kind}")
+    if kind is not None and written_by != kind:
+        raise CheckpointError(f"checkpoint {path} was written by {written_by[:60]}, not by {kind}")
+    if not all(isinstance(name, str) for name in content):
+        raise CheckpointError(f"{path} is not a checkpoint of darts-nas")
     return content
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+@contextmanager
+def checkpoint_errors(path: Path) -> Iterator[None]:
+    """Name the checkpoint in the errors of a block that uses its entries.
 
-
-def random_states() -> StateDict:
-    """Return the states of the generators of Python, NumPy and PyTorch as plain values."""
-    numpy_state: Any = np.random.get_state(legacy=False)
-    states: StateDict = {
-        "python": random.getstate(),
-        "numpy": {
-            "key": torch.from_numpy(numpy_state["state"]["key"].astype(np.int64)),
-            "pos": int(numpy_state["state"]["pos"]),
-            "has_gauss": int(numpy_state["has_gauss"]),
-            "gauss": float(numpy_state["gauss"]),
-        },
-        "torch": torch.get_rng_state(),
-    }
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state_all()
-    if torch.backends.mps.is_available():
-        states["mps"] = torch.mps.get_rng_state()
-    return states
-
-
-def restore_random_states(states: StateDict) -> None:
-    """Restore ``random_states``; states of absent devices are ignored."""
-    version, internal, gauss = states["python"]
-    random.setstate((version, tuple(internal), gauss))
-    saved = states["numpy"]
-    np.random.set_state(
-        {
-            "bit_generator": "MT19937",
-            "state": {"key": saved["key"].numpy().astype(np.uint32), "pos": saved["pos"]},
-            "has_gauss": saved["has_gauss"],
-            "gauss": saved["gauss"],
-        }
-    )
-    torch.set_rng_state(states["torch"])
-    if "cuda" in states and torch.cuda.device_count() == len(states["cuda"]):
-        torch.cuda.set_rng_state_all(states["cuda"])
-    if "mps" in states and torch.backends.mps.is_available():
-        torch.mps.set_rng_state(states["mps"])
+    Raises:
+        CheckpointError: Instead of the errors that PyTorch and this package raise for values that
+            do not fit.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except torch.OutOfMemoryError:
+        raise
+    except Misfit as error:
+        raise CheckpointError(f"checkpoint {path} cannot be used: {error}") from None
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        NotImplementedError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        reason = one_line(error)
+        raise CheckpointError(f"checkpoint {path} does not fit its run: {reason}") from error

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -18,23 +19,44 @@ from darts.config import EnergyConfig, Invocation, RunConfig
 from darts.data import load_split, save_split
 from darts.reading import JsonObject, one_line
 from darts.tracking import EnergyMeter, Ledger, MetricsLog, TensorBoard
-from darts.tracking.ledger import PHASES, CostSummary, LedgerEntry, energy_report, summary_costs
+from darts.tracking.ledger import (
+    PHASES,
+    CostSummary,
+    LedgerEntry,
+    LedgerState,
+    energy_report,
+    summary_costs,
+)
 from darts.tracking.metrics import Position
 from darts.training.checkpoint import (
     CheckpointError,
     StateDict,
+    checkpoint_errors,
     load_checkpoint,
-    random_states,
-    restore_random_states,
     save_checkpoint,
 )
 from darts.training.device import peak_memory
 from darts.training.distributed import Ranks
+from darts.training.random_states import RandomStates, random_states, restore_random_states
 from darts.training.run_directory import FIRST_FILES, RunDirectory
+from darts.training.state import TrainState
 from darts.training.steps import Diverged
+from darts.typed_values import Count, Misfit, typed_entries
 from darts.writing import WriteError, is_machine_fault
 
 DIVERGED = "diverged.json"
+
+
+class RunEntries(TypedDict):
+    """Entries of a checkpoint that a run adds to the state of its training."""
+
+    config: StateDict
+    global_step: Count
+    metrics_position: tuple[Count, str]  # see Position
+    event_offset: Count  # bytes of the event file
+    files: dict[str, str]  # digests of files that do not change
+    random: RandomStates
+    energy: LedgerState
 
 
 class TrainingRun:
@@ -106,6 +128,8 @@ class TrainingRun:
         if not self.checkpoint.exists():
             return  # killed before its first checkpoint: start from the beginning
         self.saved = load_checkpoint(self.checkpoint, self.command)
+        with checkpoint_errors(self.checkpoint):
+            self.saved |= typed_entries(RunEntries, self.saved)
         self.files.require_same(self.saved["config"], self.config)
         self._digests = self.saved["files"]
         if self.ranks.main:
@@ -122,6 +146,28 @@ class TrainingRun:
                 f"its results will differ in rounding. Set OMP_NUM_THREADS={threads} to avoid this",
                 stacklevel=2,
             )
+
+    def restore(self, state: TrainState, *, epochs: int) -> None:
+        """Restore the state of the training from the checkpoint, if there is one.
+
+        Call it before ``begin``, which changes files.
+
+        Args:
+            state: State of a run that has not begun.
+            epochs: Epochs of the whole run.
+
+        Raises:
+            CheckpointError: If the checkpoint does not fit the configuration or the data.
+        """
+        if self.saved is None:
+            return
+        with checkpoint_errors(self.checkpoint):
+            state.load_state_dict(self.saved)
+            if state.epoch > epochs:
+                raise Misfit(f"epoch is {state.epoch} of {epochs} epochs")
+            step = state.epoch * len(state.train_loader) + state.step
+            if self.saved["global_step"] != step:
+                raise Misfit(f"global_step is {self.saved['global_step']}, not {step}")
 
     def begin(self, subsets: Mapping[str, Tensor]) -> None:
         """Write the first files, restore random states, open the logs, start the energy meter.
@@ -149,9 +195,10 @@ class TrainingRun:
             (self.path / DIVERGED).unlink(missing_ok=True)
         self._ledger = Ledger(energy_meter(self.config.tracking.energy, self.ranks))
         if saved is not None:
-            if main:  # other ranks count from 0; their joules are added to rank 0's
-                self._ledger.load_state_dict(saved["energy"])
-            restore_random_states(saved["random"])
+            with checkpoint_errors(self.checkpoint):
+                if main:  # other ranks count from 0; their joules are added to rank 0's
+                    self._ledger.load_state_dict(saved["energy"])
+                restore_random_states(saved["random"])
             self.ranks.align_generators()
             self._global_step = saved["global_step"]
         self._ledger.start()

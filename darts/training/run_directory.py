@@ -51,13 +51,16 @@ class RunDirectory:
         """Whether the run wrote its summary, which is its last file."""
         return (self.path / "summary.json").exists()
 
-    def claim_unused(self, *, resumable: bool = False, numbered: bool = False) -> None:
+    def claim_unused(
+        self, *, resumable: bool = False, numbered: bool = False, repeatable: bool = False
+    ) -> None:
         """Become the owner of a directory that holds no run.
 
         Args:
             resumable: Whether the message offers to continue a run that the directory holds.
             numbered: Whether to try ``path_2``, ``path_3``, ... if the directory is taken. For
                 directories that the user did not choose.
+            repeatable: See ``require_unused``.
 
         Raises:
             ConfigError: If the directory is taken.
@@ -68,7 +71,7 @@ class RunDirectory:
                 self.path = base.with_name(f"{base.name}_{number}")
             try:
                 self._claim()
-                self.require_unused(resumable=resumable)
+                self.require_unused(resumable=resumable, repeatable=repeatable)
                 return
             except ConfigError:
                 self.release()
@@ -113,16 +116,18 @@ class RunDirectory:
     ) -> None:
         self.release()
 
-    def require_unused(self, *, resumable: bool = False) -> None:
+    def require_unused(self, *, resumable: bool = False, repeatable: bool = False) -> None:
         """Refuse a directory that already holds a run.
 
         Args:
             resumable: Whether the message offers to continue that run.
+            repeatable: Whether to accept an incomplete run of the same command, whose files the
+                new run replaces.
 
         Raises:
             ConfigError: If ``config.yaml`` exists.
         """
-        if (self.path / "config.yaml").exists():
+        if (self.path / "config.yaml").exists() and not (repeatable and self._is_incomplete()):
             hint = f", or continue that run with resume={self.path}" if resumable else ""
             raise ConfigError(
                 f"{self.path} already holds a run; choose another hydra.run.dir{hint}"
@@ -146,6 +151,15 @@ class RunDirectory:
         )
         self.write_json("env.json", environment())
         self.write("config.yaml", text)
+
+    def _is_incomplete(self) -> bool:
+        """Return whether the directory holds a run of this command that was killed."""
+        if self.is_complete:
+            return False
+        try:
+            return bool(self.read_json("overrides.json").get("command") == self.command)
+        except (FileError, OSError):
+            return False
 
     def require_same(self, saved: Mapping[str, object], config: ResumableConfig) -> None:
         """Refuse to resume with a configuration that differs from the run's own.

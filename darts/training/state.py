@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, get_type_hints, runtime_checkable
+
+import torch
+from torch import nn
 
 from darts.data import Loader
 from darts.training.checkpoint import StateDict
+from darts.training.restoring import load_module, load_optimizer, load_scaler
 from darts.training.steps import EpochMeans
+from darts.typed_values import Count, Misfit, entry, typed
 
 
 @runtime_checkable
@@ -19,7 +25,11 @@ class Stateful(Protocol):
         """Return tensors and plain values."""
 
     def load_state_dict(self, state: StateDict) -> object:
-        """Restore what ``state_dict`` returned."""
+        """Restore what ``state_dict`` returned.
+
+        Raises:
+            ValueError: If the state does not fit.
+        """
 
 
 @dataclass(kw_only=True)
@@ -27,29 +37,74 @@ class TrainState:
     """Fields of a checkpoint that search and retrain share.
 
     A command extends this class. Each field is either ``Stateful`` and restored in place, or a
-    plain value or tensor and replaced.
+    plain value or tensor and replaced. The types of the fields are the schema of a checkpoint.
     """
 
     train_loader: Loader  # batches of the weights
-    epoch: int = 0  # completed epochs
-    step: int = 0  # completed steps of the epoch that follows them
+    epoch: Count = 0  # completed epochs
+    step: Count = 0  # completed steps of the epoch that follows them
     means: EpochMeans = field(default_factory=EpochMeans)  # of the training metrics in that epoch
     scores: dict[str, float] = field(default_factory=dict)  # validation, last completed epoch
 
     def state_dict(self) -> StateDict:
-        """Return one entry per field."""
+        """Return one entry per field, as tensors and plain values."""
         return {
-            name: value.state_dict() if isinstance(value, Stateful) else value
+            name: value.state_dict() if isinstance(value, Stateful) else _plain(value)
             for name, value in self._fields().items()
         }
 
-    def load_state_dict(self, state: StateDict) -> None:
-        """Restore every field from ``state_dict``."""
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Restore every field from ``state_dict``; other entries are ignored.
+
+        Raises:
+            Misfit: If an entry is missing, has another type or does not fit this object.
+            ValueError: If the state of a ``Stateful`` field does not fit.
+        """
+        hints = get_type_hints(type(self), include_extras=True)
         for name, value in self._fields().items():
-            if isinstance(value, Stateful):
-                value.load_state_dict(state[name])
+            saved = entry(state, name, object)
+            if isinstance(value, nn.Module):
+                load_module(value, saved, name)
+            elif isinstance(value, torch.optim.Optimizer):
+                load_optimizer(value, saved, name)
+            elif isinstance(value, torch.amp.GradScaler):
+                load_scaler(value, saved, name)
+            elif isinstance(value, Stateful):
+                value.load_state_dict(cast("StateDict", saved))
             else:
-                setattr(self, name, state[name])
+                setattr(self, name, typed(hints[name], saved, name))
+        self.check()
+
+    @classmethod
+    def entries(cls, state: Mapping[str, object], *names: str) -> StateDict:
+        """Return some plain fields of ``state_dict``, with their declared types.
+
+        Raises:
+            Misfit: If an entry is missing, or has another type.
+        """
+        hints = get_type_hints(cls, include_extras=True)
+        return {name: entry(state, name, hints[name]) for name in names}
+
+    def check(self) -> None:
+        """Refuse restored values that contradict each other; subclasses add to it.
+
+        Raises:
+            Misfit: With the first contradiction.
+        """
+        steps = len(self.train_loader)
+        if self.step > steps:
+            raise Misfit(f"step is {self.step}; an epoch has {steps} steps")
+        if (self.step > 0) != (self.means.samples > 0):
+            raise Misfit(f"means holds {self.means.samples} samples of {self.step} steps")
+        if self.step > 0 and "train_loss" not in self.means.sums:
+            raise Misfit("means.sums.train_loss is missing")
 
     def _fields(self) -> dict[str, object]:
         return {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+
+
+def _plain(value: object) -> object:
+    """Return a field as plain values; a list of dataclasses as a list of dictionaries."""
+    if isinstance(value, list) and value and dataclasses.is_dataclass(value[0]):
+        return [dataclasses.asdict(item) for item in value]
+    return value

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from darts.config import ConfigError, WeightOptimizerConfig
-from darts.training.checkpoint import StateDict
+from darts.typed_values import Count, Misfit, typed
 
 Reduce = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 """Sums tensors over the ranks of a distributed run."""
@@ -118,6 +119,11 @@ def require_finite(loss: float | Tensor, epoch: int, step: int) -> float:
     return value
 
 
+class _SavedMeans(TypedDict):
+    sums: dict[str, float]  # by name of a metric
+    samples: Count
+
+
 class EpochMeans:
     """Running means over the samples of an epoch."""
 
@@ -139,10 +145,17 @@ class EpochMeans:
         """Return the mean of each value so far."""
         return {name: total / self.samples for name, total in self.sums.items()}
 
-    def state_dict(self) -> StateDict:
+    def state_dict(self) -> _SavedMeans:
         """Return sums and count."""
         return {"sums": dict(self.sums), "samples": self.samples}
 
-    def load_state_dict(self, state: StateDict) -> None:
-        """Continue from ``state_dict``."""
-        self.sums, self.samples = dict(state["sums"]), state["samples"]
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Continue from ``state_dict``.
+
+        Raises:
+            Misfit: If the state is not such a state.
+        """
+        saved = typed(_SavedMeans, state, "means")
+        if bool(saved["sums"]) != (saved["samples"] > 0):
+            raise Misfit(f"means.sums has {len(saved['sums'])} sums of {saved['samples']} samples")
+        self.sums, self.samples = saved["sums"], saved["samples"]

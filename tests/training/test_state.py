@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from darts.data import InputSpec
 from darts.training.checkpoint import load_checkpoint, save_checkpoint
 from darts.training.state import Stateful, TrainState
+from darts.typed_values import Misfit
 
 
 class FakeLoader:
@@ -18,6 +21,9 @@ class FakeLoader:
 
     def __init__(self, position: int = 0) -> None:
         self.position = position
+
+    def __len__(self) -> int:
+        return 5
 
     def state_dict(self) -> dict[str, Any]:
         return {"position": self.position}
@@ -33,6 +39,7 @@ class ExampleState(TrainState):
     net: nn.Module
     history: list[int] = field(default_factory=list)
     best: dict[str, Any] | None = None
+    specs: list[InputSpec] = field(default_factory=list)
     threshold: Tensor | None = None
 
 
@@ -46,6 +53,7 @@ def test_stateful_fields_are_restored_in_place_and_others_replaced(tmp_path: Pat
     saved.epoch, saved.step, saved.scores = 3, 2, {"accuracy": 0.5}
     saved.history, saved.best, saved.threshold = [1, 2], {"epoch": 2}, torch.tensor(0.25)
     saved.means.add(4, train_loss=2.0)
+    saved.specs = [InputSpec("samples", (2, 3), {0: "batch"}, mean=(0.5,), std=(1.0,))]
     save_checkpoint(tmp_path / "checkpoint.pt", "search", saved.state_dict())
 
     restored = make_state()
@@ -61,6 +69,7 @@ def test_stateful_fields_are_restored_in_place_and_others_replaced(tmp_path: Pat
     assert restored.means.compute() == {"train_loss": 2.0}
     assert (restored.epoch, restored.step, restored.scores) == (3, 2, {"accuracy": 0.5})
     assert (restored.history, restored.best) == ([1, 2], {"epoch": 2})
+    assert restored.specs == saved.specs
     assert restored.threshold is not None
     assert restored.threshold.equal(torch.tensor(0.25))
 
@@ -76,6 +85,7 @@ def test_the_state_dict_has_one_entry_per_field() -> None:
         "net",
         "history",
         "best",
+        "specs",
         "threshold",
     ]
     assert state["train_loader"] == {"position": 1}
@@ -86,3 +96,42 @@ def test_stateful_objects_have_both_methods() -> None:
     assert isinstance(nn.Linear(1, 1), Stateful)
     assert isinstance(FakeLoader(), Stateful)
     assert not isinstance({"position": 1}, Stateful)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("epoch", -1, "epoch is -1; it must be between 0"),
+        ("epoch", 2.0, "epoch is 2.0; it must be a whole number"),
+        ("epoch", True, "epoch is True"),
+        ("step", 6, "step is 6; an epoch has 5 steps"),
+        ("step", 3, "means holds 0 samples of 3 steps"),
+        ("scores", {"accuracy": "0.5"}, "scores.accuracy is '0.5'; it must be a number"),
+        ("scores", [0.5], "scores is a list"),
+        ("means", {"sums": {"train_loss": 1.0}}, "means.samples is missing"),
+        ("means", {"sums": {"train_loss": 1.0}, "samples": 4}, "means holds 4 samples of 0 steps"),
+        ("history", [1, None], r"history\[1\] is None"),
+        ("specs", [{"name": "samples"}], r"specs\[0\].shape is missing"),
+        ("threshold", 0.5, "threshold is 0.5; it must be a Tensor"),
+        ("net", {}, "net.weight is missing|net.bias is missing"),
+        ("net", {"weight": torch.zeros(1, 3), "bias": torch.zeros(1)}, "net.weight has shape"),
+        (
+            "net",
+            {"weight": torch.zeros(1, 2), "bias": torch.zeros(1).double()},
+            "net.bias has shape",
+        ),
+        ("net", {"weight": torch.zeros(1, 2), "bias": torch.tensor([torch.nan])}, "not finite"),
+    ],
+)
+def test_an_entry_that_does_not_fit_is_named(name: str, value: Any, message: str) -> None:
+    state = make_state()
+    with pytest.raises(Misfit, match=message):
+        make_state().load_state_dict(state.state_dict() | {name: value})
+
+
+def test_a_missing_entry_is_named() -> None:
+    complete = make_state().state_dict()
+    for name in complete:
+        partial = {key: value for key, value in complete.items() if key != name}
+        with pytest.raises(Misfit, match=f"^{name} is missing$"):
+            make_state().load_state_dict(partial)

@@ -63,7 +63,7 @@ class Cnn(Space):
     )
     published: ClassVar[Mapping[str, PublishedGenotype]] = PUBLISHED
     channels: int = number(16, low=1)
-    cells: int = number(8, low=1)
+    cells: int = number(8, low=1, high=1000)
     stem: str = choice("small", "small", "imagenet")
     candidates: str = choice("all", *CANDIDATE_SETS)
 

@@ -53,7 +53,7 @@ class Macro(Space):
     supports_partial: ClassVar[bool] = False
     supports_compile: ClassVar[bool] = False
     channels: int = number(16, low=1)
-    cells: int = number(4, low=1)
+    cells: int = number(4, low=1, high=1000)
 
     def supernet(
         self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int

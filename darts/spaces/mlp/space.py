@@ -53,7 +53,7 @@ class Mlp(Space):
     supports_partial: ClassVar[bool] = False
     supports_compile: ClassVar[bool] = False
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
-    cells: int = number(2, low=1)
+    cells: int = number(2, low=1, high=1000)
     widths: list[int] = number([16, 32, 64, 128], low=1, high=MAX_WIDTH)
     activations: list[str] = field(default_factory=lambda: ["relu", "gelu", "silu", "tanh"])
     normalization: str = choice(NORMALIZATIONS[0], *NORMALIZATIONS)

@@ -49,7 +49,7 @@ class Nas201(Space):
     supports_compile: ClassVar[bool] = False
     weightless_operations: ClassVar[tuple[str, ...]] = ("none", "skip_connect", "avg_pool_3x3")
     channels: int = number(16, low=1)
-    cells: int = number(5, low=1)
+    cells: int = number(5, low=1, high=1000)
 
     def supernet(
         self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int

@@ -57,7 +57,7 @@ class Transformer(Space):
     data_kinds: ClassVar[tuple[str, ...]] = ("text", "documents")
     skip_operations: ClassVar[tuple[str, ...]] = ("identity",)
     weightless_operations: ClassVar[tuple[str, ...]] = ("identity",)
-    cells: int = number(4, low=1)
+    cells: int = number(4, low=1, high=1000)
     hidden: int = number(128, low=1)
     positions: str = choice(POSITIONS[0], *POSITIONS)
     max_length: int = number(512, low=1)

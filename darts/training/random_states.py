@@ -1,0 +1,84 @@
+"""The states of the global random generators, saved as plain values and restored with checks."""
+
+from __future__ import annotations
+
+import random
+from typing import Annotated, Any, Literal, TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from darts.typed_values import Misfit, Within, typed
+
+
+class NumpyState(TypedDict):
+    """State of NumPy's global generator, MT19937."""
+
+    key: Tensor  # (624,) int64
+    pos: Annotated[int, Within(0, 624)]
+    has_gauss: Literal[0, 1]
+    gauss: float
+
+
+class _ProcessorStates(TypedDict):
+    python: tuple[Literal[3], tuple[int, ...], float | None]  # of random.getstate
+    numpy: NumpyState
+    torch: Tensor  # (n,) uint8
+
+
+class RandomStates(_ProcessorStates, total=False):
+    """States of all global generators; those of GPUs only where there are any."""
+
+    cuda: list[Tensor]  # (n,) uint8 of each device
+    mps: Tensor  # (n,) uint8
+
+
+def random_states() -> RandomStates:
+    """Return the states of the generators of Python, NumPy and PyTorch as plain values."""
+    numpy_state: Any = np.random.get_state(legacy=False)
+    states: RandomStates = {
+        "python": random.getstate(),
+        "numpy": {
+            "key": torch.from_numpy(numpy_state["state"]["key"].astype(np.int64)),
+            "pos": int(numpy_state["state"]["pos"]),
+            "has_gauss": 1 if numpy_state["has_gauss"] else 0,
+            "gauss": float(numpy_state["gauss"]),
+        },
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    if torch.backends.mps.is_available():
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def restore_random_states(saved: object) -> None:
+    """Restore ``random_states``; states of absent devices are ignored.
+
+    Raises:
+        Misfit: If a state is not one of these generators.
+    """
+    states = typed(RandomStates, saved, "random")
+    key = states["numpy"]["key"]
+    # NumPy itself checks neither the numbers nor the position.
+    if key.shape != (624,) or key.dtype != torch.int64 or key.min() < 0 or key.max() >= 2**32:
+        raise Misfit("random.numpy.key is not a state of NumPy's generator")
+    try:
+        random.setstate(states["python"])
+        np.random.set_state(
+            {
+                "bit_generator": "MT19937",
+                "state": {"key": key.numpy().astype(np.uint32), "pos": states["numpy"]["pos"]},
+                "has_gauss": states["numpy"]["has_gauss"],
+                "gauss": states["numpy"]["gauss"],
+            }
+        )
+        torch.set_rng_state(states["torch"])
+        if "cuda" in states and torch.cuda.device_count() == len(states["cuda"]):
+            torch.cuda.set_rng_state_all(states["cuda"])
+        if "mps" in states and torch.backends.mps.is_available():
+            torch.mps.set_rng_state(states["mps"])
+    except (ValueError, TypeError, OverflowError, RuntimeError) as error:
+        raise Misfit(f"random is not a state of the generators: {error}") from None

@@ -1,0 +1,212 @@
+"""Plain values of a foreign file, checked against type hints.
+
+The fields of a dataclass or ``TypedDict`` are the schema of a file: one declaration serves the
+type checker, the writer and the reader.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+T = TypeVar("T")
+
+
+class Misfit(ValueError):
+    """A value that does not fit its declared type; the message is one line and names it."""
+
+
+@dataclass(frozen=True)
+class Within:
+    """Limits of a number, for use in ``Annotated``; NaN is outside of all limits."""
+
+    low: float
+    high: float = math.inf
+
+    def check(self, value: float, name: str) -> None:
+        """Refuse a number outside of the limits.
+
+        Raises:
+            Misfit: If it is outside.
+        """
+        if not self.low <= value <= self.high:
+            limits = f"at least {self.low:g}"
+            if math.isfinite(self.high):
+                limits = f"between {self.low:g} and {self.high:g}"
+            raise Misfit(f"{name} is {value}; it must be {limits}")
+
+
+Count: TypeAlias = Annotated[int, Within(0, 2**62)]
+"""A whole number that is not negative."""
+
+
+def typed(hint: type[T], value: object, name: str) -> T:
+    """Return a plain value as an object of its declared type.
+
+    Mappings become dictionaries, sequences become lists or tuples, and dictionaries with the fields
+    of a dataclass become this dataclass. Numbers and texts are not converted: ``True`` is no
+    number, ``1.0`` is no whole number, but a whole number is a number.
+
+    Args:
+        hint: Type, for example ``list[int]``, ``float | None``, a dataclass or a ``TypedDict``.
+            Text that may not be evaluated is never a hint.
+        value: Nested plain values.
+        name: Name of the value for the message.
+
+    Raises:
+        Misfit: If the value or a nested value has another type.
+    """
+    return cast("T", _typed(hint, value, name))
+
+
+def entry(content: Mapping[str, object], name: str, hint: type[T]) -> T:
+    """Return a nested entry of a file; dots separate the keys in ``name``, as in ``a.b``.
+
+    Raises:
+        Misfit: If the entry is missing, or has another type.
+    """
+    value: object = content
+    for key in name.split("."):
+        if not isinstance(value, Mapping) or key not in value:
+            raise Misfit(f"{name} is missing")
+        value = value[key]
+    return typed(hint, value, name)
+
+
+def typed_entries(schema: type[T], content: Mapping[str, object]) -> T:
+    """Return the entries that a ``TypedDict`` declares; other entries are left out.
+
+    Raises:
+        Misfit: If an entry is missing, or has another type.
+    """
+    names = get_type_hints(schema)
+    return typed(schema, {name: content[name] for name in names if name in content}, "")
+
+
+def shown(value: object) -> str:
+    """Return a value for a message, shortened; containers and objects by the name of their type."""
+    if not isinstance(value, (str, int, float, bool, type(None))):
+        return f"a {type(value).__name__}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _typed(hint: Any, value: object, name: str) -> object:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any or hint is object:
+        return value
+    if origin is Annotated:
+        value = _typed(arguments[0], value, name)
+        for limit in arguments[1:]:
+            limit.check(value, name)
+        return value
+    if origin in (Union, types.UnionType):
+        return _one_of(arguments, value, name)
+    if origin is Literal:
+        if type(value) is bool or value not in arguments:
+            raise Misfit(f"{name} is {shown(value)}; it must be {_words(arguments)}")
+        return value
+    if is_typeddict(hint):
+        hints = get_type_hints(hint, include_extras=True)
+        return _fields(hints, hint.__required_keys__, value, name)
+    if dataclasses.is_dataclass(hint):
+        hints = get_type_hints(hint, include_extras=True)
+        return cast("type", hint)(**_fields(hints, frozenset(hints), value, name))
+    if origin in (dict, Mapping) or hint is dict:
+        key_hint, value_hint = arguments or (Any, Any)
+        items = _expect((dict,), "a dictionary", value, name).items()
+        return {
+            _typed(key_hint, key, f"a key of {name}"): _typed(value_hint, item, _inner(name, key))
+            for key, item in items
+        }
+    if origin in (list, Sequence) or hint is list:
+        items = _expect((list, tuple), "a list", value, name)
+        (item_hint,) = arguments or (Any,)
+        return [_typed(item_hint, item, f"{name}[{i}]") for i, item in enumerate(items)]
+    if origin is tuple:
+        return _tuple(arguments, value, name)
+    return _scalar(hint, value, name)
+
+
+def _scalar(hint: Any, value: object, name: str) -> object:
+    """Check a value against a class; None stands for the type of None."""
+    if hint is None or hint is type(None):
+        fits, noun = value is None, "None"
+    elif hint is float:
+        fits, noun = isinstance(value, (int, float)) and type(value) is not bool, "a number"
+    elif hint is int:
+        fits, noun = isinstance(value, int) and type(value) is not bool, "a whole number"
+    else:
+        nouns = {str: "a text", bool: "True or False"}
+        fits, noun = isinstance(value, hint), nouns.get(hint, f"a {hint.__name__}")
+    if not fits:
+        raise Misfit(f"{name} is {shown(value)}; it must be {noun}")
+    return value
+
+
+def _one_of(hints: Sequence[Any], value: object, name: str) -> object:
+    """Return the value as the first type that it fits."""
+    misfits: list[Misfit] = []
+    for hint in hints:
+        try:
+            return _typed(hint, value, name)
+        except Misfit as misfit:
+            misfits.append(misfit)
+    # The last alternative is usually None, about which a message says nothing.
+    raise misfits[0]
+
+
+def _tuple(hints: Sequence[Any], value: object, name: str) -> tuple[object, ...]:
+    items = _expect((list, tuple), "a tuple", value, name)
+    if len(hints) == 2 and hints[1] is Ellipsis:
+        hints = [hints[0]] * len(items)
+    if len(items) != len(hints):
+        raise Misfit(f"{name} has {len(items)} items; it must have {len(hints)}")
+    pairs = enumerate(zip(hints, items, strict=True))
+    return tuple(_typed(hint, item, f"{name}[{i}]") for i, (hint, item) in pairs)
+
+
+def _fields(
+    hints: Mapping[str, Any], required: frozenset[str], value: object, name: str
+) -> dict[str, object]:
+    """Return the entries of a dictionary with declared keys."""
+    items = _expect((dict,), "a dictionary", value, name)
+    unknown = [key for key in items if key not in hints]
+    if unknown:
+        raise Misfit(f"{name} has the unknown entry {shown(unknown[0])}")
+    missing = [key for key in hints if key in required and key not in items]
+    if missing:
+        raise Misfit(f"{_inner(name, missing[0])} is missing")
+    return {key: _typed(hints[key], item, _inner(name, key)) for key, item in items.items()}
+
+
+def _expect(kinds: tuple[type, ...], noun: str, value: object, name: str) -> Any:
+    if not isinstance(value, kinds):
+        raise Misfit(f"{name} is {shown(value)}; it must be {noun}")
+    return value
+
+
+def _inner(name: str, key: object) -> str:
+    key = str(key) if isinstance(key, int) else key
+    text = key if isinstance(key, str) and len(key) <= 60 else shown(key)
+    return f"{name}.{text}" if name else text
+
+
+def _words(choices: Sequence[object]) -> str:
+    return " or ".join(map(repr, choices))
