@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import tiny_runs
-from attacks import SECRET, Attack, Trap, attacks
+from attacks import SECRET, Trap, attacks
 from fork_server import Ended
 
 ATTACKS = dict(attacks())
