@@ -383,7 +383,8 @@ class Searcher:
             raise Misfit(f"searcher.stage is {saved['stage']}, not {self.position.stage}")
         self._check_masks(saved["masks"])
         names = {*saved["freezing"].get("frozen", []), *saved["freezing"].get("sums", {})}
-        if unknown := names - self.net.operation_rows().keys():
+        # Not all spaces have such operations.
+        if names and (unknown := names - self.net.operation_rows().keys()):
             raise Misfit(f"searcher.freezing names the unknown operation {shown(min(unknown))}")
         load_module(self.net, saved["net"], "searcher.net")
         load_optimizer(self.optimizer, saved["optimizer"], "searcher.optimizer")
