@@ -1,7 +1,7 @@
 """Reading of files that may come from a stranger: bounded, plain values only, never code.
 
 Only regular files are read, with a limit of bytes. JSON, YAML and NumPy archives become plain
-values. A file that is not what it should be is a ``FileError``, in one line.
+values. A file that is not what it should be raises a ``FileError`` with a one-line message.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ StrPath: TypeAlias = "str | os.PathLike[str]"
 MIB = 2**20
 JSON_LIMIT = 16 * MIB  # bytes; parsed values take up to 25 times as much memory
 YAML_LIMIT = MIB // 2  # bytes; PyYAML needs seconds for more
+NPZ_LIMIT = 512 * MIB  # bytes of the arrays
 _NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _MAX_DIGITS = 100
-NPZ_LIMIT = 512 * MIB  # bytes of the arrays
 
 
 class FileError(ValueError):
@@ -67,7 +67,7 @@ def open_regular(path: StrPath) -> BinaryIO:
 
 @contextlib.contextmanager
 def read_errors(path: StrPath) -> Iterator[None]:
-    """Name the file in errors of reading an open file.
+    """Add the name of an open file to errors that occur while it is read.
 
     Raises:
         OSError: Instead of an OSError of the block, with the name of the file.
@@ -143,10 +143,11 @@ def _finite(text: str) -> float:
 
 
 def read_yaml(path: StrPath, *, limit: int = YAML_LIMIT) -> Any:
-    """Return the plain values of a YAML file without anchors, tags of Python, or other documents.
+    """Return the plain values of a YAML file.
 
     Raises:
-        FileError: If the file is not such a file, or larger than ``limit`` bytes.
+        FileError: If the file is not YAML, is larger than ``limit`` bytes, or has aliases, Python
+            tags, several documents, or numbers of more than 100 characters.
         OSError: If the file does not exist or cannot be read.
     """
     text = read_text(path, limit=limit)
@@ -160,9 +161,9 @@ def read_yaml(path: StrPath, *, limit: int = YAML_LIMIT) -> Any:
 
 
 class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
-    """A safe loader without what takes more time or memory than its text suggests.
+    """A safe loader that refuses short texts that take much time or memory.
 
-    A few nested aliases describe gigabytes, and a number of base 60 takes quadratic time.
+    A few nested aliases describe gigabytes, and a long number of base 60 takes quadratic time.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:

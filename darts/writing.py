@@ -1,4 +1,4 @@
-"""Writing of files that a kill at any moment leaves whole: the old content or the new one.
+"""Writing of files so that a kill at any moment leaves the old or the new content.
 
 A file is written to a temporary file in the same folder, synced to disk and renamed to its final
 name.
@@ -46,9 +46,9 @@ class WriteError(OSError):
 
 
 def is_machine_fault(error: OSError) -> bool:
-    """Return whether an error comes from the machine, for example a full disk.
+    """Return whether an error is a failure of the machine, for example a full disk.
 
-    The others come from a name or a permission, which the user can change.
+    Other errors come from a name or a permission, which the user can change.
     """
     return error.errno is not None and error.errno not in _USER_ERRORS
 
@@ -82,7 +82,7 @@ def open_atomically(path: StrPath) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def write_errors(path: StrPath) -> Iterator[None]:
-    """Name the file in errors of writing it.
+    """Add the name of a file to errors that occur while it is written.
 
     Raises:
         WriteError: Instead of an OSError of the block.

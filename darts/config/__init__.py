@@ -13,7 +13,7 @@ from darts.config.commands import (
 )
 from darts.config.conf_files import conf_folder, group_options
 from darts.config.datasets import SyntheticConfig
-from darts.config.fields import ConfigError, check_fields, closest, one_of
+from darts.config.fields import ConfigError, check_fields, one_of, suggestion
 from darts.config.groups import COMMANDS, TYPES
 from darts.config.hydra_adapter import Invocation
 from darts.config.launch import compose, launch
@@ -51,7 +51,6 @@ __all__ = [
     "WeightOptimizerConfig",
     "as_yaml",
     "check_fields",
-    "closest",
     "compose",
     "conf_folder",
     "group_options",
@@ -62,4 +61,5 @@ __all__ = [
     "rebuild",
     "record_digest",
     "require_plain_overrides",
+    "suggestion",
 ]

@@ -73,7 +73,7 @@ class RunConfig:
     seed: int = number(0, low=0, high=2**62)
     device: str = "auto"
     precision: str = choice("fp32", "fp32", "bf16", "fp16")
-    save_minutes: float = number(10.0, low=0)  # between checkpoints in an epoch; 0: after each step
+    save_minutes: float = number(10.0, low=0)  # between checkpoints in an epoch; 0: every step
     resume: str | None = None  # run directory to continue
     dry_run: bool = False  # predict the cost of the run, and stop
     budget: RunBudgetConfig = field(default_factory=RunBudgetConfig)  # limits for dry runs
@@ -84,8 +84,8 @@ class SearchConfig(RunConfig):
     """``python -m darts.search``"""
 
     epochs: int = number(50, low=1)
-    train_portion: float = number(0.5, above=0, below=1)  # of the samples; trains the weights
-    memory: str = choice("full", "full", "checkpoint")  # checkpoint: recompute cells in backward
+    train_portion: float = number(0.5, above=0, below=1)  # share of samples for the weights
+    memory: str = choice("full", "full", "checkpoint")  # checkpoint: recompute cells
     compile: bool = False  # compile convolutions and their norms with torch.compile
     method: str = MISSING  # file of conf/method; it sets the components below
     arch_optimizer: ArchOptimizerConfig = field(default_factory=ArchOptimizerConfig)
@@ -115,8 +115,8 @@ class RetrainConfig(RunConfig):
     drop_path: float = number(0.2, low=0, below=1)  # final probability; grows linearly from 0
     cutout: int = number(16, low=0)  # side of the erased square in pixels; 0: none
     label_smoothing: float = number(0.0, low=0, below=1)
-    ema_decay: float = number(0.0, low=0, below=1)  # exponential average of weights; 0: none
-    # Average the weights once the score has not improved for this many epochs; 0: never.
+    ema_decay: float = number(0.0, low=0, below=1)  # exponential average of the weights; 0: none
+    # Start to average weights when the score has not improved for this many epochs; 0: never.
     averaging_patience: int = number(0, low=0)
 
 
@@ -139,8 +139,8 @@ class TuneConfig:
 
     name: str = "tune"
     target: str = choice("retrain", "retrain", "search")  # command that a trial runs
-    base: list[str] = field(default_factory=list)  # overrides of all trials, from the experiment
-    overrides: list[str] = field(default_factory=list)  # the same, from the command line
+    base: list[str] = field(default_factory=list)  # overrides of all trials, set by experiments
+    overrides: list[str] = field(default_factory=list)  # the same, set on the command line
     parameters: Settings = field(default_factory=dict)  # what to vary: key -> domain
     metric: str = "accuracy"  # measured on validation data
     costs: list[str] = field(default_factory=list)  # minimized in addition to the metric
@@ -156,7 +156,7 @@ class TuneConfig:
     heartbeat: int = number(20, low=1, high=3600)  # seconds between a worker's heartbeats
     retries: int = number(1, low=0, high=100)  # of a trial whose worker was killed
     workers: int = number(1, low=0, high=1024)  # processes; 0: trials run in this process
-    # A trial starts when all trials so many places before it have finished; null: workers.
+    # How many trials back the results lie that a proposal may use; null: number of workers.
     window: int | None = number(None, low=1, high=1024)
     seed: int = number(0, low=0, high=2**31)
     resume: str | None = None  # run directory to continue
@@ -174,9 +174,9 @@ class CompareConfig:
     baselines: list[str] = field(default_factory=lambda: ["random", "random_sharing"])
     searches: int = number(7, low=1, high=1000)  # per method, with seeds seed, seed + 1, ...
     retrainings: int = number(2, low=1, high=100)  # per search
-    metric: str = "accuracy"  # validation data for choices, test split for results
-    base: list[str] = field(default_factory=list)  # overrides of all runs, from the experiment
-    overrides: list[str] = field(default_factory=list)  # the same, from the command line
+    metric: str = "accuracy"  # choices use validation data, results the test split
+    base: list[str] = field(default_factory=list)  # overrides of all runs, set by experiments
+    overrides: list[str] = field(default_factory=list)  # the same, set on the command line
     search: Settings = field(default_factory=dict)  # keys of all searches
     retrain: Settings = field(default_factory=dict)  # keys of all retrainings
     settings: Settings = field(default_factory=dict)  # method -> keys of its searches

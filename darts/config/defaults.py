@@ -29,11 +29,11 @@ def defaults_nodes(
     includes the values for the chosen space: ``defaults/<command>/<kind>/<file>/<space>``.
 
     Args:
-        kinds: "task" and "dataset", each with the names of files that belong to it.
-        spaces: names of all spaces.
+        kinds: "task" and "dataset", each with the names of the files that belong to it.
+        spaces: Names of all spaces.
 
     Raises:
-        ConfigError: if a file has values for an unknown space.
+        ConfigError: If a file has values for an unknown space.
     """
     files = {
         name: yaml.safe_load((conf_folder() / "defaults" / f"{name}.yaml").read_text("utf-8"))

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from darts.config.fields import closest
+from darts.config.fields import suggestion
 from darts.config.hydra_adapter import OverrideParseException
 
 
-def one_line(error: BaseException, keys: Sequence[str]) -> str:
+def describe_error(error: BaseException, keys: Sequence[str]) -> str:
     """Return one line for an error of Hydra or OmegaConf.
 
     Args:
-        keys: all keys of the command, such as ``optimizer.lr``.
+        error: The error.
+        keys: All keys of the command, such as ``optimizer.lr``.
     """
     return " ".join(_describe(error, keys).splitlines())
 
@@ -23,7 +24,7 @@ def _describe(error: BaseException, keys: Sequence[str]) -> str:
     while causes[-1].__cause__ is not None:
         causes.append(causes[-1].__cause__)
     text = "\n".join(map(str, causes))
-    # A resolver of this package raised it.
+    # A resolver of this package raised the original error.
     if own := _first_match(r"ConfigError raised while resolving interpolation: (.+)", text):
         return own
     if isinstance(error, OverrideParseException):
@@ -43,7 +44,7 @@ def _describe(error: BaseException, keys: Sequence[str]) -> str:
         name, choices = path.rsplit("/", 1)[-1], names.split()
         return (
             f"{group.split('/')[0]}={name!r} is unknown; choose from "
-            f"{', '.join(choices)}{closest(name, choices)}"
+            f"{', '.join(choices)}{suggestion(name, choices)}"
         )
     if "missing mandatory value" in text.lower():
         return f"{key or _first_match(r'value: ([^ ]+)', text)} must be given"
@@ -73,7 +74,7 @@ def _unknown_key(key: str, keys: Sequence[str]) -> str:
     nearby = [name for name in keys if not prefix or name.startswith(prefix + ".")]
     siblings = sorted({".".join(name.split(".")[: depth + 1]) for name in nearby})
     choices = f"; keys here: {', '.join(siblings)}" if siblings else ""
-    return f"no such key {key!r}{closest(key, keys)}{choices}"
+    return f"no such key {key!r}{suggestion(key, keys)}{choices}"
 
 
 def _first_match(pattern: str, text: str) -> str | None:

@@ -34,7 +34,7 @@ def one_of(key: str, value: object, choices: Collection[str]) -> None:
         raise ConfigError(f"{key}={value!r} is unknown; choose from {', '.join(choices)}")
 
 
-def closest(word: str, choices: Iterable[str]) -> str:
+def suggestion(word: str, choices: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` if a choice is similar to the word, else ``""``."""
     match = difflib.get_close_matches(word, list(choices), n=1)
     return f" (did you mean {match[0]!r}?)" if match else ""
@@ -44,8 +44,8 @@ def check_fields(config: DataclassInstance, prefix: str = "") -> None:
     """Raise ConfigError for the first value that violates the limits of its field.
 
     Args:
-        config: its fields may be dataclasses or lists of dataclasses, which are checked, too.
-        prefix: prefix of the keys in messages, for example ``optimizer.``.
+        config: Its fields may be dataclasses or lists of dataclasses, which are checked, too.
+        prefix: Prefix of the keys in messages, for example ``optimizer.``.
     """
     for field in dataclasses.fields(config):
         value, key = getattr(config, field.name), prefix + field.name

@@ -48,8 +48,8 @@ class Invocation:
 class HydraJob(Generic[C, R]):
     """The function that Hydra calls with each composed configuration.
 
-    A launcher of Hydra may send the jobs of a sweep to other processes, for example on a cluster.
-    Arguments as for ``launch``; ``remote`` means that the job runs in such a process, and
+    With ``--multirun``, a launcher of Hydra may send the jobs to other processes, for example on a
+    cluster. Arguments as for ``launch``; ``remote`` means that the job runs in such a process, and
     ``recorded`` are the overrides with which a resumed run began.
     """
 
@@ -91,7 +91,7 @@ class HydraJob(Generic[C, R]):
 
 
 def _is_default_folder() -> bool:
-    """Return whether the user chose no run directory, so that it has the name of the run."""
+    """Return whether the user chose no run directory, so that it is named after the run."""
     hydra_config = HydraConfig.get()
     chosen = any(override.startswith("hydra.run.dir=") for override in hydra_config.overrides.hydra)
     return hydra_config.mode == RunMode.RUN and not chosen

@@ -52,16 +52,16 @@ def launch(
     *,
     worthless: Callable[[R], str | None] | None = None,
 ) -> R | None:
-    """Run a command and return the result of ``function``; in a sweep, that of the last run.
+    """Run a command and return the result of ``function``; with ``--multirun``, of the last run.
 
     With flags such as ``--cfg``, Hydra prints and does not call the function; the result is None.
 
     Args:
-        command: name of its YAML file in ``conf``.
-        check: raises ValueError for configurations that the types allow but that cannot run.
-        function: the command itself.
-        arguments: overrides and flags of Hydra; None: those of ``sys.argv``.
-        worthless: returns why a result is worthless, in one line, or None if it is not.
+        command: Name of its YAML file in ``conf``.
+        check: Raises ValueError for configurations that the types allow but that cannot run.
+        function: The command itself.
+        arguments: Overrides and flags of Hydra; None for those of ``sys.argv``.
+        worthless: Returns why a result is worthless, in one line, or None if it is not.
 
     Raises:
         SystemExit: After one line on standard error: code 2 for errors that the user can fix, 3
@@ -99,7 +99,7 @@ def launch(
                 _exit(command, one_line(error), code=4)
             # Without a run directory, the error comes from the composition.
             if not job.directories or isinstance(error, COMPOSITION_ERRORS):
-                _exit(command, errors.one_line(error, known_keys(command)))
+                _exit(command, errors.describe_error(error, known_keys(command)))
             if not _is_user_error(error):
                 raise
             _exit(command, one_line(error) if isinstance(error, OSError) else str(error))
@@ -113,8 +113,8 @@ def launch(
 def _report_worthless(command: str, reasons: Sequence[str | None]) -> None:
     """Exit with code 3 after one line if one of the results is worthless.
 
-    Only rank 0 does so: it may still be writing files, and ``torchrun`` would end it as soon as
-    another rank fails.
+    Only rank 0 does so. If another rank failed, ``torchrun`` would end rank 0, which may still be
+    writing files.
     """
     found = [reason for reason in reasons if reason is not None]
     if found and rank_and_size()[0] == 0:
@@ -141,7 +141,7 @@ def compose(command: str, overrides: Sequence[str] = ()) -> Any:
     """Return the configuration of a command, its values checked against the limits of their fields.
 
     Raises:
-        ConfigError: with the message that ``launch`` prints.
+        ConfigError: With the message that ``launch`` prints.
     """
     try:
         config = compose_object(command, hydra_overrides(command, overrides))
@@ -149,13 +149,13 @@ def compose(command: str, overrides: Sequence[str] = ()) -> Any:
         raise
     except Exception as error:
         # Hydra's parsers raise exceptions of many types for malformed overrides.
-        raise ConfigError(errors.one_line(error, known_keys(command))) from None
+        raise ConfigError(errors.describe_error(error, known_keys(command))) from None
     check_fields(config)
     return config
 
 
 def _handle_interrupts() -> None:
-    """Turn Ctrl-C into KeyboardInterrupt; during the imports it ended the process silently."""
+    """Raise KeyboardInterrupt on Ctrl-C again, after imports during which it ends the process."""
     is_main_thread = threading.current_thread() is threading.main_thread()
     if is_main_thread and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -163,10 +163,10 @@ def _handle_interrupts() -> None:
 
 @contextmanager
 def _process_state(command: str) -> Iterator[None]:
-    """Format warnings of this package; on exit, restore the process state."""
+    """Let Hydra raise its errors and format warnings of this package; undo both at the end."""
     arguments, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     format_warning = warnings.formatwarning
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # without it, Hydra prints errors and exits
     warnings.formatwarning = _short_warnings(command)
     try:
         yield
@@ -188,10 +188,10 @@ def _rank_overrides(given: Sequence[str]) -> list[str]:
 
 
 def _wait_for_other_ranks(error: Exception) -> None:
-    """Under ``torchrun``, give another rank time to report the error, which ends this process.
+    """Wait under ``torchrun``, which ends this process as soon as another rank has failed.
 
-    Most errors occur on all ranks, and rank 0 reports them. A RuntimeError may only mean that
-    another rank has exited.
+    Most errors occur on all ranks, and rank 0 should report them. A RuntimeError may only mean that
+    another rank has exited, which then reports the original error.
     """
     rank, size = rank_and_size()
     if rank > 0 or (size > 1 and isinstance(error, RuntimeError)):

@@ -72,7 +72,7 @@ class BenchmarkConfig:
     """A benchmark table, and the column with the accuracies to use."""
 
     table: str | None = None  # file with the accuracy of every architecture of space=nas201
-    dataset: str = "cifar10"
+    dataset: str = "cifar10"  # data set of that column
     epochs: int = number(200, low=1)  # length of the trainings of that column
 
 

@@ -74,7 +74,7 @@ def _collect_foreign(command: str, arguments: Sequence[str]) -> list[str]:
     that they run. ``darts.report`` collects run directories as ``runs=[...]``.
 
     Raises:
-        ConfigError: if the user also gives that override.
+        ConfigError: If the user also gives that override.
     """
     if command != "report" and command not in _OWN_KEYS:
         return list(arguments)

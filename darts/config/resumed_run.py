@@ -69,7 +69,7 @@ class ResumedRun:
         try:
             config: DataclassInstance = rebuild(COMMANDS[command], {**values, "resume": None})
         except ConfigError as error:
-            raise ConfigError(f"resume={reference!r}: config.yaml is {error}") from None
+            raise ConfigError(f"resume={reference!r}: config.yaml: {error}") from None
         plain = [override for override in recorded if is_plain_override(override)]
         return cls(directory.resolve(), config, tuple(plain))
 
@@ -80,8 +80,9 @@ class ResumedRun:
     def hydra_arguments(self, arguments: Sequence[str]) -> list[str]:
         """Return the arguments for Hydra: the given ones and the run directory.
 
-        A user may repeat the whole command line, but a resumed run has values and no groups.
-        Arguments that choose the run's own option of a group are therefore left out.
+        A user may repeat the whole command line. The values of the run replace its YAML files, so
+        Hydra knows no config groups, and an argument that chooses the same option of a group as
+        the run is left out.
 
         Raises:
             ConfigError: If an argument chooses another option or another run directory.
@@ -110,6 +111,7 @@ class ResumedRun:
         return kept
 
     def _choice(self, group: str) -> object:
+        """Return the option of a group in the run; None if the run chose no experiment."""
         if group.startswith("experiment"):
             recorded = dict(override.split("=", 1) for override in self.recorded_overrides)
             return recorded.get(group)
@@ -130,7 +132,7 @@ def record_digest(command: str, overrides: Sequence[str], config: str) -> str:
 
 
 def _read_record(command: str, directory: Path) -> tuple[list[str], object]:
-    """Return the overrides with which a run of the command began, and the digest."""
+    """Return the overrides with which a run of the command began, and its recorded digest."""
     reference, name = f"resume={str(directory)!r}", "overrides.json"
     try:
         record = read_json_object(directory / name)

@@ -1,4 +1,4 @@
-"""Configurations as YAML text, and configurations rebuilt from a checkpoint."""
+"""Configurations as YAML text, and configurations rebuilt from the values in a file."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def as_yaml(config: DataclassInstance) -> str:
 
 
 def rebuild(config_class: type[C], values: Mapping[str, object]) -> C:
-    """Return the configuration with the values of ``dataclasses.asdict``, types and limits checked.
+    """Rebuild a configuration from the values of ``dataclasses.asdict``; check types and limits.
 
-    Keys that an older file lacks get their defaults. Text is text: nothing is interpolated.
+    Keys that an older file lacks get their defaults. ``${`` in a value is text, no interpolation.
 
     Raises:
         ConfigError: If the values do not fit the class.
@@ -39,14 +39,19 @@ def rebuild(config_class: type[C], values: Mapping[str, object]) -> C:
     except (OmegaConfBaseException, TypeError, ValueError, RecursionError) as error:
         if isinstance(error, ConfigError):
             raise
-        reason = errors.one_line(error, [])
+        reason = errors.describe_error(error, [])
         raise ConfigError(f"not a configuration of this version: {reason}") from None
     check_fields(config)
     return config
 
 
 def as_node(config_class: type[DataclassInstance], values: Mapping[str, object]) -> DictConfig:
-    """Return a typed OmegaConf node with the given values; raise its errors."""
+    """Return a typed OmegaConf node with the given values.
+
+    Raises:
+        ConfigError: If no component has the given name.
+        OmegaConfBaseException: If the values do not fit the class.
+    """
     plain = cast("dict[str, object]", escape_interpolations(values))
     node = OmegaConf.structured(config_class)
     for group in node.keys() & plain.keys() & TYPES.keys():
@@ -69,7 +74,7 @@ def escape_interpolations(value: object) -> object:
 
 
 def _class_of(group: str, values: Mapping[str, object]) -> type:
-    """Return the class of a component by its name, of a data set by its keys."""
+    """Return the class of a component, found by its name, or of a data set, found by its keys."""
     types = TYPES[group]
     if group != "dataset":
         one_of(f"{group}.name", values.get("name"), list(types))

@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from darts.config import ConfigError, check_fields, closest, one_of, quoted
+from darts.config import ConfigError, check_fields, one_of, quoted, suggestion
 from darts.spaces import SPACES, Space
 from darts.spaces.parameters import Choice, Domain, Parameter, Range, Value
 
@@ -114,7 +114,7 @@ def _refuse_unknown(key: str, names: Iterable[object], choices: Collection[str])
     for name in names:
         if name not in choices:
             raise ConfigError(
-                f"parameters.{key}: unknown {name!r}{closest(str(name), choices)}; "
+                f"parameters.{key}: unknown {name!r}{suggestion(str(name), choices)}; "
                 f"choose from {', '.join(choices)}"
             )
 
