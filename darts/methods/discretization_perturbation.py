@@ -8,7 +8,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypedDict
 
 import torch
 from torch import Tensor
@@ -21,9 +21,15 @@ from darts.methods.discretization import (
 )
 from darts.registry import number
 from darts.spaces import AnyGenotype, SearchContext
+from darts.typed_values import Count, Misfit, typed
 
 Decision = tuple[str, list[int], bool]
 """Group, edges, and what competes: the edges (True) or the operations of the edge (False)."""
+
+
+class _Progress(TypedDict, total=False):
+    decisions: list[Decision]  # still to take
+    epochs: Count  # of training so far
 
 
 @DISCRETIZATIONS.register
@@ -52,6 +58,7 @@ class PerturbationSelection(Discretization):
         if "decisions" not in trained.state:
             context.masks.update(_current_masks(context))
             trained.state["decisions"] = self._decisions(context)
+        _check_progress(trained)
         decisions: list[Decision] = trained.state["decisions"]
         total = len(decisions)
         while decisions:
@@ -147,6 +154,19 @@ class PerturbationSelection(Discretization):
             remaining.remove(least_important)
             trained.context.masks[group] = without[least_important]
         return f"edges {', '.join(map(str, remaining))} of group {group}"
+
+
+def _check_progress(trained: SearchedSupernet) -> None:
+    """Refuse restored progress that does not fit the supernet.
+
+    Raises:
+        Misfit: If it does not fit.
+    """
+    progress = typed(_Progress, trained.state, "discretization")
+    for group, edges, edges_compete in progress["decisions"]:
+        known = range(len(trained.context.masks.get(group, ())))
+        if not edges or not set(edges) <= set(known) or (len(edges) > 1 and not edges_compete):
+            raise Misfit("discretization.decisions names edges that the supernet does not have")
 
 
 def _current_masks(context: SearchContext) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypedDict
 
 import torch
 
@@ -22,6 +22,13 @@ from darts.methods.discretization import (
 )
 from darts.registry import number
 from darts.spaces import AnyGenotype, SearchContext
+from darts.typed_values import Misfit, typed
+
+
+class _Progress(TypedDict):
+    genotypes: list[str]  # JSON
+    first: list[float]  # scores of the first genotypes on a few batches
+    final: list[float]  # scores of the first finalists on all data
 
 
 @DISCRETIZATIONS.register
@@ -47,7 +54,11 @@ class Sampling(Discretization):
             samples = [space.random(torch.default_generator) for _ in range(self.samples)]
             texts = dict.fromkeys(genotype.to_json() for genotype in samples)
             state.update(genotypes=list(texts), first=[], final=[])
-        genotypes = [space.parse(text) for text in state["genotypes"]]
+        progress = typed(_Progress, state, "discretization")
+        drawn, first, final = (len(progress[key]) for key in ("genotypes", "first", "final"))
+        if not drawn or first > drawn or final > min(drawn, self.finalists):
+            raise Misfit(f"discretization has {first} and {final} scores of {drawn} genotypes")
+        genotypes = [space.parse(text) for text in progress["genotypes"]]
         first_scores: list[float] = state["first"]
         final_scores: list[float] = state["final"]
         done = f" ({len(first_scores)} scored before the interrupt)" if first_scores else ""

@@ -123,3 +123,22 @@ def test_estimated_work_matches_the_work_done(options: dict[str, int]) -> None:
     masks = [work.masks() for work in works for _ in range(3)]
     assert all(mask.sum() == 8 for one in masks for mask in one.values())
     assert len({str(one) for one in masks}) > 1
+
+
+@pytest.mark.parametrize(
+    "progress",
+    [
+        {"genotypes": [], "first": [], "final": []},
+        {"genotypes": ["{}"], "first": [0.5, 0.5], "final": []},
+        {"genotypes": ["{}"], "first": [], "final": [0.5, 0.5]},
+        {"genotypes": ["{}"], "first": ["0.5"], "final": []},
+        {"genotypes": ["{}"], "first": []},
+        {"genotypes": ["{"], "first": [], "final": []},
+    ],
+)
+def test_restored_progress_that_does_not_fit_is_refused(progress: dict[str, Any]) -> None:
+    trained = FakeSupernet("nas201", lambda masks: 0.0)
+    trained.state = progress
+    with pytest.raises(ValueError, match=r"\S") as caught:
+        Sampling(samples=2).final_genotype(trained)
+    assert "\n" not in str(caught.value)
