@@ -24,6 +24,7 @@ LIMIT = 512 * MIB
 """Bytes of a file, and of its content after decompression; SVHN has 216 MiB of pixels."""
 
 _ELEMENT_LIMIT = 100
+_AXIS_LIMIT = 32  # of an array; the product of millions of sizes would take hours
 _MATRIX, _COMPRESSED = 14, 15  # types of elements
 _TYPES = {
     1: "<i1",
@@ -50,8 +51,7 @@ def read_mat(path: StrPath) -> dict[str, np.ndarray]:
     """Return the arrays of a file by name.
 
     Raises:
-        FileError: If the file is damaged, too large, or holds anything else than arrays of real
-            numbers.
+        FileError: If the file is damaged, too large, or holds anything but arrays of real numbers.
         OSError: If the file cannot be read.
     """
     data = read_bytes(path, limit=LIMIT)
@@ -110,7 +110,9 @@ def _read_array(element: _Element) -> tuple[str, np.ndarray]:
     flags, shape, name, values = _first_elements(element.content)
     (word,) = struct.unpack_from("<I", flags.content)
     if word & 0xFF not in _NUMERIC_CLASSES or word & _COMPLEX or values.type not in _TYPES:
-        raise ValueError("it holds other objects than arrays of real numbers")
+        raise ValueError("it holds objects other than arrays of real numbers")
+    if len(shape.content) > 4 * _AXIS_LIMIT:
+        raise ValueError(f"it has an array of more than {_AXIS_LIMIT} axes")
     sizes = np.frombuffer(shape.content, "<i4").tolist()
     dtype = np.dtype(_TYPES[values.type])
     if min(sizes, default=-1) < 0 or math.prod(sizes) * dtype.itemsize != len(values.content):

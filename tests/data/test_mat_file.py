@@ -71,6 +71,25 @@ def test_damaged_files_are_refused(
     assert "\n" not in str(caught.value)
 
 
+def element(kind: int, content: bytes) -> bytes:
+    return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+
+def test_an_array_of_many_axes_is_refused(tmp_path: Path) -> None:
+    # The product of these sizes takes minutes.
+    sizes = np.full(2**21, 2, "<i4").tobytes()
+    parts = (
+        element(6, struct.pack("<II", 6, 0)),
+        element(5, sizes),
+        element(1, b"X"),
+        element(9, b""),
+    )
+    path = tmp_path / "a.mat"
+    path.write_bytes(elements(element(14, b"".join(parts))))
+    with pytest.raises(ValueError, match="more than 32 axes"):
+        read_mat(path)
+
+
 @pytest.mark.parametrize(
     "value", ["text", {"a": 1}, np.array([[1j]]), np.array([[{}]], dtype=object)]
 )
