@@ -20,6 +20,7 @@ from torch import Tensor
 
 from darts.data import PairBatch
 from darts.data.words import PADDING, Vocabulary
+from darts.escaping import for_markdown
 from darts.registry import number
 from darts.spaces import NetworkBase
 from darts.tasks.chance import ChanceLevel, guessed_tokens
@@ -150,13 +151,8 @@ class PairObjective(BaseObjective[PairBatch, TranslationOutput]):
         """Return the first sentences of the last evaluation as a Markdown table."""
         if self._last_scores is None or not self._last_scores.examples:
             return ""
-        rows = [f"| {_table_cell(a)} | {_table_cell(b)} |" for a, b in self._last_scores.examples]
+        rows = [f"| {for_markdown(a)} | {for_markdown(b)} |" for a, b in self._last_scores.examples]
         return "\n".join(["| reference | generated |", "| --- | --- |", *rows]) + "\n"
-
-
-def _table_cell(text: str) -> str:
-    """Escape a text for a cell of a Markdown table."""
-    return " ".join(text.replace("|", "\\|").split())
 
 
 @dataclass

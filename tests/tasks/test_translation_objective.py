@@ -116,9 +116,9 @@ def test_sample_outputs_are_a_markdown_table() -> None:
     assert objective.sample_outputs() == ""
     targets = columns(["a man"])
     scores = objective.scores(CPU)
-    batch = PairBatch(targets, targets, targets, ("a | man",))
+    batch = PairBatch(targets, targets, targets, ("a | <b>man</b>",))
     scores.update(TranslationOutput(torch.zeros(*targets.shape, len(WORDS)), targets), batch)
-    assert objective.sample_outputs().splitlines()[-1] == "| a \\| man | a man |"
+    assert objective.sample_outputs().splitlines()[-1] == "| a \\| \\<b\\>man\\</b\\> | a man |"
 
 
 def test_an_auxiliary_loss_is_rejected() -> None:
