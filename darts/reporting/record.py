@@ -224,10 +224,7 @@ def _read_start(path: Path) -> _Start:
 
 def _read_rows(path: Path) -> list[JsonObject]:
     """Return the rows of metrics.jsonl that end an epoch."""
-    size = path.stat().st_size
-    if size > METRICS_LIMIT:
-        raise FileError(f"{path} is too large for a report: more than {METRICS_LIMIT:,} bytes")
-    rows = [row_of(row, "a row") for row in read_metrics(path)]
+    rows = [row_of(row, "a row") for row in read_metrics(path, limit=METRICS_LIMIT)]
     names = {name for row in rows for name in row}
     if len(names) > MAX_COLUMNS:
         raise ValueError(f"its rows must have at most {MAX_COLUMNS:,} columns together")

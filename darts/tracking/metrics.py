@@ -17,8 +17,10 @@ from typing import NamedTuple
 
 from darts.reading import (
     JSON_LIMIT,
+    MIB,
     FileError,
     JsonObject,
+    StrPath,
     open_regular,
     parse_json,
     read_bytes,
@@ -26,7 +28,7 @@ from darts.reading import (
 )
 from darts.writing import open_in_place, to_jsonable, write_errors
 
-LIMIT = 64 * 2**20  # bytes of a file whose rows are read into memory
+LIMIT = 64 * MIB  # bytes of a file whose rows are read into memory
 _CHAIN = re.compile(rb'(?:, )?"chain": "([0-9a-f]{16})"\}')
 _START = "0" * 16  # the hash before the first row
 
@@ -134,15 +136,15 @@ def _check_position(path: Path, position: Position) -> None:
         raise FileError(f"cannot resume {path}: its rows are not those of the checkpoint")
 
 
-def read_metrics(path: str | os.PathLike[str]) -> list[JsonObject]:
+def read_metrics(path: StrPath, *, limit: int = LIMIT) -> list[JsonObject]:
     """Return all rows of a metrics file. A last row that a kill left incomplete is skipped.
 
     Raises:
         OSError: If the file cannot be read.
-        FileError: If the file is too large, another line is not a JSON object, or a row was
-            changed; the message names file and line.
+        FileError: If the file has more than ``limit`` bytes, another line is not a JSON object, or
+            a row was changed; the message names file and line.
     """
-    lines = read_bytes(path, limit=LIMIT).split(b"\n")
+    lines = read_bytes(path, limit=limit).split(b"\n")
     rows: list[JsonObject] = []
     chain = _START
     for number, line in enumerate(lines, start=1):
