@@ -34,11 +34,11 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".gif")
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM", "GIF")  # Pillow's names of their formats
 
 PIXEL_LIMIT = 89_478_485
-"""Pixels of an image, the number above which Pillow warns; also after resizing."""
+"""Maximum number of pixels of an image, also after resizing. Pillow warns above this number."""
 
 
 class _PixelBudget:
-    """Lets threads decode images at the same time while they have few pixels together."""
+    """Limits the number of pixels that all threads together decode at the same time."""
 
     def __init__(self, pixels: int) -> None:
         self._free = self._all = pixels
@@ -46,7 +46,10 @@ class _PixelBudget:
 
     @contextlib.contextmanager
     def use(self, pixels: int) -> Iterator[None]:
-        """Wait until the pixels are free; an image with more pixels is decoded alone."""
+        """Wait until so many pixels are free, and hold them during the block.
+
+        An image with more pixels than the whole budget is decoded alone.
+        """
         pixels = min(pixels, self._all)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= pixels)

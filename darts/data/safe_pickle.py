@@ -101,7 +101,7 @@ class _Budget:
 
 def _make_dtype(code: object, *flags: object) -> _Dtype:
     if not isinstance(code, str) or code not in _CODES:
-        raise pickle.UnpicklingError("an array of another type than numbers")
+        raise pickle.UnpicklingError("an array of a type other than numbers")
     return _Dtype(code)
 
 
@@ -113,7 +113,7 @@ class _Reader(pickle.Unpickler):
 
         def encode(text: str, codec: str) -> bytes:  # how protocol 2 writes bytes
             if codec not in ("latin1", "latin-1"):
-                raise pickle.UnpicklingError("another codec than latin1")
+                raise pickle.UnpicklingError("a codec other than latin1")
             return budget.encode(text)
 
         def from_buffer(raw: object, dtype: object, shape: Sequence[int], order: str) -> _Array:
@@ -185,4 +185,4 @@ def _scalar(value: object) -> Scalar:
         return value.decode("latin-1")
     if isinstance(value, (str, int, float)):
         return value
-    raise ValueError("it holds other objects than arrays, strings, numbers and lists of these")
+    raise ValueError("it holds objects other than arrays, strings, numbers and lists of these")

@@ -70,8 +70,8 @@ def read_table(path: Path, label: str | None) -> Table:
         label: Name of the column of classes; None for the last column.
 
     Raises:
-        ValueError: If the file is not such text, has no header, or has a row of another length, an
-            empty cell or a number that is not finite; the message names file, line and column.
+        ValueError: If the file is not text in UTF-8, has no header, or has a row of another length,
+            an empty cell or a number that is not finite; the message names file, line and column.
         OSError: If the file cannot be read.
     """
     rows = read_csv(path, delimiter=_delimiter(path), strict=True)
@@ -161,7 +161,7 @@ def _label_index(path: Path, header: list[str], label: str | None) -> int:
 def _cell_error(path: Path, line: int, columns: Sequence[str], cells: Sequence[str]) -> str:
     """Return the error message for the first cell of a row that is not a number."""
     column, cell = next((c, x) for c, x in zip(columns, cells, strict=True) if not _is_number(x))
-    short = cell if len(cell) <= 40 else f"{cell[:37]}..."
+    short = shortened([cell])
     if cell.lower() in _MISSING:
         problem = f"a value is missing ({short!r}); remove such rows or fill in a value"
     else:

@@ -58,7 +58,11 @@ def read_pieces(path: Path, size: int, *, newline: str | None = None) -> Iterato
 def read_csv(
     path: Path, *, delimiter: str = ",", strict: bool = False
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield the cells of each row of a CSV file, and the line in which the row ends.
+    """Yield the line in which each row of a CSV file ends, and the cells of the row.
+
+    Args:
+        path: File, with or without a byte order mark.
+        delimiter, strict: As for ``csv.reader``.
 
     Raises:
         FileError: As ``read_pieces``, or if a cell has more than ``csv.field_size_limit()``
@@ -81,7 +85,7 @@ def count(tokens: Iterable[str], where: str) -> Counter[str]:
         where: File or data set, for the error message.
 
     Raises:
-        ValueError: If there are more than ``DISTINCT_LIMIT`` different ones.
+        ValueError: If there are more than ``DISTINCT_LIMIT`` different tokens.
     """
     counts: Counter[str] = Counter()
     remaining = iter(tokens)
@@ -93,6 +97,6 @@ def count(tokens: Iterable[str], where: str) -> Counter[str]:
 
 
 def shortened(names: Sequence[str], limit: int = 12) -> str:
-    """Return the first names for an error message, each of at most 40 characters."""
+    """Return up to ``limit`` names for an error message, each cut to 40 characters."""
     first = ", ".join(name if len(name) <= 40 else f"{name[:37]}..." for name in names[:limit])
     return first + (f" and {len(names) - limit} more" if len(names) > limit else "")

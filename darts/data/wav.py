@@ -32,7 +32,8 @@ _MAX_CHUNKS = 1000  # before the samples
 _MAX_SAMPLES = 2**28  # after mixing to one channel: 1 GiB
 _BLOCK = 2**20  # numbers that are decoded together
 _MAX_FACTOR = 100_000
-_MANY_PHASES = 1000  # with so few outputs for each, a convolution costs more than its arithmetic
+# With more phases, each has so few outputs that calling a convolution costs more than computing it.
+_MANY_PHASES = 1000
 
 
 class _Format(NamedTuple):

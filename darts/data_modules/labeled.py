@@ -90,7 +90,11 @@ class LabeledDataModule(DataModule, Generic[Split]):
         return train_loader, None
 
     def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> Loader | None:
-        """Return a loader of the test split, or of the validation split or subset."""
+        """Return a loader of the test split, or of the validation split or subset.
+
+        Raises:
+            ValueError: If ``subsets`` has an index beyond the end of the training split.
+        """
         held_out = self.source.test if split == "test" else self.source.valid
         if held_out is not None:
             return self.evaluation_loader(held_out)

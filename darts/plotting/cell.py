@@ -145,7 +145,8 @@ def _draw_curve(
 ) -> None:
     """Draw an edge: the curve to the operation's box, the box, and the arrow to the node.
 
-    ``differs`` draws the edge over others, because it is missing in the other cell.
+    ``differs`` tells whether the other cell of a comparison lacks the edge. Such an edge is drawn
+    over the others.
     """
     (x0, y0), (x1, y1), (x2, y2) = curve.start, curve.box, curve.node
     left, gid = curve.bend_x, f"{canvas.gid}-edge-{index}"

@@ -22,7 +22,7 @@ MARGIN, HEADING = 0.22, 0.42  # around a cell; height of its heading
 
 INK, QUIET = "#1f2933", "#7b8794"  # main and secondary text
 _OUTPUT_ARROW = "#b8c0cc"  # from nodes to the output of a cell
-# The first substring that an operation's name contains -> color of line and border, fill.
+# Color of line and border, and fill, by a part of an operation's name. The first match counts.
 _FAMILIES = {
     "none": ("#7b8794", "#f5f7fa"),
     "pool": ("#c05621", "#fff6ee"),

@@ -2,6 +2,9 @@
 
 The files may be damaged or come from a stranger. A value that passes these checks has the declared
 type and a bounded size, so that a page about it can be computed and drawn.
+
+A function returns its value if the value fits. Otherwise it raises ``ValueError`` with a message
+that begins with ``name``, the name of the value.
 """
 
 from __future__ import annotations
@@ -37,11 +40,7 @@ _NUMBERS = re.compile(
 
 
 def text_of(value: object, name: str, limit: int = _MAX_NAME) -> str:
-    """Return a text of at most ``limit`` characters.
-
-    Raises:
-        ValueError: If the value is something else. Likewise for the functions below.
-    """
+    """Return a text of at most ``limit`` characters."""
     if not isinstance(value, str):
         raise ValueError(f"{name} must be text, not {type(value).__name__}")
     if len(value) > limit:
@@ -79,7 +78,7 @@ def list_of(value: object, name: str, limit: int) -> list[Any]:
 
 
 def object_of(value: object, name: str, limit: int = MAX_COLUMNS) -> JsonObject:
-    """Return an object with at most ``limit`` keys, which are texts."""
+    """Return a JSON object with at most ``limit`` keys."""
     if not isinstance(value, dict):
         raise ValueError(f"{name} must be an object, not {type(value).__name__}")
     if len(value) > limit:

@@ -25,7 +25,9 @@ from darts.searching.alphas import GroupHistory
 from darts.spaces import AnyGenotype
 from darts.tracking.ledger import PhaseCost
 
-_MAX_GROUPS, _MAX_ENTRIES, _MAX_LABEL = 8, 2048, 60  # of alphas, in total and per name
+_MAX_GROUPS = 8  # of alphas
+_MAX_ENTRIES = 2048  # alphas of all groups together
+_MAX_LABEL = 60  # characters of the name of a group, an edge or an operation
 _MAX_COST = 1e18  # seconds, joules and grams, whose sums stay finite
 _MAX_PHASES = 100
 _MAX_DEVICES = 1000

@@ -1,4 +1,4 @@
-"""Reading of the files of a run directory that may be damaged, incomplete, or a stranger's."""
+"""Reading of the files of a run directory, which may be damaged or come from a stranger."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from darts.writing import is_machine_fault
 T = TypeVar("T")
 
 SUMMARY_LIMIT = MIB  # bytes of summary.json and other small files
-METRICS_LIMIT = 32 * MIB
-TABLE_LIMIT = 16 * MIB
+METRICS_LIMIT = 32 * MIB  # of metrics.jsonl
+TABLE_LIMIT = 16 * MIB  # of trials.csv
 _SVG_LIMIT = 4 * MIB
 _SPLIT_LIMIT = 128 * MIB
-_MAX_CELLS = 500_000
+_MAX_CELLS = 500_000  # of trials.csv
 
 
 @dataclass
@@ -99,7 +99,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def read_svg(path: Path) -> bytes:
-    """Return the content of an SVG file, which is whole but may contain anything, also scripts.
+    """Return the content of an SVG file. It is well-formed, but may contain anything, even scripts.
 
     Raises:
         ValueError: If it is not well-formed, or defines entities, which may expand endlessly.
@@ -134,7 +134,7 @@ def count_samples(path: Path) -> dict[str, int]:
     """
     arrays = read_npz(path, limit=_SPLIT_LIMIT)
     if len(arrays) > MAX_COLUMNS or max(map(len, arrays), default=0) > MAX_COLUMNS:
-        raise ValueError("it has too many arrays")
+        raise ValueError("it has too many arrays, or an array with a long name")
     for name, indices in arrays.items():
         if indices.ndim != 1 or indices.dtype.kind not in "iu":
             raise ValueError(f"{name} must be a list of integers")

@@ -95,12 +95,12 @@ def _column_classes(columns: int, lines: Sequence[Row]) -> list[str]:
     return classes
 
 
-def _render_cell(content: TableCell | str, *, aligned: bool = True) -> str:
-    if isinstance(content, str):
-        return element("td", for_html(content))
-    if content.value is None or not aligned:
-        return element("td", for_html(content.text))
-    return element("td", for_html(content.text), class_="number", data_v=f"{content.value:.9g}")
+def _render_cell(cell: TableCell | str, *, aligned: bool = True) -> str:
+    if isinstance(cell, str):
+        return element("td", for_html(cell))
+    if cell.value is None or not aligned:
+        return element("td", for_html(cell.text))
+    return element("td", for_html(cell.text), class_="number", data_v=f"{cell.value:.9g}")
 
 
 def tiles(pairs: Iterable[tuple[str, str]]) -> str:
@@ -120,12 +120,12 @@ def section(title: str, content: str, **attributes: str) -> str:
     return element("section", head + content, **attributes) if content else ""
 
 
-def image(content: bytes, description: str, *, subtype: str = "svg+xml") -> str:
-    """Return an embedded image from the content of its file.
+def image(file: bytes, description: str, *, subtype: str = "svg+xml") -> str:
+    """Return an embedded image from the bytes of its file.
 
     An SVG in an ``img`` element can neither run scripts nor load anything.
     """
-    data = base64.b64encode(content).decode("ascii")
+    data = base64.b64encode(file).decode("ascii")
     tag = f'<img alt="{for_html(description)}" src="data:image/{subtype};base64,{data}">'
     return element("div", tag, class_="paper", tabindex="0")
 

@@ -127,7 +127,8 @@ class Ledger:
         """Replace all entries by those of a checkpoint. Call it before ``start``.
 
         Raises:
-            Misfit: If the state is not such a state.
+            Misfit: If the state is no ``LedgerState``, names an unknown phase, or has a cost that
+                is not finite.
         """
         self._accounts = {}
         for saved in typed(LedgerState, state, "energy")["entries"]:

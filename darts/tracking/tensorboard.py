@@ -32,7 +32,8 @@ _FLUSH_SECONDS = 10.0
 class TensorBoard:
     """Writer of scalars, texts, figures and hyperparameters.
 
-    Records are decoration: if the file cannot be written, one warning says so and the run goes on.
+    A run does not need these records: if the file cannot be written, there is one warning, and the
+    run goes on.
     The writers of PyTorch and TensorBoard are not used, because they write in a thread, which
     reports a full disk by a traceback, and start another file when a run is resumed.
 

@@ -130,7 +130,7 @@ ATTACKS: dict[str, tuple[str, bytes, Read, str]] = {
         + b"".join(b"U\x01%c](h%ch%ceq%cs" % (n, n, n, n + 1) for n in range(40))
         + b".",
         load_pickled_arrays,
-        "other objects than arrays",
+        "objects other than arrays",
     ),
     "a prime rate": ("x.wav", wav(rate=999_983), read_recordings, "large factor in common"),
     "a rate of zero": ("x.wav", wav(rate=0), read_wav, "0 samples per second"),
