@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darts.escaping import for_figure
-from darts.plotting.style import HIGHLIGHT, ArtistStyle, add_color_bar, new_figure
+from darts.plotting.style import (
+    HIGHLIGHT,
+    ArtistStyle,
+    add_color_bar,
+    missing_glyphs_allowed,
+    new_figure,
+)
 from darts.searching.alphas import GroupHistory, column_names
 
 if TYPE_CHECKING:
@@ -76,9 +81,7 @@ def animate_alphas(
     if max_frames < 2:
         raise ValueError(f"max_frames={max_frames}: must be at least 2")
     epochs = sample_epochs(count, max_frames)
-    with warnings.catch_warnings():
-        # Names may use scripts that the font lacks; matplotlib draws boxes for them.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+    with missing_glyphs_allowed():
         frames = _frames(histories, chosen or {}, epochs)
     # GIF stores durations in hundredths of a second.
     duration = 10 * round(min(max(TOTAL_MS / len(epochs), MIN_FRAME_MS), MAX_FRAME_MS) / 10)

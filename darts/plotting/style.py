@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -26,7 +27,7 @@ ArtistStyle: TypeAlias = dict[str, Any]
 # 2008), near black, and purple.
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#222222", "#5B3A8E")
 _GRAY = "#8A8A8A"  # of the operation `none`
-HIGHLIGHT = "#D55E00"  # what the reader shall notice first
+HIGHLIGHT = "#D55E00"  # what readers should notice first
 PRIMARY = "#0072B2"  # the main data
 MUTED = "#9AA5B1"  # data in the background
 _NOTE = "#555555"
@@ -176,12 +177,18 @@ def render_figure(figure: Figure, file_format: str, *, dpi: int = 150) -> bytes:
     buffer = io.BytesIO()
     with (
         matplotlib.rc_context({"svg.hashsalt": "darts-nas", "svg.fonttype": "none"}),
-        warnings.catch_warnings(),
+        missing_glyphs_allowed(),
     ):
-        # Titles may use scripts that the font lacks; matplotlib draws boxes for them.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(buffer, format=file_format, dpi=dpi, metadata=_METADATA[file_format])
     return buffer.getvalue()
+
+
+@contextmanager
+def missing_glyphs_allowed() -> Iterator[None]:
+    """Silence the warning about scripts that the font lacks; matplotlib draws boxes for them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
 
 
 def file_format(path: str | os.PathLike[str]) -> str:
