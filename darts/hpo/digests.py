@@ -28,7 +28,7 @@ from darts.strategies.strategy import distribution
 if TYPE_CHECKING:
     from darts.hpo.study import StudyPlan
 
-_DIGEST = "digest:"  # prefix of a user attribute of a trial; the rest is a state
+_DIGEST = "digest:"  # prefix of a trial's user attributes; then a state or "point"
 _RESULTS = (SCORES, WALL_SECONDS)
 
 
@@ -43,8 +43,8 @@ def finish_trial(
 ) -> None:
     """Store the digest of a trial and its final state.
 
-    The digest depends on the state: if two processes finish a trial at the same time, with
-    different states, both digests are stored, and that of the state that was stored first counts.
+    The digest depends on the state. If two processes finish a trial at the same time with different
+    states, both digests are stored; the state that is stored first is final, and its digest counts.
 
     Raises:
         UpdateFinishedTrialError: If the trial has already finished.
@@ -55,14 +55,14 @@ def finish_trial(
     storage.set_trial_state_values(trial_id, state, values)
 
 
-def sign_point(study: Study, trial_id: int) -> None:
+def store_point_digest(study: Study, trial_id: int) -> None:
     """Store the digest of the point of a running trial."""
     trial = study._storage.get_trial(trial_id)
     study._storage.set_trial_user_attr(trial_id, _DIGEST + "point", digest(_point(trial)))
 
 
 def point_digest(trial: FrozenTrial) -> dict[str, str]:
-    """Return the attribute of ``sign_point``, for a repeat of the trial; empty if there is none."""
+    """Return the stored digest of a trial's point as an attribute for a repeat, or {}."""
     name = _DIGEST + "point"
     return {name: trial.user_attrs[name]} if name in trial.user_attrs else {}
 
@@ -90,7 +90,7 @@ def check_trials(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> None:
     """Check trials that were read from a database against the plan and against their digests.
 
     Raises:
-        ConfigError: With the first trial that is not what a worker of this study has stored.
+        ConfigError: For the first trial that differs from what a worker of this study stores.
     """
     for number, trial in enumerate(trials):
         try:
@@ -137,7 +137,10 @@ def _problem(plan: StudyPlan, trial: FrozenTrial, number: int) -> str | None:
 
 
 def _is_part_of_a_point(values: Point, parameters: Parameters) -> bool:
-    """Return whether values are valid; a worker that dies while it stores a point leaves a part."""
+    """Return whether values are a valid point or a part of one.
+
+    A worker that dies while it stores a point leaves a part.
+    """
     checked: Point = {}
     for parameter in parameters:
         if parameter.name in values and parameter.active(checked):
@@ -154,22 +157,22 @@ def _problem_of_results(plan: StudyPlan, trial: FrozenTrial) -> str | None:
     results = trial_results(trial)
     for name, value in results.items():
         if name != "joules_source" and not isinstance(value, (int, float)):
-            return f"has no number as {name}"
+            return f"has no number for {name}"
     values = [float(results[name]) for name in plan.objectives]
     if values != trial.values or not all(map(math.isfinite, values)):
-        return "has other values than scores"
+        return "has objective values that differ from its scores"
     return None
 
 
 def _point(trial: FrozenTrial) -> object:
-    """Return what ``sign_point`` protects, as JSON values."""
+    """Return what the digest of a point covers, as JSON values."""
     domains = {name: distribution_to_json(d) for name, d in trial.distributions.items()}
     return [trial.params, domains]
 
 
 def _content(trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> object:
-    """Return what ``finish_trial`` protects, as JSON values."""
-    # Another process may have added the reason of a failure just before the trial completed.
+    """Return what the digest of a finished trial covers, as JSON values."""
+    # A process that considers the trial lost may have stored a reason just before it completed.
     names = (*_RESULTS, FAILURE, REPEAT) if state == TrialState.FAIL else _RESULTS
     numbers = {k: v for k, v in trial.system_attrs.items() if isinstance(v, (int, float))}
     return [

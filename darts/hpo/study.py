@@ -68,7 +68,7 @@ class StudyPlan:
         return self.config.strategy.uses_results or self.config.pruner.name != "none"
 
     def setup(self, window: int = 1) -> Setup:
-        """Return the data that the strategy needs.
+        """Return what the strategy needs to know about the study.
 
         Args:
             window: The window of the study, see ``darts.strategies.history``.
@@ -102,8 +102,8 @@ class StudyPlan:
             existing: Whether the study must exist.
 
         Raises:
-            ConfigError: If the database contains a different study of the same name, or none that
-                must exist.
+            ConfigError: If the database contains a different study of the same name, or if the
+                study must exist and does not.
             ValueError: If the database cannot be opened.
         """
         config = self.config
@@ -176,12 +176,12 @@ def study_window(study: Study) -> int:
     """Return the window of a study, see ``darts.strategies.history``.
 
     Raises:
-        ConfigError: If the study holds none.
+        ConfigError: If the study holds none, or an invalid one.
     """
     window = study.user_attrs.get(WINDOW)
     if type(window) is not int or not 1 <= window <= MAX_WINDOW:
         raise ConfigError(
-            f"the study {study.study_name!r} has no window; "
+            f"the study {study.study_name!r} has no valid window; "
             "restore the database from a backup, or start a new study"
         )
     return window

@@ -18,7 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 from darts.hpo.queue import fail_and_requeue, initial_failures, is_over
 from darts.hpo.study import StudyPlan
 from darts.hpo.trials import WORKER, failure_reason, finished_trials
-from darts.hpo.worker import MACHINE_FAILED, Worker, worker_main
+from darts.hpo.worker import Worker
+from darts.hpo.worker_process import MACHINE_FAILED, worker_main
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.writing import WriteError
 

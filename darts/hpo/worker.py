@@ -1,7 +1,7 @@
-"""A worker: a process that evaluates trials until the study has enough of them.
+"""A worker: evaluates trials until the study has enough of them.
 
 A trial that diverges, runs out of memory or raises an error is recorded as failed with its reason,
-and the worker continues. A worker that receives SIGTERM puts its trial back into the queue. The
+and the worker continues. A worker that receives a signal puts its trial back into the queue. The
 supervisor detects the death of its own workers; missing heartbeats reveal the death of a worker on
 another machine.
 """
@@ -11,16 +11,12 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
-import multiprocessing
 import os
-import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from multiprocessing.connection import wait
 from pathlib import Path
 
 import optuna
@@ -30,25 +26,21 @@ from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.hpo.digests import finish_trial, sign_point
+from darts.hpo.digests import finish_trial, store_point_digest
 from darts.hpo.heartbeats import HeartbeatWatch, send_heartbeats
 from darts.hpo.queue import claim_trial, fail_and_requeue, is_over, requeue_lost
-from darts.hpo.store import machine_failure, storage_errors
+from darts.hpo.store import machine_failure
 from darts.hpo.study import StudyPlan, study_window
 from darts.hpo.trial_tools import TrialTools
 from darts.hpo.trials import FAILURE, SCORES, WALL_SECONDS, WORKER, trial_results
-from darts.reading import one_line
 from darts.spaces.parameters import Point
 from darts.strategies.history import retry_history
 from darts.strategies.judges import EpochCallback, TrialSpec
 from darts.strategies.snapshot import decide_pruning
 from darts.strategies.strategy import suggest_point
 from darts.tracking.ledger import common_source
-from darts.training.device import round_robin_gpu
-from darts.training.interrupt import Interrupt
 from darts.writing import is_machine_fault
 
-MACHINE_FAILED = 4  # exit code of a process that could not write
 _WAIT = 0.05  # seconds between two looks at the queue
 
 SETTINGS = ("epochs", "seed", "ranks")  # numbers in a summary that are settings, not results
@@ -56,41 +48,6 @@ SETTINGS = ("epochs", "seed", "ranks")  # numbers in a summary that are settings
 
 class TrialFailed(Exception):
     """Raised after the reason why a trial failed has been stored."""
-
-
-def worker_main(
-    plan: StudyPlan, name: str, number: int, threads: int | None, deadline: float | None
-) -> None:
-    """Evaluate trials of a study: the main function of a worker's process.
-
-    Args:
-        plan: Plan of the study.
-        name: Unique name of the worker, stored in its trials.
-        number: Number of the worker on this machine, from 0.
-        threads: Number of threads of PyTorch; None for PyTorch's default.
-        deadline: Value of ``time.monotonic()``, which is the same in all processes of a machine,
-            after which no trial starts; None for no limit.
-    """
-    os.environ.update(round_robin_gpu(number))  # before CUDA is initialized in this process
-    if threads is not None:
-        torch.set_num_threads(threads)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    _exit_with_supervisor()
-    log = plan.directory / "workers" / f"{number}.log"
-    with redirect_output(log), Interrupt() as interrupt:
-        try:
-            with storage_errors(plan.storage):
-                worker = Worker(plan, plan.open(existing=True), name)
-                while not interrupt.received and not (deadline and time.monotonic() >= deadline):
-                    if not worker.step():
-                        break
-        except KeyboardInterrupt:  # a second Ctrl-C
-            os._exit(128 + signal.SIGINT)
-        except OSError as error:
-            if not is_machine_fault(error):
-                raise
-            print(one_line(error), file=sys.stderr, flush=True)
-            raise SystemExit(MACHINE_FAILED) from None
 
 
 class Worker:
@@ -132,7 +89,7 @@ class Worker:
         try:
             with send_heartbeats(self.study, claimed._trial_id, self.plan.config.heartbeat):
                 try:
-                    values = self(optuna.Trial(self.study, claimed._trial_id))
+                    values = self._evaluate_with_log(optuna.Trial(self.study, claimed._trial_id))
                 except TrialFailed:
                     state = TrialState.FAIL
                 except optuna.TrialPruned:
@@ -141,11 +98,11 @@ class Worker:
                     values = [reported[max(reported)]]
             finish_trial(self.study, claimed._trial_id, state, values)
         except UpdateFinishedTrialError:
-            # This process was stopped for longer than the heartbeats may be missing.
+            # This process was suspended for so long that another worker took over the trial.
             print(f"trial {claimed.number} counts as lost, so its result is dropped", flush=True)
 
-    def __call__(self, trial: optuna.Trial) -> list[float]:
-        """Evaluate a trial; the objective function for Optuna."""
+    def _evaluate_with_log(self, trial: optuna.Trial) -> list[float]:
+        """Evaluate a trial; its output goes to a log file if the judge trains."""
         trial.set_user_attr(WORKER, self.name)
         directory = self.plan.directory / "trials" / f"{trial.number:04d}"
         trains = self.plan.config.judge.trains
@@ -171,8 +128,8 @@ class Worker:
             self._requeue(trial, "its worker was stopped")
             raise
         except Exception as error:
-            full = isinstance(error, OSError) and is_machine_fault(error)
-            if full or machine_failure(error):  # not the fault of the point
+            cannot_write = isinstance(error, OSError) and is_machine_fault(error)
+            if cannot_write or machine_failure(error):  # not the fault of the point
                 self._requeue(trial, "its worker could not write")
                 raise
             self._record(trial, start, error_summary(error))
@@ -198,7 +155,7 @@ class Worker:
         """Score the trial's point, store all scores, and return the values of the objectives."""
         plan = self.plan
         point = suggest_point(trial, plan.space.parameters)
-        sign_point(self.study, trial._trial_id)
+        store_point_digest(self.study, trial._trial_id)
         on_epoch = self._pruning_callback(trial, point)
         spec = TrialSpec(plan.overrides(point), plan.space.genotype(point), directory, on_epoch)
         results = plan.config.judge(spec, self.tools)
@@ -224,8 +181,9 @@ class Worker:
         source = {name: text for name, text in results.items() if name == "joules_source"}
         trial.set_user_attr(SCORES, {**scores, **source})
         values = [float(scores[name]) for name in plan.objectives]
-        if not all(map(math.isfinite, values)):
-            raise ValueError(f"{plan.score}={values[0]}: must be finite")
+        for name, value in zip(plan.objectives, values, strict=True):
+            if not math.isfinite(value):
+                raise ValueError(f"{name}={value}: must be finite")
         return values
 
     def _pruning_callback(self, trial: optuna.Trial, point: Point) -> EpochCallback:
@@ -295,15 +253,3 @@ def redirect_output(file: Path) -> Iterator[None]:
             for number, descriptor in zip((1, 2), saved, strict=True):
                 os.dup2(descriptor, number)
                 os.close(descriptor)
-
-
-def _exit_with_supervisor() -> None:
-    """Send SIGTERM to this process when its supervisor ends, even if it is killed."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch(sentinel: int) -> None:
-        wait([sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()

@@ -19,7 +19,7 @@ from slow_judge import SlowJudge
 
 from darts.config import compose
 from darts.hpo.clock import CLOCK, StudyClock
-from darts.hpo.digests import read_trials, sign_point
+from darts.hpo.digests import read_trials, store_point_digest
 from darts.hpo.queue import claim_trial, fail_and_requeue
 from darts.hpo.study import StudyPlan, make_plan
 from darts.hpo.supervisor import Supervisor
@@ -112,7 +112,7 @@ def test_an_undamaged_study_is_accepted(finished: StudyPlan) -> None:
         ),
         ("DELETE FROM trials WHERE trial_id=2", "trial 1 .* is missing"),
         ("DELETE FROM studies", "the study 'tune' .* is missing"),
-        ("UPDATE study_user_attributes SET value_json='5'", "has no window|cannot be read"),
+        ("UPDATE study_user_attributes SET value_json='5'", "has no valid window|cannot be read"),
         ("UPDATE trial_user_attributes SET value_json='['", "cannot be read"),
         ("UPDATE alembic_version SET version_num='v9'", "cannot be opened"),
         *((statement, "not part of a study") for statement in PROGRAMS[:2]),
@@ -214,7 +214,7 @@ def test_a_repeat_keeps_a_changed_point_from_running(finished: StudyPlan) -> Non
     claimed = claim_trial(finished, study, study.get_trials(deepcopy=False), 1)
     assert claimed is not None
     suggest_point(optuna.Trial(study, claimed._trial_id), finished.space.parameters)
-    sign_point(study, claimed._trial_id)
+    store_point_digest(study, claimed._trial_id)
     fail_and_requeue(study, study._storage.get_trial(claimed._trial_id), "killed", 1)
     (again,) = [trial for trial in study.trials if RETRIED in trial.system_attrs]
     assert again.params != point
