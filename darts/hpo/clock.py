@@ -18,9 +18,9 @@ SAVE_INTERVAL = 5.0  # seconds between two updates of the attribute
 
 
 class StudyClock:
-    """Measures how long a study runs; the context manager saves the time regularly.
+    """Measures how long a study runs; as a context manager, saves the time regularly.
 
-    The clock is monotonic, so a change of the system's time neither ends nor extends a study. A
+    The clock is monotonic, so a change of the system clock neither ends nor extends a study. A
     killed study loses at most ``SAVE_INTERVAL`` seconds.
 
     Args:
@@ -32,7 +32,8 @@ class StudyClock:
             no trial starts; None for no limit.
 
     Raises:
-        ConfigError: If the study holds a time that no clock has saved, or has lost trials since.
+        ConfigError: If the saved time is invalid or was changed, or if the study has fewer finished
+            trials than when it was saved.
     """
 
     def __init__(self, study: Study, hours: float | None = None) -> None:
@@ -73,7 +74,7 @@ class StudyClock:
         while not self._stop.wait(SAVE_INTERVAL):
             with contextlib.suppress(Exception):  # the main thread meets the same error
                 self.save()
-        self._study._storage.remove_session()
+        self._study._storage.remove_session()  # the database session of this thread
 
 
 def _count_finished(study: Study) -> int:

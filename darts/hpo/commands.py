@@ -17,7 +17,8 @@ def trial_config(target: str, overrides: Sequence[str]) -> TrialConfig:
     """Return the checked configuration of a trial that runs the command ``target``.
 
     Raises:
-        ConfigError: If an override does more than set a key of the command, or as the command.
+        ConfigError: If an override does more than set a key, or if the command refuses the
+            configuration.
     """
     require_plain_overrides(target, overrides)
     config: TrialConfig = compose(target, overrides)

@@ -12,7 +12,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-MISSED = 3  # a trial is lost after so many missed heartbeats
+MISSED = 3  # a trial is lost after this many missed heartbeats
 _MIN_INTERVAL = 0.5  # seconds between two looks at the heartbeats
 
 
@@ -26,7 +26,7 @@ def send_heartbeats(study: Study, trial_id: int, interval: float) -> Iterator[No
         while not stop.wait(interval):
             with contextlib.suppress(Exception):  # the worker itself meets the same error
                 storage.record_heartbeat(trial_id)
-        storage.remove_session()
+        storage.remove_session()  # the database session of this thread
 
     storage.record_heartbeat(trial_id)
     thread = Thread(target=send, daemon=True)
@@ -41,10 +41,10 @@ def send_heartbeats(study: Study, trial_id: int, interval: float) -> Iterator[No
 class HeartbeatWatch:
     """Finds running trials whose heartbeats have stopped.
 
-    A heartbeat is a time of the database, whose clock may be set forward while a study runs. A
-    trial therefore is lost only if its heartbeat has not changed for a while by the monotonic clock
-    of this process, or if it was too old when this process saw it first, as in a study that is
-    resumed the next day.
+    A heartbeat is a time by the clock of the database, which may be set forward while a study runs.
+    A trial therefore counts as lost in two cases only: if its heartbeat has not changed for
+    ``MISSED`` intervals of the monotonic clock of this process, or if it was older than that when
+    this process first saw it, for example in a study that is resumed the next day.
 
     Args:
         study: The study.
@@ -87,7 +87,7 @@ def _heartbeats(study: Study) -> tuple[dict[int, datetime], datetime]:
     from sqlalchemy import func, select
 
     def naive(value: datetime) -> datetime:
-        return value.replace(tzinfo=None)  # PostgreSQL mixes both kinds
+        return value.replace(tzinfo=None)  # PostgreSQL returns times with and without a zone
 
     with _database(study).engine.connect() as connection:
         rows = connection.execute(

@@ -3,7 +3,7 @@
 Trials start in the order of their positions, and a trial waits until the history that it may see is
 complete (see ``darts.strategies.history``). Workers share only the database, so they claim a
 waiting trial by a change of its state that succeeds for one worker only. A worker that finds no
-trial to claim adds one; if two workers add one at the same time, the later one waits its turn.
+trial to claim adds one; if two workers add one at the same time, the later trial waits its turn.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from darts.hpo.study import StudyPlan
 from darts.hpo.trials import FAILURE, REPEAT, must_be_repeated
 from darts.strategies.history import RETRIED, RETRY_HISTORY, RUNG, latest_attempts, retry_history
 
-MAX_INITIAL_FAILURES = 3  # the study ends if so many trials at its start all failed
+MAX_INITIAL_FAILURES = 3  # the study ends if its first trials, this many, all failed
 
 
 def initial_failures(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -80,8 +80,8 @@ def _next_trial(plan: StudyPlan, trials: Sequence[FrozenTrial], window: int) -> 
         if not plan.space.parameters.contains(trial.params):
             return "none"  # later proposals depend on this point
     full = plan.max_trials is not None and len(attempts) >= plan.max_trials
-    late = oldest is not None and plan.waits_for_results and len(attempts) - oldest >= window
-    return "none" if full or late else "new"
+    must_wait = oldest is not None and plan.waits_for_results and len(attempts) - oldest >= window
+    return "none" if full or must_wait else "new"
 
 
 def fail_and_requeue(study: Study, trial: FrozenTrial, reason: str, retries: int) -> bool:
@@ -104,7 +104,8 @@ def fail_and_requeue(study: Study, trial: FrozenTrial, reason: str, retries: int
 def requeue_lost(study: Study, trials: Sequence[FrozenTrial]) -> None:
     """Queue the points of lost trials again, unless that has already happened.
 
-    A process may die after it has recorded a loss; any other process queues the repeat then.
+    A process may die after it has recorded a loss and before it has queued the repeat. Any other
+    process then queues it.
     """
     for trial in latest_attempts(trials):
         if not must_be_repeated(trial):

@@ -72,7 +72,7 @@ def _sqlite_file(url: str) -> Path | None:
 def _create_with_write_ahead_log(file: Path) -> None:
     """Create an SQLite file that readers and one writer may use at the same time.
 
-    The log is on before the first table exists, so there never is an old-style journal.
+    The log is on before the first table exists, so no table is created with a rollback journal.
     """
     if not file.exists() or not file.stat().st_size:
         with contextlib.closing(sqlite3.connect(file, timeout=_TIMEOUT)) as connection:
@@ -82,8 +82,8 @@ def _create_with_write_ahead_log(file: Path) -> None:
 def _configure_connections(storage: RDBStorage) -> None:
     """Set options of all new connections to an SQLite file.
 
-    The database is complete if a process is killed at any moment. It syncs rarely, so the last
-    trials may be missing after a power failure, but the file stays consistent.
+    A process that is killed at any moment loses no stored trial. SQLite rarely syncs the file to
+    disk, so the last trials may be missing after a power failure, but the file stays consistent.
     """
     from sqlalchemy import event
 

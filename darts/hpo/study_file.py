@@ -1,7 +1,7 @@
 """Checks of an SQLite file before Optuna opens it: it may come from a stranger, or be damaged.
 
-An SQLite file is a program as far as it holds triggers, views, expressions in indexes or virtual
-tables, which run when tables are used. Only the tables and indexes that Optuna creates are allowed.
+An SQLite file can contain code: triggers, views, expressions in indexes and virtual tables run when
+its tables are used. Only the tables and indexes that Optuna creates are therefore allowed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from darts.reading import MIB, FileError, one_line, open_regular
 
-SIZE_LIMIT = 256 * MIB  # bytes; more than 10,000 trials of a large space
+SIZE_LIMIT = 256 * MIB  # bytes; enough for 10,000 trials of a large space
 _HEADER = b"SQLite format 3\0"
 
 _Schema: TypeAlias = "set[tuple[str, str, str, str]]"
@@ -27,18 +27,19 @@ def check_study_file(path: Path) -> None:
     """Check an SQLite file and the temporary files beside it; a missing or empty file is valid.
 
     Raises:
-        FileError: If it is not the undamaged database of a study.
+        FileError: If it is damaged, too large, or not the database of a study.
     """
     for suffix in ("", "-wal", "-shm", "-journal"):
         _check_kind_and_size(Path(f"{path}{suffix}"))
     if not path.exists():
         return
-    # SQLite would delete a file that a journal names. Studies have a write-ahead log instead.
+    # SQLite deletes files that a rollback journal names. A study uses a write-ahead log, so such a
+    # journal is left only by a process that was killed while it created the file.
     journal = Path(f"{path}-journal")
     if journal.exists() and journal.stat().st_size:
         raise FileError(
-            f"{journal} says that the creation of the study was interrupted; delete it and {path}, "
-            "and start a new study"
+            f"{journal} shows that the creation of the study was interrupted; delete it and "
+            f"{path}, and start a new study"
         )
     with open_regular(path) as file:
         header = file.read(len(_HEADER))
@@ -96,7 +97,7 @@ def _schema(connection: sqlite3.Connection) -> _Schema:
 
 @cache
 def _optunas_schema() -> _Schema:
-    """Return the schema of a new database, from one in memory."""
+    """Return the schema that Optuna creates, taken from a new database in memory."""
     from optuna.storages import RDBStorage
     from sqlalchemy.pool import StaticPool
 

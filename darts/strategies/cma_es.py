@@ -1,8 +1,8 @@
 """Covariance matrix adaptation, replayed from the history of the study.
 
 Optuna's own sampler stores the optimizer in the database of the study as a pickle, and unpickling a
-stranger's database would run code. Here the optimizer is rebuilt for each proposal: it is told the
-finished generations of the visible history, one after the other.
+stranger's database would run code. Here a new optimizer is built for each proposal, and receives
+the finished generations of the visible history one after the other.
 
 References:
     Hansen, "The CMA Evolution Strategy: A Tutorial", arXiv:1604.00772.
@@ -28,7 +28,10 @@ _STEP = 1 / 6  # initial standard deviation, as a fraction of each range
 
 
 class CmaEsSampler(ProposalSampler):
-    """Sampler that adapts a normal distribution over the positions in all unconditional ranges."""
+    """Sampler that adapts a normal distribution over all ranges without conditions.
+
+    Each range is mapped to ``[0, 1]``.
+    """
 
     def __init__(self, setup: Setup, startup: int) -> None:
         super().__init__(setup)
@@ -85,7 +88,9 @@ def adapted_ranges(setup: Setup) -> dict[str, Range]:
 @STRATEGIES.register
 @dataclass
 class CmaEs(Strategy):
-    """Covariance matrix adaptation over all numeric parameters; choices are drawn at random.
+    """Covariance matrix adaptation over the numeric parameters without conditions.
+
+    All other parameters are drawn at random.
 
     Attributes:
         startup: Number of random trials before the distribution is adapted.

@@ -1,12 +1,12 @@
 """What a proposal may depend on: the positions of trials, and the history visible to a trial.
 
 A proposal is a function of the seed of the study, the position of the trial and the history. With
-several workers, trials finish in a different order each time, so the history must not contain
-whatever happens to have finished. Trial ``n`` therefore sees
+several workers, trials finish in a different order each time, so the history must not depend on
+which trials happen to have finished. Trial ``n`` therefore sees
 
 * the results of the trials up to ``n - window``, which all have to finish before it starts, and
-* the points, but not the results, of the trials in between, which usually still run. They are
-  functions of the seed and earlier history themselves.
+* the points, but not the results, of the trials in between, which usually still run. These points
+  are functions of the seed and earlier history themselves.
 
 The window is usually the number of workers: with a smaller one, workers would idle. It is stored in
 the study when it begins, because another window would lead to other points.
@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 RETRIED = "failed_trial"  # system attribute: number of the first attempt that a trial repeats
 RETRY_HISTORY = "retry_history"  # system attribute: numbers of the lost trials that it repeats
-RUNG = "completed_rung"  # prefix of system attributes of Optuna's pruners: values of a trial
+RUNG = "completed_rung"  # prefix of system attributes: values at the rungs of Optuna's pruners
 
 
 def first_attempt(trial: FrozenTrial) -> int:
@@ -39,8 +39,8 @@ def retry_history(trial: FrozenTrial) -> list[int]:
 def latest_attempts(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the latest attempt at each position, by position.
 
-    Two processes may both queue the repeat of a lost trial. The first of equal repeats counts, and
-    nobody runs the other one.
+    Two processes may both queue the repeat of a lost trial. Then the first repeat counts, and no
+    worker runs the other one.
     """
     latest: dict[int, FrozenTrial] = {}
     for trial in trials:
@@ -72,7 +72,8 @@ def visible_history(
         convert: Function that changes the copy of a trial whose result is visible.
 
     Returns:
-        Trials with their positions as numbers. Those whose results are hidden are running.
+        Trials with their positions as numbers. Those whose results are hidden have the state
+        ``RUNNING``.
     """
     position = trial_position(trial, trials)
     attempts = latest_attempts(trials)[:position]
@@ -85,7 +86,7 @@ def visible_history(
 
 
 def _copy(trial: FrozenTrial, number: int, *, shown: bool) -> FrozenTrial:
-    """Return a trial with another number, as running trial without results unless ``shown``."""
+    """Copy a trial under another number; unless ``shown``, as a running one without results."""
     attributes = {k: v for k, v in trial.system_attrs.items() if shown or not k.startswith(RUNG)}
     return FrozenTrial(
         number=number,

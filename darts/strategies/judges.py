@@ -25,8 +25,8 @@ class TrialSpec:
 
     Attributes:
         overrides: All overrides of the trial's command.
-        directory: Run directory of the trial.
         genotype: The architecture, or None if the study does not vary it.
+        directory: Run directory of the trial.
         on_epoch: Called after each epoch with the epoch, counted from 1, and its validation
             scores; it raises to stop the trial.
     """

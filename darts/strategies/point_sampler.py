@@ -32,6 +32,7 @@ class Observation:
     """The point and the result of a trial.
 
     Attributes:
+        point: The point.
         key: Hashable form of the point; equal for equal points.
         loss: Lower is better; infinite for a failed or pruned trial, None for a hidden result.
         excess: Sum of the relative excesses over the limits; 0 within the limits.
@@ -89,7 +90,7 @@ class PointSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: object
     ) -> Value:
-        """Draw a parameter that Optuna does not accept from the proposal, because of rounding."""
+        """Draw the value of a parameter whose proposed value Optuna refuses because of rounding."""
         position = trial_position(trial, study.get_trials(deepcopy=False))
         random = Random(f"{self._setup.seed} {position} {param_name}")
         return self.space.by_name[param_name].domain.draw(random)

@@ -1,10 +1,10 @@
-"""Optuna's samplers and pruners on the visible history of a trial.
+"""Decisions of Optuna's samplers and pruners, made from the visible history of a trial.
 
 Optuna's samplers keep a random state and read the database of the study, and some write to it: the
-genetic sampler shares the parents of each generation, and the sampler for CMA-ES stores a pickled
-optimizer and unpickles it later. Here they see a copy of the visible history in memory instead. The
-copy is made for each decision, so decisions do not depend on other workers, and nothing that a
-sampler reads comes from the database except plain numbers of checked trials.
+genetic sampler stores the parents of each generation for all workers, and the sampler for CMA-ES
+stores a pickled optimizer and unpickles it later. Here they see a copy of the visible history in
+memory instead. The copy is made for each decision, so decisions do not depend on other workers.
+Samplers read nothing from the database except plain values of checked trials.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class SnapshotSampler(PointSampler):
 
     Args:
         setup: The setup of the study.
-        make: Function that builds Optuna's sampler with a seed.
+        make: Function that builds Optuna's sampler from a seed.
     """
 
     def __init__(self, setup: Setup, make: MakeSampler) -> None:
@@ -51,7 +51,7 @@ class SnapshotSampler(PointSampler):
         return point, _numbers(copy._storage.get_trial(current._trial_id))
 
     def _with_constraints(self, trial: FrozenTrial) -> FrozenTrial:
-        """Attach the excess over each limit, as Optuna stores it."""
+        """Attach the excess over each limit to a complete trial, as Optuna stores it."""
         if self._setup.constraints is not None and trial.state == TrialState.COMPLETE:
             trial.system_attrs["constraints"] = tuple(self._setup.constraints(trial))
         return trial
@@ -107,6 +107,6 @@ def _snapshot(
 
 
 def _numbers(trial: FrozenTrial) -> Attributes:
-    """Return the numeric attributes of a trial; text only concerns other running trials."""
+    """Return the numeric attributes of a trial; the others only inform trials that still run."""
     attributes = trial.system_attrs.items()
     return {name: value for name, value in attributes if isinstance(value, (int, float))}
