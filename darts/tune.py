@@ -42,7 +42,7 @@ from darts.reading import JsonObject, one_line
 from darts.tracking import Console, format_duration, format_value, print_lines, print_summary
 from darts.training.interrupt import Interrupted
 from darts.training.run_directory import RunDirectory
-from darts.writing import WriteError, is_machine_fault, sweep_temporary_files
+from darts.writing import WriteError, is_machine_failure, remove_temporary_files
 
 SAVE_INTERVAL = 5.0  # seconds between updates of the result files while the study runs
 MAX_GENOTYPE_LENGTH = 80  # characters; longer genotypes are not printed
@@ -91,7 +91,7 @@ def _how_to_continue(directory: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"aborted by Ctrl-C{advice}") from None
     except OSError as error:
-        if not is_machine_fault(error) or not (directory / "config.yaml").exists():
+        if not is_machine_failure(error) or not (directory / "config.yaml").exists():
             raise
         # The error of a trial says how to continue that trial, and has the original as its cause.
         origin = error.__cause__ if isinstance(error.__cause__, OSError) else error
@@ -113,7 +113,7 @@ def open_study(plan: StudyPlan, run: RunDirectory, invocation: Invocation) -> St
         # A summary would say that the study is complete, although it goes on.
         (run.path / "summary.json").unlink(missing_ok=True)
         for folder in (run.path / "workers", *run.path.glob("trials/*")):
-            sweep_temporary_files(folder)
+            remove_temporary_files(folder)
     else:
         run.begin(plan.config, invocation.overrides)
     return study

@@ -45,7 +45,7 @@ class WriteError(OSError):
         return str(self.strerror)  # without the number of the error
 
 
-def is_machine_fault(error: OSError) -> bool:
+def is_machine_failure(error: OSError) -> bool:
     """Return whether an error is a failure of the machine, for example a full disk.
 
     Other errors come from a name or a permission, which the user can change.
@@ -135,7 +135,7 @@ def open_in_place(path: StrPath) -> BinaryIO:
         return os.fdopen(descriptor, "r+b")
 
 
-def sweep_temporary_files(folder: StrPath) -> None:
+def remove_temporary_files(folder: StrPath) -> None:
     """Remove the temporary files of killed processes; call it only as the owner of the folder."""
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):

@@ -35,7 +35,7 @@ from darts.config.resumed_run import ResumedRun
 from darts.config.torchrun import rank_and_size
 from darts.escaping import for_terminal
 from darts.reading import one_line
-from darts.writing import WriteError, is_machine_fault
+from darts.writing import WriteError, is_machine_failure
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -95,7 +95,7 @@ def launch(
             _exit(command, str(error) or "aborted by Ctrl-C", code=130)
         except Exception as error:
             _wait_for_other_ranks(error)
-            if isinstance(error, OSError) and is_machine_fault(error):
+            if isinstance(error, OSError) and is_machine_failure(error):
                 _exit(command, one_line(error), code=4)
             # Without a run directory, the error comes from the composition.
             if not job.directories or isinstance(error, COMPOSITION_ERRORS):

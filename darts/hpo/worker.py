@@ -39,7 +39,7 @@ from darts.strategies.judges import EpochCallback, TrialSpec
 from darts.strategies.snapshot import decide_pruning
 from darts.strategies.strategy import suggest_point
 from darts.tracking.ledger import common_source
-from darts.writing import is_machine_fault
+from darts.writing import is_machine_failure
 
 _WAIT = 0.05  # seconds between two looks at the queue
 
@@ -128,7 +128,7 @@ class Worker:
             self._requeue(trial, "its worker was stopped")
             raise
         except Exception as error:
-            cannot_write = isinstance(error, OSError) and is_machine_fault(error)
+            cannot_write = isinstance(error, OSError) and is_machine_failure(error)
             if cannot_write or machine_failure(error):  # not the fault of the point
                 self._requeue(trial, "its worker could not write")
                 raise

@@ -19,7 +19,7 @@ from darts.hpo.worker import Worker, redirect_output
 from darts.reading import one_line
 from darts.training.device import round_robin_gpu
 from darts.training.interrupt import Interrupt
-from darts.writing import is_machine_fault
+from darts.writing import is_machine_failure
 
 MACHINE_FAILED = 4  # exit code of a process that could not write
 
@@ -53,7 +53,7 @@ def worker_main(
         except KeyboardInterrupt:  # a second Ctrl-C
             os._exit(128 + signal.SIGINT)
         except OSError as error:
-            if not is_machine_fault(error):
+            if not is_machine_failure(error):
                 raise
             print(one_line(error), file=sys.stderr, flush=True)
             raise SystemExit(MACHINE_FAILED) from None

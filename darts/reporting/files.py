@@ -14,7 +14,7 @@ from xml.parsers import expat
 from darts.reading import MIB, FileError, one_line, read_bytes, read_npz, read_text
 from darts.reporting.checks import MAX_COLUMNS
 from darts.tracking.optional import reason_of
-from darts.writing import is_machine_fault
+from darts.writing import is_machine_failure
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class RunFiles:
         except (MemoryError, FileError):
             raise
         except OSError as error:
-            if is_machine_fault(error):
+            if is_machine_failure(error):
                 raise
             raise FileError(f"{path} cannot be read: {one_line(error)}") from None
         except Exception as error:  # a damaged file may raise any error in a parser

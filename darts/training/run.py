@@ -42,7 +42,7 @@ from darts.training.run_directory import FIRST_FILES, RunDirectory
 from darts.training.state import TrainState
 from darts.training.steps import Diverged
 from darts.typed_values import Count, Misfit, typed_entries
-from darts.writing import WriteError, is_machine_fault
+from darts.writing import WriteError, is_machine_failure
 
 DIVERGED = "diverged.json"
 
@@ -348,7 +348,7 @@ class TrainingRun:
                 raise
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(f"aborted by Ctrl-C{self._continuation()}") from None
-        if isinstance(error, OSError) and is_machine_fault(error):
+        if isinstance(error, OSError) and is_machine_failure(error):
             raise WriteError(error.errno, f"{one_line(error)}{self._continuation()}") from error
 
     def _continuation(self) -> str:

@@ -16,7 +16,7 @@ from darts.config import ConfigError, as_yaml, record_digest
 from darts.reading import NPZ_LIMIT, FileError, JsonObject, read_bytes, read_json_object, read_yaml
 from darts.tracking import environment
 from darts.training.run_lock import RunLock
-from darts.writing import sweep_temporary_files, write_atomically, write_json
+from darts.writing import remove_temporary_files, write_atomically, write_json
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -93,7 +93,7 @@ class RunDirectory:
         except FileExistsError:
             pass  # Hydra creates the directory first
         self._lock = RunLock(self.path)
-        sweep_temporary_files(self.path)
+        remove_temporary_files(self.path)
 
     def release(self) -> None:
         """Give the directory up; remove it if ``claim_unused`` created it and it is empty."""
