@@ -56,6 +56,30 @@ Count: TypeAlias = Annotated[int, Within(0, 2**62)]
 """A whole number that is not negative."""
 
 
+class OnlyPlain:
+    """Limit of a container, for use in ``Annotated``: no other values than JSON has."""
+
+    def check(self, value: object, name: str) -> None:
+        """Refuse a container that holds other objects.
+
+        Raises:
+            Misfit: With the first one.
+        """
+        if isinstance(value, dict):
+            for key, item in value.items():
+                self.check(typed(str, key, f"a key of {name}"), name)
+                self.check(item, _inner(name, key))
+        elif isinstance(value, (list, tuple)):
+            for number, item in enumerate(value):
+                self.check(item, f"{name}[{number}]")
+        elif not isinstance(value, (str, int, float, bool, type(None))):
+            raise Misfit(f"{name} is {shown(value)}; it must be a plain value")
+
+
+PlainDict: TypeAlias = Annotated[dict[str, Any], OnlyPlain()]
+"""Nested plain values by name, for example a configuration."""
+
+
 def typed(hint: type[T], value: object, name: str) -> T:
     """Return a plain value as an object of its declared type.
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import pytest
 
-from darts.typed_values import Count, Misfit, Within, entry, shown, typed, typed_entries
+from darts.typed_values import Count, Misfit, PlainDict, Within, entry, shown, typed, typed_entries
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ def test_values_of_the_declared_type_are_returned(hint: Any, value: Any, expecte
         (dict[str, int], {1: 1}, "a key of value is 1; it must be a text"),
         (dict[str, int], {"a": None}, "value.a is None"),
         (Literal[0, 1], True, "value is True; it must be 0 or 1"),
+        (PlainDict, {"a": [{"b": object()}]}, r"value.a\[0\].b is a object; it must be a plain"),
+        (PlainDict, {"a": {1: 2}}, "a key of value.a is 1; it must be a text"),
         (Count, -1, "value is -1; it must be between 0"),
         (Count, 2**63, "it must be between 0"),
         (Annotated[float, Within(0)], float("nan"), "value is nan; it must be at least 0"),

@@ -19,11 +19,11 @@ from darts.searching.calibration import calibrate
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype, Mixture, SupernetBase
 from darts.spaces.mixture import path_mixture
-from darts.training.checkpoint import StateDict, checkpoint_errors, load_checkpoint
+from darts.training.checkpoint import checkpoint_errors, load_checkpoint
 from darts.training.device import resolve_device
 from darts.training.distributed import Ranks
 from darts.training.scoring import evaluate
-from darts.typed_values import Count, entry
+from darts.typed_values import Count, PlainDict, entry
 
 
 class OneShotScorer:
@@ -44,7 +44,7 @@ class OneShotScorer:
             )
         state = load_checkpoint(file, "search")
         with checkpoint_errors(file):
-            self.config = config = rebuild(SearchConfig, entry(state, "config", StateDict))
+            self.config = config = rebuild(SearchConfig, entry(state, "config", PlainDict))
             stage = entry(state, "searcher.stage", Count)
         self._device = resolve_device(config.device)
         ranks = Ranks(config.device)

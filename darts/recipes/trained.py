@@ -14,9 +14,9 @@ from darts.data_modules import check_data_kind
 from darts.recipes.retrain import build_network
 from darts.recipes.retrain_state import RetrainState
 from darts.spaces import AnyGenotype, NetworkBase, parse_genotype
-from darts.training.checkpoint import CheckpointError, StateDict, checkpoint_errors, load_checkpoint
+from darts.training.checkpoint import CheckpointError, checkpoint_errors, load_checkpoint
 from darts.training.restoring import require_finite_weights, require_fitting_network
-from darts.typed_values import Misfit, entry
+from darts.typed_values import Misfit, PlainDict, entry
 
 GENOTYPE_LIMIT = 100_000  # characters
 NAME_LIMIT = 100  # characters of an input or an axis
@@ -50,7 +50,7 @@ class TrainedNetwork:
         file = find_checkpoint(reference)
         saved = load_checkpoint(file, "retrain")
         with checkpoint_errors(file):
-            config = rebuild(RetrainConfig, entry(saved, "config", StateDict))
+            config = rebuild(RetrainConfig, entry(saved, "config", PlainDict))
             check_data_kind(config)
             state = RetrainState.entries(
                 saved, "epoch", "best", "target_names", "network_sizes", "input_specs"

@@ -41,7 +41,7 @@ from darts.training.random_states import RandomStates, random_states, restore_ra
 from darts.training.run_directory import FIRST_FILES, RunDirectory
 from darts.training.state import TrainState
 from darts.training.steps import Diverged
-from darts.typed_values import Count, Misfit, typed_entries
+from darts.typed_values import Count, Misfit, PlainDict, typed_entries
 from darts.writing import WriteError, is_machine_failure
 
 DIVERGED = "diverged.json"
@@ -50,7 +50,7 @@ DIVERGED = "diverged.json"
 class RunEntries(TypedDict):
     """Entries of a checkpoint that a run adds to the state of its training."""
 
-    config: StateDict
+    config: PlainDict
     global_step: Count
     metrics_position: tuple[Count, str]  # see Position
     event_offset: Count  # bytes of the event file

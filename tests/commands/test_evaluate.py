@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from darts import evaluate
 from darts.spaces import Genotype
+from darts.training.run_directory import RunDirectory
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +169,67 @@ def test_networks_without_edges_have_no_importances(commands: Any, tmp_path: Pat
     run = commands.run("retrain", tmp_path / "mlp", *arguments)
     line = commands.error_of("evaluate", f"checkpoint={run.directory}", "importance=true")
     assert "space=mlp" in line
+
+
+def test_a_killed_evaluation_can_be_repeated_in_its_directory(
+    retrain_run: Any, commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of the killed evaluation that the new one does not write are removed."""
+    folder = tmp_path / "run"
+    arguments = [f"checkpoint={retrain_run.directory}", f"hydra.run.dir={folder}"]
+    finish = RunDirectory.finish
+
+    def killed(files: RunDirectory, summary: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunDirectory, "finish", killed)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        commands.call("evaluate", [*arguments, "importance=true"])
+    assert (folder / "importance.json").exists()
+    assert (folder / "config.yaml").exists()
+    assert not (folder / "summary.json").exists()
+    monkeypatch.setattr(RunDirectory, "finish", finish)
+    commands.call("evaluate", arguments)
+    assert (folder / "summary.json").exists()
+    assert not (folder / "importance.json").exists()
+    assert "already holds a run" in commands.error_of("evaluate", *arguments)
+    assert "already holds a run" in commands.error_of("export", *arguments)
+
+
+def test_pictures_and_samples_come_first_and_may_fail(
+    retrain_run: Any, commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    written: list[str] = []
+    finish = RunDirectory.finish
+
+    def record(files: RunDirectory, summary: Any) -> Any:
+        written.extend(file.name for file in folder.iterdir())
+        return finish(files, summary)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("no font")
+
+    monkeypatch.setattr(RunDirectory, "finish", record)
+    monkeypatch.setattr(evaluate, "draw_edge_importances", fail)
+    arguments = [f"checkpoint={retrain_run.directory}", f"hydra.run.dir={folder}"]
+    with pytest.warns(UserWarning, match="importance.svg was not made: no font"):
+        commands.call("evaluate", [*arguments, "importance=true"])
+    assert {"confusion.svg", "importance.json", "genotype.json", "env.json"} <= {*written}
+    assert "summary.json" not in written
+    assert (folder / "summary.json").exists()
+    assert not (folder / "importance.svg").exists()
+
+
+def test_the_split_file_is_read_before_the_data(
+    retrain_run: Any, commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unexpected(*_: Any) -> None:
+        raise AssertionError("the data was read")
+
+    file = tmp_path / "checkpoint.pt"
+    shutil.copy(retrain_run.directory / "checkpoint.pt", file)
+    monkeypatch.setattr(evaluate, "make_data_module", unexpected)
+    for option in ("split=valid", "importance=true"):
+        line = commands.error_of("evaluate", f"checkpoint={file}", option)
+        assert "split.npz" in line
