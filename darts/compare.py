@@ -25,6 +25,7 @@ from darts.reading import JsonObject
 from darts.tracking import Console, print_lines, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
+from darts.writing import sweep_temporary_files
 
 
 def check(config: CompareConfig) -> None:
@@ -135,6 +136,9 @@ def prepare_directory(files: RunDirectory, config: CompareConfig, call: Invocati
         files.claim_existing()
         files.require_same(files.saved_config(), config)
         files.require_incomplete()
+        for folder in files.path.glob("runs/*/*"):
+            if folder.resolve().is_relative_to(files.path):  # not a link to somewhere else
+                sweep_temporary_files(folder)
     else:
         files.claim_unused(resumable=True, numbered=call.numbered)
         files.begin(config, call.overrides)
