@@ -167,6 +167,18 @@ class Kill:
 
 
 @dataclass(frozen=True)
+class Send:
+    """Sends a signal to this process before a call, which then happens."""
+
+    number: int
+    signal: int
+
+    def __call__(self, call: Call) -> None:
+        if call.number == self.number:
+            os.kill(os.getpid(), self.signal)
+
+
+@dataclass(frozen=True)
 class Fail:
     """Lets a call fail. If the disk is full, all later writes fail, too.
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
-import time
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +13,7 @@ import pytest
 import tiny_runs
 from effects import Kill
 from fork_server import one_line_problems
-
-LONG = "epochs=100000"
-
-
-def launch(command: str, *arguments: str, cwd: Path | None = None) -> subprocess.Popen[str]:
-    """Start a command in a new process, in a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", f"darts.{command}", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
-        process_group=0,
-    )
-
-
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    """Wait until a file exists."""
-    deadline = time.monotonic() + 120
-    while not path.exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, f"{path} does not appear"
-        time.sleep(0.02)
-
-
-def end(processes: Sequence[subprocess.Popen[str]]) -> None:
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+from real_processes import LONG, end, launch, wait_for
 
 
 def test_a_run_that_is_stopped_keeps_its_directory(forks: Any, tmp_path: Path) -> None:

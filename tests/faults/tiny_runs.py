@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -112,7 +113,11 @@ def end_state(command: str, directory: Path) -> dict[str, object]:
     """Return what must be the same at the end of a run, however often it was interrupted."""
     kind = "training" if command in ("search", "retrain") else command
     state = {"summary": _without(MEASURED, read_json(directory / "summary.json"))}
-    return state | _STATES[kind](command, directory)
+    state |= _STATES[kind](command, directory)
+    events = list(directory.glob("events*"))
+    if events and stat.S_ISREG(events[0].lstat().st_mode):
+        state["TensorBoard"] = _tensorboard(events)
+    return state
 
 
 def _training(command: str, directory: Path) -> dict[str, object]:
@@ -125,17 +130,16 @@ def _training(command: str, directory: Path) -> dict[str, object]:
         "files": sorted(files),
         "genotype.json": (directory / "genotype.json").read_text(),
         "metrics.jsonl": [_without(COSTS, row) for row in rows],
-        "TensorBoard": _tensorboard(directory),
         **{f"checkpoint {k}": _plain(v) for k, v in saved.items() if k not in NOT_REPRODUCIBLE},
     }
 
 
-def _tensorboard(directory: Path) -> list[object]:
+def _tensorboard(files: list[Path]) -> list[object]:
     """Return step, tag and value of each record, in their order."""
     from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
     from tensorboard.compat.proto.event_pb2 import Event
 
-    (file,) = directory.glob("events*")
+    (file,) = files
     records: list[object] = []
     for raw in RawEventFileLoader(str(file)).Load():
         event = Event.FromString(raw)

@@ -1,0 +1,40 @@
+"""Commands in processes of their own, for signals and locks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+LONG = "epochs=100000"
+
+
+def launch(command: str, *arguments: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """Start a command, after the words ``before``, in a process group of its own."""
+    return subprocess.Popen(
+        [*before, sys.executable, "-m", f"darts.{command}", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+        process_group=0,
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until a file exists."""
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, f"{path} does not appear"
+        time.sleep(0.02)
+
+
+def end(processes: Sequence[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

@@ -1,0 +1,163 @@
+"""Signals: a run saves and exits, at any moment, and continues like an unbroken one."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_runs
+from effects import Call, Recorder, Send
+from real_processes import LONG, end, launch, wait_for
+
+from darts.training.checkpoint import load_checkpoint
+
+NOTICE = "stopping after this step; Ctrl-C again to abort"
+
+
+def problems_of_interrupt(forks: Any, continuation: Any, root: Path, call: Call) -> list[str]:
+    """Press Ctrl-C before a file-system call and return what is wrong."""
+    watched = (root, Send(call.number, signal.SIGINT))
+    ended = forks.call(tiny_runs.start, "search", root, watched=watched)
+    lines = [line for line in ended.err.splitlines() if line]
+    if ended.code == 0:  # it came too late: the run was about to end
+        problems = [] if call.path == "summary.json" or NOTICE in lines else [ended.err]
+    else:
+        allowed = ([NOTICE], [line for line in lines if "aborted by Ctrl-C" in line])
+        problems = [] if ended.code == 130 and len(lines) == 1 and lines in allowed else lines
+    problems += continuation.problems("search", root)
+    return problems
+
+
+def interrupt_at(forks: Any, continuation: Any, folder: Path, start: int, stride: int) -> None:
+    root = folder / "recorded"
+    ended = forks.call(tiny_runs.start, "search", root, watched=(root, Recorder()))
+    failed = {}
+    calls = ended.value.calls[start::stride]
+    for call in calls:
+        problems = problems_of_interrupt(forks, continuation, folder / f"{call.number}", call)
+        if problems:
+            failed[str(call)] = problems
+    print(f"{len(calls)} interrupts")
+    assert not failed, "\n".join(f"{call}: {problems[:3]}" for call, problems in failed.items())
+
+
+def test_ctrl_c_at_some_calls(forks: Any, continuation: Any, tmp_path: Path) -> None:
+    interrupt_at(forks, continuation, tmp_path, 20, 100)
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_many_calls(forks: Any, continuation: Any, tmp_path: Path) -> None:
+    full = tiny_runs.faults_mode() == "full"
+    interrupt_at(forks, continuation, tmp_path, 0, 1 if full else 6)
+
+
+def stderr_line(process: Any) -> str:
+    """Return the next line on standard error that is not empty."""
+    while not (line := process.stderr.readline()).strip():
+        assert process.poll() is None
+    return str(line).strip()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT])
+def test_a_signal_to_a_real_process(number: int, tmp_path: Path) -> None:
+    end_by_signal(number, tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_to_a_real_process(number: int, tmp_path: Path) -> None:
+    end_by_signal(number, tmp_path / "run")
+
+
+def end_by_signal(number: int, directory: Path) -> None:
+    """Check that a run answers within a second, saves and exits with 128 plus the number."""
+    process = launch("search", *tiny_runs.RUNS["search"], LONG, f"hydra.run.dir={directory}")
+    try:
+        wait_for(directory / "checkpoint.pt", process)
+        sent = time.monotonic()
+        process.send_signal(number)
+        assert stderr_line(process) == NOTICE
+        assert time.monotonic() - sent < 1
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (128 + number, "")
+        assert f"python -m darts.search resume={directory}" in out
+        load_checkpoint(directory / "checkpoint.pt", "search")
+        assert not (directory / "run.lock").exists()
+    finally:
+        end([process])
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_a_long_step(tmp_path: Path) -> None:
+    """A step of this search takes seconds; the second Ctrl-C does not wait for it."""
+    directory = tmp_path / "run"
+    slow = ("dataset=synthetic", "dataset.samples=512", "dataset.size=32", "loader.batch_size=128")
+    arguments = (*slow, "space.channels=16", "space.cells=8", "tracking.figures=false")
+    process = launch("search", *arguments, f"hydra.run.dir={directory}")
+    try:
+        wait_for(directory / "config.yaml", process)
+        time.sleep(5)
+        process.send_signal(signal.SIGINT)
+        assert stderr_line(process) == NOTICE
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert [line for line in err.splitlines() if line] == ["darts.search: aborted by Ctrl-C"]
+        assert "checkpoint saved" not in out
+    finally:
+        end([process])
+
+
+@pytest.mark.slow
+def test_sigusr1_saves_and_goes_on(tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    late = "save_minutes=600"
+    process = launch("search", *tiny_runs.RUNS["search"], LONG, late, f"hydra.run.dir={directory}")
+    try:
+        file = directory / "checkpoint.pt"
+        wait_for(file, process)
+        process.send_signal(signal.SIGUSR1)
+        time.sleep(2)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 143
+        assert err.split("\n") == ["", NOTICE, ""]
+    finally:
+        end([process])
+
+
+@pytest.mark.slow
+def test_a_run_under_nohup_survives_the_end_of_its_terminal(tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    arguments = [*tiny_runs.RUNS["search"], LONG, f"hydra.run.dir={directory}"]
+    process = launch("search", *arguments, before=("nohup",))
+    try:
+        wait_for(directory / "checkpoint.pt", process)
+        process.send_signal(signal.SIGHUP)
+        time.sleep(2)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert process.returncode == 143
+    finally:
+        end([process])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.4, 1.0, 1.5])
+def test_ctrl_c_during_the_imports_prints_nothing(tmp_path: Path, seconds: float) -> None:
+    directory = tmp_path / "run"
+    process = launch("search", *tiny_runs.RUNS["search"], LONG, f"hydra.run.dir={directory}")
+    try:
+        time.sleep(seconds)
+        begun = directory.exists()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        if not begun:
+            assert (process.returncode in (-signal.SIGINT, 130), out, err) == (True, "", "")
+    finally:
+        end([process])
