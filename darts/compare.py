@@ -25,7 +25,7 @@ from darts.reading import JsonObject
 from darts.tracking import Console, print_lines, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
-from darts.writing import sweep_temporary_files
+from darts.writing import remove_temporary_files
 
 
 def check(config: CompareConfig) -> None:
@@ -138,7 +138,7 @@ def prepare_directory(files: RunDirectory, config: CompareConfig, call: Invocati
         files.require_incomplete()
         for folder in files.path.glob("runs/*/*"):
             if folder.resolve().is_relative_to(files.path):  # not a link to somewhere else
-                sweep_temporary_files(folder)
+                remove_temporary_files(folder)
     else:
         files.claim_unused(resumable=True, numbered=call.numbered)
         files.begin(config, call.overrides)
