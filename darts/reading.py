@@ -55,7 +55,12 @@ def open_regular(path: StrPath) -> BinaryIO:
     # Opening a pipe waits for a writer unless O_NONBLOCK is set; Windows has neither.
     flags = ("O_NONBLOCK", "O_BINARY", "O_CLOEXEC")
     options = sum(getattr(os, flag, 0) for flag in flags)
-    descriptor = os.open(path, os.O_RDONLY | options)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | options)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise FileError(f"{os.fspath(path)} is not a regular file") from None
+        raise
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)

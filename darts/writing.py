@@ -34,6 +34,7 @@ _USER_ERRORS = {
     errno.ENAMETOOLONG,
     errno.ELOOP,
     errno.EINVAL,
+    errno.ENXIO,  # the file is a socket
 }
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 

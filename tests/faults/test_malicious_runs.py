@@ -16,6 +16,7 @@ from fork_server import Ended
 ATTACKS = dict(attacks())
 EVERYDAY = (
     "config.yaml is a pipe",
+    "checkpoint.pt is a socket",
     "metrics.jsonl is a link to precious file",
     "run.lock is a link to precious file",
     "overrides: a callback",
