@@ -186,7 +186,7 @@ def test_a_retraining_on_two_ranks_equals_one_process(
     assert_equal_runs(run, retrained, RETRAIN_KEYS)
     assert out.count("test_accuracy") == out.count("darts.evaluate") == 1
     assert out.count(" epoch 2/2 ") == 1
-    assert "darts.retrain:" not in err
+    assert err.count("darts.retrain:") == err.count("the result is worthless")
     actual, expected = (read_json(directory / "summary.json") for directory in (run, retrained))
     assert (actual["ranks"], expected["ranks"]) == (2, 1)
     costs = ("seconds", "joules", "gco2e", "peak_memory_mb")
@@ -294,7 +294,7 @@ def test_an_error_of_one_rank_ends_all_ranks(tmp_path: Path) -> None:
     overrides = (*RUNS["search"], NO_TENSORBOARD, f"hydra.run.dir={tmp_path / 'run'}")
     _, err = run_on_two_ranks(str(script), *overrides, cwd=tmp_path, code=1)
     assert err.count("darts.search: ") == 1, err
-    assert "darts.search: [Errno 2] No such file or directory: 'missing'" in err
+    assert "darts.search: missing: No such file or directory" in err
     assert "[rank" not in err  # no traceback
 
 
