@@ -70,44 +70,50 @@ def launch(
     _handle_interrupts()
     given = list(sys.argv[1:] if arguments is None else arguments)
     job = HydraJob(command, check, function)
-    existing: set[Path] = set()
-    with _process_state(command):
-        try:
-            overrides = hydra_overrides(command, given)
-            resumed = _resumed_run(command, overrides)
-            if resumed is not None:
-                job.recorded = resumed.recorded_overrides
-                overrides = resumed.hydra_arguments(overrides)
-            sys.argv = [f"darts.{command}", *_rank_overrides(given), *overrides]
-            existing = _existing_folders(sys.argv)
-            run_job(job, None if resumed is None else resumed.node())
-            if job.failure:
-                raise job.failure[0]
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # The reader of the output has exited, as `head` does; silence the interpreter, too.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(1) from None
-        except ConfigError as error:
-            _wait_for_other_ranks(error)
-            _exit(command, str(error))
-        except KeyboardInterrupt as error:
-            _exit(command, str(error) or "aborted by Ctrl-C", code=130)
-        except Exception as error:
-            _wait_for_other_ranks(error)
-            if isinstance(error, OSError) and is_machine_failure(error):
-                _exit(command, one_line(error), code=4)
-            # Without a run directory, the error comes from the composition.
-            if not job.directories or isinstance(error, COMPOSITION_ERRORS):
-                _exit(command, errors.describe_error(error, known_keys(command)))
-            if not _is_user_error(error):
-                raise
-            _exit(command, one_line(error) if isinstance(error, OSError) else str(error))
-        finally:
-            _remove_empty(job.directories, existing)
-    if worthless is not None:
-        _report_worthless(command, [worthless(result) for result in job.results])
-    return job.results[-1] if job.results else None
+    try:
+        with _process_state(command):
+            _run(job, given)
+        if worthless is not None:
+            _report_worthless(command, [worthless(result) for result in job.results])
+        return job.results[-1] if job.results else None
+    except KeyboardInterrupt as error:
+        _exit(command, str(error) or "aborted by Ctrl-C", code=130)
+
+
+def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
+    """Compose the configuration and run the job; turn errors into one line and an exit code."""
+    command, existing = job.command, set[Path]()
+    try:
+        overrides = hydra_overrides(command, given)
+        resumed = _resumed_run(command, overrides)
+        if resumed is not None:
+            job.recorded = resumed.recorded_overrides
+            overrides = resumed.hydra_arguments(overrides)
+        sys.argv = [f"darts.{command}", *_rank_overrides(given), *overrides]
+        existing = _existing_folders(sys.argv)
+        run_job(job, None if resumed is None else resumed.node())
+        if job.failure:
+            raise job.failure[0]
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of the output has exited, as `head` does; silence the interpreter, too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except ConfigError as error:
+        _wait_for_other_ranks(error)
+        _exit(command, str(error))
+    except Exception as error:
+        _wait_for_other_ranks(error)
+        if isinstance(error, OSError) and is_machine_failure(error):
+            _exit(command, one_line(error), code=4)
+        # Without a run directory, the error comes from the composition.
+        if not job.directories or isinstance(error, COMPOSITION_ERRORS):
+            _exit(command, errors.describe_error(error, known_keys(command)))
+        if not _is_user_error(error):
+            raise
+        _exit(command, one_line(error) if isinstance(error, OSError) else str(error))
+    finally:
+        _remove_empty(job.directories, existing)
 
 
 def _report_worthless(command: str, reasons: Sequence[str | None]) -> None:
