@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
+
+from darts.writing import write_atomically
 
 HERE = Path(__file__).parent
 
@@ -41,11 +44,12 @@ def record(name: str, key: Sequence[str], rows: Sequence[Row]) -> list[Row]:
         All rows of the file.
     """
     path = HERE / "results" / f"{name}.json"
-    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    replaced = [tuple(row[k] for k in key) for row in rows]
-    all_rows = [*(row for row in old if tuple(row[k] for k in key) not in replaced), *rows]
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(all_rows, indent=1) + "\n", encoding="utf-8")
+    with FileLock(path.with_suffix(".lock")):  # several jobs may write rows at the same time
+        old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        replaced = [tuple(row[k] for k in key) for row in rows]
+        all_rows = [*(row for row in old if tuple(row[k] for k in key) not in replaced), *rows]
+        write_atomically(path, json.dumps(all_rows, indent=1) + "\n")
     return all_rows
 
 

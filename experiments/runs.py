@@ -9,6 +9,8 @@ from typing import Any
 
 from darts.reading import read_json
 
+WORTHLESS = 3  # exit code of a finished run whose result is worthless
+
 
 def run(command: str, directory: Path, *overrides: str, log: bool = True) -> dict[str, Any]:
     """Run a command in a run directory, and return its ``summary.json``.
@@ -22,10 +24,11 @@ def run(command: str, directory: Path, *overrides: str, log: bool = True) -> dic
         log: Append the output to ``<directory>.log`` instead of printing it.
 
     Raises:
-        CalledProcessError: If the exit code of the command is not 0.
+        CalledProcessError: If the command fails. A worthless result is no failure: it has a
+            summary, which says so.
     """
     if not (directory / "summary.json").exists():
-        if (directory / "overrides.json").exists():
+        if (directory / "config.yaml").exists():
             overrides = (f"resume={directory}",)
         else:
             overrides = (*overrides, f"hydra.run.dir={directory}")
@@ -34,8 +37,10 @@ def run(command: str, directory: Path, *overrides: str, log: bool = True) -> dic
             path = directory.with_suffix(".log")
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8") as file:
-                subprocess.run(words, check=True, stdout=file, stderr=file)
+                done = subprocess.run(words, check=False, stdout=file, stderr=file)
         else:
-            subprocess.run(words, check=True)
+            done = subprocess.run(words, check=False)
+        if done.returncode != WORTHLESS:
+            done.check_returncode()
     summary: dict[str, Any] = read_json(directory / "summary.json")
     return summary
