@@ -1,0 +1,182 @@
+"""Any sequence of kills, resumes, damage, repairs, reports and second owners ends well.
+
+A state machine of Hypothesis chooses the sequence. It never meets a traceback; a damaged run is
+refused in one line or ends like an undamaged one; and the end is that of an unbroken run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_runs
+from effects import Kill
+from fork_server import Ended, one_line_problems
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from mutations import mutate
+
+FILES = ("config.yaml", "overrides.json", "env.json", "split.npz", "metrics.jsonl")
+FILES += ("checkpoint.pt", "genotype.json", "alphas.json", "summary.json")
+CALLS = 260  # of an unbroken search
+
+
+def make_machine(forks: Any, unbroken: Any) -> Callable[[], RuleBasedStateMachine]:
+    """Return a state machine of one search."""
+    expected = unbroken("search")
+
+    class SearchMachine(RuleBasedStateMachine):
+        @initialize()
+        def begin(self) -> None:
+            self.folder = Path(tempfile.mkdtemp())
+            self.directory = self.folder / "run"
+            self.damaged: tuple[str, bytes] | None = None  # name and original content
+
+        def teardown(self) -> None:
+            if not hasattr(self, "folder"):
+                return
+            if self.damaged is not None:
+                self.repair()
+            if not self.complete:
+                self.go_on(kill=None)
+            end = tiny_runs.end_state("search", self.directory)
+            assert tiny_runs.differences(end, expected.end) == []
+            shutil.rmtree(self.folder)
+
+        @property
+        def begun(self) -> bool:
+            return (self.directory / "config.yaml").exists()
+
+        @property
+        def complete(self) -> bool:
+            return (self.directory / "summary.json").exists()
+
+        def call(self, kill: int | None) -> Ended:
+            function = tiny_runs.resume if self.begun else tiny_runs.start
+            watched = None if kill is None else (self.directory, Kill(kill, torn=kill % 2 == 1))
+            ended: Ended = forks.call(function, "search", self.directory, watched=watched)
+            assert not ended.timed_out
+            assert "Traceback" not in ended.err, ended.err
+            return ended
+
+        @precondition(lambda self: self.damaged is None and not self.complete)
+        @rule(kill=st.one_of(st.none(), st.integers(0, CALLS)))
+        def go_on(self, kill: int | None) -> None:
+            """Start or resume the run; kill it at a call, if it makes so many."""
+            ended = self.call(kill)
+            if ended.code != -9:
+                assert (ended.code, ended.err) == (0, expected.err)
+                assert self.complete
+
+        @precondition(lambda self: self.damaged is None and self.complete)
+        @rule()
+        def go_on_at_the_end(self) -> None:
+            refused = forks.call(tiny_runs.resume, "search", self.directory)
+            assert one_line_problems(refused, {2}, "complete") == []
+
+        @precondition(lambda self: self.damaged is None and self.begun)
+        @rule(name=st.sampled_from(FILES), seed=st.integers(0, 2**32 - 1))
+        def damage(self, name: str, seed: int) -> None:
+            path = self.directory / name
+            if path.exists() and (content := path.read_bytes()):
+                self.damaged = (name, content)
+                path.write_bytes(mutate(content, seed))
+
+        @precondition(lambda self: self.damaged is not None)
+        @rule()
+        def resume_damaged(self) -> None:
+            """The run is refused, or ends like an unbroken one."""
+            assert self.damaged is not None
+            was_complete = self.complete
+            ended = self.call(None)
+            if ended.code == 0:
+                assert not was_complete
+                self.damaged = None
+                end = tiny_runs.end_state("search", self.directory)
+                assert tiny_runs.differences(end, expected.end) == []
+            else:
+                assert one_line_problems(ended, {2}) == []
+
+        @precondition(lambda self: self.damaged is not None)
+        @rule()
+        def repair(self) -> None:
+            assert self.damaged is not None
+            name, content = self.damaged
+            (self.directory / name).write_bytes(content)
+            self.damaged = None
+
+        @precondition(lambda self: self.begun)
+        @rule()
+        def report(self) -> None:
+            out = f"out={self.folder / 'page.html'}"
+            ended = forks.call(tiny_runs.run, "report", str(self.directory), out)
+            assert ended.code in (0, 2), ended.err
+            assert "Traceback" not in ended.err, ended.err
+
+        @precondition(lambda self: self.begun and self.damaged is None and not self.complete)
+        @rule()
+        def second_owner(self) -> None:
+            """While the run is open, no other process can resume it."""
+            ended = forks.call(owned, self.directory)
+            pid, code, err = ended.value
+            assert code == 2
+            assert f"in use by process {pid} on " in err
+
+    return SearchMachine
+
+
+def owned(directory: Path) -> tuple[int, int, str]:
+    """Own a run directory and resume the run in another process; return how that ended."""
+    from darts.training.run_lock import RunLock
+
+    lock = RunLock(directory)
+    error = directory.parent / "second_owner.txt"
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(os.open(error, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), 2)
+        code = 1
+        try:
+            tiny_runs.resume("search", directory)
+        except SystemExit as done:
+            code = int(done.code or 0)
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    lock.release()
+    return os.getpid(), code, error.read_text()
+
+
+def run_machine(forks: Any, unbroken: Any, examples: int, steps: int) -> None:
+    run_state_machine_as_test(
+        make_machine(forks, unbroken),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            derandomize=examples < 5,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_a_few_steps(forks: Any, unbroken: Any) -> None:
+    run_machine(forks, unbroken, examples=2, steps=4)
+
+
+@pytest.mark.slow
+def test_many_steps(forks: Any, unbroken: Any) -> None:
+    full = tiny_runs.faults_mode() == "full"
+    run_machine(forks, unbroken, examples=150 if full else 15, steps=12)
