@@ -118,7 +118,8 @@ class Search(Recipe):
         self.penalty = Penalty.measured(config.penalty, self.context, self.data, self.ranks.device)
         self.worth = Worth.of_search(config, self.data, objective)
         self.searcher.alpha_cost = self.penalty if self.penalty.targets else None
-        self.pacer = CheckPacer.of_search(config, run, lambda: self._step)
+        total_steps = config.epochs * len(loaders.weights)
+        self.pacer = CheckPacer.of_search(config, run, lambda: self._step, total_steps=total_steps)
         self.state = SearchState(
             train_loader=loaders.weights,
             valid_loader=loaders.alphas,

@@ -59,7 +59,9 @@ class CheckPacer:
         seconds_left: Returns the seconds that measurements may take from now on; infinite without
             a budget.
         step_seconds: Returns the mean seconds of a training step so far.
-        dry: Whether to start all measurements, because a dry run extrapolates those that it ends.
+        dry: Whether to start measurements although there is not enough time for them, because a
+            dry run extrapolates those that it ends.
+        max_steps: Number of training steps beyond which a measurement is never started.
 
     Attributes:
         interrupted: Returns whether a signal has arrived.
@@ -75,8 +77,9 @@ class CheckPacer:
         seconds_left: Callable[[], float] = lambda: math.inf,
         step_seconds: Callable[[], float] = lambda: 0.0,
         dry: bool = False,
+        max_steps: float = math.inf,
     ) -> None:
-        self._ranks, self._dry = ranks, dry
+        self._ranks, self._dry, self._max_steps = ranks, dry, max_steps
         self._seconds_left, self._step_seconds = seconds_left, step_seconds
         self._needed: dict[str, float] = {}
         self.interrupted: Callable[[], bool] = lambda: False
@@ -87,7 +90,7 @@ class CheckPacer:
 
     @classmethod
     def of_search(
-        cls, config: SearchConfig, run: TrainingRun, steps: Callable[[], int]
+        cls, config: SearchConfig, run: TrainingRun, steps: Callable[[], int], *, total_steps: int
     ) -> CheckPacer:
         """Return the pacer of a search, whose budget is ``collapse.time_share``.
 
@@ -95,9 +98,14 @@ class CheckPacer:
             config: Configuration of the search.
             run: Measures the time, including that before a resume.
             steps: Returns the number of training steps so far.
+            total_steps: Number of training steps of the whole search.
         """
         if config.dry_run:
-            return cls(run.ranks, seconds_left=lambda: DRY_SECONDS, dry=True)
+            # The run never starts what exceeds the budget of all its steps; the factor stands for
+            # the time that a run spends on other work than steps.
+            affordable = 2 * config.collapse.time_share * total_steps
+            max_steps = affordable if has_budget(config) else math.inf
+            return cls(run.ranks, seconds_left=lambda: DRY_SECONDS, dry=True, max_steps=max_steps)
         if not has_budget(config):
             return cls(run.ranks)
 
@@ -138,7 +146,8 @@ class CheckPacer:
             CheckInterrupted: If a signal arrives.
         """
         left, step = self._ranks.broadcast((self._seconds_left(), self._step_seconds()))
-        if left < self._needed.get(name, steps * step) and not self._dry:
+        too_long = left < self._needed.get(name, steps * step) and not self._dry
+        if too_long or steps > self._max_steps:
             self.skipped.append(name)
             return None
         self.show(f"collapse check: {name}")

@@ -153,5 +153,6 @@ def test_a_dry_run_measures_the_memory_of_collapse_checks(
     monkeypatch.setattr("darts.searching.diagnosis.dominant_alpha_eigenvalue", use_memory)
     without = commands.run("search", None, *SMALL, "collapse.every=0")
     assert without.result["collapse_memory_mb"] == 0
-    with_checks = commands.run("search", None, *SMALL, "collapse.every=1")
+    unlimited = ("collapse.every=1", "collapse.time_share=0")
+    with_checks = commands.run("search", None, *SMALL, *unlimited)
     assert with_checks.result["collapse_memory_mb"] == 60

@@ -117,11 +117,30 @@ def test_the_budget_is_a_share_of_the_time_of_the_run() -> None:
     seconds = {"training": 80.0, "validation": 20.0, "collapse": 3.0}
     run: Any = SimpleNamespace(ranks=Ranks(), phase_seconds=lambda: dict(seconds))
     config: SearchConfig = compose("search", ["collapse.time_share=0.1"])
-    left = CheckPacer.of_search(config, run, lambda: 40)
+    left = CheckPacer.of_search(config, run, lambda: 40, total_steps=100)
     assert left._seconds_left() == pytest.approx(0.1 * 103 - 3)
     assert left._step_seconds() == 2.0
     config.collapse.action = "rollback"
-    assert CheckPacer.of_search(config, run, lambda: 40)._seconds_left() == math.inf
+    unlimited = CheckPacer.of_search(config, run, lambda: 40, total_steps=100)
+    assert unlimited._seconds_left() == math.inf
+
+
+@pytest.mark.parametrize(
+    ("overrides", "steps"),
+    [((), 0), (("collapse.time_share=0.2",), 1), (("collapse.action=stop",), 1)],
+)
+def test_a_dry_run_measures_no_eigenvalue_that_the_run_has_no_time_for(
+    clock: Clock, overrides: tuple[str, ...], steps: int
+) -> None:
+    """Ten steps exceed 5 % of a run with 50 steps, but not 20 %."""
+    config: SearchConfig = compose("search", ["dry_run=true", *overrides])
+    run: Any = SimpleNamespace(ranks=Ranks())
+    pacer = CheckPacer.of_search(config, run, lambda: 0, total_steps=50)
+    work = Work(clock)
+    pacer.measure("eigenvalue", work, steps=10)
+    assert bool(work.parts) == bool(steps)
+    assert pacer.measure("path score", Work(clock), steps=1) is None
+    assert pacer.skipped_seconds > 0
 
 
 @pytest.mark.parametrize(
