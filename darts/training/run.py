@@ -341,11 +341,14 @@ class TrainingRun:
             record = {"why": str(error), **self.cost()}
             if self.ranks.main:
                 self.files.write_json(DIVERGED, record)
-        try:
-            self.close()
-        except OSError:
-            if error is None:
-                raise
+        with warnings.catch_warnings():
+            if isinstance(error, OSError):  # one line is enough for a full disk
+                warnings.simplefilter("ignore")
+            try:
+                self.close()
+            except OSError:
+                if error is None:
+                    raise
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(f"aborted by Ctrl-C{self._continuation()}") from None
         if isinstance(error, OSError) and is_machine_failure(error):
