@@ -5,6 +5,7 @@ The calls fail with ENOSPC, after which all later writes fail, or once with EIO.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import shutil
@@ -34,19 +35,23 @@ def fault_problems(forks: Any, continuation: Any, command: str, root: Path, faul
     shutil.rmtree(root, ignore_errors=True)
     ended = forks.call(tiny_runs.start, command, root, watched=(root, fault))
     problems = end_problems(ended, continuation.unbroken(command).err)
-    return problems + continuation.problems(command, root)
+    return problems + continuation.problems(command, root, decorations=ended.code != 0)
 
 
 def end_problems(ended: Ended, usual: str) -> list[str]:
     """Return what is wrong with the end of a command that met a fault.
 
-    It may go on if the fault is in a decoration, with at most one warning in a line of its own.
+    It may go on without decorations (TensorBoard, the model card), with one warning for each. If
+    it ends, one line says why.
     """
+    lines = ended.err.splitlines()
+    warnings = [line for line in lines if ": warning: " in line]
+    rest = "".join(f"{line}\n" for line in lines if line not in warnings)
+    if len(warnings) > (1 if ended.code else 2):
+        return [f"many warnings: {warnings}"]
     if ended.code == 0 and not ended.timed_out:
-        lines = ended.err.replace(usual, "").splitlines()
-        warned = all("warning: " in line for line in lines)
-        return [] if warned and len(lines) <= 2 else [f"it goes on with {lines}"]
-    return one_line_problems(ended, CODES)
+        return [] if rest == usual else [f"it goes on with {lines}"]
+    return one_line_problems(dataclasses.replace(ended, err=rest), CODES)
 
 
 def check_faults(
