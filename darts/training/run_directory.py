@@ -205,7 +205,8 @@ class RunDirectory:
         """
         for name, digest in digests.items():
             try:
-                unchanged = _digest(self.path / name) == digest
+                # The names come from a checkpoint, and must not lead out of the directory.
+                unchanged = Path(name).name == name and _digest(self.path / name) == digest
             except (OSError, FileError):
                 unchanged = False
             if not unchanged:

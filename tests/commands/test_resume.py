@@ -147,7 +147,8 @@ def test_a_run_killed_twice_and_then_interrupted_ends_like_an_unbroken_one(
     wait_for_saves(process, file, 1)
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (code, "")
+    assert process.returncode == code
+    assert err == "\nstopping after this step; Ctrl-C again to abort\n"
     assert not (folder / "summary.json").exists()
     assert file.stat().st_size > 0
     arguments = commands.printed_arguments(out, command)

@@ -15,6 +15,7 @@ from darts.config import ConfigError, Invocation, RetrainConfig, compose
 from darts.training.checkpoint import CheckpointError
 from darts.training.distributed import Ranks
 from darts.training.run import TrainingRun
+from darts.training.run_directory import RunDirectory
 from darts.writing import WriteError
 
 SUBSETS = {"train": torch.arange(4)}
@@ -94,6 +95,14 @@ def test_a_changed_file_is_refused_before_training(tmp_path: Path, name: str, ch
         (path / name).write_bytes((path / name).read_bytes() + b" ")
     with pytest.raises(ConfigError, match=f"{name} is missing or was changed"):
         make_run(path, resume=True)
+
+
+def test_names_of_files_outside_the_directory_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("x")
+    files = RunDirectory(tmp_path / "run", "retrain")
+    digests = RunDirectory(tmp_path, "retrain").digests("other")
+    with pytest.raises(ConfigError, match=r"\.\./other is missing or was changed"):
+        files.require_unchanged({"../other": digests["other"]})
 
 
 def test_another_data_set_is_refused(tmp_path: Path) -> None:
