@@ -14,7 +14,7 @@ from typing import Any
 
 import optuna
 import pytest
-from damage import PROGRAMS, damage
+from database_damage import PROGRAMS, damage
 from slow_judge import SlowJudge
 
 from darts.config import compose
