@@ -28,6 +28,10 @@ from typing import (
 T = TypeVar("T")
 
 
+Hint: TypeAlias = Any
+"""A type hint, for which Python has no type."""
+
+
 class Misfit(ValueError):
     """A value that does not fit its declared type; the message is one line and names it."""
 
@@ -131,8 +135,9 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _typed(hint: Any, value: object, name: str) -> object:
-    origin, arguments = get_origin(hint), get_args(hint)
+def _typed(hint: Hint, value: object, name: str) -> object:
+    origin: object = get_origin(hint)
+    arguments = get_args(hint)
     if hint is Any or hint is object:
         return value
     if origin is Annotated:
@@ -168,7 +173,7 @@ def _typed(hint: Any, value: object, name: str) -> object:
     return _scalar(hint, value, name)
 
 
-def _scalar(hint: Any, value: object, name: str) -> object:
+def _scalar(hint: Hint, value: object, name: str) -> object:
     """Check a value against a class; None stands for the type of None."""
     if hint is None or hint is type(None):
         fits, noun = value is None, "None"
@@ -184,7 +189,7 @@ def _scalar(hint: Any, value: object, name: str) -> object:
     return value
 
 
-def _one_of(hints: Sequence[Any], value: object, name: str) -> object:
+def _one_of(hints: Sequence[Hint], value: object, name: str) -> object:
     """Return the value as the first type that it fits."""
     misfits: list[Misfit] = []
     for hint in hints:
@@ -196,7 +201,7 @@ def _one_of(hints: Sequence[Any], value: object, name: str) -> object:
     raise misfits[0]
 
 
-def _tuple(hints: Sequence[Any], value: object, name: str) -> tuple[object, ...]:
+def _tuple(hints: Sequence[Hint], value: object, name: str) -> tuple[object, ...]:
     items = _expect((list, tuple), "a tuple", value, name)
     if len(hints) == 2 and hints[1] is Ellipsis:
         hints = [hints[0]] * len(items)
@@ -207,7 +212,7 @@ def _tuple(hints: Sequence[Any], value: object, name: str) -> tuple[object, ...]
 
 
 def _fields(
-    hints: Mapping[str, Any], required: frozenset[str], value: object, name: str
+    hints: Mapping[str, Hint], required: frozenset[str], value: object, name: str
 ) -> dict[str, object]:
     """Return the entries of a dictionary with declared keys."""
     items = _expect((dict,), "a dictionary", value, name)

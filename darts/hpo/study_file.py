@@ -24,7 +24,7 @@ _Schema: TypeAlias = "set[tuple[str, str, str, str]]"
 
 
 def check_study_file(path: Path) -> None:
-    """Check an SQLite file and the temporary files beside it; a missing or empty file is valid.
+    """Check an SQLite file and the temporary files next to it; a missing or empty file is valid.
 
     Raises:
         FileError: If it is damaged, too large, or not the database of a study.

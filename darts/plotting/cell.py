@@ -145,7 +145,7 @@ def _draw_curve(
 ) -> None:
     """Draw an edge: the curve to the operation's box, the box, and the arrow to the node.
 
-    ``differs`` tells whether the other cell of a comparison lacks the edge. Such an edge is drawn
+    ``differs`` says whether the other cell of a comparison lacks the edge. Such an edge is drawn
     over the others.
     """
     (x0, y0), (x1, y1), (x2, y2) = curve.start, curve.box, curve.node

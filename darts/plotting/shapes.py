@@ -76,7 +76,7 @@ class EdgeStyle:
     def for_operation(cls, operation: str, differs: bool | None) -> EdgeStyle:
         """Return the style of an operation's family.
 
-        ``differs`` tells whether the other cell of a comparison lacks the edge. Such edges stand
+        ``differs`` says whether the other cell of a comparison lacks the edge. Such edges stand
         out, and common edges are faint. None means that there is no comparison.
         """
         line, fill = next(colors for word, colors in _FAMILIES.items() if word in operation)

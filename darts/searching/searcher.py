@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,39 +22,21 @@ from darts.methods.stages import (
     stage_position,
 )
 from darts.searching.architecture_step import architecture_step
+from darts.searching.searcher_state import SavedSearcher
 from darts.spaces import Mixture, SearchContext, SupernetBase
 from darts.tasks import Objective
-from darts.training.checkpoint import StateDict
 from darts.training.device import autocast, loss_scaler
 from darts.training.distributed import Ranks
 from darts.training.restoring import load_module, load_optimizer, load_scaler
 from darts.training.scoring import evaluate
 from darts.training.steps import cosine, optimizer_step, set_learning_rate, weight_optimizer
-from darts.typed_values import Count, Misfit, shown, typed
-
-
-class _SavedSearcher(TypedDict):
-    """What a checkpoint saves of a searcher."""
-
-    stage: Count
-    masks: dict[str, Tensor]  # (edges, operations) bool by group
-    freezing: FreezingState
-    net: dict[str, Tensor]
-    optimizer: StateDict
-    arch_optimizer: StateDict
-    scaler: StateDict
-    arch_scaler: StateDict
-
-
-AlphaCost = Callable[[Mapping[str, Tensor]], Tensor]
-"""Maps the probabilities of all groups to a scalar term of the loss of the alphas."""
+from darts.typed_values import Misfit, shown, typed
 
 
 def updates_alphas(config: SearchConfig, position: StagePosition, epoch: int) -> bool:
     """Return whether a search takes architecture steps in an epoch."""
-    return config.bilevel.updates_alphas and (
-        position.progress(epoch) >= config.arch_optimizer.warmup
-    )
+    progress = position.progress(epoch)
+    return config.bilevel.updates_alphas and progress >= config.arch_optimizer.warmup
 
 
 class Searcher:
@@ -71,7 +53,7 @@ class Searcher:
         net: The supernet.
         context: Data of the search that components use.
         position: Stage of the current epoch, and its first epoch and length.
-        alpha_cost: Additional term of the loss of the alphas, for example a ``Penalty``, or None.
+        alpha_cost: Maps the probabilities of all groups to a term of the loss of the alphas; or None.
         freezing_state: State of the freezing rule.
     """
 
@@ -91,7 +73,7 @@ class Searcher:
         if not 0 <= stage < len(self.stages):
             raise Misfit(f"stage is {stage}; the search has {len(self.stages)} stages")
         self._sizes = dict(sizes)
-        self.alpha_cost: AlphaCost | None = None
+        self.alpha_cost: Callable[[Mapping[str, Tensor]], Tensor] | None = None
         self.position = StagePosition(stage, 0, 1)
         self.net = self._build_net(stage)
         self.context = SearchContext.from_supernet(config.space, self.net)
@@ -359,7 +341,7 @@ class Searcher:
 
     # Checkpoints.
 
-    def state_dict(self) -> _SavedSearcher:
+    def state_dict(self) -> SavedSearcher:
         """Return everything that a checkpoint saves, as tensors and plain values."""
         return {
             "stage": self.position.stage,
@@ -378,7 +360,7 @@ class Searcher:
         Raises:
             Misfit: If the state does not fit the supernet, its optimizers or its operations.
         """
-        saved = typed(_SavedSearcher, state, "searcher")
+        saved = typed(SavedSearcher, state, "searcher")
         if saved["stage"] != self.position.stage:
             raise Misfit(f"searcher.stage is {saved['stage']}, not {self.position.stage}")
         self._check_masks(saved["masks"])

@@ -15,6 +15,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+Item: TypeAlias = Any
+"""Whatever a damaged file may put on the stack of the decoder."""
+
 Value: TypeAlias = (
     "dict[str | int, Value] | list[Value] | tuple[Value, ...] | str | float | Tensor | None"
 )
@@ -84,11 +87,11 @@ class _Decoder:
 
     def __init__(self, read: ReadTensor) -> None:
         self._read = read
-        self._stack: list[Any] = []
-        self._memo: dict[int, Any] = {}
+        self._stack: list[Item] = []
+        self._memo: dict[int, Item] = {}
         self._storages: dict[str, tuple[torch.dtype, _Storage]] = {}
 
-    def run(self, data: bytes) -> Any:
+    def run(self, data: bytes) -> Item:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
             if count > MAX_OPCODES:
                 raise ValueError(f"it has more than {MAX_OPCODES:,} opcodes")
@@ -99,7 +102,7 @@ class _Decoder:
             raise ValueError(_DAMAGED)
         return self._stack[0]
 
-    def _step(self, name: str, argument: Any) -> None:
+    def _step(self, name: str, argument: Item) -> None:
         stack = self._stack
         if name == "BINUNICODE" or name == "BINFLOAT":
             stack.append(argument)
@@ -146,18 +149,18 @@ class _Decoder:
         elif not (name == "PROTO" and argument == 2):
             raise ValueError(f"its pickle has the opcode {name}, which torch.save does not write")
 
-    def _top(self, kind: type) -> Any:
+    def _top(self, kind: type) -> Item:
         if type(self._stack[-1]) is not kind:
             raise ValueError(_DAMAGED)
         return self._stack[-1]
 
-    def _pop_to_mark(self) -> list[Any]:
+    def _pop_to_mark(self) -> list[Item]:
         items = []
         while (item := self._stack.pop()) is not _MARK:
             items.append(item)
         return items[::-1]
 
-    def _set_items(self, items: list[Any]) -> None:
+    def _set_items(self, items: list[Item]) -> None:
         target = self._top(dict)
         if len(items) % 2:
             raise ValueError(_DAMAGED)
@@ -169,7 +172,7 @@ class _Decoder:
                 raise ValueError(f"the key {str(key)[:60]!r} occurs twice")
             target[key] = value
 
-    def _construct(self, function: Any, arguments: Any) -> Any:
+    def _construct(self, function: Item, arguments: Item) -> Item:
         if type(function) is not _Global or type(arguments) is not tuple:
             raise ValueError(_DAMAGED)
         if function.name == _DICTIONARY and not arguments:
@@ -182,7 +185,7 @@ class _Decoder:
         name = function.name[:100].replace(" ", ".")
         raise ValueError(f"it holds an object of {name}, which is no plain value")
 
-    def _storage(self, reference: Any) -> _Storage:
+    def _storage(self, reference: Item) -> _Storage:
         if type(reference) is not tuple or len(reference) != 5:
             raise ValueError(_DAMAGED)
         _, kind, key, _, count = reference
@@ -197,7 +200,7 @@ class _Decoder:
         return storage
 
 
-def _view(values: Tensor, offset: Any, size: Any, stride: Any) -> Tensor:
+def _view(values: Tensor, offset: Item, size: Item, stride: Item) -> Tensor:
     """Return a tensor of the given numbers; no number may occur twice.
 
     Args:
@@ -224,14 +227,14 @@ def _view(values: Tensor, offset: Any, size: Any, stride: Any) -> Tensor:
     return values.as_strided(size, stride, offset)
 
 
-def _check_tree(value: Any) -> None:
+def _check_tree(value: Item) -> None:
     """Refuse objects, deep nesting, and containers that expand to too many values."""
     level, total = [value], 0
     for _ in range(MAX_DEPTH + 1):
         total += len(level)
         if total > MAX_VALUES:
             raise ValueError(f"it has more than {MAX_VALUES:,} values")
-        below: list[Any] = []
+        below: list[Item] = []
         for item in level:
             kind = type(item)
             if kind is dict:

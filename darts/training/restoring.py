@@ -16,6 +16,8 @@ from torch.optim import Optimizer
 
 from darts.typed_values import Misfit, Within, entry, shown, typed
 
+_State: TypeAlias = dict[str, Any]
+
 LearningRate: TypeAlias = Annotated[float, Within(0, 1e308)]
 
 
@@ -107,10 +109,10 @@ def load_optimizer(optimizer: Optimizer, saved: object, name: str) -> None:
     Raises:
         Misfit: If the state does not fit the optimizer or the shapes of its parameters.
     """
-    state = typed(dict[str, Any], saved, name)
+    state = typed(_State, saved, name)
     if state.keys() != {"state", "param_groups"}:
         raise Misfit(f"{name} is not the state of an optimizer")
-    saved_groups = typed(list[dict[str, Any]], state["param_groups"], f"{name}.param_groups")
+    saved_groups = typed(list[_State], state["param_groups"], f"{name}.param_groups")
     own_groups = optimizer.state_dict()["param_groups"]
     if len(saved_groups) != len(own_groups):
         raise Misfit(f"{name} has {len(saved_groups)} groups of parameters, not {len(own_groups)}")
@@ -130,7 +132,7 @@ def load_optimizer(optimizer: Optimizer, saved: object, name: str) -> None:
     optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
 
 
-def _group(saved: Mapping[str, Any], own: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _group(saved: _State, own: _State, name: str) -> _State:
     """Return a group of parameters with the configured options and the saved learning rate."""
     # Another version of PyTorch may have more options or fewer.
     for key in saved.keys() & own.keys() - {"lr"}:
@@ -146,7 +148,7 @@ def _example_state(optimizer: Optimizer) -> dict[str, Tensor]:
     parameter = torch.zeros(1, requires_grad=True)
     parameter.grad = torch.zeros(1)
     options = {k: v for k, v in optimizer.param_groups[0].items() if k != "params"}
-    kind: Callable[[list[dict[str, Any]]], Optimizer] = type(optimizer)
+    kind: Callable[[list[_State]], Optimizer] = type(optimizer)
     probe = kind([{**options, "params": [parameter]}])
     probe.step()
     return dict(probe.state[parameter])
@@ -158,7 +160,7 @@ def load_scaler(scaler: torch.amp.GradScaler, saved: object, name: str) -> None:
     Raises:
         Misfit: If it is enabled and the state is not that of a scaler.
     """
-    state, own = typed(dict[str, Any], saved, name), scaler.state_dict()
+    state, own = typed(_State, saved, name), scaler.state_dict()
     if state.keys() != own.keys():
         raise Misfit(f"{name} is not the state of the configured loss scaler")
     for key, value in own.items():
