@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tiny_runs
-from effects import Kill, Recorder
+from effects import Call, Kill, Recorder
 from fork_server import ForkServer, one_line_problems
 
 
@@ -35,14 +34,16 @@ class Unbroken:
     Attributes:
         directory: Its directory.
         end: What must be equal after a fault.
-        code: Its exit code: 0, or 3 because so small a run finds nothing good.
-        err: Its standard error.
+        code: Its exit code.
+        err: Its standard error: so small a run finds nothing good.
+        calls: Its file-system calls.
     """
 
     directory: Path
     end: dict[str, object]
     code: int
     err: str
+    calls: list[Call]
 
 
 @pytest.fixture(scope="session")
@@ -55,10 +56,11 @@ def unbroken(
     def get(command: str) -> Unbroken:
         if command not in runs:
             directory = tmp_path_factory.mktemp(command) / "run"
-            ended = forks.call(tiny_runs.start, command, directory)
-            assert ended.code in (0, 3), ended.err
-            end = tiny_runs.end_state(command, directory)
-            runs[command] = Unbroken(directory, end, ended.code, ended.err)
+            watched = (directory, Recorder())
+            ended = forks.call(tiny_runs.start, command, directory, watched=watched)
+            assert ended.code == 0, ended.err
+            end, calls = tiny_runs.end_state(command, directory), ended.value.calls
+            runs[command] = Unbroken(directory, end, ended.code, ended.err, calls)
         return runs[command]
 
     return get
@@ -106,26 +108,23 @@ def continuation(forks: ForkServer, unbroken: Callable[[str], Unbroken]) -> Cont
 
 @pytest.fixture(scope="session")
 def bases(
-    forks: ForkServer, tmp_path_factory: pytest.TempPathFactory
+    forks: ForkServer, unbroken: Callable[[str], Unbroken], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str, bool], Path]:
     """Returns the directory of a run that is complete, or was killed before its last checkpoint."""
-    made: dict[tuple[str, bool], Path] = {}
+    killed: dict[str, Path] = {}
 
     def get(command: str, complete: bool) -> Path:
-        if (command, complete) not in made:
-            directory = tmp_path_factory.mktemp(f"{command}-{complete}") / "run"
-            watched = (directory, Recorder())
+        if complete:
+            return unbroken(command).directory
+        if command not in killed:
+            last = "trials/0001/.checkpoint.pt" if command == "tune" else ".checkpoint.pt"
+            calls = unbroken(command).calls
+            saves = [call.number for call in calls if call.kind == "replace" and last in call.path]
+            directory = tmp_path_factory.mktemp(f"killed-{command}") / "run"
+            watched = (directory, Kill(saves[0 if command == "tune" else -2]))
             ended = forks.call(tiny_runs.start, command, directory, watched=watched)
-            assert ended.code == 0, ended.err
-            if not complete:
-                last = ".checkpoint.pt" if command != "tune" else "trials/0001/.checkpoint.pt"
-                saves = [c for c in ended.value.calls if c.kind == "replace" and last in c.path]
-                shutil.rmtree(directory)
-                number = saves[-2 if command != "tune" else 0].number
-                watched = (directory, Kill(number))
-                ended = forks.call(tiny_runs.start, command, directory, watched=watched)
-                assert ended.code == -9
-            made[command, complete] = directory
-        return made[command, complete]
+            assert ended.code == -9, ended.err
+            killed[command] = directory
+        return killed[command]
 
     return get

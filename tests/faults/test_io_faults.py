@@ -14,20 +14,13 @@ from typing import Any
 
 import pytest
 import tiny_runs
-from effects import READS, WRITES, Call, Fail, Recorder
+from effects import READS, WRITES, Call, Fail
 from fork_server import Ended, limit_file_size, one_line_problems
 
-SAMPLE = {"search": 4, "retrain": 3, "tune": 2, "compare": 2}
+SAMPLE = {"search": 2, "retrain": 1}  # everyday
 # Every n-th call is tried; DARTS_FAULTS=full tries all.
 STRIDE = {"search": 5, "retrain": 5, "tune": 12, "compare": 4}
 CODES = {4}
-
-
-def recorded_calls(forks: Any, command: str, root: Path) -> list[Call]:
-    ended = forks.call(tiny_runs.start, command, root, watched=(root, Recorder()))
-    assert ended.code == 0, ended.err
-    calls: list[Call] = ended.value.calls
-    return calls
 
 
 def fault_problems(forks: Any, continuation: Any, command: str, root: Path, fault: Fail) -> Any:
@@ -76,17 +69,17 @@ def every_fault(calls: list[Call], stride: int) -> list[tuple[Call, int]]:
 @pytest.mark.parametrize("command", SAMPLE)
 def test_some_faults(forks: Any, continuation: Any, tmp_path: Path, command: str) -> None:
     root = tmp_path / "run"
-    faults = every_fault(recorded_calls(forks, command, root), 1)
-    some = faults[7 :: len(faults) // SAMPLE[command]]
+    faults = every_fault(continuation.unbroken(command).calls, 1)
+    some = faults[len(faults) // 5 :: len(faults) // SAMPLE[command]]
     check_faults(forks, continuation, command, root, some)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", SAMPLE)
+@pytest.mark.parametrize("command", STRIDE)
 def test_many_faults(forks: Any, continuation: Any, tmp_path: Path, command: str) -> None:
     root = tmp_path / "run"
     stride = 1 if tiny_runs.faults_mode() == "full" else STRIDE[command]
-    faults = every_fault(recorded_calls(forks, command, root), stride)
+    faults = every_fault(continuation.unbroken(command).calls, stride)
     check_faults(forks, continuation, command, root, faults)
 
 
@@ -96,7 +89,7 @@ def start_limited(command: str, directory: Path, limit: int) -> None:
     tiny_runs.start(command, directory)
 
 
-@pytest.mark.parametrize("limit", [300, 30_000])
+@pytest.mark.parametrize("limit", [pytest.param(300, marks=pytest.mark.slow), 30_000])
 def test_a_limit_of_the_file_size(
     forks: Any, continuation: Any, tmp_path: Path, limit: int
 ) -> None:

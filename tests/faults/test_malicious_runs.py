@@ -17,14 +17,11 @@ ATTACKS = dict(attacks())
 EVERYDAY = (
     "config.yaml is a pipe",
     "checkpoint.pt is a socket",
-    "metrics.jsonl is a link to precious file",
     "run.lock is a link to precious file",
-    "overrides: a callback",
     "config: aliases",
     "config value: a secret as name",
     "a pickle as member of the checkpoint",
     "genotype: a call",
-    "study: a trigger",
 )
 
 

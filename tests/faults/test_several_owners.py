@@ -16,6 +16,7 @@ from fork_server import one_line_problems
 from real_processes import LONG, end, launch, wait_for
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_keeps_its_directory(forks: Any, tmp_path: Path) -> None:
     """Neither a new search nor a resumed one may take it; after a kill it can be resumed."""
     directory = tmp_path / "run"
@@ -93,7 +94,7 @@ def test_searches_that_start_in_the_same_second_get_their_own_directories(
         )
 
 
-@pytest.mark.parametrize("kind", ["started", "resumed"])
+@pytest.mark.parametrize("kind", [pytest.param("started", marks=pytest.mark.slow), "resumed"])
 def test_one_of_three_processes_gets_the_same_directory(
     forks: Any, unbroken: Any, tmp_path: Path, kind: str
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import tiny_runs
-from effects import Call, Recorder, Send
+from effects import Call, Send
 from real_processes import LONG, end, launch, wait_for
 
 from darts.training.checkpoint import load_checkpoint
@@ -32,10 +32,8 @@ def problems_of_interrupt(forks: Any, continuation: Any, root: Path, call: Call)
 
 
 def interrupt_at(forks: Any, continuation: Any, folder: Path, start: int, stride: int) -> None:
-    root = folder / "recorded"
-    ended = forks.call(tiny_runs.start, "search", root, watched=(root, Recorder()))
     failed = {}
-    calls = ended.value.calls[start::stride]
+    calls = continuation.unbroken("search").calls[start::stride]
     for call in calls:
         problems = problems_of_interrupt(forks, continuation, folder / f"{call.number}", call)
         if problems:
@@ -44,8 +42,8 @@ def interrupt_at(forks: Any, continuation: Any, folder: Path, start: int, stride
     assert not failed, "\n".join(f"{call}: {problems[:3]}" for call, problems in failed.items())
 
 
-def test_ctrl_c_at_some_calls(forks: Any, continuation: Any, tmp_path: Path) -> None:
-    interrupt_at(forks, continuation, tmp_path, 20, 100)
+def test_ctrl_c_at_a_call(forks: Any, continuation: Any, tmp_path: Path) -> None:
+    interrupt_at(forks, continuation, tmp_path, 120, 1000)
 
 
 @pytest.mark.slow
@@ -61,14 +59,9 @@ def stderr_line(process: Any) -> str:
     return str(line).strip()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT])
-def test_a_signal_to_a_real_process(number: int, tmp_path: Path) -> None:
-    end_by_signal(number, tmp_path / "run")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_other_signals_to_a_real_process(number: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_a_real_process(number: int, tmp_path: Path) -> None:
     end_by_signal(number, tmp_path / "run")
 
 
