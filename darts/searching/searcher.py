@@ -53,7 +53,7 @@ class Searcher:
         net: The supernet.
         context: Data of the search that components use.
         position: Stage of the current epoch, and its first epoch and length.
-        alpha_cost: Maps the probabilities of all groups to a term of the loss of the alphas; or None.
+        alpha_cost: Maps probabilities by group to a term of the loss of the alphas, or None.
         freezing_state: State of the freezing rule.
     """
 

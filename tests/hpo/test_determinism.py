@@ -6,7 +6,6 @@ import dataclasses
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -122,17 +121,18 @@ def test_killed_workers_do_not_change_the_table(
     whole = run_in_threads(study_plan("whole", SlowJudge(seconds=0), *options))
     plan = study_plan("killed", SlowJudge(delays=seed, seconds=1), *options)
     random = Random(seed)
-    kill_times = [time.monotonic() + 6 + 4 * n + 4 * random.random() for n in range(2)]
+    counts = [random.randint(1, 3), random.randint(4, 7)]  # finished trials at each kill
 
     def kill(trials: list[Any]) -> None:
-        if kill_times and time.monotonic() > kill_times[0] and supervisor._workers:
-            kill_times.pop(0)
+        finished = sum(trial_state(trial) == "complete" for trial in trials)
+        if counts and finished >= counts[0] and supervisor._workers:
+            counts.pop(0)
             _, process = random.choice(list(supervisor._workers.values()))
             os.kill(process.pid or 0, signal.SIGKILL)
 
     supervisor = Supervisor(plan, plan.open(), lambda trial: None)
     supervisor.run(kill)
-    assert not kill_times
+    assert not counts
     assert table_of(plan) == whole
 
 
