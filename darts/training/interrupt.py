@@ -53,11 +53,12 @@ class Interrupt:
             return
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        if self.received is None and self._notice:
+        # Record before printing: a second signal may arrive as soon as the notice can be read.
+        first, self.received = self.received is None, number
+        if first and self._notice:
             # Printing could fail here: the signal may have interrupted another print.
             with suppress(OSError):
                 os.write(2, f"\n{self._notice}\n".encode())
-        self.received = number
 
     def __enter__(self) -> Interrupt:
         # Only the main thread may install handlers; other threads keep the default behavior.
