@@ -84,14 +84,23 @@ def _configure_connections(storage: RDBStorage) -> None:
 
     A process that is killed at any moment loses no stored trial. SQLite rarely syncs the file to
     disk, so the last trials may be missing after a power failure, but the file stays consistent.
+
+    Every transaction takes the write lock when it begins. Optuna reads the state of a trial and
+    then changes it, under a lock of the row that SQLite does not have: without the write lock, two
+    workers could claim the same trial.
     """
-    from sqlalchemy import event
+    from sqlalchemy import Connection, event
 
     def configure(connection: sqlite3.Connection, record: object) -> None:
+        connection.isolation_level = None  # otherwise, a transaction begins with its first write
         for option in ("journal_mode=WAL", "synchronous=NORMAL", "trusted_schema=OFF"):
             connection.execute(f"PRAGMA {option}").close()
 
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
     event.listen(storage.engine, "connect", configure)
+    event.listen(storage.engine, "begin", begin)
     storage.engine.dispose()
 
 

@@ -11,6 +11,16 @@ from typing import ClassVar
 
 from darts.strategies.judges import Judge, JudgeTools, TrialSpec
 
+# Overrides of studies that this judge can score.
+SPACE = (
+    "dataset=synthetic",
+    "genotype=DARTS_V2",
+    "parameters.optimizer.lr={low: 0.001, high: 0.9, log: true}",
+    "parameters.loader.batch_size={low: 2, high: 40}",
+    "parameters.selection=[best, last]",
+    "parameters.ema_decay={low: 0.5, high: 0.9, when: {selection: last}}",
+)
+
 
 @dataclass
 class SlowJudge(Judge):
@@ -20,12 +30,14 @@ class SlowJudge(Judge):
         delays: Seed of the pauses.
         seconds: Longest pause per epoch.
         epochs: Number of scores that a trial reports.
+        at_once: The first trials wait until this many have begun, so that as many workers have one.
     """
 
     name: str = "train"
     delays: int = 0
     seconds: float = 0.02
     epochs: int = 1
+    at_once: int = 1
     trains: ClassVar[bool] = False
 
     def __call__(self, trial: TrialSpec, tools: JudgeTools) -> Mapping[str, object]:
@@ -33,6 +45,7 @@ class SlowJudge(Judge):
         rate, size = math.log10(float(values["optimizer.lr"])), int(values["loader.batch_size"])
         random = Random(f"{self.delays} {trial.directory.name}")
         best = 1 - abs(rate + 1.5) / 3 - abs(size - 20) / 100
+        self._wait_for_others(trial)
         score = 0.0
         for epoch in range(1, self.epochs + 1):
             time.sleep(self.seconds * random.random())
@@ -40,3 +53,12 @@ class SlowJudge(Judge):
             if trial.on_epoch is not None:
                 trial.on_epoch(epoch, {"accuracy": score})
         return {"valid_accuracy": score}
+
+    def _wait_for_others(self, trial: TrialSpec) -> None:
+        """Wait until ``at_once`` trials have begun."""
+        folder = trial.directory.parent / "begun"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / trial.directory.name).touch()
+        end = time.monotonic() + 60
+        while len(list(folder.iterdir())) < self.at_once and time.monotonic() < end:
+            time.sleep(0.01)

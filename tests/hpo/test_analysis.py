@@ -87,7 +87,8 @@ class AdditiveJudge:
         return {"valid_accuracy": score, "valid_loss": -score}
 
 
-@pytest.mark.parametrize("metric", ["accuracy", pytest.param("loss", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", ["accuracy", "loss"])
 def test_the_factorial_design_measures_the_gains(
     planned: Callable[..., StudyPlan], metric: str
 ) -> None:

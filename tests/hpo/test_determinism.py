@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from slow_judge import SlowJudge
+from slow_judge import SPACE, SlowJudge
 
 from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import Supervisor
@@ -21,14 +21,6 @@ from darts.hpo.worker import Worker
 from darts.strategies import STRATEGIES
 from darts.strategies.history import RETRIED
 
-SPACE = (
-    "dataset=synthetic",
-    "genotype=DARTS_V2",
-    "parameters.optimizer.lr={low: 0.001, high: 0.9, log: true}",
-    "parameters.loader.batch_size={low: 2, high: 40}",
-    "parameters.selection=[best, last]",
-    "parameters.ema_decay={low: 0.5, high: 0.9, when: {selection: last}}",
-)
 Row = tuple[str, dict[str, Any], Any]
 
 
@@ -77,7 +69,7 @@ def test_timing_does_not_change_the_points(
     options += ["strategy.startup=3"] if strategy in ("tpe", "cmaes", "gp") else []
     options += ["strategy.population=4"] if strategy in ("evolution", "nsga2") else []
     options += ["strategy.starts=3"] if strategy == "greedy" else []
-    plans = [study_plan(f"{d}", SlowJudge(delays=d), *options) for d in range(3)]
+    plans = [study_plan(f"{d}", SlowJudge(delays=d, at_once=2), *options) for d in range(3)]
     one, two, three = (run_in_threads(plan) for plan in plans)
     assert len(one) == 10
     assert one == two == three
@@ -85,10 +77,8 @@ def test_timing_does_not_change_the_points(
     assert workers == {"0", "1"}
 
 
-@pytest.mark.parametrize(
-    "pruner",
-    [pytest.param(n, marks=pytest.mark.slow) for n in ("median", "hyperband")] + ["halving"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("pruner", ["median", "hyperband", "halving"])
 def test_timing_does_not_change_what_is_pruned(
     study_plan: Callable[..., StudyPlan], pruner: str
 ) -> None:
@@ -100,6 +90,7 @@ def test_timing_does_not_change_what_is_pruned(
     assert {row[0] for row in one} == {"complete", "pruned"}
 
 
+@pytest.mark.slow
 def test_the_window_is_stored_when_a_study_begins(study_plan: Callable[..., StudyPlan]) -> None:
     """A study that is continued with another number of workers has the same points."""
     options = ("strategy=tpe", "strategy.startup=3", "budget.trials=10")

@@ -97,6 +97,7 @@ def test_only_the_first_trials_end_a_study_by_their_failures(plan: StudyPlan) ->
     assert is_over(plan, study.trials)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_in_one_line_and_loses_no_trial(plan: StudyPlan) -> None:
     study = plan.open()
     from sqlalchemy import event

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
@@ -38,6 +40,7 @@ def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
         open_storage(f"sqlite:///{tmp_path}/study.db", heartbeat=20)
 
 
+@pytest.mark.slow
 def test_a_trial_that_never_sent_a_heartbeat_is_lost(
     planned: Callable[..., StudyPlan], table: Path
 ) -> None:
@@ -82,3 +85,28 @@ def test_a_trial_fails_once_and_is_repeated_at_most_retries_times(
     assert fail_and_requeue(study, study.trials[1], "gone again", 1)
     assert len(study.trials) == 2
     assert [trial.number for trial in counted_trials(study.trials)] == [1]
+
+
+def test_of_two_workers_that_claim_a_trial_at_once_one_gets_it(
+    planned: Callable[..., StudyPlan], table: Path
+) -> None:
+    plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=200")
+    study = plan.open()
+    waiting = optuna.create_trial(state=TrialState.WAITING)
+    numbers = [study._storage.create_new_trial(study._study_id, waiting) for _ in range(40)]
+    claims: list[list[int]] = [[], []]
+    start = threading.Barrier(2)
+
+    def claim(worker: int) -> None:
+        storage = plan.open(existing=True)._storage
+        for number in numbers:
+            start.wait()
+            if storage.set_trial_state_values(number, TrialState.RUNNING):
+                claims[worker].append(number)
+
+    threads = [threading.Thread(target=claim, args=(worker,)) for worker in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(claims[0] + claims[1]) == numbers

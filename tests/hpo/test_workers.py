@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from optuna.trial import TrialState
+from slow_judge import SPACE, SlowJudge
 
 from darts.hpo import worker as workers
 from darts.hpo.queue import fail_and_requeue, is_over
@@ -52,9 +53,10 @@ def test_the_study_stops_at_the_budget_of_trials(
 
 
 @pytest.mark.slow
-def test_two_workers_share_a_study(planned: Callable[..., StudyPlan], table: Path) -> None:
+def test_two_workers_share_a_study(planned: Callable[..., StudyPlan]) -> None:
     """Each trial is reported once, and both worker processes evaluate some."""
-    plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=20", "workers=2")
+    plan = planned(*SPACE, "budget.trials=20", "workers=2")
+    plan.config.judge = SlowJudge(at_once=2)
     reported: list[int] = []
     study = plan.open()
     Supervisor(plan, study, lambda trial: reported.append(trial.number)).run()
