@@ -106,6 +106,7 @@ def test_search_and_retrain_with_an_addition(
     assert all(f"{item.split('=')[0].split('.')[-1]}:" in config for item in overrides)
 
 
+@pytest.mark.slow
 def test_options_that_an_addition_does_not_support_end_in_one_line(extended: Path) -> None:
     unsupported = [
         ("space=chain", option)

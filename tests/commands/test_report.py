@@ -228,6 +228,7 @@ def test_page_of_several_runs_compares_them(
     assert "Source of the joules" in text
 
 
+@pytest.mark.slow
 def test_joules_of_different_sources_are_not_compared(
     commands: Any, search_run: Any, tmp_path: Path
 ) -> None:

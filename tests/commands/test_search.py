@@ -261,7 +261,8 @@ def test_the_self_check_reports_the_error_of_finite_differences(
 
 
 @pytest.mark.usefixtures("no_figures")
-@pytest.mark.parametrize("method", [pytest.param("darts_v1", marks=pytest.mark.slow), "darts_v2"])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["darts_v1", "darts_v2"])
 def test_recomputed_activations_give_the_same_search(
     commands: Any, tmp_path: Path, method: str
 ) -> None:

@@ -204,6 +204,7 @@ def joint(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return commands.run("tune", folder, *SIMPLE, IN_PROCESS, *more, "budget.trials=3")
 
 
+@pytest.mark.slow
 def test_architectures_and_hyperparameters_are_varied_together(joint: Any) -> None:
     best, rows = joint.json("best.json"), trial_rows(joint.directory)
     assert len(rows) == 3
@@ -216,6 +217,7 @@ def test_architectures_and_hyperparameters_are_varied_together(joint: Any) -> No
     assert layer.replace("_", "-") in joint.out  # the line of its trial shows it
 
 
+@pytest.mark.slow
 def test_gains_are_differences_between_corners(joint: Any) -> None:
     """Gains are recomputed from the summaries of the trainings."""
     scores: dict[tuple[bool, bool], dict[int, float]] = {}
@@ -284,6 +286,7 @@ def test_costs_and_limits_give_a_pareto_front(commands: Any, tmp_path: Path) -> 
     assert "test_accuracy" not in done.result
 
 
+@pytest.mark.slow
 def test_a_trial_can_be_a_search(commands: Any, tmp_path: Path) -> None:
     overrides = ("target=search", "space=mlp", "space.cells=1", "space.widths=[4,8]", *DATA)
     rate = "parameters.arch_optimizer.lr=[0.01, 0.1]"

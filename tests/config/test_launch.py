@@ -341,6 +341,7 @@ def test_flags_of_hydra_print_without_running(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_cfg_flag_in_a_new_process(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "darts.search", "--cfg", "job", "dataset=cifar10", "seed=5"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)

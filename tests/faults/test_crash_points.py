@@ -10,7 +10,7 @@ import pytest
 import tiny_runs
 from effects import Kill, Snapshots
 
-SAMPLE = {"search": 2, "retrain": 1, "tune": 1, "compare": 1}  # everyday
+SAMPLE = {"search": 1, "retrain": 1, "tune": 1, "compare": 1}  # everyday
 
 
 def crash_states(forks: Any, command: str, folder: Path) -> Snapshots:

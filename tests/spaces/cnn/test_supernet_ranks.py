@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch.distributed as dist
 import torch.nn.functional as F
 from cnn_supernets import REPEATABLE, assert_same, fused, gradients, images, labels, make_pair
@@ -34,6 +35,7 @@ def work() -> dict[str, dict[str, Tensor]]:
     return step(net, rank_slice(SAMPLES, dist.get_rank(), 2))
 
 
+@pytest.mark.slow
 def test_two_ranks_match_one_process(tmp_path: Path) -> None:
     slow = make_pair(**OPTIONS).slow
     expected = {name: fused(slow, values) for name, values in step(slow, slice(None)).items()}
