@@ -258,10 +258,13 @@ def test_checks_reuse_the_eigenvalue_of_the_stopping_rule(
     [
         ("space=nas201", "method=gdas"),
         pytest.param(("space=nas201", "method=pc_darts"), marks=pytest.mark.slow),
-        ("space=macro",),
+        pytest.param(("space=macro",), marks=pytest.mark.slow),
         ("space=mlp", "space.widths=[4,8]", "metric=loss"),
         ("space.candidates=s2", "method=p_darts", "epochs=3", "space.channels=1", "space.cells=1"),
-        ("space.candidates=s2", "memory=checkpoint", "space.channels=1", "space.cells=1"),
+        pytest.param(
+            ("space.candidates=s2", "memory=checkpoint", "space.channels=1", "space.cells=1"),
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             ("space.candidates=s2", "precision=bf16", "method=darts_minus", "space.cells=1"),
             marks=pytest.mark.slow,
@@ -316,7 +319,13 @@ def write_documents(folder: Path) -> list[str]:
     return ["task=text_classification", "dataset=documents", *sizes]
 
 
-@pytest.mark.parametrize("write_data", [write_texts, write_pairs, write_documents])
+@pytest.mark.parametrize(
+    "write_data",
+    [
+        write_texts,
+        *(pytest.param(w, marks=pytest.mark.slow) for w in (write_pairs, write_documents)),
+    ],
+)
 def test_checks_do_not_change_searches_of_text_tasks(
     commands: Any, tmp_path: Path, write_data: Callable[..., list[str]]
 ) -> None:

@@ -315,6 +315,7 @@ def test_failed_run_prevents_only_runs_that_need_it(commands: Any, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("fake_runs")
+@pytest.mark.slow
 def test_diverged_short_training_counts_with_its_cost(commands: Any, tmp_path: Path) -> None:
     """The budget of 40 J pays for three trainings of 10 J and three diverged ones of 4 J."""
     overrides = (*SMALL, "baselines=[random_search]", "searches=1", "retrainings=1")
@@ -330,6 +331,7 @@ def test_diverged_short_training_counts_with_its_cost(commands: Any, tmp_path: P
 
 
 @pytest.mark.usefixtures("fake_runs")
+@pytest.mark.slow
 def test_random_search_fails_if_the_first_three_trainings_diverge(
     commands: Any, tmp_path: Path
 ) -> None:
@@ -348,9 +350,9 @@ def test_random_search_fails_if_the_first_three_trainings_diverge(
     ("gpus", "source", "workers", "shared"),
     [
         ("3,5", "nvml", 2, False),
-        ("3", "nvml", 2, True),
+        pytest.param("3", "nvml", 2, True, marks=pytest.mark.slow),
         pytest.param("3", "nvml", 1, False, marks=pytest.mark.slow),
-        ("3,5", "rapl", 2, True),
+        pytest.param("3,5", "rapl", 2, True, marks=pytest.mark.slow),
     ],
 )
 def test_runs_are_distributed_over_gpus_and_shared_counters_are_reported(

@@ -141,6 +141,7 @@ def test_edge_importances_are_score_drops_on_validation_data(
     assert not [key for key in done.result if key.startswith("test")]
 
 
+@pytest.mark.slow
 def test_blocks_that_change_the_width_have_no_importance(commands: Any, tmp_path: Path) -> None:
     """The report mentions the missing blocks."""
     blocks = ["mb_k3_e3", "skip_connect", "mb_k3_e3", "mb_k5_e3", "mb_k3_e3", "mb_k3_e3"]

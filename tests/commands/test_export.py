@@ -83,7 +83,11 @@ def samples(count: int) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize(
-    "write_data", [None, pytest.param(write_texts, marks=pytest.mark.slow), write_documents]
+    "write_data",
+    [
+        None,
+        *(pytest.param(write, marks=pytest.mark.slow) for write in (write_texts, write_documents)),
+    ],
 )
 def test_torch_runs_an_exported_program(
     commands: Any, image_run: Any, tmp_path: Path, write_data: Any

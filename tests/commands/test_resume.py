@@ -80,7 +80,7 @@ def assert_same(commands: Any, done: Any, expected: Any) -> None:
     assert done.result["seconds"] > 0
 
 
-@pytest.mark.parametrize("command", ["search", "retrain"])
+@pytest.mark.parametrize("command", [pytest.param("search", marks=pytest.mark.slow), "retrain"])
 def test_the_energy_of_a_resumed_run_includes_the_crashed_part(
     commands: Any, copy_crashed: Callable[[str], Path], command: str
 ) -> None:

@@ -158,6 +158,7 @@ def test_resuming_a_complete_study_needs_a_larger_budget(
     assert len(trial_rows(tmp_path)) == 6
 
 
+@pytest.mark.slow
 def test_a_study_that_was_killed_before_its_summary_is_finished_by_resume(
     commands: Any, tmp_path: Path, table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -411,6 +412,7 @@ def test_ctrl_c_saves_the_study_for_resuming(
     assert done.result["complete"] == done.result["trials"] == 4
 
 
+@pytest.mark.slow
 def test_no_trial_starts_after_budget_hours(commands: Any, tmp_path: Path) -> None:
     overrides = (*STUDY, *BARE, IN_PROCESS, "budget.trials=null")
     done = commands.run("tune", tmp_path / "a", *overrides, "budget.hours=0.0002")

@@ -51,7 +51,9 @@ def write_text_classification(folder: Path, draw: random.Random) -> list[str]:
         pytest.param(
             write_language_modeling, "perplexity", "recurrent", "nodes: 2", marks=pytest.mark.slow
         ),
-        (write_language_modeling, "perplexity", "transformer", "cells: 1"),
+        pytest.param(
+            write_language_modeling, "perplexity", "transformer", "cells: 1", marks=pytest.mark.slow
+        ),
         (write_translation, "bleu", "recurrent", "nodes: 2"),
         pytest.param(
             write_text_classification, "macro_f1", "transformer", "cells: 1", marks=pytest.mark.slow

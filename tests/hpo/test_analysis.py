@@ -38,6 +38,7 @@ def noisy_table(table: Path, folder: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_rank_correlation_of_scores_and_true_accuracies(
     planned: Callable[..., StudyPlan], table: Path, tmp_path: Path
 ) -> None:

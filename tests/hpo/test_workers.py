@@ -173,6 +173,7 @@ def test_failures_are_recorded_and_the_study_continues(
     ]
 
 
+@pytest.mark.slow
 def test_a_diverging_training_is_recorded(
     planned: Callable[..., StudyPlan], short: list[str]
 ) -> None:

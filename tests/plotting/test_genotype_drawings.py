@@ -293,6 +293,7 @@ def test_titles_may_contain_any_characters(title: str, tmp_path: Path) -> None:
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_figures_do_not_import_pyplot_and_matplotlib_is_imported_on_use(tmp_path: Path) -> None:
     program = (
         "import sys\n"

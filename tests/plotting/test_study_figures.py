@@ -306,6 +306,7 @@ def test_regret_shows_mean_and_band_of_each_strategy() -> None:
 # Files
 
 
+@pytest.mark.slow
 def test_equal_studies_give_equal_files(tmp_path: Path) -> None:
     model = surrogate()
     rows: list[dict[str, Any]] = [
