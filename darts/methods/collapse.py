@@ -1,4 +1,4 @@
-"""Collapse checks: inspections of a running search (checkups) and rules that detect a collapse.
+"""Collapse checks: inspections of a running search, and rules that detect a collapse.
 
 A search collapses when its cells fill with skip connections, which train fastest, while the score
 of the supernet still rises. There are three signs: the genotype itself, a growing curvature of the
@@ -41,9 +41,9 @@ class Measurements:
         higher_is_better: Direction of the steering metric.
         gap: Relative loss from the supernet's to the path's score, see ``score_gap``; None if it is
             undefined.
-        drift: Share of the genotype's edges that differ from the previous checkup; None in the
+        drift: Share of the genotype's edges that differ from the previous check; None in the
             first one.
-        flaws: Why the result would be worthless if the search ended now; such a checkup is not
+        flaws: Why the result would be worthless if the search ended now; such a check is not
             healthy.
     """
 
@@ -66,24 +66,24 @@ class CollapseChecks:
     """When to check a search, the thresholds, and the action on a warning.
 
     Attributes:
-        every: Epochs between two checkups; 0: no checkups.
+        every: Epochs between two collapse checks; 0: no checks.
         action: ``warn`` only warns. ``stop`` also ends the search with the genotype of that epoch.
-            ``rollback`` ends it with the genotype of the last healthy checkup.
+            ``rollback`` ends it with the genotype of the last healthy check.
         warmup: Initial share of the epochs without warnings. A rollback may return to the last
-            checkup within it, but not to earlier ones.
+            check within it, but not to earlier ones.
         skips: Maximum share of skip connections and ``none`` among the edges of a cell. No
             published cell exceeds 0.5.
         weightless: Maximum share of edges without weights in a genotype. DARTS_V1 has 0.69.
-        ratio: Minimum ratio of the mean eigenvalue ``patience`` checkups ago to the current one. A
+        ratio: Minimum ratio of the mean eigenvalue ``patience`` checks ago to the current one. A
             lower ratio means that the eigenvalue grows too fast. The default is the published
-            value, which assumes checkups at every epoch.
-        window: Number of checkups in a mean eigenvalue.
-        patience: Distance, in checkups, between the two means of ``ratio``.
+            value, which assumes checks at every epoch.
+        window: Number of checks in a mean eigenvalue.
+        patience: Distance, in checks, between the two means of ``ratio``.
         fall: Maximum drop of the path score below its best value, relative to the score of the
             supernet.
         batches: Number of validation batches, of size ``loader.eval_batch_size``, for the gap.
         calibration: Number of training batches for the batch norm statistics of the path.
-        time_share: Largest share of the search's time for the measurements of checkups; 0: no
+        time_share: Largest share of the search's time for the measurements of checks; 0: no
             limit. Measurements for which there is no time are skipped. With another action than
             ``warn``, and with ``stopping=curvature``, there is no limit, because the result must
             not depend on time.
@@ -103,74 +103,74 @@ class CollapseChecks:
     time_share: float = number(0.05, low=0, below=1)
 
     def is_due(self, epoch: int) -> bool:
-        """Return whether a checkup takes place at the end of an epoch, counted from 0."""
+        """Return whether a collapse check takes place at the end of an epoch, counted from 0."""
         return self.every > 0 and (epoch + 1) % self.every == 0
 
-    def findings(self, checkups: Sequence[Measurements]) -> list[str]:
-        """Return a message for each sign of collapse in the last of these checkups."""
+    def findings(self, checks: Sequence[Measurements]) -> list[str]:
+        """Return a message for each sign of collapse in the last of these checks."""
         return [
-            *self._skip_findings(checkups),
-            *self._weightless_findings(checkups),
-            *self._curvature_findings(checkups),
-            *self._path_findings(checkups),
+            *self._skip_findings(checks),
+            *self._weightless_findings(checks),
+            *self._curvature_findings(checks),
+            *self._path_findings(checks),
         ]
 
-    def warnings(self, checkups: Sequence[Measurements], epochs: int) -> list[str]:
+    def warnings(self, checks: Sequence[Measurements], epochs: int) -> list[str]:
         """Return the findings; none during the warm-up of a search of ``epochs`` epochs."""
-        return [] if self.in_warmup(checkups[-1], epochs) else self.findings(checkups)
+        return [] if self.in_warmup(checks[-1], epochs) else self.findings(checks)
 
-    def in_warmup(self, checkup: Measurements, epochs: int) -> bool:
-        """Return whether a checkup is too early to warn, in a search of ``epochs`` epochs."""
-        return checkup.epoch <= self.warmup * epochs
+    def in_warmup(self, check: Measurements, epochs: int) -> bool:
+        """Return whether a check is too early to warn, in a search of ``epochs`` epochs."""
+        return check.epoch <= self.warmup * epochs
 
-    def last_healthy_epoch(self, checkups: Sequence[Measurements], epochs: int) -> int | None:
-        """Return the epoch, from 1, of the last healthy checkup; None if there is none.
+    def last_healthy_epoch(self, checks: Sequence[Measurements], epochs: int) -> int | None:
+        """Return the epoch, from 1, of the last healthy check; None if there is none.
 
-        It has neither findings nor flaws. Only the last checkup within the warm-up counts, because
+        It has neither findings nor flaws. Only the last check within the warm-up counts, because
         earlier genotypes are accidental. If the curvature grows, the growth began ``patience``
-        checkups ago, and later checkups are skipped. ``epochs`` is the number of epochs of the
+        checks ago, and later checks are skipped. ``epochs`` is the number of epochs of the
         search.
         """
-        last = len(checkups) - (self.patience if any(self._curvature_findings(checkups)) else 0)
-        in_warmup = sum(self.in_warmup(checkup, epochs) for checkup in checkups)
+        last = len(checks) - (self.patience if any(self._curvature_findings(checks)) else 0)
+        in_warmup = sum(self.in_warmup(check, epochs) for check in checks)
         for end in range(last, max(1, in_warmup) - 1, -1):
-            if not checkups[end - 1].flaws and not self.findings(checkups[:end]):
-                return checkups[end - 1].epoch
+            if not checks[end - 1].flaws and not self.findings(checks[:end]):
+                return checks[end - 1].epoch
         return None
 
-    def eigenvalue_ratio(self, checkups: Sequence[Measurements]) -> float | None:
-        """Return the mean eigenvalue ``patience`` checkups ago divided by the current one.
+    def eigenvalue_ratio(self, checks: Sequence[Measurements]) -> float | None:
+        """Return the mean eigenvalue ``patience`` checks ago divided by the current one.
 
-        It is None if there are too few checkups in the current stage or an eigenvalue is unknown.
+        It is None if there are too few checks in the current stage or an eigenvalue is unknown.
         """
-        current = [c.eigenvalue for c in checkups if c.stage == checkups[-1].stage]
+        current = [c.eigenvalue for c in checks if c.stage == checks[-1].stage]
         values = [math.nan if value is None else value for value in current]
         return lagged_ratio(values, self.window, self.patience)
 
-    def _skip_findings(self, checkups: Sequence[Measurements]) -> Iterator[str]:
-        latest = checkups[-1]
+    def _skip_findings(self, checks: Sequence[Measurements]) -> Iterator[str]:
+        latest = checks[-1]
         for cell, count in latest.skips.items():
             if count > self.skips * latest.edges[cell]:
-                earlier = _earlier_minimum(checkups, {c.epoch: c.skips.get(cell) for c in checkups})
+                earlier = _earlier_minimum(checks, {c.epoch: c.skips.get(cell) for c in checks})
                 yield (
                     f"{count} of {latest.edges[cell]} edges of the {cell} cell are skip "
                     f"connections or none{earlier}: the search is collapsing"
                 )
 
-    def _weightless_findings(self, checkups: Sequence[Measurements]) -> Iterator[str]:
-        counts = {c.epoch: sum(c.weightless.values()) for c in checkups}
-        count, edges = counts[checkups[-1].epoch], sum(checkups[-1].edges.values())
+    def _weightless_findings(self, checks: Sequence[Measurements]) -> Iterator[str]:
+        counts = {c.epoch: sum(c.weightless.values()) for c in checks}
+        count, edges = counts[checks[-1].epoch], sum(checks[-1].edges.values())
         if count > self.weightless * edges:
             yield (
                 f"{count} of {edges} edges of the genotype have no weights"
-                f"{_earlier_minimum(checkups, counts)}: the network has little to train"
+                f"{_earlier_minimum(checks, counts)}: the network has little to train"
             )
 
-    def _curvature_findings(self, checkups: Sequence[Measurements]) -> Iterator[str]:
-        ratio = self.eigenvalue_ratio(checkups)
+    def _curvature_findings(self, checks: Sequence[Measurements]) -> Iterator[str]:
+        ratio = self.eigenvalue_ratio(checks)
         if ratio is None or not ratio < self.ratio:
             return
-        current = [c for c in checkups if c.stage == checkups[-1].stage]
+        current = [c for c in checks if c.stage == checks[-1].stage]
         since = current[-1 - self.patience].epoch
         growth = f"by a factor of {1 / ratio:.1f}" if ratio > 0 else "from 0"
         yield (
@@ -178,15 +178,15 @@ class CollapseChecks:
             f"{since}: the genotype will probably score lower than the supernet"
         )
 
-    def _path_findings(self, checkups: Sequence[Measurements]) -> Iterator[str]:
-        latest = checkups[-1]
+    def _path_findings(self, checks: Sequence[Measurements]) -> Iterator[str]:
+        latest = checks[-1]
         better = max if latest.higher_is_better else min
         earlier = [
-            c for c in checkups[:-1] if c.stage == latest.stage and not math.isnan(c.path_score)
+            c for c in checks[:-1] if c.stage == latest.stage and not math.isnan(c.path_score)
         ]
         if not earlier:
             return
-        best = better(reversed(earlier), key=lambda checkup: checkup.path_score)
+        best = better(reversed(earlier), key=lambda check: check.path_score)
         # Both gaps refer to the current supernet. An early supernet scores no better than its path,
         # so a gap to its score would say nothing.
         best_gap, gap = (
@@ -202,12 +202,12 @@ class CollapseChecks:
         )
 
 
-def _earlier_minimum(checkups: Sequence[Measurements], counts: Mapping[int, int | None]) -> str:
+def _earlier_minimum(checks: Sequence[Measurements], counts: Mapping[int, int | None]) -> str:
     """Return the smallest earlier count, for example `` (2 at epoch 10)``, if it is smaller.
 
     If several epochs have this count, the latest one is named.
     """
-    current = counts[checkups[-1].epoch]
+    current = counts[checks[-1].epoch]
     count, negative_epoch = min((n, -epoch) for epoch, n in counts.items() if n is not None)
     if current is None or count >= current:
         return ""

@@ -182,12 +182,12 @@ def find_savings(
     savings: dict[str, str] = {}
     search = config if isinstance(config, SearchConfig) else None
     if search is not None:
-        checkups = estimate.collapse_memory_mb
+        checks_mb = estimate.collapse_memory_mb
         added = max(estimate.peak_memory_mb - estimate.base_memory_mb, 0.0)
-        checks_set_peak = checkups > NOTABLE_SHARE * added
+        checks_set_peak = checks_mb > NOTABLE_SHARE * added
         if checks_set_peak and not search.stopping.needs_curvature:
             savings["collapse.every=0"] = (
-                f"no collapse checks, which need {checkups:,.0f} MB more than a step"
+                f"no collapse checks, which need {checks_mb:,.0f} MB more than a step"
             )
         # No help for a check: it differentiates twice, which stores recomputed cells as well.
         if search.memory == "full" and not checks_set_peak:

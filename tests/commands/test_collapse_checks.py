@@ -168,7 +168,7 @@ def test_the_budget_does_not_apply_to_checks_that_may_end_the_search(
 
 def warn_from(epoch: int) -> Callable[..., list[str]]:
     """Return a replacement of ``CollapseChecks.findings`` with a finding from an epoch on."""
-    return lambda self, checkups: ["collapsed"] if checkups[-1].epoch >= epoch else []
+    return lambda self, checks: ["collapsed"] if checks[-1].epoch >= epoch else []
 
 
 @pytest.fixture
@@ -393,7 +393,7 @@ def test_a_dry_run_prints_no_verdict(commands: Any) -> None:
 
 def test_the_checkpoint_contains_earlier_checks_without_costs(checked: Any) -> None:
     saved = torch.load(checked.directory / "checkpoint.pt", weights_only=True)
-    assert [checkup["epoch"] for checkup in saved["diagnosis"]] == [2, 4]
+    assert [check["epoch"] for check in saved["diagnosis"]] == [2, 4]
     assert "collapse_seconds" not in str(saved["diagnosis"])
 
 

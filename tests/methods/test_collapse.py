@@ -1,4 +1,4 @@
-"""Collapse checks on artificial histories of checkups."""
+"""Collapse checks on artificial histories."""
 
 from __future__ import annotations
 
@@ -23,10 +23,8 @@ from darts.spaces.nas201 import Genotype
 from darts.spaces.nas201.skeleton import FACTORIES as CELL_FACTORIES
 
 
-def checkup(
-    epoch: int, skips: int = 0, weightless: int | None = None, **values: Any
-) -> Measurements:
-    """Return a checkup with a number of skips in the normal cell."""
+def check(epoch: int, skips: int = 0, weightless: int | None = None, **values: Any) -> Measurements:
+    """Return the measurements of a check with a number of skips in the normal cell."""
     defaults: dict[str, Any] = {
         "stage": 0,
         "edges": {"normal": 8, "reduce": 8},
@@ -43,12 +41,12 @@ def checkup(
     return Measurements(epoch=epoch, **(defaults | values))
 
 
-def checkups_of(*values: float | None, **more: Any) -> list[Measurements]:
-    """Return checkups at every fifth epoch with these eigenvalues."""
-    return [checkup(5 * n, eigenvalue=value, **more) for n, value in enumerate(values, 1)]
+def checks_of(*values: float | None, **more: Any) -> list[Measurements]:
+    """Return the measurements of checks at every fifth epoch with these eigenvalues."""
+    return [check(5 * n, eigenvalue=value, **more) for n, value in enumerate(values, 1)]
 
 
-def test_checkups_are_due_every_n_epochs() -> None:
+def test_checks_are_due_every_n_epochs() -> None:
     assert [epoch for epoch in range(12) if CollapseChecks().is_due(epoch)] == [4, 9]
     assert all(CollapseChecks(every=1).is_due(epoch) for epoch in range(3))
     assert not any(CollapseChecks(every=0).is_due(epoch) for epoch in range(12))
@@ -56,22 +54,22 @@ def test_checkups_are_due_every_n_epochs() -> None:
 
 def test_too_many_skips_are_a_finding() -> None:
     rules = CollapseChecks()
-    history = [checkup(5, 3), checkup(10, 2), checkup(15, 2), checkup(20, 4)]
+    history = [check(5, 3), check(10, 2), check(15, 2), check(20, 4)]
     assert rules.findings(history) == []
-    (text,) = rules.findings([*history, checkup(25, 6)])
+    (text,) = rules.findings([*history, check(25, 6)])
     assert text == (
         "6 of 8 edges of the normal cell are skip connections or none (2 at epoch 15): "
         "the search is collapsing"
     )
-    # Without a better earlier checkup there is nothing to compare with.
-    (text,) = rules.findings([checkup(5, 6)])
+    # Without a better earlier check there is nothing to compare with.
+    (text,) = rules.findings([check(5, 6)])
     assert "(" not in text
-    assert CollapseChecks(skips=0.75).findings([checkup(5, 6)]) == []
-    assert CollapseChecks(skips=0.0).findings([checkup(5, 1)]) != []
+    assert CollapseChecks(skips=0.75).findings([check(5, 6)]) == []
+    assert CollapseChecks(skips=0.0).findings([check(5, 1)]) != []
 
 
 def test_skips_are_counted_per_cell() -> None:
-    both = checkup(5, skips=5, weightless=11)
+    both = check(5, skips=5, weightless=11)
     bad = {"normal": 5, "reduce": 6}
     actual = CollapseChecks().findings([Measurements(**(vars(both) | {"skips": bad}))])
     assert [("normal" in text, "reduce" in text) for text in actual] == [
@@ -82,86 +80,82 @@ def test_skips_are_counted_per_cell() -> None:
 
 def test_too_many_weightless_edges_are_a_finding() -> None:
     rules = CollapseChecks()
-    assert rules.findings([checkup(5, 2, weightless=11)]) == []
-    (text,) = rules.findings([checkup(5, 2, weightless=7), checkup(10, 2, weightless=12)])
+    assert rules.findings([check(5, 2, weightless=11)]) == []
+    (text,) = rules.findings([check(5, 2, weightless=7), check(10, 2, weightless=12)])
     assert text.startswith("12 of 16 edges of the genotype have no weights (7 at epoch 5)")
 
 
 def test_growing_eigenvalue_is_a_finding() -> None:
-    """Means of two checkups, one checkup apart: (0.1 + 0.1) / (0.1 + 0.2) is 0.67."""
+    """Means of two checks, one check apart: (0.1 + 0.1) / (0.1 + 0.2) is 0.67."""
     rules = CollapseChecks(window=2)
-    assert CollapseChecks().eigenvalue_ratio(checkups_of(0.1, 0.1, 0.2)) is None
-    assert CollapseChecks().eigenvalue_ratio(checkups_of(0.1, 0.1, 0.1, 0.3)) == pytest.approx(
-        3 / 5
-    )
-    assert rules.eigenvalue_ratio(checkups_of(0.1, 0.1)) is None
-    assert rules.eigenvalue_ratio(checkups_of(0.1, 0.1, 0.2)) == pytest.approx(2 / 3)
-    (text,) = rules.findings(checkups_of(0.1, 0.1, 0.2))
+    assert CollapseChecks().eigenvalue_ratio(checks_of(0.1, 0.1, 0.2)) is None
+    assert CollapseChecks().eigenvalue_ratio(checks_of(0.1, 0.1, 0.1, 0.3)) == pytest.approx(3 / 5)
+    assert rules.eigenvalue_ratio(checks_of(0.1, 0.1)) is None
+    assert rules.eigenvalue_ratio(checks_of(0.1, 0.1, 0.2)) == pytest.approx(2 / 3)
+    (text,) = rules.findings(checks_of(0.1, 0.1, 0.2))
     assert "grown by a factor of 1.5 since epoch 10" in text
-    assert rules.findings(checkups_of(0.1, 0.1, 0.16)) == []
-    assert rules.findings(checkups_of(0.3, 0.2, 0.1)) == []
-    assert rules.findings(checkups_of(-0.3, -0.2, -0.1)) == []
+    assert rules.findings(checks_of(0.1, 0.1, 0.16)) == []
+    assert rules.findings(checks_of(0.3, 0.2, 0.1)) == []
+    assert rules.findings(checks_of(-0.3, -0.2, -0.1)) == []
     # The published rule: every epoch, a window and a patience of five.
     published = CollapseChecks(every=1, window=5, patience=5)
     values = [1.0] * 9 + [3.0]
-    assert published.findings(checkups_of(*values)) != []
-    assert published.findings(checkups_of(*values[1:])) == []
+    assert published.findings(checks_of(*values)) != []
+    assert published.findings(checks_of(*values[1:])) == []
 
 
 @pytest.mark.parametrize("unknown", [None, math.nan])
 def test_unknown_eigenvalue_is_no_finding(unknown: float | None) -> None:
     rules = CollapseChecks(window=2)
-    assert rules.findings(checkups_of(0.1, 0.1, 0.9)) != []
+    assert rules.findings(checks_of(0.1, 0.1, 0.9)) != []
     for values in ([0.1, unknown, 0.9], [0.1, 0.1, unknown], [unknown] * 3, [unknown, 0.1, 0.9]):
-        assert rules.findings(checkups_of(*values)) == []
+        assert rules.findings(checks_of(*values)) == []
 
 
 def test_falling_path_score_is_a_finding() -> None:
-    history = [checkup(5, path_score=0.2), checkup(10, path_score=0.6), checkup(15, path_score=0.5)]
+    history = [check(5, path_score=0.2), check(10, path_score=0.6), check(15, path_score=0.5)]
     assert CollapseChecks().findings(history) == []
-    (text,) = CollapseChecks().findings(
-        [*history, checkup(20, path_score=0.3, supernet_score=0.95)]
-    )
+    (text,) = CollapseChecks().findings([*history, check(20, path_score=0.3, supernet_score=0.95)])
     assert "score 0.3 (0.6 at epoch 10), the supernet 0.95" in text
-    assert CollapseChecks(fall=0.6).findings([*history, checkup(20, path_score=0.3)]) == []
-    assert CollapseChecks().findings([*history, checkup(20, path_score=0.9)]) == []
+    assert CollapseChecks(fall=0.6).findings([*history, check(20, path_score=0.3)]) == []
+    assert CollapseChecks().findings([*history, check(20, path_score=0.9)]) == []
 
 
 def test_path_scores_of_a_loss_metric_are_compared_by_their_inverse() -> None:
     """A supernet at 80 and paths at 100, 130 and 200 give ratios of 0.8, 0.62 and 0.4."""
     values: dict[str, Any] = {"supernet_score": 80.0, "higher_is_better": False}
-    history = [checkup(5, path_score=400.0, **values), checkup(10, path_score=100.0, **values)]
-    assert CollapseChecks().findings([*history, checkup(15, path_score=130.0, **values)]) == []
-    (text,) = CollapseChecks().findings([*history, checkup(15, path_score=200.0, **values)])
+    history = [check(5, path_score=400.0, **values), check(10, path_score=100.0, **values)]
+    assert CollapseChecks().findings([*history, check(15, path_score=130.0, **values)]) == []
+    (text,) = CollapseChecks().findings([*history, check(15, path_score=200.0, **values)])
     assert "(100 at epoch 10)" in text
 
 
 def test_path_score_that_was_always_low_is_no_finding() -> None:
     history = [
-        checkup(5, path_score=0.17, supernet_score=0.2),
-        checkup(10, path_score=0.1, supernet_score=0.98),
+        check(5, path_score=0.17, supernet_score=0.2),
+        check(10, path_score=0.1, supernet_score=0.98),
     ]
     assert CollapseChecks().findings(history) == []
 
 
 def test_curvature_and_scores_are_compared_within_a_stage_only() -> None:
-    before = checkups_of(0.1, 0.1, path_score=0.9)
-    after = [checkup(15, eigenvalue=0.9, path_score=0.1, stage=1)]
+    before = checks_of(0.1, 0.1, path_score=0.9)
+    after = [check(15, eigenvalue=0.9, path_score=0.1, stage=1)]
     rules = CollapseChecks(window=2)
     assert rules.findings([*before, *after]) == []
-    assert len(rules.findings([*before, checkup(15, eigenvalue=0.9, path_score=0.1)])) == 2
+    assert len(rules.findings([*before, check(15, eigenvalue=0.9, path_score=0.1)])) == 2
 
 
 def test_no_warnings_during_the_warm_up() -> None:
     rules = CollapseChecks(warmup=0.2)
-    assert rules.warnings([checkup(5, 8)], epochs=25) == []
-    assert rules.warnings([checkup(5, 8)], epochs=24) != []
-    assert CollapseChecks(warmup=0.0).warnings([checkup(5, 8)], epochs=25) != []
+    assert rules.warnings([check(5, 8)], epochs=25) == []
+    assert rules.warnings([check(5, 8)], epochs=24) != []
+    assert CollapseChecks(warmup=0.0).warnings([check(5, 8)], epochs=25) != []
 
 
 def test_last_healthy_epoch_precedes_the_first_finding() -> None:
     rules = CollapseChecks()
-    history = [checkup(5, 6), checkup(10, 2), checkup(15, 3), checkup(20, 5), checkup(25, 7)]
+    history = [check(5, 6), check(10, 2), check(15, 3), check(20, 5), check(25, 7)]
     assert [rules.last_healthy_epoch(history[:n], 25) for n in range(1, 6)] == [
         None,
         10,
@@ -170,27 +164,27 @@ def test_last_healthy_epoch_precedes_the_first_finding() -> None:
         15,
     ]
     # The growth of the curvature begins before the finding.
-    assert CollapseChecks(window=2).last_healthy_epoch(checkups_of(0.1, 0.1, 0.1, 0.2), 25) == 15
+    assert CollapseChecks(window=2).last_healthy_epoch(checks_of(0.1, 0.1, 0.1, 0.2), 25) == 15
     longer = CollapseChecks(window=2, patience=2)
-    assert longer.findings(checkups_of(*[0.1] * 4)) == []
-    assert longer.findings(checkups_of(*[0.1] * 4, 0.5)) != []
-    assert longer.last_healthy_epoch(checkups_of(*[0.1] * 4, 0.5), 25) == 15
+    assert longer.findings(checks_of(*[0.1] * 4)) == []
+    assert longer.findings(checks_of(*[0.1] * 4, 0.5)) != []
+    assert longer.last_healthy_epoch(checks_of(*[0.1] * 4, 0.5), 25) == 15
 
 
-def test_only_the_last_checkup_of_the_warm_up_counts_as_healthy() -> None:
+def test_only_the_last_check_of_the_warm_up_counts_as_healthy() -> None:
     rules = CollapseChecks(every=1)  # the warm-up of 50 epochs has ten
-    history = [checkup(1, 4), *(checkup(epoch, 6) for epoch in range(2, 12))]
+    history = [check(1, 4), *(check(epoch, 6) for epoch in range(2, 12))]
     assert rules.warnings(history, 50) != []
     assert rules.last_healthy_epoch(history, 50) is None
     assert CollapseChecks(every=1, warmup=0.0).last_healthy_epoch(history, 50) == 1
-    last = [*history[:9], checkup(10, 4), checkup(11, 6)]
+    last = [*history[:9], check(10, 4), check(11, 6)]
     assert rules.last_healthy_epoch(last, 50) == 10
-    assert rules.last_healthy_epoch([*last[:8], checkup(9, 4), *last[9:]], 50) == 10
-    grown = [*checkups_of(0.1, 0.1), checkup(15, eigenvalue=0.9)]
+    assert rules.last_healthy_epoch([*last[:8], check(9, 4), *last[9:]], 50) == 10
+    grown = [*checks_of(0.1, 0.1), check(15, eigenvalue=0.9)]
     assert CollapseChecks(window=2, warmup=0.4).last_healthy_epoch(grown, 25) == 10
     # The growth began before it.
     assert CollapseChecks(window=2, warmup=0.6).last_healthy_epoch(grown, 25) is None
-    # During the warm-up, the latest checkup counts.
+    # During the warm-up, the latest check counts.
     assert rules.last_healthy_epoch(history[:1], 50) == 1
     assert rules.last_healthy_epoch(history[:2], 50) is None
 
@@ -241,7 +235,7 @@ def test_published_genotypes_have_no_findings() -> None:
         of_skips = max(skips[cell] / edges[cell] for cell in edges)
         shares.append((of_skips, sum(weightless.values()) / sum(edges.values())))
         one = Measurements(
-            **(vars(checkup(5)) | {"edges": edges, "skips": skips, "weightless": weightless})
+            **(vars(check(5)) | {"edges": edges, "skips": skips, "weightless": weightless})
         )
         assert CollapseChecks().findings([one]) == []
     assert max(skips for skips, _ in shares) == 0.5

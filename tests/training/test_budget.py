@@ -98,8 +98,8 @@ def test_savings_are_valid_overrides_that_make_the_run_cheaper() -> None:
 def test_collapse_checks_that_set_the_peak_are_the_first_saving() -> None:
     """Recomputed cells would increase the memory of a check, so they are not advised."""
 
-    def savings(checkups: float, *overrides: str) -> dict[str, str]:
-        estimate = estimate_with(collapse_memory_mb=checkups)
+    def savings(checks_mb: float, *overrides: str) -> dict[str, str]:
+        estimate = estimate_with(collapse_memory_mb=checks_mb)
         return find_savings(compose("search", overrides), "cpu", estimate)
 
     assert "memory=checkpoint" in savings(100.0)
