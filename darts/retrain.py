@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from darts.config import launch
 from darts.recipes.retrain import check, retrain
-from darts.searching.worth import worthless_result
+from darts.searching.flaws import worthless_result
 
 __all__ = ["check", "main", "retrain"]
 

@@ -22,7 +22,7 @@ from darts.plotting.run_figures import log_confusion, save_confusion, save_train
 from darts.reading import JsonObject
 from darts.recipes.retrain_state import RetrainState
 from darts.reporting import read_run, render_model_card
-from darts.searching.worth import Worth, chance_level
+from darts.searching.flaws import FlawFinder, chance_level
 from darts.spaces import AnyGenotype, NetworkBase, space_of
 from darts.spaces.lookup import find_genotype
 from darts.tracking import Console, print_lines, print_summary, read_metrics
@@ -284,8 +284,10 @@ class Retraining(Recipe):
             run.metrics.sync()
             save_training_figures(run.path, read_metrics(run.metrics.path), title=config.name)
         split, scores = ("valid", best["scores"]) if best["scores"] else ("test", test_scores)
-        worth = Worth(chance_level(self.data, self.objective, split) if scores else None, split)
-        flaws = worth.flaws(scores, state.averaging.scored_net.state_dict())
+        finder = FlawFinder(
+            chance_level(self.data, self.objective, split) if scores else None, split
+        )
+        flaws = finder.find(scores, state.averaging.scored_net.state_dict())
         return run.finish(
             {
                 "name": config.name,

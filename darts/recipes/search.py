@@ -27,8 +27,8 @@ from darts.searching.checks import check_components
 from darts.searching.diagnosis import Diagnosis, DiagnosisReport
 from darts.searching.discretization import SupernetAdapter, estimate_discretization
 from darts.searching.expected_cost import Penalty
+from darts.searching.flaws import FlawFinder
 from darts.searching.searcher import Searcher
-from darts.searching.worth import Worth
 from darts.spaces import AnyGenotype
 from darts.tracking import Console, print_lines, print_summary, read_metrics
 from darts.training.budget import check_budget, print_estimate
@@ -116,7 +116,7 @@ class Search(Recipe):
             self.searcher = Searcher(config, objective, self.ranks, sizes, stage=stage)
         self.context = self.searcher.context
         self.penalty = Penalty.measured(config.penalty, self.context, self.data, self.ranks.device)
-        self.worth = Worth.of_search(config, self.data, objective)
+        self.flaw_finder = FlawFinder.of_search(config, self.data, objective)
         self.searcher.alpha_cost = self.penalty if self.penalty.targets else None
         total_steps = config.epochs * len(loaders.weights)
         self.pacer = CheckPacer.of_search(config, run, lambda: self._step, total_steps=total_steps)
@@ -130,7 +130,7 @@ class Search(Recipe):
                 loaders.weights,
                 loaders.alphas,
                 self.score_loader,
-                self.worth,
+                self.flaw_finder,
                 self.pacer,
             ),
         )
@@ -308,7 +308,7 @@ class Search(Recipe):
         size = self.size()
         stopped = state.stopped_epoch
         probabilities = state.history[-1 if stopped is None else stopped]
-        flaws = self.worth.flaws(state.scores, self.searcher.net.state_dict(), probabilities)
+        flaws = self.flaw_finder.find(state.scores, self.searcher.net.state_dict(), probabilities)
         return run.finish(
             {
                 "name": config.name,

@@ -21,8 +21,8 @@ from darts.data import Batch, Loader
 from darts.methods.collapse import Measurements, count_edges, genotype_drift, score_gap
 from darts.searching.calibration import calibrate, preserved_state
 from darts.searching.check_time import CheckPacer, Poll
+from darts.searching.flaws import FlawFinder
 from darts.searching.searcher import Searcher, run_mixture
-from darts.searching.worth import Worth
 from darts.spaces import AnyGenotype, SearchContext
 from darts.spaces.mixture import path_mixture
 from darts.training.checkpoint import StateDict
@@ -107,7 +107,8 @@ class Diagnosis:
         train_loader: Batches that train the weights, for batch norm statistics.
         valid_loader: Batches that train the alphas, for the eigenvalue.
         score_loader: Validation batches, for scores.
-        worth: Finds flaws that make the result worthless; a search with one is not healthy.
+        flaw_finder: Finds flaws that make the result worthless. A search with a flaw is not
+            healthy.
         pacer: Decides which measurements there is time for.
 
     Attributes:
@@ -120,10 +121,10 @@ class Diagnosis:
         train_loader: Loader,
         valid_loader: Loader,
         score_loader: Loader,
-        worth: Worth,
+        flaw_finder: FlawFinder,
         pacer: CheckPacer,
     ) -> None:
-        self._searcher, self._worth, self._pacer = searcher, worth, pacer
+        self._searcher, self._flaw_finder, self._pacer = searcher, flaw_finder, pacer
         self._train_loader, self._valid_loader = train_loader, valid_loader
         self._score_loader = score_loader
         self._rules = searcher.config.collapse
@@ -175,7 +176,9 @@ class Diagnosis:
             higher_is_better=higher,
             gap=score_gap(supernet, path, higher_is_better=higher),
             drift=drift,
-            flaws=self._worth.flaws(scores, searcher.net.state_dict(), searcher.probabilities()),
+            flaws=self._flaw_finder.find(
+                scores, searcher.net.state_dict(), searcher.probabilities()
+            ),
         )
         self.checks.append(check)
         return self._report(check, problems, time.perf_counter() - start)

@@ -17,7 +17,7 @@ import darts.recipes.search as search_recipe
 from darts.bilevel.curvature import AlphaHessian
 from darts.methods.collapse import CollapseChecks
 from darts.searching import diagnosis
-from darts.searching.worth import Worth
+from darts.searching.flaws import FlawFinder
 from darts.training.loop import TrainingLoop
 
 NO_TENSORBOARD = "tracking.tensorboard=false"
@@ -174,7 +174,7 @@ def warn_from(epoch: int) -> Callable[..., list[str]]:
 @pytest.fixture
 def flawless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pretend that these tiny searches have learned something."""
-    monkeypatch.setattr(Worth, "flaws", lambda *_: [])
+    monkeypatch.setattr(FlawFinder, "find", lambda *_: [])
 
 
 @pytest.mark.usefixtures("flawless")

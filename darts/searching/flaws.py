@@ -1,7 +1,7 @@
-"""Signs that the result of a search or a retraining is worthless, although the run has ended.
+"""Flaws: signs that the result of a search or a retraining is worthless.
 
-Each function returns what is wrong and what to try, in one line without a period, or None. The
-functions are pure: they judge scores, weights, probabilities and labels.
+Each function that looks for a flaw returns what is wrong and what to try, in one line without a
+period, or None. These functions are pure: they read only scores, weights, probabilities and labels.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from darts.tasks import Objective
 from darts.tasks.chance import ChanceLevel
 
 UNIFORM = 0.99
-"""Share of the maximum entropy from which on a distribution counts as uniform."""
+"""A distribution counts as uniform if its entropy is at least this share of the maximum."""
 
 
 def worthless_result(summary: JsonObject) -> str | None:
@@ -48,7 +48,7 @@ def not_finite(scores: Mapping[str, float], tensors: Mapping[str, Tensor]) -> st
 
 
 def at_chance(scores: Mapping[str, float], chance: ChanceLevel | None, split: str) -> str | None:
-    """Find a score that a network without knowledge of its input reaches.
+    """Find a score that a network reaches without looking at its input.
 
     Args:
         scores: Metrics by name.
@@ -61,7 +61,7 @@ def at_chance(scores: Mapping[str, float], chance: ChanceLevel | None, split: st
     if not chance.explains(score):
         return None
     return (
-        f"{split}_{chance.metric} {score:.4g} is not better than chance, which explains "
+        f"{split}_{chance.metric} {score:.4g} is not better than the chance level "
         f"{chance.limit:.4g} ({chance.guess}); try more epochs, another optimizer.lr or more data"
     )
 
@@ -77,13 +77,13 @@ def uniform_alphas(probabilities: Mapping[str, Tensor]) -> str | None:
         p = p.detach().double()
         distributions = p / p.sum(-1, keepdim=True)
         ratio = entropy(distributions) / (p > 0).sum(-1).double().log()
-        ratios.append(ratio[(p > 0).sum(-1) > 1])  # one candidate is no choice
+        ratios.append(ratio[(p > 0).sum(-1) > 1])  # one candidate leaves no choice
     all_ratios = torch.cat(ratios) if ratios else torch.empty(0)
     if not len(all_ratios) or not bool((all_ratios >= UNIFORM).all()):
         return None
     return (
         "the alphas are still uniform (the entropy of every edge is within 1 % of its maximum), so "
-        "the genotype is accidental; try more epochs or a larger arch_optimizer.lr"
+        "the genotype is arbitrary; try more epochs or a larger arch_optimizer.lr"
     )
 
 
@@ -104,14 +104,14 @@ def disjoint_classes(labels: Mapping[str, Tensor]) -> str | None:
 
 
 @dataclass(frozen=True)
-class Worth:
-    """What decides, besides the state of a run, whether its result is worthless.
+class FlawFinder:
+    """Finds the flaws of one run; holds what does not change during the run.
 
     Attributes:
-        chance: Chance level of the data that gives the scores; None if it is unknown.
-        split: Split of this data, ``valid`` or ``test``.
+        chance: Chance level of the scored data; None if it is unknown.
+        split: Split of the scored data, ``valid`` or ``test``.
         classes: Classes of the samples of each subset of a search, ``(n,)`` int64; may be empty.
-        learns_alphas: Whether the genotype follows from learned alphas.
+        learns_alphas: Whether the search learns alphas and derives the genotype from them.
     """
 
     chance: ChanceLevel | None
@@ -120,8 +120,8 @@ class Worth:
     learns_alphas: bool = False
 
     @classmethod
-    def of_search(cls, config: SearchConfig, data: DataModule, objective: Objective) -> Worth:
-        """Return the worth of a search; call it after ``data.search_loaders``."""
+    def of_search(cls, config: SearchConfig, data: DataModule, objective: Objective) -> FlawFinder:
+        """Return the finder of a search; call this after ``data.search_loaders``."""
         learns = config.relaxation.uses_alphas and config.bilevel.updates_alphas
         return cls(
             chance_level(data, objective, "valid"),
@@ -129,7 +129,7 @@ class Worth:
             learns_alphas=learns and config.discretize.reads_alphas,
         )
 
-    def flaws(
+    def find(
         self,
         scores: Mapping[str, float],
         tensors: Mapping[str, Tensor],
@@ -154,6 +154,6 @@ class Worth:
 
 
 def chance_level(data: DataModule, objective: Objective, split: str) -> ChanceLevel | None:
-    """Return the chance level of the data that gives the scores of a split; None if unknown."""
+    """Return the chance level of the scored data of a split; None if it is unknown."""
     targets = data.scored_targets(split)
     return None if targets is None else objective.chance_level(targets)

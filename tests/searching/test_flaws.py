@@ -12,7 +12,13 @@ from torch import Tensor
 
 from darts import retrain, search
 from darts.reading import read_json
-from darts.searching.worth import Worth, at_chance, disjoint_classes, not_finite, uniform_alphas
+from darts.searching.flaws import (
+    FlawFinder,
+    at_chance,
+    disjoint_classes,
+    not_finite,
+    uniform_alphas,
+)
 from darts.tasks.chance import ChanceLevel
 
 CHANCE = ChanceLevel("accuracy", 0.3, True, "guessing")
@@ -40,7 +46,7 @@ def test_scores_at_chance_are_found() -> None:
     assert at_chance({"accuracy": 0.1}, None, "valid") is None
     text = at_chance({"accuracy": 0.3}, CHANCE, "test")
     assert text is not None
-    assert text.startswith("test_accuracy 0.3 is not better than chance")
+    assert text.startswith("test_accuracy 0.3 is not better than the chance level 0.3 (")
 
 
 def test_alphas_are_uniform_if_those_of_every_edge_are() -> None:
@@ -78,13 +84,13 @@ def test_weights_and_alphas_must_share_a_class() -> None:
 
 def test_only_learned_alphas_must_differ() -> None:
     uniform = {"normal": torch.full((2, 4), 0.25)}
-    assert Worth(None).flaws({}, {}, uniform) == []
-    assert len(Worth(None, learns_alphas=True).flaws({}, {}, uniform)) == 1
+    assert FlawFinder(None).find({}, {}, uniform) == []
+    assert len(FlawFinder(None, learns_alphas=True).find({}, {}, uniform)) == 1
 
 
 def test_a_broken_network_has_no_further_flaws() -> None:
-    worth = Worth(CHANCE, learns_alphas=True)
-    (flaw,) = worth.flaws({"loss": math.nan, "accuracy": 0.1}, {}, {"a": torch.ones(1, 2)})
+    finder = FlawFinder(CHANCE, learns_alphas=True)
+    (flaw,) = finder.find({"loss": math.nan, "accuracy": 0.1}, {}, {"a": torch.ones(1, 2)})
     assert "loss is nan" in flaw
 
 
