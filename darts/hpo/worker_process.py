@@ -47,8 +47,9 @@ def worker_main(
         try:
             with storage_errors(plan.storage):
                 worker = Worker(plan, plan.open(existing=True), name)
-                while not interrupt.received and not (deadline and time.monotonic() >= deadline):
-                    if not worker.step():
+                while not interrupt.received:
+                    late = deadline is not None and time.monotonic() >= deadline
+                    if late or not worker.step():
                         break
         except KeyboardInterrupt:  # a second Ctrl-C
             os._exit(128 + signal.SIGINT)

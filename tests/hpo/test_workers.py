@@ -18,11 +18,13 @@ from optuna.trial import TrialState
 from slow_judge import SPACE, SlowJudge
 
 from darts.hpo import worker as workers
+from darts.hpo import worker_process
 from darts.hpo.queue import fail_and_requeue, is_over
 from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import WORKER, counted_trials, failure_reason, trial_scores
 from darts.hpo.worker import error_summary
+from darts.hpo.worker_process import worker_main
 from darts.strategies.history import RETRIED
 from darts.strategies.strategy import suggest_point
 
@@ -304,6 +306,20 @@ def test_missing_costs_are_measured(planned: Callable[..., StudyPlan], table: Pa
     assert all(len(trial.values) == 2 for trial in trials)
     assert len({trial.values[1] for trial in trials}) > 1
     assert all(trial_scores(trial)["flops"] > 0 for trial in trials)
+
+
+def test_a_deadline_of_zero_has_passed(
+    planned: Callable[..., StudyPlan], table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock may start at 0 with the machine, and 0.0 is not the same as no deadline."""
+    plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=2")
+    study = plan.open()
+    monkeypatch.setattr(worker_process, "_exit_with_supervisor", lambda: None)
+    monkeypatch.setattr(worker_process, "round_robin_gpu", lambda number: {})
+    worker_main(plan, "name", 0, None, 0.0)
+    assert study.trials == []
+    worker_main(plan, "name", 0, None, None)
+    assert len(study.trials) == 2
 
 
 def test_error_summaries_are_one_line() -> None:
