@@ -180,7 +180,7 @@ def _source(name: str, classes: tuple[str, ...], splits: Mapping[str, MemoryImag
 def _recordings_folder(request: Request[FsddOptions]) -> Path:
     root = request.folder()
     for folder in (root / "recordings", root / request.name / "recordings", root):
-        if folder.is_dir() and any(folder.glob("[0-9]_*.wav")):
+        if folder.is_dir() and any(_FSDD_NAME.fullmatch(path.name) for path in folder.iterdir()):
             return folder
     raise ValueError(
         f"fsdd: put the recordings of the Free Spoken Digit Dataset "

@@ -105,6 +105,12 @@ def test_recordings_are_found_in_each_supported_folder(place: str, digits: Path)
     assert len(load("fsdd", root=digits, **SMALL).train) == 60
 
 
+def test_the_suffix_of_recordings_may_have_any_case(digits: Path) -> None:
+    for number, path in enumerate(sorted((digits / "recordings").iterdir())):
+        path.rename(path.with_suffix((".WAV", ".Wav")[number % 2]))
+    assert len(load("fsdd", root=digits, **SMALL).train) == 60
+
+
 def test_rates_and_lengths_become_equal(write: Write) -> None:
     """Recordings of one tone at different rates have the same middle frames."""
     rates = (8000, 16000, 44100, 8000, 22050)
