@@ -223,16 +223,29 @@ RandomState = tuple[Tensor, torch.device, Tensor | None]
 
 
 def _random_state(device: torch.device) -> RandomState:
-    on_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    on_device = None
+    if device.type == "cuda":
+        on_device = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        on_device = torch.mps.get_rng_state()
     return torch.get_rng_state(), device, on_device
+
+
+def _restore(state: RandomState) -> None:
+    cpu, device, on_device = state
+    torch.set_rng_state(cpu)
+    if on_device is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(on_device, device)
+    elif on_device is not None:
+        torch.mps.set_rng_state(on_device)
 
 
 @contextmanager
 def _replayed(state: RandomState) -> Iterator[None]:
     """Draw the random numbers that follow ``state`` again, then restore the generators."""
-    cpu, device, on_device = state
-    with torch.random.fork_rng([device] if on_device is not None else []):
-        torch.set_rng_state(cpu)
-        if on_device is not None:
-            torch.cuda.set_rng_state(on_device, device)
+    before = _random_state(state[1])
+    try:
+        _restore(state)
         yield
+    finally:
+        _restore(before)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from darts.bilevel import compare_products, first_order, unrolled
+from darts.bilevel.unrolled import _random_state, _replayed
 
 Smooth = Callable[..., Any]
 
@@ -155,6 +156,20 @@ def test_dropout_is_the_same_in_all_evaluations_of_the_training_loss(smooth: Smo
     torch.manual_seed(8)
     other = flat(unrolled(net, loss_fn, train, valid, optimizer, hvp="exact"))
     assert not torch.allclose(other, actual["exact"], rtol=1e-3)
+
+
+def test_the_generator_of_an_apple_gpu_is_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine with one: dropout draws from the generator of the device."""
+    generator = torch.Generator()
+    monkeypatch.setattr(torch.mps, "get_rng_state", generator.get_state)
+    monkeypatch.setattr(torch.mps, "set_rng_state", generator.set_state)
+    state = _random_state(torch.device("mps"))
+    first = torch.rand(3, generator=generator)
+    after = generator.get_state()
+    with _replayed(state):
+        assert torch.rand(3, generator=generator).equal(first)
+        torch.rand(3, generator=generator)
+    assert generator.get_state().equal(after)
 
 
 @pytest.mark.parametrize("epsilon", [None, 0.05, 3.0])
