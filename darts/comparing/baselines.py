@@ -80,7 +80,7 @@ def random_search(plan: ComparisonPlan, launcher: RunLauncher, index: int) -> st
         require_common_source(summary, budget)
         joules, seconds = joules + summary["joules"], seconds + summary["seconds"]
         if score not in summary:
-            reasons.append(summary["why"])
+            reasons.append(summary["reason"])
             if len(reasons) == trained == MAX_DIVERGED:
                 raise RunFailed(f"the first {MAX_DIVERGED} short trainings diverged: {reasons[0]}")
         elif plan.metric.prefers(summary[score], None if best is None else best[0]):

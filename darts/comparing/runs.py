@@ -171,7 +171,7 @@ def read_summary(directory: Path) -> JsonObject:
 
 
 def read_divergence(directory: Path) -> JsonObject | None:
-    """Return the reason (key ``why``) and the cost of a diverged run, or None for other runs."""
+    """Return the reason (key ``reason``) and the cost of a diverged run, or None for other runs."""
     file = directory / DIVERGED
     if is_complete(directory) or not file.exists():
         return None

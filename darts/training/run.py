@@ -338,7 +338,7 @@ class TrainingRun:
             WriteError: Instead of an error of the machine, also with that command.
         """
         if isinstance(error, Diverged):
-            record = {"why": str(error), **self.cost()}
+            record = {"reason": str(error), **self.cost()}
             if self.ranks.main:
                 self.files.write_json(DIVERGED, record)
         with warnings.catch_warnings():

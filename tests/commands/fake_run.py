@@ -83,7 +83,7 @@ def main() -> None:
         sys.exit(f"darts.{command}: it diverged")
     odd = directory.name[-1] in "13579"
     if settings.get("optimizer.lr") == "99" or (settings.get("optimizer.lr") == "9" and odd):
-        cost = {"why": "the loss became nan", "seconds": 1.0, "joules": 4.0}
+        cost = {"reason": "the loss became nan", "seconds": 1.0, "joules": 4.0}
         cost |= {"joules_source": "fake", "gco2e": 0.1}
         (directory / "diverged.json").write_text(json.dumps(cost))
         sys.exit("darts.retrain: the loss became nan")

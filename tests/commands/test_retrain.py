@@ -291,7 +291,7 @@ def test_a_diverged_run_writes_its_reason_and_cost(commands: Any, tmp_path: Path
         f"hydra.run.dir={folder}",
     )
     record = read_json(folder / "diverged.json")
-    assert record["why"] in line
+    assert record["reason"] in line
     assert record["seconds"] > 0
     assert record["joules"] >= 0
     assert record["joules_source"] != "none"

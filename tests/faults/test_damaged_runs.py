@@ -25,7 +25,7 @@ Result = tuple[int, dict[str, object]]
 
 EVENTS = "events.out.tfevents.0"
 LOCK = b'{"host": "elsewhere", "pid": 1, "started": "2026-01-01T00:00:00+00:00"}'
-DIVERGED = b'{"why": "the loss became nan", "seconds": 1.0, "joules": 4.0}'
+DIVERGED = b'{"reason": "the loss became nan", "seconds": 1.0, "joules": 4.0}'
 
 
 @dataclass(frozen=True)

@@ -228,4 +228,4 @@ def test_a_loss_that_is_not_finite_ends_the_loop(tmp_path: Path) -> None:
     assert recipe.calls == [*epoch_calls(0), "begin 1", "step 1 0"]
     assert load_checkpoint(recipe.run.checkpoint)["epoch"] == 1
     record = json.loads((tmp_path / "run" / "diverged.json").read_text())
-    assert "the loss became nan" in record["why"]
+    assert "the loss became nan" in record["reason"]
