@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darts.spaces.rank_dropout import BatchRows
+from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent import DiscreteCell, MixedCell
 from darts.spaces.recurrent.cell import FUNCTIONS
 from darts.spaces.recurrent.genotype import PRIMITIVES
@@ -43,12 +43,12 @@ class PlainMixedCell(MixedCell):
         hidden: Tensor | None,
         weights: Tensor,
         active: ActiveColumns = None,
-        rows: BatchRows = None,
+        batch_share: BatchShare = None,
     ) -> tuple[Tensor, Tensor]:
         if active is not None:
             raise ValueError("PlainMixedCell computes all candidates; active must be None")
         hidden = self.initial_hidden(inputs, hidden)
-        inputs, mask = self.apply_dropout(inputs, hidden, rows)
+        inputs, mask = self.apply_dropout(inputs, hidden, batch_share)
         first = torch.cat([self.input_weight, self.hidden_weight])
         outputs = []
         for x in inputs:
@@ -81,10 +81,10 @@ class PlainCell(DiscreteCell):
     """A genotype's cell: one product per node."""
 
     def forward(
-        self, inputs: Tensor, hidden: Tensor | None = None, rows: BatchRows = None
+        self, inputs: Tensor, hidden: Tensor | None = None, batch_share: BatchShare = None
     ) -> tuple[Tensor, Tensor]:
         hidden = self.initial_hidden(inputs, hidden)
-        inputs, mask = self.apply_dropout(inputs, hidden, rows)
+        inputs, mask = self.apply_dropout(inputs, hidden, batch_share)
         first = torch.cat([self.input_weight, self.hidden_weight])
         outputs = []
         for x in inputs:

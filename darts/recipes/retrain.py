@@ -171,7 +171,7 @@ class Retraining(Recipe):
         )
         if self.ranks.size > 1:
             self.ranks.prepare(net)
-            net.rows = train_loader.batch_share  # drop path draws for the whole batch
+            net.batch_share = train_loader.batch_share  # drop path draws for the whole batch
         auxiliary = [] if net.auxiliary is None else list(net.auxiliary.parameters())
         parameters = count_parameters(net.parameters()) - count_parameters(auxiliary)
         macs = count_macs(net, self.data.example_input())

@@ -9,7 +9,7 @@ from torch import nn
 
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.checks import check_drop_probability
-from darts.spaces.rank_dropout import BatchRows
+from darts.spaces.rank_dropout import BatchShare
 
 
 class NetworkBase(nn.Module):
@@ -22,8 +22,8 @@ class NetworkBase(nn.Module):
     Attributes:
         genotype: The architecture.
         drop_path: The same probability; callers may change it between epochs.
-        rows: Position of this rank's samples in the batch of all ranks, see
-            ``darts.spaces.rank_dropout.BatchRows``.
+        batch_share: Position of this rank's samples in the batch of all ranks, see
+            ``darts.spaces.rank_dropout.BatchShare``.
         auxiliary: The auxiliary head, or None.
 
     Raises:
@@ -38,7 +38,7 @@ class NetworkBase(nn.Module):
         check_drop_probability(drop_path=drop_path)
         self.genotype = genotype
         self.drop_path = drop_path
-        self.rows: BatchRows = None
+        self.batch_share: BatchShare = None
         self.auxiliary = None
 
     def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-BatchRows = tuple[int, int] | None
+BatchShare = tuple[int, int] | None
 """Index of this rank's first sample in the whole batch, and the size of the whole batch.
 
 None if the process holds the whole batch.
@@ -14,11 +14,11 @@ None if the process holds the whole batch.
 
 
 def dropout_mask(
-    x: Tensor, shape: Sequence[int], probability: float, rows: BatchRows = None
+    x: Tensor, shape: Sequence[int], probability: float, batch_share: BatchShare = None
 ) -> Tensor:
     """Draw a dropout mask: 0 with ``probability``, else ``1 / (1 - probability)``.
 
-    Every rank draws the mask of the whole batch and returns its own rows, so the result is the
+    Every rank draws the mask of the whole batch and returns its own share, so the result is the
     same for any number of ranks. Masks come from PyTorch's default generator of the device, whose
     state is in the checkpoint.
 
@@ -26,14 +26,18 @@ def dropout_mask(
         x: Tensor whose device and dtype the mask gets.
         shape: Shape of the mask, ``(B, ...)`` for the samples of this rank.
         probability: Probability of zero, in [0, 1).
-        rows: Position of these samples in the whole batch, see ``BatchRows``.
+        batch_share: Position of these samples in the whole batch, see ``BatchShare``.
     """
     keep = 1.0 - probability
-    first, total = rows or (0, shape[0])
+    first, total = batch_share or (0, shape[0])
     mask = x.new_empty(total, *shape[1:]).bernoulli_(keep).div_(keep)
     return mask[first : first + shape[0]]
 
 
-def rank_dropout(x: Tensor, probability: float, training: bool, rows: BatchRows = None) -> Tensor:
+def rank_dropout(
+    x: Tensor, probability: float, training: bool, batch_share: BatchShare = None
+) -> Tensor:
     """Apply dropout to ``x``, ``(B, ...)``, with the mask of ``dropout_mask``."""
-    return x * dropout_mask(x, x.shape, probability, rows) if training and probability > 0 else x
+    if not training or probability == 0:
+        return x
+    return x * dropout_mask(x, x.shape, probability, batch_share)

@@ -51,7 +51,7 @@ def test_networks_share_their_base(name: str) -> None:
     net = space.network(genotype, classes=3, in_channels=space.in_channels((3, 8, 8)))
     assert isinstance(net, NetworkBase)
     assert net.genotype is genotype
-    assert (net.drop_path, net.rows, net.auxiliary) == (0.0, None, None)
+    assert (net.drop_path, net.batch_share, net.auxiliary) == (0.0, None, None)
     for cell in genotype.cells:
         modules = net.edge_modules(cell, 0)
         assert modules is None or all(hasattr(module, attribute) for module, attribute in modules)

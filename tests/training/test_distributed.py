@@ -84,7 +84,7 @@ def drop_path_outputs(ranks: Ranks) -> Tensor:
     net = Network(
         PUBLISHED["DARTS_V2"].genotype, channels=2, cells=2, auxiliary=False, drop_path=0.5
     )
-    net.rows = None if ranks.size == 1 else (rank_slice(6, ranks.rank, ranks.size).start, 6)
+    net.batch_share = None if ranks.size == 1 else (rank_slice(6, ranks.rank, ranks.size).start, 6)
     for module in net.modules():  # batch statistics would mix the samples
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()

@@ -50,7 +50,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 class FakeLoader:
     """A loader of numbered batches."""
 
-    rows = (0, 4)
+    batch_share = (0, 4)
 
     def __init__(self, steps: int) -> None:
         self.steps = steps

@@ -28,7 +28,7 @@ STEPS = 2  # per epoch
 class NumberedLoader:
     """A loader whose batches are pairs of epoch and step."""
 
-    rows = (0, 4)
+    batch_share = (0, 4)
 
     def __init__(self) -> None:
         self.delivered = 0

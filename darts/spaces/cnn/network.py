@@ -19,20 +19,20 @@ from darts.spaces.cnn.skeleton import CellPlan, make_preprocessing, make_stem, p
 from darts.spaces.cnn.state import State
 from darts.spaces.genotype import Genotype
 from darts.spaces.network import NetworkBase
-from darts.spaces.rank_dropout import BatchRows
+from darts.spaces.rank_dropout import BatchShare
 
 
-def drop_path(x: Tensor, probability: float, rows: BatchRows = None) -> Tensor:
+def drop_path(x: Tensor, probability: float, batch_share: BatchShare = None) -> Tensor:
     """Set whole samples to zero at random and scale the others to keep the mean.
 
     Args:
         x: ``(B, C, H, W)``.
         probability: Probability of zero, in [0, 1).
-        rows: Position of these samples in the batch of all ranks. A rank draws the random numbers
-            of the whole batch, so the result does not depend on the number of ranks.
+        batch_share: Position of these samples in the batch of all ranks. A rank draws the random
+            numbers of the whole batch, so the result does not depend on the number of ranks.
     """
     keep = 1.0 - probability
-    first, count = rows or (0, x.shape[0])
+    first, count = batch_share or (0, x.shape[0])
     mask = torch.empty(count, 1, 1, 1, device=x.device, dtype=x.dtype).bernoulli_(keep)
     return x * (mask[first : first + x.shape[0]] / keep)
 
@@ -61,7 +61,11 @@ class Cell(nn.Module):
         self.reads_rectified = [remove_leading_relu(operation) for operation in self.operations]
 
     def forward(
-        self, before_previous: Tensor, previous: Tensor, probability: float, rows: BatchRows = None
+        self,
+        before_previous: Tensor,
+        previous: Tensor,
+        probability: float,
+        batch_share: BatchShare = None,
     ) -> Tensor:
         states = [State(self.preprocess0(before_previous)), State(self.preprocess1(previous))]
         pooled: dict[tuple[int, type], Tensor] = {}
@@ -79,7 +83,7 @@ class Cell(nn.Module):
                 x = operation(state.conv_input("rectified") if rectified else state.value)
             # An identity is never dropped, so that a path remains.
             if probability > 0 and self.training and not isinstance(operation, nn.Identity):
-                x = drop_path(x, probability, rows)
+                x = drop_path(x, probability, batch_share)
             terms.append(x)
             if len(terms) == 2:
                 states.append(State(terms[0] + terms[1]))
@@ -190,7 +194,7 @@ class Network(NetworkBase):
         auxiliary_logits = None
         for index, cell in enumerate(self.cells):
             before_previous, previous = previous, F.relu(output)
-            output = cell(before_previous, previous, self.drop_path, self.rows)
+            output = cell(before_previous, previous, self.drop_path, self.batch_share)
             if auxiliary and self.auxiliary is not None and index == self.auxiliary_at:
                 auxiliary_logits = self.auxiliary(output)
         logits = self.classifier(output.mean(dim=(2, 3)))

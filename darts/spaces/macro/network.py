@@ -74,7 +74,7 @@ class Network(NetworkBase):
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
             if isinstance(block, InvertedResidual):
-                x = block(x, self.drop_path, self.rows)
+                x = block(x, self.drop_path, self.batch_share)
         logits: Tensor = self.head(x)
         return (logits, None) if auxiliary else logits
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from darts.spaces.cnn.network import drop_path
 from darts.spaces.cnn.operations import DepthwiseConv2d
 from darts.spaces.macro.genotype import PRIMITIVES, STAGES
-from darts.spaces.rank_dropout import BatchRows
+from darts.spaces.rank_dropout import BatchShare
 
 
 class BlockPlan(NamedTuple):
@@ -102,13 +102,15 @@ class InvertedResidual(nn.Module):
             nn.BatchNorm2d(outputs, affine=affine),
         )
 
-    def forward(self, x: Tensor, probability: float = 0.0, rows: BatchRows = None) -> Tensor:
+    def forward(
+        self, x: Tensor, probability: float = 0.0, batch_share: BatchShare = None
+    ) -> Tensor:
         """Return the block's output; in training, ``drop_path`` may drop the residual branch."""
         y: Tensor = self.layers(x)
         if not self.residual:
             return y
         if probability > 0 and self.training:
-            y = drop_path(y, probability, rows)
+            y = drop_path(y, probability, batch_share)
         return x + y
 
 

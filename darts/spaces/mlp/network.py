@@ -65,6 +65,6 @@ class Network(NetworkBase):
         """Return logits, or ``(logits, None)`` if ``auxiliary``, as there is no auxiliary head."""
         x = images.flatten(1)
         for layer in self.layers:
-            x = rank_dropout(layer(x), self.dropout, self.training, self.rows)
+            x = rank_dropout(layer(x), self.dropout, self.training, self.batch_share)
         logits: Tensor = self.classifier(x)
         return (logits, None) if auxiliary else logits

@@ -26,7 +26,7 @@ from darts.spaces.nas201.skeleton import (
     plan_layers,
 )
 from darts.spaces.network import NetworkBase
-from darts.spaces.rank_dropout import BatchRows
+from darts.spaces.rank_dropout import BatchShare
 
 
 class Cell(nn.Module):
@@ -43,7 +43,7 @@ class Cell(nn.Module):
         self.operations = nn.ModuleList(make_operation(name, channels) for _, (_, _, name) in used)
         self.reads_rectified = [remove_leading_relu(operation) for operation in self.operations]
 
-    def forward(self, x: Tensor, probability: float, rows: BatchRows) -> Tensor:
+    def forward(self, x: Tensor, probability: float, batch_share: BatchShare) -> Tensor:
         nodes = [x]
         views: dict[tuple[int, str], Tensor] = {}
         terms: list[list[Tensor]] = [[] for _ in range(NODES)]
@@ -66,7 +66,7 @@ class Cell(nn.Module):
                 # An identity is never dropped, so that a path remains.
                 droppable = not isinstance(operation, nn.Identity)
                 if probability > 0 and self.training and droppable:
-                    y = drop_path(y, probability, rows)
+                    y = drop_path(y, probability, batch_share)
                 terms[node].append(y)
             nodes.append(reduce(torch.add, terms[node]) if terms[node] else torch.zeros_like(x))
         return nodes[-1]
@@ -124,7 +124,7 @@ class Network(NetworkBase):
         """Return logits; with ``auxiliary``, ``(logits, None)`` as there is no auxiliary head."""
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for layer in self.layers:
-            x = layer(x, self.drop_path, self.rows) if isinstance(layer, Cell) else layer(x)
+            x = layer(x, self.drop_path, self.batch_share) if isinstance(layer, Cell) else layer(x)
         logits = self.head(x)
         return (logits, None) if auxiliary else logits
 

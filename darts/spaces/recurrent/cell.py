@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.checks import check_positive
-from darts.spaces.rank_dropout import BatchRows
+from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.dropout import DropoutRates, locked_mask
 from darts.spaces.recurrent.genotype import Genotype
 
@@ -123,19 +123,19 @@ class RecurrentCell(nn.Module):
         return hidden
 
     def apply_dropout(
-        self, inputs: Tensor, hidden: Tensor, rows: BatchRows
+        self, inputs: Tensor, hidden: Tensor, batch_share: BatchShare
     ) -> tuple[Tensor, Tensor | None]:
         """Return the inputs after dropout, and the dropout mask of the states or None."""
         if not self.training:
             return inputs, None
         rates = self.dropouts
         if rates.input > 0:
-            inputs = inputs * locked_mask(inputs, rates.input, rows)
-        return inputs, locked_mask(hidden, rates.hidden, rows) if rates.hidden > 0 else None
+            inputs = inputs * locked_mask(inputs, rates.input, batch_share)
+        return inputs, locked_mask(hidden, rates.hidden, batch_share) if rates.hidden > 0 else None
 
-    def prepare(self, inputs: Tensor, hidden: Tensor, rows: BatchRows) -> SequenceInput:
+    def prepare(self, inputs: Tensor, hidden: Tensor, batch_share: BatchShare) -> SequenceInput:
         """Apply dropout to ``inputs``, ``(T, B, E)``, and compute what all steps share."""
-        inputs, mask = self.apply_dropout(inputs, hidden, rows)
+        inputs, mask = self.apply_dropout(inputs, hidden, batch_share)
         steps, batch, _ = inputs.shape
         projected = inputs.reshape(steps * batch, -1) @ self.input_weight
         weight = F.dropout(self.hidden_weight, self.dropouts.weight, self.training)
@@ -170,20 +170,20 @@ class DiscreteCell(RecurrentCell):
             self.successors.setdefault(source, []).append((name, node))
 
     def forward(
-        self, inputs: Tensor, hidden: Tensor | None = None, rows: BatchRows = None
+        self, inputs: Tensor, hidden: Tensor | None = None, batch_share: BatchShare = None
     ) -> tuple[Tensor, Tensor]:
         """Run the cell over a sequence.
 
         Args:
             inputs: ``(T, B, E)``.
             hidden: Previous output of the cell, ``(B, H)``; None for zeros.
-            rows: Position of these sequences in the batch of all ranks, see ``BatchRows``.
+            batch_share: Position of these sequences in the batch of all ranks, see ``BatchShare``.
 
         Returns:
             The outputs of all steps ``(T, B, H)``, and the last output ``(B, H)``.
         """
         hidden = self.initial_hidden(inputs, hidden)
-        prepared = self.prepare(inputs, hidden, rows)
+        prepared = self.prepare(inputs, hidden, batch_share)
         weights = self.node_weights.unbind()
         joint_weights = {
             source: concat_weights([weights[node - 1] for _, node in successors])

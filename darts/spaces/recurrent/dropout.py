@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.spaces.rank_dropout import BatchRows, dropout_mask
+from darts.spaces.rank_dropout import BatchShare, dropout_mask
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,16 @@ class DropoutRates:
                 raise ValueError(f"space.{field.name}_dropout={value!r}: must be >= 0 and < 1")
 
 
-def locked_mask(x: Tensor, probability: float, rows: BatchRows = None) -> Tensor:
+def locked_mask(x: Tensor, probability: float, batch_share: BatchShare = None) -> Tensor:
     """Draw a mask ``(B, D)`` that all steps of ``x``, ``(T, B, D)`` or ``(B, D)``, share."""
-    return dropout_mask(x, x.shape[-2:], probability, rows)
+    return dropout_mask(x, x.shape[-2:], probability, batch_share)
 
 
-def locked_dropout(x: Tensor, probability: float, training: bool, rows: BatchRows = None) -> Tensor:
+def locked_dropout(
+    x: Tensor, probability: float, training: bool, batch_share: BatchShare = None
+) -> Tensor:
     """Drop the same dimensions of ``x``, ``(T, B, D)``, at every step."""
-    return x * locked_mask(x, probability, rows) if training and probability > 0 else x
+    return x * locked_mask(x, probability, batch_share) if training and probability > 0 else x
 
 
 def embed_with_word_dropout(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darts.spaces.rank_dropout import BatchRows
+from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.dropout import locked_mask
 from darts.spaces.recurrent.genotype import PRIMITIVES
 from darts.spaces.recurrent.mixed_cell import ActiveColumns, MixedCell
@@ -28,7 +28,7 @@ class EdgewiseCell(MixedCell):
         hidden: Tensor | None,
         weights: Tensor,
         active: ActiveColumns = None,
-        rows: BatchRows = None,
+        batch_share: BatchShare = None,
     ) -> tuple[Tensor, Tensor]:
         steps, batch, _ = inputs.shape
         if hidden is None:
@@ -37,9 +37,9 @@ class EdgewiseCell(MixedCell):
         hidden_mask = torch.ones_like(hidden)
         if self.training:
             if self.dropouts.input > 0:
-                input_mask = locked_mask(inputs, self.dropouts.input, rows)
+                input_mask = locked_mask(inputs, self.dropouts.input, batch_share)
             if self.dropouts.hidden > 0:
-                hidden_mask = locked_mask(hidden, self.dropouts.hidden, rows)
+                hidden_mask = locked_mask(hidden, self.dropouts.hidden, batch_share)
         outputs = []
         for step in range(steps):
             hidden = self.step(inputs[step] * input_mask, hidden, hidden_mask, weights, active)

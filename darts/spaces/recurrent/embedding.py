@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from darts.spaces.checks import check_positive
 from darts.spaces.language_model_output import LanguageModelOutput
-from darts.spaces.rank_dropout import BatchRows
+from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.cell import INITIAL_RANGE
 from darts.spaces.recurrent.dropout import DropoutRates, embed_with_word_dropout, locked_dropout
 
@@ -51,15 +51,17 @@ class EmbeddingDecoder(nn.Module):
             if weight is not None:
                 nn.init.uniform_(weight, -INITIAL_RANGE, INITIAL_RANGE)
 
-    def embed(self, tokens: Tensor, rows: BatchRows = None) -> Tensor:
+    def embed(self, tokens: Tensor, batch_share: BatchShare = None) -> Tensor:
         """Embed int64 tokens ``(T, B)`` as ``(T, B, E)`` (``ValueError`` for another shape)."""
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be (T, B), got {tuple(tokens.shape)}")
         x = embed_with_word_dropout(tokens, self.embedding, self.dropouts.word, self.training)
-        return locked_dropout(x, self.dropouts.embedding, self.training, rows)
+        return locked_dropout(x, self.dropouts.embedding, self.training, batch_share)
 
-    def decode(self, raw: Tensor, hidden: Tensor, rows: BatchRows = None) -> LanguageModelOutput:
+    def decode(
+        self, raw: Tensor, hidden: Tensor, batch_share: BatchShare = None
+    ) -> LanguageModelOutput:
         """Compute logits from the cell's outputs ``(T, B, H)``; ``hidden`` is returned as it is."""
-        dropped = locked_dropout(raw, self.dropouts.output, self.training, rows)
+        dropped = locked_dropout(raw, self.dropouts.output, self.training, batch_share)
         weight = self.embedding if self.decoder is None else self.decoder
         return LanguageModelOutput(F.linear(dropped, weight, self.bias), hidden, raw, dropped)

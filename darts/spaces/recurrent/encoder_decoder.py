@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from darts.data.words import PADDING
 from darts.spaces.checks import check_positive
-from darts.spaces.rank_dropout import BatchRows
+from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.cell import RecurrentCell
 from darts.spaces.recurrent.dropout import DropoutRates, locked_dropout
 from darts.spaces.recurrent.pointer_generator import PointerGenerator
@@ -104,7 +104,7 @@ class EncoderDecoder(nn.Module):
                 "set dataset.joint=true, or space.copy=false"
             )
         self.dropouts = dropouts
-        self.rows: BatchRows = None
+        self.batch_share: BatchShare = None
         self.source_words = None if joint else nn.Parameter(torch.empty(sources, embedding))
         self.target_words = nn.Parameter(torch.empty(targets, embedding))
         self.decoder = None if tied else nn.Parameter(torch.empty(targets, embedding))
@@ -160,7 +160,7 @@ class EncoderDecoder(nn.Module):
         context = weights.to(encoded.values.dtype) @ encoded.values
         features = torch.cat([queries, context], dim=2)  # (B, T, 3H)
         mixed = torch.tanh(self.mix(features)).transpose(0, 1)
-        mixed = locked_dropout(mixed, self.dropouts.output, self.training, self.rows)
+        mixed = locked_dropout(mixed, self.dropouts.output, self.training, self.batch_share)
         table = self.target_words if self.decoder is None else self.decoder
         logits = F.linear(mixed, table, self.bias)
         if self.pointer is not None:
@@ -172,7 +172,7 @@ class EncoderDecoder(nn.Module):
         if tokens.ndim != 2:
             raise ValueError(f"sentences must be (T, B), got {tuple(tokens.shape)}")
         embedded = F.embedding(tokens, table)
-        return locked_dropout(embedded, self.dropouts.embedding, self.training, self.rows)
+        return locked_dropout(embedded, self.dropouts.embedding, self.training, self.batch_share)
 
 
 def reversed_positions(lengths: Tensor, steps: int) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from darts.spaces.rank_dropout import BatchRows
+from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.cell import (
     FUNCTIONS,
     RecurrentCell,
@@ -95,7 +95,7 @@ class MixedCell(RecurrentCell):
         hidden: Tensor | None,
         weights: Tensor,
         active: ActiveColumns = None,
-        rows: BatchRows = None,
+        batch_share: BatchShare = None,
     ) -> tuple[Tensor, Tensor]:
         """Run the cell over a sequence.
 
@@ -105,7 +105,7 @@ class MixedCell(RecurrentCell):
             weights: Mixing weights ``(edges, 5)``.
             active: Columns of the active candidates. The weights of other candidates get no
                 gradient, and edges without an active candidate are not computed.
-            rows: Position of these sequences in the batch of all ranks, see ``BatchRows``.
+            batch_share: Position of these sequences in the batch of all ranks, see ``BatchShare``.
 
         Returns:
             The outputs of all steps ``(T, B, H)``, and the last output ``(B, H)``.
@@ -114,7 +114,7 @@ class MixedCell(RecurrentCell):
             ValueError: A batch of one sample in training, which has no variance.
         """
         hidden = self.initial_hidden(inputs, hidden)
-        prepared = self.prepare(inputs, hidden, rows)
+        prepared = self.prepare(inputs, hidden, batch_share)
         all_inputs = node_inputs(weights, active, self.nodes)
         node_weights = self.node_weights.unbind()
         outputs: list[Tensor] = []

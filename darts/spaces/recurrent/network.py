@@ -52,8 +52,10 @@ class Network(NetworkBase):
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
         """Predict the token that follows each token; ``hidden=None`` means zeros."""
-        raw, hidden = self.cell(self.words.embed(tokens, self.rows), hidden, self.rows)
-        return self.words.decode(raw, hidden, self.rows)
+        raw, hidden = self.cell(
+            self.words.embed(tokens, self.batch_share), hidden, self.batch_share
+        )
+        return self.words.decode(raw, hidden, self.batch_share)
 
 
 class TranslationNetwork(EncoderDecoder, NetworkBase):
@@ -104,7 +106,7 @@ class TranslationNetwork(EncoderDecoder, NetworkBase):
         """Compute logits for given targets, or decode the sources to words; see ``translate``."""
 
         def run_cell(cell: nn.Module, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-            outputs: tuple[Tensor, Tensor] = cell(x, state, self.rows)
+            outputs: tuple[Tensor, Tensor] = cell(x, state, self.batch_share)
             return outputs
 
         return translate(self, sources, inputs, run_cell, max_length=max_length, beam=beam)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from darts.data.words import PADDING
 from darts.spaces.checks import check_drop_probability, check_positive
 from darts.spaces.language_model_output import LanguageModelOutput
-from darts.spaces.rank_dropout import BatchRows, rank_dropout
+from darts.spaces.rank_dropout import BatchShare, rank_dropout
 from darts.spaces.transformer.layers import HEADS, AttentionMask
 
 POSITIONS = ("sinusoidal", "learned")
@@ -144,7 +144,7 @@ class Frame(nn.Module):
         self.positional_encoding = PositionalEncoding(config)
         self.norm = nn.LayerNorm(config.width)
 
-    def embed(self, tokens: Tensor, rows: BatchRows = None) -> Tensor:
+    def embed(self, tokens: Tensor, batch_share: BatchShare = None) -> Tensor:
         """Embed tokens ``(T, B)`` as ``(B, T, D)``.
 
         Raises:
@@ -153,7 +153,7 @@ class Frame(nn.Module):
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be (T, B), got {tuple(tokens.shape)}")
         x = self.positional_encoding(self.embedding(tokens.t()))
-        return rank_dropout(x, self.dropout, self.training, rows)
+        return rank_dropout(x, self.dropout, self.training, batch_share)
 
 
 class LanguageModelFrame(Frame):
@@ -172,10 +172,10 @@ class LanguageModelFrame(Frame):
         ones = torch.ones(length, length, dtype=torch.bool, device=tokens.device)
         return AttentionMask(ones.triu(1), None)
 
-    def decode(self, x: Tensor, rows: BatchRows = None) -> LanguageModelOutput:
+    def decode(self, x: Tensor, batch_share: BatchShare = None) -> LanguageModelOutput:
         """Predict the token that follows each token, from the last block's output ``(B, T, D)``."""
         raw = self.norm(x)
-        dropped = rank_dropout(raw, self.dropout, self.training, rows)
+        dropped = rank_dropout(raw, self.dropout, self.training, batch_share)
         raw, dropped = raw.transpose(0, 1), dropped.transpose(0, 1)  # (T, B, D)
         logits = F.linear(dropped, self.embedding.table, self.bias)
         return LanguageModelOutput(logits, raw.new_zeros(raw.shape[1], 0), raw, dropped)
@@ -197,12 +197,12 @@ class ClassifierFrame(Frame):
         is_token = tokens.t() != PADDING  # (B, L)
         return AttentionMask(~is_token[:, None, None], is_token[..., None])
 
-    def classify(self, x: Tensor, mask: AttentionMask, rows: BatchRows = None) -> Tensor:
+    def classify(self, x: Tensor, mask: AttentionMask, batch_share: BatchShare = None) -> Tensor:
         """Compute logits ``(B, classes)`` from the last block's output ``(B, L, D)``."""
         is_token = mask.tokens
         assert is_token is not None
         counts = is_token.sum(1).clamp_min(1)  # (B, 1); a text may be empty
         means = (self.norm(x) * is_token).sum(1) / counts
-        dropped = rank_dropout(means, self.dropout, self.training, rows)
+        dropped = rank_dropout(means, self.dropout, self.training, batch_share)
         logits: Tensor = self.classifier(dropped)
         return logits

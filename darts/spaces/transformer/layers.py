@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.rank_dropout import BatchRows, dropout_mask, rank_dropout
+from darts.spaces.rank_dropout import BatchShare, dropout_mask, rank_dropout
 from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
@@ -205,7 +205,7 @@ class Block(nn.Module):
         self.feed_forward = make_feed_forward(feed_forward, width)
 
     def forward(
-        self, x: Tensor, mask: AttentionMask, drop_path: float = 0.0, rows: BatchRows = None
+        self, x: Tensor, mask: AttentionMask, drop_path: float = 0.0, batch_share: BatchShare = None
     ) -> Tensor:
         """Compute the block's output.
 
@@ -213,11 +213,11 @@ class Block(nn.Module):
         ``drop_path``, independently for each layer and text.
         """
         if not isinstance(self.mixer, nn.Identity):
-            x = x + self._drop(self.mixer(x, mask), drop_path, rows)
-        return x + self._drop(self.feed_forward(x), drop_path, rows)
+            x = x + self._drop(self.mixer(x, mask), drop_path, batch_share)
+        return x + self._drop(self.feed_forward(x), drop_path, batch_share)
 
-    def _drop(self, y: Tensor, drop_path: float, rows: BatchRows) -> Tensor:
-        y = rank_dropout(y, self.dropout, self.training, rows)
+    def _drop(self, y: Tensor, drop_path: float, batch_share: BatchShare) -> Tensor:
+        y = rank_dropout(y, self.dropout, self.training, batch_share)
         if drop_path > 0 and self.training:
-            y = y * dropout_mask(y, (len(y), 1, 1), drop_path, rows)
+            y = y * dropout_mask(y, (len(y), 1, 1), drop_path, batch_share)
         return y

@@ -44,9 +44,9 @@ class BlockStack(NetworkBase):
 
     def run_blocks(self, tokens: Tensor, mask: AttentionMask) -> Tensor:
         """Return the last block's output ``(B, T, D)`` for tokens ``(T, B)``."""
-        x = self.frame.embed(tokens, self.rows)
+        x = self.frame.embed(tokens, self.batch_share)
         for block in self.blocks:
-            x = block(x, mask, self.drop_path, self.rows)
+            x = block(x, mask, self.drop_path, self.batch_share)
         return x
 
 
@@ -77,7 +77,7 @@ class Network(BlockStack):
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
         x = self.run_blocks(tokens, self.frame.attention_mask(tokens))
-        return self.frame.decode(x, self.rows)
+        return self.frame.decode(x, self.batch_share)
 
 
 class TextClassifier(BlockStack):
@@ -109,5 +109,5 @@ class TextClassifier(BlockStack):
     def forward(self, tokens: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
         """Return logits, or ``(logits, None)`` if ``auxiliary``, as there is no auxiliary head."""
         mask = self.frame.attention_mask(tokens)
-        logits = self.frame.classify(self.run_blocks(tokens, mask), mask, self.rows)
+        logits = self.frame.classify(self.run_blocks(tokens, mask), mask, self.batch_share)
         return (logits, None) if auxiliary else logits

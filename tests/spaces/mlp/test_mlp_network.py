@@ -59,7 +59,7 @@ def test_dropout_on_two_ranks_equals_dropout_on_one() -> None:
     ranks = []
     for first, end in ((0, 4), (4, 7)):
         torch.manual_seed(1)
-        ranks.append(rank_dropout(x[first:end], 0.4, True, rows=(first, 7)))
+        ranks.append(rank_dropout(x[first:end], 0.4, True, batch_share=(first, 7)))
     assert torch.equal(torch.cat(ranks), whole)
     kept = whole != 0
     assert 0 < int(kept.sum()) < 35

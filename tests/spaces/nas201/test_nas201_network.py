@@ -44,13 +44,13 @@ def test_a_node_without_edges_is_zero() -> None:
     assert torch.isfinite(net(images(2, 3, 8, 8))).all()
 
 
-def dropped(genotype: Genotype, rows: tuple[int, int] | None, x: Any) -> Any:
+def dropped(genotype: Genotype, batch_share: tuple[int, int] | None, x: Any) -> Any:
     torch.manual_seed(0)
     net = Network(genotype, channels=2, cells=1, drop_path=0.5).double().train()
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()  # so that samples are independent
-    net.rows = rows
+    net.batch_share = batch_share
     torch.manual_seed(1)
     return net(x)
 

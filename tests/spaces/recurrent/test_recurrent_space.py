@@ -235,7 +235,7 @@ def test_settings_reach_supernet_and_network() -> None:
         assert net.cell.input_weight.shape == (5, 12)
         assert net.words.dropouts.word == 0.1
         assert net.cell.dropouts == space.dropouts
-    assert (network.auxiliary, network.drop_path, network.rows) == (None, 0.0, None)
+    assert (network.auxiliary, network.drop_path, network.batch_share) == (None, 0.0, None)
 
 
 @pytest.mark.parametrize("relaxation", ["softmax", "gumbel", "dirichlet", "sigmoid", "uniform"])

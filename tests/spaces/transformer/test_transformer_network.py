@@ -233,9 +233,9 @@ def test_dropout_and_drop_path_do_not_depend_on_ranks(task: str, options: dict[s
     whole = logits(tokens)
     assert torch.equal(logits(tokens), whole)
     assert not torch.allclose(logits(tokens, 1), whole)
-    net.rows = (3, 5)
+    net.batch_share = (3, 5)
     torch.testing.assert_close(logits(tokens[:, 3:]), whole[3:], **EXACT)
-    net.rows = None
+    net.batch_share = None
     assert not torch.allclose(logits(tokens[:, 3:]), whole[3:])
     expected = plain if task == "classifier" else plain.logits.transpose(0, 1)
     net.eval()

@@ -220,7 +220,7 @@ def test_settings_reach_supernet_and_network(sizes: dict[str, int]) -> None:
         assert net.frame.positional_encoding.table.shape == (9, 8)
         assert {net.frame.dropout, *(block.dropout for block in net.blocks)} == {0.3}
     assert (len(supernet.blocks), len(network.blocks)) == (2, 5)
-    assert (network.auxiliary, network.drop_path, network.rows) == (None, 0.2, None)
+    assert (network.auxiliary, network.drop_path, network.batch_share) == (None, 0.2, None)
     out = network(torch.ones(4, 2, dtype=torch.int64))
     assert (out.logits.shape == (4, 2, 30)) if sizes is LANGUAGE else (out.shape == (2, 4))
 
