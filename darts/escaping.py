@@ -1,10 +1,10 @@
-"""Escaping of foreign text: one function for each kind of output.
+"""Escape text that may come from a stranger: one function for each kind of output.
 
-Names of classes, columns, runs and files, saved command lines and reasons of errors may come from a
-stranger. Where such text is written, exactly one of these functions makes it plain text of the
-output: it controls no terminal, runs no script or formula, and cannot break the file that holds it.
-Control characters and lone surrogates (bytes of a file name that are not UTF-8) become visible
-escapes such as ``\\x1b``, and so do the characters that reverse the order of a text.
+Names of classes, columns, runs and files, saved command lines and error messages may come from a
+stranger. Wherever such text is written, exactly one of these functions turns it into plain text of
+that output: the text cannot control a terminal, run a script or a formula, or break the file that
+holds it. Control characters, lone surrogates (bytes of a file name that are not UTF-8) and
+characters that reverse the order of the text become visible escapes such as ``\\x1b``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ _UNSAFE = re.compile(
 )
 _MARKDOWN = re.compile(r"[\\`*_\[\]<>|#~$&]")
 _MARKDOWN_LINK = re.compile(r"://|\bwww\.", re.IGNORECASE)
-# A spreadsheet reads a cell with one of these first characters, also full-width, as a formula.
+# A spreadsheet reads a cell that begins with one of these characters as a formula; the last four
+# are full-width forms.
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 
 
@@ -29,15 +30,15 @@ def for_terminal(text: object, *, encoding: str = "utf-8") -> str:
 
     Args:
         text: Any text or object.
-        encoding: Encoding of the output. Characters that it lacks become escapes, too.
+        encoding: Encoding of the output. Characters that it lacks become escapes as well.
     """
     return _visible(text).encode(encoding, errors="backslashreplace").decode(encoding)
 
 
 def for_figure(text: object) -> str:
-    """Return text as one line for matplotlib, which would read a formula between dollar signs.
+    """Return text as one line for matplotlib, which reads text between dollar signs as a formula.
 
-    The result is legal in an SVG file.
+    The result is also legal in an SVG file.
     """
     return _visible(text).replace("$", r"\$")
 
@@ -45,20 +46,22 @@ def for_figure(text: object) -> str:
 def for_html(text: object, *, keep_lines: bool = False) -> str:
     """Return text as HTML or XML markup, safe in elements and in quoted attributes.
 
-    With ``keep_lines`` line feeds and tabs stay, for preformatted text.
+    Args:
+        text: Any text or object.
+        keep_lines: Whether line feeds and tabs stay, for preformatted text.
     """
     return html.escape(_visible(text, keep="\n\t" if keep_lines else ""), quote=True)
 
 
 def for_markdown(text: object) -> str:
-    """Return text as one line of Markdown without markup, links or HTML; also in table cells."""
+    """Return text as one line of Markdown without markup, links or HTML; also for table cells."""
     line = _visible(" ".join(str(text).split()))
     line = _MARKDOWN.sub(r"\\\g<0>", line)
     return _MARKDOWN_LINK.sub(lambda match: _break_link(match[0]), line)
 
 
 def for_markdown_code(text: object) -> str:
-    """Return text as one line of code in Markdown, also in table cells; ``|`` becomes ``¦``."""
+    """Return text as one line of Markdown code, also for table cells; ``|`` becomes ``¦``."""
     line = _visible(" ".join(str(text).split())).replace("|", "¦")
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
     space = " " if "`" in line or not line else ""
@@ -68,7 +71,8 @@ def for_markdown_code(text: object) -> str:
 def for_csv(value: object) -> object:
     """Return a cell for ``csv.writer``, which quotes it.
 
-    Text that a spreadsheet would run as a formula gets an apostrophe; numbers stay.
+    Text that a spreadsheet would run as a formula gets a leading apostrophe. Numbers stay as they
+    are.
     """
     if not isinstance(value, str):
         return value
@@ -85,7 +89,7 @@ def _is_number(text: str) -> bool:
 
 
 def _break_link(text: str) -> str:
-    """Return the start of an address so that Markdown does not make a link of it."""
+    """Return the start of a web address, escaped so that Markdown does not make it a link."""
     return text.replace(":", r"\:") if ":" in text else text.replace(".", r"\.")
 
 

@@ -1,7 +1,8 @@
-"""Reading of files that may come from a stranger: bounded, plain values only, never code.
+"""Read files that may come from a stranger, within limits and without executing them.
 
-Only regular files are read, with a limit of bytes. JSON, YAML and NumPy archives become plain
-values. A file that is not what it should be raises a ``FileError`` with a one-line message.
+Only regular files are read, up to a limit in bytes. JSON and YAML become plain values, and NumPy
+archives become arrays of numbers or text. A file that is damaged, too large or of another kind
+raises a ``FileError``, whose message is one line.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 import yaml
 
 JsonObject: TypeAlias = dict[str, Any]
-"""A decoded JSON object: one row of metrics, a summary, ..."""
+"""A decoded JSON object, for example a row of metrics or a summary."""
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
 
@@ -34,11 +35,16 @@ _MAX_DIGITS = 100
 
 
 class FileError(ValueError):
-    """A file that cannot be read as what it should be; the message is one line and names it."""
+    """A file is damaged, too large or of another kind; the message is one line and names it."""
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
-    """Return the message of an error in one line, or the name of its type if it has none."""
+    """Return the message of an error in one line, or the name of its type if it has none.
+
+    Args:
+        error: The error. For an ``OSError``, the message is the file name and the reason.
+        limit: Maximum number of characters; not applied to an ``OSError``.
+    """
     if isinstance(error, OSError) and error.strerror:
         name = "" if error.filename is None else f"{os.fspath(error.filename)}: "
         return f"{name}{error.strerror}"
@@ -72,10 +78,10 @@ def open_regular(path: StrPath) -> BinaryIO:
 
 @contextlib.contextmanager
 def read_errors(path: StrPath) -> Iterator[None]:
-    """Add the name of an open file to errors that occur while it is read.
+    """Add the name of a file to errors that occur while it is read.
 
     Raises:
-        OSError: Instead of an OSError of the block, with the name of the file.
+        OSError: With the name of the file, in place of an OSError of the block without a name.
     """
     try:
         yield
@@ -100,7 +106,12 @@ def read_bytes(path: StrPath, *, limit: int) -> bytes:
 
 
 def read_text(path: StrPath, *, limit: int = JSON_LIMIT) -> str:
-    """Return the content of a UTF-8 text file; raise as ``read_bytes``."""
+    """Return the content of a text file in UTF-8.
+
+    Raises:
+        FileError: If the file is larger than ``limit`` bytes, not a regular file, or not UTF-8.
+        OSError: If the file does not exist or cannot be read.
+    """
     try:
         return read_bytes(path, limit=limit).decode("utf-8")
     except UnicodeDecodeError:
@@ -108,7 +119,12 @@ def read_text(path: StrPath, *, limit: int = JSON_LIMIT) -> str:
 
 
 def read_json(path: StrPath, *, limit: int = JSON_LIMIT) -> Any:
-    """Return the content of a JSON file; raise as ``read_bytes``, or FileError for other text."""
+    """Return the content of a JSON file.
+
+    Raises:
+        FileError: If ``read_text`` raises it, or the text is not JSON.
+        OSError: If the file does not exist or cannot be read.
+    """
     text = read_text(path, limit=limit)
     try:
         return parse_json(text)
@@ -117,7 +133,12 @@ def read_json(path: StrPath, *, limit: int = JSON_LIMIT) -> Any:
 
 
 def read_json_object(path: StrPath, *, limit: int = JSON_LIMIT) -> JsonObject:
-    """Return the content of a JSON file that holds an object; raise as ``read_json``."""
+    """Return the content of a JSON file that holds an object.
+
+    Raises:
+        FileError: If ``read_json`` raises it, or the file holds another value.
+        OSError: If the file does not exist or cannot be read.
+    """
     content = read_json(path, limit=limit)
     if not isinstance(content, dict):
         raise FileError(f"{os.fspath(path)} is damaged: it does not hold a JSON object")
@@ -128,7 +149,7 @@ def parse_json(text: str) -> Any:
     """Parse JSON text; NaN and infinity, which JSON does not have, are errors.
 
     Raises:
-        ValueError: In one line.
+        ValueError: If the text is not JSON; the message is one line.
     """
     try:
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
@@ -166,9 +187,10 @@ def read_yaml(path: StrPath, *, limit: int = YAML_LIMIT) -> Any:
 
 
 class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
-    """A safe loader that refuses short texts that take much time or memory.
+    """A safe loader that also refuses short files that would take much time or memory.
 
-    A few nested aliases describe gigabytes, and a long number of base 60 takes quadratic time.
+    A few nested aliases expand to gigabytes, and parsing a long number in base 60 (``1:30``) takes
+    quadratic time.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -184,10 +206,14 @@ class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
 
 
 def read_npz(path: StrPath, *, limit: int = NPZ_LIMIT) -> dict[str, np.ndarray]:
-    """Return the arrays of an ``.npz`` file; no objects, at most ``limit`` bytes in total.
+    """Return the arrays of an ``.npz`` file by name.
+
+    Args:
+        path: The file.
+        limit: Maximum size of all arrays together, in bytes after decompression.
 
     Raises:
-        FileError: If the file is damaged, too large, or not such a file.
+        FileError: If the file is damaged, too large, not an ``.npz`` file, or holds objects.
         OSError: If the file does not exist or cannot be read.
     """
     name = os.fspath(path)
@@ -211,24 +237,24 @@ def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"version {version} of the array format")
+            raise ValueError(f"version {version} of the array format is not supported")
         read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
         shape, fortran_order, dtype = read_header(file)
         data: bytes = file.read()
     if dtype.hasobject or not isinstance(dtype, np.dtype) or dtype.names is not None:
-        raise ValueError("an array of objects")
-    # NumPy would allocate the shape before it reads the data.
+        raise ValueError("it holds an array of objects")
+    # NumPy would allocate memory for the whole shape before it reads the data.
     if math.prod(shape) * dtype.itemsize != len(data) or min(shape, default=1) < 0:
         raise ValueError(f"{member.filename} does not hold an array of shape {shape}")
     array = np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran_order else "C")
-    return np.array(array)  # a copy, which is writable
+    return np.array(array)  # a copy, because an array from a buffer is read-only
 
 
 def gunzip(data: bytes, *, limit: int) -> bytes:
     """Decompress gzip data to at most ``limit`` bytes.
 
     Raises:
-        ValueError: If the data is damaged, cut off, or larger.
+        ValueError: If the data is damaged or truncated, or decompresses to more bytes.
     """
     parts: list[bytes] = []
     size = 0

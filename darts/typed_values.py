@@ -1,4 +1,4 @@
-"""Plain values of a foreign file, checked against type hints.
+"""Check plain values from a file, which may come from a stranger, against type hints.
 
 The fields of a dataclass or ``TypedDict`` are the schema of a file: one declaration serves the
 type checker, the writer and the reader.
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 Hint: TypeAlias = Any
-"""A type hint, for which Python has no type."""
+"""Any type hint; Python has no type that covers all of them."""
 
 
 class Misfit(ValueError):
@@ -38,16 +38,16 @@ class Misfit(ValueError):
 
 @dataclass(frozen=True)
 class Within:
-    """Limits of a number, for use in ``Annotated``; NaN is outside of all limits."""
+    """Limits of a number, for use in ``Annotated``. NaN is outside all limits."""
 
     low: float
     high: float = math.inf
 
     def check(self, value: float, name: str) -> None:
-        """Refuse a number outside of the limits.
+        """Refuse a number outside the limits.
 
         Raises:
-            Misfit: If it is outside.
+            Misfit: If the number is outside the limits.
         """
         if not self.low <= value <= self.high:
             limits = f"at least {self.low:g}"
@@ -61,13 +61,13 @@ Count: TypeAlias = Annotated[int, Within(0, 2**62)]
 
 
 class OnlyPlain:
-    """Limit of a container, for use in ``Annotated``: no other values than JSON has."""
+    """Limit of a container, for use in ``Annotated``: it may hold only values that JSON has."""
 
     def check(self, value: object, name: str) -> None:
-        """Refuse a container that holds other objects.
+        """Refuse a container that holds an object of another type.
 
         Raises:
-            Misfit: With the first one.
+            Misfit: With the name of the first such object.
         """
         if isinstance(value, dict):
             for key, item in value.items():
@@ -87,15 +87,15 @@ PlainDict: TypeAlias = Annotated[dict[str, Any], OnlyPlain()]
 def typed(hint: type[T], value: object, name: str) -> T:
     """Return a plain value as an object of its declared type.
 
-    Mappings become dictionaries, sequences become lists or tuples, and dictionaries with the fields
-    of a dataclass become this dataclass. Numbers and texts are not converted: ``True`` is no
-    number, ``1.0`` is no whole number, but a whole number is a number.
+    Lists and tuples become what the hint declares, and a dictionary with the fields of a dataclass
+    becomes an object of this dataclass. Numbers and strings are not converted: ``True`` is not a
+    number, and ``1.0`` is not a whole number; ``1`` fits ``float`` and stays an ``int``.
 
     Args:
         hint: Type, for example ``list[int]``, ``float | None``, a dataclass or a ``TypedDict``.
-            Text that may not be evaluated is never a hint.
+            Never take it from a file: annotations that are strings are evaluated as code.
         value: Nested plain values.
-        name: Name of the value for the message.
+        name: Name of the value for error messages.
 
     Raises:
         Misfit: If the value or a nested value has another type.
@@ -104,7 +104,7 @@ def typed(hint: type[T], value: object, name: str) -> T:
 
 
 def entry(content: Mapping[str, object], name: str, hint: type[T]) -> T:
-    """Return a nested entry of a file; dots separate the keys in ``name``, as in ``a.b``.
+    """Return a nested entry of a dictionary; dots separate the keys in ``name``, as in ``a.b``.
 
     Raises:
         Misfit: If the entry is missing, or has another type.
@@ -128,7 +128,7 @@ def typed_entries(schema: type[T], content: Mapping[str, object]) -> T:
 
 
 def shown(value: object) -> str:
-    """Return a value for a message, shortened; containers and objects by the name of their type."""
+    """Return a short text for a value in a message; for containers and objects, their type."""
     if not isinstance(value, (str, int, float, bool, type(None))):
         return f"a {type(value).__name__}"
     text = repr(value)
@@ -174,7 +174,7 @@ def _typed(hint: Hint, value: object, name: str) -> object:
 
 
 def _scalar(hint: Hint, value: object, name: str) -> object:
-    """Check a value against a class; None stands for the type of None."""
+    """Return the value if it is of a class; the hint None stands for the type of None."""
     if hint is None or hint is type(None):
         fits, noun = value is None, "None"
     elif hint is float:
@@ -182,7 +182,7 @@ def _scalar(hint: Hint, value: object, name: str) -> object:
     elif hint is int:
         fits, noun = isinstance(value, int) and type(value) is not bool, "a whole number"
     else:
-        nouns = {str: "a text", bool: "True or False"}
+        nouns = {str: "a string", bool: "True or False"}
         fits, noun = isinstance(value, hint), nouns.get(hint, f"a {hint.__name__}")
     if not fits:
         raise Misfit(f"{name} is {shown(value)}; it must be {noun}")
@@ -190,14 +190,14 @@ def _scalar(hint: Hint, value: object, name: str) -> object:
 
 
 def _one_of(hints: Sequence[Hint], value: object, name: str) -> object:
-    """Return the value as the first type that it fits."""
+    """Return the value as the first of the hints that it fits."""
     misfits: list[Misfit] = []
     for hint in hints:
         try:
             return _typed(hint, value, name)
         except Misfit as misfit:
             misfits.append(misfit)
-    # The last alternative is usually None, about which a message says nothing.
+    # The first hint makes the best message: the last one is usually None.
     raise misfits[0]
 
 
@@ -214,7 +214,7 @@ def _tuple(hints: Sequence[Hint], value: object, name: str) -> tuple[object, ...
 def _fields(
     hints: Mapping[str, Hint], required: frozenset[str], value: object, name: str
 ) -> dict[str, object]:
-    """Return the entries of a dictionary with declared keys."""
+    """Return the entries of a dictionary, each checked against the hint of its key."""
     items = _expect((dict,), "a dictionary", value, name)
     unknown = [key for key in items if key not in hints]
     if unknown:

@@ -1,7 +1,7 @@
-"""Writing of files so that a kill at any moment leaves the old or the new content.
+"""Write files so that a kill at any moment leaves either the old or the new content.
 
-A file is written to a temporary file in the same folder, synced to disk and renamed to its final
-name.
+The content goes to a temporary file in the same folder, which is synced to disk and renamed to the
+final name.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import BinaryIO, TypeAlias
 from darts.reading import StrPath, one_line
 
 Jsonable: TypeAlias = "dict[str, Jsonable] | list[Jsonable] | str | int | float | bool | None"
+"""A value that JSON can represent."""
 
 _USER_ERRORS = {
     errno.ENOENT,
@@ -40,16 +41,16 @@ _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 
 
 class WriteError(OSError):
-    """A file that cannot be written; the message is one line and names it."""
+    """A file cannot be written; the message is one line and names it."""
 
     def __str__(self) -> str:
-        return str(self.strerror)  # without the number of the error
+        return str(self.strerror)  # without the error number
 
 
 def is_machine_failure(error: OSError) -> bool:
     """Return whether an error is a failure of the machine, for example a full disk.
 
-    Other errors come from a name or a permission, which the user can change.
+    Other errors come from a path or a permission, which the user can change.
     """
     return error.errno is not None and error.errno not in _USER_ERRORS
 
@@ -58,10 +59,11 @@ def is_machine_failure(error: OSError) -> bool:
 def open_atomically(path: StrPath) -> Iterator[BinaryIO]:
     """Open a binary file that replaces ``path`` when the block ends without an exception.
 
-    If the block raises, the temporary file is removed and ``path`` stays as it was.
+    The folder is created if it is missing. If the block raises, the temporary file is removed and
+    ``path`` stays as it was.
 
     Raises:
-        WriteError: If the disk is full or fails.
+        WriteError: In place of any OSError, for example because the disk is full.
     """
     target = Path(path)
     with write_errors(target):
@@ -86,7 +88,7 @@ def write_errors(path: StrPath) -> Iterator[None]:
     """Add the name of a file to errors that occur while it is written.
 
     Raises:
-        WriteError: Instead of an OSError of the block.
+        WriteError: In place of an OSError of the block.
     """
     try:
         yield
@@ -98,9 +100,9 @@ def write_errors(path: StrPath) -> Iterator[None]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Sync the rename itself to disk, where the system can open a folder."""
+    """Sync the rename itself to disk, where the system allows it."""
     # Windows cannot open folders, and some network file systems cannot sync them. The rename is
-    # atomic there too, but may be lost in a power failure.
+    # atomic there too, but a power failure may undo it.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -110,7 +112,15 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_atomically(path: StrPath, data: bytes | str) -> None:
-    """Replace the content of ``path`` (text as UTF-8); create its folder if it is missing."""
+    """Replace the content of ``path``; create its folder if it is missing.
+
+    Args:
+        path: The file.
+        data: Bytes, or text, which is written as UTF-8.
+
+    Raises:
+        WriteError: If the file cannot be written.
+    """
     if isinstance(data, str):
         # A file name that is not UTF-8 becomes text with lone surrogates, which UTF-8 lacks.
         data = data.encode("utf-8", errors="backslashreplace")
@@ -119,12 +129,13 @@ def write_atomically(path: StrPath, data: bytes | str) -> None:
 
 
 def open_in_place(path: StrPath) -> BinaryIO:
-    """Open a regular file for reading and writing at its end; create it if it is missing.
+    """Open a regular file to read it and to append to it; create it if it is missing.
 
-    A link is not followed: in the directory of a stranger it could lead to a file of the user.
+    A symbolic link is not followed: in a directory from a stranger it could point to any file of
+    the user.
 
     Raises:
-        WriteError: If the file is a link or not a regular file, or cannot be opened.
+        WriteError: If the file is a symbolic link or not a regular file, or cannot be opened.
     """
     flags = ("O_APPEND", "O_CREAT", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
     options = functools.reduce(operator.or_, (getattr(os, flag, 0) for flag in flags))
@@ -147,8 +158,11 @@ def remove_temporary_files(folder: StrPath) -> None:
 def to_jsonable(obj: object) -> Jsonable:
     """Convert ``obj`` to JSON's types: dict, list, str, int, float, bool and None.
 
-    NaN and infinity become None. Objects with ``tolist()`` (numpy and torch scalars and arrays) are
-    converted with it, and paths become text. Other types raise ``TypeError``.
+    NaN and infinity become None, and paths become strings. NumPy and PyTorch scalars and arrays are
+    converted by their method ``tolist()``.
+
+    Raises:
+        TypeError: If ``obj`` or a nested object has another type.
     """
     if obj is None or isinstance(obj, (bool, int, str)):
         return obj
@@ -166,6 +180,11 @@ def to_jsonable(obj: object) -> Jsonable:
 
 
 def write_json(path: StrPath, obj: object) -> None:
-    """Write ``obj`` to ``path`` atomically as indented JSON, converted by ``to_jsonable``."""
+    """Write ``obj`` to ``path`` atomically as indented JSON, converted by ``to_jsonable``.
+
+    Raises:
+        TypeError: If ``obj`` or a nested object cannot be converted.
+        WriteError: If the file cannot be written.
+    """
     text = json.dumps(to_jsonable(obj), indent=2, ensure_ascii=False, allow_nan=False)
     write_atomically(path, text + "\n")

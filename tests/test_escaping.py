@@ -1,4 +1,4 @@
-"""Foreign text in each kind of output: it stays text, and looks the same if it is harmless."""
+"""Hostile text stays plain text in each kind of output, and harmless text looks the same."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def examples(function: object) -> object:
 
 @examples
 @given(TEXT)
-def test_terminal_gets_one_line_without_control_characters(text: str) -> None:
+def test_a_terminal_gets_one_line_without_control_characters(text: str) -> None:
     line = for_terminal(text)
     assert not CONTROL.search(line)
     assert len(line.splitlines()) <= 1
@@ -53,7 +53,7 @@ def test_terminal_gets_one_line_without_control_characters(text: str) -> None:
 
 
 @given(HARMLESS)
-def test_ordinary_text_of_any_script_stays(text: str) -> None:
+def test_ordinary_text_of_any_script_stays_the_same(text: str) -> None:
     assert for_terminal(text) == for_figure(text) == for_html(text) == for_csv(text) == text
 
 
@@ -86,7 +86,7 @@ def test_markdown_has_one_line_without_markup(text: str) -> None:
 
 @example(list(HOSTILE))
 @given(st.lists(TEXT, min_size=1, max_size=3))
-def test_cells_of_a_table_are_no_formulas(cells: list[str]) -> None:
+def test_cells_of_a_table_are_not_formulas(cells: list[str]) -> None:
     escaped = [for_csv(cell) for cell in cells]
     file = io.StringIO(newline="")
     csv.writer(file).writerow([*escaped, "end"])
@@ -125,7 +125,7 @@ def svg_texts(text: str) -> list[str]:
 @settings(deadline=None, max_examples=40)
 @examples
 @given(TEXT.filter(str.strip))
-def test_figure_shows_the_text_without_formulas(text: str) -> None:
+def test_a_figure_shows_the_text_without_formulas(text: str) -> None:
     (shown,) = svg_texts(for_figure(text))
     assert "".join(shown.split()) == "".join(for_terminal(text).split())
 

@@ -1,4 +1,4 @@
-"""Reading of files from strangers: what is refused, and that it is refused in one line."""
+"""Files from strangers are read within limits, and refused with a message of one line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from darts.reading import FileError
 
 
 def refused(path: Path, read: object = reading.read_json) -> str:
-    """Return the message with which reading the file ends."""
+    """Return the message with which the file is refused."""
     with pytest.raises(FileError) as caught:
         read(path)  # type: ignore[operator]
     message = str(caught.value)
@@ -84,7 +84,7 @@ def test_an_error_of_the_disk_names_the_file(tmp_path: Path, monkeypatch) -> Non
 @pytest.mark.parametrize(
     "text", ["", "{", "[NaN]", "[1e999]", "-Infinity", "[" * 100_000, "{'a': 1}", "1" * 10_000]
 )
-def test_what_is_not_json_is_refused(tmp_path: Path, text: str) -> None:
+def test_text_that_is_not_json_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "a.json"
     file.write_text(text)
     assert "JSON" in refused(file)
@@ -174,7 +174,7 @@ def test_an_archive_that_expands_beyond_the_limit_is_refused(tmp_path: Path) -> 
     assert "too large" in refused(tmp_path / "a.npz", lambda path: read(path, limit=10**6))
 
 
-def test_a_flipped_bit_of_an_archive_is_noticed(tmp_path: Path) -> None:
+def test_a_flipped_bit_of_an_archive_is_detected(tmp_path: Path) -> None:
     file = tmp_path / "a.npz"
     np.savez(file, array=np.arange(100))
     content = bytearray(file.read_bytes())
