@@ -1,1 +1,1 @@
-"""The search: supernet with optimizers and components, alphas, costs and collapse diagnosis."""
+"""Parts of a search: the searcher, architecture steps, expected costs and collapse checks."""

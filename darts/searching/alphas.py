@@ -24,12 +24,12 @@ class GroupHistory(TypedDict):
 
 
 def edge_names(edges: Iterable[tuple[int, int]]) -> list[str]:
-    """Name edges by their source and target: "0→2", "1→2", ..."""
+    """Return the names of edges, made of source and target: "0→2", "1→2", ..."""
     return [f"{source}→{target}" for source, target in edges]
 
 
 def column_names(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the candidates, or numbered names where the candidates differ between edges."""
+    """Return the names of the columns; numbered names if the candidates differ between edges."""
     if all(row == rows[0] for row in rows):
         return list(rows[0])
     return [f"candidate {number}" for number in range(len(rows[0]))]

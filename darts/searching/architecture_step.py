@@ -31,13 +31,13 @@ def architecture_step(
 ) -> Tensor:
     """Compute the hypergradient and take one optimizer step of the alphas.
 
-    In fp16 the loss is scaled so that no intermediate gradient underflows, and every gradient is
-    scaled back before it is used. A step whose gradient overflows is skipped, and the scale is
-    reduced.
+    In fp16 the loss is scaled up so that no intermediate gradient underflows. Every gradient is
+    divided by the scale before it is used. A step whose gradient overflows is skipped, and the
+    scale is reduced.
 
     Args:
         net: Supernet.
-        loss_fn: Scalar loss of a network and a batch.
+        loss_fn: Scalar loss of a supernet and a batch.
         train_batch: Batch of the weight step.
         valid_batch: Batch whose loss the alphas minimize.
         gradient: Component that computes the hypergradient.
@@ -51,7 +51,7 @@ def architecture_step(
     Returns:
         Norm of the hypergradient, a scalar.
     """
-    scale = scaler.scale(torch.ones((), device=device))  # 1 unless enabled
+    scale = scaler.scale(torch.ones((), device=device))  # 1 if the scaler is disabled
 
     def scaled_loss(net: SupernetBase, batch: Batch) -> Tensor:
         scaled: Tensor = scale * loss_fn(net, batch)
@@ -72,7 +72,8 @@ def architecture_step(
             reduce=unscale if enabled else reduce,
         )
     for name, alpha in net.alphas.items():
-        # Scale again, exactly, by a power of two: the scaler checks for overflow as it unscales.
+        # The scaler looks for overflows while it unscales, so the gradients are scaled again. This
+        # is exact, because the scale is a power of two.
         alpha.grad = gradients[name] * scale if enabled else gradients[name]
     scaler.unscale_(arch_optimizer)
     scaler.step(arch_optimizer)

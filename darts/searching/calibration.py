@@ -1,4 +1,4 @@
-"""Batch norm statistics of one path of a supernet.
+"""Calibration of batch norm: running statistics for one path of a supernet.
 
 References:
     Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling",
@@ -41,10 +41,11 @@ def calibrate(
     device: torch.device,
     precision: str,
 ) -> None:
-    """Replace the running statistics of batch norm by the plain mean of some batches' statistics.
+    """Replace the running statistics of batch norm by the mean of the statistics of some batches.
 
-    Exception: a batch norm that each batch updates several times, for example in a recurrent cell,
-    uses its own momentum from the second batch on. It forgets earlier batches, as in training.
+    A batch norm that each batch updates several times, for example in a recurrent cell, is an
+    exception: from the second batch on it uses its own momentum, so that the weight of earlier
+    batches decays as in training.
 
     Args:
         net: Supernet; it is left in training mode.
@@ -82,14 +83,14 @@ def _running_norms(net: nn.Module) -> list[_RunningNorm]:
 
 def _num_updates(norm: _RunningNorm) -> int:
     count: Tensor | None = getattr(norm, "num_batches_tracked", None)
-    return 0 if count is None else int(count.max())  # batch norms of several edges count per edge
+    return 0 if count is None else int(count.max())  # a fused batch norm counts for each edge
 
 
 @contextmanager
 def preserved_state(net: SupernetBase) -> Iterator[None]:
-    """Disable skip dropout in a ``with`` block, then restore the previous state.
+    """Disable skip dropout in a ``with`` block, and afterwards restore what scoring changes.
 
-    The state is skip dropout, the buffers, the mode, and all random states.
+    That is skip dropout, the buffers, the training mode and all random states.
     """
     random, training, dropout = random_states(), net.training, net.skip_dropout
     buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]

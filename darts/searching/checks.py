@@ -1,4 +1,4 @@
-"""Checks of the configuration of a search, before it reads any data."""
+"""Checks of the configuration of a search, made before any data is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Collapse checks of a running search. ``darts.methods.collapse`` judges the measurements.
+"""The measurements of collapse checks; ``darts.methods.collapse`` has the rules that judge them.
 
 A check does not change the search: it restores the supernet and all random states.
 """
@@ -30,7 +30,7 @@ from darts.training.scoring import evaluate
 from darts.typed_values import typed
 
 TYPICAL_PRODUCTS = 10
-"""Typical number of products with the Hessian, each of which takes as long as a training step."""
+"""Typical number of products with the Hessian; each takes about as long as a training step."""
 
 
 def dominant_alpha_eigenvalue(
@@ -51,8 +51,9 @@ def path_masks(
 ) -> dict[str, Tensor]:
     """Return the masks ``(edges, operations)`` of a genotype by group.
 
-    A space may derive more from the probabilities than a genotype records, for example which layers
-    are skipped. The masks include this if the space derives ``genotype`` from ``probabilities``.
+    The masks follow from the probabilities if the space derives this genotype from them, because a
+    genotype does not record everything, for example which layers of a supernet are skipped.
+    Otherwise they follow from the genotype alone.
     """
     space, candidates = context.space, context.candidates
     if space.derive(probabilities, candidates).to_json() == genotype.to_json():
@@ -67,9 +68,9 @@ def path_score(
     calibration: Sequence[Batch],
     batches: Iterable[Batch],
 ) -> dict[str, float]:
-    """Return the metrics of the path of one genotype, with the supernet's weights.
+    """Return the metrics of the path of one genotype, by name.
 
-    Each operation has the mixing weight 1, as in the discrete network, and batch norm uses
+    The operations of the path have the mixing weight 1, as in the discrete network. Batch norm uses
     statistics of the path.
 
     Args:
@@ -145,7 +146,7 @@ class Diagnosis:
         Args:
             genotypes: Genotypes of all epochs up to this one, as JSON.
             scores: Metrics of the supernet on all validation data.
-            eigenvalue: Result of ``eigenvalue``; None if it is not computed yet.
+            eigenvalue: Result of ``eigenvalue`` for this epoch; None to compute it here.
 
         Raises:
             CheckInterrupted: If a signal arrives; the check must be repeated.
@@ -184,7 +185,7 @@ class Diagnosis:
         return self._report(check, problems, time.perf_counter() - start)
 
     def eigenvalue(self, epoch: int) -> float | None:
-        """Return the dominant eigenvalue of an epoch, from 0; None if there is no time for it.
+        """Return the dominant eigenvalue after an epoch, counted from 0; None if there is no time.
 
         Raises:
             CheckInterrupted: If a signal arrives.
@@ -214,9 +215,10 @@ class Diagnosis:
     def _supernet_and_path_scores(
         self, epoch: int, genotype: AnyGenotype, scores: Mapping[str, float]
     ) -> tuple[float, float]:
-        """Return the steering metrics of the supernet and of the path on the same batches.
+        """Return the steering metric of the supernet and of the path, on the same batches.
 
-        Without time to measure them, they are the metric on all validation data, and NaN.
+        If there is no time to measure them, return the supernet's score on all validation data, and
+        NaN for the path.
         """
         metric = self._searcher.config.metric
         measured = self._pacer.measure(
@@ -234,7 +236,8 @@ class Diagnosis:
                 poll(0, 1)
                 yield batch
 
-        # All ranks make the same decision, because they score together.
+        # Ranks score together, so all must take the same branch, even if their loaders differ in
+        # length.
         if searcher.ranks.all_reduce_max(len(self._score_loader)) > rules.batches:
             with preserved_state(searcher.net):
                 scores = searcher.score(batches())
@@ -294,7 +297,7 @@ class Diagnosis:
     def summary(self, flaws: Sequence[str]) -> dict[str, object]:
         """Return the verdict of the last check and the last healthy epoch; empty without checks.
 
-        ``flaws`` are those of the current state of the search.
+        ``flaws`` are those of the search as it is now, which belong to the verdict.
         """
         if not self.checks:
             return {}
@@ -311,6 +314,6 @@ class Diagnosis:
         """Continue from ``state_dict``.
 
         Raises:
-            Misfit: If the state is not such a state.
+            Misfit: If entries are missing or have other types.
         """
         self.checks = typed(list[Measurements], state, "diagnosis")

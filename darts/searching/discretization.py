@@ -1,4 +1,4 @@
-"""The access of discretization components to the searched supernet, and their cost."""
+"""The supernet as discretizations see it, and the cost of discretizations in a dry run."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class SupernetAdapter:
         train_loader: Batches that train the weights.
         valid_loader: Batches that train the alphas.
         score_loader: Validation batches, for scores.
-        state: Progress of the discretization, for checkpoints; filled in place.
+        state: Progress of the discretization, for checkpoints; changed in place.
         save: Writes a checkpoint, and exits after a signal.
-        save_if_due: Calls ``save`` if a checkpoint is due or a signal arrived.
+        save_if_due: Calls ``save`` if a checkpoint is due or a signal has arrived.
         info: Prints a line.
     """
 
@@ -87,7 +87,7 @@ class SupernetAdapter:
 def estimate_discretization(
     searcher: Searcher, train_loader: Loader, valid_loader: Loader, score_loader: Loader
 ) -> list[FinalWork]:
-    """Return the batches that the discretization scores and its steps, for a dry run."""
+    """Return the work of the discretization for a dry run: scored batches and training steps."""
     return [
         work
         for estimate in searcher.config.discretize.estimate_work(searcher.context) or ()

@@ -1,4 +1,4 @@
-"""Expected cost of the architecture, as a differentiable function of the alphas.
+"""Expected cost of the discrete network, as a differentiable function of the probabilities.
 
 References:
     Cai et al., "ProxylessNAS", arXiv:1812.00332, section 3.3: the expectation of a cost under the
@@ -33,7 +33,7 @@ def flops_of(module: nn.Module, example: Tensor) -> float:
 
 
 def parameters_of(module: nn.Module, example: Tensor) -> float:
-    """Return the number of weights; ``example`` is unused."""
+    """Return the number of weights; ``example`` is ignored."""
     return float(count_parameters(module.parameters()))
 
 
@@ -59,13 +59,13 @@ MEASURES: dict[str, Measure] = {
 
 
 class ExpectedCost:
-    """Expectation of one cost of the discrete network.
+    """One cost of the discrete network, averaged over the probabilities.
 
     Args:
         fixed: Cost of everything that all architectures share.
         tables: Cost of each candidate on each edge, summed over the cells of a group:
             ``(edges, operations)`` by group of ``Space.expected_usage``.
-        space: Space, which computes the expected usage of each candidate.
+        space: Computes how often each candidate is used, on average over the probabilities.
         candidates: Candidates of the supernet, which name the columns of the probabilities.
     """
 
@@ -93,7 +93,7 @@ class ExpectedCost:
             candidates: Candidates of its supernet.
             classes: Number of classes.
             sample_shape: Shape ``(C, H, W)`` of the sample that costs refer to.
-            measure: An entry of ``MEASURES``, or a function like them.
+            measure: A function like those in ``MEASURES``.
             device: Device of the measurement.
         """
         uniform = {
@@ -132,14 +132,14 @@ class _SavedCost(TypedDict):
 
 
 class Penalty:
-    """Term of the loss of the alphas for expected costs above their targets.
+    """Term of the loss of the alphas that penalizes expected costs above their targets.
 
     Each target adds ``weight * max(0, cost / target - 1)``.
 
     Args:
         costs: Expected costs by name.
         targets: Targets by the same names.
-        weight: Factor of the excess.
+        weight: Factor on the sum of the relative excesses.
     """
 
     def __init__(

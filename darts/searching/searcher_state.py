@@ -12,7 +12,7 @@ from darts.typed_values import Count
 
 
 class SavedSearcher(TypedDict):
-    """What a checkpoint saves of a searcher."""
+    """State of a searcher in a checkpoint, see ``Searcher.state_dict``."""
 
     stage: Count
     masks: dict[str, Tensor]  # (edges, operations) bool by group
