@@ -1,1 +1,1 @@
-"""The recipes of a search and a retraining; loading and export of the trained network."""
+"""The recipes of search and retraining; loading and export of trained networks."""

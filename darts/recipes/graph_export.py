@@ -25,7 +25,7 @@ HIDDEN = "hidden"
 OPSET = 18
 
 Graph = Callable[[Sequence[Tensor]], list[Tensor]]
-"""An exported graph as a function: returns its outputs for its inputs."""
+"""An exported graph, as a function from its inputs to its outputs."""
 
 
 class ExportableNetwork(nn.Module):
@@ -88,7 +88,7 @@ class ExportableNetwork(nn.Module):
 
 
 def save_program(program: ExportedProgram, path: Path, network: ExportableNetwork) -> Graph:
-    """Write a traced network in PyTorch's format; return a function that runs the file."""
+    """Write a traced network as a PyTorch program; return a function that runs the file."""
     with _quiet():
         torch.export.save(program, path)
         loaded = torch.export.load(path).module()
@@ -104,7 +104,7 @@ def save_onnx(program: ExportedProgram, path: Path, network: ExportableNetwork) 
     """Write a traced network as ONNX; return a function that runs the file in ONNX Runtime.
 
     Raises:
-        ConfigError: When ONNX Runtime or onnxscript is not installed.
+        ConfigError: If ONNX Runtime or onnxscript is not installed.
     """
     try:
         import onnxruntime
@@ -144,7 +144,9 @@ FORMATS: Mapping[str, tuple[str, Callable[[ExportedProgram, Path, ExportableNetw
 def max_error(
     network: ExportableNetwork, graph: Graph, lengths: Sequence[int] = (1, 3, 8)
 ) -> float:
-    """Return the largest error of all outputs: relative above magnitude 1, else absolute.
+    """Return the largest error of all outputs, ``|expected - actual| / max(1, |expected|)``.
+
+    It is infinite if an error is not a number.
 
     Args:
         network: The network.

@@ -1,4 +1,4 @@
-"""The command that follows a search."""
+"""The command that retrains the genotype of a search."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def retrain_command(directory: Path, overrides: Sequence[str], config: SearchCon
 
     Args:
         directory: Run directory of the search.
-        overrides: Its command line.
+        overrides: Overrides of its command line.
         config: Its configuration.
     """
     space_keys = tuple(f"space.{name}=" for name in config.space.retrain_keys)

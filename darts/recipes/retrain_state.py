@@ -18,7 +18,7 @@ from darts.typed_values import Count, Misfit
 
 
 class BestEpoch(TypedDict):
-    """The epoch with the best validation score, or the last epoch, and its weights."""
+    """The epoch that ``selection`` prefers, the best or the last one, and its weights."""
 
     epoch: Count  # from 1
     scores: dict[str, float]  # validation metrics
@@ -33,14 +33,14 @@ class RetrainState(TrainState):
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     averaging: Averaging
-    best: BestEpoch | None = None  # weights to test
+    best: BestEpoch | None = None  # None until an epoch is selected
     target_names: list[str] = field(default_factory=list)  # classes or words
-    # See DataModule.network_sizes; whether two vocabularies are the same is a bool.
+    # See DataModule.network_sizes. The bool says whether two vocabularies are the same.
     network_sizes: dict[str, int | bool] = field(default_factory=dict)
     input_specs: list[InputSpec] = field(default_factory=list)
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Restore every field; those that describe the data must not change.
+        """Restore every field. Fields that describe the data must equal those of the current data.
 
         Raises:
             Misfit: If an entry is missing, has another type or does not fit.
@@ -50,13 +50,13 @@ class RetrainState(TrainState):
         super().load_state_dict(state)
         for name, value in before.items():
             if getattr(self, name) != value:
-                raise Misfit(f"{name} differs from that of the data set")
+                raise Misfit(f"{name} differs from the value for the data set")
 
     def check(self) -> None:
-        """Refuse restored values that contradict each other or the network.
+        """Refuse restored values that contradict each other or do not fit the network.
 
         Raises:
-            Misfit: With the first contradiction.
+            Misfit: For the first such value.
         """
         super().check()
         if self.best is not None:

@@ -20,7 +20,7 @@ from darts.typed_values import Count, Misfit
 class SearchState(TrainState):
     """Checkpoint of a search."""
 
-    valid_loader: Loader  # batches of the alphas
+    valid_loader: Loader  # batches for architecture steps
     searcher: Searcher  # supernet, optimizers and masks
     penalty: Penalty  # measured costs of the candidates
     diagnosis: Diagnosis  # earlier collapse checks
@@ -28,27 +28,30 @@ class SearchState(TrainState):
     genotypes: list[str] = field(default_factory=list)  # JSON, each epoch
     eigenvalues: list[float] = field(default_factory=list)  # each epoch, for the stopping rule
     discretization: StateDict = field(default_factory=dict)  # progress of the discretization
-    # Epoch, from 0, whose genotype is the result of a search that a rule has ended.
+    # Epoch, from 0, whose genotype is the result; None unless the stopping rule or a collapse check
+    # has ended the search.
     stopped_epoch: Count | None = None
 
     def check(self) -> None:
-        """Refuse restored values that contradict each other or the supernet.
+        """Refuse restored values that contradict each other or do not fit the supernet.
 
         Raises:
-            Misfit: With the first contradiction.
+            Misfit: For the first such value.
             ValueError: If a genotype does not fit the space.
         """
         super().check()
         for name in ("history", "genotypes"):
             if len(getattr(self, name)) != self.epoch:
-                raise Misfit(f"{name} has {len(getattr(self, name))} of {self.epoch} epochs")
+                raise Misfit(
+                    f"{name} has {len(getattr(self, name))} entries for {self.epoch} epochs"
+                )
         if len(self.eigenvalues) > self.epoch:
-            raise Misfit(f"eigenvalues has {len(self.eigenvalues)} of {self.epoch} epochs")
+            raise Misfit(f"eigenvalues has {len(self.eigenvalues)} entries for {self.epoch} epochs")
         epochs = [check.epoch for check in self.diagnosis.checks]
         if epochs != sorted(set(epochs)) or not all(1 <= epoch <= self.epoch for epoch in epochs):
-            raise Misfit("diagnosis holds checks of other epochs")
+            raise Misfit(f"the epochs of diagnosis do not ascend within 1 to {self.epoch}")
         if self.stopped_epoch is not None and self.stopped_epoch >= self.epoch:
-            raise Misfit(f"stopped_epoch is {self.stopped_epoch} of {self.epoch} epochs")
+            raise Misfit(f"stopped_epoch is {self.stopped_epoch}; it must be below {self.epoch}")
         current = self.searcher.probabilities()
         for number, probabilities in enumerate(self.history):
             require_same_layout(probabilities, current, f"history[{number}]")

@@ -20,7 +20,7 @@ from darts.typed_values import Misfit, PlainDict, entry
 
 GENOTYPE_LIMIT = 100_000  # characters
 NAME_LIMIT = 100  # characters of an input or an axis
-EXAMPLE_LIMIT = 2**24  # numbers of an example input
+EXAMPLE_LIMIT = 2**24  # elements of an example input
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class TrainedNetwork:
     def load(cls, reference: str) -> TrainedNetwork:
         """Load a checkpoint file, or the checkpoint of a run directory.
 
-        The weights are finite and fit the network. No network has been allocated.
+        The weights are checked to be finite and to fit the network, without allocating a network.
 
         Raises:
             ConfigError: If there is no such file.
@@ -86,18 +86,26 @@ class TrainedNetwork:
         """Refuse weights, names and inputs that do not fit the network.
 
         Raises:
-            Misfit: With the first one.
+            Misfit: For the first one.
         """
         require_fitting_network(self._untrained, self.weights, "best.net")
         require_finite_weights(self.weights, "best.net")
         if len(self.target_names) not in self.network_sizes.values():
-            raise Misfit(f"target_names has {len(self.target_names)} names, which is no size")
+            raise Misfit(
+                f"target_names has {len(self.target_names)} names, which equals no entry of "
+                "network_sizes"
+            )
         for number, spec in enumerate(self.input_specs):
             _check_input(spec, self.network_sizes, f"input_specs[{number}]")
 
 
 def _parse(config: RetrainConfig) -> AnyGenotype:
-    """Return the genotype of a configuration, which must belong to its space."""
+    """Return the genotype of a configuration.
+
+    Raises:
+        Misfit: If it is too long or belongs to another space than the configuration.
+        ValueError: If it is no genotype.
+    """
     if len(config.genotype) > GENOTYPE_LIMIT:
         raise Misfit(f"config.genotype has more than {GENOTYPE_LIMIT:,} characters")
     genotype = parse_genotype(config.genotype)
@@ -109,15 +117,21 @@ def _parse(config: RetrainConfig) -> AnyGenotype:
 
 
 def _check_input(spec: InputSpec, sizes: Mapping[str, int], name: str) -> None:
-    """Refuse an input that a graph cannot have, or whose example would be large or invalid."""
-    numbers = 1
+    """Refuse an input that an exported graph cannot have, or whose example would be too large.
+
+    Raises:
+        Misfit: If an entry of the specification is invalid.
+    """
+    elements = 1
     for size in spec.shape:
-        numbers *= size
-        if not 1 <= size <= EXAMPLE_LIMIT or numbers > EXAMPLE_LIMIT:
-            raise Misfit(f"{name}.shape is {spec.shape[:8]}; it must have 1 to {EXAMPLE_LIMIT:,}")
+        elements *= size
+        if not 1 <= size <= EXAMPLE_LIMIT or elements > EXAMPLE_LIMIT:
+            raise Misfit(
+                f"{name}.shape is {spec.shape[:8]}; it must have 1 to {EXAMPLE_LIMIT:,} elements"
+            )
     for text in (spec.name, *spec.dynamic_axes.values()):
         if not text.isidentifier() or len(text) > NAME_LIMIT:
-            raise Misfit(f"{name} has the name {text[:60]!r}, which is no identifier")
+            raise Misfit(f"{name} has the name {text[:60]!r}, which is not an identifier")
     if not all(0 <= axis < len(spec.shape) for axis in spec.dynamic_axes):
         raise Misfit(f"{name}.dynamic_axes names an axis that the shape does not have")
     if spec.mean is not None or spec.std is not None:
@@ -125,7 +139,9 @@ def _check_input(spec: InputSpec, sizes: Mapping[str, int], name: str) -> None:
         if channels != {spec.shape[1] if len(spec.shape) > 1 else 0}:
             raise Misfit(f"{name}: mean and std must have one number per channel")
     if spec.num_tokens is not None and spec.num_tokens not in sizes.values():
-        raise Misfit(f"{name}.num_tokens is {spec.num_tokens}, which is no size of the network")
+        raise Misfit(
+            f"{name}.num_tokens is {spec.num_tokens}, which equals no entry of network_sizes"
+        )
 
 
 def find_checkpoint(reference: str) -> Path:

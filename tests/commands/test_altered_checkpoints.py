@@ -85,7 +85,7 @@ CHANGES: list[tuple[str, tuple[Any, ...], Callable[[Any], Any], str]] = [
     ("search", ("searcher", "optimizer", "param_groups"), lambda _: [], "has 0 groups"),
     ("search", ("searcher", "masks"), lambda _: {"normal": torch.zeros(2)}, "masks.normal"),
     ("search", ("searcher", "freezing"), lambda _: {"frozen": ["x"]}, "unknown operation 'x'"),
-    ("search", ("history",), lambda _: [], "history has 0 of 1 epochs"),
+    ("search", ("history",), lambda _: [], "history has 0 entries for 1 epochs"),
     ("search", ("history", 0), with_first(lambda t: t[:1]), "has shape"),
     ("search", ("genotypes",), lambda _: ["{"], "does not fit its run"),
     ("search", ("stopped_epoch",), lambda _: 7, "stopped_epoch is 7"),
@@ -142,7 +142,7 @@ NETWORKS: list[tuple[tuple[Any, ...], Callable[[Any], Any], str]] = [
     (("config", "genotype"), lambda _: '{"space": "mlp", "layers": ["relu_16"]}', "space=mlp"),
     (("target_names",), lambda _: ["a"], "target_names has 1 names"),
     (("input_specs", 0, "shape"), lambda _: (2, 3, 10**6, 10**6), "input_specs[0].shape"),
-    (("input_specs", 0, "name"), lambda _: "a b", "is no identifier"),
+    (("input_specs", 0, "name"), lambda _: "a b", "is not an identifier"),
     (("input_specs", 0, "dynamic_axes"), lambda _: {7: "batch"}, "names an axis"),
     (("input_specs", 0, "std"), lambda _: (1.0,), "one number per channel"),
 ]
