@@ -96,7 +96,8 @@ def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
             raise job.failure[0]
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of the output has exited, as `head` does; silence the interpreter, too.
+        # The reader of the output, for example `head`, has exited. Discard the rest, or the
+        # interpreter reports the same error when it flushes the output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except ConfigError as error:
@@ -106,7 +107,7 @@ def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
         _wait_for_other_ranks(error)
         if isinstance(error, OSError) and is_machine_failure(error):
             _exit(command, one_line(error), code=4)
-        # Without a run directory, the error comes from the composition.
+        # Hydra creates the run directory after the composition.
         if not job.directories or isinstance(error, COMPOSITION_ERRORS):
             _exit(command, errors.describe_error(error, known_keys(command)))
         if not _is_user_error(error):
@@ -161,7 +162,10 @@ def compose(command: str, overrides: Sequence[str] = ()) -> Any:
 
 
 def _handle_interrupts() -> None:
-    """Raise KeyboardInterrupt on Ctrl-C again, after imports during which it ends the process."""
+    """Let Ctrl-C raise KeyboardInterrupt again.
+
+    During the imports, Ctrl-C ends the process without a traceback.
+    """
     is_main_thread = threading.current_thread() is threading.main_thread()
     if is_main_thread and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -169,7 +173,7 @@ def _handle_interrupts() -> None:
 
 @contextmanager
 def _process_state(command: str) -> Iterator[None]:
-    """Let Hydra raise its errors and format warnings of this package; undo both at the end."""
+    """Make Hydra raise its errors, and shorten warnings of this package; undo both at the end."""
     arguments, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     format_warning = warnings.formatwarning
     os.environ["HYDRA_FULL_ERROR"] = "1"  # without it, Hydra prints errors and exits
@@ -186,7 +190,11 @@ def _process_state(command: str) -> Iterator[None]:
 
 
 def _rank_overrides(given: Sequence[str]) -> list[str]:
-    """Return an override for ranks other than 0, because only rank 0 creates a run directory."""
+    """Return an override for ranks other than 0, because only rank 0 creates a run directory.
+
+    Raises:
+        ConfigError: If several ranks are to run with ``--multirun``.
+    """
     rank, size = rank_and_size()
     if size > 1 and {"-m", "--multirun"}.intersection(given):
         raise ConfigError("--multirun starts runs one by one; call torchrun for each of them")
@@ -196,8 +204,8 @@ def _rank_overrides(given: Sequence[str]) -> list[str]:
 def _wait_for_other_ranks(error: Exception) -> None:
     """Wait under ``torchrun``, which ends this process as soon as another rank has failed.
 
-    Most errors occur on all ranks, and rank 0 should report them. A RuntimeError may only mean that
-    another rank has exited, which then reports the original error.
+    Most errors occur on all ranks, and rank 0 should report them. A RuntimeError, however, may only
+    mean that another rank has exited. The other rank then reports the original error.
     """
     rank, size = rank_and_size()
     if rank > 0 or (size > 1 and isinstance(error, RuntimeError)):
@@ -205,7 +213,10 @@ def _wait_for_other_ranks(error: Exception) -> None:
 
 
 def _is_user_error(error: BaseException) -> bool:
-    """Return whether the user can fix an error: this package raised it, or it names a file."""
+    """Return whether the user can fix an error.
+
+    This holds for a ValueError that this package raised, and for an OSError that names a file.
+    """
     if isinstance(error, OSError):
         return error.filename is not None or isinstance(error, WriteError)
     if not isinstance(error, ValueError):
@@ -235,7 +246,7 @@ def _remove_empty(directories: list[Path], existing: set[Path]) -> None:
 
 
 def _short_warnings(command: str) -> Callable[..., str]:
-    """Return a formatter that prints warnings of this package in one line, without a source."""
+    """Return a formatter that prints warnings of this package in one line, without source code."""
     default: Callable[..., str] = warnings.formatwarning
 
     def format_warning(message: object, category: object, filename: str, *line: object) -> str:

@@ -1,7 +1,7 @@
 """The configuration of a run to resume: rebuilt from plain values, never from saved overrides.
 
-A run directory may come from a stranger. Its ``config.yaml`` gives values to the fields of the
-typed configuration and nothing else: no Hydra override, flag or interpolation comes out of a file.
+A run directory may be untrusted. Its ``config.yaml`` only gives values to the fields of the typed
+configuration: no Hydra override, flag or interpolation in a file has any effect.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ class ResumedRun:
     def hydra_arguments(self, arguments: Sequence[str]) -> list[str]:
         """Return the arguments for Hydra: the given ones and the run directory.
 
-        A user may repeat the whole command line. The values of the run replace its YAML files, so
-        Hydra knows no config groups, and an argument that chooses the same option of a group as
-        the run is left out.
+        A user may repeat the whole command line of the run. Hydra composes from the saved values
+        and not from YAML files, so it knows no config groups. An argument that chooses an option of
+        a group is therefore left out; it must choose the same option as the run.
 
         Raises:
             ConfigError: If an argument chooses another option or another run directory.
@@ -132,7 +132,11 @@ def record_digest(command: str, overrides: Sequence[str], config: str) -> str:
 
 
 def _read_record(command: str, directory: Path) -> tuple[list[str], object]:
-    """Return the overrides with which a run of the command began, and its recorded digest."""
+    """Return the overrides with which a run of the command began, and the recorded digest.
+
+    Raises:
+        ConfigError: If ``overrides.json`` is missing, damaged, or of another command.
+    """
     reference, name = f"resume={str(directory)!r}", "overrides.json"
     try:
         record = read_json_object(directory / name)
@@ -144,7 +148,7 @@ def _read_record(command: str, directory: Path) -> tuple[list[str], object]:
     if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
         raise ConfigError(f"{reference}: {name} is damaged")
     if record.get("command") not in COMMANDS:
-        raise ConfigError(f"{reference}: {name} is damaged: it names no command")
+        raise ConfigError(f"{reference}: {name} is damaged: it does not name a known command")
     if record["command"] != command:
         raise ConfigError(
             f"{reference} is a run of darts.{record['command']}; resume it with that command"
