@@ -1,1 +1,1 @@
-"""Black-box search over the configurations of other commands: studies, workers, result files."""
+"""Black-box search (``darts.tune``): studies, search spaces, workers, analysis and result files."""

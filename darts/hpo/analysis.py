@@ -36,6 +36,7 @@ def analyze(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
 
     Raises:
         ConfigError: If a trial was changed after it had finished.
+        ValueError: If the first trainings of the factorial design all failed.
     """
     check_trials(plan, trials)
     assert isinstance(plan.space, SearchSpace)
@@ -77,10 +78,11 @@ def analyze(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
 def _true_scores(
     plan: StudyPlan, space: SearchSpace, trials: Sequence[FrozenTrial], best: FrozenTrial
 ) -> JsonObject:
-    """Return the best trial's scores in the benchmark table, and rank correlations of all trials.
+    """Return the best trial's scores in the benchmark table, and two rank correlations.
 
-    The correlations compare the scores of the trials with the true test accuracies. They are left
-    out if one of the two is constant. Without a table that covers the space, return {}.
+    The correlations compare the scores of all complete trials with the true test accuracies. They
+    are left out if the scores or the accuracies are all equal. Without a table that covers the
+    space, return {}.
     """
     if not table_covers(plan.config, space.architecture):
         return {}
@@ -116,7 +118,7 @@ def _fit_surrogate(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> Surrogate 
 def _run_factorial_design(
     plan: StudyPlan, space: SearchSpace, best: FrozenTrial
 ) -> FactorialEffects:
-    """Train the corners of the factorial design as a second study in the same database."""
+    """Train all points of the factorial design as a second study in the same database."""
     first_seed = plan.config.seed + 1
     seeds = range(first_seed, first_seed + plan.config.analysis.factorial_seeds)
     design = FactorialDesign(space, trial_point(best), seeds)
@@ -171,7 +173,8 @@ def _retrain_best(plan: StudyPlan, best: FrozenTrial) -> JsonObject:
 def _final_directory(plan: StudyPlan, overrides: Sequence[str]) -> Path:
     """Return the directory of the final training, in which no other point has been trained.
 
-    A study that goes on with a larger budget may find a better point.
+    A study that is resumed with a larger budget may find a better point, and then needs another
+    directory.
     """
     for number in itertools.count(1):
         directory = plan.directory / ("final" if number == 1 else f"final_{number}")

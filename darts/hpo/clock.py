@@ -21,19 +21,19 @@ class StudyClock:
     """Measures how long a study runs; as a context manager, saves the time regularly.
 
     The clock is monotonic, so a change of the system clock neither ends nor extends a study. A
-    killed study loses at most ``SAVE_INTERVAL`` seconds.
+    killed study loses at most ``SAVE_INTERVAL`` seconds of its running time.
 
     Args:
         study: The study.
         hours: Running time after which no trial starts; None for no limit.
 
     Attributes:
-        deadline: Value of ``time.monotonic()``, which all processes of a machine share, after which
-            no trial starts; None for no limit.
+        deadline: Value of ``time.monotonic()`` after which no trial starts; None for no limit. All
+            processes of a machine share this clock.
 
     Raises:
         ConfigError: If the saved time is invalid or was changed, or if the study has fewer finished
-            trials than when it was saved.
+            trials than when the time was saved.
     """
 
     def __init__(self, study: Study, hours: float | None = None) -> None:
@@ -82,6 +82,7 @@ def _count_finished(study: Study) -> int:
 
 
 def _saved_seconds(study: Study) -> float:
+    """Return the running time that is stored in the study, checked; 0 if there is none."""
     saved = study.user_attrs.get(CLOCK)
     if saved is None:
         return 0.0
@@ -92,7 +93,7 @@ def _saved_seconds(study: Study) -> float:
     elif saved.get("digest") != digest(record) or not math.isfinite(seconds):
         problem = "has a running time that was changed"
     elif _count_finished(study) < trials:
-        problem = f"had {trials} finished trials and has only {_count_finished(study)}"
+        problem = f"had {trials} finished trials and now has only {_count_finished(study)}"
     else:
         return seconds
     raise ConfigError(

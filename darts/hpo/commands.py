@@ -32,7 +32,17 @@ def trial_config(target: str, overrides: Sequence[str]) -> TrialConfig:
 def run_command(
     target: str, overrides: Sequence[str], directory: Path, on_epoch: EpochCallback | None = None
 ) -> JsonObject:
-    """Run the command ``target`` in this process and return its summary."""
+    """Run the command ``target`` in this process and return the content of its ``summary.json``.
+
+    Args:
+        target: ``retrain`` or ``search``.
+        overrides: Command line of the run.
+        directory: Run directory.
+        on_epoch: Called after each epoch, see ``darts.strategies.judges.TrialSpec``.
+
+    Raises:
+        ConfigError: As ``trial_config``.
+    """
     config = trial_config(target, overrides)
     invocation = Invocation(directory, tuple(overrides))
     if isinstance(config, SearchConfig):
@@ -41,6 +51,6 @@ def run_command(
 
 
 def merge_overrides(overrides: Sequence[str]) -> list[str]:
-    """Keep the last override of each key, because Hydra refuses two values of one group."""
+    """Return the last override of each key, because Hydra refuses two options of a config group."""
     by_key = {override.partition("=")[0].lstrip("+"): override for override in overrides}
     return list(by_key.values())

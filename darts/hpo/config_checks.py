@@ -1,4 +1,4 @@
-"""Checks of a study's configuration before the first trial."""
+"""Checks before the first trial: the configuration of a study, and its judge."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Digests of trials: a finished trial that was changed later is noticed.
+"""Digests of trials, by which a change of a finished trial is noticed.
 
-A digest protects against damage and careless edits, not against someone who computes a new one. A
-stranger's study is safe to open because its points are checked against the search space and become
-typed overrides, not because of the digests.
+A digest protects against damage and careless edits, not against someone who computes a new one. An
+untrusted study is safe to open for another reason: its points are checked against the search space
+and become typed overrides.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from darts.strategies.strategy import distribution
 if TYPE_CHECKING:
     from darts.hpo.study import StudyPlan
 
-_DIGEST = "digest:"  # prefix of a trial's user attributes; then a state or "point"
+_DIGEST = "digest:"  # prefix of user attributes of a trial, followed by a state or "point"
 _RESULTS = (SCORES, WALL_SECONDS)
 
 
@@ -41,7 +41,7 @@ def digest(content: object) -> str:
 def finish_trial(
     study: Study, trial_id: int, state: TrialState, values: Sequence[float] | None = None
 ) -> None:
-    """Store the digest of a trial and its final state.
+    """Finish a running trial: store its digest, then its final state and its objective values.
 
     The digest depends on the state. If two processes finish a trial at the same time with different
     states, both digests are stored; the state that is stored first is final, and its digest counts.
@@ -90,7 +90,8 @@ def check_trials(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> None:
     """Check trials that were read from a database against the plan and against their digests.
 
     Raises:
-        ConfigError: For the first trial that differs from what a worker of this study stores.
+        ConfigError: If a trial differs from what a worker of this study stores. The message names
+            the first such trial.
     """
     for number, trial in enumerate(trials):
         try:
@@ -121,7 +122,7 @@ def _problem(plan: StudyPlan, trial: FrozenTrial, number: int) -> str | None:
     domains = plan.space.parameters.by_name
     for name, stored in trial.distributions.items():
         if stored != distribution(domains[name].domain):
-            return f"has another domain of {name}"
+            return f"has a domain of {name} that differs from that of the study"
     if point and plan.space.parameters.contains(point):
         known = trial.user_attrs.get(_DIGEST + "point")
         if known is not None and known != digest(_point(trial)):
@@ -139,7 +140,7 @@ def _problem(plan: StudyPlan, trial: FrozenTrial, number: int) -> str | None:
 def _is_part_of_a_point(values: Point, parameters: Parameters) -> bool:
     """Return whether values are a valid point or a part of one.
 
-    A worker that dies while it stores a point leaves a part.
+    A worker that dies while it stores a point leaves a part of it.
     """
     checked: Point = {}
     for parameter in parameters:
@@ -165,14 +166,15 @@ def _problem_of_results(plan: StudyPlan, trial: FrozenTrial) -> str | None:
 
 
 def _point(trial: FrozenTrial) -> object:
-    """Return what the digest of a point covers, as JSON values."""
+    """Return what the digest of a point covers, as JSON values: the values and their domains."""
     domains = {name: distribution_to_json(d) for name, d in trial.distributions.items()}
     return [trial.params, domains]
 
 
 def _content(trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> object:
     """Return what the digest of a finished trial covers, as JSON values."""
-    # A process that considers the trial lost may have stored a reason just before it completed.
+    # A process that considered the trial lost may have stored a reason just before the trial
+    # completed. The reason then means nothing, so only the digest of a failed trial covers it.
     names = (*_RESULTS, FAILURE, REPEAT) if state == TrialState.FAIL else _RESULTS
     numbers = {k: v for k, v in trial.system_attrs.items() if isinstance(v, (int, float))}
     return [

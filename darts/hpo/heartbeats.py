@@ -13,7 +13,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 MISSED = 3  # a trial is lost after this many missed heartbeats
-_MIN_INTERVAL = 0.5  # seconds between two looks at the heartbeats
+_MIN_INTERVAL = 0.5  # seconds between two reads of the heartbeats
 
 
 @contextlib.contextmanager
@@ -41,7 +41,7 @@ def send_heartbeats(study: Study, trial_id: int, interval: float) -> Iterator[No
 class HeartbeatWatch:
     """Finds running trials whose heartbeats have stopped.
 
-    A heartbeat is a time by the clock of the database, which may be set forward while a study runs.
+    A heartbeat is a time of the database's clock, which may be set forward while a study runs.
     A trial therefore counts as lost in two cases only: if its heartbeat has not changed for
     ``MISSED`` intervals of the monotonic clock of this process, or if it was older than that when
     this process first saw it, for example in a study that is resumed the next day.
@@ -58,7 +58,7 @@ class HeartbeatWatch:
         self._last_look = -_MIN_INTERVAL
 
     def lost(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """Return the running trials that are lost; look at the database at most twice a second."""
+        """Return the running trials that are lost; [] if the last read was less than 0.5 s ago."""
         running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         now = time.monotonic()
         if not running or now - self._last_look < _MIN_INTERVAL:

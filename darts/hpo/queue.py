@@ -1,9 +1,9 @@
 """The queue of a study: which trial may start next, and the repeats of lost trials.
 
 Trials start in the order of their positions, and a trial waits until the history that it may see is
-complete (see ``darts.strategies.history``). Workers share only the database, so they claim a
-waiting trial by a change of its state that succeeds for one worker only. A worker that finds no
-trial to claim adds one; if two workers add one at the same time, the later trial waits its turn.
+complete (see ``darts.strategies.history``). Workers share only the database. To claim a waiting
+trial, a worker changes its state, which succeeds for one worker only. A worker that finds no trial
+to claim adds one; if two workers each add one at the same time, the later trial waits its turn.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from darts.hpo.study import StudyPlan
 from darts.hpo.trials import FAILURE, REPEAT, must_be_repeated
 from darts.strategies.history import RETRIED, RETRY_HISTORY, RUNG, latest_attempts, retry_history
 
-MAX_INITIAL_FAILURES = 3  # the study ends if its first trials, this many, all failed
+MAX_INITIAL_FAILURES = 3  # a study ends if this many trials at its start all failed
 
 
 def initial_failures(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -31,7 +31,7 @@ def initial_failures(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def is_over(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> bool:
-    """Return whether a study has all its trials, or ends because its first trials all failed."""
+    """Return whether a study has finished all its trials, or ends because its first ones failed."""
     if initial_failures(trials):
         return True
     if plan.max_trials is None:
@@ -85,7 +85,9 @@ def _next_trial(plan: StudyPlan, trials: Sequence[FrozenTrial], window: int) -> 
 
 
 def fail_and_requeue(study: Study, trial: FrozenTrial, reason: str, retries: int) -> bool:
-    """Record a running trial as failed, and queue its point again up to ``retries`` times.
+    """Record a running trial as failed, and queue its point again.
+
+    A point is queued again up to ``retries`` times.
 
     Returns:
         False if another process had already finished the trial.

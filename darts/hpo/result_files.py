@@ -116,7 +116,10 @@ def total_energy(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
 
 
 def _training_costs(directory: Path) -> list[JsonObject]:
-    """Return the row with the energy of a training, finished or not, as a list; [] if none."""
+    """Return the row that contains the energy of a training, as a list of at most one row.
+
+    It is the summary of a finished training, or the last epoch of an unfinished one.
+    """
     summary, metrics = directory / "summary.json", directory / "metrics.jsonl"
     rows = read_metrics(metrics)[-1:] if metrics.exists() else []
     if summary.exists():

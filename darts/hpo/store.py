@@ -1,6 +1,6 @@
 """The database of a study: an SQLite file in the run directory, or a database server.
 
-A server connects several machines.
+With a server, several machines can work on the same study.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from darts.strategies.strategy import silence_optuna_warnings
 from darts.writing import WriteError
 
 _TIMEOUT = 60  # seconds to wait for the lock of an SQLite file
-_MACHINE_FAILURES = {  # messages of SQLite
+_MACHINE_FAILURES = {  # errno by message of SQLite
     "database or disk is full": errno.ENOSPC,
     "disk i/o error": errno.EIO,
     "attempt to write a readonly database": errno.EROFS,
@@ -72,7 +72,8 @@ def _sqlite_file(url: str) -> Path | None:
 def _create_with_write_ahead_log(file: Path) -> None:
     """Create an SQLite file that readers and one writer may use at the same time.
 
-    The log is on before the first table exists, so no table is created with a rollback journal.
+    The write-ahead log is switched on before the first table exists, so no table is created with a
+    rollback journal.
     """
     if not file.exists() or not file.stat().st_size:
         with contextlib.closing(sqlite3.connect(file, timeout=_TIMEOUT)) as connection:
@@ -85,9 +86,9 @@ def _configure_connections(storage: RDBStorage) -> None:
     A process that is killed at any moment loses no stored trial. SQLite rarely syncs the file to
     disk, so the last trials may be missing after a power failure, but the file stays consistent.
 
-    Every transaction takes the write lock when it begins. Optuna reads the state of a trial and
-    then changes it, under a lock of the row that SQLite does not have: without the write lock, two
-    workers could claim the same trial.
+    Every transaction takes the write lock of the file when it begins. To claim a trial, Optuna
+    reads its state and then changes it, and relies on a lock of the row. SQLite has no such locks,
+    so without the write lock two workers could claim the same trial.
     """
     from sqlalchemy import Connection, event
 
@@ -106,10 +107,10 @@ def _configure_connections(storage: RDBStorage) -> None:
 
 @contextlib.contextmanager
 def storage_errors(url: str) -> Iterator[None]:
-    """Turn failures of the disk below an SQLite file into one line.
+    """Turn an error of SQLite that the disk causes into an error with a one-line message.
 
     Raises:
-        WriteError: Instead of an error of SQLite that a full or failing disk causes.
+        WriteError: If the disk is full, fails or is read-only, or if the file stays locked.
     """
     try:
         yield
@@ -122,7 +123,7 @@ def storage_errors(url: str) -> Iterator[None]:
 
 
 def machine_failure(error: BaseException) -> tuple[str, int] | None:
-    """Return the message and the number of a failure of the disk in a database error, or None."""
+    """Return message and ``errno`` of a failure of the machine in a database error, or None."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, sqlite3.Error):

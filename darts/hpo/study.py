@@ -28,7 +28,7 @@ MAX_WINDOW = 1024
 
 @dataclasses.dataclass(frozen=True)
 class StudyPlan:
-    """Everything that a worker needs. The plan is pickled for the worker's process.
+    """Everything that a worker needs. The plan is pickled and sent to the process of each worker.
 
     Attributes:
         config: Configuration of the study.
@@ -105,6 +105,7 @@ class StudyPlan:
             ConfigError: If the database contains a different study of the same name, or if the
                 study must exist and does not.
             ValueError: If the database cannot be opened.
+            WriteError: If the database cannot be written, for example on a full disk.
         """
         config = self.config
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -141,7 +142,8 @@ class StudyPlan:
     def _require_same_study(self, study: Study, directions: list[StudyDirection]) -> None:
         """Store what a new study varies and optimizes.
 
-        If an existing study varies or optimizes something else, raise ``ConfigError``.
+        Raises:
+            ConfigError: If an existing study varies or optimizes something else.
         """
         if study.directions != directions:
             raise self._difference("objectives")
@@ -221,7 +223,7 @@ def make_plan(config: TuneConfig, directory: Path) -> StudyPlan:
 
 
 def fixed_overrides(config: TuneConfig) -> list[str]:
-    """Return the overrides that all trials share: the configured and the required ones."""
+    """Return the overrides that all trials share: defaults, configured and required ones."""
     defaults = [f"seed={config.seed}", "tracking.tensorboard=false", "tracking.figures=false"]
     required = [f"metric={config.metric}"]
     if config.target == "retrain":
@@ -230,7 +232,10 @@ def fixed_overrides(config: TuneConfig) -> list[str]:
 
 
 def best_trial(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-    """Return the complete trial with the best score; trials within the limits come first."""
+    """Return the complete trial with the best score; None if no trial is complete.
+
+    If any trial is within the limits, it is the best of those.
+    """
     sign = 1 if plan.higher_is_better else -1
     return max(  # the first of equally good trials
         complete_trials(trials),

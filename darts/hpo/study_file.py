@@ -1,4 +1,4 @@
-"""Checks of an SQLite file before Optuna opens it: it may come from a stranger, or be damaged.
+"""Checks of an SQLite file before Optuna opens it: the file may be untrusted or damaged.
 
 An SQLite file can contain code: triggers, views, expressions in indexes and virtual tables run when
 its tables are used. Only the tables and indexes that Optuna creates are therefore allowed.
@@ -24,7 +24,7 @@ _Schema: TypeAlias = "set[tuple[str, str, str, str]]"
 
 
 def check_study_file(path: Path) -> None:
-    """Check an SQLite file and the temporary files next to it; a missing or empty file is valid.
+    """Check an SQLite file and its log files next to it; a missing or empty file is valid.
 
     Raises:
         FileError: If it is damaged, too large, or not the database of a study.
@@ -87,7 +87,7 @@ def _check_schema(path: Path, connection: sqlite3.Connection) -> None:
 
 
 def _schema(connection: sqlite3.Connection) -> _Schema:
-    """Return type, name, table and definition of all parts of a database."""
+    """Return type, name, table and SQL definition of each table, index, view and trigger."""
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
     return {
         (str(kind), str(name), str(table), " ".join(str(text or "").split()))

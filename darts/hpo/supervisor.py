@@ -34,7 +34,7 @@ class Supervisor:
         study: The study, opened by this process.
         on_trial_end: Called once for each trial when it has finished.
         deadline: Value of ``time.monotonic()`` after which no trial starts; None for no limit.
-        reported: Numbers of the trials that had finished before; they are not reported again.
+        reported: Numbers of the trials that are already reported; they are not reported again.
     """
 
     def __init__(
@@ -56,8 +56,11 @@ class Supervisor:
     def run(self, on_poll: Callable[[list[FrozenTrial]], None] | None = None) -> int:
         """Run until the study has enough trials, its time is over or a signal arrives.
 
-        Return the number of the signal, or 0. ``on_poll`` is called with all trials, several times
-        per second.
+        Args:
+            on_poll: Called with all trials, several times per second.
+
+        Returns:
+            The number of the signal, or 0.
 
         Raises:
             ValueError: If the first trials all failed, or if too many workers in a row died.
@@ -76,7 +79,7 @@ class Supervisor:
                     if not unfinished and not self._workers:
                         break
                     self._work(start_workers=unfinished)
-            except Interrupted as error:  # raised by a trial in this process; code 128 + signal
+            except Interrupted as error:  # from a trial in this process; its code is 128 + signal
                 return int(str(error.code)) - 128
             finally:
                 self._stop_workers()
@@ -98,7 +101,7 @@ class Supervisor:
             raise
 
     def _work(self, *, start_workers: bool) -> None:
-        """Start missing workers and wait briefly; with ``workers=0``, evaluate a trial here."""
+        """Start missing workers and wait briefly; with ``workers=0``, step a local worker."""
         count = self._plan.config.workers
         if count == 0:
             if self._local_worker is None:

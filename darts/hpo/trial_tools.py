@@ -23,7 +23,7 @@ from darts.training.distributed import Ranks
 
 
 def table_covers(config: TuneConfig, architecture: Space | None) -> bool:
-    """Return whether a benchmark table is configured and covers the searched space."""
+    """Return whether a benchmark table is configured and contains the space ``architecture``."""
     in_table = architecture is not None and architecture.name == "nas201"
     return config.benchmark.table is not None and in_table
 
@@ -54,7 +54,7 @@ class TrialTools:
         return Benchmark(self._table, config.dataset, config.epochs)
 
     def true_scores(self, genotype: AnyGenotype) -> dict[str, float]:
-        """Return the results of a full training of ``genotype`` from the benchmark table.
+        """Look up the results of a full training of ``genotype`` in the benchmark table.
 
         These are ``test_accuracy`` and ``true_regret`` as fractions, ``true_rank``, and the number
         of ``architectures`` in the table.

@@ -12,7 +12,7 @@ from darts.strategies.history import RETRIED, latest_attempts
 # Names of user attributes of a trial.
 SCORES = "scores"  # scores and costs by name
 WALL_SECONDS = "wall_seconds"  # duration of the evaluation, by a monotonic clock
-FAILURE = "failure"  # reason of a failure, in one line
+FAILURE = "failure"  # why the trial failed, in one line
 REPEAT = "repeat"  # whether a failed trial has to be repeated
 WORKER = "worker"  # name of the worker that evaluates the trial
 
@@ -51,7 +51,7 @@ def failure_reason(trial: FrozenTrial) -> str:
 
 
 def is_unclaimed(trial: FrozenTrial) -> bool:
-    """Return whether a trial is a free place in the queue: not started, and no repeat."""
+    """Return whether a trial is a free place in the queue: it waits, and repeats no other trial."""
     return trial.state == TrialState.WAITING and RETRIED not in trial.system_attrs
 
 

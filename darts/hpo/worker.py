@@ -41,7 +41,7 @@ from darts.strategies.strategy import suggest_point
 from darts.tracking.ledger import common_source
 from darts.writing import is_machine_failure
 
-_WAIT = 0.05  # seconds between two looks at the queue
+_WAIT = 0.05  # seconds between two checks of the queue
 
 SETTINGS = ("epochs", "seed", "ranks")  # numbers in a summary that are settings, not results
 
@@ -129,7 +129,7 @@ class Worker:
             raise
         except Exception as error:
             cannot_write = isinstance(error, OSError) and is_machine_failure(error)
-            if cannot_write or machine_failure(error):  # not the fault of the point
+            if cannot_write or machine_failure(error):  # the point is not to blame
                 self._requeue(trial, "its worker could not write")
                 raise
             self._record(trial, start, error_summary(error))
@@ -147,7 +147,10 @@ class Worker:
             trial.set_user_attr(FAILURE, failure)
 
     def _requeue(self, trial: optuna.Trial, reason: str) -> None:
-        """Put a trial back into the queue; a stop is not a failure, so it may be repeated."""
+        """Put a trial back into the queue, even if its point has used up all its retries.
+
+        The point is not to blame for a signal or a full disk.
+        """
         frozen = self._frozen(trial._trial_id)
         fail_and_requeue(self.study, frozen, reason, retries=len(retry_history(frozen)) + 1)
 

@@ -1,7 +1,7 @@
 """Covariance matrix adaptation, replayed from the history of the study.
 
-Optuna's own sampler stores the optimizer in the database of the study as a pickle, and unpickling a
-stranger's database would run code. Here a new optimizer is built for each proposal, and receives
+Optuna's own sampler stores the optimizer in the database of the study as a pickle, and a pickle in
+an untrusted database could run code. Here a new optimizer is built for each proposal, and receives
 the finished generations of the visible history one after the other.
 
 References:

@@ -57,7 +57,8 @@ class Greedy(Strategy):
     """Hill climbing with restarts.
 
     Attributes:
-        starts: Number of random points at the start of each climb, which continues from the best.
+        starts: Number of random points at the start of each climb, which continues from the best of
+            them.
     """
 
     name: str = "greedy"

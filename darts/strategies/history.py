@@ -6,10 +6,10 @@ which trials happen to have finished. Trial ``n`` therefore sees
 
 * the results of the trials up to ``n - window``, which all have to finish before it starts, and
 * the points, but not the results, of the trials in between, which usually still run. These points
-  are functions of the seed and earlier history themselves.
+  are themselves functions of the seed and the earlier history.
 
-The window is usually the number of workers: with a smaller one, workers would idle. It is stored in
-the study when it begins, because another window would lead to other points.
+The window is usually the number of workers: with a smaller window, workers would idle. It is stored
+when the study begins, because another window would lead to other points.
 
 A worker may die. Its trial then fails and is repeated by another trial with the same point, which
 takes the position of the first attempt. Without kills, a position equals the number of a trial.
@@ -27,7 +27,7 @@ RUNG = "completed_rung"  # prefix of system attributes: values at the rungs of O
 
 
 def first_attempt(trial: FrozenTrial) -> int:
-    """Return the number of the first attempt at a trial's position, often the trial itself."""
+    """Return the number of the first attempt at a trial's position, usually the trial itself."""
     return int(trial.system_attrs.get(RETRIED, trial.number))
 
 
@@ -37,7 +37,7 @@ def retry_history(trial: FrozenTrial) -> list[int]:
 
 
 def latest_attempts(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the latest attempt at each position, by position.
+    """Return the latest attempt at each position, in the order of the positions.
 
     Two processes may both queue the repeat of a lost trial. Then the first repeat counts, and no
     worker runs the other one.
@@ -52,7 +52,7 @@ def latest_attempts(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def trial_position(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
-    """Return the position of a trial, from 0: the number of trials before it without repeats."""
+    """Return the position of a trial, from 0: how many trials precede it, repeats not counted."""
     first = first_attempt(trial)
     return sum(RETRIED not in other.system_attrs and other.number < first for other in trials)
 
@@ -63,7 +63,7 @@ def visible_history(
     window: int,
     convert: Callable[[FrozenTrial], FrozenTrial] | None = None,
 ) -> list[FrozenTrial]:
-    """Return copies of the trials before a trial as the trial may see them, by position.
+    """Return copies of the trials that precede ``trial``, without the results that it may not see.
 
     Args:
         trials: All trials of the study, by number.
@@ -72,8 +72,8 @@ def visible_history(
         convert: Function that changes the copy of a trial whose result is visible.
 
     Returns:
-        Trials with their positions as numbers. Those whose results are hidden have the state
-        ``RUNNING``.
+        The copies in the order of their positions, which are also their numbers. Copies without
+        results have the state ``RUNNING``.
     """
     position = trial_position(trial, trials)
     attempts = latest_attempts(trials)[:position]

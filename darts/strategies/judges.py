@@ -63,7 +63,7 @@ class Judge(ABC):
     """A component that scores a point."""
 
     name: str = ""
-    needs_genotype: ClassVar[bool] = False  # whether it cannot score hyperparameters
+    needs_genotype: ClassVar[bool] = False  # whether it scores architectures only
     space: ClassVar[str | None] = None  # the only space that it supports; None for any space
     trains: ClassVar[bool] = False  # whether it runs the trial's command
     metrics: ClassVar[tuple[str, ...] | None] = None  # metrics that it returns; None for all
@@ -90,12 +90,12 @@ class TrainingJudge(Judge):
 @JUDGES.register
 @dataclass
 class SupernetJudge(Judge):
-    """Score the genotype's path through a trained supernet.
+    """Score the path of the genotype in a trained supernet.
 
     Attributes:
         checkpoint: Run directory or checkpoint of a search. ``method=random_sharing`` trains
             supernets for this purpose.
-        calibration: Training batches from which the batch norm statistics are recomputed.
+        calibration: Number of training batches from which the batch norm statistics are recomputed.
     """
 
     name: str = "supernet"
@@ -114,8 +114,8 @@ class TableJudge(Judge):
 
     Attributes:
         split: Split in the name of the table's column, see ``darts.judging.nas201_table``.
-        epochs: Epochs after which the accuracy was measured. Without a table, a study could afford
-            12 epochs per architecture, but not 200.
+        epochs: Epochs of training after which the accuracy was measured. The default is 12 and not
+            200, because a study that trains could not afford 200 epochs per architecture.
     """
 
     name: str = "table"

@@ -78,7 +78,7 @@ class Gp(ModelStrategy):
 @STRATEGIES.register
 @dataclass
 class Nsga2(Strategy):
-    """Non-dominated sorting: a Pareto front of several objectives.
+    """NSGA-II: evolution with non-dominated sorting, for a Pareto front of several objectives.
 
     Attributes:
         population: Number of trials that survive each generation.

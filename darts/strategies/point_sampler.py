@@ -52,7 +52,7 @@ class Observation:
 
 
 class PointSampler(BaseSampler):
-    """Sampler of whole points, conditions included.
+    """Base class of samplers that propose a whole point at once, with its conditional parameters.
 
     Optuna's own samplers propose each conditional parameter separately.
     """
@@ -81,7 +81,13 @@ class PointSampler(BaseSampler):
     def point_of(
         self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial]
     ) -> tuple[Point, Attributes]:
-        """Return the point of a trial and the attributes to attach to the trial."""
+        """Return the point to propose for ``trial``, and the attributes to attach to the trial.
+
+        Args:
+            study: The study.
+            trial: The trial that needs a point.
+            trials: All trials of the study, by number.
+        """
 
     def random_of(self, position: int) -> Random:
         """Return the generator for the proposal at a position."""
@@ -109,7 +115,7 @@ class ProposalSampler(PointSampler):
         """
 
     def new_point(self, history: Sequence[Observation], draw: Callable[[], Point]) -> Point:
-        """Draw a point, up to 100 times again if it is in the history; it may still be in it."""
+        """Draw a point that is not in the history; after 101 draws, accept one that is."""
         keys = {observation.key for observation in history}
         for _ in range(101):
             point = draw()

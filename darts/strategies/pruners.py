@@ -51,7 +51,7 @@ class Median(Pruner):
 
     Attributes:
         startup: Number of trials that run to their end before any trial is ended.
-        warmup: Epochs of each trial before it may be ended.
+        warmup: Epochs that each trial trains before it may be ended.
     """
 
     name: str = "median"
@@ -68,9 +68,9 @@ class Halving(Pruner):
     """Asynchronous successive halving: at some epochs (rungs), only the best trials continue.
 
     Attributes:
-        shortest: Epochs before the first rung.
-        factor: Epochs of a rung divided by those of the rung before; the best ``1 / factor`` of the
-            trials continue.
+        shortest: Epochs of a trial before the first rung.
+        factor: Epochs at a rung divided by the epochs at the previous rung; the best ``1 / factor``
+            of the trials at a rung continue.
     """
 
     name: str = "halving"

@@ -28,7 +28,7 @@ MakeSampler = Callable[[int], BaseSampler]
 
 
 class SnapshotSampler(PointSampler):
-    """Sampler that lets a new sampler of Optuna propose each point.
+    """Sampler that builds a new sampler of Optuna for each point.
 
     Args:
         setup: The setup of the study.
@@ -107,6 +107,9 @@ def _snapshot(
 
 
 def _numbers(trial: FrozenTrial) -> Attributes:
-    """Return the numeric attributes of a trial; the others only inform trials that still run."""
+    """Return the numeric attributes of a trial.
+
+    Optuna's samplers use the other attributes only to tell each other about trials that still run.
+    """
     attributes = trial.system_attrs.items()
     return {name: value for name, value in attributes if isinstance(value, (int, float))}

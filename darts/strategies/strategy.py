@@ -63,7 +63,7 @@ class Strategy(ABC):
             )
 
     def max_trials(self, setup: Setup) -> int | None:
-        """Return the number of distinct points, or None if it is unlimited."""
+        """Return the number of distinct points that it proposes, or None if it is unlimited."""
         return None
 
 
@@ -79,7 +79,7 @@ def distribution(domain: Domain) -> CategoricalDistribution | FloatDistribution 
 
 
 def suggest_point(trial: Trial, parameters: Parameters) -> Point:
-    """Ask Optuna for a value of each active parameter."""
+    """Ask the sampler of the study for a value of each active parameter, and store the values."""
     point: Point = {}
     for parameter in parameters:
         if not parameter.active(point):
