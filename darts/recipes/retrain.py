@@ -27,7 +27,7 @@ from darts.spaces import AnyGenotype, NetworkBase, space_of
 from darts.spaces.lookup import find_genotype
 from darts.tracking import Console, print_lines, print_summary, read_metrics
 from darts.tracking.optional import optional
-from darts.training.averaging import Averaging, require_one_average
+from darts.training.averaging import Averaging, require_at_most_one_average
 from darts.training.budget import check_budget, print_estimate
 from darts.training.cost import count_macs, count_parameters
 from darts.training.device import (
@@ -62,7 +62,7 @@ def check(config: RetrainConfig) -> None:
     check_budget(config)
     one_of("metric", config.metric, config.task.metrics)
     check_learning_rates(config.optimizer)
-    require_one_average(config.ema_decay, config.averaging_patience)
+    require_at_most_one_average(config.ema_decay, config.averaging_patience)
     if config.validation == 0:
         patience = config.averaging_patience
         for setting, chosen, alternative in (

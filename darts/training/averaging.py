@@ -1,9 +1,9 @@
-"""Averages of the weights over training steps, which are scored instead of the last weights.
+"""Averages of the weights over training steps; a run scores an average instead of the weights.
 
 References:
     Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM Journal on
     Control and Optimization 30(4), 1992; Merity, Keskar and Socher, "Regularizing and Optimizing
-    LSTM Language Models", arXiv:1708.02182, section 4 and algorithm 1: when to start.
+    LSTM Language Models", arXiv:1708.02182, section 4 and algorithm 1: when the mean starts.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from darts.training.restoring import load_module
 from darts.typed_values import Misfit, typed
 
 
-def require_one_average(decay: float, patience: int) -> None:
-    """Refuse both kinds of averages at once.
+def require_at_most_one_average(decay: float, patience: int) -> None:
+    """Refuse both kinds of averages at once; see ``Averaging`` for the arguments.
 
     Raises:
-        ConfigError: When both are enabled.
+        ConfigError: When neither argument is 0.
     """
     if decay and patience:
         raise ConfigError(
@@ -44,17 +44,17 @@ class Averaging:
 
     Args:
         net: Network whose weights are averaged.
-        decay: Decay of an exponential average from the first step on; 0 disables it.
-        patience: A plain mean starts after an epoch that scores no better than the best epoch
-            more than ``patience`` epochs before it; 0 disables it. Until then the network itself
-            is scored.
+        decay: Decay of an exponential average, which starts with the first step; 0 disables it.
+        patience: Starts a plain mean after the first epoch whose score is no better than the best
+            score of the epochs more than ``patience`` epochs before it; 0 disables the mean. Until
+            the mean starts, the network itself is scored.
 
     Raises:
-        ConfigError: When both are enabled.
+        ConfigError: When both averages are enabled.
     """
 
     def __init__(self, net: nn.Module, *, decay: float = 0.0, patience: int = 0) -> None:
-        require_one_average(decay, patience)
+        require_at_most_one_average(decay, patience)
         self._net, self.patience, self.active = net, patience, decay > 0
         self._average: AveragedModel | None = None
         if decay:
@@ -66,14 +66,14 @@ class Averaging:
 
     @property
     def scored_net(self) -> nn.Module:
-        """The network to score and to save: the average once it is active."""
+        """The network to score and to save: the average once it has started, else the network."""
         if self._average is None or not self.active:
             return self._net
         average: nn.Module = self._average.module
         return average
 
     def step(self) -> None:
-        """Update the average; call after each optimizer step."""
+        """Update the average; call it after each optimizer step."""
         if self._average is not None and self.active:
             self._average.update_parameters(self._net)
 
@@ -81,11 +81,11 @@ class Averaging:
         """Record the score of an epoch.
 
         Args:
-            score: Validation score.
-            metric: Metric of the score.
+            score: Validation score of the epoch.
+            metric: Metric of the score; decides which scores are better.
 
         Returns:
-            Whether the plain mean starts now.
+            Whether the plain mean starts with the next step.
         """
         if self.active or not self.patience:
             return False
@@ -103,7 +103,7 @@ class Averaging:
         """Continue from ``state_dict``.
 
         Raises:
-            Misfit: If the state does not fit the network or the kind of average.
+            Misfit: If the state does not fit the network, or belongs to another kind of average.
         """
         saved = typed(_SavedAverage, state, "averaging")
         if (saved["average"] is None) != (self._average is None):

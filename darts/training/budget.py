@@ -1,4 +1,4 @@
-"""Output of a dry run: the estimate, and suggestions if it exceeds the budget.
+"""The output of a dry run: the estimate, and suggestions if the estimate exceeds the budget.
 
 References:
     Learning rates that grow with the batch size: Goyal et al., "Accurate, Large Minibatch SGD",
@@ -19,8 +19,8 @@ from darts.reading import JsonObject
 from darts.tracking import format_duration, print_summary
 from darts.training.dry_run import CostEstimate
 
-MIN_BATCH = 8  # below, batch statistics are unreliable
-NOTABLE_SHARE = 0.05  # of the memory that training adds; a smaller saving is not suggested
+MIN_BATCH = 8  # smaller batches have unreliable batch norm statistics; advice uses multiples
+NOTABLE_SHARE = 0.05  # of the memory that training adds; smaller savings are not suggested
 
 
 def check_budget(config: RunConfig) -> None:
@@ -50,10 +50,10 @@ def print_estimate(
 
     Args:
         config: Configuration of the run.
-        size: Parameters and MACs of its network.
-        estimate: Its predicted cost.
-        device: Its device.
-        not_counted: Work that the estimate omits, in words.
+        size: Parameters and MACs of the network, by name.
+        estimate: Predicted cost of the run.
+        device: Device of the run.
+        not_counted: Description of the work that the estimate omits; None if it omits nothing.
 
     Returns:
         All printed values, and the advice as ``advice``, a list of lines.
@@ -93,19 +93,19 @@ def print_estimate(
 
 @dataclass(frozen=True)
 class Advisor:
-    """Advice for a run that exceeds its budget."""
+    """Suggests changes to a run that exceeds its budget; the fields describe the run."""
 
     batch_size: int
     lr: float
     adam: bool  # whether the weights are trained by Adam instead of SGD
     epochs: int
-    savings: Mapping[str, str]  # overrides that make the run cheaper, with their effect in words
+    savings: Mapping[str, str]  # overrides that make the run cheaper, and what each of them does
 
     @classmethod
     def from_config(
         cls, config: SearchConfig | RetrainConfig, device: str, estimate: CostEstimate
     ) -> Advisor:
-        """Return the advisor of a run on a type of device."""
+        """Return the advisor of a run on a device of a type, for example ``cuda``."""
         return cls(
             batch_size=config.loader.batch_size,
             lr=config.optimizer.lr,
@@ -117,12 +117,12 @@ class Advisor:
     def advice(
         self, estimate: CostEstimate, *, hours: float | None, memory_mb: float | None
     ) -> list[str]:
-        """Return one line per exceeded limit and possible saving, or none if the run fits.
+        """Return one line per exceeded limit and per possible saving; [] if the run fits.
 
         Args:
             estimate: Predicted cost of the run.
-            hours: Time limit.
-            memory_mb: Memory limit.
+            hours: Time limit in hours; None for no limit.
+            memory_mb: Memory limit in MB of 2**20 bytes; None for no limit.
         """
         lines = []
         if memory_mb is not None and estimate.peak_memory_mb > memory_mb:
@@ -140,7 +140,7 @@ class Advisor:
         return lines
 
     def _fewer_epochs(self, estimate: CostEstimate, seconds: float) -> str:
-        """Return advice on epochs; their number does not change the work after the last one."""
+        """Return advice on the number of epochs; the work after the last epoch stays the same."""
         finish = estimate.finish_seconds
         fit = math.floor(self.epochs * (seconds - finish) / (estimate.seconds - finish))
         if fit >= 1:
@@ -153,7 +153,7 @@ class Advisor:
         )
 
     def _smaller_batch(self, estimate: CostEstimate, memory_mb: float) -> str:
-        """Return advice on a batch size; memory above the base is proportional to it."""
+        """Return advice on the batch size; the memory above the base is proportional to it."""
         base = estimate.base_memory_mb
         added = estimate.peak_memory_mb - base
         share = (memory_mb - base) / added if added > 0 else 0.0
@@ -172,11 +172,11 @@ class Advisor:
 def find_savings(
     config: SearchConfig | RetrainConfig, device: str, estimate: CostEstimate
 ) -> dict[str, str]:
-    """Return overrides that make a run cheaper, with their effect in words.
+    """Return overrides that make a run cheaper, and what each of them does.
 
     Args:
         config: Configuration of a search or a retraining.
-        device: Type of the device.
+        device: Type of the device, for example ``cuda``.
         estimate: Predicted cost of the run.
     """
     savings: dict[str, str] = {}
@@ -189,7 +189,8 @@ def find_savings(
             savings["collapse.every=0"] = (
                 f"no collapse checks, which need {checks_mb:,.0f} MB more than a step"
             )
-        # No help for a check: it differentiates twice, which stores recomputed cells as well.
+        # Recomputing cells does not help if a check sets the peak: a check differentiates twice,
+        # which stores the recomputed cells as well.
         if search.memory == "full" and not checks_set_peak:
             savings["memory=checkpoint"] = "cells are computed twice instead of stored"
         if search.relaxation.partial == 1 and search.space.supports_partial:

@@ -1,6 +1,6 @@
 """Checkpoints: written atomically, read without executing code, checked before use.
 
-A checkpoint holds only tensors and plain values. It is written to a temporary file, flushed to disk
+A checkpoint holds only tensors and plain values. It is written to a temporary file, synced to disk
 and renamed.
 """
 
@@ -18,7 +18,7 @@ from darts.training.checkpoint_file import DamagedFile, read_values
 from darts.typed_values import Misfit
 from darts.writing import open_atomically
 
-# Increase the number when the state of a command changes.
+# Formats of checkpoints by command. Increase the number when the state of a command changes.
 FORMATS = {"search": 7, "retrain": 5}
 
 
@@ -27,14 +27,19 @@ StateDict: TypeAlias = dict[str, Any]
 
 
 class CheckpointError(ValueError):
-    """An unusable checkpoint; the message is one line."""
+    """A checkpoint cannot be used; the message is one line."""
 
 
 def save_checkpoint(path: Path, kind: str, content: StateDict) -> None:
     """Write a checkpoint; ``path`` always holds either the old or the new one.
 
+    Args:
+        path: The file.
+        kind: Command that writes it, ``search`` or ``retrain``.
+        content: Tensors and plain values by name.
+
     Raises:
-        WriteError: If the disk is full or fails.
+        WriteError: If the file cannot be written, for example because the disk is full.
     """
     with open_atomically(path) as file:
         output = _Output(file)
@@ -45,14 +50,14 @@ def save_checkpoint(path: Path, kind: str, content: StateDict) -> None:
 
 
 class _Output:
-    """A file for ``torch.save``, which would replace an OSError by a RuntimeError of its own."""
+    """A file for ``torch.save``; keeps an OSError, which ``torch.save`` would replace."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
-        """Write bytes; after an error, keep it and write nothing."""
+        """Write bytes; keep the first error, and write nothing after it."""
         if self.error is None:
             try:
                 self._file.write(data)
@@ -65,14 +70,15 @@ class _Output:
 
 
 def load_checkpoint(path: Path, kind: str | None = None) -> StateDict:
-    """Read a checkpoint to the CPU. Its entries are plain, but not yet of the expected types.
+    """Read a checkpoint, with all tensors on the CPU; the types of its entries are not yet checked.
 
     Args:
         path: The file.
         kind: Command that must have written it, ``search`` or ``retrain``; None accepts both.
 
     Raises:
-        CheckpointError: When the file is absent, damaged, foreign, or of another command.
+        CheckpointError: When the file is missing, damaged, not a checkpoint of this version of
+            darts-nas, or from another command.
         OSError: When the disk fails.
     """
     try:
@@ -106,10 +112,10 @@ def load_checkpoint(path: Path, kind: str | None = None) -> StateDict:
 
 @contextmanager
 def checkpoint_errors(path: Path) -> Iterator[None]:
-    """Name the checkpoint in the errors of a block that uses its entries.
+    """Add the name of a checkpoint to the errors of a block that uses its entries.
 
     Raises:
-        CheckpointError: Instead of the errors that PyTorch and this package raise for values that
+        CheckpointError: In place of the errors that PyTorch and this package raise for values that
             do not fit.
     """
     try:

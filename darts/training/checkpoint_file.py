@@ -1,6 +1,6 @@
-"""The file of a checkpoint: an uncompressed zip archive, read within limits.
+"""Read the file of a checkpoint, an uncompressed zip archive, within limits.
 
-Memory is bounded by the size of the file: no member is compressed, and members do not overlap. The
+The size of the file bounds the memory: no member is compressed, and members do not overlap. The
 checksum of every member that is used is verified.
 """
 
@@ -21,20 +21,21 @@ from darts.reading import MIB, one_line, open_regular
 from darts.training.checkpoint_values import Value, decode
 
 PICKLE_LIMIT = 16 * MIB  # bytes of the member that describes all values and tensors
-DIRECTORY_LIMIT = 16 * MIB  # bytes of the list of members
+DIRECTORY_LIMIT = 16 * MIB  # bytes of the list of members, the central directory of the archive
 MAX_MEMBERS = 100_000
 
 
 class DamagedFile(ValueError):
-    """A file that is no zip archive, or whose bytes have changed; the message is one line."""
+    """A file is not a zip archive, or its bytes have changed; the message is one line."""
 
 
 def read_values(path: Path) -> Value:
     """Return the value that ``torch.save`` wrote, with all tensors on the CPU.
 
     Raises:
-        DamagedFile: If the file is not such an archive, or damaged.
-        ValueError: If it holds other objects than plain values and tensors, or exceeds a limit.
+        DamagedFile: If the file is not a zip archive, or is damaged.
+        ValueError: If it holds objects other than plain values and tensors, or exceeds a limit.
+        FileError: If it is not a regular file.
         OSError: If the file cannot be read.
     """
     with open_regular(path) as file:
@@ -54,9 +55,10 @@ def read_values(path: Path) -> Value:
 def _check_directory(file: BinaryIO) -> None:
     """Refuse a large list of members, which ``zipfile`` would read as a whole.
 
-    The archive must end as ``torch.save`` writes it: without a comment, and, if the sizes have 64
-    bits, with the record of the sizes directly before their locator.
+    The archive must end as ``torch.save`` writes it: without a comment and, in the zip64 format,
+    with the zip64 end record directly before its locator.
     """
+    # At the end of the file: zip64 end record (56 bytes), zip64 locator (20), end record (22).
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 98))
     tail = file.read(98)
@@ -73,7 +75,7 @@ def _check_directory(file: BinaryIO) -> None:
 
 
 class _Archive:
-    """The checked members of an archive."""
+    """The members of an archive, checked by the constructor."""
 
     def __init__(self, archive: zipfile.ZipFile, file_size: int) -> None:
         members = archive.infolist()
@@ -83,7 +85,7 @@ class _Archive:
             if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 0x1:
                 raise ValueError(f"its member {_name(member)} is compressed or encrypted")
             if member.file_size != member.compress_size:
-                raise DamagedFile(f"the sizes of {_name(member)} differ")
+                raise DamagedFile(f"{_name(member)} has two different sizes")
         if sum(member.file_size for member in members) > file_size:
             raise ValueError("its members overlap")
         self._archive = archive
@@ -92,7 +94,7 @@ class _Archive:
             raise ValueError("two of its members have the same name")
         pickles = [name for name in self._members if name.endswith("/data.pkl")]
         if len(pickles) != 1:
-            raise ValueError("it has no member data.pkl")
+            raise ValueError("it must have exactly one member data.pkl")
         self._folder = pickles[0].removesuffix("data.pkl")
 
     def values(self) -> Value:
@@ -105,6 +107,7 @@ class _Archive:
         return decode(self._read("data.pkl").numpy().tobytes(), self._tensor)
 
     def _tensor(self, key: str, dtype: torch.dtype) -> Tensor:
+        """Return all numbers of a storage, ``(n,)`` of a dtype."""
         data = self._read(f"data/{key}")
         if len(data) % dtype.itemsize:
             raise ValueError(f"the size of tensor {key[:60]!r} is wrong")

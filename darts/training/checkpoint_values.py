@@ -1,8 +1,8 @@
-"""The values of a checkpoint, decoded from the pickle that ``torch.save`` writes.
+"""Decode the values of a checkpoint from the pickle that ``torch.save`` writes.
 
-This is no unpickler: it calls nothing that the file names. It understands the few opcodes with
-which ``torch.save`` writes dictionaries, lists, tuples, texts, numbers and tensors; others are
-errors. An ``OrderedDict`` becomes a dictionary without attributes.
+This is not an unpickler: it never imports or calls what the file names. It understands the few
+opcodes with which ``torch.save`` writes dictionaries, lists, tuples, strings, numbers and tensors,
+and refuses all others. An ``OrderedDict`` becomes a dictionary without attributes.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 
 Item: TypeAlias = Any
-"""Whatever a damaged file may put on the stack of the decoder."""
+"""Anything that a damaged file may put on the stack of the decoder."""
 
 Value: TypeAlias = (
     "dict[str | int, Value] | list[Value] | tuple[Value, ...] | str | float | Tensor | None"
 )
-"""A nested plain value of a checkpoint."""
+"""A tensor, a plain value, or a nested container of them."""
 
-MAX_DEPTH = 100  # of nested containers
-MAX_VALUES = 10**6  # a container that occurs twice counts twice
+MAX_DEPTH = 100  # levels of nested containers
+MAX_VALUES = 10**6  # values in all containers; a container that occurs twice counts twice
 MAX_OPCODES = 4 * MAX_VALUES
 
 _DAMAGED = "its pickle is damaged"
@@ -51,20 +51,20 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 @dataclass(frozen=True)
 class _Global:
-    """A name of a module that the pickle refers to; it is never imported."""
+    """The name of a class or function that the pickle refers to; it is never imported."""
 
     name: str
 
 
 @dataclass(frozen=True, eq=False)
 class _Storage:
-    """The numbers of one or several tensors, one-dimensional."""
+    """The numbers of one or several tensors."""
 
-    values: Tensor
+    values: Tensor  # (n,)
 
 
 ReadTensor: TypeAlias = Callable[[str, torch.dtype], Tensor]
-"""Returns all numbers of a member of the archive, one-dimensional, by name and type."""
+"""Takes the key of a storage in the archive and a dtype; returns all its numbers, ``(n,)``."""
 
 
 def decode(data: bytes, read: ReadTensor) -> Value:
@@ -72,10 +72,11 @@ def decode(data: bytes, read: ReadTensor) -> Value:
 
     Args:
         data: The pickle.
-        read: Returns the numbers of a tensor.
+        read: Returns the numbers of a storage.
 
     Raises:
-        ValueError: In one line, if the pickle is damaged, holds other objects or exceeds a limit.
+        ValueError: If the pickle is damaged, holds other objects or exceeds a limit; the message is
+            one line.
     """
     value: Value = _Decoder(read).run(data)
     _check_tree(value)
@@ -83,7 +84,7 @@ def decode(data: bytes, read: ReadTensor) -> Value:
 
 
 class _Decoder:
-    """The stack and the memo of one pickle."""
+    """Decodes one pickle: its stack of values, and its memo of values that occur again."""
 
     def __init__(self, read: ReadTensor) -> None:
         self._read = read
@@ -142,7 +143,7 @@ class _Decoder:
             arguments, function = stack.pop(), stack.pop()
             stack.append(self._construct(function, arguments))
         elif name == "BUILD":
-            stack.pop()  # the attributes of an OrderedDict: versions of modules
+            stack.pop()  # attributes of an OrderedDict: in a state dict, the versions of modules
             self._top(dict)
         elif name == "BINPERSID":
             stack.append(self._storage(stack.pop()))
@@ -165,7 +166,7 @@ class _Decoder:
         if len(items) % 2:
             raise ValueError(_DAMAGED)
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # Other keys could have equal hash values, which makes a dictionary slow.
+            # Keys of other types could all have the same hash, which makes a dictionary slow.
             if type(key) not in (str, int):
                 raise ValueError(f"a key is of type {type(key).__name__}")
             if key in target:
@@ -183,7 +184,7 @@ class _Decoder:
             if type(storage) is _Storage and plain:
                 return _view(storage.values, offset, size, stride)
         name = function.name[:100].replace(" ", ".")
-        raise ValueError(f"it holds an object of {name}, which is no plain value")
+        raise ValueError(f"it holds an object of {name}, which is not a plain value")
 
     def _storage(self, reference: Item) -> _Storage:
         if type(reference) is not tuple or len(reference) != 5:
@@ -201,11 +202,13 @@ class _Decoder:
 
 
 def _view(values: Tensor, offset: Item, size: Item, stride: Item) -> Tensor:
-    """Return a tensor of the given numbers; no number may occur twice.
+    """Return a view of a storage; refuse a view whose elements share memory.
 
     Args:
-        values: All numbers, ``(n,)``.
-        offset, size, stride: Position of the first number, shape, and steps along the axes.
+        values: All numbers of the storage, ``(n,)``.
+        offset: Position of the first element of the view in the storage.
+        size: Shape of the view, a tuple.
+        stride: Strides of the axes in elements, a tuple.
     """
     numbers = [offset, *size, *stride] if type(size) is type(stride) is tuple else [None]
     if any(type(number) is not int or not 0 <= number < 2**48 for number in numbers):
@@ -213,13 +216,13 @@ def _view(values: Tensor, offset: Item, size: Item, stride: Item) -> Tensor:
     if len(size) != len(stride) or len(size) > 64:
         raise ValueError("the shape of a tensor is damaged")
     if 0 not in size:
-        count, last = 1, offset
-        # Axes in the order of their steps: each must step over all numbers of those before it.
+        extent, last = 1, offset
+        # Axes by increasing stride: each stride must reach beyond the elements of the axes before.
         for step, length in sorted(zip(stride, size, strict=True)):
-            if length > 1 and step < count:
+            if length > 1 and step < extent:
                 raise ValueError("the numbers of a tensor overlap")
             if length > 1:
-                count, last = step * (length - 1) + count, last + step * (length - 1)
+                extent, last = step * (length - 1) + extent, last + step * (length - 1)
         if last >= len(values):
             raise ValueError("a tensor is larger than its data")
     elif offset > len(values) or sum(size) > 2**40:

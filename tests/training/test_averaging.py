@@ -1,4 +1,4 @@
-"""Averaged weights equal explicit sums, and a mean begins after a plateau."""
+"""Averaged weights equal explicit averages, and a mean starts when scores stop improving."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def test_an_exponential_average_weighs_recent_steps_more() -> None:
     for weight in others:
         expected = 0.8 * expected + 0.2 * weight
     torch.testing.assert_close(averaging.scored_net.weight, expected)
-    assert not averaging.end_epoch(0.1, ACCURACY)  # it began with the first step
+    assert not averaging.end_epoch(0.1, ACCURACY)  # it started with the first step
 
 
-def test_a_mean_begins_after_epochs_without_improvement() -> None:
+def test_a_mean_starts_after_epochs_without_improvement() -> None:
     net = nn.Linear(3, 2)
     averaging = Averaging(net, patience=2)
     # With patience=2, 85 is compared with 100 only.
@@ -57,7 +57,7 @@ def test_a_mean_begins_after_epochs_without_improvement() -> None:
 
 
 def first_averaged_epoch(scores: list[float], patience: int) -> int | None:
-    """Return the epoch in which averaging begins by algorithm 1 of Merity et al.
+    """Return the epoch in which averaging starts by algorithm 1 of Merity et al.
 
     It is the first t > n with a loss above the minimum of logs[0 : t-n], arXiv:1708.02182.
     """
@@ -71,20 +71,20 @@ def first_averaged_epoch(scores: list[float], patience: int) -> int | None:
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("patience", [1, 3])
-def test_a_mean_begins_in_the_epoch_of_the_published_algorithm(seed: int, patience: int) -> None:
+def test_a_mean_starts_in_the_epoch_of_the_published_algorithm(seed: int, patience: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     falling = torch.linspace(5, 0, 15) + 2 * torch.rand(15, generator=generator)
     for metric, sign in ((PERPLEXITY, 1), (ACCURACY, -1)):
         averaging = Averaging(nn.Linear(1, 1), patience=patience)
-        begins = [averaging.end_epoch(sign * score, metric) for score in falling.tolist()]
+        starts = [averaging.end_epoch(sign * score, metric) for score in falling.tolist()]
         expected = first_averaged_epoch(falling.tolist(), patience)
-        assert [epoch for epoch, value in enumerate(begins) if value] == (
+        assert [epoch for epoch, value in enumerate(starts) if value] == (
             [] if expected is None else [expected]
         )
 
 
 @pytest.mark.parametrize("options", [{"decay": 0.9}, {"patience": 1}, {}])
-def test_a_resumed_average_equals_an_unbroken_one(options: dict[str, Any]) -> None:
+def test_a_resumed_average_equals_an_uninterrupted_one(options: dict[str, Any]) -> None:
     unbroken_net, net = nn.Linear(3, 2), nn.Linear(3, 2)
     unbroken = Averaging(unbroken_net, **options)
     take_steps(unbroken_net, unbroken, 2)

@@ -36,9 +36,9 @@ def advisor(**values: Any) -> Advisor:
 
 
 def test_a_run_within_its_budget_needs_no_advice() -> None:
-    savings = advisor(savings={"memory=checkpoint": "less"})
-    assert savings.advice(ESTIMATE, hours=None, memory_mb=None) == []
-    assert savings.advice(ESTIMATE, hours=2.0, memory_mb=5000.0) == []
+    with_saving = advisor(savings={"memory=checkpoint": "less"})
+    assert with_saving.advice(ESTIMATE, hours=None, memory_mb=None) == []
+    assert with_saving.advice(ESTIMATE, hours=2.0, memory_mb=5000.0) == []
 
 
 def test_a_smaller_batch_has_a_smaller_learning_rate() -> None:
@@ -59,8 +59,8 @@ def test_no_batch_size_is_advised_if_none_fits(memory: float) -> None:
 
 
 def test_the_largest_number_of_epochs_that_fits_is_advised() -> None:
-    savings = advisor(savings={"memory=checkpoint": "less"})
-    assert savings.advice(ESTIMATE, hours=0.5, memory_mb=None) == [
+    with_saving = advisor(savings={"memory=checkpoint": "less"})
+    assert with_saving.advice(ESTIMATE, hours=0.5, memory_mb=None) == [
         "time: the estimate of 2 hours exceeds budget.hours=0.5; set epochs=12",
         "or memory=checkpoint: less",
     ]
@@ -69,7 +69,7 @@ def test_the_largest_number_of_epochs_that_fits_is_advised() -> None:
 
 
 def test_fewer_epochs_do_not_shorten_the_discretization() -> None:
-    """Fifty epochs take one hour, of which half an hour fits."""
+    """Fifty epochs take one hour, and half an hour of training fits the budget."""
     estimate = estimate_with(finish_seconds=3600.0)
     (line,) = advisor().advice(estimate, hours=1.5, memory_mb=None)
     assert line.endswith("set epochs=25")

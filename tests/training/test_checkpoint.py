@@ -73,7 +73,7 @@ def test_a_saved_state_is_loaded_unchanged(tmp_path: Path) -> None:
 
 
 class Unpicklable:
-    """An object that fails to be written."""
+    """An object that ``torch.save`` cannot write."""
 
     def __reduce__(self) -> Any:
         raise RuntimeError("the disk is full")
@@ -159,19 +159,19 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
         assert_refused(path, "damaged or not a checkpoint")
 
 
-def test_foreign_files_are_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_checkpoints_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     assert_refused(path, "no checkpoint at")
     assert_refused(tmp_path, "no checkpoint at")
     assert_refused(path / "below", "no checkpoint at")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("holiday.txt", "sun")
-    assert_refused(path, "it has no member data.pkl")
+    assert_refused(path, "it must have exactly one member data.pkl")
     path.write_text("epoch: 3\n")
     assert_refused(path, "damaged or not a checkpoint")
-    foreign: Any
-    for foreign in ({"state_dict": {}}, {"format": 1}, [1, 2]):
-        torch.save(foreign, path)
+    other: Any
+    for other in ({"state_dict": {}}, {"format": 1}, [1, 2]):
+        torch.save(other, path)
         assert_refused(path, "is not a checkpoint of darts-nas")
     torch.save({"format": 99, "kind": "search"}, path)
     assert_refused(path, "another version of darts-nas: format 99, not ")
@@ -227,7 +227,7 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
     assert_refused(path, "is not a regular file")
 
 
-def test_format_and_kind_must_be_a_number_and_a_text(tmp_path: Path) -> None:
+def test_format_must_be_a_number_and_kind_a_string(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     for wrong in ({"format": True}, {"format": "7"}, {"kind": None}, {"kind": ["search"]}):
         torch.save({"format": FORMATS["search"], "kind": "search", **wrong}, path)

@@ -143,7 +143,7 @@ def test_the_opcodes_of_torch_save_are_understood(tmp_path: Path) -> None:
         (tensor(size=(4,), stride=(-1,)), "the shape of a tensor is damaged"),
         (tensor(size=(4,), stride=()), "the shape of a tensor is damaged"),
         (tensor(size=(0, 2**47), stride=(1, 1)), "the shape of a tensor is damaged"),
-        (tensor(hooks=b"K\x01"), "_rebuild_tensor_v2, which is no plain value"),
+        (tensor(hooks=b"K\x01"), "_rebuild_tensor_v2, which is not a plain value"),
         (tensor(kind="Double"), "the size of tensor 0 is wrong"),
         (b"0", "opcode POP"),
         (b"", "damaged"),
