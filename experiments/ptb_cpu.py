@@ -43,15 +43,15 @@ class LstmNetwork(nn.Module):
     """A language model with one LSTM layer; its state concatenates hidden and cell state.
 
     Args:
-        vocabulary: Number of tokens of the vocabulary.
+        vocab_size: Number of tokens of the vocabulary.
         width: Size of embeddings and states. Embedding and decoder share their weights.
         dropouts: As for ``Network``.
     """
 
-    def __init__(self, vocabulary: int, width: int, dropouts: DropoutRates) -> None:
+    def __init__(self, vocab_size: int, width: int, dropouts: DropoutRates) -> None:
         super().__init__()
         self.dropouts = dropouts
-        self.embedding = EmbeddingDecoder(vocabulary, width, width, True, dropouts)
+        self.embedding = EmbeddingDecoder(vocab_size, width, width, True, dropouts)
         self.lstm = nn.LSTM(width, width)
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
@@ -63,12 +63,12 @@ class LstmNetwork(nn.Module):
         return self.embedding.decode(outputs, torch.cat([last[0], memory[0]], dim=1))
 
 
-def make_lstm(weights: int, vocabulary: int, dropouts: DropoutRates) -> LstmNetwork:
+def make_lstm(weights: int, vocab_size: int, dropouts: DropoutRates) -> LstmNetwork:
     """Return the LSTM whose number of weights is closest to ``weights``."""
     sizes = range(8, 1024)
     # Embedding, bias of the decoder, matrices and biases of the gates.
-    width = min(sizes, key=lambda w: abs(w * vocabulary + vocabulary + 8 * w * w + 8 * w - weights))
-    return LstmNetwork(vocabulary, width, dropouts)
+    width = min(sizes, key=lambda w: abs(w * vocab_size + vocab_size + 8 * w * w + 8 * w - weights))
+    return LstmNetwork(vocab_size, width, dropouts)
 
 
 def windows(corpus: Corpus, split: str, columns: int, args: argparse.Namespace) -> WindowLoader:
@@ -164,7 +164,7 @@ def main() -> None:
     name, genotype = find_genotype(args.genotype)
     if not isinstance(genotype, Genotype):
         parser.error(f"--genotype={args.genotype} is not a genotype of a recurrent cell")
-    vocabulary = len(corpus.vocabulary)
+    vocab_size = len(corpus.vocabulary)
     lstm_dropouts = DropoutRates(embedding=args.dropout, output=args.dropout)
     cell_dropouts = DropoutRates(
         embedding=args.dropout, output=args.dropout, hidden=args.hidden_dropout
@@ -172,10 +172,10 @@ def main() -> None:
     for network in args.networks:
         seed_everything(args.seed)
         sizes = {"embedding": args.units, "hidden": args.units}
-        net: Any = Network(genotype, vocabulary, **sizes, dropouts=cell_dropouts)
+        net: Any = Network(genotype, vocab_size, **sizes, dropouts=cell_dropouts)
         weights = count_parameters(net.parameters())
         if network == "lstm":
-            net = make_lstm(weights, vocabulary, lstm_dropouts)
+            net = make_lstm(weights, vocab_size, lstm_dropouts)
         row = {
             "network": f"cell {name}" if network == "cell" else "LSTM",
             "genotype": str(genotype) if network == "cell" else None,

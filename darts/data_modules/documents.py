@@ -30,8 +30,8 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
         self.target_names = self.source.classes
 
     def network_sizes(self, space: Space) -> dict[str, int]:
-        """Return ``classes`` and ``words``, the size of the vocabulary."""
-        return {"classes": len(self.target_names), "words": len(self.source.vocabulary)}
+        """Return ``classes`` and ``vocab_size``, the size of the vocabulary."""
+        return {"classes": len(self.target_names), "vocab_size": len(self.source.vocabulary)}
 
     @property
     def sample_shape(self) -> tuple[int, ...]:

@@ -45,8 +45,8 @@ class TextDataModule(DataModule):
         self.window = config.task.window
 
     def network_sizes(self, space: Space) -> dict[str, int]:
-        """Return ``vocabulary``, the number of different tokens."""
-        return {"vocabulary": len(self.target_names)}
+        """Return ``vocab_size``, the number of different tokens."""
+        return {"vocab_size": len(self.target_names)}
 
     @property
     def sample_shape(self) -> tuple[int, ...]:

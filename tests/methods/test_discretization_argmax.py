@@ -112,7 +112,7 @@ def test_skip_limit_applies_to_the_cell_of_nas201() -> None:
 
 def test_skip_limit_counts_identity_blocks_of_transformers() -> None:
     space = Transformer(cells=3)
-    net = space.supernet(vocabulary=5)
+    net = space.supernet(vocab_size=5)
     context = SearchContext.from_supernet(space, net)
     tables = {name: torch.full(alpha.shape, 0.01) for name, alpha in net.alphas.items()}
     for row, names in enumerate(net.candidates["mixer"]):

@@ -23,7 +23,7 @@ class EmbeddingDecoder(nn.Module):
     """Token embedding and decoder, optionally with tied weights.
 
     Args:
-        vocabulary: Number of tokens, V.
+        vocab_size: Number of tokens, V.
         embedding: Size of an embedding, E.
         hidden: Size of the cell's output, H.
         tied: Whether embedding and decoder share their weights; requires E = H.
@@ -34,19 +34,19 @@ class EmbeddingDecoder(nn.Module):
     """
 
     def __init__(
-        self, vocabulary: int, embedding: int, hidden: int, tied: bool, dropouts: DropoutRates
+        self, vocab_size: int, embedding: int, hidden: int, tied: bool, dropouts: DropoutRates
     ) -> None:
         super().__init__()
-        check_positive(vocabulary=vocabulary, embedding=embedding, hidden=hidden)
+        check_positive(vocab_size=vocab_size, embedding=embedding, hidden=hidden)
         if tied and embedding != hidden:
             raise ValueError(
                 f"embedding={embedding} and hidden={hidden} must be equal when tied=true; make "
                 "them equal, or set tied=false"
             )
         self.dropouts = dropouts
-        self.embedding = nn.Parameter(torch.empty(vocabulary, embedding))
-        self.decoder = None if tied else nn.Parameter(torch.empty(vocabulary, hidden))
-        self.bias = nn.Parameter(torch.zeros(vocabulary))
+        self.embedding = nn.Parameter(torch.empty(vocab_size, embedding))
+        self.decoder = None if tied else nn.Parameter(torch.empty(vocab_size, hidden))
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
         for weight in (self.embedding, self.decoder):
             if weight is not None:
                 nn.init.uniform_(weight, -INITIAL_RANGE, INITIAL_RANGE)

@@ -26,7 +26,7 @@ class Network(NetworkBase):
 
     Args:
         genotype: The cell's architecture.
-        vocabulary, embedding, hidden, tied: See ``EmbeddingDecoder``. The default sizes are the
+        vocab_size, embedding, hidden, tied: See ``EmbeddingDecoder``. The default sizes are the
             published ones for Penn Treebank.
         dropouts: Dropout rates in training.
 
@@ -38,7 +38,7 @@ class Network(NetworkBase):
     def __init__(
         self,
         genotype: Genotype,
-        vocabulary: int,
+        vocab_size: int,
         *,
         embedding: int = 850,
         hidden: int = 850,
@@ -47,7 +47,7 @@ class Network(NetworkBase):
     ) -> None:
         super().__init__(genotype)
         dropouts = dropouts or DropoutRates()
-        self.words = EmbeddingDecoder(vocabulary, embedding, hidden, tied, dropouts)
+        self.words = EmbeddingDecoder(vocab_size, embedding, hidden, tied, dropouts)
         self.cell = DiscreteCell(genotype, embedding, hidden, dropouts)
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:

@@ -43,9 +43,9 @@ class CellState(nn.Module):
 class Lookup(nn.Module):
     """An embedding table that is not tied to the decoder, ``(B,)`` -> ``(B, embedding)``."""
 
-    def __init__(self, vocabulary: int, embedding: int) -> None:
+    def __init__(self, vocab_size: int, embedding: int) -> None:
         super().__init__()
-        self.table = nn.Embedding(vocabulary, embedding)
+        self.table = nn.Embedding(vocab_size, embedding)
 
     def forward(self, tokens: Tensor) -> Tensor:
         embeddings: Tensor = self.table(tokens.long())
@@ -53,11 +53,11 @@ class Lookup(nn.Module):
 
 
 def pieces(
-    nodes: int, vocabulary: int, embedding: int, hidden: int, tied: bool
+    nodes: int, vocab_size: int, embedding: int, hidden: int, tied: bool
 ) -> Iterator[NetworkPiece]:
     """Yield the modules that process one token, with all candidates of all edges."""
     if not tied:
-        yield NetworkPiece(partial(Lookup, vocabulary, embedding), ())
+        yield NetworkPiece(partial(Lookup, vocab_size, embedding), ())
     inputs = embedding + hidden
     yield NetworkPiece(partial(CellState, inputs, hidden, "tanh"), (inputs,))
     for edge in range(len(edges_of(nodes))):
@@ -65,7 +65,7 @@ def pieces(
             if name != "none":
                 make = partial(CellState, hidden, hidden, name)
                 yield NetworkPiece(make, (hidden,), (GROUP, edge, column))
-    yield NetworkPiece(partial(nn.Linear, hidden, vocabulary), (hidden,))
+    yield NetworkPiece(partial(nn.Linear, hidden, vocab_size), (hidden,))
 
 
 def expected_usage(

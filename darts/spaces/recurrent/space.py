@@ -101,7 +101,7 @@ class Recurrent(Space):
     ) -> Supernet | TranslationSupernet:
         """Build the supernet, see ``Space.supernet``.
 
-        Options are ``vocabulary`` (number of tokens) for a language model; ``sources``, ``targets``
+        Options are ``vocab_size`` (number of tokens) for a language model; ``sources``, ``targets``
         (vocabulary sizes) and optionally ``joint`` for an encoder-decoder.
         """
         self.reject_options(
@@ -112,7 +112,7 @@ class Recurrent(Space):
             skip_reason="every candidate already bypasses its activation",
         )
         settings = self._add_settings(options)
-        supernet = Supernet if "vocabulary" in options else TranslationSupernet
+        supernet = Supernet if "vocab_size" in options else TranslationSupernet
         return supernet(nodes=self.nodes, **settings)
 
     def network(
@@ -125,7 +125,7 @@ class Recurrent(Space):
                 "node; set drop_path=0, and use space.hidden_dropout to drop units"
             )
         settings = self._add_settings(options)
-        network = Network if "vocabulary" in options else TranslationNetwork
+        network = Network if "vocab_size" in options else TranslationNetwork
         return network(genotype, **settings)
 
     def _add_settings(self, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class Recurrent(Space):
             "tied": self.tied,
             "dropouts": self.dropouts,
         }
-        if "vocabulary" not in options:
+        if "vocab_size" not in options:
             return {**settings, "copy": self.copy}
         if self.copy:
             raise ValueError(
@@ -148,7 +148,7 @@ class Recurrent(Space):
 
     def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
         sizes = [f"embedding={self.embedding}", f"hidden={self.hidden}"]
-        return {"vocabulary": PENN_TREEBANK_WORDS}, [*sizes, f"{PENN_TREEBANK_WORDS:,} tokens"]
+        return {"vocab_size": PENN_TREEBANK_WORDS}, [*sizes, f"{PENN_TREEBANK_WORDS:,} tokens"]
 
     @classmethod
     def reference(cls, genotype: Genotype) -> Recurrent:

@@ -45,7 +45,7 @@ class Supernet(RecurrentSupernet):
     """A language model: embedding, the cell with all candidates, and a decoder (output layer).
 
     Args:
-        vocabulary, embedding, hidden, tied: See ``EmbeddingDecoder``.
+        vocab_size, embedding, hidden, tied: See ``EmbeddingDecoder``.
         nodes: Number of nodes after state 0.
         dropouts: Dropout rates in training; ``weight`` must be 0.
 
@@ -56,7 +56,7 @@ class Supernet(RecurrentSupernet):
 
     def __init__(
         self,
-        vocabulary: int,
+        vocab_size: int,
         *,
         embedding: int = 300,
         hidden: int = 300,
@@ -66,7 +66,7 @@ class Supernet(RecurrentSupernet):
     ) -> None:
         super().__init__()
         dropouts = _check_dropouts(dropouts)
-        self.words = EmbeddingDecoder(vocabulary, embedding, hidden, tied, dropouts)
+        self.words = EmbeddingDecoder(vocab_size, embedding, hidden, tied, dropouts)
         self.cell = self.cell_class(embedding, hidden, nodes, dropouts)
         self._init_edges(nodes, cells=1)
 

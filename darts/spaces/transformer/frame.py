@@ -111,9 +111,9 @@ class PositionalEncoding(nn.Module):
 class Embedding(nn.Module):
     """Token embedding, times the square root of its width; ``(B, T)`` -> ``(B, T, D)``."""
 
-    def __init__(self, vocabulary: int, width: int) -> None:
+    def __init__(self, vocab_size: int, width: int) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.empty(vocabulary, width).normal_(std=width**-0.5))
+        self.table = nn.Parameter(torch.empty(vocab_size, width).normal_(std=width**-0.5))
 
     def extra_repr(self) -> str:
         return f"{tuple(self.table.shape)}"
@@ -126,7 +126,7 @@ class Frame(nn.Module):
     """Embedding and positional encoding before the blocks, and layer norm after them.
 
     Args:
-        vocabulary: Number of tokens, V.
+        vocab_size: Number of tokens, V.
         config: Settings of the network; None for the defaults.
 
     Attributes:
@@ -135,12 +135,12 @@ class Frame(nn.Module):
 
     causal: ClassVar[bool]
 
-    def __init__(self, vocabulary: int, config: ModelConfig | None) -> None:
+    def __init__(self, vocab_size: int, config: ModelConfig | None) -> None:
         super().__init__()
-        check_positive(vocabulary=vocabulary)
+        check_positive(vocab_size=vocab_size)
         config = config or ModelConfig()
         self.width, self.dropout = config.width, config.dropout
-        self.embedding = Embedding(vocabulary, config.width)
+        self.embedding = Embedding(vocab_size, config.width)
         self.positional_encoding = PositionalEncoding(config)
         self.norm = nn.LayerNorm(config.width)
 
@@ -161,9 +161,9 @@ class LanguageModelFrame(Frame):
 
     causal = True
 
-    def __init__(self, vocabulary: int, config: ModelConfig | None) -> None:
-        super().__init__(vocabulary, config)
-        self.bias = nn.Parameter(torch.zeros(vocabulary))
+    def __init__(self, vocab_size: int, config: ModelConfig | None) -> None:
+        super().__init__(vocab_size, config)
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
 
     @staticmethod
     def attention_mask(tokens: Tensor) -> AttentionMask:
@@ -186,8 +186,8 @@ class ClassifierFrame(Frame):
 
     causal = False
 
-    def __init__(self, vocabulary: int, config: ModelConfig | None, classes: int) -> None:
-        super().__init__(vocabulary, config)
+    def __init__(self, vocab_size: int, config: ModelConfig | None, classes: int) -> None:
+        super().__init__(vocab_size, config)
         check_positive(classes=classes)
         self.classifier = nn.Linear(self.width, classes)
 

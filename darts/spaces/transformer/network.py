@@ -55,7 +55,7 @@ class Network(BlockStack):
 
     Args:
         genotype: Mixer and feed-forward layer of each block.
-        vocabulary: Number of tokens.
+        vocab_size: Number of tokens.
         config: Settings of the network; None for the defaults.
         drop_path: See ``BlockStack``.
 
@@ -68,12 +68,12 @@ class Network(BlockStack):
     def __init__(
         self,
         genotype: Genotype,
-        vocabulary: int,
+        vocab_size: int,
         *,
         config: ModelConfig | None = None,
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__(genotype, LanguageModelFrame(vocabulary, config), drop_path)
+        super().__init__(genotype, LanguageModelFrame(vocab_size, config), drop_path)
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
         x = self.run_blocks(tokens, self.frame.attention_mask(tokens))
@@ -86,7 +86,7 @@ class TextClassifier(BlockStack):
     Args:
         genotype: Mixer and feed-forward layer of each block.
         classes: Number of classes.
-        words: Vocabulary size.
+        vocab_size: Number of tokens.
         config: Settings of the network; None for the defaults.
         drop_path: See ``BlockStack``.
 
@@ -100,11 +100,11 @@ class TextClassifier(BlockStack):
         genotype: Genotype,
         *,
         classes: int,
-        words: int,
+        vocab_size: int,
         config: ModelConfig | None = None,
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__(genotype, ClassifierFrame(words, config, classes), drop_path)
+        super().__init__(genotype, ClassifierFrame(vocab_size, config, classes), drop_path)
 
     def forward(self, tokens: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
         """Return logits, or ``(logits, None)`` if ``auxiliary``, as there is no auxiliary head."""

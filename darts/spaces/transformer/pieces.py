@@ -18,7 +18,7 @@ from darts.spaces.transformer.layers import make_feed_forward, make_mixer
 
 
 def language_model_pieces(
-    config: ModelConfig, cells: int, vocabulary: int, length: int
+    config: ModelConfig, cells: int, vocab_size: int, length: int
 ) -> Iterator[NetworkPiece]:
     """Yield all candidates of all blocks of a language model, and its fixed modules.
 
@@ -26,14 +26,14 @@ def language_model_pieces(
     The embedding is no piece of its own, because it shares its weights with the decoder.
     """
     yield from _body_pieces(config, cells, length, causal=True)
-    yield NetworkPiece(partial(nn.Linear, config.width, vocabulary), (length, config.width))
+    yield NetworkPiece(partial(nn.Linear, config.width, vocab_size), (length, config.width))
 
 
 def classifier_pieces(
-    config: ModelConfig, cells: int, classes: int, words: int, length: int
+    config: ModelConfig, cells: int, classes: int, vocab_size: int, length: int
 ) -> Iterator[NetworkPiece]:
-    """Yield the pieces of a ``TextClassifier``; ``words`` is the vocabulary size."""
-    yield NetworkPiece(partial(Embedding, words, config.width), (length,))
+    """Yield the pieces of a ``TextClassifier``; ``vocab_size`` is the number of tokens."""
+    yield NetworkPiece(partial(Embedding, vocab_size, config.width), (length,))
     yield from _body_pieces(config, cells, length, causal=False)
     yield NetworkPiece(partial(nn.Linear, config.width, classes), (config.width,))
 

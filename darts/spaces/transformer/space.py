@@ -76,8 +76,8 @@ class Transformer(Space):
     ) -> Supernet | ClassifierSupernet:
         """Build the supernet, see ``Space.supernet``.
 
-        Options are ``vocabulary`` (number of tokens) for a language model; ``classes`` and
-        ``words`` (vocabulary size) for a text classifier.
+        Options are ``vocab_size`` (number of tokens) for a language model; ``classes`` and
+        ``vocab_size`` for a text classifier.
         """
         self.reject_options(
             depth=depth,
@@ -102,7 +102,7 @@ class Transformer(Space):
 
     def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
         sizes = [f"hidden={self.hidden}", f"{PENN_TREEBANK_WORDS:,} tokens"]
-        return {"vocabulary": PENN_TREEBANK_WORDS}, sizes
+        return {"vocab_size": PENN_TREEBANK_WORDS}, sizes
 
     @classmethod
     def reference(cls, genotype: Genotype) -> Transformer:
@@ -203,9 +203,9 @@ def _is_language_model(options: Mapping[str, object]) -> bool:
     Raises:
         ValueError: The sizes are those of neither.
     """
-    if set(options) not in ({"vocabulary"}, {"classes", "words"}):
+    if set(options) not in ({"vocab_size"}, {"classes", "vocab_size"}):
         raise ValueError(
-            "networks of the transformer space need vocabulary (language models) or classes and "
-            f"words (text classifiers), got {', '.join(options) or 'neither'}"
+            "networks of the transformer space need vocab_size (language models) or classes and "
+            f"vocab_size (text classifiers), got {', '.join(options) or 'neither'}"
         )
-    return "vocabulary" in options
+    return "classes" not in options

@@ -222,7 +222,7 @@ class Supernet(MixedStack):
     """The supernet as a language model.
 
     Args:
-        vocabulary: Number of tokens.
+        vocab_size: Number of tokens.
         cells: Number of blocks.
         config: Settings of the network; None for the defaults.
 
@@ -233,9 +233,9 @@ class Supernet(MixedStack):
     frame: LanguageModelFrame
 
     def __init__(
-        self, vocabulary: int, *, cells: int = 4, config: ModelConfig | None = None
+        self, vocab_size: int, *, cells: int = 4, config: ModelConfig | None = None
     ) -> None:
-        super().__init__(LanguageModelFrame(vocabulary, config), cells)
+        super().__init__(LanguageModelFrame(vocab_size, config), cells)
 
     def forward(
         self,
@@ -252,7 +252,7 @@ class ClassifierSupernet(MixedStack):
 
     Args:
         classes: Number of classes.
-        words: Vocabulary size.
+        vocab_size: Number of tokens.
         cells: Number of blocks.
         config: Settings of the network; None for the defaults.
 
@@ -262,9 +262,9 @@ class ClassifierSupernet(MixedStack):
     frame: ClassifierFrame
 
     def __init__(
-        self, *, classes: int, words: int, cells: int = 4, config: ModelConfig | None = None
+        self, *, classes: int, vocab_size: int, cells: int = 4, config: ModelConfig | None = None
     ) -> None:
-        super().__init__(ClassifierFrame(words, config, classes), cells)
+        super().__init__(ClassifierFrame(vocab_size, config, classes), cells)
 
     def forward(self, tokens: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
         mask = self.frame.attention_mask(tokens)

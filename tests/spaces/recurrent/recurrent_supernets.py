@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from darts.spaces.recurrent import DropoutRates, EdgewiseSupernet, Supernet
 
-SMALL: dict[str, Any] = {"vocabulary": 7, "embedding": 5, "hidden": 5, "nodes": 3}
+SMALL: dict[str, Any] = {"vocab_size": 7, "embedding": 5, "hidden": 5, "nodes": 3}
 WITH_DROPOUT = DropoutRates(word=0.2, embedding=0.3, input=0.4, hidden=0.3, output=0.4)
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 
@@ -47,7 +47,7 @@ def make_pair(**options: Any) -> Pair:
 
 def batch(seed: int = 1, steps: int = 4, size: int = 6) -> Batch:
     draw = torch.Generator().manual_seed(seed)
-    tokens = torch.randint(SMALL["vocabulary"], (steps + 1, size), generator=draw)
+    tokens = torch.randint(SMALL["vocab_size"], (steps + 1, size), generator=draw)
     hidden = torch.randn(size, SMALL["hidden"], generator=draw, dtype=torch.float64)
     return Batch(tokens[:-1], tokens[1:], hidden)
 

@@ -25,7 +25,7 @@ WORDS = 9
 def context_and_supernet(**options: Any) -> tuple[SearchContext, Any]:
     torch.manual_seed(0)
     space = Recurrent(**SMALL | options)
-    net = space.supernet(vocabulary=WORDS)
+    net = space.supernet(vocab_size=WORDS)
     return SearchContext.from_supernet(space, net), net
 
 
@@ -127,7 +127,7 @@ def test_a_one_hot_mixture_equals_the_discrete_network() -> None:
         input_dropout=0.0, hidden_dropout=0.0, output_dropout=0.0, embedding_dropout=0.0
     )
     genotype = context.space.random(torch.Generator().manual_seed(3))
-    network = context.space.network(genotype, vocabulary=WORDS)
+    network = context.space.network(genotype, vocab_size=WORDS)
     network.load_state_dict({name: net.state_dict()[name] for name in network.state_dict()})
     with torch.no_grad():
         net.eval()
@@ -181,7 +181,7 @@ def test_expected_costs_equal_the_costs_of_the_network(name: str, tied: bool) ->
     )
     for seed in range(4):
         genotype = space.random(torch.Generator().manual_seed(seed))
-        net = space.network(genotype, vocabulary=WORDS)
+        net = space.network(genotype, vocab_size=WORDS)
         expected = {
             "flops": 2 * count_macs(net, torch.zeros(1, 1, dtype=torch.int64)),
             "parameters": count_parameters(net.parameters()),
@@ -210,11 +210,11 @@ def test_expected_usage_sums_to_one_edge_per_node() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda s, g: s.supernet(vocabulary=9, partial=4), "no partial channels, got partial=4"),
-        (lambda s, g: s.supernet(vocabulary=9, auxiliary_skip=True), "no auxiliary skip"),
-        (lambda s, g: s.supernet(vocabulary=9, depth=0.5), "got depth=0.5, since .*; set depth=1"),
-        (lambda s, g: s.network(g, vocabulary=9, auxiliary=True), "no auxiliary head"),
-        (lambda s, g: s.network(g, vocabulary=9, drop_path=0.2), "drop_path=0.2: networks"),
+        (lambda s, g: s.supernet(vocab_size=9, partial=4), "no partial channels, got partial=4"),
+        (lambda s, g: s.supernet(vocab_size=9, auxiliary_skip=True), "no auxiliary skip"),
+        (lambda s, g: s.supernet(vocab_size=9, depth=0.5), "got depth=0.5, since .*; set depth=1"),
+        (lambda s, g: s.network(g, vocab_size=9, auxiliary=True), "no auxiliary head"),
+        (lambda s, g: s.network(g, vocab_size=9, drop_path=0.2), "drop_path=0.2: networks"),
         (lambda s, g: s.pieces(classes=9, sample_shape=(3, 32, 32)), "needs tokens, not images"),
     ],
 )
@@ -229,7 +229,7 @@ def test_unsupported_options_are_rejected_in_one_line(call: Any, message: str) -
 def test_settings_reach_supernet_and_network() -> None:
     space = Recurrent(nodes=2, embedding=5, hidden=6, tied=False, word_dropout=0.1)
     genotype = space.random(torch.Generator().manual_seed(0))
-    supernet, network = space.supernet(vocabulary=9), space.network(genotype, vocabulary=9)
+    supernet, network = space.supernet(vocab_size=9), space.network(genotype, vocab_size=9)
     for net in (supernet, network):
         assert net.words.embedding.shape == (9, 5)
         assert net.cell.input_weight.shape == (5, 12)

@@ -27,7 +27,7 @@ from darts.spaces.recurrent.mixed_cell import MixedCell
 
 CELL = Genotype(recurrent=[("tanh", 0), ("relu", 1), ("sigmoid", 1)], concat=range(1, 4))
 SIZES: dict[str, Any] = {"embedding": 6, "hidden": 5}
-WORDS = 7  # target vocabulary, special tokens included
+WORDS = 7  # size of the target vocabulary, special tokens included
 NEVER = [PADDING, UNKNOWN, BEGIN]  # tokens that are never generated
 
 COPYING = {"joint": True, "copy": True}
@@ -200,7 +200,7 @@ def test_copying_needs_a_joint_vocabulary(method: str) -> None:
     with pytest.raises(ValueError, match="source and target must have one vocabulary"):
         build(sources=WORDS, targets=WORDS)
     with pytest.raises(ValueError, match="a language model has no source to copy words from"):
-        build(vocabulary=WORDS)
+        build(vocab_size=WORDS)
     assert build(sources=WORDS, targets=WORDS, joint=True)
 
 

@@ -36,7 +36,9 @@ def make(task: str, genotype: Genotype = ALL, drop_path: float = 0.0, **sizes: A
     if task == "language":
         return randomized(Network(genotype, WORDS, config=config, drop_path=drop_path))
     return randomized(
-        TextClassifier(genotype, classes=CLASSES, words=WORDS, config=config, drop_path=drop_path)
+        TextClassifier(
+            genotype, classes=CLASSES, vocab_size=WORDS, config=config, drop_path=drop_path
+        )
     )
 
 
@@ -289,7 +291,9 @@ def test_the_number_of_parameters_matches_a_hand_count() -> None:
             ratio = int(feed_forward.split("_")[1])
             expected += 2 * width + 2 * ratio * width**2 + ratio * width
         model = Network(genotype, words, config=ModelConfig(width))
-        classifier = TextClassifier(genotype, classes=5, words=words, config=ModelConfig(width))
+        classifier = TextClassifier(
+            genotype, classes=5, vocab_size=words, config=ModelConfig(width)
+        )
         actual = [sum(p.numel() for p in net.parameters()) for net in (model, classifier)]
         assert actual == [
             expected + words * width + words,  # the decoder shares the weights of the embedding
@@ -308,8 +312,11 @@ def test_invalid_arguments_are_rejected_in_one_line() -> None:
         ),
         (lambda: ModelConfig(8, dropout=1.0), "dropout=1.0: must be >= 0 and < 1"),
         (lambda: Network(ALL, 7, drop_path=1.0), "drop_path=1.0: must be >= 0 and < 1"),
-        (lambda: Network(ALL, 0), "vocabulary=0: must be an integer >= 1"),
-        (lambda: TextClassifier(ALL, classes=0, words=7), "classes=0: must be an integer >= 1"),
+        (lambda: Network(ALL, 0), "vocab_size=0: must be an integer >= 1"),
+        (
+            lambda: TextClassifier(ALL, classes=0, vocab_size=7),
+            "classes=0: must be an integer >= 1",
+        ),
         (lambda: make("language")(torch.ones(3).long()), r"tokens must be \(T, B\), got \(3,\)"),
     ]
     for call, message in cases:
@@ -324,7 +331,7 @@ def test_bfloat16_autocast_stays_close_to_float32(task: str) -> None:
     config, tokens = ModelConfig(16), texts(7, 2, 5)
     net: Any = Network(ALL, WORDS, config=config)
     if task == "classifier":
-        net = TextClassifier(ALL, classes=CLASSES, words=WORDS, config=config)
+        net = TextClassifier(ALL, classes=CLASSES, vocab_size=WORDS, config=config)
     exact = net(tokens)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = net(tokens)

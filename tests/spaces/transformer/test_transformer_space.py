@@ -18,7 +18,7 @@ from darts.spaces.transformer import FEED_FORWARDS, MIXERS, Genotype, Transforme
 from darts.training.cost import count_macs, count_parameters
 
 SMALL: dict[str, Any] = {"hidden": 16, "cells": 3, "length": 12}
-LANGUAGE, TEXTS = {"vocabulary": 30}, {"classes": 4, "words": 30}
+LANGUAGE, TEXTS = {"vocab_size": 30}, {"classes": 4, "vocab_size": 30}
 both = pytest.mark.parametrize("sizes", [LANGUAGE, TEXTS], ids=["language", "classifier"])
 
 
@@ -186,17 +186,17 @@ def test_macs_of_each_candidate_match_a_hand_count() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda s, g: s.supernet(vocabulary=9, partial=4), "no partial channels, got partial=4"),
-        (lambda s, g: s.supernet(vocabulary=9, auxiliary_skip=True), "no auxiliary skip"),
+        (lambda s, g: s.supernet(vocab_size=9, partial=4), "no partial channels, got partial=4"),
+        (lambda s, g: s.supernet(vocab_size=9, auxiliary_skip=True), "no auxiliary skip"),
         (
-            lambda s, g: s.supernet(vocabulary=9, depth=0.5),
+            lambda s, g: s.supernet(vocab_size=9, depth=0.5),
             "got depth=0.5, since each.*; set depth=1",
         ),
-        (lambda s, g: s.supernet(classes=9, in_channels=3), "need vocabulary .* in_channels"),
+        (lambda s, g: s.supernet(classes=9, in_channels=3), "need vocab_size .* in_channels"),
         (lambda s, g: s.supernet(), "got neither"),
-        (lambda s, g: s.network(g, vocabulary=9, auxiliary=True), "no auxiliary head"),
-        (lambda s, g: s.network(g, vocabulary=9, classes=2), "need vocabulary .* or classes and"),
-        (lambda s, g: s.network(g, vocabulary=9, drop_path=1.5), "drop_path=1.5: must be >= 0"),
+        (lambda s, g: s.network(g, vocab_size=9, auxiliary=True), "no auxiliary head"),
+        (lambda s, g: s.network(g, vocab_size=9, in_channels=3), "or classes and vocab_size"),
+        (lambda s, g: s.network(g, vocab_size=9, drop_path=1.5), "drop_path=1.5: must be >= 0"),
         (lambda s, g: s.pieces(classes=9, sample_shape=(3, 32, 32)), "needs texts, not images"),
         (lambda s, g: Transformer(hidden=12), "space.hidden=12: must be a multiple of 8"),
     ],

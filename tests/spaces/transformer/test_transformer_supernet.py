@@ -134,7 +134,7 @@ def discrete_of(net: Any, genotype: Genotype) -> Any:
     if isinstance(net, Supernet):
         network: Any = Network(genotype, WORDS, config=config)
     else:
-        network = TextClassifier(genotype, classes=CLASSES, words=WORDS, config=config)
+        network = TextClassifier(genotype, classes=CLASSES, vocab_size=WORDS, config=config)
     network = network.double()
     network.frame.load_state_dict(net.frame.state_dict())
     for block, shared in zip(network.blocks, net.blocks, strict=True):
@@ -361,7 +361,7 @@ def test_number_of_parameters_and_layout_of_the_alphas() -> None:
     block = 4 * width + 4 * width**2 + (3 + 7 + 15) * width + 2 * 4 * width**2 + 4 * width
     words = 100 * width + 100 + 2 * width  # the decoder shares the weights of the embedding
     assert sum(weight.numel() for weight in net.weight_parameters()) == cells * block + words
-    other = ClassifierSupernet(classes=5, words=100, cells=cells, config=ModelConfig(width))
+    other = ClassifierSupernet(classes=5, vocab_size=100, cells=cells, config=ModelConfig(width))
     rest = 100 * width + 2 * width + 5 * width + 5
     assert sum(weight.numel() for weight in other.weight_parameters()) == cells * block + rest
     assert net.shapes == {"mixer": (3, 7), "feed_forward": (3, 6)}
@@ -415,7 +415,7 @@ def test_invalid_arguments_are_rejected_in_one_line() -> None:
         (lambda: classifier(tokens[0]), r"tokens must be \(T, B\), got \(3,\)"),
         (lambda: learned(texts(4)), "space.max_length=3: a text has 4 words"),
         (lambda: Supernet(7, cells=0), "cells=0: must be an integer >= 1"),
-        (lambda: Supernet(0), "vocabulary=0: must be an integer >= 1"),
+        (lambda: Supernet(0), "vocab_size=0: must be an integer >= 1"),
         (lambda: net.compile_regions(), "nothing to compile"),
         (lambda: net.operation_rows(), "set freezing=none"),
     ]

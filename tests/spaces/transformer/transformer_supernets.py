@@ -20,8 +20,12 @@ from darts.spaces.transformer import (
 WORDS, CLASSES = 11, 3
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 TASKS: dict[str, tuple[Any, Any, dict[str, int]]] = {
-    "language": (EdgewiseSupernet, Supernet, {"vocabulary": WORDS}),
-    "classifier": (EdgewiseClassifier, ClassifierSupernet, {"words": WORDS, "classes": CLASSES}),
+    "language": (EdgewiseSupernet, Supernet, {"vocab_size": WORDS}),
+    "classifier": (
+        EdgewiseClassifier,
+        ClassifierSupernet,
+        {"vocab_size": WORDS, "classes": CLASSES},
+    ),
 }
 
 
